@@ -1,0 +1,18 @@
+//! Back up an iPhone or iPad to a folder that every tool can read, and prove that the backup is whole.
+//!
+//! The rooms, in the order of the data (docs/ARCHITECTURE.md has the picture, tests/tidy.rs the rules):
+//!
+//! * cellar: [`udid`], [`path`], [`secret`], [`monitor`], [`bounded_plist`]: words everyone uses
+//! * wire: [`transport`] (bytes), `device` (lockdown and small services), `mobilebackup` (the backup dialog)
+//! * disk: `store` (where backups live), [`manifest`] (what a backup holds)
+//! * hall: `jobs`, one file per user wish, where the wings meet
+//! * guest house: [`sim`], a simulated phone
+
+pub mod bounded_plist;
+pub mod manifest;
+pub mod monitor;
+pub mod path;
+pub mod secret;
+pub mod sim;
+pub mod transport;
+pub mod udid;

@@ -1,0 +1,3 @@
+//! `idev-backup`: parse, run, exit code.
+
+fn main() {}

@@ -1,0 +1,186 @@
+//! Paths that a phone may name: parsed at the door, trusted inside.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Longest path that is taken from a phone. What phones send is `<UDID>/Snapshot/xx/<40 hex>`, 93 bytes.
+const PATH_BYTES_MAX: usize = 1024;
+/// Longest component: what file systems hold.
+const COMPONENT_BYTES_MAX: usize = 255;
+
+/// A path below the backup root that cannot leave it, on no platform: relative, `/`-separated, without `..`, NUL,
+/// backslash, control characters, or a name that Windows cannot hold.
+///
+/// A leading `/` is taken off, since iOS sends `/.b/6/...` (see docs/protocol.md, "Paths").
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BackupPath(String);
+
+/// Why a name from a phone is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadPath {
+    /// The name, cut to a length that can be shown.
+    pub name: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+impl BackupPath {
+    /// The path as the phone writes it, without a leading `/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its components, at least one.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// The first component: the folder directly below the backup root.
+    pub fn first(&self) -> &str {
+        self.0.split_once('/').map_or(self.as_str(), |(f, _)| f)
+    }
+
+    /// The last component.
+    pub fn name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(self.as_str(), |(_, n)| n)
+    }
+
+    /// Where it lies below `root`.
+    pub fn below(&self, root: &Path) -> PathBuf {
+        let mut path = root.to_path_buf();
+        path.extend(self.components());
+        path
+    }
+}
+
+impl FromStr for BackupPath {
+    type Err = BadPath;
+
+    fn from_str(name: &str) -> Result<Self, BadPath> {
+        let bad = |why| BadPath {
+            name: name.chars().take(120).collect(),
+            why,
+        };
+        let path = name.strip_prefix('/').unwrap_or(name);
+        let path = path.strip_suffix('/').unwrap_or(path);
+        if path.is_empty() {
+            return Err(bad("it is empty"));
+        }
+        if path.len() > PATH_BYTES_MAX {
+            return Err(bad("it is too long"));
+        }
+        for part in path.split('/') {
+            if let Some(why) = fault_of(part) {
+                return Err(bad(why));
+            }
+        }
+        Ok(BackupPath(path.to_owned()))
+    }
+}
+
+/// What keeps `part` from being one folder or file name everywhere.
+fn fault_of(part: &str) -> Option<&'static str> {
+    if part.is_empty() {
+        return Some("a component is empty");
+    }
+    if part == "." || part == ".." {
+        return Some("it climbs out of the backup");
+    }
+    if part.len() > COMPONENT_BYTES_MAX {
+        return Some("a component is too long");
+    }
+    if part.contains('\0') {
+        return Some("it holds a NUL");
+    }
+    if part.contains('\\') {
+        return Some("it holds a backslash");
+    }
+    if part.chars().any(char::is_control) {
+        return Some("it holds a control character");
+    }
+    if part.contains(['<', '>', ':', '"', '|', '?', '*']) || part.ends_with([' ', '.']) {
+        return Some("Windows cannot hold it");
+    }
+    let stem = part.split('.').next().unwrap_or(part).to_ascii_uppercase();
+    let device = matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL")
+        || (stem.len() == 4
+            && (stem.starts_with("COM") || stem.starts_with("LPT"))
+            && stem.as_bytes()[3].is_ascii_digit());
+    device.then_some("it is a device name on Windows")
+}
+
+impl fmt::Display for BackupPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for BackupPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl fmt::Display for BadPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the path {:?} is refused: {}", self.name, self.why)
+    }
+}
+
+impl std::error::Error for BadPath {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_phones_send_is_taken() {
+        for (sent, kept) in [
+            (
+                "00008030-001C195E0A88802E/Status.plist",
+                "00008030-001C195E0A88802E/Status.plist",
+            ),
+            ("/.b/6/x", ".b/6/x"),
+            ("UDID/Snapshot/", "UDID/Snapshot"),
+            (
+                "U/3d/3d0d7e5fb2ce288813306e4d4636395e047a3d28",
+                "U/3d/3d0d7e5fb2ce288813306e4d4636395e047a3d28",
+            ),
+            ("U/conference", "U/conference"),
+        ] {
+            assert_eq!(sent.parse::<BackupPath>().unwrap().as_str(), kept);
+        }
+    }
+
+    #[test]
+    fn what_could_leave_the_backup_or_not_be_held_is_refused() {
+        let long = "a".repeat(256);
+        let deep = "a/".repeat(600);
+        for name in [
+            "",
+            "/",
+            "..",
+            "U/../../etc/passwd",
+            "U/..",
+            "./U",
+            "U//x",
+            "//U/x",
+            "U/a\0b",
+            "U\\x",
+            "U/a\nb",
+            "C:/x",
+            "U/a:b",
+            "U/nul",
+            "U/AUX.txt",
+            "U/com1",
+            "U/x ",
+            "U/x.",
+            "U/a?b",
+            long.as_str(),
+            deep.as_str(),
+        ] {
+            assert!(name.parse::<BackupPath>().is_err(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! A simulated iPhone behind a usbmuxd-compatible socket.
