@@ -9,10 +9,13 @@
 //! * guest house: [`sim`], a simulated phone
 
 pub mod bounded_plist;
+pub mod store;
 pub mod manifest;
 pub mod monitor;
 pub mod path;
 pub mod secret;
 pub mod sim;
 pub mod transport;
+pub mod device;
+pub mod mobilebackup;
 pub mod udid;

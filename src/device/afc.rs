@@ -1,0 +1,192 @@
+//! AFC, the phone's file service for its media folder: small files for Info.plist, and the sync lock.
+//!
+//! ```text
+//! ["CFA6LPAA"][whole length u64 LE][length without payload u64 LE][number u64 LE][operation u64 LE][arguments][payload]
+//! ```
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Error, Session};
+use crate::transport::{AnyStream, Calm};
+
+/// The service's name.
+pub const SERVICE: &str = "com.apple.afc";
+
+const MAGIC: &[u8; 8] = b"CFA6LPAA";
+const HEADER_BYTES: usize = 40;
+/// Longest packet taken; we never ask for more than [`READ_BYTES`].
+const PACKET_BYTES_MAX: u64 = 1 << 20;
+const READ_BYTES: u64 = 64 << 10;
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+const DOING: &str = "read files from the phone";
+
+/// Operations, by their numbers on the wire.
+mod op {
+    pub const STATUS: u64 = 1;
+    pub const DATA: u64 = 2;
+    pub const FILE_OPEN: u64 = 13;
+    pub const FILE_OPEN_RESULT: u64 = 14;
+    pub const FILE_READ: u64 = 15;
+    pub const FILE_CLOSE: u64 = 20;
+    pub const FILE_LOCK: u64 = 27;
+}
+
+/// Status: no such file.
+const OBJECT_NOT_FOUND: u64 = 8;
+/// Status: somebody else holds the lock.
+const OP_WOULD_BLOCK: u64 = 19;
+
+/// How a file is opened.
+#[derive(Clone, Copy)]
+enum Mode {
+    Read = 1,
+    ReadWrite = 2,
+}
+
+/// An open file on the phone.
+#[derive(Debug, Clone, Copy)]
+pub struct Handle(u64);
+
+/// A connection to AFC.
+pub struct Afc {
+    stream: AnyStream,
+    number: u64,
+}
+
+struct Packet {
+    operation: u64,
+    bytes: Vec<u8>,
+}
+
+impl Packet {
+    fn word(&self) -> Option<u64> {
+        self.bytes.first_chunk().map(|word| u64::from_le_bytes(*word))
+    }
+}
+
+impl Afc {
+    /// Connects.
+    pub fn open(session: &mut Session, calm: &Arc<Calm>) -> Result<Afc, Error> {
+        let stream = session.service(SERVICE, calm, SILENCE_MAX)?;
+        Ok(Afc { stream, number: 0 })
+    }
+
+    /// A whole small file; `None` where there is none. Longer than `bytes_max` is an error.
+    pub fn read(&mut self, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, Error> {
+        let Some(handle) = self.open_file(path, Mode::Read)? else {
+            return Ok(None);
+        };
+        let mut contents = Vec::new();
+        loop {
+            let answer = self.ask(op::FILE_READ, &words(&[handle.0, READ_BYTES]))?;
+            match answer.operation {
+                op::DATA if answer.bytes.is_empty() => break,
+                op::DATA => contents.extend(answer.bytes),
+                _ => return Err(refused(path, &answer)),
+            }
+            if contents.len() > bytes_max {
+                return Err(Error::strange(DOING, format!("{path} is longer than {bytes_max} bytes")));
+            }
+        }
+        self.close(handle)?;
+        Ok(Some(contents))
+    }
+
+    /// Opens the file that programs lock while they sync.
+    pub fn open_for_lock(&mut self, path: &str) -> Result<Handle, Error> {
+        let opened = self.open_file(path, Mode::ReadWrite)?;
+        opened.ok_or_else(|| Error::strange(DOING, format!("{path} is not there")))
+    }
+
+    /// Takes the exclusive lock; false when somebody else holds it.
+    pub fn lock(&mut self, handle: Handle) -> Result<bool, Error> {
+        const EXCLUSIVE_NOT_WAITING: u64 = 2 | 4;
+        let answer = self.ask(op::FILE_LOCK, &words(&[handle.0, EXCLUSIVE_NOT_WAITING]))?;
+        match answer.word() {
+            Some(0) => Ok(true),
+            Some(OP_WOULD_BLOCK) => Ok(false),
+            _ => Err(refused("the sync lock", &answer)),
+        }
+    }
+
+    /// Gives the lock back.
+    pub fn unlock(&mut self, handle: Handle) -> Result<(), Error> {
+        const UNLOCK: u64 = 8 | 4;
+        let answer = self.ask(op::FILE_LOCK, &words(&[handle.0, UNLOCK]))?;
+        done("the sync lock", &answer)
+    }
+
+    /// Closes a file.
+    pub fn close(&mut self, handle: Handle) -> Result<(), Error> {
+        let answer = self.ask(op::FILE_CLOSE, &words(&[handle.0]))?;
+        done("a file", &answer)
+    }
+
+    fn open_file(&mut self, path: &str, mode: Mode) -> Result<Option<Handle>, Error> {
+        let mut arguments = words(&[mode as u64]);
+        arguments.extend(path.as_bytes());
+        arguments.push(0);
+        let answer = self.ask(op::FILE_OPEN, &arguments)?;
+        match (answer.operation, answer.word()) {
+            (op::FILE_OPEN_RESULT, Some(handle)) => Ok(Some(Handle(handle))),
+            (op::STATUS, Some(OBJECT_NOT_FOUND)) => Ok(None),
+            _ => Err(refused(path, &answer)),
+        }
+    }
+
+    fn ask(&mut self, operation: u64, arguments: &[u8]) -> Result<Packet, Error> {
+        self.number += 1;
+        let length = (HEADER_BYTES + arguments.len()) as u64;
+        let mut packet = MAGIC.to_vec();
+        packet.extend(words(&[length, length, self.number, operation]));
+        packet.extend(arguments);
+        let broken = |cause: std::io::Error| Error::wire(DOING, cause);
+        self.stream.write_all(&packet).and_then(|()| self.stream.flush()).map_err(broken)?;
+        read_packet(&mut self.stream)
+    }
+}
+
+fn read_packet(stream: &mut dyn Read) -> Result<Packet, Error> {
+    let broken = |cause: std::io::Error| Error::wire(DOING, cause);
+    let mut header = [0; HEADER_BYTES];
+    stream.read_exact(&mut header).map_err(broken)?;
+    let (magic, rest) = header.split_at(MAGIC.len());
+    let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| rest[at * 8 + i]));
+    let length = word(0);
+    if magic != MAGIC || length < HEADER_BYTES as u64 || length > PACKET_BYTES_MAX {
+        return Err(Error::strange(DOING, "the answer is no AFC packet"));
+    }
+    let mut bytes = vec![0; length as usize - HEADER_BYTES];
+    stream.read_exact(&mut bytes).map_err(broken)?;
+    Ok(Packet {
+        operation: word(3),
+        bytes,
+    })
+}
+
+/// The operation and the arguments of one packet as it stands in a capture.
+pub fn parse_packet(bytes: &[u8]) -> Result<(u64, Vec<u8>), Error> {
+    let packet = read_packet(&mut &*bytes)?;
+    Ok((packet.operation, packet.bytes))
+}
+
+fn words(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+fn done(what: &str, answer: &Packet) -> Result<(), Error> {
+    match (answer.operation, answer.word()) {
+        (op::STATUS, Some(0)) => Ok(()),
+        _ => Err(refused(what, answer)),
+    }
+}
+
+fn refused(what: &str, answer: &Packet) -> Error {
+    let why = match answer.word() {
+        Some(status) => format!("{what}: status {status}"),
+        None => format!("{what}: operation {} without a status", answer.operation),
+    };
+    Error::strange(DOING, why)
+}

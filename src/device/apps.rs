@@ -1,0 +1,104 @@
+//! The phone's applications, as far as Info.plist lists them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plist::{Dictionary, Value};
+
+use super::{Error, Session};
+use crate::transport::plist_stream::{self, Encoding, MESSAGE_BYTES_MAX};
+use crate::transport::{AnyStream, Calm};
+
+/// Lists applications.
+pub const INSTALLATION_PROXY: &str = "com.apple.mobile.installation_proxy";
+/// Gives their icons.
+pub const SPRINGBOARD: &str = "com.apple.springboardservices";
+
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+
+/// An application that its owner installed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct App {
+    /// Bundle identifier.
+    pub bundle_id: String,
+    /// The shop's signature; needed to install it again at a restore.
+    pub sinf: Option<Vec<u8>>,
+    /// The shop's description.
+    pub metadata: Option<Vec<u8>>,
+}
+
+/// Asks for all applications that the owner installed.
+pub fn user_apps(session: &mut Session, calm: &Arc<Calm>) -> Result<Vec<App>, Error> {
+    const DOING: &str = "list the phone's applications";
+    let mut stream = session.service(INSTALLATION_PROXY, calm, SILENCE_MAX)?;
+    let attributes = ["CFBundleIdentifier", "ApplicationSINF", "iTunesMetadata"];
+    let mut options = Dictionary::new();
+    options.insert("ApplicationType".into(), "User".into());
+    options.insert(
+        "ReturnAttributes".into(),
+        Value::Array(attributes.iter().map(|a| Value::from(*a)).collect()),
+    );
+    let mut request = Dictionary::new();
+    request.insert("Command".into(), "Browse".into());
+    request.insert("ClientOptions".into(), Value::Dictionary(options));
+    send(&mut stream, DOING, request)?;
+    let mut apps = Vec::new();
+    loop {
+        let answer = receive(&mut stream, DOING)?;
+        if let Some(error) = answer.get("Error").and_then(Value::as_string) {
+            return Err(Error::strange(DOING, error));
+        }
+        let list = answer.get("CurrentList").and_then(Value::as_array);
+        apps.extend(list.into_iter().flatten().filter_map(app));
+        if answer.get("Status").and_then(Value::as_string) == Some("Complete") {
+            apps.sort_by(|a: &App, b| a.bundle_id.cmp(&b.bundle_id));
+            return Ok(apps);
+        }
+    }
+}
+
+fn app(entry: &Value) -> Option<App> {
+    let entry = entry.as_dictionary()?;
+    let data = |key: &str| entry.get(key).and_then(Value::as_data).map(<[u8]>::to_vec);
+    Some(App {
+        bundle_id: entry.get("CFBundleIdentifier")?.as_string()?.to_owned(),
+        sinf: data("ApplicationSINF"),
+        metadata: data("iTunesMetadata"),
+    })
+}
+
+/// A connection that gives icons.
+pub struct Icons {
+    stream: AnyStream,
+}
+
+impl Icons {
+    /// Connects.
+    pub fn open(session: &mut Session, calm: &Arc<Calm>) -> Result<Icons, Error> {
+        let stream = session.service(SPRINGBOARD, calm, SILENCE_MAX)?;
+        Ok(Icons { stream })
+    }
+
+    /// An application's icon as PNG, where it has one.
+    pub fn png(&mut self, bundle_id: &str) -> Result<Option<Vec<u8>>, Error> {
+        const DOING: &str = "ask for an application's icon";
+        let mut request = Dictionary::new();
+        request.insert("command".into(), "getIconPNGData".into());
+        request.insert("bundleId".into(), bundle_id.into());
+        send(&mut self.stream, DOING, request)?;
+        let mut answer = receive(&mut self.stream, DOING)?;
+        Ok(answer.remove("pngData").and_then(|png| match png {
+            Value::Data(png) => Some(png),
+            _ => None,
+        }))
+    }
+}
+
+fn send(stream: &mut AnyStream, doing: &str, request: Dictionary) -> Result<(), Error> {
+    plist_stream::write(stream, &Value::Dictionary(request), Encoding::Binary).map_err(|cause| Error::wire(doing, cause))
+}
+
+fn receive(stream: &mut AnyStream, doing: &str) -> Result<Dictionary, Error> {
+    let answer = plist_stream::read(stream, MESSAGE_BYTES_MAX).map_err(|cause| Error::wire(doing, cause))?;
+    Ok(answer.into_dictionary().unwrap_or_default())
+}

@@ -1,0 +1,70 @@
+//! Notifications: ours to the phone (a sync begins), and the phone's to us (a passcode sheet came up).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plist::{Dictionary, Value};
+
+use super::{Error, Session};
+use crate::transport::plist_stream::{self, Encoding};
+use crate::transport::{AnyStream, Calm};
+
+/// The service's name.
+pub const SERVICE: &str = "com.apple.mobile.notification_proxy";
+/// The passcode sheet is on the phone's screen (iOS 15.7.1 and later show one at each backup).
+pub const PASSCODE_SHEET_UP: &str = "com.apple.LocalAuthentication.ui.presented";
+/// The passcode sheet is gone, answered or not.
+pub const PASSCODE_SHEET_GONE: &str = "com.apple.LocalAuthentication.ui.dismissed";
+/// "Stop" was tapped on the phone.
+pub const CANCEL_REQUEST: &str = "com.apple.itunes-client.syncCancelRequest";
+
+const MESSAGE_BYTES_MAX: u32 = 1 << 20;
+
+/// A connection to the notification proxy.
+pub struct Notifications {
+    stream: AnyStream,
+}
+
+impl Notifications {
+    /// Connects.
+    pub fn open(session: &mut Session, calm: &Arc<Calm>) -> Result<Notifications, Error> {
+        let stream = session.service(SERVICE, calm, Duration::MAX)?;
+        Ok(Notifications { stream })
+    }
+
+    /// Posts a notification on the phone.
+    pub fn post(&mut self, name: &str) -> Result<(), Error> {
+        self.send("PostNotification", name)
+    }
+
+    /// Asks to hear of a notification.
+    pub fn observe(&mut self, name: &str) -> Result<(), Error> {
+        self.send("ObserveNotification", name)
+    }
+
+    fn send(&mut self, command: &str, name: &str) -> Result<(), Error> {
+        let mut message = Dictionary::new();
+        message.insert("Command".into(), command.into());
+        message.insert("Name".into(), name.into());
+        plist_stream::write(&mut self.stream, &Value::Dictionary(message), Encoding::Xml)
+            .map_err(|cause| Error::wire("notify the phone", cause))
+    }
+
+    /// Waits for the next observed notification; `None` when the phone closes the proxy.
+    pub fn next_name(&mut self) -> Result<Option<String>, Error> {
+        loop {
+            let message = plist_stream::read(&mut self.stream, MESSAGE_BYTES_MAX)
+                .map_err(|cause| Error::wire("listen to the phone", cause))?;
+            let message = message.into_dictionary().unwrap_or_default();
+            match message.get("Command").and_then(Value::as_string) {
+                Some("RelayNotification") => {
+                    if let Some(name) = message.get("Name").and_then(Value::as_string) {
+                        return Ok(Some(name.to_owned()));
+                    }
+                }
+                Some("ProxyDeath") => return Ok(None),
+                _ => {}
+            }
+        }
+    }
+}

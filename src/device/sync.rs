@@ -1,0 +1,57 @@
+//! The sync session around a backup: what keeps Finder, iTunes and us from working on one phone at once.
+//!
+//! Order as Apple's own programs have it: post syncWillStart, open the lock file by AFC, post syncLockRequest, lock
+//! (trying again while somebody else holds it), post syncDidStart; at the end unlock, close, post syncDidFinish.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::afc::{Afc, Handle};
+use super::notify::Notifications;
+use super::{Error, Session};
+use crate::transport::Calm;
+
+const LOCK_FILE: &str = "/com.apple.itunes.lock_sync";
+const TRIES: usize = 50;
+const BETWEEN_TRIES: Duration = Duration::from_millis(200);
+
+/// A held sync lock.
+pub struct SyncLock {
+    afc: Afc,
+    handle: Handle,
+    notifications: Notifications,
+}
+
+impl SyncLock {
+    /// Takes the lock, waiting up to ten seconds for another program.
+    pub fn take(session: &mut Session, calm: &Arc<Calm>) -> Result<SyncLock, Error> {
+        let mut notifications = Notifications::open(session, calm)?;
+        notifications.post("com.apple.itunes-mobdev.syncWillStart")?;
+        let mut afc = Afc::open(session, calm)?;
+        let handle = afc.open_for_lock(LOCK_FILE)?;
+        notifications.post("com.apple.itunes-mobdev.syncLockRequest")?;
+        for _ in 0..TRIES {
+            if calm.cancelled() {
+                return Err(Error::Cancelled);
+            }
+            if afc.lock(handle)? {
+                notifications.post("com.apple.itunes-mobdev.syncDidStart")?;
+                return Ok(SyncLock {
+                    afc,
+                    handle,
+                    notifications,
+                });
+            }
+            thread::sleep(BETWEEN_TRIES);
+        }
+        Err(Error::SyncLocked)
+    }
+
+    /// Gives the lock back. A phone that is gone needs no unlocking, so the caller may ignore why this failed.
+    pub fn release(mut self) -> Result<(), Error> {
+        self.afc.unlock(self.handle)?;
+        self.afc.close(self.handle)?;
+        self.notifications.post("com.apple.itunes-mobdev.syncDidFinish")
+    }
+}

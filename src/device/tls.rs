@@ -1,0 +1,185 @@
+//! TLS to the phone: our certificate from the pair record, and the phone's pinned to it by its public key.
+//!
+//! No public authority signs a phone's certificate; at pairing the host issues it for the phone's own public key. So the
+//! one thing that identifies the phone is that key.
+
+use std::io::{self, BufReader, Read, Write};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+
+use super::{Error, PairRecord};
+use crate::transport::Wire;
+
+/// Bytes taken from the socket in one call. rustls alone would ask for 4 KiB at a time.
+const READ_BYTES: usize = 256 << 10;
+
+/// Whose key the phone must show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pin {
+    /// The one in the pair record.
+    PairRecord,
+    /// Anybody's: the owner asked for it with `--any-certificate`.
+    Anyone,
+}
+
+/// A secured stream.
+pub struct Secure(StreamOwned<ClientConnection, Buffered>);
+
+/// Runs the handshake.
+pub fn secure(wire: Wire, record: &PairRecord, pin: Pin) -> Result<Secure, Error> {
+    let connection = ClientConnection::new(Arc::new(configuration(record, pin)?), name()).map_err(tls)?;
+    let mut stream = StreamOwned::new(connection, Buffered(BufReader::with_capacity(READ_BYTES, wire)));
+    while stream.conn.is_handshaking() {
+        if let Err(e) = stream.conn.complete_io(&mut stream.sock) {
+            return Err(explain(e));
+        }
+    }
+    Ok(Secure(stream))
+}
+
+fn explain(e: io::Error) -> Error {
+    if crate::transport::wire::is_cancelled(&e) {
+        return Error::Cancelled;
+    }
+    match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure)) => {
+            Error::OtherKey
+        }
+        Some(other) => tls(other.clone()),
+        None if e.kind() == io::ErrorKind::UnexpectedEof => Error::Tls {
+            why: "the phone hung up during the handshake".to_owned(),
+        },
+        None => Error::Tls { why: e.to_string() },
+    }
+}
+
+fn tls(e: rustls::Error) -> Error {
+    Error::Tls { why: e.to_string() }
+}
+
+/// Nothing here is looked up or sent by name: phones have none.
+fn name() -> ServerName<'static> {
+    ServerName::IpAddress(rustls::pki_types::IpAddr::from(std::net::Ipv4Addr::LOCALHOST))
+}
+
+fn configuration(record: &PairRecord, pin: Pin) -> Result<ClientConfig, Error> {
+    let bad = |what: &str| Error::BadRecord {
+        why: format!("its {what} cannot be read"),
+    };
+    let host = CertificateDer::from_pem_slice(&record.host_certificate).map_err(|_| bad("HostCertificate"))?;
+    let key = PrivateKeyDer::from_pem_slice(record.host_private_key.expose()).map_err(|_| bad("HostPrivateKey"))?;
+    let phone = CertificateDer::from_pem_slice(&record.device_certificate).map_err(|_| bad("DeviceCertificate"))?;
+    let pinned = match pin {
+        Pin::Anyone => None,
+        Pin::PairRecord => Some(public_key(&phone).ok_or_else(|| bad("DeviceCertificate"))?),
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(tls)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Pinned { pinned, provider }))
+        .with_client_auth_cert(vec![host], key)
+        .map_err(|e| Error::BadRecord {
+            why: format!("its certificate and key do not fit: {e}"),
+        })
+}
+
+/// A certificate's public key, as DER.
+fn public_key(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
+    let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
+    Some(parsed.subject_public_key_info().to_vec())
+}
+
+/// Checks the phone's certificate by its key, and that the phone holds it.
+#[derive(Debug)]
+struct Pinned {
+    pinned: Option<Vec<u8>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let shown = public_key(end_entity);
+        if self.pinned.is_none() || (shown.is_some() && shown == self.pinned) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(rustls::CertificateError::ApplicationVerificationFailure.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Large reads, direct writes.
+struct Buffered(BufReader<Wire>);
+
+impl Read for Buffered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Buffered {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.get_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.get_mut().flush()
+    }
+}
+
+impl Read for Secure {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(buffer) {
+            // Phones hang up without a closing alert; whoever reads knows whether the end was due.
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            other => other,
+        }
+    }
+}
+
+impl Write for Secure {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}

@@ -1,0 +1,276 @@
+//! File bodies between the messages.
+//!
+//! ```text
+//! phone to host:  { [n u32 BE][path on the phone] [n u32 BE][path in the backup] chunks }*  [0 u32]
+//! host to phone:  { [n u32 BE][path in the backup] chunks }*                               [0 u32]
+//! chunk:          [n u32 BE][code u8][n-1 bytes]   code 0x0C data, 0x00 end, else minus a status and its text
+//! ```
+
+use std::io::{self, Read, Write};
+
+use super::{Error, Fault};
+use crate::path::BackupPath;
+use crate::transport::{Stream, read_u32};
+
+/// A chunk of data.
+const DATA: u8 = 0x0c;
+/// The end of a whole file.
+const END: u8 = 0x00;
+/// Longest chunk we send: bigger ones get the phone's backup agent killed (pymobiledevice3 #1857).
+const SEND_BYTES_MAX: usize = 32 << 10;
+/// Longest chunk we take. Phones send 32 KiB; the limit only tells a stream that has lost step.
+const CHUNK_BYTES_MAX: u32 = 64 << 20;
+/// Longest path we take.
+const NAME_BYTES_MAX: u32 = 4096;
+/// Longest error text we take.
+const TEXT_BYTES_MAX: u32 = 64 << 10;
+
+const RECEIVING: &str = "sent files";
+
+/// The body of one file that the phone sends; its end is the file's end.
+///
+/// If the phone cannot go on with the file, reading fails, and so it does when the connection breaks: either way the file
+/// is not whole.
+pub struct Body<'a> {
+    stream: &'a mut dyn Stream,
+    left_in_chunk: u32,
+    end: Option<End>,
+}
+
+/// How a body ended.
+#[derive(Debug)]
+pub enum End {
+    /// Whole.
+    Whole,
+    /// The phone could not read it.
+    Device {
+        /// The phone's code.
+        code: u8,
+        /// Its words.
+        text: String,
+    },
+    /// The connection broke or lost step.
+    Wire(Error),
+}
+
+impl<'a> Body<'a> {
+    /// The body that begins here.
+    pub fn new(stream: &'a mut dyn Stream) -> Body<'a> {
+        Body { stream, left_in_chunk: 0, end: None }
+    }
+
+    /// Reads what is left of the body and tells how it ended.
+    pub fn finish(mut self) -> End {
+        let mut rest = [0; 8 << 10];
+        // An error of `read` stands in `end` as well.
+        while self.end.is_none() && self.read(&mut rest).is_ok_and(|n| n > 0) {}
+        self.end.unwrap_or(End::Whole)
+    }
+
+    /// Goes to the next chunk of data; false at the end.
+    fn next_chunk(&mut self) -> Result<bool, Error> {
+        while self.left_in_chunk == 0 {
+            if self.end.is_some() {
+                return Ok(false);
+            }
+            let length = read_u32(self.stream).map_err(|e| Error::wire(RECEIVING, e))?;
+            if length == 0 || length > CHUNK_BYTES_MAX {
+                return Err(Error::strange(RECEIVING, format!("a chunk of {length} bytes")));
+            }
+            let mut code = [0];
+            self.stream.read_exact(&mut code).map_err(|e| Error::wire(RECEIVING, e))?;
+            match code[0] {
+                DATA => self.left_in_chunk = length - 1,
+                END if length == 1 => self.end = Some(End::Whole),
+                END => return Err(Error::strange(RECEIVING, "the end of a file is followed by more of it")),
+                code => {
+                    let text = read_text(self.stream, length - 1, TEXT_BYTES_MAX)?;
+                    self.end = Some(End::Device { code, text });
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Read for Body<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let more = match self.next_chunk() {
+            Ok(more) => more,
+            Err(e) => {
+                self.end = Some(End::Wire(e));
+                false
+            }
+        };
+        if !more {
+            return match &self.end {
+                None | Some(End::Whole) => Ok(0),
+                Some(End::Device { text, .. }) => Err(io::Error::other(text.clone())),
+                Some(End::Wire(_)) => Err(io::ErrorKind::ConnectionAborted.into()),
+            };
+        }
+        let wanted = buffer.len().min(self.left_in_chunk as usize);
+        match self.stream.read(&mut buffer[..wanted]) {
+            Ok(0) if wanted > 0 => {
+                self.end = Some(End::Wire(Error::wire(RECEIVING, io::Error::from(io::ErrorKind::UnexpectedEof))));
+                self.left_in_chunk = 0;
+                Err(io::ErrorKind::UnexpectedEof.into())
+            }
+            Ok(n) => {
+                self.left_in_chunk -= n as u32;
+                Ok(n)
+            }
+            Err(e) => {
+                let kind = e.kind();
+                self.end = Some(End::Wire(Error::wire(RECEIVING, e)));
+                self.left_in_chunk = 0;
+                Err(kind.into())
+            }
+        }
+    }
+}
+
+/// The head of the next file: its path on the phone (only to be shown) and in the backup; `None` after the last one.
+pub fn read_head(stream: &mut dyn Stream) -> Result<Option<(String, BackupPath)>, Error> {
+    let length = read_u32(stream).map_err(|e| Error::wire(RECEIVING, e))?;
+    if length == 0 {
+        return Ok(None);
+    }
+    let device_path = read_text(stream, length, NAME_BYTES_MAX)?;
+    let length = read_u32(stream).map_err(|e| Error::wire(RECEIVING, e))?;
+    let name = read_text(stream, length, NAME_BYTES_MAX)?;
+    let path = name.parse().map_err(Error::Hostile)?;
+    Ok(Some((device_path, path)))
+}
+
+fn read_text(stream: &mut dyn Stream, length: u32, limit: u32) -> Result<String, Error> {
+    if length > limit {
+        return Err(Error::strange(RECEIVING, format!("a name or text of {length} bytes")));
+    }
+    let mut bytes = vec![0; length as usize];
+    stream.read_exact(&mut bytes).map_err(|e| Error::wire(RECEIVING, e))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Sends one file, or the reason why there is none. A file that cannot be read to its end ends with its fault.
+pub fn send_file(
+    stream: &mut dyn Stream,
+    path: &BackupPath,
+    file: Result<Box<dyn Read + Send>, Fault>,
+) -> io::Result<Option<Fault>> {
+    let mut head = (path.as_str().len() as u32).to_be_bytes().to_vec();
+    head.extend(path.as_str().as_bytes());
+    stream.write_all(&head)?;
+    let fault = match file {
+        Ok(mut file) => send_body(stream, &mut file)?,
+        Err(fault) => Some(fault),
+    };
+    match fault {
+        None => stream.write_all(&[0, 0, 0, 1, END])?,
+        Some(fault) => {
+            let (status, text) = fault.status();
+            let mut chunk = (text.len() as u32 + 1).to_be_bytes().to_vec();
+            chunk.push((-status) as u8);
+            chunk.extend(text.as_bytes());
+            stream.write_all(&chunk)?;
+        }
+    }
+    Ok(fault)
+}
+
+fn send_body(stream: &mut dyn Stream, file: &mut dyn Read) -> io::Result<Option<Fault>> {
+    const HEAD: usize = 5;
+    let mut chunk = vec![0; HEAD + SEND_BYTES_MAX];
+    loop {
+        let mut filled = HEAD;
+        while filled < chunk.len() {
+            match file.read(&mut chunk[filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // Not "not found": the phone would believe that the file is gone.
+                Err(_) => return Ok(Some(Fault::Io)),
+            }
+        }
+        if filled == HEAD {
+            return Ok(None);
+        }
+        let length = (filled - HEAD + 1) as u32;
+        chunk[..4].copy_from_slice(&length.to_be_bytes());
+        chunk[4] = DATA;
+        stream.write_all(&chunk[..filled])?;
+    }
+}
+
+/// Ends a list of sent files.
+pub fn send_end(stream: &mut dyn Stream) -> io::Result<()> {
+    stream.write_all(&[0; 4])?;
+    Write::flush(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    fn chunk(code: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut chunk = (bytes.len() as u32 + 1).to_be_bytes().to_vec();
+        chunk.push(code);
+        chunk.extend(bytes);
+        chunk
+    }
+
+    fn received(wire: Vec<u8>) -> (io::Result<Vec<u8>>, End) {
+        let mut stream = Cursor::new(wire);
+        let mut body = Body::new(&mut stream);
+        let mut bytes = Vec::new();
+        let read = body.read_to_end(&mut bytes).map(|_| bytes);
+        (read, body.finish())
+    }
+
+    #[test]
+    fn a_body_is_the_sum_of_its_chunks() {
+        let wire = [chunk(DATA, b"ab"), chunk(DATA, b""), chunk(DATA, b"cde"), chunk(END, b"")].concat();
+        let (read, end) = received(wire);
+        assert_eq!(read.unwrap(), b"abcde");
+        assert!(matches!(end, End::Whole));
+    }
+
+    #[test]
+    fn a_file_that_the_phone_cannot_read_is_not_whole() {
+        let (read, end) = received([chunk(DATA, b"ab"), chunk(0x0b, b"Input/output error (5)")].concat());
+        assert!(read.is_err());
+        assert!(matches!(end, End::Device { code: 0x0b, .. }));
+    }
+
+    #[test]
+    fn a_body_cut_anywhere_is_not_whole() {
+        let wire = [chunk(DATA, b"abc"), chunk(DATA, b"de"), chunk(END, b"")].concat();
+        for cut in 0..wire.len() {
+            let (read, end) = received(wire[..cut].to_vec());
+            assert!(read.is_err(), "cut at {cut}");
+            assert!(matches!(end, End::Wire(_)), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn lies_about_lengths_are_errors() {
+        for wire in [vec![0xff; 4], vec![0; 4], chunk(END, b"x")] {
+            assert!(matches!(received(wire).1, End::Wire(Error::Strange { .. })));
+        }
+        let mut long_name = Cursor::new(vec![0xff, 0xff, 0xff, 0xff]);
+        assert!(matches!(read_head(&mut long_name), Err(Error::Strange { .. })));
+    }
+
+    #[test]
+    fn what_is_sent_can_be_received() {
+        let mut wire = Cursor::new(Vec::new());
+        let contents = vec![7; 100_000];
+        let path: BackupPath = "U/Manifest.db".parse().unwrap();
+        send_file(&mut wire, &path, Ok(Box::new(Cursor::new(contents.clone())))).unwrap();
+        let wire = wire.into_inner();
+        assert!(wire.windows(5).filter(|w| w[4] == DATA).count() > 3);
+        let (read, _) = received(wire[4 + path.as_str().len()..].to_vec());
+        assert_eq!(read.unwrap(), contents);
+    }
+}

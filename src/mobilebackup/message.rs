@@ -1,0 +1,381 @@
+//! DeviceLink's messages: property lists to requests, replies to property lists. Pure; the only place with wire names.
+
+use plist::{Dictionary, Value};
+
+use super::{Entry, EntryKind, Error, Fault};
+use crate::path::BackupPath;
+
+/// What stands in a message where there is nothing to say.
+const EMPTY: &str = "___EmptyParameterString___";
+
+/// What the phone asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// What.
+    pub kind: Kind,
+    /// The phone's own progress once this is done, 0-100. It stalls, jumps and goes back.
+    pub percent: Option<f64>,
+}
+
+/// The requests, named from our side.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// `DLMessageDownloadFiles`: send these files.
+    SendFiles(Vec<BackupPath>),
+    /// `DLMessageUploadFiles`: files follow, of so many bytes as the phone thinks.
+    ReceiveFiles(u64),
+    /// `DLMessageGetFreeDiskSpace` (DeviceLink 300 and later).
+    FreeSpace,
+    /// `DLMessagePurgeDiskSpace` (400 and later): free so many bytes.
+    Purge(u64),
+    /// `DLContentsOfDirectory`
+    List(BackupPath),
+    /// `DLMessageCreateDirectory`
+    MakeDir(BackupPath),
+    /// `DLMessageMoveItems`, before DeviceLink 200 `DLMessageMoveFiles`. In the phone's order.
+    Move(Vec<(BackupPath, BackupPath)>),
+    /// `DLMessageRemoveItems`, before 200 `DLMessageRemoveFiles` and `DLMessageRemoveDirectory`.
+    Remove(Vec<BackupPath>),
+    /// `DLMessageCopyItem`
+    Copy(BackupPath, BackupPath),
+    /// `DLMessageProcessMessage` with a response: the phone's verdict on the whole backup.
+    Verdict(Verdict),
+    /// `DLMessagePing`
+    Ping,
+    /// `DLMessageDisconnect`, with its reason.
+    Disconnect(String),
+    /// Anything else, by name. It is answered "not supported", never left unanswered.
+    Unknown(String),
+}
+
+/// The phone's last word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// 0 for success, else an MBErrorDomain code.
+    pub code: i64,
+    /// The phone's words; empty on success.
+    pub description: String,
+}
+
+impl Request {
+    /// Translates a message.
+    pub fn parse(message: &Value) -> Result<Request, Error> {
+        const DOING: &str = "asked for something";
+        let parts = message.as_array().ok_or_else(|| Error::strange(DOING, "the message is no array"))?;
+        let name = parts.first().and_then(Value::as_string);
+        let name = name.ok_or_else(|| Error::strange(DOING, "the message has no name"))?;
+        let at = |i: usize| parts.get(i);
+        let missing = |what: &str| Error::strange(DOING, format!("{name} has no {what}"));
+        let path = |i: usize| at(i).and_then(Value::as_string).ok_or_else(|| missing("path")).and_then(parse_path);
+        let kind = match name {
+            "DLMessageDownloadFiles" => Kind::SendFiles(paths(at(1)).ok_or_else(|| missing("files"))??),
+            "DLMessageUploadFiles" => Kind::ReceiveFiles(at(3).and_then(Value::as_unsigned_integer).unwrap_or(0)),
+            "DLMessageGetFreeDiskSpace" => Kind::FreeSpace,
+            "DLMessagePurgeDiskSpace" => {
+                Kind::Purge(at(1).and_then(Value::as_unsigned_integer).ok_or_else(|| missing("amount"))?)
+            }
+            "DLContentsOfDirectory" => Kind::List(path(1)?),
+            "DLMessageCreateDirectory" => Kind::MakeDir(path(1)?),
+            "DLMessageMoveItems" | "DLMessageMoveFiles" => {
+                let items = at(1).and_then(Value::as_dictionary).ok_or_else(|| missing("files"))?;
+                Kind::Move(moves(items)?)
+            }
+            "DLMessageRemoveItems" | "DLMessageRemoveFiles" | "DLMessageRemoveDirectory" => {
+                Kind::Remove(paths(at(1)).ok_or_else(|| missing("files"))??)
+            }
+            "DLMessageCopyItem" => Kind::Copy(path(1)?, path(2)?),
+            "DLMessageProcessMessage" => Kind::Verdict(verdict(at(1))?),
+            "DLMessageDisconnect" => {
+                let reason = at(1).and_then(Value::as_string).filter(|r| *r != EMPTY);
+                Kind::Disconnect(reason.unwrap_or_default().to_owned())
+            }
+            "DLMessagePing" => Kind::Ping,
+            other => Kind::Unknown(other.chars().take(80).collect()),
+        };
+        let percent = match kind {
+            Kind::SendFiles(_) | Kind::Move(_) | Kind::Remove(_) | Kind::MakeDir(_) => at(3),
+            Kind::ReceiveFiles(_) => at(2),
+            _ => None,
+        };
+        let percent = percent.and_then(number).filter(|p| p.is_finite());
+        Ok(Request { kind, percent })
+    }
+
+    /// What the phone is doing, to complete "while it ...".
+    pub fn doing(&self) -> &'static str {
+        match self.kind {
+            Kind::SendFiles(_) => "read files of the backup",
+            Kind::ReceiveFiles(_) => "sent files",
+            Kind::FreeSpace | Kind::Purge(_) => "asked for room",
+            Kind::List(_) => "looked at the backup",
+            Kind::MakeDir(_) => "made folders",
+            Kind::Move(_) => "moved files",
+            Kind::Remove(_) => "removed files",
+            Kind::Copy(..) => "copied files",
+            Kind::Verdict(_) | Kind::Disconnect(_) => "ended the backup",
+            Kind::Ping | Kind::Unknown(_) => "asked for something",
+        }
+    }
+}
+
+/// A progress value: a real, or also an integer 0.
+fn number(value: &Value) -> Option<f64> {
+    value.as_real().or_else(|| value.as_signed_integer().map(|i| i as f64))
+}
+
+fn parse_path(text: &str) -> Result<BackupPath, Error> {
+    text.parse().map_err(Error::Hostile)
+}
+
+/// An array of paths, or a single one.
+fn paths(value: Option<&Value>) -> Option<Result<Vec<BackupPath>, Error>> {
+    match value? {
+        Value::Array(list) => Some(
+            list.iter()
+                .map(|p| match p.as_string() {
+                    Some(text) => parse_path(text),
+                    None => Err(Error::strange("asked for something", "a path is no text")),
+                })
+                .collect(),
+        ),
+        Value::String(one) => Some(parse_path(one).map(|path| vec![path])),
+        _ => None,
+    }
+}
+
+fn moves(items: &Dictionary) -> Result<Vec<(BackupPath, BackupPath)>, Error> {
+    let pair = |(from, to): (&String, &Value)| {
+        let to = to.as_string().ok_or_else(|| Error::strange("moved files", "a path is no text"))?;
+        Ok((parse_path(from)?, parse_path(to)?))
+    };
+    items.iter().map(pair).collect()
+}
+
+fn verdict(response: Option<&Value>) -> Result<Verdict, Error> {
+    const DOING: &str = "gave its verdict";
+    let response = response.and_then(Value::as_dictionary);
+    let response = response.ok_or_else(|| Error::strange(DOING, "it is no dictionary"))?;
+    match response.get("MessageName").and_then(Value::as_string) {
+        Some("Response") => {}
+        other => return Err(Error::strange(DOING, format!("it is called {other:?}"))),
+    }
+    let code = response.get("ErrorCode").and_then(Value::as_signed_integer);
+    let description = response.get("ErrorDescription").and_then(Value::as_string);
+    Ok(Verdict {
+        code: code.ok_or_else(|| Error::strange(DOING, "it has no ErrorCode"))?,
+        description: description.unwrap_or_default().to_owned(),
+    })
+}
+
+/// What we answer: always four elements, or the phone complains of "too few components".
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// Done.
+    Done,
+    /// Done, with a number: bytes free, bytes purged.
+    Number(u64),
+    /// Done: the contents of a folder.
+    Entries(Vec<Entry>),
+    /// It failed as a whole.
+    Failed(Fault),
+    /// Some of it failed: each path with its fault.
+    Several(Vec<(BackupPath, Fault)>),
+    /// There was no room to free.
+    NotPurged,
+}
+
+impl Reply {
+    /// `["DLMessageStatusResponse", status, text, payload]`
+    pub fn to_plist(&self) -> Value {
+        let empty = || Value::Dictionary(Dictionary::new());
+        let (status, text, payload) = match self {
+            Reply::Done => (0, EMPTY, empty()),
+            Reply::Number(bytes) => (0, EMPTY, Value::Integer((*bytes).into())),
+            Reply::Entries(entries) => (0, EMPTY, Value::Dictionary(contents(entries))),
+            Reply::Failed(fault) => {
+                let (status, text) = fault.status();
+                (status, text, empty())
+            }
+            Reply::Several(faults) if faults.is_empty() => (0, EMPTY, empty()),
+            Reply::Several(faults) => (-13, "Multi status", Value::Dictionary(multi_status(faults))),
+            Reply::NotPurged => (-1, "Nothing could be purged", Value::Integer(0.into())),
+        };
+        Value::Array(vec![
+            "DLMessageStatusResponse".into(),
+            Value::Integer(status.into()),
+            text.into(),
+            payload,
+        ])
+    }
+}
+
+fn multi_status(faults: &[(BackupPath, Fault)]) -> Dictionary {
+    let one = |(path, fault): &(BackupPath, Fault)| {
+        let (code, text) = fault.status();
+        let mut details = Dictionary::new();
+        details.insert("DLFileErrorString".into(), text.into());
+        details.insert("DLFileErrorCode".into(), Value::Integer(code.into()));
+        (path.as_str().to_owned(), Value::Dictionary(details))
+    };
+    faults.iter().map(one).collect()
+}
+
+fn contents(entries: &[Entry]) -> Dictionary {
+    let one = |entry: &Entry| {
+        let kind = match entry.kind {
+            EntryKind::Regular => "DLFileTypeRegular",
+            EntryKind::Directory => "DLFileTypeDirectory",
+            EntryKind::Unknown => "DLFileTypeUnknown",
+        };
+        let mut details = Dictionary::new();
+        details.insert("DLFileType".into(), kind.into());
+        details.insert("DLFileSize".into(), Value::Integer(entry.size.into()));
+        details.insert("DLFileModificationDate".into(), Value::Date(entry.modified.into()));
+        (entry.name.clone(), Value::Dictionary(details))
+    };
+    entries.iter().map(one).collect()
+}
+
+/// The version we speak, at most what the phone offers: 400 is what iOS 14 and later has.
+pub const VERSION_MAX: u64 = 400;
+
+/// The version in the phone's first message.
+pub fn offered_version(message: &Value) -> Result<u64, Error> {
+    const DOING: &str = "opened the backup service";
+    let parts = message.as_array().filter(|p| p.first().and_then(Value::as_string) == Some("DLMessageVersionExchange"));
+    let version = parts.and_then(|p| p.get(1)).and_then(Value::as_unsigned_integer);
+    version.ok_or_else(|| Error::strange(DOING, "it offers no version"))
+}
+
+/// Our answer to the phone's first message.
+pub fn accept_version(version: u64) -> Value {
+    Value::Array(vec![
+        "DLMessageVersionExchange".into(),
+        "DLVersionsOk".into(),
+        Value::Integer(version.into()),
+    ])
+}
+
+/// Whether the phone says that it is ready.
+pub fn is_ready(message: &Value) -> bool {
+    let name = message.as_array().and_then(|p| p.first()).and_then(Value::as_string);
+    name == Some("DLMessageDeviceReady")
+}
+
+/// Offers the versions of the backup protocol itself.
+pub fn hello() -> Value {
+    let mut message = Dictionary::new();
+    message.insert("MessageName".into(), "Hello".into());
+    message.insert(
+        "SupportedProtocolVersions".into(),
+        Value::Array(vec![Value::Real(2.0), Value::Real(2.1)]),
+    );
+    process(message)
+}
+
+/// Asks for a backup.
+pub fn backup(udid: &str, full: bool) -> Value {
+    let mut message = Dictionary::new();
+    message.insert("MessageName".into(), "Backup".into());
+    message.insert("TargetIdentifier".into(), udid.into());
+    if full {
+        let mut options = Dictionary::new();
+        options.insert("ForceFullBackup".into(), Value::Boolean(true));
+        message.insert("Options".into(), Value::Dictionary(options));
+    }
+    process(message)
+}
+
+/// Ends the dialog.
+pub fn disconnect() -> Value {
+    Value::Array(vec!["DLMessageDisconnect".into(), EMPTY.into()])
+}
+
+fn process(message: Dictionary) -> Value {
+    Value::Array(vec!["DLMessageProcessMessage".into(), Value::Dictionary(message)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(xml: &str) -> Result<Request, Error> {
+        let xml = format!("<plist version=\"1.0\"><array>{xml}</array></plist>");
+        Request::parse(&crate::bounded_plist::parse(xml.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn an_upload_says_where_the_phone_will_be() {
+        // limd#437, iOS 7 and later.
+        let request = parse("<string>DLMessageUploadFiles</string><dict/><real>0.5</real><integer>77</integer>").unwrap();
+        assert_eq!(request.kind, Kind::ReceiveFiles(77));
+        assert_eq!(request.percent, Some(0.5));
+    }
+
+    #[test]
+    fn an_empty_list_of_files_is_a_request_like_any_other() {
+        // limd#112
+        let request =
+            parse("<string>DLMessageDownloadFiles</string><array></array><dict/><real>97.0</real><integer>0</integer>");
+        assert_eq!(request.unwrap().kind, Kind::SendFiles(vec![]));
+    }
+
+    #[test]
+    fn moves_keep_the_phones_order() {
+        let request = parse(
+            "<string>DLMessageMoveItems</string><dict><key>U/b</key><string>U/c</string><key>U/a</key>\
+             <string>U/b</string></dict><dict/><real>1</real>",
+        );
+        let Kind::Move(moves) = request.unwrap().kind else { panic!() };
+        let names: Vec<_> = moves.iter().map(|(from, _)| from.as_str()).collect();
+        assert_eq!(names, ["U/b", "U/a"]);
+    }
+
+    #[test]
+    fn a_path_that_climbs_out_is_hostile() {
+        let remove = parse("<string>DLMessageRemoveItems</string><array><string>../../etc</string></array>");
+        assert!(matches!(remove, Err(Error::Hostile(_))));
+    }
+
+    #[test]
+    fn the_passcode_verdict_is_read() {
+        // limd#1380
+        let request = parse(
+            "<string>DLMessageProcessMessage</string><dict><key>ErrorCode</key><integer>208</integer>\
+             <key>ErrorDescription</key><string>Device locked (MBErrorDomain/208)</string>\
+             <key>MessageName</key><string>Response</string></dict>",
+        );
+        let verdict = Verdict { code: 208, description: "Device locked (MBErrorDomain/208)".to_owned() };
+        assert_eq!(request.unwrap().kind, Kind::Verdict(verdict));
+    }
+
+    #[test]
+    fn every_reply_has_four_elements() {
+        let path: BackupPath = "U/Status.plist".parse().unwrap();
+        for reply in [
+            Reply::Done,
+            Reply::Number(7),
+            Reply::Entries(vec![]),
+            Reply::Failed(Fault::NoSpace),
+            Reply::Several(vec![(path, Fault::NotFound)]),
+            Reply::NotPurged,
+        ] {
+            assert_eq!(reply.to_plist().as_array().map(Vec::len), Some(4), "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn messages_that_lack_what_they_need_are_errors() {
+        for xml in [
+            "",
+            "<integer>1</integer>",
+            "<string>DLMessageDownloadFiles</string>",
+            "<string>DLMessageMoveItems</string><dict><key>U/a</key><integer>1</integer></dict>",
+            "<string>DLMessagePurgeDiskSpace</string><string>x</string>",
+            "<string>DLMessageProcessMessage</string><dict><key>MessageName</key><string>Response</string></dict>",
+            "<string>DLMessageCopyItem</string><string>U/a</string>",
+        ] {
+            assert!(parse(xml).is_err(), "{xml}");
+        }
+    }
+}

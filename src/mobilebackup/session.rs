@@ -1,0 +1,144 @@
+//! The dialog itself: one loop that reads like the protocol.
+
+use std::sync::Arc;
+
+use plist::Value;
+
+use super::files::{self, Body, End};
+use super::message::{self, Kind, Reply, Request, Verdict};
+use super::{DeviceFault, Error, Fault, Host};
+use crate::path::BackupPath;
+use crate::transport::plist_stream::{self, Encoding, MESSAGE_BYTES_MAX};
+use crate::transport::{AnyStream, Calm, Stream, read_u32};
+
+/// An open backup service, past its greetings.
+pub struct Session {
+    stream: AnyStream,
+    calm: Arc<Calm>,
+}
+
+impl Session {
+    /// Agrees on versions with the phone.
+    pub fn open(stream: AnyStream, calm: Arc<Calm>) -> Result<Session, Error> {
+        const DOING: &str = "opened the backup service";
+        let mut session = Session { stream, calm };
+        let version = message::offered_version(&session.next(DOING)?)?;
+        session.say(&message::accept_version(version.min(message::VERSION_MAX)), DOING)?;
+        if !message::is_ready(&session.next(DOING)?) {
+            return Err(Error::strange(DOING, "it does not say that it is ready"));
+        }
+        session.say(&message::hello(), DOING)?;
+        match Request::parse(&session.next(DOING)?)?.kind {
+            Kind::Verdict(Verdict { code: 0, .. }) => Ok(session),
+            Kind::Verdict(_) => Err(Error::NoCommonVersion),
+            other => Err(Error::strange(DOING, format!("it answers the greeting with {other:?}"))),
+        }
+    }
+
+    /// Asks for a backup and serves the phone until its verdict.
+    pub fn backup(mut self, udid: &str, full: bool, host: &mut dyn Host) -> Result<Verdict, Error> {
+        let asked = self.say(&message::backup(udid, full), "was asked for a backup");
+        let result = asked.and_then(|()| self.serve(host));
+        // Files that are still on their way to the disk belong to this run, however it ends.
+        let _late = host.settle();
+        if matches!(result, Err(Error::Cancelled | Error::Hostile(_) | Error::Strange { .. })) {
+            // It may be gone already; then there is nobody to tell.
+            self.calm.set_between_messages(false);
+            drop(self.say(&message::disconnect(), "was told to stop"));
+        }
+        result
+    }
+
+    fn serve(&mut self, host: &mut dyn Host) -> Result<Verdict, Error> {
+        let mut doing = "prepared";
+        loop {
+            let message = self.next(doing)?;
+            let request = Request::parse(&message)?;
+            doing = request.doing();
+            host.begins(&request);
+            let reply = match request.kind {
+                Kind::SendFiles(paths) => self.send_files(&paths, host)?,
+                Kind::ReceiveFiles(_) => self.receive_files(host)?,
+                Kind::FreeSpace => number(host.free_space()),
+                Kind::Purge(amount) => host.purge(amount).map_or(Reply::NotPurged, Reply::Number),
+                Kind::List(path) => host.list(&path).map_or_else(Reply::Failed, Reply::Entries),
+                Kind::MakeDir(path) => done(host.make_dir(&path)),
+                Kind::Move(items) => {
+                    several(items.into_iter().map(|(from, to)| (host.rename(&from, &to), from)))
+                }
+                Kind::Remove(paths) => several(paths.into_iter().map(|path| (host.remove(&path), path))),
+                Kind::Copy(from, to) => done(host.copy(&from, &to)),
+                Kind::Verdict(verdict) => return Ok(verdict),
+                Kind::Disconnect(reason) => return Err(Error::HungUp { reason }),
+                Kind::Ping => Reply::Done,
+                Kind::Unknown(_) => Reply::Failed(Fault::Unsupported),
+            };
+            self.say(&reply.to_plist(), doing)?;
+        }
+    }
+
+    fn send_files(&mut self, paths: &[BackupPath], host: &mut dyn Host) -> Result<Reply, Error> {
+        const DOING: &str = "read files of the backup";
+        let mut faults = Vec::new();
+        for path in paths {
+            let sent = files::send_file(&mut self.stream, path, host.open(path));
+            if let Some(fault) = sent.map_err(|e| Error::wire(DOING, e))? {
+                faults.push((path.clone(), fault));
+            }
+        }
+        // Also after an empty list: the phone waits for it (limd#112).
+        files::send_end(&mut self.stream).map_err(|e| Error::wire(DOING, e))?;
+        Ok(Reply::Several(faults))
+    }
+
+    fn receive_files(&mut self, host: &mut dyn Host) -> Result<Reply, Error> {
+        let mut faults = Vec::new();
+        while let Some((device_path, path)) = files::read_head(&mut self.stream)? {
+            let mut body = Body::new(&mut self.stream);
+            let kept = host.receive(&path, &mut body);
+            // What the host left unread goes to the drain, or the stream would lose step; and a broken wire is told as
+            // what it is, never as "cannot write".
+            match body.finish() {
+                End::Wire(e) => return Err(e),
+                End::Device { code, text } => host.device_fault(DeviceFault { device_path, code, text }),
+                End::Whole => {
+                    if let Err(fault) = kept {
+                        faults.push((path, fault));
+                    }
+                }
+            }
+        }
+        faults.extend(host.settle());
+        Ok(Reply::Several(faults))
+    }
+
+    /// The next message. Only while none of it has come may the wait be cancelled.
+    fn next(&mut self, doing: &'static str) -> Result<Value, Error> {
+        if self.calm.cancelled() {
+            return Err(Error::Cancelled);
+        }
+        self.calm.set_between_messages(true);
+        let length = read_u32(&mut self.stream);
+        self.calm.set_between_messages(false);
+        let length = length.map_err(|e| Error::wire(doing, e))?;
+        let stream: &mut dyn Stream = &mut self.stream;
+        let mut reader = stream;
+        plist_stream::read_body(&mut reader, length, MESSAGE_BYTES_MAX).map_err(|e| Error::wire(doing, e))
+    }
+
+    fn say(&mut self, message: &Value, doing: &'static str) -> Result<(), Error> {
+        plist_stream::write(&mut self.stream, message, Encoding::Binary).map_err(|e| Error::wire(doing, e))
+    }
+}
+
+fn done(result: Result<(), Fault>) -> Reply {
+    result.map_or_else(Reply::Failed, |()| Reply::Done)
+}
+
+fn number(result: Result<u64, Fault>) -> Reply {
+    result.map_or_else(Reply::Failed, Reply::Number)
+}
+
+fn several(results: impl Iterator<Item = (Result<(), Fault>, BackupPath)>) -> Reply {
+    Reply::Several(results.filter_map(|(result, path)| result.err().map(|fault| (path, fault))).collect())
+}

@@ -1,0 +1,435 @@
+//! The daemon that shares a computer's phones among programs: usbmuxd, Apple's or anybody's.
+//!
+//! ```text
+//! [length u32 LE, header included][version u32 LE = 1][message u32 LE = 8, a plist][tag u32 LE][XML property list]
+//! ```
+//! Source: protocol.md, section 1; checked against captured bytes of Apple's daemon in tests/captured.rs.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plist::{Dictionary, Value};
+
+use super::wire::{Calm, Socket, Wire};
+use crate::bounded_plist::{self, NotAPlist};
+use crate::secret::Secret;
+use crate::udid::Udid;
+
+/// The header's version for property lists.
+const VERSION: u32 = 1;
+/// The header's message number for property lists.
+const MESSAGE_PLIST: u32 = 8;
+const HEADER_BYTES: u32 = 16;
+/// Longest answer taken from the daemon: pair records are the largest, under 16 KiB.
+const ANSWER_BYTES_MAX: u32 = 4 << 20;
+/// The daemon answers at once or is stuck.
+const ANSWER_SILENCE_MAX: Duration = Duration::from_secs(20);
+
+/// Where the daemon listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A local socket's path.
+    Unix(PathBuf),
+    /// `host:port`.
+    Tcp(String),
+}
+
+impl Address {
+    /// What `USBMUXD_SOCKET_ADDRESS` says (`UNIX:/path` or `host:port`), else the platform's own.
+    pub fn from_environment() -> Address {
+        match std::env::var("USBMUXD_SOCKET_ADDRESS") {
+            Ok(text) if !text.is_empty() => Address::parse(&text),
+            _ if cfg!(windows) => Address::Tcp("127.0.0.1:27015".to_owned()),
+            _ => Address::Unix("/var/run/usbmuxd".into()),
+        }
+    }
+
+    fn parse(text: &str) -> Address {
+        match text.strip_prefix("UNIX:") {
+            Some(path) => Address::Unix(path.into()),
+            None if text.starts_with('/') => Address::Unix(text.into()),
+            None => Address::Tcp(text.to_owned()),
+        }
+    }
+
+    fn open(&self) -> io::Result<Socket> {
+        match self {
+            #[cfg(unix)]
+            Address::Unix(path) => std::os::unix::net::UnixStream::connect(path).map(Socket::Unix),
+            #[cfg(not(unix))]
+            Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+            Address::Tcp(address) => TcpStream::connect(address).map(Socket::Tcp),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Unix(path) => write!(f, "{}", path.display()),
+            Address::Tcp(address) => f.write_str(address),
+        }
+    }
+}
+
+/// What the daemon answered, or why it did not.
+#[derive(Debug)]
+pub enum Error {
+    /// Nobody listens there.
+    NoDaemon {
+        /// Where.
+        address: String,
+        /// Why the socket could not be opened.
+        cause: io::Error,
+    },
+    /// The daemon closed the connection, fell silent or the wait was cancelled.
+    Io {
+        /// What it was asked.
+        doing: &'static str,
+        /// What happened.
+        cause: io::Error,
+    },
+    /// What came is not the daemon's protocol.
+    Strange {
+        /// What it was asked.
+        doing: &'static str,
+        /// What is wrong with the answer.
+        why: String,
+    },
+    /// The daemon said no: 1 bad command, 2 no such device (or record), 3 connection refused, 6 bad version.
+    Refused {
+        /// What it was asked.
+        doing: &'static str,
+        /// Its number.
+        number: u64,
+    },
+}
+
+impl Error {
+    /// What to do next.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Error::NoDaemon { .. } if cfg!(windows) => Some(
+                "install \"Apple Devices\" (or iTunes) from Microsoft and open it once, or set USBMUXD_SOCKET_ADDRESS; \
+                 to rehearse without a phone: `idev-backup demo`",
+            ),
+            Error::NoDaemon { .. } if cfg!(target_os = "macos") => Some(
+                "the system's own daemon should answer: restart the Mac, or set USBMUXD_SOCKET_ADDRESS; to rehearse \
+                 without a phone: `idev-backup demo`",
+            ),
+            Error::NoDaemon { .. } => Some(
+                "install and start usbmuxd (`sudo apt install usbmuxd`), or set USBMUXD_SOCKET_ADDRESS; to rehearse \
+                 without a phone: `idev-backup demo`",
+            ),
+            Error::Refused { number: 2, .. } => Some("the phone was unplugged: plug it in again and repeat"),
+            Error::Refused { number: 3, .. } => {
+                Some("unlock the phone; if that does not help, unplug it, restart it and plug it in again")
+            }
+            Error::Strange { .. } => {
+                Some("is USBMUXD_SOCKET_ADDRESS the address of a usbmuxd-compatible daemon?")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NoDaemon { address, cause } => {
+                write!(f, "no usbmuxd answers on {address}: {cause}")
+            }
+            Error::Io { doing, cause } => write!(f, "cannot {doing}: {cause}"),
+            Error::Strange { doing, why } => {
+                write!(f, "cannot {doing}: usbmuxd's answer makes no sense: {why}")
+            }
+            Error::Refused { doing, number } => {
+                let word = match number {
+                    1 => "bad command",
+                    2 => "no such device",
+                    3 => "connection refused",
+                    6 => "bad version",
+                    _ => "unknown",
+                };
+                write!(f, "cannot {doing}: usbmuxd answers {number} ({word})")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// How a phone is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// By cable.
+    Usb,
+    /// Over Wi-Fi.
+    Network,
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Via::Usb => "USB",
+            Via::Network => "Wi-Fi",
+        })
+    }
+}
+
+/// A phone as the daemon lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// The daemon's number, new at every attach.
+    pub device_id: u64,
+    /// Which phone.
+    pub udid: Udid,
+    /// Cable or Wi-Fi.
+    pub via: Via,
+}
+
+impl Attached {
+    fn parse(entry: &Value) -> Option<Attached> {
+        let entry = entry.as_dictionary()?;
+        let properties = entry.get("Properties")?.as_dictionary()?;
+        let device_id = entry.get("DeviceID").or_else(|| properties.get("DeviceID"));
+        let via = match properties.get("ConnectionType").and_then(Value::as_string) {
+            Some("Network") => Via::Network,
+            _ => Via::Usb,
+        };
+        Some(Attached {
+            device_id: device_id?.as_unsigned_integer()?,
+            udid: properties.get("SerialNumber")?.as_string()?.parse().ok()?,
+            via,
+        })
+    }
+}
+
+/// Something that happened to the daemon's phones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A phone came.
+    Attached(Attached),
+    /// The phone of this number went.
+    Detached(u64),
+    /// The phone of this number was paired.
+    Paired(u64),
+}
+
+/// The changes, as they happen.
+pub struct Listener {
+    wire: Wire,
+}
+
+impl Listener {
+    /// Waits for the next change. A phone whose entry cannot be read is passed over.
+    pub fn next_change(&mut self) -> Result<Change, Error> {
+        const DOING: &str = "wait for phones";
+        loop {
+            let message = receive(&mut self.wire, DOING)?;
+            let id = message.get("DeviceID").and_then(Value::as_unsigned_integer);
+            match (message.get("MessageType").and_then(Value::as_string), id) {
+                (Some("Attached"), _) => {
+                    if let Some(attached) = Attached::parse(&Value::Dictionary(message)) {
+                        return Ok(Change::Attached(attached));
+                    }
+                }
+                (Some("Detached"), Some(id)) => return Ok(Change::Detached(id)),
+                (Some("Paired"), Some(id)) => return Ok(Change::Paired(id)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The daemon. Each question opens a connection of its own, as Apple's programs do.
+#[derive(Debug, Clone)]
+pub struct Usbmuxd {
+    address: Address,
+    calm: Arc<Calm>,
+}
+
+impl Usbmuxd {
+    /// The daemon at `address`; its waits end with `calm`.
+    pub fn new(address: Address, calm: Arc<Calm>) -> Usbmuxd {
+        Usbmuxd { address, calm }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The phones it sees, each by its own entries: one phone may be there by cable and by Wi-Fi.
+    pub fn devices(&self) -> Result<Vec<Attached>, Error> {
+        const DOING: &str = "list phones";
+        let answer = self.ask(DOING, "ListDevices", Dictionary::new())?;
+        let list = answer.get("DeviceList").and_then(Value::as_array);
+        let list = list.ok_or(Error::Strange {
+            doing: DOING,
+            why: "it has no DeviceList".to_owned(),
+        })?;
+        Ok(list.iter().filter_map(Attached::parse).collect())
+    }
+
+    /// Opens a connection to a port of a phone.
+    pub fn connect(&self, device_id: u64, port: u16) -> Result<Wire, Error> {
+        const DOING: &str = "connect to the phone";
+        let mut request = Dictionary::new();
+        request.insert("DeviceID".into(), Value::Integer(device_id.into()));
+        // In network byte order. Apple's clients write it as a signed number, libusbmuxd unsigned; daemons take both.
+        request.insert("PortNumber".into(), Value::Integer(port.swap_bytes().into()));
+        let mut wire = self.open()?;
+        let answer = exchange(&mut wire, DOING, "Connect", request)?;
+        accepted(&answer, DOING)?;
+        Ok(wire)
+    }
+
+    /// Asks to be told of every phone that comes and goes; those that are there come first.
+    pub fn listen(&self) -> Result<Listener, Error> {
+        const DOING: &str = "wait for phones";
+        let mut wire = self.open()?;
+        let answer = exchange(&mut wire, DOING, "Listen", Dictionary::new())?;
+        accepted(&answer, DOING)?;
+        let wire = wire.with_patience(self.calm.clone(), Duration::MAX);
+        Ok(Listener { wire })
+    }
+
+    /// The computer's own identifier, shared by all of its pair records.
+    pub fn system_buid(&self) -> Result<String, Error> {
+        const DOING: &str = "ask for the computer's identifier";
+        let answer = self.ask(DOING, "ReadBUID", Dictionary::new())?;
+        let buid = answer.get("BUID").and_then(Value::as_string);
+        buid.map(str::to_owned).ok_or(Error::Strange {
+            doing: DOING,
+            why: "it has no BUID".to_owned(),
+        })
+    }
+
+    /// The pair record of a phone, a property list; `None` when the daemon has none.
+    pub fn pair_record(&self, udid: &Udid) -> Result<Option<Secret>, Error> {
+        const DOING: &str = "read the pair record";
+        let mut request = Dictionary::new();
+        request.insert("PairRecordID".into(), udid.as_str().into());
+        let answer = self.ask(DOING, "ReadPairRecord", request)?;
+        if let Some(Value::Data(record)) = answer.get("PairRecordData") {
+            return Ok(Some(Secret::new(record.clone())));
+        }
+        match accepted(&answer, DOING) {
+            Ok(()) | Err(Error::Refused { number: 2, .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Hands a pair record to the daemon.
+    pub fn save_pair_record(&self, device: &Attached, record: &Secret) -> Result<(), Error> {
+        const DOING: &str = "save the pair record";
+        let mut request = Dictionary::new();
+        request.insert("PairRecordID".into(), device.udid.as_str().into());
+        request.insert("PairRecordData".into(), Value::Data(record.expose().to_vec()));
+        request.insert("DeviceID".into(), Value::Integer(device.device_id.into()));
+        accepted(&self.ask(DOING, "SavePairRecord", request)?, DOING)
+    }
+
+    /// Has the daemon forget a pair record.
+    pub fn delete_pair_record(&self, udid: &Udid) -> Result<(), Error> {
+        const DOING: &str = "delete the pair record";
+        let mut request = Dictionary::new();
+        request.insert("PairRecordID".into(), udid.as_str().into());
+        accepted(&self.ask(DOING, "DeletePairRecord", request)?, DOING)
+    }
+
+    fn open(&self) -> Result<Wire, Error> {
+        let opened = self.address.open();
+        opened
+            .and_then(|socket| Wire::new(socket, self.calm.clone(), ANSWER_SILENCE_MAX))
+            .map_err(|cause| Error::NoDaemon {
+                address: self.address.to_string(),
+                cause,
+            })
+    }
+
+    fn ask(&self, doing: &'static str, message: &str, request: Dictionary) -> Result<Dictionary, Error> {
+        exchange(&mut self.open()?, doing, message, request)
+    }
+}
+
+fn exchange(
+    wire: &mut Wire,
+    doing: &'static str,
+    message: &str,
+    mut request: Dictionary,
+) -> Result<Dictionary, Error> {
+    request.insert("MessageType".into(), message.into());
+    request.insert("ClientVersionString".into(), concat!("idev-backup ", env!("CARGO_PKG_VERSION")).into());
+    request.insert("ProgName".into(), "idev-backup".into());
+    request.insert("kLibUSBMuxVersion".into(), Value::Integer(3.into()));
+    let mut body = vec![0; HEADER_BYTES as usize];
+    let failed = |cause| Error::Io { doing, cause };
+    Value::Dictionary(request)
+        .to_writer_xml(&mut body)
+        .map_err(|e| failed(io::Error::other(e)))?;
+    let length = body.len() as u32;
+    for (at, word) in [length, VERSION, MESSAGE_PLIST, 1].into_iter().enumerate() {
+        body[at * 4..at * 4 + 4].copy_from_slice(&word.to_le_bytes());
+    }
+    super::send(wire, &body).map_err(failed)?;
+    receive(wire, doing)
+}
+
+fn receive(wire: &mut Wire, doing: &'static str) -> Result<Dictionary, Error> {
+    let failed = |cause| Error::Io { doing, cause };
+    let mut header = [0; HEADER_BYTES as usize];
+    wire.read_exact(&mut header).map_err(failed)?;
+    let strange = |why: String| Error::Strange { doing, why };
+    let length = body_length(&header).map_err(strange)?;
+    // Exactly the answer and no byte more: after Connect the phone's own bytes may follow at once.
+    let mut body = Vec::new();
+    wire.take(length.into()).read_to_end(&mut body).map_err(failed)?;
+    if body.len() != length as usize {
+        return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+    }
+    parse_body(&body).map_err(|e| strange(e.to_string()))
+}
+
+/// The length of the property list that follows a header.
+fn body_length(header: &[u8; HEADER_BYTES as usize]) -> Result<u32, String> {
+    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    if word(4) != VERSION || word(8) != MESSAGE_PLIST {
+        return Err(format!("version {} message {}, not a property list", word(4), word(8)));
+    }
+    match word(0).checked_sub(HEADER_BYTES) {
+        Some(length) if length <= ANSWER_BYTES_MAX => Ok(length),
+        _ => Err(format!("a message of {} bytes", word(0))),
+    }
+}
+
+fn parse_body(body: &[u8]) -> Result<Dictionary, NotAPlist> {
+    // A plist that is no dictionary has none of the keys that are asked of it.
+    Ok(bounded_plist::parse(body)?.into_dictionary().unwrap_or_default())
+}
+
+fn accepted(answer: &Dictionary, doing: &'static str) -> Result<(), Error> {
+    match answer.get("Number").and_then(Value::as_unsigned_integer) {
+        Some(0) => Ok(()),
+        Some(number) => Err(Error::Refused { doing, number }),
+        None => Err(Error::Strange {
+            doing,
+            why: "it has no result".to_owned(),
+        }),
+    }
+}
+
+/// One whole message as it stands in a capture: its property list.
+pub fn parse_message(bytes: &[u8]) -> Result<(Dictionary, usize), Error> {
+    const DOING: &str = "read a captured message";
+    let strange = |why: String| Error::Strange { doing: DOING, why };
+    let header = bytes.first_chunk().ok_or_else(|| strange("it is cut".to_owned()))?;
+    let end = HEADER_BYTES as usize + body_length(header).map_err(strange)? as usize;
+    let body = bytes.get(HEADER_BYTES as usize..end).ok_or_else(|| strange("it is cut".to_owned()))?;
+    Ok((parse_body(body).map_err(|e| strange(e.to_string()))?, end))
+}

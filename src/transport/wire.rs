@@ -1,0 +1,193 @@
+//! A socket that waits with patience: silence has a limit, and a cancelled wait ends at once.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Anything that bytes go through, both ways.
+pub trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
+
+/// How often a wait looks at its limits.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What ends a wait early, shared by whoever asks for it and the connections that wait.
+///
+/// A cancel takes effect only where the dialog stands between two messages; in the middle of one it would lose step.
+#[derive(Debug, Default)]
+pub struct Calm {
+    cancel: Arc<AtomicBool>,
+    between_messages: AtomicBool,
+}
+
+impl Calm {
+    /// Waits that end when `cancel` becomes true.
+    pub fn new(cancel: Arc<AtomicBool>) -> Arc<Calm> {
+        Arc::new(Calm {
+            cancel,
+            between_messages: AtomicBool::new(true),
+        })
+    }
+
+    /// Whether somebody asked to stop.
+    pub fn cancelled(&self) -> bool {
+        self.cancel.load(Ordering::SeqCst)
+    }
+
+    /// Says whether a wait may be cut short now.
+    pub fn set_between_messages(&self, between: bool) {
+        self.between_messages.store(between, Ordering::SeqCst);
+    }
+
+    fn stops(&self) -> bool {
+        self.cancelled() && self.between_messages.load(Ordering::SeqCst)
+    }
+}
+
+/// The wait was ended by [`Calm`].
+#[derive(Debug)]
+struct Cancelled;
+
+impl std::fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Cancelled {}
+
+/// Whether `error` means that a wait was cancelled.
+pub fn is_cancelled(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Cancelled>())
+}
+
+/// A connected socket: the daemon's, and after Connect the phone's.
+#[derive(Debug)]
+pub enum Socket {
+    /// Local socket.
+    #[cfg(unix)]
+    Unix(std::os::unix::net::UnixStream),
+    /// TCP: Windows, containers, other machines.
+    Tcp(TcpStream),
+}
+
+impl Socket {
+    fn tick(&self) -> io::Result<()> {
+        match self {
+            #[cfg(unix)]
+            Socket::Unix(s) => {
+                s.set_read_timeout(Some(TICK))?;
+                s.set_write_timeout(Some(TICK))
+            }
+            Socket::Tcp(s) => {
+                s.set_nodelay(true)?;
+                s.set_read_timeout(Some(TICK))?;
+                s.set_write_timeout(Some(TICK))
+            }
+        }
+    }
+}
+
+/// A [`Socket`] whose reads and writes wait up to a limit of silence, or until cancelled.
+#[derive(Debug)]
+pub struct Wire {
+    socket: Socket,
+    calm: Arc<Calm>,
+    silence_max: Duration,
+}
+
+impl Wire {
+    /// Wraps a connected socket.
+    pub fn new(socket: Socket, calm: Arc<Calm>, silence_max: Duration) -> io::Result<Wire> {
+        socket.tick()?;
+        Ok(Wire {
+            socket,
+            calm,
+            silence_max,
+        })
+    }
+
+    /// The same wire with other patience: a service's dialog may be silent for longer than a question to the daemon.
+    pub fn with_patience(mut self, calm: Arc<Calm>, silence_max: Duration) -> Wire {
+        self.calm = calm;
+        self.silence_max = silence_max;
+        self
+    }
+
+    fn patiently(&mut self, mut once: impl FnMut(&mut Socket) -> io::Result<usize>) -> io::Result<usize> {
+        let mut since = None;
+        loop {
+            match once(&mut self.socket) {
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    if self.calm.stops() {
+                        return Err(io::Error::other(Cancelled));
+                    }
+                    if since.get_or_insert_with(Instant::now).elapsed() >= self.silence_max {
+                        let silence = format!("nothing was heard for {} s", self.silence_max.as_secs());
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, silence));
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.patiently(|socket| match socket {
+            #[cfg(unix)]
+            Socket::Unix(s) => s.read(buffer),
+            Socket::Tcp(s) => s.read(buffer),
+        })
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.patiently(|socket| match socket {
+            #[cfg(unix)]
+            Socket::Unix(s) => s.write(bytes),
+            Socket::Tcp(s) => s.write(bytes),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn pair(silence_max: Duration, cancel: &Arc<AtomicBool>) -> (Wire, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let wire = Wire::new(Socket::Tcp(near), Calm::new(cancel.clone()), silence_max).unwrap();
+        (wire, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn silence_has_a_limit() {
+        let (mut wire, _far) = pair(Duration::from_millis(1), &Arc::default());
+        let error = wire.read(&mut [0; 4]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_cancel_waits_for_the_end_of_the_message() {
+        let cancel = Arc::new(AtomicBool::new(true));
+        let (mut wire, mut far) = pair(Duration::from_secs(60), &cancel);
+        wire.calm.set_between_messages(false);
+        far.write_all(b"body").unwrap();
+        wire.read_exact(&mut [0; 4]).unwrap();
+        wire.calm.set_between_messages(true);
+        assert!(is_cancelled(&wire.read(&mut [0; 4]).unwrap_err()));
+    }
+}
