@@ -1,5 +1,8 @@
 //! What a backup holds: its three property lists, Manifest.db and the archived record of each file.
 
+pub mod db;
+pub mod kinds;
+pub mod plists;
 pub mod record;
 
 /// The statements that iOS 10 to 26 makes Manifest.db with (read off real databases of iOS 10.3 to 11.2).

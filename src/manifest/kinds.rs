@@ -1,0 +1,133 @@
+//! What a backup's files are to their owner: photos, messages, app data.
+
+use serde::Serialize;
+
+/// A kind of contents, in the order in which people look for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Photos and videos.
+    Photos,
+    /// Messages and their attachments.
+    Messages,
+    /// What apps keep.
+    AppData,
+    /// Contacts, calendars, notes, call history, voicemail.
+    Personal,
+    /// Music, books, recordings.
+    Media,
+    /// Health and Home; encrypted backups only.
+    Health,
+    /// Passwords and keys.
+    Passwords,
+    /// Settings and the rest of the system.
+    Settings,
+}
+
+impl Kind {
+    /// All, in order.
+    pub const ALL: [Kind; 8] = [
+        Kind::Photos,
+        Kind::Messages,
+        Kind::AppData,
+        Kind::Personal,
+        Kind::Media,
+        Kind::Health,
+        Kind::Passwords,
+        Kind::Settings,
+    ];
+
+    /// The kind of a file by its domain and path.
+    pub fn of(domain: &str, path: &str) -> Kind {
+        let below = |folder: &str| path.strip_prefix(folder).is_some_and(|r| r.is_empty() || r.starts_with('/'));
+        match domain {
+            "CameraRollDomain" => Kind::Photos,
+            "MediaDomain" if below("Media/DCIM") || below("Media/PhotoData") => Kind::Photos,
+            "HomeDomain" | "MediaDomain" if below("Library/SMS") => Kind::Messages,
+            "MediaDomain" | "BooksDomain" => Kind::Media,
+            "HealthDomain" | "HomeKitDomain" => Kind::Health,
+            "KeychainDomain" => Kind::Passwords,
+            "HomeDomain"
+                if [
+                    "Library/AddressBook",
+                    "Library/Calendar",
+                    "Library/CallHistoryDB",
+                    "Library/Notes",
+                    "Library/Voicemail",
+                    "Library/Safari",
+                    "Library/Mail",
+                ]
+                .iter()
+                .any(|folder| below(folder)) =>
+            {
+                Kind::Personal
+            }
+            _ if domain.starts_with("AppDomain") => Kind::AppData,
+            _ => Kind::Settings,
+        }
+    }
+
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Kind::Photos => "Photos and videos",
+            Kind::Messages => "Messages",
+            Kind::AppData => "App data",
+            Kind::Personal => "Contacts, calendars, notes, calls",
+            Kind::Media => "Music, books, recordings",
+            Kind::Health => "Health and Home",
+            Kind::Passwords => "Passwords",
+            Kind::Settings => "Settings and system",
+        }
+    }
+}
+
+/// How much there is of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Amount {
+    /// Of what.
+    pub kind: Kind,
+    /// Files.
+    pub files: u64,
+    /// Their bytes as the phone counts them.
+    pub bytes: u64,
+}
+
+/// Adds files up by kind.
+#[derive(Debug, Clone, Default)]
+pub struct Amounts([(u64, u64); Kind::ALL.len()]);
+
+impl Amounts {
+    /// Counts one file.
+    pub fn add(&mut self, domain: &str, path: &str, bytes: u64) {
+        let (files, total) = &mut self.0[Kind::of(domain, path) as usize];
+        *files += 1;
+        *total = total.saturating_add(bytes);
+    }
+
+    /// The kinds of which there is anything.
+    pub fn list(&self) -> Vec<Amount> {
+        let amount = |(kind, &(files, bytes)): (Kind, &(u64, u64))| Amount { kind, files, bytes };
+        Kind::ALL.into_iter().zip(&self.0).map(amount).filter(|a| a.files > 0).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_known_by_where_they_lie() {
+        for (domain, path, kind) in [
+            ("CameraRollDomain", "Media/DCIM/100APPLE/IMG_0001.HEIC", Kind::Photos),
+            ("HomeDomain", "Library/SMS/sms.db", Kind::Messages),
+            ("HomeDomain", "Library/SMSomething", Kind::Settings),
+            ("MediaDomain", "Library/SMS/Attachments/a", Kind::Messages),
+            ("AppDomainGroup-group.net.whatsapp", "x", Kind::AppData),
+            ("KeychainDomain", "keychain-backup.plist", Kind::Passwords),
+            ("WirelessDomain", "x", Kind::Settings),
+        ] {
+            assert_eq!(Kind::of(domain, path), kind, "{domain} {path}");
+        }
+    }
+}

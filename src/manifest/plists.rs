@@ -1,0 +1,136 @@
+//! The three property lists at the top of a backup.
+
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use plist::{Dictionary, Value};
+
+use crate::bounded_plist;
+
+/// Why a property list of a backup cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreadable {
+    /// There is none.
+    Absent,
+    /// It cannot be read, or parsed; why.
+    Damaged(String),
+}
+
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Unreadable::Absent => f.write_str("it is missing"),
+            Unreadable::Damaged(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Reads one of the property lists of the backup in `folder`. Info.plist can exceed 64 MiB on phones with many apps.
+pub fn read(folder: &Path, name: &str) -> Result<Dictionary, Unreadable> {
+    const BYTES_MAX: u64 = 512 << 20;
+    let path = folder.join(name);
+    let damaged = |e: &dyn std::fmt::Display| Unreadable::Damaged(e.to_string());
+    match fs::metadata(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(Unreadable::Absent),
+        Err(e) => return Err(damaged(&e)),
+        Ok(meta) if meta.len() == 0 => return Err(Unreadable::Damaged("it is empty".to_owned())),
+        Ok(meta) if meta.len() > BYTES_MAX => return Err(Unreadable::Damaged("it is absurdly large".to_owned())),
+        Ok(_) => {}
+    }
+    let bytes = fs::read(&path).map_err(|e| damaged(&e))?;
+    let value = bounded_plist::parse(&bytes).map_err(|e| damaged(&e))?;
+    value.into_dictionary().ok_or_else(|| Unreadable::Damaged("it is no dictionary".to_owned()))
+}
+
+/// Status.plist: how far the phone got.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// `uploading`, `moving`, `removing` or `finished`.
+    pub snapshot_state: String,
+    /// When the backup was made.
+    pub date: Option<SystemTime>,
+}
+
+impl Status {
+    /// Reads it.
+    pub fn read(folder: &Path) -> Result<Status, Unreadable> {
+        let fields = read(folder, "Status.plist")?;
+        Ok(Status {
+            snapshot_state: text(&fields, "SnapshotState").unwrap_or_default(),
+            date: date(&fields, "Date"),
+        })
+    }
+
+    /// Whether the phone finished it.
+    pub fn is_finished(&self) -> bool {
+        self.snapshot_state == "finished"
+    }
+
+    /// Whether a phone may go on where it stopped.
+    pub fn is_resumable(&self) -> bool {
+        matches!(self.snapshot_state.as_str(), "uploading" | "moving" | "removing")
+    }
+}
+
+/// Manifest.plist, as far as it can be read without a password.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ManifestPlist {
+    /// The files are encrypted with the backup password.
+    pub encrypted: bool,
+    /// When the backup was made.
+    pub date: Option<SystemTime>,
+    /// iOS version.
+    pub product_version: Option<String>,
+    /// Applications that the backup knows of.
+    pub applications: usize,
+}
+
+impl ManifestPlist {
+    /// Reads it.
+    pub fn read(folder: &Path) -> Result<ManifestPlist, Unreadable> {
+        let fields = read(folder, "Manifest.plist")?;
+        let lockdown = fields.get("Lockdown").and_then(Value::as_dictionary);
+        let applications = fields.get("Applications").and_then(Value::as_dictionary);
+        Ok(ManifestPlist {
+            encrypted: fields.get("IsEncrypted").and_then(Value::as_boolean).unwrap_or(false),
+            date: date(&fields, "Date"),
+            product_version: lockdown.and_then(|l| text(l, "ProductVersion")),
+            applications: applications.map_or(0, Dictionary::len),
+        })
+    }
+}
+
+/// Info.plist, which the host writes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Info {
+    /// The phone's name.
+    pub device_name: Option<String>,
+    /// `iPhone16,1`
+    pub product_type: Option<String>,
+    /// iOS version.
+    pub product_version: Option<String>,
+    /// When the host wrote it.
+    pub last_backup: Option<SystemTime>,
+}
+
+impl Info {
+    /// Reads it.
+    pub fn read(folder: &Path) -> Result<Info, Unreadable> {
+        let fields = read(folder, "Info.plist")?;
+        Ok(Info {
+            device_name: text(&fields, "Device Name"),
+            product_type: text(&fields, "Product Type"),
+            product_version: text(&fields, "Product Version"),
+            last_backup: date(&fields, "Last Backup Date"),
+        })
+    }
+}
+
+fn text(fields: &Dictionary, key: &str) -> Option<String> {
+    fields.get(key).and_then(Value::as_string).map(str::to_owned)
+}
+
+fn date(fields: &Dictionary, key: &str) -> Option<SystemTime> {
+    fields.get(key).and_then(Value::as_date).map(SystemTime::from)
+}

@@ -1,0 +1,561 @@
+//! A backup being written. Begins as a clone of the current one and never touches it.
+//!
+//! ```text
+//! draft/draft.json   what it was cloned from
+//! draft/root/        the backup root that the phone sees: <UDID>/ and, rarely, .b/ and <UDID>-<stamp>/
+//! draft/incoming/    files that are not whole yet
+//! draft/journal/     what happened to the files (super::journal)
+//! draft/beside/      what will stand beside the sealed backup
+//! draft/seal.json    from here on the draft takes its place, whatever happens
+//! ```
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use super::disk::{self, CloneKind};
+use super::journal::{self, BUCKETS, Fate, Journal, Replay};
+use super::keeper::Keeper;
+use super::sums::{self, Sums, SumsWriter};
+use super::walk::{Walk, order};
+use super::{Error, Lock, METADATA, SUMS, Snapshot, Store, seal};
+use crate::path::BackupPath;
+use crate::udid::Udid;
+
+/// How a draft came to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Empty.
+    Fresh,
+    /// Cloned from the current backup.
+    Cloned {
+        /// How.
+        kind: CloneKind,
+        /// Files in it.
+        files: u64,
+        /// Links and other things that no backup holds, left out.
+        left_out: u64,
+    },
+    /// Taken over from a run that broke off.
+    Resumed {
+        /// Files of it that could not be proved whole and were dropped.
+        dropped: u64,
+    },
+}
+
+/// What the draft remembers about itself.
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+struct Note {
+    /// The stamp of the backup that it was cloned from; none for an empty draft.
+    base: Option<String>,
+    /// SHA-256 of that backup's Status.plist: it must still be the same for the draft to be of use.
+    base_status: Option<String>,
+}
+
+impl Note {
+    fn of(base: Option<&Snapshot>) -> Result<Note, Error> {
+        let Some(base) = base else {
+            return Ok(Note { base: None, base_status: None });
+        };
+        let status = base.path().join("Status.plist");
+        let hash = if status.exists() { Some(sums::hex(&sums::hash_file(&status)?.0)) } else { None };
+        Ok(Note {
+            base: base.stamp(),
+            base_status: hash,
+        })
+    }
+}
+
+/// A draft. Dropped unsealed it stays on the disk, for the next run to take over or discard.
+pub struct Draft {
+    store: Store,
+    udid: Udid,
+    folder: PathBuf,
+    base: Option<Snapshot>,
+    journal: Arc<Mutex<Journal>>,
+    keeper: Keeper,
+    lock: Lock,
+}
+
+/// A draft that an earlier run left.
+pub struct Leftover {
+    folder: PathBuf,
+    backup: PathBuf,
+}
+
+impl Leftover {
+    /// Looks for one. A seal that was under way is brought to its end first.
+    pub fn find(store: &Store, udid: &Udid, _lock: &Lock) -> Result<Option<Leftover>, Error> {
+        seal::recover(store, udid)?;
+        let folder = folder_of(store, udid);
+        let leftover = Leftover {
+            backup: folder.join("root").join(udid.as_str()),
+            folder,
+        };
+        Ok(leftover.folder.exists().then_some(leftover))
+    }
+
+    /// Its files, in Apple's layout.
+    pub fn backup(&self) -> &Path {
+        &self.backup
+    }
+
+    /// Removes it.
+    pub fn discard(self) -> Result<(), Error> {
+        disk::remove_all(&self.folder).map_err(|e| Error::io("remove", &self.folder, e))
+    }
+}
+
+fn folder_of(store: &Store, udid: &Udid) -> PathBuf {
+    store.own_of(udid).join("draft")
+}
+
+impl Draft {
+    /// Begins an empty draft.
+    pub fn fresh(store: &Store, udid: &Udid, lock: Lock) -> Result<Draft, Error> {
+        Draft::begin(store, udid, lock, None).map(|(draft, _)| draft)
+    }
+
+    /// Begins a draft as a clone of the current backup, or empty where there is none.
+    pub fn begin(
+        store: &Store,
+        udid: &Udid,
+        lock: Lock,
+        current: Option<Snapshot>,
+    ) -> Result<(Draft, Origin), Error> {
+        let folder = folder_of(store, udid);
+        disk::remove_all(&folder).map_err(|e| Error::io("remove", &folder, e))?;
+        let backup = folder.join("root").join(udid.as_str());
+        disk::make_private_dirs(&backup)?;
+        let origin = match &current {
+            None => Origin::Fresh,
+            Some(base) => clone_backup(base, &backup)?,
+        };
+        // Written last: a clone that broke off has no note, and is never taken over.
+        let note = serde_json::to_vec(&Note::of(current.as_ref())?).map_err(|e| Error::Damaged {
+            path: folder.clone(),
+            why: e.to_string(),
+        })?;
+        disk::write_whole(&folder.join("draft.json"), &note)?;
+        Ok((Draft::open(store, udid, lock, current)?, origin))
+    }
+
+    /// Takes over what an earlier run left, if that is still of use: the backup under it is the same, and everything in
+    /// it is either that backup's or proved by the journal. `None` when not.
+    pub fn resume(
+        store: &Store,
+        leftover: Leftover,
+        udid: &Udid,
+        lock: Lock,
+        current: Option<Snapshot>,
+    ) -> Result<Result<(Draft, Origin), Lock>, Error> {
+        let note = fs::read(leftover.folder.join("draft.json")).ok();
+        let note: Option<Note> = note.and_then(|text| serde_json::from_slice(&text).ok());
+        if note != Some(Note::of(current.as_ref())?) {
+            return Ok(Err(lock));
+        }
+        match prove(&leftover, udid, current.as_ref())? {
+            None => Ok(Err(lock)),
+            Some(dropped) => {
+                let draft = Draft::open(store, udid, lock, current)?;
+                Ok(Ok((draft, Origin::Resumed { dropped })))
+            }
+        }
+    }
+
+    fn open(store: &Store, udid: &Udid, lock: Lock, base: Option<Snapshot>) -> Result<Draft, Error> {
+        let folder = folder_of(store, udid);
+        let journal = Arc::new(Mutex::new(Journal::open(&folder.join("journal"))?));
+        let keeper = Keeper::start(&folder.join("root"), &folder.join("incoming"), journal.clone())?;
+        Ok(Draft {
+            store: store.clone(),
+            udid: udid.clone(),
+            folder,
+            base,
+            journal,
+            keeper,
+            lock,
+        })
+    }
+
+    /// The draft's files, in Apple's layout.
+    pub fn backup(&self) -> PathBuf {
+        self.root().join(self.udid.as_str())
+    }
+
+    /// Bytes free on the draft's disk.
+    pub fn free_space(&self) -> Result<u64, Error> {
+        self.store.free_space()
+    }
+
+    /// Takes a file: it will be whole under its name, or not there. An error is one of `body`.
+    pub fn keep(&mut self, path: &BackupPath, body: &mut dyn Read) -> io::Result<()> {
+        self.keeper.keep(path, body)
+    }
+
+    /// Waits until all files taken are in their places; answers those that could not be written.
+    pub fn settle(&mut self) -> Result<Vec<(BackupPath, Error)>, Error> {
+        let failed = self.keeper.settle().map_err(|e| Error::io("write to", &self.folder, e))?;
+        self.journal().flush()?;
+        Ok(failed)
+    }
+
+    /// Opens a file for reading.
+    pub fn read(&self, path: &BackupPath) -> Result<File, Error> {
+        let place = path.below(&self.root());
+        File::open(&place).map_err(|e| Error::io("read", &place, e))
+    }
+
+    /// Where a path of the phone's lies.
+    pub fn place(&self, path: &BackupPath) -> PathBuf {
+        path.below(&self.root())
+    }
+
+    /// Makes a folder.
+    pub fn make_dir(&self, path: &BackupPath) -> Result<(), Error> {
+        disk::make_private_dirs(&self.place(path))
+    }
+
+    /// Moves a file or folder over whatever is there.
+    pub fn rename(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Error> {
+        let (source, target) = (self.place(from), self.place(to));
+        let meta = fs::symlink_metadata(&source).map_err(|e| Error::io("move", &source, e))?;
+        self.journal().moved(from, to, meta.is_dir())?;
+        let moved = match fs::rename(&source, &target) {
+            Err(first) if target.is_dir() || first.kind() == io::ErrorKind::NotFound || meta.is_dir() => {
+                make_way(&target).and_then(|()| fs::rename(&source, &target))
+            }
+            other => other,
+        };
+        moved.map_err(|e| Error::io("move", &source, e))
+    }
+
+    /// Copies a file or folder.
+    pub fn copy(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Error> {
+        let (source, target) = (self.place(from), self.place(to));
+        let failed = |e| Error::io("copy", &source, e);
+        let meta = fs::symlink_metadata(&source).map_err(failed)?;
+        self.journal().copied(from, to, meta.is_dir())?;
+        make_way(&target).map_err(failed)?;
+        if !meta.is_dir() {
+            return disk::copy_file(&source, &target).map_err(failed);
+        }
+        disk::make_private_dirs(&target)?;
+        for found in Walk::new(&source)? {
+            let found = found?;
+            let place = target.join(&found.path);
+            if let Some(parent) = place.parent() {
+                disk::make_private_dirs(parent)?;
+            }
+            disk::copy_file(&source.join(&found.path), &place).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a file or folder; nothing there is fine.
+    pub fn remove(&mut self, path: &BackupPath) -> Result<(), Error> {
+        let place = self.place(path);
+        let is_dir = place.is_dir();
+        self.journal().removed(path, is_dir)?;
+        disk::remove_all(&place).map_err(|e| Error::io("remove", &place, e))
+    }
+
+    /// Ends the writing: makes the list of hashes and copies the metadata. `step` hears of each file.
+    pub fn complete(mut self, step: &mut dyn FnMut()) -> Result<Complete, Error> {
+        if let Some((_, error)) = self.settle()?.into_iter().next() {
+            return Err(error);
+        }
+        let beside = self.folder.join("beside");
+        disk::remove_all(&beside).map_err(|e| Error::io("empty", &beside, e))?;
+        disk::make_private_dirs(&beside)?;
+        let backup = self.backup();
+        let carried = self.base.as_ref().and_then(Snapshot::sums);
+        let journal = self.folder.join("journal");
+        let tally = write_sums(&backup, &self.udid, &journal, carried.as_deref(), &beside.join(SUMS), step)?;
+        for name in METADATA {
+            let (from, to) = (backup.join(name), beside.join(name));
+            if from.exists() {
+                disk::copy_file(&from, &to).map_err(|e| Error::io("copy", &from, e))?;
+            }
+        }
+        Ok(Complete {
+            store: self.store,
+            udid: self.udid,
+            base: self.base,
+            backup,
+            sums: beside.join(SUMS),
+            tally,
+            _lock: self.lock,
+        })
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A draft to which nothing will be added.
+pub struct Complete {
+    pub(super) store: Store,
+    pub(super) udid: Udid,
+    pub(super) base: Option<Snapshot>,
+    backup: PathBuf,
+    sums: PathBuf,
+    tally: Tally,
+    _lock: Lock,
+}
+
+impl Complete {
+    /// Its files.
+    pub fn backup(&self) -> &Path {
+        &self.backup
+    }
+
+    /// Its list of hashes.
+    pub fn sums(&self) -> &Path {
+        &self.sums
+    }
+
+    /// How the hashes came about.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+}
+
+/// Where the hashes of a list come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Files hashed while they were received.
+    pub received: u64,
+    /// Files that nothing happened to, with the hash they have had since they were received.
+    pub carried: u64,
+    /// Files read again, since neither was known.
+    pub read_again: u64,
+}
+
+/// Clones all plain files, folder by folder, on a few threads.
+fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
+    const THREADS: usize = 4;
+    // A backup that another program made may be written in place by it: no file of it may be shared.
+    let ours = base.beside().is_some();
+    let (mut names, mut files, mut left_out) = (VecDeque::new(), 0, 0);
+    let mut kind = CloneKind::Reflink;
+    for entry in fs::read_dir(base.path()).map_err(|e| Error::io("list", base.path(), e))? {
+        let name = entry.map_err(|e| Error::io("list", base.path(), e))?.file_name();
+        let from = base.path().join(&name);
+        let meta = fs::symlink_metadata(&from).map_err(|e| Error::io("look at", &from, e))?;
+        if meta.is_dir() && name != "Snapshot" {
+            names.push_back(name);
+        } else if meta.is_file() {
+            disk::clone_file(&from, &target.join(&name), &mut kind, ours).map_err(|e| Error::io("clone", &from, e))?;
+            files += 1;
+        } else {
+            left_out += 1;
+        }
+    }
+    let queue = Mutex::new(names);
+    let work = || -> Result<(u64, u64, CloneKind), Error> {
+        let (mut files, mut left_out, mut kind) = (0, 0, kind);
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some(name) = next else {
+                return Ok((files, left_out, kind));
+            };
+            let (from, to) = (base.path().join(&name), target.join(&name));
+            disk::make_private_dirs(&to)?;
+            let mut made = to.clone();
+            for found in Walk::new(&from)? {
+                let found = found?;
+                if !found.is_file() {
+                    left_out += 1;
+                    continue;
+                }
+                let place = to.join(&found.path);
+                if let Some(parent) = place.parent()
+                    && parent != made
+                {
+                    disk::make_private_dirs(parent)?;
+                    made = parent.to_path_buf();
+                }
+                let source = from.join(&found.path);
+                disk::clone_file(&source, &place, &mut kind, ours).map_err(|e| Error::io("clone", &source, e))?;
+                files += 1;
+            }
+        }
+    };
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|t| t.join()).collect()
+    });
+    for result in results {
+        let (more, left, how) = result.map_err(|_| Error::Damaged {
+            path: base.path().to_path_buf(),
+            why: "cloning it failed".to_owned(),
+        })??;
+        files += more;
+        left_out += left;
+        kind = how;
+    }
+    Ok(Origin::Cloned { kind, files, left_out })
+}
+
+/// Removes what stands at a place, and makes the folder above it.
+fn make_way(target: &Path) -> io::Result<()> {
+    disk::remove_all(target)?;
+    match target.parent() {
+        Some(parent) => disk::make_private_dirs(parent).map_err(|e| match e {
+            Error::Io { cause, .. } => cause,
+            other => io::Error::other(other),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Proves what an earlier run left. Files below `Snapshot/` that cannot be proved are removed, and the phone will send
+/// them again; one elsewhere makes the whole draft useless. Answers how many were removed.
+fn prove(leftover: &Leftover, udid: &Udid, current: Option<&Snapshot>) -> Result<Option<u64>, Error> {
+    let mut replays = Replays::new(&leftover.folder.join("journal"), udid);
+    let mut carried = Carried::open(current.and_then(Snapshot::sums).as_deref())?;
+    let mut dropped = 0;
+    for found in Walk::new(&leftover.backup)? {
+        let found = found?;
+        let place = leftover.backup.join(&found.path);
+        let expected = match replays.fate(&found.path)? {
+            Fate::Received(hash, size) if size == found.meta.len() => Some(hash),
+            Fate::Received(..) | Fate::Unknown => None,
+            Fate::Untouched => {
+                let base = current.and_then(|base| fs::symlink_metadata(base.path().join(&found.path)).ok());
+                if base.is_some_and(|base| disk::same_file(&base, &found.meta)) {
+                    continue;
+                }
+                carried.hash_of(&found.path)?
+            }
+        };
+        if expected.is_some() && expected == Some(sums::hash_file(&place)?.0) {
+            continue;
+        }
+        if !found.path.starts_with("Snapshot/") {
+            return Ok(None);
+        }
+        disk::remove_all(&place).map_err(|e| Error::io("remove", &place, e))?;
+        dropped += 1;
+    }
+    Ok(Some(dropped))
+}
+
+/// The journal's buckets, one in memory at a time: walks go through them in order.
+struct Replays {
+    folder: PathBuf,
+    prefix: String,
+    loaded: Option<(usize, Replay)>,
+    /// The bucket of names that are no ids is asked between all others; it is small.
+    other: Option<Replay>,
+}
+
+impl Replays {
+    fn new(folder: &Path, udid: &Udid) -> Replays {
+        Replays {
+            folder: folder.to_path_buf(),
+            prefix: udid.to_string(),
+            loaded: None,
+            other: None,
+        }
+    }
+
+    fn fate(&mut self, path: &str) -> Result<Fate, Error> {
+        let path = format!("{}/{path}", self.prefix);
+        let bucket = journal::bucket(&path);
+        let replay = if bucket == BUCKETS - 1 {
+            match &mut self.other {
+                Some(replay) => replay,
+                none => none.insert(Replay::load(&self.folder, bucket)?),
+            }
+        } else {
+            match &mut self.loaded {
+                Some((loaded, replay)) if *loaded == bucket => replay,
+                other => &mut other.insert((bucket, Replay::load(&self.folder, bucket)?)).1,
+            }
+        };
+        Ok(replay.fate(&path))
+    }
+}
+
+/// The hashes of the backup before, asked for in the order of the walk.
+struct Carried {
+    lines: Option<Sums>,
+    ahead: Option<(String, sums::Hash)>,
+}
+
+impl Carried {
+    fn open(list: Option<&Path>) -> Result<Carried, Error> {
+        let lines = list.map(Sums::open).transpose()?;
+        Ok(Carried { lines, ahead: None })
+    }
+
+    fn hash_of(&mut self, path: &str) -> Result<Option<sums::Hash>, Error> {
+        loop {
+            if self.ahead.is_none() {
+                self.ahead = self.lines.as_mut().and_then(Iterator::next).transpose()?;
+            }
+            match &self.ahead {
+                None => return Ok(None),
+                Some((listed, hash)) => match order(listed, path) {
+                    std::cmp::Ordering::Less => self.ahead = None,
+                    std::cmp::Ordering::Equal => return Ok(Some(*hash)),
+                    std::cmp::Ordering::Greater => return Ok(None),
+                },
+            }
+        }
+    }
+}
+
+fn write_sums(
+    backup: &Path,
+    udid: &Udid,
+    journal: &Path,
+    carried: Option<&Path>,
+    list: &Path,
+    step: &mut dyn FnMut(),
+) -> Result<Tally, Error> {
+    let mut replays = Replays::new(journal, udid);
+    let mut carried = Carried::open(carried)?;
+    let mut list = SumsWriter::create(list)?;
+    let mut tally = Tally::default();
+    for found in Walk::new(backup)? {
+        let found = found?;
+        if !found.is_file() {
+            continue;
+        }
+        let known = match replays.fate(&found.path)? {
+            Fate::Received(hash, size) if size == found.meta.len() => {
+                tally.received += 1;
+                Some(hash)
+            }
+            Fate::Received(..) | Fate::Unknown => None,
+            Fate::Untouched => {
+                let hash = carried.hash_of(&found.path)?;
+                tally.carried += u64::from(hash.is_some());
+                hash
+            }
+        };
+        let hash = match known {
+            Some(hash) => hash,
+            None => {
+                tally.read_again += 1;
+                sums::hash_file(&backup.join(&found.path))?.0
+            }
+        };
+        list.add(&found.path, &hash)?;
+        step();
+    }
+    list.finish()?;
+    Ok(tally)
+}

@@ -1,0 +1,275 @@
+//! What happened to the files of a draft, so that each file's hash is known at the end without reading it again.
+//!
+//! One line per event, in 17 files by the first digit of the file's name, so that a million files never stand in memory at
+//! once. Fields are separated by tabs, which no path here can hold:
+//!
+//! ```text
+//! K <sha256> <size> <path>    kept          M <from> <to>   moved        MD  a folder was moved
+//! C <from> <to>               copied        CD  a folder was copied
+//! R <path>                    removed       RD  a folder was removed     ?  <path>  contents not known
+//! ```
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::sums::{Hash, hex, unhex};
+use super::{Error, disk};
+use crate::path::BackupPath;
+
+/// One for each hex digit, and one for names that are no file ids.
+pub const BUCKETS: usize = 17;
+
+/// The bucket of a path.
+pub fn bucket(path: &str) -> usize {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let is_id = name.len() == 40 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let digit = name.chars().next().and_then(|c| c.to_digit(16));
+    digit.filter(|_| is_id).map_or(BUCKETS - 1, |d| d as usize)
+}
+
+/// Writes down what happens.
+#[derive(Debug)]
+pub struct Journal {
+    folder: PathBuf,
+    files: Vec<BufWriter<File>>,
+}
+
+impl Journal {
+    /// Opens the journal in `folder`, to go on with it.
+    pub fn open(folder: &Path) -> Result<Journal, Error> {
+        disk::make_private_dirs(folder)?;
+        let mut files = Vec::with_capacity(BUCKETS);
+        for bucket in 0..BUCKETS {
+            let path = file(folder, bucket);
+            let mut options = OpenOptions::new();
+            options.append(true).create(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let opened = options.open(&path).map_err(|e| Error::io("open", &path, e))?;
+            files.push(BufWriter::with_capacity(16 << 10, opened));
+        }
+        Ok(Journal {
+            folder: folder.to_path_buf(),
+            files,
+        })
+    }
+
+    /// A file was received whole.
+    pub fn kept(&mut self, path: &BackupPath, hash: &Hash, size: u64) -> Result<(), Error> {
+        let line = format!("K\t{}\t{size}\t{path}\n", hex(hash));
+        self.write(bucket(path.as_str()), &line)
+    }
+
+    /// A file or folder gets another name. Written before it happens.
+    pub fn moved(&mut self, from: &BackupPath, to: &BackupPath, is_dir: bool) -> Result<(), Error> {
+        let (source, target) = (bucket(from.as_str()), bucket(to.as_str()));
+        if is_dir {
+            self.write_all(&format!("MD\t{from}\t{to}\n"))
+        } else if source == target {
+            self.write(source, &format!("M\t{from}\t{to}\n"))
+        } else {
+            self.write(source, &format!("R\t{from}\n"))?;
+            self.write(target, &format!("?\t{to}\n"))
+        }
+    }
+
+    /// A file or folder was copied.
+    pub fn copied(&mut self, from: &BackupPath, to: &BackupPath, is_dir: bool) -> Result<(), Error> {
+        let (source, target) = (bucket(from.as_str()), bucket(to.as_str()));
+        if is_dir {
+            self.write_all(&format!("CD\t{from}\t{to}\n"))
+        } else if source == target {
+            self.write(source, &format!("C\t{from}\t{to}\n"))
+        } else {
+            self.write(target, &format!("?\t{to}\n"))
+        }
+    }
+
+    /// A file or folder was removed.
+    pub fn removed(&mut self, path: &BackupPath, is_dir: bool) -> Result<(), Error> {
+        if is_dir {
+            self.write_all(&format!("RD\t{path}\n"))
+        } else {
+            self.write(bucket(path.as_str()), &format!("R\t{path}\n"))
+        }
+    }
+
+    /// Hands everything to the system. Done before the phone is answered, so that a killed run knows what it answered.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        let flushed = self.files.iter_mut().try_for_each(BufWriter::flush);
+        flushed.map_err(|e| Error::io("write", &self.folder, e))
+    }
+
+    fn write(&mut self, bucket: usize, line: &str) -> Result<(), Error> {
+        let written = self.files[bucket].write_all(line.as_bytes());
+        written.map_err(|e| Error::io("write", &self.folder, e))
+    }
+
+    fn write_all(&mut self, line: &str) -> Result<(), Error> {
+        (0..BUCKETS).try_for_each(|bucket| self.write(bucket, line))
+    }
+}
+
+fn file(folder: &Path, bucket: usize) -> PathBuf {
+    folder.join(format!("{bucket:02}"))
+}
+
+/// What the journal knows of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing happened to it: it is what it was in the backup before.
+    Untouched,
+    /// It was received, with this hash and size.
+    Received(Hash, u64),
+    /// Something happened to it, but its hash is not known.
+    Unknown,
+}
+
+/// One bucket of a journal, replayed.
+#[derive(Debug, Default)]
+pub struct Replay {
+    fates: HashMap<String, Option<(Hash, u64)>>,
+    /// Folders that got their contents by a move or copy of a folder.
+    unknown_below: Vec<String>,
+}
+
+impl Replay {
+    /// Replays one bucket. A last line that is cut is as if it had not been written.
+    pub fn load(folder: &Path, bucket: usize) -> Result<Replay, Error> {
+        let path = file(folder, bucket);
+        let mut replay = Replay::default();
+        let mut lines = match File::open(&path) {
+            Ok(file) => BufReader::new(file),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(replay),
+            Err(e) => return Err(Error::io("read", &path, e)),
+        };
+        let mut line = String::new();
+        loop {
+            line.clear();
+            lines.read_line(&mut line).map_err(|e| Error::io("read", &path, e))?;
+            let Some(whole) = line.strip_suffix('\n') else {
+                return Ok(replay);
+            };
+            if replay.step(whole).is_none() {
+                return Err(Error::Damaged {
+                    path,
+                    why: "a line is no event".to_owned(),
+                });
+            }
+        }
+    }
+
+    /// What became of a path.
+    pub fn fate(&self, path: &str) -> Fate {
+        match self.fates.get(path) {
+            Some(Some((hash, size))) => Fate::Received(*hash, *size),
+            Some(None) => Fate::Unknown,
+            None if self.unknown_below.iter().any(|folder| is_below(path, folder)) => Fate::Unknown,
+            None => Fate::Untouched,
+        }
+    }
+
+    fn step(&mut self, line: &str) -> Option<()> {
+        let fields: Vec<&str> = line.split('\t').collect();
+        match fields[..] {
+            ["K", digits, size, path] => {
+                self.fates.insert(path.to_owned(), Some((unhex(digits)?, size.parse().ok()?)));
+            }
+            ["?", path] => {
+                self.fates.insert(path.to_owned(), None);
+            }
+            ["M", from, to] => {
+                let fate = self.fates.remove(from).flatten();
+                self.fates.insert(to.to_owned(), fate);
+            }
+            ["C", from, to] => {
+                let fate = self.fates.get(from).copied().flatten();
+                self.fates.insert(to.to_owned(), fate);
+            }
+            ["R", path] => {
+                self.fates.remove(path);
+            }
+            ["RD", folder] => self.fates.retain(|path, _| !is_below(path, folder)),
+            ["MD", from, to] => {
+                self.fates.retain(|path, _| !is_below(path, from) && !is_below(path, to));
+                self.unknown_below.push(to.to_owned());
+            }
+            ["CD", _, to] => {
+                self.fates.retain(|path, _| !is_below(path, to));
+                self.unknown_below.push(to.to_owned());
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Removes a journal.
+pub fn remove(folder: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", folder, e)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "3d0d7e5fb2ce288813306e4d4636395e047a3d28";
+
+    fn path(text: &str) -> BackupPath {
+        text.parse().unwrap()
+    }
+
+    fn fate_after(events: impl Fn(&mut Journal), of: &str) -> Fate {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path()).unwrap();
+        events(&mut journal);
+        journal.flush().unwrap();
+        Replay::load(dir.path(), bucket(of)).unwrap().fate(of)
+    }
+
+    #[test]
+    fn a_file_keeps_its_hash_when_it_is_moved_into_place() {
+        let (from, to) = (path(&format!("U/Snapshot/3d/{ID}")), path(&format!("U/3d/{ID}")));
+        let fate = fate_after(
+            |j| {
+                j.kept(&from, &[7; 32], 5).unwrap();
+                j.moved(&from, &to, false).unwrap();
+            },
+            to.as_str(),
+        );
+        assert_eq!(fate, Fate::Received([7; 32], 5));
+    }
+
+    #[test]
+    fn what_is_moved_without_having_been_received_is_not_guessed() {
+        let (from, to) = (path(&format!("U/3e/{ID}")), path(&format!("U/3d/{ID}")));
+        assert_eq!(fate_after(|j| j.moved(&from, &to, false).unwrap(), to.as_str()), Fate::Unknown);
+        let renamed = path("U/other");
+        assert_eq!(fate_after(|j| j.moved(&from, &renamed, false).unwrap(), "U/other"), Fate::Unknown);
+    }
+
+    #[test]
+    fn a_moved_folder_makes_all_below_it_unknown() {
+        let inside = format!("U/new/{ID}");
+        let moved = |j: &mut Journal| j.moved(&path("U/old"), &path("U/new"), true).unwrap();
+        assert_eq!(fate_after(moved, &inside), Fate::Unknown);
+        assert_eq!(fate_after(moved, &format!("U/newer/{ID}")), Fate::Untouched);
+    }
+
+    #[test]
+    fn a_cut_last_line_is_as_if_it_had_not_been_written() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(file(dir.path(), BUCKETS - 1), format!("K\t{}\t5\tU/a\nK\t{}", hex(&[1; 32]), "ab")).unwrap();
+        let replay = Replay::load(dir.path(), BUCKETS - 1).unwrap();
+        assert_eq!(replay.fate("U/a"), Fate::Received([1; 32], 5));
+    }
+}

@@ -1,0 +1,260 @@
+//! Where backups live. Knows folders and files, no phones.
+//!
+//! ```text
+//! <store>/<UDID>/                       the current backup, in Apple's layout
+//! <store>/<UDID>-YYYYMMDD-HHMMSS/       earlier ones, under Apple's archive name
+//! <store>/.idev-backup/store.json       says that this is a store, and of which format
+//! <store>/.idev-backup/<UDID>/lock      one run per phone at a time
+//! <store>/.idev-backup/<UDID>/draft/    a backup being written
+//! <store>/.idev-backup/<UDID>/<stamp>/  beside each sealed backup: SHA256SUMS, report.json, copies of its metadata
+//! ```
+//! docs/format.md tells what a reader may trust.
+
+pub mod disk;
+pub mod draft;
+pub mod journal;
+mod keeper;
+pub mod lock;
+mod seal;
+pub mod snapshot;
+pub mod sums;
+pub mod walk;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use draft::{Draft, Origin};
+pub use lock::Lock;
+pub use snapshot::Snapshot;
+
+use crate::udid::Udid;
+
+/// The folder of our own, in which nothing is Apple's.
+const OWN: &str = ".idev-backup";
+/// The mark of a store.
+const MARK: &str = "store.json";
+/// The format that this version reads and writes.
+const FORMAT: u64 = 1;
+
+/// What the list of hashes is called.
+pub const SUMS: &str = "SHA256SUMS";
+/// What the report of the run is called.
+pub const REPORT: &str = "report.json";
+/// The files without which a backup cannot be read; copies of them stand beside it.
+pub const METADATA: [&str; 4] = ["Info.plist", "Manifest.db", "Manifest.plist", "Status.plist"];
+
+/// What went wrong on the disk.
+#[derive(Debug)]
+pub enum Error {
+    /// The system refused.
+    Io {
+        /// "write", "rename", ...
+        doing: &'static str,
+        /// What.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The folder cannot be a store.
+    NotAStore {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// Another run works on this phone.
+    Busy {
+        /// The phone.
+        udid: Udid,
+        /// The lock that it holds.
+        lock: PathBuf,
+    },
+    /// A file of ours says what it cannot say.
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl Error {
+    /// The system refused `doing` on `path`.
+    pub fn io(doing: &'static str, path: &Path, cause: io::Error) -> Error {
+        Error::Io {
+            doing,
+            path: path.to_path_buf(),
+            cause,
+        }
+    }
+
+    /// Whether the disk is full.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Error::Io { cause, .. }
+            if matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            e if e.is_full() => Some("free space on that disk, or choose another with --store"),
+            Error::Io { cause, .. } => match cause.kind() {
+                io::ErrorKind::PermissionDenied if cfg!(target_os = "macos") => Some(
+                    "give the terminal Full Disk Access (System Settings > Privacy & Security), or choose another \
+                     folder with --store",
+                ),
+                io::ErrorKind::PermissionDenied => Some("choose a folder that you may write, with --store"),
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    Some("the disk is read-only: mount it for writing, or choose another with --store")
+                }
+                io::ErrorKind::NotFound => Some("is the disk connected? Otherwise choose another with --store"),
+                io::ErrorKind::FileTooLarge => Some(
+                    "the disk cannot hold files over 4 GB (FAT32?): format it as exFAT, APFS, NTFS or ext4, or choose \
+                     another with --store",
+                ),
+                _ => None,
+            },
+            Error::Busy { .. } => Some("wait for the other run to end, or stop it; a run that died holds no lock"),
+            Error::NotAStore { .. } => Some("choose an empty folder, or one that idev-backup made, with --store"),
+            Error::Damaged { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io { doing, path, cause } => write!(f, "cannot {doing} {}: {cause}", path.display()),
+            Error::NotAStore { path, why } => write!(f, "{} is no store: {why}", path.display()),
+            Error::Busy { udid, lock } => write!(
+                f,
+                "another idev-backup is working on phone {udid} in this store (it holds {})",
+                lock.display()
+            ),
+            Error::Damaged { path, why } => write!(f, "{} cannot be used: {why}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A folder of backups.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Opens a store that is there.
+    pub fn open(root: &Path) -> Result<Store, Error> {
+        match fs::metadata(root) {
+            Err(e) => Err(Error::io("open the store", root, e)),
+            Ok(meta) if !meta.is_dir() => Err(not_a_store(root, "it is no folder")),
+            Ok(_) if is_backup(root) => Err(not_a_store(
+                root,
+                "it is a backup itself. The store is the folder around it",
+            )),
+            Ok(_) => {
+                let store = Store {
+                    root: root.to_path_buf(),
+                };
+                store.check_mark()?;
+                Ok(store)
+            }
+        }
+    }
+
+    /// Opens a store, or makes one of a folder that is none yet.
+    pub fn open_or_make(root: &Path) -> Result<Store, Error> {
+        disk::make_private_dirs(root)?;
+        let store = Store::open(root)?;
+        let mark = store.mark();
+        if !mark.exists() {
+            disk::make_private_dirs(&store.own())?;
+            let text = format!("{{\n  \"format\": {FORMAT},\n  \"made_by\": \"idev-backup\"\n}}\n");
+            disk::write_whole(&mark, text.as_bytes())?;
+        }
+        Ok(store)
+    }
+
+    /// Its folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Bytes free for us on its disk.
+    pub fn free_space(&self) -> Result<u64, Error> {
+        fs4::available_space(&self.root).map_err(|e| Error::io("ask for the free space of", &self.root, e))
+    }
+
+    /// Takes the phone's lock, for as long as it is held.
+    pub fn lock(&self, udid: &Udid) -> Result<Lock, Error> {
+        Lock::take(&self.own_of(udid), udid)
+    }
+
+    /// Where the current backup of a phone is, or would be.
+    pub fn current_path(&self, udid: &Udid) -> PathBuf {
+        self.root.join(udid.as_str())
+    }
+
+    /// The current backup of a phone.
+    pub fn current(&self, udid: &Udid) -> Result<Option<Snapshot>, Error> {
+        let path = self.current_path(udid);
+        if path.is_dir() {
+            Snapshot::open(self, udid.clone(), path, None).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Every backup in the store, by phone, newest first.
+    pub fn snapshots(&self) -> Result<Vec<Snapshot>, Error> {
+        snapshot::all(self)
+    }
+
+    fn check_mark(&self) -> Result<(), Error> {
+        let mark = self.mark();
+        let text = match fs::read(&mark) {
+            Ok(text) => text,
+            // A folder of backups that other programs made may be read, and become a store.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(Error::io("read", &mark, e)),
+        };
+        let format = serde_json::from_slice::<serde_json::Value>(&text).ok();
+        match format.and_then(|json| json.get("format")?.as_u64()) {
+            Some(FORMAT) => Ok(()),
+            Some(newer) => Err(not_a_store(
+                &self.root,
+                &format!("its format is {newer}, and this version knows {FORMAT}: use a newer idev-backup"),
+            )),
+            None => Err(not_a_store(&self.root, "its store.json is damaged")),
+        }
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.own().join(MARK)
+    }
+
+    fn own(&self) -> PathBuf {
+        self.root.join(OWN)
+    }
+
+    /// What is ours of one phone.
+    fn own_of(&self, udid: &Udid) -> PathBuf {
+        self.own().join(udid.as_str())
+    }
+}
+
+fn not_a_store(path: &Path, why: &str) -> Error {
+    Error::NotAStore {
+        path: path.to_path_buf(),
+        why: why.to_owned(),
+    }
+}
+
+/// Whether a folder is itself a backup.
+pub fn is_backup(folder: &Path) -> bool {
+    ["Manifest.db", "Manifest.mbdb", "Manifest.plist"].iter().any(|name| folder.join(name).exists())
+}

@@ -1,0 +1,210 @@
+//! How a complete draft takes its place: durable first, then by renames that any crash can interrupt.
+//!
+//! `seal.json` is written once everything else is durable. From then on the draft *is* the new backup: [`recover`] brings
+//! the renames to their end at the next run, and each of them may have happened or not.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::draft::Complete;
+use super::{Error, REPORT, Snapshot, Store, disk, snapshot};
+use crate::udid::Udid;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Intent {
+    /// The new backup's own stamp: the folder beside it.
+    stamp: String,
+    /// The name that the backup before gets.
+    archive: Option<String>,
+}
+
+/// A sealed backup, and how long its parts took.
+pub struct Sealed {
+    /// It.
+    pub snapshot: Snapshot,
+    /// Making everything durable.
+    pub sync: Duration,
+    /// The renames, and dropping old snapshots.
+    pub renames: Duration,
+    /// Snapshots dropped, since more than `keep` were there.
+    pub dropped: Vec<String>,
+}
+
+impl Complete {
+    /// Makes the draft durable and puts it in its place; the backup before becomes a snapshot, of which `keep` stay.
+    ///
+    /// `stamp` is local time, `YYYYMMDD-HHMMSS`. When this returns, a power cut loses nothing.
+    pub fn seal(self, stamp: &str, report: &[u8], keep: usize) -> Result<Sealed, Error> {
+        let (store, udid) = (&self.store, &self.udid);
+        let own = store.own_of(udid);
+        let draft = own.join("draft");
+        let begun = Instant::now();
+        disk::write_whole(&draft.join("beside").join(REPORT), report)?;
+        disk::sync_tree(&draft)?;
+        let sync = begun.elapsed();
+        let intent = Intent {
+            stamp: free_stamp(&own, stamp),
+            archive: self.base.as_ref().map(|base| archive_name(store, udid, base)).transpose()?,
+        };
+        let text = serde_json::to_vec(&intent).map_err(|e| Error::io("write", &draft, io::Error::other(e)))?;
+        disk::write_whole(&draft.join("seal.json"), &text)?;
+        let begun = Instant::now();
+        finish(store, udid, &intent)?;
+        let dropped = drop_old(store, udid, keep)?;
+        let path = store.current_path(udid);
+        let snapshot = Snapshot::open(store, udid.clone(), path, None)?;
+        Ok(Sealed {
+            snapshot,
+            sync,
+            renames: begun.elapsed(),
+            dropped,
+        })
+    }
+}
+
+/// Brings a seal to its end that a crash interrupted, and removes what was being removed.
+pub(super) fn recover(store: &Store, udid: &Udid) -> Result<(), Error> {
+    let own = store.own_of(udid);
+    let trash = own.join("trash");
+    disk::remove_all(&trash).map_err(|e| Error::io("remove", &trash, e))?;
+    let path = own.join("draft").join("seal.json");
+    match fs::read(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Error::io("read", &path, e)),
+        Ok(text) => {
+            let intent = serde_json::from_slice(&text).map_err(|e| Error::Damaged {
+                path: path.clone(),
+                why: e.to_string(),
+            })?;
+            finish(store, udid, &intent)
+        }
+    }
+}
+
+/// The renames, each of which may have happened already.
+fn finish(store: &Store, udid: &Udid, intent: &Intent) -> Result<(), Error> {
+    let own = store.own_of(udid);
+    let draft = own.join("draft");
+    let root = draft.join("root");
+    let (new, current) = (root.join(udid.as_str()), store.current_path(udid));
+    let beside = own.join(&intent.stamp);
+    rename_if_there(&draft.join("beside"), &beside)?;
+
+    if !same_status(&beside, &current)? {
+        let moved = if current.exists() {
+            match disk::exchange(&new, &current) {
+                Ok(true) => Ok(()),
+                Ok(false) => {
+                    let archive = intent.archive.as_deref().unwrap_or("before");
+                    fs::rename(&current, store.root().join(archive)).and_then(|()| fs::rename(&new, &current))
+                }
+                Err(e) => Err(e),
+            }
+        } else {
+            fs::rename(&new, &current)
+        };
+        moved.map_err(|e| Error::io("put in place", &current, e))?;
+    }
+    // After an exchange the backup before stands where the draft was.
+    if let Some(archive) = &intent.archive {
+        rename_if_there(&new, &store.root().join(archive))?;
+    }
+    // What the phone itself archived while it ran (backups of iOS versions with an older layout).
+    for entry in fs::read_dir(&root).map_err(|e| Error::io("list", &root, e))? {
+        let name = entry.map_err(|e| Error::io("list", &root, e))?.file_name();
+        let is_archive = name.to_str().is_some_and(|n| n.starts_with(udid.as_str()) && n != udid.as_str());
+        if is_archive && !store.root().join(&name).exists() {
+            rename_if_there(&root.join(&name), &store.root().join(&name))?;
+        }
+    }
+    let failed = |e| Error::io("make durable", store.root(), e);
+    disk::sync_parent(&current).map_err(failed)?;
+    disk::sync_parent(&beside).map_err(failed)?;
+    throw_away(&own, &draft)
+}
+
+/// Renames out of the way in one step, then removes: a crash leaves trash, never half a thing under its name.
+fn throw_away(own: &Path, folder: &Path) -> Result<(), Error> {
+    let trash = own.join("trash");
+    disk::remove_all(&trash).map_err(|e| Error::io("remove", &trash, e))?;
+    rename_if_there(folder, &trash)?;
+    disk::remove_all(&trash).map_err(|e| Error::io("remove", &trash, e))
+}
+
+fn rename_if_there(from: &Path, to: &Path) -> Result<(), Error> {
+    match fs::rename(from, to) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("rename", from, e)),
+        _ => Ok(()),
+    }
+}
+
+fn same_status(beside: &Path, backup: &Path) -> Result<bool, Error> {
+    let read = |folder: &Path| match fs::read(folder.join("Status.plist")) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("read", folder, e)),
+    };
+    let one = read(beside)?;
+    Ok(one.is_some() && one == read(backup)?)
+}
+
+/// `stamp`, or the next second that no backup has yet.
+fn free_stamp(own: &Path, stamp: &str) -> String {
+    free_name(stamp, |candidate| own.join(candidate).exists())
+}
+
+/// Apple's archive name for the backup before: the phone, and when that backup was made.
+fn archive_name(store: &Store, udid: &Udid, base: &Snapshot) -> Result<String, Error> {
+    let stamp = match base.stamp() {
+        Some(stamp) => stamp,
+        None => {
+            let status = base.path().join("Status.plist");
+            let meta = fs::metadata(&status).or_else(|_| fs::metadata(base.path()));
+            let time = meta.and_then(|m| m.modified()).map_err(|e| Error::io("look at", &status, e))?;
+            stamp_of(time)
+        }
+    };
+    let taken = |candidate: &str| store.root().join(format!("{udid}-{candidate}")).exists();
+    Ok(format!("{udid}-{}", free_name(&stamp, taken)))
+}
+
+/// Local time as Apple writes it into archive names.
+pub fn stamp_of(time: SystemTime) -> String {
+    let timestamp = jiff::Timestamp::try_from(time).unwrap_or_default();
+    timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y%m%d-%H%M%S").to_string()
+}
+
+fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
+    let parsed = jiff::civil::DateTime::strptime("%Y%m%d-%H%M%S", stamp);
+    let mut candidate = stamp.to_owned();
+    let mut seconds = 0;
+    while taken(&candidate) {
+        seconds += 1;
+        let later = parsed.as_ref().ok().and_then(|t| t.checked_add(jiff::Span::new().seconds(seconds)).ok());
+        candidate = match later {
+            Some(time) => time.strftime("%Y%m%d-%H%M%S").to_string(),
+            None => return candidate,
+        };
+    }
+    candidate
+}
+
+/// Drops the oldest snapshots of a phone until `keep` are left beside the current backup. Only what this tool made is
+/// counted and dropped.
+fn drop_old(store: &Store, udid: &Udid, keep: usize) -> Result<Vec<String>, Error> {
+    let ours = |s: &Snapshot| s.udid() == udid && !s.is_current() && s.beside().is_some();
+    let mut dropped = Vec::new();
+    for old in snapshot::all(store)?.iter().filter(|s| ours(s)).skip(keep) {
+        let own = store.own_of(udid);
+        throw_away(&own, old.path())?;
+        if let Some(beside) = old.beside() {
+            throw_away(&own, beside)?;
+        }
+        dropped.extend(old.stamp());
+    }
+    Ok(dropped)
+}

@@ -1,0 +1,173 @@
+//! A sealed backup: a folder of Apple's layout and, where we made it, what we know beside it. Never written again.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Error, OWN, REPORT, SUMS, Store};
+use crate::udid::Udid;
+
+/// A backup in a store.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    udid: Udid,
+    path: PathBuf,
+    archived: Option<String>,
+    beside: Option<PathBuf>,
+}
+
+impl Snapshot {
+    pub(super) fn open(
+        store: &Store,
+        udid: Udid,
+        path: PathBuf,
+        archived: Option<String>,
+    ) -> Result<Snapshot, Error> {
+        let beside = beside(&store.own_of(&udid), &path)?;
+        Ok(Snapshot {
+            udid,
+            path,
+            archived,
+            beside,
+        })
+    }
+
+    /// Which phone it is of.
+    pub fn udid(&self) -> &Udid {
+        &self.udid
+    }
+
+    /// Apple's folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is the phone's current backup.
+    pub fn is_current(&self) -> bool {
+        self.archived.is_none()
+    }
+
+    /// `YYYYMMDD-HHMMSS`, local time: when we sealed it, else from its archive name.
+    pub fn stamp(&self) -> Option<String> {
+        let ours = self.beside.as_ref().and_then(|dir| dir.file_name()).and_then(|name| name.to_str());
+        ours.map(str::to_owned).or_else(|| self.archived.clone())
+    }
+
+    /// The folder beside it; `None` for a backup that another program made or has changed since.
+    pub fn beside(&self) -> Option<&Path> {
+        self.beside.as_deref()
+    }
+
+    /// The list of hashes.
+    pub fn sums(&self) -> Option<PathBuf> {
+        self.beside.as_ref().map(|dir| dir.join(SUMS)).filter(|path| path.exists())
+    }
+
+    /// The report of the run that made it.
+    pub fn report(&self) -> Option<PathBuf> {
+        self.beside.as_ref().map(|dir| dir.join(REPORT)).filter(|path| path.exists())
+    }
+}
+
+/// Finds the list of hashes that belongs to a backup folder at any path, if it lies in a store.
+pub fn find(folder: &Path) -> Option<Snapshot> {
+    let folder = fs::canonicalize(folder).ok()?;
+    let (udid, archived) = parse_name(folder.file_name()?.to_str()?)?;
+    let store = Store::open(folder.parent()?).ok()?;
+    Snapshot::open(&store, udid, folder, archived).ok()
+}
+
+/// The folder beside a backup: the one that holds a copy of the same Status.plist, which the phone writes anew, with a
+/// new identifier and date, at every backup. So the tie survives any crash between two renames, and a backup that
+/// another program has changed since has none.
+fn beside(own: &Path, backup: &Path) -> Result<Option<PathBuf>, Error> {
+    let Some(status) = read_if_there(&backup.join("Status.plist"))? else {
+        return Ok(None);
+    };
+    for dir in stamped(own)? {
+        if read_if_there(&dir.join("Status.plist"))?.as_ref() == Some(&status) {
+            return Ok(Some(dir));
+        }
+    }
+    Ok(None)
+}
+
+/// The folders in `own` that are named by a stamp, newest first.
+pub(super) fn stamped(own: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut dirs: Vec<PathBuf> = names(own)?.into_iter().filter(|n| is_stamp(n)).map(|n| own.join(n)).collect();
+    dirs.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(dirs)
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("read", path, e)),
+    }
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io("list", folder, e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|e| Error::io("list", folder, e))?.file_name();
+        names.extend(name.into_string());
+    }
+    Ok(names)
+}
+
+/// `YYYYMMDD-HHMMSS`
+pub(super) fn is_stamp(text: &str) -> bool {
+    let digits = |part: &str, n| part.len() == n && part.bytes().all(|b| b.is_ascii_digit());
+    text.split_once('-').is_some_and(|(date, time)| digits(date, 8) && digits(time, 6))
+}
+
+/// Reads `<UDID>` or `<UDID>-YYYYMMDD-HHMMSS`.
+fn parse_name(name: &str) -> Option<(Udid, Option<String>)> {
+    if let Ok(udid) = name.parse() {
+        return Some((udid, None));
+    }
+    const STAMP_BYTES: usize = 15;
+    let cut = name.len().checked_sub(STAMP_BYTES + 1)?;
+    let (udid, stamp) = (name.get(..cut)?, name.get(cut..)?.strip_prefix('-')?);
+    is_stamp(stamp).then_some(())?;
+    Some((udid.parse().ok()?, Some(stamp.to_owned())))
+}
+
+pub(super) fn all(store: &Store) -> Result<Vec<Snapshot>, Error> {
+    let mut found = Vec::new();
+    for name in names(store.root())? {
+        let path = store.root().join(&name);
+        if name == OWN || !path.is_dir() {
+            continue;
+        }
+        if let Some((udid, archived)) = parse_name(&name) {
+            found.push(Snapshot::open(store, udid, path, archived)?);
+        }
+    }
+    // Of one phone the current one first, then by age.
+    found.sort_by(|a, b| (&a.udid, a.archived.is_some(), &b.archived).cmp(&(&b.udid, b.archived.is_some(), &a.archived)));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apples_archive_names_are_read() {
+        let (udid, stamp) = parse_name("00008030-001C195E0A88802E-20261120-221401").unwrap();
+        assert_eq!(udid.as_str(), "00008030-001C195E0A88802E");
+        assert_eq!(stamp.as_deref(), Some("20261120-221401"));
+        let (_, stamp) = parse_name("0123456789abcdef0123456789abcdef01234567").unwrap();
+        assert_eq!(stamp, None);
+        for other in ["Downloads", ".idev-backup", "00008030-001C195E0A88802E-2026", "é-20261120-221401"] {
+            assert!(parse_name(other).is_none(), "{other}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The files of a folder in one fixed order, a folder's listing at a time in memory.
+
+use std::fs::{self, Metadata};
+use std::path::{Path, PathBuf};
+
+use super::Error;
+
+/// One thing in a folder.
+#[derive(Debug)]
+pub struct Found {
+    /// Its path below the folder, `/` between components.
+    pub path: String,
+    /// What it is; links are not followed.
+    pub meta: Metadata,
+}
+
+impl Found {
+    /// Whether it is a plain file: neither folder nor link.
+    pub fn is_file(&self) -> bool {
+        self.meta.is_file()
+    }
+}
+
+/// Walks a folder depth first, names in byte order. Yields everything but the folders themselves.
+pub struct Walk {
+    root: PathBuf,
+    /// Listings yet to be worked off, innermost last, each in reverse order.
+    open: Vec<(String, Vec<String>)>,
+}
+
+impl Walk {
+    /// Walks below `root`.
+    pub fn new(root: &Path) -> Result<Walk, Error> {
+        let names = listing(root)?;
+        Ok(Walk {
+            root: root.to_path_buf(),
+            open: vec![(String::new(), names)],
+        })
+    }
+
+    fn step(&mut self) -> Result<Option<Found>, Error> {
+        loop {
+            let Some((folder, names)) = self.open.last_mut() else {
+                return Ok(None);
+            };
+            let Some(name) = names.pop() else {
+                self.open.pop();
+                continue;
+            };
+            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            let full = self.root.join(&path);
+            let meta = fs::symlink_metadata(&full).map_err(|e| Error::io("look at", &full, e))?;
+            if meta.is_dir() {
+                let names = listing(&full)?;
+                self.open.push((path, names));
+            } else {
+                return Ok(Some(Found { path, meta }));
+            }
+        }
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<Found, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().transpose()
+    }
+}
+
+/// The names in a folder, in reverse byte order, so that they can be popped.
+fn listing(folder: &Path) -> Result<Vec<String>, Error> {
+    let failed = |e| Error::io("list", folder, e);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let name = name.into_string().map_err(|name| Error::Damaged {
+            path: folder.join(name),
+            why: "its name is no text".to_owned(),
+        })?;
+        names.push(name);
+    }
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(names)
+}
+
+/// The order in which [`Walk`] yields paths: component by component.
+pub fn order(one: &str, other: &str) -> std::cmp::Ordering {
+    one.split('/').cmp(other.split('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_walk_is_in_its_own_order() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["b/2", "b/10", "a.x", "a/z/q", "Info.plist", "00/00ff"] {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        let paths: Vec<_> = Walk::new(dir.path()).unwrap().map(|f| f.unwrap().path).collect();
+        assert_eq!(paths, ["00/00ff", "Info.plist", "a/z/q", "a.x", "b/10", "b/2"]);
+        assert!(paths.is_sorted_by(|a, b| order(a, b).is_lt()));
+    }
+}
