@@ -2,18 +2,20 @@
 //!
 //! The rooms, in the order of the data (docs/ARCHITECTURE.md has the picture, tests/tidy.rs the rules):
 //!
-//! * cellar: [`udid`], [`path`], [`secret`], [`monitor`], [`bounded_plist`]: words everyone uses
+//! * cellar: [`udid`], [`path`], [`secret`], [`monitor`], [`bounded_plist`], [`units`]: words everyone uses
 //! * wire: [`transport`] (bytes), `device` (lockdown and small services), `mobilebackup` (the backup dialog)
 //! * disk: `store` (where backups live), [`manifest`] (what a backup holds)
 //! * hall: `jobs`, one file per user wish, where the wings meet
 //! * guest house: [`sim`], a simulated phone
 
 pub mod bounded_plist;
+pub mod units;
 pub mod store;
 pub mod manifest;
 pub mod monitor;
 pub mod path;
 pub mod secret;
+pub mod jobs;
 pub mod sim;
 pub mod transport;
 pub mod device;

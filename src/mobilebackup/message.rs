@@ -101,6 +101,17 @@ impl Request {
         Ok(Request { kind, percent })
     }
 
+    /// Every path that it names.
+    pub fn paths(&self) -> Vec<&BackupPath> {
+        match &self.kind {
+            Kind::SendFiles(paths) | Kind::Remove(paths) => paths.iter().collect(),
+            Kind::Move(items) => items.iter().flat_map(|(from, to)| [from, to]).collect(),
+            Kind::Copy(from, to) => vec![from, to],
+            Kind::List(path) | Kind::MakeDir(path) => vec![path],
+            _ => Vec::new(),
+        }
+    }
+
     /// What the phone is doing, to complete "while it ...".
     pub fn doing(&self) -> &'static str {
         match self.kind {

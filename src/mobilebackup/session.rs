@@ -7,7 +7,7 @@ use plist::Value;
 use super::files::{self, Body, End};
 use super::message::{self, Kind, Reply, Request, Verdict};
 use super::{DeviceFault, Error, Fault, Host};
-use crate::path::BackupPath;
+use crate::path::{BackupPath, BadPath};
 use crate::transport::plist_stream::{self, Encoding, MESSAGE_BYTES_MAX};
 use crate::transport::{AnyStream, Calm, Stream, read_u32};
 
@@ -38,7 +38,7 @@ impl Session {
     /// Asks for a backup and serves the phone until its verdict.
     pub fn backup(mut self, udid: &str, full: bool, host: &mut dyn Host) -> Result<Verdict, Error> {
         let asked = self.say(&message::backup(udid, full), "was asked for a backup");
-        let result = asked.and_then(|()| self.serve(host));
+        let result = asked.and_then(|()| self.serve(udid, host));
         // Files that are still on their way to the disk belong to this run, however it ends.
         let _late = host.settle();
         if matches!(result, Err(Error::Cancelled | Error::Hostile(_) | Error::Strange { .. })) {
@@ -49,16 +49,17 @@ impl Session {
         result
     }
 
-    fn serve(&mut self, host: &mut dyn Host) -> Result<Verdict, Error> {
+    fn serve(&mut self, udid: &str, host: &mut dyn Host) -> Result<Verdict, Error> {
         let mut doing = "prepared";
         loop {
             let message = self.next(doing)?;
             let request = Request::parse(&message)?;
+            request.paths().into_iter().try_for_each(|path| admit(path, udid))?;
             doing = request.doing();
             host.begins(&request);
             let reply = match request.kind {
                 Kind::SendFiles(paths) => self.send_files(&paths, host)?,
-                Kind::ReceiveFiles(_) => self.receive_files(host)?,
+                Kind::ReceiveFiles(_) => self.receive_files(udid, host)?,
                 Kind::FreeSpace => number(host.free_space()),
                 Kind::Purge(amount) => host.purge(amount).map_or(Reply::NotPurged, Reply::Number),
                 Kind::List(path) => host.list(&path).map_or_else(Reply::Failed, Reply::Entries),
@@ -91,9 +92,10 @@ impl Session {
         Ok(Reply::Several(faults))
     }
 
-    fn receive_files(&mut self, host: &mut dyn Host) -> Result<Reply, Error> {
+    fn receive_files(&mut self, udid: &str, host: &mut dyn Host) -> Result<Reply, Error> {
         let mut faults = Vec::new();
         while let Some((device_path, path)) = files::read_head(&mut self.stream)? {
+            admit(&path, udid)?;
             let mut body = Body::new(&mut self.stream);
             let kept = host.receive(&path, &mut body);
             // What the host left unread goes to the drain, or the stream would lose step; and a broken wire is told as
@@ -131,6 +133,28 @@ impl Session {
     }
 }
 
+/// A phone may name its own backup, the staging area of restores (`.b`), and archives of its backup
+/// (`<UDID>-YYYYMMDD-HHMMSS`); nothing else is any business of its.
+fn admit(path: &BackupPath, udid: &str) -> Result<(), Error> {
+    let archive = |rest: &str| {
+        let digits = |part: &str, n| part.len() == n && part.bytes().all(|b| b.is_ascii_digit());
+        rest.split_once('-').is_some_and(|(date, time)| digits(date, 8) && digits(time, 6))
+    };
+    let first = path.first();
+    let allowed = first == ".b"
+        || first.strip_prefix(udid).is_some_and(|rest| {
+            rest.is_empty() || rest.strip_prefix('-').is_some_and(archive)
+        });
+    if allowed {
+        Ok(())
+    } else {
+        Err(Error::Hostile(BadPath {
+            name: path.as_str().chars().take(120).collect(),
+            why: "it is outside of this phone's backup",
+        }))
+    }
+}
+
 fn done(result: Result<(), Fault>) -> Reply {
     result.map_or_else(Reply::Failed, |()| Reply::Done)
 }
@@ -141,4 +165,25 @@ fn number(result: Result<u64, Fault>) -> Reply {
 
 fn several(results: impl Iterator<Item = (Result<(), Fault>, BackupPath)>) -> Reply {
     Reply::Several(results.filter_map(|(result, path)| result.err().map(|fault| (path, fault))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phone_may_name_only_its_own_backup() {
+        let udid = "00008030-001C195E0A88802E";
+        for (path, allowed) in [
+            ("00008030-001C195E0A88802E/Status.plist", true),
+            ("00008030-001C195E0A88802E-20261120-221401", true),
+            (".b/6/x", true),
+            ("00008030-001C195E0A88802F/Status.plist", false),
+            ("00008030-001C195E0A88802E-x/Status.plist", false),
+            ("etc/passwd", false),
+            (".idev-backup/store.json", false),
+        ] {
+            assert_eq!(admit(&path.parse().unwrap(), udid).is_ok(), allowed, "{path}");
+        }
+    }
 }

@@ -182,6 +182,11 @@ impl Draft {
         })
     }
 
+    /// Which phone it is of.
+    pub fn udid(&self) -> &Udid {
+        &self.udid
+    }
+
     /// The draft's files, in Apple's layout.
     pub fn backup(&self) -> PathBuf {
         self.root().join(self.udid.as_str())

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use draft::{Draft, Origin};
 pub use lock::Lock;
+pub use seal::stamp_of;
 pub use snapshot::Snapshot;
 
 use crate::udid::Udid;

@@ -32,6 +32,16 @@ impl Calm {
         })
     }
 
+    /// The same cancel, for another connection with its own place in its dialog.
+    pub fn fork(&self) -> Arc<Calm> {
+        Calm::new(self.cancel.clone())
+    }
+
+    /// Asks to stop.
+    pub fn cancel(&self) {
+        self.cancel.store(true, Ordering::SeqCst);
+    }
+
     /// Whether somebody asked to stop.
     pub fn cancelled(&self) -> bool {
         self.cancel.load(Ordering::SeqCst)

@@ -1,0 +1,531 @@
+//! A backup, from a phone to a sealed and checked folder.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Serialize;
+
+use super::host::{Course, DraftHost};
+use super::phone::{Facts, Reach, State};
+use super::verdict::{self, Refusal};
+use super::verify::{self, Outcome};
+use super::{Error, complaint, info_plist, list, pair};
+use crate::device::notify::{self, Notifications};
+use crate::device::sync::SyncLock;
+use crate::device::Session;
+use crate::manifest::kinds::Amount;
+use crate::manifest::plists::{ManifestPlist, Status};
+use crate::mobilebackup::{self, Verdict};
+use crate::monitor::{Event, Monitor, Phase, Wait};
+use crate::store::disk;
+use crate::store::draft::{Complete, Leftover, Tally};
+use crate::store::{Draft, Lock, Origin, Snapshot, Store};
+use crate::transport::{Attached, Calm};
+use crate::units::counted;
+
+/// How long the phone itself waits for the passcode, at most (iOS 26; 16.1 waits three minutes).
+const PASSCODE_WAIT: Duration = Duration::from_secs(30 * 60);
+/// Below this, a phone that is not charging may not live to see the end.
+const BATTERY_LOW_PERCENT: u64 = 20;
+
+/// What may be asked of a backup.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Everything anew, whatever is there.
+    pub full: bool,
+    /// Snapshots that stay beside the current backup.
+    pub keep: usize,
+    /// List the applications in Info.plist.
+    pub apps: bool,
+    /// Read every byte of the finished backup once more before it is sealed.
+    pub read_again: bool,
+    /// Silence of the phone that is taken for its end.
+    pub silence_max: Duration,
+    /// How long to wait for "Trust".
+    pub trust_wait: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            full: false,
+            keep: 3,
+            apps: true,
+            read_again: false,
+            // The phone may wait this long for a passcode, and be silent for 15 minutes without one.
+            silence_max: PASSCODE_WAIT + Duration::from_secs(60),
+            trust_wait: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Seconds of the parts of a run.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Seconds {
+    /// Cloning the draft.
+    pub clone: f64,
+    /// Making Info.plist.
+    pub describe: f64,
+    /// The phone looked for changes.
+    pub scan: f64,
+    /// Files arrived.
+    pub receive: f64,
+    /// The phone arranged and checked them.
+    pub finish: f64,
+    /// The list of hashes was made.
+    pub hashes: f64,
+    /// Our own check.
+    pub check: f64,
+    /// Everything was made durable.
+    pub sync: f64,
+    /// The renames, and dropping old snapshots. Not in report.json, which is sealed before.
+    pub seal: f64,
+    /// All of it.
+    pub total: f64,
+}
+
+/// What came of it: also `report.json`, and the object of `--json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Of this object's form.
+    pub version: u32,
+    /// The phone.
+    pub udid: String,
+    /// What it tells about itself.
+    pub phone: Facts,
+    /// This program.
+    pub made_by: String,
+    /// RFC 3339.
+    pub started: String,
+    /// RFC 3339.
+    pub finished: String,
+    /// Where the backup is.
+    pub path: String,
+    /// Everything was asked for.
+    pub full: bool,
+    /// How the draft came to be.
+    pub draft: String,
+    /// Its files are encrypted.
+    pub encrypted: bool,
+    /// Files in it.
+    pub files: u64,
+    /// Their bytes on the disk.
+    pub bytes: u64,
+    /// Files that the phone sent.
+    pub received_files: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+    /// Files that are no longer on the phone.
+    pub removed_files: u64,
+    /// Where the hashes come from.
+    pub hashes: Tally,
+    /// What is in it, by kind; empty when the list is encrypted.
+    pub contents: Vec<Amount>,
+    /// What went wrong without failing the backup.
+    pub problems: Vec<String>,
+    /// How long its parts took.
+    pub seconds: Seconds,
+    /// Snapshots that stand beside it.
+    pub older: u64,
+    /// Snapshots that were dropped for it.
+    pub dropped: Vec<String>,
+}
+
+/// Backs up one phone.
+pub fn create(
+    reach: &Reach,
+    phone: &Attached,
+    store: &Store,
+    options: &Options,
+    monitor: &dyn Monitor,
+) -> Result<Report, Error> {
+    let started = (SystemTime::now(), Instant::now());
+    let noted = Noted::new(monitor);
+    let monitor: &dyn Monitor = &noted;
+    let lock = store.lock(&phone.udid)?;
+    let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
+    let facts = Facts::ask(session.lockdown())?;
+    let state = State::ask(session.lockdown())?;
+    precheck(store, &state, monitor)?;
+
+    let clock = Instant::now();
+    let (mut draft, origin) = begin_draft(store, phone, options, lock, monitor)?;
+    let mut seconds = Seconds { clone: clock.elapsed().as_secs_f64(), ..Seconds::default() };
+    plan(&draft, &facts, &state, &origin, options, store, monitor);
+
+    let course = serve(reach, &mut session, &mut draft, &state, options, store, monitor, &mut seconds)?;
+    let clock = Instant::now();
+    monitor.phase(Phase::Checking);
+    let mut hashed = 0;
+    let complete = draft.complete(&mut || {
+        hashed += 1;
+        if hashed % 1000 == 0 {
+            monitor.event(Event::Progress { percent: None, bytes: 0, files: hashed, files_total: None });
+        }
+    })?;
+    seconds.hashes = clock.elapsed().as_secs_f64();
+    let clock = Instant::now();
+    let checked = check(&complete, options.read_again, monitor)?;
+    seconds.check = clock.elapsed().as_secs_f64();
+
+    let mut report = Report {
+        version: 1,
+        udid: phone.udid.to_string(),
+        phone: facts,
+        made_by: concat!("idev-backup ", env!("CARGO_PKG_VERSION")).to_owned(),
+        started: list::rfc3339(started.0),
+        finished: String::new(),
+        path: store.current_path(&phone.udid).display().to_string(),
+        full: options.full || origin == Origin::Fresh,
+        draft: origin_words(&origin),
+        encrypted: checked.encrypted,
+        files: checked.files,
+        bytes: checked.bytes,
+        received_files: course.received_files,
+        received_bytes: course.received_bytes,
+        removed_files: course.removed_files,
+        hashes: complete.tally(),
+        contents: checked.contents,
+        problems: noted.problems(),
+        seconds,
+        older: 0,
+        dropped: Vec::new(),
+    };
+    seal(complete, &mut report, store, phone, options.keep, started.1, monitor)?;
+    Ok(report)
+}
+
+fn seal(
+    complete: Complete,
+    report: &mut Report,
+    store: &Store,
+    phone: &Attached,
+    keep: usize,
+    started: Instant,
+    monitor: &dyn Monitor,
+) -> Result<(), Error> {
+    monitor.phase(Phase::Sealing);
+    let now = SystemTime::now();
+    report.finished = list::rfc3339(now);
+    report.seconds.total = started.elapsed().as_secs_f64();
+    let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
+    let sealed = complete.seal(&crate::store::stamp_of(now), &text, keep)?;
+    report.seconds.sync = sealed.sync.as_secs_f64();
+    report.seconds.seal = sealed.renames.as_secs_f64();
+    report.seconds.total = started.elapsed().as_secs_f64();
+    report.dropped = sealed.dropped;
+    let older = |s: &&Snapshot| s.udid() == &phone.udid && !s.is_current();
+    report.older = store.snapshots()?.iter().filter(older).count() as u64;
+    Ok(())
+}
+
+/// What can be known before the phone is asked.
+fn precheck(store: &Store, state: &State, monitor: &dyn Monitor) -> Result<(), Error> {
+    let free = store.free_space()?;
+    if disk::holds_large_files(store.root(), free) == Some(false) {
+        monitor.problem(
+            "this disk cannot hold files over 4 GB, as a long video or a large app may be".to_owned(),
+            Some("format it as exFAT, APFS, NTFS or ext4, or use another with --store".to_owned()),
+        );
+    }
+    if let Some(battery) = state.battery
+        && battery < BATTERY_LOW_PERCENT
+        && !state.charging
+    {
+        monitor.note(format!("the phone's battery is at {battery} % and not charging: connect it to power"));
+    }
+    if state.locked {
+        monitor.note("the phone is locked: unlock it, and keep it unlocked until the backup runs".to_owned());
+    }
+    Ok(())
+}
+
+/// The draft of this run: what an earlier one left, a clone of the current backup, or an empty one.
+fn begin_draft(
+    store: &Store,
+    phone: &Attached,
+    options: &Options,
+    lock: Lock,
+    monitor: &dyn Monitor,
+) -> Result<(Draft, Origin), Error> {
+    let udid = &phone.udid;
+    let mut lock = lock;
+    let leftover = Leftover::find(store, udid, &lock)?;
+    // Looked at after a seal that was under way has been brought to its end.
+    let current = store.current(udid)?.filter(|_| !options.full);
+    if let Some(leftover) = leftover {
+        let may_go_on = Status::read(leftover.backup()).is_ok_and(|s| s.is_resumable());
+        if may_go_on && !options.full {
+            match Draft::resume(store, leftover, udid, lock, current.clone())? {
+                Ok(resumed) => return Ok(resumed),
+                Err(back) => lock = back,
+            }
+        }
+        monitor.note("a draft of a run that broke off could not be used again and was discarded".to_owned());
+    }
+    monitor.phase(Phase::Cloning);
+    // A backup that never became one is no base: the phone would only find that out itself.
+    let usable = current.filter(|c| Status::read(c.path()).is_ok_and(|s| s.is_finished() || s.is_resumable()));
+    Ok(Draft::begin(store, udid, lock, usable)?)
+}
+
+fn origin_words(origin: &Origin) -> String {
+    match origin {
+        Origin::Fresh => "empty".to_owned(),
+        Origin::Cloned { kind, files, left_out } => {
+            let more = match left_out {
+                0 => String::new(),
+                n => format!("; {} left out that no backup holds", counted(*n, "thing")),
+            };
+            format!("cloned {} from the backup before, {}{more}", kind.words(), counted(*files, "file"))
+        }
+        Origin::Resumed { dropped: 0 } => "taken over from a run that broke off".to_owned(),
+        Origin::Resumed { dropped } => format!(
+            "taken over from a run that broke off; {} of it dropped that could not be proved whole",
+            counted(*dropped, "file")
+        ),
+    }
+}
+
+/// Says what will happen, and why, as far as it can be known.
+fn plan(
+    draft: &Draft,
+    facts: &Facts,
+    state: &State,
+    origin: &Origin,
+    options: &Options,
+    store: &Store,
+    monitor: &dyn Monitor,
+) {
+    let status = Status::read(&draft.backup()).ok();
+    let manifest = ManifestPlist::read(&draft.backup()).ok();
+    let will_encrypt = state.will_encrypt.unwrap_or(false);
+    let before = status.as_ref().and_then(|s| s.date).map(list::rfc3339).unwrap_or_default();
+    let (full, why) = match (&status, &manifest, origin) {
+        _ if options.full => (true, "since you asked for it".to_owned()),
+        (_, _, Origin::Resumed { .. }) => (false, "going on where the last run broke off, if the phone agrees".to_owned()),
+        (None, ..) => (true, "since the store has no backup of this phone yet".to_owned()),
+        (_, Some(manifest), _) if manifest.encrypted != will_encrypt => {
+            let word = if will_encrypt { "on" } else { "off" };
+            (true, format!("since encryption was switched {word} since {before}"))
+        }
+        (Some(status), ..) if status.is_finished() => (false, format!("since {before}, unless the phone decides otherwise")),
+        (Some(_), ..) => (false, "going on with a backup that was not finished, if the phone agrees".to_owned()),
+    };
+    monitor.event(Event::Plan {
+        name: facts.name.clone(),
+        model: facts.model.clone(),
+        ios: facts.ios.clone(),
+        store: store.root().display().to_string(),
+        full,
+        why,
+        encrypted: will_encrypt,
+    });
+    if *origin != Origin::Fresh {
+        monitor.note(format!("The draft is {}.", origin_words(origin)));
+    }
+}
+
+/// The dialog with the phone, inside a sync session.
+#[allow(clippy::too_many_arguments)]
+fn serve(
+    reach: &Reach,
+    session: &mut Session,
+    draft: &mut Draft,
+    state: &State,
+    options: &Options,
+    store: &Store,
+    monitor: &dyn Monitor,
+    seconds: &mut Seconds,
+) -> Result<Course, Error> {
+    let sync = SyncLock::take(session, &reach.calm)?;
+    monitor.phase(Phase::Describing);
+    let clock = Instant::now();
+    let info = info_plist::make(session, &reach.calm, options.apps, monitor)?;
+    let name = format!("{}/Info.plist", draft.udid());
+    let path = name.parse().map_err(|e| Error::Dialog(mobilebackup::Error::Hostile(e)))?;
+    draft.keep(&path, &mut info.as_slice()).map_err(|e| store_error(store, e))?;
+    if let Some((_, e)) = draft.settle()?.into_iter().next() {
+        return Err(Error::Store(e));
+    }
+    seconds.describe = clock.elapsed().as_secs_f64();
+
+    let calm = reach.calm.fork();
+    let stream = session.service(mobilebackup::SERVICE, &calm, options.silence_max)?;
+    let dialog = mobilebackup::Session::open(stream, calm)?;
+    let udid = draft.udid().clone();
+    std::thread::scope(|scope| {
+        let watch = PasscodeWatch::start(session, reach, monitor, scope);
+        let mut host = DraftHost::new(draft, monitor);
+        let verdict = dialog.backup(udid.as_str(), options.full, &mut host);
+        let course = host.finish();
+        watch.stop();
+        // A phone that is gone needs no unlocking; the verdict says what matters.
+        drop(sync.release());
+        seconds.scan = course.scanning.as_secs_f64();
+        seconds.receive = course.receiving.as_secs_f64();
+        seconds.finish = course.finishing.as_secs_f64();
+        judge(verdict, course, draft, state, store, monitor)
+    })
+}
+
+fn store_error(store: &Store, e: std::io::Error) -> Error {
+    Error::Store(crate::store::Error::io("write to", store.root(), e))
+}
+
+/// Whether there is a backup now, by the phone's word and by what stands in the draft.
+fn judge(
+    verdict: Result<Verdict, mobilebackup::Error>,
+    course: Course,
+    draft: &Draft,
+    state: &State,
+    store: &Store,
+    monitor: &dyn Monitor,
+) -> Result<Course, Error> {
+    let finished = || Status::read(&draft.backup()).is_ok_and(|s| s.is_finished());
+    match verdict {
+        Ok(Verdict { code: 0, .. }) => match course.disk_error {
+            // The phone overlooked what it was told.
+            Some(e) => Err(Error::Keeping(e)),
+            None => Ok(course),
+        },
+        Ok(verdict) => Err(refused(&verdict, course, state, store)),
+        Err(mobilebackup::Error::Wire { .. } | mobilebackup::Error::HungUp { .. })
+            if finished() && course.disk_error.is_none() && course.arranged =>
+        {
+            // iOS 26.0.1 was seen to finish the backup and never say so (limd#1735).
+            monitor.problem(
+                "the phone finished the backup but gave no verdict; our own check decides".to_owned(),
+                None,
+            );
+            Ok(course)
+        }
+        // A full disk ends in many ways on the phone's side; the cause is ours.
+        Err(e) => match course.disk_error {
+            Some(cause) if !matches!(e, mobilebackup::Error::Cancelled) => Err(Error::Keeping(cause)),
+            _ => Err(Error::Dialog(e)),
+        },
+    }
+}
+
+fn refused(verdict: &Verdict, course: Course, state: &State, store: &Store) -> Error {
+    if let Some(e) = course.disk_error {
+        return Error::Keeping(e);
+    }
+    let place = store.root().display().to_string();
+    let mut refusal: Refusal = verdict::explain(verdict, course.shortage, state.capacity_bytes, &place);
+    if !course.device_faults.is_empty() {
+        let named: Vec<String> = course.device_faults.iter().take(5).map(complaint).collect();
+        refusal.evidence = format!("{}\n  {}", refusal.evidence, named.join("\n  "));
+    }
+    Error::Verdict(refusal)
+}
+
+/// Our own check of what is to be sealed. Damage means that it is not.
+fn check(complete: &Complete, read_all: bool, monitor: &dyn Monitor) -> Result<verify::Report, Error> {
+    let options = verify::Options {
+        sums: Some(complete.sums().to_path_buf()),
+        read_all,
+    };
+    let report = verify::verify(complete.backup(), &options, monitor)?;
+    if report.outcome == Outcome::Damaged {
+        return Err(Error::CheckFailed(Box::new(report)));
+    }
+    for finding in report.findings.iter().filter(|f| f.wrong == verify::Wrong::Extra) {
+        monitor.note(format!("{}: {}", finding.file, finding.detail));
+    }
+    Ok(report)
+}
+
+/// Listens for the passcode sheet while the backup runs, on a connection and a thread of its own.
+struct PasscodeWatch<'scope> {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::ScopedJoinHandle<'scope, ()>>,
+}
+
+impl<'scope> PasscodeWatch<'scope> {
+    fn start<'env: 'scope>(
+        session: &mut Session,
+        reach: &Reach,
+        monitor: &'env dyn Monitor,
+        scope: &'scope std::thread::Scope<'scope, 'env>,
+    ) -> PasscodeWatch<'scope> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let opened = Notifications::open(session, &Calm::new(stop.clone())).and_then(|mut notifications| {
+            for name in [notify::PASSCODE_SHEET_UP, notify::PASSCODE_SHEET_GONE, notify::CANCEL_REQUEST] {
+                notifications.observe(name)?;
+            }
+            Ok(notifications)
+        });
+        let cancel = reach.calm.clone();
+        let thread = match opened {
+            Ok(notifications) => {
+                let thread = std::thread::Builder::new().name("passcode".to_owned());
+                thread.spawn_scoped(scope, move || watch(notifications, &cancel, monitor)).ok()
+            }
+            Err(e) => {
+                monitor.problem(format!("the phone's passcode prompt will not be announced: {e}"), None);
+                None
+            }
+        };
+        PasscodeWatch { stop, thread }
+    }
+
+    fn stop(mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+fn watch(mut notifications: Notifications, cancel: &Calm, monitor: &dyn Monitor) {
+    let mut up = false;
+    // Ends with the connection, or when the backup does.
+    while let Ok(Some(name)) = notifications.next_name() {
+        match name.as_str() {
+            notify::PASSCODE_SHEET_UP if !up => {
+                up = true;
+                monitor.event(Event::Waiting { what: Wait::Passcode, limit_seconds: PASSCODE_WAIT.as_secs() });
+            }
+            notify::PASSCODE_SHEET_GONE if up => {
+                up = false;
+                monitor.event(Event::WaitOver { what: Wait::Passcode });
+            }
+            notify::CANCEL_REQUEST => {
+                monitor.note("the backup was cancelled on the phone".to_owned());
+                cancel.cancel();
+            }
+            _ => {}
+        }
+    }
+    if up {
+        monitor.event(Event::WaitOver { what: Wait::Passcode });
+    }
+}
+
+/// Passes everything on, and keeps the problems for the report.
+struct Noted<'a> {
+    inner: &'a dyn Monitor,
+    problems: std::sync::Mutex<Vec<String>>,
+}
+
+impl<'a> Noted<'a> {
+    fn new(inner: &'a dyn Monitor) -> Noted<'a> {
+        Noted { inner, problems: std::sync::Mutex::default() }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.problems.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+impl Monitor for Noted<'_> {
+    fn event(&self, event: Event) {
+        if let Event::Problem { text, .. } = &event {
+            self.problems.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(text.clone());
+        }
+        self.inner.event(event);
+    }
+}

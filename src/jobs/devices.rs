@@ -1,0 +1,90 @@
+//! Which phones are there.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::phone::{Facts, Reach, State};
+use super::{Error, list};
+use crate::device::{self, Lockdown};
+use crate::store::Store;
+use crate::transport::Attached;
+
+/// One phone, as far as it tells.
+#[derive(Debug, Clone, Serialize)]
+pub struct Device {
+    /// Its identifier.
+    pub udid: String,
+    /// "USB" or "Wi-Fi".
+    pub via: String,
+    /// What anybody may ask it; none when it does not answer.
+    pub facts: Option<Facts>,
+    /// This computer is paired with it.
+    pub paired: bool,
+    /// Its backups are encrypted; none when not known.
+    pub encrypted: Option<bool>,
+    /// Percent; none when not known.
+    pub battery: Option<u64>,
+    /// The last backup in the store, RFC 3339.
+    pub last_backup: Option<String>,
+    /// Why something above is not known.
+    pub trouble: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Lists the phones, with their last backups where `store` is one.
+pub fn devices(reach: &Reach, store: &Path) -> Result<Vec<Device>, Error> {
+    let backups = match Store::open(store) {
+        Ok(store) => list::list(&store)?,
+        Err(_) => Vec::new(),
+    };
+    let last = |udid: &str| backups.iter().find(|b| b.udid == udid && b.current).and_then(|b| b.date.clone());
+    let mut found = Vec::new();
+    for phone in reach.phones()? {
+        let mut device = look(reach, &phone);
+        device.last_backup = last(&device.udid);
+        found.push(device);
+    }
+    Ok(found)
+}
+
+fn look(reach: &Reach, phone: &Attached) -> Device {
+    let mut device = Device {
+        udid: phone.udid.to_string(),
+        via: phone.via.to_string(),
+        facts: None,
+        paired: false,
+        encrypted: None,
+        battery: None,
+        last_backup: None,
+        trouble: None,
+        hint: None,
+    };
+    let facts = Lockdown::open(&reach.daemon, phone, &reach.calm).and_then(|mut l| Facts::ask(&mut l));
+    match facts {
+        Ok(facts) => device.facts = Some(facts),
+        Err(e) => {
+            device.hint = e.hint();
+            device.trouble = Some(e.to_string());
+            return device;
+        }
+    }
+    match reach.session(phone) {
+        Ok(mut session) => {
+            device.paired = true;
+            if let Ok(state) = State::ask(session.lockdown()) {
+                device.encrypted = state.will_encrypt;
+                device.battery = state.battery;
+            }
+        }
+        Err(Error::Device(device::Error::NotPaired)) => {
+            device.hint = Some(format!("run `idev-backup pair --device {}` and tap Trust on the phone", phone.udid));
+        }
+        Err(e) => {
+            device.hint = e.hint();
+            device.trouble = Some(e.to_string());
+        }
+    }
+    device
+}

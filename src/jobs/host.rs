@@ -1,0 +1,293 @@
+//! The computer's side of a backup: what the phone asks is done in the draft, and whoever watches is told.
+
+use std::io::Read;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::complaint;
+use super::verdict::Shortage;
+use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
+use crate::monitor::{Event, Monitor, Phase};
+use crate::path::BackupPath;
+use crate::store::{self, Draft, METADATA};
+
+/// What happened while the phone was served.
+#[derive(Debug, Default)]
+pub struct Course {
+    /// Files received that are part of the backup, not of its bookkeeping.
+    pub received_files: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+    /// Files that the phone removed from the backup.
+    pub removed_files: u64,
+    /// Files that the phone could not read.
+    pub device_faults: Vec<DeviceFault>,
+    /// The first thing that went wrong on our disk.
+    pub disk_error: Option<store::Error>,
+    /// The phone got as far as putting files in their places.
+    pub arranged: bool,
+    /// What the phone lacked.
+    pub shortage: Option<Shortage>,
+    /// From the request to the first file.
+    pub scanning: Duration,
+    /// From the first file to the last.
+    pub receiving: Duration,
+    /// From the last file to the verdict.
+    pub finishing: Duration,
+}
+
+/// Serves the phone from a draft.
+pub struct DraftHost<'a> {
+    draft: &'a mut Draft,
+    monitor: &'a dyn Monitor,
+    course: Course,
+    phase: Phase,
+    phase_began: Instant,
+    told: Instant,
+    percent: Option<f64>,
+}
+
+/// How often progress is told.
+const BETWEEN_NEWS: Duration = Duration::from_millis(100);
+
+impl<'a> DraftHost<'a> {
+    /// Begins to serve.
+    pub fn new(draft: &'a mut Draft, monitor: &'a dyn Monitor) -> DraftHost<'a> {
+        monitor.phase(Phase::Scanning);
+        DraftHost {
+            draft,
+            monitor,
+            course: Course::default(),
+            phase: Phase::Scanning,
+            phase_began: Instant::now(),
+            told: Instant::now(),
+            percent: None,
+        }
+    }
+
+    /// What happened.
+    pub fn finish(mut self) -> Course {
+        self.note_time();
+        self.course
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        if phase != self.phase {
+            self.note_time();
+            self.phase = phase;
+            self.monitor.phase(phase);
+        }
+    }
+
+    fn note_time(&mut self) {
+        let spent = match self.phase {
+            Phase::Scanning => &mut self.course.scanning,
+            Phase::Receiving => &mut self.course.receiving,
+            _ => &mut self.course.finishing,
+        };
+        *spent += self.phase_began.elapsed();
+        self.phase_began = Instant::now();
+    }
+
+    fn tell(&mut self, more_bytes: u64) {
+        if self.told.elapsed() >= BETWEEN_NEWS {
+            self.told = Instant::now();
+            self.monitor.event(Event::Progress {
+                percent: self.percent,
+                bytes: self.course.received_bytes + more_bytes,
+                files: self.course.received_files,
+                files_total: None,
+            });
+        }
+    }
+
+    /// The phone is told little; the whole error is kept for people.
+    fn fault(&mut self, e: store::Error) -> Fault {
+        let fault = match &e {
+            store::Error::Io { cause, .. } => Fault::from(cause),
+            _ => Fault::Generic,
+        };
+        if self.course.disk_error.is_none() {
+            self.course.disk_error = Some(e);
+        }
+        fault
+    }
+
+    fn is_payload(path: &BackupPath) -> bool {
+        path.name().len() == 40
+    }
+}
+
+impl Host for DraftHost<'_> {
+    fn begins(&mut self, request: &Request) {
+        if let Some(percent) = request.percent {
+            self.percent = Some(percent);
+        }
+        let arranged = matches!(self.phase, Phase::Arranging | Phase::PhoneChecking);
+        match &request.kind {
+            Kind::Move(_) | Kind::Remove(_) => {
+                self.course.arranged = true;
+                self.enter(Phase::Arranging);
+            }
+            Kind::SendFiles(_) | Kind::List(_) if arranged => self.enter(Phase::PhoneChecking),
+            // Some phones begin anew after files changed under them.
+            Kind::ReceiveFiles(_) if !arranged => self.enter(Phase::Receiving),
+            _ => {}
+        }
+        self.tell(0);
+    }
+
+    fn free_space(&mut self) -> Result<u64, Fault> {
+        let free = self.draft.free_space().map_err(|e| self.fault(e))?;
+        Ok(free)
+    }
+
+    fn purge(&mut self, amount: u64) -> Result<u64, Fault> {
+        let free_bytes = self.draft.free_space().map_err(|e| self.fault(e))?;
+        self.course.shortage = Some(Shortage {
+            asked_bytes: amount,
+            free_bytes,
+        });
+        Err(Fault::NoSpace)
+    }
+
+    fn receive(&mut self, path: &BackupPath, body: &mut dyn Read) -> Result<(), Fault> {
+        let payload = Self::is_payload(path);
+        let mut counting = Counting {
+            body,
+            bytes: 0,
+            host: self.monitor,
+            told: &mut self.told,
+            base: (self.course.received_bytes, self.course.received_files, self.percent),
+        };
+        let kept = self.draft.keep(path, &mut counting);
+        let bytes = counting.bytes;
+        if kept.is_ok() && payload {
+            self.course.received_files += 1;
+            self.course.received_bytes += bytes;
+        }
+        self.tell(0);
+        // Only the body itself can fail here, and the session knows why; the disk's errors come when it settles.
+        kept.map_err(|_| Fault::Io)
+    }
+
+    fn settle(&mut self) -> Vec<(BackupPath, Fault)> {
+        match self.draft.settle() {
+            Ok(failed) => failed.into_iter().map(|(path, e)| (path, self.fault(e))).collect(),
+            Err(e) => {
+                let fault = self.fault(e);
+                let status = format!("{}/Status.plist", self.draft.udid());
+                status.parse().map(|path| vec![(path, fault)]).unwrap_or_default()
+            }
+        }
+    }
+
+    fn device_fault(&mut self, fault: DeviceFault) {
+        // Always fails on iOS 17 and loses nothing (pymobiledevice3 #755).
+        let harmless = fault.device_path.ends_with("FileProvider/backup/backup_manifest.db");
+        if harmless {
+            self.monitor.note(format!("{}: known on iOS 17, nothing is lost", complaint(&fault)));
+        } else {
+            self.monitor.problem(complaint(&fault), None);
+            self.course.device_faults.push(fault);
+        }
+    }
+
+    fn open(&mut self, path: &BackupPath) -> Result<Box<dyn Read + Send>, Fault> {
+        let file = match self.draft.read(path) {
+            // Not there is an answer, not an error: every first backup begins with it.
+            Err(store::Error::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Fault::NotFound);
+            }
+            other => other.map_err(|e| self.fault(e))?,
+        };
+        let empty = file.metadata().is_ok_and(|m| m.len() == 0);
+        if empty && METADATA.contains(&path.name()) {
+            // An empty property list of a broken run would end in 205 (libimobiledevice #1582).
+            return Err(Fault::NotFound);
+        }
+        Ok(Box::new(file))
+    }
+
+    fn list(&mut self, path: &BackupPath) -> Result<Vec<Entry>, Fault> {
+        let folder = self.draft.place(path);
+        let failed = |e| store::Error::io("list", &folder, e);
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(self.fault(failed(e))),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            match entry.and_then(|entry| describe(&entry)) {
+                Ok(entry) => found.extend(entry),
+                Err(e) => return Err(self.fault(failed(e))),
+            }
+        }
+        Ok(found)
+    }
+
+    fn make_dir(&mut self, path: &BackupPath) -> Result<(), Fault> {
+        self.draft.make_dir(path).map_err(|e| self.fault(e))
+    }
+
+    fn rename(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Fault> {
+        self.draft.rename(from, to).map_err(|e| self.fault(e))
+    }
+
+    fn copy(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Fault> {
+        self.draft.copy(from, to).map_err(|e| self.fault(e))
+    }
+
+    fn remove(&mut self, path: &BackupPath) -> Result<(), Fault> {
+        if Self::is_payload(path) {
+            self.course.removed_files += 1;
+        }
+        self.draft.remove(path).map_err(|e| self.fault(e))
+    }
+}
+
+fn describe(entry: &std::fs::DirEntry) -> std::io::Result<Option<Entry>> {
+    // A name that is no text cannot be told to the phone, and none that it made is such.
+    let Ok(name) = entry.file_name().into_string() else {
+        return Ok(None);
+    };
+    let meta = entry.metadata()?;
+    let kind = match meta.file_type() {
+        t if t.is_file() => EntryKind::Regular,
+        t if t.is_dir() => EntryKind::Directory,
+        _ => EntryKind::Unknown,
+    };
+    Ok(Some(Entry {
+        name,
+        kind,
+        size: if meta.is_file() { meta.len() } else { 0 },
+        modified: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+    }))
+}
+
+/// A body that tells of itself while it is read, so that one huge file shows progress.
+struct Counting<'a> {
+    body: &'a mut dyn Read,
+    bytes: u64,
+    host: &'a dyn Monitor,
+    told: &'a mut Instant,
+    base: (u64, u64, Option<f64>),
+}
+
+impl Read for Counting<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.body.read(buffer)?;
+        self.bytes += n as u64;
+        if self.bytes >= 1 << 20 && self.told.elapsed() >= BETWEEN_NEWS {
+            *self.told = Instant::now();
+            let (bytes, files, percent) = self.base;
+            self.host.event(Event::Progress {
+                percent,
+                bytes: bytes + self.bytes,
+                files,
+                files_total: None,
+            });
+        }
+        Ok(n)
+    }
+}

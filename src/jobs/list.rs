@@ -1,0 +1,80 @@
+//! What a store holds.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::Error;
+use crate::device::model;
+use crate::manifest::plists::{Info, ManifestPlist, Status};
+use crate::store::{Snapshot, Store};
+
+/// One backup, as its own property lists and our report tell.
+#[derive(Debug, Clone, Serialize)]
+pub struct Backup {
+    /// Which phone.
+    pub udid: String,
+    /// The phone's name.
+    pub name: Option<String>,
+    /// In words.
+    pub model: Option<String>,
+    /// iOS version.
+    pub ios: Option<String>,
+    /// When it was made, RFC 3339.
+    pub date: Option<String>,
+    /// It is the phone's current backup.
+    pub current: bool,
+    /// The phone finished it.
+    pub complete: bool,
+    /// Its files are encrypted.
+    pub encrypted: Option<bool>,
+    /// Files, as our report counts them.
+    pub files: Option<u64>,
+    /// Bytes of all files, as our report counts them.
+    pub bytes: Option<u64>,
+    /// Made by this tool, and unchanged since as far as a glance tells.
+    pub ours: bool,
+    /// Where it is.
+    pub path: String,
+}
+
+/// Lists the backups of a store, by phone, newest first.
+pub fn list(store: &Store) -> Result<Vec<Backup>, Error> {
+    Ok(store.snapshots()?.iter().map(describe).collect())
+}
+
+/// One backup.
+pub fn describe(snapshot: &Snapshot) -> Backup {
+    let folder = snapshot.path();
+    let info = Info::read(folder).unwrap_or_default();
+    let status = Status::read(folder).unwrap_or_default();
+    let manifest = ManifestPlist::read(folder).ok();
+    let report = snapshot.report().and_then(|path| read_report(&path));
+    let count = |key: &str| report.as_ref().and_then(|r| r.get(key)?.as_u64());
+    let date = status.date.or(manifest.as_ref().and_then(|m| m.date)).or(info.last_backup);
+    Backup {
+        udid: snapshot.udid().to_string(),
+        name: info.device_name,
+        model: info.product_type.as_deref().map(|t| model::name(t).to_owned()),
+        ios: info.product_version,
+        date: date.map(rfc3339),
+        current: snapshot.is_current(),
+        complete: status.is_finished(),
+        encrypted: manifest.map(|m| m.encrypted),
+        files: count("files"),
+        bytes: count("bytes"),
+        ours: snapshot.beside().is_some(),
+        path: folder.display().to_string(),
+    }
+}
+
+fn read_report(path: &Path) -> Option<serde_json::Value> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// As scripts want it: UTC, whole seconds.
+pub fn rfc3339(time: SystemTime) -> String {
+    let timestamp = jiff::Timestamp::try_from(time).unwrap_or_default();
+    timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

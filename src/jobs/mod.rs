@@ -1,0 +1,208 @@
+//! What a user can wish for, one file each: the only place where wire and disk meet.
+
+pub mod create;
+pub mod devices;
+mod host;
+mod info_plist;
+pub mod list;
+pub mod pair;
+pub mod phone;
+pub mod verdict;
+pub mod verify;
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::manifest::plists::Unreadable;
+use crate::mobilebackup::DeviceFault;
+use crate::{device, mobilebackup, store, transport};
+
+/// Why a job was not done.
+#[derive(Debug)]
+pub enum Error {
+    /// The way to the phone, or the phone's services.
+    Device(device::Error),
+    /// The backup dialog.
+    Dialog(mobilebackup::Error),
+    /// The disk.
+    Store(store::Error),
+    /// A file of the backup could not be written; the phone was told, and this is why.
+    Keeping(store::Error),
+    /// No phone is there, or not the one that was asked for.
+    NoDevice {
+        /// The one that was asked for, if any.
+        wanted: Option<String>,
+        /// Those that are there.
+        present: Vec<String>,
+    },
+    /// Several phones are there and none was chosen.
+    WhichDevice {
+        /// Each with its name.
+        present: Vec<String>,
+    },
+    /// The phone's verdict was no.
+    Verdict(verdict::Refusal),
+    /// The phone said yes, and our own check said no.
+    CheckFailed(Box<verify::Report>),
+    /// The backup's own files cannot be read.
+    Backup {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: Unreadable,
+    },
+    /// There is nothing there.
+    Nothing {
+        /// What was looked for, as a whole sentence.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+}
+
+/// The kinds of failure that scripts tell apart. docs/guide.md gives each its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// It failed.
+    Failed,
+    /// No such phone.
+    NoDevice,
+    /// Locked, not trusted, passcode not entered.
+    Locked,
+    /// Wrong backup password.
+    WrongPassword,
+    /// No room.
+    NoSpace,
+    /// The connection was lost.
+    Lost,
+    /// Interrupted by the user.
+    Interrupted,
+}
+
+impl Error {
+    /// The kind of failure.
+    pub fn class(&self) -> Class {
+        match self {
+            Error::NoDevice { .. } | Error::WhichDevice { .. } => Class::NoDevice,
+            Error::Device(e) => class_of_device(e),
+            Error::Dialog(mobilebackup::Error::Cancelled) => Class::Interrupted,
+            Error::Dialog(mobilebackup::Error::Wire { .. } | mobilebackup::Error::HungUp { .. }) => Class::Lost,
+            Error::Dialog(_) | Error::CheckFailed(_) | Error::Backup { .. } | Error::Nothing { .. } => Class::Failed,
+            Error::Store(e) | Error::Keeping(e) if e.is_full() => Class::NoSpace,
+            Error::Store(_) | Error::Keeping(_) => Class::Failed,
+            Error::Verdict(refusal) => refusal.class,
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Error::Device(e) => e.hint(),
+            Error::Dialog(e) => hint_of_dialog(e).map(str::to_owned),
+            Error::Store(e) | Error::Keeping(e) => e.hint().map(str::to_owned),
+            Error::NoDevice { .. } => Some(
+                "connect it with a cable, unlock it and tap Trust; `idev-backup devices` shows what is there".to_owned(),
+            ),
+            Error::WhichDevice { .. } => Some("choose one with --device UDID, or all of them with --all".to_owned()),
+            Error::Verdict(refusal) => refusal.hint.clone(),
+            Error::CheckFailed(_) => Some(
+                "run `idev-backup create --full`; if it happens again, check the disk. The backup before is untouched"
+                    .to_owned(),
+            ),
+            Error::Backup { .. } => None,
+            Error::Nothing { hint, .. } => Some(hint.clone()),
+        }
+    }
+}
+
+fn class_of_device(e: &device::Error) -> Class {
+    match e {
+        device::Error::Cancelled => Class::Interrupted,
+        device::Error::NotPaired | device::Error::TrustDenied | device::Error::TrustTimeout { .. } => Class::Locked,
+        device::Error::Lockdown { code, .. } => match code.as_str() {
+            "PasswordProtected" | "InvalidHostID" | "MissingHostID" | "UserDeniedPairing" | "EscrowLocked"
+            | "DeviceLocked" | "PairingDialogResponsePending" | "MCChallengeRequired" | "MCProtected" => Class::Locked,
+            _ => Class::Failed,
+        },
+        device::Error::Transport(transport::Error::Refused { number: 2, .. }) => Class::NoDevice,
+        device::Error::Transport(transport::Error::NoDaemon { .. }) => Class::NoDevice,
+        device::Error::Transport(transport::Error::Io { .. }) | device::Error::Wire { .. } => Class::Lost,
+        _ => Class::Failed,
+    }
+}
+
+fn hint_of_dialog(e: &mobilebackup::Error) -> Option<&'static str> {
+    Some(match e {
+        mobilebackup::Error::Wire { .. } | mobilebackup::Error::HungUp { .. } => {
+            "check the cable, keep the phone awake and run `idev-backup create` again: it goes on where it stopped if \
+             the phone allows it. The backup before is untouched"
+        }
+        mobilebackup::Error::Hostile(_) => {
+            "do not trust this phone, or what sits between it and this computer. Nothing outside the draft was touched"
+        }
+        mobilebackup::Error::Strange { .. } => {
+            "unplug the phone, restart it and try again; if it happens again, please report it"
+        }
+        mobilebackup::Error::NoCommonVersion => "use a newer idev-backup",
+        mobilebackup::Error::Cancelled => "the backup before is untouched; run `idev-backup create` when you like",
+    })
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Device(e) => write!(f, "{e}"),
+            Error::Dialog(e) => write!(f, "{e}"),
+            Error::Store(e) | Error::Keeping(e) => write!(f, "{e}"),
+            Error::NoDevice { wanted: None, .. } => f.write_str("no iPhone or iPad is connected"),
+            Error::NoDevice { wanted: Some(udid), present } if present.is_empty() => {
+                write!(f, "phone {udid} is not connected, nor is any other")
+            }
+            Error::NoDevice { wanted: Some(udid), present } => {
+                write!(f, "phone {udid} is not connected; there is {}", present.join(", "))
+            }
+            Error::WhichDevice { present } => {
+                write!(f, "{} phones are connected: {}", present.len(), present.join(", "))
+            }
+            Error::Verdict(refusal) => write!(f, "{refusal}"),
+            Error::CheckFailed(report) => write!(
+                f,
+                "the phone says that the backup is complete, but our own check does not: {}",
+                report.first_damage()
+            ),
+            Error::Backup { path, why } => write!(f, "cannot use {}: {why}", path.display()),
+            Error::Nothing { what, .. } => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<device::Error> for Error {
+    fn from(e: device::Error) -> Self {
+        Error::Device(e)
+    }
+}
+
+impl From<transport::Error> for Error {
+    fn from(e: transport::Error) -> Self {
+        Error::Device(e.into())
+    }
+}
+
+impl From<mobilebackup::Error> for Error {
+    fn from(e: mobilebackup::Error) -> Self {
+        Error::Dialog(e)
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(e: store::Error) -> Self {
+        Error::Store(e)
+    }
+}
+
+/// A phone's complaint about one of its own files, in words.
+fn complaint(fault: &DeviceFault) -> String {
+    format!("the phone could not read its file {}: {} (code {})", fault.device_path, fault.text, fault.code)
+}

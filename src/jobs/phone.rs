@@ -1,0 +1,150 @@
+//! Finding the phone that is meant, and what it tells about itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use plist::{Dictionary, Value};
+use serde::Serialize;
+
+use super::Error;
+use crate::device::records::Records;
+use crate::device::tls::Pin;
+use crate::device::{self, Lockdown, Session, model};
+use crate::transport::{Attached, Calm, Stream, Usbmuxd, Via};
+use crate::udid::Udid;
+
+/// How phones are reached, the same for all commands.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    /// The daemon.
+    pub daemon: Usbmuxd,
+    /// Pair records.
+    pub records: Records,
+    /// Whose key the phone must show.
+    pub pin: Pin,
+    /// Ends waits.
+    pub calm: Arc<Calm>,
+}
+
+impl Reach {
+    /// Through `daemon`, with pair records of our own in `folder`.
+    pub fn new(daemon: Usbmuxd, folder: PathBuf, pin: Pin, calm: Arc<Calm>) -> Reach {
+        Reach {
+            records: Records::new(daemon.clone(), folder),
+            daemon,
+            pin,
+            calm,
+        }
+    }
+
+    /// The phones that are there, each once: the cable before Wi-Fi.
+    pub fn phones(&self) -> Result<Vec<Attached>, Error> {
+        let mut phones = self.daemon.devices()?;
+        phones.sort_by(|a, b| (&a.udid, a.via == Via::Network).cmp(&(&b.udid, b.via == Via::Network)));
+        phones.dedup_by(|a, b| a.udid == b.udid);
+        Ok(phones)
+    }
+
+    /// The one phone that is meant.
+    pub fn phone(&self, wanted: Option<&Udid>) -> Result<Attached, Error> {
+        let mut phones = self.phones()?;
+        match wanted {
+            Some(udid) => {
+                let at = phones.iter().position(|p| &p.udid == udid);
+                at.map(|at| phones.swap_remove(at)).ok_or_else(|| Error::NoDevice {
+                    wanted: Some(udid.to_string()),
+                    present: phones.iter().map(|p| p.udid.to_string()).collect(),
+                })
+            }
+            None if phones.len() > 1 => Err(Error::WhichDevice {
+                present: phones.iter().map(|p| self.named(p)).collect(),
+            }),
+            None => phones.pop().ok_or(Error::NoDevice {
+                wanted: None,
+                present: Vec::new(),
+            }),
+        }
+    }
+
+    /// "Mira's iPhone (00008130-...)", as far as the phone tells.
+    fn named(&self, phone: &Attached) -> String {
+        let name = Lockdown::open(&self.daemon, phone, &self.calm).and_then(|mut l| l.text("DeviceName"));
+        match name {
+            Ok(Some(name)) => format!("{name} ({})", phone.udid),
+            _ => phone.udid.to_string(),
+        }
+    }
+
+    /// A secured conversation with a phone that is paired.
+    pub fn session(&self, phone: &Attached) -> Result<Session, Error> {
+        let record = self.records.load(&phone.udid)?;
+        Ok(Session::open(&self.daemon, phone, record, self.pin, &self.calm)?)
+    }
+}
+
+/// What a phone tells before it trusts anybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Facts {
+    /// Its name.
+    pub name: String,
+    /// `iPhone16,1`
+    pub product_type: String,
+    /// "iPhone 15 Pro"
+    pub model: String,
+    /// iOS version.
+    pub ios: String,
+}
+
+impl Facts {
+    /// Asks.
+    pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<Facts, device::Error> {
+        let product_type = lockdown.text("ProductType")?.unwrap_or_default();
+        Ok(Facts {
+            name: lockdown.text("DeviceName")?.unwrap_or_else(|| "iPhone".to_owned()),
+            model: model::name(&product_type).to_owned(),
+            ios: lockdown.text("ProductVersion")?.unwrap_or_else(|| "?".to_owned()),
+            product_type,
+        })
+    }
+}
+
+/// What a phone tells to whom it trusts, as far as a backup is concerned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// The phone encrypts its backups.
+    pub will_encrypt: Option<bool>,
+    /// Percent.
+    pub battery: Option<u64>,
+    /// It is being charged.
+    pub charging: bool,
+    /// It is locked with a passcode now.
+    pub locked: bool,
+    /// Bytes that it can hold.
+    pub capacity_bytes: Option<u64>,
+}
+
+impl State {
+    /// Asks.
+    pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<State, device::Error> {
+        let mut value = |domain: Option<&str>, key: &str| lockdown.value(domain, Some(key));
+        let flag = |value: Option<Value>| match value {
+            Some(Value::Boolean(flag)) => Some(flag),
+            Some(other) => other.as_signed_integer().map(|n| n != 0),
+            None => None,
+        };
+        let number = |value: Option<Value>| value.and_then(|v| v.as_unsigned_integer());
+        Ok(State {
+            will_encrypt: flag(value(Some("com.apple.mobile.backup"), "WillEncrypt")?),
+            battery: number(value(Some("com.apple.mobile.battery"), "BatteryCurrentCapacity")?),
+            charging: flag(value(Some("com.apple.mobile.battery"), "BatteryIsCharging")?).unwrap_or(false),
+            locked: flag(value(None, "PasswordProtected")?).unwrap_or(false),
+            capacity_bytes: number(value(Some("com.apple.disk_usage"), "TotalDataCapacity")?),
+        })
+    }
+}
+
+/// All values of a domain, for Info.plist.
+pub fn values<S: Stream>(lockdown: &mut Lockdown<S>, domain: Option<&str>) -> Result<Dictionary, device::Error> {
+    let values = lockdown.value(domain, None)?;
+    Ok(values.and_then(Value::into_dictionary).unwrap_or_default())
+}

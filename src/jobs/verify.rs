@@ -1,0 +1,575 @@
+//! Is a backup whole? For any folder of Apple's layout, ours or another program's.
+//!
+//! One walk over the folder in the order of file ids, beside it the phone's list (Manifest.db) and our list of hashes,
+//! both in the same order: nothing is held in memory but the findings, and those are capped.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use serde::Serialize;
+
+use super::Error;
+use crate::manifest::db::{Db, Kind, Row};
+use crate::manifest::kinds::{Amount, Amounts};
+use crate::manifest::plists::{self, ManifestPlist, Status, Unreadable};
+use crate::monitor::{Event, Monitor, Phase};
+use crate::store::sums::{self, Hash, Sums};
+use crate::store::walk::{Found, Walk, order};
+use crate::store::{self, METADATA, snapshot};
+
+/// Findings that are listed; all are counted.
+const LISTED_MAX: usize = 1000;
+
+/// What is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wrong {
+    /// A file of the phone's list, or of ours, is not there.
+    Missing,
+    /// It is shorter than it should be.
+    Truncated,
+    /// Its bytes are not what was received.
+    Altered,
+    /// It is there, but in no list.
+    Extra,
+    /// Its name is not the SHA-1 of its domain and path.
+    Misnamed,
+    /// A property list or the database cannot be read.
+    Unreadable,
+    /// The phone never finished this backup, or left its working folder.
+    Unfinished,
+    /// Its size differs from the phone's list, though nothing was lost (iOS compacts databases while sending).
+    OtherSize,
+    /// Something could not be checked.
+    Unchecked,
+}
+
+impl Wrong {
+    /// Whether it means that something is lost; the others are remarks.
+    pub fn is_damage(self) -> bool {
+        matches!(
+            self,
+            Wrong::Missing | Wrong::Truncated | Wrong::Altered | Wrong::Misnamed | Wrong::Unreadable | Wrong::Unfinished
+        )
+    }
+
+    /// One word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Wrong::Missing => "missing",
+            Wrong::Truncated => "truncated",
+            Wrong::Altered => "altered",
+            Wrong::Extra => "extra",
+            Wrong::Misnamed => "misnamed",
+            Wrong::Unreadable => "unreadable",
+            Wrong::Unfinished => "unfinished",
+            Wrong::OtherSize => "other size",
+            Wrong::Unchecked => "unchecked",
+        }
+    }
+}
+
+/// One thing found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What is wrong.
+    pub wrong: Wrong,
+    /// The phone's name of the file, where the list gives one.
+    pub domain: Option<String>,
+    /// Its path in the domain.
+    pub relative_path: Option<String>,
+    /// The file in the backup's folder.
+    pub file: String,
+    /// More words.
+    pub detail: String,
+}
+
+/// The verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Everything is there and right.
+    Whole,
+    /// Nothing is lost, but there is something to say.
+    WholeWithRemarks,
+    /// Something is lost.
+    Damaged,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The folder.
+    pub path: String,
+    /// The verdict.
+    pub outcome: Outcome,
+    /// Files on the disk.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that the phone's list names; none when the list cannot be read without a password.
+    pub listed: Option<u64>,
+    /// Files whose bytes were read and compared with the list of hashes.
+    pub hashed: u64,
+    /// There is a list of hashes.
+    pub has_sums: bool,
+    /// The files are encrypted.
+    pub encrypted: bool,
+    /// Damage, counted.
+    pub damage: u64,
+    /// Remarks, counted.
+    pub remarks: u64,
+    /// Both, as far as listed.
+    pub findings: Vec<Finding>,
+    /// What is in it.
+    pub contents: Vec<Amount>,
+}
+
+impl Report {
+    /// The first damage in words.
+    pub fn first_damage(&self) -> String {
+        let first = self.findings.iter().find(|f| f.wrong.is_damage());
+        first.map_or_else(String::new, |f| {
+            let more = if self.damage > 1 { format!(" (and {} more)", self.damage - 1) } else { String::new() };
+            let what = f.relative_path.as_ref().map_or_else(String::new, |p| format!(" ({p})"));
+            format!("{} is {}{what}: {}{more}", f.file, f.wrong.word(), f.detail)
+        })
+    }
+}
+
+/// How to check.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The list of hashes; without one the folder's own is looked for beside it.
+    pub sums: Option<PathBuf>,
+    /// Read every byte and compare it with the list.
+    pub read_all: bool,
+}
+
+/// Checks the backup in `folder`.
+pub fn verify(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result<Report, Error> {
+    if !folder.is_dir() {
+        return Err(Error::Nothing {
+            what: format!("there is no folder {}", folder.display()),
+            hint: "`idev-backup list` shows the backups of the store".to_owned(),
+        });
+    }
+    if !store::is_backup(folder) && plists::read(folder, "Status.plist").err() == Some(Unreadable::Absent) {
+        return Err(Error::Nothing {
+            what: format!("{} is no backup of an iPhone or iPad", folder.display()),
+            hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
+        });
+    }
+    let sums = options.sums.clone().or_else(|| snapshot::find(folder).and_then(|s| s.sums()));
+    let mut check = Check::new(folder, sums.as_deref(), options.read_all)?;
+    monitor.phase(Phase::Checking);
+    check.property_lists();
+    check.files(monitor)?;
+    Ok(check.report())
+}
+
+/// A file whose bytes are to be compared.
+struct Compare {
+    path: String,
+    hash: Hash,
+}
+
+struct Check<'a> {
+    folder: &'a Path,
+    sums: Option<Sums>,
+    read_all: bool,
+    ahead: Option<(String, Hash)>,
+    encrypted: bool,
+    findings: Findings,
+    files: u64,
+    bytes: u64,
+    hashed: u64,
+    listed: Option<u64>,
+    contents: Amounts,
+}
+
+#[derive(Default)]
+struct Findings {
+    damage: u64,
+    remarks: u64,
+    listed: Vec<Finding>,
+}
+
+impl Findings {
+    fn add(&mut self, finding: Finding) {
+        let same = |f: &&mut Finding| f.wrong == Wrong::Missing && f.file == finding.file;
+        if finding.wrong == Wrong::Missing
+            && let Some(known) = self.listed.iter_mut().find(same)
+        {
+            // Both lists miss it; the phone's knows more of it.
+            if finding.domain.is_some() {
+                *known = finding;
+            }
+            return;
+        }
+        if finding.wrong.is_damage() {
+            self.damage += 1;
+        } else {
+            self.remarks += 1;
+        }
+        if self.listed.len() < LISTED_MAX {
+            self.listed.push(finding);
+        } else if finding.wrong.is_damage()
+            && let Some(remark) = self.listed.iter().position(|f| !f.wrong.is_damage())
+        {
+            // Damage is never crowded out by remarks.
+            self.listed[remark] = finding;
+        }
+    }
+}
+
+impl<'a> Check<'a> {
+    fn new(folder: &'a Path, sums: Option<&Path>, read_all: bool) -> Result<Check<'a>, Error> {
+        Ok(Check {
+            folder,
+            sums: sums.map(Sums::open).transpose()?,
+            read_all,
+            ahead: None,
+            encrypted: false,
+            findings: Findings::default(),
+            files: 0,
+            bytes: 0,
+            hashed: 0,
+            listed: None,
+            contents: Amounts::default(),
+        })
+    }
+
+    fn find(&mut self, wrong: Wrong, file: &str, detail: impl Into<String>) {
+        self.findings.add(Finding {
+            wrong,
+            domain: None,
+            relative_path: None,
+            file: file.to_owned(),
+            detail: detail.into(),
+        });
+    }
+
+    fn find_row(&mut self, wrong: Wrong, row: &Row, detail: impl Into<String>) {
+        self.findings.add(Finding {
+            wrong,
+            domain: Some(row.domain.clone()),
+            relative_path: Some(row.relative_path.clone()),
+            file: place(&row.file_id),
+            detail: detail.into(),
+        });
+    }
+
+    fn property_lists(&mut self) {
+        match Status::read(self.folder) {
+            Ok(status) if status.is_finished() => {}
+            Ok(status) => {
+                let detail = format!("the phone never finished it; it stopped while {:?}", status.snapshot_state);
+                self.find(Wrong::Unfinished, "Status.plist", detail);
+            }
+            Err(why) => self.find(Wrong::Unreadable, "Status.plist", why.to_string()),
+        }
+        match ManifestPlist::read(self.folder) {
+            Ok(manifest) => self.encrypted = manifest.encrypted,
+            Err(why) => self.find(Wrong::Unreadable, "Manifest.plist", why.to_string()),
+        }
+        if let Err(why) = plists::read(self.folder, "Info.plist") {
+            self.find(Wrong::Unreadable, "Info.plist", why.to_string());
+        }
+    }
+
+    /// The phone's list, checked as a database; `None` where it cannot be read, for the reason that is noted.
+    fn database(&mut self) -> Option<Db> {
+        if self.encrypted {
+            self.find(
+                Wrong::Unchecked,
+                "Manifest.db",
+                "the phone's list of files is encrypted: only the list of hashes tells what must be here",
+            );
+            return None;
+        }
+        if self.folder.join("Manifest.mbdb").exists() && !self.folder.join("Manifest.db").exists() {
+            self.find(Wrong::Unchecked, "Manifest.mbdb", "the list of files is of iOS 9 or older, which is not read");
+            return None;
+        }
+        let opened = Db::open(self.folder).and_then(|db| db.check(true).map(|()| db));
+        match opened {
+            Ok(db) => Some(db),
+            Err(why) => {
+                self.find(Wrong::Unreadable, "Manifest.db", why.to_string());
+                None
+            }
+        }
+    }
+
+    fn files(&mut self, monitor: &dyn Monitor) -> Result<(), Error> {
+        let db = self.database();
+        let folder = self.folder;
+        // Hashing is the slow part; it runs beside the walk, on as many threads as there are cores.
+        let (queue, waiting) = sync_channel::<Compare>(256);
+        let waiting = Mutex::new(waiting);
+        let different = Mutex::new(Vec::new());
+        let threads = thread::available_parallelism().map_or(2, usize::from);
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| compare(folder, &waiting, &different));
+            }
+            let walked = self.walk(db.as_ref(), &queue, monitor);
+            drop(queue);
+            walked
+        })?;
+        for finding in different.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            self.findings.add(finding);
+        }
+        Ok(())
+    }
+
+    fn walk(&mut self, db: Option<&Db>, queue: &SyncSender<Compare>, monitor: &dyn Monitor) -> Result<(), Error> {
+        let mut walk = Walk::new(self.folder)?.peekable();
+        let Some(db) = db else {
+            while let Some(found) = walk.next().transpose()? {
+                self.met(found, None, queue, monitor)?;
+            }
+            return self.rest_of_sums();
+        };
+        let mut listed = 0;
+        let mut result = Ok(());
+        let rows = db.rows(|row| {
+            let step = self.row(row, &mut listed, &mut walk, queue, monitor);
+            result = step;
+            result.is_ok()
+        });
+        result?;
+        if let Err(why) = rows {
+            self.find(Wrong::Unreadable, "Manifest.db", why.to_string());
+        }
+        self.listed = Some(listed);
+        while let Some(found) = walk.next().transpose()? {
+            self.met(found, None, queue, monitor)?;
+        }
+        self.rest_of_sums()
+    }
+
+    /// One row of the phone's list: everything on the disk before it is in no list.
+    fn row(
+        &mut self,
+        row: Row,
+        listed: &mut u64,
+        walk: &mut std::iter::Peekable<Walk>,
+        queue: &SyncSender<Compare>,
+        monitor: &dyn Monitor,
+    ) -> Result<(), Error> {
+        if row.kind != Kind::File {
+            return Ok(());
+        }
+        *listed += 1;
+        let id = &row.file_id;
+        if id.len() != 40 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+            self.find_row(Wrong::Misnamed, &row, "the list names it by no file id");
+            return Ok(());
+        }
+        if !row.is_named_right() {
+            self.find_row(Wrong::Misnamed, &row, "its name is not the SHA-1 of its domain and path");
+        }
+        if let Ok(record) = &row.record {
+            self.contents.add(&row.domain, &row.relative_path, record.size);
+        }
+        let wanted = place(id);
+        loop {
+            let before = match walk.peek() {
+                Some(Ok(found)) => order(&found.path, &wanted),
+                Some(Err(_)) => std::cmp::Ordering::Less,
+                None => std::cmp::Ordering::Greater,
+            };
+            match before {
+                std::cmp::Ordering::Less => {
+                    if let Some(found) = walk.next().transpose()? {
+                        self.met(found, None, queue, monitor)?;
+                    }
+                }
+                std::cmp::Ordering::Equal => {
+                    if let Some(found) = walk.next().transpose()? {
+                        self.met(found, Some(&row), queue, monitor)?;
+                    }
+                    return Ok(());
+                }
+                std::cmp::Ordering::Greater => {
+                    let size = row.record.as_ref().map_or(0, |r| r.size);
+                    self.find_row(Wrong::Missing, &row, format!("of {}", crate::units::size(size)));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// One file on the disk, with its row of the phone's list.
+    fn met(
+        &mut self,
+        found: Found,
+        row: Option<&Row>,
+        queue: &SyncSender<Compare>,
+        monitor: &dyn Monitor,
+    ) -> Result<(), Error> {
+        if !found.is_file() {
+            self.find(Wrong::Extra, &found.path, "it is neither a file nor a folder");
+            return Ok(());
+        }
+        self.files += 1;
+        self.bytes += found.meta.len();
+        if self.files.is_multiple_of(1000) {
+            monitor.event(Event::Progress {
+                percent: None,
+                bytes: self.bytes,
+                files: self.files,
+                files_total: None,
+            });
+        }
+        let listed_hash = self.hash_of(&found.path)?;
+        match row {
+            Some(row) => self.size(row, found.meta.len(), listed_hash.is_some()),
+            None => self.unlisted(&found, listed_hash.is_some()),
+        }
+        if let Some(hash) = listed_hash
+            && self.read_all
+        {
+            self.hashed += 1;
+            // The receivers live until the walk ends.
+            drop(queue.send(Compare {
+                path: found.path,
+                hash,
+            }));
+        }
+        Ok(())
+    }
+
+    fn size(&mut self, row: &Row, on_disk: u64, has_hash: bool) {
+        let record = match &row.record {
+            Ok(record) => record,
+            Err(why) => {
+                let detail = format!("its record in the phone's list cannot be read: {why}");
+                return self.find_row(Wrong::Unreadable, row, detail);
+            }
+        };
+        if on_disk == record.size {
+            return;
+        }
+        let size = crate::units::size;
+        let detail = format!("it has {}, the phone's list says {}", size(on_disk), size(record.size));
+        // iOS compacts databases before it sends them, so the list alone is no proof; what was received is.
+        let wrong = match (has_hash, on_disk < record.size, row.relative_path.ends_with("db")) {
+            (true, ..) | (false, false, _) | (false, true, true) => Wrong::OtherSize,
+            (false, true, false) => Wrong::Truncated,
+        };
+        if on_disk == 0 {
+            return self.find_row(Wrong::Truncated, row, detail);
+        }
+        self.find_row(wrong, row, detail);
+    }
+
+    /// A file that is not in the phone's list: one of the few that never are, or one that has no business here.
+    fn unlisted(&mut self, found: &Found, has_hash: bool) {
+        let path = found.path.as_str();
+        if METADATA.contains(&path) || path == "Manifest.mbdb" {
+            if !has_hash && self.sums.is_some() {
+                self.find(Wrong::Unchecked, path, "it is not in the list of hashes");
+            }
+        } else if path.starts_with("Snapshot/") {
+            self.find(Wrong::Unfinished, path, "left over from a backup that broke off");
+        } else if self.listed.is_none() && (self.encrypted || !self.folder.join("Manifest.db").exists()) {
+            if !has_hash && self.sums.is_some() {
+                self.find(Wrong::Extra, path, "it is not in the list of hashes");
+            }
+        } else {
+            self.find(Wrong::Extra, path, "the phone's list does not name it");
+        }
+    }
+
+    /// The hash that the list has for a path; lines before it have no file.
+    fn hash_of(&mut self, path: &str) -> Result<Option<Hash>, Error> {
+        loop {
+            if self.ahead.is_none() {
+                self.ahead = self.sums.as_mut().and_then(Iterator::next).transpose()?;
+            }
+            match self.ahead.take() {
+                None => return Ok(None),
+                Some((listed, hash)) => match order(&listed, path) {
+                    std::cmp::Ordering::Less => self.gone(&listed),
+                    std::cmp::Ordering::Equal => return Ok(Some(hash)),
+                    std::cmp::Ordering::Greater => {
+                        self.ahead = Some((listed, hash));
+                        return Ok(None);
+                    }
+                },
+            }
+        }
+    }
+
+    fn rest_of_sums(&mut self) -> Result<(), Error> {
+        while let Some((listed, _)) =
+            self.ahead.take().map(Ok).or_else(|| self.sums.as_mut().and_then(Iterator::next)).transpose()?
+        {
+            self.gone(&listed);
+        }
+        Ok(())
+    }
+
+    fn gone(&mut self, listed: &str) {
+        self.find(Wrong::Missing, listed, "the list of hashes names it");
+    }
+
+    fn report(self) -> Report {
+        let outcome = match (self.findings.damage, self.findings.remarks) {
+            (0, 0) => Outcome::Whole,
+            (0, _) => Outcome::WholeWithRemarks,
+            _ => Outcome::Damaged,
+        };
+        Report {
+            path: self.folder.display().to_string(),
+            outcome,
+            files: self.files,
+            bytes: self.bytes,
+            listed: self.listed,
+            hashed: self.hashed,
+            has_sums: self.sums.is_some(),
+            encrypted: self.encrypted,
+            damage: self.findings.damage,
+            remarks: self.findings.remarks,
+            findings: self.findings.listed,
+            contents: self.contents.list(),
+        }
+    }
+}
+
+/// Where a file lies in the folder.
+fn place(file_id: &str) -> String {
+    format!("{}/{file_id}", file_id.get(..2).unwrap_or_default())
+}
+
+fn compare(folder: &Path, waiting: &Mutex<Receiver<Compare>>, different: &Mutex<Vec<Finding>>) {
+    // A few at a time: small files are compared faster than a lock changes hands.
+    let mut batch = VecDeque::new();
+    loop {
+        if batch.is_empty() {
+            let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let Ok(first) = waiting.recv() else { return };
+            batch.push_back(first);
+            batch.extend(waiting.try_iter().take(15));
+        }
+        let Some(Compare { path, hash }) = batch.pop_front() else { continue };
+        let (wrong, detail) = match sums::hash_file(&folder.join(&path)) {
+            Ok((found, _)) if found == hash => continue,
+            Ok(_) => (Wrong::Altered, "its bytes are not those that were received".to_owned()),
+            Err(e) => (Wrong::Unreadable, e.to_string()),
+        };
+        different.lock().unwrap_or_else(PoisonError::into_inner).push(Finding {
+            wrong,
+            domain: None,
+            relative_path: None,
+            file: path,
+            detail,
+        });
+    }
+}
