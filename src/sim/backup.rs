@@ -32,8 +32,8 @@ pub(super) struct Memory {
     pub(super) generation: u32,
     /// This generation is in a finished backup: the next one sees changes.
     kept: bool,
-    /// The last finished backup.
-    last: Option<Kept>,
+    /// The backups that it sent, on whatever computer.
+    sent: Vec<Kept>,
     /// The backup that was cut.
     cache: Option<Cache>,
     started: u32,
@@ -62,7 +62,7 @@ pub(super) fn serve(phone: &Arc<Phone>, link: Link) -> io::Result<()> {
     let number = super::lock(&phone.memory).started + 1;
     let faults = faults::of_backup(&phone.config.faults, number);
     wire.suffer(&faults);
-    greet(phone, &mut wire, &faults)?;
+    let version = greet(phone, &mut wire, &faults)?;
     loop {
         let message = wire.receive()?;
         let parts = message.into_array().unwrap_or_default();
@@ -80,7 +80,7 @@ pub(super) fn serve(phone: &Arc<Phone>, link: Link) -> io::Result<()> {
         let name = request.get("MessageName").and_then(Value::as_string);
         match name.unwrap_or_default() {
             "Backup" => {
-                back_up(phone, &mut wire, &faults, &request)?;
+                back_up(phone, &mut wire, &faults, &request, version)?;
                 wire.message(vec!["DLMessageDisconnect".into(), "Bye".into()])?;
                 break;
             }
@@ -99,7 +99,8 @@ pub(super) fn serve(phone: &Arc<Phone>, link: Link) -> io::Result<()> {
     Ok(())
 }
 
-fn greet(phone: &Phone, wire: &mut Wire, faults: &[Fault]) -> io::Result<()> {
+/// Agrees on versions; returns that of DeviceLink.
+fn greet(phone: &Phone, wire: &mut Wire, faults: &[Fault]) -> io::Result<u64> {
     let bad = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
     let offer = phone.config.device_link;
     wire.message(vec![
@@ -111,6 +112,8 @@ fn greet(phone: &Phone, wire: &mut Wire, faults: &[Fault]) -> io::Result<()> {
     if answer.get(1).and_then(Value::as_string) != Some("DLVersionsOk") {
         return bad("the computer refuses the version");
     }
+    let agreed = answer.get(2).and_then(Value::as_unsigned_integer);
+    let agreed = agreed.map_or(offer, |wanted| wanted.min(offer));
     wire.message(vec!["DLMessageDeviceReady".into()])?;
     if faults.contains(&Fault::Disorder) {
         wire.message(vec![
@@ -119,7 +122,7 @@ fn greet(phone: &Phone, wire: &mut Wire, faults: &[Fault]) -> io::Result<()> {
             0.0.into(),
             0u64.into(),
         ])?;
-        return wire.stall();
+        wire.stall()?;
     }
     let hello = wire.receive()?.into_array().unwrap_or_default();
     let hello = hello.get(1).and_then(Value::as_dictionary);
@@ -132,7 +135,8 @@ fn greet(phone: &Phone, wire: &mut Wire, faults: &[Fault]) -> io::Result<()> {
         .into_iter()
         .find(|v| reals().any(|o| (o - v).abs() < 0.01));
     let Some(version) = common else {
-        return wire.respond(1, "No common supported protocol version");
+        wire.respond(1, "No common supported protocol version")?;
+        return bad("no common version");
     };
     let response = super::dict([
         ("MessageName", "Response".into()),
@@ -142,7 +146,8 @@ fn greet(phone: &Phone, wire: &mut Wire, faults: &[Fault]) -> io::Result<()> {
     wire.message(vec![
         "DLMessageProcessMessage".into(),
         Value::Dictionary(response),
-    ])
+    ])?;
+    Ok(agreed)
 }
 
 /// One backup with its verdict, noted down in the phone's history before the computer hears it.
@@ -151,6 +156,7 @@ fn back_up(
     wire: &mut Wire,
     faults: &[Fault],
     request: &Dictionary,
+    version: u64,
 ) -> io::Result<()> {
     {
         let mut memory = super::lock(&phone.memory);
@@ -167,6 +173,7 @@ fn back_up(
         phone,
         wire,
         faults,
+        version,
         root: target.unwrap_or(phone.udid().as_str()).to_owned(),
         forced: forced.unwrap_or(false),
         outcome: Outcome::default(),
@@ -181,17 +188,12 @@ fn back_up(
     };
     let ended = run.all();
     let mut outcome = std::mem::take(&mut run.outcome);
-    let step = run.step.clone();
     let mut memory = super::lock(&phone.memory);
     memory.busy = false;
     match &ended {
         Ok(()) => {
             memory.cache = None;
             memory.kept = true;
-            memory.last = step.database.map(|database| Kept {
-                generation: memory.generation,
-                database,
-            });
             outcome.code = Some(0);
         }
         Err(Stop::Fails(code, text)) => {
@@ -216,6 +218,8 @@ struct Run<'a> {
     phone: &'a Phone,
     wire: &'a mut Wire,
     faults: &'a [Fault],
+    /// Of DeviceLink.
+    version: u64,
     /// The folder on the computer.
     root: String,
     forced: bool,
@@ -317,11 +321,8 @@ impl Run<'_> {
             },
             _ => None,
         };
-        let (last, cache) = {
-            let memory = super::lock(&self.phone.memory);
-            (memory.last.clone(), memory.cache.clone())
-        };
         let status = status.filter(|s| !self.forced && !s.empty);
+        let cache = super::lock(&self.phone.memory).cache.clone();
         let found = match (&status, cache) {
             (Some(s), Some(cache)) if s.snapshot != Snapshot::Finished && s.uuid == cache.uuid => {
                 Some((cache, s.snapshot))
@@ -329,24 +330,17 @@ impl Run<'_> {
             _ => None,
         };
         let finished = status.is_some_and(|s| s.snapshot == Snapshot::Finished);
-        let base = match &found {
-            Some((cache, _)) => cache.base.clone(),
-            None if finished => last,
-            None => None,
+        let mut base = found.as_ref().and_then(|(cache, _)| cache.base.clone());
+        // Once moving began, the manifests in place may be the old or the new ones.
+        let reads = match &found {
+            Some((_, snapshot)) => base.is_some() && *snapshot == Snapshot::Uploading,
+            None => finished,
         };
-        // Before the manifests are moved, those of the base are in place; afterwards the new ones are, or will be.
-        let expected = match &found {
-            Some((_, Snapshot::Removing)) | None => base.as_ref(),
-            Some((_, Snapshot::Uploading)) => base.as_ref(),
-            Some(_) => None,
-        };
-        if let Some(expected) = expected.filter(|_| !matches!(found, Some((_, Snapshot::Removing))))
-        {
-            let names = [self.path("Manifest.plist"), self.path("Manifest.db")];
-            let sent = self.wire.download(&names, 0.0)?;
-            let usable = sent.iter().all(|s| !s.absent && s.size > 0);
-            let ours = sent.get(1).is_some_and(|s| s.hash == expected.database);
-            if !usable || !ours {
+        if reads {
+            let held = self.held_manifest()?;
+            if found.is_none() {
+                base = held;
+            } else if held.map(|h| h.database) != base.as_ref().map(|b| b.database) {
                 self.begin_anew();
                 return Ok(None);
             }
@@ -362,6 +356,19 @@ impl Run<'_> {
         self.outcome.full = self.step.full;
         self.step.base = base;
         Ok(None)
+    }
+
+    /// Which of the phone's backups the computer has the manifest of, if of any.
+    fn held_manifest(&mut self) -> Result<Option<Kept>, Stop> {
+        let names = [self.path("Manifest.plist"), self.path("Manifest.db")];
+        let sent = self.wire.download(&names, 0.0)?;
+        if sent.iter().any(|s| s.absent || s.size == 0) {
+            return Ok(None);
+        }
+        let database = sent.get(1).map(|s| s.hash);
+        let memory = super::lock(&self.phone.memory);
+        let known = memory.sent.iter().find(|k| Some(k.database) == database);
+        Ok(known.cloned())
     }
 
     /// The next generation, and nothing that is known of the computer.
@@ -476,6 +483,14 @@ impl Run<'_> {
         }
         self.remove_old(scan, listing)?;
         self.put_status(Snapshot::Finished)?;
+        if let Some(database) = self.step.database {
+            let mut memory = super::lock(&self.phone.memory);
+            let generation = memory.generation;
+            memory.sent.push(Kept {
+                generation,
+                database,
+            });
+        }
         self.verify(scan, forgotten)
     }
 
@@ -512,7 +527,7 @@ impl Run<'_> {
             return Ok(());
         }
         // Before DeviceLink 400 there is no such request.
-        if self.phone.config.device_link >= 400
+        if self.version >= 400
             && self.wire.purge((need - free).saturating_add(OVERSHOOT))?
             && self.wire.free_space()? > need
         {

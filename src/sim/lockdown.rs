@@ -168,7 +168,7 @@ fn start_service(
     }
     match request.get("EscrowBag").and_then(Value::as_data) {
         Some(bag) if bag != pairing.escrow_bag => return Err("EscrowLocked"),
-        None if phone.config.locked => return Err("PasswordProtected"),
+        None if phone.is_locked() => return Err("PasswordProtected"),
         _ => {}
     }
     let port = phone.open_port(service, &pairing.tls);
@@ -181,7 +181,7 @@ fn start_service(
 fn pair(phone: &Phone, request: &Dictionary) -> Result<Dictionary, &'static str> {
     let record = request.get("PairRecord").and_then(Value::as_dictionary);
     let record = record.ok_or("MissingPairRecord")?;
-    if phone.config.locked {
+    if phone.is_locked() {
         return Err("PasswordProtected");
     }
     let field = |key: &str| match record.get(key) {

@@ -86,6 +86,7 @@ impl Daemon {
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let mut phones = super::lock(&self.shared.phones);
         let event = attached(id, &phone);
+        phone.plug(true);
         phones.push((id, phone));
         self.shared.announce(event);
     }
@@ -93,12 +94,15 @@ impl Daemon {
     /// Pulls a phone's cable: all connections to it end.
     pub fn detach(&self, udid: &Udid) {
         let mut phones = super::lock(&self.shared.phones);
-        let gone: Vec<u64> = phones
-            .iter()
-            .filter(|(_, p)| p.udid() == udid)
-            .map(|(id, _)| *id)
-            .collect();
-        phones.retain(|(_, p)| p.udid() != udid);
+        let mut gone = Vec::new();
+        phones.retain(|(id, phone)| {
+            let stays = phone.udid() != udid;
+            if !stays {
+                phone.plug(false);
+                gone.push(*id);
+            }
+            stays
+        });
         for id in gone {
             self.shared
                 .announce(message("Detached", [("DeviceID", id.into())]));
@@ -124,7 +128,7 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         for (_, phone) in super::lock(&self.shared.phones).drain(..) {
-            phone.release();
+            phone.plug(false);
         }
         if let Some(acceptor) = self.acceptor.take() {
             Listener::wake(&self.address);

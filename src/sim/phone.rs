@@ -142,6 +142,7 @@ pub(super) struct State {
     ports_given: u16,
     passcode_entered: bool,
     released: bool,
+    locked: Option<bool>,
     history: Vec<Outcome>,
 }
 
@@ -185,6 +186,17 @@ impl Phone {
         super::lock(&self.state).history.clone()
     }
 
+    /// The owner locks the phone, or unlocks it.
+    pub fn lock_screen(&self, locked: bool) {
+        super::lock(&self.state).locked = Some(locked);
+    }
+
+    pub(super) fn is_locked(&self) -> bool {
+        super::lock(&self.state)
+            .locked
+            .unwrap_or(self.config.locked)
+    }
+
     /// The owner taps "Trust".
     pub fn tap_trust(&self) {
         super::lock(&self.state).trusted = true;
@@ -196,9 +208,9 @@ impl Phone {
         self.changed.notify_all();
     }
 
-    /// Ends what waits for the owner.
-    pub(super) fn release(&self) {
-        super::lock(&self.state).released = true;
+    /// The cable is in, or out, which ends what waits for the owner.
+    pub(super) fn plug(&self, in_place: bool) {
+        super::lock(&self.state).released = !in_place;
         self.changed.notify_all();
     }
 
@@ -223,13 +235,15 @@ impl Phone {
                 let (state, timeout) = poisoned.into_inner();
                 (state, timeout.timed_out())
             });
-        state.passcode_entered = false;
+        let entered = std::mem::take(&mut state.passcode_entered);
+        let released = state.released;
         drop(state);
         self.hub.post("com.apple.LocalAuthentication.ui.dismissed");
-        match self.config.passcode {
-            Passcode::After(wait) => wait <= self.config.passcode_limit || !timed_out,
-            _ => !timed_out,
-        }
+        let in_time = match self.config.passcode {
+            Passcode::After(wait) => timed_out && wait <= self.config.passcode_limit,
+            _ => false,
+        };
+        !released && (entered || in_time)
     }
 
     /// Opens a port for one connection to a service.
