@@ -1,3 +1,7 @@
 //! `idev-backup`: parse, run, exit code.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

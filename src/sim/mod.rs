@@ -1,1 +1,73 @@
 //! A simulated iPhone behind a usbmuxd-compatible socket.
+//!
+//! It pairs, secures its services with TLS, and backs up by the rules of a real phone: it decides what to send, checks what
+//! the computer keeps, resumes what was cut, and refuses what is wrong. Its contents follow from a seed, so a test can
+//! compare every byte of a backup, and a hundred gigabytes cost nothing.
+//!
+//! ```no_run
+//! use idev_backup::sim::{Daemon, Phone, PhoneConfig};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let phone = Phone::new(PhoneConfig::default());
+//! let daemon = Daemon::start("127.0.0.1:0", vec![phone.clone()])?;
+//! println!("USBMUXD_SOCKET_ADDRESS={}", daemon.address());
+//! // ... a client backs up; then:
+//! for file in phone.files() {
+//!     let kept_as = format!("{}/{}", &file.file_id()[..2], file.file_id());
+//!     let mut bytes = file.bytes(); // compare with what was written there
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod afc;
+mod apps;
+mod backup;
+mod content;
+mod dialog;
+mod faults;
+mod lockdown;
+mod manifest;
+mod mux;
+mod notify;
+mod phone;
+mod services;
+mod socket;
+mod tls;
+mod values;
+mod wire;
+
+pub use content::{Bytes, Content, Entry, Kind};
+pub use faults::{Fault, NotAFault};
+pub use mux::Daemon;
+pub use phone::{Outcome, Passcode, Phone, PhoneConfig, Trust};
+
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use plist::{Dictionary, Value};
+
+use crate::transport::plist_stream::FrameError;
+
+/// Locks; what a panicked thread left behind is still good enough for a simulation.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn new_uuid() -> String {
+    uuid::Uuid::new_v4().to_string().to_uppercase()
+}
+
+fn dict<const N: usize>(entries: [(&str, Value); N]) -> Dictionary {
+    let entries = entries.into_iter();
+    entries
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+}
+
+fn frame_error(e: FrameError) -> io::Error {
+    match e {
+        FrameError::Io(e) => e,
+        other => io::Error::new(io::ErrorKind::InvalidData, other.to_string()),
+    }
+}

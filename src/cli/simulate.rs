@@ -1,0 +1,202 @@
+//! `idev-backup simulate`: a daemon with simulated phones, until it is stopped.
+
+use std::io::{self, Write};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use idev_backup::sim::{Content, Daemon, Fault, Passcode, Phone, PhoneConfig, Trust};
+use idev_backup::udid::Udid;
+
+/// Pretend to be an iPhone behind a usbmuxd-compatible socket.
+///
+/// Prints one line, `USBMUXD_SOCKET_ADDRESS=...`: set that in the environment of any client, and it finds the phones.
+#[derive(Debug, clap::Args)]
+pub struct Simulate {
+    /// Where to listen: UNIX:/path or HOST:PORT (port 0: any free one).
+    #[arg(long, value_name = "ADDR", default_value_t = default_address())]
+    listen: String,
+    /// How many phones are attached.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    phones: u32,
+    /// The first phone's UDID; those of others are counted up from it.
+    #[arg(long)]
+    udid: Option<Udid>,
+    /// The first phone's name.
+    #[arg(long, default_value = "Mira's iPhone")]
+    name: String,
+    /// The product type.
+    #[arg(long, default_value = "iPhone16,1")]
+    model: String,
+    /// The version of iOS.
+    #[arg(long, value_name = "VERSION", default_value = "18.6.2")]
+    ios: String,
+    /// What the contents follow from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Small files on each phone.
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    files: u32,
+    /// Their sizes.
+    #[arg(long, value_name = "MIN..MAX", default_value = "2K..20K", value_parser = parse_range)]
+    file_size: RangeInclusive<u64>,
+    /// Large files on each phone.
+    #[arg(long, value_name = "COUNTxSIZE", default_value = "3x5M", value_parser = parse_bulk)]
+    bulk: (u32, u64),
+    /// Files that differ from one backup to the next; 1 % if not given.
+    #[arg(long, value_name = "N")]
+    changes: Option<u32>,
+    /// What the owner does when asked to trust a computer: now, after:SECONDS, deny, never.
+    #[arg(long, default_value = "now", value_parser = parse_trust)]
+    trust: Trust,
+    /// When a backup asks for the passcode: none (not set), after:SECONDS, never.
+    #[arg(long, default_value = "none", value_parser = parse_passcode)]
+    passcode: Passcode,
+    /// How long a backup waits for the passcode.
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    passcode_limit: u64,
+    /// The phone is locked.
+    #[arg(long)]
+    locked: bool,
+    /// Percent of charge.
+    #[arg(long, value_name = "PERCENT", default_value_t = 81)]
+    battery: u8,
+    /// Say that backups are encrypted.
+    #[arg(long)]
+    will_encrypt: bool,
+    /// A restore from iCloud is running: backups are refused with 25.
+    #[arg(long)]
+    icloud_restore: bool,
+    /// The DeviceLink version offered: 400, or 300 as before iOS 14.
+    #[arg(long, value_name = "VERSION", default_value_t = 400)]
+    devicelink: u64,
+    /// Something that goes wrong, for example cut-after:100000 (repeatable; docs/testing.md lists all).
+    #[arg(long, value_name = "SPEC")]
+    fault: Vec<Fault>,
+}
+
+impl Simulate {
+    /// Serves until killed.
+    pub fn run(&self) -> io::Result<()> {
+        let mut phones = Vec::new();
+        for number in 0..self.phones {
+            phones.push(Phone::new(self.config(number)?));
+        }
+        let daemon = Daemon::start(&self.listen, phones)?;
+        let mut stdout = io::stdout();
+        writeln!(stdout, "USBMUXD_SOCKET_ADDRESS={}", daemon.address())?;
+        stdout.flush()?;
+        daemon.serve();
+        Ok(())
+    }
+
+    fn config(&self, number: u32) -> io::Result<PhoneConfig> {
+        let base = PhoneConfig::default();
+        let udid = self.udid.clone().unwrap_or(base.udid.clone());
+        let name = match number {
+            0 => self.name.clone(),
+            n => format!("{} {}", self.name, n + 1),
+        };
+        Ok(PhoneConfig {
+            udid: counted_up(&udid, number)?,
+            name,
+            model: self.model.clone(),
+            ios: self.ios.clone(),
+            content: Content {
+                seed: self.seed + u64::from(number),
+                small: self.files,
+                small_size: self.file_size.clone(),
+                bulk: self.bulk.0,
+                bulk_size: self.bulk.1,
+                changes: self.changes.unwrap_or(self.files.div_ceil(100)),
+            },
+            trust: self.trust,
+            passcode: self.passcode,
+            passcode_limit: Duration::from_secs(self.passcode_limit),
+            locked: self.locked,
+            battery: self.battery,
+            will_encrypt: self.will_encrypt,
+            icloud_restore: self.icloud_restore,
+            device_link: self.devicelink,
+            faults: self.fault.clone(),
+        })
+    }
+}
+
+fn default_address() -> String {
+    if cfg!(unix) {
+        let path = std::env::temp_dir().join("idev-backup-sim.sock");
+        format!("UNIX:{}", path.display())
+    } else {
+        "127.0.0.1:27015".to_owned()
+    }
+}
+
+/// The UDID with its last eight digits counted up.
+fn counted_up(udid: &Udid, number: u32) -> io::Result<Udid> {
+    let (head, tail) = udid.as_str().split_at(udid.as_str().len() - 8);
+    let digits = u32::from_str_radix(tail, 16).map_err(io::Error::other)?;
+    if number == 0 {
+        return Ok(udid.clone());
+    }
+    let text = format!("{head}{:08X}", digits.wrapping_add(number));
+    text.parse().map_err(io::Error::other)
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let bad = || format!("{text:?} is no size (a number with K, M or G)");
+    let (digits, shift) = match text.to_ascii_uppercase().chars().last() {
+        Some('K') => (&text[..text.len() - 1], 10),
+        Some('M') => (&text[..text.len() - 1], 20),
+        Some('G') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| bad())?;
+    number.checked_mul(1 << shift).ok_or_else(bad)
+}
+
+fn parse_range(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let (low, high) = text.split_once("..").unwrap_or((text, text));
+    let range = parse_size(low)?..=parse_size(high)?;
+    if range.is_empty() {
+        return Err(format!("{text:?} is no range: its end is below its start"));
+    }
+    Ok(range)
+}
+
+fn parse_bulk(text: &str) -> Result<(u32, u64), String> {
+    let (count, size) = text
+        .split_once('x')
+        .ok_or_else(|| format!("{text:?} is not of the form COUNTxSIZE"))?;
+    let count = count
+        .parse()
+        .map_err(|_| format!("{count:?} is no number"))?;
+    Ok((count, parse_size(size)?))
+}
+
+fn parse_seconds(text: &str) -> Option<Duration> {
+    let seconds = text.strip_prefix("after:")?.parse::<f64>().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn parse_trust(text: &str) -> Result<Trust, String> {
+    match text {
+        "now" => Ok(Trust::Now),
+        "deny" => Ok(Trust::Deny),
+        "never" => Ok(Trust::Never),
+        _ => match parse_seconds(text) {
+            Some(wait) => Ok(Trust::After(wait)),
+            None => Err("one of now, after:SECONDS, deny, never".to_owned()),
+        },
+    }
+}
+
+fn parse_passcode(text: &str) -> Result<Passcode, String> {
+    match text {
+        "none" => Ok(Passcode::None),
+        "never" => Ok(Passcode::Never),
+        _ => match parse_seconds(text) {
+            Some(wait) => Ok(Passcode::After(wait)),
+            None => Err("one of none, after:SECONDS, never".to_owned()),
+        },
+    }
+}

@@ -1,0 +1,583 @@
+//! What is on the phone: made from a seed when it is read, nothing is kept.
+//!
+//! A phone holds *fixed* files (odd names, an empty file, links), *bulk* files (few, large, never changing) and *small*
+//! files, of which some change, come and go from one generation to the next. A generation is the state of the phone at
+//! one backup.
+
+use std::collections::HashSet;
+use std::io::{self, Read};
+use std::ops::RangeInclusive;
+
+use crate::manifest::record::{FileRecord, MODE_DIR, MODE_FILE, MODE_LINK};
+use sha1::{Digest, Sha1};
+
+/// Small files in one folder.
+const FOLDER: u64 = 256;
+/// When everything was made: 2024-01-01.
+const EPOCH: i64 = 1_704_067_200;
+/// Small files above this size have no digest: it costs a pass over their bytes.
+const DIGEST_BYTES_MAX: u64 = 64 << 10;
+const BULK: u32 = 0xe000_0000;
+const FIXED: u32 = 0xf000_0000;
+
+/// How much is on the phone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// Number of small files.
+    pub small: u32,
+    /// Their sizes in bytes.
+    pub small_size: RangeInclusive<u64>,
+    /// Number of large files.
+    pub bulk: u32,
+    /// The size of each in bytes.
+    pub bulk_size: u64,
+    /// Small files that differ from one backup to the next: three quarters have new contents, one eighth is new, one
+    /// eighth is gone.
+    pub changes: u32,
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Content {
+            seed: 1,
+            small: 2000,
+            small_size: 2 << 10..=20 << 10,
+            bulk: 3,
+            bulk_size: 5 << 20,
+            changes: 20,
+        }
+    }
+}
+
+/// Where small files live: domain, folder, extension, share of folders.
+const PLACES: [(&str, &str, &str, u64); 14] = [
+    ("CameraRollDomain", "Media/DCIM", "HEIC", 36),
+    (
+        "CameraRollDomain",
+        "Media/PhotoData/Thumbnails/V2",
+        "JPG",
+        10,
+    ),
+    ("MediaDomain", "Library/SMS/Attachments", "jpeg", 8),
+    ("MediaDomain", "Media/Recordings", "m4a", 2),
+    (
+        "AppDomain-net.whatsapp.WhatsApp",
+        "Library/Caches/Media",
+        "opus",
+        8,
+    ),
+    (
+        "AppDomainGroup-group.net.whatsapp.WhatsApp.shared",
+        "Message/Media",
+        "mp4",
+        10,
+    ),
+    (
+        "AppDomain-com.example.notes",
+        "Documents/Größe & Maß/Überblick",
+        "bin",
+        5,
+    ),
+    ("AppDomain-org.videolan.vlc-ios", "Documents", "dat", 5),
+    (
+        "AppDomainPlugin-com.example.notes.widget",
+        "Library/State",
+        "bin",
+        2,
+    ),
+    (
+        "HomeDomain",
+        "Library/Caches/com.apple.keyboards/写真",
+        "cache",
+        7,
+    ),
+    ("HomeDomain", "Library/SpringBoard/Snapshots", "ktx", 3),
+    ("WirelessDomain", "Library/Logs/CellularUsage", "log", 2),
+    ("HealthDomain", "Health/Blobs", "hfd", 1),
+    (
+        "SystemPreferencesDomain",
+        "SystemConfiguration/Cache",
+        "bin",
+        1,
+    ),
+];
+
+/// One thing that a backup names: a file, a folder or a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// For example "CameraRollDomain".
+    pub domain: String,
+    /// Path inside the domain, empty for its own folder.
+    pub path: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Counts the changes of its contents.
+    pub version: u32,
+    /// Inode number.
+    pub inode: u64,
+}
+
+/// What an [`Entry`] is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A file of so many bytes.
+    File {
+        /// Its length.
+        size: u64,
+        /// What its bytes follow from.
+        key: u64,
+    },
+    /// A folder.
+    Folder,
+    /// A symbolic link and where it points.
+    Link(String),
+}
+
+impl Entry {
+    /// The name under which a backup keeps it.
+    pub fn file_id(&self) -> String {
+        hex(&self.id())
+    }
+
+    /// Its length in bytes, 0 for folders and links.
+    pub fn size(&self) -> u64 {
+        match self.kind {
+            Kind::File { size, .. } => size,
+            _ => 0,
+        }
+    }
+
+    /// It has bytes of its own in a backup.
+    pub fn is_file(&self) -> bool {
+        matches!(self.kind, Kind::File { .. })
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> Bytes {
+        match self.kind {
+            Kind::File { size, key } => Bytes { key, at: 0, size },
+            _ => Bytes {
+                key: 0,
+                at: 0,
+                size: 0,
+            },
+        }
+    }
+
+    /// The path on the phone, as it stands in an upload.
+    pub(super) fn device_path(&self) -> String {
+        let root = match self.domain.split_once('-') {
+            Some((_, bundle)) => format!("/var/mobile/Containers/Data/{bundle}"),
+            None => "/var/mobile".to_owned(),
+        };
+        format!("{root}/{}", self.path)
+    }
+
+    /// SHA-1 of domain, "-" and path.
+    pub(super) fn id(&self) -> [u8; 20] {
+        let mut hash = Sha1::new();
+        hash.update(&self.domain);
+        hash.update("-");
+        hash.update(&self.path);
+        hash.finalize().into()
+    }
+
+    /// `flags` of its row in Manifest.db.
+    pub(super) fn flags(&self) -> i64 {
+        match self.kind {
+            Kind::File { .. } => 1,
+            Kind::Folder => 2,
+            Kind::Link(_) => 4,
+        }
+    }
+
+    /// Its record in Manifest.db.
+    pub(super) fn record(&self) -> FileRecord {
+        let changed = EPOCH + i64::from(self.version) * 86_400 + (self.inode % 86_400) as i64;
+        let (mode, target) = match &self.kind {
+            Kind::File { .. } => (MODE_FILE | 0o644, None),
+            Kind::Folder => (MODE_DIR | 0o755, None),
+            Kind::Link(target) => (MODE_LINK | 0o755, Some(target.clone())),
+        };
+        // Phones note digests in system domains only.
+        let system = !self.domain.starts_with("App")
+            && !matches!(self.domain.as_str(), "MediaDomain" | "CameraRollDomain");
+        FileRecord {
+            relative_path: self.path.clone(),
+            size: self.size(),
+            mode,
+            last_modified: changed,
+            last_status_change: changed,
+            birth: EPOCH,
+            inode: self.inode,
+            user_id: if self.inode % 500 == 7 { -2 } else { 501 },
+            group_id: 501,
+            protection_class: if self.is_file() { 3 } else { 0 },
+            digest: (system && self.is_file() && self.size() <= DIGEST_BYTES_MAX)
+                .then(|| self.digest()),
+            target,
+            encryption_key: None,
+        }
+    }
+
+    fn digest(&self) -> Vec<u8> {
+        let mut bytes = self.bytes();
+        let mut hash = Sha1::new();
+        let mut buffer = [0; 4096];
+        loop {
+            match bytes.fill(&mut buffer) {
+                0 => return hash.finalize().to_vec(),
+                n => hash.update(&buffer[..n]),
+            }
+        }
+    }
+}
+
+/// A reader of made-up bytes: each 8 of them follow from the file's key and their place.
+#[derive(Debug, Clone)]
+pub struct Bytes {
+    key: u64,
+    at: u64,
+    size: u64,
+}
+
+impl Bytes {
+    /// Fills as much of the buffer as the file has bytes left.
+    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> usize {
+        let left = usize::try_from(self.size - self.at).unwrap_or(usize::MAX);
+        let length = buffer.len().min(left);
+        let buffer = &mut buffer[..length];
+        let mut done = 0;
+        // Up to the next multiple of eight.
+        while done < buffer.len() && !self.at.is_multiple_of(8) {
+            buffer[done] = word(self.key, self.at / 8).to_le_bytes()[(self.at % 8) as usize];
+            done += 1;
+            self.at += 1;
+        }
+        let mut n = self.at / 8;
+        let mut whole = buffer[done..].chunks_exact_mut(8);
+        for chunk in &mut whole {
+            chunk.copy_from_slice(&word(self.key, n).to_le_bytes());
+            n += 1;
+        }
+        let rest = whole.into_remainder();
+        rest.copy_from_slice(&word(self.key, n).to_le_bytes()[..rest.len()]);
+        self.at += (buffer.len() - done) as u64;
+        buffer.len()
+    }
+}
+
+impl Read for Bytes {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let limit = buf.len().min(1 << 20);
+        Ok(self.fill(&mut buf[..limit]))
+    }
+}
+
+/// Two multiplications: fast enough to feed a full TLS stream, different enough for every place of every file.
+fn word(key: u64, n: u64) -> u64 {
+    let mut z = key.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z ^ (z >> 27)
+}
+
+/// Mixes numbers into one that looks random.
+pub(super) fn mix(parts: &[u64]) -> u64 {
+    parts.iter().fold(0x243f_6a88_85a3_08d3, |sum, part| {
+        let z = word(sum ^ part, 1).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    })
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+/// A file of one generation, in few bytes: a phone with a million files keeps a list of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Item {
+    pub(super) id: [u8; 20],
+    entry: u32,
+    pub(super) version: u32,
+}
+
+/// All that is on the phone in one generation.
+#[derive(Debug, Clone)]
+pub(super) struct Scan {
+    content: Content,
+    /// Files by their position on the phone.
+    pub(super) files: Vec<Item>,
+    /// Folders and links.
+    pub(super) others: Vec<Entry>,
+    fixed: Vec<Entry>,
+}
+
+impl Scan {
+    pub(super) fn entry(&self, item: &Item) -> Entry {
+        match item.entry {
+            n if n >= FIXED => self.fixed[(n - FIXED) as usize].clone(),
+            n if n >= BULK => self.content.bulk_file(n - BULK),
+            n => self.content.small_file(n, item.version),
+        }
+    }
+}
+
+impl Content {
+    /// Looks at everything, as the phone does before it sends.
+    pub(super) fn scan(&self, generation: u32) -> Scan {
+        let fixed = self.fixed_files();
+        let mut folders = Folders::default();
+        let mut files = Vec::with_capacity(self.small as usize + self.bulk as usize + fixed.len());
+        for (n, entry) in (FIXED..).zip(&fixed) {
+            folders.hold(entry);
+            files.push(Item {
+                id: entry.id(),
+                entry: n,
+                version: 0,
+            });
+        }
+        for n in 0..self.bulk {
+            let entry = self.bulk_file(n);
+            folders.hold(&entry);
+            files.push(Item {
+                id: entry.id(),
+                entry: BULK + n,
+                version: 0,
+            });
+        }
+        let first = generation * self.replaced();
+        for n in first..first + self.small {
+            let version = self.version(n, generation);
+            let entry = self.small_file(n, version);
+            if n == first || u64::from(n) % FOLDER == 0 {
+                folders.hold(&entry);
+            }
+            files.push(Item {
+                id: entry.id(),
+                entry: n,
+                version,
+            });
+        }
+        folders.found.push(Entry {
+            domain: "HomeDomain".into(),
+            path: "Library/Preferences/link to somewhere".into(),
+            kind: Kind::Link("/private/var/mobile/Library/Somewhere".into()),
+            version: 0,
+            inode: 99,
+        });
+        Scan {
+            content: self.clone(),
+            files,
+            others: folders.found,
+            fixed,
+        }
+    }
+
+    /// The file is on the phone in this generation.
+    pub(super) fn has(&self, item: &Item, generation: u32) -> bool {
+        let first = generation * self.replaced();
+        item.entry >= BULK || (first..first + self.small).contains(&item.entry)
+    }
+
+    /// Files that go and come with each generation.
+    fn replaced(&self) -> u32 {
+        (self.changes / 8).min(self.small)
+    }
+
+    /// Counts how often the contents of small file `n` changed up to a generation.
+    ///
+    /// Each generation changes the next stretch of a circle of all small files.
+    fn version(&self, n: u32, generation: u32) -> u32 {
+        let per = u64::from((self.changes - 2 * self.replaced()).min(self.small));
+        if per == 0 || generation == 0 {
+            return 0;
+        }
+        let circle = u64::from(self.small);
+        let slot = u64::from(n) % circle;
+        let end = (u64::from(generation) + 1) * per;
+        if slot >= end {
+            return 0;
+        }
+        let last = slot + (end - 1 - slot) / circle * circle;
+        u32::try_from(last / per).unwrap_or(u32::MAX)
+    }
+
+    fn small_file(&self, n: u32, version: u32) -> Entry {
+        let folder = u64::from(n) / FOLDER;
+        let total = PLACES.iter().map(|p| p.3).sum::<u64>();
+        let mut pick = mix(&[self.seed, 1, folder]) % total;
+        let mut place = &PLACES[0];
+        for candidate in &PLACES {
+            place = candidate;
+            match pick.checked_sub(candidate.3) {
+                Some(rest) => pick = rest,
+                None => break,
+            }
+        }
+        let (domain, parent, extension, _) = place;
+        let name = match mix(&[self.seed, 2, n.into()]) % 97 {
+            0 => format!("Ünïcödé 写真 {n} 😀.{extension}"),
+            1 => format!("12:30:{n}.{extension}"),
+            2 => format!("{n}-{}.{extension}", "long ".repeat(30)),
+            3 => format!(".{n} (copy)%20#?.{extension}"),
+            _ => format!("IMG_{n:06}.{extension}"),
+        };
+        let (low, high) = (*self.small_size.start(), *self.small_size.end());
+        let span = high.saturating_sub(low) + 1;
+        let key = mix(&[self.seed, 3, n.into(), version.into()]);
+        Entry {
+            domain: (*domain).to_owned(),
+            path: format!("{parent}/{}APPLE/{name}", 100 + folder),
+            kind: Kind::File {
+                size: low + key % span,
+                key,
+            },
+            version,
+            inode: 10_000 + u64::from(n),
+        }
+    }
+
+    fn bulk_file(&self, n: u32) -> Entry {
+        Entry {
+            domain: "CameraRollDomain".into(),
+            path: format!("Media/DCIM/999APPLE/IMG_{n:04}.MOV"),
+            kind: Kind::File {
+                size: self.bulk_size,
+                key: mix(&[self.seed, 4, n.into()]),
+            },
+            version: 0,
+            inode: 1000 + u64::from(n),
+        }
+    }
+
+    fn fixed_files(&self) -> Vec<Entry> {
+        // 253 bytes in one name and 421 in a path are the longest seen on real phones.
+        let component = "n".repeat(253);
+        let long = format!(
+            "Documents/{}/{}/{}",
+            "d".repeat(78),
+            component,
+            "f".repeat(78)
+        );
+        let files = [
+            ("HomeDomain", "Library/SpringBoard/IconState.bin", 8192),
+            ("HomeDomain", "Library/Preferences/empty", 0),
+            ("HomeDomain", "Library/Preferences/Case", 100),
+            ("HomeDomain", "Library/Preferences/case", 101),
+            (
+                "HomeDomain",
+                "Library/Caches/tab\there and line\nthere",
+                32_768,
+            ),
+            ("HomeDomain", "Library/Caches/one less than a block", 32_767),
+            ("HomeDomain", "Library/Caches/one more than a block", 32_769),
+            ("KeychainDomain", "keychain-backup.bin", 40_000),
+            ("HealthDomain", "Health/healthdb.bin", 65_536),
+            ("AppDomain-com.example.notes", long.as_str(), 1),
+            (
+                "AppDomain-com.example.notes",
+                "Documents/caf\u{e9} \u{1f9d1}\u{200d}\u{1f680}.txt",
+                7,
+            ),
+            ("AppDomain-com.example.notes", "Documents/CON.txt", 12),
+            ("RootDomain", "Library/Logs/trailing space ", 3),
+        ];
+        let made = (0u64..).zip(files).map(|(n, (domain, path, size))| Entry {
+            domain: domain.to_owned(),
+            path: path.to_owned(),
+            kind: Kind::File {
+                size,
+                key: mix(&[self.seed, 5, n]),
+            },
+            version: 0,
+            inode: 100 + n,
+        });
+        made.collect()
+    }
+}
+
+/// The folders that hold files, each once, parents first.
+#[derive(Default)]
+struct Folders {
+    seen: HashSet<(String, String)>,
+    found: Vec<Entry>,
+}
+
+impl Folders {
+    fn hold(&mut self, file: &Entry) {
+        let mut ends: Vec<usize> = file.path.match_indices('/').map(|(at, _)| at).collect();
+        ends.insert(0, 0);
+        for end in ends {
+            let path = &file.path[..end];
+            if self.seen.insert((file.domain.clone(), path.to_owned())) {
+                self.found.push(Entry {
+                    domain: file.domain.clone(),
+                    path: path.to_owned(),
+                    kind: Kind::Folder,
+                    version: 0,
+                    inode: mix(&[self.found.len() as u64]) >> 24,
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    #[test]
+    fn bytes_do_not_depend_on_how_they_are_read() {
+        let entry = Content::default().bulk_file(0);
+        let mut whole = vec![0; 100_003];
+        assert_eq!(entry.bytes().fill(&mut whole), 100_003);
+        let mut parts = Vec::new();
+        let mut bytes = entry.bytes();
+        for step in [1usize, 7, 8, 9, 1000, 31].iter().cycle() {
+            let mut part = vec![0; (*step).min(100_003 - parts.len())];
+            bytes.fill(&mut part);
+            parts.extend(part);
+            if parts.len() == 100_003 {
+                break;
+            }
+        }
+        assert!(whole == parts);
+    }
+
+    #[test]
+    fn each_generation_changes_as_many_files_as_it_was_told() {
+        let content = Content {
+            changes: 80,
+            ..Content::default()
+        };
+        let by_id = |generation| -> HashMap<[u8; 20], u32> {
+            let scan = content.scan(generation);
+            scan.files.iter().map(|i| (i.id, i.version)).collect()
+        };
+        for generation in 0..60 {
+            let (old, new) = (by_id(generation), by_id(generation + 1));
+            assert_eq!(
+                old.len(),
+                content.small as usize + 3 + 13,
+                "ids are distinct"
+            );
+            let added = new.keys().filter(|id| !old.contains_key(*id)).count();
+            let gone = old.keys().filter(|id| !new.contains_key(*id)).count();
+            let changed = new
+                .iter()
+                .filter(|(id, v)| old.get(*id).is_some_and(|o| o != *v));
+            assert_eq!((added, gone), (10, 10));
+            let changed = changed.count();
+            assert!((50..=60).contains(&changed), "{changed} in {generation}");
+        }
+    }
+}

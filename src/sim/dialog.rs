@@ -1,0 +1,366 @@
+//! What the phone asks of the computer during a backup, one function per message, each answer checked.
+
+use std::collections::HashMap;
+use std::io;
+
+use plist::{Dictionary, Value};
+use sha2::{Digest, Sha256};
+
+use super::wire::{CODE_DATA, Wire};
+
+/// Metadata that is kept in memory is never longer than this.
+const KEPT_BYTES_MAX: usize = 64 << 20;
+/// A frame from the computer that the phone's backup agent does not survive.
+const FRAME_BYTES_MAX: u32 = 16 << 20;
+const OK: i64 = 0;
+const NOT_FOUND: i64 = -6;
+const EXISTS: i64 = -7;
+const SEVERAL: i64 = -13;
+
+/// Why a backup does not go on.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The connection is gone.
+    Lost(io::Error),
+    /// The phone gives up, with an MBErrorDomain code.
+    Fails(u64, String),
+}
+
+impl From<io::Error> for Stop {
+    fn from(e: io::Error) -> Self {
+        Stop::Lost(e)
+    }
+}
+
+/// Gives up with this code.
+pub(super) fn fails<T>(code: u64, text: &str) -> Result<T, Stop> {
+    Err(Stop::Fails(code, text.to_owned()))
+}
+
+/// The answer to most messages.
+#[derive(Debug)]
+pub(super) struct Reply {
+    code: i64,
+    text: String,
+    payload: Value,
+}
+
+/// A file that the computer sent.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sent {
+    /// The computer does not have it.
+    pub(super) absent: bool,
+    /// Its bytes, if they were wanted.
+    pub(super) bytes: Vec<u8>,
+    pub(super) size: u64,
+    pub(super) hash: [u8; 32],
+}
+
+impl Reply {
+    /// Anything but success ends the backup, with the code that phones make of it.
+    pub(super) fn must_succeed(&self, doing: &str) -> Result<(), Stop> {
+        match self.code {
+            OK => Ok(()),
+            _ => Err(self.failure(doing)),
+        }
+    }
+
+    pub(super) fn failure(&self, doing: &str) -> Stop {
+        let code = match self.code {
+            NOT_FOUND => 4,
+            EXISTS => 3,
+            -8 => 5,
+            -9 => 6,
+            -10 => 7,
+            SEVERAL => 2,
+            -15 => 105,
+            _ => 100,
+        };
+        Stop::Fails(code, format!("{doing}: {}", self.text))
+    }
+
+    /// The failure of an upload: no space is told apart from all else.
+    fn upload_failure(&self) -> Stop {
+        let mut codes = file_errors(&self.payload);
+        if self.code == -15 || codes.any(|(_, code)| code == -15) {
+            return Stop::Fails(
+                105,
+                "Insufficient free disk space on drive to back up".into(),
+            );
+        }
+        match self.code {
+            SEVERAL => Stop::Fails(104, "Multiple errors uploading files".into()),
+            _ => self.failure("Error uploading files"),
+        }
+    }
+}
+
+fn file_errors(payload: &Value) -> impl Iterator<Item = (&str, i64)> {
+    let files = payload.as_dictionary().into_iter().flatten();
+    files.filter_map(|(path, error)| {
+        let code = error.as_dictionary()?.get("DLFileErrorCode")?;
+        Some((path.as_str(), integer(code)?))
+    })
+}
+
+/// Numbers below zero are sent in the unsigned form by some.
+fn integer(value: &Value) -> Option<i64> {
+    let unsigned = || value.as_unsigned_integer().map(|n| n as i64);
+    value.as_signed_integer().or_else(unsigned)
+}
+
+fn callbacks() -> Value {
+    Value::Dictionary(super::dict([(
+        "DLDeviceIOCallbacks",
+        4_955_806_704u64.into(),
+    )]))
+}
+
+impl Wire {
+    /// Reads and checks a `DLMessageStatusResponse`.
+    pub(super) fn reply(&mut self) -> Result<Reply, Stop> {
+        let message = self.receive()?;
+        let parts = message.into_array().unwrap_or_default();
+        match parts.first().and_then(Value::as_string) {
+            Some("DLMessageStatusResponse") => {}
+            Some("DLMessageDisconnect") => {
+                return Err(Stop::Lost(io::Error::new(
+                    io::ErrorKind::ConnectionAborted,
+                    "the computer disconnected",
+                )));
+            }
+            other => {
+                let what = other.unwrap_or("no message");
+                return fails(1, &format!("Unexpected message: {what}"));
+            }
+        }
+        let [_, code, text, payload] = <[Value; 4]>::try_from(parts)
+            .map_err(|_| Stop::Fails(1, "Too few components in status response".into()))?;
+        match (integer(&code), text.into_string()) {
+            (Some(code), Some(text)) => Ok(Reply {
+                code,
+                text,
+                payload,
+            }),
+            _ => fails(1, "Malformed status response"),
+        }
+    }
+
+    /// Asks for files. The bytes of property lists are kept, of others only size and hash.
+    pub(super) fn download(&mut self, paths: &[String], progress: f64) -> Result<Vec<Sent>, Stop> {
+        let list = paths.iter().map(|p| p.as_str().into()).collect();
+        self.message(vec![
+            "DLMessageDownloadFiles".into(),
+            Value::Array(list),
+            callbacks(),
+            progress.into(),
+            0u64.into(),
+        ])?;
+        let mut found: HashMap<String, Sent> = HashMap::new();
+        loop {
+            let length = self.number()?;
+            if length == 0 {
+                break;
+            }
+            if length > 1024 {
+                return fails(100, "too long a file name from the computer");
+            }
+            let mut path = vec![0; length as usize];
+            self.exactly(&mut path)?;
+            let path = String::from_utf8_lossy(&path).into_owned();
+            if !paths.contains(&path) {
+                return fails(
+                    100,
+                    &format!("the computer sends {path}, which nobody asked for"),
+                );
+            }
+            let sent = self.take_file(path.ends_with(".plist"))?;
+            found.insert(path, sent);
+        }
+        let reply = self.reply()?;
+        if reply.code != OK && reply.code != SEVERAL {
+            return Err(reply.failure("Error downloading files"));
+        }
+        for (path, code) in file_errors(&reply.payload) {
+            match found.get_mut(path) {
+                Some(sent) if code == NOT_FOUND => sent.absent = true,
+                _ => {
+                    let text = format!("Error reading {path}. Underlying error: Multi status");
+                    return Err(Stop::Fails(103, text));
+                }
+            }
+        }
+        let all = paths.iter().map(|path| {
+            let missing = || Stop::Fails(103, format!("Error reading {path}: not answered"));
+            found.remove(path).ok_or_else(missing)
+        });
+        all.collect()
+    }
+
+    fn take_file(&mut self, keep: bool) -> Result<Sent, Stop> {
+        let mut sent = Sent::default();
+        let mut hash = Sha256::new();
+        let mut buffer = Vec::new();
+        loop {
+            let length = self.number()?;
+            if length == 0 || length > FRAME_BYTES_MAX {
+                return Err(Stop::Lost(io::Error::other(format!(
+                    "the backup agent was killed by a frame of {length} bytes"
+                ))));
+            }
+            let mut code = [0];
+            self.exactly(&mut code)?;
+            buffer.resize(length as usize - 1, 0);
+            self.exactly(&mut buffer)?;
+            if code[0] != CODE_DATA {
+                // Judged by the status, which names the file.
+                sent.absent = code[0] == 6;
+                sent.hash = hash.finalize().into();
+                return Ok(sent);
+            }
+            sent.size += buffer.len() as u64;
+            hash.update(&buffer);
+            if keep && sent.bytes.len() + buffer.len() <= KEPT_BYTES_MAX {
+                sent.bytes.extend_from_slice(&buffer);
+            }
+        }
+    }
+
+    /// Lists a folder: names, and whether each is a folder.
+    pub(super) fn list(&mut self, path: &str) -> Result<Vec<(String, bool)>, Stop> {
+        self.message(vec![
+            "DLContentsOfDirectory".into(),
+            path.into(),
+            callbacks(),
+        ])?;
+        let reply = self.reply()?;
+        if reply.code == NOT_FOUND {
+            return Ok(Vec::new());
+        }
+        reply.must_succeed("Error listing the backup")?;
+        let Value::Dictionary(names) = reply.payload else {
+            return Ok(Vec::new());
+        };
+        let entries = names.into_iter().map(|(name, about)| {
+            let kind = about.as_dictionary().and_then(|d| d.get("DLFileType"));
+            let kind = kind.and_then(Value::as_string);
+            (name, kind == Some("DLFileTypeDirectory"))
+        });
+        Ok(entries.collect())
+    }
+
+    /// Asks for a number of bytes.
+    pub(super) fn free_space(&mut self) -> Result<u64, Stop> {
+        self.message(vec!["DLMessageGetFreeDiskSpace".into()])?;
+        let reply = self.reply()?;
+        reply.must_succeed("Error reading free space")?;
+        match reply.payload.as_unsigned_integer() {
+            Some(free) => Ok(free),
+            None => fails(1, "Malformed status response"),
+        }
+    }
+
+    /// Asks the computer to make room; false if it did not.
+    pub(super) fn purge(&mut self, amount: u64) -> Result<bool, Stop> {
+        self.message(vec![
+            "DLMessagePurgeDiskSpace".into(),
+            amount.into(),
+            4u64.into(),
+        ])?;
+        Ok(self.reply()?.code == OK)
+    }
+
+    /// Asks for a folder; one that is there already is fine.
+    pub(super) fn make_folder(&mut self, path: &str, progress: f64) -> Result<(), Stop> {
+        let options = Value::Dictionary(Dictionary::new());
+        self.message(vec![
+            "DLMessageCreateDirectory".into(),
+            path.into(),
+            options,
+            progress.into(),
+        ])?;
+        let reply = self.reply()?;
+        if reply.code == EXISTS {
+            return Ok(());
+        }
+        reply.must_succeed("Error creating directories")
+    }
+
+    /// Announces an upload of so many bytes.
+    pub(super) fn begin_upload(&mut self, bytes: u64, progress: f64) -> Result<(), Stop> {
+        self.message(vec![
+            "DLMessageUploadFiles".into(),
+            callbacks(),
+            progress.into(),
+            bytes.into(),
+        ])?;
+        Ok(())
+    }
+
+    /// Names the next file of an upload: on the phone, then on the computer.
+    pub(super) fn name_file(&mut self, on_phone: &str, on_host: &str) -> io::Result<()> {
+        for name in [on_phone, on_host] {
+            let length = u32::try_from(name.len()).map_err(io::Error::other)?;
+            self.put(&length.to_be_bytes())?;
+            self.put(name.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Ends an upload and reads what the computer made of it.
+    pub(super) fn end_upload(&mut self) -> Result<(), Stop> {
+        self.put(&[0; 4])?;
+        self.flush()?;
+        let reply = self.reply()?;
+        match reply.code {
+            OK => Ok(()),
+            _ => Err(reply.upload_failure()),
+        }
+    }
+
+    /// Asks to move items, in this order.
+    pub(super) fn move_items(
+        &mut self,
+        items: Vec<(String, String)>,
+        progress: f64,
+    ) -> Result<(), Stop> {
+        let items = items
+            .into_iter()
+            .map(|(from, to)| (from, Value::String(to)));
+        self.message(vec![
+            "DLMessageMoveItems".into(),
+            Value::Dictionary(items.collect()),
+            callbacks(),
+            progress.into(),
+        ])?;
+        self.reply()?.must_succeed("Error moving items")
+    }
+
+    /// Asks to remove items; missing ones are fine.
+    pub(super) fn remove_items(&mut self, paths: Vec<String>, progress: f64) -> Result<(), Stop> {
+        let paths = paths.into_iter().map(Value::String).collect();
+        self.message(vec![
+            "DLMessageRemoveItems".into(),
+            Value::Array(paths),
+            callbacks(),
+            progress.into(),
+        ])?;
+        self.reply()?.must_succeed("Error removing items")
+    }
+
+    /// The verdict: 0 is success.
+    pub(super) fn respond(&mut self, code: u64, text: &str) -> io::Result<()> {
+        let mut response = super::dict([
+            ("MessageName", "Response".into()),
+            ("ErrorCode", code.into()),
+        ]);
+        if code != 0 {
+            let text = format!("{text} (MBErrorDomain/{code})");
+            response.insert("ErrorDescription".into(), text.into());
+        }
+        self.message(vec![
+            "DLMessageProcessMessage".into(),
+            Value::Dictionary(response),
+        ])
+    }
+}

@@ -1,0 +1,197 @@
+//! What can go wrong, on purpose.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// One thing that a phone does wrong. The text form is that of `simulate --fault`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// `cut-after:BYTES`: the backup's connection ends after so many bytes from the phone.
+    CutAfter(u64),
+    /// `cut-at:INDEX`: the connection ends instead of the phone's message of this index (0 is the version exchange).
+    CutAt(u64),
+    /// `stall-after:BYTES`: the phone falls silent after so many bytes.
+    StallAfter(u64),
+    /// `stall-at:INDEX`: the phone falls silent instead of sending this message.
+    StallAt(u64),
+    /// `refuse:SERVICE`: lockdown does not start this service.
+    Refuse(String),
+    /// `name:TEXT`: the first upload goes to this path of the computer. Knows `\0`, `\n`, `\r`, `\t` and `\\`.
+    Name(String),
+    /// `length:N`: the first upload's path has this length prefix.
+    NameLength(u32),
+    /// `frame-length:N`: the first upload's data frame has this length prefix.
+    FrameLength(u32),
+    /// `message-length:N`: the first request has this length prefix.
+    MessageLength(u32),
+    /// `deep-plist:N`: the first request nests so deeply.
+    DeepPlist(u32),
+    /// `laughs`: the first request unfolds without end.
+    Laughs,
+    /// `unknown-message:NAME`: a message that no computer knows comes first.
+    UnknownMessage(String),
+    /// `disorder`: an upload instead of the answer to Hello.
+    Disorder,
+    /// `device-error:N`: the phone cannot read every N-th file to its end, and reports 104.
+    DeviceError(u64),
+    /// `file-provider`: FileProvider's `backup_manifest.db` cannot be read, which is harmless (always so on iOS 17).
+    FileProvider,
+    /// `error:CODE`: this MBErrorDomain code instead of a backup.
+    Error(u64),
+    /// `missing-file`: one file of the manifest is never sent, and the phone does not mind.
+    MissingFile,
+    /// `bad-manifest`: Manifest.db is rubbish.
+    BadManifest,
+    /// `no-final-response`: silence after everything is done.
+    NoFinalResponse,
+    /// `claim-size:BYTES`: the phone believes that so many bytes are to be sent.
+    ClaimSize(u64),
+    /// `times:N`: the other faults happen in the first N backups only.
+    Times(u32),
+}
+
+/// Why a text is no fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotAFault(String);
+
+impl fmt::Display for NotAFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is no fault that the phone can have", self.0)
+    }
+}
+
+impl std::error::Error for NotAFault {}
+
+impl FromStr for Fault {
+    type Err = NotAFault;
+
+    fn from_str(spec: &str) -> Result<Self, NotAFault> {
+        fn number<N: FromStr>(text: &str, spec: &str) -> Result<N, NotAFault> {
+            text.parse().map_err(|_| NotAFault(spec.to_owned()))
+        }
+        let (name, value) = spec.split_once(':').unwrap_or((spec, ""));
+        Ok(match name {
+            "cut-after" => Fault::CutAfter(number(value, spec)?),
+            "cut-at" => Fault::CutAt(number(value, spec)?),
+            "stall-after" => Fault::StallAfter(number(value, spec)?),
+            "stall-at" => Fault::StallAt(number(value, spec)?),
+            "refuse" => Fault::Refuse(value.to_owned()),
+            "name" => Fault::Name(unescape(value)),
+            "length" => Fault::NameLength(number(value, spec)?),
+            "frame-length" => Fault::FrameLength(number(value, spec)?),
+            "message-length" => Fault::MessageLength(number(value, spec)?),
+            "deep-plist" => Fault::DeepPlist(number(value, spec)?),
+            "laughs" => Fault::Laughs,
+            "unknown-message" => Fault::UnknownMessage(value.to_owned()),
+            "disorder" => Fault::Disorder,
+            "device-error" => Fault::DeviceError(number(value, spec)?),
+            "file-provider" => Fault::FileProvider,
+            "error" => Fault::Error(number(value, spec)?),
+            "missing-file" => Fault::MissingFile,
+            "bad-manifest" => Fault::BadManifest,
+            "no-final-response" => Fault::NoFinalResponse,
+            "claim-size" => Fault::ClaimSize(number(value, spec)?),
+            "times" => Fault::Times(number(value, spec)?),
+            _ => return Err(NotAFault(spec.to_owned())),
+        })
+    }
+}
+
+fn unescape(text: &str) -> String {
+    let mut plain = String::new();
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match (letter, letter == '\\') {
+            (letter, false) => plain.push(letter),
+            (_, true) => match letters.next() {
+                Some('0') => plain.push('\0'),
+                Some('n') => plain.push('\n'),
+                Some('r') => plain.push('\r'),
+                Some('t') => plain.push('\t'),
+                Some('\\') => plain.push('\\'),
+                // `C:\x` is meant as it stands.
+                other => {
+                    plain.push('\\');
+                    plain.extend(other);
+                }
+            },
+        }
+    }
+    plain
+}
+
+/// The faults of the backup that begins: all, or none after the times are over.
+pub(super) fn of_backup(faults: &[Fault], number: u32) -> Vec<Fault> {
+    let over = |f: &Fault| matches!(f, Fault::Times(times) if number > *times);
+    if faults.iter().any(over) {
+        Vec::new()
+    } else {
+        faults.to_vec()
+    }
+}
+
+/// A binary property list of `depth` arrays, each holding the next one `fan` times.
+pub(super) fn nested(depth: u32, fan: u8) -> Vec<u8> {
+    let mut bytes = b"bplist00".to_vec();
+    let mut offsets = Vec::new();
+    for level in 1..=depth {
+        offsets.push(bytes.len() as u64);
+        bytes.push(0xa0 | (fan & 15));
+        for _ in 0..fan & 15 {
+            bytes.extend(level.to_be_bytes());
+        }
+    }
+    offsets.push(bytes.len() as u64);
+    bytes.push(0x09);
+    let table = bytes.len() as u64;
+    for offset in &offsets {
+        bytes.extend(offset.to_be_bytes());
+    }
+    bytes.extend([0, 0, 0, 0, 0, 0, 8, 4]);
+    for word in [offsets.len() as u64, 0, table] {
+        bytes.extend(word.to_be_bytes());
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_a_text() {
+        for (spec, fault) in [
+            ("cut-after:100", Fault::CutAfter(100)),
+            ("name:a\\0b", Fault::Name("a\0b".into())),
+            ("name:C:\\x", Fault::Name("C:\\x".into())),
+            (
+                "name:../../etc/passwd",
+                Fault::Name("../../etc/passwd".into()),
+            ),
+            ("length:4294967295", Fault::NameLength(u32::MAX)),
+            (
+                "refuse:com.apple.afc",
+                Fault::Refuse("com.apple.afc".into()),
+            ),
+            ("laughs", Fault::Laughs),
+        ] {
+            assert_eq!(spec.parse(), Ok(fault));
+        }
+        for spec in [
+            "",
+            "cut-after",
+            "cut-after:x",
+            "nonsense",
+            "length:4294967296",
+        ] {
+            assert!(spec.parse::<Fault>().is_err(), "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_nested_list_is_what_it_claims() {
+        assert!(plist::from_bytes::<plist::Value>(&nested(3, 1)).is_ok());
+        assert!(crate::bounded_plist::parse(&nested(40, 10)).is_err());
+        assert!(crate::bounded_plist::parse(&nested(5000, 1)).is_err());
+    }
+}

@@ -1,0 +1,227 @@
+//! lockdownd: values, pairing, sessions, and the doors to all other services.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use plist::{Dictionary, Value};
+use rustls::ServerConfig;
+
+use super::faults::Fault;
+use super::phone::{Phone, Trust};
+use super::services;
+use super::socket::Socket;
+use super::tls::{self, DeviceKey, Link};
+use super::values;
+use crate::transport::plist_stream::{self, Encoding};
+
+/// Where lockdownd listens on every phone.
+pub(super) const PORT: u16 = 62_078;
+const MESSAGE_BYTES_MAX: u32 = 1 << 20;
+
+/// A computer that the owner trusts.
+#[derive(Debug, Clone)]
+pub(super) struct Pairing {
+    tls: Arc<ServerConfig>,
+    escrow_bag: Vec<u8>,
+}
+
+/// What follows a reply.
+enum Next {
+    Stay,
+    Secure(Pairing),
+    Close,
+}
+
+/// Serves one client until it goes away.
+pub(super) fn serve(phone: &Phone, socket: Socket) {
+    let mut link = Link::Plain(socket);
+    let mut session: Option<Pairing> = None;
+    // A message that cannot be read is the end of the client.
+    while let Ok(message) = plist_stream::read(&mut link, MESSAGE_BYTES_MAX) {
+        let Value::Dictionary(request) = message else {
+            break;
+        };
+        let text = |key: &str| request.get(key).and_then(Value::as_string);
+        let Some(name) = text("Request") else { break };
+        let answered = match name {
+            "StartSession" => start_session(phone, &request),
+            "StopSession" => Ok((Dictionary::new(), Next::Close)),
+            "Pair" => pair(phone, &request).map(|reply| (reply, Next::Stay)),
+            _ => answer(phone, session.as_ref(), &request).map(|reply| (reply, Next::Stay)),
+        };
+        let (mut reply, next) = answered.unwrap_or_else(|error| {
+            let reply = super::dict([("Error", error.into())]);
+            (reply, Next::Stay)
+        });
+        for key in ["Request", "Domain", "Key", "Service"] {
+            if let Some(value) = text(key) {
+                reply.insert(key.into(), value.into());
+            }
+        }
+        if plist_stream::write(&mut link, &Value::Dictionary(reply), Encoding::Xml).is_err() {
+            break;
+        }
+        match next {
+            Next::Stay => {}
+            Next::Close => break,
+            Next::Secure(pairing) => {
+                link = match link {
+                    Link::Plain(socket) => match Link::secure(socket, &pairing.tls) {
+                        Ok(link) => link,
+                        Err(_) => return,
+                    },
+                    secure @ Link::Tls(_) => secure,
+                };
+                session = Some(pairing);
+            }
+        }
+    }
+    link.close();
+}
+
+fn answer(
+    phone: &Phone,
+    session: Option<&Pairing>,
+    request: &Dictionary,
+) -> Result<Dictionary, &'static str> {
+    let text = |key: &str| request.get(key).and_then(Value::as_string);
+    match text("Request").unwrap_or_default() {
+        "QueryType" => Ok(super::dict([("Type", "com.apple.mobile.lockdown".into())])),
+        "GetValue" => {
+            let domain = text("Domain").unwrap_or_default();
+            let value = values::read(phone, session.is_some(), domain, text("Key"))?;
+            Ok(super::dict([("Value", value)]))
+        }
+        "SetValue" => {
+            let (Some(_), Some(key)) = (session, text("Key")) else {
+                return Err("SetProhibited");
+            };
+            let value = request.get("Value").ok_or("MissingValue")?;
+            let place = (
+                text("Domain").unwrap_or_default().to_owned(),
+                key.to_owned(),
+            );
+            super::lock(&phone.state)
+                .values
+                .insert(place, value.clone());
+            Ok(super::dict([("Value", value.clone())]))
+        }
+        "RemoveValue" => {
+            let (Some(_), Some(key)) = (session, text("Key")) else {
+                return Err("RemoveProhibited");
+            };
+            let place = (
+                text("Domain").unwrap_or_default().to_owned(),
+                key.to_owned(),
+            );
+            super::lock(&phone.state).values.remove(&place);
+            Ok(Dictionary::new())
+        }
+        "ValidatePair" => {
+            let host = host_id(request).ok_or("MissingHostID")?;
+            let state = super::lock(&phone.state);
+            state.pairings.get(host).ok_or("InvalidHostID")?;
+            Ok(Dictionary::new())
+        }
+        "Unpair" => {
+            let host = host_id(request).ok_or("MissingHostID")?;
+            let mut state = super::lock(&phone.state);
+            state.pairings.remove(host).ok_or("InvalidHostID")?;
+            // The next Pair asks again.
+            (state.trusted, state.trust_asked) = (false, None);
+            Ok(Dictionary::new())
+        }
+        "StartService" => start_service(phone, session, request),
+        _ => Err("InvalidRequest"),
+    }
+}
+
+fn host_id(request: &Dictionary) -> Option<&str> {
+    let record = request.get("PairRecord")?.as_dictionary()?;
+    record.get("HostID")?.as_string()
+}
+
+fn start_session(phone: &Phone, request: &Dictionary) -> Result<(Dictionary, Next), &'static str> {
+    let host = request.get("HostID").and_then(Value::as_string);
+    let host = host.ok_or("MissingHostID")?;
+    let state = super::lock(&phone.state);
+    let pairing = state.pairings.get(host).ok_or("InvalidHostID")?.clone();
+    let reply = super::dict([
+        ("EnableSessionSSL", true.into()),
+        ("SessionID", super::new_uuid().into()),
+    ]);
+    Ok((reply, Next::Secure(pairing)))
+}
+
+fn start_service(
+    phone: &Phone,
+    session: Option<&Pairing>,
+    request: &Dictionary,
+) -> Result<Dictionary, &'static str> {
+    let pairing = session.ok_or("SessionInactive")?;
+    let service = request.get("Service").and_then(Value::as_string);
+    let service = service.ok_or("MissingService")?;
+    let refused = |f: &Fault| matches!(f, Fault::Refuse(name) if name == service);
+    if !services::known(service) || phone.config.faults.iter().any(refused) {
+        return Err("InvalidService");
+    }
+    match request.get("EscrowBag").and_then(Value::as_data) {
+        Some(bag) if bag != pairing.escrow_bag => return Err("EscrowLocked"),
+        None if phone.is_locked() => return Err("PasswordProtected"),
+        _ => {}
+    }
+    let port = phone.open_port(service, &pairing.tls);
+    Ok(super::dict([
+        ("Port", u64::from(port).into()),
+        ("EnableServiceSSL", true.into()),
+    ]))
+}
+
+fn pair(phone: &Phone, request: &Dictionary) -> Result<Dictionary, &'static str> {
+    let record = request.get("PairRecord").and_then(Value::as_dictionary);
+    let record = record.ok_or("MissingPairRecord")?;
+    if phone.is_locked() {
+        return Err("PasswordProtected");
+    }
+    let field = |key: &str| match record.get(key) {
+        Some(Value::Data(pem)) => Ok(pem.as_slice()),
+        _ => Err("InvalidPairRecord"),
+    };
+    let host = host_id(request).ok_or("MissingHostID")?;
+    let key = device_key(phone).map_err(|_| "GenericFailure")?;
+    let tls = tls::server(
+        &key,
+        field("DeviceCertificate")?,
+        field("HostCertificate")?,
+        field("RootCertificate")?,
+    )
+    .map_err(|_| "InvalidPairRecord")?;
+
+    let mut state = super::lock(&phone.state);
+    let asked = state.trust_asked.map(|t| t.elapsed());
+    let trusted = match phone.config.trust {
+        Trust::Now => true,
+        Trust::After(wait) => asked.is_some_and(|since| since >= wait),
+        Trust::Deny if asked.is_some() => {
+            state.trust_asked = None;
+            return Err("UserDeniedPairing");
+        }
+        Trust::Deny | Trust::Never => false,
+    };
+    if !trusted && !state.trusted {
+        state.trust_asked.get_or_insert_with(Instant::now);
+        return Err("PairingDialogResponsePending");
+    }
+    let mut escrow_bag = uuid::Uuid::new_v4().as_bytes().to_vec();
+    escrow_bag.extend(uuid::Uuid::new_v4().as_bytes());
+    let reply = super::dict([("EscrowBag", Value::Data(escrow_bag.clone()))]);
+    let pairing = Pairing { tls, escrow_bag };
+    state.pairings.insert(host.to_owned(), pairing);
+    Ok(reply)
+}
+
+/// The phone's key pair; making it takes a moment the first time.
+pub(super) fn device_key(phone: &Phone) -> io::Result<Arc<DeviceKey>> {
+    DeviceKey::of(phone.udid().as_str())
+}

@@ -1,0 +1,228 @@
+//! The four metadata files that the phone writes: Status.plist, Manifest.plist, Manifest.db.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use plist::{Date, Dictionary, Value};
+use rusqlite::{Connection, params};
+
+use super::content::{Entry, Scan, hex, mix};
+use super::phone::{Passcode, Phone};
+use super::{apps, values};
+use crate::manifest::SCHEMA;
+
+/// How far the computer's backup is, as `Status.plist` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Snapshot {
+    Uploading,
+    Moving,
+    Removing,
+    Finished,
+}
+
+impl Snapshot {
+    const NAMES: [(&'static str, Snapshot); 4] = [
+        ("uploading", Snapshot::Uploading),
+        ("moving", Snapshot::Moving),
+        ("removing", Snapshot::Removing),
+        ("finished", Snapshot::Finished),
+    ];
+}
+
+/// What `Status.plist` on the computer says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Status {
+    pub(super) uuid: String,
+    pub(super) empty: bool,
+    pub(super) snapshot: Snapshot,
+}
+
+impl Status {
+    /// Reads what the computer sent; an error is the MBErrorDomain code and its text.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Status, (u64, &'static str)> {
+        const BAD: (u64, &str) = (
+            11,
+            "Error deserializing properties: Cannot parse the status",
+        );
+        let parsed = crate::bounded_plist::parse(bytes).map_err(|_| BAD)?;
+        let status = parsed.as_dictionary().ok_or(BAD)?;
+        let text = |key: &str| status.get(key).and_then(Value::as_string).ok_or(BAD);
+        let version: f64 = text("Version")?.parse().map_err(|_| BAD)?;
+        if version != 0.0 && !(2.4..4.0).contains(&version) {
+            return Err((203, "Unsupported backup status version"));
+        }
+        status.get("Date").and_then(Value::as_date).ok_or(BAD)?;
+        status
+            .get("IsFullBackup")
+            .and_then(Value::as_boolean)
+            .ok_or(BAD)?;
+        let state = text("SnapshotState")?;
+        let found = Snapshot::NAMES.iter().find(|(name, _)| *name == state);
+        Ok(Status {
+            uuid: text("UUID")?.to_owned(),
+            empty: match text("BackupState")? {
+                "empty" => true,
+                "old" | "new" => false,
+                _ => return Err(BAD),
+            },
+            snapshot: found.ok_or(BAD)?.1,
+        })
+    }
+}
+
+/// `Status.plist` as the phone writes it.
+pub(super) fn status(uuid: &str, snapshot: Snapshot, full: bool) -> io::Result<Vec<u8>> {
+    let name = Snapshot::NAMES.iter().find(|(_, s)| *s == snapshot);
+    binary(super::dict([
+        ("BackupState", "new".into()),
+        ("Date", Value::Date(Date::from(SystemTime::now()))),
+        ("IsFullBackup", full.into()),
+        ("SnapshotState", name.map_or("", |(name, _)| name).into()),
+        ("UUID", uuid.into()),
+        ("Version", "3.3".into()),
+    ]))
+}
+
+/// `Manifest.plist` as the phone writes it.
+pub(super) fn plist(phone: &Phone) -> io::Result<Vec<u8>> {
+    let config = &phone.config;
+    let empty = || Value::Dictionary(Dictionary::new());
+    let lockdown = super::dict([
+        ("BuildVersion", values::build_of(&config.ios).into()),
+        ("DeviceName", config.name.as_str().into()),
+        ("ProductType", config.model.as_str().into()),
+        ("ProductVersion", config.ios.as_str().into()),
+        ("SerialNumber", values::serial(phone).into()),
+        ("UniqueDeviceID", phone.udid().as_str().into()),
+        ("com.apple.Accessibility", empty()),
+        ("com.apple.MobileDeviceCrashCopy", empty()),
+        ("com.apple.TerminalFlashr", empty()),
+        ("com.apple.mobile.data_sync", empty()),
+        ("com.apple.mobile.iTunes.accessories", empty()),
+        ("com.apple.mobile.wireless_lockdown", empty()),
+    ]);
+    binary(super::dict([
+        ("Applications", Value::Dictionary(apps::in_manifest())),
+        ("BackupKeyBag", Value::Data(keybag(config.content.seed))),
+        ("Date", Value::Date(Date::from(SystemTime::now()))),
+        ("IsEncrypted", false.into()),
+        ("Lockdown", Value::Dictionary(lockdown)),
+        ("SystemDomainsVersion", "24.0".into()),
+        ("Version", "10.0".into()),
+        ("WasPasscodeSet", (config.passcode != Passcode::None).into()),
+    ]))
+}
+
+fn binary(dictionary: Dictionary) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    Value::Dictionary(dictionary)
+        .to_writer_binary(&mut bytes)
+        .map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+/// A key bag of the right form. `[tag, 4 letters][length u32 BE][value]`
+fn keybag(seed: u64) -> Vec<u8> {
+    let mut bag = Vec::new();
+    let mut tag = |name: &[u8; 4], value: &[u8]| {
+        bag.extend(name);
+        bag.extend((value.len() as u32).to_be_bytes());
+        bag.extend(value);
+    };
+    let bytes = |salt: u64, count: u64| -> Vec<u8> {
+        (0..count).map(|n| mix(&[seed, salt, n]) as u8).collect()
+    };
+    let number = |n: u32| n.to_be_bytes();
+    tag(b"VERS", &number(3));
+    tag(b"TYPE", &number(1));
+    tag(b"UUID", &bytes(1, 16));
+    tag(b"HMCK", &bytes(2, 40));
+    tag(b"WRAP", &number(0));
+    tag(b"SALT", &bytes(3, 20));
+    tag(b"ITER", &number(10_000));
+    tag(b"DPWT", &number(0));
+    tag(b"DPIC", &number(10_000_000));
+    tag(b"DPSL", &bytes(4, 20));
+    for class in [1u32, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11] {
+        tag(b"UUID", &bytes(16 + u64::from(class), 16));
+        tag(b"CLAS", &number(class));
+        tag(b"WRAP", &number(3));
+        tag(b"KTYP", &number(0));
+        tag(b"WPKY", &bytes(32 + u64::from(class), 40));
+    }
+    bag
+}
+
+/// A file in the folder for temporary files, removed when dropped.
+#[derive(Debug)]
+pub(super) struct TempFile(PathBuf);
+
+impl TempFile {
+    fn new() -> TempFile {
+        let name = format!("idev-backup-sim-{}.db", super::new_uuid());
+        TempFile(std::env::temp_dir().join(name))
+    }
+
+    pub(super) fn open(&self) -> io::Result<File> {
+        File::open(&self.0)
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        // What cannot be removed is left to the system's own cleaning.
+        match std::fs::remove_file(&self.0) {
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+/// `Manifest.db`: a row for each file, folder and link.
+pub(super) fn database(scan: &Scan) -> io::Result<TempFile> {
+    let file = TempFile::new();
+    fill(&file.0, scan).map_err(io::Error::other)?;
+    Ok(file)
+}
+
+fn fill(path: &Path, scan: &Scan) -> rusqlite::Result<()> {
+    let db = Connection::open(path)?;
+    db.execute_batch(
+        "PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;",
+    )?;
+    // Indexes are made at the end, which is faster; the order of the statements in the schema stays.
+    let (indexes, tables): (Vec<&str>, Vec<&str>) =
+        SCHEMA.lines().partition(|line| line.contains("INDEX"));
+    db.execute_batch(&tables.concat())?;
+    db.execute_batch("BEGIN")?;
+    {
+        let mut insert = db.prepare("INSERT INTO Files VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        let mut add = |id: &[u8; 20], entry: &Entry| {
+            let row = params![
+                hex(id),
+                entry.domain,
+                entry.path,
+                entry.flags(),
+                entry.record().encode()
+            ];
+            insert.execute(row).map(drop)
+        };
+        for other in &scan.others {
+            add(&other.id(), other)?;
+        }
+        // In the order of the index, which is then only appended to.
+        let mut files = scan.files.clone();
+        files.sort_unstable();
+        for item in &files {
+            add(&item.id, &scan.entry(item))?;
+        }
+    }
+    db.execute(
+        "INSERT INTO Properties VALUES ('maxRowId', ?1)",
+        params![(scan.files.len() + scan.others.len()).to_string()],
+    )?;
+    db.execute_batch("COMMIT")?;
+    db.execute_batch(&indexes.concat())?;
+    db.close().map_err(|(_, e)| e)
+}

@@ -1,0 +1,375 @@
+//! A daemon that speaks usbmuxd's protocol, with simulated phones behind it.
+//!
+//! ```text
+//! [length u32 LE, with the header][version u32 LE = 1][message u32 LE = 8][tag u32 LE][XML property list]
+//! ```
+//! After a successful Connect the socket is the raw stream to the phone's port.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use plist::{Dictionary, Value};
+
+use super::Phone;
+use super::socket::{Listener, Socket};
+use crate::bounded_plist;
+use crate::udid::Udid;
+
+/// Longest message taken from a client; a pair record has about 13 KB.
+const MESSAGE_BYTES_MAX: u32 = 1 << 20;
+const RESULT_OK: u64 = 0;
+const RESULT_BAD_COMMAND: u64 = 1;
+const RESULT_BAD_DEVICE: u64 = 2;
+const RESULT_REFUSED: u64 = 3;
+const RESULT_BAD_VERSION: u32 = 6;
+
+/// A running daemon; it ends, and all its connections with it, when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    shared: Arc<Shared>,
+    address: String,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    phones: Mutex<Vec<(u64, Arc<Phone>)>>,
+    records: Mutex<HashMap<String, Vec<u8>>>,
+    /// Connections that asked to hear of phones that come and go.
+    listeners: Mutex<HashMap<u64, Socket>>,
+    /// Every open connection, and the phone that it reaches.
+    connections: Mutex<HashMap<u64, (Option<Udid>, Socket)>>,
+    buid: String,
+    next: AtomicU64,
+    stopping: AtomicBool,
+}
+
+impl Daemon {
+    /// Listens on `UNIX:/path` or `host:port` (port 0: any free one) with these phones attached.
+    pub fn start(listen: &str, phones: Vec<Arc<Phone>>) -> io::Result<Daemon> {
+        let listener = Listener::bind(listen)?;
+        let address = listener.address()?;
+        let shared = Arc::new(Shared {
+            phones: Mutex::default(),
+            records: Mutex::default(),
+            listeners: Mutex::default(),
+            connections: Mutex::default(),
+            buid: super::new_uuid(),
+            next: AtomicU64::new(1),
+            stopping: AtomicBool::new(false),
+        });
+        let daemon_side = Arc::clone(&shared);
+        let acceptor = thread::Builder::new()
+            .name("sim-accept".into())
+            .spawn(move || accept(&listener, &daemon_side))?;
+        let daemon = Daemon {
+            shared,
+            address,
+            acceptor: Some(acceptor),
+        };
+        for phone in phones {
+            daemon.attach(phone);
+        }
+        Ok(daemon)
+    }
+
+    /// What `USBMUXD_SOCKET_ADDRESS` must say for a client to come here.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Plugs a phone in; clients that listen hear of it.
+    pub fn attach(&self, phone: Arc<Phone>) {
+        let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let mut phones = super::lock(&self.shared.phones);
+        let event = attached(id, &phone);
+        phone.plug(true);
+        phones.push((id, phone));
+        self.shared.announce(event);
+    }
+
+    /// Pulls a phone's cable: all connections to it end.
+    pub fn detach(&self, udid: &Udid) {
+        let mut phones = super::lock(&self.shared.phones);
+        let mut gone = Vec::new();
+        phones.retain(|(id, phone)| {
+            let stays = phone.udid() != udid;
+            if !stays {
+                phone.plug(false);
+                gone.push(*id);
+            }
+            stays
+        });
+        for id in gone {
+            self.shared
+                .announce(message("Detached", [("DeviceID", id.into())]));
+        }
+        for (of, socket) in super::lock(&self.shared.connections).values() {
+            if of.as_ref() == Some(udid) {
+                socket.cut();
+            }
+        }
+    }
+
+    /// Waits for ever: a command that only serves has nothing else to do.
+    pub fn serve(mut self) {
+        if let Some(acceptor) = self.acceptor.take()
+            && acceptor.join().is_err()
+        {
+            self.shared.stopping.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        for (_, phone) in super::lock(&self.shared.phones).drain(..) {
+            phone.plug(false);
+        }
+        if let Some(acceptor) = self.acceptor.take() {
+            Listener::wake(&self.address);
+            if acceptor.join().is_err() {
+                // It panicked: it is gone, which is what we wait for.
+            }
+        }
+        for (_, socket) in super::lock(&self.shared.connections).values() {
+            socket.cut();
+        }
+    }
+}
+
+fn accept(listener: &Listener, shared: &Arc<Shared>) {
+    loop {
+        let accepted = listener.accept();
+        if shared.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        // A client that went away before it was accepted.
+        let Ok(socket) = accepted else { continue };
+        let Ok(handle) = socket.try_clone() else {
+            continue;
+        };
+        let id = shared.next.fetch_add(1, Ordering::Relaxed);
+        super::lock(&shared.connections).insert(id, (None, handle));
+        let client_side = Arc::clone(shared);
+        let spawned = thread::Builder::new()
+            .name("sim-client".into())
+            .spawn(move || {
+                client_side.serve(id, socket);
+                super::lock(&client_side.listeners).remove(&id);
+                super::lock(&client_side.connections).remove(&id);
+            });
+        if spawned.is_err() {
+            super::lock(&shared.connections).remove(&id);
+        }
+    }
+}
+
+impl Shared {
+    /// Answers one client until it goes away or is handed to a phone. An error is the client's end.
+    fn serve(&self, id: u64, mut socket: Socket) {
+        while let Ok(request) = Request::read(&mut socket) {
+            let Some(request) = request else {
+                // An old client: told politely, by the old form of a result.
+                let mut refusal = Vec::new();
+                for word in [20u32, 0, 1, 0, RESULT_BAD_VERSION] {
+                    refusal.extend(word.to_le_bytes());
+                }
+                if socket.write_all(&refusal).is_err() {
+                    return;
+                }
+                continue;
+            };
+            if request.name() == "Connect" {
+                match self.reach(&request) {
+                    Ok((phone, port)) => {
+                        super::lock(&self.connections)
+                            .entry(id)
+                            .and_modify(|(of, _)| *of = Some(phone.udid().clone()));
+                        if send(&mut socket, request.tag, &result(RESULT_OK)).is_ok() {
+                            phone.serve(port, socket);
+                        }
+                        return;
+                    }
+                    Err(number) => {
+                        if send(&mut socket, request.tag, &result(number)).is_err() {
+                            return;
+                        }
+                    }
+                }
+            } else if request.name() == "Listen" {
+                // The phones stay locked, so that none is missed or told of twice.
+                let phones = super::lock(&self.phones);
+                if send(&mut socket, request.tag, &result(RESULT_OK)).is_err() {
+                    return;
+                }
+                for (id, phone) in phones.iter() {
+                    if send(&mut socket, 0, &attached(*id, phone)).is_err() {
+                        return;
+                    }
+                }
+                let Ok(writer) = socket.try_clone() else {
+                    return;
+                };
+                super::lock(&self.listeners).insert(id, writer);
+            } else if send(&mut socket, request.tag, &self.answer(&request)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn reach(&self, request: &Request) -> Result<(Arc<Phone>, u16), u64> {
+        let phone = self
+            .phone(request.number("DeviceID"))
+            .ok_or(RESULT_BAD_DEVICE)?;
+        // The swapped port is sent as a signed 16-bit number by Apple's clients, unsigned by others.
+        let swapped = request
+            .body
+            .get("PortNumber")
+            .and_then(Value::as_signed_integer);
+        let swapped = swapped.ok_or(RESULT_BAD_COMMAND)?;
+        let port = (swapped as u16).swap_bytes();
+        if phone.listens_on(port) {
+            Ok((phone, port))
+        } else {
+            Err(RESULT_REFUSED)
+        }
+    }
+
+    fn phone(&self, device_id: Option<u64>) -> Option<Arc<Phone>> {
+        let phones = super::lock(&self.phones);
+        let found = phones.iter().find(|(id, _)| Some(*id) == device_id);
+        found.map(|(_, phone)| Arc::clone(phone))
+    }
+
+    fn answer(&self, request: &Request) -> Value {
+        let record_id = || {
+            let id = request.body.get("PairRecordID").and_then(Value::as_string);
+            id.map(str::to_owned)
+        };
+        match request.name() {
+            "ListDevices" => {
+                let phones = super::lock(&self.phones);
+                let list = phones.iter().map(|(id, p)| attached(*id, p)).collect();
+                dictionary([("DeviceList", Value::Array(list))])
+            }
+            "ListListeners" => dictionary([("ListenerList", Value::Array(Vec::new()))]),
+            "ReadBUID" => dictionary([("BUID", self.buid.as_str().into())]),
+            "ReadPairRecord" => {
+                let records = super::lock(&self.records);
+                match record_id().and_then(|id| records.get(&id).cloned()) {
+                    Some(data) => dictionary([("PairRecordData", Value::Data(data))]),
+                    None => result(RESULT_BAD_DEVICE),
+                }
+            }
+            "SavePairRecord" => {
+                let data = request.body.get("PairRecordData").and_then(Value::as_data);
+                let (Some(id), Some(data)) = (record_id(), data) else {
+                    return result(RESULT_BAD_COMMAND);
+                };
+                super::lock(&self.records).insert(id, data.to_vec());
+                if let Some(device) = request.number("DeviceID") {
+                    self.announce(message("Paired", [("DeviceID", device.into())]));
+                }
+                result(RESULT_OK)
+            }
+            "DeletePairRecord" => {
+                let removed = record_id().and_then(|id| super::lock(&self.records).remove(&id));
+                result(removed.map_or(RESULT_BAD_DEVICE, |_| RESULT_OK))
+            }
+            _ => result(RESULT_BAD_COMMAND),
+        }
+    }
+
+    /// Tells all who listen; a listener that is gone is forgotten.
+    fn announce(&self, event: Value) {
+        super::lock(&self.listeners).retain(|_, socket| send(socket, 0, &event).is_ok());
+    }
+}
+
+struct Request {
+    tag: u32,
+    body: Dictionary,
+}
+
+impl Request {
+    /// Reads one message; `None` for the binary form that ended with usbmuxd 1.0.
+    fn read(socket: &mut Socket) -> io::Result<Option<Request>> {
+        let mut header = [0; 16];
+        socket.read_exact(&mut header)?;
+        let word = |at: usize| {
+            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+        };
+        let (length, version, tag) = (word(0), word(4), word(12));
+        let body = match length.checked_sub(16) {
+            Some(body) if length <= MESSAGE_BYTES_MAX => body,
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        let mut bytes = vec![0; body as usize];
+        socket.read_exact(&mut bytes)?;
+        if version == 0 {
+            return Ok(None);
+        }
+        let body = match bounded_plist::parse(&bytes) {
+            Ok(Value::Dictionary(body)) => body,
+            // Answered as an unknown request.
+            Ok(_) | Err(_) => Dictionary::new(),
+        };
+        Ok(Some(Request { tag, body }))
+    }
+
+    fn name(&self) -> &str {
+        let name = self.body.get("MessageType").and_then(Value::as_string);
+        name.unwrap_or_default()
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        self.body.get(key).and_then(Value::as_unsigned_integer)
+    }
+}
+
+fn send(socket: &mut Socket, tag: u32, body: &Value) -> io::Result<()> {
+    let mut bytes = vec![0; 16];
+    body.to_writer_xml(&mut bytes).map_err(io::Error::other)?;
+    let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    for (at, word) in [length, 1, 8, tag].into_iter().enumerate() {
+        bytes[at * 4..at * 4 + 4].copy_from_slice(&word.to_le_bytes());
+    }
+    socket.write_all(&bytes)
+}
+
+fn dictionary<const N: usize>(entries: [(&str, Value); N]) -> Value {
+    Value::Dictionary(super::dict(entries))
+}
+
+fn message<const N: usize>(name: &str, entries: [(&str, Value); N]) -> Value {
+    let mut body = super::dict(entries);
+    body.insert("MessageType".into(), name.into());
+    Value::Dictionary(body)
+}
+
+fn result(number: u64) -> Value {
+    message("Result", [("Number", number.into())])
+}
+
+fn attached(id: u64, phone: &Phone) -> Value {
+    let udid = phone.udid().as_str();
+    let properties = dictionary([
+        ("ConnectionSpeed", 480_000_000u64.into()),
+        ("ConnectionType", "USB".into()),
+        ("DeviceID", id.into()),
+        ("LocationID", (0x0100_0000 + id).into()),
+        ("ProductID", 4776u64.into()),
+        ("SerialNumber", udid.into()),
+        ("UDID", udid.into()),
+        ("USBSerialNumber", udid.replace('-', "").as_str().into()),
+    ]);
+    message(
+        "Attached",
+        [("DeviceID", id.into()), ("Properties", properties)],
+    )
+}

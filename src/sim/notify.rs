@@ -1,0 +1,137 @@
+//! notification_proxy: clients post notifications, and hear of those that they observe.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex};
+
+use plist::Value;
+use rustls::ServerConnection;
+
+use super::phone::Phone;
+use super::socket::Socket;
+use super::tls::Link;
+use crate::transport::plist_stream::{self, Encoding};
+
+const MESSAGE_BYTES_MAX: u32 = 1 << 16;
+
+/// Who observes what on one phone.
+#[derive(Debug, Default)]
+pub(super) struct Hub {
+    observers: Mutex<HashMap<u64, (HashSet<String>, Sender)>>,
+    next: Mutex<u64>,
+}
+
+impl Hub {
+    /// Tells everyone who observes this name.
+    pub(super) fn post(&self, name: &str) {
+        let relay = Value::Dictionary(super::dict([
+            ("Command", "RelayNotification".into()),
+            ("Name", name.into()),
+        ]));
+        let mut observers = super::lock(&self.observers);
+        observers.retain(|_, (names, sender)| !names.contains(name) || sender.send(&relay).is_ok());
+    }
+}
+
+/// The writing half of a TLS stream whose reading half waits in another thread.
+#[derive(Debug)]
+struct Sender {
+    session: Arc<Mutex<ServerConnection>>,
+    socket: Socket,
+}
+
+impl Sender {
+    fn send(&mut self, message: &Value) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        plist_stream::write(&mut bytes, message, Encoding::Xml).map_err(super::frame_error)?;
+        let mut session = super::lock(&self.session);
+        session.writer().write_all(&bytes)?;
+        while session.wants_write() {
+            session.write_tls(&mut self.socket)?;
+        }
+        Ok(())
+    }
+}
+
+/// The reading half: waits on the socket without holding the session.
+struct Receiver {
+    session: Arc<Mutex<ServerConnection>>,
+    socket: Socket,
+}
+
+impl Read for Receiver {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match super::lock(&self.session).reader().read(buf) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+            let mut raw = [0; 4096];
+            let count = self.socket.read(&mut raw)?;
+            if count == 0 {
+                return Ok(0);
+            }
+            let mut session = super::lock(&self.session);
+            let mut fresh = &raw[..count];
+            while !fresh.is_empty() {
+                session.read_tls(&mut fresh)?;
+                session.process_new_packets().map_err(io::Error::other)?;
+            }
+        }
+    }
+}
+
+/// Serves one client until it goes away.
+pub(super) fn serve(phone: &Phone, link: Link) -> io::Result<()> {
+    let Link::Tls(stream) = link else {
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    let stream = *stream;
+    let session = Arc::new(Mutex::new(stream.conn));
+    let sender = Sender {
+        session: Arc::clone(&session),
+        socket: stream.sock.try_clone()?,
+    };
+    let mut receiver = Receiver {
+        session,
+        socket: stream.sock,
+    };
+    let id = {
+        let mut next = super::lock(&phone.hub.next);
+        *next += 1;
+        *next
+    };
+    super::lock(&phone.hub.observers).insert(id, (HashSet::new(), sender));
+    let ended = listen(phone, id, &mut receiver);
+    super::lock(&phone.hub.observers).remove(&id);
+    receiver.socket.cut();
+    ended
+}
+
+fn listen(phone: &Phone, id: u64, receiver: &mut Receiver) -> io::Result<()> {
+    loop {
+        let message =
+            plist_stream::read(receiver, MESSAGE_BYTES_MAX).map_err(super::frame_error)?;
+        let Some(message) = message.as_dictionary() else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let text = |key: &str| message.get(key).and_then(Value::as_string);
+        let name = text("Name").unwrap_or_default();
+        match text("Command").unwrap_or_default() {
+            "PostNotification" => phone.hub.post(name),
+            "ObserveNotification" => {
+                if let Some((names, _)) = super::lock(&phone.hub.observers).get_mut(&id) {
+                    names.insert(name.to_owned());
+                }
+            }
+            "Shutdown" => {
+                let death = super::dict([("Command", "ProxyDeath".into())]);
+                if let Some((_, sender)) = super::lock(&phone.hub.observers).get_mut(&id) {
+                    sender.send(&Value::Dictionary(death))?;
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+    }
+}

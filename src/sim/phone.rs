@@ -1,0 +1,275 @@
+//! One simulated phone: how it is set up, and what it remembers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use plist::Value;
+use rustls::ServerConfig;
+
+use super::afc::Media;
+use super::backup::Memory;
+use super::content::{Content, Entry, Scan};
+use super::faults::Fault;
+use super::lockdown::{self, Pairing};
+use super::notify::Hub;
+use super::services;
+use super::socket::Socket;
+use crate::udid::Udid;
+
+/// The first port that services get; beyond 32767, so that the swapped signed form is met in both signs.
+const PORT_FIRST: u16 = 49_152;
+
+/// What the owner does when the phone asks whether to trust a computer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// Taps "Trust" at once.
+    Now,
+    /// Taps "Trust" this long after being asked.
+    After(Duration),
+    /// Taps "Don't Trust".
+    Deny,
+    /// Does nothing, until [`Phone::tap_trust`].
+    Never,
+}
+
+/// What the owner does when a backup asks for the passcode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passcode {
+    /// The phone has none and does not ask.
+    None,
+    /// Enters it this long after being asked.
+    After(Duration),
+    /// Does nothing, until [`Phone::enter_passcode`].
+    Never,
+}
+
+/// How a phone is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PhoneConfig {
+    /// Its name for life.
+    pub udid: Udid,
+    /// The name that its owner gave it.
+    pub name: String,
+    /// For example "iPhone16,1".
+    pub model: String,
+    /// For example "18.6.2".
+    pub ios: String,
+    /// What is on it.
+    pub content: Content,
+    /// What its owner does when asked to trust a computer.
+    pub trust: Trust,
+    /// What its owner does when a backup asks for the passcode.
+    pub passcode: Passcode,
+    /// How long a backup waits for the passcode before it gives up with 208.
+    pub passcode_limit: Duration,
+    /// It is locked: no pairing, and no backup without the escrow bag.
+    pub locked: bool,
+    /// Percent.
+    pub battery: u8,
+    /// It says that it encrypts its backups. (It does not do so yet.)
+    pub will_encrypt: bool,
+    /// It restores from iCloud just now, and refuses backups with 25.
+    pub icloud_restore: bool,
+    /// The DeviceLink version that it offers: 400, or 300 as before iOS 14.
+    pub device_link: u64,
+    /// What goes wrong in its backups.
+    pub faults: Vec<Fault>,
+}
+
+impl Default for PhoneConfig {
+    fn default() -> Self {
+        let udid = "00008130-001A2B3C4D5E6F70".parse();
+        PhoneConfig {
+            udid: udid.unwrap_or_else(|_| unreachable!("a constant of the right form")),
+            name: "Mira's iPhone".into(),
+            model: "iPhone16,1".into(),
+            ios: "18.6.2".into(),
+            content: Content::default(),
+            trust: Trust::Now,
+            passcode: Passcode::None,
+            passcode_limit: Duration::from_secs(180),
+            locked: false,
+            battery: 81,
+            will_encrypt: false,
+            icloud_restore: false,
+            device_link: 400,
+            faults: Vec::new(),
+        }
+    }
+}
+
+/// How one backup ended, as the phone saw it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The final ErrorCode; `None` if the computer went away before.
+    pub code: Option<u64>,
+    /// What the phone said or saw at the end; empty on success.
+    pub text: String,
+    /// Everything was to be sent.
+    pub full: bool,
+    /// It went on where a cut backup had stopped.
+    pub resumed: bool,
+    /// Files sent whole, without the metadata.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that the computer was asked to move into place.
+    pub moved: u64,
+    /// Files that the computer was asked to remove.
+    pub removed: u64,
+}
+
+/// A simulated phone. It outlives the daemons that it is attached to.
+#[derive(Debug)]
+pub struct Phone {
+    pub(super) config: PhoneConfig,
+    pub(super) hub: Hub,
+    pub(super) media: Media,
+    pub(super) memory: Mutex<Memory>,
+    pub(super) state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// What changes in the life of a phone, apart from its backups.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) trust_asked: Option<Instant>,
+    pub(super) trusted: bool,
+    pub(super) pairings: HashMap<String, Pairing>,
+    pub(super) values: HashMap<(String, String), Value>,
+    ports: HashMap<u16, (String, Arc<ServerConfig>)>,
+    ports_given: u16,
+    passcode_entered: bool,
+    released: bool,
+    locked: Option<bool>,
+    history: Vec<Outcome>,
+}
+
+impl Phone {
+    /// A phone that nobody has paired with yet.
+    pub fn new(config: PhoneConfig) -> Arc<Phone> {
+        Arc::new(Phone {
+            config,
+            hub: Hub::default(),
+            media: Media::default(),
+            memory: Mutex::default(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Its name for life.
+    pub fn udid(&self) -> &Udid {
+        &self.config.udid
+    }
+
+    /// The files that are on the phone now. After a successful backup these are the files of that backup: contents change
+    /// when the next one begins.
+    pub fn files(&self) -> impl Iterator<Item = Entry> + use<> {
+        let generation = super::lock(&self.memory).generation;
+        let scan = self.scan(generation);
+        (0..scan.files.len()).map(move |n| scan.entry(&scan.files[n]))
+    }
+
+    pub(super) fn scan(&self, generation: u32) -> Scan {
+        self.config.content.scan(generation)
+    }
+
+    /// FileProvider's `backup_manifest.db` cannot be read: always so on iOS 17, and harmless.
+    pub(super) fn file_provider_fails(&self, faults: &[Fault]) -> bool {
+        self.config.ios.starts_with("17") || faults.contains(&Fault::FileProvider)
+    }
+
+    /// How its backups ended, oldest first.
+    pub fn history(&self) -> Vec<Outcome> {
+        super::lock(&self.state).history.clone()
+    }
+
+    /// The owner locks the phone, or unlocks it.
+    pub fn lock_screen(&self, locked: bool) {
+        super::lock(&self.state).locked = Some(locked);
+    }
+
+    pub(super) fn is_locked(&self) -> bool {
+        super::lock(&self.state)
+            .locked
+            .unwrap_or(self.config.locked)
+    }
+
+    /// The owner taps "Trust".
+    pub fn tap_trust(&self) {
+        super::lock(&self.state).trusted = true;
+    }
+
+    /// The owner enters the passcode on the sheet of a backup.
+    pub fn enter_passcode(&self) {
+        super::lock(&self.state).passcode_entered = true;
+        self.changed.notify_all();
+    }
+
+    /// The cable is in, or out, which ends what waits for the owner.
+    pub(super) fn plug(&self, in_place: bool) {
+        super::lock(&self.state).released = !in_place;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn record(&self, outcome: Outcome) {
+        super::lock(&self.state).history.push(outcome);
+    }
+
+    /// Shows the passcode sheet and waits; false if nobody entered it in time.
+    pub(super) fn await_passcode(&self) -> bool {
+        let wait = match self.config.passcode {
+            Passcode::None => return true,
+            Passcode::After(wait) => wait.min(self.config.passcode_limit),
+            Passcode::Never => self.config.passcode_limit,
+        };
+        self.hub.post("com.apple.LocalAuthentication.ui.presented");
+        let state = super::lock(&self.state);
+        let (mut state, timed_out) = self
+            .changed
+            .wait_timeout_while(state, wait, |s| !s.passcode_entered && !s.released)
+            .map(|(state, timeout)| (state, timeout.timed_out()))
+            .unwrap_or_else(|poisoned| {
+                let (state, timeout) = poisoned.into_inner();
+                (state, timeout.timed_out())
+            });
+        let entered = std::mem::take(&mut state.passcode_entered);
+        let released = state.released;
+        drop(state);
+        self.hub.post("com.apple.LocalAuthentication.ui.dismissed");
+        let in_time = match self.config.passcode {
+            Passcode::After(wait) => timed_out && wait <= self.config.passcode_limit,
+            _ => false,
+        };
+        !released && (entered || in_time)
+    }
+
+    /// Opens a port for one connection to a service.
+    pub(super) fn open_port(&self, service: &str, tls: &Arc<ServerConfig>) -> u16 {
+        let mut state = super::lock(&self.state);
+        let port = PORT_FIRST + state.ports_given % 16_000;
+        // Steps that reach both bytes of the number.
+        state.ports_given = state.ports_given.wrapping_add(97);
+        let service = (service.to_owned(), Arc::clone(tls));
+        state.ports.insert(port, service);
+        port
+    }
+
+    pub(super) fn listens_on(&self, port: u16) -> bool {
+        port == lockdown::PORT || super::lock(&self.state).ports.contains_key(&port)
+    }
+
+    /// Serves one connection until it ends.
+    pub(super) fn serve(self: &Arc<Self>, port: u16, socket: Socket) {
+        if port == lockdown::PORT {
+            lockdown::serve(self, socket);
+            return;
+        }
+        let service = super::lock(&self.state).ports.remove(&port);
+        if let Some((name, tls)) = service {
+            services::serve(self, &name, &tls, socket);
+        }
+    }
+}

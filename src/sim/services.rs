@@ -1,0 +1,181 @@
+//! The doors behind lockdown, and the small services that need no file of their own.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plist::{Dictionary, Value};
+use rustls::ServerConfig;
+
+use super::phone::Phone;
+use super::socket::Socket;
+use super::tls::Link;
+use super::{afc, apps, backup, notify};
+use crate::transport::plist_stream::{self, Encoding, FrameError};
+
+const MESSAGE_BYTES_MAX: u32 = 1 << 20;
+/// How often the phone asks whether the computer still lives.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+type Serve = fn(&Arc<Phone>, Link) -> io::Result<()>;
+
+const SERVICES: [(&str, Serve); 9] = [
+    ("com.apple.afc", |phone, link| afc::serve(phone, link)),
+    ("com.apple.mobile.notification_proxy", |phone, link| {
+        notify::serve(phone, link)
+    }),
+    (
+        "com.apple.mobile.insecure_notification_proxy",
+        |phone, link| notify::serve(phone, link),
+    ),
+    ("com.apple.mobilebackup2", backup::serve),
+    ("com.apple.mobile.installation_proxy", |_, link| {
+        dialog(link, installation_proxy)
+    }),
+    ("com.apple.springboardservices", |_, link| {
+        dialog(link, springboard)
+    }),
+    ("com.apple.mobile.assertion_agent", |_, link| {
+        dialog(link, |_| vec![Dictionary::new()])
+    }),
+    ("com.apple.mobile.diagnostics_relay", |_, link| {
+        dialog(link, diagnostics)
+    }),
+    ("com.apple.mobile.heartbeat", |_, link| heartbeat(link)),
+];
+
+/// The phone has a service of this name.
+pub(super) fn known(name: &str) -> bool {
+    SERVICES.iter().any(|(known, _)| *known == name)
+}
+
+/// Serves one connection to a service until it ends.
+pub(super) fn serve(phone: &Arc<Phone>, name: &str, tls: &Arc<ServerConfig>, socket: Socket) {
+    let Some((_, serve)) = SERVICES.iter().find(|(known, _)| *known == name) else {
+        return;
+    };
+    let served = Link::secure(socket, tls).and_then(|link| serve(phone, link));
+    // How a client leaves is its own affair; what a backup came to stands in the phone's history.
+    match served {
+        Ok(()) | Err(_) => {}
+    }
+}
+
+/// Answers property lists with property lists.
+fn dialog(mut link: Link, answer: fn(&Dictionary) -> Vec<Dictionary>) -> io::Result<()> {
+    loop {
+        let request = match plist_stream::read(&mut link, MESSAGE_BYTES_MAX) {
+            Ok(Value::Dictionary(request)) => request,
+            Ok(_) => break,
+            Err(FrameError::Io(e)) if e.kind() == io::ErrorKind::UnexpectedEof => break,
+            Err(e) => return Err(super::frame_error(e)),
+        };
+        for reply in answer(&request) {
+            plist_stream::write(&mut link, &Value::Dictionary(reply), Encoding::Xml)
+                .map_err(super::frame_error)?;
+        }
+    }
+    link.close();
+    Ok(())
+}
+
+fn installation_proxy(request: &Dictionary) -> Vec<Dictionary> {
+    let options = request.get("ClientOptions").and_then(Value::as_dictionary);
+    let option = |key: &str| options.and_then(|o| o.get(key));
+    let texts = |key: &str| -> Option<Vec<&str>> {
+        let list = option(key)?.as_array()?;
+        Some(list.iter().filter_map(Value::as_string).collect())
+    };
+    let wanted = texts("ReturnAttributes");
+    let ids = texts("BundleIDs");
+    let kind = option("ApplicationType").and_then(Value::as_string);
+    let mut found = apps::all();
+    if kind.is_some_and(|kind| kind == "System") {
+        found.clear();
+    }
+    let id_of = |app: &Dictionary| {
+        let id = app.get("CFBundleIdentifier").and_then(Value::as_string);
+        id.unwrap_or_default().to_owned()
+    };
+    found.retain(|app| {
+        ids.as_ref()
+            .is_none_or(|ids| ids.contains(&id_of(app).as_str()))
+    });
+    let names: Vec<String> = found.iter().map(id_of).collect();
+    if let Some(wanted) = wanted {
+        for app in &mut found {
+            app.retain(|key, _| wanted.contains(&key.as_str()));
+        }
+    }
+    let complete = super::dict([("Status", "Complete".into())]);
+    match request.get("Command").and_then(Value::as_string) {
+        Some("Browse") => {
+            let count = found.len() as u64;
+            let list = found.into_iter().map(Value::Dictionary).collect();
+            let page = super::dict([
+                ("Status", "BrowsingApplications".into()),
+                ("CurrentIndex", 0u64.into()),
+                ("CurrentAmount", count.into()),
+                ("Total", count.into()),
+                ("CurrentList", Value::Array(list)),
+            ]);
+            vec![page, complete]
+        }
+        Some("Lookup") => {
+            let by_id = names
+                .into_iter()
+                .zip(found.into_iter().map(Value::Dictionary));
+            let mut reply = complete;
+            reply.insert("LookupResult".into(), Value::Dictionary(by_id.collect()));
+            vec![reply]
+        }
+        _ => vec![super::dict([("Error", "UnknownCommand".into())])],
+    }
+}
+
+/// A PNG of one transparent pixel.
+const ICON: &[u8] = &[
+    0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 13, b'I', b'H', b'D', b'R', 0, 0, 0,
+    1, 0, 0, 0, 1, 8, 6, 0, 0, 0, 0x1f, 0x15, 0xc4, 0x89, 0, 0, 0, 13, b'I', b'D', b'A', b'T',
+    0x78, 0x9c, 0x62, 0, 1, 0, 0, 5, 0, 1, 0x0d, 0x0a, 0x2d, 0xb4, 0, 0, 0, 0, b'I', b'E', b'N',
+    b'D', 0xae, 0x42, 0x60, 0x82,
+];
+
+fn springboard(request: &Dictionary) -> Vec<Dictionary> {
+    let reply = match request.get("command").and_then(Value::as_string) {
+        Some("getIconPNGData") => super::dict([("pngData", Value::Data(ICON.to_vec()))]),
+        Some("getInterfaceOrientation") => super::dict([("interfaceOrientation", 1u64.into())]),
+        _ => super::dict([("Error", "UnknownCommand".into())]),
+    };
+    vec![reply]
+}
+
+fn diagnostics(request: &Dictionary) -> Vec<Dictionary> {
+    let known = request.get("Request").and_then(Value::as_string) == Some("Goodbye");
+    let status = if known { "Success" } else { "UnknownRequest" };
+    vec![super::dict([("Status", status.into())])]
+}
+
+fn heartbeat(mut link: Link) -> io::Result<()> {
+    loop {
+        let marco = super::dict([
+            ("Command", "Marco".into()),
+            ("Interval", HEARTBEAT.as_secs().into()),
+        ]);
+        plist_stream::write(&mut link, &Value::Dictionary(marco), Encoding::Xml)
+            .map_err(super::frame_error)?;
+        // A computer that says nothing within twice the interval is taken for dead.
+        link.socket().set_read_timeout(Some(2 * HEARTBEAT))?;
+        plist_stream::read(&mut link, MESSAGE_BYTES_MAX).map_err(super::frame_error)?;
+        link.socket().set_read_timeout(Some(HEARTBEAT))?;
+        match plist_stream::read(&mut link, MESSAGE_BYTES_MAX) {
+            Err(FrameError::Io(e))
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) => {}
+            Ok(_) => {}
+            Err(e) => return Err(super::frame_error(e)),
+        }
+    }
+}

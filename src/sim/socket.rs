@@ -1,0 +1,143 @@
+//! The one socket type of the simulation: TCP everywhere, a Unix socket where there is one.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+#[cfg(unix)]
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
+
+/// A connected socket.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+/// Calls the same method whichever kind of socket it is.
+macro_rules! either {
+    ($socket:expr, $s:ident => $call:expr) => {
+        match $socket {
+            Socket::Tcp($s) => $call,
+            #[cfg(unix)]
+            Socket::Unix($s) => $call,
+        }
+    };
+}
+
+impl Socket {
+    /// A second handle of the same connection.
+    pub(super) fn try_clone(&self) -> io::Result<Socket> {
+        match self {
+            Socket::Tcp(s) => s.try_clone().map(Socket::Tcp),
+            #[cfg(unix)]
+            Socket::Unix(s) => s.try_clone().map(Socket::Unix),
+        }
+    }
+
+    /// Ends the connection for both sides. A connection that is gone already is what we wanted.
+    pub(super) fn cut(&self) {
+        match either!(self, s => s.shutdown(Shutdown::Both)) {
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// How long a read may wait; `None` for ever.
+    pub(super) fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
+        either!(self, s => s.set_read_timeout(limit))
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        either!(self, s => s.read(buf))
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        either!(self, s => s.write(buf))
+    }
+
+    fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        either!(self, s => s.write_vectored(bufs))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        either!(self, s => s.flush())
+    }
+}
+
+/// A listening socket, which removes its file when dropped.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener, std::path::PathBuf),
+}
+
+impl Listener {
+    /// Listens on `UNIX:/path` or `host:port` (port 0: any free one).
+    pub(super) fn bind(address: &str) -> io::Result<Listener> {
+        if let Some(path) = address.strip_prefix("UNIX:") {
+            #[cfg(unix)]
+            {
+                // The file of a daemon that is gone stands in the way of a new one.
+                match std::fs::remove_file(path) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                    _ => {}
+                }
+                return Ok(Listener::Unix(UnixListener::bind(path)?, path.into()));
+            }
+            #[cfg(not(unix))]
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("{path}: there are no Unix sockets here, use host:port"),
+            ));
+        }
+        Ok(Listener::Tcp(TcpListener::bind(address)?))
+    }
+
+    /// The address in the form of `USBMUXD_SOCKET_ADDRESS`.
+    pub(super) fn address(&self) -> io::Result<String> {
+        match self {
+            Listener::Tcp(l) => l.local_addr().map(|a| a.to_string()),
+            #[cfg(unix)]
+            Listener::Unix(_, path) => Ok(format!("UNIX:{}", path.display())),
+        }
+    }
+
+    /// Waits for a client.
+    pub(super) fn accept(&self) -> io::Result<Socket> {
+        match self {
+            Listener::Tcp(l) => {
+                let (socket, _) = l.accept()?;
+                socket.set_nodelay(true)?;
+                Ok(Socket::Tcp(socket))
+            }
+            #[cfg(unix)]
+            Listener::Unix(l, _) => Ok(Socket::Unix(l.accept()?.0)),
+        }
+    }
+
+    /// Connects once, so that a thread inside `accept` wakes up.
+    pub(super) fn wake(address: &str) {
+        let connected = match address.strip_prefix("UNIX:") {
+            #[cfg(unix)]
+            Some(path) => UnixStream::connect(path).map(Socket::Unix),
+            _ => TcpStream::connect(address).map(Socket::Tcp),
+        };
+        drop(connected);
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Listener::Unix(_, path) = self {
+            match std::fs::remove_file(path) {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The phone's end of the backup stream: messages and file frames through one large buffer, with the faults of the cable.
+
+use std::io::{self, Read, Write};
+
+use plist::Value;
+
+use super::faults::Fault;
+use super::tls::Link;
+use crate::transport::plist_stream;
+
+/// Data bytes of one frame, as phones send them.
+pub(super) const FRAME_BYTES: usize = 32 << 10;
+/// What is collected before it goes through TLS.
+const BUFFER_BYTES: usize = 256 << 10;
+pub(super) const CODE_OK: u8 = 0;
+pub(super) const CODE_DATA: u8 = 0x0c;
+pub(super) const CODE_IO_ERROR: u8 = 0x0b;
+
+/// A buffered stream that counts, and breaks where it was told to.
+pub(super) struct Wire {
+    link: Link,
+    buffer: Vec<u8>,
+    filled: usize,
+    /// Bytes that went out.
+    sent: u64,
+    /// Messages that went out.
+    messages: u64,
+    faults: Vec<Fault>,
+}
+
+impl Wire {
+    pub(super) fn new(link: Link) -> Wire {
+        Wire {
+            link,
+            buffer: vec![0; BUFFER_BYTES],
+            filled: 0,
+            sent: 0,
+            messages: 0,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Faults of the cable from now on.
+    pub(super) fn suffer(&mut self, faults: &[Fault]) {
+        self.faults = faults.to_vec();
+    }
+
+    /// Sends one message; its length prefix travels in a TLS record of its own.
+    pub(super) fn message(&mut self, parts: Vec<Value>) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        Value::Array(parts)
+            .to_writer_binary(&mut bytes)
+            .map_err(io::Error::other)?;
+        let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        self.raw_message(length, &bytes)
+    }
+
+    /// Sends bytes as a message that claims a length.
+    pub(super) fn raw_message(&mut self, length: u32, bytes: &[u8]) -> io::Result<()> {
+        let index = self.messages;
+        if self.faults.contains(&Fault::CutAt(index)) {
+            return self.cut();
+        }
+        if self.faults.contains(&Fault::StallAt(index)) {
+            return self.stall();
+        }
+        self.messages += 1;
+        self.put(&length.to_be_bytes())?;
+        self.flush()?;
+        self.put(bytes)?;
+        self.flush()
+    }
+
+    /// Adds bytes to the buffer.
+    pub(super) fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let room = self.room(1)?;
+            let count = room.len().min(bytes.len());
+            room[..count].copy_from_slice(&bytes[..count]);
+            self.filled += count;
+            bytes = &bytes[count..];
+        }
+        Ok(())
+    }
+
+    /// Adds a frame: its data is written straight into the buffer by `fill`, which says how much it wrote.
+    pub(super) fn frame(
+        &mut self,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let room = self.room(5 + length)?;
+        let count = fill(&mut room[5..5 + length])?;
+        let prefix = u32::try_from(count + 1).map_err(io::Error::other)?;
+        room[..4].copy_from_slice(&prefix.to_be_bytes());
+        room[4] = CODE_DATA;
+        self.filled += 5 + count;
+        Ok(count)
+    }
+
+    /// Ends a file: success, or an error and its text.
+    pub(super) fn end_of_file(&mut self, code: u8, text: &str) -> io::Result<()> {
+        let length = u32::try_from(text.len() + 1).map_err(io::Error::other)?;
+        self.put(&length.to_be_bytes())?;
+        self.put(&[code])?;
+        self.put(text.as_bytes())
+    }
+
+    /// The free end of the buffer, at least `least` bytes of it.
+    fn room(&mut self, least: usize) -> io::Result<&mut [u8]> {
+        if self.buffer.len() - self.filled < least {
+            self.flush()?;
+        }
+        Ok(&mut self.buffer[self.filled..])
+    }
+
+    /// Sends what was collected.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let end = self.sent + self.filled as u64;
+        let broken = self.faults.iter().find_map(|f| match f {
+            Fault::CutAfter(at) if *at <= end => Some((*at, false)),
+            Fault::StallAfter(at) if *at <= end => Some((*at, true)),
+            _ => None,
+        });
+        let count = match broken {
+            Some((at, _)) => usize::try_from(at.saturating_sub(self.sent)).unwrap_or(0),
+            None => self.filled,
+        };
+        self.link.write_all(&self.buffer[..count])?;
+        self.link.flush()?;
+        self.sent += count as u64;
+        self.filled = 0;
+        match broken {
+            None => Ok(()),
+            Some((_, false)) => self.cut(),
+            Some((_, true)) => self.stall(),
+        }
+    }
+
+    fn cut(&self) -> io::Result<()> {
+        self.link.socket().cut();
+        Err(io::Error::new(
+            io::ErrorKind::ConnectionAborted,
+            "the cable was cut",
+        ))
+    }
+
+    /// Says nothing more, and waits until the computer has had enough.
+    pub(super) fn stall(&mut self) -> io::Result<()> {
+        let mut ignored = [0; 4096];
+        while self.link.read(&mut ignored)? > 0 {}
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Reads one message.
+    pub(super) fn receive(&mut self) -> io::Result<Value> {
+        plist_stream::read(&mut self.link, plist_stream::MESSAGE_BYTES_MAX)
+            .map_err(super::frame_error)
+    }
+
+    /// Reads a length.
+    pub(super) fn number(&mut self) -> io::Result<u32> {
+        let mut bytes = [0; 4];
+        self.link.read_exact(&mut bytes)?;
+        Ok(u32::from_be_bytes(bytes))
+    }
+
+    /// Reads exactly so many bytes.
+    pub(super) fn exactly(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.link.read_exact(bytes)
+    }
+
+    /// Says goodbye.
+    pub(super) fn close(self) {
+        self.link.close();
+    }
+}
