@@ -1,29 +1,165 @@
-//! The commands of `idev-backup`.
+//! The commands of `idev-backup`: the table of contents of the product.
 
-pub mod simulate;
+mod create;
+mod demo;
+mod devices;
+mod exit;
+mod list;
+mod output;
+mod pair;
+mod progress;
+mod simulate;
+mod verify;
 
-use clap::Parser;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Back up an iPhone or iPad to a folder every tool can read, and prove that the backup is whole.
+use clap::{Args, Parser, Subcommand};
+use etcetera::BaseStrategy;
+use idev_backup::device::tls::Pin;
+use idev_backup::jobs::Error;
+use idev_backup::jobs::phone::Reach;
+use idev_backup::transport::usbmuxd::Address;
+use idev_backup::transport::{Calm, Usbmuxd};
+use idev_backup::udid::Udid;
+
+/// Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is whole.
+///
+/// Connect a phone with its cable, unlock it, and run:  idev-backup create
 #[derive(Parser)]
-#[command(version)]
+#[command(version, arg_required_else_help = true, subcommand_required = true, max_term_width = 100)]
+#[command(after_help = "No phone at hand? `idev-backup demo` backs up a simulated one.\n\
+    Exit codes: 0 done, 1 failed, 2 usage, 3 done with problems, 4 no device, 5 locked or not trusted, 6 wrong password, \
+    7 no space, 8 connection lost, 130 interrupted.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
 enum Command {
-    /// Pretend to be an iPhone, for rehearsals and tests.
+    Create(create::Create),
+    Devices(devices::Devices),
+    Pair(pair::Pair),
+    Unpair(pair::Unpair),
+    List(list::List),
+    Verify(verify::Verify),
+    Demo(demo::Demo),
     Simulate(simulate::Simulate),
 }
 
 /// Parses the command line and runs it.
-pub fn run() -> std::process::ExitCode {
-    match Command::parse() {
-        Command::Simulate(simulate) => match simulate.run() {
-            Ok(()) => std::process::ExitCode::SUCCESS,
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let code = match cli.command {
+        Command::Create(c) => c.run(),
+        Command::Devices(c) => c.run(),
+        Command::Pair(c) => c.run(),
+        Command::Unpair(c) => c.run(),
+        Command::List(c) => c.run(),
+        Command::Verify(c) => c.run(),
+        Command::Demo(c) => c.run(),
+        Command::Simulate(c) => match c.run() {
+            Ok(()) => exit::DONE,
             Err(e) => {
-                #[allow(clippy::print_stderr)]
-                {
-                    eprintln!("error: {e}");
-                }
-                std::process::ExitCode::FAILURE
+                output::tell(&format!("error: {e}"));
+                exit::FAILED
             }
         },
+    };
+    ExitCode::from(code)
+}
+
+/// Where backups are kept.
+#[derive(Args, Clone)]
+struct StoreArgs {
+    /// The folder of backups [default: the platform's place for data, e.g. ~/.local/share/idev-backup]
+    #[arg(long, env = "IDEV_BACKUP_STORE", value_name = "DIR")]
+    store: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    fn path(&self) -> Result<PathBuf, Error> {
+        match &self.store {
+            Some(path) => Ok(path.clone()),
+            None => Ok(home()?.0.join("idev-backup")),
+        }
     }
+}
+
+/// How a phone is reached.
+#[derive(Args, Clone)]
+struct ReachArgs {
+    /// Go on though the phone shows another key than the one it was paired with
+    #[arg(long)]
+    any_certificate: bool,
+}
+
+impl ReachArgs {
+    fn reach(&self) -> Result<Reach, Error> {
+        let calm = Calm::new(interrupt());
+        let pin = if self.any_certificate { Pin::Anyone } else { Pin::PairRecord };
+        let daemon = Usbmuxd::new(Address::from_environment(), calm.clone());
+        Ok(Reach::new(daemon, home()?.1.join("idev-backup").join("pairing"), pin, calm))
+    }
+}
+
+/// Which phone.
+#[derive(Args, Clone)]
+struct DeviceArgs {
+    /// The phone, by its UDID; may be left out while only one is connected
+    #[arg(long, short, value_name = "UDID")]
+    device: Option<Udid>,
+}
+
+/// How results are shown.
+#[derive(Args, Clone, Copy)]
+struct OutputArgs {
+    /// Print JSON: an event a line while running, then the result
+    #[arg(long)]
+    json: bool,
+    /// Print only problems
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl OutputArgs {
+    fn style(self) -> progress::Style {
+        match self {
+            OutputArgs { json: true, .. } => progress::Style::Json,
+            OutputArgs { quiet: true, .. } => progress::Style::Quiet,
+            _ => progress::Style::People,
+        }
+    }
+}
+
+/// The platform's places for data and for configuration.
+fn home() -> Result<(PathBuf, PathBuf), Error> {
+    match etcetera::base_strategy::choose_native_strategy() {
+        // On Windows data would roam through the network with its user; a backup must not.
+        Ok(place) if cfg!(windows) => Ok((place.cache_dir(), place.config_dir())),
+        Ok(place) => Ok((place.data_dir(), place.config_dir())),
+        Err(_) => Err(Error::Nothing {
+            what: "you have no home folder".to_owned(),
+            hint: "name the folder of backups with --store".to_owned(),
+        }),
+    }
+}
+
+/// Becomes true at Ctrl-C. A second one ends the program at once; the last good backup is safe from both.
+fn interrupt() -> Arc<AtomicBool> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let seen = flag.clone();
+    let set = ctrlc::set_handler(move || {
+        if seen.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        output::tell("stopping at the next safe point; press Ctrl-C again to quit at once");
+    });
+    if let Err(e) = set {
+        output::tell(&format!("problem: Ctrl-C will end the program at once: {e}"));
+    }
+    flag
 }

@@ -1,6 +1,6 @@
 //! What a store holds.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -42,6 +42,38 @@ pub struct Backup {
 /// Lists the backups of a store, by phone, newest first.
 pub fn list(store: &Store) -> Result<Vec<Backup>, Error> {
     Ok(store.snapshots()?.iter().map(describe).collect())
+}
+
+/// Finds a backup by its path, or in the store by `latest`, by phone, by stamp, or by the beginning of either.
+pub fn find(store: Option<&Store>, name: Option<&str>) -> Result<PathBuf, Error> {
+    if let Some(path) = name.map(Path::new)
+        && path.is_dir()
+    {
+        return Ok(path.to_path_buf());
+    }
+    let snapshots = store.map(Store::snapshots).transpose()?.unwrap_or_default();
+    let named = |s: &&Snapshot| match name {
+        None | Some("latest") => s.is_current(),
+        Some(name) => {
+            let folder = s.path().file_name().and_then(|f| f.to_str()).unwrap_or_default();
+            folder == name
+                || s.stamp().is_some_and(|stamp| stamp.starts_with(name))
+                || (s.is_current() && folder.starts_with(name))
+        }
+    };
+    let found: Vec<&Snapshot> = snapshots.iter().filter(named).collect();
+    let wanted = name.unwrap_or("latest");
+    match found[..] {
+        [one] => Ok(one.path().to_path_buf()),
+        [] => Err(Error::Nothing {
+            what: format!("there is no backup {wanted:?}, neither as a folder nor in the store"),
+            hint: "`idev-backup list` shows what the store holds".to_owned(),
+        }),
+        _ => Err(Error::Nothing {
+            what: format!("{} backups are meant by {wanted:?}", found.len()),
+            hint: "name one by its phone or its time; `idev-backup list` shows them".to_owned(),
+        }),
+    }
 }
 
 /// One backup.

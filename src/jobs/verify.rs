@@ -284,11 +284,10 @@ impl<'a> Check<'a> {
     /// The phone's list, checked as a database; `None` where it cannot be read, for the reason that is noted.
     fn database(&mut self) -> Option<Db> {
         if self.encrypted {
-            self.find(
-                Wrong::Unchecked,
-                "Manifest.db",
-                "the phone's list of files is encrypted: only the list of hashes tells what must be here",
-            );
+            if self.sums.is_none() {
+                let detail = "the phone's list of files is encrypted, so what must be here is not known";
+                self.find(Wrong::Unchecked, "Manifest.db", detail);
+            }
             return None;
         }
         if self.folder.join("Manifest.mbdb").exists() && !self.folder.join("Manifest.db").exists() {
@@ -459,13 +458,11 @@ impl<'a> Check<'a> {
         let size = crate::units::size;
         let detail = format!("it has {}, the phone's list says {}", size(on_disk), size(record.size));
         // iOS compacts databases before it sends them, so the list alone is no proof; what was received is.
-        let wrong = match (has_hash, on_disk < record.size, row.relative_path.ends_with("db")) {
-            (true, ..) | (false, false, _) | (false, true, true) => Wrong::OtherSize,
-            (false, true, false) => Wrong::Truncated,
-        };
-        if on_disk == 0 {
-            return self.find_row(Wrong::Truncated, row, detail);
+        let is_database = row.relative_path.ends_with("db") || row.relative_path.ends_with(".sqlite");
+        if has_hash && on_disk > 0 {
+            return;
         }
+        let wrong = if on_disk > record.size || (is_database && on_disk > 0) { Wrong::OtherSize } else { Wrong::Truncated };
         self.find_row(wrong, row, detail);
     }
 

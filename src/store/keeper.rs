@@ -37,6 +37,7 @@ enum Job {
 pub struct Keeper {
     jobs: Option<SyncSender<Job>>,
     empty: Receiver<Vec<u8>>,
+    spare: Vec<Vec<u8>>,
     blocks_made: usize,
     worker: Option<JoinHandle<()>>,
 }
@@ -62,6 +63,7 @@ impl Keeper {
         Ok(Keeper {
             jobs: Some(jobs),
             empty,
+            spare: Vec::new(),
             blocks_made: 0,
             worker: Some(worker),
         })
@@ -72,11 +74,14 @@ impl Keeper {
         self.send(Job::Begin(path.clone()))?;
         loop {
             let mut block = self.block()?;
-            let read = fill(body, &mut block);
-            match read {
-                Ok(0) => return self.send(Job::Commit),
+            match fill(body, &mut block) {
+                Ok(0) => {
+                    self.spare.push(block);
+                    return self.send(Job::Commit);
+                }
                 Ok(_) => self.send(Job::Block(block))?,
                 Err(e) => {
+                    self.spare.push(block);
                     self.send(Job::Abort)?;
                     return Err(e);
                 }
@@ -98,7 +103,7 @@ impl Keeper {
 
     /// An empty block: a new one while there are few, else one that was given back.
     fn block(&mut self) -> io::Result<Vec<u8>> {
-        if let Ok(block) = self.empty.try_recv() {
+        if let Some(block) = self.spare.pop().or_else(|| self.empty.try_recv().ok()) {
             return Ok(block);
         }
         if self.blocks_made < BLOCKS {

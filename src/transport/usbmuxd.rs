@@ -48,7 +48,8 @@ impl Address {
         }
     }
 
-    fn parse(text: &str) -> Address {
+    /// Reads `UNIX:/path`, `/path` or `host:port`.
+    pub fn parse(text: &str) -> Address {
         match text.strip_prefix("UNIX:") {
             Some(path) => Address::Unix(path.into()),
             None if text.starts_with('/') => Address::Unix(text.into()),

@@ -1,0 +1,85 @@
+//! `idev-backup demo`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use idev_backup::device::tls::Pin;
+use idev_backup::jobs::Error;
+use idev_backup::jobs::create::Options;
+use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::verify;
+use idev_backup::sim::{Daemon, Phone, PhoneConfig};
+use idev_backup::store::{self, Store};
+use idev_backup::transport::usbmuxd::Address;
+use idev_backup::transport::{Calm, Usbmuxd};
+
+use super::progress::{Show, Style};
+use super::{OutputArgs, create, exit, interrupt, output};
+use super::verify as verify_command;
+
+/// Back up a simulated iPhone twice and verify the result: everything that `create` does, without a phone.
+///
+/// Example:  idev-backup demo
+#[derive(Args)]
+pub struct Demo {
+    /// Keep the store here; without it, it is removed at the end
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Demo {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        let temporary = std::env::temp_dir().join(format!("idev-backup-demo-{}", std::process::id()));
+        let path = self.store.clone().unwrap_or_else(|| temporary.clone());
+        let code = self.rehearse(path).unwrap_or_else(|e| output::failure(&e, self.output.json));
+        if self.store.is_none()
+            && let Err(e) = std::fs::remove_dir_all(&temporary)
+        {
+            output::tell(&format!("problem: cannot remove {}: {e}", temporary.display()));
+        }
+        code
+    }
+
+    fn rehearse(&self, path: PathBuf) -> Result<u8, Error> {
+        let style = self.output.style();
+        let say = |text: &str| {
+            if style == Style::People {
+                output::line(text);
+            }
+        };
+        let failed = |e: std::io::Error| Error::Store(store::Error::io("start a simulated phone for", &path, e));
+        let phone = Phone::new(PhoneConfig::default());
+        let daemon = Daemon::start("127.0.0.1:0", vec![phone]).map_err(failed)?;
+        let store = Store::open_or_make(&path)?;
+        let calm = Calm::new(interrupt());
+        let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), calm.clone());
+        let reach = Reach::new(usbmuxd, path.join(".idev-backup").join("pairing"), Pin::PairRecord, calm);
+        let phones = vec![reach.phone(None)?];
+
+        say("A simulated iPhone is plugged in. The first backup:\n");
+        let first = create::back_up(&reach, &store, &phones, &Options::default(), style);
+        if first != exit::DONE {
+            return Ok(first);
+        }
+        say("\nSome files changed on it. The second backup:\n");
+        let second = create::back_up(&reach, &store, &phones, &Options::default(), style);
+        if second != exit::DONE {
+            return Ok(second);
+        }
+        say("\nAnd every byte of it verified:\n");
+        let show = Show::new(style);
+        let watch = show.watch("", None);
+        let options = verify::Options {
+            sums: None,
+            read_all: true,
+        };
+        let report = verify::verify(&store.current_path(&phones[0].udid), &options, &watch)?;
+        watch.finish();
+        let code = verify_command::tell(&report, style);
+        say("\nWith a real phone: connect it, unlock it, and run `idev-backup create`.");
+        Ok(code)
+    }
+}

@@ -1,0 +1,83 @@
+//! `idev-backup devices`
+
+use clap::Args;
+use idev_backup::jobs::Error;
+use idev_backup::jobs::devices::{self, Device};
+
+use super::{ReachArgs, StoreArgs, exit, output};
+
+/// Show the phones that are connected, and how far they are ready for a backup.
+///
+/// Example:  idev-backup devices --json
+#[derive(Args)]
+pub struct Devices {
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    reach: ReachArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Devices {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        let found = self.store.path().and_then(|store| devices::devices(&self.reach.reach()?, &store));
+        match found {
+            Err(e) => output::failure(&e, self.json),
+            Ok(found) if self.json => {
+                output::json(&found);
+                exit::DONE
+            }
+            Ok(found) if found.is_empty() => output::failure(
+                &Error::NoDevice {
+                    wanted: None,
+                    present: Vec::new(),
+                },
+                false,
+            ),
+            Ok(found) => {
+                show(&found);
+                exit::DONE
+            }
+        }
+    }
+}
+
+fn show(found: &[Device]) {
+    let heads = ["NAME", "MODEL", "IOS", "VIA", "PAIRED", "ENCRYPTED", "BATTERY", "LAST BACKUP", "UDID"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    for device in found {
+        let fact = |pick: fn(&idev_backup::jobs::phone::Facts) -> &String| {
+            device.facts.as_ref().map_or_else(|| "?".to_owned(), |facts| pick(facts).clone())
+        };
+        let yes_no = |known: Option<bool>, yes: &str, no: &str| match known {
+            Some(true) => yes.to_owned(),
+            Some(false) => no.to_owned(),
+            None => "?".to_owned(),
+        };
+        rows.push(vec![
+            fact(|f| &f.name),
+            fact(|f| &f.model),
+            fact(|f| &f.ios),
+            device.via.clone(),
+            yes_no(Some(device.paired), "yes", "no"),
+            yes_no(device.encrypted, "on", "off"),
+            device.battery.map_or_else(|| "?".to_owned(), |percent| format!("{percent} %")),
+            device.last_backup.as_deref().map_or_else(|| "never".to_owned(), output::when),
+            device.udid.clone(),
+        ]);
+    }
+    let lines = output::table(&rows);
+    for (at, line) in lines.iter().enumerate() {
+        output::line(line);
+        let Some(device) = at.checked_sub(1).and_then(|at| found.get(at)) else { continue };
+        if let Some(trouble) = &device.trouble {
+            output::line(&format!("  {trouble}"));
+        }
+        if let Some(hint) = &device.hint {
+            output::line(&format!("  hint: {hint}"));
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Exit codes. Stable: scripts rest on them, and docs/guide.md lists them.
+
+use idev_backup::jobs::Class;
+
+/// Done.
+pub const DONE: u8 = 0;
+/// Failed.
+pub const FAILED: u8 = 1;
+/// Done, with problems that were told.
+pub const DONE_WITH_PROBLEMS: u8 = 3;
+
+/// The code of a kind of failure. 2 (usage) is clap's.
+pub fn code(class: Class) -> u8 {
+    match class {
+        Class::Failed => FAILED,
+        Class::NoDevice => 4,
+        Class::Locked => 5,
+        Class::WrongPassword => 6,
+        Class::NoSpace => 7,
+        Class::Lost => 8,
+        Class::Interrupted => 130,
+    }
+}
+
+/// Of several phones' codes the one that says most: any failure before problems before success.
+pub fn worst(codes: &[u8]) -> u8 {
+    let rank = |code: &&u8| match **code {
+        DONE => 0,
+        DONE_WITH_PROBLEMS => 1,
+        130 => 3,
+        _ => 2,
+    };
+    codes.iter().max_by_key(rank).copied().unwrap_or(DONE)
+}

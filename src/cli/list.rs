@@ -1,0 +1,72 @@
+//! `idev-backup list`
+
+use clap::Args;
+use idev_backup::jobs::list::{self, Backup};
+use idev_backup::store::Store;
+use idev_backup::units::{count, size};
+
+use super::{StoreArgs, exit, output};
+
+/// Show the backups in the store.
+///
+/// Example:  idev-backup list --store /srv/backups
+#[derive(Args)]
+pub struct List {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        let listed = self.store.path().and_then(|path| {
+            let store = Store::open(&path)?;
+            Ok((list::list(&store)?, path))
+        });
+        match listed {
+            Err(e) => output::failure(&e, self.json),
+            Ok((backups, _)) if self.json => {
+                output::json(&backups);
+                exit::DONE
+            }
+            Ok((backups, path)) => {
+                show(&backups, &path.display().to_string());
+                exit::DONE
+            }
+        }
+    }
+}
+
+fn show(backups: &[Backup], store: &str) {
+    if backups.is_empty() {
+        output::line(&format!("{store} holds no backups yet. Connect a phone and run `idev-backup create`."));
+        return;
+    }
+    let heads = ["NAME", "MODEL", "IOS", "MADE", "STATE", "ENCRYPTED", "FILES", "SIZE", "FOLDER"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    for backup in backups {
+        let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
+        let state = match (backup.complete, backup.current, backup.ours) {
+            (false, ..) => "unfinished",
+            (true, true, true) => "current",
+            (true, true, false) => "current, of another program",
+            (true, false, _) => "snapshot",
+        };
+        let folder = backup.path.rsplit(['/', '\\']).next().unwrap_or(&backup.path);
+        rows.push(vec![
+            or_unknown(&backup.name),
+            or_unknown(&backup.model),
+            or_unknown(&backup.ios),
+            backup.date.as_deref().map_or_else(|| "?".to_owned(), output::when),
+            state.to_owned(),
+            backup.encrypted.map_or("?", |e| if e { "yes" } else { "no" }).to_owned(),
+            backup.files.map_or_else(|| "?".to_owned(), count),
+            backup.bytes.map_or_else(|| "?".to_owned(), size),
+            folder.to_owned(),
+        ]);
+    }
+    output::table(&rows).iter().for_each(|line| output::line(line));
+}

@@ -1,0 +1,78 @@
+//! `idev-backup pair` and `unpair`
+
+use std::time::Duration;
+
+use clap::Args;
+use idev_backup::jobs::pair::{self, Outcome};
+
+use super::progress::{Show, Style};
+use super::{DeviceArgs, ReachArgs, exit, output};
+
+/// Have a phone trust this computer.
+///
+/// Example:  idev-backup pair
+///
+/// Unlock the phone, tap Trust when it asks, and enter its passcode.
+#[derive(Args)]
+pub struct Pair {
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Seconds to wait for somebody to tap Trust
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    wait: u64,
+    #[command(flatten)]
+    reach: ReachArgs,
+}
+
+impl Pair {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        let show = Show::new(Style::People);
+        let paired = self.reach.reach().and_then(|reach| {
+            let phone = reach.phone(self.device.device.as_ref())?;
+            let watch = show.watch(phone.udid.as_str(), None);
+            let outcome = pair::pair(&reach, &phone, Duration::from_secs(self.wait), &watch)?;
+            Ok((outcome, phone.udid))
+        });
+        match paired {
+            Ok((Outcome::Already, udid)) => {
+                output::line(&format!("{udid} is paired with this computer already."));
+                exit::DONE
+            }
+            Ok((Outcome::Paired, udid)) => {
+                output::line(&format!("{udid} is paired with this computer now."));
+                exit::DONE
+            }
+            Err(e) => output::failure(&e, false),
+        }
+    }
+}
+
+/// Have a phone and this computer forget each other.
+///
+/// Example:  idev-backup unpair
+#[derive(Args)]
+pub struct Unpair {
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    reach: ReachArgs,
+}
+
+impl Unpair {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        let unpaired = self.reach.reach().and_then(|reach| {
+            let phone = reach.phone(self.device.device.as_ref())?;
+            pair::unpair(&reach, &phone)?;
+            Ok(phone.udid)
+        });
+        match unpaired {
+            Ok(udid) => {
+                output::line(&format!("{udid} and this computer have forgotten each other."));
+                exit::DONE
+            }
+            Err(e) => output::failure(&e, false),
+        }
+    }
+}
