@@ -1,0 +1,302 @@
+#!/usr/bin/env python3
+"""The judges: programs that nobody here wrote, set upon our simulated phone and upon our backups.
+
+    python3 tests/peers/run.py target/release/idev-backup
+
+Needs libimobiledevice-utils, sqlite3 and python3-venv. The judges written in Python (requirements.txt) are installed below
+target/peers. Every scene prints `ok NAME` or `FAIL NAME: why`; the last line counts them, and any failure is exit code 1.
+"""
+
+import hashlib
+import os
+import plistlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+WORK = HERE.parents[1] / "target" / "peers"
+VENV = WORK / "venv"
+PHONE = ["--files", "400", "--bulk", "2x3M", "--seed", "7"]
+SECONDS_MAX = 300  # for any one program
+
+
+class Failed(Exception):
+    """Why a scene failed, for its line in the report."""
+
+
+def check(condition, why):
+    if not condition:
+        raise Failed(why)
+
+
+def run(*command, cwd=None, also_ok=()):
+    """What a program prints, both streams. It fails the scene by exit code, and shows its last words."""
+    command = [str(word) for word in command]
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", timeout=SECONDS_MAX,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise Failed(f"`{' '.join(command)}` did not end within {SECONDS_MAX} s") from None
+    if done.returncode not in (0, *also_ok):
+        words = done.stdout.strip().splitlines()[-8:]
+        raise Failed("\n    ".join([f"`{' '.join(command)}` ended with {done.returncode}", *words]))
+    return done.stdout
+
+
+class Phone:
+    """A simulated phone in a process of its own. While it runs, every client finds it through the environment."""
+
+    def __init__(self, ours, folder, *flags):
+        self.command = [ours, "simulate", *PHONE, *flags]
+        self.log = folder / "phone.log"
+        self.socket_folder = tempfile.TemporaryDirectory(prefix="phone-")  # a socket's name must be short
+
+    def __enter__(self):
+        socket = Path(self.socket_folder.name) / "sim.sock"
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [*self.command, "--listen", f"UNIX:{socket}"], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            )
+        deadline = time.monotonic() + 60
+        while not (address := re.search(r"^USBMUXD_SOCKET_ADDRESS=(\S+)$", self.log.read_text(), re.M)):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
+                raise Failed(f"the simulated phone did not start: {self.log.read_text().strip()[-600:]}")
+            time.sleep(0.05)
+        os.environ["USBMUXD_SOCKET_ADDRESS"] = address[1]
+        return self
+
+    def __exit__(self, *_):
+        os.environ.pop("USBMUXD_SOCKET_ADDRESS", None)
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.socket_folder.cleanup()
+
+
+class Report:
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def scene(self, name, act):
+        """Play one scene; what it returns is for the scenes after it, and is None when it failed."""
+        started = time.monotonic()
+        try:
+            result = act()
+        except Exception as why:  # whatever goes wrong in a scene is that scene's failure
+            self.failed += 1
+            detail = str(why) if isinstance(why, Failed) else f"{type(why).__name__}: {why}"
+            print(f"FAIL {name}: {detail}", flush=True)
+            return None
+        self.passed += 1
+        print(f"ok {name} ({time.monotonic() - started:.1f} s)", flush=True)
+        return result
+
+
+# What scenes look at
+
+
+def payload(backup):
+    """{fileID: SHA-256} of the files that a phone sent; not its plists and Manifest.db, which carry dates."""
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in backup.glob("[0-9a-f][0-9a-f]/*")}
+
+
+def same_payload(ours, theirs):
+    check(theirs, "there is nothing to compare with")
+    for what, names in (
+        ("lacks", theirs.keys() - ours.keys()),
+        ("has in addition", ours.keys() - theirs.keys()),
+        ("differs in", {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}),
+    ):
+        check(not names, f"{what} {len(names)} files, for one {min(names, default='')}")
+
+
+def manifest_is_whole(backup):
+    """By sqlite3's own word, and each file that Manifest.db lists is there."""
+    verdict = run("sqlite3", "-readonly", backup / "Manifest.db", "pragma integrity_check").strip()
+    check(verdict == "ok", f"integrity_check: {verdict}")
+    listed = run("sqlite3", "-readonly", backup / "Manifest.db", "select fileID from Files where flags = 1").split()
+    check(len(listed) >= 400, f"Manifest.db lists only {len(listed)} files")
+    missing = [name for name in listed if not (backup / name[:2] / name).is_file()]
+    check(not missing, f"{len(missing)} of {len(listed)} files are missing, for one {missing[:1]}")
+
+
+def phone_finished(backup, full):
+    """The phone's own last words in Status.plist."""
+    status = plistlib.loads((backup / "Status.plist").read_bytes())
+    check(status["SnapshotState"] == "finished", f"SnapshotState is {status['SnapshotState']}")
+    check(status["IsFullBackup"] is full, f"IsFullBackup is {status['IsFullBackup']}")
+
+
+def ours_finds_it_whole(ours, backup):
+    run(ours, "verify", backup, also_ok=[3])
+
+
+# Real clients on our simulated phone
+
+
+def libimobiledevice(report, ours, folder):
+    """Plays idevicebackup2 and its kin, and returns the payload of a first full backup."""
+
+    def lists():
+        udids = run("idevice_id", "-l").split()
+        check(len(udids) == 1 and re.fullmatch(r"[0-9A-F]{8}-[0-9A-F]{16}|[0-9a-f]{40}", udids[0]), f"lists {udids}")
+        return udids[0]
+
+    def version():
+        said = run("ideviceinfo", "-k", "ProductVersion").strip()
+        check(re.fullmatch(r"\d+(\.\d+)+", said), f"ProductVersion is {said!r}")
+
+    def pairs():
+        for verb in ("pair", "validate"):
+            said = run("idevicepair", verb)
+            check("SUCCESS" in said, f"{verb}: {said}")
+
+    def backs_up(full):
+        said = run("idevicebackup2", "backup", *(["--full"] if full else []), folder)
+        check("Backup Successful" in said, said[-600:])
+        check(("Full" if full else "Incremental") + " backup mode" in said, f"says another mode:\n{said[:600]}")
+        phone_finished(folder / udid, full)
+        return int(re.search(r"Received (\d+) files", said)[1])
+
+    def takes_less():
+        received = backs_up(full=False)
+        check(first and received < first, f"received {received} files after {first}")
+
+    udid = report.scene("idevice_id lists the phone", lists)
+    report.scene("ideviceinfo reads the version", version)
+    report.scene("idevicepair pairs and validates", pairs)
+    if not udid:
+        return None
+    first = report.scene("idevicebackup2 makes a full backup", lambda: backs_up(full=True))
+    reference = payload(folder / udid)
+    report.scene("idevicebackup2's folder is whole", lambda: manifest_is_whole(folder / udid))
+    report.scene("idevicebackup2 makes an incremental backup", takes_less)
+    report.scene("idevicebackup2's folder is whole after it", lambda: manifest_is_whole(folder / udid))
+    report.scene("we find idevicebackup2's folder whole", lambda: ours_finds_it_whole(ours, folder / udid))
+    return reference
+
+
+def pymobiledevice3(report, ours, folder, reference):
+    program = VENV / "bin" / "pymobiledevice3"
+    os.environ["USBMUXD_SOCKET_ADDRESS"] = os.environ["USBMUXD_SOCKET_ADDRESS"].removeprefix("UNIX:")  # a host, it thinks
+
+    def lists():
+        said = run(program, "--no-color", "usbmux", "list")
+        udid = re.search(r'"(?:UniqueDeviceID|Identifier)": "([^"]+)"', said)
+        check(udid, said[-600:])
+        return udid[1]
+
+    def info():
+        said = run(program, "--no-color", "lockdown", "info")
+        check(re.search(r'"ProductVersion": "\d', said), said[-600:])
+
+    def backs_up(full):
+        run(program, "--no-color", "backup2", "backup", *(["--full"] if full else []), folder)
+        phone_finished(folder / udid, full)
+
+    udid = report.scene("pymobiledevice3 lists the phone", lists)
+    report.scene("pymobiledevice3 reads lockdown values", info)
+    if not udid:
+        return
+    report.scene("pymobiledevice3 makes a full backup", lambda: backs_up(full=True))
+    report.scene("pymobiledevice3 fetched what idevicebackup2 fetched", lambda: same_payload(payload(folder / udid), reference))
+    report.scene("pymobiledevice3 makes an incremental backup", lambda: backs_up(full=False))
+    report.scene("pymobiledevice3's folder is whole", lambda: manifest_is_whole(folder / udid))
+    report.scene("we find pymobiledevice3's folder whole", lambda: ours_finds_it_whole(ours, folder / udid))
+
+
+# Our backups before other readers and clients
+
+
+def our_backups(report, ours, store, reference):
+    def creates(full):
+        run(ours, "create", "--store", store)
+        backups = [entry for entry in store.iterdir() if (entry / "Status.plist").is_file()]
+        check(len(backups) == 1, f"the store holds {[entry.name for entry in store.iterdir()]}")
+        phone_finished(backups[0], full)
+        return backups[0]
+
+    def sums_agree():
+        lists = sorted((store / ".idev-backup" / backup.name).glob("[0-9]*-[0-9]*/SHA256SUMS"))
+        check(lists, "there is no SHA256SUMS")
+        listed = len(lists[-1].read_text().splitlines())
+        check(listed >= 400, f"SHA256SUMS lists only {listed} files")
+        run("sha256sum", "--check", "--strict", "--quiet", lists[-1], cwd=backup)
+
+    def pyiosbackup_reads():
+        said = run(VENV / "bin" / "python", HERE / "read_pyiosbackup.py", backup)
+        check(int(said.split()[0]) >= 400, said)
+
+    def next_client_goes_on():
+        folder = store.parent / "continued"
+        shutil.copytree(backup, folder / backup.name)
+        said = run("idevicebackup2", "backup", folder)
+        check("Backup Successful" in said and "Incremental backup mode" in said, said[-600:])
+        phone_finished(folder / backup.name, full=False)
+        manifest_is_whole(folder / backup.name)
+
+    backup = report.scene("create makes a full backup", lambda: creates(full=True))
+    if not backup:
+        return
+    report.scene("create stored what idevicebackup2 fetched", lambda: same_payload(payload(backup), reference))
+    report.scene("create makes an incremental backup", lambda: creates(full=False))
+    report.scene("sqlite3 finds its Manifest.db whole", lambda: manifest_is_whole(backup))
+    report.scene("sha256sum finds every file as received", sums_agree)
+    report.scene("pyiosbackup reads every file", pyiosbackup_reads)
+    report.scene("idevicebackup2 goes on from our folder", next_client_goes_on)
+
+
+def on_a_fresh_phone(report, ours, folder, act):
+    """Every act begins with the same phone, so that the first full backup of each must hold the same."""
+    backups = folder / "backups"
+    backups.mkdir(parents=True)
+    try:
+        with Phone(ours, folder):
+            return act(report, ours, backups)
+    except Failed as why:
+        report.scene(f"a simulated phone for {folder.name}", lambda: check(False, why))
+        return None
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    ours = Path(sys.argv[1]).resolve(strict=True)
+
+    WORK.mkdir(parents=True, exist_ok=True)
+    if not VENV.is_dir():
+        print(f"installing the Python judges into {VENV}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+    subprocess.run([VENV / "bin" / "pip", "install", "-q", "-r", HERE / "requirements.txt"], check=True)
+
+    stage = WORK / "stage"  # kept until the next run, for whoever wants to look
+    shutil.rmtree(stage, ignore_errors=True)
+    (stage / "home").mkdir(parents=True)
+    os.environ["HOME"] = str(stage / "home")  # pair records and settings of earlier runs have no say
+    for name in [name for name in os.environ if name.startswith(("XDG_", "IDEV_BACKUP_"))]:
+        del os.environ[name]
+
+    report = Report()
+    reference = on_a_fresh_phone(report, ours, stage / "idevicebackup2", libimobiledevice)
+    on_a_fresh_phone(report, ours, stage / "pymobiledevice3", partial(pymobiledevice3, reference=reference))
+    on_a_fresh_phone(report, ours, stage / "ours", partial(our_backups, reference=reference))
+    report.scene("demo", lambda: check(run(ours, "demo").strip(), "says nothing"))
+
+    print(f"{report.passed} passed, {report.failed} failed")
+    sys.exit(1 if report.failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,433 @@
+//! The rules of the house, enforced: who may import whom, how long a file may be, and what has no place in the tree.
+//!
+//! A new arrow between rooms is a decision: it is made here, in [`MAY_IMPORT`], and in docs/ARCHITECTURE.md in the same
+//! commit.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml frees tests, but not their helpers"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Words that every room may need. Each imports nothing, not even its neighbours.
+const CELLAR: &[&str] = &["bounded_plist", "monitor", "path", "secret", "udid"];
+
+/// Who may import whom. A room is a file or folder directly under src/; `CELLAR` stands for all of it.
+#[rustfmt::skip]
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("bounded_plist", &[]),
+    ("monitor",       &[]),
+    ("path",          &[]),
+    ("secret",        &[]),
+    ("udid",          &[]),
+    // wire
+    ("transport",     &["udid", "bounded_plist", "secret"]),
+    ("device",        &["transport", "udid", "secret", "bounded_plist"]),
+    ("mobilebackup",  &["transport", "path", "bounded_plist"]),
+    // disk
+    ("store",         &["path", "udid"]),
+    ("keybag",        &["secret"]),
+    ("manifest",      &["keybag", "path", "secret", "bounded_plist", "udid"]),
+    // hall
+    ("jobs",          &["CELLAR", "transport", "device", "mobilebackup", "store", "keybag", "manifest"]),
+    ("schedule",      &["udid"]),
+    // guest house
+    ("sim",           &["CELLAR", "transport", "mobilebackup", "manifest", "keybag"]),
+    // the binary: src/main.rs and src/cli/
+    ("cli",           &["CELLAR", "jobs", "schedule", "sim", "transport", "store", "device"]),
+];
+
+/// Longer files want to be two.
+const LINES_MAX: usize = 600;
+
+/// Put together here, so that this file does not hold them itself.
+const UNFINISHED: &[&str] = &[
+    concat!("#[", "ignore"),
+    concat!("to", "do!("),
+    concat!("unimple", "mented!("),
+    concat!("db", "g!("),
+];
+
+#[test]
+fn rooms_import_only_what_the_table_allows() {
+    let mut faults = Vec::new();
+    for file in below("src").filter(|file| file.name != "src/lib.rs") {
+        let Some(allowed) = allowed(room(&file.name)) else {
+            faults.push(format!(
+                "{}: room `{}` is not in MAY_IMPORT",
+                file.name,
+                room(&file.name)
+            ));
+            continue;
+        };
+        for (line, other) in imports(&file.name, &file.text()) {
+            if !allowed.contains(&other.as_str()) {
+                faults.push(format!(
+                    "{}:{line}: {} -> {other} is not in MAY_IMPORT",
+                    file.name,
+                    room(&file.name)
+                ));
+            }
+        }
+    }
+    none(faults);
+}
+
+#[test]
+fn every_source_file_says_what_it_is_and_is_short() {
+    let mut faults = Vec::new();
+    for file in below("src") {
+        let text = file.text();
+        if !text.starts_with("//!") {
+            faults.push(format!("{}:1: does not open with `//!`", file.name));
+        }
+        let lines = text.lines().count();
+        if lines > LINES_MAX {
+            faults.push(format!(
+                "{}: {lines} lines, more than {LINES_MAX}",
+                file.name
+            ));
+        }
+    }
+    none(faults);
+}
+
+#[test]
+fn nothing_is_left_unfinished_or_switched_off() {
+    let mut faults = Vec::new();
+    for file in below("src").chain(below("tests").filter(|file| file.name.ends_with(".rs"))) {
+        for word in UNFINISHED {
+            faults.extend(file.lines_with(word));
+        }
+    }
+    none(faults);
+}
+
+#[test]
+fn only_the_command_line_prints() {
+    let mut faults = Vec::new();
+    for file in below("src").filter(|file| !file.name.starts_with("src/cli/")) {
+        for (line, code) in (1..).zip(code(&file.text()).lines()) {
+            if code.contains("print!(") || code.contains("println!(") {
+                faults.push(format!("{}:{line}: prints outside src/cli/", file.name));
+            }
+        }
+    }
+    none(faults);
+}
+
+/// A fixture is an entry of fixtures/KIND/; one that is a folder is named as a whole.
+#[test]
+fn every_fixture_is_named_by_a_test() {
+    let tests: String = below("tests")
+        .chain(below("src"))
+        .map(|file| file.text())
+        .collect();
+    let mut faults = Vec::new();
+    for file in below("fixtures").filter(|file| file.name != "fixtures/README.md") {
+        let mut parts = file.name.split('/').skip(1);
+        let (kind, name) = (parts.next().unwrap_or_default(), parts.next());
+        if !tests.contains(name.unwrap_or(kind)) {
+            faults.push(format!("{}: no test names it", file.name));
+        }
+    }
+    none(faults);
+}
+
+#[test]
+fn every_target_of_the_package_has_its_file() {
+    let mut faults = Vec::new();
+    for (line, path) in target_paths(&fs::read_to_string(root().join("Cargo.toml")).unwrap()) {
+        match path {
+            Some(path) if root().join(&path).is_file() => {}
+            Some(path) => faults.push(format!("Cargo.toml:{line}: {path} does not exist")),
+            None => faults.push(format!("Cargo.toml:{line}: a target without `path`")),
+        }
+    }
+    none(faults);
+}
+
+/// The tree is for everyone: nothing in it leans on the folders of one machine.
+#[test]
+fn no_file_speaks_of_one_machines_folders() {
+    let needle = concat!("/wo", "rk/");
+    let mut faults = Vec::new();
+    for file in below("") {
+        for (line, text) in (1..).zip(file.text().lines()) {
+            let absolute = |at: usize| {
+                let before = text[..at].chars().next_back();
+                !before.is_some_and(|c| c.is_alphanumeric() || "._-~})".contains(c))
+            };
+            if text.match_indices(needle).any(|(at, _)| absolute(at)) {
+                faults.push(format!(
+                    "{}:{line}: a path of somebody's machine: {}",
+                    file.name,
+                    text.trim()
+                ));
+            }
+        }
+    }
+    none(faults);
+}
+
+#[test]
+fn imports_are_seen_in_every_form() {
+    let seen = |file: &str, text: &str| {
+        imports(file, text)
+            .into_iter()
+            .map(|(_, name)| name)
+            .collect::<Vec<_>>()
+    };
+    let store = "src/store/draft.rs";
+    assert_eq!(seen(store, "use crate::device::Phone;"), ["device"]);
+    assert_eq!(seen(store, "    crate::device::list()?;"), ["device"]);
+    assert_eq!(seen(store, "pub use idev_backup::device;"), ["device"]);
+    assert_eq!(
+        seen(
+            store,
+            "use crate::{\n    device::{self, Phone},\n    sim,\n};"
+        ),
+        ["device", "sim"]
+    );
+    assert_eq!(seen(store, "use super::super::device::Phone;"), ["device"]);
+    assert_eq!(seen("src/store/mod.rs", "use super::device;"), ["device"]);
+    assert_eq!(seen("src/store.rs", "use super::{device, path};").len(), 2);
+    assert_eq!(seen(store, "use crate::*;"), ["*"]);
+    assert_eq!(
+        imports(store, "\n\nuse crate::{\n    device,\n};"),
+        [(4, "device".to_string())]
+    );
+
+    let none: [&str; 0] = [];
+    assert_eq!(seen(store, "/// See [`crate::device`]."), none);
+    assert_eq!(seen(store, "use crate::store::fs;"), none);
+    assert_eq!(seen(store, "use super::device;"), none);
+    assert_eq!(
+        seen(
+            "src/store.rs",
+            "mod tests {\n    use super::{device, path};\n}"
+        ),
+        none
+    );
+    assert_eq!(seen("src/cli/mod.rs", "use crate::cli::output;"), none);
+    assert_eq!(seen("src/main.rs", "use idev_backup::store;"), ["store"]);
+}
+
+#[test]
+fn targets_without_a_file_are_seen() {
+    let paths = target_paths(
+        "[[bench]]\nname = \"a\"\npath = \"tests/bench/a.rs\"\n\n[[bench]]\nname = \"b\"\n",
+    );
+    assert_eq!(paths, [(1, Some("tests/bench/a.rs".into())), (5, None)]);
+}
+
+/// One text file of the tree, its name as git writes it.
+struct File {
+    name: String,
+}
+
+impl File {
+    fn text(&self) -> String {
+        fs::read_to_string(root().join(&self.name)).unwrap_or_default() // what is not UTF-8 has no lines to judge
+    }
+
+    fn lines_with(&self, word: &str) -> Vec<String> {
+        let text = self.text();
+        let lines = (1..)
+            .zip(text.lines())
+            .filter(|(_, line)| line.contains(word));
+        lines
+            .map(|(number, _)| format!("{}:{number}: {word}", self.name))
+            .collect()
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file below a folder of the tree, sorted; builds and git's own files are not part of it.
+fn below(folder: &str) -> impl Iterator<Item = File> {
+    fn walk(folder: &Path, name: &str, found: &mut Vec<File>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let leaf = entry.file_name().into_string().unwrap();
+            if ["target", ".git"].contains(&leaf.as_str()) {
+                continue;
+            }
+            let name = if name.is_empty() {
+                leaf
+            } else {
+                format!("{name}/{leaf}")
+            };
+            if entry.file_type().unwrap().is_dir() {
+                walk(&entry.path(), &name, found);
+            } else {
+                found.push(File { name });
+            }
+        }
+    }
+    let mut found = Vec::new();
+    let path = root().join(folder);
+    if path.is_dir() {
+        walk(&path, folder, &mut found);
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found.into_iter()
+}
+
+/// `src/store/draft.rs` -> `store`; the binary's files are the room `cli`.
+fn room(file: &str) -> &str {
+    let name = file.split('/').nth(1).unwrap_or_default();
+    match name.strip_suffix(".rs").unwrap_or(name) {
+        "main" => "cli",
+        room => room,
+    }
+}
+
+fn allowed(room: &str) -> Option<Vec<&'static str>> {
+    let (_, listed) = MAY_IMPORT.iter().find(|(name, _)| *name == room)?;
+    let spread = |name: &&'static str| match *name {
+        "CELLAR" => CELLAR.to_vec(),
+        other => vec![other],
+    };
+    Some(listed.iter().flat_map(spread).collect())
+}
+
+/// The other rooms that a file reaches, with the line of each.
+fn imports(file: &str, text: &str) -> Vec<(usize, String)> {
+    let code = code(text);
+    let mut found = Vec::new();
+    for (at, root) in roots(file, &code) {
+        for (offset, name) in heads(&code[at + root..]) {
+            if name != "self" && name != room(file) {
+                let line = code[..at + root + offset].matches('\n').count() + 1;
+                found.push((line, name.to_string()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Where the code says "from the top of the library": (offset, length) of each `crate::`, `idev_backup::`, or run of
+/// `super::` that climbs all the way. In the binary `crate::` is the room itself.
+fn roots(file: &str, code: &str) -> Vec<(usize, usize)> {
+    let starts_word =
+        |at: usize| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+    let mut found = Vec::new();
+    for prefix in ["crate::", "idev_backup::"] {
+        if prefix == "crate::" && room(file) == "cli" {
+            continue;
+        }
+        let all = code.match_indices(prefix).map(|(at, _)| at);
+        found.extend(
+            all.filter(|at| starts_word(*at))
+                .map(|at| (at, prefix.len())),
+        );
+    }
+    let folders = file.split('/').count() - 1; // src/store.rs: 1
+    let depth = if file.ends_with("/mod.rs") {
+        folders - 1
+    } else {
+        folders
+    };
+    for (at, _) in code.match_indices("super::") {
+        if starts_word(at) && room(file) != "cli" {
+            let climb = supers(&code[at..]);
+            if climb >= depth + inline_modules(&code[..at]) {
+                found.push((at, climb * "super::".len()));
+            }
+        }
+    }
+    found
+}
+
+/// How many `super::` a path opens with.
+fn supers(path: &str) -> usize {
+    path.strip_prefix("super::")
+        .map_or(0, |rest| 1 + supers(rest))
+}
+
+/// How many `mod name {` are still open where the text ends. Leans on rustfmt: each closes at its own indentation.
+fn inline_modules(text: &str) -> usize {
+    let mut open: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        let bare = line.trim_start();
+        let indent = &line[..line.len() - bare.len()];
+        let words = bare.trim_start_matches("pub ");
+        if words.starts_with("mod ") && words.trim_end().ends_with('{') {
+            open.push(indent);
+        } else if bare.starts_with('}') && open.last() == Some(&indent) {
+            open.pop();
+        }
+    }
+    open.len()
+}
+
+/// The first names of the path, or of each path of the braces, that the text opens with, with their offsets.
+fn heads(text: &str) -> Vec<(usize, &str)> {
+    let name_at = |at: usize| {
+        let rest = &text[at..];
+        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_'));
+        let name = &rest[..end.unwrap_or(rest.len())];
+        (
+            at,
+            if rest.starts_with('*') {
+                &rest[..1]
+            } else {
+                name
+            },
+        )
+    };
+    if !text.starts_with('{') {
+        return vec![name_at(0)];
+    }
+    let (mut depth, mut fresh, mut found) = (0, false, Vec::new());
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 1 => break,
+            '}' => depth -= 1,
+            ',' => {}
+            c if c.is_whitespace() => continue,
+            _ if fresh => found.push(name_at(at)),
+            _ => {}
+        }
+        fresh = depth == 1 && (c == ',' || c == '{');
+    }
+    found
+}
+
+/// The text with its comments cut off and its lines kept.
+fn code(text: &str) -> String {
+    let cut = |line: &str| match line.find("//") {
+        Some(at) if !line[..at].ends_with(':') => line[..at].to_string() + "\n", // not the "//" of an address
+        _ => line.to_string() + "\n",
+    };
+    text.lines().map(cut).collect()
+}
+
+/// Line and `path` of every `[[bench]]`, `[[test]]`, `[[example]]` and `[[bin]]`.
+fn target_paths(manifest: &str) -> Vec<(usize, Option<String>)> {
+    let mut found: Vec<(usize, Option<String>)> = Vec::new();
+    let mut inside = false;
+    for (number, line) in (1..).zip(manifest.lines()) {
+        if line.starts_with('[') {
+            inside = line.starts_with("[[");
+            if inside {
+                found.push((number, None));
+            }
+        } else if let (true, Some((_, value))) = (inside, line.split_once("path = ")) {
+            let target = found.last_mut().unwrap();
+            target.1 = value.split('"').nth(1).map(str::to_string);
+        }
+    }
+    found
+}
+
+fn none(faults: Vec<String>) {
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
