@@ -132,7 +132,9 @@ impl Host {
             }
             "DLMessageMoveItems" => {
                 for (from, to) in message[1].as_dictionary().unwrap() {
-                    let bytes = self.files.remove(from).unwrap();
+                    let Some(bytes) = self.files.remove(from) else {
+                        return answer(stream, -6, "No such file or directory", nothing);
+                    };
                     self.files.insert(to.as_string().unwrap().to_owned(), bytes);
                 }
                 answer(stream, 0, "", nothing)
@@ -561,7 +563,7 @@ fn what_is_not_as_it_was_is_sent_again() {
     let mut host = Host::new();
     host.back_up(&computer, &phone).unwrap();
     let names: Vec<String> = host.files.keys().cloned().collect();
-    let payload = names.iter().find(|n| n.contains("/00/")).unwrap();
+    let payload = names.iter().find(|n| n.len() > 60).unwrap();
     for name in [payload.clone(), format!("{}/Manifest.db", phone.udid())] {
         host.files.remove(&name);
         assert_eq!(host.back_up(&computer, &phone).unwrap().0, 0);
