@@ -9,7 +9,8 @@ use rustls::ServerConfig;
 
 use super::afc::Media;
 use super::backup::Memory;
-use super::content::{Content, Entry, Scan};
+use super::content::{Content, Scan};
+use super::entry::Entry;
 use super::faults::Fault;
 use super::lockdown::{self, Pairing};
 use super::notify::Hub;
