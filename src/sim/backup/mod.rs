@@ -128,6 +128,7 @@ fn greet(phone: &Phone, wire: &mut Wire, faults: &[Fault]) -> io::Result<u64> {
     let agreed = agreed.map_or(offer, |wanted| wanted.min(offer));
     wire.message(vec!["DLMessageDeviceReady".into()])?;
     if faults.contains(&Fault::Disorder) {
+        super::lock(&phone.memory).started += 1;
         wire.message(vec![
             "DLMessageUploadFiles".into(),
             Value::Dictionary(Dictionary::new()),

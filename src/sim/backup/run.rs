@@ -1,5 +1,7 @@
 //! One backup: the order of its messages, from the passcode to the verification.
 
+use std::io;
+
 use plist::{Dictionary, Value};
 
 use super::decide::Listing;
@@ -10,7 +12,7 @@ use crate::sim::entry::hex;
 use crate::sim::faults::{self, Fault};
 use crate::sim::lock;
 use crate::sim::manifest::{self, Snapshot, Status};
-use crate::sim::phone::{Outcome, Phone};
+use crate::sim::phone::{Outcome, Passed, Phone};
 use crate::sim::wire::Wire;
 
 /// One backup in progress.
@@ -34,8 +36,16 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     pub(super) fn all(&mut self) -> Result<(), Stop> {
         self.misbehave()?;
-        if !self.phone.await_passcode() {
-            return fails(208, "Device locked");
+        match self
+            .phone
+            .await_passcode(|wait| self.wire.gone_within(wait))
+        {
+            Passed::Yes => {}
+            Passed::No => return fails(208, "Device locked"),
+            Passed::Gone => {
+                let gone = io::Error::new(io::ErrorKind::ConnectionAborted, "the computer left");
+                return Err(Stop::Lost(gone));
+            }
         }
         if self.phone.config.icloud_restore {
             let text = "iTunes Backup is unavailable while an iCloud Restore is in progress";
@@ -144,7 +154,9 @@ impl Run<'_> {
         }
         self.remove_old(scan, listing)?;
         self.put_status(Snapshot::Finished)?;
-        if let Some(database) = self.step.database {
+        // Rubbish is no base for the next backup.
+        let sound = !self.faults.contains(&Fault::BadManifest);
+        if let Some(database) = self.step.database.filter(|_| sound) {
             let mut memory = lock(&self.phone.memory);
             let generation = memory.generation;
             memory.sent.push(Kept {
