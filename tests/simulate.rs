@@ -132,7 +132,9 @@ impl Host {
             }
             "DLMessageMoveItems" => {
                 for (from, to) in message[1].as_dictionary().unwrap() {
-                    let bytes = self.files.remove(from).unwrap();
+                    let Some(bytes) = self.files.remove(from) else {
+                        return answer(stream, -6, "No such file or directory", nothing);
+                    };
                     self.files.insert(to.as_string().unwrap().to_owned(), bytes);
                 }
                 answer(stream, 0, "", nothing)
@@ -561,7 +563,7 @@ fn what_is_not_as_it_was_is_sent_again() {
     let mut host = Host::new();
     host.back_up(&computer, &phone).unwrap();
     let names: Vec<String> = host.files.keys().cloned().collect();
-    let payload = names.iter().find(|n| n.contains("/00/")).unwrap();
+    let payload = names.iter().find(|n| n.len() > 60).unwrap();
     for name in [payload.clone(), format!("{}/Manifest.db", phone.udid())] {
         host.files.remove(&name);
         assert_eq!(host.back_up(&computer, &phone).unwrap().0, 0);
@@ -602,6 +604,27 @@ fn bad_answers_end_the_backup_with_an_error() {
     }
 }
 
+/// Observes notifications of these names; returns when the phone knows.
+fn observe(computer: &Computer, names: &[String]) -> Stream {
+    let mut notes = computer.service("com.apple.mobile.notification_proxy");
+    let mut tell = |command: &str, name: &str| {
+        let note = dict([("Command", command.into()), ("Name", name.into())]);
+        plist_stream::write(&mut notes, &Value::Dictionary(note), Encoding::Xml).unwrap();
+    };
+    for name in names {
+        tell("ObserveNotification", name);
+    }
+    // One of our own comes back only after the others are observed.
+    tell("ObserveNotification", "mine");
+    tell("PostNotification", "mine");
+    let note = plist_stream::read(&mut notes, 10_000).unwrap();
+    assert_eq!(
+        note.as_dictionary().unwrap()["Name"].as_string(),
+        Some("mine")
+    );
+    notes
+}
+
 #[test]
 fn the_passcode_is_waited_for() {
     let config = PhoneConfig {
@@ -611,31 +634,46 @@ fn the_passcode_is_waited_for() {
     };
     let (daemon, phone) = plugged(config);
     let computer = paired(&daemon);
-    let mut notes = computer.service("com.apple.mobile.notification_proxy");
-    for name in ["presented", "dismissed"] {
-        let name = format!("com.apple.LocalAuthentication.ui.{name}");
-        let observe = dict([
-            ("Command", "ObserveNotification".into()),
-            ("Name", name.into()),
-        ]);
-        plist_stream::write(&mut notes, &Value::Dictionary(observe), Encoding::Xml).unwrap();
-    }
-    // A notification of our own comes back only after both are observed.
-    for command in ["ObserveNotification", "PostNotification"] {
-        let note = dict([("Command", command.into()), ("Name", "mine".into())]);
-        plist_stream::write(&mut notes, &Value::Dictionary(note), Encoding::Xml).unwrap();
-    }
+    let sheet = "com.apple.LocalAuthentication.ui";
+    let names = [format!("{sheet}.presented"), format!("{sheet}.dismissed")];
+    let mut notes = observe(&computer, &names);
     let mut next = || {
         let note = plist_stream::read(&mut notes, 10_000).unwrap();
         let note = note.as_dictionary().unwrap().clone();
         note["Name"].as_string().unwrap().to_owned()
     };
-    assert_eq!(next(), "mine");
     assert_eq!(Host::new().back_up(&computer, &phone).unwrap().0, 208);
     assert!(next().ends_with("presented"));
     assert!(next().ends_with("dismissed"));
     phone.enter_passcode();
     assert_eq!(Host::new().back_up(&computer, &phone).unwrap().0, 0);
+}
+
+#[test]
+fn a_computer_that_leaves_takes_the_passcode_sheet_with_it() {
+    let (daemon, phone) = plugged(PhoneConfig {
+        passcode: Passcode::Never,
+        ..tiny()
+    });
+    let computer = paired(&daemon);
+    let name = "com.apple.LocalAuthentication.ui.dismissed".to_owned();
+    let mut notes = observe(&computer, &[name]);
+    drop(begin_backup(&computer, phone.udid().as_str(), false).unwrap());
+    plist_stream::read(&mut notes, 10_000).unwrap();
+}
+
+#[test]
+fn a_refused_service_starts_when_the_fault_is_over() {
+    let service = "com.apple.mobilebackup2";
+    let faults = vec![Fault::Refuse(service.into()), Fault::Times(1)];
+    let (daemon, _) = plugged(PhoneConfig { faults, ..tiny() });
+    let computer = paired(&daemon);
+    let request = dict([
+        ("Request", "StartService".into()),
+        ("Service", service.into()),
+    ]);
+    assert!(ask(&mut computer.session(), request.clone()).contains_key("Error"));
+    assert!(!ask(&mut computer.session(), request).contains_key("Error"));
 }
 
 #[test]

@@ -69,7 +69,12 @@ pub struct Simulate {
     /// The DeviceLink version offered: 400, or 300 as before iOS 14.
     #[arg(long, value_name = "VERSION", default_value_t = 400)]
     devicelink: u64,
-    /// Something that goes wrong, for example cut-after:100000 (repeatable; docs/testing.md lists all).
+    /// Something that goes wrong in backups (repeatable; --help lists all).
+    ///
+    /// cut-after:BYTES, cut-at:MESSAGE-INDEX, stall-after:BYTES, stall-at:MESSAGE-INDEX, refuse:SERVICE, name:TEXT (where
+    /// the first upload goes; knows \\0 \\n \\r \\t), length:N, frame-length:N, message-length:N, deep-plist:N, laughs,
+    /// unknown-message:NAME, disorder, device-error:N (every N-th file), file-provider, error:CODE, missing-file,
+    /// bad-manifest, no-final-response, claim-size:BYTES, times:N (the others happen in the first N backups only).
     #[arg(long, value_name = "SPEC")]
     fault: Vec<Fault>,
 }

@@ -7,7 +7,6 @@ use std::time::Instant;
 use plist::{Dictionary, Value};
 use rustls::ServerConfig;
 
-use super::faults::Fault;
 use super::phone::{Phone, Trust};
 use super::services;
 use super::socket::Socket;
@@ -162,8 +161,7 @@ fn start_service(
     let pairing = session.ok_or("SessionInactive")?;
     let service = request.get("Service").and_then(Value::as_string);
     let service = service.ok_or("MissingService")?;
-    let refused = |f: &Fault| matches!(f, Fault::Refuse(name) if name == service);
-    if !services::known(service) || phone.config.faults.iter().any(refused) {
+    if !services::known(service) || phone.refuses(service) {
         return Err("InvalidService");
     }
     match request.get("EscrowBag").and_then(Value::as_data) {

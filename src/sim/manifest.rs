@@ -8,7 +8,8 @@ use std::time::SystemTime;
 use plist::{Date, Dictionary, Value};
 use rusqlite::{Connection, params};
 
-use super::content::{Entry, Scan, hex, mix};
+use super::content::Scan;
+use super::entry::{Entry, hex, mix};
 use super::phone::{Passcode, Phone};
 use super::{apps, values};
 use crate::manifest::SCHEMA;

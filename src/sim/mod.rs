@@ -25,6 +25,7 @@ mod apps;
 mod backup;
 mod content;
 mod dialog;
+mod entry;
 mod faults;
 mod lockdown;
 mod manifest;
@@ -37,7 +38,8 @@ mod tls;
 mod values;
 mod wire;
 
-pub use content::{Bytes, Content, Entry, Kind};
+pub use content::Content;
+pub use entry::{Bytes, Entry, Kind};
 pub use faults::{Fault, NotAFault};
 pub use mux::Daemon;
 pub use phone::{Outcome, Passcode, Phone, PhoneConfig, Trust};

@@ -86,7 +86,6 @@ impl Daemon {
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let mut phones = super::lock(&self.shared.phones);
         let event = attached(id, &phone);
-        phone.plug(true);
         phones.push((id, phone));
         self.shared.announce(event);
     }
@@ -98,7 +97,6 @@ impl Daemon {
         phones.retain(|(id, phone)| {
             let stays = phone.udid() != udid;
             if !stays {
-                phone.plug(false);
                 gone.push(*id);
             }
             stays
@@ -127,9 +125,6 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        for (_, phone) in super::lock(&self.shared.phones).drain(..) {
-            phone.plug(false);
-        }
         if let Some(acceptor) = self.acceptor.take() {
             Listener::wake(&self.address);
             if acceptor.join().is_err() {

@@ -1,7 +1,7 @@
 //! One simulated phone: how it is set up, and what it remembers.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use plist::Value;
@@ -9,8 +9,9 @@ use rustls::ServerConfig;
 
 use super::afc::Media;
 use super::backup::Memory;
-use super::content::{Content, Entry, Scan};
-use super::faults::Fault;
+use super::content::{Content, Scan};
+use super::entry::Entry;
+use super::faults::{self, Fault};
 use super::lockdown::{self, Pairing};
 use super::notify::Hub;
 use super::services;
@@ -19,6 +20,18 @@ use crate::udid::Udid;
 
 /// The first port that services get; beyond 32767, so that the swapped signed form is met in both signs.
 const PORT_FIRST: u16 = 49_152;
+
+/// How long the phone looks at the connection before it looks at its owner again.
+const PASSCODE_LOOK: Duration = Duration::from_millis(50);
+
+/// What became of the passcode sheet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passed {
+    Yes,
+    No,
+    /// The computer went away meanwhile.
+    Gone,
+}
 
 /// What the owner does when the phone asks whether to trust a computer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +141,6 @@ pub struct Phone {
     pub(super) media: Media,
     pub(super) memory: Mutex<Memory>,
     pub(super) state: Mutex<State>,
-    changed: Condvar,
 }
 
 /// What changes in the life of a phone, apart from its backups.
@@ -141,7 +153,7 @@ pub(super) struct State {
     ports: HashMap<u16, (String, Arc<ServerConfig>)>,
     ports_given: u16,
     passcode_entered: bool,
-    released: bool,
+    refused: u32,
     locked: Option<bool>,
     history: Vec<Outcome>,
 }
@@ -155,7 +167,6 @@ impl Phone {
             media: Media::default(),
             memory: Mutex::default(),
             state: Mutex::default(),
-            changed: Condvar::new(),
         })
     }
 
@@ -191,6 +202,18 @@ impl Phone {
         super::lock(&self.state).locked = Some(locked);
     }
 
+    /// This service does not start: always, or for as many times as told.
+    pub(super) fn refuses(&self, service: &str) -> bool {
+        let faults = &self.config.faults;
+        let is_it = |f: &Fault| matches!(f, Fault::Refuse(name) if name == service);
+        if !faults.iter().any(is_it) {
+            return false;
+        }
+        let mut state = super::lock(&self.state);
+        state.refused += 1;
+        !faults::of_backup(faults, state.refused).is_empty()
+    }
+
     pub(super) fn is_locked(&self) -> bool {
         super::lock(&self.state)
             .locked
@@ -205,45 +228,38 @@ impl Phone {
     /// The owner enters the passcode on the sheet of a backup.
     pub fn enter_passcode(&self) {
         super::lock(&self.state).passcode_entered = true;
-        self.changed.notify_all();
-    }
-
-    /// The cable is in, or out, which ends what waits for the owner.
-    pub(super) fn plug(&self, in_place: bool) {
-        super::lock(&self.state).released = !in_place;
-        self.changed.notify_all();
     }
 
     pub(super) fn record(&self, outcome: Outcome) {
         super::lock(&self.state).history.push(outcome);
     }
 
-    /// Shows the passcode sheet and waits; false if nobody entered it in time.
-    pub(super) fn await_passcode(&self) -> bool {
+    /// Shows the passcode sheet and waits. `gone` looks for so long whether the computer went away.
+    pub(super) fn await_passcode(&self, mut gone: impl FnMut(Duration) -> bool) -> Passed {
         let wait = match self.config.passcode {
-            Passcode::None => return true,
-            Passcode::After(wait) => wait.min(self.config.passcode_limit),
-            Passcode::Never => self.config.passcode_limit,
+            Passcode::None => return Passed::Yes,
+            Passcode::After(wait) => wait,
+            Passcode::Never => Duration::MAX,
         };
         self.hub.post("com.apple.LocalAuthentication.ui.presented");
-        let state = super::lock(&self.state);
-        let (mut state, timed_out) = self
-            .changed
-            .wait_timeout_while(state, wait, |s| !s.passcode_entered && !s.released)
-            .map(|(state, timeout)| (state, timeout.timed_out()))
-            .unwrap_or_else(|poisoned| {
-                let (state, timeout) = poisoned.into_inner();
-                (state, timeout.timed_out())
-            });
-        let entered = std::mem::take(&mut state.passcode_entered);
-        let released = state.released;
-        drop(state);
-        self.hub.post("com.apple.LocalAuthentication.ui.dismissed");
-        let in_time = match self.config.passcode {
-            Passcode::After(wait) => timed_out && wait <= self.config.passcode_limit,
-            _ => false,
+        let asked = Instant::now();
+        let passed = loop {
+            let waited = asked.elapsed();
+            let mut state = super::lock(&self.state);
+            if std::mem::take(&mut state.passcode_entered) || waited >= wait {
+                break Passed::Yes;
+            }
+            if waited >= self.config.passcode_limit {
+                break Passed::No;
+            }
+            drop(state);
+            let left = wait.min(self.config.passcode_limit) - waited;
+            if gone(left.clamp(Duration::from_millis(1), PASSCODE_LOOK)) {
+                break Passed::Gone;
+            }
         };
-        !released && (entered || in_time)
+        self.hub.post("com.apple.LocalAuthentication.ui.dismissed");
+        passed
     }
 
     /// Opens a port for one connection to a service.

@@ -2,7 +2,7 @@
 
 use plist::{Dictionary, Value};
 
-use super::content::mix;
+use super::entry::mix;
 use super::lockdown;
 use super::phone::{Passcode, Phone};
 

@@ -1,6 +1,7 @@
 //! The phone's end of the backup stream: messages and file frames through one large buffer, with the faults of the cable.
 
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use plist::Value;
 
@@ -150,6 +151,21 @@ impl Wire {
         let mut ignored = [0; 4096];
         while self.link.read(&mut ignored)? > 0 {}
         Err(io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Waits for so long whether the computer goes away. It has nothing to say meanwhile, so a byte is a goodbye too.
+    pub(super) fn gone_within(&mut self, wait: Duration) -> bool {
+        let looked = self
+            .link
+            .socket()
+            .set_read_timeout(Some(wait))
+            .and_then(|()| {
+                let read = self.link.read(&mut [0]);
+                self.link.socket().set_read_timeout(None)?;
+                read
+            });
+        let quiet = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
+        !looked.is_err_and(|e| quiet.contains(&e.kind()))
     }
 
     /// Reads one message.

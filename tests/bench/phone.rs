@@ -24,10 +24,21 @@ fn main() {
         bulk: 0,
         ..Content::default()
     };
-    for (what, content) in [
-        ("40 files of 100 MiB", large),
-        ("60,000 files of 2-20 KiB", small),
-    ] {
+    let mut loads = vec![
+        ("40 files of 100 MiB".to_owned(), large),
+        ("60,000 files of 2-20 KiB".to_owned(), small),
+    ];
+    // `-- N` measures N files of at most 100 bytes instead: what a file costs the phone.
+    if let Some(files) = std::env::args().find_map(|a| a.parse::<u32>().ok()) {
+        let many = Content {
+            small: files,
+            small_size: 1..=100,
+            bulk: 0,
+            ..Content::default()
+        };
+        loads = vec![(format!("{files} tiny files"), many)];
+    }
+    for (what, content) in loads {
         for listen in addresses() {
             let config = PhoneConfig {
                 content: content.clone(),
@@ -64,7 +75,8 @@ fn addresses() -> Vec<String> {
 /// Answers everything with success until the manifests come; returns files, bytes and seconds of the uploads.
 fn discard(mut stream: Stream) -> (u64, u64, f64) {
     let empty = || Value::Dictionary(plist::Dictionary::new());
-    let (mut files, mut bytes, mut seconds) = (0, 0, 0.0);
+    let (mut files, mut bytes) = (0, 0);
+    let mut begun: Option<Instant> = None;
     let mut buffer = vec![0; 64 << 10];
     loop {
         let message = hear(&mut stream).unwrap();
@@ -93,15 +105,15 @@ fn discard(mut stream: Stream) -> (u64, u64, f64) {
                 answer(&mut stream, 0, "", Value::from(1u64 << 50)).unwrap();
             }
             "DLMessageUploadFiles" => {
-                let start = Instant::now();
+                let begun = begun.get_or_insert_with(Instant::now);
                 let (count, size, last) = swallow(&mut stream, &mut buffer);
                 answer(&mut stream, 0, "", empty()).unwrap();
+                let seconds = begun.elapsed().as_secs_f64();
                 if last {
                     return (files, bytes, seconds);
                 }
                 files += count;
                 bytes += size;
-                seconds += start.elapsed().as_secs_f64();
             }
             "DLMessageProcessMessage" => panic!("{message:?}"),
             _ => answer(&mut stream, 0, "", empty()).unwrap(),

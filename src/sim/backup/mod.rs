@@ -1,0 +1,240 @@
+//! mobilebackup2: greets, takes requests, and backs up in the order of a real phone.
+//!
+//! The computer may fail or go away at any message. A lost connection leaves the phone's cache, and the next backup goes
+//! on; an error deletes it, and the next backup sends everything.
+
+mod decide;
+mod run;
+mod upload;
+
+use std::io;
+use std::sync::Arc;
+
+use self::run::Run;
+use super::dialog::Stop;
+use super::faults::{self, Fault};
+use super::phone::{Outcome, Phone};
+use super::tls::Link;
+use super::wire::Wire;
+use plist::{Dictionary, Value};
+
+/// Files in one message.
+const BATCH: usize = 128;
+/// What must stay free on the computer.
+const HEADROOM: u64 = 128 << 20;
+/// What the phone asks for beyond its need when it asks the computer to make room.
+const OVERSHOOT: u64 = 2 << 30;
+
+/// What the phone remembers of its backups.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// The state of its contents.
+    pub(super) generation: u32,
+    /// This generation is in a finished backup: the next one sees changes.
+    kept: bool,
+    /// The backups that it sent, on whatever computer.
+    sent: Vec<Kept>,
+    /// The backup that was cut.
+    cache: Option<Cache>,
+    started: u32,
+    busy: bool,
+}
+
+/// A backup on some computer, known by the hash of its Manifest.db.
+#[derive(Debug, Clone)]
+struct Kept {
+    generation: u32,
+    database: [u8; 32],
+}
+
+/// What survives a lost connection.
+#[derive(Debug, Clone)]
+struct Cache {
+    uuid: String,
+    full: bool,
+    base: Option<Kept>,
+    database: Option<[u8; 32]>,
+}
+
+impl Cache {
+    /// A full backup under a new name.
+    fn anew() -> Cache {
+        Cache {
+            uuid: super::new_uuid(),
+            full: true,
+            base: None,
+            database: None,
+        }
+    }
+}
+
+/// Serves one client until it goes away.
+pub(super) fn serve(phone: &Arc<Phone>, link: Link) -> io::Result<()> {
+    let mut wire = Wire::new(link);
+    let number = super::lock(&phone.memory).started + 1;
+    let faults = faults::of_backup(&phone.config.faults, number);
+    wire.suffer(&faults);
+    let version = greet(phone, &mut wire, &faults)?;
+    loop {
+        let message = wire.receive()?;
+        let parts = message.into_array().unwrap_or_default();
+        match parts.first().and_then(Value::as_string) {
+            Some("DLMessageProcessMessage") => {}
+            Some("DLMessagePing") => {
+                wire.message(vec!["DLMessagePing".into()])?;
+                continue;
+            }
+            _ => break,
+        }
+        let Some(Value::Dictionary(request)) = parts.into_iter().nth(1) else {
+            break;
+        };
+        let name = request.get("MessageName").and_then(Value::as_string);
+        match name.unwrap_or_default() {
+            "Backup" => {
+                back_up(phone, &mut wire, &faults, &request, version)?;
+                wire.message(vec!["DLMessageDisconnect".into(), "Bye".into()])?;
+                break;
+            }
+            "Remove" => wire.respond(1, "Remove action is no longer supported")?,
+            other @ ("Restore" | "ChangePassword" | "Extract" | "Info" | "List" | "Unback"
+            | "EnableCloudBackup" | "EraseDevice") => {
+                wire.respond(
+                    1,
+                    &format!("{other} is not supported by the simulated phone"),
+                )?;
+            }
+            _ => break,
+        }
+    }
+    wire.close();
+    Ok(())
+}
+
+/// Agrees on versions; returns that of DeviceLink.
+fn greet(phone: &Phone, wire: &mut Wire, faults: &[Fault]) -> io::Result<u64> {
+    let bad = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
+    let offer = phone.config.device_link;
+    wire.message(vec![
+        "DLMessageVersionExchange".into(),
+        offer.into(),
+        0u64.into(),
+    ])?;
+    let answer = wire.receive()?.into_array().unwrap_or_default();
+    if answer.get(1).and_then(Value::as_string) != Some("DLVersionsOk") {
+        return bad("the computer refuses the version");
+    }
+    let agreed = answer.get(2).and_then(Value::as_unsigned_integer);
+    let agreed = agreed.map_or(offer, |wanted| wanted.min(offer));
+    wire.message(vec!["DLMessageDeviceReady".into()])?;
+    if faults.contains(&Fault::Disorder) {
+        super::lock(&phone.memory).started += 1;
+        wire.message(vec![
+            "DLMessageUploadFiles".into(),
+            Value::Dictionary(Dictionary::new()),
+            0.0.into(),
+            0u64.into(),
+        ])?;
+        wire.stall()?;
+    }
+    let hello = wire.receive()?.into_array().unwrap_or_default();
+    let hello = hello.get(1).and_then(Value::as_dictionary);
+    let versions = hello.and_then(|h| h.get("SupportedProtocolVersions")?.as_array());
+    let Some(versions) = versions else {
+        return bad("no Hello");
+    };
+    let reals = || versions.iter().filter_map(Value::as_real);
+    let common = [2.1, 2.0]
+        .into_iter()
+        .find(|v| reals().any(|o| (o - v).abs() < 0.01));
+    let Some(version) = common else {
+        wire.respond(1, "No common supported protocol version")?;
+        return bad("no common version");
+    };
+    let response = super::dict([
+        ("MessageName", "Response".into()),
+        ("ErrorCode", 0u64.into()),
+        ("ProtocolVersion", version.into()),
+    ]);
+    wire.message(vec![
+        "DLMessageProcessMessage".into(),
+        Value::Dictionary(response),
+    ])?;
+    Ok(agreed)
+}
+
+/// One backup with its verdict, noted down in the phone's history before the computer hears it.
+fn back_up(
+    phone: &Arc<Phone>,
+    wire: &mut Wire,
+    faults: &[Fault],
+    request: &Dictionary,
+    version: u64,
+) -> io::Result<()> {
+    {
+        let mut memory = super::lock(&phone.memory);
+        if memory.busy {
+            return wire.respond(14, "A backup is already in progress");
+        }
+        memory.busy = true;
+        memory.started += 1;
+    }
+    let options = request.get("Options").and_then(Value::as_dictionary);
+    let forced = options.and_then(|o| o.get("ForceFullBackup")?.as_boolean());
+    let target = request.get("TargetIdentifier").and_then(Value::as_string);
+    let mut run = Run {
+        phone,
+        wire,
+        faults,
+        version,
+        root: target.unwrap_or(phone.udid().as_str()).to_owned(),
+        forced: forced.unwrap_or(false),
+        outcome: Outcome::default(),
+        step: Cache::anew(),
+        total: 0,
+        done: 0,
+    };
+    let ended = run.all();
+    let mut outcome = std::mem::take(&mut run.outcome);
+    let mut memory = super::lock(&phone.memory);
+    memory.busy = false;
+    match &ended {
+        Ok(()) => {
+            memory.cache = None;
+            memory.kept = true;
+            outcome.code = Some(0);
+        }
+        Err(Stop::Fails(code, text)) => {
+            memory.cache = None;
+            outcome.code = Some(*code);
+            outcome.text.clone_from(text);
+        }
+        Err(Stop::Lost(e)) => outcome.text = e.to_string(),
+    }
+    drop(memory);
+    phone.record(outcome);
+    match ended {
+        Ok(()) if faults.contains(&Fault::NoFinalResponse) => wire.stall(),
+        Ok(()) => wire.respond(0, ""),
+        Err(Stop::Fails(code, text)) => wire.respond(code, &text),
+        Err(Stop::Lost(e)) => Err(e),
+    }
+}
+fn text_of(code: u64) -> &'static str {
+    match code {
+        3 => "Failed to create snapshot: File exists (17) at path \"/private/var\"",
+        13 | 208 => "Device locked",
+        14 => "A backup is already in progress",
+        25 => "iTunes Backup is unavailable while an iCloud Restore is in progress",
+        100 => "Input/output error (5)",
+        104 => "Multiple errors uploading files",
+        105 => "Insufficient free disk space on drive to back up",
+        106 => "No space left on device",
+        202 => "Backup cancelled",
+        203 => "Backup is from an incompatible OS version",
+        205 => "Manifest references files not in backup",
+        207 => "Invalid password",
+        212 => "Unable to backup until Setup is finished",
+        _ => "The phone was told to fail",
+    }
+}

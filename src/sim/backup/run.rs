@@ -1,0 +1,273 @@
+//! One backup: the order of its messages, from the passcode to the verification.
+
+use std::io;
+
+use plist::{Dictionary, Value};
+
+use super::decide::Listing;
+use super::{BATCH, Cache, HEADROOM, Kept, OVERSHOOT, text_of};
+use crate::sim::content::{Item, Scan};
+use crate::sim::dialog::{Stop, fails};
+use crate::sim::entry::hex;
+use crate::sim::faults::{self, Fault};
+use crate::sim::lock;
+use crate::sim::manifest::{self, Snapshot, Status};
+use crate::sim::phone::{Outcome, Passed, Phone};
+use crate::sim::wire::Wire;
+
+/// One backup in progress.
+pub(super) struct Run<'a> {
+    pub(super) phone: &'a Phone,
+    pub(super) wire: &'a mut Wire,
+    pub(super) faults: &'a [Fault],
+    /// Of DeviceLink.
+    pub(super) version: u64,
+    /// The folder on the computer.
+    pub(super) root: String,
+    pub(super) forced: bool,
+    pub(super) outcome: Outcome,
+    /// What is remembered if the connection is lost.
+    pub(super) step: Cache,
+    /// Bytes to send.
+    pub(super) total: u64,
+    pub(super) done: u64,
+}
+
+impl Run<'_> {
+    pub(super) fn all(&mut self) -> Result<(), Stop> {
+        self.misbehave()?;
+        match self
+            .phone
+            .await_passcode(|wait| self.wire.gone_within(wait))
+        {
+            Passed::Yes => {}
+            Passed::No => return fails(208, "Device locked"),
+            Passed::Gone => {
+                let gone = io::Error::new(io::ErrorKind::ConnectionAborted, "the computer left");
+                return Err(Stop::Lost(gone));
+            }
+        }
+        if self.phone.config.icloud_restore {
+            let text = "iTunes Backup is unavailable while an iCloud Restore is in progress";
+            return fails(25, text);
+        }
+        let code = self.faults.iter().find_map(|f| match f {
+            Fault::Error(code) => Some(*code),
+            _ => None,
+        });
+        if let Some(code) = code {
+            return fails(code, text_of(code));
+        }
+        let resumes = self.decide()?;
+        let listing = self.listing()?;
+        let scan = self.scan();
+        if let Some(base) = self.step.base.clone()
+            && !self.holds_all(&listing, base.generation)
+        {
+            // Something is missing that the manifest names: everything is sent again.
+            self.step = Cache::anew();
+            return self.send(&scan, &listing, None);
+        }
+        self.send(&scan, &listing, resumes)
+    }
+
+    /// Faults that come instead of, or before, the first request.
+    pub(super) fn misbehave(&mut self) -> Result<(), Stop> {
+        for fault in self.faults {
+            let (length, bytes) = match fault {
+                Fault::MessageLength(length) => (*length, vec![b'x'; 64 << 10]),
+                Fault::DeepPlist(depth) => {
+                    let bytes = faults::nested(*depth, 1);
+                    (bytes.len() as u32, bytes)
+                }
+                Fault::Laughs => {
+                    let bytes = faults::nested(40, 10);
+                    (bytes.len() as u32, bytes)
+                }
+                Fault::UnknownMessage(name) => {
+                    let options = Value::Dictionary(Dictionary::new());
+                    self.wire.message(vec![name.as_str().into(), options])?;
+                    // Refused, but answered.
+                    self.wire.reply()?;
+                    continue;
+                }
+                _ => continue,
+            };
+            self.wire.raw_message(length, &bytes)?;
+            self.wire.stall()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn path(&self, name: &str) -> String {
+        format!("{}/{name}", self.root)
+    }
+
+    pub(super) fn file_path(&self, folder: &str, id: &[u8; 20]) -> String {
+        let name = hex(id);
+        format!("{}/{folder}{}/{name}", self.root, &name[..2])
+    }
+    pub(super) fn scan(&self) -> Scan {
+        let generation = lock(&self.phone.memory).generation;
+        self.phone.scan(generation)
+    }
+    /// Everything after the decision.
+    pub(super) fn send(
+        &mut self,
+        scan: &Scan,
+        listing: &Listing,
+        resumes: Option<Snapshot>,
+    ) -> Result<(), Stop> {
+        self.outcome.full = self.step.full;
+        let mut changed = self.changed(scan);
+        let forgotten = self.forgotten(&mut changed);
+        let database = manifest::database(scan)?;
+        let properties = manifest::plist(self.phone)?;
+        if matches!(resumes, None | Some(Snapshot::Uploading)) {
+            let uploads: Vec<Item> = changed
+                .iter()
+                .filter(|i| resumes.is_none() || listing.snapshot.binary_search(&i.id).is_err())
+                .copied()
+                .collect();
+            self.total = uploads.iter().map(|i| scan.entry(i).size()).sum();
+            self.make_room()?;
+            self.make_folders()?;
+            lock(&self.phone.memory).cache = Some(self.step.clone());
+            self.put_status(Snapshot::Uploading)?;
+            self.upload(scan, &uploads)?;
+            self.put_manifests(&properties, &database)?;
+            self.put_status(Snapshot::Moving)?;
+            lock(&self.phone.memory).cache = Some(self.step.clone());
+        }
+        if resumes != Some(Snapshot::Removing) {
+            // What was moved before the cut is not there any more.
+            let left: Vec<Item> = changed
+                .iter()
+                .filter(|i| {
+                    resumes != Some(Snapshot::Moving)
+                        || listing.snapshot.binary_search(&i.id).is_ok()
+                })
+                .copied()
+                .collect();
+            self.move_into_place(&left, resumes == Some(Snapshot::Moving))?;
+            self.put_status(Snapshot::Removing)?;
+        }
+        self.remove_old(scan, listing)?;
+        self.put_status(Snapshot::Finished)?;
+        // Rubbish is no base for the next backup.
+        let sound = !self.faults.contains(&Fault::BadManifest);
+        if let Some(database) = self.step.database.filter(|_| sound) {
+            let mut memory = lock(&self.phone.memory);
+            let generation = memory.generation;
+            memory.sent.push(Kept {
+                generation,
+                database,
+            });
+        }
+        self.verify(scan, forgotten)
+    }
+    pub(super) fn make_room(&mut self) -> Result<(), Stop> {
+        let claim = self.faults.iter().find_map(|f| match f {
+            Fault::ClaimSize(bytes) => Some(*bytes),
+            _ => None,
+        });
+        let need = claim.unwrap_or(self.total).saturating_add(HEADROOM);
+        let free = self.wire.free_space()?;
+        if free > need {
+            return Ok(());
+        }
+        // Before DeviceLink 400 there is no such request.
+        if self.version >= 400
+            && self.wire.purge((need - free).saturating_add(OVERSHOOT))?
+            && self.wire.free_space()? > need
+        {
+            return Ok(());
+        }
+        fails(105, "Insufficient free disk space on drive to back up")
+    }
+
+    pub(super) fn make_folders(&mut self) -> Result<(), Stop> {
+        for folder in [self.root.clone(), self.path("Snapshot")] {
+            self.wire.make_folder(&folder, 0.0)?;
+            for part in 0..=255u8 {
+                self.wire
+                    .make_folder(&format!("{folder}/{part:02x}"), 0.0)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn progress(&self) -> f64 {
+        match self.total {
+            0 => 90.0,
+            total => self.done as f64 / total as f64 * 90.0,
+        }
+    }
+    pub(super) fn move_into_place(&mut self, items: &[Item], again: bool) -> Result<(), Stop> {
+        for batch in items.chunks(BATCH) {
+            let pairs = batch.iter().map(|item| {
+                (
+                    self.file_path("Snapshot/", &item.id),
+                    self.file_path("", &item.id),
+                )
+            });
+            let pairs = pairs.collect();
+            self.wire.move_items(pairs, 96.0)?;
+            self.outcome.moved += batch.len() as u64;
+        }
+        let mut manifests = vec!["Manifest.plist", "Manifest.db"];
+        if again {
+            // The cut may have come after they were moved.
+            let left = self.wire.list(&self.path("Snapshot"))?;
+            manifests.retain(|name| left.iter().any(|(found, _)| found == name));
+            if manifests.is_empty() {
+                return Ok(());
+            }
+        }
+        let pairs = manifests
+            .into_iter()
+            .map(|name| (self.path(&format!("Snapshot/{name}")), self.path(name)));
+        let pairs = pairs.collect();
+        self.wire.move_items(pairs, 97.0)
+    }
+
+    /// Removes what is listed but not on the phone any more, then the snapshot folder.
+    pub(super) fn remove_old(&mut self, scan: &Scan, listing: &Listing) -> Result<(), Stop> {
+        let mut now: Vec<[u8; 20]> = scan.files.iter().map(|i| i.id).collect();
+        now.sort_unstable();
+        let old: Vec<&[u8; 20]> = listing
+            .files
+            .iter()
+            .filter(|id| now.binary_search(id).is_err())
+            .collect();
+        for batch in old.chunks(BATCH) {
+            let paths = batch.iter().map(|id| self.file_path("", id)).collect();
+            self.wire.remove_items(paths, 98.0)?;
+            self.outcome.removed += batch.len() as u64;
+        }
+        let snapshot = self.path("Snapshot");
+        self.wire.remove_items(vec![snapshot], 98.5)
+    }
+
+    /// Reads the metadata again and looks for every file by its name.
+    pub(super) fn verify(&mut self, scan: &Scan, forgotten: Option<[u8; 20]>) -> Result<(), Stop> {
+        let names = ["Status.plist", "Manifest.plist", "Manifest.db"].map(|n| self.path(n));
+        let sent = self.wire.download(&names, 99.0)?;
+        let [status, properties, database] = <[_; 3]>::try_from(sent)
+            .map_err(|_| Stop::Fails(205, "Backup metadata is missing".into()))?;
+        let state = Status::parse(&status.bytes).ok();
+        let finished =
+            state.is_some_and(|s| s.uuid == self.step.uuid && s.snapshot == Snapshot::Finished);
+        let described = crate::bounded_plist::parse(&properties.bytes).is_ok();
+        if !finished || !described || Some(database.hash) != self.step.database {
+            return fails(205, "Backup metadata is not what was sent");
+        }
+        let listing = self.listing()?;
+        let held = |item: &&Item| listing.files.binary_search(&item.id).is_ok();
+        let missing = scan.files.iter().filter(|i| Some(i.id) != forgotten);
+        match missing.filter(|i| !held(i)).count() {
+            0 => Ok(()),
+            _ => fails(205, "Manifest references files not in backup"),
+        }
+    }
+}

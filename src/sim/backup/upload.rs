@@ -1,0 +1,172 @@
+//! Uploads: status, payload in batches, manifests.
+
+use std::io::{self, Read};
+
+use sha2::{Digest, Sha256};
+
+use super::BATCH;
+use super::decide::unhex;
+use super::run::Run;
+use crate::sim::content::{Item, Scan};
+use crate::sim::dialog::{Stop, fails};
+use crate::sim::entry::Entry;
+use crate::sim::faults::Fault;
+use crate::sim::manifest::{self, Snapshot, TempFile};
+use crate::sim::wire::{CODE_IO_ERROR, CODE_OK, FRAME_BYTES};
+
+impl Run<'_> {
+    pub(super) fn put_status(&mut self, snapshot: Snapshot) -> Result<(), Stop> {
+        let bytes = manifest::status(&self.step.uuid, snapshot, self.step.full)?;
+        self.wire.begin_upload(0, self.progress())?;
+        self.put_small("/var/tmp/tmp.2.5YnM5D", &self.path("Status.plist"), &bytes)?;
+        self.wire.end_upload()
+    }
+
+    pub(super) fn put_small(
+        &mut self,
+        on_phone: &str,
+        on_host: &str,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        self.wire.name_file(on_phone, on_host)?;
+        for part in bytes.chunks(FRAME_BYTES) {
+            self.wire.frame(part.len(), |room| {
+                room.copy_from_slice(part);
+                Ok(part.len())
+            })?;
+        }
+        self.wire.end_of_file(CODE_OK, "")
+    }
+
+    pub(super) fn upload(&mut self, scan: &Scan, uploads: &[Item]) -> Result<(), Stop> {
+        let every = self.faults.iter().find_map(|f| match f {
+            Fault::DeviceError(every) => Some((*every).max(1)),
+            _ => None,
+        });
+        let mut failed = 0u64;
+        let mut count = 0u64;
+        for (number, batch) in uploads.chunks(BATCH).enumerate() {
+            let entries: Vec<Entry> = batch.iter().map(|item| scan.entry(item)).collect();
+            let bytes = entries.iter().map(Entry::size).sum();
+            self.done += bytes;
+            self.wire.begin_upload(bytes, self.progress())?;
+            for (item, entry) in batch.iter().zip(&entries) {
+                count += 1;
+                let fails = every.is_some_and(|every| count.is_multiple_of(every));
+                failed += u64::from(fails);
+                let mut path = self.file_path("Snapshot/", &item.id);
+                if count == 1 {
+                    path = self.bad_name(path)?;
+                }
+                self.put_file(entry, &path, fails)?;
+                if !fails {
+                    self.outcome.files += 1;
+                    self.outcome.bytes += entry.size();
+                }
+            }
+            if number == 0 && self.phone.file_provider_fails(self.faults) {
+                self.put_unreadable()?;
+            }
+            self.wire.end_upload()?;
+        }
+        if failed > 0 {
+            return fails(104, "Multiple errors uploading files");
+        }
+        Ok(())
+    }
+
+    /// Faults in the name of the first file.
+    pub(super) fn bad_name(&mut self, path: String) -> Result<String, Stop> {
+        for fault in self.faults {
+            match fault {
+                Fault::Name(name) => return Ok(name.clone()),
+                Fault::NameLength(length) => {
+                    self.wire.put(&4u32.to_be_bytes())?;
+                    self.wire.put(b"file")?;
+                    self.wire.put(&length.to_be_bytes())?;
+                    self.wire.put(&[b'x'; 4096])?;
+                }
+                Fault::FrameLength(length) => {
+                    self.wire.name_file("file", &path)?;
+                    self.wire.put(&length.to_be_bytes())?;
+                    self.wire.put(&[0x0c; 4096])?;
+                }
+                _ => continue,
+            }
+            self.wire.flush()?;
+            self.wire.stall()?;
+        }
+        Ok(path)
+    }
+
+    pub(super) fn put_file(&mut self, entry: &Entry, path: &str, fails: bool) -> Result<(), Stop> {
+        self.wire.name_file(&entry.device_path(), path)?;
+        let mut bytes = entry.bytes();
+        let mut left = entry.size();
+        if fails {
+            left /= 2;
+        }
+        while left > 0 {
+            let length = left.min(FRAME_BYTES as u64) as usize;
+            self.wire.frame(length, |room| Ok(bytes.fill(room)))?;
+            left -= length as u64;
+        }
+        match fails {
+            true => self
+                .wire
+                .end_of_file(CODE_IO_ERROR, "Input/output error (5)")?,
+            false => self.wire.end_of_file(CODE_OK, "")?,
+        }
+        Ok(())
+    }
+
+    /// The file that iOS 17 never manages to read.
+    pub(super) fn put_unreadable(&mut self) -> Result<(), Stop> {
+        let path = "/var/mobile/Library/Application Support/FileProvider/backup/backup_manifest.db";
+        let id = unhex("49128ab470583769cf58eb2e9fe2eb47983afac3").unwrap_or_default();
+        let host = self.file_path("Snapshot/", &id);
+        self.wire.name_file(path, &host)?;
+        self.wire
+            .end_of_file(CODE_IO_ERROR, "Input/output error (5)")?;
+        Ok(())
+    }
+
+    pub(super) fn put_manifests(
+        &mut self,
+        properties: &[u8],
+        database: &TempFile,
+    ) -> Result<(), Stop> {
+        self.wire.begin_upload(0, 95.0)?;
+        let path = self.path("Snapshot/Manifest.plist");
+        self.put_small("/var/tmp/tmp.3.Manifest.plist", &path, properties)?;
+        let path = self.path("Snapshot/Manifest.db");
+        let mut hash = Sha256::new();
+        if self.faults.contains(&Fault::BadManifest) {
+            let rubbish = [0x5a; 12_345];
+            hash.update(rubbish);
+            self.put_small("/var/tmp/tmp.4.Manifest.db", &path, &rubbish)?;
+        } else {
+            let mut file = database.open()?;
+            self.wire.name_file("/var/tmp/tmp.4.Manifest.db", &path)?;
+            loop {
+                let count = self.wire.frame(FRAME_BYTES, |room| {
+                    let mut filled = 0;
+                    while filled < room.len() {
+                        match file.read(&mut room[filled..])? {
+                            0 => break,
+                            n => filled += n,
+                        }
+                    }
+                    hash.update(&room[..filled]);
+                    Ok(filled)
+                })?;
+                if count < FRAME_BYTES {
+                    break;
+                }
+            }
+            self.wire.end_of_file(CODE_OK, "")?;
+        }
+        self.step.database = Some(hash.finalize().into());
+        self.wire.end_upload()
+    }
+}

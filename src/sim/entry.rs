@@ -1,0 +1,241 @@
+//! One thing on the phone: its names, its record in the manifest, and its bytes, made when they are read.
+
+use std::io::{self, Read};
+
+use sha1::{Digest, Sha1};
+
+use crate::manifest::record::{FileRecord, MODE_DIR, MODE_FILE, MODE_LINK};
+
+/// When everything was made: 2024-01-01.
+const EPOCH: i64 = 1_704_067_200;
+/// Small files above this size have no digest: it costs a pass over their bytes.
+const DIGEST_BYTES_MAX: u64 = 64 << 10;
+
+/// One thing that a backup names: a file, a folder or a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// For example "CameraRollDomain".
+    pub domain: String,
+    /// Path inside the domain, empty for its own folder.
+    pub path: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Counts the changes of its contents.
+    pub version: u32,
+    /// Inode number.
+    pub inode: u64,
+}
+
+/// What an [`Entry`] is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A file of so many bytes.
+    File {
+        /// Its length.
+        size: u64,
+        /// What its bytes follow from.
+        key: u64,
+    },
+    /// A folder.
+    Folder,
+    /// A symbolic link and where it points.
+    Link(String),
+}
+
+impl Entry {
+    /// The name under which a backup keeps it.
+    pub fn file_id(&self) -> String {
+        hex(&self.id())
+    }
+
+    /// Its length in bytes, 0 for folders and links.
+    pub fn size(&self) -> u64 {
+        match self.kind {
+            Kind::File { size, .. } => size,
+            _ => 0,
+        }
+    }
+
+    /// It has bytes of its own in a backup.
+    pub fn is_file(&self) -> bool {
+        matches!(self.kind, Kind::File { .. })
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> Bytes {
+        match self.kind {
+            Kind::File { size, key } => Bytes { key, at: 0, size },
+            _ => Bytes {
+                key: 0,
+                at: 0,
+                size: 0,
+            },
+        }
+    }
+
+    /// The path on the phone, as it stands in an upload.
+    pub(super) fn device_path(&self) -> String {
+        let root = match self.domain.split_once('-') {
+            Some((_, bundle)) => format!("/var/mobile/Containers/Data/{bundle}"),
+            None => "/var/mobile".to_owned(),
+        };
+        format!("{root}/{}", self.path)
+    }
+
+    /// SHA-1 of domain, "-" and path.
+    pub(super) fn id(&self) -> [u8; 20] {
+        let mut hash = Sha1::new();
+        hash.update(&self.domain);
+        hash.update("-");
+        hash.update(&self.path);
+        hash.finalize().into()
+    }
+
+    /// `flags` of its row in Manifest.db.
+    pub(super) fn flags(&self) -> i64 {
+        match self.kind {
+            Kind::File { .. } => 1,
+            Kind::Folder => 2,
+            Kind::Link(_) => 4,
+        }
+    }
+
+    /// Its record in Manifest.db.
+    pub(super) fn record(&self) -> FileRecord {
+        let changed = EPOCH + i64::from(self.version) * 86_400 + (self.inode % 86_400) as i64;
+        let (mode, target) = match &self.kind {
+            Kind::File { .. } => (MODE_FILE | 0o644, None),
+            Kind::Folder => (MODE_DIR | 0o755, None),
+            Kind::Link(target) => (MODE_LINK | 0o755, Some(target.clone())),
+        };
+        // Phones note digests in system domains only.
+        let system = !self.domain.starts_with("App")
+            && !matches!(self.domain.as_str(), "MediaDomain" | "CameraRollDomain");
+        FileRecord {
+            relative_path: self.path.clone(),
+            size: self.size(),
+            mode,
+            last_modified: changed,
+            last_status_change: changed,
+            birth: EPOCH,
+            inode: self.inode,
+            user_id: if self.inode % 500 == 7 { -2 } else { 501 },
+            group_id: 501,
+            protection_class: if self.is_file() { 3 } else { 0 },
+            digest: (system && self.is_file() && self.size() <= DIGEST_BYTES_MAX)
+                .then(|| self.digest()),
+            target,
+            encryption_key: None,
+        }
+    }
+
+    fn digest(&self) -> Vec<u8> {
+        let mut bytes = self.bytes();
+        let mut hash = Sha1::new();
+        let mut buffer = [0; 4096];
+        loop {
+            match bytes.fill(&mut buffer) {
+                0 => return hash.finalize().to_vec(),
+                n => hash.update(&buffer[..n]),
+            }
+        }
+    }
+}
+
+/// A reader of made-up bytes: each 8 of them follow from the file's key and their place.
+#[derive(Debug, Clone)]
+pub struct Bytes {
+    key: u64,
+    at: u64,
+    size: u64,
+}
+
+impl Bytes {
+    /// Fills as much of the buffer as the file has bytes left.
+    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> usize {
+        let left = usize::try_from(self.size - self.at).unwrap_or(usize::MAX);
+        let length = buffer.len().min(left);
+        let buffer = &mut buffer[..length];
+        let mut done = 0;
+        // Up to the next multiple of eight.
+        while done < buffer.len() && !self.at.is_multiple_of(8) {
+            buffer[done] = word(self.key, self.at / 8).to_le_bytes()[(self.at % 8) as usize];
+            done += 1;
+            self.at += 1;
+        }
+        let mut n = self.at / 8;
+        let mut whole = buffer[done..].chunks_exact_mut(8);
+        for chunk in &mut whole {
+            chunk.copy_from_slice(&word(self.key, n).to_le_bytes());
+            n += 1;
+        }
+        let rest = whole.into_remainder();
+        rest.copy_from_slice(&word(self.key, n).to_le_bytes()[..rest.len()]);
+        self.at += (buffer.len() - done) as u64;
+        buffer.len()
+    }
+}
+
+impl Read for Bytes {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let limit = buf.len().min(1 << 20);
+        Ok(self.fill(&mut buf[..limit]))
+    }
+}
+
+/// Two multiplications: fast enough to feed a full TLS stream, different enough for every place of every file.
+fn word(key: u64, n: u64) -> u64 {
+    let mut z = key.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z ^ (z >> 27)
+}
+
+/// Mixes numbers into one that looks random.
+pub(super) fn mix(parts: &[u64]) -> u64 {
+    parts.iter().fold(0x243f_6a88_85a3_08d3, |sum, part| {
+        let z = word(sum ^ part, 1).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    })
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_do_not_depend_on_how_they_are_read() {
+        let entry = Entry {
+            domain: "HomeDomain".into(),
+            path: "x".into(),
+            kind: Kind::File {
+                size: 5 << 20,
+                key: 77,
+            },
+            version: 0,
+            inode: 1,
+        };
+        let mut whole = vec![0; 100_003];
+        assert_eq!(entry.bytes().fill(&mut whole), 100_003);
+        let mut parts = Vec::new();
+        let mut bytes = entry.bytes();
+        for step in [1usize, 7, 8, 9, 1000, 31].iter().cycle() {
+            let mut part = vec![0; (*step).min(100_003 - parts.len())];
+            bytes.fill(&mut part);
+            parts.extend(part);
+            if parts.len() == 100_003 {
+                break;
+            }
+        }
+        assert!(whole == parts);
+    }
+}
