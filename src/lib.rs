@@ -9,15 +9,15 @@
 //! * guest house: [`sim`], a simulated phone
 
 pub mod bounded_plist;
-pub mod units;
-pub mod store;
+pub mod device;
+pub mod jobs;
 pub mod manifest;
+pub mod mobilebackup;
 pub mod monitor;
 pub mod path;
 pub mod secret;
-pub mod jobs;
 pub mod sim;
+pub mod store;
 pub mod transport;
-pub mod device;
-pub mod mobilebackup;
 pub mod udid;
+pub mod units;

@@ -42,7 +42,12 @@ pub fn duration(time: Duration) -> String {
     match seconds {
         0..10 => format!("{:.1} s", time.as_secs_f64()),
         10..3600 => format!("{}:{:02}", seconds / 60, seconds % 60),
-        _ => format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60),
+        _ => format!(
+            "{}:{:02}:{:02}",
+            seconds / 3600,
+            seconds / 60 % 60,
+            seconds % 60
+        ),
     }
 }
 

@@ -12,13 +12,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Words that every room may need. Each imports nothing, not even its neighbours.
-const CELLAR: &[&str] = &["bounded_plist", "monitor", "path", "secret", "udid"];
+const CELLAR: &[&str] = &[
+    "bounded_plist",
+    "monitor",
+    "path",
+    "secret",
+    "udid",
+    "units",
+];
 
 /// Who may import whom. A room is a file or folder directly under src/; `CELLAR` stands for all of it.
 #[rustfmt::skip]
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("bounded_plist", &[]),
     ("monitor",       &[]),
+    ("units",         &[]),
     ("path",          &[]),
     ("secret",        &[]),
     ("udid",          &[]),

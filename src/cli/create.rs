@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use idev_backup::jobs::create::{self, Options, Report};
+use idev_backup::jobs::create::{self, Kind, Options, Report};
 use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::{Error, list};
-use idev_backup::manifest::kinds::Kind;
+
 use idev_backup::store::Store;
 use idev_backup::transport::Attached;
 use idev_backup::units::{counted, duration, size};
@@ -75,7 +75,10 @@ impl Create {
         let phones = if self.all {
             let phones = reach.phones()?;
             if phones.is_empty() {
-                return Err(Error::NoDevice { wanted: None, present: Vec::new() });
+                return Err(Error::NoDevice {
+                    wanted: None,
+                    present: Vec::new(),
+                });
             }
             phones
         } else {
@@ -86,7 +89,13 @@ impl Create {
 }
 
 /// Backs up phones, each on a thread of its own, and tells what came of it.
-pub fn back_up(reach: &Reach, store: &Store, phones: &[Attached], options: &Options, style: Style) -> u8 {
+pub fn back_up(
+    reach: &Reach,
+    store: &Store,
+    phones: &[Attached],
+    options: &Options,
+    style: Style,
+) -> u8 {
     let show = Show::new(style);
     let results: Vec<Result<Report, Error>> = std::thread::scope(|scope| {
         let run = |phone: &Attached| {
@@ -96,8 +105,14 @@ pub fn back_up(reach: &Reach, store: &Store, phones: &[Attached], options: &Opti
             watch.finish();
             result
         };
-        let threads: Vec<_> = phones.iter().map(|phone| scope.spawn(move || run(phone))).collect();
-        threads.into_iter().flat_map(std::thread::ScopedJoinHandle::join).collect()
+        let threads: Vec<_> = phones
+            .iter()
+            .map(|phone| scope.spawn(move || run(phone)))
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(std::thread::ScopedJoinHandle::join)
+            .collect()
     });
     let mut codes = vec![exit::DONE; results.len()];
     if results.len() < phones.len() {
@@ -108,7 +123,11 @@ pub fn back_up(reach: &Reach, store: &Store, phones: &[Attached], options: &Opti
         *code = match result {
             Ok(report) => {
                 tell(report, style);
-                if report.problems.is_empty() { exit::DONE } else { exit::DONE_WITH_PROBLEMS }
+                if report.problems.is_empty() {
+                    exit::DONE
+                } else {
+                    exit::DONE_WITH_PROBLEMS
+                }
             }
             Err(e) => {
                 let code = output::failure(e, style == Style::Json);
@@ -129,7 +148,10 @@ fn reassure(error: &Error, store: &Store, style: Style) {
     let backups = list::list(store).unwrap_or_default();
     for backup in backups.iter().filter(|b| b.current && b.complete) {
         let date = backup.date.as_deref().map(output::when).unwrap_or_default();
-        output::tell(&format!("  your last backup ({date}) is untouched: {}", backup.path));
+        output::tell(&format!(
+            "  your last backup ({date}) is untouched: {}",
+            backup.path
+        ));
     }
 }
 
@@ -143,7 +165,10 @@ struct Done<'a> {
 fn tell(report: &Report, style: Style) {
     match style {
         Style::Quiet => {}
-        Style::Json => output::json(&Done { event: "done", report }),
+        Style::Json => output::json(&Done {
+            event: "done",
+            report,
+        }),
         Style::People => summary(report).iter().for_each(|line| output::line(line)),
     }
 }
@@ -163,7 +188,10 @@ fn summary(report: &Report) -> Vec<String> {
     let done = if report.problems.is_empty() {
         "Done".to_owned()
     } else {
-        format!("Done, with {}", counted(report.problems.len() as u64, "problem"))
+        format!(
+            "Done, with {}",
+            counted(report.problems.len() as u64, "problem")
+        )
     };
     lines.push(format!(
         "{done} in {}. {}, {}; {} new or changed ({}), {} gone.",
@@ -183,9 +211,16 @@ fn summary(report: &Report) -> Vec<String> {
     }
     let has = |kind: Kind| report.contents.iter().any(|a| a.kind == kind);
     if report.encrypted {
-        lines.push("  It is encrypted: what is in it can be told only with the backup password.".to_owned());
+        lines.push(
+            "  It is encrypted: what is in it can be told only with the backup password."
+                .to_owned(),
+        );
     } else {
-        let also = if has(Kind::Health) { "" } else { " Health data," };
+        let also = if has(Kind::Health) {
+            ""
+        } else {
+            " Health data,"
+        };
         lines.push(format!(
             "  Not in it, since backups of this phone are not encrypted: passwords,{also} Wi-Fi settings, Safari and \
              call history."
@@ -204,7 +239,11 @@ fn summary(report: &Report) -> Vec<String> {
     let older = match (report.older, report.dropped.len() as u64) {
         (0, 0) => String::new(),
         (older, 0) => format!("   older: {}", counted(older, "snapshot")),
-        (older, dropped) => format!("   older: {}; {} dropped", counted(older, "snapshot"), counted(dropped, "snapshot")),
+        (older, dropped) => format!(
+            "   older: {}; {} dropped",
+            counted(older, "snapshot"),
+            counted(dropped, "snapshot")
+        ),
     };
     lines.push(format!("  {}{older}", report.path));
     lines

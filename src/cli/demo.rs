@@ -14,8 +14,8 @@ use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
 
 use super::progress::{Show, Style};
-use super::{OutputArgs, create, exit, interrupt, output};
 use super::verify as verify_command;
+use super::{OutputArgs, create, exit, interrupt, output};
 
 /// Back up a simulated iPhone twice and verify the result: everything that `create` does, without a phone.
 ///
@@ -32,13 +32,19 @@ pub struct Demo {
 impl Demo {
     /// Runs it.
     pub fn run(&self) -> u8 {
-        let temporary = std::env::temp_dir().join(format!("idev-backup-demo-{}", std::process::id()));
+        let temporary =
+            std::env::temp_dir().join(format!("idev-backup-demo-{}", std::process::id()));
         let path = self.store.clone().unwrap_or_else(|| temporary.clone());
-        let code = self.rehearse(path).unwrap_or_else(|e| output::failure(&e, self.output.json));
+        let code = self
+            .rehearse(path)
+            .unwrap_or_else(|e| output::failure(&e, self.output.json));
         if self.store.is_none()
             && let Err(e) = std::fs::remove_dir_all(&temporary)
         {
-            output::tell(&format!("problem: cannot remove {}: {e}", temporary.display()));
+            output::tell(&format!(
+                "problem: cannot remove {}: {e}",
+                temporary.display()
+            ));
         }
         code
     }
@@ -50,13 +56,20 @@ impl Demo {
                 output::line(text);
             }
         };
-        let failed = |e: std::io::Error| Error::Store(store::Error::io("start a simulated phone for", &path, e));
+        let failed = |e: std::io::Error| {
+            Error::Store(store::Error::io("start a simulated phone for", &path, e))
+        };
         let phone = Phone::new(PhoneConfig::default());
         let daemon = Daemon::start("127.0.0.1:0", vec![phone]).map_err(failed)?;
         let store = Store::open_or_make(&path)?;
         let calm = Calm::new(interrupt());
         let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), calm.clone());
-        let reach = Reach::new(usbmuxd, path.join(".idev-backup").join("pairing"), Pin::PairRecord, calm);
+        let reach = Reach::new(
+            usbmuxd,
+            path.join(".idev-backup").join("pairing"),
+            Pin::PairRecord,
+            calm,
+        );
         let phones = vec![reach.phone(None)?];
 
         say("A simulated iPhone is plugged in. The first backup:\n");

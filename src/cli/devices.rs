@@ -23,7 +23,10 @@ pub struct Devices {
 impl Devices {
     /// Runs it.
     pub fn run(&self) -> u8 {
-        let found = self.store.path().and_then(|store| devices::devices(&self.reach.reach()?, &store));
+        let found = self
+            .store
+            .path()
+            .and_then(|store| devices::devices(&self.reach.reach()?, &store));
         match found {
             Err(e) => output::failure(&e, self.json),
             Ok(found) if self.json => {
@@ -46,11 +49,24 @@ impl Devices {
 }
 
 fn show(found: &[Device]) {
-    let heads = ["NAME", "MODEL", "IOS", "VIA", "PAIRED", "ENCRYPTED", "BATTERY", "LAST BACKUP", "UDID"];
+    let heads = [
+        "NAME",
+        "MODEL",
+        "IOS",
+        "VIA",
+        "PAIRED",
+        "ENCRYPTED",
+        "BATTERY",
+        "LAST BACKUP",
+        "UDID",
+    ];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for device in found {
         let fact = |pick: fn(&idev_backup::jobs::phone::Facts) -> &String| {
-            device.facts.as_ref().map_or_else(|| "?".to_owned(), |facts| pick(facts).clone())
+            device
+                .facts
+                .as_ref()
+                .map_or_else(|| "?".to_owned(), |facts| pick(facts).clone())
         };
         let yes_no = |known: Option<bool>, yes: &str, no: &str| match known {
             Some(true) => yes.to_owned(),
@@ -64,15 +80,22 @@ fn show(found: &[Device]) {
             device.via.clone(),
             yes_no(Some(device.paired), "yes", "no"),
             yes_no(device.encrypted, "on", "off"),
-            device.battery.map_or_else(|| "?".to_owned(), |percent| format!("{percent} %")),
-            device.last_backup.as_deref().map_or_else(|| "never".to_owned(), output::when),
+            device
+                .battery
+                .map_or_else(|| "?".to_owned(), |percent| format!("{percent} %")),
+            device
+                .last_backup
+                .as_deref()
+                .map_or_else(|| "never".to_owned(), output::when),
             device.udid.clone(),
         ]);
     }
     let lines = output::table(&rows);
     for (at, line) in lines.iter().enumerate() {
         output::line(line);
-        let Some(device) = at.checked_sub(1).and_then(|at| found.get(at)) else { continue };
+        let Some(device) = at.checked_sub(1).and_then(|at| found.get(at)) else {
+            continue;
+        };
         if let Some(trouble) = &device.trouble {
             output::line(&format!("  {trouble}"));
         }

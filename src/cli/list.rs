@@ -42,10 +42,22 @@ impl List {
 
 fn show(backups: &[Backup], store: &str) {
     if backups.is_empty() {
-        output::line(&format!("{store} holds no backups yet. Connect a phone and run `idev-backup create`."));
+        output::line(&format!(
+            "{store} holds no backups yet. Connect a phone and run `idev-backup create`."
+        ));
         return;
     }
-    let heads = ["NAME", "MODEL", "IOS", "MADE", "STATE", "ENCRYPTED", "FILES", "SIZE", "FOLDER"];
+    let heads = [
+        "NAME",
+        "MODEL",
+        "IOS",
+        "MADE",
+        "STATE",
+        "ENCRYPTED",
+        "FILES",
+        "SIZE",
+        "FOLDER",
+    ];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for backup in backups {
         let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
@@ -55,18 +67,30 @@ fn show(backups: &[Backup], store: &str) {
             (true, true, false) => "current, of another program",
             (true, false, _) => "snapshot",
         };
-        let folder = backup.path.rsplit(['/', '\\']).next().unwrap_or(&backup.path);
+        let folder = backup
+            .path
+            .rsplit(['/', '\\'])
+            .next()
+            .unwrap_or(&backup.path);
         rows.push(vec![
             or_unknown(&backup.name),
             or_unknown(&backup.model),
             or_unknown(&backup.ios),
-            backup.date.as_deref().map_or_else(|| "?".to_owned(), output::when),
+            backup
+                .date
+                .as_deref()
+                .map_or_else(|| "?".to_owned(), output::when),
             state.to_owned(),
-            backup.encrypted.map_or("?", |e| if e { "yes" } else { "no" }).to_owned(),
+            backup
+                .encrypted
+                .map_or("?", |e| if e { "yes" } else { "no" })
+                .to_owned(),
             backup.files.map_or_else(|| "?".to_owned(), count),
             backup.bytes.map_or_else(|| "?".to_owned(), size),
             folder.to_owned(),
         ]);
     }
-    output::table(&rows).iter().for_each(|line| output::line(line));
+    output::table(&rows)
+        .iter()
+        .for_each(|line| output::line(line));
 }

@@ -29,10 +29,17 @@ use idev_backup::udid::Udid;
 ///
 /// Connect a phone with its cable, unlock it, and run:  idev-backup create
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true, subcommand_required = true, max_term_width = 100)]
-#[command(after_help = "No phone at hand? `idev-backup demo` backs up a simulated one.\n\
+#[command(
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "No phone at hand? `idev-backup demo` backs up a simulated one.\n\
     Exit codes: 0 done, 1 failed, 2 usage, 3 done with problems, 4 no device, 5 locked or not trusted, 6 wrong password, \
-    7 no space, 8 connection lost, 130 interrupted.")]
+    7 no space, 8 connection lost, 130 interrupted."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -100,9 +107,18 @@ struct ReachArgs {
 impl ReachArgs {
     fn reach(&self) -> Result<Reach, Error> {
         let calm = Calm::new(interrupt());
-        let pin = if self.any_certificate { Pin::Anyone } else { Pin::PairRecord };
+        let pin = if self.any_certificate {
+            Pin::Anyone
+        } else {
+            Pin::PairRecord
+        };
         let daemon = Usbmuxd::new(Address::from_environment(), calm.clone());
-        Ok(Reach::new(daemon, home()?.1.join("idev-backup").join("pairing"), pin, calm))
+        Ok(Reach::new(
+            daemon,
+            home()?.1.join("idev-backup").join("pairing"),
+            pin,
+            calm,
+        ))
     }
 }
 
@@ -159,7 +175,9 @@ fn interrupt() -> Arc<AtomicBool> {
         output::tell("stopping at the next safe point; press Ctrl-C again to quit at once");
     });
     if let Err(e) = set {
-        output::tell(&format!("problem: Ctrl-C will end the program at once: {e}"));
+        output::tell(&format!(
+            "problem: Ctrl-C will end the program at once: {e}"
+        ));
     }
     flag
 }

@@ -60,7 +60,9 @@ pub fn when(rfc3339: &str) -> String {
         return rfc3339.to_owned();
     };
     let zone = jiff::tz::TimeZone::system();
-    let now = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default().to_zoned(zone.clone());
+    let now = jiff::Timestamp::try_from(SystemTime::now())
+        .unwrap_or_default()
+        .to_zoned(zone.clone());
     let then = time.to_zoned(zone);
     let clock = then.strftime("%H:%M");
     match now.date().since(then.date()).map(|span| span.get_days()) {
@@ -73,10 +75,19 @@ pub fn when(rfc3339: &str) -> String {
 /// Lines up the columns of a table; the last one is cut to the terminal's width.
 pub fn table(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0);
+    let width = |c: usize| {
+        rows.iter()
+            .filter_map(|r| r.get(c))
+            .map(|t| t.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let aligned = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(text, &width)| format!("{text:<width$}"));
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(text, &width)| format!("{text:<width$}"));
         cells.collect::<Vec<_>>().join("   ").trim_end().to_owned()
     };
     rows.iter().map(aligned).collect()

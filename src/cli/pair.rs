@@ -69,7 +69,9 @@ impl Unpair {
         });
         match unpaired {
             Ok(udid) => {
-                output::line(&format!("{udid} and this computer have forgotten each other."));
+                output::line(&format!(
+                    "{udid} and this computer have forgotten each other."
+                ));
                 exit::DONE
             }
             Err(e) => output::failure(&e, false),

@@ -122,9 +122,21 @@ impl Watch<'_> {
     fn people(&self, event: Event) {
         let mut state = self.state();
         match event {
-            Event::Plan { name, model, ios, store, full, why, encrypted } => {
+            Event::Plan {
+                name,
+                model,
+                ios,
+                store,
+                full,
+                why,
+                encrypted,
+            } => {
                 let what = if full { "Everything" } else { "Changes only" };
-                let encrypted = if encrypted { "Encrypted" } else { "Not encrypted" };
+                let encrypted = if encrypted {
+                    "Encrypted"
+                } else {
+                    "Not encrypted"
+                };
                 self.line(&state, &format!("{name} ({model}, iOS {ios}) -> {store}"));
                 self.line(&state, &format!("{what}, {why}. {encrypted}."));
             }
@@ -134,8 +146,16 @@ impl Watch<'_> {
                 self.problem_line(&text, hint.as_deref());
             }
             Event::Phase { phase } => self.begin_phase(&mut state, phase),
-            Event::Progress { percent, bytes, files, .. } => self.progress(&mut state, percent, bytes, files),
-            Event::Waiting { what, limit_seconds } => self.waiting(&mut state, what, limit_seconds),
+            Event::Progress {
+                percent,
+                bytes,
+                files,
+                ..
+            } => self.progress(&mut state, percent, bytes, files),
+            Event::Waiting {
+                what,
+                limit_seconds,
+            } => self.waiting(&mut state, what, limit_seconds),
             Event::WaitOver { .. } => {
                 if let Some(wait) = state.wait.take() {
                     wait.finish_and_clear();
@@ -162,7 +182,10 @@ impl Watch<'_> {
             bar.set_prefix(format!("{}{}  ", prefix(state), words(phase)));
             bar.enable_steady_tick(Duration::from_millis(200));
             state.bar = Some(bar);
-        } else if matches!(phase, Phase::Scanning | Phase::Receiving | Phase::PhoneChecking | Phase::Checking) {
+        } else if matches!(
+            phase,
+            Phase::Scanning | Phase::Receiving | Phase::PhoneChecking | Phase::Checking
+        ) {
             self.line(state, words(phase));
         }
     }
@@ -172,21 +195,34 @@ impl Watch<'_> {
         if let Some(wait) = state.wait.take() {
             wait.finish_and_clear();
         }
-        let Some(phase) = state.phase.take() else { return };
+        let Some(phase) = state.phase.take() else {
+            return;
+        };
         let took = state.since.elapsed();
         if let Some(bar) = state.bar.take() {
             let said = bar.message();
             bar.finish_and_clear();
             if took >= Duration::from_secs(1) {
-                let said = if phase == Phase::Receiving { said } else { String::new() };
-                self.line(state, &format!("{:<32} {:>8}  {said}", words(phase), duration(took)));
+                let said = if phase == Phase::Receiving {
+                    said
+                } else {
+                    String::new()
+                };
+                self.line(
+                    state,
+                    &format!("{:<32} {:>8}  {said}", words(phase), duration(took)),
+                );
             }
         }
     }
 
     fn progress(&self, state: &mut State, percent: Option<f64>, bytes: u64, files: u64) {
         let seconds = state.since.elapsed().as_secs_f64();
-        let rate = if seconds > 0.2 { (bytes as f64 / seconds) as u64 } else { 0 };
+        let rate = if seconds > 0.2 {
+            (bytes as f64 / seconds) as u64
+        } else {
+            0
+        };
         let claimed = percent.map(|p| p.clamp(0.0, 100.0));
         let mut said = Vec::new();
         if state.phase == Some(Phase::Receiving) {
@@ -209,7 +245,9 @@ impl Watch<'_> {
             }
             None => {
                 let quarter = claimed.is_some_and(|p| p >= state.told_percent + 25.0);
-                if state.phase == Some(Phase::Receiving) && (quarter || state.told.elapsed() >= BETWEEN_LINES) {
+                if state.phase == Some(Phase::Receiving)
+                    && (quarter || state.told.elapsed() >= BETWEEN_LINES)
+                {
                     state.told = Instant::now();
                     state.told_percent = claimed.unwrap_or(state.told_percent);
                     let text = format!("receiving  {}", said.join("  "));
@@ -226,7 +264,11 @@ impl Watch<'_> {
             Wait::Unlock => "Unlock the phone",
         };
         let limit = limit_seconds / 60;
-        let limit = if limit > 0 { format!("{limit} min") } else { format!("{limit_seconds} s") };
+        let limit = if limit > 0 {
+            format!("{limit} min")
+        } else {
+            format!("{limit_seconds} s")
+        };
         let text = format!("{text} ... (it waits up to {limit})");
         match &self.show.bars {
             Some(bars) => {
@@ -261,7 +303,10 @@ impl Watch<'_> {
 }
 
 fn prefix(state: &State) -> String {
-    state.name.as_ref().map_or_else(String::new, |name| format!("{name}: "))
+    state
+        .name
+        .as_ref()
+        .map_or_else(String::new, |name| format!("{name}: "))
 }
 
 fn now() -> String {

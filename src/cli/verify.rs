@@ -74,30 +74,54 @@ fn text(report: &Report) -> Vec<String> {
             if report.damage == 1 { "is" } else { "are" },
             if report.damage == 1 { "it" } else { "they" },
         ),
-        _ => format!("WHOLE. {}, {}, are what they should be.", counted(report.files, "file"), size(report.bytes)),
+        _ => format!(
+            "WHOLE. {}, {}, are what they should be.",
+            counted(report.files, "file"),
+            size(report.bytes)
+        ),
     }];
     lines.push(match (report.listed, report.encrypted) {
         (Some(listed), _) => {
-            format!("  The phone's list names {}; each was looked for by name and size.", counted(listed, "file"))
+            format!(
+                "  The phone's list names {}; each was looked for by name and size.",
+                counted(listed, "file")
+            )
         }
-        (None, true) => "  It is encrypted: the phone's own list of files cannot be read without the password.".to_owned(),
+        (None, true) => {
+            "  It is encrypted: the phone's own list of files cannot be read without the password."
+                .to_owned()
+        }
         (None, false) => "  The phone's own list of files could not be read.".to_owned(),
     });
     lines.push(match (report.has_sums, report.hashed) {
-        (true, 0) => "  Bytes were not read; there is a list of hashes to compare them with.".to_owned(),
-        (true, hashed) => format!("  Every byte of {} was read and compared with what was received.", counted(hashed, "file")),
-        (false, _) => "  There is no list of hashes, so altered bytes cannot be found out.".to_owned(),
+        (true, 0) => {
+            "  Bytes were not read; there is a list of hashes to compare them with.".to_owned()
+        }
+        (true, hashed) => format!(
+            "  Every byte of {} was read and compared with what was received.",
+            counted(hashed, "file")
+        ),
+        (false, _) => {
+            "  There is no list of hashes, so altered bytes cannot be found out.".to_owned()
+        }
     });
     for finding in report.findings.iter().take(SHOWN_MAX) {
         let name = match (&finding.domain, &finding.relative_path) {
             (Some(domain), Some(path)) => format!("{domain}  {path}  ({})", finding.file),
             _ => finding.file.clone(),
         };
-        lines.push(format!("  {:<11} {name}: {}", finding.wrong.word(), finding.detail));
+        lines.push(format!(
+            "  {:<11} {name}: {}",
+            finding.wrong.word(),
+            finding.detail
+        ));
     }
     let all = report.damage + report.remarks;
     if all > SHOWN_MAX as u64 {
-        lines.push(format!("  ... and {} more; --json lists up to 1,000", all - SHOWN_MAX as u64));
+        lines.push(format!(
+            "  ... and {} more; --json lists up to 1,000",
+            all - SHOWN_MAX as u64
+        ));
     }
     if report.outcome == Outcome::Damaged {
         lines.push("  hint: `idev-backup list` shows older snapshots; a new backup: `idev-backup create --full`".to_owned());

@@ -62,7 +62,9 @@ struct Packet {
 
 impl Packet {
     fn word(&self) -> Option<u64> {
-        self.bytes.first_chunk().map(|word| u64::from_le_bytes(*word))
+        self.bytes
+            .first_chunk()
+            .map(|word| u64::from_le_bytes(*word))
     }
 }
 
@@ -87,7 +89,10 @@ impl Afc {
                 _ => return Err(refused(path, &answer)),
             }
             if contents.len() > bytes_max {
-                return Err(Error::strange(DOING, format!("{path} is longer than {bytes_max} bytes")));
+                return Err(Error::strange(
+                    DOING,
+                    format!("{path} is longer than {bytes_max} bytes"),
+                ));
             }
         }
         self.close(handle)?;
@@ -143,7 +148,10 @@ impl Afc {
         packet.extend(words(&[length, length, self.number, operation]));
         packet.extend(arguments);
         let broken = |cause: std::io::Error| Error::wire(DOING, cause);
-        self.stream.write_all(&packet).and_then(|()| self.stream.flush()).map_err(broken)?;
+        self.stream
+            .write_all(&packet)
+            .and_then(|()| self.stream.flush())
+            .map_err(broken)?;
         read_packet(&mut self.stream)
     }
 }

@@ -95,10 +95,12 @@ impl Icons {
 }
 
 fn send(stream: &mut AnyStream, doing: &str, request: Dictionary) -> Result<(), Error> {
-    plist_stream::write(stream, &Value::Dictionary(request), Encoding::Binary).map_err(|cause| Error::wire(doing, cause))
+    plist_stream::write(stream, &Value::Dictionary(request), Encoding::Binary)
+        .map_err(|cause| Error::wire(doing, cause))
 }
 
 fn receive(stream: &mut AnyStream, doing: &str) -> Result<Dictionary, Error> {
-    let answer = plist_stream::read(stream, MESSAGE_BYTES_MAX).map_err(|cause| Error::wire(doing, cause))?;
+    let answer =
+        plist_stream::read(stream, MESSAGE_BYTES_MAX).map_err(|cause| Error::wire(doing, cause))?;
     Ok(answer.into_dictionary().unwrap_or_default())
 }

@@ -41,12 +41,19 @@ impl<S: Stream> Lockdown<S> {
         let answer = lockdown.ask("reach lockdown", "QueryType", Dictionary::new())?;
         match answer.get("Type").and_then(Value::as_string) {
             Some("com.apple.mobile.lockdown") => Ok(lockdown),
-            other => Err(Error::strange("reach lockdown", format!("{other:?} answers instead"))),
+            other => Err(Error::strange(
+                "reach lockdown",
+                format!("{other:?} answers instead"),
+            )),
         }
     }
 
     /// A value; `None` where the phone has none or does not tell.
-    pub fn value(&mut self, domain: Option<&str>, key: Option<&str>) -> Result<Option<Value>, Error> {
+    pub fn value(
+        &mut self,
+        domain: Option<&str>,
+        key: Option<&str>,
+    ) -> Result<Option<Value>, Error> {
         let mut request = Dictionary::new();
         if let Some(domain) = domain {
             request.insert("Domain".into(), domain.into());
@@ -54,11 +61,17 @@ impl<S: Stream> Lockdown<S> {
         if let Some(key) = key {
             request.insert("Key".into(), key.into());
         }
-        let what = format!("ask the phone for {}", key.or(domain).unwrap_or("its values"));
+        let what = format!(
+            "ask the phone for {}",
+            key.or(domain).unwrap_or("its values")
+        );
         match self.ask(&what, "GetValue", request) {
             Ok(mut answer) => Ok(answer.remove("Value")),
             Err(Error::Lockdown { code, .. })
-                if matches!(code.as_str(), "MissingValue" | "GetProhibited" | "InvalidDomain") =>
+                if matches!(
+                    code.as_str(),
+                    "MissingValue" | "GetProhibited" | "InvalidDomain"
+                ) =>
             {
                 Ok(None)
             }
@@ -72,12 +85,18 @@ impl<S: Stream> Lockdown<S> {
     }
 
     /// Sends one request and takes its answer.
-    pub fn ask(&mut self, doing: &str, name: &str, mut request: Dictionary) -> Result<Dictionary, Error> {
+    pub fn ask(
+        &mut self,
+        doing: &str,
+        name: &str,
+        mut request: Dictionary,
+    ) -> Result<Dictionary, Error> {
         request.insert("Request".into(), name.into());
         request.insert("Label".into(), LABEL.into());
         request.insert("ProtocolVersion".into(), "2".into());
         let broken = |cause| Error::wire(doing, cause);
-        plist_stream::write(&mut self.stream, &Value::Dictionary(request), Encoding::Xml).map_err(broken)?;
+        plist_stream::write(&mut self.stream, &Value::Dictionary(request), Encoding::Xml)
+            .map_err(broken)?;
         let answer = plist_stream::read(&mut self.stream, ANSWER_BYTES_MAX).map_err(broken)?;
         let answer = answer
             .into_dictionary()
@@ -117,7 +136,10 @@ impl Session {
         request.insert("SystemBUID".into(), record.system_buid.as_str().into());
         let answer = plain.ask(doing, "StartSession", request)?;
         if answer.get("EnableSessionSSL").and_then(Value::as_boolean) != Some(true) {
-            return Err(Error::strange(doing, "the phone wants no encryption, which no iPhone since iOS 5 does"));
+            return Err(Error::strange(
+                doing,
+                "the phone wants no encryption, which no iPhone since iOS 5 does",
+            ));
         }
         // TLS begins on the same connection, directly after the answer.
         let stream = tls::secure(plain.stream, &record, pin)?;
@@ -142,7 +164,12 @@ impl Session {
 
     /// Starts a service and connects to it. The escrow bag goes along, so that a locked phone opens its files too; where
     /// the phone no longer takes the bag, the service is asked for again without it.
-    pub fn service(&mut self, name: &str, calm: &Arc<Calm>, silence_max: Duration) -> Result<AnyStream, Error> {
+    pub fn service(
+        &mut self,
+        name: &str,
+        calm: &Arc<Calm>,
+        silence_max: Duration,
+    ) -> Result<AnyStream, Error> {
         let doing = format!("start {name} on the phone");
         let mut request = Dictionary::new();
         request.insert("Service".into(), name.into());
@@ -152,7 +179,9 @@ impl Session {
                 let mut with_bag = request.clone();
                 with_bag.insert("EscrowBag".into(), Value::Data(bag.expose().to_vec()));
                 match self.lockdown.ask(&doing, "StartService", with_bag) {
-                    Err(Error::Lockdown { .. }) => self.lockdown.ask(&doing, "StartService", request)?,
+                    Err(Error::Lockdown { .. }) => {
+                        self.lockdown.ask(&doing, "StartService", request)?
+                    }
                     answer => answer?,
                 }
             }
@@ -176,7 +205,9 @@ pub(super) fn meaning(code: &str) -> Option<&'static str> {
         "UserDeniedPairing" => "\"Don't Trust\" was tapped on the phone",
         "PairingDialogResponsePending" => "the phone waits for somebody to tap Trust",
         "InvalidHostID" | "MissingHostID" => "the phone has forgotten this computer",
-        "MCChallengeRequired" | "MCProtected" => "the phone is managed by an organisation that decides who may pair",
+        "MCChallengeRequired" | "MCProtected" => {
+            "the phone is managed by an organisation that decides who may pair"
+        }
         "PairingProhibitedOverThisConnection" => "the phone pairs by cable only",
         "EscrowLocked" => "the phone has not been unlocked since it was switched on",
         "ServiceLimit" => "too many programs talk to the phone at once",
@@ -191,14 +222,20 @@ pub(super) fn meaning(code: &str) -> Option<&'static str> {
 /// What to do about lockdown's words.
 pub(super) fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
-        "PasswordProtected" | "DeviceLocked" | "EscrowLocked" => "unlock the phone with its passcode and try again",
+        "PasswordProtected" | "DeviceLocked" | "EscrowLocked" => {
+            "unlock the phone with its passcode and try again"
+        }
         "UserDeniedPairing" => "run `idev-backup pair` again and tap Trust",
         "PairingDialogResponsePending" => "unlock the phone, tap Trust and enter the passcode",
-        "InvalidHostID" | "MissingHostID" => "pair again: `idev-backup pair`, then tap Trust on the phone",
+        "InvalidHostID" | "MissingHostID" => {
+            "pair again: `idev-backup pair`, then tap Trust on the phone"
+        }
         "MCChallengeRequired" | "MCProtected" => {
             "ask whoever manages the phone to allow pairing (Apple Configurator: \"supervision identity\")"
         }
-        "PairingProhibitedOverThisConnection" => "connect the phone by cable once and run `idev-backup pair`",
+        "PairingProhibitedOverThisConnection" => {
+            "connect the phone by cable once and run `idev-backup pair`"
+        }
         "ServiceLimit" => "close other programs that use the phone, or restart it",
         _ => return None,
     })

@@ -119,8 +119,12 @@ impl Error {
                  you are sure that it is your phone, `--any-certificate` goes on without this check"
             }
             Error::TrustDenied => "run `idev-backup pair` again and tap Trust",
-            Error::TrustTimeout { .. } => "unlock the phone, keep it awake and run `idev-backup pair` again",
-            Error::SyncLocked => "close Finder, iTunes, Apple Devices and other programs that sync this phone",
+            Error::TrustTimeout { .. } => {
+                "unlock the phone, keep it awake and run `idev-backup pair` again"
+            }
+            Error::SyncLocked => {
+                "close Finder, iTunes, Apple Devices and other programs that sync this phone"
+            }
             Error::Wire { .. } => "check the cable, unlock the phone, and try again",
             _ => return None,
         };
@@ -161,7 +165,9 @@ impl std::error::Error for Error {}
 impl From<transport::Error> for Error {
     fn from(e: transport::Error) -> Self {
         match e {
-            transport::Error::Io { cause, .. } if transport::wire::is_cancelled(&cause) => Error::Cancelled,
+            transport::Error::Io { cause, .. } if transport::wire::is_cancelled(&cause) => {
+                Error::Cancelled
+            }
             e => Error::Transport(e),
         }
     }

@@ -49,17 +49,22 @@ impl PairRecord {
     pub fn parse(record: &Secret) -> Result<PairRecord, Error> {
         let bad = |why: String| Error::BadRecord { why };
         let value = bounded_plist::parse(record.expose()).map_err(|e| bad(e.to_string()))?;
-        let mut fields = value.into_dictionary().ok_or_else(|| bad("it is no dictionary".to_owned()))?;
+        let mut fields = value
+            .into_dictionary()
+            .ok_or_else(|| bad("it is no dictionary".to_owned()))?;
         let mut data = |key: &str| match fields.remove(key) {
             Some(Value::Data(bytes)) => Some(bytes),
             _ => None,
         };
         let missing = |key: &str| bad(format!("it lacks {key}"));
         let record = PairRecord {
-            device_certificate: data("DeviceCertificate").ok_or_else(|| missing("DeviceCertificate"))?,
+            device_certificate: data("DeviceCertificate")
+                .ok_or_else(|| missing("DeviceCertificate"))?,
             host_certificate: data("HostCertificate").ok_or_else(|| missing("HostCertificate"))?,
             root_certificate: data("RootCertificate").ok_or_else(|| missing("RootCertificate"))?,
-            host_private_key: Secret::new(data("HostPrivateKey").ok_or_else(|| missing("HostPrivateKey"))?),
+            host_private_key: Secret::new(
+                data("HostPrivateKey").ok_or_else(|| missing("HostPrivateKey"))?,
+            ),
             root_private_key: Secret::new(data("RootPrivateKey").unwrap_or_default()),
             escrow_bag: data("EscrowBag").map(Secret::new),
             host_id: text(&fields, "HostID").ok_or_else(|| missing("HostID"))?,
@@ -72,8 +77,14 @@ impl PairRecord {
     /// The property list, as other programs read it.
     pub fn to_plist(&self) -> Result<Secret, Error> {
         let mut fields = self.public_part();
-        fields.insert("HostPrivateKey".into(), Value::Data(self.host_private_key.expose().to_vec()));
-        fields.insert("RootPrivateKey".into(), Value::Data(self.root_private_key.expose().to_vec()));
+        fields.insert(
+            "HostPrivateKey".into(),
+            Value::Data(self.host_private_key.expose().to_vec()),
+        );
+        fields.insert(
+            "RootPrivateKey".into(),
+            Value::Data(self.root_private_key.expose().to_vec()),
+        );
         if let Some(bag) = &self.escrow_bag {
             fields.insert("EscrowBag".into(), Value::Data(bag.expose().to_vec()));
         }
@@ -89,9 +100,18 @@ impl PairRecord {
     /// What the phone is given: no private key.
     fn public_part(&self) -> Dictionary {
         let mut fields = Dictionary::new();
-        fields.insert("DeviceCertificate".into(), Value::Data(self.device_certificate.clone()));
-        fields.insert("HostCertificate".into(), Value::Data(self.host_certificate.clone()));
-        fields.insert("RootCertificate".into(), Value::Data(self.root_certificate.clone()));
+        fields.insert(
+            "DeviceCertificate".into(),
+            Value::Data(self.device_certificate.clone()),
+        );
+        fields.insert(
+            "HostCertificate".into(),
+            Value::Data(self.host_certificate.clone()),
+        );
+        fields.insert(
+            "RootCertificate".into(),
+            Value::Data(self.root_certificate.clone()),
+        );
         fields.insert("HostID".into(), self.host_id.as_str().into());
         fields.insert("SystemBUID".into(), self.system_buid.as_str().into());
         fields
@@ -99,17 +119,23 @@ impl PairRecord {
 
     /// Makes keys and certificates for a phone's public key.
     fn issue(device_public_key: &[u8], system_buid: &str) -> Result<PairRecord, Error> {
-        let failed = |e: rcgen::Error| Error::strange("issue certificates for the phone", e.to_string());
-        let new_key = || KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).map_err(failed);
+        let failed =
+            |e: rcgen::Error| Error::strange("issue certificates for the phone", e.to_string());
+        let new_key =
+            || KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).map_err(failed);
         let (root_key, host_key) = (new_key()?, new_key()?);
-        let device_key = SubjectPublicKeyInfo::from_der(&subject_public_key_info(device_public_key)?)
-            .map_err(|_| Error::strange("pair", "the phone's public key is none"))?;
+        let device_key =
+            SubjectPublicKeyInfo::from_der(&subject_public_key_info(device_public_key)?)
+                .map_err(|_| Error::strange("pair", "the phone's public key is none"))?;
 
         let root_params = params(IsCa::Ca(BasicConstraints::Unconstrained), &[]);
         let root = root_params.self_signed(&root_key).map_err(failed)?;
         let root_pem = Zeroizing::new(root_key.serialize_pem());
         let issuer = Issuer::new(root_params, root_key);
-        let usages = [KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+        let usages = [
+            KeyUsagePurpose::DigitalSignature,
+            KeyUsagePurpose::KeyEncipherment,
+        ];
         let end = || params(IsCa::ExplicitNoCa, &usages);
         let host = end().signed_by(&host_key, &issuer).map_err(failed)?;
         let device = end().signed_by(&device_key, &issuer).map_err(failed)?;
@@ -128,7 +154,10 @@ impl PairRecord {
 }
 
 fn text(fields: &Dictionary, key: &str) -> Option<String> {
-    fields.get(key).and_then(Value::as_string).map(str::to_owned)
+    fields
+        .get(key)
+        .and_then(Value::as_string)
+        .map(str::to_owned)
 }
 
 /// RSA-2048, empty name, version 3, ten years, SHA-256: SHA-1 breaks on current systems (libimobiledevice #1606).
@@ -149,8 +178,9 @@ fn params(is_ca: IsCa, usages: &[KeyUsagePurpose]) -> CertificateParams {
 /// SEQUENCE { SEQUENCE { OID rsaEncryption, NULL }, BIT STRING { 0, PKCS#1 bytes } }
 /// ```
 fn subject_public_key_info(pem: &[u8]) -> Result<Vec<u8>, Error> {
-    const RSA_ENCRYPTION: [u8; 15] =
-        [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+    const RSA_ENCRYPTION: [u8; 15] = [
+        0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
+    ];
     let no_key = || Error::strange("pair", "the phone's public key cannot be read");
     let pem = pem::parse(pem).map_err(|_| no_key())?;
     match pem.tag() {
@@ -197,10 +227,12 @@ pub fn pair<S: Stream>(
     calm: &Arc<Calm>,
     waiting: &mut dyn FnMut(Option<Asked>),
 ) -> Result<PairRecord, Error> {
-    let key = lockdown.value(None, Some("DevicePublicKey"))?.and_then(|key| match key {
-        Value::Data(key) => Some(key),
-        _ => None,
-    });
+    let key = lockdown
+        .value(None, Some("DevicePublicKey"))?
+        .and_then(|key| match key {
+            Value::Data(key) => Some(key),
+            _ => None,
+        });
     let key = key.ok_or_else(|| Error::strange("pair", "the phone gives no public key"))?;
     // Before Pair: afterwards the phone may answer only within a session.
     let wifi_mac_address = lockdown.text("WiFiAddress")?;
@@ -247,7 +279,9 @@ pub fn pair<S: Stream>(
 
 /// Has the phone forget this computer.
 pub fn unpair<S: Stream>(lockdown: &mut Lockdown<S>, record: &PairRecord) -> Result<(), Error> {
-    lockdown.ask("unpair", "Unpair", request(record)).map(|_| ())
+    lockdown
+        .ask("unpair", "Unpair", request(record))
+        .map(|_| ())
 }
 
 fn request(record: &PairRecord) -> Dictionary {
@@ -279,13 +313,17 @@ mod tests {
         let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
         let record = PairRecord::issue(key.public_key_pem().as_bytes(), "BUID").unwrap();
         let mut sent = Vec::new();
-        Value::Dictionary(request(&record)).to_writer_xml(&mut sent).unwrap();
+        Value::Dictionary(request(&record))
+            .to_writer_xml(&mut sent)
+            .unwrap();
         assert!(!String::from_utf8(sent).unwrap().contains("PrivateKey"));
     }
 
     #[test]
     fn a_damaged_record_says_what_it_lacks() {
-        let record = Secret::new(b"<plist><dict><key>HostID</key><string>x</string></dict></plist>".to_vec());
+        let record = Secret::new(
+            b"<plist><dict><key>HostID</key><string>x</string></dict></plist>".to_vec(),
+        );
         let why = PairRecord::parse(&record).err().unwrap().to_string();
         assert!(why.contains("DeviceCertificate"), "{why}");
         assert!(PairRecord::parse(&Secret::new(b"\0\0".to_vec())).is_err());

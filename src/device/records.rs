@@ -57,7 +57,9 @@ impl Records {
             Err(e) => return Err(e.into()),
         }
         match fs::remove_file(self.file(udid)) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(self.failed("remove", udid, cause)),
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                Err(self.failed("remove", udid, cause))
+            }
             _ => Ok(()),
         }
     }

@@ -52,6 +52,7 @@ impl SyncLock {
     pub fn release(mut self) -> Result<(), Error> {
         self.afc.unlock(self.handle)?;
         self.afc.close(self.handle)?;
-        self.notifications.post("com.apple.itunes-mobdev.syncDidFinish")
+        self.notifications
+            .post("com.apple.itunes-mobdev.syncDidFinish")
     }
 }

@@ -32,8 +32,12 @@ pub struct Secure(StreamOwned<ClientConnection, Buffered>);
 
 /// Runs the handshake.
 pub fn secure(wire: Wire, record: &PairRecord, pin: Pin) -> Result<Secure, Error> {
-    let connection = ClientConnection::new(Arc::new(configuration(record, pin)?), name()).map_err(tls)?;
-    let mut stream = StreamOwned::new(connection, Buffered(BufReader::with_capacity(READ_BYTES, wire)));
+    let connection =
+        ClientConnection::new(Arc::new(configuration(record, pin)?), name()).map_err(tls)?;
+    let mut stream = StreamOwned::new(
+        connection,
+        Buffered(BufReader::with_capacity(READ_BYTES, wire)),
+    );
     while stream.conn.is_handshaking() {
         if let Err(e) = stream.conn.complete_io(&mut stream.sock) {
             return Err(explain(e));
@@ -46,10 +50,13 @@ fn explain(e: io::Error) -> Error {
     if crate::transport::wire::is_cancelled(&e) {
         return Error::Cancelled;
     }
-    match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure)) => {
-            Error::OtherKey
-        }
+    match e
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    {
+        Some(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::ApplicationVerificationFailure,
+        )) => Error::OtherKey,
         Some(other) => tls(other.clone()),
         None if e.kind() == io::ErrorKind::UnexpectedEof => Error::Tls {
             why: "the phone hung up during the handshake".to_owned(),
@@ -64,16 +71,21 @@ fn tls(e: rustls::Error) -> Error {
 
 /// Nothing here is looked up or sent by name: phones have none.
 fn name() -> ServerName<'static> {
-    ServerName::IpAddress(rustls::pki_types::IpAddr::from(std::net::Ipv4Addr::LOCALHOST))
+    ServerName::IpAddress(rustls::pki_types::IpAddr::from(
+        std::net::Ipv4Addr::LOCALHOST,
+    ))
 }
 
 fn configuration(record: &PairRecord, pin: Pin) -> Result<ClientConfig, Error> {
     let bad = |what: &str| Error::BadRecord {
         why: format!("its {what} cannot be read"),
     };
-    let host = CertificateDer::from_pem_slice(&record.host_certificate).map_err(|_| bad("HostCertificate"))?;
-    let key = PrivateKeyDer::from_pem_slice(record.host_private_key.expose()).map_err(|_| bad("HostPrivateKey"))?;
-    let phone = CertificateDer::from_pem_slice(&record.device_certificate).map_err(|_| bad("DeviceCertificate"))?;
+    let host = CertificateDer::from_pem_slice(&record.host_certificate)
+        .map_err(|_| bad("HostCertificate"))?;
+    let key = PrivateKeyDer::from_pem_slice(record.host_private_key.expose())
+        .map_err(|_| bad("HostPrivateKey"))?;
+    let phone = CertificateDer::from_pem_slice(&record.device_certificate)
+        .map_err(|_| bad("DeviceCertificate"))?;
     let pinned = match pin {
         Pin::Anyone => None,
         Pin::PairRecord => Some(public_key(&phone).ok_or_else(|| bad("DeviceCertificate"))?),
@@ -141,7 +153,9 @@ impl ServerCertVerifier for Pinned {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 

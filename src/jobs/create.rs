@@ -11,10 +11,10 @@ use super::phone::{Facts, Reach, State};
 use super::verdict::{self, Refusal};
 use super::verify::{self, Outcome};
 use super::{Error, complaint, info_plist, list, pair};
+use crate::device::Session;
 use crate::device::notify::{self, Notifications};
 use crate::device::sync::SyncLock;
-use crate::device::Session;
-use crate::manifest::kinds::Amount;
+pub use crate::manifest::kinds::{Amount, Kind};
 use crate::manifest::plists::{ManifestPlist, Status};
 use crate::mobilebackup::{self, Verdict};
 use crate::monitor::{Event, Monitor, Phase, Wait};
@@ -151,17 +151,34 @@ pub fn create(
 
     let clock = Instant::now();
     let (mut draft, origin) = begin_draft(store, phone, options, lock, monitor)?;
-    let mut seconds = Seconds { clone: clock.elapsed().as_secs_f64(), ..Seconds::default() };
+    let mut seconds = Seconds {
+        clone: clock.elapsed().as_secs_f64(),
+        ..Seconds::default()
+    };
     plan(&draft, &facts, &state, &origin, options, store, monitor);
 
-    let course = serve(reach, &mut session, &mut draft, &state, options, store, monitor, &mut seconds)?;
+    let course = serve(
+        reach,
+        &mut session,
+        &mut draft,
+        &state,
+        options,
+        store,
+        monitor,
+        &mut seconds,
+    )?;
     let clock = Instant::now();
     monitor.phase(Phase::Checking);
     let mut hashed = 0;
     let complete = draft.complete(&mut || {
         hashed += 1;
         if hashed % 1000 == 0 {
-            monitor.event(Event::Progress { percent: None, bytes: 0, files: hashed, files_total: None });
+            monitor.event(Event::Progress {
+                percent: None,
+                bytes: 0,
+                files: hashed,
+                files_total: None,
+            });
         }
     })?;
     seconds.hashes = clock.elapsed().as_secs_f64();
@@ -192,7 +209,15 @@ pub fn create(
         older: 0,
         dropped: Vec::new(),
     };
-    seal(complete, &mut report, store, phone, options.keep, started.1, monitor)?;
+    seal(
+        complete,
+        &mut report,
+        store,
+        phone,
+        options.keep,
+        started.1,
+        monitor,
+    )?;
     Ok(report)
 }
 
@@ -225,7 +250,8 @@ fn precheck(store: &Store, state: &State, monitor: &dyn Monitor) -> Result<(), E
     let free = store.free_space()?;
     if disk::holds_large_files(store.root(), free) == Some(false) {
         monitor.problem(
-            "this disk cannot hold files over 4 GB, as a long video or a large app may be".to_owned(),
+            "this disk cannot hold files over 4 GB, as a long video or a large app may be"
+                .to_owned(),
             Some("format it as exFAT, APFS, NTFS or ext4, or use another with --store".to_owned()),
         );
     }
@@ -233,10 +259,14 @@ fn precheck(store: &Store, state: &State, monitor: &dyn Monitor) -> Result<(), E
         && battery < BATTERY_LOW_PERCENT
         && !state.charging
     {
-        monitor.note(format!("the phone's battery is at {battery} % and not charging: connect it to power"));
+        monitor.note(format!(
+            "the phone's battery is at {battery} % and not charging: connect it to power"
+        ));
     }
     if state.locked {
-        monitor.note("the phone is locked: unlock it, and keep it unlocked until the backup runs".to_owned());
+        monitor.note(
+            "the phone is locked: unlock it, and keep it unlocked until the backup runs".to_owned(),
+        );
     }
     Ok(())
 }
@@ -262,23 +292,34 @@ fn begin_draft(
                 Err(back) => lock = back,
             }
         }
-        monitor.note("a draft of a run that broke off could not be used again and was discarded".to_owned());
+        monitor.note(
+            "a draft of a run that broke off could not be used again and was discarded".to_owned(),
+        );
     }
     monitor.phase(Phase::Cloning);
     // A backup that never became one is no base: the phone would only find that out itself.
-    let usable = current.filter(|c| Status::read(c.path()).is_ok_and(|s| s.is_finished() || s.is_resumable()));
+    let usable = current
+        .filter(|c| Status::read(c.path()).is_ok_and(|s| s.is_finished() || s.is_resumable()));
     Ok(Draft::begin(store, udid, lock, usable)?)
 }
 
 fn origin_words(origin: &Origin) -> String {
     match origin {
         Origin::Fresh => "empty".to_owned(),
-        Origin::Cloned { kind, files, left_out } => {
+        Origin::Cloned {
+            kind,
+            files,
+            left_out,
+        } => {
             let more = match left_out {
                 0 => String::new(),
                 n => format!("; {} left out that no backup holds", counted(*n, "thing")),
             };
-            format!("cloned {} from the backup before, {}{more}", kind.words(), counted(*files, "file"))
+            format!(
+                "cloned {} from the backup before, {}{more}",
+                kind.words(),
+                counted(*files, "file")
+            )
         }
         Origin::Resumed { dropped: 0 } => "taken over from a run that broke off".to_owned(),
         Origin::Resumed { dropped } => format!(
@@ -301,17 +342,36 @@ fn plan(
     let status = Status::read(&draft.backup()).ok();
     let manifest = ManifestPlist::read(&draft.backup()).ok();
     let will_encrypt = state.will_encrypt.unwrap_or(false);
-    let before = status.as_ref().and_then(|s| s.date).map(list::rfc3339).unwrap_or_default();
+    let before = status
+        .as_ref()
+        .and_then(|s| s.date)
+        .map(list::rfc3339)
+        .unwrap_or_default();
     let (full, why) = match (&status, &manifest, origin) {
         _ if options.full => (true, "since you asked for it".to_owned()),
-        (_, _, Origin::Resumed { .. }) => (false, "going on where the last run broke off, if the phone agrees".to_owned()),
-        (None, ..) => (true, "since the store has no backup of this phone yet".to_owned()),
+        (_, _, Origin::Resumed { .. }) => (
+            false,
+            "going on where the last run broke off, if the phone agrees".to_owned(),
+        ),
+        (None, ..) => (
+            true,
+            "since the store has no backup of this phone yet".to_owned(),
+        ),
         (_, Some(manifest), _) if manifest.encrypted != will_encrypt => {
             let word = if will_encrypt { "on" } else { "off" };
-            (true, format!("since encryption was switched {word} since {before}"))
+            (
+                true,
+                format!("since encryption was switched {word} since {before}"),
+            )
         }
-        (Some(status), ..) if status.is_finished() => (false, format!("since {before}, unless the phone decides otherwise")),
-        (Some(_), ..) => (false, "going on with a backup that was not finished, if the phone agrees".to_owned()),
+        (Some(status), ..) if status.is_finished() => (
+            false,
+            format!("since {before}, unless the phone decides otherwise"),
+        ),
+        (Some(_), ..) => (
+            false,
+            "going on with a backup that was not finished, if the phone agrees".to_owned(),
+        ),
     };
     monitor.event(Event::Plan {
         name: facts.name.clone(),
@@ -344,8 +404,12 @@ fn serve(
     let clock = Instant::now();
     let info = info_plist::make(session, &reach.calm, options.apps, monitor)?;
     let name = format!("{}/Info.plist", draft.udid());
-    let path = name.parse().map_err(|e| Error::Dialog(mobilebackup::Error::Hostile(e)))?;
-    draft.keep(&path, &mut info.as_slice()).map_err(|e| store_error(store, e))?;
+    let path = name
+        .parse()
+        .map_err(|e| Error::Dialog(mobilebackup::Error::Hostile(e)))?;
+    draft
+        .keep(&path, &mut info.as_slice())
+        .map_err(|e| store_error(store, e))?;
     if let Some((_, e)) = draft.settle()?.into_iter().next() {
         return Err(Error::Store(e));
     }
@@ -396,14 +460,17 @@ fn judge(
         {
             // iOS 26.0.1 was seen to finish the backup and never say so (limd#1735).
             monitor.problem(
-                "the phone finished the backup but gave no verdict; our own check decides".to_owned(),
+                "the phone finished the backup but gave no verdict; our own check decides"
+                    .to_owned(),
                 None,
             );
             Ok(course)
         }
         // A full disk ends in many ways on the phone's side; the cause is ours.
         Err(e) => match course.disk_error {
-            Some(cause) if !matches!(e, mobilebackup::Error::Cancelled) => Err(Error::Keeping(cause)),
+            Some(cause) if !matches!(e, mobilebackup::Error::Cancelled) => {
+                Err(Error::Keeping(cause))
+            }
             _ => Err(Error::Dialog(e)),
         },
     }
@@ -414,7 +481,8 @@ fn refused(verdict: &Verdict, course: Course, state: &State, store: &Store) -> E
         return Error::Keeping(e);
     }
     let place = store.root().display().to_string();
-    let mut refusal: Refusal = verdict::explain(verdict, course.shortage, state.capacity_bytes, &place);
+    let mut refusal: Refusal =
+        verdict::explain(verdict, course.shortage, state.capacity_bytes, &place);
     if !course.device_faults.is_empty() {
         let named: Vec<String> = course.device_faults.iter().take(5).map(complaint).collect();
         refusal.evidence = format!("{}\n  {}", refusal.evidence, named.join("\n  "));
@@ -423,7 +491,11 @@ fn refused(verdict: &Verdict, course: Course, state: &State, store: &Store) -> E
 }
 
 /// Our own check of what is to be sealed. Damage means that it is not.
-fn check(complete: &Complete, read_all: bool, monitor: &dyn Monitor) -> Result<verify::Report, Error> {
+fn check(
+    complete: &Complete,
+    read_all: bool,
+    monitor: &dyn Monitor,
+) -> Result<verify::Report, Error> {
     let options = verify::Options {
         sums: Some(complete.sums().to_path_buf()),
         read_all,
@@ -432,7 +504,11 @@ fn check(complete: &Complete, read_all: bool, monitor: &dyn Monitor) -> Result<v
     if report.outcome == Outcome::Damaged {
         return Err(Error::CheckFailed(Box::new(report)));
     }
-    for finding in report.findings.iter().filter(|f| f.wrong == verify::Wrong::Extra) {
+    for finding in report
+        .findings
+        .iter()
+        .filter(|f| f.wrong == verify::Wrong::Extra)
+    {
         monitor.note(format!("{}: {}", finding.file, finding.detail));
     }
     Ok(report)
@@ -452,20 +528,30 @@ impl<'scope> PasscodeWatch<'scope> {
         scope: &'scope std::thread::Scope<'scope, 'env>,
     ) -> PasscodeWatch<'scope> {
         let stop = Arc::new(AtomicBool::new(false));
-        let opened = Notifications::open(session, &Calm::new(stop.clone())).and_then(|mut notifications| {
-            for name in [notify::PASSCODE_SHEET_UP, notify::PASSCODE_SHEET_GONE, notify::CANCEL_REQUEST] {
-                notifications.observe(name)?;
-            }
-            Ok(notifications)
-        });
+        let opened =
+            Notifications::open(session, &Calm::new(stop.clone())).and_then(|mut notifications| {
+                for name in [
+                    notify::PASSCODE_SHEET_UP,
+                    notify::PASSCODE_SHEET_GONE,
+                    notify::CANCEL_REQUEST,
+                ] {
+                    notifications.observe(name)?;
+                }
+                Ok(notifications)
+            });
         let cancel = reach.calm.clone();
         let thread = match opened {
             Ok(notifications) => {
                 let thread = std::thread::Builder::new().name("passcode".to_owned());
-                thread.spawn_scoped(scope, move || watch(notifications, &cancel, monitor)).ok()
+                thread
+                    .spawn_scoped(scope, move || watch(notifications, &cancel, monitor))
+                    .ok()
             }
             Err(e) => {
-                monitor.problem(format!("the phone's passcode prompt will not be announced: {e}"), None);
+                monitor.problem(
+                    format!("the phone's passcode prompt will not be announced: {e}"),
+                    None,
+                );
                 None
             }
         };
@@ -487,11 +573,16 @@ fn watch(mut notifications: Notifications, cancel: &Calm, monitor: &dyn Monitor)
         match name.as_str() {
             notify::PASSCODE_SHEET_UP if !up => {
                 up = true;
-                monitor.event(Event::Waiting { what: Wait::Passcode, limit_seconds: PASSCODE_WAIT.as_secs() });
+                monitor.event(Event::Waiting {
+                    what: Wait::Passcode,
+                    limit_seconds: PASSCODE_WAIT.as_secs(),
+                });
             }
             notify::PASSCODE_SHEET_GONE if up => {
                 up = false;
-                monitor.event(Event::WaitOver { what: Wait::Passcode });
+                monitor.event(Event::WaitOver {
+                    what: Wait::Passcode,
+                });
             }
             notify::CANCEL_REQUEST => {
                 monitor.note("the backup was cancelled on the phone".to_owned());
@@ -501,7 +592,9 @@ fn watch(mut notifications: Notifications, cancel: &Calm, monitor: &dyn Monitor)
         }
     }
     if up {
-        monitor.event(Event::WaitOver { what: Wait::Passcode });
+        monitor.event(Event::WaitOver {
+            what: Wait::Passcode,
+        });
     }
 }
 
@@ -513,18 +606,27 @@ struct Noted<'a> {
 
 impl<'a> Noted<'a> {
     fn new(inner: &'a dyn Monitor) -> Noted<'a> {
-        Noted { inner, problems: std::sync::Mutex::default() }
+        Noted {
+            inner,
+            problems: std::sync::Mutex::default(),
+        }
     }
 
     fn problems(&self) -> Vec<String> {
-        self.problems.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.problems
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 }
 
 impl Monitor for Noted<'_> {
     fn event(&self, event: Event) {
         if let Event::Problem { text, .. } = &event {
-            self.problems.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(text.clone());
+            self.problems
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .push(text.clone());
         }
         self.inner.event(event);
     }

@@ -39,7 +39,12 @@ pub fn devices(reach: &Reach, store: &Path) -> Result<Vec<Device>, Error> {
         Ok(store) => list::list(&store)?,
         Err(_) => Vec::new(),
     };
-    let last = |udid: &str| backups.iter().find(|b| b.udid == udid && b.current).and_then(|b| b.date.clone());
+    let last = |udid: &str| {
+        backups
+            .iter()
+            .find(|b| b.udid == udid && b.current)
+            .and_then(|b| b.date.clone())
+    };
     let mut found = Vec::new();
     for phone in reach.phones()? {
         let mut device = look(reach, &phone);
@@ -61,7 +66,8 @@ fn look(reach: &Reach, phone: &Attached) -> Device {
         trouble: None,
         hint: None,
     };
-    let facts = Lockdown::open(&reach.daemon, phone, &reach.calm).and_then(|mut l| Facts::ask(&mut l));
+    let facts =
+        Lockdown::open(&reach.daemon, phone, &reach.calm).and_then(|mut l| Facts::ask(&mut l));
     match facts {
         Ok(facts) => device.facts = Some(facts),
         Err(e) => {
@@ -79,7 +85,10 @@ fn look(reach: &Reach, phone: &Attached) -> Device {
             }
         }
         Err(Error::Device(device::Error::NotPaired)) => {
-            device.hint = Some(format!("run `idev-backup pair --device {}` and tap Trust on the phone", phone.udid));
+            device.hint = Some(format!(
+                "run `idev-backup pair --device {}` and tap Trust on the phone",
+                phone.udid
+            ));
         }
         Err(e) => {
             device.hint = e.hint();

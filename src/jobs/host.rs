@@ -157,7 +157,11 @@ impl Host for DraftHost<'_> {
             bytes: 0,
             host: self.monitor,
             told: &mut self.told,
-            base: (self.course.received_bytes, self.course.received_files, self.percent),
+            base: (
+                self.course.received_bytes,
+                self.course.received_files,
+                self.percent,
+            ),
         };
         let kept = self.draft.keep(path, &mut counting);
         let bytes = counting.bytes;
@@ -172,20 +176,31 @@ impl Host for DraftHost<'_> {
 
     fn settle(&mut self) -> Vec<(BackupPath, Fault)> {
         match self.draft.settle() {
-            Ok(failed) => failed.into_iter().map(|(path, e)| (path, self.fault(e))).collect(),
+            Ok(failed) => failed
+                .into_iter()
+                .map(|(path, e)| (path, self.fault(e)))
+                .collect(),
             Err(e) => {
                 let fault = self.fault(e);
                 let status = format!("{}/Status.plist", self.draft.udid());
-                status.parse().map(|path| vec![(path, fault)]).unwrap_or_default()
+                status
+                    .parse()
+                    .map(|path| vec![(path, fault)])
+                    .unwrap_or_default()
             }
         }
     }
 
     fn device_fault(&mut self, fault: DeviceFault) {
         // Always fails on iOS 17 and loses nothing (pymobiledevice3 #755).
-        let harmless = fault.device_path.ends_with("FileProvider/backup/backup_manifest.db");
+        let harmless = fault
+            .device_path
+            .ends_with("FileProvider/backup/backup_manifest.db");
         if harmless {
-            self.monitor.note(format!("{}: known on iOS 17, nothing is lost", complaint(&fault)));
+            self.monitor.note(format!(
+                "{}: known on iOS 17, nothing is lost",
+                complaint(&fault)
+            ));
         } else {
             self.monitor.problem(complaint(&fault), None);
             self.course.device_faults.push(fault);

@@ -33,13 +33,21 @@ const ITUNES_FILES: [&str; 11] = [
 const FILE_BYTES_MAX: usize = 16 << 20;
 
 /// Makes the file. What a service does not give is left out, and told as a problem.
-pub fn make(session: &mut Session, calm: &Arc<Calm>, with_apps: bool, monitor: &dyn Monitor) -> Result<Vec<u8>, Error> {
+pub fn make(
+    session: &mut Session,
+    calm: &Arc<Calm>,
+    with_apps: bool,
+    monitor: &dyn Monitor,
+) -> Result<Vec<u8>, Error> {
     let mut info = basics(session)?;
     if with_apps {
         match apps::user_apps(session, calm) {
             Ok(apps) => add_apps(&mut info, &apps, session, calm, monitor),
             Err(device::Error::Cancelled) => return Err(device::Error::Cancelled.into()),
-            Err(e) => monitor.problem(format!("the list of applications is not in this backup: {e}"), e.hint()),
+            Err(e) => monitor.problem(
+                format!("the list of applications is not in this backup: {e}"),
+                e.hint(),
+            ),
         }
     }
     match files(session, calm) {
@@ -50,15 +58,20 @@ pub fn make(session: &mut Session, calm: &Arc<Calm>, with_apps: bool, monitor: &
             }
         }
         Err(device::Error::Cancelled) => return Err(device::Error::Cancelled.into()),
-        Err(e) => monitor.problem(format!("some media settings are not in this backup: {e}"), e.hint()),
+        Err(e) => monitor.problem(
+            format!("some media settings are not in this backup: {e}"),
+            e.hint(),
+        ),
     }
     let mut bytes = Vec::new();
-    Value::Dictionary(info).to_writer_xml(&mut bytes).map_err(|e| {
-        Error::Device(device::Error::Strange {
-            doing: "write Info.plist".to_owned(),
-            why: e.to_string(),
-        })
-    })?;
+    Value::Dictionary(info)
+        .to_writer_xml(&mut bytes)
+        .map_err(|e| {
+            Error::Device(device::Error::Strange {
+                doing: "write Info.plist".to_owned(),
+                why: e.to_string(),
+            })
+        })?;
     Ok(bytes)
 }
 
@@ -86,16 +99,35 @@ fn basics(session: &mut Session) -> Result<Dictionary, Error> {
             info.insert(key.into(), value.clone());
         }
     }
-    let product_type = phone.get("ProductType").and_then(Value::as_string).unwrap_or_default();
-    info.insert("Product Name".into(), device::model::name(product_type).into());
-    info.insert("GUID".into(), uuid::Uuid::new_v4().simple().to_string().to_uppercase().into());
-    info.insert("Last Backup Date".into(), Value::Date(SystemTime::now().into()));
+    let product_type = phone
+        .get("ProductType")
+        .and_then(Value::as_string)
+        .unwrap_or_default();
+    info.insert(
+        "Product Name".into(),
+        device::model::name(product_type).into(),
+    );
+    info.insert(
+        "GUID".into(),
+        uuid::Uuid::new_v4()
+            .simple()
+            .to_string()
+            .to_uppercase()
+            .into(),
+    );
+    info.insert(
+        "Last Backup Date".into(),
+        Value::Date(SystemTime::now().into()),
+    );
     info.insert("Target Identifier".into(), udid.as_str().into());
     info.insert("Target Type".into(), "Device".into());
     info.insert("Unique Identifier".into(), udid.to_uppercase().into());
     info.insert("iTunes Settings".into(), Value::Dictionary(settings));
     let version = itunes.get("MinITunesVersion").cloned();
-    info.insert("iTunes Version".into(), version.unwrap_or_else(|| ITUNES_VERSION.into()));
+    info.insert(
+        "iTunes Version".into(),
+        version.unwrap_or_else(|| ITUNES_VERSION.into()),
+    );
     Ok(info)
 }
 
@@ -109,14 +141,19 @@ fn add_apps(
     let mut icons = match Icons::open(session, calm) {
         Ok(icons) => Some(icons),
         Err(e) => {
-            monitor.problem(format!("icons of applications are not in this backup: {e}"), None);
+            monitor.problem(
+                format!("icons of applications are not in this backup: {e}"),
+                None,
+            );
             None
         }
     };
     let mut described = Dictionary::new();
     for app in apps {
         // Only what can be installed again at a restore.
-        let (Some(sinf), Some(metadata)) = (&app.sinf, &app.metadata) else { continue };
+        let (Some(sinf), Some(metadata)) = (&app.sinf, &app.metadata) else {
+            continue;
+        };
         let mut entry = Dictionary::new();
         entry.insert("ApplicationSINF".into(), Value::Data(sinf.clone()));
         entry.insert("iTunesMetadata".into(), Value::Data(metadata.clone()));
@@ -126,12 +163,18 @@ fn add_apps(
         }
         described.insert(app.bundle_id.clone(), Value::Dictionary(entry));
     }
-    let installed = apps.iter().map(|app| app.bundle_id.as_str().into()).collect();
+    let installed = apps
+        .iter()
+        .map(|app| app.bundle_id.as_str().into())
+        .collect();
     info.insert("Applications".into(), Value::Dictionary(described));
     info.insert("Installed Applications".into(), Value::Array(installed));
 }
 
-fn files(session: &mut Session, calm: &Arc<Calm>) -> Result<(Dictionary, Option<Vec<u8>>), device::Error> {
+fn files(
+    session: &mut Session,
+    calm: &Arc<Calm>,
+) -> Result<(Dictionary, Option<Vec<u8>>), device::Error> {
     let mut afc = Afc::open(session, calm)?;
     let mut found = Dictionary::new();
     for name in ITUNES_FILES {

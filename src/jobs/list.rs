@@ -55,7 +55,11 @@ pub fn find(store: Option<&Store>, name: Option<&str>) -> Result<PathBuf, Error>
     let named = |s: &&Snapshot| match name {
         None | Some("latest") => s.is_current(),
         Some(name) => {
-            let folder = s.path().file_name().and_then(|f| f.to_str()).unwrap_or_default();
+            let folder = s
+                .path()
+                .file_name()
+                .and_then(|f| f.to_str())
+                .unwrap_or_default();
             folder == name
                 || s.stamp().is_some_and(|stamp| stamp.starts_with(name))
                 || (s.is_current() && folder.starts_with(name))
@@ -84,11 +88,17 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
     let manifest = ManifestPlist::read(folder).ok();
     let report = snapshot.report().and_then(|path| read_report(&path));
     let count = |key: &str| report.as_ref().and_then(|r| r.get(key)?.as_u64());
-    let date = status.date.or(manifest.as_ref().and_then(|m| m.date)).or(info.last_backup);
+    let date = status
+        .date
+        .or(manifest.as_ref().and_then(|m| m.date))
+        .or(info.last_backup);
     Backup {
         udid: snapshot.udid().to_string(),
         name: info.device_name,
-        model: info.product_type.as_deref().map(|t| model::name(t).to_owned()),
+        model: info
+            .product_type
+            .as_deref()
+            .map(|t| model::name(t).to_owned()),
         ios: info.product_version,
         date: date.map(rfc3339),
         current: snapshot.is_current(),

@@ -86,8 +86,13 @@ impl Error {
             Error::NoDevice { .. } | Error::WhichDevice { .. } => Class::NoDevice,
             Error::Device(e) => class_of_device(e),
             Error::Dialog(mobilebackup::Error::Cancelled) => Class::Interrupted,
-            Error::Dialog(mobilebackup::Error::Wire { .. } | mobilebackup::Error::HungUp { .. }) => Class::Lost,
-            Error::Dialog(_) | Error::CheckFailed(_) | Error::Backup { .. } | Error::Nothing { .. } => Class::Failed,
+            Error::Dialog(
+                mobilebackup::Error::Wire { .. } | mobilebackup::Error::HungUp { .. },
+            ) => Class::Lost,
+            Error::Dialog(_)
+            | Error::CheckFailed(_)
+            | Error::Backup { .. }
+            | Error::Nothing { .. } => Class::Failed,
             Error::Store(e) | Error::Keeping(e) if e.is_full() => Class::NoSpace,
             Error::Store(_) | Error::Keeping(_) => Class::Failed,
             Error::Verdict(refusal) => refusal.class,
@@ -118,15 +123,26 @@ impl Error {
 fn class_of_device(e: &device::Error) -> Class {
     match e {
         device::Error::Cancelled => Class::Interrupted,
-        device::Error::NotPaired | device::Error::TrustDenied | device::Error::TrustTimeout { .. } => Class::Locked,
+        device::Error::NotPaired
+        | device::Error::TrustDenied
+        | device::Error::TrustTimeout { .. } => Class::Locked,
         device::Error::Lockdown { code, .. } => match code.as_str() {
-            "PasswordProtected" | "InvalidHostID" | "MissingHostID" | "UserDeniedPairing" | "EscrowLocked"
-            | "DeviceLocked" | "PairingDialogResponsePending" | "MCChallengeRequired" | "MCProtected" => Class::Locked,
+            "PasswordProtected"
+            | "InvalidHostID"
+            | "MissingHostID"
+            | "UserDeniedPairing"
+            | "EscrowLocked"
+            | "DeviceLocked"
+            | "PairingDialogResponsePending"
+            | "MCChallengeRequired"
+            | "MCProtected" => Class::Locked,
             _ => Class::Failed,
         },
         device::Error::Transport(transport::Error::Refused { number: 2, .. }) => Class::NoDevice,
         device::Error::Transport(transport::Error::NoDaemon { .. }) => Class::NoDevice,
-        device::Error::Transport(transport::Error::Io { .. }) | device::Error::Wire { .. } => Class::Lost,
+        device::Error::Transport(transport::Error::Io { .. }) | device::Error::Wire { .. } => {
+            Class::Lost
+        }
         _ => Class::Failed,
     }
 }
@@ -144,7 +160,9 @@ fn hint_of_dialog(e: &mobilebackup::Error) -> Option<&'static str> {
             "unplug the phone, restart it and try again; if it happens again, please report it"
         }
         mobilebackup::Error::NoCommonVersion => "use a newer idev-backup",
-        mobilebackup::Error::Cancelled => "the backup before is untouched; run `idev-backup create` when you like",
+        mobilebackup::Error::Cancelled => {
+            "the backup before is untouched; run `idev-backup create` when you like"
+        }
     })
 }
 
@@ -155,14 +173,29 @@ impl fmt::Display for Error {
             Error::Dialog(e) => write!(f, "{e}"),
             Error::Store(e) | Error::Keeping(e) => write!(f, "{e}"),
             Error::NoDevice { wanted: None, .. } => f.write_str("no iPhone or iPad is connected"),
-            Error::NoDevice { wanted: Some(udid), present } if present.is_empty() => {
+            Error::NoDevice {
+                wanted: Some(udid),
+                present,
+            } if present.is_empty() => {
                 write!(f, "phone {udid} is not connected, nor is any other")
             }
-            Error::NoDevice { wanted: Some(udid), present } => {
-                write!(f, "phone {udid} is not connected; there is {}", present.join(", "))
+            Error::NoDevice {
+                wanted: Some(udid),
+                present,
+            } => {
+                write!(
+                    f,
+                    "phone {udid} is not connected; there is {}",
+                    present.join(", ")
+                )
             }
             Error::WhichDevice { present } => {
-                write!(f, "{} phones are connected: {}", present.len(), present.join(", "))
+                write!(
+                    f,
+                    "{} phones are connected: {}",
+                    present.len(),
+                    present.join(", ")
+                )
             }
             Error::Verdict(refusal) => write!(f, "{refusal}"),
             Error::CheckFailed(report) => write!(
@@ -204,5 +237,8 @@ impl From<store::Error> for Error {
 
 /// A phone's complaint about one of its own files, in words.
 fn complaint(fault: &DeviceFault) -> String {
-    format!("the phone could not read its file {}: {} (code {})", fault.device_path, fault.text, fault.code)
+    format!(
+        "the phone could not read its file {}: {} (code {})",
+        fault.device_path, fault.text, fault.code
+    )
 }

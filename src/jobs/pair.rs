@@ -19,7 +19,12 @@ pub enum Outcome {
 }
 
 /// Pairs with a phone, waiting up to `limit` for its owner to tap "Trust". The new record is tried before it is kept.
-pub fn pair(reach: &Reach, phone: &Attached, limit: Duration, monitor: &dyn Monitor) -> Result<Outcome, Error> {
+pub fn pair(
+    reach: &Reach,
+    phone: &Attached,
+    limit: Duration,
+    monitor: &dyn Monitor,
+) -> Result<Outcome, Error> {
     match reach.session(phone) {
         Ok(_) => return Ok(Outcome::Already),
         Err(Error::Device(e)) if is_mendable(&e) => {}
@@ -50,7 +55,9 @@ pub fn session_or_pair(
 /// Whether pairing anew is what helps: there is no record, or the phone has forgotten it. A damaged record, or a phone with
 /// another key, is for its owner to decide about.
 fn is_mendable(e: &device::Error) -> bool {
-    matches!(e, device::Error::NotPaired) || e.is_lockdown("InvalidHostID") || e.is_lockdown("MissingHostID")
+    matches!(e, device::Error::NotPaired)
+        || e.is_lockdown("InvalidHostID")
+        || e.is_lockdown("MissingHostID")
 }
 
 fn new_record(
@@ -77,7 +84,13 @@ fn new_record(
             limit_seconds: limit.as_secs(),
         });
     };
-    Ok(pairing::pair(&mut lockdown, &buid, limit, &reach.calm, &mut waiting)?)
+    Ok(pairing::pair(
+        &mut lockdown,
+        &buid,
+        limit,
+        &reach.calm,
+        &mut waiting,
+    )?)
 }
 
 /// Has phone and computer forget each other. A phone that has forgotten already is no trouble.

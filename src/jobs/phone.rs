@@ -40,7 +40,9 @@ impl Reach {
     /// The phones that are there, each once: the cable before Wi-Fi.
     pub fn phones(&self) -> Result<Vec<Attached>, Error> {
         let mut phones = self.daemon.devices()?;
-        phones.sort_by(|a, b| (&a.udid, a.via == Via::Network).cmp(&(&b.udid, b.via == Via::Network)));
+        phones.sort_by(|a, b| {
+            (&a.udid, a.via == Via::Network).cmp(&(&b.udid, b.via == Via::Network))
+        });
         phones.dedup_by(|a, b| a.udid == b.udid);
         Ok(phones)
     }
@@ -51,10 +53,11 @@ impl Reach {
         match wanted {
             Some(udid) => {
                 let at = phones.iter().position(|p| &p.udid == udid);
-                at.map(|at| phones.swap_remove(at)).ok_or_else(|| Error::NoDevice {
-                    wanted: Some(udid.to_string()),
-                    present: phones.iter().map(|p| p.udid.to_string()).collect(),
-                })
+                at.map(|at| phones.swap_remove(at))
+                    .ok_or_else(|| Error::NoDevice {
+                        wanted: Some(udid.to_string()),
+                        present: phones.iter().map(|p| p.udid.to_string()).collect(),
+                    })
             }
             None if phones.len() > 1 => Err(Error::WhichDevice {
                 present: phones.iter().map(|p| self.named(p)).collect(),
@@ -68,7 +71,8 @@ impl Reach {
 
     /// "Mira's iPhone (00008130-...)", as far as the phone tells.
     fn named(&self, phone: &Attached) -> String {
-        let name = Lockdown::open(&self.daemon, phone, &self.calm).and_then(|mut l| l.text("DeviceName"));
+        let name =
+            Lockdown::open(&self.daemon, phone, &self.calm).and_then(|mut l| l.text("DeviceName"));
         match name {
             Ok(Some(name)) => format!("{name} ({})", phone.udid),
             _ => phone.udid.to_string(),
@@ -78,7 +82,13 @@ impl Reach {
     /// A secured conversation with a phone that is paired.
     pub fn session(&self, phone: &Attached) -> Result<Session, Error> {
         let record = self.records.load(&phone.udid)?;
-        Ok(Session::open(&self.daemon, phone, record, self.pin, &self.calm)?)
+        Ok(Session::open(
+            &self.daemon,
+            phone,
+            record,
+            self.pin,
+            &self.calm,
+        )?)
     }
 }
 
@@ -100,9 +110,13 @@ impl Facts {
     pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<Facts, device::Error> {
         let product_type = lockdown.text("ProductType")?.unwrap_or_default();
         Ok(Facts {
-            name: lockdown.text("DeviceName")?.unwrap_or_else(|| "iPhone".to_owned()),
+            name: lockdown
+                .text("DeviceName")?
+                .unwrap_or_else(|| "iPhone".to_owned()),
             model: model::name(&product_type).to_owned(),
-            ios: lockdown.text("ProductVersion")?.unwrap_or_else(|| "?".to_owned()),
+            ios: lockdown
+                .text("ProductVersion")?
+                .unwrap_or_else(|| "?".to_owned()),
             product_type,
         })
     }
@@ -135,8 +149,15 @@ impl State {
         let number = |value: Option<Value>| value.and_then(|v| v.as_unsigned_integer());
         Ok(State {
             will_encrypt: flag(value(Some("com.apple.mobile.backup"), "WillEncrypt")?),
-            battery: number(value(Some("com.apple.mobile.battery"), "BatteryCurrentCapacity")?),
-            charging: flag(value(Some("com.apple.mobile.battery"), "BatteryIsCharging")?).unwrap_or(false),
+            battery: number(value(
+                Some("com.apple.mobile.battery"),
+                "BatteryCurrentCapacity",
+            )?),
+            charging: flag(value(
+                Some("com.apple.mobile.battery"),
+                "BatteryIsCharging",
+            )?)
+            .unwrap_or(false),
             locked: flag(value(None, "PasswordProtected")?).unwrap_or(false),
             capacity_bytes: number(value(Some("com.apple.disk_usage"), "TotalDataCapacity")?),
         })
@@ -144,7 +165,10 @@ impl State {
 }
 
 /// All values of a domain, for Info.plist.
-pub fn values<S: Stream>(lockdown: &mut Lockdown<S>, domain: Option<&str>) -> Result<Dictionary, device::Error> {
+pub fn values<S: Stream>(
+    lockdown: &mut Lockdown<S>,
+    domain: Option<&str>,
+) -> Result<Dictionary, device::Error> {
     let values = lockdown.value(domain, None)?;
     Ok(values.and_then(Value::into_dictionary).unwrap_or_default())
 }

@@ -74,14 +74,21 @@ pub fn explain(
     };
     if let (105, Some(shortage)) = (verdict.code, shortage) {
         let (need, free) = (shortage.required_bytes(), shortage.free_bytes);
-        refusal.cause = format!("the backup needs {}, and {place} has {} free", size(need), size(free));
+        refusal.cause = format!(
+            "the backup needs {}, and {place} has {} free",
+            size(need),
+            size(free)
+        );
         refusal.hint = Some(match capacity_bytes {
             Some(capacity) if need > capacity.saturating_mul(2) => format!(
                 "that is the phone's own estimate, and more than the phone can hold ({}): restart the phone and try \
                  again",
                 size(capacity)
             ),
-            _ => format!("free {}, or use another disk with --store", size(shortage.missing_bytes())),
+            _ => format!(
+                "free {}, or use another disk with --store",
+                size(shortage.missing_bytes())
+            ),
         });
     }
     refusal
@@ -92,50 +99,103 @@ pub fn explain(
 fn words(code: i64) -> (Class, &'static str, Option<&'static str>) {
     use Class::{Failed, Locked, Lost, NoSpace, WrongPassword};
     const AGAIN: Option<&str> = Some("restart the phone and run `idev-backup create` again");
-    const FULL: Option<&str> = Some("run `idev-backup create --full`; the backup before is untouched");
+    const FULL: Option<&str> =
+        Some("run `idev-backup create --full`; the backup before is untouched");
     match code {
         1 => (Failed, "the phone could not make the backup", AGAIN),
         2 => (Failed, "several things went wrong on the phone", AGAIN),
         3 => (
             Failed,
             "the phone could not make its snapshot, since one of an earlier run is in the way",
-            Some("restart the phone: that removes the old snapshot. Then run `idev-backup create` again"),
+            Some(
+                "restart the phone: that removes the old snapshot. Then run `idev-backup create` again",
+            ),
         ),
         4 => (Failed, "the phone did not find a file that it needs", FULL),
-        5..=7 => (Failed, "the phone met a folder where it expected a file, or the other way round", FULL),
+        5..=7 => (
+            Failed,
+            "the phone met a folder where it expected a file, or the other way round",
+            FULL,
+        ),
         9 | 100 => (
             Failed,
             "the phone met an input/output error",
             Some("restart the phone and try again; if it stays, run `idev-backup create --full`"),
         ),
-        11 => (Failed, "the phone cannot read the property lists of the backup", FULL),
-        13 => (Locked, "the phone is locked", Some("unlock it and try again")),
-        14 => (Failed, "the phone is busy", Some("wait until it has finished what it is doing and try again")),
-        17 => (Failed, "the phone asks to try later", Some("try again in some minutes")),
+        11 => (
+            Failed,
+            "the phone cannot read the property lists of the backup",
+            FULL,
+        ),
+        13 => (
+            Locked,
+            "the phone is locked",
+            Some("unlock it and try again"),
+        ),
+        14 => (
+            Failed,
+            "the phone is busy",
+            Some("wait until it has finished what it is doing and try again"),
+        ),
+        17 => (
+            Failed,
+            "the phone asks to try later",
+            Some("try again in some minutes"),
+        ),
         24 => (Failed, "the phone was not permitted to do something", AGAIN),
         25 => (
             Failed,
             "the phone is being restored from iCloud, and makes no backup meanwhile",
             Some("wait until Settings > [name] > iCloud > iCloud Backup no longer shows a restore"),
         ),
-        26 => (Failed, "the phone could not move a file across its volumes", AGAIN),
+        26 => (
+            Failed,
+            "the phone could not move a file across its volumes",
+            AGAIN,
+        ),
         101 => (Failed, "the phone could not read its own files", AGAIN),
         102 => (
             Failed,
             "the phone could not write its own files; often an earlier restore was not followed by a restart",
             AGAIN,
         ),
-        103 => (Failed, "the phone could not read the status of the backup", FULL),
+        103 => (
+            Failed,
+            "the phone could not read the status of the backup",
+            FULL,
+        ),
         104 => (
             Failed,
             "some files could not be sent",
-            Some("unlock the phone, keep its screen on, and try again; files that fail each time are named above"),
+            Some(
+                "unlock the phone, keep its screen on, and try again; files that fail each time are named above",
+            ),
         ),
-        105 => (NoSpace, "there is not enough room for the backup", Some("free space, or use another disk with --store")),
-        106 => (NoSpace, "the phone itself lacks room", Some("free some space on the phone (Settings > General > Storage)")),
-        202 => (Class::Interrupted, "the backup was cancelled on the phone", Some("run `idev-backup create` again")),
-        203 => (Failed, "the backup in the store is of an iOS version that the phone does not accept", FULL),
-        204 => (Failed, "the backup in the store is empty or was never finished", FULL),
+        105 => (
+            NoSpace,
+            "there is not enough room for the backup",
+            Some("free space, or use another disk with --store"),
+        ),
+        106 => (
+            NoSpace,
+            "the phone itself lacks room",
+            Some("free some space on the phone (Settings > General > Storage)"),
+        ),
+        202 => (
+            Class::Interrupted,
+            "the backup was cancelled on the phone",
+            Some("run `idev-backup create` again"),
+        ),
+        203 => (
+            Failed,
+            "the backup in the store is of an iOS version that the phone does not accept",
+            FULL,
+        ),
+        204 => (
+            Failed,
+            "the backup in the store is empty or was never finished",
+            FULL,
+        ),
         205 => (
             Failed,
             "the phone found the backup damaged: its list names files that are not there, or contents do not match",
@@ -152,19 +212,39 @@ fn words(code: i64) -> (Class, &'static str, Option<&'static str>) {
         208 => (
             Locked,
             "the passcode was not entered on the phone in time",
-            Some("run `idev-backup create` again and enter the passcode when the phone asks for it"),
+            Some(
+                "run `idev-backup create` again and enter the passcode when the phone asks for it",
+            ),
         ),
         209 => (Failed, "the phone lacks the key of a file", AGAIN),
         210 => (Failed, "the phone has no iCloud account", None),
         211 => (
             Failed,
             "Find My is switched on",
-            Some("switch off Settings > [name] > Find My > Find My iPhone, and on again afterwards"),
+            Some(
+                "switch off Settings > [name] > Find My > Find My iPhone, and on again afterwards",
+            ),
         ),
-        212 => (Failed, "the phone has not been set up yet", Some("finish its setup (\"Hello\") and try again")),
-        217..=220 | 223 => (Failed, "the phone puts the backup off", Some("try again in some minutes")),
-        300..=310 => (Lost, "the phone could not reach iCloud", Some("check the phone's network and try again")),
-        _ => (Failed, "the phone gave up, with a code that nobody has described", AGAIN),
+        212 => (
+            Failed,
+            "the phone has not been set up yet",
+            Some("finish its setup (\"Hello\") and try again"),
+        ),
+        217..=220 | 223 => (
+            Failed,
+            "the phone puts the backup off",
+            Some("try again in some minutes"),
+        ),
+        300..=310 => (
+            Lost,
+            "the phone could not reach iCloud",
+            Some("check the phone's network and try again"),
+        ),
+        _ => (
+            Failed,
+            "the phone gave up, with a code that nobody has described",
+            AGAIN,
+        ),
     }
 }
 
@@ -175,10 +255,19 @@ mod tests {
     #[test]
     fn the_exact_need_is_told() {
         // limd#1071: 10,000,000 free, asked for 26,418,026,591.
-        let shortage = Shortage { asked_bytes: 26_418_026_591, free_bytes: 10_000_000 };
+        let shortage = Shortage {
+            asked_bytes: 26_418_026_591,
+            free_bytes: 10_000_000,
+        };
         assert_eq!(shortage.required_bytes(), 26_428_026_591 - (2 << 30));
-        assert_eq!(shortage.missing_bytes(), shortage.required_bytes() - 10_000_000);
-        let verdict = Verdict { code: 105, description: "Insufficient free disk space".to_owned() };
+        assert_eq!(
+            shortage.missing_bytes(),
+            shortage.required_bytes() - 10_000_000
+        );
+        let verdict = Verdict {
+            code: 105,
+            description: "Insufficient free disk space".to_owned(),
+        };
         let refusal = explain(&verdict, Some(shortage), None, "/srv");
         assert!(refusal.to_string().contains("needs 24.3 GB"), "{refusal}");
         assert_eq!(refusal.class, Class::NoSpace);
@@ -187,8 +276,14 @@ mod tests {
     #[test]
     fn an_absurd_estimate_is_shown_as_the_phones_own() {
         // pmd3#1879: 969 GB claimed by a 256 GB phone.
-        let shortage = Shortage { asked_bytes: 667_490_157_139, free_bytes: 302_044_200_960 };
-        let verdict = Verdict { code: 105, description: String::new() };
+        let shortage = Shortage {
+            asked_bytes: 667_490_157_139,
+            free_bytes: 302_044_200_960,
+        };
+        let verdict = Verdict {
+            code: 105,
+            description: String::new(),
+        };
         let refusal = explain(&verdict, Some(shortage), Some(247_983_448_064), "/srv");
         assert!(refusal.hint.unwrap().contains("own estimate"));
     }
@@ -196,7 +291,10 @@ mod tests {
     #[test]
     fn every_code_that_devices_sent_has_a_cause_of_its_own() {
         let unknown = words(-99).1;
-        for code in [1, 2, 3, 4, 11, 13, 24, 25, 100, 101, 102, 103, 104, 105, 106, 202, 203, 204, 205, 207, 208, 209, 211, 212] {
+        for code in [
+            1, 2, 3, 4, 11, 13, 24, 25, 100, 101, 102, 103, 104, 105, 106, 202, 203, 204, 205, 207,
+            208, 209, 211, 212,
+        ] {
             assert_ne!(words(code).1, unknown, "{code}");
         }
     }

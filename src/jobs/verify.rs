@@ -52,7 +52,12 @@ impl Wrong {
     pub fn is_damage(self) -> bool {
         matches!(
             self,
-            Wrong::Missing | Wrong::Truncated | Wrong::Altered | Wrong::Misnamed | Wrong::Unreadable | Wrong::Unfinished
+            Wrong::Missing
+                | Wrong::Truncated
+                | Wrong::Altered
+                | Wrong::Misnamed
+                | Wrong::Unreadable
+                | Wrong::Unfinished
         )
     }
 
@@ -133,8 +138,15 @@ impl Report {
     pub fn first_damage(&self) -> String {
         let first = self.findings.iter().find(|f| f.wrong.is_damage());
         first.map_or_else(String::new, |f| {
-            let more = if self.damage > 1 { format!(" (and {} more)", self.damage - 1) } else { String::new() };
-            let what = f.relative_path.as_ref().map_or_else(String::new, |p| format!(" ({p})"));
+            let more = if self.damage > 1 {
+                format!(" (and {} more)", self.damage - 1)
+            } else {
+                String::new()
+            };
+            let what = f
+                .relative_path
+                .as_ref()
+                .map_or_else(String::new, |p| format!(" ({p})"));
             format!("{} is {}{what}: {}{more}", f.file, f.wrong.word(), f.detail)
         })
     }
@@ -157,13 +169,18 @@ pub fn verify(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
             hint: "`idev-backup list` shows the backups of the store".to_owned(),
         });
     }
-    if !store::is_backup(folder) && plists::read(folder, "Status.plist").err() == Some(Unreadable::Absent) {
+    if !store::is_backup(folder)
+        && plists::read(folder, "Status.plist").err() == Some(Unreadable::Absent)
+    {
         return Err(Error::Nothing {
             what: format!("{} is no backup of an iPhone or iPad", folder.display()),
             hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
         });
     }
-    let sums = options.sums.clone().or_else(|| snapshot::find(folder).and_then(|s| s.sums()));
+    let sums = options
+        .sums
+        .clone()
+        .or_else(|| snapshot::find(folder).and_then(|s| s.sums()));
     let mut check = Check::new(folder, sums.as_deref(), options.read_all)?;
     monitor.phase(Phase::Checking);
     check.property_lists();
@@ -267,7 +284,10 @@ impl<'a> Check<'a> {
         match Status::read(self.folder) {
             Ok(status) if status.is_finished() => {}
             Ok(status) => {
-                let detail = format!("the phone never finished it; it stopped while {:?}", status.snapshot_state);
+                let detail = format!(
+                    "the phone never finished it; it stopped while {:?}",
+                    status.snapshot_state
+                );
                 self.find(Wrong::Unfinished, "Status.plist", detail);
             }
             Err(why) => self.find(Wrong::Unreadable, "Status.plist", why.to_string()),
@@ -285,13 +305,18 @@ impl<'a> Check<'a> {
     fn database(&mut self) -> Option<Db> {
         if self.encrypted {
             if self.sums.is_none() {
-                let detail = "the phone's list of files is encrypted, so what must be here is not known";
+                let detail =
+                    "the phone's list of files is encrypted, so what must be here is not known";
                 self.find(Wrong::Unchecked, "Manifest.db", detail);
             }
             return None;
         }
         if self.folder.join("Manifest.mbdb").exists() && !self.folder.join("Manifest.db").exists() {
-            self.find(Wrong::Unchecked, "Manifest.mbdb", "the list of files is of iOS 9 or older, which is not read");
+            self.find(
+                Wrong::Unchecked,
+                "Manifest.mbdb",
+                "the list of files is of iOS 9 or older, which is not read",
+            );
             return None;
         }
         let opened = Db::open(self.folder).and_then(|db| db.check(true).map(|()| db));
@@ -320,13 +345,21 @@ impl<'a> Check<'a> {
             drop(queue);
             walked
         })?;
-        for finding in different.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        for finding in different
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
             self.findings.add(finding);
         }
         Ok(())
     }
 
-    fn walk(&mut self, db: Option<&Db>, queue: &SyncSender<Compare>, monitor: &dyn Monitor) -> Result<(), Error> {
+    fn walk(
+        &mut self,
+        db: Option<&Db>,
+        queue: &SyncSender<Compare>,
+        monitor: &dyn Monitor,
+    ) -> Result<(), Error> {
         let mut walk = Walk::new(self.folder)?.peekable();
         let Some(db) = db else {
             while let Some(found) = walk.next().transpose()? {
@@ -371,10 +404,15 @@ impl<'a> Check<'a> {
             return Ok(());
         }
         if !row.is_named_right() {
-            self.find_row(Wrong::Misnamed, &row, "its name is not the SHA-1 of its domain and path");
+            self.find_row(
+                Wrong::Misnamed,
+                &row,
+                "its name is not the SHA-1 of its domain and path",
+            );
         }
         if let Ok(record) = &row.record {
-            self.contents.add(&row.domain, &row.relative_path, record.size);
+            self.contents
+                .add(&row.domain, &row.relative_path, record.size);
         }
         let wanted = place(id);
         loop {
@@ -397,7 +435,11 @@ impl<'a> Check<'a> {
                 }
                 std::cmp::Ordering::Greater => {
                     let size = row.record.as_ref().map_or(0, |r| r.size);
-                    self.find_row(Wrong::Missing, &row, format!("of {}", crate::units::size(size)));
+                    self.find_row(
+                        Wrong::Missing,
+                        &row,
+                        format!("of {}", crate::units::size(size)),
+                    );
                     return Ok(());
                 }
             }
@@ -413,7 +455,11 @@ impl<'a> Check<'a> {
         monitor: &dyn Monitor,
     ) -> Result<(), Error> {
         if !found.is_file() {
-            self.find(Wrong::Extra, &found.path, "it is neither a file nor a folder");
+            self.find(
+                Wrong::Extra,
+                &found.path,
+                "it is neither a file nor a folder",
+            );
             return Ok(());
         }
         self.files += 1;
@@ -456,13 +502,22 @@ impl<'a> Check<'a> {
             return;
         }
         let size = crate::units::size;
-        let detail = format!("it has {}, the phone's list says {}", size(on_disk), size(record.size));
+        let detail = format!(
+            "it has {}, the phone's list says {}",
+            size(on_disk),
+            size(record.size)
+        );
         // iOS compacts databases before it sends them, so the list alone is no proof; what was received is.
-        let is_database = row.relative_path.ends_with("db") || row.relative_path.ends_with(".sqlite");
+        let is_database =
+            row.relative_path.ends_with("db") || row.relative_path.ends_with(".sqlite");
         if has_hash && on_disk > 0 {
             return;
         }
-        let wrong = if on_disk > record.size || (is_database && on_disk > 0) { Wrong::OtherSize } else { Wrong::Truncated };
+        let wrong = if on_disk > record.size || (is_database && on_disk > 0) {
+            Wrong::OtherSize
+        } else {
+            Wrong::Truncated
+        };
         self.find_row(wrong, row, detail);
     }
 
@@ -474,8 +529,14 @@ impl<'a> Check<'a> {
                 self.find(Wrong::Unchecked, path, "it is not in the list of hashes");
             }
         } else if path.starts_with("Snapshot/") {
-            self.find(Wrong::Unfinished, path, "left over from a backup that broke off");
-        } else if self.listed.is_none() && (self.encrypted || !self.folder.join("Manifest.db").exists()) {
+            self.find(
+                Wrong::Unfinished,
+                path,
+                "left over from a backup that broke off",
+            );
+        } else if self.listed.is_none()
+            && (self.encrypted || !self.folder.join("Manifest.db").exists())
+        {
             if !has_hash && self.sums.is_some() {
                 self.find(Wrong::Extra, path, "it is not in the list of hashes");
             }
@@ -505,8 +566,12 @@ impl<'a> Check<'a> {
     }
 
     fn rest_of_sums(&mut self) -> Result<(), Error> {
-        while let Some((listed, _)) =
-            self.ahead.take().map(Ok).or_else(|| self.sums.as_mut().and_then(Iterator::next)).transpose()?
+        while let Some((listed, _)) = self
+            .ahead
+            .take()
+            .map(Ok)
+            .or_else(|| self.sums.as_mut().and_then(Iterator::next))
+            .transpose()?
         {
             self.gone(&listed);
         }
@@ -555,18 +620,26 @@ fn compare(folder: &Path, waiting: &Mutex<Receiver<Compare>>, different: &Mutex<
             batch.push_back(first);
             batch.extend(waiting.try_iter().take(15));
         }
-        let Some(Compare { path, hash }) = batch.pop_front() else { continue };
+        let Some(Compare { path, hash }) = batch.pop_front() else {
+            continue;
+        };
         let (wrong, detail) = match sums::hash_file(&folder.join(&path)) {
             Ok((found, _)) if found == hash => continue,
-            Ok(_) => (Wrong::Altered, "its bytes are not those that were received".to_owned()),
+            Ok(_) => (
+                Wrong::Altered,
+                "its bytes are not those that were received".to_owned(),
+            ),
             Err(e) => (Wrong::Unreadable, e.to_string()),
         };
-        different.lock().unwrap_or_else(PoisonError::into_inner).push(Finding {
-            wrong,
-            domain: None,
-            relative_path: None,
-            file: path,
-            detail,
-        });
+        different
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Finding {
+                wrong,
+                domain: None,
+                relative_path: None,
+                file: path,
+                detail,
+            });
     }
 }

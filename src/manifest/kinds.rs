@@ -39,7 +39,10 @@ impl Kind {
 
     /// The kind of a file by its domain and path.
     pub fn of(domain: &str, path: &str) -> Kind {
-        let below = |folder: &str| path.strip_prefix(folder).is_some_and(|r| r.is_empty() || r.starts_with('/'));
+        let below = |folder: &str| {
+            path.strip_prefix(folder)
+                .is_some_and(|r| r.is_empty() || r.starts_with('/'))
+        };
         match domain {
             "CameraRollDomain" => Kind::Photos,
             "MediaDomain" if below("Media/DCIM") || below("Media/PhotoData") => Kind::Photos,
@@ -108,7 +111,12 @@ impl Amounts {
     /// The kinds of which there is anything.
     pub fn list(&self) -> Vec<Amount> {
         let amount = |(kind, &(files, bytes)): (Kind, &(u64, u64))| Amount { kind, files, bytes };
-        Kind::ALL.into_iter().zip(&self.0).map(amount).filter(|a| a.files > 0).collect()
+        Kind::ALL
+            .into_iter()
+            .zip(&self.0)
+            .map(amount)
+            .filter(|a| a.files > 0)
+            .collect()
     }
 }
 
@@ -119,7 +127,11 @@ mod tests {
     #[test]
     fn files_are_known_by_where_they_lie() {
         for (domain, path, kind) in [
-            ("CameraRollDomain", "Media/DCIM/100APPLE/IMG_0001.HEIC", Kind::Photos),
+            (
+                "CameraRollDomain",
+                "Media/DCIM/100APPLE/IMG_0001.HEIC",
+                Kind::Photos,
+            ),
             ("HomeDomain", "Library/SMS/sms.db", Kind::Messages),
             ("HomeDomain", "Library/SMSomething", Kind::Settings),
             ("MediaDomain", "Library/SMS/Attachments/a", Kind::Messages),

@@ -35,12 +35,16 @@ pub fn read(folder: &Path, name: &str) -> Result<Dictionary, Unreadable> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(Unreadable::Absent),
         Err(e) => return Err(damaged(&e)),
         Ok(meta) if meta.len() == 0 => return Err(Unreadable::Damaged("it is empty".to_owned())),
-        Ok(meta) if meta.len() > BYTES_MAX => return Err(Unreadable::Damaged("it is absurdly large".to_owned())),
+        Ok(meta) if meta.len() > BYTES_MAX => {
+            return Err(Unreadable::Damaged("it is absurdly large".to_owned()));
+        }
         Ok(_) => {}
     }
     let bytes = fs::read(&path).map_err(|e| damaged(&e))?;
     let value = bounded_plist::parse(&bytes).map_err(|e| damaged(&e))?;
-    value.into_dictionary().ok_or_else(|| Unreadable::Damaged("it is no dictionary".to_owned()))
+    value
+        .into_dictionary()
+        .ok_or_else(|| Unreadable::Damaged("it is no dictionary".to_owned()))
 }
 
 /// Status.plist: how far the phone got.
@@ -69,7 +73,10 @@ impl Status {
 
     /// Whether a phone may go on where it stopped.
     pub fn is_resumable(&self) -> bool {
-        matches!(self.snapshot_state.as_str(), "uploading" | "moving" | "removing")
+        matches!(
+            self.snapshot_state.as_str(),
+            "uploading" | "moving" | "removing"
+        )
     }
 }
 
@@ -93,7 +100,10 @@ impl ManifestPlist {
         let lockdown = fields.get("Lockdown").and_then(Value::as_dictionary);
         let applications = fields.get("Applications").and_then(Value::as_dictionary);
         Ok(ManifestPlist {
-            encrypted: fields.get("IsEncrypted").and_then(Value::as_boolean).unwrap_or(false),
+            encrypted: fields
+                .get("IsEncrypted")
+                .and_then(Value::as_boolean)
+                .unwrap_or(false),
             date: date(&fields, "Date"),
             product_version: lockdown.and_then(|l| text(l, "ProductVersion")),
             applications: applications.map_or(0, Dictionary::len),
@@ -128,9 +138,15 @@ impl Info {
 }
 
 fn text(fields: &Dictionary, key: &str) -> Option<String> {
-    fields.get(key).and_then(Value::as_string).map(str::to_owned)
+    fields
+        .get(key)
+        .and_then(Value::as_string)
+        .map(str::to_owned)
 }
 
 fn date(fields: &Dictionary, key: &str) -> Option<SystemTime> {
-    fields.get(key).and_then(Value::as_date).map(SystemTime::from)
+    fields
+        .get(key)
+        .and_then(Value::as_date)
+        .map(SystemTime::from)
 }

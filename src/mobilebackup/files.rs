@@ -56,7 +56,11 @@ pub enum End {
 impl<'a> Body<'a> {
     /// The body that begins here.
     pub fn new(stream: &'a mut dyn Stream) -> Body<'a> {
-        Body { stream, left_in_chunk: 0, end: None }
+        Body {
+            stream,
+            left_in_chunk: 0,
+            end: None,
+        }
     }
 
     /// Reads what is left of the body and tells how it ended.
@@ -75,14 +79,24 @@ impl<'a> Body<'a> {
             }
             let length = read_u32(self.stream).map_err(|e| Error::wire(RECEIVING, e))?;
             if length == 0 || length > CHUNK_BYTES_MAX {
-                return Err(Error::strange(RECEIVING, format!("a chunk of {length} bytes")));
+                return Err(Error::strange(
+                    RECEIVING,
+                    format!("a chunk of {length} bytes"),
+                ));
             }
             let mut code = [0];
-            self.stream.read_exact(&mut code).map_err(|e| Error::wire(RECEIVING, e))?;
+            self.stream
+                .read_exact(&mut code)
+                .map_err(|e| Error::wire(RECEIVING, e))?;
             match code[0] {
                 DATA => self.left_in_chunk = length - 1,
                 END if length == 1 => self.end = Some(End::Whole),
-                END => return Err(Error::strange(RECEIVING, "the end of a file is followed by more of it")),
+                END => {
+                    return Err(Error::strange(
+                        RECEIVING,
+                        "the end of a file is followed by more of it",
+                    ));
+                }
                 code => {
                     let text = read_text(self.stream, length - 1, TEXT_BYTES_MAX)?;
                     self.end = Some(End::Device { code, text });
@@ -112,7 +126,10 @@ impl Read for Body<'_> {
         let wanted = buffer.len().min(self.left_in_chunk as usize);
         match self.stream.read(&mut buffer[..wanted]) {
             Ok(0) if wanted > 0 => {
-                self.end = Some(End::Wire(Error::wire(RECEIVING, io::Error::from(io::ErrorKind::UnexpectedEof))));
+                self.end = Some(End::Wire(Error::wire(
+                    RECEIVING,
+                    io::Error::from(io::ErrorKind::UnexpectedEof),
+                )));
                 self.left_in_chunk = 0;
                 Err(io::ErrorKind::UnexpectedEof.into())
             }
@@ -145,10 +162,15 @@ pub fn read_head(stream: &mut dyn Stream) -> Result<Option<(String, BackupPath)>
 
 fn read_text(stream: &mut dyn Stream, length: u32, limit: u32) -> Result<String, Error> {
     if length > limit {
-        return Err(Error::strange(RECEIVING, format!("a name or text of {length} bytes")));
+        return Err(Error::strange(
+            RECEIVING,
+            format!("a name or text of {length} bytes"),
+        ));
     }
     let mut bytes = vec![0; length as usize];
-    stream.read_exact(&mut bytes).map_err(|e| Error::wire(RECEIVING, e))?;
+    stream
+        .read_exact(&mut bytes)
+        .map_err(|e| Error::wire(RECEIVING, e))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -230,7 +252,13 @@ mod tests {
 
     #[test]
     fn a_body_is_the_sum_of_its_chunks() {
-        let wire = [chunk(DATA, b"ab"), chunk(DATA, b""), chunk(DATA, b"cde"), chunk(END, b"")].concat();
+        let wire = [
+            chunk(DATA, b"ab"),
+            chunk(DATA, b""),
+            chunk(DATA, b"cde"),
+            chunk(END, b""),
+        ]
+        .concat();
         let (read, end) = received(wire);
         assert_eq!(read.unwrap(), b"abcde");
         assert!(matches!(end, End::Whole));
@@ -238,7 +266,8 @@ mod tests {
 
     #[test]
     fn a_file_that_the_phone_cannot_read_is_not_whole() {
-        let (read, end) = received([chunk(DATA, b"ab"), chunk(0x0b, b"Input/output error (5)")].concat());
+        let (read, end) =
+            received([chunk(DATA, b"ab"), chunk(0x0b, b"Input/output error (5)")].concat());
         assert!(read.is_err());
         assert!(matches!(end, End::Device { code: 0x0b, .. }));
     }
@@ -259,7 +288,10 @@ mod tests {
             assert!(matches!(received(wire).1, End::Wire(Error::Strange { .. })));
         }
         let mut long_name = Cursor::new(vec![0xff, 0xff, 0xff, 0xff]);
-        assert!(matches!(read_head(&mut long_name), Err(Error::Strange { .. })));
+        assert!(matches!(
+            read_head(&mut long_name),
+            Err(Error::Strange { .. })
+        ));
     }
 
     #[test]
@@ -267,7 +299,12 @@ mod tests {
         let mut wire = Cursor::new(Vec::new());
         let contents = vec![7; 100_000];
         let path: BackupPath = "U/Manifest.db".parse().unwrap();
-        send_file(&mut wire, &path, Ok(Box::new(Cursor::new(contents.clone())))).unwrap();
+        send_file(
+            &mut wire,
+            &path,
+            Ok(Box::new(Cursor::new(contents.clone()))),
+        )
+        .unwrap();
         let wire = wire.into_inner();
         assert!(wire.windows(5).filter(|w| w[4] == DATA).count() > 3);
         let (read, _) = received(wire[4 + path.as_str().len()..].to_vec());

@@ -61,23 +61,38 @@ impl Request {
     /// Translates a message.
     pub fn parse(message: &Value) -> Result<Request, Error> {
         const DOING: &str = "asked for something";
-        let parts = message.as_array().ok_or_else(|| Error::strange(DOING, "the message is no array"))?;
+        let parts = message
+            .as_array()
+            .ok_or_else(|| Error::strange(DOING, "the message is no array"))?;
         let name = parts.first().and_then(Value::as_string);
         let name = name.ok_or_else(|| Error::strange(DOING, "the message has no name"))?;
         let at = |i: usize| parts.get(i);
         let missing = |what: &str| Error::strange(DOING, format!("{name} has no {what}"));
-        let path = |i: usize| at(i).and_then(Value::as_string).ok_or_else(|| missing("path")).and_then(parse_path);
+        let path = |i: usize| {
+            at(i)
+                .and_then(Value::as_string)
+                .ok_or_else(|| missing("path"))
+                .and_then(parse_path)
+        };
         let kind = match name {
-            "DLMessageDownloadFiles" => Kind::SendFiles(paths(at(1)).ok_or_else(|| missing("files"))??),
-            "DLMessageUploadFiles" => Kind::ReceiveFiles(at(3).and_then(Value::as_unsigned_integer).unwrap_or(0)),
-            "DLMessageGetFreeDiskSpace" => Kind::FreeSpace,
-            "DLMessagePurgeDiskSpace" => {
-                Kind::Purge(at(1).and_then(Value::as_unsigned_integer).ok_or_else(|| missing("amount"))?)
+            "DLMessageDownloadFiles" => {
+                Kind::SendFiles(paths(at(1)).ok_or_else(|| missing("files"))??)
             }
+            "DLMessageUploadFiles" => {
+                Kind::ReceiveFiles(at(3).and_then(Value::as_unsigned_integer).unwrap_or(0))
+            }
+            "DLMessageGetFreeDiskSpace" => Kind::FreeSpace,
+            "DLMessagePurgeDiskSpace" => Kind::Purge(
+                at(1)
+                    .and_then(Value::as_unsigned_integer)
+                    .ok_or_else(|| missing("amount"))?,
+            ),
             "DLContentsOfDirectory" => Kind::List(path(1)?),
             "DLMessageCreateDirectory" => Kind::MakeDir(path(1)?),
             "DLMessageMoveItems" | "DLMessageMoveFiles" => {
-                let items = at(1).and_then(Value::as_dictionary).ok_or_else(|| missing("files"))?;
+                let items = at(1)
+                    .and_then(Value::as_dictionary)
+                    .ok_or_else(|| missing("files"))?;
                 Kind::Move(moves(items)?)
             }
             "DLMessageRemoveItems" | "DLMessageRemoveFiles" | "DLMessageRemoveDirectory" => {
@@ -131,7 +146,9 @@ impl Request {
 
 /// A progress value: a real, or also an integer 0.
 fn number(value: &Value) -> Option<f64> {
-    value.as_real().or_else(|| value.as_signed_integer().map(|i| i as f64))
+    value
+        .as_real()
+        .or_else(|| value.as_signed_integer().map(|i| i as f64))
 }
 
 fn parse_path(text: &str) -> Result<BackupPath, Error> {
@@ -156,7 +173,9 @@ fn paths(value: Option<&Value>) -> Option<Result<Vec<BackupPath>, Error>> {
 
 fn moves(items: &Dictionary) -> Result<Vec<(BackupPath, BackupPath)>, Error> {
     let pair = |(from, to): (&String, &Value)| {
-        let to = to.as_string().ok_or_else(|| Error::strange("moved files", "a path is no text"))?;
+        let to = to
+            .as_string()
+            .ok_or_else(|| Error::strange("moved files", "a path is no text"))?;
         Ok((parse_path(from)?, parse_path(to)?))
     };
     items.iter().map(pair).collect()
@@ -208,7 +227,9 @@ impl Reply {
                 (status, text, empty())
             }
             Reply::Several(faults) if faults.is_empty() => (0, EMPTY, empty()),
-            Reply::Several(faults) => (-13, "Multi status", Value::Dictionary(multi_status(faults))),
+            Reply::Several(faults) => {
+                (-13, "Multi status", Value::Dictionary(multi_status(faults)))
+            }
             Reply::NotPurged => (-1, "Nothing could be purged", Value::Integer(0.into())),
         };
         Value::Array(vec![
@@ -241,7 +262,10 @@ fn contents(entries: &[Entry]) -> Dictionary {
         let mut details = Dictionary::new();
         details.insert("DLFileType".into(), kind.into());
         details.insert("DLFileSize".into(), Value::Integer(entry.size.into()));
-        details.insert("DLFileModificationDate".into(), Value::Date(entry.modified.into()));
+        details.insert(
+            "DLFileModificationDate".into(),
+            Value::Date(entry.modified.into()),
+        );
         (entry.name.clone(), Value::Dictionary(details))
     };
     entries.iter().map(one).collect()
@@ -253,8 +277,12 @@ pub const VERSION_MAX: u64 = 400;
 /// The version in the phone's first message.
 pub fn offered_version(message: &Value) -> Result<u64, Error> {
     const DOING: &str = "opened the backup service";
-    let parts = message.as_array().filter(|p| p.first().and_then(Value::as_string) == Some("DLMessageVersionExchange"));
-    let version = parts.and_then(|p| p.get(1)).and_then(Value::as_unsigned_integer);
+    let parts = message
+        .as_array()
+        .filter(|p| p.first().and_then(Value::as_string) == Some("DLMessageVersionExchange"));
+    let version = parts
+        .and_then(|p| p.get(1))
+        .and_then(Value::as_unsigned_integer);
     version.ok_or_else(|| Error::strange(DOING, "it offers no version"))
 }
 
@@ -269,7 +297,10 @@ pub fn accept_version(version: u64) -> Value {
 
 /// Whether the phone says that it is ready.
 pub fn is_ready(message: &Value) -> bool {
-    let name = message.as_array().and_then(|p| p.first()).and_then(Value::as_string);
+    let name = message
+        .as_array()
+        .and_then(|p| p.first())
+        .and_then(Value::as_string);
     name == Some("DLMessageDeviceReady")
 }
 
@@ -303,7 +334,10 @@ pub fn disconnect() -> Value {
 }
 
 fn process(message: Dictionary) -> Value {
-    Value::Array(vec!["DLMessageProcessMessage".into(), Value::Dictionary(message)])
+    Value::Array(vec![
+        "DLMessageProcessMessage".into(),
+        Value::Dictionary(message),
+    ])
 }
 
 #[cfg(test)]
@@ -318,7 +352,10 @@ mod tests {
     #[test]
     fn an_upload_says_where_the_phone_will_be() {
         // limd#437, iOS 7 and later.
-        let request = parse("<string>DLMessageUploadFiles</string><dict/><real>0.5</real><integer>77</integer>").unwrap();
+        let request = parse(
+            "<string>DLMessageUploadFiles</string><dict/><real>0.5</real><integer>77</integer>",
+        )
+        .unwrap();
         assert_eq!(request.kind, Kind::ReceiveFiles(77));
         assert_eq!(request.percent, Some(0.5));
     }
@@ -326,8 +363,9 @@ mod tests {
     #[test]
     fn an_empty_list_of_files_is_a_request_like_any_other() {
         // limd#112
-        let request =
-            parse("<string>DLMessageDownloadFiles</string><array></array><dict/><real>97.0</real><integer>0</integer>");
+        let request = parse(
+            "<string>DLMessageDownloadFiles</string><array></array><dict/><real>97.0</real><integer>0</integer>",
+        );
         assert_eq!(request.unwrap().kind, Kind::SendFiles(vec![]));
     }
 
@@ -337,14 +375,17 @@ mod tests {
             "<string>DLMessageMoveItems</string><dict><key>U/b</key><string>U/c</string><key>U/a</key>\
              <string>U/b</string></dict><dict/><real>1</real>",
         );
-        let Kind::Move(moves) = request.unwrap().kind else { panic!() };
+        let Kind::Move(moves) = request.unwrap().kind else {
+            panic!()
+        };
         let names: Vec<_> = moves.iter().map(|(from, _)| from.as_str()).collect();
         assert_eq!(names, ["U/b", "U/a"]);
     }
 
     #[test]
     fn a_path_that_climbs_out_is_hostile() {
-        let remove = parse("<string>DLMessageRemoveItems</string><array><string>../../etc</string></array>");
+        let remove =
+            parse("<string>DLMessageRemoveItems</string><array><string>../../etc</string></array>");
         assert!(matches!(remove, Err(Error::Hostile(_))));
     }
 
@@ -356,7 +397,10 @@ mod tests {
              <key>ErrorDescription</key><string>Device locked (MBErrorDomain/208)</string>\
              <key>MessageName</key><string>Response</string></dict>",
         );
-        let verdict = Verdict { code: 208, description: "Device locked (MBErrorDomain/208)".to_owned() };
+        let verdict = Verdict {
+            code: 208,
+            description: "Device locked (MBErrorDomain/208)".to_owned(),
+        };
         assert_eq!(request.unwrap().kind, Kind::Verdict(verdict));
     }
 
@@ -371,7 +415,11 @@ mod tests {
             Reply::Several(vec![(path, Fault::NotFound)]),
             Reply::NotPurged,
         ] {
-            assert_eq!(reply.to_plist().as_array().map(Vec::len), Some(4), "{reply:?}");
+            assert_eq!(
+                reply.to_plist().as_array().map(Vec::len),
+                Some(4),
+                "{reply:?}"
+            );
         }
     }
 

@@ -59,24 +59,40 @@ impl Error {
     }
 
     fn strange(doing: &'static str, why: impl Into<String>) -> Error {
-        Error::Strange { doing, why: why.into() }
+        Error::Strange {
+            doing,
+            why: why.into(),
+        }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Wire { doing, cause: FrameError::Io(e) } if e.kind() == io::ErrorKind::UnexpectedEof => {
+            Error::Wire {
+                doing,
+                cause: FrameError::Io(e),
+            } if e.kind() == io::ErrorKind::UnexpectedEof => {
                 write!(f, "the connection to the phone was lost while it {doing}")
             }
-            Error::Wire { doing, cause } => write!(f, "the connection to the phone failed while it {doing}: {cause}"),
+            Error::Wire { doing, cause } => write!(
+                f,
+                "the connection to the phone failed while it {doing}: {cause}"
+            ),
             Error::Hostile(path) => write!(f, "the phone asks for what no backup needs: {path}"),
-            Error::Strange { doing, why } => write!(f, "the phone sent what makes no sense while it {doing}: {why}"),
+            Error::Strange { doing, why } => write!(
+                f,
+                "the phone sent what makes no sense while it {doing}: {why}"
+            ),
             Error::HungUp { reason } if reason.is_empty() => {
                 f.write_str("the phone ended the backup without a verdict")
             }
-            Error::HungUp { reason } => write!(f, "the phone ended the backup without a verdict: {reason}"),
-            Error::NoCommonVersion => f.write_str("the phone speaks no version of the backup protocol that we know"),
+            Error::HungUp { reason } => {
+                write!(f, "the phone ended the backup without a verdict: {reason}")
+            }
+            Error::NoCommonVersion => {
+                f.write_str("the phone speaks no version of the backup protocol that we know")
+            }
             Error::Cancelled => f.write_str("interrupted"),
         }
     }

@@ -23,7 +23,10 @@ impl Session {
         const DOING: &str = "opened the backup service";
         let mut session = Session { stream, calm };
         let version = message::offered_version(&session.next(DOING)?)?;
-        session.say(&message::accept_version(version.min(message::VERSION_MAX)), DOING)?;
+        session.say(
+            &message::accept_version(version.min(message::VERSION_MAX)),
+            DOING,
+        )?;
         if !message::is_ready(&session.next(DOING)?) {
             return Err(Error::strange(DOING, "it does not say that it is ready"));
         }
@@ -31,7 +34,10 @@ impl Session {
         match Request::parse(&session.next(DOING)?)?.kind {
             Kind::Verdict(Verdict { code: 0, .. }) => Ok(session),
             Kind::Verdict(_) => Err(Error::NoCommonVersion),
-            other => Err(Error::strange(DOING, format!("it answers the greeting with {other:?}"))),
+            other => Err(Error::strange(
+                DOING,
+                format!("it answers the greeting with {other:?}"),
+            )),
         }
     }
 
@@ -41,7 +47,10 @@ impl Session {
         let result = asked.and_then(|()| self.serve(udid, host));
         // Files that are still on their way to the disk belong to this run, however it ends.
         let _late = host.settle();
-        if matches!(result, Err(Error::Cancelled | Error::Hostile(_) | Error::Strange { .. })) {
+        if matches!(
+            result,
+            Err(Error::Cancelled | Error::Hostile(_) | Error::Strange { .. })
+        ) {
             // It may be gone already; then there is nobody to tell.
             self.calm.set_between_messages(false);
             drop(self.say(&message::disconnect(), "was told to stop"));
@@ -54,7 +63,10 @@ impl Session {
         loop {
             let message = self.next(doing)?;
             let request = Request::parse(&message)?;
-            request.paths().into_iter().try_for_each(|path| admit(path, udid))?;
+            request
+                .paths()
+                .into_iter()
+                .try_for_each(|path| admit(path, udid))?;
             doing = request.doing();
             host.begins(&request);
             let reply = match request.kind {
@@ -64,10 +76,14 @@ impl Session {
                 Kind::Purge(amount) => host.purge(amount).map_or(Reply::NotPurged, Reply::Number),
                 Kind::List(path) => host.list(&path).map_or_else(Reply::Failed, Reply::Entries),
                 Kind::MakeDir(path) => done(host.make_dir(&path)),
-                Kind::Move(items) => {
-                    several(items.into_iter().map(|(from, to)| (host.rename(&from, &to), from)))
+                Kind::Move(items) => several(
+                    items
+                        .into_iter()
+                        .map(|(from, to)| (host.rename(&from, &to), from)),
+                ),
+                Kind::Remove(paths) => {
+                    several(paths.into_iter().map(|path| (host.remove(&path), path)))
                 }
-                Kind::Remove(paths) => several(paths.into_iter().map(|path| (host.remove(&path), path))),
                 Kind::Copy(from, to) => done(host.copy(&from, &to)),
                 Kind::Verdict(verdict) => return Ok(verdict),
                 Kind::Disconnect(reason) => return Err(Error::HungUp { reason }),
@@ -102,7 +118,11 @@ impl Session {
             // what it is, never as "cannot write".
             match body.finish() {
                 End::Wire(e) => return Err(e),
-                End::Device { code, text } => host.device_fault(DeviceFault { device_path, code, text }),
+                End::Device { code, text } => host.device_fault(DeviceFault {
+                    device_path,
+                    code,
+                    text,
+                }),
                 End::Whole => {
                     if let Err(fault) = kept {
                         faults.push((path, fault));
@@ -125,11 +145,13 @@ impl Session {
         let length = length.map_err(|e| Error::wire(doing, e))?;
         let stream: &mut dyn Stream = &mut self.stream;
         let mut reader = stream;
-        plist_stream::read_body(&mut reader, length, MESSAGE_BYTES_MAX).map_err(|e| Error::wire(doing, e))
+        plist_stream::read_body(&mut reader, length, MESSAGE_BYTES_MAX)
+            .map_err(|e| Error::wire(doing, e))
     }
 
     fn say(&mut self, message: &Value, doing: &'static str) -> Result<(), Error> {
-        plist_stream::write(&mut self.stream, message, Encoding::Binary).map_err(|e| Error::wire(doing, e))
+        plist_stream::write(&mut self.stream, message, Encoding::Binary)
+            .map_err(|e| Error::wire(doing, e))
     }
 }
 
@@ -138,13 +160,14 @@ impl Session {
 fn admit(path: &BackupPath, udid: &str) -> Result<(), Error> {
     let archive = |rest: &str| {
         let digits = |part: &str, n| part.len() == n && part.bytes().all(|b| b.is_ascii_digit());
-        rest.split_once('-').is_some_and(|(date, time)| digits(date, 8) && digits(time, 6))
+        rest.split_once('-')
+            .is_some_and(|(date, time)| digits(date, 8) && digits(time, 6))
     };
     let first = path.first();
     let allowed = first == ".b"
-        || first.strip_prefix(udid).is_some_and(|rest| {
-            rest.is_empty() || rest.strip_prefix('-').is_some_and(archive)
-        });
+        || first
+            .strip_prefix(udid)
+            .is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(archive));
     if allowed {
         Ok(())
     } else {
@@ -164,7 +187,11 @@ fn number(result: Result<u64, Fault>) -> Reply {
 }
 
 fn several(results: impl Iterator<Item = (Result<(), Fault>, BackupPath)>) -> Reply {
-    Reply::Several(results.filter_map(|(result, path)| result.err().map(|fault| (path, fault))).collect())
+    Reply::Several(
+        results
+            .filter_map(|(result, path)| result.err().map(|fault| (path, fault)))
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -183,7 +210,11 @@ mod tests {
             ("etc/passwd", false),
             (".idev-backup/store.json", false),
         ] {
-            assert_eq!(admit(&path.parse().unwrap(), udid).is_ok(), allowed, "{path}");
+            assert_eq!(
+                admit(&path.parse().unwrap(), udid).is_ok(),
+                allowed,
+                "{path}"
+            );
         }
     }
 }

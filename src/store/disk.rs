@@ -12,7 +12,9 @@ pub fn make_private_dirs(path: &Path) -> Result<(), Error> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|e| Error::io("make the folder", path, e))
+    builder
+        .create(path)
+        .map_err(|e| Error::io("make the folder", path, e))
 }
 
 /// A new file for its owner only.
@@ -83,7 +85,9 @@ impl CloneKind {
         match self {
             CloneKind::Reflink => "by copy-on-write clones",
             CloneKind::HardLink => "by hard links",
-            CloneKind::Copy => "by copying every byte, since this disk has neither clones nor hard links",
+            CloneKind::Copy => {
+                "by copying every byte, since this disk has neither clones nor hard links"
+            }
         }
     }
 }
@@ -100,7 +104,14 @@ pub fn clone_file(from: &Path, to: &Path, kind: &mut CloneKind, may_link: bool) 
         match result {
             Ok(()) => return Ok(()),
             // Real trouble, not a lack of the feature; copying would meet it too.
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::StorageFull) => return Err(e),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::StorageFull
+                ) =>
+            {
+                return Err(e);
+            }
             Err(_) => {
                 remove_if_there(to)?;
                 *kind = match kind {
@@ -148,7 +159,9 @@ pub fn sync_tree(folder: &Path) -> Result<(), Error> {
         for entry in walkdir::WalkDir::new(folder).follow_links(false) {
             let entry = entry.map_err(|e| failed(e.into()))?;
             if cfg!(unix) && entry.file_type().is_dir() {
-                File::open(entry.path()).and_then(|dir| dir.sync_all()).map_err(failed)?;
+                File::open(entry.path())
+                    .and_then(|dir| dir.sync_all())
+                    .map_err(failed)?;
             }
         }
         Ok(())
@@ -162,7 +175,9 @@ pub fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
             Ok(()) => Ok(true),
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => Ok(false),
+            Err(
+                rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP,
+            ) => Ok(false),
             Err(e) => Err(e.into()),
         }
     }

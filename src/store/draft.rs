@@ -59,10 +59,17 @@ struct Note {
 impl Note {
     fn of(base: Option<&Snapshot>) -> Result<Note, Error> {
         let Some(base) = base else {
-            return Ok(Note { base: None, base_status: None });
+            return Ok(Note {
+                base: None,
+                base_status: None,
+            });
         };
         let status = base.path().join("Status.plist");
-        let hash = if status.exists() { Some(sums::hex(&sums::hash_file(&status)?.0)) } else { None };
+        let hash = if status.exists() {
+            Some(sums::hex(&sums::hash_file(&status)?.0))
+        } else {
+            None
+        };
         Ok(Note {
             base: base.stamp(),
             base_status: hash,
@@ -136,10 +143,11 @@ impl Draft {
             Some(base) => clone_backup(base, &backup)?,
         };
         // Written last: a clone that broke off has no note, and is never taken over.
-        let note = serde_json::to_vec(&Note::of(current.as_ref())?).map_err(|e| Error::Damaged {
-            path: folder.clone(),
-            why: e.to_string(),
-        })?;
+        let note =
+            serde_json::to_vec(&Note::of(current.as_ref())?).map_err(|e| Error::Damaged {
+                path: folder.clone(),
+                why: e.to_string(),
+            })?;
         disk::write_whole(&folder.join("draft.json"), &note)?;
         Ok((Draft::open(store, udid, lock, current)?, origin))
     }
@@ -167,10 +175,19 @@ impl Draft {
         }
     }
 
-    fn open(store: &Store, udid: &Udid, lock: Lock, base: Option<Snapshot>) -> Result<Draft, Error> {
+    fn open(
+        store: &Store,
+        udid: &Udid,
+        lock: Lock,
+        base: Option<Snapshot>,
+    ) -> Result<Draft, Error> {
         let folder = folder_of(store, udid);
         let journal = Arc::new(Mutex::new(Journal::open(&folder.join("journal"))?));
-        let keeper = Keeper::start(&folder.join("root"), &folder.join("incoming"), journal.clone())?;
+        let keeper = Keeper::start(
+            &folder.join("root"),
+            &folder.join("incoming"),
+            journal.clone(),
+        )?;
         Ok(Draft {
             store: store.clone(),
             udid: udid.clone(),
@@ -204,7 +221,10 @@ impl Draft {
 
     /// Waits until all files taken are in their places; answers those that could not be written.
     pub fn settle(&mut self) -> Result<Vec<(BackupPath, Error)>, Error> {
-        let failed = self.keeper.settle().map_err(|e| Error::io("write to", &self.folder, e))?;
+        let failed = self
+            .keeper
+            .settle()
+            .map_err(|e| Error::io("write to", &self.folder, e))?;
         self.journal().flush()?;
         Ok(failed)
     }
@@ -231,7 +251,9 @@ impl Draft {
         let meta = fs::symlink_metadata(&source).map_err(|e| Error::io("move", &source, e))?;
         self.journal().moved(from, to, meta.is_dir())?;
         let moved = match fs::rename(&source, &target) {
-            Err(first) if target.is_dir() || first.kind() == io::ErrorKind::NotFound || meta.is_dir() => {
+            Err(first)
+                if target.is_dir() || first.kind() == io::ErrorKind::NotFound || meta.is_dir() =>
+            {
                 make_way(&target).and_then(|()| fs::rename(&source, &target))
             }
             other => other,
@@ -280,7 +302,14 @@ impl Draft {
         let backup = self.backup();
         let carried = self.base.as_ref().and_then(Snapshot::sums);
         let journal = self.folder.join("journal");
-        let tally = write_sums(&backup, &self.udid, &journal, carried.as_deref(), &beside.join(SUMS), step)?;
+        let tally = write_sums(
+            &backup,
+            &self.udid,
+            &journal,
+            carried.as_deref(),
+            &beside.join(SUMS),
+            step,
+        )?;
         for name in METADATA {
             let (from, to) = (backup.join(name), beside.join(name));
             if from.exists() {
@@ -354,13 +383,16 @@ fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
     let (mut names, mut files, mut left_out) = (VecDeque::new(), 0, 0);
     let mut kind = CloneKind::Reflink;
     for entry in fs::read_dir(base.path()).map_err(|e| Error::io("list", base.path(), e))? {
-        let name = entry.map_err(|e| Error::io("list", base.path(), e))?.file_name();
+        let name = entry
+            .map_err(|e| Error::io("list", base.path(), e))?
+            .file_name();
         let from = base.path().join(&name);
         let meta = fs::symlink_metadata(&from).map_err(|e| Error::io("look at", &from, e))?;
         if meta.is_dir() && name != "Snapshot" {
             names.push_back(name);
         } else if meta.is_file() {
-            disk::clone_file(&from, &target.join(&name), &mut kind, ours).map_err(|e| Error::io("clone", &from, e))?;
+            disk::clone_file(&from, &target.join(&name), &mut kind, ours)
+                .map_err(|e| Error::io("clone", &from, e))?;
             files += 1;
         } else {
             left_out += 1;
@@ -370,7 +402,10 @@ fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
     let work = || -> Result<(u64, u64, CloneKind), Error> {
         let (mut files, mut left_out, mut kind) = (0, 0, kind);
         loop {
-            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let next = queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front();
             let Some(name) = next else {
                 return Ok((files, left_out, kind));
             };
@@ -391,7 +426,8 @@ fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
                     made = parent.to_path_buf();
                 }
                 let source = from.join(&found.path);
-                disk::clone_file(&source, &place, &mut kind, ours).map_err(|e| Error::io("clone", &source, e))?;
+                disk::clone_file(&source, &place, &mut kind, ours)
+                    .map_err(|e| Error::io("clone", &source, e))?;
                 files += 1;
             }
         }
@@ -409,7 +445,11 @@ fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
         left_out += left;
         kind = how;
     }
-    Ok(Origin::Cloned { kind, files, left_out })
+    Ok(Origin::Cloned {
+        kind,
+        files,
+        left_out,
+    })
 }
 
 /// Removes what stands at a place, and makes the folder above it.
@@ -426,7 +466,11 @@ fn make_way(target: &Path) -> io::Result<()> {
 
 /// Proves what an earlier run left. Files below `Snapshot/` that cannot be proved are removed, and the phone will send
 /// them again; one elsewhere makes the whole draft useless. Answers how many were removed.
-fn prove(leftover: &Leftover, udid: &Udid, current: Option<&Snapshot>) -> Result<Option<u64>, Error> {
+fn prove(
+    leftover: &Leftover,
+    udid: &Udid,
+    current: Option<&Snapshot>,
+) -> Result<Option<u64>, Error> {
     let mut replays = Replays::new(&leftover.folder.join("journal"), udid);
     let mut carried = Carried::open(current.and_then(Snapshot::sums).as_deref())?;
     let mut dropped = 0;
@@ -437,7 +481,8 @@ fn prove(leftover: &Leftover, udid: &Udid, current: Option<&Snapshot>) -> Result
             Fate::Received(hash, size) if size == found.meta.len() => Some(hash),
             Fate::Received(..) | Fate::Unknown => None,
             Fate::Untouched => {
-                let base = current.and_then(|base| fs::symlink_metadata(base.path().join(&found.path)).ok());
+                let base = current
+                    .and_then(|base| fs::symlink_metadata(base.path().join(&found.path)).ok());
                 if base.is_some_and(|base| disk::same_file(&base, &found.meta)) {
                     continue;
                 }
@@ -486,7 +531,11 @@ impl Replays {
         } else {
             match &mut self.loaded {
                 Some((loaded, replay)) if *loaded == bucket => replay,
-                other => &mut other.insert((bucket, Replay::load(&self.folder, bucket)?)).1,
+                other => {
+                    &mut other
+                        .insert((bucket, Replay::load(&self.folder, bucket)?))
+                        .1
+                }
             }
         };
         Ok(replay.fate(&path))

@@ -47,7 +47,9 @@ impl Journal {
             options.append(true).create(true);
             #[cfg(unix)]
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let opened = options.open(&path).map_err(|e| Error::io("open", &path, e))?;
+            let opened = options
+                .open(&path)
+                .map_err(|e| Error::io("open", &path, e))?;
             files.push(BufWriter::with_capacity(16 << 10, opened));
         }
         Ok(Journal {
@@ -76,7 +78,12 @@ impl Journal {
     }
 
     /// A file or folder was copied.
-    pub fn copied(&mut self, from: &BackupPath, to: &BackupPath, is_dir: bool) -> Result<(), Error> {
+    pub fn copied(
+        &mut self,
+        from: &BackupPath,
+        to: &BackupPath,
+        is_dir: bool,
+    ) -> Result<(), Error> {
         let (source, target) = (bucket(from.as_str()), bucket(to.as_str()));
         if is_dir {
             self.write_all(&format!("CD\t{from}\t{to}\n"))
@@ -148,7 +155,9 @@ impl Replay {
         let mut line = String::new();
         loop {
             line.clear();
-            lines.read_line(&mut line).map_err(|e| Error::io("read", &path, e))?;
+            lines
+                .read_line(&mut line)
+                .map_err(|e| Error::io("read", &path, e))?;
             let Some(whole) = line.strip_suffix('\n') else {
                 return Ok(replay);
             };
@@ -166,7 +175,13 @@ impl Replay {
         match self.fates.get(path) {
             Some(Some((hash, size))) => Fate::Received(*hash, *size),
             Some(None) => Fate::Unknown,
-            None if self.unknown_below.iter().any(|folder| is_below(path, folder)) => Fate::Unknown,
+            None if self
+                .unknown_below
+                .iter()
+                .any(|folder| is_below(path, folder)) =>
+            {
+                Fate::Unknown
+            }
             None => Fate::Untouched,
         }
     }
@@ -175,7 +190,8 @@ impl Replay {
         let fields: Vec<&str> = line.split('\t').collect();
         match fields[..] {
             ["K", digits, size, path] => {
-                self.fates.insert(path.to_owned(), Some((unhex(digits)?, size.parse().ok()?)));
+                self.fates
+                    .insert(path.to_owned(), Some((unhex(digits)?, size.parse().ok()?)));
             }
             ["?", path] => {
                 self.fates.insert(path.to_owned(), None);
@@ -193,7 +209,8 @@ impl Replay {
             }
             ["RD", folder] => self.fates.retain(|path, _| !is_below(path, folder)),
             ["MD", from, to] => {
-                self.fates.retain(|path, _| !is_below(path, from) && !is_below(path, to));
+                self.fates
+                    .retain(|path, _| !is_below(path, from) && !is_below(path, to));
                 self.unknown_below.push(to.to_owned());
             }
             ["CD", _, to] => {
@@ -207,7 +224,8 @@ impl Replay {
 }
 
 fn is_below(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+    path.strip_prefix(folder)
+        .is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Removes a journal.
@@ -238,7 +256,10 @@ mod tests {
 
     #[test]
     fn a_file_keeps_its_hash_when_it_is_moved_into_place() {
-        let (from, to) = (path(&format!("U/Snapshot/3d/{ID}")), path(&format!("U/3d/{ID}")));
+        let (from, to) = (
+            path(&format!("U/Snapshot/3d/{ID}")),
+            path(&format!("U/3d/{ID}")),
+        );
         let fate = fate_after(
             |j| {
                 j.kept(&from, &[7; 32], 5).unwrap();
@@ -252,9 +273,15 @@ mod tests {
     #[test]
     fn what_is_moved_without_having_been_received_is_not_guessed() {
         let (from, to) = (path(&format!("U/3e/{ID}")), path(&format!("U/3d/{ID}")));
-        assert_eq!(fate_after(|j| j.moved(&from, &to, false).unwrap(), to.as_str()), Fate::Unknown);
+        assert_eq!(
+            fate_after(|j| j.moved(&from, &to, false).unwrap(), to.as_str()),
+            Fate::Unknown
+        );
         let renamed = path("U/other");
-        assert_eq!(fate_after(|j| j.moved(&from, &renamed, false).unwrap(), "U/other"), Fate::Unknown);
+        assert_eq!(
+            fate_after(|j| j.moved(&from, &renamed, false).unwrap(), "U/other"),
+            Fate::Unknown
+        );
     }
 
     #[test]
@@ -268,7 +295,11 @@ mod tests {
     #[test]
     fn a_cut_last_line_is_as_if_it_had_not_been_written() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(file(dir.path(), BUCKETS - 1), format!("K\t{}\t5\tU/a\nK\t{}", hex(&[1; 32]), "ab")).unwrap();
+        fs::write(
+            file(dir.path(), BUCKETS - 1),
+            format!("K\t{}\t5\tU/a\nK\t{}", hex(&[1; 32]), "ab"),
+        )
+        .unwrap();
         let replay = Replay::load(dir.path(), BUCKETS - 1).unwrap();
         assert_eq!(replay.fate("U/a"), Fate::Received([1; 32], 5));
     }

@@ -44,7 +44,11 @@ pub struct Keeper {
 
 impl Keeper {
     /// Starts the thread. Files are written in `incoming` and renamed to their places below `root`.
-    pub fn start(root: &Path, incoming: &Path, journal: Arc<Mutex<Journal>>) -> Result<Keeper, Error> {
+    pub fn start(
+        root: &Path,
+        incoming: &Path,
+        journal: Arc<Mutex<Journal>>,
+    ) -> Result<Keeper, Error> {
         // A folder of an earlier run holds nothing but files that are not whole.
         disk::remove_all(incoming).map_err(|e| Error::io("empty", incoming, e))?;
         disk::make_private_dirs(incoming)?;
@@ -183,7 +187,10 @@ impl Writer {
                     }
                 }
                 Job::Abort => {
-                    if let Some(Open { file, temporary, .. }) = open.take() {
+                    if let Some(Open {
+                        file, temporary, ..
+                    }) = open.take()
+                    {
                         drop(file);
                         // What cannot be removed here goes with the folder.
                         drop(disk::remove_if_there(&temporary));
@@ -210,7 +217,11 @@ impl Writer {
         let place = open.path.below(&self.root);
         let written = open.file.and_then(|file| {
             // Linux makes all of the draft durable in one call at the end; others have no such call.
-            if cfg!(target_os = "linux") { Ok(()) } else { file.sync_data() }
+            if cfg!(target_os = "linux") {
+                Ok(())
+            } else {
+                file.sync_data()
+            }
         });
         let renamed = written.and_then(|()| rename_into(&open.temporary, &place));
         if let Err(e) = renamed {

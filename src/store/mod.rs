@@ -44,7 +44,12 @@ pub const SUMS: &str = "SHA256SUMS";
 /// What the report of the run is called.
 pub const REPORT: &str = "report.json";
 /// The files without which a backup cannot be read; copies of them stand beside it.
-pub const METADATA: [&str; 4] = ["Info.plist", "Manifest.db", "Manifest.plist", "Status.plist"];
+pub const METADATA: [&str; 4] = [
+    "Info.plist",
+    "Manifest.db",
+    "Manifest.plist",
+    "Status.plist",
+];
 
 /// What went wrong on the disk.
 #[derive(Debug)]
@@ -106,19 +111,27 @@ impl Error {
                     "give the terminal Full Disk Access (System Settings > Privacy & Security), or choose another \
                      folder with --store",
                 ),
-                io::ErrorKind::PermissionDenied => Some("choose a folder that you may write, with --store"),
-                io::ErrorKind::ReadOnlyFilesystem => {
-                    Some("the disk is read-only: mount it for writing, or choose another with --store")
+                io::ErrorKind::PermissionDenied => {
+                    Some("choose a folder that you may write, with --store")
                 }
-                io::ErrorKind::NotFound => Some("is the disk connected? Otherwise choose another with --store"),
+                io::ErrorKind::ReadOnlyFilesystem => Some(
+                    "the disk is read-only: mount it for writing, or choose another with --store",
+                ),
+                io::ErrorKind::NotFound => {
+                    Some("is the disk connected? Otherwise choose another with --store")
+                }
                 io::ErrorKind::FileTooLarge => Some(
                     "the disk cannot hold files over 4 GB (FAT32?): format it as exFAT, APFS, NTFS or ext4, or choose \
                      another with --store",
                 ),
                 _ => None,
             },
-            Error::Busy { .. } => Some("wait for the other run to end, or stop it; a run that died holds no lock"),
-            Error::NotAStore { .. } => Some("choose an empty folder, or one that idev-backup made, with --store"),
+            Error::Busy { .. } => {
+                Some("wait for the other run to end, or stop it; a run that died holds no lock")
+            }
+            Error::NotAStore { .. } => {
+                Some("choose an empty folder, or one that idev-backup made, with --store")
+            }
             Error::Damaged { .. } => None,
         }
     }
@@ -127,7 +140,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Io { doing, path, cause } => write!(f, "cannot {doing} {}: {cause}", path.display()),
+            Error::Io { doing, path, cause } => {
+                write!(f, "cannot {doing} {}: {cause}", path.display())
+            }
             Error::NotAStore { path, why } => write!(f, "{} is no store: {why}", path.display()),
             Error::Busy { udid, lock } => write!(
                 f,
@@ -187,7 +202,8 @@ impl Store {
 
     /// Bytes free for us on its disk.
     pub fn free_space(&self) -> Result<u64, Error> {
-        fs4::available_space(&self.root).map_err(|e| Error::io("ask for the free space of", &self.root, e))
+        fs4::available_space(&self.root)
+            .map_err(|e| Error::io("ask for the free space of", &self.root, e))
     }
 
     /// Takes the phone's lock, for as long as it is held.
@@ -228,7 +244,9 @@ impl Store {
             Some(FORMAT) => Ok(()),
             Some(newer) => Err(not_a_store(
                 &self.root,
-                &format!("its format is {newer}, and this version knows {FORMAT}: use a newer idev-backup"),
+                &format!(
+                    "its format is {newer}, and this version knows {FORMAT}: use a newer idev-backup"
+                ),
             )),
             None => Err(not_a_store(&self.root, "its store.json is damaged")),
         }
@@ -257,5 +275,7 @@ fn not_a_store(path: &Path, why: &str) -> Error {
 
 /// Whether a folder is itself a backup.
 pub fn is_backup(folder: &Path) -> bool {
-    ["Manifest.db", "Manifest.mbdb", "Manifest.plist"].iter().any(|name| folder.join(name).exists())
+    ["Manifest.db", "Manifest.mbdb", "Manifest.plist"]
+        .iter()
+        .any(|name| folder.join(name).exists())
 }

@@ -48,9 +48,14 @@ impl Complete {
         let sync = begun.elapsed();
         let intent = Intent {
             stamp: free_stamp(&own, stamp),
-            archive: self.base.as_ref().map(|base| archive_name(store, udid, base)).transpose()?,
+            archive: self
+                .base
+                .as_ref()
+                .map(|base| archive_name(store, udid, base))
+                .transpose()?,
         };
-        let text = serde_json::to_vec(&intent).map_err(|e| Error::io("write", &draft, io::Error::other(e)))?;
+        let text = serde_json::to_vec(&intent)
+            .map_err(|e| Error::io("write", &draft, io::Error::other(e)))?;
         disk::write_whole(&draft.join("seal.json"), &text)?;
         let begun = Instant::now();
         finish(store, udid, &intent)?;
@@ -100,7 +105,8 @@ fn finish(store: &Store, udid: &Udid, intent: &Intent) -> Result<(), Error> {
                 Ok(true) => Ok(()),
                 Ok(false) => {
                     let archive = intent.archive.as_deref().unwrap_or("before");
-                    fs::rename(&current, store.root().join(archive)).and_then(|()| fs::rename(&new, &current))
+                    fs::rename(&current, store.root().join(archive))
+                        .and_then(|()| fs::rename(&new, &current))
                 }
                 Err(e) => Err(e),
             }
@@ -116,7 +122,9 @@ fn finish(store: &Store, udid: &Udid, intent: &Intent) -> Result<(), Error> {
     // What the phone itself archived while it ran (backups of iOS versions with an older layout).
     for entry in fs::read_dir(&root).map_err(|e| Error::io("list", &root, e))? {
         let name = entry.map_err(|e| Error::io("list", &root, e))?.file_name();
-        let is_archive = name.to_str().is_some_and(|n| n.starts_with(udid.as_str()) && n != udid.as_str());
+        let is_archive = name
+            .to_str()
+            .is_some_and(|n| n.starts_with(udid.as_str()) && n != udid.as_str());
         if is_archive && !store.root().join(&name).exists() {
             rename_if_there(&root.join(&name), &store.root().join(&name))?;
         }
@@ -164,7 +172,9 @@ fn archive_name(store: &Store, udid: &Udid, base: &Snapshot) -> Result<String, E
         None => {
             let status = base.path().join("Status.plist");
             let meta = fs::metadata(&status).or_else(|_| fs::metadata(base.path()));
-            let time = meta.and_then(|m| m.modified()).map_err(|e| Error::io("look at", &status, e))?;
+            let time = meta
+                .and_then(|m| m.modified())
+                .map_err(|e| Error::io("look at", &status, e))?;
             stamp_of(time)
         }
     };
@@ -175,7 +185,10 @@ fn archive_name(store: &Store, udid: &Udid, base: &Snapshot) -> Result<String, E
 /// Local time as Apple writes it into archive names.
 pub fn stamp_of(time: SystemTime) -> String {
     let timestamp = jiff::Timestamp::try_from(time).unwrap_or_default();
-    timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y%m%d-%H%M%S").to_string()
+    timestamp
+        .to_zoned(jiff::tz::TimeZone::system())
+        .strftime("%Y%m%d-%H%M%S")
+        .to_string()
 }
 
 fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
@@ -184,7 +197,10 @@ fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
     let mut seconds = 0;
     while taken(&candidate) {
         seconds += 1;
-        let later = parsed.as_ref().ok().and_then(|t| t.checked_add(jiff::Span::new().seconds(seconds)).ok());
+        let later = parsed
+            .as_ref()
+            .ok()
+            .and_then(|t| t.checked_add(jiff::Span::new().seconds(seconds)).ok());
         candidate = match later {
             Some(time) => time.strftime("%Y%m%d-%H%M%S").to_string(),
             None => return candidate,

@@ -49,7 +49,11 @@ impl Snapshot {
 
     /// `YYYYMMDD-HHMMSS`, local time: when we sealed it, else from its archive name.
     pub fn stamp(&self) -> Option<String> {
-        let ours = self.beside.as_ref().and_then(|dir| dir.file_name()).and_then(|name| name.to_str());
+        let ours = self
+            .beside
+            .as_ref()
+            .and_then(|dir| dir.file_name())
+            .and_then(|name| name.to_str());
         ours.map(str::to_owned).or_else(|| self.archived.clone())
     }
 
@@ -60,12 +64,18 @@ impl Snapshot {
 
     /// The list of hashes.
     pub fn sums(&self) -> Option<PathBuf> {
-        self.beside.as_ref().map(|dir| dir.join(SUMS)).filter(|path| path.exists())
+        self.beside
+            .as_ref()
+            .map(|dir| dir.join(SUMS))
+            .filter(|path| path.exists())
     }
 
     /// The report of the run that made it.
     pub fn report(&self) -> Option<PathBuf> {
-        self.beside.as_ref().map(|dir| dir.join(REPORT)).filter(|path| path.exists())
+        self.beside
+            .as_ref()
+            .map(|dir| dir.join(REPORT))
+            .filter(|path| path.exists())
     }
 }
 
@@ -94,7 +104,11 @@ fn beside(own: &Path, backup: &Path) -> Result<Option<PathBuf>, Error> {
 
 /// The folders in `own` that are named by a stamp, newest first.
 pub(super) fn stamped(own: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut dirs: Vec<PathBuf> = names(own)?.into_iter().filter(|n| is_stamp(n)).map(|n| own.join(n)).collect();
+    let mut dirs: Vec<PathBuf> = names(own)?
+        .into_iter()
+        .filter(|n| is_stamp(n))
+        .map(|n| own.join(n))
+        .collect();
     dirs.sort_unstable_by(|a, b| b.cmp(a));
     Ok(dirs)
 }
@@ -124,7 +138,8 @@ fn names(folder: &Path) -> Result<Vec<String>, Error> {
 /// `YYYYMMDD-HHMMSS`
 pub(super) fn is_stamp(text: &str) -> bool {
     let digits = |part: &str, n| part.len() == n && part.bytes().all(|b| b.is_ascii_digit());
-    text.split_once('-').is_some_and(|(date, time)| digits(date, 8) && digits(time, 6))
+    text.split_once('-')
+        .is_some_and(|(date, time)| digits(date, 8) && digits(time, 6))
 }
 
 /// Reads `<UDID>` or `<UDID>-YYYYMMDD-HHMMSS`.
@@ -151,7 +166,13 @@ pub(super) fn all(store: &Store) -> Result<Vec<Snapshot>, Error> {
         }
     }
     // Of one phone the current one first, then by age.
-    found.sort_by(|a, b| (&a.udid, a.archived.is_some(), &b.archived).cmp(&(&b.udid, b.archived.is_some(), &a.archived)));
+    found.sort_by(|a, b| {
+        (&a.udid, a.archived.is_some(), &b.archived).cmp(&(
+            &b.udid,
+            b.archived.is_some(),
+            &a.archived,
+        ))
+    });
     Ok(found)
 }
 
@@ -166,7 +187,12 @@ mod tests {
         assert_eq!(stamp.as_deref(), Some("20261120-221401"));
         let (_, stamp) = parse_name("0123456789abcdef0123456789abcdef01234567").unwrap();
         assert_eq!(stamp, None);
-        for other in ["Downloads", ".idev-backup", "00008030-001C195E0A88802E-2026", "é-20261120-221401"] {
+        for other in [
+            "Downloads",
+            ".idev-backup",
+            "00008030-001C195E0A88802E-2026",
+            "é-20261120-221401",
+        ] {
             assert!(parse_name(other).is_none(), "{other}");
         }
     }

@@ -19,7 +19,9 @@ pub type Hash = [u8; 32];
 pub fn hex(hash: &Hash) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |d: u8| char::from(DIGITS[usize::from(d)]);
-    hash.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+    hash.iter()
+        .flat_map(|b| [digit(b >> 4), digit(b & 15)])
+        .collect()
 }
 
 /// From 64 hex digits.
@@ -56,7 +58,9 @@ pub fn hash(mut file: impl Read) -> io::Result<(Hash, u64)> {
 
 /// Hashes the file at a path.
 pub fn hash_file(path: &Path) -> Result<(Hash, u64), Error> {
-    File::open(path).and_then(hash).map_err(|e| Error::io("read", path, e))
+    File::open(path)
+        .and_then(hash)
+        .map_err(|e| Error::io("read", path, e))
 }
 
 /// Reads a list, line by line.
@@ -83,7 +87,9 @@ impl Sums {
         if line.is_empty() {
             return Ok(None);
         }
-        let parsed = line.strip_suffix('\n').and_then(|line| line.split_once("  "));
+        let parsed = line
+            .strip_suffix('\n')
+            .and_then(|line| line.split_once("  "));
         match parsed.and_then(|(digits, path)| Some((path.to_owned(), unhex(digits)?))) {
             Some(found) => Ok(Some(found)),
             None => Err(Error::Damaged {
@@ -127,7 +133,11 @@ impl SumsWriter {
     /// Everything is written and durable.
     pub fn finish(self) -> Result<(), Error> {
         let path = self.path;
-        let synced = self.lines.into_inner().map_err(io::IntoInnerError::into_error).and_then(|f| f.sync_all());
+        let synced = self
+            .lines
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)
+            .and_then(|f| f.sync_all());
         synced.map_err(|e| Error::io("write", &path, e))
     }
 }
@@ -140,7 +150,10 @@ mod tests {
     fn hex_goes_both_ways() {
         let (hash, length) = hash(&b"abc"[..]).unwrap();
         assert_eq!(length, 3);
-        assert_eq!(hex(&hash), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            hex(&hash),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
         assert_eq!(unhex(&hex(&hash)), Some(hash));
         assert_eq!(unhex("zz"), None);
     }

@@ -47,7 +47,11 @@ impl Walk {
                 self.open.pop();
                 continue;
             };
-            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            let path = if folder.is_empty() {
+                name
+            } else {
+                format!("{folder}/{name}")
+            };
             let full = self.root.join(&path);
             let meta = fs::symlink_metadata(&full).map_err(|e| Error::io("look at", &full, e))?;
             if meta.is_dir() {
@@ -101,8 +105,14 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "x").unwrap();
         }
-        let paths: Vec<_> = Walk::new(dir.path()).unwrap().map(|f| f.unwrap().path).collect();
-        assert_eq!(paths, ["00/00ff", "Info.plist", "a/z/q", "a.x", "b/10", "b/2"]);
+        let paths: Vec<_> = Walk::new(dir.path())
+            .unwrap()
+            .map(|f| f.unwrap().path)
+            .collect();
+        assert_eq!(
+            paths,
+            ["00/00ff", "Info.plist", "a/z/q", "a.x", "b/10", "b/2"]
+        );
         assert!(paths.is_sorted_by(|a, b| order(a, b).is_lt()));
     }
 }

@@ -126,10 +126,12 @@ impl Error {
                 "install and start usbmuxd (`sudo apt install usbmuxd`), or set USBMUXD_SOCKET_ADDRESS; to rehearse \
                  without a phone: `idev-backup demo`",
             ),
-            Error::Refused { number: 2, .. } => Some("the phone was unplugged: plug it in again and repeat"),
-            Error::Refused { number: 3, .. } => {
-                Some("unlock the phone; if that does not help, unplug it, restart it and plug it in again")
+            Error::Refused { number: 2, .. } => {
+                Some("the phone was unplugged: plug it in again and repeat")
             }
+            Error::Refused { number: 3, .. } => Some(
+                "unlock the phone; if that does not help, unplug it, restart it and plug it in again",
+            ),
             Error::Strange { .. } => {
                 Some("is USBMUXD_SOCKET_ADDRESS the address of a usbmuxd-compatible daemon?")
             }
@@ -283,7 +285,10 @@ impl Usbmuxd {
         let mut request = Dictionary::new();
         request.insert("DeviceID".into(), Value::Integer(device_id.into()));
         // In network byte order. Apple's clients write it as a signed number, libusbmuxd unsigned; daemons take both.
-        request.insert("PortNumber".into(), Value::Integer(port.swap_bytes().into()));
+        request.insert(
+            "PortNumber".into(),
+            Value::Integer(port.swap_bytes().into()),
+        );
         let mut wire = self.open()?;
         let answer = exchange(&mut wire, DOING, "Connect", request)?;
         accepted(&answer, DOING)?;
@@ -331,7 +336,10 @@ impl Usbmuxd {
         const DOING: &str = "save the pair record";
         let mut request = Dictionary::new();
         request.insert("PairRecordID".into(), device.udid.as_str().into());
-        request.insert("PairRecordData".into(), Value::Data(record.expose().to_vec()));
+        request.insert(
+            "PairRecordData".into(),
+            Value::Data(record.expose().to_vec()),
+        );
         request.insert("DeviceID".into(), Value::Integer(device.device_id.into()));
         accepted(&self.ask(DOING, "SavePairRecord", request)?, DOING)
     }
@@ -354,7 +362,12 @@ impl Usbmuxd {
             })
     }
 
-    fn ask(&self, doing: &'static str, message: &str, request: Dictionary) -> Result<Dictionary, Error> {
+    fn ask(
+        &self,
+        doing: &'static str,
+        message: &str,
+        request: Dictionary,
+    ) -> Result<Dictionary, Error> {
         exchange(&mut self.open()?, doing, message, request)
     }
 }
@@ -366,7 +379,10 @@ fn exchange(
     mut request: Dictionary,
 ) -> Result<Dictionary, Error> {
     request.insert("MessageType".into(), message.into());
-    request.insert("ClientVersionString".into(), concat!("idev-backup ", env!("CARGO_PKG_VERSION")).into());
+    request.insert(
+        "ClientVersionString".into(),
+        concat!("idev-backup ", env!("CARGO_PKG_VERSION")).into(),
+    );
     request.insert("ProgName".into(), "idev-backup".into());
     request.insert("kLibUSBMuxVersion".into(), Value::Integer(3.into()));
     let mut body = vec![0; HEADER_BYTES as usize];
@@ -390,7 +406,9 @@ fn receive(wire: &mut Wire, doing: &'static str) -> Result<Dictionary, Error> {
     let length = body_length(&header).map_err(strange)?;
     // Exactly the answer and no byte more: after Connect the phone's own bytes may follow at once.
     let mut body = Vec::new();
-    wire.take(length.into()).read_to_end(&mut body).map_err(failed)?;
+    wire.take(length.into())
+        .read_to_end(&mut body)
+        .map_err(failed)?;
     if body.len() != length as usize {
         return Err(failed(io::ErrorKind::UnexpectedEof.into()));
     }
@@ -399,9 +417,15 @@ fn receive(wire: &mut Wire, doing: &'static str) -> Result<Dictionary, Error> {
 
 /// The length of the property list that follows a header.
 fn body_length(header: &[u8; HEADER_BYTES as usize]) -> Result<u32, String> {
-    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let word = |at: usize| {
+        u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
     if word(4) != VERSION || word(8) != MESSAGE_PLIST {
-        return Err(format!("version {} message {}, not a property list", word(4), word(8)));
+        return Err(format!(
+            "version {} message {}, not a property list",
+            word(4),
+            word(8)
+        ));
     }
     match word(0).checked_sub(HEADER_BYTES) {
         Some(length) if length <= ANSWER_BYTES_MAX => Ok(length),
@@ -411,7 +435,9 @@ fn body_length(header: &[u8; HEADER_BYTES as usize]) -> Result<u32, String> {
 
 fn parse_body(body: &[u8]) -> Result<Dictionary, NotAPlist> {
     // A plist that is no dictionary has none of the keys that are asked of it.
-    Ok(bounded_plist::parse(body)?.into_dictionary().unwrap_or_default())
+    Ok(bounded_plist::parse(body)?
+        .into_dictionary()
+        .unwrap_or_default())
 }
 
 fn accepted(answer: &Dictionary, doing: &'static str) -> Result<(), Error> {
@@ -429,8 +455,12 @@ fn accepted(answer: &Dictionary, doing: &'static str) -> Result<(), Error> {
 pub fn parse_message(bytes: &[u8]) -> Result<(Dictionary, usize), Error> {
     const DOING: &str = "read a captured message";
     let strange = |why: String| Error::Strange { doing: DOING, why };
-    let header = bytes.first_chunk().ok_or_else(|| strange("it is cut".to_owned()))?;
+    let header = bytes
+        .first_chunk()
+        .ok_or_else(|| strange("it is cut".to_owned()))?;
     let end = HEADER_BYTES as usize + body_length(header).map_err(strange)? as usize;
-    let body = bytes.get(HEADER_BYTES as usize..end).ok_or_else(|| strange("it is cut".to_owned()))?;
+    let body = bytes
+        .get(HEADER_BYTES as usize..end)
+        .ok_or_else(|| strange("it is cut".to_owned()))?;
     Ok((parse_body(body).map_err(|e| strange(e.to_string()))?, end))
 }

@@ -127,16 +127,25 @@ impl Wire {
         self
     }
 
-    fn patiently(&mut self, mut once: impl FnMut(&mut Socket) -> io::Result<usize>) -> io::Result<usize> {
+    fn patiently(
+        &mut self,
+        mut once: impl FnMut(&mut Socket) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         let mut since = None;
         loop {
             match once(&mut self.socket) {
-                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) =>
+                {
                     if self.calm.stops() {
                         return Err(io::Error::other(Cancelled));
                     }
                     if since.get_or_insert_with(Instant::now).elapsed() >= self.silence_max {
-                        let silence = format!("nothing was heard for {} s", self.silence_max.as_secs());
+                        let silence =
+                            format!("nothing was heard for {} s", self.silence_max.as_secs());
                         return Err(io::Error::new(io::ErrorKind::TimedOut, silence));
                     }
                 }
