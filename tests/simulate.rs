@@ -700,6 +700,39 @@ fn a_locked_phone_needs_the_escrow_bag() {
 }
 
 #[test]
+fn the_sync_lock_has_one_holder() {
+    let (daemon, _) = plugged(tiny());
+    let computer = paired(&daemon);
+    // Operation and body of an AFC packet; the first number of the answer's body.
+    let afc = |stream: &mut Stream, operation: u64, body: &[u8]| {
+        let length = 40 + body.len() as u64;
+        let mut packet = b"CFA6LPAA".to_vec();
+        for word in [length, length, 1, operation] {
+            packet.extend(word.to_le_bytes());
+        }
+        packet.extend(body);
+        stream.write_all(&packet).unwrap();
+        stream.flush().unwrap();
+        let mut answer = [0; 48];
+        stream.read_exact(&mut answer).unwrap();
+        u64::from_le_bytes(answer[40..].try_into().unwrap())
+    };
+    let mut open_file = b"\x02\0\0\0\0\0\0\0".to_vec();
+    open_file.extend(b"/com.apple.itunes.lock_sync\0");
+    let exclusive = |handle: u64| [handle.to_le_bytes(), 6u64.to_le_bytes()].concat();
+    let mut one = computer.service("com.apple.afc");
+    let mut other = computer.service("com.apple.afc");
+    let (mine, theirs) = (
+        afc(&mut one, 13, &open_file),
+        afc(&mut other, 13, &open_file),
+    );
+    assert_eq!(afc(&mut one, 27, &exclusive(mine)), 0);
+    assert_eq!(afc(&mut other, 27, &exclusive(theirs)), 19, "would block");
+    assert_eq!(afc(&mut one, 20, &mine.to_le_bytes()), 0);
+    assert_eq!(afc(&mut other, 27, &exclusive(theirs)), 0);
+}
+
+#[test]
 fn two_phones_share_a_daemon() {
     let other = PhoneConfig {
         udid: "00008130-001A2B3C4D5E6F71".parse().unwrap(),
@@ -751,6 +784,8 @@ fn faults_happen_as_told() {
         ("deep-plist:100000", None),
         ("laughs", None),
         ("message-length:4294967295", None),
+        ("length:4294967295", None),
+        ("frame-length:4294967295", None),
     ] {
         assert_eq!(with_fault(spec).0, code, "{spec}");
     }

@@ -122,12 +122,12 @@ impl Listener {
 
     /// Connects once, so that a thread inside `accept` wakes up.
     pub(super) fn wake(address: &str) {
-        let connected = match address.strip_prefix("UNIX:") {
-            #[cfg(unix)]
-            Some(path) => UnixStream::connect(path).map(Socket::Unix),
-            _ => TcpStream::connect(address).map(Socket::Tcp),
-        };
-        drop(connected);
+        #[cfg(unix)]
+        if let Some(path) = address.strip_prefix("UNIX:") {
+            drop(UnixStream::connect(path));
+            return;
+        }
+        drop(TcpStream::connect(address));
     }
 }
 

@@ -390,13 +390,18 @@ pub fn receive_files(
         buffer.resize(length as usize, 0);
         stream.read_exact(buffer)?;
         let length = number(stream)?;
+        if length > 4096 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
         buffer.resize(length as usize, 0);
         stream.read_exact(buffer)?;
         let path = String::from_utf8(buffer.clone()).unwrap();
         count += 1;
         loop {
             let length = number(stream)? as usize;
-            assert!((1..=32_769).contains(&length), "{length}");
+            if !(1..=32_769).contains(&length) {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
             buffer.resize(length, 0);
             stream.read_exact(buffer)?;
             match buffer[0] {
