@@ -1,7 +1,7 @@
 //! Info.plist, the one file of a backup that the host writes: who the phone is and which applications it has.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use plist::{Dictionary, Value};
 
@@ -115,10 +115,7 @@ fn basics(session: &mut Session) -> Result<Dictionary, Error> {
             .to_uppercase()
             .into(),
     );
-    info.insert(
-        "Last Backup Date".into(),
-        Value::Date(SystemTime::now().into()),
-    );
+    info.insert("Last Backup Date".into(), Value::Date(now().into()));
     info.insert("Target Identifier".into(), udid.as_str().into());
     info.insert("Target Type".into(), "Device".into());
     info.insert("Unique Identifier".into(), udid.to_uppercase().into());
@@ -129,6 +126,12 @@ fn basics(session: &mut Session) -> Result<Dictionary, Error> {
         version.unwrap_or_else(|| ITUNES_VERSION.into()),
     );
     Ok(info)
+}
+
+/// Whole seconds: Apple writes no fractions into XML dates, and other readers stumble over them.
+fn now() -> SystemTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.map_or(0, |d| d.as_secs()))
 }
 
 fn add_apps(
