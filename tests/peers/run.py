@@ -223,7 +223,8 @@ def pymobiledevice3(report, ours, folder, reference):
 def our_backups(report, ours, store, reference):
     def creates(full):
         run(ours, "create", "--store", store)
-        backups = [entry for entry in store.iterdir() if (entry / "Status.plist").is_file()]
+        archived = re.compile(r"-\d{8}-\d{6}$")
+        backups = [b for b in store.iterdir() if (b / "Status.plist").is_file() and not archived.search(b.name)]
         check(len(backups) == 1, f"the store holds {[entry.name for entry in store.iterdir()]}")
         phone_finished(backups[0], full)
         return backups[0]
