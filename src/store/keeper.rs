@@ -24,7 +24,9 @@ enum Job {
     /// A file begins.
     Begin(BackupPath),
     /// Bytes of it.
-    Block(Vec<u8>),
+    Block(Block),
+    /// A file that fits in one block, begun, written and whole in one go.
+    Small(BackupPath, Block),
     /// It is whole.
     Commit,
     /// It is not, and never was.
@@ -33,11 +35,44 @@ enum Job {
     Settle(Sender<Vec<(BackupPath, Error)>>),
 }
 
+/// A buffer, and how much of it is filled. Kept at its full length, so that it is zeroed only once.
+struct Block {
+    bytes: Box<[u8]>,
+    filled: usize,
+}
+
+impl Block {
+    fn new() -> Block {
+        Block {
+            bytes: vec![0; BLOCK_BYTES].into(),
+            filled: 0,
+        }
+    }
+
+    /// Fills it as far as the body goes.
+    fn fill(&mut self, body: &mut dyn Read) -> io::Result<()> {
+        self.filled = 0;
+        while self.filled < BLOCK_BYTES {
+            match body.read(&mut self.bytes[self.filled..]) {
+                Ok(0) => break,
+                Ok(n) => self.filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.filled == BLOCK_BYTES
+    }
+}
+
 /// The thread's handle.
 pub struct Keeper {
     jobs: Option<SyncSender<Job>>,
-    empty: Receiver<Vec<u8>>,
-    spare: Vec<Vec<u8>>,
+    empty: Receiver<Block>,
+    spare: Vec<Block>,
     blocks_made: usize,
     worker: Option<JoinHandle<()>>,
 }
@@ -75,20 +110,26 @@ impl Keeper {
 
     /// Takes a file. If its body fails nothing stays of it; whether it could be written is told by [`Keeper::settle`].
     pub fn keep(&mut self, path: &BackupPath, body: &mut dyn Read) -> io::Result<()> {
+        let mut block = self.block()?;
+        if let Err(e) = block.fill(body) {
+            self.spare.push(block);
+            return Err(e);
+        }
+        if !block.is_full() {
+            return self.send(Job::Small(path.clone(), block));
+        }
         self.send(Job::Begin(path.clone()))?;
         loop {
-            let mut block = self.block()?;
-            match fill(body, &mut block) {
-                Ok(0) => {
-                    self.spare.push(block);
-                    return self.send(Job::Commit);
-                }
-                Ok(_) => self.send(Job::Block(block))?,
-                Err(e) => {
-                    self.spare.push(block);
-                    self.send(Job::Abort)?;
-                    return Err(e);
-                }
+            let more = block.is_full();
+            self.send(Job::Block(block))?;
+            if !more {
+                return self.send(Job::Commit);
+            }
+            block = self.block()?;
+            if let Err(e) = block.fill(body) {
+                self.spare.push(block);
+                self.send(Job::Abort)?;
+                return Err(e);
             }
         }
     }
@@ -106,13 +147,13 @@ impl Keeper {
     }
 
     /// An empty block: a new one while there are few, else one that was given back.
-    fn block(&mut self) -> io::Result<Vec<u8>> {
+    fn block(&mut self) -> io::Result<Block> {
         if let Some(block) = self.spare.pop().or_else(|| self.empty.try_recv().ok()) {
             return Ok(block);
         }
         if self.blocks_made < BLOCKS {
             self.blocks_made += 1;
-            return Ok(Vec::with_capacity(BLOCK_BYTES));
+            return Ok(Block::new());
         }
         self.empty.recv().map_err(|_| gone())
     }
@@ -130,22 +171,6 @@ impl Drop for Keeper {
 
 fn gone() -> io::Error {
     io::Error::other("the thread that writes files has died")
-}
-
-/// Fills a block as far as the body goes.
-fn fill(body: &mut dyn Read, block: &mut Vec<u8>) -> io::Result<usize> {
-    block.resize(BLOCK_BYTES, 0);
-    let mut filled = 0;
-    while filled < BLOCK_BYTES {
-        match body.read(&mut block[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    block.truncate(filled);
-    Ok(filled)
 }
 
 struct Writer {
@@ -166,25 +191,28 @@ struct Open {
 }
 
 impl Writer {
-    fn work(&mut self, queue: &Receiver<Job>, give_back: &Sender<Vec<u8>>) {
+    fn work(&mut self, queue: &Receiver<Job>, give_back: &Sender<Block>) {
         let mut open: Option<Open> = None;
         while let Ok(job) = queue.recv() {
             match job {
                 Job::Begin(path) => open = Some(self.begin(path)),
                 Job::Block(block) => {
                     if let Some(open) = &mut open {
-                        open.write(&block);
+                        open.write(&block.bytes[..block.filled]);
                     }
                     // Nobody takes blocks back when the run has ended.
                     drop(give_back.send(block));
                 }
                 Job::Commit => {
                     if let Some(open) = open.take() {
-                        let path = open.path.clone();
-                        if let Err(e) = self.commit(open) {
-                            self.failures.push((path, e));
-                        }
+                        self.commit(open);
                     }
+                }
+                Job::Small(path, block) => {
+                    let mut small = self.begin(path);
+                    small.write(&block.bytes[..block.filled]);
+                    drop(give_back.send(block));
+                    self.commit(small);
                 }
                 Job::Abort => {
                     if let Some(Open {
@@ -213,7 +241,14 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, open: Open) -> Result<(), Error> {
+    fn commit(&mut self, open: Open) {
+        let path = open.path.clone();
+        if let Err(e) = self.put_in_place(open) {
+            self.failures.push((path, e));
+        }
+    }
+
+    fn put_in_place(&self, open: Open) -> Result<(), Error> {
         let place = open.path.below(&self.root);
         let written = open.file.and_then(|file| {
             // Linux makes all of the draft durable in one call at the end; others have no such call.
