@@ -319,7 +319,6 @@ impl Draft {
         Ok(Complete {
             store: self.store,
             udid: self.udid,
-            base: self.base,
             backup,
             sums: beside.join(SUMS),
             tally,
@@ -340,7 +339,6 @@ impl Draft {
 pub struct Complete {
     pub(super) store: Store,
     pub(super) udid: Udid,
-    pub(super) base: Option<Snapshot>,
     backup: PathBuf,
     sums: PathBuf,
     tally: Tally,

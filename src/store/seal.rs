@@ -48,10 +48,10 @@ impl Complete {
         let sync = begun.elapsed();
         let intent = Intent {
             stamp: free_stamp(&own, stamp),
-            archive: self
-                .base
-                .as_ref()
-                .map(|base| archive_name(store, udid, base))
+            // Not the draft's base: a full backup has none, and yet what stands there must not be lost.
+            archive: store
+                .current(udid)?
+                .map(|current| archive_name(store, udid, &current))
                 .transpose()?,
         };
         let text = serde_json::to_vec(&intent)
