@@ -500,7 +500,7 @@ fn check(
         sums: Some(complete.sums().to_path_buf()),
         read_all,
     };
-    let report = verify::verify(complete.backup(), &options, monitor)?;
+    let report = verify::look_through(complete.backup(), &options, monitor)?;
     if report.outcome == Outcome::Damaged {
         return Err(Error::CheckFailed(Box::new(report)));
     }
