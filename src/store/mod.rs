@@ -120,6 +120,9 @@ impl Error {
                 io::ErrorKind::NotFound => {
                     Some("is the disk connected? Otherwise choose another with --store")
                 }
+                io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+                    Some("something is in the way there: choose another folder with --store")
+                }
                 io::ErrorKind::FileTooLarge => Some(
                     "the disk cannot hold files over 4 GB (FAT32?): format it as exFAT, APFS, NTFS or ext4, or choose \
                      another with --store",
@@ -184,7 +187,9 @@ impl Store {
 
     /// Opens a store, or makes one of a folder that is none yet.
     pub fn open_or_make(root: &Path) -> Result<Store, Error> {
-        disk::make_private_dirs(root)?;
+        if !root.exists() {
+            disk::make_private_dirs(root)?;
+        }
         let store = Store::open(root)?;
         let mark = store.mark();
         if !mark.exists() {
