@@ -370,9 +370,9 @@ fn a_first_backup_cut_after_any_byte_leaves_nothing_and_can_go_on() {
 fn a_changes_only_backup_cut_after_any_byte_leaves_the_last_one_and_can_go_on() {
     let rig = Rig::backed_up();
     let (mut cut, mut resumed) = (0, 0);
-    // Two thirds of what is sent are requests to list and make folders, 180 KB of them.
-    for number in 0..16 {
-        let offset = 190_000 + number * 6_007;
+    // Most of what is sent are requests to list and make folders.
+    for number in 0..18 {
+        let offset = 161_000 + number * 3_001;
         if let Some(went_on) = cut_and_go_on(&rig, &rig.store, Fault::CutAfter(offset)) {
             cut += 1;
             resumed += u32::from(went_on);
@@ -1123,6 +1123,7 @@ fn a_folder_that_can_be_no_store_is_told_as_what_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "x").unwrap();
+    let below = file.join("below");
     let marked = |name: &str, text: &str| {
         let root = dir.path().join(name);
         fs::create_dir_all(root.join(".idev-backup")).unwrap();
@@ -1133,8 +1134,9 @@ fn a_folder_that_can_be_no_store_is_told_as_what_it_is() {
     let damaged = marked("damaged", "{\"form");
     let empty = marked("empty", "");
     let current = rig.current();
-    let table: [(&Path, &str); 5] = [
-        (&file, ""),
+    let table: [(&Path, &str); 6] = [
+        (&file, "it is no folder"),
+        (&below, ""),
         (&current, "it is a backup itself"),
         (&newer, "use a newer idev-backup"),
         (&damaged, "store.json is damaged"),
