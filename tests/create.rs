@@ -8,7 +8,6 @@ mod rig;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -382,19 +381,12 @@ fn a_changes_only_backup_cut_after_any_byte_leaves_the_last_one_and_can_go_on() 
     assert!(resumed >= 4, "{resumed} of {cut} went on");
 }
 
-/// A rig whose run was cut when the phone had sent its files and not yet its manifests.
-fn cut_after_the_files() -> Rig {
-    let rig = Rig::backed_up();
-    for index in 774..800 {
-        rig.phone.suffer(&[Fault::CutAt(index)]);
-        rig.try_create(&options(), &Silent).unwrap_err();
-        if !snapshot_files(&rig).is_empty() {
-            rig.phone.suffer(&[]);
-            return rig;
-        }
-        fs::remove_dir_all(rig.draft()).unwrap();
-    }
-    panic!("the phone never sent a file");
+/// Has a run cut when the phone has sent its files and not yet its manifests.
+fn cut_after_the_files(rig: &Rig) {
+    rig.phone.suffer(&[Fault::CutAt(779)]);
+    rig.try_create(&options(), &Silent).unwrap_err();
+    rig.phone.suffer(&[]);
+    assert!(snapshot_files(rig).len() > 1);
 }
 
 /// The files below the draft's Snapshot/.
@@ -476,11 +468,15 @@ fn a_draft_that_was_changed_behind_our_back_is_not_taken_over_as_it_is() {
             "cloned",
         ),
     ];
+    let rig = Rig::backed_up();
     for (what, change, draft) in table {
-        let rig = cut_after_the_files();
+        cut_after_the_files(&rig);
         change(&rig);
         let last = tree(&rig.current());
-        let report = rig.create();
+        let report = rig.create_with(&Options {
+            keep: 1,
+            ..options()
+        });
         assert!(report.draft.contains(draft), "{what}: {}", report.draft);
         assert_same(&last, &tree(&archives(&rig.store)[0]), what);
     }
@@ -488,9 +484,8 @@ fn a_draft_that_was_changed_behind_our_back_is_not_taken_over_as_it_is() {
 
 // ---- a crash while the draft takes its place ----
 
-/// A phone with two backups, taken apart: the store before the second, and what the second one consists of.
+/// A phone's two backups, the second of which was being sealed.
 struct Sealing {
-    rig: Rig,
     old: Tree,
     new: Tree,
 }
@@ -509,8 +504,11 @@ enum Step {
 
 impl Sealing {
     /// Makes a store where a crash came after `step` of sealing.
-    fn crashed(step: Step) -> Sealing {
-        let rig = Rig::backed_up();
+    fn crashed(rig: &Rig, step: Step) -> Sealing {
+        rig.create_with(&Options {
+            keep: 0,
+            ..options()
+        });
         let old = tree(&rig.current());
         rig.create();
         let new = tree(&rig.current());
@@ -543,12 +541,13 @@ impl Sealing {
         if step == Step::Intended {
             fs::rename(own.join(&stamp), draft.join("beside")).unwrap();
         }
-        Sealing { rig, old, new }
+        Sealing { old, new }
     }
 }
 
 #[test]
 fn a_crash_at_any_step_of_sealing_is_brought_to_its_end_by_the_next_run() {
+    let rig = Rig::new();
     for step in [
         Step::Intended,
         Step::BesideRenamed,
@@ -558,7 +557,7 @@ fn a_crash_at_any_step_of_sealing_is_brought_to_its_end_by_the_next_run() {
         Step::Archived,
         Step::ThrownAway,
     ] {
-        let Sealing { rig, old, new } = Sealing::crashed(step);
+        let Sealing { old, new } = Sealing::crashed(&rig, step);
         let when = format!("{step:?}");
         let report = rig.create();
         assert!(
@@ -602,7 +601,7 @@ enum Comes {
     Fails(Class, &'static str),
 }
 
-/// Runs a backup with each of the phone's faults and one without after it, and looks at what came of them.
+/// Runs a backup with each of the phone's faults, and one without at the end, and looks at what came of them.
 fn suffer(table: &[(&str, Comes)]) {
     let rig = Rig::backed_up();
     let impatient = Options {
@@ -638,12 +637,9 @@ fn suffer(table: &[(&str, Comes)]) {
         }
         assert_same(&outside(before), &outside(after), spec);
         assert_whole(&rig.current());
-        rig.phone.suffer(&[]);
-        rig.create_with(&Options {
-            keep: 0,
-            ..options()
-        });
     }
+    rig.phone.suffer(&[]);
+    rig.create();
 }
 
 const fn refused(what: &'static str) -> Comes {
@@ -1242,6 +1238,7 @@ fn a_disk_that_is_full_from_the_start_is_told_before_anything_is_sent() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_disk_that_runs_full_at_any_phase_leaves_the_last_good_backup() {
+    use std::io::Write;
     // The phone wants 134 MB free before it sends anything.
     let Some(disk) = Disk::mount("size=150m") else {
         return;

@@ -367,7 +367,10 @@ fn backups_of_another_generator_are_judged_by_what_they_hold() {
         ("ios-malformed-backup", Outcome::Whole, false),
         ("ios-mini-encrypted-backup", Outcome::WholeWithRemarks, true),
     ] {
-        let report = check(&generated.join(name), true);
+        let store = Store::open(&generated.join(name)).unwrap();
+        let backups = store.snapshots().unwrap();
+        assert_eq!(backups.len(), 1, "{name}");
+        let report = check(backups[0].path(), true);
         assert_eq!(report.outcome, outcome, "{name}: {:#?}", report.findings);
         assert_eq!(report.encrypted, encrypted, "{name}");
         assert_eq!(report.listed.is_some(), !encrypted, "{name}");
