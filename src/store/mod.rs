@@ -96,6 +96,17 @@ impl Error {
         }
     }
 
+    /// A file of ours could not be read; one that is no text is damaged.
+    fn unreadable(path: &Path, cause: io::Error) -> Error {
+        match cause.kind() {
+            io::ErrorKind::InvalidData => Error::Damaged {
+                path: path.to_path_buf(),
+                why: "it is no text".to_owned(),
+            },
+            _ => Error::io("read", path, cause),
+        }
+    }
+
     /// Whether the disk is full.
     pub fn is_full(&self) -> bool {
         matches!(self, Error::Io { cause, .. }
@@ -135,7 +146,9 @@ impl Error {
             Error::NotAStore { .. } => {
                 Some("choose an empty folder, or one that idev-backup made, with --store")
             }
-            Error::Damaged { .. } => None,
+            Error::Damaged { .. } => Some(
+                "check the disk; `idev-backup create --full` makes a backup that rests on nothing that is there",
+            ),
         }
     }
 }
