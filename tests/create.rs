@@ -261,6 +261,30 @@ fn a_full_backup_starts_empty() {
 }
 
 #[test]
+fn what_stands_in_a_backups_place_is_never_thrown_away() {
+    let rig = Rig::backed_up();
+    let status = rig.current().join("Status.plist");
+    fs::remove_file(&status).unwrap();
+    fs::write(status, "").unwrap();
+    let before = tree(&rig.current());
+    let report = rig.create();
+    assert!(report.full, "the phone cannot go on with it");
+    assert_same(&before, &tree(&archives(&rig.store)[0]), "unusable");
+}
+
+#[test]
+fn a_damaged_list_of_hashes_costs_time_and_no_backup() {
+    for bytes in [&b"rubbish\n"[..], b"\xff\xfe\n", b""] {
+        let rig = Rig::backed_up();
+        let sums = rig.store.current(rig.udid()).unwrap().unwrap().sums();
+        fs::write(sums.unwrap(), bytes).unwrap();
+        let report = rig.create();
+        assert!(!report.full && report.hashes.carried == 0, "{report:?}");
+        assert!(report.hashes.read_again > 30, "{report:?}");
+    }
+}
+
+#[test]
 fn a_backup_that_another_program_made_is_kept_untouched_and_shares_no_file() {
     let rig = Rig::backed_up();
     let store = rig.new_store("foreign");
@@ -405,7 +429,7 @@ fn snapshot_files(rig: &Rig) -> Vec<std::path::PathBuf> {
 #[test]
 fn a_draft_that_was_changed_behind_our_back_is_not_taken_over_as_it_is() {
     type Change = fn(&Rig);
-    let table: [(&str, Change, &str); 7] = [
+    let table: [(&str, Change, &str); 9] = [
         (
             "truncated",
             |rig| {
@@ -451,6 +475,24 @@ fn a_draft_that_was_changed_behind_our_back_is_not_taken_over_as_it_is() {
                 }
             },
             "",
+        ),
+        (
+            "a journal of rubbish",
+            |rig| {
+                for entry in fs::read_dir(rig.draft().join("journal")).unwrap() {
+                    fs::write(entry.unwrap().path(), "rubbish\n").unwrap();
+                }
+            },
+            "cloned",
+        ),
+        (
+            "a journal that a power cut left as zeros and worse",
+            |rig| {
+                for entry in fs::read_dir(rig.draft().join("journal")).unwrap() {
+                    fs::write(entry.unwrap().path(), b"\0\0\xff\xfe\n").unwrap();
+                }
+            },
+            "cloned",
         ),
         (
             "a file of the backup before replaced",
