@@ -9,6 +9,8 @@ use idev_backup::udid::Udid;
 
 /// Pretend to be an iPhone behind a usbmuxd-compatible socket.
 ///
+/// Example:  idev-backup simulate --listen 127.0.0.1:27015 --fault cut-after:1000000 --fault times:1
+///
 /// Prints one line, `USBMUXD_SOCKET_ADDRESS=...`: set that in the environment of any client, and it finds the phones.
 #[derive(Debug, clap::Args)]
 pub struct Simulate {

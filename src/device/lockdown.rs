@@ -236,6 +236,12 @@ pub(super) fn hint(code: &str) -> Option<&'static str> {
         "PairingProhibitedOverThisConnection" => {
             "connect the phone by cable once and run `idev-backup pair`"
         }
+        // A phone in the middle of an update, or one whose backup agent has died, says so too.
+        "InvalidService" => "restart the phone and try again",
+        "InvalidConnection" | "SessionInactive" => {
+            "check the cable, unlock the phone, and try again"
+        }
+        "SavePairRecordFailed" => "restart the phone and run `idev-backup pair` again",
         "ServiceLimit" => "close other programs that use the phone, or restart it",
         _ => return None,
     })

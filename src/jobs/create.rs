@@ -415,16 +415,17 @@ fn serve(
     }
     seconds.describe = clock.elapsed().as_secs_f64();
 
-    let calm = reach.calm.fork();
-    let stream = session.service(mobilebackup::SERVICE, &calm, options.silence_max)?;
-    let dialog = mobilebackup::Session::open(stream, calm)?;
     let udid = draft.udid().clone();
     std::thread::scope(|scope| {
+        // First, since the phone does not say when it has begun to tell of its sheet.
         let watch = PasscodeWatch::start(session, reach, monitor, scope);
+        let calm = reach.calm.fork();
+        let stream = session.service(mobilebackup::SERVICE, &calm, options.silence_max)?;
+        let dialog = mobilebackup::Session::open(stream, calm)?;
         let mut host = DraftHost::new(draft, monitor);
         let verdict = dialog.backup(udid.as_str(), options.full, &mut host);
         let course = host.finish();
-        watch.stop();
+        drop(watch);
         // A phone that is gone needs no unlocking; the verdict says what matters.
         drop(sync.release());
         seconds.scan = course.scanning.as_secs_f64();
@@ -500,7 +501,7 @@ fn check(
         sums: Some(complete.sums().to_path_buf()),
         read_all,
     };
-    let report = verify::verify(complete.backup(), &options, monitor)?;
+    let report = verify::look_through(complete.backup(), &options, monitor)?;
     if report.outcome == Outcome::Damaged {
         return Err(Error::CheckFailed(Box::new(report)));
     }
@@ -557,8 +558,10 @@ impl<'scope> PasscodeWatch<'scope> {
         };
         PasscodeWatch { stop, thread }
     }
+}
 
-    fn stop(mut self) {
+impl Drop for PasscodeWatch<'_> {
+    fn drop(&mut self) {
         self.stop.store(true, std::sync::atomic::Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
             drop(thread.join());

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use crate::manifest::plists::Unreadable;
 use crate::mobilebackup::DeviceFault;
+use crate::transport::plist_stream::FrameError;
 use crate::{device, mobilebackup, store, transport};
 
 /// Why a job was not done.
@@ -87,7 +88,11 @@ impl Error {
             Error::Device(e) => class_of_device(e),
             Error::Dialog(mobilebackup::Error::Cancelled) => Class::Interrupted,
             Error::Dialog(
-                mobilebackup::Error::Wire { .. } | mobilebackup::Error::HungUp { .. },
+                mobilebackup::Error::Wire {
+                    cause: FrameError::Io(_),
+                    ..
+                }
+                | mobilebackup::Error::HungUp { .. },
             ) => Class::Lost,
             Error::Dialog(_)
             | Error::CheckFailed(_)
@@ -140,23 +145,29 @@ fn class_of_device(e: &device::Error) -> Class {
         },
         device::Error::Transport(transport::Error::Refused { number: 2, .. }) => Class::NoDevice,
         device::Error::Transport(transport::Error::NoDaemon { .. }) => Class::NoDevice,
-        device::Error::Transport(transport::Error::Io { .. }) | device::Error::Wire { .. } => {
-            Class::Lost
-        }
+        device::Error::Transport(transport::Error::Io { .. })
+        | device::Error::Wire {
+            cause: FrameError::Io(_),
+            ..
+        } => Class::Lost,
         _ => Class::Failed,
     }
 }
 
 fn hint_of_dialog(e: &mobilebackup::Error) -> Option<&'static str> {
     Some(match e {
-        mobilebackup::Error::Wire { .. } | mobilebackup::Error::HungUp { .. } => {
+        mobilebackup::Error::Wire {
+            cause: FrameError::Io(_),
+            ..
+        }
+        | mobilebackup::Error::HungUp { .. } => {
             "check the cable, keep the phone awake and run `idev-backup create` again: it goes on where it stopped if \
              the phone allows it. The backup before is untouched"
         }
         mobilebackup::Error::Hostile(_) => {
             "do not trust this phone, or what sits between it and this computer. Nothing outside the draft was touched"
         }
-        mobilebackup::Error::Strange { .. } => {
+        mobilebackup::Error::Strange { .. } | mobilebackup::Error::Wire { .. } => {
             "unplug the phone, restart it and try again; if it happens again, please report it"
         }
         mobilebackup::Error::NoCommonVersion => "use a newer idev-backup",

@@ -163,6 +163,16 @@ pub struct Options {
 
 /// Checks the backup in `folder`.
 pub fn verify(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result<Report, Error> {
+    monitor.phase(Phase::Checking);
+    look_through(folder, options, monitor)
+}
+
+/// The same, as a part of a phase that has begun.
+pub(super) fn look_through(
+    folder: &Path,
+    options: &Options,
+    monitor: &dyn Monitor,
+) -> Result<Report, Error> {
     if !folder.is_dir() {
         return Err(Error::Nothing {
             what: format!("there is no folder {}", folder.display()),
@@ -182,7 +192,6 @@ pub fn verify(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
         .clone()
         .or_else(|| snapshot::find(folder).and_then(|s| s.sums()));
     let mut check = Check::new(folder, sums.as_deref(), options.read_all)?;
-    monitor.phase(Phase::Checking);
     check.property_lists();
     check.files(monitor)?;
     Ok(check.report())

@@ -155,6 +155,8 @@ pub(super) struct State {
     passcode_entered: bool,
     refused: u32,
     locked: Option<bool>,
+    /// Other faults than it was set up with.
+    faults: Option<Vec<Fault>>,
     history: Vec<Outcome>,
 }
 
@@ -202,16 +204,26 @@ impl Phone {
         super::lock(&self.state).locked = Some(locked);
     }
 
+    /// From now on these things go wrong in its backups, and no others.
+    pub fn suffer(&self, faults: &[Fault]) {
+        super::lock(&self.state).faults = Some(faults.to_vec());
+    }
+
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        let changed = super::lock(&self.state).faults.clone();
+        changed.unwrap_or_else(|| self.config.faults.clone())
+    }
+
     /// This service does not start: always, or for as many times as told.
     pub(super) fn refuses(&self, service: &str) -> bool {
-        let faults = &self.config.faults;
+        let faults = self.faults();
         let is_it = |f: &Fault| matches!(f, Fault::Refuse(name) if name == service);
         if !faults.iter().any(is_it) {
             return false;
         }
         let mut state = super::lock(&self.state);
         state.refused += 1;
-        !faults::of_backup(faults, state.refused).is_empty()
+        !faults::of_backup(&faults, state.refused).is_empty()
     }
 
     pub(super) fn is_locked(&self) -> bool {

@@ -4,7 +4,7 @@ use plist::{Dictionary, Value};
 
 use super::entry::mix;
 use super::lockdown;
-use super::phone::{Passcode, Phone};
+use super::phone::Phone;
 
 /// Known before a session, besides [`OPEN`]; all else is prohibited.
 const OPEN: [&str; 22] = [
@@ -184,10 +184,7 @@ fn device(phone: &Phone) -> Dictionary {
         ("MobileEquipmentIdentifier", digits(5, 14).into()),
         ("MobileDeviceMinimumVersion", "1744".into()),
         ("ModelNumber", "MTUW3".into()),
-        (
-            "PasswordProtected",
-            (config.passcode != Passcode::None).into(),
-        ),
+        ("PasswordProtected", phone.is_locked().into()),
         ("PhoneNumber", format!("+44 7700 {}", digits(8, 6)).into()),
         ("ProductName", "iPhone OS".into()),
         ("ProductType", config.model.as_str().into()),

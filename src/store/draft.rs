@@ -166,9 +166,11 @@ impl Draft {
         if note != Some(Note::of(current.as_ref())?) {
             return Ok(Err(lock));
         }
-        match prove(&leftover, udid, current.as_ref())? {
-            None => Ok(Err(lock)),
-            Some(dropped) => {
+        match prove(&leftover, udid, current.as_ref()) {
+            // After a power cut the journal may hold anything: it proves nothing then.
+            Ok(None) | Err(Error::Damaged { .. }) => Ok(Err(lock)),
+            Err(e) => Err(e),
+            Ok(Some(dropped)) => {
                 let draft = Draft::open(store, udid, lock, current)?;
                 Ok(Ok((draft, Origin::Resumed { dropped })))
             }
@@ -319,7 +321,6 @@ impl Draft {
         Ok(Complete {
             store: self.store,
             udid: self.udid,
-            base: self.base,
             backup,
             sums: beside.join(SUMS),
             tally,
@@ -340,7 +341,6 @@ impl Draft {
 pub struct Complete {
     pub(super) store: Store,
     pub(super) udid: Udid,
-    pub(super) base: Option<Snapshot>,
     backup: PathBuf,
     sums: PathBuf,
     tally: Tally,
@@ -557,7 +557,14 @@ impl Carried {
     fn hash_of(&mut self, path: &str) -> Result<Option<sums::Hash>, Error> {
         loop {
             if self.ahead.is_none() {
-                self.ahead = self.lines.as_mut().and_then(Iterator::next).transpose()?;
+                self.ahead = match self.lines.as_mut().and_then(Iterator::next).transpose() {
+                    // From here on the files are read again.
+                    Err(Error::Damaged { .. }) => {
+                        self.lines = None;
+                        None
+                    }
+                    other => other?,
+                };
             }
             match &self.ahead {
                 None => return Ok(None),

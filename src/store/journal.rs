@@ -157,7 +157,7 @@ impl Replay {
             line.clear();
             lines
                 .read_line(&mut line)
-                .map_err(|e| Error::io("read", &path, e))?;
+                .map_err(|e| Error::unreadable(&path, e))?;
             let Some(whole) = line.strip_suffix('\n') else {
                 return Ok(replay);
             };

@@ -96,6 +96,17 @@ impl Error {
         }
     }
 
+    /// A file of ours could not be read; one that is no text is damaged.
+    fn unreadable(path: &Path, cause: io::Error) -> Error {
+        match cause.kind() {
+            io::ErrorKind::InvalidData => Error::Damaged {
+                path: path.to_path_buf(),
+                why: "it is no text".to_owned(),
+            },
+            _ => Error::io("read", path, cause),
+        }
+    }
+
     /// Whether the disk is full.
     pub fn is_full(&self) -> bool {
         matches!(self, Error::Io { cause, .. }
@@ -120,6 +131,9 @@ impl Error {
                 io::ErrorKind::NotFound => {
                     Some("is the disk connected? Otherwise choose another with --store")
                 }
+                io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+                    Some("something is in the way there: choose another folder with --store")
+                }
                 io::ErrorKind::FileTooLarge => Some(
                     "the disk cannot hold files over 4 GB (FAT32?): format it as exFAT, APFS, NTFS or ext4, or choose \
                      another with --store",
@@ -132,7 +146,9 @@ impl Error {
             Error::NotAStore { .. } => {
                 Some("choose an empty folder, or one that idev-backup made, with --store")
             }
-            Error::Damaged { .. } => None,
+            Error::Damaged { .. } => Some(
+                "check the disk; `idev-backup create --full` makes a backup that rests on nothing that is there",
+            ),
         }
     }
 }
@@ -184,7 +200,9 @@ impl Store {
 
     /// Opens a store, or makes one of a folder that is none yet.
     pub fn open_or_make(root: &Path) -> Result<Store, Error> {
-        disk::make_private_dirs(root)?;
+        if !root.exists() {
+            disk::make_private_dirs(root)?;
+        }
         let store = Store::open(root)?;
         let mark = store.mark();
         if !mark.exists() {

@@ -14,6 +14,9 @@ use super::draft::Complete;
 use super::{Error, REPORT, Snapshot, Store, disk, snapshot};
 use crate::udid::Udid;
 
+/// `YYYYMMDD-HHMMSS`, local time.
+const STAMP: &str = "%Y%m%d-%H%M%S";
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Intent {
     /// The new backup's own stamp: the folder beside it.
@@ -47,11 +50,11 @@ impl Complete {
         disk::sync_tree(&draft)?;
         let sync = begun.elapsed();
         let intent = Intent {
-            stamp: free_stamp(&own, stamp),
-            archive: self
-                .base
-                .as_ref()
-                .map(|base| archive_name(store, udid, base))
+            stamp: free_stamp(&own, stamp)?,
+            // Not the draft's base: a full backup has none, and yet what stands there must not be lost.
+            archive: store
+                .current(udid)?
+                .map(|current| archive_name(store, udid, &current))
                 .transpose()?,
         };
         let text = serde_json::to_vec(&intent)
@@ -160,9 +163,23 @@ fn same_status(beside: &Path, backup: &Path) -> Result<bool, Error> {
     Ok(one.is_some() && one == read(backup)?)
 }
 
-/// `stamp`, or the next second that no backup has yet.
-fn free_stamp(own: &Path, stamp: &str) -> String {
-    free_name(stamp, |candidate| own.join(candidate).exists())
+/// `stamp`, or the second after the newest backup's where that is not later: stamps are in the order of the backups even
+/// when several are made in a second, or when summer time ends. A newest one from far ahead is a clock that was wrong.
+fn free_stamp(own: &Path, stamp: &str) -> Result<String, Error> {
+    const AHEAD_MAX: jiff::SignedDuration = jiff::SignedDuration::from_hours(2);
+    let parse = |text: &str| jiff::civil::DateTime::strptime(STAMP, text).ok();
+    let stamped = snapshot::stamped(own)?;
+    let newest = stamped
+        .iter()
+        .filter_map(|dir| parse(dir.file_name()?.to_str()?))
+        .filter(|newest| {
+            parse(stamp)
+                .is_some_and(|now| *newest >= now && newest.duration_since(now) <= AHEAD_MAX)
+        })
+        .max()
+        .map(|newest| newest.strftime(STAMP).to_string());
+    let first = newest.as_deref().unwrap_or(stamp);
+    Ok(free_name(first, |candidate| own.join(candidate).exists()))
 }
 
 /// Apple's archive name for the backup before: the phone, and when that backup was made.
@@ -187,12 +204,12 @@ pub fn stamp_of(time: SystemTime) -> String {
     let timestamp = jiff::Timestamp::try_from(time).unwrap_or_default();
     timestamp
         .to_zoned(jiff::tz::TimeZone::system())
-        .strftime("%Y%m%d-%H%M%S")
+        .strftime(STAMP)
         .to_string()
 }
 
 fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
-    let parsed = jiff::civil::DateTime::strptime("%Y%m%d-%H%M%S", stamp);
+    let parsed = jiff::civil::DateTime::strptime(STAMP, stamp);
     let mut candidate = stamp.to_owned();
     let mut seconds = 0;
     while taken(&candidate) {
@@ -202,7 +219,7 @@ fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
             .ok()
             .and_then(|t| t.checked_add(jiff::Span::new().seconds(seconds)).ok());
         candidate = match later {
-            Some(time) => time.strftime("%Y%m%d-%H%M%S").to_string(),
+            Some(time) => time.strftime(STAMP).to_string(),
             None => return candidate,
         };
     }
@@ -223,4 +240,31 @@ fn drop_old(store: &Store, udid: &Udid, keep: usize) -> Result<Vec<String>, Erro
         dropped.extend(old.stamp());
     }
     Ok(dropped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_in_the_order_of_the_backups() {
+        for (there, now, given) in [
+            (&[][..], "20261025-023000", "20261025-023000"),
+            (&["20261025-022959"], "20261025-023000", "20261025-023000"),
+            (&["20261025-023000"], "20261025-023000", "20261025-023001"),
+            // The first of them was dropped meanwhile.
+            (&["20261025-023001"], "20261025-023000", "20261025-023002"),
+            // The end of summer time.
+            (&["20261025-025500"], "20261025-021000", "20261025-025501"),
+            (&["20261025-235959"], "20261025-235959", "20261026-000000"),
+            // A clock that was wrong.
+            (&["20361025-023000"], "20261025-023000", "20261025-023000"),
+        ] {
+            let own = tempfile::tempdir().unwrap();
+            for stamp in there {
+                fs::create_dir(own.path().join(stamp)).unwrap();
+            }
+            assert_eq!(free_stamp(own.path(), now).unwrap(), given, "{there:?}");
+        }
+    }
 }

@@ -83,7 +83,7 @@ impl Sums {
         const LINE_BYTES_MAX: u64 = 8 << 10;
         let mut line = String::new();
         let read = (&mut self.lines).take(LINE_BYTES_MAX).read_line(&mut line);
-        read.map_err(|e| Error::io("read", &self.path, e))?;
+        read.map_err(|e| Error::unreadable(&self.path, e))?;
         if line.is_empty() {
             return Ok(None);
         }

@@ -72,7 +72,7 @@ impl Cache {
 pub(super) fn serve(phone: &Arc<Phone>, link: Link) -> io::Result<()> {
     let mut wire = Wire::new(link);
     let number = super::lock(&phone.memory).started + 1;
-    let faults = faults::of_backup(&phone.config.faults, number);
+    let faults = faults::of_backup(&phone.faults(), number);
     wire.suffer(&faults);
     let version = greet(phone, &mut wire, &faults)?;
     loop {

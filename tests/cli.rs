@@ -1,0 +1,513 @@
+//! The built program, as people and scripts run it: exit codes, what is printed where, and the JSON.
+
+#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
+
+mod rig;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use idev_backup::sim::{Phone, PhoneConfig, Trust};
+use rig::*;
+use serde_json::Value;
+
+/// The program with a home of its own, and the rig's daemon and store.
+fn program(rig: &Rig) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
+    let home = rig.dir.path().join("home");
+    fs::create_dir_all(&home).unwrap();
+    for (key, folder) in [
+        ("HOME", ""),
+        ("XDG_DATA_HOME", "data"),
+        ("XDG_CONFIG_HOME", "config"),
+        ("USERPROFILE", ""),
+        ("APPDATA", "roaming"),
+        ("LOCALAPPDATA", "local"),
+    ] {
+        command.env(key, home.join(folder));
+    }
+    command.env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address());
+    command.env("IDEV_BACKUP_STORE", rig.store.root());
+    command.stdin(Stdio::null());
+    command
+}
+
+/// What a run printed, and how it ended.
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn run(rig: &Rig, args: &[&str]) -> Ran {
+    ended(program(rig).args(args).output().unwrap())
+}
+
+fn ended(output: Output) -> Ran {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let ran = Ran {
+        code: output.status.code().unwrap(),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    };
+    // Nobody here is a terminal.
+    assert!(!ran.out.contains('\u{1b}'), "{:?}", ran.out);
+    assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
+    assert!(!ran.err.contains("panicked"), "{}", ran.err);
+    ran
+}
+
+fn runs(rig: &Rig, args: &[&str], code: i32) -> Ran {
+    let ran = run(rig, args);
+    assert_eq!(ran.code, code, "{args:?}: {}\n{}", ran.out, ran.err);
+    ran
+}
+
+/// Every line, each an object.
+fn lines(ran: &Ran) -> Vec<Value> {
+    let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    ran.out.lines().map(line).collect()
+}
+
+fn suffer(rig: &Rig, spec: &str) {
+    rig.phone.suffer(&[spec.parse().unwrap()]);
+}
+
+#[test]
+fn each_way_to_end_has_its_exit_code_and_its_hint() {
+    let rig = Rig::backed_up();
+    let table = [
+        ("error:1", 1),
+        ("missing-file", 1),
+        ("name:../../etc/passwd", 1),
+        ("error:208", 5),
+        ("error:207", 6),
+        ("claim-size:900000000000000000", 7),
+        ("cut-at:779", 8),
+        ("file-provider", 0),
+    ];
+    for (fault, code) in table {
+        suffer(&rig, fault);
+        let ran = run(&rig, &["create"]);
+        assert_eq!(ran.code, code, "{fault}: {}", ran.err);
+        if code == 0 {
+            continue;
+        }
+        let (error, hint) = (ran.err.find("error: "), ran.err.find("  hint: "));
+        assert!(error.is_some() && error < hint, "{fault}: {}", ran.err);
+        assert!(ran.err.contains("untouched"), "{fault}: {}", ran.err);
+        assert_eq!(ran.out, "", "{fault}");
+        let ran = run(&rig, &["create", "--json"]);
+        assert_eq!(ran.code, code, "{fault}: {}", ran.err);
+        let last = lines(&ran).pop().unwrap();
+        assert_eq!(last["event"], "error", "{fault}");
+        assert_eq!(last["exit_code"], code, "{fault}");
+        assert!(last["hint"].is_string() && last["text"].is_string());
+    }
+}
+
+#[test]
+fn a_backup_that_is_done_with_problems_says_so() {
+    let rig = Rig::backed_up();
+    // Cut where only the last check of the phone and its verdict are left.
+    suffer(&rig, "cut-at:787");
+    let ran = runs(&rig, &["create"], 3);
+    assert!(ran.err.contains("problem: "), "{}", ran.err);
+    assert!(ran.out.contains("Done, with 1 problem"), "{}", ran.out);
+    assert_whole(&rig.current());
+    suffer(&rig, "cut-at:787");
+    let ran = runs(&rig, &["create", "--quiet"], 3);
+    assert!(ran.err.contains("problem: ") && ran.out.is_empty());
+}
+
+#[test]
+fn wrong_usage_is_two_and_help_has_an_example() {
+    let rig = Rig::new();
+    for args in [
+        &["frobnicate"][..],
+        &["create", "--frobnicate"],
+        &["create", "--keep", "many"],
+        &["create", "--device", "not a udid"],
+        &["create", "--device", UDID, "--all"],
+        &["create", "--patience", "1"],
+        &[],
+    ] {
+        let ran = run(&rig, args);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{args:?}");
+        assert!(!ran.err.is_empty());
+    }
+    for command in [
+        "create", "devices", "pair", "unpair", "list", "verify", "demo", "simulate",
+    ] {
+        let ran = runs(&rig, &[command, "--help"], 0);
+        assert!(ran.out.contains("Example:"), "{}", ran.out);
+    }
+    assert!(
+        runs(&rig, &["--version"], 0)
+            .out
+            .starts_with("idev-backup ")
+    );
+}
+
+#[test]
+fn without_a_phone_or_a_daemon_it_is_four() {
+    let rig = Rig::new();
+    rig.daemon.detach(rig.udid());
+    for command in [
+        &["create"][..],
+        &["create", "--all"],
+        &["pair"],
+        &["unpair"],
+        &["devices"],
+    ] {
+        let ran = runs(&rig, command, 4);
+        assert!(
+            ran.err.contains("no iPhone or iPad is connected"),
+            "{}",
+            ran.err
+        );
+        assert!(ran.err.contains("hint: "), "{}", ran.err);
+    }
+    let ran = runs(&rig, &["create", "--device", OTHER_UDID], 4);
+    assert!(ran.err.contains(OTHER_UDID), "{}", ran.err);
+    assert_eq!(runs(&rig, &["devices", "--json"], 0).out.trim(), "[]");
+
+    // A port that was free a moment ago.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = gone.local_addr().unwrap().to_string();
+    drop(gone);
+    for args in [
+        &["create"][..],
+        &["devices"],
+        &["pair"],
+        &["create", "--json"],
+        &["devices", "--json"],
+    ] {
+        let mut command = program(&rig);
+        command.env("USBMUXD_SOCKET_ADDRESS", &address).args(args);
+        let ran = ended(command.output().unwrap());
+        assert_eq!(ran.code, 4, "{args:?}: {}", ran.err);
+        assert!(ran.err.contains("hint: "), "{}", ran.err);
+        if args.contains(&"--json") {
+            assert_eq!(lines(&ran).last().unwrap()["event"], "error");
+        }
+    }
+}
+
+#[test]
+fn json_is_an_object_a_line_and_ends_with_the_report() {
+    let rig = Rig::new();
+    for full in [true, false] {
+        let ran = runs(&rig, &["create", "--json"], 0);
+        let lines = lines(&ran);
+        for line in &lines {
+            assert_eq!(line["version"], 1, "{line}");
+            assert_eq!(line["udid"], UDID, "{line}");
+            assert!(line["event"].is_string(), "{line}");
+        }
+        let (last, events) = lines.split_last().unwrap();
+        assert_eq!(last["event"], "done");
+        assert_eq!(last["full"], full);
+        assert_eq!(last["path"], rig.current().display().to_string());
+        assert!(last["files"].as_u64().unwrap() > 50);
+        assert!(
+            events
+                .iter()
+                .all(|e| e["event"] != "done" && e["time"].is_string())
+        );
+        assert!(events.iter().any(|e| e["event"] == "plan"));
+        assert!(events.iter().any(|e| e["phase"] == "receiving"));
+        assert_eq!(ran.err, "");
+    }
+    assert_whole(&rig.current());
+}
+
+#[test]
+fn quiet_prints_nothing_when_all_is_well() {
+    let rig = Rig::new();
+    for args in [
+        &["create", "--quiet"][..],
+        &["create", "-q"],
+        &["verify", "--quiet"],
+    ] {
+        let ran = runs(&rig, args, 0);
+        assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", ""), "{args:?}");
+    }
+    suffer(&rig, "error:208");
+    let ran = runs(&rig, &["create", "--quiet"], 5);
+    assert!(
+        ran.out.is_empty() && ran.err.starts_with("error: "),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn people_read_what_was_done_and_what_is_not_in_it() {
+    let rig = Rig::new();
+    let ran = runs(&rig, &["create", "--no-apps", "--read-again"], 0);
+    for words in [
+        "Checked: ",
+        "Done in ",
+        "Not in it",
+        "Photos",
+        &rig.current().display().to_string(),
+    ] {
+        assert!(ran.out.contains(words), "{words}: {}", ran.out);
+    }
+    for words in [
+        "Mira's iPhone (iPhone 15 Pro, iOS 18.6.2) -> ",
+        "Everything, since",
+        "Receiving",
+    ] {
+        assert!(ran.err.contains(words), "{words}: {}", ran.err);
+    }
+    let ran = runs(&rig, &["create", "--keep", "0"], 0);
+    assert!(ran.err.contains("Changes only, since"), "{}", ran.err);
+    assert!(ran.out.contains("1 snapshot dropped"), "{}", ran.out);
+    let ran = runs(&rig, &["create", "--full"], 0);
+    assert!(
+        ran.err.contains("Everything, since you asked for it"),
+        "{}",
+        ran.err
+    );
+    assert!(ran.out.contains("older: 1 snapshot"), "{}", ran.out);
+}
+
+#[test]
+fn phones_are_listed_paired_and_forgotten() {
+    let rig = Rig::new();
+    let seen = |wanted: &[&str]| {
+        let ran = runs(&rig, &["devices"], 0);
+        for words in wanted {
+            assert!(ran.out.contains(words), "{words}: {}", ran.out);
+        }
+    };
+    seen(&[
+        "Mira's iPhone",
+        "iPhone 15 Pro",
+        "18.6.2",
+        "USB",
+        "no",
+        "never",
+        UDID,
+        "hint: run `idev-backup pair",
+    ]);
+    let ran = runs(&rig, &["pair"], 0);
+    assert!(
+        ran.out.contains("is paired with this computer now"),
+        "{}",
+        ran.out
+    );
+    let ran = runs(&rig, &["pair", "--device", UDID], 0);
+    assert!(ran.out.contains("already"), "{}", ran.out);
+    seen(&["yes", "off", "81 %"]);
+    runs(&rig, &["create", "-q"], 0);
+    seen(&["today"]);
+    let json = runs(&rig, &["devices", "--json"], 0).out;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let device = &json[0];
+    assert_eq!(device["udid"], UDID);
+    assert_eq!(device["facts"]["name"], "Mira's iPhone");
+    assert_eq!(
+        (&device["paired"], &device["encrypted"]),
+        (&true.into(), &false.into())
+    );
+    assert_eq!(device["battery"], 81);
+    assert!(device["last_backup"].as_str().unwrap().ends_with('Z'));
+    let ran = runs(&rig, &["unpair"], 0);
+    assert!(ran.out.contains("forgotten each other"), "{}", ran.out);
+    runs(&rig, &["unpair"], 5);
+    let json = runs(&rig, &["devices", "--json"], 0).out;
+    assert!(json.contains("\"paired\":false"), "{json}");
+}
+
+#[test]
+fn an_owner_who_does_not_trust_is_five() {
+    let rig = Rig::with(PhoneConfig {
+        trust: Trust::Deny,
+        ..config()
+    });
+    for args in [&["pair"][..], &["create"]] {
+        let ran = runs(&rig, args, 5);
+        assert!(ran.err.contains("Don't Trust"), "{}", ran.err);
+        assert!(
+            ran.err.contains("tap Trust and enter its passcode"),
+            "{}",
+            ran.err
+        );
+    }
+}
+
+#[test]
+fn backups_are_listed_and_verified_by_any_name() {
+    let rig = Rig::new();
+    let ran = runs(&rig, &["list"], 0);
+    assert!(ran.out.contains("holds no backups yet"), "{}", ran.out);
+    assert_eq!(runs(&rig, &["list", "--json"], 0).out.trim(), "[]");
+    runs(&rig, &["verify"], 1);
+    rig.create();
+    rig.create();
+    let ran = runs(&rig, &["list"], 0);
+    for words in [
+        "Mira's iPhone",
+        "current",
+        "snapshot",
+        "iPhone 15 Pro",
+        UDID,
+    ] {
+        assert!(ran.out.contains(words), "{words}: {}", ran.out);
+    }
+    let json: Value = serde_json::from_str(&runs(&rig, &["list", "--json"], 0).out).unwrap();
+    let backups = json.as_array().unwrap();
+    assert_eq!(backups.len(), 2);
+    assert_eq!(
+        (&backups[0]["current"], &backups[1]["current"]),
+        (&true.into(), &false.into())
+    );
+    for backup in backups {
+        assert_eq!(
+            (&backup["complete"], &backup["ours"]),
+            (&true.into(), &true.into())
+        );
+        assert!(backup["files"].as_u64().unwrap() > 50);
+    }
+
+    let archive = Path::new(backups[1]["path"].as_str().unwrap()).to_path_buf();
+    let folder = archive.file_name().unwrap().to_str().unwrap().to_owned();
+    let stamp = folder.strip_prefix(&format!("{UDID}-")).unwrap();
+    let current = rig.current().display().to_string();
+    for (name, path) in [
+        (None, rig.current()),
+        (Some("latest"), rig.current()),
+        (Some(UDID), rig.current()),
+        (Some(&UDID[..12]), rig.current()),
+        (Some(current.as_str()), rig.current()),
+        (Some(folder.as_str()), archive.clone()),
+    ] {
+        let mut args = vec!["verify", "--json"];
+        args.extend(name);
+        let ran = runs(&rig, &args, 0);
+        let report = lines(&ran).pop().unwrap();
+        assert_eq!(report["outcome"], "whole", "{args:?}");
+        assert_eq!(report["path"], path.display().to_string(), "{args:?}");
+        assert_eq!(report["hashed"], report["files"], "{args:?}");
+    }
+    // A time may be the newest one's too; then both are meant, or that of the older one alone.
+    let ran = run(&rig, &["verify", stamp]);
+    assert!(
+        ran.code == 0 || ran.err.contains("are meant by"),
+        "{}",
+        ran.err
+    );
+    let ran = runs(&rig, &["verify", "nobody"], 1);
+    assert!(
+        ran.err.contains("there is no backup \"nobody\""),
+        "{}",
+        ran.err
+    );
+    let ran = runs(&rig, &["verify", "--quick"], 0);
+    assert!(
+        ran.out.starts_with("WHOLE. ") && ran.out.contains("not read"),
+        "{}",
+        ran.out
+    );
+
+    let file = rig
+        .phone
+        .files()
+        .find(|f| f.size() > 80_000)
+        .unwrap()
+        .file_id();
+    fs::remove_file(rig.current().join(&file[..2]).join(&file)).unwrap();
+    let ran = runs(&rig, &["verify"], 1);
+    assert!(ran.out.starts_with("DAMAGED. 1 of "), "{}", ran.out);
+    assert!(
+        ran.out.contains("missing") && ran.out.contains(&file),
+        "{}",
+        ran.out
+    );
+    assert!(runs(&rig, &["verify", "-q"], 1).out.contains("DAMAGED"));
+    fs::write(archive.join("stranger"), "x").unwrap();
+    runs(&rig, &["verify", &folder], 3);
+}
+
+#[test]
+fn several_phones_are_named_and_all_can_be_backed_up() {
+    let rig = Rig::new();
+    let other = Phone::new(PhoneConfig {
+        udid: OTHER_UDID.parse().unwrap(),
+        name: "Kitchen iPad".into(),
+        ..config()
+    });
+    rig.daemon.attach(other.clone());
+    let ran = runs(&rig, &["create"], 4);
+    for words in [
+        "2 phones are connected",
+        "Mira's iPhone",
+        "Kitchen iPad",
+        UDID,
+        OTHER_UDID,
+        "--all",
+    ] {
+        assert!(ran.err.contains(words), "{words}: {}", ran.err);
+    }
+    let ran = runs(&rig, &["create", "--all"], 0);
+    assert_eq!(ran.out.matches("Done in ").count(), 2, "{}", ran.out);
+    assert!(ran.err.contains(&format!("{OTHER_UDID}: ")), "{}", ran.err);
+    runs(&rig, &["create", "--device", OTHER_UDID], 0);
+    assert_eq!((rig.phone.history().len(), other.history().len()), (1, 2));
+
+    // One that fails does not keep the other from its backup, and decides the exit code.
+    suffer(&rig, "error:208");
+    let ran = runs(&rig, &["create", "--all", "--json"], 5);
+    let ends: Vec<_> = lines(&ran)
+        .into_iter()
+        .filter(|l| l["event"] == "done" || l["event"] == "error")
+        .collect();
+    assert_eq!(ends.len(), 2);
+    assert_eq!(other.history().len(), 3);
+    assert!(rig.listed().iter().filter(|b| b.current).count() == 2);
+}
+
+#[test]
+fn a_store_that_is_not_named_lies_in_the_platforms_place_for_data() {
+    let rig = Rig::new();
+    let mut command = program(&rig);
+    command
+        .env_remove("IDEV_BACKUP_STORE")
+        .args(["create", "-q"]);
+    assert_eq!(ended(command.output().unwrap()).code, 0);
+    let home = rig.dir.path().join("home");
+    let places = [
+        "data",
+        "local",
+        "Library/Application Support",
+        ".local/share",
+    ];
+    let kept = |place: &&&str| home.join(place).join("idev-backup").join(UDID).is_dir();
+    assert_eq!(
+        places.iter().filter(kept).count(),
+        1,
+        "{:?}",
+        tree(&home).keys().take(20)
+    );
+    assert!(rig.listed().is_empty());
+}
+
+#[test]
+fn the_demo_needs_nothing_and_leaves_nothing() {
+    let rig = Rig::new();
+    let temporary = rig.dir.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let mut command = program(&rig);
+    for key in ["TMPDIR", "TMP", "TEMP"] {
+        command.env(key, &temporary);
+    }
+    command.env("USBMUXD_SOCKET_ADDRESS", "127.0.0.1:1");
+    let ran = ended(command.arg("demo").output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("WHOLE. "), "{}", ran.out);
+    assert!(tree(&temporary).is_empty());
+}

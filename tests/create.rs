@@ -1,0 +1,1366 @@
+//! A backup from the phone to the sealed folder, against the simulated phone: what is promised, what goes wrong, and that
+//! the last good backup survives all of it.
+
+#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
+#![allow(clippy::print_stderr)] // One that cannot run on this machine says so.
+
+mod rig;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use idev_backup::device;
+use idev_backup::device::tls::Pin;
+use idev_backup::jobs::create::{self, Options, Report};
+use idev_backup::jobs::{Class, Error, pair, verify};
+use idev_backup::monitor::{Event, Monitor, Phase, Silent, Wait};
+use idev_backup::secret::Secret;
+use idev_backup::sim::{Daemon, Fault, Passcode, Phone, PhoneConfig, Trust};
+use idev_backup::store::{self, METADATA, Store, sums};
+use idev_backup::transport::Calm;
+use rig::*;
+
+/// A run that must fail; its error.
+fn fails(rig: &Rig, options: &Options) -> Error {
+    fails_with(rig, options, &Silent)
+}
+
+fn fails_with(rig: &Rig, options: &Options, monitor: &dyn Monitor) -> Error {
+    let error = rig.try_create(options, monitor).unwrap_err();
+    assert!(error.hint().is_some(), "no hint for: {error}");
+    error
+}
+
+fn faults(specs: &[&str]) -> Vec<Fault> {
+    specs.iter().map(|s| s.parse().unwrap()).collect()
+}
+
+/// The snapshots of the rig's phone beside the current backup, oldest first.
+fn archives(store: &Store) -> Vec<std::path::PathBuf> {
+    let mut found: Vec<_> = store
+        .snapshots()
+        .unwrap()
+        .iter()
+        .filter(|s| !s.is_current() && s.udid().as_str() == UDID)
+        .map(|s| s.path().to_path_buf())
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_first_backup_holds_every_byte_of_the_phone_and_says_what_it_is() {
+    let rig = Rig::new();
+    let recorder = Recorder::default();
+    let report = rig.try_create(&options(), &recorder).unwrap();
+    let current = rig.current();
+    rig.assert_holds_the_phone(&current);
+    assert_whole(&current);
+
+    // Apple's layout: metadata at the top, every other file at xx/<40 hex digits beginning with xx>.
+    let files: Vec<String> = tree(&current)
+        .into_iter()
+        .filter_map(|(path, bytes)| bytes.map(|_| path))
+        .collect();
+    let ids: BTreeSet<String> = rig.phone.files().map(|f| f.file_id()).collect();
+    for path in &files {
+        let known = match path.split_once('/') {
+            None => METADATA.contains(&path.as_str()),
+            Some((part, name)) => name.starts_with(part) && part.len() == 2 && ids.contains(name),
+        };
+        assert!(known, "{path} has no place in a backup");
+    }
+    assert_eq!(files.len(), ids.len() + METADATA.len());
+
+    // The list of hashes covers all of it.
+    let snapshot = rig.store.current(rig.udid()).unwrap().unwrap();
+    let listed: Vec<_> = sums::Sums::open(&snapshot.sums().unwrap())
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(listed.len(), files.len());
+    for (path, hash) in &listed {
+        assert_eq!(
+            *hash,
+            sums::hash_file(&current.join(path)).unwrap().0,
+            "{path}"
+        );
+    }
+    for name in METADATA {
+        let copy = fs::read(snapshot.beside().unwrap().join(name)).unwrap();
+        assert!(copy == fs::read(current.join(name)).unwrap(), "{name}");
+    }
+
+    // report.json is what was returned, but for what happens after it is written.
+    let json = fs::read(snapshot.report().unwrap()).unwrap();
+    let mut json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let mut returned = serde_json::to_value(&report).unwrap();
+    for late in ["seconds", "older", "dropped"] {
+        json.as_object_mut().unwrap().remove(late).unwrap();
+        returned.as_object_mut().unwrap().remove(late).unwrap();
+    }
+    assert_eq!(json, returned);
+    assert!(report.full && !report.encrypted && report.problems.is_empty());
+    assert_eq!(report.received_files, ids.len() as u64);
+    assert_eq!(report.files, files.len() as u64);
+    let bytes: u64 = rig.phone.files().map(|f| f.size()).sum();
+    assert_eq!(report.received_bytes, bytes);
+    assert_eq!(report.hashes.received, report.files);
+    assert_eq!(report.path, current.display().to_string());
+    assert_eq!(report.phone.model, "iPhone 15 Pro");
+
+    assert_eq!(
+        recorder.phases(),
+        [
+            Phase::Cloning,
+            Phase::Describing,
+            Phase::Scanning,
+            Phase::Receiving,
+            Phase::Arranging,
+            Phase::PhoneChecking,
+            Phase::Checking,
+            Phase::Sealing,
+        ]
+    );
+    let left = tree(&rig.own());
+    let strange = |name: &&String| name.contains("partial") || name.starts_with("draft");
+    assert_eq!(left.keys().find(strange), None);
+    assert_eq!(rig.phone.history()[0].code, Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_backup_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let rig = Rig::backed_up();
+    rig.create();
+    let root = rig.store.root();
+    for (path, bytes) in tree(root) {
+        let mode = fs::metadata(root.join(&path)).unwrap().permissions().mode() & 0o777;
+        let wanted = if bytes.is_some() { 0o600 } else { 0o700 };
+        assert_eq!(mode, wanted, "{path}: {mode:o}");
+    }
+}
+
+#[test]
+fn a_second_backup_is_sent_only_what_changed_and_leaves_the_first_as_it_was() {
+    let rig = Rig::backed_up();
+    let first = tree(&rig.current());
+    let times = modified(&rig.current());
+    let report = rig.create();
+    let content = small();
+    assert!(!report.full);
+    assert!(
+        report.received_files <= u64::from(content.changes),
+        "{report:?}"
+    );
+    assert!(
+        report.removed_files > 0 && report.hashes.carried > 30,
+        "{report:?}"
+    );
+    let outcome = &rig.phone.history()[1];
+    assert_eq!(outcome.files, report.received_files);
+    assert!(!outcome.full && !outcome.resumed);
+
+    let archives = archives(&rig.store);
+    assert_eq!((archives.len(), report.older), (1, 1));
+    let name = archives[0].file_name().unwrap().to_str().unwrap();
+    let stamp = name.strip_prefix(&format!("{UDID}-")).unwrap();
+    let digits = |s: &str, n| s.len() == n && s.bytes().all(|b| b.is_ascii_digit());
+    let (date, time) = stamp.split_once('-').unwrap();
+    assert!(digits(date, 8) && digits(time, 6), "{name}");
+    assert_same(&first, &tree(&archives[0]), "after the second backup");
+    assert_eq!(times, modified(&archives[0]), "a shared file was written");
+    assert_whole(&archives[0]);
+    #[cfg(unix)]
+    if report.draft.contains("hard links") {
+        let shared = shared_files(&archives[0], &rig.current());
+        for path in &shared {
+            let now = fs::read(rig.current().join(path)).unwrap();
+            assert_eq!(first[path].as_ref(), Some(&now), "{path}");
+        }
+        assert!(shared.len() > 30, "{} shared", shared.len());
+    } else {
+        eprintln!("this disk clones, so nothing is shared: {}", report.draft);
+    }
+}
+
+fn modified(root: &Path) -> Vec<(String, std::time::SystemTime)> {
+    let files = tree(root).into_iter().filter(|(_, bytes)| bytes.is_some());
+    files
+        .map(|(path, _)| {
+            let time = fs::metadata(root.join(&path)).unwrap().modified().unwrap();
+            (path, time)
+        })
+        .collect()
+}
+
+/// Paths that are one file in both folders.
+#[cfg(unix)]
+fn shared_files(one: &Path, other: &Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt;
+    let files = tree(one).into_iter().filter(|(_, bytes)| bytes.is_some());
+    files
+        .map(|(path, _)| path)
+        .filter(|path| match fs::metadata(other.join(path)) {
+            Ok(meta) => meta.ino() == fs::metadata(one.join(path)).unwrap().ino(),
+            Err(_) => false,
+        })
+        .collect()
+}
+
+#[test]
+fn as_many_snapshots_stay_as_were_asked_for() {
+    let rig = Rig::backed_up();
+    let mut known = vec![tree(&rig.current())];
+    for (keep, stay) in [
+        (3, 1),
+        (3, 2),
+        (3, 3),
+        (3, 3),
+        (1, 1),
+        (1, 1),
+        (0, 0),
+        (0, 0),
+    ] {
+        let report = rig.create_with(&Options { keep, ..options() });
+        let found = archives(&rig.store);
+        assert_eq!(found.len(), stay, "keep {keep}");
+        assert_eq!(report.older, stay as u64);
+        for (archive, expected) in found.iter().rev().zip(known.iter().rev()) {
+            assert_same(expected, &tree(archive), "the newest stay");
+            assert_whole(archive);
+        }
+        // Beside the backups stand as many folders of ours, and a lock.
+        let besides = fs::read_dir(rig.own()).unwrap().count() - 1;
+        assert_eq!(besides, stay + 1, "keep {keep}");
+        known.push(tree(&rig.current()));
+    }
+}
+
+#[test]
+fn a_full_backup_starts_empty() {
+    let rig = Rig::backed_up();
+    let first = tree(&rig.current());
+    let report = rig.create_with(&Options {
+        full: true,
+        ..options()
+    });
+    assert!(report.full && rig.phone.history()[1].full);
+    assert_eq!(report.received_files as usize, rig.phone.files().count());
+    assert_eq!(report.hashes.carried, 0);
+    assert_eq!(report.draft, "empty");
+    // The backup before is not lost by it.
+    assert_eq!(archives(&rig.store).len(), 1);
+    assert_same(&first, &tree(&archives(&rig.store)[0]), "after --full");
+}
+
+#[test]
+fn what_stands_in_a_backups_place_is_never_thrown_away() {
+    let rig = Rig::backed_up();
+    let status = rig.current().join("Status.plist");
+    fs::remove_file(&status).unwrap();
+    fs::write(status, "").unwrap();
+    let before = tree(&rig.current());
+    let report = rig.create();
+    assert!(report.full, "the phone cannot go on with it");
+    assert_same(&before, &tree(&archives(&rig.store)[0]), "unusable");
+}
+
+#[test]
+fn a_damaged_list_of_hashes_costs_time_and_no_backup() {
+    for bytes in [&b"rubbish\n"[..], b"\xff\xfe\n", b""] {
+        let rig = Rig::backed_up();
+        let sums = rig.store.current(rig.udid()).unwrap().unwrap().sums();
+        fs::write(sums.unwrap(), bytes).unwrap();
+        let report = rig.create();
+        assert!(!report.full && report.hashes.carried == 0, "{report:?}");
+        assert!(report.hashes.read_again > 30, "{report:?}");
+    }
+}
+
+#[test]
+fn a_backup_that_another_program_made_is_kept_untouched_and_shares_no_file() {
+    let rig = Rig::backed_up();
+    let store = rig.new_store("foreign");
+    let foreign = store.current_path(rig.udid());
+    copy_dir(&rig.current(), &foreign);
+    let before = tree(&foreign);
+    let report = rig.create_in(
+        &store,
+        &Options {
+            keep: 0,
+            ..options()
+        },
+    );
+    assert!(!report.full, "its files are used: {report:?}");
+    let archives = archives(&store);
+    assert_eq!(archives.len(), 1, "only what is ours is dropped");
+    assert_same(&before, &tree(&archives[0]), "the foreign backup");
+    #[cfg(unix)]
+    assert_eq!(
+        shared_files(&archives[0], &store.current_path(rig.udid())),
+        Vec::<String>::new()
+    );
+}
+
+// ---- what is cut ----
+
+/// Has a run cut short by `fault`: the last good backup stays, and the next run succeeds. `None` when the backup was over
+/// before the fault came; else whether the phone went on where it had stopped.
+fn cut_and_go_on(rig: &Rig, store: &Store, fault: Fault) -> Option<bool> {
+    let current = store.current_path(rig.udid());
+    let exists = current.exists();
+    let before = exists.then(|| tree(&current));
+    let listed = |s: &Store| format!("{:?}", idev_backup::jobs::list::list(s).unwrap());
+    let listed_before = listed(store);
+    rig.phone.suffer(std::slice::from_ref(&fault));
+    let when = format!("{fault:?}");
+    match rig.try_in(store, &options(), &Silent) {
+        Ok(report) => {
+            // Cut after the phone had finished: told as a problem, and our own check decided.
+            let heard = rig.phone.history().last().unwrap().code.is_some();
+            assert_eq!(report.problems.is_empty(), heard, "{when}: {report:?}");
+            assert_whole(&current);
+            return None;
+        }
+        Err(e) => {
+            assert_eq!(e.class(), Class::Lost, "{when}: {e}");
+            assert!(e.hint().is_some(), "{when}");
+        }
+    }
+    assert_eq!(current.exists(), exists, "{when}");
+    if let Some(before) = before {
+        assert_same(&before, &tree(&current), &when);
+    }
+    assert_eq!(listed_before, listed(store), "{when}");
+    rig.phone.suffer(&[]);
+    let report = rig.create_in(
+        store,
+        &Options {
+            keep: 0,
+            ..options()
+        },
+    );
+    let resumed = rig.phone.history().last().unwrap().resumed;
+    let taken_over = report.draft.starts_with("taken over");
+    assert!(!resumed || taken_over, "{when}: {}", report.draft);
+    Some(resumed)
+}
+
+#[test]
+fn a_changes_only_backup_cut_at_any_message_leaves_the_last_one_and_can_go_on() {
+    let rig = Rig::backed_up();
+    // Messages 6 to 261 list folders and 263 to 776 make them; then come files, manifests, moves and removals.
+    let (mut cut, mut resumed, mut finished) = (0, 0, 0);
+    for index in (0..7).chain([150, 262, 400]).chain(775..793) {
+        match cut_and_go_on(&rig, &rig.store, Fault::CutAt(index)) {
+            Some(went_on) => {
+                cut += 1;
+                resumed += u32::from(went_on);
+            }
+            None => finished += 1,
+        }
+    }
+    assert!(cut >= 20, "{cut} were cut");
+    assert!(resumed >= 8, "{resumed} of {cut} went on");
+    assert!(finished > 0, "none was cut after the phone had finished");
+}
+
+#[test]
+fn a_first_backup_cut_after_any_byte_leaves_nothing_and_can_go_on() {
+    let rig = Rig::new();
+    let (mut cut, mut resumed) = (0, 0);
+    for number in 0..24 {
+        let store = rig.new_store(&format!("store-{number}"));
+        let offset = 1 + number * 21_389;
+        if let Some(went_on) = cut_and_go_on(&rig, &store, Fault::CutAfter(offset)) {
+            cut += 1;
+            resumed += u32::from(went_on);
+        }
+        fs::remove_dir_all(store.root()).unwrap();
+    }
+    assert!(cut > 15, "{cut} were cut");
+    assert!(resumed > 10, "{resumed} of {cut} went on");
+}
+
+#[test]
+fn a_changes_only_backup_cut_after_any_byte_leaves_the_last_one_and_can_go_on() {
+    let rig = Rig::backed_up();
+    let (mut cut, mut resumed) = (0, 0);
+    // Most of what is sent are requests to list and make folders.
+    for number in 0..18 {
+        let offset = 161_000 + number * 3_001;
+        if let Some(went_on) = cut_and_go_on(&rig, &rig.store, Fault::CutAfter(offset)) {
+            cut += 1;
+            resumed += u32::from(went_on);
+        }
+    }
+    assert!(cut >= 8, "{cut} were cut");
+    assert!(resumed >= 4, "{resumed} of {cut} went on");
+}
+
+/// Has a run cut when the phone has sent its files and not yet its manifests.
+fn cut_after_the_files(rig: &Rig) {
+    rig.phone.suffer(&[Fault::CutAt(779)]);
+    rig.try_create(&options(), &Silent).unwrap_err();
+    rig.phone.suffer(&[]);
+    assert!(snapshot_files(rig).len() > 1);
+}
+
+/// The files below the draft's Snapshot/.
+fn snapshot_files(rig: &Rig) -> Vec<std::path::PathBuf> {
+    let folder = rig.draft_backup().join("Snapshot");
+    if !folder.exists() {
+        return Vec::new();
+    }
+    let files = tree(&folder).into_iter().filter(|(_, b)| b.is_some());
+    files
+        .filter(|(_, bytes)| bytes.as_ref().is_some_and(|b| !b.is_empty()))
+        .map(|(path, _)| folder.join(path))
+        .collect()
+}
+
+#[test]
+fn a_draft_that_was_changed_behind_our_back_is_not_taken_over_as_it_is() {
+    type Change = fn(&Rig);
+    let table: [(&str, Change, &str); 9] = [
+        (
+            "truncated",
+            |rig| {
+                let path = &snapshot_files(rig)[0];
+                let half = fs::metadata(path).unwrap().len() / 2;
+                let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+                file.set_len(half).unwrap();
+            },
+            "1 file of it dropped",
+        ),
+        (
+            "altered",
+            |rig| {
+                let path = &snapshot_files(rig)[0];
+                let mut bytes = fs::read(path).unwrap();
+                bytes[0] ^= 1;
+                fs::write(path, bytes).unwrap();
+            },
+            "1 file of it dropped",
+        ),
+        (
+            "a stranger below Snapshot",
+            |rig| {
+                let folder = rig.draft_backup().join("Snapshot").join("ab");
+                fs::write(folder.join("ab".repeat(20)), "stranger").unwrap();
+            },
+            "1 file of it dropped",
+        ),
+        (
+            "missing",
+            |rig| fs::remove_file(&snapshot_files(rig)[0]).unwrap(),
+            "taken over from a run that broke off",
+        ),
+        (
+            "a journal cut in the middle of a line",
+            |rig| {
+                let journal = rig.draft().join("journal");
+                for entry in fs::read_dir(journal).unwrap() {
+                    let path = entry.unwrap().path();
+                    let length = fs::metadata(&path).unwrap().len();
+                    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+                    file.set_len(length.saturating_sub(7)).unwrap();
+                }
+            },
+            "",
+        ),
+        (
+            "a journal of rubbish",
+            |rig| {
+                for entry in fs::read_dir(rig.draft().join("journal")).unwrap() {
+                    fs::write(entry.unwrap().path(), "rubbish\n").unwrap();
+                }
+            },
+            "cloned",
+        ),
+        (
+            "a journal that a power cut left as zeros and worse",
+            |rig| {
+                for entry in fs::read_dir(rig.draft().join("journal")).unwrap() {
+                    fs::write(entry.unwrap().path(), b"\0\0\xff\xfe\n").unwrap();
+                }
+            },
+            "cloned",
+        ),
+        (
+            "a file of the backup before replaced",
+            |rig| {
+                let id = rig.phone.files().next().unwrap().file_id();
+                let path = rig.draft_backup().join(&id[..2]).join(&id);
+                fs::remove_file(&path).unwrap();
+                fs::write(&path, "forged").unwrap();
+            },
+            "cloned",
+        ),
+        (
+            "its note garbled",
+            |rig| fs::write(rig.draft().join("draft.json"), "{").unwrap(),
+            "cloned",
+        ),
+    ];
+    let rig = Rig::backed_up();
+    for (what, change, draft) in table {
+        cut_after_the_files(&rig);
+        change(&rig);
+        let last = tree(&rig.current());
+        let report = rig.create_with(&Options {
+            keep: 1,
+            ..options()
+        });
+        assert!(report.draft.contains(draft), "{what}: {}", report.draft);
+        assert_same(&last, &tree(&archives(&rig.store)[0]), what);
+    }
+}
+
+// ---- a crash while the draft takes its place ----
+
+/// A phone's two backups, the second of which was being sealed.
+struct Sealing {
+    old: Tree,
+    new: Tree,
+}
+
+/// How far the renames got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Intended,
+    BesideRenamed,
+    OldRenamedAway,
+    BothRenamed,
+    Exchanged,
+    Archived,
+    ThrownAway,
+}
+
+impl Sealing {
+    /// Makes a store where a crash came after `step` of sealing.
+    fn crashed(rig: &Rig, step: Step) -> Sealing {
+        rig.create_with(&Options {
+            keep: 0,
+            ..options()
+        });
+        let old = tree(&rig.current());
+        rig.create();
+        let new = tree(&rig.current());
+        let (current, own, draft) = (rig.current(), rig.own(), rig.draft());
+        let archive = archives(&rig.store)[0].clone();
+        let archive_name = archive.file_name().unwrap().to_str().unwrap().to_owned();
+        let stamp = {
+            let snapshot = rig.store.current(rig.udid()).unwrap().unwrap();
+            snapshot.stamp().unwrap()
+        };
+        // Backwards from the finished seal.
+        fs::create_dir_all(draft.join("root")).unwrap();
+        fs::create_dir_all(draft.join("journal")).unwrap();
+        fs::create_dir_all(draft.join("incoming")).unwrap();
+        fs::write(draft.join("draft.json"), "{}").unwrap();
+        let intent = format!(r#"{{"stamp":"{stamp}","archive":"{archive_name}"}}"#);
+        fs::write(draft.join("seal.json"), intent).unwrap();
+        let in_draft = rig.draft_backup();
+        match step {
+            Step::ThrownAway => fs::rename(&draft, own.join("trash")).unwrap(),
+            Step::Archived => {}
+            Step::Exchanged => fs::rename(&archive, &in_draft).unwrap(),
+            Step::BothRenamed => {}
+            Step::OldRenamedAway => fs::rename(&current, &in_draft).unwrap(),
+            Step::BesideRenamed | Step::Intended => {
+                fs::rename(&current, &in_draft).unwrap();
+                fs::rename(&archive, &current).unwrap();
+            }
+        }
+        if step == Step::Intended {
+            fs::rename(own.join(&stamp), draft.join("beside")).unwrap();
+        }
+        Sealing { old, new }
+    }
+}
+
+#[test]
+fn a_crash_at_any_step_of_sealing_is_brought_to_its_end_by_the_next_run() {
+    let rig = Rig::new();
+    for step in [
+        Step::Intended,
+        Step::BesideRenamed,
+        Step::OldRenamedAway,
+        Step::BothRenamed,
+        Step::Exchanged,
+        Step::Archived,
+        Step::ThrownAway,
+    ] {
+        let Sealing { old, new } = Sealing::crashed(&rig, step);
+        let when = format!("{step:?}");
+        let report = rig.create();
+        assert!(
+            report.draft.starts_with("cloned"),
+            "{when}: {}",
+            report.draft
+        );
+        let found = archives(&rig.store);
+        assert_eq!(found.len(), 2, "{when}");
+        assert_same(&old, &tree(&found[0]), &when);
+        assert_same(&new, &tree(&found[1]), &when);
+        found.iter().for_each(|archive| assert_whole(archive));
+        assert!(rig.listed().iter().all(|b| b.ours && b.complete), "{when}");
+        assert!(!rig.draft().exists() && !rig.own().join("trash").exists());
+    }
+}
+
+#[test]
+fn a_first_backup_whose_sealing_crashed_is_not_lost() {
+    let rig = Rig::backed_up();
+    let first = tree(&rig.current());
+    let stamp = rig.store.current(rig.udid()).unwrap().unwrap().stamp();
+    fs::create_dir_all(rig.draft().join("root")).unwrap();
+    let intent = format!(r#"{{"stamp":"{}","archive":null}}"#, stamp.unwrap());
+    fs::write(rig.draft().join("seal.json"), intent).unwrap();
+    fs::rename(rig.current(), rig.draft_backup()).unwrap();
+    rig.create();
+    assert_same(&first, &tree(&archives(&rig.store)[0]), "the first backup");
+}
+
+// ---- what a phone does wrong ----
+
+/// What must come of a fault.
+#[derive(Debug)]
+enum Comes {
+    /// Done, without a word.
+    Done,
+    /// Done, with a problem that says this.
+    Problem(&'static str),
+    /// Not done; the error's class, and what it says.
+    Fails(Class, &'static str),
+}
+
+/// Runs a backup with each of the phone's faults, and one without at the end, and looks at what came of them.
+fn suffer(table: &[(&str, Comes)]) {
+    let rig = Rig::backed_up();
+    let impatient = Options {
+        silence_max: Duration::from_millis(500),
+        keep: 0,
+        ..options()
+    };
+    for (spec, comes) in table {
+        rig.phone.suffer(&faults(&[spec]));
+        let before = rig.untouchable();
+        let outside = |t: Tree| -> Tree {
+            let outside = t.into_iter();
+            outside
+                .filter(|(path, _)| !path.starts_with("store/"))
+                .collect()
+        };
+        let result = rig.try_create(&impatient, &Silent);
+        let after = rig.untouchable();
+        match (comes, result) {
+            (Comes::Fails(class, says), Err(e)) => {
+                assert_eq!(e.class(), *class, "{spec}: {e}");
+                assert!(e.to_string().contains(says), "{spec}: {e}");
+                assert!(e.hint().is_some(), "{spec}: no hint for {e}");
+                assert_same(&before, &after, spec);
+            }
+            (Comes::Done, Ok(report)) => {
+                assert_eq!(report.problems, Vec::<String>::new(), "{spec}");
+            }
+            (Comes::Problem(says), Ok(report)) => {
+                assert!(report.problems[0].contains(says), "{spec}: {report:?}");
+            }
+            (_, result) => panic!("{spec}: {comes:?} was to come, and not {result:?}"),
+        }
+        assert_same(&outside(before), &outside(after), spec);
+        assert_whole(&rig.current());
+    }
+    rig.phone.suffer(&[]);
+    rig.create();
+}
+
+const fn refused(what: &'static str) -> Comes {
+    Comes::Fails(Class::Failed, what)
+}
+
+#[test]
+fn names_that_no_backup_needs_are_refused_and_nothing_outside_the_draft_is_touched() {
+    let own = |name: &str| format!("name:{UDID}/{name}");
+    let (device, stream, climbs) = (own("nul"), own("a:b"), own("../../../etc/passwd"));
+    let (nul, backslash) = (own("a\\0b"), own("..\\..\\x"));
+    let mine = own("../store.json");
+    suffer(&[
+        ("name:../../etc/passwd", refused("climbs out of the backup")),
+        (
+            "name:/etc/passwd",
+            refused("outside of this phone's backup"),
+        ),
+        ("name:C:\\x", refused("backslash")),
+        (nul.as_str(), refused("NUL")),
+        (backslash.as_str(), refused("backslash")),
+        (device.as_str(), refused("device name")),
+        (stream.as_str(), refused("Windows cannot hold it")),
+        (climbs.as_str(), refused("climbs out")),
+        (mine.as_str(), refused("climbs out")),
+        ("name:.idev-backup/store.json", refused("outside")),
+    ]);
+}
+
+#[test]
+fn messages_that_make_no_sense_are_refused() {
+    suffer(&[
+        ("length:4294967295", refused("")),
+        ("frame-length:4294967295", refused("")),
+        ("frame-length:0", refused("")),
+        ("message-length:4294967295", refused("")),
+        ("message-length:0", refused("")),
+        ("deep-plist:5000", refused("")),
+        ("laughs", refused("")),
+        ("disorder", refused("makes no sense")),
+        ("unknown-message:DLMessageDanceTango", Comes::Done),
+        ("refuse:com.apple.mobilebackup2", refused("InvalidService")),
+    ]);
+}
+
+#[test]
+fn every_verdict_of_the_phone_is_told_as_what_it_is() {
+    use Class::{Interrupted, Locked, NoSpace, WrongPassword};
+    use Comes::Fails;
+    suffer(&[
+        ("error:1", refused("could not make the backup")),
+        ("error:3", refused("an earlier run is in the way")),
+        ("error:13", Fails(Locked, "locked")),
+        ("error:25", refused("restored from iCloud")),
+        ("error:100", refused("input/output")),
+        ("error:105", Fails(NoSpace, "not enough room")),
+        ("error:106", Fails(NoSpace, "the phone itself")),
+        ("error:202", Fails(Interrupted, "cancelled on the phone")),
+        ("error:205", refused("damaged")),
+        ("error:207", Fails(WrongPassword, "password")),
+        ("error:208", Fails(Locked, "passcode")),
+        ("error:212", refused("set up")),
+        ("error:4711", refused("4711")),
+    ]);
+}
+
+#[test]
+fn a_backup_that_is_not_whole_is_never_sealed() {
+    use Comes::{Done, Fails};
+    suffer(&[
+        ("device-error:5", refused("could not read its file")),
+        ("file-provider", Done),
+        ("missing-file", refused("our own check")),
+        ("bad-manifest", refused("Manifest.db")),
+        (
+            "claim-size:900000000000000000",
+            Fails(Class::NoSpace, "needs 900.0 PB"),
+        ),
+    ]);
+}
+
+#[test]
+fn a_phone_that_falls_silent_is_given_up() {
+    use Class::Lost;
+    use Comes::{Fails, Problem};
+    suffer(&[
+        ("no-final-response", Problem("gave no verdict")),
+        ("stall-at:0", Fails(Lost, "opened the backup service")),
+        ("stall-at:5", Fails(Lost, "")),
+        ("stall-at:779", Fails(Lost, "")),
+        ("stall-after:200000", Fails(Lost, "")),
+    ]);
+}
+
+#[test]
+fn a_first_backup_that_fails_leaves_a_store_without_backups() {
+    let rig = Rig::new();
+    for spec in ["missing-file", "bad-manifest", "error:1", "device-error:3"] {
+        rig.phone.suffer(&faults(&[spec]));
+        fails(&rig, &options());
+        assert!(rig.listed().is_empty(), "{spec}");
+    }
+    rig.phone.suffer(&[]);
+    rig.create();
+}
+
+#[test]
+fn the_need_for_room_is_told_with_the_phones_numbers() {
+    let rig = Rig::backed_up();
+    rig.phone
+        .suffer(&faults(&["claim-size:900000000000000000"]));
+    let error = fails(&rig, &options());
+    let text = error.to_string();
+    let place = rig.store.root().display().to_string();
+    assert!(text.contains("the backup needs 900.0 PB"), "{text}");
+    assert!(text.contains(&place) && text.contains(" free"), "{text}");
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("more than the phone can hold"), "{hint}");
+}
+
+#[test]
+fn what_the_phone_could_not_read_is_named() {
+    let rig = Rig::backed_up();
+    rig.phone.suffer(&faults(&["device-error:4"]));
+    let recorder = Recorder::default();
+    let error = fails_with(&rig, &options(), &recorder);
+    assert!(error.to_string().contains("/var/mobile/"), "{error}");
+    assert!(error.to_string().contains("Input/output error"), "{error}");
+    let problem = |e: &Event| matches!(e, Event::Problem { text, .. } if text.contains("/var/"));
+    assert!(recorder.events().iter().any(problem));
+}
+
+// ---- the owner ----
+
+#[test]
+fn a_passcode_that_is_entered_is_waited_for_and_announced() {
+    let rig = Rig::with(PhoneConfig {
+        passcode: Passcode::Never,
+        ..config()
+    });
+    // Entered the moment that it is asked for.
+    struct Owner(Arc<Phone>, Recorder);
+    impl Monitor for Owner {
+        fn event(&self, event: Event) {
+            if matches!(&event, Event::Waiting { what: Wait::Passcode, limit_seconds } if *limit_seconds > 0)
+            {
+                self.0.enter_passcode();
+            }
+            self.1.event(event);
+        }
+    }
+    let owner = Owner(rig.phone.clone(), Recorder::default());
+    rig.try_create(&options(), &owner).unwrap();
+    let waits = |e: &Event| {
+        matches!(
+            e,
+            Event::WaitOver {
+                what: Wait::Passcode
+            }
+        )
+    };
+    assert!(owner.1.events().iter().any(waits));
+    assert_whole(&rig.current());
+}
+
+#[test]
+fn what_keeps_a_phone_from_backing_up_is_told_as_what_it_is() {
+    let table: [(&str, PhoneConfig, Class, &str); 6] = [
+        (
+            "the passcode is never entered",
+            PhoneConfig {
+                passcode: Passcode::Never,
+                passcode_limit: Duration::from_millis(50),
+                ..config()
+            },
+            Class::Locked,
+            "passcode was not entered",
+        ),
+        (
+            "the owner taps Don't Trust",
+            PhoneConfig {
+                trust: Trust::Deny,
+                ..config()
+            },
+            Class::Locked,
+            "Don't Trust",
+        ),
+        (
+            "the owner does nothing",
+            PhoneConfig {
+                trust: Trust::Never,
+                ..config()
+            },
+            Class::Locked,
+            "nobody tapped Trust",
+        ),
+        (
+            "it is locked and not paired",
+            PhoneConfig {
+                locked: true,
+                ..config()
+            },
+            Class::Locked,
+            "",
+        ),
+        (
+            "it is restored from iCloud",
+            PhoneConfig {
+                icloud_restore: true,
+                ..config()
+            },
+            Class::Failed,
+            "restored from iCloud",
+        ),
+        (
+            "it speaks no DeviceLink that we know",
+            PhoneConfig {
+                device_link: 100,
+                ..config()
+            },
+            Class::Failed,
+            "",
+        ),
+    ];
+    for (what, config, class, says) in table {
+        let rig = Rig::with(config);
+        let impatient = Options {
+            trust_wait: Duration::from_millis(400),
+            ..options()
+        };
+        match rig.try_create(&impatient, &Silent) {
+            Ok(_) => assert_eq!(what, "it speaks no DeviceLink that we know"),
+            Err(e) => {
+                assert_eq!(e.class(), class, "{what}: {e}");
+                assert!(e.to_string().contains(says), "{what}: {e}");
+                assert!(e.hint().is_some(), "{what}: {e}");
+                assert!(rig.listed().is_empty(), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn phones_that_are_a_little_different_are_backed_up_too() {
+    for config in [
+        PhoneConfig {
+            device_link: 300,
+            ..config()
+        },
+        PhoneConfig {
+            ios: "17.5.1".into(),
+            ..config()
+        },
+        PhoneConfig {
+            trust: Trust::After(Duration::from_millis(50)),
+            battery: 5,
+            ..config()
+        },
+    ] {
+        let rig = Rig::with(config);
+        assert_eq!(rig.create().problems, Vec::<String>::new());
+        rig.create();
+    }
+}
+
+#[test]
+fn a_paired_phone_is_backed_up_while_it_is_locked_and_this_is_noted() {
+    let rig = Rig::backed_up();
+    rig.phone.lock_screen(true);
+    let recorder = Recorder::default();
+    rig.try_create(&options(), &recorder).unwrap();
+    assert_whole(&rig.current());
+    let notes = recorder.notes().join("\n");
+    assert!(notes.contains("locked"), "{notes}");
+}
+
+#[test]
+fn the_plan_says_whether_the_backup_will_be_encrypted() {
+    for will_encrypt in [false, true] {
+        let rig = Rig::with(PhoneConfig {
+            will_encrypt,
+            ..config()
+        });
+        let recorder = Recorder::default();
+        rig.try_create(&options(), &recorder).unwrap();
+        let plan = |e: &Event| matches!(e, Event::Plan { encrypted, full: true, .. } if *encrypted == will_encrypt);
+        assert!(recorder.events().iter().any(plan), "{will_encrypt}");
+    }
+}
+
+#[test]
+fn a_run_that_is_cancelled_ends_as_interrupted_at_any_phase_that_waits_for_the_phone() {
+    let rig = Rig::backed_up();
+    for phase in [
+        Phase::Cloning,
+        Phase::Describing,
+        Phase::Scanning,
+        Phase::Receiving,
+        Phase::Arranging,
+        Phase::PhoneChecking,
+    ] {
+        let before = rig.untouchable();
+        let calm = Calm::new(Arc::new(AtomicBool::new(false)));
+        let reach = rig.reach_with(calm.clone());
+        let monitor = At(phase, || calm.cancel());
+        let error = create::create(&reach, &rig.attached(), &rig.store, &options(), &monitor);
+        let error = error.unwrap_err();
+        assert_eq!(error.class(), Class::Interrupted, "{phase:?}: {error}");
+        assert_same(&before, &rig.untouchable(), &format!("{phase:?}"));
+        rig.create_with(&Options {
+            keep: 0,
+            ..options()
+        });
+    }
+}
+
+// ---- several at once ----
+
+#[test]
+fn a_second_run_on_the_same_phone_is_told_that_it_is_busy() {
+    let rig = Rig::backed_up();
+    let second: Mutex<Option<Error>> = Mutex::new(None);
+    let monitor = At(Phase::Receiving, || {
+        *second.lock().unwrap() = rig.try_create(&options(), &Silent).err();
+    });
+    rig.try_create(&options(), &monitor).unwrap();
+    let error = second.into_inner().unwrap().unwrap();
+    assert!(
+        matches!(error, Error::Store(store::Error::Busy { .. })),
+        "{error}"
+    );
+    assert!(error.hint().is_some());
+    assert_whole(&rig.current());
+}
+
+#[test]
+fn two_phones_are_backed_up_into_one_store_at_once() {
+    let rig = Rig::new();
+    let other = Phone::new(PhoneConfig {
+        udid: OTHER_UDID.parse().unwrap(),
+        content: idev_backup::sim::Content { seed: 7, ..small() },
+        ..config()
+    });
+    rig.daemon.attach(other.clone());
+    let reach = rig.reach();
+    let phones = reach.phones().unwrap();
+    assert_eq!(phones.len(), 2);
+    for _ in 0..2 {
+        std::thread::scope(|scope| {
+            for phone in &phones {
+                let (reach, rig) = (&reach, &rig);
+                scope.spawn(move || {
+                    create::create(reach, phone, &rig.store, &options(), &Silent).unwrap()
+                });
+            }
+        });
+    }
+    rig.assert_holds_the_phone(&rig.current());
+    for snapshot in rig.store.snapshots().unwrap() {
+        assert_whole(snapshot.path());
+    }
+    assert_eq!(rig.store.snapshots().unwrap().len(), 4);
+    let files = fs::read_dir(rig.store.current_path(other.udid())).unwrap();
+    assert!(files.count() > 4);
+}
+
+// ---- pair records ----
+
+/// Has the daemon keep these bytes as the phone's record.
+fn save_record(rig: &Rig, bytes: Vec<u8>) {
+    let reach = rig.reach();
+    let saved = reach
+        .daemon
+        .save_pair_record(&rig.attached(), &Secret::new(bytes));
+    saved.unwrap();
+}
+
+fn record_of(rig: &Rig) -> plist::Dictionary {
+    let record = rig.reach().daemon.pair_record(rig.udid()).unwrap().unwrap();
+    let value = plist::from_bytes::<plist::Value>(record.expose()).unwrap();
+    value.into_dictionary().unwrap()
+}
+
+fn pair_anew(rig: &Rig) {
+    let (reach, phone) = (rig.reach(), rig.attached());
+    pair::unpair(&reach, &phone).unwrap();
+    let paired = pair::pair(&reach, &phone, Duration::from_secs(10), &Silent);
+    assert_eq!(paired.unwrap(), pair::Outcome::Paired);
+    rig.create();
+}
+
+#[test]
+fn a_damaged_pair_record_is_told_and_pairing_anew_helps() {
+    let rig = Rig::backed_up();
+    let mut cut = record_of(&rig);
+    cut.remove("HostPrivateKey");
+    let mut without_key = Vec::new();
+    plist::Value::Dictionary(cut)
+        .to_writer_xml(&mut without_key)
+        .unwrap();
+    for bytes in [b"rubbish".to_vec(), Vec::new(), without_key] {
+        save_record(&rig, bytes);
+        let error = fails(&rig, &options());
+        let is_it = matches!(error, Error::Device(device::Error::BadRecord { .. }));
+        assert!(is_it, "{error}");
+        pair_anew(&rig);
+    }
+}
+
+#[test]
+fn a_phone_with_another_key_is_not_trusted_until_it_is_paired_anew() {
+    let rig = Rig::backed_up();
+    let other = Rig::with(PhoneConfig {
+        udid: OTHER_UDID.parse().unwrap(),
+        ..config()
+    });
+    let reach = other.reach();
+    pair::pair(&reach, &other.attached(), Duration::from_secs(10), &Silent).unwrap();
+    let mut record = record_of(&rig);
+    let certificate = record_of(&other).get("DeviceCertificate").unwrap().clone();
+    record.insert("DeviceCertificate".into(), certificate);
+    let mut bytes = Vec::new();
+    plist::Value::Dictionary(record)
+        .to_writer_xml(&mut bytes)
+        .unwrap();
+    save_record(&rig, bytes);
+
+    let error = fails(&rig, &options());
+    assert!(
+        matches!(error, Error::Device(device::Error::OtherKey)),
+        "{error}"
+    );
+    let mut anyone = rig.reach();
+    anyone.pin = Pin::Anyone;
+    create::create(&anyone, &rig.attached(), &rig.store, &options(), &Silent).unwrap();
+    pair_anew(&rig);
+}
+
+#[test]
+fn a_phone_that_forgot_this_computer_is_paired_with_again() {
+    let rig = Rig::backed_up();
+    rig.daemon.detach(rig.udid());
+    let erased = Phone::new(config());
+    rig.daemon.attach(erased.clone());
+    let recorder = Recorder::default();
+    rig.try_create(&options(), &recorder).unwrap();
+    assert_whole(&rig.current());
+    // It does not know the manifest that we hold, so it sends everything.
+    assert!(erased.history()[0].full);
+
+    let denies = Phone::new(PhoneConfig {
+        trust: Trust::Deny,
+        ..config()
+    });
+    rig.daemon.detach(rig.udid());
+    rig.daemon.attach(denies);
+    assert_eq!(fails(&rig, &options()).class(), Class::Locked);
+}
+
+#[test]
+fn a_phone_that_is_pulled_off_in_the_middle_is_a_lost_connection() {
+    let rig = Rig::backed_up();
+    let before = rig.untouchable();
+    let pull = At(Phase::Receiving, || rig.daemon.detach(rig.udid()));
+    let error = fails_with(&rig, &options(), &pull);
+    assert_eq!(error.class(), Class::Lost, "{error}");
+    assert_same(&before, &rig.untouchable(), "pulled");
+    rig.daemon.attach(rig.phone.clone());
+    rig.create();
+}
+
+// ---- the disk ----
+
+#[test]
+fn a_folder_that_can_be_no_store_is_told_as_what_it_is() {
+    let rig = Rig::backed_up();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let below = file.join("below");
+    let marked = |name: &str, text: &str| {
+        let root = dir.path().join(name);
+        fs::create_dir_all(root.join(".idev-backup")).unwrap();
+        fs::write(root.join(".idev-backup/store.json"), text).unwrap();
+        root
+    };
+    let newer = marked("newer", "{\"format\": 2}");
+    let damaged = marked("damaged", "{\"form");
+    let empty = marked("empty", "");
+    let current = rig.current();
+    let table: [(&Path, &str); 6] = [
+        (&file, "it is no folder"),
+        (&below, ""),
+        (&current, "it is a backup itself"),
+        (&newer, "use a newer idev-backup"),
+        (&damaged, "store.json is damaged"),
+        (&empty, "store.json is damaged"),
+    ];
+    for (path, says) in table {
+        let before = path.is_dir().then(|| tree(path));
+        let error = Error::Store(Store::open_or_make(path).unwrap_err());
+        assert!(error.to_string().contains(says), "{error}");
+        assert!(error.hint().is_some(), "{error}");
+        assert_eq!(error.class(), Class::Failed, "{error}");
+        assert_eq!(before, path.is_dir().then(|| tree(path)), "{error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_store_that_cannot_be_written_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let rig = Rig::new();
+    let locked = rig.dir.path().join("locked");
+    fs::create_dir(&locked).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o500)).unwrap();
+    if fs::write(locked.join("probe"), "x").is_ok() {
+        eprintln!("skipped: this user (root?) may write everywhere");
+        return;
+    }
+    let error = Error::Store(Store::open_or_make(&locked).unwrap_err());
+    assert!(error.hint().unwrap().contains("--store"), "{error}");
+}
+
+/// A small disk of its own, where this machine lets us have one.
+#[cfg(target_os = "linux")]
+struct Disk(tempfile::TempDir);
+
+#[cfg(target_os = "linux")]
+impl Disk {
+    fn mount(options: &str) -> Option<Disk> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(dir.path())
+            .output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Disk(dir)),
+            other => {
+                eprintln!("skipped: no small disk can be mounted here: {other:?}");
+                None
+            }
+        }
+    }
+
+    fn remount(&self, options: &str) {
+        let done = std::process::Command::new("mount")
+            .args(["-o", &format!("remount,{options}")])
+            .arg(self.0.path())
+            .status();
+        assert!(done.unwrap().success());
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = std::process::Command::new("umount")
+            .arg(self.0.path())
+            .status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_read_only_disk_is_told() {
+    let Some(disk) = Disk::mount("size=8m") else {
+        return;
+    };
+    let rig = Rig::new();
+    let store = Store::open_or_make(disk.0.path()).unwrap();
+    disk.remount("ro");
+    let error = rig.try_in(&store, &options(), &Silent).unwrap_err();
+    assert!(error.hint().unwrap().contains("read-only"), "{error}");
+    assert_eq!(error.class(), Class::Failed);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_full_from_the_start_is_told_before_anything_is_sent() {
+    let Some(disk) = Disk::mount("size=16m") else {
+        return;
+    };
+    let rig = Rig::new();
+    let store = Store::open_or_make(disk.0.path()).unwrap();
+    let error = rig.try_in(&store, &options(), &Silent).unwrap_err();
+    assert_eq!(error.class(), Class::NoSpace, "{error}");
+    assert!(
+        error.to_string().contains("the backup needs 134."),
+        "{error}"
+    );
+    assert_eq!(rig.phone.history()[0].files, 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_runs_full_at_any_phase_leaves_the_last_good_backup() {
+    use std::io::Write;
+    // The phone wants 134 MB free before it sends anything.
+    let Some(disk) = Disk::mount("size=150m") else {
+        return;
+    };
+    let rig = Rig::new();
+    let store = Store::open_or_make(disk.0.path()).unwrap();
+    let current = store.current_path(rig.udid());
+    rig.create_in(&store, &options());
+    let filler = disk.0.path().join("filler");
+    for phase in [
+        Phase::Cloning,
+        Phase::Describing,
+        Phase::Receiving,
+        Phase::Checking,
+        Phase::Sealing,
+    ] {
+        let before = tree(&current);
+        let fill = At(phase, || {
+            let mut file = fs::File::create(&filler).unwrap();
+            for size in [1 << 20, 4096, 1] {
+                let block = vec![7; size];
+                while file.write_all(&block).is_ok() {}
+            }
+        });
+        let result = rig.try_in(
+            &store,
+            &Options {
+                keep: 0,
+                ..options()
+            },
+            &fill,
+        );
+        fs::remove_file(&filler).unwrap();
+        match result {
+            Err(error) => {
+                assert_eq!(error.class(), Class::NoSpace, "{phase:?}: {error}");
+                assert!(error.hint().is_some(), "{phase:?}: {error}");
+                assert_same(&before, &tree(&current), &format!("{phase:?}"));
+            }
+            // Renames need no room; what was written then fitted.
+            Ok(_) => assert_eq!(phase, Phase::Sealing),
+        }
+        assert_whole(&current);
+        rig.create_in(
+            &store,
+            &Options {
+                keep: 0,
+                ..options()
+            },
+        );
+    }
+}
+
+#[test]
+fn a_backup_of_the_default_options_keeps_three_and_lists_the_applications() {
+    let options = Options::default();
+    assert!(!options.full && options.apps && !options.read_again);
+    assert_eq!(options.keep, 3);
+    let rig = Rig::new();
+    let report: Report = rig.create_with(&Options {
+        read_again: true,
+        ..options
+    });
+    assert!(report.seconds.total > 0.0);
+    let info = plist::from_file::<_, plist::Dictionary>(rig.current().join("Info.plist")).unwrap();
+    assert!(info.get("Installed Applications").is_some());
+    let checked = verify::verify(&rig.current(), &read_all(), &Silent).unwrap();
+    assert_eq!((checked.files, checked.bytes), (report.files, report.bytes));
+}
+
+#[test]
+fn a_store_that_lost_its_daemon_is_no_device() {
+    let rig = Rig::new();
+    let (reach, attached) = (rig.reach(), rig.attached());
+    let Rig {
+        dir, store, daemon, ..
+    } = rig;
+    drop::<Daemon>(daemon);
+    let error = create::create(&reach, &attached, &store, &options(), &Silent).unwrap_err();
+    assert_eq!(error.class(), Class::NoDevice, "{error}");
+    assert!(error.hint().is_some());
+    drop(dir);
+}
