@@ -1,7 +1,5 @@
 //! A backup, from a phone to a sealed and checked folder.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
@@ -10,22 +8,18 @@ use super::host::{Course, DraftHost};
 use super::phone::{Facts, Reach, State};
 use super::verdict::{self, Refusal};
 use super::verify::{self, Outcome};
-use super::{Error, complaint, info_plist, list, pair};
+use super::{Error, complaint, info_plist, list, pair, passcode, plan};
 use crate::device::Session;
-use crate::device::notify::{self, Notifications};
 use crate::device::sync::SyncLock;
 pub use crate::manifest::kinds::{Amount, Kind};
-use crate::manifest::plists::{ManifestPlist, Status};
+use crate::manifest::plists::Status;
 use crate::mobilebackup::{self, Verdict};
-use crate::monitor::{Event, Monitor, Phase, Wait};
+use crate::monitor::{Event, Monitor, Phase};
 use crate::store::disk;
 use crate::store::draft::{Complete, Leftover, Tally};
 use crate::store::{Draft, Lock, Origin, Snapshot, Store};
-use crate::transport::{Attached, Calm};
-use crate::units::counted;
+use crate::transport::Attached;
 
-/// How long the phone itself waits for the passcode, at most (iOS 26; 16.1 waits three minutes).
-const PASSCODE_WAIT: Duration = Duration::from_secs(30 * 60);
 /// Below this, a phone that is not charging may not live to see the end.
 const BATTERY_LOW_PERCENT: u64 = 20;
 
@@ -54,7 +48,7 @@ impl Default for Options {
             apps: true,
             read_again: false,
             // The phone may wait this long for a passcode, and be silent for 15 minutes without one.
-            silence_max: PASSCODE_WAIT + Duration::from_secs(60),
+            silence_max: passcode::WAIT_MAX + Duration::from_secs(60),
             trust_wait: Duration::from_secs(120),
         }
     }
@@ -155,7 +149,7 @@ pub fn create(
         clone: clock.elapsed().as_secs_f64(),
         ..Seconds::default()
     };
-    plan(&draft, &facts, &state, &origin, options, store, monitor);
+    plan::announce(&draft, &facts, &state, &origin, options, store, monitor);
 
     let course = serve(
         reach,
@@ -195,7 +189,7 @@ pub fn create(
         finished: String::new(),
         path: store.current_path(&phone.udid).display().to_string(),
         full: options.full || origin == Origin::Fresh,
-        draft: origin_words(&origin),
+        draft: plan::origin_words(&origin),
         encrypted: checked.encrypted,
         files: checked.files,
         bytes: checked.bytes,
@@ -303,90 +297,6 @@ fn begin_draft(
     Ok(Draft::begin(store, udid, lock, usable)?)
 }
 
-fn origin_words(origin: &Origin) -> String {
-    match origin {
-        Origin::Fresh => "empty".to_owned(),
-        Origin::Cloned {
-            kind,
-            files,
-            left_out,
-        } => {
-            let more = match left_out {
-                0 => String::new(),
-                n => format!("; {} left out that no backup holds", counted(*n, "thing")),
-            };
-            format!(
-                "cloned {} from the backup before, {}{more}",
-                kind.words(),
-                counted(*files, "file")
-            )
-        }
-        Origin::Resumed { dropped: 0 } => "taken over from a run that broke off".to_owned(),
-        Origin::Resumed { dropped } => format!(
-            "taken over from a run that broke off; {} of it dropped that could not be proved whole",
-            counted(*dropped, "file")
-        ),
-    }
-}
-
-/// Says what will happen, and why, as far as it can be known.
-fn plan(
-    draft: &Draft,
-    facts: &Facts,
-    state: &State,
-    origin: &Origin,
-    options: &Options,
-    store: &Store,
-    monitor: &dyn Monitor,
-) {
-    let status = Status::read(&draft.backup()).ok();
-    let manifest = ManifestPlist::read(&draft.backup()).ok();
-    let will_encrypt = state.will_encrypt.unwrap_or(false);
-    let before = status
-        .as_ref()
-        .and_then(|s| s.date)
-        .map(list::rfc3339)
-        .unwrap_or_default();
-    let (full, why) = match (&status, &manifest, origin) {
-        _ if options.full => (true, "since you asked for it".to_owned()),
-        (_, _, Origin::Resumed { .. }) => (
-            false,
-            "going on where the last run broke off, if the phone agrees".to_owned(),
-        ),
-        (None, ..) => (
-            true,
-            "since the store has no backup of this phone yet".to_owned(),
-        ),
-        (_, Some(manifest), _) if manifest.encrypted != will_encrypt => {
-            let word = if will_encrypt { "on" } else { "off" };
-            (
-                true,
-                format!("since encryption was switched {word} since {before}"),
-            )
-        }
-        (Some(status), ..) if status.is_finished() => (
-            false,
-            format!("since {before}, unless the phone decides otherwise"),
-        ),
-        (Some(_), ..) => (
-            false,
-            "going on with a backup that was not finished, if the phone agrees".to_owned(),
-        ),
-    };
-    monitor.event(Event::Plan {
-        name: facts.name.clone(),
-        model: facts.model.clone(),
-        ios: facts.ios.clone(),
-        store: store.root().display().to_string(),
-        full,
-        why,
-        encrypted: will_encrypt,
-    });
-    if *origin != Origin::Fresh {
-        monitor.note(format!("The draft is {}.", origin_words(origin)));
-    }
-}
-
 /// The dialog with the phone, inside a sync session.
 #[allow(clippy::too_many_arguments)]
 fn serve(
@@ -418,7 +328,7 @@ fn serve(
     let udid = draft.udid().clone();
     std::thread::scope(|scope| {
         // First, since the phone does not say when it has begun to tell of its sheet.
-        let watch = PasscodeWatch::start(session, reach, monitor, scope);
+        let watch = passcode::Watch::start(session, reach, monitor, scope);
         let calm = reach.calm.fork();
         let stream = session.service(mobilebackup::SERVICE, &calm, options.silence_max)?;
         let dialog = mobilebackup::Session::open(stream, calm)?;
@@ -513,92 +423,6 @@ fn check(
         monitor.note(format!("{}: {}", finding.file, finding.detail));
     }
     Ok(report)
-}
-
-/// Listens for the passcode sheet while the backup runs, on a connection and a thread of its own.
-struct PasscodeWatch<'scope> {
-    stop: Arc<AtomicBool>,
-    thread: Option<std::thread::ScopedJoinHandle<'scope, ()>>,
-}
-
-impl<'scope> PasscodeWatch<'scope> {
-    fn start<'env: 'scope>(
-        session: &mut Session,
-        reach: &Reach,
-        monitor: &'env dyn Monitor,
-        scope: &'scope std::thread::Scope<'scope, 'env>,
-    ) -> PasscodeWatch<'scope> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let opened =
-            Notifications::open(session, &Calm::new(stop.clone())).and_then(|mut notifications| {
-                for name in [
-                    notify::PASSCODE_SHEET_UP,
-                    notify::PASSCODE_SHEET_GONE,
-                    notify::CANCEL_REQUEST,
-                ] {
-                    notifications.observe(name)?;
-                }
-                Ok(notifications)
-            });
-        let cancel = reach.calm.clone();
-        let thread = match opened {
-            Ok(notifications) => {
-                let thread = std::thread::Builder::new().name("passcode".to_owned());
-                thread
-                    .spawn_scoped(scope, move || watch(notifications, &cancel, monitor))
-                    .ok()
-            }
-            Err(e) => {
-                monitor.problem(
-                    format!("the phone's passcode prompt will not be announced: {e}"),
-                    None,
-                );
-                None
-            }
-        };
-        PasscodeWatch { stop, thread }
-    }
-}
-
-impl Drop for PasscodeWatch<'_> {
-    fn drop(&mut self) {
-        self.stop.store(true, std::sync::atomic::Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
-    }
-}
-
-fn watch(mut notifications: Notifications, cancel: &Calm, monitor: &dyn Monitor) {
-    let mut up = false;
-    // Ends with the connection, or when the backup does.
-    while let Ok(Some(name)) = notifications.next_name() {
-        match name.as_str() {
-            notify::PASSCODE_SHEET_UP if !up => {
-                up = true;
-                monitor.event(Event::Waiting {
-                    what: Wait::Passcode,
-                    limit_seconds: PASSCODE_WAIT.as_secs(),
-                });
-            }
-            notify::PASSCODE_SHEET_GONE if up => {
-                up = false;
-                monitor.event(Event::WaitOver {
-                    what: Wait::Passcode,
-                });
-            }
-            notify::CANCEL_REQUEST => {
-                monitor.note("the backup was cancelled on the phone".to_owned());
-                cancel.cancel();
-            }
-            _ => {}
-        }
-    }
-    if up {
-        monitor.event(Event::WaitOver {
-            what: Wait::Passcode,
-        });
-    }
 }
 
 /// Passes everything on, and keeps the problems for the report.

@@ -2,11 +2,14 @@
 
 pub mod create;
 pub mod devices;
+mod finding;
 mod host;
 mod info_plist;
 pub mod list;
 pub mod pair;
+mod passcode;
 pub mod phone;
+mod plan;
 pub mod verdict;
 pub mod verify;
 

@@ -9,7 +9,6 @@
 //! draft/seal.json    from here on the draft takes its place, whatever happens
 //! ```
 
-use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -17,11 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::clone::clone_backup;
 use super::disk::{self, CloneKind};
-use super::journal::{self, BUCKETS, Fate, Journal, Replay};
+use super::journal::Journal;
 use super::keeper::Keeper;
-use super::sums::{self, Sums, SumsWriter};
-use super::walk::{Walk, order};
+pub use super::proof::Tally;
+use super::proof::{prove, write_sums};
+use super::sums;
+use super::walk::Walk;
 use super::{Error, Lock, METADATA, SUMS, Snapshot, Store, seal};
 use crate::path::BackupPath;
 use crate::udid::Udid;
@@ -166,7 +168,12 @@ impl Draft {
         if note != Some(Note::of(current.as_ref())?) {
             return Ok(Err(lock));
         }
-        match prove(&leftover, udid, current.as_ref()) {
+        match prove(
+            &leftover.backup,
+            &leftover.folder.join("journal"),
+            udid,
+            current.as_ref(),
+        ) {
             // After a power cut the journal may hold anything: it proves nothing then.
             Ok(None) | Err(Error::Damaged { .. }) => Ok(Err(lock)),
             Err(e) => Err(e),
@@ -364,94 +371,6 @@ impl Complete {
     }
 }
 
-/// Where the hashes of a list come from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
-    /// Files hashed while they were received.
-    pub received: u64,
-    /// Files that nothing happened to, with the hash they have had since they were received.
-    pub carried: u64,
-    /// Files read again, since neither was known.
-    pub read_again: u64,
-}
-
-/// Clones all plain files, folder by folder, on a few threads.
-fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
-    const THREADS: usize = 4;
-    // A backup that another program made may be written in place by it: no file of it may be shared.
-    let ours = base.beside().is_some();
-    let (mut names, mut files, mut left_out) = (VecDeque::new(), 0, 0);
-    let mut kind = CloneKind::Reflink;
-    for entry in fs::read_dir(base.path()).map_err(|e| Error::io("list", base.path(), e))? {
-        let name = entry
-            .map_err(|e| Error::io("list", base.path(), e))?
-            .file_name();
-        let from = base.path().join(&name);
-        let meta = fs::symlink_metadata(&from).map_err(|e| Error::io("look at", &from, e))?;
-        if meta.is_dir() && name != "Snapshot" {
-            names.push_back(name);
-        } else if meta.is_file() {
-            disk::clone_file(&from, &target.join(&name), &mut kind, ours)
-                .map_err(|e| Error::io("clone", &from, e))?;
-            files += 1;
-        } else {
-            left_out += 1;
-        }
-    }
-    let queue = Mutex::new(names);
-    let work = || -> Result<(u64, u64, CloneKind), Error> {
-        let (mut files, mut left_out, mut kind) = (0, 0, kind);
-        loop {
-            let next = queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop_front();
-            let Some(name) = next else {
-                return Ok((files, left_out, kind));
-            };
-            let (from, to) = (base.path().join(&name), target.join(&name));
-            disk::make_private_dirs(&to)?;
-            let mut made = to.clone();
-            for found in Walk::new(&from)? {
-                let found = found?;
-                if !found.is_file() {
-                    left_out += 1;
-                    continue;
-                }
-                let place = to.join(&found.path);
-                if let Some(parent) = place.parent()
-                    && parent != made
-                {
-                    disk::make_private_dirs(parent)?;
-                    made = parent.to_path_buf();
-                }
-                let source = from.join(&found.path);
-                disk::clone_file(&source, &place, &mut kind, ours)
-                    .map_err(|e| Error::io("clone", &source, e))?;
-                files += 1;
-            }
-        }
-    };
-    let results: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().map(|t| t.join()).collect()
-    });
-    for result in results {
-        let (more, left, how) = result.map_err(|_| Error::Damaged {
-            path: base.path().to_path_buf(),
-            why: "cloning it failed".to_owned(),
-        })??;
-        files += more;
-        left_out += left;
-        kind = how;
-    }
-    Ok(Origin::Cloned {
-        kind,
-        files,
-        left_out,
-    })
-}
-
 /// Removes what stands at a place, and makes the folder above it.
 fn make_way(target: &Path) -> io::Result<()> {
     disk::remove_all(target)?;
@@ -462,161 +381,4 @@ fn make_way(target: &Path) -> io::Result<()> {
         }),
         None => Ok(()),
     }
-}
-
-/// Proves what an earlier run left. Files below `Snapshot/` that cannot be proved are removed, and the phone will send
-/// them again; one elsewhere makes the whole draft useless. Answers how many were removed.
-fn prove(
-    leftover: &Leftover,
-    udid: &Udid,
-    current: Option<&Snapshot>,
-) -> Result<Option<u64>, Error> {
-    let mut replays = Replays::new(&leftover.folder.join("journal"), udid);
-    let mut carried = Carried::open(current.and_then(Snapshot::sums).as_deref())?;
-    let mut dropped = 0;
-    for found in Walk::new(&leftover.backup)? {
-        let found = found?;
-        let place = leftover.backup.join(&found.path);
-        let expected = match replays.fate(&found.path)? {
-            Fate::Received(hash, size) if size == found.meta.len() => Some(hash),
-            Fate::Received(..) | Fate::Unknown => None,
-            Fate::Untouched => {
-                let base = current
-                    .and_then(|base| fs::symlink_metadata(base.path().join(&found.path)).ok());
-                if base.is_some_and(|base| disk::same_file(&base, &found.meta)) {
-                    continue;
-                }
-                carried.hash_of(&found.path)?
-            }
-        };
-        if expected.is_some() && expected == Some(sums::hash_file(&place)?.0) {
-            continue;
-        }
-        if !found.path.starts_with("Snapshot/") {
-            return Ok(None);
-        }
-        disk::remove_all(&place).map_err(|e| Error::io("remove", &place, e))?;
-        dropped += 1;
-    }
-    Ok(Some(dropped))
-}
-
-/// The journal's buckets, one in memory at a time: walks go through them in order.
-struct Replays {
-    folder: PathBuf,
-    prefix: String,
-    loaded: Option<(usize, Replay)>,
-    /// The bucket of names that are no ids is asked between all others; it is small.
-    other: Option<Replay>,
-}
-
-impl Replays {
-    fn new(folder: &Path, udid: &Udid) -> Replays {
-        Replays {
-            folder: folder.to_path_buf(),
-            prefix: udid.to_string(),
-            loaded: None,
-            other: None,
-        }
-    }
-
-    fn fate(&mut self, path: &str) -> Result<Fate, Error> {
-        let path = format!("{}/{path}", self.prefix);
-        let bucket = journal::bucket(&path);
-        let replay = if bucket == BUCKETS - 1 {
-            match &mut self.other {
-                Some(replay) => replay,
-                none => none.insert(Replay::load(&self.folder, bucket)?),
-            }
-        } else {
-            match &mut self.loaded {
-                Some((loaded, replay)) if *loaded == bucket => replay,
-                other => {
-                    &mut other
-                        .insert((bucket, Replay::load(&self.folder, bucket)?))
-                        .1
-                }
-            }
-        };
-        Ok(replay.fate(&path))
-    }
-}
-
-/// The hashes of the backup before, asked for in the order of the walk.
-struct Carried {
-    lines: Option<Sums>,
-    ahead: Option<(String, sums::Hash)>,
-}
-
-impl Carried {
-    fn open(list: Option<&Path>) -> Result<Carried, Error> {
-        let lines = list.map(Sums::open).transpose()?;
-        Ok(Carried { lines, ahead: None })
-    }
-
-    fn hash_of(&mut self, path: &str) -> Result<Option<sums::Hash>, Error> {
-        loop {
-            if self.ahead.is_none() {
-                self.ahead = match self.lines.as_mut().and_then(Iterator::next).transpose() {
-                    // From here on the files are read again.
-                    Err(Error::Damaged { .. }) => {
-                        self.lines = None;
-                        None
-                    }
-                    other => other?,
-                };
-            }
-            match &self.ahead {
-                None => return Ok(None),
-                Some((listed, hash)) => match order(listed, path) {
-                    std::cmp::Ordering::Less => self.ahead = None,
-                    std::cmp::Ordering::Equal => return Ok(Some(*hash)),
-                    std::cmp::Ordering::Greater => return Ok(None),
-                },
-            }
-        }
-    }
-}
-
-fn write_sums(
-    backup: &Path,
-    udid: &Udid,
-    journal: &Path,
-    carried: Option<&Path>,
-    list: &Path,
-    step: &mut dyn FnMut(),
-) -> Result<Tally, Error> {
-    let mut replays = Replays::new(journal, udid);
-    let mut carried = Carried::open(carried)?;
-    let mut list = SumsWriter::create(list)?;
-    let mut tally = Tally::default();
-    for found in Walk::new(backup)? {
-        let found = found?;
-        if !found.is_file() {
-            continue;
-        }
-        let known = match replays.fate(&found.path)? {
-            Fate::Received(hash, size) if size == found.meta.len() => {
-                tally.received += 1;
-                Some(hash)
-            }
-            Fate::Received(..) | Fate::Unknown => None,
-            Fate::Untouched => {
-                let hash = carried.hash_of(&found.path)?;
-                tally.carried += u64::from(hash.is_some());
-                hash
-            }
-        };
-        let hash = match known {
-            Some(hash) => hash,
-            None => {
-                tally.read_again += 1;
-                sums::hash_file(&backup.join(&found.path))?.0
-            }
-        };
-        list.add(&found.path, &hash)?;
-        step();
-    }
-    list.finish()?;
-    Ok(tally)
 }

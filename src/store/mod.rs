@@ -10,11 +10,13 @@
 //! ```
 //! docs/format.md tells what a reader may trust.
 
+mod clone;
 pub mod disk;
 pub mod draft;
 pub mod journal;
 mod keeper;
 pub mod lock;
+mod proof;
 mod seal;
 pub mod snapshot;
 pub mod sums;

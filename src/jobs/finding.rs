@@ -1,0 +1,177 @@
+//! What a check finds, and the verdict on it.
+
+use serde::Serialize;
+
+use crate::manifest::kinds::Amount;
+
+/// Findings that are listed; all are counted.
+const LISTED_MAX: usize = 1000;
+
+/// What is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wrong {
+    /// A file of the phone's list, or of ours, is not there.
+    Missing,
+    /// It is shorter than it should be.
+    Truncated,
+    /// Its bytes are not what was received.
+    Altered,
+    /// It is there, but in no list.
+    Extra,
+    /// Its name is not the SHA-1 of its domain and path.
+    Misnamed,
+    /// A property list or the database cannot be read.
+    Unreadable,
+    /// The phone never finished this backup, or left its working folder.
+    Unfinished,
+    /// Its size differs from the phone's list, though nothing was lost (iOS compacts databases while sending).
+    OtherSize,
+    /// Something could not be checked.
+    Unchecked,
+}
+
+impl Wrong {
+    /// Whether it means that something is lost; the others are remarks.
+    pub fn is_damage(self) -> bool {
+        matches!(
+            self,
+            Wrong::Missing
+                | Wrong::Truncated
+                | Wrong::Altered
+                | Wrong::Misnamed
+                | Wrong::Unreadable
+                | Wrong::Unfinished
+        )
+    }
+
+    /// One word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Wrong::Missing => "missing",
+            Wrong::Truncated => "truncated",
+            Wrong::Altered => "altered",
+            Wrong::Extra => "extra",
+            Wrong::Misnamed => "misnamed",
+            Wrong::Unreadable => "unreadable",
+            Wrong::Unfinished => "unfinished",
+            Wrong::OtherSize => "other size",
+            Wrong::Unchecked => "unchecked",
+        }
+    }
+}
+
+/// One thing found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What is wrong.
+    pub wrong: Wrong,
+    /// The phone's name of the file, where the list gives one.
+    pub domain: Option<String>,
+    /// Its path in the domain.
+    pub relative_path: Option<String>,
+    /// The file in the backup's folder.
+    pub file: String,
+    /// More words.
+    pub detail: String,
+}
+
+/// The verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Everything is there and right.
+    Whole,
+    /// Nothing is lost, but there is something to say.
+    WholeWithRemarks,
+    /// Something is lost.
+    Damaged,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The folder.
+    pub path: String,
+    /// The verdict.
+    pub outcome: Outcome,
+    /// Files on the disk.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that the phone's list names; none when the list cannot be read without a password.
+    pub listed: Option<u64>,
+    /// Files whose bytes were read and compared with the list of hashes.
+    pub hashed: u64,
+    /// There is a list of hashes.
+    pub has_sums: bool,
+    /// The files are encrypted.
+    pub encrypted: bool,
+    /// Damage, counted.
+    pub damage: u64,
+    /// Remarks, counted.
+    pub remarks: u64,
+    /// Both, as far as listed.
+    pub findings: Vec<Finding>,
+    /// What is in it.
+    pub contents: Vec<Amount>,
+}
+
+impl Report {
+    /// The first damage in words.
+    pub fn first_damage(&self) -> String {
+        let first = self.findings.iter().find(|f| f.wrong.is_damage());
+        first.map_or_else(String::new, |f| {
+            let more = if self.damage > 1 {
+                format!(" (and {} more)", self.damage - 1)
+            } else {
+                String::new()
+            };
+            let what = f
+                .relative_path
+                .as_ref()
+                .map_or_else(String::new, |p| format!(" ({p})"));
+            format!("{} is {}{what}: {}{more}", f.file, f.wrong.word(), f.detail)
+        })
+    }
+}
+
+/// What has been found so far.
+#[derive(Default)]
+pub struct Findings {
+    /// What means a loss, counted.
+    pub damage: u64,
+    /// What does not, counted.
+    pub remarks: u64,
+    /// Both, up to a limit.
+    pub listed: Vec<Finding>,
+}
+
+impl Findings {
+    /// Takes one.
+    pub fn add(&mut self, finding: Finding) {
+        let same = |f: &&mut Finding| f.wrong == Wrong::Missing && f.file == finding.file;
+        if finding.wrong == Wrong::Missing
+            && let Some(known) = self.listed.iter_mut().find(same)
+        {
+            // Both lists miss it; the phone's knows more of it.
+            if finding.domain.is_some() {
+                *known = finding;
+            }
+            return;
+        }
+        if finding.wrong.is_damage() {
+            self.damage += 1;
+        } else {
+            self.remarks += 1;
+        }
+        if self.listed.len() < LISTED_MAX {
+            self.listed.push(finding);
+        } else if finding.wrong.is_damage()
+            && let Some(remark) = self.listed.iter().position(|f| !f.wrong.is_damage())
+        {
+            // Damage is never crowded out by remarks.
+            self.listed[remark] = finding;
+        }
+    }
+}

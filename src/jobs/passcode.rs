@@ -1,0 +1,101 @@
+//! Hears of the phone's passcode sheet while a backup runs.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::phone::Reach;
+use crate::device::Session;
+use crate::device::notify::{self, Notifications};
+use crate::monitor::{Event, Monitor, Wait};
+use crate::transport::Calm;
+
+/// How long the phone itself waits for the passcode, at most (iOS 26; 16.1 waits three minutes).
+pub const WAIT_MAX: Duration = Duration::from_secs(30 * 60);
+
+/// Listens for the passcode sheet while the backup runs, on a connection and a thread of its own.
+pub struct Watch<'scope> {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::ScopedJoinHandle<'scope, ()>>,
+}
+
+impl<'scope> Watch<'scope> {
+    /// Starts to listen. Does so best before the backup is asked for: the phone never says that it began earlier.
+    pub fn start<'env: 'scope>(
+        session: &mut Session,
+        reach: &Reach,
+        monitor: &'env dyn Monitor,
+        scope: &'scope std::thread::Scope<'scope, 'env>,
+    ) -> Watch<'scope> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let opened =
+            Notifications::open(session, &Calm::new(stop.clone())).and_then(|mut notifications| {
+                for name in [
+                    notify::PASSCODE_SHEET_UP,
+                    notify::PASSCODE_SHEET_GONE,
+                    notify::CANCEL_REQUEST,
+                ] {
+                    notifications.observe(name)?;
+                }
+                Ok(notifications)
+            });
+        let cancel = reach.calm.clone();
+        let thread = match opened {
+            Ok(notifications) => {
+                let thread = std::thread::Builder::new().name("passcode".to_owned());
+                thread
+                    .spawn_scoped(scope, move || watch(notifications, &cancel, monitor))
+                    .ok()
+            }
+            Err(e) => {
+                monitor.problem(
+                    format!("the phone's passcode prompt will not be announced: {e}"),
+                    None,
+                );
+                None
+            }
+        };
+        Watch { stop, thread }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+fn watch(mut notifications: Notifications, cancel: &Calm, monitor: &dyn Monitor) {
+    let mut up = false;
+    // Ends with the connection, or when the backup does.
+    while let Ok(Some(name)) = notifications.next_name() {
+        match name.as_str() {
+            notify::PASSCODE_SHEET_UP if !up => {
+                up = true;
+                monitor.event(Event::Waiting {
+                    what: Wait::Passcode,
+                    limit_seconds: WAIT_MAX.as_secs(),
+                });
+            }
+            notify::PASSCODE_SHEET_GONE if up => {
+                up = false;
+                monitor.event(Event::WaitOver {
+                    what: Wait::Passcode,
+                });
+            }
+            notify::CANCEL_REQUEST => {
+                monitor.note("the backup was cancelled on the phone".to_owned());
+                cancel.cancel();
+            }
+            _ => {}
+        }
+    }
+    if up {
+        monitor.event(Event::WaitOver {
+            what: Wait::Passcode,
+        });
+    }
+}
