@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use plist::{Date, Dictionary, Value};
@@ -180,14 +183,42 @@ impl Drop for TempFile {
     }
 }
 
-/// `Manifest.db`: a row for each file, folder and link.
-pub(super) fn database(scan: &Scan) -> io::Result<TempFile> {
-    let file = TempFile::new();
-    fill(&file.0, scan).map_err(io::Error::other)?;
-    Ok(file)
+/// A `Manifest.db` being made, a row for each file, folder and link. Given up when dropped.
+pub(super) struct Database {
+    _unwanted_when_dropped: Unwanted,
+    thread: JoinHandle<rusqlite::Result<TempFile>>,
 }
 
-fn fill(path: &Path, scan: &Scan) -> rusqlite::Result<()> {
+struct Unwanted(Arc<AtomicBool>);
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Database {
+    pub(super) fn begin(scan: &Arc<Scan>) -> Database {
+        let unwanted = Arc::new(AtomicBool::new(false));
+        let (scan, stop) = (scan.clone(), unwanted.clone());
+        let thread = std::thread::spawn(move || {
+            let file = TempFile::new();
+            fill(&file.0, &scan, &stop).map(|()| file)
+        });
+        Database {
+            _unwanted_when_dropped: Unwanted(unwanted),
+            thread,
+        }
+    }
+
+    pub(super) fn finish(self) -> io::Result<TempFile> {
+        let made = self.thread.join();
+        let made = made.map_err(|_| io::Error::other("making Manifest.db failed"))?;
+        made.map_err(io::Error::other)
+    }
+}
+
+fn fill(path: &Path, scan: &Scan, unwanted: &AtomicBool) -> rusqlite::Result<()> {
     let db = Connection::open(path)?;
     db.execute_batch(
         "PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;",
@@ -216,6 +247,9 @@ fn fill(path: &Path, scan: &Scan) -> rusqlite::Result<()> {
         let mut files = scan.files.clone();
         files.sort_unstable();
         for item in &files {
+            if unwanted.load(Ordering::Relaxed) {
+                return Ok(());
+            }
             add(&item.id, &scan.entry(item))?;
         }
     }

@@ -1,6 +1,7 @@
 //! One backup: the order of its messages, from the passcode to the verification.
 
 use std::io;
+use std::sync::Arc;
 
 use plist::{Dictionary, Value};
 
@@ -11,7 +12,7 @@ use crate::sim::dialog::{Stop, fails};
 use crate::sim::entry::hex;
 use crate::sim::faults::{self, Fault};
 use crate::sim::lock;
-use crate::sim::manifest::{self, Snapshot, Status};
+use crate::sim::manifest::{self, Database, Snapshot, Status};
 use crate::sim::phone::{Outcome, Passed, Phone};
 use crate::sim::wire::Wire;
 
@@ -60,7 +61,7 @@ impl Run<'_> {
         }
         let resumes = self.decide()?;
         let listing = self.listing()?;
-        let scan = self.scan();
+        let scan = Arc::new(self.scan());
         if let Some(base) = self.step.base.clone()
             && !self.holds_all(&listing, base.generation)
         {
@@ -114,14 +115,15 @@ impl Run<'_> {
     /// Everything after the decision.
     pub(super) fn send(
         &mut self,
-        scan: &Scan,
+        scan: &Arc<Scan>,
         listing: &Listing,
         resumes: Option<Snapshot>,
     ) -> Result<(), Stop> {
         self.outcome.full = self.step.full;
         let mut changed = self.changed(scan);
         let forgotten = self.forgotten(&mut changed);
-        let database = manifest::database(scan)?;
+        // Made while the files are on their way, as it is not sent before them.
+        let database = Database::begin(scan);
         let properties = manifest::plist(self.phone)?;
         if matches!(resumes, None | Some(Snapshot::Uploading)) {
             let uploads: Vec<Item> = changed
@@ -135,7 +137,7 @@ impl Run<'_> {
             lock(&self.phone.memory).cache = Some(self.step.clone());
             self.put_status(Snapshot::Uploading)?;
             self.upload(scan, &uploads)?;
-            self.put_manifests(&properties, &database)?;
+            self.put_manifests(&properties, &database.finish()?)?;
             self.put_status(Snapshot::Moving)?;
             lock(&self.phone.memory).cache = Some(self.step.clone());
         }
