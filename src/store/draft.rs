@@ -192,11 +192,7 @@ impl Draft {
     ) -> Result<Draft, Error> {
         let folder = folder_of(store, udid);
         let journal = Arc::new(Mutex::new(Journal::open(&folder.join("journal"))?));
-        let keeper = Keeper::start(
-            &folder.join("root"),
-            &folder.join("incoming"),
-            journal.clone(),
-        )?;
+        let keeper = Keeper::start(&folder.join("root"), &folder.join("incoming"), &journal)?;
         Ok(Draft {
             store: store.clone(),
             udid: udid.clone(),

@@ -1,6 +1,7 @@
-//! Puts received files in their place while the next ones arrive: hash, write, rename, on a thread of its own.
+//! Puts received files in their place while the next ones arrive: hash, write, rename, on threads of their own.
 //!
-//! Decrypting what comes and hashing what came are the two heavy parts of a backup; on two threads they overlap.
+//! Decrypting what comes and hashing and writing what came are the heavy parts of a backup; on several threads they
+//! overlap. A path always goes to the same thread, so that what is sent twice ends as it was sent last.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -12,6 +13,7 @@ use std::thread::JoinHandle;
 use sha2::{Digest, Sha256};
 
 use super::journal::Journal;
+use super::sums::Hash;
 use super::{Error, disk};
 use crate::path::BackupPath;
 
@@ -20,13 +22,18 @@ const BLOCK_BYTES: usize = 256 << 10;
 /// Blocks under way at most: with [`BLOCK_BYTES`] the memory that this costs.
 const BLOCKS: usize = 24;
 
+/// A batch with less room than this is handed over.
+const ROOM_BYTES: usize = 16 << 10;
+/// Threads that write, at most; a disk gains little from more.
+const LANES_MAX: usize = 4;
+
 enum Job {
-    /// A file begins.
+    /// Whole files, one after the other in a block.
+    Batch(Batch),
+    /// A file begins that is larger than a block.
     Begin(BackupPath),
     /// Bytes of it.
     Block(Block),
-    /// A file that fits in one block, begun, written and whole in one go.
-    Small(BackupPath, Block),
     /// It is whole.
     Commit,
     /// It is not, and never was.
@@ -49,9 +56,8 @@ impl Block {
         }
     }
 
-    /// Fills it as far as the body goes.
+    /// Fills it up as far as the body goes.
     fn fill(&mut self, body: &mut dyn Read) -> io::Result<()> {
-        self.filled = 0;
         while self.filled < BLOCK_BYTES {
             match body.read(&mut self.bytes[self.filled..]) {
                 Ok(0) => break,
@@ -66,69 +72,149 @@ impl Block {
     fn is_full(&self) -> bool {
         self.filled == BLOCK_BYTES
     }
+
+    fn filled(&self) -> &[u8] {
+        &self.bytes[..self.filled]
+    }
 }
 
-/// The thread's handle.
+/// A block with whole files in it, each with its length. Most files of a phone are small, and handing each over by itself
+/// would cost more than writing it.
+struct Batch {
+    block: Block,
+    files: Vec<(BackupPath, usize)>,
+}
+
+/// One thread that writes, and what is being gathered for it.
+struct Lane {
+    jobs: SyncSender<Job>,
+    batch: Option<Batch>,
+    worker: JoinHandle<()>,
+}
+
+impl Lane {
+    fn send(&self, job: Job) -> io::Result<()> {
+        self.jobs.send(job).map_err(|_| gone())
+    }
+}
+
+/// The threads' handle.
 pub struct Keeper {
-    jobs: Option<SyncSender<Job>>,
+    lanes: Vec<Lane>,
+    pool: Pool,
+}
+
+/// Blocks that nobody uses at the moment.
+struct Pool {
     empty: Receiver<Block>,
-    spare: Vec<Block>,
     blocks_made: usize,
-    worker: Option<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// An empty block: one that was given back, a new one while there are few, else the next that is given back.
+    fn block(&mut self) -> io::Result<Block> {
+        let mut block = match self.empty.try_recv() {
+            Ok(block) => block,
+            Err(_) if self.blocks_made < BLOCKS => {
+                self.blocks_made += 1;
+                Block::new()
+            }
+            Err(_) => self.empty.recv().map_err(|_| gone())?,
+        };
+        block.filled = 0;
+        Ok(block)
+    }
 }
 
 impl Keeper {
-    /// Starts the thread. Files are written in `incoming` and renamed to their places below `root`.
+    /// Starts the threads. Files are written in `incoming` and renamed to their places below `root`.
     pub fn start(
         root: &Path,
         incoming: &Path,
-        journal: Arc<Mutex<Journal>>,
+        journal: &Arc<Mutex<Journal>>,
     ) -> Result<Keeper, Error> {
         // A folder of an earlier run holds nothing but files that are not whole.
         disk::remove_all(incoming).map_err(|e| Error::io("empty", incoming, e))?;
         disk::make_private_dirs(incoming)?;
-        let (jobs, queue) = sync_channel(BLOCKS * 4);
         let (give_back, empty) = channel();
-        let mut writer = Writer {
-            root: root.to_path_buf(),
-            incoming: incoming.to_path_buf(),
-            journal,
-            count: 0,
-            failures: Vec::new(),
-        };
-        let worker = std::thread::Builder::new().name("keeper".to_owned());
-        let worker = worker.spawn(move || writer.work(&queue, &give_back));
-        let worker = worker.map_err(|e| Error::io("start writing to", incoming, e))?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let lanes = (0..threads.min(LANES_MAX)).map(|number| {
+            let (jobs, queue) = sync_channel(BLOCKS * 4);
+            let mut writer = Writer {
+                root: root.to_path_buf(),
+                incoming: incoming.to_path_buf(),
+                journal: journal.clone(),
+                number,
+                count: 0,
+                failures: Vec::new(),
+            };
+            let give_back = give_back.clone();
+            let worker = std::thread::Builder::new().name(format!("keeper {number}"));
+            let worker = worker.spawn(move || writer.work(&queue, &give_back));
+            Ok(Lane {
+                jobs,
+                batch: None,
+                worker: worker.map_err(|e| Error::io("start writing to", incoming, e))?,
+            })
+        });
         Ok(Keeper {
-            jobs: Some(jobs),
-            empty,
-            spare: Vec::new(),
-            blocks_made: 0,
-            worker: Some(worker),
+            lanes: lanes.collect::<Result<_, Error>>()?,
+            pool: Pool {
+                empty,
+                blocks_made: 0,
+            },
         })
     }
 
     /// Takes a file. If its body fails nothing stays of it; whether it could be written is told by [`Keeper::settle`].
     pub fn keep(&mut self, path: &BackupPath, body: &mut dyn Read) -> io::Result<()> {
-        let mut block = self.block()?;
-        if let Err(e) = block.fill(body) {
-            self.spare.push(block);
-            return Err(e);
+        // Ids are hashes, so that their last digit spreads them evenly.
+        let last = path.as_str().as_bytes().last().copied().unwrap_or_default();
+        let number = usize::from(last) % self.lanes.len();
+        let lane = &mut self.lanes[number];
+        let mut batch = match lane.batch.take() {
+            Some(batch) => batch,
+            None => Batch {
+                block: self.pool.block()?,
+                files: Vec::new(),
+            },
+        };
+        let start = batch.block.filled;
+        let filled = batch.block.fill(body);
+        if filled.is_err() || !batch.block.is_full() {
+            match &filled {
+                Ok(()) => batch.files.push((path.clone(), batch.block.filled - start)),
+                Err(_) => batch.block.filled = start,
+            }
+            if BLOCK_BYTES - batch.block.filled < ROOM_BYTES {
+                lane.send(Job::Batch(batch))?;
+            } else {
+                lane.batch = Some(batch);
+            }
+            return filled;
         }
-        if !block.is_full() {
-            return self.send(Job::Small(path.clone(), block));
+        let mut block = batch.block;
+        if start > 0 {
+            // The file is larger than the room behind the others: it begins a block of its own.
+            let mut own = self.pool.block()?;
+            own.filled = BLOCK_BYTES - start;
+            own.bytes[..own.filled].copy_from_slice(&block.bytes[start..]);
+            block.filled = start;
+            let files = batch.files;
+            lane.send(Job::Batch(Batch { block, files }))?;
+            own.fill(body)?;
+            block = own;
         }
-        self.send(Job::Begin(path.clone()))?;
+        lane.send(Job::Begin(path.clone()))?;
         loop {
             let more = block.is_full();
-            self.send(Job::Block(block))?;
+            lane.send(Job::Block(block))?;
             if !more {
-                return self.send(Job::Commit);
+                return lane.send(Job::Commit);
             }
-            block = self.block()?;
+            block = self.pool.block()?;
             if let Err(e) = block.fill(body) {
-                self.spare.push(block);
-                self.send(Job::Abort)?;
+                lane.send(Job::Abort)?;
                 return Err(e);
             }
         }
@@ -137,32 +223,24 @@ impl Keeper {
     /// Waits until everything taken is in its place; answers what is not.
     pub fn settle(&mut self) -> io::Result<Vec<(BackupPath, Error)>> {
         let (done, wait) = channel();
-        self.send(Job::Settle(done))?;
-        wait.recv().map_err(|_| gone())
-    }
-
-    fn send(&self, job: Job) -> io::Result<()> {
-        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
-        jobs.send(job).map_err(|_| gone())
-    }
-
-    /// An empty block: a new one while there are few, else one that was given back.
-    fn block(&mut self) -> io::Result<Block> {
-        if let Some(block) = self.spare.pop().or_else(|| self.empty.try_recv().ok()) {
-            return Ok(block);
+        for lane in &mut self.lanes {
+            if let Some(batch) = lane.batch.take() {
+                lane.send(Job::Batch(batch))?;
+            }
+            lane.send(Job::Settle(done.clone()))?;
         }
-        if self.blocks_made < BLOCKS {
-            self.blocks_made += 1;
-            return Ok(Block::new());
+        let mut failures = Vec::new();
+        for _ in &self.lanes {
+            failures.extend(wait.recv().map_err(|_| gone())?);
         }
-        self.empty.recv().map_err(|_| gone())
+        Ok(failures)
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(worker) = self.worker.take() {
+        for Lane { jobs, worker, .. } in self.lanes.drain(..) {
+            drop(jobs);
             // A panic of the thread has printed itself; whatever it held is a temporary file.
             drop(worker.join());
         }
@@ -177,6 +255,7 @@ struct Writer {
     root: PathBuf,
     incoming: PathBuf,
     journal: Arc<Mutex<Journal>>,
+    number: usize,
     count: u64,
     failures: Vec<(BackupPath, Error)>,
 }
@@ -190,29 +269,41 @@ struct Open {
     size: u64,
 }
 
+/// A file in its place.
+struct Kept {
+    path: BackupPath,
+    hash: Hash,
+    size: u64,
+}
+
 impl Writer {
     fn work(&mut self, queue: &Receiver<Job>, give_back: &Sender<Block>) {
         let mut open: Option<Open> = None;
         while let Ok(job) = queue.recv() {
             match job {
-                Job::Begin(path) => open = Some(self.begin(path)),
-                Job::Block(block) => {
-                    if let Some(open) = &mut open {
-                        open.write(&block.bytes[..block.filled]);
+                Job::Batch(Batch { block, files }) => {
+                    let (mut rest, mut kept) = (block.filled(), Vec::with_capacity(files.len()));
+                    for (path, length) in files {
+                        let (body, more) = rest.split_at(length);
+                        rest = more;
+                        let mut small = self.begin(path);
+                        small.write(body);
+                        kept.extend(self.put_in_place(small));
                     }
+                    self.note(kept);
                     // Nobody takes blocks back when the run has ended.
                     drop(give_back.send(block));
                 }
-                Job::Commit => {
-                    if let Some(open) = open.take() {
-                        self.commit(open);
+                Job::Begin(path) => open = Some(self.begin(path)),
+                Job::Block(block) => {
+                    if let Some(open) = &mut open {
+                        open.write(block.filled());
                     }
-                }
-                Job::Small(path, block) => {
-                    let mut small = self.begin(path);
-                    small.write(&block.bytes[..block.filled]);
                     drop(give_back.send(block));
-                    self.commit(small);
+                }
+                Job::Commit => {
+                    let kept = open.take().and_then(|open| self.put_in_place(open));
+                    self.note(kept);
                 }
                 Job::Abort => {
                     if let Some(Open {
@@ -231,7 +322,8 @@ impl Writer {
 
     fn begin(&mut self, path: BackupPath) -> Open {
         self.count += 1;
-        let temporary = self.incoming.join(format!("{}.partial", self.count));
+        let name = format!("{}-{}.partial", self.number, self.count);
+        let temporary = self.incoming.join(name);
         Open {
             path,
             file: disk::create_private(&temporary),
@@ -241,14 +333,7 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, open: Open) {
-        let path = open.path.clone();
-        if let Err(e) = self.put_in_place(open) {
-            self.failures.push((path, e));
-        }
-    }
-
-    fn put_in_place(&self, open: Open) -> Result<(), Error> {
+    fn put_in_place(&mut self, open: Open) -> Option<Kept> {
         let place = open.path.below(&self.root);
         let written = open.file.and_then(|file| {
             // Linux makes all of the draft durable in one call at the end; others have no such call.
@@ -258,13 +343,29 @@ impl Writer {
                 file.sync_data()
             }
         });
-        let renamed = written.and_then(|()| rename_into(&open.temporary, &place));
-        if let Err(e) = renamed {
-            drop(disk::remove_if_there(&open.temporary));
-            return Err(Error::io("write", &place, e));
+        match written.and_then(|()| rename_into(&open.temporary, &place)) {
+            Ok(()) => Some(Kept {
+                path: open.path,
+                hash: open.hash.finalize().into(),
+                size: open.size,
+            }),
+            Err(e) => {
+                drop(disk::remove_if_there(&open.temporary));
+                self.failures
+                    .push((open.path, Error::io("write", &place, e)));
+                None
+            }
         }
+    }
+
+    /// Writes down what is in its place.
+    fn note(&mut self, kept: impl IntoIterator<Item = Kept>) {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        journal.kept(&open.path, &open.hash.finalize().into(), open.size)
+        for Kept { path, hash, size } in kept {
+            if let Err(e) = journal.kept(&path, &hash, size) {
+                self.failures.push((path, e));
+            }
+        }
     }
 }
 

@@ -18,10 +18,12 @@ pub type Hash = [u8; 32];
 /// As 64 hex digits.
 pub fn hex(hash: &Hash) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |d: u8| char::from(DIGITS[usize::from(d)]);
-    hash.iter()
-        .flat_map(|b| [digit(b >> 4), digit(b & 15)])
-        .collect()
+    let mut text = String::with_capacity(64);
+    for byte in hash {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
 }
 
 /// From 64 hex digits.
