@@ -482,7 +482,7 @@ fn lists_of_files_of_somebody_elses_generator_are_read() {
             assert!(row.is_named_right(), "{name}: {}", row.relative_path);
             assert_eq!(row.kind, db::Kind::File);
             // The fields as a plain dictionary, no archive.
-            let record = row.record.unwrap();
+            let record = row.record().unwrap();
             assert_eq!(record.mode, 0o100_644);
             let stored = folder.join(&row.file_id[..2]).join(&row.file_id);
             assert_eq!(record.size, fs::metadata(stored).unwrap().len());

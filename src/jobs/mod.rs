@@ -6,6 +6,7 @@ mod finding;
 mod host;
 mod info_plist;
 pub mod list;
+mod listed;
 pub mod pair;
 mod passcode;
 pub mod phone;

@@ -12,7 +12,8 @@ use std::thread;
 use super::Error;
 use super::finding::Findings;
 pub use super::finding::{Finding, Outcome, Report, Wrong};
-use crate::manifest::db::{Db, Kind, Row};
+use super::listed::{self, Handfuls, Listed};
+use crate::manifest::db::Db;
 use crate::manifest::kinds::Amounts;
 use crate::manifest::plists::{self, ManifestPlist, Status, Unreadable};
 use crate::monitor::{Event, Monitor, Phase};
@@ -112,12 +113,12 @@ impl<'a> Check<'a> {
         });
     }
 
-    fn find_row(&mut self, wrong: Wrong, row: &Row, detail: impl Into<String>) {
+    fn find_row(&mut self, wrong: Wrong, row: &Listed, detail: impl Into<String>) {
         self.findings.add(Finding {
             wrong,
-            domain: Some(row.domain.clone()),
-            relative_path: Some(row.relative_path.clone()),
-            file: place(&row.file_id),
+            domain: Some(row.domain.to_owned()),
+            relative_path: Some(row.relative_path.to_owned()),
+            file: place(row.file_id),
             detail: detail.into(),
         });
     }
@@ -173,6 +174,7 @@ impl<'a> Check<'a> {
 
     fn files(&mut self, monitor: &dyn Monitor) -> Result<(), Error> {
         let db = self.database();
+        let (reader, list) = db.map(|db| listed::reader(db, self.read_all)).unzip();
         let folder = self.folder;
         // Hashing is the slow part; it runs beside the walk, on as many threads as there are cores.
         let (queue, waiting) = sync_channel::<Compare>(256);
@@ -180,11 +182,21 @@ impl<'a> Check<'a> {
         let different = Mutex::new(Vec::new());
         let threads = thread::available_parallelism().map_or(2, usize::from);
         thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| compare(folder, &waiting, &different));
+            if self.read_all {
+                for _ in 0..threads {
+                    scope.spawn(|| compare(folder, &waiting, &different));
+                }
             }
-            let walked = self.walk(db.as_ref(), &queue, monitor);
+            // Reading the phone's list is as much work as the walk, and runs beside it too.
+            let reader = reader.map(|reader| scope.spawn(|| reader.read()));
+            let walked = self.walk(list, &queue, monitor);
             drop(queue);
+            if let Some(Ok((amounts, read))) = reader.map(thread::ScopedJoinHandle::join) {
+                self.contents = amounts;
+                if let Err(why) = read {
+                    self.find(Wrong::Unreadable, "Manifest.db", why.to_string());
+                }
+            }
             walked
         })?;
         for finding in different
@@ -198,29 +210,21 @@ impl<'a> Check<'a> {
 
     fn walk(
         &mut self,
-        db: Option<&Db>,
+        list: Option<Handfuls>,
         queue: &SyncSender<Compare>,
         monitor: &dyn Monitor,
     ) -> Result<(), Error> {
         let mut walk = Walk::new(self.folder)?.peekable();
-        let Some(db) = db else {
-            while let Some(found) = walk.next().transpose()? {
-                self.met(found, None, queue, monitor)?;
+        if let Some(list) = list {
+            let mut listed = 0;
+            for handful in list {
+                for row in handful.files() {
+                    listed += 1;
+                    self.row(&row, &mut walk, queue, monitor)?;
+                }
             }
-            return self.rest_of_sums();
-        };
-        let mut listed = 0;
-        let mut result = Ok(());
-        let rows = db.rows(|row| {
-            let step = self.row(row, &mut listed, &mut walk, queue, monitor);
-            result = step;
-            result.is_ok()
-        });
-        result?;
-        if let Err(why) = rows {
-            self.find(Wrong::Unreadable, "Manifest.db", why.to_string());
+            self.listed = Some(listed);
         }
-        self.listed = Some(listed);
         while let Some(found) = walk.next().transpose()? {
             self.met(found, None, queue, monitor)?;
         }
@@ -230,31 +234,22 @@ impl<'a> Check<'a> {
     /// One row of the phone's list: everything on the disk before it is in no list.
     fn row(
         &mut self,
-        row: Row,
-        listed: &mut u64,
+        row: &Listed,
         walk: &mut std::iter::Peekable<Walk>,
         queue: &SyncSender<Compare>,
         monitor: &dyn Monitor,
     ) -> Result<(), Error> {
-        if row.kind != Kind::File {
-            return Ok(());
-        }
-        *listed += 1;
-        let id = &row.file_id;
+        let id = row.file_id;
         if id.len() != 40 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
-            self.find_row(Wrong::Misnamed, &row, "the list names it by no file id");
+            self.find_row(Wrong::Misnamed, row, "the list names it by no file id");
             return Ok(());
         }
-        if !row.is_named_right() {
+        if !row.is_named_right {
             self.find_row(
                 Wrong::Misnamed,
-                &row,
+                row,
                 "its name is not the SHA-1 of its domain and path",
             );
-        }
-        if let Ok(record) = &row.record {
-            self.contents
-                .add(&row.domain, &row.relative_path, record.size);
         }
         let wanted = place(id);
         loop {
@@ -271,15 +266,15 @@ impl<'a> Check<'a> {
                 }
                 std::cmp::Ordering::Equal => {
                     if let Some(found) = walk.next().transpose()? {
-                        self.met(found, Some(&row), queue, monitor)?;
+                        self.met(found, Some(row), queue, monitor)?;
                     }
                     return Ok(());
                 }
                 std::cmp::Ordering::Greater => {
-                    let size = row.record.as_ref().map_or(0, |r| r.size);
+                    let size = *row.size.as_ref().unwrap_or(&0);
                     self.find_row(
                         Wrong::Missing,
-                        &row,
+                        row,
                         format!("of {}", crate::units::size(size)),
                     );
                     return Ok(());
@@ -292,7 +287,7 @@ impl<'a> Check<'a> {
     fn met(
         &mut self,
         found: Found,
-        row: Option<&Row>,
+        row: Option<&Listed>,
         queue: &SyncSender<Compare>,
         monitor: &dyn Monitor,
     ) -> Result<(), Error> {
@@ -332,22 +327,22 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    fn size(&mut self, row: &Row, on_disk: u64, has_hash: bool) {
-        let record = match &row.record {
-            Ok(record) => record,
-            Err(why) => {
+    fn size(&mut self, row: &Listed, on_disk: u64, has_hash: bool) {
+        let size_listed = match *row.size {
+            Ok(size) => size,
+            Err(ref why) => {
                 let detail = format!("its record in the phone's list cannot be read: {why}");
                 return self.find_row(Wrong::Unreadable, row, detail);
             }
         };
-        if on_disk == record.size {
+        if on_disk == size_listed {
             return;
         }
         let size = crate::units::size;
         let detail = format!(
             "it has {}, the phone's list says {}",
             size(on_disk),
-            size(record.size)
+            size(size_listed)
         );
         // iOS compacts databases before it sends them, so the list alone is no proof; what was received is.
         let is_database =
@@ -355,7 +350,7 @@ impl<'a> Check<'a> {
         if has_hash && on_disk > 0 {
             return;
         }
-        let wrong = if on_disk > record.size || (is_database && on_disk > 0) {
+        let wrong = if on_disk > size_listed || (is_database && on_disk > 0) {
             Wrong::OtherSize
         } else {
             Wrong::Truncated

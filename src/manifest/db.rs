@@ -6,7 +6,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::record::{FileRecord, file_id};
+use super::glance;
+use super::record::{BadRecord, FileRecord, file_id};
 
 /// The first bytes of a database that is not encrypted.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -61,14 +62,24 @@ pub struct Row {
     pub relative_path: String,
     /// What it stands for.
     pub kind: Kind,
-    /// What the phone noted of it; why not, where that cannot be read.
-    pub record: Result<FileRecord, super::record::BadRecord>,
+    /// What the phone noted of it, as it stands in the list.
+    pub archive: Vec<u8>,
 }
 
 impl Row {
     /// Whether the row's name is what its domain and path give.
     pub fn is_named_right(&self) -> bool {
         self.file_id == file_id(&self.domain, &self.relative_path)
+    }
+
+    /// What the phone noted of it.
+    pub fn record(&self) -> Result<FileRecord, BadRecord> {
+        FileRecord::decode(&self.archive)
+    }
+
+    /// Only its size, which is much faster; the rest of the record may be damaged.
+    pub fn size(&self) -> Result<u64, BadRecord> {
+        glance::size(&self.archive).map_or_else(|| Ok(self.record()?.size), Ok)
     }
 }
 
@@ -133,7 +144,7 @@ impl Db {
                     4 => Kind::Link,
                     _ => Kind::Other,
                 },
-                record: FileRecord::decode(&blob.unwrap_or_default()),
+                archive: blob.unwrap_or_default(),
             };
             if !each(row) {
                 break;
@@ -206,7 +217,7 @@ mod tests {
         opened
             .rows(|row| {
                 assert!(row.is_named_right());
-                assert_eq!(row.record.unwrap().size, 7);
+                assert_eq!(row.record().unwrap().size, 7);
                 ids.push(row.file_id);
                 true
             })

@@ -1,6 +1,7 @@
 //! What a backup holds: its three property lists, Manifest.db and the archived record of each file.
 
 pub mod db;
+mod glance;
 pub mod kinds;
 pub mod plists;
 pub mod record;
