@@ -91,9 +91,10 @@ impl Replays {
             match &mut self.loaded {
                 Some((loaded, replay)) if *loaded == bucket => replay,
                 other => {
-                    &mut other
-                        .insert((bucket, Replay::load(&self.folder, bucket)?))
-                        .1
+                    // Let go of first: two at once would be the most memory that a run needs.
+                    *other = None;
+                    let replay = Replay::load(&self.folder, bucket)?;
+                    &mut other.insert((bucket, replay)).1
                 }
             }
         };

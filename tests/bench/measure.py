@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""What a backup costs, beside other programs, against one simulated phone on one machine in one run.
+
+    python3 tests/bench/measure.py target/release/idev-backup [large] [small] [memory] [unchanged]
+
+Needs Linux and libimobiledevice-utils; pymobiledevice3 is measured where tests/peers/run.py has installed it, and openssl
+where it is there. `--on DIR` chooses the disk (`/dev/shm` without it: the programs are compared, not the disk), `--runs N`
+how often each is run; the median counts. Prints Markdown. Times are of this machine, so only their ratios say anything.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PYMOBILEDEVICE3 = ROOT / "target" / "peers" / "venv" / "bin" / "pymobiledevice3"
+GIB = 1 << 30
+
+
+class Cost:
+    """Seconds, processor seconds and peak memory of a program that ended well."""
+
+    def __init__(self, *command, **options):
+        begun = time.monotonic()
+        command = [str(word) for word in command]
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, **options)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            said.seek(0)
+            if process.returncode != 0:
+                words = said.read().decode(errors="replace")[-2000:]
+                sys.exit(f"`{' '.join(command)}` ended with {process.returncode}\n{words}")
+        self.seconds = time.monotonic() - begun
+        self.cpu = usage.ru_utime + usage.ru_stime
+        self.memory = usage.ru_maxrss << 10
+
+
+class Bench:
+    """A simulated phone, a folder, and the program."""
+
+    def __init__(self, ours, on, *flags):
+        self.ours = ours
+        self.folder = Path(tempfile.mkdtemp(prefix="measure-", dir=on))
+        address = f"UNIX:{self.folder}/phone.sock"
+        self.phone = subprocess.Popen(
+            [ours, "simulate", "--listen", address, "--seed", "3", *flags],
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.phone.stdout.readline()
+        home = self.folder / "home"
+        home.mkdir()
+        self.environment = {
+            **os.environ,
+            "USBMUXD_SOCKET_ADDRESS": address,
+            "PYMOBILEDEVICE3_USBMUX": address.removeprefix("UNIX:"),
+            "HOME": str(home),
+        }
+        self.cost("idevicepair", "pair")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.phone.terminate()
+        self.phone.wait()
+        shutil.rmtree(self.folder)
+
+    def cost(self, *command):
+        return Cost(*command, env=self.environment)
+
+    def create(self, *flags):
+        return self.cost(self.ours, "create", "--quiet", "--store", self.folder / "store", *flags)
+
+    def report(self):
+        newest = max((self.folder / "store").glob(".idev-backup/*/*/report.json"))
+        return json.loads(newest.read_text())
+
+    def clear(self, name):
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        os.sync()
+
+    def full_backups(self, runs):
+        """Each program in turn, so that whatever else the machine does meets all of them. Costs by program."""
+        costs = {}
+        programs = {
+            "idev-backup": lambda: self.create("--full", "--keep", "0"),
+            "idevicebackup2": lambda: self.cost("idevicebackup2", "backup", "--full", self.folder / "theirs"),
+        }
+        if PYMOBILEDEVICE3.exists():
+            programs["pymobiledevice3"] = lambda: self.cost(
+                PYMOBILEDEVICE3, "backup2", "backup", "--full", self.folder / "theirs"
+            )
+        for _ in range(runs):
+            for name, backup in programs.items():
+                (self.folder / "theirs").mkdir(exist_ok=True)
+                costs.setdefault(name, []).append(backup())
+                self.clear("theirs")
+                if name == "idev-backup":
+                    self.parts = self.report()["seconds"]
+                    self.clear("store")
+        return costs
+
+
+def median(costs, what):
+    return statistics.median(getattr(cost, what) for cost in costs)
+
+
+def compare(title, bench, runs):
+    """Prints and answers the programs' median seconds."""
+    costs = bench.full_backups(runs)
+    ours = median(costs["idev-backup"], "seconds")
+    print(f"\n### {title}\n\n| | seconds (of each run) | times idev-backup | processor | memory |\n|---|---|---|---|---|")
+    for name, each in costs.items():
+        all_seconds = ", ".join(f"{cost.seconds:.2f}" for cost in each)
+        seconds, cpu = median(each, "seconds"), median(each, "cpu")
+        memory = max(cost.memory for cost in each) / (1 << 20)
+        print(f"| {name} | {seconds:.2f} ({all_seconds}) | {seconds / ours:.2f} | {cpu:.2f} s | {memory:.0f} MiB |")
+    print(f"\nParts of the last run: {parts(bench.parts)}")
+    return costs
+
+
+def parts(seconds):
+    return ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
+
+
+def openssl_decrypts_per_second():
+    """Bytes a second that one core decrypts, in records of TLS's size."""
+    if not shutil.which("openssl"):
+        return None
+    command = ["openssl", "speed", "-mr", "-seconds", "2", "-bytes", "16384", "-decrypt", "-evp", "aes-256-gcm"]
+    for line in subprocess.run(command, capture_output=True, text=True).stdout.splitlines():
+        if line.startswith("+F:"):
+            return float(line.split(":")[-1])
+    return None
+
+
+def large(ours, on, runs):
+    with Bench(ours, on, "--files", "0", "--bulk", "40x100M") as bench:
+        costs = compare("4 GiB in 40 files", bench, runs)
+        gib = 40 * (100 << 20) / GIB
+        per_gib = median(costs["idev-backup"], "cpu") / gib
+        files = []
+        for number in range(40):
+            files.append(bench.folder / f"plain{number}")
+            with open(files[-1], "wb") as file:
+                for _ in range(100):
+                    file.write(os.urandom(1 << 20))
+        hashing = Cost("sha256sum", *files).cpu / gib
+        # A copy reads as well; writing alone is what it costs to make the same bytes out of nothing.
+        writing = Cost("dd", "if=/dev/zero", f"of={bench.folder}/zero", "bs=256K", f"count={40 * 400}").cpu / gib
+        rate = openssl_decrypts_per_second()
+        print(f"\nProcessor seconds per GiB: idev-backup {per_gib:.2f}; alone: hashing {hashing:.2f}, writing {writing:.2f}", end="")
+        if rate:
+            decrypting = GIB / rate
+            alone = decrypting + hashing + writing
+            print(f", decrypting {decrypting:.2f}, together {alone:.2f}: {per_gib / alone:.2f} times.")
+        else:
+            print(" (no openssl: decrypting was not measured).")
+
+
+def small(ours, on, runs):
+    with Bench(ours, on, "--files", "50000", "--file-size", "2K..20K", "--bulk", "0x0") as bench:
+        compare("50,000 files of 2-20 KiB", bench, runs)
+
+
+def memory(ours, on, _runs):
+    print("\n### Peak memory\n\n| | peak |\n|---|---|")
+    for what, flags in {
+        "1,000,000 files of at most 100 bytes": ("--files", "1000000", "--file-size", "1..100", "--bulk", "0x0"),
+        "one file of 64 MiB": ("--files", "0", "--bulk", "1x64M"),
+        "one file of 6 GiB": ("--files", "0", "--bulk", "1x6G"),
+    }.items():
+        with Bench(ours, on, *flags) as bench:
+            print(f"| {what} | {bench.create('--full').memory / (1 << 20):.1f} MiB |", flush=True)
+            if "1,000,000" in what:
+                print(f"| the same again, nothing changed | {bench.create().memory / (1 << 20):.1f} MiB |", flush=True)
+
+
+def unchanged(ours, on, runs):
+    flags = ("--files", "500000", "--file-size", "1..100", "--bulk", "0x0", "--changes", "0")
+    with Bench(ours, on, *flags) as bench:
+        bench.create("--full")
+        print("\n### 500,000 files, nothing changed\n\n| seconds | the host's own | parts |\n|---|---|---|")
+        for _ in range(runs):
+            cost = bench.create("--keep", "1")
+            seconds = bench.report()["seconds"]
+            phones = seconds["scan"] + seconds["receive"] + seconds["finish"] + seconds["describe"]
+            print(f"| {cost.seconds:.2f} | {cost.seconds - phones:.2f} | {parts(seconds)} |", flush=True)
+
+
+def main():
+    benches = {"large": large, "small": small, "memory": memory, "unchanged": unchanged}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ours", type=Path, help="the program")
+    parser.add_argument("what", nargs="*", help=f"which of {', '.join(benches)}; all if none is named")
+    parser.add_argument("--on", type=Path, default=Path("/dev/shm"), help="the disk")
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    for name in options.what or benches:
+        benches[name](options.ours.resolve(), options.on, options.runs)
+
+
+if __name__ == "__main__":
+    main()
