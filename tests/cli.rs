@@ -171,7 +171,8 @@ fn without_a_phone_or_a_daemon_it_is_four() {
     }
     let ran = runs(&rig, &["create", "--device", OTHER_UDID], 4);
     assert!(ran.err.contains(OTHER_UDID), "{}", ran.err);
-    assert_eq!(runs(&rig, &["devices", "--json"], 0).out.trim(), "[]");
+    let ran = runs(&rig, &["devices", "--json"], 4);
+    assert_eq!(lines(&ran).last().unwrap()["event"], "error");
 
     // A port that was free a moment ago.
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -204,7 +205,9 @@ fn json_is_an_object_a_line_and_ends_with_the_report() {
         for line in &lines {
             assert_eq!(line["version"], 1, "{line}");
             assert_eq!(line["udid"], UDID, "{line}");
-            assert!(line["event"].is_string(), "{line}");
+            for field in ["event", "time"] {
+                assert!(line[field].is_string(), "{line}");
+            }
         }
         let (last, events) = lines.split_last().unwrap();
         assert_eq!(last["event"], "done");
@@ -307,7 +310,11 @@ fn phones_are_listed_paired_and_forgotten() {
     seen(&["today"]);
     let json = runs(&rig, &["devices", "--json"], 0).out;
     let json: Value = serde_json::from_str(&json).unwrap();
-    let device = &json[0];
+    assert_eq!(
+        (&json["version"], &json["event"]),
+        (&1.into(), &"devices".into())
+    );
+    let device = &json["devices"][0];
     assert_eq!(device["udid"], UDID);
     assert_eq!(device["facts"]["name"], "Mira's iPhone");
     assert_eq!(
@@ -345,7 +352,8 @@ fn backups_are_listed_and_verified_by_any_name() {
     let rig = Rig::new();
     let ran = runs(&rig, &["list"], 0);
     assert!(ran.out.contains("holds no backups yet"), "{}", ran.out);
-    assert_eq!(runs(&rig, &["list", "--json"], 0).out.trim(), "[]");
+    let nothing: Value = serde_json::from_str(&runs(&rig, &["list", "--json"], 0).out).unwrap();
+    assert_eq!(nothing["backups"], Value::Array(Vec::new()));
     runs(&rig, &["verify"], 1);
     rig.create();
     rig.create();
@@ -360,7 +368,7 @@ fn backups_are_listed_and_verified_by_any_name() {
         assert!(ran.out.contains(words), "{words}: {}", ran.out);
     }
     let json: Value = serde_json::from_str(&runs(&rig, &["list", "--json"], 0).out).unwrap();
-    let backups = json.as_array().unwrap();
+    let backups = json["backups"].as_array().unwrap();
     assert_eq!(backups.len(), 2);
     assert_eq!(
         (&backups[0]["current"], &backups[1]["current"]),
@@ -390,6 +398,7 @@ fn backups_are_listed_and_verified_by_any_name() {
         args.extend(name);
         let ran = runs(&rig, &args, 0);
         let report = lines(&ran).pop().unwrap();
+        assert_eq!(report["event"], "verified", "{args:?}");
         assert_eq!(report["outcome"], "whole", "{args:?}");
         assert_eq!(report["path"], path.display().to_string(), "{args:?}");
         assert_eq!(report["hashed"], report["files"], "{args:?}");

@@ -65,7 +65,7 @@ impl Create {
                 };
                 back_up(&reach, &store, &phones, &options, self.output.style())
             }
-            Err(e) => output::failure(&e, self.output.json),
+            Err(e) => output::failure(&e, None, self.output.json),
         }
     }
 
@@ -97,10 +97,10 @@ pub fn back_up(
     style: Style,
 ) -> u8 {
     let show = Show::new(style);
-    let results: Vec<Result<Report, Error>> = std::thread::scope(|scope| {
+    let results: Vec<Option<Result<Report, Error>>> = std::thread::scope(|scope| {
         let run = |phone: &Attached| {
             let name = (phones.len() > 1).then(|| phone.udid.to_string());
-            let watch = show.watch(phone.udid.as_str(), name);
+            let watch = show.watch(Some(phone.udid.as_str()), name);
             let result = create::create(reach, phone, store, options, &watch);
             watch.finish();
             result
@@ -111,17 +111,15 @@ pub fn back_up(
             .collect();
         threads
             .into_iter()
-            .flat_map(std::thread::ScopedJoinHandle::join)
+            .map(|thread| thread.join().ok())
             .collect()
     });
     let mut codes = vec![exit::DONE; results.len()];
-    if results.len() < phones.len() {
-        // A thread that died has printed why.
-        codes.push(exit::FAILED);
-    }
-    for (result, code) in results.iter().zip(&mut codes) {
+    for ((result, phone), code) in results.iter().zip(phones).zip(&mut codes) {
         *code = match result {
-            Ok(report) => {
+            // A thread that died has printed why.
+            None => exit::FAILED,
+            Some(Ok(report)) => {
                 tell(report, style);
                 if report.problems.is_empty() {
                     exit::DONE
@@ -129,8 +127,8 @@ pub fn back_up(
                     exit::DONE_WITH_PROBLEMS
                 }
             }
-            Err(e) => {
-                let code = output::failure(e, style == Style::Json);
+            Some(Err(e)) => {
+                let code = output::failure(e, Some(phone.udid.as_str()), style == Style::Json);
                 reassure(e, store, style);
                 code
             }
@@ -157,6 +155,7 @@ fn reassure(error: &Error, store: &Store, style: Style) {
 
 #[derive(Serialize)]
 struct Done<'a> {
+    time: String,
     event: &'static str,
     #[serde(flatten)]
     report: &'a Report,
@@ -166,6 +165,7 @@ fn tell(report: &Report, style: Style) {
     match style {
         Style::Quiet => {}
         Style::Json => output::json(&Done {
+            time: output::now(),
             event: "done",
             report,
         }),
@@ -204,27 +204,26 @@ fn summary(report: &Report) -> Vec<String> {
     ));
     for pair in report.contents.chunks(2) {
         let cells = pair.iter().map(|a| {
+            let words = match a.kind {
+                Kind::Passwords if !report.encrypted => "Keychain, locked to this phone",
+                kind => kind.words(),
+            };
             let what = format!("{} ({})", size(a.bytes), counted(a.files, "file"));
-            format!("{:<34}{what:<28}", a.kind.words())
+            format!("{words:<34}{what:<28}")
         });
         lines.push(format!("  {}", cells.collect::<String>().trim_end()));
     }
-    let has = |kind: Kind| report.contents.iter().any(|a| a.kind == kind);
     if report.encrypted {
         lines.push(
             "  It is encrypted: what is in it can be told only with the backup password."
                 .to_owned(),
         );
     } else {
-        let also = if has(Kind::Health) {
-            ""
-        } else {
-            " Health data,"
-        };
-        lines.push(format!(
-            "  Not in it, since backups of this phone are not encrypted: passwords,{also} Wi-Fi settings, Safari and \
-             call history."
-        ));
+        lines.push(
+            "  Not in it, since backups of this phone are not encrypted: passwords, Health, Home, Wi-Fi settings, Safari \
+             and call history."
+                .to_owned(),
+        );
     }
     lines.push("  Nor is what iCloud Photos keeps only in the cloud, and what some apps leave out of backups.".to_owned());
     lines.push(format!(

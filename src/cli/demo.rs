@@ -37,7 +37,7 @@ impl Demo {
         let path = self.store.clone().unwrap_or_else(|| temporary.clone());
         let code = self
             .rehearse(path)
-            .unwrap_or_else(|e| output::failure(&e, self.output.json));
+            .unwrap_or_else(|e| output::failure(&e, None, self.output.json));
         if self.store.is_none()
             && let Err(e) = std::fs::remove_dir_all(&temporary)
         {
@@ -84,7 +84,7 @@ impl Demo {
         }
         say("\nAnd every byte of it verified:\n");
         let show = Show::new(style);
-        let watch = show.watch("", None);
+        let watch = show.watch(None, None);
         let options = verify::Options {
             sums: None,
             read_all: true,

@@ -3,6 +3,7 @@
 use clap::Args;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::devices::{self, Device};
+use serde::Serialize;
 
 use super::{ReachArgs, StoreArgs, exit, output};
 
@@ -28,24 +29,29 @@ impl Devices {
             .path()
             .and_then(|store| devices::devices(&self.reach.reach()?, &store));
         match found {
-            Err(e) => output::failure(&e, self.json),
-            Ok(found) if self.json => {
-                output::json(&found);
-                exit::DONE
-            }
-            Ok(found) if found.is_empty() => output::failure(
-                &Error::NoDevice {
+            Err(e) => output::failure(&e, None, self.json),
+            Ok(found) if found.is_empty() => {
+                let none = Error::NoDevice {
                     wanted: None,
                     present: Vec::new(),
-                },
-                false,
-            ),
+                };
+                output::failure(&none, None, self.json)
+            }
+            Ok(devices) if self.json => {
+                output::object("devices", None, &Found { devices });
+                exit::DONE
+            }
             Ok(found) => {
                 show(&found);
                 exit::DONE
             }
         }
     }
+}
+
+#[derive(Serialize)]
+struct Found {
+    devices: Vec<Device>,
 }
 
 fn show(found: &[Device]) {

@@ -4,6 +4,7 @@ use clap::Args;
 use idev_backup::jobs::list::{self, Backup};
 use idev_backup::store::Store;
 use idev_backup::units::{count, size};
+use serde::Serialize;
 
 use super::{StoreArgs, exit, output};
 
@@ -27,9 +28,9 @@ impl List {
             Ok((list::list(&store)?, path))
         });
         match listed {
-            Err(e) => output::failure(&e, self.json),
+            Err(e) => output::failure(&e, None, self.json),
             Ok((backups, _)) if self.json => {
-                output::json(&backups);
+                output::object("backups", None, &Listed { backups });
                 exit::DONE
             }
             Ok((backups, path)) => {
@@ -38,6 +39,11 @@ impl List {
             }
         }
     }
+}
+
+#[derive(Serialize)]
+struct Listed {
+    backups: Vec<Backup>,
 }
 
 fn show(backups: &[Backup], store: &str) {

@@ -21,6 +21,7 @@ use etcetera::BaseStrategy;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::phone::Reach;
+use idev_backup::store;
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
 use idev_backup::udid::Udid;
@@ -90,7 +91,9 @@ struct StoreArgs {
 impl StoreArgs {
     fn path(&self) -> Result<PathBuf, Error> {
         match &self.store {
-            Some(path) => Ok(path.clone()),
+            // Whole, since it is printed and written into reports.
+            Some(path) => std::path::absolute(path)
+                .map_err(|e| Error::Store(store::Error::io("find", path, e))),
             None => Ok(home()?.0.join("idev-backup")),
         }
     }

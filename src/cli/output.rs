@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::SystemTime;
 
-use idev_backup::jobs::Error;
+use idev_backup::jobs::{Error, list};
 use serde::Serialize;
 
 use super::exit;
@@ -18,7 +18,36 @@ pub fn tell(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
-/// Prints an object of data.
+/// An object as scripts get it. All have this head.
+#[derive(Serialize)]
+struct Object<'a, T> {
+    /// Of the objects' form.
+    version: u32,
+    time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    udid: Option<&'a str>,
+    event: &'a str,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+/// Prints an object under its head; `udid` where it is about one phone.
+pub fn object(event: &str, udid: Option<&str>, body: &impl Serialize) {
+    json(&Object {
+        version: 1,
+        time: now(),
+        udid,
+        event,
+        body,
+    });
+}
+
+/// RFC 3339, as all times for scripts.
+pub fn now() -> String {
+    list::rfc3339(SystemTime::now())
+}
+
+/// Prints an object that has its head already.
 pub fn json(object: &impl Serialize) {
     match serde_json::to_string(object) {
         Ok(text) => line(&text),
@@ -29,14 +58,13 @@ pub fn json(object: &impl Serialize) {
 /// What a failure is to scripts.
 #[derive(Serialize)]
 struct Failure {
-    event: &'static str,
     text: String,
     hint: Option<String>,
     exit_code: u8,
 }
 
-/// Tells of a failure and answers its exit code.
-pub fn failure(error: &Error, as_json: bool) -> u8 {
+/// Tells of a failure and answers its exit code; `udid` where it is about one phone.
+pub fn failure(error: &Error, udid: Option<&str>, as_json: bool) -> u8 {
     let exit_code = exit::code(error.class());
     let hint = error.hint();
     tell(&format!("error: {error}"));
@@ -44,12 +72,12 @@ pub fn failure(error: &Error, as_json: bool) -> u8 {
         tell(&format!("  hint: {hint}"));
     }
     if as_json {
-        json(&Failure {
-            event: "error",
+        let failure = Failure {
             text: error.to_string(),
             hint,
             exit_code,
-        });
+        };
+        object("error", udid, &failure);
     }
     exit_code
 }

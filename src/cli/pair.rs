@@ -30,7 +30,7 @@ impl Pair {
         let show = Show::new(Style::People);
         let paired = self.reach.reach().and_then(|reach| {
             let phone = reach.phone(self.device.device.as_ref())?;
-            let watch = show.watch(phone.udid.as_str(), None);
+            let watch = show.watch(Some(phone.udid.as_str()), None);
             let outcome = pair::pair(&reach, &phone, Duration::from_secs(self.wait), &watch)?;
             Ok((outcome, phone.udid))
         });
@@ -43,7 +43,7 @@ impl Pair {
                 output::line(&format!("{udid} is paired with this computer now."));
                 exit::DONE
             }
-            Err(e) => output::failure(&e, false),
+            Err(e) => output::failure(&e, None, false),
         }
     }
 }
@@ -74,7 +74,7 @@ impl Unpair {
                 ));
                 exit::DONE
             }
-            Err(e) => output::failure(&e, false),
+            Err(e) => output::failure(&e, None, false),
         }
     }
 }

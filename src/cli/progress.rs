@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use idev_backup::monitor::{Event, Monitor, Phase, Wait};
 use idev_backup::units::{counted, duration, size};
@@ -42,10 +42,10 @@ impl Show {
     }
 
     /// A watcher of one phone's job. `name` stands before its lines where there are several.
-    pub fn watch(&self, udid: &str, name: Option<String>) -> Watch<'_> {
+    pub fn watch(&self, udid: Option<&str>, name: Option<String>) -> Watch<'_> {
         Watch {
             show: self,
-            udid: udid.to_owned(),
+            udid: udid.map(str::to_owned),
             state: Mutex::new(State {
                 name,
                 phase: None,
@@ -70,7 +70,7 @@ impl Show {
 /// Watches one job.
 pub struct Watch<'a> {
     show: &'a Show,
-    udid: String,
+    udid: Option<String>,
     state: Mutex<State>,
 }
 
@@ -89,7 +89,8 @@ struct State {
 struct Line<'a> {
     version: u32,
     time: String,
-    udid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    udid: Option<&'a str>,
     #[serde(flatten)]
     event: &'a Event,
 }
@@ -99,8 +100,8 @@ impl Monitor for Watch<'_> {
         match self.show.style {
             Style::Json => output::json(&Line {
                 version: 1,
-                time: now(),
-                udid: &self.udid,
+                time: output::now(),
+                udid: self.udid.as_deref(),
                 event: &event,
             }),
             Style::Quiet => {
@@ -218,17 +219,14 @@ impl Watch<'_> {
 
     fn progress(&self, state: &mut State, percent: Option<f64>, bytes: u64, files: u64) {
         let seconds = state.since.elapsed().as_secs_f64();
-        let rate = if seconds > 0.2 {
-            (bytes as f64 / seconds) as u64
-        } else {
-            0
-        };
         let claimed = percent.map(|p| p.clamp(0.0, 100.0));
         let mut said = Vec::new();
         if state.phase == Some(Phase::Receiving) {
             said.extend(claimed.map(|p| format!("{p:.0} %")));
             said.push(size(bytes));
-            said.push(format!("{}/s", size(rate)));
+            if seconds > 0.2 {
+                said.push(format!("{}/s", size((bytes as f64 / seconds) as u64)));
+            }
         }
         said.push(counted(files, "file"));
         if let (Some(p), Some(Phase::Receiving)) = (claimed, state.phase)
@@ -293,7 +291,7 @@ impl Watch<'_> {
         let prefix = prefix(state);
         match self.show.bars {
             Some(_) => self.show.print(&format!("{prefix}{text}")),
-            None => output::tell(&format!("{} {prefix}{text}", now())),
+            None => output::tell(&format!("{} {prefix}{text}", output::now())),
         }
     }
 
@@ -307,10 +305,6 @@ fn prefix(state: &State) -> String {
         .name
         .as_ref()
         .map_or_else(String::new, |name| format!("{name}: "))
-}
-
-fn now() -> String {
-    idev_backup::jobs::list::rfc3339(SystemTime::now())
 }
 
 fn words(phase: Phase) -> &'static str {

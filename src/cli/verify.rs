@@ -31,7 +31,7 @@ impl Verify {
     /// Runs it.
     pub fn run(&self) -> u8 {
         let show = Show::new(self.output.style());
-        let watch = show.watch("", None);
+        let watch = show.watch(None, None);
         let checked = self.store.path().and_then(|path| {
             let store = Store::open(&path).ok();
             let folder = list::find(store.as_ref(), self.backup.as_deref())?;
@@ -43,7 +43,7 @@ impl Verify {
         });
         watch.finish();
         match checked {
-            Err(e) => output::failure(&e, self.output.json),
+            Err(e) => output::failure(&e, None, self.output.json),
             Ok(report) => tell(&report, self.output.style()),
         }
     }
@@ -57,7 +57,7 @@ pub fn tell(report: &Report, style: progress::Style) -> u8 {
         Outcome::Damaged => exit::FAILED,
     };
     match style {
-        progress::Style::Json => output::json(report),
+        progress::Style::Json => output::object("verified", None, report),
         progress::Style::Quiet if report.outcome == Outcome::Whole => {}
         _ => text(report).iter().for_each(|line| output::line(line)),
     }

@@ -117,7 +117,7 @@ impl Error {
             Error::NoDevice { .. } => Some(
                 "connect it with a cable, unlock it and tap Trust; `idev-backup devices` shows what is there".to_owned(),
             ),
-            Error::WhichDevice { .. } => Some("choose one with --device UDID, or all of them with --all".to_owned()),
+            Error::WhichDevice { .. } => Some("choose one with --device UDID (`create --all` backs up all of them)".to_owned()),
             Error::Verdict(refusal) => refusal.hint.clone(),
             Error::CheckFailed(_) => Some(
                 "run `idev-backup create --full`; if it happens again, check the disk. The backup before is untouched"

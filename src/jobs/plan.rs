@@ -67,7 +67,7 @@ pub fn announce(
             let word = if will_encrypt { "on" } else { "off" };
             (
                 true,
-                format!("since encryption was switched {word} since {before}"),
+                format!("since encryption was switched {word} after {before}"),
             )
         }
         (Some(status), ..) if status.is_finished() => (

@@ -107,7 +107,7 @@ impl std::error::Error for Error {}
 pub enum Fault {
     /// -1
     Generic,
-    /// -2
+    /// -1 too, as other computers answer what they do not know
     Unsupported,
     /// -6
     NotFound,
@@ -122,7 +122,7 @@ impl Fault {
     pub fn status(self) -> (i64, &'static str) {
         match self {
             Fault::Generic => (-1, "Operation failed"),
-            Fault::Unsupported => (-2, "Operation not supported"),
+            Fault::Unsupported => (-1, "Operation not supported"),
             Fault::NotFound => (-6, "No such file or directory"),
             Fault::Io => (-11, "Input/output error"),
             Fault::NoSpace => (-15, "No space left on device"),

@@ -89,7 +89,7 @@ const PLACES: [(&str, &str, &str, u64); 14] = [
     ),
     ("HomeDomain", "Library/SpringBoard/Snapshots", "ktx", 3),
     ("WirelessDomain", "Library/Logs/CellularUsage", "log", 2),
-    ("HealthDomain", "Health/Blobs", "hfd", 1),
+    ("DatabaseDomain", "timed/Blobs", "tdb", 1),
     (
         "SystemPreferencesDomain",
         "SystemConfiguration/Cache",
@@ -277,7 +277,7 @@ impl Content {
             ("HomeDomain", "Library/Caches/one less than a block", 32_767),
             ("HomeDomain", "Library/Caches/one more than a block", 32_769),
             ("KeychainDomain", "keychain-backup.bin", 40_000),
-            ("HealthDomain", "Health/healthdb.bin", 65_536),
+            ("DatabaseDomain", "timed/state.bin", 65_536),
             ("AppDomain-com.example.notes", long.as_str(), 1),
             (
                 "AppDomain-com.example.notes",
