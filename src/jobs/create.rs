@@ -18,7 +18,7 @@ use crate::monitor::{Event, Monitor, Phase};
 use crate::store::disk;
 use crate::store::draft::{Complete, Leftover, Tally};
 use crate::store::{Draft, Lock, Origin, Snapshot, Store};
-use crate::transport::Attached;
+use crate::transport::{Attached, Via};
 
 /// Below this, a phone that is not charging may not live to see the end.
 const BATTERY_LOW_PERCENT: u64 = 20;
@@ -141,7 +141,7 @@ pub fn create(
     let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
     let facts = Facts::ask(session.lockdown())?;
     let state = State::ask(session.lockdown())?;
-    precheck(store, &state, monitor)?;
+    precheck(store, phone.via, &state, monitor)?;
 
     let clock = Instant::now();
     let (mut draft, origin) = begin_draft(store, phone, options, lock, monitor)?;
@@ -240,13 +240,19 @@ fn seal(
 }
 
 /// What can be known before the phone is asked.
-fn precheck(store: &Store, state: &State, monitor: &dyn Monitor) -> Result<(), Error> {
+fn precheck(store: &Store, via: Via, state: &State, monitor: &dyn Monitor) -> Result<(), Error> {
     let free = store.free_space()?;
     if disk::holds_large_files(store.root(), free) == Some(false) {
         monitor.problem(
             "this disk cannot hold files over 4 GB, as a long video or a large app may be"
                 .to_owned(),
             Some("format it as exFAT, APFS, NTFS or ext4, or use another with --store".to_owned()),
+        );
+    }
+    if via == Via::Network {
+        monitor.note(
+            "the phone is connected over Wi-Fi: a cable is faster and does not break off when the phone sleeps"
+                .to_owned(),
         );
     }
     if let Some(battery) = state.battery
