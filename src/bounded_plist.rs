@@ -4,14 +4,22 @@
 //! deeply nested one overflows the stack of whoever drops it.
 
 use std::io::Cursor;
+use std::ops::RangeInclusive;
+use std::time::{Duration, SystemTime};
 
-use plist::Value;
 use plist::stream::{Event, Reader};
+use plist::{Date, Value};
 
 /// How deeply a property list may nest. Phones send less than ten levels.
 const DEPTH_MAX: usize = 64;
-/// Bytes of text and data that a list may unfold to, per byte of its own (keys such as `DLFileType` are shared).
-const UNFOLD_MAX: usize = 64;
+/// Bytes of memory that a list may unfold to, per byte of its own (keys such as `DLFileType` are shared), ...
+const UNFOLD_MAX: usize = 16;
+/// ... and in any case this much, and no more than that.
+const UNFOLD_BYTES: RangeInclusive<usize> = 16 << 20..=384 << 20;
+/// What an object costs beside its text.
+const OBJECT_BYTES: usize = 64;
+/// Seconds since 1970 of the years that every form can write.
+const DATES: RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 /// Why bytes are no property list that we take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +43,10 @@ pub fn parse(bytes: &[u8]) -> Result<Value, NotAPlist> {
         depth: 0,
         // Every event costs at least one byte in either form, unless containers are shared.
         events_left: bytes.len() + 16,
-        bytes_left: bytes.len().saturating_mul(UNFOLD_MAX) + (1 << 20),
+        bytes_left: bytes
+            .len()
+            .saturating_mul(UNFOLD_MAX)
+            .clamp(*UNFOLD_BYTES.start(), *UNFOLD_BYTES.end()),
         fault: None,
     };
     let events = Reader::new(Cursor::new(bytes)).map_while(|event| match event {
@@ -72,8 +83,13 @@ impl Guard {
             }
             Event::String(text) => text.len(),
             Event::Data(data) => data.len(),
+            Event::Date(date) if !DATES.contains(&seconds(*date)) => {
+                self.fault = Some("a date is in no year that can be written");
+                return false;
+            }
             _ => 0,
         };
+        let length = length + OBJECT_BYTES;
         if self.depth > DEPTH_MAX {
             self.fault = Some("it nests too deeply");
         } else if self.events_left == 0 {
@@ -84,6 +100,15 @@ impl Guard {
         self.events_left = self.events_left.saturating_sub(1);
         self.bytes_left = self.bytes_left.saturating_sub(length);
         self.fault.is_none()
+    }
+}
+
+fn seconds(date: Date) -> i64 {
+    let time = SystemTime::from(date);
+    let whole = |d: Duration| i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => whole(after),
+        Err(before) => -whole(before.duration()),
     }
 }
 
@@ -122,6 +147,41 @@ mod tests {
                 .to_string()
                 .contains("unfolds")
         );
+    }
+
+    #[test]
+    fn a_list_that_takes_far_more_memory_than_bytes_is_refused() {
+        // One text of 64 bytes, named a million times.
+        const NAMES: u32 = 1_000_000;
+        let mut bytes = b"bplist00\xaf\x12".to_vec();
+        bytes.extend(NAMES.to_be_bytes());
+        bytes.extend(std::iter::repeat_n(1, NAMES as usize));
+        let text = bytes.len() as u32;
+        bytes.extend(b"\x5f\x10\x40");
+        bytes.extend([b'x'; 64]);
+        let table = bytes.len() as u64;
+        bytes.extend([8u32, text].iter().flat_map(|at| at.to_be_bytes()));
+        bytes.extend([0, 0, 0, 0, 0, 0, 4, 1]);
+        bytes.extend([2u64, 0, table].iter().flat_map(|n| n.to_be_bytes()));
+        let refused = parse(&bytes).unwrap_err().to_string();
+        assert!(refused.contains("unfolds"), "{refused}");
+    }
+
+    #[test]
+    fn a_date_that_nobody_can_write_is_refused() {
+        let dated = |seconds: f64| {
+            let mut bytes = b"bplist00\x33".to_vec();
+            bytes.extend(seconds.to_be_bytes());
+            bytes.extend([17 - 8]);
+            bytes[17] = 8;
+            bytes.extend([0, 0, 0, 0, 0, 0, 1, 1]);
+            bytes.extend([1u64, 0, 17].iter().flat_map(|n| n.to_be_bytes()));
+            parse(&bytes)
+        };
+        assert!(dated(700_000_000.0).is_ok());
+        for seconds in [-7e10, 1e12, f64::NAN, f64::INFINITY] {
+            assert!(dated(seconds).is_err(), "{seconds}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Bytes that must not be seen: no `Debug`, no `Display`, gone from memory when dropped.
 
-use zeroize::Zeroizing;
+use plist::Value;
+use zeroize::{Zeroize, Zeroizing};
 
 /// A private key, an escrow bag or a password.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,5 +16,17 @@ impl Secret {
     /// The bytes, for the one place that must use them.
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// Overwrites the data and texts of a property list that held a secret. What the library that reads and writes such lists
+/// copied meanwhile is beyond our reach.
+pub fn wipe(value: &mut Value) {
+    match value {
+        Value::Data(bytes) => bytes.zeroize(),
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Dictionary(fields) => fields.values_mut().for_each(wipe),
+        _ => {}
     }
 }

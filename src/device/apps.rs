@@ -15,6 +15,10 @@ pub const INSTALLATION_PROXY: &str = "com.apple.mobile.installation_proxy";
 pub const SPRINGBOARD: &str = "com.apple.springboardservices";
 
 const SILENCE_MAX: Duration = Duration::from_secs(120);
+/// Phones have some hundred.
+const APPS_MAX: usize = 20_000;
+/// Longest icon that is taken.
+const ICON_BYTES_MAX: usize = 1 << 20;
 
 /// An application that its owner installed.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +54,12 @@ pub fn user_apps(session: &mut Session, calm: &Arc<Calm>) -> Result<Vec<App>, Er
         }
         let list = answer.get("CurrentList").and_then(Value::as_array);
         apps.extend(list.into_iter().flatten().filter_map(app));
+        if apps.len() > APPS_MAX {
+            return Err(Error::strange(
+                DOING,
+                "it has more applications than any phone",
+            ));
+        }
         if answer.get("Status").and_then(Value::as_string) == Some("Complete") {
             apps.sort_by(|a: &App, b| a.bundle_id.cmp(&b.bundle_id));
             return Ok(apps);
@@ -88,7 +98,7 @@ impl Icons {
         send(&mut self.stream, DOING, request)?;
         let mut answer = receive(&mut self.stream, DOING)?;
         Ok(answer.remove("pngData").and_then(|png| match png {
-            Value::Data(png) => Some(png),
+            Value::Data(png) if png.len() <= ICON_BYTES_MAX => Some(png),
             _ => None,
         }))
     }

@@ -190,10 +190,13 @@ impl Session {
         let port = port.and_then(|p| u16::try_from(p).ok());
         let port = port.ok_or_else(|| Error::strange(&doing, "the answer has no port"))?;
         let wire = self.daemon.connect(self.phone.device_id, port)?;
-        let wire = wire.with_patience(calm.clone(), silence_max);
         match answer.get("EnableServiceSSL").and_then(Value::as_boolean) {
-            Some(true) => Ok(Box::new(tls::secure(wire, &self.record, self.pin)?)),
-            _ => Ok(Box::new(wire)),
+            Some(true) => {
+                // The handshake has the short patience of a question to the daemon.
+                let secure = tls::secure(wire, &self.record, self.pin)?;
+                Ok(Box::new(secure.with_patience(calm, silence_max)))
+            }
+            _ => Ok(Box::new(wire.with_patience(calm.clone(), silence_max))),
         }
     }
 }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::{Error, Lockdown};
 use crate::bounded_plist;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::transport::{Calm, Stream};
 
 /// How often the phone is asked whether somebody tapped. Repeats do not stack dialogs.
@@ -91,8 +91,10 @@ impl PairRecord {
         if let Some(address) = &self.wifi_mac_address {
             fields.insert("WiFiMACAddress".into(), address.as_str().into());
         }
-        let mut bytes = Vec::new();
-        let written = Value::Dictionary(fields).to_writer_xml(&mut bytes);
+        let mut bytes = Vec::with_capacity(64 << 10);
+        let mut fields = Value::Dictionary(fields);
+        let written = fields.to_writer_xml(&mut bytes);
+        secret::wipe(&mut fields);
         written.map_err(|e| Error::BadRecord { why: e.to_string() })?;
         Ok(Secret::new(bytes))
     }

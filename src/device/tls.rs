@@ -5,6 +5,7 @@
 
 use std::io::{self, BufReader, Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -13,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 use super::{Error, PairRecord};
-use crate::transport::Wire;
+use crate::transport::{Calm, Wire};
 
 /// Bytes taken from the socket in one call. rustls alone would ask for 4 KiB at a time.
 const READ_BYTES: usize = 256 << 10;
@@ -44,6 +45,15 @@ pub fn secure(wire: Wire, record: &PairRecord, pin: Pin) -> Result<Secure, Error
         }
     }
     Ok(Secure(stream))
+}
+
+impl Secure {
+    /// The same stream with other patience, once it is secured.
+    pub fn with_patience(mut self, calm: &Arc<Calm>, silence_max: Duration) -> Secure {
+        let wire = self.0.sock.0.get_mut();
+        wire.set_patience(calm.clone(), silence_max);
+        self
+    }
 }
 
 fn explain(e: io::Error) -> Error {

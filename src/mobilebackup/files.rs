@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 
 use super::{Error, Fault};
 use crate::path::BackupPath;
-use crate::transport::{Stream, read_u32};
+use crate::transport::{Calm, Stream, read_u32};
 
 /// A chunk of data.
 const DATA: u8 = 0x0c;
@@ -33,6 +33,7 @@ const RECEIVING: &str = "sent files";
 /// is not whole.
 pub struct Body<'a> {
     stream: &'a mut dyn Stream,
+    calm: &'a Calm,
     left_in_chunk: u32,
     end: Option<End>,
 }
@@ -55,9 +56,10 @@ pub enum End {
 
 impl<'a> Body<'a> {
     /// The body that begins here.
-    pub fn new(stream: &'a mut dyn Stream) -> Body<'a> {
+    pub fn new(stream: &'a mut dyn Stream, calm: &'a Calm) -> Body<'a> {
         Body {
             stream,
+            calm,
             left_in_chunk: 0,
             end: None,
         }
@@ -76,6 +78,9 @@ impl<'a> Body<'a> {
         while self.left_in_chunk == 0 {
             if self.end.is_some() {
                 return Ok(false);
+            }
+            if self.calm.stops() {
+                return Err(Error::Cancelled);
             }
             let length = read_u32(self.stream).map_err(|e| Error::wire(RECEIVING, e))?;
             if length == 0 || length > CHUNK_BYTES_MAX {
@@ -244,7 +249,9 @@ mod tests {
 
     fn received(wire: Vec<u8>) -> (io::Result<Vec<u8>>, End) {
         let mut stream = Cursor::new(wire);
-        let mut body = Body::new(&mut stream);
+        let calm = Calm::default();
+        calm.set_between_messages(false);
+        let mut body = Body::new(&mut stream, &calm);
         let mut bytes = Vec::new();
         let read = body.read_to_end(&mut bytes).map(|_| bytes);
         (read, body.finish())

@@ -112,7 +112,7 @@ impl Session {
         let mut faults = Vec::new();
         while let Some((device_path, path)) = files::read_head(&mut self.stream)? {
             admit(&path, udid)?;
-            let mut body = Body::new(&mut self.stream);
+            let mut body = Body::new(&mut self.stream, &self.calm);
             let kept = host.receive(&path, &mut body);
             // What the host left unread goes to the drain, or the stream would lose step; and a broken wire is told as
             // what it is, never as "cannot write".

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plist::{Dictionary, Value};
+use zeroize::Zeroizing;
 
 use super::wire::{Calm, Socket, Wire};
 use crate::bounded_plist::{self, NotAPlist};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::udid::Udid;
 
 /// The header's version for property lists.
@@ -24,6 +25,8 @@ const VERSION: u32 = 1;
 /// The header's message number for property lists.
 const MESSAGE_PLIST: u32 = 8;
 const HEADER_BYTES: u32 = 16;
+/// Room for a message with a pair record, so that its buffer need not grow and leave copies behind.
+const RECORD_BYTES: usize = 64 << 10;
 /// Longest answer taken from the daemon: pair records are the largest, under 16 KiB.
 const ANSWER_BYTES_MAX: u32 = 4 << 20;
 /// The daemon answers at once or is stuck.
@@ -41,8 +44,8 @@ pub enum Address {
 impl Address {
     /// What `USBMUXD_SOCKET_ADDRESS` says (`UNIX:/path` or `host:port`), else the platform's own.
     pub fn from_environment() -> Address {
-        match std::env::var("USBMUXD_SOCKET_ADDRESS") {
-            Ok(text) if !text.is_empty() => Address::parse(&text),
+        match from_variable() {
+            Some(text) => Address::parse(&text),
             _ if cfg!(windows) => Address::Tcp("127.0.0.1:27015".to_owned()),
             _ => Address::Unix("/var/run/usbmuxd".into()),
         }
@@ -66,6 +69,11 @@ impl Address {
             Address::Tcp(address) => TcpStream::connect(address).map(Socket::Tcp),
         }
     }
+}
+
+fn from_variable() -> Option<String> {
+    let text = std::env::var("USBMUXD_SOCKET_ADDRESS").ok();
+    text.filter(|text| !text.is_empty())
 }
 
 impl fmt::Display for Address {
@@ -114,6 +122,9 @@ impl Error {
     /// What to do next.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Error::NoDaemon { .. } if from_variable().is_some() => Some(
+                "USBMUXD_SOCKET_ADDRESS says so: start what is to answer there, or unset it to use the system's daemon",
+            ),
             Error::NoDaemon { .. } if cfg!(windows) => Some(
                 "install \"Apple Devices\" (or iTunes) from Microsoft and open it once, or set USBMUXD_SOCKET_ADDRESS; \
                  to rehearse without a phone: `idev-backup demo`",
@@ -321,9 +332,9 @@ impl Usbmuxd {
         const DOING: &str = "read the pair record";
         let mut request = Dictionary::new();
         request.insert("PairRecordID".into(), udid.as_str().into());
-        let answer = self.ask(DOING, "ReadPairRecord", request)?;
-        if let Some(Value::Data(record)) = answer.get("PairRecordData") {
-            return Ok(Some(Secret::new(record.clone())));
+        let mut answer = self.ask(DOING, "ReadPairRecord", request)?;
+        if let Some(Value::Data(record)) = answer.remove("PairRecordData") {
+            return Ok(Some(Secret::new(record)));
         }
         match accepted(&answer, DOING) {
             Ok(()) | Err(Error::Refused { number: 2, .. }) => Ok(None),
@@ -385,11 +396,14 @@ fn exchange(
     );
     request.insert("ProgName".into(), "idev-backup".into());
     request.insert("kLibUSBMuxVersion".into(), Value::Integer(3.into()));
-    let mut body = vec![0; HEADER_BYTES as usize];
+    // It may hold a pair record.
+    let mut body = Zeroizing::new(Vec::with_capacity(RECORD_BYTES));
+    body.resize(HEADER_BYTES as usize, 0);
     let failed = |cause| Error::Io { doing, cause };
-    Value::Dictionary(request)
-        .to_writer_xml(&mut body)
-        .map_err(|e| failed(io::Error::other(e)))?;
+    let mut request = Value::Dictionary(request);
+    let written = request.to_writer_xml(&mut *body);
+    secret::wipe(&mut request);
+    written.map_err(|e| failed(io::Error::other(e)))?;
     let length = body.len() as u32;
     for (at, word) in [length, VERSION, MESSAGE_PLIST, 1].into_iter().enumerate() {
         body[at * 4..at * 4 + 4].copy_from_slice(&word.to_le_bytes());
@@ -405,7 +419,7 @@ fn receive(wire: &mut Wire, doing: &'static str) -> Result<Dictionary, Error> {
     let strange = |why: String| Error::Strange { doing, why };
     let length = body_length(&header).map_err(strange)?;
     // Exactly the answer and no byte more: after Connect the phone's own bytes may follow at once.
-    let mut body = Vec::new();
+    let mut body = Zeroizing::new(Vec::with_capacity(RECORD_BYTES));
     wire.take(length.into())
         .read_to_end(&mut body)
         .map_err(failed)?;

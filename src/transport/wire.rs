@@ -2,8 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Anything that bytes go through, both ways.
@@ -16,25 +16,49 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// What ends a wait early, shared by whoever asks for it and the connections that wait.
 ///
-/// A cancel takes effect only where the dialog stands between two messages; in the middle of one it would lose step.
+/// A cancel takes effect where the dialog stands between two messages; in the middle of one it would lose step. But a
+/// message can hold files of many gigabytes, or never end: after [`GRACE`] a cancel takes effect anywhere.
 #[derive(Debug, Default)]
 pub struct Calm {
     cancel: Arc<AtomicBool>,
+    /// What stops everything, where this stops only one phone.
+    everything: Option<Arc<AtomicBool>>,
     between_messages: AtomicBool,
+    seen: OnceLock<Instant>,
 }
+
+/// How long a cancel waits for the end of a message.
+const GRACE: Duration = Duration::from_secs(3);
 
 impl Calm {
     /// Waits that end when `cancel` becomes true.
     pub fn new(cancel: Arc<AtomicBool>) -> Arc<Calm> {
         Arc::new(Calm {
             cancel,
+            everything: None,
             between_messages: AtomicBool::new(true),
+            seen: OnceLock::new(),
         })
     }
 
     /// The same cancel, for another connection with its own place in its dialog.
     pub fn fork(&self) -> Arc<Calm> {
-        Calm::new(self.cancel.clone())
+        Arc::new(Calm {
+            cancel: self.cancel.clone(),
+            everything: self.everything.clone(),
+            between_messages: AtomicBool::new(true),
+            seen: OnceLock::new(),
+        })
+    }
+
+    /// A cancel of its own, that this one's reaches too: one phone among several.
+    pub fn for_one(&self) -> Arc<Calm> {
+        Arc::new(Calm {
+            cancel: Arc::default(),
+            everything: Some(self.cancel.clone()),
+            between_messages: AtomicBool::new(true),
+            seen: OnceLock::new(),
+        })
     }
 
     /// Asks to stop.
@@ -44,7 +68,8 @@ impl Calm {
 
     /// Whether somebody asked to stop.
     pub fn cancelled(&self) -> bool {
-        self.cancel.load(Ordering::SeqCst)
+        let set = |flag: &Arc<AtomicBool>| flag.load(Ordering::SeqCst);
+        set(&self.cancel) || self.everything.as_ref().is_some_and(set)
     }
 
     /// Says whether a wait may be cut short now.
@@ -52,8 +77,11 @@ impl Calm {
         self.between_messages.store(between, Ordering::SeqCst);
     }
 
-    fn stops(&self) -> bool {
-        self.cancelled() && self.between_messages.load(Ordering::SeqCst)
+    /// Whether what is under way is to be cut short now.
+    pub fn stops(&self) -> bool {
+        self.cancelled()
+            && (self.between_messages.load(Ordering::SeqCst)
+                || self.seen.get_or_init(Instant::now).elapsed() > GRACE)
     }
 }
 
@@ -122,9 +150,14 @@ impl Wire {
 
     /// The same wire with other patience: a service's dialog may be silent for longer than a question to the daemon.
     pub fn with_patience(mut self, calm: Arc<Calm>, silence_max: Duration) -> Wire {
+        self.set_patience(calm, silence_max);
+        self
+    }
+
+    /// The same in place.
+    pub fn set_patience(&mut self, calm: Arc<Calm>, silence_max: Duration) {
         self.calm = calm;
         self.silence_max = silence_max;
-        self
     }
 
     fn patiently(
