@@ -18,6 +18,8 @@ pub enum Phase {
     Arranging,
     /// The phone reads the manifests again and lists what is there.
     PhoneChecking,
+    /// The list of hashes is made.
+    Hashing,
     /// Our own check of the draft.
     Checking,
     /// The draft is made durable and takes its place.

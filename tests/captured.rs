@@ -509,6 +509,7 @@ fn backups_of_other_programs_are_verified() {
     let check = |folder: &str| {
         let options = verify::Options {
             sums: None,
+            fresh_hashes: false,
             read_all: true,
         };
         verify::verify(&data.join(folder), &options, &Silent).unwrap()

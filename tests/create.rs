@@ -123,6 +123,7 @@ fn a_first_backup_holds_every_byte_of_the_phone_and_says_what_it_is() {
             Phase::Receiving,
             Phase::Arranging,
             Phase::PhoneChecking,
+            Phase::Hashing,
             Phase::Checking,
             Phase::Sealing,
         ]

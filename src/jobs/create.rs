@@ -17,11 +17,14 @@ use crate::mobilebackup::{self, Verdict};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::store::disk;
 use crate::store::draft::{Complete, Leftover, Tally};
-use crate::store::{Draft, Lock, Origin, Snapshot, Store};
+use crate::store::{Draft, Lock, Origin, Store};
 use crate::transport::{Attached, Via};
 
 /// Below this, a phone that is not charging may not live to see the end.
 const BATTERY_LOW_PERCENT: u64 = 20;
+
+/// Problems that are kept for the report.
+const PROBLEMS_MAX: usize = 1000;
 
 /// What may be asked of a backup.
 #[derive(Debug, Clone)]
@@ -135,6 +138,11 @@ pub fn create(
     monitor: &dyn Monitor,
 ) -> Result<Report, Error> {
     let started = (SystemTime::now(), Instant::now());
+    // "Stop" on one phone is not meant for the others.
+    let reach = &Reach {
+        calm: reach.calm.for_one(),
+        ..reach.clone()
+    };
     let noted = Noted::new(monitor);
     let monitor: &dyn Monitor = &noted;
     let lock = store.lock(&phone.udid)?;
@@ -162,7 +170,7 @@ pub fn create(
         &mut seconds,
     )?;
     let clock = Instant::now();
-    monitor.phase(Phase::Checking);
+    monitor.phase(Phase::Hashing);
     let mut hashed = 0;
     let complete = draft.complete(&mut || {
         hashed += 1;
@@ -177,7 +185,8 @@ pub fn create(
     })?;
     seconds.hashes = clock.elapsed().as_secs_f64();
     let clock = Instant::now();
-    let checked = check(&complete, options.read_again, monitor)?;
+    monitor.phase(Phase::Checking);
+    let checked = check(&complete, options.read_again, state.will_encrypt, monitor)?;
     seconds.check = clock.elapsed().as_secs_f64();
 
     let mut report = Report {
@@ -203,23 +212,13 @@ pub fn create(
         older: 0,
         dropped: Vec::new(),
     };
-    seal(
-        complete,
-        &mut report,
-        store,
-        phone,
-        options.keep,
-        started.1,
-        monitor,
-    )?;
+    seal(complete, &mut report, options.keep, started.1, monitor)?;
     Ok(report)
 }
 
 fn seal(
     complete: Complete,
     report: &mut Report,
-    store: &Store,
-    phone: &Attached,
     keep: usize,
     started: Instant,
     monitor: &dyn Monitor,
@@ -234,8 +233,12 @@ fn seal(
     report.seconds.seal = sealed.renames.as_secs_f64();
     report.seconds.total = started.elapsed().as_secs_f64();
     report.dropped = sealed.dropped;
-    let older = |s: &&Snapshot| s.udid() == &phone.udid && !s.is_current();
-    report.older = store.snapshots()?.iter().filter(older).count() as u64;
+    report.older = sealed.older;
+    if let Some(e) = sealed.untidy {
+        let text = format!("the backup is in its place, but tidying up after it failed: {e}");
+        report.problems.push(text.clone());
+        monitor.problem(text, e.hint().map(str::to_owned));
+    }
     Ok(())
 }
 
@@ -292,9 +295,11 @@ fn begin_draft(
                 Err(back) => lock = back,
             }
         }
-        monitor.note(
-            "a draft of a run that broke off could not be used again and was discarded".to_owned(),
-        );
+        let why = match options.full {
+            true => "is not used, since everything is wanted anew, and was discarded",
+            false => "could not be used again and was discarded",
+        };
+        monitor.note(format!("The draft of a run that broke off {why}."));
     }
     monitor.phase(Phase::Cloning);
     // A backup that never became one is no base: the phone would only find that out itself.
@@ -364,12 +369,18 @@ fn judge(
     store: &Store,
     monitor: &dyn Monitor,
 ) -> Result<Course, Error> {
-    let finished = || Status::read(&draft.backup()).is_ok_and(|s| s.is_finished());
+    // The phone writes it anew at each backup; the old one, cloned, says "finished" too.
+    let is_new = draft.has_new_status()?;
+    let finished = || is_new && Status::read(&draft.backup()).is_ok_and(|s| s.is_finished());
     match verdict {
         Ok(Verdict { code: 0, .. }) => match course.disk_error {
             // The phone overlooked what it was told.
             Some(e) => Err(Error::Keeping(e)),
-            None => Ok(course),
+            None if is_new => Ok(course),
+            None => Err(Error::Dialog(mobilebackup::Error::Strange {
+                doing: "said that the backup is complete",
+                why: "it has not sent a new Status.plist, so nothing was backed up".to_owned(),
+            })),
         },
         Ok(verdict) => Err(refused(&verdict, course, state, store)),
         Err(mobilebackup::Error::Wire { .. } | mobilebackup::Error::HungUp { .. })
@@ -411,15 +422,27 @@ fn refused(verdict: &Verdict, course: Course, state: &State, store: &Store) -> E
 fn check(
     complete: &Complete,
     read_all: bool,
+    will_encrypt: Option<bool>,
     monitor: &dyn Monitor,
 ) -> Result<verify::Report, Error> {
     let options = verify::Options {
         sums: Some(complete.sums().to_path_buf()),
+        fresh_hashes: complete.tally().read_again > 0,
         read_all,
     };
     let report = verify::look_through(complete.backup(), &options, monitor)?;
     if report.outcome == Outcome::Damaged {
         return Err(Error::CheckFailed(Box::new(report)));
+    }
+    if will_encrypt.is_some_and(|will| will != report.encrypted) {
+        let (will, is) = match report.encrypted {
+            false => ("encrypts", "is not encrypted"),
+            true => ("does not encrypt", "is encrypted"),
+        };
+        monitor.problem(
+            format!("the phone says that it {will} its backups, and this one {is}"),
+            Some("look at the backup settings in Finder, iTunes or Apple Devices".to_owned()),
+        );
     }
     for finding in report
         .findings
@@ -456,10 +479,13 @@ impl<'a> Noted<'a> {
 impl Monitor for Noted<'_> {
     fn event(&self, event: Event) {
         if let Event::Problem { text, .. } = &event {
-            self.problems
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .push(text.clone());
+            let problems = self.problems.lock();
+            let mut problems = problems.unwrap_or_else(std::sync::PoisonError::into_inner);
+            match problems.len() {
+                0..PROBLEMS_MAX => problems.push(text.clone()),
+                PROBLEMS_MAX => problems.push("and more of which no note was kept".to_owned()),
+                _ => {}
+            }
         }
         self.inner.event(event);
     }

@@ -35,6 +35,9 @@ pub struct Course {
     pub finishing: Duration,
 }
 
+/// Files that the phone could not read, as far as they are kept to be shown.
+const FAULTS_MAX: usize = 100;
+
 /// Serves the phone from a draft.
 pub struct DraftHost<'a> {
     draft: &'a mut Draft,
@@ -203,7 +206,9 @@ impl Host for DraftHost<'_> {
             ));
         } else {
             self.monitor.problem(complaint(&fault), None);
-            self.course.device_faults.push(fault);
+            if self.course.device_faults.len() < FAULTS_MAX {
+                self.course.device_faults.push(fault);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a store holds.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::Error;
 use crate::device::model;
 use crate::manifest::plists::{Info, ManifestPlist, Status};
-use crate::store::{Snapshot, Store};
+use crate::store::{self, Snapshot, Store};
 
 /// One backup, as its own property lists and our report tell.
 #[derive(Debug, Clone, Serialize)]
@@ -45,13 +46,23 @@ pub fn list(store: &Store) -> Result<Vec<Backup>, Error> {
 }
 
 /// Finds a backup by its path, or in the store by `latest`, by phone, by stamp, or by the beginning of either.
-pub fn find(store: Option<&Store>, name: Option<&str>) -> Result<PathBuf, Error> {
+pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<PathBuf, Error> {
     if let Some(path) = name.map(Path::new)
         && path.is_dir()
     {
         return Ok(path.to_path_buf());
     }
-    let snapshots = store.map(Store::snapshots).transpose()?.unwrap_or_default();
+    let snapshots = match store {
+        Ok(store) => store.snapshots()?,
+        Err(store::Error::Io { cause, .. }) if cause.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(e) => return Err(e.into()),
+    };
+    if snapshots.is_empty() && name.is_none() {
+        return Err(Error::Nothing {
+            what: "the store holds no backups yet".to_owned(),
+            hint: "name a backup's folder, or another store with --store".to_owned(),
+        });
+    }
     let named = |s: &&Snapshot| match name {
         None | Some("latest") => s.is_current(),
         Some(name) => {
@@ -62,7 +73,8 @@ pub fn find(store: Option<&Store>, name: Option<&str>) -> Result<PathBuf, Error>
                 .unwrap_or_default();
             folder == name
                 || s.stamp().is_some_and(|stamp| stamp.starts_with(name))
-                || (s.is_current() && folder.starts_with(name))
+                || (folder.starts_with(name)
+                    && (s.is_current() || name.len() > s.udid().as_str().len()))
         }
     };
     let found: Vec<&Snapshot> = snapshots.iter().filter(named).collect();
@@ -72,6 +84,10 @@ pub fn find(store: Option<&Store>, name: Option<&str>) -> Result<PathBuf, Error>
         [] => Err(Error::Nothing {
             what: format!("there is no backup {wanted:?}, neither as a folder nor in the store"),
             hint: "`idev-backup list` shows what the store holds".to_owned(),
+        }),
+        _ if name.is_none() => Err(Error::Nothing {
+            what: format!("the store holds backups of {} phones", found.len()),
+            hint: "name one of them by its UDID; `idev-backup list` shows them".to_owned(),
         }),
         _ => Err(Error::Nothing {
             what: format!("{} backups are meant by {wanted:?}", found.len()),
@@ -113,6 +129,13 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
 
 fn read_report(path: &Path) -> Option<serde_json::Value> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// As people want it: local, to the minute.
+pub fn local(time: SystemTime) -> String {
+    let timestamp = jiff::Timestamp::try_from(time).unwrap_or_default();
+    let zoned = timestamp.to_zoned(jiff::tz::TimeZone::system());
+    zoned.strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 /// As scripts want it: UTC, whole seconds.

@@ -120,7 +120,7 @@ impl Error {
             Error::WhichDevice { .. } => Some("choose one with --device UDID (`create --all` backs up all of them)".to_owned()),
             Error::Verdict(refusal) => refusal.hint.clone(),
             Error::CheckFailed(_) => Some(
-                "run `idev-backup create --full`; if it happens again, check the disk. The backup before is untouched"
+                "run `idev-backup create --full`; if it happens again, check the disk"
                     .to_owned(),
             ),
             Error::Backup { .. } => None,
@@ -166,7 +166,7 @@ fn hint_of_dialog(e: &mobilebackup::Error) -> Option<&'static str> {
         }
         | mobilebackup::Error::HungUp { .. } => {
             "check the cable, keep the phone awake and run `idev-backup create` again: it goes on where it stopped if \
-             the phone allows it. The backup before is untouched"
+             the phone allows it"
         }
         mobilebackup::Error::Hostile(_) => {
             "do not trust this phone, or what sits between it and this computer. Nothing outside the draft was touched"
@@ -176,7 +176,7 @@ fn hint_of_dialog(e: &mobilebackup::Error) -> Option<&'static str> {
         }
         mobilebackup::Error::NoCommonVersion => "use a newer idev-backup",
         mobilebackup::Error::Cancelled => {
-            "the backup before is untouched; run `idev-backup create` when you like"
+            "run `idev-backup create` when you like: it goes on where this run stopped if the phone allows it"
         }
     })
 }

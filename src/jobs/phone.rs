@@ -47,24 +47,32 @@ impl Reach {
         Ok(phones)
     }
 
-    /// The one phone that is meant.
-    pub fn phone(&self, wanted: Option<&Udid>) -> Result<Attached, Error> {
-        let mut phones = self.phones()?;
-        match wanted {
-            Some(udid) => {
-                let at = phones.iter().position(|p| &p.udid == udid);
-                at.map(|at| phones.swap_remove(at))
-                    .ok_or_else(|| Error::NoDevice {
-                        wanted: Some(udid.to_string()),
-                        present: phones.iter().map(|p| p.udid.to_string()).collect(),
-                    })
+    /// The one phone that is meant: by its UDID, or by how that begins.
+    pub fn phone(&self, wanted: Option<&str>) -> Result<Attached, Error> {
+        let phones = self.phones()?;
+        let present = phones.iter().map(|p| p.udid.to_string()).collect();
+        // Brings a UDID from a USB serial number into the phone's own form.
+        let whole: Option<Udid> = wanted.and_then(|text| text.parse().ok());
+        let wanted = whole.as_ref().map(Udid::as_str).or(wanted);
+        let begins = |phone: &Attached, text: &str| {
+            let head = phone.udid.as_str().get(..text.len());
+            head.is_some_and(|head| head.eq_ignore_ascii_case(text))
+        };
+        let mut meant: Vec<Attached> = phones
+            .into_iter()
+            .filter(|phone| wanted.is_none_or(|text| begins(phone, text)))
+            .collect();
+        match (meant.pop(), meant.len()) {
+            (Some(phone), 0) => Ok(phone),
+            (Some(phone), _) => {
+                meant.push(phone);
+                Err(Error::WhichDevice {
+                    present: meant.iter().map(|p| self.named(p)).collect(),
+                })
             }
-            None if phones.len() > 1 => Err(Error::WhichDevice {
-                present: phones.iter().map(|p| self.named(p)).collect(),
-            }),
-            None => phones.pop().ok_or(Error::NoDevice {
-                wanted: None,
-                present: Vec::new(),
+            (None, _) => Err(Error::NoDevice {
+                wanted: wanted.map(str::to_owned),
+                present,
             }),
         }
     }

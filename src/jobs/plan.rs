@@ -5,6 +5,7 @@ use super::list;
 use super::phone::{Facts, State};
 use crate::manifest::plists::{ManifestPlist, Status};
 use crate::monitor::{Event, Monitor};
+use crate::store::disk::CloneKind;
 use crate::store::{Draft, Origin, Store};
 use crate::units::counted;
 
@@ -14,6 +15,7 @@ pub fn origin_words(origin: &Origin) -> String {
         Origin::Fresh => "empty".to_owned(),
         Origin::Cloned {
             kind,
+            ours,
             files,
             left_out,
         } => {
@@ -21,9 +23,16 @@ pub fn origin_words(origin: &Origin) -> String {
                 0 => String::new(),
                 n => format!("; {} left out that no backup holds", counted(*n, "thing")),
             };
+            let how = match kind {
+                CloneKind::Reflink => "by copy-on-write clones",
+                CloneKind::HardLink => "by hard links",
+                CloneKind::Copy if *ours => {
+                    "by copying every byte, since this disk has neither clones nor hard links"
+                }
+                CloneKind::Copy => "by copying every byte, since another program wrote it last",
+            };
             format!(
-                "cloned {} from the backup before, {}{more}",
-                kind.words(),
+                "cloned from the backup before, {}, {how}{more}",
                 counted(*files, "file")
             )
         }
@@ -51,12 +60,12 @@ pub fn announce(
     let before = status
         .as_ref()
         .and_then(|s| s.date)
-        .map(list::rfc3339)
+        .map(list::local)
         .unwrap_or_default();
     let (full, why) = match (&status, &manifest, origin) {
         _ if options.full => (true, "since you asked for it".to_owned()),
         (_, _, Origin::Resumed { .. }) => (
-            false,
+            !draft.has_base(),
             "going on where the last run broke off, if the phone agrees".to_owned(),
         ),
         (None, ..) => (

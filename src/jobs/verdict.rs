@@ -99,8 +99,7 @@ pub fn explain(
 fn words(code: i64) -> (Class, &'static str, Option<&'static str>) {
     use Class::{Failed, Locked, Lost, NoSpace, WrongPassword};
     const AGAIN: Option<&str> = Some("restart the phone and run `idev-backup create` again");
-    const FULL: Option<&str> =
-        Some("run `idev-backup create --full`; the backup before is untouched");
+    const FULL: Option<&str> = Some("run `idev-backup create --full`");
     match code {
         1 => (Failed, "the phone could not make the backup", AGAIN),
         2 => (Failed, "several things went wrong on the phone", AGAIN),
@@ -200,8 +199,7 @@ fn words(code: i64) -> (Class, &'static str, Option<&'static str>) {
             Failed,
             "the phone found the backup damaged: its list names files that are not there, or contents do not match",
             Some(
-                "run `idev-backup verify` to see what is damaged, and `idev-backup create --full` for a new one; the \
-                 backup before is untouched",
+                "run `idev-backup verify` to see what is damaged, and `idev-backup create --full` for a new one",
             ),
         ),
         207 => (

@@ -26,6 +26,8 @@ use crate::store::{self, METADATA, snapshot};
 pub struct Options {
     /// The list of hashes; without one the folder's own is looked for beside it.
     pub sums: Option<PathBuf>,
+    /// Some of its hashes were made of the files just now, so that they prove nothing about them.
+    pub fresh_hashes: bool,
     /// Read every byte and compare it with the list.
     pub read_all: bool,
 }
@@ -56,11 +58,24 @@ pub(super) fn look_through(
             hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
         });
     }
+    let known = snapshot::find(folder);
+    let beside = known
+        .as_ref()
+        .and_then(|s| s.beside().map(Path::to_path_buf));
     let sums = options
         .sums
         .clone()
-        .or_else(|| snapshot::find(folder).and_then(|s| s.sums()));
+        .or_else(|| known.and_then(|s| s.sums()));
     let mut check = Check::new(folder, sums.as_deref(), options.read_all)?;
+    if sums.is_none() && beside.is_some() {
+        check.find(
+            Wrong::Unchecked,
+            store::SUMS,
+            "the list of hashes of this backup is gone",
+        );
+    }
+    check.beside = beside;
+    check.fresh_hashes = options.fresh_hashes;
     check.property_lists();
     check.files(monitor)?;
     Ok(check.report())
@@ -70,11 +85,35 @@ pub(super) fn look_through(
 struct Compare {
     path: String,
     hash: Hash,
+    /// The phone's name of it: domain and path.
+    name: Option<(String, String)>,
+    other_size: Option<OtherSize>,
+}
+
+/// A file that has not the size that the phone's list gives it.
+#[derive(Clone, Copy)]
+struct OtherSize {
+    on_disk: u64,
+    listed: u64,
+}
+
+impl OtherSize {
+    fn words(self) -> String {
+        let size = crate::units::size;
+        format!(
+            "it has {}, the phone's list says {}",
+            size(self.on_disk),
+            size(self.listed)
+        )
+    }
 }
 
 struct Check<'a> {
     folder: &'a Path,
     sums: Option<Sums>,
+    fresh_hashes: bool,
+    /// What we keep beside it, if we made it.
+    beside: Option<PathBuf>,
     read_all: bool,
     ahead: Option<(String, Hash)>,
     encrypted: bool,
@@ -82,6 +121,7 @@ struct Check<'a> {
     files: u64,
     bytes: u64,
     hashed: u64,
+    has_list: bool,
     listed: Option<u64>,
     contents: Amounts,
 }
@@ -91,6 +131,8 @@ impl<'a> Check<'a> {
         Ok(Check {
             folder,
             sums: sums.map(Sums::open).transpose()?,
+            fresh_hashes: false,
+            beside: None,
             read_all,
             ahead: None,
             encrypted: false,
@@ -98,6 +140,7 @@ impl<'a> Check<'a> {
             files: 0,
             bytes: 0,
             hashed: 0,
+            has_list: false,
             listed: None,
             contents: Amounts::default(),
         })
@@ -147,7 +190,10 @@ impl<'a> Check<'a> {
     /// The phone's list, checked as a database; `None` where it cannot be read, for the reason that is noted.
     fn database(&mut self) -> Option<Db> {
         if self.encrypted {
-            if self.sums.is_none() {
+            if std::fs::metadata(self.folder.join("Manifest.db")).map_or(0, |m| m.len()) == 0 {
+                let detail = "without the phone's list of files nothing here can be restored";
+                self.find(Wrong::Missing, "Manifest.db", detail);
+            } else if self.sums.is_none() {
                 let detail =
                     "the phone's list of files is encrypted, so what must be here is not known";
                 self.find(Wrong::Unchecked, "Manifest.db", detail);
@@ -166,7 +212,13 @@ impl<'a> Check<'a> {
         match opened {
             Ok(db) => Some(db),
             Err(why) => {
-                self.find(Wrong::Unreadable, "Manifest.db", why.to_string());
+                let copy = self.beside.as_ref().map(|dir| dir.join("Manifest.db"));
+                let copy = copy
+                    .filter(|copy| copy.exists())
+                    .map_or_else(String::new, |copy| {
+                        format!("; a copy of it is {}", copy.display())
+                    });
+                self.find(Wrong::Unreadable, "Manifest.db", format!("{why}{copy}"));
                 None
             }
         }
@@ -182,19 +234,21 @@ impl<'a> Check<'a> {
         let different = Mutex::new(Vec::new());
         let threads = thread::available_parallelism().map_or(2, usize::from);
         thread::scope(|scope| {
-            if self.read_all {
-                for _ in 0..threads {
-                    scope.spawn(|| compare(folder, &waiting, &different));
-                }
+            for _ in 0..threads {
+                scope.spawn(|| compare(folder, &waiting, &different));
             }
             // Reading the phone's list is as much work as the walk, and runs beside it too.
             let reader = reader.map(|reader| scope.spawn(|| reader.read()));
             let walked = self.walk(list, &queue, monitor);
             drop(queue);
-            if let Some(Ok((amounts, read))) = reader.map(thread::ScopedJoinHandle::join) {
-                self.contents = amounts;
-                if let Err(why) = read {
+            match reader.map(thread::ScopedJoinHandle::join) {
+                None => {}
+                Some(Ok((amounts, Ok(())))) => self.contents = amounts,
+                Some(Ok((_, Err(why)))) => {
                     self.find(Wrong::Unreadable, "Manifest.db", why.to_string());
+                }
+                Some(Err(_)) => {
+                    self.find(Wrong::Unreadable, "Manifest.db", "reading it failed");
                 }
             }
             walked
@@ -216,6 +270,7 @@ impl<'a> Check<'a> {
     ) -> Result<(), Error> {
         let mut walk = Walk::new(self.folder)?.peekable();
         if let Some(list) = list {
+            self.has_list = true;
             let mut listed = 0;
             for handful in list {
                 for row in handful.files() {
@@ -275,7 +330,7 @@ impl<'a> Check<'a> {
                     self.find_row(
                         Wrong::Missing,
                         row,
-                        format!("of {}", crate::units::size(size)),
+                        format!("it should have {}", crate::units::size(size)),
                     );
                     return Ok(());
                 }
@@ -310,52 +365,65 @@ impl<'a> Check<'a> {
             });
         }
         let listed_hash = self.hash_of(&found.path)?;
-        match row {
+        let other_size = match row {
             Some(row) => self.size(row, found.meta.len(), listed_hash.is_some()),
-            None => self.unlisted(&found, listed_hash.is_some()),
-        }
-        if let Some(hash) = listed_hash
-            && self.read_all
-        {
+            None => {
+                self.unlisted(&found, listed_hash.is_some());
+                None
+            }
+        };
+        let Some(hash) = listed_hash else {
+            if row.is_some() && self.sums.is_some() {
+                self.find(
+                    Wrong::Unchecked,
+                    &found.path,
+                    "it is not in the list of hashes",
+                );
+            }
+            return Ok(());
+        };
+        // The phone's list may be wrong about a size; what was received is not.
+        if self.read_all || other_size.is_some() {
             self.hashed += 1;
             // The receivers live until the walk ends.
             drop(queue.send(Compare {
                 path: found.path,
                 hash,
+                name: row.map(|row| (row.domain.to_owned(), row.relative_path.to_owned())),
+                other_size,
             }));
         }
         Ok(())
     }
 
-    fn size(&mut self, row: &Listed, on_disk: u64, has_hash: bool) {
-        let size_listed = match *row.size {
+    /// Compares sizes. What that alone cannot decide is left to the hash, where there is one: answers the difference then.
+    fn size(&mut self, row: &Listed, on_disk: u64, has_hash: bool) -> Option<OtherSize> {
+        let listed = match *row.size {
             Ok(size) => size,
             Err(ref why) => {
                 let detail = format!("its record in the phone's list cannot be read: {why}");
-                return self.find_row(Wrong::Unreadable, row, detail);
+                self.find_row(Wrong::Unreadable, row, detail);
+                return None;
             }
         };
-        if on_disk == size_listed {
-            return;
+        if on_disk == listed {
+            return None;
         }
-        let size = crate::units::size;
-        let detail = format!(
-            "it has {}, the phone's list says {}",
-            size(on_disk),
-            size(size_listed)
-        );
-        // iOS compacts databases before it sends them, so the list alone is no proof; what was received is.
+        let other = OtherSize { on_disk, listed };
+        let is_lost = on_disk == 0;
+        if has_hash && !is_lost && !self.fresh_hashes {
+            return Some(other);
+        }
+        // iOS compacts databases before it sends them, so the list alone is no proof.
         let is_database =
             row.relative_path.ends_with("db") || row.relative_path.ends_with(".sqlite");
-        if has_hash && on_disk > 0 {
-            return;
-        }
-        let wrong = if on_disk > size_listed || (is_database && on_disk > 0) {
+        let wrong = if on_disk > listed || (is_database && !is_lost) {
             Wrong::OtherSize
         } else {
             Wrong::Truncated
         };
-        self.find_row(wrong, row, detail);
+        self.find_row(wrong, row, other.words());
+        None
     }
 
     /// A file that is not in the phone's list: one of the few that never are, or one that has no business here.
@@ -371,9 +439,7 @@ impl<'a> Check<'a> {
                 path,
                 "left over from a backup that broke off",
             );
-        } else if self.listed.is_none()
-            && (self.encrypted || !self.folder.join("Manifest.db").exists())
-        {
+        } else if !self.has_list {
             if !has_hash && self.sums.is_some() {
                 self.find(Wrong::Extra, path, "it is not in the list of hashes");
             }
@@ -457,25 +523,30 @@ fn compare(folder: &Path, waiting: &Mutex<Receiver<Compare>>, different: &Mutex<
             batch.push_back(first);
             batch.extend(waiting.try_iter().take(15));
         }
-        let Some(Compare { path, hash }) = batch.pop_front() else {
+        let Some(compare) = batch.pop_front() else {
             continue;
         };
-        let (wrong, detail) = match sums::hash_file(&folder.join(&path)) {
-            Ok((found, _)) if found == hash => continue,
-            Ok(_) => (
+        let (wrong, detail) = match (
+            sums::hash_file(&folder.join(&compare.path)),
+            compare.other_size,
+        ) {
+            (Ok((found, _)), _) if found == compare.hash => continue,
+            (Ok(_), Some(size)) if size.on_disk < size.listed => (Wrong::Truncated, size.words()),
+            (Ok(_), _) => (
                 Wrong::Altered,
                 "its bytes are not those that were received".to_owned(),
             ),
-            Err(e) => (Wrong::Unreadable, e.to_string()),
+            (Err(e), _) => (Wrong::Unreadable, e.to_string()),
         };
+        let (domain, relative_path) = compare.name.unzip();
         different
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(Finding {
                 wrong,
-                domain: None,
-                relative_path: None,
-                file: path,
+                domain,
+                relative_path,
+                file: compare.path,
                 detail,
             });
     }

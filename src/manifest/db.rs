@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::glance;
@@ -11,6 +12,9 @@ use super::record::{BadRecord, FileRecord, file_id};
 
 /// The first bytes of a database that is not encrypted.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// Longest value in a row; records have some hundred bytes.
+const VALUE_BYTES_MAX: i32 = 16 << 20;
 
 /// Why the list of files cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +94,8 @@ pub struct Db(Connection);
 impl Db {
     /// Opens the Manifest.db of the backup in `folder`. Nothing is locked or written, no file made beside it.
     pub fn open(folder: &Path) -> Result<Db, Error> {
-        let path = folder.join("Manifest.db");
+        let path = std::path::absolute(folder.join("Manifest.db"))
+            .map_err(|e| Error::Damaged(e.to_string()))?;
         let mut magic = [0; 16];
         match File::open(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(Error::Absent),
@@ -108,7 +113,15 @@ impl Db {
         // Bounded whatever the size: a phone's list can have 1.5 GB.
         connection.pragma_update(None, "cache_size", -4096)?;
         connection.pragma_update(None, "mmap_size", 0)?;
-        Ok(Db(connection))
+        // A list from a stranger: no functions in its schema, no values beyond what a record can be, and a table that is
+        // one, since a view could go on for ever.
+        connection.pragma_update(None, "trusted_schema", false)?;
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
+        let is_table = "SELECT count(*) FROM sqlite_schema WHERE name = 'Files' AND type = 'table' AND rootpage > 0";
+        match connection.query_row(is_table, [], |row| row.get(0))? {
+            1i64 => Ok(Db(connection)),
+            _ => Err(Error::Damaged("it has no table of files".to_owned())),
+        }
     }
 
     /// SQLite's own check of the whole file. `quick` leaves out whether indexes match their tables.
@@ -154,28 +167,26 @@ impl Db {
     }
 }
 
-/// A path as SQLite's URI form: `immutable` keeps it from making `-wal` and `-shm` beside a sealed backup.
+/// A whole path as SQLite's URI form: `immutable` keeps it from making `-wal` and `-shm` beside a sealed backup.
 fn uri(path: &Path) -> String {
+    #[cfg(unix)]
+    let text = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
     // The extended form of Windows (`\\?\C:\...`) means the same file to SQLite without its prefix.
-    let text = path.to_string_lossy();
-    let text = text
-        .strip_prefix(r"\\?\")
-        .unwrap_or(&text)
-        .replace('\\', "/");
-    let mut uri = String::from(if text.starts_with('/') {
+    #[cfg(not(unix))]
+    let slashes = path.to_string_lossy().replace('\\', "/");
+    #[cfg(not(unix))]
+    let text = slashes.strip_prefix("//?/").unwrap_or(&slashes).as_bytes();
+    let mut uri = String::from(if text.starts_with(b"/") {
         "file://"
     } else {
         "file:///"
     });
-    if !text.starts_with('/') && !text.contains(':') {
-        // A relative path has no authority part.
-        uri = String::from("file:");
-    }
-    for byte in text.bytes() {
+    for &byte in text {
         match byte {
-            b'/' | b'.' | b'-' | b'_' | b':' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
                 uri.push(byte.into())
             }
+            b':' if cfg!(windows) => uri.push(':'),
             _ => uri.push_str(&format!("%{byte:02X}")),
         }
     }

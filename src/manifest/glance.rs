@@ -135,7 +135,8 @@ impl Dictionary<'_, '_> {
 
 fn reference(references: &[u8], size: usize, place: usize) -> Option<usize> {
     let start = place.checked_mul(size)?;
-    usize::try_from(big_endian(references.get(start..start + size)?)?).ok()
+    let end = start.checked_add(size)?;
+    usize::try_from(big_endian(references.get(start..end)?)?).ok()
 }
 
 fn big_endian(bytes: &[u8]) -> Option<u64> {

@@ -81,6 +81,7 @@ pub fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
     }
     Ok(Origin::Cloned {
         kind,
+        ours,
         files,
         left_out,
     })

@@ -79,19 +79,6 @@ pub enum CloneKind {
     Copy,
 }
 
-impl CloneKind {
-    /// In words.
-    pub fn words(self) -> &'static str {
-        match self {
-            CloneKind::Reflink => "by copy-on-write clones",
-            CloneKind::HardLink => "by hard links",
-            CloneKind::Copy => {
-                "by copying every byte, since this disk has neither clones nor hard links"
-            }
-        }
-    }
-}
-
 /// Clones one file, by `kind` or by what the disk has less of: the kind that worked is kept for the next file.
 /// Without `may_link` no file is shared.
 pub fn clone_file(from: &Path, to: &Path, kind: &mut CloneKind, may_link: bool) -> io::Result<()> {
@@ -204,6 +191,17 @@ pub fn holds_large_files(folder: &Path, free_bytes: u64) -> Option<bool> {
         Err(_) if cfg!(windows) => Some(false),
         Err(_) => None,
     }
+}
+
+/// Whether two small files hold the same; one that is not there is like no other.
+pub fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
+    let read = |path: &Path| match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    };
+    let bytes = read(one)?;
+    Ok(bytes.is_some() && bytes == read(other)?)
 }
 
 /// Whether two paths are one file under two names. Not known where the system does not tell.

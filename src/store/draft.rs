@@ -37,6 +37,8 @@ pub enum Origin {
     Cloned {
         /// How.
         kind: CloneKind,
+        /// It was as we had left it, so that its files could be shared.
+        ours: bool,
         /// Files in it.
         files: u64,
         /// Links and other things that no backup holds, left out.
@@ -112,11 +114,6 @@ impl Leftover {
     pub fn backup(&self) -> &Path {
         &self.backup
     }
-
-    /// Removes it.
-    pub fn discard(self) -> Result<(), Error> {
-        disk::remove_all(&self.folder).map_err(|e| Error::io("remove", &self.folder, e))
-    }
 }
 
 fn folder_of(store: &Store, udid: &Udid) -> PathBuf {
@@ -137,14 +134,17 @@ impl Draft {
         current: Option<Snapshot>,
     ) -> Result<(Draft, Origin), Error> {
         let folder = folder_of(store, udid);
-        disk::remove_all(&folder).map_err(|e| Error::io("remove", &folder, e))?;
+        seal::throw_away(&store.own_of(udid), &folder)?;
         let backup = folder.join("root").join(udid.as_str());
         disk::make_private_dirs(&backup)?;
         let origin = match &current {
             None => Origin::Fresh,
             Some(base) => clone_backup(base, &backup)?,
         };
-        // Written last: a clone that broke off has no note, and is never taken over.
+        // Written last, and after everything else is durable: a clone that broke off has no note, and is never taken over.
+        if current.is_some() {
+            disk::sync_tree(&folder)?;
+        }
         let note =
             serde_json::to_vec(&Note::of(current.as_ref())?).map_err(|e| Error::Damaged {
                 path: folder.clone(),
@@ -207,6 +207,19 @@ impl Draft {
     /// Which phone it is of.
     pub fn udid(&self) -> &Udid {
         &self.udid
+    }
+
+    /// Whether the phone has written a Status.plist that is not the one of the backup before.
+    pub fn has_new_status(&self) -> Result<bool, Error> {
+        let status = self.backup().join("Status.plist");
+        let before = self.store.current_path(&self.udid).join("Status.plist");
+        let same = disk::same_bytes(&status, &before).map_err(|e| Error::io("read", &status, e))?;
+        Ok(status.exists() && !same)
+    }
+
+    /// Whether it rests on a backup that is there.
+    pub fn has_base(&self) -> bool {
+        self.base.is_some()
     }
 
     /// The draft's files, in Apple's layout.

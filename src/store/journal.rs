@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::sums::{Hash, hex, unhex};
@@ -43,6 +43,7 @@ impl Journal {
         let mut files = Vec::with_capacity(BUCKETS);
         for bucket in 0..BUCKETS {
             let path = file(folder, bucket);
+            drop_torn_line(&path).map_err(|e| Error::io("mend", &path, e))?;
             let mut options = OpenOptions::new();
             options.append(true).create(true);
             #[cfg(unix)]
@@ -117,6 +118,29 @@ impl Journal {
     fn write_all(&mut self, line: &str) -> Result<(), Error> {
         (0..BUCKETS).try_for_each(|bucket| self.write(bucket, line))
     }
+}
+
+/// A run that died, or met a full disk, may have left half a line; the next would be written behind it.
+fn drop_torn_line(path: &Path) -> io::Result<()> {
+    const TAIL: u64 = 8 << 10;
+    let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    let length = file.metadata()?.len();
+    let start = length.saturating_sub(TAIL);
+    file.seek(SeekFrom::Start(start))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    let whole = tail
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |at| at + 1);
+    if whole < tail.len() {
+        file.set_len(start + whole as u64)?;
+    }
+    Ok(())
 }
 
 fn file(folder: &Path, bucket: usize) -> PathBuf {

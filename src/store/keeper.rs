@@ -24,6 +24,8 @@ const BLOCKS: usize = 24;
 
 /// A batch with less room than this is handed over.
 const ROOM_BYTES: usize = 16 << 10;
+/// A batch has at most so many files: empty ones never fill it.
+const FILES_MAX: usize = 256;
 /// Threads that write, at most; a disk gains little from more.
 const LANES_MAX: usize = 4;
 
@@ -107,13 +109,15 @@ pub struct Keeper {
 /// Blocks that nobody uses at the moment.
 struct Pool {
     empty: Receiver<Block>,
+    /// Those that never left.
+    spare: Vec<Block>,
     blocks_made: usize,
 }
 
 impl Pool {
     /// An empty block: one that was given back, a new one while there are few, else the next that is given back.
     fn block(&mut self) -> io::Result<Block> {
-        let mut block = match self.empty.try_recv() {
+        let mut block = match self.spare.pop().map_or_else(|| self.empty.try_recv(), Ok) {
             Ok(block) => block,
             Err(_) if self.blocks_made < BLOCKS => {
                 self.blocks_made += 1;
@@ -161,6 +165,7 @@ impl Keeper {
             lanes: lanes.collect::<Result<_, Error>>()?,
             pool: Pool {
                 empty,
+                spare: Vec::new(),
                 blocks_made: 0,
             },
         })
@@ -186,7 +191,7 @@ impl Keeper {
                 Ok(()) => batch.files.push((path.clone(), batch.block.filled - start)),
                 Err(_) => batch.block.filled = start,
             }
-            if BLOCK_BYTES - batch.block.filled < ROOM_BYTES {
+            if BLOCK_BYTES - batch.block.filled < ROOM_BYTES || batch.files.len() >= FILES_MAX {
                 lane.send(Job::Batch(batch))?;
             } else {
                 lane.batch = Some(batch);
@@ -202,8 +207,11 @@ impl Keeper {
             block.filled = start;
             let files = batch.files;
             lane.send(Job::Batch(Batch { block, files }))?;
-            own.fill(body)?;
             block = own;
+            if let Err(e) = block.fill(body) {
+                self.pool.spare.push(block);
+                return Err(e);
+            }
         }
         lane.send(Job::Begin(path.clone()))?;
         loop {
@@ -214,6 +222,7 @@ impl Keeper {
             }
             block = self.pool.block()?;
             if let Err(e) = block.fill(body) {
+                self.pool.spare.push(block);
                 lane.send(Job::Abort)?;
                 return Err(e);
             }

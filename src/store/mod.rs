@@ -145,9 +145,9 @@ impl Error {
             Error::Busy { .. } => {
                 Some("wait for the other run to end, or stop it; a run that died holds no lock")
             }
-            Error::NotAStore { .. } => {
-                Some("choose an empty folder, or one that idev-backup made, with --store")
-            }
+            Error::NotAStore { .. } => Some(
+                "choose an empty folder, or one that idev-backup made, with --store; what is there stays as it is",
+            ),
             Error::Damaged { .. } => Some(
                 "check the disk; `idev-backup create --full` makes a backup that rests on nothing that is there",
             ),
@@ -194,15 +194,42 @@ impl Store {
                 let store = Store {
                     root: root.to_path_buf(),
                 };
+                store.check_place()?;
                 store.check_mark()?;
                 Ok(store)
             }
         }
     }
 
+    /// A store inside of a backup or of another store's own folder would change what is sealed.
+    fn check_place(&self) -> Result<(), Error> {
+        let whole =
+            fs::canonicalize(&self.root).map_err(|e| Error::io("open the store", &self.root, e))?;
+        for above in whole.ancestors() {
+            if above.file_name().is_some_and(|name| name == OWN) {
+                return Err(not_a_store(
+                    &self.root,
+                    "it is a folder that idev-backup keeps for itself",
+                ));
+            }
+            if is_backup(above) {
+                let why = format!("it lies inside the backup {}", above.display());
+                return Err(not_a_store(&self.root, &why));
+            }
+        }
+        Ok(())
+    }
+
     /// Opens a store, or makes one of a folder that is none yet.
     pub fn open_or_make(root: &Path) -> Result<Store, Error> {
         if !root.exists() {
+            // Not even an empty folder inside of a backup.
+            if let Some(above) = root.ancestors().find(|above| above.exists()) {
+                let above = Store {
+                    root: above.to_path_buf(),
+                };
+                above.check_place()?;
+            }
             disk::make_private_dirs(root)?;
         }
         let store = Store::open(root)?;
@@ -251,6 +278,17 @@ impl Store {
         snapshot::all(self)
     }
 
+    /// Phones of which a run broke off, or goes on.
+    pub fn drafts(&self) -> Result<Vec<Udid>, Error> {
+        let names = snapshot::names(&self.own())?;
+        let phones = names.iter().filter_map(|name| name.parse().ok());
+        let mut found: Vec<Udid> = phones
+            .filter(|udid| self.own_of(udid).join("draft").is_dir())
+            .collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
     fn check_mark(&self) -> Result<(), Error> {
         let mark = self.mark();
         let text = match fs::read(&mark) {
@@ -268,7 +306,10 @@ impl Store {
                     "its format is {newer}, and this version knows {FORMAT}: use a newer idev-backup"
                 ),
             )),
-            None => Err(not_a_store(&self.root, "its store.json is damaged")),
+            None => Err(not_a_store(
+                &self.root,
+                ".idev-backup/store.json is damaged: remove that one file, and the next `create` makes it anew",
+            )),
         }
     }
 

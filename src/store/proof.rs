@@ -161,7 +161,17 @@ pub fn write_sums(
                 tally.received += 1;
                 Some(hash)
             }
-            Fate::Received(..) | Fate::Unknown => None,
+            // A hash of what is there now would bless the damage.
+            Fate::Received(_, size) => {
+                return Err(Error::Damaged {
+                    path: backup.join(&found.path),
+                    why: format!(
+                        "it was received with {size} bytes, and has {} now",
+                        found.meta.len()
+                    ),
+                });
+            }
+            Fate::Unknown => None,
             Fate::Untouched => {
                 let hash = carried.hash_of(&found.path)?;
                 tally.carried += u64::from(hash.is_some());

@@ -25,16 +25,18 @@ struct Intent {
     archive: Option<String>,
 }
 
-/// A sealed backup, and how long its parts took.
+/// How a seal went.
 pub struct Sealed {
-    /// It.
-    pub snapshot: Snapshot,
     /// Making everything durable.
     pub sync: Duration,
     /// The renames, and dropping old snapshots.
     pub renames: Duration,
     /// Snapshots dropped, since more than `keep` were there.
     pub dropped: Vec<String>,
+    /// Snapshots that stand beside it.
+    pub older: u64,
+    /// What could not be tidied up after the backup was in its place.
+    pub untidy: Option<Error>,
 }
 
 impl Complete {
@@ -46,7 +48,15 @@ impl Complete {
         let own = store.own_of(udid);
         let draft = own.join("draft");
         let begun = Instant::now();
-        disk::write_whole(&draft.join("beside").join(REPORT), report)?;
+        // The tie between a backup and what we know of it.
+        let (beside, current) = (draft.join("beside"), store.current_path(udid));
+        if !same_status(&beside, self.backup())? || same_status(&beside, &current)? {
+            return Err(Error::Damaged {
+                path: self.backup().join("Status.plist"),
+                why: "it is not of this backup".to_owned(),
+            });
+        }
+        disk::write_whole(&beside.join(REPORT), report)?;
         disk::sync_tree(&draft)?;
         let sync = begun.elapsed();
         let intent = Intent {
@@ -62,15 +72,19 @@ impl Complete {
         disk::write_whole(&draft.join("seal.json"), &text)?;
         let begun = Instant::now();
         finish(store, udid, &intent)?;
-        let dropped = drop_old(store, udid, keep)?;
-        let path = store.current_path(udid);
-        let snapshot = Snapshot::open(store, udid.clone(), path, None)?;
-        Ok(Sealed {
-            snapshot,
+        // From here on there is a backup, whatever else goes wrong.
+        let mut sealed = Sealed {
             sync,
-            renames: begun.elapsed(),
-            dropped,
-        })
+            renames: Duration::ZERO,
+            dropped: Vec::new(),
+            older: 0,
+            untidy: throw_away(&own, &draft).err(),
+        };
+        if let Err(e) = drop_old(store, udid, keep, &mut sealed) {
+            sealed.untidy.get_or_insert(e);
+        }
+        sealed.renames = begun.elapsed();
+        Ok(sealed)
     }
 }
 
@@ -88,7 +102,8 @@ pub(super) fn recover(store: &Store, udid: &Udid) -> Result<(), Error> {
                 path: path.clone(),
                 why: e.to_string(),
             })?;
-            finish(store, udid, &intent)
+            finish(store, udid, &intent)?;
+            throw_away(&own, &own.join("draft"))
         }
     }
 }
@@ -102,7 +117,8 @@ fn finish(store: &Store, udid: &Udid, intent: &Intent) -> Result<(), Error> {
     let beside = own.join(&intent.stamp);
     rename_if_there(&draft.join("beside"), &beside)?;
 
-    if !same_status(&beside, &current)? {
+    // Asked of the new one: what stands in its place may have been changed by others since.
+    if same_status(&beside, &new)? {
         let moved = if current.exists() {
             match disk::exchange(&new, &current) {
                 Ok(true) => Ok(()),
@@ -134,12 +150,11 @@ fn finish(store: &Store, udid: &Udid, intent: &Intent) -> Result<(), Error> {
     }
     let failed = |e| Error::io("make durable", store.root(), e);
     disk::sync_parent(&current).map_err(failed)?;
-    disk::sync_parent(&beside).map_err(failed)?;
-    throw_away(&own, &draft)
+    disk::sync_parent(&beside).map_err(failed)
 }
 
 /// Renames out of the way in one step, then removes: a crash leaves trash, never half a thing under its name.
-fn throw_away(own: &Path, folder: &Path) -> Result<(), Error> {
+pub(super) fn throw_away(own: &Path, folder: &Path) -> Result<(), Error> {
     let trash = own.join("trash");
     disk::remove_all(&trash).map_err(|e| Error::io("remove", &trash, e))?;
     rename_if_there(folder, &trash)?;
@@ -154,13 +169,9 @@ fn rename_if_there(from: &Path, to: &Path) -> Result<(), Error> {
 }
 
 fn same_status(beside: &Path, backup: &Path) -> Result<bool, Error> {
-    let read = |folder: &Path| match fs::read(folder.join("Status.plist")) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io("read", folder, e)),
-    };
-    let one = read(beside)?;
-    Ok(one.is_some() && one == read(backup)?)
+    const NAME: &str = "Status.plist";
+    disk::same_bytes(&beside.join(NAME), &backup.join(NAME))
+        .map_err(|e| Error::io("compare with the copy beside it", backup, e))
 }
 
 /// `stamp`, or the second after the newest backup's where that is not later: stamps are in the order of the backups even
@@ -226,20 +237,25 @@ fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
     candidate
 }
 
-/// Drops the oldest snapshots of a phone until `keep` are left beside the current backup. Only what this tool made is
-/// counted and dropped.
-fn drop_old(store: &Store, udid: &Udid, keep: usize) -> Result<Vec<String>, Error> {
-    let ours = |s: &Snapshot| s.udid() == udid && !s.is_current() && s.beside().is_some();
-    let mut dropped = Vec::new();
-    for old in snapshot::all(store)?.iter().filter(|s| ours(s)).skip(keep) {
+/// Drops the oldest snapshots of a phone until `keep` are left beside the current backup. Only what this tool put where it
+/// stands is counted and dropped: not what others made, nor copies of ours under another name.
+fn drop_old(store: &Store, udid: &Udid, keep: usize, sealed: &mut Sealed) -> Result<(), Error> {
+    let all = snapshot::of(store, udid)?;
+    let older = all.iter().filter(|s| !s.is_current());
+    sealed.older = older.clone().count() as u64;
+    for old in older.filter(|s| s.is_where_we_put_it()).skip(keep) {
         let own = store.own_of(udid);
         throw_away(&own, old.path())?;
-        if let Some(beside) = old.beside() {
+        sealed.older -= 1;
+        sealed.dropped.extend(old.stamp());
+        let shared = all
+            .iter()
+            .any(|other| other.path() != old.path() && other.beside() == old.beside());
+        if let Some(beside) = old.beside().filter(|_| !shared) {
             throw_away(&own, beside)?;
         }
-        dropped.extend(old.stamp());
     }
-    Ok(dropped)
+    Ok(())
 }
 
 #[cfg(test)]

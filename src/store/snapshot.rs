@@ -62,6 +62,12 @@ impl Snapshot {
         self.beside.as_deref()
     }
 
+    /// It stands under the name that we gave it: the phone, and the stamp of what we keep beside it.
+    pub(super) fn is_where_we_put_it(&self) -> bool {
+        let ours = self.beside.as_ref().and_then(|dir| dir.file_name());
+        ours.is_some() && ours.and_then(|name| name.to_str()) == self.archived.as_deref()
+    }
+
     /// The list of hashes.
     pub fn sums(&self) -> Option<PathBuf> {
         self.beside
@@ -90,16 +96,15 @@ pub fn find(folder: &Path) -> Option<Snapshot> {
 /// The folder beside a backup: the one that holds a copy of the same Status.plist, which the phone writes anew, with a
 /// new identifier and date, at every backup. So the tie survives any crash between two renames, and a backup that
 /// another program has changed since has none.
+///
+/// A folder that cannot be read has no tie either: one bad folder must not hide all others.
 fn beside(own: &Path, backup: &Path) -> Result<Option<PathBuf>, Error> {
-    let Some(status) = read_if_there(&backup.join("Status.plist"))? else {
+    let status = |folder: &Path| fs::read(folder.join("Status.plist")).ok();
+    let Some(wanted) = status(backup) else {
         return Ok(None);
     };
-    for dir in stamped(own)? {
-        if read_if_there(&dir.join("Status.plist"))?.as_ref() == Some(&status) {
-            return Ok(Some(dir));
-        }
-    }
-    Ok(None)
+    let mut dirs = stamped(own)?.into_iter();
+    Ok(dirs.find(|dir| status(dir).as_ref() == Some(&wanted)))
 }
 
 /// The folders in `own` that are named by a stamp, newest first.
@@ -113,15 +118,7 @@ pub(super) fn stamped(own: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(dirs)
 }
 
-fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io("read", path, e)),
-    }
-}
-
-fn names(folder: &Path) -> Result<Vec<String>, Error> {
+pub(super) fn names(folder: &Path) -> Result<Vec<String>, Error> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -152,6 +149,13 @@ fn parse_name(name: &str) -> Option<(Udid, Option<String>)> {
     let (udid, stamp) = (name.get(..cut)?, name.get(cut..)?.strip_prefix('-')?);
     is_stamp(stamp).then_some(())?;
     Some((udid.parse().ok()?, Some(stamp.to_owned())))
+}
+
+/// Those of one phone, the current one first, then newest first.
+pub(super) fn of(store: &Store, udid: &Udid) -> Result<Vec<Snapshot>, Error> {
+    let mut found = all(store)?;
+    found.retain(|s| s.udid() == udid);
+    Ok(found)
 }
 
 pub(super) fn all(store: &Store) -> Result<Vec<Snapshot>, Error> {

@@ -158,7 +158,7 @@ impl Rig {
     }
 
     pub fn attached(&self) -> Attached {
-        self.reach().phone(Some(self.udid())).unwrap()
+        self.reach().phone(Some(self.udid().as_str())).unwrap()
     }
 
     pub fn udid(&self) -> &Udid {
@@ -260,6 +260,7 @@ pub fn own(store: &Store) -> PathBuf {
 pub fn read_all() -> verify::Options {
     verify::Options {
         sums: None,
+        fresh_hashes: false,
         read_all: true,
     }
 }

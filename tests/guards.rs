@@ -1,0 +1,234 @@
+//! What must never be called a backup, and what must never be lost for one: cases that a careful reader found.
+
+#![allow(clippy::unwrap_used)] // Tests stop at what is unexpected.
+
+mod rig;
+
+use std::fs;
+use std::path::PathBuf;
+
+use idev_backup::jobs::Error;
+use idev_backup::jobs::create::Options;
+use idev_backup::jobs::verify::{self, Outcome, Wrong};
+use idev_backup::mobilebackup;
+use idev_backup::monitor::{Phase, Silent};
+use idev_backup::sim::{Content, PhoneConfig};
+use rig::{At, Rig, UDID, assert_same, assert_whole, config, copy_dir, options, tree};
+
+fn suffer(rig: &Rig, fault: &str) {
+    rig.phone.suffer(&[fault.parse().unwrap()]);
+}
+
+/// A photo of some size in the current backup.
+fn photo(rig: &Rig) -> PathBuf {
+    let file = rig.phone.files().find(|f| f.size() > 80_000).unwrap();
+    let id = file.file_id();
+    rig.current().join(&id[..2]).join(&id)
+}
+
+#[test]
+fn a_file_that_was_cut_in_the_backup_before_is_not_carried_into_the_next() {
+    let rig = Rig::backed_up();
+    let photo = photo(&rig);
+    // Not in place: the snapshot must not share what becomes of it here.
+    let whole = fs::read(&photo).unwrap();
+    fs::remove_file(&photo).unwrap();
+    fs::write(&photo, &whole[..100]).unwrap();
+    let Err(Error::CheckFailed(report)) = rig.try_create(&options(), &Silent) else {
+        panic!("it was sealed");
+    };
+    assert!(report.findings.iter().any(|f| f.wrong == Wrong::Truncated));
+    // Without reading every byte it is found as well.
+    let quick = verify::Options::default();
+    let report = verify::verify(&rig.current(), &quick, &Silent).unwrap();
+    assert_eq!(report.outcome, Outcome::Damaged, "{:?}", report.findings);
+    let full = Options {
+        full: true,
+        ..options()
+    };
+    rig.create_with(&full);
+}
+
+#[test]
+fn a_file_that_changed_after_it_was_received_is_not_blessed() {
+    let rig = Rig::new();
+    let id = rig
+        .phone
+        .files()
+        .find(|f| f.size() > 80_000)
+        .unwrap()
+        .file_id();
+    let place = rig.draft_backup().join(&id[..2]).join(&id);
+    let cut = At(Phase::Hashing, || {
+        let file = fs::OpenOptions::new().write(true).open(&place).unwrap();
+        file.set_len(5).unwrap();
+    });
+    let error = rig.try_create(&options(), &cut).unwrap_err();
+    assert!(error.to_string().contains("was received with"), "{error}");
+    assert!(!rig.current().exists());
+}
+
+#[test]
+fn a_verdict_without_a_backup_is_no_backup() {
+    let rig = Rig::backed_up();
+    let before = rig.untouchable();
+    suffer(&rig, "error:0");
+    let error = rig.try_create(&options(), &Silent).unwrap_err();
+    assert!(
+        matches!(error, Error::Dialog(mobilebackup::Error::Strange { .. })),
+        "{error}"
+    );
+    assert_same(&before, &rig.untouchable(), "after a hasty verdict");
+    rig.phone.suffer(&[]);
+    rig.create();
+}
+
+#[test]
+fn many_files_that_break_off_hang_nothing() {
+    let content = Content {
+        small: 10,
+        bulk: 80,
+        bulk_size: 700_000,
+        ..Content::default()
+    };
+    let rig = Rig::with(PhoneConfig {
+        content,
+        ..config()
+    });
+    suffer(&rig, "device-error:1");
+    let error = rig.try_create(&options(), &Silent).unwrap_err();
+    assert!(
+        matches!(&error, Error::Verdict(no) if no.code == 104),
+        "{error}"
+    );
+}
+
+#[test]
+fn copies_that_somebody_made_are_never_dropped() {
+    let rig = Rig::backed_up();
+    rig.create();
+    let copy = rig.store.root().join(format!("{UDID}-20200101-000000"));
+    copy_dir(&rig.current(), &copy);
+    let kept = tree(&copy);
+    for _ in 0..3 {
+        rig.create_with(&Options {
+            keep: 1,
+            ..options()
+        });
+    }
+    assert_same(&kept, &tree(&copy), "the copy");
+    let snapshots = rig.store.snapshots().unwrap();
+    // The current one, one snapshot, and the copy.
+    assert_eq!(snapshots.len(), 3);
+    for snapshot in &snapshots {
+        // The copy keeps its list, though the snapshot that it was made of is gone.
+        assert!(snapshot.sums().is_some(), "{:?}", snapshot.path());
+        assert_whole(snapshot.path());
+    }
+}
+
+#[test]
+fn a_folder_of_another_phone_that_cannot_be_read_is_in_nobodys_way() {
+    let rig = Rig::backed_up();
+    let other = rig.store.root().join("00008130-000000000000002E");
+    fs::create_dir_all(other.join("Status.plist")).unwrap();
+    let report = rig.create();
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    assert_eq!(report.older, 1);
+    assert_eq!(rig.listed().len(), 3);
+}
+
+#[test]
+fn an_encrypted_backup_without_its_list_is_damaged() {
+    let rig = Rig::backed_up();
+    let folder = rig.dir.path().join(UDID);
+    fs::create_dir(&folder).unwrap();
+    for name in ["Info.plist", "Status.plist"] {
+        fs::copy(rig.current().join(name), folder.join(name)).unwrap();
+    }
+    let mut manifest = plist::Dictionary::new();
+    manifest.insert("IsEncrypted".into(), true.into());
+    plist::Value::Dictionary(manifest)
+        .to_file_binary(folder.join("Manifest.plist"))
+        .unwrap();
+    let report = verify::verify(&folder, &verify::Options::default(), &Silent).unwrap();
+    assert_eq!(report.outcome, Outcome::Damaged, "{:?}", report.findings);
+}
+
+#[test]
+fn hashes_that_are_missing_from_the_list_are_told() {
+    let rig = Rig::backed_up();
+    let sums = rig
+        .store
+        .current(rig.udid())
+        .unwrap()
+        .unwrap()
+        .sums()
+        .unwrap();
+    let text = fs::read_to_string(&sums).unwrap();
+    let check = || verify::verify(&rig.current(), &rig::read_all(), &Silent).unwrap();
+    fs::write(&sums, text.split_once('\n').unwrap().1).unwrap();
+    let report = check();
+    assert_eq!(report.outcome, Outcome::WholeWithRemarks);
+    assert_eq!(report.remarks, 1);
+    fs::remove_file(&sums).unwrap();
+    let report = check();
+    assert_eq!(report.outcome, Outcome::WholeWithRemarks);
+    assert_eq!(report.findings[0].wrong, Wrong::Unchecked);
+}
+
+#[test]
+fn a_list_of_files_that_never_ends_is_no_list() {
+    let rig = Rig::backed_up();
+    let folder = rig.dir.path().join(UDID);
+    copy_dir(&rig.current(), &folder);
+    let path = folder.join("Manifest.db");
+    fs::remove_file(&path).unwrap();
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch(
+        "CREATE VIEW Files AS WITH RECURSIVE f(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM f)
+         SELECT printf('%040d', n) AS fileID, 'D' AS domain, 'p' AS relativePath, 1 AS flags, x'' AS file FROM f",
+    )
+    .unwrap();
+    drop(db);
+    let report = verify::verify(&folder, &rig::read_all(), &Silent).unwrap();
+    let named = |f: &&verify::Finding| f.file == "Manifest.db" && f.wrong == Wrong::Unreadable;
+    assert!(
+        report.findings.iter().any(|f| named(&f)),
+        "{:?}",
+        report.findings
+    );
+}
+
+#[test]
+fn a_store_inside_of_a_backup_is_refused() {
+    let rig = Rig::backed_up();
+    let before = rig.untouchable();
+    for inside in [
+        ".idev-backup",
+        UDID,
+        &format!("{UDID}/new/folder"),
+        ".idev-backup/x",
+    ] {
+        let path = rig.store.root().join(inside);
+        let refused = idev_backup::store::Store::open_or_make(&path).unwrap_err();
+        assert!(refused.hint().is_some(), "{refused}");
+    }
+    assert_same(&before, &rig.untouchable(), "after refusals");
+}
+
+#[test]
+fn a_run_that_could_not_write_its_journal_whole_is_gone_on_with() {
+    let rig = Rig::new();
+    suffer(&rig, "cut-after:300000");
+    rig.try_create(&options(), &Silent).unwrap_err();
+    // As a full disk, or a kill, leaves it.
+    for bucket in fs::read_dir(rig.draft().join("journal")).unwrap() {
+        let path = bucket.unwrap().path();
+        let text = fs::read(&path).unwrap();
+        fs::write(&path, [&text[..], b"K\t0123"].concat()).unwrap();
+    }
+    rig.phone.suffer(&[]);
+    let report = rig.create();
+    assert!(report.draft.contains("taken over"), "{}", report.draft);
+}
