@@ -464,7 +464,16 @@ fn several_phones_are_named_and_all_can_be_backed_up() {
     }
     let ran = runs(&rig, &["create", "--all"], 0);
     assert_eq!(ran.out.matches("Done in ").count(), 2, "{}", ran.out);
-    assert!(ran.err.contains(&format!("{OTHER_UDID}: ")), "{}", ran.err);
+    assert!(
+        ran.err.contains(&format!("{OTHER_UDID}: Kitchen iPad (")),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.out.contains("Kitchen iPad ..002E: Done in "),
+        "{}",
+        ran.out
+    );
     runs(&rig, &["create", "--device", OTHER_UDID], 0);
     assert_eq!((rig.phone.history().len(), other.history().len()), (1, 2));
 

@@ -1,5 +1,6 @@
 //! `idev-backup create`
 
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use clap::Args;
@@ -9,10 +10,10 @@ use idev_backup::jobs::{Error, list};
 
 use idev_backup::store::Store;
 use idev_backup::transport::Attached;
-use idev_backup::units::{counted, duration, size};
+use idev_backup::units::{count, counted, duration, size};
 use serde::Serialize;
 
-use super::progress::{Show, Style};
+use super::progress::{PROBLEMS_SHOWN, Show, Style, Watch};
 use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output};
 
 /// Back up a phone: everything the first time, then only what changed.
@@ -82,7 +83,7 @@ impl Create {
             }
             phones
         } else {
-            vec![reach.phone(self.device.device.as_ref())?]
+            vec![reach.phone(self.device.device.as_deref())?]
         };
         Ok((reach, store, phones))
     }
@@ -97,30 +98,47 @@ pub fn back_up(
     style: Style,
 ) -> u8 {
     let show = Show::new(style);
+    let several = phones.len() > 1;
+    let watches: Vec<Watch<'_>> = phones
+        .iter()
+        .map(|phone| {
+            let name = several.then(|| phone.udid.to_string());
+            show.watch(Some(phone.udid.as_str()), name)
+        })
+        .collect();
     let results: Vec<Option<Result<Report, Error>>> = std::thread::scope(|scope| {
-        let run = |phone: &Attached| {
-            let name = (phones.len() > 1).then(|| phone.udid.to_string());
-            let watch = show.watch(Some(phone.udid.as_str()), name);
-            let result = create::create(reach, phone, store, options, &watch);
+        let run = |phone: &Attached, watch: &Watch<'_>| {
+            let result = create::create(reach, phone, store, options, watch);
             watch.finish();
             result
         };
         let threads: Vec<_> = phones
             .iter()
-            .map(|phone| scope.spawn(move || run(phone)))
+            .zip(&watches)
+            .map(|(phone, watch)| scope.spawn(move || run(phone, watch)))
             .collect();
-        threads
+        let (end, ended) = channel::<()>();
+        let watches = &watches;
+        scope.spawn(move || {
+            while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                watches.iter().for_each(Watch::tick);
+            }
+        });
+        let results = threads
             .into_iter()
             .map(|thread| thread.join().ok())
-            .collect()
+            .collect();
+        drop(end);
+        results
     });
     let mut codes = vec![exit::DONE; results.len()];
-    for ((result, phone), code) in results.iter().zip(phones).zip(&mut codes) {
+    for ((result, watch), code) in results.iter().zip(&watches).zip(&mut codes) {
+        let name = watch.prefix();
         *code = match result {
             // A thread that died has printed why.
             None => exit::FAILED,
             Some(Ok(report)) => {
-                tell(report, style);
+                tell(report, &name, style);
                 if report.problems.is_empty() {
                     exit::DONE
                 } else {
@@ -128,8 +146,8 @@ pub fn back_up(
                 }
             }
             Some(Err(e)) => {
-                let code = output::failure(e, Some(phone.udid.as_str()), style == Style::Json);
-                reassure(e, store, style);
+                let code = output::failure_of(&name, e, watch.udid(), style == Style::Json);
+                reassure(watch.udid(), store, style);
                 code
             }
         };
@@ -138,19 +156,24 @@ pub fn back_up(
 }
 
 /// After a failure: is the last backup safe? It always is; people want to read it.
-fn reassure(error: &Error, store: &Store, style: Style) {
-    let said = error.hint().is_some_and(|h| h.contains("untouched"));
-    if style != Style::People || said {
+fn reassure(udid: Option<&str>, store: &Store, style: Style) {
+    if style == Style::Json {
         return;
     }
     let backups = list::list(store).unwrap_or_default();
-    for backup in backups.iter().filter(|b| b.current && b.complete) {
-        let date = backup.date.as_deref().map(output::when).unwrap_or_default();
-        output::tell(&format!(
-            "  your last backup ({date}) is untouched: {}",
-            backup.path
-        ));
-    }
+    let last = backups
+        .iter()
+        .find(|b| udid == Some(b.udid.as_str()) && b.current && b.complete);
+    output::tell(&match last {
+        Some(backup) => {
+            let date = backup.date.as_deref().map(output::when).unwrap_or_default();
+            format!("  your last backup ({date}) is untouched: {}", backup.path)
+        }
+        None => {
+            "  there was no backup of this phone before, and what else the store holds is untouched"
+                .to_owned()
+        }
+    });
 }
 
 #[derive(Serialize)]
@@ -161,7 +184,7 @@ struct Done<'a> {
     report: &'a Report,
 }
 
-fn tell(report: &Report, style: Style) {
+fn tell(report: &Report, name: &str, style: Style) {
     match style {
         Style::Quiet => {}
         Style::Json => output::json(&Done {
@@ -169,20 +192,26 @@ fn tell(report: &Report, style: Style) {
             event: "done",
             report,
         }),
-        Style::People => summary(report).iter().for_each(|line| output::line(line)),
+        Style::People => summary(report, name)
+            .iter()
+            .for_each(|line| output::line(line)),
     }
 }
 
 /// The last lines, for people.
-fn summary(report: &Report) -> Vec<String> {
+fn summary(report: &Report, name: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let time = |seconds: f64| duration(Duration::from_secs_f64(seconds));
     let hashes = &report.hashes;
+    let read_again = match hashes.read_again {
+        0 => String::new(),
+        n => format!(", {} read from the disk once more", count(n)),
+    };
     lines.push(format!(
-        "Checked: {}, all there and of the right size; {} hashed while received, {} unchanged since they were.",
+        "{name}Checked: {}, all there and of the right size; {} hashed while received, {} unchanged since they were{read_again}.",
         counted(report.files, "file"),
-        idev_backup::units::count(hashes.received + hashes.read_again),
-        idev_backup::units::count(hashes.carried),
+        count(hashes.received),
+        count(hashes.carried),
     ));
     lines.push(String::new());
     let done = if report.problems.is_empty() {
@@ -194,24 +223,21 @@ fn summary(report: &Report) -> Vec<String> {
         )
     };
     lines.push(format!(
-        "{done} in {}. {}, {}; {} new or changed ({}), {} gone.",
+        "{name}{done} in {}. {}, {}; {} new or changed ({}), {} gone.",
         time(report.seconds.total),
         counted(report.files, "file"),
         size(report.bytes),
-        idev_backup::units::count(report.received_files),
+        count(report.received_files),
         size(report.received_bytes),
-        idev_backup::units::count(report.removed_files),
+        count(report.removed_files),
     ));
-    for pair in report.contents.chunks(2) {
-        let cells = pair.iter().map(|a| {
-            let words = match a.kind {
-                Kind::Passwords if !report.encrypted => "Keychain, locked to this phone",
-                kind => kind.words(),
-            };
-            let what = format!("{} ({})", size(a.bytes), counted(a.files, "file"));
-            format!("{words:<34}{what:<28}")
-        });
-        lines.push(format!("  {}", cells.collect::<String>().trim_end()));
+    for amount in &report.contents {
+        let words = match amount.kind {
+            Kind::Passwords if !report.encrypted => "Keychain, locked to this phone",
+            kind => kind.words(),
+        };
+        let files = counted(amount.files, "file");
+        lines.push(format!("  {words:<34}{:>9}  {files}", size(amount.bytes)));
     }
     if report.encrypted {
         lines.push(
@@ -232,8 +258,15 @@ fn summary(report: &Report) -> Vec<String> {
         time(report.seconds.receive),
         time(report.seconds.finish),
     ));
-    for problem in &report.problems {
+    for problem in report.problems.iter().take(PROBLEMS_SHOWN) {
         lines.push(format!("  problem: {problem}"));
+    }
+    if report.problems.len() > PROBLEMS_SHOWN {
+        let more = (report.problems.len() - PROBLEMS_SHOWN) as u64;
+        lines.push(format!(
+            "  and {}; report.json names them all",
+            counted(more, "other problem")
+        ));
     }
     let older = match (report.older, report.dropped.len() as u64) {
         (0, 0) => String::new(),

@@ -86,12 +86,15 @@ impl Demo {
         let show = Show::new(style);
         let watch = show.watch(None, None);
         let options = verify::Options {
-            sums: None,
             read_all: true,
+            ..verify::Options::default()
         };
         let report = verify::verify(&store.current_path(&phones[0].udid), &options, &watch)?;
         watch.finish();
         let code = verify_command::tell(&report, style);
+        if self.store.is_none() {
+            say("\nThis store is removed now; `demo --store DIR` keeps it.");
+        }
         say("\nWith a real phone: connect it, unlock it, and run `idev-backup create`.");
         Ok(code)
     }

@@ -98,7 +98,9 @@ fn show(found: &[Device]) {
     }
     let lines = output::table(&rows);
     for (at, line) in lines.iter().enumerate() {
-        output::line(line);
+        if !line.is_empty() {
+            output::line(line);
+        }
         let Some(device) = at.checked_sub(1).and_then(|at| found.get(at)) else {
             continue;
         };

@@ -1,6 +1,9 @@
 //! `idev-backup list`
 
+use std::path::PathBuf;
+
 use clap::Args;
+use idev_backup::jobs::Error;
 use idev_backup::jobs::list::{self, Backup};
 use idev_backup::store::Store;
 use idev_backup::units::{count, size};
@@ -23,27 +26,46 @@ pub struct List {
 impl List {
     /// Runs it.
     pub fn run(&self) -> u8 {
-        let listed = self.store.path().and_then(|path| {
-            let store = Store::open(&path)?;
-            Ok((list::list(&store)?, path))
-        });
-        match listed {
+        match self.listed() {
             Err(e) => output::failure(&e, None, self.json),
-            Ok((backups, _)) if self.json => {
-                output::object("backups", None, &Listed { backups });
+            Ok((listed, _)) if self.json => {
+                output::object("backups", None, &listed);
                 exit::DONE
             }
-            Ok((backups, path)) => {
-                show(&backups, &path.display().to_string());
+            Ok((listed, path)) => {
+                show(&listed.backups, &path.display().to_string());
+                for udid in &listed.drafts {
+                    output::line(&format!(
+                        "{udid}: a run is under way, or broke off and left a draft in {}; `idev-backup create` goes on \
+                         with it",
+                        path.join(".idev-backup").join(udid).display()
+                    ));
+                }
                 exit::DONE
             }
         }
     }
+
+    fn listed(&self) -> Result<(Listed, PathBuf), Error> {
+        let path = self.store.path()?;
+        if !self.store.is_named() && !path.exists() {
+            // Nobody has made a backup yet.
+            return Ok((Listed::default(), path));
+        }
+        let store = Store::open(&path)?;
+        let listed = Listed {
+            backups: list::list(&store)?,
+            drafts: store.drafts()?.iter().map(ToString::to_string).collect(),
+        };
+        Ok((listed, path))
+    }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Default)]
 struct Listed {
     backups: Vec<Backup>,
+    /// Phones of which a run broke off, or goes on.
+    drafts: Vec<String>,
 }
 
 fn show(backups: &[Backup], store: &str) {
@@ -71,7 +93,8 @@ fn show(backups: &[Backup], store: &str) {
             (false, ..) => "unfinished",
             (true, true, true) => "current",
             (true, true, false) => "current, of another program",
-            (true, false, _) => "snapshot",
+            (true, false, true) => "snapshot",
+            (true, false, false) => "snapshot, of another program",
         };
         let folder = backup
             .path
@@ -98,5 +121,6 @@ fn show(backups: &[Backup], store: &str) {
     }
     output::table(&rows)
         .iter()
+        .filter(|line| !line.is_empty())
         .for_each(|line| output::line(line));
 }

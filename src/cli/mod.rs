@@ -11,7 +11,8 @@ mod progress;
 mod simulate;
 mod verify;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,6 @@ use idev_backup::jobs::phone::Reach;
 use idev_backup::store;
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
-use idev_backup::udid::Udid;
 
 /// Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is whole.
 ///
@@ -85,12 +85,23 @@ pub fn run() -> ExitCode {
 struct StoreArgs {
     /// The folder of backups [default: the platform's place for data, e.g. ~/.local/share/idev-backup]
     #[arg(long, env = "IDEV_BACKUP_STORE", value_name = "DIR")]
-    store: Option<PathBuf>,
+    store: Option<OsString>,
 }
 
 impl StoreArgs {
+    /// The user named a store, rather than to rest on the default.
+    fn is_named(&self) -> bool {
+        self.store.as_ref().is_some_and(|text| !text.is_empty())
+    }
+
     fn path(&self) -> Result<PathBuf, Error> {
-        match &self.store {
+        // A variable that is empty is as good as none.
+        match self
+            .store
+            .as_ref()
+            .filter(|text| !text.is_empty())
+            .map(Path::new)
+        {
             // Whole, since it is printed and written into reports.
             Some(path) => std::path::absolute(path)
                 .map_err(|e| Error::Store(store::Error::io("find", path, e))),
@@ -128,9 +139,17 @@ impl ReachArgs {
 /// Which phone.
 #[derive(Args, Clone)]
 struct DeviceArgs {
-    /// The phone, by its UDID; may be left out while only one is connected
-    #[arg(long, short, value_name = "UDID")]
-    device: Option<Udid>,
+    /// The phone, by its UDID or how that begins; may be left out while only one is connected
+    #[arg(long, short, value_name = "UDID", value_parser = udid_or_beginning)]
+    device: Option<String>,
+}
+
+fn udid_or_beginning(text: &str) -> Result<String, String> {
+    let is_one = text.len() >= 4 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    match is_one {
+        true => Ok(text.to_owned()),
+        false => Err("a UDID has hex digits, and at least four of them are needed".to_owned()),
+    }
 }
 
 /// How results are shown.

@@ -1,21 +1,56 @@
 //! What is printed: the only file that does. Data goes to stdout, everything else to stderr.
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use idev_backup::jobs::{Error, list};
+use indicatif::MultiProgress;
 use serde::Serialize;
 
 use super::exit;
 
+/// The bars of running jobs, where stderr is a terminal. Lines are printed above them.
+pub fn bars() -> Option<&'static MultiProgress> {
+    static BARS: OnceLock<Option<MultiProgress>> = OnceLock::new();
+    let make = || std::io::stderr().is_terminal().then(MultiProgress::new);
+    BARS.get_or_init(make).as_ref()
+}
+
+fn above_the_bars(print: impl FnOnce()) {
+    match bars() {
+        Some(bars) => bars.suspend(print),
+        None => print(),
+    }
+}
+
+/// Names come from phones, and must not move the cursor or change colours: control characters are shown, not sent.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| c.is_control() && c != '\n';
+    if !text.contains(harmful) {
+        return text.into();
+    }
+    let shown = |c: char| match harmful(c) {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(shown).collect::<String>().into()
+}
+
+/// The same for a name that stands in a line.
+pub fn one_line(text: &str) -> String {
+    harmless(text).replace('\n', "\\n")
+}
+
 /// Prints a line of data. A reader that has gone away is no error of ours.
 pub fn line(text: &str) {
-    drop(writeln!(std::io::stdout().lock(), "{text}"));
+    above_the_bars(|| drop(writeln!(std::io::stdout().lock(), "{}", harmless(text))));
 }
 
 /// Prints a line for whoever watches.
 pub fn tell(text: &str) {
-    drop(writeln!(std::io::stderr().lock(), "{text}"));
+    above_the_bars(|| drop(writeln!(std::io::stderr().lock(), "{}", harmless(text))));
 }
 
 /// An object as scripts get it. All have this head.
@@ -65,9 +100,14 @@ struct Failure {
 
 /// Tells of a failure and answers its exit code; `udid` where it is about one phone.
 pub fn failure(error: &Error, udid: Option<&str>, as_json: bool) -> u8 {
+    failure_of("", error, udid, as_json)
+}
+
+/// The same, with a phone's name before it.
+pub fn failure_of(prefix: &str, error: &Error, udid: Option<&str>, as_json: bool) -> u8 {
     let exit_code = exit::code(error.class());
     let hint = error.hint();
-    tell(&format!("error: {error}"));
+    tell(&format!("{prefix}error: {error}"));
     if let Some(hint) = &hint {
         tell(&format!("  hint: {hint}"));
     }
@@ -100,8 +140,38 @@ pub fn when(rfc3339: &str) -> String {
     }
 }
 
-/// Lines up the columns of a table; the last one is cut to the terminal's width.
+/// Lines up the columns of a table. On a terminal that is too narrow each row becomes a block of lines instead.
 pub fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| one_line(cell)).collect())
+        .collect();
+    let lines = aligned(&rows);
+    let widest = lines
+        .iter()
+        .map(|line| line.chars().count())
+        .max()
+        .unwrap_or(0);
+    let out = console::Term::stdout();
+    if !out.is_term() || widest <= usize::from(out.size().1) {
+        return lines;
+    }
+    let Some((heads, rows)) = rows.split_first() else {
+        return lines;
+    };
+    let block = |row: &Vec<String>| {
+        let mut cells = heads.iter().zip(row);
+        let name = cells.next().map(|(_, cell)| cell.clone());
+        let facts = cells.map(|(head, cell)| format!("  {:<12} {cell}", head.to_lowercase()));
+        name.into_iter().chain(facts).collect::<Vec<_>>().join("\n")
+    };
+    // The head has no line of its own then, and yet takes one, so that each row is where it was.
+    std::iter::once(String::new())
+        .chain(rows.iter().map(block))
+        .collect()
+}
+
+fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |c: usize| {
         rows.iter()

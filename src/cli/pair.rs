@@ -29,7 +29,7 @@ impl Pair {
     pub fn run(&self) -> u8 {
         let show = Show::new(Style::People);
         let paired = self.reach.reach().and_then(|reach| {
-            let phone = reach.phone(self.device.device.as_ref())?;
+            let phone = reach.phone(self.device.device.as_deref())?;
             let watch = show.watch(Some(phone.udid.as_str()), None);
             let outcome = pair::pair(&reach, &phone, Duration::from_secs(self.wait), &watch)?;
             Ok((outcome, phone.udid))
@@ -63,7 +63,7 @@ impl Unpair {
     /// Runs it.
     pub fn run(&self) -> u8 {
         let unpaired = self.reach.reach().and_then(|reach| {
-            let phone = reach.phone(self.device.device.as_ref())?;
+            let phone = reach.phone(self.device.device.as_deref())?;
             pair::unpair(&reach, &phone)?;
             Ok(phone.udid)
         });

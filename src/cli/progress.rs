@@ -1,6 +1,5 @@
 //! Running jobs shown: bars on a terminal, a line per phase elsewhere, an event a line with `--json`.
 
-use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,9 @@ use super::output;
 
 /// How often a line tells of a phase that goes on, where there is no terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(30);
+
+/// Problems that are shown; a phone that cannot read its files has thousands.
+pub const PROBLEMS_SHOWN: usize = 20;
 
 /// How to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,17 +30,17 @@ pub enum Style {
 /// Shows jobs, several at once.
 pub struct Show {
     style: Style,
-    bars: Option<MultiProgress>,
+    bars: Option<&'static MultiProgress>,
 }
 
 impl Show {
     /// In this style.
     pub fn new(style: Style) -> Show {
-        let bars = style == Style::People && std::io::stderr().is_terminal();
-        Show {
-            style,
-            bars: bars.then(MultiProgress::new),
-        }
+        let bars = match style {
+            Style::People => output::bars(),
+            Style::Quiet | Style::Json => None,
+        };
+        Show { style, bars }
     }
 
     /// A watcher of one phone's job. `name` stands before its lines where there are several.
@@ -52,17 +54,14 @@ impl Show {
                 since: Instant::now(),
                 told: Instant::now(),
                 told_percent: 0.0,
+                percent: None,
+                moved: Instant::now(),
+                bytes: 0,
+                files: 0,
+                problems: 0,
                 bar: None,
                 wait: None,
             }),
-        }
-    }
-
-    /// Prints a line above the bars.
-    fn print(&self, text: &str) {
-        match &self.bars {
-            Some(bars) => bars.suspend(|| output::tell(text)),
-            None => output::tell(text),
         }
     }
 }
@@ -80,6 +79,11 @@ struct State {
     since: Instant,
     told: Instant,
     told_percent: f64,
+    percent: Option<f64>,
+    moved: Instant,
+    bytes: u64,
+    files: u64,
+    problems: usize,
     bar: Option<ProgressBar>,
     wait: Option<ProgressBar>,
 }
@@ -104,17 +108,33 @@ impl Monitor for Watch<'_> {
                 udid: self.udid.as_deref(),
                 event: &event,
             }),
-            Style::Quiet => {
-                if let Event::Problem { text, hint } = &event {
-                    self.problem_line(text, hint.as_deref());
+            Style::Quiet => match event {
+                Event::Problem { text, hint } => self.problem_line(&text, hint.as_deref()),
+                // Nothing goes on until somebody does it.
+                Event::Waiting {
+                    what,
+                    limit_seconds,
+                } => {
+                    self.line(&self.state(), &wait_words(what, limit_seconds));
                 }
-            }
+                _ => {}
+            },
             Style::People => self.people(event),
         }
     }
 }
 
 impl Watch<'_> {
+    /// Which phone it is.
+    pub fn udid(&self) -> Option<&str> {
+        self.udid.as_deref()
+    }
+
+    /// What stands before its lines.
+    pub fn prefix(&self) -> String {
+        prefix(&self.state())
+    }
+
     /// The job has ended; its bar goes.
     pub fn finish(&self) {
         self.end_phase(&mut self.state());
@@ -139,6 +159,12 @@ impl Watch<'_> {
                     "Not encrypted"
                 };
                 self.line(&state, &format!("{name} ({model}, iOS {ios}) -> {store}"));
+                if state.name.is_some() {
+                    // From here on by name; two phones can have the same.
+                    let udid = self.udid.as_deref().unwrap_or_default();
+                    let tail = udid.get(udid.len().saturating_sub(4)..).unwrap_or_default();
+                    state.name = Some(format!("{} ..{tail}", output::one_line(&name)));
+                }
                 self.line(&state, &format!("{what}, {why}. {encrypted}."));
             }
             Event::Note { text } => self.line(&state, &text),
@@ -171,11 +197,12 @@ impl Watch<'_> {
         state.since = Instant::now();
         state.told = Instant::now();
         state.told_percent = 0.0;
-        if let Some(bars) = &self.show.bars {
+        (state.percent, state.bytes, state.files) = (None, 0, 0);
+        if let Some(bars) = self.show.bars {
             let bar = bars.add(ProgressBar::new(1000));
             let template = match phase {
-                Phase::Receiving => "{prefix}{bar:26} {msg}",
-                _ => "{prefix}{spinner} {msg}",
+                Phase::Receiving => "{prefix}{bar:16} {wide_msg}",
+                _ => "{prefix}{spinner} {elapsed} {wide_msg}",
             };
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("━╸─"));
@@ -201,53 +228,51 @@ impl Watch<'_> {
         };
         let took = state.since.elapsed();
         if let Some(bar) = state.bar.take() {
-            let said = bar.message();
             bar.finish_and_clear();
             if took >= Duration::from_secs(1) {
-                let said = if phase == Phase::Receiving {
-                    said
-                } else {
-                    String::new()
+                let said = match phase {
+                    Phase::Receiving => amount(state.bytes, state.files, took),
+                    _ => String::new(),
                 };
-                self.line(
-                    state,
-                    &format!("{:<32} {:>8}  {said}", words(phase), duration(took)),
-                );
+                let text = format!("{:<32} {:>8}  {said}", words(phase), duration(took));
+                self.line(state, text.trim_end());
             }
         }
     }
 
     fn progress(&self, state: &mut State, percent: Option<f64>, bytes: u64, files: u64) {
-        let seconds = state.since.elapsed().as_secs_f64();
-        let claimed = percent.map(|p| p.clamp(0.0, 100.0));
-        let mut said = Vec::new();
-        if state.phase == Some(Phase::Receiving) {
-            said.extend(claimed.map(|p| format!("{p:.0} %")));
-            said.push(size(bytes));
-            if seconds > 0.2 {
-                said.push(format!("{}/s", size((bytes as f64 / seconds) as u64)));
-            }
+        let spent = state.since.elapsed();
+        (state.bytes, state.files) = (bytes, files);
+        let percent = percent.map(|p| p.clamp(0.0, 100.0));
+        if percent != state.percent {
+            (state.percent, state.moved) = (percent, Instant::now());
         }
-        said.push(counted(files, "file"));
-        if let (Some(p), Some(Phase::Receiving)) = (claimed, state.phase)
-            && p > 2.0
-            && seconds > 3.0
+        let receiving = state.phase == Some(Phase::Receiving);
+        let mut said = Vec::new();
+        if receiving {
+            said.extend(percent.map(|p| format!("{p:.0} %")));
+            said.push(amount(bytes, files, spent));
+        } else {
+            said.push(counted(files, "file"));
+        }
+        // A claim that stands still says nothing about the time left.
+        if let Some(p) = percent.filter(|p| receiving && *p > 2.0)
+            && spent > Duration::from_secs(3)
+            && state.moved.elapsed() < Duration::from_secs(5)
         {
-            let left = Duration::from_secs_f64(seconds * (100.0 - p) / p);
+            let left = spent.mul_f64((100.0 - p) / p);
             said.push(format!("{} left", duration(left)));
         }
         match &state.bar {
             Some(bar) => {
-                bar.set_position((claimed.unwrap_or(0.0) * 10.0) as u64);
+                bar.set_position((percent.unwrap_or(0.0) * 10.0) as u64);
                 bar.set_message(said.join("  "));
             }
             None => {
-                let quarter = claimed.is_some_and(|p| p >= state.told_percent + 25.0);
-                if state.phase == Some(Phase::Receiving)
-                    && (quarter || state.told.elapsed() >= BETWEEN_LINES)
-                {
+                let quarter = percent.is_some_and(|p| p >= state.told_percent + 25.0);
+                if receiving && (quarter || state.told.elapsed() >= BETWEEN_LINES) {
                     state.told = Instant::now();
-                    state.told_percent = claimed.unwrap_or(state.told_percent);
+                    state.told_percent = percent.unwrap_or(state.told_percent);
                     let text = format!("receiving  {}", said.join("  "));
                     self.line(state, &text);
                 }
@@ -255,20 +280,27 @@ impl Watch<'_> {
         }
     }
 
+    /// Called now and then: says in a log that a phase goes on of which nothing is heard.
+    pub fn tick(&self) {
+        let mut state = self.state();
+        if self.show.style == Style::People
+            && state.bar.is_none()
+            && state.told.elapsed() >= BETWEEN_LINES
+            && let Some(phase) = state.phase
+        {
+            state.told = Instant::now();
+            let text = format!(
+                "{}, for {} so far",
+                words(phase),
+                duration(state.since.elapsed())
+            );
+            self.line(&state, &text);
+        }
+    }
+
     fn waiting(&self, state: &mut State, what: Wait, limit_seconds: u64) {
-        let text = match what {
-            Wait::Trust => "Unlock the phone, tap Trust and enter its passcode",
-            Wait::Passcode => "Enter the passcode on the phone to start the backup",
-            Wait::Unlock => "Unlock the phone",
-        };
-        let limit = limit_seconds / 60;
-        let limit = if limit > 0 {
-            format!("{limit} min")
-        } else {
-            format!("{limit_seconds} s")
-        };
-        let text = format!("{text} ... (it waits up to {limit})");
-        match &self.show.bars {
+        let text = wait_words(what, limit_seconds);
+        match self.show.bars {
             Some(bars) => {
                 let wait = bars.add(ProgressBar::new_spinner());
                 wait.set_message(format!("{}{text}", prefix(state)));
@@ -280,17 +312,27 @@ impl Watch<'_> {
     }
 
     fn problem_line(&self, text: &str, hint: Option<&str>) {
-        let state = self.state();
+        let mut state = self.state();
+        state.problems += 1;
+        if state.problems > PROBLEMS_SHOWN {
+            return;
+        }
         self.line(&state, &format!("problem: {text}"));
         if let Some(hint) = hint {
             self.line(&state, &format!("  hint: {hint}"));
+        }
+        if state.problems == PROBLEMS_SHOWN {
+            self.line(
+                &state,
+                "problem: there may be more like these; report.json and --json name them all",
+            );
         }
     }
 
     fn line(&self, state: &State, text: &str) {
         let prefix = prefix(state);
         match self.show.bars {
-            Some(_) => self.show.print(&format!("{prefix}{text}")),
+            Some(_) => output::tell(&format!("{prefix}{text}")),
             None => output::tell(&format!("{} {prefix}{text}", output::now())),
         }
     }
@@ -307,6 +349,28 @@ fn prefix(state: &State) -> String {
         .map_or_else(String::new, |name| format!("{name}: "))
 }
 
+/// "1.5 GB  493 MB/s  20,019 files"
+fn amount(bytes: u64, files: u64, spent: Duration) -> String {
+    let rate = match spent.as_secs_f64() {
+        seconds if seconds > 0.2 => format!("  {}/s", size((bytes as f64 / seconds) as u64)),
+        _ => String::new(),
+    };
+    format!("{}{rate}  {}", size(bytes), counted(files, "file"))
+}
+
+fn wait_words(what: Wait, limit_seconds: u64) -> String {
+    let text = match what {
+        Wait::Trust => "Unlock the phone, tap Trust and enter its passcode",
+        Wait::Passcode => "Enter the passcode on the phone to start the backup",
+        Wait::Unlock => "Unlock the phone",
+    };
+    let limit = match limit_seconds / 60 {
+        0 => format!("{limit_seconds} s"),
+        minutes => format!("{minutes} min"),
+    };
+    format!("{text} ... (it waits up to {limit})")
+}
+
 fn words(phase: Phase) -> &'static str {
     match phase {
         Phase::Cloning => "Preparing the draft",
@@ -315,6 +379,7 @@ fn words(phase: Phase) -> &'static str {
         Phase::Receiving => "Receiving",
         Phase::Arranging => "Phone is arranging the backup",
         Phase::PhoneChecking => "Phone is checking the backup",
+        Phase::Hashing => "Making the list of hashes",
         Phase::Checking => "Checking",
         Phase::Sealing => "Making it durable",
     }

@@ -18,7 +18,7 @@ pub struct Simulate {
     #[arg(long, value_name = "ADDR", default_value_t = default_address())]
     listen: String,
     /// How many phones are attached.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     phones: u32,
     /// The first phone's UDID; those of others are counted up from it.
     #[arg(long)]
@@ -59,8 +59,8 @@ pub struct Simulate {
     /// The phone is locked.
     #[arg(long)]
     locked: bool,
-    /// Percent of charge.
-    #[arg(long, value_name = "PERCENT", default_value_t = 81)]
+    /// Percent of charge; below 20 it is not charging.
+    #[arg(long, value_name = "PERCENT", default_value_t = 81, value_parser = clap::value_parser!(u8).range(0..=100))]
     battery: u8,
     /// Say that backups are encrypted.
     #[arg(long)]
@@ -88,7 +88,16 @@ impl Simulate {
         for number in 0..self.phones {
             phones.push(Phone::new(self.config(number)?));
         }
-        let daemon = Daemon::start(&self.listen, phones)?;
+        let listen = match self.listen.starts_with('/') {
+            true => format!("UNIX:{}", self.listen),
+            false => self.listen.clone(),
+        };
+        let daemon = Daemon::start(&listen, phones).map_err(|e| {
+            io::Error::new(
+                e.kind(),
+                format!("cannot listen on {listen}: {e}\n  hint: name another UNIX:/path or HOST:PORT with --listen"),
+            )
+        })?;
         let mut stdout = io::stdout();
         writeln!(stdout, "USBMUXD_SOCKET_ADDRESS={}", daemon.address())?;
         stdout.flush()?;

@@ -33,11 +33,12 @@ impl Verify {
         let show = Show::new(self.output.style());
         let watch = show.watch(None, None);
         let checked = self.store.path().and_then(|path| {
-            let store = Store::open(&path).ok();
-            let folder = list::find(store.as_ref(), self.backup.as_deref())?;
+            // Needed only where the backup is not named by its path.
+            let store = Store::open(&path);
+            let folder = list::find(store, self.backup.as_deref())?;
             let options = Options {
-                sums: None,
                 read_all: !self.quick,
+                ..Options::default()
             };
             verify::verify(&folder, &options, &watch)
         });

@@ -82,11 +82,7 @@ impl Listener {
         if let Some(path) = address.strip_prefix("UNIX:") {
             #[cfg(unix)]
             {
-                // The file of a daemon that is gone stands in the way of a new one.
-                match std::fs::remove_file(path) {
-                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                    _ => {}
-                }
+                clear(std::path::Path::new(path))?;
                 return Ok(Listener::Unix(UnixListener::bind(path)?, path.into()));
             }
             #[cfg(not(unix))]
@@ -128,6 +124,22 @@ impl Listener {
             return;
         }
         drop(TcpStream::connect(address));
+    }
+}
+
+/// The socket of a daemon that is gone stands in the way of a new one. Anything else that is there stays.
+#[cfg(unix)]
+fn clear(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let in_the_way = |why| Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+    match std::fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+        Ok(meta) if !meta.file_type().is_socket() => {
+            in_the_way("something that is no socket is there")
+        }
+        Ok(_) if UnixStream::connect(path).is_ok() => in_the_way("a program listens there already"),
+        Ok(_) => std::fs::remove_file(path),
     }
 }
 

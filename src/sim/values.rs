@@ -75,7 +75,7 @@ fn domain_values(phone: &Phone, domain: &str) -> Dictionary {
         ]),
         "com.apple.mobile.battery" => super::dict([
             ("BatteryCurrentCapacity", u64::from(config.battery).into()),
-            ("BatteryIsCharging", true.into()),
+            ("BatteryIsCharging", (config.battery >= 20).into()),
             ("ExternalChargeCapable", true.into()),
             ("ExternalConnected", true.into()),
             ("FullyCharged", (config.battery >= 100).into()),
