@@ -92,6 +92,10 @@ impl Wire {
     ) -> io::Result<usize> {
         let room = self.room(5 + length)?;
         let count = fill(&mut room[5..5 + length])?;
+        if count == 0 {
+            // The file ended with the block before; no phone sends an empty one, and pymobiledevice3 takes none.
+            return Ok(0);
+        }
         let prefix = u32::try_from(count + 1).map_err(io::Error::other)?;
         room[..4].copy_from_slice(&prefix.to_be_bytes());
         room[4] = CODE_DATA;

@@ -131,39 +131,30 @@ def parts(seconds):
     return ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
 
 
-def openssl_decrypts_per_second():
-    """Bytes a second that one core decrypts, in records of TLS's size."""
-    if not shutil.which("openssl"):
-        return None
-    command = ["openssl", "speed", "-mr", "-seconds", "2", "-bytes", "16384", "-decrypt", "-evp", "aes-256-gcm"]
+def openssl_seconds_per_gib(*what):
+    """What one core needs at best, in blocks of the size of a TLS record."""
+    command = ["openssl", "speed", "-mr", "-seconds", "2", "-bytes", "16384", *what]
     for line in subprocess.run(command, capture_output=True, text=True).stdout.splitlines():
         if line.startswith("+F:"):
-            return float(line.split(":")[-1])
-    return None
+            return GIB / float(line.split(":")[-1])
+    sys.exit(f"`{' '.join(command)}` measured nothing")
 
 
 def large(ours, on, runs):
     with Bench(ours, on, "--files", "0", "--bulk", "40x100M") as bench:
         costs = compare("4 GiB in 40 files", bench, runs)
         gib = 40 * (100 << 20) / GIB
-        per_gib = median(costs["idev-backup"], "cpu") / gib
-        files = []
-        for number in range(40):
-            files.append(bench.folder / f"plain{number}")
-            with open(files[-1], "wb") as file:
-                for _ in range(100):
-                    file.write(os.urandom(1 << 20))
-        hashing = Cost("sha256sum", *files).cpu / gib
-        # A copy reads as well; writing alone is what it costs to make the same bytes out of nothing.
-        writing = Cost("dd", "if=/dev/zero", f"of={bench.folder}/zero", "bs=256K", f"count={40 * 400}").cpu / gib
-        rate = openssl_decrypts_per_second()
-        print(f"\nProcessor seconds per GiB: idev-backup {per_gib:.2f}; alone: hashing {hashing:.2f}, writing {writing:.2f}", end="")
-        if rate:
-            decrypting = GIB / rate
-            alone = decrypting + hashing + writing
-            print(f", decrypting {decrypting:.2f}, together {alone:.2f}: {per_gib / alone:.2f} times.")
+        mine = median(costs["idev-backup"], "cpu") / gib
+        zeros = ("dd", "if=/dev/zero", f"of={bench.folder}/zero", "bs=256K", f"count={40 * 400}")
+        writing = statistics.median(Cost(*zeros).cpu / gib for _ in range(3))
+        print(f"\nProcessor seconds per GiB: idev-backup {mine:.2f}; alone: writing {writing:.2f}", end="")
+        if shutil.which("openssl"):
+            hashing = openssl_seconds_per_gib("-evp", "sha256")
+            decrypting = openssl_seconds_per_gib("-decrypt", "-evp", "aes-256-gcm")
+            alone = writing + hashing + decrypting
+            print(f", hashing {hashing:.2f}, decrypting {decrypting:.2f}, together {alone:.2f}: {mine / alone:.2f} times.")
         else:
-            print(" (no openssl: decrypting was not measured).")
+            print(" (no openssl: hashing and decrypting were not measured).")
 
 
 def small(ours, on, runs):
