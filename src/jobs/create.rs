@@ -369,8 +369,8 @@ fn judge(
     store: &Store,
     monitor: &dyn Monitor,
 ) -> Result<Course, Error> {
-    // The phone writes it anew at each backup; the old one, cloned, says "finished" too.
-    let is_new = draft.has_new_status()?;
+    // The old one, cloned, says "finished" too. That of a run that broke off was sent in that run.
+    let is_new = course.status_came || draft.has_new_status()?;
     let finished = || is_new && Status::read(&draft.backup()).is_ok_and(|s| s.is_finished());
     match verdict {
         Ok(Verdict { code: 0, .. }) => match course.disk_error {

@@ -25,6 +25,8 @@ pub struct Course {
     pub disk_error: Option<store::Error>,
     /// The phone got as far as putting files in their places.
     pub arranged: bool,
+    /// The phone wrote its Status.plist.
+    pub status_came: bool,
     /// What the phone lacked.
     pub shortage: Option<Shortage>,
     /// From the request to the first file.
@@ -37,6 +39,8 @@ pub struct Course {
 
 /// Files that the phone could not read, as far as they are kept to be shown.
 const FAULTS_MAX: usize = 100;
+
+const STATUS: &str = "Status.plist";
 
 /// Serves the phone from a draft.
 pub struct DraftHost<'a> {
@@ -168,6 +172,7 @@ impl Host for DraftHost<'_> {
         };
         let kept = self.draft.keep(path, &mut counting);
         let bytes = counting.bytes;
+        self.course.status_came |= kept.is_ok() && path.name() == STATUS;
         if kept.is_ok() && payload {
             self.course.received_files += 1;
             self.course.received_bytes += bytes;

@@ -50,10 +50,10 @@ impl Complete {
         let begun = Instant::now();
         // The tie between a backup and what we know of it.
         let (beside, current) = (draft.join("beside"), store.current_path(udid));
-        if !same_status(&beside, self.backup())? || same_status(&beside, &current)? {
+        if !is_of(&beside, self.backup())? || is_of(&beside, &current)? {
             return Err(Error::Damaged {
-                path: self.backup().join("Status.plist"),
-                why: "it is not of this backup".to_owned(),
+                path: self.backup().to_path_buf(),
+                why: "its Status.plist and Info.plist are not of this backup".to_owned(),
             });
         }
         disk::write_whole(&beside.join(REPORT), report)?;
@@ -118,7 +118,7 @@ fn finish(store: &Store, udid: &Udid, intent: &Intent) -> Result<(), Error> {
     rename_if_there(&draft.join("beside"), &beside)?;
 
     // Asked of the new one: what stands in its place may have been changed by others since.
-    if same_status(&beside, &new)? {
+    if is_of(&beside, &new)? {
         let moved = if current.exists() {
             match disk::exchange(&new, &current) {
                 Ok(true) => Ok(()),
@@ -168,9 +168,9 @@ fn rename_if_there(from: &Path, to: &Path) -> Result<(), Error> {
     }
 }
 
-fn same_status(beside: &Path, backup: &Path) -> Result<bool, Error> {
-    const NAME: &str = "Status.plist";
-    disk::same_bytes(&beside.join(NAME), &backup.join(NAME))
+/// Whether a folder holds the backup of which copies are beside it.
+fn is_of(beside: &Path, backup: &Path) -> Result<bool, Error> {
+    snapshot::is_tied(beside, backup)
         .map_err(|e| Error::io("compare with the copy beside it", backup, e))
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Error, OWN, REPORT, SUMS, Store};
+use super::{Error, OWN, REPORT, SUMS, Store, disk};
 use crate::udid::Udid;
 
 /// A backup in a store.
@@ -93,18 +93,26 @@ pub fn find(folder: &Path) -> Option<Snapshot> {
     Snapshot::open(&store, udid, folder, archived).ok()
 }
 
-/// The folder beside a backup: the one that holds a copy of the same Status.plist, which the phone writes anew, with a
-/// new identifier and date, at every backup. So the tie survives any crash between two renames, and a backup that
-/// another program has changed since has none.
+/// What every backup has anew: the phone's Status.plist, with an identifier and a date, and the computer's Info.plist.
+const TIE: [&str; 2] = ["Status.plist", "Info.plist"];
+
+/// Whether what we keep in `beside` is of the backup in `folder`: it holds copies of the same [`TIE`]. So the tie survives
+/// any crash between two renames, and a backup that another program has changed since has none.
+pub(super) fn is_tied(beside: &Path, folder: &Path) -> io::Result<bool> {
+    for name in TIE {
+        if !disk::same_bytes(&beside.join(name), &folder.join(name))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The folder beside a backup.
 ///
 /// A folder that cannot be read has no tie either: one bad folder must not hide all others.
 fn beside(own: &Path, backup: &Path) -> Result<Option<PathBuf>, Error> {
-    let status = |folder: &Path| fs::read(folder.join("Status.plist")).ok();
-    let Some(wanted) = status(backup) else {
-        return Ok(None);
-    };
     let mut dirs = stamped(own)?.into_iter();
-    Ok(dirs.find(|dir| status(dir).as_ref() == Some(&wanted)))
+    Ok(dirs.find(|dir| is_tied(dir, backup).unwrap_or(false)))
 }
 
 /// The folders in `own` that are named by a stamp, newest first.
