@@ -17,7 +17,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// What ends a wait early, shared by whoever asks for it and the connections that wait.
 ///
 /// A cancel takes effect where the dialog stands between two messages; in the middle of one it would lose step. But a
-/// message can hold files of many gigabytes, or never end: after [`GRACE`] a cancel takes effect anywhere.
+/// message can hold files of many gigabytes, or never end: after some seconds a cancel takes effect anywhere.
 #[derive(Debug, Default)]
 pub struct Calm {
     cancel: Arc<AtomicBool>,
