@@ -3,7 +3,7 @@
 //!
 //! `IDEV_BACKUP_KILLS` says how often; 60 times without it.
 
-#![allow(clippy::unwrap_used)] // Tests stop at what is unexpected.
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // Tests stop at what is unexpected, and this one has figures.
 
 mod rig;
 
@@ -117,7 +117,7 @@ fn a_run_that_is_killed_at_any_moment_loses_nothing() {
         assert!(backups.iter().all(|b| b.complete && b.ours), "{when}");
         assert!(!rig.draft().exists(), "{when}: a draft is left");
     }
-    println!("killed {interrupted} of {kills} runs; {sealed} had put their backup in its place");
+    eprintln!("killed {interrupted} of {kills} runs; {sealed} had put their backup in its place");
     assert!(
         interrupted > kills / 3,
         "{interrupted} of {kills} were killed"

@@ -1,0 +1,251 @@
+//! What is fuzzed, each with what must hold whatever the bytes are. Used by the fuzz targets, and by `tests/fuzz.rs`, which runs
+//! the inputs that are kept on any compiler.
+
+#![allow(dead_code, clippy::unwrap_used)] // Each target uses one of them, and a broken promise must panic.
+
+use std::io::{self, Cursor, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
+
+use idev_backup::bounded_plist;
+use idev_backup::device::PairRecord;
+use idev_backup::manifest::db::{Db, Kind, Row};
+use idev_backup::manifest::plists::{Info, ManifestPlist, Status};
+use idev_backup::mobilebackup::{DeviceFault, Entry, Fault, Host, Request, Session};
+use idev_backup::path::BackupPath;
+use idev_backup::secret::Secret;
+use idev_backup::store::journal::Replay;
+use idev_backup::store::sums::Sums;
+use idev_backup::transport::{Calm, usbmuxd};
+use plist::Value;
+
+const UDID: &str = "00008130-001A2B3C4D5E6F70";
+
+/// What is taken can be written again in both forms, and dropped.
+pub fn plist(bytes: &[u8]) {
+    if let Ok(value) = bounded_plist::parse(bytes) {
+        value.to_writer_binary(io::sink()).unwrap();
+        // Text that XML cannot hold is refused by the writer; a panic is not.
+        drop(value.to_writer_xml(io::sink()));
+    }
+}
+
+/// A whole backup with a phone that sends these bytes after its greetings. No path that it names leaves the backup.
+pub fn session(bytes: &[u8]) {
+    let calm = Calm::new(Arc::new(AtomicBool::new(false)));
+    let far = Far(Cursor::new([&greetings()[..], bytes].concat()));
+    let session = Session::open(Box::new(far), calm).unwrap();
+    drop(session.backup(UDID, true, &mut Nobody));
+}
+
+/// A message of the daemon.
+pub fn usbmux(bytes: &[u8]) {
+    if let Ok((_, length)) = usbmuxd::parse_message(bytes) {
+        assert!(length <= bytes.len());
+    }
+}
+
+/// A packet of the file service.
+pub fn afc(bytes: &[u8]) {
+    drop(idev_backup::device::afc::parse_packet(bytes));
+}
+
+/// A pair record, damaged or another's.
+pub fn pair_record(bytes: &[u8]) {
+    if let Ok(record) = PairRecord::parse(&Secret::new(bytes.to_vec())) {
+        drop(record.to_plist());
+    }
+}
+
+/// The record of a file. The short way to its size never says another than the long way.
+pub fn record(bytes: &[u8]) {
+    let row = Row {
+        file_id: String::new(),
+        domain: String::new(),
+        relative_path: String::new(),
+        kind: Kind::File,
+        archive: bytes.to_vec(),
+    };
+    if let (Ok(short), Ok(long)) = (row.size(), row.record()) {
+        assert_eq!(short, long.size);
+    }
+}
+
+/// The files without which a backup cannot be read, all with these bytes.
+pub fn metadata(bytes: &[u8]) {
+    let folder = folder("metadata");
+    for name in [
+        "Status.plist",
+        "Manifest.plist",
+        "Info.plist",
+        "Manifest.db",
+    ] {
+        std::fs::write(folder.join(name), bytes).unwrap();
+    }
+    drop(Status::read(&folder));
+    drop(ManifestPlist::read(&folder));
+    drop(Info::read(&folder));
+    if let Ok(db) = Db::open(&folder) {
+        drop(db.check(true));
+        let mut rows = 0;
+        drop(db.rows(|row| {
+            drop(row.size());
+            rows += 1;
+            rows < 10_000
+        }));
+    }
+}
+
+/// Our own lists, as a power cut may leave them.
+pub fn lists(bytes: &[u8]) {
+    let folder = folder("lists");
+    let sums = folder.join("SHA256SUMS");
+    std::fs::write(&sums, bytes).unwrap();
+    let lines = Sums::open(&sums).unwrap();
+    for line in lines.take(10_000) {
+        if line.is_err() {
+            break;
+        }
+    }
+    std::fs::write(folder.join("00"), bytes).unwrap();
+    if let Ok(replay) = Replay::load(&folder, 0) {
+        replay.fate("U/00/0000000000000000000000000000000000000000");
+    }
+}
+
+/// A path of a phone: what is taken lies below whatever it is put below.
+pub fn path(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(path) = text.parse::<BackupPath>() {
+        let root = Path::new("/root");
+        let below = path.below(root);
+        assert!(below.starts_with(root) && below != root);
+        for part in below.strip_prefix(root).unwrap().components() {
+            assert!(matches!(part, std::path::Component::Normal(_)), "{below:?}");
+        }
+    }
+}
+
+fn folder(name: &str) -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let base = match memory.is_dir() {
+        true => memory.to_path_buf(),
+        false => std::env::temp_dir(),
+    };
+    let folder = base.join(format!("idev-backup-fuzz-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// What a phone says until the backup is asked for.
+fn greetings() -> Vec<u8> {
+    let mut response = plist::Dictionary::new();
+    response.insert("MessageName".into(), "Response".into());
+    response.insert("ErrorCode".into(), 0.into());
+    response.insert("ProtocolVersion".into(), Value::Real(2.1));
+    let messages: [Vec<Value>; 3] = [
+        vec!["DLMessageVersionExchange".into(), 400.into(), 0.into()],
+        vec!["DLMessageDeviceReady".into()],
+        vec![
+            "DLMessageProcessMessage".into(),
+            Value::Dictionary(response),
+        ],
+    ];
+    let mut bytes = Vec::new();
+    for message in messages {
+        let mut body = Vec::new();
+        Value::Array(message).to_writer_binary(&mut body).unwrap();
+        bytes.extend((body.len() as u32).to_be_bytes());
+        bytes.extend(body);
+    }
+    bytes
+}
+
+/// The phone's end of a connection: it says what it was told to, and hears nothing.
+struct Far(Cursor<Vec<u8>>);
+
+impl Read for Far {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Far {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A computer that keeps nothing, and looks only at where it was to be kept.
+struct Nobody;
+
+fn look(path: &BackupPath) {
+    let first = path.first();
+    assert!(first == ".b" || first.starts_with(UDID), "{path}");
+}
+
+impl Host for Nobody {
+    fn begins(&mut self, request: &Request) {
+        request.paths().into_iter().for_each(look);
+    }
+
+    fn free_space(&mut self) -> Result<u64, Fault> {
+        Ok(1 << 40)
+    }
+
+    fn purge(&mut self, _amount: u64) -> Result<u64, Fault> {
+        Err(Fault::NoSpace)
+    }
+
+    fn receive(&mut self, path: &BackupPath, body: &mut dyn Read) -> Result<(), Fault> {
+        look(path);
+        io::copy(body, &mut io::sink())
+            .map(drop)
+            .map_err(|_| Fault::Io)
+    }
+
+    fn settle(&mut self) -> Vec<(BackupPath, Fault)> {
+        Vec::new()
+    }
+
+    fn device_fault(&mut self, _fault: DeviceFault) {}
+
+    fn open(&mut self, _path: &BackupPath) -> Result<Box<dyn Read + Send>, Fault> {
+        Err(Fault::NotFound)
+    }
+
+    fn list(&mut self, _path: &BackupPath) -> Result<Vec<Entry>, Fault> {
+        Ok(vec![Entry {
+            name: "x".into(),
+            kind: idev_backup::mobilebackup::EntryKind::Regular,
+            size: 1,
+            modified: SystemTime::UNIX_EPOCH,
+        }])
+    }
+
+    fn make_dir(&mut self, path: &BackupPath) -> Result<(), Fault> {
+        look(path);
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Fault> {
+        look(from);
+        look(to);
+        Ok(())
+    }
+
+    fn copy(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Fault> {
+        self.rename(from, to)
+    }
+
+    fn remove(&mut self, path: &BackupPath) -> Result<(), Fault> {
+        look(path);
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Makes the first inputs of the fuzz targets: one valid thing of each kind, from nothing but Python's own libraries."""
+
+import hashlib
+import plistlib
+import sqlite3
+import struct
+import tempfile
+from pathlib import Path
+
+INPUTS = Path(__file__).resolve().parent / "inputs"
+UDID = "00008130-001A2B3C4D5E6F70"
+ID = hashlib.sha1(b"HomeDomain-x").hexdigest()
+
+
+def keep(target, name, data):
+    folder = INPUTS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+
+
+def binary(value):
+    return plistlib.dumps(value, fmt=plistlib.FMT_BINARY)
+
+
+def message(*parts):
+    body = binary(list(parts))
+    return struct.pack(">I", len(body)) + body
+
+
+def text(words):
+    return struct.pack(">I", len(words)) + words.encode()
+
+
+def chunk(code, data=b""):
+    return struct.pack(">IB", len(data) + 1, code) + data
+
+
+def upload(*files):
+    said = message("DLMessageUploadFiles", {}, 10.0, 100)
+    for path, chunks in files:
+        said += text("/var/mobile/x") + text(path) + b"".join(chunks)
+    return said + struct.pack(">I", 0)
+
+
+EMPTY = "___EmptyParameterString___"
+place = f"{UDID}/Snapshot/{ID[:2]}/{ID}"
+verdict = message("DLMessageProcessMessage", {"MessageName": "Response", "ErrorCode": 0, "ErrorDescription": ""})
+whole = [chunk(12, b"abc"), chunk(12, b"de"), chunk(0)]
+keep("session", "verdict", verdict)
+keep("session", "upload", upload((place, whole), (f"{UDID}/Status.plist", whole)) + verdict)
+keep("session", "device-error", upload((place, [chunk(12, b"abc"), chunk(11, b"Input/output error (5)")])) + verdict)
+keep("session", "questions", b"".join([
+    message("DLMessageGetFreeDiskSpace"), message("DLMessagePurgeDiskSpace", 1 << 30),
+    message("DLContentsOfDirectory", UDID), message("DLMessageCreateDirectory", f"{UDID}/ab", EMPTY, 1.0),
+    message("DLMessageMoveItems", {place: f"{UDID}/{ID[:2]}/{ID}"}, {}, 2.0),
+    message("DLMessageRemoveItems", [f"{UDID}/Snapshot"], {}, 3.0), message("DLMessageCopyItem", "/.b/6/x", f"{UDID}/y"),
+    message("DLMessageDownloadFiles", [f"{UDID}/Status.plist"], {}, 4.0), message("DLMessagePing", EMPTY),
+    message("DLMessageWhatever", 1), message("DLMessageDisconnect", EMPTY),
+]))  # fmt: skip
+keep("session", "hostile", upload(("../../etc/passwd", whole)))
+
+answer = plistlib.dumps({"MessageType": "Result", "Number": 0})
+keep("usbmux", "result", struct.pack("<IIII", 16 + len(answer), 1, 8, 1) + answer)
+keep("afc", "status", b"CFA6LPAA" + struct.pack("<QQQQQ", 48, 48, 0, 1, 0))
+pem = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+keys = ("DeviceCertificate", "HostCertificate", "RootCertificate", "HostPrivateKey", "RootPrivateKey", "EscrowBag")
+pairing = {**dict.fromkeys(keys, pem), "HostID": "A", "SystemBUID": "B", "WiFiMACAddress": "00:00:00:00:00:00"}
+keep("pair_record", "record", plistlib.dumps(pairing))
+
+fields = {"Size": 70000, "Mode": 0o100644, "RelativePath": plistlib.UID(2), "$class": plistlib.UID(3)}
+archive = {
+    "$version": 100000, "$archiver": "NSKeyedArchiver", "$top": {"root": plistlib.UID(1)},
+    "$objects": ["$null", fields, "x", {"$classname": "MBFile", "$classes": ["MBFile", "NSObject"]}],
+}  # fmt: skip
+keep("record", "archive", binary(archive))
+keep("record", "plain", binary({"Size": 7, "Mode": 0o100644}))
+status = {"SnapshotState": "finished", "BackupState": "new", "IsFullBackup": True, "UUID": "U", "Version": "3.3"}
+keep("plist", "binary", binary({**status, "list": [1, 2.5, b"data", {"a": "ü"}]}))
+keep("plist", "xml", plistlib.dumps(status))
+keep("metadata", "status", binary(status))
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / "db"
+    db = sqlite3.connect(path)
+    db.executescript("PRAGMA page_size = 512; CREATE TABLE Files (fileID TEXT PRIMARY KEY, domain TEXT, relativePath TEXT,"
+                     " flags INTEGER, file BLOB); CREATE TABLE Properties (key TEXT PRIMARY KEY, value BLOB);")  # fmt: skip
+    db.execute("INSERT INTO Files VALUES (?, 'HomeDomain', 'x', 1, ?)", (ID, binary(archive)))
+    db.commit()
+    db.close()
+    keep("metadata", "database", path.read_bytes())
+digits = hashlib.sha256(b"abc").hexdigest()
+keep("lists", "sums", f"{digits}  {ID[:2]}/{ID}\n{digits}  Info.plist\n".encode())
+keep("lists", "journal", f"K\t{digits}\t3\tU/Snapshot/00/{'0' * 40}\nM\tU/Snapshot/00/{'0' * 40}\tU/00/{'0' * 40}\n"
+     f"R\tU/x\nMD\tU/a\tU/b\nCD\tU/b\tU/c\n?\tU/y\nC\tU/y\tU/z\nRD\tU/c\n".encode())  # fmt: skip
+keep("path", "file", place.encode())
+keep("path", "restore", b"/.b/6/x")
