@@ -49,11 +49,11 @@ impl Session {
         let _late = host.settle();
         if matches!(
             result,
-            Err(Error::Cancelled | Error::Hostile(_) | Error::Strange { .. })
+            Ok(_) | Err(Error::Cancelled | Error::Hostile(_) | Error::Strange { .. })
         ) {
-            // It may be gone already; then there is nobody to tell.
+            // As other computers end the dialog. The phone may be gone already; then there is nobody to tell.
             self.calm.set_between_messages(false);
-            drop(self.say(&message::disconnect(), "was told to stop"));
+            drop(self.say(&message::disconnect(), "was told that it is over"));
         }
         result
     }
