@@ -7,8 +7,10 @@ mod rig;
 use std::fs;
 use std::path::PathBuf;
 
+use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
-use idev_backup::jobs::create::Options;
+use idev_backup::jobs::create::{self, Options};
+use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::mobilebackup;
 use idev_backup::monitor::{Phase, Silent};
@@ -231,4 +233,24 @@ fn a_run_that_could_not_write_its_journal_whole_is_gone_on_with() {
     rig.phone.suffer(&[]);
     let report = rig.create();
     assert!(report.draft.contains("taken over"), "{}", report.draft);
+}
+
+#[test]
+fn a_phone_that_wants_no_encryption_is_served_only_when_it_was_asked_for() {
+    let rig = Rig::with(PhoneConfig {
+        plain: true,
+        ..config()
+    });
+    let error = rig.try_create(&options(), &Silent).unwrap_err();
+    assert!(
+        error.hint().unwrap().contains("--any-certificate"),
+        "{error}"
+    );
+    assert!(!rig.current().exists());
+    let reach = Reach {
+        pin: Pin::Anyone,
+        ..rig.reach()
+    };
+    create::create(&reach, &rig.attached(), &rig.store, &options(), &Silent).unwrap();
+    assert_whole(&rig.current());
 }

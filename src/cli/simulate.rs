@@ -65,6 +65,9 @@ pub struct Simulate {
     /// Say that backups are encrypted.
     #[arg(long)]
     will_encrypt: bool,
+    /// Secure no connection, as no phone since iOS 5 does.
+    #[arg(long)]
+    plain: bool,
     /// A restore from iCloud is running: backups are refused with 25.
     #[arg(long)]
     icloud_restore: bool,
@@ -131,6 +134,7 @@ impl Simulate {
             locked: self.locked,
             battery: self.battery,
             will_encrypt: self.will_encrypt,
+            plain: self.plain,
             icloud_restore: self.icloud_restore,
             device_link: self.devicelink,
             faults: self.fault.clone(),

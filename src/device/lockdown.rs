@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use plist::{Dictionary, Value};
 
-use super::tls::{self, Pin, Secure};
+use super::tls::{self, Pin};
 use super::{Error, PairRecord};
 use crate::transport::plist_stream::{self, Encoding};
 use crate::transport::{AnyStream, Attached, Calm, Stream, Usbmuxd, Wire};
@@ -113,7 +113,7 @@ impl<S: Stream> Lockdown<S> {
 
 /// A secured conversation: it may start services. Ends with the connection.
 pub struct Session {
-    lockdown: Lockdown<Secure>,
+    lockdown: Lockdown<AnyStream>,
     daemon: Usbmuxd,
     phone: Attached,
     record: PairRecord,
@@ -135,14 +135,13 @@ impl Session {
         request.insert("HostID".into(), record.host_id.as_str().into());
         request.insert("SystemBUID".into(), record.system_buid.as_str().into());
         let answer = plain.ask(doing, "StartSession", request)?;
-        if answer.get("EnableSessionSSL").and_then(Value::as_boolean) != Some(true) {
-            return Err(Error::strange(
-                doing,
-                "the phone wants no encryption, which no iPhone since iOS 5 does",
-            ));
-        }
-        // TLS begins on the same connection, directly after the answer.
-        let stream = tls::secure(plain.stream, &record, pin)?;
+        let secured = answer.get("EnableSessionSSL").and_then(Value::as_boolean) == Some(true);
+        let stream: AnyStream = match pin {
+            // TLS begins on the same connection, directly after the answer.
+            _ if secured => Box::new(tls::secure(plain.stream, &record, pin)?),
+            Pin::Anyone => Box::new(plain.stream),
+            Pin::PairRecord => return Err(Error::NoEncryption),
+        };
         Ok(Session {
             lockdown: Lockdown { stream },
             daemon: daemon.clone(),
@@ -153,7 +152,7 @@ impl Session {
     }
 
     /// Lockdown itself, for values.
-    pub fn lockdown(&mut self) -> &mut Lockdown<Secure> {
+    pub fn lockdown(&mut self) -> &mut Lockdown<AnyStream> {
         &mut self.lockdown
     }
 

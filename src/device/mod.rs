@@ -59,6 +59,8 @@ pub enum Error {
     },
     /// The phone showed another key than the one it was paired with.
     OtherKey,
+    /// The phone asked for a session without TLS.
+    NoEncryption,
     /// The owner tapped "Don't Trust".
     TrustDenied,
     /// Nobody answered the trust dialog, or unlocked the phone for it, in time.
@@ -118,6 +120,9 @@ impl Error {
                 "if the phone was erased or restored, pair again: `idev-backup unpair`, then `idev-backup pair`. If \
                  you are sure that it is your phone, `--any-certificate` goes on without this check"
             }
+            Error::NoEncryption => {
+                "it is no iPhone or iPad, or somebody is in between. For a simulator, `--any-certificate` goes on"
+            }
             Error::TrustDenied => "run `idev-backup pair` again and tap Trust",
             Error::TrustTimeout { .. } => {
                 "unlock the phone, keep it awake and run `idev-backup pair` again"
@@ -145,6 +150,9 @@ impl fmt::Display for Error {
             Error::NotPaired => f.write_str("this computer is not paired with the phone"),
             Error::BadRecord { why } => write!(f, "the pair record of this phone cannot be used: {why}"),
             Error::Tls { why } => write!(f, "cannot secure the connection to the phone: {why}"),
+            Error::NoEncryption => f.write_str(
+                "the phone wants an unencrypted connection, which no iPhone since iOS 5 does",
+            ),
             Error::OtherKey => f.write_str(
                 "the phone shows another key than the one it was paired with, so it may be another phone, or somebody \
                  in between",

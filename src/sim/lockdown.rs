@@ -66,6 +66,7 @@ pub(super) fn serve(phone: &Phone, socket: Socket) {
             Next::Close => break,
             Next::Secure(pairing) => {
                 link = match link {
+                    plain @ Link::Plain(_) if phone.config.plain => plain,
                     Link::Plain(socket) => match Link::secure(socket, &pairing.tls) {
                         Ok(link) => link,
                         Err(_) => return,
@@ -147,7 +148,7 @@ fn start_session(phone: &Phone, request: &Dictionary) -> Result<(Dictionary, Nex
     let state = super::lock(&phone.state);
     let pairing = state.pairings.get(host).ok_or("InvalidHostID")?.clone();
     let reply = super::dict([
-        ("EnableSessionSSL", true.into()),
+        ("EnableSessionSSL", (!phone.config.plain).into()),
         ("SessionID", super::new_uuid().into()),
     ]);
     Ok((reply, Next::Secure(pairing)))
@@ -172,7 +173,7 @@ fn start_service(
     let port = phone.open_port(service, &pairing.tls);
     Ok(super::dict([
         ("Port", u64::from(port).into()),
-        ("EnableServiceSSL", true.into()),
+        ("EnableServiceSSL", (!phone.config.plain).into()),
     ]))
 }
 

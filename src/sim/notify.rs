@@ -33,10 +33,10 @@ impl Hub {
     }
 }
 
-/// The writing half of a TLS stream whose reading half waits in another thread.
+/// The writing half of a stream whose reading half waits in another thread.
 #[derive(Debug)]
 struct Sender {
-    session: Arc<Mutex<ServerConnection>>,
+    session: Option<Arc<Mutex<ServerConnection>>>,
     socket: Socket,
 }
 
@@ -44,7 +44,10 @@ impl Sender {
     fn send(&mut self, message: &Value) -> io::Result<()> {
         let mut bytes = Vec::new();
         plist_stream::write(&mut bytes, message, Encoding::Xml).map_err(super::frame_error)?;
-        let mut session = super::lock(&self.session);
+        let Some(session) = &self.session else {
+            return self.socket.write_all(&bytes);
+        };
+        let mut session = super::lock(session);
         session.writer().write_all(&bytes)?;
         while session.wants_write() {
             session.write_tls(&mut self.socket)?;
@@ -55,14 +58,17 @@ impl Sender {
 
 /// The reading half: waits on the socket without holding the session.
 struct Receiver {
-    session: Arc<Mutex<ServerConnection>>,
+    session: Option<Arc<Mutex<ServerConnection>>>,
     socket: Socket,
 }
 
 impl Read for Receiver {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let Some(session) = &self.session else {
+            return self.socket.read(buf);
+        };
         loop {
-            match super::lock(&self.session).reader().read(buf) {
+            match super::lock(session).reader().read(buf) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 done => return done,
             }
@@ -71,7 +77,7 @@ impl Read for Receiver {
             if count == 0 {
                 return Ok(0);
             }
-            let mut session = super::lock(&self.session);
+            let mut session = super::lock(session);
             let mut fresh = &raw[..count];
             while !fresh.is_empty() {
                 session.read_tls(&mut fresh)?;
@@ -83,19 +89,15 @@ impl Read for Receiver {
 
 /// Serves one client until it goes away.
 pub(super) fn serve(phone: &Phone, link: Link) -> io::Result<()> {
-    let Link::Tls(stream) = link else {
-        return Err(io::ErrorKind::Unsupported.into());
+    let (session, socket) = match link {
+        Link::Plain(socket) => (None, socket),
+        Link::Tls(stream) => (Some(Arc::new(Mutex::new(stream.conn))), stream.sock),
     };
-    let stream = *stream;
-    let session = Arc::new(Mutex::new(stream.conn));
     let sender = Sender {
-        session: Arc::clone(&session),
-        socket: stream.sock.try_clone()?,
+        session: session.clone(),
+        socket: socket.try_clone()?,
     };
-    let mut receiver = Receiver {
-        session,
-        socket: stream.sock,
-    };
+    let mut receiver = Receiver { session, socket };
     let id = {
         let mut next = super::lock(&phone.hub.next);
         *next += 1;

@@ -82,6 +82,8 @@ pub struct PhoneConfig {
     pub battery: u8,
     /// It says that it encrypts its backups. (It does not do so yet.)
     pub will_encrypt: bool,
+    /// Nothing is secured, as on no phone since iOS 5, but on some simulators.
+    pub plain: bool,
     /// It restores from iCloud just now, and refuses backups with 25.
     pub icloud_restore: bool,
     /// The DeviceLink version that it offers: 400, or 300 as before iOS 14.
@@ -105,6 +107,7 @@ impl Default for PhoneConfig {
             locked: false,
             battery: 81,
             will_encrypt: false,
+            plain: false,
             icloud_restore: false,
             device_link: 400,
             faults: Vec::new(),

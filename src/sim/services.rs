@@ -54,7 +54,11 @@ pub(super) fn serve(phone: &Arc<Phone>, name: &str, tls: &Arc<ServerConfig>, soc
     let Some((_, serve)) = SERVICES.iter().find(|(known, _)| *known == name) else {
         return;
     };
-    let served = Link::secure(socket, tls).and_then(|link| serve(phone, link));
+    let link = match phone.config.plain {
+        true => Ok(Link::Plain(socket)),
+        false => Link::secure(socket, tls),
+    };
+    let served = link.and_then(|link| serve(phone, link));
     // How a client leaves is its own affair; what a backup came to stands in the phone's history.
     match served {
         Ok(()) | Err(_) => {}
