@@ -3,6 +3,7 @@
 //! The rooms, in the order of the data (docs/ARCHITECTURE.md has the picture, tests/tidy.rs the rules):
 //!
 //! * cellar: [`udid`], [`path`], [`secret`], [`monitor`], [`bounded_plist`], [`units`]: words everyone uses
+//! * beside the wire: [`trace`], what passes above TLS, recorded
 //! * wire: [`transport`] (bytes), `device` (lockdown and small services), `mobilebackup` (the backup dialog)
 //! * disk: `store` (where backups live), [`manifest`] (what a backup holds)
 //! * hall: `jobs`, one file per user wish, where the wings meet
@@ -18,6 +19,7 @@ pub mod path;
 pub mod secret;
 pub mod sim;
 pub mod store;
+pub mod trace;
 pub mod transport;
 pub mod udid;
 pub mod units;

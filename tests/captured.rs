@@ -36,7 +36,7 @@ use idev_backup::mobilebackup::{Fault, Kind, Request, Verdict};
 use idev_backup::monitor::Silent;
 use idev_backup::transport::plist_stream::{self, MESSAGE_BYTES_MAX};
 use idev_backup::transport::usbmuxd::{self, Address, Change};
-use idev_backup::transport::{Calm, Usbmuxd, Via};
+use idev_backup::transport::{Attached, Calm, Usbmuxd, Via};
 use plist::{Dictionary, Uid, Value};
 
 const APPIUM: &str = "appium-ios-device/test/fixtures";
@@ -141,6 +141,14 @@ impl Write for Recorded {
 
 // ---- the daemon ----
 
+fn a_phone() -> Attached {
+    Attached {
+        device_id: 1,
+        udid: "00008030-001C195E0A88802E".parse().unwrap(),
+        via: Via::Usb,
+    }
+}
+
 #[test]
 fn apples_daemon_accepts_a_connection() {
     let Some(data) = data() else { return };
@@ -150,7 +158,9 @@ fn apples_daemon_accepts_a_connection() {
     assert_eq!(text(&answer, "MessageType"), "Result");
     assert_eq!(answer.get("Number"), Some(&Value::Integer(0.into())));
     assert_eq!(bytes[12..16], 1u32.to_le_bytes(), "the tag");
-    daemon(bytes).connect(1, 62078).unwrap();
+    daemon(bytes)
+        .connect(&a_phone(), 62078, "lockdown")
+        .unwrap();
 }
 
 #[test]
@@ -161,7 +171,9 @@ fn the_phones_first_bytes_may_come_in_one_read_with_the_daemons_answer() {
     assert_eq!(answer.get("Number"), Some(&Value::Integer(0.into())));
     assert_eq!(frames(&bytes[end..]).len(), 1);
 
-    let mut wire = daemon(bytes).connect(1, 62078).unwrap();
+    let mut wire = daemon(bytes)
+        .connect(&a_phone(), 62078, "lockdown")
+        .unwrap();
     let message = plist_stream::read(&mut wire, MESSAGE_BYTES_MAX).unwrap();
     let message = message.into_dictionary().unwrap();
     assert_eq!(text(&message, "Key"), "TimeIntervalSince1970");
@@ -252,7 +264,9 @@ fn the_computers_identifier_comes_without_a_message_type() {
 fn a_daemon_that_says_no_is_believed() {
     let Some(data) = data() else { return };
     let answer = muxed(&read(&data, GO_IOS, "usbmuxresponse.plist"));
-    let refused = daemon(answer).connect(1, 62078).unwrap_err();
+    let refused = daemon(answer)
+        .connect(&a_phone(), 62078, "lockdown")
+        .unwrap_err();
     assert!(
         matches!(refused, usbmuxd::Error::Refused { number: 5, .. }),
         "{refused}"

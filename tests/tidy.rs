@@ -30,9 +30,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("path",          &[]),
     ("secret",        &[]),
     ("udid",          &[]),
+    // beside the wire
+    ("trace",         &["udid", "bounded_plist", "secret"]),
     // wire
-    ("transport",     &["udid", "bounded_plist", "secret"]),
-    ("device",        &["transport", "udid", "secret", "bounded_plist"]),
+    ("transport",     &["udid", "bounded_plist", "secret", "trace"]),
+    ("device",        &["transport", "udid", "secret", "bounded_plist", "trace"]),
     ("mobilebackup",  &["transport", "path", "bounded_plist"]),
     // disk
     ("store",         &["path", "udid"]),
@@ -42,9 +44,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("jobs",          &["CELLAR", "transport", "device", "mobilebackup", "store", "keybag", "manifest"]),
     ("schedule",      &["udid"]),
     // guest house
-    ("sim",           &["CELLAR", "transport", "mobilebackup", "manifest", "keybag"]),
+    ("sim",           &["CELLAR", "transport", "mobilebackup", "manifest", "keybag", "trace"]),
     // the binary: src/main.rs and src/cli/
-    ("cli",           &["CELLAR", "jobs", "schedule", "sim", "transport", "store", "device"]),
+    ("cli",           &["CELLAR", "jobs", "schedule", "sim", "transport", "store", "device", "trace"]),
 ];
 
 /// Longer files want to be two.

@@ -46,7 +46,7 @@ pub struct Create {
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
-    reach: ReachArgs,
+    pub(super) reach: ReachArgs,
     #[command(flatten)]
     output: OutputArgs,
 }

@@ -15,7 +15,7 @@ pub struct Devices {
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
-    reach: ReachArgs,
+    pub(super) reach: ReachArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,

@@ -9,6 +9,7 @@ mod output;
 mod pair;
 mod progress;
 mod simulate;
+mod trace;
 mod verify;
 
 use std::ffi::OsString;
@@ -23,8 +24,11 @@ use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::phone::Reach;
 use idev_backup::store;
+use idev_backup::trace::At;
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
+
+use trace::TraceArgs;
 
 /// Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is whole.
 ///
@@ -56,16 +60,17 @@ enum Command {
     Verify(verify::Verify),
     Demo(demo::Demo),
     Simulate(simulate::Simulate),
+    Trace(trace::TraceCommand),
 }
 
 /// Parses the command line and runs it.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let code = match cli.command {
-        Command::Create(c) => c.run(),
-        Command::Devices(c) => c.run(),
-        Command::Pair(c) => c.run(),
-        Command::Unpair(c) => c.run(),
+        Command::Create(c) => c.reach.trace.end(c.run()),
+        Command::Devices(c) => c.reach.trace.end(c.run()),
+        Command::Pair(c) => c.reach.trace.end(c.run()),
+        Command::Unpair(c) => c.reach.trace.end(c.run()),
         Command::List(c) => c.run(),
         Command::Verify(c) => c.run(),
         Command::Demo(c) => c.run(),
@@ -76,6 +81,7 @@ pub fn run() -> ExitCode {
                 exit::FAILED
             }
         },
+        Command::Trace(c) => c.run(),
     };
     ExitCode::from(code)
 }
@@ -116,6 +122,8 @@ struct ReachArgs {
     /// Go on though the phone shows another key than the one it was paired with
     #[arg(long)]
     any_certificate: bool,
+    #[command(flatten)]
+    trace: TraceArgs,
 }
 
 impl ReachArgs {
@@ -126,7 +134,10 @@ impl ReachArgs {
         } else {
             Pin::PairRecord
         };
-        let daemon = Usbmuxd::new(Address::from_environment(), calm.clone());
+        let mut daemon = Usbmuxd::new(Address::from_environment(), calm.clone());
+        if let Some(recorder) = self.trace.begin(At::Computer)? {
+            daemon = daemon.recorded(recorder);
+        }
         Ok(Reach::new(
             daemon,
             home()?.1.join("idev-backup").join("pairing"),

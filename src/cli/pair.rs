@@ -21,7 +21,7 @@ pub struct Pair {
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     wait: u64,
     #[command(flatten)]
-    reach: ReachArgs,
+    pub(super) reach: ReachArgs,
 }
 
 impl Pair {
@@ -56,7 +56,7 @@ pub struct Unpair {
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
-    reach: ReachArgs,
+    pub(super) reach: ReachArgs,
 }
 
 impl Unpair {

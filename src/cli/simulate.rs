@@ -5,7 +5,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use idev_backup::sim::{Content, Daemon, Fault, Passcode, Phone, PhoneConfig, Trust};
+use idev_backup::trace::At;
 use idev_backup::udid::Udid;
+
+use super::trace::TraceArgs;
 
 /// Pretend to be an iPhone behind a usbmuxd-compatible socket.
 ///
@@ -82,6 +85,8 @@ pub struct Simulate {
     /// bad-manifest, no-final-response, claim-size:BYTES, times:N (the others happen in the first N backups only).
     #[arg(long, value_name = "SPEC")]
     fault: Vec<Fault>,
+    #[command(flatten)]
+    trace: TraceArgs,
 }
 
 impl Simulate {
@@ -101,6 +106,10 @@ impl Simulate {
                 format!("cannot listen on {listen}: {e}\n  hint: name another UNIX:/path or HOST:PORT with --listen"),
             )
         })?;
+        let recorder = self.trace.begin(At::Phone);
+        if let Some(recorder) = recorder.map_err(|e| io::Error::other(e.to_string()))? {
+            daemon.record(recorder);
+        }
         let mut stdout = io::stdout();
         writeln!(stdout, "USBMUXD_SOCKET_ADDRESS={}", daemon.address())?;
         stdout.flush()?;

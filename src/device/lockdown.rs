@@ -29,7 +29,7 @@ pub struct Lockdown<S = Wire> {
 impl Lockdown {
     /// Opens a plain conversation: enough to ask for a name and to pair.
     pub fn open(daemon: &Usbmuxd, phone: &Attached, calm: &Arc<Calm>) -> Result<Lockdown, Error> {
-        let wire = daemon.connect(phone.device_id, PORT)?;
+        let wire = daemon.connect(phone, PORT, "lockdown")?;
         Lockdown::over(wire.with_patience(calm.clone(), ANSWER_SILENCE_MAX))
     }
 }
@@ -188,7 +188,7 @@ impl Session {
         let port = answer.get("Port").and_then(Value::as_unsigned_integer);
         let port = port.and_then(|p| u16::try_from(p).ok());
         let port = port.ok_or_else(|| Error::strange(&doing, "the answer has no port"))?;
-        let wire = self.daemon.connect(self.phone.device_id, port)?;
+        let wire = self.daemon.connect(&self.phone, port, name)?;
         match answer.get("EnableServiceSSL").and_then(Value::as_boolean) {
             Some(true) => {
                 // The handshake has the short patience of a question to the daemon.

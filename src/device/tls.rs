@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 use super::{Error, PairRecord};
+use crate::trace::Tap;
 use crate::transport::{Calm, Wire};
 
 /// Bytes taken from the socket in one call. rustls alone would ask for 4 KiB at a time.
@@ -29,12 +30,16 @@ pub enum Pin {
 }
 
 /// A secured stream.
-pub struct Secure(StreamOwned<ClientConnection, Buffered>);
+pub struct Secure {
+    stream: StreamOwned<ClientConnection, Buffered>,
+    tap: Option<Tap>,
+}
 
 /// Runs the handshake.
-pub fn secure(wire: Wire, record: &PairRecord, pin: Pin) -> Result<Secure, Error> {
+pub fn secure(mut wire: Wire, record: &PairRecord, pin: Pin) -> Result<Secure, Error> {
     let connection =
         ClientConnection::new(Arc::new(configuration(record, pin)?), name()).map_err(tls)?;
+    let tap = wire.take_tap();
     let mut stream = StreamOwned::new(
         connection,
         Buffered(BufReader::with_capacity(READ_BYTES, wire)),
@@ -44,13 +49,13 @@ pub fn secure(wire: Wire, record: &PairRecord, pin: Pin) -> Result<Secure, Error
             return Err(explain(e));
         }
     }
-    Ok(Secure(stream))
+    Ok(Secure { stream, tap })
 }
 
 impl Secure {
     /// The same stream with other patience, once it is secured.
     pub fn with_patience(mut self, calm: &Arc<Calm>, silence_max: Duration) -> Secure {
-        let wire = self.0.sock.0.get_mut();
+        let wire = self.stream.sock.0.get_mut();
         wire.set_patience(calm.clone(), silence_max);
         self
     }
@@ -190,20 +195,28 @@ impl Write for Buffered {
 
 impl Read for Secure {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.0.read(buffer) {
+        let count = match self.stream.read(buffer) {
             // Phones hang up without a closing alert; whoever reads knows whether the end was due.
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
-            other => other,
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => 0,
+            other => other?,
+        };
+        if let Some(tap) = &self.tap {
+            tap.read(&buffer[..count]);
         }
+        Ok(count)
     }
 }
 
 impl Write for Secure {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        let count = self.stream.write(bytes)?;
+        if let Some(tap) = &self.tap {
+            tap.wrote(&bytes[..count]);
+        }
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.stream.flush()
     }
 }

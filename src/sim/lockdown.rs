@@ -8,6 +8,7 @@ use plist::{Dictionary, Value};
 use rustls::ServerConfig;
 
 use super::phone::{Phone, Trust};
+use super::replay::{self, Answer, Replay};
 use super::services;
 use super::socket::Socket;
 use super::tls::{self, DeviceKey, Link};
@@ -36,6 +37,8 @@ enum Next {
 pub(super) fn serve(phone: &Phone, socket: Socket) {
     let mut link = Link::Plain(socket);
     let mut session: Option<Pairing> = None;
+    let replay = phone.replay();
+    let mut script = replay.as_ref().map(Replay::lockdown);
     // A message that cannot be read is the end of the client.
     while let Ok(message) = plist_stream::read(&mut link, MESSAGE_BYTES_MAX) {
         let Value::Dictionary(request) = message else {
@@ -43,21 +46,17 @@ pub(super) fn serve(phone: &Phone, socket: Socket) {
         };
         let text = |key: &str| request.get(key).and_then(Value::as_string);
         let Some(name) = text("Request") else { break };
-        let answered = match name {
+        let answered = || match name {
             "StartSession" => start_session(phone, &request),
             "StopSession" => Ok((Dictionary::new(), Next::Close)),
             "Pair" => pair(phone, &request).map(|reply| (reply, Next::Stay)),
             _ => answer(phone, session.as_ref(), &request).map(|reply| (reply, Next::Stay)),
         };
-        let (mut reply, next) = answered.unwrap_or_else(|error| {
-            let reply = super::dict([("Error", error.into())]);
-            (reply, Next::Stay)
-        });
-        for key in ["Request", "Domain", "Key", "Service"] {
-            if let Some(value) = text(key) {
-                reply.insert(key.into(), value.into());
-            }
-        }
+        let scripted = script.as_mut().and_then(|script| script.answer(&request));
+        let (reply, next) = match scripted {
+            Some(recorded) => as_recorded(&recorded, answered),
+            None => by_itself(&request, answered()),
+        };
         if plist_stream::write(&mut link, &Value::Dictionary(reply), Encoding::Xml).is_err() {
             break;
         }
@@ -71,13 +70,47 @@ pub(super) fn serve(phone: &Phone, socket: Socket) {
                         Ok(link) => link,
                         Err(_) => return,
                     },
-                    secure @ Link::Tls(_) => secure,
+                    secure @ Link::Tls(..) => secure,
                 };
                 session = Some(pairing);
             }
         }
     }
     link.close();
+}
+
+fn by_itself(
+    request: &Dictionary,
+    answered: Result<(Dictionary, Next), &'static str>,
+) -> (Dictionary, Next) {
+    let (mut reply, next) = answered.unwrap_or_else(|error| {
+        let reply = super::dict([("Error", error.into())]);
+        (reply, Next::Stay)
+    });
+    for key in ["Request", "Domain", "Key", "Service"] {
+        if let Some(value) = request.get(key).and_then(Value::as_string) {
+            reply.insert(key.into(), value.into());
+        }
+    }
+    (reply, next)
+}
+
+/// What was recorded is said; what the phone would do by itself is done unless a refusal was recorded.
+fn as_recorded(
+    recorded: &Answer,
+    by_itself: impl FnOnce() -> Result<(Dictionary, Next), &'static str>,
+) -> (Dictionary, Next) {
+    let live = match recorded.reply.get("Error") {
+        Some(_) => None,
+        None => by_itself().ok(),
+    };
+    let reply = replay::renewed(&recorded.reply, live.as_ref().map(|(reply, _)| reply));
+    let next = match live {
+        _ if recorded.last => Next::Close,
+        Some((_, next)) => next,
+        None => Next::Stay,
+    };
+    (reply, next)
 }
 
 fn answer(
@@ -162,7 +195,8 @@ fn start_service(
     let pairing = session.ok_or("SessionInactive")?;
     let service = request.get("Service").and_then(Value::as_string);
     let service = service.ok_or("MissingService")?;
-    if !services::known(service) || phone.refuses(service) {
+    let scripted = phone.replay().is_some_and(|replay| replay.has(service));
+    if !(scripted || services::known(service)) || phone.refuses(service) {
         return Err("InvalidService");
     }
     match request.get("EscrowBag").and_then(Value::as_data) {

@@ -32,6 +32,7 @@ mod manifest;
 mod mux;
 mod notify;
 mod phone;
+mod replay;
 mod services;
 mod socket;
 mod tls;
@@ -43,6 +44,7 @@ pub use entry::{Bytes, Entry, Kind};
 pub use faults::{Fault, NotAFault};
 pub use mux::Daemon;
 pub use phone::{Outcome, Passcode, Phone, PhoneConfig, Trust};
+pub use replay::{Departure, Replay};
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -16,6 +16,7 @@ use plist::{Dictionary, Value};
 use super::Phone;
 use super::socket::{Listener, Socket};
 use crate::bounded_plist;
+use crate::trace::Recorder;
 use crate::udid::Udid;
 
 /// Longest message taken from a client; a pair record has about 13 KB.
@@ -45,6 +46,7 @@ struct Shared {
     buid: String,
     next: AtomicU64,
     stopping: AtomicBool,
+    recorder: Mutex<Option<Recorder>>,
 }
 
 impl Daemon {
@@ -60,6 +62,7 @@ impl Daemon {
             buid: super::new_uuid(),
             next: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
+            recorder: Mutex::default(),
         });
         let daemon_side = Arc::clone(&shared);
         let acceptor = thread::Builder::new()
@@ -79,6 +82,11 @@ impl Daemon {
     /// What `USBMUXD_SOCKET_ADDRESS` must say for a client to come here.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Has everything recorded that clients say from now on, and what they are told.
+    pub fn record(&self, recorder: Recorder) {
+        *super::lock(&self.shared.recorder) = Some(recorder);
     }
 
     /// Plugs a phone in; clients that listen hear of it.
@@ -144,10 +152,12 @@ fn accept(listener: &Listener, shared: &Arc<Shared>) {
             return;
         }
         // A client that went away before it was accepted.
-        let Ok(socket) = accepted else { continue };
+        let Ok(mut socket) = accepted else { continue };
         let Ok(handle) = socket.try_clone() else {
             continue;
         };
+        let recorder = super::lock(&shared.recorder).clone();
+        socket.record(recorder.map(|recorder| recorder.open("usbmux", None)));
         let id = shared.next.fetch_add(1, Ordering::Relaxed);
         super::lock(&shared.connections).insert(id, (None, handle));
         let client_side = Arc::clone(shared);
@@ -186,6 +196,10 @@ impl Shared {
                             .entry(id)
                             .and_modify(|(of, _)| *of = Some(phone.udid().clone()));
                         if send(&mut socket, request.tag, &result(RESULT_OK)).is_ok() {
+                            let tap = socket.record(None);
+                            let name = phone.service_on(port);
+                            let udid = phone.udid().as_str();
+                            socket.record(tap.map(|tap| tap.becomes(&name, Some(udid))));
                             phone.serve(port, socket);
                         }
                         return;

@@ -10,6 +10,7 @@ use rustls::ServerConnection;
 use super::phone::Phone;
 use super::socket::Socket;
 use super::tls::Link;
+use crate::trace::Tap;
 use crate::transport::plist_stream::{self, Encoding};
 
 const MESSAGE_BYTES_MAX: u32 = 1 << 16;
@@ -38,6 +39,7 @@ impl Hub {
 struct Sender {
     session: Option<Arc<Mutex<ServerConnection>>>,
     socket: Socket,
+    tap: Option<Tap>,
 }
 
 impl Sender {
@@ -49,6 +51,9 @@ impl Sender {
         };
         let mut session = super::lock(session);
         session.writer().write_all(&bytes)?;
+        if let Some(tap) = &self.tap {
+            tap.wrote(&bytes);
+        }
         while session.wants_write() {
             session.write_tls(&mut self.socket)?;
         }
@@ -60,6 +65,16 @@ impl Sender {
 struct Receiver {
     session: Option<Arc<Mutex<ServerConnection>>>,
     socket: Socket,
+    tap: Option<Tap>,
+}
+
+impl Receiver {
+    fn record(&self, buf: &[u8], count: usize) -> io::Result<usize> {
+        if let Some(tap) = &self.tap {
+            tap.read(&buf[..count]);
+        }
+        Ok(count)
+    }
 }
 
 impl Read for Receiver {
@@ -70,12 +85,12 @@ impl Read for Receiver {
         loop {
             match super::lock(session).reader().read(buf) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                done => return done,
+                done => return self.record(buf, done?),
             }
             let mut raw = [0; 4096];
             let count = self.socket.read(&mut raw)?;
             if count == 0 {
-                return Ok(0);
+                return self.record(buf, 0);
             }
             let mut session = super::lock(session);
             let mut fresh = &raw[..count];
@@ -89,15 +104,20 @@ impl Read for Receiver {
 
 /// Serves one client until it goes away.
 pub(super) fn serve(phone: &Phone, link: Link) -> io::Result<()> {
-    let (session, socket) = match link {
-        Link::Plain(socket) => (None, socket),
-        Link::Tls(stream) => (Some(Arc::new(Mutex::new(stream.conn))), stream.sock),
+    let (session, socket, tap) = match link {
+        Link::Plain(socket) => (None, socket, None),
+        Link::Tls(stream, tap) => (Some(Arc::new(Mutex::new(stream.conn))), stream.sock, tap),
     };
     let sender = Sender {
         session: session.clone(),
         socket: socket.try_clone()?,
+        tap: tap.clone(),
     };
-    let mut receiver = Receiver { session, socket };
+    let mut receiver = Receiver {
+        session,
+        socket,
+        tap,
+    };
     let id = {
         let mut next = super::lock(&phone.hub.next);
         *next += 1;

@@ -14,6 +14,7 @@ use super::entry::Entry;
 use super::faults::{self, Fault};
 use super::lockdown::{self, Pairing};
 use super::notify::Hub;
+use super::replay::Replay;
 use super::services;
 use super::socket::Socket;
 use crate::udid::Udid;
@@ -160,6 +161,7 @@ pub(super) struct State {
     locked: Option<bool>,
     /// Other faults than it was set up with.
     faults: Option<Vec<Fault>>,
+    replay: Option<Arc<Replay>>,
     history: Vec<Outcome>,
 }
 
@@ -210,6 +212,15 @@ impl Phone {
     /// From now on these things go wrong in its backups, and no others.
     pub fn suffer(&self, faults: &[Fault]) {
         super::lock(&self.state).faults = Some(faults.to_vec());
+    }
+
+    /// From now on it says what a trace has, as far as that goes.
+    pub fn play(&self, replay: Arc<Replay>) {
+        super::lock(&self.state).replay = Some(replay);
+    }
+
+    pub(super) fn replay(&self) -> Option<Arc<Replay>> {
+        super::lock(&self.state).replay.clone()
     }
 
     pub(super) fn faults(&self) -> Vec<Fault> {
@@ -290,6 +301,16 @@ impl Phone {
 
     pub(super) fn listens_on(&self, port: u16) -> bool {
         port == lockdown::PORT || super::lock(&self.state).ports.contains_key(&port)
+    }
+
+    /// What listens on a port.
+    pub(super) fn service_on(&self, port: u16) -> String {
+        if port == lockdown::PORT {
+            return "lockdown".to_owned();
+        }
+        let state = super::lock(&self.state);
+        let service = state.ports.get(&port).map(|(name, _)| name.clone());
+        service.unwrap_or_default()
     }
 
     /// Serves one connection until it ends.

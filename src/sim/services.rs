@@ -51,14 +51,16 @@ pub(super) fn known(name: &str) -> bool {
 
 /// Serves one connection to a service until it ends.
 pub(super) fn serve(phone: &Arc<Phone>, name: &str, tls: &Arc<ServerConfig>, socket: Socket) {
-    let Some((_, serve)) = SERVICES.iter().find(|(known, _)| *known == name) else {
-        return;
-    };
+    let serve = SERVICES.iter().find(|(known, _)| *known == name);
     let link = match phone.config.plain {
         true => Ok(Link::Plain(socket)),
         false => Link::secure(socket, tls),
     };
-    let served = link.and_then(|link| serve(phone, link));
+    let served = link.and_then(|link| match (phone.replay(), serve) {
+        (Some(replay), _) if replay.has(name) => replay.serve(name, link),
+        (_, Some((_, serve))) => serve(phone, link),
+        (_, None) => Ok(()),
+    });
     // How a client leaves is its own affair; what a backup came to stands in the phone's history.
     match served {
         Ok(()) | Err(_) => {}

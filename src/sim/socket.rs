@@ -6,9 +6,17 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
-/// A connected socket.
+use crate::trace::Tap;
+
+/// A connected socket, and what records it while nothing on it is encrypted.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub(super) struct Socket {
+    kind: Kind,
+    tap: Option<Tap>,
+}
+
+#[derive(Debug)]
+enum Kind {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
@@ -18,53 +26,84 @@ pub(super) enum Socket {
 macro_rules! either {
     ($socket:expr, $s:ident => $call:expr) => {
         match $socket {
-            Socket::Tcp($s) => $call,
+            Kind::Tcp($s) => $call,
             #[cfg(unix)]
-            Socket::Unix($s) => $call,
+            Kind::Unix($s) => $call,
         }
     };
 }
 
 impl Socket {
-    /// A second handle of the same connection.
+    fn of(kind: Kind) -> Socket {
+        Socket { kind, tap: None }
+    }
+
+    /// A second handle of the same connection, recorded as the same channel.
     pub(super) fn try_clone(&self) -> io::Result<Socket> {
-        match self {
-            Socket::Tcp(s) => s.try_clone().map(Socket::Tcp),
+        let kind = match &self.kind {
+            Kind::Tcp(s) => s.try_clone().map(Kind::Tcp),
             #[cfg(unix)]
-            Socket::Unix(s) => s.try_clone().map(Socket::Unix),
-        }
+            Kind::Unix(s) => s.try_clone().map(Kind::Unix),
+        };
+        Ok(Socket {
+            kind: kind?,
+            tap: self.tap.clone(),
+        })
+    }
+
+    /// Has everything that passes recorded, or no longer; answers what recorded it so far.
+    pub(super) fn record(&mut self, tap: Option<Tap>) -> Option<Tap> {
+        std::mem::replace(&mut self.tap, tap)
     }
 
     /// Ends the connection for both sides. A connection that is gone already is what we wanted.
     pub(super) fn cut(&self) {
-        match either!(self, s => s.shutdown(Shutdown::Both)) {
+        match either!(&self.kind, s => s.shutdown(Shutdown::Both)) {
             Ok(()) | Err(_) => {}
         }
     }
 
     /// How long a read may wait; `None` for ever.
     pub(super) fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        either!(self, s => s.set_read_timeout(limit))
+        either!(&self.kind, s => s.set_read_timeout(limit))
+    }
+
+    fn wrote(&self, count: usize, mut parts: &[&[u8]]) -> usize {
+        let Some(tap) = &self.tap else { return count };
+        let mut left = count;
+        while let [part, rest @ ..] = parts {
+            let passed = left.min(part.len());
+            tap.wrote(&part[..passed]);
+            (left, parts) = (left - passed, rest);
+        }
+        count
     }
 }
 
 impl Read for Socket {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        either!(self, s => s.read(buf))
+        let count = either!(&mut self.kind, s => s.read(buf))?;
+        if let Some(tap) = &self.tap {
+            tap.read(&buf[..count]);
+        }
+        Ok(count)
     }
 }
 
 impl Write for Socket {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        either!(self, s => s.write(buf))
+        let count = either!(&mut self.kind, s => s.write(buf))?;
+        Ok(self.wrote(count, &[buf]))
     }
 
     fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        either!(self, s => s.write_vectored(bufs))
+        let count = either!(&mut self.kind, s => s.write_vectored(bufs))?;
+        let parts: Vec<&[u8]> = bufs.iter().map(|buf| &**buf).collect();
+        Ok(self.wrote(count, &parts))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        either!(self, s => s.flush())
+        either!(&mut self.kind, s => s.flush())
     }
 }
 
@@ -109,10 +148,10 @@ impl Listener {
             Listener::Tcp(l) => {
                 let (socket, _) = l.accept()?;
                 socket.set_nodelay(true)?;
-                Ok(Socket::Tcp(socket))
+                Ok(Socket::of(Kind::Tcp(socket)))
             }
             #[cfg(unix)]
-            Listener::Unix(l, _) => Ok(Socket::Unix(l.accept()?.0)),
+            Listener::Unix(l, _) => Ok(Socket::of(Kind::Unix(l.accept()?.0))),
         }
     }
 

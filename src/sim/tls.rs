@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -15,6 +17,7 @@ use rustls::{
 };
 
 use super::socket::Socket;
+use crate::trace::Tap;
 
 /// The key pair that a phone keeps for life.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ impl DeviceKey {
 
     /// What lockdown tells as `DevicePublicKey`: PKCS#1 in PEM.
     pub(super) fn public_pem(&self) -> Vec<u8> {
-        let body = base64(self.key.public_key_raw());
+        let body = BASE64_STANDARD.encode(self.key.public_key_raw());
         let mut pem = String::from("-----BEGIN RSA PUBLIC KEY-----\n");
         for line in body.as_bytes().chunks(64) {
             pem.extend(line.iter().map(|b| char::from(*b)));
@@ -49,25 +52,6 @@ impl DeviceKey {
         pem.push_str("-----END RSA PUBLIC KEY-----\n");
         pem.into_bytes()
     }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let mut word = [0; 3];
-        word[..group.len()].copy_from_slice(group);
-        let bits = u32::from_be_bytes([0, word[0], word[1], word[2]]);
-        for place in 0..4 {
-            let digit = (bits >> (18 - 6 * place)) & 63;
-            text.push(if place <= group.len() {
-                char::from(DIGITS[digit as usize])
-            } else {
-                '='
-            });
-        }
-    }
-    text
 }
 
 /// The TLS of a paired computer: shows `device_pem`, and admits the owners of `host_pem` and `root_pem`.
@@ -167,13 +151,14 @@ impl ClientCertVerifier for PairedOnly {
 #[derive(Debug)]
 pub(super) enum Link {
     Plain(Socket),
-    Tls(Box<StreamOwned<ServerConnection, Socket>>),
+    Tls(Box<StreamOwned<ServerConnection, Socket>>, Option<Tap>),
 }
 
 impl Link {
     /// Performs the handshake.
     pub(super) fn secure(mut socket: Socket, config: &Arc<ServerConfig>) -> io::Result<Link> {
         let mut session = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+        let tap = socket.record(None);
         // Whole buffers of the backup service go through at once.
         session.set_buffer_limit(Some(1 << 20));
         while session.is_handshaking() {
@@ -182,20 +167,20 @@ impl Link {
         if session.wants_write() {
             session.complete_io(&mut socket)?;
         }
-        Ok(Link::Tls(Box::new(StreamOwned::new(session, socket))))
+        Ok(Link::Tls(Box::new(StreamOwned::new(session, socket)), tap))
     }
 
     /// The socket underneath.
     pub(super) fn socket(&self) -> &Socket {
         match self {
             Link::Plain(socket) => socket,
-            Link::Tls(stream) => &stream.sock,
+            Link::Tls(stream, _) => &stream.sock,
         }
     }
 
     /// Says goodbye as TLS wants it. The client may be gone already.
     pub(super) fn close(mut self) {
-        if let Link::Tls(stream) = &mut self {
+        if let Link::Tls(stream, _) = &mut self {
             stream.conn.send_close_notify();
             match stream.flush() {
                 Ok(()) | Err(_) => {}
@@ -209,7 +194,17 @@ impl Read for Link {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Link::Plain(socket) => socket.read(buf),
-            Link::Tls(stream) => stream.read(buf),
+            Link::Tls(stream, tap) => {
+                let count = match stream.read(buf) {
+                    // Not every client says goodbye as TLS wants it.
+                    Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => 0,
+                    other => other?,
+                };
+                if let Some(tap) = tap {
+                    tap.read(&buf[..count]);
+                }
+                Ok(count)
+            }
         }
     }
 }
@@ -218,29 +213,20 @@ impl Write for Link {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self {
             Link::Plain(socket) => socket.write(buf),
-            Link::Tls(stream) => stream.write(buf),
+            Link::Tls(stream, tap) => {
+                let count = stream.write(buf)?;
+                if let Some(tap) = tap {
+                    tap.wrote(&buf[..count]);
+                }
+                Ok(count)
+            }
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Link::Plain(socket) => socket.flush(),
-            Link::Tls(stream) => stream.flush(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn base64_pads_as_the_standard_says() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(super::base64(bytes.as_bytes()), text);
+            Link::Tls(stream, _) => stream.flush(),
         }
     }
 }

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use super::wire::{Calm, Socket, Wire};
 use crate::bounded_plist::{self, NotAPlist};
 use crate::secret::{self, Secret};
+use crate::trace::Recorder;
 use crate::udid::Udid;
 
 /// The header's version for property lists.
@@ -265,12 +266,23 @@ impl Listener {
 pub struct Usbmuxd {
     address: Address,
     calm: Arc<Calm>,
+    recorder: Option<Recorder>,
 }
 
 impl Usbmuxd {
     /// The daemon at `address`; its waits end with `calm`.
     pub fn new(address: Address, calm: Arc<Calm>) -> Usbmuxd {
-        Usbmuxd { address, calm }
+        Usbmuxd {
+            address,
+            calm,
+            recorder: None,
+        }
+    }
+
+    /// Has everything recorded that is said to the daemon, and through it to phones.
+    pub fn recorded(mut self, recorder: Recorder) -> Usbmuxd {
+        self.recorder = Some(recorder);
+        self
     }
 
     /// Where it listens.
@@ -290,11 +302,11 @@ impl Usbmuxd {
         Ok(list.iter().filter_map(Attached::parse).collect())
     }
 
-    /// Opens a connection to a port of a phone.
-    pub fn connect(&self, device_id: u64, port: u16) -> Result<Wire, Error> {
+    /// Opens a connection to a port of a phone, where `service` is.
+    pub fn connect(&self, phone: &Attached, port: u16, service: &str) -> Result<Wire, Error> {
         const DOING: &str = "connect to the phone";
         let mut request = Dictionary::new();
-        request.insert("DeviceID".into(), Value::Integer(device_id.into()));
+        request.insert("DeviceID".into(), Value::Integer(phone.device_id.into()));
         // In network byte order. Apple's clients write it as a signed number, libusbmuxd unsigned; daemons take both.
         request.insert(
             "PortNumber".into(),
@@ -303,6 +315,9 @@ impl Usbmuxd {
         let mut wire = self.open()?;
         let answer = exchange(&mut wire, DOING, "Connect", request)?;
         accepted(&answer, DOING)?;
+        if let Some(tap) = wire.take_tap() {
+            wire.record(tap.becomes(service, Some(phone.udid.as_str())));
+        }
         Ok(wire)
     }
 
@@ -365,12 +380,16 @@ impl Usbmuxd {
 
     fn open(&self) -> Result<Wire, Error> {
         let opened = self.address.open();
-        opened
+        let mut wire = opened
             .and_then(|socket| Wire::new(socket, self.calm.clone(), ANSWER_SILENCE_MAX))
             .map_err(|cause| Error::NoDaemon {
                 address: self.address.to_string(),
                 cause,
-            })
+            })?;
+        if let Some(recorder) = &self.recorder {
+            wire.record(recorder.open("usbmux", None));
+        }
+        Ok(wire)
     }
 
     fn ask(

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::trace::Tap;
+
 /// Anything that bytes go through, both ways.
 pub trait Stream: Read + Write + Send {}
 
@@ -135,6 +137,7 @@ pub struct Wire {
     socket: Socket,
     calm: Arc<Calm>,
     silence_max: Duration,
+    tap: Option<Tap>,
 }
 
 impl Wire {
@@ -145,7 +148,18 @@ impl Wire {
             socket,
             calm,
             silence_max,
+            tap: None,
         })
+    }
+
+    /// Has everything that passes from now on recorded.
+    pub fn record(&mut self, tap: Tap) {
+        self.tap = Some(tap);
+    }
+
+    /// Ends recording here: what passes from now on is encrypted, and is recorded where it is not.
+    pub fn take_tap(&mut self) -> Option<Tap> {
+        self.tap.take()
     }
 
     /// The same wire with other patience: a service's dialog may be silent for longer than a question to the daemon.
@@ -191,21 +205,29 @@ impl Wire {
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.patiently(|socket| match socket {
+        let count = self.patiently(|socket| match socket {
             #[cfg(unix)]
             Socket::Unix(s) => s.read(buffer),
             Socket::Tcp(s) => s.read(buffer),
-        })
+        })?;
+        if let Some(tap) = &self.tap {
+            tap.read(&buffer[..count]);
+        }
+        Ok(count)
     }
 }
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.patiently(|socket| match socket {
+        let count = self.patiently(|socket| match socket {
             #[cfg(unix)]
             Socket::Unix(s) => s.write(bytes),
             Socket::Tcp(s) => s.write(bytes),
-        })
+        })?;
+        if let Some(tap) = &self.tap {
+            tap.wrote(&bytes[..count]);
+        }
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {

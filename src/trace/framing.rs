@@ -1,0 +1,582 @@
+//! Bytes of a channel to messages: a pure state machine per direction, indifferent to how the bytes were cut.
+//!
+//! ```text
+//! usbmux       [length u32 LE, header included][version u32][message u32][tag u32][property list]
+//! property     [length u32 BE][property list]            lockdown, the small services
+//! DeviceLink   the same, and between two messages files:
+//!              from the phone  { [n u32][path on the phone] [n u32][path in the backup] chunks }* [0 u32]
+//!              to the phone    { [n u32][path in the backup] chunks }*                          [0 u32]
+//!              chunk: [n u32][code u8][n-1 bytes]        0x0C data, 0 end, else an error and its text
+//! AFC          ["CFA6LPAA"][whole length u64 LE][length without payload u64][number u64][operation u64][rest]
+//! ```
+
+use plist::Value;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::line::Dir;
+use crate::bounded_plist;
+
+/// Longest message that is put together; a longer one has lost step.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Longest path or text of a file.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+const USBMUX_HEADER: usize = 16;
+const AFC_HEADER: usize = 40;
+const AFC_MAGIC: &[u8] = b"CFA6LPAA";
+const DATA: u8 = 0x0c;
+
+/// What the phone sends of a backup's own books. Where asked for, their contents are kept, so that a replay can go to its end.
+pub const METADATA: [&str; 3] = ["Manifest.db", "Manifest.plist", "Status.plist"];
+
+/// How a channel's messages are framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// The daemon's messages.
+    Usbmux,
+    /// Lengths and property lists.
+    Plists,
+    /// The same, with files between them.
+    DeviceLink,
+    /// Apple File Conduit.
+    Afc,
+}
+
+impl Framing {
+    /// The framing of a channel, by its name.
+    pub fn of(channel: &str) -> Framing {
+        match channel {
+            "usbmux" => Framing::Usbmux,
+            "com.apple.mobilebackup" | "com.apple.mobilebackup2" => Framing::DeviceLink,
+            "com.apple.afc" | "com.apple.afc2" | "com.apple.crashreportcopymobile" => Framing::Afc,
+            _ => Framing::Plists,
+        }
+    }
+}
+
+/// Something that passed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    /// A property list.
+    Plist(Value),
+    /// A file.
+    File(File),
+    /// The end of a list of files.
+    FilesEnd,
+    /// A packet of AFC.
+    Afc {
+        /// The sender's count of packets.
+        number: u64,
+        /// What is asked or answered.
+        operation: u64,
+        /// Arguments and payload.
+        bytes: Vec<u8>,
+    },
+    /// So many bytes that are no whole message.
+    Raw(u64),
+}
+
+/// A file as it passed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct File {
+    /// Its path on the phone, when the phone sends it.
+    pub device_path: Option<String>,
+    /// Its path in the backup.
+    pub path: String,
+    /// Bytes of its contents that passed.
+    pub size: u64,
+    /// Of those bytes.
+    pub sha256: [u8; 32],
+    /// The contents, where they are kept.
+    pub body: Option<Vec<u8>>,
+    /// How it ended.
+    pub end: FileEnd,
+}
+
+/// How a file ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileEnd {
+    /// Whole.
+    Whole,
+    /// With an error of the sender: its code and words.
+    Failed(u8, String),
+    /// With the connection.
+    Cut,
+}
+
+/// Puts both directions of a channel together.
+pub struct Framer {
+    framing: Framing,
+    keep_metadata: bool,
+    to_phone: Side,
+    from_phone: Side,
+}
+
+/// One direction: what comes next, and what has come of it.
+struct Side {
+    next: Next,
+    buffer: Zeroizing<Vec<u8>>,
+    file: Option<Growing>,
+}
+
+enum Next {
+    Header,
+    Body(usize),
+    /// A length of a name, or the end of the list.
+    NameLength,
+    Name(usize),
+    ChunkHead,
+    ChunkData(usize),
+    ChunkText(u8, usize),
+    /// Step was lost; so many bytes since.
+    Lost(u64),
+}
+
+struct Growing {
+    device_path: Option<String>,
+    /// Empty until it is known.
+    path: String,
+    size: u64,
+    hash: Sha256,
+    body: Option<Vec<u8>>,
+}
+
+impl Framer {
+    /// A channel that begins; see [`METADATA`] for `keep_metadata`.
+    pub fn new(framing: Framing, keep_metadata: bool) -> Framer {
+        let side = || Side {
+            next: Next::Header,
+            buffer: Zeroizing::default(),
+            file: None,
+        };
+        Framer {
+            framing,
+            keep_metadata,
+            to_phone: side(),
+            from_phone: side(),
+        }
+    }
+
+    /// Takes bytes that passed, and tells `seen` of all that is whole now.
+    pub fn push(&mut self, dir: Dir, mut bytes: &[u8], seen: &mut dyn FnMut(Item)) {
+        while !bytes.is_empty() {
+            let side = self.side(dir);
+            let wanted = match &mut side.next {
+                Next::Lost(count) => {
+                    *count += bytes.len() as u64;
+                    return;
+                }
+                Next::ChunkData(left) => {
+                    let (data, rest) = bytes.split_at(bytes.len().min(*left));
+                    *left -= data.len();
+                    let done = *left == 0;
+                    self.data(dir, data);
+                    if done {
+                        self.side(dir).next = Next::ChunkHead;
+                    }
+                    bytes = rest;
+                    continue;
+                }
+                _ => self.wanted(dir),
+            };
+            let side = self.side(dir);
+            let take = bytes.len().min(wanted - side.buffer.len());
+            let (head, rest) = bytes.split_at(take);
+            side.buffer.extend_from_slice(head);
+            bytes = rest;
+            while self.is_ready(dir) {
+                let whole = std::mem::take(&mut self.side(dir).buffer);
+                self.step(dir, &whole, seen);
+            }
+        }
+    }
+
+    /// The channel ended: what was not whole is told too.
+    pub fn end(&mut self, dir: Dir, seen: &mut dyn FnMut(Item)) {
+        let side = self.side(dir);
+        let file = side.file.take().filter(|file| !file.path.is_empty());
+        let loose = match (&side.next, &file) {
+            (Next::Lost(count), _) => *count,
+            (_, Some(_)) => 0,
+            _ => side.buffer.len() as u64,
+        };
+        side.buffer = Zeroizing::default();
+        side.next = Next::Lost(0);
+        if let Some(file) = file {
+            seen(Item::File(file.ended(FileEnd::Cut)));
+        }
+        if loose > 0 {
+            seen(Item::Raw(loose));
+        }
+    }
+
+    /// The next step has all of its bytes.
+    fn is_ready(&mut self, dir: Dir) -> bool {
+        let wanted = self.wanted(dir);
+        let side = self.side(dir);
+        !matches!(side.next, Next::ChunkData(_) | Next::Lost(_)) && side.buffer.len() == wanted
+    }
+
+    fn side(&mut self, dir: Dir) -> &mut Side {
+        match dir {
+            Dir::ToPhone => &mut self.to_phone,
+            Dir::FromPhone => &mut self.from_phone,
+        }
+    }
+
+    /// How many bytes the next step needs.
+    fn wanted(&mut self, dir: Dir) -> usize {
+        let header = match self.framing {
+            Framing::Usbmux => USBMUX_HEADER,
+            Framing::Afc => AFC_HEADER,
+            Framing::Plists | Framing::DeviceLink => 4,
+        };
+        match self.side(dir).next {
+            Next::Header => header,
+            Next::Body(length) | Next::Name(length) | Next::ChunkText(_, length) => length,
+            Next::NameLength => 4,
+            Next::ChunkHead => 5,
+            Next::ChunkData(_) | Next::Lost(_) => 0,
+        }
+    }
+
+    fn step(&mut self, dir: Dir, bytes: &[u8], seen: &mut dyn FnMut(Item)) {
+        let next = match self.side(dir).next {
+            Next::Header => self.header(dir, bytes),
+            Next::Body(_) => {
+                let item = self.message(bytes);
+                let names = match &item {
+                    Item::Plist(message) if self.framing == Framing::DeviceLink => name(message),
+                    _ => None,
+                };
+                let files_follow = match (dir, names) {
+                    (Dir::FromPhone, Some("DLMessageUploadFiles")) => Some(Dir::FromPhone),
+                    (Dir::FromPhone, Some("DLMessageDownloadFiles")) => Some(Dir::ToPhone),
+                    _ => None,
+                };
+                seen(item);
+                self.side(dir).next = Next::Header;
+                if let Some(sender) = files_follow {
+                    self.side(sender).next = Next::NameLength;
+                }
+                return;
+            }
+            Next::NameLength => match big_endian(bytes) {
+                0 => {
+                    seen(Item::FilesEnd);
+                    Next::Header
+                }
+                length if length <= TEXT_BYTES_MAX => Next::Name(length),
+                _ => Next::Lost(4),
+            },
+            Next::Name(_) => self.named(dir, String::from_utf8_lossy(bytes).into_owned()),
+            Next::ChunkHead => {
+                let (length, code) = (big_endian(bytes), bytes[4]);
+                match (length, code) {
+                    (1, DATA) => Next::ChunkHead,
+                    (1.., DATA) if length <= MESSAGE_BYTES_MAX => Next::ChunkData(length - 1),
+                    (1, _) => self.ended(dir, code, String::new(), seen),
+                    (1.., _) if length <= TEXT_BYTES_MAX => Next::ChunkText(code, length - 1),
+                    _ => Next::Lost(5),
+                }
+            }
+            Next::ChunkText(code, _) => {
+                let text = String::from_utf8_lossy(bytes).into_owned();
+                self.ended(dir, code, text, seen)
+            }
+            Next::ChunkData(_) | Next::Lost(_) => return,
+        };
+        self.side(dir).next = next;
+    }
+
+    fn header(&mut self, dir: Dir, bytes: &[u8]) -> Next {
+        let lost = Next::Lost(bytes.len() as u64);
+        let body = match self.framing {
+            Framing::Plists | Framing::DeviceLink => Some(big_endian(bytes)),
+            Framing::Usbmux => {
+                let length = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+                (length as usize).checked_sub(USBMUX_HEADER)
+            }
+            Framing::Afc if bytes.starts_with(AFC_MAGIC) => {
+                let length = little_endian(bytes, 1);
+                // The header stays in front of the body, for the numbers in it.
+                self.side(dir).buffer.extend_from_slice(bytes);
+                usize::try_from(length).ok().filter(|n| *n >= AFC_HEADER)
+            }
+            Framing::Afc => None,
+        };
+        match body {
+            Some(length) if length <= MESSAGE_BYTES_MAX => Next::Body(length),
+            _ => {
+                self.side(dir).buffer = Zeroizing::default();
+                lost
+            }
+        }
+    }
+
+    fn message(&self, bytes: &[u8]) -> Item {
+        if self.framing == Framing::Afc {
+            return Item::Afc {
+                number: little_endian(bytes, 3),
+                operation: little_endian(bytes, 4),
+                bytes: bytes[AFC_HEADER..].to_vec(),
+            };
+        }
+        match bounded_plist::parse(bytes) {
+            Ok(value) => Item::Plist(value),
+            Err(_) => Item::Raw(bytes.len() as u64),
+        }
+    }
+
+    /// A name is complete: the phone's first names where the file is on it.
+    fn named(&mut self, dir: Dir, name: String) -> Next {
+        let is_metadata = name
+            .rsplit('/')
+            .next()
+            .is_some_and(|n| METADATA.contains(&n));
+        let keep = self.keep_metadata && is_metadata;
+        let side = self.side(dir);
+        match (dir, &mut side.file) {
+            (_, Some(file)) => {
+                file.path = name;
+                file.body = keep.then(Vec::new);
+                Next::ChunkHead
+            }
+            (Dir::FromPhone, none) => {
+                *none = Some(Growing::new(Some(name), String::new()));
+                Next::NameLength
+            }
+            (Dir::ToPhone, none) => {
+                *none = Some(Growing::new(None, name));
+                Next::ChunkHead
+            }
+        }
+    }
+
+    fn data(&mut self, dir: Dir, data: &[u8]) {
+        if let Some(file) = &mut self.side(dir).file {
+            file.size += data.len() as u64;
+            file.hash.update(data);
+            match &mut file.body {
+                Some(body) if file.size <= MESSAGE_BYTES_MAX as u64 => body.extend_from_slice(data),
+                too_long => *too_long = None,
+            }
+        }
+    }
+
+    fn ended(&mut self, dir: Dir, code: u8, text: String, seen: &mut dyn FnMut(Item)) -> Next {
+        let end = match code {
+            0 => FileEnd::Whole,
+            code => FileEnd::Failed(code, text),
+        };
+        if let Some(file) = self.side(dir).file.take() {
+            seen(Item::File(file.ended(end)));
+        }
+        Next::NameLength
+    }
+}
+
+impl Growing {
+    fn new(device_path: Option<String>, path: String) -> Growing {
+        Growing {
+            device_path,
+            path,
+            size: 0,
+            hash: Sha256::new(),
+            body: None,
+        }
+    }
+
+    fn ended(self, end: FileEnd) -> File {
+        File {
+            device_path: self.device_path,
+            path: self.path,
+            size: self.size,
+            sha256: self.hash.finalize().into(),
+            body: self.body,
+            end,
+        }
+    }
+}
+
+/// The name of a DeviceLink message.
+fn name(message: &Value) -> Option<&str> {
+    message.as_array()?.first()?.as_string()
+}
+
+fn big_endian(bytes: &[u8]) -> usize {
+    u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize
+}
+
+/// The n-th 64-bit word.
+fn little_endian(bytes: &[u8], n: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| bytes[n * 8 + i]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Dir::{FromPhone, ToPhone};
+
+    fn plist(value: &Value) -> Vec<u8> {
+        let mut bytes = vec![0; 4];
+        value.to_writer_binary(&mut bytes).unwrap();
+        let length = u32::try_from(bytes.len() - 4).unwrap();
+        bytes[..4].copy_from_slice(&length.to_be_bytes());
+        bytes
+    }
+
+    fn message(name: &str) -> Value {
+        Value::Array(vec![name.into(), Value::Integer(1.into())])
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        [&(text.len() as u32).to_be_bytes(), text.as_bytes()].concat()
+    }
+
+    fn chunk(code: u8, bytes: &[u8]) -> Vec<u8> {
+        let length = (bytes.len() as u32 + 1).to_be_bytes();
+        [&length[..], &[code], bytes].concat()
+    }
+
+    /// An upload of two files, and a download answered by two.
+    fn dialog() -> Vec<(Dir, Vec<u8>)> {
+        let upload = [
+            text("/var/a"),
+            text("U/a"),
+            chunk(DATA, b"ab"),
+            chunk(DATA, b""),
+            chunk(DATA, b"c"),
+            chunk(0, b""),
+            text("/var/b"),
+            text("U/Status.plist"),
+            chunk(DATA, b"x"),
+            chunk(11, b"Input/output error"),
+            vec![0; 4],
+        ];
+        let download = [
+            text("U/Status.plist"),
+            chunk(6, b"No such file"),
+            vec![0; 4],
+        ];
+        vec![
+            (FromPhone, plist(&message("DLMessageUploadFiles"))),
+            (FromPhone, upload.concat()),
+            (ToPhone, plist(&message("DLMessageStatusResponse"))),
+            (FromPhone, plist(&message("DLMessageDownloadFiles"))),
+            (ToPhone, download.concat()),
+            (ToPhone, plist(&message("DLMessageStatusResponse"))),
+        ]
+    }
+
+    fn items(framing: Framing, dialog: &[(Dir, Vec<u8>)], piece: usize) -> Vec<(Dir, Item)> {
+        let mut framer = Framer::new(framing, true);
+        let mut items = Vec::new();
+        for (dir, bytes) in dialog {
+            for piece in bytes.chunks(piece) {
+                framer.push(*dir, piece, &mut |item| items.push((*dir, item)));
+            }
+        }
+        for dir in [ToPhone, FromPhone] {
+            framer.end(dir, &mut |item| items.push((dir, item)));
+        }
+        items
+    }
+
+    #[test]
+    fn files_between_messages_are_told_from_them_however_the_bytes_are_cut() {
+        let whole = items(Framing::DeviceLink, &dialog(), usize::MAX);
+        let kinds: Vec<String> = whole
+            .iter()
+            .map(|(_, item)| match item {
+                Item::File(file) => format!("{} {} {:?}", file.path, file.size, file.end),
+                Item::Plist(message) => name(message).unwrap().to_owned(),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(
+            kinds,
+            [
+                "DLMessageUploadFiles",
+                "U/a 3 Whole",
+                "U/Status.plist 1 Failed(11, \"Input/output error\")",
+                "FilesEnd",
+                "DLMessageStatusResponse",
+                "DLMessageDownloadFiles",
+                "U/Status.plist 0 Failed(6, \"No such file\")",
+                "FilesEnd",
+                "DLMessageStatusResponse",
+            ]
+        );
+        for piece in 1..40 {
+            assert_eq!(
+                items(Framing::DeviceLink, &dialog(), piece),
+                whole,
+                "{piece}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_the_connection_cuts_is_told_as_cut() {
+        let mut dialog = dialog();
+        dialog.truncate(2);
+        dialog[1].1.truncate(10 + 7 + 6);
+        let all = items(Framing::DeviceLink, &dialog, 3);
+        let Some((FromPhone, Item::File(file))) = all.last() else {
+            panic!("{all:?}")
+        };
+        assert_eq!((file.size, &file.end), (1, &FileEnd::Cut));
+    }
+
+    #[test]
+    fn only_bodies_of_the_phones_metadata_are_kept() {
+        let all = items(Framing::DeviceLink, &dialog(), 7);
+        let bodies: Vec<_> = all
+            .iter()
+            .filter_map(|(_, item)| match item {
+                Item::File(file) => Some(file.body.clone()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(bodies, [None, Some(b"x".to_vec()), None]);
+    }
+
+    #[test]
+    fn packets_of_afc_and_messages_of_the_daemon_are_cut_too() {
+        let mut packet = AFC_MAGIC.to_vec();
+        for word in [48u64, 48, 3, 20, 7] {
+            packet.extend(word.to_le_bytes());
+        }
+        let mut empty = AFC_MAGIC.to_vec();
+        for word in [40u64, 40, 4, 11] {
+            empty.extend(word.to_le_bytes());
+        }
+        let all = items(Framing::Afc, &[(ToPhone, [packet, empty].concat())], 5);
+        let afc = |number, operation, bytes: &[u8]| {
+            let bytes = bytes.to_vec();
+            (
+                ToPhone,
+                Item::Afc {
+                    number,
+                    operation,
+                    bytes,
+                },
+            )
+        };
+        assert_eq!(all, [afc(3, 20, &7u64.to_le_bytes()), afc(4, 11, b"")]);
+
+        let body = plist(&message("x")).split_off(4);
+        let mut bytes = (16 + body.len() as u32).to_le_bytes().to_vec();
+        bytes.extend([0; 12]);
+        bytes.extend(body);
+        let all = items(Framing::Usbmux, &[(FromPhone, bytes)], 1);
+        assert_eq!(all, [(FromPhone, Item::Plist(message("x")))]);
+    }
+
+    #[test]
+    fn what_lost_step_is_counted_and_no_more() {
+        let all = items(Framing::Plists, &[(ToPhone, vec![0xff; 100])], 9);
+        assert_eq!(all, [(ToPhone, Item::Raw(100))]);
+    }
+}

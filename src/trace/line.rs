@@ -1,0 +1,431 @@
+//! One line of a trace: JSON, a message or an event of a channel. docs/format.md describes it for people.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json, json};
+
+use super::framing::FileEnd;
+
+/// The version of the form.
+pub const VERSION: u32 = 1;
+
+/// A direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dir {
+    /// `>`: from the computer.
+    ToPhone,
+    /// `<`: from the phone, or from the daemon before it.
+    FromPhone,
+}
+
+impl Dir {
+    /// As it is written.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Dir::ToPhone => ">",
+            Dir::FromPhone => "<",
+        }
+    }
+
+    fn parse(sign: &Json) -> Option<Dir> {
+        match sign.as_str()? {
+            ">" => Some(Dir::ToPhone),
+            "<" => Some(Dir::FromPhone),
+            _ => None,
+        }
+    }
+}
+
+/// The first line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// [`VERSION`]
+    pub trace: u32,
+    /// Which program wrote it.
+    pub by: String,
+    /// "computer", "simulated phone", or "transcribed" where people wrote it down.
+    pub at: String,
+    /// When it began, RFC 3339.
+    #[serde(default)]
+    pub time: String,
+    /// The contents of [`super::framing::METADATA`] are in it.
+    #[serde(default)]
+    pub metadata: bool,
+}
+
+/// Any other line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// Since the trace began.
+    pub seconds: f64,
+    /// Which channel, counted from 1.
+    pub channel: u32,
+    /// What happened on it.
+    pub event: Event,
+}
+
+/// What happens on a channel.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// It begins.
+    Open {
+        /// "usbmux", "lockdown" or a service's name.
+        name: String,
+        /// The phone's UDID, or what stands for it.
+        phone: Option<String>,
+        /// The channel whose connection it goes on with: the daemon's, after Connect.
+        on: Option<u32>,
+    },
+    /// Something passed.
+    Message(Dir, Message),
+    /// It ended, by whoever spoke in this direction.
+    Close(Dir),
+}
+
+/// Something that passed, with nothing secret in it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Message {
+    /// A property list; see [`super::redact`] for its form in JSON.
+    Plist(Json),
+    /// A file.
+    File {
+        /// Stands for its path on the phone.
+        from: Option<String>,
+        /// Its path in the backup.
+        to: String,
+        /// Bytes.
+        size: u64,
+        /// Hexadecimal; empty where nobody knows it.
+        sha256: String,
+        /// Its contents, if they were kept.
+        body: Option<Vec<u8>>,
+        /// How it ended.
+        end: FileEnd,
+    },
+    /// The end of a list of files.
+    FilesEnd,
+    /// A packet of AFC.
+    Afc(Packet),
+    /// So many bytes that were no message.
+    Raw(u64),
+}
+
+/// A packet of AFC, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    /// The sender's count.
+    pub number: u64,
+    /// Its operation: a name of [`AFC_OPERATIONS`], else the number.
+    pub operation: String,
+    /// Its numbers.
+    pub words: Vec<u64>,
+    /// Its paths.
+    pub paths: Vec<String>,
+    /// Bytes that follow.
+    pub data: u64,
+}
+
+/// Operations of AFC: number, name, how many numbers come first, and whether paths follow (else bytes do).
+pub const AFC_OPERATIONS: [(u64, &str, usize, bool); 21] = [
+    (1, "Status", 1, false),
+    (2, "Data", 0, false),
+    (3, "ReadDir", 0, true),
+    (7, "Truncate", 1, true),
+    (8, "RemovePath", 0, true),
+    (9, "MakeDir", 0, true),
+    (10, "GetFileInfo", 0, true),
+    (11, "GetDeviceInfo", 0, false),
+    (13, "FileOpen", 1, true),
+    (14, "FileOpenResult", 1, false),
+    (15, "FileRead", 2, false),
+    (16, "FileWrite", 1, false),
+    (17, "FileSeek", 3, false),
+    (18, "FileTell", 1, false),
+    (19, "FileTellResult", 1, false),
+    (20, "FileClose", 1, false),
+    (21, "FileSetSize", 2, false),
+    (24, "RenamePath", 0, true),
+    (27, "FileLock", 2, false),
+    (28, "MakeLink", 1, true),
+    (30, "SetFileTime", 1, true),
+];
+
+/// Why a line is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotALine(String);
+
+impl std::fmt::Display for NotALine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotALine {}
+
+impl Head {
+    /// As it is written.
+    pub fn to_json(&self) -> Json {
+        json!(self)
+    }
+
+    /// Reads the first line.
+    pub fn parse(line: &str) -> Result<Head, NotALine> {
+        let head: Head = serde_json::from_str(line)
+            .map_err(|e| NotALine(format!("this is no trace of idev-backup: {e}")))?;
+        match head.trace {
+            VERSION => Ok(head),
+            other => Err(NotALine(format!(
+                "this trace has version {other}, and {VERSION} is known here"
+            ))),
+        }
+    }
+}
+
+impl Line {
+    /// As it is written.
+    pub fn to_json(&self) -> Json {
+        let mut fields = Map::new();
+        // Milliseconds are enough, and keep lines short.
+        fields.insert("t".into(), json!((self.seconds * 1e3).round() / 1e3));
+        fields.insert("ch".into(), self.channel.into());
+        match &self.event {
+            Event::Open { name, phone, on } => {
+                fields.insert("open".into(), name.as_str().into());
+                let rest = [
+                    ("phone", phone.as_deref().map(Json::from)),
+                    ("on", on.map(Json::from)),
+                ];
+                insert(&mut fields, rest);
+            }
+            Event::Close(by) => {
+                fields.insert("close".into(), by.sign().into());
+            }
+            Event::Message(dir, message) => {
+                fields.insert("dir".into(), dir.sign().into());
+                let (key, value) = message.to_json();
+                fields.insert(key.into(), value);
+            }
+        }
+        Json::Object(fields)
+    }
+
+    /// Reads any line but the first.
+    pub fn parse(line: &str) -> Result<Line, NotALine> {
+        let bad = |what: &str| NotALine(format!("it has no {what}"));
+        let fields: Map<String, Json> =
+            serde_json::from_str(line).map_err(|e| NotALine(format!("it is no line: {e}")))?;
+        let channel = fields.get("ch").and_then(Json::as_u64);
+        let channel = channel.and_then(|n| u32::try_from(n).ok());
+        let event = if let Some(name) = fields.get("open").and_then(Json::as_str) {
+            let phone = fields.get("phone").and_then(Json::as_str);
+            let on = fields.get("on").and_then(Json::as_u64);
+            Event::Open {
+                name: name.to_owned(),
+                phone: phone.map(str::to_owned),
+                on: on.and_then(|n| u32::try_from(n).ok()),
+            }
+        } else if let Some(by) = fields.get("close").and_then(Dir::parse) {
+            Event::Close(by)
+        } else {
+            let dir = fields.get("dir").and_then(Dir::parse);
+            let message = Message::parse(&fields).ok_or_else(|| bad("message"))?;
+            Event::Message(dir.ok_or_else(|| bad("direction"))?, message)
+        };
+        Ok(Line {
+            seconds: fields.get("t").and_then(Json::as_f64).unwrap_or_default(),
+            channel: channel.ok_or_else(|| bad("channel"))?,
+            event,
+        })
+    }
+}
+
+impl Message {
+    fn to_json(&self) -> (&'static str, Json) {
+        match self {
+            Message::Plist(value) => ("plist", value.clone()),
+            Message::FilesEnd => ("files", "end".into()),
+            Message::Raw(bytes) => ("raw", (*bytes).into()),
+            Message::Afc(packet) => ("afc", packet.to_json()),
+            Message::File {
+                from,
+                to,
+                size,
+                sha256,
+                body,
+                end,
+            } => {
+                let mut fields = Map::new();
+                let end = match end {
+                    FileEnd::Whole => None,
+                    FileEnd::Cut => Some("cut".into()),
+                    FileEnd::Failed(code, text) => Some(json!([code, text])),
+                };
+                let known = Some(sha256).filter(|hash| !hash.is_empty());
+                insert(
+                    &mut fields,
+                    [
+                        ("from", from.as_deref().map(Json::from)),
+                        ("to", Some(to.as_str().into())),
+                        ("bytes", Some((*size).into())),
+                        ("sha256", known.map(|hash| hash.as_str().into())),
+                        (
+                            "body",
+                            body.as_ref().map(|b| BASE64_STANDARD.encode(b).into()),
+                        ),
+                        ("end", end),
+                    ],
+                );
+                ("file", Json::Object(fields))
+            }
+        }
+    }
+
+    fn parse(fields: &Map<String, Json>) -> Option<Message> {
+        if let Some(value) = fields.get("plist") {
+            return Some(Message::Plist(value.clone()));
+        }
+        if fields.contains_key("files") {
+            return Some(Message::FilesEnd);
+        }
+        if let Some(bytes) = fields.get("raw") {
+            return bytes.as_u64().map(Message::Raw);
+        }
+        if let Some(packet) = fields.get("afc") {
+            return Packet::parse(packet).map(Message::Afc);
+        }
+        let file = fields.get("file")?.as_object()?;
+        let text = |key: &str| file.get(key).and_then(Json::as_str).map(str::to_owned);
+        let end = match file.get("end") {
+            None => FileEnd::Whole,
+            Some(Json::Array(parts)) => {
+                let code = u8::try_from(parts.first()?.as_u64()?).ok()?;
+                FileEnd::Failed(code, parts.get(1)?.as_str()?.to_owned())
+            }
+            Some(_) => FileEnd::Cut,
+        };
+        let body = match text("body") {
+            Some(body) => Some(BASE64_STANDARD.decode(body).ok()?),
+            None => None,
+        };
+        Some(Message::File {
+            from: text("from"),
+            to: text("to")?,
+            size: file.get("bytes")?.as_u64()?,
+            sha256: text("sha256").unwrap_or_default(),
+            body,
+            end,
+        })
+    }
+}
+
+impl Packet {
+    fn to_json(&self) -> Json {
+        let mut fields = Map::new();
+        let list = |empty: bool, list: Json| (!empty).then_some(list);
+        insert(
+            &mut fields,
+            [
+                ("number", Some(self.number.into())),
+                ("op", Some(self.operation.as_str().into())),
+                ("words", list(self.words.is_empty(), json!(self.words))),
+                ("paths", list(self.paths.is_empty(), json!(self.paths))),
+                ("data", (self.data > 0).then(|| self.data.into())),
+            ],
+        );
+        Json::Object(fields)
+    }
+
+    fn parse(packet: &Json) -> Option<Packet> {
+        let list = |key: &str| {
+            packet
+                .get(key)
+                .and_then(Json::as_array)
+                .into_iter()
+                .flatten()
+        };
+        Some(Packet {
+            number: packet.get("number")?.as_u64()?,
+            operation: packet.get("op")?.as_str()?.to_owned(),
+            words: list("words").filter_map(Json::as_u64).collect(),
+            paths: list("paths")
+                .filter_map(|path| path.as_str().map(str::to_owned))
+                .collect(),
+            data: packet.get("data").and_then(Json::as_u64).unwrap_or(0),
+        })
+    }
+}
+
+fn insert<const N: usize>(fields: &mut Map<String, Json>, values: [(&str, Option<Json>); N]) {
+    for (key, value) in values {
+        if let Some(value) = value {
+            fields.insert(key.into(), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_line_is_read_as_it_was_written() {
+        let file = |end, body| Message::File {
+            from: Some("path-1".into()),
+            to: "U/a".into(),
+            size: 3,
+            sha256: "ab".into(),
+            body,
+            end,
+        };
+        let packet = Packet {
+            number: 2,
+            operation: "FileOpen".into(),
+            words: vec![1],
+            paths: vec!["/a".into()],
+            data: 0,
+        };
+        let messages = [
+            Message::Plist(json!({"b": 1, "a": [2.0, null]})),
+            file(FileEnd::Whole, Some(b"abc".to_vec())),
+            file(FileEnd::Cut, None),
+            file(FileEnd::Failed(11, "Input/output error".into()), None),
+            Message::FilesEnd,
+            Message::Afc(packet),
+            Message::Raw(17),
+        ];
+        let mut events: Vec<Event> = messages
+            .into_iter()
+            .map(|message| Event::Message(Dir::FromPhone, message))
+            .collect();
+        events.push(Event::Close(Dir::ToPhone));
+        events.push(Event::Open {
+            name: "lockdown".into(),
+            phone: Some("U".into()),
+            on: Some(3),
+        });
+        for event in events {
+            let line = Line {
+                seconds: 1.25,
+                channel: 4,
+                event,
+            };
+            let text = line.to_json().to_string();
+            assert_eq!(Line::parse(&text), Ok(line), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_lacks_something_says_what() {
+        for (line, why) in [
+            ("{\"ch\":1,\"dir\":\">\"}", "message"),
+            ("{\"ch\":1,\"files\":\"end\"}", "direction"),
+            ("{\"dir\":\"<\",\"raw\":1}", "channel"),
+            ("x", "no line"),
+        ] {
+            let error = Line::parse(line).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        assert!(Head::parse("{\"trace\":99,\"by\":\"\",\"at\":\"\"}").is_err());
+    }
+}

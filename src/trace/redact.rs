@@ -1,0 +1,727 @@
+//! What stands in a trace instead of secrets and identities, decided while recording.
+//!
+//! Everything that is not known to be harmless is replaced: texts by their key (`device-name-1`), data by its length. The same
+//! text gets the same stand-in everywhere, so that a reader can follow it. Harmless are the protocol's own words, numbers
+//! that cannot name anybody, and in paths of a backup the names that every backup has (SHA-1 names of files included).
+//!
+//! ```text
+//! data {"$data": length}   date {"$date": text}   UID {"$uid": n}   a number that identifies {"$redacted": "die-id-1"}
+//! a real that JSON cannot hold {"$real": "nan"}   a key that begins with "$" gets another "$" in front
+//! ```
+
+use std::collections::HashMap;
+
+use plist::{Dictionary, Value};
+use serde_json::{Map, Value as Json, json};
+
+use super::framing::{FileEnd, Framing, Item};
+use super::line::{AFC_OPERATIONS, Message, Packet};
+use crate::secret;
+use crate::udid::Udid;
+
+/// Keys whose texts are Apple's or a program's own constants.
+const CONSTANT: [&str; 41] = [
+    "ActivationState",
+    "ApplicationType",
+    "BuildVersion",
+    "BundleID",
+    "CPUArchitecture",
+    "ClientVersionString",
+    "Command",
+    "ConnectionType",
+    "DLFileType",
+    "DeviceClass",
+    "DeviceColor",
+    "DeviceEnclosureColor",
+    "Domain",
+    "Error",
+    "HardwareModel",
+    "HardwarePlatform",
+    "HumanReadableProductVersionString",
+    "Key",
+    "Label",
+    "MessageName",
+    "MessageType",
+    "MinITunesVersion",
+    "MobileDeviceMinimumVersion",
+    "ProductName",
+    "ProductType",
+    "ProductVersion",
+    "ProgName",
+    "ProtocolVersion",
+    "RecordType",
+    "Request",
+    "ReturnAttributes",
+    "Service",
+    "Status",
+    "Type",
+    "UIRequestsProhibited",
+    "Version",
+    "WillEncrypt",
+    "XML",
+    "command",
+    "formatVersion",
+    "iTunesMinVersion",
+];
+
+/// Keys whose texts are sentences: paths, names and numbers in them are replaced.
+const PROSE: [&str; 4] = [
+    "DLFileErrorString",
+    "ErrorDescription",
+    "ErrorString",
+    "ExtendedResponse",
+];
+
+/// Keys of secrets: not even equality shows.
+const SECRET: [&str; 5] = [
+    "BackupPassword",
+    "NewPassword",
+    "OldPassword",
+    "Passcode",
+    "Password",
+];
+
+/// Keys of UDIDs in their old forms, which look like hashes.
+const UDIDS: [&str; 7] = [
+    "PairRecordID",
+    "SerialNumber",
+    "SourceIdentifier",
+    "TargetIdentifier",
+    "UDID",
+    "USBSerialNumber",
+    "UniqueDeviceID",
+];
+
+/// Numbers above this may be somebody's: a chip's, a telephone's.
+const INTEGER_MAX: i128 = 9_999_999;
+/// ... but these are not.
+const AMOUNTS: [&str; 8] = [
+    "AmountDataAvailable",
+    "AmountDataReserved",
+    "ConnectionSpeed",
+    "LocationID",
+    "TotalDataAvailable",
+    "TotalDataCapacity",
+    "TotalDiskCapacity",
+    "TotalSystemCapacity",
+];
+
+/// Names that DeviceLink's dictionaries have.
+const DEVICE_LINK: [&str; 24] = [
+    "BackupComputerBasePath",
+    "CloudBackupState",
+    "DLDeviceIOCallbacks",
+    "DLFileErrorCode",
+    "DLFileErrorString",
+    "DLFileIsEncrypted",
+    "DLFileModificationDate",
+    "DLFileSize",
+    "DLFileType",
+    "ErrorCode",
+    "ErrorDescription",
+    "ForceFullBackup",
+    "MessageName",
+    "NewPassword",
+    "OldPassword",
+    "Options",
+    "ProtocolVersion",
+    "RemoveItemsNotRestored",
+    "RestoreDontCopyBackup",
+    "RestorePreserveSettings",
+    "SourceIdentifier",
+    "SupportedProtocolVersions",
+    "TargetIdentifier",
+    "loglevel",
+];
+
+/// Names that every backup and every phone's media folder have.
+const FILES: [&str; 34] = [
+    ".b",
+    "ApertureAlbumPrefs",
+    "Books",
+    "DCIM",
+    "IC-Info.sidb",
+    "IC-Info.sidv",
+    "Info.plist",
+    "Manifest.db",
+    "Manifest.db-shm",
+    "Manifest.db-wal",
+    "Manifest.mbdb",
+    "Manifest.mbdx",
+    "Manifest.plist",
+    "Photos",
+    "PhotosFolderAlbums",
+    "PhotosFolderName",
+    "PhotosFolderPrefs",
+    "Snapshot",
+    "Status.plist",
+    "VoiceMemos.plist",
+    "com.apple.itunes.lock_sync",
+    "iBooksData2.plist",
+    "iPhotoAlbumPrefs",
+    "iTunes",
+    "iTunesApplicationIDs",
+    "iTunesPrefs",
+    "iTunesPrefs.plist",
+    "iTunes_Control",
+    "private",
+    "root",
+    "tmp",
+    "var",
+    "mobile",
+    "Media",
+];
+
+/// Replaces, and remembers by what.
+#[derive(Default)]
+pub struct Redactor {
+    stand_ins: HashMap<String, String>,
+    counts: HashMap<String, u32>,
+    udids: HashMap<String, u32>,
+}
+
+impl Redactor {
+    /// An item as it may be written. What it held is wiped.
+    pub fn item(&mut self, framing: Framing, item: Item) -> Message {
+        match item {
+            Item::Plist(mut value) => {
+                let json = self.value(framing, None, &value);
+                secret::wipe(&mut value);
+                Message::Plist(json)
+            }
+            Item::FilesEnd => Message::FilesEnd,
+            Item::Raw(bytes) => Message::Raw(bytes),
+            Item::Afc {
+                number,
+                operation,
+                bytes,
+            } => Message::Afc(self.packet(number, operation, &bytes)),
+            Item::File(file) => Message::File {
+                from: file.device_path.map(|path| self.stand_in("path", &path)),
+                to: self.path(&file.path),
+                size: file.size,
+                sha256: file
+                    .sha256
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect(),
+                body: file.body,
+                end: match file.end {
+                    FileEnd::Failed(code, text) => FileEnd::Failed(code, self.prose(&text)),
+                    other => other,
+                },
+            },
+        }
+    }
+
+    /// A UDID, in any of its forms; each form of one UDID gets the same form of its stand-in.
+    pub fn udid(&mut self, text: &str) -> String {
+        let Ok(udid) = text.parse::<Udid>() else {
+            return self.stand_in("udid", text);
+        };
+        let next = self.udids.len() as u32 + 1;
+        let key = udid.as_str().to_ascii_uppercase();
+        let number = *self.udids.entry(key).or_insert(next);
+        match text.len() {
+            24 => format!("00008000{number:016}"),
+            25 => format!("00008000-{number:016}"),
+            _ => format!("{number:040}"),
+        }
+    }
+
+    /// A name of Apple's, such as a service's; any other is replaced.
+    pub fn word(&mut self, text: &str) -> String {
+        match text {
+            "usbmux" | "lockdown" => text.to_owned(),
+            _ if is_apples(text) => text.to_owned(),
+            _ => self.stand_in("service", text),
+        }
+    }
+
+    fn value(&mut self, framing: Framing, key: Option<&str>, value: &Value) -> Json {
+        match value {
+            Value::Boolean(flag) => (*flag).into(),
+            Value::Real(real) => match serde_json::Number::from_f64(*real) {
+                Some(number) => Json::Number(number),
+                None => json!({"$real": real.to_string().to_lowercase()}),
+            },
+            Value::Integer(_) => self.integer(framing, key, value),
+            Value::Data(bytes) => json!({"$data": bytes.len()}),
+            Value::Date(date) => json!({"$date": date.to_xml_format()}),
+            Value::Uid(uid) => json!({"$uid": uid.get()}),
+            Value::String(text) => self.text(framing, key, text).into(),
+            Value::Array(items) => {
+                let mut list = Vec::new();
+                for (at, item) in items.iter().enumerate() {
+                    list.push(self.element(framing, key, items, at, item));
+                }
+                list.into()
+            }
+            Value::Dictionary(fields) => self.dictionary(framing, fields),
+            _ => Json::Null,
+        }
+    }
+
+    /// An element of an array. The first ones of a DeviceLink message are the protocol's own words.
+    fn element(
+        &mut self,
+        framing: Framing,
+        key: Option<&str>,
+        all: &[Value],
+        at: usize,
+        item: &Value,
+    ) -> Json {
+        let name = all.first().and_then(Value::as_string).unwrap_or_default();
+        match item.as_string() {
+            Some(text) if framing == Framing::DeviceLink && key.is_none() => match (name, at) {
+                (_, 0) if is_word(text) => text.into(),
+                ("DLMessageStatusResponse" | "DLMessageDisconnect", _) => self.prose(text).into(),
+                ("DLMessageVersionExchange", _) if is_word(text) => text.into(),
+                _ => self.path(text).into(),
+            },
+            _ => self.value(framing, key, item),
+        }
+    }
+
+    fn dictionary(&mut self, framing: Framing, fields: &Dictionary) -> Json {
+        // Lockdown answers {"Key": "DeviceName", "Value": ...}.
+        let asked = fields.get("Key").and_then(Value::as_string);
+        let mut object = Map::new();
+        for (name, value) in fields {
+            let key = match name.as_str() {
+                "Value" => asked.or(Some("Value")),
+                other => Some(other),
+            };
+            let shown = self.key(framing, name);
+            // Numbers keep what they count apart, should two names look alike now.
+            object.insert(shown, self.value(framing, key, value));
+        }
+        Json::Object(object)
+    }
+
+    fn key(&mut self, framing: Framing, name: &str) -> String {
+        if name.starts_with('$') {
+            return format!("${}", self.stand_in("key", name));
+        }
+        if framing == Framing::DeviceLink {
+            return match DEVICE_LINK.contains(&name) {
+                true => name.to_owned(),
+                false => self.path(name),
+            };
+        }
+        match is_word(name) || is_apples(name) {
+            true if !self.stand_ins.contains_key(name) => name.to_owned(),
+            _ => self.text(framing, Some("key"), name),
+        }
+    }
+
+    fn integer(&mut self, framing: Framing, key: Option<&str>, value: &Value) -> Json {
+        let unsigned = value.as_unsigned_integer();
+        let (json, size) = match (value.as_signed_integer(), unsigned) {
+            (Some(n), _) => (Json::from(n), i128::from(n)),
+            (None, Some(n)) => (Json::from(n), i128::from(n)),
+            (None, None) => return Json::Null,
+        };
+        let harmless = size.abs() <= INTEGER_MAX
+            || framing == Framing::DeviceLink
+            || key.is_some_and(|key| AMOUNTS.contains(&key));
+        match harmless {
+            true => json,
+            false => {
+                json!({"$redacted": self.stand_in(&kebab(key.unwrap_or("number")), &size.to_string())})
+            }
+        }
+    }
+
+    fn text(&mut self, framing: Framing, key: Option<&str>, text: &str) -> String {
+        let key = key.unwrap_or("text");
+        if text.is_empty() {
+            return String::new();
+        }
+        if SECRET.contains(&key) {
+            return "password".to_owned();
+        }
+        if is_modern_udid(text) || (UDIDS.contains(&key) && text.parse::<Udid>().is_ok()) {
+            return self.udid(text);
+        }
+        if CONSTANT.contains(&key) && is_constant(text) {
+            return text.to_owned();
+        }
+        if PROSE.contains(&key) || CONSTANT.contains(&key) {
+            return self.prose(text);
+        }
+        if let Some(known) = self.stand_ins.get(text) {
+            return known.clone();
+        }
+        if is_apples(text) {
+            return text.to_owned();
+        }
+        if framing == Framing::DeviceLink {
+            return self.path(text);
+        }
+        self.stand_in(&kebab(key), text)
+    }
+
+    /// A path: names that every backup has stay.
+    fn path(&mut self, path: &str) -> String {
+        let parts: Vec<String> = path.split('/').map(|part| self.part(part)).collect();
+        parts.join("/")
+    }
+
+    fn part(&mut self, part: &str) -> String {
+        let hex = |n: usize| part.len() == n && part.bytes().all(|b| b.is_ascii_hexdigit());
+        if self.udids.contains_key(&part.to_ascii_uppercase()) || is_modern_udid(part) {
+            return self.udid(part);
+        }
+        // An archive of Apple's: <UDID>-YYYYMMDD-HHMMSS.
+        if let Some((udid, stamp)) = split_archive(part) {
+            return format!("{}-{stamp}", self.udid(udid));
+        }
+        let known = matches!(part, "" | "." | "..") || FILES.contains(&part) || hex(2) || hex(40);
+        match known {
+            true => part.to_owned(),
+            false => self.stand_in("name", part),
+        }
+    }
+
+    /// A sentence: what is quoted, what looks like a path and what is known to be somebody's is replaced.
+    fn prose(&mut self, text: &str) -> String {
+        let mut shown = String::new();
+        for (at, piece) in text.split('"').enumerate() {
+            if at > 0 {
+                shown.push('"');
+            }
+            match at % 2 {
+                0 => shown.push_str(&self.plain_prose(piece)),
+                _ => shown.push_str(&self.path(piece)),
+            }
+        }
+        let mut known: Vec<(&String, &String)> = self
+            .stand_ins
+            .iter()
+            .filter(|(text, stand_in)| text.len() > 4 && !is_word(text) && text != stand_in)
+            .collect();
+        known.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+        for (text, stand_in) in known {
+            if shown.contains(text.as_str()) {
+                shown = shown.replace(text.as_str(), stand_in);
+            }
+        }
+        shown
+    }
+
+    fn plain_prose(&mut self, text: &str) -> String {
+        if let Some((before, rest)) = text.split_once('\'')
+            && let Some((quoted, after)) = rest.split_once('\'')
+        {
+            let (before, after) = (self.plain_prose(before), self.plain_prose(after));
+            return format!("{before}'{}'{after}", self.path(quoted));
+        }
+        let words = text.split(' ').map(|word| {
+            let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+            // A path goes with all of its slashes.
+            if word.contains(['/', '\\']) && !is_error_name(bare) {
+                return match word.starts_with(|c: char| c.is_ascii_hexdigit()) {
+                    true => self.path(word),
+                    false => self.stand_in("path", word),
+                };
+            }
+            match self.identity(bare) {
+                Some(stand_in) => word.replace(bare, &stand_in),
+                None => word.to_owned(),
+            }
+        });
+        let words: Vec<String> = words.collect();
+        words.join(" ")
+    }
+
+    /// What stands for a word that identifies by its shape, or is known already.
+    fn identity(&mut self, word: &str) -> Option<String> {
+        if is_modern_udid(word) || self.udids.contains_key(&word.to_ascii_uppercase()) {
+            return Some(self.udid(word));
+        }
+        if let Some(known) = self.stand_ins.get(word).filter(|_| word.len() > 2) {
+            return Some(known.clone());
+        }
+        let digits = word.bytes().filter(u8::is_ascii_digit).count();
+        let marks = word
+            .bytes()
+            .filter(|b| matches!(b, b':' | b'-' | b'@'))
+            .count();
+        let many = digits > 6 || (word.len() > 15 && digits > 3) || marks > 3 || word.contains('@');
+        many.then(|| self.stand_in("number", word))
+    }
+
+    fn packet(&mut self, number: u64, operation: u64, bytes: &[u8]) -> Packet {
+        let known = AFC_OPERATIONS.iter().find(|(n, ..)| *n == operation);
+        let (name, words, paths) = match known {
+            Some((_, name, words, paths)) => ((*name).to_owned(), *words, *paths),
+            None => (operation.to_string(), 0, false),
+        };
+        let (head, rest) = bytes.split_at(bytes.len().min(words * 8));
+        let mut packet = Packet {
+            number,
+            operation: name,
+            words: head
+                .chunks_exact(8)
+                .map(|word| u64::from_le_bytes(std::array::from_fn(|i| word[i])))
+                .collect(),
+            paths: Vec::new(),
+            data: 0,
+        };
+        if paths {
+            let rest = rest.strip_suffix(&[0]).unwrap_or(rest);
+            for path in rest.split(|byte| *byte == 0) {
+                packet.paths.push(self.path(&String::from_utf8_lossy(path)));
+            }
+        } else {
+            packet.data = rest.len() as u64;
+        }
+        packet
+    }
+
+    fn stand_in(&mut self, class: &str, text: &str) -> String {
+        if let Some(known) = self.stand_ins.get(text) {
+            return known.clone();
+        }
+        let count = self.counts.entry(class.to_owned()).or_default();
+        *count += 1;
+        let stand_in = match text {
+            _ if is_uuid(text) => {
+                format!("00000000-0000-4000-8000-{:012}", self.stand_ins.len() + 1)
+            }
+            _ if is_mac(text) => format!("02:00:00:00:00:{:02x}", *count % 256),
+            _ => format!("{class}-{count}"),
+        };
+        self.stand_ins.insert(text.to_owned(), stand_in.clone());
+        stand_in
+    }
+}
+
+/// The property list that a line shows; data comes back as zeros of its length.
+pub fn to_plist(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::String(String::new()),
+        Json::Bool(flag) => Value::Boolean(*flag),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(n), _) => Value::Integer(n.into()),
+            (None, Some(n)) => Value::Integer(n.into()),
+            (None, None) => Value::Real(number.as_f64().unwrap_or_default()),
+        },
+        Json::String(text) => Value::String(text.clone()),
+        Json::Array(items) => Value::Array(items.iter().map(to_plist).collect()),
+        Json::Object(fields) => typed(fields).unwrap_or_else(|| {
+            let plain = |(key, value): (&String, &Json)| {
+                let key = key.strip_prefix('$').unwrap_or(key);
+                (key.to_owned(), to_plist(value))
+            };
+            Value::Dictionary(fields.iter().map(plain).collect())
+        }),
+    }
+}
+
+/// A value of a kind that JSON lacks.
+fn typed(fields: &Map<String, Json>) -> Option<Value> {
+    const DATA_BYTES_MAX: u64 = 64 << 20;
+    let (key, value) = fields.iter().next().filter(|_| fields.len() == 1)?;
+    match key.as_str() {
+        "$data" => {
+            let length = value.as_u64()?.min(DATA_BYTES_MAX);
+            Some(Value::Data(vec![0; usize::try_from(length).ok()?]))
+        }
+        "$date" => plist::Date::from_xml_format(value.as_str()?)
+            .ok()
+            .map(Value::Date),
+        "$uid" => Some(Value::Uid(plist::Uid::new(value.as_u64()?))),
+        "$real" => value.as_str()?.parse().ok().map(Value::Real),
+        "$redacted" => {
+            let number = value.as_str()?.rsplit('-').next()?.parse::<u64>().ok()?;
+            Some(Value::Integer(number.into()))
+        }
+        _ => None,
+    }
+}
+
+/// `DeviceName` to `device-name`.
+fn kebab(key: &str) -> String {
+    let mut shown = String::new();
+    let mut after_lower = false;
+    for c in key.chars().take(60) {
+        match c {
+            c if c.is_ascii_uppercase() => {
+                if after_lower {
+                    shown.push('-');
+                }
+                shown.push(c.to_ascii_lowercase());
+                after_lower = false;
+            }
+            c if c.is_ascii_lowercase() => {
+                shown.push(c);
+                after_lower = true;
+            }
+            _ => after_lower = true,
+        }
+    }
+    match shown.is_empty() {
+        true => "text".to_owned(),
+        false => shown,
+    }
+}
+
+/// One word of letters and digits, as keys and messages are.
+fn is_word(text: &str) -> bool {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(fine)
+}
+
+fn is_apples(text: &str) -> bool {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    text.starts_with("com.apple.") && text.len() <= 100 && text.bytes().all(fine)
+}
+
+/// A version, a model, a program's name; no path, no sentence.
+fn is_constant(text: &str) -> bool {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b" _-.,()".contains(&b);
+    text.len() <= 80 && text.bytes().all(fine)
+}
+
+fn is_modern_udid(text: &str) -> bool {
+    text.len() == 25 && text.parse::<Udid>().is_ok()
+}
+
+fn is_uuid(text: &str) -> bool {
+    uuid::Uuid::try_parse(text).is_ok()
+}
+
+fn is_mac(text: &str) -> bool {
+    let mut parts = text.split(':');
+    text.len() == 17 && parts.all(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// `MBErrorDomain/208`
+fn is_error_name(word: &str) -> bool {
+    word.split_once('/').is_some_and(|(domain, code)| {
+        domain.ends_with("Domain")
+            && domain.bytes().all(|b| b.is_ascii_alphabetic())
+            && code.parse::<i64>().is_ok()
+    })
+}
+
+fn split_archive(name: &str) -> Option<(&str, &str)> {
+    let at = name.len().checked_sub("-YYYYMMDD-HHMMSS".len())?;
+    let (udid, stamp) = (name.get(..at)?, name.get(at + 1..)?);
+    let digits = stamp.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    (digits && udid.parse::<Udid>().is_ok()).then_some((udid, stamp))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(redactor: &mut Redactor, framing: Framing, xml: &str) -> String {
+        let xml = format!("<plist version=\"1.0\">{xml}</plist>");
+        let value = crate::bounded_plist::parse(xml.as_bytes()).unwrap();
+        match redactor.item(framing, Item::Plist(value)) {
+            Message::Plist(json) => json.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_name_gets_the_same_stand_in_wherever_it_comes() {
+        let mut redactor = Redactor::default();
+        let first = shown(
+            &mut redactor,
+            Framing::Plists,
+            "<dict><key>Key</key><string>DeviceName</string><key>Value</key><string>Mira's iPhone</string></dict>",
+        );
+        assert_eq!(first, r#"{"Key":"DeviceName","Value":"device-name-1"}"#);
+        let later = shown(
+            &mut redactor,
+            Framing::DeviceLink,
+            "<array><string>DLMessageProcessMessage</string><dict><key>ErrorDescription</key><string>Error opening \
+             \"/var/mobile/Letter to Tom.pdf\" of Mira's iPhone (MBErrorDomain/100)</string></dict></array>",
+        );
+        assert!(
+            later.contains("of device-name-1 (MBErrorDomain/100)"),
+            "{later}"
+        );
+        assert!(
+            !later.contains("Letter") && !later.contains("Tom"),
+            "{later}"
+        );
+    }
+
+    #[test]
+    fn every_form_of_a_udid_has_the_same_form_of_one_stand_in() {
+        let mut redactor = Redactor::default();
+        let shown = shown(
+            &mut redactor,
+            Framing::Usbmux,
+            "<dict><key>UDID</key><string>00008030-001C195E0A88802E</string><key>USBSerialNumber</key>\
+             <string>00008030001C195E0A88802E</string></dict>",
+        );
+        assert_eq!(
+            shown,
+            r#"{"UDID":"00008000-0000000000000001","USBSerialNumber":"000080000000000000000001"}"#
+        );
+        assert_eq!(
+            redactor.path("00008030-001C195E0A88802E-20261122-101112/Manifest.db"),
+            "00008000-0000000000000001-20261122-101112/Manifest.db"
+        );
+    }
+
+    #[test]
+    fn the_protocols_own_words_stay() {
+        let mut redactor = Redactor::default();
+        let verdict = shown(
+            &mut redactor,
+            Framing::DeviceLink,
+            "<array><string>DLMessageProcessMessage</string><dict><key>ErrorCode</key><integer>208</integer>\
+             <key>ErrorDescription</key><string>Device locked (MBErrorDomain/208)</string><key>MessageName</key>\
+             <string>Response</string></dict></array>",
+        );
+        assert_eq!(
+            verdict,
+            r#"["DLMessageProcessMessage",{"ErrorCode":208,"ErrorDescription":"Device locked (MBErrorDomain/208)","MessageName":"Response"}]"#
+        );
+        let request = shown(
+            &mut redactor,
+            Framing::Plists,
+            "<dict><key>Request</key><string>StartService</string><key>Service</key>\
+             <string>com.apple.mobilebackup2</string><key>EscrowBag</key><data>AAAA</data></dict>",
+        );
+        assert_eq!(
+            request,
+            r#"{"Request":"StartService","Service":"com.apple.mobilebackup2","EscrowBag":{"$data":3}}"#
+        );
+    }
+
+    #[test]
+    fn passwords_do_not_even_show_whether_they_are_equal() {
+        let shown = shown(
+            &mut Redactor::default(),
+            Framing::DeviceLink,
+            "<array><string>DLMessageProcessMessage</string><dict><key>OldPassword</key><string>hunter2</string>\
+             <key>NewPassword</key><string>hunter2</string></dict></array>",
+        );
+        assert_eq!(
+            shown,
+            r#"["DLMessageProcessMessage",{"OldPassword":"password","NewPassword":"password"}]"#
+        );
+    }
+
+    #[test]
+    fn a_value_comes_back_as_its_kind() {
+        for (json, value) in [
+            (json!(2.0), Value::Real(2.0)),
+            (json!(2), Value::Integer(2.into())),
+            (json!({"$data": 3}), Value::Data(vec![0; 3])),
+            (json!({"$real": "inf"}), Value::Real(f64::INFINITY)),
+            (json!({"$redacted": "die-id-7"}), Value::Integer(7.into())),
+            (json!({"$uid": 4}), Value::Uid(plist::Uid::new(4))),
+        ] {
+            assert_eq!(to_plist(&json), value);
+        }
+    }
+}
