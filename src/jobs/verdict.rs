@@ -64,7 +64,11 @@ pub fn explain(
     capacity_bytes: Option<u64>,
     place: &str,
 ) -> Refusal {
-    let (class, cause, hint) = words(verdict.code);
+    let (class, cause, hint) = match verdict.code {
+        // limd#12, iOS 6.1.2: what a locked phone said.
+        1 if verdict.description.contains("copying keychain") => words(13),
+        code => words(code),
+    };
     let mut refusal = Refusal {
         code: verdict.code,
         cause: cause.to_owned(),
@@ -161,7 +165,8 @@ fn words(code: i64) -> (Class, &'static str, Option<&'static str>) {
         103 => (
             Failed,
             "the phone could not read the status of the backup",
-            FULL,
+            // limd#125: a locked phone says so too.
+            Some("unlock the phone and try again; if it stays, run `idev-backup create --full`"),
         ),
         104 => (
             Failed,
@@ -269,6 +274,15 @@ mod tests {
         let refusal = explain(&verdict, Some(shortage), None, "/srv");
         assert!(refusal.to_string().contains("needs 24.3 GB"), "{refusal}");
         assert_eq!(refusal.class, Class::NoSpace);
+    }
+
+    #[test]
+    fn a_locked_phone_is_known_by_its_old_words_too() {
+        let verdict = Verdict {
+            code: 1,
+            description: "Error copying keychain data (MBErrorDomain/1)".to_owned(),
+        };
+        assert_eq!(explain(&verdict, None, None, "/srv").class, Class::Locked);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) fn serve(phone: &Phone, socket: Socket) {
     let mut link = Link::Plain(socket);
     let mut session: Option<Pairing> = None;
     let replay = phone.replay();
-    let mut script = replay.as_ref().map(Replay::lockdown);
+    let mut script = replay.as_ref().and_then(Replay::lockdown);
     // A message that cannot be read is the end of the client.
     while let Ok(message) = plist_stream::read(&mut link, MESSAGE_BYTES_MAX) {
         let Value::Dictionary(request) = message else {

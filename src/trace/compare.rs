@@ -3,6 +3,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::line::Message;
+use super::words::class_of;
 
 /// How a program calls itself means nothing to a phone.
 const CALLS_ITSELF: [&str; 6] = [
@@ -15,6 +16,9 @@ const CALLS_ITSELF: [&str; 6] = [
 ];
 /// Words beside a code that says it all, and sizes that every disk has its own of.
 const WORDS: [&str; 2] = ["DLFileErrorString", "DLDeviceIOCallbacks"];
+
+/// The computer's own file in a backup: whether it is there yet, and how long it is, is its own affair.
+const OWN_FILE: &str = "Info.plist";
 
 /// The first thing in which `came` departs from `recorded`; `None` if both mean the same. `question` is the phone's message
 /// that both answer, where they answer one.
@@ -161,9 +165,15 @@ fn value(at: &str, one: &Json, other: &Json) -> Option<String> {
         }
         (Json::String(text), Json::String(other)) if normal(text) == normal(other) => None,
         (Json::Number(n), Json::Number(m)) if n.as_f64() == m.as_f64() => None,
+        // Numbers below zero are sent in their unsigned form by some.
+        (Json::Number(n), Json::Number(m)) if signed(n).is_some() && signed(n) == signed(m) => None,
         (one, other) if one == other => None,
         _ => differ(),
     }
+}
+
+fn signed(number: &serde_json::Number) -> Option<i64> {
+    number.as_i64().or(number.as_u64().map(u64::cast_signed))
 }
 
 fn object(at: &str, one: &Map<String, Json>, other: &Map<String, Json>) -> Option<String> {
@@ -177,7 +187,8 @@ fn object(at: &str, one: &Map<String, Json>, other: &Map<String, Json>) -> Optio
         fields.get("DLFileType").and_then(Json::as_str) == Some("DLFileTypeDirectory")
     };
     let ignored = |key: &str| {
-        CALLS_ITSELF.contains(&key)
+        key == OWN_FILE
+            || CALLS_ITSELF.contains(&key)
             || WORDS.contains(&key)
             || (key == "DLFileSize" && is_folder(one) && is_folder(other))
     };
@@ -205,15 +216,8 @@ fn object(at: &str, one: &Map<String, Json>, other: &Map<String, Json>) -> Optio
 
 /// Stand-ins of one class are alike, whichever number they got.
 fn normal(text: &str) -> String {
-    let parts = text.split('/').map(|part| match part.rsplit_once('-') {
-        Some((class, number))
-            if !class.is_empty()
-                && !number.is_empty()
-                && class.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
-                && number.bytes().all(|b| b.is_ascii_digit()) =>
-        {
-            class
-        }
+    let parts = text.split('/').map(|part| match class_of(part) {
+        Some(class) => class,
         _ if part.starts_with("00000000-0000-4000-8000-") => "uuid",
         _ if part.starts_with("02:00:00:00:00:") => "mac",
         _ => part,

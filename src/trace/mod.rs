@@ -6,8 +6,10 @@
 
 pub mod compare;
 pub mod framing;
+pub mod json;
 pub mod line;
 pub mod redact;
+mod words;
 
 use std::fmt;
 use std::io::{self, Write};

@@ -3,11 +3,7 @@
 //! Everything that is not known to be harmless is replaced: texts by their key (`device-name-1`), data by its length. The same
 //! text gets the same stand-in everywhere, so that a reader can follow it. Harmless are the protocol's own words, numbers
 //! that cannot name anybody, and in paths of a backup the names that every backup has (SHA-1 names of files included).
-//!
-//! ```text
-//! data {"$data": length}   date {"$date": text}   UID {"$uid": n}   a number that identifies {"$redacted": "die-id-1"}
-//! a real that JSON cannot hold {"$real": "nan"}   a key that begins with "$" gets another "$" in front
-//! ```
+//! [`super::json`] has the form of what JSON lacks.
 
 use std::collections::HashMap;
 
@@ -16,161 +12,13 @@ use serde_json::{Map, Value as Json, json};
 
 use super::framing::{FileEnd, Framing, Item};
 use super::line::{AFC_OPERATIONS, Message, Packet};
+use super::words::{
+    AMOUNTS, CONSTANT, DEVICE_LINK, FILES, INTEGER_MAX, PROSE, SECRET, UDIDS, WORDS, class_of,
+    is_apples, is_constant, is_error_name, is_key, is_mac, is_modern_udid, is_uuid, is_word, kebab,
+    split_archive,
+};
 use crate::secret;
 use crate::udid::Udid;
-
-/// Keys whose texts are Apple's or a program's own constants.
-const CONSTANT: [&str; 41] = [
-    "ActivationState",
-    "ApplicationType",
-    "BuildVersion",
-    "BundleID",
-    "CPUArchitecture",
-    "ClientVersionString",
-    "Command",
-    "ConnectionType",
-    "DLFileType",
-    "DeviceClass",
-    "DeviceColor",
-    "DeviceEnclosureColor",
-    "Domain",
-    "Error",
-    "HardwareModel",
-    "HardwarePlatform",
-    "HumanReadableProductVersionString",
-    "Key",
-    "Label",
-    "MessageName",
-    "MessageType",
-    "MinITunesVersion",
-    "MobileDeviceMinimumVersion",
-    "ProductName",
-    "ProductType",
-    "ProductVersion",
-    "ProgName",
-    "ProtocolVersion",
-    "RecordType",
-    "Request",
-    "ReturnAttributes",
-    "Service",
-    "Status",
-    "Type",
-    "UIRequestsProhibited",
-    "Version",
-    "WillEncrypt",
-    "XML",
-    "command",
-    "formatVersion",
-    "iTunesMinVersion",
-];
-
-/// Keys whose texts are sentences: paths, names and numbers in them are replaced.
-const PROSE: [&str; 4] = [
-    "DLFileErrorString",
-    "ErrorDescription",
-    "ErrorString",
-    "ExtendedResponse",
-];
-
-/// Keys of secrets: not even equality shows.
-const SECRET: [&str; 5] = [
-    "BackupPassword",
-    "NewPassword",
-    "OldPassword",
-    "Passcode",
-    "Password",
-];
-
-/// Keys of UDIDs in their old forms, which look like hashes.
-const UDIDS: [&str; 7] = [
-    "PairRecordID",
-    "SerialNumber",
-    "SourceIdentifier",
-    "TargetIdentifier",
-    "UDID",
-    "USBSerialNumber",
-    "UniqueDeviceID",
-];
-
-/// Numbers above this may be somebody's: a chip's, a telephone's.
-const INTEGER_MAX: i128 = 9_999_999;
-/// ... but these are not.
-const AMOUNTS: [&str; 8] = [
-    "AmountDataAvailable",
-    "AmountDataReserved",
-    "ConnectionSpeed",
-    "LocationID",
-    "TotalDataAvailable",
-    "TotalDataCapacity",
-    "TotalDiskCapacity",
-    "TotalSystemCapacity",
-];
-
-/// Names that DeviceLink's dictionaries have.
-const DEVICE_LINK: [&str; 24] = [
-    "BackupComputerBasePath",
-    "CloudBackupState",
-    "DLDeviceIOCallbacks",
-    "DLFileErrorCode",
-    "DLFileErrorString",
-    "DLFileIsEncrypted",
-    "DLFileModificationDate",
-    "DLFileSize",
-    "DLFileType",
-    "ErrorCode",
-    "ErrorDescription",
-    "ForceFullBackup",
-    "MessageName",
-    "NewPassword",
-    "OldPassword",
-    "Options",
-    "ProtocolVersion",
-    "RemoveItemsNotRestored",
-    "RestoreDontCopyBackup",
-    "RestorePreserveSettings",
-    "SourceIdentifier",
-    "SupportedProtocolVersions",
-    "TargetIdentifier",
-    "loglevel",
-];
-
-/// Names that every backup and every phone's media folder have.
-const FILES: [&str; 34] = [
-    ".b",
-    "ApertureAlbumPrefs",
-    "Books",
-    "DCIM",
-    "IC-Info.sidb",
-    "IC-Info.sidv",
-    "Info.plist",
-    "Manifest.db",
-    "Manifest.db-shm",
-    "Manifest.db-wal",
-    "Manifest.mbdb",
-    "Manifest.mbdx",
-    "Manifest.plist",
-    "Photos",
-    "PhotosFolderAlbums",
-    "PhotosFolderName",
-    "PhotosFolderPrefs",
-    "Snapshot",
-    "Status.plist",
-    "VoiceMemos.plist",
-    "com.apple.itunes.lock_sync",
-    "iBooksData2.plist",
-    "iPhotoAlbumPrefs",
-    "iTunes",
-    "iTunesApplicationIDs",
-    "iTunesPrefs",
-    "iTunesPrefs.plist",
-    "iTunes_Control",
-    "private",
-    "root",
-    "tmp",
-    "var",
-    "mobile",
-    "Media",
-];
 
 /// Replaces, and remembers by what.
 #[derive(Default)]
@@ -178,9 +26,19 @@ pub struct Redactor {
     stand_ins: HashMap<String, String>,
     counts: HashMap<String, u32>,
     udids: HashMap<String, u32>,
+    /// What is replaced comes from a trace: its stand-ins stay.
+    replayed: bool,
 }
 
 impl Redactor {
+    /// For messages of a client that is told what a trace has.
+    pub fn of_a_replay() -> Redactor {
+        Redactor {
+            replayed: true,
+            ..Redactor::default()
+        }
+    }
+
     /// An item as it may be written. What it held is wiped.
     pub fn item(&mut self, framing: Framing, item: Item) -> Message {
         match item {
@@ -309,7 +167,8 @@ impl Redactor {
                 false => self.path(name),
             };
         }
-        match is_word(name) || is_apples(name) {
+        let known = WORDS.contains(&name) || CONSTANT.contains(&name) || SECRET.contains(&name);
+        match known || is_key(name) || is_apples(name) {
             true if !self.stand_ins.contains_key(name) => name.to_owned(),
             _ => self.text(framing, Some("key"), name),
         }
@@ -484,6 +343,9 @@ impl Redactor {
         if let Some(known) = self.stand_ins.get(text) {
             return known.clone();
         }
+        if self.replayed && class_of(text).is_some() {
+            return text.to_owned();
+        }
         let count = self.counts.entry(class.to_owned()).or_default();
         *count += 1;
         let stand_in = match text {
@@ -496,122 +358,6 @@ impl Redactor {
         self.stand_ins.insert(text.to_owned(), stand_in.clone());
         stand_in
     }
-}
-
-/// The property list that a line shows; data comes back as zeros of its length.
-pub fn to_plist(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::String(String::new()),
-        Json::Bool(flag) => Value::Boolean(*flag),
-        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(n), _) => Value::Integer(n.into()),
-            (None, Some(n)) => Value::Integer(n.into()),
-            (None, None) => Value::Real(number.as_f64().unwrap_or_default()),
-        },
-        Json::String(text) => Value::String(text.clone()),
-        Json::Array(items) => Value::Array(items.iter().map(to_plist).collect()),
-        Json::Object(fields) => typed(fields).unwrap_or_else(|| {
-            let plain = |(key, value): (&String, &Json)| {
-                let key = key.strip_prefix('$').unwrap_or(key);
-                (key.to_owned(), to_plist(value))
-            };
-            Value::Dictionary(fields.iter().map(plain).collect())
-        }),
-    }
-}
-
-/// A value of a kind that JSON lacks.
-fn typed(fields: &Map<String, Json>) -> Option<Value> {
-    const DATA_BYTES_MAX: u64 = 64 << 20;
-    let (key, value) = fields.iter().next().filter(|_| fields.len() == 1)?;
-    match key.as_str() {
-        "$data" => {
-            let length = value.as_u64()?.min(DATA_BYTES_MAX);
-            Some(Value::Data(vec![0; usize::try_from(length).ok()?]))
-        }
-        "$date" => plist::Date::from_xml_format(value.as_str()?)
-            .ok()
-            .map(Value::Date),
-        "$uid" => Some(Value::Uid(plist::Uid::new(value.as_u64()?))),
-        "$real" => value.as_str()?.parse().ok().map(Value::Real),
-        "$redacted" => {
-            let number = value.as_str()?.rsplit('-').next()?.parse::<u64>().ok()?;
-            Some(Value::Integer(number.into()))
-        }
-        _ => None,
-    }
-}
-
-/// `DeviceName` to `device-name`.
-fn kebab(key: &str) -> String {
-    let mut shown = String::new();
-    let mut after_lower = false;
-    for c in key.chars().take(60) {
-        match c {
-            c if c.is_ascii_uppercase() => {
-                if after_lower {
-                    shown.push('-');
-                }
-                shown.push(c.to_ascii_lowercase());
-                after_lower = false;
-            }
-            c if c.is_ascii_lowercase() => {
-                shown.push(c);
-                after_lower = true;
-            }
-            _ => after_lower = true,
-        }
-    }
-    match shown.is_empty() {
-        true => "text".to_owned(),
-        false => shown,
-    }
-}
-
-/// One word of letters and digits, as keys and messages are.
-fn is_word(text: &str) -> bool {
-    let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    !text.is_empty() && text.len() <= 64 && text.bytes().all(fine)
-}
-
-fn is_apples(text: &str) -> bool {
-    let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
-    text.starts_with("com.apple.") && text.len() <= 100 && text.bytes().all(fine)
-}
-
-/// A version, a model, a program's name; no path, no sentence.
-fn is_constant(text: &str) -> bool {
-    let fine = |b: u8| b.is_ascii_alphanumeric() || b" _-.,()".contains(&b);
-    text.len() <= 80 && text.bytes().all(fine)
-}
-
-fn is_modern_udid(text: &str) -> bool {
-    text.len() == 25 && text.parse::<Udid>().is_ok()
-}
-
-fn is_uuid(text: &str) -> bool {
-    uuid::Uuid::try_parse(text).is_ok()
-}
-
-fn is_mac(text: &str) -> bool {
-    let mut parts = text.split(':');
-    text.len() == 17 && parts.all(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-/// `MBErrorDomain/208`
-fn is_error_name(word: &str) -> bool {
-    word.split_once('/').is_some_and(|(domain, code)| {
-        domain.ends_with("Domain")
-            && domain.bytes().all(|b| b.is_ascii_alphabetic())
-            && code.parse::<i64>().is_ok()
-    })
-}
-
-fn split_archive(name: &str) -> Option<(&str, &str)> {
-    let at = name.len().checked_sub("-YYYYMMDD-HHMMSS".len())?;
-    let (udid, stamp) = (name.get(..at)?, name.get(at + 1..)?);
-    let digits = stamp.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-    (digits && udid.parse::<Udid>().is_ok()).then_some((udid, stamp))
 }
 
 #[cfg(test)]
@@ -709,19 +455,5 @@ mod tests {
             shown,
             r#"["DLMessageProcessMessage",{"OldPassword":"password","NewPassword":"password"}]"#
         );
-    }
-
-    #[test]
-    fn a_value_comes_back_as_its_kind() {
-        for (json, value) in [
-            (json!(2.0), Value::Real(2.0)),
-            (json!(2), Value::Integer(2.into())),
-            (json!({"$data": 3}), Value::Data(vec![0; 3])),
-            (json!({"$real": "inf"}), Value::Real(f64::INFINITY)),
-            (json!({"$redacted": "die-id-7"}), Value::Integer(7.into())),
-            (json!({"$uid": 4}), Value::Uid(plist::Uid::new(4))),
-        ] {
-            assert_eq!(to_plist(&json), value);
-        }
     }
 }

@@ -1,0 +1,272 @@
+//! Recorded traffic, played to our own program: every scene of fixtures/traffic. What it answers must mean what the recorded
+//! client answered, and it must end as a user would expect. fixtures/README.md tells where each scene comes from.
+
+#![allow(clippy::unwrap_used)] // Tests stop at what is unexpected.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use idev_backup::device::tls::Pin;
+use idev_backup::jobs::pair;
+use idev_backup::jobs::phone::Reach;
+use idev_backup::monitor::Silent;
+use idev_backup::sim::{Daemon, Departure, Phone, PhoneConfig, Replay};
+use idev_backup::trace::Trace;
+use idev_backup::trace::line::Event;
+use idev_backup::transport::usbmuxd::Address;
+use idev_backup::transport::{Calm, Usbmuxd};
+use tempfile::TempDir;
+
+const BACKUP: &str = "com.apple.mobilebackup2";
+const CREATE: &[&str] = &["create"];
+const FULL: &[&str] = &["create", "--full"];
+const PAIR: &[&str] = &["pair", "--wait", "20"];
+
+/// How our program ends when it is played a scene.
+struct Scene {
+    name: &'static str,
+    /// The scene that is played before, into the same store.
+    after: Option<&'static str>,
+    /// Its arguments, without the store.
+    command: &'static [&'static str],
+    exit: i32,
+    /// Part of what it prints.
+    says: &'static str,
+    /// In what it departs from the recorded client, rightly: parts of what is told of it.
+    departs: &'static [&'static str],
+}
+
+const fn scene(name: &'static str, exit: i32, says: &'static str) -> Scene {
+    Scene {
+        name,
+        after: None,
+        command: CREATE,
+        exit,
+        says,
+        departs: &[],
+    }
+}
+
+/// idevicebackup2 names the source of a backup as well; no phone asks for it.
+const LIMD: &[&str] = &["SourceIdentifier was recorded"];
+/// pymobiledevice3 puts a Status.plist and a Manifest.plist of its own where there are none, and hands them to the phone.
+const PMD3: &[&str] = &[
+    "Status.plist ended with Whole, and now with Failed",
+    "Manifest.plist ended with Whole, and now with Failed",
+    "status: 0 was recorded, -13 came",
+    "Manifest.plist came, and was not recorded",
+    "Manifest.plist was recorded, and did not come",
+];
+const DONE: &str = "";
+
+#[rustfmt::skip]
+const SCENES: &[Scene] = &[
+    Scene { command: PAIR, ..scene("18.6.2-pair", 0, "is paired with this computer now") },
+    Scene { command: PAIR, ..scene("18.6.2-trust-refused", 5, "\"Don't Trust\" was tapped") },
+    scene("18.6.2-full-backup", 0, DONE),
+    Scene { after: Some("18.6.2-full-backup"), ..scene("18.6.2-changes-only", 0, DONE) },
+    scene("18.6.2-will-encrypt", 3, "encrypts its backups, and this one is not encrypted"),
+    scene("18.6.2-passcode-entered", 0, "Enter the passcode"),
+    scene("18.6.2-passcode-not-entered", 5, "the passcode was not entered"),
+    scene("18.6.2-no-space", 7, "the backup needs 900.0 TB"),
+    scene("18.6.2-device-file-error", 1, "MBErrorDomain/104"),
+    scene("18.6.2-cable-cut", 8, "the connection to the phone was lost while it sent files"),
+    scene("18.6.2-trust-removed", 0, DONE),
+    scene("13.7-devicelink-300", 0, DONE),
+
+    // It asks on a connection of its own each time, and opens no session afterwards.
+    Scene { command: PAIR, departs: &["Pair came out of turn", "StartSession has no recorded answer"],
+            ..scene("18.6.2-pair.idevicebackup2", 0, DONE) },
+    Scene { command: PAIR, departs: &["Pair came out of turn"], ..scene("18.6.2-trust-refused.idevicebackup2", 5, "Don't Trust") },
+    Scene { departs: LIMD, ..scene("18.6.2-full-backup.idevicebackup2", 0, DONE) },
+    Scene { departs: LIMD, after: Some("18.6.2-full-backup.idevicebackup2"), ..scene("18.6.2-changes-only.idevicebackup2", 0, DONE) },
+    Scene { departs: LIMD, ..scene("18.6.2-will-encrypt.idevicebackup2", 0, DONE) },
+    Scene { departs: LIMD, ..scene("18.6.2-passcode-entered.idevicebackup2", 0, DONE) },
+    Scene { departs: LIMD, ..scene("18.6.2-passcode-not-entered.idevicebackup2", 5, "the passcode was not entered") },
+    // It leaves the request to purge unanswered, and hangs until it is killed.
+    Scene { departs: &["SourceIdentifier was recorded", "DLMessageStatusResponse came after the end"],
+            ..scene("18.6.2-no-space.idevicebackup2", 8, "lost while it asked for room") },
+    Scene { departs: LIMD, ..scene("18.6.2-device-file-error.idevicebackup2", 1, "MBErrorDomain/104") },
+    Scene { departs: LIMD, ..scene("18.6.2-cable-cut.idevicebackup2", 8, "lost while it sent files") },
+    // It does not pair anew; ours asks the phone to, which the recording has no answer for.
+    Scene { departs: &["lockdown"], ..scene("18.6.2-trust-removed.idevicebackup2", 5, "the phone has forgotten this computer") },
+    // It answers the phone's 300 with its own 400.
+    Scene { departs: &["SourceIdentifier was recorded", "400 was recorded, 300 came"], ..scene("13.7-devicelink-300.idevicebackup2", 0, DONE) },
+
+    Scene { command: PAIR, departs: &["lockdown"], ..scene("18.6.2-pair.pymobiledevice3", 0, DONE) },
+    Scene { command: PAIR, departs: &["lockdown"], ..scene("18.6.2-trust-refused.pymobiledevice3", 5, "Don't Trust") },
+    Scene { departs: PMD3, ..scene("18.6.2-full-backup.pymobiledevice3", 0, DONE) },
+    Scene { after: Some("18.6.2-full-backup.pymobiledevice3"), ..scene("18.6.2-changes-only.pymobiledevice3", 0, DONE) },
+    Scene { departs: PMD3, ..scene("18.6.2-will-encrypt.pymobiledevice3", 0, DONE) },
+    Scene { departs: PMD3, ..scene("18.6.2-passcode-entered.pymobiledevice3", 0, DONE) },
+    scene("18.6.2-passcode-not-entered.pymobiledevice3", 5, "the passcode was not entered"),
+    Scene { departs: PMD3, ..scene("18.6.2-no-space.pymobiledevice3", 7, "the backup needs 900.0 TB") },
+    Scene { departs: PMD3, ..scene("18.6.2-device-file-error.pymobiledevice3", 1, "MBErrorDomain/104") },
+    Scene { departs: PMD3, ..scene("18.6.2-cable-cut.pymobiledevice3", 8, "lost while it sent files") },
+    Scene { departs: PMD3, ..scene("18.6.2-trust-removed.pymobiledevice3", 0, DONE) },
+    Scene { departs: PMD3, ..scene("13.7-devicelink-300.pymobiledevice3", 0, DONE) },
+
+    Scene { command: FULL, ..scene("16.1-passcode-not-entered.limd-1380", 5, "the passcode was not entered") },
+    scene("15.6-nothing-to-purge.limd-1071", 7, "the backup needs"),
+    scene("26.6-absurd-estimate.pmd3-1879", 7, "more than the phone can hold"),
+    scene("16-status-missing.limd-1412", 8, "the connection to the phone was lost"),
+    scene("8-first-backup-order.limd-180", 8, "lost while it sent files"),
+    scene("8.1.2-version-300.limd-248", 8, "the connection to the phone was lost"),
+    scene("8.2-setup-not-finished.limd-187", 1, "Unable to backup until Setup is finished"),
+    scene("6.1.2-keychain-locked.limd-12", 5, "Error copying keychain data"),
+    scene("8.0.2-phone-locked.limd-125", 1, "hint: unlock the phone"),
+    // The other questions are answered by the simulated phone.
+    Scene { departs: &["has no recorded answer", "StartService com.apple.mobilebackup2 came in other words", "came out of turn"],
+            ..scene("18.7.2-service-locked.pmd3-1562", 5, "the phone is locked") },
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/traffic")
+}
+
+/// What came of a scene.
+struct Played {
+    exit: i32,
+    printed: String,
+    departures: Vec<Departure>,
+    unplayed: Vec<String>,
+}
+
+/// Of other programs' traces the backup service alone is played: what they ask lockdown and the small services is theirs.
+fn trace(name: &str) -> Trace {
+    let text = fs::read_to_string(folder().join(name).join("trace.jsonl")).unwrap();
+    let mut trace = Trace::parse(&text).unwrap();
+    let is_backup = |event: &Event| matches!(event, Event::Open { name, .. } if name == BACKUP);
+    let backups: Vec<u32> = trace
+        .lines
+        .iter()
+        .filter(|line| is_backup(&line.event))
+        .map(|line| line.channel)
+        .collect();
+    if trace.head.at != "computer" && !backups.is_empty() {
+        trace.lines.retain(|line| backups.contains(&line.channel));
+    }
+    trace
+}
+
+fn play(scene: &Scene, dir: &Path) -> Played {
+    let replay = Replay::new(&trace(scene.name)).unwrap();
+    let base = PhoneConfig::default();
+    let phone = Phone::new(PhoneConfig {
+        udid: replay.udid().cloned().unwrap_or(base.udid.clone()),
+        plain: replay.is_plain(),
+        ..base
+    });
+    let daemon = Daemon::start("127.0.0.1:0", vec![phone.clone()]).unwrap();
+    if replay.begins_paired() {
+        let calm = Calm::new(Arc::new(AtomicBool::new(false)));
+        let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), calm.clone());
+        let reach = Reach::new(usbmuxd, dir.join("pairing"), Pin::PairRecord, calm);
+        let attached = reach.phone(None).unwrap();
+        pair::pair(&reach, &attached, Duration::from_secs(10), &Silent).unwrap();
+    }
+    phone.play(replay.clone());
+    let home = dir.join("home");
+    let done = Command::new(env!("CARGO_BIN_EXE_idev-backup"))
+        .args(scene.command)
+        .env("IDEV_BACKUP_STORE", dir.join("store"))
+        .env("USBMUXD_SOCKET_ADDRESS", daemon.address())
+        .env("HOME", &home)
+        .env("XDG_CONFIG_HOME", &home)
+        .env("LOCALAPPDATA", &home)
+        .env("APPDATA", &home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let done = done.wait_with_output().unwrap();
+    let printed = [done.stdout, done.stderr].concat();
+    Played {
+        exit: done.status.code().unwrap(),
+        printed: String::from_utf8(printed).unwrap(),
+        departures: replay.departures(),
+        unplayed: replay.unplayed(),
+    }
+}
+
+/// Plays a scene, and the one before it; what is wrong with it, if anything.
+fn faults(scene: &Scene) -> Vec<String> {
+    let dir = TempDir::new().unwrap();
+    if let Some(before) = scene.after {
+        let before = SCENES.iter().find(|scene| scene.name == before).unwrap();
+        assert_eq!(
+            play(before, dir.path()).exit,
+            before.exit,
+            "{}",
+            before.name
+        );
+    }
+    let played = play(scene, dir.path());
+    let mut faults = Vec::new();
+    let mut fault = |what: String| faults.push(format!("{}: {what}", scene.name));
+    if played.exit != scene.exit {
+        fault(format!(
+            "exit {} and not {}: {}",
+            played.exit, scene.exit, played.printed
+        ));
+    }
+    if !played.printed.contains(scene.says) {
+        fault(format!("does not say {:?}: {}", scene.says, played.printed));
+    }
+    let told: Vec<String> = played.departures.iter().map(Departure::to_string).collect();
+    for departure in &told {
+        if !scene.departs.iter().any(|known| departure.contains(known)) {
+            fault(format!("departs: {departure}"));
+        }
+    }
+    for known in scene.departs {
+        if !told.iter().any(|departure| departure.contains(known)) {
+            fault(format!("does not depart any more: {known}"));
+        }
+    }
+    if scene.departs.is_empty() && !played.unplayed.is_empty() {
+        fault(format!("leaves out {:?}", played.unplayed));
+    }
+    faults
+}
+
+#[test]
+fn our_program_does_in_every_scene_what_the_recorded_client_did_or_rightly_departs_from_it() {
+    // Under wine a scene takes many seconds, and other programs' are about the dialog, which is the same everywhere.
+    let here = |scene: &&Scene| {
+        !cfg!(windows) || !scene.name.contains(".idev") && !scene.name.contains(".pymo")
+    };
+    let next = Mutex::new(SCENES.iter().filter(here));
+    let faults = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                loop {
+                    let Some(scene) = next.lock().unwrap().next() else {
+                        break;
+                    };
+                    faults.lock().unwrap().extend(self::faults(scene));
+                }
+            });
+        }
+    });
+    let faults = faults.into_inner().unwrap();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_recorded_scene_is_played() {
+    let played: BTreeSet<String> = SCENES.iter().map(|scene| scene.name.to_owned()).collect();
+    let recorded: BTreeSet<String> = fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(recorded, played);
+}

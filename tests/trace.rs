@@ -1,0 +1,441 @@
+//! What a trace must never hold: a planted set of secrets and identities, looked for in every form in which they could have got
+//! out. And what it must hold: whole messages, of both ends alike.
+
+#![allow(clippy::unwrap_used, clippy::needless_range_loop)] // Tests stop at what is unexpected.
+
+mod rig;
+
+use std::fs;
+use std::io::Write;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use idev_backup::bounded_plist;
+use idev_backup::jobs::phone;
+use idev_backup::sim::PhoneConfig;
+use idev_backup::trace::line::{Dir, Event, Message};
+use idev_backup::trace::{At, Recorder, Trace};
+use idev_backup::transport::plist_stream::{self, Encoding};
+use plist::{Dictionary, Value};
+use rig::{Rig, config};
+
+/// A sink that can be read afterwards.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// The forms in which a trace could show bytes; of long ones any part would do.
+fn forms(bytes: &[u8]) -> Vec<String> {
+    let mut forms = vec![BASE64_STANDARD.encode(bytes)];
+    for piece in bytes.chunks(24).filter(|piece| piece.len() > 4) {
+        let hex: String = piece.iter().map(|byte| format!("{byte:02x}")).collect();
+        forms.extend([hex.to_uppercase(), hex]);
+        forms.extend(String::from_utf8(piece.to_vec()));
+        forms.push(BASE64_STANDARD.encode(piece));
+    }
+    forms
+}
+
+fn assert_absent(trace: &str, secrets: &[Vec<u8>]) {
+    assert!(secrets.len() > 5);
+    for secret in secrets {
+        for form in forms(secret) {
+            let line = trace.lines().find(|line| line.contains(&form));
+            assert!(line.is_none(), "{form:?} stands in {}", line.unwrap());
+        }
+    }
+}
+
+/// Everything in a property list that could tell who somebody is: data, and texts but for those that are `harmless`.
+fn secrets_of(value: &Value, harmless: &[&str], found: &mut Vec<Vec<u8>>) {
+    match value {
+        Value::Data(bytes) => found.push(bytes.clone()),
+        Value::String(text) if text.len() > 4 => found.push(text.as_bytes().to_vec()),
+        Value::Array(items) => items
+            .iter()
+            .for_each(|item| secrets_of(item, harmless, found)),
+        Value::Dictionary(fields) => {
+            for (_, value) in fields
+                .iter()
+                .filter(|(key, _)| !harmless.contains(&key.as_str()))
+            {
+                match value.as_unsigned_integer() {
+                    Some(number) if number > 10_000_000 => found.push(number.to_string().into()),
+                    _ => secrets_of(value, harmless, found),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What a phone with this rig's pairing must not show.
+fn planted(rig: &Rig) -> Vec<Vec<u8>> {
+    let mut secrets = Vec::new();
+    let reach = rig.reach();
+    let record = reach.daemon.pair_record(rig.udid()).unwrap().unwrap();
+    let record = bounded_plist::parse(record.expose()).unwrap();
+    secrets_of(&record, &[], &mut secrets);
+    let mut session = reach.session(&rig.attached()).unwrap();
+    let values = phone::values(session.lockdown(), None).unwrap();
+    // Apple's own words, and amounts.
+    let harmless = [
+        "ActivationState",
+        "BuildVersion",
+        "CPUArchitecture",
+        "DeviceClass",
+        "HardwareModel",
+        "HardwarePlatform",
+        "HumanReadableProductVersionString",
+        "MobileDeviceMinimumVersion",
+        "ProductName",
+        "ProductType",
+        "ProductVersion",
+        "ProtocolVersion",
+    ];
+    secrets_of(&Value::Dictionary(values), &harmless, &mut secrets);
+    for file in rig.phone.files() {
+        let name = file.path.rsplit('/').next().unwrap();
+        if name.len() > 6 {
+            secrets.push(name.as_bytes().to_vec());
+        }
+    }
+    secrets.push(b"net.whatsapp.WhatsApp".to_vec());
+    secrets.push(rig.udid().as_str().replace('-', "").into());
+    secrets
+}
+
+fn zaphods() -> Rig {
+    Rig::with(PhoneConfig {
+        name: "Zaphod Beeblebrox".to_owned(),
+        ..config()
+    })
+}
+
+#[test]
+fn a_trace_of_a_whole_backup_holds_no_secret_and_no_identity_at_either_end() {
+    let rig = zaphods();
+    let at_the_phone = Shared::default();
+    let recorder = Recorder::new(
+        Box::new(at_the_phone.clone()),
+        At::Phone,
+        false,
+        String::new(),
+    );
+    rig.daemon.record(recorder.unwrap());
+    let file = rig.dir.path().join("trace.jsonl");
+    let home = rig.dir.path().join("home");
+    let done = Command::new(env!("CARGO_BIN_EXE_idev-backup"))
+        .args(["create", "--quiet", "--store"])
+        .arg(rig.store.root())
+        .arg("--trace")
+        .arg(&file)
+        .env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address())
+        .env("HOME", &home)
+        .env("XDG_CONFIG_HOME", &home)
+        .env("LOCALAPPDATA", &home)
+        .env("APPDATA", &home)
+        .status()
+        .unwrap();
+    assert_eq!(done.code(), Some(0));
+    let (ours, theirs) = (fs::read_to_string(&file).unwrap(), at_the_phone.text());
+    let secrets = planted(&rig);
+    for trace in [&ours, &theirs] {
+        assert_absent(trace, &secrets);
+        assert!(trace.contains("device-name-1"));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+    }
+
+    // Both ends saw the same messages of the backup, in the same order; goodbyes cross.
+    let messages = |text: &str| {
+        let trace = Trace::parse(text).unwrap();
+        let is_backup = |event: &Event| match event {
+            Event::Open { name, .. } => name == "com.apple.mobilebackup2",
+            _ => false,
+        };
+        let backup = trace
+            .lines
+            .iter()
+            .find(|line| is_backup(&line.event))
+            .unwrap()
+            .channel;
+        let all = trace
+            .lines
+            .into_iter()
+            .filter(|line| line.channel == backup);
+        all.filter_map(|line| match line.event {
+            Event::Message(_, Message::Plist(value)) if value[0] == "DLMessageDisconnect" => None,
+            Event::Message(dir, Message::Plist(value)) => Some((dir, value[0].clone())),
+            Event::Message(dir, Message::File { size, sha256, .. }) => {
+                Some((dir, format!("{size} {sha256}").into()))
+            }
+            _ => None,
+        })
+        .collect::<Vec<(Dir, serde_json::Value)>>()
+    };
+    let (ours, theirs) = (messages(&ours), messages(&theirs));
+    assert!(ours.len() > 500, "{}", ours.len());
+    let differs = ours
+        .iter()
+        .zip(&theirs)
+        .position(|(one, other)| one != other);
+    assert_eq!(
+        differs,
+        None,
+        "{:?}",
+        differs.map(|n| (&ours[n], &theirs[n]))
+    );
+    // The phone has gone before our goodbye.
+    assert!(
+        ours.len() - theirs.len() <= 1,
+        "{} {}",
+        ours.len(),
+        theirs.len()
+    );
+}
+
+fn dictionary(fields: &[(&str, Value)]) -> Value {
+    let fields = fields.iter().cloned();
+    Value::Dictionary(
+        fields
+            .map(|(k, v)| (k.to_owned(), v))
+            .collect::<Dictionary>(),
+    )
+}
+
+fn framed(value: &Value) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    plist_stream::write(&mut bytes, value, Encoding::Binary).unwrap();
+    bytes
+}
+
+#[test]
+fn nothing_planted_in_any_place_of_any_message_gets_out() {
+    const PLANTED: [&str; 17] = [
+        "hunter2-the-password",
+        "C39ZQ1ABCD12",
+        "353879234252633",
+        "+44 7700 900123",
+        "a4:83:e7:12:34:56",
+        "Zaphod Beeblebrox",
+        "8944110068012345678",
+        "2E3A5C9B-77F1-4E6D-9B0A-0123456789AB",
+        "00008030-001C195E0A88802E",
+        "zaphod@example.org",
+        "net.example.secret-app",
+        "Letter to Trillian.pdf",
+        "1234567890123",
+        "Magrathea",
+        "Betelgeuse Five",
+        "Europe/Zurich",
+        "/Users/zaphod/Backups",
+    ];
+    let sink = Shared::default();
+    let recorder =
+        Recorder::new(Box::new(sink.clone()), At::Computer, false, String::new()).unwrap();
+    let text = |n: usize| Value::from(PLANTED[n]);
+    let nested = |n: usize| {
+        Value::Array(vec![dictionary(&[
+            ("Unheard", text(n)),
+            (PLANTED[n], text(n)),
+        ])])
+    };
+
+    // Before anything is known to be a name, and after.
+    for _ in 0..2 {
+        for name in [
+            "lockdown",
+            "com.apple.mobile.notification_proxy",
+            "com.example.other",
+        ] {
+            let tap = recorder.open(name, Some(PLANTED[8]));
+            for n in 0..PLANTED.len() {
+                for key in [
+                    "DeviceName",
+                    "Value",
+                    "Anything",
+                    "PhoneNumber",
+                    "Name",
+                    "Password",
+                    "ErrorString",
+                ] {
+                    tap.wrote(&framed(&dictionary(&[
+                        ("Request", "SetValue".into()),
+                        (key, text(n)),
+                    ])));
+                    tap.read(&framed(&dictionary(&[
+                        ("Key", "DeviceName".into()),
+                        (key, nested(n)),
+                    ])));
+                }
+                tap.read(&framed(&dictionary(&[(
+                    "Data",
+                    Value::Data(PLANTED[n].into()),
+                )])));
+                if let Ok(number) = PLANTED[n].parse::<u64>() {
+                    tap.read(&framed(&dictionary(&[(
+                        "UniqueChipID",
+                        Value::Integer(number.into()),
+                    )])));
+                }
+            }
+        }
+        let tap = recorder.open("com.apple.mobilebackup2", None);
+        let say = |parts: Vec<Value>| framed(&Value::Array(parts));
+        for n in 0..PLANTED.len() {
+            let process = |fields: &[(&str, Value)]| {
+                say(vec!["DLMessageProcessMessage".into(), dictionary(fields)])
+            };
+            tap.wrote(&process(&[
+                ("MessageName", "ChangePassword".into()),
+                ("OldPassword", text(n)),
+                ("NewPassword", text(n)),
+            ]));
+            let words = format!(
+                "Error at \"/var/{}\" of {}: '{}' (MBErrorDomain/1)",
+                PLANTED[n], PLANTED[5], PLANTED[n]
+            );
+            tap.read(&process(&[
+                ("MessageName", "Response".into()),
+                ("ErrorDescription", words.as_str().into()),
+            ]));
+            tap.read(&say(vec![
+                "DLMessageMoveItems".into(),
+                dictionary(&[(PLANTED[n], text(n))]),
+                dictionary(&[]),
+                1.0.into(),
+            ]));
+            tap.wrote(&say(vec![
+                "DLMessageStatusResponse".into(),
+                0.into(),
+                format!("no '{}'", PLANTED[n]).as_str().into(),
+                nested(n),
+            ]));
+            tap.read(&say(vec![
+                "DLMessageUploadFiles".into(),
+                dictionary(&[]),
+                1.0.into(),
+                1.into(),
+            ]));
+            let mut file = Vec::new();
+            for name in [PLANTED[n], PLANTED[n]] {
+                file.extend((name.len() as u32).to_be_bytes());
+                file.extend(name.as_bytes());
+            }
+            let body = PLANTED[n].as_bytes();
+            file.extend((body.len() as u32 + 1).to_be_bytes());
+            file.push(0x0c);
+            file.extend(body);
+            let error = format!("\"{}\"", PLANTED[n]);
+            file.extend((error.len() as u32 + 1).to_be_bytes());
+            file.push(0x0b);
+            file.extend(error.as_bytes());
+            file.extend([0; 4]);
+            tap.read(&file);
+        }
+        let tap = recorder.open("com.apple.afc", None);
+        for (operation, words) in [(13u64, 1), (3, 0), (16, 1), (24, 0), (99, 0)] {
+            for secret in PLANTED {
+                let mut packet = b"CFA6LPAA".to_vec();
+                let length = 40 + words * 8 + secret.len() as u64 + 1;
+                packet.extend(
+                    [length, length, 1, operation]
+                        .iter()
+                        .flat_map(|n| n.to_le_bytes()),
+                );
+                packet.extend(vec![0; words as usize * 8]);
+                packet.extend(secret.as_bytes());
+                packet.push(0);
+                tap.wrote(&packet);
+            }
+        }
+    }
+    let secrets: Vec<Vec<u8>> = PLANTED
+        .iter()
+        .map(|text| text.as_bytes().to_vec())
+        .collect();
+    let trace = sink.text();
+    assert!(Trace::parse(&trace).unwrap().lines.len() > 1000);
+    assert_absent(&trace, &secrets);
+}
+
+#[test]
+fn a_trace_takes_the_place_of_no_other_file() {
+    let rig = Rig::new();
+    let precious = rig.dir.path().join("precious.jpg");
+    fs::write(&precious, "pixels").unwrap();
+    let done = Command::new(env!("CARGO_BIN_EXE_idev-backup"))
+        .args(["devices", "--trace"])
+        .arg(&precious)
+        .env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address())
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    assert!(
+        String::from_utf8(done.stderr)
+            .unwrap()
+            .contains("is no trace")
+    );
+    assert_eq!(fs::read(&precious).unwrap(), b"pixels");
+}
+
+#[test]
+fn a_trace_whose_disk_is_full_is_a_problem_and_the_backup_is_none_the_worse() {
+    let full = std::path::Path::new("/dev/full");
+    if !full.exists() {
+        return;
+    }
+    struct Full(u32);
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += 1;
+            match self.0 {
+                // The head, in as many pieces as it comes, and some lines.
+                0..40 => Ok(bytes.len()),
+                _ => Err(std::io::ErrorKind::StorageFull.into()),
+            }
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let rig = Rig::new();
+    let recorder = Recorder::new(Box::new(Full(0)), At::Computer, false, String::new()).unwrap();
+    let mut reach = rig.reach();
+    reach.daemon = reach.daemon.recorded(recorder.clone());
+    let options = rig::options();
+    let made = idev_backup::jobs::create::create(
+        &reach,
+        &rig.attached(),
+        &rig.store,
+        &options,
+        &idev_backup::monitor::Silent,
+    );
+    made.unwrap();
+    assert!(recorder.finish().is_err());
+}
