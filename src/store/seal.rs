@@ -133,6 +133,13 @@ fn finish(store: &Store, udid: &Udid, intent: &Intent) -> Result<(), Error> {
             fs::rename(&new, &current)
         };
         moved.map_err(|e| Error::io("put in place", &current, e))?;
+        // A disk may say that it renamed and have lost what it renamed: fusefat 0.1a was seen to.
+        if is_of(&beside, &new)? || !is_of(&beside, &current)? {
+            return Err(Error::Damaged {
+                path: current,
+                why: "it is not the backup that was put there".to_owned(),
+            });
+        }
     }
     // After an exchange the backup before stands where the draft was.
     if let Some(archive) = &intent.archive {
