@@ -23,6 +23,9 @@ use idev_backup::store::Store;
 use rig::{At, Random, Rig, Tree, UDID, copy_dir, holds, options, read_all, tree};
 
 /// Does something to whatever stands somewhere below a folder. It may be gone the moment after: nothing here must succeed.
+///
+/// Bytes are changed in place in the last backup only. Elsewhere a stranger would reach the lists of hashes as well, and who
+/// changes both a file and all that is known of it is found by nobody.
 fn meddle(folder: &Path, random: &mut Random) {
     let Some(path) = somewhere(folder, random) else {
         return;
@@ -30,11 +33,12 @@ fn meddle(folder: &Path, random: &mut Random) {
     let beside = path.with_extension("stranger");
     let open = || fs::OpenOptions::new().write(true).open(&path);
     let append = || fs::OpenOptions::new().append(true).open(&path);
+    let in_place = folder.ends_with(UDID);
     let done = match random.below(8) {
         0 => fs::remove_file(&path),
         1 => append().and_then(|mut file| file.write_all(b"appended")),
         2 => open().and_then(|file| file.set_len(file.metadata()?.len() / 2)),
-        3 => open().and_then(|mut file| file.write_all(b"in place")),
+        3 if in_place => open().and_then(|mut file| file.write_all(b"in place")),
         4 => fs::write(&beside, "another").and_then(|()| fs::rename(&beside, &path)),
         5 => fs::write(&beside, "new"),
         6 => fs::create_dir(&beside),
@@ -94,11 +98,13 @@ fn disturbed(rig: &Rig, store: &Store, folder: &Path, seed: u64, when: &str) -> 
         assert!(e.hint().is_some(), "{when}: no hint for {e}");
         assert!(!e.to_string().contains("died"), "{when}: {e}");
     } else {
-        // Files too many are remarked, and harm nobody.
         let report = verify::verify(&current, &read_all(), &Silent).unwrap();
-        let findings = &report.findings;
-        assert_ne!(report.outcome, Outcome::Damaged, "{when}: {findings:#?}");
-        rig.assert_holds_the_phone(&current);
+        match report.outcome {
+            Outcome::Whole => rig.assert_holds_the_phone(&current),
+            // Files too many; and files that grew, which phones are known to list with their size before.
+            Outcome::WholeWithRemarks => {}
+            Outcome::Damaged => panic!("{when}: {:#?}", report.findings),
+        }
     }
     assert!(
         holds(store.root(), left.get().unwrap()),
@@ -147,9 +153,11 @@ fn disturb(place: &str, folder: &str) {
             full: true,
             ..options()
         };
-        let again = rig.try_in(&store, &thorough(), &Silent);
-        let again = again.or_else(|_| rig.try_in(&store, &full, &Silent));
-        again.unwrap_or_else(|e| panic!("{when}: the next run: {e}"));
+        if let Err(e) = rig.try_in(&store, &thorough(), &Silent) {
+            assert!(e.hint().is_some(), "{when}: no hint for {e}");
+        }
+        let full = rig.try_in(&store, &full, &Silent);
+        full.unwrap_or_else(|e| panic!("{when}: everything anew: {e}"));
         rig.assert_holds_the_phone(&current);
         fs::remove_dir_all(store.root()).unwrap();
     }
