@@ -2,7 +2,7 @@
 //! that a power cut may leave of it is made and looked at. Each time the last good backup is there to the last byte, `list`
 //! and `verify` say the truth, and the next run succeeds.
 //!
-//! `IDEV_BACKUP_POWER_CUTS` says at how many moments of each backup, or `all`; 24 without it.
+//! `IDEV_BACKUP_POWER_CUTS` says at how many moments of each backup, or `all`; 16 without it.
 
 #![cfg(target_os = "linux")] // Where strace is.
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // Tests stop at what is unexpected, and these have figures.
@@ -11,7 +11,7 @@ mod rig;
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use idev_backup::monitor::Silent;
@@ -65,7 +65,7 @@ impl Story {
         let wanted = match std::env::var("IDEV_BACKUP_POWER_CUTS") {
             Ok(text) if text == "all" => return (0..all).collect(),
             Ok(text) => text.parse().unwrap(),
-            Err(_) => 24,
+            Err(_) => 16,
         };
         let seal = self.recording.last_flush_of_all();
         let spread = |from: usize, to: usize| {
@@ -131,8 +131,11 @@ impl Story {
 
 /// The seal had begun: the draft is the new backup.
 fn has_intent(store: &Path) -> bool {
-    let draft = store.join(".idev-backup").join(UDID).join("draft");
-    draft.join("seal.json").exists()
+    draft(store).join("seal.json").exists()
+}
+
+fn draft(store: &Path) -> PathBuf {
+    store.join(".idev-backup").join(UDID).join("draft")
 }
 
 /// A store on a disk of its own, with so many backups; they too, newest first.
@@ -189,6 +192,35 @@ fn a_power_cut_in_a_backup_that_the_phone_would_go_on_with_loses_no_backup() {
         let (rig, before) = with_backups(2);
         let cut = cut_at_its_check(&rig, &rig.dir.path().join("disk/store"));
         Story::of(rig, before, Some(cut), &[]).tell("gone on with");
+    }
+}
+
+#[test]
+fn a_power_cut_in_a_run_that_takes_a_draft_over_loses_no_backup() {
+    if strace::is_there() {
+        let (rig, before) = with_backups(2);
+        // The files are there, and not yet the manifests.
+        rig.phone.suffer(&[Fault::CutAt(779)]);
+        let store = Store::open(&rig.dir.path().join("disk/store")).unwrap();
+        rig.try_in(&store, &options(), &Silent).unwrap_err();
+        let story = Story::of(rig, before, None, &[]);
+        assert!(story.phone.history().last().unwrap().resumed);
+        story.tell("draft taken over");
+    }
+}
+
+#[test]
+fn a_power_cut_while_a_seal_is_brought_to_its_end_loses_no_backup() {
+    if strace::is_there() {
+        let (rig, mut before) = with_backups(2);
+        let store = rig.dir.path().join("disk/store");
+        let kill = ["-e", "inject=renameat2:signal=KILL"].map(str::to_owned);
+        let around = strace::around(&rig.dir.path().join("log"), &kill);
+        let ended = rig.program(&around, &store, 1).output().unwrap();
+        assert_eq!(ended.status.code(), None, "{ended:?}");
+        assert!(has_intent(&store));
+        before.insert(0, tree(&draft(&store).join("root").join(UDID)));
+        Story::of(rig, before, None, &[]).tell("seal brought to its end");
     }
 }
 
