@@ -5,6 +5,7 @@
 //! It stops when our check begins, as nobody can vouch for what is changed after that. `IDEV_BACKUP_STRANGERS` says how many
 //! backups are disturbed in each place; 6 without it.
 
+#![cfg(unix)] // Elsewhere what is open cannot be replaced or removed, and a stranger only stands in the way.
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // Tests stop at what is unexpected, and this one has figures.
 
 mod rig;
