@@ -148,7 +148,7 @@ pub struct Phone {
 }
 
 /// What changes in the life of a phone, apart from its backups.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct State {
     pub(super) trust_asked: Option<Instant>,
     pub(super) trusted: bool,
@@ -174,6 +174,17 @@ impl Phone {
             media: Media::default(),
             memory: Mutex::default(),
             state: Mutex::default(),
+        })
+    }
+
+    /// Another phone that is what this one is now, down to what it remembers: so that several ends of one story can be told.
+    pub fn twin(&self) -> Arc<Phone> {
+        Arc::new(Phone {
+            config: self.config.clone(),
+            hub: Hub::default(),
+            media: Media::default(),
+            memory: Mutex::new(super::lock(&self.memory).after_a_cut()),
+            state: Mutex::new(super::lock(&self.state).clone()),
         })
     }
 

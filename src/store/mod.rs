@@ -140,7 +140,7 @@ impl Error {
                     "the disk cannot hold files over 4 GB (FAT32?): format it as exFAT, APFS, NTFS or ext4, or choose \
                      another with --store",
                 ),
-                _ => None,
+                _ => Some("check the disk and how it is connected, or choose another with --store"),
             },
             Error::Busy { .. } => {
                 Some("wait for the other run to end, or stop it; a run that died holds no lock")

@@ -133,17 +133,21 @@ fn finish(store: &Store, udid: &Udid, intent: &Intent) -> Result<(), Error> {
             fs::rename(&new, &current)
         };
         moved.map_err(|e| Error::io("put in place", &current, e))?;
+        // A disk may say that it renamed and have lost what it renamed: fusefat 0.1a was seen to.
+        if is_of(&beside, &new)? || !is_of(&beside, &current)? {
+            return Err(Error::Damaged {
+                path: current,
+                why: "it is not the backup that was put there".to_owned(),
+            });
+        }
     }
     // After an exchange the backup before stands where the draft was.
     if let Some(archive) = &intent.archive {
         rename_if_there(&new, &store.root().join(archive))?;
     }
     // What the phone itself archived while it ran (backups of iOS versions with an older layout).
-    for entry in fs::read_dir(&root).map_err(|e| Error::io("list", &root, e))? {
-        let name = entry.map_err(|e| Error::io("list", &root, e))?.file_name();
-        let is_archive = name
-            .to_str()
-            .is_some_and(|n| n.starts_with(udid.as_str()) && n != udid.as_str());
+    for name in snapshot::names(&root)? {
+        let is_archive = name.starts_with(udid.as_str()) && name != udid.as_str();
         if is_archive && !store.root().join(&name).exists() {
             rename_if_there(&root.join(&name), &store.root().join(&name))?;
         }
@@ -153,18 +157,25 @@ fn finish(store: &Store, udid: &Udid, intent: &Intent) -> Result<(), Error> {
     disk::sync_parent(&beside).map_err(failed)
 }
 
-/// Renames out of the way in one step, then removes: a crash leaves trash, never half a thing under its name.
+/// Renames out of the way in one step, then removes: a crash leaves trash, never half a thing under its name. The rename is
+/// durable first, since a power cut may otherwise undo it and keep what was removed after it.
 pub(super) fn throw_away(own: &Path, folder: &Path) -> Result<(), Error> {
     let trash = own.join("trash");
     disk::remove_all(&trash).map_err(|e| Error::io("remove", &trash, e))?;
-    rename_if_there(folder, &trash)?;
+    if !rename_if_there(folder, &trash)? {
+        return Ok(());
+    }
+    let synced = disk::sync_parent(folder).and_then(|()| disk::sync_parent(&trash));
+    synced.map_err(|e| Error::io("make durable", own, e))?;
     disk::remove_all(&trash).map_err(|e| Error::io("remove", &trash, e))
 }
 
-fn rename_if_there(from: &Path, to: &Path) -> Result<(), Error> {
+/// False where there was nothing to rename.
+fn rename_if_there(from: &Path, to: &Path) -> Result<bool, Error> {
     match fs::rename(from, to) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("rename", from, e)),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Error::io("rename", from, e)),
     }
 }
 

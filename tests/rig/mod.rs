@@ -1,10 +1,18 @@
 //! A simulated phone, a store and a way between them, for tests of whole jobs.
 
 #![allow(dead_code, clippy::unwrap_used)] // Each test program uses a part of it, and stops at what is unexpected.
+#![allow(clippy::print_stderr)] // One that cannot run on this machine says so.
+
+#[cfg(target_os = "linux")]
+pub mod crash;
+#[cfg(target_os = "linux")]
+pub mod strace;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -100,7 +108,7 @@ impl<F: Fn() + Send + Sync> Monitor for At<F> {
 
 /// A folder for a rig: in memory where that is large enough, since flushing a disk takes most of a small backup's time.
 /// TMPDIR, when set, decides.
-fn room() -> TempDir {
+pub fn room() -> TempDir {
     let memory = Path::new("/dev/shm");
     let large = || fs4::available_space(memory).is_ok_and(|free| free > 1 << 30);
     if cfg!(target_os = "linux") && std::env::var_os("TMPDIR").is_none() && large() {
@@ -202,6 +210,48 @@ impl Rig {
         report
     }
 
+    /// `idev-backup create --quiet` as a program of its own, below another where `around` names one.
+    pub fn program(&self, around: &[OsString], store: &Path, keep: usize) -> Command {
+        let mut words = around.to_vec();
+        words.push(env!("CARGO_BIN_EXE_idev-backup").into());
+        let home = self.dir.path().join("home");
+        let mut command = Command::new(&words[0]);
+        command
+            .args(&words[1..])
+            .args(["create", "--quiet", "--keep", &keep.to_string(), "--store"])
+            .arg(store)
+            .env("USBMUXD_SOCKET_ADDRESS", self.daemon.address())
+            .envs(["HOME", "LOCALAPPDATA", "APPDATA"].map(|name| (name, &home)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        command
+    }
+
+    /// From now on this phone is connected instead.
+    pub fn connect(&mut self, phone: Arc<Phone>) {
+        self.daemon.detach(self.phone.udid());
+        self.daemon.attach(phone.clone());
+        self.phone = phone;
+    }
+
+    /// What a user does next, after whatever happened to a store: another backup. It succeeds, and these good ones stay.
+    pub fn assert_goes_on(&self, store: &Path, kept: &[&Tree], when: &str) {
+        let store = Store::open_or_make(store).unwrap_or_else(|e| panic!("{when}: {e}"));
+        let report = self.try_in(&store, &options(), &Silent);
+        report.unwrap_or_else(|e| panic!("{when}: the next run: {e}"));
+        self.assert_holds_the_phone(&store.current_path(self.udid()));
+        for backup in list::list(&store).unwrap() {
+            assert!(backup.complete && backup.ours, "{when}: {backup:#?}");
+            assert_whole(backup.path.as_ref());
+        }
+        for backup in kept {
+            assert!(holds(store.root(), backup), "{when}: a good backup is gone");
+        }
+        for left in ["draft", "trash"] {
+            assert!(!own(&store).join(left).exists(), "{when}: {left} is left");
+        }
+    }
+
     /// Every byte is the phone's.
     pub fn assert_holds_the_phone(&self, backup: &Path) {
         let mut files = 0;
@@ -272,6 +322,44 @@ pub fn assert_whole(backup: &Path) {
     assert_eq!(report.hashed, report.files);
 }
 
+/// What is promised of a store whatever happened to it: these good backups are there, and nothing is listed as complete or
+/// said to be whole that is none of those that are `known`.
+pub fn assert_promise(store: &Path, kept: &[&Tree], known: &[&Tree], when: &str) {
+    for backup in kept {
+        assert!(holds(store, backup), "{when}: a good backup is gone");
+    }
+    if !store.exists() {
+        return;
+    }
+    let store = Store::open(store).unwrap_or_else(|e| panic!("{when}: {e}"));
+    for backup in list::list(&store).unwrap() {
+        let path = Path::new(&backup.path);
+        let report = verify::verify(path, &read_all(), &Silent);
+        let is_whole = report.is_ok_and(|report| report.outcome == Outcome::Whole);
+        assert!(
+            is_whole || !backup.complete,
+            "{when}: {backup:#?} is not whole"
+        );
+        let is_known = || known.contains(&&tree(path));
+        assert!(!is_whole || is_known(), "{when}: {backup:#?} is no backup");
+    }
+}
+
+/// Whether a backup is at one of the places to which a seal brings it.
+pub fn holds(store: &Path, backup: &Tree) -> bool {
+    let draft = store.join(".idev-backup").join(UDID).join("draft");
+    let mut places = vec![draft.join("root").join(UDID)];
+    for entry in fs::read_dir(store).into_iter().flatten() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_str().unwrap().starts_with(UDID) {
+            places.push(entry.path());
+        }
+    }
+    places
+        .iter()
+        .any(|place| place.is_dir() && &tree(place) == backup)
+}
+
 /// Everything below a folder: the bytes of files, `None` for folders.
 pub type Tree = BTreeMap<String, Option<Vec<u8>>>;
 
@@ -321,5 +409,27 @@ pub fn copy_dir(from: &Path, to: &Path) {
                 fs::write(&target, bytes).unwrap();
             }
         }
+    }
+}
+
+/// Numbers that look random and are the same in each run.
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// Seeds that are close to each other give numbers that are not.
+    pub fn new(seed: u64) -> Random {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d);
+        random.below(2);
+        random
+    }
+
+    /// From 0 to `limit`, which is not among them.
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (((self.0 >> 33) * limit as u64) >> 31) as usize
     }
 }

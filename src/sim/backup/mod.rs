@@ -26,7 +26,7 @@ const HEADROOM: u64 = 128 << 20;
 const OVERSHOOT: u64 = 2 << 30;
 
 /// What the phone remembers of its backups.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Memory {
     /// The state of its contents.
     pub(super) generation: u32,
@@ -38,6 +38,16 @@ pub(super) struct Memory {
     cache: Option<Cache>,
     started: u32,
     busy: bool,
+}
+
+impl Memory {
+    /// As it would be if the backup under way had been cut just now.
+    pub(super) fn after_a_cut(&self) -> Memory {
+        Memory {
+            busy: false,
+            ..self.clone()
+        }
+    }
 }
 
 /// A backup on some computer, known by the hash of its Manifest.db.

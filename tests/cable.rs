@@ -1,0 +1,104 @@
+//! The cable is pulled at random places of a backup. Each time the last good backup is there to the last byte, `list` and
+//! `verify` say the truth, and the next run succeeds.
+//!
+//! `IDEV_BACKUP_CABLE_CUTS` says how often; 12 times without it.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // Tests stop at what is unexpected, and this one has figures.
+
+mod rig;
+
+use std::fs;
+
+use idev_backup::jobs::Class;
+use idev_backup::jobs::create::Options;
+use idev_backup::monitor::Silent;
+use idev_backup::sim::{Content, Fault, PhoneConfig};
+use rig::{Random, Rig, Tree, assert_promise, assert_same, assert_whole, config, options, tree};
+
+fn cuts() -> usize {
+    match std::env::var("IDEV_BACKUP_CABLE_CUTS") {
+        Ok(text) => text.parse().unwrap(),
+        // Programs are slow there.
+        Err(_) if cfg!(windows) => 3,
+        Err(_) => 12,
+    }
+}
+
+/// Bytes that the phone sends to ask for the folders of a backup, and to look into them.
+const ASKING_BYTES: u64 = 165_000;
+
+/// Pulls the cable at random places of backups, each beside the one before.
+fn pull(name: &str, content: Content, full: bool) {
+    let rig = Rig::with(PhoneConfig {
+        content,
+        ..config()
+    });
+    rig.create();
+    let wanted = Options {
+        full,
+        keep: 1,
+        ..options()
+    };
+    if !full {
+        rig.create();
+    }
+    let sent = rig.phone.history().last().unwrap().bytes;
+    let manifest = fs::metadata(rig.current().join("Manifest.db"))
+        .unwrap()
+        .len();
+    let all = usize::try_from(ASKING_BYTES + sent + manifest).unwrap();
+    let mut random = Random::new(all as u64);
+    let (mut cut, mut resumed) = (0, 0);
+    for number in 0..cuts() {
+        let place = random.below(all) as u64;
+        let when = format!("{name}, cut {number} after {place} bytes");
+        let last = tree(&rig.current());
+        rig.phone.suffer(&[Fault::CutAfter(place)]);
+        let made = match rig.try_create(&wanted, &Silent) {
+            Ok(_) => tree(&rig.current()),
+            Err(e) => {
+                cut += 1;
+                assert_eq!(e.class(), Class::Lost, "{when}: {e}");
+                assert!(e.hint().is_some(), "{when}: {e}");
+                assert_same(&last, &tree(&rig.current()), &when);
+                Tree::new()
+            }
+        };
+        rig.phone.suffer(&[]);
+        assert_whole(&rig.current());
+        let older = rig.listed();
+        let older: Vec<Tree> = older.iter().map(|b| tree(b.path.as_ref())).collect();
+        let known: Vec<&Tree> = older.iter().chain([&last, &made]).collect();
+        assert_promise(rig.store.root(), &[&last], &known, &when);
+        rig.create_with(&Options {
+            keep: 1,
+            ..options()
+        });
+        resumed += u32::from(rig.phone.history().last().unwrap().resumed);
+    }
+    eprintln!(
+        "{name}: the cable pulled {} times, {cut} of them before the end; {resumed} went on where they were; none lost a backup",
+        cuts()
+    );
+    assert!(cut > cuts() / 2, "{cut} were cut");
+}
+
+#[test]
+fn a_long_backup_cut_anywhere_loses_no_backup() {
+    let content = Content {
+        small: 400,
+        small_size: 1000..=20_000,
+        bulk: 2,
+        bulk_size: 1_500_000,
+        changes: 160,
+        ..Content::default()
+    };
+    pull("everything of a long backup", content.clone(), true);
+    pull("changes of a long backup", content, false);
+}
+
+#[test]
+fn a_short_backup_cut_anywhere_loses_no_backup() {
+    pull("everything of a short backup", rig::small(), true);
+    pull("changes of a short backup", rig::small(), false);
+}

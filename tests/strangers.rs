@@ -1,0 +1,183 @@
+//! Another program writes in the store while a backup is made: in the draft, in the last good backup, in our own folder. A
+//! backup that is called done verifies to the last byte, nothing panics, and what the other program left of the last good
+//! backup is not touched by us.
+//!
+//! It stops when our check begins, as nobody can vouch for what is changed after that. `IDEV_BACKUP_STRANGERS` says how many
+//! backups are disturbed in each place; 6 without it.
+
+#![cfg(unix)] // Elsewhere what is open cannot be replaced or removed, and a stranger only stands in the way.
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // Tests stop at what is unexpected, and this one has figures.
+
+mod rig;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use idev_backup::jobs::create::Options;
+use idev_backup::jobs::verify::{self, Outcome};
+use idev_backup::jobs::{Class, list};
+use idev_backup::monitor::{Phase, Silent};
+use idev_backup::store::Store;
+use rig::{At, Random, Rig, Tree, UDID, copy_dir, holds, options, read_all, tree};
+
+/// Does something to whatever stands somewhere below a folder. It may be gone the moment after: nothing here must succeed.
+///
+/// Bytes are changed in place in the last backup only. Elsewhere a stranger would reach the lists of hashes as well, and who
+/// changes both a file and all that is known of it is found by nobody.
+fn meddle(folder: &Path, random: &mut Random) {
+    let Some(path) = somewhere(folder, random) else {
+        return;
+    };
+    let beside = path.with_extension("stranger");
+    let open = || fs::OpenOptions::new().write(true).open(&path);
+    let append = || fs::OpenOptions::new().append(true).open(&path);
+    let in_place = folder.ends_with(UDID);
+    let done = match random.below(8) {
+        0 => fs::remove_file(&path),
+        1 => append().and_then(|mut file| file.write_all(b"appended")),
+        2 => open().and_then(|file| file.set_len(file.metadata()?.len() / 2)),
+        3 if in_place => open().and_then(|mut file| file.write_all(b"in place")),
+        4 => fs::write(&beside, "another").and_then(|()| fs::rename(&beside, &path)),
+        5 => fs::write(&beside, "new"),
+        6 => fs::create_dir(&beside),
+        _ => fs::rename(&path, &beside),
+    };
+    drop(done);
+}
+
+/// A file below a folder, by chance.
+fn somewhere(folder: &Path, random: &mut Random) -> Option<PathBuf> {
+    let mut names: Vec<_> = fs::read_dir(folder).ok()?.flatten().collect();
+    names.sort_unstable_by_key(|entry| entry.file_name());
+    while !names.is_empty() {
+        let path = names.swap_remove(random.below(names.len())).path();
+        let found = match path.is_dir() {
+            true => somewhere(&path, random),
+            false => Some(path),
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+/// Runs a backup while a stranger meddles with `folder`, and looks at what came of it; whether it was done.
+///
+/// A stranger who writes in place in the draft writes into the last backup too, where both share their files. We do not: it
+/// stays as it was when the stranger stopped.
+fn disturbed(rig: &Rig, store: &Store, folder: &Path, seed: u64, when: &str) -> bool {
+    let current = store.current_path(rig.udid());
+    let goes_on = Mutex::new(true);
+    let left: OnceLock<Tree> = OnceLock::new();
+    let halt = || {
+        *goes_on.lock().unwrap() = false;
+        left.get_or_init(|| tree(&current));
+    };
+    let result = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut random = Random::new(seed);
+            let pause = Duration::from_micros(100 << random.below(10));
+            loop {
+                std::thread::sleep(pause);
+                let goes_on = goes_on.lock().unwrap();
+                if !*goes_on {
+                    break;
+                }
+                meddle(folder, &mut random);
+            }
+        });
+        let result = rig.try_in(store, &thorough(), &At(Phase::Checking, halt));
+        halt();
+        result
+    });
+    if let Err(e) = &result {
+        assert_eq!(e.class(), Class::Failed, "{when}: {e}");
+        assert!(e.hint().is_some(), "{when}: no hint for {e}");
+        assert!(!e.to_string().contains("died"), "{when}: {e}");
+    } else {
+        let report = verify::verify(&current, &read_all(), &Silent).unwrap();
+        match report.outcome {
+            Outcome::Whole => rig.assert_holds_the_phone(&current),
+            // Files too many; and files that grew, which phones are known to list with their size before.
+            Outcome::WholeWithRemarks => {}
+            Outcome::Damaged => panic!("{when}: {:#?}", report.findings),
+        }
+    }
+    assert!(
+        holds(store.root(), left.get().unwrap()),
+        "{when}: the last backup was touched"
+    );
+    result.is_ok()
+}
+
+/// What is written in place and leaves a file's size is found by reading it again only.
+fn thorough() -> Options {
+    Options {
+        read_again: true,
+        ..options()
+    }
+}
+
+/// Disturbs backups in the place that `folder` names below the store.
+fn disturb(place: &str, folder: &str) {
+    let rounds: u64 = match std::env::var("IDEV_BACKUP_STRANGERS") {
+        Ok(text) => text.parse().unwrap(),
+        Err(_) => 6,
+    };
+    let mut rig = Rig::backed_up();
+    let phone = rig.phone.twin();
+    let prepared = rig.store.root().to_path_buf();
+    let mut done = 0;
+    for round in 0..rounds {
+        let when = format!("{place}, round {round}");
+        let store = rig.new_store(&format!("store-{round}"));
+        copy_dir(&prepared, store.root());
+        rig.connect(phone.twin());
+        let current = store.current_path(rig.udid());
+        let is_done = disturbed(&rig, &store, &store.root().join(folder), round, &when);
+        done += u32::from(is_done);
+
+        // What a user does next, by the hints.
+        let mark = store.root().join(".idev-backup/store.json");
+        if Store::open(store.root()).is_err() {
+            fs::remove_file(mark).unwrap();
+        }
+        let store = Store::open_or_make(store.root()).unwrap();
+        for backup in list::list(&store).unwrap() {
+            drop(verify::verify(backup.path.as_ref(), &read_all(), &Silent));
+        }
+        let full = Options {
+            full: true,
+            ..options()
+        };
+        if let Err(e) = rig.try_in(&store, &thorough(), &Silent) {
+            assert!(e.hint().is_some(), "{when}: no hint for {e}");
+        }
+        let full = rig.try_in(&store, &full, &Silent);
+        full.unwrap_or_else(|e| panic!("{when}: everything anew: {e}"));
+        rig.assert_holds_the_phone(&current);
+        fs::remove_dir_all(store.root()).unwrap();
+    }
+    eprintln!(
+        "{place}: {rounds} backups disturbed, {done} done and whole, the others told; none lost a backup"
+    );
+}
+
+#[test]
+fn a_stranger_in_the_draft_brings_no_bad_backup_into_place() {
+    disturb("in the draft", &format!(".idev-backup/{UDID}/draft"));
+}
+
+#[test]
+fn a_stranger_in_the_last_backup_brings_no_bad_backup_into_place() {
+    disturb("in the last backup", UDID);
+}
+
+#[test]
+fn a_stranger_in_our_own_folder_brings_no_bad_backup_into_place() {
+    disturb("in our own folder", ".idev-backup");
+}
