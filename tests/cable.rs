@@ -1,7 +1,7 @@
 //! The cable is pulled at random places of a backup. Each time the last good backup is there to the last byte, `list` and
 //! `verify` say the truth, and the next run succeeds.
 //!
-//! `IDEV_BACKUP_CABLE_CUTS` says how often; 12 times without it.
+//! `IDEV_BACKUP_CABLE_CUTS` says how often; 12 times without it. With it, a short session is cut after every byte.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // Tests stop at what is unexpected, and this one has figures.
 
@@ -101,4 +101,41 @@ fn a_long_backup_cut_anywhere_loses_no_backup() {
 fn a_short_backup_cut_anywhere_loses_no_backup() {
     pull("everything of a short backup", rig::small(), true);
     pull("changes of a short backup", rig::small(), false);
+}
+
+/// A short session: the phone finds that it lacks room, and says so. Every byte of it fits into a test.
+#[test]
+fn a_short_session_cut_after_every_byte_loses_no_backup() {
+    let every = match std::env::var("IDEV_BACKUP_CABLE_CUTS") {
+        Ok(_) => 1,
+        Err(_) => 37,
+    };
+    let rig = Rig::backed_up();
+    let last = tree(&rig.current());
+    let lacks_room = Fault::ClaimSize(1 << 60);
+    let (mut cut, mut place) = (0, 0);
+    loop {
+        rig.phone
+            .suffer(&[lacks_room.clone(), Fault::CutAfter(place)]);
+        let full = Options {
+            full: true,
+            ..options()
+        };
+        let error = rig.try_create(&full, &Silent).unwrap_err();
+        assert!(error.hint().is_some(), "{place}: {error}");
+        assert_same(&last, &tree(&rig.current()), &format!("cut at {place}"));
+        match error.class() {
+            Class::Lost => cut += 1,
+            Class::NoSpace => break,
+            other => panic!("cut at {place}: {other:?}: {error}"),
+        }
+        if cut % 100 == 0 {
+            assert_promise(rig.store.root(), &[&last], &[&last], "in between");
+        }
+        place += every;
+    }
+    eprintln!("a session of some {place} bytes: the cable pulled {cut} times; none lost a backup");
+    rig.phone.suffer(&[]);
+    rig.create();
+    assert!(place > 300, "{place}");
 }
