@@ -179,7 +179,15 @@ impl<'a> Check<'a> {
             Err(why) => self.find(Wrong::Unreadable, "Status.plist", why.to_string()),
         }
         match ManifestPlist::read(self.folder) {
-            Ok(manifest) => self.encrypted = manifest.encrypted,
+            Ok(manifest) => {
+                self.encrypted = manifest.encrypted;
+                if let Some(why) = manifest.unreadable_keys {
+                    let detail = format!(
+                        "the keys of this encrypted backup cannot be read ({why}): nothing in it can ever be opened"
+                    );
+                    self.find(Wrong::Unreadable, "Manifest.plist", detail);
+                }
+            }
             Err(why) => self.find(Wrong::Unreadable, "Manifest.plist", why.to_string()),
         }
         if let Err(why) = plists::read(self.folder, "Info.plist") {
