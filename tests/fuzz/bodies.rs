@@ -11,7 +11,9 @@ use std::time::SystemTime;
 
 use idev_backup::bounded_plist;
 use idev_backup::device::PairRecord;
+use idev_backup::keybag::KeyBag;
 use idev_backup::manifest::db::{Db, Kind, Row};
+use idev_backup::manifest::mbdb::{Mbdb, Record, Records};
 use idev_backup::manifest::plists::{Info, ManifestPlist, Status};
 use idev_backup::mobilebackup::{DeviceFault, Entry, Fault, Host, Request, Session};
 use idev_backup::path::BackupPath;
@@ -95,6 +97,43 @@ pub fn metadata(bytes: &[u8]) {
             rows += 1;
             rows < 10_000
         }));
+    }
+}
+
+/// A list of files of iOS 9 or older. One that is taken is read again in the order of its ids, each record once, and the
+/// name of each is one in the backup's folder.
+pub fn mbdb(bytes: &[u8]) {
+    let folder = folder("mbdb");
+    std::fs::write(folder.join("Manifest.mbdb"), bytes).unwrap();
+    let mut records = 0;
+    if let Ok(mut list) = Records::open(bytes) {
+        while let Ok(Some(_)) = list.read() {
+            records += 1;
+        }
+    }
+    assert!(records * 50 <= bytes.len());
+    if let Ok(list) = Mbdb::open(&folder) {
+        let mut before = String::new();
+        let each = |record: Record| {
+            let id = record.file_id();
+            assert!(id.len() == 40 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+            assert!(id > before, "{id} comes after {before}");
+            before = id;
+            records -= 1;
+            true
+        };
+        list.rows(each).unwrap();
+        assert_eq!(records, 0);
+    }
+}
+
+/// The keys of an encrypted backup. A bag that is taken has what a password needs, and no more bytes than it was read from.
+pub fn keybag(bytes: &[u8]) {
+    if let Ok(bag) = KeyBag::parse(bytes) {
+        assert!(bag.iterations > 0 && !bag.salt.is_empty());
+        let keys = bag.class_keys.iter().flat_map(|key| &key.wrapped_key);
+        let key_bytes: usize = keys.map(|key| key.expose().len()).sum();
+        assert!(key_bytes > 0 && key_bytes < bytes.len());
     }
 }
 
