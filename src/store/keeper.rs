@@ -441,7 +441,8 @@ mod tests {
             format!("U/{}/{name}", &name[..2]).parse().unwrap()
         }
 
-        fn keep(&mut self, name: &str, mut body: &[u8]) {
+        fn keep(&mut self, name: &str, body: &[u8]) {
+            let mut body = Interrupted(body, false);
             self.keeper.keep(&Place::path(name), &mut body).unwrap();
         }
 
@@ -528,6 +529,19 @@ mod tests {
         files[7].1 = &large;
         files[8].1 = b"last";
         place.assert_holds(&files);
+    }
+
+    /// A body whose every other reading is interrupted.
+    struct Interrupted<'a>(&'a [u8], bool);
+
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            match self.1 {
+                true => Err(io::ErrorKind::Interrupted.into()),
+                false => self.0.read(buffer),
+            }
+        }
     }
 
     /// A body that breaks off behind its bytes.
