@@ -371,6 +371,20 @@ mod tests {
     }
 
     #[test]
+    fn a_rename_that_fails_is_told_unless_there_is_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("a"), dir.path().join("b"));
+        rename_if_there(&from, &to).unwrap();
+        fs::create_dir_all(from.join("x")).unwrap();
+        fs::create_dir_all(to.join("y")).unwrap();
+        assert!(rename_if_there(&from, &to).is_err());
+        assert!(from.join("x").exists() && to.join("y").exists());
+        fs::remove_dir_all(&to).unwrap();
+        rename_if_there(&from, &to).unwrap();
+        assert!(to.join("x").exists() && !from.exists());
+    }
+
+    #[test]
     fn an_intent_that_cannot_be_read_is_told_and_nothing_is_moved() {
         let dir = tempfile::tempdir().unwrap();
         let (_, store, udid) = drafted(dir.path(), "first");
