@@ -260,7 +260,7 @@ impl<'a> Check<'a> {
             return;
         };
         let detail = format!(
-            "{} names in it lead out of the folder that they belong to; no phone writes that: restore it nowhere",
+            "it has names that lead out of where they belong ({}); no phone writes that: restore it nowhere",
             self.summary.leading_out
         );
         self.findings.add(Finding {
