@@ -5,13 +5,14 @@
 //! * cellar: [`udid`], [`path`], [`secret`], [`monitor`], [`bounded_plist`], [`units`]: words everyone uses
 //! * beside the wire: [`trace`], what passes above TLS, recorded
 //! * wire: [`transport`] (bytes), `device` (lockdown and small services), `mobilebackup` (the backup dialog)
-//! * disk: `store` (where backups live), [`manifest`] (what a backup holds)
+//! * disk: `store` (where backups live), [`manifest`] (what a backup holds), [`keybag`] (its keys, if it is encrypted)
 //! * hall: `jobs`, one file per user wish, where the wings meet
 //! * guest house: [`sim`], a simulated phone
 
 pub mod bounded_plist;
 pub mod device;
 pub mod jobs;
+pub mod keybag;
 pub mod manifest;
 pub mod mobilebackup;
 pub mod monitor;

@@ -154,6 +154,50 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_what_they_say() {
+        let component = |length| format!("U/{}", "a".repeat(length));
+        assert!(component(255).parse::<BackupPath>().is_ok());
+        assert!(component(256).parse::<BackupPath>().is_err());
+        let path = |length| format!("{}{}", "a/".repeat(500), "b".repeat(length));
+        assert!(path(24).parse::<BackupPath>().is_ok());
+        assert!(path(25).parse::<BackupPath>().is_err());
+    }
+
+    #[test]
+    fn names_that_only_begin_like_a_device_are_taken() {
+        for name in ["COM", "COMA", "com10", "LPTX", "x1y2", "CONS", "nul0", "ab"] {
+            assert!(format!("U/{name}").parse::<BackupPath>().is_ok(), "{name}");
+        }
+        for name in [
+            "COM1", "com9.txt", "lpt0", "LPT1", "CON", "prn.x", "Aux", "NUL",
+        ] {
+            assert!(format!("U/{name}").parse::<BackupPath>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_path_has_parts_and_a_place() {
+        let path: BackupPath = "/U/3d/x.plist".parse().unwrap();
+        assert_eq!((path.first(), path.name()), ("U", "x.plist"));
+        assert_eq!(
+            path.components().collect::<Vec<_>>(),
+            ["U", "3d", "x.plist"]
+        );
+        assert_eq!(path.below(Path::new("r")), Path::new("r/U/3d/x.plist"));
+        assert_eq!(
+            (path.to_string(), format!("{path:?}")),
+            ("U/3d/x.plist".into(), "\"U/3d/x.plist\"".into())
+        );
+        let alone: BackupPath = "U".parse().unwrap();
+        assert_eq!((alone.first(), alone.name()), ("U", "U"));
+        let refused = "..".parse::<BackupPath>().unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "the path \"..\" is refused: it climbs out of the backup"
+        );
+    }
+
+    #[test]
     fn what_could_leave_the_backup_or_not_be_held_is_refused() {
         let long = "a".repeat(256);
         let deep = "a/".repeat(600);
@@ -176,6 +220,7 @@ mod tests {
             "U/com1",
             "U/x ",
             "U/x.",
+            "U/x\u{85}y",
             "U/a?b",
             long.as_str(),
             deep.as_str(),

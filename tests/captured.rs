@@ -26,8 +26,10 @@ use idev_backup::device::{Lockdown, afc};
 use idev_backup::jobs::Class;
 use idev_backup::jobs::verdict::{self, Shortage};
 use idev_backup::jobs::verify::{self, Outcome, Wrong};
+use idev_backup::keybag::KeyBag;
 use idev_backup::manifest::SCHEMA;
 use idev_backup::manifest::db::{self, Db};
+use idev_backup::manifest::mbdb::Mbdb;
 use idev_backup::manifest::plists::{Info, ManifestPlist, Status};
 use idev_backup::manifest::record::FileRecord;
 use idev_backup::mobilebackup::files::{send_end, send_file};
@@ -539,7 +541,133 @@ fn backups_of_other_programs_are_verified() {
     assert_eq!(encrypted.outcome, Outcome::WholeWithRemarks);
     assert_eq!(encrypted.findings[0].wrong, Wrong::Unchecked);
     let old = check(&format!("{TROLL}/plain-mbdb"));
-    assert_eq!(old.outcome, Outcome::WholeWithRemarks);
+    assert_eq!(old.outcome, Outcome::Whole, "{:?}", old.findings);
+    assert_eq!((old.listed, old.files), (Some(3), 7));
+}
+
+#[test]
+fn hostile_and_damaged_lists_of_files_of_other_programs_are_found() {
+    let Some(data) = data() else { return };
+    let check = |name: &str| {
+        let folder = data.join(TROLL).join(name);
+        let report = verify::verify(&folder, &verify::Options::default(), &Silent).unwrap();
+        assert_eq!(report.outcome, Outcome::Damaged, "{name}");
+        let [finding] = &report.findings[..] else {
+            panic!("{name}: {:#?}", report.findings);
+        };
+        assert_eq!(finding.file, "Manifest.mbdb", "{name}");
+        (report.listed, finding.wrong, finding.detail.clone())
+    };
+    // Everything that it names is there; it is what it would do at a restore.
+    let (listed, wrong, detail) = check("hostile-traversal-mbdb");
+    assert_eq!((listed, wrong), (Some(4), Wrong::Misnamed));
+    assert!(
+        detail.contains("lead out of where they belong (4)"),
+        "{detail}"
+    );
+    // Lengths in characters instead of bytes, from the first name on that is not ASCII.
+    let (listed, wrong, detail) = check("corrupt-length-mbdb");
+    assert_eq!((listed, wrong), (None, Wrong::Unreadable));
+    assert!(detail.contains("record 5, at byte 434"), "{detail}");
+}
+
+#[test]
+fn records_of_an_old_list_are_read() {
+    let Some(data) = data() else { return };
+    let mut records = Vec::new();
+    let each = |record| {
+        records.push(record);
+        true
+    };
+    let list = Mbdb::open(&data.join(TROLL).join("plain-mbdb")).unwrap();
+    list.rows(each).unwrap();
+    assert_eq!(records.len(), 9);
+    let find = |path: &str| {
+        let mut found = records.iter().filter(|r| r.file.relative_path == path);
+        found.next().unwrap()
+    };
+    let file = find("Documents/a.bin");
+    assert_eq!(file.domain, "AppDomain-com.example.app");
+    assert_eq!((file.kind(), file.file.mode), (db::Kind::File, 0o100_755));
+    assert_eq!((file.file.size, file.file.user_id), (10240, 501));
+    assert_eq!(file.file.protection_class, 4);
+    assert_eq!(file.file.digest.as_ref().map(Vec::len), Some(20));
+    assert_eq!(file.file.last_modified, 0x6b02_edbe);
+    let link = find("Library/abslink");
+    assert_eq!(link.kind(), db::Kind::Link);
+    assert_eq!(link.file.target.as_deref(), Some("/etc/passwd"));
+    let folders = records.iter().filter(|r| r.kind() == db::Kind::Directory);
+    assert_eq!(folders.count(), 4);
+}
+
+#[test]
+fn key_bags_of_other_programs_are_read() {
+    let Some(data) = data() else { return };
+    let encrypted = format!("{GOLEMINE}/ios-mini-encrypted-backup/00008030-001C195E0A88805E");
+    for (folder, version, first_rounds, classes) in [
+        (encrypted, 3, Some(100_000), &[2, 4][..]),
+        (
+            format!("{TROLL}/plain-mbdb"),
+            5,
+            None,
+            &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+        ),
+    ] {
+        let manifest = read_plist(&data, &folder, "Manifest.plist");
+        let bag = manifest.get("BackupKeyBag").and_then(Value::as_data);
+        let bag = KeyBag::parse(bag.unwrap()).unwrap();
+        assert_eq!((bag.version, bag.kind), (version, 1), "{folder}");
+        assert_eq!((bag.salt.len(), bag.iterations), (20, 10_000), "{folder}");
+        let first = bag.first_derivation.map(|first| first.iterations);
+        assert_eq!(first, first_rounds, "{folder}");
+        let found: Vec<_> = bag.class_keys.iter().map(|key| key.class).collect();
+        assert_eq!(found, classes, "{folder}");
+        for key in &bag.class_keys {
+            let wrapped = key.wrapped_key.as_ref().unwrap();
+            assert_eq!(wrapped.expose().len(), 40, "{folder}");
+        }
+        let manifest = ManifestPlist::read(&data.join(&folder)).unwrap();
+        assert_eq!(manifest.unreadable_keys, None, "{folder}");
+    }
+}
+
+/// What others publish of real phones' key bags are single keys; a bag around each must be read as it was put in.
+#[test]
+fn keys_of_real_phones_are_read_out_of_a_bag() {
+    let Some(data) = data() else { return };
+    let bytes = |hex: &str| -> Vec<u8> {
+        let digits = hex.as_bytes().chunks(2);
+        let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+        digits.map(byte).collect()
+    };
+    let rounds = |text: &str| text.parse::<u32>().unwrap().to_be_bytes().to_vec();
+    let table = read(&data, "openwall-john+hashcat", "keybag-vectors.tsv");
+    let table = String::from_utf8(table).unwrap();
+    let mut keys = 0;
+    for line in table.lines().filter(|line| !line.starts_with('#')) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [_, key, iterations, salt, first_iterations, first_salt, ..] = columns[..] else {
+            panic!("{line}");
+        };
+        let mut fields = vec![("UUID", vec![1; 16]), ("SALT", bytes(salt))];
+        fields.push(("ITER", rounds(iterations)));
+        if !first_salt.is_empty() {
+            fields.push(("DPIC", rounds(first_iterations)));
+            fields.push(("DPSL", bytes(first_salt)));
+        }
+        fields.push(("UUID", vec![2; 16]));
+        fields.push(("WRAP", vec![0, 0, 0, 2]));
+        fields.push(("WPKY", bytes(key)));
+        let field = |(tag, value): &(&str, Vec<u8>)| {
+            [tag.as_bytes(), &(value.len() as u32).to_be_bytes(), value].concat()
+        };
+        let bag = KeyBag::parse(&fields.iter().flat_map(field).collect::<Vec<_>>()).unwrap();
+        let wrapped = bag.class_keys[0].wrapped_key.as_ref().unwrap();
+        assert_eq!(wrapped.expose(), bytes(key));
+        assert_eq!(bag.first_derivation.is_some(), !first_salt.is_empty());
+        keys += 1;
+    }
+    assert_eq!(keys, 7);
 }
 
 /// The form that real phones write, with the indirections of `$top`, as the generator of the encrypted backup writes it

@@ -7,7 +7,8 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use idev_backup::sim::{Content, Daemon, Fault, Outcome, Passcode, Phone, PhoneConfig, Trust};
 use idev_backup::transport::plist_stream::{self, Encoding};
@@ -247,6 +248,15 @@ impl Host {
         }
         assert_eq!(self.files.len(), count + 3, "and the metadata");
     }
+}
+
+/// Waits until the phone has noticed that a computer left, and noted down how its backup ended: until then it is busy.
+fn noticed(phone: &Phone, backups: usize) {
+    let patience = Instant::now() + Duration::from_secs(30);
+    while phone.history().len() < backups && Instant::now() < patience {
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(phone.history().len(), backups);
 }
 
 fn last(phone: &Phone) -> Outcome {
@@ -500,6 +510,7 @@ fn a_cut_backup_goes_on_where_it_stopped() {
     assert!(host.back_up(&computer, &phone).is_err());
     let kept = host.received.len();
     assert_eq!(kept, 130);
+    noticed(&phone, 1);
     host.leave_after = usize::MAX;
     assert_eq!(host.back_up(&computer, &phone).unwrap().0, 0);
     assert_eq!(host.received.len(), 315 - kept);
@@ -526,8 +537,10 @@ fn a_backup_cut_at_any_message_is_finished_by_the_next() {
     ] {
         for nth in [1, 2, 3, 4, 5, 300] {
             host.leave_at = Some((kind, nth));
+            let backups = phone.history().len() + 1;
             if host.back_up(&computer, &phone).is_err() {
                 cuts += 1;
+                noticed(&phone, backups);
             }
             host.leave_at = None;
             let ended = host.back_up(&computer, &phone).unwrap();
@@ -801,8 +814,10 @@ fn faults_end_after_their_times() {
     let (daemon, phone) = plugged(PhoneConfig { faults, ..tiny() });
     let computer = paired(&daemon);
     let mut host = Host::new();
-    assert!(host.back_up(&computer, &phone).is_err());
-    assert!(host.back_up(&computer, &phone).is_err());
+    for backups in 1..=2 {
+        assert!(host.back_up(&computer, &phone).is_err());
+        noticed(&phone, backups);
+    }
     assert_eq!(host.back_up(&computer, &phone).unwrap().0, 0);
     host.assert_holds(&phone);
 }

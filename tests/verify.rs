@@ -9,7 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use idev_backup::jobs::verify::{self, Options, Outcome, Report, Wrong};
+use idev_backup::keybag::KeyBag;
 use idev_backup::manifest::plists::Status;
+use idev_backup::manifest::record::file_id;
 use idev_backup::monitor::Silent;
 use idev_backup::store::Store;
 use rig::*;
@@ -387,4 +389,213 @@ fn a_status_that_is_finished_is_read_as_finished() {
     set_state(&folder, "moving");
     let status = Status::read(&folder).unwrap();
     assert!(status.is_resumable() && !status.is_finished());
+}
+
+/// A file of a backup of iOS 9 or older: domain, path, what is on the disk, the size that the list gives it, and whether it
+/// has a key of its own.
+type Old<'a> = (&'a str, &'a str, &'a [u8], u64, bool);
+
+/// A backup of iOS 9 or older, with a folder and a link in its list, and these files beside each other.
+fn old_backup(files: &[Old]) -> tempfile::TempDir {
+    let string = |text: &[u8]| [&(text.len() as u16).to_be_bytes(), text].concat();
+    let none = [0xff, 0xff];
+    let record = |domain: &str, path: &str, link: Option<&str>, mode: u16, size: u64, key: bool| {
+        let mut bytes = [string(domain.as_bytes()), string(path.as_bytes())].concat();
+        bytes.extend(link.map_or(none.to_vec(), |target| string(target.as_bytes())));
+        bytes.extend(none);
+        bytes.extend(if key { string(&[4; 44]) } else { none.to_vec() });
+        bytes.extend(mode.to_be_bytes());
+        bytes.extend([0; 28]);
+        bytes.extend(size.to_be_bytes());
+        bytes.extend([4, 0]);
+        bytes
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let mut list = b"mbdb\x05\x00".to_vec();
+    list.extend(record("HomeDomain", "", None, 0o040_755, 0, false));
+    list.extend(record("HomeDomain", "l", Some("/x"), 0o120_755, 0, false));
+    let mut is_encrypted = false;
+    for &(domain, path, bytes, size, key) in files {
+        list.extend(record(domain, path, None, 0o100_644, size, key));
+        fs::write(dir.path().join(file_id(domain, path)), bytes).unwrap();
+        is_encrypted |= key;
+    }
+    fs::write(dir.path().join("Manifest.mbdb"), list).unwrap();
+    let plist = |name: &str, key: &str, value: plist::Value| {
+        let mut fields = plist::Dictionary::new();
+        fields.insert(key.into(), value);
+        if name == "Manifest.plist" {
+            fields.insert("BackupKeyBag".into(), plist::Value::Data(key_bag()));
+        }
+        let path = dir.path().join(name);
+        plist::Value::Dictionary(fields).to_file_xml(path).unwrap();
+    };
+    plist("Info.plist", "Device Name", "old".into());
+    plist("Status.plist", "SnapshotState", "finished".into());
+    plist("Manifest.plist", "IsEncrypted", is_encrypted.into());
+    dir
+}
+
+/// The least that a password can open.
+fn key_bag() -> Vec<u8> {
+    let fields: [(&[u8; 4], &[u8]); 7] = [
+        (b"UUID", &[1; 16]),
+        (b"SALT", &[2; 20]),
+        (b"ITER", &[0, 0, 0x27, 0x10]),
+        (b"UUID", &[3; 16]),
+        (b"CLAS", &[0, 0, 0, 4]),
+        (b"WRAP", &[0, 0, 0, 2]),
+        (b"WPKY", &[5; 40]),
+    ];
+    let field = |(tag, value): (&[u8; 4], &[u8])| {
+        [&tag[..], &(value.len() as u32).to_be_bytes(), value].concat()
+    };
+    fields.into_iter().flat_map(field).collect()
+}
+
+#[test]
+fn a_backup_of_ios_9_is_checked_by_its_list() {
+    let files: [Old; 3] = [
+        ("HomeDomain", "Library/a", b"0123456789", 10, false),
+        ("HomeDomain", "Library/b", b"", 0, false),
+        ("AppDomain-com.example", "c", &[7; 5000], 5000, false),
+    ];
+    let whole = old_backup(&files);
+    let report = check(whole.path(), true);
+    assert_eq!(report.outcome, Outcome::Whole, "{:?}", report.findings);
+    assert_eq!((report.listed, report.files), (Some(3), 7));
+    assert_eq!(report.contents.iter().map(|a| a.bytes).sum::<u64>(), 5010);
+
+    let a = file_id("HomeDomain", "Library/a");
+    let stranger = "ab".repeat(20);
+    use Wrong::{Extra, Missing, OtherSize, Truncated, Unreadable};
+    let table: [(&str, Wrong, Damage); 6] = [
+        (&a, Missing, Box::new(|f| fs::remove_file(f).unwrap())),
+        (&a, Truncated, Box::new(|f| cut(f, 9))),
+        (&a, Truncated, Box::new(|f| cut(f, 0))),
+        (&a, OtherSize, Box::new(|f| cut(f, 11))),
+        (&stranger, Extra, Box::new(|f| fs::write(f, "x").unwrap())),
+        ("Manifest.mbdb", Unreadable, Box::new(|f| cut(f, 200))),
+    ];
+    for (file, wrong, damage) in table {
+        let old = old_backup(&files);
+        damage(&old.path().join(file));
+        let report = check(old.path(), true);
+        let found: Vec<_> = report
+            .findings
+            .iter()
+            .map(|f| (&*f.file, f.wrong))
+            .collect();
+        assert_eq!(found, [(file, wrong)]);
+    }
+}
+
+#[test]
+fn encrypted_files_of_ios_9_have_whole_blocks() {
+    let one = |on_disk: usize, size| {
+        let bytes = vec![7; on_disk];
+        let files: [Old; 2] = [
+            ("HomeDomain", "Library/a", &bytes, size, true),
+            ("HomeDomain", "Library/b", b"0123456789", 10, false),
+        ];
+        let report = check(old_backup(&files).path(), true);
+        assert!(report.encrypted && report.listed == Some(2));
+        report.findings.first().map(|finding| finding.wrong)
+    };
+    for (on_disk, size) in [
+        (0, 0),
+        (16, 0),
+        (16, 1),
+        (16, 15),
+        (16, 16),
+        (32, 16),
+        (5008, 5000),
+    ] {
+        assert_eq!(one(on_disk, size), None, "{on_disk} for {size}");
+    }
+    for (on_disk, size) in [
+        (0, 1),
+        (1, 1),
+        (15, 15),
+        (10, 16),
+        (16, 17),
+        (31, 32),
+        (4992, 5000),
+    ] {
+        assert_eq!(
+            one(on_disk, size),
+            Some(Wrong::Truncated),
+            "{on_disk} for {size}"
+        );
+    }
+    for (on_disk, size) in [(1, 0), (17, 16), (32, 15), (48, 16), (33, 32)] {
+        assert_eq!(
+            one(on_disk, size),
+            Some(Wrong::OtherSize),
+            "{on_disk} for {size}"
+        );
+    }
+}
+
+#[test]
+fn names_that_lead_out_of_their_place_are_damage_in_either_list() {
+    let old = old_backup(&[
+        ("HomeDomain", "Library/a", b"x", 1, false),
+        ("SysContainerDomain-../../var", "b", b"x", 1, false),
+        ("HomeDomain", "Library/../../c", b"x", 1, false),
+    ]);
+    let rig = Rig::backed_up();
+    let new = copied(&rig, "copy");
+    sql(
+        &new,
+        "UPDATE Files SET relativePath = '../' || relativePath WHERE flags = 2 AND relativePath != ''",
+    );
+    for (folder, list) in [(old.path(), "Manifest.mbdb"), (&new, "Manifest.db")] {
+        let report = check(folder, false);
+        assert_eq!(report.outcome, Outcome::Damaged);
+        let [finding] = &report.findings[..] else {
+            panic!("{:#?}", report.findings);
+        };
+        assert_eq!((finding.wrong, &*finding.file), (Wrong::Misnamed, list));
+        let name = format!("{:?}/{:?}", finding.domain, finding.relative_path);
+        assert!(name.contains("../"), "{name}");
+    }
+}
+
+#[test]
+fn an_encrypted_backup_whose_keys_cannot_be_read_is_lost() {
+    let check_with = |bag: Option<&[u8]>, is_encrypted: bool| {
+        let old = old_backup(&[("HomeDomain", "a", b"x", 1, false)]);
+        let mut fields = plist::Dictionary::new();
+        fields.insert("IsEncrypted".into(), is_encrypted.into());
+        if let Some(bag) = bag {
+            fields.insert("BackupKeyBag".into(), plist::Value::Data(bag.to_vec()));
+        }
+        let path = old.path().join("Manifest.plist");
+        plist::Value::Dictionary(fields)
+            .to_file_binary(path)
+            .unwrap();
+        check(old.path(), false)
+    };
+    let bag = key_bag();
+    let without_classes = &bag[..bag.len() - 24 - 12 - 12 - 48];
+    for bad in [None, Some(&[][..]), Some(&bag[..50]), Some(without_classes)] {
+        let report = check_with(bad, true);
+        let why = report.first_damage();
+        assert!(why.contains("can ever be opened"), "{bad:?}: {why}");
+        assert_eq!((report.outcome, report.damage), (Outcome::Damaged, 1));
+        // Where nothing is encrypted the keys are for nothing.
+        assert_eq!(check_with(bad, false).outcome, Outcome::Whole, "{bad:?}");
+    }
+    assert_eq!(check_with(Some(&bag), true).outcome, Outcome::Whole);
+}
+
+#[test]
+fn the_keys_of_the_simulated_phone_are_read() {
+    let rig = Rig::backed_up();
+    let manifest = plist::Value::from_file(rig.current().join("Manifest.plist")).unwrap();
+    let bag = manifest.as_dictionary().unwrap().get("BackupKeyBag");
+    let bag = KeyBag::parse(bag.unwrap().as_data().unwrap()).unwrap();
+    assert_eq!(bag.class_keys.len(), 11);
+    assert_eq!(bag.first_derivation.unwrap().iterations, 10_000_000);
 }

@@ -19,7 +19,7 @@ pub enum Wrong {
     Altered,
     /// It is there, but in no list.
     Extra,
-    /// Its name is not the SHA-1 of its domain and path.
+    /// Its name is not the SHA-1 of its domain and path, or those lead out of where they belong.
     Misnamed,
     /// A property list or the database cannot be read.
     Unreadable,

@@ -3,14 +3,34 @@
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use crate::manifest::db::{self, Db, Kind, Row};
+use crate::manifest::db::{self, Db, Kind};
 use crate::manifest::kinds::Amounts;
+use crate::manifest::leads_out;
+use crate::manifest::mbdb::Mbdb;
 use crate::manifest::record::BadRecord;
 
 /// Files that are handed over at a time.
 const HANDFUL: usize = 256;
 /// How many such handfuls wait at most.
 const WAITING: usize = 4;
+
+/// An open list.
+pub enum List {
+    /// Manifest.db, since iOS 10.
+    Db(Db),
+    /// Manifest.mbdb, before.
+    Mbdb(Mbdb),
+}
+
+impl List {
+    /// Its file in the backup's folder.
+    pub fn name(&self) -> &'static str {
+        match self {
+            List::Db(_) => "Manifest.db",
+            List::Mbdb(_) => "Manifest.mbdb",
+        }
+    }
+}
 
 /// One file of the phone's list.
 pub struct Listed<'a> {
@@ -21,7 +41,9 @@ pub struct Listed<'a> {
     /// ... and the path in it.
     pub relative_path: &'a str,
     /// Its length, or why its record cannot be read.
-    pub size: &'a Result<u64, BadRecord>,
+    pub size: Result<u64, BadRecord>,
+    /// It is longer on the disk: encrypted, in whole blocks.
+    pub is_padded: bool,
     /// Its id is what its domain and path give.
     pub is_named_right: bool,
 }
@@ -39,23 +61,24 @@ struct Entry {
     domain: Range<usize>,
     relative_path: Range<usize>,
     size: Result<u64, BadRecord>,
+    is_padded: bool,
     is_named_right: bool,
 }
 
 impl Handful {
-    fn add(&mut self, row: &Row, size: Result<u64, BadRecord>) {
-        let is_named_right = row.is_named_right();
+    fn add(&mut self, row: Listed) {
         let mut put = |part: &str| {
             let start = self.text.len();
             self.text.push_str(part);
             start..self.text.len()
         };
         self.files.push(Entry {
-            file_id: put(&row.file_id),
-            domain: put(&row.domain),
-            relative_path: put(&row.relative_path),
-            size,
-            is_named_right,
+            file_id: put(row.file_id),
+            domain: put(row.domain),
+            relative_path: put(row.relative_path),
+            size: row.size,
+            is_padded: row.is_padded,
+            is_named_right: row.is_named_right,
         });
     }
 
@@ -65,7 +88,8 @@ impl Handful {
             file_id: &self.text[entry.file_id.clone()],
             domain: &self.text[entry.domain.clone()],
             relative_path: &self.text[entry.relative_path.clone()],
-            size: &entry.size,
+            size: entry.size.clone(),
+            is_padded: entry.is_padded,
             is_named_right: entry.is_named_right,
         })
     }
@@ -74,45 +98,105 @@ impl Handful {
 /// Where the files come out, in the order of their ids.
 pub type Handfuls = Receiver<Handful>;
 
+/// What is known of a list when it was read.
+#[derive(Default)]
+pub struct Summary {
+    /// How much of each kind there is.
+    pub amounts: Amounts,
+    /// Names that lead out of where they belong, of files, folders and links, ...
+    pub leading_out: u64,
+    /// ... and the first of them, as domain and path.
+    pub first_leading_out: Option<(String, String)>,
+}
+
 /// The thread's side.
 pub struct Reader {
-    db: Db,
+    list: List,
     whole_records: bool,
+    out: Out,
+}
+
+struct Out {
     handfuls: SyncSender<Handful>,
+    handful: Handful,
+    summary: Summary,
 }
 
 /// A reader of an open list, and where its files come out. `whole_records` reads all of each record, not only its size.
-pub fn reader(db: Db, whole_records: bool) -> (Reader, Handfuls) {
-    let (handfuls, out) = sync_channel(WAITING);
-    let reader = Reader {
-        db,
-        whole_records,
+pub fn reader(list: List, whole_records: bool) -> (Reader, Handfuls) {
+    let (handfuls, files) = sync_channel(WAITING);
+    let out = Out {
         handfuls,
+        handful: Handful::default(),
+        summary: Summary::default(),
     };
-    (reader, out)
+    let reader = Reader {
+        list,
+        whole_records,
+        out,
+    };
+    (reader, files)
 }
 
 impl Reader {
-    /// Reads until the end of the list, or until nobody takes it any more. Answers how much of each kind there is.
-    pub fn read(self) -> (Amounts, Result<(), db::Error>) {
-        let (mut handful, mut amounts) = (Handful::default(), Amounts::default());
-        let read = self.db.rows(|row| {
-            if row.kind != Kind::File {
-                return true;
-            }
-            let size = match self.whole_records {
-                true => row.record().map(|record| record.size),
-                false => row.size(),
-            };
-            if let Ok(size) = size {
-                amounts.add(&row.domain, &row.relative_path, size);
-            }
-            handful.add(&row, size);
-            handful.files.len() < HANDFUL
-                || self.handfuls.send(std::mem::take(&mut handful)).is_ok()
-        });
+    /// Reads until the end of the list, or until nobody takes it any more.
+    pub fn read(self) -> (Summary, Result<(), db::Error>) {
+        let (whole_records, mut out) = (self.whole_records, self.out);
+        let read = match self.list {
+            List::Db(db) => db.rows(|row| {
+                out.name(&row.domain, &row.relative_path);
+                row.kind != Kind::File
+                    || out.file(Listed {
+                        file_id: &row.file_id,
+                        domain: &row.domain,
+                        relative_path: &row.relative_path,
+                        size: match whole_records {
+                            true => row.record().map(|record| record.size),
+                            false => row.size(),
+                        },
+                        is_padded: false, // The list of an encrypted backup is encrypted itself.
+                        is_named_right: row.is_named_right(),
+                    })
+            }),
+            List::Mbdb(mbdb) => mbdb.rows(|record| {
+                out.name(&record.domain, &record.file.relative_path);
+                record.kind() != Kind::File
+                    || out.file(Listed {
+                        file_id: &record.file_id(),
+                        domain: &record.domain,
+                        relative_path: &record.file.relative_path,
+                        size: Ok(record.file.size),
+                        is_padded: record.file.encryption_key.is_some(),
+                        is_named_right: true,
+                    })
+            }),
+        };
         // Who has stopped listening knows why.
-        drop(self.handfuls.send(handful));
-        (amounts, read)
+        drop(out.handfuls.send(out.handful));
+        (out.summary, read)
+    }
+}
+
+impl Out {
+    fn name(&mut self, domain: &str, relative_path: &str) {
+        if leads_out(domain, relative_path) {
+            let first = &mut self.summary.first_leading_out;
+            first.get_or_insert_with(|| (domain.to_owned(), relative_path.to_owned()));
+            self.summary.leading_out += 1;
+        }
+    }
+
+    /// Whether somebody still takes them.
+    fn file(&mut self, row: Listed) -> bool {
+        if let Ok(size) = row.size {
+            self.summary
+                .amounts
+                .add(row.domain, row.relative_path, size);
+        }
+        self.handful.add(row);
+        self.handful.files.len() < HANDFUL
+            || (self.handfuls)
+                .send(std::mem::take(&mut self.handful))
+                .is_ok()
     }
 }

@@ -1,5 +1,6 @@
 //! What a user can wish for, one file each: the only place where wire and disk meet.
 
+mod compare;
 pub mod create;
 pub mod devices;
 mod finding;

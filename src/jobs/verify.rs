@@ -1,23 +1,24 @@
 //! Is a backup whole? For any folder of Apple's layout, ours or another program's.
 //!
-//! One walk over the folder in the order of file ids, beside it the phone's list (Manifest.db) and our list of hashes,
-//! both in the same order: nothing is held in memory but the findings, and those are capped.
+//! One walk over the folder in the order of file ids, beside it the phone's list (Manifest.db, or Manifest.mbdb of iOS 9 and
+//! older) and our list of hashes, both in the same order: nothing is held in memory but the findings, and those are capped.
 
-use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::Error;
+use super::compare::{Compare, OtherSize, compare};
 use super::finding::Findings;
 pub use super::finding::{Finding, Outcome, Report, Wrong};
-use super::listed::{self, Handfuls, Listed};
+use super::listed::{self, Handfuls, List, Listed, Summary};
 use crate::manifest::db::Db;
-use crate::manifest::kinds::Amounts;
+use crate::manifest::mbdb::Mbdb;
 use crate::manifest::plists::{self, ManifestPlist, Status, Unreadable};
 use crate::monitor::{Event, Monitor, Phase};
-use crate::store::sums::{self, Hash, Sums};
+use crate::store::sums::{Hash, Sums};
 use crate::store::walk::{Found, Walk, order};
 use crate::store::{self, METADATA, snapshot};
 
@@ -81,33 +82,6 @@ pub(super) fn look_through(
     Ok(check.report())
 }
 
-/// A file whose bytes are to be compared.
-struct Compare {
-    path: String,
-    hash: Hash,
-    /// The phone's name of it: domain and path.
-    name: Option<(String, String)>,
-    other_size: Option<OtherSize>,
-}
-
-/// A file that has not the size that the phone's list gives it.
-#[derive(Clone, Copy)]
-struct OtherSize {
-    on_disk: u64,
-    listed: u64,
-}
-
-impl OtherSize {
-    fn words(self) -> String {
-        let size = crate::units::size;
-        format!(
-            "it has {}, the phone's list says {}",
-            size(self.on_disk),
-            size(self.listed)
-        )
-    }
-}
-
 struct Check<'a> {
     folder: &'a Path,
     sums: Option<Sums>,
@@ -122,8 +96,10 @@ struct Check<'a> {
     bytes: u64,
     hashed: u64,
     has_list: bool,
+    /// Files lie beside each other, as before iOS 10.
+    is_flat: bool,
     listed: Option<u64>,
-    contents: Amounts,
+    summary: Summary,
 }
 
 impl<'a> Check<'a> {
@@ -141,8 +117,9 @@ impl<'a> Check<'a> {
             bytes: 0,
             hashed: 0,
             has_list: false,
+            is_flat: false,
             listed: None,
-            contents: Amounts::default(),
+            summary: Summary::default(),
         })
     }
 
@@ -161,7 +138,7 @@ impl<'a> Check<'a> {
             wrong,
             domain: Some(row.domain.to_owned()),
             relative_path: Some(row.relative_path.to_owned()),
-            file: place(row.file_id),
+            file: self.place(row.file_id),
             detail: detail.into(),
         });
     }
@@ -179,7 +156,15 @@ impl<'a> Check<'a> {
             Err(why) => self.find(Wrong::Unreadable, "Status.plist", why.to_string()),
         }
         match ManifestPlist::read(self.folder) {
-            Ok(manifest) => self.encrypted = manifest.encrypted,
+            Ok(manifest) => {
+                self.encrypted = manifest.encrypted;
+                if let Some(why) = manifest.unreadable_keys {
+                    let detail = format!(
+                        "the keys of this encrypted backup cannot be read ({why}): nothing in it can ever be opened"
+                    );
+                    self.find(Wrong::Unreadable, "Manifest.plist", detail);
+                }
+            }
             Err(why) => self.find(Wrong::Unreadable, "Manifest.plist", why.to_string()),
         }
         if let Err(why) = plists::read(self.folder, "Info.plist") {
@@ -187,7 +172,20 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// The phone's list, checked as a database; `None` where it cannot be read, for the reason that is noted.
+    /// The phone's list, checked for itself; `None` where it cannot be read, for the reason that is noted.
+    fn list(&mut self) -> Option<List> {
+        let holds = |name| self.folder.join(name).exists();
+        if holds("Manifest.mbdb") && !holds("Manifest.db") {
+            self.is_flat = true;
+            // Never encrypted as a whole, other than Manifest.db.
+            let opened = Mbdb::open(self.folder);
+            let noted = opened
+                .map_err(|why| self.find(Wrong::Unreadable, "Manifest.mbdb", why.to_string()));
+            return noted.ok().map(List::Mbdb);
+        }
+        self.database().map(List::Db)
+    }
+
     fn database(&mut self) -> Option<Db> {
         if self.encrypted {
             if std::fs::metadata(self.folder.join("Manifest.db")).map_or(0, |m| m.len()) == 0 {
@@ -198,14 +196,6 @@ impl<'a> Check<'a> {
                     "the phone's list of files is encrypted, so what must be here is not known";
                 self.find(Wrong::Unchecked, "Manifest.db", detail);
             }
-            return None;
-        }
-        if self.folder.join("Manifest.mbdb").exists() && !self.folder.join("Manifest.db").exists() {
-            self.find(
-                Wrong::Unchecked,
-                "Manifest.mbdb",
-                "the list of files is of iOS 9 or older, which is not read",
-            );
             return None;
         }
         let opened = Db::open(self.folder).and_then(|db| db.check(true).map(|()| db));
@@ -225,8 +215,9 @@ impl<'a> Check<'a> {
     }
 
     fn files(&mut self, monitor: &dyn Monitor) -> Result<(), Error> {
-        let db = self.database();
-        let (reader, list) = db.map(|db| listed::reader(db, self.read_all)).unzip();
+        let list = self.list();
+        let name = list.as_ref().map_or("", List::name);
+        let (reader, list) = list.map(|list| listed::reader(list, self.read_all)).unzip();
         let folder = self.folder;
         // Hashing is the slow part; it runs beside the walk, on as many threads as there are cores.
         let (queue, waiting) = sync_channel::<Compare>(256);
@@ -243,13 +234,13 @@ impl<'a> Check<'a> {
             drop(queue);
             match reader.map(thread::ScopedJoinHandle::join) {
                 None => {}
-                Some(Ok((amounts, Ok(())))) => self.contents = amounts,
-                Some(Ok((_, Err(why)))) => {
-                    self.find(Wrong::Unreadable, "Manifest.db", why.to_string());
+                Some(Ok((summary, read))) => {
+                    self.summary = summary;
+                    if let Err(why) = read {
+                        self.find(Wrong::Unreadable, name, why.to_string());
+                    }
                 }
-                Some(Err(_)) => {
-                    self.find(Wrong::Unreadable, "Manifest.db", "reading it failed");
-                }
+                Some(Err(_)) => self.find(Wrong::Unreadable, name, "reading it failed"),
             }
             walked
         })?;
@@ -259,7 +250,26 @@ impl<'a> Check<'a> {
         {
             self.findings.add(finding);
         }
+        self.names_that_lead_out(name);
         Ok(())
+    }
+
+    /// One finding for all of them.
+    fn names_that_lead_out(&mut self, list: &str) {
+        let Some((domain, relative_path)) = self.summary.first_leading_out.take() else {
+            return;
+        };
+        let detail = format!(
+            "it has names that lead out of where they belong ({}); no phone writes that: restore it nowhere",
+            self.summary.leading_out
+        );
+        self.findings.add(Finding {
+            wrong: Wrong::Misnamed,
+            domain: Some(domain),
+            relative_path: Some(relative_path),
+            file: list.to_owned(),
+            detail,
+        });
     }
 
     fn walk(
@@ -306,7 +316,7 @@ impl<'a> Check<'a> {
                 "its name is not the SHA-1 of its domain and path",
             );
         }
-        let wanted = place(id);
+        let wanted = self.place(id);
         loop {
             let before = match walk.peek() {
                 Some(Ok(found)) => order(&found.path, &wanted),
@@ -398,18 +408,27 @@ impl<'a> Check<'a> {
 
     /// Compares sizes. What that alone cannot decide is left to the hash, where there is one: answers the difference then.
     fn size(&mut self, row: &Listed, on_disk: u64, has_hash: bool) -> Option<OtherSize> {
-        let listed = match *row.size {
-            Ok(size) => size,
-            Err(ref why) => {
+        let listed = match &row.size {
+            Ok(size) => *size,
+            Err(why) => {
                 let detail = format!("its record in the phone's list cannot be read: {why}");
                 self.find_row(Wrong::Unreadable, row, detail);
                 return None;
             }
         };
-        if on_disk == listed {
+        let right = match row.is_padded {
+            true => padded(listed),
+            false => listed..=listed,
+        };
+        // What is encrypted has whole blocks.
+        if right.contains(&on_disk) && (!row.is_padded || on_disk.is_multiple_of(BLOCK)) {
             return None;
         }
-        let other = OtherSize { on_disk, listed };
+        let other = OtherSize {
+            on_disk,
+            listed,
+            is_short: on_disk < *right.start(),
+        };
         let is_lost = on_disk == 0;
         if has_hash && !is_lost && !self.fresh_hashes {
             return Some(other);
@@ -417,7 +436,7 @@ impl<'a> Check<'a> {
         // iOS compacts databases before it sends them, so the list alone is no proof.
         let is_database =
             row.relative_path.ends_with("db") || row.relative_path.ends_with(".sqlite");
-        let wrong = if on_disk > listed || (is_database && !is_lost) {
+        let wrong = if !other.is_short || (is_database && !is_lost) {
             Wrong::OtherSize
         } else {
             Wrong::Truncated
@@ -429,7 +448,7 @@ impl<'a> Check<'a> {
     /// A file that is not in the phone's list: one of the few that never are, or one that has no business here.
     fn unlisted(&mut self, found: &Found, has_hash: bool) {
         let path = found.path.as_str();
-        if METADATA.contains(&path) || path == "Manifest.mbdb" {
+        if METADATA.contains(&path) || matches!(path, "Manifest.mbdb" | "Manifest.mbdx") {
             if !has_hash && self.sums.is_some() {
                 self.find(Wrong::Unchecked, path, "it is not in the list of hashes");
             }
@@ -481,6 +500,14 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
+    /// Where a file lies in the folder.
+    fn place(&self, file_id: &str) -> String {
+        match self.is_flat {
+            true => file_id.to_owned(),
+            false => format!("{}/{file_id}", file_id.get(..2).unwrap_or_default()),
+        }
+    }
+
     fn gone(&mut self, listed: &str) {
         self.find(Wrong::Missing, listed, "the list of hashes names it");
     }
@@ -503,51 +530,16 @@ impl<'a> Check<'a> {
             damage: self.findings.damage,
             remarks: self.findings.remarks,
             findings: self.findings.listed,
-            contents: self.contents.list(),
+            contents: self.summary.amounts.list(),
         }
     }
 }
 
-/// Where a file lies in the folder.
-fn place(file_id: &str) -> String {
-    format!("{}/{file_id}", file_id.get(..2).unwrap_or_default())
-}
+/// What AES encrypts at a time.
+const BLOCK: u64 = 16;
 
-fn compare(folder: &Path, waiting: &Mutex<Receiver<Compare>>, different: &Mutex<Vec<Finding>>) {
-    // A few at a time: small files are compared faster than a lock changes hands.
-    let mut batch = VecDeque::new();
-    loop {
-        if batch.is_empty() {
-            let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let Ok(first) = waiting.recv() else { return };
-            batch.push_back(first);
-            batch.extend(waiting.try_iter().take(15));
-        }
-        let Some(compare) = batch.pop_front() else {
-            continue;
-        };
-        let (wrong, detail) = match (
-            sums::hash_file(&folder.join(&compare.path)),
-            compare.other_size,
-        ) {
-            (Ok((found, _)), _) if found == compare.hash => continue,
-            (Ok(_), Some(size)) if size.on_disk < size.listed => (Wrong::Truncated, size.words()),
-            (Ok(_), _) => (
-                Wrong::Altered,
-                "its bytes are not those that were received".to_owned(),
-            ),
-            (Err(e), _) => (Wrong::Unreadable, e.to_string()),
-        };
-        let (domain, relative_path) = compare.name.unzip();
-        different
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Finding {
-                wrong,
-                domain,
-                relative_path,
-                file: compare.path,
-                detail,
-            });
-    }
+/// Sizes on the disk of an encrypted file: filled up to a whole block, or by one more (PKCS#7).
+fn padded(size: u64) -> RangeInclusive<u64> {
+    let filled = size.div_ceil(BLOCK).saturating_mul(BLOCK);
+    filled..=(size / BLOCK + 1).saturating_mul(BLOCK)
 }

@@ -1,8 +1,10 @@
-//! What a backup holds: its three property lists, Manifest.db and the archived record of each file.
+//! What a backup holds: its three property lists, its list of files (Manifest.db, or Manifest.mbdb before iOS 10) and the
+//! archived record of each file.
 
 pub mod db;
 mod glance;
 pub mod kinds;
+pub mod mbdb;
 pub mod plists;
 pub mod record;
 
@@ -13,3 +15,39 @@ CREATE INDEX FilesDomainIdx ON Files(domain);
 CREATE INDEX FilesRelativePathIdx ON Files(relativePath);
 CREATE INDEX FilesFlagsIdx ON Files(flags);
 CREATE TABLE Properties (key TEXT PRIMARY KEY, value BLOB);";
+
+/// Whether a name leads out of the place where a restore would put it. No phone writes such a name.
+pub fn leads_out(domain: &str, relative_path: &str) -> bool {
+    [domain, relative_path].iter().any(|name| {
+        name.starts_with('/') || name.contains('\0') || name.split('/').any(|part| part == "..")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leads_out;
+
+    #[test]
+    fn names_that_climb_are_seen_and_odd_ones_are_not_taken_for_them() {
+        for (domain, path) in [
+            ("SysContainerDomain-../../var", "x"),
+            ("HomeDomain", "Library/../../x"),
+            ("HomeDomain", ".."),
+            ("HomeDomain", "/etc/passwd"),
+            ("/", "x"),
+            ("HomeDomain", "a\0b"),
+        ] {
+            assert!(leads_out(domain, path), "{domain} {path:?}");
+        }
+        for path in [
+            "",
+            "Library/Icon\r",
+            "a..b/..c/d..",
+            "a\\..\\b",
+            "...",
+            "a:b",
+        ] {
+            assert!(!leads_out("AppDomain-com.example", path), "{path:?}");
+        }
+    }
+}

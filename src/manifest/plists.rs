@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use plist::{Dictionary, Value};
 
 use crate::bounded_plist;
+use crate::keybag::{BadKeyBag, KeyBag};
 
 /// Why a property list of a backup cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +92,8 @@ pub struct ManifestPlist {
     pub product_version: Option<String>,
     /// Applications that the backup knows of.
     pub applications: usize,
+    /// Why the keys of an encrypted backup cannot be read, if they cannot.
+    pub unreadable_keys: Option<BadKeyBag>,
 }
 
 impl ManifestPlist {
@@ -99,11 +102,17 @@ impl ManifestPlist {
         let fields = read(folder, "Manifest.plist")?;
         let lockdown = fields.get("Lockdown").and_then(Value::as_dictionary);
         let applications = fields.get("Applications").and_then(Value::as_dictionary);
+        let encrypted = fields
+            .get("IsEncrypted")
+            .and_then(Value::as_boolean)
+            .unwrap_or(false);
+        let bag = fields
+            .get("BackupKeyBag")
+            .and_then(Value::as_data)
+            .unwrap_or_default();
         Ok(ManifestPlist {
-            encrypted: fields
-                .get("IsEncrypted")
-                .and_then(Value::as_boolean)
-                .unwrap_or(false),
+            encrypted,
+            unreadable_keys: KeyBag::parse(bag).err().filter(|_| encrypted),
             date: date(&fields, "Date"),
             product_version: lockdown.and_then(|l| text(l, "ProductVersion")),
             applications: applications.map_or(0, Dictionary::len),

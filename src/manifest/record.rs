@@ -63,11 +63,17 @@ pub const MODE_LINK: u32 = 0o120_000;
 
 /// The name under which a backup keeps a file: SHA-1 of `domain-relativePath`, 40 hex digits.
 pub fn file_id(domain: &str, relative_path: &str) -> String {
+    let digest = file_digest(domain, relative_path);
+    digest.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The same as bytes.
+pub fn file_digest(domain: &str, relative_path: &str) -> [u8; 20] {
     let mut hash = Sha1::new();
     hash.update(domain);
     hash.update("-");
     hash.update(relative_path);
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hash.finalize().into()
 }
 
 impl FileRecord {

@@ -302,6 +302,103 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_chunk_and_name_are_taken() {
+        let mut wire = CHUNK_BYTES_MAX.to_be_bytes().to_vec();
+        wire.push(DATA);
+        // Taken, and cut.
+        assert!(!matches!(
+            received(wire).1,
+            End::Wire(Error::Strange { .. })
+        ));
+        let name = |length: u32| {
+            let mut wire = length.to_be_bytes().to_vec();
+            wire.extend(vec![b'x'; length as usize]);
+            wire.extend([&3u32.to_be_bytes()[..], b"U/x"].concat());
+            read_head(&mut Cursor::new(wire))
+        };
+        let (device_path, path) = name(NAME_BYTES_MAX).unwrap().unwrap();
+        assert_eq!((device_path.len(), path.as_str()), (4096, "U/x"));
+        assert!(matches!(
+            name(NAME_BYTES_MAX + 1),
+            Err(Error::Strange { .. })
+        ));
+        assert!(read_head(&mut Cursor::new(vec![0; 4])).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_body_that_nobody_reads_is_drained_to_its_end() {
+        let body = [
+            chunk(DATA, &[7; 20_000]),
+            chunk(DATA, b"x"),
+            chunk(END, b""),
+        ]
+        .concat();
+        let mut stream = Cursor::new([&body[..], b"next"].concat());
+        let calm = Calm::default();
+        calm.set_between_messages(false);
+        assert!(matches!(Body::new(&mut stream, &calm).finish(), End::Whole));
+        assert_eq!(stream.position(), body.len() as u64);
+    }
+
+    #[test]
+    fn a_buffer_without_room_is_no_end() {
+        let mut stream = Cursor::new([chunk(DATA, b"ab"), chunk(END, b"")].concat());
+        let calm = Calm::default();
+        calm.set_between_messages(false);
+        let mut body = Body::new(&mut stream, &calm);
+        assert_eq!(body.read(&mut []).unwrap(), 0);
+        let mut bytes = Vec::new();
+        body.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"ab");
+        assert!(matches!(body.finish(), End::Whole));
+    }
+
+    /// Gives a byte, is interrupted, gives another one, and fails.
+    struct Failing(u8);
+
+    impl Read for Failing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0 += 1;
+            match self.0 {
+                1 | 3 => {
+                    buffer[0] = self.0;
+                    Ok(1)
+                }
+                2 => Err(io::ErrorKind::Interrupted.into()),
+                _ => Err(io::ErrorKind::InvalidData.into()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_sent_ends_with_why() {
+        let path: BackupPath = "U/x".parse().unwrap();
+        let send = |file| {
+            let mut wire = Cursor::new(Vec::new());
+            let fault = send_file(&mut wire, &path, file).unwrap();
+            (fault, wire.into_inner())
+        };
+        let head = [&3u32.to_be_bytes()[..], b"U/x"].concat();
+        let told = |fault: Fault| {
+            let (status, text) = fault.status();
+            chunk(u8::try_from(-status).unwrap(), text.as_bytes())
+        };
+        for fault in [Fault::NotFound, Fault::Io, Fault::NoSpace] {
+            let wanted = [head.clone(), told(fault)].concat();
+            assert_eq!(send(Err(fault)), (Some(fault), wanted));
+        }
+        // What was read before goes nowhere: the phone must not take it for the file.
+        let wanted = [head.clone(), told(Fault::Io)].concat();
+        assert_eq!(send(Ok(Box::new(Failing(0)))), (Some(Fault::Io), wanted));
+        let interrupted = Box::new(Failing(1).take(1));
+        let wanted = [head, chunk(DATA, &[3]), chunk(END, b"")].concat();
+        assert_eq!(send(Ok(interrupted)), (None, wanted));
+        let mut wire = Cursor::new(Vec::new());
+        send_end(&mut wire).unwrap();
+        assert_eq!(wire.into_inner(), [0; 4]);
+    }
+
+    #[test]
     fn what_is_sent_can_be_received() {
         let mut wire = Cursor::new(Vec::new());
         let contents = vec![7; 100_000];

@@ -199,6 +199,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_failed_is_told_by_its_path_and_nothing_else_is() {
+        let path = |name: &str| name.parse::<BackupPath>().unwrap();
+        let results = [
+            (Ok(()), path("U/a")),
+            (Err(Fault::NoSpace), path("U/b")),
+            (Ok(()), path("U/c")),
+        ];
+        let wanted = Reply::Several(vec![(path("U/b"), Fault::NoSpace)]);
+        assert_eq!(several(results.into_iter()).to_plist(), wanted.to_plist());
+        assert_eq!(done(Ok(())).to_plist(), Reply::Done.to_plist());
+        assert_eq!(number(Ok(7)).to_plist(), Reply::Number(7).to_plist());
+        let failed = Reply::Failed(Fault::Io).to_plist();
+        assert_eq!(done(Err(Fault::Io)).to_plist(), failed);
+        assert_eq!(number(Err(Fault::Io)).to_plist(), failed);
+    }
+
+    #[test]
     fn a_phone_may_name_only_its_own_backup() {
         let udid = "00008030-001C195E0A88802E";
         for (path, allowed) in [
@@ -206,7 +223,18 @@ mod tests {
             ("00008030-001C195E0A88802E-20261120-221401", true),
             (".b/6/x", true),
             ("00008030-001C195E0A88802F/Status.plist", false),
+            ("00008030-001C195E0A88802E-20261120-221401/Info.plist", true),
             ("00008030-001C195E0A88802E-x/Status.plist", false),
+            ("00008030-001C195E0A88802E-20261120", false),
+            ("00008030-001C195E0A88802E-20261120-2214", false),
+            ("00008030-001C195E0A88802E-2026112-2214011", false),
+            ("00008030-001C195E0A88802E-2026112x-221401", false),
+            ("00008030-001C195E0A88802E-20261120-22140x", false),
+            ("00008030-001C195E0A88802E-20261120-221401-x", false),
+            ("00008030-001C195E0A88802E20261120-221401", false),
+            ("x00008030-001C195E0A88802E", false),
+            (".b", true),
+            (".bb/x", false),
             ("etc/passwd", false),
             (".idev-backup/store.json", false),
         ] {

@@ -217,3 +217,150 @@ pub fn same_file(one: &fs::Metadata, other: &fs::Metadata) -> bool {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_removed_and_what_is_not_is_fine() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, file) = (dir.path().join("a"), dir.path().join("b"));
+        fs::create_dir_all(folder.join("c/d")).unwrap();
+        fs::write(&file, "x").unwrap();
+        // Not what it is for; and nothing was removed.
+        assert!(remove_if_there(&folder).is_err() && folder.exists());
+        remove_if_there(&file).unwrap();
+        remove_if_there(&file).unwrap();
+        assert!(!file.exists());
+        fs::write(&file, "x").unwrap();
+        for path in [&folder, &file] {
+            remove_all(path).unwrap();
+            remove_all(path).unwrap();
+            assert!(!path.exists());
+        }
+        // Below a file there can be nothing: other trouble than "not there", which is told.
+        #[cfg(unix)]
+        {
+            fs::write(&file, "x").unwrap();
+            assert!(remove_all(&file.join("x")).is_err());
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_removed_and_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, link) = (dir.path().join("a"), dir.path().join("l"));
+        fs::create_dir_all(folder.join("b")).unwrap();
+        std::os::unix::fs::symlink(&folder, &link).unwrap();
+        remove_all(&link).unwrap();
+        assert!(folder.join("b").exists() && !link.exists());
+    }
+
+    #[test]
+    fn a_file_is_written_whole_over_what_a_crash_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seal.json");
+        fs::write(&path, "old").unwrap();
+        fs::write(partial(&path), "half").unwrap();
+        write_whole(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert!(!partial(&path).exists());
+        assert_ne!(
+            partial(&dir.path().join("a.db")),
+            partial(&dir.path().join("a.plist"))
+        );
+        assert!(create_private(&path).is_err(), "it was there already");
+    }
+
+    #[test]
+    fn a_clone_holds_the_same_and_links_only_where_it_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let from = dir.path().join("from");
+        fs::write(&from, "bytes").unwrap();
+        for (start, may_link) in [
+            (CloneKind::Reflink, true),
+            (CloneKind::Reflink, false),
+            (CloneKind::HardLink, true),
+            (CloneKind::Copy, true),
+        ] {
+            let to = dir.path().join(format!("{start:?}-{may_link}"));
+            let mut kind = start;
+            clone_file(&from, &to, &mut kind, may_link).unwrap();
+            assert_eq!(fs::read(&to).unwrap(), b"bytes");
+            assert!(may_link || kind != CloneKind::HardLink);
+            let metas = [&from, &to].map(|path| fs::symlink_metadata(path).unwrap());
+            let shared = cfg!(unix) && kind == CloneKind::HardLink;
+            assert_eq!(
+                same_file(&metas[0], &metas[1]),
+                shared,
+                "{start:?} {may_link}"
+            );
+            let mut kind = start;
+            let absent = clone_file(
+                &dir.path().join("absent"),
+                &dir.path().join("x"),
+                &mut kind,
+                true,
+            );
+            assert_eq!(absent.unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+    }
+
+    #[test]
+    fn files_are_alike_only_if_both_are_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (name, text) in [("a", "x"), ("b", "x"), ("c", "y"), ("d", "")] {
+            fs::write(at(name), text).unwrap();
+        }
+        for (one, other, same) in [
+            ("a", "b", true),
+            ("a", "c", false),
+            ("a", "absent", false),
+            ("absent", "a", false),
+            ("absent", "absent", false),
+            ("d", "d", true),
+        ] {
+            assert_eq!(
+                same_bytes(&at(one), &at(other)).unwrap(),
+                same,
+                "{one} {other}"
+            );
+        }
+        assert!(same_bytes(dir.path(), &at("a")).is_err());
+        let metas = ["a", "a", "b"].map(|name| fs::metadata(at(name)).unwrap());
+        assert_eq!(same_file(&metas[0], &metas[1]), cfg!(unix));
+        assert!(!same_file(&metas[0], &metas[2]));
+    }
+
+    #[test]
+    fn two_folders_change_places_or_stay_where_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (dir.path().join("a"), dir.path().join("b"));
+        fs::create_dir_all(one.join("1")).unwrap();
+        fs::create_dir_all(other.join("2")).unwrap();
+        let exchanged = exchange(&one, &other).unwrap();
+        assert_eq!(
+            (one.join("2").exists(), other.join("1").exists()),
+            (exchanged, exchanged)
+        );
+        if cfg!(target_os = "linux") {
+            assert!(exchanged);
+            assert!(exchange(&one, &dir.path().join("absent")).is_err());
+        }
+    }
+
+    #[test]
+    fn whether_large_files_fit_is_tried_only_where_there_is_room() {
+        const ROOM: u64 = (5 << 30) + 1;
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(holds_large_files(dir.path(), ROOM - 1), None);
+        if cfg!(target_os = "linux") {
+            assert_eq!(holds_large_files(dir.path(), ROOM), Some(true));
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(holds_large_files(&dir.path().join("absent"), ROOM), None);
+    }
+}

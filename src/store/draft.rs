@@ -266,7 +266,11 @@ impl Draft {
     /// Moves a file or folder over whatever is there.
     pub fn rename(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Error> {
         let (source, target) = (self.place(from), self.place(to));
-        let meta = fs::symlink_metadata(&source).map_err(|e| Error::io("move", &source, e))?;
+        let failed = |e| Error::io("move", &source, e);
+        let meta = fs::symlink_metadata(&source).map_err(failed)?;
+        if source != target && is_one_in_the_other(&source, &target) {
+            return Err(failed(io::ErrorKind::InvalidInput.into()));
+        }
         self.journal().moved(from, to, meta.is_dir())?;
         let moved = match fs::rename(&source, &target) {
             Err(first)
@@ -276,13 +280,17 @@ impl Draft {
             }
             other => other,
         };
-        moved.map_err(|e| Error::io("move", &source, e))
+        moved.map_err(failed)
     }
 
     /// Copies a file or folder.
     pub fn copy(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Error> {
         let (source, target) = (self.place(from), self.place(to));
         let failed = |e| Error::io("copy", &source, e);
+        // What stands there is removed first, and a folder would be copied into its own copy without end.
+        if is_one_in_the_other(&source, &target) {
+            return Err(failed(io::ErrorKind::InvalidInput.into()));
+        }
         let meta = fs::symlink_metadata(&source).map_err(failed)?;
         self.journal().copied(from, to, meta.is_dir())?;
         make_way(&target).map_err(failed)?;
@@ -380,6 +388,10 @@ impl Complete {
     }
 }
 
+fn is_one_in_the_other(one: &Path, other: &Path) -> bool {
+    one.starts_with(other) || other.starts_with(one)
+}
+
 /// Removes what stands at a place, and makes the folder above it.
 fn make_way(target: &Path) -> io::Result<()> {
     disk::remove_all(target)?;
@@ -389,5 +401,189 @@ fn make_way(target: &Path) -> io::Result<()> {
             other => io::Error::other(other),
         }),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const UDID: &str = "00008030-001C195E0A88802E";
+
+    fn draft(dir: &tempfile::TempDir) -> Draft {
+        let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+        let udid: Udid = UDID.parse().unwrap();
+        let lock = store.lock(&udid).unwrap();
+        Draft::fresh(&store, &udid, lock).unwrap()
+    }
+
+    fn path(name: &str) -> BackupPath {
+        format!("{UDID}/{name}").parse().unwrap()
+    }
+
+    /// Everything in the draft, files with their text.
+    fn all(draft: &Draft) -> Vec<(String, String)> {
+        let found = Walk::new(&draft.backup()).unwrap().map(Result::unwrap);
+        let text = |path: &str| fs::read_to_string(draft.backup().join(path)).unwrap();
+        found.map(|f| (f.path.clone(), text(&f.path))).collect()
+    }
+
+    fn assert_holds(draft: &Draft, files: &[(&str, &str)]) {
+        let files = files.iter().map(|(p, t)| ((*p).into(), (*t).into()));
+        assert_eq!(all(draft), files.collect::<Vec<_>>());
+    }
+
+    fn keep(draft: &mut Draft, files: &[&str]) {
+        for name in files {
+            draft.keep(&path(name), &mut name.as_bytes()).unwrap();
+        }
+        assert!(draft.settle().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_moved_takes_the_place_of_whatever_stands_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut draft = draft(&dir);
+        keep(&mut draft, &["a", "b", "c", "d/e", "f/g", "h/i", "k"]);
+        draft.rename(&path("a"), &path("b")).unwrap();
+        draft.rename(&path("c"), &path("d")).unwrap();
+        draft.rename(&path("f"), &path("h")).unwrap();
+        draft.rename(&path("k"), &path("new/k")).unwrap();
+        draft.rename(&path("h"), &path("b")).unwrap();
+        assert_holds(&draft, &[("b/g", "f/g"), ("d", "c"), ("new/k", "k")]);
+        assert!(draft.rename(&path("absent"), &path("d")).is_err());
+        assert_holds(&draft, &[("b/g", "f/g"), ("d", "c"), ("new/k", "k")]);
+    }
+
+    #[test]
+    fn what_is_copied_stays_and_shares_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut draft = draft(&dir);
+        keep(&mut draft, &["a", "b", "d/e", "d/f/g"]);
+        draft.copy(&path("a"), &path("b")).unwrap();
+        draft.copy(&path("d"), &path("n/d")).unwrap();
+        draft.copy(&path("a"), &path("d")).unwrap();
+        fs::write(draft.place(&path("a")), "changed").unwrap();
+        let wanted = [
+            ("a", "changed"),
+            ("b", "a"),
+            ("d", "a"),
+            ("n/d/e", "d/e"),
+            ("n/d/f/g", "d/f/g"),
+        ];
+        assert_holds(&draft, &wanted);
+        assert!(draft.copy(&path("absent"), &path("a")).is_err());
+    }
+
+    #[test]
+    fn nothing_is_copied_or_moved_into_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut draft = draft(&dir);
+        keep(&mut draft, &["d/e", "d/f/g"]);
+        for (from, to) in [("d", "d/n"), ("d", "d"), ("d/f", "d"), ("d/e", "d/e")] {
+            assert!(draft.copy(&path(from), &path(to)).is_err(), "{from} {to}");
+            let moved = draft.rename(&path(from), &path(to));
+            assert_eq!(moved.is_ok(), from == to, "{from} {to}");
+            assert_holds(&draft, &[("d/e", "d/e"), ("d/f/g", "d/f/g")]);
+        }
+    }
+
+    #[test]
+    fn what_is_removed_is_gone_with_all_below_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut draft = draft(&dir);
+        keep(&mut draft, &["a", "d/e", "d/f/g", "h"]);
+        draft.remove(&path("a")).unwrap();
+        draft.remove(&path("d")).unwrap();
+        draft.remove(&path("absent")).unwrap();
+        assert_holds(&draft, &[("h", "h")]);
+        let mut text = String::new();
+        draft
+            .read(&path("h"))
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text, "h");
+        assert!(draft.read(&path("a")).is_err());
+        draft.make_dir(&path("new/folder")).unwrap();
+        assert!(draft.place(&path("new/folder")).is_dir());
+    }
+
+    #[test]
+    fn a_status_is_new_only_if_it_is_there_and_another_than_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut draft = draft(&dir);
+        assert!(!draft.has_new_status().unwrap());
+        keep(&mut draft, &["Status.plist"]);
+        assert!(draft.has_new_status().unwrap());
+        let current = dir.path().join("store").join(UDID);
+        fs::create_dir(&current).unwrap();
+        fs::write(current.join("Status.plist"), "Status.plist").unwrap();
+        assert!(!draft.has_new_status().unwrap());
+        fs::write(current.join("Status.plist"), "older").unwrap();
+        assert!(draft.has_new_status().unwrap());
+        assert!(!draft.has_base() && draft.udid().as_str() == UDID);
+        assert!(draft.free_space().unwrap() > 1 << 20);
+    }
+
+    #[test]
+    fn a_draft_is_complete_with_its_hashes_and_sealed_only_as_what_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let complete = |names: &[&str]| {
+            let mut draft = draft(&dir);
+            keep(&mut draft, names);
+            fs::write(draft.place(&path("strange")), "not received").unwrap();
+            let mut steps = 0;
+            let complete = draft.complete(&mut || steps += 1).unwrap();
+            assert_eq!(steps, names.len() + 1);
+            complete
+        };
+        let names = ["ab/x", "Info.plist", "Manifest.db", "Status.plist"];
+        let first = complete(&names);
+        let tally = Tally {
+            received: 4,
+            carried: 0,
+            read_again: 1,
+        };
+        assert_eq!(first.tally(), tally);
+        for (name, hash) in sums::Sums::open(first.sums()).unwrap().map(Result::unwrap) {
+            assert_eq!(sums::hash_file(&first.backup().join(name)).unwrap().0, hash);
+        }
+        // Between the check and the seal.
+        fs::write(first.backup().join("Status.plist"), "another").unwrap();
+        let refused = first.seal("20261120-221401", b"{}", 3).err().unwrap();
+        assert!(
+            refused.to_string().contains("not of this backup"),
+            "{refused}"
+        );
+        let current = dir.path().join("store").join(UDID);
+        assert!(!current.exists());
+
+        let second = complete(&names);
+        fs::create_dir(&current).unwrap();
+        for name in ["Info.plist", "Status.plist"] {
+            fs::copy(second.backup().join(name), current.join(name)).unwrap();
+        }
+        let refused = second.seal("20261120-221401", b"{}", 3).err().unwrap();
+        assert!(
+            refused.to_string().contains("not of this backup"),
+            "{refused}"
+        );
+
+        fs::write(current.join("Status.plist"), "older").unwrap();
+        let sealed = complete(&names).seal("20261120-221401", b"{}", 3).unwrap();
+        assert!(sealed.untidy.is_none() && sealed.sync > Duration::ZERO);
+        assert_eq!((sealed.older, sealed.dropped.len()), (1, 0));
+        assert_eq!(
+            fs::read(current.join("Status.plist")).unwrap(),
+            b"Status.plist"
+        );
+        let beside = dir
+            .path()
+            .join("store/.idev-backup")
+            .join(UDID)
+            .join("20261120-221401");
+        assert_eq!(fs::read(beside.join("report.json")).unwrap(), b"{}");
     }
 }

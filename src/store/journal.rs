@@ -317,6 +317,123 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_has_the_hash_of_what_it_was_made_of() {
+        let (from, to) = (path(&format!("U/a/{ID}")), path(&format!("U/b/{ID}")));
+        let kept = |j: &mut Journal| j.kept(&from, &[7; 32], 5).unwrap();
+        let copied = |j: &mut Journal, to| j.copied(&from, to, false).unwrap();
+        let both = |j: &mut Journal| {
+            kept(j);
+            copied(j, &to);
+        };
+        for of in [&from, &to] {
+            assert_eq!(fate_after(both, of.as_str()), Fate::Received([7; 32], 5));
+        }
+        // Into another bucket, and of what was not received, it is not known.
+        let elsewhere = path("U/other");
+        let away = |j: &mut Journal| {
+            kept(j);
+            copied(j, &elsewhere);
+        };
+        assert_eq!(fate_after(away, "U/other"), Fate::Unknown);
+        assert_eq!(fate_after(away, from.as_str()), Fate::Received([7; 32], 5));
+        let unknown = |j: &mut Journal| copied(j, &to);
+        assert_eq!(fate_after(unknown, to.as_str()), Fate::Unknown);
+        assert_eq!(fate_after(unknown, from.as_str()), Fate::Untouched);
+    }
+
+    #[test]
+    fn a_folder_takes_along_what_is_known_below_it_and_nothing_else() {
+        let (inside, beside) = (format!("U/old/{ID}"), format!("U/older/{ID}"));
+        let kept = |j: &mut Journal| {
+            j.kept(&path(&inside), &[7; 32], 5).unwrap();
+            j.kept(&path(&beside), &[8; 32], 5).unwrap();
+        };
+        let old = path("U/old");
+        let removed = |j: &mut Journal| {
+            kept(j);
+            j.removed(&old, true).unwrap();
+        };
+        let moved = |j: &mut Journal| {
+            kept(j);
+            j.moved(&old, &path("U/new"), true).unwrap();
+        };
+        // What stood where the folder goes is not there any more.
+        let moved_upon = |j: &mut Journal| {
+            kept(j);
+            j.moved(&path("U/new"), &old, true).unwrap();
+        };
+        let copied_upon = |j: &mut Journal| {
+            kept(j);
+            j.copied(&path("U/new"), &old, true).unwrap();
+        };
+        assert_eq!(fate_after(removed, &inside), Fate::Untouched);
+        assert_eq!(fate_after(moved, &inside), Fate::Untouched);
+        assert_eq!(fate_after(moved_upon, &inside), Fate::Unknown);
+        assert_eq!(fate_after(copied_upon, &inside), Fate::Unknown);
+        let other = Fate::Received([8; 32], 5);
+        assert_eq!(fate_after(removed, &beside), other);
+        assert_eq!(fate_after(moved, &beside), other);
+        assert_eq!(fate_after(moved_upon, &beside), other);
+        assert_eq!(fate_after(copied_upon, &beside), other);
+    }
+
+    #[test]
+    fn a_removed_file_is_as_if_it_had_never_been_received() {
+        for name in [format!("U/3d/{ID}"), "U/Status.plist".to_owned()] {
+            let removed = |j: &mut Journal| {
+                j.kept(&path(&name), &[7; 32], 5).unwrap();
+                j.removed(&path(&name), false).unwrap();
+            };
+            assert_eq!(fate_after(removed, &name), Fate::Untouched);
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_the_first_digit_of_an_id() {
+        let id = |digit: &str| format!("U/{digit}0/{digit}{}", &ID[1..]);
+        assert_eq!(["0", "9", "a", "f"].map(|d| bucket(&id(d))), [0, 9, 10, 15]);
+        for name in [
+            "U/Status.plist",
+            "3d",
+            &ID[1..],
+            &format!("U/{ID}0"),
+            &format!("U/g{}", &ID[1..]),
+        ] {
+            assert_eq!(bucket(name), BUCKETS - 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_run_goes_on_behind_the_last_whole_line() {
+        let torn = format!("K\t{}\t5\tU/a\nK\t{}", hex(&[1; 32]), "ab");
+        // Longer than what is looked at.
+        let long = format!("R\tU/{}\n", "x".repeat(40)).repeat(1000);
+        for before in [
+            torn.clone(),
+            "K\t".to_owned(),
+            String::new(),
+            long.clone() + &torn,
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(file(dir.path(), BUCKETS - 1), &before).unwrap();
+            let mut journal = Journal::open(dir.path()).unwrap();
+            journal.kept(&path("U/b"), &[2; 32], 6).unwrap();
+            journal.flush().unwrap();
+            let replay = Replay::load(dir.path(), BUCKETS - 1).unwrap();
+            assert_eq!(replay.fate("U/b"), Fate::Received([2; 32], 6));
+            let first = before.contains("U/a").then_some(Fate::Received([1; 32], 5));
+            assert_eq!(replay.fate("U/a"), first.unwrap_or(Fate::Untouched));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(file(dir.path(), 0), &long).unwrap();
+        drop(Journal::open(dir.path()).unwrap());
+        assert_eq!(fs::read_to_string(file(dir.path(), 0)).unwrap(), long);
+        remove(dir.path()).unwrap();
+        remove(dir.path()).unwrap();
+        assert!(!dir.path().exists());
+    }
+
+    #[test]
     fn a_cut_last_line_is_as_if_it_had_not_been_written() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(

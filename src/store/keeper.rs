@@ -199,7 +199,8 @@ impl Keeper {
             return filled;
         }
         let mut block = batch.block;
-        if start > 0 {
+        // Not `start > 0`: the others may be empty files.
+        if !batch.files.is_empty() {
             // The file is larger than the room behind the others: it begins a block of its own.
             let mut own = self.pool.block()?;
             own.filled = BLOCK_BYTES - start;
@@ -404,5 +405,195 @@ fn rename_into(temporary: &Path, place: &Path) -> io::Result<()> {
             fs::rename(temporary, place)
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::journal::{Fate, Replay, bucket};
+    use crate::store::sums;
+
+    /// A folder with a keeper at work in it.
+    struct Place {
+        dir: tempfile::TempDir,
+        journal: Arc<Mutex<Journal>>,
+        keeper: Keeper,
+    }
+
+    impl Place {
+        fn new() -> Place {
+            let dir = tempfile::tempdir().unwrap();
+            let journal = Journal::open(&dir.path().join("journal")).unwrap();
+            let journal = Arc::new(Mutex::new(journal));
+            let incoming = dir.path().join("incoming");
+            fs::create_dir(&incoming).unwrap();
+            fs::write(incoming.join("0-1.partial"), "of a run that died").unwrap();
+            let keeper = Keeper::start(&dir.path().join("root"), &incoming, &journal).unwrap();
+            Place {
+                dir,
+                journal,
+                keeper,
+            }
+        }
+
+        fn path(name: &str) -> BackupPath {
+            format!("U/{}/{name}", &name[..2]).parse().unwrap()
+        }
+
+        fn keep(&mut self, name: &str, body: &[u8]) {
+            let mut body = Interrupted(body, false);
+            self.keeper.keep(&Place::path(name), &mut body).unwrap();
+        }
+
+        /// Everything is in its place, whole, and in the journal.
+        fn assert_holds(&mut self, files: &[(&str, &[u8])]) {
+            assert!(self.keeper.settle().unwrap().is_empty());
+            self.journal.lock().unwrap().flush().unwrap();
+            for (name, body) in files {
+                let path = Place::path(name);
+                let there = fs::read(path.below(&self.dir.path().join("root"))).unwrap();
+                assert!(there == *body, "{name}: {} bytes", there.len());
+                let folder = self.dir.path().join("journal");
+                let replay = Replay::load(&folder, bucket(path.as_str())).unwrap();
+                let (hash, size) = sums::hash(*body).unwrap();
+                assert_eq!(replay.fate(path.as_str()), Fate::Received(hash, size));
+            }
+            let incoming = fs::read_dir(self.dir.path().join("incoming")).unwrap();
+            assert_eq!(incoming.count(), 0, "files that are not whole stay");
+        }
+    }
+
+    fn bytes(length: usize) -> Vec<u8> {
+        (0..length).map(|n| (n % 251) as u8).collect()
+    }
+
+    /// Names of one last digit, so that one thread gets them all.
+    fn name(number: usize) -> String {
+        format!("{number:039x}0")
+    }
+
+    #[test]
+    fn files_of_every_size_are_kept_whatever_comes_before_them() {
+        for before in [0, 1, ROOM_BYTES, BLOCK_BYTES - ROOM_BYTES, BLOCK_BYTES - 1] {
+            let sizes = [
+                before,
+                0,
+                1,
+                BLOCK_BYTES - 1,
+                BLOCK_BYTES,
+                BLOCK_BYTES + 1,
+                before,
+                2 * BLOCK_BYTES,
+                3 * BLOCK_BYTES + 5,
+                BLOCK_BYTES - before,
+            ];
+            let files: Vec<_> = (0..)
+                .zip(sizes)
+                .map(|(n, size)| (name(n), bytes(size)))
+                .collect();
+            let mut place = Place::new();
+            for (name, body) in &files {
+                place.keep(name, body);
+            }
+            let files: Vec<_> = files.iter().map(|(n, b)| (n.as_str(), &b[..])).collect();
+            place.assert_holds(&files);
+        }
+    }
+
+    #[test]
+    fn empty_files_are_kept_when_a_large_one_comes_behind_them() {
+        let mut place = Place::new();
+        let large = bytes(BLOCK_BYTES);
+        let (one, two, three) = (name(1), name(2), name(3));
+        place.keep(&one, b"");
+        place.keep(&two, b"");
+        place.keep(&three, &large);
+        place.assert_holds(&[(&one, b""), (&two, b""), (&three, &large)]);
+    }
+
+    #[test]
+    fn any_number_of_files_is_kept_and_what_comes_twice_is_as_it_came_last() {
+        let mut place = Place::new();
+        let names: Vec<_> = (0..FILES_MAX * 2 + 3).map(name).collect();
+        for name in &names {
+            place.keep(name, b"");
+        }
+        let large = bytes(BLOCK_BYTES * (BLOCKS + 6));
+        place.keep(&name(7), b"first");
+        place.keep(&name(7), &large);
+        place.keep(&name(8), &large);
+        place.keep(&name(8), b"last");
+        let mut files: Vec<(&str, &[u8])> =
+            names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+        files[7].1 = &large;
+        files[8].1 = b"last";
+        place.assert_holds(&files);
+    }
+
+    /// A body whose every other reading is interrupted.
+    struct Interrupted<'a>(&'a [u8], bool);
+
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            match self.1 {
+                true => Err(io::ErrorKind::Interrupted.into()),
+                false => self.0.read(buffer),
+            }
+        }
+    }
+
+    /// A body that breaks off behind its bytes.
+    struct Broken<'a>(&'a [u8]);
+
+    impl Read for Broken<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.0.read(buffer)? {
+                0 if !buffer.is_empty() => Err(io::ErrorKind::ConnectionAborted.into()),
+                read => Ok(read),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_stays_of_a_file_that_breaks_off() {
+        for length in [
+            0,
+            1,
+            BLOCK_BYTES - 1,
+            BLOCK_BYTES,
+            BLOCK_BYTES + 1,
+            3 * BLOCK_BYTES,
+        ] {
+            let mut place = Place::new();
+            place.keep(&name(1), b"before");
+            let body = bytes(length);
+            let broken = place
+                .keeper
+                .keep(&Place::path(&name(2)), &mut Broken(&body));
+            assert!(broken.is_err(), "{length}");
+            place.keep(&name(3), b"after");
+            place.assert_holds(&[(&name(1), b"before"), (&name(3), b"after")]);
+            let absent = Place::path(&name(2)).below(&place.dir.path().join("root"));
+            assert!(!absent.exists(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_in_its_place_is_told_once() {
+        let mut place = Place::new();
+        let blocked = place.dir.path().join("root/U");
+        fs::create_dir_all(&blocked).unwrap();
+        fs::write(blocked.join("00"), "no folder").unwrap();
+        place.keep(&name(1), b"small");
+        place.keep(&name(2), &bytes(BLOCK_BYTES + 1));
+        let failed = place.keeper.settle().unwrap();
+        let failed: Vec<_> = failed
+            .iter()
+            .map(|(path, _)| path.name().to_owned())
+            .collect();
+        assert_eq!(failed, [name(1), name(2)]);
+        place.assert_holds(&[]);
     }
 }

@@ -272,6 +272,7 @@ fn drop_old(store: &Store, udid: &Udid, keep: usize, sealed: &mut Sealed) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Draft;
 
     #[test]
     fn stamps_are_in_the_order_of_the_backups() {
@@ -284,7 +285,9 @@ mod tests {
             // The end of summer time.
             (&["20261025-025500"], "20261025-021000", "20261025-025501"),
             (&["20261025-235959"], "20261025-235959", "20261026-000000"),
+            (&["20261025-043000"], "20261025-023000", "20261025-043001"),
             // A clock that was wrong.
+            (&["20261025-043001"], "20261025-023000", "20261025-023000"),
             (&["20361025-023000"], "20261025-023000", "20261025-023000"),
         ] {
             let own = tempfile::tempdir().unwrap();
@@ -293,5 +296,153 @@ mod tests {
             }
             assert_eq!(free_stamp(own.path(), now).unwrap(), given, "{there:?}");
         }
+    }
+
+    const UDID: &str = "00008030-001C195E0A88802E";
+
+    /// A store with a whole draft, whose Status.plist says `status`.
+    fn drafted(root: &Path, status: &str) -> (Complete, Store, Udid) {
+        let store = Store::open_or_make(root).unwrap();
+        let udid: Udid = UDID.parse().unwrap();
+        let lock = store.lock(&udid).unwrap();
+        let mut draft = Draft::fresh(&store, &udid, lock).unwrap();
+        for (name, text) in [("Status.plist", status), ("Info.plist", "i"), ("ab/x", "x")] {
+            let path = format!("{UDID}/{name}").parse().unwrap();
+            draft.keep(&path, &mut text.as_bytes()).unwrap();
+        }
+        // What a phone may have put beside its backup.
+        for name in [".b/6", "00008030-001C195E0A88802E-20200101-000000"] {
+            let place = draft.place(&format!("{name}/y").parse().unwrap());
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::write(place, status).unwrap();
+        }
+        (draft.complete(&mut || ()).unwrap(), store, udid)
+    }
+
+    fn intend(store: &Store, udid: &Udid, text: &str) {
+        fs::write(store.own_of(udid).join("draft/seal.json"), text).unwrap();
+    }
+
+    fn names_in(folder: &Path) -> Vec<String> {
+        let mut names = snapshot::names(folder).unwrap();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn a_seal_that_broke_off_is_brought_to_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (complete, store, udid) = drafted(dir.path(), "first");
+        drop(complete); // As the run that made it.
+        let own = store.own_of(&udid);
+        // Nothing was intended: the draft stays, and only what was thrown away goes.
+        fs::create_dir(own.join("trash")).unwrap();
+        recover(&store, &udid).unwrap();
+        assert_eq!(names_in(&own), ["draft", "lock"]);
+
+        intend(
+            &store,
+            &udid,
+            r#"{"stamp":"20261120-221401","archive":null}"#,
+        );
+        recover(&store, &udid).unwrap();
+        let archived = format!("{UDID}-20200101-000000");
+        assert_eq!(names_in(dir.path()), [".idev-backup", UDID, &archived]);
+        assert_eq!(names_in(&own), ["20261120-221401", "lock"]);
+        let status =
+            |folder: &str| fs::read_to_string(dir.path().join(folder).join("Status.plist"));
+        assert_eq!(status(UDID).unwrap(), "first");
+        assert_eq!(
+            names_in(&own.join("20261120-221401")),
+            ["Info.plist", "SHA256SUMS", "Status.plist"]
+        );
+
+        drop(drafted(dir.path(), "second"));
+        let archive = format!("{UDID}-20261120-221401");
+        let intent = format!(r#"{{"stamp":"20261121-000000","archive":"{archive}"}}"#);
+        intend(&store, &udid, &intent);
+        recover(&store, &udid).unwrap();
+        assert_eq!(status(UDID).unwrap(), "second");
+        assert_eq!(status(&archive).unwrap(), "first");
+        assert_eq!(
+            names_in(dir.path()),
+            [".idev-backup", UDID, &archived, &archive]
+        );
+        // What the phone archived under a name that is taken is not put over it.
+        assert_eq!(
+            fs::read(dir.path().join(&archived).join("y")).unwrap(),
+            b"first"
+        );
+        let all = snapshot::of(&store, &udid).unwrap();
+        let tied: Vec<_> = all
+            .iter()
+            .map(|s| (s.is_current(), s.is_where_we_put_it()))
+            .collect();
+        assert_eq!(tied, [(true, false), (false, true), (false, false)]);
+    }
+
+    #[test]
+    fn a_rename_that_fails_is_told_unless_there_is_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("a"), dir.path().join("b"));
+        rename_if_there(&from, &to).unwrap();
+        fs::create_dir_all(from.join("x")).unwrap();
+        fs::create_dir_all(to.join("y")).unwrap();
+        assert!(rename_if_there(&from, &to).is_err());
+        assert!(from.join("x").exists() && to.join("y").exists());
+        fs::remove_dir_all(&to).unwrap();
+        rename_if_there(&from, &to).unwrap();
+        assert!(to.join("x").exists() && !from.exists());
+    }
+
+    #[test]
+    fn an_intent_that_cannot_be_read_is_told_and_nothing_is_moved() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, store, udid) = drafted(dir.path(), "first");
+        intend(&store, &udid, "{");
+        assert!(matches!(recover(&store, &udid), Err(Error::Damaged { .. })));
+        let path = store.own_of(&udid).join("draft/seal.json");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(matches!(recover(&store, &udid), Err(Error::Io { .. })));
+        assert_eq!(names_in(dir.path()), [".idev-backup"]);
+        assert_eq!(names_in(&store.own_of(&udid)), ["draft", "lock"]);
+    }
+
+    #[test]
+    fn as_many_snapshots_of_ours_stay_as_are_kept_and_all_of_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let seal = |status: &str, stamp: &str, keep: usize| {
+            let (complete, ..) = drafted(dir.path(), status);
+            let sealed = complete.seal(stamp, b"{}", keep).unwrap();
+            assert!(sealed.untidy.is_none());
+            (sealed.older, sealed.dropped)
+        };
+        // What the phone archived is not of our making: it has no folder beside it.
+        let other = dir.path().join(format!("{UDID}-20200101-000000"));
+        assert_eq!(seal("1", "20260101-000000", 2), (1, vec![]));
+        assert_eq!(seal("2", "20260102-000000", 2), (2, vec![]));
+        assert_eq!(seal("3", "20260103-000000", 2), (3, vec![]));
+        let dropped = vec!["20260101-000000".to_owned()];
+        assert_eq!(seal("4", "20260104-000000", 2), (3, dropped));
+        let own = store_own(dir.path());
+        assert_eq!(
+            names_in(&own),
+            [
+                "20260102-000000",
+                "20260103-000000",
+                "20260104-000000",
+                "lock"
+            ]
+        );
+        let dropped = ["20260103-000000", "20260102-000000"].map(str::to_owned);
+        let (older, mut gone) = seal("5", "20260105-000000", 1);
+        gone.sort_unstable_by(|a, b| b.cmp(a));
+        assert_eq!((older, gone), (2, dropped.to_vec()));
+        assert!(other.exists());
+    }
+
+    fn store_own(root: &Path) -> std::path::PathBuf {
+        root.join(".idev-backup").join(UDID)
     }
 }

@@ -208,4 +208,89 @@ mod tests {
             assert!(parse_name(other).is_none(), "{other}");
         }
     }
+
+    #[test]
+    fn a_stamp_has_a_date_and_a_time() {
+        assert!(is_stamp("20261120-221401"));
+        for text in [
+            "",
+            "20261120",
+            "2026112-221401",
+            "202611200-221401",
+            "20261120-22140",
+            "20261120-2214011",
+            "2026112x-221401",
+            "20261120-22140x",
+            "20261120221401",
+            "20261120-221401-x",
+        ] {
+            assert!(!is_stamp(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_backup_is_ours_by_both_of_its_property_lists() {
+        let dir = tempfile::tempdir().unwrap();
+        let (beside, backup) = (dir.path().join("a"), dir.path().join("b"));
+        for folder in [&beside, &backup] {
+            fs::create_dir(folder).unwrap();
+            for name in TIE {
+                fs::write(folder.join(name), name).unwrap();
+            }
+        }
+        assert!(is_tied(&beside, &backup).unwrap());
+        for name in TIE {
+            fs::write(backup.join(name), "another").unwrap();
+            assert!(!is_tied(&beside, &backup).unwrap(), "{name}");
+            fs::remove_file(backup.join(name)).unwrap();
+            assert!(!is_tied(&beside, &backup).unwrap(), "{name}");
+            fs::write(backup.join(name), name).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_backup_stands_where_we_put_it_only_under_its_own_stamp() {
+        let snapshot = |archived: Option<&str>, beside: Option<&str>| Snapshot {
+            udid: "00008030-001C195E0A88802E".parse().unwrap(),
+            path: PathBuf::new(),
+            archived: archived.map(str::to_owned),
+            beside: beside.map(PathBuf::from),
+        };
+        let (one, other) = ("20261120-221401", "20261121-000000");
+        for (archived, beside, is_there, stamp) in [
+            (Some(one), Some("own/20261120-221401"), true, Some(one)),
+            (Some(other), Some("own/20261120-221401"), false, Some(one)),
+            (Some(one), None, false, Some(one)),
+            (None, Some("own/20261120-221401"), false, Some(one)),
+            (None, None, false, None),
+        ] {
+            let snapshot = snapshot(archived, beside);
+            assert_eq!(snapshot.is_where_we_put_it(), is_there, "{snapshot:?}");
+            assert_eq!(snapshot.stamp().as_deref(), stamp, "{snapshot:?}");
+            assert_eq!(snapshot.is_current(), archived.is_none());
+        }
+    }
+
+    #[test]
+    fn stamps_come_newest_first_and_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [
+            "20261120-221401",
+            "draft",
+            "20261121-000000",
+            "trash",
+            "20251231-000000",
+        ] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let found = stamped(dir.path()).unwrap();
+        let found: Vec<_> = found.iter().map(|path| path.file_name().unwrap()).collect();
+        assert_eq!(
+            found,
+            ["20261121-000000", "20261120-221401", "20251231-000000"]
+        );
+        assert!(stamped(&dir.path().join("absent")).unwrap().is_empty());
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert!(stamped(&dir.path().join("file")).is_err());
+    }
 }

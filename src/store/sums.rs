@@ -161,6 +161,57 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_read_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("SUMS");
+        std::fs::write(&path, "of an earlier run").unwrap();
+        let mut list = SumsWriter::create(&path).unwrap();
+        let lines = [("00/x  y", [7; 32]), ("Info.plist", [0xab; 32])];
+        for (name, hash) in &lines {
+            list.add(name, hash).unwrap();
+        }
+        list.finish().unwrap();
+        let read: Vec<_> = Sums::open(&path).unwrap().map(Result::unwrap).collect();
+        assert_eq!(read, lines.map(|(name, hash)| (name.to_owned(), hash)));
+        // A line that is cut is no line.
+        let text = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &text[..text.len() - 1]).unwrap();
+        let mut cut = Sums::open(&path).unwrap();
+        assert!(cut.next().unwrap().is_ok() && cut.next().unwrap().is_err());
+    }
+
+    /// Gives its bytes one by one, and is interrupted before each.
+    struct Slow<'a>(&'a [u8], bool);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            match self.1 {
+                true => Err(io::ErrorKind::Interrupted.into()),
+                false => self.0.read(&mut buffer[..1]),
+            }
+        }
+    }
+
+    #[test]
+    fn a_hash_is_of_all_bytes_however_they_come() {
+        let bytes: Vec<u8> = (0..1000u32).map(|n| n as u8).collect();
+        let whole = hash(&bytes[..]).unwrap();
+        assert_eq!(whole.1, 1000);
+        assert_eq!(hash(Slow(&bytes, false)).unwrap(), whole);
+        let broken = io::Read::chain(&bytes[..], Broken);
+        assert!(hash(broken).is_err());
+    }
+
+    struct Broken;
+
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::InvalidData.into())
+        }
+    }
+
+    #[test]
     fn a_damaged_list_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("SUMS");

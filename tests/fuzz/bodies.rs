@@ -11,13 +11,19 @@ use std::time::SystemTime;
 
 use idev_backup::bounded_plist;
 use idev_backup::device::PairRecord;
+use idev_backup::keybag::KeyBag;
 use idev_backup::manifest::db::{Db, Kind, Row};
+use idev_backup::manifest::mbdb::{Mbdb, Record, Records};
 use idev_backup::manifest::plists::{Info, ManifestPlist, Status};
 use idev_backup::mobilebackup::{DeviceFault, Entry, Fault, Host, Request, Session};
 use idev_backup::path::BackupPath;
 use idev_backup::secret::Secret;
 use idev_backup::store::journal::Replay;
 use idev_backup::store::sums::Sums;
+use idev_backup::trace::framing::{Framer, Framing};
+use idev_backup::trace::line::{Dir, Event, Line, Message};
+use idev_backup::trace::redact::Redactor;
+use idev_backup::trace::{Trace, json};
 use idev_backup::transport::{Calm, usbmuxd};
 use plist::Value;
 
@@ -50,6 +56,52 @@ pub fn usbmux(bytes: &[u8]) {
 /// A packet of the file service.
 pub fn afc(bytes: &[u8]) {
     drop(idev_backup::device::afc::parse_packet(bytes));
+}
+
+/// A trace that somebody sent us: what can be read can be played, and written again as it was.
+pub fn trace(bytes: &[u8]) {
+    let Ok(trace) = Trace::parse(&String::from_utf8_lossy(bytes)) else {
+        return;
+    };
+    drop(idev_backup::sim::Replay::new(&trace));
+    for line in &trace.lines {
+        let again = Line::parse(&line.to_json().to_string()).unwrap();
+        assert_eq!(line.event, again.event);
+        if let Event::Message(_, Message::Plist(value)) = &line.event {
+            drop(json::to_plist(value));
+        }
+    }
+}
+
+/// What passes on a recorded channel, cut into messages: however the bytes come, all are accounted for alike.
+pub fn framing(bytes: &[u8]) {
+    let [kind, piece, rest @ ..] = bytes else {
+        return;
+    };
+    let framing = match kind % 4 {
+        0 => Framing::Usbmux,
+        1 => Framing::Plists,
+        2 => Framing::DeviceLink,
+        _ => Framing::Afc,
+    };
+    let items = |piece: usize| {
+        let mut framer = Framer::new(framing, true);
+        let mut items = Vec::new();
+        // Turns of 100 bytes, as both ends speak.
+        for (turn, bytes) in rest.chunks(100).enumerate() {
+            let dir = [Dir::FromPhone, Dir::ToPhone][turn / 4 % 2];
+            for bytes in bytes.chunks(piece) {
+                framer.push(dir, bytes, &mut |item| items.push(item));
+            }
+        }
+        for dir in [Dir::FromPhone, Dir::ToPhone] {
+            framer.end(dir, &mut |item| items.push(item));
+        }
+        let mut redactor = Redactor::default();
+        let mut messages = items.into_iter().map(|item| redactor.item(framing, item));
+        messages.by_ref().collect::<Vec<_>>()
+    };
+    assert_eq!(items(usize::from(*piece).max(1)), items(100));
 }
 
 /// A pair record, damaged or another's.
@@ -95,6 +147,43 @@ pub fn metadata(bytes: &[u8]) {
             rows += 1;
             rows < 10_000
         }));
+    }
+}
+
+/// A list of files of iOS 9 or older. One that is taken is read again in the order of its ids, each record once, and the
+/// name of each is one in the backup's folder.
+pub fn mbdb(bytes: &[u8]) {
+    let folder = folder("mbdb");
+    std::fs::write(folder.join("Manifest.mbdb"), bytes).unwrap();
+    let mut records = 0;
+    if let Ok(mut list) = Records::open(bytes) {
+        while let Ok(Some(_)) = list.read() {
+            records += 1;
+        }
+    }
+    assert!(records * 50 <= bytes.len());
+    if let Ok(list) = Mbdb::open(&folder) {
+        let mut before = String::new();
+        let each = |record: Record| {
+            let id = record.file_id();
+            assert!(id.len() == 40 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+            assert!(id > before, "{id} comes after {before}");
+            before = id;
+            records -= 1;
+            true
+        };
+        list.rows(each).unwrap();
+        assert_eq!(records, 0);
+    }
+}
+
+/// The keys of an encrypted backup. A bag that is taken has what a password needs, and no more bytes than it was read from.
+pub fn keybag(bytes: &[u8]) {
+    if let Ok(bag) = KeyBag::parse(bytes) {
+        assert!(bag.iterations > 0 && !bag.salt.is_empty());
+        let keys = bag.class_keys.iter().flat_map(|key| &key.wrapped_key);
+        let key_bytes: usize = keys.map(|key| key.expose().len()).sum();
+        assert!(key_bytes > 0 && key_bytes < bytes.len());
     }
 }
 

@@ -2,6 +2,7 @@
 """Makes the first inputs of the fuzz targets: one valid thing of each kind, from nothing but Python's own libraries."""
 
 import hashlib
+import json
 import plistlib
 import sqlite3
 import struct
@@ -94,3 +95,47 @@ keep("lists", "journal", f"K\t{digits}\t3\tU/Snapshot/00/{'0' * 40}\nM\tU/Snapsh
      f"R\tU/x\nMD\tU/a\tU/b\nCD\tU/b\tU/c\n?\tU/y\nC\tU/y\tU/z\nRD\tU/c\n".encode())  # fmt: skip
 keep("path", "file", place.encode())
 keep("path", "restore", b"/.b/6/x")
+
+
+def old(words):
+    return b"\xff\xff" if words is None else struct.pack(">H", len(words)) + words
+
+
+def old_record(path, mode, size=0, link=None, digest=None, key=None, attributes=()):
+    strings = b"".join(map(old, (b"HomeDomain", path, link, digest, key)))
+    numbers = struct.pack(">HQIIIIIQBB", mode, 77, 501, 501, 1, 2, 3, size, 4, len(attributes))
+    return strings + numbers + b"".join(old(name) + old(value) for name, value in attributes)
+
+
+folder, file = old_record(b"", 0o40755), old_record(b"Library/x", 0o100644, 9, digest=b"d" * 20)
+keep("mbdb", "plain", b"mbdb\5\0" + folder + file + old_record(b"l", 0o120755, link=b"/etc/passwd"))
+keep("mbdb", "encrypted", b"mbdb\5\0" + old_record(b"x", 0o100644, 9, key=b"k" * 44, attributes=[(b"name", b"value")]))
+keep("mbdb", "hostile", b"mbdb\5\0" + old_record(b"../../x", 0o100644, 1 << 63) + file + file)
+
+
+def fields(*pairs):
+    values = ((tag, struct.pack(">I", value) if isinstance(value, int) else value) for tag, value in pairs)
+    return b"".join(tag + struct.pack(">I", len(value)) + value for tag, value in values)
+
+
+bag = fields((b"VERS", 5), (b"TYPE", 1), (b"UUID", b"u" * 16), (b"HMCK", b"h" * 40), (b"WRAP", 1), (b"SALT", b"s" * 20),
+             (b"ITER", 10000))  # fmt: skip
+derivation = fields((b"DPWT", 0), (b"DPIC", 10000000), (b"DPSL", b"p" * 20))
+one = fields((b"UUID", b"a" * 16), (b"CLAS", 2), (b"WRAP", 3), (b"KTYP", 1), (b"WPKY", b"k" * 40), (b"PBKY", b"q" * 32))
+other = fields((b"UUID", b"b" * 16), (b"CLAS", 11), (b"WRAP", 2), (b"KTYP", 0), (b"WPKY", b"l" * 40))
+keep("keybag", "bag", bag + derivation + one + other)
+keep("keybag", "old", bag + other)
+
+lines = [
+    {"trace": 1, "by": "seeds.py", "at": "transcribed"}, {"t": 0.1, "ch": 1, "open": "com.apple.mobilebackup2", "phone": UDID},
+    {"t": 0.2, "ch": 1, "dir": "<", "plist": ["DLMessageUploadFiles", {"$$a": {"$data": 4}, "n": {"$redacted": "die-id-1"}}, 1.5, 2]},
+    {"t": 0.3, "ch": 1, "dir": "<", "file": {"from": "path-1", "to": place, "bytes": 3, "sha256": "ab", "body": "YWJj", "end": [11, "no"]}},
+    {"t": 0.4, "ch": 1, "dir": "<", "files": "end"}, {"t": 0.5, "ch": 1, "dir": ">", "raw": 7}, {"t": 0.6, "ch": 1, "close": ">"},
+    {"t": 0.7, "ch": 2, "open": "com.apple.afc", "on": 1},
+    {"t": 0.8, "ch": 2, "dir": ">", "afc": {"number": 1, "op": "FileOpen", "words": [2], "paths": ["/a"], "data": 3}},
+]  # fmt: skip
+keep("trace", "every-kind", "".join(json.dumps(line) + "\n" for line in lines).encode())
+keep("framing", "device-link", b"\x02\x07" + upload((place, whole)) + verdict)
+keep("framing", "afc", b"\x03\x05" + b"CFA6LPAA" + struct.pack("<QQQQQ", 48, 48, 0, 1, 0))
+keep("framing", "usbmux", b"\x00\x03" + struct.pack("<IIII", 16 + len(answer), 1, 8, 1) + answer)
+keep("framing", "lockdown", b"\x01\x02" + struct.pack(">I", len(answer)) + answer)
