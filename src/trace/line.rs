@@ -120,7 +120,7 @@ pub struct Packet {
     pub operation: String,
     /// Its numbers.
     pub words: Vec<u64>,
-    /// Its paths.
+    /// Its paths; of an answer to GetFileInfo, what it tells of the file.
     pub paths: Vec<String>,
     /// Bytes that follow.
     pub data: u64,

@@ -20,6 +20,9 @@ use super::words::{
 use crate::secret;
 use crate::udid::Udid;
 
+/// AFC's answer with bytes.
+const AFC_DATA: u64 = 2;
+
 /// Replaces, and remembers by what.
 #[derive(Default)]
 pub struct Redactor {
@@ -328,7 +331,9 @@ impl Redactor {
             paths: Vec::new(),
             data: 0,
         };
-        if paths {
+        if let Some(facts) = file_facts(rest).filter(|_| operation == AFC_DATA) {
+            packet.paths = facts;
+        } else if paths {
             let rest = rest.strip_suffix(&[0]).unwrap_or(rest);
             for path in rest.split(|byte| *byte == 0) {
                 packet.paths.push(self.path(&String::from_utf8_lossy(path)));
@@ -358,6 +363,23 @@ impl Redactor {
         self.stand_ins.insert(text.to_owned(), stand_in.clone());
         stand_in
     }
+}
+
+/// What AFC tells of a file: names and values, each ended by a NUL. Sizes, kinds and times identify nobody, and a client that
+/// is played to needs them.
+fn file_facts(bytes: &[u8]) -> Option<Vec<String>> {
+    let text = std::str::from_utf8(bytes.strip_suffix(&[0])?).ok()?;
+    let facts: Vec<String> = text.split('\0').map(str::to_owned).collect();
+    let harmless = |pair: &[String]| match pair {
+        [name, value] => {
+            name.starts_with("st_")
+                && is_word(name)
+                && (value.starts_with("S_IF") || value.bytes().all(|b| b.is_ascii_digit()))
+                && is_word(value)
+        }
+        _ => false,
+    };
+    facts.chunks(2).all(harmless).then_some(facts)
 }
 
 #[cfg(test)]

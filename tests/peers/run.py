@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+FIXTURES = HERE.parents[1] / "fixtures" / "traffic"
 WORK = HERE.parents[1] / "target" / "peers"
 VENV = WORK / "venv"
 PHONE = ["--files", "400", "--bulk", "2x3M", "--seed", "7"]
@@ -83,6 +84,21 @@ class Phone:
             self.process.kill()
             self.process.wait()
         self.socket_folder.cleanup()
+
+
+class Replayed(Phone):
+    """The phone of a recorded scene, in a process of its own; `said` tells how the client departed from it."""
+
+    def __init__(self, ours, folder, scene):
+        super().__init__(ours, folder)
+        self.command = [ours, "trace", "replay", FIXTURES / scene / "trace.jsonl", "--idle", "2"]
+
+    def said(self):
+        try:
+            self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            raise Failed("the replay did not see that the client had gone") from None
+        return self.log.read_text().splitlines()[1:]
 
 
 class Report:
@@ -259,6 +275,34 @@ def our_backups(report, ours, store, reference):
     report.scene("idevicebackup2 goes on from our folder", next_client_goes_on)
 
 
+def replays(report, ours, stage):
+    """Recorded scenes, played to the programs that they were recorded of: they must do again what they did."""
+
+    def played(scene, client, but=()):
+        folder = stage / scene
+        (folder / "backups").mkdir(parents=True)
+        with Replayed(ours, folder, scene) as phone:
+            client(folder / "backups")
+            said = phone.said()
+        departures = [line for line in said if line.startswith("departs: ") and not line.endswith(tuple(but))]
+        check(said and not departures, "\n    ".join(departures or ["the replay said nothing"]))
+
+    def idevicebackup2(folder):
+        said = run("idevicebackup2", "backup", folder)
+        check("Backup Successful" in said, said[-600:])
+
+    def pymobiledevice3(folder):
+        os.environ["USBMUXD_SOCKET_ADDRESS"] = os.environ["USBMUXD_SOCKET_ADDRESS"].removeprefix("UNIX:")
+        run(VENV / "bin" / "pymobiledevice3", "--no-color", "backup2", "backup", folder)
+
+    report.scene("idevicebackup2 is played its own backup", lambda: played("18.6.2-full-backup.idevicebackup2", idevicebackup2))
+    # The Status.plist that it makes where there is none has the date of the day.
+    report.scene(
+        "pymobiledevice3 is played its own backup",
+        lambda: played("18.6.2-full-backup.pymobiledevice3", pymobiledevice3, ["Status.plist has other contents"]),
+    )
+
+
 def on_a_fresh_phone(report, ours, folder, act):
     """Every act begins with the same phone, so that the first full backup of each must hold the same."""
     backups = folder / "backups"
@@ -293,6 +337,7 @@ def main():
     reference = on_a_fresh_phone(report, ours, stage / "idevicebackup2", libimobiledevice)
     on_a_fresh_phone(report, ours, stage / "pymobiledevice3", partial(pymobiledevice3, reference=reference))
     on_a_fresh_phone(report, ours, stage / "ours", partial(our_backups, reference=reference))
+    replays(report, ours, stage)
     report.scene("demo", lambda: check(run(ours, "demo").strip(), "says nothing"))
 
     print(f"{report.passed} passed, {report.failed} failed")

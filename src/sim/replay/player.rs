@@ -23,6 +23,8 @@ pub(super) struct Player<'a> {
     came: VecDeque<Message>,
     /// The phone's last message.
     question: Option<String>,
+    /// The count of the client's last packet, which an answer repeats.
+    packet: Option<u64>,
 }
 
 impl<'a> Player<'a> {
@@ -35,6 +37,7 @@ impl<'a> Player<'a> {
             framer: Framer::new(channel.framing, false),
             came: VecDeque::new(),
             question: None,
+            packet: None,
         }
     }
 
@@ -126,7 +129,11 @@ impl<'a> Player<'a> {
                 break;
             }
         }
-        Ok(self.came.pop_front())
+        let came = self.came.pop_front();
+        if let Some(Message::Afc(packet)) = &came {
+            self.packet = Some(packet.number);
+        }
+        Ok(came)
     }
 
     fn say(&mut self, message: &Message) -> io::Result<()> {
@@ -134,7 +141,14 @@ impl<'a> Player<'a> {
             Message::Plist(value) => compare::name(value).map(str::to_owned),
             _ => self.question.take(),
         };
-        let bytes = encoded(message, self.channel.framing)?;
+        let answer = match (message, self.packet) {
+            (Message::Afc(packet), Some(number)) => Message::Afc(Packet {
+                number,
+                ..packet.clone()
+            }),
+            _ => message.clone(),
+        };
+        let bytes = encoded(&answer, self.channel.framing)?;
         // The computer's files follow from what the phone says.
         self.framer.push(Dir::FromPhone, &bytes, &mut |_| {});
         self.link.write_all(&bytes)?;
