@@ -715,13 +715,22 @@ fn names_that_no_backup_needs_are_refused_and_nothing_outside_the_draft_is_touch
 #[test]
 fn messages_that_make_no_sense_are_refused() {
     suffer(&[
-        ("length:4294967295", refused("")),
-        ("frame-length:4294967295", refused("")),
-        ("frame-length:0", refused("")),
-        ("message-length:4294967295", refused("")),
-        ("message-length:0", refused("")),
-        ("deep-plist:5000", refused("")),
-        ("laughs", refused("")),
+        (
+            "length:4294967295",
+            refused("a name or text of 4294967295 bytes"),
+        ),
+        (
+            "frame-length:4294967295",
+            refused("a chunk of 4294967295 bytes"),
+        ),
+        ("frame-length:0", refused("a chunk of 0 bytes")),
+        (
+            "message-length:4294967295",
+            refused("a message of 4294967295 bytes"),
+        ),
+        ("message-length:0", refused("no valid property list")),
+        ("deep-plist:5000", refused("nests too deeply")),
+        ("laughs", refused("unfolds")),
         ("disorder", refused("makes no sense")),
         ("unknown-message:DLMessageDanceTango", Comes::Done),
         ("refuse:com.apple.mobilebackup2", refused("InvalidService")),
@@ -771,9 +780,9 @@ fn a_phone_that_falls_silent_is_given_up() {
     suffer(&[
         ("no-final-response", Problem("gave no verdict")),
         ("stall-at:0", Fails(Lost, "opened the backup service")),
-        ("stall-at:5", Fails(Lost, "")),
-        ("stall-at:779", Fails(Lost, "")),
-        ("stall-after:200000", Fails(Lost, "")),
+        ("stall-at:5", Fails(Lost, "nothing was heard")),
+        ("stall-at:779", Fails(Lost, "nothing was heard")),
+        ("stall-after:200000", Fails(Lost, "nothing was heard")),
     ]);
 }
 

@@ -8,6 +8,13 @@ use std::process::Command;
 
 /// Whether programs can be traced here; says so where not.
 pub fn is_there() -> bool {
+    // An emulator's own calls would be among the program's.
+    let machine = Command::new("uname").arg("-m").output();
+    let machine = machine.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    if !machine.is_ok_and(|machine| machine == std::env::consts::ARCH) {
+        eprintln!("skipped: the program is emulated here, and cannot be traced");
+        return false;
+    }
     let tried = Command::new("strace")
         .args(["-f", "-o", "/dev/null", "--", "true"])
         .output();
