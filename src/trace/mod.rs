@@ -1,7 +1,7 @@
 //! Recorded traffic: what passed between a computer and a phone, above TLS, as lines of JSON that people can read and compare.
 //!
 //! A [`Recorder`] takes bytes where they are plain, one [`Tap`] per channel. [`framing`] cuts them into messages, [`redact`]
-//! replaces secrets and identities before anything is written, [`line`] is the form of a line (docs/format.md, "Traces"),
+//! replaces secrets and identities before anything is written, `line` is the form of a line (docs/format.md, "Traces"),
 //! and [`compare`] tells whether two messages mean the same.
 
 pub mod compare;

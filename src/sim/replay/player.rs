@@ -13,6 +13,8 @@ use crate::transport::plist_stream::{self, Encoding};
 /// Data bytes of a block, as phones send them.
 const CHUNK_BYTES: usize = 32 << 10;
 const DATA: u8 = 0x0c;
+/// Most bytes of what was no message, or beside a packet, that are played.
+const RAW_BYTES_MAX: usize = 1 << 20;
 
 /// One connection to a service that is being played.
 pub(super) struct Player<'a> {
@@ -148,29 +150,40 @@ impl<'a> Player<'a> {
             }),
             _ => message.clone(),
         };
-        let bytes = encoded(&answer, self.channel.framing)?;
-        // The computer's files follow from what the phone says.
-        self.framer.push(Dir::FromPhone, &bytes, &mut |_| {});
-        self.link.write_all(&bytes)?;
+        let (framer, link) = (&mut self.framer, &mut self.link);
+        emit(&answer, self.channel.framing, &mut |bytes| {
+            // The computer's files follow from what the phone says.
+            framer.push(Dir::FromPhone, bytes, &mut |_| {});
+            link.write_all(bytes)
+        })?;
         self.link.flush()
     }
 }
 
-/// A message as it goes over the wire. Contents that the trace does not have are zeros.
-fn encoded(message: &Message, framing: Framing) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+/// A message as it goes over the wire, in pieces: a trace may claim a file of any size. Contents that it does not have are
+/// zeros.
+fn emit(
+    message: &Message,
+    framing: Framing,
+    out: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     match message {
         Message::Plist(value) => {
             let encoding = match framing {
                 Framing::DeviceLink => Encoding::Binary,
                 _ => Encoding::Xml,
             };
+            let mut bytes = Vec::new();
             plist_stream::write(&mut bytes, &json::to_plist(value), encoding)
                 .map_err(super::super::frame_error)?;
+            out(&bytes)
         }
-        Message::FilesEnd => bytes.extend([0; 4]),
-        Message::Raw(count) => bytes.resize(usize::try_from(*count).unwrap_or(0).min(1 << 20), 0),
-        Message::Afc(packet) => return packet_bytes(packet),
+        Message::FilesEnd => out(&[0; 4]),
+        Message::Raw(count) => out(&vec![
+            0;
+            usize::try_from(*count).unwrap_or(0).min(RAW_BYTES_MAX)
+        ]),
+        Message::Afc(packet) => out(&packet_bytes(packet)?),
         Message::File {
             from,
             to,
@@ -179,35 +192,47 @@ fn encoded(message: &Message, framing: Framing) -> io::Result<Vec<u8>> {
             end,
             ..
         } => {
-            for text in from.iter().chain([to]) {
-                bytes.extend(length(text.len())?);
-                bytes.extend(text.as_bytes());
+            for text in [from.as_deref().unwrap_or("path"), to] {
+                out(&text_bytes(text)?)?;
             }
-            let zeros = || vec![0; usize::try_from(*size).unwrap_or(0)];
-            let body = body.clone().unwrap_or_else(zeros);
-            for chunk in body.chunks(CHUNK_BYTES) {
-                bytes.extend(length(chunk.len() + 1)?);
-                bytes.push(DATA);
-                bytes.extend(chunk);
+            match body {
+                Some(body) => body
+                    .chunks(CHUNK_BYTES)
+                    .try_for_each(|data| out(&chunk(DATA, data)))?,
+                None => zeros(*size, out)?,
             }
             match end {
-                FileEnd::Whole => bytes.extend([0, 0, 0, 1, 0]),
-                FileEnd::Failed(code, text) => {
-                    bytes.extend(length(text.len() + 1)?);
-                    bytes.push(*code);
-                    bytes.extend(text.as_bytes());
-                }
+                FileEnd::Whole => out(&chunk(0, b"")),
+                FileEnd::Failed(code, text) => out(&chunk(*code, text.as_bytes())),
                 // A block that says more than it has.
-                FileEnd::Cut => bytes.extend([0, 0, 0x80, 1, DATA]),
+                FileEnd::Cut => out(&[0, 0, 0x80, 1, DATA]),
             }
         }
     }
-    Ok(bytes)
 }
 
-fn length(bytes: usize) -> io::Result<[u8; 4]> {
-    let length = u32::try_from(bytes).map_err(io::Error::other)?;
-    Ok(length.to_be_bytes())
+fn zeros(size: u64, out: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let block = [0; CHUNK_BYTES];
+    let mut left = size;
+    while left > 0 {
+        let count = usize::try_from(left)
+            .unwrap_or(CHUNK_BYTES)
+            .min(CHUNK_BYTES);
+        out(&chunk(DATA, &block[..count]))?;
+        left -= count as u64;
+    }
+    Ok(())
+}
+
+fn text_bytes(text: &str) -> io::Result<Vec<u8>> {
+    let length = u32::try_from(text.len()).map_err(io::Error::other)?;
+    Ok([&length.to_be_bytes()[..], text.as_bytes()].concat())
+}
+
+/// `data` is a block, or words that a line of a trace had room for.
+fn chunk(code: u8, data: &[u8]) -> Vec<u8> {
+    let length = (data.len() as u32).saturating_add(1);
+    [&length.to_be_bytes()[..], &[code], data].concat()
 }
 
 fn packet_bytes(packet: &Packet) -> io::Result<Vec<u8>> {
@@ -230,7 +255,7 @@ fn packet_bytes(packet: &Packet) -> io::Result<Vec<u8>> {
     }
     let arguments = HEADER + rest.len() as u64;
     rest.resize(
-        rest.len() + usize::try_from(packet.data).unwrap_or(0).min(1 << 20),
+        rest.len() + usize::try_from(packet.data).unwrap_or(0).min(RAW_BYTES_MAX),
         0,
     );
     let mut bytes = b"CFA6LPAA".to_vec();
