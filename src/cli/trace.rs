@@ -41,7 +41,13 @@ impl TraceArgs {
         let Some(path) = &self.trace else {
             return Ok(None);
         };
-        let failed = |e| Error::Store(store::Error::io("record into", path, e));
+        let failed = |e: io::Error| match e.kind() {
+            io::ErrorKind::AlreadyExists => Error::Nothing {
+                what: format!("cannot record into {}: {e}", path.display()),
+                hint: "name a new file with --trace".to_owned(),
+            },
+            _ => Error::Store(store::Error::io("record into", path, e)),
+        };
         let file = open(path).map_err(failed)?;
         let recorder = Recorder::new(Box::new(file), at, self.trace_metadata, output::now());
         let recorder = recorder.map_err(failed)?;
@@ -81,6 +87,8 @@ fn open(path: &Path) -> io::Result<File> {
             "it is there already, and is no trace",
         ));
     }
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     file.set_len(0)?;
     io::Seek::rewind(&mut file)?;
     Ok(file)

@@ -195,15 +195,17 @@ impl Write for Buffered {
 
 impl Read for Secure {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = match self.stream.read(buffer) {
+        let read = match self.stream.read(buffer) {
             // Phones hang up without a closing alert; whoever reads knows whether the end was due.
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => 0,
-            other => other?,
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            other => other,
         };
-        if let Some(tap) = &self.tap {
-            tap.read(&buffer[..count]);
+        match (&self.tap, &read) {
+            (Some(tap), Ok(count)) => tap.read(&buffer[..*count]),
+            (Some(tap), Err(e)) => tap.failed(e),
+            (None, _) => {}
         }
-        Ok(count)
+        read
     }
 }
 

@@ -82,11 +82,13 @@ impl Socket {
 
 impl Read for Socket {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let count = either!(&mut self.kind, s => s.read(buf))?;
-        if let Some(tap) = &self.tap {
-            tap.read(&buf[..count]);
+        let read = either!(&mut self.kind, s => s.read(buf));
+        match (&self.tap, &read) {
+            (Some(tap), Ok(count)) => tap.read(&buf[..*count]),
+            (Some(tap), Err(e)) => tap.failed(e),
+            (None, _) => {}
         }
-        Ok(count)
+        read
     }
 }
 

@@ -195,15 +195,17 @@ impl Read for Link {
         match self {
             Link::Plain(socket) => socket.read(buf),
             Link::Tls(stream, tap) => {
-                let count = match stream.read(buf) {
+                let read = match stream.read(buf) {
                     // Not every client says goodbye as TLS wants it.
-                    Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => 0,
-                    other => other?,
+                    Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+                    other => other,
                 };
-                if let Some(tap) = tap {
-                    tap.read(&buf[..count]);
+                match (tap, &read) {
+                    (Some(tap), Ok(count)) => tap.read(&buf[..*count]),
+                    (Some(tap), Err(e)) => tap.failed(e),
+                    (None, _) => {}
                 }
-                Ok(count)
+                read
             }
         }
     }

@@ -1,5 +1,8 @@
 //! Whether two messages mean the same. The order of keys does not matter; a status does.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value as Json};
 
 use super::line::Message;
@@ -192,26 +195,30 @@ fn object(at: &str, one: &Map<String, Json>, other: &Map<String, Json>) -> Optio
             || WORDS.contains(&key)
             || (key == "DLFileSize" && is_folder(one) && is_folder(other))
     };
-    let normal_keys: Map<String, Json> = other
-        .iter()
-        .map(|(key, value)| (normal(key), value.clone()))
-        .collect();
-    for (key, recorded) in one.iter().filter(|(key, _)| !ignored(key)) {
-        match normal_keys.get(&normal(key)) {
-            None => return Some(format!("{at}.{key} was recorded, and did not come")),
-            Some(came) => {
-                if let Some(found) = value(&format!("{at}.{key}"), recorded, came) {
-                    return Some(found);
-                }
+    // Keys may be stand-ins: those of one class are alike, and stand in their order.
+    let grouped = |fields: &'_ Map<String, Json>| {
+        let mut groups: BTreeMap<String, Vec<Json>> = BTreeMap::new();
+        for (key, value) in fields.iter().filter(|(key, _)| !ignored(key)) {
+            groups.entry(normal(key)).or_default().push(value.clone());
+        }
+        groups
+    };
+    let (recorded, mut came) = (grouped(one), grouped(other));
+    for (key, recorded) in recorded {
+        let came = came.remove(&key).unwrap_or_default();
+        for (recorded, came) in recorded.iter().zip(&came) {
+            if let Some(found) = value(&format!("{at}.{key}"), recorded, came) {
+                return Some(found);
             }
         }
+        match recorded.len().cmp(&came.len()) {
+            Ordering::Greater => return Some(format!("{at}.{key} was recorded, and did not come")),
+            Ordering::Less => return Some(format!("{at}.{key} came, and was not recorded")),
+            Ordering::Equal => {}
+        }
     }
-    let mut extra = other
-        .keys()
-        .filter(|key| !ignored(key) && !one.keys().any(|known| normal(known) == normal(key)));
-    extra
-        .next()
-        .map(|key| format!("{at}.{key} came, and was not recorded"))
+    let extra = came.keys().next();
+    extra.map(|key| format!("{at}.{key} came, and was not recorded"))
 }
 
 /// Stand-ins of one class are alike, whichever number they got.
@@ -294,6 +301,15 @@ mod tests {
         ] {
             assert!(!same(one.clone(), other.clone(), None), "{one} {other}");
         }
+    }
+
+    #[test]
+    fn stand_ins_as_keys_are_compared_each_with_its_own() {
+        let two = |first: u64, second: u64| json!({"name-1": first, "name-2": second});
+        assert!(same(two(1, 2), two(1, 2), None));
+        assert!(!same(two(1, 2), two(3, 2), None));
+        assert!(!same(two(1, 2), json!({"name-1": 1}), None));
+        assert!(!same(json!({"name-1": 1}), two(1, 2), None));
     }
 
     #[test]

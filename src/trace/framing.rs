@@ -19,6 +19,8 @@ use crate::bounded_plist;
 
 /// Longest message that is put together; a longer one has lost step.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Room for a message with a pair record.
+const RECORD_BYTES: usize = 64 << 10;
 /// Longest path or text of a file.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 const USBMUX_HEADER: usize = 16;
@@ -180,7 +182,11 @@ impl Framer {
                 _ => self.wanted(dir),
             };
             let side = self.side(dir);
-            let take = bytes.len().min(wanted - side.buffer.len());
+            if side.buffer.is_empty() {
+                // It may hold a pair record: one that grows would leave copies behind.
+                side.buffer.reserve(wanted.min(RECORD_BYTES));
+            }
+            let take = bytes.len().min(wanted.saturating_sub(side.buffer.len()));
             let (head, rest) = bytes.split_at(take);
             side.buffer.extend_from_slice(head);
             bytes = rest;
@@ -257,7 +263,12 @@ impl Framer {
                 seen(item);
                 self.side(dir).next = Next::Header;
                 if let Some(sender) = files_follow {
-                    self.side(sender).next = Next::NameLength;
+                    let sender = self.side(sender);
+                    // Half a message is under way where files were to come.
+                    sender.next = match sender.buffer.len() {
+                        0..4 => Next::NameLength,
+                        begun => Next::Lost(begun as u64),
+                    };
                 }
                 return;
             }

@@ -2,14 +2,21 @@
 //!
 //! ```text
 //! data {"$data": length}   date {"$date": text}   UID {"$uid": n}   a number that identifies {"$redacted": "die-id-1"}
-//! a real that JSON cannot hold {"$real": "nan"}   a key that begins with "$" gets another "$" in front
+//! a real that JSON cannot hold {"$real": "nan"}
 //! ```
 
 use plist::Value;
 use serde_json::{Map, Value as Json};
 
+/// Bytes of data in one message that a replay makes up.
+const DATA_BYTES_MAX: u64 = 64 << 20;
+
 /// The property list that a line shows; data comes back as zeros of its length.
 pub fn to_plist(json: &Json) -> Value {
+    value(json, &mut { DATA_BYTES_MAX })
+}
+
+fn value(json: &Json, data_left: &mut u64) -> Value {
     match json {
         Json::Null => Value::String(String::new()),
         Json::Bool(flag) => Value::Boolean(*flag),
@@ -19,24 +26,23 @@ pub fn to_plist(json: &Json) -> Value {
             (None, None) => Value::Real(number.as_f64().unwrap_or_default()),
         },
         Json::String(text) => Value::String(text.clone()),
-        Json::Array(items) => Value::Array(items.iter().map(to_plist).collect()),
-        Json::Object(fields) => typed(fields).unwrap_or_else(|| {
-            let plain = |(key, value): (&String, &Json)| {
-                let key = key.strip_prefix('$').unwrap_or(key);
-                (key.to_owned(), to_plist(value))
-            };
-            Value::Dictionary(fields.iter().map(plain).collect())
+        Json::Array(items) => {
+            Value::Array(items.iter().map(|item| value(item, data_left)).collect())
+        }
+        Json::Object(fields) => typed(fields, data_left).unwrap_or_else(|| {
+            let mut plain = |(key, json): (&String, &Json)| (key.clone(), value(json, data_left));
+            Value::Dictionary(fields.iter().map(&mut plain).collect())
         }),
     }
 }
 
 /// A value of a kind that JSON lacks.
-fn typed(fields: &Map<String, Json>) -> Option<Value> {
-    const DATA_BYTES_MAX: u64 = 64 << 20;
+fn typed(fields: &Map<String, Json>, data_left: &mut u64) -> Option<Value> {
     let (key, value) = fields.iter().next().filter(|_| fields.len() == 1)?;
     match key.as_str() {
         "$data" => {
-            let length = value.as_u64()?.min(DATA_BYTES_MAX);
+            let length = value.as_u64()?.min(*data_left);
+            *data_left -= length;
             Some(Value::Data(vec![0; usize::try_from(length).ok()?]))
         }
         "$date" => plist::Date::from_xml_format(value.as_str()?)

@@ -8,6 +8,7 @@ pub mod compare;
 pub mod framing;
 pub mod json;
 pub mod line;
+mod prose;
 pub mod redact;
 mod words;
 
@@ -175,6 +176,17 @@ impl Tap {
         match bytes {
             [] => self.0.end(self.0.there()),
             bytes => self.0.saw(self.0.there(), bytes),
+        }
+    }
+
+    /// Reading failed: where the other end broke the connection, it ended it.
+    pub fn failed(&self, error: &io::Error) {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        if matches!(
+            error.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+        ) {
+            self.read(&[]);
         }
     }
 

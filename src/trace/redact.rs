@@ -13,13 +13,16 @@ use serde_json::{Map, Value as Json, json};
 use super::framing::{FileEnd, Framing, Item};
 use super::line::{AFC_OPERATIONS, Message, Packet};
 use super::words::{
-    AMOUNTS, CONSTANT, DEVICE_LINK, FILES, INTEGER_MAX, PROSE, SECRET, UDIDS, WORDS, class_of,
-    is_apples, is_constant, is_error_name, is_key, is_mac, is_modern_udid, is_uuid, is_word, kebab,
-    split_archive,
+    AMOUNTS, CONSTANT, DEVICE_LINK, FILES, INTEGER_MAX, PROSE, PROTOCOL, UDIDS, WITH_BLANKS, WORDS,
+    class_of, is_apples, is_constant, is_folder, is_hash, is_key, is_mac, is_modern_udid,
+    is_secret, is_uuid, is_word, kebab, split_archive,
 };
 use crate::secret;
 use crate::udid::Udid;
 
+/// How long a name is that is looked for in sentences, and for how many.
+const NAME_BYTES: std::ops::RangeInclusive<usize> = 3..=100;
+const NAMES_MAX: usize = 2000;
 /// AFC's answer with bytes.
 const AFC_DATA: u64 = 2;
 
@@ -29,6 +32,8 @@ pub struct Redactor {
     stand_ins: HashMap<String, String>,
     counts: HashMap<String, u32>,
     udids: HashMap<String, u32>,
+    /// What may stand in sentences, with its stand-in.
+    names: Vec<(String, String)>,
     /// What is replaced comes from a trace: its stand-ins stay.
     replayed: bool,
 }
@@ -99,8 +104,22 @@ impl Redactor {
         }
     }
 
+    /// Names that were replaced so far, and by what.
+    pub(super) fn names(&self) -> &[(String, String)] {
+        &self.names
+    }
+
+    /// It stands for a phone that was seen.
+    pub(super) fn is_known_udid(&self, text: &str) -> bool {
+        self.udids.contains_key(&text.to_ascii_uppercase())
+    }
+
     fn value(&mut self, framing: Framing, key: Option<&str>, value: &Value) -> Json {
         match value {
+            // Not even whether two are equal, or how long they are.
+            Value::String(_) | Value::Data(_) | Value::Integer(_) if key.is_some_and(is_secret) => {
+                "password".into()
+            }
             Value::Boolean(flag) => (*flag).into(),
             Value::Real(real) => match serde_json::Number::from_f64(*real) {
                 Some(number) => Json::Number(number),
@@ -140,40 +159,45 @@ impl Redactor {
                 ("DLMessageVersionExchange", _) if is_word(text) => text.into(),
                 _ => self.path(text).into(),
             },
-            _ => self.value(framing, key, item),
+            // Only the message itself begins with words of the protocol.
+            _ => self.value(framing, key.or(Some("")), item),
         }
     }
 
     fn dictionary(&mut self, framing: Framing, fields: &Dictionary) -> Json {
         // Lockdown answers {"Key": "DeviceName", "Value": ...}.
         let asked = fields.get("Key").and_then(Value::as_string);
+        let asked = asked.filter(|key| self.is_harmless_key(key));
         let mut object = Map::new();
         for (name, value) in fields {
-            let key = match name.as_str() {
-                "Value" => asked.or(Some("Value")),
-                other => Some(other),
-            };
             let shown = self.key(framing, name);
-            // Numbers keep what they count apart, should two names look alike now.
-            object.insert(shown, self.value(framing, key, value));
+            // The key names the stand-in of its value, so it must be harmless itself.
+            let key = match name.as_str() {
+                "Value" => asked.unwrap_or("Value"),
+                name if shown == *name || is_secret(name) => name,
+                _ => "text",
+            };
+            object.insert(shown, self.value(framing, Some(key), value));
         }
         Json::Object(object)
     }
 
+    fn is_harmless_key(&self, name: &str) -> bool {
+        let known = WORDS.contains(&name) || PROTOCOL.contains(&name) || CONSTANT.contains(&name);
+        (known || is_key(name) || is_apples(name)) && !self.stand_ins.contains_key(name)
+    }
+
     fn key(&mut self, framing: Framing, name: &str) -> String {
-        if name.starts_with('$') {
-            return format!("${}", self.stand_in("key", name));
-        }
         if framing == Framing::DeviceLink {
-            return match DEVICE_LINK.contains(&name) {
+            return match DEVICE_LINK.contains(&name) || (is_hash(name) && !self.is_known_udid(name))
+            {
                 true => name.to_owned(),
                 false => self.path(name),
             };
         }
-        let known = WORDS.contains(&name) || CONSTANT.contains(&name) || SECRET.contains(&name);
-        match known || is_key(name) || is_apples(name) {
-            true if !self.stand_ins.contains_key(name) => name.to_owned(),
-            _ => self.text(framing, Some("key"), name),
+        match self.is_harmless_key(name) {
+            true => name.to_owned(),
+            false => self.text(framing, Some("key"), name),
         }
     }
 
@@ -200,118 +224,58 @@ impl Redactor {
         if text.is_empty() {
             return String::new();
         }
-        if SECRET.contains(&key) {
-            return "password".to_owned();
-        }
-        if is_modern_udid(text) || (UDIDS.contains(&key) && text.parse::<Udid>().is_ok()) {
+        let old_udid = || UDIDS.contains(&key) && text.parse::<Udid>().is_ok();
+        if is_modern_udid(text) || self.is_known_udid(text) || old_udid() {
             return self.udid(text);
         }
-        if CONSTANT.contains(&key) && is_constant(text) {
+        if PROTOCOL.contains(&key) && is_constant(text) {
             return text.to_owned();
-        }
-        if PROSE.contains(&key) || CONSTANT.contains(&key) {
-            return self.prose(text);
         }
         if let Some(known) = self.stand_ins.get(text) {
             return known.clone();
         }
+        let has_blanks = WITH_BLANKS.contains(&key);
+        if CONSTANT.contains(&key)
+            && is_constant(&text.replace(' ', if has_blanks { "" } else { " " }))
+        {
+            return text.to_owned();
+        }
+        if PROSE.contains(&key) {
+            return self.prose(text);
+        }
         if is_apples(text) {
             return text.to_owned();
         }
-        if framing == Framing::DeviceLink {
+        if framing == Framing::DeviceLink && !CONSTANT.contains(&key) {
             return self.path(text);
         }
         self.stand_in(&kebab(key), text)
     }
 
     /// A path: names that every backup has stay.
-    fn path(&mut self, path: &str) -> String {
-        let parts: Vec<String> = path.split('/').map(|part| self.part(part)).collect();
+    pub(super) fn path(&mut self, path: &str) -> String {
+        let parts = path.split('/').enumerate();
+        let parts: Vec<String> = parts.map(|(at, part)| self.part(part, at == 0)).collect();
         parts.join("/")
     }
 
-    fn part(&mut self, part: &str) -> String {
-        let hex = |n: usize| part.len() == n && part.bytes().all(|b| b.is_ascii_hexdigit());
-        if self.udids.contains_key(&part.to_ascii_uppercase()) || is_modern_udid(part) {
+    /// A path of a backup begins with the phone's UDID, and an old one looks like the names of files behind it.
+    fn part(&mut self, part: &str, is_first: bool) -> String {
+        if is_modern_udid(part) || self.is_known_udid(part) || (is_first && is_hash(part)) {
             return self.udid(part);
         }
         // An archive of Apple's: <UDID>-YYYYMMDD-HHMMSS.
         if let Some((udid, stamp)) = split_archive(part) {
             return format!("{}-{stamp}", self.udid(udid));
         }
-        let known = matches!(part, "" | "." | "..") || FILES.contains(&part) || hex(2) || hex(40);
+        let known = matches!(part, "" | "." | "..")
+            || FILES.contains(&part)
+            || is_folder(part)
+            || is_hash(part);
         match known {
             true => part.to_owned(),
             false => self.stand_in("name", part),
         }
-    }
-
-    /// A sentence: what is quoted, what looks like a path and what is known to be somebody's is replaced.
-    fn prose(&mut self, text: &str) -> String {
-        let mut shown = String::new();
-        for (at, piece) in text.split('"').enumerate() {
-            if at > 0 {
-                shown.push('"');
-            }
-            match at % 2 {
-                0 => shown.push_str(&self.plain_prose(piece)),
-                _ => shown.push_str(&self.path(piece)),
-            }
-        }
-        let mut known: Vec<(&String, &String)> = self
-            .stand_ins
-            .iter()
-            .filter(|(text, stand_in)| text.len() > 4 && !is_word(text) && text != stand_in)
-            .collect();
-        known.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
-        for (text, stand_in) in known {
-            if shown.contains(text.as_str()) {
-                shown = shown.replace(text.as_str(), stand_in);
-            }
-        }
-        shown
-    }
-
-    fn plain_prose(&mut self, text: &str) -> String {
-        if let Some((before, rest)) = text.split_once('\'')
-            && let Some((quoted, after)) = rest.split_once('\'')
-        {
-            let (before, after) = (self.plain_prose(before), self.plain_prose(after));
-            return format!("{before}'{}'{after}", self.path(quoted));
-        }
-        let words = text.split(' ').map(|word| {
-            let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
-            // A path goes with all of its slashes.
-            if word.contains(['/', '\\']) && !is_error_name(bare) {
-                return match word.starts_with(|c: char| c.is_ascii_hexdigit()) {
-                    true => self.path(word),
-                    false => self.stand_in("path", word),
-                };
-            }
-            match self.identity(bare) {
-                Some(stand_in) => word.replace(bare, &stand_in),
-                None => word.to_owned(),
-            }
-        });
-        let words: Vec<String> = words.collect();
-        words.join(" ")
-    }
-
-    /// What stands for a word that identifies by its shape, or is known already.
-    fn identity(&mut self, word: &str) -> Option<String> {
-        if is_modern_udid(word) || self.udids.contains_key(&word.to_ascii_uppercase()) {
-            return Some(self.udid(word));
-        }
-        if let Some(known) = self.stand_ins.get(word).filter(|_| word.len() > 2) {
-            return Some(known.clone());
-        }
-        let digits = word.bytes().filter(u8::is_ascii_digit).count();
-        let marks = word
-            .bytes()
-            .filter(|b| matches!(b, b':' | b'-' | b'@'))
-            .count();
-        let many = digits > 6 || (word.len() > 15 && digits > 3) || marks > 3 || word.contains('@');
-        many.then(|| self.stand_in("number", word))
     }
 
     fn packet(&mut self, number: u64, operation: u64, bytes: &[u8]) -> Packet {
@@ -344,7 +308,7 @@ impl Redactor {
         packet
     }
 
-    fn stand_in(&mut self, class: &str, text: &str) -> String {
+    pub(super) fn stand_in(&mut self, class: &str, text: &str) -> String {
         if let Some(known) = self.stand_ins.get(text) {
             return known.clone();
         }
@@ -361,6 +325,10 @@ impl Redactor {
             _ => format!("{class}-{count}"),
         };
         self.stand_ins.insert(text.to_owned(), stand_in.clone());
+        let is_name = !["key", "name", "path", "word"].contains(&class);
+        if is_name && NAME_BYTES.contains(&text.len()) && self.names.len() < NAMES_MAX {
+            self.names.push((text.to_owned(), stand_in.clone()));
+        }
         stand_in
     }
 }
@@ -466,16 +434,70 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_replaced_does_not_come_back_in_its_value() {
+        let shown = shown(
+            &mut Redactor::default(),
+            Framing::Plists,
+            "<dict><key>group.net.whatsapp.shared</key><string>/private/x</string><key>Mira Mueller</key>\
+             <array><string>abcd</string><integer>12345678901</integer></array></dict>",
+        );
+        let lower = shown.to_lowercase();
+        assert!(
+            !lower.contains("whatsapp") && !lower.contains("mueller"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn what_programs_call_themselves_stays_only_if_it_is_one_word() {
+        let label = |text: &str| {
+            let xml = format!("<dict><key>Label</key><string>{text}</string></dict>");
+            shown(&mut Redactor::default(), Framing::Plists, &xml)
+        };
+        assert_eq!(label("idevicebackup2"), r#"{"Label":"idevicebackup2"}"#);
+        for text in [
+            "Miras MacBook Pro",
+            "0123456789abcdef0123456789abcdef01234567",
+        ] {
+            assert_eq!(label(text), r#"{"Label":"label-1"}"#);
+        }
+    }
+
+    #[test]
+    fn an_old_udid_looks_like_a_files_name_and_is_told_by_its_place() {
+        let mut redactor = Redactor::default();
+        let (udid, file) = (
+            "0123456789abcdef0123456789abcdef01234567",
+            "3d0d7e5fb2ce288813306e4d4636395e047a3d28",
+        );
+        let stand_in = "0000000000000000000000000000000000000001";
+        assert_eq!(
+            redactor.path(&format!("{udid}/3d/{file}")),
+            format!("{stand_in}/3d/{file}")
+        );
+        let request = format!(
+            "<array><string>DLMessageRemoveFiles</string><array><string>{udid}</string><string>{udid}/{file}</string>\
+             </array></array>"
+        );
+        let shown = shown(&mut redactor, Framing::DeviceLink, &request);
+        assert_eq!(
+            shown,
+            format!(r#"["DLMessageRemoveFiles",["{stand_in}","{stand_in}/{file}"]]"#)
+        );
+    }
+
+    #[test]
     fn passwords_do_not_even_show_whether_they_are_equal() {
         let shown = shown(
             &mut Redactor::default(),
             Framing::DeviceLink,
             "<array><string>DLMessageProcessMessage</string><dict><key>OldPassword</key><string>hunter2</string>\
-             <key>NewPassword</key><string>hunter2</string></dict></array>",
+             <key>NewPassword</key><string></string><key>Passcode</key><integer>123456</integer>\
+             <key>BackupPassword</key><data>AAAA</data></dict></array>",
         );
         assert_eq!(
             shown,
-            r#"["DLMessageProcessMessage",{"OldPassword":"password","NewPassword":"password"}]"#
+            r#"["DLMessageProcessMessage",{"OldPassword":"password","NewPassword":"password","name-1":"password","name-2":"password"}]"#
         );
     }
 }

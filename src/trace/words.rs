@@ -2,27 +2,33 @@
 
 use crate::udid::Udid;
 
-/// Keys whose texts are Apple's or a program's own constants.
+/// Keys whose texts are words of the protocol.
 #[rustfmt::skip]
-pub(super) const CONSTANT: [&str; 41] = [
+pub(super) const PROTOCOL: [&str; 9] = [
+    "Command", "DLFileType", "Domain", "Key", "MessageName", "MessageType", "Request", "Service", "command",
+];
+
+/// Keys whose texts are Apple's or a program's own constants, unless they are somebody's name.
+#[rustfmt::skip]
+pub(super) const CONSTANT: [&str; 30] = [
     "ActivationState", "ApplicationType", "BuildVersion", "BundleID", "CPUArchitecture", "ClientVersionString",
-    "Command", "ConnectionType", "DLFileType", "DeviceClass", "DeviceColor", "DeviceEnclosureColor", "Domain",
-    "Error", "HardwareModel", "HardwarePlatform", "HumanReadableProductVersionString", "Key", "Label", "MessageName",
-    "MessageType", "MinITunesVersion", "MobileDeviceMinimumVersion", "ProductName", "ProductType", "ProductVersion",
-    "ProgName", "ProtocolVersion", "RecordType", "Request", "ReturnAttributes", "Service", "Status", "Type",
-    "UIRequestsProhibited", "Version", "WillEncrypt", "XML", "command", "formatVersion", "iTunesMinVersion",
+    "ConnectionType", "DeviceClass", "DeviceColor", "DeviceEnclosureColor", "Error", "HardwareModel",
+    "HardwarePlatform", "HumanReadableProductVersionString", "Label", "MinITunesVersion",
+    "MobileDeviceMinimumVersion", "ProductName", "ProductType", "ProductVersion", "ProgName", "ProtocolVersion",
+    "RecordType", "ReturnAttributes", "Status", "Type", "UIRequestsProhibited", "Version", "formatVersion",
+    "iTunesMinVersion",
+];
+
+/// Those of them that have several words.
+#[rustfmt::skip]
+pub(super) const WITH_BLANKS: [&str; 3] = [
+    "ClientVersionString", "HumanReadableProductVersionString", "ProductName",
 ];
 
 /// Keys whose texts are sentences: paths, names and numbers in them are replaced.
 #[rustfmt::skip]
 pub(super) const PROSE: [&str; 4] = [
     "DLFileErrorString", "ErrorDescription", "ErrorString", "ExtendedResponse",
-];
-
-/// Keys of secrets: not even equality shows.
-#[rustfmt::skip]
-pub(super) const SECRET: [&str; 5] = [
-    "BackupPassword", "NewPassword", "OldPassword", "Passcode", "Password",
 ];
 
 /// Keys of UDIDs in their old forms, which look like hashes.
@@ -116,7 +122,12 @@ pub(super) fn is_key(text: &str) -> bool {
     let digits = letters.iter().filter(|b| b.is_ascii_digit()).count();
     let humps = letters.windows(2).any(|pair| hump(pair) || short(pair));
     let fine = letters.iter().all(u8::is_ascii_alphanumeric);
-    fine && humps && digits <= 4 && text.len() <= 50 && letters[0].is_ascii_alphabetic()
+    let is_serial = digits > 0 && !letters.iter().any(u8::is_ascii_lowercase);
+    fine && humps
+        && !is_serial
+        && digits <= 4
+        && text.len() <= 50
+        && letters[0].is_ascii_alphabetic()
 }
 
 pub(super) fn is_apples(text: &str) -> bool {
@@ -124,10 +135,29 @@ pub(super) fn is_apples(text: &str) -> bool {
     text.starts_with("com.apple.") && text.len() <= 100 && text.bytes().all(fine)
 }
 
-/// A version, a model, a program's name; no path, no sentence.
+/// A version, a model, a program's name: one word, and no identifier.
 pub(super) fn is_constant(text: &str) -> bool {
-    let fine = |b: u8| b.is_ascii_alphanumeric() || b" _-.,()".contains(&b);
-    text.len() <= 80 && text.bytes().all(fine)
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b"_-.,()".contains(&b);
+    let is_id = matches!(text.len(), 24 | 40) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    text.len() <= 60 && text.bytes().all(fine) && !is_id && !is_uuid(text)
+}
+
+/// A key of what must never be seen.
+pub(super) fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    ["password", "passcode", "passphrase"]
+        .iter()
+        .any(|word| key.contains(word))
+}
+
+/// A file's name in a backup: SHA-1, as phones write it.
+pub(super) fn is_hash(name: &str) -> bool {
+    name.len() == 40 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// A folder of such files.
+pub(super) fn is_folder(name: &str) -> bool {
+    name.len() == 2 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 pub(super) fn is_modern_udid(text: &str) -> bool {

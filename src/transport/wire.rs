@@ -205,15 +205,17 @@ impl Wire {
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.patiently(|socket| match socket {
+        let read = self.patiently(|socket| match socket {
             #[cfg(unix)]
             Socket::Unix(s) => s.read(buffer),
             Socket::Tcp(s) => s.read(buffer),
-        })?;
-        if let Some(tap) = &self.tap {
-            tap.read(&buffer[..count]);
+        });
+        match (&self.tap, &read) {
+            (Some(tap), Ok(count)) => tap.read(&buffer[..*count]),
+            (Some(tap), Err(e)) => tap.failed(e),
+            (None, _) => {}
         }
-        Ok(count)
+        read
     }
 }
 

@@ -126,6 +126,7 @@ impl<'a> LockdownScript<'a> {
         let fresh = all.iter().find(|found| !state.passed[order(found)]);
         let found = *fresh.or(all.last())?;
         state.passed[order(&found)] = true;
+        self.replay.passed.notify_all();
         Some(found)
     }
 

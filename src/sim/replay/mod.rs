@@ -64,6 +64,8 @@ struct State {
     used: Vec<bool>,
     /// By order: the computer's steps that came, or will not come.
     passed: Vec<bool>,
+    /// All before this one have.
+    first_missing: usize,
     redactor: Redactor,
     departures: Vec<Departure>,
     open: usize,
@@ -245,7 +247,12 @@ impl Replay {
     /// Waits until what the computer had said elsewhere before this step has come.
     fn in_order(&self, order: usize) {
         let state = super::lock(&self.state);
-        let missing = |state: &mut State| state.passed[..order].iter().any(|passed| !passed);
+        let missing = |state: &mut State| {
+            while state.passed.get(state.first_missing) == Some(&true) {
+                state.first_missing += 1;
+            }
+            state.first_missing < order
+        };
         let waited = self.passed.wait_timeout_while(state, ORDER_WAIT, missing);
         let (mut state, result) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
         if result.timed_out() {
