@@ -187,6 +187,14 @@ pub fn holds_large_files(folder: &Path, free_bytes: u64) -> Option<bool> {
     match tried {
         Ok(()) => Some(true),
         Err(e) if e.kind() == io::ErrorKind::FileTooLarge => Some(false),
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            None
+        }
         // Windows: ERROR_DISK_FULL or ERROR_INVALID_PARAMETER from FAT32.
         Err(_) if cfg!(windows) => Some(false),
         Err(_) => None,
