@@ -7,7 +7,9 @@ mod rig;
 
 use std::fs;
 use std::io::Write;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine;
@@ -434,4 +436,91 @@ fn a_trace_whose_disk_is_full_is_a_problem_and_the_backup_is_none_the_worse() {
     );
     made.unwrap();
     assert!(recorder.finish().is_err());
+}
+
+fn fixture(name: &str) -> PathBuf {
+    let traffic = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/traffic");
+    traffic.join(name).join("trace.jsonl")
+}
+
+/// Plays a scene with `trace replay` to `create`; the exit codes of both, and what the replay said.
+fn replayed(scene: &str, options: &[&str]) -> (i32, i32, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut replay = Command::new(env!("CARGO_BIN_EXE_idev-backup"))
+        .args(["trace", "replay", "--idle", "1"])
+        .arg(fixture(scene))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(replay.stdout.take().unwrap());
+    let mut address = String::new();
+    said.read_line(&mut address).unwrap();
+    let address = address
+        .trim()
+        .strip_prefix("USBMUXD_SOCKET_ADDRESS=")
+        .unwrap();
+    let made = Command::new(env!("CARGO_BIN_EXE_idev-backup"))
+        .args(["create", "--quiet"])
+        .args(options)
+        .env("IDEV_BACKUP_STORE", dir.path().join("store"))
+        .env("USBMUXD_SOCKET_ADDRESS", address)
+        .env("HOME", dir.path())
+        .env("XDG_CONFIG_HOME", dir.path())
+        .env("LOCALAPPDATA", dir.path())
+        .env("APPDATA", dir.path())
+        .output()
+        .unwrap();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    let code = replay.wait().unwrap().code().unwrap();
+    (code, made.status.code().unwrap(), rest)
+}
+
+#[test]
+fn a_replay_says_whether_the_client_did_as_was_recorded() {
+    let (replay, create, said) = replayed("18.6.2-full-backup", &[]);
+    assert_eq!((replay, create), (0, 0), "{said}");
+    assert!(said.contains("the client did as was recorded"), "{said}");
+    let (replay, create, said) = replayed("18.6.2-full-backup", &["--no-apps"]);
+    assert_eq!((replay, create), (3, 0), "{said}");
+    assert!(
+        said.contains("installation_proxy was recorded, and not opened"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_trace_is_shown_a_line_for_each_message_and_what_is_none_is_told() {
+    let show = |path: &Path| {
+        Command::new(env!("CARGO_BIN_EXE_idev-backup"))
+            .args(["trace", "show"])
+            .arg(path)
+            .output()
+            .unwrap()
+    };
+    let path = fixture("16.1-passcode-not-entered.limd-1380");
+    let shown = String::from_utf8(show(&path).stdout).unwrap();
+    let lines = fs::read_to_string(&path).unwrap().lines().count();
+    assert_eq!(shown.lines().count(), lines);
+    assert!(
+        shown.contains("mobilebackup2          < Response"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("Device locked (MBErrorDomain/208)"),
+        "{shown}"
+    );
+
+    let none = show(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("Cargo.toml")
+            .as_path(),
+    );
+    assert_eq!(none.status.code(), Some(1));
+    let told = String::from_utf8(none.stderr).unwrap();
+    assert!(
+        told.contains("line 1: this is no trace") && told.contains("hint:"),
+        "{told}"
+    );
 }

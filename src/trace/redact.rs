@@ -234,10 +234,11 @@ impl Redactor {
         if let Some(known) = self.stand_ins.get(text) {
             return known.clone();
         }
-        let has_blanks = WITH_BLANKS.contains(&key);
-        if CONSTANT.contains(&key)
-            && is_constant(&text.replace(' ', if has_blanks { "" } else { " " }))
-        {
+        let words = match WITH_BLANKS.contains(&key) {
+            true => text.replace(' ', ""),
+            false => text.to_owned(),
+        };
+        if CONSTANT.contains(&key) && is_constant(&words) {
             return text.to_owned();
         }
         if PROSE.contains(&key) {

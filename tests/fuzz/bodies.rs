@@ -98,8 +98,11 @@ pub fn framing(bytes: &[u8]) {
             framer.end(dir, &mut |item| items.push(item));
         }
         let mut redactor = Redactor::default();
-        let mut messages = items.into_iter().map(|item| redactor.item(framing, item));
-        messages.by_ref().collect::<Vec<_>>()
+        let messages: Vec<_> = items
+            .into_iter()
+            .map(|item| redactor.item(framing, item))
+            .collect();
+        messages
     };
     assert_eq!(items(usize::from(*piece).max(1)), items(100));
 }
