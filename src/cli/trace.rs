@@ -13,7 +13,6 @@ use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::{Error, pair};
 use idev_backup::monitor::Silent;
 use idev_backup::sim::{Daemon, Phone, PhoneConfig, Replay};
-use idev_backup::store;
 use idev_backup::trace::line::{Event, Line, Message};
 use idev_backup::trace::{At, Recorder, Trace, compare};
 use idev_backup::transport::usbmuxd::Address;
@@ -41,12 +40,9 @@ impl TraceArgs {
         let Some(path) = &self.trace else {
             return Ok(None);
         };
-        let failed = |e: io::Error| match e.kind() {
-            io::ErrorKind::AlreadyExists => Error::Nothing {
-                what: format!("cannot record into {}: {e}", path.display()),
-                hint: "name a new file with --trace".to_owned(),
-            },
-            _ => Error::Store(store::Error::io("record into", path, e)),
+        let failed = |e: io::Error| Error::Nothing {
+            what: format!("cannot record into {}: {e}", path.display()),
+            hint: "name a new file with --trace, in a folder that you may write".to_owned(),
         };
         let file = open(path).map_err(failed)?;
         let recorder = Recorder::new(Box::new(file), at, self.trace_metadata, output::now());
@@ -149,12 +145,14 @@ impl TraceCommand {
 }
 
 fn read(path: &Path) -> Result<Trace, Error> {
-    let failed = |e| Error::Store(store::Error::io("read", path, e));
-    let text = std::fs::read(path).map_err(failed)?;
-    Trace::parse(&String::from_utf8_lossy(&text)).map_err(|(line, e)| Error::Nothing {
-        what: format!("{}, line {line}: {e}", path.display()),
-        hint: "a trace is what `idev-backup create --trace FILE` writes".to_owned(),
-    })
+    let failed = |what: String| Error::Nothing {
+        what,
+        hint: "name a trace: what `idev-backup create --trace FILE` writes".to_owned(),
+    };
+    let text =
+        std::fs::read(path).map_err(|e| failed(format!("cannot read {}: {e}", path.display())))?;
+    Trace::parse(&String::from_utf8_lossy(&text))
+        .map_err(|(line, e)| failed(format!("{}, line {line}: {e}", path.display())))
 }
 
 impl Show {
@@ -245,7 +243,10 @@ impl Play {
             what: format!("{} cannot be played: {e}", self.file.display()),
             hint: "record a conversation with a phone".to_owned(),
         })?;
-        let failed = |e| Error::Store(store::Error::io("listen for", &self.file, e));
+        let failed = |e: io::Error| Error::Nothing {
+            what: format!("cannot listen on {}: {e}", self.listen),
+            hint: "name another UNIX:/path or HOST:PORT with --listen".to_owned(),
+        };
         let base = PhoneConfig::default();
         let phone = Phone::new(PhoneConfig {
             udid: replay.udid().cloned().unwrap_or(base.udid.clone()),
