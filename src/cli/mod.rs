@@ -59,7 +59,7 @@ enum Command {
     List(list::List),
     Verify(verify::Verify),
     Demo(demo::Demo),
-    Simulate(simulate::Simulate),
+    Simulate(Box<simulate::Simulate>),
     Trace(trace::TraceCommand),
 }
 
