@@ -7,11 +7,14 @@ mod finding;
 mod host;
 mod info_plist;
 pub mod list;
-mod listed;
+pub mod listed;
+pub mod opened;
 pub mod pair;
 mod passcode;
+pub mod password;
 pub mod phone;
 mod plan;
+pub mod select;
 pub mod verdict;
 pub mod verify;
 
@@ -57,6 +60,23 @@ pub enum Error {
         /// Why.
         why: Unreadable,
     },
+    /// One file of a backup cannot be read.
+    File {
+        /// Its domain and path.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// The password does not open the backup.
+    WrongPassword {
+        /// Which.
+        of: String,
+    },
+    /// A password is needed, and there is none.
+    NoPassword {
+        /// Why, as a whole sentence.
+        why: String,
+    },
     /// There is nothing there.
     Nothing {
         /// What was looked for, as a whole sentence.
@@ -75,7 +95,7 @@ pub enum Class {
     NoDevice,
     /// Locked, not trusted, passcode not entered.
     Locked,
-    /// Wrong backup password.
+    /// Wrong backup password, or none.
     WrongPassword,
     /// No room.
     NoSpace,
@@ -102,7 +122,9 @@ impl Error {
             Error::Dialog(_)
             | Error::CheckFailed(_)
             | Error::Backup { .. }
+            | Error::File { .. }
             | Error::Nothing { .. } => Class::Failed,
+            Error::WrongPassword { .. } | Error::NoPassword { .. } => Class::WrongPassword,
             Error::Store(e) | Error::Keeping(e) if e.is_full() => Class::NoSpace,
             Error::Store(_) | Error::Keeping(_) => Class::Failed,
             Error::Verdict(refusal) => refusal.class,
@@ -124,7 +146,19 @@ impl Error {
                 "run `idev-backup create --full`; if it happens again, check the disk"
                     .to_owned(),
             ),
-            Error::Backup { .. } => None,
+            Error::Backup { .. } | Error::File { .. } => {
+                Some("`idev-backup verify` tells what else of this backup is damaged, and what older ones hold".to_owned())
+            }
+            Error::WrongPassword { .. } => Some(
+                "it is the password that the phone had when this backup was made; `idev-backup encryption check` tries \
+                 another one"
+                    .to_owned(),
+            ),
+            Error::NoPassword { .. } => Some(
+                "run it in a terminal, which asks for it, or use --password-file, --password-command or the variable \
+                 IDEV_BACKUP_PASSWORD"
+                    .to_owned(),
+            ),
             Error::Nothing { hint, .. } => Some(hint.clone()),
         }
     }
@@ -220,6 +254,9 @@ impl fmt::Display for Error {
                 report.first_damage()
             ),
             Error::Backup { path, why } => write!(f, "cannot use {}: {why}", path.display()),
+            Error::File { name, why } => write!(f, "cannot read {name}: {why}"),
+            Error::WrongPassword { of } => write!(f, "the password does not open {of}"),
+            Error::NoPassword { why } => f.write_str(why),
             Error::Nothing { what, .. } => f.write_str(what),
         }
     }

@@ -66,7 +66,7 @@ pub struct ClassKey {
 
 impl ClassKey {
     /// Whether a password can open it.
-    fn is_openable(&self) -> bool {
+    pub(super) fn is_openable(&self) -> bool {
         let has_key = (self.wrapped_key.as_ref()).is_some_and(|key| !key.expose().is_empty());
         has_key && self.wrap & WRAPPED_WITH_PASSWORD != 0
     }

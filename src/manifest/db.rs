@@ -1,20 +1,18 @@
 //! Manifest.db: the list of all files, read row by row and never written.
 
 use std::fs::File;
-use std::io::Read;
+use std::io;
 use std::path::Path;
 
-use rusqlite::limits::Limit;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{OptionalExtension, ToSql};
 
 use super::glance;
 use super::record::{BadRecord, FileRecord, file_id};
+use super::scratch::{self, Scratch};
+use crate::keybag::FileKey;
 
-/// The first bytes of a database that is not encrypted.
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-
-/// Longest value in a row; records have some hundred bytes.
-const VALUE_BYTES_MAX: i32 = 16 << 20;
+/// What it is called in a backup's folder.
+const NAME: &str = "Manifest.db";
 
 /// Why the list of files cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +21,8 @@ pub enum Error {
     Absent,
     /// SQLite cannot make sense of it.
     Damaged(String),
+    /// There is no place for what was decrypted of it.
+    NoPlace(String),
 }
 
 impl std::fmt::Display for Error {
@@ -30,11 +30,30 @@ impl std::fmt::Display for Error {
         match self {
             Error::Absent => f.write_str("it is missing"),
             Error::Damaged(why) => write!(f, "it is damaged: {why}"),
+            Error::NoPlace(why) => write!(
+                f,
+                "what is decrypted of it cannot be kept in {} for the time being: {why}",
+                std::env::temp_dir().display()
+            ),
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+impl From<scratch::Error> for Error {
+    fn from(e: scratch::Error) -> Self {
+        match e {
+            scratch::Error::Read(e) if e.kind() == io::ErrorKind::NotFound => Error::Absent,
+            scratch::Error::Read(e) => Error::Damaged(e.to_string()),
+            scratch::Error::Write(e) => Error::NoPlace(e.to_string()),
+            scratch::Error::NoDatabase => {
+                Error::Damaged("it is no database, or it is cut".to_owned())
+            }
+            scratch::Error::Sqlite(e) => e.into(),
+        }
+    }
+}
 
 impl From<rusqlite::Error> for Error {
     fn from(e: rusqlite::Error) -> Self {
@@ -89,37 +108,29 @@ impl Row {
 
 /// An open list of files.
 #[derive(Debug)]
-pub struct Db(Connection);
+pub struct Db(Scratch);
 
 impl Db {
     /// Opens the Manifest.db of the backup in `folder`. Nothing is locked or written, no file made beside it.
     pub fn open(folder: &Path) -> Result<Db, Error> {
-        let path = std::path::absolute(folder.join("Manifest.db"))
-            .map_err(|e| Error::Damaged(e.to_string()))?;
-        let mut magic = [0; 16];
-        match File::open(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(Error::Absent),
-            Err(e) => return Err(Error::Damaged(e.to_string())),
-            Ok(mut file) => {
-                file.read_exact(&mut magic)
-                    .map_err(|_| Error::Damaged("it is cut".to_owned()))?;
-            }
-        }
-        if &magic != MAGIC {
-            return Err(Error::Damaged("it is no database".to_owned()));
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-        let connection = Connection::open_with_flags(uri(&path), flags)?;
-        // Bounded whatever the size: a phone's list can have 1.5 GB.
-        connection.pragma_update(None, "cache_size", -4096)?;
-        connection.pragma_update(None, "mmap_size", 0)?;
-        // A list from a stranger: no functions in its schema, no values beyond what a record can be, and a table that is
-        // one, since a view could go on for ever.
-        connection.pragma_update(None, "trusted_schema", false)?;
-        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
+        Db::with_files(Scratch::in_place(&folder.join(NAME))?)
+    }
+
+    /// Opens one that is encrypted: since iOS 10.2 those of encrypted backups are.
+    pub fn decrypt(folder: &Path, key: &FileKey) -> Result<Db, Error> {
+        let file = File::open(folder.join(NAME)).map_err(scratch::Error::Read)?;
+        let bytes = file.metadata().map_err(scratch::Error::Read)?.len();
+        Db::with_files(Scratch::make(&mut key.decrypt(file, None), bytes)?)
+    }
+
+    /// A table that is one, since a view could go on for ever.
+    fn with_files(scratch: Scratch) -> Result<Db, Error> {
         let is_table = "SELECT count(*) FROM sqlite_schema WHERE name = 'Files' AND type = 'table' AND rootpage > 0";
-        match connection.query_row(is_table, [], |row| row.get(0))? {
-            1i64 => Ok(Db(connection)),
+        match scratch
+            .connection()
+            .query_row(is_table, [], |row| row.get(0))?
+        {
+            1i64 => Ok(Db(scratch)),
             _ => Err(Error::Damaged("it has no table of files".to_owned())),
         }
     }
@@ -131,7 +142,11 @@ impl Db {
         } else {
             "PRAGMA integrity_check(1)"
         };
-        let word: Option<String> = self.0.query_row(pragma, [], |row| row.get(0)).optional()?;
+        let word: Option<String> = self
+            .0
+            .connection()
+            .query_row(pragma, [], |row| row.get(0))
+            .optional()?;
         match word.as_deref() {
             Some("ok") => Ok(()),
             other => Err(Error::Damaged(
@@ -141,10 +156,40 @@ impl Db {
     }
 
     /// Calls `each` for every row, in the order of file ids, until it answers false.
-    pub fn rows(&self, mut each: impl FnMut(Row) -> bool) -> Result<(), Error> {
-        let sql = "SELECT fileID, domain, relativePath, flags, file FROM Files ORDER BY fileID";
-        let mut statement = self.0.prepare(sql)?;
-        let mut rows = statement.query([])?;
+    pub fn rows(&self, each: impl FnMut(Row) -> bool) -> Result<(), Error> {
+        self.query("ORDER BY fileID", &[], each)
+    }
+
+    /// Calls `each` for the rows that the filter lets through, until it answers false.
+    pub fn select(&self, filter: &Filter, mut each: impl FnMut(Row) -> bool) -> Result<(), Error> {
+        // Half of the bounds is looked up in the indexes of the phone's list; `admits` has the last word.
+        let mut clause = String::new();
+        let mut values: Vec<&dyn ToSql> = Vec::new();
+        if let Some(domain) = &filter.domain {
+            clause.push_str("WHERE domain = ?1");
+            values.push(domain);
+            if let Some(path) = filter.below.as_ref().filter(|_| filter.only_itself) {
+                clause.push_str(" AND relativePath = ?2");
+                values.push(path);
+            }
+        }
+        if filter.sorted {
+            clause.push_str(" ORDER BY domain, relativePath");
+        }
+        self.query(&clause, &values, |row| {
+            !filter.admits(&row.domain, &row.relative_path) || each(row)
+        })
+    }
+
+    fn query(
+        &self,
+        clause: &str,
+        values: &[&dyn ToSql],
+        mut each: impl FnMut(Row) -> bool,
+    ) -> Result<(), Error> {
+        let sql = format!("SELECT fileID, domain, relativePath, flags, file FROM Files {clause}");
+        let mut statement = self.0.connection().prepare(&sql)?;
+        let mut rows = statement.query(values)?;
         while let Some(row) = rows.next()? {
             let blob: Option<Vec<u8>> = row.get(4)?;
             let row = Row {
@@ -167,36 +212,35 @@ impl Db {
     }
 }
 
-/// A whole path as SQLite's URI form: `immutable` keeps it from making `-wal` and `-shm` beside a sealed backup.
-fn uri(path: &Path) -> String {
-    #[cfg(unix)]
-    let text = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
-    // The extended form of Windows (`\\?\C:\...`) means the same file to SQLite without its prefix.
-    #[cfg(not(unix))]
-    let slashes = path.to_string_lossy().replace('\\', "/");
-    #[cfg(not(unix))]
-    let text = slashes.strip_prefix("//?/").unwrap_or(&slashes).as_bytes();
-    let mut uri = String::from(if text.starts_with(b"/") {
-        "file://"
-    } else {
-        "file:///"
-    });
-    for &byte in text {
-        match byte {
-            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
-                uri.push(byte.into())
-            }
-            b':' if cfg!(windows) => uri.push(':'),
-            _ => uri.push_str(&format!("%{byte:02X}")),
-        }
+/// Which rows of a list, and in what order.
+#[derive(Debug, Clone, Default)]
+pub struct Filter<'a> {
+    /// Only of this domain.
+    pub domain: Option<&'a str>,
+    /// Only of this path, and what is below it.
+    pub below: Option<&'a str>,
+    /// Not what is below it.
+    pub only_itself: bool,
+    /// By domain, then by path, byte by byte. Else as they lie in the list, which is fastest.
+    pub sorted: bool,
+}
+
+impl Filter<'_> {
+    /// Whether it lets a row of this name through.
+    pub fn admits(&self, domain: &str, relative_path: &str) -> bool {
+        let is_below = |folder: &str| match relative_path.strip_prefix(folder) {
+            Some("") => true,
+            Some(rest) => !self.only_itself && (folder.is_empty() || rest.starts_with('/')),
+            None => false,
+        };
+        self.domain.is_none_or(|wanted| wanted == domain) && self.below.is_none_or(is_below)
     }
-    uri.push_str("?immutable=1");
-    uri
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rusqlite::Connection;
 
     #[test]
     fn a_list_is_read_in_the_order_of_its_ids_and_left_alone() {

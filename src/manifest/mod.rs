@@ -2,11 +2,12 @@
 //! archived record of each file.
 
 pub mod db;
-mod glance;
+pub mod glance;
 pub mod kinds;
 pub mod mbdb;
 pub mod plists;
 pub mod record;
+pub mod scratch;
 
 /// The statements that iOS 10 to 26 makes Manifest.db with (read off real databases of iOS 10.3 to 11.2).
 pub const SCHEMA: &str = "\

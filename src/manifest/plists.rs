@@ -120,6 +120,31 @@ impl ManifestPlist {
     }
 }
 
+/// What of Manifest.plist a password is needed for.
+pub struct Encryption {
+    /// The keys of the protection classes.
+    pub bag: KeyBag,
+    /// The key of Manifest.db, wrapped; lists before iOS 10.2 are not encrypted.
+    pub manifest_key: Option<Vec<u8>>,
+}
+
+impl Encryption {
+    /// Reads it; `None` where the backup is not encrypted.
+    pub fn read(folder: &Path) -> Result<Option<Encryption>, Unreadable> {
+        let fields = read(folder, "Manifest.plist")?;
+        let is_encrypted = fields.get("IsEncrypted").and_then(Value::as_boolean);
+        if is_encrypted != Some(true) {
+            return Ok(None);
+        }
+        let data = |key: &str| fields.get(key).and_then(Value::as_data);
+        let bag = KeyBag::parse(data("BackupKeyBag").unwrap_or_default());
+        Ok(Some(Encryption {
+            bag: bag.map_err(|why| Unreadable::Damaged(why.to_string()))?,
+            manifest_key: data("ManifestKey").map(<[u8]>::to_vec),
+        }))
+    }
+}
+
 /// Info.plist, which the host writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Info {

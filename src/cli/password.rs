@@ -1,0 +1,150 @@
+//! Backup passwords: from a file, a command, the environment or the terminal. Never from an argument, which every user of a
+//! computer can read.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use clap::Args;
+use idev_backup::jobs::Error;
+use idev_backup::jobs::password::Passwords;
+use idev_backup::secret::Secret;
+
+/// Longest password that is read.
+const BYTES_MAX: usize = 4096;
+/// Where it may stand in the environment.
+const VARIABLE: &str = "IDEV_BACKUP_PASSWORD";
+
+/// Where the backup password comes from.
+#[derive(Args, Clone, Default)]
+pub struct PasswordArgs {
+    /// Read the backup password from the first line of this file; `-` is standard input
+    #[arg(long, value_name = "FILE", group = "backup password")]
+    password_file: Option<PathBuf>,
+    /// Run this command and take what it prints as the backup password
+    #[arg(long, value_name = "COMMAND", group = "backup password")]
+    password_command: Option<OsString>,
+}
+
+impl PasswordArgs {
+    /// The password, where it was given: by file, command or environment.
+    pub fn given(&self) -> Result<Option<Secret>, Error> {
+        if let Some(path) = &self.password_file {
+            return of_file(path).map(Some);
+        }
+        if let Some(command) = &self.password_command {
+            return of_command(command).map(Some);
+        }
+        Ok(of_environment(VARIABLE))
+    }
+}
+
+impl Passwords for PasswordArgs {
+    fn backup_password(&self, of: &str) -> Result<Secret, Error> {
+        match self.given()? {
+            Some(password) => Ok(password),
+            None => prompt(&format!("Password of {of}: ")),
+        }
+    }
+}
+
+/// Asks on the terminal.
+pub fn prompt(question: &str) -> Result<Secret, Error> {
+    let typed = rpassword::prompt_password(super::output::one_line(question));
+    let typed = typed.map_err(|e| {
+        no_password(&format!(
+            "a password is needed, and nobody can be asked for it: {e}"
+        ))
+    })?;
+    not_empty(typed.into_bytes(), "nothing was typed")
+}
+
+fn of_file(path: &PathBuf) -> Result<Secret, Error> {
+    let named = |e: io::Error| {
+        no_password(&format!(
+            "cannot read the password file {}: {e}",
+            path.display()
+        ))
+    };
+    let bytes = match path.as_os_str() == "-" {
+        true => first_line(&mut io::stdin().lock()),
+        false => File::open(path).and_then(|mut file| first_line(&mut file)),
+    };
+    not_empty(
+        bytes.map_err(named)?,
+        &format!("the password file {} is empty", path.display()),
+    )
+}
+
+fn of_command(command: &OsString) -> Result<Secret, Error> {
+    let (shell, flag) = if cfg!(windows) {
+        ("cmd", "/C")
+    } else {
+        ("sh", "-c")
+    };
+    let named = |e: io::Error| no_password(&format!("cannot run the password command: {e}"));
+    let mut child = Command::new(shell)
+        .arg(flag)
+        .arg(command)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(named)?;
+    let mut out = child.stdout.take();
+    let bytes = out
+        .as_mut()
+        .map_or_else(|| Ok(Vec::new()), |out| first_line(out))
+        .map_err(named)?;
+    drop(out);
+    let status = child.wait().map_err(named)?;
+    if !status.success() {
+        return Err(no_password(&format!(
+            "the password command failed ({status})"
+        )));
+    }
+    not_empty(bytes, "the password command printed nothing")
+}
+
+fn of_environment(variable: &str) -> Option<Secret> {
+    let text = std::env::var_os(variable)?;
+    let bytes = text.into_encoded_bytes();
+    (!bytes.is_empty()).then(|| Secret::new(bytes))
+}
+
+/// In one piece, so that no copy is left behind.
+fn first_line(from: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(BYTES_MAX + 1);
+    from.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    if let Some(end) = bytes.iter().position(|b| *b == b'\n') {
+        zeroize_behind(&mut bytes, end);
+    }
+    if bytes.last() == Some(&b'\r') {
+        bytes.pop();
+    }
+    match bytes.len() > BYTES_MAX {
+        true => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it is too long for a password",
+        )),
+        false => Ok(bytes),
+    }
+}
+
+fn zeroize_behind(bytes: &mut Vec<u8>, end: usize) {
+    bytes[end..].fill(0);
+    bytes.truncate(end);
+}
+
+fn not_empty(bytes: Vec<u8>, why_not: &str) -> Result<Secret, Error> {
+    match bytes.is_empty() {
+        true => Err(no_password(why_not)),
+        false => Ok(Secret::new(bytes)),
+    }
+}
+
+fn no_password(why: &str) -> Error {
+    Error::NoPassword {
+        why: why.to_owned(),
+    }
+}

@@ -1,0 +1,42 @@
+//! What all commands that read a backup have in common: which backup, and its password.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use idev_backup::jobs::opened::Opened;
+use idev_backup::jobs::{Error, list};
+use idev_backup::store::Store;
+
+use super::StoreArgs;
+use super::password::PasswordArgs;
+
+/// Which backup, and how to open it.
+#[derive(Args, Clone)]
+pub struct ReadArgs {
+    /// The backup's folder; or in the store: `latest`, a phone, a time, or the beginning of either
+    backup: String,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    password: PasswordArgs,
+}
+
+impl ReadArgs {
+    /// Its folder.
+    pub fn folder(&self) -> Result<PathBuf, Error> {
+        let path = self.store.path()?;
+        // Needed only where the backup is not named by its path.
+        list::find(Store::open(&path), Some(&self.backup))
+    }
+
+    /// Opens it; asks for the password where it is encrypted.
+    pub fn open(&self) -> Result<Opened, Error> {
+        Opened::open(&self.folder()?, &self.password)
+    }
+}
+
+/// "HomeDomain/Library/SMS" as domain and path.
+pub fn domain_and_path(name: &str) -> (&str, &str) {
+    let name = name.trim_end_matches('/');
+    name.split_once('/').unwrap_or((name, ""))
+}

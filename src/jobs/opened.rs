@@ -1,0 +1,311 @@
+//! A backup that is open for reading: its list, and the plain bytes of its files, encrypted or not, of iOS 4 to 26.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::listed::List;
+use super::password::Passwords;
+use crate::keybag::{Ending, Keys, Locked, Plain};
+use crate::manifest::db::{self, Db, Filter, Kind};
+use crate::manifest::mbdb::Mbdb;
+use crate::manifest::plists::{Encryption, Unreadable};
+use crate::manifest::record::{BadRecord, FileRecord};
+use crate::manifest::{glance, leads_out};
+use crate::store;
+
+/// An open backup.
+pub struct Opened {
+    folder: PathBuf,
+    list: List,
+    keys: Option<Keys>,
+}
+
+/// A file, a folder or a link of a backup.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// 40 hex digits, in an honest list.
+    pub file_id: String,
+    /// `HomeDomain`, `AppDomain-com.example`, ...
+    pub domain: String,
+    /// Path inside the domain; empty for the domain's own folder.
+    pub relative_path: String,
+    /// What it is.
+    pub kind: Kind,
+    noted: Noted,
+}
+
+#[derive(Debug, Clone)]
+enum Noted {
+    Archive(Vec<u8>),
+    Record(Box<FileRecord>),
+}
+
+impl Item {
+    /// What the phone noted of it.
+    pub fn record(&self) -> Result<FileRecord, BadRecord> {
+        match &self.noted {
+            Noted::Archive(bytes) => FileRecord::decode(bytes),
+            Noted::Record(record) => Ok((**record).clone()),
+        }
+    }
+
+    /// Only its size, which is much faster.
+    pub fn size(&self) -> Result<u64, BadRecord> {
+        match &self.noted {
+            Noted::Archive(bytes) => match glance::size(bytes) {
+                Some(size) => Ok(size),
+                None => Ok(self.record()?.size),
+            },
+            Noted::Record(record) => Ok(record.size),
+        }
+    }
+
+    /// Whether its name leads out of the place where it belongs. No phone writes such a name.
+    pub fn leads_out(&self) -> bool {
+        leads_out(&self.domain, &self.relative_path)
+    }
+
+    /// Domain and path, as people name it.
+    pub fn name(&self) -> String {
+        match self.relative_path.is_empty() {
+            true => self.domain.clone(),
+            false => format!("{}/{}", self.domain, self.relative_path),
+        }
+    }
+}
+
+impl Opened {
+    /// Opens the backup in `folder`. Asks for the password where it is encrypted, and only there.
+    pub fn open(folder: &Path, passwords: &dyn Passwords) -> Result<Opened, Error> {
+        if !store::is_backup(folder) {
+            return Err(Error::Nothing {
+                what: format!("{} is no backup of an iPhone or iPad", folder.display()),
+                hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
+            });
+        }
+        let unlocked = unlock(folder, passwords)?;
+        let holds = |name| folder.join(name).exists();
+        let list = if holds("Manifest.mbdb") && !holds("Manifest.db") {
+            // Never encrypted as a whole, other than Manifest.db.
+            let list = Mbdb::open(folder);
+            List::Mbdb(list.map_err(|e| bad_list(folder, "Manifest.mbdb", &e))?)
+        } else {
+            let list = match &unlocked {
+                Some((keys, Some(wrapped))) => {
+                    let key = keys.open(wrapped).map_err(|why| Error::Backup {
+                        path: folder.join("Manifest.plist"),
+                        why: Unreadable::Damaged(format!("the key of the list of files: {why}")),
+                    })?;
+                    Db::decrypt(folder, &key)
+                }
+                _ => Db::open(folder),
+            };
+            List::Db(list.map_err(|e| bad_list(folder, "Manifest.db", &e))?)
+        };
+        Ok(Opened {
+            folder: folder.to_path_buf(),
+            list,
+            keys: unlocked.map(|(keys, _)| keys),
+        })
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its files are encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// Its list.
+    pub fn list(&self) -> &List {
+        &self.list
+    }
+
+    /// Its keys, if it is encrypted.
+    pub fn keys(&self) -> Option<&Keys> {
+        self.keys.as_ref()
+    }
+
+    /// Calls `each` for everything in it that the filter lets through, until it answers false.
+    pub fn each(&self, filter: &Filter, mut each: impl FnMut(Item) -> bool) -> Result<(), Error> {
+        let read = match &self.list {
+            List::Db(db) => db.select(filter, |row| {
+                each(Item {
+                    file_id: row.file_id,
+                    domain: row.domain,
+                    relative_path: row.relative_path,
+                    kind: row.kind,
+                    noted: Noted::Archive(row.archive),
+                })
+            }),
+            List::Mbdb(mbdb) => each_of_mbdb(mbdb, filter, &mut each),
+        };
+        read.map_err(|e| bad_list(&self.folder, self.list.name(), &e))
+    }
+
+    /// What has this name.
+    pub fn find(&self, domain: &str, relative_path: &str) -> Result<Option<Item>, Error> {
+        let filter = Filter {
+            domain: Some(domain),
+            below: Some(relative_path),
+            only_itself: true,
+            ..Filter::default()
+        };
+        let mut found = None;
+        self.each(&filter, |item| {
+            found = Some(item);
+            false
+        })?;
+        Ok(found)
+    }
+
+    /// Where its bytes lie, as they are.
+    pub fn path_of(&self, item: &Item) -> Result<PathBuf, Error> {
+        let id = &item.file_id;
+        // It is a stranger's: only what has the form of an id is a path.
+        if id.len() != 40 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(unreadable(item, "the list names it by no file id"));
+        }
+        Ok(match self.list {
+            List::Db(_) => self.folder.join(&id[..2]).join(id),
+            List::Mbdb(_) => self.folder.join(id),
+        })
+    }
+
+    /// Its plain bytes.
+    pub fn bytes(&self, item: &Item) -> Result<Bytes, Error> {
+        let path = self.path_of(item)?;
+        let file = File::open(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => unreadable(item, "the backup lacks it"),
+            _ => unreadable(item, &e.to_string()),
+        })?;
+        let Some(keys) = &self.keys else {
+            return Ok(Bytes::AsItIs(file));
+        };
+        let record = item.record();
+        let record = record.map_err(|why| unreadable(item, &format!("its record: {why}")))?;
+        let Some(wrapped) = &record.encryption_key else {
+            return match file.metadata() {
+                // An empty file has nothing to encrypt.
+                Ok(meta) if meta.len() == 0 => Ok(Bytes::AsItIs(file)),
+                _ => Err(unreadable(item, "the phone's list has no key for it")),
+            };
+        };
+        let key = keys.open(wrapped);
+        let key = key.map_err(|why| unreadable(item, &why.to_string()))?;
+        Ok(Bytes::Decrypted(key.decrypt(file, Some(record.size))))
+    }
+}
+
+/// Where a file's plain bytes come from.
+pub enum Bytes {
+    /// It is not encrypted.
+    AsItIs(File),
+    /// It is.
+    Decrypted(Plain<File>),
+}
+
+impl Bytes {
+    /// How an encrypted file ended, once it was read to its end.
+    pub fn ending(&self) -> Option<Ending> {
+        match self {
+            Bytes::AsItIs(_) => None,
+            Bytes::Decrypted(plain) => plain.ending(),
+        }
+    }
+}
+
+impl Read for Bytes {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Bytes::AsItIs(file) => file.read(out),
+            Bytes::Decrypted(plain) => plain.read(out),
+        }
+    }
+}
+
+/// The keys of an encrypted backup, and the wrapped key of its list.
+pub(super) fn unlock(
+    folder: &Path,
+    passwords: &dyn Passwords,
+) -> Result<Option<(Keys, Option<Vec<u8>>)>, Error> {
+    let path = || folder.join("Manifest.plist");
+    let encryption = Encryption::read(folder);
+    let encryption = match encryption {
+        Ok(encryption) => encryption,
+        // iOS 4 and 5 wrote it only where it was needed.
+        Err(Unreadable::Absent) => None,
+        Err(why) => return Err(Error::Backup { path: path(), why }),
+    };
+    let Some(encryption) = encryption else {
+        return Ok(None);
+    };
+    let password = passwords.backup_password(&format!("the backup {}", folder.display()))?;
+    let keys = encryption.bag.unlock(&password).map_err(|why| match why {
+        Locked::WrongPassword => Error::WrongPassword {
+            of: folder.display().to_string(),
+        },
+        Locked::Absurd { .. } => Error::Backup {
+            path: path(),
+            why: Unreadable::Damaged(why.to_string()),
+        },
+    })?;
+    Ok(Some((keys, encryption.manifest_key)))
+}
+
+fn each_of_mbdb(
+    mbdb: &Mbdb,
+    filter: &Filter,
+    each: &mut impl FnMut(Item) -> bool,
+) -> Result<(), db::Error> {
+    let mut sorted = Vec::new();
+    mbdb.rows(|record| {
+        if !filter.admits(&record.domain, &record.file.relative_path) {
+            return true;
+        }
+        let item = Item {
+            file_id: record.file_id(),
+            kind: record.kind(),
+            relative_path: record.file.relative_path.clone(),
+            domain: record.domain,
+            noted: Noted::Record(Box::new(record.file)),
+        };
+        match filter.sorted {
+            // A phone of those days had some thousands of files.
+            true => {
+                sorted.push(item);
+                true
+            }
+            false => each(item),
+        }
+    })?;
+    sorted.sort_by(|a, b| (&a.domain, &a.relative_path).cmp(&(&b.domain, &b.relative_path)));
+    for item in sorted {
+        if !each(item) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn bad_list(folder: &Path, name: &str, e: &db::Error) -> Error {
+    Error::Backup {
+        path: folder.join(name),
+        why: match e {
+            db::Error::Absent => Unreadable::Absent,
+            other => Unreadable::Damaged(other.to_string()),
+        },
+    }
+}
+
+fn unreadable(item: &Item, why: &str) -> Error {
+    Error::File {
+        name: item.name(),
+        why: why.to_owned(),
+    }
+}

@@ -1,0 +1,151 @@
+//! Which things of a backup are meant: by pattern, domain, size and date.
+
+use std::ops::RangeInclusive;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use super::Error;
+use super::opened::Item;
+use crate::manifest::db::Kind;
+
+/// What a user asked for; without anything, all of it.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Patterns of the shell (`*`, `**`, `?`, `[a-z]`, `{a,b}`). One with a `/` is for the domain and the whole path
+    /// (`CameraRollDomain/**/*.HEIC`), one without for the last name alone (`*.HEIC`).
+    pub patterns: Vec<String>,
+    /// Patterns of domains (`AppDomain-*`).
+    pub domains: Vec<String>,
+    /// Letters' case makes no difference.
+    pub any_case: bool,
+    /// Bytes of the file.
+    pub size: Option<RangeInclusive<u64>>,
+    /// Last change of its contents, seconds since 1970.
+    pub modified: Option<RangeInclusive<i64>>,
+    /// Files alone, or folders, or links.
+    pub kind: Option<Kind>,
+}
+
+/// The same, ready to be asked.
+pub struct Select {
+    wanted: Wanted,
+    whole: Option<GlobSet>,
+    names: Option<GlobSet>,
+    domains: Option<GlobSet>,
+}
+
+impl Select {
+    /// Reads the patterns.
+    pub fn new(wanted: Wanted) -> Result<Select, Error> {
+        let any_case = wanted.any_case;
+        let (whole, names): (Vec<_>, Vec<_>) = wanted
+            .patterns
+            .iter()
+            .partition(|pattern| pattern.contains('/'));
+        Ok(Select {
+            whole: set(&whole, any_case)?,
+            names: set(&names, any_case)?,
+            domains: set(&wanted.domains.iter().collect::<Vec<_>>(), any_case)?,
+            wanted,
+        })
+    }
+
+    /// Whether it is meant. What is damaged and so cannot be judged is meant too, and fails where it is read.
+    pub fn has(&self, item: &Item) -> bool {
+        self.has_name(&item.domain, &item.relative_path)
+            && self.wanted.kind.is_none_or(|kind| kind == item.kind)
+            && (self.wanted.size.as_ref())
+                .is_none_or(|sizes| item.size().map_or(true, |size| sizes.contains(&size)))
+            && (self.wanted.modified.as_ref()).is_none_or(|times| {
+                item.record()
+                    .map_or(true, |record| times.contains(&record.last_modified))
+            })
+    }
+
+    fn has_name(&self, domain: &str, relative_path: &str) -> bool {
+        if !self.domains.as_ref().is_none_or(|set| set.is_match(domain)) {
+            return false;
+        }
+        if self.whole.is_none() && self.names.is_none() {
+            return true;
+        }
+        let whole = match relative_path.is_empty() {
+            true => domain.to_owned(),
+            false => format!("{domain}/{relative_path}"),
+        };
+        let name = whole.rsplit('/').next().unwrap_or_default();
+        (self.whole.as_ref()).is_some_and(|set| set.is_match(&whole))
+            || (self.names.as_ref()).is_some_and(|set| set.is_match(name))
+    }
+}
+
+fn set(patterns: &[&String], any_case: bool) -> Result<Option<GlobSet>, Error> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    let bad = |e: globset::Error| Error::Nothing {
+        what: format!("the pattern cannot be read: {e}"),
+        hint: "patterns are those of a shell: *.HEIC, CameraRollDomain/**, Library/{SMS,Notes}/*"
+            .to_owned(),
+    };
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = GlobBuilder::new(pattern)
+            .literal_separator(true)
+            .backslash_escape(true)
+            .case_insensitive(any_case)
+            .build();
+        set.add(glob.map_err(bad)?);
+    }
+    set.build().map(Some).map_err(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has(patterns: &[&str], domains: &[&str], name: (&str, &str)) -> bool {
+        let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+        let wanted = Wanted {
+            patterns: texts(patterns),
+            domains: texts(domains),
+            ..Wanted::default()
+        };
+        Select::new(wanted).unwrap().has_name(name.0, name.1)
+    }
+
+    #[test]
+    fn a_pattern_is_for_the_last_name_or_for_all_of_it() {
+        let photo = ("CameraRollDomain", "Media/DCIM/100APPLE/IMG_0001.HEIC");
+        for pattern in [
+            "*.HEIC",
+            "IMG_000?.*",
+            "CameraRollDomain/**/*.HEIC",
+            "CameraRollDomain/**",
+            "**/100APPLE/*",
+        ] {
+            assert!(has(&[pattern], &[], photo), "{pattern}");
+        }
+        for pattern in [
+            "*.heic",
+            "HEIC",
+            "CameraRollDomain/*.HEIC",
+            "Media/**",
+            "CameraRollDomain",
+        ] {
+            assert!(!has(&[pattern], &[], photo), "{pattern}");
+        }
+        assert!(has(&[], &["Camera*"], photo) && !has(&[], &["App*"], photo));
+        assert!(has(&["*.MOV", "*.HEIC"], &[], photo) && !has(&["*.HEIC"], &["App*"], photo));
+        assert!(has(&["HomeDomain"], &[], ("HomeDomain", "")));
+    }
+
+    #[test]
+    fn a_pattern_that_is_none_is_an_error() {
+        let wanted = Wanted {
+            patterns: vec!["[".to_owned()],
+            ..Wanted::default()
+        };
+        assert!(Select::new(wanted).is_err());
+    }
+}

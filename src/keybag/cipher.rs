@@ -1,0 +1,265 @@
+//! A file of an encrypted backup, decrypted while it is read: AES-256 in CBC mode, the first vector zero.
+//!
+//! Phones fill the last block as PKCS#7 says (one to sixteen bytes, each of which is their number); some lists of files have been
+//! seen without. So what the last block holds is decided by the length that the file should have, where it is known.
+
+use std::io::{self, Read};
+
+use aes::Aes256;
+use aes::cipher::{Array, BlockModeDecrypt, KeyIvInit, consts::U16};
+
+/// What AES decrypts at a time.
+const BLOCK: usize = 16;
+/// Bytes that are read at a time: they stay in the processor's cache.
+const BUFFER: usize = 64 << 10;
+
+/// How a file ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Filled up to a whole block, as it should be.
+    Padded,
+    /// Not filled up: its length is that of whole blocks, or there is nothing at all.
+    Unpadded,
+    /// What fills the last block is not what it must be: it was encrypted under another key, or altered.
+    Wrong,
+}
+
+/// A reader of the plain bytes.
+pub struct Plain<R> {
+    from: R,
+    cipher: cbc::Decryptor<Aes256>,
+    size: Option<u64>,
+    /// A block that may be the last, then what was read behind it.
+    buffer: Vec<u8>,
+    /// What of the buffer is ready to be given away.
+    ready: std::ops::Range<usize>,
+    /// Whether the buffer begins with a block that was held back.
+    holds_block: bool,
+    read: u64,
+    ending: Option<Ending>,
+}
+
+impl<R: Read> Plain<R> {
+    pub(super) fn new(from: R, key: &[u8; 32], size: Option<u64>) -> Plain<R> {
+        // A million small files would else be a million times 64 KiB.
+        let ahead = match size {
+            Some(size) if size < BUFFER as u64 => (size as usize / BLOCK + 2) * BLOCK,
+            _ => BUFFER,
+        };
+        Plain {
+            from,
+            cipher: cbc::Decryptor::new(key.into(), &[0; BLOCK].into()),
+            size,
+            buffer: vec![0; BLOCK + ahead],
+            ready: 0..0,
+            holds_block: false,
+            read: 0,
+            ending: None,
+        }
+    }
+
+    /// How the file ended; `None` until it was read to its end.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// Bytes on the disk that were read.
+    pub fn bytes_read(&self) -> u64 {
+        self.read
+    }
+
+    fn fill(&mut self) -> io::Result<()> {
+        if self.holds_block {
+            // What was ready ended where the block begins that was held back.
+            self.buffer
+                .copy_within(self.ready.end..self.ready.end + BLOCK, 0);
+        }
+        let length = read_full(&mut self.from, &mut self.buffer[BLOCK..])?;
+        self.read += length as u64;
+        let (blocks, rest) =
+            Array::<u8, U16>::slice_as_chunks_mut(&mut self.buffer[BLOCK..BLOCK + length]);
+        if !rest.is_empty() {
+            let cut = "it is cut: its length is not that of whole blocks";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, cut));
+        }
+        self.cipher.decrypt_blocks(blocks);
+        let start = if self.holds_block { 0 } else { BLOCK };
+        let end = BLOCK + length;
+        if BLOCK + length == self.buffer.len() {
+            self.ready = start..end - BLOCK;
+            self.holds_block = true;
+        } else {
+            self.holds_block = false;
+            self.ready = start..self.end(start, end);
+        }
+        Ok(())
+    }
+
+    /// Where the plain bytes end in the last part, and how.
+    fn end(&mut self, start: usize, end: usize) -> usize {
+        if start == end {
+            self.ending = Some(Ending::Unpadded);
+            return end;
+        }
+        let fill = usize::from(self.buffer[end - 1]);
+        let is_padded = (1..=BLOCK).contains(&fill)
+            && self.buffer[end - fill..end]
+                .iter()
+                .all(|b| usize::from(*b) == fill);
+        let without = self.read - if is_padded { fill as u64 } else { 0 };
+        let (ending, cut) = match self.size {
+            Some(size) if size == without && is_padded => (Ending::Padded, fill),
+            // As long as it should be, with nothing to fill it up: its last bytes only look so.
+            Some(size) if size == self.read => (Ending::Unpadded, 0),
+            _ if is_padded => (Ending::Padded, fill),
+            // Filled with something else: what is known of the length is right.
+            Some(size) if (1..BLOCK as u64).contains(&self.read.wrapping_sub(size)) => {
+                (Ending::Wrong, (self.read - size) as usize)
+            }
+            None => (Ending::Unpadded, 0),
+            Some(_) => (Ending::Wrong, 0),
+        };
+        self.ending = Some(ending);
+        end - cut
+    }
+}
+
+impl<R: Read> Read for Plain<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        while self.ready.is_empty() && self.ending.is_none() {
+            self.fill()?;
+        }
+        let length = self.ready.len().min(out.len());
+        let from = self.ready.start;
+        out[..length].copy_from_slice(&self.buffer[from..from + length]);
+        self.ready.start += length;
+        Ok(length)
+    }
+}
+
+impl<R> Drop for Plain<R> {
+    fn drop(&mut self) {
+        // The file's bytes are private, though no secret of ours; they go as fast as they came.
+        zeroize::Zeroize::zeroize(&mut self.buffer);
+    }
+}
+
+fn read_full(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match from.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(n) => length += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aes::cipher::BlockModeEncrypt;
+    use aes::cipher::block_padding::{NoPadding, Pkcs7};
+
+    const KEY: [u8; 32] = [7; 32];
+
+    fn encrypted(plain: &[u8], padded: bool) -> Vec<u8> {
+        let cipher = cbc::Encryptor::<Aes256>::new(&KEY.into(), &[0; BLOCK].into());
+        match padded {
+            true => cipher.encrypt_padded_vec::<Pkcs7>(plain),
+            false => cipher.encrypt_padded_vec::<NoPadding>(plain),
+        }
+    }
+
+    fn plain(length: usize) -> Vec<u8> {
+        (0..length).map(|n| (n * 31 + n / 251) as u8).collect()
+    }
+
+    fn decrypted(bytes: &[u8], size: Option<u64>) -> (Vec<u8>, Option<Ending>) {
+        let mut reader = Plain::new(bytes, &KEY, size);
+        let mut out = Vec::new();
+        reader.read_to_end(&mut out).unwrap();
+        assert_eq!(reader.bytes_read(), bytes.len() as u64);
+        (out, reader.ending())
+    }
+
+    #[test]
+    fn files_of_every_length_come_out_as_they_went_in() {
+        for length in [
+            0,
+            1,
+            15,
+            16,
+            17,
+            31,
+            32,
+            BUFFER - 17,
+            BUFFER - 16,
+            BUFFER - 1,
+            BUFFER,
+            BUFFER + 1,
+            3 * BUFFER,
+        ] {
+            let wanted = plain(length);
+            for size in [Some(length as u64), None] {
+                let found = decrypted(&encrypted(&wanted, true), size);
+                assert!(found == (wanted.clone(), Some(Ending::Padded)), "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_nothing_fills_up_is_whole() {
+        for length in [0, 16, 4096, BUFFER, BUFFER + 16] {
+            let mut wanted = plain(length);
+            for last in [2, 0] {
+                if let Some(byte) = wanted.last_mut() {
+                    *byte = last;
+                }
+                let bytes = encrypted(&wanted, false);
+                let found = decrypted(&bytes, Some(length as u64));
+                assert!(
+                    found == (wanted.clone(), Some(Ending::Unpadded)),
+                    "{length}"
+                );
+            }
+            // Its last byte looks like one that fills up: the length decides.
+            if let Some(byte) = wanted.last_mut() {
+                *byte = 1;
+                let found = decrypted(&encrypted(&wanted, false), Some(length as u64));
+                assert!(
+                    found == (wanted.clone(), Some(Ending::Unpadded)),
+                    "{length}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn another_key_is_seen_at_the_end() {
+        let mut bytes = encrypted(&plain(100), true);
+        let last = bytes.len() - 20;
+        bytes[last] ^= 1;
+        let (out, ending) = decrypted(&bytes, Some(100));
+        assert_eq!((out.len(), ending), (100, Some(Ending::Wrong)));
+    }
+
+    #[test]
+    fn a_file_of_another_length_keeps_what_it_has() {
+        let (out, ending) = decrypted(&encrypted(&plain(100), true), Some(5000));
+        assert_eq!((out, ending), (plain(100), Some(Ending::Padded)));
+    }
+
+    #[test]
+    fn a_cut_file_is_an_error() {
+        let bytes = encrypted(&plain(100), true);
+        let mut out = Vec::new();
+        let error = Plain::new(&bytes[..50], &KEY, None).read_to_end(&mut out);
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

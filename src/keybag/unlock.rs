@@ -1,0 +1,288 @@
+//! From the password to the keys.
+//!
+//! ```text
+//! iOS 10.2 and later   key = PBKDF2-SHA1(PBKDF2-SHA256(password, DPSL, DPIC), SALT, ITER), 32 bytes
+//! before               key = PBKDF2-SHA1(password, SALT, ITER)
+//! class key            AES-256 key unwrap (RFC 3394) of WPKY with that key, where bit 1 of WRAP is set
+//! file key             class as u32 little-endian, then the key of the file, wrapped in the same way with the class key
+//! ```
+//! RFC 3394 has a check value: a wrong password never gives a key. Sources: John the Ripper (itunes_fmt_plug.c) and hashcat
+//! (modules 14700 and 14800), whose vectors tests/keys.rs opens.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use aes::Aes256;
+use aes_kw::AesKw;
+use aes_kw::cipher::KeyInit;
+use sha1::Sha1;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::cipher::Plain;
+use super::parse::{ClassKey, KeyBag};
+use crate::secret::Secret;
+
+/// Rounds of `DPIC` that are computed. Phones have 10,000,000, some seconds of work; more would be endless.
+const FIRST_ROUNDS_MAX: u32 = 50_000_000;
+/// Rounds of `ITER` that are computed. Phones have 10,000.
+const LAST_ROUNDS_MAX: u32 = 10_000_000;
+/// Bytes of a key, and of one that is wrapped.
+const KEY_BYTES: usize = 32;
+const WRAPPED_BYTES: usize = KEY_BYTES + 8;
+
+/// A key in memory.
+type Key = Zeroizing<[u8; KEY_BYTES]>;
+
+/// Why a bag stays closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Locked {
+    /// The password opens none of its keys.
+    WrongPassword,
+    /// It wants more rounds than any phone does, so that trying the password would take for ever.
+    Absurd {
+        /// `DPIC` or `ITER`
+        field: &'static str,
+        /// What it says.
+        rounds: u32,
+    },
+}
+
+impl std::fmt::Display for Locked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Locked::WrongPassword => f.write_str("the password is wrong"),
+            Locked::Absurd { field, rounds } => write!(
+                f,
+                "{field} of its key bag asks for {rounds} rounds, which no phone does"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Locked {}
+
+/// Why a file cannot be decrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadKey {
+    /// It has not the form of a key.
+    Form,
+    /// The bag has no key for its class that the password opens.
+    NoClass(u32),
+    /// RFC 3394's check value is not what it must be.
+    Check,
+}
+
+impl std::fmt::Display for BadKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BadKey::Form => f.write_str("its key has not the form of a wrapped key"),
+            BadKey::NoClass(class) => write!(
+                f,
+                "the key bag has no key of protection class {class} that the password opens"
+            ),
+            BadKey::Check => f.write_str("its wrapped key is damaged"),
+        }
+    }
+}
+
+impl std::error::Error for BadKey {}
+
+/// The keys of the protection classes, open.
+pub struct Keys {
+    classes: BTreeMap<u32, Key>,
+    unopened: Vec<u32>,
+}
+
+impl KeyBag {
+    /// Opens every class key that is for a password. Takes seconds where the bag is of iOS 10.2 or later.
+    pub fn unlock(&self, password: &Secret) -> Result<Keys, Locked> {
+        let key = self.derive(password)?;
+        let mut keys = Keys {
+            classes: BTreeMap::new(),
+            unopened: Vec::new(),
+        };
+        for class in self.class_keys.iter().filter(|class| class.is_openable()) {
+            match opened(class, &key) {
+                Some(open) => drop(keys.classes.insert(class.class, open)),
+                None => keys.unopened.push(class.class),
+            }
+        }
+        match keys.classes.is_empty() {
+            true => Err(Locked::WrongPassword),
+            false => Ok(keys),
+        }
+    }
+
+    fn derive(&self, password: &Secret) -> Result<Key, Locked> {
+        let absurd = |field, rounds| Err(Locked::Absurd { field, rounds });
+        if self.iterations > LAST_ROUNDS_MAX {
+            return absurd("ITER", self.iterations);
+        }
+        let mut key = Key::default();
+        let first = self.first_derivation.as_ref().filter(|d| d.iterations > 0);
+        let Some(first) = first else {
+            let last = pbkdf2::pbkdf2_hmac::<Sha1>;
+            last(password.expose(), &self.salt, self.iterations, &mut *key);
+            return Ok(key);
+        };
+        if first.iterations > FIRST_ROUNDS_MAX {
+            return absurd("DPIC", first.iterations);
+        }
+        let mut between = Key::default();
+        let (salt, rounds) = (&first.salt, first.iterations);
+        pbkdf2::pbkdf2_hmac::<Sha256>(password.expose(), salt, rounds, &mut *between);
+        pbkdf2::pbkdf2_hmac::<Sha1>(&*between, &self.salt, self.iterations, &mut *key);
+        Ok(key)
+    }
+}
+
+fn opened(class: &ClassKey, key: &Key) -> Option<Key> {
+    unwrapped(class.wrapped_key.as_ref()?.expose(), key).ok()
+}
+
+fn unwrapped(wrapped: &[u8], key: &Key) -> Result<Key, BadKey> {
+    if wrapped.len() != WRAPPED_BYTES {
+        return Err(BadKey::Form);
+    }
+    let kek = AesKw::<Aes256>::new((&**key).into());
+    let mut open = Key::default();
+    kek.unwrap_key(wrapped, &mut *open)
+        .map_err(|_| BadKey::Check)?;
+    Ok(open)
+}
+
+impl Keys {
+    /// Opens the key of a file, or of Manifest.db: as a record or Manifest.plist has it.
+    pub fn open(&self, wrapped: &[u8]) -> Result<FileKey, BadKey> {
+        let (class, wrapped) = wrapped.split_first_chunk().ok_or(BadKey::Form)?;
+        let class = u32::from_le_bytes(*class);
+        let key = self.classes.get(&class).ok_or(BadKey::NoClass(class))?;
+        unwrapped(wrapped, key).map(FileKey)
+    }
+
+    /// Whether this is the key of a class.
+    pub fn holds(&self, class: u32, key: &[u8]) -> bool {
+        (self.classes.get(&class)).is_some_and(|known| known[..] == *key)
+    }
+
+    /// Classes that the password opened.
+    pub fn classes(&self) -> impl Iterator<Item = u32> {
+        self.classes.keys().copied()
+    }
+
+    /// Classes whose keys are for this password and yet do not open: their files are lost.
+    pub fn unopened(&self) -> &[u32] {
+        &self.unopened
+    }
+}
+
+/// The key of one file.
+pub struct FileKey(Key);
+
+impl FileKey {
+    /// Decrypts what lies on the disk. `size` is the length that the file should have, where one is known.
+    pub fn decrypt<R: Read>(&self, from: R, size: Option<u64>) -> Plain<R> {
+        Plain::new(from, &self.0, size)
+    }
+
+    /// The bytes, for the one place that must compare them.
+    #[cfg(test)]
+    pub(crate) fn expose(&self) -> &[u8] {
+        &*self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keybag::Derivation;
+
+    fn secret(bytes: &[u8]) -> Secret {
+        Secret::new(bytes.to_vec())
+    }
+
+    fn wrap(kek: &[u8; 32], key: &[u8; 32]) -> Vec<u8> {
+        let mut wrapped = [0; WRAPPED_BYTES];
+        let kw = AesKw::<Aes256>::new(kek.into());
+        kw.wrap_key(key, &mut wrapped).unwrap();
+        wrapped.to_vec()
+    }
+
+    /// A bag whose classes have keys made of their numbers, under the password "secret".
+    fn bag(classes: &[u32], first_derivation: Option<Derivation>) -> KeyBag {
+        let mut bag = KeyBag {
+            salt: vec![3; 20],
+            iterations: 10,
+            first_derivation,
+            ..KeyBag::default()
+        };
+        let key = bag.derive(&secret(b"secret")).unwrap();
+        for &class in classes {
+            bag.class_keys.push(ClassKey {
+                class,
+                wrap: 2,
+                wrapped_key: Some(Secret::new(wrap(&key, &[class as u8; 32]))),
+                ..ClassKey::default()
+            });
+        }
+        bag
+    }
+
+    fn first() -> Option<Derivation> {
+        Some(Derivation {
+            iterations: 20,
+            salt: vec![4; 20],
+        })
+    }
+
+    #[test]
+    fn a_password_opens_a_bag_and_the_bag_a_file() {
+        for first in [None, first()] {
+            let keys = bag(&[1, 3], first).unlock(&secret(b"secret")).ok().unwrap();
+            assert_eq!(keys.classes().collect::<Vec<_>>(), [1, 3]);
+            assert!(keys.unopened().is_empty());
+            let file = [&3u32.to_le_bytes()[..], &wrap(&[3; 32], &[9; 32])].concat();
+            assert_eq!(keys.open(&file).ok().unwrap().expose(), [9; 32]);
+        }
+    }
+
+    #[test]
+    fn what_does_not_open_has_a_reason() {
+        let why = |bag: &KeyBag, password: &[u8]| bag.unlock(&secret(password)).err();
+        let bag_of_two = bag(&[1, 3], first());
+        for wrong in [&b"Secret"[..], b"", b"secret\n"] {
+            assert_eq!(why(&bag_of_two, wrong), Some(Locked::WrongPassword));
+        }
+        let keys = bag_of_two.unlock(&secret(b"secret")).ok().unwrap();
+        let why = |wrapped: &[u8]| keys.open(wrapped).err().unwrap();
+        assert_eq!(why(b"abc"), BadKey::Form);
+        assert_eq!(why(&[1, 0, 0, 0, 7]), BadKey::Form);
+        assert_eq!(why(&[2, 0, 0, 0, 7]), BadKey::NoClass(2));
+        let other_class = [&1u32.to_le_bytes()[..], &wrap(&[3; 32], &[9; 32])].concat();
+        assert_eq!(why(&other_class), BadKey::Check);
+    }
+
+    #[test]
+    fn a_class_that_is_damaged_does_not_close_the_others() {
+        let mut bag = bag(&[1, 3], None);
+        bag.class_keys[0].wrapped_key = Some(Secret::new(vec![7; WRAPPED_BYTES]));
+        let keys = bag.unlock(&secret(b"secret")).ok().unwrap();
+        assert_eq!(keys.classes().collect::<Vec<_>>(), [3]);
+        assert_eq!(keys.unopened(), [1]);
+    }
+
+    #[test]
+    fn absurd_counts_are_refused_before_any_work() {
+        let mut slow = bag(&[1], first());
+        slow.iterations = u32::MAX;
+        let why = slow.unlock(&secret(b"secret")).err();
+        let (field, rounds) = ("ITER", u32::MAX);
+        assert_eq!(why, Some(Locked::Absurd { field, rounds }));
+        let mut slow = bag(&[1], first());
+        slow.first_derivation.as_mut().unwrap().iterations = u32::MAX;
+        let (field, rounds) = ("DPIC", u32::MAX);
+        let why = slow.unlock(&secret(b"secret")).err();
+        assert_eq!(why, Some(Locked::Absurd { field, rounds }));
+    }
+}

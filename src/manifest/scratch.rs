@@ -1,0 +1,166 @@
+//! A database that is made of a stream: in memory where it is small, else in a private temporary file.
+//!
+//! A decrypted list of files names everything that is on a phone, so it is never left behind: on Unix the file loses its name as soon
+//! as SQLite has opened it, and on Windows it goes with the last handle of it that is ours.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OpenFlags};
+use tempfile::{NamedTempFile, TempPath};
+use zeroize::Zeroizing;
+
+/// Larger databases go to a file: a phone's list can have 1.5 GB.
+const MEMORY_BYTES_MAX: u64 = 16 << 20;
+/// Longest value in a row; records have some hundred bytes, and what apps keep in theirs can be more.
+const VALUE_BYTES_MAX: i32 = 16 << 20;
+/// The first bytes of a database.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// Where a database says that it has a write-ahead log. There is none beside a scratch, and SQLite would look for it.
+const WAL_MARK: std::ops::Range<usize> = 18..20;
+
+/// An open database, and the file that it may lie in.
+#[derive(Debug)]
+pub struct Scratch {
+    // First, since it is dropped first.
+    connection: Connection,
+    _file: Option<TempPath>,
+}
+
+/// Why a stream is no database that can be read.
+#[derive(Debug)]
+pub enum Error {
+    /// The stream ended with an error.
+    Read(io::Error),
+    /// There is no room for it, or no place.
+    Write(io::Error),
+    /// It does not begin as one.
+    NoDatabase,
+    /// SQLite cannot open it.
+    Sqlite(rusqlite::Error),
+}
+
+impl Scratch {
+    /// Reads all of `from`, which has about so many bytes.
+    pub fn make(from: &mut dyn Read, bytes: u64) -> Result<Scratch, Error> {
+        let mut head = [0; 32];
+        read_head(from, &mut head)?;
+        if bytes > MEMORY_BYTES_MAX {
+            return Scratch::in_file(&head, from);
+        }
+        let mut all = Zeroizing::new(Vec::with_capacity(bytes as usize + head.len()));
+        all.extend(head);
+        let limit = MEMORY_BYTES_MAX.saturating_sub(head.len() as u64);
+        from.take(limit)
+            .read_to_end(&mut all)
+            .map_err(Error::Read)?;
+        all[WAL_MARK].fill(1);
+        let mut connection = Connection::open_in_memory().map_err(Error::Sqlite)?;
+        let length = all.len();
+        connection
+            .deserialize_read_exact("main", &all[..], length, true)
+            .map_err(Error::Sqlite)?;
+        Scratch::bounded(connection, None)
+    }
+
+    fn in_file(head: &[u8], from: &mut dyn Read) -> Result<Scratch, Error> {
+        let mut head = head.to_vec();
+        head[WAL_MARK].fill(1);
+        let mut file = NamedTempFile::with_prefix("idev-backup-").map_err(Error::Write)?;
+        file.write_all(&head).map_err(Error::Write)?;
+        copy(from, file.as_file_mut())?;
+        let path = file.into_temp_path();
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(uri(&path), flags).map_err(Error::Sqlite)?;
+        // SQLite opens a file when it first reads it.
+        let read = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+        read.map_err(Error::Sqlite)?;
+        let path = match cfg!(unix) {
+            true => path.close().map(|()| None).map_err(Error::Write)?,
+            false => Some(path),
+        };
+        Scratch::bounded(connection, path)
+    }
+
+    /// Opens a database where it lies, and writes nothing beside it.
+    pub fn in_place(path: &Path) -> Result<Scratch, Error> {
+        let path = std::path::absolute(path).map_err(Error::Read)?;
+        let mut file = File::open(&path).map_err(Error::Read)?;
+        let mut head = [0; 32];
+        read_head(&mut file, &mut head)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(uri(&path), flags).map_err(Error::Sqlite)?;
+        Scratch::bounded(connection, None)
+    }
+
+    /// From a stranger: bounded memory whatever its size, no functions in its schema, no endless values.
+    fn bounded(connection: Connection, file: Option<TempPath>) -> Result<Scratch, Error> {
+        let limits = || {
+            connection.pragma_update(None, "cache_size", -4096)?;
+            connection.pragma_update(None, "mmap_size", 0)?;
+            connection.pragma_update(None, "trusted_schema", false)?;
+            connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)
+        };
+        limits().map_err(Error::Sqlite)?;
+        Ok(Scratch {
+            connection,
+            _file: file,
+        })
+    }
+
+    /// The database.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+fn read_head(from: &mut dyn Read, head: &mut [u8; 32]) -> Result<(), Error> {
+    match from.read_exact(head) {
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(Error::NoDatabase),
+        Err(e) => Err(Error::Read(e)),
+        Ok(()) if head.starts_with(MAGIC) => Ok(()),
+        Ok(()) => Err(Error::NoDatabase),
+    }
+}
+
+fn copy(from: &mut dyn Read, to: &mut File) -> Result<(), Error> {
+    let mut buffer = Zeroizing::new(vec![0; 64 << 10]);
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => to.write_all(&buffer[..length]).map_err(Error::Write)?,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::Read(e)),
+        }
+    }
+    to.seek(SeekFrom::Start(0)).map(drop).map_err(Error::Write)
+}
+
+/// A whole path as SQLite's URI form: `immutable` keeps it from making `-wal` and `-shm` beside a sealed backup.
+fn uri(path: &Path) -> String {
+    #[cfg(unix)]
+    let text = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+    // The extended form of Windows (`\\?\C:\...`) means the same file to SQLite without its prefix.
+    #[cfg(not(unix))]
+    let slashes = path.to_string_lossy().replace('\\', "/");
+    #[cfg(not(unix))]
+    let text = slashes.strip_prefix("//?/").unwrap_or(&slashes).as_bytes();
+    let mut uri = String::from(if text.starts_with(b"/") {
+        "file://"
+    } else {
+        "file:///"
+    });
+    for &byte in text {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                uri.push(byte.into())
+            }
+            b':' if cfg!(windows) => uri.push(':'),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    uri
+}

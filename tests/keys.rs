@@ -1,0 +1,158 @@
+//! Keys and encrypted backups that others made: known answers, and a whole folder.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+
+use idev_backup::jobs::opened::Opened;
+use idev_backup::jobs::password::{Known, NoPasswords};
+use idev_backup::jobs::{Class, Error};
+use idev_backup::keybag::{ClassKey, Derivation, Ending, KeyBag, Locked};
+use idev_backup::manifest::db::{Filter, Kind};
+use idev_backup::secret::Secret;
+
+/// A folder of what others made; a clone of a user has none.
+fn data(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data")).join(name);
+    if !path.exists() {
+        println!("skipped: {} is not here", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.map(|pair| byte(pair).expect("hex digits")).collect()
+}
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.as_bytes().to_vec())
+}
+
+/// RFC 3394 has no other opening than the right one, so what opens is compared with a file key that is wrapped with it.
+#[test]
+fn every_vector_of_others_opens_with_its_password_and_with_no_other() {
+    let Some(folder) = data("openwall-john+hashcat") else {
+        return;
+    };
+    let table = std::fs::read_to_string(folder.join("keybag-vectors.tsv")).unwrap();
+    let mut count = 0;
+    for line in table.lines().filter(|line| !line.starts_with('#')) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [
+            origin,
+            wrapped,
+            rounds,
+            salt,
+            first_rounds,
+            first_salt,
+            password,
+            open,
+        ] = fields[..]
+        else {
+            panic!("{line}");
+        };
+        let first_derivation = (!first_rounds.is_empty()).then(|| Derivation {
+            iterations: first_rounds.parse().unwrap(),
+            salt: unhex(first_salt),
+        });
+        let bag = KeyBag {
+            salt: unhex(salt),
+            iterations: rounds.parse().unwrap(),
+            first_derivation,
+            class_keys: vec![ClassKey {
+                class: 11,
+                wrap: 2,
+                wrapped_key: Some(Secret::new(unhex(wrapped))),
+                ..ClassKey::default()
+            }],
+            ..KeyBag::default()
+        };
+        let keys = bag.unlock(&secret(password));
+        let keys = keys.unwrap_or_else(|why| panic!("{origin}: {why}"));
+        assert!(keys.holds(11, &unhex(open)), "{origin}");
+        let wrong = bag.unlock(&secret("wrong"));
+        assert_eq!(wrong.err(), Some(Locked::WrongPassword), "{origin}");
+        count += 1;
+    }
+    assert_eq!(count, 7);
+}
+
+const MINI: &str = "pmeenan-golemine/e2e/fixtures/generated/ios-mini-encrypted-backup";
+
+fn mini() -> Option<PathBuf> {
+    let inside = std::fs::read_dir(data(MINI)?).unwrap();
+    inside.map(|e| e.unwrap().path()).find(|path| path.is_dir())
+}
+
+#[test]
+fn an_encrypted_folder_of_others_is_read_with_its_password() {
+    let Some(folder) = mini() else { return };
+    let opened = Opened::open(&folder, &Known(secret("G0lemine-M5!"))).unwrap();
+    assert!(opened.is_encrypted());
+    let mut found = BTreeMap::new();
+    opened
+        .each(&Filter::default(), |item| {
+            if item.kind == Kind::File {
+                let mut bytes = opened.bytes(&item).unwrap();
+                let mut out = Vec::new();
+                bytes.read_to_end(&mut out).unwrap();
+                assert_eq!(bytes.ending(), Some(Ending::Padded), "{}", item.name());
+                assert_eq!(out.len() as u64, item.size().unwrap(), "{}", item.name());
+                found.insert(item.name(), out);
+            }
+            true
+        })
+        .unwrap();
+    // The same files as in the folder beside it, which is not encrypted.
+    let plain = PathBuf::from(
+        folder
+            .to_str()
+            .unwrap()
+            .replace("ios-mini-encrypted-backup", "ios-mini-backup"),
+    );
+    let plain = std::fs::read_dir(plain.parent().unwrap()).unwrap();
+    let plain = plain
+        .map(|e| e.unwrap().path())
+        .find(|path| path.is_dir())
+        .unwrap();
+    let plain = Opened::open(&plain, &NoPasswords).unwrap();
+    let mut same = 0;
+    plain
+        .each(&Filter::default(), |item| {
+            if let Some(wanted) = found.get(&item.name()) {
+                let mut out = Vec::new();
+                plain.bytes(&item).unwrap().read_to_end(&mut out).unwrap();
+                same += u32::from(out == *wanted);
+            }
+            true
+        })
+        .unwrap();
+    println!(
+        "{} files, {same} of them as in the plain folder",
+        found.len()
+    );
+    assert!(found.len() >= 3 && same >= 1);
+    let database = found
+        .iter()
+        .find(|(name, _)| name.ends_with("sms.db"))
+        .unwrap();
+    assert!(database.1.starts_with(b"SQLite format 3\0"));
+}
+
+#[test]
+fn a_wrong_password_and_none_have_an_exit_code_of_their_own() {
+    let Some(folder) = mini() else { return };
+    let wrong = Opened::open(&folder, &Known(secret("G0lemine-M5")))
+        .err()
+        .unwrap();
+    assert!(matches!(wrong, Error::WrongPassword { .. }), "{wrong}");
+    let none = Opened::open(&folder, &NoPasswords).err().unwrap();
+    assert!(matches!(none, Error::NoPassword { .. }), "{none}");
+    for error in [wrong, none] {
+        assert_eq!(error.class(), Class::WrongPassword);
+        assert!(error.hint().is_some());
+    }
+}
