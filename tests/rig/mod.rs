@@ -33,7 +33,7 @@ use tempfile::TempDir;
 pub const UDID: &str = "00008130-001A2B3C4D5E6F70";
 pub const OTHER_UDID: &str = "00008130-000000000000002E";
 
-/// A phone with few and small files: 13 odd ones, and these.
+/// A phone with few and small files: 18 odd ones, and these.
 pub fn small() -> Content {
     Content {
         small: 40,
