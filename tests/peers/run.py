@@ -341,7 +341,7 @@ def our_encrypted_backups(report, ours, store, reference):
         return next(b for b in store.iterdir() if re.fullmatch(r"[0-9A-F]{8}-[0-9A-F]{16}", b.name))
 
     def switches_on():
-        encryption("on", "--store", store, "--new-password-file", passwords / "one")
+        encryption("on", "--store", store, "--password-file", passwords / "one")
         check(will_encrypt() == "true", f"WillEncrypt is {will_encrypt()}")
 
     def changes_and_switches_off():
