@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::host::{Course, DraftHost};
 use super::phone::{Facts, Reach, State};
 use super::verdict::{self, Refusal};
-use super::verify::{self, Outcome};
+use super::verify::{self, Complaint, Depth, Outcome, Wrong};
 use super::{Error, complaint, info_plist, list, pair, passcode, plan};
 use crate::device::Session;
 use crate::device::sync::SyncLock;
@@ -121,6 +121,8 @@ pub struct Report {
     pub contents: Vec<Amount>,
     /// What went wrong without failing the backup.
     pub problems: Vec<String>,
+    /// Files that the phone could not read, so that `verify` can tell a phone's fault from a disk's.
+    pub complaints: Vec<Complaint>,
     /// How long its parts took.
     pub seconds: Seconds,
     /// Snapshots that stand beside it.
@@ -186,7 +188,19 @@ pub fn create(
     seconds.hashes = clock.elapsed().as_secs_f64();
     let clock = Instant::now();
     monitor.phase(Phase::Checking);
-    let checked = check(&complete, options.read_again, state.will_encrypt, monitor)?;
+    let complaints = complaints(&course);
+    let how = verify::Options {
+        sums: Some(complete.sums().to_path_buf()),
+        fresh_hashes: complete.tally().read_again > 0,
+        depth: if options.read_again {
+            Depth::Bytes
+        } else {
+            Depth::Quick
+        },
+        complaints: complaints.clone(),
+        ..verify::Options::default()
+    };
+    let checked = check(&complete, &how, state.will_encrypt, monitor)?;
     seconds.check = clock.elapsed().as_secs_f64();
 
     let mut report = Report {
@@ -208,6 +222,7 @@ pub fn create(
         hashes: complete.tally(),
         contents: checked.contents,
         problems: noted.problems(),
+        complaints,
         seconds,
         older: 0,
         dropped: Vec::new(),
@@ -404,6 +419,24 @@ fn judge(
     }
 }
 
+/// What the phone could not read, by where it would lie in the backup.
+fn complaints(course: &Course) -> Vec<Complaint> {
+    let complaint = |fault: &mobilebackup::DeviceFault| {
+        let below = fault
+            .path
+            .components()
+            .skip(1)
+            .filter(|part| *part != "Snapshot");
+        Complaint {
+            file: below.collect::<Vec<_>>().join("/"),
+            device_path: fault.device_path.clone(),
+            code: fault.code,
+            text: fault.text.clone(),
+        }
+    };
+    course.device_faults.iter().map(complaint).collect()
+}
+
 fn refused(verdict: &Verdict, course: Course, state: &State, store: &Store) -> Error {
     if let Some(e) = course.disk_error {
         return Error::Keeping(e);
@@ -421,16 +454,11 @@ fn refused(verdict: &Verdict, course: Course, state: &State, store: &Store) -> E
 /// Our own check of what is to be sealed. Damage means that it is not.
 fn check(
     complete: &Complete,
-    read_all: bool,
+    how: &verify::Options,
     will_encrypt: Option<bool>,
     monitor: &dyn Monitor,
 ) -> Result<verify::Report, Error> {
-    let options = verify::Options {
-        sums: Some(complete.sums().to_path_buf()),
-        fresh_hashes: complete.tally().read_again > 0,
-        read_all,
-    };
-    let report = verify::look_through(complete.backup(), &options, monitor)?;
+    let report = verify::look_through(complete.backup(), how, monitor)?;
     if report.outcome == Outcome::Damaged {
         return Err(Error::CheckFailed(Box::new(report)));
     }
@@ -447,7 +475,7 @@ fn check(
     for finding in report
         .findings
         .iter()
-        .filter(|f| f.wrong == verify::Wrong::Extra)
+        .filter(|f| !f.wrong.is_damage() && f.wrong != Wrong::OtherSize)
     {
         monitor.note(format!("{}: {}", finding.file, finding.detail));
     }

@@ -1,9 +1,7 @@
 //! What a user can wish for, one file each: the only place where wire and disk meet.
 
-mod compare;
 pub mod create;
 pub mod devices;
-mod finding;
 mod host;
 mod info_plist;
 pub mod list;
