@@ -421,7 +421,8 @@ fn what_is_wrong_with_keys_is_told_by_name() {
     ] {
         let rig = Rig::with(encrypting(OLD));
         rig.phone.suffer(&[fault.parse().unwrap()]);
-        runs(&rig, "", "", &["create"], 0);
+        let said = runs(&rig, OLD, "", &["create"], 3);
+        assert!(said.contains("DOES NOT OPEN THIS BACKUP"), "{said}");
         let said = runs(&rig, OLD, "", &["encryption", "check", "latest"], 1);
         assert!(said.contains(says), "{fault}: {said}");
     }

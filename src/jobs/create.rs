@@ -8,7 +8,7 @@ use super::host::{Course, DraftHost};
 use super::password::Known;
 use super::phone::{Facts, Reach, State};
 use super::verdict::{self, Refusal};
-use super::verify::{self, Outcome};
+use super::verify::{self, Complaint, Depth, Outcome, Wrong};
 use super::{Error, complaint, encryption, info_plist, list, pair, passcode, plan};
 use crate::device::Session;
 use crate::device::sync::SyncLock;
@@ -127,6 +127,8 @@ pub struct Report {
     pub contents: Vec<Amount>,
     /// What went wrong without failing the backup.
     pub problems: Vec<String>,
+    /// Files that the phone could not read, so that `verify` can tell a phone's fault from a disk's.
+    pub complaints: Vec<Complaint>,
     /// How long its parts took.
     pub seconds: Seconds,
     /// Snapshots that stand beside it.
@@ -192,8 +194,20 @@ pub fn create(
     seconds.hashes = clock.elapsed().as_secs_f64();
     let clock = Instant::now();
     monitor.phase(Phase::Checking);
-    let checked = check(&complete, options.read_again, state.will_encrypt, monitor)?;
-    let password_opens = prove(&complete, options.password.as_ref(), monitor)?;
+    let complaints = complaints(&course);
+    let how = verify::Options {
+        sums: Some(complete.sums().to_path_buf()),
+        fresh_hashes: complete.tally().read_again > 0,
+        depth: if options.read_again {
+            Depth::Bytes
+        } else {
+            Depth::Quick
+        },
+        complaints: complaints.clone(),
+        ..verify::Options::default()
+    };
+    let checked = check(&complete, &how, state.will_encrypt, monitor)?;
+    let password_opens = prove(&complete, options.password.as_ref(), monitor);
     seconds.check = clock.elapsed().as_secs_f64();
 
     let mut report = Report {
@@ -216,6 +230,7 @@ pub fn create(
         hashes: complete.tally(),
         contents: checked.contents,
         problems: noted.problems(),
+        complaints,
         seconds,
         older: 0,
         dropped: Vec::new(),
@@ -412,6 +427,24 @@ fn judge(
     }
 }
 
+/// What the phone could not read, by where it would lie in the backup.
+fn complaints(course: &Course) -> Vec<Complaint> {
+    let complaint = |fault: &mobilebackup::DeviceFault| {
+        let below = fault
+            .path
+            .components()
+            .skip(1)
+            .filter(|part| *part != "Snapshot");
+        Complaint {
+            file: below.collect::<Vec<_>>().join("/"),
+            device_path: fault.device_path.clone(),
+            code: fault.code,
+            text: fault.text.clone(),
+        }
+    };
+    course.device_faults.iter().map(complaint).collect()
+}
+
 fn refused(verdict: &Verdict, course: Course, state: &State, store: &Store) -> Error {
     if let Some(e) = course.disk_error {
         return Error::Keeping(e);
@@ -429,16 +462,11 @@ fn refused(verdict: &Verdict, course: Course, state: &State, store: &Store) -> E
 /// Our own check of what is to be sealed. Damage means that it is not.
 fn check(
     complete: &Complete,
-    read_all: bool,
+    how: &verify::Options,
     will_encrypt: Option<bool>,
     monitor: &dyn Monitor,
 ) -> Result<verify::Report, Error> {
-    let options = verify::Options {
-        sums: Some(complete.sums().to_path_buf()),
-        fresh_hashes: complete.tally().read_again > 0,
-        read_all,
-    };
-    let report = verify::look_through(complete.backup(), &options, monitor)?;
+    let report = verify::look_through(complete.backup(), how, monitor)?;
     if report.outcome == Outcome::Damaged {
         return Err(Error::CheckFailed(Box::new(report)));
     }
@@ -455,38 +483,42 @@ fn check(
     for finding in report
         .findings
         .iter()
-        .filter(|f| f.wrong == verify::Wrong::Extra)
+        .filter(|f| !f.wrong.is_damage() && f.wrong != Wrong::OtherSize)
     {
         monitor.note(format!("{}: {}", finding.file, finding.detail));
     }
     Ok(report)
 }
 
-/// Tries the password on the backup. One that is wrong is a problem of whoever wants to read it later; the backup is whole.
-fn prove(
-    complete: &Complete,
-    password: Option<&Known>,
-    monitor: &dyn Monitor,
-) -> Result<Option<bool>, Error> {
-    let Some(password) = password else {
-        return Ok(None);
-    };
-    let opens = encryption::opens(complete.backup(), password)?;
-    match opens {
-        None => monitor.note(
-            "A password was given, and this backup is not encrypted: nothing needs it.".to_owned(),
-        ),
-        Some(true) => {}
-        Some(false) => monitor.problem(
-            "THE PASSWORD DOES NOT OPEN THIS BACKUP. It is whole, and encrypted with another password".to_owned(),
-            Some(
-                "try others with `idev-backup encryption check latest`; if none opens it, set one that you know with \
-                 `idev-backup encryption change` or by resetting all settings on the phone"
+/// Tries the password on the backup. One that is wrong is a problem of whoever wants to read it later: the backup is what the
+/// phone sent.
+fn prove(complete: &Complete, password: Option<&Known>, monitor: &dyn Monitor) -> Option<bool> {
+    let (why, hint) = match encryption::check(complete.backup(), password?) {
+        Ok(proof) if !proof.encrypted => {
+            monitor.note(
+                "A password was given, and this backup is not encrypted: nothing needs it."
                     .to_owned(),
-            ),
+            );
+            return None;
+        }
+        Ok(proof) if proof.closed_classes.is_empty() => return Some(true),
+        Ok(proof) => (
+            format!("keys of its classes {:?} stay closed", proof.closed_classes),
+            "restart the phone and run `idev-backup create --full`",
         ),
-    }
-    Ok(opens)
+        Err(Error::WrongPassword { .. }) => (
+            "it is whole, and encrypted with another one".to_owned(),
+            "try others with `idev-backup encryption check latest`; if none opens it, set one that you know with \
+             `idev-backup encryption change` or by resetting all settings on the phone",
+        ),
+        Err(e) => (
+            e.to_string(),
+            "restart the phone and run `idev-backup create --full`",
+        ),
+    };
+    let text = format!("THE PASSWORD DOES NOT OPEN THIS BACKUP: {why}");
+    monitor.problem(text, Some(hint.to_owned()));
+    Some(false)
 }
 
 /// Passes everything on, and keeps the problems for the report.

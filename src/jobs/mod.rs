@@ -1,10 +1,8 @@
 //! What a user can wish for, one file each: the only place where wire and disk meet.
 
-mod compare;
 pub mod create;
 pub mod devices;
 pub mod encryption;
-mod finding;
 mod host;
 mod info_plist;
 pub mod list;

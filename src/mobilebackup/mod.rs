@@ -177,6 +177,8 @@ pub struct Entry {
 /// A file that the phone could not read for us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceFault {
+    /// Where the phone wanted it to be kept.
+    pub path: BackupPath,
     /// Its path on the phone; never used as a path here.
     pub device_path: String,
     /// The phone's code for the cause.

@@ -146,6 +146,7 @@ impl Session {
             match body.finish() {
                 End::Wire(e) => return Err(e),
                 End::Device { code, text } => host.device_fault(DeviceFault {
+                    path,
                     device_path,
                     code,
                     text,
