@@ -143,7 +143,7 @@ fn a_phone_is_told_to_encrypt_to_change_its_password_and_to_stop() {
 
     let said = runs(&rig, OLD, NEW, &["encryption", "change"], 0);
     assert!(said.contains("another backup password"), "{said}");
-    assert!(said.contains("2 encrypted backups"), "{said}");
+    assert!(said.contains("2 encrypted ones"), "{said}");
     runs(&rig, NEW, "", &["create"], 0);
     assert!(rig.phone.history().last().unwrap().full);
     assert_opens(&rig, &rig.current(), NEW);

@@ -232,8 +232,8 @@ fn words_of_room(done: Option<Done>, room: &Room) -> Vec<String> {
         });
         if room.encrypted_backups > 0 {
             lines.push(format!(
-                "  {} in {} keep the password that they were made with.",
-                counted(room.encrypted_backups, "encrypted backup"),
+                "  Backups keep the password that they were made with: {} in {}.",
+                counted(room.encrypted_backups, "encrypted one"),
                 room.path
             ));
         }
