@@ -552,7 +552,7 @@ fn an_encrypted_backup_is_opened_to_its_last_byte() {
         fs::write(&victim, &whole[..whole.len() - length]).unwrap();
         let report = check(&folder, &with(&right));
         assert!(
-            matches!(damage(&report), Some(Wrong::Truncated | Wrong::OtherSize)),
+            matches!(damage(&report), Some(Wrong::Truncated | Wrong::Corrupt)),
             "{length}: {:?}",
             report.findings
         );
