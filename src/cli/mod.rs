@@ -3,6 +3,7 @@
 mod create;
 mod demo;
 mod devices;
+mod encryption;
 mod exit;
 mod list;
 mod output;
@@ -56,12 +57,13 @@ struct Cli {
 enum Command {
     Create(create::Create),
     Devices(devices::Devices),
+    Encryption(Box<encryption::EncryptionCommand>),
     Pair(pair::Pair),
     Unpair(pair::Unpair),
     List(list::List),
     Verify(verify::Verify),
     Demo(demo::Demo),
-    Simulate(simulate::Simulate),
+    Simulate(Box<simulate::Simulate>),
     Trace(trace::TraceCommand),
 }
 
@@ -71,6 +73,7 @@ pub fn run() -> ExitCode {
     let code = match cli.command {
         Command::Create(c) => c.reach.trace.end(c.run()),
         Command::Devices(c) => c.reach.trace.end(c.run()),
+        Command::Encryption(c) => c.run(),
         Command::Pair(c) => c.reach.trace.end(c.run()),
         Command::Unpair(c) => c.reach.trace.end(c.run()),
         Command::List(c) => c.run(),

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use super::host::{Course, DraftHost};
+use super::password::Known;
 use super::phone::{Facts, Reach, State};
 use super::verdict::{self, Refusal};
 use super::verify::{self, Complaint, Depth, Outcome, Wrong};
-use super::{Error, complaint, info_plist, list, pair, passcode, plan};
+use super::{Error, complaint, encryption, info_plist, list, pair, passcode, plan};
 use crate::device::Session;
 use crate::device::sync::SyncLock;
 pub use crate::manifest::kinds::{Amount, Kind};
@@ -41,6 +42,8 @@ pub struct Options {
     pub silence_max: Duration,
     /// How long to wait for "Trust".
     pub trust_wait: Duration,
+    /// The backup password, to be tried on the new backup before it is sealed.
+    pub password: Option<Known>,
 }
 
 impl Default for Options {
@@ -53,6 +56,7 @@ impl Default for Options {
             // The phone may wait this long for a passcode, and be silent for 15 minutes without one.
             silence_max: passcode::WAIT_MAX + Duration::from_secs(60),
             trust_wait: Duration::from_secs(120),
+            password: None,
         }
     }
 }
@@ -105,6 +109,8 @@ pub struct Report {
     pub draft: String,
     /// Its files are encrypted.
     pub encrypted: bool,
+    /// The password that was given opens it; null where none was given, or none is needed.
+    pub password_opens: Option<bool>,
     /// Files in it.
     pub files: u64,
     /// Their bytes on the disk.
@@ -188,6 +194,7 @@ pub fn create(
     seconds.hashes = clock.elapsed().as_secs_f64();
     let clock = Instant::now();
     monitor.phase(Phase::Checking);
+    let password_opens = prove(&complete, options.password.as_ref(), monitor)?;
     let complaints = complaints(&course);
     let how = verify::Options {
         sums: Some(complete.sums().to_path_buf()),
@@ -197,6 +204,10 @@ pub fn create(
         } else {
             Depth::Quick
         },
+        // One that does not open it was told, and the backup is none the worse.
+        passwords: (options.password.as_ref())
+            .filter(|_| password_opens == Some(true))
+            .map(|known| known as _),
         complaints: complaints.clone(),
         ..verify::Options::default()
     };
@@ -214,6 +225,7 @@ pub fn create(
         full: options.full || origin == Origin::Fresh,
         draft: plan::origin_words(&origin),
         encrypted: checked.encrypted,
+        password_opens,
         files: checked.files,
         bytes: checked.bytes,
         received_files: course.received_files,
@@ -480,6 +492,33 @@ fn check(
         monitor.note(format!("{}: {}", finding.file, finding.detail));
     }
     Ok(report)
+}
+
+/// Tries the password on the backup. One that is wrong is a problem of whoever wants to read it later; the backup is whole.
+fn prove(
+    complete: &Complete,
+    password: Option<&Known>,
+    monitor: &dyn Monitor,
+) -> Result<Option<bool>, Error> {
+    let Some(password) = password else {
+        return Ok(None);
+    };
+    let opens = encryption::opens(complete.backup(), password)?;
+    match opens {
+        None => monitor.note(
+            "A password was given, and this backup is not encrypted: nothing needs it.".to_owned(),
+        ),
+        Some(true) => {}
+        Some(false) => monitor.problem(
+            "THE PASSWORD DOES NOT OPEN THIS BACKUP. It is whole, and encrypted with another password".to_owned(),
+            Some(
+                "try others with `idev-backup encryption check latest`; if none opens it, set one that you know with \
+                 `idev-backup encryption change` or by resetting all settings on the phone"
+                    .to_owned(),
+            ),
+        ),
+    }
+    Ok(opens)
 }
 
 /// Passes everything on, and keeps the problems for the report.

@@ -48,7 +48,7 @@ pub fn others(name: &str) -> Option<PathBuf> {
     Some(folder)
 }
 
-/// A phone with few and small files: 13 odd ones, and these.
+/// A phone with few and small files: 18 odd ones, and these.
 pub fn small() -> Content {
     Content {
         small: 40,
