@@ -127,10 +127,6 @@ fn an_encrypted_folder_of_others_is_read_with_its_password() {
             true
         })
         .unwrap();
-    println!(
-        "{} files, {same} of them as in the plain folder",
-        found.len()
-    );
     assert!(found.len() >= 3 && same >= 1);
     let database = found
         .iter()

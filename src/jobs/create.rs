@@ -194,6 +194,7 @@ pub fn create(
     seconds.hashes = clock.elapsed().as_secs_f64();
     let clock = Instant::now();
     monitor.phase(Phase::Checking);
+    let password_opens = prove(&complete, options.password.as_ref(), monitor);
     let complaints = complaints(&course);
     let how = verify::Options {
         sums: Some(complete.sums().to_path_buf()),
@@ -203,11 +204,14 @@ pub fn create(
         } else {
             Depth::Quick
         },
+        // One that does not open it was told, and the backup is none the worse.
+        passwords: (options.password.as_ref())
+            .filter(|_| password_opens == Some(true))
+            .map(|known| known as _),
         complaints: complaints.clone(),
         ..verify::Options::default()
     };
     let checked = check(&complete, &how, state.will_encrypt, monitor)?;
-    let password_opens = prove(&complete, options.password.as_ref(), monitor);
     seconds.check = clock.elapsed().as_secs_f64();
 
     let mut report = Report {

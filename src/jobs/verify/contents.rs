@@ -60,11 +60,15 @@ impl OtherSize {
     /// In words.
     pub fn words(self) -> String {
         let size = crate::units::size;
-        format!(
-            "it has {}, the phone's list says {}",
-            size(self.on_disk),
-            size(self.listed)
-        )
+        let (has, listed) = match (size(self.on_disk), size(self.listed)) {
+            // Too small a difference for round numbers.
+            (has, listed) if has == listed => (
+                crate::units::counted(self.on_disk, "byte"),
+                crate::units::count(self.listed),
+            ),
+            both => both,
+        };
+        format!("it has {has}, the phone's list says {listed}")
     }
 }
 
