@@ -284,7 +284,14 @@ fn what_the_phone_refuses_changes_nothing_and_has_its_exit_code() {
 }
 
 #[test]
-fn the_passcode_sheet_is_announced() {
+fn the_passcode_sheet_is_announced_and_old_phones_have_none() {
+    let rig = Rig::with(PhoneConfig {
+        ios: "12.5.7".to_owned(),
+        passcode: Passcode::Never,
+        ..config()
+    });
+    let said = runs(&rig, OLD, "", &["encryption", "on"], 0);
+    assert!(!said.contains("Enter the passcode"), "{said}");
     let rig = Rig::with(PhoneConfig {
         passcode: Passcode::After(Duration::from_millis(700)),
         ..config()
