@@ -497,6 +497,7 @@ fn check(
 /// Tries the password on the backup. One that is wrong is a problem of whoever wants to read it later: the backup is what the
 /// phone sent.
 fn prove(complete: &Complete, password: Option<&Known>, monitor: &dyn Monitor) -> Option<bool> {
+    const ANEW: &str = "restart the phone and run `idev-backup create --full`";
     let (why, hint) = match encryption::check(complete.backup(), password?) {
         Ok(proof) if !proof.encrypted => {
             monitor.note(
@@ -508,17 +509,19 @@ fn prove(complete: &Complete, password: Option<&Known>, monitor: &dyn Monitor) -
         Ok(proof) if proof.closed_classes.is_empty() => return Some(true),
         Ok(proof) => (
             format!("keys of its classes {:?} stay closed", proof.closed_classes),
-            "restart the phone and run `idev-backup create --full`",
+            ANEW,
         ),
         Err(Error::WrongPassword { .. }) => (
             "it is whole, and encrypted with another one".to_owned(),
             "try others with `idev-backup encryption check latest`; if none opens it, set one that you know with \
              `idev-backup encryption change` or by resetting all settings on the phone",
         ),
-        Err(e) => (
-            e.to_string(),
-            "restart the phone and run `idev-backup create --full`",
+        // The draft's path is gone by the time that somebody reads this.
+        Err(Error::Backup { path, why }) => (
+            format!("{}: {why}", path.file_name().unwrap_or_default().display()),
+            ANEW,
         ),
+        Err(e) => (e.to_string(), ANEW),
     };
     let text = format!("THE PASSWORD DOES NOT OPEN THIS BACKUP: {why}");
     monitor.problem(text, Some(hint.to_owned()));
