@@ -9,10 +9,11 @@ use super::listed::List;
 use super::password::Passwords;
 use crate::keybag::{Ending, Keys, Locked, Plain};
 use crate::manifest::db::{self, Db, Filter, Kind};
+use crate::manifest::glance::{self, Facts};
+use crate::manifest::leads_out;
 use crate::manifest::mbdb::Mbdb;
 use crate::manifest::plists::{Encryption, Unreadable};
 use crate::manifest::record::{BadRecord, FileRecord};
-use crate::manifest::{glance, leads_out};
 use crate::store;
 
 /// An open backup.
@@ -62,6 +63,21 @@ impl Item {
         }
     }
 
+    /// What a listing shows of it, which is faster too.
+    pub fn facts(&self) -> Result<Facts, BadRecord> {
+        if let Noted::Archive(bytes) = &self.noted
+            && let Some(facts) = glance::facts(bytes)
+        {
+            return Ok(facts);
+        }
+        let record = self.record()?;
+        Ok(Facts {
+            size: record.size,
+            mode: record.mode,
+            modified: record.last_modified,
+        })
+    }
+
     /// Whether its name leads out of the place where it belongs. No phone writes such a name.
     pub fn leads_out(&self) -> bool {
         leads_out(&self.domain, &self.relative_path)
@@ -72,6 +88,18 @@ impl Item {
         match self.relative_path.is_empty() {
             true => self.domain.clone(),
             false => format!("{}/{}", self.domain, self.relative_path),
+        }
+    }
+}
+
+impl From<db::Row> for Item {
+    fn from(row: db::Row) -> Item {
+        Item {
+            file_id: row.file_id,
+            domain: row.domain,
+            relative_path: row.relative_path,
+            kind: row.kind,
+            noted: Noted::Archive(row.archive),
         }
     }
 }
@@ -134,16 +162,40 @@ impl Opened {
     /// Calls `each` for everything in it that the filter lets through, until it answers false.
     pub fn each(&self, filter: &Filter, mut each: impl FnMut(Item) -> bool) -> Result<(), Error> {
         let read = match &self.list {
-            List::Db(db) => db.select(filter, |row| {
-                each(Item {
-                    file_id: row.file_id,
-                    domain: row.domain,
-                    relative_path: row.relative_path,
-                    kind: row.kind,
-                    noted: Noted::Archive(row.archive),
-                })
-            }),
+            List::Db(db) => db.select(filter, |row| each(row.into())),
             List::Mbdb(mbdb) => each_of_mbdb(mbdb, filter, &mut each),
+        };
+        read.map_err(|e| bad_list(&self.folder, self.list.name(), &e))
+    }
+
+    /// Calls `each` for what is in a domain, at a path or below it, each folder before what it holds, by name, until it
+    /// answers false.
+    pub fn tree(
+        &self,
+        domain: &str,
+        below: &str,
+        mut each: impl FnMut(Item) -> bool,
+    ) -> Result<(), Error> {
+        let read = match &self.list {
+            List::Db(db) => db.tree(domain, below, |row| each(row.into())),
+            List::Mbdb(mbdb) => {
+                let filter = Filter {
+                    domain: Some(domain),
+                    below: Some(below).filter(|path| !path.is_empty()),
+                    ..Filter::default()
+                };
+                let mut items = Vec::new();
+                let read = each_of_mbdb(mbdb, &filter, &mut |item| {
+                    items.push(item);
+                    true
+                });
+                items.sort_by(|a, b| {
+                    let (a, b) = (&a.relative_path, &b.relative_path);
+                    a.split('/').cmp(b.split('/'))
+                });
+                items.into_iter().all(each);
+                read
+            }
         };
         read.map_err(|e| bad_list(&self.folder, self.list.name(), &e))
     }
