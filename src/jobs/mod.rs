@@ -1,10 +1,12 @@
 //! What a user can wish for, one file each: the only place where wire and disk meet.
 
+pub mod browse;
 mod compare;
 pub mod create;
 pub mod devices;
 mod finding;
 mod host;
+pub mod info;
 mod info_plist;
 pub mod list;
 pub mod listed;
@@ -15,6 +17,8 @@ pub mod password;
 pub mod phone;
 mod plan;
 pub mod select;
+pub mod totals;
+pub mod usage;
 pub mod verdict;
 pub mod verify;
 

@@ -108,10 +108,7 @@ impl Opened {
     /// Opens the backup in `folder`. Asks for the password where it is encrypted, and only there.
     pub fn open(folder: &Path, passwords: &dyn Passwords) -> Result<Opened, Error> {
         if !store::is_backup(folder) {
-            return Err(Error::Nothing {
-                what: format!("{} is no backup of an iPhone or iPad", folder.display()),
-                hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
-            });
+            return Err(no_backup(folder));
         }
         let unlocked = unlock(folder, passwords)?;
         let holds = |name| folder.join(name).exists();
@@ -168,11 +165,11 @@ impl Opened {
         read.map_err(|e| bad_list(&self.folder, self.list.name(), &e))
     }
 
-    /// Calls `each` for what is in a domain, at a path or below it, each folder before what it holds, by name, until it
-    /// answers false.
+    /// Calls `each` for what is in a domain, or in all of them one after the other, at a path or below it, each folder before
+    /// what it holds, by name, until it answers false.
     pub fn tree(
         &self,
-        domain: &str,
+        domain: Option<&str>,
         below: &str,
         mut each: impl FnMut(Item) -> bool,
     ) -> Result<(), Error> {
@@ -180,7 +177,7 @@ impl Opened {
             List::Db(db) => db.tree(domain, below, |row| each(row.into())),
             List::Mbdb(mbdb) => {
                 let filter = Filter {
-                    domain: Some(domain),
+                    domain,
                     below: Some(below).filter(|path| !path.is_empty()),
                     ..Filter::default()
                 };
@@ -190,8 +187,8 @@ impl Opened {
                     true
                 });
                 items.sort_by(|a, b| {
-                    let (a, b) = (&a.relative_path, &b.relative_path);
-                    a.split('/').cmp(b.split('/'))
+                    let names = |item: &Item| item.relative_path.replace('/', "\u{1}");
+                    (a.domain.cmp(&b.domain)).then_with(|| names(a).cmp(&names(b)))
                 });
                 items.into_iter().all(each);
                 read
@@ -278,6 +275,14 @@ impl Read for Bytes {
             Bytes::AsItIs(file) => file.read(out),
             Bytes::Decrypted(plain) => plain.read(out),
         }
+    }
+}
+
+/// A folder that holds something else, or nothing.
+pub(super) fn no_backup(folder: &Path) -> Error {
+    Error::Nothing {
+        what: format!("{} is no backup of an iPhone or iPad", folder.display()),
+        hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::Error;
 use super::opened::Item;
-use crate::manifest::db::Kind;
+pub use crate::manifest::db::Kind;
 
 /// What a user asked for; without anything, all of it.
 #[derive(Debug, Clone, Default)]

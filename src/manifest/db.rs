@@ -183,22 +183,23 @@ impl Db {
         })
     }
 
-    /// Calls `each` for what is in a domain, at a path or below it, each folder before what it holds, by name, until it
-    /// answers false.
+    /// Calls `each` for what is in a domain, or in all of them one after the other, at a path or below it, each folder before
+    /// what it holds, by name, until it answers false.
     pub fn tree(
         &self,
-        domain: &str,
+        domain: Option<&str>,
         below: &str,
         mut each: impl FnMut(Row) -> bool,
     ) -> Result<(), Error> {
         let filter = Filter {
-            domain: Some(domain),
+            domain,
             below: Some(below).filter(|path| !path.is_empty()),
             ..Filter::default()
         };
         // '0' is the character behind '/'. With a path its own index is the better one, so that of domains is ruled out.
         let behind = format!("{below}0");
         let (bounds, values): (_, &[&dyn ToSql]) = match below {
+            "" if domain.is_none() => ("true", &[]),
             "" => ("domain = ?1", &[&domain]),
             _ => (
                 "+domain = ?1 AND relativePath >= ?2 AND relativePath < ?3",
@@ -207,7 +208,7 @@ impl Db {
         };
         // Paths alone are sorted, without the records, and with what separates names before all that is in them.
         let sql = format!(
-            "SELECT rowid FROM Files WHERE {bounds} ORDER BY replace(relativePath, '/', char(1))"
+            "SELECT rowid FROM Files WHERE {bounds} ORDER BY domain, replace(relativePath, '/', char(1))"
         );
         let mut statement = self.0.connection().prepare(&sql)?;
         let mut places = statement.query(values)?;
@@ -353,7 +354,7 @@ mod tests {
                 found.push(row.relative_path);
                 found.len() < most
             };
-            opened.tree("D", path, each).unwrap();
+            opened.tree(Some("D"), path, each).unwrap();
             found
         };
         let all = [
@@ -363,6 +364,13 @@ mod tests {
         assert_eq!(below("", 3), all[..3]);
         assert_eq!(below("a", 99), ["a", "a/b", "a/b/c", "a/b-"]);
         assert!(below("x", 99).is_empty() && below("a/", 99).is_empty());
+        let mut domains = Vec::new();
+        let each = |row: Row| {
+            domains.push(row.domain);
+            true
+        };
+        opened.tree(None, "", each).unwrap();
+        assert!(domains.len() == 11 && domains.is_sorted());
     }
 
     #[test]
