@@ -52,7 +52,8 @@ small { display: block; color: var(--faint); }
 
 /// The page of a report.
 pub fn of(report: &Report) -> String {
-    let name = text(report.name.as_deref().unwrap_or("A backup"));
+    let name = report.name.as_deref().unwrap_or("A backup");
+    let (name, title) = (text(name), escaped(name));
     let made = match &report.date {
         Some(date) => format!("Backup of {}. ", text(&output::when_exactly(date))),
         None => String::new(),
@@ -61,7 +62,7 @@ pub fn of(report: &Report) -> String {
     let (kinds, apps) = (kinds(report), apps(report));
     let mut page = HEAD.to_owned();
     page.push_str(&format!(
-        "<title>{name}: what takes the room</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        "<title>{title}: what takes the room</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
     ));
     page.push_str(&format!(
         "<h1>{name}: what takes the room</h1>\n<p>{made}{} in {}.</p>\n",
@@ -102,7 +103,7 @@ fn strip(parts: &[Part], all: u64) -> String {
         svg.push_str(&format!(
             "<rect x=\"{start:.2}\" y=\"0\" width=\"{width:.2}\" height=\"40\" fill=\"var(--k{})\"><title>{}: {}</title></rect>\n",
             place % 8,
-            text(&part.name),
+            escaped(&part.name),
             size(part.sum.bytes)
         ));
         start += width;
@@ -149,7 +150,12 @@ fn table(title: &str, about: &str, parts: &[Part], all: u64, in_colours: bool) -
 
 /// A name from a phone, as text and nothing else, that does not turn what stands beside it.
 fn text(name: &str) -> String {
-    let mut safe = String::from("<bdi>");
+    format!("<bdi>{}</bdi>", escaped(name))
+}
+
+/// The same for a title, which has no elements in it.
+fn escaped(name: &str) -> String {
+    let mut safe = String::new();
     for c in output::one_line(name).chars() {
         match c {
             '&' => safe.push_str("&amp;"),
@@ -160,7 +166,6 @@ fn text(name: &str) -> String {
             c => safe.push(c),
         }
     }
-    safe.push_str("</bdi>");
     safe
 }
 

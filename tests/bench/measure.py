@@ -218,12 +218,12 @@ def record(path, size, mode, modified, inode, chance):
 
 
 def list_of_files(files, chance):
-    """Domain, path and flags of so many files and folders, with shares as phones have them."""
+    """Domain, path and flags of so many files, and of the folders above them, with shares as phones have them."""
     apps = [f"AppDomain-com.example.app{n:03}" for n in range(200)]
     seen = set()
-    while len(seen) < files:
+    while files > 0:
         dice = chance.random()
-        number = chance.randrange(files * 4)
+        number = chance.randrange(8_000_000)
         if dice < 0.25:
             domain, path = "CameraRollDomain", f"Media/DCIM/{100 + number // 1000 % 100}APPLE/IMG_{number:07}.HEIC"
         elif dice < 0.35:
@@ -232,13 +232,14 @@ def list_of_files(files, chance):
             domain, path = "MediaDomain", f"Library/SMS/Attachments/{number % 256:02x}/{number:08x}/picture.jpeg"
         elif dice < 0.92:
             domain = apps[int(len(apps) * chance.random() ** 2)]
-            path = f"Documents/store/{number % 97}/{number % 1013}/{number:08x}-{number * 7919:012x}.data"
+            path = f"Documents/store/{number % 97}/{number:08x}-{number * 7919:012x}.data"
         else:
             domain, path = "HomeDomain", f"Library/Caches/{number % 31}/{number:08x}.plist"
         folder = path
+        files -= (domain, path) not in seen
         while (domain, folder) not in seen:
             seen.add((domain, folder))
-            yield domain, folder, 1 if folder is path else 2
+            yield domain, folder, 1 if folder == path else 2
             folder = folder.rpartition("/")[0]
 
 
