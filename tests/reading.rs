@@ -755,6 +755,50 @@ fn sql(folder: &Path, statements: &str) {
     database.execute_batch(statements).unwrap();
 }
 
+/// A list of 20 pages with 300^18 rows: each page but the last names the next one 300 times.
+#[test]
+fn a_list_that_goes_on_for_ever_is_an_error() {
+    const PAGE: usize = 4096;
+    const TIMES: u16 = 300;
+    let backup = list_of(&[]);
+    let path = backup.path().join("Manifest.db");
+    fs::remove_file(&path).unwrap();
+    let statements = "CREATE TABLE Files (fileID TEXT, domain TEXT, relativePath TEXT, flags INTEGER, file BLOB);
+        INSERT INTO Files VALUES ('a', 'HomeDomain', 'x', 1, x'00')";
+    sql(backup.path(), statements);
+    let bytes = fs::read(&path).unwrap();
+    let (first, leaf) = bytes.split_at(PAGE);
+    assert_eq!(leaf.len(), PAGE);
+    let mut endless = first.to_vec();
+    for next in 3..=20u32 {
+        // Of each page: kind, free space, cells, where they begin, the last child; then where each cell is.
+        let cell = [&next.to_be_bytes()[..], &[1]].concat();
+        let cells = PAGE - usize::from(TIMES) * cell.len();
+        let mut page = vec![5, 0, 0];
+        page.extend(TIMES.to_be_bytes());
+        page.extend((cells as u16).to_be_bytes());
+        page.push(0);
+        page.extend(next.to_be_bytes());
+        (0..usize::from(TIMES)).for_each(|n| page.extend(((cells + n * 5) as u16).to_be_bytes()));
+        page.resize(cells, 0);
+        (0..TIMES).for_each(|_| page.extend(&cell));
+        endless.extend(page);
+    }
+    endless.extend(leaf);
+    let pages = (endless.len() / PAGE) as u32;
+    endless[28..32].copy_from_slice(&pages.to_be_bytes());
+    fs::write(&path, endless).unwrap();
+    for (command, code) in [("info", 3), ("ls", 1), ("tree", 1)] {
+        let ran = run(&[command, text(backup.path())]);
+        assert_eq!(ran.code, code, "{command}: {}", ran.err);
+        assert!(
+            ran.err.contains("far beyond its size"),
+            "{command}: {}",
+            ran.err
+        );
+    }
+}
+
 #[test]
 fn folders_that_others_made_are_read() {
     if let Some(folder) = shared("JJTech0130-TrollRestore") {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use rusqlite::{OptionalExtension, Rows, ToSql};
+use rusqlite::{ErrorCode, OptionalExtension, Rows, ToSql};
 
 use super::glance;
 use super::record::{BadRecord, FileRecord, file_id};
@@ -59,7 +59,11 @@ impl From<scratch::Error> for Error {
 
 impl From<rusqlite::Error> for Error {
     fn from(e: rusqlite::Error) -> Self {
-        Error::Damaged(e.to_string())
+        let is_endless = e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted);
+        Error::Damaged(match is_endless {
+            true => "it goes on far beyond its size".to_owned(),
+            false => e.to_string(),
+        })
     }
 }
 
