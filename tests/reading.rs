@@ -788,7 +788,7 @@ fn a_list_that_goes_on_for_ever_is_an_error() {
     let pages = (endless.len() / PAGE) as u32;
     endless[28..32].copy_from_slice(&pages.to_be_bytes());
     fs::write(&path, endless).unwrap();
-    for (command, code) in [("info", 3), ("ls", 1), ("tree", 1)] {
+    for (command, code) in [("info", 3), ("tree", 1)] {
         let ran = run(&[command, text(backup.path())]);
         assert_eq!(ran.code, code, "{command}: {}", ran.err);
         assert!(

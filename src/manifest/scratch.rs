@@ -20,7 +20,7 @@ const VALUE_BYTES_MAX: i32 = 16 << 20;
 const STEPS: i32 = 100_000;
 /// ... and the most that a database is worth: so many whatever it has, and so many for each byte of it. Reading a row takes
 /// some ten, and a row has some hundred bytes.
-const STEPS_MAX: u64 = 40_000_000;
+const STEPS_MAX: u64 = 20_000_000;
 const STEPS_PER_BYTE: u64 = 16;
 /// The first bytes of a database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
