@@ -1,5 +1,5 @@
 //! Info.plist, which the host writes: who the phone is, and which applications it has. Read as a stream, since the icons in
-//! it can be larger than all else that a reader of backups holds.
+//! it can be larger than all else that a reader of backups holds: it costs its own length, and not three times as much.
 
 use std::collections::BTreeMap;
 use std::fs::File;
