@@ -4,6 +4,7 @@ mod bounds;
 mod create;
 mod demo;
 mod devices;
+mod encryption;
 mod exit;
 mod find;
 mod info;
@@ -64,6 +65,7 @@ struct Cli {
 enum Command {
     Create(create::Create),
     Devices(devices::Devices),
+    Encryption(Box<encryption::EncryptionCommand>),
     Pair(pair::Pair),
     Unpair(pair::Unpair),
     List(list::List),
@@ -74,7 +76,7 @@ enum Command {
     Find(find::Find),
     Tree(tree::Tree),
     Demo(demo::Demo),
-    Simulate(simulate::Simulate),
+    Simulate(Box<simulate::Simulate>),
     Trace(trace::TraceCommand),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -86,6 +88,7 @@ pub fn run() -> ExitCode {
     let code = match cli.command {
         Command::Create(c) => c.reach.trace.end(c.run()),
         Command::Devices(c) => c.reach.trace.end(c.run()),
+        Command::Encryption(c) => c.run(),
         Command::Pair(c) => c.reach.trace.end(c.run()),
         Command::Unpair(c) => c.reach.trace.end(c.run()),
         Command::List(c) => c.run(),

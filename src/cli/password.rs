@@ -14,8 +14,11 @@ use idev_backup::secret::Secret;
 
 /// Longest password that is read.
 const BYTES_MAX: usize = 4096;
+/// How often a new password may be mistyped.
+const TRIES: usize = 3;
 /// Where it may stand in the environment.
 const VARIABLE: &str = "IDEV_BACKUP_PASSWORD";
+const NEW_VARIABLE: &str = "IDEV_BACKUP_NEW_PASSWORD";
 
 /// Where the backup password comes from.
 #[derive(Args, Clone, Default)]
@@ -39,6 +42,49 @@ impl PasswordArgs {
         }
         Ok(of_environment(VARIABLE))
     }
+
+    /// The password that a phone has; asked for where it was not given.
+    pub fn present(&self, question: &str) -> Result<Secret, Error> {
+        match self.given()? {
+            Some(password) => Ok(password),
+            None => prompt(&format!("{question}: ")),
+        }
+    }
+
+    /// A password that a phone shall have; asked for twice where it was not given.
+    pub fn chosen(&self, question: &str) -> Result<Secret, Error> {
+        match self.given()? {
+            Some(password) => Ok(password),
+            None => prompt_twice(question),
+        }
+    }
+}
+
+/// Where the backup password comes from that follows the present one.
+#[derive(Args, Clone, Default)]
+pub struct NewPasswordArgs {
+    /// Read the new backup password from the first line of this file; `-` is standard input
+    #[arg(long, value_name = "FILE", group = "new backup password")]
+    new_password_file: Option<PathBuf>,
+    /// Run this command and take what it prints as the new backup password
+    #[arg(long, value_name = "COMMAND", group = "new backup password")]
+    new_password_command: Option<OsString>,
+}
+
+impl NewPasswordArgs {
+    /// The new password; asked for twice where it was not given.
+    pub fn chosen(&self, question: &str) -> Result<Secret, Error> {
+        if let Some(path) = &self.new_password_file {
+            return of_file(path);
+        }
+        if let Some(command) = &self.new_password_command {
+            return of_command(command);
+        }
+        match of_environment(NEW_VARIABLE) {
+            Some(password) => Ok(password),
+            None => prompt_twice(question),
+        }
+    }
 }
 
 impl Passwords for PasswordArgs {
@@ -52,13 +98,39 @@ impl Passwords for PasswordArgs {
 
 /// Asks on the terminal.
 pub fn prompt(question: &str) -> Result<Secret, Error> {
+    let password = typed(question)?;
+    match password.expose().is_empty() {
+        true => Err(no_password("nothing was typed")),
+        false => Ok(password),
+    }
+}
+
+fn typed(question: &str) -> Result<Secret, Error> {
     let typed = rpassword::prompt_password(super::output::one_line(question));
     let typed = typed.map_err(|e| {
         no_password(&format!(
             "a password is needed, and nobody can be asked for it: {e}"
         ))
     })?;
-    not_empty(typed.into_bytes(), "nothing was typed")
+    Ok(Secret::new(typed.into_bytes()))
+}
+
+/// Asks for a new password twice: nobody could guess again how it was mistyped.
+fn prompt_twice(question: &str) -> Result<Secret, Error> {
+    let mut tries = TRIES;
+    loop {
+        let first = typed(&format!("{question}: "))?;
+        let why = match first.expose().is_empty() {
+            true => "it is empty",
+            false if typed("The same once more: ")? == first => return Ok(first),
+            false => "the two are not the same",
+        };
+        tries -= 1;
+        if tries == 0 {
+            return Err(no_password(&format!("no new password was given: {why}")));
+        }
+        super::output::tell(&format!("Once again: {why}."));
+    }
 }
 
 fn of_file(path: &PathBuf) -> Result<Secret, Error> {
@@ -94,7 +166,7 @@ fn of_command(command: &OsString) -> Result<Secret, Error> {
     let mut out = child.stdout.take();
     let bytes = out
         .as_mut()
-        .map_or_else(|| Ok(Vec::new()), |out| first_line(out))
+        .map_or_else(|| Ok(Vec::new()), first_line)
         .map_err(named)?;
     drop(out);
     let status = child.wait().map_err(named)?;

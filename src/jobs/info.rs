@@ -144,7 +144,7 @@ pub(super) fn of_property_lists(folder: &Path) -> Result<Report, Error> {
         Err(Unreadable::Absent) if is_old => ManifestPlist::default(),
         other => or_default(other, "Manifest.plist", &mut problems),
     };
-    let apps = info.installed.unwrap_or(manifest.applications) as u64;
+    let apps = info.installed.unwrap_or(manifest.application_ids.len()) as u64;
     let date = status.date.or(manifest.date).or(info.last_backup);
     Ok(Report {
         path: folder.display().to_string(),

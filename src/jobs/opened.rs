@@ -118,7 +118,10 @@ impl Opened {
             List::Mbdb(list.map_err(|e| bad_list(folder, "Manifest.mbdb", &e))?)
         } else {
             let list = match &unlocked {
-                Some((keys, Some(wrapped))) => {
+                Some(Unlocked {
+                    keys,
+                    manifest_key: Some(wrapped),
+                }) => {
                     let key = keys.open(wrapped).map_err(|why| Error::Backup {
                         path: folder.join("Manifest.plist"),
                         why: Unreadable::Damaged(format!("the key of the list of files: {why}")),
@@ -132,8 +135,17 @@ impl Opened {
         Ok(Opened {
             folder: folder.to_path_buf(),
             list,
-            keys: unlocked.map(|(keys, _)| keys),
+            keys: unlocked.map(|unlocked| unlocked.keys),
         })
+    }
+
+    /// One whose list and keys are open already.
+    pub(super) fn of(folder: &Path, list: List, keys: Option<Keys>) -> Opened {
+        Opened {
+            folder: folder.to_path_buf(),
+            list,
+            keys,
+        }
     }
 
     /// Its folder.
@@ -247,7 +259,9 @@ impl Opened {
         };
         let key = keys.open(wrapped);
         let key = key.map_err(|why| unreadable(item, &why.to_string()))?;
-        Ok(Bytes::Decrypted(key.decrypt(file, Some(record.size))))
+        Ok(Bytes::Decrypted(Box::new(
+            key.decrypt(file, Some(record.size)),
+        )))
     }
 }
 
@@ -256,7 +270,7 @@ pub enum Bytes {
     /// It is not encrypted.
     AsItIs(File),
     /// It is.
-    Decrypted(Plain<File>),
+    Decrypted(Box<Plain<File>>),
 }
 
 impl Bytes {
@@ -286,11 +300,16 @@ pub(super) fn no_backup(folder: &Path) -> Error {
     }
 }
 
-/// The keys of an encrypted backup, and the wrapped key of its list.
-pub(super) fn unlock(
-    folder: &Path,
-    passwords: &dyn Passwords,
-) -> Result<Option<(Keys, Option<Vec<u8>>)>, Error> {
+/// What a password opens.
+pub(super) struct Unlocked {
+    /// The keys of the protection classes.
+    pub(super) keys: Keys,
+    /// The key of the list of files, wrapped; before iOS 10.2 there is none.
+    pub(super) manifest_key: Option<Vec<u8>>,
+}
+
+/// The keys of an encrypted backup; `None` where it is not encrypted.
+pub(super) fn unlock(folder: &Path, passwords: &dyn Passwords) -> Result<Option<Unlocked>, Error> {
     let path = || folder.join("Manifest.plist");
     let encryption = Encryption::read(folder);
     let encryption = match encryption {
@@ -312,7 +331,10 @@ pub(super) fn unlock(
             why: Unreadable::Damaged(why.to_string()),
         },
     })?;
-    Ok(Some((keys, encryption.manifest_key)))
+    Ok(Some(Unlocked {
+        keys,
+        manifest_key: encryption.manifest_key,
+    }))
 }
 
 fn each_of_mbdb(
