@@ -1,9 +1,11 @@
 //! What a user can wish for, one file each: the only place where wire and disk meet.
 
+pub mod browse;
 pub mod create;
 pub mod devices;
 pub mod encryption;
 mod host;
+pub mod info;
 mod info_plist;
 pub mod list;
 pub mod listed;
@@ -14,6 +16,8 @@ pub mod password;
 pub mod phone;
 mod plan;
 pub mod select;
+pub mod totals;
+pub mod usage;
 pub mod verdict;
 pub mod verify;
 

@@ -9,10 +9,11 @@ use super::listed::List;
 use super::password::Passwords;
 use crate::keybag::{Ending, Keys, Locked, Plain};
 use crate::manifest::db::{self, Db, Filter, Kind};
+use crate::manifest::glance::{self, Facts};
+use crate::manifest::leads_out;
 use crate::manifest::mbdb::Mbdb;
 use crate::manifest::plists::{Encryption, Unreadable};
 use crate::manifest::record::{BadRecord, FileRecord};
-use crate::manifest::{glance, leads_out};
 use crate::store;
 
 /// An open backup.
@@ -62,6 +63,21 @@ impl Item {
         }
     }
 
+    /// What a listing shows of it, which is faster too.
+    pub fn facts(&self) -> Result<Facts, BadRecord> {
+        if let Noted::Archive(bytes) = &self.noted
+            && let Some(facts) = glance::facts(bytes)
+        {
+            return Ok(facts);
+        }
+        let record = self.record()?;
+        Ok(Facts {
+            size: record.size,
+            mode: record.mode,
+            modified: record.last_modified,
+        })
+    }
+
     /// Whether its name leads out of the place where it belongs. No phone writes such a name.
     pub fn leads_out(&self) -> bool {
         leads_out(&self.domain, &self.relative_path)
@@ -76,14 +92,23 @@ impl Item {
     }
 }
 
+impl From<db::Row> for Item {
+    fn from(row: db::Row) -> Item {
+        Item {
+            file_id: row.file_id,
+            domain: row.domain,
+            relative_path: row.relative_path,
+            kind: row.kind,
+            noted: Noted::Archive(row.archive),
+        }
+    }
+}
+
 impl Opened {
     /// Opens the backup in `folder`. Asks for the password where it is encrypted, and only there.
     pub fn open(folder: &Path, passwords: &dyn Passwords) -> Result<Opened, Error> {
         if !store::is_backup(folder) {
-            return Err(Error::Nothing {
-                what: format!("{} is no backup of an iPhone or iPad", folder.display()),
-                hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
-            });
+            return Err(no_backup(folder));
         }
         let unlocked = unlock(folder, passwords)?;
         let holds = |name| folder.join(name).exists();
@@ -146,16 +171,40 @@ impl Opened {
     /// Calls `each` for everything in it that the filter lets through, until it answers false.
     pub fn each(&self, filter: &Filter, mut each: impl FnMut(Item) -> bool) -> Result<(), Error> {
         let read = match &self.list {
-            List::Db(db) => db.select(filter, |row| {
-                each(Item {
-                    file_id: row.file_id,
-                    domain: row.domain,
-                    relative_path: row.relative_path,
-                    kind: row.kind,
-                    noted: Noted::Archive(row.archive),
-                })
-            }),
+            List::Db(db) => db.select(filter, |row| each(row.into())),
             List::Mbdb(mbdb) => each_of_mbdb(mbdb, filter, &mut each),
+        };
+        read.map_err(|e| bad_list(&self.folder, self.list.name(), &e))
+    }
+
+    /// Calls `each` for what is in a domain, or in all of them one after the other, at a path or below it, each folder before
+    /// what it holds, by name, until it answers false.
+    pub fn tree(
+        &self,
+        domain: Option<&str>,
+        below: &str,
+        mut each: impl FnMut(Item) -> bool,
+    ) -> Result<(), Error> {
+        let read = match &self.list {
+            List::Db(db) => db.tree(domain, below, |row| each(row.into())),
+            List::Mbdb(mbdb) => {
+                let filter = Filter {
+                    domain,
+                    below: Some(below).filter(|path| !path.is_empty()),
+                    ..Filter::default()
+                };
+                let mut items = Vec::new();
+                let read = each_of_mbdb(mbdb, &filter, &mut |item| {
+                    items.push(item);
+                    true
+                });
+                items.sort_by(|a, b| {
+                    let names = |item: &Item| item.relative_path.replace('/', "\u{1}");
+                    (a.domain.cmp(&b.domain)).then_with(|| names(a).cmp(&names(b)))
+                });
+                items.into_iter().all(each);
+                read
+            }
         };
         read.map_err(|e| bad_list(&self.folder, self.list.name(), &e))
     }
@@ -240,6 +289,14 @@ impl Read for Bytes {
             Bytes::AsItIs(file) => file.read(out),
             Bytes::Decrypted(plain) => plain.read(out),
         }
+    }
+}
+
+/// A folder that holds something else, or nothing.
+pub(super) fn no_backup(folder: &Path) -> Error {
+    Error::Nothing {
+        what: format!("{} is no backup of an iPhone or iPad", folder.display()),
+        hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::Error;
 use super::opened::Item;
-use crate::manifest::db::Kind;
+pub use crate::manifest::db::Kind;
 
 /// What a user asked for; without anything, all of it.
 #[derive(Debug, Clone, Default)]
@@ -57,8 +57,8 @@ impl Select {
             && (self.wanted.size.as_ref())
                 .is_none_or(|sizes| item.size().map_or(true, |size| sizes.contains(&size)))
             && (self.wanted.modified.as_ref()).is_none_or(|times| {
-                item.record()
-                    .map_or(true, |record| times.contains(&record.last_modified))
+                item.facts()
+                    .map_or(true, |facts| times.contains(&facts.modified))
             })
     }
 
