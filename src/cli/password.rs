@@ -94,7 +94,7 @@ fn of_command(command: &OsString) -> Result<Secret, Error> {
     let mut out = child.stdout.take();
     let bytes = out
         .as_mut()
-        .map_or_else(|| Ok(Vec::new()), |out| first_line(out))
+        .map_or_else(|| Ok(Vec::new()), first_line)
         .map_err(named)?;
     drop(out);
     let status = child.wait().map_err(named)?;
