@@ -1,9 +1,11 @@
 //! The commands of `idev-backup`: the table of contents of the product.
 
+mod cat;
 mod create;
 mod demo;
 mod devices;
 mod exit;
+mod extract;
 mod list;
 mod output;
 mod pair;
@@ -60,6 +62,8 @@ enum Command {
     Unpair(pair::Unpair),
     List(list::List),
     Verify(verify::Verify),
+    Cat(cat::Cat),
+    Extract(extract::Extract),
     Demo(demo::Demo),
     Simulate(simulate::Simulate),
     Trace(trace::TraceCommand),
@@ -75,6 +79,8 @@ pub fn run() -> ExitCode {
         Command::Unpair(c) => c.reach.trace.end(c.run()),
         Command::List(c) => c.run(),
         Command::Verify(c) => c.run(),
+        Command::Cat(c) => c.run(),
+        Command::Extract(c) => c.run(),
         Command::Demo(c) => c.run(),
         Command::Simulate(c) => match c.run() {
             Ok(()) => exit::DONE,
