@@ -523,11 +523,7 @@ fn an_encrypted_list_of_files_is_no_database() {
 fn backups_of_other_programs_are_verified() {
     let Some(data) = data() else { return };
     let check = |folder: &str| {
-        let options = verify::Options {
-            sums: None,
-            fresh_hashes: false,
-            read_all: true,
-        };
+        let options = verify::Options::bytes();
         verify::verify(&data.join(folder), &options, &Silent).unwrap()
     };
     let mini = check(&format!(

@@ -20,7 +20,7 @@ use idev_backup::jobs::create::{self, Options, Report};
 use idev_backup::jobs::{Class, Error, pair, verify};
 use idev_backup::monitor::{Event, Monitor, Phase, Silent, Wait};
 use idev_backup::secret::Secret;
-use idev_backup::sim::{Daemon, Fault, Passcode, Phone, PhoneConfig, Trust};
+use idev_backup::sim::{Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust};
 use idev_backup::store::{self, METADATA, Store, sums};
 use idev_backup::transport::Calm;
 use rig::*;
@@ -972,7 +972,7 @@ fn a_paired_phone_is_backed_up_while_it_is_locked_and_this_is_noted() {
 fn the_plan_says_whether_the_backup_will_be_encrypted() {
     for will_encrypt in [false, true] {
         let rig = Rig::with(PhoneConfig {
-            will_encrypt,
+            backup_password: will_encrypt.then(|| Password::new("correct horse")),
             ..config()
         });
         let recorder = Recorder::default();

@@ -1,7 +1,11 @@
 //! Keys and encrypted backups that others made: known answers, and a whole folder.
 
-#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
-#![allow(clippy::print_stdout)] // One that cannot run on this machine says so.
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml frees tests, but not their helpers"
+)]
+
+mod rig;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -13,16 +17,6 @@ use idev_backup::jobs::{Class, Error};
 use idev_backup::keybag::{ClassKey, Derivation, Ending, KeyBag, Locked};
 use idev_backup::manifest::db::{Filter, Kind};
 use idev_backup::secret::Secret;
-
-/// A folder of what others made; a clone of a user has none.
-fn data(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data")).join(name);
-    if !path.exists() {
-        println!("skipped: {} is not here", path.display());
-        return None;
-    }
-    Some(path)
-}
 
 fn unhex(text: &str) -> Vec<u8> {
     let digits = text.as_bytes().chunks(2);
@@ -37,7 +31,7 @@ fn secret(text: &str) -> Secret {
 /// RFC 3394 has no other opening than the right one, so what opens is compared with a file key that is wrapped with it.
 #[test]
 fn every_vector_of_others_opens_with_its_password_and_with_no_other() {
-    let Some(folder) = data("openwall-john+hashcat") else {
+    let Some(folder) = rig::others("openwall-john+hashcat") else {
         return;
     };
     let table = std::fs::read_to_string(folder.join("keybag-vectors.tsv")).unwrap();
@@ -86,7 +80,7 @@ fn every_vector_of_others_opens_with_its_password_and_with_no_other() {
 const MINI: &str = "pmeenan-golemine/e2e/fixtures/generated/ios-mini-encrypted-backup";
 
 fn mini() -> Option<PathBuf> {
-    let inside = std::fs::read_dir(data(MINI)?).unwrap();
+    let inside = std::fs::read_dir(rig::others(MINI)?).unwrap();
     inside.map(|e| e.unwrap().path()).find(|path| path.is_dir())
 }
 
@@ -133,10 +127,6 @@ fn an_encrypted_folder_of_others_is_read_with_its_password() {
             true
         })
         .unwrap();
-    println!(
-        "{} files, {same} of them as in the plain folder",
-        found.len()
-    );
     assert!(found.len() >= 3 && same >= 1);
     let database = found
         .iter()

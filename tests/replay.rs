@@ -16,7 +16,7 @@ use idev_backup::device::tls::Pin;
 use idev_backup::jobs::pair;
 use idev_backup::jobs::phone::Reach;
 use idev_backup::monitor::Silent;
-use idev_backup::sim::{Daemon, Departure, Phone, PhoneConfig, Replay};
+use idev_backup::sim::{Daemon, Departure, Password, Phone, PhoneConfig, Replay};
 use idev_backup::trace::Trace;
 use idev_backup::trace::line::Event;
 use idev_backup::transport::usbmuxd::Address;
@@ -71,7 +71,7 @@ const SCENES: &[Scene] = &[
     Scene { command: PAIR, ..scene("18.6.2-trust-refused", 5, "\"Don't Trust\" was tapped") },
     scene("18.6.2-full-backup", 0, DONE),
     Scene { after: Some("18.6.2-full-backup"), ..scene("18.6.2-changes-only", 0, DONE) },
-    scene("18.6.2-will-encrypt", 3, "encrypts its backups, and this one is not encrypted"),
+    scene("18.6.2-encrypted", 0, "It is encrypted"),
     scene("18.6.2-passcode-entered", 0, "Enter the passcode"),
     scene("18.6.2-passcode-not-entered", 5, "the passcode was not entered"),
     scene("18.6.2-no-space", 7, "the backup needs 900.0 TB"),
@@ -86,7 +86,7 @@ const SCENES: &[Scene] = &[
     Scene { command: PAIR, departs: &["Pair came out of turn"], ..scene("18.6.2-trust-refused.idevicebackup2", 5, "Don't Trust") },
     Scene { departs: LIMD, ..scene("18.6.2-full-backup.idevicebackup2", 0, DONE) },
     Scene { departs: LIMD, after: Some("18.6.2-full-backup.idevicebackup2"), ..scene("18.6.2-changes-only.idevicebackup2", 0, DONE) },
-    Scene { departs: LIMD, ..scene("18.6.2-will-encrypt.idevicebackup2", 0, DONE) },
+    Scene { departs: LIMD, ..scene("18.6.2-encrypted.idevicebackup2", 0, DONE) },
     Scene { departs: LIMD, ..scene("18.6.2-passcode-entered.idevicebackup2", 0, DONE) },
     Scene { departs: LIMD, ..scene("18.6.2-passcode-not-entered.idevicebackup2", 5, "the passcode was not entered") },
     // It leaves the request to purge unanswered, and hangs until it is killed.
@@ -103,7 +103,7 @@ const SCENES: &[Scene] = &[
     Scene { command: PAIR, departs: &["lockdown"], ..scene("18.6.2-trust-refused.pymobiledevice3", 5, "Don't Trust") },
     Scene { departs: PMD3, ..scene("18.6.2-full-backup.pymobiledevice3", 0, DONE) },
     Scene { after: Some("18.6.2-full-backup.pymobiledevice3"), ..scene("18.6.2-changes-only.pymobiledevice3", 0, DONE) },
-    Scene { departs: PMD3, ..scene("18.6.2-will-encrypt.pymobiledevice3", 0, DONE) },
+    Scene { departs: PMD3, ..scene("18.6.2-encrypted.pymobiledevice3", 0, DONE) },
     Scene { departs: PMD3, ..scene("18.6.2-passcode-entered.pymobiledevice3", 0, DONE) },
     scene("18.6.2-passcode-not-entered.pymobiledevice3", 5, "the passcode was not entered"),
     Scene { departs: PMD3, ..scene("18.6.2-no-space.pymobiledevice3", 7, "the backup needs 900.0 TB") },
@@ -161,6 +161,8 @@ fn play(scene: &Scene, dir: &Path) -> Played {
     let phone = Phone::new(PhoneConfig {
         udid: replay.udid().cloned().unwrap_or(base.udid.clone()),
         plain: replay.is_plain(),
+        // What lockdown says where another client's recording leaves it to the phone.
+        backup_password: (scene.name.contains("-encrypted")).then(|| Password::new("simulated")),
         ..base
     });
     let daemon = Daemon::start("127.0.0.1:0", vec![phone.clone()]).unwrap();

@@ -35,7 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // wire
     ("transport",     &["udid", "bounded_plist", "secret", "trace"]),
     ("device",        &["transport", "udid", "secret", "bounded_plist", "trace"]),
-    ("mobilebackup",  &["transport", "path", "bounded_plist"]),
+    ("mobilebackup",  &["transport", "path", "secret", "bounded_plist"]),
     // disk
     ("store",         &["path", "udid"]),
     ("keybag",        &["secret"]),

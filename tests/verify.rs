@@ -17,10 +17,9 @@ use idev_backup::store::Store;
 use rig::*;
 
 fn check(folder: &Path, read_all: bool) -> Report {
-    let options = Options {
-        sums: None,
-        fresh_hashes: false,
-        read_all,
+    let options = match read_all {
+        true => Options::bytes(),
+        false => Options::default(),
     };
     verify::verify(folder, &options, &Silent).unwrap()
 }
@@ -129,6 +128,7 @@ fn every_damage_is_found_and_called_what_it_is() {
         fs::create_dir_all(folder.join("00")).unwrap();
         fs::write(folder.join("00").join(name), "x").unwrap();
     });
+    let stray: Damage = Box::new(|folder| fs::write(folder.join("notes.txt"), "x").unwrap());
     let snapshot: Damage = Box::new(|folder| {
         fs::create_dir_all(folder.join("Snapshot/ab")).unwrap();
         fs::write(folder.join("Snapshot/ab").join("ab".repeat(20)), "x").unwrap();
@@ -138,7 +138,9 @@ fn every_damage_is_found_and_called_what_it_is() {
 
     // What is done, which file the finding names ("" for any), what it is called with hashes, and what it is called in
     // a folder without them (none: it cannot be known there).
-    use Wrong::{Altered, Extra, Misnamed, Missing, Truncated, Unfinished, Unreadable};
+    use Wrong::{
+        Altered, Extra, Misnamed, Missing, Orphaned, Swapped, Truncated, Unfinished, Unreadable,
+    };
     type Case<'a> = (&'a str, Damage, &'a str, Wrong, Option<Wrong>);
     let table: Vec<Case> = vec![
         (
@@ -152,7 +154,7 @@ fn every_damage_is_found_and_called_what_it_is() {
             "emptied",
             at(&large, |p| cut(p, 0)),
             &large,
-            Altered,
+            Truncated,
             Some(Truncated),
         ),
         (
@@ -183,8 +185,9 @@ fn every_damage_is_found_and_called_what_it_is() {
             Missing,
             Some(Missing),
         ),
-        ("extra", extra, "", Extra, Some(Extra)),
-        ("swapped", swap, &large, Truncated, Some(Truncated)),
+        ("orphaned", extra, "", Orphaned, Some(Orphaned)),
+        ("extra", stray, "notes.txt", Extra, Some(Extra)),
+        ("swapped", swap, &large, Swapped, Some(Truncated)),
         (
             "Manifest.db cut",
             top("Manifest.db", |p| cut(p, 5000)),
@@ -279,8 +282,7 @@ fn every_damage_is_found_and_called_what_it_is() {
         let sums = rig.store.current(rig.udid()).unwrap().unwrap().sums();
         let options = Options {
             sums,
-            fresh_hashes: false,
-            read_all: true,
+            ..Options::bytes()
         };
         let checked = [
             (
@@ -357,15 +359,9 @@ fn a_check_writes_nothing() {
 /// Three backups that somebody else's program made: the folder "shared" lies beside the project, where it is present.
 #[test]
 fn backups_of_another_generator_are_judged_by_what_they_hold() {
-    let shared = std::env::var_os("IDEV_BACKUP_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
-        PathBuf::from,
-    );
-    let generated = shared.join("data/pmeenan-golemine/e2e/fixtures/generated");
-    if !generated.is_dir() {
-        eprintln!("skipped: there is no folder {}", generated.display());
+    let Some(generated) = others("pmeenan-golemine/e2e/fixtures/generated") else {
         return;
-    }
+    };
     for (name, outcome, encrypted) in [
         ("ios-mini-backup", Outcome::Whole, false),
         ("ios-malformed-backup", Outcome::Whole, false),
@@ -468,13 +464,17 @@ fn a_backup_of_ios_9_is_checked_by_its_list() {
 
     let a = file_id("HomeDomain", "Library/a");
     let stranger = "ab".repeat(20);
-    use Wrong::{Extra, Missing, OtherSize, Truncated, Unreadable};
+    use Wrong::{Missing, Orphaned, OtherSize, Truncated, Unreadable};
     let table: [(&str, Wrong, Damage); 6] = [
         (&a, Missing, Box::new(|f| fs::remove_file(f).unwrap())),
         (&a, Truncated, Box::new(|f| cut(f, 9))),
         (&a, Truncated, Box::new(|f| cut(f, 0))),
         (&a, OtherSize, Box::new(|f| cut(f, 11))),
-        (&stranger, Extra, Box::new(|f| fs::write(f, "x").unwrap())),
+        (
+            &stranger,
+            Orphaned,
+            Box::new(|f| fs::write(f, "x").unwrap()),
+        ),
         ("Manifest.mbdb", Unreadable, Box::new(|f| cut(f, 200))),
     ];
     for (file, wrong, damage) in table {

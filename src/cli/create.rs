@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use clap::Args;
 use idev_backup::jobs::create::{self, Kind, Options, Report};
+use idev_backup::jobs::password::Known;
 use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::{Error, list};
 
+use idev_backup::secret::Secret;
 use idev_backup::store::Store;
 use idev_backup::transport::Attached;
 use idev_backup::units::{count, counted, duration, size};
 use serde::Serialize;
 
+use super::password::PasswordArgs;
 use super::progress::{PROBLEMS_SHOWN, Show, Style, Watch};
 use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output};
 
@@ -43,6 +46,11 @@ pub struct Create {
     /// Minutes of silence after which the phone is given up
     #[arg(long, value_name = "MINUTES", default_value_t = 31, value_parser = clap::value_parser!(u64).range(5..=600))]
     patience: u64,
+    /// Ask for the backup password first, and try it on the new backup
+    #[arg(long)]
+    ask_password: bool,
+    #[command(flatten)]
+    password: PasswordArgs,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -51,23 +59,34 @@ pub struct Create {
     output: OutputArgs,
 }
 
+type Prepared = (Option<Secret>, (Reach, Store, Vec<Attached>));
+
 impl Create {
     /// Runs it.
     pub fn run(&self) -> u8 {
-        match self.phones() {
-            Ok((reach, store, phones)) => {
+        match self.prepare() {
+            Ok((password, (reach, store, phones))) => {
                 let options = Options {
                     full: self.full,
                     keep: self.keep,
                     apps: !self.no_apps,
                     read_again: self.read_again,
                     silence_max: Duration::from_secs(self.patience * 60),
+                    password: password.map(Known),
                     ..Options::default()
                 };
                 back_up(&reach, &store, &phones, &options, self.output.style())
             }
             Err(e) => output::failure(&e, None, self.output.json),
         }
+    }
+
+    fn prepare(&self) -> Result<Prepared, Error> {
+        let password = match self.ask_password {
+            true => Some(self.password.present("Backup password")?),
+            false => self.password.given()?,
+        };
+        Ok((password, self.phones()?))
     }
 
     fn phones(&self) -> Result<(Reach, Store, Vec<Attached>), Error> {
@@ -241,8 +260,14 @@ fn summary(report: &Report, name: &str) -> Vec<String> {
     }
     if report.encrypted {
         lines.push(
-            "  It is encrypted: what is in it can be told only with the backup password."
-                .to_owned(),
+            match report.password_opens {
+                Some(true) => "  It is encrypted, and the password opens this backup.",
+                Some(false) => "  It is encrypted, and the password DOES NOT OPEN it.",
+                None => {
+                    "  It is encrypted. Whether you have its password tells `idev-backup encryption check latest`."
+                }
+            }
+            .to_owned(),
         );
     } else {
         lines.push(

@@ -85,10 +85,7 @@ impl Demo {
         say("\nAnd every byte of it verified:\n");
         let show = Show::new(style);
         let watch = show.watch(None, None);
-        let options = verify::Options {
-            read_all: true,
-            ..verify::Options::default()
-        };
+        let options = verify::Options::bytes();
         let report = verify::verify(&store.current_path(&phones[0].udid), &options, &watch)?;
         watch.finish();
         let code = verify_command::tell(&report, style);

@@ -4,6 +4,7 @@ mod cat;
 mod create;
 mod demo;
 mod devices;
+mod encryption;
 mod exit;
 mod extract;
 mod list;
@@ -58,6 +59,7 @@ struct Cli {
 enum Command {
     Create(create::Create),
     Devices(devices::Devices),
+    Encryption(Box<encryption::EncryptionCommand>),
     Pair(pair::Pair),
     Unpair(pair::Unpair),
     List(list::List),
@@ -65,7 +67,7 @@ enum Command {
     Cat(cat::Cat),
     Extract(extract::Extract),
     Demo(demo::Demo),
-    Simulate(simulate::Simulate),
+    Simulate(Box<simulate::Simulate>),
     Trace(trace::TraceCommand),
 }
 
@@ -75,6 +77,7 @@ pub fn run() -> ExitCode {
     let code = match cli.command {
         Command::Create(c) => c.reach.trace.end(c.run()),
         Command::Devices(c) => c.reach.trace.end(c.run()),
+        Command::Encryption(c) => c.run(),
         Command::Pair(c) => c.reach.trace.end(c.run()),
         Command::Unpair(c) => c.reach.trace.end(c.run()),
         Command::List(c) => c.run(),

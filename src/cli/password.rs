@@ -16,6 +16,7 @@ use idev_backup::secret::Secret;
 const BYTES_MAX: usize = 4096;
 /// Where it may stand in the environment.
 const VARIABLE: &str = "IDEV_BACKUP_PASSWORD";
+const NEW_VARIABLE: &str = "IDEV_BACKUP_NEW_PASSWORD";
 
 /// Where the backup password comes from.
 #[derive(Args, Clone, Default)]
@@ -39,6 +40,49 @@ impl PasswordArgs {
         }
         Ok(of_environment(VARIABLE))
     }
+
+    /// The password that a phone has; asked for where it was not given.
+    pub fn present(&self, question: &str) -> Result<Secret, Error> {
+        match self.given()? {
+            Some(password) => Ok(password),
+            None => prompt(&format!("{question}: ")),
+        }
+    }
+
+    /// A password that a phone shall have; asked for twice where it was not given.
+    pub fn chosen(&self, question: &str) -> Result<Secret, Error> {
+        match self.given()? {
+            Some(password) => Ok(password),
+            None => prompt_twice(question),
+        }
+    }
+}
+
+/// Where the backup password comes from that follows the present one.
+#[derive(Args, Clone, Default)]
+pub struct NewPasswordArgs {
+    /// Read the new backup password from the first line of this file; `-` is standard input
+    #[arg(long, value_name = "FILE", group = "new backup password")]
+    new_password_file: Option<PathBuf>,
+    /// Run this command and take what it prints as the new backup password
+    #[arg(long, value_name = "COMMAND", group = "new backup password")]
+    new_password_command: Option<OsString>,
+}
+
+impl NewPasswordArgs {
+    /// The new password; asked for twice where it was not given.
+    pub fn chosen(&self, question: &str) -> Result<Secret, Error> {
+        if let Some(path) = &self.new_password_file {
+            return of_file(path);
+        }
+        if let Some(command) = &self.new_password_command {
+            return of_command(command);
+        }
+        match of_environment(NEW_VARIABLE) {
+            Some(password) => Ok(password),
+            None => prompt_twice(question),
+        }
+    }
 }
 
 impl Passwords for PasswordArgs {
@@ -59,6 +103,15 @@ pub fn prompt(question: &str) -> Result<Secret, Error> {
         ))
     })?;
     not_empty(typed.into_bytes(), "nothing was typed")
+}
+
+/// Asks for a new password, which nobody could guess again if it were mistyped.
+fn prompt_twice(question: &str) -> Result<Secret, Error> {
+    let first = prompt(&format!("{question}: "))?;
+    match prompt("The same once more: ")? == first {
+        true => Ok(first),
+        false => Err(no_password("the two passwords differ")),
+    }
 }
 
 fn of_file(path: &PathBuf) -> Result<Secret, Error> {

@@ -135,6 +135,11 @@ impl Watch<'_> {
         prefix(&self.state())
     }
 
+    /// How many problems it told.
+    pub fn problems(&self) -> usize {
+        self.state().problems
+    }
+
     /// The job has ended; its bar goes.
     pub fn finish(&self) {
         self.end_phase(&mut self.state());
@@ -366,7 +371,7 @@ fn amount(bytes: u64, files: u64, spent: Duration) -> String {
 fn wait_words(what: Wait, limit_seconds: u64) -> String {
     let text = match what {
         Wait::Trust => "Unlock the phone, tap Trust and enter its passcode",
-        Wait::Passcode => "Enter the passcode on the phone to start the backup",
+        Wait::Passcode => "Enter the passcode on the phone",
         Wait::Unlock => "Unlock the phone",
     };
     let limit = match limit_seconds / 60 {

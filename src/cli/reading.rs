@@ -29,6 +29,11 @@ impl ReadArgs {
         list::find(Store::open(&path), Some(&self.backup))
     }
 
+    /// Where its password comes from.
+    pub fn password(&self) -> &PasswordArgs {
+        &self.password
+    }
+
     /// Opens it; asks for the password where it is encrypted.
     pub fn open(&self) -> Result<Opened, Error> {
         Opened::open(&self.folder()?, &self.password)

@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use idev_backup::sim::{Content, Daemon, Fault, Passcode, Phone, PhoneConfig, Trust};
+use idev_backup::sim::{Content, Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust};
 use idev_backup::trace::At;
 use idev_backup::udid::Udid;
 
@@ -65,9 +66,19 @@ pub struct Simulate {
     /// Percent of charge; below 20 it is not charging.
     #[arg(long, value_name = "PERCENT", default_value_t = 81, value_parser = clap::value_parser!(u8).range(0..=100))]
     battery: u8,
-    /// Say that backups are encrypted.
+    /// Encrypt backups. The password is the first line of --password-file, or what IDEV_BACKUP_SIM_PASSWORD holds, or else
+    /// "simulated".
     #[arg(long)]
     will_encrypt: bool,
+    /// Encrypt backups with the password in the first line of this file.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Rounds that make a key of the password. Real phones take 10000000, which take seconds.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    key_rounds: u32,
+    /// Refuse to switch encryption off, as a phone does whose administrator demands it.
+    #[arg(long)]
+    requires_encryption: bool,
     /// Secure no connection, as no phone since iOS 5 does.
     #[arg(long)]
     plain: bool,
@@ -82,7 +93,7 @@ pub struct Simulate {
     /// cut-after:BYTES, cut-at:MESSAGE-INDEX, stall-after:BYTES, stall-at:MESSAGE-INDEX, refuse:SERVICE, name:TEXT (where
     /// the first upload goes; knows \\0 \\n \\r \\t), length:N, frame-length:N, message-length:N, deep-plist:N, laughs,
     /// unknown-message:NAME, disorder, device-error:N (every N-th file), file-provider, error:CODE, missing-file,
-    /// bad-manifest, no-final-response, claim-size:BYTES, times:N (the others happen in the first N backups only).
+    /// bad-manifest, no-final-response, claim-size:BYTES, key-rounds:N (as the key bag claims), no-manifest-key, keyless-file, times:N (the others happen in the first N backups only).
     #[arg(long, value_name = "SPEC")]
     fault: Vec<Fault>,
     #[command(flatten)]
@@ -117,6 +128,20 @@ impl Simulate {
         Ok(())
     }
 
+    fn backup_password(&self) -> io::Result<Option<Password>> {
+        if let Some(path) = &self.password_file {
+            let text = std::fs::read_to_string(path).map_err(|e| {
+                io::Error::new(e.kind(), format!("cannot read {}: {e}\n  hint: name a file with the password with --password-file", path.display()))
+            })?;
+            return Ok(Some(Password::new(text.lines().next().unwrap_or_default())));
+        }
+        let named = std::env::var(PASSWORD_VARIABLE).ok();
+        let named = named.filter(|text| !text.is_empty());
+        Ok(self
+            .will_encrypt
+            .then(|| Password::new(named.unwrap_or_else(|| PASSWORD.to_owned()))))
+    }
+
     fn config(&self, number: u32) -> io::Result<PhoneConfig> {
         let base = PhoneConfig::default();
         let udid = self.udid.clone().unwrap_or(base.udid.clone());
@@ -142,7 +167,9 @@ impl Simulate {
             passcode_limit: Duration::from_secs(self.passcode_limit),
             locked: self.locked,
             battery: self.battery,
-            will_encrypt: self.will_encrypt,
+            backup_password: self.backup_password()?,
+            key_rounds: self.key_rounds,
+            requires_encryption: self.requires_encryption,
             plain: self.plain,
             icloud_restore: self.icloud_restore,
             device_link: self.devicelink,
@@ -150,6 +177,9 @@ impl Simulate {
         })
     }
 }
+
+const PASSWORD: &str = "simulated";
+const PASSWORD_VARIABLE: &str = "IDEV_BACKUP_SIM_PASSWORD";
 
 fn default_address() -> String {
     if cfg!(unix) {

@@ -1,15 +1,21 @@
 //! `idev-backup verify`
 
 use clap::Args;
-use idev_backup::jobs::list;
-use idev_backup::jobs::verify::{self, Options, Outcome, Report};
+use idev_backup::jobs::password::{Known, Passwords};
+use idev_backup::jobs::verify::{self, Depth, Options, Outcome, Repair, Report, Sample};
+use idev_backup::jobs::{Error, list};
 use idev_backup::store::Store;
-use idev_backup::units::{counted, size};
+use idev_backup::units::{count, counted, size};
 
+use super::password::PasswordArgs;
 use super::progress::Show;
 use super::{OutputArgs, StoreArgs, exit, output, progress};
 
 /// Check that a backup is whole: ours, Finder's, iTunes' or any other program's.
+///
+/// Three levels, each of which does all that the one before does. `--quick`: everything that the phone listed is there, with
+/// the right name and size. Without a flag: every byte is what was received, where we made the backup. `--deep`: every file
+/// decrypts and has the right length, and the databases and property lists inside open, so that it could be restored.
 ///
 /// Example:  idev-backup verify ~/Backups/00008130-001A2B3C4D5E6F70
 ///
@@ -19,12 +25,36 @@ pub struct Verify {
     /// The backup's folder; or in the store: `latest`, a phone, a time, or the beginning of either
     backup: Option<String>,
     /// Check names and sizes only, without reading every byte
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["deep", "sample"])]
     quick: bool,
+    /// Decrypt every file, and look into databases and property lists: could this be restored?
+    #[arg(long)]
+    deep: bool,
+    /// Read only so many of the files, others each time: 5% or 0.5%
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    sample: Option<f64>,
+    /// Take back what is damaged from other snapshots of the phone that hold it whole
+    #[arg(long, conflicts_with = "sample")]
+    repair: bool,
+    #[command(flatten)]
+    password: PasswordArgs,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+/// "5%" or "5" as a share of all.
+fn percent(text: &str) -> Result<f64, String> {
+    let number: f64 = text
+        .trim_end_matches('%')
+        .trim_end()
+        .parse()
+        .map_err(|_| "it is no percentage, like 5%".to_owned())?;
+    match number > 0.0 && number <= 100.0 {
+        true => Ok(number / 100.0),
+        false => Err("it must be more than 0% and at most 100%".to_owned()),
+    }
 }
 
 impl Verify {
@@ -32,37 +62,102 @@ impl Verify {
     pub fn run(&self) -> u8 {
         let show = Show::new(self.output.style());
         let watch = show.watch(None, None);
-        let checked = self.store.path().and_then(|path| {
-            // Needed only where the backup is not named by its path.
-            let store = Store::open(&path);
-            let folder = list::find(store, self.backup.as_deref())?;
-            let options = Options {
-                read_all: !self.quick,
-                ..Options::default()
-            };
-            verify::verify(&folder, &options, &watch)
-        });
+        let checked = self.check(&watch);
         watch.finish();
         match checked {
             Err(e) => output::failure(&e, None, self.output.json),
-            Ok(report) => tell(&report, self.output.style()),
+            Ok(Checked::Found(report)) => tell(&report, self.output.style()),
+            Ok(Checked::Repaired(repair)) => tell_repair(&repair, self.output.style()),
+        }
+    }
+
+    fn check(&self, watch: &progress::Watch) -> Result<Checked, Error> {
+        let path = self.store.path()?;
+        // Needed only where the backup is not named by its path.
+        let folder = list::find(Store::open(&path), self.backup.as_deref())?;
+        // The terminal is asked only for what cannot be done without.
+        let given = self.password.given()?.map(Known);
+        let passwords: Option<&dyn Passwords> = match &given {
+            Some(known) => Some(known),
+            None if self.deep => Some(&self.password),
+            None => None,
+        };
+        let options = Options {
+            depth: match (self.quick, self.deep) {
+                (true, _) => Depth::Quick,
+                (_, true) => Depth::Deep,
+                _ => Depth::Bytes,
+            },
+            sample: self.sample.map(|fraction| Sample {
+                fraction,
+                salt: salt(),
+            }),
+            passwords,
+            ..Options::default()
+        };
+        match self.repair {
+            true => verify::repair(&folder, &options, watch).map(Checked::Repaired),
+            false => verify::verify(&folder, &options, watch).map(Checked::Found),
         }
     }
 }
 
+enum Checked {
+    Found(Report),
+    Repaired(Repair),
+}
+
+/// Each time other files, so that in the end all were read.
+fn salt() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
+}
+
+fn tell_repair(repair: &Repair, style: progress::Style) -> u8 {
+    const SHOWN_MAX: usize = 20;
+    if matches!(style, progress::Style::Json) {
+        output::object("repaired", None, repair);
+        return code(&repair.report);
+    }
+    for repaired in repair.repaired.iter().take(SHOWN_MAX) {
+        output::tell(&format!(
+            "  took back   {} from {}",
+            repaired.file, repaired.from
+        ));
+    }
+    let count = repair.repaired.len();
+    if count > SHOWN_MAX {
+        output::tell(&format!("  ... and {} more", count - SHOWN_MAX));
+    }
+    if repair.report.damage > 0 || count > 0 {
+        output::tell(&format!(
+            "Repaired: {}, with the very bytes that were received.{}",
+            counted(count as u64, "file"),
+            match repair.report.damage {
+                0 => "",
+                _ => " No other snapshot holds the rest whole.",
+            }
+        ));
+    }
+    tell(&repair.report, style)
+}
+
 /// Tells what was found, and answers the exit code.
 pub fn tell(report: &Report, style: progress::Style) -> u8 {
-    let code = match report.outcome {
-        Outcome::Whole => exit::DONE,
-        Outcome::WholeWithRemarks => exit::DONE_WITH_PROBLEMS,
-        Outcome::Damaged => exit::FAILED,
-    };
     match style {
         progress::Style::Json => output::object("verified", None, report),
         progress::Style::Quiet if report.outcome == Outcome::Whole => {}
         _ => text(report).iter().for_each(|line| output::line(line)),
     }
-    code
+    code(report)
+}
+
+fn code(report: &Report) -> u8 {
+    match report.outcome {
+        Outcome::Whole => exit::DONE,
+        Outcome::WholeWithRemarks => exit::DONE_WITH_PROBLEMS,
+        Outcome::Damaged => exit::FAILED,
+    }
 }
 
 fn text(report: &Report) -> Vec<String> {
@@ -81,31 +176,7 @@ fn text(report: &Report) -> Vec<String> {
             size(report.bytes)
         ),
     }];
-    lines.push(match (report.listed, report.encrypted) {
-        (Some(listed), _) => {
-            format!(
-                "  The phone's list names {}; each was looked for by name and size.",
-                counted(listed, "file")
-            )
-        }
-        (None, true) => {
-            "  It is encrypted: the phone's own list of files cannot be read without the password."
-                .to_owned()
-        }
-        (None, false) => "  The phone's own list of files could not be read.".to_owned(),
-    });
-    lines.push(match (report.has_sums, report.hashed) {
-        (true, 0) => {
-            "  Bytes were not read; there is a list of hashes to compare them with.".to_owned()
-        }
-        (true, hashed) => format!(
-            "  Every byte of {} was read and compared with what was received.",
-            counted(hashed, "file")
-        ),
-        (false, _) => {
-            "  There is no list of hashes, so altered bytes cannot be found out.".to_owned()
-        }
-    });
+    lines.extend(proof(report));
     for finding in report.findings.iter().take(SHOWN_MAX) {
         let name = match (&finding.domain, &finding.relative_path) {
             (Some(domain), Some(path)) => format!("{domain}  {path}  ({})", finding.file),
@@ -125,7 +196,92 @@ fn text(report: &Report) -> Vec<String> {
         ));
     }
     if report.outcome == Outcome::Damaged {
-        lines.push("  hint: `idev-backup list` shows older snapshots; a new backup: `idev-backup create --full`".to_owned());
+        lines.push(match report.has_sums {
+            true => "  hint: what an older snapshot holds whole can be taken back: `idev-backup verify --repair`; a new backup: \
+                     `idev-backup create --full`",
+            false => "  hint: `idev-backup list` shows older snapshots; a new backup: `idev-backup create --full`",
+        }
+        .to_owned());
     }
     lines
+}
+
+/// What was looked at, and so what the verdict rests on.
+fn proof(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.push(match (report.listed, report.encrypted) {
+        (Some(listed), _) => format!(
+            "  The phone's list names {}; each was looked for by name and size.",
+            counted(listed, "file")
+        ),
+        (None, true) => {
+            "  It is encrypted: the phone's own list of files cannot be read without the password."
+                .to_owned()
+        }
+        (None, false) => "  The phone's own list of files could not be read.".to_owned(),
+    });
+    let sample = report.sample.map_or_else(String::new, |share| {
+        format!(" (a sample of {} %)", share * 100.0)
+    });
+    lines.push(match (report.has_sums, report.hashed) {
+        (true, 0) => {
+            "  Bytes were not read; there is a list of hashes to compare them with.".to_owned()
+        }
+        (true, hashed) => format!(
+            "  Every byte of {} was read and compared with what was received{sample}.",
+            counted(hashed, "file")
+        ),
+        (false, _) => {
+            "  There is no list of hashes, so altered bytes cannot be found out.".to_owned()
+        }
+    });
+    if report.depth != Depth::Deep {
+        return lines;
+    }
+    if report.encrypted && !report.unlocked {
+        lines.push("  Nothing in it could be decrypted.".to_owned());
+        return lines;
+    }
+    let how = if report.encrypted {
+        "decrypt, and have"
+    } else {
+        "have"
+    };
+    lines.push(format!(
+        "  {} {how} the right length{sample}; {} of the phone's own digests were compared.",
+        counted(report.opened, "file"),
+        count(report.digests)
+    ));
+    let inside = report.inside;
+    let unknown = match inside.unknown {
+        0 => String::new(),
+        more => format!("; of {} nothing can be said", count(more)),
+    };
+    lines.push(format!(
+        "  {} and {} inside open cleanly{unknown}.",
+        counted(inside.databases, "database"),
+        counted(inside.property_lists, "property list")
+    ));
+    match report.restorable {
+        Some(true) => lines
+            .push("  It can be restored, as far as that can be known without a phone.".to_owned()),
+        Some(false) => lines.push("  It cannot be restored as it is.".to_owned()),
+        None => {}
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent;
+
+    #[test]
+    fn a_share_is_a_percentage() {
+        assert_eq!(percent("5%"), Ok(0.05));
+        assert_eq!(percent("0.5 %"), Ok(0.005));
+        assert_eq!(percent("100"), Ok(1.0));
+        for wrong in ["0", "-1%", "101%", "all", "", "NaN"] {
+            assert!(percent(wrong).is_err(), "{wrong}");
+        }
+    }
 }

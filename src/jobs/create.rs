@@ -5,10 +5,11 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use super::host::{Course, DraftHost};
+use super::password::Known;
 use super::phone::{Facts, Reach, State};
 use super::verdict::{self, Refusal};
-use super::verify::{self, Outcome};
-use super::{Error, complaint, info_plist, list, pair, passcode, plan};
+use super::verify::{self, Complaint, Depth, Outcome, Wrong};
+use super::{Error, complaint, encryption, info_plist, list, pair, passcode, plan};
 use crate::device::Session;
 use crate::device::sync::SyncLock;
 pub use crate::manifest::kinds::{Amount, Kind};
@@ -41,6 +42,8 @@ pub struct Options {
     pub silence_max: Duration,
     /// How long to wait for "Trust".
     pub trust_wait: Duration,
+    /// The backup password, to be tried on the new backup before it is sealed.
+    pub password: Option<Known>,
 }
 
 impl Default for Options {
@@ -53,6 +56,7 @@ impl Default for Options {
             // The phone may wait this long for a passcode, and be silent for 15 minutes without one.
             silence_max: passcode::WAIT_MAX + Duration::from_secs(60),
             trust_wait: Duration::from_secs(120),
+            password: None,
         }
     }
 }
@@ -105,6 +109,8 @@ pub struct Report {
     pub draft: String,
     /// Its files are encrypted.
     pub encrypted: bool,
+    /// The password that was given opens it; null where none was given, or none is needed.
+    pub password_opens: Option<bool>,
     /// Files in it.
     pub files: u64,
     /// Their bytes on the disk.
@@ -121,6 +127,8 @@ pub struct Report {
     pub contents: Vec<Amount>,
     /// What went wrong without failing the backup.
     pub problems: Vec<String>,
+    /// Files that the phone could not read, so that `verify` can tell a phone's fault from a disk's.
+    pub complaints: Vec<Complaint>,
     /// How long its parts took.
     pub seconds: Seconds,
     /// Snapshots that stand beside it.
@@ -186,7 +194,24 @@ pub fn create(
     seconds.hashes = clock.elapsed().as_secs_f64();
     let clock = Instant::now();
     monitor.phase(Phase::Checking);
-    let checked = check(&complete, options.read_again, state.will_encrypt, monitor)?;
+    let password_opens = prove(&complete, options.password.as_ref(), monitor)?;
+    let complaints = complaints(&course);
+    let how = verify::Options {
+        sums: Some(complete.sums().to_path_buf()),
+        fresh_hashes: complete.tally().read_again > 0,
+        depth: if options.read_again {
+            Depth::Bytes
+        } else {
+            Depth::Quick
+        },
+        // One that does not open it was told, and the backup is none the worse.
+        passwords: (options.password.as_ref())
+            .filter(|_| password_opens == Some(true))
+            .map(|known| known as _),
+        complaints: complaints.clone(),
+        ..verify::Options::default()
+    };
+    let checked = check(&complete, &how, state.will_encrypt, monitor)?;
     seconds.check = clock.elapsed().as_secs_f64();
 
     let mut report = Report {
@@ -200,6 +225,7 @@ pub fn create(
         full: options.full || origin == Origin::Fresh,
         draft: plan::origin_words(&origin),
         encrypted: checked.encrypted,
+        password_opens,
         files: checked.files,
         bytes: checked.bytes,
         received_files: course.received_files,
@@ -208,6 +234,7 @@ pub fn create(
         hashes: complete.tally(),
         contents: checked.contents,
         problems: noted.problems(),
+        complaints,
         seconds,
         older: 0,
         dropped: Vec::new(),
@@ -404,6 +431,24 @@ fn judge(
     }
 }
 
+/// What the phone could not read, by where it would lie in the backup.
+fn complaints(course: &Course) -> Vec<Complaint> {
+    let complaint = |fault: &mobilebackup::DeviceFault| {
+        let below = fault
+            .path
+            .components()
+            .skip(1)
+            .filter(|part| *part != "Snapshot");
+        Complaint {
+            file: below.collect::<Vec<_>>().join("/"),
+            device_path: fault.device_path.clone(),
+            code: fault.code,
+            text: fault.text.clone(),
+        }
+    };
+    course.device_faults.iter().map(complaint).collect()
+}
+
 fn refused(verdict: &Verdict, course: Course, state: &State, store: &Store) -> Error {
     if let Some(e) = course.disk_error {
         return Error::Keeping(e);
@@ -421,16 +466,11 @@ fn refused(verdict: &Verdict, course: Course, state: &State, store: &Store) -> E
 /// Our own check of what is to be sealed. Damage means that it is not.
 fn check(
     complete: &Complete,
-    read_all: bool,
+    how: &verify::Options,
     will_encrypt: Option<bool>,
     monitor: &dyn Monitor,
 ) -> Result<verify::Report, Error> {
-    let options = verify::Options {
-        sums: Some(complete.sums().to_path_buf()),
-        fresh_hashes: complete.tally().read_again > 0,
-        read_all,
-    };
-    let report = verify::look_through(complete.backup(), &options, monitor)?;
+    let report = verify::look_through(complete.backup(), how, monitor)?;
     if report.outcome == Outcome::Damaged {
         return Err(Error::CheckFailed(Box::new(report)));
     }
@@ -447,11 +487,38 @@ fn check(
     for finding in report
         .findings
         .iter()
-        .filter(|f| f.wrong == verify::Wrong::Extra)
+        .filter(|f| !f.wrong.is_damage() && f.wrong != Wrong::OtherSize)
     {
         monitor.note(format!("{}: {}", finding.file, finding.detail));
     }
     Ok(report)
+}
+
+/// Tries the password on the backup. One that is wrong is a problem of whoever wants to read it later; the backup is whole.
+fn prove(
+    complete: &Complete,
+    password: Option<&Known>,
+    monitor: &dyn Monitor,
+) -> Result<Option<bool>, Error> {
+    let Some(password) = password else {
+        return Ok(None);
+    };
+    let opens = encryption::opens(complete.backup(), password)?;
+    match opens {
+        None => monitor.note(
+            "A password was given, and this backup is not encrypted: nothing needs it.".to_owned(),
+        ),
+        Some(true) => {}
+        Some(false) => monitor.problem(
+            "THE PASSWORD DOES NOT OPEN THIS BACKUP. It is whole, and encrypted with another password".to_owned(),
+            Some(
+                "try others with `idev-backup encryption check latest`; if none opens it, set one that you know with \
+                 `idev-backup encryption change` or by resetting all settings on the phone"
+                    .to_owned(),
+            ),
+        ),
+    }
+    Ok(opens)
 }
 
 /// Passes everything on, and keeps the problems for the report.

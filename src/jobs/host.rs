@@ -211,9 +211,9 @@ impl Host for DraftHost<'_> {
             ));
         } else {
             self.monitor.problem(complaint(&fault), None);
-            if self.course.device_faults.len() < FAULTS_MAX {
-                self.course.device_faults.push(fault);
-            }
+        }
+        if self.course.device_faults.len() < FAULTS_MAX {
+            self.course.device_faults.push(fault);
         }
     }
 

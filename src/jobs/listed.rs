@@ -1,5 +1,6 @@
 //! The phone's list of files as a check needs it, read and decoded beside the check on a thread of its own.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -42,10 +43,21 @@ pub struct Listed<'a> {
     pub relative_path: &'a str,
     /// Its length, or why its record cannot be read.
     pub size: Result<u64, BadRecord>,
-    /// It is longer on the disk: encrypted, in whole blocks.
-    pub is_padded: bool,
+    /// It is longer on the disk: encrypted, in whole blocks. `None` where only the whole record would tell.
+    pub is_padded: Option<bool>,
     /// Its id is what its domain and path give.
     pub is_named_right: bool,
+    /// Its key and its digest, where they were asked for.
+    pub sealed: Option<&'a Sealed>,
+}
+
+/// What opens a file, and what its bytes give.
+#[derive(Debug, Clone, Default)]
+pub struct Sealed {
+    /// Its wrapped key, in an encrypted backup.
+    pub key: Option<Vec<u8>>,
+    /// SHA-1 of its bytes; phones note it in system domains only.
+    pub digest: Option<Vec<u8>>,
 }
 
 /// Some files, all their texts in one: a text of its own for each would be given back on the other thread, and two
@@ -61,8 +73,9 @@ struct Entry {
     domain: Range<usize>,
     relative_path: Range<usize>,
     size: Result<u64, BadRecord>,
-    is_padded: bool,
+    is_padded: Option<bool>,
     is_named_right: bool,
+    sealed: Option<Box<Sealed>>,
 }
 
 impl Handful {
@@ -79,6 +92,7 @@ impl Handful {
             size: row.size,
             is_padded: row.is_padded,
             is_named_right: row.is_named_right,
+            sealed: row.sealed.cloned().map(Box::new),
         });
     }
 
@@ -91,6 +105,7 @@ impl Handful {
             size: entry.size.clone(),
             is_padded: entry.is_padded,
             is_named_right: entry.is_named_right,
+            sealed: entry.sealed.as_deref(),
         })
     }
 }
@@ -107,12 +122,29 @@ pub struct Summary {
     pub leading_out: u64,
     /// ... and the first of them, as domain and path.
     pub first_leading_out: Option<(String, String)>,
+    /// Applications of which there is data, up to a limit.
+    pub apps: BTreeSet<String>,
+}
+
+/// Applications that are noted; phones have some hundreds.
+const APPS_MAX: usize = 20_000;
+
+/// How much of each record is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Records {
+    /// Only the size, which is much faster.
+    Size,
+    /// All of it, so that what cannot be read is seen.
+    Whole,
+    /// All of it, and keys and digests are handed over.
+    Sealed,
 }
 
 /// The thread's side.
 pub struct Reader {
     list: List,
-    whole_records: bool,
+    records: Records,
+    encrypted: bool,
     out: Out,
 }
 
@@ -122,8 +154,8 @@ struct Out {
     summary: Summary,
 }
 
-/// A reader of an open list, and where its files come out. `whole_records` reads all of each record, not only its size.
-pub fn reader(list: List, whole_records: bool) -> (Reader, Handfuls) {
+/// A reader of an open list, and where its files come out. Those of an `encrypted` backup are longer on the disk.
+pub fn reader(list: List, records: Records, encrypted: bool) -> (Reader, Handfuls) {
     let (handfuls, files) = sync_channel(WAITING);
     let out = Out {
         handfuls,
@@ -132,48 +164,77 @@ pub fn reader(list: List, whole_records: bool) -> (Reader, Handfuls) {
     };
     let reader = Reader {
         list,
-        whole_records,
+        records,
+        encrypted,
         out,
     };
     (reader, files)
 }
 
 impl Reader {
-    /// Reads until the end of the list, or until nobody takes it any more.
-    pub fn read(self) -> (Summary, Result<(), db::Error>) {
-        let (whole_records, mut out) = (self.whole_records, self.out);
-        let read = match self.list {
+    /// Reads until the end of the list, or until nobody takes it any more. Gives the list back.
+    pub fn read(self) -> (Summary, Result<(), db::Error>, List) {
+        let Reader {
+            list,
+            records,
+            encrypted,
+            mut out,
+        } = self;
+        let read = match &list {
             List::Db(db) => db.rows(|row| {
                 out.name(&row.domain, &row.relative_path);
-                row.kind != Kind::File
-                    || out.file(Listed {
-                        file_id: &row.file_id,
-                        domain: &row.domain,
-                        relative_path: &row.relative_path,
-                        size: match whole_records {
-                            true => row.record().map(|record| record.size),
-                            false => row.size(),
-                        },
-                        is_padded: false, // The list of an encrypted backup is encrypted itself.
-                        is_named_right: row.is_named_right(),
-                    })
+                if row.kind != Kind::File {
+                    return true;
+                }
+                let record = (records > Records::Size).then(|| row.record());
+                let size = match &record {
+                    Some(record) => record
+                        .as_ref()
+                        .map(|record| record.size)
+                        .map_err(Clone::clone),
+                    None => row.size(),
+                };
+                let sealed = record.and_then(Result::ok).map(|record| Sealed {
+                    key: record.encryption_key,
+                    digest: record.digest,
+                });
+                out.file(Listed {
+                    file_id: &row.file_id,
+                    domain: &row.domain,
+                    relative_path: &row.relative_path,
+                    size,
+                    is_padded: match (encrypted, &sealed) {
+                        (false, _) => Some(false),
+                        (true, Some(sealed)) => Some(sealed.key.is_some()),
+                        (true, None) => None,
+                    },
+                    is_named_right: row.is_named_right(),
+                    sealed: sealed.as_ref().filter(|_| records == Records::Sealed),
+                })
             }),
             List::Mbdb(mbdb) => mbdb.rows(|record| {
                 out.name(&record.domain, &record.file.relative_path);
-                record.kind() != Kind::File
-                    || out.file(Listed {
-                        file_id: &record.file_id(),
-                        domain: &record.domain,
-                        relative_path: &record.file.relative_path,
-                        size: Ok(record.file.size),
-                        is_padded: record.file.encryption_key.is_some(),
-                        is_named_right: true,
-                    })
+                if record.kind() != Kind::File {
+                    return true;
+                }
+                let sealed = (records == Records::Sealed).then(|| Sealed {
+                    key: record.file.encryption_key.clone(),
+                    digest: record.file.digest.clone(),
+                });
+                out.file(Listed {
+                    file_id: &record.file_id(),
+                    domain: &record.domain,
+                    relative_path: &record.file.relative_path,
+                    size: Ok(record.file.size),
+                    is_padded: Some(record.file.encryption_key.is_some()),
+                    is_named_right: true,
+                    sealed: sealed.as_ref(),
+                })
             }),
         };
         // Who has stopped listening knows why.
         drop(out.handfuls.send(out.handful));
-        (out.summary, read)
+        (out.summary, read, list)
     }
 }
 
@@ -183,6 +244,12 @@ impl Out {
             let first = &mut self.summary.first_leading_out;
             first.get_or_insert_with(|| (domain.to_owned(), relative_path.to_owned()));
             self.summary.leading_out += 1;
+        }
+        if let Some(app) = domain.strip_prefix("AppDomain-")
+            && !self.summary.apps.contains(app)
+            && self.summary.apps.len() < APPS_MAX
+        {
+            self.summary.apps.insert(app.to_owned());
         }
     }
 

@@ -1,11 +1,10 @@
 //! What a user can wish for, one file each: the only place where wire and disk meet.
 
-mod compare;
 pub mod create;
 pub mod devices;
+pub mod encryption;
 pub mod extract;
 pub mod fill;
-mod finding;
 mod host;
 mod info_plist;
 pub mod list;
@@ -38,6 +37,8 @@ pub enum Error {
     Device(device::Error),
     /// The backup dialog.
     Dialog(mobilebackup::Error),
+    /// The dialog in which the backup password was to be changed: nobody knows whether it was.
+    PasswordDialog(mobilebackup::Error),
     /// The disk.
     Store(store::Error),
     /// A file of the backup could not be written; the phone was told, and this is why.
@@ -125,16 +126,8 @@ impl Error {
         match self {
             Error::NoDevice { .. } | Error::WhichDevice { .. } => Class::NoDevice,
             Error::Device(e) => class_of_device(e),
-            Error::Dialog(mobilebackup::Error::Cancelled) => Class::Interrupted,
-            Error::Dialog(
-                mobilebackup::Error::Wire {
-                    cause: FrameError::Io(_),
-                    ..
-                }
-                | mobilebackup::Error::HungUp { .. },
-            ) => Class::Lost,
-            Error::Dialog(_)
-            | Error::CheckFailed(_)
+            Error::Dialog(e) | Error::PasswordDialog(e) => class_of_dialog(e),
+            Error::CheckFailed(_)
             | Error::Backup { .. }
             | Error::File { .. }
             | Error::Nothing { .. } => Class::Failed,
@@ -155,6 +148,14 @@ impl Error {
         match self {
             Error::Device(e) => e.hint(),
             Error::Dialog(e) => hint_of_dialog(e).map(str::to_owned),
+            Error::PasswordDialog(mobilebackup::Error::NoCommonVersion) => {
+                Some("use a newer idev-backup".to_owned())
+            }
+            Error::PasswordDialog(_) => Some(
+                "connect the phone again and run `idev-backup encryption status`. If encryption is on, either password may \
+                 be the right one: `idev-backup encryption change` takes only that"
+                    .to_owned(),
+            ),
             Error::Store(e) | Error::Keeping(e) => e.hint().map(str::to_owned),
             Error::NoDevice { .. } => Some(
                 "connect it with a cable, unlock it and tap Trust; `idev-backup devices` shows what is there".to_owned(),
@@ -187,6 +188,18 @@ impl Error {
             ),
             Error::Nothing { hint, .. } => Some(hint.clone()),
         }
+    }
+}
+
+fn class_of_dialog(e: &mobilebackup::Error) -> Class {
+    match e {
+        mobilebackup::Error::Cancelled => Class::Interrupted,
+        mobilebackup::Error::Wire {
+            cause: FrameError::Io(_),
+            ..
+        }
+        | mobilebackup::Error::HungUp { .. } => Class::Lost,
+        _ => Class::Failed,
     }
 }
 
@@ -247,6 +260,10 @@ impl fmt::Display for Error {
         match self {
             Error::Device(e) => write!(f, "{e}"),
             Error::Dialog(e) => write!(f, "{e}"),
+            Error::PasswordDialog(e) => write!(
+                f,
+                "{e}; it is not known whether the backup password was changed"
+            ),
             Error::Store(e) | Error::Keeping(e) => write!(f, "{e}"),
             Error::NoDevice { wanted: None, .. } => f.write_str("no iPhone or iPad is connected"),
             Error::NoDevice {

@@ -93,7 +93,10 @@ impl Opened {
             List::Mbdb(list.map_err(|e| bad_list(folder, "Manifest.mbdb", &e))?)
         } else {
             let list = match &unlocked {
-                Some((keys, Some(wrapped))) => {
+                Some(Unlocked {
+                    keys,
+                    manifest_key: Some(wrapped),
+                }) => {
                     let key = keys.open(wrapped).map_err(|why| Error::Backup {
                         path: folder.join("Manifest.plist"),
                         why: Unreadable::Damaged(format!("the key of the list of files: {why}")),
@@ -107,8 +110,17 @@ impl Opened {
         Ok(Opened {
             folder: folder.to_path_buf(),
             list,
-            keys: unlocked.map(|(keys, _)| keys),
+            keys: unlocked.map(|unlocked| unlocked.keys),
         })
+    }
+
+    /// One whose list and keys are open already.
+    pub(super) fn of(folder: &Path, list: List, keys: Option<Keys>) -> Opened {
+        Opened {
+            folder: folder.to_path_buf(),
+            list,
+            keys,
+        }
     }
 
     /// Its folder.
@@ -294,10 +306,15 @@ impl Read for Bytes {
     }
 }
 
-/// The keys of an encrypted backup, and the wrapped key of its list.
-type Unlocked = (Keys, Option<Vec<u8>>);
+/// What a password opens.
+pub(super) struct Unlocked {
+    /// The keys of the protection classes.
+    pub(super) keys: Keys,
+    /// The key of the list of files, wrapped; before iOS 10.2 there is none.
+    pub(super) manifest_key: Option<Vec<u8>>,
+}
 
-/// Opens the keys with the password; `None` where nothing is encrypted.
+/// The keys of an encrypted backup; `None` where it is not encrypted.
 pub(super) fn unlock(folder: &Path, passwords: &dyn Passwords) -> Result<Option<Unlocked>, Error> {
     let path = || folder.join("Manifest.plist");
     let encryption = Encryption::read(folder);
@@ -320,7 +337,10 @@ pub(super) fn unlock(folder: &Path, passwords: &dyn Passwords) -> Result<Option<
             why: Unreadable::Damaged(why.to_string()),
         },
     })?;
-    Ok(Some((keys, encryption.manifest_key)))
+    Ok(Some(Unlocked {
+        keys,
+        manifest_key: encryption.manifest_key,
+    }))
 }
 
 fn each_of_mbdb(

@@ -1,4 +1,4 @@
-//! Hears of the phone's passcode sheet while a backup runs.
+//! Hears of the phone's passcode sheet while a backup runs, or its password is changed.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -87,7 +87,7 @@ fn watch(mut notifications: Notifications, cancel: &Calm, monitor: &dyn Monitor)
                 });
             }
             notify::CANCEL_REQUEST => {
-                monitor.note("the backup was cancelled on the phone".to_owned());
+                monitor.note("it was cancelled on the phone".to_owned());
                 cancel.cancel();
             }
             _ => {}

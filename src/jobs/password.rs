@@ -21,7 +21,14 @@ impl Passwords for NoPasswords {
 }
 
 /// This one.
+#[derive(Clone)]
 pub struct Known(pub Secret);
+
+impl std::fmt::Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Known(..)")
+    }
+}
 
 impl Passwords for Known {
     fn backup_password(&self, _: &str) -> Result<Secret, Error> {

@@ -130,6 +130,35 @@ impl Facts {
     }
 }
 
+/// What a phone tells of the encryption of its backups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Encryption {
+    /// The next backup will be encrypted.
+    pub is_on: Option<bool>,
+    /// The phone's administrator demands it.
+    pub is_required: bool,
+}
+
+impl Encryption {
+    /// Asks.
+    pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<Encryption, device::Error> {
+        let mut value = |key: &str| lockdown.value(Some("com.apple.mobile.backup"), Some(key));
+        Ok(Encryption {
+            is_on: flag(value("WillEncrypt")?),
+            is_required: flag(value("RequiresEncryption")?).unwrap_or(false),
+        })
+    }
+}
+
+/// A flag, which some domains write as a number.
+fn flag(value: Option<Value>) -> Option<bool> {
+    match value {
+        Some(Value::Boolean(flag)) => Some(flag),
+        Some(other) => other.as_signed_integer().map(|n| n != 0),
+        None => None,
+    }
+}
+
 /// What a phone tells to whom it trusts, as far as a backup is concerned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
@@ -149,11 +178,6 @@ impl State {
     /// Asks.
     pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<State, device::Error> {
         let mut value = |domain: Option<&str>, key: &str| lockdown.value(domain, Some(key));
-        let flag = |value: Option<Value>| match value {
-            Some(Value::Boolean(flag)) => Some(flag),
-            Some(other) => other.as_signed_integer().map(|n| n != 0),
-            None => None,
-        };
         let number = |value: Option<Value>| value.and_then(|v| v.as_unsigned_integer());
         Ok(State {
             will_encrypt: flag(value(Some("com.apple.mobile.backup"), "WillEncrypt")?),

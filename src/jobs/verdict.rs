@@ -98,6 +98,43 @@ pub fn explain(
     refusal
 }
 
+/// Explains why the phone did not change its backup password. `is_required`: its administrator demands encryption.
+pub fn explain_password(verdict: &Verdict, is_required: bool, has_old: bool) -> Refusal {
+    let (class, cause, hint) = words(verdict.code);
+    let (cause, hint) = match verdict.code {
+        207 if is_required => (
+            "the phone refused: the backup password is wrong, or its administrator demands another",
+            Some("ask whoever administers the phone"),
+        ),
+        207 if has_old => (
+            "the backup password is wrong",
+            Some(
+                "it is the one that was set when encryption was switched on, on whatever computer. If nobody knows it: \
+                 Settings > General > Transfer or Reset > Reset > Reset All Settings on the phone removes it; that keeps your data and resets settings",
+            ),
+        ),
+        207 => (
+            "the phone does not take this password, or has one already",
+            Some("`idev-backup encryption status` tells whether it has one"),
+        ),
+        208 => (
+            "the phone is locked, or its passcode was not entered in time",
+            Some("unlock it, try again, and enter the passcode when the phone asks for it"),
+        ),
+        13 => (cause, hint),
+        1 => ("the phone could not change the backup password", None),
+        14 => (cause, hint),
+        _ => (cause, Some("restart the phone and try again")),
+    };
+    Refusal {
+        code: verdict.code,
+        cause: cause.to_owned(),
+        evidence: verdict.description.clone(),
+        hint: hint.map(str::to_owned),
+        class,
+    }
+}
+
 /// Class, cause and next step of a code. Codes and texts: what devices sent in public threads (shared dialogs,
 /// error-codes) and the strings of the phone's backup agent.
 fn words(code: i64) -> (Class, &'static str, Option<&'static str>) {

@@ -1,5 +1,6 @@
 //! The three property lists at the top of a backup.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
@@ -91,7 +92,7 @@ pub struct ManifestPlist {
     /// iOS version.
     pub product_version: Option<String>,
     /// Applications that the backup knows of.
-    pub applications: usize,
+    pub application_ids: BTreeSet<String>,
     /// Why the keys of an encrypted backup cannot be read, if they cannot.
     pub unreadable_keys: Option<BadKeyBag>,
 }
@@ -115,7 +116,8 @@ impl ManifestPlist {
             unreadable_keys: KeyBag::parse(bag).err().filter(|_| encrypted),
             date: date(&fields, "Date"),
             product_version: lockdown.and_then(|l| text(l, "ProductVersion")),
-            applications: applications.map_or(0, Dictionary::len),
+            application_ids: applications
+                .map_or_else(BTreeSet::new, |apps| apps.keys().cloned().collect()),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use plist::{Dictionary, Value};
 
-use super::{Entry, EntryKind, Error, Fault};
+use super::{Entry, EntryKind, Error, Fault, Passwords};
 use crate::path::BackupPath;
 
 /// What stands in a message where there is nothing to say.
@@ -324,6 +324,20 @@ pub fn backup(udid: &str, full: bool) -> Value {
         let mut options = Dictionary::new();
         options.insert("ForceFullBackup".into(), Value::Boolean(true));
         message.insert("Options".into(), Value::Dictionary(options));
+    }
+    process(message)
+}
+
+/// Asks for another backup password. The message holds passwords: wipe it once it is sent.
+pub fn change_password(udid: &str, passwords: Passwords<'_>) -> Value {
+    let mut message = Dictionary::new();
+    message.insert("MessageName".into(), "ChangePassword".into());
+    message.insert("TargetIdentifier".into(), udid.into());
+    if let Some(old) = passwords.old {
+        message.insert("OldPassword".into(), old.into());
+    }
+    if let Some(new) = passwords.new {
+        message.insert("NewPassword".into(), new.into());
     }
     process(message)
 }

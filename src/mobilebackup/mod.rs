@@ -5,6 +5,7 @@
 
 pub mod files;
 pub mod message;
+mod nothing;
 pub mod session;
 
 use std::fmt;
@@ -16,6 +17,15 @@ pub use session::Session;
 use crate::path::{BackupPath, BadPath};
 use crate::transport::plist_stream::FrameError;
 use crate::transport::wire::is_cancelled;
+
+/// What a password is changed with: the old one and the new one, where there is one. They are UTF-8.
+#[derive(Clone, Copy)]
+pub struct Passwords<'a> {
+    /// The present one; none while backups are not encrypted.
+    pub old: Option<&'a str>,
+    /// The one that is wanted; none to switch encryption off.
+    pub new: Option<&'a str>,
+}
 
 /// The service's name.
 pub const SERVICE: &str = "com.apple.mobilebackup2";
@@ -167,6 +177,8 @@ pub struct Entry {
 /// A file that the phone could not read for us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceFault {
+    /// Where the phone wanted it to be kept.
+    pub path: BackupPath,
     /// Its path on the phone; never used as a path here.
     pub device_path: String,
     /// The phone's code for the cause.

@@ -6,8 +6,10 @@ use plist::Value;
 
 use super::files::{self, Body, End};
 use super::message::{self, Kind, Reply, Request, Verdict};
-use super::{DeviceFault, Error, Fault, Host};
+use super::nothing::NoBackup;
+use super::{DeviceFault, Error, Fault, Host, Passwords};
 use crate::path::{BackupPath, BadPath};
+use crate::secret;
 use crate::transport::plist_stream::{self, Encoding, MESSAGE_BYTES_MAX};
 use crate::transport::{AnyStream, Calm, Stream, read_u32};
 
@@ -44,9 +46,31 @@ impl Session {
     /// Asks for a backup and serves the phone until its verdict.
     pub fn backup(mut self, udid: &str, full: bool, host: &mut dyn Host) -> Result<Verdict, Error> {
         let asked = self.say(&message::backup(udid, full), "was asked for a backup");
-        let result = asked.and_then(|()| self.serve(udid, host));
+        let result = asked.and_then(|()| self.serve(udid, "prepared", host));
         // Files that are still on their way to the disk belong to this run, however it ends.
         let _late = host.settle();
+        self.part(&result);
+        result
+    }
+
+    /// Asks for another backup password and waits for the phone's verdict; until its owner has entered the passcode the phone
+    /// says nothing (iOS 13 and later).
+    pub fn change_password(
+        mut self,
+        udid: &str,
+        passwords: Passwords<'_>,
+    ) -> Result<Verdict, Error> {
+        const DOING: &str = "was asked to change the backup password";
+        let mut request = message::change_password(udid, passwords);
+        let asked = self.say(&request, DOING);
+        secret::wipe(&mut request);
+        let result = asked.and_then(|()| self.serve(udid, DOING, &mut NoBackup));
+        self.part(&result);
+        result
+    }
+
+    /// Says goodbye, if the dialog has come to where that can be said.
+    fn part(&mut self, result: &Result<Verdict, Error>) {
         if matches!(
             result,
             Ok(_) | Err(Error::Cancelled | Error::Hostile(_) | Error::Strange { .. })
@@ -55,11 +79,14 @@ impl Session {
             self.calm.set_between_messages(false);
             drop(self.say(&message::disconnect(), "was told that it is over"));
         }
-        result
     }
 
-    fn serve(&mut self, udid: &str, host: &mut dyn Host) -> Result<Verdict, Error> {
-        let mut doing = "prepared";
+    fn serve(
+        &mut self,
+        udid: &str,
+        mut doing: &'static str,
+        host: &mut dyn Host,
+    ) -> Result<Verdict, Error> {
         loop {
             let message = self.next(doing)?;
             let request = Request::parse(&message)?;
@@ -119,6 +146,7 @@ impl Session {
             match body.finish() {
                 End::Wire(e) => return Err(e),
                 End::Device { code, text } => host.device_fault(DeviceFault {
+                    path,
                     device_path,
                     code,
                     text,

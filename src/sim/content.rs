@@ -6,8 +6,12 @@
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use super::entry::{Entry, Kind, mix};
+use super::files;
+use super::keys::{self, Encrypted, Fill, Keys};
+use crate::manifest::record::FileRecord;
 
 /// Small files in one folder.
 const FOLDER: u64 = 256;
@@ -115,6 +119,8 @@ pub(super) struct Scan {
     /// Folders and links.
     pub(super) others: Vec<Entry>,
     fixed: Vec<Entry>,
+    /// Those that its backup is encrypted with.
+    pub(super) keys: Option<Arc<Keys>>,
 }
 
 impl Scan {
@@ -125,12 +131,43 @@ impl Scan {
             n => self.content.small_file(n, item.version),
         }
     }
+
+    /// The entry's record, with the key of a file that is encrypted.
+    pub(super) fn record(&self, entry: &Entry) -> FileRecord {
+        FileRecord {
+            encryption_key: (self.keys.as_ref())
+                .filter(|_| entry.is_file())
+                .and_then(|keys| keys.wrapped_for(entry)),
+            ..entry.record()
+        }
+    }
+
+    /// How many bytes of it are sent.
+    pub(super) fn sent_size(&self, entry: &Entry) -> u64 {
+        match self.keys {
+            Some(_) => keys::encrypted_size(entry.size()),
+            None => entry.size(),
+        }
+    }
+
+    /// What is sent of it: fills as much of a buffer as there is left. The buffer has whole blocks.
+    pub(super) fn sent_bytes(&self, entry: &Entry) -> Fill {
+        let mut plain = entry.bytes();
+        let mut fill = move |room: &mut [u8]| Ok(plain.fill(room));
+        match &self.keys {
+            Some(keys) => {
+                let mut encrypted = Encrypted::new(keys.of_file(entry), fill);
+                Box::new(move |room| encrypted.fill(room))
+            }
+            None => Box::new(move |room| fill(room)),
+        }
+    }
 }
 
 impl Content {
     /// Looks at everything, as the phone does before it sends.
-    pub(super) fn scan(&self, generation: u32) -> Scan {
-        let fixed = self.fixed_files();
+    pub(super) fn scan(&self, generation: u32, keys: Option<Arc<Keys>>) -> Scan {
+        let fixed = self.fixed_files(keys.is_some());
         let mut folders = Folders::default();
         let mut files = Vec::with_capacity(self.small as usize + self.bulk as usize + fixed.len());
         for (n, entry) in (FIXED..).zip(&fixed) {
@@ -175,6 +212,7 @@ impl Content {
             files,
             others: folders.found,
             fixed,
+            keys,
         }
     }
 
@@ -255,7 +293,7 @@ impl Content {
         }
     }
 
-    fn fixed_files(&self) -> Vec<Entry> {
+    fn fixed_files(&self, encrypted: bool) -> Vec<Entry> {
         // 253 bytes in one name and 421 in a path are the longest seen on real phones.
         let component = "n".repeat(253);
         let long = format!(
@@ -276,7 +314,16 @@ impl Content {
             ),
             ("HomeDomain", "Library/Caches/one less than a block", 32_767),
             ("HomeDomain", "Library/Caches/one more than a block", 32_769),
-            ("KeychainDomain", "keychain-backup.bin", 40_000),
+            (
+                "CameraRollDomain",
+                "Media/DCIM/100APPLE/IMG_0001.HEIC",
+                40_000,
+            ),
+            (
+                "CameraRollDomain",
+                "Media/DCIM/100APPLE/IMG_0001.MOV",
+                90_000,
+            ),
             ("DatabaseDomain", "timed/state.bin", 65_536),
             ("AppDomain-com.example.notes", long.as_str(), 1),
             (
@@ -297,7 +344,21 @@ impl Content {
             version: 0,
             inode: 100 + n,
         });
-        made.collect()
+        let private = match encrypted {
+            true => files::in_encrypted_backups(),
+            false => &[],
+        };
+        let whole = files::in_all_backups().iter().chain(private);
+        let whole = (200u64..)
+            .zip(whole)
+            .map(|(inode, (domain, path, bytes))| Entry {
+                domain: (*domain).to_owned(),
+                path: (*path).to_owned(),
+                kind: Kind::Made(bytes.clone()),
+                version: 0,
+                inode,
+            });
+        made.chain(whole).collect()
     }
 }
 
@@ -339,14 +400,14 @@ mod tests {
             ..Content::default()
         };
         let by_id = |generation| -> HashMap<[u8; 20], u32> {
-            let scan = content.scan(generation);
+            let scan = content.scan(generation, None);
             scan.files.iter().map(|i| (i.id, i.version)).collect()
         };
         for generation in 0..60 {
             let (old, new) = (by_id(generation), by_id(generation + 1));
             assert_eq!(
                 old.len(),
-                content.small as usize + 3 + 13,
+                content.small as usize + 3 + 18,
                 "ids are distinct"
             );
             let added = new.keys().filter(|id| !old.contains_key(*id)).count();

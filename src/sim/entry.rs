@@ -1,6 +1,7 @@
 //! One thing on the phone: its names, its record in the manifest, and its bytes, made when they are read.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use sha1::{Digest, Sha1};
 
@@ -36,6 +37,8 @@ pub enum Kind {
         /// What its bytes follow from.
         key: u64,
     },
+    /// A file with these very bytes.
+    Made(Arc<[u8]>),
     /// A folder.
     Folder,
     /// A symbolic link and where it points.
@@ -50,26 +53,30 @@ impl Entry {
 
     /// Its length in bytes, 0 for folders and links.
     pub fn size(&self) -> u64 {
-        match self.kind {
-            Kind::File { size, .. } => size,
+        match &self.kind {
+            Kind::File { size, .. } => *size,
+            Kind::Made(bytes) => bytes.len() as u64,
             _ => 0,
         }
     }
 
     /// It has bytes of its own in a backup.
     pub fn is_file(&self) -> bool {
-        matches!(self.kind, Kind::File { .. })
+        matches!(self.kind, Kind::File { .. } | Kind::Made(_))
     }
 
     /// Its bytes.
     pub fn bytes(&self) -> Bytes {
-        match self.kind {
-            Kind::File { size, key } => Bytes { key, at: 0, size },
-            _ => Bytes {
-                key: 0,
-                at: 0,
-                size: 0,
-            },
+        let (key, made) = match &self.kind {
+            Kind::File { key, .. } => (*key, None),
+            Kind::Made(bytes) => (0, Some(bytes.clone())),
+            _ => (0, None),
+        };
+        Bytes {
+            key,
+            made,
+            at: 0,
+            size: self.size(),
         }
     }
 
@@ -94,7 +101,7 @@ impl Entry {
     /// `flags` of its row in Manifest.db.
     pub(super) fn flags(&self) -> i64 {
         match self.kind {
-            Kind::File { .. } => 1,
+            Kind::File { .. } | Kind::Made(_) => 1,
             Kind::Folder => 2,
             Kind::Link(_) => 4,
         }
@@ -104,7 +111,7 @@ impl Entry {
     pub(super) fn record(&self) -> FileRecord {
         let changed = EPOCH + i64::from(self.version) * 86_400 + (self.inode % 86_400) as i64;
         let (mode, target) = match &self.kind {
-            Kind::File { .. } => (MODE_FILE | 0o644, None),
+            Kind::File { .. } | Kind::Made(_) => (MODE_FILE | 0o644, None),
             Kind::Folder => (MODE_DIR | 0o755, None),
             Kind::Link(target) => (MODE_LINK | 0o755, Some(target.clone())),
         };
@@ -121,11 +128,22 @@ impl Entry {
             inode: self.inode,
             user_id: if self.inode % 500 == 7 { -2 } else { 501 },
             group_id: 501,
-            protection_class: if self.is_file() { 3 } else { 0 },
+            protection_class: self.protection_class(),
             digest: (system && self.is_file() && self.size() <= DIGEST_BYTES_MAX)
                 .then(|| self.digest()),
             target,
             encryption_key: None,
+        }
+    }
+
+    /// `ProtectionClass` of its record, which is the class of its key too.
+    pub(super) fn protection_class(&self) -> u8 {
+        match self.domain.as_str() {
+            _ if !self.is_file() => 0,
+            "HealthDomain" | "HomeKitDomain" => 1,
+            "MediaDomain" => 2,
+            "RootDomain" | "SystemPreferencesDomain" | "WirelessDomain" => 4,
+            _ => 3,
         }
     }
 
@@ -146,6 +164,8 @@ impl Entry {
 #[derive(Debug, Clone)]
 pub struct Bytes {
     key: u64,
+    /// Not made up.
+    made: Option<Arc<[u8]>>,
     at: u64,
     size: u64,
 }
@@ -156,6 +176,12 @@ impl Bytes {
         let left = usize::try_from(self.size - self.at).unwrap_or(usize::MAX);
         let length = buffer.len().min(left);
         let buffer = &mut buffer[..length];
+        if let Some(made) = &self.made {
+            let at = usize::try_from(self.at).unwrap_or(usize::MAX);
+            buffer.copy_from_slice(&made[at..at + length]);
+            self.at += length as u64;
+            return length;
+        }
         let mut done = 0;
         // Up to the next multiple of eight.
         while done < buffer.len() && !self.at.is_multiple_of(8) {

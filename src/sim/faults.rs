@@ -42,6 +42,12 @@ pub enum Fault {
     MissingFile,
     /// `bad-manifest`: Manifest.db is rubbish.
     BadManifest,
+    /// `key-rounds:N`: the key bag of an encrypted backup claims so many rounds of derivation.
+    KeyRounds(u32),
+    /// `no-manifest-key`: Manifest.plist of an encrypted backup lacks the key of Manifest.db.
+    NoManifestKey,
+    /// `keyless-file`: the record of one encrypted file lacks its key.
+    KeylessFile,
     /// `no-final-response`: silence after everything is done.
     NoFinalResponse,
     /// `claim-size:BYTES`: the phone believes that so many bytes are to be sent.
@@ -89,6 +95,9 @@ impl FromStr for Fault {
             "error" => Fault::Error(number(value, spec)?),
             "missing-file" => Fault::MissingFile,
             "bad-manifest" => Fault::BadManifest,
+            "key-rounds" => Fault::KeyRounds(number(value, spec)?),
+            "no-manifest-key" => Fault::NoManifestKey,
+            "keyless-file" => Fault::KeylessFile,
             "no-final-response" => Fault::NoFinalResponse,
             "claim-size" => Fault::ClaimSize(number(value, spec)?),
             "times" => Fault::Times(number(value, spec)?),

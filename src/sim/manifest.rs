@@ -12,7 +12,9 @@ use plist::{Date, Dictionary, Value};
 use rusqlite::{Connection, params};
 
 use super::content::Scan;
-use super::entry::{Entry, hex, mix};
+use super::entry::{Entry, hex};
+use super::faults::Fault;
+use super::keys::{self, Keys};
 use super::phone::{Passcode, Phone};
 use super::{apps, values};
 use crate::manifest::SCHEMA;
@@ -90,7 +92,7 @@ pub(super) fn status(uuid: &str, snapshot: Snapshot, full: bool) -> io::Result<V
 }
 
 /// `Manifest.plist` as the phone writes it.
-pub(super) fn plist(phone: &Phone) -> io::Result<Vec<u8>> {
+pub(super) fn plist(phone: &Phone, keys: Option<&Keys>, faults: &[Fault]) -> io::Result<Vec<u8>> {
     let config = &phone.config;
     let empty = || Value::Dictionary(Dictionary::new());
     let lockdown = super::dict([
@@ -107,16 +109,29 @@ pub(super) fn plist(phone: &Phone) -> io::Result<Vec<u8>> {
         ("com.apple.mobile.iTunes.accessories", empty()),
         ("com.apple.mobile.wireless_lockdown", empty()),
     ]);
-    binary(super::dict([
+    let claimed = faults.iter().find_map(|fault| match fault {
+        Fault::KeyRounds(rounds) => Some(*rounds),
+        _ => None,
+    });
+    let bag = match keys {
+        Some(keys) => keys.bag(claimed),
+        None => keys::bag_without_password(config.content.seed),
+    };
+    let mut fields = super::dict([
         ("Applications", Value::Dictionary(apps::in_manifest())),
-        ("BackupKeyBag", Value::Data(keybag(config.content.seed))),
+        ("BackupKeyBag", Value::Data(bag)),
         ("Date", Value::Date(Date::from(SystemTime::now()))),
-        ("IsEncrypted", false.into()),
+        ("IsEncrypted", keys.is_some().into()),
         ("Lockdown", Value::Dictionary(lockdown)),
         ("SystemDomainsVersion", "24.0".into()),
         ("Version", "10.0".into()),
         ("WasPasscodeSet", (config.passcode != Passcode::None).into()),
-    ]))
+    ]);
+    let key = keys.and_then(Keys::of_manifest);
+    if let Some((_, wrapped)) = key.filter(|_| !faults.contains(&Fault::NoManifestKey)) {
+        fields.insert("ManifestKey".into(), Value::Data(wrapped));
+    }
+    binary(fields)
 }
 
 fn binary(dictionary: Dictionary) -> io::Result<Vec<u8>> {
@@ -125,38 +140,6 @@ fn binary(dictionary: Dictionary) -> io::Result<Vec<u8>> {
         .to_writer_binary(&mut bytes)
         .map_err(io::Error::other)?;
     Ok(bytes)
-}
-
-/// A key bag of the right form. `[tag, 4 letters][length u32 BE][value]`
-fn keybag(seed: u64) -> Vec<u8> {
-    let mut bag = Vec::new();
-    let mut tag = |name: &[u8; 4], value: &[u8]| {
-        bag.extend(name);
-        bag.extend((value.len() as u32).to_be_bytes());
-        bag.extend(value);
-    };
-    let bytes = |salt: u64, count: u64| -> Vec<u8> {
-        (0..count).map(|n| mix(&[seed, salt, n]) as u8).collect()
-    };
-    let number = |n: u32| n.to_be_bytes();
-    tag(b"VERS", &number(3));
-    tag(b"TYPE", &number(1));
-    tag(b"UUID", &bytes(1, 16));
-    tag(b"HMCK", &bytes(2, 40));
-    tag(b"WRAP", &number(0));
-    tag(b"SALT", &bytes(3, 20));
-    tag(b"ITER", &number(10_000));
-    tag(b"DPWT", &number(0));
-    tag(b"DPIC", &number(10_000_000));
-    tag(b"DPSL", &bytes(4, 20));
-    for class in [1u32, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11] {
-        tag(b"UUID", &bytes(16 + u64::from(class), 16));
-        tag(b"CLAS", &number(class));
-        tag(b"WRAP", &number(3));
-        tag(b"KTYP", &number(0));
-        tag(b"WPKY", &bytes(32 + u64::from(class), 40));
-    }
-    bag
 }
 
 /// A file in the folder for temporary files, removed when dropped.
@@ -198,12 +181,13 @@ impl Drop for Unwanted {
 }
 
 impl Database {
-    pub(super) fn begin(scan: &Arc<Scan>) -> Database {
+    pub(super) fn begin(scan: &Arc<Scan>, faults: &[Fault]) -> Database {
         let unwanted = Arc::new(AtomicBool::new(false));
         let (scan, stop) = (scan.clone(), unwanted.clone());
+        let keyless = faults.contains(&Fault::KeylessFile);
         let thread = std::thread::spawn(move || {
             let file = TempFile::new();
-            fill(&file.0, &scan, &stop).map(|()| file)
+            fill(&file.0, &scan, keyless, &stop).map(|()| file)
         });
         Database {
             _unwanted_when_dropped: Unwanted(unwanted),
@@ -218,7 +202,8 @@ impl Database {
     }
 }
 
-fn fill(path: &Path, scan: &Scan, unwanted: &AtomicBool) -> rusqlite::Result<()> {
+/// `keyless`: the record of one file lacks its key.
+fn fill(path: &Path, scan: &Scan, keyless: bool, unwanted: &AtomicBool) -> rusqlite::Result<()> {
     let db = Connection::open(path)?;
     db.execute_batch(
         "PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;",
@@ -230,13 +215,18 @@ fn fill(path: &Path, scan: &Scan, unwanted: &AtomicBool) -> rusqlite::Result<()>
     db.execute_batch("BEGIN")?;
     {
         let mut insert = db.prepare("INSERT INTO Files VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        let mut keyless = keyless;
         let mut add = |id: &[u8; 20], entry: &Entry| {
+            let mut record = scan.record(entry);
+            if keyless && record.encryption_key.take().is_some() {
+                keyless = false;
+            }
             let row = params![
                 hex(id),
                 entry.domain,
                 entry.path,
                 entry.flags(),
-                entry.record().encode()
+                record.encode()
             ];
             insert.execute(row).map(drop)
         };

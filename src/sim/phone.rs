@@ -12,6 +12,7 @@ use super::backup::Memory;
 use super::content::{Content, Scan};
 use super::entry::Entry;
 use super::faults::{self, Fault};
+use super::keys::{Keys, Password};
 use super::lockdown::{self, Pairing};
 use super::notify::Hub;
 use super::replay::Replay;
@@ -81,8 +82,12 @@ pub struct PhoneConfig {
     pub locked: bool,
     /// Percent.
     pub battery: u8,
-    /// It says that it encrypts its backups. (It does not do so yet.)
-    pub will_encrypt: bool,
+    /// It encrypts its backups with this password.
+    pub backup_password: Option<Password>,
+    /// Rounds of the first derivation of a backup's keys. Real phones take 10,000,000, which take seconds.
+    pub key_rounds: u32,
+    /// Its administrator demands encrypted backups.
+    pub requires_encryption: bool,
     /// Nothing is secured, as on no phone since iOS 5, but on some simulators.
     pub plain: bool,
     /// It restores from iCloud just now, and refuses backups with 25.
@@ -107,7 +112,9 @@ impl Default for PhoneConfig {
             passcode_limit: Duration::from_secs(180),
             locked: false,
             battery: 81,
-            will_encrypt: false,
+            backup_password: None,
+            key_rounds: 10_000,
+            requires_encryption: false,
             plain: false,
             icloud_restore: false,
             device_link: 400,
@@ -159,6 +166,9 @@ pub(super) struct State {
     passcode_entered: bool,
     refused: u32,
     locked: Option<bool>,
+    /// Those of the backup password, if there is one.
+    keys: Option<Arc<Keys>>,
+    passwords: u64,
     /// Other faults than it was set up with.
     faults: Option<Vec<Fault>>,
     replay: Option<Arc<Replay>>,
@@ -168,13 +178,18 @@ pub(super) struct State {
 impl Phone {
     /// A phone that nobody has paired with yet.
     pub fn new(config: PhoneConfig) -> Arc<Phone> {
-        Arc::new(Phone {
+        let password = config.backup_password.clone();
+        let phone = Phone {
             config,
             hub: Hub::default(),
             media: Media::default(),
             memory: Mutex::default(),
             state: Mutex::default(),
-        })
+        };
+        if let Some(password) = password {
+            phone.encrypt_with(Some(password));
+        }
+        Arc::new(phone)
     }
 
     /// Another phone that is what this one is now, down to what it remembers: so that several ends of one story can be told.
@@ -202,7 +217,23 @@ impl Phone {
     }
 
     pub(super) fn scan(&self, generation: u32) -> Scan {
-        self.config.content.scan(generation)
+        self.config.content.scan(generation, self.keys())
+    }
+
+    /// Those of its backup password, if it has one.
+    pub(super) fn keys(&self) -> Option<Arc<Keys>> {
+        super::lock(&self.state).keys.clone()
+    }
+
+    /// It has this backup password now, or none; its next backup is a full one.
+    pub(super) fn encrypt_with(&self, password: Option<Password>) {
+        let config = &self.config;
+        let mut state = super::lock(&self.state);
+        state.passwords += 1;
+        let (ios, seed, rounds) = (&config.ios, config.content.seed, config.key_rounds);
+        state.keys = password.map(|p| Arc::new(Keys::new(ios, seed, state.passwords, rounds, p)));
+        drop(state);
+        super::lock(&self.memory).forget_backups();
     }
 
     /// FileProvider's `backup_manifest.db` cannot be read: always so on iOS 17, and harmless.

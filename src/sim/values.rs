@@ -68,8 +68,11 @@ fn domain_values(phone: &Phone, domain: &str) -> Dictionary {
     match domain {
         "" => device(phone),
         "com.apple.mobile.backup" => super::dict([
-            ("WillEncrypt", config.will_encrypt.into()),
-            ("RequiresEncryption", Value::Integer(0.into())),
+            ("WillEncrypt", phone.keys().is_some().into()),
+            (
+                "RequiresEncryption",
+                u64::from(config.requires_encryption).into(),
+            ),
             ("CloudBackupEnabled", false.into()),
             ("Version", "2.0".into()),
         ]),

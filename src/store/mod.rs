@@ -16,6 +16,7 @@ pub mod draft;
 pub mod journal;
 mod keeper;
 pub mod lock;
+mod mend;
 mod proof;
 mod seal;
 pub mod snapshot;

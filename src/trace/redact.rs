@@ -501,4 +501,22 @@ mod tests {
             r#"["DLMessageProcessMessage",{"OldPassword":"password","NewPassword":"password","name-1":"password","name-2":"password"}]"#
         );
     }
+
+    #[test]
+    fn of_wrapped_keys_only_the_length_shows() {
+        let shown = shown(
+            &mut Redactor::default(),
+            Framing::DeviceLink,
+            "<array><string>DLMessageProcessMessage</string><dict><key>BackupKeyBag</key><data>VkVSUwAA</data>\
+             <key>ManifestKey</key><data>AwAAAAAA</data><key>EncryptionKey</key><data>AwAA</data></dict></array>",
+        );
+        assert!(
+            shown.contains(r#"{"$data":6}"#) && shown.contains(r#"{"$data":3}"#),
+            "{shown}"
+        );
+        assert!(
+            !shown.contains("VkVS") && !shown.contains("AwAA"),
+            "{shown}"
+        );
+    }
 }

@@ -8,6 +8,7 @@
 use std::io::{self, Read, Write};
 
 use plist::Value;
+use zeroize::Zeroizing;
 
 use crate::bounded_plist::{self, NotAPlist};
 
@@ -89,10 +90,11 @@ pub fn write(
     message: &Value,
     encoding: Encoding,
 ) -> Result<(), FrameError> {
-    let mut bytes = vec![0; 4];
+    // Some hold keys and passwords.
+    let mut bytes = Zeroizing::new(vec![0; 4]);
     let written = match encoding {
-        Encoding::Xml => message.to_writer_xml(&mut bytes),
-        Encoding::Binary => message.to_writer_binary(&mut bytes),
+        Encoding::Xml => message.to_writer_xml(&mut *bytes),
+        Encoding::Binary => message.to_writer_binary(&mut *bytes),
     };
     written.map_err(|e| FrameError::Io(io::Error::other(e)))?;
     let length = u32::try_from(bytes.len() - 4).map_err(|_| FrameError::TooLong {

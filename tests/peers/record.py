@@ -29,7 +29,7 @@ SCENES = {
     "18.6.2-pair": ["--trust", "after:2"],
     "18.6.2-trust-refused": ["--trust", "deny"],
     "18.6.2-full-backup": [],
-    "18.6.2-will-encrypt": ["--will-encrypt"],
+    "18.6.2-encrypted": ["--will-encrypt"],
     "18.6.2-passcode-entered": ["--passcode", "after:2"],
     "18.6.2-passcode-not-entered": ["--passcode", "never", "--passcode-limit", "2"],
     "18.6.2-no-space": ["--fault", "claim-size:900000000000000"],

@@ -233,6 +233,133 @@ def pymobiledevice3(report, ours, folder, reference):
     report.scene("we find pymobiledevice3's folder whole", lambda: ours_finds_it_whole(ours, folder / udid))
 
 
+# Encryption. These are passwords of a simulated phone, and other clients take them as arguments only.
+
+
+def opened(library, backup, password):
+    """{fileID: SHA-256} of what was encrypted, as a judge opens it."""
+    os.environ["PASSWORD"] = password
+    try:
+        said = run(VENV / "bin" / "python", HERE / "open_encrypted.py", library, backup)
+    finally:
+        del os.environ["PASSWORD"]
+    return dict(line.split() for line in said.splitlines())
+
+
+def holds(files, reference):
+    """Every file of the plain backup of the same phone but the empty one, and the five that only encrypted ones have."""
+    reference = {name: digest for name, digest in reference.items() if digest != hashlib.sha256(b"").hexdigest()}
+    check(reference, "there is nothing to compare with")
+    same_payload({name: files[name] for name in files if name in reference}, reference)
+    check(len(files) == len(reference) + 5, f"holds {len(files) - len(reference)} files that the plain backup lacks")
+
+
+def will_encrypt():
+    return run("ideviceinfo", "-q", "com.apple.mobile.backup", "-k", "WillEncrypt").strip()
+
+
+def idevicebackup2_encrypts(report, ours, folder, reference):
+    def speaks(*words, says, leaves, also_ok=()):
+        said = run("idevicebackup2", *words, folder, also_ok=also_ok)
+        check(says in said, said[-600:])
+        check(will_encrypt() == leaves, f"WillEncrypt is {will_encrypt()}")
+
+    def backs_up(mode):
+        said = run("idevicebackup2", "backup", folder)
+        check("Backup Successful" in said and f"{mode} backup mode" in said, said[-600:])
+        return next(folder.glob("*/Manifest.plist")).parent
+
+    def opens(password):
+        backup = next(folder.glob("*/Manifest.plist")).parent
+        for library in ("iphone_backup_decrypt", "pyiosbackup"):
+            holds(opened(library, backup, password), reference)
+
+    run("idevicepair", "pair")
+    refused = {"says": "ErrorCode 207", "also_ok": range(256)}
+    report.scene(
+        "idevicebackup2 switches encryption on",
+        lambda: speaks("encryption", "on", "one", says="enabled successfully", leaves="true"),
+    )
+    report.scene("idevicebackup2 makes an encrypted backup", lambda: backs_up("Full"))
+    report.scene("the judges open idevicebackup2's encrypted backup", lambda: opens("one"))
+    report.scene(
+        "idevicebackup2 is told that a password is wrong",
+        lambda: speaks("changepw", "wrong", "two", leaves="true", **refused),
+    )
+    report.scene(
+        "idevicebackup2 changes the password",
+        lambda: speaks("changepw", "one", "two", says="changed successfully", leaves="true"),
+    )
+    report.scene(
+        "idevicebackup2 switches encryption off",
+        lambda: speaks("encryption", "off", "two", says="disabled successfully", leaves="false"),
+    )
+
+
+def pymobiledevice3_encrypts(report, ours, folder, reference):
+    run("idevicepair", "pair")
+    address = os.environ["USBMUXD_SOCKET_ADDRESS"]
+
+    def speaks(*words, leaves, also_ok=()):
+        os.environ["USBMUXD_SOCKET_ADDRESS"] = address.removeprefix("UNIX:")
+        try:
+            said = run(VENV / "bin" / "pymobiledevice3", "--no-color", "backup2", *words, also_ok=also_ok)
+        finally:
+            os.environ["USBMUXD_SOCKET_ADDRESS"] = address
+        check(will_encrypt() == leaves, f"WillEncrypt is {will_encrypt()}")
+        return said
+
+    def is_refused():
+        said = speaks("change-password", "wrong", "two", leaves="true", also_ok=[1])
+        check("'ErrorCode': 207" in said, said[-600:])
+
+    def backs_up():
+        speaks("backup", folder, leaves="true")
+        backup = next(folder.glob("*/Manifest.plist")).parent
+        holds(opened("iphone_backup_decrypt", backup, "one"), reference)
+
+    report.scene("pymobiledevice3 switches encryption on", lambda: speaks("encryption", "on", "one", leaves="true"))
+    report.scene("pymobiledevice3 makes an encrypted backup that opens", backs_up)
+    report.scene("pymobiledevice3 is told that a password is wrong", is_refused)
+    report.scene("pymobiledevice3 changes the password", lambda: speaks("change-password", "one", "two", leaves="true"))
+    report.scene("pymobiledevice3 switches encryption off", lambda: speaks("encryption", "off", "two", leaves="false"))
+
+
+def our_encrypted_backups(report, ours, store, reference):
+    """pyiosbackup expects a key and padding in empty files too, which phones give them not; it reads all others."""
+    passwords = store / "passwords"
+    passwords.mkdir()
+    for name in ("one", "two"):
+        (passwords / name).write_text(f"password {name}\n")
+
+    def encryption(*words):
+        return run(ours, "encryption", *words)
+
+    def creates():
+        said = run(ours, "create", "--store", store, "--password-file", passwords / "one")
+        check("opens this backup" in said, said[-600:])
+        return next(b for b in store.iterdir() if re.fullmatch(r"[0-9A-F]{8}-[0-9A-F]{16}", b.name))
+
+    def switches_on():
+        encryption("on", "--store", store, "--password-file", passwords / "one")
+        check(will_encrypt() == "true", f"WillEncrypt is {will_encrypt()}")
+
+    def changes_and_switches_off():
+        old, new = (["--password-file", passwords / "one"], ["--new-password-file", passwords / "two"])
+        encryption("change", "--store", store, *old, *new)
+        encryption("off", "--store", store, "--password-file", passwords / "two")
+        check(will_encrypt() == "false", f"WillEncrypt is {will_encrypt()}")
+
+    run("idevicepair", "pair")
+    report.scene("encryption switches it on", switches_on)
+    backup = report.scene("create makes an encrypted backup that its password opens", creates)
+    if not backup:
+        return
+    for library in ("iphone_backup_decrypt", "pyiosbackup"):
+        report.scene(f"{library} opens every file of it", lambda: holds(opened(library, backup, "password one"), reference))
+    report.scene("encryption changes the password, and switches it off", changes_and_switches_off)
+
+
 # Our backups before other readers and clients
 
 
@@ -337,6 +464,12 @@ def main():
     reference = on_a_fresh_phone(report, ours, stage / "idevicebackup2", libimobiledevice)
     on_a_fresh_phone(report, ours, stage / "pymobiledevice3", partial(pymobiledevice3, reference=reference))
     on_a_fresh_phone(report, ours, stage / "ours", partial(our_backups, reference=reference))
+    for name, act in (
+        ("idevicebackup2-encrypts", idevicebackup2_encrypts),
+        ("pymobiledevice3-encrypts", pymobiledevice3_encrypts),
+        ("ours-encrypted", our_encrypted_backups),
+    ):
+        on_a_fresh_phone(report, ours, stage / name, partial(act, reference=reference))
     replays(report, ours, stage)
     report.scene("demo", lambda: check(run(ours, "demo").strip(), "says nothing"))
 

@@ -33,7 +33,22 @@ use tempfile::TempDir;
 pub const UDID: &str = "00008130-001A2B3C4D5E6F70";
 pub const OTHER_UDID: &str = "00008130-000000000000002E";
 
-/// A phone with few and small files: 13 odd ones, and these.
+/// A folder of what others made, below `data` in the folder that `IDEV_BACKUP_SHARED` names, else in `../shared`; `None`, and a
+/// word about it, where it is absent.
+pub fn others(name: &str) -> Option<PathBuf> {
+    let shared = std::env::var_os("IDEV_BACKUP_SHARED").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
+        PathBuf::from,
+    );
+    let folder = shared.join("data").join(name);
+    if !folder.exists() {
+        eprintln!("skipped: there is no folder {}", folder.display());
+        return None;
+    }
+    Some(folder)
+}
+
+/// A phone with few and small files: 18 odd ones, and these.
 pub fn small() -> Content {
     Content {
         small: 40,
@@ -307,12 +322,8 @@ pub fn own(store: &Store) -> PathBuf {
     store.root().join(".idev-backup").join(UDID)
 }
 
-pub fn read_all() -> verify::Options {
-    verify::Options {
-        sums: None,
-        fresh_hashes: false,
-        read_all: true,
-    }
+pub fn read_all() -> verify::Options<'static> {
+    verify::Options::bytes()
 }
 
 /// The backup is whole, to the last byte.

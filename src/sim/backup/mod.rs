@@ -4,6 +4,7 @@
 //! on; an error deletes it, and the next backup sends everything.
 
 mod decide;
+mod password;
 mod run;
 mod upload;
 
@@ -41,6 +42,12 @@ pub(super) struct Memory {
 }
 
 impl Memory {
+    /// Nothing that it sent is a base any more: it was encrypted with other keys.
+    pub(super) fn forget_backups(&mut self) {
+        self.sent.clear();
+        self.cache = None;
+    }
+
     /// As it would be if the backup under way had been cut just now.
     pub(super) fn after_a_cut(&self) -> Memory {
         Memory {
@@ -107,8 +114,9 @@ pub(super) fn serve(phone: &Arc<Phone>, link: Link) -> io::Result<()> {
                 break;
             }
             "Remove" => wire.respond(1, "Remove action is no longer supported")?,
-            other @ ("Restore" | "ChangePassword" | "Extract" | "Info" | "List" | "Unback"
-            | "EnableCloudBackup" | "EraseDevice") => {
+            "ChangePassword" => password::change(phone, &mut wire, &faults, &request)?,
+            other @ ("Restore" | "Extract" | "Info" | "List" | "Unback" | "EnableCloudBackup"
+            | "EraseDevice") => {
                 wire.respond(
                     1,
                     &format!("{other} is not supported by the simulated phone"),
@@ -244,6 +252,7 @@ fn text_of(code: u64) -> &'static str {
         203 => "Backup is from an incompatible OS version",
         205 => "Manifest references files not in backup",
         207 => "Invalid password",
+        209 => "Missing encryption key for a file",
         212 => "Unable to backup until Setup is finished",
         _ => "The phone was told to fail",
     }

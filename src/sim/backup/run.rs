@@ -123,21 +123,21 @@ impl Run<'_> {
         let mut changed = self.changed(scan);
         let forgotten = self.forgotten(&mut changed);
         // Made while the files are on their way, as it is not sent before them.
-        let database = Database::begin(scan);
-        let properties = manifest::plist(self.phone)?;
+        let database = Database::begin(scan, self.faults);
+        let properties = manifest::plist(self.phone, scan.keys.as_deref(), self.faults)?;
         if matches!(resumes, None | Some(Snapshot::Uploading)) {
             let uploads: Vec<Item> = changed
                 .iter()
                 .filter(|i| resumes.is_none() || listing.snapshot.binary_search(&i.id).is_err())
                 .copied()
                 .collect();
-            self.total = uploads.iter().map(|i| scan.entry(i).size()).sum();
+            self.total = uploads.iter().map(|i| scan.sent_size(&scan.entry(i))).sum();
             self.make_room()?;
             self.make_folders()?;
             lock(&self.phone.memory).cache = Some(self.step.clone());
             self.put_status(Snapshot::Uploading)?;
             self.upload(scan, &uploads)?;
-            self.put_manifests(&properties, &database.finish()?)?;
+            self.put_manifests(scan, &properties, &database.finish()?)?;
             self.put_status(Snapshot::Moving)?;
             lock(&self.phone.memory).cache = Some(self.step.clone());
         }

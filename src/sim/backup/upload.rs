@@ -11,6 +11,7 @@ use crate::sim::content::{Item, Scan};
 use crate::sim::dialog::{Stop, fails};
 use crate::sim::entry::Entry;
 use crate::sim::faults::Fault;
+use crate::sim::keys::{Encrypted, Fill};
 use crate::sim::manifest::{self, Snapshot, TempFile};
 use crate::sim::wire::{CODE_IO_ERROR, CODE_OK, FRAME_BYTES};
 
@@ -47,7 +48,7 @@ impl Run<'_> {
         let mut count = 0u64;
         for (number, batch) in uploads.chunks(BATCH).enumerate() {
             let entries: Vec<Entry> = batch.iter().map(|item| scan.entry(item)).collect();
-            let bytes = entries.iter().map(Entry::size).sum();
+            let bytes = entries.iter().map(|entry| scan.sent_size(entry)).sum();
             self.done += bytes;
             self.wire.begin_upload(bytes, self.progress())?;
             for (item, entry) in batch.iter().zip(&entries) {
@@ -58,10 +59,10 @@ impl Run<'_> {
                 if count == 1 {
                     path = self.bad_name(path)?;
                 }
-                self.put_file(entry, &path, fails)?;
+                self.put_file(scan, entry, &path, fails)?;
                 if !fails {
                     self.outcome.files += 1;
-                    self.outcome.bytes += entry.size();
+                    self.outcome.bytes += scan.sent_size(entry);
                 }
             }
             if number == 0 && self.phone.file_provider_fails(self.faults) {
@@ -99,16 +100,22 @@ impl Run<'_> {
         Ok(path)
     }
 
-    pub(super) fn put_file(&mut self, entry: &Entry, path: &str, fails: bool) -> Result<(), Stop> {
+    pub(super) fn put_file(
+        &mut self,
+        scan: &Scan,
+        entry: &Entry,
+        path: &str,
+        fails: bool,
+    ) -> Result<(), Stop> {
         self.wire.name_file(&entry.device_path(), path)?;
-        let mut bytes = entry.bytes();
-        let mut left = entry.size();
+        let mut bytes = scan.sent_bytes(entry);
+        let mut left = scan.sent_size(entry);
         if fails {
-            left /= 2;
+            left = left / 2 / 16 * 16;
         }
         while left > 0 {
             let length = left.min(FRAME_BYTES as u64) as usize;
-            self.wire.frame(length, |room| Ok(bytes.fill(room)))?;
+            self.wire.frame(length, &mut bytes)?;
             left -= length as u64;
         }
         match fails {
@@ -133,6 +140,7 @@ impl Run<'_> {
 
     pub(super) fn put_manifests(
         &mut self,
+        scan: &Scan,
         properties: &[u8],
         database: &TempFile,
     ) -> Result<(), Stop> {
@@ -147,16 +155,19 @@ impl Run<'_> {
             self.put_small("/var/tmp/tmp.4.Manifest.db", &path, &rubbish)?;
         } else {
             let mut file = database.open()?;
+            let mut plain = move |room: &mut [u8]| fill(&mut file, room);
+            let key = scan.keys.as_ref().and_then(|keys| keys.of_manifest());
+            let mut bytes: Fill = match key {
+                Some((key, _)) => {
+                    let mut encrypted = Encrypted::new(key, plain);
+                    Box::new(move |room| encrypted.fill(room))
+                }
+                None => Box::new(move |room| plain(room)),
+            };
             self.wire.name_file("/var/tmp/tmp.4.Manifest.db", &path)?;
             loop {
                 let count = self.wire.frame(FRAME_BYTES, |room| {
-                    let mut filled = 0;
-                    while filled < room.len() {
-                        match file.read(&mut room[filled..])? {
-                            0 => break,
-                            n => filled += n,
-                        }
-                    }
+                    let filled = bytes(room)?;
                     hash.update(&room[..filled]);
                     Ok(filled)
                 })?;
@@ -169,4 +180,16 @@ impl Run<'_> {
         self.step.database = Some(hash.finalize().into());
         self.wire.end_upload()
     }
+}
+
+/// Reads as much as the buffer holds, or all that is left.
+fn fill(file: &mut impl Read, room: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < room.len() {
+        match file.read(&mut room[filled..])? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    Ok(filled)
 }

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use super::{Depth, Inside};
 use crate::manifest::kinds::Amount;
+use crate::store::sums::Hash;
 
 /// Findings that are listed; all are counted.
 const LISTED_MAX: usize = 1000;
@@ -17,8 +19,16 @@ pub enum Wrong {
     Truncated,
     /// Its bytes are not what was received.
     Altered,
+    /// It has the bytes of another file of this backup.
+    Swapped,
+    /// Its key does not open, so that nothing ever decrypts it.
+    NoKey,
+    /// A database or property list inside cannot be used, and nothing proves that the phone sent it so.
+    Corrupt,
     /// It is there, but in no list.
     Extra,
+    /// It was received, or has the name of a file that was, but the phone's list does not name it.
+    Orphaned,
     /// Its name is not the SHA-1 of its domain and path, or those lead out of where they belong.
     Misnamed,
     /// A property list or the database cannot be read.
@@ -27,6 +37,16 @@ pub enum Wrong {
     Unfinished,
     /// Its size differs from the phone's list, though nothing was lost (iOS compacts databases while sending).
     OtherSize,
+    /// The phone could not read it when the backup was made: no fault of the disk.
+    PhoneFault,
+    /// A database or property list inside cannot be used, as the phone sent it.
+    Inside,
+    /// The phone's own digest is of other bytes than it sent.
+    OtherDigest,
+    /// Somebody else owns it, or can read or change it.
+    Shared,
+    /// A restore would lack it.
+    NotRestored,
     /// Something could not be checked.
     Unchecked,
 }
@@ -39,6 +59,9 @@ impl Wrong {
             Wrong::Missing
                 | Wrong::Truncated
                 | Wrong::Altered
+                | Wrong::Swapped
+                | Wrong::NoKey
+                | Wrong::Corrupt
                 | Wrong::Misnamed
                 | Wrong::Unreadable
                 | Wrong::Unfinished
@@ -51,11 +74,20 @@ impl Wrong {
             Wrong::Missing => "missing",
             Wrong::Truncated => "truncated",
             Wrong::Altered => "altered",
+            Wrong::Swapped => "swapped",
+            Wrong::NoKey => "no key",
+            Wrong::Corrupt => "corrupt",
             Wrong::Extra => "extra",
+            Wrong::Orphaned => "orphaned",
             Wrong::Misnamed => "misnamed",
             Wrong::Unreadable => "unreadable",
             Wrong::Unfinished => "unfinished",
             Wrong::OtherSize => "other size",
+            Wrong::PhoneFault => "phone",
+            Wrong::Inside => "inside",
+            Wrong::OtherDigest => "digest",
+            Wrong::Shared => "shared",
+            Wrong::NotRestored => "app",
             Wrong::Unchecked => "unchecked",
         }
     }
@@ -74,6 +106,9 @@ pub struct Finding {
     pub file: String,
     /// More words.
     pub detail: String,
+    /// What its bytes give, where that is not what they should.
+    #[serde(skip)]
+    pub hash: Option<Hash>,
 }
 
 /// The verdict.
@@ -95,6 +130,10 @@ pub struct Report {
     pub path: String,
     /// The verdict.
     pub outcome: Outcome,
+    /// How much was looked at.
+    pub depth: Depth,
+    /// The share of the files whose bytes were read, where it was not all of them.
+    pub sample: Option<f64>,
     /// Files on the disk.
     pub files: u64,
     /// Their bytes.
@@ -107,6 +146,16 @@ pub struct Report {
     pub has_sums: bool,
     /// The files are encrypted.
     pub encrypted: bool,
+    /// The password opened it.
+    pub unlocked: bool,
+    /// Files that were opened: decrypted where they are encrypted, and as long as the phone's list says.
+    pub opened: u64,
+    /// Digests of the phone's list that were compared.
+    pub digests: u64,
+    /// What was looked into.
+    pub inside: Inside,
+    /// Whether a phone would take it back, as far as can be known without one; `None` where not all was looked at.
+    pub restorable: Option<bool>,
     /// Damage, counted.
     pub damage: u64,
     /// Remarks, counted.
@@ -148,6 +197,11 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// How many.
+    pub fn count(&self) -> u64 {
+        self.damage + self.remarks
+    }
+
     /// Takes one.
     pub fn add(&mut self, finding: Finding) {
         let same = |f: &&mut Finding| f.wrong == Wrong::Missing && f.file == finding.file;

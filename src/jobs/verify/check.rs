@@ -1,7 +1,4 @@
-//! Is a backup whole? For any folder of Apple's layout, ours or another program's.
-//!
-//! One walk over the folder in the order of file ids, beside it the phone's list (Manifest.db, or Manifest.mbdb of iOS 9 and
-//! older) and our list of hashes, both in the same order: nothing is held in memory but the findings, and those are capped.
+//! The walk: what lies in the folder, beside the phone's list and our list of hashes, all in one order.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -9,109 +6,56 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::Error;
-use super::compare::{Compare, OtherSize, compare};
-use super::finding::Findings;
-pub use super::finding::{Finding, Outcome, Report, Wrong};
-use super::listed::{self, Handfuls, List, Listed, Summary};
-use crate::manifest::db::Db;
-use crate::manifest::mbdb::Mbdb;
-use crate::manifest::plists::{self, ManifestPlist, Status, Unreadable};
-use crate::monitor::{Event, Monitor, Phase};
+use super::contents::{Bench, Noted, OtherSize, Task, Yield};
+use super::finding::{Finding, Findings, Outcome, Report, Wrong};
+use super::{Depth, Options, Sample, after};
+use crate::jobs::Error;
+use crate::jobs::listed::{self, Handfuls, List, Listed, Records, Summary};
+use crate::jobs::opened::Unlocked;
+use crate::manifest::plists::ManifestPlist;
+use crate::monitor::{Event, Monitor};
 use crate::store::sums::{Hash, Sums};
 use crate::store::walk::{Found, Walk, order};
-use crate::store::{self, METADATA, snapshot};
+use crate::store::{self, METADATA};
 
-/// How to check.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// The list of hashes; without one the folder's own is looked for beside it.
-    pub sums: Option<PathBuf>,
-    /// Some of its hashes were made of the files just now, so that they prove nothing about them.
-    pub fresh_hashes: bool,
-    /// Read every byte and compare it with the list.
-    pub read_all: bool,
-}
-
-/// Checks the backup in `folder`.
-pub fn verify(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result<Report, Error> {
-    monitor.phase(Phase::Checking);
-    look_through(folder, options, monitor)
-}
-
-/// The same, as a part of a phase that has begun.
-pub(super) fn look_through(
-    folder: &Path,
-    options: &Options,
-    monitor: &dyn Monitor,
-) -> Result<Report, Error> {
-    if !folder.is_dir() {
-        return Err(Error::Nothing {
-            what: format!("there is no folder {}", folder.display()),
-            hint: "`idev-backup list` shows the backups of the store".to_owned(),
-        });
-    }
-    if !store::is_backup(folder)
-        && plists::read(folder, "Status.plist").err() == Some(Unreadable::Absent)
-    {
-        return Err(Error::Nothing {
-            what: format!("{} is no backup of an iPhone or iPad", folder.display()),
-            hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
-        });
-    }
-    let known = snapshot::find(folder);
-    let beside = known
-        .as_ref()
-        .and_then(|s| s.beside().map(Path::to_path_buf));
-    let sums = options
-        .sums
-        .clone()
-        .or_else(|| known.and_then(|s| s.sums()));
-    let mut check = Check::new(folder, sums.as_deref(), options.read_all)?;
-    if sums.is_none() && beside.is_some() {
-        check.find(
-            Wrong::Unchecked,
-            store::SUMS,
-            "the list of hashes of this backup is gone",
-        );
-    }
-    check.beside = beside;
-    check.fresh_hashes = options.fresh_hashes;
-    check.property_lists();
-    check.files(monitor)?;
-    Ok(check.report())
-}
-
-struct Check<'a> {
-    folder: &'a Path,
-    sums: Option<Sums>,
-    fresh_hashes: bool,
+pub(super) struct Check<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) options: Options<'a>,
+    pub(super) sums: Option<Sums>,
     /// What we keep beside it, if we made it.
-    beside: Option<PathBuf>,
-    read_all: bool,
+    pub(super) beside: Option<PathBuf>,
     ahead: Option<(String, Hash)>,
-    encrypted: bool,
-    findings: Findings,
+    pub(super) manifest: ManifestPlist,
+    /// The keys of an encrypted backup, where the password is known.
+    pub(super) unlocked: Option<Unlocked>,
+    pub(super) findings: Findings,
     files: u64,
     bytes: u64,
     hashed: u64,
     has_list: bool,
     /// Files lie beside each other, as before iOS 10.
-    is_flat: bool,
+    pub(super) is_flat: bool,
     listed: Option<u64>,
-    summary: Summary,
+    pub(super) summary: Summary,
+    yield_: Yield,
+    shared: after::Shared,
 }
 
 impl<'a> Check<'a> {
-    fn new(folder: &'a Path, sums: Option<&Path>, read_all: bool) -> Result<Check<'a>, Error> {
+    pub(super) fn new(
+        folder: &'a Path,
+        options: Options<'a>,
+        beside: Option<PathBuf>,
+    ) -> Result<Check<'a>, Error> {
         Ok(Check {
             folder,
-            sums: sums.map(Sums::open).transpose()?,
-            fresh_hashes: false,
-            beside: None,
-            read_all,
+            sums: options.sums.as_deref().map(Sums::open).transpose()?,
+            shared: after::Shared::of(folder, beside.is_some()),
+            beside,
+            options,
             ahead: None,
-            encrypted: false,
+            manifest: ManifestPlist::default(),
+            unlocked: None,
             findings: Findings::default(),
             files: 0,
             bytes: 0,
@@ -120,16 +64,32 @@ impl<'a> Check<'a> {
             is_flat: false,
             listed: None,
             summary: Summary::default(),
+            yield_: Yield::default(),
         })
     }
 
-    fn find(&mut self, wrong: Wrong, file: &str, detail: impl Into<String>) {
+    pub(super) fn run(mut self, monitor: &dyn Monitor) -> Result<Report, Error> {
+        if self.sums.is_none() && self.beside.is_some() {
+            self.find(
+                Wrong::Unchecked,
+                store::SUMS,
+                "the list of hashes of this backup is gone",
+            );
+        }
+        self.property_lists();
+        self.unlock()?;
+        self.files(monitor)?;
+        Ok(self.report())
+    }
+
+    pub(super) fn find(&mut self, wrong: Wrong, file: &str, detail: impl Into<String>) {
         self.findings.add(Finding {
             wrong,
             domain: None,
             relative_path: None,
             file: file.to_owned(),
             detail: detail.into(),
+            hash: None,
         });
     }
 
@@ -140,118 +100,88 @@ impl<'a> Check<'a> {
             relative_path: Some(row.relative_path.to_owned()),
             file: self.place(row.file_id),
             detail: detail.into(),
+            hash: None,
         });
-    }
-
-    fn property_lists(&mut self) {
-        match Status::read(self.folder) {
-            Ok(status) if status.is_finished() => {}
-            Ok(status) => {
-                let detail = format!(
-                    "the phone never finished it; it stopped while {:?}",
-                    status.snapshot_state
-                );
-                self.find(Wrong::Unfinished, "Status.plist", detail);
-            }
-            Err(why) => self.find(Wrong::Unreadable, "Status.plist", why.to_string()),
-        }
-        match ManifestPlist::read(self.folder) {
-            Ok(manifest) => {
-                self.encrypted = manifest.encrypted;
-                if let Some(why) = manifest.unreadable_keys {
-                    let detail = format!(
-                        "the keys of this encrypted backup cannot be read ({why}): nothing in it can ever be opened"
-                    );
-                    self.find(Wrong::Unreadable, "Manifest.plist", detail);
-                }
-            }
-            Err(why) => self.find(Wrong::Unreadable, "Manifest.plist", why.to_string()),
-        }
-        if let Err(why) = plists::read(self.folder, "Info.plist") {
-            self.find(Wrong::Unreadable, "Info.plist", why.to_string());
-        }
-    }
-
-    /// The phone's list, checked for itself; `None` where it cannot be read, for the reason that is noted.
-    fn list(&mut self) -> Option<List> {
-        let holds = |name| self.folder.join(name).exists();
-        if holds("Manifest.mbdb") && !holds("Manifest.db") {
-            self.is_flat = true;
-            // Never encrypted as a whole, other than Manifest.db.
-            let opened = Mbdb::open(self.folder);
-            let noted = opened
-                .map_err(|why| self.find(Wrong::Unreadable, "Manifest.mbdb", why.to_string()));
-            return noted.ok().map(List::Mbdb);
-        }
-        self.database().map(List::Db)
-    }
-
-    fn database(&mut self) -> Option<Db> {
-        if self.encrypted {
-            if std::fs::metadata(self.folder.join("Manifest.db")).map_or(0, |m| m.len()) == 0 {
-                let detail = "without the phone's list of files nothing here can be restored";
-                self.find(Wrong::Missing, "Manifest.db", detail);
-            } else if self.sums.is_none() {
-                let detail =
-                    "the phone's list of files is encrypted, so what must be here is not known";
-                self.find(Wrong::Unchecked, "Manifest.db", detail);
-            }
-            return None;
-        }
-        let opened = Db::open(self.folder).and_then(|db| db.check(true).map(|()| db));
-        match opened {
-            Ok(db) => Some(db),
-            Err(why) => {
-                let copy = self.beside.as_ref().map(|dir| dir.join("Manifest.db"));
-                let copy = copy
-                    .filter(|copy| copy.exists())
-                    .map_or_else(String::new, |copy| {
-                        format!("; a copy of it is {}", copy.display())
-                    });
-                self.find(Wrong::Unreadable, "Manifest.db", format!("{why}{copy}"));
-                None
-            }
-        }
     }
 
     fn files(&mut self, monitor: &dyn Monitor) -> Result<(), Error> {
         let list = self.list();
         let name = list.as_ref().map_or("", List::name);
-        let (reader, list) = list.map(|list| listed::reader(list, self.read_all)).unzip();
-        let folder = self.folder;
+        let records = match self.options.depth {
+            Depth::Quick => Records::Size,
+            Depth::Bytes => Records::Whole,
+            Depth::Deep => Records::Sealed,
+        };
+        let encrypted = self.manifest.encrypted;
+        let reader = list.map(|list| listed::reader(list, records, encrypted));
+        let (reader, list) = reader.unzip();
+        // Not borrowed from self, which the walk changes.
+        let keys = self.unlocked.take().map(|unlocked| unlocked.keys);
+        let bench = Bench {
+            folder: self.folder,
+            keys: keys.as_ref(),
+            encrypted,
+            hashes_prove: !self.options.fresh_hashes,
+            yield_: Mutex::default(),
+        };
         // Hashing is the slow part; it runs beside the walk, on as many threads as there are cores.
-        let (queue, waiting) = sync_channel::<Compare>(256);
+        let (queue, waiting) = sync_channel::<Task>(256);
         let waiting = Mutex::new(waiting);
-        let different = Mutex::new(Vec::new());
         let threads = thread::available_parallelism().map_or(2, usize::from);
-        thread::scope(|scope| {
+        let list = thread::scope(|scope| {
             for _ in 0..threads {
-                scope.spawn(|| compare(folder, &waiting, &different));
+                scope.spawn(|| bench.work(&waiting));
             }
             // Reading the phone's list is as much work as the walk, and runs beside it too.
             let reader = reader.map(|reader| scope.spawn(|| reader.read()));
             let walked = self.walk(list, &queue, monitor);
             drop(queue);
-            match reader.map(thread::ScopedJoinHandle::join) {
-                None => {}
-                Some(Ok((summary, read))) => {
+            let list = match reader.map(thread::ScopedJoinHandle::join) {
+                None => None,
+                Some(Ok((summary, read, list))) => {
                     self.summary = summary;
                     if let Err(why) = read {
                         self.find(Wrong::Unreadable, name, why.to_string());
                     }
+                    Some(list)
                 }
-                Some(Err(_)) => self.find(Wrong::Unreadable, name, "reading it failed"),
-            }
-            walked
+                Some(Err(_)) => {
+                    self.find(Wrong::Unreadable, name, "reading it failed");
+                    None
+                }
+            };
+            walked.map(|()| list)
         })?;
-        for finding in different
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-        {
-            self.findings.add(finding);
-        }
+        let yield_ = bench.yield_.into_inner();
+        self.yield_ = yield_.unwrap_or_else(PoisonError::into_inner);
+        let mut found = std::mem::take(&mut self.yield_.findings);
+        after::name_swapped(&mut found, self.options.sums.as_deref())?;
+        let suspects = std::mem::take(&mut self.yield_.suspects);
+        found.extend(after::look_again(
+            self.folder,
+            suspects,
+            list,
+            keys,
+            &mut self.yield_.inside,
+        ));
+        found
+            .into_iter()
+            .for_each(|finding| self.findings.add(finding));
         self.names_that_lead_out(name);
+        self.findings_of_all();
         Ok(())
+    }
+
+    /// What is told once for all files.
+    fn findings_of_all(&mut self) {
+        for (file, detail) in self.shared.told() {
+            self.find(Wrong::Shared, &file, detail);
+        }
+        if self.options.depth == Depth::Deep {
+            for detail in after::not_restored(&self.manifest, &self.summary.apps) {
+                self.find(Wrong::NotRestored, "Manifest.plist", detail);
+            }
+        }
     }
 
     /// One finding for all of them.
@@ -269,13 +199,14 @@ impl<'a> Check<'a> {
             relative_path: Some(relative_path),
             file: list.to_owned(),
             detail,
+            hash: None,
         });
     }
 
     fn walk(
         &mut self,
         list: Option<Handfuls>,
-        queue: &SyncSender<Compare>,
+        queue: &SyncSender<Task>,
         monitor: &dyn Monitor,
     ) -> Result<(), Error> {
         let mut walk = Walk::new(self.folder)?.peekable();
@@ -301,11 +232,11 @@ impl<'a> Check<'a> {
         &mut self,
         row: &Listed,
         walk: &mut std::iter::Peekable<Walk>,
-        queue: &SyncSender<Compare>,
+        queue: &SyncSender<Task>,
         monitor: &dyn Monitor,
     ) -> Result<(), Error> {
         let id = row.file_id;
-        if id.len() != 40 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if !is_file_id(id) {
             self.find_row(Wrong::Misnamed, row, "the list names it by no file id");
             return Ok(());
         }
@@ -336,14 +267,25 @@ impl<'a> Check<'a> {
                     return Ok(());
                 }
                 std::cmp::Ordering::Greater => {
-                    let size = *row.size.as_ref().unwrap_or(&0);
-                    self.find_row(
-                        Wrong::Missing,
-                        row,
-                        format!("it should have {}", crate::units::size(size)),
-                    );
+                    self.missing(row);
                     return Ok(());
                 }
+            }
+        }
+    }
+
+    fn missing(&mut self, row: &Listed) {
+        let place = self.place(row.file_id);
+        let size = crate::units::size(*row.size.as_ref().unwrap_or(&0));
+        let complaints = &self.options.complaints;
+        match complaints.iter().find(|complaint| complaint.file == place) {
+            None => self.find_row(Wrong::Missing, row, format!("it should have {size}")),
+            Some(complaint) => {
+                let detail = format!(
+                    "the phone could not read it when this backup was made: {} (code {})",
+                    complaint.text, complaint.code
+                );
+                self.find_row(Wrong::PhoneFault, row, detail);
             }
         }
     }
@@ -353,7 +295,7 @@ impl<'a> Check<'a> {
         &mut self,
         found: Found,
         row: Option<&Listed>,
-        queue: &SyncSender<Compare>,
+        queue: &SyncSender<Task>,
         monitor: &dyn Monitor,
     ) -> Result<(), Error> {
         if !found.is_file() {
@@ -366,6 +308,7 @@ impl<'a> Check<'a> {
         }
         self.files += 1;
         self.bytes += found.meta.len();
+        self.shared.look(&found);
         if self.files.is_multiple_of(1000) {
             monitor.event(Event::Progress {
                 percent: None,
@@ -374,33 +317,49 @@ impl<'a> Check<'a> {
                 files_total: None,
             });
         }
-        let listed_hash = self.hash_of(&found.path)?;
-        let other_size = match row {
-            Some(row) => self.size(row, found.meta.len(), listed_hash.is_some()),
+        let hash = self.hash_of(&found.path)?;
+        let on_disk = found.meta.len();
+        let (other_size, mut noted) = match row {
+            Some(row) => {
+                let before = self.findings.count();
+                let other_size = self.size(row, on_disk, hash.is_some());
+                let is_other = other_size.is_some() || self.findings.count() > before;
+                let size = row.size.as_ref().ok().filter(|_| !is_other).copied();
+                let sealed = row.sealed.cloned();
+                (other_size, sealed.map(|sealed| Noted { size, sealed }))
+            }
             None => {
-                self.unlisted(&found, listed_hash.is_some());
-                None
+                self.unlisted(&found, hash.is_some());
+                (None, None)
             }
         };
-        let Some(hash) = listed_hash else {
-            if row.is_some() && self.sums.is_some() {
-                self.find(
-                    Wrong::Unchecked,
-                    &found.path,
-                    "it is not in the list of hashes",
-                );
-            }
-            return Ok(());
-        };
+        if hash.is_none() && row.is_some() && self.sums.is_some() {
+            self.find(
+                Wrong::Unchecked,
+                &found.path,
+                "it is not in the list of hashes",
+            );
+        }
         // The phone's list may be wrong about a size; what was received is not.
-        if self.read_all || other_size.is_some() {
-            self.hashed += 1;
+        let is_read = self.options.depth >= Depth::Bytes
+            && self
+                .options
+                .sample
+                .is_none_or(|sample| sample.has(&found.path));
+        if !is_read {
+            noted = None;
+        }
+        let hash = hash.filter(|_| is_read || other_size.is_some());
+        self.hashed += u64::from(hash.is_some());
+        if hash.is_some() || noted.is_some() {
             // The receivers live until the walk ends.
-            drop(queue.send(Compare {
+            drop(queue.send(Task {
                 path: found.path,
+                on_disk,
                 hash,
                 name: row.map(|row| (row.domain.to_owned(), row.relative_path.to_owned())),
                 other_size,
+                noted,
             }));
         }
         Ok(())
@@ -417,11 +376,16 @@ impl<'a> Check<'a> {
             }
         };
         let right = match row.is_padded {
-            true => padded(listed),
-            false => listed..=listed,
+            Some(false) => listed..=listed,
+            _ => padded(listed),
         };
         // What is encrypted has whole blocks.
-        if right.contains(&on_disk) && (!row.is_padded || on_disk.is_multiple_of(BLOCK)) {
+        let is_right = match row.is_padded {
+            Some(false) => on_disk == listed,
+            Some(true) => right.contains(&on_disk) && on_disk.is_multiple_of(BLOCK),
+            None => on_disk == listed || right.contains(&on_disk) && on_disk.is_multiple_of(BLOCK),
+        };
+        if is_right {
             return None;
         }
         let other = OtherSize {
@@ -430,7 +394,7 @@ impl<'a> Check<'a> {
             is_short: on_disk < *right.start(),
         };
         let is_lost = on_disk == 0;
-        if has_hash && !is_lost && !self.fresh_hashes {
+        if has_hash && !is_lost && !self.options.fresh_hashes {
             return Some(other);
         }
         // iOS compacts databases before it sends them, so the list alone is no proof.
@@ -462,8 +426,10 @@ impl<'a> Check<'a> {
             if !has_hash && self.sums.is_some() {
                 self.find(Wrong::Extra, path, "it is not in the list of hashes");
             }
+        } else if has_hash || is_file_id(path.rsplit('/').next().unwrap_or_default()) {
+            self.find(Wrong::Orphaned, path, "the phone's list does not name it");
         } else {
-            self.find(Wrong::Extra, path, "the phone's list does not name it");
+            self.find(Wrong::Extra, path, "no list names it");
         }
     }
 
@@ -518,21 +484,51 @@ impl<'a> Check<'a> {
             (0, _) => Outcome::WholeWithRemarks,
             _ => Outcome::Damaged,
         };
+        let unlocked = self.manifest.encrypted && self.has_list;
+        let looked_at_all = self.options.depth == Depth::Deep
+            && self.options.sample.is_none()
+            && (unlocked || !self.manifest.encrypted);
         Report {
             path: self.folder.display().to_string(),
             outcome,
+            depth: self.options.depth,
+            sample: self.options.sample.map(|sample| sample.fraction),
             files: self.files,
             bytes: self.bytes,
             listed: self.listed,
             hashed: self.hashed,
             has_sums: self.sums.is_some(),
-            encrypted: self.encrypted,
+            encrypted: self.manifest.encrypted,
+            unlocked,
+            opened: self.yield_.opened,
+            digests: self.yield_.digests,
+            inside: self.yield_.inside,
+            restorable: looked_at_all.then(|| {
+                self.findings.damage == 0
+                    && self.has_list
+                    && self.manifest.product_version.is_some()
+            }),
             damage: self.findings.damage,
             remarks: self.findings.remarks,
             findings: self.findings.listed,
             contents: self.summary.amounts.list(),
         }
     }
+}
+
+impl Sample {
+    /// Whether this file is among them: the same salt chooses the same files.
+    fn has(self, path: &str) -> bool {
+        // FNV-1a, then a multiplication that spreads it over all bits.
+        let hash = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        let sum = path.bytes().fold(0xcbf2_9ce4_8422_2325 ^ self.salt, hash);
+        let mixed = (sum ^ (sum >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed >> 11) as f64) < self.fraction * (1u64 << 53) as f64
+    }
+}
+
+fn is_file_id(name: &str) -> bool {
+    name.len() == 40 && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// What AES encrypts at a time.

@@ -1,0 +1,283 @@
+//! `idev-backup encryption`
+
+use clap::{Args, Subcommand};
+use idev_backup::jobs::Error;
+use idev_backup::jobs::encryption::{self, Done, Options, Proof, Report, Room, Wish};
+use idev_backup::jobs::phone;
+use idev_backup::store::Store;
+use idev_backup::units::{counted, size};
+
+use super::password::{NewPasswordArgs, PasswordArgs};
+use super::progress::{Show, Style, Watch};
+use super::reading::ReadArgs;
+use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output};
+
+/// Switch the encryption of a phone's backups on or off, change its password, or try a password on a backup.
+///
+/// Example:  idev-backup encryption on
+///
+/// Only encrypted backups hold saved passwords, Health, Home, Wi-Fi settings, Safari and call history. The password is the
+/// phone's own: all computers' backups of it are encrypted with it, and nobody can read them without it. It is never taken
+/// from the command line: it is asked for, or comes from --password-file, --password-command or IDEV_BACKUP_PASSWORD.
+#[derive(Args)]
+pub struct EncryptionCommand {
+    #[command(subcommand)]
+    wish: Wanted,
+}
+
+#[derive(Subcommand)]
+enum Wanted {
+    /// Show whether a phone encrypts its backups
+    Status(Ask),
+    /// Have a phone encrypt its backups; the password is asked for twice
+    On(On),
+    /// Have a phone encrypt its backups no more
+    Off(Off),
+    /// Change a phone's backup password
+    Change(Change),
+    /// Tell whether a password opens a backup, without any phone
+    Check(Check),
+}
+
+#[derive(Args)]
+struct Ask {
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    reach: ReachArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Args)]
+struct On {
+    #[command(flatten)]
+    password: PasswordArgs,
+    #[command(flatten)]
+    ask: Ask,
+}
+
+#[derive(Args)]
+struct Off {
+    #[command(flatten)]
+    password: PasswordArgs,
+    #[command(flatten)]
+    ask: Ask,
+}
+
+#[derive(Args)]
+struct Change {
+    #[command(flatten)]
+    password: PasswordArgs,
+    #[command(flatten)]
+    new: NewPasswordArgs,
+    #[command(flatten)]
+    ask: Ask,
+}
+
+#[derive(Args)]
+struct Check {
+    #[command(flatten)]
+    read: ReadArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl EncryptionCommand {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        match &self.wish {
+            Wanted::Status(ask) => ask.run(None, &|_| Err(no_change())),
+            Wanted::On(on) => on.ask.run(Some(Done::On), &|name| {
+                let new = on.password.chosen(&question("New backup", name))?;
+                Ok(Wish::On { new })
+            }),
+            Wanted::Off(off) => off.ask.run(Some(Done::Off), &|name| {
+                let old = off.password.present(&question("Present backup", name))?;
+                Ok(Wish::Off { old })
+            }),
+            Wanted::Change(change) => change.ask.run(Some(Done::Changed), &|name| {
+                let old = (change.password).present(&question("Present backup", name))?;
+                let new = change.new.chosen(&question("New backup", name))?;
+                Ok(Wish::Change { old, new })
+            }),
+            Wanted::Check(check) => check.run(),
+        }
+    }
+}
+
+fn question(which: &str, name: &str) -> String {
+    format!("{which} password of {name}")
+}
+
+fn no_change() -> Error {
+    Error::Nothing {
+        what: "nothing was asked of the phone".to_owned(),
+        hint: "this is a mistake of the program; please report it".to_owned(),
+    }
+}
+
+/// The passwords for what is wanted of the phone of this name.
+type AskFor<'a> = &'a dyn Fn(&str) -> Result<Wish, Error>;
+
+impl Ask {
+    fn run(&self, wanted: Option<Done>, passwords: AskFor<'_>) -> u8 {
+        let show = Show::new(self.output.style());
+        let watch = show.watch(None, None);
+        let done = self.done(wanted, passwords, &watch);
+        watch.finish();
+        let code = match done {
+            Ok((report, udid)) => {
+                tell(&report, &udid, self.output.style());
+                match watch.problems() {
+                    0 => exit::DONE,
+                    _ => exit::DONE_WITH_PROBLEMS,
+                }
+            }
+            Err(e) => output::failure(&e, None, self.output.json),
+        };
+        self.reach.trace.end(code)
+    }
+
+    fn done(
+        &self,
+        wanted: Option<Done>,
+        passwords: AskFor<'_>,
+        watch: &Watch<'_>,
+    ) -> Result<(Report, String), Error> {
+        let reach = self.reach.reach()?;
+        let phone = reach.phone(self.device.device.as_deref())?;
+        // What is in the store is told where there is one.
+        let store = Store::open(&self.store.path()?).ok();
+        let options = Options::default();
+        let now = encryption::status(&reach, &phone, store.as_ref(), &options, watch)?;
+        let Some(wanted) = wanted else {
+            return Ok((now, phone.udid.to_string()));
+        };
+        let state = phone::Encryption {
+            is_on: now.encrypted,
+            is_required: now.required,
+        };
+        // Before anybody is asked for a password.
+        encryption::admit(wanted, state)?;
+        let wish = passwords(&now.phone.name)?;
+        let report = encryption::change(&reach, &phone, store.as_ref(), &wish, &options, watch)?;
+        Ok((report, phone.udid.to_string()))
+    }
+}
+
+fn tell(report: &Report, udid: &str, style: Style) {
+    match style {
+        Style::Quiet => {}
+        Style::Json => output::object("encryption", Some(udid), report),
+        Style::People => words(report).iter().for_each(|line| output::line(line)),
+    }
+}
+
+fn words(report: &Report) -> Vec<String> {
+    let name = output::one_line(&report.phone.name);
+    let mut lines = Vec::new();
+    lines.push(match (report.done, report.encrypted) {
+        (Some(Done::On), _) => format!("{name} encrypts its backups from now on."),
+        (Some(Done::Off), _) => format!("{name} does not encrypt its backups any more."),
+        (Some(Done::Changed), _) => format!("{name} has another backup password now."),
+        (None, Some(true)) => format!("{name} encrypts its backups."),
+        (None, Some(false)) => format!("{name} does not encrypt its backups."),
+        (None, None) => format!("{name} does not tell whether it encrypts its backups."),
+    });
+    if report.required {
+        lines.push("  Its administrator demands that it does.".to_owned());
+    }
+    match report.done {
+        Some(Done::On | Done::Changed) => {
+            lines.push(
+                "  That is the phone's word. The next backup proves it: run `idev-backup create --ask-password`."
+                    .to_owned(),
+            );
+            lines.push(
+                "  Keep the password: without it nobody can read these backups, nor can we."
+                    .to_owned(),
+            );
+        }
+        Some(Done::Off) => lines.push(NOT_IN_IT.to_owned()),
+        None if report.encrypted == Some(false) => lines.push(NOT_IN_IT.to_owned()),
+        None => {}
+    }
+    if let Some(room) = &report.store {
+        lines.extend(words_of_room(report.done, room));
+    }
+    lines
+}
+
+const NOT_IN_IT: &str = "  Backups that are not encrypted hold no saved passwords that another phone could use, no Health and Home data, \
+    no Wi-Fi settings, no Safari and no call history.";
+
+fn words_of_room(done: Option<Done>, room: &Room) -> Vec<String> {
+    let mut lines = Vec::new();
+    if done.is_some() {
+        let free = size(room.free_bytes);
+        lines.push(match room.bytes {
+            Some(bytes) if room.is_short() => format!(
+                "  Warning: the next backup will be a full one, of some {} as the present one, and {} has {free} free.",
+                size(bytes),
+                room.path
+            ),
+            Some(bytes) => format!(
+                "  The next backup will be a full one, of some {} as the present one; {free} are free.",
+                size(bytes)
+            ),
+            None => "  The next backup will be a full one.".to_owned(),
+        });
+        if room.encrypted_backups > 0 {
+            lines.push(format!(
+                "  {} in {} keep the password that they were made with.",
+                counted(room.encrypted_backups, "encrypted backup"),
+                room.path
+            ));
+        }
+    } else if let Some(encrypted) = room.encrypted {
+        let is = if encrypted { "is" } else { "is not" };
+        lines.push(format!("  Its backup in {} {is} encrypted.", room.path));
+    }
+    lines
+}
+
+impl Check {
+    fn run(&self) -> u8 {
+        let proof = self.read.folder();
+        let proof = proof.and_then(|folder| encryption::check(&folder, self.read.password()));
+        match proof {
+            Ok(proof) => {
+                tell_proof(&proof, self.output.style());
+                match proof.closed_classes.is_empty() {
+                    true => exit::DONE,
+                    false => exit::DONE_WITH_PROBLEMS,
+                }
+            }
+            Err(e) => output::failure(&e, None, self.output.json),
+        }
+    }
+}
+
+fn tell_proof(proof: &Proof, style: Style) {
+    match style {
+        Style::Json => output::object("checked_password", None, proof),
+        Style::Quiet => {}
+        Style::People if !proof.encrypted => {
+            output::line(&format!(
+                "{} is not encrypted: no password is needed.",
+                proof.path
+            ));
+        }
+        Style::People => output::line(&format!("The password opens {}.", proof.path)),
+    }
+    if !proof.closed_classes.is_empty() {
+        let classes: Vec<String> = proof.closed_classes.iter().map(u32::to_string).collect();
+        output::tell(&format!(
+            "problem: the keys of protection classes {} do not open, so that files of these classes cannot be read",
+            classes.join(", ")
+        ));
+    }
+}

@@ -1,0 +1,200 @@
+//! What is looked at after the walk, or for all files together.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::finding::{Finding, Wrong};
+use super::inside::{self, Inside, Look};
+use crate::jobs::Error;
+use crate::jobs::listed::List;
+use crate::jobs::opened::Opened;
+use crate::keybag::Keys;
+use crate::manifest::plists::ManifestPlist;
+use crate::store::disk;
+use crate::store::sums::{Hash, Sums};
+use crate::store::walk::Found;
+
+/// Files that have each other's bytes are told so: nothing is lost, it only lies in the wrong place.
+pub fn name_swapped(found: &mut [Finding], sums: Option<&Path>) -> Result<(), Error> {
+    let mut strange: HashMap<Hash, Vec<usize>> = HashMap::new();
+    for (place, finding) in found.iter().enumerate() {
+        if let Some(hash) = finding.hash {
+            strange.entry(hash).or_default().push(place);
+        }
+    }
+    let Some(sums) = sums.filter(|_| !strange.is_empty()) else {
+        return Ok(());
+    };
+    for line in Sums::open(sums)? {
+        let (path, hash) = line?;
+        for place in strange.remove(&hash).unwrap_or_default() {
+            found[place].wrong = Wrong::Swapped;
+            found[place].detail = format!("it has the bytes of {path}");
+        }
+    }
+    Ok(())
+}
+
+/// Databases that are broken by themselves, together with their logs: what has not been written back yet may be what is missing.
+pub fn look_again(
+    folder: &Path,
+    suspects: Vec<Finding>,
+    list: Option<List>,
+    keys: Option<Keys>,
+    inside: &mut Inside,
+) -> Vec<Finding> {
+    let Some(list) = list.filter(|_| !suspects.is_empty()) else {
+        return suspects;
+    };
+    let opened = Opened::of(folder, list, keys);
+    let is_broken = |finding: &Finding| match with_logs(&opened, finding) {
+        Some(Look::Fine) => {
+            inside.databases += 1;
+            false
+        }
+        Some(Look::Unknown) => {
+            inside.unknown += 1;
+            false
+        }
+        Some(Look::Broken(_)) | None => true,
+    };
+    let mut is_broken = is_broken;
+    suspects
+        .into_iter()
+        .filter(|finding| is_broken(finding))
+        .collect()
+}
+
+/// `None` where it has no logs, or they cannot be read.
+fn with_logs(opened: &Opened, finding: &Finding) -> Option<Look> {
+    let (domain, path) = (finding.domain.as_ref()?, finding.relative_path.as_ref()?);
+    let scratch = tempfile::tempdir().ok()?;
+    let mut logs = 0;
+    for suffix in ["", "-wal", "-journal"] {
+        let Some(item) = opened.find(domain, &format!("{path}{suffix}")).ok()? else {
+            continue;
+        };
+        let to = scratch.path().join(format!("database{suffix}"));
+        let mut to: File = disk::create_private(&to).ok()?;
+        io::copy(&mut opened.bytes(&item).ok()?, &mut to).ok()?;
+        logs += u32::from(!suffix.is_empty());
+    }
+    (logs > 0).then_some(())?;
+    let connection = rusqlite::Connection::open(scratch.path().join("database")).ok()?;
+    connection
+        .pragma_update(None, "trusted_schema", false)
+        .ok()?;
+    Some(inside::quick_check(&connection))
+}
+
+/// What a phone would refuse, or leave out, when it restores.
+pub fn not_restored(manifest: &ManifestPlist, apps: &BTreeSet<String>) -> Vec<String> {
+    let mut told = apps_not_restored(manifest, apps);
+    if manifest.product_version.is_none() {
+        told.push("it does not say of which iOS it is: a phone would refuse it".to_owned());
+    }
+    told
+}
+
+fn apps_not_restored(manifest: &ManifestPlist, apps: &BTreeSet<String>) -> Vec<String> {
+    // Lists of other programs' backups, and of iOS 4, have none at all.
+    if manifest.application_ids.is_empty() {
+        return match apps.len() {
+            0 => Vec::new(),
+            count => vec![format!(
+                "it lists no applications, and there is data of {}: a phone would not take that back",
+                crate::units::counted(count as u64, "application")
+            )],
+        };
+    }
+    let unknown =
+        |app: &&String| !manifest.application_ids.contains(*app) && !app.starts_with("com.apple.");
+    let detail = |app: &String| {
+        format!(
+            "it does not list the application {app}, whose data is here: a phone would not take that back"
+        )
+    };
+    apps.iter().filter(unknown).map(detail).collect()
+}
+
+/// Whether files are for their owner only. Snapshots share files by hard links: who can change one changes it in all of them.
+pub struct Shared {
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only Unix has owners and modes"))]
+    owner: Option<u32>,
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only Unix has owners and modes"))]
+    private: bool,
+    foreign: (u64, Option<String>),
+    open: (u64, Option<String>),
+}
+
+/// Permissions of all but the owner.
+#[cfg(unix)]
+const OTHERS: u32 = 0o077;
+
+impl Shared {
+    /// Of a backup's folder. Only those that we made are private.
+    pub fn of(folder: &Path, is_ours: bool) -> Shared {
+        #[cfg(unix)]
+        let (owner, private) = {
+            use std::os::unix::fs::MetadataExt;
+            let meta = std::fs::metadata(folder).ok();
+            // A disk that knows no modes shows the same for everything.
+            let keeps_modes = meta.as_ref().is_some_and(|meta| meta.mode() & OTHERS == 0);
+            (meta.map(|meta| meta.uid()), is_ours && keeps_modes)
+        };
+        #[cfg(not(unix))]
+        let (owner, private) = {
+            let _ = (folder, is_ours);
+            (None, false)
+        };
+        Shared {
+            owner,
+            private,
+            foreign: (0, None),
+            open: (0, None),
+        }
+    }
+
+    /// Looks at one file.
+    #[cfg(unix)]
+    pub fn look(&mut self, found: &Found) {
+        use std::os::unix::fs::MetadataExt;
+        let note = |(count, first): &mut (u64, Option<String>)| {
+            *count += 1;
+            first.get_or_insert_with(|| found.path.clone());
+        };
+        if self.owner.is_some_and(|owner| owner != found.meta.uid()) {
+            note(&mut self.foreign);
+        }
+        if self.private && found.meta.mode() & OTHERS != 0 {
+            note(&mut self.open);
+        }
+    }
+
+    /// Looks at one file.
+    #[cfg(not(unix))]
+    pub fn look(&mut self, _: &Found) {}
+
+    /// What is to be told: the first file, and how many.
+    pub fn told(&mut self) -> Vec<(String, String)> {
+        let counted = |count| crate::units::counted(count, "file");
+        let mut told = Vec::new();
+        if let (count, Some(first)) = &mut self.foreign {
+            let detail = format!(
+                "{} of another user than the folder, who can change what snapshots share by hard links",
+                counted(*count)
+            );
+            told.push((std::mem::take(first), detail));
+        }
+        if let (count, Some(first)) = &mut self.open {
+            let detail = format!(
+                "{} that others on this computer can read or change: `chmod -R go= FOLDER` mends it",
+                counted(*count)
+            );
+            told.push((std::mem::take(first), detail));
+        }
+        told
+    }
+}

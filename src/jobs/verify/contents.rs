@@ -1,0 +1,380 @@
+//! Reading the files of a backup: hashes, decryption, and what is inside. A thread's part of a check.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+use std::sync::{Mutex, PoisonError};
+
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use super::finding::{Finding, Wrong};
+use super::inside::{self, Form, Inside, Look};
+use crate::jobs::listed::Sealed;
+use crate::keybag::{Ending, Keys};
+use crate::store::sums::Hash;
+
+/// Bytes that are read at a time.
+const BUFFER: usize = 128 << 10;
+/// Databases that are looked at once more, together with what lies beside them.
+const SUSPECTS_MAX: usize = 1000;
+
+/// A file that is to be read.
+pub struct Task {
+    /// Where it lies in the folder.
+    pub path: String,
+    /// Its bytes on the disk.
+    pub on_disk: u64,
+    /// What its bytes must give, where that is known.
+    pub hash: Option<Hash>,
+    /// The phone's name of it: domain and path.
+    pub name: Option<(String, String)>,
+    /// Its size differs from the phone's list, and its bytes are to decide.
+    pub other_size: Option<OtherSize>,
+    /// What the phone noted of it, where it is to be opened.
+    pub noted: Option<Noted>,
+}
+
+/// What the phone noted of a file.
+pub struct Noted {
+    /// Its length; `None` where another was found already.
+    pub size: Option<u64>,
+    /// Its key and its digest.
+    pub sealed: Sealed,
+}
+
+/// A file that has not the size that the phone's list gives it.
+#[derive(Clone, Copy)]
+pub struct OtherSize {
+    /// Its size on the disk.
+    pub on_disk: u64,
+    /// Its size in the list.
+    pub listed: u64,
+    /// It lacks bytes.
+    pub is_short: bool,
+}
+
+impl OtherSize {
+    /// In words.
+    pub fn words(self) -> String {
+        let size = crate::units::size;
+        let (has, listed) = match (size(self.on_disk), size(self.listed)) {
+            // Too small a difference for round numbers.
+            (has, listed) if has == listed => (
+                crate::units::counted(self.on_disk, "byte"),
+                crate::units::count(self.listed),
+            ),
+            both => both,
+        };
+        format!("it has {has}, the phone's list says {listed}")
+    }
+}
+
+/// What the threads know together.
+pub struct Bench<'a> {
+    /// The backup's folder.
+    pub folder: &'a Path,
+    /// The keys of an encrypted backup.
+    pub keys: Option<&'a Keys>,
+    /// Its files are encrypted.
+    pub encrypted: bool,
+    /// The hashes were made of what came, not of what lies there.
+    pub hashes_prove: bool,
+    /// What came of it.
+    pub yield_: Mutex<Yield>,
+}
+
+/// What came of reading.
+#[derive(Default)]
+pub struct Yield {
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// What was looked into.
+    pub inside: Inside,
+    /// Files whose plain bytes were read to their end.
+    pub opened: u64,
+    /// Digests of the phone that were compared.
+    pub digests: u64,
+    /// Databases that are broken without what lies beside them.
+    pub suspects: Vec<Finding>,
+}
+
+impl Bench<'_> {
+    /// Reads files until no more come.
+    pub fn work(&self, waiting: &Mutex<Receiver<Task>>) {
+        // A few at a time: small files are read faster than a lock changes hands.
+        let mut batch = VecDeque::new();
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            if batch.is_empty() {
+                let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                let Ok(first) = waiting.recv() else { return };
+                batch.push_back(first);
+                batch.extend(waiting.try_iter().take(15));
+            }
+            if let Some(task) = batch.pop_front() {
+                self.read(task, &mut buffer);
+            }
+        }
+    }
+
+    fn read(&self, task: Task, buffer: &mut [u8]) {
+        let mut reading = Reading::default();
+        if let Err((wrong, detail)) = self.pass(&task, &mut reading, buffer) {
+            reading.found.push((wrong, detail, None));
+        }
+        let mut all = self.yield_.lock().unwrap_or_else(PoisonError::into_inner);
+        all.opened += u64::from(reading.opened);
+        all.digests += u64::from(reading.digest);
+        match &reading.look {
+            Some((Form::Database, Look::Fine)) => all.inside.databases += 1,
+            Some((_, Look::Fine)) => all.inside.property_lists += 1,
+            Some((_, Look::Unknown)) => all.inside.unknown += 1,
+            _ => {}
+        }
+        let finding = |(wrong, detail, hash)| {
+            let (domain, relative_path) = task.name.clone().unzip();
+            Finding {
+                wrong,
+                domain,
+                relative_path,
+                file: task.path.clone(),
+                detail,
+                hash,
+            }
+        };
+        if let Some((form, Look::Broken(why))) = &reading.look {
+            let what = match form {
+                Form::Database => "the database",
+                _ => "the property list",
+            };
+            let is_proven = task.hash.is_some() && self.hashes_prove;
+            let (wrong, whose) = match is_proven {
+                true => (Wrong::Inside, "; it is as the phone sent it"),
+                false => (Wrong::Corrupt, ""),
+            };
+            let found = finding((
+                wrong,
+                format!("{what} inside cannot be used: {why}{whose}"),
+                None,
+            ));
+            // With what lies beside it, it may be whole: that is found out when the list is free again.
+            if *form == Form::Database && all.suspects.len() < SUSPECTS_MAX {
+                all.suspects.push(found);
+            } else {
+                all.findings.push(found);
+            }
+        }
+        all.findings.extend(reading.found.into_iter().map(finding));
+    }
+
+    /// One pass over the bytes, whatever is to be learned of them.
+    fn pass(
+        &self,
+        task: &Task,
+        reading: &mut Reading,
+        buffer: &mut [u8],
+    ) -> Result<(), (Wrong, String)> {
+        let path = self.folder.join(&task.path);
+        let unreadable = |e: io::Error| (Wrong::Unreadable, format!("it cannot be read: {e}"));
+        let file = File::open(&path).map_err(unreadable)?;
+        let mut raw = Hashed {
+            from: file,
+            hash: task.hash.map(|_| Sha256::new()),
+        };
+        let opened = match &task.noted {
+            Some(noted) => self.open(task, noted, &mut raw, reading, buffer),
+            None => Ok(()),
+        };
+        // The rest, where opening did not come that far.
+        drain(&mut raw, buffer).map_err(unreadable)?;
+        if let (Some(wanted), Some(hash)) = (task.hash, raw.hash) {
+            let found: Hash = hash.finalize().into();
+            if found != wanted {
+                // What is inside of other bytes than those that came says nothing more.
+                *reading = Reading::default();
+                let (wrong, detail) = match task.other_size {
+                    _ if task.on_disk == 0 => {
+                        (Wrong::Truncated, "nothing is left of it".to_owned())
+                    }
+                    Some(size) if size.is_short => (Wrong::Truncated, size.words()),
+                    _ => (
+                        Wrong::Altered,
+                        "its bytes are not those that were received".to_owned(),
+                    ),
+                };
+                // Empty files have all the same bytes, and none was swapped.
+                let found = (task.on_disk > 0).then_some(found);
+                reading.found.push((wrong, detail, found));
+                return Ok(());
+            }
+        }
+        opened
+    }
+
+    fn open(
+        &self,
+        task: &Task,
+        noted: &Noted,
+        raw: &mut Hashed,
+        reading: &mut Reading,
+        buffer: &mut [u8],
+    ) -> Result<(), (Wrong, String)> {
+        let path = self.folder.join(&task.path);
+        let length = noted.size.unwrap_or(task.on_disk);
+        let cut = |e: io::Error| (Wrong::Truncated, e.to_string());
+        if !self.encrypted || (task.on_disk == 0 && noted.sealed.key.is_none()) {
+            let mut plain = Digested::new(raw, noted);
+            reading.look = look(&mut plain, length, Some(&path)).map_err(cut)?;
+            drain(&mut plain, buffer).map_err(cut)?;
+            return self.judge(task, noted, plain.digest, plain.length, reading);
+        }
+        // Without a password there is nothing to open.
+        let Some(keys) = self.keys else { return Ok(()) };
+        let no_key = |why: String| (Wrong::NoKey, format!("{why}: it can never be decrypted"));
+        let wrapped = noted.sealed.key.as_ref();
+        let wrapped =
+            wrapped.ok_or_else(|| no_key("the phone's list has no key for it".to_owned()))?;
+        let key = keys.open(wrapped).map_err(|why| no_key(why.to_string()))?;
+        let mut plain = Digested::new(key.decrypt(raw, noted.size), noted);
+        reading.look = look(&mut plain, length, None).map_err(cut)?;
+        drain(&mut plain, buffer).map_err(cut)?;
+        if plain.from.ending() == Some(Ending::Wrong) {
+            reading.look = None;
+            let detail = "it does not decrypt: what fills up its last block is not what it must be";
+            return Err((Wrong::Altered, detail.to_owned()));
+        }
+        self.judge(task, noted, plain.digest, plain.length, reading)
+    }
+
+    /// What the plain bytes say against what the phone noted.
+    fn judge(
+        &self,
+        task: &Task,
+        noted: &Noted,
+        digest: Option<Sha1>,
+        length: u64,
+        reading: &mut Reading,
+    ) -> Result<(), (Wrong, String)> {
+        reading.opened = true;
+        let is_proven = task.hash.is_some() && self.hashes_prove;
+        if let Some(listed) = noted.size
+            && listed != length
+        {
+            let size = OtherSize {
+                on_disk: length,
+                listed,
+                is_short: length < listed,
+            };
+            return Err(match size.is_short && !is_proven {
+                true => (Wrong::Truncated, size.words()),
+                false => (Wrong::OtherSize, size.words()),
+            });
+        }
+        let (Some(wanted), Some(digest), Some(_)) = (&noted.sealed.digest, digest, noted.size)
+        else {
+            return Ok(());
+        };
+        reading.digest = true;
+        match *digest.finalize() == wanted[..] {
+            true => Ok(()),
+            false if is_proven => Err((
+                Wrong::OtherDigest,
+                "the phone's list has another digest of it than what it sent".to_owned(),
+            )),
+            false => Err((
+                Wrong::Altered,
+                "its bytes are not those that the phone's list has the digest of".to_owned(),
+            )),
+        }
+    }
+}
+
+/// What was learned of one file.
+#[derive(Default)]
+struct Reading {
+    found: Vec<(Wrong, String, Option<Hash>)>,
+    look: Option<(Form, Look)>,
+    opened: bool,
+    digest: bool,
+}
+
+/// Looks inside, where there is something to look into.
+fn look(from: &mut impl Read, length: u64, at: Option<&Path>) -> io::Result<Option<(Form, Look)>> {
+    let mut head = [0; inside::HEAD_BYTES];
+    let mut filled = 0;
+    while filled < head.len() {
+        match from.read(&mut head[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let form = Form::of(&head[..filled]);
+    let mut whole = head[..filled].chain(from);
+    let look = match (form, at) {
+        (Form::Other, _) => return Ok(None),
+        (Form::Database, Some(path)) => inside::database_at(path),
+        (Form::Database, None) => inside::database_of(&mut whole, length)?,
+        (Form::PropertyList, _) => inside::property_list(&mut whole, length)?,
+    };
+    Ok(Some((form, look)))
+}
+
+fn drain(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<()> {
+    loop {
+        match from.read(buffer) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Bytes as they lie on the disk, hashed as they are read.
+struct Hashed {
+    from: File,
+    hash: Option<Sha256>,
+}
+
+impl Read for Hashed {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let length = self.from.read(out)?;
+        if let Some(hash) = &mut self.hash {
+            hash.update(&out[..length]);
+        }
+        Ok(length)
+    }
+}
+
+/// Plain bytes, counted and digested as they are read.
+struct Digested<R> {
+    from: R,
+    digest: Option<Sha1>,
+    length: u64,
+}
+
+impl<R: Read> Digested<R> {
+    fn new(from: R, noted: &Noted) -> Digested<R> {
+        Digested {
+            from,
+            digest: noted.sealed.digest.as_ref().map(|_| Sha1::new()),
+            length: 0,
+        }
+    }
+}
+
+impl<R: Read> Read for Digested<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let length = self.from.read(out)?;
+        if let Some(digest) = &mut self.digest {
+            digest.update(&out[..length]);
+        }
+        self.length += length as u64;
+        Ok(length)
+    }
+}

@@ -1,0 +1,152 @@
+//! Is a backup whole? For any folder of Apple's layout, ours or another program's.
+//!
+//! One walk over the folder in the order of file ids ([`check`]), beside it the phone's list (Manifest.db, or Manifest.mbdb of
+//! iOS 9 and older) and our list of hashes, both in the same order: nothing is held in memory but the findings, and those are
+//! capped. Threads read the files' bytes ([`contents`]) and look into databases and property lists ([`inside`]).
+
+mod after;
+mod check;
+mod contents;
+mod finding;
+mod inside;
+mod open;
+mod repair;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::Error;
+use super::password::Passwords;
+use crate::manifest::plists::{self, Unreadable};
+use crate::monitor::{Monitor, Phase};
+use crate::store::{self, snapshot};
+use check::Check;
+pub use finding::{Finding, Outcome, Report, Wrong};
+pub use inside::Inside;
+pub use repair::{Repair, Repaired, repair};
+
+/// How much is looked at. Each level does all that the one before does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Depth {
+    /// What must be there is there, with the right name and size.
+    #[default]
+    Quick,
+    /// Every byte of it is what was received, where there is a list of hashes.
+    Bytes,
+    /// Every file can be decrypted and used: *could this be restored?*
+    Deep,
+}
+
+/// Reads only some of the files.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    /// How many of them: 0.05 for one in twenty.
+    pub fraction: f64,
+    /// Another number chooses other files.
+    pub salt: u64,
+}
+
+/// A file that the phone could not read when the backup was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Complaint {
+    /// Where it would lie in the backup's folder.
+    pub file: String,
+    /// Its path on the phone.
+    pub device_path: String,
+    /// The phone's code.
+    pub code: u8,
+    /// The phone's words.
+    pub text: String,
+}
+
+/// How to check.
+#[derive(Clone, Default)]
+pub struct Options<'a> {
+    /// The list of hashes; without one the folder's own is looked for beside it.
+    pub sums: Option<PathBuf>,
+    /// Some of its hashes were made of the files just now, so that they prove nothing about them.
+    pub fresh_hashes: bool,
+    /// How much is looked at.
+    pub depth: Depth,
+    /// Reads only some of the files.
+    pub sample: Option<Sample>,
+    /// Knows the password of an encrypted backup. Without it only names, sizes and hashes can be checked.
+    pub passwords: Option<&'a dyn Passwords>,
+    /// What the phone could not read; without any, those of the run's report beside the backup.
+    pub complaints: Vec<Complaint>,
+}
+
+impl Options<'_> {
+    /// Every byte.
+    pub fn bytes() -> Options<'static> {
+        Options {
+            depth: Depth::Bytes,
+            ..Options::default()
+        }
+    }
+}
+
+/// Checks the backup in `folder`.
+pub fn verify(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result<Report, Error> {
+    monitor.phase(Phase::Checking);
+    look_through(folder, options, monitor)
+}
+
+/// The same, as a part of a phase that has begun.
+pub(super) fn look_through(
+    folder: &Path,
+    options: &Options,
+    monitor: &dyn Monitor,
+) -> Result<Report, Error> {
+    if !folder.is_dir() {
+        return Err(Error::Nothing {
+            what: format!("there is no folder {}", folder.display()),
+            hint: "`idev-backup list` shows the backups of the store".to_owned(),
+        });
+    }
+    if !store::is_backup(folder)
+        && plists::read(folder, "Status.plist").err() == Some(Unreadable::Absent)
+    {
+        return Err(Error::Nothing {
+            what: format!("{} is no backup of an iPhone or iPad", folder.display()),
+            hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
+        });
+    }
+    let known = snapshot::find(folder);
+    let beside = known
+        .as_ref()
+        .and_then(|s| s.beside().map(Path::to_path_buf));
+    let mut options = options.clone();
+    options.sums = options
+        .sums
+        .or_else(|| known.as_ref().and_then(|s| s.sums()));
+    if options.complaints.is_empty() {
+        options.complaints = known
+            .and_then(|s| s.report())
+            .map(|path| complaints(&path))
+            .unwrap_or_default();
+    }
+    Check::new(folder, options, beside)?.run(monitor)
+}
+
+/// What the report of a run says of files that the phone could not read.
+fn complaints(report: &Path) -> Vec<Complaint> {
+    let read = || -> Option<Vec<Complaint>> {
+        let report: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(report).ok()?).ok()?;
+        let list = report.get("complaints")?.as_array()?;
+        let complaint = |entry: &serde_json::Value| {
+            let text = |key: &str| Some(entry.get(key)?.as_str()?.to_owned());
+            Some(Complaint {
+                file: text("file")?,
+                device_path: text("device_path")?,
+                code: u8::try_from(entry.get("code")?.as_u64()?).ok()?,
+                text: text("text")?,
+            })
+        };
+        Some(list.iter().filter_map(complaint).collect())
+    };
+    read().unwrap_or_default()
+}

@@ -1,0 +1,125 @@
+//! What is opened before the walk: property lists, keys, and the phone's list.
+
+use super::check::Check;
+use super::finding::Wrong;
+use crate::jobs::Error;
+use crate::jobs::listed::List;
+use crate::jobs::opened::{self, Unlocked};
+use crate::manifest::db::{self, Db};
+use crate::manifest::mbdb::Mbdb;
+use crate::manifest::plists::{self, ManifestPlist, Status};
+
+impl Check<'_> {
+    /// The keys, where the backup is encrypted and somebody knows the password.
+    pub(super) fn unlock(&mut self) -> Result<(), Error> {
+        let Some(passwords) = self.options.passwords else {
+            return Ok(());
+        };
+        if !self.manifest.encrypted || self.manifest.unreadable_keys.is_some() {
+            return Ok(());
+        }
+        self.unlocked = opened::unlock(self.folder, passwords)?;
+        let unopened = self
+            .unlocked
+            .as_ref()
+            .map_or(&[][..], |unlocked| unlocked.keys.unopened());
+        if !unopened.is_empty() {
+            let detail = format!(
+                "the keys of protection classes {unopened:?} are damaged: files of these classes can never be opened"
+            );
+            self.find(Wrong::NoKey, "Manifest.plist", detail);
+        }
+        Ok(())
+    }
+
+    pub(super) fn property_lists(&mut self) {
+        match Status::read(self.folder) {
+            Ok(status) if status.is_finished() => {}
+            Ok(status) => {
+                let detail = format!(
+                    "the phone never finished it; it stopped while {:?}",
+                    status.snapshot_state
+                );
+                self.find(Wrong::Unfinished, "Status.plist", detail);
+            }
+            Err(why) => self.find(Wrong::Unreadable, "Status.plist", why.to_string()),
+        }
+        match ManifestPlist::read(self.folder) {
+            Ok(manifest) => {
+                if let Some(why) = &manifest.unreadable_keys {
+                    let detail = format!(
+                        "the keys of this encrypted backup cannot be read ({why}): nothing in it can ever be opened"
+                    );
+                    self.find(Wrong::Unreadable, "Manifest.plist", detail);
+                }
+                self.manifest = manifest;
+            }
+            Err(why) => self.find(Wrong::Unreadable, "Manifest.plist", why.to_string()),
+        }
+        if let Err(why) = plists::read(self.folder, "Info.plist") {
+            self.find(Wrong::Unreadable, "Info.plist", why.to_string());
+        }
+    }
+
+    /// The phone's list, checked for itself; `None` where it cannot be read, for the reason that is noted.
+    pub(super) fn list(&mut self) -> Option<List> {
+        let holds = |name| self.folder.join(name).exists();
+        if holds("Manifest.mbdb") && !holds("Manifest.db") {
+            self.is_flat = true;
+            // Never encrypted as a whole, other than Manifest.db.
+            let opened = Mbdb::open(self.folder);
+            let noted = opened
+                .map_err(|why| self.find(Wrong::Unreadable, "Manifest.mbdb", why.to_string()));
+            return noted.ok().map(List::Mbdb);
+        }
+        self.database().map(List::Db)
+    }
+
+    fn database(&mut self) -> Option<Db> {
+        let opened = match &self.unlocked {
+            Some(Unlocked {
+                keys,
+                manifest_key: Some(wrapped),
+            }) => match keys.open(wrapped) {
+                Ok(key) => Some(Db::decrypt(self.folder, &key)),
+                Err(why) => {
+                    let detail = format!("the key of the phone's list of files: {why}");
+                    self.find(Wrong::NoKey, "Manifest.plist", detail);
+                    return None;
+                }
+            },
+            // Before iOS 10.2 the list of an encrypted backup was not encrypted.
+            Some(_) => Some(Db::open(self.folder)),
+            None if self.manifest.encrypted => None,
+            None => Some(Db::open(self.folder)),
+        };
+        let Some(opened) = opened else {
+            if std::fs::metadata(self.folder.join("Manifest.db")).map_or(0, |m| m.len()) == 0 {
+                let detail = "without the phone's list of files nothing here can be restored";
+                self.find(Wrong::Missing, "Manifest.db", detail);
+            } else if self.sums.is_none() {
+                let detail =
+                    "the phone's list of files is encrypted, so what must be here is not known";
+                self.find(Wrong::Unchecked, "Manifest.db", detail);
+            }
+            return None;
+        };
+        match opened.and_then(|db| db.check(true).map(|()| db)) {
+            Ok(db) => Some(db),
+            Err(why @ db::Error::NoPlace(_)) => {
+                self.find(Wrong::Unchecked, "Manifest.db", why.to_string());
+                None
+            }
+            Err(why) => {
+                let copy = self.beside.as_ref().map(|dir| dir.join("Manifest.db"));
+                let copy = copy
+                    .filter(|copy| copy.exists())
+                    .map_or_else(String::new, |copy| {
+                        format!("; a copy of it is {}", copy.display())
+                    });
+                self.find(Wrong::Unreadable, "Manifest.db", format!("{why}{copy}"));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What is damaged, taken back from other backups of the phone that hold it whole: the same file, with the same hash. Nothing is
+//! ever guessed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::finding::{Report, Wrong};
+use super::{Options, look_through};
+use crate::jobs::Error;
+use crate::monitor::{Monitor, Phase};
+use crate::path::BackupPath;
+use crate::store::sums::{Hash, Sums};
+use crate::store::{Store, snapshot};
+
+/// A file that was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Repaired {
+    /// The file in the backup's folder.
+    pub file: String,
+    /// Where its bytes were whole.
+    pub from: String,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Repair {
+    /// Files that were taken back.
+    pub repaired: Vec<Repaired>,
+    /// How the backup is now, looked at anew.
+    #[serde(flatten)]
+    pub report: Report,
+}
+
+/// Checks the backup in `folder`, takes back what other backups hold whole, and checks again.
+pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result<Repair, Error> {
+    let nothing = |what: String| Error::Nothing {
+        what,
+        hint: "make a new one: `idev-backup create --full`".to_owned(),
+    };
+    let Some(backup) = snapshot::find(folder) else {
+        let what = format!(
+            "{} lies in no store, so there are no snapshots to take anything from",
+            folder.display()
+        );
+        return Err(nothing(what));
+    };
+    let Some(sums) = backup.sums() else {
+        let what = format!(
+            "no list of hashes belongs to {}: another program made or changed it, and nothing tells which bytes are right",
+            folder.display()
+        );
+        return Err(nothing(what));
+    };
+    let store = Store::open(backup.path().parent().unwrap_or(folder))?;
+    let lock = store.lock(backup.udid())?;
+    let mut repaired = Vec::new();
+    loop {
+        monitor.phase(Phase::Checking);
+        let report = look_through(folder, options, monitor)?;
+        let mut taken = 0;
+        for (file, hash) in wanted(&report, &sums)? {
+            let Ok(path) = file.parse::<BackupPath>() else {
+                continue;
+            };
+            if let Some(from) = store.take_back(&lock, &backup, &path, &hash)? {
+                taken += 1;
+                let from = from.display().to_string();
+                repaired.push(Repaired { file, from });
+            }
+        }
+        // Each round can only make it better, and what was taken back is looked at once more.
+        if taken == 0 {
+            return Ok(Repair { repaired, report });
+        }
+    }
+}
+
+/// The hashes of what is damaged.
+fn wanted(report: &Report, sums: &Path) -> Result<BTreeMap<String, Hash>, Error> {
+    let by_bytes = |wrong| {
+        matches!(
+            wrong,
+            Wrong::Missing
+                | Wrong::Truncated
+                | Wrong::Altered
+                | Wrong::Swapped
+                | Wrong::Unreadable
+                | Wrong::Corrupt
+        )
+    };
+    let damaged: Vec<&str> = report
+        .findings
+        .iter()
+        .filter(|finding| by_bytes(finding.wrong))
+        .map(|finding| finding.file.as_str())
+        .collect();
+    let mut wanted = BTreeMap::new();
+    if damaged.is_empty() {
+        return Ok(wanted);
+    }
+    for line in Sums::open(sums)? {
+        let (path, hash) = line?;
+        if damaged.contains(&path.as_str()) {
+            wanted.insert(path, hash);
+        }
+    }
+    Ok(wanted)
+}

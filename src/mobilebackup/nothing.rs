@@ -1,0 +1,56 @@
+//! The host of a dialog that is about no backup.
+
+use std::io::Read;
+
+use super::{DeviceFault, Entry, Fault, Host, Request};
+use crate::path::BackupPath;
+
+/// A computer that keeps no backup: nothing is there, and nothing is taken. While a password is changed no phone is known to
+/// ask for anything; one that does is answered, so that the dialog stays in step.
+pub struct NoBackup;
+
+impl Host for NoBackup {
+    fn begins(&mut self, _: &Request) {}
+
+    fn free_space(&mut self) -> Result<u64, Fault> {
+        Err(Fault::Unsupported)
+    }
+
+    fn purge(&mut self, _: u64) -> Result<u64, Fault> {
+        Err(Fault::Unsupported)
+    }
+
+    fn receive(&mut self, _: &BackupPath, _: &mut dyn Read) -> Result<(), Fault> {
+        Err(Fault::Unsupported)
+    }
+
+    fn settle(&mut self) -> Vec<(BackupPath, Fault)> {
+        Vec::new()
+    }
+
+    fn device_fault(&mut self, _: DeviceFault) {}
+
+    fn open(&mut self, _: &BackupPath) -> Result<Box<dyn Read + Send>, Fault> {
+        Err(Fault::NotFound)
+    }
+
+    fn list(&mut self, _: &BackupPath) -> Result<Vec<Entry>, Fault> {
+        Ok(Vec::new())
+    }
+
+    fn make_dir(&mut self, _: &BackupPath) -> Result<(), Fault> {
+        Err(Fault::Unsupported)
+    }
+
+    fn rename(&mut self, _: &BackupPath, _: &BackupPath) -> Result<(), Fault> {
+        Err(Fault::Unsupported)
+    }
+
+    fn copy(&mut self, _: &BackupPath, _: &BackupPath) -> Result<(), Fault> {
+        Err(Fault::Unsupported)
+    }
+
+    fn remove(&mut self, _: &BackupPath) -> Result<(), Fault> {
+        Err(Fault::Unsupported)
+    }
+}

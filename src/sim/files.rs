@@ -1,0 +1,163 @@
+//! Files that other programs can open: small databases and property lists, made once.
+
+use std::sync::{Arc, OnceLock};
+
+use plist::{Dictionary, Value};
+use rusqlite::{Connection, MAIN_DB};
+
+/// A file: domain, path, bytes.
+pub(super) type Made = (&'static str, &'static str, Arc<[u8]>);
+
+/// Messages have their times in nanoseconds since 2001.
+const NANOSECONDS: i64 = 1_000_000_000;
+
+const MESSAGES: &str = "
+    CREATE TABLE handle (ROWID INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, country TEXT, service TEXT NOT NULL);
+    CREATE TABLE chat (ROWID INTEGER PRIMARY KEY AUTOINCREMENT, guid TEXT UNIQUE NOT NULL, chat_identifier TEXT);
+    CREATE TABLE message (ROWID INTEGER PRIMARY KEY AUTOINCREMENT, guid TEXT UNIQUE NOT NULL, text TEXT, handle_id INTEGER
+        DEFAULT 0, service TEXT, date INTEGER, is_from_me INTEGER DEFAULT 0);
+    CREATE TABLE chat_message_join (chat_id INTEGER, message_id INTEGER, PRIMARY KEY (chat_id, message_id));
+    INSERT INTO handle (id, country, service) VALUES ('+447700900123', 'gb', 'iMessage'), ('ana@example.com', 'gb', 'iMessage');
+    INSERT INTO chat (guid, chat_identifier) VALUES ('iMessage;-;+447700900123', '+447700900123');";
+
+const CONTACTS: &str = "
+    CREATE TABLE ABPerson (ROWID INTEGER PRIMARY KEY AUTOINCREMENT, First TEXT, Last TEXT, Organization TEXT);
+    CREATE TABLE ABMultiValue (UID INTEGER PRIMARY KEY, record_id INTEGER, property INTEGER, value TEXT);
+    INSERT INTO ABPerson (First, Last, Organization) VALUES ('Ana', 'Größe', NULL), ('Jun', '写真', 'Example'), ('Mira', NULL, NULL);
+    INSERT INTO ABMultiValue (record_id, property, value) VALUES (1, 3, '+44 7700 900123'), (2, 4, 'jun@example.com');";
+
+const CALLS: &str = "
+    CREATE TABLE ZCALLRECORD (Z_PK INTEGER PRIMARY KEY, ZDATE TIMESTAMP, ZDURATION FLOAT, ZADDRESS VARCHAR, ZORIGINATED INTEGER);
+    INSERT INTO ZCALLRECORD VALUES (1, 725846400.0, 61.5, '+447700900123', 1), (2, 725932800.0, 0.0, '+447700900124', 0);";
+
+const HISTORY: &str = "
+    CREATE TABLE history_items (id INTEGER PRIMARY KEY, url TEXT NOT NULL UNIQUE, visit_count INTEGER NOT NULL);
+    CREATE TABLE history_visits (id INTEGER PRIMARY KEY, history_item INTEGER NOT NULL, visit_time REAL NOT NULL, title TEXT);
+    INSERT INTO history_items VALUES (1, 'https://example.com/', 2), (2, 'https://example.org/timetable', 1);
+    INSERT INTO history_visits VALUES (1, 1, 725846400.0, 'Example'), (2, 1, 725846500.0, 'Example'), (3, 2, 725846600.0, 'Times');";
+
+const HEALTH: &str = "
+    CREATE TABLE samples (data_id INTEGER PRIMARY KEY, start_date REAL, end_date REAL, data_type INTEGER);
+    CREATE TABLE quantity_samples (data_id INTEGER PRIMARY KEY, quantity REAL);
+    INSERT INTO samples VALUES (1, 725846400.0, 725850000.0, 7), (2, 725850000.0, 725853600.0, 7);
+    INSERT INTO quantity_samples VALUES (1, 812.0), (2, 1204.0);";
+
+const HOME: &str = "
+    CREATE TABLE ZMKFCKMODEL (Z_PK INTEGER PRIMARY KEY, ZNAME VARCHAR);
+    INSERT INTO ZMKFCKMODEL VALUES (1, 'Hall lamp');";
+
+/// What every backup holds.
+pub(super) fn in_all_backups() -> &'static [Made] {
+    static MADE: OnceLock<Vec<Made>> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let mut messages = MESSAGES.to_owned();
+        for n in 1..=40 {
+            let date = (725_846_400 + n * 3600) * NANOSECONDS;
+            messages += &format!(
+                "INSERT INTO message (guid, text, handle_id, service, date, is_from_me)
+                    VALUES ('{n:08X}-0000-4000-8000-000000000000', 'Message {n}: see you at {n} 😀', 1, 'iMessage', {date}, {n} % 2);
+                 INSERT INTO chat_message_join VALUES (1, {n});"
+            );
+        }
+        vec![
+            ("HomeDomain", "Library/SMS/sms.db", database(&messages)),
+            ("HomeDomain", "Library/AddressBook/AddressBook.sqlitedb", database(CONTACTS)),
+            (
+                "HomeDomain",
+                "Library/Preferences/com.apple.preferences.datetime.plist",
+                list([("timezone", "Europe/London".into()), ("automatic", true.into())]),
+            ),
+            ("KeychainDomain", "keychain-backup.plist", keychain()),
+        ]
+    })
+}
+
+/// What phones leave out of backups that they do not encrypt.
+pub(super) fn in_encrypted_backups() -> &'static [Made] {
+    static MADE: OnceLock<Vec<Made>> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let network = super::dict([
+            ("JoinedByUserAt", "2024-01-01".into()),
+            ("SupportedSecurityTypes", "WPA2/WPA3 Personal".into()),
+        ]);
+        vec![
+            (
+                "HealthDomain",
+                "Health/healthdb_secure.sqlite",
+                database(HEALTH),
+            ),
+            (
+                "HomeKitDomain",
+                "Library/homed/datastore.sqlite",
+                database(HOME),
+            ),
+            ("HomeDomain", "Library/Safari/History.db", database(HISTORY)),
+            (
+                "HomeDomain",
+                "Library/CallHistoryDB/CallHistory.storedata",
+                database(CALLS),
+            ),
+            (
+                "SystemPreferencesDomain",
+                "SystemConfiguration/com.apple.wifi.known-networks.plist",
+                list([("wifi.network.ssid.Example", Value::Dictionary(network))]),
+            ),
+        ]
+    })
+}
+
+/// What cannot be made stays empty: the tests would see it.
+fn database(statements: &str) -> Arc<[u8]> {
+    let made = Connection::open_in_memory().and_then(|db| {
+        db.execute_batch(statements)?;
+        db.serialize(MAIN_DB).map(|data| data.to_vec())
+    });
+    made.unwrap_or_default().into()
+}
+
+fn list<const N: usize>(entries: [(&str, Value); N]) -> Arc<[u8]> {
+    binary(super::dict(entries))
+}
+
+fn binary(fields: Dictionary) -> Arc<[u8]> {
+    let mut bytes = Vec::new();
+    match Value::Dictionary(fields).to_writer_binary(&mut bytes) {
+        Ok(()) => bytes.into(),
+        Err(_) => Arc::default(),
+    }
+}
+
+/// Of the form that phones write: what is in an item is encrypted with a key of the keychain's classes.
+fn keychain() -> Arc<[u8]> {
+    let item = |n: u8| {
+        let mut data = vec![3, 0, 0, 0, 6 + n % 3, 0, 0, 0, 40, 0, 0, 0];
+        data.extend((0..120u8).map(|at| at.wrapping_mul(37).wrapping_add(n)));
+        Value::Dictionary(super::dict([
+            ("v_Data", Value::Data(data)),
+            ("v_PersistentRef", Value::Data(vec![n; 16])),
+        ]))
+    };
+    let items = |from: u8, to: u8| Value::Array((from..to).map(item).collect());
+    list([
+        ("cert", items(0, 0)),
+        ("genp", items(0, 24)),
+        ("idnt", items(0, 0)),
+        ("inet", items(24, 32)),
+        ("keys", items(32, 34)),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_made_file_is_what_its_name_says() {
+        for (_, path, bytes) in in_all_backups().iter().chain(in_encrypted_backups()) {
+            match path.ends_with(".plist") {
+                true => assert!(bytes.starts_with(b"bplist00"), "{path}"),
+                false => assert!(bytes.starts_with(b"SQLite format 3\0"), "{path}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,568 @@
+//! `verify --deep`, `--sample` and `--repair`: what is inside of files, and what can be taken back.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml frees tests, but not their helpers"
+)]
+
+mod rig;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use idev_backup::jobs::password::{Known, NoPasswords};
+use idev_backup::jobs::verify::{self, Depth, Options, Outcome, Report, Sample, Wrong};
+use idev_backup::jobs::{Class, Error};
+use idev_backup::manifest::SCHEMA;
+use idev_backup::manifest::record::{FileRecord, file_id};
+use idev_backup::monitor::Silent;
+use idev_backup::secret::Secret;
+use rig::*;
+use rusqlite::Connection;
+use sha1::{Digest, Sha1};
+
+fn deep() -> Options<'static> {
+    Options {
+        depth: Depth::Deep,
+        ..Options::default()
+    }
+}
+
+fn check(folder: &Path, options: &Options) -> Report {
+    verify::verify(folder, options, &Silent).unwrap()
+}
+
+fn wrongs(report: &Report) -> Vec<(Wrong, &str)> {
+    let named = report.findings.iter();
+    let mut all: Vec<_> = named
+        .map(|f| (f.wrong, f.relative_path.as_deref().unwrap_or(&f.file)))
+        .collect();
+    all.sort_by_key(|(wrong, name)| (wrong.word(), *name));
+    all
+}
+
+/// A folder as a phone makes it, by hand: so a test knows what is inside of its files.
+struct Handmade(tempfile::TempDir);
+
+impl Handmade {
+    fn new(apps: &[&str]) -> Handmade {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, fields: plist::Dictionary| {
+            plist::Value::Dictionary(fields)
+                .to_file_binary(dir.path().join(name))
+                .unwrap();
+        };
+        let entry = |fields: &[(&str, plist::Value)]| {
+            fields
+                .iter()
+                .map(|(k, v)| (k.to_string(), v.clone()))
+                .collect::<plist::Dictionary>()
+        };
+        write(
+            "Status.plist",
+            entry(&[("SnapshotState", "finished".into())]),
+        );
+        write("Info.plist", entry(&[]));
+        let none = plist::Value::Dictionary(plist::Dictionary::new());
+        let apps: plist::Dictionary = apps
+            .iter()
+            .map(|app| (app.to_string(), none.clone()))
+            .collect();
+        let lockdown = entry(&[("ProductVersion", "18.6.2".into())]);
+        write(
+            "Manifest.plist",
+            entry(&[
+                ("IsEncrypted", false.into()),
+                ("Applications", plist::Value::Dictionary(apps)),
+                ("Lockdown", plist::Value::Dictionary(lockdown)),
+            ]),
+        );
+        Connection::open(dir.path().join("Manifest.db"))
+            .unwrap()
+            .execute_batch(SCHEMA)
+            .unwrap();
+        Handmade(dir)
+    }
+
+    fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn place(&self, domain: &str, path: &str) -> PathBuf {
+        let id = file_id(domain, path);
+        self.folder().join(&id[..2]).join(id)
+    }
+
+    fn add(&self, domain: &str, path: &str, bytes: &[u8]) {
+        let place = self.place(domain, path);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(place, bytes).unwrap();
+        let record = FileRecord {
+            relative_path: path.to_owned(),
+            size: bytes.len() as u64,
+            mode: 0o100_644,
+            digest: (!domain.starts_with("App")).then(|| Sha1::digest(bytes).to_vec()),
+            ..FileRecord::default()
+        };
+        let database = Connection::open(self.folder().join("Manifest.db")).unwrap();
+        let row = (file_id(domain, path), domain, path, 1, record.encode());
+        database
+            .execute("INSERT INTO Files VALUES (?, ?, ?, ?, ?)", row)
+            .unwrap();
+    }
+}
+
+/// A database, and its log with what is not yet in it.
+fn database(folder: &Path, in_log: bool) -> (Vec<u8>, Vec<u8>) {
+    let path = folder.join("made.db");
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (a TEXT)",
+    )
+    .unwrap();
+    for n in 0..200 {
+        db.execute("INSERT INTO t VALUES (?)", [format!("{n:0100}")])
+            .unwrap();
+    }
+    db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    if in_log {
+        db.execute_batch("UPDATE t SET a = 'x' || a").unwrap();
+    }
+    let read = |suffix: &str| fs::read(folder.join(format!("made.db{suffix}"))).unwrap_or_default();
+    let both = (read(""), read("-wal"));
+    drop(db);
+    drop(fs::remove_file(path));
+    both
+}
+
+fn property_list() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    plist::Value::Array(vec!["a".into(), 7.into()])
+        .to_writer_binary(&mut bytes)
+        .unwrap();
+    bytes
+}
+
+#[test]
+fn what_is_inside_is_looked_into() {
+    let backup = Handmade::new(&["net.example"]);
+    let scratch = tempfile::tempdir().unwrap();
+    let (whole, _) = database(scratch.path(), false);
+    backup.add("HomeDomain", "Library/a.db", &whole);
+    backup.add("HomeDomain", "Library/a.plist", &property_list());
+    backup.add(
+        "HomeDomain",
+        "Library/note.txt",
+        b"no form that anybody knows",
+    );
+    backup.add("HomeDomain", "Library/empty.db", b"");
+    let report = check(backup.folder(), &deep());
+    assert_eq!(
+        (report.outcome, report.restorable),
+        (Outcome::Whole, Some(true)),
+        "{:?}",
+        report.findings
+    );
+    assert_eq!((report.opened, report.digests), (4, 4));
+    assert_eq!(
+        (
+            report.inside.databases,
+            report.inside.property_lists,
+            report.inside.unknown
+        ),
+        (1, 1, 0)
+    );
+
+    let mut broken = whole.clone();
+    let page = broken.len() - 4096;
+    broken[page..page + 100].fill(0x5a);
+    backup.add("AppDomain-net.example", "b.sqlite", &broken);
+    backup.add("AppDomain-net.example", "b.plist", &property_list()[..10]);
+    backup.add("AppDomain-net.stranger", "c", b"c");
+    let report = check(backup.folder(), &deep());
+    let expected = [
+        (Wrong::NotRestored, "Manifest.plist"),
+        (Wrong::Corrupt, "b.plist"),
+        (Wrong::Corrupt, "b.sqlite"),
+    ];
+    assert_eq!(wrongs(&report), expected);
+    assert_eq!(
+        (report.outcome, report.restorable),
+        (Outcome::Damaged, Some(false))
+    );
+    // The levels below do not look there, and do not claim to have.
+    let shallow = check(backup.folder(), &Options::bytes());
+    assert_eq!(
+        (shallow.outcome, shallow.restorable, shallow.opened),
+        (Outcome::Whole, None, 0)
+    );
+}
+
+#[test]
+fn a_database_is_looked_at_together_with_its_log() {
+    let backup = Handmade::new(&[]);
+    let scratch = tempfile::tempdir().unwrap();
+    let (mut main, log) = database(scratch.path(), true);
+    // As if the phone had begun to write the log back when it took the copy: only both together are right.
+    let page = main.len() - 4096;
+    main[page..page + 200].fill(0x5a);
+    backup.add("HomeDomain", "Library/a.db", &main);
+    assert_eq!(
+        wrongs(&check(backup.folder(), &deep())),
+        [(Wrong::Corrupt, "Library/a.db")]
+    );
+    backup.add("HomeDomain", "Library/a.db-wal", &log);
+    let report = check(backup.folder(), &deep());
+    assert_eq!(wrongs(&report), []);
+    assert_eq!(report.inside.databases, 1);
+}
+
+#[test]
+fn without_hashes_the_phones_own_digests_find_what_was_altered() {
+    let backup = Handmade::new(&[]);
+    for n in 0..3 {
+        backup.add("HomeDomain", &format!("Library/{n}"), &[n; 5000]);
+    }
+    let place = backup.place("HomeDomain", "Library/1");
+    fs::write(&place, [9; 5000]).unwrap();
+    assert_eq!(
+        check(backup.folder(), &Options::bytes()).outcome,
+        Outcome::Whole
+    );
+    let report = check(backup.folder(), &deep());
+    assert_eq!(wrongs(&report), [(Wrong::Altered, "Library/1")]);
+    assert_eq!(report.digests, 3);
+}
+
+#[test]
+fn a_backup_that_does_not_say_its_ios_is_not_called_restorable() {
+    let backup = Handmade::new(&[]);
+    backup.add("HomeDomain", "a", b"a");
+    let path = backup.folder().join("Manifest.plist");
+    let mut fields: plist::Dictionary = plist::from_file(&path).unwrap();
+    fields.remove("Lockdown");
+    plist::Value::Dictionary(fields)
+        .to_file_binary(&path)
+        .unwrap();
+    let report = check(backup.folder(), &deep());
+    assert_eq!(wrongs(&report), [(Wrong::NotRestored, "Manifest.plist")]);
+    assert_eq!(
+        (report.outcome, report.restorable),
+        (Outcome::WholeWithRemarks, Some(false))
+    );
+}
+
+#[test]
+fn what_the_phone_sent_so_is_no_damage() {
+    let rig = Rig::backed_up();
+    let report = check(&rig.current(), &deep());
+    assert_eq!(
+        (report.outcome, report.restorable),
+        (Outcome::Whole, Some(true)),
+        "{:?}",
+        report.findings
+    );
+    assert_eq!(
+        (report.opened, report.hashed),
+        (report.listed.unwrap(), report.files)
+    );
+}
+
+#[test]
+fn a_sample_reads_its_share_and_others_each_time() {
+    let rig = Rig::backed_up();
+    let sample = |fraction, salt| Options {
+        sample: Some(Sample { fraction, salt }),
+        ..Options::bytes()
+    };
+    let all = check(&rig.current(), &Options::bytes()).hashed;
+    assert_eq!(check(&rig.current(), &sample(1.0, 7)).hashed, all);
+    let counts: Vec<u64> = (0..40)
+        .map(|salt| check(&rig.current(), &sample(0.25, salt)).hashed)
+        .collect();
+    let mean = counts.iter().sum::<u64>() as f64 / 40.0 / all as f64;
+    assert!((0.15..0.35).contains(&mean), "{mean}");
+    // One altered file is found in the end, and nothing else ever is.
+    let victim = rig
+        .phone
+        .files()
+        .find(|f| f.size() > 100)
+        .unwrap()
+        .file_id();
+    let path = rig.current().join(&victim[..2]).join(&victim);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[50] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let found = (0..40)
+        .filter(|salt| check(&rig.current(), &sample(0.25, *salt)).outcome == Outcome::Damaged)
+        .count();
+    assert!((2..30).contains(&found), "{found} of 40");
+}
+
+/// Two backups of the rig, of which the older has bytes of its own, as a disk without hard links gives them.
+fn with_independent_snapshot() -> (Rig, PathBuf, PathBuf) {
+    let rig = Rig::backed_up();
+    rig.create();
+    let current = rig.current();
+    let older = rig
+        .store
+        .snapshots()
+        .unwrap()
+        .into_iter()
+        .find(|s| !s.is_current())
+        .unwrap()
+        .path()
+        .to_path_buf();
+    for entry in walkdir::WalkDir::new(&older)
+        .into_iter()
+        .map(Result::unwrap)
+        .filter(|e| e.file_type().is_file())
+    {
+        let bytes = fs::read(entry.path()).unwrap();
+        fs::remove_file(entry.path()).unwrap();
+        fs::write(entry.path(), bytes).unwrap();
+    }
+    (rig, current, older)
+}
+
+#[test]
+fn what_another_snapshot_holds_whole_is_taken_back_and_nothing_else() {
+    let (rig, current, older) = with_independent_snapshot();
+    let shared: Vec<String> = rig
+        .phone
+        .files()
+        .filter(|f| f.size() > 200)
+        .map(|f| format!("{}/{}", &f.file_id()[..2], f.file_id()))
+        .filter(|path| fs::read(older.join(path)).ok() == fs::read(current.join(path)).ok())
+        .take(4)
+        .collect();
+    let [altered, missing, cut, lost] = &shared[..] else {
+        panic!("{shared:?}")
+    };
+    let before = tree(&current);
+    let damage = |folder: &Path, path: &str| {
+        let mut bytes = fs::read(folder.join(path)).unwrap();
+        bytes[100] ^= 0x40;
+        fs::write(folder.join(path), bytes).unwrap();
+    };
+    damage(&current, altered);
+    fs::remove_file(current.join(missing)).unwrap();
+    fs::write(current.join(cut), b"short").unwrap();
+    fs::remove_file(current.join("Manifest.plist")).unwrap();
+    // In the other one it is damaged too, so nobody has it whole.
+    damage(&current, lost);
+    damage(&older, lost);
+    let old_tree = tree(&older);
+    let repair = verify::repair(&current, &Options::bytes(), &Silent).unwrap();
+    let mut files: Vec<&str> = repair.repaired.iter().map(|r| r.file.as_str()).collect();
+    files.sort_unstable();
+    let mut expected = vec![
+        altered.as_str(),
+        missing.as_str(),
+        cut.as_str(),
+        "Manifest.plist",
+    ];
+    expected.sort_unstable();
+    assert_eq!(files, expected);
+    let left: Vec<_> = repair
+        .report
+        .findings
+        .iter()
+        .map(|f| (f.wrong, f.file.as_str()))
+        .collect();
+    assert_eq!(left, [(Wrong::Altered, lost.as_str())]);
+    assert_eq!(tree(&older), old_tree, "the other one is only read");
+    // Once it is whole there too, all is as it was.
+    fs::write(older.join(lost), {
+        let mut bytes = fs::read(older.join(lost)).unwrap();
+        bytes[100] ^= 0x40;
+        bytes
+    })
+    .unwrap();
+    let repair = verify::repair(&current, &Options::bytes(), &Silent).unwrap();
+    assert_eq!(
+        (repair.repaired.len(), repair.report.outcome),
+        (1, Outcome::Whole)
+    );
+    assert_eq!(tree(&current), before);
+    rig.create();
+}
+
+#[test]
+fn a_repair_of_what_shares_its_bytes_says_that_nobody_has_them() {
+    let rig = Rig::backed_up();
+    rig.create();
+    let (current, older) = (rig.current(), rig.store.snapshots().unwrap().pop().unwrap());
+    let shared = rig.phone.files().map(|f| f.file_id()).find(|id| {
+        let path = format!("{}/{id}", &id[..2]);
+        let same = |a: &Path, b: &Path| {
+            fs::read(a)
+                .ok()
+                .filter(|bytes| bytes.len() > 100)
+                .is_some_and(|a| Some(a) == fs::read(b).ok())
+        };
+        same(&current.join(&path), &older.path().join(&path))
+    });
+    let path = shared.map(|id| format!("{}/{id}", &id[..2])).unwrap();
+    // In place, as a bad disk does it: a hard link shares that.
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .open(current.join(&path))
+        .unwrap();
+    std::io::Write::write_all(&mut &file, b"damage").unwrap();
+    let is_shared = fs::read(older.path().join(&path))
+        .unwrap()
+        .starts_with(b"damage");
+    let repair = verify::repair(&current, &Options::bytes(), &Silent).unwrap();
+    assert_eq!(repair.repaired.is_empty(), is_shared);
+    assert_eq!(repair.report.outcome == Outcome::Damaged, is_shared);
+}
+
+#[test]
+fn a_repair_waits_for_nobody_and_guesses_nothing() {
+    let rig = Rig::backed_up();
+    let lock = rig.store.lock(rig.udid()).unwrap();
+    let busy = verify::repair(&rig.current(), &Options::bytes(), &Silent).unwrap_err();
+    assert!(
+        matches!(busy, Error::Store(idev_backup::store::Error::Busy { .. })),
+        "{busy}"
+    );
+    drop(lock);
+    let alone = rig.dir.path().join("elsewhere");
+    copy_dir(&rig.current(), &alone);
+    let error = verify::repair(&alone, &Options::bytes(), &Silent).unwrap_err();
+    assert!(
+        matches!(error, Error::Nothing { .. }) && error.hint().is_some(),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_the_phone_could_not_read_is_no_fault_of_the_disk() {
+    let rig = Rig::backed_up();
+    let victim = rig
+        .phone
+        .files()
+        .find(|f| f.size() > 100)
+        .unwrap()
+        .file_id();
+    let place = format!("{}/{victim}", &victim[..2]);
+    fs::remove_file(rig.current().join(&place)).unwrap();
+    let without_sums = rig.dir.path().join("elsewhere");
+    copy_dir(&rig.current(), &without_sums);
+    assert_eq!(
+        check(&without_sums, &Options::default()).findings[0].wrong,
+        Wrong::Missing
+    );
+    let complaint = verify::Complaint {
+        file: place,
+        device_path: "/var/mobile/x".into(),
+        code: 5,
+        text: "Input/output error".into(),
+    };
+    let options = Options {
+        complaints: vec![complaint],
+        ..Options::default()
+    };
+    let report = check(&without_sums, &options);
+    assert_eq!(report.findings[0].wrong, Wrong::PhoneFault);
+    assert_eq!(report.outcome, Outcome::WholeWithRemarks);
+}
+
+#[cfg(unix)]
+#[test]
+fn files_that_others_may_read_are_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let rig = Rig::backed_up();
+    let path = rig.current().join("Info.plist");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let report = check(&rig.current(), &Options::default());
+    assert_eq!(wrongs(&report), [(Wrong::Shared, "Info.plist")]);
+    assert_eq!(report.outcome, Outcome::WholeWithRemarks);
+}
+
+/// A copy of the encrypted folder that another program made, to be damaged.
+fn encrypted() -> Option<(tempfile::TempDir, PathBuf)> {
+    let folder = others("pmeenan-golemine/e2e/fixtures/generated/ios-mini-encrypted-backup")?;
+    let backup = fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| p.is_dir())
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("backup");
+    copy_dir(&backup, &copy);
+    Some((dir, copy))
+}
+
+#[test]
+fn an_encrypted_backup_is_opened_to_its_last_byte() {
+    let Some((_dir, folder)) = encrypted() else {
+        return;
+    };
+    let right = Known(Secret::new(b"G0lemine-M5!".to_vec()));
+    let with = |passwords| Options {
+        passwords: Some(passwords),
+        ..deep()
+    };
+    let report = check(&folder, &with(&right));
+    assert!(
+        report.unlocked && report.encrypted && report.damage == 0,
+        "{:?}",
+        report.findings
+    );
+    assert_eq!(report.opened, report.listed.unwrap());
+    assert!(report.inside.databases >= 2);
+
+    let wrong = Known(Secret::new(b"other".to_vec()));
+    for options in [with(&wrong), with(&NoPasswords)] {
+        let error = verify::verify(&folder, &options, &Silent).unwrap_err();
+        assert_eq!(error.class(), Class::WrongPassword, "{error}");
+    }
+
+    // One byte in the last block but one of a file: only what fills up the last block can tell.
+    let payload = |least: u64| {
+        let files = walkdir::WalkDir::new(&folder)
+            .min_depth(2)
+            .into_iter()
+            .map(Result::unwrap);
+        files
+            .filter(|e| e.metadata().unwrap().len() >= least)
+            .map(|e| e.path().to_path_buf())
+            .min()
+            .unwrap()
+    };
+    let victim = payload(1000);
+    let mut bytes = fs::read(&victim).unwrap();
+    let whole = bytes.clone();
+    let at = bytes.len() - 17;
+    bytes[at] ^= 1;
+    fs::write(&victim, &bytes).unwrap();
+    let report = check(&folder, &with(&right));
+    let damage = |report: &Report| {
+        report
+            .findings
+            .iter()
+            .find(|f| f.wrong.is_damage())
+            .map(|f| f.wrong)
+    };
+    assert_eq!(damage(&report), Some(Wrong::Altered));
+    // A file that is cut between blocks, and inside of one.
+    for length in [32, 33] {
+        fs::write(&victim, &whole[..whole.len() - length]).unwrap();
+        let report = check(&folder, &with(&right));
+        assert!(
+            matches!(damage(&report), Some(Wrong::Truncated | Wrong::Corrupt)),
+            "{length}: {:?}",
+            report.findings
+        );
+    }
+    fs::write(&victim, &whole).unwrap();
+    let list = fs::read(folder.join("Manifest.db")).unwrap();
+    for length in [32, 33, list.len() - 16] {
+        fs::write(folder.join("Manifest.db"), &list[..list.len() - length]).unwrap();
+        let report = check(&folder, &with(&right));
+        assert_eq!(damage(&report), Some(Wrong::Unreadable), "{length}");
+        assert_ne!(report.restorable, Some(true));
+    }
+}

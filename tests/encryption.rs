@@ -1,0 +1,441 @@
+//! Backup passwords: a phone is told, and what it then sends opens with them. The program as people run it, and every byte of
+//! what it stored, opened by code that shares nothing with the phone's.
+
+#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
+
+mod rig;
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use idev_backup::jobs::opened::Opened;
+use idev_backup::jobs::password::Known;
+use idev_backup::manifest::db::{Filter, Kind};
+use idev_backup::secret::Secret;
+use idev_backup::sim::{Passcode, Password, PhoneConfig};
+use rig::*;
+
+const OLD: &str = "correct horse 1";
+const NEW: &str = "battery-staple-ü2";
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn all(&self) -> String {
+        format!("{}\n{}", self.out, self.err)
+    }
+}
+
+/// Runs the program with passwords in its environment.
+fn run(rig: &Rig, password: &str, new: &str, args: &[&str]) -> Ran {
+    let home = rig.dir.path().join("home");
+    let done = Command::new(env!("CARGO_BIN_EXE_idev-backup"))
+        .args(args)
+        .env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address())
+        .env("IDEV_BACKUP_STORE", rig.store.root())
+        .env("IDEV_BACKUP_PASSWORD", password)
+        .env("IDEV_BACKUP_NEW_PASSWORD", new)
+        .envs(["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"].map(|name| (name, &home)))
+        .envs(["USERPROFILE", "LOCALAPPDATA", "APPDATA"].map(|name| (name, &home)))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ran {
+        code: done.status.code().unwrap(),
+        out: text(done.stdout),
+        err: text(done.stderr),
+    }
+}
+
+fn runs(rig: &Rig, password: &str, new: &str, args: &[&str], code: i32) -> String {
+    let ran = run(rig, password, new, args);
+    assert_eq!(ran.code, code, "{args:?}: {}", ran.all());
+    assert!(!ran.err.contains("panicked"), "{}", ran.err);
+    ran.all()
+}
+
+fn encrypting(password: &str) -> PhoneConfig {
+    PhoneConfig {
+        backup_password: Some(Password::new(password)),
+        ..config()
+    }
+}
+
+fn known(password: &str) -> Known {
+    Known(Secret::new(password.as_bytes().to_vec()))
+}
+
+/// Every file of the phone is in the backup, byte for byte once it is decrypted; answers how many.
+fn assert_opens(rig: &Rig, backup: &Path, password: &str) -> usize {
+    let open = Opened::open(backup, &known(password)).unwrap_or_else(|e| panic!("{e}"));
+    assert!(open.is_encrypted());
+    let mut count = 0;
+    for file in rig.phone.files() {
+        let item = open.find(&file.domain, &file.path).unwrap();
+        let item = item.unwrap_or_else(|| panic!("{} {}", file.domain, file.path));
+        assert_eq!(
+            (item.kind, item.file_id.as_str()),
+            (Kind::File, &*file.file_id())
+        );
+        let (mut plain, mut meant) = (Vec::new(), Vec::new());
+        open.bytes(&item).unwrap().read_to_end(&mut plain).unwrap();
+        file.bytes().read_to_end(&mut meant).unwrap();
+        assert!(plain == meant, "{} {} differs", file.domain, file.path);
+        let stored = fs::read(open.path_of(&item).unwrap()).unwrap();
+        assert!(
+            meant.is_empty() || stored != meant,
+            "{} is plain",
+            file.path
+        );
+        count += 1;
+    }
+    let mut listed = 0;
+    let count_files = |item: idev_backup::jobs::opened::Item| {
+        listed += usize::from(item.kind == Kind::File);
+        true
+    };
+    open.each(&Filter::default(), count_files).unwrap();
+    assert_eq!(listed, count);
+    count
+}
+
+fn opens(backup: &Path, password: &str) -> bool {
+    Opened::open(backup, &known(password)).is_ok()
+}
+
+#[test]
+fn a_phone_is_told_to_encrypt_to_change_its_password_and_to_stop() {
+    let rig = Rig::backed_up();
+    let plain = rig.phone.files().count();
+    let said = runs(&rig, "", "", &["encryption", "status"], 0);
+    assert!(said.contains("does not encrypt its backups"), "{said}");
+
+    let said = runs(&rig, OLD, "", &["encryption", "on"], 0);
+    assert!(said.contains("encrypts its backups from now on"), "{said}");
+    assert!(said.contains("next backup will be a full one"), "{said}");
+    let said = runs(&rig, "", "", &["encryption", "status"], 0);
+    assert!(said.contains("encrypts its backups."), "{said}");
+
+    let said = runs(&rig, OLD, "", &["create"], 0);
+    assert!(said.contains("the password opens this backup"), "{said}");
+    assert!(rig.phone.history().last().unwrap().full);
+    let encrypted = assert_opens(&rig, &rig.current(), OLD);
+    assert_eq!(
+        encrypted,
+        plain + 5,
+        "Health, Home, Safari, calls and Wi-Fi"
+    );
+    assert!(!opens(&rig.current(), NEW));
+
+    let said = runs(&rig, OLD, "", &["create"], 0);
+    assert!(said.contains("Encrypted"), "{said}");
+    let last = rig.phone.history().pop().unwrap();
+    assert!(!last.full && last.files < 30, "{last:?}");
+    assert_opens(&rig, &rig.current(), OLD);
+
+    let said = runs(&rig, OLD, NEW, &["encryption", "change"], 0);
+    assert!(said.contains("another backup password"), "{said}");
+    assert!(said.contains("2 encrypted backups"), "{said}");
+    runs(&rig, NEW, "", &["create"], 0);
+    assert!(rig.phone.history().last().unwrap().full);
+    assert_opens(&rig, &rig.current(), NEW);
+    let by_password = |password| {
+        let backups = rig.listed().into_iter();
+        backups
+            .filter(|b| b.encrypted == Some(true) && opens(b.path.as_ref(), password))
+            .count()
+    };
+    assert_eq!((by_password(OLD), by_password(NEW)), (2, 1));
+
+    let said = runs(&rig, NEW, "", &["encryption", "off"], 0);
+    assert!(said.contains("no saved passwords"), "{said}");
+    runs(&rig, "", "", &["create"], 0);
+    assert!(rig.phone.history().last().unwrap().full);
+    assert_whole(&rig.current());
+    rig.assert_holds_the_phone(&rig.current());
+}
+
+#[test]
+fn every_version_of_ios_has_its_own_derivation() {
+    for ios in ["10.1", "10.2", "13.7", "18.6.2", "26.0"] {
+        let rig = Rig::with(PhoneConfig {
+            ios: ios.to_owned(),
+            ..encrypting(OLD)
+        });
+        runs(&rig, OLD, "", &["create"], 0);
+        assert_opens(&rig, &rig.current(), OLD);
+        let list = fs::read(rig.current().join("Manifest.db")).unwrap();
+        assert_eq!(list.starts_with(b"SQLite"), ios == "10.1", "{ios}");
+    }
+}
+
+#[test]
+fn what_the_phone_refuses_changes_nothing_and_has_its_exit_code() {
+    let demanded = PhoneConfig {
+        requires_encryption: true,
+        ..encrypting(OLD)
+    };
+    let unattended = PhoneConfig {
+        passcode: Passcode::Never,
+        passcode_limit: Duration::from_millis(300),
+        ..encrypting(OLD)
+    };
+    let locked = PhoneConfig {
+        locked: true,
+        ..encrypting(OLD)
+    };
+    for (config, password, new, wish, code, says) in [
+        (
+            encrypting(OLD),
+            NEW,
+            NEW,
+            "change",
+            6,
+            "the backup password is wrong",
+        ),
+        (
+            encrypting(OLD),
+            NEW,
+            "",
+            "off",
+            6,
+            "the backup password is wrong",
+        ),
+        (
+            encrypting(OLD),
+            OLD,
+            "",
+            "on",
+            1,
+            "encrypts its backups already",
+        ),
+        (config(), OLD, "", "off", 1, "does not encrypt its backups"),
+        (
+            config(),
+            OLD,
+            NEW,
+            "change",
+            1,
+            "does not encrypt its backups",
+        ),
+        (
+            demanded,
+            OLD,
+            "",
+            "off",
+            1,
+            "administrator demands encrypted backups",
+        ),
+        (
+            unattended,
+            OLD,
+            NEW,
+            "change",
+            5,
+            "passcode was not entered in time",
+        ),
+        (
+            encrypting(OLD),
+            "",
+            NEW,
+            "change",
+            6,
+            "nobody can be asked for it",
+        ),
+        (
+            encrypting(OLD),
+            OLD,
+            "",
+            "change",
+            6,
+            "nobody can be asked for it",
+        ),
+    ] {
+        let is_on = config.backup_password.is_some();
+        let asks_nobody = config.passcode == Passcode::None;
+        let rig = Rig::with(config);
+        let said = runs(&rig, password, new, &["encryption", wish], code);
+        assert!(said.contains(says), "{wish}: {said}");
+        assert!(said.contains("hint: "), "{wish}: {said}");
+        let status = runs(&rig, "", "", &["encryption", "status"], 0);
+        assert_eq!(status.contains("does not"), !is_on, "{wish}: {status}");
+        if is_on && asks_nobody {
+            runs(&rig, "", "", &["create"], 0);
+            assert_opens(&rig, &rig.current(), OLD);
+        }
+    }
+    let rig = Rig::with(locked);
+    rig.phone.lock_screen(false);
+    runs(&rig, "", "", &["pair"], 0);
+    rig.phone.lock_screen(true);
+    let said = runs(&rig, OLD, NEW, &["encryption", "change"], 5);
+    assert!(said.contains("locked"), "{said}");
+    rig.phone.lock_screen(false);
+    runs(&rig, OLD, "", &["create"], 0);
+    assert_opens(&rig, &rig.current(), OLD);
+}
+
+#[test]
+fn the_passcode_sheet_is_announced() {
+    let rig = Rig::with(PhoneConfig {
+        passcode: Passcode::After(Duration::from_millis(700)),
+        ..config()
+    });
+    let said = runs(&rig, OLD, "", &["encryption", "on"], 0);
+    assert!(said.contains("Enter the passcode on the phone"), "{said}");
+}
+
+#[test]
+fn a_connection_that_is_lost_leaves_it_open_which_password_is_right_and_says_so() {
+    // 0 to 2 are the greetings; instead of 3, the verdict, the cable is cut.
+    for (fault, says) in [
+        (
+            "cut-at:3",
+            "it is not known whether the backup password was changed",
+        ),
+        ("cut-at:1", "cannot open the backup service"),
+    ] {
+        let rig = Rig::with(encrypting(OLD));
+        rig.phone.suffer(&[fault.parse().unwrap()]);
+        let said = runs(&rig, OLD, NEW, &["encryption", "change"], 8);
+        assert!(said.contains(says), "{fault}: {said}");
+        assert!(said.contains("hint: "), "{fault}: {said}");
+        rig.phone.suffer(&[]);
+        runs(&rig, "", "", &["create"], 0);
+        let now = if fault == "cut-at:3" { NEW } else { OLD };
+        assert_opens(&rig, &rig.current(), now);
+    }
+}
+
+#[test]
+fn the_new_backup_is_tried_with_the_password_and_a_wrong_one_is_a_loud_problem() {
+    let rig = Rig::with(encrypting(OLD));
+    let said = runs(&rig, NEW, "", &["create"], 3);
+    assert!(said.contains("DOES NOT OPEN"), "{said}");
+    assert_whole(&rig.current());
+    let said = runs(&rig, "", "", &["create"], 0);
+    assert!(
+        said.contains("idev-backup encryption check latest"),
+        "{said}"
+    );
+    let out = run(&rig, OLD, "", &["create", "--json"]).out;
+    let done: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(done["password_opens"], true);
+
+    let said = runs(&rig, OLD, "", &["encryption", "check", "latest"], 0);
+    assert!(said.contains("The password opens"), "{said}");
+    runs(&rig, NEW, "", &["encryption", "check", "latest"], 6);
+    runs(&rig, "", "", &["encryption", "check", "latest"], 6);
+    let plain = Rig::backed_up();
+    let said = runs(&plain, OLD, "", &["encryption", "check", "latest"], 0);
+    assert!(said.contains("is not encrypted"), "{said}");
+    let said = runs(&plain, OLD, "", &["create"], 0);
+    assert!(
+        said.contains("is not encrypted: nothing needs it"),
+        "{said}"
+    );
+}
+
+#[test]
+fn passwords_come_from_files_and_commands_and_empty_ones_are_refused() {
+    let rig = Rig::new();
+    let file = |name: &str, text: &str| {
+        let path = rig.dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (one, empty) = (
+        file("one", &format!("{OLD}\nnot this\n")),
+        file("empty", "\n"),
+    );
+    let on = ["encryption", "on", "--password-file"];
+    runs(&rig, "", "", &[&on[..], &[&empty]].concat(), 6);
+    runs(&rig, "", "", &[&on[..], &["/no/such/file"]].concat(), 6);
+    runs(&rig, "", "", &[&on[..], &[&one]].concat(), 0);
+    let command = format!("echo {NEW}");
+    let change = [
+        "encryption",
+        "change",
+        "--password-file",
+        &one,
+        "--new-password-command",
+        &command,
+    ];
+    runs(&rig, "", "", &change, 0);
+    runs(&rig, NEW, "", &["create"], 0);
+    assert_opens(&rig, &rig.current(), NEW);
+    // Not as an argument.
+    let ran = run(&rig, "", "", &["encryption", "on", NEW]);
+    assert_eq!(ran.code, 2);
+}
+
+#[test]
+fn a_password_is_seen_nowhere() {
+    let rig = Rig::backed_up();
+    let mut seen = String::new();
+    let phone_side = rig.dir.path().join("phone.jsonl");
+    for (n, (password, new, args)) in [
+        (OLD, "", &["encryption", "on"][..]),
+        (OLD, "", &["create", "--trace-metadata"]),
+        (OLD, NEW, &["encryption", "change"]),
+        (OLD, NEW, &["encryption", "off"]),
+        (NEW, "", &["encryption", "off", "--json"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let trace = rig.dir.path().join(format!("{n}.jsonl"));
+        let trace_words = ["--trace", trace.to_str().unwrap()];
+        let ran = run(&rig, password, new, &[args, &trace_words].concat());
+        seen += &ran.all();
+        let text = fs::read_to_string(&trace).unwrap();
+        if args[0] == "encryption" {
+            assert!(text.contains("ChangePassword"), "{args:?}");
+        }
+        seen += &text;
+    }
+    assert!(!phone_side.exists());
+    for (path, bytes) in tree(rig.dir.path()) {
+        // What the phone sent is encrypted, and what it sent plain before knows no password.
+        seen += &path;
+        seen += &String::from_utf8_lossy(&bytes.unwrap_or_default());
+    }
+    for password in [OLD, NEW, "battery-staple", "correct horse"] {
+        assert!(!seen.contains(password), "{password} is seen");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_keys_is_told_by_name() {
+    for (fault, says) in [
+        ("key-rounds:4000000000", "4000000000 rounds"),
+        ("no-manifest-key", "Manifest.db"),
+    ] {
+        let rig = Rig::with(encrypting(OLD));
+        rig.phone.suffer(&[fault.parse().unwrap()]);
+        runs(&rig, "", "", &["create"], 0);
+        let said = runs(&rig, OLD, "", &["encryption", "check", "latest"], 1);
+        assert!(said.contains(says), "{fault}: {said}");
+    }
+    let rig = Rig::with(encrypting(OLD));
+    rig.phone.suffer(&["keyless-file".parse().unwrap()]);
+    runs(&rig, OLD, "", &["create"], 0);
+    let open = Opened::open(&rig.current(), &known(OLD)).unwrap();
+    let mut keyless = 0;
+    for file in rig.phone.files() {
+        let item = open.find(&file.domain, &file.path).unwrap().unwrap();
+        if let Err(e) = open.bytes(&item) {
+            assert!(e.to_string().contains("has no key"), "{e}");
+            keyless += 1;
+        }
+    }
+    assert_eq!(keyless, 1);
+}
