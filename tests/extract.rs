@@ -13,10 +13,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use idev_backup::jobs::extract::{self, Extracted, Options, Report};
-use idev_backup::jobs::fill::Wrong;
 use idev_backup::jobs::opened::Opened;
 use idev_backup::jobs::password::{Known, NoPasswords};
 use idev_backup::jobs::select::Wanted;
+use idev_backup::jobs::tally::Wrong;
 use idev_backup::jobs::target::Into;
 use idev_backup::jobs::{Class, Error};
 use idev_backup::manifest::record::{FileRecord, MODE_FILE, file_id};

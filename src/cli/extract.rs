@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use idev_backup::jobs::extract::{self, Options, Report};
-use idev_backup::jobs::fill::{Listing, Problem, Renamed};
 use idev_backup::jobs::select::Wanted;
+use idev_backup::jobs::tally::{Listing, Problem, Renamed};
 use idev_backup::jobs::target::Into;
 use idev_backup::units::{count, counted, size};
 

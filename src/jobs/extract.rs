@@ -14,10 +14,11 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 
 use super::Error;
-use super::fill::{self, Listing, Manner, Problem, Renamed, Tally, Task, Wrong};
+use super::fill::{self, Manner, Task};
 use super::names::{PATH_BYTES_MAX, Place};
 use super::opened::{Item, Opened};
 use super::select::{Select, Wanted};
+use super::tally::{Listing, Problem, Renamed, Tally, Wrong};
 use super::target::{Into, Target, no_place};
 use crate::manifest::db::{Filter, Kind};
 use crate::monitor::{Monitor, Phase};

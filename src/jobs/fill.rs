@@ -3,114 +3,23 @@
 use std::fs::{self, File, FileTimes};
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
-
-use serde::Serialize;
+use std::time::{Duration, SystemTime};
 
 use super::Error;
 use super::names::numbered;
 use super::opened::{Bytes, Item, Reader};
+use super::tally::{Tally, Wrong};
 use super::target::{NoPlace, no_place};
 use crate::keybag::Ending;
 use crate::manifest::record::FileRecord;
-use crate::monitor::{Event, Monitor};
 use crate::store::disk;
 
-/// Things that are kept of a list; the others are only counted.
-const KEPT: usize = 1000;
 /// Files that wait for a thread.
 const WAITING: usize = 64;
 /// Bytes that are copied before somebody is asked whether to go on.
 const CHUNK: u64 = 8 << 20;
-/// How often progress is told.
-const BETWEEN_EVENTS: Duration = Duration::from_millis(200);
-
-/// The first things of a list, and how many there are.
-#[derive(Debug, Clone, Serialize)]
-pub struct Listing<T> {
-    /// How many.
-    pub count: u64,
-    /// The first thousand.
-    pub first: Vec<T>,
-}
-
-impl<T> Default for Listing<T> {
-    fn default() -> Self {
-        Listing {
-            count: 0,
-            first: Vec::new(),
-        }
-    }
-}
-
-impl<T> Listing<T> {
-    /// Adds one.
-    pub fn add(&mut self, one: T) {
-        self.count += 1;
-        if self.first.len() < KEPT {
-            self.first.push(one);
-        }
-    }
-}
-
-/// What is wrong with something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wrong {
-    /// Its name leads out of the target; it was not written.
-    LeadsOut,
-    /// Its bytes cannot be read; it was not written.
-    Unreadable,
-    /// It cannot be written.
-    Unwritable,
-    /// It has less bytes than the phone's list says.
-    Truncated,
-    /// It has more of them.
-    OtherSize,
-    /// It was written, and what its key gives does not end as it must.
-    Altered,
-}
-
-impl Wrong {
-    /// In a word or two.
-    pub fn word(self) -> &'static str {
-        match self {
-            Wrong::LeadsOut => "leads out",
-            Wrong::Unreadable => "unreadable",
-            Wrong::Unwritable => "unwritable",
-            Wrong::Truncated => "truncated",
-            Wrong::OtherSize => "other size",
-            Wrong::Altered => "altered",
-        }
-    }
-}
-
-/// Something of the backup that is not as it should be.
-#[derive(Debug, Clone, Serialize)]
-pub struct Problem {
-    /// What is wrong.
-    pub wrong: Wrong,
-    /// The phone's name of it: the domain ...
-    pub domain: String,
-    /// ... and the path in it.
-    pub relative_path: String,
-    /// In words.
-    pub detail: String,
-}
-
-/// Something that has another name than on the phone.
-#[derive(Debug, Clone, Serialize)]
-pub struct Renamed {
-    /// The phone's name of it: the domain ...
-    pub domain: String,
-    /// ... and the path in it.
-    pub relative_path: String,
-    /// Where it is, below the target.
-    pub to: String,
-}
 
 /// One file to be written.
 pub struct Task {
@@ -129,148 +38,6 @@ pub struct Manner {
     pub overwrite: bool,
     /// Group and others get the rights that they had on the phone, too.
     pub all_modes: bool,
-}
-
-/// What was done so far, known to all threads.
-pub struct Tally<'a> {
-    files: AtomicU64,
-    /// Of whole files.
-    written: AtomicU64,
-    /// Of those under way too.
-    bytes: AtomicU64,
-    told: AtomicU64,
-    begun: Instant,
-    files_total: u64,
-    bytes_total: u64,
-    monitor: &'a dyn Monitor,
-    interrupt: &'a AtomicBool,
-    is_over: AtomicBool,
-    lists: Mutex<Lists>,
-}
-
-/// What there is to say of single files.
-#[derive(Default)]
-pub struct Lists {
-    /// What is not as it should be.
-    pub problems: Listing<Problem>,
-    /// What has another name.
-    pub renamed: Listing<Renamed>,
-    /// The target's disk keeps no modes.
-    pub lost_modes: bool,
-    /// Why all of it ended.
-    pub stopped: Option<Error>,
-}
-
-impl<'a> Tally<'a> {
-    /// Nothing so far, of so many files and bytes.
-    pub fn new(
-        files_total: u64,
-        bytes_total: u64,
-        monitor: &'a dyn Monitor,
-        interrupt: &'a AtomicBool,
-    ) -> Tally<'a> {
-        Tally {
-            files: AtomicU64::new(0),
-            written: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            told: AtomicU64::new(0),
-            begun: Instant::now(),
-            files_total,
-            bytes_total,
-            monitor,
-            interrupt,
-            is_over: AtomicBool::new(false),
-            lists: Mutex::default(),
-        }
-    }
-
-    /// Files and bytes that were written.
-    pub fn written(&self) -> (u64, u64) {
-        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        (read(&self.files), read(&self.written))
-    }
-
-    /// Nothing more is to be done.
-    pub fn is_over(&self) -> bool {
-        if self.interrupt.load(Ordering::Relaxed) {
-            self.stop(Error::Interrupted);
-        }
-        self.is_over.load(Ordering::Relaxed)
-    }
-
-    /// What is known at the end.
-    pub fn into_lists(self) -> Lists {
-        self.lists
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Something is not as it should be.
-    pub fn problem(&self, item: &Item, wrong: Wrong, detail: String) {
-        self.with(|lists| {
-            lists.problems.add(Problem {
-                wrong,
-                domain: item.domain.clone(),
-                relative_path: item.relative_path.clone(),
-                detail,
-            });
-        });
-    }
-
-    /// Something has another name.
-    pub fn renamed(&self, item: &Item, to: String) {
-        self.with(|lists| {
-            lists.renamed.add(Renamed {
-                domain: item.domain.clone(),
-                relative_path: item.relative_path.clone(),
-                to,
-            });
-        });
-    }
-
-    /// Something has no place, or nothing has any more.
-    pub fn no_place(&self, item: &Item, why: NoPlace) {
-        match why {
-            NoPlace::This(detail) => self.problem(item, Wrong::Unwritable, detail),
-            NoPlace::Any(error) => self.stop(error),
-        }
-    }
-
-    fn stop(&self, error: Error) {
-        self.is_over.store(true, Ordering::Relaxed);
-        self.with(|lists| {
-            lists.stopped.get_or_insert(error);
-        });
-    }
-
-    fn with(&self, change: impl FnOnce(&mut Lists)) {
-        change(&mut self.lists.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn progress(&self) {
-        let now = self.begun.elapsed().as_millis() as u64;
-        let told = self.told.load(Ordering::Relaxed);
-        let is_due = now >= told + BETWEEN_EVENTS.as_millis() as u64;
-        // One thread tells.
-        let relaxed = Ordering::Relaxed;
-        if !is_due
-            || self
-                .told
-                .compare_exchange(told, now, relaxed, relaxed)
-                .is_err()
-        {
-            return;
-        }
-        let (files, _) = self.written();
-        let bytes = self.bytes.load(relaxed);
-        let percent = bytes as f64 * 100.0 / self.bytes_total.max(1) as f64;
-        self.monitor.event(Event::Progress {
-            percent: Some(percent.min(100.0)),
-            bytes,
-            files,
-            files_total: Some(self.files_total),
-        });
-    }
 }
 
 /// Writes the files that `plan` gives, until it ends or nothing more is to be done.
@@ -340,11 +107,9 @@ impl Writer<'_> {
         let partial = task.to.with_file_name(&self.partial);
         match self.try_write(task, &partial) {
             Ok(bytes) => {
-                tally.files.fetch_add(1, Ordering::Relaxed);
-                tally.written.fetch_add(bytes, Ordering::Relaxed);
+                tally.wrote(bytes);
                 // Those of large files were counted as they went.
-                tally.bytes.fetch_add(bytes % CHUNK, Ordering::Relaxed);
-                tally.progress();
+                tally.moved(bytes % CHUNK);
             }
             Err(NotWritten::Read(detail)) => tally.problem(&task.item, Wrong::Unreadable, detail),
             Err(NotWritten::Write(why)) => tally.no_place(&task.item, why),
@@ -415,7 +180,7 @@ impl Writer<'_> {
                 let (file, bytes) = match cloned {
                     Some(file) => {
                         let bytes = file.metadata().map_err(failed)?.len();
-                        self.counted(bytes / CHUNK * CHUNK);
+                        self.tally.moved(bytes / CHUNK * CHUNK);
                         (file, bytes)
                     }
                     None => {
@@ -494,16 +259,11 @@ impl Writer<'_> {
     }
 
     fn went_on(&self, bytes: u64) -> Result<(), NotWritten> {
-        self.counted(bytes);
+        self.tally.moved(bytes);
         match self.tally.is_over() {
             true => Err(NotWritten::Over),
             false => Ok(()),
         }
-    }
-
-    fn counted(&self, bytes: u64) {
-        self.tally.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.tally.progress();
     }
 
     /// Its time and mode, as the phone noted them.
