@@ -6,6 +6,7 @@ mod demo;
 mod devices;
 mod encryption;
 mod exit;
+mod export;
 mod extract;
 mod list;
 mod output;
@@ -66,6 +67,7 @@ enum Command {
     Verify(verify::Verify),
     Cat(cat::Cat),
     Extract(extract::Extract),
+    Export(export::Export),
     Demo(demo::Demo),
     Simulate(Box<simulate::Simulate>),
     Trace(trace::TraceCommand),
@@ -84,6 +86,7 @@ pub fn run() -> ExitCode {
         Command::Verify(c) => c.run(),
         Command::Cat(c) => c.run(),
         Command::Extract(c) => c.run(),
+        Command::Export(c) => c.run(),
         Command::Demo(c) => c.run(),
         Command::Simulate(c) => match c.run() {
             Ok(()) => exit::DONE,

@@ -102,12 +102,17 @@ struct Line<'a> {
 impl Monitor for Watch<'_> {
     fn event(&self, event: Event) {
         match self.show.style {
-            Style::Json => output::json(&Line {
-                version: 1,
-                time: output::now(),
-                udid: self.udid.as_deref(),
-                event: &event,
-            }),
+            Style::Json => {
+                if matches!(event, Event::Problem { .. }) {
+                    self.state().problems += 1;
+                }
+                output::json(&Line {
+                    version: 1,
+                    time: output::now(),
+                    udid: self.udid.as_deref(),
+                    event: &event,
+                });
+            }
             Style::Quiet => match event {
                 Event::Problem { text, hint } => self.problem_line(&text, hint.as_deref()),
                 // Nothing goes on until somebody does it.
@@ -128,6 +133,11 @@ impl Watch<'_> {
     /// Which phone it is.
     pub fn udid(&self) -> Option<&str> {
         self.udid.as_deref()
+    }
+
+    /// Something went wrong that the job survived.
+    pub fn had_problems(&self) -> bool {
+        self.state().problems > 0
     }
 
     /// What stands before its lines.

@@ -15,6 +15,8 @@ pub mod pair;
 mod passcode;
 pub mod password;
 pub mod phone;
+mod photo_library;
+pub mod photos;
 mod plan;
 pub mod select;
 pub mod tally;
