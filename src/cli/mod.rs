@@ -4,6 +4,7 @@ mod cat;
 mod create;
 mod demo;
 mod devices;
+mod diff;
 mod encryption;
 mod exit;
 mod export;
@@ -68,6 +69,7 @@ enum Command {
     Cat(cat::Cat),
     Extract(extract::Extract),
     Export(export::Export),
+    Diff(diff::Diff),
     Demo(demo::Demo),
     Simulate(Box<simulate::Simulate>),
     Trace(trace::TraceCommand),
@@ -87,6 +89,7 @@ pub fn run() -> ExitCode {
         Command::Cat(c) => c.run(),
         Command::Extract(c) => c.run(),
         Command::Export(c) => c.run(),
+        Command::Diff(c) => c.run(),
         Command::Demo(c) => c.run(),
         Command::Simulate(c) => match c.run() {
             Ok(()) => exit::DONE,

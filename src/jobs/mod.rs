@@ -2,6 +2,7 @@
 
 pub mod create;
 pub mod devices;
+pub mod diff;
 pub mod encryption;
 pub mod extract;
 mod fill;

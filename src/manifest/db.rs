@@ -192,6 +192,8 @@ impl Db {
         }
         if filter.sorted {
             clause.push_str(" ORDER BY domain, relativePath");
+        } else if filter.by_id {
+            clause.push_str(" ORDER BY fileID");
         }
         self.query(&clause, &values, |row| {
             !(filter.admits(&row.domain, &row.relative_path)
@@ -245,6 +247,8 @@ pub struct Filter<'a> {
     pub file_id: Option<&'a str>,
     /// Only what is of this kind.
     pub kind: Option<Kind>,
+    /// By file id.
+    pub by_id: bool,
     /// By domain, then by path, byte by byte. Else as they lie in the list, which is fastest.
     pub sorted: bool,
 }
