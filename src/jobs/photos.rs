@@ -104,7 +104,8 @@ pub fn export(
         target,
         flat: options.flat,
         library: library.unwrap_or_else(Library::empty),
-        unknown: HashMap::new(),
+        times: HashMap::new(),
+        numbers: HashMap::new(),
         stems: HashSet::new(),
         photos: 0,
     };
@@ -240,8 +241,10 @@ struct Album {
     target: Target,
     flat: bool,
     library: Library,
-    /// Number and time of photos that the library does not have.
-    unknown: HashMap<u64, (u32, f64)>,
+    /// Times of photos that have a name, and of which the library knows no time.
+    times: HashMap<u64, i64>,
+    /// Their numbers, where these are not 1.
+    numbers: HashMap<u64, u32>,
     /// Hashes of the names that are taken.
     stems: HashSet<u64>,
     photos: u64,
@@ -288,23 +291,22 @@ impl Album {
         let original =
             asset.and_then(|asset| self.library.original_name(&asset).map(str::to_owned));
         let stem = original.unwrap_or_else(|| phones.to_owned());
-        let noted = self.unknown.get(&key).copied();
-        let created = asset
-            .and_then(|asset| asset.created)
-            .or(noted.map(|(_, created)| created))
-            .unwrap_or_else(|| {
-                item.record()
-                    .map_or(0.0, |record| record.last_modified as f64)
-            });
+        let noted = self.times.get(&key).copied();
+        let known = asset.and_then(|asset| asset.created);
+        let created = known.unwrap_or_else(|| {
+            let time = noted.unwrap_or_else(|| item.record().map_or(0, |r| r.last_modified));
+            time as f64
+        });
         let zone = asset.map_or(0, |asset| asset.zone);
         let folder = match self.flat {
             true => String::new(),
             false => month(created, zone),
         };
-        let known = noted
-            .map(|(number, _)| number)
-            .or(asset.map(|asset| asset.number));
-        if let Some(number) = known.filter(|number| *number > 0) {
+        let number = match noted {
+            Some(_) => self.numbers.get(&key).copied().unwrap_or(1),
+            None => asset.map_or(0, |asset| asset.number),
+        };
+        if number > 0 {
             return (folder, stem, number, created);
         }
         self.photos += 1;
@@ -317,13 +319,13 @@ impl Album {
         {
             number += 1;
         }
-        match self.library.asset(key) {
-            Some(asset) if asset.created.is_some() => asset.number = number,
-            asset => {
-                if let Some(asset) = asset {
-                    asset.number = number;
-                }
-                self.unknown.insert(key, (number, created));
+        if let Some(asset) = self.library.asset(key) {
+            asset.number = number;
+        }
+        if known.is_none() {
+            self.times.insert(key, created as i64);
+            if number > 1 {
+                self.numbers.insert(key, number);
             }
         }
         (folder, stem, number, created)
