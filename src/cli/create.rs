@@ -276,7 +276,14 @@ fn summary(report: &Report, name: &str) -> Vec<String> {
                 .to_owned(),
         );
     }
-    lines.push("  Nor is what iCloud Photos keeps only in the cloud, and what some apps leave out of backups.".to_owned());
+    let nor = if report.encrypted {
+        "Not in it:"
+    } else {
+        "Nor is"
+    };
+    lines.push(format!(
+        "  {nor} what iCloud Photos keeps only in the cloud, and what some apps leave out of backups."
+    ));
     lines.push(format!(
         "  The phone looked for changes for {}, sent for {}, and arranged and checked for {}.",
         time(report.seconds.scan),

@@ -14,6 +14,8 @@ use idev_backup::secret::Secret;
 
 /// Longest password that is read.
 const BYTES_MAX: usize = 4096;
+/// How often a new password may be mistyped.
+const TRIES: usize = 3;
 /// Where it may stand in the environment.
 const VARIABLE: &str = "IDEV_BACKUP_PASSWORD";
 const NEW_VARIABLE: &str = "IDEV_BACKUP_NEW_PASSWORD";
@@ -100,21 +102,38 @@ pub fn of(file: Option<&PathBuf>, command: Option<&OsString>) -> Result<Option<S
 
 /// Asks on the terminal.
 pub fn prompt(question: &str) -> Result<Secret, Error> {
+    let password = typed(question)?;
+    match password.expose().is_empty() {
+        true => Err(no_password("nothing was typed")),
+        false => Ok(password),
+    }
+}
+
+fn typed(question: &str) -> Result<Secret, Error> {
     let typed = rpassword::prompt_password(super::output::one_line(question));
     let typed = typed.map_err(|e| {
         no_password(&format!(
             "a password is needed, and nobody can be asked for it: {e}"
         ))
     })?;
-    not_empty(typed.into_bytes(), "nothing was typed")
+    Ok(Secret::new(typed.into_bytes()))
 }
 
-/// Asks for a new password, which nobody could guess again if it were mistyped.
+/// Asks for a new password twice: nobody could guess again how it was mistyped.
 fn prompt_twice(question: &str) -> Result<Secret, Error> {
-    let first = prompt(&format!("{question}: "))?;
-    match prompt("The same once more: ")? == first {
-        true => Ok(first),
-        false => Err(no_password("the two passwords differ")),
+    let mut tries = TRIES;
+    loop {
+        let first = typed(&format!("{question}: "))?;
+        let why = match first.expose().is_empty() {
+            true => "it is empty",
+            false if typed("The same once more: ")? == first => return Ok(first),
+            false => "the two are not the same",
+        };
+        tries -= 1;
+        if tries == 0 {
+            return Err(no_password(&format!("no new password was given: {why}")));
+        }
+        super::output::tell(&format!("Once again: {why}."));
     }
 }
 
