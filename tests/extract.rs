@@ -497,8 +497,15 @@ fn what_is_damaged_is_told_of_and_the_rest_comes_out() {
     unreadable.sort();
     assert_eq!(
         unreadable,
-        ["a folder", "a link", "bad id", "missing", "no record"]
-            .map(|name| format!("HomeDomain/{name}"))
+        [
+            "a folder",
+            "a link",
+            "bad id",
+            "flags",
+            "missing",
+            "no record"
+        ]
+        .map(|name| format!("HomeDomain/{name}"))
     );
     let run = program(&[
         "extract",

@@ -168,7 +168,12 @@ impl Run<'_> {
         let (target, dry_run) = (&mut self.target, self.options.into.dry_run);
         fill::fill(backup.reader(), manner, tally, |give| {
             backup.each(&Filter::default(), |item| {
-                if item.kind != Kind::File || !select.has(&item) {
+                let is_meant = matches!(item.kind, Kind::File | Kind::Other) && select.has(&item);
+                if is_meant && item.kind == Kind::Other {
+                    let why = "the list does not say whether it is a file";
+                    tally.problem(&item, Wrong::Unreadable, why.to_owned());
+                }
+                if !is_meant || item.kind == Kind::Other {
                     return !tally.is_over();
                 }
                 match placed(target, tally, &item) {

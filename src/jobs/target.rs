@@ -221,8 +221,14 @@ fn refuse_backups(root: &Path, backup: &Path) -> Result<(), Error> {
             backup.display()
         ));
     }
-    if store::is_backup(root) || root.join(".idev-backup").exists() {
-        return refused(format!("{} is a backup or a store of them", root.display()));
+    let is_in_backup = target.ancestors().any(store::is_backup);
+    let is_ours = |name: &std::ffi::OsStr| name == ".idev-backup";
+    let is_in_store = root.join(".idev-backup").exists() || target.iter().any(is_ours);
+    if is_in_backup || is_in_store {
+        return refused(format!(
+            "{} is, or lies in, a backup or what a store keeps of them",
+            root.display()
+        ));
     }
     Ok(())
 }
@@ -325,7 +331,7 @@ mod tests {
         }
         fs::create_dir(other.path().join("store/.idev-backup")).unwrap();
         fs::write(other.path().join("old/Manifest.mbdb"), "").unwrap();
-        for name in ["store", "old"] {
+        for name in ["store", "old", "old/x", "store/.idev-backup/x"] {
             assert!(
                 Target::open(&other.path().join(name), &backup, how).is_err(),
                 "{name}"
