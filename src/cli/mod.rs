@@ -1,11 +1,15 @@
 //! The commands of `idev-backup`: the table of contents of the product.
 
 mod bounds;
+mod cat;
 mod create;
 mod demo;
 mod devices;
+mod diff;
 mod encryption;
 mod exit;
+mod export;
+mod extract;
 mod find;
 mod info;
 mod list;
@@ -75,6 +79,10 @@ enum Command {
     Ls(ls::Ls),
     Find(find::Find),
     Tree(tree::Tree),
+    Cat(cat::Cat),
+    Extract(extract::Extract),
+    Export(export::Export),
+    Diff(diff::Diff),
     Demo(demo::Demo),
     Simulate(Box<simulate::Simulate>),
     Trace(trace::TraceCommand),
@@ -98,6 +106,10 @@ pub fn run() -> ExitCode {
         Command::Ls(c) => c.run(),
         Command::Find(c) => c.run(),
         Command::Tree(c) => c.run(),
+        Command::Cat(c) => c.run(),
+        Command::Extract(c) => c.run(),
+        Command::Export(c) => c.run(),
+        Command::Diff(c) => c.run(),
         Command::Demo(c) => c.run(),
         Command::Simulate(c) => match c.run() {
             Ok(()) => exit::DONE,

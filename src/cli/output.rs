@@ -1,7 +1,7 @@
 //! What is printed: the only file that does. Data goes to stdout, everything else to stderr.
 
 use std::borrow::Cow;
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::io::{self, BufWriter, IsTerminal, Read, Stdout, Write};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
@@ -46,6 +46,40 @@ pub fn one_line(text: &str) -> String {
 /// Prints a line of data. A reader that has gone away is no error of ours.
 pub fn line(text: &str) {
     above_the_bars(|| drop(writeln!(std::io::stdout().lock(), "{}", harmless(text))));
+}
+
+/// Why bytes were not printed to their end.
+pub enum Unprinted {
+    /// They could not be read.
+    Read(io::Error),
+    /// stdout cannot take them.
+    Write(io::Error),
+}
+
+/// Prints bytes as they are. A reader that has gone away is no error of ours.
+pub fn bytes(from: &mut impl Read) -> Result<(), Unprinted> {
+    let mut out = io::stdout().lock();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        let length = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => {
+                // What was read is of use, and the error that is told is the first one.
+                drop(out.flush());
+                return Err(Unprinted::Read(e));
+            }
+        };
+        match out.write_all(&buffer[..length]) {
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written.map_err(Unprinted::Write)?,
+        }
+    }
+    match out.flush() {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Unprinted::Write(e)),
+        _ => Ok(()),
+    }
 }
 
 /// Prints a line for whoever watches.

@@ -34,13 +34,8 @@ pub struct PasswordArgs {
 impl PasswordArgs {
     /// The password, where it was given: by file, command or environment.
     pub fn given(&self) -> Result<Option<Secret>, Error> {
-        if let Some(path) = &self.password_file {
-            return of_file(path).map(Some);
-        }
-        if let Some(command) = &self.password_command {
-            return of_command(command).map(Some);
-        }
-        Ok(of_environment(VARIABLE))
+        let given = of(self.password_file.as_ref(), self.password_command.as_ref())?;
+        Ok(given.or_else(|| of_environment(VARIABLE)))
     }
 
     /// The password that a phone has; asked for where it was not given.
@@ -93,6 +88,15 @@ impl Passwords for PasswordArgs {
             Some(password) => Ok(password),
             None => prompt(&format!("Password of {of}: ")),
         }
+    }
+}
+
+/// That of a file or of a command, where either was named.
+pub fn of(file: Option<&PathBuf>, command: Option<&OsString>) -> Result<Option<Secret>, Error> {
+    match (file, command) {
+        (Some(path), _) => of_file(path).map(Some),
+        (None, Some(command)) => of_command(command).map(Some),
+        (None, None) => Ok(None),
     }
 }
 

@@ -52,6 +52,15 @@ impl Item {
         }
     }
 
+    /// Whether the phone noted the very same of another, which is much faster than to read both.
+    pub fn is_noted_as(&self, other: &Item) -> bool {
+        match (&self.noted, &other.noted) {
+            (Noted::Archive(one), Noted::Archive(other)) => one == other,
+            (Noted::Record(one), Noted::Record(other)) => one == other,
+            _ => false,
+        }
+    }
+
     /// Only its size, which is much faster.
     pub fn size(&self) -> Result<u64, BadRecord> {
         match &self.noted {
@@ -225,31 +234,79 @@ impl Opened {
         Ok(found)
     }
 
+    /// What has this id.
+    pub fn find_id(&self, file_id: &str) -> Result<Option<Item>, Error> {
+        let filter = Filter {
+            file_id: Some(file_id),
+            ..Filter::default()
+        };
+        let mut found = None;
+        self.each(&filter, |item| {
+            found = Some(item);
+            false
+        })?;
+        Ok(found)
+    }
+
     /// Where its bytes lie, as they are.
+    pub fn path_of(&self, item: &Item) -> Result<PathBuf, Error> {
+        self.reader().path_of(item)
+    }
+
+    /// Its plain bytes.
+    pub fn bytes(&self, item: &Item) -> Result<Bytes, Error> {
+        self.reader().bytes(item)
+    }
+
+    /// What reads its files from any thread. The list itself is for one at a time.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader {
+            folder: &self.folder,
+            is_flat: matches!(self.list, List::Mbdb(_)),
+            keys: self.keys.as_ref(),
+        }
+    }
+}
+
+/// Reads the files of a backup.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    folder: &'a Path,
+    /// Without the folders `xx`, as before iOS 10.
+    is_flat: bool,
+    keys: Option<&'a Keys>,
+}
+
+impl Reader<'_> {
+    /// Where an item's bytes lie, as they are.
     pub fn path_of(&self, item: &Item) -> Result<PathBuf, Error> {
         let id = &item.file_id;
         // It is a stranger's: only what has the form of an id is a path.
         if id.len() != 40 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(unreadable(item, "the list names it by no file id"));
         }
-        Ok(match self.list {
-            List::Db(_) => self.folder.join(&id[..2]).join(id),
-            List::Mbdb(_) => self.folder.join(id),
+        Ok(match self.is_flat {
+            false => self.folder.join(&id[..2]).join(id),
+            true => self.folder.join(id),
         })
     }
 
-    /// Its plain bytes.
+    /// An item's plain bytes.
     pub fn bytes(&self, item: &Item) -> Result<Bytes, Error> {
-        let path = self.path_of(item)?;
-        let file = File::open(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => unreadable(item, "the backup lacks it"),
-            _ => unreadable(item, &e.to_string()),
-        })?;
-        let Some(keys) = &self.keys else {
-            return Ok(Bytes::AsItIs(file));
-        };
+        if self.keys.is_none() {
+            return self.open(item).map(Bytes::AsItIs);
+        }
         let record = item.record();
         let record = record.map_err(|why| unreadable(item, &format!("its record: {why}")))?;
+        self.bytes_of(item, &record)
+    }
+
+    /// The same, where its record was read already.
+    pub fn bytes_of(&self, item: &Item, record: &FileRecord) -> Result<Bytes, Error> {
+        let file = self.open(item)?;
+        let Some(keys) = self.keys else {
+            return Ok(Bytes::AsItIs(file));
+        };
         let Some(wrapped) = &record.encryption_key else {
             return match file.metadata() {
                 // An empty file has nothing to encrypt.
@@ -259,9 +316,24 @@ impl Opened {
         };
         let key = keys.open(wrapped);
         let key = key.map_err(|why| unreadable(item, &why.to_string()))?;
-        Ok(Bytes::Decrypted(Box::new(
-            key.decrypt(file, Some(record.size)),
-        )))
+        let plain = key.decrypt(file, Some(record.size));
+        Ok(Bytes::Decrypted(Box::new(plain)))
+    }
+
+    fn open(&self, item: &Item) -> Result<File, Error> {
+        let path = self.path_of(item)?;
+        let failed = |e: io::Error| match e.kind() {
+            io::ErrorKind::NotFound => unreadable(item, "the backup lacks it"),
+            _ => unreadable(item, &e.to_string()),
+        };
+        // A stranger's folder can hold a link to anywhere, or a pipe that nobody writes to.
+        match path.symlink_metadata().map_err(failed)?.is_file() {
+            true => File::open(&path).map_err(failed),
+            false => Err(unreadable(
+                item,
+                "what the backup has in its place is no file",
+            )),
+        }
     }
 }
 
@@ -344,7 +416,10 @@ fn each_of_mbdb(
 ) -> Result<(), db::Error> {
     let mut sorted = Vec::new();
     mbdb.rows(|record| {
-        if !filter.admits(&record.domain, &record.file.relative_path) {
+        let is_meant = filter.admits(&record.domain, &record.file.relative_path)
+            && filter.kind.is_none_or(|kind| kind == record.kind())
+            && filter.file_id.is_none_or(|id| id == record.file_id());
+        if !is_meant {
             return true;
         }
         let item = Item {

@@ -26,6 +26,17 @@ pub struct Wanted {
     pub kind: Option<Kind>,
 }
 
+impl Wanted {
+    /// Nothing was asked for, so all of it is meant.
+    pub fn is_everything(&self) -> bool {
+        self.patterns.is_empty()
+            && self.domains.is_empty()
+            && self.size.is_none()
+            && self.modified.is_none()
+            && self.kind.is_none()
+    }
+}
+
 /// The same, ready to be asked.
 pub struct Select {
     wanted: Wanted,

@@ -80,6 +80,18 @@ pub enum Kind {
     Other,
 }
 
+impl Kind {
+    /// How its rows are looked up.
+    fn flag(self) -> Option<&'static str> {
+        match self {
+            // Most are files: an index would only be in the way.
+            Kind::File | Kind::Other => None,
+            Kind::Directory => Some("WHERE flags = 2"),
+            Kind::Link => Some("WHERE flags = 4"),
+        }
+    }
+}
+
 /// One row.
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -178,12 +190,22 @@ impl Db {
                 clause.push_str(" AND relativePath = ?2");
                 values.push(path);
             }
+        } else if let Some(id) = &filter.file_id {
+            clause.push_str("WHERE fileID = ?1");
+            values.push(id);
+        } else if let Some(kind) = filter.kind.and_then(Kind::flag) {
+            clause.push_str(kind);
         }
         if filter.sorted {
             clause.push_str(" ORDER BY domain, relativePath");
+        } else if filter.by_id {
+            clause.push_str(" ORDER BY fileID");
         }
         self.query(&clause, &values, |row| {
-            !filter.admits(&row.domain, &row.relative_path) || each(row)
+            !(filter.admits(&row.domain, &row.relative_path)
+                && filter.kind.is_none_or(|kind| kind == row.kind)
+                && filter.file_id.is_none_or(|id| id == row.file_id))
+                || each(row)
         })
     }
 
@@ -274,6 +296,12 @@ pub struct Filter<'a> {
     pub below: Option<&'a str>,
     /// Not what is below it.
     pub only_itself: bool,
+    /// Only what has this id.
+    pub file_id: Option<&'a str>,
+    /// Only what is of this kind.
+    pub kind: Option<Kind>,
+    /// By file id.
+    pub by_id: bool,
     /// By domain, then by path, byte by byte. Else as they lie in the list, which is fastest.
     pub sorted: bool,
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a backup costs, beside other programs, against one simulated phone on one machine in one run.
 
-    python3 tests/bench/measure.py target/release/idev-backup [large] [small] [memory] [unchanged] [reading]
+    python3 tests/bench/measure.py target/release/idev-backup [large] [small] [memory] [unchanged] [verify] [reading] [extract]
 
 Needs Linux and libimobiledevice-utils; pymobiledevice3 is measured where tests/peers/run.py has installed it, and openssl
 where it is there; `reading` needs sqlite3 and no phone. `--on DIR` chooses the disk (`/dev/shm` without it: the programs are compared, not the disk), `--runs N`
@@ -192,6 +192,41 @@ def unchanged(ours, on, runs):
             print(f"| {cost.seconds:.2f} | {cost.seconds - phones:.2f} | {parts(seconds)} |", flush=True)
 
 
+def verify(ours, on, runs):
+    """An encrypted backup, checked beside openssl over the same bytes on as many cores, one large file for each of them."""
+    with Bench(ours, on, "--files", "10000", "--bulk", "24x128M", "--will-encrypt") as bench:
+        bench.create()
+        (bench.folder / "password").write_text("simulated\n")
+        backup = next(path for path in (bench.folder / "store").iterdir() if not path.name.startswith("."))
+        alone = bench.folder / "alone"  # without a list of hashes
+        shutil.copytree(backup, alone, copy_function=os.link)
+        cores = os.cpu_count()
+        parts = [bench.folder / f"part{core}" for core in range(cores)]
+        for core, part in enumerate(parts):
+            with open(part, "wb") as out:
+                for path in sorted(alone.glob("??/*"))[core::cores]:
+                    out.write(path.read_bytes())
+        on_all = lambda command: ["sh", "-c", " & ".join(f"{command} {part}" for part in parts) + " & wait"]  # noqa: E731
+        password = ["--password-file", bench.folder / "password"]
+        programs = {
+            "openssl dgst -sha256": on_all("openssl dgst -sha256"),
+            "verify": [ours, "verify", "--quiet", backup],
+            "openssl enc -d": on_all(f"{OPENSSL} -K {'11' * 32} -out /dev/null -in"),
+            "verify --deep, no list of hashes": [ours, "verify", "--deep", "--quiet", *password, alone],
+            "verify --deep": [ours, "verify", "--deep", "--quiet", *password, backup],
+        }
+        costs = {}
+        for _ in range(runs):
+            for name, command in programs.items():
+                costs.setdefault(name, []).append(Cost(*command))
+    print(f"\n### 3 GiB in 24 files and 10,000 small ones, checked on {cores} cores\n")
+    print("| | seconds (of each run) | processor | memory |\n|---|---|---|---|")
+    for name, each in costs.items():
+        memory = max(cost.memory for cost in each) / (1 << 20)
+        runs_ = ", ".join(f"{cost.seconds:.2f}" for cost in each)
+        print(f"| {name} | {median(each, 'seconds'):.2f} ({runs_}) | {median(each, 'cpu'):.2f} s | {memory:.0f} MiB |")
+
+
 SCHEMA = """
 CREATE TABLE Files (fileID TEXT PRIMARY KEY, domain TEXT, relativePath TEXT, flags INTEGER, file BLOB);
 CREATE INDEX FilesDomainIdx ON Files(domain);
@@ -305,8 +340,72 @@ def reading(ours, on, runs):
         shutil.rmtree(folder)
 
 
+OPENSSL = "openssl enc -d -aes-256-cbc -nopad -iv 00000000000000000000000000000000"
+DECRYPT = """
+from iphone_backup_decrypt import EncryptedBackup
+backup = EncryptedBackup(backup_directory="{backup}", passphrase="password")
+backup.extract_files(relative_paths_like="%", output_folder="{to}", preserve_folders=True)
+"""
+
+
+def extract(ours, on, runs):
+    extract_of(ours, on, runs, 1500, 1 << 20)
+    extract_of(ours, on, runs, 20_000, 32 << 10)
+
+
+def extract_of(ours, on, runs, files, size):
+    """An encrypted backup, beside openssl on as many cores over the same bytes, and beside iphone-backup-decrypt."""
+    python = PYMOBILEDEVICE3.with_name("python")
+    if not python.exists():
+        sys.exit(f"{python} is not there: tests/peers/run.py makes it; it needs cryptography and iphone_backup_decrypt")
+    folder = Path(tempfile.mkdtemp(prefix="measure-", dir=on))
+    try:
+        backup, to = folder / "backup", folder / "to"
+        made = [python, ROOT / "tests/bench/encrypted.py", backup, str(files), str(size)]
+        keys = subprocess.run(list(map(str, made)), check=True, capture_output=True, text=True).stdout
+        (folder / "password").write_text("password\n")
+        cores = os.cpu_count()
+        # Each file by a process of its own, and all of them as one file per core: what starting processes costs is no decryption.
+        (folder / "files").write_text("".join(f"{p} {key} {name}\n" for p, key, name in map(str.split, keys.splitlines())))
+        paths = [line.split()[0] for line in keys.splitlines()]
+        for core in range(cores):
+            with open(folder / f"part{core}", "wb") as part:
+                for path in paths[core::cores]:
+                    part.write((backup / path).read_bytes())
+        each = f"cd {backup}; xargs -P{cores} -L1 sh -c 'exec {OPENSSL} -K $1 -in $0 -out {to}/$2' < {folder}/files"
+        parts = " & ".join(f"{OPENSSL} -K {'11' * 32} -in {folder}/part{c} -out {to}/{c}" for c in range(cores))
+        programs = {
+            "idev-backup": [ours, "extract", backup, "--to", to, "--password-file", folder / "password", "--quiet"],
+            "openssl, one file per core": ["sh", "-c", f"{parts} & wait"],
+            "iphone-backup-decrypt": [python, "-c", DECRYPT.format(backup=backup, to=to)],
+        }
+        if files < 5000:
+            programs["openssl, a process per file"] = ["sh", "-c", each]
+        costs = {}
+        for _ in range(runs):
+            for name, command in programs.items():
+                if name != "idev-backup":
+                    to.mkdir()
+                costs.setdefault(name, []).append(Cost(*command))
+                shutil.rmtree(to)
+                os.sync()
+        mine = median(costs["idev-backup"], "seconds")
+        print(f"\n### {files:,} encrypted files of {size >> 10} KiB, extracted on {cores} cores\n")
+        print("| | seconds (of each run) | times idev-backup | processor | memory |\n|---|---|---|---|---|")
+        for name, each in costs.items():
+            seconds, cpu = median(each, "seconds"), median(each, "cpu")
+            memory = max(cost.memory for cost in each) / (1 << 20)
+            runs_ = ", ".join(f"{cost.seconds:.2f}" for cost in each)
+            print(f"| {name} | {seconds:.2f} ({runs_}) | {seconds / mine:.2f} | {cpu:.2f} s | {memory:.0f} MiB |")
+    finally:
+        shutil.rmtree(folder)
+
+
 def main():
-    benches = {"large": large, "small": small, "memory": memory, "unchanged": unchanged, "reading": reading}
+    benches = {
+        "large": large, "small": small, "memory": memory, "unchanged": unchanged,
+        "verify": verify, "reading": reading, "extract": extract,
+    }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ours", type=Path, help="the program")
     parser.add_argument("what", nargs="*", help=f"which of {', '.join(benches)}; all if none is named")
