@@ -285,6 +285,14 @@ impl Usbmuxd {
         self
     }
 
+    /// The same daemon, with waits that end with `calm`.
+    pub fn with_calm(&self, calm: Arc<Calm>) -> Usbmuxd {
+        Usbmuxd {
+            calm,
+            ..self.clone()
+        }
+    }
+
     /// Where it listens.
     pub fn address(&self) -> &Address {
         &self.address
