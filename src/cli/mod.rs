@@ -3,6 +3,7 @@
 mod create;
 mod demo;
 mod devices;
+mod doctor;
 mod encryption;
 mod exit;
 mod list;
@@ -57,6 +58,7 @@ struct Cli {
 enum Command {
     Create(create::Create),
     Devices(devices::Devices),
+    Doctor(Box<doctor::Doctor>),
     Encryption(Box<encryption::EncryptionCommand>),
     Pair(pair::Pair),
     Unpair(pair::Unpair),
@@ -73,6 +75,7 @@ pub fn run() -> ExitCode {
     let code = match cli.command {
         Command::Create(c) => c.reach.trace.end(c.run()),
         Command::Devices(c) => c.reach.trace.end(c.run()),
+        Command::Doctor(c) => c.reach.trace.end(c.run()),
         Command::Encryption(c) => c.run(),
         Command::Pair(c) => c.reach.trace.end(c.run()),
         Command::Unpair(c) => c.reach.trace.end(c.run()),

@@ -2,6 +2,7 @@
 
 pub mod create;
 pub mod devices;
+pub mod doctor;
 pub mod encryption;
 mod host;
 mod info_plist;
