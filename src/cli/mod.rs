@@ -1,19 +1,31 @@
 //! The commands of `idev-backup`: the table of contents of the product.
 
+mod bounds;
+mod cat;
 mod create;
 mod demo;
 mod devices;
+mod diff;
 mod doctor;
 mod encryption;
 mod exit;
+mod export;
+mod extract;
+mod find;
+mod info;
 mod list;
+mod ls;
+mod manual;
 mod output;
+mod page;
 mod pair;
 mod password;
 mod progress;
 mod reading;
 mod simulate;
 mod trace;
+mod tree;
+mod usage;
 mod verify;
 
 use std::ffi::OsString;
@@ -64,9 +76,20 @@ enum Command {
     Unpair(pair::Unpair),
     List(list::List),
     Verify(verify::Verify),
+    Info(info::Info),
+    Usage(usage::Usage),
+    Ls(ls::Ls),
+    Find(find::Find),
+    Tree(tree::Tree),
+    Cat(cat::Cat),
+    Extract(extract::Extract),
+    Export(export::Export),
+    Diff(diff::Diff),
     Demo(demo::Demo),
     Simulate(Box<simulate::Simulate>),
     Trace(trace::TraceCommand),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 /// Parses the command line and runs it.
@@ -81,6 +104,15 @@ pub fn run() -> ExitCode {
         Command::Unpair(c) => c.reach.trace.end(c.run()),
         Command::List(c) => c.run(),
         Command::Verify(c) => c.run(),
+        Command::Info(c) => c.run(),
+        Command::Usage(c) => c.run(),
+        Command::Ls(c) => c.run(),
+        Command::Find(c) => c.run(),
+        Command::Tree(c) => c.run(),
+        Command::Cat(c) => c.run(),
+        Command::Extract(c) => c.run(),
+        Command::Export(c) => c.run(),
+        Command::Diff(c) => c.run(),
         Command::Demo(c) => c.run(),
         Command::Simulate(c) => match c.run() {
             Ok(()) => exit::DONE,
@@ -90,6 +122,8 @@ pub fn run() -> ExitCode {
             }
         },
         Command::Trace(c) => c.run(),
+        Command::Completions(c) => c.run(),
+        Command::Man(c) => c.run(),
     };
     ExitCode::from(code)
 }

@@ -315,8 +315,8 @@ impl Shelf {
         let (done, waiting) = mpsc::channel();
         let begun = Instant::now();
         let there = path.clone();
-        // Not joined: it may wait for ever.
-        thread::spawn(move || done.send(Shelf::look_at(there, is_named)));
+        // Not joined: it may wait for ever, and then nobody is left to hear of it.
+        thread::spawn(move || drop(done.send(Shelf::look_at(there, is_named))));
         loop {
             match waiting.recv_timeout(Duration::from_millis(50)) {
                 Ok(shelf) => return Ok(shelf),
