@@ -428,8 +428,14 @@ fn errors_are_explained_from_arguments_and_from_a_pipe() {
     assert!(out.contains("the phone is locked"), "{out}");
     let out = explained(&["-21"], 0);
     assert!(out.contains("forgotten this computer"), "{out}");
+    for args in [["--json", "25"], ["25", "--json"]] {
+        let json: Value = serde_json::from_str(&explained(&args, 0)).unwrap();
+        assert_eq!(
+            (&json["event"], &json["text"]),
+            (&"explained".into(), &"25".into())
+        );
+    }
     let json: Value = serde_json::from_str(&explained(&["--json", "25"], 0)).unwrap();
-    assert_eq!(json["event"], "explained");
     assert!(
         json["explanations"][0]["means"]
             .as_str()

@@ -51,7 +51,7 @@ enum Explain {
     /// Exit code 0: explained. 1: nothing in it is known.
     Explain {
         /// The code or the message; from standard input if left out
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        #[arg(allow_negative_numbers = true)]
         text: Vec<String>,
         /// Print JSON
         #[arg(long)]

@@ -175,7 +175,7 @@ const MOBILE_DEVICE: [(u32, &str); 8] = [
 ];
 
 /// lockdownd_error_t of libimobiledevice since 1.2 (2014), from its lockdown.h.
-const LOCKDOWND: [(i64, &str); 11] = [
+const LOCKDOWND: [(i64, &str); 13] = [
     (-17, "PasswordProtected"),
     (-18, "UserDeniedPairing"),
     (-19, "PairingDialogResponsePending"),
@@ -187,6 +187,8 @@ const LOCKDOWND: [(i64, &str); 11] = [
     (-30, "SavePairRecordFailed"),
     (-35, "EscrowLocked"),
     (-36, "PairingProhibitedOverThisConnection"),
+    (-38, "MCProtected"),
+    (-39, "MCChallengeRequired"),
 ];
 
 fn libimobiledevice_lockdown(number: i64, found: &mut Found) {
@@ -196,14 +198,6 @@ fn libimobiledevice_lockdown(number: i64, found: &mut Found) {
         for explanation in &mut found.0[at..] {
             explanation.of = format!("libimobiledevice's {number}, {}", explanation.of);
         }
-    }
-    // Both lists of managed phones.
-    if matches!(number, -38 | -39) {
-        found.lockdown(if number == -38 {
-            "MCProtected"
-        } else {
-            "MCChallengeRequired"
-        });
     }
 }
 
@@ -264,10 +258,23 @@ fn from_the_daemon(text: &str, found: &mut Found) {
     let Some(at) = names.iter().find_map(|name| lower.find(name)) else {
         return;
     };
-    let digit = |c: char| c.is_ascii_digit();
+    // Not every number is meant: "usbmuxd 1.1.1".
+    const BEFORE: [&str; 7] = [
+        "answers",
+        "result",
+        "resultnumber",
+        "number",
+        "integer",
+        "error",
+        "code",
+    ];
     let words = lower[at..].split(|c: char| !c.is_ascii_alphanumeric());
-    let mut numbers = words.filter(|word| !word.is_empty() && word.chars().all(digit));
-    if let Some(number) = numbers.next().and_then(|word| word.parse().ok()) {
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    let meant = words
+        .windows(2)
+        .filter(|pair| BEFORE.contains(&pair[0]))
+        .find_map(|pair| pair[1].parse().ok());
+    if let Some(number) = meant {
         found.daemon(number);
     }
 }
@@ -452,6 +459,7 @@ mod tests {
             "é",
             "MBErrorDomain/",
             "MBErrorDomain/987",
+            "usbmuxd 1.1.1 and libusbmuxd 2.0.2 are running",
             "-",
         ] {
             assert_eq!(recognised(text), [""; 0], "{text}");

@@ -172,17 +172,17 @@ fn begins(udid: &str, wanted: &str) -> bool {
 
 fn not_looked_at(way: &Way, phones: &[Health], shelf: &Shelf) -> Vec<String> {
     let mut not = Vec::new();
+    let unseen = match cfg!(target_os = "linux") {
+        true => "this system does not tell, as in a container",
+        false => "only Linux tells in files",
+    };
     if way.on_usb.is_none() {
         not.push(format!(
-            "USB without usbmuxd: {} does not tell what hangs on it",
-            std::env::consts::OS
+            "what is plugged into USB, beside what usbmuxd sees: {unseen}"
         ));
     }
     if way.programs.is_none() {
-        not.push(format!(
-            "other programs that work on phones: {} does not tell in files what runs",
-            std::env::consts::OS
-        ));
+        not.push(format!("which other programs work on phones: {unseen}"));
     }
     if phones.iter().any(|phone| phone.session == Some(Ok(()))) {
         not.push(
