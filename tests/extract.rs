@@ -586,8 +586,8 @@ fn an_interrupt_ends_it_and_leaves_whole_files() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_ends_it_with_an_error_of_its_own() {
-    // /dev/full cannot be a folder: a quota on the size of files is as good, and SIGXFSZ is ignored by what sets it.
+fn a_file_that_the_disk_refuses_leaves_nothing_behind() {
+    // A limit on the size of files is a disk that holds no larger ones, as FAT32.
     let mut backup = Made::default();
     backup.file("HomeDomain", "large", &vec![7; 4 << 20]);
     let room = Room::new(&backup);

@@ -1,6 +1,7 @@
 //! What a user can wish for, one file each: the only place where wire and disk meet.
 
 pub mod browse;
+pub mod cat;
 pub mod create;
 pub mod devices;
 pub mod diff;
