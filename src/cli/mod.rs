@@ -6,6 +6,7 @@ mod create;
 mod demo;
 mod devices;
 mod diff;
+mod doctor;
 mod encryption;
 mod exit;
 mod export;
@@ -69,6 +70,7 @@ struct Cli {
 enum Command {
     Create(create::Create),
     Devices(devices::Devices),
+    Doctor(Box<doctor::Doctor>),
     Encryption(Box<encryption::EncryptionCommand>),
     Pair(pair::Pair),
     Unpair(pair::Unpair),
@@ -96,6 +98,7 @@ pub fn run() -> ExitCode {
     let code = match cli.command {
         Command::Create(c) => c.reach.trace.end(c.run()),
         Command::Devices(c) => c.reach.trace.end(c.run()),
+        Command::Doctor(c) => c.reach.trace.end(c.run()),
         Command::Encryption(c) => c.run(),
         Command::Pair(c) => c.reach.trace.end(c.run()),
         Command::Unpair(c) => c.reach.trace.end(c.run()),

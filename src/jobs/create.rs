@@ -22,7 +22,7 @@ use crate::store::{Draft, Lock, Origin, Store};
 use crate::transport::{Attached, Via};
 
 /// Below this, a phone that is not charging may not live to see the end.
-const BATTERY_LOW_PERCENT: u64 = 20;
+pub(super) const BATTERY_LOW_PERCENT: u64 = 20;
 
 /// Problems that are kept for the report.
 const PROBLEMS_MAX: usize = 1000;

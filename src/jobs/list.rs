@@ -127,7 +127,7 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
     }
 }
 
-fn read_report(path: &Path) -> Option<serde_json::Value> {
+pub(super) fn read_report(path: &Path) -> Option<serde_json::Value> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 

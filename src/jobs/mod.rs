@@ -5,6 +5,7 @@ pub mod cat;
 pub mod create;
 pub mod devices;
 pub mod diff;
+pub mod doctor;
 pub mod encryption;
 pub mod extract;
 mod fill;
