@@ -566,3 +566,166 @@ fn an_encrypted_backup_is_opened_to_its_last_byte() {
         assert_ne!(report.restorable, Some(true));
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_repair_never_writes_through_a_link() {
+    let (rig, current, older) = with_independent_snapshot();
+    let victim = rig
+        .phone
+        .files()
+        .find(|f| f.size() > 200)
+        .unwrap()
+        .file_id();
+    let folder = &victim[..2];
+    let outside = rig.dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let before = tree(&older);
+    for to in [outside.clone(), older.join(folder)] {
+        fs::remove_dir_all(current.join(folder))
+            .or_else(|_| fs::remove_file(current.join(folder)))
+            .unwrap();
+        std::os::unix::fs::symlink(&to, current.join(folder)).unwrap();
+        let repair = verify::repair(&current, &Options::bytes(), &Silent).unwrap();
+        assert_eq!(repair.report.outcome, Outcome::Damaged);
+        assert!(
+            repair.repaired.is_empty() && !repair.hindered.is_empty(),
+            "{:?}",
+            repair.hindered
+        );
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        assert_eq!(tree(&older), before);
+    }
+    // Once the link is gone, all of it comes back.
+    fs::remove_file(current.join(folder)).unwrap();
+    let repair = verify::repair(&current, &Options::bytes(), &Silent).unwrap();
+    assert_eq!(repair.report.damage, 0, "{:?}", repair.report.findings);
+}
+
+#[test]
+fn a_repair_ends_where_the_bytes_are_right_and_yet_no_good() {
+    let (rig, current, _older) = with_independent_snapshot();
+    let victim = rig
+        .phone
+        .files()
+        .find(|f| f.size() > 200)
+        .unwrap()
+        .file_id();
+    // As if the phone had sent such a list: its hash and the copy of it say so too.
+    for snapshot in rig.store.snapshots().unwrap() {
+        let place = snapshot.path().join("Manifest.db");
+        let old = idev_backup::store::sums::hash_file(&place).unwrap().0;
+        let database = Connection::open(&place).unwrap();
+        let sql = "UPDATE Files SET file = x'00112233' WHERE fileID = ?";
+        assert_eq!(database.execute(sql, [&victim]).unwrap(), 1);
+        drop(database);
+        fs::copy(&place, snapshot.beside().unwrap().join("Manifest.db")).unwrap();
+        let new = idev_backup::store::sums::hash_file(&place).unwrap().0;
+        let sums = snapshot.sums().unwrap();
+        let hex = |hash| idev_backup::store::sums::hex(&hash);
+        let text = fs::read_to_string(&sums)
+            .unwrap()
+            .replace(&hex(old), &hex(new));
+        fs::write(&sums, text).unwrap();
+    }
+    let repair = verify::repair(&current, &deep(), &Silent).unwrap();
+    assert_eq!(repair.report.outcome, Outcome::Damaged);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_a_files_place_is_damage_and_a_pipe_hangs_nothing() {
+    let backup = Handmade::new(&[]);
+    backup.add("HomeDomain", "a", b"abc");
+    let place = backup.place("HomeDomain", "a");
+    fs::remove_file(&place).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", &place).unwrap();
+    let report = check(backup.folder(), &deep());
+    assert_eq!(
+        (wrongs(&report), report.restorable),
+        (vec![(Wrong::Unreadable, "a")], Some(false))
+    );
+    for name in ["Manifest.db", "Status.plist", "Manifest.plist"] {
+        let backup = Handmade::new(&[]);
+        fs::remove_file(backup.folder().join(name)).unwrap();
+        let pipe = backup.folder().join(name);
+        let made = std::process::Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let report = check(backup.folder(), &deep());
+        assert_eq!(report.outcome, Outcome::Damaged, "{name}");
+    }
+}
+
+/// Only a database may be shorter than the phone's list says: iOS compacts those while it sends them.
+#[test]
+fn what_only_has_a_databases_name_may_not_be_short() {
+    let backup = Handmade::new(&[]);
+    backup.add("HomeDomain", "Library/notes.db", &[b'x'; 5000]);
+    fs::write(backup.place("HomeDomain", "Library/notes.db"), [b'x'; 3000]).unwrap();
+    for options in [Options::default(), deep()] {
+        let report = check(backup.folder(), &options);
+        assert_eq!(wrongs(&report), [(Wrong::Truncated, "Library/notes.db")]);
+    }
+}
+
+#[test]
+fn rows_that_nobody_can_use_are_told() {
+    let backup = Handmade::new(&[]);
+    backup.add("HomeDomain", "a", b"abc");
+    let sql = |statement: &str| {
+        let database = Connection::open(backup.folder().join("Manifest.db")).unwrap();
+        assert_eq!(database.execute(statement, []).unwrap(), 1);
+    };
+    let id = file_id("HomeDomain", "Library");
+    sql(&format!(
+        "INSERT INTO Files VALUES ('{id}', 'HomeDomain', 'Library', 2, x'00112233')"
+    ));
+    sql("INSERT INTO Files VALUES ('zz', 'HomeDomain', 'l', 4, NULL)");
+    sql(&format!(
+        "INSERT INTO Files VALUES ('{}', 'HomeDomain', 'o', 9, NULL)",
+        file_id("HomeDomain", "o")
+    ));
+    let report = check(backup.folder(), &deep());
+    let expected = [
+        (Wrong::NotRestored, "o"),
+        (Wrong::Misnamed, "l"),
+        (Wrong::Unreadable, "Library"),
+    ];
+    assert_eq!(
+        (wrongs(&report), report.restorable),
+        (expected.to_vec(), Some(false))
+    );
+}
+
+/// SQLite removes the file that the end of a hot journal names, wherever it lies.
+#[test]
+fn a_journal_of_a_stranger_is_never_given_to_sqlite() {
+    let backup = Handmade::new(&[]);
+    let scratch = tempfile::tempdir().unwrap();
+    let (mut main, _) = database(scratch.path(), false);
+    let page = main.len() - 4096;
+    main[page..page + 100].fill(0x5a);
+    let victim = scratch.path().join("victim");
+    fs::write(&victim, "precious").unwrap();
+    let name = victim.to_str().unwrap().as_bytes();
+    let mut journal = vec![0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+    journal.extend([0; 12]);
+    journal.extend(((main.len() / 4096) as u32).to_be_bytes());
+    journal.extend(512u32.to_be_bytes());
+    journal.extend(4096u32.to_be_bytes());
+    journal.resize(512, 0);
+    journal.extend((0x4000_0000u32 / 4096 + 1).to_be_bytes());
+    journal.extend(name);
+    journal.extend((name.len() as u32).to_be_bytes());
+    let sum: u32 = name.iter().map(|b| u32::from(*b)).sum();
+    journal.extend(sum.to_be_bytes());
+    journal.extend([0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7]);
+    backup.add("HomeDomain", "x.sqlite", &main);
+    backup.add("HomeDomain", "x.sqlite-journal", &journal);
+    let report = check(backup.folder(), &deep());
+    assert_eq!(fs::read(&victim).unwrap(), b"precious");
+    assert_eq!(report.inside.unknown, 1, "{:?}", report.findings);
+}

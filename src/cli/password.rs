@@ -32,6 +32,11 @@ pub struct PasswordArgs {
 }
 
 impl PasswordArgs {
+    /// It was named for this very run, by file or command.
+    pub fn is_named(&self) -> bool {
+        self.password_file.is_some() || self.password_command.is_some()
+    }
+
     /// The password, where it was given: by file, command or environment.
     pub fn given(&self) -> Result<Option<Secret>, Error> {
         let given = of(self.password_file.as_ref(), self.password_command.as_ref())?;

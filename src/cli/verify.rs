@@ -93,6 +93,8 @@ impl Verify {
                 salt: salt(),
             }),
             passwords,
+            // That of the environment may be meant for others.
+            password_is_a_guess: !self.deep && !self.password.is_named(),
             ..Options::default()
         };
         match self.repair {
@@ -129,13 +131,19 @@ fn tell_repair(repair: &Repair, style: progress::Style) -> u8 {
     if count > SHOWN_MAX {
         output::tell(&format!("  ... and {} more", count - SHOWN_MAX));
     }
-    if repair.report.damage > 0 || count > 0 {
+    for why in repair.hindered.iter().take(SHOWN_MAX) {
+        output::tell(&format!("  problem: {why}"));
+    }
+    if repair.report.damage == 0 && count == 0 {
+        output::tell("Nothing to repair.");
+    } else {
         output::tell(&format!(
             "Repaired: {}, with the very bytes that were received.{}",
             counted(count as u64, "file"),
             match repair.report.damage {
                 0 => "",
-                _ => " No other snapshot holds the rest whole.",
+                _ if repair.hindered.is_empty() => " No other snapshot holds the rest whole.",
+                _ => " Of the rest, what is in the way must go first.",
             }
         ));
     }
@@ -242,10 +250,11 @@ fn proof(report: &Report) -> Vec<String> {
         lines.push("  Nothing in it could be decrypted.".to_owned());
         return lines;
     }
-    let how = if report.encrypted {
-        "decrypt, and have"
-    } else {
-        "have"
+    let how = match (report.encrypted, report.opened) {
+        (true, 1) => "decrypts, and has",
+        (true, _) => "decrypt, and have",
+        (false, 1) => "has",
+        (false, _) => "have",
     };
     lines.push(format!(
         "  {} {how} the right length{sample}; {} of the phone's own digests were compared.",

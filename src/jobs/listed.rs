@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use crate::manifest::db::{self, Db, Kind};
+use crate::manifest::db::{self, Db, Kind, Row};
 use crate::manifest::kinds::Amounts;
 use crate::manifest::leads_out;
 use crate::manifest::mbdb::Mbdb;
@@ -124,6 +124,28 @@ pub struct Summary {
     pub first_leading_out: Option<(String, String)>,
     /// Applications of which there is data, up to a limit.
     pub apps: BTreeSet<String>,
+    /// Rows that are neither of files, folders nor links.
+    pub strange: Strange,
+    /// Rows of folders and links whose record cannot be read.
+    pub unreadable: Strange,
+    /// The same, whose id is not what domain and path give.
+    pub misnamed: Strange,
+}
+
+/// Rows that have something in common: how many, and the name of the first.
+#[derive(Default)]
+pub struct Strange {
+    /// How many.
+    pub count: u64,
+    /// Domain and path of the first.
+    pub first: Option<(String, String)>,
+}
+
+impl Strange {
+    fn add(&mut self, domain: &str, relative_path: &str) {
+        self.count += 1;
+        (self.first).get_or_insert_with(|| (domain.to_owned(), relative_path.to_owned()));
+    }
 }
 
 /// Applications that are noted; phones have some hundreds.
@@ -184,6 +206,7 @@ impl Reader {
             List::Db(db) => db.rows(|row| {
                 out.name(&row.domain, &row.relative_path);
                 if row.kind != Kind::File {
+                    out.no_file(&row, records);
                     return true;
                 }
                 let record = (records > Records::Size).then(|| row.record());
@@ -250,6 +273,21 @@ impl Out {
             && self.summary.apps.len() < APPS_MAX
         {
             self.summary.apps.insert(app.to_owned());
+        }
+    }
+
+    /// A folder or a link, of which nothing lies in the backup but this row; or what nobody has described.
+    fn no_file(&mut self, row: &Row, records: Records) {
+        let (domain, path) = (&row.domain, &row.relative_path);
+        if row.kind == Kind::Other {
+            self.summary.strange.add(domain, path);
+        }
+        // Other people's programs write none for folders.
+        if records > Records::Size && !row.archive.is_empty() && row.record().is_err() {
+            self.summary.unreadable.add(domain, path);
+        }
+        if !row.is_named_right() {
+            self.summary.misnamed.add(domain, path);
         }
     }
 

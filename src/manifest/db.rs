@@ -1,6 +1,5 @@
 //! Manifest.db: the list of all files, read row by row and never written.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -136,7 +135,7 @@ impl Db {
 
     /// Opens one that is encrypted: since iOS 10.2 those of encrypted backups are.
     pub fn decrypt(folder: &Path, key: &FileKey) -> Result<Db, Error> {
-        let file = File::open(folder.join(NAME)).map_err(scratch::Error::Read)?;
+        let file = scratch::open_plain(&folder.join(NAME)).map_err(scratch::Error::Read)?;
         let bytes = file.metadata().map_err(scratch::Error::Read)?.len();
         Db::with_files(Scratch::make(&mut key.decrypt(file, None), bytes)?)
     }

@@ -2,7 +2,6 @@
 //! it can be larger than all else that a reader of backups holds: it costs its own length, and not three times as much.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -10,6 +9,7 @@ use plist::Value;
 use plist::stream::Event;
 
 use super::plists::{self, Unreadable};
+use super::scratch;
 use crate::bounded_plist;
 
 const NAME: &str = "Info.plist";
@@ -106,7 +106,7 @@ fn visit(
 ) -> Result<(), Unreadable> {
     let damaged = |e: &dyn std::fmt::Display| Unreadable::Damaged(e.to_string());
     let length = plists::length(folder, name)?;
-    let file = File::open(folder.join(name)).map_err(|e| damaged(&e))?;
+    let file = scratch::open_plain(&folder.join(name)).map_err(|e| damaged(&e))?;
     bounded_plist::visit(file, length, each).map_err(|e| damaged(&e))
 }
 

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use super::db::{Error, Kind};
 use super::record::{FileRecord, MODE_DIR, MODE_FILE, MODE_LINK, file_digest, file_id};
+use super::scratch;
 
 const MAGIC: &[u8; 6] = b"mbdb\x05\x00";
 /// The length that stands for "none".
@@ -187,7 +188,7 @@ impl Mbdb {
     /// Opens the Manifest.mbdb of the backup in `folder`.
     pub fn open(folder: &Path) -> Result<Mbdb, Error> {
         let path = folder.join("Manifest.mbdb");
-        let file = match File::open(&path) {
+        let file = match scratch::open_plain(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::Absent),
             opened => opened.map_err(|e| Error::Damaged(e.to_string()))?,
         };

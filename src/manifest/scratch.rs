@@ -1,10 +1,10 @@
 //! A database that is made of a stream: in memory where it is small, else in a private temporary file.
 //!
-//! A decrypted list of files names everything that is on a phone, so it is never left behind: on Unix the file loses its name as soon
-//! as SQLite has opened it, and on Windows it goes with the last handle of it that is ours.
+//! A decrypted list of files names everything that is on a phone, so it is not left behind: on Unix the file loses its name before
+//! anything is in it. On Windows it goes when we are done with it, and stays if the program is killed before.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use rusqlite::limits::Limit;
@@ -74,26 +74,26 @@ impl Scratch {
     fn in_file(head: &[u8], from: &mut dyn Read) -> Result<Scratch, Error> {
         let mut head = head.to_vec();
         head[WAL_MARK].fill(1);
-        let mut file = NamedTempFile::with_prefix("idev-backup-").map_err(Error::Write)?;
-        file.write_all(&head).map_err(Error::Write)?;
-        copy(from, file.as_file_mut())?;
-        let path = file.into_temp_path();
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-        let connection = Connection::open_with_flags(uri(&path), flags).map_err(Error::Sqlite)?;
-        // SQLite opens a file when it first reads it.
-        let read = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
-        read.map_err(Error::Sqlite)?;
+        let (mut file, path) = NamedTempFile::with_prefix("idev-backup-")
+            .map_err(Error::Write)?
+            .into_parts();
+        // SQLite holds the file from here on, and reads it when it is asked (other than an immutable one, which it measures at
+        // once). So its name can go before there is anything in it, and nothing is left behind however the program ends.
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let connection = Connection::open_with_flags(&path, flags).map_err(Error::Sqlite)?;
         let path = match cfg!(unix) {
             true => path.close().map(|()| None).map_err(Error::Write)?,
             false => Some(path),
         };
+        file.write_all(&head).map_err(Error::Write)?;
+        copy(from, &mut file)?;
         Scratch::bounded(connection, path)
     }
 
     /// Opens a database where it lies, and writes nothing beside it.
     pub fn in_place(path: &Path) -> Result<Scratch, Error> {
         let path = std::path::absolute(path).map_err(Error::Read)?;
-        let mut file = File::open(&path).map_err(Error::Read)?;
+        let mut file = open_plain(&path).map_err(Error::Read)?;
         let mut head = [0; 32];
         read_head(&mut file, &mut head)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
@@ -112,6 +112,14 @@ impl Scratch {
     /// The database.
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+}
+
+/// Opens a file of a stranger's folder: a pipe in its place would never end.
+pub(super) fn open_plain(path: &Path) -> io::Result<File> {
+    match std::fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")),
     }
 }
 
@@ -146,13 +154,12 @@ fn copy(from: &mut dyn Read, to: &mut File) -> Result<(), Error> {
     let mut buffer = Zeroizing::new(vec![0; 64 << 10]);
     loop {
         match from.read(&mut buffer) {
-            Ok(0) => break,
+            Ok(0) => return Ok(()),
             Ok(length) => to.write_all(&buffer[..length]).map_err(Error::Write)?,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(Error::Read(e)),
         }
     }
-    to.seek(SeekFrom::Start(0)).map(drop).map_err(Error::Write)
 }
 
 /// A whole path as SQLite's URI form: `immutable` keeps it from making `-wal` and `-shm` beside a sealed backup.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::sums::Hash;
+use super::sums::{Hash, hash_file};
 use super::{Error, Lock, METADATA, Snapshot, Store, disk, snapshot};
 use crate::path::BackupPath;
 
@@ -24,17 +24,24 @@ impl Store {
         hash: &Hash,
     ) -> Result<Option<PathBuf>, Error> {
         let to = path.below(backup.path());
-        let mut sources: Vec<PathBuf> = snapshot::of(self, backup.udid())?
-            .iter()
-            .filter(|other| other.path() != backup.path())
-            .map(|other| path.below(other.path()))
+        folders(backup.path(), path).map_err(|e| Error::io("put back", &to, e))?;
+        let is_right = |file: &Path| hash_file(file).is_ok_and(|(found, _)| found == *hash);
+        if fs::symlink_metadata(&to).is_ok_and(|meta| meta.is_file()) && is_right(&to) {
+            // What is wrong with it is not its bytes.
+            return Ok(None);
+        }
+        let others = snapshot::of(self, backup.udid())?;
+        let mut roots: Vec<&Path> = (others.iter().map(Snapshot::path))
+            .filter(|root| *root != backup.path())
             .collect();
         if METADATA.contains(&path.as_str()) {
-            sources.extend(backup.beside().map(|beside| path.below(beside)));
+            roots.extend(backup.beside());
         }
         let temporary = self.own_of(backup.udid()).join("mend.partial");
-        for source in sources {
-            if !fs::symlink_metadata(&source).is_ok_and(|meta| meta.is_file()) {
+        for root in roots {
+            let source = path.below(root);
+            let is_file = fs::symlink_metadata(&source).is_ok_and(|meta| meta.is_file());
+            if !is_file || folders(root, path).is_err() {
                 continue;
             }
             disk::remove_if_there(&temporary).map_err(|e| Error::io("remove", &temporary, e))?;
@@ -76,6 +83,24 @@ fn copy_if(from: &Path, to: &Path, wanted: &Hash) -> io::Result<bool> {
     to.sync_all()?;
     let found: Hash = hash.finalize().into();
     Ok(found == *wanted)
+}
+
+/// Whether all that lies above a path is a folder, or not there yet: a link would lead out of the backup, or into another one.
+fn folders(root: &Path, path: &BackupPath) -> io::Result<()> {
+    let mut above = root.to_path_buf();
+    for part in path.components() {
+        match fs::symlink_metadata(&above) {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(_) => {
+                let what = format!("{} is no folder", above.display());
+                return Err(io::Error::new(io::ErrorKind::NotADirectory, what));
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+        above.push(part);
+    }
+    Ok(())
 }
 
 fn put(from: &Path, to: &Path) -> io::Result<()> {

@@ -21,25 +21,32 @@ impl Found {
     }
 }
 
-/// Walks a folder depth first, names in byte order. Yields everything but the folders themselves.
+/// Walks a folder depth first, names in byte order. Yields everything but the folders themselves, and goes on after an error.
 pub struct Walk {
     root: PathBuf,
     /// Listings yet to be worked off, innermost last, each in reverse order.
     open: Vec<(String, Vec<String>)>,
+    /// What a listing could not give, to be told first.
+    trouble: Vec<Error>,
 }
 
 impl Walk {
     /// Walks below `root`.
     pub fn new(root: &Path) -> Result<Walk, Error> {
-        let names = listing(root)?;
+        let mut trouble = Vec::new();
+        let names = listing(root, &mut trouble)?;
         Ok(Walk {
             root: root.to_path_buf(),
             open: vec![(String::new(), names)],
+            trouble,
         })
     }
 
     fn step(&mut self) -> Result<Option<Found>, Error> {
         loop {
+            if let Some(e) = self.trouble.pop() {
+                return Err(e);
+            }
             let Some((folder, names)) = self.open.last_mut() else {
                 return Ok(None);
             };
@@ -55,7 +62,7 @@ impl Walk {
             let full = self.root.join(&path);
             let meta = fs::symlink_metadata(&full).map_err(|e| Error::io("look at", &full, e))?;
             if meta.is_dir() {
-                let names = listing(&full)?;
+                let names = listing(&full, &mut self.trouble)?;
                 self.open.push((path, names));
             } else {
                 return Ok(Some(Found { path, meta }));
@@ -72,17 +79,19 @@ impl Iterator for Walk {
     }
 }
 
-/// The names in a folder, in reverse byte order, so that they can be popped.
-fn listing(folder: &Path) -> Result<Vec<String>, Error> {
+/// The names in a folder, in reverse byte order, so that they can be popped. Those that are no text go to `trouble`.
+fn listing(folder: &Path, trouble: &mut Vec<Error>) -> Result<Vec<String>, Error> {
     let failed = |e| Error::io("list", folder, e);
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
-        let name = name.into_string().map_err(|name| Error::Damaged {
-            path: folder.join(name),
-            why: "its name is no text".to_owned(),
-        })?;
-        names.push(name);
+        match name.into_string() {
+            Ok(name) => names.push(name),
+            Err(name) => trouble.push(Error::Damaged {
+                path: folder.join(name),
+                why: "its name is no text".to_owned(),
+            }),
+        }
     }
     names.sort_unstable_by(|a, b| b.cmp(a));
     Ok(names)

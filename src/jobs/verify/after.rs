@@ -1,7 +1,6 @@
 //! What is looked at after the walk, or for all files together.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -67,21 +66,35 @@ pub fn look_again(
         .collect()
 }
 
-/// `None` where it has no logs, or they cannot be read.
+/// Larger databases are not copied to be looked at with their logs.
+const COPIED_BYTES_MAX: u64 = 1 << 30;
+
+/// `None` where it has no logs.
 fn with_logs(opened: &Opened, finding: &Finding) -> Option<Look> {
     let (domain, path) = (finding.domain.as_ref()?, finding.relative_path.as_ref()?);
-    let place = tempfile::tempdir().ok()?;
-    let mut logs = 0;
-    for suffix in ["", "-wal", "-journal"] {
-        let Some(item) = opened.find(domain, &format!("{path}{suffix}")).ok()? else {
-            continue;
-        };
-        let to = place.path().join(format!("database{suffix}"));
-        let mut to: File = disk::create_private(&to).ok()?;
-        io::copy(&mut opened.bytes(&item).ok()?, &mut to).ok()?;
-        logs += u32::from(!suffix.is_empty());
+    let beside = |suffix: &str| {
+        let item = opened.find(domain, &format!("{path}{suffix}")).ok()??;
+        (item.size().ok()? > 0).then_some(item)
+    };
+    // A rollback journal can name any file of this computer, which SQLite would remove. So none is ever given to it.
+    if beside("-journal").is_some() {
+        return Some(Look::Unknown);
     }
-    (logs > 0).then_some(())?;
+    let (main, log) = (beside("")?, beside("-wal")?);
+    // What is decrypted is not written to a disk under a name.
+    let on_disk = |item| Some(opened.path_of(item).ok()?.metadata().ok()?.len());
+    let bytes = on_disk(&main)?.saturating_add(on_disk(&log)?);
+    if opened.is_encrypted() || bytes > COPIED_BYTES_MAX {
+        return Some(Look::Unknown);
+    }
+    let place = tempfile::Builder::new()
+        .prefix("idev-backup-")
+        .tempdir()
+        .ok()?;
+    for (item, name) in [(&main, "database"), (&log, "database-wal")] {
+        let mut to = disk::create_private(&place.path().join(name)).ok()?;
+        io::copy(&mut opened.bytes(item).ok()?, &mut to).ok()?;
+    }
     let connection = rusqlite::Connection::open(place.path().join("database")).ok()?;
     // What SQLite cannot even begin with is broken.
     if let Err(e) = scratch::bound(&connection) {

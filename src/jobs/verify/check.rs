@@ -8,7 +8,7 @@ use std::thread;
 
 use super::contents::{Bench, Noted, OtherSize, Task, Yield};
 use super::finding::{Finding, Findings, Outcome, Report, Wrong};
-use super::{Depth, Options, Sample, after};
+use super::{Depth, Options, after, inside};
 use crate::jobs::Error;
 use crate::jobs::listed::{self, Handfuls, List, Listed, Records, Summary};
 use crate::jobs::opened::Unlocked;
@@ -32,11 +32,15 @@ pub(super) struct Check<'a> {
     files: u64,
     bytes: u64,
     hashed: u64,
+    /// Files that were handed over to be read.
+    chosen: u64,
     has_list: bool,
     /// Files lie beside each other, as before iOS 10.
     pub(super) is_flat: bool,
     listed: Option<u64>,
     pub(super) summary: Summary,
+    /// Rows of the list have no file, through no fault of the disk, or nobody knows what they stand for.
+    lacks_something: bool,
     yield_: Yield,
     shared: after::Shared,
 }
@@ -60,10 +64,12 @@ impl<'a> Check<'a> {
             files: 0,
             bytes: 0,
             hashed: 0,
+            chosen: 0,
             has_list: false,
             is_flat: false,
             listed: None,
             summary: Summary::default(),
+            lacks_something: false,
             yield_: Yield::default(),
         })
     }
@@ -174,6 +180,36 @@ impl<'a> Check<'a> {
 
     /// What is told once for all files.
     fn findings_of_all(&mut self) {
+        for (wrong, strange, what) in [
+            (
+                Wrong::Unreadable,
+                std::mem::take(&mut self.summary.unreadable),
+                "records of folders or links cannot be read",
+            ),
+            (
+                Wrong::Misnamed,
+                std::mem::take(&mut self.summary.misnamed),
+                "folders or links have ids that are not the SHA-1 of domain and path",
+            ),
+            (
+                Wrong::NotRestored,
+                std::mem::take(&mut self.summary.strange),
+                "rows are neither of files, folders nor links, and nothing can be said of them",
+            ),
+        ] {
+            let (domain, relative_path) = strange.first.unzip();
+            self.lacks_something |= strange.count > 0;
+            if strange.count > 0 {
+                self.findings.add(Finding {
+                    wrong,
+                    domain,
+                    relative_path,
+                    file: "Manifest.db".to_owned(),
+                    detail: format!("{} {what}", crate::units::count(strange.count)),
+                    hash: None,
+                });
+            }
+        }
         for (file, detail) in self.shared.told() {
             self.find(Wrong::Shared, &file, detail);
         }
@@ -221,10 +257,20 @@ impl<'a> Check<'a> {
             }
             self.listed = Some(listed);
         }
-        while let Some(found) = walk.next().transpose()? {
+        while let Some(found) = self.next(&mut walk) {
             self.met(found, None, queue, monitor)?;
         }
         self.rest_of_sums()
+    }
+
+    /// The next thing in the folder. What cannot even be looked at is told, and passed over.
+    fn next(&mut self, walk: &mut std::iter::Peekable<Walk>) -> Option<Found> {
+        loop {
+            match walk.next()? {
+                Ok(found) => return Some(found),
+                Err(e) => self.find(Wrong::Unreadable, ".", e.to_string()),
+            }
+        }
     }
 
     /// One row of the phone's list: everything on the disk before it is in no list.
@@ -256,17 +302,19 @@ impl<'a> Check<'a> {
             };
             match before {
                 std::cmp::Ordering::Less => {
-                    if let Some(found) = walk.next().transpose()? {
+                    if let Some(found) = self.next(walk) {
                         self.met(found, None, queue, monitor)?;
                     }
                 }
                 std::cmp::Ordering::Equal => {
-                    if let Some(found) = walk.next().transpose()? {
+                    if let Some(found) = self.next(walk) {
                         self.met(found, Some(row), queue, monitor)?;
                     }
                     return Ok(());
                 }
                 std::cmp::Ordering::Greater => {
+                    // Our list misses it too, and need not say so.
+                    self.hash_of(&wanted)?;
                     self.missing(row);
                     return Ok(());
                 }
@@ -285,6 +333,7 @@ impl<'a> Check<'a> {
                     "the phone could not read it when this backup was made: {} (code {})",
                     complaint.text, complaint.code
                 );
+                self.lacks_something = true;
                 self.find_row(Wrong::PhoneFault, row, detail);
             }
         }
@@ -299,11 +348,12 @@ impl<'a> Check<'a> {
         monitor: &dyn Monitor,
     ) -> Result<(), Error> {
         if !found.is_file() {
-            self.find(
-                Wrong::Extra,
-                &found.path,
-                "it is neither a file nor a folder",
-            );
+            let detail = "it is neither a file nor a folder";
+            match row {
+                // What a link leads to is not what was backed up.
+                Some(row) => self.find_row(Wrong::Unreadable, row, detail),
+                None => self.find(Wrong::Extra, &found.path, detail),
+            }
             return Ok(());
         }
         self.files += 1;
@@ -321,12 +371,19 @@ impl<'a> Check<'a> {
         let on_disk = found.meta.len();
         let (other_size, mut noted) = match row {
             Some(row) => {
-                let before = self.findings.count();
-                let other_size = self.size(row, on_disk, hash.is_some());
+                let (before, damage) = (self.findings.count(), self.findings.damage);
+                let other_size = self.size(row, &found, hash.is_some());
                 let is_other = other_size.is_some() || self.findings.count() > before;
                 let size = row.size.as_ref().ok().filter(|_| !is_other).copied();
                 let sealed = row.sealed.cloned();
-                (other_size, sealed.map(|sealed| Noted { size, sealed }))
+                let is_damaged = self.findings.damage > damage;
+                let is_short = !is_damaged && row.size.as_ref().is_ok_and(|size| on_disk < *size);
+                let noted = sealed.map(|sealed| Noted {
+                    size,
+                    sealed,
+                    is_short,
+                });
+                (other_size, noted)
             }
             None => {
                 self.unlisted(&found, hash.is_some());
@@ -341,17 +398,17 @@ impl<'a> Check<'a> {
             );
         }
         // The phone's list may be wrong about a size; what was received is not.
+        // At least one, however small the share.
+        let is_first = self.chosen == 0;
         let is_read = self.options.depth >= Depth::Bytes
-            && self
-                .options
-                .sample
-                .is_none_or(|sample| sample.has(&found.path));
+            && (self.options.sample).is_none_or(|sample| is_first || sample.has(&found.path));
         if !is_read {
             noted = None;
         }
         let hash = hash.filter(|_| is_read || other_size.is_some());
         self.hashed += u64::from(hash.is_some());
         if hash.is_some() || noted.is_some() {
+            self.chosen += 1;
             // The receivers live until the walk ends.
             drop(queue.send(Task {
                 path: found.path,
@@ -366,7 +423,8 @@ impl<'a> Check<'a> {
     }
 
     /// Compares sizes. What that alone cannot decide is left to the hash, where there is one: answers the difference then.
-    fn size(&mut self, row: &Listed, on_disk: u64, has_hash: bool) -> Option<OtherSize> {
+    fn size(&mut self, row: &Listed, found: &Found, has_hash: bool) -> Option<OtherSize> {
+        let on_disk = found.meta.len();
         let listed = match &row.size {
             Ok(size) => *size,
             Err(why) => {
@@ -397,9 +455,11 @@ impl<'a> Check<'a> {
         if has_hash && !is_lost && !self.options.fresh_hashes {
             return Some(other);
         }
-        // iOS compacts databases before it sends them, so the list alone is no proof.
-        let is_database =
-            row.relative_path.ends_with("db") || row.relative_path.ends_with(".sqlite");
+        // iOS compacts databases before it sends them, so the list alone is no proof. What is encrypted can be judged by its name
+        // only, until it is opened.
+        let is_database = (row.relative_path.ends_with("db")
+            || row.relative_path.ends_with(".sqlite"))
+            && (self.manifest.encrypted || inside::is_database(&self.folder.join(&found.path)));
         let wrong = if !other.is_short || (is_database && !is_lost) {
             Wrong::OtherSize
         } else {
@@ -507,23 +567,13 @@ impl<'a> Check<'a> {
                 self.findings.damage == 0
                     && self.has_list
                     && self.manifest.product_version.is_some()
+                    && !self.lacks_something
             }),
             damage: self.findings.damage,
             remarks: self.findings.remarks,
             findings: self.findings.listed,
             contents: self.summary.amounts.list(),
         }
-    }
-}
-
-impl Sample {
-    /// Whether this file is among them: the same salt chooses the same files.
-    fn has(self, path: &str) -> bool {
-        // FNV-1a, then a multiplication that spreads it over all bits.
-        let hash = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        let sum = path.bytes().fold(0xcbf2_9ce4_8422_2325 ^ self.salt, hash);
-        let mixed = (sum ^ (sum >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        ((mixed >> 11) as f64) < self.fraction * (1u64 << 53) as f64
     }
 }
 

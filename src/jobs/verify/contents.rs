@@ -43,6 +43,8 @@ pub struct Noted {
     pub size: Option<u64>,
     /// Its key and its digest.
     pub sealed: Sealed,
+    /// It is shorter than the phone's list says, as only a database may be.
+    pub is_short: bool,
 }
 
 impl Noted {
@@ -239,7 +241,8 @@ impl Bench<'_> {
         let cut = |e: io::Error| (Wrong::Truncated, e.to_string());
         if !self.encrypted || (task.on_disk == 0 && noted.sealed.key.is_none()) {
             let mut plain = Digested::new(raw, noted);
-            reading.look = look(&mut plain, length, Some(&path)).map_err(cut)?;
+            (reading.look, reading.page_bytes) =
+                look(&mut plain, length, Some(&path)).map_err(cut)?;
             drain(&mut plain, buffer).map_err(cut)?;
             let (digest, length) = (plain.digest, plain.length);
             return self.judge(task, noted, [digest, None], length, reading);
@@ -252,7 +255,7 @@ impl Bench<'_> {
             wrapped.ok_or_else(|| no_key("the phone's list has no key for it".to_owned()))?;
         let key = keys.open(wrapped).map_err(|why| no_key(why.to_string()))?;
         let mut plain = Digested::new(key.decrypt(&mut *raw, noted.size), noted);
-        reading.look = look(&mut plain, length, None).map_err(cut)?;
+        (reading.look, reading.page_bytes) = look(&mut plain, length, None).map_err(cut)?;
         drain(&mut plain, buffer).map_err(cut)?;
         if plain.from.ending() == Some(Ending::Wrong) {
             reading.look = None;
@@ -277,6 +280,26 @@ impl Bench<'_> {
     ) -> Result<(), (Wrong, String)> {
         reading.opened = true;
         let is_proven = task.hash.is_some() && self.hashes_prove;
+        let is_database = matches!(reading.look, Some((Form::Database, _)));
+        if noted.is_short && !is_proven && !is_database {
+            return Err((
+                Wrong::Truncated,
+                "it is shorter than the phone's list says, and no database".to_owned(),
+            ));
+        }
+        if let Some(page) = reading.page_bytes
+            && !length.is_multiple_of(page)
+        {
+            reading.look = None;
+            let detail = "it is a database, and has not whole pages".to_owned();
+            return Err(match is_proven {
+                true => (
+                    Wrong::Inside,
+                    format!("{detail}; it is as the phone sent it"),
+                ),
+                false => (Wrong::Truncated, detail),
+            });
+        }
         if let Some(listed) = noted.size
             && listed != length
         {
@@ -317,12 +340,17 @@ impl Bench<'_> {
 struct Reading {
     found: Vec<(Wrong, String, Option<Hash>)>,
     look: Option<(Form, Look)>,
+    /// What the length of a database is a multiple of.
+    page_bytes: Option<u64>,
     opened: bool,
     digest: bool,
 }
 
+/// What came of a look inside, and the length of a database's pages.
+type Looked = (Option<(Form, Look)>, Option<u64>);
+
 /// Looks inside, where there is something to look into.
-fn look(from: &mut impl Read, length: u64, at: Option<&Path>) -> io::Result<Option<(Form, Look)>> {
+fn look(from: &mut impl Read, length: u64, at: Option<&Path>) -> io::Result<Looked> {
     let mut head = [0; inside::HEAD_BYTES];
     let mut filled = 0;
     while filled < head.len() {
@@ -336,12 +364,13 @@ fn look(from: &mut impl Read, length: u64, at: Option<&Path>) -> io::Result<Opti
     let form = Form::of(&head[..filled]);
     let mut whole = head[..filled].chain(from);
     let look = match (form, at) {
-        (Form::Other, _) => return Ok(None),
+        (Form::Other, _) => return Ok((None, None)),
         (Form::Database, Some(path)) => inside::database_at(path),
         (Form::Database, None) => inside::database_of(&mut whole, length)?,
         (Form::PropertyList, _) => inside::property_list(&mut whole, length)?,
     };
-    Ok(Some((form, look)))
+    let page = inside::page_bytes(&head[..filled]).filter(|_| form == Form::Database);
+    Ok((Some((form, look)), page))
 }
 
 fn drain(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<()> {

@@ -48,6 +48,17 @@ pub struct Sample {
     pub salt: u64,
 }
 
+impl Sample {
+    /// Whether this file is among them: the same salt chooses the same files.
+    fn has(self, path: &str) -> bool {
+        // FNV-1a, then a multiplication that spreads it over all bits.
+        let hash = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        let sum = path.bytes().fold(0xcbf2_9ce4_8422_2325 ^ self.salt, hash);
+        let mixed = (sum ^ (sum >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed >> 11) as f64) < self.fraction * (1u64 << 53) as f64
+    }
+}
+
 /// A file that the phone could not read when the backup was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Complaint {
@@ -74,6 +85,8 @@ pub struct Options<'a> {
     pub sample: Option<Sample>,
     /// Knows the password of an encrypted backup. Without it only names, sizes and hashes can be checked.
     pub passwords: Option<&'a dyn Passwords>,
+    /// The password may be of another backup: one that does not open this one is a remark.
+    pub password_is_a_guess: bool,
     /// What the phone could not read; without any, those of the run's report beside the backup.
     pub complaints: Vec<Complaint>,
 }

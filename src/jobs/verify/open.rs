@@ -18,7 +18,14 @@ impl Check<'_> {
         if !self.manifest.encrypted || self.manifest.unreadable_keys.is_some() {
             return Ok(());
         }
-        self.unlocked = opened::unlock(self.folder, passwords)?;
+        self.unlocked = match opened::unlock(self.folder, passwords) {
+            Err(Error::WrongPassword { .. }) if self.options.password_is_a_guess => {
+                let detail = "the password that was given is of another backup; it is checked as without one";
+                self.find(Wrong::Unchecked, "Manifest.plist", detail);
+                None
+            }
+            unlocked => unlocked?,
+        };
         let unopened = self
             .unlocked
             .as_ref()

@@ -1,7 +1,7 @@
 //! What is damaged, taken back from other backups of the phone that hold it whole: the same file, with the same hash. Nothing is
 //! ever guessed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Serialize;
@@ -28,6 +28,8 @@ pub struct Repaired {
 pub struct Repair {
     /// Files that were taken back.
     pub repaired: Vec<Repaired>,
+    /// Why others could not be put back, though another backup has them.
+    pub hindered: Vec<String>,
     /// How the backup is now, looked at anew.
     #[serde(flatten)]
     pub report: Report,
@@ -56,6 +58,8 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
     let store = Store::open(backup.path().parent().unwrap_or(folder))?;
     let lock = store.lock(backup.udid())?;
     let mut repaired = Vec::new();
+    let mut hindered = Vec::new();
+    let mut tried = BTreeSet::new();
     loop {
         monitor.phase(Phase::Checking);
         let report = look_through(folder, options, monitor)?;
@@ -64,15 +68,28 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
             let Ok(path) = file.parse::<BackupPath>() else {
                 continue;
             };
-            if let Some(from) = store.take_back(&lock, &backup, &path, &hash)? {
-                taken += 1;
-                let from = from.display().to_string();
-                repaired.push(Repaired { file, from });
+            // Once: what is still called damaged with the right bytes was so when it was received.
+            if !tried.insert(file.clone()) {
+                continue;
+            }
+            match store.take_back(&lock, &backup, &path, &hash) {
+                Ok(None) => {}
+                Ok(Some(from)) => {
+                    taken += 1;
+                    let from = from.display().to_string();
+                    repaired.push(Repaired { file, from });
+                }
+                Err(e) if e.is_full() => return Err(e.into()),
+                Err(e) => hindered.push(e.to_string()),
             }
         }
-        // Each round can only make it better, and what was taken back is looked at once more.
+        // What was taken back is looked at once more, and so is what did not fit into the list of findings.
         if taken == 0 {
-            return Ok(Repair { repaired, report });
+            return Ok(Repair {
+                repaired,
+                hindered,
+                report,
+            });
         }
     }
 }
