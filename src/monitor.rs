@@ -24,6 +24,8 @@ pub enum Phase {
     Checking,
     /// The draft is made durable and takes its place.
     Sealing,
+    /// A snapshot is removed.
+    Removing,
 }
 
 /// What the phone waits for its owner to do.

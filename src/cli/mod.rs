@@ -5,6 +5,7 @@ mod demo;
 mod devices;
 mod encryption;
 mod exit;
+mod history;
 mod list;
 mod output;
 mod pair;
@@ -62,6 +63,11 @@ enum Command {
     Unpair(pair::Unpair),
     List(list::List),
     Verify(verify::Verify),
+    Prune(history::Prune),
+    Pin(history::Pin),
+    Unpin(history::Unpin),
+    Tag(history::Tag),
+    Delete(history::Delete),
     Demo(demo::Demo),
     Simulate(Box<simulate::Simulate>),
     Trace(trace::TraceCommand),
@@ -78,6 +84,11 @@ pub fn run() -> ExitCode {
         Command::Unpair(c) => c.reach.trace.end(c.run()),
         Command::List(c) => c.run(),
         Command::Verify(c) => c.run(),
+        Command::Prune(c) => c.run(),
+        Command::Pin(c) => c.run(),
+        Command::Unpin(c) => c.run(),
+        Command::Tag(c) => c.run(),
+        Command::Delete(c) => c.run(),
         Command::Demo(c) => c.run(),
         Command::Simulate(c) => match c.run() {
             Ok(()) => exit::DONE,

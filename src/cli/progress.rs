@@ -387,5 +387,6 @@ fn words(phase: Phase) -> &'static str {
         Phase::Hashing => "Making the list of hashes",
         Phase::Checking => "Checking",
         Phase::Sealing => "Making it durable",
+        Phase::Removing => "Removing",
     }
 }

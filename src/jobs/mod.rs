@@ -3,6 +3,7 @@
 pub mod create;
 pub mod devices;
 pub mod encryption;
+pub mod history;
 mod host;
 mod info_plist;
 pub mod list;

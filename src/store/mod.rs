@@ -6,6 +6,7 @@
 //! <store>/.idev-backup/store.json       says that this is a store, and of which format
 //! <store>/.idev-backup/<UDID>/lock      one run per phone at a time
 //! <store>/.idev-backup/<UDID>/draft/    a backup being written
+//! <store>/.idev-backup/<UDID>/notes.json  what is pinned, named, verified
 //! <store>/.idev-backup/<UDID>/<stamp>/  beside each sealed backup: SHA256SUMS, report.json, copies of its metadata
 //! ```
 //! docs/format.md tells what a reader may trust.
@@ -13,12 +14,16 @@
 mod clone;
 pub mod disk;
 pub mod draft;
+pub mod history;
 pub mod journal;
 mod keeper;
 pub mod lock;
 mod mend;
+pub mod notes;
 mod proof;
+pub mod retention;
 mod seal;
+pub mod sizes;
 pub mod snapshot;
 pub mod sums;
 pub mod walk;
@@ -30,6 +35,7 @@ use std::path::{Path, PathBuf};
 
 pub use draft::{Draft, Origin};
 pub use lock::Lock;
+pub use retention::Policy;
 pub use seal::stamp_of;
 pub use snapshot::Snapshot;
 
@@ -312,6 +318,11 @@ impl Store {
                 ".idev-backup/store.json is damaged: remove that one file, and the next `create` makes it anew",
             )),
         }
+    }
+
+    /// Whether it was ever written to; a folder of other programs' backups is read only until then.
+    pub fn is_marked(&self) -> bool {
+        self.mark().exists()
     }
 
     fn mark(&self) -> PathBuf {

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::draft::Complete;
-use super::{Error, REPORT, Snapshot, Store, disk, snapshot};
+use super::{Error, Policy, REPORT, Snapshot, Store, disk, history, retention, snapshot};
 use crate::udid::Udid;
 
 /// `YYYYMMDD-HHMMSS`, local time.
-const STAMP: &str = "%Y%m%d-%H%M%S";
+pub(super) const STAMP: &str = "%Y%m%d-%H%M%S";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Intent {
@@ -31,7 +31,7 @@ pub struct Sealed {
     pub sync: Duration,
     /// The renames, and dropping old snapshots.
     pub renames: Duration,
-    /// Snapshots dropped, since more than `keep` were there.
+    /// Snapshots dropped, since no rule keeps them.
     pub dropped: Vec<String>,
     /// Snapshots that stand beside it.
     pub older: u64,
@@ -40,10 +40,11 @@ pub struct Sealed {
 }
 
 impl Complete {
-    /// Makes the draft durable and puts it in its place; the backup before becomes a snapshot, of which `keep` stay.
+    /// Makes the draft durable and puts it in its place; the backup before becomes a snapshot, and those go that
+    /// no rule keeps.
     ///
     /// `stamp` is local time, `YYYYMMDD-HHMMSS`. When this returns, a power cut loses nothing.
-    pub fn seal(self, stamp: &str, report: &[u8], keep: usize) -> Result<Sealed, Error> {
+    pub fn seal(self, stamp: &str, report: &[u8], keep: &Policy) -> Result<Sealed, Error> {
         let (store, udid) = (&self.store, &self.udid);
         let own = store.own_of(udid);
         let draft = own.join("draft");
@@ -78,9 +79,9 @@ impl Complete {
             renames: Duration::ZERO,
             dropped: Vec::new(),
             older: 0,
-            untidy: throw_away(&own, &draft).err(),
+            untidy: throw_away(&own, &draft, &mut || ()).err(),
         };
-        if let Err(e) = drop_old(store, udid, keep, &mut sealed) {
+        if let Err(e) = drop_old(&self, stamp, keep, &mut sealed) {
             sealed.untidy.get_or_insert(e);
         }
         sealed.renames = begun.elapsed();
@@ -103,7 +104,7 @@ pub(super) fn recover(store: &Store, udid: &Udid) -> Result<(), Error> {
                 why: e.to_string(),
             })?;
             finish(store, udid, &intent)?;
-            throw_away(&own, &own.join("draft"))
+            throw_away(&own, &own.join("draft"), &mut || ())
         }
     }
 }
@@ -158,8 +159,8 @@ fn finish(store: &Store, udid: &Udid, intent: &Intent) -> Result<(), Error> {
 }
 
 /// Renames out of the way in one step, then removes: a crash leaves trash, never half a thing under its name. The rename is
-/// durable first, since a power cut may otherwise undo it and keep what was removed after it.
-pub(super) fn throw_away(own: &Path, folder: &Path) -> Result<(), Error> {
+/// durable first, since a power cut may otherwise undo it and keep what was removed after it. `step` hears of each folder in it.
+pub(super) fn throw_away(own: &Path, folder: &Path, step: &mut dyn FnMut()) -> Result<(), Error> {
     let trash = own.join("trash");
     disk::remove_all(&trash).map_err(|e| Error::io("remove", &trash, e))?;
     if !rename_if_there(folder, &trash)? {
@@ -167,6 +168,18 @@ pub(super) fn throw_away(own: &Path, folder: &Path) -> Result<(), Error> {
     }
     let synced = disk::sync_parent(folder).and_then(|()| disk::sync_parent(&trash));
     synced.map_err(|e| Error::io("make durable", own, e))?;
+    // What a link leads to is not ours.
+    let is_folder = fs::symlink_metadata(&trash).is_ok_and(|meta| meta.is_dir());
+    let names = if is_folder {
+        snapshot::names(&trash)?
+    } else {
+        Vec::new()
+    };
+    for name in names {
+        let part = trash.join(name);
+        disk::remove_all(&part).map_err(|e| Error::io("remove", &part, e))?;
+        step();
+    }
     disk::remove_all(&trash).map_err(|e| Error::io("remove", &trash, e))
 }
 
@@ -188,15 +201,15 @@ fn is_of(beside: &Path, backup: &Path) -> Result<bool, Error> {
 /// `stamp`, or the second after the newest backup's where that is not later: stamps are in the order of the backups even
 /// when several are made in a second, or when summer time ends. A newest one from far ahead is a clock that was wrong.
 fn free_stamp(own: &Path, stamp: &str) -> Result<String, Error> {
-    const AHEAD_MAX: jiff::SignedDuration = jiff::SignedDuration::from_hours(2);
     let parse = |text: &str| jiff::civil::DateTime::strptime(STAMP, text).ok();
     let stamped = snapshot::stamped(own)?;
     let newest = stamped
         .iter()
         .filter_map(|dir| parse(dir.file_name()?.to_str()?))
         .filter(|newest| {
-            parse(stamp)
-                .is_some_and(|now| *newest >= now && newest.duration_since(now) <= AHEAD_MAX)
+            parse(stamp).is_some_and(|now| {
+                *newest >= now && newest.duration_since(now) <= retention::AHEAD_MAX
+            })
         })
         .max()
         .map(|newest| newest.strftime(STAMP).to_string());
@@ -248,25 +261,31 @@ fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
     candidate
 }
 
-/// Drops the oldest snapshots of a phone until `keep` are left beside the current backup. Only what this tool put where it
-/// stands is counted and dropped: not what others made, nor copies of ours under another name.
-fn drop_old(store: &Store, udid: &Udid, keep: usize, sealed: &mut Sealed) -> Result<(), Error> {
+/// Drops the snapshots of a phone that no rule keeps. Only what this tool put where it stands is ever dropped: not what others
+/// made, nor copies of ours under another name.
+fn drop_old(
+    complete: &Complete,
+    stamp: &str,
+    policy: &Policy,
+    sealed: &mut Sealed,
+) -> Result<(), Error> {
+    let (store, udid) = (&complete.store, &complete.udid);
     let all = snapshot::of(store, udid)?;
-    let older = all.iter().filter(|s| !s.is_current());
-    sealed.older = older.clone().count() as u64;
-    for old in older.filter(|s| s.is_where_we_put_it()).skip(keep) {
-        let own = store.own_of(udid);
-        throw_away(&own, old.path())?;
+    sealed.older = all.iter().filter(|s| !s.is_current()).count() as u64;
+    let Some(now) = history::parse_stamp(stamp) else {
+        return Ok(());
+    };
+    let (decisions, trouble) = store.plan(&all, policy, now);
+    // The oldest first, so that a crash leaves those that are wanted most.
+    for (old, decision) in all.iter().zip(&decisions).rev() {
+        if decision.keeps() {
+            continue;
+        }
+        store.remove(&complete.lock, old, &mut || ())?;
         sealed.older -= 1;
         sealed.dropped.extend(old.stamp());
-        let shared = all
-            .iter()
-            .any(|other| other.path() != old.path() && other.beside() == old.beside());
-        if let Some(beside) = old.beside().filter(|_| !shared) {
-            throw_away(&own, beside)?;
-        }
     }
-    Ok(())
+    trouble.map_or(Ok(()), Err)
 }
 
 #[cfg(test)]
@@ -412,9 +431,9 @@ mod tests {
     #[test]
     fn as_many_snapshots_of_ours_stay_as_are_kept_and_all_of_others() {
         let dir = tempfile::tempdir().unwrap();
-        let seal = |status: &str, stamp: &str, keep: usize| {
+        let seal = |status: &str, stamp: &str, keep: u32| {
             let (complete, ..) = drafted(dir.path(), status);
-            let sealed = complete.seal(stamp, b"{}", keep).unwrap();
+            let sealed = complete.seal(stamp, b"{}", &keep.into()).unwrap();
             assert!(sealed.untidy.is_none());
             (sealed.older, sealed.dropped)
         };

@@ -23,7 +23,13 @@ impl Snapshot {
         path: PathBuf,
         archived: Option<String>,
     ) -> Result<Snapshot, Error> {
-        let beside = beside(&store.own_of(&udid), &path)?;
+        let own = store.own_of(&udid);
+        // The one that it is named by, before all others are read.
+        let named = archived.as_ref().map(|stamp| own.join(stamp));
+        let beside = match named.filter(|dir| is_tied(dir, &path).unwrap_or(false)) {
+            Some(dir) => Some(dir),
+            None => beside(&own, &path)?,
+        };
         Ok(Snapshot {
             udid,
             path,
