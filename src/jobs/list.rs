@@ -13,6 +13,7 @@ use crate::device::model;
 use crate::manifest::plists::{Info, ManifestPlist, Status};
 use crate::store::notes::{Notes, Verified};
 use crate::store::{self, Snapshot, Store, sizes};
+use crate::udid::Udid;
 
 /// One backup, as its own property lists and our report tell.
 #[derive(Debug, Clone, Serialize)]
@@ -57,6 +58,10 @@ pub struct Backup {
 
 /// Lists the backups of a store, by phone, newest first.
 pub fn list(store: &Store) -> Result<Vec<Backup>, Error> {
+    Ok(listed(store, &store.snapshots()?))
+}
+
+fn listed(store: &Store, snapshots: &[Snapshot]) -> Vec<Backup> {
     let mut phones = BTreeMap::new();
     let mut described = |snapshot: &Snapshot| {
         let notes = phones
@@ -64,7 +69,7 @@ pub fn list(store: &Store) -> Result<Vec<Backup>, Error> {
             .or_insert_with(|| store.notes(snapshot.udid()).ok());
         with_notes(describe(snapshot), snapshot, notes.as_ref())
     };
-    Ok(store.snapshots()?.iter().map(&mut described).collect())
+    snapshots.iter().map(&mut described).collect()
 }
 
 fn with_notes(backup: Backup, snapshot: &Snapshot, notes: Option<&Notes>) -> Backup {
@@ -129,7 +134,7 @@ pub struct Look {
 /// Lists all that a store holds, with totals.
 pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
     let snapshots = store.snapshots()?;
-    let mut backups = list(store)?;
+    let mut backups = listed(store, &snapshots);
     if look.sizes {
         for (backup, snapshot) in backups.iter_mut().zip(&snapshots) {
             let size = sizes::of(snapshot)?;
@@ -139,7 +144,9 @@ pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
         }
     }
     let mut phones = Vec::new();
-    for udid in store.phones()? {
+    let mut udids: Vec<Udid> = snapshots.iter().map(|s| s.udid().clone()).collect();
+    udids.dedup();
+    for udid in udids {
         let of_one = || backups.iter().filter(|b| b.udid == udid.as_str());
         let folders: Vec<&Snapshot> = snapshots.iter().filter(|s| s.udid() == &udid).collect();
         let good = of_one().filter(|b| b.complete && b.damaged.is_none());

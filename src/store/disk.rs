@@ -1,7 +1,7 @@
 //! Whole or absent, private, durable: the few things that we ask of a file system.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use super::Error;
@@ -201,15 +201,33 @@ pub fn holds_large_files(folder: &Path, free_bytes: u64) -> Option<bool> {
     }
 }
 
-/// Whether two small files hold the same; one that is not there is like no other.
+/// Whether two files hold the same; one that is not there is like no other.
 pub fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
-    let read = |path: &Path| match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
+    let open = |path: &Path| match File::open(path) {
+        Ok(file) => Ok(Some(file)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     };
-    let bytes = read(one)?;
-    Ok(bytes.is_some() && bytes == read(other)?)
+    let (Some(one), Some(other)) = (open(one)?, open(other)?) else {
+        return Ok(false);
+    };
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    let mut one = BufReader::with_capacity(64 << 10, one);
+    let mut other = BufReader::with_capacity(64 << 10, other);
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let length = left.len().min(right.len());
+        if left[..length] != right[..length] || left.is_empty() != right.is_empty() {
+            return Ok(false);
+        }
+        if length == 0 {
+            return Ok(true);
+        }
+        one.consume(length);
+        other.consume(length);
+    }
 }
 
 /// Whether two paths are one file under two names. Not known where the system does not tell.
