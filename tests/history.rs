@@ -727,3 +727,108 @@ fn a_prune_that_is_killed_at_any_moment_leaves_each_snapshot_whole_or_unlisted()
         kills()
     );
 }
+
+/// A disk of its own, so that nobody else changes what is free on it.
+#[cfg(target_os = "linux")]
+struct Disk(tempfile::TempDir);
+
+#[cfg(target_os = "linux")]
+impl Disk {
+    fn mount(size: &str) -> Option<Disk> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", size, "tmpfs"])
+            .arg(dir.path());
+        match mount.output() {
+            Ok(output) if output.status.success() => Some(Disk(dir)),
+            other => {
+                eprintln!("skipped: no small disk can be mounted here: {other:?}");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(self.0.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
+    use idev_backup::jobs::create::Options;
+    use idev_backup::jobs::{Class, Error};
+    use idev_backup::sim::{Content, PhoneConfig};
+    let Some(disk) = Disk::mount("size=240m") else {
+        return;
+    };
+    let rig = Rig::with(PhoneConfig {
+        content: Content {
+            bulk_size: 6_000_000,
+            ..rig::small()
+        },
+        ..rig::config()
+    });
+    let store = Store::open_or_make(disk.0.path()).unwrap();
+    let keep = |count: u32| Options {
+        full: true,
+        keep: count.into(),
+        ..rig::options()
+    };
+    for _ in 0..4 {
+        rig.create_in(&store, &keep(5));
+    }
+    // The oldest is pinned, so it is not the one to go.
+    let before = stamps(&store, UDID);
+    let oldest = store.snapshots_of(rig.udid()).unwrap().pop().unwrap();
+    store.note(&oldest, |note| note.pinned = true).unwrap();
+    let claim = |beyond: u64| {
+        let need = store.free_space().unwrap() + beyond - (128 << 20);
+        rig.phone
+            .suffer(&[format!("claim-size:{need}").parse().unwrap()]);
+    };
+    // Of three beside the new one the rule keeps two, with the one that is current now: that is not enough.
+    claim(30_000_000);
+    let options = Options {
+        full: false,
+        ..keep(2)
+    };
+    let recorder = rig::Recorder::default();
+    let error = rig.try_in(&store, &options, &recorder).unwrap_err();
+    assert!(
+        matches!(&error, Error::Verdict(no) if no.code == 105),
+        "{error}"
+    );
+    assert_eq!(error.class(), Class::NoSpace);
+    let after = stamps(&store, UDID);
+    assert_eq!(
+        after,
+        [&before[0], &before[1], &before[3]].map(String::clone)
+    );
+    assert!(
+        recorder.notes().iter().any(|n| n.contains(&before[2])),
+        "{:?}",
+        recorder.notes()
+    );
+    // A second time there is nothing that may go.
+    claim(3_000_000);
+    rig.try_in(&store, &options, &recorder).unwrap_err();
+    assert_eq!(stamps(&store, UDID), after);
+    // With a harder rule there is, and the backup succeeds.
+    claim(3_000_000);
+    let options = Options {
+        full: false,
+        ..keep(1)
+    };
+    let report = rig.try_in(&store, &options, &recorder).unwrap();
+    assert_eq!(report.dropped, [before[1].clone()]);
+    assert_eq!(
+        stamps(&store, UDID)[1..],
+        [before[0].clone(), before[3].clone()]
+    );
+}

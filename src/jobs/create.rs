@@ -237,7 +237,7 @@ pub fn create(
         complaints,
         seconds,
         older: 0,
-        dropped: Vec::new(),
+        dropped: course.dropped,
     };
     seal(complete, &mut report, &options.keep, started.1, monitor)?;
     Ok(report)
@@ -259,7 +259,7 @@ fn seal(
     report.seconds.sync = sealed.sync.as_secs_f64();
     report.seconds.seal = sealed.renames.as_secs_f64();
     report.seconds.total = started.elapsed().as_secs_f64();
-    report.dropped = sealed.dropped;
+    report.dropped.extend(sealed.dropped);
     report.older = sealed.older;
     if let Some(e) = sealed.untidy {
         let text = format!("the backup is in its place, but tidying up after it failed: {e}");
@@ -370,7 +370,7 @@ fn serve(
         let calm = reach.calm.fork();
         let stream = session.service(mobilebackup::SERVICE, &calm, options.silence_max)?;
         let dialog = mobilebackup::Session::open(stream, calm)?;
-        let mut host = DraftHost::new(draft, monitor);
+        let mut host = DraftHost::new(draft, &options.keep, monitor);
         let verdict = dialog.backup(udid.as_str(), options.full, &mut host);
         let course = host.finish();
         drop(watch);

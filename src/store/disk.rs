@@ -211,6 +211,9 @@ pub fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
     let (Some(one), Some(other)) = (open(one)?, open(other)?) else {
         return Ok(false);
     };
+    if one.metadata()?.is_dir() || other.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
     if one.metadata()?.len() != other.metadata()?.len() {
         return Ok(false);
     }

@@ -83,13 +83,13 @@ impl Note {
 
 /// A draft. Dropped unsealed it stays on the disk, for the next run to take over or discard.
 pub struct Draft {
-    store: Store,
-    udid: Udid,
+    pub(super) store: Store,
+    pub(super) udid: Udid,
     folder: PathBuf,
     base: Option<Snapshot>,
     journal: Arc<Mutex<Journal>>,
     keeper: Keeper,
-    lock: Lock,
+    pub(super) lock: Lock,
 }
 
 /// A draft that an earlier run left.

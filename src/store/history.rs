@@ -8,7 +8,7 @@ use jiff::civil::DateTime;
 use super::notes::Notes;
 use super::retention::{self, Decision, Facts, Policy};
 use super::seal::{STAMP, recover, throw_away};
-use super::{Error, Lock, Snapshot, Store, snapshot, stamp_of};
+use super::{Draft, Error, Lock, Snapshot, Store, snapshot, stamp_of};
 use crate::udid::Udid;
 
 impl Store {
@@ -71,6 +71,65 @@ impl Store {
             drop(self.forget(old.udid(), &key));
         }
         Ok(())
+    }
+}
+
+/// What was dropped so that a phone has room.
+#[derive(Debug, Default)]
+pub struct Room {
+    /// Bytes that the disk has more than before.
+    pub freed_bytes: u64,
+    /// The stamps of what was dropped.
+    pub dropped: Vec<String>,
+}
+
+impl Draft {
+    /// Drops what no rule would keep once this draft is sealed, the oldest first, until so many bytes are free. The backup that the
+    /// draft began as stays: it is the last good one until then.
+    pub fn make_room(
+        &mut self,
+        wanted_bytes: u64,
+        policy: &Policy,
+        now: DateTime,
+    ) -> Result<Room, Error> {
+        let store = &self.store;
+        let before = store.free_space()?;
+        let all = snapshot::of(store, &self.udid)?;
+        // What may be pinned stays; `create` tells of it when it seals.
+        let Ok(notes) = store.notes(&self.udid) else {
+            return Ok(Room::default());
+        };
+        let mut ahead: Vec<Facts> = all.iter().map(|s| facts(s, Some(&notes))).collect();
+        for (facts, snapshot) in ahead.iter_mut().zip(&all) {
+            facts.ours |= facts.current && snapshot.beside().is_some();
+            facts.current = false;
+        }
+        // The draft is no good backup yet, so it takes no other's place but that of the current one.
+        ahead.push(Facts {
+            udid: self.udid.clone(),
+            made: now,
+            current: true,
+            ours: true,
+            good: false,
+            pinned: false,
+            tagged: false,
+            unknown: false,
+            verified: None,
+        });
+        let mut room = Room::default();
+        let decisions = retention::plan(&ahead, policy, now);
+        for (old, decision) in all.iter().zip(&decisions).rev() {
+            if decision.keeps() || old.is_current() {
+                continue;
+            }
+            if room.freed_bytes >= wanted_bytes {
+                break;
+            }
+            store.remove(&self.lock, old, &mut || ())?;
+            room.dropped.extend(old.stamp());
+            room.freed_bytes = store.free_space()?.saturating_sub(before);
+        }
+        Ok(room)
     }
 }
 
