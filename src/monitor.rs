@@ -26,6 +26,8 @@ pub enum Phase {
     Sealing,
     /// A snapshot is removed.
     Removing,
+    /// A backup is copied into a store.
+    Copying,
 }
 
 /// What the phone waits for its owner to do.

@@ -832,3 +832,276 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
         [before[0].clone(), before[3].clone()]
     );
 }
+
+/// A backup that another program made, of the rig's phone, under any name.
+fn foreign(rig: &Rig, name: &str) -> PathBuf {
+    let folder = rig.dir.path().join(name);
+    copy_dir(&rig.current(), &folder);
+    folder
+}
+
+/// Files that are one file under two names.
+#[cfg(unix)]
+fn shares_files(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    tree(one).keys().any(|path| {
+        let inode = |root: &Path| {
+            fs::metadata(root.join(path))
+                .map(|m| (m.dev(), m.ino()))
+                .ok()
+        };
+        one.join(path).is_file() && inode(one) == inode(other)
+    })
+}
+
+#[test]
+fn a_backup_of_another_program_becomes_the_current_one_or_a_snapshot_of_its_date() {
+    let rig = Rig::backed_up();
+    let store = rig.dir.path().join("new");
+    let old = foreign(&rig, "finder");
+    rig.create();
+    let new = foreign(&rig, UDID);
+    let before = tree(&old);
+    let adopted = json(&store, &["adopt", new.to_str().unwrap()], 0);
+    assert_eq!(adopted["current"], true);
+    let adopted = json(&store, &["adopt", old.to_str().unwrap()], 0);
+    assert_eq!(adopted["current"], false);
+    assert_same(&before, &tree(&old), "what it was taken from");
+    let place = PathBuf::from(adopted["path"].as_str().unwrap());
+    assert_same(&before, &tree(&place), "what was taken in");
+    #[cfg(unix)]
+    assert!(!shares_files(&old, &place));
+    for snapshot in Store::open(&store).unwrap().snapshots().unwrap() {
+        assert!(snapshot.sums().is_some());
+        assert_whole(snapshot.path());
+    }
+    let list = json(&store, &["list"], 0);
+    for backup in list["backups"].as_array().unwrap() {
+        assert_eq!(
+            (&backup["pinned"], &backup["ours"], &backup["name"]),
+            (&true.into(), &true.into(), &"Mira's iPhone".into())
+        );
+    }
+    // Pinned, so that the rules of a younger history do not drop it.
+    assert_eq!(json(&store, &["prune", "--keep", "0"], 0)["dropped"], 0);
+    let (_, err) = run(&store, &["adopt", old.to_str().unwrap()], 1);
+    assert!(err.contains("in this store already"), "{err}");
+    // The phone goes on from it.
+    let made = rig.create_in(&Store::open(&store).unwrap(), &rig::options());
+    assert!(!made.full);
+    // One that is newer takes the current one's place, which becomes a snapshot.
+    let other = rig.dir.path().join("other");
+    run(&other, &["adopt", old.to_str().unwrap()], 0);
+    assert_eq!(
+        json(&other, &["adopt", new.to_str().unwrap()], 0)["current"],
+        true
+    );
+    assert_eq!(Store::open(&other).unwrap().snapshots().unwrap().len(), 2);
+}
+
+#[test]
+fn what_is_damaged_or_no_backup_is_not_taken_in() {
+    let rig = Rig::backed_up();
+    let store = rig.dir.path().join("new");
+    let damaged = foreign(&rig, "damaged");
+    let victim = rig
+        .phone
+        .files()
+        .find(|f| f.size() > 80_000)
+        .unwrap()
+        .file_id();
+    fs::remove_file(damaged.join(&victim[..2]).join(&victim)).unwrap();
+    let path = damaged.to_str().unwrap();
+    let (_, err) = run(&store, &["adopt", path], 1);
+    assert!(
+        err.contains("is damaged") && err.contains("--force"),
+        "{err}"
+    );
+    assert!(Store::open(&store).unwrap().snapshots().unwrap().is_empty());
+    let (out, err) = run(&store, &["adopt", path, "--force"], 3);
+    assert!(err.contains("taken in as it is"), "{out}{err}");
+    let list = json(&store, &["list"], 0);
+    assert!(list["backups"][0]["damaged"].is_string() && list["phones"][0]["overdue"] == true);
+    // A folder that is no backup, one without Info.plist, and none at all.
+    let empty = rig.dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let bare = foreign(&rig, "bare");
+    fs::remove_file(bare.join("Info.plist")).unwrap();
+    for folder in [&empty, &bare, &rig.dir.path().join("absent")] {
+        run(&store, &["adopt", folder.to_str().unwrap(), "--force"], 1);
+    }
+}
+
+#[test]
+fn a_snapshot_is_copied_to_another_disk_with_all_that_is_known_of_it() {
+    let rig = Rig::backed_up();
+    rig.create();
+    rig.create();
+    let (store, target) = (rig.store.root(), rig.dir.path().join("other disk"));
+    let to = target.to_str().unwrap();
+    let snapshots = rig.listed();
+    let oldest = snapshots[2].stamp.clone().unwrap();
+    run(store, &["tag", &oldest, "first"], 0);
+    let copied = json(store, &["copy", "first", to], 0);
+    assert_eq!(
+        (&copied["current"], &copied["shared"]),
+        (&true.into(), &0.into())
+    );
+    let copied = json(store, &["copy", "latest", to], 0);
+    assert_eq!(copied["current"], true);
+    if cfg!(unix) {
+        // Files that the store has are not copied again.
+        assert!(
+            copied["shared"].as_u64() > copied["copied"].as_u64(),
+            "{copied}"
+        );
+    }
+    run(
+        store,
+        &["copy", &snapshots[1].stamp.clone().unwrap(), to],
+        0,
+    );
+    let there = Store::open(&target).unwrap();
+    let copies = there.snapshots().unwrap();
+    assert_eq!(copies.len(), 3);
+    for (copy, of) in copies.iter().zip(&snapshots) {
+        assert_eq!(
+            (copy.stamp(), copy.is_current()),
+            (of.stamp.clone(), of.current)
+        );
+        assert_same(&tree(of.path.as_ref()), &tree(copy.path()), "the copy");
+        assert_whole(copy.path());
+        #[cfg(unix)]
+        assert!(!shares_files(of.path.as_ref(), copy.path()));
+        let report = |s: &Path| fs::read(s).unwrap();
+        assert!(report(&copy.report().unwrap()).len() > 100);
+    }
+    assert_eq!(
+        there.notes(rig.udid()).unwrap().of(&copies[2]).tags,
+        ["first"]
+    );
+    let (_, err) = run(store, &["copy", "first", to], 1);
+    assert!(err.contains("in this store already"), "{err}");
+    // What has changed since it was received is not copied.
+    let target = rig.dir.path().join("third disk");
+    let victim = rig
+        .phone
+        .files()
+        .find(|f| f.size() > 80_000)
+        .unwrap()
+        .file_id();
+    let victim = rig.current().join(&victim[..2]).join(&victim);
+    let mut bytes = fs::read(&victim).unwrap();
+    bytes[7] ^= 1;
+    fs::remove_file(&victim).unwrap();
+    fs::write(&victim, bytes).unwrap();
+    let (_, err) = run(store, &["copy", "latest", target.to_str().unwrap()], 1);
+    assert!(err.contains("not those that were received"), "{err}");
+    assert!(
+        Store::open(&target)
+            .unwrap()
+            .snapshots()
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn adopt_and_copy_that_are_killed_at_any_moment_leave_nothing_half_and_go_on() {
+    let rig = Rig::backed_up();
+    rig.create();
+    let old = foreign(&rig, "finder");
+    rig.create();
+    let now = tree(&rig.current());
+    let mut random = Random::new(11);
+    let (mut interrupted, mut went_on) = (0, 0);
+    let mut takes = [Duration::from_millis(150); 2];
+    for round in 0..kills() {
+        let dir = rig::room();
+        let target = dir.path().join("target");
+        let is_copy = round % 2;
+        let start = || match is_copy {
+            1 => program(
+                rig.store.root(),
+                &["copy", "latest", target.to_str().unwrap(), "--quiet"],
+            ),
+            _ => program(&target, &["adopt", old.to_str().unwrap(), "--quiet"]),
+        };
+        let wanted = if is_copy == 1 { &now } else { &tree(&old) };
+        let begun = Instant::now();
+        let moment = takes[is_copy].mul_f64(random.below(1100) as f64 / 1000.0);
+        let killed = kill_after(start(), moment);
+        interrupted += u32::from(killed);
+        if !killed {
+            takes[is_copy] = begun
+                .elapsed()
+                .clamp(Duration::from_millis(20), Duration::from_secs(2));
+        }
+        if let Ok(store) = Store::open(&target) {
+            for snapshot in store.snapshots().unwrap() {
+                assert_same(wanted, &tree(snapshot.path()), "what is listed is whole");
+            }
+        }
+        // Again: it is done, or was.
+        let ended = start().output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+        let was_done = told.contains("in this store already");
+        went_on += u32::from(!was_done);
+        assert!(ended.status.success() || was_done, "round {round}: {told}");
+        let store = Store::open(&target).unwrap();
+        let all = store.snapshots().unwrap();
+        assert_eq!(all.len(), 1, "round {round}");
+        assert_same(wanted, &tree(all[0].path()), "afterwards");
+        assert_whole(all[0].path());
+        assert!(all[0].sums().is_some());
+        for left in ["import", "trash"] {
+            let left = target.join(".idev-backup").join(UDID).join(left);
+            assert!(!left.exists(), "round {round}: {}", left.display());
+        }
+    }
+    eprintln!(
+        "killed {interrupted} of {}; {went_on} were done by the second run",
+        kills()
+    );
+}
+
+#[test]
+fn a_copy_that_broke_off_does_not_copy_again_what_is_there() {
+    let rig = Rig::backed_up();
+    let target = rig.dir.path().join("target");
+    let to = target.to_str().unwrap();
+    let import = target.join(".idev-backup").join(UDID).join("import");
+    // As one that was killed half way leaves it.
+    let store = Store::open_or_make(&target).unwrap();
+    let current = rig.store.current(rig.udid()).unwrap().unwrap();
+    let begun = store::import::Import::begin(
+        &store,
+        rig.udid(),
+        lock(&store, rig.udid()),
+        current.path(),
+        current.sums().as_deref(),
+    );
+    begun.unwrap().copy(&mut |_| ()).unwrap();
+    let root = import.join("root").join(UDID);
+    let files: Vec<PathBuf> = tree(&root)
+        .into_iter()
+        .filter(|f| f.1.is_some())
+        .map(|f| root.join(f.0))
+        .collect();
+    for (n, path) in files.iter().enumerate() {
+        match n % 4 {
+            0 => fs::remove_file(path).unwrap(),
+            // A power cut leaves the name, and zeros of the right length.
+            1 => fs::write(path, vec![0; fs::metadata(path).unwrap().len() as usize]).unwrap(),
+            _ => {}
+        }
+    }
+    let copied = json(rig.store.root(), &["copy", "latest", to], 0);
+    let there = copied["there"].as_u64().unwrap() as usize;
+    assert!(
+        there >= files.len() / 2 - 1 && there < files.len() * 3 / 4,
+        "{copied}"
+    );
+    assert_same(&tree(&rig.current()), &tree(&target.join(UDID)), "the copy");
+    assert!(!import.exists());
+}

@@ -1,5 +1,6 @@
 //! The commands of `idev-backup`: the table of contents of the product.
 
+mod adopt;
 mod create;
 mod demo;
 mod devices;
@@ -68,6 +69,8 @@ enum Command {
     Unpin(history::Unpin),
     Tag(history::Tag),
     Delete(history::Delete),
+    Adopt(adopt::Adopt),
+    Copy(adopt::Copy),
     Demo(demo::Demo),
     Simulate(Box<simulate::Simulate>),
     Trace(trace::TraceCommand),
@@ -89,6 +92,8 @@ pub fn run() -> ExitCode {
         Command::Unpin(c) => c.run(),
         Command::Tag(c) => c.run(),
         Command::Delete(c) => c.run(),
+        Command::Adopt(c) => c.run(),
+        Command::Copy(c) => c.run(),
         Command::Demo(c) => c.run(),
         Command::Simulate(c) => match c.run() {
             Ok(()) => exit::DONE,

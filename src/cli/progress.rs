@@ -388,5 +388,6 @@ fn words(phase: Phase) -> &'static str {
         Phase::Checking => "Checking",
         Phase::Sealing => "Making it durable",
         Phase::Removing => "Removing",
+        Phase::Copying => "Copying",
     }
 }

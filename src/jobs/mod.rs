@@ -1,5 +1,6 @@
 //! What a user can wish for, one file each: the only place where wire and disk meet.
 
+pub mod adopt;
 pub mod create;
 pub mod devices;
 pub mod encryption;
@@ -55,6 +56,8 @@ pub enum Error {
     Verdict(verdict::Refusal),
     /// The phone said yes, and our own check said no.
     CheckFailed(Box<verify::Report>),
+    /// A copy of a backup is not whole, and was not put in place.
+    CopyDamaged(Box<verify::Report>),
     /// The backup's own files cannot be read.
     Backup {
         /// Which file.
@@ -115,6 +118,7 @@ impl Error {
             Error::Device(e) => class_of_device(e),
             Error::Dialog(e) | Error::PasswordDialog(e) => class_of_dialog(e),
             Error::CheckFailed(_)
+            | Error::CopyDamaged(_)
             | Error::Backup { .. }
             | Error::File { .. }
             | Error::Nothing { .. } => Class::Failed,
@@ -146,6 +150,10 @@ impl Error {
             Error::Verdict(refusal) => refusal.hint.clone(),
             Error::CheckFailed(_) => Some(
                 "run `idev-backup create --full`; if it happens again, check the disk"
+                    .to_owned(),
+            ),
+            Error::CopyDamaged(_) => Some(
+                "`idev-backup verify` tells whether what was copied is whole; if it is, check the disk that it was copied to"
                     .to_owned(),
             ),
             Error::Backup { .. } | Error::File { .. } => {
@@ -269,6 +277,11 @@ impl fmt::Display for Error {
             Error::CheckFailed(report) => write!(
                 f,
                 "the phone says that the backup is complete, but our own check does not: {}",
+                report.first_damage()
+            ),
+            Error::CopyDamaged(report) => write!(
+                f,
+                "the copy is not whole, and was not put in place: {}",
                 report.first_damage()
             ),
             Error::Backup { path, why } => write!(f, "cannot use {}: {why}", path.display()),

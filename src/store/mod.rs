@@ -15,6 +15,7 @@ mod clone;
 pub mod disk;
 pub mod draft;
 pub mod history;
+pub mod import;
 pub mod journal;
 mod keeper;
 pub mod lock;

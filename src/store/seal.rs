@@ -11,18 +11,21 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::draft::Complete;
-use super::{Error, Policy, REPORT, Snapshot, Store, disk, history, retention, snapshot};
+use super::{Error, Policy, REPORT, Snapshot, Store, disk, history, import, retention, snapshot};
 use crate::udid::Udid;
 
 /// `YYYYMMDD-HHMMSS`, local time.
 pub(super) const STAMP: &str = "%Y%m%d-%H%M%S";
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Intent {
+pub(super) struct Intent {
     /// The new backup's own stamp: the folder beside it.
-    stamp: String,
+    pub stamp: String,
     /// The name that the backup before gets.
-    archive: Option<String>,
+    pub archive: Option<String>,
+    /// The name that the new one gets, if it does not become the current backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
 }
 
 /// How a seal went.
@@ -67,12 +70,13 @@ impl Complete {
                 .current(udid)?
                 .map(|current| archive_name(store, udid, &current))
                 .transpose()?,
+            place: None,
         };
         let text = serde_json::to_vec(&intent)
             .map_err(|e| Error::io("write", &draft, io::Error::other(e)))?;
         disk::write_whole(&draft.join("seal.json"), &text)?;
         let begun = Instant::now();
-        finish(store, udid, &intent)?;
+        finish(store, udid, &draft, &intent)?;
         // From here on there is a backup, whatever else goes wrong.
         let mut sealed = Sealed {
             sync,
@@ -89,38 +93,55 @@ impl Complete {
     }
 }
 
-/// Brings a seal to its end that a crash interrupted, and removes what was being removed.
+/// Brings a seal to its end that a crash interrupted, of a draft or of an import, and removes what was being removed.
 pub(super) fn recover(store: &Store, udid: &Udid) -> Result<(), Error> {
     let own = store.own_of(udid);
     let trash = own.join("trash");
     disk::remove_all(&trash).map_err(|e| Error::io("remove", &trash, e))?;
-    let path = own.join("draft").join("seal.json");
-    match fs::read(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(Error::io("read", &path, e)),
-        Ok(text) => {
-            let intent = serde_json::from_slice(&text).map_err(|e| Error::Damaged {
-                path: path.clone(),
-                why: e.to_string(),
-            })?;
-            finish(store, udid, &intent)?;
-            throw_away(&own, &own.join("draft"), &mut || ())
-        }
+    for folder in [own.join("draft"), import::folder_of(store, udid)] {
+        let path = folder.join("seal.json");
+        let text = match fs::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(Error::io("read", &path, e)),
+            Ok(text) => text,
+        };
+        let intent = serde_json::from_slice(&text).map_err(|e| Error::Damaged {
+            path: path.clone(),
+            why: e.to_string(),
+        })?;
+        finish(store, udid, &folder, &intent)?;
+        throw_away(&own, &folder, &mut || ())?;
     }
+    Ok(())
 }
 
 /// The renames, each of which may have happened already.
-fn finish(store: &Store, udid: &Udid, intent: &Intent) -> Result<(), Error> {
+pub(super) fn finish(
+    store: &Store,
+    udid: &Udid,
+    draft: &Path,
+    intent: &Intent,
+) -> Result<(), Error> {
     let own = store.own_of(udid);
-    let draft = own.join("draft");
     let root = draft.join("root");
-    let (new, current) = (root.join(udid.as_str()), store.current_path(udid));
+    let new = root.join(udid.as_str());
+    let current = match &intent.place {
+        Some(name) => store.root().join(name),
+        None => store.current_path(udid),
+    };
     let beside = own.join(&intent.stamp);
     rename_if_there(&draft.join("beside"), &beside)?;
 
     // Asked of the new one: what stands in its place may have been changed by others since.
     if is_of(&beside, &new)? {
         let moved = if current.exists() {
+            if intent.place.is_some() {
+                return Err(Error::Damaged {
+                    path: current,
+                    why: "a backup is to be put there, and something else has been put there meanwhile"
+                        .to_owned(),
+                });
+            }
             match disk::exchange(&new, &current) {
                 Ok(true) => Ok(()),
                 Ok(false) => {
@@ -143,7 +164,15 @@ fn finish(store: &Store, udid: &Udid, intent: &Intent) -> Result<(), Error> {
         }
     }
     // After an exchange the backup before stands where the draft was.
-    if let Some(archive) = &intent.archive {
+    let archive = match &intent.archive {
+        // Another program made it after this seal was intended: it is not ours to throw away with the draft.
+        None if new.exists() => {
+            let other = Snapshot::open(store, udid.clone(), new.clone(), None)?;
+            Some(archive_name(store, udid, &other)?)
+        }
+        named => named.clone(),
+    };
+    if let Some(archive) = archive {
         rename_if_there(&new, &store.root().join(archive))?;
     }
     // What the phone itself archived while it ran (backups of iOS versions with an older layout).
@@ -193,7 +222,7 @@ fn rename_if_there(from: &Path, to: &Path) -> Result<bool, Error> {
 }
 
 /// Whether a folder holds the backup of which copies are beside it.
-fn is_of(beside: &Path, backup: &Path) -> Result<bool, Error> {
+pub(super) fn is_of(beside: &Path, backup: &Path) -> Result<bool, Error> {
     snapshot::is_tied(beside, backup)
         .map_err(|e| Error::io("compare with the copy beside it", backup, e))
 }
@@ -218,7 +247,7 @@ fn free_stamp(own: &Path, stamp: &str) -> Result<String, Error> {
 }
 
 /// Apple's archive name for the backup before: the phone, and when that backup was made.
-fn archive_name(store: &Store, udid: &Udid, base: &Snapshot) -> Result<String, Error> {
+pub(super) fn archive_name(store: &Store, udid: &Udid, base: &Snapshot) -> Result<String, Error> {
     let stamp = match base.stamp() {
         Some(stamp) => stamp,
         None => {
@@ -243,7 +272,7 @@ pub fn stamp_of(time: SystemTime) -> String {
         .to_string()
 }
 
-fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
+pub(super) fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
     let parsed = jiff::civil::DateTime::strptime(STAMP, stamp);
     let mut candidate = stamp.to_owned();
     let mut seconds = 0;

@@ -99,6 +99,11 @@ pub fn find(folder: &Path) -> Option<Snapshot> {
     Snapshot::open(&store, udid, folder, archived).ok()
 }
 
+/// The phone that a backup's folder is named by.
+pub fn phone_of(folder: &Path) -> Option<Udid> {
+    parse_name(folder.file_name()?.to_str()?).map(|(udid, _)| udid)
+}
+
 /// What every backup has anew: the phone's Status.plist, with an identifier and a date, and the computer's Info.plist.
 const TIE: [&str; 2] = ["Status.plist", "Info.plist"];
 
