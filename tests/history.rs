@@ -951,10 +951,7 @@ fn a_snapshot_is_copied_to_another_disk_with_all_that_is_known_of_it() {
     assert_eq!(copied["current"], true);
     if cfg!(unix) {
         // Files that the store has are not copied again.
-        assert!(
-            copied["shared"].as_u64() > copied["copied"].as_u64(),
-            "{copied}"
-        );
+        assert!(copied["shared"].as_u64() > Some(25), "{copied}");
     }
     run(
         store,

@@ -21,7 +21,7 @@ use super::notes::Note;
 use super::seal::{Intent, archive_name, finish, free_name, is_of, throw_away};
 use super::sums::{Hash, Sums, SumsWriter, hash_file, hex};
 use super::walk::{Walk, order};
-use super::{Error, Lock, METADATA, REPORT, SUMS, Snapshot, Store};
+use super::{Error, Lock, METADATA, REPORT, SUMS, Snapshot, Store, snapshot};
 use crate::udid::Udid;
 
 /// What an import remembers about itself: another one is not gone on with.
@@ -124,6 +124,13 @@ impl Import {
             None => None,
         };
         let (mut copied, mut kind) = (Copied::default(), CloneKind::Reflink);
+        // Those too in which there is nothing: the phone has made all 256.
+        for name in snapshot::names(&self.from)? {
+            let is_dir = fs::symlink_metadata(self.from.join(&name)).is_ok_and(|m| m.is_dir());
+            if is_dir && name != "Snapshot" {
+                disk::make_private_dirs(&self.backup().join(name))?;
+            }
+        }
         for found in Walk::new(&self.from)? {
             let found = found?;
             if !found.is_file() || found.path.starts_with("Snapshot/") {
@@ -345,7 +352,7 @@ struct Relative {
 impl Relative {
     /// The newest one that we made.
     fn of(store: &Store, udid: &Udid) -> Result<Option<Relative>, Error> {
-        let all = super::snapshot::of(store, udid)?;
+        let all = snapshot::of(store, udid)?;
         let ours = all.iter().find_map(|s| Some((s.path(), s.sums()?)));
         let Some((folder, sums)) = ours else {
             return Ok(None);
