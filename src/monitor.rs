@@ -28,6 +28,8 @@ pub enum Phase {
     Removing,
     /// A backup is copied into a store.
     Copying,
+    /// Files of a backup are written into a folder.
+    Extracting,
 }
 
 /// What the phone waits for its owner to do.

@@ -1,20 +1,33 @@
 //! The commands of `idev-backup`: the table of contents of the product.
 
 mod adopt;
+mod bounds;
+mod cat;
 mod create;
 mod demo;
 mod devices;
+mod diff;
+mod doctor;
 mod encryption;
 mod exit;
+mod export;
+mod extract;
+mod find;
 mod history;
+mod info;
 mod list;
+mod ls;
+mod manual;
 mod output;
+mod page;
 mod pair;
 mod password;
 mod progress;
 mod reading;
 mod simulate;
 mod trace;
+mod tree;
+mod usage;
 mod verify;
 
 use std::ffi::OsString;
@@ -59,6 +72,7 @@ struct Cli {
 enum Command {
     Create(create::Create),
     Devices(devices::Devices),
+    Doctor(Box<doctor::Doctor>),
     Encryption(Box<encryption::EncryptionCommand>),
     Pair(pair::Pair),
     Unpair(pair::Unpair),
@@ -71,9 +85,20 @@ enum Command {
     Delete(history::Delete),
     Adopt(adopt::Adopt),
     Copy(adopt::Copy),
+    Info(info::Info),
+    Usage(usage::Usage),
+    Ls(ls::Ls),
+    Find(find::Find),
+    Tree(tree::Tree),
+    Cat(cat::Cat),
+    Extract(extract::Extract),
+    Export(export::Export),
+    Diff(diff::Diff),
     Demo(demo::Demo),
     Simulate(Box<simulate::Simulate>),
     Trace(trace::TraceCommand),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 /// Parses the command line and runs it.
@@ -82,6 +107,7 @@ pub fn run() -> ExitCode {
     let code = match cli.command {
         Command::Create(c) => c.reach.trace.end(c.run()),
         Command::Devices(c) => c.reach.trace.end(c.run()),
+        Command::Doctor(c) => c.reach.trace.end(c.run()),
         Command::Encryption(c) => c.run(),
         Command::Pair(c) => c.reach.trace.end(c.run()),
         Command::Unpair(c) => c.reach.trace.end(c.run()),
@@ -94,6 +120,15 @@ pub fn run() -> ExitCode {
         Command::Delete(c) => c.run(),
         Command::Adopt(c) => c.run(),
         Command::Copy(c) => c.run(),
+        Command::Info(c) => c.run(),
+        Command::Usage(c) => c.run(),
+        Command::Ls(c) => c.run(),
+        Command::Find(c) => c.run(),
+        Command::Tree(c) => c.run(),
+        Command::Cat(c) => c.run(),
+        Command::Extract(c) => c.run(),
+        Command::Export(c) => c.run(),
+        Command::Diff(c) => c.run(),
         Command::Demo(c) => c.run(),
         Command::Simulate(c) => match c.run() {
             Ok(()) => exit::DONE,
@@ -103,6 +138,8 @@ pub fn run() -> ExitCode {
             }
         },
         Command::Trace(c) => c.run(),
+        Command::Completions(c) => c.run(),
+        Command::Man(c) => c.run(),
     };
     ExitCode::from(code)
 }

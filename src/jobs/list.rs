@@ -16,7 +16,7 @@ use crate::store::{self, Snapshot, Store, sizes};
 use crate::udid::Udid;
 
 /// One backup, as its own property lists and our report tell.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Backup {
     /// Which phone.
     pub udid: String,
@@ -262,7 +262,7 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
         device_name: text(&["phone", "name"]),
         product_type: text(&["phone", "product_type"]),
         product_version: text(&["phone", "ios"]),
-        last_backup: None,
+        ..Info::default()
     };
     let status = Status::read(folder).unwrap_or_default();
     let encrypted = value(&["encrypted"]).and_then(Value::as_bool);
@@ -308,7 +308,7 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
     }
 }
 
-fn read_report(path: &Path) -> Option<Value> {
+pub(super) fn read_report(path: &Path) -> Option<Value> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
@@ -323,4 +323,10 @@ pub fn local(time: SystemTime) -> String {
 pub fn rfc3339(time: SystemTime) -> String {
     let timestamp = jiff::Timestamp::try_from(time).unwrap_or_default();
     timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The same for what a phone notes, seconds since 1970; `None` for what no calendar has.
+pub fn rfc3339_seconds(seconds: i64) -> Option<String> {
+    let timestamp = jiff::Timestamp::from_second(seconds).ok()?;
+    Some(timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
