@@ -430,6 +430,27 @@ mod tests {
     }
 
     #[test]
+    fn what_others_put_in_the_place_of_an_interrupted_seal_becomes_a_snapshot() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, store, udid) = drafted(dir.path(), "ours");
+        intend(
+            &store,
+            &udid,
+            r#"{"stamp":"20261120-221401","archive":null}"#,
+        );
+        let current = store.current_path(&udid);
+        fs::create_dir(&current).unwrap();
+        fs::write(current.join("Status.plist"), "theirs").unwrap();
+        recover(&store, &udid).unwrap();
+        let statuses: Vec<_> = snapshot::of(&store, &udid)
+            .unwrap()
+            .iter()
+            .filter_map(|s| fs::read_to_string(s.path().join("Status.plist")).ok())
+            .collect();
+        assert_eq!(statuses, ["ours", "theirs"]);
+    }
+
+    #[test]
     fn a_rename_that_fails_is_told_unless_there_is_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("a"), dir.path().join("b"));
