@@ -634,6 +634,11 @@ fn a_folder_of_other_programs_is_not_written_to_by_a_check() {
     run(&folder, &["list", "--sizes"], 0);
     let (_, err) = run(&folder, &["pin", "latest"], 1);
     assert!(err.contains("no backup was made with it yet"), "{err}");
+    run(&folder, &["prune", "--keep", "0"], 0);
+    run(&folder, &["delete", "latest", "--yes"], 1);
+    let target = rig.dir.path().join("target");
+    run(&folder, &["copy", "latest", target.to_str().unwrap()], 0);
+    assert_whole(&target.join(UDID));
     assert_same(&before, &tree(&folder), "nothing is ours there");
 }
 
@@ -1101,4 +1106,40 @@ fn a_copy_that_broke_off_does_not_copy_again_what_is_there() {
     );
     assert_same(&tree(&rig.current()), &tree(&target.join(UDID)), "the copy");
     assert!(!import.exists());
+}
+
+#[test]
+fn a_backup_with_notes_that_cannot_be_read_succeeds_drops_nothing_and_tells() {
+    let rig = Rig::backed_up();
+    rig.create();
+    let notes = rig.own().join("notes.json");
+    fs::write(&notes, "rubbish").unwrap();
+    let options = idev_backup::jobs::create::Options {
+        keep: 0.into(),
+        ..rig::options()
+    };
+    let report = rig.create_with(&options);
+    assert!(
+        report.problems[0].contains("notes.json"),
+        "{:?}",
+        report.problems
+    );
+    assert_eq!((report.older, report.dropped.len()), (2, 0));
+    let (_, err) = run(rig.store.root(), &["prune", "--keep", "0"], 3);
+    assert!(err.contains("nobody knows what is pinned"), "{err}");
+    for args in [
+        &["pin", "latest"][..],
+        &["tag", "latest", "x"],
+        &["delete", "latest", "-y"],
+    ] {
+        let (_, err) = run(rig.store.root(), args, 1);
+        assert!(err.contains("look into that file"), "{args:?}: {err}");
+    }
+    let (out, _) = run(rig.store.root(), &["list"], 0);
+    assert!(out.contains("is not known, so nothing is dropped"), "{out}");
+    // A check is told that it could not be noted, and is none the worse.
+    run(rig.store.root(), &["verify"], 0);
+    fs::remove_file(&notes).unwrap();
+    run(rig.store.root(), &["prune", "--keep", "0"], 0);
+    assert_eq!(rig.listed().len(), 1);
 }

@@ -47,6 +47,16 @@ impl List {
                         path.join(".idev-backup").join(udid).display()
                     ));
                 }
+                for udid in &overview.imports {
+                    output::line(&format!(
+                        "{udid}: `adopt` or `copy` is under way, or broke off and left what it had in {}; running it again \
+                         ends it",
+                        path.join(".idev-backup")
+                            .join(udid)
+                            .join("import")
+                            .display()
+                    ));
+                }
                 exit::DONE
             }
         }

@@ -92,10 +92,10 @@ pub fn copy(
     target: &Store,
     monitor: &dyn Monitor,
 ) -> Result<Taken, Error> {
-    // Who cannot write there has nobody to fear who does.
-    let _lock = match source.lock(from.udid()) {
-        Err(store::Error::Io { .. }) => None,
-        other => Some(other?),
+    // A folder of other programs is not written to. And who cannot write there has nobody to fear who does.
+    let _lock = match source.is_marked().then(|| source.lock(from.udid())) {
+        None | Some(Err(store::Error::Io { .. })) => None,
+        Some(other) => Some(other?),
     };
     let sums = from.sums();
     let mut note = source.notes(from.udid())?.of(from);

@@ -73,7 +73,8 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
     };
     for udid in phones {
         // What would be is looked at while others work.
-        let lock = match how.dry_run {
+        // And a folder to which nothing was ever written holds nothing of ours.
+        let lock = match how.dry_run || !store.is_marked() {
             true => None,
             false => Some(store.lock(&udid)?),
         };
@@ -126,6 +127,17 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
 
 const NOTES_HINT: &str =
     "look into that file; without it all pins, names and dates of checks are forgotten";
+
+/// Notes that are damaged have a hint of their own.
+fn readable<T>(notes: Result<T, store::Error>) -> Result<T, Error> {
+    notes.map_err(|e| match e {
+        store::Error::Damaged { .. } => Error::Nothing {
+            what: e.to_string(),
+            hint: NOTES_HINT.to_owned(),
+        },
+        other => other.into(),
+    })
+}
 
 fn remove(
     place: &Store,
@@ -193,7 +205,7 @@ pub struct Noted {
 
 /// Pins a snapshot, or takes the pin away.
 pub fn pin(store: &Store, of: &Snapshot, pinned: bool) -> Result<Noted, Error> {
-    noted(of, store.note(of, |note| note.pinned = pinned)?)
+    noted(of, readable(store.note(of, |note| note.pinned = pinned))?)
 }
 
 /// Longest name of a snapshot, in characters.
@@ -213,19 +225,19 @@ pub fn tag(store: &Store, of: &Snapshot, name: &str, remove: bool) -> Result<Not
             "a name has 1 to 80 characters and is not `latest`",
         ));
     }
-    let there = store.notes(of.udid())?.of(of).tags;
+    let there = readable(store.notes(of.udid()))?.of(of).tags;
     if remove && !there.iter().any(|tag| tag == name) {
         return Err(refused(
             format!("{} has no name {name:?}", of.path().display()),
             "`idev-backup list` shows the names",
         ));
     }
-    let note = store.note(of, |note| {
+    let note = readable(store.note(of, |note| {
         note.tags.retain(|tag| tag != name);
         if !remove {
             note.tags.push(name.to_owned());
         }
-    })?;
+    }))?;
     noted(of, note)
 }
 
@@ -277,6 +289,15 @@ pub fn delete(
     seen: Deleted,
     monitor: &dyn Monitor,
 ) -> Result<Deleted, Error> {
+    if !store.is_marked() {
+        return Err(Error::Nothing {
+            what: format!(
+                "{} is a folder of other programs, and no store yet",
+                store.root().display()
+            ),
+            hint: "delete it with the program that made it; `idev-backup adopt` takes a backup into a store".to_owned(),
+        });
+    }
     let lock = store.lock(old.udid())?;
     let status = |folder: &Path| std::fs::read(folder.join("Status.plist")).ok();
     let meant = status(old.path());
@@ -293,7 +314,7 @@ pub fn delete(
         });
     };
     // Read anew under the lock. Notes that cannot be read are no reason to drop anything.
-    if store.notes(old.udid())?.of(old).pinned {
+    if readable(store.notes(old.udid()))?.of(old).pinned {
         return Err(Error::Nothing {
             what: format!("{} is pinned", old.path().display()),
             hint: "take the pin away first: `idev-backup unpin`".to_owned(),

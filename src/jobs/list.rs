@@ -116,6 +116,8 @@ pub struct Overview {
     pub phones: Vec<Phone>,
     /// Phones of which a run broke off, or goes on.
     pub drafts: Vec<String>,
+    /// Phones of which a backup is being copied in, or was when that broke off.
+    pub imports: Vec<String>,
     /// Room left on the disk.
     pub free_bytes: Option<u64>,
 }
@@ -175,6 +177,7 @@ pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
         backups,
         phones,
         drafts: store.drafts()?.iter().map(ToString::to_string).collect(),
+        imports: store.imports()?.iter().map(ToString::to_string).collect(),
         free_bytes: store.free_space().ok(),
     })
 }

@@ -290,10 +290,19 @@ impl Store {
 
     /// Phones of which a run broke off, or goes on.
     pub fn drafts(&self) -> Result<Vec<Udid>, Error> {
+        self.phones_with("draft")
+    }
+
+    /// Phones of which a backup is being copied in, or was when that broke off.
+    pub fn imports(&self) -> Result<Vec<Udid>, Error> {
+        self.phones_with("import")
+    }
+
+    fn phones_with(&self, folder: &str) -> Result<Vec<Udid>, Error> {
         let names = snapshot::names(&self.own())?;
         let phones = names.iter().filter_map(|name| name.parse().ok());
         let mut found: Vec<Udid> = phones
-            .filter(|udid| self.own_of(udid).join("draft").is_dir())
+            .filter(|udid| self.own_of(udid).join(folder).is_dir())
             .collect();
         found.sort_unstable();
         Ok(found)
