@@ -60,8 +60,9 @@ pub struct Prune {
     /// Show what would be dropped, and why the others stay
     #[arg(long)]
     dry_run: bool,
-    #[command(flatten)]
-    device: super::DeviceArgs,
+    /// Only this phone's, by its UDID or how that begins
+    #[arg(long, short, value_name = "UDID", value_parser = super::udid_or_beginning)]
+    device: Option<String>,
     #[command(flatten)]
     keep: KeepArgs,
     #[command(flatten)]
@@ -95,7 +96,7 @@ impl Prune {
 
     fn prune(&self, watch: &Watch) -> Result<Pruned, Error> {
         let store = Store::open(&self.store.path()?)?;
-        let udid = match &self.device.device {
+        let udid = match &self.device {
             None => None,
             Some(beginning) => Some(history::phone(&store, beginning)?),
         };
