@@ -101,26 +101,8 @@ impl Scratch {
         Scratch::bounded(connection, None)
     }
 
-    /// From a stranger: bounded memory whatever its size, no functions in its schema, no endless values, and no endless
-    /// tables: one whose pages name each other again and again has more rows than there are atoms.
     fn bounded(connection: Connection, file: Option<TempPath>) -> Result<Scratch, Error> {
-        let limits = || {
-            connection.pragma_update(None, "cache_size", -4096)?;
-            connection.pragma_update(None, "mmap_size", 0)?;
-            connection.pragma_update(None, "trusted_schema", false)?;
-            connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
-            let number =
-                |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
-            let bytes = u64::from(number("page_count")?) * u64::from(number("page_size")?);
-            let worth = bytes.saturating_mul(STEPS_PER_BYTE);
-            let mut left = worth.saturating_add(STEPS_MAX);
-            let is_too_long = move || {
-                left = left.saturating_sub(STEPS as u64);
-                left == 0
-            };
-            connection.progress_handler(STEPS, Some(is_too_long))
-        };
-        limits().map_err(Error::Sqlite)?;
+        bound(&connection).map_err(Error::Sqlite)?;
         Ok(Scratch {
             connection,
             _file: file,
@@ -131,6 +113,24 @@ impl Scratch {
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
+}
+
+/// Makes a database of a stranger harmless: bounded memory whatever its size, no functions in its schema, no endless values, and no
+/// endless tables: one whose pages name each other again and again has more rows than there are atoms.
+pub fn bound(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "cache_size", -4096)?;
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+    let bytes = u64::from(number("page_count")?) * u64::from(number("page_size")?);
+    let worth = bytes.saturating_mul(STEPS_PER_BYTE);
+    let mut left = worth.saturating_add(STEPS_MAX);
+    let is_too_long = move || {
+        left = left.saturating_sub(STEPS as u64);
+        left == 0
+    };
+    connection.progress_handler(STEPS, Some(is_too_long))
 }
 
 fn read_head(from: &mut dyn Read, head: &mut [u8; 32]) -> Result<(), Error> {
