@@ -24,6 +24,10 @@ pub enum Phase {
     Checking,
     /// The draft is made durable and takes its place.
     Sealing,
+    /// A snapshot is removed.
+    Removing,
+    /// A backup is copied into a store.
+    Copying,
     /// Files of a backup are written into a folder.
     Extracting,
 }

@@ -36,7 +36,7 @@ fn pull(name: &str, content: Content, full: bool) {
     rig.create();
     let wanted = Options {
         full,
-        keep: 1,
+        keep: 1.into(),
         ..options()
     };
     if !full {
@@ -71,7 +71,7 @@ fn pull(name: &str, content: Content, full: bool) {
         let known: Vec<&Tree> = older.iter().chain([&last, &made]).collect();
         assert_promise(rig.store.root(), &[&last], &known, &when);
         rig.create_with(&Options {
-            keep: 1,
+            keep: 1.into(),
             ..options()
         });
         resumed += u32::from(rig.phone.history().last().unwrap().resumed);

@@ -229,7 +229,10 @@ fn as_many_snapshots_stay_as_were_asked_for() {
         (0, 0),
         (0, 0),
     ] {
-        let report = rig.create_with(&Options { keep, ..options() });
+        let report = rig.create_with(&Options {
+            keep: keep.into(),
+            ..options()
+        });
         let found = archives(&rig.store);
         assert_eq!(found.len(), stay, "keep {keep}");
         assert_eq!(report.older, stay as u64);
@@ -295,7 +298,7 @@ fn a_backup_that_another_program_made_is_kept_untouched_and_shares_no_file() {
     let report = rig.create_in(
         &store,
         &Options {
-            keep: 0,
+            keep: 0.into(),
             ..options()
         },
     );
@@ -344,7 +347,7 @@ fn cut_and_go_on(rig: &Rig, store: &Store, fault: Fault) -> Option<bool> {
     let report = rig.create_in(
         store,
         &Options {
-            keep: 0,
+            keep: 0.into(),
             ..options()
         },
     );
@@ -517,7 +520,7 @@ fn a_draft_that_was_changed_behind_our_back_is_not_taken_over_as_it_is() {
         change(&rig);
         let last = tree(&rig.current());
         let report = rig.create_with(&Options {
-            keep: 1,
+            keep: 1.into(),
             ..options()
         });
         assert!(report.draft.contains(draft), "{what}: {}", report.draft);
@@ -549,7 +552,7 @@ impl Sealing {
     /// Makes a store where a crash came after `step` of sealing.
     fn crashed(rig: &Rig, step: Step) -> Sealing {
         rig.create_with(&Options {
-            keep: 0,
+            keep: 0.into(),
             ..options()
         });
         let old = tree(&rig.current());
@@ -649,7 +652,7 @@ fn suffer(table: &[(&str, Comes)]) {
     let rig = Rig::backed_up();
     let impatient = Options {
         silence_max: Duration::from_millis(500),
-        keep: 0,
+        keep: 0.into(),
         ..options()
     };
     for (spec, comes) in table {
@@ -1002,7 +1005,7 @@ fn a_run_that_is_cancelled_ends_as_interrupted_at_any_phase_that_waits_for_the_p
         assert_eq!(error.class(), Class::Interrupted, "{phase:?}: {error}");
         assert_same(&before, &rig.untouchable(), &format!("{phase:?}"));
         rig.create_with(&Options {
-            keep: 0,
+            keep: 0.into(),
             ..options()
         });
     }
@@ -1318,7 +1321,7 @@ fn a_disk_that_runs_full_at_any_phase_leaves_the_last_good_backup() {
         let result = rig.try_in(
             &store,
             &Options {
-                keep: 0,
+                keep: 0.into(),
                 ..options()
             },
             &fill,
@@ -1337,7 +1340,7 @@ fn a_disk_that_runs_full_at_any_phase_leaves_the_last_good_backup() {
         rig.create_in(
             &store,
             &Options {
-                keep: 0,
+                keep: 0.into(),
                 ..options()
             },
         );
@@ -1348,7 +1351,7 @@ fn a_disk_that_runs_full_at_any_phase_leaves_the_last_good_backup() {
 fn a_backup_of_the_default_options_keeps_three_and_lists_the_applications() {
     let options = Options::default();
     assert!(!options.full && options.apps && !options.read_again);
-    assert_eq!(options.keep, 3);
+    assert_eq!(options.keep.to_string(), "keep-last 3");
     let rig = Rig::new();
     let report: Report = rig.create_with(&Options {
         read_again: true,

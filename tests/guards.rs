@@ -114,7 +114,7 @@ fn copies_that_somebody_made_are_never_dropped() {
     let kept = tree(&copy);
     for _ in 0..3 {
         rig.create_with(&Options {
-            keep: 1,
+            keep: 1.into(),
             ..options()
         });
     }

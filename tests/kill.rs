@@ -15,7 +15,7 @@ use idev_backup::sim::{Content, PhoneConfig};
 use rig::{Random, Rig, Tree, assert_promise, config, options, tree};
 
 /// Backups that stay beside the current one, so that each seal drops one.
-const KEEP: usize = 1;
+const KEEP: u32 = 1;
 
 fn start(rig: &Rig) -> std::process::Child {
     let mut program = rig.program(&[], rig.store.root(), KEEP);
@@ -65,14 +65,14 @@ fn a_run_that_is_killed_at_any_moment_loses_nothing() {
         // What a user does next.
         let begun = Instant::now();
         rig.create_with(&Options {
-            keep: KEEP,
+            keep: KEEP.into(),
             ..options()
         });
         takes = (takes + begun.elapsed()) / 2;
         takes = takes.clamp(Duration::from_millis(50), Duration::from_secs(5));
         let backups = rig.listed();
         assert!(
-            backups.len() <= KEEP + 1,
+            backups.len() <= KEEP as usize + 1,
             "{when}: {} backups",
             backups.len()
         );

@@ -15,6 +15,7 @@ use idev_backup::transport::Attached;
 use idev_backup::units::{count, counted, duration, size};
 use serde::Serialize;
 
+use super::history::KeepArgs;
 use super::password::PasswordArgs;
 use super::progress::{PROBLEMS_SHOWN, Show, Style, Watch};
 use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output};
@@ -34,9 +35,8 @@ pub struct Create {
     /// Have the phone send everything, whatever is there
     #[arg(long)]
     full: bool,
-    /// Older snapshots of the phone that stay
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    keep: usize,
+    #[command(flatten)]
+    keep: KeepArgs,
     /// Leave the list of applications and their icons out of Info.plist
     #[arg(long)]
     no_apps: bool,
@@ -68,7 +68,7 @@ impl Create {
             Ok((password, (reach, store, phones))) => {
                 let options = Options {
                     full: self.full,
-                    keep: self.keep,
+                    keep: self.keep.policy(),
                     apps: !self.no_apps,
                     read_again: self.read_again,
                     silence_max: Duration::from_secs(self.patience * 60),

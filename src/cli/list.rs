@@ -1,21 +1,27 @@
 //! `idev-backup list`
 
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use idev_backup::jobs::Error;
-use idev_backup::jobs::list::{self, Backup};
+use idev_backup::jobs::list::{self, Backup, Look, Overview, Phone};
 use idev_backup::store::Store;
-use idev_backup::units::{count, size};
-use serde::Serialize;
+use idev_backup::units::{count, counted, size};
 
 use super::{StoreArgs, exit, output};
 
-/// Show the backups in the store.
+/// Show the backups in the store: what each is, what it takes, what keeps it, and which phones are overdue.
 ///
 /// Example:  idev-backup list --store /srv/backups
 #[derive(Args)]
 pub struct List {
+    /// Look at every file to see what removing each snapshot alone would free
+    #[arg(long)]
+    sizes: bool,
+    /// A phone whose last good backup is older is overdue
+    #[arg(long, value_name = "DAYS", default_value_t = 7)]
+    overdue_days: u32,
     #[command(flatten)]
     store: StoreArgs,
     /// Print JSON
@@ -26,19 +32,29 @@ pub struct List {
 impl List {
     /// Runs it.
     pub fn run(&self) -> u8 {
-        match self.listed() {
+        match self.overview() {
             Err(e) => output::failure(&e, None, self.json),
-            Ok((listed, _)) if self.json => {
-                output::object("backups", None, &listed);
+            Ok((overview, _)) if self.json => {
+                output::object("backups", None, &overview);
                 exit::DONE
             }
-            Ok((listed, path)) => {
-                show(&listed.backups, &path.display().to_string());
-                for udid in &listed.drafts {
+            Ok((overview, path)) => {
+                show(&overview, &path.display().to_string());
+                for udid in &overview.drafts {
                     output::line(&format!(
                         "{udid}: a run is under way, or broke off and left a draft in {}; `idev-backup create` goes on \
                          with it",
                         path.join(".idev-backup").join(udid).display()
+                    ));
+                }
+                for udid in &overview.imports {
+                    output::line(&format!(
+                        "{udid}: `adopt` or `copy` is under way, or broke off and left what it had in {}; running it again \
+                         ends it",
+                        path.join(".idev-backup")
+                            .join(udid)
+                            .join("import")
+                            .display()
                     ));
                 }
                 exit::DONE
@@ -46,36 +62,30 @@ impl List {
         }
     }
 
-    fn listed(&self) -> Result<(Listed, PathBuf), Error> {
+    fn overview(&self) -> Result<(Overview, PathBuf), Error> {
         let path = self.store.path()?;
         if !self.store.is_named() && !path.exists() {
             // Nobody has made a backup yet.
-            return Ok((Listed::default(), path));
+            return Ok((Overview::default(), path));
         }
-        let store = Store::open(&path)?;
-        let listed = Listed {
-            backups: list::list(&store)?,
-            drafts: store.drafts()?.iter().map(ToString::to_string).collect(),
+        let look = Look {
+            sizes: self.sizes,
+            overdue: Duration::from_secs(u64::from(self.overdue_days) * 24 * 60 * 60),
+            now: SystemTime::now(),
         };
-        Ok((listed, path))
+        Ok((list::overview(&Store::open(&path)?, &look)?, path))
     }
 }
 
-#[derive(Serialize, Default)]
-struct Listed {
-    backups: Vec<Backup>,
-    /// Phones of which a run broke off, or goes on.
-    drafts: Vec<String>,
-}
-
-fn show(backups: &[Backup], store: &str) {
-    if backups.is_empty() {
+fn show(overview: &Overview, store: &str) {
+    if overview.backups.is_empty() {
         output::line(&format!(
             "{store} holds no backups yet. Connect a phone and run `idev-backup create`."
         ));
         return;
     }
-    let heads = [
+    let with_sizes = overview.backups.iter().any(|b| b.frees_bytes.is_some());
+    let mut heads = vec![
         "NAME",
         "MODEL",
         "IOS",
@@ -84,43 +94,101 @@ fn show(backups: &[Backup], store: &str) {
         "ENCRYPTED",
         "FILES",
         "SIZE",
-        "FOLDER",
     ];
-    let mut rows = vec![heads.map(str::to_owned).to_vec()];
-    for backup in backups {
-        let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
-        let state = match (backup.complete, backup.current, backup.ours) {
-            (false, ..) => "unfinished",
-            (true, true, true) => "current",
-            (true, true, false) => "current, of another program",
-            (true, false, true) => "snapshot",
-            (true, false, false) => "snapshot, of another program",
-        };
-        let folder = backup
-            .path
-            .rsplit(['/', '\\'])
-            .next()
-            .unwrap_or(&backup.path);
-        rows.push(vec![
-            or_unknown(&backup.name),
-            or_unknown(&backup.model),
-            or_unknown(&backup.ios),
-            backup
-                .date
-                .as_deref()
-                .map_or_else(|| "?".to_owned(), output::when),
-            state.to_owned(),
-            backup
-                .encrypted
-                .map_or("?", |e| if e { "yes" } else { "no" })
-                .to_owned(),
-            backup.files.map_or_else(|| "?".to_owned(), count),
-            backup.bytes.map_or_else(|| "?".to_owned(), size),
-            folder.to_owned(),
-        ]);
-    }
+    heads.extend(with_sizes.then_some("FREES"));
+    heads.extend(["VERIFIED", "KEPT", "FOLDER"]);
+    let mut rows = vec![heads.into_iter().map(str::to_owned).collect::<Vec<_>>()];
+    rows.extend(overview.backups.iter().map(|b| row(b, with_sizes)));
     output::table(&rows)
         .iter()
         .filter(|line| !line.is_empty())
         .for_each(|line| output::line(line));
+    for phone in &overview.phones {
+        total(phone);
+    }
+    if let Some(free) = overview.free_bytes {
+        output::line(&format!("{store} has {} free.", size(free)));
+    }
+}
+
+fn row(backup: &Backup, with_sizes: bool) -> Vec<String> {
+    let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
+    let state = match (backup.complete, backup.current, backup.ours) {
+        _ if backup.damaged.is_some() => "DAMAGED",
+        (false, ..) => "unfinished",
+        (true, true, true) => "current",
+        (true, true, false) => "current, of another program",
+        (true, false, true) => "snapshot",
+        (true, false, false) => "snapshot, of another program",
+    };
+    let folder = backup
+        .path
+        .rsplit(['/', '\\'])
+        .next()
+        .unwrap_or(&backup.path);
+    let verified = backup.verified.as_ref().map_or_else(
+        || "-".to_owned(),
+        |v| {
+            let deep = if v.how == "deep" { ", deep" } else { "" };
+            format!("{}{deep}", output::when(&v.time))
+        },
+    );
+    let pin = match backup.pinned {
+        Some(true) => Some("pinned"),
+        Some(false) => None,
+        None => Some("?"),
+    };
+    let kept = pin.into_iter().map(str::to_owned);
+    let kept: Vec<String> = kept.chain(backup.tags.iter().cloned()).collect();
+    let mut cells = vec![
+        or_unknown(&backup.name),
+        or_unknown(&backup.model),
+        or_unknown(&backup.ios),
+        backup
+            .date
+            .as_deref()
+            .map_or_else(|| "?".to_owned(), output::when),
+        state.to_owned(),
+        backup
+            .encrypted
+            .map_or("?", |e| if e { "yes" } else { "no" })
+            .to_owned(),
+        backup.files.map_or_else(|| "?".to_owned(), count),
+        backup.bytes.map_or_else(|| "?".to_owned(), size),
+    ];
+    cells.extend(with_sizes.then(|| backup.frees_bytes.map_or_else(|| "?".to_owned(), size)));
+    cells.push(verified);
+    cells.push(match kept.is_empty() {
+        true => "-".to_owned(),
+        false => kept.join(", "),
+    });
+    cells.push(folder.to_owned());
+    cells
+}
+
+/// What the backups of a phone come to.
+fn total(phone: &Phone) {
+    let name = phone.name.as_deref().unwrap_or("a phone without a name");
+    let disk = phone.disk_bytes.map_or_else(String::new, |bytes| {
+        format!(", {} on the disk", size(bytes))
+    });
+    output::line(&format!(
+        "{} ({}): {}, {} as they are seen{disk}.",
+        output::one_line(name),
+        phone.udid,
+        counted(phone.snapshots, "backup"),
+        size(phone.bytes)
+    ));
+    if phone.overdue {
+        let last = match phone.last_good.as_deref().map(output::when) {
+            Some(when) => format!("the last good backup is of {when}"),
+            None => "there is no good backup".to_owned(),
+        };
+        output::line(&format!("  OVERDUE: {last}. Run `idev-backup create`."));
+    }
+    if let Some(trouble) = &phone.trouble {
+        output::line(&format!(
+            "  problem: what is pinned, named or verified is not known, so nothing is dropped: {trouble}"
+        ));
+    }
 }

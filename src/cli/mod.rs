@@ -1,5 +1,6 @@
 //! The commands of `idev-backup`: the table of contents of the product.
 
+mod adopt;
 mod bounds;
 mod cat;
 mod create;
@@ -12,6 +13,7 @@ mod exit;
 mod export;
 mod extract;
 mod find;
+mod history;
 mod info;
 mod list;
 mod ls;
@@ -76,6 +78,13 @@ enum Command {
     Unpair(pair::Unpair),
     List(list::List),
     Verify(verify::Verify),
+    Prune(history::Prune),
+    Pin(history::Pin),
+    Unpin(history::Unpin),
+    Tag(history::Tag),
+    Delete(history::Delete),
+    Adopt(adopt::Adopt),
+    Copy(adopt::Copy),
     Info(info::Info),
     Usage(usage::Usage),
     Ls(ls::Ls),
@@ -104,6 +113,13 @@ pub fn run() -> ExitCode {
         Command::Unpair(c) => c.reach.trace.end(c.run()),
         Command::List(c) => c.run(),
         Command::Verify(c) => c.run(),
+        Command::Prune(c) => c.run(),
+        Command::Pin(c) => c.run(),
+        Command::Unpin(c) => c.run(),
+        Command::Tag(c) => c.run(),
+        Command::Delete(c) => c.run(),
+        Command::Adopt(c) => c.run(),
+        Command::Copy(c) => c.run(),
         Command::Info(c) => c.run(),
         Command::Usage(c) => c.run(),
         Command::Ls(c) => c.run(),

@@ -407,6 +407,8 @@ fn words(phase: Phase) -> &'static str {
         Phase::Hashing => "Making the list of hashes",
         Phase::Checking => "Checking",
         Phase::Sealing => "Making it durable",
+        Phase::Removing => "Removing",
+        Phase::Copying => "Copying",
         Phase::Extracting => "Extracting",
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use idev_backup::jobs::password::{Known, Passwords};
 use idev_backup::jobs::verify::{self, Depth, Options, Outcome, Repair, Report, Sample};
-use idev_backup::jobs::{Error, list};
+use idev_backup::jobs::{Error, history, list};
 use idev_backup::store::Store;
 use idev_backup::units::{count, counted, size};
 
@@ -97,10 +97,13 @@ impl Verify {
             password_is_a_guess: !self.deep && !self.password.is_named(),
             ..Options::default()
         };
-        match self.repair {
+        let checked = match self.repair {
             true => verify::repair(&folder, &options, watch).map(Checked::Repaired),
             false => verify::verify(&folder, &options, watch).map(Checked::Found),
-        }
+        }?;
+        let (Checked::Repaired(Repair { report, .. }) | Checked::Found(report)) = &checked;
+        history::record(&folder, report, watch);
+        Ok(checked)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::mobilebackup::{self, Verdict};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::store::disk;
 use crate::store::draft::{Complete, Leftover, Tally};
-use crate::store::{Draft, Lock, Origin, Store};
+use crate::store::{Draft, Lock, Origin, Policy, Store};
 use crate::transport::{Attached, Via};
 
 /// Below this, a phone that is not charging may not live to see the end.
@@ -32,8 +32,8 @@ const PROBLEMS_MAX: usize = 1000;
 pub struct Options {
     /// Everything anew, whatever is there.
     pub full: bool,
-    /// Snapshots that stay beside the current backup.
-    pub keep: usize,
+    /// Which snapshots stay beside the current backup.
+    pub keep: Policy,
     /// List the applications in Info.plist.
     pub apps: bool,
     /// Read every byte of the finished backup once more before it is sealed.
@@ -50,7 +50,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             full: false,
-            keep: 3,
+            keep: Policy::default(),
             apps: true,
             read_again: false,
             // The phone may wait this long for a passcode, and be silent for 15 minutes without one.
@@ -237,16 +237,16 @@ pub fn create(
         complaints,
         seconds,
         older: 0,
-        dropped: Vec::new(),
+        dropped: course.dropped,
     };
-    seal(complete, &mut report, options.keep, started.1, monitor)?;
+    seal(complete, &mut report, &options.keep, started.1, monitor)?;
     Ok(report)
 }
 
 fn seal(
     complete: Complete,
     report: &mut Report,
-    keep: usize,
+    keep: &Policy,
     started: Instant,
     monitor: &dyn Monitor,
 ) -> Result<(), Error> {
@@ -259,7 +259,7 @@ fn seal(
     report.seconds.sync = sealed.sync.as_secs_f64();
     report.seconds.seal = sealed.renames.as_secs_f64();
     report.seconds.total = started.elapsed().as_secs_f64();
-    report.dropped = sealed.dropped;
+    report.dropped.extend(sealed.dropped);
     report.older = sealed.older;
     if let Some(e) = sealed.untidy {
         let text = format!("the backup is in its place, but tidying up after it failed: {e}");
@@ -370,7 +370,7 @@ fn serve(
         let calm = reach.calm.fork();
         let stream = session.service(mobilebackup::SERVICE, &calm, options.silence_max)?;
         let dialog = mobilebackup::Session::open(stream, calm)?;
-        let mut host = DraftHost::new(draft, monitor);
+        let mut host = DraftHost::new(draft, &options.keep, monitor);
         let verdict = dialog.backup(udid.as_str(), options.full, &mut host);
         let course = host.finish();
         drop(watch);

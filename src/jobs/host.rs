@@ -8,7 +8,8 @@ use super::verdict::Shortage;
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::path::BackupPath;
-use crate::store::{self, Draft, METADATA};
+use crate::store::{self, Draft, METADATA, Policy};
+use crate::units::size;
 
 /// What happened while the phone was served.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Course {
     pub arranged: bool,
     /// The phone wrote its Status.plist.
     pub status_came: bool,
+    /// Snapshots that were dropped since the phone asked for room.
+    pub dropped: Vec<String>,
     /// What the phone lacked.
     pub shortage: Option<Shortage>,
     /// From the request to the first file.
@@ -45,6 +48,7 @@ const STATUS: &str = "Status.plist";
 /// Serves the phone from a draft.
 pub struct DraftHost<'a> {
     draft: &'a mut Draft,
+    keep: &'a Policy,
     monitor: &'a dyn Monitor,
     course: Course,
     phase: Phase,
@@ -57,11 +61,12 @@ pub struct DraftHost<'a> {
 const BETWEEN_NEWS: Duration = Duration::from_millis(100);
 
 impl<'a> DraftHost<'a> {
-    /// Begins to serve.
-    pub fn new(draft: &'a mut Draft, monitor: &'a dyn Monitor) -> DraftHost<'a> {
+    /// Begins to serve. Where the phone lacks room, those snapshots go that `keep` does not keep.
+    pub fn new(draft: &'a mut Draft, keep: &'a Policy, monitor: &'a dyn Monitor) -> DraftHost<'a> {
         monitor.phase(Phase::Scanning);
         DraftHost {
             draft,
+            keep,
             monitor,
             course: Course::default(),
             phase: Phase::Scanning,
@@ -149,12 +154,28 @@ impl Host for DraftHost<'_> {
     }
 
     fn purge(&mut self, amount: u64) -> Result<u64, Fault> {
+        let now = store::history::local(SystemTime::now());
+        let room = self.draft.make_room(amount, self.keep, now);
+        let room = room.map_err(|e| self.fault(e))?;
+        if !room.dropped.is_empty() {
+            let freed = size(room.freed_bytes);
+            self.monitor.note(format!(
+                "The phone asked for room. Dropped what no rule keeps once this backup is there: {}; that freed {freed}.",
+                room.dropped.join(", ")
+            ));
+        }
+        self.course.dropped.extend(room.dropped);
+        let freed_bytes = room.freed_bytes;
         let free_bytes = self.draft.free_space().map_err(|e| self.fault(e))?;
+        // What it lacks still; its request names more than it needs, so it may go on all the same.
         self.course.shortage = Some(Shortage {
-            asked_bytes: amount,
+            asked_bytes: amount.saturating_sub(freed_bytes),
             free_bytes,
         });
-        Err(Fault::NoSpace)
+        match freed_bytes {
+            0 => Err(Fault::NoSpace),
+            freed => Ok(freed),
+        }
     }
 
     fn receive(&mut self, path: &BackupPath, body: &mut dyn Read) -> Result<(), Fault> {

@@ -1,18 +1,22 @@
 //! What a store holds.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Error;
 use crate::device::model;
 use crate::manifest::plists::{Info, ManifestPlist, Status};
-use crate::store::{self, Snapshot, Store};
+use crate::store::notes::{Notes, Verified};
+use crate::store::{self, Snapshot, Store, sizes};
+use crate::udid::Udid;
 
 /// One backup, as its own property lists and our report tell.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Backup {
     /// Which phone.
     pub udid: String,
@@ -38,25 +42,174 @@ pub struct Backup {
     pub ours: bool,
     /// Where it is.
     pub path: String,
+    /// `YYYYMMDD-HHMMSS`, local time: what it is named by.
+    pub stamp: Option<String>,
+    /// Bytes that are free once it alone is gone; null where that was not asked for, or the system does not tell.
+    pub frees_bytes: Option<u64>,
+    /// It stays, whatever the rules say; null where the notes cannot be read.
+    pub pinned: Option<bool>,
+    /// Its names.
+    pub tags: Vec<String>,
+    /// The last check that found it whole, to the last byte.
+    pub verified: Option<Verified>,
+    /// RFC 3339: a check found it damaged, and none has found it whole since.
+    pub damaged: Option<String>,
 }
 
 /// Lists the backups of a store, by phone, newest first.
 pub fn list(store: &Store) -> Result<Vec<Backup>, Error> {
-    Ok(store.snapshots()?.iter().map(describe).collect())
+    Ok(listed(store, &store.snapshots()?))
 }
 
-/// Finds a backup by its path, or in the store by `latest`, by phone, by stamp, or by the beginning of either.
+fn listed(store: &Store, snapshots: &[Snapshot]) -> Vec<Backup> {
+    let mut phones = BTreeMap::new();
+    let mut described = |snapshot: &Snapshot| {
+        let notes = phones
+            .entry(snapshot.udid().clone())
+            .or_insert_with(|| store.notes(snapshot.udid()).ok());
+        with_notes(describe(snapshot), snapshot, notes.as_ref())
+    };
+    snapshots.iter().map(&mut described).collect()
+}
+
+fn with_notes(backup: Backup, snapshot: &Snapshot, notes: Option<&Notes>) -> Backup {
+    let Some(notes) = notes else {
+        return backup;
+    };
+    let note = notes.of(snapshot);
+    Backup {
+        pinned: Some(note.pinned),
+        tags: note.tags,
+        verified: note.verified,
+        damaged: note.damaged,
+        ..backup
+    }
+}
+
+/// One phone of a store.
+#[derive(Debug, Clone, Serialize)]
+pub struct Phone {
+    /// Which.
+    pub udid: String,
+    /// Its name, as the newest backup has it.
+    pub name: Option<String>,
+    /// Backups of it.
+    pub snapshots: u64,
+    /// Bytes as they are seen, of those of which that is known.
+    pub bytes: u64,
+    /// Bytes on the disk: a file in several snapshots counts once. Null where that was not asked for, or the system does not tell.
+    pub disk_bytes: Option<u64>,
+    /// RFC 3339: when the newest one was made that is complete and not damaged.
+    pub last_good: Option<String>,
+    /// That is longer ago than it should be, or there is none.
+    pub overdue: bool,
+    /// Why its notes cannot be read, if they cannot.
+    pub trouble: Option<String>,
+}
+
+/// All that a store holds.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Overview {
+    /// By phone, newest first.
+    pub backups: Vec<Backup>,
+    /// What they come to, a phone each.
+    pub phones: Vec<Phone>,
+    /// Phones of which a run broke off, or goes on.
+    pub drafts: Vec<String>,
+    /// Phones of which a backup is being copied in, or was when that broke off.
+    pub imports: Vec<String>,
+    /// Room left on the disk.
+    pub free_bytes: Option<u64>,
+}
+
+/// How to look.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// Walk all files to see what each snapshot takes by itself.
+    pub sizes: bool,
+    /// A last good backup that is older is overdue.
+    pub overdue: Duration,
+    /// The moment from which that is counted.
+    pub now: SystemTime,
+}
+
+/// Lists all that a store holds, with totals.
+pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
+    let snapshots = store.snapshots()?;
+    let mut backups = listed(store, &snapshots);
+    if look.sizes {
+        for (backup, snapshot) in backups.iter_mut().zip(&snapshots) {
+            let size = sizes::of(snapshot)?;
+            backup.frees_bytes = size.frees;
+            backup.files.get_or_insert(size.files);
+            backup.bytes.get_or_insert(size.bytes);
+        }
+    }
+    let mut phones = Vec::new();
+    let mut udids: Vec<Udid> = snapshots.iter().map(|s| s.udid().clone()).collect();
+    udids.dedup();
+    for udid in udids {
+        let of_one = || backups.iter().filter(|b| b.udid == udid.as_str());
+        let folders: Vec<&Snapshot> = snapshots.iter().filter(|s| s.udid() == &udid).collect();
+        let good = of_one().filter(|b| b.complete && b.damaged.is_none());
+        // By the moment, not by the text: both are UTC, so the text will do.
+        let last_good = good.filter_map(|b| b.date.clone()).max();
+        let age = last_good.as_ref().and_then(|text| {
+            let time: jiff::Timestamp = text.parse().ok()?;
+            look.now.duration_since(time.into()).ok()
+        });
+        let is_ahead = last_good.is_some() && age.is_none();
+        phones.push(Phone {
+            name: of_one().find_map(|b| b.name.clone()),
+            snapshots: of_one().count() as u64,
+            bytes: of_one().filter_map(|b| b.bytes).sum(),
+            disk_bytes: match look.sizes {
+                true => sizes::together(&folders)?.frees,
+                false => None,
+            },
+            overdue: !is_ahead && age.is_none_or(|age| age > look.overdue),
+            last_good,
+            trouble: store.notes(&udid).err().map(|e| e.to_string()),
+            udid: udid.to_string(),
+        });
+    }
+    Ok(Overview {
+        backups,
+        phones,
+        drafts: store.drafts()?.iter().map(ToString::to_string).collect(),
+        imports: store.imports()?.iter().map(ToString::to_string).collect(),
+        free_bytes: store.free_space().ok(),
+    })
+}
+
+/// Finds a backup by its path, or in the store by `latest`, by phone, by stamp, by the beginning of either, or by a
+/// name that it was given.
 pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<PathBuf, Error> {
     if let Some(path) = name.map(Path::new)
         && path.is_dir()
     {
         return Ok(path.to_path_buf());
     }
-    let snapshots = match store {
-        Ok(store) => store.snapshots()?,
-        Err(store::Error::Io { cause, .. }) if cause.kind() == ErrorKind::NotFound => Vec::new(),
+    let (snapshots, store) = match store {
+        Ok(store) => (store.snapshots()?, Some(store)),
+        Err(store::Error::Io { cause, .. }) if cause.kind() == ErrorKind::NotFound => {
+            (Vec::new(), None)
+        }
         Err(e) => return Err(e.into()),
     };
+    let has_name = |snapshot: &&Snapshot| {
+        // Notes that cannot be read know no names.
+        let notes = store.as_ref().and_then(|s| s.notes(snapshot.udid()).ok());
+        let tags = notes
+            .map(|notes| notes.of(snapshot).tags)
+            .unwrap_or_default();
+        name.is_some_and(|name| tags.iter().any(|tag| tag == name))
+    };
+    let tagged: Vec<&Path> = snapshots
+        .iter()
+        .filter(has_name)
+        .map(Snapshot::path)
+        .collect();
     if snapshots.is_empty() && name.is_none() {
         return Err(Error::Nothing {
             what: "the store holds no backups yet".to_owned(),
@@ -73,6 +226,7 @@ pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<Pa
                 .unwrap_or_default();
             folder == name
                 || s.stamp().is_some_and(|stamp| stamp.starts_with(name))
+                || tagged.contains(&s.path())
                 || (folder.starts_with(name)
                     && (s.is_current() || name.len() > s.udid().as_str().len()))
         }
@@ -85,6 +239,8 @@ pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<Pa
             what: format!("there is no backup {wanted:?}, neither as a folder nor in the store"),
             hint: "`idev-backup list` shows what the store holds".to_owned(),
         }),
+        // A whole name before the beginnings of times.
+        _ if tagged.len() == 1 => Ok(tagged[0].to_path_buf()),
         _ if name.is_none() => Err(Error::Nothing {
             what: format!("the store holds backups of {} phones", found.len()),
             hint: "name one of them by its UDID; `idev-backup list` shows them".to_owned(),
@@ -96,14 +252,36 @@ pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<Pa
     }
 }
 
-/// One backup.
+/// One backup. What our report says is not looked up in Info.plist and Manifest.plist, which can have tens of MB.
 pub fn describe(snapshot: &Snapshot) -> Backup {
     let folder = snapshot.path();
-    let info = Info::read(folder).unwrap_or_default();
-    let status = Status::read(folder).unwrap_or_default();
-    let manifest = ManifestPlist::read(folder).ok();
     let report = snapshot.report().and_then(|path| read_report(&path));
-    let count = |key: &str| report.as_ref().and_then(|r| r.get(key)?.as_u64());
+    let value = |keys: &[&str]| -> Option<&Value> {
+        let report = report.as_ref()?;
+        keys.iter().try_fold(report, |value, key| value.get(key))
+    };
+    let text = |keys: &[&str]| value(keys)?.as_str().map(str::to_owned);
+    let reported = Info {
+        device_name: text(&["phone", "name"]),
+        product_type: text(&["phone", "product_type"]),
+        product_version: text(&["phone", "ios"]),
+        ..Info::default()
+    };
+    let status = Status::read(folder).unwrap_or_default();
+    let encrypted = value(&["encrypted"]).and_then(Value::as_bool);
+    let is_told = reported.device_name.is_some()
+        && reported.product_type.is_some()
+        && reported.product_version.is_some()
+        && encrypted.is_some()
+        && status.date.is_some();
+    let (info, manifest) = match is_told {
+        true => (reported, None),
+        false => (
+            Info::read(folder).unwrap_or_default(),
+            ManifestPlist::read(folder).ok(),
+        ),
+    };
+    let count = |key: &str| value(&[key]).and_then(Value::as_u64);
     let date = status
         .date
         .or(manifest.as_ref().and_then(|m| m.date))
@@ -119,15 +297,21 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
         date: date.map(rfc3339),
         current: snapshot.is_current(),
         complete: status.is_finished(),
-        encrypted: manifest.map(|m| m.encrypted),
+        encrypted: manifest.map(|m| m.encrypted).or(encrypted),
         files: count("files"),
         bytes: count("bytes"),
         ours: snapshot.beside().is_some(),
         path: folder.display().to_string(),
+        stamp: snapshot.stamp(),
+        frees_bytes: None,
+        pinned: None,
+        tags: Vec::new(),
+        verified: None,
+        damaged: None,
     }
 }
 
-pub(super) fn read_report(path: &Path) -> Option<serde_json::Value> {
+pub(super) fn read_report(path: &Path) -> Option<Value> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 

@@ -1,5 +1,6 @@
 //! What a user can wish for, one file each: the only place where wire and disk meet.
 
+pub mod adopt;
 pub mod browse;
 pub mod cat;
 pub mod create;
@@ -9,6 +10,7 @@ pub mod doctor;
 pub mod encryption;
 pub mod extract;
 mod fill;
+pub mod history;
 mod host;
 pub mod info;
 mod info_plist;
@@ -69,6 +71,8 @@ pub enum Error {
     Verdict(verdict::Refusal),
     /// The phone said yes, and our own check said no.
     CheckFailed(Box<verify::Report>),
+    /// A copy of a backup is not whole, and was not put in place.
+    CopyDamaged(Box<verify::Report>),
     /// The backup's own files cannot be read.
     Backup {
         /// Which file.
@@ -138,6 +142,7 @@ impl Error {
             Error::Device(e) => class_of_device(e),
             Error::Dialog(e) | Error::PasswordDialog(e) => class_of_dialog(e),
             Error::CheckFailed(_)
+            | Error::CopyDamaged(_)
             | Error::Backup { .. }
             | Error::File { .. }
             | Error::Nothing { .. } => Class::Failed,
@@ -174,6 +179,10 @@ impl Error {
             Error::Verdict(refusal) => refusal.hint.clone(),
             Error::CheckFailed(_) => Some(
                 "run `idev-backup create --full`; if it happens again, check the disk"
+                    .to_owned(),
+            ),
+            Error::CopyDamaged(_) => Some(
+                "`idev-backup verify` tells whether what was copied is whole; if it is, check the disk that it was copied to"
                     .to_owned(),
             ),
             Error::Backup { .. } | Error::File { .. } => {
@@ -304,6 +313,11 @@ impl fmt::Display for Error {
             Error::CheckFailed(report) => write!(
                 f,
                 "the phone says that the backup is complete, but our own check does not: {}",
+                report.first_damage()
+            ),
+            Error::CopyDamaged(report) => write!(
+                f,
+                "the copy is not whole, and was not put in place: {}",
                 report.first_damage()
             ),
             Error::Backup { path, why } => write!(f, "cannot use {}: {why}", path.display()),

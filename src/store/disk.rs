@@ -1,7 +1,7 @@
 //! Whole or absent, private, durable: the few things that we ask of a file system.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use super::Error;
@@ -201,7 +201,7 @@ pub fn holds_large_files(folder: &Path, free_bytes: u64) -> Option<bool> {
     }
 }
 
-/// Whether two small files hold the same; one that is not there is like no other.
+/// Whether two files hold the same; one that is not there is like no other.
 pub fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
     let length = |path: &Path| match fs::metadata(path) {
         Ok(meta) if meta.is_file() => Ok(Some(meta.len())),
@@ -211,8 +211,22 @@ pub fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
         Err(e) => Err(e),
     };
     match (length(one)?, length(other)?) {
-        (Some(a), Some(b)) if a == b => Ok(fs::read(one)? == fs::read(other)?),
-        _ => Ok(false),
+        (Some(a), Some(b)) if a == b => {}
+        _ => return Ok(false),
+    }
+    let mut one = BufReader::with_capacity(64 << 10, File::open(one)?);
+    let mut other = BufReader::with_capacity(64 << 10, File::open(other)?);
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let length = left.len().min(right.len());
+        if left[..length] != right[..length] || left.is_empty() != right.is_empty() {
+            return Ok(false);
+        }
+        if length == 0 {
+            return Ok(true);
+        }
+        one.consume(length);
+        other.consume(length);
     }
 }
 

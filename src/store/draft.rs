@@ -83,13 +83,13 @@ impl Note {
 
 /// A draft. Dropped unsealed it stays on the disk, for the next run to take over or discard.
 pub struct Draft {
-    store: Store,
-    udid: Udid,
+    pub(super) store: Store,
+    pub(super) udid: Udid,
     folder: PathBuf,
     base: Option<Snapshot>,
     journal: Arc<Mutex<Journal>>,
     keeper: Keeper,
-    lock: Lock,
+    pub(super) lock: Lock,
 }
 
 /// A draft that an earlier run left.
@@ -134,7 +134,7 @@ impl Draft {
         current: Option<Snapshot>,
     ) -> Result<(Draft, Origin), Error> {
         let folder = folder_of(store, udid);
-        seal::throw_away(&store.own_of(udid), &folder)?;
+        seal::throw_away(&store.own_of(udid), &folder, &mut || ())?;
         let backup = folder.join("root").join(udid.as_str());
         disk::make_private_dirs(&backup)?;
         let origin = match &current {
@@ -348,7 +348,7 @@ impl Draft {
             backup,
             sums: beside.join(SUMS),
             tally,
-            _lock: self.lock,
+            lock: self.lock,
         })
     }
 
@@ -368,7 +368,7 @@ pub struct Complete {
     backup: PathBuf,
     sums: PathBuf,
     tally: Tally,
-    _lock: Lock,
+    pub(super) lock: Lock,
 }
 
 impl Complete {
@@ -552,7 +552,10 @@ mod tests {
         }
         // Between the check and the seal.
         fs::write(first.backup().join("Status.plist"), "another").unwrap();
-        let refused = first.seal("20261120-221401", b"{}", 3).err().unwrap();
+        let refused = first
+            .seal("20261120-221401", b"{}", &3.into())
+            .err()
+            .unwrap();
         assert!(
             refused.to_string().contains("not of this backup"),
             "{refused}"
@@ -565,14 +568,19 @@ mod tests {
         for name in ["Info.plist", "Status.plist"] {
             fs::copy(second.backup().join(name), current.join(name)).unwrap();
         }
-        let refused = second.seal("20261120-221401", b"{}", 3).err().unwrap();
+        let refused = second
+            .seal("20261120-221401", b"{}", &3.into())
+            .err()
+            .unwrap();
         assert!(
             refused.to_string().contains("not of this backup"),
             "{refused}"
         );
 
         fs::write(current.join("Status.plist"), "older").unwrap();
-        let sealed = complete(&names).seal("20261120-221401", b"{}", 3).unwrap();
+        let sealed = complete(&names)
+            .seal("20261120-221401", b"{}", &3.into())
+            .unwrap();
         assert!(sealed.untidy.is_none() && sealed.sync > Duration::ZERO);
         assert_eq!((sealed.older, sealed.dropped.len()), (1, 0));
         assert_eq!(

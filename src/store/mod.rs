@@ -6,6 +6,7 @@
 //! <store>/.idev-backup/store.json       says that this is a store, and of which format
 //! <store>/.idev-backup/<UDID>/lock      one run per phone at a time
 //! <store>/.idev-backup/<UDID>/draft/    a backup being written
+//! <store>/.idev-backup/<UDID>/notes.json  what is pinned, named, verified
 //! <store>/.idev-backup/<UDID>/<stamp>/  beside each sealed backup: SHA256SUMS, report.json, copies of its metadata
 //! ```
 //! docs/format.md tells what a reader may trust.
@@ -13,13 +14,18 @@
 mod clone;
 pub mod disk;
 pub mod draft;
+pub mod history;
+pub mod import;
 pub mod journal;
 mod keeper;
 pub mod lock;
 mod mend;
+pub mod notes;
 pub mod probe;
 mod proof;
+pub mod retention;
 mod seal;
+pub mod sizes;
 pub mod snapshot;
 pub mod sums;
 pub mod walk;
@@ -32,6 +38,7 @@ use std::time::SystemTime;
 
 pub use draft::{Draft, Origin};
 pub use lock::Lock;
+pub use retention::Policy;
 pub use seal::stamp_of;
 pub use snapshot::Snapshot;
 
@@ -283,10 +290,19 @@ impl Store {
 
     /// Phones of which a run broke off, or goes on.
     pub fn drafts(&self) -> Result<Vec<Udid>, Error> {
+        self.phones_with("draft")
+    }
+
+    /// Phones of which a backup is being copied in, or was when that broke off.
+    pub fn imports(&self) -> Result<Vec<Udid>, Error> {
+        self.phones_with("import")
+    }
+
+    fn phones_with(&self, folder: &str) -> Result<Vec<Udid>, Error> {
         let names = snapshot::names(&self.own())?;
         let phones = names.iter().filter_map(|name| name.parse().ok());
         let mut found: Vec<Udid> = phones
-            .filter(|udid| self.own_of(udid).join("draft").is_dir())
+            .filter(|udid| self.own_of(udid).join(folder).is_dir())
             .collect();
         found.sort_unstable();
         Ok(found)
@@ -337,6 +353,11 @@ impl Store {
                 ".idev-backup/store.json is damaged: remove that one file, and the next `create` makes it anew",
             )),
         }
+    }
+
+    /// Whether it was ever written to; a folder of other programs' backups is read only until then.
+    pub fn is_marked(&self) -> bool {
+        self.mark().exists()
     }
 
     fn mark(&self) -> PathBuf {

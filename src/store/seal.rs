@@ -11,18 +11,21 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::draft::Complete;
-use super::{Error, REPORT, Snapshot, Store, disk, snapshot};
+use super::{Error, Policy, REPORT, Snapshot, Store, disk, history, import, retention, snapshot};
 use crate::udid::Udid;
 
 /// `YYYYMMDD-HHMMSS`, local time.
-const STAMP: &str = "%Y%m%d-%H%M%S";
+pub(super) const STAMP: &str = "%Y%m%d-%H%M%S";
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Intent {
+pub(super) struct Intent {
     /// The new backup's own stamp: the folder beside it.
-    stamp: String,
+    pub stamp: String,
     /// The name that the backup before gets.
-    archive: Option<String>,
+    pub archive: Option<String>,
+    /// The name that the new one gets, if it does not become the current backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
 }
 
 /// How a seal went.
@@ -31,7 +34,7 @@ pub struct Sealed {
     pub sync: Duration,
     /// The renames, and dropping old snapshots.
     pub renames: Duration,
-    /// Snapshots dropped, since more than `keep` were there.
+    /// Snapshots dropped, since no rule keeps them.
     pub dropped: Vec<String>,
     /// Snapshots that stand beside it.
     pub older: u64,
@@ -40,10 +43,11 @@ pub struct Sealed {
 }
 
 impl Complete {
-    /// Makes the draft durable and puts it in its place; the backup before becomes a snapshot, of which `keep` stay.
+    /// Makes the draft durable and puts it in its place; the backup before becomes a snapshot, and those go that
+    /// no rule keeps.
     ///
     /// `stamp` is local time, `YYYYMMDD-HHMMSS`. When this returns, a power cut loses nothing.
-    pub fn seal(self, stamp: &str, report: &[u8], keep: usize) -> Result<Sealed, Error> {
+    pub fn seal(self, stamp: &str, report: &[u8], keep: &Policy) -> Result<Sealed, Error> {
         let (store, udid) = (&self.store, &self.udid);
         let own = store.own_of(udid);
         let draft = own.join("draft");
@@ -66,21 +70,22 @@ impl Complete {
                 .current(udid)?
                 .map(|current| archive_name(store, udid, &current))
                 .transpose()?,
+            place: None,
         };
         let text = serde_json::to_vec(&intent)
             .map_err(|e| Error::io("write", &draft, io::Error::other(e)))?;
         disk::write_whole(&draft.join("seal.json"), &text)?;
         let begun = Instant::now();
-        finish(store, udid, &intent)?;
+        finish(store, udid, &draft, &intent)?;
         // From here on there is a backup, whatever else goes wrong.
         let mut sealed = Sealed {
             sync,
             renames: Duration::ZERO,
             dropped: Vec::new(),
             older: 0,
-            untidy: throw_away(&own, &draft).err(),
+            untidy: throw_away(&own, &draft, &mut || ()).err(),
         };
-        if let Err(e) = drop_old(store, udid, keep, &mut sealed) {
+        if let Err(e) = drop_old(&self, stamp, keep, &mut sealed) {
             sealed.untidy.get_or_insert(e);
         }
         sealed.renames = begun.elapsed();
@@ -88,38 +93,55 @@ impl Complete {
     }
 }
 
-/// Brings a seal to its end that a crash interrupted, and removes what was being removed.
+/// Brings a seal to its end that a crash interrupted, of a draft or of an import, and removes what was being removed.
 pub(super) fn recover(store: &Store, udid: &Udid) -> Result<(), Error> {
     let own = store.own_of(udid);
     let trash = own.join("trash");
     disk::remove_all(&trash).map_err(|e| Error::io("remove", &trash, e))?;
-    let path = own.join("draft").join("seal.json");
-    match fs::read(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(Error::io("read", &path, e)),
-        Ok(text) => {
-            let intent = serde_json::from_slice(&text).map_err(|e| Error::Damaged {
-                path: path.clone(),
-                why: e.to_string(),
-            })?;
-            finish(store, udid, &intent)?;
-            throw_away(&own, &own.join("draft"))
-        }
+    for folder in [own.join("draft"), import::folder_of(store, udid)] {
+        let path = folder.join("seal.json");
+        let text = match fs::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(Error::io("read", &path, e)),
+            Ok(text) => text,
+        };
+        let intent = serde_json::from_slice(&text).map_err(|e| Error::Damaged {
+            path: path.clone(),
+            why: e.to_string(),
+        })?;
+        finish(store, udid, &folder, &intent)?;
+        throw_away(&own, &folder, &mut || ())?;
     }
+    Ok(())
 }
 
 /// The renames, each of which may have happened already.
-fn finish(store: &Store, udid: &Udid, intent: &Intent) -> Result<(), Error> {
+pub(super) fn finish(
+    store: &Store,
+    udid: &Udid,
+    draft: &Path,
+    intent: &Intent,
+) -> Result<(), Error> {
     let own = store.own_of(udid);
-    let draft = own.join("draft");
     let root = draft.join("root");
-    let (new, current) = (root.join(udid.as_str()), store.current_path(udid));
+    let new = root.join(udid.as_str());
+    let current = match &intent.place {
+        Some(name) => store.root().join(name),
+        None => store.current_path(udid),
+    };
     let beside = own.join(&intent.stamp);
     rename_if_there(&draft.join("beside"), &beside)?;
 
     // Asked of the new one: what stands in its place may have been changed by others since.
     if is_of(&beside, &new)? {
         let moved = if current.exists() {
+            if intent.place.is_some() {
+                return Err(Error::Damaged {
+                    path: current,
+                    why: "a backup is to be put there, and something else has been put there meanwhile"
+                        .to_owned(),
+                });
+            }
             match disk::exchange(&new, &current) {
                 Ok(true) => Ok(()),
                 Ok(false) => {
@@ -142,7 +164,15 @@ fn finish(store: &Store, udid: &Udid, intent: &Intent) -> Result<(), Error> {
         }
     }
     // After an exchange the backup before stands where the draft was.
-    if let Some(archive) = &intent.archive {
+    let archive = match &intent.archive {
+        // Another program made it after this seal was intended: it is not ours to throw away with the draft.
+        None if new.exists() => {
+            let other = Snapshot::open(store, udid.clone(), new.clone(), None)?;
+            Some(archive_name(store, udid, &other)?)
+        }
+        named => named.clone(),
+    };
+    if let Some(archive) = archive {
         rename_if_there(&new, &store.root().join(archive))?;
     }
     // What the phone itself archived while it ran (backups of iOS versions with an older layout).
@@ -158,8 +188,8 @@ fn finish(store: &Store, udid: &Udid, intent: &Intent) -> Result<(), Error> {
 }
 
 /// Renames out of the way in one step, then removes: a crash leaves trash, never half a thing under its name. The rename is
-/// durable first, since a power cut may otherwise undo it and keep what was removed after it.
-pub(super) fn throw_away(own: &Path, folder: &Path) -> Result<(), Error> {
+/// durable first, since a power cut may otherwise undo it and keep what was removed after it. `step` hears of each folder in it.
+pub(super) fn throw_away(own: &Path, folder: &Path, step: &mut dyn FnMut()) -> Result<(), Error> {
     let trash = own.join("trash");
     disk::remove_all(&trash).map_err(|e| Error::io("remove", &trash, e))?;
     if !rename_if_there(folder, &trash)? {
@@ -167,6 +197,18 @@ pub(super) fn throw_away(own: &Path, folder: &Path) -> Result<(), Error> {
     }
     let synced = disk::sync_parent(folder).and_then(|()| disk::sync_parent(&trash));
     synced.map_err(|e| Error::io("make durable", own, e))?;
+    // What a link leads to is not ours.
+    let is_folder = fs::symlink_metadata(&trash).is_ok_and(|meta| meta.is_dir());
+    let names = if is_folder {
+        snapshot::names(&trash)?
+    } else {
+        Vec::new()
+    };
+    for name in names {
+        let part = trash.join(name);
+        disk::remove_all(&part).map_err(|e| Error::io("remove", &part, e))?;
+        step();
+    }
     disk::remove_all(&trash).map_err(|e| Error::io("remove", &trash, e))
 }
 
@@ -180,7 +222,7 @@ fn rename_if_there(from: &Path, to: &Path) -> Result<bool, Error> {
 }
 
 /// Whether a folder holds the backup of which copies are beside it.
-fn is_of(beside: &Path, backup: &Path) -> Result<bool, Error> {
+pub(super) fn is_of(beside: &Path, backup: &Path) -> Result<bool, Error> {
     snapshot::is_tied(beside, backup)
         .map_err(|e| Error::io("compare with the copy beside it", backup, e))
 }
@@ -188,15 +230,15 @@ fn is_of(beside: &Path, backup: &Path) -> Result<bool, Error> {
 /// `stamp`, or the second after the newest backup's where that is not later: stamps are in the order of the backups even
 /// when several are made in a second, or when summer time ends. A newest one from far ahead is a clock that was wrong.
 fn free_stamp(own: &Path, stamp: &str) -> Result<String, Error> {
-    const AHEAD_MAX: jiff::SignedDuration = jiff::SignedDuration::from_hours(2);
     let parse = |text: &str| jiff::civil::DateTime::strptime(STAMP, text).ok();
     let stamped = snapshot::stamped(own)?;
     let newest = stamped
         .iter()
         .filter_map(|dir| parse(dir.file_name()?.to_str()?))
         .filter(|newest| {
-            parse(stamp)
-                .is_some_and(|now| *newest >= now && newest.duration_since(now) <= AHEAD_MAX)
+            parse(stamp).is_some_and(|now| {
+                *newest >= now && newest.duration_since(now) <= retention::AHEAD_MAX
+            })
         })
         .max()
         .map(|newest| newest.strftime(STAMP).to_string());
@@ -205,7 +247,7 @@ fn free_stamp(own: &Path, stamp: &str) -> Result<String, Error> {
 }
 
 /// Apple's archive name for the backup before: the phone, and when that backup was made.
-fn archive_name(store: &Store, udid: &Udid, base: &Snapshot) -> Result<String, Error> {
+pub(super) fn archive_name(store: &Store, udid: &Udid, base: &Snapshot) -> Result<String, Error> {
     let stamp = match base.stamp() {
         Some(stamp) => stamp,
         None => {
@@ -230,7 +272,7 @@ pub fn stamp_of(time: SystemTime) -> String {
         .to_string()
 }
 
-fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
+pub(super) fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
     let parsed = jiff::civil::DateTime::strptime(STAMP, stamp);
     let mut candidate = stamp.to_owned();
     let mut seconds = 0;
@@ -248,25 +290,31 @@ fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
     candidate
 }
 
-/// Drops the oldest snapshots of a phone until `keep` are left beside the current backup. Only what this tool put where it
-/// stands is counted and dropped: not what others made, nor copies of ours under another name.
-fn drop_old(store: &Store, udid: &Udid, keep: usize, sealed: &mut Sealed) -> Result<(), Error> {
+/// Drops the snapshots of a phone that no rule keeps. Only what this tool put where it stands is ever dropped: not what others
+/// made, nor copies of ours under another name.
+fn drop_old(
+    complete: &Complete,
+    stamp: &str,
+    policy: &Policy,
+    sealed: &mut Sealed,
+) -> Result<(), Error> {
+    let (store, udid) = (&complete.store, &complete.udid);
     let all = snapshot::of(store, udid)?;
-    let older = all.iter().filter(|s| !s.is_current());
-    sealed.older = older.clone().count() as u64;
-    for old in older.filter(|s| s.is_where_we_put_it()).skip(keep) {
-        let own = store.own_of(udid);
-        throw_away(&own, old.path())?;
+    sealed.older = all.iter().filter(|s| !s.is_current()).count() as u64;
+    let Some(now) = history::parse_stamp(stamp) else {
+        return Ok(());
+    };
+    let (decisions, trouble) = store.plan(&all, policy, now);
+    // The oldest first, so that a crash leaves those that are wanted most.
+    for (old, decision) in all.iter().zip(&decisions).rev() {
+        if decision.keeps() {
+            continue;
+        }
+        store.remove(&complete.lock, old, &mut || ())?;
         sealed.older -= 1;
         sealed.dropped.extend(old.stamp());
-        let shared = all
-            .iter()
-            .any(|other| other.path() != old.path() && other.beside() == old.beside());
-        if let Some(beside) = old.beside().filter(|_| !shared) {
-            throw_away(&own, beside)?;
-        }
     }
-    Ok(())
+    trouble.map_or(Ok(()), Err)
 }
 
 #[cfg(test)]
@@ -382,6 +430,27 @@ mod tests {
     }
 
     #[test]
+    fn what_others_put_in_the_place_of_an_interrupted_seal_becomes_a_snapshot() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, store, udid) = drafted(dir.path(), "ours");
+        intend(
+            &store,
+            &udid,
+            r#"{"stamp":"20261120-221401","archive":null}"#,
+        );
+        let current = store.current_path(&udid);
+        fs::create_dir(&current).unwrap();
+        fs::write(current.join("Status.plist"), "theirs").unwrap();
+        recover(&store, &udid).unwrap();
+        let statuses: Vec<_> = snapshot::of(&store, &udid)
+            .unwrap()
+            .iter()
+            .filter_map(|s| fs::read_to_string(s.path().join("Status.plist")).ok())
+            .collect();
+        assert_eq!(statuses, ["ours", "theirs"]);
+    }
+
+    #[test]
     fn a_rename_that_fails_is_told_unless_there_is_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("a"), dir.path().join("b"));
@@ -412,9 +481,9 @@ mod tests {
     #[test]
     fn as_many_snapshots_of_ours_stay_as_are_kept_and_all_of_others() {
         let dir = tempfile::tempdir().unwrap();
-        let seal = |status: &str, stamp: &str, keep: usize| {
+        let seal = |status: &str, stamp: &str, keep: u32| {
             let (complete, ..) = drafted(dir.path(), status);
-            let sealed = complete.seal(stamp, b"{}", keep).unwrap();
+            let sealed = complete.seal(stamp, b"{}", &keep.into()).unwrap();
             assert!(sealed.untidy.is_none());
             (sealed.older, sealed.dropped)
         };

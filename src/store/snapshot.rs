@@ -23,7 +23,13 @@ impl Snapshot {
         path: PathBuf,
         archived: Option<String>,
     ) -> Result<Snapshot, Error> {
-        let beside = beside(&store.own_of(&udid), &path)?;
+        let own = store.own_of(&udid);
+        // The one that it is named by, before all others are read.
+        let named = archived.as_ref().map(|stamp| own.join(stamp));
+        let beside = match named.filter(|dir| is_tied(dir, &path).unwrap_or(false)) {
+            Some(dir) => Some(dir),
+            None => beside(&own, &path)?,
+        };
         Ok(Snapshot {
             udid,
             path,
@@ -91,6 +97,11 @@ pub fn find(folder: &Path) -> Option<Snapshot> {
     let (udid, archived) = parse_name(folder.file_name()?.to_str()?)?;
     let store = Store::open(folder.parent()?).ok()?;
     Snapshot::open(&store, udid, folder, archived).ok()
+}
+
+/// The phone that a backup's folder is named by.
+pub fn phone_of(folder: &Path) -> Option<Udid> {
+    parse_name(folder.file_name()?.to_str()?).map(|(udid, _)| udid)
 }
 
 /// What every backup has anew: the phone's Status.plist, with an identifier and a date, and the computer's Info.plist.

@@ -226,7 +226,7 @@ impl Rig {
     }
 
     /// `idev-backup create --quiet` as a program of its own, below another where `around` names one.
-    pub fn program(&self, around: &[OsString], store: &Path, keep: usize) -> Command {
+    pub fn program(&self, around: &[OsString], store: &Path, keep: u32) -> Command {
         let mut words = around.to_vec();
         words.push(env!("CARGO_BIN_EXE_idev-backup").into());
         let home = self.dir.path().join("home");

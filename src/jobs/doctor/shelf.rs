@@ -336,6 +336,7 @@ mod tests {
                 bytes: Some(60 * GB),
                 ours: true,
                 path: "/srv/backups/x".to_owned(),
+                ..Backup::default()
             }),
             made: Some(now() - DAY),
             last_run: Some((false, 3 * GB)),

@@ -145,7 +145,7 @@ pub(super) fn look_through(
 }
 
 /// What the report of a run says of files that the phone could not read.
-fn complaints(report: &Path) -> Vec<Complaint> {
+pub(super) fn complaints(report: &Path) -> Vec<Complaint> {
     let read = || -> Option<Vec<Complaint>> {
         let report: serde_json::Value =
             serde_json::from_slice(&std::fs::read(report).ok()?).ok()?;

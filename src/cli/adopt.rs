@@ -1,0 +1,121 @@
+//! `idev-backup adopt` and `idev-backup copy`
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use idev_backup::jobs::adopt::{self, Taken};
+use idev_backup::jobs::{Error, history};
+use idev_backup::store::{self, Store};
+use idev_backup::units::{counted, size};
+
+use super::progress::{Show, Style, Watch};
+use super::{OutputArgs, StoreArgs, exit, output};
+
+/// Take a backup of Finder, iTunes, iMazing or another program into the store.
+///
+/// Example:  idev-backup adopt ~/Library/Application\ Support/MobileSync/Backup/00008130-001A2B3C4D5E6F70
+///
+/// It is checked, copied (by clones of its blocks where the disk can) and checked again; what it is taken from stays as it is. It
+/// becomes the phone's current backup if it is the newest, else a snapshot of its own date. It is pinned: `unpin` leaves it to the
+/// rules.
+#[derive(Args)]
+pub struct Adopt {
+    /// The backup's folder
+    backup: PathBuf,
+    /// Take it in though it is damaged
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Adopt {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        run("adopted", self.output, |watch| {
+            let store = Store::open_or_make(&self.store.path()?)?;
+            adopt::adopt(&store, &self.backup, self.force, watch)
+        })
+    }
+}
+
+/// Copy a snapshot into a store on another disk.
+///
+/// Example:  idev-backup copy latest /media/disk/backups
+///
+/// Each file is compared with the hash that it had when it was received, and read once more when all are there. What a copy that broke
+/// off has brought is not copied again.
+#[derive(Args)]
+pub struct Copy {
+    /// The snapshot: its time or how that begins, a name that it was given, `latest`, a phone, or its folder
+    snapshot: String,
+    /// The store to copy it into; a folder that is none becomes one
+    target: OsString,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Copy {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        run("copied", self.output, |watch| {
+            let (source, from) = history::find(Store::open(&self.store.path()?), &self.snapshot)?;
+            let target = Path::new(&self.target);
+            let target = std::path::absolute(target)
+                .map_err(|e| Error::Store(store::Error::io("find", target, e)))?;
+            let target = Store::open_or_make(&target)?;
+            adopt::copy(&source, &from, &target, watch)
+        })
+    }
+}
+
+fn run(event: &str, how: OutputArgs, job: impl FnOnce(&Watch<'_>) -> Result<Taken, Error>) -> u8 {
+    let show = Show::new(how.style());
+    let watch = show.watch(None, None);
+    let taken = job(&watch);
+    watch.finish();
+    let taken = match taken {
+        Err(e) => return output::failure(&e, None, how.json),
+        Ok(taken) => taken,
+    };
+    match how.style() {
+        Style::Json => output::object(event, Some(&taken.udid), &taken),
+        Style::Quiet => {}
+        Style::People => tell(&taken),
+    }
+    match taken.damage {
+        0 => exit::DONE,
+        _ => exit::DONE_WITH_PROBLEMS,
+    }
+}
+
+fn tell(taken: &Taken) {
+    let copied = &taken.copied;
+    let files = copied.copied + copied.there + copied.shared;
+    let mut ways = vec![format!("{} copied", counted(copied.copied, "file"))];
+    for (count, words) in [
+        (copied.there, "there already"),
+        (copied.shared, "shared with another snapshot there"),
+        (copied.left_out, "left out that no backup holds"),
+    ] {
+        if count > 0 {
+            ways.push(format!("{count} {words}"));
+        }
+    }
+    output::line(&format!(
+        "{}, {}: {}. Each was read again, and is what was read.",
+        counted(files, "file"),
+        size(copied.bytes),
+        ways.join(", ")
+    ));
+    let what = match taken.current {
+        true => "the phone's current backup",
+        false => "a snapshot of its own date",
+    };
+    output::line(&format!("  {} is {what}.", taken.path));
+}

@@ -1,0 +1,339 @@
+//! `idev-backup prune`, `pin`, `unpin`, `tag` and `delete`: what stays, and what goes.
+
+use std::io::{BufRead, IsTerminal};
+
+use clap::Args;
+use idev_backup::jobs::Error;
+use idev_backup::jobs::history::{self, Deleted, Noted, Prune as How, Pruned};
+use idev_backup::store::retention::{Policy, Within};
+use idev_backup::store::{Snapshot, Store};
+use idev_backup::units::{counted, size};
+
+use super::progress::{Show, Style, Watch};
+use super::{OutputArgs, StoreArgs, exit, output};
+
+/// Which snapshots stay. A rule only ever keeps; several add up.
+#[derive(Args, Clone, Default)]
+pub struct KeepArgs {
+    /// Keep so many of the newest snapshots beside the current backup [default: 3, where no rule is given]
+    #[arg(long, value_name = "N", visible_alias = "keep")]
+    keep_last: Option<u32>,
+    /// Keep the newest snapshot of each of so many days that have one
+    #[arg(long, value_name = "N")]
+    keep_daily: Option<u32>,
+    /// The same by weeks
+    #[arg(long, value_name = "N")]
+    keep_weekly: Option<u32>,
+    /// The same by months
+    #[arg(long, value_name = "N")]
+    keep_monthly: Option<u32>,
+    /// The same by years
+    #[arg(long, value_name = "N")]
+    keep_yearly: Option<u32>,
+    /// Keep all that are younger: 12h, 30d, 8w, 6m (months), 2y
+    #[arg(long, value_name = "TIME")]
+    keep_within: Option<Within>,
+}
+
+impl KeepArgs {
+    /// The rules that were given; none at all stand for the default.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            keep_last: self.keep_last,
+            keep_daily: self.keep_daily,
+            keep_weekly: self.keep_weekly,
+            keep_monthly: self.keep_monthly,
+            keep_yearly: self.keep_yearly,
+            keep_within: self.keep_within,
+        }
+    }
+}
+
+/// Drop the snapshots that no rule keeps.
+///
+/// Example:  idev-backup prune --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --dry-run
+///
+/// Never dropped: the current backup, the newest good one, the last one that `verify` found whole, those that are pinned or have
+/// a name, and those that another program made.
+#[derive(Args)]
+pub struct Prune {
+    /// Show what would be dropped, and why the others stay
+    #[arg(long)]
+    dry_run: bool,
+    /// Only this phone's, by its UDID or how that begins
+    #[arg(long, short, value_name = "UDID", value_parser = super::udid_or_beginning)]
+    device: Option<String>,
+    #[command(flatten)]
+    keep: KeepArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Prune {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        let show = Show::new(self.output.style());
+        let watch = show.watch(None, None);
+        let pruned = self.prune(&watch);
+        watch.finish();
+        match pruned {
+            Err(e) => output::failure(&e, None, self.output.json),
+            Ok(pruned) => {
+                match self.output.style() {
+                    Style::Json => output::object("pruned", None, &pruned),
+                    Style::Quiet => {}
+                    Style::People => show_fates(&pruned),
+                }
+                match watch.problems() {
+                    0 => exit::DONE,
+                    _ => exit::DONE_WITH_PROBLEMS,
+                }
+            }
+        }
+    }
+
+    fn prune(&self, watch: &Watch) -> Result<Pruned, Error> {
+        let store = Store::open(&self.store.path()?)?;
+        let udid = match &self.device {
+            None => None,
+            Some(beginning) => Some(history::phone(&store, beginning)?),
+        };
+        let how = How {
+            policy: self.keep.policy(),
+            udid,
+            dry_run: self.dry_run,
+        };
+        history::prune(&store, &how, watch)
+    }
+}
+
+fn show_fates(pruned: &Pruned) {
+    let mut rows = vec![
+        ["PHONE", "SNAPSHOT", "WHAT", "FREES", "WHY"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for fate in &pruned.snapshots {
+        let words: Vec<&str> = fate.why.iter().map(history::Why::words).collect();
+        rows.push(vec![
+            fate.udid.clone(),
+            fate.stamp.clone().unwrap_or_else(|| "?".to_owned()),
+            if fate.keep { "keep" } else { "drop" }.to_owned(),
+            fate.frees_bytes.map_or_else(String::new, size),
+            match fate.keep {
+                true => words.join(", "),
+                false => "no rule keeps it".to_owned(),
+            },
+        ]);
+    }
+    if rows.len() > 1 {
+        output::table(&rows)
+            .iter()
+            .filter(|line| !line.is_empty())
+            .for_each(|line| output::line(line));
+    }
+    let number = counted(pruned.dropped, "snapshot");
+    let room = pruned
+        .frees_bytes
+        .filter(|_| pruned.dropped > 0)
+        .map_or_else(String::new, |bytes| format!(", {}", size(bytes)));
+    output::line(&match pruned.dry_run {
+        true => format!(
+            "{number} would be dropped{room} ({}). Nothing was changed.",
+            pruned.policy
+        ),
+        false => format!("{number} dropped{room} ({}).", pruned.policy),
+    });
+}
+
+/// Which snapshot.
+#[derive(Args, Clone)]
+struct SnapshotArgs {
+    /// The snapshot: its time or how that begins, a name that it was given, `latest`, a phone, or its folder
+    snapshot: String,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl SnapshotArgs {
+    fn find(&self) -> Result<(Store, Snapshot), Error> {
+        history::find(Store::open(&self.store.path()?), &self.snapshot)
+    }
+
+    fn note(
+        &self,
+        words: &str,
+        change: impl FnOnce(&Store, &Snapshot) -> Result<Noted, Error>,
+    ) -> u8 {
+        match self.find().and_then(|(store, of)| change(&store, &of)) {
+            Err(e) => output::failure(&e, None, self.json),
+            Ok(noted) if self.json => {
+                output::object("noted", None, &noted);
+                exit::DONE
+            }
+            Ok(noted) => {
+                output::line(&format!("{} {words}.", noted.path));
+                exit::DONE
+            }
+        }
+    }
+}
+
+/// Keep a snapshot, whatever the rules say.
+///
+/// Example:  idev-backup pin 20261120
+#[derive(Args)]
+pub struct Pin {
+    #[command(flatten)]
+    of: SnapshotArgs,
+}
+
+impl Pin {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        self.of
+            .note("is pinned, and stays", |s, of| history::pin(s, of, true))
+    }
+}
+
+/// Take a snapshot's pin away; the rules decide about it again.
+///
+/// Example:  idev-backup unpin 20261120
+#[derive(Args)]
+pub struct Unpin {
+    #[command(flatten)]
+    of: SnapshotArgs,
+}
+
+impl Unpin {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        self.of
+            .note("is not pinned any more", |s, of| history::pin(s, of, false))
+    }
+}
+
+/// Give a snapshot a name: it stays, and every command finds it by that.
+///
+/// Example:  idev-backup tag 20261120 "before iOS 27"
+#[derive(Args)]
+pub struct Tag {
+    #[command(flatten)]
+    of: SnapshotArgs,
+    /// The name
+    name: String,
+    /// Take the name away
+    #[arg(long)]
+    remove: bool,
+}
+
+impl Tag {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        let words = match self.remove {
+            true => format!("is not called {:?} any more", self.name),
+            false => format!("is called {:?}, and stays", self.name),
+        };
+        self.of
+            .note(&words, |s, of| history::tag(s, of, &self.name, self.remove))
+    }
+}
+
+/// Delete a snapshot, for good.
+///
+/// Example:  idev-backup delete 20261120
+#[derive(Args)]
+pub struct Delete {
+    #[command(flatten)]
+    of: SnapshotArgs,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Delete {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        let style = match self.of.json {
+            true => Style::Json,
+            false => Style::People,
+        };
+        let show = Show::new(style);
+        let watch = show.watch(None, None);
+        let deleted = self.delete(&watch);
+        watch.finish();
+        match deleted {
+            Err(e) => output::failure(&e, None, self.of.json),
+            Ok(None) => {
+                output::tell("Nothing was deleted.");
+                exit::FAILED
+            }
+            Ok(Some(deleted)) => {
+                match style {
+                    Style::Json => output::object("deleted", Some(&deleted.udid), &deleted),
+                    _ => output::line(&format!("{} is deleted.", deleted.path)),
+                }
+                exit::DONE
+            }
+        }
+    }
+
+    fn delete(&self, watch: &Watch) -> Result<Option<Deleted>, Error> {
+        let (store, old) = self.of.find()?;
+        let seen = history::consider(&store, &old)?;
+        if !self.yes && !agrees(&seen)? {
+            return Ok(None);
+        }
+        history::delete(&store, &old, seen, watch).map(Some)
+    }
+}
+
+/// Says what cannot be undone, and asks.
+fn agrees(seen: &Deleted) -> Result<bool, Error> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::Nothing {
+            what: format!(
+                "deleting {} cannot be undone, and nobody is there to be asked",
+                seen.path
+            ),
+            hint: "run it in a terminal, or say --yes".to_owned(),
+        });
+    }
+    let room = seen.frees_bytes.map_or_else(String::new, |bytes| {
+        format!(" {} become free.", size(bytes))
+    });
+    output::tell(&format!(
+        "This deletes {} for good: nothing brings it back.{room}",
+        seen.path
+    ));
+    for (is_so, text) in [
+        (
+            seen.last_of_phone,
+            "It is the ONLY backup of this phone in the store.",
+        ),
+        (
+            seen.current,
+            "It is the current backup: the next one begins anew and sends everything.",
+        ),
+        (
+            seen.pinned,
+            "It is pinned, or may be: it will be refused until the pin is taken away.",
+        ),
+    ] {
+        if is_so {
+            output::tell(&format!("  {text}"));
+        }
+    }
+    if !seen.tags.is_empty() {
+        output::tell(&format!("  It is called {}.", seen.tags.join(", ")));
+    }
+    output::tell("Type `yes` to delete it:");
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    Ok(read.is_ok() && answer.trim() == "yes")
+}

@@ -1,0 +1,304 @@
+//! A backup from elsewhere, taken into a store: one of another program (`adopt`), or a snapshot onto another disk (`copy`).
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::verify::{self, Depth, Options, Outcome};
+use super::{Error, list};
+use crate::device::model;
+use crate::manifest::plists::{self, Info, ManifestPlist, Status};
+use crate::monitor::{Event, Monitor, Phase};
+use crate::store::import::{Copied, Import};
+use crate::store::notes::{Note, Verified};
+use crate::store::walk::Walk;
+use crate::store::{self, Snapshot, Store, snapshot, stamp_of};
+use crate::udid::Udid;
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Taken {
+    /// Which phone.
+    pub udid: String,
+    /// Where it came from.
+    pub from: String,
+    /// Where it is now.
+    pub path: String,
+    /// It is the phone's current backup in that store.
+    pub current: bool,
+    /// How its files came.
+    #[serde(flatten)]
+    pub copied: Copied,
+    /// What is wrong with it, where it was taken in all the same.
+    pub damage: u64,
+}
+
+/// Takes a backup of Finder, iTunes, iMazing or any other program into a store; what it is taken from stays as it is. One that is
+/// damaged is refused, unless `force`.
+pub fn adopt(
+    store: &Store,
+    from: &Path,
+    force: bool,
+    monitor: &dyn Monitor,
+) -> Result<Taken, Error> {
+    let from = &std::path::absolute(from).map_err(|e| store::Error::io("find", from, e))?;
+    monitor.phase(Phase::Checking);
+    let quick = verify::look_through(from, &Options::default(), monitor)?;
+    if quick.outcome == Outcome::Damaged && !force {
+        return Err(Error::Nothing {
+            what: format!(
+                "{} is damaged, and was not taken in: {}",
+                from.display(),
+                quick.first_damage()
+            ),
+            hint: "`idev-backup verify` names all of it; --force takes it in as it is".to_owned(),
+        });
+    }
+    let udid = udid_of(from)?;
+    let wanted = Wanted {
+        udid,
+        from,
+        sums: None,
+        damage: quick.damage,
+        date: date_of(from),
+        stamp: None,
+        report: None,
+        note: Note {
+            // The rules were not made for it.
+            pinned: true,
+            damaged: (quick.damage > 0).then(|| list::rfc3339(SystemTime::now())),
+            ..Note::default()
+        },
+    };
+    let taken = take(store, wanted, monitor)?;
+    if taken.damage > 0 {
+        monitor.problem(
+            format!(
+                "it was taken in as it is, and {} of its files are not what they should be",
+                taken.damage
+            ),
+            Some(format!("idev-backup verify {}", taken.path)),
+        );
+    }
+    Ok(taken)
+}
+
+/// Copies a snapshot into another store. One that broke off is gone on with.
+pub fn copy(
+    source: &Store,
+    from: &Snapshot,
+    target: &Store,
+    monitor: &dyn Monitor,
+) -> Result<Taken, Error> {
+    // A folder of other programs is not written to. And who cannot write there has nobody to fear who does.
+    let _lock = match source.is_marked().then(|| source.lock(from.udid())) {
+        None | Some(Err(store::Error::Io { .. })) => None,
+        Some(other) => Some(other?),
+    };
+    let sums = from.sums();
+    let mut note = source.notes(from.udid())?.of(from);
+    if sums.is_some() && note.damaged.is_none() {
+        note.verified = Some(Verified {
+            time: list::rfc3339(SystemTime::now()),
+            how: "bytes".to_owned(),
+        });
+    }
+    let wanted = Wanted {
+        udid: from.udid().clone(),
+        from: from.path(),
+        sums,
+        damage: 0,
+        date: date_of(from.path()),
+        stamp: from.beside().and_then(|_| from.stamp()),
+        report: from.report(),
+        note,
+    };
+    take(target, wanted, monitor)
+}
+
+struct Wanted<'a> {
+    udid: Udid,
+    from: &'a Path,
+    /// The hashes that it must fulfil.
+    sums: Option<PathBuf>,
+    /// Damage that is known and accepted.
+    damage: u64,
+    date: SystemTime,
+    stamp: Option<String>,
+    /// The report of the run that made it.
+    report: Option<PathBuf>,
+    note: Note,
+}
+
+fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Taken, Error> {
+    let refused = |what: String, hint: &str| Error::Nothing {
+        what,
+        hint: hint.to_owned(),
+    };
+    for name in ["Status.plist", "Info.plist"] {
+        if let Err(why) = plists::read(wanted.from, name) {
+            let path = wanted.from.join(name);
+            return Err(Error::Backup { path, why });
+        }
+    }
+    let lock = store.lock(&wanted.udid)?;
+    store.recover(&wanted.udid, &lock)?;
+    let there = store.snapshots_of(&wanted.udid)?;
+    let same = |s: &&Snapshot| {
+        store::disk::same_bytes(
+            &s.path().join("Status.plist"),
+            &wanted.from.join("Status.plist"),
+        )
+        .unwrap_or(false)
+    };
+    if let Some(same) = there.iter().find(same) {
+        return Err(refused(
+            format!(
+                "{} is in this store already, as {}",
+                wanted.from.display(),
+                same.path().display()
+            ),
+            "nothing is to be done; `idev-backup list` shows it",
+        ));
+    }
+    // Newer than what is current, or nothing is.
+    let current = store.current(&wanted.udid)?;
+    let as_current = current.is_none_or(|current| date_of(current.path()) < wanted.date);
+
+    let import = Import::begin(
+        store,
+        &wanted.udid,
+        lock,
+        wanted.from,
+        wanted.sums.as_deref(),
+    )?;
+    let copied = copy_files(&import, &wanted, monitor)?;
+    monitor.phase(Phase::Checking);
+    let how = Options {
+        sums: Some(import.sums()),
+        depth: Depth::Bytes,
+        complaints: wanted
+            .report
+            .as_deref()
+            .map(verify::complaints)
+            .unwrap_or_default(),
+        ..Options::default()
+    };
+    let checked = verify::look_through(&import.backup(), &how, monitor)?;
+    if checked.damage > wanted.damage {
+        return Err(Error::CopyDamaged(Box::new(checked)));
+    }
+    let report = match &wanted.report {
+        Some(path) => std::fs::read(path).map_err(|e| store::Error::io("read", path, e))?,
+        None => describe(&wanted, &checked, &copied),
+    };
+    monitor.phase(Phase::Sealing);
+    let stamp = wanted.stamp.unwrap_or_else(|| stamp_of(wanted.date));
+    let path = import.seal(&stamp, as_current, &report, &wanted.note)?;
+    Ok(Taken {
+        udid: wanted.udid.to_string(),
+        from: wanted.from.display().to_string(),
+        path: path.display().to_string(),
+        current: as_current,
+        copied,
+        damage: checked.damage,
+    })
+}
+
+fn copy_files(
+    import: &Import,
+    wanted: &Wanted,
+    monitor: &dyn Monitor,
+) -> Result<Copied, store::Error> {
+    const BETWEEN_NEWS: Duration = Duration::from_millis(100);
+    monitor.phase(Phase::Copying);
+    let (mut files_total, mut bytes_total) = (0, 0);
+    for found in Walk::new(wanted.from)? {
+        files_total += 1;
+        bytes_total += found?.meta.len();
+    }
+    let (mut files, mut bytes, mut told) = (0, 0, Instant::now());
+    import.copy(&mut |more| {
+        files += 1;
+        bytes += more;
+        if told.elapsed() >= BETWEEN_NEWS {
+            told = Instant::now();
+            monitor.event(Event::Progress {
+                percent: Some(bytes as f64 / f64::max(bytes_total as f64, 1.0) * 100.0),
+                bytes,
+                files,
+                files_total: Some(files_total),
+            });
+        }
+    })
+}
+
+/// Whose backup it is: its folder may have any name.
+fn udid_of(folder: &Path) -> Result<Udid, Error> {
+    let unreadable = |why| Error::Backup {
+        path: folder.join("Info.plist"),
+        why,
+    };
+    let info = plists::read(folder, "Info.plist").map_err(unreadable)?;
+    let named = ["Target Identifier", "Unique Identifier"]
+        .iter()
+        .filter_map(|key| info.get(key)?.as_string())
+        // iTunes writes the older form in upper case, and its folders in lower case.
+        .flat_map(|text| match text.len() {
+            40 => [text.to_lowercase(), text.to_owned()],
+            _ => [text.to_owned(), text.to_uppercase()],
+        })
+        .find_map(|text| text.parse().ok());
+    let by_folder = || snapshot::phone_of(folder);
+    named.or_else(by_folder).ok_or_else(|| Error::Nothing {
+        what: format!("{} does not say of which phone it is", folder.display()),
+        hint: "its Info.plist lacks the Target Identifier; give the folder the phone's UDID as its name".to_owned(),
+    })
+}
+
+/// When a backup was made.
+fn date_of(folder: &Path) -> SystemTime {
+    let status = Status::read(folder).ok().and_then(|s| s.date);
+    let manifest = || ManifestPlist::read(folder).ok().and_then(|m| m.date);
+    let info = || Info::read(folder).ok().and_then(|i| i.last_backup);
+    let written = || std::fs::metadata(folder).and_then(|m| m.modified()).ok();
+    status
+        .or_else(manifest)
+        .or_else(info)
+        .or_else(written)
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// The report of a backup that had none: what it is, and where it came from.
+fn describe(wanted: &Wanted, checked: &verify::Report, copied: &Copied) -> Vec<u8> {
+    let info = Info::read(wanted.from).unwrap_or_default();
+    let problems = match checked.damage {
+        0 => Vec::new(),
+        _ => vec![format!(
+            "taken in though it was damaged: {}",
+            checked.first_damage()
+        )],
+    };
+    let report = json!({
+        "version": 1,
+        "udid": wanted.udid.to_string(),
+        "phone": {
+            "name": info.device_name,
+            "product_type": info.product_type,
+            "model": info.product_type.as_deref().map(model::name),
+            "ios": info.product_version,
+        },
+        "made_by": concat!("idev-backup ", env!("CARGO_PKG_VERSION")),
+        "taken_from": wanted.from.display().to_string(),
+        "finished": list::rfc3339(SystemTime::now()),
+        "encrypted": checked.encrypted,
+        "files": checked.files,
+        "bytes": checked.bytes,
+        "left_out": copied.left_out,
+        "problems": problems,
+        "complaints": [],
+    });
+    serde_json::to_vec_pretty(&report).unwrap_or_default()
+}

@@ -1,0 +1,175 @@
+//! Snapshots as a plan sees them, and how one goes: out of sight in one rename, then removed.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use jiff::civil::DateTime;
+
+use super::notes::Notes;
+use super::retention::{self, Decision, Facts, Policy};
+use super::seal::{STAMP, recover, throw_away};
+use super::{Draft, Error, Lock, Snapshot, Store, snapshot, stamp_of};
+use crate::udid::Udid;
+
+impl Store {
+    /// The phones that have snapshots.
+    pub fn phones(&self) -> Result<Vec<Udid>, Error> {
+        let mut phones: Vec<Udid> = self.snapshots()?.iter().map(|s| s.udid().clone()).collect();
+        phones.dedup();
+        Ok(phones)
+    }
+
+    /// Those of one phone, the current one first, then newest first.
+    pub fn snapshots_of(&self, udid: &Udid) -> Result<Vec<Snapshot>, Error> {
+        snapshot::of(self, udid)
+    }
+
+    /// What becomes of a phone's snapshots, and why. Where the notes cannot be read nothing is dropped, and the error tells.
+    pub fn plan(
+        &self,
+        snapshots: &[Snapshot],
+        policy: &Policy,
+        now: DateTime,
+    ) -> (Vec<Decision>, Option<Error>) {
+        let Some(first) = snapshots.first() else {
+            return (Vec::new(), None);
+        };
+        let (notes, trouble) = match self.notes(first.udid()) {
+            Ok(notes) => (Some(notes), None),
+            Err(e) => (None, Some(e)),
+        };
+        let facts: Vec<Facts> = snapshots
+            .iter()
+            .map(|snapshot| facts(snapshot, notes.as_ref()))
+            .collect();
+        (retention::plan(&facts, policy, now), trouble)
+    }
+
+    /// Finishes what a run that was killed left half done: a seal, or the removal of a snapshot.
+    pub fn recover(&self, udid: &Udid, _lock: &Lock) -> Result<(), Error> {
+        recover(self, udid)
+    }
+
+    /// Removes a snapshot and what is ours beside it. A crash leaves it whole, or not listed any more; `step` hears of each folder
+    /// of it that is gone.
+    pub fn remove(
+        &self,
+        _lock: &Lock,
+        old: &Snapshot,
+        step: &mut dyn FnMut(),
+    ) -> Result<(), Error> {
+        let own = self.own_of(old.udid());
+        let key = Store::note_key(old);
+        throw_away(&own, old.path(), step)?;
+        let left = snapshot::of(self, old.udid())?;
+        let is_shared = left.iter().any(|other| other.beside() == old.beside());
+        if let Some(beside) = old.beside().filter(|_| !is_shared) {
+            throw_away(&own, beside, step)?;
+        }
+        if left.iter().all(|other| Store::note_key(other) != key) {
+            // Notes of a snapshot that is gone harm nobody.
+            drop(self.forget(old.udid(), &key));
+        }
+        Ok(())
+    }
+}
+
+/// What was dropped so that a phone has room.
+#[derive(Debug, Default)]
+pub struct Room {
+    /// Bytes that the disk has more than before.
+    pub freed_bytes: u64,
+    /// The stamps of what was dropped.
+    pub dropped: Vec<String>,
+}
+
+impl Draft {
+    /// Drops what no rule would keep once this draft is sealed, the oldest first, until so many bytes are free. The backup that the
+    /// draft began as stays: it is the last good one until then.
+    pub fn make_room(
+        &mut self,
+        wanted_bytes: u64,
+        policy: &Policy,
+        now: DateTime,
+    ) -> Result<Room, Error> {
+        let store = &self.store;
+        let before = store.free_space()?;
+        let all = snapshot::of(store, &self.udid)?;
+        // What may be pinned stays; `create` tells of it when it seals.
+        let Ok(notes) = store.notes(&self.udid) else {
+            return Ok(Room::default());
+        };
+        let mut ahead: Vec<Facts> = all.iter().map(|s| facts(s, Some(&notes))).collect();
+        for (facts, snapshot) in ahead.iter_mut().zip(&all) {
+            facts.ours |= facts.current && snapshot.beside().is_some();
+            facts.current = false;
+        }
+        // The draft is no good backup yet, so it takes no other's place but that of the current one.
+        ahead.push(Facts {
+            udid: self.udid.clone(),
+            made: now,
+            current: true,
+            ours: true,
+            good: false,
+            pinned: false,
+            tagged: false,
+            unknown: false,
+            verified: None,
+        });
+        let mut room = Room::default();
+        let decisions = retention::plan(&ahead, policy, now);
+        for (old, decision) in all.iter().zip(&decisions).rev() {
+            if decision.keeps() || old.is_current() {
+                continue;
+            }
+            if room.freed_bytes >= wanted_bytes {
+                break;
+            }
+            store.remove(&self.lock, old, &mut || ())?;
+            room.dropped.extend(old.stamp());
+            room.freed_bytes = store.free_space()?.saturating_sub(before);
+        }
+        Ok(room)
+    }
+}
+
+/// What a plan needs to know. Without notes it may be pinned.
+fn facts(snapshot: &Snapshot, notes: Option<&Notes>) -> Facts {
+    let note = notes.map(|notes| notes.of(snapshot)).unwrap_or_default();
+    Facts {
+        udid: snapshot.udid().clone(),
+        made: made(snapshot),
+        current: snapshot.is_current(),
+        ours: snapshot.is_where_we_put_it(),
+        good: snapshot.beside().is_some() && note.damaged.is_none(),
+        pinned: note.pinned,
+        tagged: !note.tags.is_empty(),
+        unknown: notes.is_none(),
+        verified: note.verified.and_then(|v| v.time.parse().ok()),
+    }
+}
+
+/// When it was made, local time: its stamp, else when its files were written.
+pub fn made(snapshot: &Snapshot) -> DateTime {
+    let stamp = snapshot.stamp();
+    let stamp = stamp.and_then(|stamp| parse_stamp(&stamp));
+    stamp.unwrap_or_else(|| {
+        let time = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
+        let status = snapshot.path().join("Status.plist");
+        local(
+            time(&status)
+                .or_else(|| time(snapshot.path()))
+                .unwrap_or(SystemTime::UNIX_EPOCH),
+        )
+    })
+}
+
+/// A moment in local time.
+pub fn local(time: SystemTime) -> DateTime {
+    parse_stamp(&stamp_of(time)).unwrap_or_default()
+}
+
+/// Reads `YYYYMMDD-HHMMSS`.
+pub fn parse_stamp(stamp: &str) -> Option<DateTime> {
+    DateTime::strptime(STAMP, stamp).ok()
+}

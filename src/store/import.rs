@@ -1,0 +1,401 @@
+//! A backup that comes from another folder: copied into a folder of its own, proved, and sealed as a draft is.
+//!
+//! ```text
+//! import/import.json   what is copied
+//! import/root/<UDID>/  the copy: a file is whole or absent
+//! import/beside/       what will stand beside the sealed backup
+//! import/seal.json     from here on it takes its place, whatever happens
+//! ```
+//! It shares no file with where it comes from, since other programs write theirs in place: blocks at most.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::iter::Peekable;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::disk::{self, CloneKind};
+use super::notes::Note;
+use super::seal::{Intent, archive_name, finish, free_name, is_of, throw_away};
+use super::sums::{Hash, Sums, SumsWriter, hash_file, hex};
+use super::walk::{Walk, order};
+use super::{Error, Lock, METADATA, REPORT, SUMS, Snapshot, Store, snapshot};
+use crate::udid::Udid;
+
+/// What an import remembers about itself: another one is not gone on with.
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+struct Source {
+    /// SHA-256 of the Status.plist.
+    status: String,
+    /// SHA-256 of the list of hashes that it must fulfil.
+    sums: Option<String>,
+}
+
+/// A backup that is being copied into a store.
+pub struct Import {
+    store: Store,
+    udid: Udid,
+    folder: PathBuf,
+    from: PathBuf,
+    expected: Option<PathBuf>,
+    _lock: Lock,
+}
+
+/// How the files came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Copied {
+    /// Copied, or cloned by the disk.
+    pub copied: u64,
+    /// They were there already, of a run that broke off.
+    pub there: u64,
+    /// Taken from another snapshot of the store that has the same.
+    pub shared: u64,
+    /// Bytes of all.
+    pub bytes: u64,
+    /// Links and other things that no backup holds, left out.
+    pub left_out: u64,
+}
+
+/// Where the import of a phone is.
+pub(super) fn folder_of(store: &Store, udid: &Udid) -> PathBuf {
+    store.own_of(udid).join("import")
+}
+
+impl Import {
+    /// Begins, or goes on with what an earlier run of the same left. With `expected`, a list of hashes, only files that fulfil it are
+    /// taken.
+    pub fn begin(
+        store: &Store,
+        udid: &Udid,
+        lock: Lock,
+        from: &Path,
+        expected: Option<&Path>,
+    ) -> Result<Import, Error> {
+        super::seal::recover(store, udid)?;
+        let folder = folder_of(store, udid);
+        let source = Source {
+            status: hex(&hash_file(&from.join("Status.plist"))?.0),
+            sums: expected
+                .map(|sums| hash_file(sums).map(|(hash, _)| hex(&hash)))
+                .transpose()?,
+        };
+        let note = folder.join("import.json");
+        let left = fs::read(&note).ok();
+        let left: Option<Source> = left.and_then(|text| serde_json::from_slice(&text).ok());
+        // Without hashes nothing proves what is there.
+        if expected.is_none() || left.as_ref() != Some(&source) {
+            throw_away(&store.own_of(udid), &folder, &mut || ())?;
+            disk::make_private_dirs(&folder.join("root").join(udid.as_str()))?;
+            let text = serde_json::to_vec(&source)
+                .map_err(|e| Error::io("write", &note, io::Error::other(e)))?;
+            disk::write_whole(&note, &text)?;
+        }
+        Ok(Import {
+            store: store.clone(),
+            udid: udid.clone(),
+            folder,
+            from: from.to_path_buf(),
+            expected: expected.map(Path::to_path_buf),
+            _lock: lock,
+        })
+    }
+
+    /// The copy, in Apple's layout.
+    pub fn backup(&self) -> PathBuf {
+        self.folder.join("root").join(self.udid.as_str())
+    }
+
+    /// Its list of hashes.
+    pub fn sums(&self) -> PathBuf {
+        self.folder.join("beside").join(SUMS)
+    }
+
+    /// Copies every file and makes the list of hashes. `step` hears of each file's bytes.
+    pub fn copy(&self, step: &mut dyn FnMut(u64)) -> Result<Copied, Error> {
+        let beside = self.folder.join("beside");
+        disk::remove_all(&beside).map_err(|e| Error::io("empty", &beside, e))?;
+        disk::make_private_dirs(&beside)?;
+        let mut list = SumsWriter::create(&self.sums())?;
+        let mut expected = self.expected.as_deref().map(Merge::open).transpose()?;
+        let mut relative = match &expected {
+            Some(_) => Relative::of(&self.store, &self.udid)?,
+            None => None,
+        };
+        let (mut copied, mut kind) = (Copied::default(), CloneKind::Reflink);
+        // Those too in which there is nothing: the phone has made all 256.
+        for name in snapshot::names(&self.from)? {
+            let is_dir = fs::symlink_metadata(self.from.join(&name)).is_ok_and(|m| m.is_dir());
+            if is_dir && name != "Snapshot" {
+                disk::make_private_dirs(&self.backup().join(name))?;
+            }
+        }
+        for found in Walk::new(&self.from)? {
+            let found = found?;
+            if !found.is_file() || found.path.starts_with("Snapshot/") {
+                copied.left_out += 1;
+                continue;
+            }
+            let wanted = match &mut expected {
+                // What the list does not name is no part of the backup.
+                Some(expected) => match expected.hash_of(&found.path)? {
+                    Some(hash) => Some(hash),
+                    None => {
+                        copied.left_out += 1;
+                        continue;
+                    }
+                },
+                None => None,
+            };
+            let to = self.backup().join(&found.path);
+            let hash = match wanted {
+                Some(wanted) if is_already(&to, found.meta.len(), &wanted) => {
+                    copied.there += 1;
+                    wanted
+                }
+                Some(wanted) => match take_from(&mut relative, &found.path, &wanted, &to)? {
+                    true => {
+                        copied.shared += 1;
+                        wanted
+                    }
+                    false => {
+                        copied.copied += 1;
+                        self.bring(&found.path, &to, Some(&wanted), &mut kind)?
+                    }
+                },
+                None => {
+                    copied.copied += 1;
+                    self.bring(&found.path, &to, None, &mut kind)?
+                }
+            };
+            list.add(&found.path, &hash)?;
+            copied.bytes += found.meta.len();
+            step(found.meta.len());
+        }
+        list.finish()?;
+        if let Some(expected) = &mut expected {
+            expected.end()?;
+        }
+        for name in METADATA {
+            let (from, to) = (self.backup().join(name), beside.join(name));
+            if from.exists() {
+                disk::copy_file(&from, &to).map_err(|e| Error::io("copy", &from, e))?;
+            }
+        }
+        Ok(copied)
+    }
+
+    /// Brings one file under its name, whole.
+    fn bring(
+        &self,
+        path: &str,
+        to: &Path,
+        wanted: Option<&Hash>,
+        kind: &mut CloneKind,
+    ) -> Result<Hash, Error> {
+        let from = self.from.join(path);
+        let incoming = self.folder.join("incoming.partial");
+        let failed = |e| Error::io("copy", &from, e);
+        disk::remove_if_there(&incoming).map_err(failed)?;
+        let hash = clone_hashed(&from, &incoming, kind).map_err(failed)?;
+        if wanted.is_some_and(|wanted| *wanted != hash) {
+            return Err(Error::Damaged {
+                path: from,
+                why: "its bytes are not those that were received (SHA256SUMS)".to_owned(),
+            });
+        }
+        if let Some(parent) = to.parent() {
+            disk::make_private_dirs(parent)?;
+        }
+        fs::rename(&incoming, to).map_err(|e| Error::io("put in place", to, e))?;
+        Ok(hash)
+    }
+
+    /// Makes it durable and puts it in its place: as the current backup, or under its archive name. Answers where it is.
+    pub fn seal(
+        self,
+        stamp: &str,
+        as_current: bool,
+        report: &[u8],
+        note: &Note,
+    ) -> Result<PathBuf, Error> {
+        let (store, udid) = (&self.store, &self.udid);
+        let (own, beside) = (store.own_of(udid), self.folder.join("beside"));
+        // What it was copied from must not have changed meanwhile, and must be tied to what stands beside it.
+        if !is_of(&beside, &self.backup())? || !is_of(&beside, &self.from)? {
+            return Err(Error::Damaged {
+                path: self.from.clone(),
+                why: "it has no Status.plist and Info.plist, or another program changed it while it was copied".to_owned(),
+            });
+        }
+        disk::write_whole(&beside.join(REPORT), report)?;
+        disk::sync_tree(&self.folder)?;
+        let archived = |stamp: &str| format!("{udid}-{stamp}");
+        let stamp = free_name(stamp, |candidate| {
+            own.join(candidate).exists() || store.root().join(archived(candidate)).exists()
+        });
+        let current = store.current(udid)?;
+        let intent = Intent {
+            archive: match (&current, as_current) {
+                (Some(current), true) => Some(archive_name(store, udid, current)?),
+                _ => None,
+            },
+            place: (!as_current).then(|| archived(&stamp)),
+            stamp,
+        };
+        // Before it can be seen, so that no rule drops it for want of a note.
+        if *note != Note::default() {
+            let copy = Snapshot::open(store, udid.clone(), self.backup(), None)?;
+            store.note(&copy, |noted| *noted = note.clone())?;
+        }
+        let text = serde_json::to_vec(&intent)
+            .map_err(|e| Error::io("write", &self.folder, io::Error::other(e)))?;
+        disk::write_whole(&self.folder.join("seal.json"), &text)?;
+        finish(store, udid, &self.folder, &intent)?;
+        throw_away(&own, &self.folder, &mut || ())?;
+        Ok(match &intent.place {
+            Some(name) => store.root().join(name),
+            None => store.current_path(udid),
+        })
+    }
+}
+
+fn is_already(path: &Path, length: u64, wanted: &Hash) -> bool {
+    let meta = fs::symlink_metadata(path);
+    let is_as_long = meta.is_ok_and(|meta| meta.is_file() && meta.len() == length);
+    is_as_long && hash_file(path).is_ok_and(|(hash, _)| hash == *wanted)
+}
+
+/// Clones a file where the disk can, else copies it; hashes it on the way. Shares no file.
+fn clone_hashed(from: &Path, to: &Path, kind: &mut CloneKind) -> io::Result<Hash> {
+    if *kind == CloneKind::Reflink {
+        let cloned = disk::clone_file(from, to, kind, false);
+        cloned?;
+        return super::sums::hash(File::open(to)?).map(|(hash, _)| hash);
+    }
+    let (mut source, mut target) = (File::open(from)?, disk::create_private(to)?);
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => {
+                hash.update(&buffer[..length]);
+                target.write_all(&buffer[..length])?;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    if !cfg!(target_os = "linux") {
+        target.sync_all()?;
+    }
+    Ok(hash.finalize().into())
+}
+
+/// A list of hashes, read beside a walk in the same order.
+struct Merge {
+    path: PathBuf,
+    lines: Peekable<Sums>,
+}
+
+impl Merge {
+    fn open(path: &Path) -> Result<Merge, Error> {
+        Ok(Merge {
+            path: path.to_path_buf(),
+            lines: Sums::open(path)?.peekable(),
+        })
+    }
+
+    /// The hash of a file that is there. What the list names and the walk has passed is missing, which is damage.
+    fn hash_of(&mut self, path: &str) -> Result<Option<Hash>, Error> {
+        match self.lines.peek() {
+            Some(Ok((name, _))) => match order(name, path) {
+                std::cmp::Ordering::Less => Err(self.missing()),
+                std::cmp::Ordering::Greater => Ok(None),
+                std::cmp::Ordering::Equal => Ok(self.lines.next().transpose()?.map(|l| l.1)),
+            },
+            Some(Err(_)) => Err(self.missing()),
+            None => Ok(None),
+        }
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        match self.lines.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.missing()),
+        }
+    }
+
+    fn missing(&mut self) -> Error {
+        match self.lines.next() {
+            Some(Err(e)) => e,
+            next => Error::Damaged {
+                path: self.path.clone(),
+                why: match next {
+                    Some(Ok((name, _))) => format!("it names {name}, which the backup lacks"),
+                    _ => "it ends early".to_owned(),
+                },
+            },
+        }
+    }
+}
+
+/// Another snapshot of the store, whose files need not be copied again.
+struct Relative {
+    folder: PathBuf,
+    lines: Peekable<Sums>,
+    kind: CloneKind,
+}
+
+impl Relative {
+    /// The newest one that we made.
+    fn of(store: &Store, udid: &Udid) -> Result<Option<Relative>, Error> {
+        let all = snapshot::of(store, udid)?;
+        let ours = all.iter().find_map(|s| Some((s.path(), s.sums()?)));
+        let Some((folder, sums)) = ours else {
+            return Ok(None);
+        };
+        Ok(Some(Relative {
+            folder: folder.to_path_buf(),
+            lines: Sums::open(&sums)?.peekable(),
+            kind: CloneKind::Reflink,
+        }))
+    }
+}
+
+/// Whether the same file was there, under the same name, and really has those bytes.
+fn take_from(
+    relative: &mut Option<Relative>,
+    path: &str,
+    wanted: &Hash,
+    to: &Path,
+) -> Result<bool, Error> {
+    let Some(relative) = relative else {
+        return Ok(false);
+    };
+    while let Some(Ok((name, _))) = relative.lines.peek() {
+        if order(name, path).is_ge() {
+            break;
+        }
+        relative.lines.next();
+    }
+    let is_same =
+        matches!(relative.lines.peek(), Some(Ok((name, hash))) if name == path && hash == wanted);
+    let from = relative.folder.join(path);
+    // A list may say so, and the file be damaged since.
+    if !is_same
+        || relative.kind == CloneKind::Copy
+        || !hash_file(&from).is_ok_and(|f| f.0 == *wanted)
+    {
+        return Ok(false);
+    }
+    if let Some(parent) = to.parent() {
+        disk::make_private_dirs(parent)?;
+    }
+    disk::remove_if_there(to).map_err(|e| Error::io("remove", to, e))?;
+    disk::clone_file(&from, to, &mut relative.kind, true)
+        .map_err(|e| Error::io("clone", &from, e))?;
+    Ok(true)
+}

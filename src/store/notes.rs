@@ -1,0 +1,169 @@
+//! What people and checks have said of snapshots: pinned, named, verified, damaged. It stands in one small file of each phone,
+//! since a sealed backup is not written, and other programs' backups have no folder of ours.
+//!
+//! A backup is known by the SHA-256 of its Status.plist, which the phone makes anew for each. So what is noted follows it from the
+//! current place to its archive name, and does not hold any more for what another program has made of it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Snapshot, Store, disk, sums};
+use crate::udid::Udid;
+
+/// The file, in what is ours of a phone.
+pub const NOTES: &str = "notes.json";
+const VERSION: u32 = 1;
+
+/// A check that found a snapshot whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// RFC 3339.
+    pub time: String,
+    /// `bytes` or `deep`.
+    pub how: String,
+}
+
+/// What is noted of one snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Note {
+    /// Somebody wants it kept.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
+    /// Its names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The last check that found it whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
+    /// RFC 3339: a check found it damaged, and none has found it whole since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    snapshots: BTreeMap<String, Note>,
+}
+
+/// What is noted of a phone's snapshots.
+#[derive(Debug, Default)]
+pub struct Notes {
+    snapshots: BTreeMap<String, Note>,
+}
+
+impl Notes {
+    /// Of one snapshot.
+    pub fn of(&self, snapshot: &Snapshot) -> Note {
+        let noted = self.snapshots.get(&key(snapshot));
+        noted.cloned().unwrap_or_default()
+    }
+}
+
+/// What a backup is known by. One without a Status.plist has only its folder's name.
+fn key(snapshot: &Snapshot) -> String {
+    match sums::hash_file(&snapshot.path().join("Status.plist")) {
+        Ok((hash, length)) if length > 0 => sums::hex(&hash),
+        _ => {
+            let name = snapshot.path().file_name().unwrap_or_default();
+            format!("folder {}", name.to_string_lossy())
+        }
+    }
+}
+
+impl Store {
+    /// Reads what is noted of a phone's snapshots. One that is damaged, or of a newer version, is an error: nothing is known then,
+    /// and nothing must be dropped.
+    pub fn notes(&self, udid: &Udid) -> Result<Notes, Error> {
+        let path = self.own_of(udid).join(NOTES);
+        let damaged = |why: String| Error::Damaged {
+            path: path.clone(),
+            why,
+        };
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Notes::default()),
+            Err(e) => return Err(Error::io("read", &path, e)),
+        };
+        let file: File = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+        match file.version {
+            VERSION => Ok(Notes {
+                snapshots: file.snapshots,
+            }),
+            newer => Err(damaged(format!(
+                "its version is {newer}, and this program knows {VERSION}"
+            ))),
+        }
+    }
+
+    /// Changes what is noted of one snapshot; answers how it is noted now. Waits for whoever writes there at the moment.
+    pub fn note(&self, snapshot: &Snapshot, change: impl FnOnce(&mut Note)) -> Result<Note, Error> {
+        if !self.is_marked() {
+            return Err(Error::NotAStore {
+                path: self.root().to_path_buf(),
+                why: "no backup was made with it yet, so nothing is written there".to_owned(),
+            });
+        }
+        let key = key(snapshot);
+        self.rewrite(snapshot.udid(), |snapshots| {
+            let note = snapshots.entry(key.clone()).or_default();
+            change(note);
+            let note = note.clone();
+            if note == Note::default() {
+                snapshots.remove(&key);
+            }
+            note
+        })
+    }
+
+    /// What was noted of a snapshot that is gone, found by [`Store::note_key`].
+    pub(super) fn forget(&self, udid: &Udid, key: &str) -> Result<(), Error> {
+        if !self.notes(udid)?.snapshots.contains_key(key) {
+            return Ok(());
+        }
+        self.rewrite(udid, |snapshots| drop(snapshots.remove(key)))
+    }
+
+    /// What a snapshot is known by in the notes.
+    pub(super) fn note_key(snapshot: &Snapshot) -> String {
+        key(snapshot)
+    }
+
+    fn rewrite<T>(
+        &self,
+        udid: &Udid,
+        change: impl FnOnce(&mut BTreeMap<String, Note>) -> T,
+    ) -> Result<T, Error> {
+        let own = self.own_of(udid);
+        disk::make_private_dirs(&own)?;
+        let _held = wait_for(&own.join("notes.lock"))?;
+        let mut snapshots = self.notes(udid)?.snapshots;
+        let result = change(&mut snapshots);
+        let file = File {
+            version: VERSION,
+            snapshots,
+        };
+        let path = own.join(NOTES);
+        let text = serde_json::to_vec_pretty(&file)
+            .map_err(|e| Error::io("write", &path, io::Error::other(e)))?;
+        disk::write_whole(&path, &text)?;
+        Ok(result)
+    }
+}
+
+/// Held while the file is read and written again, and by no backup: a check may note something while one runs.
+fn wait_for(path: &Path) -> Result<fs::File, Error> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path).map_err(|e| Error::io("open", path, e))?;
+    file.lock().map_err(|e| Error::io("lock", path, e))?;
+    Ok(file)
+}

@@ -1,0 +1,1145 @@
+//! History: which snapshots stay, day after day, and what prune, pin, delete, adopt and copy do, whatever happens to them.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // Tests stop at what is unexpected, and some have figures.
+
+mod rig;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use idev_backup::store::retention::{Decision, Facts, Policy, Why, plan};
+use idev_backup::store::{self, Draft, Lock, Store};
+use idev_backup::udid::Udid;
+use jiff::ToSpan;
+use jiff::civil::DateTime;
+use rig::{OTHER_UDID, Random, Rig, Tree, UDID, assert_same, assert_whole, copy_dir, tree};
+use serde_json::Value;
+
+fn udid(text: &str) -> Udid {
+    text.parse().unwrap()
+}
+
+fn time(text: &str) -> DateTime {
+    text.parse().unwrap()
+}
+
+/// A snapshot of ours that is good, archived, and of which nothing is noted.
+fn made(when: DateTime) -> Facts {
+    Facts {
+        udid: udid(UDID),
+        made: when,
+        current: false,
+        ours: true,
+        good: true,
+        pinned: false,
+        tagged: false,
+        unknown: false,
+        verified: None,
+    }
+}
+
+/// The current backup at `now`, and one a day before it, so many; newest first.
+fn daily(now: DateTime, count: i32) -> Vec<Facts> {
+    let mut all: Vec<Facts> = (0..count)
+        .map(|day| made(now.checked_sub(day.days()).unwrap()))
+        .collect();
+    all[0].current = true;
+    all
+}
+
+fn kept(all: &[Facts], policy: &Policy, now: DateTime) -> Vec<usize> {
+    let decisions = plan(all, policy, now);
+    (0..all.len()).filter(|&at| decisions[at].keeps()).collect()
+}
+
+fn policy(text: &str) -> Policy {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn each_rule_keeps_what_it_names() {
+    // A Sunday.
+    let now = time("2026-11-22T22:00:00");
+    let all = daily(now, 60);
+    for (rules, wanted) in [
+        ("{}", vec![0, 1, 2, 3]),
+        (r#"{"keep-last": 0}"#, vec![0]),
+        (r#"{"keep-last": 2}"#, vec![0, 1, 2]),
+        (r#"{"keep-daily": 3}"#, vec![0, 1, 2]),
+        (r#"{"keep-weekly": 3}"#, vec![0, 7, 14]),
+        // 31 October is 22 days before, 30 September 53.
+        (r#"{"keep-monthly": 3}"#, vec![0, 22, 53]),
+        (r#"{"keep-yearly": 5}"#, vec![0]),
+        (r#"{"keep-within": "2d"}"#, vec![0, 1, 2]),
+        (r#"{"keep-within": "25h"}"#, vec![0, 1]),
+        (r#"{"keep-within": "65535y"}"#, (0..60).collect()),
+        (r#"{"keep-last": 1, "keep-weekly": 2}"#, vec![0, 1, 7]),
+    ] {
+        assert_eq!(kept(&all, &policy(rules), now), wanted, "{rules}");
+    }
+}
+
+#[test]
+fn what_must_stay_stays_under_the_hardest_rule() {
+    let now = time("2026-11-22T22:00:00");
+    let none = Policy::last(0);
+    let with = |change: fn(&mut [Facts])| {
+        let mut all = daily(now, 6);
+        change(&mut all);
+        kept(&all, &none, now)
+    };
+    assert_eq!(with(|_| {}), [0]);
+    assert_eq!(with(|all| all[3].pinned = true), [0, 3]);
+    assert_eq!(with(|all| all[4].tagged = true), [0, 4]);
+    assert_eq!(with(|all| all[5].ours = false), [0, 5]);
+    assert_eq!(
+        with(|all| all.iter_mut().for_each(|f| f.unknown = true)),
+        [0, 1, 2, 3, 4, 5]
+    );
+    // The newest good one, where the current is damaged or of another program.
+    assert_eq!(with(|all| all[0].good = false), [0, 1]);
+    assert_eq!(
+        with(|all| (0..3).for_each(|at| all[at].good = false)),
+        [0, 3]
+    );
+    // The last one verified: by its date, and by that of the check.
+    let verified = |all: &mut [Facts]| {
+        all[2].verified = Some("2026-11-20T00:00:00Z".parse().unwrap());
+        all[5].verified = Some("2026-11-22T00:00:00Z".parse().unwrap());
+        all[4].verified = Some("2026-11-19T00:00:00Z".parse().unwrap());
+    };
+    assert_eq!(with(verified), [0, 2, 5]);
+    // One that was found damaged since is no longer good.
+    assert_eq!(
+        with(|all| {
+            all[2].verified = Some("2026-11-20T00:00:00Z".parse().unwrap());
+            all[2].good = false;
+        }),
+        [0]
+    );
+}
+
+#[test]
+fn snapshots_of_a_clock_that_was_ahead_take_nobodys_place() {
+    let now = time("2026-11-22T22:00:00");
+    let mut all = daily(now, 6);
+    all.extend([1, 2, 3].map(|year| made(now.checked_add(year.years()).unwrap())));
+    assert_eq!(kept(&all, &Policy::last(2), now), [0, 1, 2, 6, 7, 8]);
+    // The end of summer time is no wrong clock.
+    all.truncate(6);
+    all.push(made(now.checked_add(1.hours()).unwrap()));
+    assert_eq!(kept(&all, &Policy::last(1), now), [0, 6]);
+    // The clock jumped back by years: what was made before lies ahead, and stays.
+    let past = time("2020-01-01T00:00:00");
+    assert_eq!(kept(&all, &Policy::last(0), past), [0, 1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn phones_are_decided_about_by_themselves() {
+    let now = time("2026-11-22T22:00:00");
+    let mut all = daily(now, 3);
+    let mut others = daily(now.checked_sub(1.years()).unwrap(), 3);
+    others.iter_mut().for_each(|f| f.udid = udid(OTHER_UDID));
+    all.extend(others);
+    assert_eq!(kept(&all, &Policy::last(1), now), [0, 1, 3, 4]);
+}
+
+/// Facts, rules and a moment that look random.
+fn random_case(random: &mut Random) -> (Vec<Facts>, Policy, DateTime) {
+    let now = time("2026-11-22T22:00:00");
+    let some = |random: &mut Random, of: usize| random.below(of) == 0;
+    let mut all = Vec::new();
+    for phone in [UDID, OTHER_UDID] {
+        let from = all.len();
+        for _ in 0..random.below(25) {
+            let hours = random.below(24 * 500) as i64 - 48;
+            all.push(Facts {
+                udid: udid(phone),
+                ours: !some(random, 8),
+                good: !some(random, 6),
+                pinned: some(random, 9),
+                tagged: some(random, 12),
+                verified: some(random, 5)
+                    .then(|| jiff::Timestamp::from_second(random.below(1 << 30) as i64).unwrap()),
+                ..made(now.checked_sub(hours.hours()).unwrap())
+            });
+        }
+        if all.len() > from && !some(random, 4) {
+            let at = from + random.below(all.len() - from);
+            all[at].current = true;
+            all[at].ours = false;
+        }
+    }
+    let mut count = || (random.below(2) == 0).then(|| random.below(6) as u32);
+    let policy = Policy {
+        keep_last: count(),
+        keep_daily: count(),
+        keep_weekly: count(),
+        keep_monthly: count(),
+        keep_yearly: count(),
+        keep_within: count().map(|n| format!("{}d", n * 9).parse().unwrap()),
+    };
+    (all, policy, now)
+}
+
+#[test]
+fn whatever_the_rules_what_is_needed_stays_and_more_generous_rules_keep_more() {
+    let mut random = Random::new(7);
+    for round in 0..3000 {
+        let (all, policy, now) = random_case(&mut random);
+        let decisions = plan(&all, &policy, now);
+        let stays = |at: usize| decisions[at].keeps();
+        for phone in [UDID, OTHER_UDID] {
+            let of_one = || (0..all.len()).filter(|&at| all[at].udid.as_str() == phone);
+            for at in of_one() {
+                let facts = &all[at];
+                let must = facts.current || facts.pinned || facts.tagged || !facts.ours;
+                assert!(stays(at) || !must, "{round}: {facts:?} of {all:#?}");
+            }
+            let past = |at: &usize| all[*at].made <= now;
+            let good = of_one().filter(|&at| all[at].good);
+            if let Some(newest) = good.clone().filter(past).max_by_key(|&at| all[at].made) {
+                let is_there = good
+                    .clone()
+                    .any(|at| stays(at) && (all[at].current || all[at].made >= all[newest].made));
+                assert!(is_there, "{round}: the newest good one");
+            }
+            let verified = || good.clone().filter(|&at| all[at].verified.is_some());
+            if let Some(last) = verified().max_by_key(|&at| all[at].verified) {
+                let last = all[last].verified;
+                assert!(
+                    verified().any(|at| stays(at) && all[at].verified == last),
+                    "{round}: the last one verified"
+                );
+            }
+        }
+        // What is left is left alone by the same rules.
+        let left: Vec<Facts> = (0..all.len())
+            .filter(|&at| stays(at))
+            .map(|at| all[at].clone())
+            .collect();
+        assert_eq!(
+            kept(&left, &policy, now).len(),
+            left.len(),
+            "{round}: {all:#?}"
+        );
+        // One more of anything keeps all that is kept now.
+        let more = |count: Option<u32>| count.map(|n| n + 1);
+        if policy != Policy::default() {
+            let generous = Policy {
+                keep_last: more(policy.keep_last).or(Some(1)),
+                keep_daily: more(policy.keep_daily),
+                keep_weekly: more(policy.keep_weekly),
+                keep_monthly: more(policy.keep_monthly),
+                keep_yearly: more(policy.keep_yearly),
+                keep_within: policy.keep_within,
+            };
+            let more: BTreeSet<usize> = kept(&all, &generous, now).into_iter().collect();
+            let less = kept(&all, &policy, now);
+            assert!(less.iter().all(|at| more.contains(at)), "{round}");
+        }
+    }
+}
+
+/// A lock; a program that another thread of the test starts holds it too, until it runs.
+fn lock(store: &Store, udid: &Udid) -> Lock {
+    loop {
+        match store.lock(udid) {
+            Err(store::Error::Busy { .. }) => std::thread::yield_now(),
+            other => break other.unwrap(),
+        }
+    }
+}
+
+/// Seals a tiny backup at a moment that is an argument.
+fn seal_at(store: &Store, phone: &str, when: DateTime, policy: &Policy) {
+    let udid = udid(phone);
+    let lock = lock(store, &udid);
+    let mut draft = Draft::fresh(store, &udid, lock).unwrap();
+    for name in ["Status.plist", "Info.plist", "Manifest.db", "ab/file"] {
+        let path = format!("{phone}/{name}").parse().unwrap();
+        let text = format!("{name} of {when}");
+        draft.keep(&path, &mut text.as_bytes()).unwrap();
+    }
+    let complete = draft.complete(&mut || ()).unwrap();
+    let stamp = when.strftime("%Y%m%d-%H%M%S").to_string();
+    let sealed = complete.seal(&stamp, b"{}", policy).unwrap();
+    assert!(sealed.untidy.is_none());
+}
+
+fn stamps(store: &Store, phone: &str) -> Vec<String> {
+    let all = store.snapshots_of(&udid(phone)).unwrap();
+    all.iter().map(|s| s.stamp().unwrap()).collect()
+}
+
+#[test]
+fn thirty_days_of_phones_that_come_and_go_leave_what_the_rules_name() {
+    let dir = rig::room();
+    let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+    let rules = policy(r#"{"keep-daily": 4, "keep-weekly": 3, "keep-within": "12h"}"#);
+    let start = time("2026-10-24T08:00:00");
+    for day in 0..30 {
+        let morning = start.checked_add(day.days()).unwrap();
+        seal_at(&store, UDID, morning, &rules);
+        seal_at(
+            &store,
+            UDID,
+            morning.checked_add(10.hours()).unwrap(),
+            &rules,
+        );
+        // The other phone is away for two weeks.
+        if !(10..24).contains(&day) && day % 2 == 0 {
+            seal_at(&store, OTHER_UDID, morning, &rules);
+        }
+        if day == 5 {
+            let all = store.snapshots_of(&udid(UDID)).unwrap();
+            let pinned = all.iter().find(|s| s.stamp().unwrap() == "20261028-180000");
+            store
+                .note(pinned.unwrap(), |note| note.pinned = true)
+                .unwrap();
+        }
+    }
+    // The last day is Sunday, 22 November.
+    assert_eq!(
+        stamps(&store, UDID),
+        [
+            "20261122-180000", // current
+            "20261122-080000", // within 12 hours
+            "20261121-180000", // daily
+            "20261120-180000",
+            "20261119-180000",
+            "20261115-180000", // weekly
+            "20261108-180000",
+            "20261028-180000", // pinned
+        ]
+    );
+    // 24, 26, 28, 30 October, 1 November, and then 17, 19, 21.
+    assert_eq!(
+        stamps(&store, OTHER_UDID),
+        [
+            "20261121-080000",
+            "20261119-080000",
+            "20261117-080000",
+            "20261101-080000", // the fourth day, and the second week
+            "20261024-080000", // the third
+        ]
+    );
+    for phone in [UDID, OTHER_UDID] {
+        let own = dir.path().join("store/.idev-backup").join(phone);
+        let besides = fs::read_dir(own).unwrap().flatten();
+        let besides = besides.filter(|entry| entry.path().is_dir()).count();
+        assert_eq!(
+            besides,
+            stamps(&store, phone).len(),
+            "nothing of ours is left over"
+        );
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_back_costs_no_snapshot_that_the_rules_name() {
+    let dir = rig::room();
+    let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+    let rules = Policy::last(2);
+    for when in [
+        "2036-01-01T00:00:00",
+        "2036-01-02T00:00:00",
+        "2036-01-03T00:00:00",
+    ] {
+        seal_at(&store, UDID, time(when), &rules);
+    }
+    // Somebody sets the clock.
+    for day in 1..6 {
+        seal_at(
+            &store,
+            UDID,
+            time(&format!("2026-11-0{day}T00:00:00")),
+            &rules,
+        );
+    }
+    let found = stamps(&store, UDID);
+    for stamp in ["20261105-000000", "20261104-000000", "20261103-000000"] {
+        assert!(found.contains(&stamp.to_owned()), "{stamp} of {found:?}");
+    }
+    assert_eq!(found.iter().filter(|s| s.starts_with("2026")).count(), 3);
+    assert_eq!(found.iter().filter(|s| s.starts_with("2036")).count(), 3);
+}
+
+#[test]
+fn notes_that_cannot_be_read_are_no_reason_to_drop_anything() {
+    for text in [
+        "",
+        "{",
+        "[]",
+        r#"{"version": 2, "snapshots": {}}"#,
+        r#"{"version":1,"snapshots":{"x":{"later":1}}}"#,
+    ] {
+        let dir = rig::room();
+        let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+        for day in 1..4 {
+            seal_at(
+                &store,
+                UDID,
+                time(&format!("2026-11-0{day}T00:00:00")),
+                &Policy::last(5),
+            );
+        }
+        let notes = dir
+            .path()
+            .join("store/.idev-backup")
+            .join(UDID)
+            .join("notes.json");
+        fs::write(&notes, text).unwrap();
+        let all = store.snapshots_of(&udid(UDID)).unwrap();
+        let (decisions, trouble) = store.plan(&all, &Policy::last(0), time("2026-11-22T00:00:00"));
+        assert!(
+            trouble.is_some() && decisions.iter().all(Decision::keeps),
+            "{text:?}"
+        );
+        assert!(decisions[1].why.contains(&Why::Unknown));
+        assert!(store.note(&all[0], |note| note.pinned = true).is_err());
+        assert_eq!(
+            fs::read_to_string(&notes).unwrap(),
+            text,
+            "it stays for whoever looks into it"
+        );
+    }
+}
+
+#[test]
+fn a_pin_follows_its_backup_to_its_archive_name_and_goes_with_it() {
+    let dir = rig::room();
+    let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+    let rules = Policy::last(0);
+    seal_at(&store, UDID, time("2026-11-01T00:00:00"), &rules);
+    let current = store.current(&udid(UDID)).unwrap().unwrap();
+    store.note(&current, |note| note.pinned = true).unwrap();
+    for day in 2..5 {
+        seal_at(
+            &store,
+            UDID,
+            time(&format!("2026-11-0{day}T00:00:00")),
+            &rules,
+        );
+    }
+    assert_eq!(stamps(&store, UDID), ["20261104-000000", "20261101-000000"]);
+    let all = store.snapshots_of(&udid(UDID)).unwrap();
+    store
+        .note(&all[1], |note| note.tags.push("x".to_owned()))
+        .unwrap();
+    store.note(&all[1], |note| note.pinned = false).unwrap();
+    let lock = lock(&store, &udid(UDID));
+    store.remove(&lock, &all[1], &mut || ()).unwrap();
+    let notes = dir
+        .path()
+        .join("store/.idev-backup")
+        .join(UDID)
+        .join("notes.json");
+    assert!(!fs::read_to_string(notes).unwrap().contains('x'));
+}
+
+/// The program on a store.
+fn program(store: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
+    command
+        .args(args)
+        .env("IDEV_BACKUP_STORE", store)
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(store: &Path, args: &[&str], code: i32) -> (String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = program(store, args).output().unwrap();
+    let (out, err) = (
+        String::from_utf8(stdout).unwrap(),
+        String::from_utf8(stderr).unwrap(),
+    );
+    assert_eq!(status.code(), Some(code), "{args:?}: {out}\n{err}");
+    (out, err)
+}
+
+fn json(store: &Path, args: &[&str], code: i32) -> Value {
+    let (out, _) = run(store, &[args, &["--json"]].concat(), code);
+    serde_json::from_str(out.lines().last().unwrap()).unwrap()
+}
+
+/// A store of so many backups, a day apart, the last one yesterday.
+fn stocked(store: &Path, count: i32) -> Vec<String> {
+    let made = Store::open_or_make(store).unwrap();
+    let now = jiff::Zoned::now().datetime();
+    for day in (1..=count).rev() {
+        let when = now.checked_sub(day.days()).unwrap();
+        seal_at(&made, UDID, when, &Policy::last(1000));
+    }
+    stamps(&made, UDID)
+}
+
+#[test]
+fn prune_shows_what_it_would_do_and_then_does_that() {
+    let dir = rig::room();
+    let store = dir.path().join("store");
+    let stamps = stocked(&store, 5);
+    run(&store, &["pin", &stamps[4]], 0);
+    run(&store, &["tag", &stamps[3], "before iOS 27"], 0);
+    run(&store, &["tag", &stamps[3], "latest"], 1);
+    let before = tree(&store);
+    let (out, _) = run(&store, &["prune", "--keep-last", "1", "--dry-run"], 0);
+    for words in [
+        "pinned",
+        "has a name",
+        "keep-last",
+        "drop",
+        "no rule keeps it",
+        "1 snapshot would be dropped",
+    ] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    assert_same(&before, &tree(&store), "a dry run");
+    let would = json(&store, &["prune", "--keep", "1", "--dry-run"], 0);
+    let does = json(&store, &["prune", "--keep", "1"], 0);
+    assert_eq!(would["snapshots"], does["snapshots"]);
+    assert_eq!(does["dropped"], 1);
+    if cfg!(unix) {
+        assert!(does["frees_bytes"].as_u64().unwrap() > 50);
+    }
+    let left = self::stamps(&Store::open(&store).unwrap(), UDID);
+    assert_eq!(
+        left,
+        [&stamps[0], &stamps[1], &stamps[3], &stamps[4]].map(String::clone)
+    );
+    // By its name; and then the rules decide again.
+    run(
+        &store,
+        &["tag", "before iOS 27", "before iOS 27", "--remove"],
+        0,
+    );
+    run(&store, &["unpin", &stamps[4]], 0);
+    assert_eq!(json(&store, &["prune", "--keep", "0"], 0)["dropped"], 3);
+    let list = json(&store, &["list"], 0);
+    assert_eq!(list["backups"].as_array().unwrap().len(), 1);
+    for (args, code) in [
+        (&["prune", "--keep-within", "soon"][..], 2),
+        (&["prune", "--keep-last", "-1"], 2),
+        (&["prune", "--device", "ffff"], 1),
+        (&["pin", "20990101"], 1),
+        (&["pin"], 2),
+    ] {
+        run(&store, args, code);
+    }
+}
+
+#[test]
+fn delete_asks_and_without_anybody_to_ask_refuses() {
+    let dir = rig::room();
+    let store = dir.path().join("store");
+    let stamps = stocked(&store, 3);
+    let before = tree(&store);
+    let (_, err) = run(&store, &["delete", &stamps[1]], 1);
+    assert!(
+        err.contains("cannot be undone") && err.contains("--yes"),
+        "{err}"
+    );
+    assert_same(&before, &tree(&store), "nobody agreed");
+    run(&store, &["pin", &stamps[1]], 0);
+    let (_, err) = run(&store, &["delete", &stamps[1], "--yes"], 1);
+    assert!(err.contains("pinned"), "{err}");
+    run(&store, &["unpin", &stamps[1]], 0);
+    let deleted = json(&store, &["delete", &stamps[1], "--yes"], 0);
+    assert_eq!(
+        (&deleted["current"], &deleted["last_of_phone"]),
+        (&false.into(), &false.into())
+    );
+    let left = self::stamps(&Store::open(&store).unwrap(), UDID);
+    assert_eq!(left, [&stamps[0], &stamps[2]].map(String::clone));
+    // Whoever says so may delete the current one, and one of another program.
+    run(&store, &["delete", "latest", "-y"], 0);
+    let foreign = store.join(format!("{UDID}-20200101-000000"));
+    copy_dir(&store.join(format!("{UDID}-{}", stamps[2])), &foreign);
+    fs::write(foreign.join("Status.plist"), "another").unwrap();
+    run(&store, &["prune", "--keep", "0"], 0);
+    assert!(foreign.exists());
+    run(&store, &["delete", "20200101", "-y"], 0);
+    assert!(!foreign.exists());
+}
+
+#[test]
+fn a_check_is_noted_and_list_tells_of_it_and_of_what_is_overdue() {
+    let rig = Rig::backed_up();
+    rig.create();
+    let store = rig.store.root();
+    let archive = rig.listed()[1].stamp.clone().unwrap();
+    let of = |at: usize| json(store, &["list", "--sizes"], 0)["backups"][at].clone();
+    assert!(of(1)["verified"].is_null());
+    for args in [&["verify", "--quick"][..], &["verify", "--sample", "5%"]] {
+        run(store, &[args, &[&archive]].concat(), 0);
+        assert!(
+            of(1)["verified"].is_null(),
+            "{args:?} is no check of all bytes"
+        );
+    }
+    run(store, &["verify", &archive], 0);
+    assert_eq!(of(1)["verified"]["how"], "bytes");
+    assert!(of(0)["verified"].is_null());
+    run(store, &["verify", "--deep", &archive], 0);
+    assert_eq!(of(1)["verified"]["how"], "deep");
+    if cfg!(unix) {
+        let (seen, frees) = (
+            of(1)["bytes"].as_u64().unwrap(),
+            of(1)["frees_bytes"].as_u64().unwrap(),
+        );
+        assert!(frees > 0 && frees < seen, "{frees} of {seen}");
+    }
+    // It stays for that, though no rule keeps it.
+    let pruned = json(store, &["prune", "--keep", "0"], 0);
+    assert_eq!(pruned["snapshots"][1]["why"][0], "last_verified");
+    assert!(rig.listed().len() == 2);
+    let (out, _) = run(store, &["list"], 0);
+    assert!(
+        out.contains("VERIFIED") && out.contains("free.") && !out.contains("OVERDUE"),
+        "{out}"
+    );
+    let (out, _) = run(store, &["list", "--overdue-days", "0"], 0);
+    assert!(out.contains("OVERDUE: the last good backup is of"), "{out}");
+    // A check that finds damage is noted too, and then the other one is the newest that is good.
+    let status = rig.current().join("Manifest.db");
+    let bytes = fs::read(&status).unwrap();
+    fs::remove_file(&status).unwrap();
+    fs::write(&status, &bytes[..bytes.len() / 2]).unwrap();
+    run(store, &["verify", "latest"], 1);
+    assert!(of(0)["damaged"].is_string());
+    let fates = json(store, &["prune", "--keep", "0", "--dry-run"], 0);
+    assert_eq!(
+        fates["snapshots"][1]["why"],
+        serde_json::json!(["newest_good", "last_verified"])
+    );
+    // Once it is whole again, that is noted.
+    run(store, &["verify", "latest", "--repair"], 0);
+    assert!(of(0)["damaged"].is_null() && of(0)["verified"]["how"] == "bytes");
+}
+
+#[test]
+fn a_folder_of_other_programs_is_not_written_to_by_a_check() {
+    let rig = Rig::backed_up();
+    let folder = rig.dir.path().join("MobileSync");
+    copy_dir(&rig.current(), &folder.join(UDID));
+    let before = tree(&folder);
+    run(&folder, &["verify"], 0);
+    run(&folder, &["list", "--sizes"], 0);
+    let (_, err) = run(&folder, &["pin", "latest"], 1);
+    assert!(err.contains("no backup was made with it yet"), "{err}");
+    run(&folder, &["prune", "--keep", "0"], 0);
+    run(&folder, &["delete", "latest", "--yes"], 1);
+    let target = rig.dir.path().join("target");
+    run(&folder, &["copy", "latest", target.to_str().unwrap()], 0);
+    assert_whole(&target.join(UDID));
+    assert_same(&before, &tree(&folder), "nothing is ours there");
+}
+
+/// Kills a program at a moment, and answers whether it had not ended by then.
+fn kill_after(mut command: Command, moment: Duration) -> bool {
+    let mut run = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(moment);
+    drop(run.kill());
+    !run.wait().unwrap().success()
+}
+
+fn kills() -> usize {
+    match std::env::var("IDEV_BACKUP_KILLS") {
+        Ok(text) => text.parse().unwrap(),
+        Err(_) if cfg!(windows) => 5,
+        Err(_) => 25,
+    }
+}
+
+/// A store of one real backup under many dates, each its own files.
+fn many(rig: &Rig, store: &Path, count: usize) -> Vec<(PathBuf, Tree)> {
+    let made = Store::open_or_make(store).unwrap();
+    let mut trees = Vec::new();
+    for n in 0..count {
+        let lock = lock(&made, rig.udid());
+        let mut draft = Draft::fresh(&made, rig.udid(), lock).unwrap();
+        for (path, bytes) in tree(&rig.current()) {
+            let Some(mut bytes) = bytes else { continue };
+            if path == "Status.plist" {
+                let mut status: plist::Dictionary = plist::from_bytes(&bytes).unwrap();
+                status.insert("UUID".into(), format!("{n}").into());
+                bytes.clear();
+                plist::Value::Dictionary(status)
+                    .to_writer_binary(&mut bytes)
+                    .unwrap();
+            }
+            let path = format!("{UDID}/{path}").parse().unwrap();
+            draft.keep(&path, &mut bytes.as_slice()).unwrap();
+        }
+        let complete = draft.complete(&mut || ()).unwrap();
+        let stamp = format!("202611{:02}-120000", n + 1);
+        complete.seal(&stamp, b"{}", &Policy::last(1000)).unwrap();
+    }
+    for snapshot in made.snapshots_of(rig.udid()).unwrap() {
+        trees.push((snapshot.path().to_path_buf(), tree(snapshot.path())));
+    }
+    trees
+}
+
+#[test]
+fn a_prune_that_is_killed_at_any_moment_leaves_each_snapshot_whole_or_unlisted() {
+    let rig = Rig::backed_up();
+    let (mut interrupted, mut between) = (0, 0);
+    let mut random = Random::new(3);
+    let mut takes = Duration::from_millis(60);
+    for round in 0..kills() {
+        let dir = rig::room();
+        let store = dir.path().join("store");
+        let before = many(&rig, &store, 5);
+        let begun = Instant::now();
+        let moment = takes.mul_f64(random.below(1000) as f64 / 1000.0);
+        let killed = kill_after(
+            program(&store, &["prune", "--keep", "1", "--quiet"]),
+            moment,
+        );
+        if !killed {
+            takes = begun
+                .elapsed()
+                .clamp(Duration::from_millis(5), Duration::from_secs(1));
+        }
+        interrupted += u32::from(killed);
+        let listed = Store::open(&store).unwrap().snapshots().unwrap();
+        between += u32::from(listed.len() > 2 && listed.len() < 5);
+        assert!(listed.len() >= 2, "round {round}");
+        for snapshot in &listed {
+            let whole = before.iter().find(|(path, _)| path == snapshot.path());
+            assert_same(&whole.unwrap().1, &tree(snapshot.path()), "it is listed");
+            assert!(snapshot.beside().is_some(), "round {round}");
+            assert_whole(snapshot.path());
+        }
+        run(&store, &["prune", "--keep", "1", "--quiet"], 0);
+        assert_eq!(Store::open(&store).unwrap().snapshots().unwrap().len(), 2);
+        assert!(!store.join(".idev-backup").join(UDID).join("trash").exists());
+    }
+    eprintln!(
+        "killed {interrupted} of {} prunes, {between} between two snapshots",
+        kills()
+    );
+}
+
+/// A disk of its own, so that nobody else changes what is free on it.
+#[cfg(target_os = "linux")]
+struct Disk(tempfile::TempDir);
+
+#[cfg(target_os = "linux")]
+impl Disk {
+    fn mount(size: &str) -> Option<Disk> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", size, "tmpfs"])
+            .arg(dir.path());
+        match mount.output() {
+            Ok(output) if output.status.success() => Some(Disk(dir)),
+            other => {
+                eprintln!("skipped: no small disk can be mounted here: {other:?}");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(self.0.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
+    use idev_backup::jobs::create::Options;
+    use idev_backup::jobs::{Class, Error};
+    use idev_backup::sim::{Content, PhoneConfig};
+    let Some(disk) = Disk::mount("size=240m") else {
+        return;
+    };
+    let rig = Rig::with(PhoneConfig {
+        content: Content {
+            bulk_size: 6_000_000,
+            ..rig::small()
+        },
+        ..rig::config()
+    });
+    let store = Store::open_or_make(disk.0.path()).unwrap();
+    let keep = |count: u32| Options {
+        full: true,
+        keep: count.into(),
+        ..rig::options()
+    };
+    for _ in 0..4 {
+        rig.create_in(&store, &keep(5));
+    }
+    // The oldest is pinned, so it is not the one to go.
+    let before = stamps(&store, UDID);
+    let oldest = store.snapshots_of(rig.udid()).unwrap().pop().unwrap();
+    store.note(&oldest, |note| note.pinned = true).unwrap();
+    let claim = |beyond: u64| {
+        let need = store.free_space().unwrap() + beyond - (128 << 20);
+        rig.phone
+            .suffer(&[format!("claim-size:{need}").parse().unwrap()]);
+    };
+    // Of three beside the new one the rule keeps two, with the one that is current now: that is not enough.
+    claim(30_000_000);
+    let options = Options {
+        full: false,
+        ..keep(2)
+    };
+    let recorder = rig::Recorder::default();
+    let error = rig.try_in(&store, &options, &recorder).unwrap_err();
+    assert!(
+        matches!(&error, Error::Verdict(no) if no.code == 105),
+        "{error}"
+    );
+    assert_eq!(error.class(), Class::NoSpace);
+    let after = stamps(&store, UDID);
+    assert_eq!(
+        after,
+        [&before[0], &before[1], &before[3]].map(String::clone)
+    );
+    assert!(
+        recorder.notes().iter().any(|n| n.contains(&before[2])),
+        "{:?}",
+        recorder.notes()
+    );
+    // A second time there is nothing that may go.
+    claim(3_000_000);
+    rig.try_in(&store, &options, &recorder).unwrap_err();
+    assert_eq!(stamps(&store, UDID), after);
+    // With a harder rule there is, and the backup succeeds.
+    claim(3_000_000);
+    let options = Options {
+        full: false,
+        ..keep(1)
+    };
+    let report = rig.try_in(&store, &options, &recorder).unwrap();
+    assert_eq!(report.dropped, [before[1].clone()]);
+    assert_eq!(
+        stamps(&store, UDID)[1..],
+        [before[0].clone(), before[3].clone()]
+    );
+}
+
+/// A backup that another program made, of the rig's phone, under any name.
+fn foreign(rig: &Rig, name: &str) -> PathBuf {
+    let folder = rig.dir.path().join(name);
+    copy_dir(&rig.current(), &folder);
+    folder
+}
+
+/// Files that are one file under two names.
+#[cfg(unix)]
+fn shares_files(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    tree(one).keys().any(|path| {
+        let inode = |root: &Path| {
+            fs::metadata(root.join(path))
+                .map(|m| (m.dev(), m.ino()))
+                .ok()
+        };
+        one.join(path).is_file() && inode(one) == inode(other)
+    })
+}
+
+#[test]
+fn a_backup_of_another_program_becomes_the_current_one_or_a_snapshot_of_its_date() {
+    let rig = Rig::backed_up();
+    let store = rig.dir.path().join("new");
+    let old = foreign(&rig, "finder");
+    rig.create();
+    let new = foreign(&rig, UDID);
+    let before = tree(&old);
+    let adopted = json(&store, &["adopt", new.to_str().unwrap()], 0);
+    assert_eq!(adopted["current"], true);
+    let adopted = json(&store, &["adopt", old.to_str().unwrap()], 0);
+    assert_eq!(adopted["current"], false);
+    assert_same(&before, &tree(&old), "what it was taken from");
+    let place = PathBuf::from(adopted["path"].as_str().unwrap());
+    assert_same(&before, &tree(&place), "what was taken in");
+    #[cfg(unix)]
+    assert!(!shares_files(&old, &place));
+    for snapshot in Store::open(&store).unwrap().snapshots().unwrap() {
+        assert!(snapshot.sums().is_some());
+        assert_whole(snapshot.path());
+    }
+    let list = json(&store, &["list"], 0);
+    for backup in list["backups"].as_array().unwrap() {
+        assert_eq!(
+            (&backup["pinned"], &backup["ours"], &backup["name"]),
+            (&true.into(), &true.into(), &"Mira's iPhone".into())
+        );
+    }
+    // Pinned, so that the rules of a younger history do not drop it.
+    assert_eq!(json(&store, &["prune", "--keep", "0"], 0)["dropped"], 0);
+    let (_, err) = run(&store, &["adopt", old.to_str().unwrap()], 1);
+    assert!(err.contains("in this store already"), "{err}");
+    // The phone goes on from it.
+    let made = rig.create_in(&Store::open(&store).unwrap(), &rig::options());
+    assert!(!made.full);
+    // One that is newer takes the current one's place, which becomes a snapshot.
+    let other = rig.dir.path().join("other");
+    run(&other, &["adopt", old.to_str().unwrap()], 0);
+    assert_eq!(
+        json(&other, &["adopt", new.to_str().unwrap()], 0)["current"],
+        true
+    );
+    assert_eq!(Store::open(&other).unwrap().snapshots().unwrap().len(), 2);
+}
+
+#[test]
+fn what_is_damaged_or_no_backup_is_not_taken_in() {
+    let rig = Rig::backed_up();
+    let store = rig.dir.path().join("new");
+    let damaged = foreign(&rig, "damaged");
+    let victim = rig
+        .phone
+        .files()
+        .find(|f| f.size() > 80_000)
+        .unwrap()
+        .file_id();
+    fs::remove_file(damaged.join(&victim[..2]).join(&victim)).unwrap();
+    let path = damaged.to_str().unwrap();
+    let (_, err) = run(&store, &["adopt", path], 1);
+    assert!(
+        err.contains("is damaged") && err.contains("--force"),
+        "{err}"
+    );
+    assert!(Store::open(&store).unwrap().snapshots().unwrap().is_empty());
+    let (out, err) = run(&store, &["adopt", path, "--force"], 3);
+    assert!(err.contains("taken in as it is"), "{out}{err}");
+    let list = json(&store, &["list"], 0);
+    assert!(list["backups"][0]["damaged"].is_string() && list["phones"][0]["overdue"] == true);
+    // A folder that is no backup, one without Info.plist, and none at all.
+    let empty = rig.dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let bare = foreign(&rig, "bare");
+    fs::remove_file(bare.join("Info.plist")).unwrap();
+    for folder in [&empty, &bare, &rig.dir.path().join("absent")] {
+        run(&store, &["adopt", folder.to_str().unwrap(), "--force"], 1);
+    }
+}
+
+#[test]
+fn a_snapshot_is_copied_to_another_disk_with_all_that_is_known_of_it() {
+    let rig = Rig::backed_up();
+    rig.create();
+    rig.create();
+    let (store, target) = (rig.store.root(), rig.dir.path().join("other disk"));
+    let to = target.to_str().unwrap();
+    let snapshots = rig.listed();
+    let oldest = snapshots[2].stamp.clone().unwrap();
+    run(store, &["tag", &oldest, "first"], 0);
+    let copied = json(store, &["copy", "first", to], 0);
+    assert_eq!(
+        (&copied["current"], &copied["shared"]),
+        (&true.into(), &0.into())
+    );
+    let copied = json(store, &["copy", "latest", to], 0);
+    assert_eq!(copied["current"], true);
+    if cfg!(unix) {
+        // Files that the store has are not copied again.
+        assert!(copied["shared"].as_u64() > Some(25), "{copied}");
+    }
+    run(
+        store,
+        &["copy", &snapshots[1].stamp.clone().unwrap(), to],
+        0,
+    );
+    let there = Store::open(&target).unwrap();
+    let copies = there.snapshots().unwrap();
+    assert_eq!(copies.len(), 3);
+    for (copy, of) in copies.iter().zip(&snapshots) {
+        assert_eq!(
+            (copy.stamp(), copy.is_current()),
+            (of.stamp.clone(), of.current)
+        );
+        assert_same(&tree(of.path.as_ref()), &tree(copy.path()), "the copy");
+        assert_whole(copy.path());
+        #[cfg(unix)]
+        assert!(!shares_files(of.path.as_ref(), copy.path()));
+        let report = |s: &Path| fs::read(s).unwrap();
+        assert!(report(&copy.report().unwrap()).len() > 100);
+    }
+    assert_eq!(
+        there.notes(rig.udid()).unwrap().of(&copies[2]).tags,
+        ["first"]
+    );
+    let (_, err) = run(store, &["copy", "first", to], 1);
+    assert!(err.contains("in this store already"), "{err}");
+    // What has changed since it was received is not copied.
+    let target = rig.dir.path().join("third disk");
+    let victim = rig
+        .phone
+        .files()
+        .find(|f| f.size() > 80_000)
+        .unwrap()
+        .file_id();
+    let victim = rig.current().join(&victim[..2]).join(&victim);
+    let mut bytes = fs::read(&victim).unwrap();
+    bytes[7] ^= 1;
+    fs::remove_file(&victim).unwrap();
+    fs::write(&victim, bytes).unwrap();
+    let (_, err) = run(store, &["copy", "latest", target.to_str().unwrap()], 1);
+    assert!(err.contains("not those that were received"), "{err}");
+    assert!(
+        Store::open(&target)
+            .unwrap()
+            .snapshots()
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn adopt_and_copy_that_are_killed_at_any_moment_leave_nothing_half_and_go_on() {
+    let rig = Rig::backed_up();
+    rig.create();
+    let old = foreign(&rig, "finder");
+    rig.create();
+    let now = tree(&rig.current());
+    let mut random = Random::new(11);
+    let (mut interrupted, mut went_on) = (0, 0);
+    let mut takes = [Duration::from_millis(150); 2];
+    for round in 0..kills() {
+        let dir = rig::room();
+        let target = dir.path().join("target");
+        let is_copy = round % 2;
+        let start = || match is_copy {
+            1 => program(
+                rig.store.root(),
+                &["copy", "latest", target.to_str().unwrap(), "--quiet"],
+            ),
+            _ => program(&target, &["adopt", old.to_str().unwrap(), "--quiet"]),
+        };
+        let wanted = if is_copy == 1 { &now } else { &tree(&old) };
+        let begun = Instant::now();
+        let moment = takes[is_copy].mul_f64(random.below(1100) as f64 / 1000.0);
+        let killed = kill_after(start(), moment);
+        interrupted += u32::from(killed);
+        if !killed {
+            takes[is_copy] = begun
+                .elapsed()
+                .clamp(Duration::from_millis(20), Duration::from_secs(2));
+        }
+        if let Ok(store) = Store::open(&target) {
+            for snapshot in store.snapshots().unwrap() {
+                assert_same(wanted, &tree(snapshot.path()), "what is listed is whole");
+            }
+        }
+        // Again: it is done, or was.
+        let ended = start().output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+        let was_done = told.contains("in this store already");
+        went_on += u32::from(!was_done);
+        assert!(ended.status.success() || was_done, "round {round}: {told}");
+        let store = Store::open(&target).unwrap();
+        let all = store.snapshots().unwrap();
+        assert_eq!(all.len(), 1, "round {round}");
+        assert_same(wanted, &tree(all[0].path()), "afterwards");
+        assert_whole(all[0].path());
+        assert!(all[0].sums().is_some());
+        for left in ["import", "trash"] {
+            let left = target.join(".idev-backup").join(UDID).join(left);
+            assert!(!left.exists(), "round {round}: {}", left.display());
+        }
+    }
+    eprintln!(
+        "killed {interrupted} of {}; {went_on} were done by the second run",
+        kills()
+    );
+}
+
+#[test]
+fn a_copy_that_broke_off_does_not_copy_again_what_is_there() {
+    let rig = Rig::backed_up();
+    let target = rig.dir.path().join("target");
+    let to = target.to_str().unwrap();
+    let import = target.join(".idev-backup").join(UDID).join("import");
+    // As one that was killed half way leaves it.
+    let store = Store::open_or_make(&target).unwrap();
+    let current = rig.store.current(rig.udid()).unwrap().unwrap();
+    let begun = store::import::Import::begin(
+        &store,
+        rig.udid(),
+        lock(&store, rig.udid()),
+        current.path(),
+        current.sums().as_deref(),
+    );
+    begun.unwrap().copy(&mut |_| ()).unwrap();
+    let root = import.join("root").join(UDID);
+    let files: Vec<PathBuf> = tree(&root)
+        .into_iter()
+        .filter(|f| f.1.is_some())
+        .map(|f| root.join(f.0))
+        .collect();
+    for (n, path) in files.iter().enumerate() {
+        match n % 4 {
+            0 => fs::remove_file(path).unwrap(),
+            // A power cut leaves the name, and zeros of the right length.
+            1 => fs::write(path, vec![0; fs::metadata(path).unwrap().len() as usize]).unwrap(),
+            _ => {}
+        }
+    }
+    let copied = json(rig.store.root(), &["copy", "latest", to], 0);
+    let there = copied["there"].as_u64().unwrap() as usize;
+    assert!(
+        there >= files.len() / 2 - 1 && there < files.len() * 3 / 4,
+        "{copied}"
+    );
+    assert_same(&tree(&rig.current()), &tree(&target.join(UDID)), "the copy");
+    assert!(!import.exists());
+}
+
+#[test]
+fn a_backup_with_notes_that_cannot_be_read_succeeds_drops_nothing_and_tells() {
+    let rig = Rig::backed_up();
+    rig.create();
+    let notes = rig.own().join("notes.json");
+    fs::write(&notes, "rubbish").unwrap();
+    let options = idev_backup::jobs::create::Options {
+        keep: 0.into(),
+        ..rig::options()
+    };
+    let report = rig.create_with(&options);
+    assert!(
+        report.problems[0].contains("notes.json"),
+        "{:?}",
+        report.problems
+    );
+    assert_eq!((report.older, report.dropped.len()), (2, 0));
+    let (_, err) = run(rig.store.root(), &["prune", "--keep", "0"], 3);
+    assert!(err.contains("nobody knows what is pinned"), "{err}");
+    for args in [
+        &["pin", "latest"][..],
+        &["tag", "latest", "x"],
+        &["delete", "latest", "-y"],
+    ] {
+        let (_, err) = run(rig.store.root(), args, 1);
+        assert!(err.contains("look into that file"), "{args:?}: {err}");
+    }
+    let (out, _) = run(rig.store.root(), &["list"], 0);
+    assert!(out.contains("is not known, so nothing is dropped"), "{out}");
+    // A check is told that it could not be noted, and is none the worse.
+    run(rig.store.root(), &["verify"], 0);
+    fs::remove_file(&notes).unwrap();
+    run(rig.store.root(), &["prune", "--keep", "0"], 0);
+    assert_eq!(rig.listed().len(), 1);
+}
