@@ -113,7 +113,8 @@ pub fn export(
         overwrite: options.into.overwrite,
         all_modes: false,
     };
-    fill::fill(backup.reader(), manner, &tally, |give| {
+    let root = album.target.root().to_path_buf();
+    fill::fill(backup.reader(), &root, manner, &tally, |give| {
         each(backup, true, |item| {
             let Some(part) = Part::of(item) else {
                 return !tally.is_over();
