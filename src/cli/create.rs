@@ -4,7 +4,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use clap::Args;
-use idev_backup::jobs::create::{self, Kind, Options, Report};
+use idev_backup::jobs::create::{self, Options, Report};
 use idev_backup::jobs::password::Known;
 use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::{Error, list};
@@ -251,10 +251,7 @@ fn summary(report: &Report, name: &str) -> Vec<String> {
         count(report.removed_files),
     ));
     for amount in &report.contents {
-        let words = match amount.kind {
-            Kind::Passwords if !report.encrypted => "Keychain, locked to this phone",
-            kind => kind.words(),
-        };
+        let words = amount.kind.words();
         let files = counted(amount.files, "file");
         lines.push(format!("  {words:<34}{:>9}  {files}", size(amount.bytes)));
     }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -84,7 +85,7 @@ impl Diff {
         Ok(())
     }
 
-    /// With a password of its own; else with that of the first one, and if that does not open it people are asked again.
+    /// With a password of its own; else with that of the first one, and if that does not open it people are asked for another.
     fn open_other(&self, folder: &std::path::Path, asked: &Asked) -> Result<Opened, Error> {
         let other = password::of(
             self.other_password_file.as_ref(),
@@ -94,9 +95,18 @@ impl Diff {
             return Opened::open(folder, &Known(other));
         }
         match Opened::open(folder, asked) {
-            Err(Error::WrongPassword { .. }) if self.password.given()?.is_none() => {
-                asked.known.take();
-                Opened::open(folder, asked)
+            Err(Error::WrongPassword { of }) => {
+                let is_given = self.password.given()?.is_some();
+                // Where nobody can be asked, that it is wrong says more.
+                if is_given && !std::io::stdin().is_terminal() {
+                    output::tell(
+                        "problem: one password does not open both; --other-password-file and --other-password-command name \
+                         that of the second backup",
+                    );
+                    return Err(Error::WrongPassword { of });
+                }
+                let other = password::prompt(&format!("Password of {of}: "))?;
+                Opened::open(folder, &Known(other))
             }
             opened => opened,
         }

@@ -141,31 +141,35 @@ pub fn run() -> ExitCode {
         Command::Completions(c) => c.run(),
         Command::Man(c) => c.run(),
     };
-    ExitCode::from(code)
+    ExitCode::from(output::ended(code))
 }
 
 /// Where backups are kept.
 #[derive(Args, Clone)]
 struct StoreArgs {
-    /// The folder of backups [default: the platform's place for data, e.g. ~/.local/share/idev-backup]
-    #[arg(long, env = "IDEV_BACKUP_STORE", value_name = "DIR")]
+    /// The folder of backups [env: IDEV_BACKUP_STORE] [default: the platform's place for data, e.g. ~/.local/share/idev-backup]
+    #[arg(long, value_name = "DIR")]
     store: Option<OsString>,
 }
+
+/// Read here rather than by clap, whose errors would show `--store` as something that must be given wherever the variable is set.
+const STORE_VARIABLE: &str = "IDEV_BACKUP_STORE";
 
 impl StoreArgs {
     /// The user named a store, rather than to rest on the default.
     fn is_named(&self) -> bool {
-        self.store.as_ref().is_some_and(|text| !text.is_empty())
+        self.named().is_some()
+    }
+
+    /// Where it was named. A variable that is empty is as good as none.
+    fn named(&self) -> Option<OsString> {
+        let named = self.store.clone();
+        let named = named.or_else(|| std::env::var_os(STORE_VARIABLE));
+        named.filter(|text| !text.is_empty())
     }
 
     fn path(&self) -> Result<PathBuf, Error> {
-        // A variable that is empty is as good as none.
-        match self
-            .store
-            .as_ref()
-            .filter(|text| !text.is_empty())
-            .map(Path::new)
-        {
+        match self.named().as_ref().map(Path::new) {
             // Whole, since it is printed and written into reports.
             Some(path) => std::path::absolute(path)
                 .map_err(|e| Error::Store(store::Error::io("find", path, e))),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Read, Stdout, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use idev_backup::jobs::{Error, list};
@@ -25,9 +26,15 @@ fn above_the_bars(print: impl FnOnce()) {
     }
 }
 
-/// Names come from phones, and must not move the cursor or change colours: control characters are shown, not sent.
+/// What moves the cursor, changes colours, or turns the direction of what follows, so that a name is read as another one.
+fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Names come from phones, and terminals obey some characters: these are shown, not sent.
 fn harmless(text: &str) -> Cow<'_, str> {
-    let harmful = |c: char| c.is_control() && c != '\n';
+    let harmful = |c: char| is_obeyed(c) && c != '\n';
     if !text.contains(harmful) {
         return text.into();
     }
@@ -45,7 +52,32 @@ pub fn one_line(text: &str) -> String {
 
 /// Prints a line of data. A reader that has gone away is no error of ours.
 pub fn line(text: &str) {
-    above_the_bars(|| drop(writeln!(std::io::stdout().lock(), "{}", harmless(text))));
+    let mut written = Ok(());
+    above_the_bars(|| written = writeln!(io::stdout().lock(), "{}", harmless(text)));
+    if let Err(e) = written
+        && e.kind() != io::ErrorKind::BrokenPipe
+    {
+        lost(&e);
+    }
+}
+
+/// Some of the output was lost.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Tells once that output is lost.
+fn lost(why: &io::Error) {
+    if !LOST.swap(true, Ordering::SeqCst) {
+        tell(&format!("error: cannot write the output: {why}"));
+        tell("  hint: is the disk that it goes to full?");
+    }
+}
+
+/// The exit code of a run: one whose output was lost did not do what it should, whatever else it did.
+pub fn ended(code: u8) -> u8 {
+    match code {
+        exit::DONE | exit::DONE_WITH_PROBLEMS if LOST.load(Ordering::SeqCst) => exit::FAILED,
+        code => code,
+    }
 }
 
 /// Why bytes were not printed to their end.
@@ -123,15 +155,15 @@ pub fn json(object: &impl Serialize) {
     }
 }
 
-/// In one line, without control characters: JSON leaves some of them as they are, and a terminal would obey them.
+/// In one line, without what a terminal would obey: JSON leaves some of it as it is.
 fn json_text(object: &impl Serialize) -> Option<String> {
     let text = serde_json::to_string(object);
     let text = text.map_err(|e| tell(&format!("error: cannot write JSON: {e}")));
-    let shown = |c: char| match c.is_control() {
+    let shown = |c: char| match is_obeyed(c) {
         true => format!("\\u{:04x}", u32::from(c)),
         false => c.to_string(),
     };
-    text.ok().map(|text| match text.contains(char::is_control) {
+    text.ok().map(|text| match text.contains(is_obeyed) {
         true => text.chars().map(shown).collect(),
         false => text,
     })
@@ -208,8 +240,7 @@ impl Lines {
         self.keep(written);
         match &self.failed {
             Some(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-                tell(&format!("error: cannot write the output: {e}"));
-                tell("  hint: is the disk that it goes to full?");
+                lost(e);
                 exit::FAILED
             }
             _ => code,
@@ -336,4 +367,21 @@ fn aligned(rows: &[Vec<String>]) -> Vec<String> {
         cells.collect::<Vec<_>>().join("   ").trim_end().to_owned()
     };
     rows.iter().map(aligned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_are_told_nothing_by_a_name() {
+        assert_eq!(
+            harmless("a\u{202e}gpj.exe\u{2066}\u{200f}\u{61c}\u{1b}"),
+            "a\\u{202e}gpj.exe\\u{2066}\\u{200f}\\u{61c}\\u{1b}"
+        );
+        assert_eq!(harmless("写真 \u{200d}ä"), "写真 \u{200d}ä");
+        let text = json_text(&"a\u{202e}b").unwrap();
+        assert_eq!(text, r#""a\u202eb""#);
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), "a\u{202e}b");
+    }
 }

@@ -43,7 +43,15 @@ fn body(backup: &Opened, item: &Item) -> Result<Body, Error> {
         why,
     };
     match item.kind {
-        Kind::Directory => return Err(failed("it is a folder".to_owned())),
+        Kind::Directory => {
+            return Err(Error::Nothing {
+                what: format!("cannot read {}: it is a folder", item.name()),
+                hint: format!(
+                    "`idev-backup ls BACKUP '{}'` shows what is in it",
+                    item.name()
+                ),
+            });
+        }
         Kind::Link => {
             let to = item.record().ok().and_then(|record| record.target);
             let to = to.unwrap_or_else(|| "nowhere".to_owned());

@@ -166,7 +166,8 @@ impl Run<'_> {
         };
         let (backup, tally, select) = (self.backup, &self.tally, &self.select);
         let (target, dry_run) = (&mut self.target, self.options.into.dry_run);
-        fill::fill(backup.reader(), manner, tally, |give| {
+        let root = target.root().to_path_buf();
+        fill::fill(backup.reader(), &root, manner, tally, |give| {
             backup.each(&Filter::default(), |item| {
                 let is_meant = matches!(item.kind, Kind::File | Kind::Other) && select.has(&item);
                 if is_meant && item.kind == Kind::Other {

@@ -40,9 +40,10 @@ pub struct Manner {
     pub all_modes: bool,
 }
 
-/// Writes the files that `plan` gives, until it ends or nothing more is to be done.
+/// Writes the files that `plan` gives into the folder `root`, until it ends or nothing more is to be done.
 pub fn fill<R>(
     reader: Reader<'_>,
+    root: &Path,
     manner: Manner,
     tally: &Tally<'_>,
     plan: impl FnOnce(&dyn Fn(Task) -> bool) -> R,
@@ -55,6 +56,7 @@ pub fn fill<R>(
             let waiting = &waiting;
             let mut writer = Writer {
                 reader,
+                root,
                 manner,
                 tally,
                 partial: format!(".idev-backup-{}-{number}.partial", std::process::id()),
@@ -86,6 +88,8 @@ fn give(tasks: &SyncSender<Task>, tally: &Tally<'_>, task: Task) -> bool {
 /// A thread's part.
 struct Writer<'a> {
     reader: Reader<'a>,
+    /// The folder that is filled.
+    root: &'a Path,
     manner: Manner,
     tally: &'a Tally<'a>,
     /// What a file is called while it is written.
@@ -296,7 +300,9 @@ impl Writer<'_> {
                 Err(e) if is_taken(&e) => {}
                 Err(e) => return Err(failed(e)),
                 Ok(()) => {
-                    self.tally.renamed(&task.item, to.display().to_string());
+                    let inside = to.strip_prefix(self.root).unwrap_or(&to);
+                    let names: Vec<_> = inside.iter().map(|n| n.to_string_lossy()).collect();
+                    self.tally.renamed(&task.item, names.join("/"));
                     return Ok(());
                 }
             }

@@ -237,7 +237,12 @@ pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<Pa
         [one] => Ok(one.path().to_path_buf()),
         [] => Err(Error::Nothing {
             what: format!("there is no backup {wanted:?}, neither as a folder nor in the store"),
-            hint: "`idev-backup list` shows what the store holds".to_owned(),
+            hint: match is_of_files(wanted) {
+                true => format!(
+                    "name the backup first, as in `idev-backup find latest '{wanted}'`; `idev-backup list` shows all of them"
+                ),
+                false => "`idev-backup list` shows what the store holds".to_owned(),
+            },
         }),
         // A whole name before the beginnings of times.
         _ if tagged.len() == 1 => Ok(tagged[0].to_path_buf()),
@@ -250,6 +255,14 @@ pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<Pa
             hint: "name one by its phone or its time; `idev-backup list` shows them".to_owned(),
         }),
     }
+}
+
+/// Whether this names files of a backup rather than a backup: the backup was forgotten before it.
+fn is_of_files(name: &str) -> bool {
+    name.contains('*')
+        || name.contains("Domain/")
+        || name.ends_with("Domain")
+        || name.starts_with("AppDomain")
 }
 
 /// One backup. What our report says is not looked up in Info.plist and Manifest.plist, which can have tens of MB.

@@ -326,7 +326,11 @@ impl Reader<'_> {
             io::ErrorKind::NotFound => unreadable(item, "the backup lacks it"),
             _ => unreadable(item, &e.to_string()),
         };
-        // A stranger's folder can hold a link to anywhere, or a pipe that nobody writes to.
+        // A stranger's folder can hold a link to anywhere, or a pipe that nobody writes to; and so can its own folders be links.
+        let is_link = |path: &Path| path.is_symlink();
+        if !self.is_flat && path.parent().is_some_and(is_link) {
+            return Err(unreadable(item, "the folder that it lies in is a link"));
+        }
         match path.symlink_metadata().map_err(failed)?.is_file() {
             true => File::open(&path).map_err(failed),
             false => Err(unreadable(

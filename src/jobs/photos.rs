@@ -6,7 +6,7 @@
 //! All files of a photo (the still and the moving part of a Live Photo, what was edited, its .AAE) have one name, and where that
 //! name is taken the same number.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -106,14 +106,15 @@ pub fn export(
         library: library.unwrap_or_else(Library::empty),
         times: HashMap::new(),
         numbers: HashMap::new(),
-        stems: HashSet::new(),
+        stems: HashMap::new(),
         photos: 0,
     };
     let manner = Manner {
         overwrite: options.into.overwrite,
         all_modes: false,
     };
-    fill::fill(backup.reader(), manner, &tally, |give| {
+    let root = album.target.root().to_path_buf();
+    fill::fill(backup.reader(), &root, manner, &tally, |give| {
         each(backup, true, |item| {
             let Some(part) = Part::of(item) else {
                 return !tally.is_over();
@@ -245,8 +246,8 @@ struct Album {
     times: HashMap<u64, i64>,
     /// Their numbers, where these are not 1.
     numbers: HashMap<u64, u32>,
-    /// Hashes of the names that are taken.
-    stems: HashSet<u64>,
+    /// The last number of each name, by its hash.
+    stems: HashMap<u64, u32>,
     photos: u64,
 }
 
@@ -312,13 +313,9 @@ impl Album {
         self.photos += 1;
         // Letters' case makes no difference: the folder may come to another disk later.
         let base = format!("{folder}/{stem}").to_lowercase();
-        let mut number = 1;
-        while !self
-            .stems
-            .insert(self.library.key(&format!("{base}/{number}")))
-        {
-            number += 1;
-        }
+        let last = self.stems.entry(self.library.key(&base)).or_insert(0);
+        *last += 1;
+        let number = *last;
         if let Some(asset) = self.library.asset(key) {
             asset.number = number;
         }

@@ -1,7 +1,7 @@
 //! A folder that is filled with files of a backup. Whatever the backup's list says, nothing outside of it is written: names are made
 //! by [`super::names`], folders one by one and never through a link, files under a new name and then renamed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -27,6 +27,9 @@ pub struct Target {
     how: Into,
     /// Hashes of the paths that were given away, so that a million of them take some 20 MB.
     taken: HashSet<u64>,
+    /// Of names that were given away more than once, the last number, by the hash of what stands around it. A stranger's list can
+    /// name one file a million times.
+    numbers: HashMap<u64, u32>,
     /// Hashes of the folders that are there.
     made: HashSet<u64>,
     hasher: RandomState,
@@ -50,7 +53,7 @@ impl Target {
         let mut rules = Rules::of_system();
         if !how.dry_run {
             if is_new {
-                disk::make_private_dirs(&root)?;
+                make_root(&root)?;
             }
             probe(&root, &mut rules).map_err(failed)?;
         }
@@ -59,6 +62,7 @@ impl Target {
             rules,
             how,
             taken: HashSet::new(),
+            numbers: HashMap::new(),
             made: HashSet::new(),
             hasher: RandomState::new(),
         })
@@ -91,17 +95,25 @@ impl Target {
         let Some(name) = place.parts.pop() else {
             return false;
         };
-        let mut candidate = name.clone();
-        let mut number = 1;
-        loop {
-            place.parts.push(candidate);
-            let key = self.key(&place.path());
-            if self.taken.insert(key) {
-                return number > 1;
-            }
+        place.parts.push(name.clone());
+        if self.taken.insert(self.key(&place.path())) {
+            return false;
+        }
+        let mut path_with = |number| {
             place.parts.pop();
+            place.parts.push(numbered(&name, number));
+            place.path()
+        };
+        // Long names are cut before their number, hence it is the cut one that is counted.
+        let around = self.key(&path_with(0));
+        let mut number = self.numbers.get(&around).copied().unwrap_or(1);
+        loop {
             number += 1;
-            candidate = numbered(&name, number);
+            let key = self.key(&path_with(number));
+            if self.taken.insert(key) {
+                self.numbers.insert(around, number);
+                return true;
+            }
         }
     }
 
@@ -163,12 +175,27 @@ pub fn cannot_write(path: &Path, cause: io::Error) -> Error {
     }
 }
 
+/// What makes folders for their owner only.
+fn private_folders() -> fs::DirBuilder {
+    #[cfg(unix)]
+    {
+        let mut builder = fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder
+    }
+    #[cfg(not(unix))]
+    fs::DirBuilder::new()
+}
+
+/// The folder itself, and those above it: by its own error, since it is no store.
+fn make_root(root: &Path) -> Result<(), Error> {
+    let made = private_folders().recursive(true).create(root);
+    made.map_err(|e| cannot_write(root, e))
+}
+
 fn make_folder(path: &Path) -> Result<(), NoPlace> {
     let failed = |e| no_place(path, "make the folder", e);
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(path) {
+    match private_folders().create(path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         made => return made.map_err(failed),
     }
@@ -221,10 +248,18 @@ fn refuse_backups(root: &Path, backup: &Path) -> Result<(), Error> {
             backup.display()
         ));
     }
+    // What lies in a store would be listed as one of its backups, or be in the way of them.
+    let holds_ours = |path: &Path| path.join(".idev-backup").exists();
+    if let Some(store) = target.ancestors().find(|path| holds_ours(path)) {
+        return refused(format!(
+            "{} is, or lies in, the store {}",
+            root.display(),
+            store.display()
+        ));
+    }
     let is_in_backup = target.ancestors().any(store::is_backup);
     let is_ours = |name: &std::ffi::OsStr| name == ".idev-backup";
-    let is_in_store = root.join(".idev-backup").exists() || target.iter().any(is_ours);
-    if is_in_backup || is_in_store {
+    if is_in_backup || target.iter().any(is_ours) {
         return refused(format!(
             "{} is, or lies in, a backup or what a store keeps of them",
             root.display()
@@ -284,6 +319,29 @@ mod tests {
         assert_eq!(take("a/b.txt"), ("a/b (2).txt".to_owned(), true));
         assert_eq!(take("a/b.txt"), ("a/b (3).txt".to_owned(), true));
         assert_eq!(take("c/b.txt"), ("c/b.txt".to_owned(), false));
+        assert_eq!(take("d (2)"), ("d (2)".to_owned(), false));
+        assert_eq!(take("d"), ("d".to_owned(), false));
+        assert_eq!(take("d"), ("d (3)".to_owned(), true));
+        assert_eq!(take("d"), ("d (4)".to_owned(), true));
+    }
+
+    #[test]
+    fn a_name_that_comes_often_takes_no_longer_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut target = target(dir.path(), Into::default()).unwrap();
+        // Cut before their number all of these are one.
+        let long = |end: u32| format!("{}{end:04}", "a".repeat(240));
+        let start = std::time::Instant::now();
+        let mut paths = HashSet::new();
+        for number in 0..20_000 {
+            let mut same = place("a/b.txt");
+            target.take(&mut same);
+            let mut alike = place(&long(number / 2));
+            target.take(&mut alike);
+            assert!(paths.insert(same.path()) && paths.insert(alike.path()));
+        }
+        assert!(paths.contains("a/b (20000).txt"));
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
     }
 
     #[test]
@@ -331,7 +389,15 @@ mod tests {
         }
         fs::create_dir(other.path().join("store/.idev-backup")).unwrap();
         fs::write(other.path().join("old/Manifest.mbdb"), "").unwrap();
-        for name in ["store", "old", "old/x", "store/.idev-backup/x"] {
+        for name in [
+            "store",
+            "store/sub",
+            "store/00008030-001A2B3C4D5E6F70-20200101-000000",
+            "store/a/b",
+            "old",
+            "old/x",
+            "store/.idev-backup/x",
+        ] {
             assert!(
                 Target::open(&other.path().join(name), &backup, how).is_err(),
                 "{name}"
