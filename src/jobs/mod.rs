@@ -1,8 +1,11 @@
 //! What a user can wish for, one file each: the only place where wire and disk meet.
 
+mod awake;
+pub mod conditions;
 pub mod create;
 pub mod devices;
 pub mod encryption;
+pub mod hooks;
 mod host;
 mod info_plist;
 pub mod list;
@@ -14,6 +17,7 @@ pub mod password;
 pub mod phone;
 mod plan;
 pub mod select;
+pub mod unattended;
 pub mod verdict;
 pub mod verify;
 
@@ -78,6 +82,11 @@ pub enum Error {
         /// Why, as a whole sentence.
         why: String,
     },
+    /// The passcode was not entered as long as it was to be waited for.
+    NoPasscode {
+        /// How long that was.
+        waited: std::time::Duration,
+    },
     /// There is nothing there.
     Nothing {
         /// What was looked for, as a whole sentence.
@@ -106,6 +115,21 @@ pub enum Class {
     Interrupted,
 }
 
+impl Class {
+    /// What the program ends with. Stable: scripts rest on it. 2 (usage) and 3 (done with problems) are no failures of a job.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Class::Failed => 1,
+            Class::NoDevice => 4,
+            Class::Locked => 5,
+            Class::WrongPassword => 6,
+            Class::NoSpace => 7,
+            Class::Lost => 8,
+            Class::Interrupted => 130,
+        }
+    }
+}
+
 impl Error {
     /// The kind of failure.
     pub fn class(&self) -> Class {
@@ -118,6 +142,7 @@ impl Error {
             | Error::File { .. }
             | Error::Nothing { .. } => Class::Failed,
             Error::WrongPassword { .. } | Error::NoPassword { .. } => Class::WrongPassword,
+            Error::NoPasscode { .. } => Class::Locked,
             Error::Store(e) | Error::Keeping(e) if e.is_full() => Class::NoSpace,
             Error::Store(_) | Error::Keeping(_) => Class::Failed,
             Error::Verdict(refusal) => refusal.class,
@@ -158,6 +183,10 @@ impl Error {
             Error::NoPassword { .. } => Some(
                 "run it in a terminal, which asks for it, or use --password-file, --password-command or the variable \
                  IDEV_BACKUP_PASSWORD"
+                    .to_owned(),
+            ),
+            Error::NoPasscode { .. } => Some(
+                "a phone asks for its passcode at each backup since iOS 16.1, and only there can it be entered. Run it when                  somebody is near the phone, or wait longer with --passcode-wait"
                     .to_owned(),
             ),
             Error::Nothing { hint, .. } => Some(hint.clone()),
@@ -273,6 +302,11 @@ impl fmt::Display for Error {
             Error::Backup { path, why } => write!(f, "cannot use {}: {why}", path.display()),
             Error::File { name, why } => write!(f, "cannot read {name}: {why}"),
             Error::WrongPassword { of } => write!(f, "the password does not open {of}"),
+            Error::NoPasscode { waited } => write!(
+                f,
+                "the phone asked for its passcode, and nobody entered it within {}",
+                crate::units::span(*waited)
+            ),
             Error::NoPassword { why } => f.write_str(why),
             Error::Nothing { what, .. } => f.write_str(what),
         }
