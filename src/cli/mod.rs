@@ -1,11 +1,13 @@
 //! The commands of `idev-backup`: the table of contents of the product.
 
+mod config;
 mod create;
 mod demo;
 mod devices;
 mod encryption;
 mod exit;
 mod list;
+mod log;
 mod output;
 mod pair;
 mod password;
@@ -13,6 +15,7 @@ mod progress;
 mod reading;
 mod simulate;
 mod trace;
+mod unattended;
 mod verify;
 
 use std::ffi::OsString;
@@ -21,7 +24,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use etcetera::BaseStrategy;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
@@ -31,6 +34,7 @@ use idev_backup::trace::At;
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
 
+use config::Config;
 use trace::TraceArgs;
 
 /// Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is whole.
@@ -49,19 +53,23 @@ use trace::TraceArgs;
     7 no space, 8 connection lost, 130 interrupted."
 )]
 struct Cli {
+    /// The config file [default: idev-backup/config.toml in the platform's place for configuration]
+    #[arg(long, global = true, env = "IDEV_BACKUP_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    Create(create::Create),
+    Create(Box<create::Create>),
     Devices(devices::Devices),
     Encryption(Box<encryption::EncryptionCommand>),
     Pair(pair::Pair),
     Unpair(pair::Unpair),
     List(list::List),
     Verify(verify::Verify),
+    Config(config::ConfigCommand),
     Demo(demo::Demo),
     Simulate(Box<simulate::Simulate>),
     Trace(trace::TraceCommand),
@@ -69,8 +77,39 @@ enum Command {
 
 /// Parses the command line and runs it.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
-    let code = match cli.command {
+    match parse() {
+        Ok(cli) => ExitCode::from(obey(cli)),
+        Err(code) => ExitCode::from(code),
+    }
+}
+
+/// The command line, with the config file's values where it does not say otherwise.
+fn parse() -> Result<Cli, u8> {
+    let plain = Config::default().apply(Cli::command());
+    let cli = of(plain.clone());
+    if matches!(
+        cli.command,
+        Command::Config(_) | Command::Demo(_) | Command::Simulate(_) | Command::Trace(_)
+    ) {
+        return Ok(cli);
+    }
+    let Some((path, is_named)) = config::place(cli.config.as_deref()) else {
+        return Ok(cli);
+    };
+    match Config::read(&path, is_named) {
+        Ok(config) => Ok(of(config.apply(Cli::command()))),
+        Err(mistakes) => Err(config::tell_mistakes(&path, &mistakes)),
+    }
+}
+
+fn of(command: clap::Command) -> Cli {
+    let mut command = command;
+    let matches = command.get_matches_mut();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command).exit())
+}
+
+fn obey(cli: Cli) -> u8 {
+    match cli.command {
         Command::Create(c) => c.reach.trace.end(c.run()),
         Command::Devices(c) => c.reach.trace.end(c.run()),
         Command::Encryption(c) => c.run(),
@@ -87,8 +126,11 @@ pub fn run() -> ExitCode {
             }
         },
         Command::Trace(c) => c.run(),
-    };
-    ExitCode::from(code)
+        Command::Config(c) => c.run(
+            cli.config.as_deref(),
+            &Config::default().apply(Cli::command()),
+        ),
+    }
 }
 
 /// Where backups are kept.
@@ -156,7 +198,7 @@ impl ReachArgs {
 #[derive(Args, Clone)]
 struct DeviceArgs {
     /// The phone, by its UDID or how that begins; may be left out while only one is connected
-    #[arg(long, short, value_name = "UDID", value_parser = udid_or_beginning)]
+    #[arg(long, short, value_name = "UDID", env = "IDEV_BACKUP_DEVICE", value_parser = udid_or_beginning)]
     device: Option<String>,
 }
 
