@@ -20,6 +20,7 @@ pub mod select;
 pub mod unattended;
 pub mod verdict;
 pub mod verify;
+pub mod watch;
 
 use std::fmt;
 use std::path::PathBuf;

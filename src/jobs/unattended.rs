@@ -117,9 +117,7 @@ pub fn back_up(
 ) -> Result<Outcome, Error> {
     let last = last_good(store, &phone.udid);
     let now = SystemTime::now();
-    let not_now = plan
-        .conditions
-        .against_the_time(now, local_minute(now), last);
+    let not_now = not_now(plan, now, last);
     let not_now = match not_now {
         None if plan.conditions.need_the_phone() => {
             let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
@@ -161,6 +159,12 @@ pub fn back_up(
             Err(e)
         }
     }
+}
+
+/// Why nothing is to be done now, by the clock and the store.
+pub fn not_now(plan: &Plan, now: SystemTime, last: Option<SystemTime>) -> Option<String> {
+    plan.conditions
+        .against_the_time(now, local_minute(now), last)
 }
 
 /// What a command may call the phone; asked for only where there is one that would say it.
