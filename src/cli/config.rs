@@ -249,7 +249,7 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
     let text = || value.as_str().ok_or(kind);
     match form {
         Form::Text => match text() {
-            Ok(text) if text.is_empty() => Err("it is empty".to_owned()),
+            Ok("") => Err("it is empty".to_owned()),
             Ok(text) => Ok(text.to_owned()),
             Err(kind) => Err(format!("expected a text in quotes, found {kind}")),
         },

@@ -20,7 +20,7 @@ use serde::Serialize;
 use super::password::PasswordArgs;
 use super::progress::{PROBLEMS_SHOWN, Show, Style, Watch};
 use super::unattended::UnattendedArgs;
-use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output};
+use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, log, output};
 
 /// Back up a phone: everything the first time, then only what changed.
 ///
@@ -191,30 +191,43 @@ pub fn back_up(
     });
     let mut codes = vec![exit::DONE; results.len()];
     for ((result, watch), code) in results.iter().zip(&watches).zip(&mut codes) {
-        let name = watch.prefix();
         *code = match result {
             // A thread that died has printed why.
             None => exit::FAILED,
-            Some(Ok(Outcome::Skipped(why))) => {
-                skipped(watch.udid(), &name, why, style);
-                exit::DONE
-            }
-            Some(Ok(Outcome::Done(report))) => {
-                tell(report, &name, style);
-                if report.problems.is_empty() {
-                    exit::DONE
-                } else {
-                    exit::DONE_WITH_PROBLEMS
-                }
-            }
-            Some(Err(e)) => {
-                let code = output::failure_of(&name, e, watch.udid(), style == Style::Json);
-                reassure(watch.udid(), store, style);
-                code
-            }
+            Some(result) => ended(watch.udid(), &watch.prefix(), result, store, style),
         };
     }
     exit::worst(&codes)
+}
+
+/// Tells how a backup ended, and answers its exit code.
+pub fn ended(
+    udid: Option<&str>,
+    name: &str,
+    result: &Result<Outcome, Error>,
+    store: &Store,
+    style: Style,
+) -> u8 {
+    match result {
+        Ok(Outcome::Skipped(why)) => {
+            skipped(udid, name, why, style);
+            exit::DONE
+        }
+        Ok(Outcome::Done(report)) => {
+            tell(report, name, style);
+            let files = counted(report.files, "file");
+            log::add(&format!("{name}Done: {files} in {}", report.path));
+            match report.problems.is_empty() {
+                true => exit::DONE,
+                false => exit::DONE_WITH_PROBLEMS,
+            }
+        }
+        Err(e) => {
+            let code = output::failure_of(name, e, udid, style == Style::Json);
+            reassure(udid, store, style);
+            code
+        }
+    }
 }
 
 #[derive(Serialize)]

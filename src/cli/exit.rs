@@ -26,3 +26,19 @@ pub fn worst(codes: &[u8]) -> u8 {
     };
     codes.iter().max_by_key(rank).copied().unwrap_or(DONE)
 }
+
+/// What a code means, in a few words.
+pub fn words(code: u8) -> &'static str {
+    match code {
+        DONE => "done, or nothing to do",
+        USAGE => "wrong usage",
+        DONE_WITH_PROBLEMS => "done, with problems",
+        4 => "no device",
+        5 => "locked, not trusted, or no passcode",
+        6 => "wrong backup password",
+        7 => "no space",
+        8 => "connection lost",
+        130 => "interrupted",
+        _ => "failed",
+    }
+}

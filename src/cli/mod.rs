@@ -13,10 +13,12 @@ mod pair;
 mod password;
 mod progress;
 mod reading;
+mod schedule;
 mod simulate;
 mod trace;
 mod unattended;
 mod verify;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -69,6 +71,8 @@ enum Command {
     Unpair(pair::Unpair),
     List(list::List),
     Verify(verify::Verify),
+    Schedule(schedule::ScheduleCommand),
+    Watch(Box<watch::WatchCommand>),
     Config(config::ConfigCommand),
     Demo(demo::Demo),
     Simulate(Box<simulate::Simulate>),
@@ -87,11 +91,12 @@ pub fn run() -> ExitCode {
 fn parse() -> Result<Cli, u8> {
     let plain = Config::default().apply(Cli::command());
     let cli = of(plain.clone());
-    if matches!(
-        cli.command,
-        Command::Config(_) | Command::Demo(_) | Command::Simulate(_) | Command::Trace(_)
-    ) {
-        return Ok(cli);
+    match &cli.command {
+        Command::Config(_) | Command::Demo(_) | Command::Simulate(_) | Command::Trace(_) => {
+            return Ok(cli);
+        }
+        Command::Schedule(schedule) if !schedule.reads_config() => return Ok(cli),
+        _ => {}
     }
     let Some((path, is_named)) = config::place(cli.config.as_deref()) else {
         return Ok(cli);
@@ -126,6 +131,8 @@ fn obey(cli: Cli) -> u8 {
             }
         },
         Command::Trace(c) => c.run(),
+        Command::Schedule(c) => c.run(cli.config.as_deref()),
+        Command::Watch(c) => c.reach.trace.end(c.run()),
         Command::Config(c) => c.run(
             cli.config.as_deref(),
             &Config::default().apply(Cli::command()),
