@@ -3,7 +3,7 @@
 //! A binary property list may name the same object many times, so a few hundred bytes can unfold to terabytes, and a
 //! deeply nested one overflows the stack of whoever drops it.
 
-use std::io::Cursor;
+use std::io::{BufReader, Cursor, Read, Seek};
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
@@ -39,16 +39,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, NotAPlist> {
     if !bytes.starts_with(b"bplist00") && !text.trim_ascii_start().starts_with(b"<") {
         return Err(NotAPlist("it is neither XML nor binary".to_owned()));
     }
-    let mut guard = Guard {
-        depth: 0,
-        // Every event costs at least one byte in either form, unless containers are shared.
-        events_left: bytes.len() + 16,
-        bytes_left: bytes
-            .len()
-            .saturating_mul(UNFOLD_MAX)
-            .clamp(*UNFOLD_BYTES.start(), *UNFOLD_BYTES.end()),
-        fault: None,
-    };
+    let mut guard = Guard::new(bytes.len());
     let events = Reader::new(Cursor::new(bytes)).map_while(|event| match event {
         Ok(event) if guard.admits(&event) => Some(Ok(event)),
         Ok(_) => None,
@@ -61,6 +52,66 @@ pub fn parse(bytes: &[u8]) -> Result<Value, NotAPlist> {
     }
 }
 
+/// Calls `each` for every text, number, date and piece of data in a list, with the names of the dictionaries' fields that
+/// lead to it; what stands in an array has the name "" in it. `bytes` is the list's length. One such value is held at a
+/// time, and of XML the text that was read so far, since plist's reader (1.10) keeps it: a third of what the whole costs.
+pub fn visit(
+    from: impl Read + Seek,
+    bytes: u64,
+    mut each: impl FnMut(&[String], Event<'_>),
+) -> Result<(), NotAPlist> {
+    let mut guard = Guard::new(usize::try_from(bytes).unwrap_or(usize::MAX));
+    let mut path: Vec<String> = Vec::new();
+    // Of each open collection: whether a field's name comes next, or `None` in an array.
+    let mut open: Vec<Option<bool>> = Vec::new();
+    for event in Reader::new(BufReader::new(from)) {
+        let event = event.map_err(|e| NotAPlist(e.to_string()))?;
+        if !guard.admits(&event) {
+            break;
+        }
+        if open.is_empty() && !matches!(event, Event::StartDictionary(_)) {
+            return Err(NotAPlist("it is no dictionary".to_owned()));
+        }
+        match (event, open.last_mut()) {
+            (Event::EndCollection, _) => {
+                open.pop();
+                path.pop();
+                if let Some(Some(names_next)) = open.last_mut() {
+                    *names_next = true;
+                }
+            }
+            (Event::String(name), Some(Some(names_next))) if *names_next => {
+                if let Some(place) = path.last_mut() {
+                    *place = name.into_owned();
+                }
+                *names_next = false;
+            }
+            (Event::StartDictionary(_), _) => {
+                open.push(Some(true));
+                path.push(String::new());
+            }
+            (Event::StartArray(_), _) => {
+                open.push(None);
+                path.push(String::new());
+            }
+            (value, within) => {
+                each(&path, value);
+                if let Some(Some(names_next)) = within {
+                    *names_next = true;
+                }
+            }
+        }
+        if open.is_empty() {
+            break;
+        }
+    }
+    match guard.fault {
+        Some(why) => Err(NotAPlist(why.to_owned())),
+        None if !open.is_empty() => Err(NotAPlist("it is cut".to_owned())),
+        None => Ok(()),
+    }
+}
+
 struct Guard {
     depth: usize,
     events_left: usize,
@@ -69,6 +120,18 @@ struct Guard {
 }
 
 impl Guard {
+    fn new(bytes: usize) -> Guard {
+        Guard {
+            depth: 0,
+            // Every event costs at least one byte in either form, unless containers are shared.
+            events_left: bytes.saturating_add(16),
+            bytes_left: bytes
+                .saturating_mul(UNFOLD_MAX)
+                .clamp(*UNFOLD_BYTES.start(), *UNFOLD_BYTES.end()),
+            fault: None,
+        }
+    }
+
     fn admits(&mut self, event: &Event<'_>) -> bool {
         let length = match event {
             Event::StartArray(_) | Event::StartDictionary(_) => {
@@ -115,6 +178,30 @@ fn seconds(date: Date) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_visit_meets_every_value_under_its_name() {
+        let list = r#"<plist version="1.0"><dict><key>a</key><string>1</string><key>b</key><dict><key>c</key><array>
+            <string>2</string><dict><key>d</key><integer>3</integer></dict><true/></array><key>e</key><data>BAUG</data>
+            </dict><key>f</key><dict/><key>g</key><string>7</string></dict></plist>"#;
+        let mut binary = Vec::new();
+        let value = parse(list.as_bytes()).unwrap();
+        value.to_writer_binary(&mut binary).unwrap();
+        for bytes in [list.as_bytes(), &binary] {
+            let mut met = Vec::new();
+            let each = |path: &[String], _: Event| met.push(path.join("/"));
+            visit(Cursor::new(bytes), bytes.len() as u64, each).unwrap();
+            assert_eq!(met, ["a", "b/c/", "b/c//d", "b/c/", "b/e", "g"]);
+        }
+        for cut in 0..binary.len() {
+            let bytes = &binary[..cut];
+            assert!(visit(Cursor::new(bytes), cut as u64, |_, _| {}).is_err());
+        }
+        for bytes in [&nested(60, 2)[..], b"<plist><array/></plist>", b""] {
+            let length = bytes.len() as u64;
+            assert!(visit(Cursor::new(bytes), length, |_, _| {}).is_err());
+        }
+    }
 
     /// A binary list of `depth` arrays, each naming the next one `fan` times.
     fn nested(depth: u8, fan: u8) -> Vec<u8> {

@@ -24,6 +24,8 @@ pub enum Phase {
     Checking,
     /// The draft is made durable and takes its place.
     Sealing,
+    /// Files of a backup are written into a folder.
+    Extracting,
 }
 
 /// What the phone waits for its owner to do.

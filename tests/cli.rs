@@ -138,7 +138,7 @@ fn wrong_usage_is_two_and_help_has_an_example() {
         assert!(!ran.err.is_empty());
     }
     for command in [
-        "create", "devices", "pair", "unpair", "list", "verify", "demo", "simulate",
+        "create", "devices", "doctor", "pair", "unpair", "list", "verify", "demo", "simulate",
     ] {
         let ran = runs(&rig, &[command, "--help"], 0);
         assert!(ran.out.contains("Example:"), "{}", ran.out);

@@ -143,7 +143,7 @@ fn a_phone_is_told_to_encrypt_to_change_its_password_and_to_stop() {
 
     let said = runs(&rig, OLD, NEW, &["encryption", "change"], 0);
     assert!(said.contains("another backup password"), "{said}");
-    assert!(said.contains("2 encrypted backups"), "{said}");
+    assert!(said.contains("2 encrypted ones"), "{said}");
     runs(&rig, NEW, "", &["create"], 0);
     assert!(rig.phone.history().last().unwrap().full);
     assert_opens(&rig, &rig.current(), NEW);
@@ -284,7 +284,14 @@ fn what_the_phone_refuses_changes_nothing_and_has_its_exit_code() {
 }
 
 #[test]
-fn the_passcode_sheet_is_announced() {
+fn the_passcode_sheet_is_announced_and_old_phones_have_none() {
+    let rig = Rig::with(PhoneConfig {
+        ios: "12.5.7".to_owned(),
+        passcode: Passcode::Never,
+        ..config()
+    });
+    let said = runs(&rig, OLD, "", &["encryption", "on"], 0);
+    assert!(!said.contains("Enter the passcode"), "{said}");
     let rig = Rig::with(PhoneConfig {
         passcode: Passcode::After(Duration::from_millis(700)),
         ..config()
@@ -421,7 +428,8 @@ fn what_is_wrong_with_keys_is_told_by_name() {
     ] {
         let rig = Rig::with(encrypting(OLD));
         rig.phone.suffer(&[fault.parse().unwrap()]);
-        runs(&rig, "", "", &["create"], 0);
+        let said = runs(&rig, OLD, "", &["create"], 3);
+        assert!(said.contains("DOES NOT OPEN THIS BACKUP"), "{said}");
         let said = runs(&rig, OLD, "", &["encryption", "check", "latest"], 1);
         assert!(said.contains(says), "{fault}: {said}");
     }

@@ -47,6 +47,7 @@ fn run(target: &str, body: fn(&[u8])) {
     }
     assert!(!inputs.is_empty(), "{} is empty", folder.display());
     change(target, body, &inputs);
+    bodies::tidy_up(target);
 }
 
 /// Runs changed inputs until the time is over.
@@ -143,4 +144,4 @@ macro_rules! targets {
     )*};
 }
 
-targets!(plist session usbmux afc pair_record record metadata mbdb keybag lists path trace framing);
+targets!(plist session usbmux afc pair_record record metadata mbdb keybag backup lists path trace framing);

@@ -26,6 +26,8 @@ use tempfile::TempDir;
 const BACKUP: &str = "com.apple.mobilebackup2";
 const CREATE: &[&str] = &["create"];
 const FULL: &[&str] = &["create", "--full"];
+const ENCRYPT: &[&str] = &["encryption", "on"];
+const CHANGE: &[&str] = &["encryption", "change"];
 const PAIR: &[&str] = &["pair", "--wait", "20"];
 
 /// How our program ends when it is played a scene.
@@ -72,6 +74,9 @@ const SCENES: &[Scene] = &[
     scene("18.6.2-full-backup", 0, DONE),
     Scene { after: Some("18.6.2-full-backup"), ..scene("18.6.2-changes-only", 0, DONE) },
     scene("18.6.2-encrypted", 0, "It is encrypted"),
+    Scene { command: ENCRYPT, ..scene("18.6.2-encryption-on", 0, "encrypts its backups from now on") },
+    Scene { command: CHANGE, ..scene("18.6.2-password-changed", 0, "has another backup password now") },
+    Scene { command: CHANGE, ..scene("18.6.2-password-wrong", 6, "the backup password is wrong") },
     scene("18.6.2-passcode-entered", 0, "Enter the passcode"),
     scene("18.6.2-passcode-not-entered", 5, "the passcode was not entered"),
     scene("18.6.2-no-space", 7, "the backup needs 900.0 TB"),
@@ -87,6 +92,10 @@ const SCENES: &[Scene] = &[
     Scene { departs: LIMD, ..scene("18.6.2-full-backup.idevicebackup2", 0, DONE) },
     Scene { departs: LIMD, after: Some("18.6.2-full-backup.idevicebackup2"), ..scene("18.6.2-changes-only.idevicebackup2", 0, DONE) },
     Scene { departs: LIMD, ..scene("18.6.2-encrypted.idevicebackup2", 0, DONE) },
+    // Only the dialog is played: lockdown's WillEncrypt is the simulated phone's, whose password nobody set.
+    Scene { command: ENCRYPT, ..scene("18.6.2-encryption-on.idevicebackup2", 3, "agreed, but says") },
+    Scene { command: CHANGE, ..scene("18.6.2-password-changed.idevicebackup2", 0, DONE) },
+    Scene { command: CHANGE, ..scene("18.6.2-password-wrong.idevicebackup2", 6, "the backup password is wrong") },
     Scene { departs: LIMD, ..scene("18.6.2-passcode-entered.idevicebackup2", 0, DONE) },
     Scene { departs: LIMD, ..scene("18.6.2-passcode-not-entered.idevicebackup2", 5, "the passcode was not entered") },
     // It leaves the request to purge unanswered, and hangs until it is killed.
@@ -104,6 +113,9 @@ const SCENES: &[Scene] = &[
     Scene { departs: PMD3, ..scene("18.6.2-full-backup.pymobiledevice3", 0, DONE) },
     Scene { after: Some("18.6.2-full-backup.pymobiledevice3"), ..scene("18.6.2-changes-only.pymobiledevice3", 0, DONE) },
     Scene { departs: PMD3, ..scene("18.6.2-encrypted.pymobiledevice3", 0, DONE) },
+    Scene { command: ENCRYPT, ..scene("18.6.2-encryption-on.pymobiledevice3", 3, "agreed, but says") },
+    Scene { command: CHANGE, ..scene("18.6.2-password-changed.pymobiledevice3", 0, DONE) },
+    Scene { command: CHANGE, ..scene("18.6.2-password-wrong.pymobiledevice3", 6, "the backup password is wrong") },
     Scene { departs: PMD3, ..scene("18.6.2-passcode-entered.pymobiledevice3", 0, DONE) },
     scene("18.6.2-passcode-not-entered.pymobiledevice3", 5, "the passcode was not entered"),
     Scene { departs: PMD3, ..scene("18.6.2-no-space.pymobiledevice3", 7, "the backup needs 900.0 TB") },
@@ -162,7 +174,8 @@ fn play(scene: &Scene, dir: &Path) -> Played {
         udid: replay.udid().cloned().unwrap_or(base.udid.clone()),
         plain: replay.is_plain(),
         // What lockdown says where another client's recording leaves it to the phone.
-        backup_password: (scene.name.contains("-encrypted")).then(|| Password::new("simulated")),
+        backup_password: (scene.name.contains("-encrypted") || scene.command == CHANGE)
+            .then(|| Password::new("simulated")),
         ..base
     });
     let daemon = Daemon::start("127.0.0.1:0", vec![phone.clone()]).unwrap();
@@ -175,9 +188,15 @@ fn play(scene: &Scene, dir: &Path) -> Played {
     }
     phone.play(replay.clone());
     let home = dir.join("home");
+    let password = match scene.command.first() {
+        Some(&"encryption") => "simulated",
+        _ => "",
+    };
     let done = Command::new(env!("CARGO_BIN_EXE_idev-backup"))
         .args(scene.command)
         .env("IDEV_BACKUP_STORE", dir.join("store"))
+        .env("IDEV_BACKUP_PASSWORD", password)
+        .env("IDEV_BACKUP_NEW_PASSWORD", password)
         .env("USBMUXD_SOCKET_ADDRESS", daemon.address())
         .env("HOME", &home)
         .env("XDG_CONFIG_HOME", &home)

@@ -89,16 +89,16 @@ impl EncryptionCommand {
     /// Runs it.
     pub fn run(&self) -> u8 {
         match &self.wish {
-            Wanted::Status(ask) => ask.run(None, &|_| Err(no_change())),
-            Wanted::On(on) => on.ask.run(Some(Done::On), &|name| {
+            Wanted::Status(ask) => ask.run(None),
+            Wanted::On(on) => on.ask.change(Done::On, &|name| {
                 let new = on.password.chosen(&question("New backup", name))?;
                 Ok(Wish::On { new })
             }),
-            Wanted::Off(off) => off.ask.run(Some(Done::Off), &|name| {
+            Wanted::Off(off) => off.ask.change(Done::Off, &|name| {
                 let old = off.password.present(&question("Present backup", name))?;
                 Ok(Wish::Off { old })
             }),
-            Wanted::Change(change) => change.ask.run(Some(Done::Changed), &|name| {
+            Wanted::Change(change) => change.ask.change(Done::Changed, &|name| {
                 let old = (change.password).present(&question("Present backup", name))?;
                 let new = change.new.chosen(&question("New backup", name))?;
                 Ok(Wish::Change { old, new })
@@ -112,21 +112,18 @@ fn question(which: &str, name: &str) -> String {
     format!("{which} password of {name}")
 }
 
-fn no_change() -> Error {
-    Error::Nothing {
-        what: "nothing was asked of the phone".to_owned(),
-        hint: "this is a mistake of the program; please report it".to_owned(),
-    }
-}
-
 /// The passwords for what is wanted of the phone of this name.
 type AskFor<'a> = &'a dyn Fn(&str) -> Result<Wish, Error>;
 
 impl Ask {
-    fn run(&self, wanted: Option<Done>, passwords: AskFor<'_>) -> u8 {
+    fn change(&self, wanted: Done, passwords: AskFor<'_>) -> u8 {
+        self.run(Some((wanted, passwords)))
+    }
+
+    fn run(&self, change: Option<(Done, AskFor<'_>)>) -> u8 {
         let show = Show::new(self.output.style());
         let watch = show.watch(None, None);
-        let done = self.done(wanted, passwords, &watch);
+        let done = self.done(change, &watch);
         watch.finish();
         let code = match done {
             Ok((report, udid)) => {
@@ -143,8 +140,7 @@ impl Ask {
 
     fn done(
         &self,
-        wanted: Option<Done>,
-        passwords: AskFor<'_>,
+        change: Option<(Done, AskFor<'_>)>,
         watch: &Watch<'_>,
     ) -> Result<(Report, String), Error> {
         let reach = self.reach.reach()?;
@@ -153,7 +149,7 @@ impl Ask {
         let store = Store::open(&self.store.path()?).ok();
         let options = Options::default();
         let now = encryption::status(&reach, &phone, store.as_ref(), &options, watch)?;
-        let Some(wanted) = wanted else {
+        let Some((wanted, passwords)) = change else {
             return Ok((now, phone.udid.to_string()));
         };
         let state = phone::Encryption {
@@ -232,8 +228,8 @@ fn words_of_room(done: Option<Done>, room: &Room) -> Vec<String> {
         });
         if room.encrypted_backups > 0 {
             lines.push(format!(
-                "  {} in {} keep the password that they were made with.",
-                counted(room.encrypted_backups, "encrypted backup"),
+                "  Backups keep the password that they were made with: {} in {}.",
+                counted(room.encrypted_backups, "encrypted one"),
                 room.path
             ));
         }

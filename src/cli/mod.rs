@@ -1,14 +1,25 @@
 //! The commands of `idev-backup`: the table of contents of the product.
 
+mod bounds;
+mod cat;
 mod config;
 mod create;
 mod demo;
 mod devices;
+mod diff;
+mod doctor;
 mod encryption;
 mod exit;
+mod export;
+mod extract;
+mod find;
+mod info;
 mod list;
 mod log;
+mod ls;
+mod manual;
 mod output;
+mod page;
 mod pair;
 mod password;
 mod progress;
@@ -16,7 +27,9 @@ mod reading;
 mod schedule;
 mod simulate;
 mod trace;
+mod tree;
 mod unattended;
+mod usage;
 mod verify;
 mod watch;
 
@@ -66,6 +79,7 @@ struct Cli {
 enum Command {
     Create(Box<create::Create>),
     Devices(devices::Devices),
+    Doctor(Box<doctor::Doctor>),
     Encryption(Box<encryption::EncryptionCommand>),
     Pair(pair::Pair),
     Unpair(pair::Unpair),
@@ -74,9 +88,20 @@ enum Command {
     Schedule(schedule::ScheduleCommand),
     Watch(Box<watch::WatchCommand>),
     Config(config::ConfigCommand),
+    Info(info::Info),
+    Usage(usage::Usage),
+    Ls(ls::Ls),
+    Find(find::Find),
+    Tree(tree::Tree),
+    Cat(cat::Cat),
+    Extract(extract::Extract),
+    Export(export::Export),
+    Diff(diff::Diff),
     Demo(demo::Demo),
     Simulate(Box<simulate::Simulate>),
     Trace(trace::TraceCommand),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 /// Parses the command line and runs it.
@@ -92,9 +117,12 @@ fn parse() -> Result<Cli, u8> {
     let plain = Config::default().apply(Cli::command());
     let cli = of(plain.clone());
     match &cli.command {
-        Command::Config(_) | Command::Demo(_) | Command::Simulate(_) | Command::Trace(_) => {
-            return Ok(cli);
-        }
+        Command::Config(_)
+        | Command::Demo(_)
+        | Command::Simulate(_)
+        | Command::Trace(_)
+        | Command::Completions(_)
+        | Command::Man(_) => return Ok(cli),
         Command::Schedule(schedule) if !schedule.reads_config() => return Ok(cli),
         _ => {}
     }
@@ -117,11 +145,21 @@ fn obey(cli: Cli) -> u8 {
     match cli.command {
         Command::Create(c) => c.reach.trace.end(c.run()),
         Command::Devices(c) => c.reach.trace.end(c.run()),
+        Command::Doctor(c) => c.reach.trace.end(c.run()),
         Command::Encryption(c) => c.run(),
         Command::Pair(c) => c.reach.trace.end(c.run()),
         Command::Unpair(c) => c.reach.trace.end(c.run()),
         Command::List(c) => c.run(),
         Command::Verify(c) => c.run(),
+        Command::Info(c) => c.run(),
+        Command::Usage(c) => c.run(),
+        Command::Ls(c) => c.run(),
+        Command::Find(c) => c.run(),
+        Command::Tree(c) => c.run(),
+        Command::Cat(c) => c.run(),
+        Command::Extract(c) => c.run(),
+        Command::Export(c) => c.run(),
+        Command::Diff(c) => c.run(),
         Command::Demo(c) => c.run(),
         Command::Simulate(c) => match c.run() {
             Ok(()) => exit::DONE,
@@ -137,6 +175,8 @@ fn obey(cli: Cli) -> u8 {
             cli.config.as_deref(),
             &Config::default().apply(Cli::command()),
         ),
+        Command::Completions(c) => c.run(),
+        Command::Man(c) => c.run(),
     }
 }
 

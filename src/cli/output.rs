@@ -1,7 +1,7 @@
 //! What is printed: the only file that does. Data goes to stdout, everything else to stderr.
 
 use std::borrow::Cow;
-use std::io::{IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Read, Stdout, Write};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
@@ -48,6 +48,40 @@ pub fn line(text: &str) {
     above_the_bars(|| drop(writeln!(std::io::stdout().lock(), "{}", harmless(text))));
 }
 
+/// Why bytes were not printed to their end.
+pub enum Unprinted {
+    /// They could not be read.
+    Read(io::Error),
+    /// stdout cannot take them.
+    Write(io::Error),
+}
+
+/// Prints bytes as they are. A reader that has gone away is no error of ours.
+pub fn bytes(from: &mut impl Read) -> Result<(), Unprinted> {
+    let mut out = io::stdout().lock();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        let length = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => {
+                // What was read is of use, and the error that is told is the first one.
+                drop(out.flush());
+                return Err(Unprinted::Read(e));
+            }
+        };
+        match out.write_all(&buffer[..length]) {
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written.map_err(Unprinted::Write)?,
+        }
+    }
+    match out.flush() {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Unprinted::Write(e)),
+        _ => Ok(()),
+    }
+}
+
 /// Prints a line for whoever watches.
 pub fn tell(text: &str) {
     log::add(&harmless(text));
@@ -85,9 +119,102 @@ pub fn now() -> String {
 
 /// Prints an object that has its head already.
 pub fn json(object: &impl Serialize) {
-    match serde_json::to_string(object) {
-        Ok(text) => line(&text),
-        Err(e) => tell(&format!("error: cannot write JSON: {e}")),
+    if let Some(text) = json_text(object) {
+        line(&text);
+    }
+}
+
+/// In one line, without control characters: JSON leaves some of them as they are, and a terminal would obey them.
+fn json_text(object: &impl Serialize) -> Option<String> {
+    let text = serde_json::to_string(object);
+    let text = text.map_err(|e| tell(&format!("error: cannot write JSON: {e}")));
+    let shown = |c: char| match c.is_control() {
+        true => format!("\\u{:04x}", u32::from(c)),
+        false => c.to_string(),
+    };
+    text.ok().map(|text| match text.contains(char::is_control) {
+        true => text.chars().map(shown).collect(),
+        false => text,
+    })
+}
+
+/// Many lines of data, written in large pieces where nobody watches. Each answers whether anybody still reads.
+pub struct Lines {
+    out: BufWriter<Stdout>,
+    /// For eyes: then names are shown harmlessly. Pipes and files get them as they are.
+    is_terminal: bool,
+    failed: Option<io::Error>,
+}
+
+impl Lines {
+    /// To stdout.
+    pub fn new() -> Lines {
+        let out = io::stdout();
+        Lines {
+            is_terminal: out.is_terminal(),
+            out: BufWriter::with_capacity(64 << 10, out),
+            failed: None,
+        }
+    }
+
+    /// A line, as people read it or as pipes take it.
+    pub fn line(&mut self, text: &str) -> bool {
+        match self.is_terminal {
+            true => self.bytes(&[one_line(text).as_bytes(), b"\n"]),
+            false => self.bytes(&[text.as_bytes(), b"\n"]),
+        }
+    }
+
+    /// A name as it is, ended by a byte that no name has.
+    pub fn ended_by_null(&mut self, name: &str) -> bool {
+        self.bytes(&[name.as_bytes(), b"\0"])
+    }
+
+    /// A text as it is, whatever is in it.
+    pub fn text(&mut self, text: &[u8]) -> bool {
+        self.bytes(&[text])
+    }
+
+    /// An object under its head.
+    pub fn object(&mut self, event: &str, body: &impl Serialize) -> bool {
+        let object = Object {
+            version: 1,
+            time: now(),
+            udid: None,
+            event,
+            body,
+        };
+        json_text(&object).is_none_or(|text| self.bytes(&[text.as_bytes(), b"\n"]))
+    }
+
+    fn bytes(&mut self, parts: &[&[u8]]) -> bool {
+        let out = &mut self.out;
+        let mut written = parts.iter().try_for_each(|part| out.write_all(part));
+        if self.is_terminal && written.is_ok() {
+            written = out.flush();
+        }
+        self.keep(written);
+        self.failed.is_none()
+    }
+
+    fn keep(&mut self, written: io::Result<()>) {
+        if let Err(e) = written {
+            self.failed.get_or_insert(e);
+        }
+    }
+
+    /// Writes what is left and answers the exit code. A reader that has gone away is no error of ours.
+    pub fn end(mut self, code: u8) -> u8 {
+        let written = self.out.flush();
+        self.keep(written);
+        match &self.failed {
+            Some(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+                tell(&format!("error: cannot write the output: {e}"));
+                tell("  hint: is the disk that it goes to full?");
+                exit::FAILED
+            }
+            _ => code,
+        }
     }
 }
 
@@ -139,6 +266,26 @@ pub fn when(rfc3339: &str) -> String {
         Ok(1) => format!("yesterday {clock}"),
         _ => then.strftime("%Y-%m-%d %H:%M").to_string(),
     }
+}
+
+/// "2026-11-20 22:14", also for today.
+pub fn when_exactly(rfc3339: &str) -> String {
+    match rfc3339.parse::<jiff::Timestamp>() {
+        Ok(time) => list::local(time.into()),
+        Err(_) => rfc3339.to_owned(),
+    }
+}
+
+/// Whether other letters than ASCII's can be printed.
+pub fn speaks_utf8() -> bool {
+    if cfg!(windows) {
+        return true;
+    }
+    let variables = ["LC_ALL", "LC_CTYPE", "LANG"].map(std::env::var);
+    // The first one that says anything counts.
+    let locale = variables.into_iter().flatten().find(|v| !v.is_empty());
+    let locale = locale.unwrap_or_default().to_ascii_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
 }
 
 /// Lines up the columns of a table. On a terminal that is too narrow each row becomes a block of lines instead.

@@ -14,6 +14,8 @@ use idev_backup::secret::Secret;
 
 /// Longest password that is read.
 const BYTES_MAX: usize = 4096;
+/// How often a new password may be mistyped.
+const TRIES: usize = 3;
 /// Where it may stand in the environment.
 const VARIABLE: &str = "IDEV_BACKUP_PASSWORD";
 const NEW_VARIABLE: &str = "IDEV_BACKUP_NEW_PASSWORD";
@@ -32,13 +34,8 @@ pub struct PasswordArgs {
 impl PasswordArgs {
     /// The password, where it was given: by file, command or environment.
     pub fn given(&self) -> Result<Option<Secret>, Error> {
-        if let Some(path) = &self.password_file {
-            return of_file(path).map(Some);
-        }
-        if let Some(command) = &self.password_command {
-            return of_command(command).map(Some);
-        }
-        Ok(of_environment(VARIABLE))
+        let given = of(self.password_file.as_ref(), self.password_command.as_ref())?;
+        Ok(given.or_else(|| of_environment(VARIABLE)))
     }
 
     /// The password that a phone has; asked for where it was not given.
@@ -94,23 +91,49 @@ impl Passwords for PasswordArgs {
     }
 }
 
+/// That of a file or of a command, where either was named.
+pub fn of(file: Option<&PathBuf>, command: Option<&OsString>) -> Result<Option<Secret>, Error> {
+    match (file, command) {
+        (Some(path), _) => of_file(path).map(Some),
+        (None, Some(command)) => of_command(command).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
 /// Asks on the terminal.
 pub fn prompt(question: &str) -> Result<Secret, Error> {
+    let password = typed(question)?;
+    match password.expose().is_empty() {
+        true => Err(no_password("nothing was typed")),
+        false => Ok(password),
+    }
+}
+
+fn typed(question: &str) -> Result<Secret, Error> {
     let typed = rpassword::prompt_password(super::output::one_line(question));
     let typed = typed.map_err(|e| {
         no_password(&format!(
             "a password is needed, and nobody can be asked for it: {e}"
         ))
     })?;
-    not_empty(typed.into_bytes(), "nothing was typed")
+    Ok(Secret::new(typed.into_bytes()))
 }
 
-/// Asks for a new password, which nobody could guess again if it were mistyped.
+/// Asks for a new password twice: nobody could guess again how it was mistyped.
 fn prompt_twice(question: &str) -> Result<Secret, Error> {
-    let first = prompt(&format!("{question}: "))?;
-    match prompt("The same once more: ")? == first {
-        true => Ok(first),
-        false => Err(no_password("the two passwords differ")),
+    let mut tries = TRIES;
+    loop {
+        let first = typed(&format!("{question}: "))?;
+        let why = match first.expose().is_empty() {
+            true => "it is empty",
+            false if typed("The same once more: ")? == first => return Ok(first),
+            false => "the two are not the same",
+        };
+        tries -= 1;
+        if tries == 0 {
+            return Err(no_password(&format!("no new password was given: {why}")));
+        }
+        super::output::tell(&format!("Once again: {why}."));
     }
 }
 

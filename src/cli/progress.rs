@@ -102,12 +102,17 @@ struct Line<'a> {
 impl Monitor for Watch<'_> {
     fn event(&self, event: Event) {
         match self.show.style {
-            Style::Json => output::json(&Line {
-                version: 1,
-                time: output::now(),
-                udid: self.udid.as_deref(),
-                event: &event,
-            }),
+            Style::Json => {
+                if matches!(event, Event::Problem { .. }) {
+                    self.state().problems += 1;
+                }
+                output::json(&Line {
+                    version: 1,
+                    time: output::now(),
+                    udid: self.udid.as_deref(),
+                    event: &event,
+                });
+            }
             Style::Quiet => match event {
                 Event::Problem { text, hint } => self.problem_line(&text, hint.as_deref()),
                 // Nothing goes on until somebody does it.
@@ -128,6 +133,11 @@ impl Watch<'_> {
     /// Which phone it is.
     pub fn udid(&self) -> Option<&str> {
         self.udid.as_deref()
+    }
+
+    /// Something went wrong that the job survived.
+    pub fn had_problems(&self) -> bool {
+        self.state().problems > 0
     }
 
     /// What stands before its lines.
@@ -206,7 +216,7 @@ impl Watch<'_> {
         if let Some(bars) = self.show.bars {
             let bar = bars.add(ProgressBar::new(1000));
             let template = match phase {
-                Phase::Receiving => "{prefix}{bar:16} {wide_msg}",
+                phase if moves_bytes(phase) => "{prefix}{bar:16} {wide_msg}",
                 _ => "{prefix}{spinner} {elapsed} {wide_msg}",
             };
             if let Ok(style) = ProgressStyle::with_template(template) {
@@ -217,7 +227,11 @@ impl Watch<'_> {
             state.bar = Some(bar);
         } else if matches!(
             phase,
-            Phase::Scanning | Phase::Receiving | Phase::PhoneChecking | Phase::Checking
+            Phase::Scanning
+                | Phase::Receiving
+                | Phase::PhoneChecking
+                | Phase::Checking
+                | Phase::Extracting
         ) {
             self.line(state, words(phase));
         }
@@ -236,7 +250,7 @@ impl Watch<'_> {
             bar.finish_and_clear();
             if took >= Duration::from_secs(1) {
                 let said = match phase {
-                    Phase::Receiving => amount(state.bytes, state.files, took),
+                    phase if moves_bytes(phase) => amount(state.bytes, state.files, took),
                     _ => String::new(),
                 };
                 let text = format!("{:<32} {:>8}  {said}", words(phase), duration(took));
@@ -252,7 +266,7 @@ impl Watch<'_> {
         if percent != state.percent {
             (state.percent, state.moved) = (percent, Instant::now());
         }
-        let receiving = state.phase == Some(Phase::Receiving);
+        let receiving = state.phase.is_some_and(moves_bytes);
         let mut said = Vec::new();
         if receiving {
             said.extend(percent.map(|p| format!("{p:.0} %")));
@@ -278,7 +292,8 @@ impl Watch<'_> {
                 if receiving && (quarter || state.told.elapsed() >= BETWEEN_LINES) {
                     state.told = Instant::now();
                     state.told_percent = percent.unwrap_or(state.told_percent);
-                    let text = format!("receiving  {}", said.join("  "));
+                    let doing = state.phase.map_or("", words).to_lowercase();
+                    let text = format!("{doing}  {}", said.join("  "));
                     self.line(state, &text);
                 }
             }
@@ -376,6 +391,11 @@ fn wait_words(what: Wait, limit_seconds: u64) -> String {
     format!("{text} ... (it waits up to {limit})")
 }
 
+/// What it does is counted in bytes.
+fn moves_bytes(phase: Phase) -> bool {
+    matches!(phase, Phase::Receiving | Phase::Extracting)
+}
+
 fn words(phase: Phase) -> &'static str {
     match phase {
         Phase::Cloning => "Preparing the draft",
@@ -387,5 +407,6 @@ fn words(phase: Phase) -> &'static str {
         Phase::Hashing => "Making the list of hashes",
         Phase::Checking => "Checking",
         Phase::Sealing => "Making it durable",
+        Phase::Extracting => "Extracting",
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use idev_backup::jobs::opened::Opened;
+use idev_backup::jobs::password::Known;
 use idev_backup::jobs::{Error, list};
 use idev_backup::store::Store;
 
@@ -37,6 +38,11 @@ impl ReadArgs {
     /// Opens it; asks for the password where it is encrypted.
     pub fn open(&self) -> Result<Opened, Error> {
         Opened::open(&self.folder()?, &self.password)
+    }
+
+    /// The password, where it was given; nobody is asked for it.
+    pub fn given_password(&self) -> Result<Option<Known>, Error> {
+        Ok(self.password.given()?.map(Known))
     }
 }
 

@@ -200,51 +200,113 @@ impl Session {
     }
 }
 
+/// One of lockdown's own words for an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Word {
+    /// As it comes from the phone.
+    pub code: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+    /// What to do about it.
+    pub hint: &'static str,
+}
+
+const fn word(code: &'static str, meaning: &'static str, hint: &'static str) -> Word {
+    Word {
+        code,
+        meaning,
+        hint,
+    }
+}
+
+const UNLOCK: &str = "unlock the phone with its passcode and try again";
+const PAIR_AGAIN: &str = "pair again: `idev-backup pair`, then tap Trust on the phone";
+const ASK_THE_ADMINISTRATOR: &str =
+    "ask whoever manages the phone to allow pairing (Apple Configurator: \"supervision identity\")";
+const CONNECT_AGAIN: &str = "check the cable, unlock the phone, and try again";
+
+/// Lockdown's words, and ours for them.
+pub const WORDS: [Word; 15] = [
+    word("PasswordProtected", "the phone is locked", UNLOCK),
+    word("DeviceLocked", "the phone is locked", UNLOCK),
+    word(
+        "EscrowLocked",
+        "the phone has not been unlocked since it was switched on",
+        UNLOCK,
+    ),
+    word(
+        "UserDeniedPairing",
+        "\"Don't Trust\" was tapped on the phone",
+        "run `idev-backup pair` again and tap Trust",
+    ),
+    word(
+        "PairingDialogResponsePending",
+        "the phone waits for somebody to tap Trust",
+        "unlock the phone, tap Trust and enter the passcode",
+    ),
+    word(
+        "InvalidHostID",
+        "the phone has forgotten this computer",
+        PAIR_AGAIN,
+    ),
+    word(
+        "MissingHostID",
+        "the phone has forgotten this computer",
+        PAIR_AGAIN,
+    ),
+    word(
+        "MCChallengeRequired",
+        "the phone is managed by an organisation that decides who may pair",
+        ASK_THE_ADMINISTRATOR,
+    ),
+    word(
+        "MCProtected",
+        "the phone is managed by an organisation that decides who may pair",
+        ASK_THE_ADMINISTRATOR,
+    ),
+    word(
+        "PairingProhibitedOverThisConnection",
+        "the phone pairs by cable only",
+        "connect the phone by cable once and run `idev-backup pair`",
+    ),
+    word(
+        "ServiceLimit",
+        "too many programs talk to the phone at once",
+        "close other programs that use the phone, or restart it",
+    ),
+    // A phone in the middle of an update, or one whose backup agent has died, says so too.
+    word(
+        "InvalidService",
+        "this iOS has no such service",
+        "restart the phone and try again",
+    ),
+    word(
+        "InvalidConnection",
+        "the phone closed the session",
+        CONNECT_AGAIN,
+    ),
+    word(
+        "SessionInactive",
+        "the phone closed the session",
+        CONNECT_AGAIN,
+    ),
+    word(
+        "SavePairRecordFailed",
+        "the phone cannot keep the pairing",
+        "restart the phone and run `idev-backup pair` again",
+    ),
+];
+
+fn known(code: &str) -> Option<&'static Word> {
+    WORDS.iter().find(|word| word.code == code)
+}
+
 /// Lockdown's words in ours.
 pub(super) fn meaning(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "PasswordProtected" => "the phone is locked",
-        "UserDeniedPairing" => "\"Don't Trust\" was tapped on the phone",
-        "PairingDialogResponsePending" => "the phone waits for somebody to tap Trust",
-        "InvalidHostID" | "MissingHostID" => "the phone has forgotten this computer",
-        "MCChallengeRequired" | "MCProtected" => {
-            "the phone is managed by an organisation that decides who may pair"
-        }
-        "PairingProhibitedOverThisConnection" => "the phone pairs by cable only",
-        "EscrowLocked" => "the phone has not been unlocked since it was switched on",
-        "ServiceLimit" => "too many programs talk to the phone at once",
-        "InvalidService" => "this iOS has no such service",
-        "InvalidConnection" | "SessionInactive" => "the phone closed the session",
-        "SavePairRecordFailed" => "the phone cannot keep the pairing",
-        "DeviceLocked" => "the phone is locked",
-        _ => return None,
-    })
+    known(code).map(|word| word.meaning)
 }
 
 /// What to do about lockdown's words.
 pub(super) fn hint(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "PasswordProtected" | "DeviceLocked" | "EscrowLocked" => {
-            "unlock the phone with its passcode and try again"
-        }
-        "UserDeniedPairing" => "run `idev-backup pair` again and tap Trust",
-        "PairingDialogResponsePending" => "unlock the phone, tap Trust and enter the passcode",
-        "InvalidHostID" | "MissingHostID" => {
-            "pair again: `idev-backup pair`, then tap Trust on the phone"
-        }
-        "MCChallengeRequired" | "MCProtected" => {
-            "ask whoever manages the phone to allow pairing (Apple Configurator: \"supervision identity\")"
-        }
-        "PairingProhibitedOverThisConnection" => {
-            "connect the phone by cable once and run `idev-backup pair`"
-        }
-        // A phone in the middle of an update, or one whose backup agent has died, says so too.
-        "InvalidService" => "restart the phone and try again",
-        "InvalidConnection" | "SessionInactive" => {
-            "check the cable, unlock the phone, and try again"
-        }
-        "SavePairRecordFailed" => "restart the phone and run `idev-backup pair` again",
-        "ServiceLimit" => "close other programs that use the phone, or restart it",
-        _ => return None,
-    })
+    known(code).map(|word| word.hint)
 }

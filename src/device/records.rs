@@ -22,6 +22,11 @@ impl Records {
         Records { daemon, folder }
     }
 
+    /// The same records, asked for through `daemon`.
+    pub fn through(&self, daemon: Usbmuxd) -> Records {
+        Records::new(daemon, self.folder.clone())
+    }
+
     /// The record of a phone; [`Error::NotPaired`] when nobody has one.
     pub fn load(&self, udid: &Udid) -> Result<PairRecord, Error> {
         match self.daemon.pair_record(udid) {

@@ -48,6 +48,18 @@ impl SyncLock {
         Err(Error::SyncLocked)
     }
 
+    /// Whether no other program holds the lock now. Takes it for a moment, and posts nothing, so that the phone shows nothing.
+    pub fn is_free(session: &mut Session, calm: &Arc<Calm>) -> Result<bool, Error> {
+        let mut afc = Afc::open(session, calm)?;
+        let handle = afc.open_for_lock(LOCK_FILE)?;
+        let free = afc.lock(handle)?;
+        if free {
+            afc.unlock(handle)?;
+        }
+        afc.close(handle)?;
+        Ok(free)
+    }
+
     /// Gives the lock back. A phone that is gone needs no unlocking, so the caller may ignore why this failed.
     pub fn release(mut self) -> Result<(), Error> {
         self.afc.unlock(self.handle)?;

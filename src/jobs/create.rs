@@ -22,7 +22,7 @@ use crate::store::{Draft, Lock, Origin, Store};
 use crate::transport::{Attached, Via};
 
 /// Below this, a phone that is not charging may not live to see the end.
-const BATTERY_LOW_PERCENT: u64 = 20;
+pub(super) const BATTERY_LOW_PERCENT: u64 = 20;
 
 /// Problems that are kept for the report.
 const PROBLEMS_MAX: usize = 1000;
@@ -194,7 +194,7 @@ pub fn create(
     seconds.hashes = clock.elapsed().as_secs_f64();
     let clock = Instant::now();
     monitor.phase(Phase::Checking);
-    let password_opens = prove(&complete, options.password.as_ref(), monitor)?;
+    let password_opens = prove(&complete, options.password.as_ref(), monitor);
     let complaints = complaints(&course);
     let how = verify::Options {
         sums: Some(complete.sums().to_path_buf()),
@@ -494,31 +494,38 @@ fn check(
     Ok(report)
 }
 
-/// Tries the password on the backup. One that is wrong is a problem of whoever wants to read it later; the backup is whole.
-fn prove(
-    complete: &Complete,
-    password: Option<&Known>,
-    monitor: &dyn Monitor,
-) -> Result<Option<bool>, Error> {
-    let Some(password) = password else {
-        return Ok(None);
-    };
-    let opens = encryption::opens(complete.backup(), password)?;
-    match opens {
-        None => monitor.note(
-            "A password was given, and this backup is not encrypted: nothing needs it.".to_owned(),
-        ),
-        Some(true) => {}
-        Some(false) => monitor.problem(
-            "THE PASSWORD DOES NOT OPEN THIS BACKUP. It is whole, and encrypted with another password".to_owned(),
-            Some(
-                "try others with `idev-backup encryption check latest`; if none opens it, set one that you know with \
-                 `idev-backup encryption change` or by resetting all settings on the phone"
+/// Tries the password on the backup. One that is wrong is a problem of whoever wants to read it later: the backup is what the
+/// phone sent.
+fn prove(complete: &Complete, password: Option<&Known>, monitor: &dyn Monitor) -> Option<bool> {
+    const ANEW: &str = "restart the phone and run `idev-backup create --full`";
+    let (why, hint) = match encryption::check(complete.backup(), password?) {
+        Ok(proof) if !proof.encrypted => {
+            monitor.note(
+                "A password was given, and this backup is not encrypted: nothing needs it."
                     .to_owned(),
-            ),
+            );
+            return None;
+        }
+        Ok(proof) if proof.closed_classes.is_empty() => return Some(true),
+        Ok(proof) => (
+            format!("keys of its classes {:?} stay closed", proof.closed_classes),
+            ANEW,
         ),
-    }
-    Ok(opens)
+        Err(Error::WrongPassword { .. }) => (
+            "it is whole, and encrypted with another one".to_owned(),
+            "try others with `idev-backup encryption check latest`; if none opens it, set one that you know with \
+             `idev-backup encryption change` or by resetting all settings on the phone",
+        ),
+        // The draft's path is gone by the time that somebody reads this.
+        Err(Error::Backup { path, why }) => (
+            format!("{}: {why}", path.file_name().unwrap_or_default().display()),
+            ANEW,
+        ),
+        Err(e) => (e.to_string(), ANEW),
+    };
+    let text = format!("THE PASSWORD DOES NOT OPEN THIS BACKUP: {why}");
+    monitor.problem(text, Some(hint.to_owned()));
+    Some(false)
 }
 
 /// Passes everything on, and keeps the problems for the report.

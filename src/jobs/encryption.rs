@@ -11,7 +11,6 @@ use super::verdict;
 use super::{Error, list, opened, pair, passcode};
 use crate::device::sync::SyncLock;
 use crate::device::{self, Session};
-use crate::manifest::plists::Unreadable;
 use crate::mobilebackup;
 use crate::monitor::Monitor;
 use crate::secret::Secret;
@@ -338,22 +337,4 @@ pub fn check(folder: &Path, passwords: &dyn Passwords) -> Result<Proof, Error> {
         encrypted: open.is_encrypted(),
         closed_classes: closed.unwrap_or_default(),
     })
-}
-
-/// Whether a password opens a backup that was just made: its keys, and the key of its list. `None` where it is not encrypted.
-pub(super) fn opens(folder: &Path, passwords: &dyn Passwords) -> Result<Option<bool>, Error> {
-    let unlocked = match opened::unlock(folder, passwords) {
-        Ok(Some(unlocked)) => unlocked,
-        Ok(None) => return Ok(None),
-        Err(Error::WrongPassword { .. }) => return Ok(Some(false)),
-        Err(e) => return Err(e),
-    };
-    let list = unlocked.manifest_key.as_ref();
-    if let Some(Err(why)) = list.map(|wrapped| unlocked.keys.open(wrapped)) {
-        return Err(Error::Backup {
-            path: folder.join("Manifest.plist"),
-            why: Unreadable::Damaged(format!("the key of the list of files: {why}")),
-        });
-    }
-    Ok(Some(true))
 }

@@ -127,7 +127,7 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
     }
 }
 
-fn read_report(path: &Path) -> Option<serde_json::Value> {
+pub(super) fn read_report(path: &Path) -> Option<serde_json::Value> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
@@ -142,4 +142,10 @@ pub fn local(time: SystemTime) -> String {
 pub fn rfc3339(time: SystemTime) -> String {
     let timestamp = jiff::Timestamp::try_from(time).unwrap_or_default();
     timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// The same for what a phone notes, seconds since 1970; `None` for what no calendar has.
+pub fn rfc3339_seconds(seconds: i64) -> Option<String> {
+    let timestamp = jiff::Timestamp::from_second(seconds).ok()?;
+    Some(timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

@@ -1,28 +1,43 @@
 //! What a user can wish for, one file each: the only place where wire and disk meet.
 
 mod awake;
+pub mod browse;
+pub mod cat;
 pub mod conditions;
 pub mod create;
 pub mod devices;
+pub mod diff;
+pub mod doctor;
 pub mod encryption;
+pub mod extract;
+mod fill;
 pub mod hooks;
 mod host;
+pub mod info;
 mod info_plist;
 pub mod list;
 pub mod listed;
+pub mod names;
 pub mod opened;
 pub mod pair;
 mod passcode;
 pub mod password;
 pub mod phone;
+mod photo_library;
+pub mod photos;
 mod plan;
 pub mod select;
+pub mod tally;
+pub mod target;
+pub mod totals;
 pub mod unattended;
+pub mod usage;
 pub mod verdict;
 pub mod verify;
 pub mod watch;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::manifest::plists::Unreadable;
@@ -73,6 +88,15 @@ pub enum Error {
         /// Why.
         why: String,
     },
+    /// The folder that is to be filled cannot be written.
+    Target {
+        /// It, or what of it.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The user ended it.
+    Interrupted,
     /// The password does not open the backup.
     WrongPassword {
         /// Which.
@@ -144,6 +168,11 @@ impl Error {
             | Error::Nothing { .. } => Class::Failed,
             Error::WrongPassword { .. } | Error::NoPassword { .. } => Class::WrongPassword,
             Error::NoPasscode { .. } => Class::Locked,
+            Error::Interrupted => Class::Interrupted,
+            Error::Target { cause, .. } => match cause.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Class::NoSpace,
+                _ => Class::Failed,
+            },
             Error::Store(e) | Error::Keeping(e) if e.is_full() => Class::NoSpace,
             Error::Store(_) | Error::Keeping(_) => Class::Failed,
             Error::Verdict(refusal) => refusal.class,
@@ -176,6 +205,13 @@ impl Error {
             Error::Backup { .. } | Error::File { .. } => {
                 Some("`idev-backup verify` tells what else of this backup is damaged, and what older ones hold".to_owned())
             }
+            Error::Target { cause, .. } => Some(match cause.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    "free space on that disk, or name a folder on another one with --to".to_owned()
+                }
+                _ => "name another folder with --to".to_owned(),
+            }),
+            Error::Interrupted => None,
             Error::WrongPassword { .. } => Some(
                 "it is the password that the phone had when this backup was made; `idev-backup encryption check` tries \
                  another one"
@@ -302,6 +338,8 @@ impl fmt::Display for Error {
             ),
             Error::Backup { path, why } => write!(f, "cannot use {}: {why}", path.display()),
             Error::File { name, why } => write!(f, "cannot read {name}: {why}"),
+            Error::Target { path, cause } => write!(f, "cannot write {}: {cause}", path.display()),
+            Error::Interrupted => f.write_str("interrupted"),
             Error::WrongPassword { of } => write!(f, "the password does not open {of}"),
             Error::NoPasscode { waited } => write!(
                 f,

@@ -9,10 +9,11 @@ use super::listed::List;
 use super::password::Passwords;
 use crate::keybag::{Ending, Keys, Locked, Plain};
 use crate::manifest::db::{self, Db, Filter, Kind};
+use crate::manifest::glance::{self, Facts};
+use crate::manifest::leads_out;
 use crate::manifest::mbdb::Mbdb;
 use crate::manifest::plists::{Encryption, Unreadable};
 use crate::manifest::record::{BadRecord, FileRecord};
-use crate::manifest::{glance, leads_out};
 use crate::store;
 
 /// An open backup.
@@ -51,6 +52,15 @@ impl Item {
         }
     }
 
+    /// Whether the phone noted the very same of another, which is much faster than to read both.
+    pub fn is_noted_as(&self, other: &Item) -> bool {
+        match (&self.noted, &other.noted) {
+            (Noted::Archive(one), Noted::Archive(other)) => one == other,
+            (Noted::Record(one), Noted::Record(other)) => one == other,
+            _ => false,
+        }
+    }
+
     /// Only its size, which is much faster.
     pub fn size(&self) -> Result<u64, BadRecord> {
         match &self.noted {
@@ -60,6 +70,21 @@ impl Item {
             },
             Noted::Record(record) => Ok(record.size),
         }
+    }
+
+    /// What a listing shows of it, which is faster too.
+    pub fn facts(&self) -> Result<Facts, BadRecord> {
+        if let Noted::Archive(bytes) = &self.noted
+            && let Some(facts) = glance::facts(bytes)
+        {
+            return Ok(facts);
+        }
+        let record = self.record()?;
+        Ok(Facts {
+            size: record.size,
+            mode: record.mode,
+            modified: record.last_modified,
+        })
     }
 
     /// Whether its name leads out of the place where it belongs. No phone writes such a name.
@@ -76,14 +101,23 @@ impl Item {
     }
 }
 
+impl From<db::Row> for Item {
+    fn from(row: db::Row) -> Item {
+        Item {
+            file_id: row.file_id,
+            domain: row.domain,
+            relative_path: row.relative_path,
+            kind: row.kind,
+            noted: Noted::Archive(row.archive),
+        }
+    }
+}
+
 impl Opened {
     /// Opens the backup in `folder`. Asks for the password where it is encrypted, and only there.
     pub fn open(folder: &Path, passwords: &dyn Passwords) -> Result<Opened, Error> {
         if !store::is_backup(folder) {
-            return Err(Error::Nothing {
-                what: format!("{} is no backup of an iPhone or iPad", folder.display()),
-                hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
-            });
+            return Err(no_backup(folder));
         }
         let unlocked = unlock(folder, passwords)?;
         let holds = |name| folder.join(name).exists();
@@ -146,16 +180,40 @@ impl Opened {
     /// Calls `each` for everything in it that the filter lets through, until it answers false.
     pub fn each(&self, filter: &Filter, mut each: impl FnMut(Item) -> bool) -> Result<(), Error> {
         let read = match &self.list {
-            List::Db(db) => db.select(filter, |row| {
-                each(Item {
-                    file_id: row.file_id,
-                    domain: row.domain,
-                    relative_path: row.relative_path,
-                    kind: row.kind,
-                    noted: Noted::Archive(row.archive),
-                })
-            }),
+            List::Db(db) => db.select(filter, |row| each(row.into())),
             List::Mbdb(mbdb) => each_of_mbdb(mbdb, filter, &mut each),
+        };
+        read.map_err(|e| bad_list(&self.folder, self.list.name(), &e))
+    }
+
+    /// Calls `each` for what is in a domain, or in all of them one after the other, at a path or below it, each folder before
+    /// what it holds, by name, until it answers false.
+    pub fn tree(
+        &self,
+        domain: Option<&str>,
+        below: &str,
+        mut each: impl FnMut(Item) -> bool,
+    ) -> Result<(), Error> {
+        let read = match &self.list {
+            List::Db(db) => db.tree(domain, below, |row| each(row.into())),
+            List::Mbdb(mbdb) => {
+                let filter = Filter {
+                    domain,
+                    below: Some(below).filter(|path| !path.is_empty()),
+                    ..Filter::default()
+                };
+                let mut items = Vec::new();
+                let read = each_of_mbdb(mbdb, &filter, &mut |item| {
+                    items.push(item);
+                    true
+                });
+                items.sort_by(|a, b| {
+                    let names = |item: &Item| item.relative_path.replace('/', "\u{1}");
+                    (a.domain.cmp(&b.domain)).then_with(|| names(a).cmp(&names(b)))
+                });
+                items.into_iter().all(each);
+                read
+            }
         };
         read.map_err(|e| bad_list(&self.folder, self.list.name(), &e))
     }
@@ -176,31 +234,79 @@ impl Opened {
         Ok(found)
     }
 
+    /// What has this id.
+    pub fn find_id(&self, file_id: &str) -> Result<Option<Item>, Error> {
+        let filter = Filter {
+            file_id: Some(file_id),
+            ..Filter::default()
+        };
+        let mut found = None;
+        self.each(&filter, |item| {
+            found = Some(item);
+            false
+        })?;
+        Ok(found)
+    }
+
     /// Where its bytes lie, as they are.
+    pub fn path_of(&self, item: &Item) -> Result<PathBuf, Error> {
+        self.reader().path_of(item)
+    }
+
+    /// Its plain bytes.
+    pub fn bytes(&self, item: &Item) -> Result<Bytes, Error> {
+        self.reader().bytes(item)
+    }
+
+    /// What reads its files from any thread. The list itself is for one at a time.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader {
+            folder: &self.folder,
+            is_flat: matches!(self.list, List::Mbdb(_)),
+            keys: self.keys.as_ref(),
+        }
+    }
+}
+
+/// Reads the files of a backup.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    folder: &'a Path,
+    /// Without the folders `xx`, as before iOS 10.
+    is_flat: bool,
+    keys: Option<&'a Keys>,
+}
+
+impl Reader<'_> {
+    /// Where an item's bytes lie, as they are.
     pub fn path_of(&self, item: &Item) -> Result<PathBuf, Error> {
         let id = &item.file_id;
         // It is a stranger's: only what has the form of an id is a path.
         if id.len() != 40 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(unreadable(item, "the list names it by no file id"));
         }
-        Ok(match self.list {
-            List::Db(_) => self.folder.join(&id[..2]).join(id),
-            List::Mbdb(_) => self.folder.join(id),
+        Ok(match self.is_flat {
+            false => self.folder.join(&id[..2]).join(id),
+            true => self.folder.join(id),
         })
     }
 
-    /// Its plain bytes.
+    /// An item's plain bytes.
     pub fn bytes(&self, item: &Item) -> Result<Bytes, Error> {
-        let path = self.path_of(item)?;
-        let file = File::open(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => unreadable(item, "the backup lacks it"),
-            _ => unreadable(item, &e.to_string()),
-        })?;
-        let Some(keys) = &self.keys else {
-            return Ok(Bytes::AsItIs(file));
-        };
+        if self.keys.is_none() {
+            return self.open(item).map(Bytes::AsItIs);
+        }
         let record = item.record();
         let record = record.map_err(|why| unreadable(item, &format!("its record: {why}")))?;
+        self.bytes_of(item, &record)
+    }
+
+    /// The same, where its record was read already.
+    pub fn bytes_of(&self, item: &Item, record: &FileRecord) -> Result<Bytes, Error> {
+        let file = self.open(item)?;
+        let Some(keys) = self.keys else {
+            return Ok(Bytes::AsItIs(file));
+        };
         let Some(wrapped) = &record.encryption_key else {
             return match file.metadata() {
                 // An empty file has nothing to encrypt.
@@ -210,9 +316,24 @@ impl Opened {
         };
         let key = keys.open(wrapped);
         let key = key.map_err(|why| unreadable(item, &why.to_string()))?;
-        Ok(Bytes::Decrypted(Box::new(
-            key.decrypt(file, Some(record.size)),
-        )))
+        let plain = key.decrypt(file, Some(record.size));
+        Ok(Bytes::Decrypted(Box::new(plain)))
+    }
+
+    fn open(&self, item: &Item) -> Result<File, Error> {
+        let path = self.path_of(item)?;
+        let failed = |e: io::Error| match e.kind() {
+            io::ErrorKind::NotFound => unreadable(item, "the backup lacks it"),
+            _ => unreadable(item, &e.to_string()),
+        };
+        // A stranger's folder can hold a link to anywhere, or a pipe that nobody writes to.
+        match path.symlink_metadata().map_err(failed)?.is_file() {
+            true => File::open(&path).map_err(failed),
+            false => Err(unreadable(
+                item,
+                "what the backup has in its place is no file",
+            )),
+        }
     }
 }
 
@@ -240,6 +361,14 @@ impl Read for Bytes {
             Bytes::AsItIs(file) => file.read(out),
             Bytes::Decrypted(plain) => plain.read(out),
         }
+    }
+}
+
+/// A folder that holds something else, or nothing.
+pub(super) fn no_backup(folder: &Path) -> Error {
+    Error::Nothing {
+        what: format!("{} is no backup of an iPhone or iPad", folder.display()),
+        hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
     }
 }
 
@@ -287,7 +416,10 @@ fn each_of_mbdb(
 ) -> Result<(), db::Error> {
     let mut sorted = Vec::new();
     mbdb.rows(|record| {
-        if !filter.admits(&record.domain, &record.file.relative_path) {
+        let is_meant = filter.admits(&record.domain, &record.file.relative_path)
+            && filter.kind.is_none_or(|kind| kind == record.kind())
+            && filter.file_id.is_none_or(|id| id == record.file_id());
+        if !is_meant {
             return true;
         }
         let item = Item {

@@ -37,6 +37,17 @@ impl Reach {
         }
     }
 
+    /// The same, with waits that end with `calm`.
+    pub fn with_calm(&self, calm: Arc<Calm>) -> Reach {
+        let daemon = self.daemon.with_calm(calm.clone());
+        Reach {
+            records: self.records.through(daemon.clone()),
+            daemon,
+            pin: self.pin,
+            calm,
+        }
+    }
+
     /// The phones that are there, each once: the cable before Wi-Fi.
     pub fn phones(&self) -> Result<Vec<Attached>, Error> {
         let mut phones = self.daemon.devices()?;
@@ -151,7 +162,7 @@ impl Encryption {
 }
 
 /// A flag, which some domains write as a number.
-fn flag(value: Option<Value>) -> Option<bool> {
+pub(super) fn flag(value: Option<Value>) -> Option<bool> {
     match value {
         Some(Value::Boolean(flag)) => Some(flag),
         Some(other) => other.as_signed_integer().map(|n| n != 0),

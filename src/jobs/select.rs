@@ -6,7 +6,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::Error;
 use super::opened::Item;
-use crate::manifest::db::Kind;
+pub use crate::manifest::db::Kind;
 
 /// What a user asked for; without anything, all of it.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,17 @@ pub struct Wanted {
     pub modified: Option<RangeInclusive<i64>>,
     /// Files alone, or folders, or links.
     pub kind: Option<Kind>,
+}
+
+impl Wanted {
+    /// Nothing was asked for, so all of it is meant.
+    pub fn is_everything(&self) -> bool {
+        self.patterns.is_empty()
+            && self.domains.is_empty()
+            && self.size.is_none()
+            && self.modified.is_none()
+            && self.kind.is_none()
+    }
 }
 
 /// The same, ready to be asked.
@@ -57,8 +68,8 @@ impl Select {
             && (self.wanted.size.as_ref())
                 .is_none_or(|sizes| item.size().map_or(true, |size| sizes.contains(&size)))
             && (self.wanted.modified.as_ref()).is_none_or(|times| {
-                item.record()
-                    .map_or(true, |record| times.contains(&record.last_modified))
+                item.facts()
+                    .map_or(true, |facts| times.contains(&facts.modified))
             })
     }
 

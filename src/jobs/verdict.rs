@@ -64,11 +64,7 @@ pub fn explain(
     capacity_bytes: Option<u64>,
     place: &str,
 ) -> Refusal {
-    let (class, cause, hint) = match verdict.code {
-        // limd#12, iOS 6.1.2: what a locked phone said.
-        1 if verdict.description.contains("copying keychain") => words(13),
-        code => words(code),
-    };
+    let (class, cause, hint) = words(meant(verdict.code, &verdict.description));
     let mut refusal = Refusal {
         code: verdict.code,
         cause: cause.to_owned(),
@@ -96,6 +92,15 @@ pub fn explain(
         });
     }
     refusal
+}
+
+/// The code that is meant, where an old phone's words say more than its code.
+pub fn meant(code: i64, description: &str) -> i64 {
+    match code {
+        // limd#12, iOS 6.1.2: what a locked phone said.
+        1 if description.contains("copying keychain") => 13,
+        code => code,
+    }
 }
 
 /// Explains why the phone did not change its backup password. `is_required`: its administrator demands encryption.
@@ -134,6 +139,21 @@ pub fn explain_password(verdict: &Verdict, is_required: bool, has_old: bool) -> 
         class,
     }
 }
+
+/// What a code says by itself; `None` for one that nobody has described.
+pub fn described(code: i64) -> Option<Refusal> {
+    let (class, cause, hint) = words(code);
+    (cause != NOT_DESCRIBED).then(|| Refusal {
+        code,
+        cause: cause.to_owned(),
+        evidence: String::new(),
+        hint: hint.map(str::to_owned),
+        class,
+    })
+}
+
+/// The cause of a code that is in no source.
+const NOT_DESCRIBED: &str = "the phone gave up, with a code that nobody has described";
 
 /// Class, cause and next step of a code. Codes and texts: what devices sent in public threads (shared dialogs,
 /// error-codes) and the strings of the phone's backup agent.
@@ -280,11 +300,7 @@ fn words(code: i64) -> (Class, &'static str, Option<&'static str>) {
             "the phone could not reach iCloud",
             Some("check the phone's network and try again"),
         ),
-        _ => (
-            Failed,
-            "the phone gave up, with a code that nobody has described",
-            AGAIN,
-        ),
+        _ => (Failed, NOT_DESCRIBED, AGAIN),
     }
 }
 
@@ -339,12 +355,12 @@ mod tests {
 
     #[test]
     fn every_code_that_devices_sent_has_a_cause_of_its_own() {
-        let unknown = words(-99).1;
+        assert_eq!(described(-99), None);
         for code in [
             1, 2, 3, 4, 11, 13, 24, 25, 100, 101, 102, 103, 104, 105, 106, 202, 203, 204, 205, 207,
             208, 209, 211, 212,
         ] {
-            assert_ne!(words(code).1, unknown, "{code}");
+            assert!(described(code).is_some(), "{code}");
         }
     }
 }

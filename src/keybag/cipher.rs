@@ -3,7 +3,7 @@
 //! Phones fill the last block as PKCS#7 says (one to sixteen bytes, each of which is their number); some lists of files have been
 //! seen without. So what the last block holds is decided by the length that the file should have, where it is known.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use aes::Aes256;
 use aes::cipher::{Array, BlockModeDecrypt, KeyIvInit, consts::U16};
@@ -129,14 +129,25 @@ impl<R: Read> Read for Plain<R> {
         if out.is_empty() {
             return Ok(0);
         }
+        let ready = self.fill_buf()?;
+        let length = ready.len().min(out.len());
+        out[..length].copy_from_slice(&ready[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+/// Lends what was decrypted where it lies, so that nobody has to copy it.
+impl<R: Read> BufRead for Plain<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.ready.is_empty() && self.ending.is_none() {
             self.fill()?;
         }
-        let length = self.ready.len().min(out.len());
-        let from = self.ready.start;
-        out[..length].copy_from_slice(&self.buffer[from..from + length]);
-        self.ready.start += length;
-        Ok(length)
+        Ok(&self.buffer[self.ready.clone()])
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.ready.start = self.ready.end.min(self.ready.start + length);
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use rusqlite::{OptionalExtension, ToSql};
+use rusqlite::{ErrorCode, OptionalExtension, Rows, ToSql};
 
 use super::glance;
 use super::record::{BadRecord, FileRecord, file_id};
@@ -13,6 +13,8 @@ use crate::keybag::FileKey;
 
 /// What it is called in a backup's folder.
 const NAME: &str = "Manifest.db";
+/// What is read of each row.
+const COLUMNS: &str = "SELECT fileID, domain, relativePath, flags, file FROM Files";
 
 /// Why the list of files cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +59,11 @@ impl From<scratch::Error> for Error {
 
 impl From<rusqlite::Error> for Error {
     fn from(e: rusqlite::Error) -> Self {
-        Error::Damaged(e.to_string())
+        let is_endless = e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted);
+        Error::Damaged(match is_endless {
+            true => "it goes on far beyond its size".to_owned(),
+            false => e.to_string(),
+        })
     }
 }
 
@@ -72,6 +78,18 @@ pub enum Kind {
     Link,
     /// Flags that nobody has described.
     Other,
+}
+
+impl Kind {
+    /// How its rows are looked up.
+    fn flag(self) -> Option<&'static str> {
+        match self {
+            // Most are files: an index would only be in the way.
+            Kind::File | Kind::Other => None,
+            Kind::Directory => Some("WHERE flags = 2"),
+            Kind::Link => Some("WHERE flags = 4"),
+        }
+    }
 }
 
 /// One row.
@@ -172,44 +190,101 @@ impl Db {
                 clause.push_str(" AND relativePath = ?2");
                 values.push(path);
             }
+        } else if let Some(id) = &filter.file_id {
+            clause.push_str("WHERE fileID = ?1");
+            values.push(id);
+        } else if let Some(kind) = filter.kind.and_then(Kind::flag) {
+            clause.push_str(kind);
         }
         if filter.sorted {
             clause.push_str(" ORDER BY domain, relativePath");
+        } else if filter.by_id {
+            clause.push_str(" ORDER BY fileID");
         }
         self.query(&clause, &values, |row| {
-            !filter.admits(&row.domain, &row.relative_path) || each(row)
+            !(filter.admits(&row.domain, &row.relative_path)
+                && filter.kind.is_none_or(|kind| kind == row.kind)
+                && filter.file_id.is_none_or(|id| id == row.file_id))
+                || each(row)
         })
+    }
+
+    /// Calls `each` for what is in a domain, or in all of them one after the other, at a path or below it, each folder before
+    /// what it holds, by name, until it answers false.
+    pub fn tree(
+        &self,
+        domain: Option<&str>,
+        below: &str,
+        mut each: impl FnMut(Row) -> bool,
+    ) -> Result<(), Error> {
+        let filter = Filter {
+            domain,
+            below: Some(below).filter(|path| !path.is_empty()),
+            ..Filter::default()
+        };
+        // '0' is the character behind '/'. With a path its own index is the better one, so that of domains is ruled out.
+        let behind = format!("{below}0");
+        let (bounds, values): (_, &[&dyn ToSql]) = match below {
+            "" if domain.is_none() => ("true", &[]),
+            "" => ("domain = ?1", &[&domain]),
+            _ => (
+                "+domain = ?1 AND relativePath >= ?2 AND relativePath < ?3",
+                &[&domain, &below, &behind],
+            ),
+        };
+        // Paths alone are sorted, without the records, and with what separates names before all that is in them.
+        let sql = format!(
+            "SELECT rowid FROM Files WHERE {bounds} ORDER BY domain, replace(relativePath, '/', char(1))"
+        );
+        let mut statement = self.0.connection().prepare(&sql)?;
+        let mut places = statement.query(values)?;
+        let sql = format!("{COLUMNS} WHERE rowid = ?1");
+        let mut one = self.0.connection().prepare(&sql)?;
+        let mut goes_on = true;
+        while let Some(place) = places.next()?.filter(|_| goes_on) {
+            let place: i64 = place.get(0)?;
+            read_rows(&mut one.query([place])?, |row| {
+                goes_on = !filter.admits(&row.domain, &row.relative_path) || each(row);
+                goes_on
+            })?;
+        }
+        Ok(())
     }
 
     fn query(
         &self,
         clause: &str,
         values: &[&dyn ToSql],
-        mut each: impl FnMut(Row) -> bool,
+        each: impl FnMut(Row) -> bool,
     ) -> Result<(), Error> {
-        let sql = format!("SELECT fileID, domain, relativePath, flags, file FROM Files {clause}");
-        let mut statement = self.0.connection().prepare(&sql)?;
-        let mut rows = statement.query(values)?;
-        while let Some(row) = rows.next()? {
-            let blob: Option<Vec<u8>> = row.get(4)?;
-            let row = Row {
-                file_id: row.get::<_, Option<String>>(0)?.unwrap_or_default(),
-                domain: row.get::<_, Option<String>>(1)?.unwrap_or_default(),
-                relative_path: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
-                kind: match row.get(3)? {
-                    1 => Kind::File,
-                    2 => Kind::Directory,
-                    4 => Kind::Link,
-                    _ => Kind::Other,
-                },
-                archive: blob.unwrap_or_default(),
-            };
-            if !each(row) {
-                break;
-            }
-        }
-        Ok(())
+        let mut statement = self
+            .0
+            .connection()
+            .prepare(&format!("{COLUMNS} {clause}"))?;
+        read_rows(&mut statement.query(values)?, each)
     }
+}
+
+fn read_rows(rows: &mut Rows<'_>, mut each: impl FnMut(Row) -> bool) -> Result<(), Error> {
+    while let Some(row) = rows.next()? {
+        let blob: Option<Vec<u8>> = row.get(4)?;
+        let row = Row {
+            file_id: row.get::<_, Option<String>>(0)?.unwrap_or_default(),
+            domain: row.get::<_, Option<String>>(1)?.unwrap_or_default(),
+            relative_path: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+            kind: match row.get(3)? {
+                1 => Kind::File,
+                2 => Kind::Directory,
+                4 => Kind::Link,
+                _ => Kind::Other,
+            },
+            archive: blob.unwrap_or_default(),
+        };
+        if !each(row) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Which rows of a list, and in what order.
@@ -221,6 +296,12 @@ pub struct Filter<'a> {
     pub below: Option<&'a str>,
     /// Not what is below it.
     pub only_itself: bool,
+    /// Only what has this id.
+    pub file_id: Option<&'a str>,
+    /// Only what is of this kind.
+    pub kind: Option<Kind>,
+    /// By file id.
+    pub by_id: bool,
     /// By domain, then by path, byte by byte. Else as they lie in the list, which is fastest.
     pub sorted: bool,
 }
@@ -279,6 +360,49 @@ mod tests {
             .unwrap();
         assert!(ids.len() == 3 && ids.is_sorted());
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_comes_before_what_it_holds_and_nothing_comes_between() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Connection::open(dir.path().join("Manifest.db")).unwrap();
+        db.execute_batch(crate::manifest::SCHEMA).unwrap();
+        let paths = [
+            "", "a-b", "a/b", "a", "a.c/d", "a/b/c", "a.c", "a/b-", "a0", "b",
+        ];
+        for (domain, path) in paths.iter().map(|p| ("D", p)).chain([("E", &"a/x")]) {
+            let id = file_id(domain, path);
+            db.execute(
+                "INSERT INTO Files VALUES (?, ?, ?, 1, NULL)",
+                (id, domain, path),
+            )
+            .unwrap();
+        }
+        drop(db);
+        let opened = Db::open(dir.path()).unwrap();
+        let below = |path: &str, most: usize| {
+            let mut found = Vec::new();
+            let each = |row: Row| {
+                found.push(row.relative_path);
+                found.len() < most
+            };
+            opened.tree(Some("D"), path, each).unwrap();
+            found
+        };
+        let all = [
+            "", "a", "a/b", "a/b/c", "a/b-", "a-b", "a.c", "a.c/d", "a0", "b",
+        ];
+        assert_eq!(below("", 99), all);
+        assert_eq!(below("", 3), all[..3]);
+        assert_eq!(below("a", 99), ["a", "a/b", "a/b/c", "a/b-"]);
+        assert!(below("x", 99).is_empty() && below("a/", 99).is_empty());
+        let mut domains = Vec::new();
+        let each = |row: Row| {
+            domains.push(row.domain);
+            true
+        };
+        opened.tree(None, "", each).unwrap();
+        assert!(domains.len() == 11 && domains.is_sorted());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One number out of an archived record, without building the rest of it.
+//! Some numbers out of an archived record, without building the rest of it.
 //!
 //! A check needs the `Size` of every file, and a phone can have a million of them: building each archive to take one
 //! number from it costs more than all else that the check does. A binary property list can be read in place:
@@ -12,11 +12,30 @@
 /// `Size` of the file that the archive describes; `None` means "read it the long way", not "there is none".
 pub fn size(archive: &[u8]) -> Option<u64> {
     let plist = Plist::open(archive)?;
-    let top = plist.dictionary(plist.top)?;
-    let objects = top.get("$objects")?;
-    let root = plist.uid(plist.dictionary(top.get("$top")?)?.get("root")?)?;
-    let fields = plist.dictionary(plist.element(objects, root)?)?;
-    plist.integer(fields.get("Size")?)
+    plist.integer(plist.fields()?.get("Size")?)
+}
+
+/// What a listing shows of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// Bytes.
+    pub size: u64,
+    /// `st_mode`: type and permissions.
+    pub mode: u32,
+    /// Last change of the contents, seconds since 1970.
+    pub modified: i64,
+}
+
+/// The same for what a listing shows.
+pub fn facts(archive: &[u8]) -> Option<Facts> {
+    let plist = Plist::open(archive)?;
+    let fields = plist.fields()?;
+    let number = |key| plist.integer(fields.get(key)?);
+    Some(Facts {
+        size: number("Size")?,
+        mode: number("Mode")?.try_into().ok()?,
+        modified: number("LastModified")?.try_into().ok()?,
+    })
 }
 
 /// A binary property list, read in place; every access is checked.
@@ -61,6 +80,13 @@ impl<'a> Plist<'a> {
         let fits = plist.objects.checked_mul(plist.offset_size)? <= plist.table.len();
         (fits && sizes.contains(&plist.offset_size) && sizes.contains(&plist.reference_size))
             .then_some(plist)
+    }
+
+    /// The fields of the archive's root object.
+    fn fields(&self) -> Option<Dictionary<'_, 'a>> {
+        let top = self.dictionary(self.top)?;
+        let root = self.uid(self.dictionary(top.get("$top")?)?.get("root")?)?;
+        self.dictionary(self.element(top.get("$objects")?, root)?)
     }
 
     /// An object's type, its count, and the bytes behind them.
@@ -183,6 +209,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_a_listing_shows_is_what_the_whole_record_has() {
+        let record = FileRecord {
+            size: 300,
+            mode: 0o100_644,
+            last_modified: 1_700_000_000,
+            ..FileRecord::default()
+        };
+        let wanted = Facts {
+            size: 300,
+            mode: 0o100_644,
+            modified: 1_700_000_000,
+        };
+        assert_eq!(facts(&record.encode()), Some(wanted));
+        // What is before 1970 has a sign, and is read the long way.
+        let before = FileRecord {
+            last_modified: -5,
+            ..record
+        };
+        assert_eq!(facts(&before.encode()), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod db;
 pub mod glance;
+pub mod info;
 pub mod kinds;
 pub mod mbdb;
 pub mod plists;

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use plist::{Dictionary, Value};
 
+pub use super::info::Info;
 use crate::bounded_plist;
 use crate::keybag::{BadKeyBag, KeyBag};
 
@@ -30,23 +31,27 @@ impl std::fmt::Display for Unreadable {
 
 /// Reads one of the property lists of the backup in `folder`. Info.plist can exceed 64 MiB on phones with many apps.
 pub fn read(folder: &Path, name: &str) -> Result<Dictionary, Unreadable> {
-    const BYTES_MAX: u64 = 512 << 20;
-    let path = folder.join(name);
     let damaged = |e: &dyn std::fmt::Display| Unreadable::Damaged(e.to_string());
-    match fs::metadata(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(Unreadable::Absent),
-        Err(e) => return Err(damaged(&e)),
-        Ok(meta) if meta.len() == 0 => return Err(Unreadable::Damaged("it is empty".to_owned())),
-        Ok(meta) if meta.len() > BYTES_MAX => {
-            return Err(Unreadable::Damaged("it is absurdly large".to_owned()));
-        }
-        Ok(_) => {}
-    }
-    let bytes = fs::read(&path).map_err(|e| damaged(&e))?;
+    length(folder, name)?;
+    let bytes = fs::read(folder.join(name)).map_err(|e| damaged(&e))?;
     let value = bounded_plist::parse(&bytes).map_err(|e| damaged(&e))?;
     value
         .into_dictionary()
         .ok_or_else(|| Unreadable::Damaged("it is no dictionary".to_owned()))
+}
+
+/// How many bytes one of them has, if it is there and not absurd.
+pub(super) fn length(folder: &Path, name: &str) -> Result<u64, Unreadable> {
+    const BYTES_MAX: u64 = 512 << 20;
+    let damaged = |why: String| Err(Unreadable::Damaged(why));
+    match fs::metadata(folder.join(name)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Unreadable::Absent),
+        Err(e) => damaged(e.to_string()),
+        Ok(meta) if !meta.is_file() => damaged("it is no file".to_owned()),
+        Ok(meta) if meta.len() == 0 => damaged("it is empty".to_owned()),
+        Ok(meta) if meta.len() > BYTES_MAX => damaged("it is absurdly large".to_owned()),
+        Ok(meta) => Ok(meta.len()),
+    }
 }
 
 /// Status.plist: how far the phone got.
@@ -56,6 +61,8 @@ pub struct Status {
     pub snapshot_state: String,
     /// When the backup was made.
     pub date: Option<SystemTime>,
+    /// The phone sent everything, and not only what had changed.
+    pub is_full: Option<bool>,
 }
 
 impl Status {
@@ -65,6 +72,7 @@ impl Status {
         Ok(Status {
             snapshot_state: text(&fields, "SnapshotState").unwrap_or_default(),
             date: date(&fields, "Date"),
+            is_full: fields.get("IsFullBackup").and_then(Value::as_boolean),
         })
     }
 
@@ -144,32 +152,6 @@ impl Encryption {
             bag: bag.map_err(|why| Unreadable::Damaged(why.to_string()))?,
             manifest_key: data("ManifestKey").map(<[u8]>::to_vec),
         }))
-    }
-}
-
-/// Info.plist, which the host writes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Info {
-    /// The phone's name.
-    pub device_name: Option<String>,
-    /// `iPhone16,1`
-    pub product_type: Option<String>,
-    /// iOS version.
-    pub product_version: Option<String>,
-    /// When the host wrote it.
-    pub last_backup: Option<SystemTime>,
-}
-
-impl Info {
-    /// Reads it.
-    pub fn read(folder: &Path) -> Result<Info, Unreadable> {
-        let fields = read(folder, "Info.plist")?;
-        Ok(Info {
-            device_name: text(&fields, "Device Name"),
-            product_type: text(&fields, "Product Type"),
-            product_version: text(&fields, "Product Version"),
-            last_backup: date(&fields, "Last Backup Date"),
-        })
     }
 }
 

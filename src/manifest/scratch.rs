@@ -16,6 +16,12 @@ use zeroize::Zeroizing;
 const MEMORY_BYTES_MAX: u64 = 16 << 20;
 /// Longest value in a row; records have some hundred bytes, and what apps keep in theirs can be more.
 const VALUE_BYTES_MAX: i32 = 16 << 20;
+/// Steps of SQLite's machine between two looks at how many there were, ...
+const STEPS: i32 = 100_000;
+/// ... and the most that a database is worth: so many whatever it has, and so many for each byte of it. Reading a row takes
+/// some ten, and a row has some hundred bytes.
+const STEPS_MAX: u64 = 20_000_000;
+const STEPS_PER_BYTE: u64 = 16;
 /// The first bytes of a database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Where a database says that it has a write-ahead log. There is none beside a scratch, and SQLite would look for it.
@@ -95,15 +101,8 @@ impl Scratch {
         Scratch::bounded(connection, None)
     }
 
-    /// From a stranger: bounded memory whatever its size, no functions in its schema, no endless values.
     fn bounded(connection: Connection, file: Option<TempPath>) -> Result<Scratch, Error> {
-        let limits = || {
-            connection.pragma_update(None, "cache_size", -4096)?;
-            connection.pragma_update(None, "mmap_size", 0)?;
-            connection.pragma_update(None, "trusted_schema", false)?;
-            connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)
-        };
-        limits().map_err(Error::Sqlite)?;
+        bound(&connection).map_err(Error::Sqlite)?;
         Ok(Scratch {
             connection,
             _file: file,
@@ -114,6 +113,24 @@ impl Scratch {
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
+}
+
+/// Makes a database of a stranger harmless: bounded memory whatever its size, no functions in its schema, no endless values, and no
+/// endless tables: one whose pages name each other again and again has more rows than there are atoms.
+pub fn bound(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "cache_size", -4096)?;
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+    let bytes = u64::from(number("page_count")?) * u64::from(number("page_size")?);
+    let worth = bytes.saturating_mul(STEPS_PER_BYTE);
+    let mut left = worth.saturating_add(STEPS_MAX);
+    let is_too_long = move || {
+        left = left.saturating_sub(STEPS as u64);
+        left == 0
+    };
+    connection.progress_handler(STEPS, Some(is_too_long))
 }
 
 fn read_head(from: &mut dyn Read, head: &mut [u8; 32]) -> Result<(), Error> {

@@ -32,4 +32,10 @@ impl Lock {
             Err(TryLockError::Error(e)) => Err(Error::io("lock", &path, e)),
         }
     }
+
+    /// Whether a run holds the lock of `folder` now. Takes and leaves a shared one, and makes nothing.
+    pub(super) fn is_held(folder: &Path) -> bool {
+        let file = File::open(folder.join("lock"));
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
 }

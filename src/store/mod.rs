@@ -17,6 +17,7 @@ pub mod journal;
 mod keeper;
 pub mod lock;
 mod mend;
+pub mod probe;
 mod proof;
 mod seal;
 pub mod snapshot;
@@ -27,6 +28,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 pub use draft::{Draft, Origin};
 pub use lock::Lock;
@@ -288,6 +290,29 @@ impl Store {
             .collect();
         found.sort_unstable();
         Ok(found)
+    }
+
+    /// When a draft of a phone was last written to, and whether a run works on it now.
+    pub fn draft_state(&self, udid: &Udid) -> Option<(SystemTime, bool)> {
+        let own = self.own_of(udid);
+        let draft = own.join("draft");
+        let changed = |path: PathBuf| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+        let journal = fs::read_dir(draft.join("journal")).into_iter().flatten();
+        let written = journal.flatten().map(|entry| entry.path());
+        let last = written
+            .chain([draft.join("incoming"), draft.clone()])
+            .filter_map(changed)
+            .max()?;
+        Some((last, Lock::is_held(&own)))
+    }
+
+    /// What its disk can do, tried in the folder of our own; `None` where that is not there yet.
+    pub fn probe(&self) -> Result<Option<probe::Abilities>, Error> {
+        let own = self.own();
+        if !own.is_dir() {
+            return Ok(None);
+        }
+        probe::probe(&own, self.free_space()?).map(Some)
     }
 
     fn check_mark(&self) -> Result<(), Error> {

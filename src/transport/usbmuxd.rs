@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,9 +67,21 @@ impl Address {
             Address::Unix(path) => std::os::unix::net::UnixStream::connect(path).map(Socket::Unix),
             #[cfg(not(unix))]
             Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
-            Address::Tcp(address) => TcpStream::connect(address).map(Socket::Tcp),
+            Address::Tcp(address) => connect(address).map(Socket::Tcp),
         }
     }
+}
+
+/// The first of a name's addresses that answers. A computer that is switched off must not keep us for minutes.
+fn connect(address: &str) -> io::Result<TcpStream> {
+    let mut why = io::ErrorKind::AddrNotAvailable.into();
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, ANSWER_SILENCE_MAX) {
+            Ok(socket) => return Ok(socket),
+            Err(e) => why = e,
+        }
+    }
+    Err(why)
 }
 
 fn from_variable() -> Option<String> {
@@ -283,6 +295,14 @@ impl Usbmuxd {
     pub fn recorded(mut self, recorder: Recorder) -> Usbmuxd {
         self.recorder = Some(recorder);
         self
+    }
+
+    /// The same daemon, with waits that end with `calm`.
+    pub fn with_calm(&self, calm: Arc<Calm>) -> Usbmuxd {
+        Usbmuxd {
+            calm,
+            ..self.clone()
+        }
     }
 
     /// Where it listens.

@@ -1,17 +1,22 @@
 #!/usr/bin/env python3
 """What a backup costs, beside other programs, against one simulated phone on one machine in one run.
 
-    python3 tests/bench/measure.py target/release/idev-backup [large] [small] [memory] [unchanged]
+    python3 tests/bench/measure.py target/release/idev-backup [large] [small] [memory] [unchanged] [verify] [reading] [extract]
 
 Needs Linux and libimobiledevice-utils; pymobiledevice3 is measured where tests/peers/run.py has installed it, and openssl
-where it is there. `--on DIR` chooses the disk (`/dev/shm` without it: the programs are compared, not the disk), `--runs N`
+where it is there; `reading` needs sqlite3 and no phone. `--on DIR` chooses the disk (`/dev/shm` without it: the programs are compared, not the disk), `--runs N`
 how often each is run; the median counts. Prints Markdown. Times are of this machine, so only their ratios say anything.
 """
 
 import argparse
+import hashlib
 import json
+import multiprocessing
 import os
+import plistlib
+import random
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -187,8 +192,269 @@ def unchanged(ours, on, runs):
             print(f"| {cost.seconds:.2f} | {cost.seconds - phones:.2f} | {parts(seconds)} |", flush=True)
 
 
+def verify(ours, on, runs):
+    """An encrypted backup, checked beside openssl over the same bytes on as many cores, one large file for each of them."""
+    with Bench(ours, on, "--files", "10000", "--bulk", "24x128M", "--will-encrypt") as bench:
+        bench.create()
+        (bench.folder / "password").write_text("simulated\n")
+        backup = next(path for path in (bench.folder / "store").iterdir() if not path.name.startswith("."))
+        alone = bench.folder / "alone"  # without a list of hashes
+        shutil.copytree(backup, alone, copy_function=os.link)
+        cores = os.cpu_count()
+        parts = [bench.folder / f"part{core}" for core in range(cores)]
+        for core, part in enumerate(parts):
+            with open(part, "wb") as out:
+                for path in sorted(alone.glob("??/*"))[core::cores]:
+                    out.write(path.read_bytes())
+        on_all = lambda command: ["sh", "-c", " & ".join(f"{command} {part}" for part in parts) + " & wait"]  # noqa: E731
+        password = ["--password-file", bench.folder / "password"]
+        programs = {
+            "openssl dgst -sha256": on_all("openssl dgst -sha256"),
+            "verify": [ours, "verify", "--quiet", backup],
+            "openssl enc -d": on_all(f"{OPENSSL} -K {'11' * 32} -out /dev/null -in"),
+            "verify --deep, no list of hashes": [ours, "verify", "--deep", "--quiet", *password, alone],
+            "verify --deep": [ours, "verify", "--deep", "--quiet", *password, backup],
+        }
+        costs = {}
+        for _ in range(runs):
+            for name, command in programs.items():
+                costs.setdefault(name, []).append(Cost(*command))
+    print(f"\n### 3 GiB in 24 files and 10,000 small ones, checked on {cores} cores\n")
+    print("| | seconds (of each run) | processor | memory |\n|---|---|---|---|")
+    for name, each in costs.items():
+        memory = max(cost.memory for cost in each) / (1 << 20)
+        runs_ = ", ".join(f"{cost.seconds:.2f}" for cost in each)
+        print(f"| {name} | {median(each, 'seconds'):.2f} ({runs_}) | {median(each, 'cpu'):.2f} s | {memory:.0f} MiB |")
+
+
+SCHEMA = """
+CREATE TABLE Files (fileID TEXT PRIMARY KEY, domain TEXT, relativePath TEXT, flags INTEGER, file BLOB);
+CREATE INDEX FilesDomainIdx ON Files(domain);
+CREATE INDEX FilesRelativePathIdx ON Files(relativePath);
+CREATE INDEX FilesFlagsIdx ON Files(flags);
+CREATE TABLE Properties (key TEXT PRIMARY KEY, value BLOB);
+"""
+
+
+def record(path, size, mode, modified, inode, chance):
+    """An archived MBFile as iOS writes it for a file with a digest and a key."""
+    uid = plistlib.UID
+    classes = {"$classname": "NSMutableData", "$classes": ["NSMutableData", "NSData", "NSObject"]}
+    file = {
+        "$class": uid(6), "LastModified": modified, "Flags": 0, "GroupID": 501, "UserID": 501, "LastStatusChange": modified,
+        "RelativePath": uid(2), "Birth": modified - 60, "Size": size, "InodeNumber": inode, "Mode": mode,
+        "ProtectionClass": 3, "EncryptionKey": uid(3), "Digest": uid(5), "ExtendedAttributes": uid(7),
+    }  # fmt: skip
+    objects = [
+        "$null", file, path, {"NS.data": chance.randbytes(44), "$class": uid(4)}, classes, chance.randbytes(20),
+        {"$classname": "MBFile", "$classes": ["MBFile", "NSObject"]}, chance.randbytes(400),
+    ]  # fmt: skip
+    archive = {"$version": 100000, "$archiver": "NSKeyedArchiver", "$top": {"root": uid(1)}, "$objects": objects}
+    return plistlib.dumps(archive, fmt=plistlib.FMT_BINARY)
+
+
+def list_of_files(files, chance):
+    """Domain, path and flags of so many files, and of the folders above them, with shares as phones have them."""
+    apps = [f"AppDomain-com.example.app{n:03}" for n in range(200)]
+    seen = set()
+    while files > 0:
+        dice = chance.random()
+        number = chance.randrange(8_000_000)
+        if dice < 0.25:
+            domain, path = "CameraRollDomain", f"Media/DCIM/{100 + number // 1000 % 100}APPLE/IMG_{number:07}.HEIC"
+        elif dice < 0.35:
+            domain, path = "CameraRollDomain", f"Media/PhotoData/Thumbnails/V2/DCIM/{number // 1000}/{number}.JPG/5005.JPG"
+        elif dice < 0.50:
+            domain, path = "MediaDomain", f"Library/SMS/Attachments/{number % 256:02x}/{number:08x}/picture.jpeg"
+        elif dice < 0.92:
+            domain = apps[int(len(apps) * chance.random() ** 2)]
+            path = f"Documents/store/{number % 97}/{number:08x}-{number * 7919:012x}.data"
+        else:
+            domain, path = "HomeDomain", f"Library/Caches/{number % 31}/{number:08x}.plist"
+        folder = path
+        files -= (domain, path) not in seen
+        while (domain, folder) not in seen:
+            seen.add((domain, folder))
+            yield domain, folder, 1 if folder == path else 2
+            folder = folder.rpartition("/")[0]
+
+
+def backup_of(folder, files):
+    """A backup of which only the lists are there; that is all that `info`, `usage`, `ls` and `find` look at."""
+    chance = random.Random(7)
+    folder.mkdir()
+    plain = {"IsEncrypted": False, "Version": "10.0", "Applications": {}}
+    (folder / "Manifest.plist").write_bytes(plistlib.dumps(plain, fmt=plistlib.FMT_BINARY))
+    (folder / "Status.plist").write_bytes(plistlib.dumps({"SnapshotState": "finished", "IsFullBackup": True}))
+    (folder / "Info.plist").write_bytes(plistlib.dumps({"Device Name": "Million", "Product Type": "iPhone16,1"}))
+    database = sqlite3.connect(folder / "Manifest.db")
+    database.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;" + SCHEMA)
+
+    def rows():
+        for inode, (domain, path, flags) in enumerate(list_of_files(files, chance)):
+            size = int(10 ** chance.uniform(1, 7)) if flags == 1 else 0
+            mode = 0o100644 if flags == 1 else 0o040755
+            blob = record(path, size, mode, 1_600_000_000 + inode * 100, inode, chance)
+            yield hashlib.sha1(f"{domain}-{path}".encode()).hexdigest(), domain, path, flags, blob
+
+    database.executemany("INSERT OR IGNORE INTO Files VALUES (?, ?, ?, ?, ?)", rows())
+    database.commit()
+    database.close()
+
+
+PARSE_ALL = """
+import plistlib, sqlite3, sys
+for (blob,) in sqlite3.connect(sys.argv[1]).execute("SELECT file FROM Files"):
+    plistlib.loads(blob)
+"""
+
+
+def reading(ours, on, runs):
+    folder = Path(tempfile.mkdtemp(prefix="measure-", dir=on))
+    try:
+        backup = folder / "backup"
+        # In a process of its own: what this one ever held would count for each that it starts.
+        maker = multiprocessing.Process(target=backup_of, args=(backup, 1_000_000))
+        maker.start()
+        maker.join()
+        database = backup / "Manifest.db"
+        size = database.stat().st_size / (1 << 20)
+        print(f"\n### Reading a backup of 1,000,000 files (Manifest.db has {size:.0f} MiB)\n")
+        print("| | seconds | of both | peak |\n|---|---|---|---|")
+        dump = Cost("sh", "-c", 'sqlite3 "$0" "SELECT * FROM Files" > /dev/null', database)
+        parse = Cost(sys.executable, "-c", PARSE_ALL, database)
+        both = dump.seconds + parse.seconds
+        for name, cost in {"sqlite3: the table to /dev/null": dump, "plistlib: each record": parse}.items():
+            print(f"| {name} | {cost.seconds:.2f} | {cost.seconds / both:.3f} | {cost.memory / (1 << 20):.0f} MiB |", flush=True)
+        camera = "CameraRollDomain"
+        for words in (
+            ["info"], ["usage"], ["ls"], ["ls", camera], ["ls", "-l", f"{camera}/Media/DCIM/150APPLE"],
+            ["ls", "-lR", camera], ["find"], ["find", "*.HEIC", "--size", "+5M", "--newer", "2021-01-01"],
+            ["find", "--json"], ["tree", "--depth", "3"], ["tree"],
+        ):  # fmt: skip
+            verb, *options = words
+            costs = [Cost(ours, verb, backup, *options) for _ in range(runs)]
+            seconds, memory = median(costs, "seconds"), max(cost.memory for cost in costs) / (1 << 20)
+            print(f"| `{' '.join(words)}` | {seconds:.2f} | {seconds / both:.3f} | {memory:.0f} MiB |", flush=True)
+    finally:
+        shutil.rmtree(folder)
+
+
+OPENSSL = "openssl enc -d -aes-256-cbc -nopad -iv 00000000000000000000000000000000"
+DECRYPT = """
+from iphone_backup_decrypt import EncryptedBackup
+backup = EncryptedBackup(backup_directory="{backup}", passphrase="password")
+backup.extract_files(relative_paths_like="%", output_folder="{to}", preserve_folders=True)
+"""
+
+
+def extract(ours, on, runs):
+    extract_of(ours, on, runs, 1500, 1 << 20)
+    extract_of(ours, on, runs, 20_000, 32 << 10)
+
+
+def extract_of(ours, on, runs, files, size):
+    """An encrypted backup, beside openssl on as many cores over the same bytes, and beside iphone-backup-decrypt."""
+    python = PYMOBILEDEVICE3.with_name("python")
+    if not python.exists():
+        print(f"\nextract was not measured: {python} is not there (tests/peers/run.py makes it).")
+        return
+    folder = Path(tempfile.mkdtemp(prefix="measure-", dir=on))
+    try:
+        backup = folder / "backup"
+        # In a process of its own: what this one ever held would count for each that it starts.
+        maker = multiprocessing.Process(target=backup_of, args=(backup, 1_000_000))
+        maker.start()
+        maker.join()
+        database = backup / "Manifest.db"
+        size = database.stat().st_size / (1 << 20)
+        print(f"\n### Reading a backup of 1,000,000 files (Manifest.db has {size:.0f} MiB)\n")
+        print("| | seconds | of both | peak |\n|---|---|---|---|")
+        dump = Cost("sh", "-c", 'sqlite3 "$0" "SELECT * FROM Files" > /dev/null', database)
+        parse = Cost(sys.executable, "-c", PARSE_ALL, database)
+        both = dump.seconds + parse.seconds
+        for name, cost in {"sqlite3: the table to /dev/null": dump, "plistlib: each record": parse}.items():
+            print(f"| {name} | {cost.seconds:.2f} | {cost.seconds / both:.3f} | {cost.memory / (1 << 20):.0f} MiB |", flush=True)
+        camera = "CameraRollDomain"
+        for words in (
+            ["info"], ["usage"], ["ls"], ["ls", camera], ["ls", "-l", f"{camera}/Media/DCIM/150APPLE"],
+            ["ls", "-lR", camera], ["find"], ["find", "*.HEIC", "--size", "+5M", "--newer", "2021-01-01"],
+            ["find", "--json"], ["tree", "--depth", "3"], ["tree"],
+        ):  # fmt: skip
+            verb, *options = words
+            costs = [Cost(ours, verb, backup, *options) for _ in range(runs)]
+            seconds, memory = median(costs, "seconds"), max(cost.memory for cost in costs) / (1 << 20)
+            print(f"| `{' '.join(words)}` | {seconds:.2f} | {seconds / both:.3f} | {memory:.0f} MiB |", flush=True)
+    finally:
+        shutil.rmtree(folder)
+
+
+OPENSSL = "openssl enc -d -aes-256-cbc -nopad -iv 00000000000000000000000000000000"
+DECRYPT = """
+from iphone_backup_decrypt import EncryptedBackup
+backup = EncryptedBackup(backup_directory="{backup}", passphrase="password")
+backup.extract_files(relative_paths_like="%", output_folder="{to}", preserve_folders=True)
+"""
+
+
+def extract(ours, on, runs):
+    extract_of(ours, on, runs, 1500, 1 << 20)
+    extract_of(ours, on, runs, 20_000, 32 << 10)
+
+
+def extract_of(ours, on, runs, files, size):
+    """An encrypted backup, beside openssl on as many cores over the same bytes, and beside iphone-backup-decrypt."""
+    python = PYMOBILEDEVICE3.with_name("python")
+    if not python.exists():
+        sys.exit(f"{python} is not there: tests/peers/run.py makes it; it needs cryptography and iphone_backup_decrypt")
+    folder = Path(tempfile.mkdtemp(prefix="measure-", dir=on))
+    try:
+        backup, to = folder / "backup", folder / "to"
+        made = [python, ROOT / "tests/bench/encrypted.py", backup, str(files), str(size)]
+        keys = subprocess.run(list(map(str, made)), check=True, capture_output=True, text=True).stdout
+        (folder / "password").write_text("password\n")
+        cores = os.cpu_count()
+        # Each file by a process of its own, and all of them as one file per core: what starting processes costs is no decryption.
+        (folder / "files").write_text("".join(f"{p} {key} {name}\n" for p, key, name in map(str.split, keys.splitlines())))
+        paths = [line.split()[0] for line in keys.splitlines()]
+        for core in range(cores):
+            with open(folder / f"part{core}", "wb") as part:
+                for path in paths[core::cores]:
+                    part.write((backup / path).read_bytes())
+        each = f"cd {backup}; xargs -P{cores} -L1 sh -c 'exec {OPENSSL} -K $1 -in $0 -out {to}/$2' < {folder}/files"
+        parts = " & ".join(f"{OPENSSL} -K {'11' * 32} -in {folder}/part{c} -out {to}/{c}" for c in range(cores))
+        programs = {
+            "idev-backup": [ours, "extract", backup, "--to", to, "--password-file", folder / "password", "--quiet"],
+            "openssl, one file per core": ["sh", "-c", f"{parts} & wait"],
+            "iphone-backup-decrypt": [python, "-c", DECRYPT.format(backup=backup, to=to)],
+        }
+        if files < 5000:
+            programs["openssl, a process per file"] = ["sh", "-c", each]
+        costs = {}
+        for _ in range(runs):
+            for name, command in programs.items():
+                if name != "idev-backup":
+                    to.mkdir()
+                costs.setdefault(name, []).append(Cost(*command))
+                shutil.rmtree(to)
+                os.sync()
+        mine = median(costs["idev-backup"], "seconds")
+        print(f"\n### {files:,} encrypted files of {size >> 10} KiB, extracted on {cores} cores\n")
+        print("| | seconds (of each run) | times idev-backup | processor | memory |\n|---|---|---|---|---|")
+        for name, each in costs.items():
+            seconds, cpu = median(each, "seconds"), median(each, "cpu")
+            memory = max(cost.memory for cost in each) / (1 << 20)
+            runs_ = ", ".join(f"{cost.seconds:.2f}" for cost in each)
+            print(f"| {name} | {seconds:.2f} ({runs_}) | {seconds / mine:.2f} | {cpu:.2f} s | {memory:.0f} MiB |")
+    finally:
+        shutil.rmtree(folder)
+
+
 def main():
-    benches = {"large": large, "small": small, "memory": memory, "unchanged": unchanged}
+    benches = {
+        "large": large, "small": small, "memory": memory, "unchanged": unchanged,
+        "verify": verify, "reading": reading, "extract": extract,
+    }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ours", type=Path, help="the program")
     parser.add_argument("what", nargs="*", help=f"which of {', '.join(benches)}; all if none is named")

@@ -11,11 +11,15 @@ use std::time::SystemTime;
 
 use idev_backup::bounded_plist;
 use idev_backup::device::PairRecord;
+use idev_backup::jobs::opened::Opened;
+use idev_backup::jobs::password::NoPasswords;
+use idev_backup::jobs::{extract, info, verify};
 use idev_backup::keybag::KeyBag;
 use idev_backup::manifest::db::{Db, Kind, Row};
 use idev_backup::manifest::mbdb::{Mbdb, Record, Records};
 use idev_backup::manifest::plists::{Info, ManifestPlist, Status};
 use idev_backup::mobilebackup::{DeviceFault, Entry, Fault, Host, Request, Session};
+use idev_backup::monitor::Silent;
 use idev_backup::path::BackupPath;
 use idev_backup::secret::Secret;
 use idev_backup::store::journal::Replay;
@@ -187,7 +191,59 @@ pub fn keybag(bytes: &[u8]) {
         let keys = bag.class_keys.iter().flat_map(|key| &key.wrapped_key);
         let key_bytes: usize = keys.map(|key| key.expose().len()).sum();
         assert!(key_bytes > 0 && key_bytes < bytes.len());
+        let first = bag
+            .first_derivation
+            .as_ref()
+            .map_or(0, |first| first.iterations);
+        // A wrong password opens nothing; as many rounds as phones ask for would take seconds.
+        if bag.iterations.max(first) < 100 || bag.iterations > 10_000_000 || first > 50_000_000 {
+            assert!(bag.unlock(&Secret::new(b"wrong".to_vec())).is_err());
+        }
     }
+}
+
+/// A backup whose list is a stranger's: it is checked, read and extracted to an end, and nothing is written but in the target.
+pub fn backup(bytes: &[u8]) {
+    let folder = folder("backup");
+    let backup = folder.join("backup");
+    if !backup.join("aa").exists() {
+        std::fs::create_dir_all(backup.join("aa")).unwrap();
+        std::fs::write(backup.join("aa").join("aa".repeat(20)), b"bplist00").unwrap();
+        for name in ["Status.plist", "Manifest.plist", "Info.plist"] {
+            let fields =
+                plist::Dictionary::from_iter([("IsEncrypted".to_owned(), Value::from(false))]);
+            Value::Dictionary(fields)
+                .to_file_binary(backup.join(name))
+                .unwrap();
+        }
+    }
+    std::fs::write(backup.join("Manifest.db"), bytes).unwrap();
+    let options = verify::Options {
+        depth: verify::Depth::Deep,
+        ..verify::Options::default()
+    };
+    let report = verify::verify(&backup, &options, &Silent).unwrap();
+    assert!(report.findings.len() <= 1000);
+    let target = folder.join("target");
+    if let Ok(opened) = Opened::open(&backup, &NoPasswords) {
+        let never = AtomicBool::new(false);
+        drop(extract::extract(
+            &opened,
+            &target,
+            &extract::Options::default(),
+            &never,
+            &Silent,
+        ));
+        drop(info::info(&backup, &info::Options::default()));
+    }
+    let beside = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name());
+    for name in beside {
+        assert!(name == "backup" || name == "target", "{name:?} was written");
+    }
+    assert_eq!(std::fs::read_dir(&backup).unwrap().count(), 5);
+    drop(std::fs::remove_dir_all(&target));
 }
 
 /// Our own lists, as a power cut may leave them.
@@ -218,6 +274,11 @@ pub fn path(bytes: &[u8]) {
             assert!(matches!(part, std::path::Component::Normal(_)), "{below:?}");
         }
     }
+}
+
+/// Removes what a target wrote.
+pub fn tidy_up(name: &str) {
+    std::fs::remove_dir_all(folder(name)).unwrap();
 }
 
 fn folder(name: &str) -> PathBuf {

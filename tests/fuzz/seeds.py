@@ -126,6 +126,20 @@ other = fields((b"UUID", b"b" * 16), (b"CLAS", 11), (b"WRAP", 2), (b"KTYP", 0), 
 keep("keybag", "bag", bag + derivation + one + other)
 keep("keybag", "old", bag + other)
 
+FILES = "CREATE TABLE Files (fileID TEXT PRIMARY KEY, domain TEXT, relativePath TEXT, flags INTEGER, file BLOB)"
+for name, path, flags in (("file", "Library/x.plist", 1), ("climbs", "../../x", 1), ("link", "l", 4)):
+    with tempfile.TemporaryDirectory() as place:
+        made = Path(place, "Manifest.db")
+        database = sqlite3.connect(made)
+        database.execute("PRAGMA page_size = 512")
+        database.execute(FILES)
+        record = binary({"Size": 8, "Mode": 0o100644, "Target": "/etc/passwd", "Digest": b"d" * 20})
+        database.execute("INSERT INTO Files VALUES (?, 'HomeDomain', ?, ?, ?)", ("aa" * 20, path, flags, record))
+        database.execute("INSERT INTO Files VALUES (?, 'HomeDomain', '', 2, NULL)", ("ab" * 20,))
+        database.commit()
+        database.close()
+        keep("backup", name, made.read_bytes())
+
 lines = [
     {"trace": 1, "by": "seeds.py", "at": "transcribed"}, {"t": 0.1, "ch": 1, "open": "com.apple.mobilebackup2", "phone": UDID},
     {"t": 0.2, "ch": 1, "dir": "<", "plist": ["DLMessageUploadFiles", {"$$a": {"$data": 4}, "n": {"$redacted": "die-id-1"}}, 1.5, 2]},

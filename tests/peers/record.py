@@ -30,6 +30,9 @@ SCENES = {
     "18.6.2-trust-refused": ["--trust", "deny"],
     "18.6.2-full-backup": [],
     "18.6.2-encrypted": ["--will-encrypt"],
+    "18.6.2-encryption-on": [],
+    "18.6.2-password-changed": ["--will-encrypt"],
+    "18.6.2-password-wrong": ["--will-encrypt"],
     "18.6.2-passcode-entered": ["--passcode", "after:2"],
     "18.6.2-passcode-not-entered": ["--passcode", "never", "--passcode-limit", "2"],
     "18.6.2-no-space": ["--fault", "claim-size:900000000000000"],
@@ -37,6 +40,12 @@ SCENES = {
     "18.6.2-cable-cut": ["--fault", "cut-after:120000"],
     "18.6.2-trust-removed": [],
     "13.7-devicelink-300": ["--devicelink", "300", "--ios", "13.7"],
+}
+# scene: what is asked for, the password given and the next one. The phone's own is "simulated".
+PASSWORDS = {
+    "18.6.2-encryption-on": ("on", "simulated", ""),
+    "18.6.2-password-changed": ("change", "simulated", "another"),
+    "18.6.2-password-wrong": ("change", "wrong", "another"),
 }
 CHANGES = "18.6.2-changes-only"  # recorded together with 18.6.2-full-backup
 CLIENTS = ["", ".idevicebackup2", ".pymobiledevice3"]
@@ -75,11 +84,12 @@ class Phone:
             return plistlib.loads(answer.read(length - 16))
 
 
-def call(phone, command, home):
+def call(phone, command, home, passwords=("", "")):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "IDEV_BACKUP_"))}
     # pymobiledevice3 takes "UNIX:" for a host.
     address = str(phone.path) if "pymobiledevice3" in str(command[0]) else f"UNIX:{phone.path}"
     environment |= {"HOME": str(home), "USBMUXD_SOCKET_ADDRESS": address}
+    environment |= {"IDEV_BACKUP_PASSWORD": passwords[0], "IDEV_BACKUP_NEW_PASSWORD": passwords[1]}
     command = [str(word) for word in command]
     client = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -94,6 +104,8 @@ def call(phone, command, home):
 
 def command(ours, client, scene, folder, trace):
     """What a client is called with; pairing scenes have no backup."""
+    if scene in PASSWORDS:
+        return password_command(ours, client, scene, folder, trace)
     pairs = scene in ("18.6.2-pair", "18.6.2-trust-refused")
     if client == "":
         options = ["--trace", trace, "--trace-metadata"]
@@ -102,6 +114,17 @@ def command(ours, client, scene, folder, trace):
         return ["idevicepair", "pair"] if pairs else ["idevicebackup2", "backup", folder]
     program = [PYMOBILEDEVICE3, "--no-color"]
     return [*program, "lockdown", "pair"] if pairs else [*program, "backup2", "backup", folder]
+
+
+def password_command(ours, client, scene, folder, trace):
+    """Others take passwords as arguments only; ours has them in its environment."""
+    wish, old, new = PASSWORDS[scene]
+    if client == "":
+        return [ours, "encryption", wish, "--quiet", "--store", folder, "--trace", trace, "--trace-metadata"]
+    if client == ".idevicebackup2":
+        return ["idevicebackup2", *(["encryption", "on", old] if wish == "on" else ["changepw", old, new]), folder]
+    program = [PYMOBILEDEVICE3, "--no-color", "backup2"]
+    return [*program, *(["encryption", "on", old] if wish == "on" else ["change-password", old, new])]
 
 
 def pair_record(ours, home):
@@ -121,7 +144,9 @@ def record(ours, scene, client, stage):
     with Phone(ours, flags, None if client == "" else trace) as phone:
         if forgotten:
             phone.ask("SavePairRecord", PairRecordID=UDID, PairRecordData=forgotten)
-        code, said = call(phone, command(ours, client, scene, folder, trace), home)
+        if client == ".idevicebackup2" and scene in PASSWORDS:  # it does not pair by itself for this
+            call(phone, ["idevicepair", "pair"], home)
+        code, said = call(phone, command(ours, client, scene, folder, trace), home, PASSWORDS.get(scene, ("", "", ""))[1:])
         # idevicepair does not wait for the owner.
         while "Please accept the trust dialog" in said:
             time.sleep(1)

@@ -357,6 +357,17 @@ def our_encrypted_backups(report, ours, store, reference):
         return
     for library in ("iphone_backup_decrypt", "pyiosbackup"):
         report.scene(f"{library} opens every file of it", lambda: holds(opened(library, backup, "password one"), reference))
+
+    def next_client_goes_on():
+        folder = store.parent / "continued"
+        shutil.copytree(backup, folder / backup.name)
+        said = run("idevicebackup2", "backup", folder)
+        check("Backup Successful" in said and "Incremental backup mode" in said, said[-600:])
+        for library in ("iphone_backup_decrypt", "pyiosbackup"):
+            files = opened(library, folder / backup.name, "password one")
+            check(len(files) >= 400, f"{library} opens {len(files)} files")
+
+    report.scene("idevicebackup2 goes on from our encrypted folder, and all of it opens", next_client_goes_on)
     report.scene("encryption changes the password, and switches it off", changes_and_switches_off)
 
 

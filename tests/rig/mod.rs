@@ -418,6 +418,8 @@ pub fn copy_dir(from: &Path, to: &Path) {
             Some(bytes) => {
                 fs::create_dir_all(target.parent().unwrap()).unwrap();
                 fs::write(&target, bytes).unwrap();
+                let mode = fs::metadata(from.join(&path)).unwrap().permissions();
+                fs::set_permissions(&target, mode).unwrap();
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::jobs::listed::List;
 use crate::jobs::opened::Opened;
 use crate::keybag::Keys;
 use crate::manifest::plists::ManifestPlist;
+use crate::manifest::scratch;
 use crate::store::disk;
 use crate::store::sums::{Hash, Sums};
 use crate::store::walk::Found;
@@ -49,7 +50,7 @@ pub fn look_again(
         return suspects;
     };
     let opened = Opened::of(folder, list, keys);
-    let is_broken = |finding: &Finding| match with_logs(&opened, finding) {
+    let mut is_broken = |finding: &Finding| match with_logs(&opened, finding) {
         Some(Look::Fine) => {
             inside.databases += 1;
             false
@@ -60,7 +61,6 @@ pub fn look_again(
         }
         Some(Look::Broken(_)) | None => true,
     };
-    let mut is_broken = is_broken;
     suspects
         .into_iter()
         .filter(|finding| is_broken(finding))
@@ -70,22 +70,23 @@ pub fn look_again(
 /// `None` where it has no logs, or they cannot be read.
 fn with_logs(opened: &Opened, finding: &Finding) -> Option<Look> {
     let (domain, path) = (finding.domain.as_ref()?, finding.relative_path.as_ref()?);
-    let scratch = tempfile::tempdir().ok()?;
+    let place = tempfile::tempdir().ok()?;
     let mut logs = 0;
     for suffix in ["", "-wal", "-journal"] {
         let Some(item) = opened.find(domain, &format!("{path}{suffix}")).ok()? else {
             continue;
         };
-        let to = scratch.path().join(format!("database{suffix}"));
+        let to = place.path().join(format!("database{suffix}"));
         let mut to: File = disk::create_private(&to).ok()?;
         io::copy(&mut opened.bytes(&item).ok()?, &mut to).ok()?;
         logs += u32::from(!suffix.is_empty());
     }
     (logs > 0).then_some(())?;
-    let connection = rusqlite::Connection::open(scratch.path().join("database")).ok()?;
-    connection
-        .pragma_update(None, "trusted_schema", false)
-        .ok()?;
+    let connection = rusqlite::Connection::open(place.path().join("database")).ok()?;
+    // What SQLite cannot even begin with is broken.
+    if let Err(e) = scratch::bound(&connection) {
+        return Some(inside::judged(&e));
+    }
     Some(inside::quick_check(&connection))
 }
 

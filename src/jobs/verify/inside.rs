@@ -102,7 +102,8 @@ pub fn quick_check(connection: &rusqlite::Connection) -> Look {
     }
 }
 
-fn judged(e: &rusqlite::Error) -> Look {
+/// What an error of SQLite says of a database.
+pub fn judged(e: &rusqlite::Error) -> Look {
     match e.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Look::Broken(e.to_string()),
         // A function, a tokenizer or a collation of the app's own, for one.

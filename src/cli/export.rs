@@ -1,0 +1,137 @@
+//! `idev-backup export`
+
+use clap::{Args, Subcommand};
+use idev_backup::jobs::photos::{self, Options, Report};
+use idev_backup::units::{counted, size};
+
+use super::extract::{IntoArgs, problems, renamed};
+use super::progress::Show;
+use super::reading::ReadArgs;
+use super::{OutputArgs, exit, interrupt, output, progress};
+
+/// Write photos and videos of a backup into a folder, in a form that people use.
+#[derive(Args)]
+pub struct Export {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    Photos(Photos),
+}
+
+/// Write the camera roll into a folder by year and month, with original names and dates.
+///
+/// Example:  idev-backup export photos latest --to ~/Pictures/iPhone
+///
+/// The still and the moving part of a Live Photo stay together under one name. Exit code 3: done, but some files are not as they
+/// should be.
+#[derive(Args)]
+pub struct Photos {
+    #[command(flatten)]
+    read: ReadArgs,
+    #[command(flatten)]
+    into: IntoArgs,
+    /// All files in one folder, without years and months
+    #[arg(long)]
+    flat: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Export {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        match &self.what {
+            What::Photos(photos) => photos.run(),
+        }
+    }
+}
+
+impl Photos {
+    fn run(&self) -> u8 {
+        let show = Show::new(self.output.style());
+        let watch = show.watch(None, None);
+        let options = Options {
+            into: self.into.how(),
+            flat: self.flat,
+        };
+        let exported = self.read.open().and_then(|backup| {
+            photos::export(&backup, &self.into.to, &options, &interrupt(), &watch)
+        });
+        watch.finish();
+        let json = self.output.json;
+        match exported {
+            Err(e) => output::failure(&e, None, json),
+            Ok(exported) => {
+                let code = tell(&exported.report, self.output.style());
+                match exported.stopped {
+                    Some(e) => output::failure(&e, None, json),
+                    None if watch.had_problems() => exit::DONE_WITH_PROBLEMS,
+                    None => code,
+                }
+            }
+        }
+    }
+}
+
+fn tell(report: &Report, style: progress::Style) -> u8 {
+    let is_good = report.problems.count == 0 && report.complete;
+    match style {
+        progress::Style::Json => output::object("exported", None, report),
+        progress::Style::Quiet if is_good => {}
+        _ => text(report).iter().for_each(|line| output::line(line)),
+    }
+    match is_good {
+        true => exit::DONE,
+        false => exit::DONE_WITH_PROBLEMS,
+    }
+}
+
+fn text(report: &Report) -> Vec<String> {
+    let amount = format!(
+        "{} in {}, {},",
+        match report.photos {
+            1 => "1 photo or video".to_owned(),
+            many => format!("{} photos and videos", idev_backup::units::count(many)),
+        },
+        counted(report.files, "file"),
+        size(report.bytes)
+    );
+    let mut lines = vec![match (report.dry_run, report.complete) {
+        (true, _) => format!("Would export {amount} into {}.", report.to),
+        (false, true) => format!("Exported {amount} into {}.", report.to),
+        (false, false) => format!(
+            "STOPPED. Exported {} of {} into {}.",
+            counted(report.files, "file"),
+            idev_backup::units::count(report.chosen),
+            report.to
+        ),
+    }];
+    if report.only_in_icloud > 0 {
+        lines.push(format!(
+            "  {} more {} only in iCloud: the phone had no file of {} that a backup could hold.",
+            idev_backup::units::count(report.only_in_icloud),
+            if report.only_in_icloud == 1 {
+                "is"
+            } else {
+                "are"
+            },
+            if report.only_in_icloud == 1 {
+                "it"
+            } else {
+                "them"
+            },
+        ));
+    }
+    if !report.has_library {
+        lines.push(
+            "  The phone's photo library could not be asked: names and dates are those of its files."
+                .to_owned(),
+        );
+    }
+    lines.extend(problems(&report.problems));
+    lines.extend(renamed(&report.renamed));
+    lines
+}

@@ -1,0 +1,72 @@
+//! `idev-backup completions` and `idev-backup man`, both made of the command line's own description.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+use idev_backup::jobs::Error;
+use idev_backup::store;
+
+use super::output::{self, Lines};
+use super::{Cli, exit};
+
+/// Print what a shell needs to complete commands and options.
+///
+/// Example:  idev-backup completions bash > ~/.local/share/bash-completion/completions/idev-backup
+#[derive(Args)]
+pub struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+impl Completions {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        let mut text = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "idev-backup", &mut text);
+        print(&text)
+    }
+}
+
+/// Print the manual page, or write one for each command.
+///
+/// Example:  idev-backup man --to ~/.local/share/man/man1
+#[derive(Args)]
+pub struct Man {
+    /// Write the pages of all commands into this folder
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+}
+
+impl Man {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        let Some(folder) = &self.to else {
+            let mut text = Vec::new();
+            return match clap_mangen::Man::new(Cli::command()).render(&mut text) {
+                Ok(()) => print(&text),
+                Err(e) => failed("print", PathBuf::from("the page"), e),
+            };
+        };
+        let written = std::fs::create_dir_all(folder)
+            .and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
+        match written {
+            Ok(()) => exit::DONE,
+            Err(e) => failed("write manual pages into", folder.clone(), e),
+        }
+    }
+}
+
+fn print(text: &[u8]) -> u8 {
+    let mut lines = Lines::new();
+    lines.text(text);
+    lines.end(exit::DONE)
+}
+
+fn failed(doing: &'static str, path: PathBuf, e: std::io::Error) -> u8 {
+    output::failure(
+        &Error::Store(store::Error::io(doing, &path, e)),
+        None,
+        false,
+    )
+}

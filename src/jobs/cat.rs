@@ -1,0 +1,85 @@
+//! One file of a backup, as it is on the phone.
+
+use std::io::{self, Read};
+
+use super::Error;
+use super::opened::{Bytes, Item, Opened};
+use crate::keybag::Ending;
+use crate::manifest::db::Kind;
+
+/// Its plain bytes.
+pub struct Body {
+    name: String,
+    bytes: Bytes,
+}
+
+/// Opens the file that has this name.
+pub fn open(backup: &Opened, domain: &str, relative_path: &str) -> Result<Body, Error> {
+    match backup.find(domain, relative_path)? {
+        Some(item) => body(backup, &item),
+        None => Err(nothing(&format!("{domain}/{relative_path}"))),
+    }
+}
+
+/// Opens the file that has this file id, 40 hex digits.
+pub fn open_id(backup: &Opened, file_id: &str) -> Result<Body, Error> {
+    match backup.find_id(&file_id.to_ascii_lowercase())? {
+        Some(item) => body(backup, &item),
+        None => Err(nothing(file_id)),
+    }
+}
+
+fn nothing(name: &str) -> Error {
+    Error::Nothing {
+        what: format!("the backup has no {name}"),
+        hint: "it takes the domain and the whole path, as in HomeDomain/Library/SMS/sms.db"
+            .to_owned(),
+    }
+}
+
+fn body(backup: &Opened, item: &Item) -> Result<Body, Error> {
+    let failed = |why: String| Error::File {
+        name: item.name(),
+        why,
+    };
+    match item.kind {
+        Kind::Directory => return Err(failed("it is a folder".to_owned())),
+        Kind::Link => {
+            let to = item.record().ok().and_then(|record| record.target);
+            let to = to.unwrap_or_else(|| "nowhere".to_owned());
+            return Err(failed(format!("it is a link to {to}")));
+        }
+        Kind::File | Kind::Other => {}
+    }
+    Ok(Body {
+        bytes: backup.bytes(item)?,
+        name: item.name(),
+    })
+}
+
+impl Body {
+    /// Whether what was read to its end is what the phone sent, as far as its end shows it.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.bytes.ending() {
+            Some(Ending::Wrong) => Err(self.failed(
+                "it does not end as an encrypted file does: its bytes or its key were altered, and so may be what was \
+                 printed",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// That it cannot be read, and why.
+    pub fn failed(&self, why: &str) -> Error {
+        Error::File {
+            name: self.name.clone(),
+            why: why.to_owned(),
+        }
+    }
+}
+
+impl Read for Body {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.bytes.read(out)
+    }
+}

@@ -1,0 +1,283 @@
+//! What Linux tells of USB and of running programs, in files. Elsewhere nothing is looked at, and that is told.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::udid::Udid;
+
+/// Where the system keeps these files.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// A folder per USB device.
+    pub usb: PathBuf,
+    /// The nodes through which programs talk to USB devices.
+    pub nodes: PathBuf,
+    /// A folder per process.
+    pub processes: PathBuf,
+}
+
+impl Default for Places {
+    fn default() -> Places {
+        Places {
+            usb: "/sys/bus/usb/devices".into(),
+            nodes: "/dev/bus/usb".into(),
+            processes: "/proc".into(),
+        }
+    }
+}
+
+/// What a phone is doing, as its USB product number tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// iOS runs.
+    Normal,
+    /// The recovery screen: no backup can be made.
+    Recovery,
+    /// Below even that.
+    Dfu,
+}
+
+/// A phone that hangs on USB, whether the daemon sees it or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OnUsb {
+    /// Which phone, if its serial number is one.
+    pub udid: Option<Udid>,
+    /// What it is doing.
+    pub mode: Mode,
+    /// Mbit/s that were negotiated: 1.5, 12, 480, 5000, ...
+    pub speed_mbits: Option<f64>,
+    /// Where Linux plugs it: "1-2.3" is bus 1, port 2, then port 3 of a hub.
+    pub port: String,
+    /// Why its node cannot be opened by us, if so. The daemon may be another user.
+    pub node: Option<(PathBuf, io::ErrorKind)>,
+}
+
+/// Apple's number among USB vendors.
+const APPLE: u32 = 0x05ac;
+
+/// Phones by their product number: usbmuxd's udev rules and libirecovery's irecv_mode.
+fn mode(product: u32) -> Option<Mode> {
+    match product {
+        0x1290..=0x12af | 0x1901..=0x1905 | 0x8600 => Some(Mode::Normal),
+        0x1280..=0x1283 => Some(Mode::Recovery),
+        0x1222 | 0x1227 => Some(Mode::Dfu),
+        _ => None,
+    }
+}
+
+/// The phones on USB; `None` where the system does not tell.
+pub fn phones_on_usb(places: &Places) -> Option<Vec<OnUsb>> {
+    let mut found: Vec<OnUsb> = fs::read_dir(&places.usb)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| on_usb(&entry.path(), places))
+        .collect();
+    found.sort_by(|a, b| a.port.cmp(&b.port));
+    Some(found)
+}
+
+fn on_usb(device: &Path, places: &Places) -> Option<OnUsb> {
+    let text = |name: &str| {
+        let text = fs::read_to_string(device.join(name)).ok()?;
+        Some(text.trim().to_owned())
+    };
+    let hex = |name: &str| u32::from_str_radix(&text(name)?, 16).ok();
+    let mode = (hex("idVendor")? == APPLE).then(|| mode(hex("idProduct")?))??;
+    let number = |name: &str| text(name)?.parse::<u32>().ok();
+    let node = number("busnum")
+        .zip(number("devnum"))
+        .and_then(|(bus, at)| {
+            let node = places.nodes.join(format!("{bus:03}/{at:03}"));
+            let opened = fs::OpenOptions::new().read(true).write(true).open(&node);
+            opened.err().map(|e| (node, e.kind()))
+        });
+    Some(OnUsb {
+        udid: text("serial").and_then(|serial| serial.parse().ok()),
+        mode,
+        speed_mbits: text("speed").and_then(|speed| speed.parse().ok()),
+        port: device.file_name()?.to_str()?.to_owned(),
+        node,
+    })
+}
+
+/// A running program that may hold the phone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Its name.
+    pub name: String,
+    /// Its process.
+    pub process: u32,
+}
+
+/// Programs that work on phones for long: backups, restores, mounts.
+const HOLDERS: [&str; 6] = [
+    "idevicebackup",
+    "idevicebackup2",
+    "idevicerestore",
+    "ideviceinstaller",
+    "ifuse",
+    "pymobiledevice3",
+];
+
+/// Daemons that take phones from USB.
+const DAEMONS: [&str; 3] = ["usbmuxd", "netmuxd", "usbfluxd"];
+
+/// The running programs that matter here: those that hold phones, and daemons. `None` where the system does not tell.
+pub fn programs(places: &Places) -> Option<(Vec<Program>, Vec<Program>)> {
+    let entries = fs::read_dir(&places.processes).ok()?;
+    let (mut holders, mut daemons) = (Vec::new(), Vec::new());
+    let mut seen_any = false;
+    for entry in entries.flatten() {
+        let Some(process) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        seen_any = true;
+        let names = names(&entry.path());
+        let known = |list: &[&str]| {
+            let name = names.iter().find(|name| list.contains(&name.as_str()))?;
+            Some(Program {
+                name: name.clone(),
+                process,
+            })
+        };
+        holders.extend(known(&HOLDERS));
+        daemons.extend(known(&DAEMONS));
+    }
+    holders.sort_by_key(|program| program.process);
+    daemons.sort_by_key(|program| program.process);
+    seen_any.then_some((holders, daemons))
+}
+
+/// What a process is called: by the system, and by its first two words, since scripts are run by another program.
+fn names(process: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    if let Ok(name) = fs::read_to_string(process.join("comm")) {
+        names.push(name.trim().to_owned());
+    }
+    if let Ok(line) = fs::read(process.join("cmdline")) {
+        for word in line.split(|byte| *byte == 0).take(2) {
+            let word = String::from_utf8_lossy(word);
+            let name = word.rsplit(['/', '\\']).next().unwrap_or(&word);
+            names.push(name.trim_end_matches(".exe").to_owned());
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made_up() -> (tempfile::TempDir, Places) {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let places = Places {
+            usb: at("usb"),
+            nodes: at("nodes"),
+            processes: at("proc"),
+        };
+        (dir, places)
+    }
+
+    fn put(root: &Path, files: &[(&str, &str)]) {
+        for (name, text) in files {
+            let path = root.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+
+    #[test]
+    fn phones_are_found_among_other_usb_devices() {
+        let (_dir, places) = made_up();
+        put(
+            &places.usb,
+            &[
+                // A phone with its node, behind a hub, slow.
+                ("1-2.3/idVendor", "05ac\n"),
+                ("1-2.3/idProduct", "12a8\n"),
+                ("1-2.3/serial", "00008130001A2B3C4D5E6F70\n"),
+                ("1-2.3/speed", "12\n"),
+                ("1-2.3/busnum", "1\n"),
+                ("1-2.3/devnum", "7\n"),
+                // One in recovery mode, whose node is not there.
+                ("2-1/idVendor", "05ac\n"),
+                ("2-1/idProduct", "1281\n"),
+                ("2-1/serial", "CPID:8030 ECID:001C195E0A88802E\n"),
+                ("2-1/speed", "480\n"),
+                ("2-1/busnum", "2\n"),
+                ("2-1/devnum", "3\n"),
+                // A keyboard of Apple's, another vendor's phone, an interface, a root hub without any of it.
+                ("1-3/idVendor", "05ac\n"),
+                ("1-3/idProduct", "0250\n"),
+                ("1-4/idVendor", "18d1\n"),
+                ("1-4/idProduct", "12a8\n"),
+                ("1-2.3:1.0/bInterfaceClass", "ff\n"),
+                ("usb1/speed", "480\n"),
+                ("1-5/idVendor", "rubbish\n"),
+            ],
+        );
+        put(&places.nodes, &[("001/007", "")]);
+        let found = phones_on_usb(&places).unwrap();
+        assert_eq!(found.len(), 2, "{found:#?}");
+        let [phone, recovery] = &found[..] else {
+            unreachable!()
+        };
+        let udid = phone.udid.as_ref().unwrap();
+        assert_eq!(udid.as_str(), "00008130-001A2B3C4D5E6F70");
+        assert_eq!(phone.speed_mbits, Some(12.0));
+        assert_eq!((phone.mode, phone.port.as_str()), (Mode::Normal, "1-2.3"));
+        assert_eq!(phone.node, None);
+        assert_eq!((recovery.mode, &recovery.udid), (Mode::Recovery, &None));
+        let (node, why) = recovery.node.clone().unwrap();
+        assert!(node.ends_with("002/003"), "{}", node.display());
+        assert_eq!(why, io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn programs_are_known_by_their_name_or_by_the_script_that_runs() {
+        let (_dir, places) = made_up();
+        put(
+            &places.processes,
+            &[
+                ("40/comm", "idevicebackup2\n"),
+                ("40/cmdline", "idevicebackup2\0backup\0/srv\0"),
+                ("7/comm", "python3\n"),
+                (
+                    "7/cmdline",
+                    "/usr/bin/python3\0/usr/local/bin/pymobiledevice3\0backup2\0",
+                ),
+                ("9/comm", "usbmuxd\n"),
+                ("9/cmdline", "/usr/sbin/usbmuxd\0--user\0"),
+                // Only spoken of.
+                ("11/comm", "vim\n"),
+                ("11/cmdline", "vim\0-R\0idevicebackup2\0"),
+                ("12/cmdline", ""),
+                ("self/comm", "idevicebackup2\n"),
+            ],
+        );
+        let (holders, daemons) = programs(&places).unwrap();
+        let named = |programs: &[Program]| {
+            let name = |p: &Program| format!("{} {}", p.name, p.process);
+            programs.iter().map(name).collect::<Vec<_>>()
+        };
+        assert_eq!(named(&holders), ["pymobiledevice3 7", "idevicebackup2 40"]);
+        assert_eq!(named(&daemons), ["usbmuxd 9"]);
+    }
+
+    #[test]
+    fn a_system_that_does_not_tell_is_not_one_without_phones() {
+        let (_dir, places) = made_up();
+        assert_eq!(phones_on_usb(&places), None);
+        assert_eq!(programs(&places), None);
+        fs::create_dir_all(&places.usb).unwrap();
+        fs::create_dir_all(&places.processes).unwrap();
+        assert_eq!(phones_on_usb(&places), Some(Vec::new()));
+        assert_eq!(programs(&places), None);
+    }
+}

@@ -1,0 +1,372 @@
+//! Judges one phone.
+
+use super::facts::Health;
+use super::{Line, ios};
+use crate::device;
+use crate::jobs::create::BATTERY_LOW_PERCENT;
+use crate::jobs::verdict;
+use crate::transport::Via;
+use crate::units::size;
+
+/// Below this a phone is short of room for its own work. Our choice: phones do not say how much a backup takes of it.
+const ROOM_LOW_BYTES: u64 = 1_000_000_000;
+/// Clocks that differ by more than this are wrong, and not only late. Our choice.
+const CLOCK_SECONDS_MAX: f64 = 300.0;
+
+/// Everything that a phone told, or why it did not.
+pub fn judge(health: &Health) -> Vec<Line> {
+    let name = name(health);
+    let mut lines = vec![connected(health, &name)];
+    if let Some(Ok(facts)) = &health.facts {
+        let over_wifi = health.phone.via == Via::Network;
+        lines.push(ios::judge(&name, &facts.model, &facts.ios, over_wifi));
+    }
+    lines.extend(trust(health, &name));
+    lines.extend(locked(health, &name));
+    if health.session == Some(Ok(())) {
+        lines.extend(encryption(health, &name));
+        lines.extend(battery(health, &name));
+        lines.extend(room(health, &name));
+        lines.extend(clock(health, &name));
+        lines.extend(setup(health, &name));
+        lines.extend(others(health, &name));
+        lines.extend(service(health, &name));
+    }
+    if health.silent {
+        lines.push(
+            Line::problem("phone", format!("{name} fell silent while it was asked"))
+                .means("nothing more is known of it, and a backup would wait just so")
+                .hint("unlock it, plug it in again, and restart it if that does not help"),
+        );
+    }
+    let about = |line: Line| line.of(&health.phone.udid);
+    lines.into_iter().map(about).collect()
+}
+
+/// What it is called.
+pub fn name(health: &Health) -> String {
+    match &health.facts {
+        Some(Ok(facts)) => facts.name.clone(),
+        _ => format!("phone {}", health.phone.udid),
+    }
+}
+
+fn connected(health: &Health, name: &str) -> Line {
+    const TOPIC: &str = "phone";
+    let via = health.phone.via;
+    if let Some(Err(trouble)) = &health.facts {
+        return Line::trouble(TOPIC, trouble)
+            .means(format!("{name} is connected by {via}, and does not answer"));
+    }
+    let says = format!("{name} is connected by {via}");
+    match via {
+        Via::Usb => Line::ok(TOPIC, says),
+        Via::Network => Line::warning(TOPIC, says)
+            .means("long backups over Wi-Fi break off when the phone sleeps, and take many times longer")
+            .hint("connect it with its cable"),
+    }
+}
+
+fn trust(health: &Health, name: &str) -> Option<Line> {
+    const TOPIC: &str = "trust";
+    let pair = || {
+        format!(
+            "run `idev-backup pair --device {}` and tap Trust on the phone",
+            health.phone.udid
+        )
+    };
+    Some(match (&health.record, &health.session) {
+        (Some(Err(trouble)), _) if trouble.text == device::Error::NotPaired.to_string() => {
+            Line::problem(TOPIC, format!("this computer is not paired with {name}"))
+                .means("the phone tells nothing to a computer that it does not trust; `create` would pair first")
+                .hint(pair())
+        }
+        (Some(Err(trouble)), _) | (_, Some(Err(trouble))) => Line::trouble(TOPIC, trouble)
+            .means("the phone does not let this computer in"),
+        (Some(Ok(false)), Some(Ok(()))) => Line::warning(
+            TOPIC,
+            format!("{name} is paired, and the pair record lacks its escrow bag"),
+        )
+        .means("with it a phone that is locked opens its files for a backup; without it only an unlocked one does")
+        .hint("pair again: `idev-backup unpair`, then `idev-backup pair`"),
+        (Some(Ok(true)), Some(Ok(()))) => {
+            Line::ok(TOPIC, format!("{name} and this computer trust each other"))
+        }
+        _ => return None,
+    })
+}
+
+fn locked(health: &Health, name: &str) -> Option<Line> {
+    const TOPIC: &str = "lock";
+    Some(if health.locked? {
+        Line::warning(TOPIC, format!("{name} is locked"))
+            .means("a locked phone does not pair, asks for its passcode when a backup begins, and may fail to send files (104, 208)")
+            .hint("unlock it, and keep it unlocked until the backup runs")
+    } else {
+        Line::ok(TOPIC, format!("{name} is not locked"))
+    })
+}
+
+fn encryption(health: &Health, name: &str) -> Option<Line> {
+    const TOPIC: &str = "encryption";
+    let on = health.encryption.is_on?;
+    Some(match (on, health.encryption.is_required) {
+        (true, _) => Line::ok(TOPIC, format!("{name} encrypts its backups")),
+        (false, true) => Line::problem(
+            TOPIC,
+            format!("{name} must encrypt its backups, as its administrator demands, and has no backup password"),
+        )
+        .means(described(207))
+        .hint("set one: `idev-backup encryption on`"),
+        (false, false) => Line::warning(TOPIC, format!("{name} does not encrypt its backups"))
+            .means("saved passwords, Health, Home, Wi-Fi settings, Safari and call history are in encrypted backups only")
+            .hint("`idev-backup encryption on`"),
+    })
+}
+
+/// What follows from a code that the phone would end a backup with.
+fn described(code: i64) -> String {
+    let cause = verdict::described(code).map_or_else(String::new, |refusal| refusal.cause);
+    format!("a backup would end with code {code}: {cause}")
+}
+
+fn battery(health: &Health, name: &str) -> Option<Line> {
+    const TOPIC: &str = "battery";
+    let percent = health.battery?;
+    let power = if health.charging { ", with power" } else { "" };
+    let says = format!("{name}'s battery is at {percent} %{power}");
+    Some(if percent < BATTERY_LOW_PERCENT && !health.charging {
+        Line::warning(TOPIC, says)
+            .means("a phone that switches off breaks the backup off")
+            .hint("connect it to power; a port that gives none is no help")
+    } else {
+        Line::ok(TOPIC, says)
+    })
+}
+
+fn room(health: &Health, name: &str) -> Option<Line> {
+    const TOPIC: &str = "phone_room";
+    let free = health.free_bytes?;
+    let says = format!("{name} has {} free", size(free));
+    Some(if free < ROOM_LOW_BYTES {
+        Line::warning(TOPIC, says)
+            .means(format!(
+                "a phone needs room of its own while it makes a backup; without it {}",
+                described(106)
+            ))
+            .hint("free some on the phone: Settings > General > Storage")
+    } else {
+        Line::ok(TOPIC, says)
+    })
+}
+
+fn clock(health: &Health, name: &str) -> Option<Line> {
+    const TOPIC: &str = "clock";
+    let ahead = health.clock_ahead?;
+    if ahead.abs() <= CLOCK_SECONDS_MAX {
+        return Some(Line::ok(
+            TOPIC,
+            format!("{name} and this computer agree on the time"),
+        ));
+    }
+    let minutes = (ahead.abs() / 60.0).round();
+    let way = if ahead > 0.0 { "ahead of" } else { "behind" };
+    Some(
+        Line::warning(TOPIC, format!("{name}'s clock is {minutes} minutes {way} this computer's"))
+            .means("snapshots are named by this computer's time, backups dated by the phone's; pairing fails where a certificate is not valid yet")
+            .hint("set the clock of the one that is wrong"),
+    )
+}
+
+fn setup(health: &Health, name: &str) -> Option<Line> {
+    (health.set_up == Some(false)).then(|| {
+        Line::problem("setup", format!("{name} has not been set up yet"))
+            .means(described(212))
+            .hint("finish its setup (\"Hello\")")
+    })
+}
+
+fn others(health: &Health, name: &str) -> Option<Line> {
+    const TOPIC: &str = "sync";
+    Some(match health.sync_free.as_ref()? {
+        Ok(true) => Line::ok(TOPIC, format!("no other program is syncing {name}")),
+        Ok(false) => {
+            let held = device::Error::SyncLocked;
+            let line = Line::problem(TOPIC, format!("another program is syncing {name}")).means(
+                "only one program at a time may work on a phone; `create` waits for ten seconds",
+            );
+            Line {
+                hint: held.hint(),
+                ..line
+            }
+        }
+        Err(trouble) => {
+            let mut line = Line::warning(TOPIC, &trouble.text)
+                .means("so it is not known whether another program works on the phone");
+            line.hint = trouble
+                .hint
+                .clone()
+                .or(Some("restart the phone".to_owned()));
+            line
+        }
+    })
+}
+
+fn service(health: &Health, name: &str) -> Option<Line> {
+    const TOPIC: &str = "service";
+    Some(match health.service.as_ref()? {
+        Ok(()) => Line::ok(TOPIC, format!("{name}'s backup service starts")),
+        Err(trouble) => {
+            Line::trouble(TOPIC, trouble).means(format!("{name} would begin no backup"))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::doctor::Level;
+    use crate::jobs::doctor::facts::Trouble;
+    use crate::jobs::phone::{Encryption, Facts};
+    use crate::transport::Attached;
+
+    fn healthy() -> Health {
+        Health {
+            facts: Some(Ok(Facts {
+                name: "Mira's iPhone".to_owned(),
+                product_type: "iPhone16,1".to_owned(),
+                model: "iPhone 15 Pro".to_owned(),
+                ios: "18.6.2".to_owned(),
+            })),
+            locked: Some(false),
+            record: Some(Ok(true)),
+            session: Some(Ok(())),
+            encryption: Encryption {
+                is_on: Some(true),
+                is_required: true,
+            },
+            battery: Some(81),
+            free_bytes: Some(90_000_000_000),
+            clock_ahead: Some(-2.0),
+            set_up: Some(true),
+            sync_free: Some(Ok(true)),
+            service: Some(Ok(())),
+            ..Health::of(Attached {
+                device_id: 1,
+                udid: "00008130-001A2B3C4D5E6F70".parse().unwrap(),
+                via: Via::Usb,
+            })
+        }
+    }
+
+    fn trouble(text: &str) -> Trouble {
+        Trouble {
+            text: text.to_owned(),
+            hint: Some("do something".to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_healthy_phone_has_nothing_but_ok() {
+        let lines = judge(&healthy());
+        assert!(lines.iter().all(|l| l.level == Level::Ok), "{lines:#?}");
+        assert!(lines.iter().all(|l| l.udid.is_some()));
+        let topics: Vec<_> = lines.iter().map(|l| l.topic).collect();
+        assert_eq!(
+            topics,
+            [
+                "phone",
+                "ios",
+                "trust",
+                "lock",
+                "encryption",
+                "battery",
+                "phone_room",
+                "clock",
+                "sync",
+                "service"
+            ]
+        );
+    }
+
+    #[test]
+    fn one_thing_that_is_wrong_is_one_line_with_a_meaning_and_a_hint() {
+        use Level::{Problem, Warning};
+        type Change = fn(&mut Health);
+        let table: [(Level, &str, &str, Change); 19] = [
+            (Warning, "phone", "by Wi-Fi", |h| h.phone.via = Via::Network),
+            (Problem, "phone", "refused", |h| {
+                h.facts = Some(Err(trouble("refused")))
+            }),
+            (Problem, "phone", "fell silent", |h| h.silent = true),
+            (Problem, "trust", "is not paired with Mira", |h| {
+                h.record = Some(Err(Trouble::from(&device::Error::NotPaired)));
+                h.session = None;
+            }),
+            (Problem, "trust", "lacks HostID", |h| {
+                h.record = Some(Err(trouble("it lacks HostID")));
+                h.session = None;
+            }),
+            (Problem, "trust", "forgotten", |h| {
+                h.session = Some(Err(trouble("it has forgotten you")))
+            }),
+            (Warning, "trust", "escrow bag", |h| {
+                h.record = Some(Ok(false))
+            }),
+            (Warning, "lock", "is locked", |h| h.locked = Some(true)),
+            (Problem, "encryption", "administrator", |h| {
+                h.encryption.is_on = Some(false)
+            }),
+            (Warning, "encryption", "does not encrypt", |h| {
+                h.encryption.is_on = Some(false);
+                h.encryption.is_required = false;
+            }),
+            (Warning, "battery", "at 9 %", |h| h.battery = Some(9)),
+            (Warning, "phone_room", "999.0 MB free", |h| {
+                h.free_bytes = Some(999_000_000)
+            }),
+            (Warning, "clock", "10 minutes ahead of", |h| {
+                h.clock_ahead = Some(600.0)
+            }),
+            (Warning, "clock", "10 minutes behind", |h| {
+                h.clock_ahead = Some(-600.0)
+            }),
+            (Problem, "setup", "not been set up", |h| {
+                h.set_up = Some(false)
+            }),
+            (Problem, "sync", "another program is syncing", |h| {
+                h.sync_free = Some(Ok(false))
+            }),
+            (Warning, "sync", "no afc", |h| {
+                h.sync_free = Some(Err(trouble("no afc")))
+            }),
+            (Problem, "service", "InvalidService", |h| {
+                h.service = Some(Err(trouble("InvalidService")))
+            }),
+            (Warning, "ios", "26.0.1", |h| {
+                if let Some(Ok(facts)) = &mut h.facts {
+                    facts.ios = "26.0.1".to_owned();
+                }
+            }),
+        ];
+        for (level, topic, words, change) in table {
+            let mut health = healthy();
+            change(&mut health);
+            let lines = judge(&health);
+            let wrong: Vec<_> = lines.iter().filter(|l| l.level != Level::Ok).collect();
+            let [line] = wrong[..] else {
+                panic!("{words}: {lines:#?}")
+            };
+            assert_eq!((line.level, line.topic), (level, topic), "{words}");
+            assert!(line.says.contains(words), "{}", line.says);
+            assert!(line.means.is_some() && line.hint.is_some(), "{line:#?}");
+        }
+    }
+
+    #[test]
+    fn a_low_battery_that_is_charged_is_no_trouble() {
+        let mut health = healthy();
+        (health.battery, health.charging) = (Some(9), true);
+        assert!(judge(&health).iter().all(|l| l.level == Level::Ok));
+    }
+}

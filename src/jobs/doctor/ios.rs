@@ -1,0 +1,161 @@
+//! What is special to a version of iOS, as far as a backup is concerned. Each fact has its source.
+
+use super::Line;
+
+const TOPIC: &str = "ios";
+
+/// A range of versions, and what holds in it.
+struct Fact {
+    from: [u32; 3],
+    /// Not itself.
+    to: [u32; 3],
+    means: &'static str,
+    /// Where the version itself is in the way: what to do.
+    hint: Option<&'static str>,
+}
+
+const ASKS: &str =
+    "since iOS 16.1 (and 15.7.1) a phone with a passcode asks for it at the start of each backup";
+const LATER: [u32; 3] = [u32::MAX, 0, 0];
+
+const FACTS: [Fact; 7] = [
+    Fact {
+        from: [0, 0, 0],
+        to: [10, 0, 0],
+        means: "before iOS 10 the list of files is Manifest.mbdb, which fewer programs read",
+        hint: None,
+    },
+    // imazing.com, 2017: "iPhone Disconnected iTunes Backup Error"
+    Fact {
+        from: [10, 3, 3],
+        to: [10, 3, 4],
+        means: "iOS 10.3.3 can break off each backup at the same place, at a file with accents in its name",
+        hint: Some(
+            "update iOS, or remove that file: idevicesyslog shows its name (\"No operation found for path\")",
+        ),
+    },
+    // protocol.md, "Findings": 8
+    Fact {
+        from: [15, 7, 1],
+        to: [16, 0, 0],
+        means: ASKS,
+        hint: None,
+    },
+    Fact {
+        from: [16, 1, 0],
+        to: LATER,
+        means: ASKS,
+        hint: None,
+    },
+    // pmd3#755
+    Fact {
+        from: [17, 0, 0],
+        to: [18, 0, 0],
+        means: "on iOS 17 one file of FileProvider, backup_manifest.db, always fails; that is harmless, and only noted",
+        hint: None,
+    },
+    // limd#1735
+    Fact {
+        from: [26, 0, 1],
+        to: [26, 0, 2],
+        means: "iOS 26.0.1 may finish a backup and never say so; then our own check decides, after the patience has run out",
+        hint: Some("update iOS"),
+    },
+    // protocol.md, "Findings": 7
+    Fact {
+        from: [27, 0, 0],
+        to: LATER,
+        means: "iOS 27 changed how parts of a backup are restored: restore whole backups only",
+        hint: None,
+    },
+];
+
+/// iOS 26.4 and later announce themselves on Wi-Fi in another way (protocol.md, section 8).
+const NEW_WIFI: [u32; 3] = [26, 4, 0];
+
+/// What its version means to a phone called `name`.
+pub fn judge(name: &str, model: &str, ios: &str, over_wifi: bool) -> Line {
+    let says = format!("{name} is an {model} with iOS {ios}");
+    let Some(version) = version(ios) else {
+        return Line::warning(TOPIC, says)
+            .means("this is no version that can be read, so nothing special is known of it")
+            .hint("unlock the phone and look again");
+    };
+    let holds = |fact: &&Fact| (fact.from..fact.to).contains(&version);
+    let facts: Vec<&Fact> = FACTS.iter().filter(holds).collect();
+    let mut means: Vec<&str> = facts.iter().map(|fact| fact.means).collect();
+    if over_wifi && version >= NEW_WIFI {
+        means.push("since iOS 26.4 phones announce themselves on Wi-Fi in a new way, which older programs do not find");
+    }
+    let hints: Vec<&str> = facts.iter().filter_map(|fact| fact.hint).collect();
+    let mut line = match hints.is_empty() {
+        true => Line::ok(TOPIC, says),
+        false => Line::warning(TOPIC, says).hint(hints.join("; ")),
+    };
+    if !means.is_empty() {
+        line = line.means(means.join("; "));
+    }
+    line
+}
+
+/// "18.6.2" as numbers; what is left out is 0.
+fn version(text: &str) -> Option<[u32; 3]> {
+    let mut version = [0; 3];
+    let parts: Vec<&str> = text.split('.').collect();
+    if parts.len() > 3 {
+        return None;
+    }
+    for (number, part) in version.iter_mut().zip(parts) {
+        *number = part.parse().ok()?;
+    }
+    Some(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::doctor::Level;
+
+    #[test]
+    fn each_version_is_told_what_holds_for_it() {
+        let table = [
+            (
+                "9.3.5",
+                Level::Ok,
+                &["Manifest.mbdb"][..],
+                &["passcode"][..],
+            ),
+            ("10.3.3", Level::Warning, &["accents"], &["passcode"]),
+            ("15.7", Level::Ok, &[], &["passcode"]),
+            ("15.7.1", Level::Ok, &["passcode"], &["FileProvider"]),
+            ("16.0.3", Level::Ok, &[], &["passcode"]),
+            ("16.1", Level::Ok, &["passcode"], &["FileProvider"]),
+            ("17.5.1", Level::Ok, &["passcode", "FileProvider"], &[]),
+            ("18.6.2", Level::Ok, &["passcode"], &["FileProvider"]),
+            (
+                "26.0.1",
+                Level::Warning,
+                &["never say so"],
+                &["FileProvider"],
+            ),
+            ("26.0.2", Level::Ok, &["passcode"], &["never say so"]),
+            ("27.1", Level::Ok, &["restore whole"], &[]),
+            ("?", Level::Warning, &["no version"], &[]),
+            ("1.2.3.4", Level::Warning, &["no version"], &[]),
+        ];
+        for (ios, level, told, not_told) in table {
+            let line = judge("Mira's iPhone", "iPhone 15 Pro", ios, false);
+            let means = line.means.unwrap_or_default();
+            assert_eq!(line.level, level, "{ios}");
+            for words in told {
+                assert!(means.contains(words), "{ios}: {means}");
+            }
+            for words in not_told {
+                assert!(!means.contains(words), "{ios}: {means}");
+            }
+        }
+        let told = |ios, wifi| judge("a", "b", ios, wifi).means.unwrap_or_default();
+        assert!(told("26.4", true).contains("Wi-Fi"));
+        assert!(!told("26.4", false).contains("Wi-Fi") && !told("26.3", true).contains("Wi-Fi"));
+    }
+}

@@ -1,0 +1,199 @@
+//! What is in the way of the next backup, and what error codes mean.
+//!
+//! Facts are gathered first (`facts`, `computer`), with patience that ends; what they mean is judged apart from that, so
+//! that each judgment can be tested by itself (`way`, `health`, `shelf`, `ios`).
+
+pub mod computer;
+pub mod explain;
+mod facts;
+mod health;
+mod ios;
+mod shelf;
+mod way;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use super::Error;
+use super::phone::Reach;
+use crate::udid::Udid;
+use computer::Places;
+use facts::{Health, Shelf, Trouble, Way};
+
+/// How bad something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// A backup works, or may; something should be done.
+    Warning,
+    /// No backup is made like this, or none is there.
+    Problem,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// How bad it is.
+    pub level: Level,
+    /// What was looked at, in one word. Stable: docs/guide.md lists them.
+    pub topic: &'static str,
+    /// The phone that it is about, if it is about one.
+    pub udid: Option<String>,
+    /// What was found.
+    pub says: String,
+    /// What follows from it.
+    pub means: Option<String>,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl Line {
+    fn new(level: Level, topic: &'static str, says: impl Into<String>) -> Line {
+        Line {
+            level,
+            topic,
+            udid: None,
+            says: says.into(),
+            means: None,
+            hint: None,
+        }
+    }
+
+    fn ok(topic: &'static str, says: impl Into<String>) -> Line {
+        Line::new(Level::Ok, topic, says)
+    }
+
+    fn warning(topic: &'static str, says: impl Into<String>) -> Line {
+        Line::new(Level::Warning, topic, says)
+    }
+
+    fn problem(topic: &'static str, says: impl Into<String>) -> Line {
+        Line::new(Level::Problem, topic, says)
+    }
+
+    fn trouble(topic: &'static str, trouble: &Trouble) -> Line {
+        Line {
+            hint: trouble.hint.clone(),
+            ..Line::problem(topic, &trouble.text)
+        }
+    }
+
+    fn of(mut self, udid: &Udid) -> Line {
+        self.udid = Some(udid.to_string());
+        self
+    }
+
+    fn means(mut self, means: impl Into<String>) -> Line {
+        self.means = Some(means.into());
+        self
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Line {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Everything that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The worst of all.
+    pub level: Level,
+    /// The findings: the way to phones, each phone, the store.
+    pub lines: Vec<Line>,
+    /// What cannot be known here, and why.
+    pub not_looked_at: Vec<String>,
+}
+
+/// What is looked at.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Only this phone: its UDID, or how that begins.
+    pub device: Option<String>,
+    /// The store.
+    pub store: PathBuf,
+    /// The user named it.
+    pub store_is_named: bool,
+    /// A backup that is older is worth a warning.
+    pub age_max: Duration,
+    /// How long a phone, or a disk, may take for all of its answers.
+    pub patience: Duration,
+    /// The time.
+    pub now: SystemTime,
+    /// Where Linux tells of USB and of programs.
+    pub places: Places,
+}
+
+/// Looks at everything. Fails only if the user interrupts: whatever else goes wrong is a finding.
+pub fn examine(reach: &Reach, options: &Options) -> Result<Report, Error> {
+    let is_meant = |udid: &str| {
+        let wanted = options.device.as_deref();
+        wanted.is_none_or(|wanted| begins(udid, wanted))
+    };
+    let way = Way::look(reach, &options.places, options.patience)?;
+    let seen = way.phones.as_deref().unwrap_or_default();
+    let mut phones = Vec::new();
+    for phone in seen.iter().filter(|p| is_meant(p.udid.as_str())) {
+        phones.push(Health::ask(reach, phone.clone(), options.patience)?);
+    }
+    let mut shelf = Shelf::look(
+        options.store.clone(),
+        options.store_is_named,
+        options.patience,
+        &reach.calm,
+    )?;
+    shelf.kept.retain(|kept| is_meant(kept.udid.as_str()));
+
+    let mut lines = way::judge(&way, options.device.as_deref());
+    for phone in &phones {
+        lines.extend(health::judge(phone));
+    }
+    lines.extend(shelf::judge(&shelf));
+    let of_phones = shelf::phones(&shelf, &phones);
+    lines.extend(of_phones.iter().flat_map(|(kept, health)| {
+        shelf::judge_phone(&shelf, kept, *health, options.now, options.age_max)
+    }));
+    Ok(Report {
+        level: lines.iter().map(|l| l.level).max().unwrap_or(Level::Ok),
+        not_looked_at: not_looked_at(&way, &phones, &shelf),
+        lines,
+    })
+}
+
+/// Whether a UDID is meant by `wanted`, which may lack the dash, as USB serial numbers do.
+fn begins(udid: &str, wanted: &str) -> bool {
+    let plain = |text: &str| text.replace('-', "").to_ascii_lowercase();
+    plain(udid).starts_with(&plain(wanted))
+}
+
+fn not_looked_at(way: &Way, phones: &[Health], shelf: &Shelf) -> Vec<String> {
+    let mut not = Vec::new();
+    let unseen = match cfg!(target_os = "linux") {
+        true => "this system does not tell, as in a container",
+        false => "only Linux tells in files",
+    };
+    if way.on_usb.is_none() {
+        not.push(format!(
+            "what is plugged into USB, beside what usbmuxd sees: {unseen}"
+        ));
+    }
+    if way.programs.is_none() {
+        not.push(format!("which other programs work on phones: {unseen}"));
+    }
+    if phones.iter().any(|phone| phone.session == Some(Ok(()))) {
+        not.push(
+            "whether a phone is being restored from iCloud, or asks for its passcode: it tells only when a backup begins"
+                .to_owned(),
+        );
+    }
+    if shelf.exists && shelf.trouble.is_none() && shelf.abilities.is_none() && !shelf.silent {
+        not.push(
+            "what the disk of the store can do: nothing is written in a folder that idev-backup has not used yet".to_owned(),
+        );
+    }
+    not
+}

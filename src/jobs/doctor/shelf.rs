@@ -1,0 +1,513 @@
+//! Judges the store: its disk, and for each phone the last backup, a draft, and whether there is room for the next one.
+
+use std::time::{Duration, SystemTime};
+
+use super::Line;
+use super::facts::{Health, Kept, Shelf};
+use super::health::name;
+use crate::jobs::list;
+use crate::store::probe::Abilities;
+use crate::udid::Udid;
+use crate::units::{counted, size};
+
+/// The phone wants so much more than it sends (protocol.md, "Free space").
+const SPARE_BYTES: u64 = 128 << 20;
+
+/// The store itself.
+pub fn judge(shelf: &Shelf) -> Vec<Line> {
+    const TOPIC: &str = "store";
+    let path = shelf.path.display();
+    let free = shelf
+        .free_bytes
+        .map_or_else(String::new, |free| format!(", with {} free", size(free)));
+    if shelf.silent {
+        return vec![
+            Line::problem(
+                TOPIC,
+                format!("the disk of the store {path} does not answer"),
+            )
+            .means("it is asleep, disconnected, or on a network that is gone")
+            .hint("look how it is connected, or choose another with --store"),
+        ];
+    }
+    if let Some(trouble) = &shelf.trouble {
+        return vec![
+            Line::trouble(TOPIC, trouble).means("no backup can be made there, and none read"),
+        ];
+    }
+    if !shelf.exists {
+        let says = format!("there is no folder {path} yet{free}");
+        return vec![match shelf.is_named {
+            false => Line::ok(TOPIC, says).means("the first `create` makes it"),
+            true => Line::warning(TOPIC, says)
+                .means("`create` would make it, wherever that is: perhaps the disk that it should be on is not connected")
+                .hint("connect the disk, or name another folder with --store"),
+        }];
+    }
+    let mut lines = vec![Line::ok(TOPIC, format!("the store is {path}{free}"))];
+    match &shelf.abilities {
+        None => {}
+        Some(Err(trouble)) => lines.push(
+            Line::trouble(TOPIC, trouble)
+                .means("the store can be read, and no backup be made in it"),
+        ),
+        Some(Ok(abilities)) => lines.extend(disk(abilities)),
+    }
+    lines
+}
+
+fn disk(disk: &Abilities) -> Vec<Line> {
+    const TOPIC: &str = "disk";
+    let kind = match &disk.file_system {
+        Some(kind) => format!("the disk of the store ({kind})"),
+        None => "the disk of the store".to_owned(),
+    };
+    let mut lines = Vec::new();
+    lines.push(match (disk.clones, disk.hard_links) {
+        (false, false) => Line::warning(
+            TOPIC,
+            format!("{kind} has neither hard links nor clones"),
+        )
+        .means("every snapshot is a full copy there, and a backup needs room for two more than --keep says")
+        .hint("use a disk with APFS, ext4, btrfs, xfs or NTFS, or `create --keep 0`"),
+        (true, _) => Line::ok(TOPIC, format!("{kind} has clones"))
+            .means("what did not change takes no room in a snapshot"),
+        (false, true) => Line::ok(TOPIC, format!("{kind} has hard links"))
+            .means("what did not change takes no room in a snapshot"),
+    });
+    match disk.large_files {
+        Some(false) => lines.push(
+            Line::problem(TOPIC, format!("{kind} cannot hold files over 4 GB"))
+                .means("a long video or the data of a large app makes the backup fail")
+                .hint("use a disk with exFAT, APFS, NTFS or ext4"),
+        ),
+        Some(true) => lines.push(Line::ok(TOPIC, format!("{kind} holds files over 4 GB"))),
+        // Without the room for one file the next backup has none either, and that is told by "room".
+        None => {}
+    }
+    if !disk.case_sensitive {
+        lines.push(
+            Line::ok(TOPIC, format!("to {kind} `a` and `A` are one name"))
+                .means("that does no harm: files of a backup are named by hex digits"),
+        );
+    }
+    lines
+}
+
+/// What is to be judged by phone: those in the store, and those that are connected.
+pub fn phones<'a>(shelf: &'a Shelf, phones: &'a [Health]) -> Vec<(Kept, Option<&'a Health>)> {
+    if shelf.silent || shelf.trouble.is_some() {
+        return Vec::new();
+    }
+    let find = |udid: &Udid| phones.iter().find(|health| health.phone.udid == *udid);
+    let mut all: Vec<_> = shelf
+        .kept
+        .iter()
+        .map(|kept| (kept.clone(), find(&kept.udid)))
+        .collect();
+    for health in phones {
+        let udid = &health.phone.udid;
+        if !shelf.kept.iter().any(|kept| kept.udid == *udid) {
+            let nothing = Kept {
+                udid: udid.clone(),
+                current: None,
+                made: None,
+                last_run: None,
+                draft: None,
+            };
+            all.push((nothing, Some(health)));
+        }
+    }
+    all
+}
+
+/// What the store has of one phone, and will need for it.
+pub fn judge_phone(
+    shelf: &Shelf,
+    kept: &Kept,
+    health: Option<&Health>,
+    now: SystemTime,
+    age_max: Duration,
+) -> Vec<Line> {
+    let stored = kept.current.as_ref().and_then(|backup| backup.name.clone());
+    let name = match (health, stored) {
+        (Some(health), _) => name(health),
+        (None, Some(name)) => name,
+        (None, None) => format!("phone {}", kept.udid),
+    };
+    let mut lines = Vec::new();
+    lines.extend(draft(kept, &name));
+    lines.push(last_backup(kept, &name, now, age_max));
+    lines.extend(health.and_then(|health| room(shelf, kept, health, &name)));
+    lines.into_iter().map(|line| line.of(&kept.udid)).collect()
+}
+
+fn draft(kept: &Kept, name: &str) -> Option<Line> {
+    let (written, running) = kept.draft?;
+    let when = list::local(written);
+    Some(match running {
+        true => Line::ok("draft", format!("a backup of {name} is under way, last written to {when}")),
+        false => Line::warning("draft", format!("a backup of {name} broke off, last written to {when}"))
+            .means("its draft takes room until the next run, which goes on with it if the phone agrees; the last good backup is untouched")
+            .hint("run `idev-backup create`"),
+    })
+}
+
+fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> Line {
+    const TOPIC: &str = "backup";
+    let again = "run `idev-backup create`";
+    let Some(backup) = &kept.current else {
+        return Line::warning(TOPIC, format!("there is no backup of {name} in the store"))
+            .means("if the phone were lost now, so would be what is on it")
+            .hint(again);
+    };
+    if !backup.complete {
+        return Line::problem(TOPIC, format!("the current backup of {name} was never finished"))
+            .means("another program made it and broke off: nothing can be restored from it for certain")
+            .hint("`idev-backup create` goes on with it, `create --full` makes a new one; `idev-backup list` shows older ones");
+    }
+    let Some(made) = kept.made else {
+        return Line::warning(
+            TOPIC,
+            format!("the backup of {name} does not say when it was made"),
+        )
+        .means("its Status.plist has no date, or cannot be read")
+        .hint("`idev-backup verify` tells whether it is whole");
+    };
+    match now.duration_since(made) {
+        Err(_) => Line::warning(
+            TOPIC,
+            format!(
+                "the last good backup of {name} is from {}, which is still to come",
+                list::local(made)
+            ),
+        )
+        .means("the clock of this computer or of the phone is, or was, wrong")
+        .hint("set the clock"),
+        Ok(age) if age > age_max => Line::warning(
+            TOPIC,
+            format!("the last good backup of {name} is {} old", days(age)),
+        )
+        .means("what has come since is on the phone alone")
+        .hint(again),
+        Ok(_) => Line::ok(
+            TOPIC,
+            format!("the last good backup of {name} is of {}", list::local(made)),
+        ),
+    }
+}
+
+fn days(age: Duration) -> String {
+    counted(age.as_secs() / 86_400, "day")
+}
+
+/// What the next backup will need at most, and why.
+#[derive(Debug, PartialEq, Eq)]
+enum Need {
+    /// This much, more or less.
+    About(u64, String),
+    /// Less than this, likely by far.
+    UpTo(u64, String),
+}
+
+/// The phone says exactly what it needs when a backup begins, and not before. This is what can be known without.
+fn need(shelf: &Shelf, kept: &Kept, health: &Health) -> Option<Need> {
+    let used = health
+        .capacity_bytes
+        .zip(health.free_bytes)
+        .map(|(capacity, free)| capacity.saturating_sub(free));
+    let Some(backup) = kept.current.as_ref().filter(|backup| backup.complete) else {
+        let why = "a first backup: what is used on the phone, without the apps themselves";
+        return used.map(|used| Need::UpTo(used, why.to_owned()));
+    };
+    let whole = backup.bytes.or(used)?;
+    if let (Some(was), Some(will)) = (backup.encrypted, health.encryption.is_on)
+        && was != will
+    {
+        let word = if will { "on" } else { "off" };
+        let why = format!(
+            "everything is sent again, since encryption was switched {word} after the last backup"
+        );
+        return Some(Need::About(whole, why));
+    }
+    let shares = match &shelf.abilities {
+        Some(Ok(disk)) => disk.clones || disk.hard_links && backup.ours,
+        _ => true,
+    };
+    if !shares {
+        let why = "the last backup is copied first, since its files cannot be shared";
+        return Some(Need::About(whole, why.to_owned()));
+    }
+    match kept.last_run {
+        Some((false, received)) => Some(Need::About(
+            received,
+            "as much as last time, when only changes were sent".to_owned(),
+        )),
+        _ => Some(Need::UpTo(
+            whole,
+            "only changes are sent; how many is not known after one backup".to_owned(),
+        )),
+    }
+}
+
+fn room(shelf: &Shelf, kept: &Kept, health: &Health, name: &str) -> Option<Line> {
+    const TOPIC: &str = "room";
+    let free = shelf.free_bytes?;
+    let need = need(shelf, kept, health)?;
+    let (bytes, why, word) = match &need {
+        Need::About(bytes, why) => (*bytes, why, "about"),
+        Need::UpTo(bytes, why) => (*bytes, why, "up to"),
+    };
+    let says = format!(
+        "the next backup of {name} needs {word} {}, and the store has {} free",
+        size(bytes),
+        size(free)
+    );
+    let missing = (bytes + SPARE_BYTES).saturating_sub(free);
+    let hint = format!(
+        "free {}, or use another disk with --store; `create --keep` says how many older backups stay",
+        size(missing)
+    );
+    Some(match need {
+        _ if missing == 0 => Line::ok(TOPIC, says).means(why),
+        // However little is sent, the phone begins with less than this left.
+        _ if free < SPARE_BYTES => Line::problem(TOPIC, says).means(why).hint(hint),
+        Need::About(..) => Line::problem(TOPIC, says).means(why).hint(hint),
+        Need::UpTo(..) => Line::warning(TOPIC, says)
+            .means(format!(
+                "{why}. The phone says what it needs before it sends anything"
+            ))
+            .hint(hint),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::doctor::Level;
+    use crate::jobs::doctor::facts::Trouble;
+    use crate::jobs::list::Backup;
+    use crate::transport::{Attached, Via};
+
+    const UDID: &str = "00008130-001A2B3C4D5E6F70";
+    const DAY: Duration = Duration::from_secs(86_400);
+    const GB: u64 = 1_000_000_000;
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + 20_000 * DAY
+    }
+
+    fn shelf() -> Shelf {
+        Shelf {
+            exists: true,
+            free_bytes: Some(100 * GB),
+            abilities: Some(Ok(Abilities {
+                file_system: Some("ext4".to_owned()),
+                hard_links: true,
+                clones: false,
+                case_sensitive: true,
+                large_files: Some(true),
+            })),
+            ..Shelf::at("/srv/backups".into(), true)
+        }
+    }
+
+    fn with_disk(change: fn(&mut Abilities)) -> Shelf {
+        let mut shelf = shelf();
+        if let Some(Ok(disk)) = &mut shelf.abilities {
+            change(disk);
+        }
+        shelf
+    }
+
+    fn kept() -> Kept {
+        Kept {
+            udid: UDID.parse().unwrap(),
+            current: Some(Backup {
+                udid: UDID.to_owned(),
+                name: Some("Mira's iPhone".to_owned()),
+                model: None,
+                ios: None,
+                date: None,
+                current: true,
+                complete: true,
+                encrypted: Some(true),
+                files: None,
+                bytes: Some(60 * GB),
+                ours: true,
+                path: "/srv/backups/x".to_owned(),
+            }),
+            made: Some(now() - DAY),
+            last_run: Some((false, 3 * GB)),
+            draft: None,
+        }
+    }
+
+    fn health() -> Health {
+        let mut health = Health::of(Attached {
+            device_id: 1,
+            udid: UDID.parse().unwrap(),
+            via: Via::Usb,
+        });
+        health.encryption.is_on = Some(true);
+        (health.capacity_bytes, health.free_bytes) = (Some(250 * GB), Some(170 * GB));
+        health
+    }
+
+    #[test]
+    fn a_store_that_can_hold_backups_is_all_right() {
+        let lines = judge(&shelf());
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().all(|l| l.level == Level::Ok), "{lines:#?}");
+        let lines = judge_phone(&shelf(), &kept(), Some(&health()), now(), 7 * DAY);
+        assert!(lines.iter().all(|l| l.level == Level::Ok), "{lines:#?}");
+        assert_eq!(lines.len(), 2);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_store_or_its_disk_is_told() {
+        use Level::{Ok as Fine, Problem, Warning};
+        let trouble = || Trouble {
+            text: "cannot write in x".to_owned(),
+            hint: Some("hint".to_owned()),
+        };
+        let silent = Shelf {
+            silent: true,
+            ..shelf()
+        };
+        let broken = Shelf {
+            trouble: Some(trouble()),
+            ..shelf()
+        };
+        let read_only = Shelf {
+            abilities: Some(Err(trouble())),
+            ..shelf()
+        };
+        let absent = |is_named| Shelf {
+            exists: false,
+            is_named,
+            ..shelf()
+        };
+        let table = [
+            (silent, Problem, "store", "does not answer"),
+            (broken, Problem, "store", "cannot write in x"),
+            (read_only, Problem, "store", "cannot write in x"),
+            (absent(true), Warning, "store", "there is no folder"),
+            (absent(false), Fine, "store", "there is no folder"),
+            (
+                with_disk(|d| d.hard_links = false),
+                Warning,
+                "disk",
+                "neither hard links nor clones",
+            ),
+            (with_disk(|d| d.clones = true), Fine, "disk", "has clones"),
+            (
+                with_disk(|d| d.large_files = Some(false)),
+                Problem,
+                "disk",
+                "over 4 GB",
+            ),
+            (
+                with_disk(|d| d.case_sensitive = false),
+                Fine,
+                "disk",
+                "one name",
+            ),
+        ];
+        for (shelf, level, topic, words) in table {
+            let lines = judge(&shelf);
+            let line = lines.iter().find(|l| l.says.contains(words));
+            let line = line.unwrap_or_else(|| panic!("{words}: {lines:#?}"));
+            assert_eq!((line.level, line.topic), (level, topic), "{words}");
+            assert!(level == Fine || line.means.is_some() && line.hint.is_some());
+        }
+    }
+
+    #[test]
+    fn what_a_store_has_of_a_phone_is_told() {
+        use Level::{Ok as Fine, Problem, Warning};
+        type Change = fn(&mut Kept);
+        let table: [(Level, &str, &str, Change); 8] = [
+            (Warning, "backup", "no backup of", |k| k.current = None),
+            (Problem, "backup", "never finished", |k| {
+                if let Some(backup) = &mut k.current {
+                    backup.complete = false;
+                }
+            }),
+            (Warning, "backup", "9 days old", |k| {
+                k.made = Some(now() - 9 * DAY)
+            }),
+            (Fine, "backup", "is of ", |k| k.made = Some(now() - 7 * DAY)),
+            (Warning, "backup", "still to come", |k| {
+                k.made = Some(now() + DAY)
+            }),
+            (Warning, "backup", "does not say when", |k| k.made = None),
+            (Warning, "draft", "broke off", |k| {
+                k.draft = Some((now(), false))
+            }),
+            (Fine, "draft", "under way", |k| {
+                k.draft = Some((now(), true))
+            }),
+        ];
+        for (level, topic, words, change) in table {
+            let mut kept = kept();
+            change(&mut kept);
+            let lines = judge_phone(&shelf(), &kept, None, now(), 7 * DAY);
+            let line = lines.iter().find(|l| l.says.contains(words));
+            let line = line.unwrap_or_else(|| panic!("{words}: {lines:#?}"));
+            assert_eq!((line.level, line.topic), (level, topic), "{words}");
+            assert!(level == Fine || line.means.is_some() && line.hint.is_some());
+            assert_eq!(line.udid.as_deref(), Some(UDID));
+        }
+    }
+
+    #[test]
+    fn the_next_backup_needs_what_can_be_known_of_it() {
+        let need_of = |shelf: &Shelf, kept: &Kept| match need(shelf, kept, &health()).unwrap() {
+            Need::About(bytes, _) => (bytes / GB, true),
+            Need::UpTo(bytes, _) => (bytes / GB, false),
+        };
+        assert_eq!(need_of(&shelf(), &kept()), (3, true));
+        let first = Kept {
+            current: None,
+            ..kept()
+        };
+        assert_eq!(need_of(&shelf(), &first), (80, false));
+        let after_one = Kept {
+            last_run: Some((true, 60 * GB)),
+            ..kept()
+        };
+        assert_eq!(need_of(&shelf(), &after_one), (60, false));
+        let mut switched = kept();
+        switched.current.as_mut().unwrap().encrypted = Some(false);
+        assert_eq!(need_of(&shelf(), &switched), (60, true));
+        let exfat = with_disk(|d| d.hard_links = false);
+        assert_eq!(need_of(&exfat, &kept()), (60, true));
+        let mut theirs = kept();
+        theirs.current.as_mut().unwrap().ours = false;
+        assert_eq!(need_of(&shelf(), &theirs), (60, true));
+        assert_eq!(need_of(&with_disk(|d| d.clones = true), &theirs), (3, true));
+        let mut mute = health();
+        mute.capacity_bytes = None;
+        assert_eq!(need(&shelf(), &first, &mute), None);
+    }
+
+    #[test]
+    fn too_little_room_is_a_problem_where_the_need_is_known() {
+        let level = |free, kept: &Kept| {
+            let shelf = Shelf {
+                free_bytes: Some(free),
+                ..shelf()
+            };
+            room(&shelf, kept, &health(), "x").unwrap().level
+        };
+        let first = Kept {
+            current: None,
+            ..kept()
+        };
+        assert_eq!(level(3 * GB + SPARE_BYTES, &kept()), Level::Ok);
+        assert_eq!(level(3 * GB + SPARE_BYTES - 1, &kept()), Level::Problem);
+        assert_eq!(level(79 * GB, &first), Level::Warning);
+        assert_eq!(level(SPARE_BYTES - 1, &first), Level::Problem);
+    }
+}

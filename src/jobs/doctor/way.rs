@@ -1,0 +1,261 @@
+//! Judges the way to phones: the daemon, USB, and who else uses it.
+
+use std::io::ErrorKind;
+
+use super::computer::{Mode, OnUsb};
+use super::facts::Way;
+use super::{Line, begins};
+use crate::jobs::Error;
+use crate::transport::Via;
+
+/// USB 1.1, which no iPhone speaks by itself: a cable, port or hub that spoils the signal.
+const SLOW_MBITS: f64 = 12.0;
+
+/// Everything between this computer and its phones. `wanted` is the phone that was asked for.
+pub fn judge(way: &Way, wanted: Option<&str>) -> Vec<Line> {
+    let mut lines = vec![daemon(way)];
+    lines.extend(way.on_usb.iter().flatten().flat_map(|usb| on_usb(usb, way)));
+    lines.extend(no_phone(way, wanted));
+    lines.extend(programs(way));
+    lines
+}
+
+fn daemon(way: &Way) -> Line {
+    match &way.phones {
+        Err(trouble) => Line::trouble("usbmuxd", trouble)
+            .means("without it no phone can be reached, not even by cable"),
+        Ok(_) => {
+            let running = way.programs.iter().flat_map(|(_, daemons)| daemons);
+            let names: Vec<&str> = running.map(|program| program.name.as_str()).collect();
+            let which = match names[..] {
+                [] => String::new(),
+                _ => format!("; running here: {}", names.join(", ")),
+            };
+            Line::ok(
+                "usbmuxd",
+                format!("usbmuxd answers on {}{which}", way.address),
+            )
+        }
+    }
+}
+
+fn on_usb(usb: &OnUsb, way: &Way) -> Vec<Line> {
+    const TOPIC: &str = "usb";
+    let place = match &usb.udid {
+        Some(udid) => format!("phone {udid} on USB port {}", usb.port),
+        None => format!("a phone on USB port {}", usb.port),
+    };
+    let about = |line: Line| match &usb.udid {
+        Some(udid) => line.of(udid),
+        None => line,
+    };
+    let stuck = match usb.mode {
+        Mode::Normal => None,
+        Mode::Recovery => Some("recovery"),
+        Mode::Dfu => Some("DFU"),
+    };
+    if let Some(mode) = stuck {
+        let line = Line::problem(TOPIC, format!("{place} is in {mode} mode"))
+            .means("iOS does not run on it, so there is no backup to be had")
+            .hint("restart the phone; if it stays, Finder or Apple Devices can update it, which keeps its data");
+        return vec![about(line)];
+    }
+    let mut lines = Vec::new();
+    if let Ok(phones) = &way.phones {
+        let is_seen = phones.iter().any(|phone| {
+            phone.via == Via::Usb && usb.udid.as_ref().is_none_or(|udid| *udid == phone.udid)
+        });
+        if !is_seen {
+            lines.push(about(not_seen(&place, usb)));
+        }
+    }
+    if let Some(speed) = usb.speed_mbits {
+        lines.push(about(if speed <= SLOW_MBITS {
+            Line::warning(TOPIC, format!("{place} is connected with {speed} Mbit/s"))
+                .means("a phone can do 480 or more: the cable, the port or a hub is bad, and a backup would take days or break off")
+                .hint("use another cable, and a port of the computer itself")
+        } else {
+            Line::ok(TOPIC, format!("{place} is connected with {speed} Mbit/s"))
+        }));
+    }
+    lines
+}
+
+fn not_seen(place: &str, usb: &OnUsb) -> Line {
+    let line = Line::problem(
+        "usb",
+        format!("{place} is there, and usbmuxd does not see it"),
+    );
+    match &usb.node {
+        Some((node, ErrorKind::NotFound)) => line
+            .means(format!(
+                "there is no node {} for it: in a container or a virtual machine, USB must be passed through",
+                node.display()
+            ))
+            .hint("pass /dev/bus/usb through, or run this where the phone is plugged in"),
+        Some((node, ErrorKind::PermissionDenied)) => line
+            .means(format!(
+                "this user may not open {}, which is usual; usbmuxd's own user must be able to, by the udev rules that come \
+                 with it (39-usbmuxd.rules)",
+                node.display()
+            ))
+            .hint(
+                "plug it in again; if that does not help: `sudo systemctl restart usbmuxd`, and look whether its udev rules \
+                 are installed",
+            ),
+        _ => line
+            .means("usbmuxd is not told of it, has failed on it, or another program has taken it")
+            .hint("unlock it and plug it in again; if that does not help: `sudo systemctl restart usbmuxd`"),
+    }
+}
+
+fn no_phone(way: &Way, wanted: Option<&str>) -> Option<Line> {
+    let phones = way.phones.as_ref().ok()?;
+    let is_wanted = |udid: &str| wanted.is_none_or(|wanted| begins(udid, wanted));
+    if phones.iter().any(|phone| is_wanted(phone.udid.as_str())) {
+        return None;
+    }
+    let none = Error::NoDevice {
+        wanted: wanted.map(str::to_owned),
+        present: phones.iter().map(|phone| phone.udid.to_string()).collect(),
+    };
+    let mut line = Line::problem("phone", none.to_string());
+    line.hint = none.hint();
+    Some(match &way.on_usb {
+        Some(usb) if usb.is_empty() => line.means(
+            "nothing of Apple's is on USB either: the cable only charges, it is not plugged in, or the phone is off",
+        ),
+        _ => line.means("no backup can be made before it is"),
+    })
+}
+
+fn programs(way: &Way) -> Vec<Line> {
+    let holders = way.programs.iter().flat_map(|(holders, _)| holders);
+    let told = |program: &super::computer::Program| {
+        Line::warning(
+            "programs",
+            format!("{} is running (process {})", program.name, program.process),
+        )
+        .means("it works on phones, and two programs that back up one phone at once disturb each other")
+        .hint("wait until it has ended, or stop it")
+    };
+    holders.map(told).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::doctor::Level;
+    use crate::jobs::doctor::computer::Program;
+    use crate::jobs::doctor::facts::Trouble;
+    use crate::transport::Attached;
+
+    const UDID: &str = "00008130-001A2B3C4D5E6F70";
+
+    fn way() -> Way {
+        Way {
+            address: "/var/run/usbmuxd".to_owned(),
+            phones: Ok(vec![Attached {
+                device_id: 1,
+                udid: UDID.parse().unwrap(),
+                via: Via::Usb,
+            }]),
+            on_usb: Some(vec![usb()]),
+            programs: Some((Vec::new(), Vec::new())),
+        }
+    }
+
+    fn usb() -> OnUsb {
+        OnUsb {
+            udid: Some(UDID.parse().unwrap()),
+            mode: Mode::Normal,
+            speed_mbits: Some(480.0),
+            port: "1-2".to_owned(),
+            node: None,
+        }
+    }
+
+    fn with_usb(usb: OnUsb, seen: bool) -> Way {
+        let mut way = way();
+        way.on_usb = Some(vec![usb]);
+        if !seen {
+            way.phones = Ok(Vec::new());
+        }
+        way
+    }
+
+    #[track_caller]
+    fn told(way: &Way, wanted: Option<&str>, level: Level, topic: &str, words: &str) {
+        let lines = judge(way, wanted);
+        let line = lines.iter().find(|l| l.level == level && l.topic == topic);
+        let line = line.unwrap_or_else(|| panic!("{lines:#?}"));
+        assert!(format!("{line:?}").contains(words), "{line:#?}");
+        assert!(
+            level == Level::Ok || line.hint.is_some() && line.means.is_some(),
+            "{line:#?}"
+        );
+    }
+
+    #[test]
+    fn a_phone_that_is_there_is_all_right() {
+        assert!(judge(&way(), None).iter().all(|l| l.level == Level::Ok));
+        let mut way = way();
+        way.programs = None;
+        way.on_usb = None;
+        assert_eq!(judge(&way, Some("000081300")).len(), 1);
+    }
+
+    #[test]
+    fn trouble_on_the_way_is_named() {
+        use Level::{Problem, Warning};
+        let mut silent = way();
+        silent.phones = Err(Trouble {
+            text: "no usbmuxd answers on /x".to_owned(),
+            hint: Some("install it".to_owned()),
+        });
+        told(&silent, None, Problem, "usbmuxd", "no usbmuxd answers");
+        assert!(!judge(&silent, None).iter().any(|l| l.topic == "phone"));
+
+        told(
+            &way(),
+            Some("ffff"),
+            Problem,
+            "phone",
+            "ffff is not connected",
+        );
+        let mut none = way();
+        (none.phones, none.on_usb) = (Ok(Vec::new()), Some(Vec::new()));
+        told(&none, None, Problem, "phone", "only charges");
+
+        let node = |why| Some(("/dev/bus/usb/001/007".into(), why));
+        for (node, words) in [
+            (None, "plug it in again"),
+            (node(ErrorKind::PermissionDenied), "udev rules"),
+            (node(ErrorKind::NotFound), "passed through"),
+        ] {
+            let unseen = with_usb(OnUsb { node, ..usb() }, false);
+            told(&unseen, None, Problem, "usb", words);
+        }
+        let slow = with_usb(
+            OnUsb {
+                speed_mbits: Some(12.0),
+                ..usb()
+            },
+            true,
+        );
+        told(&slow, None, Warning, "usb", "another cable");
+        for mode in [Mode::Recovery, Mode::Dfu] {
+            let stuck = with_usb(OnUsb { mode, ..usb() }, false);
+            told(&stuck, None, Problem, "usb", "mode");
+        }
+        let mut busy = way();
+        busy.programs = Some((
+            vec![Program {
+                name: "idevicebackup2".to_owned(),
+                process: 40,
+            }],
+            Vec::new(),
+        ));
+        told(&busy, None, Warning, "programs", "process 40");
+    }
+}

@@ -1,0 +1,388 @@
+//! Files of a backup in a folder, with the names, times and modes that they had on the phone.
+//!
+//! ```text
+//! DIR/<domain>/<path in it>
+//! ```
+//! Three passes over the list, none of which holds it: files, then links (so that no file is ever written through one), then the
+//! times of folders (which change with every file in them).
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+
+use super::Error;
+use super::fill::{self, Manner, Task};
+use super::names::{PATH_BYTES_MAX, Place};
+use super::opened::{Item, Opened};
+use super::select::{Select, Wanted};
+use super::tally::{Listing, Problem, Renamed, Tally, Wrong};
+use super::target::{Into, Target, no_place};
+use crate::manifest::db::{Filter, Kind};
+use crate::monitor::{Monitor, Phase};
+
+/// What a user can choose.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Which files; all of them without anything.
+    pub wanted: Wanted,
+    /// How the folder is filled.
+    pub into: Into,
+    /// Group and others get the rights that they had on the phone, too.
+    pub all_modes: bool,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// The folder.
+    pub to: String,
+    /// Nothing was written.
+    pub dry_run: bool,
+    /// It was done to its end.
+    pub complete: bool,
+    /// Files that were chosen.
+    pub chosen: u64,
+    /// Files that were written.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Links that were made.
+    pub links: u64,
+    /// What is not as it should be.
+    pub problems: Listing<Problem>,
+    /// What has another name than on the phone, since the folder's disk cannot hold that.
+    pub renamed: Listing<Renamed>,
+    /// Links that were not made, since they lead out of their domain.
+    pub links_left_out: Listing<Link>,
+    /// The folder's disk keeps no modes.
+    pub lost_modes: bool,
+}
+
+/// A symbolic link of the phone.
+#[derive(Debug, Clone, Serialize)]
+pub struct Link {
+    /// The phone's name of it: the domain ...
+    pub domain: String,
+    /// ... and the path in it.
+    pub relative_path: String,
+    /// Where it points.
+    pub target: String,
+}
+
+/// What was done, and why no more.
+pub struct Extracted {
+    /// What was done.
+    pub report: Report,
+    /// What ended it early.
+    pub stopped: Option<Error>,
+}
+
+/// Extracts what is wanted of a backup into a folder.
+pub fn extract(
+    backup: &Opened,
+    to: &Path,
+    options: &Options,
+    interrupt: &AtomicBool,
+    monitor: &dyn Monitor,
+) -> Result<Extracted, Error> {
+    let select = Select::new(options.wanted.clone())?;
+    let chosen = count(backup, &select)?;
+    if chosen.all == 0 && !options.wanted.is_everything() {
+        return Err(Error::Nothing {
+            what: "nothing in the backup is meant by these patterns, and nothing was written".to_owned(),
+            hint: "a pattern with a `/` is for domain and path (`HomeDomain/Library/SMS/**`), one without for the last name \
+                   alone (`*.HEIC`); --any-case"
+                .to_owned(),
+        });
+    }
+    let target = Target::open(to, backup.folder(), options.into)?;
+    if !options.into.dry_run {
+        monitor.phase(Phase::Extracting);
+    }
+    let mut run = Run {
+        backup,
+        select,
+        target,
+        options,
+        tally: Tally::new(chosen.files, chosen.bytes, monitor, interrupt),
+        report: Report {
+            to: to.display().to_string(),
+            dry_run: options.into.dry_run,
+            chosen: chosen.files,
+            ..Report::default()
+        },
+    };
+    run.files()?;
+    run.each(Kind::Directory, Run::folder)?;
+    run.each(Kind::Link, Run::link)?;
+    run.each_folder()?;
+    Ok(run.end(&chosen))
+}
+
+/// How much is chosen.
+struct Chosen {
+    all: u64,
+    files: u64,
+    bytes: u64,
+}
+
+fn count(backup: &Opened, select: &Select) -> Result<Chosen, Error> {
+    let mut chosen = Chosen {
+        all: 0,
+        files: 0,
+        bytes: 0,
+    };
+    backup.each(&Filter::default(), |item| {
+        if select.has(&item) {
+            chosen.all += 1;
+            if item.kind == Kind::File {
+                chosen.files += 1;
+                let size = item.size().unwrap_or(0);
+                chosen.bytes = chosen.bytes.saturating_add(size);
+            }
+        }
+        true
+    })?;
+    Ok(chosen)
+}
+
+struct Run<'a> {
+    backup: &'a Opened,
+    select: Select,
+    target: Target,
+    options: &'a Options,
+    tally: Tally<'a>,
+    report: Report,
+}
+
+impl Run<'_> {
+    fn files(&mut self) -> Result<(), Error> {
+        let manner = Manner {
+            overwrite: self.options.into.overwrite,
+            all_modes: self.options.all_modes,
+        };
+        let (backup, tally, select) = (self.backup, &self.tally, &self.select);
+        let (target, dry_run) = (&mut self.target, self.options.into.dry_run);
+        fill::fill(backup.reader(), manner, tally, |give| {
+            backup.each(&Filter::default(), |item| {
+                let is_meant = matches!(item.kind, Kind::File | Kind::Other) && select.has(&item);
+                if is_meant && item.kind == Kind::Other {
+                    let why = "the list does not say whether it is a file";
+                    tally.problem(&item, Wrong::Unreadable, why.to_owned());
+                }
+                if !is_meant || item.kind == Kind::Other {
+                    return !tally.is_over();
+                }
+                match placed(target, tally, &item) {
+                    Some(to) if !dry_run => give(Task {
+                        item,
+                        to,
+                        modified: None,
+                    }),
+                    _ => !tally.is_over(),
+                }
+            })
+        })
+    }
+
+    /// Everything of a kind that is wanted, in turn.
+    fn each(&mut self, kind: Kind, each: fn(&mut Self, &Item)) -> Result<(), Error> {
+        let filter = Filter {
+            kind: Some(kind),
+            ..Filter::default()
+        };
+        let backup = self.backup;
+        backup.each(&filter, |item| {
+            if !self.tally.is_over() && self.select.has(&item) {
+                each(self, &item);
+            }
+            !self.tally.is_over()
+        })
+    }
+
+    fn folder(&mut self, item: &Item) {
+        let Some(place) = place_of(&self.target, &self.tally, item) else {
+            return;
+        };
+        match self.target.folder(&place.parts) {
+            Err(why) => self.tally.no_place(item, why),
+            Ok(_) if place.is_altered => self.tally.renamed(item, place.path()),
+            Ok(_) => {}
+        }
+    }
+
+    fn link(&mut self, item: &Item) {
+        let record = match item.record() {
+            Ok(record) => record,
+            Err(why) => {
+                let detail = format!("its record: {why}");
+                return self.tally.problem(item, Wrong::Unreadable, detail);
+            }
+        };
+        let to = record.target.unwrap_or_default();
+        let Some(harmless) = self.harmless(&item.relative_path, &to) else {
+            // The same that a file of this name would be told of.
+            if place_of(&self.target, &self.tally, item).is_some() {
+                self.report.links_left_out.add(Link {
+                    domain: item.domain.clone(),
+                    relative_path: item.relative_path.clone(),
+                    target: to,
+                });
+            }
+            return;
+        };
+        let Some(path) = placed(&mut self.target, &self.tally, item) else {
+            return;
+        };
+        if self.options.into.dry_run {
+            return;
+        }
+        match make_link(&harmless, &path, self.options.into.overwrite) {
+            Ok(()) => self.report.links += 1,
+            Err(e) => self
+                .tally
+                .no_place(item, no_place(&path, "make the link", e)),
+        }
+    }
+
+    /// What a link may say: some `..`, then names, all inside of its domain. A `..` behind a name could climb from wherever a
+    /// link of that name leads.
+    fn harmless(&self, relative_path: &str, to: &str) -> Option<String> {
+        let depth = relative_path.split('/').filter(|n| !n.is_empty()).count();
+        let parts: Vec<&str> = to
+            .split('/')
+            .filter(|name| !name.is_empty() && *name != ".")
+            .collect();
+        let climbs = parts.iter().take_while(|name| **name == "..").count();
+        let rest = &parts[climbs..];
+        // From its folder, which is one less deep than itself.
+        let is_inside = !to.starts_with('/') && !to.contains('\0') && climbs < depth;
+        if !is_inside || rest.contains(&"..") || to.is_empty() || to.len() > PATH_BYTES_MAX {
+            return None;
+        }
+        let rules = self.target.rules();
+        let held = rest.iter().map(|name| match rules.held(name) {
+            Some(held) => held,
+            None => (*name).to_owned(),
+        });
+        let text: Vec<String> = std::iter::repeat_n("..".to_owned(), climbs)
+            .chain(held)
+            .collect();
+        match text.is_empty() {
+            true => Some(".".to_owned()),
+            false => Some(text.join("/")),
+        }
+    }
+
+    /// Times and modes of the folders that were made, chosen themselves or for what is in them.
+    fn each_folder(&mut self) -> Result<(), Error> {
+        if self.options.into.dry_run {
+            return Ok(());
+        }
+        let filter = Filter {
+            kind: Some(Kind::Directory),
+            ..Filter::default()
+        };
+        self.backup.each(&filter, |item| {
+            if self.tally.is_over() {
+                return false;
+            }
+            let rules = self.target.rules();
+            let place = match item.leads_out() || item.relative_path.len() > PATH_BYTES_MAX {
+                true => None,
+                false => rules.place(&item.domain, &item.relative_path),
+            };
+            if let Some(place) = place
+                && self.target.has_folder(&place)
+                && let Ok(record) = item.record()
+            {
+                let path = self.target.path_of(&place);
+                let mode = fill::mode(record.mode, 0o700, 0o700, self.options.all_modes);
+                if let Err(e) = fill::describe_folder(&path, mode, record.last_modified) {
+                    let why = no_place(&path, "set the time of", e);
+                    self.tally.no_place(&item, why);
+                }
+            }
+            true
+        })
+    }
+
+    fn end(self, chosen: &Chosen) -> Extracted {
+        let (files, bytes) = self.tally.written();
+        let lists = self.tally.into_lists();
+        let mut report = self.report;
+        report.complete = lists.stopped.is_none();
+        (report.files, report.bytes) = match report.dry_run {
+            true => (chosen.files, chosen.bytes),
+            false => (files, bytes),
+        };
+        report.problems = lists.problems;
+        report.renamed = lists.renamed;
+        report.lost_modes = lists.lost_modes;
+        Extracted {
+            report,
+            stopped: lists.stopped,
+        }
+    }
+}
+
+/// Where an item has its place, its name alone looked at; what has none is told of.
+fn place_of(target: &Target, tally: &Tally<'_>, item: &Item) -> Option<Place> {
+    let bad = |wrong, why: &str| {
+        tally.problem(item, wrong, why.to_owned());
+        None
+    };
+    if item.leads_out() {
+        return bad(
+            Wrong::LeadsOut,
+            "its name leads out of the folder; it was not written",
+        );
+    }
+    if item.relative_path.len() > PATH_BYTES_MAX || item.domain.len() > PATH_BYTES_MAX {
+        return bad(Wrong::Unwritable, "its name is longer than any path");
+    }
+    match target.rules().place(&item.domain, &item.relative_path) {
+        None => bad(Wrong::Unwritable, "it has no name"),
+        place => place,
+    }
+}
+
+/// Takes a place for a file or link, and makes its folder.
+fn placed(target: &mut Target, tally: &Tally<'_>, item: &Item) -> Option<std::path::PathBuf> {
+    let mut place = place_of(target, tally, item)?;
+    let made = target.folder(&place.parts[..place.parts.len() - 1]);
+    if let Err(why) = made {
+        tally.no_place(item, why);
+        return None;
+    }
+    if target.take(&mut place) || place.is_altered {
+        tally.renamed(item, place.path());
+    }
+    Some(target.path_of(&place))
+}
+
+fn make_link(to: &str, path: &Path, overwrite: bool) -> io::Result<()> {
+    if overwrite && fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_dir()) {
+        fs::remove_file(path)?;
+    }
+    #[cfg(unix)]
+    return std::os::unix::fs::symlink(to, path);
+    // Whether it is one to a file or a folder must be said there; and most users may make none.
+    #[cfg(windows)]
+    {
+        let to = to.replace('/', "\\");
+        let leads_to_folder = path.parent().is_some_and(|dir| dir.join(&to).is_dir());
+        match leads_to_folder {
+            true => std::os::windows::fs::symlink_dir(to, path),
+            false => std::os::windows::fs::symlink_file(to, path),
+        }
+    }
+    #[cfg(not(any(unix, windows)))]
+    {
+        let _unused = (to, path);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}

@@ -1,0 +1,447 @@
+//! Files of a backup written into a folder, on as many threads as there are cores: what `extract` and `export` have in common.
+
+use std::fs::{self, File, FileTimes};
+use std::io::{self, BufRead, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::Error;
+use super::names::numbered;
+use super::opened::{Bytes, Item, Reader};
+use super::tally::{Tally, Wrong};
+use super::target::{NoPlace, no_place};
+use crate::keybag::Ending;
+use crate::manifest::record::FileRecord;
+use crate::store::disk;
+
+/// Files that wait for a thread.
+const WAITING: usize = 64;
+/// Bytes that are copied before somebody is asked whether to go on.
+const CHUNK: u64 = 8 << 20;
+
+/// One file to be written.
+pub struct Task {
+    /// What.
+    pub item: Item,
+    /// Where; its folder is there.
+    pub to: PathBuf,
+    /// When it was changed, seconds since 1970; else what the phone noted.
+    pub modified: Option<f64>,
+}
+
+/// How files are written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manner {
+    /// What is there already is replaced.
+    pub overwrite: bool,
+    /// Group and others get the rights that they had on the phone, too.
+    pub all_modes: bool,
+}
+
+/// Writes the files that `plan` gives, until it ends or nothing more is to be done.
+pub fn fill<R>(
+    reader: Reader<'_>,
+    manner: Manner,
+    tally: &Tally<'_>,
+    plan: impl FnOnce(&dyn Fn(Task) -> bool) -> R,
+) -> R {
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
+    let (tasks, waiting) = sync_channel::<Task>(WAITING);
+    let waiting = Mutex::new(waiting);
+    std::thread::scope(|scope| {
+        for number in 0..threads {
+            let waiting = &waiting;
+            let mut writer = Writer {
+                reader,
+                manner,
+                tally,
+                partial: format!(".idev-backup-{}-{number}.partial", std::process::id()),
+                clones: !cfg!(target_os = "linux"),
+            };
+            scope.spawn(move || {
+                while let Some(task) = next(waiting) {
+                    if !tally.is_over() {
+                        writer.write(&task);
+                    }
+                }
+            });
+        }
+        let planned = plan(&|task| give(&tasks, tally, task));
+        drop(tasks);
+        planned
+    })
+}
+
+fn next(waiting: &Mutex<Receiver<Task>>) -> Option<Task> {
+    let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    waiting.recv().ok()
+}
+
+fn give(tasks: &SyncSender<Task>, tally: &Tally<'_>, task: Task) -> bool {
+    !tally.is_over() && tasks.send(task).is_ok()
+}
+
+/// A thread's part.
+struct Writer<'a> {
+    reader: Reader<'a>,
+    manner: Manner,
+    tally: &'a Tally<'a>,
+    /// What a file is called while it is written.
+    partial: String,
+    /// The disk clones files, as far as is known. Linux does so when it is told to copy.
+    clones: bool,
+}
+
+/// Why a file was not written.
+enum NotWritten {
+    Read(String),
+    Write(NoPlace),
+    Over,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, task: &Task) {
+        let tally = self.tally;
+        let partial = task.to.with_file_name(&self.partial);
+        match self.try_write(task, &partial) {
+            Ok(bytes) => {
+                tally.wrote(bytes);
+                // Those of large files were counted as they went.
+                tally.moved(bytes % CHUNK);
+            }
+            Err(NotWritten::Read(detail)) => tally.problem(&task.item, Wrong::Unreadable, detail),
+            Err(NotWritten::Write(why)) => tally.no_place(&task.item, why),
+            Err(NotWritten::Over) => {}
+        }
+    }
+
+    fn try_write(&mut self, task: &Task, partial: &Path) -> Result<u64, NotWritten> {
+        let record = task.item.record();
+        let from = match &record {
+            Ok(record) => self.reader.bytes_of(&task.item, record),
+            Err(_) => self.reader.bytes(&task.item),
+        };
+        let from = from.map_err(|e| NotWritten::Read(unreadable(e)))?;
+        let written = self
+            .copy(task, from, partial, record.as_ref().ok())
+            .and_then(|written| {
+                self.put_in_place(task, partial)?;
+                Ok(written)
+            });
+        let (bytes, ending) = written.inspect_err(|_| {
+            // What cannot be removed was told of by what went wrong before.
+            drop(disk::remove_if_there(partial));
+        })?;
+        match record {
+            Err(why) => {
+                let detail = format!("it was written without its time and mode: its record: {why}");
+                self.tally.problem(&task.item, Wrong::Unreadable, detail);
+            }
+            Ok(record) => self.compare(task, &record, bytes, ending),
+        }
+        Ok(bytes)
+    }
+
+    fn compare(&self, task: &Task, record: &FileRecord, bytes: u64, ending: Option<Ending>) {
+        let size = crate::units::size;
+        let sizes = || {
+            format!(
+                "it has {}, the phone's list says {}",
+                size(bytes),
+                size(record.size)
+            )
+        };
+        let (wrong, detail) = match bytes.cmp(&record.size) {
+            _ if ending == Some(Ending::Wrong) => (
+                Wrong::Altered,
+                "it does not end as an encrypted file does: its bytes or its key were altered"
+                    .to_owned(),
+            ),
+            std::cmp::Ordering::Less => (Wrong::Truncated, sizes()),
+            std::cmp::Ordering::Greater => (Wrong::OtherSize, sizes()),
+            std::cmp::Ordering::Equal => return,
+        };
+        self.tally.problem(&task.item, wrong, detail);
+    }
+
+    fn copy(
+        &mut self,
+        task: &Task,
+        from: Bytes,
+        partial: &Path,
+        record: Option<&FileRecord>,
+    ) -> Result<(u64, Option<Ending>), NotWritten> {
+        let failed = |e| NotWritten::Write(no_place(&task.to, "write", e));
+        let (bytes, ending, file) = match from {
+            Bytes::AsItIs(source) => {
+                let cloned = self.clone_of(task, partial);
+                let (file, bytes) = match cloned {
+                    Some(file) => {
+                        let bytes = file.metadata().map_err(failed)?.len();
+                        self.tally.moved(bytes / CHUNK * CHUNK);
+                        (file, bytes)
+                    }
+                    None => {
+                        let mut file = disk::create_private(partial).map_err(failed)?;
+                        let bytes = self.copy_plain(task, &source, &mut file)?;
+                        (file, bytes)
+                    }
+                };
+                (bytes, None, file)
+            }
+            Bytes::Decrypted(mut plain) => {
+                let mut file = disk::create_private(partial).map_err(failed)?;
+                let bytes = self.copy_decrypted(task, &mut plain, &mut file)?;
+                (bytes, plain.ending(), file)
+            }
+        };
+        self.describe(task, &file, record).map_err(failed)?;
+        Ok((bytes, ending))
+    }
+
+    /// The same blocks under another name, where the system has a way to say so.
+    fn clone_of(&mut self, task: &Task, partial: &Path) -> Option<File> {
+        if !self.clones {
+            return None;
+        }
+        let path = self.reader.path_of(&task.item).ok()?;
+        let cloned = reflink_copy::reflink(path, partial)
+            .and_then(|()| fs::OpenOptions::new().write(true).open(partial));
+        if cloned.is_err() {
+            // No such disk: it is copied instead, and so are the others.
+            self.clones = false;
+            drop(disk::remove_if_there(partial));
+        }
+        cloned.ok()
+    }
+
+    fn copy_plain(&self, task: &Task, mut from: &File, to: &mut File) -> Result<u64, NotWritten> {
+        let mut bytes = 0;
+        loop {
+            // In the kernel where that can be done; there one error stands for both sides.
+            let copied = io::copy(&mut (&mut from).take(CHUNK), to)
+                .map_err(|e| NotWritten::Write(no_place(&task.to, "write", e)))?;
+            bytes += copied;
+            if copied < CHUNK {
+                return Ok(bytes);
+            }
+            self.went_on(CHUNK)?;
+        }
+    }
+
+    fn copy_decrypted(
+        &self,
+        task: &Task,
+        from: &mut impl BufRead,
+        to: &mut File,
+    ) -> Result<u64, NotWritten> {
+        let (mut bytes, mut counted) = (0, 0);
+        loop {
+            let ready = match from.fill_buf() {
+                Ok(ready) => ready,
+                Err(e) => return Err(NotWritten::Read(e.to_string())),
+            };
+            if ready.is_empty() {
+                return Ok(bytes);
+            }
+            to.write_all(ready)
+                .map_err(|e| NotWritten::Write(no_place(&task.to, "write", e)))?;
+            let length = ready.len();
+            from.consume(length);
+            bytes += length as u64;
+            if bytes - counted >= CHUNK {
+                counted += CHUNK;
+                self.went_on(CHUNK)?;
+            }
+        }
+    }
+
+    fn went_on(&self, bytes: u64) -> Result<(), NotWritten> {
+        self.tally.moved(bytes);
+        match self.tally.is_over() {
+            true => Err(NotWritten::Over),
+            false => Ok(()),
+        }
+    }
+
+    /// Its time and mode, as the phone noted them.
+    fn describe(&self, task: &Task, file: &File, record: Option<&FileRecord>) -> io::Result<()> {
+        if let Some(record) = record {
+            let mode = mode(record.mode, 0o400, 0o600, self.manner.all_modes);
+            if !set_mode(file, mode, self.clones)? {
+                self.tally.with(|lists| lists.lost_modes = true);
+            }
+        }
+        let noted = record.map(|record| record.last_modified as f64);
+        match task.modified.or(noted).and_then(time) {
+            Some(time) => file.set_times(FileTimes::new().set_modified(time)),
+            None => Ok(()),
+        }
+    }
+
+    fn put_in_place(&self, task: &Task, partial: &Path) -> Result<(), NotWritten> {
+        let failed = |e| NotWritten::Write(no_place(&task.to, "write", e));
+        let is_taken = |e: &io::Error| e.kind() == io::ErrorKind::AlreadyExists;
+        match rename(partial, &task.to, self.manner.overwrite) {
+            Err(e) if is_taken(&e) && !self.manner.overwrite => {}
+            renamed => return renamed.map_err(failed),
+        }
+        // To this disk it is the name of another file, for a reason that is only its own.
+        let name = task.to.file_name().unwrap_or_default().to_string_lossy();
+        for number in 2..1000 {
+            let to = task.to.with_file_name(numbered(&name, number));
+            match rename(partial, &to, false) {
+                Err(e) if is_taken(&e) => {}
+                Err(e) => return Err(failed(e)),
+                Ok(()) => {
+                    self.tally.renamed(&task.item, to.display().to_string());
+                    return Ok(());
+                }
+            }
+        }
+        Err(failed(io::ErrorKind::AlreadyExists.into()))
+    }
+}
+
+/// The mode of a file or folder: its owner's part, and all of it if that was asked for. Nobody becomes another user by it.
+pub fn mode(noted: u32, least: u32, unknown: u32, all: bool) -> u32 {
+    match noted & 0o777 {
+        0 => unknown,
+        noted if all => noted | least,
+        noted => (noted & 0o700) | least,
+    }
+}
+
+/// Sets a mode; false where the disk has none. `has_other` says that the file was not made with 0600.
+fn set_mode(file: &File, mode: u32, has_other: bool) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        if mode == 0o600 && !has_other {
+            return Ok(true);
+        }
+        match file.set_permissions(fs::Permissions::from_mode(mode)) {
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
+                ) =>
+            {
+                Ok(false)
+            }
+            set => set.map(|()| true),
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let _unused = (file, mode, has_other);
+        Ok(true)
+    }
+}
+
+/// Sets the mode and the time of a folder.
+pub fn describe_folder(path: &Path, mode: u32, modified: i64) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    #[cfg(not(windows))]
+    options.read(true);
+    #[cfg(windows)]
+    {
+        use std::os::windows::fs::OpenOptionsExt;
+        // FILE_WRITE_ATTRIBUTES, and FILE_FLAG_BACKUP_SEMANTICS, without which no folder is opened.
+        options.access_mode(0x100).custom_flags(0x0200_0000);
+    }
+    let folder = options.open(path)?;
+    set_mode(&folder, mode, true)?;
+    match time(modified as f64) {
+        Some(time) => folder.set_times(FileTimes::new().set_modified(time)),
+        None => Ok(()),
+    }
+}
+
+/// Seconds since 1970 as a time, where there is such a time.
+fn time(seconds: f64) -> Option<SystemTime> {
+    // What a stranger's list says can be any number; disks hold a few hundred years.
+    const FAR: f64 = 100_000_000_000.0;
+    if !(-FAR..FAR).contains(&seconds) || seconds == 0.0 {
+        return None;
+    }
+    let span = Duration::try_from_secs_f64(seconds.abs()).ok()?;
+    match seconds < 0.0 {
+        true => SystemTime::UNIX_EPOCH.checked_sub(span),
+        false => SystemTime::UNIX_EPOCH.checked_add(span),
+    }
+}
+
+fn rename(from: &Path, to: &Path, overwrite: bool) -> io::Result<()> {
+    if overwrite {
+        return fs::rename(from, to);
+    }
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // The disk does not know how: the other way.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            renamed => return renamed.map_err(Into::into),
+        }
+    }
+    match fs::symlink_metadata(to) {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(_) => fs::rename(from, to),
+    }
+}
+
+/// Without the name, which stands beside it.
+fn unreadable(error: Error) -> String {
+    match error {
+        Error::File { why, .. } => why,
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_but_the_owner_gets_rights_that_nobody_asked_for() {
+        for (noted, all, wanted) in [
+            (0o100_644, false, 0o600),
+            (0o100_644, true, 0o644),
+            (0o106_755, true, 0o755),
+            (0o107_777, false, 0o700),
+            (0o100_000, true, 0o600),
+            (0o100_044, false, 0o400),
+        ] {
+            assert_eq!(mode(noted, 0o400, 0o600, all), wanted, "{noted:o}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_no_disk_holds_is_none() {
+        for absurd in [f64::NAN, f64::INFINITY, 1e18, -1e18, i64::MIN as f64] {
+            assert_eq!(time(absurd), None, "{absurd}");
+        }
+        let first = SystemTime::UNIX_EPOCH;
+        assert_eq!(time(1.5), Some(first + Duration::from_millis(1500)));
+        assert_eq!(time(-1.0), first.checked_sub(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_rename_takes_nobodys_place_unless_it_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        fs::write(&a, "a").unwrap();
+        fs::write(&b, "b").unwrap();
+        let refused = rename(&a, &b, false).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&b).unwrap(), b"b");
+        rename(&a, &b, true).unwrap();
+        assert_eq!(fs::read(&b).unwrap(), b"a");
+        rename(&b, &a, false).unwrap();
+        assert!(a.exists() && !b.exists());
+    }
+}

@@ -1,0 +1,239 @@
+//! Photos.sqlite: what the phone's Photos app knows of each photo and video.
+//!
+//! ```text
+//! ZASSET (ZGENERICASSET before iOS 14)   ZDIRECTORY "DCIM/100APPLE", ZFILENAME "IMG_0001.HEIC", ZTRASHEDSTATE,
+//!                                        ZDATECREATED seconds since 2001-01-01 UTC
+//! ZADDITIONALASSETATTRIBUTES             ZASSET (its Z_PK), ZORIGINALFILENAME, ZTIMEZONEOFFSET seconds
+//! ```
+//! The tables are described by osxphotos, and by theforensicscooter.com for iOS 11 to 18. Any column may be absent.
+
+use std::hash::{BuildHasher, RandomState};
+
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+
+use super::names;
+use super::opened::Opened;
+use crate::manifest::scratch::Scratch;
+
+/// Where the Photos app keeps it.
+const PATH: &str = "Media/PhotoData/Photos.sqlite";
+/// 2001-01-01 in seconds since 1970.
+const EPOCH: f64 = 978_307_200.0;
+/// Rows that are read; a stranger's tables can be joined to any number.
+const ROWS_MAX: usize = 2 << 20;
+/// Bytes of all original names together.
+const NAMES_MAX: usize = 32 << 20;
+
+/// What is known of all photos.
+pub struct Library {
+    /// By key.
+    assets: Vec<Asset>,
+    names: String,
+    hasher: RandomState,
+}
+
+/// What is known of a photo or video; its parts (HEIC and MOV) share it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asset {
+    key: u64,
+    /// When it was taken, seconds since 1970.
+    pub created: Option<f64>,
+    /// How far its clock was from UTC, in seconds.
+    pub zone: i32,
+    /// Which of those of the same name it is; 0 until it has a name.
+    pub number: u32,
+    name: (u32, u16),
+    /// It should have a file in the backup, unless that is in iCloud only.
+    has_file: bool,
+}
+
+impl Library {
+    /// One that knows nothing.
+    pub fn empty() -> Library {
+        Library {
+            assets: Vec::new(),
+            names: String::new(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Reads that of a backup; `None` where there is none.
+    pub fn read(backup: &Opened, domain: &str) -> Result<Option<Library>, String> {
+        let words = |e: super::Error| e.to_string();
+        let Some(item) = backup.find(domain, PATH).map_err(words)? else {
+            return Ok(None);
+        };
+        let mut bytes = backup.bytes(&item).map_err(words)?;
+        let scratch = match backup.is_encrypted() {
+            true => Scratch::make(&mut bytes, item.size().unwrap_or(u64::MAX)),
+            false => Scratch::in_place(&backup.path_of(&item).map_err(words)?),
+        };
+        let scratch = scratch.map_err(|e| crate::manifest::db::Error::from(e).to_string())?;
+        let read = Library::of(scratch.connection());
+        read.map(Some).map_err(|e| e.to_string())
+    }
+
+    fn of(db: &Connection) -> rusqlite::Result<Library> {
+        let mut library = Library::empty();
+        let mut tables = ["ZASSET", "ZGENERICASSET"].into_iter();
+        let Some(table) = tables.find(|table| columns(db, table).is_ok_and(|c| !c.is_empty()))
+        else {
+            return Ok(library);
+        };
+        let assets = columns(db, table)?;
+        let more = columns(db, "ZADDITIONALASSETATTRIBUTES")?;
+        let column = |all: &[String], prefix: &str, name: &str| match all.iter().any(|c| c == name)
+        {
+            true => format!("{prefix}.{name}"),
+            false => "NULL".to_owned(),
+        };
+        let join = match more.iter().any(|c| c == "ZASSET") && assets.iter().any(|c| c == "Z_PK") {
+            true => "LEFT JOIN ZADDITIONALASSETATTRIBUTES m ON m.ZASSET = a.Z_PK",
+            false => "",
+        };
+        let more = if join.is_empty() { Vec::new() } else { more };
+        let mut statement = db.prepare(&format!(
+            "SELECT {}, {}, {}, {}, {}, {} FROM {table} a {join}",
+            column(&assets, "a", "ZDIRECTORY"),
+            column(&assets, "a", "ZFILENAME"),
+            column(&assets, "a", "ZDATECREATED"),
+            column(&assets, "a", "ZTRASHEDSTATE"),
+            column(&more, "m", "ZORIGINALFILENAME"),
+            column(&more, "m", "ZTIMEZONEOFFSET"),
+        ))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            if library.assets.len() == ROWS_MAX {
+                break;
+            }
+            let text = |column| match row.get_ref(column) {
+                Ok(ValueRef::Text(bytes)) => std::str::from_utf8(bytes).ok(),
+                _ => None,
+            };
+            let number = |column| match row.get_ref(column) {
+                Ok(ValueRef::Integer(number)) => Some(number as f64),
+                Ok(ValueRef::Real(number)) => Some(number),
+                _ => None,
+            };
+            let (Some(folder), Some(file)) = (text(0), text(1)) else {
+                continue;
+            };
+            let (stem, ..) = names::parts(file);
+            let original = text(4).map_or("", |name| names::parts(name).0);
+            let name = match original != stem && (1..=255).contains(&original.len()) {
+                true => library.keep(original),
+                false => (0, 0),
+            };
+            library.assets.push(Asset {
+                key: library.key(&format!("{folder}/{stem}")),
+                created: number(2).map(|seconds| seconds + EPOCH),
+                // No place on earth is farther from UTC.
+                zone: number(5)
+                    .filter(|zone| zone.abs() <= 86_400.0)
+                    .unwrap_or(0.0) as i32,
+                number: 0,
+                name,
+                has_file: number(3).unwrap_or(0.0) == 0.0
+                    && (folder.starts_with("DCIM/") || folder.starts_with("PhotoData/CPLAssets")),
+            });
+        }
+        library.assets.sort_unstable_by_key(|asset| asset.key);
+        library.assets.dedup_by_key(|asset| asset.key);
+        Ok(library)
+    }
+
+    fn keep(&mut self, name: &str) -> (u32, u16) {
+        if self.names.len() + name.len() > NAMES_MAX {
+            return (0, 0);
+        }
+        let place = (self.names.len() as u32, name.len() as u16);
+        self.names.push_str(name);
+        place
+    }
+
+    /// What stands for a photo: its folder and the stem of its files, "DCIM/100APPLE/IMG_0001".
+    pub fn key(&self, place: &str) -> u64 {
+        self.hasher.hash_one(place)
+    }
+
+    /// What is known of a photo.
+    pub fn asset(&mut self, key: u64) -> Option<&mut Asset> {
+        let at = self.assets.binary_search_by_key(&key, |asset| asset.key);
+        self.assets.get_mut(at.ok()?)
+    }
+
+    /// What it was called where it was taken, without extension, if that is not what the phone calls it.
+    pub fn original_name(&self, asset: &Asset) -> Option<&str> {
+        let (start, length) = (asset.name.0 as usize, usize::from(asset.name.1));
+        self.names
+            .get(start..start + length)
+            .filter(|name| !name.is_empty())
+    }
+
+    /// Photos that have no file in the backup: those without a number, in the end.
+    pub fn without_file(&self) -> u64 {
+        let without = |asset: &&Asset| asset.has_file && asset.number == 0;
+        self.assets.iter().filter(without).count() as u64
+    }
+}
+
+/// The columns of a table; none where it is no table.
+fn columns(db: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    // A view could go on for ever.
+    let is_table =
+        "SELECT count(*) FROM sqlite_schema WHERE name = ?1 AND type = 'table' AND rootpage > 0";
+    if db.query_row(is_table, [table], |row| row.get::<_, i64>(0))? != 1 {
+        return Ok(Vec::new());
+    }
+    let mut statement = db.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    let names = statement.query_map([table], |row| row.get(0))?;
+    names.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn library(sql: &str) -> Library {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(sql).unwrap();
+        Library::of(&db).unwrap()
+    }
+
+    #[test]
+    fn names_and_dates_are_read_from_old_and_new_tables() {
+        for table in ["ZASSET", "ZGENERICASSET"] {
+            let mut library = library(&format!(
+                "CREATE TABLE {table} (Z_PK INTEGER PRIMARY KEY, ZDIRECTORY, ZFILENAME, ZDATECREATED, ZTRASHEDSTATE);
+                 CREATE TABLE ZADDITIONALASSETATTRIBUTES (Z_PK, ZASSET, ZORIGINALFILENAME, ZTIMEZONEOFFSET);
+                 INSERT INTO {table} VALUES (1, 'DCIM/100APPLE', 'IMG_0001.HEIC', 1.5, 0), (2, 'DCIM/100APPLE', 'b.JPG', 'x', 1),
+                     (3, 'DCIM/100APPLE', 'c.JPG', 2, 0), (4, NULL, 7, 2, 0);
+                 INSERT INTO ZADDITIONALASSETATTRIBUTES VALUES (1, 1, 'Holiday.heic', 7200), (2, 3, 'c.png', 1e9);"
+            ));
+            let key = library.key("DCIM/100APPLE/IMG_0001");
+            let asset = *library.asset(key).unwrap();
+            assert_eq!((asset.created, asset.zone), (Some(EPOCH + 1.5), 7200));
+            assert_eq!(library.original_name(&asset), Some("Holiday"));
+            let key = library.key("DCIM/100APPLE/c");
+            let asset = *library.asset(key).unwrap();
+            assert_eq!((asset.zone, library.original_name(&asset)), (0, None));
+            assert_eq!(library.without_file(), 2);
+            library.asset(key).unwrap().number = 1;
+            assert_eq!(library.without_file(), 1);
+        }
+    }
+
+    #[test]
+    fn tables_of_another_form_are_no_error() {
+        for sql in [
+            "",
+            "CREATE VIEW ZASSET AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x AS Z_PK FROM n;",
+            "CREATE TABLE ZASSET (ZFILENAME); INSERT INTO ZASSET VALUES ('a');",
+            "CREATE TABLE ZASSET (Z_PK, ZFILENAME, ZDIRECTORY); INSERT INTO ZASSET VALUES (1, x'ff', 1);
+             CREATE TABLE ZADDITIONALASSETATTRIBUTES (ZASSET);",
+        ] {
+            assert_eq!(library(sql).without_file(), 0, "{sql}");
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! The camera roll in a folder: photos and videos with their original names and dates.
+//!
+//! ```text
+//! DIR/2024/2024-05/IMG_0001.HEIC, IMG_0001.MOV, IMG_0001 (edited).JPG
+//! ```
+//! All files of a photo (the still and the moving part of a Live Photo, what was edited, its .AAE) have one name, and where that
+//! name is taken the same number.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+
+use super::Error;
+use super::fill::{self, Manner, Task};
+use super::names::{PATH_BYTES_MAX, parts};
+use super::opened::{Item, Opened};
+use super::photo_library::Library;
+use super::tally::{Listing, Problem, Renamed, Tally, Wrong};
+use super::target::{Into, Target};
+use crate::manifest::db::{Filter, Kind};
+use crate::monitor::{Monitor, Phase};
+
+/// Where photos are: since iOS 4, and before.
+const DOMAINS: [&str; 2] = ["CameraRollDomain", "MediaDomain"];
+/// Taken with the phone or imported; from iCloud; and what Photos makes of those that were edited.
+const FOLDERS: [&str; 3] = ["Media/DCIM", "Media/PhotoData/CPLAssets", MUTATIONS];
+const MUTATIONS: &str = "Media/PhotoData/Mutations";
+
+/// What a user can choose.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// How the folder is filled.
+    pub into: Into,
+    /// All files in one folder.
+    pub flat: bool,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// The folder.
+    pub to: String,
+    /// Nothing was written.
+    pub dry_run: bool,
+    /// It was done to its end.
+    pub complete: bool,
+    /// Files that were chosen.
+    pub chosen: u64,
+    /// Photos and videos; a Live Photo is one.
+    pub photos: u64,
+    /// Files that were written.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The phone's own library was read: names and dates are those that Photos shows.
+    pub has_library: bool,
+    /// Photos that the phone's library has and this backup has not, since they are in iCloud only.
+    pub only_in_icloud: u64,
+    /// What is not as it should be.
+    pub problems: Listing<Problem>,
+    /// What has a number behind its name, or another name, since the disk cannot hold that.
+    pub renamed: Listing<Renamed>,
+}
+
+/// What was done, and why no more.
+pub struct Exported {
+    /// What was done.
+    pub report: Report,
+    /// What ended it early.
+    pub stopped: Option<Error>,
+}
+
+/// Exports the camera roll of a backup into a folder.
+pub fn export(
+    backup: &Opened,
+    to: &Path,
+    options: &Options,
+    interrupt: &AtomicBool,
+    monitor: &dyn Monitor,
+) -> Result<Exported, Error> {
+    let mut report = Report {
+        to: to.display().to_string(),
+        dry_run: options.into.dry_run,
+        ..Report::default()
+    };
+    let mut bytes = 0u64;
+    each(backup, false, |item| {
+        if Part::of(item).is_some() {
+            report.chosen += 1;
+            bytes = bytes.saturating_add(item.size().unwrap_or(0));
+        }
+        true
+    })?;
+    let target = Target::open(to, backup.folder(), options.into)?;
+    if !options.into.dry_run {
+        monitor.phase(Phase::Extracting);
+    }
+    let library = library(backup, monitor);
+    report.has_library = library.is_some();
+    let tally = Tally::new(report.chosen, bytes, monitor, interrupt);
+    let mut album = Album {
+        target,
+        flat: options.flat,
+        library: library.unwrap_or_else(Library::empty),
+        times: HashMap::new(),
+        numbers: HashMap::new(),
+        stems: HashSet::new(),
+        photos: 0,
+    };
+    let manner = Manner {
+        overwrite: options.into.overwrite,
+        all_modes: false,
+    };
+    fill::fill(backup.reader(), manner, &tally, |give| {
+        each(backup, true, |item| {
+            let Some(part) = Part::of(item) else {
+                return !tally.is_over();
+            };
+            match album.task(item, &part, &tally) {
+                Some(task) if !options.into.dry_run => give(task),
+                _ => !tally.is_over(),
+            }
+        })
+    })?;
+    (report.files, report.bytes) = match report.dry_run {
+        true => (report.chosen, bytes),
+        false => tally.written(),
+    };
+    let lists = tally.into_lists();
+    report.photos = album.photos;
+    report.only_in_icloud = album.library.without_file();
+    report.complete = lists.stopped.is_none();
+    report.problems = lists.problems;
+    report.renamed = lists.renamed;
+    Ok(Exported {
+        report,
+        stopped: lists.stopped,
+    })
+}
+
+fn library(backup: &Opened, monitor: &dyn Monitor) -> Option<Library> {
+    for domain in DOMAINS {
+        match Library::read(backup, domain) {
+            Ok(None) => {}
+            Ok(library) => return library,
+            Err(why) => monitor.problem(
+                format!(
+                    "Photos.sqlite cannot be read: {why}; names and dates are those of the files"
+                ),
+                None,
+            ),
+        }
+    }
+    None
+}
+
+/// Everything where photos are; sorted it has the parts of each photo one after the other.
+fn each(backup: &Opened, sorted: bool, mut each: impl FnMut(&Item) -> bool) -> Result<(), Error> {
+    let mut goes_on = true;
+    for domain in DOMAINS {
+        for folder in FOLDERS {
+            let filter = Filter {
+                domain: Some(domain),
+                below: Some(folder),
+                sorted,
+                ..Filter::default()
+            };
+            if goes_on {
+                backup.each(&filter, |item| {
+                    goes_on = item.kind != Kind::File || each(&item);
+                    goes_on
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a file is of a photo.
+#[derive(Debug, PartialEq, Eq)]
+struct Part<'a> {
+    /// The photo's folder and the stem of its files, as the library has them: "DCIM/100APPLE/IMG_0001".
+    photo: String,
+    /// Behind the name: " (edited)".
+    tail: &'static str,
+    extension: &'a str,
+}
+
+impl Part<'_> {
+    /// By its path; `None` for what is no part of a photo.
+    fn of(item: &Item) -> Option<Part<'_>> {
+        let path = item.relative_path.as_str();
+        let is_hidden = path.split('/').any(|name| name.starts_with('.'));
+        if is_hidden && !item.leads_out() {
+            return None;
+        }
+        Part::of_path(path)
+    }
+
+    fn of_path(path: &str) -> Option<Part<'_>> {
+        if let Some(path) = path.strip_prefix(MUTATIONS) {
+            let (folder, name) = path.strip_prefix('/')?.rsplit_once('/')?;
+            let (stem, _, extension) = parts(name);
+            // Beside it lie Adjustments.plist and what it was made from.
+            return (stem == "FullSizeRender")
+                .then_some(())
+                .and(folder.strip_suffix("/Adjustments"))
+                .map(|photo| Part {
+                    photo: photo.to_owned(),
+                    tail: " (edited)",
+                    extension,
+                });
+        }
+        let (folder, name) = path.strip_prefix("Media/")?.rsplit_once('/')?;
+        let (stem, _, extension) = parts(name);
+        // IMG_E0001.HEIC is what Photos made of IMG_0001.HEIC, and IMG_O0001.AAE belongs to what that was.
+        let of_another = |letter: &str| {
+            let number = stem.strip_prefix("IMG_")?.strip_prefix(letter)?;
+            (number.len() >= 4 && number.bytes().all(|b| b.is_ascii_digit()))
+                .then(|| format!("{folder}/IMG_{number}"))
+        };
+        let (photo, tail) = if let Some(photo) = of_another("E") {
+            (photo, " (edited)")
+        } else if let Some(photo) = of_another("O") {
+            (photo, " (original)")
+        } else {
+            (format!("{folder}/{stem}"), "")
+        };
+        Some(Part {
+            photo,
+            tail,
+            extension,
+        })
+    }
+}
+
+/// What the names of photos are.
+struct Album {
+    target: Target,
+    flat: bool,
+    library: Library,
+    /// Times of photos that have a name, and of which the library knows no time.
+    times: HashMap<u64, i64>,
+    /// Their numbers, where these are not 1.
+    numbers: HashMap<u64, u32>,
+    /// Hashes of the names that are taken.
+    stems: HashSet<u64>,
+    photos: u64,
+}
+
+impl Album {
+    fn task(&mut self, item: &Item, part: &Part<'_>, tally: &Tally<'_>) -> Option<Task> {
+        if item.leads_out() || item.relative_path.len() > PATH_BYTES_MAX {
+            let why = "its name leads out of the folder; it was not written";
+            tally.problem(item, Wrong::LeadsOut, why.to_owned());
+            return None;
+        }
+        let key = self.library.key(&part.photo);
+        let (folder, stem, number, created) = self.name(item, part, key);
+        let number = match number {
+            0 | 1 => String::new(),
+            number => format!(" ({number})"),
+        };
+        let dot = if part.extension.is_empty() { "" } else { "." };
+        let name = format!("{stem}{number}{}{dot}{}", part.tail, part.extension);
+        let rules = self.target.rules();
+        let names = folder.split('/').filter(|_| !folder.is_empty());
+        let mut place = rules.below(names.chain([name.as_str()]))?;
+        let made = self.target.folder(&place.parts[..place.parts.len() - 1]);
+        if let Err(why) = made {
+            tally.no_place(item, why);
+            return None;
+        }
+        let is_numbered = self.target.take(&mut place) || !number.is_empty();
+        if is_numbered || place.is_altered {
+            tally.renamed(item, place.path());
+        }
+        Some(Task {
+            item: item.clone(),
+            to: self.target.path_of(&place),
+            modified: Some(created),
+        })
+    }
+
+    /// A photo's folder, name, number, and time; the first of its files decides.
+    fn name(&mut self, item: &Item, part: &Part<'_>, key: u64) -> (String, String, u32, f64) {
+        let asset = self.library.asset(key).copied();
+        let phones = part.photo.rsplit('/').next().unwrap_or_default();
+        let original =
+            asset.and_then(|asset| self.library.original_name(&asset).map(str::to_owned));
+        let stem = original.unwrap_or_else(|| phones.to_owned());
+        let noted = self.times.get(&key).copied();
+        let known = asset.and_then(|asset| asset.created);
+        let created = known.unwrap_or_else(|| {
+            let time = noted.unwrap_or_else(|| item.record().map_or(0, |r| r.last_modified));
+            time as f64
+        });
+        let zone = asset.map_or(0, |asset| asset.zone);
+        let folder = match self.flat {
+            true => String::new(),
+            false => month(created, zone),
+        };
+        let number = match noted {
+            Some(_) => self.numbers.get(&key).copied().unwrap_or(1),
+            None => asset.map_or(0, |asset| asset.number),
+        };
+        if number > 0 {
+            return (folder, stem, number, created);
+        }
+        self.photos += 1;
+        // Letters' case makes no difference: the folder may come to another disk later.
+        let base = format!("{folder}/{stem}").to_lowercase();
+        let mut number = 1;
+        while !self
+            .stems
+            .insert(self.library.key(&format!("{base}/{number}")))
+        {
+            number += 1;
+        }
+        if let Some(asset) = self.library.asset(key) {
+            asset.number = number;
+        }
+        if known.is_none() {
+            self.times.insert(key, created as i64);
+            if number > 1 {
+                self.numbers.insert(key, number);
+            }
+        }
+        (folder, stem, number, created)
+    }
+}
+
+/// "2024/2024-05", by the clock of where it was taken.
+fn month(created: f64, zone: i32) -> String {
+    let seconds = created + f64::from(zone);
+    // `as` keeps what is out of range at the limits, and those are no time.
+    let time = jiff::Timestamp::from_second(seconds as i64).ok();
+    match time.filter(|_| seconds.is_finite() && seconds != 0.0) {
+        None => "undated".to_owned(),
+        Some(time) => {
+            let date = time.to_zoned(jiff::tz::TimeZone::UTC);
+            date.strftime("%Y/%Y-%m").to_string()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_belong_to_photos() {
+        for (path, photo, tail, extension) in [
+            (
+                "Media/DCIM/100APPLE/IMG_0001.HEIC",
+                "DCIM/100APPLE/IMG_0001",
+                "",
+                "HEIC",
+            ),
+            (
+                "Media/DCIM/100APPLE/IMG_E0001.JPG",
+                "DCIM/100APPLE/IMG_0001",
+                " (edited)",
+                "JPG",
+            ),
+            (
+                "Media/DCIM/100APPLE/IMG_O0001.AAE",
+                "DCIM/100APPLE/IMG_0001",
+                " (original)",
+                "AAE",
+            ),
+            (
+                "Media/DCIM/100APPLE/IMG_EASY.JPG",
+                "DCIM/100APPLE/IMG_EASY",
+                "",
+                "JPG",
+            ),
+            (
+                "Media/PhotoData/CPLAssets/group1/A-B.JPG",
+                "PhotoData/CPLAssets/group1/A-B",
+                "",
+                "JPG",
+            ),
+            (
+                "Media/PhotoData/Mutations/DCIM/100APPLE/IMG_0001/Adjustments/FullSizeRender.jpg",
+                "DCIM/100APPLE/IMG_0001",
+                " (edited)",
+                "jpg",
+            ),
+        ] {
+            let part = Part::of_path(path).unwrap();
+            assert_eq!(
+                (part.photo.as_str(), part.tail, part.extension),
+                (photo, tail, extension)
+            );
+        }
+        for path in [
+            "Media/PhotoData/Mutations/DCIM/100APPLE/IMG_0001/Adjustments/Adjustments.plist",
+            "Media/PhotoData/Mutations",
+            "Media/DCIM",
+        ] {
+            assert!(
+                Part::of_path(path).is_none_or(|part| part.photo == "/DCIM"),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_month_is_that_of_the_place() {
+        assert_eq!(month(1_717_199_000.0, 0), "2024/2024-05");
+        assert_eq!(month(1_717_199_000.0, 7200), "2024/2024-06");
+        for absurd in [0.0, f64::NAN, f64::INFINITY, 1e300, -1e18] {
+            assert_eq!(month(absurd, 0), "undated", "{absurd}");
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! A folder that is filled with files of a backup. Whatever the backup's list says, nothing outside of it is written: names are made
+//! by [`super::names`], folders one by one and never through a link, files under a new name and then renamed.
+
+use std::collections::HashSet;
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::names::{Place, Rules, numbered};
+use crate::store::{self, disk};
+
+/// How a folder is filled.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Into {
+    /// What is there already is replaced. Without it the folder must be empty.
+    pub overwrite: bool,
+    /// Nothing is written.
+    pub dry_run: bool,
+}
+
+/// The folder.
+pub struct Target {
+    root: PathBuf,
+    rules: Rules,
+    how: Into,
+    /// Hashes of the paths that were given away, so that a million of them take some 20 MB.
+    taken: HashSet<u64>,
+    /// Hashes of the folders that are there.
+    made: HashSet<u64>,
+    hasher: RandomState,
+}
+
+/// Why something has no place.
+pub enum NoPlace {
+    /// Only this one.
+    This(String),
+    /// Nothing can be written any more.
+    Any(Error),
+}
+
+impl Target {
+    /// Looks at the folder, and makes it. `backup` is what will be read.
+    pub fn open(folder: &Path, backup: &Path, how: Into) -> Result<Target, Error> {
+        let failed = |e| cannot_write(folder, e);
+        let root = std::path::absolute(folder).map_err(failed)?;
+        let is_new = is_new(&root, how.overwrite)?;
+        refuse_backups(&root, backup)?;
+        let mut rules = Rules::of_system();
+        if !how.dry_run {
+            if is_new {
+                disk::make_private_dirs(&root)?;
+            }
+            probe(&root, &mut rules).map_err(failed)?;
+        }
+        Ok(Target {
+            root,
+            rules,
+            how,
+            taken: HashSet::new(),
+            made: HashSet::new(),
+            hasher: RandomState::new(),
+        })
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What its names may be.
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    /// How it is filled.
+    pub fn how(&self) -> Into {
+        self.how
+    }
+
+    /// The path of a place, whether there is anything or not.
+    pub fn path_of(&self, place: &Place) -> PathBuf {
+        let mut path = self.root.clone();
+        path.extend(&place.parts);
+        path
+    }
+
+    /// Gives a place away; one that was given away already becomes `name (2)`. Answers whether it did.
+    pub fn take(&mut self, place: &mut Place) -> bool {
+        let Some(name) = place.parts.pop() else {
+            return false;
+        };
+        let mut candidate = name.clone();
+        let mut number = 1;
+        loop {
+            place.parts.push(candidate);
+            let key = self.key(&place.path());
+            if self.taken.insert(key) {
+                return number > 1;
+            }
+            place.parts.pop();
+            number += 1;
+            candidate = numbered(&name, number);
+        }
+    }
+
+    /// Whether [`Target::folder`] made it or went through it.
+    pub fn has_folder(&self, place: &Place) -> bool {
+        self.made.contains(&self.key(&place.path()))
+    }
+
+    /// Makes a folder, and those above it.
+    pub fn folder(&mut self, parts: &[String]) -> Result<PathBuf, NoPlace> {
+        let mut path = self.root.clone();
+        let whole = self.key(&parts.join("/"));
+        if parts.is_empty() || self.made.contains(&whole) {
+            path.extend(parts);
+            return Ok(path);
+        }
+        let mut name = String::new();
+        for part in parts {
+            path.push(part);
+            if !name.is_empty() {
+                name.push('/');
+            }
+            name.push_str(part);
+            let key = self.key(&name);
+            if self.made.contains(&key) {
+                continue;
+            }
+            if !self.how.dry_run {
+                make_folder(&path)?;
+            }
+            self.made.insert(key);
+        }
+        Ok(path)
+    }
+
+    fn key(&self, path: &str) -> u64 {
+        match self.rules.folds_case {
+            true => self.hasher.hash_one(path.to_lowercase()),
+            false => self.hasher.hash_one(path),
+        }
+    }
+}
+
+/// What an error of the target's disk means: for one file, or for all of them.
+pub fn no_place(path: &Path, doing: &str, e: io::Error) -> NoPlace {
+    match e.kind() {
+        io::ErrorKind::StorageFull
+        | io::ErrorKind::QuotaExceeded
+        | io::ErrorKind::ReadOnlyFilesystem => NoPlace::Any(cannot_write(path, e)),
+        _ => NoPlace::This(format!("cannot {doing} {}: {e}", path.display())),
+    }
+}
+
+/// The target cannot be written.
+pub fn cannot_write(path: &Path, cause: io::Error) -> Error {
+    Error::Target {
+        path: path.to_path_buf(),
+        cause,
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), NoPlace> {
+    let failed = |e| no_place(path, "make the folder", e);
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made.map_err(failed),
+    }
+    // What lies there may be anybody's: a link could lead anywhere.
+    match fs::symlink_metadata(path).map_err(failed)?.is_dir() {
+        true => Ok(()),
+        false => Err(NoPlace::This(format!(
+            "{} is in its way, and is no folder",
+            path.display()
+        ))),
+    }
+}
+
+/// Whether there is nothing there yet.
+fn is_new(root: &Path, overwrite: bool) -> Result<bool, Error> {
+    let mut entries = match fs::read_dir(root) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
+        entries => entries.map_err(|e| cannot_write(root, e))?,
+    };
+    if !overwrite && entries.next().is_some() {
+        return Err(Error::Nothing {
+            what: format!(
+                "{} is not empty, and nothing was written",
+                root.display()
+            ),
+            hint: "name a folder that is empty or not there yet, or add --overwrite to replace files in it".to_owned(),
+        });
+    }
+    Ok(false)
+}
+
+/// A backup is never written into, nor a store.
+fn refuse_backups(root: &Path, backup: &Path) -> Result<(), Error> {
+    let refused = |what: String| {
+        Err(Error::Nothing {
+            what,
+            hint: "name another folder with --to".to_owned(),
+        })
+    };
+    let source = fs::canonicalize(backup).unwrap_or_else(|_| backup.to_path_buf());
+    // Of a folder that is not there yet, what is there of the way to it.
+    let target = root
+        .ancestors()
+        .find_map(|path| fs::canonicalize(path).ok())
+        .unwrap_or_else(|| root.to_path_buf());
+    if target.starts_with(&source) || (root.exists() && source.starts_with(&target)) {
+        return refused(format!(
+            "{} and the backup {} lie in one another",
+            root.display(),
+            backup.display()
+        ));
+    }
+    let is_in_backup = target.ancestors().any(store::is_backup);
+    let is_ours = |name: &std::ffi::OsStr| name == ".idev-backup";
+    let is_in_store = root.join(".idev-backup").exists() || target.iter().any(is_ours);
+    if is_in_backup || is_in_store {
+        return refused(format!(
+            "{} is, or lies in, a backup or what a store keeps of them",
+            root.display()
+        ));
+    }
+    Ok(())
+}
+
+/// Tries what the disk can hold, rather than to guess by its name.
+fn probe(root: &Path, rules: &mut Rules) -> io::Result<()> {
+    let plain = root.join(format!(".idev-backup-probe-{}", std::process::id()));
+    disk::create_private(&plain)?;
+    let upper = root.join(format!(".IDEV-BACKUP-PROBE-{}", std::process::id()));
+    rules.folds_case = fs::symlink_metadata(upper).is_ok();
+    disk::remove_if_there(&plain)?;
+    if !rules.windows {
+        let odd = root.join(format!(".idev-backup-probe-{}:?", std::process::id()));
+        // FAT and its kind refuse the name on every system.
+        rules.windows = disk::create_private(&odd).is_err();
+        disk::remove_if_there(&odd).or_else(|e| match rules.windows {
+            true => Ok(()),
+            false => Err(e),
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(dir: &Path, how: Into) -> Result<Target, Error> {
+        Target::open(&dir.join("to"), &dir.join("backup"), how)
+    }
+
+    fn parts(path: &str) -> Vec<String> {
+        path.split('/').map(str::to_owned).collect()
+    }
+
+    fn place(path: &str) -> Place {
+        Place {
+            parts: parts(path),
+            is_altered: false,
+        }
+    }
+
+    #[test]
+    fn a_place_is_given_away_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut target = target(dir.path(), Into::default()).unwrap();
+        let mut take = |path: &str| {
+            let mut place = place(path);
+            let numbered = target.take(&mut place);
+            (place.path(), numbered)
+        };
+        assert_eq!(take("a/b.txt"), ("a/b.txt".to_owned(), false));
+        assert_eq!(take("a/b.txt"), ("a/b (2).txt".to_owned(), true));
+        assert_eq!(take("a/b.txt"), ("a/b (3).txt".to_owned(), true));
+        assert_eq!(take("c/b.txt"), ("c/b.txt".to_owned(), false));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_empty_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("to/x")).unwrap();
+        let refused = target(dir.path(), Into::default()).err().unwrap();
+        assert!(refused.to_string().contains("not empty"), "{refused}");
+        let overwrite = Into {
+            overwrite: true,
+            ..Into::default()
+        };
+        assert!(target(dir.path(), overwrite).is_ok());
+        assert_eq!(fs::read_dir(dir.path().join("to")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_dry_run_makes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let how = Into {
+            dry_run: true,
+            ..Into::default()
+        };
+        let mut target = target(dir.path(), how).unwrap();
+        assert!(target.folder(&parts("a/b")).is_ok());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn backups_and_stores_are_no_targets() {
+        let dir = tempfile::tempdir().unwrap();
+        let backup = dir.path().join("backup");
+        fs::create_dir_all(&backup).unwrap();
+        fs::write(backup.join("Manifest.db"), "").unwrap();
+        let how = Into {
+            overwrite: true,
+            ..Into::default()
+        };
+        for to in [&backup, &backup.join("to"), dir.path()] {
+            assert!(Target::open(to, &backup, how).is_err(), "{}", to.display());
+        }
+        let other = tempfile::tempdir().unwrap();
+        for name in ["store", "old"] {
+            fs::create_dir(other.path().join(name)).unwrap();
+        }
+        fs::create_dir(other.path().join("store/.idev-backup")).unwrap();
+        fs::write(other.path().join("old/Manifest.mbdb"), "").unwrap();
+        for name in ["store", "old", "old/x", "store/.idev-backup/x"] {
+            assert!(
+                Target::open(&other.path().join(name), &backup, how).is_err(),
+                "{name}"
+            );
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_folder_is_made_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut target = target(dir.path(), Into::default()).unwrap();
+        let outside = dir.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        std::os::unix::fs::symlink(&outside, target.root().join("a")).unwrap();
+        assert!(matches!(
+            target.folder(&parts("a/b")),
+            Err(NoPlace::This(_))
+        ));
+        assert!(matches!(target.folder(&parts("a")), Err(NoPlace::This(_))));
+        assert_eq!(fs::read_dir(outside).unwrap().count(), 0);
+        assert!(target.folder(&parts("c/d")).is_ok() && target.has_folder(&place("c")));
+    }
+}

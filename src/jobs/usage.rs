@@ -1,0 +1,166 @@
+//! What takes the room in a backup: by kind, and by application.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use super::Error;
+use super::info::of_property_lists;
+use super::opened::Opened;
+use super::totals::{Sum, Totals};
+use crate::manifest::info::application_names;
+use crate::manifest::kinds::Amount;
+
+/// What a domain of an application begins with; the rest is its bundle id, that of an extension, or of a group.
+const PREFIXES: [&str; 3] = ["AppDomain-", "AppDomainPlugin-", "AppDomainGroup-"];
+
+/// What takes the room.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Where the backup is.
+    pub path: String,
+    /// The phone's name.
+    pub name: Option<String>,
+    /// The phone's UDID.
+    #[serde(skip)]
+    pub udid: Option<String>,
+    /// When the backup was made, RFC 3339.
+    pub date: Option<String>,
+    /// All of it.
+    #[serde(flatten)]
+    pub all: Sum,
+    /// By what the files are to their owner, largest first.
+    pub kinds: Vec<Amount>,
+    /// By application, largest first.
+    pub apps: Vec<App>,
+    /// Files whose records cannot be read: they count as files, and as no bytes.
+    pub unreadable: u64,
+}
+
+/// What an application takes, with its extensions and groups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct App {
+    /// Its bundle id.
+    pub id: String,
+    /// Its name, where the backup tells it.
+    pub name: Option<String>,
+    /// What it takes.
+    #[serde(flatten)]
+    pub sum: Sum,
+}
+
+/// Adds up what is in a backup.
+pub fn usage(opened: &Opened) -> Result<Report, Error> {
+    let totals = Totals::of(opened)?;
+    let known = of_property_lists(opened.folder())?;
+    let mut kinds = totals.kinds.list();
+    kinds.sort_by_key(|amount| std::cmp::Reverse(amount.bytes));
+    Ok(Report {
+        path: known.path,
+        name: known.name,
+        udid: known.udid,
+        date: known.date,
+        all: totals.all,
+        kinds,
+        apps: apps(&totals.domains, &application_names(opened.folder())),
+        unreadable: totals.unreadable,
+    })
+}
+
+/// The bundle id in a domain of an application.
+pub(super) fn bundle_id(domain: &str) -> Option<&str> {
+    PREFIXES
+        .iter()
+        .find_map(|prefix| domain.strip_prefix(prefix))
+}
+
+fn apps(domains: &HashMap<String, Sum>, names: &BTreeMap<String, String>) -> Vec<App> {
+    // Applications that have a domain of their own, or a name: what else there is belongs to one of them, or to none.
+    let known =
+        |id: &str| names.contains_key(id) || domains.contains_key(&format!("AppDomain-{id}"));
+    let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
+    for (domain, sum) in domains {
+        let Some(id) = bundle_id(domain) else {
+            continue;
+        };
+        let owner = if known(id) { id } else { owner(id, known) };
+        sums.entry(owner).or_default().add(*sum);
+    }
+    let mut apps: Vec<App> = sums
+        .into_iter()
+        .filter(|(_, sum)| sum.files > 0)
+        .map(|(id, sum)| App {
+            id: id.to_owned(),
+            name: names.get(id).cloned(),
+            sum,
+        })
+        .collect();
+    apps.sort_by(|a, b| b.sum.bytes.cmp(&a.sum.bytes).then(a.id.cmp(&b.id)));
+    apps
+}
+
+/// Whose an extension (`com.example.app.share`) or a group (`group.com.example.app`, `group.com.example.app.shared`,
+/// `A1B2C3D4E5.com.example.app`) is, by its name: the longest beginning that is an application's. Else its own.
+fn owner(id: &str, known: impl Fn(&str) -> bool) -> &str {
+    /// Names of applications have less parts; those of strangers could have a million.
+    const PARTS_MAX: usize = 16;
+    let behind_team = || {
+        let (team, rest) = id.split_once('.')?;
+        let is_team = team.len() == 10 && team.bytes().all(|b| b.is_ascii_alphanumeric());
+        is_team.then_some(rest)
+    };
+    let start = (id.strip_prefix("group.")).or_else(behind_team);
+    let start = start.unwrap_or(id);
+    std::iter::successors(Some(start), |name| Some(name.rsplit_once('.')?.0))
+        .take(PARTS_MAX)
+        .find(|name| known(name))
+        .unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extensions_and_groups_are_their_applications() {
+        let domains: HashMap<String, Sum> = [
+            "AppDomain-com.example.chat",
+            "AppDomainPlugin-com.example.chat.share",
+            "AppDomainGroup-group.com.example.chat",
+            "AppDomainGroup-group.com.example.chat.shared.more",
+            "AppDomainGroup-A1B2C3D4E5.com.example.chat",
+            "AppDomain-com.example.chatter",
+            "AppDomainGroup-group.org.named",
+            "AppDomainGroup-group.nobody",
+            "AppDomainPlugin-com.example.other.widget",
+            "HomeDomain",
+        ]
+        .into_iter()
+        .map(|domain| {
+            (
+                domain.to_owned(),
+                Sum {
+                    files: 1,
+                    bytes: 10,
+                },
+            )
+        })
+        .collect();
+        let names = BTreeMap::from([("org.named".to_owned(), "Named".to_owned())]);
+        let found: Vec<_> = apps(&domains, &names)
+            .into_iter()
+            .map(|app| (app.id, app.sum.files, app.name.is_some()))
+            .collect();
+        let wanted = [
+            ("com.example.chat", 5, false),
+            ("com.example.chatter", 1, false),
+            ("com.example.other.widget", 1, false),
+            ("group.nobody", 1, false),
+            ("org.named", 1, true),
+        ];
+        assert_eq!(
+            found,
+            wanted.map(|(id, n, named)| (id.to_owned(), n, named))
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! Info.plist, which the host writes: who the phone is, and which applications it has. Read as a stream, since the icons in
+//! it can be larger than all else that a reader of backups holds: it costs its own length, and not three times as much.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::time::SystemTime;
+
+use plist::Value;
+use plist::stream::Event;
+
+use super::plists::{self, Unreadable};
+use crate::bounded_plist;
+
+const NAME: &str = "Info.plist";
+/// Longest name of an application, and most applications, that are taken from a stranger's list.
+const NAME_BYTES_MAX: usize = 1024;
+const APPLICATIONS_MAX: usize = 10_000;
+
+/// What it says of the phone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Info {
+    /// The phone's name.
+    pub device_name: Option<String>,
+    /// `iPhone16,1`
+    pub product_type: Option<String>,
+    /// iOS version.
+    pub product_version: Option<String>,
+    /// `22G100`
+    pub build_version: Option<String>,
+    /// The phone's serial number.
+    pub serial_number: Option<String>,
+    /// The phone's UDID.
+    pub udid: Option<String>,
+    /// When the host wrote it.
+    pub last_backup: Option<SystemTime>,
+    /// Applications that were installed; `None` where it does not say.
+    pub installed: Option<usize>,
+}
+
+impl Info {
+    /// Reads it.
+    pub fn read(folder: &Path) -> Result<Info, Unreadable> {
+        let mut info = Info::default();
+        visit(folder, NAME, |path, event| {
+            let [field, within @ ..] = path else { return };
+            match (field.as_str(), within, event) {
+                ("Installed Applications", [_], _) => *info.installed.get_or_insert(0) += 1,
+                ("Last Backup Date", [], Event::Date(date)) => info.last_backup = Some(date.into()),
+                (field, [], Event::String(text)) => {
+                    let text = Some(text.into_owned());
+                    match field {
+                        "Device Name" => info.device_name = text,
+                        "Product Type" => info.product_type = text,
+                        "Product Version" => info.product_version = text,
+                        "Build Version" => info.build_version = text,
+                        "Serial Number" => info.serial_number = text,
+                        "Target Identifier" => info.udid = text,
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+        })?;
+        Ok(info)
+    }
+}
+
+/// The names of applications, by their bundle ids: from Info.plist, and where that has none from Manifest.plist, which has
+/// the name of each one's folder. What cannot be read gives no names.
+pub fn application_names(folder: &Path) -> BTreeMap<String, String> {
+    let mut names = BTreeMap::new();
+    let mut add = |id: &str, name: &str| {
+        let fits = |text: &str| !text.is_empty() && text.len() <= NAME_BYTES_MAX;
+        if fits(id) && fits(name) && names.len() < APPLICATIONS_MAX {
+            names.entry(id.to_owned()).or_insert(name.to_owned());
+        }
+    };
+    // Ids and nothing else are still good for listings.
+    drop(visit(folder, NAME, |path, event| {
+        if let [first, id, last] = path
+            && (first.as_str(), last.as_str()) == ("Applications", "iTunesMetadata")
+            && let Event::Data(metadata) = event
+            && let Ok(Value::Dictionary(metadata)) = bounded_plist::parse(&metadata)
+            && let Some(name) = (metadata.get("itemName")).and_then(Value::as_string)
+        {
+            add(id, name);
+        }
+    }));
+    drop(visit(folder, "Manifest.plist", |path, event| {
+        if let [first, id, last] = path
+            && (first.as_str(), last.as_str()) == ("Applications", "Path")
+            && let Event::String(place) = event
+            && let Some(name) = place.trim_end_matches('/').strip_suffix(".app")
+        {
+            add(id, name.rsplit('/').next().unwrap_or_default());
+        }
+    }));
+    names
+}
+
+fn visit(
+    folder: &Path,
+    name: &str,
+    each: impl FnMut(&[String], Event<'_>),
+) -> Result<(), Unreadable> {
+    let damaged = |e: &dyn std::fmt::Display| Unreadable::Damaged(e.to_string());
+    let length = plists::length(folder, name)?;
+    let file = File::open(folder.join(name)).map_err(|e| damaged(&e))?;
+    bounded_plist::visit(file, length, each).map_err(|e| damaged(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn applications_have_their_names_from_either_list() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let whole = format!("<plist version=\"1.0\"><dict>{text}</dict></plist>");
+            std::fs::write(dir.path().join(name), whole).unwrap();
+        };
+        // "<plist><dict><key>itemName</key><string>Chess</string></dict></plist>"
+        let chess = "PHBsaXN0PjxkaWN0PjxrZXk+aXRlbU5hbWU8L2tleT48c3RyaW5nPkNoZXNzPC9zdHJpbmc+PC9kaWN0PjwvcGxpc3Q+";
+        write(
+            "Info.plist",
+            &format!(
+                "<key>Device Name</key><string>Mira</string><key>Serial Number</key><integer>5</integer>
+                 <key>Applications</key><dict><key>org.chess</key><dict><key>iTunesMetadata</key><data>{chess}</data></dict>
+                 <key>org.odd</key><dict><key>iTunesMetadata</key><string>x</string></dict></dict>
+                 <key>Installed Applications</key><array><string>a</string><string>b</string></array>"
+            ),
+        );
+        write(
+            "Manifest.plist",
+            "<key>Applications</key><dict>
+             <key>org.chess</key><dict><key>Path</key><string>/a/b/Chess2.app</string></dict>
+             <key>org.go</key><dict><key>Path</key><string>/a/b/Go Board.app</string></dict></dict>",
+        );
+        let names = application_names(dir.path());
+        let names: Vec<_> = names.iter().map(|(id, n)| (&**id, &**n)).collect();
+        assert_eq!(names, [("org.chess", "Chess"), ("org.go", "Go Board")]);
+        let info = Info::read(dir.path()).unwrap();
+        let wanted = Info {
+            device_name: Some("Mira".to_owned()),
+            installed: Some(2),
+            ..Info::default()
+        };
+        assert_eq!(info, wanted);
+        std::fs::write(dir.path().join(NAME), "").unwrap();
+        assert!(matches!(
+            Info::read(dir.path()),
+            Err(Unreadable::Damaged(_))
+        ));
+        assert_eq!(application_names(dir.path()).len(), 2);
+    }
+}

@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""Makes an encrypted backup of random files, for measuring: python3 encrypted.py DIR FILES BYTES [DPIC]
+
+Prints one line per file that says how openssl decrypts it: <its path> <its key in hex digits> <its name>. Needs `cryptography`; the
+password is "password". The list has names of a phone's shape; all files have one size. A small DPIC leaves the opening of the key bag,
+which takes every program some seconds, out of what is measured.
+"""
+
+import hashlib
+import os
+import plistlib
+import sqlite3
+import struct
+import sys
+from pathlib import Path
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+
+SCHEMA = """
+CREATE TABLE Files (fileID TEXT PRIMARY KEY, domain TEXT, relativePath TEXT, flags INTEGER, file BLOB);
+CREATE INDEX FilesDomainIdx ON Files(domain);
+CREATE INDEX FilesRelativePathIdx ON Files(relativePath);
+CREATE INDEX FilesFlagsIdx ON Files(flags);
+CREATE TABLE Properties (key TEXT PRIMARY KEY, value BLOB);
+"""
+CLASS = 3
+
+
+def field(tag, value):
+    value = struct.pack(">L", value) if isinstance(value, int) else value
+    return tag.encode() + struct.pack(">L", len(value)) + value
+
+
+def padded(data):
+    fill = 16 - len(data) % 16
+    return data + bytes([fill]) * fill
+
+
+def encrypt(key, data):
+    encryptor = Cipher(algorithms.AES(key), modes.CBC(bytes(16))).encryptor()
+    return encryptor.update(padded(data)) + encryptor.finalize()
+
+
+def record(path, size, key):
+    uid = plistlib.UID
+    fields = {
+        "$class": uid(5), "RelativePath": uid(2), "EncryptionKey": uid(3), "Flags": 0, "Size": size, "Mode": 0o100644,
+        "LastModified": 1_700_000_000, "LastStatusChange": 1_700_000_000, "Birth": 1_700_000_000, "InodeNumber": 1,
+        "UserID": 501, "GroupID": 501, "ProtectionClass": CLASS,
+    }  # fmt: skip
+    objects = [
+        "$null", fields, path, {"$class": uid(4), "NS.data": key},
+        {"$classname": "NSMutableData", "$classes": ["NSMutableData", "NSData", "NSObject"]},
+        {"$classname": "MBFile", "$classes": ["MBFile", "NSObject"]},
+    ]  # fmt: skip
+    archive = {"$version": 100000, "$archiver": "NSKeyedArchiver", "$top": {"root": uid(1)}, "$objects": objects}
+    return plistlib.dumps(archive, fmt=plistlib.FMT_BINARY)
+
+
+def main(folder, files, size, rounds):
+    folder.mkdir(parents=True)
+    salt, first_salt, class_key = os.urandom(20), os.urandom(20), os.urandom(32)
+    password = hashlib.pbkdf2_hmac("sha256", b"password", first_salt, rounds)
+    password = hashlib.pbkdf2_hmac("sha1", password, salt, 10_000, 32)
+    bag = b"".join([
+        field("VERS", 4), field("TYPE", 1), field("UUID", os.urandom(16)), field("HMCK", bytes(40)), field("WRAP", 0),
+        field("SALT", salt), field("ITER", 10_000), field("DPWT", 1), field("DPIC", rounds), field("DPSL", first_salt),
+        field("UUID", os.urandom(16)), field("CLAS", CLASS), field("WRAP", 2), field("KTYP", 0),
+        field("WPKY", aes_key_wrap(password, class_key)),
+    ])  # fmt: skip
+    wrapped = lambda key: struct.pack("<L", CLASS) + aes_key_wrap(class_key, key)
+    plain = folder / "plain.db"
+    database = sqlite3.connect(plain)
+    database.executescript(SCHEMA)
+    for number in range(files):
+        domain, path = "CameraRollDomain", f"Media/DCIM/{100 + number // 1000}APPLE/IMG_{number:06}.HEIC"
+        name = hashlib.sha1(f"{domain}-{path}".encode()).hexdigest()
+        key = os.urandom(32)
+        place = folder / name[:2]
+        place.mkdir(exist_ok=True)
+        place.joinpath(name).write_bytes(encrypt(key, os.urandom(size)))
+        row = (name, domain, path, 1, record(path, size, wrapped(key)))
+        database.execute("INSERT INTO Files VALUES (?, ?, ?, ?, ?)", row)
+        print(f"{name[:2]}/{name}", key.hex(), Path(path).name)
+    database.commit()
+    database.close()
+    key = os.urandom(32)
+    folder.joinpath("Manifest.db").write_bytes(encrypt(key, plain.read_bytes()))
+    plain.unlink()
+    manifest = {"IsEncrypted": True, "BackupKeyBag": bag, "ManifestKey": wrapped(key), "Version": "10.0", "Lockdown": {}}
+    folder.joinpath("Manifest.plist").write_bytes(plistlib.dumps(manifest, fmt=plistlib.FMT_BINARY))
+    folder.joinpath("Status.plist").write_bytes(plistlib.dumps({"SnapshotState": "finished"}))
+    folder.joinpath("Info.plist").write_bytes(plistlib.dumps({"Device Name": "measured"}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]) if len(sys.argv) > 4 else 1000)

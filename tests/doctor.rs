@@ -1,0 +1,457 @@
+//! `doctor` before a simulated phone and real folders: each thing that is in the way is a line, and none of them ends the rest.
+
+#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
+
+mod rig;
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant, SystemTime};
+
+use idev_backup::jobs::doctor::computer::Places;
+use idev_backup::jobs::doctor::{Level, Line, Options, Report, examine};
+use idev_backup::jobs::pair;
+use idev_backup::jobs::phone::Reach;
+use idev_backup::monitor::Silent;
+use idev_backup::sim::{Password, PhoneConfig, Trust};
+use idev_backup::store::Store;
+use idev_backup::transport::usbmuxd::Address;
+use idev_backup::transport::{Calm, Usbmuxd};
+use rig::*;
+use serde_json::Value;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What is looked at, with nothing of this computer's own USB and programs.
+fn options_of(rig: &Rig) -> Options {
+    let at = |name: &str| rig.dir.path().join("system").join(name);
+    Options {
+        device: None,
+        store: rig.store.root().to_path_buf(),
+        store_is_named: true,
+        age_max: 7 * DAY,
+        patience: Duration::from_secs(20),
+        now: SystemTime::now(),
+        places: Places {
+            usb: at("usb"),
+            nodes: at("nodes"),
+            processes: at("proc"),
+        },
+    }
+}
+
+fn examined(rig: &Rig) -> Report {
+    examine(&rig.reach(), &options_of(rig)).unwrap()
+}
+
+fn paired(rig: &Rig) {
+    pair::pair(
+        &rig.reach(),
+        &rig.attached(),
+        Duration::from_secs(10),
+        &Silent,
+    )
+    .unwrap();
+}
+
+/// The one line of a topic at a level, with these words in it.
+#[track_caller]
+fn told<'a>(report: &'a Report, level: Level, topic: &str, words: &str) -> &'a Line {
+    let is_it =
+        |l: &&Line| l.level == level && l.topic == topic && format!("{l:?}").contains(words);
+    let line = report.lines.iter().find(is_it);
+    let line = line.unwrap_or_else(|| panic!("{topic}, {words}: {report:#?}"));
+    assert!(
+        level == Level::Ok || line.means.is_some() && line.hint.is_some(),
+        "{line:#?}"
+    );
+    line
+}
+
+fn phone(change: fn(&mut PhoneConfig)) -> Rig {
+    let mut config = config();
+    change(&mut config);
+    Rig::with(config)
+}
+
+fn encrypted() -> Rig {
+    phone(|c| c.backup_password = Some(Password::new("secret")))
+}
+
+#[test]
+fn a_phone_with_a_backup_of_today_is_all_right() {
+    let rig = encrypted();
+    rig.try_create(&options(), &Silent).unwrap();
+    let before = tree(rig.store.root());
+    let report = examined(&rig);
+    assert_eq!(report.level, Level::Ok, "{report:#?}");
+    assert_same(&before, &tree(rig.store.root()), "doctor");
+    for topic in [
+        "usbmuxd",
+        "phone",
+        "ios",
+        "trust",
+        "lock",
+        "encryption",
+        "battery",
+        "phone_room",
+        "clock",
+        "sync",
+        "service",
+        "store",
+        "disk",
+        "backup",
+        "room",
+    ] {
+        assert!(
+            report.lines.iter().any(|l| l.topic == topic),
+            "{topic}: {report:#?}"
+        );
+    }
+    assert!(
+        report
+            .not_looked_at
+            .iter()
+            .any(|what| what.contains("iCloud"))
+    );
+    // Neither the backup service nor the sync lock was left in the next run's way.
+    rig.try_create(&options(), &Silent).unwrap();
+}
+
+#[test]
+fn what_is_in_the_way_on_the_phone_is_told() {
+    let rig = Rig::new();
+    let report = examined(&rig);
+    let line = told(&report, Level::Problem, "trust", "not paired");
+    assert!(line.hint.as_ref().unwrap().contains(UDID), "{line:?}");
+    told(&report, Level::Warning, "backup", "no backup");
+    assert_eq!(report.level, Level::Problem);
+    paired(&rig);
+    let report = examined(&rig);
+    told(&report, Level::Ok, "trust", "trust each other");
+    told(&report, Level::Warning, "encryption", "does not encrypt");
+    assert_eq!(report.level, Level::Warning);
+
+    let locked = phone(|c| c.locked = true);
+    told(&examined(&locked), Level::Warning, "lock", "is locked");
+    let empty = phone(|c| c.battery = 9);
+    paired(&empty);
+    told(&examined(&empty), Level::Ok, "battery", "with power");
+    let managed = phone(|c| c.requires_encryption = true);
+    paired(&managed);
+    told(
+        &examined(&managed),
+        Level::Problem,
+        "encryption",
+        "administrator",
+    );
+    // Nothing shows before a backup begins; that is said, and the code explained.
+    let restoring = phone(|c| c.icloud_restore = true);
+    paired(&restoring);
+    let report = examined(&restoring);
+    assert!(
+        report
+            .not_looked_at
+            .iter()
+            .any(|what| what.contains("iCloud"))
+    );
+    let broken = phone(|c| c.faults = vec!["refuse:com.apple.mobilebackup2".parse().unwrap()]);
+    paired(&broken);
+    told(
+        &examined(&broken),
+        Level::Problem,
+        "service",
+        "InvalidService",
+    );
+    let old = phone(|c| c.ios = "26.0.1".to_owned());
+    told(&examined(&old), Level::Warning, "ios", "26.0.1");
+}
+
+#[test]
+fn a_phone_that_has_forgotten_this_computer_is_told() {
+    let rig = Rig::new();
+    paired(&rig);
+    let twin = PhoneConfig {
+        trust: Trust::Never,
+        ..config()
+    };
+    // The same phone, erased.
+    let mut rig = rig;
+    rig.connect(idev_backup::sim::Phone::new(twin));
+    let report = examined(&rig);
+    told(&report, Level::Problem, "trust", "forgotten");
+    assert!(!report.lines.iter().any(|l| l.topic == "encryption"));
+}
+
+#[test]
+fn without_a_phone_or_a_daemon_the_store_is_looked_at_all_the_same() {
+    let rig = Rig::backed_up();
+    rig.daemon.detach(rig.udid());
+    let report = examined(&rig);
+    told(
+        &report,
+        Level::Problem,
+        "phone",
+        "no iPhone or iPad is connected",
+    );
+    told(&report, Level::Ok, "backup", "Mira's iPhone");
+    let mut options = options_of(&rig);
+    options.device = Some("ffff".to_owned());
+    let report = examine(&rig.reach(), &options).unwrap();
+    told(&report, Level::Problem, "phone", "ffff");
+    assert!(!report.lines.iter().any(|l| l.topic == "backup"));
+
+    let calm = Calm::new(Arc::new(AtomicBool::new(false)));
+    let nobody = Usbmuxd::new(Address::parse("127.0.0.1:1"), calm.clone());
+    let reach = Reach {
+        daemon: nobody,
+        calm,
+        ..rig.reach()
+    };
+    let report = examine(&reach, &options_of(&rig)).unwrap();
+    told(&report, Level::Problem, "usbmuxd", "no usbmuxd answers");
+    told(&report, Level::Ok, "backup", "Mira's iPhone");
+    assert_eq!(report.level, Level::Problem);
+}
+
+#[test]
+fn a_store_that_is_not_there_or_is_none_is_a_line() {
+    let rig = Rig::new();
+    let looked = |path: PathBuf, named: bool| {
+        let mut options = options_of(&rig);
+        (options.store, options.store_is_named) = (path, named);
+        examine(&rig.reach(), &options).unwrap()
+    };
+    let absent = rig.dir.path().join("absent/store");
+    told(
+        &looked(absent.clone(), true),
+        Level::Warning,
+        "store",
+        "no folder",
+    );
+    told(
+        &looked(absent.clone(), false),
+        Level::Ok,
+        "store",
+        "no folder",
+    );
+    assert!(!absent.exists() && !rig.dir.path().join("absent").exists());
+    told(
+        &looked(rig.dir.path().join("sentinel"), true),
+        Level::Problem,
+        "store",
+        "no folder",
+    );
+    // A folder of other programs' backups is read, and nothing is written in it.
+    let theirs = rig.dir.path().join("theirs");
+    fs::create_dir(&theirs).unwrap();
+    let report = looked(theirs.clone(), true);
+    assert!(
+        report
+            .not_looked_at
+            .iter()
+            .any(|what| what.contains("disk of the store"))
+    );
+    assert_eq!(fs::read_dir(&theirs).unwrap().count(), 0);
+}
+
+#[test]
+fn a_draft_that_broke_off_and_an_old_backup_are_told() {
+    let rig = Rig::backed_up();
+    rig.phone.suffer(&["cut-at:20".parse().unwrap()]);
+    rig.try_create(&options(), &Silent).unwrap_err();
+    let report = examined(&rig);
+    told(&report, Level::Warning, "draft", "broke off");
+    told(&report, Level::Ok, "backup", "last good backup");
+    let lock = rig.store.lock(rig.udid()).unwrap();
+    told(&examined(&rig), Level::Ok, "draft", "under way");
+    drop(lock);
+    let mut options = options_of(&rig);
+    options.now += 9 * DAY;
+    let report = examine(&rig.reach(), &options).unwrap();
+    told(&report, Level::Warning, "backup", "9 days old");
+    options.age_max = 10 * DAY;
+    let report = examine(&rig.reach(), &options).unwrap();
+    told(&report, Level::Ok, "backup", "last good backup");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_read_only_is_told() {
+    let rig = Rig::new();
+    let place = rig.dir.path().join("disk");
+    fs::create_dir(&place).unwrap();
+    let mount = |args: &[&str]| {
+        let done = Command::new("mount").args(args).arg(&place).output();
+        done.is_ok_and(|output| output.status.success())
+    };
+    if !mount(&["-t", "tmpfs", "-o", "size=8m", "tmpfs"]) {
+        use std::io::stderr;
+        writeln!(stderr(), "skipped: no disk can be mounted here").unwrap();
+        return;
+    }
+    Store::open_or_make(&place.join("store")).unwrap();
+    let read_only = mount(&["-o", "remount,ro"]);
+    let mut options = options_of(&rig);
+    options.store = place.join("store");
+    let report = examine(&rig.reach(), &options).unwrap();
+    let unmounted = Command::new("umount").arg(&place).status().unwrap();
+    assert!(read_only && unmounted.success());
+    let line = told(&report, Level::Problem, "store", "Read-only file system");
+    assert!(
+        line.hint.as_ref().unwrap().contains("read-only"),
+        "{line:?}"
+    );
+}
+
+#[test]
+fn a_phone_that_says_nothing_is_given_up_and_the_rest_is_told() {
+    let rig = Rig::backed_up();
+    // A daemon that takes every question and answers none.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let cancel = Arc::new(AtomicBool::new(false));
+    let calm = Calm::new(cancel.clone());
+    let reach = Reach {
+        daemon: Usbmuxd::new(Address::parse(&address), calm.clone()),
+        calm,
+        ..rig.reach()
+    };
+    let mut options = options_of(&rig);
+    options.patience = Duration::from_millis(300);
+    let begun = Instant::now();
+    let report = examine(&reach, &options).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    told(&report, Level::Problem, "usbmuxd", "does not answer");
+    told(&report, Level::Ok, "backup", "last good backup");
+    // Ctrl-C ends it.
+    options.patience = Duration::from_secs(600);
+    let stop = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        cancel.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+    let error = examine(&reach, &options).unwrap_err();
+    assert_eq!(error.class(), idev_backup::jobs::Class::Interrupted);
+    stop.join().unwrap();
+}
+
+fn program(rig: &Rig) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
+    let home = rig.dir.path().join("home");
+    command
+        .env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address())
+        .env("IDEV_BACKUP_STORE", rig.store.root())
+        .envs(["HOME", "LOCALAPPDATA", "APPDATA", "USERPROFILE"].map(|name| (name, &home)))
+        .stdin(Stdio::null());
+    command
+}
+
+fn ended(output: Output, code: i32) -> String {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (out, err) = (text(output.stdout), text(output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
+    assert!(!out.is_empty() || err.contains("hint:"), "{err}");
+    out
+}
+
+#[test]
+fn people_and_scripts_are_told_the_same() {
+    let rig = Rig::new();
+    let run = |args: &[&str], code| {
+        ended(
+            program(&rig).arg("doctor").args(args).output().unwrap(),
+            code,
+        )
+    };
+    let out = run(&[], 1);
+    for words in [
+        "ok       ",
+        "problem  ",
+        "warning  ",
+        "hint: ",
+        "not paired",
+        "1 problem, ",
+    ] {
+        assert!(out.contains(words), "{words}: {out}");
+    }
+    let quiet = run(&["--quiet"], 1);
+    assert!(
+        !quiet.contains("ok   ") && quiet.contains("not paired"),
+        "{quiet}"
+    );
+    let json: Value = serde_json::from_str(&run(&["--json"], 1)).unwrap();
+    assert_eq!(
+        (&json["version"], &json["event"]),
+        (&1.into(), &"doctor".into())
+    );
+    assert_eq!(json["level"], "problem");
+    let lines = json["lines"].as_array().unwrap();
+    let trust = lines.iter().find(|l| l["topic"] == "trust").unwrap();
+    assert_eq!(
+        (&trust["level"], &trust["udid"]),
+        (&"problem".into(), &UDID.into())
+    );
+    assert!(trust["hint"].is_string() && trust["means"].is_string());
+    paired(&rig);
+    run(&["--device", UDID], 3);
+    let help = run(&["--help"], 0);
+    assert!(
+        help.contains("Exit code 0: ") && help.contains("Example:"),
+        "{help}"
+    );
+}
+
+#[test]
+fn errors_are_explained_from_arguments_and_from_a_pipe() {
+    let rig = Rig::new();
+    let explained = |args: &[&str], code| {
+        let mut command = program(&rig);
+        ended(
+            command
+                .args(["doctor", "explain"])
+                .args(args)
+                .output()
+                .unwrap(),
+            code,
+        )
+    };
+    let out = explained(&["105"], 0);
+    assert!(
+        out.contains("MBErrorDomain 105: ") && out.contains("hint: free space"),
+        "{out}"
+    );
+    let out = explained(&["Could not connect to lockdownd, error code", "-17"], 0);
+    assert!(out.contains("the phone is locked"), "{out}");
+    let out = explained(&["-21"], 0);
+    assert!(out.contains("forgotten this computer"), "{out}");
+    for args in [["--json", "25"], ["25", "--json"]] {
+        let json: Value = serde_json::from_str(&explained(&args, 0)).unwrap();
+        assert_eq!(
+            (&json["event"], &json["text"]),
+            (&"explained".into(), &"25".into())
+        );
+    }
+    let json: Value = serde_json::from_str(&explained(&["--json", "25"], 0)).unwrap();
+    assert!(
+        json["explanations"][0]["means"]
+            .as_str()
+            .unwrap()
+            .contains("iCloud")
+    );
+    explained(&["gibberish"], 1);
+
+    let mut child = program(&rig);
+    let child = child
+        .args(["doctor", "explain"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut child = child.stderr(Stdio::piped()).spawn().unwrap();
+    let log = b"Received 193946 files from device.\nBackup Failed (Error Code 104).\n";
+    child.stdin.take().unwrap().write_all(log).unwrap();
+    let out = ended(child.wait_with_output().unwrap(), 0);
+    assert!(out.contains("MBErrorDomain 104"), "{out}");
+}

@@ -1,0 +1,222 @@
+//! `export photos`: original names and dates, what belongs together together, and nothing lost.
+
+#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
+
+mod made;
+mod rig;
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
+
+use idev_backup::jobs::opened::Opened;
+use idev_backup::jobs::password::NoPasswords;
+use idev_backup::jobs::photos::{self, Options, Report};
+use idev_backup::jobs::target::Into;
+use idev_backup::manifest::record::{FileRecord, MODE_FILE};
+use idev_backup::monitor::Silent;
+use made::Made;
+
+const ROLL: &str = "CameraRollDomain";
+/// 2024-05-31 23:43:20 UTC.
+const MAY: i64 = 1_717_199_000;
+const EPOCH: i64 = 978_307_200;
+
+fn export(backup: &Path, to: &Path, options: Options) -> Report {
+    let opened = Opened::open(backup, &NoPasswords).unwrap();
+    let no = AtomicBool::new(false);
+    let exported = photos::export(&opened, to, &options, &no, &Silent).unwrap();
+    assert!(exported.stopped.is_none());
+    exported.report
+}
+
+fn photo(backup: &mut Made, path: &str) {
+    let record = FileRecord {
+        mode: MODE_FILE | 0o644,
+        last_modified: MAY,
+        ..FileRecord::default()
+    };
+    backup.file_with(ROLL, path, path.as_bytes(), record);
+}
+
+fn library(backup: &mut Made, rows: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("Photos.sqlite");
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch(&format!(
+        "CREATE TABLE ZASSET (Z_PK INTEGER PRIMARY KEY, ZDIRECTORY, ZFILENAME, ZDATECREATED, ZTRASHEDSTATE);
+         CREATE TABLE ZADDITIONALASSETATTRIBUTES (Z_PK INTEGER PRIMARY KEY, ZASSET, ZORIGINALFILENAME, ZTIMEZONEOFFSET);
+         {rows}"
+    ))
+    .unwrap();
+    drop(db);
+    backup.file(
+        ROLL,
+        "Media/PhotoData/Photos.sqlite",
+        &fs::read(path).unwrap(),
+    );
+}
+
+fn exported(to: &Path) -> Vec<String> {
+    let all = rig::tree(to);
+    let files = all.into_iter().filter(|(_, bytes)| bytes.is_some());
+    files.map(|(path, _)| path).collect()
+}
+
+#[test]
+fn photos_have_their_names_and_dates_and_stay_with_their_other_parts() {
+    let mut backup = Made::default();
+    for path in [
+        "Media/DCIM/100APPLE/IMG_0001.HEIC",
+        "Media/DCIM/100APPLE/IMG_0001.MOV",
+        "Media/DCIM/100APPLE/IMG_0001.AAE",
+        "Media/DCIM/100APPLE/IMG_E0001.HEIC",
+        "Media/DCIM/100APPLE/IMG_O0001.AAE",
+        "Media/DCIM/100APPLE/IMG_0002.JPG",
+        "Media/DCIM/100APPLE/.DS_Store",
+        "Media/DCIM/101APPLE/IMG_0001.JPG",
+        "Media/DCIM/101APPLE/IMG_0001.MOV",
+        "Media/DCIM/101APPLE/holiday.jpg",
+        "Media/PhotoData/Mutations/DCIM/100APPLE/IMG_0002/Adjustments/FullSizeRender.jpg",
+        "Media/PhotoData/Mutations/DCIM/100APPLE/IMG_0002/Adjustments/Adjustments.plist",
+        "Media/PhotoData/CPLAssets/group1/5A0.HEIC",
+        "Media/PhotoData/Thumbnails/x.jpg",
+        "Media/Books/b.epub",
+    ] {
+        photo(&mut backup, path);
+    }
+    let taken = MAY - EPOCH;
+    library(
+        &mut backup,
+        &format!(
+            "INSERT INTO ZASSET VALUES
+                (1, 'DCIM/100APPLE', 'IMG_0001.HEIC', {taken}.25, 0), (2, 'DCIM/100APPLE', 'IMG_0002.JPG', {taken}, 0),
+                (3, 'DCIM/101APPLE', 'IMG_0001.JPG', {taken}, 0), (4, 'PhotoData/CPLAssets/group1', '5A0.HEIC', 0, 0),
+                (5, 'DCIM/100APPLE', 'IMG_7000.HEIC', {taken}, 0), (6, 'DCIM/100APPLE', 'IMG_7001.HEIC', {taken}, 1),
+                (7, 'PhotoData/PhotoCloudSharingData/x', 'IMG_7002.HEIC', {taken}, 0);
+             INSERT INTO ZADDITIONALASSETATTRIBUTES VALUES (1, 1, 'IMG_0001.HEIC', 7200), (2, 2, 'Holiday.JPEG', 0),
+                (3, 4, '../../evil/name.HEIC', 0);"
+        ),
+    );
+    let dir = rig::room();
+    let folder = dir.path().join("backup");
+    backup.write(&folder);
+    let to = dir.path().join("to");
+    let report = export(&folder, &to, Options::default());
+    assert_eq!(report.problems.count, 0, "{:?}", report.problems.first);
+    assert_eq!(
+        exported(&to),
+        [
+            "2001/2001-01/..%2F..%2Fevil%2Fname.HEIC",
+            "2024/2024-05/Holiday (edited).jpg",
+            "2024/2024-05/Holiday.JPG",
+            "2024/2024-05/IMG_0001.JPG",
+            "2024/2024-05/IMG_0001.MOV",
+            "2024/2024-05/holiday (2).jpg",
+            // Two hours east of UTC it was June already.
+            "2024/2024-06/IMG_0001 (edited).HEIC",
+            "2024/2024-06/IMG_0001 (original).AAE",
+            "2024/2024-06/IMG_0001.AAE",
+            "2024/2024-06/IMG_0001.HEIC",
+            "2024/2024-06/IMG_0001.MOV",
+        ]
+    );
+    assert_eq!((report.photos, report.files, report.chosen), (5, 11, 11));
+    assert_eq!((report.has_library, report.only_in_icloud), (true, 1));
+    let modified = fs::metadata(to.join("2024/2024-06/IMG_0001.MOV"))
+        .unwrap()
+        .modified();
+    let since = modified
+        .unwrap()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap();
+    assert_eq!(since.as_millis(), MAY as u128 * 1000 + 250);
+    // In one folder two photos of one name are told apart, with all their parts.
+    let flat = dir.path().join("flat");
+    let options = Options {
+        flat: true,
+        ..Options::default()
+    };
+    let report = export(&folder, &flat, options);
+    let names = exported(&flat);
+    for name in [
+        "IMG_0001.HEIC",
+        "IMG_0001.MOV",
+        "IMG_0001 (2).JPG",
+        "IMG_0001 (2).MOV",
+    ] {
+        assert!(names.iter().any(|n| n == name), "{name}: {names:?}");
+    }
+    assert_eq!((names.len(), report.files), (11, 11));
+}
+
+#[test]
+fn without_the_phones_library_the_files_own_dates_are_taken() {
+    let mut backup = Made::default();
+    photo(&mut backup, "Media/DCIM/100APPLE/IMG_0001.HEIC");
+    photo(&mut backup, "Media/DCIM/100APPLE/IMG_0001.MOV");
+    backup.file("MediaDomain", "Media/DCIM/100APPLE/IMG_0009.JPG", b"old");
+    let dir = rig::room();
+    let write = |name: &str| {
+        let folder = dir.path().join(name);
+        backup.write(&folder);
+        let to = dir.path().join(format!("{name}-to"));
+        let report = export(&folder, &to, Options::default());
+        assert!(!report.has_library);
+        exported(&to)
+    };
+    let expected = [
+        "2020/2020-09/IMG_0009.JPG",
+        "2024/2024-05/IMG_0001.HEIC",
+        "2024/2024-05/IMG_0001.MOV",
+    ];
+    assert_eq!(write("none"), expected);
+    backup.file(
+        ROLL,
+        "Media/PhotoData/Photos.sqlite",
+        b"not a database at all, is it? no, it is not",
+    );
+    let folder = dir.path().join("damaged");
+    backup.write(&folder);
+    let to = dir.path().join("damaged-to");
+    let report = export(&folder, &to, Options::default());
+    assert!(!report.has_library);
+    assert_eq!(exported(&to), expected);
+}
+
+#[test]
+fn no_photo_is_written_outside_of_the_folder() {
+    let mut backup = Made::default();
+    for path in [
+        "Media/DCIM/../../../evil.HEIC",
+        "Media/DCIM/100APPLE/..",
+        "Media/DCIM//x/\u{1}.HEIC",
+        "Media/DCIM/100APPLE/\u{202e}\n.JPG",
+    ] {
+        photo(&mut backup, path);
+    }
+    let dir = rig::room();
+    let folder = dir.path().join("backup");
+    backup.write(&folder);
+    let before = rig::tree(&folder);
+    let to = dir.path().join("to");
+    let options = Options {
+        into: Into {
+            dry_run: true,
+            ..Into::default()
+        },
+        flat: false,
+    };
+    let dry = export(&folder, &to, options);
+    assert!(!to.exists() && dry.photos == 2);
+    let report = export(&folder, &to, Options::default());
+    assert_eq!(
+        (report.files, report.problems.count),
+        (2, 2),
+        "{:?}",
+        report.problems.first
+    );
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    rig::assert_same(&before, &rig::tree(&folder), "the backup");
+}
