@@ -611,7 +611,8 @@ fn with_crontab(rig: &Rig, args: &[&str]) -> Ran {
     fs::create_dir_all(&bin).unwrap();
     let script = "#!/bin/sh\nf=$HOME/crontab\nif [ \"$1\" = -l ]; then\n\
         [ ! -e \"$HOME/denied\" ] || { echo 'you are not allowed to use crontab' >&2; exit 1; }\n\
-        [ -e $f ] || { echo \"no crontab for me\" >&2; exit 1; }\ncat $f\nelse cat > $f\nfi\n";
+        [ -e $f ] || { echo \"no crontab for me\" >&2; exit 1; }\ncat $f\n\
+        elif [ \"$1\" = -e ]; then sh -c \"$EDITOR $f\"\nelse cat > $f\nfi\n";
     fs::write(bin.join("crontab"), script).unwrap();
     fs::set_permissions(bin.join("crontab"), fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());

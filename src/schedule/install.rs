@@ -175,12 +175,48 @@ fn read_crontab() -> Result<Vec<u8>, Error> {
         .output();
     let output = output.map_err(|e| failed(DOING, &e))?;
     match output.status.success() {
+        true if holds(&output.stdout, b"\\r") => read_crontab_raw(&output.stdout),
         true => Ok(output.stdout),
         false if String::from_utf8_lossy(&output.stderr).contains("no crontab for") => {
             Ok(Vec::new())
         }
         false => Err(refused(DOING, &output)),
     }
+}
+
+/// Debian's `crontab -l` shows a carriage return as `\r`, and what is shown is not what is there. An editor gets the bytes.
+fn read_crontab_raw(shown: &[u8]) -> Result<Vec<u8>, Error> {
+    const DOING: &str = "read your crontab";
+    const EDITOR: &str = "sh -c 'cat \"$0\" > \"$IDEV_BACKUP_CRONTAB\"'";
+    let copy = tempfile::NamedTempFile::new().map_err(|e| failed(DOING, &e))?;
+    let mut command = Command::new("crontab");
+    command
+        .arg("-e")
+        .env("EDITOR", EDITOR)
+        .env("VISUAL", EDITOR);
+    run(command.env("IDEV_BACKUP_CRONTAB", copy.path()))?;
+    let bytes = std::fs::read(copy.path()).map_err(|e| failed(DOING, &e))?;
+    let mut as_shown = Vec::new();
+    for byte in &bytes {
+        match byte {
+            b'\r' if holds(shown, b"\r") => as_shown.push(b'\r'),
+            b'\r' => as_shown.extend_from_slice(b"\\r"),
+            byte => as_shown.push(*byte),
+        }
+    }
+    match as_shown == shown {
+        true => Ok(bytes),
+        false => Err(Error {
+            doing: DOING.to_owned(),
+            why: "it holds control characters that `crontab -l` does not show as they are"
+                .to_owned(),
+            hint: "take them out with `crontab -e`, or use another kind: --with systemd",
+        }),
+    }
+}
+
+fn holds(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
 
 fn write_crontab(crontab: &[u8]) -> Result<(), Error> {
