@@ -559,4 +559,14 @@ mod tests {
         assert_eq!(parsed(&["--keep", "1", "--full=false"]), (1, false));
         assert_eq!(parsed(&["--full"]), (9, true));
     }
+
+    #[test]
+    fn the_guide_shows_every_key_and_no_other() {
+        let guide = include_str!("../../docs/guide.md");
+        let blocks: Vec<&str> = guide.split("```toml\n").skip(1).collect();
+        let texts = blocks.iter().map(|b| b.split("```").next().unwrap());
+        let read: Vec<Config> = texts.map(|text| Config::parse(text).unwrap()).collect();
+        let most = read.iter().map(|config| config.values.len()).max();
+        assert_eq!(most, Some(KEYS.len()));
+    }
 }

@@ -37,23 +37,8 @@ pub struct Create {
     /// Have the phone send everything, whatever is there
     #[arg(long, env = "IDEV_BACKUP_CREATE_FULL")]
     full: bool,
-    /// Older snapshots of the phone that stay
-    #[arg(
-        long,
-        value_name = "N",
-        env = "IDEV_BACKUP_CREATE_KEEP",
-        default_value_t = 3
-    )]
-    keep: usize,
-    /// Leave the list of applications and their icons out of Info.plist
-    #[arg(long, env = "IDEV_BACKUP_CREATE_NO_APPS")]
-    no_apps: bool,
-    /// Read every byte of the finished backup once more before it counts
-    #[arg(long, env = "IDEV_BACKUP_CREATE_READ_AGAIN")]
-    read_again: bool,
-    /// Minutes of silence after which the phone is given up
-    #[arg(long, value_name = "MINUTES", env = "IDEV_BACKUP_CREATE_PATIENCE", default_value_t = 31, value_parser = clap::value_parser!(u64).range(5..=600))]
-    patience: u64,
+    #[command(flatten)]
+    backup: BackupArgs,
     /// Ask for the backup password first, and try it on the new backup
     #[arg(long)]
     ask_password: bool,
@@ -82,6 +67,41 @@ pub struct Create {
     output: OutputArgs,
 }
 
+/// How a backup is made, whoever asks for it.
+#[derive(Args, Clone)]
+pub struct BackupArgs {
+    /// Older snapshots of the phone that stay
+    #[arg(
+        long,
+        value_name = "N",
+        env = "IDEV_BACKUP_CREATE_KEEP",
+        default_value_t = 3
+    )]
+    keep: usize,
+    /// Leave the list of applications and their icons out of Info.plist
+    #[arg(long, env = "IDEV_BACKUP_CREATE_NO_APPS")]
+    no_apps: bool,
+    /// Read every byte of the finished backup once more before it counts
+    #[arg(long, env = "IDEV_BACKUP_CREATE_READ_AGAIN")]
+    read_again: bool,
+    /// Minutes of silence after which the phone is given up
+    #[arg(long, value_name = "MINUTES", env = "IDEV_BACKUP_CREATE_PATIENCE", default_value_t = 31, value_parser = clap::value_parser!(u64).range(5..=600))]
+    patience: u64,
+}
+
+impl BackupArgs {
+    /// As the job wants them.
+    pub fn options(&self) -> Options {
+        Options {
+            keep: self.keep,
+            apps: !self.no_apps,
+            read_again: self.read_again,
+            silence_max: Duration::from_secs(self.patience * 60),
+            ..Options::default()
+        }
+    }
+}
+
 type Prepared = (Option<Secret>, (Reach, Store, Vec<Attached>));
 
 impl Create {
@@ -93,12 +113,8 @@ impl Create {
             Ok((password, (reach, store, phones))) => {
                 let options = Options {
                     full: self.full,
-                    keep: self.keep,
-                    apps: !self.no_apps,
-                    read_again: self.read_again,
-                    silence_max: Duration::from_secs(self.patience * 60),
                     password: password.map(Known),
-                    ..Options::default()
+                    ..self.backup.options()
                 };
                 back_up(&reach, &store, &phones, &options, &plan, style)
             }

@@ -35,14 +35,8 @@ pub struct WatchCommand {
     /// Back a phone up when its last backup is older than this
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_DUE_AFTER", default_value = "20h", value_parser = parse_span)]
     due_after: Duration,
-    /// Older snapshots of a phone that stay
-    #[arg(
-        long,
-        value_name = "N",
-        env = "IDEV_BACKUP_CREATE_KEEP",
-        default_value_t = 3
-    )]
-    keep: usize,
+    #[command(flatten)]
+    backup: create::BackupArgs,
     #[command(flatten)]
     unattended: UnattendedArgs,
     #[command(flatten)]
@@ -75,10 +69,7 @@ impl WatchCommand {
             reach: &reach,
             store: &store,
             wanted: self.device.device.as_deref(),
-            options: Options {
-                keep: self.keep,
-                ..Options::default()
-            },
+            options: self.backup.options(),
             plan,
             overdue,
             style,
