@@ -146,12 +146,10 @@ fn parse_every(text: &str) -> Result<When, String> {
             "{text:?} does not divide a day: write 15m, 30m, 1h, 2h, 3h, 4h, 6h, 8h, 12h or 24h"
         )
     };
-    let (number, unit) = text.split_at(text.len().saturating_sub(1));
-    let unit = match unit {
-        "m" => 1,
-        "h" => 60,
-        _ => return Err(bad()),
-    };
+    let hours = text.strip_suffix('h').map(|number| (number, 60));
+    let (number, unit) = hours
+        .or_else(|| text.strip_suffix('m').map(|number| (number, 1)))
+        .ok_or_else(bad)?;
     let minutes = number.parse::<u16>().ok().and_then(|n| n.checked_mul(unit));
     // Within an hour, an hour is divided; above, a day. Five minutes at least.
     match minutes {
