@@ -7,6 +7,7 @@
 //! * wire: [`transport`] (bytes), `device` (lockdown and small services), `mobilebackup` (the backup dialog)
 //! * disk: `store` (where backups live), [`manifest`] (what a backup holds), [`keybag`] (its keys, if it is encrypted)
 //! * hall: `jobs`, one file per user wish, where the wings meet
+//! * [`schedule`], which has the system start a job
 //! * guest house: [`sim`], a simulated phone
 
 pub mod bounded_plist;
@@ -17,6 +18,7 @@ pub mod manifest;
 pub mod mobilebackup;
 pub mod monitor;
 pub mod path;
+pub mod schedule;
 pub mod secret;
 pub mod sim;
 pub mod store;

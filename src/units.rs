@@ -51,6 +51,48 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
+/// "1h30m", "20h", "7d", "45s": how people write spans of time; a number alone has no meaning.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    let bad = || format!("{text:?} is no span of time: write 45s, 30m, 20h, 7d or 1h30m");
+    let (mut seconds, mut number, mut units) = (0u64, None, 0);
+    for c in text.trim().chars() {
+        if let Some(digit) = c.to_digit(10) {
+            let grown = number.unwrap_or(0u64).checked_mul(10);
+            let grown = grown.and_then(|n| n.checked_add(digit.into()));
+            number = Some(grown.ok_or_else(bad)?);
+            continue;
+        }
+        let unit = match c.to_ascii_lowercase() {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            'w' => 604_800,
+            _ => return Err(bad()),
+        };
+        let part = number.take().and_then(|n: u64| n.checked_mul(unit));
+        let sum = part.and_then(|part| seconds.checked_add(part));
+        seconds = sum.ok_or_else(bad)?;
+        units += 1;
+    }
+    // A hundred years: beyond it, times could not be reckoned with.
+    match units > 0 && number.is_none() && seconds <= 36_500 * 86_400 {
+        true => Ok(Duration::from_secs(seconds)),
+        false => Err(bad()),
+    }
+}
+
+/// "20 hours", "3 days", "5 minutes": the largest unit of which there are two at least.
+pub fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..120 => counted(seconds, "second"),
+        120..7200 => counted(seconds / 60, "minute"),
+        7200..172_800 => counted(seconds / 3600, "hour"),
+        _ => counted(seconds / 86_400, "day"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +108,28 @@ mod tests {
         assert_eq!(counted(1, "file"), "1 file");
         assert_eq!(duration(Duration::from_secs(3723)), "1:02:03");
         assert_eq!(duration(Duration::from_millis(4200)), "4.2 s");
+    }
+
+    #[test]
+    fn spans_are_read_as_people_write_them() {
+        let seconds = |text: &str| parse_span(text).map(|span| span.as_secs()).ok();
+        for (text, expected) in [
+            ("45s", Some(45)),
+            ("1h30m", Some(5400)),
+            ("7d", Some(604_800)),
+            ("2W", Some(1_209_600)),
+            ("0s", Some(0)),
+            ("", None),
+            ("20", None),
+            ("h", None),
+            ("1h5", None),
+            ("-1h", None),
+            ("99999999999999999999h", None),
+            ("9999999d", None),
+        ] {
+            assert_eq!(seconds(text), expected, "{text}");
+        }
+        assert_eq!(span(Duration::from_secs(20 * 3600)), "20 hours");
+        assert_eq!(span(Duration::from_secs(3 * 86_400)), "3 days");
     }
 }

@@ -4,21 +4,24 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use clap::Args;
-use idev_backup::jobs::create::{self, Options, Report};
+use idev_backup::jobs::create::{Options, Report};
 use idev_backup::jobs::password::Known;
 use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::unattended::{self, Outcome, Plan};
 use idev_backup::jobs::{Error, list};
 
 use idev_backup::secret::Secret;
 use idev_backup::store::Store;
 use idev_backup::transport::Attached;
-use idev_backup::units::{count, counted, duration, size};
+use idev_backup::udid::Udid;
+use idev_backup::units::{count, counted, duration, parse_span, size};
 use serde::Serialize;
 
 use super::history::KeepArgs;
 use super::password::PasswordArgs;
 use super::progress::{PROBLEMS_SHOWN, Show, Style, Watch};
-use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output};
+use super::unattended::UnattendedArgs;
+use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, log, output};
 
 /// Back up a phone: everything the first time, then only what changed.
 ///
@@ -33,22 +36,28 @@ pub struct Create {
     #[arg(long, conflicts_with = "device")]
     all: bool,
     /// Have the phone send everything, whatever is there
-    #[arg(long)]
+    #[arg(long, env = "IDEV_BACKUP_CREATE_FULL")]
     full: bool,
     #[command(flatten)]
-    keep: KeepArgs,
-    /// Leave the list of applications and their icons out of Info.plist
-    #[arg(long)]
-    no_apps: bool,
-    /// Read every byte of the finished backup once more before it counts
-    #[arg(long)]
-    read_again: bool,
-    /// Minutes of silence after which the phone is given up
-    #[arg(long, value_name = "MINUTES", default_value_t = 31, value_parser = clap::value_parser!(u64).range(5..=600))]
-    patience: u64,
+    backup: BackupArgs,
     /// Ask for the backup password first, and try it on the new backup
     #[arg(long)]
     ask_password: bool,
+    /// Only if the last backup is older than this: 20h, 3d, 1h30m
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_CONDITIONS_IF_OLDER_THAN", value_parser = parse_span, help_heading = "Unattended")]
+    if_older_than: Option<Duration>,
+    /// A phone that is not there is no failure: end with 0
+    #[arg(
+        long,
+        env = "IDEV_BACKUP_CONDITIONS_IF_PRESENT",
+        help_heading = "Unattended"
+    )]
+    if_present: bool,
+    /// How long to wait for the phone to be connected
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_CONDITIONS_WAIT_FOR_DEVICE", default_value = "0s", value_parser = parse_span, help_heading = "Unattended")]
+    wait_for_device: Duration,
+    #[command(flatten)]
+    unattended: UnattendedArgs,
     #[command(flatten)]
     password: PasswordArgs,
     #[command(flatten)]
@@ -59,53 +68,93 @@ pub struct Create {
     output: OutputArgs,
 }
 
+/// How a backup is made, whoever asks for it.
+#[derive(Args, Clone)]
+pub struct BackupArgs {
+    #[command(flatten)]
+    keep: KeepArgs,
+    /// Leave the list of applications and their icons out of Info.plist
+    #[arg(long, env = "IDEV_BACKUP_CREATE_NO_APPS")]
+    no_apps: bool,
+    /// Read every byte of the finished backup once more before it counts
+    #[arg(long, env = "IDEV_BACKUP_CREATE_READ_AGAIN")]
+    read_again: bool,
+    /// Minutes of silence after which the phone is given up
+    #[arg(long, value_name = "MINUTES", env = "IDEV_BACKUP_CREATE_PATIENCE", default_value_t = 31, value_parser = clap::value_parser!(u64).range(5..=600))]
+    patience: u64,
+}
+
+impl BackupArgs {
+    /// As the job wants them.
+    pub fn options(&self) -> Options {
+        Options {
+            keep: self.keep.policy(),
+            apps: !self.no_apps,
+            read_again: self.read_again,
+            silence_max: Duration::from_secs(self.patience * 60),
+            ..Options::default()
+        }
+    }
+}
+
 type Prepared = (Option<Secret>, (Reach, Store, Vec<Attached>));
 
 impl Create {
     /// Runs it.
     pub fn run(&self) -> u8 {
-        match self.prepare() {
+        let plan = self.unattended.plan(self.if_older_than);
+        let style = self.output.style();
+        match self.prepare(&plan) {
             Ok((password, (reach, store, phones))) => {
                 let options = Options {
                     full: self.full,
-                    keep: self.keep.policy(),
-                    apps: !self.no_apps,
-                    read_again: self.read_again,
-                    silence_max: Duration::from_secs(self.patience * 60),
                     password: password.map(Known),
-                    ..Options::default()
+                    ..self.backup.options()
                 };
-                back_up(&reach, &store, &phones, &options, self.output.style())
+                back_up(&reach, &store, &phones, &options, &plan, style)
+            }
+            Err(e) if self.if_present && unattended::is_absent(&e) => {
+                skipped(None, "", &e.to_string(), style);
+                exit::DONE
             }
             Err(e) => output::failure(&e, None, self.output.json),
         }
     }
 
-    fn prepare(&self) -> Result<Prepared, Error> {
+    fn prepare(&self, plan: &Plan) -> Result<Prepared, Error> {
         let password = match self.ask_password {
             true => Some(self.password.present("Backup password")?),
             false => self.password.given()?,
         };
-        Ok((password, self.phones()?))
+        Ok((password, self.phones(plan)?))
     }
 
-    fn phones(&self) -> Result<(Reach, Store, Vec<Attached>), Error> {
+    fn phones(&self, plan: &Plan) -> Result<(Reach, Store, Vec<Attached>), Error> {
         let store = Store::open_or_make(&self.store.path()?)?;
         let reach = self.reach.reach()?;
-        let phones = if self.all {
-            let phones = reach.phones()?;
-            if phones.is_empty() {
-                return Err(Error::NoDevice {
-                    wanted: None,
-                    present: Vec::new(),
-                });
+        let show = Show::new(self.output.style());
+        let watch = show.watch(None, None);
+        let wanted = self.device.device.as_deref();
+        let wait = self.wait_for_device;
+        let phones = unattended::phones(&reach, wanted, self.all, wait, &watch);
+        if phones.as_ref().is_err_and(unattended::is_absent) {
+            for phone in known(&store, wanted) {
+                unattended::tell_overdue(&store, &phone, plan, &watch);
             }
-            phones
-        } else {
-            vec![reach.phone(self.device.device.as_deref())?]
-        };
-        Ok((reach, store, phones))
+        }
+        Ok((reach, store, phones?))
     }
+}
+
+/// The phones that the store knows, of those that are meant.
+pub fn known(store: &Store, wanted: Option<&str>) -> Vec<Udid> {
+    let snapshots = store.snapshots().unwrap_or_default();
+    let udids = snapshots
+        .iter()
+        .filter(|s| s.is_current())
+        .map(|s| s.udid());
+    let meant = |udid: &&Udid| wanted.is_none_or(|text| udid.as_str().starts_with(text));
+    udids.filter(meant).cloned().collect()
 }
 
 /// Backs up phones, each on a thread of its own, and tells what came of it.
@@ -114,6 +163,7 @@ pub fn back_up(
     store: &Store,
     phones: &[Attached],
     options: &Options,
+    plan: &Plan,
     style: Style,
 ) -> u8 {
     let show = Show::new(style);
@@ -125,9 +175,9 @@ pub fn back_up(
             show.watch(Some(phone.udid.as_str()), name)
         })
         .collect();
-    let results: Vec<Option<Result<Report, Error>>> = std::thread::scope(|scope| {
+    let results: Vec<Option<Result<Outcome, Error>>> = std::thread::scope(|scope| {
         let run = |phone: &Attached, watch: &Watch<'_>| {
-            let result = create::create(reach, phone, store, options, watch);
+            let result = unattended::back_up(reach, phone, store, options, plan, watch);
             watch.finish();
             result
         };
@@ -152,26 +202,57 @@ pub fn back_up(
     });
     let mut codes = vec![exit::DONE; results.len()];
     for ((result, watch), code) in results.iter().zip(&watches).zip(&mut codes) {
-        let name = watch.prefix();
         *code = match result {
             // A thread that died has printed why.
             None => exit::FAILED,
-            Some(Ok(report)) => {
-                tell(report, &name, style);
-                if report.problems.is_empty() {
-                    exit::DONE
-                } else {
-                    exit::DONE_WITH_PROBLEMS
-                }
-            }
-            Some(Err(e)) => {
-                let code = output::failure_of(&name, e, watch.udid(), style == Style::Json);
-                reassure(watch.udid(), store, style);
-                code
-            }
+            Some(result) => ended(watch.udid(), &watch.prefix(), result, store, style),
         };
     }
     exit::worst(&codes)
+}
+
+/// Tells how a backup ended, and answers its exit code.
+pub fn ended(
+    udid: Option<&str>,
+    name: &str,
+    result: &Result<Outcome, Error>,
+    store: &Store,
+    style: Style,
+) -> u8 {
+    match result {
+        Ok(Outcome::Skipped(why)) => {
+            skipped(udid, name, why, style);
+            exit::DONE
+        }
+        Ok(Outcome::Done(report)) => {
+            tell(report, name, style);
+            let files = counted(report.files, "file");
+            log::add(&format!("{name}Done: {files} in {}", report.path));
+            match report.problems.is_empty() {
+                true => exit::DONE,
+                false => exit::DONE_WITH_PROBLEMS,
+            }
+        }
+        Err(e) => {
+            let code = output::failure_of(name, e, udid, style == Style::Json);
+            reassure(udid, store, style);
+            code
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Skipped<'a> {
+    why: &'a str,
+}
+
+/// Nothing was to be done, which is no failure.
+fn skipped(udid: Option<&str>, name: &str, why: &str, style: Style) {
+    match style {
+        Style::Quiet => {}
+        Style::Json => output::object("skipped", udid, &Skipped { why }),
+        Style::People => output::tell(&format!("{name}Nothing to do: {why}.")),
+    }
 }
 
 /// After a failure: is the last backup safe? It always is; people want to read it.

@@ -7,6 +7,7 @@ use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::create::Options;
 use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::unattended::Plan;
 use idev_backup::jobs::verify;
 use idev_backup::sim::{Daemon, Phone, PhoneConfig};
 use idev_backup::store::{self, Store};
@@ -73,12 +74,26 @@ impl Demo {
         let phones = vec![reach.phone(None)?];
 
         say("A simulated iPhone is plugged in. The first backup:\n");
-        let first = create::back_up(&reach, &store, &phones, &Options::default(), style);
+        let first = create::back_up(
+            &reach,
+            &store,
+            &phones,
+            &Options::default(),
+            &Plan::default(),
+            style,
+        );
         if first != exit::DONE {
             return Ok(first);
         }
         say("\nSome files changed on it. The second backup:\n");
-        let second = create::back_up(&reach, &store, &phones, &Options::default(), style);
+        let second = create::back_up(
+            &reach,
+            &store,
+            &phones,
+            &Options::default(),
+            &Plan::default(),
+            style,
+        );
         if second != exit::DONE {
             return Ok(second);
         }

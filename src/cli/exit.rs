@@ -6,20 +6,14 @@ use idev_backup::jobs::Class;
 pub const DONE: u8 = 0;
 /// Failed.
 pub const FAILED: u8 = 1;
+/// Wrong usage, which clap ends with too: here a config file with a mistake.
+pub const USAGE: u8 = 2;
 /// Done, with problems that were told.
 pub const DONE_WITH_PROBLEMS: u8 = 3;
 
 /// The code of a kind of failure. 2 (usage) is clap's.
 pub fn code(class: Class) -> u8 {
-    match class {
-        Class::Failed => FAILED,
-        Class::NoDevice => 4,
-        Class::Locked => 5,
-        Class::WrongPassword => 6,
-        Class::NoSpace => 7,
-        Class::Lost => 8,
-        Class::Interrupted => 130,
-    }
+    class.exit_code()
 }
 
 /// Of several phones' codes the one that says most: any failure before problems before success.
@@ -31,4 +25,20 @@ pub fn worst(codes: &[u8]) -> u8 {
         _ => 2,
     };
     codes.iter().max_by_key(rank).copied().unwrap_or(DONE)
+}
+
+/// What a code means, in a few words.
+pub fn words(code: u8) -> &'static str {
+    match code {
+        DONE => "done, or nothing to do",
+        USAGE => "wrong usage",
+        DONE_WITH_PROBLEMS => "done, with problems",
+        4 => "no device",
+        5 => "locked, not trusted, or no passcode",
+        6 => "wrong backup password",
+        7 => "no space",
+        8 => "connection lost",
+        130 => "interrupted",
+        _ => "failed",
+    }
 }

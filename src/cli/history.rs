@@ -16,22 +16,27 @@ use super::{OutputArgs, StoreArgs, exit, output};
 #[derive(Args, Clone, Default)]
 pub struct KeepArgs {
     /// Keep so many of the newest snapshots beside the current backup [default: 3, where no rule is given]
-    #[arg(long, value_name = "N", visible_alias = "keep")]
+    #[arg(
+        long,
+        value_name = "N",
+        visible_alias = "keep",
+        env = "IDEV_BACKUP_RETENTION_KEEP_LAST"
+    )]
     keep_last: Option<u32>,
     /// Keep the newest snapshot of each of so many days that have one
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_DAILY")]
     keep_daily: Option<u32>,
     /// The same by weeks
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_WEEKLY")]
     keep_weekly: Option<u32>,
     /// The same by months
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_MONTHLY")]
     keep_monthly: Option<u32>,
     /// The same by years
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_YEARLY")]
     keep_yearly: Option<u32>,
     /// Keep all that are younger: 12h, 30d, 8w, 6m (months), 2y
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_RETENTION_KEEP_WITHIN")]
     keep_within: Option<Within>,
 }
 

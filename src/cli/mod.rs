@@ -3,6 +3,7 @@
 mod adopt;
 mod bounds;
 mod cat;
+mod config;
 mod create;
 mod demo;
 mod devices;
@@ -16,6 +17,7 @@ mod find;
 mod history;
 mod info;
 mod list;
+mod log;
 mod ls;
 mod manual;
 mod output;
@@ -24,11 +26,14 @@ mod pair;
 mod password;
 mod progress;
 mod reading;
+mod schedule;
 mod simulate;
 mod trace;
 mod tree;
+mod unattended;
 mod usage;
 mod verify;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -36,7 +41,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use etcetera::BaseStrategy;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
@@ -46,6 +51,7 @@ use idev_backup::trace::At;
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
 
+use config::Config;
 use trace::TraceArgs;
 
 /// Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is whole.
@@ -64,13 +70,16 @@ use trace::TraceArgs;
     7 no space, 8 connection lost, 130 interrupted."
 )]
 struct Cli {
+    /// The config file [default: idev-backup/config.toml in the platform's place for configuration]
+    #[arg(long, global = true, env = "IDEV_BACKUP_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    Create(create::Create),
+    Create(Box<create::Create>),
     Devices(devices::Devices),
     Doctor(Box<doctor::Doctor>),
     Encryption(Box<encryption::EncryptionCommand>),
@@ -85,6 +94,9 @@ enum Command {
     Delete(history::Delete),
     Adopt(adopt::Adopt),
     Copy(adopt::Copy),
+    Schedule(schedule::ScheduleCommand),
+    Watch(Box<watch::WatchCommand>),
+    Config(config::ConfigCommand),
     Info(info::Info),
     Usage(usage::Usage),
     Ls(ls::Ls),
@@ -103,8 +115,43 @@ enum Command {
 
 /// Parses the command line and runs it.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
-    let code = match cli.command {
+    match parse() {
+        Ok(cli) => ExitCode::from(output::ended(obey(cli))),
+        Err(code) => ExitCode::from(code),
+    }
+}
+
+/// The command line, with the config file's values where it does not say otherwise.
+fn parse() -> Result<Cli, u8> {
+    let plain = Config::default().apply(Cli::command());
+    let cli = of(plain.clone());
+    match &cli.command {
+        Command::Config(_)
+        | Command::Demo(_)
+        | Command::Simulate(_)
+        | Command::Trace(_)
+        | Command::Completions(_)
+        | Command::Man(_) => return Ok(cli),
+        Command::Schedule(schedule) if !schedule.reads_config() => return Ok(cli),
+        _ => {}
+    }
+    let Some((path, is_named)) = config::place(cli.config.as_deref()) else {
+        return Ok(cli);
+    };
+    match Config::read(&path, is_named) {
+        Ok(config) => Ok(of(config.apply(Cli::command()))),
+        Err(mistakes) => Err(config::tell_mistakes(&path, &mistakes)),
+    }
+}
+
+fn of(command: clap::Command) -> Cli {
+    let mut command = command;
+    let matches = command.get_matches_mut();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command).exit())
+}
+
+fn obey(cli: Cli) -> u8 {
+    match cli.command {
         Command::Create(c) => c.reach.trace.end(c.run()),
         Command::Devices(c) => c.reach.trace.end(c.run()),
         Command::Doctor(c) => c.reach.trace.end(c.run()),
@@ -138,22 +185,24 @@ pub fn run() -> ExitCode {
             }
         },
         Command::Trace(c) => c.run(),
+        Command::Schedule(c) => c.run(cli.config.as_deref()),
+        Command::Watch(c) => c.reach.trace.end(c.run()),
+        Command::Config(c) => c.run(
+            cli.config.as_deref(),
+            &Config::default().apply(Cli::command()),
+        ),
         Command::Completions(c) => c.run(),
         Command::Man(c) => c.run(),
-    };
-    ExitCode::from(output::ended(code))
+    }
 }
 
 /// Where backups are kept.
 #[derive(Args, Clone)]
 struct StoreArgs {
-    /// The folder of backups [env: IDEV_BACKUP_STORE] [default: the platform's place for data, e.g. ~/.local/share/idev-backup]
-    #[arg(long, value_name = "DIR")]
+    /// The folder of backups [default: the platform's place for data, e.g. ~/.local/share/idev-backup]
+    #[arg(long, env = "IDEV_BACKUP_STORE", value_name = "DIR")]
     store: Option<OsString>,
 }
-
-/// Read here rather than by clap, whose errors would show `--store` as something that must be given wherever the variable is set.
-const STORE_VARIABLE: &str = "IDEV_BACKUP_STORE";
 
 impl StoreArgs {
     /// The user named a store, rather than to rest on the default.
@@ -162,14 +211,12 @@ impl StoreArgs {
     }
 
     /// Where it was named. A variable that is empty is as good as none.
-    fn named(&self) -> Option<OsString> {
-        let named = self.store.clone();
-        let named = named.or_else(|| std::env::var_os(STORE_VARIABLE));
-        named.filter(|text| !text.is_empty())
+    fn named(&self) -> Option<&OsString> {
+        self.store.as_ref().filter(|text| !text.is_empty())
     }
 
     fn path(&self) -> Result<PathBuf, Error> {
-        match self.named().as_ref().map(Path::new) {
+        match self.named().map(Path::new) {
             // Whole, since it is printed and written into reports.
             Some(path) => std::path::absolute(path)
                 .map_err(|e| Error::Store(store::Error::io("find", path, e))),
@@ -213,7 +260,7 @@ impl ReachArgs {
 #[derive(Args, Clone)]
 struct DeviceArgs {
     /// The phone, by its UDID or how that begins; may be left out while only one is connected
-    #[arg(long, short, value_name = "UDID", value_parser = udid_or_beginning)]
+    #[arg(long, short, value_name = "UDID", env = "IDEV_BACKUP_DEVICE", value_parser = udid_or_beginning)]
     device: Option<String>,
 }
 

@@ -10,7 +10,7 @@ use idev_backup::jobs::{Error, list};
 use indicatif::MultiProgress;
 use serde::Serialize;
 
-use super::exit;
+use super::{exit, log};
 
 /// The bars of running jobs, where stderr is a terminal. Lines are printed above them.
 pub fn bars() -> Option<&'static MultiProgress> {
@@ -116,6 +116,7 @@ pub fn bytes(from: &mut impl Read) -> Result<(), Unprinted> {
 
 /// Prints a line for whoever watches.
 pub fn tell(text: &str) {
+    log::add(&harmless(text));
     above_the_bars(|| drop(writeln!(std::io::stderr().lock(), "{}", harmless(text))));
 }
 

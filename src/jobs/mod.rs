@@ -1,8 +1,10 @@
 //! What a user can wish for, one file each: the only place where wire and disk meet.
 
 pub mod adopt;
+mod awake;
 pub mod browse;
 pub mod cat;
+pub mod conditions;
 pub mod create;
 pub mod devices;
 pub mod diff;
@@ -11,6 +13,7 @@ pub mod encryption;
 pub mod extract;
 mod fill;
 pub mod history;
+pub mod hooks;
 mod host;
 pub mod info;
 mod info_plist;
@@ -29,9 +32,11 @@ pub mod select;
 pub mod tally;
 pub mod target;
 pub mod totals;
+pub mod unattended;
 pub mod usage;
 pub mod verdict;
 pub mod verify;
+pub mod watch;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -106,6 +111,11 @@ pub enum Error {
         /// Why, as a whole sentence.
         why: String,
     },
+    /// The passcode was not entered as long as it was to be waited for.
+    NoPasscode {
+        /// How long that was.
+        waited: std::time::Duration,
+    },
     /// There is nothing there.
     Nothing {
         /// What was looked for, as a whole sentence.
@@ -134,6 +144,21 @@ pub enum Class {
     Interrupted,
 }
 
+impl Class {
+    /// What the program ends with. Stable: scripts rest on it. 2 (usage) and 3 (done with problems) are no failures of a job.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Class::Failed => 1,
+            Class::NoDevice => 4,
+            Class::Locked => 5,
+            Class::WrongPassword => 6,
+            Class::NoSpace => 7,
+            Class::Lost => 8,
+            Class::Interrupted => 130,
+        }
+    }
+}
+
 impl Error {
     /// The kind of failure.
     pub fn class(&self) -> Class {
@@ -147,6 +172,7 @@ impl Error {
             | Error::File { .. }
             | Error::Nothing { .. } => Class::Failed,
             Error::WrongPassword { .. } | Error::NoPassword { .. } => Class::WrongPassword,
+            Error::NoPasscode { .. } => Class::Locked,
             Error::Interrupted => Class::Interrupted,
             Error::Target { cause, .. } => match cause.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Class::NoSpace,
@@ -203,6 +229,10 @@ impl Error {
             Error::NoPassword { .. } => Some(
                 "run it in a terminal, which asks for it, or use --password-file, --password-command or the variable \
                  IDEV_BACKUP_PASSWORD"
+                    .to_owned(),
+            ),
+            Error::NoPasscode { .. } => Some(
+                "a phone asks for its passcode at each backup since iOS 16.1, and only there can it be entered. Run it when                  somebody is near the phone, or wait longer with --passcode-wait"
                     .to_owned(),
             ),
             Error::Nothing { hint, .. } => Some(hint.clone()),
@@ -325,6 +355,11 @@ impl fmt::Display for Error {
             Error::Target { path, cause } => write!(f, "cannot write {}: {cause}", path.display()),
             Error::Interrupted => f.write_str("interrupted"),
             Error::WrongPassword { of } => write!(f, "the password does not open {of}"),
+            Error::NoPasscode { waited } => write!(
+                f,
+                "the phone asked for its passcode, and nobody entered it within {}",
+                crate::units::span(*waited)
+            ),
             Error::NoPassword { why } => f.write_str(why),
             Error::Nothing { what, .. } => f.write_str(what),
         }

@@ -23,8 +23,8 @@ const TICK: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub struct Calm {
     cancel: Arc<AtomicBool>,
-    /// What stops everything, where this stops only one phone.
-    everything: Option<Arc<AtomicBool>>,
+    /// What stops more, up to everything, where this stops only one phone.
+    wider: Vec<Arc<AtomicBool>>,
     between_messages: AtomicBool,
     seen: OnceLock<Instant>,
 }
@@ -37,7 +37,7 @@ impl Calm {
     pub fn new(cancel: Arc<AtomicBool>) -> Arc<Calm> {
         Arc::new(Calm {
             cancel,
-            everything: None,
+            wider: Vec::new(),
             between_messages: AtomicBool::new(true),
             seen: OnceLock::new(),
         })
@@ -47,7 +47,7 @@ impl Calm {
     pub fn fork(&self) -> Arc<Calm> {
         Arc::new(Calm {
             cancel: self.cancel.clone(),
-            everything: self.everything.clone(),
+            wider: self.wider.clone(),
             between_messages: AtomicBool::new(true),
             seen: OnceLock::new(),
         })
@@ -55,9 +55,11 @@ impl Calm {
 
     /// A cancel of its own, that this one's reaches too: one phone among several.
     pub fn for_one(&self) -> Arc<Calm> {
+        let mut wider = self.wider.clone();
+        wider.push(self.cancel.clone());
         Arc::new(Calm {
             cancel: Arc::default(),
-            everything: Some(self.cancel.clone()),
+            wider,
             between_messages: AtomicBool::new(true),
             seen: OnceLock::new(),
         })
@@ -71,7 +73,7 @@ impl Calm {
     /// Whether somebody asked to stop.
     pub fn cancelled(&self) -> bool {
         let set = |flag: &Arc<AtomicBool>| flag.load(Ordering::SeqCst);
-        set(&self.cancel) || self.everything.as_ref().is_some_and(set)
+        set(&self.cancel) || self.wider.iter().any(set)
     }
 
     /// Says whether a wait may be cut short now.
@@ -254,6 +256,18 @@ mod tests {
         let (mut wire, _far) = pair(Duration::from_millis(1), &Arc::default());
         let error = wire.read(&mut [0; 4]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_cancel_reaches_all_that_is_narrower_and_nothing_wider() {
+        let all = Calm::new(Arc::default());
+        let one = all.for_one();
+        let part = one.for_one();
+        part.cancel();
+        assert!(part.cancelled() && !one.cancelled() && !all.cancelled());
+        let other = one.for_one();
+        all.cancel();
+        assert!(other.cancelled() && one.fork().cancelled());
     }
 
     #[test]

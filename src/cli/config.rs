@@ -1,0 +1,582 @@
+//! The config file: what may stand in it, and `idev-backup config`.
+//!
+//! A key has one meaning and three places: a flag, a variable of the environment, a line of the file. The variable's name
+//! binds them: whatever option of the command line reads that variable takes its default from the file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::{ArgAction, Args, Command, Subcommand};
+use idev_backup::jobs::conditions::Hours;
+use idev_backup::units::parse_span;
+use serde::Serialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{exit, output};
+
+/// What a key holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    Flag,
+    Number(i64, i64),
+    Span,
+    Hours,
+    Level,
+}
+
+struct Key {
+    name: &'static str,
+    form: Form,
+    help: &'static str,
+}
+
+const fn key(name: &'static str, form: Form, help: &'static str) -> Key {
+    Key { name, form, help }
+}
+
+/// Every key that there is. docs/guide.md has the same list.
+#[rustfmt::skip]
+const KEYS: &[Key] = &[
+    key("store", Form::Text, "the folder of backups"),
+    key("device", Form::Text, "the phone, by its UDID or how that begins"),
+    key("create.full", Form::Flag, "have the phone send everything each time"),
+    key("create.no-apps", Form::Flag, "leave applications and icons out of Info.plist"),
+    key("create.read-again", Form::Flag, "read every byte of the finished backup once more"),
+    key("create.patience", Form::Number(5, 600), "minutes of silence after which the phone is given up"),
+    key("create.may-sleep", Form::Flag, "let the computer fall asleep while a backup runs"),
+    key("retention.keep-last", Form::Number(0, 100_000), "so many of the newest snapshots stay"),
+    key("retention.keep-daily", Form::Number(0, 100_000), "the newest of each of so many days stays"),
+    key("retention.keep-weekly", Form::Number(0, 100_000), "the same by weeks"),
+    key("retention.keep-monthly", Form::Number(0, 100_000), "the same by months"),
+    key("retention.keep-yearly", Form::Number(0, 100_000), "the same by years"),
+    key("retention.keep-within", Form::Text, "all that are younger stay: 30d, 6m, 2y"),
+    key("conditions.if-older-than", Form::Span, "only if the last backup is older than this"),
+    key("conditions.if-charging", Form::Flag, "only while the phone is charging"),
+    key("conditions.min-battery", Form::Number(0, 100), "only with at least so many percent"),
+    key("conditions.quiet-hours", Form::Hours, "begin no backup in these hours, 23:00-07:00"),
+    key("conditions.if-present", Form::Flag, "a phone that is not there is no failure"),
+    key("conditions.wait-for-device", Form::Span, "how long to wait for the phone to be connected"),
+    key("conditions.retry", Form::Number(0, 100), "how often to try again"),
+    key("conditions.retry-wait", Form::Span, "how long to wait before trying again"),
+    key("conditions.passcode-wait", Form::Span, "how long to wait for the passcode"),
+    key("conditions.remind-every", Form::Span, "how long between reminders of the passcode"),
+    key("hooks.on-start", Form::Text, "command: a backup begins"),
+    key("hooks.on-waiting-for-passcode", Form::Text, "command: the phone waits for its passcode"),
+    key("hooks.on-success", Form::Text, "command: a backup is done"),
+    key("hooks.on-failure", Form::Text, "command: a backup failed"),
+    key("hooks.on-overdue", Form::Text, "command: the last good backup is too old"),
+    key("hooks.time-limit", Form::Span, "how long a command may take"),
+    key("hooks.notify", Form::Flag, "desktop notifications"),
+    key("watch.due-after", Form::Span, "how old a backup must be to be made anew"),
+    key("watch.overdue-after", Form::Span, "how old the last good backup may become"),
+    key("log.file", Form::Text, "a file that gets what stderr gets"),
+    key("log.level", Form::Level, "error, warning or info"),
+];
+
+/// The variable that stands for a key.
+fn variable(name: &str) -> String {
+    let upper = name.to_ascii_uppercase().replace(['.', '-'], "_");
+    format!("IDEV_BACKUP_{upper}")
+}
+
+/// What is wrong with a config file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mistake {
+    /// Counted from one; 0 is the file as a whole.
+    line: usize,
+    text: String,
+    hint: Option<String>,
+}
+
+/// A config file, read.
+#[derive(Debug, Default)]
+pub struct Config {
+    /// Values by key, as a user would type them.
+    values: BTreeMap<&'static str, String>,
+}
+
+impl Config {
+    /// Reads a file; where there is none, there is nothing to say, unless it was asked for by name.
+    pub fn read(path: &Path, is_named: bool) -> Result<Config, Vec<Mistake>> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Config::parse(&text),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !is_named => {
+                Ok(Config::default())
+            }
+            Err(e) => Err(vec![Mistake {
+                line: 0,
+                text: format!("cannot read it: {e}"),
+                hint: Some("name another with --config, or set IDEV_BACKUP_CONFIG".to_owned()),
+            }]),
+        }
+    }
+
+    /// Reads a file's text.
+    pub fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
+        let mut reader = Reader {
+            text: text.strip_prefix('\u{feff}').unwrap_or(text),
+            config: Config::default(),
+            mistakes: Vec::new(),
+        };
+        let parsed = DeTable::parse(reader.text);
+        match parsed {
+            Ok(table) => reader.table(table.get_ref(), ""),
+            Err(e) => {
+                let at = e.span().map_or(0, |span| span.start);
+                reader.mistake(at, format!("not TOML: {}", e.message().trim()), None);
+            }
+        }
+        match reader.mistakes.is_empty() {
+            true => Ok(reader.config),
+            false => Err(reader.mistakes),
+        }
+    }
+
+    /// The command line with this file's values as its defaults.
+    pub fn apply(&self, command: Command) -> Command {
+        let names: Vec<String> = command
+            .get_subcommands()
+            .map(|c| c.get_name().to_owned())
+            .collect();
+        let ids: Vec<(clap::Id, &Key)> = command
+            .get_arguments()
+            .filter_map(|arg| Some((arg.get_id().clone(), key_of(arg)?)))
+            .collect();
+        let mut command = command;
+        for (id, key) in ids {
+            let value = self.values.get(key.name).cloned();
+            command = command.mut_arg(id, |mut arg| {
+                if key.form == Form::Flag {
+                    // So that a flag can also undo what the file says.
+                    arg = arg
+                        .action(ArgAction::Set)
+                        .num_args(0..=1)
+                        .require_equals(true)
+                        .default_missing_value("true")
+                        .default_value("false")
+                        .hide_default_value(true)
+                        .hide_possible_values(true)
+                        .value_name("false");
+                }
+                match value {
+                    Some(value) => arg.default_value(value),
+                    None => arg,
+                }
+            });
+        }
+        for name in names {
+            command = command.mut_subcommand(name, |c| self.apply(c));
+        }
+        command
+    }
+}
+
+fn key_of(arg: &clap::Arg) -> Option<&'static Key> {
+    let env = arg.get_env()?.to_str()?;
+    KEYS.iter().find(|key| variable(key.name) == env)
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    config: Config,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader<'_> {
+    fn table(&mut self, table: &DeTable<'_>, section: &str) {
+        for (name, value) in table {
+            let at = name.span().start;
+            let full = match section {
+                "" => name.get_ref().to_string(),
+                section => format!("{section}.{}", name.get_ref()),
+            };
+            let is_section = KEYS.iter().any(|k| k.name.starts_with(&format!("{full}.")));
+            match (value.get_ref(), KEYS.iter().find(|k| k.name == full)) {
+                (DeValue::Table(inner), None) if is_section => self.table(inner, &full),
+                (_, Some(key)) => match typed(key.form, value) {
+                    Ok(text) => drop(self.config.values.insert(key.name, text)),
+                    Err(why) => {
+                        self.mistake(at, format!("{full}: {why}"), Some(key.help.to_owned()));
+                    }
+                },
+                (_, None) if is_section => {
+                    let hint = format!("write [{full}] on a line of its own");
+                    self.mistake(at, format!("{full} is a section, not a key"), Some(hint));
+                }
+                (_, None) => self.unknown(at, &full, section),
+            }
+        }
+    }
+
+    fn unknown(&mut self, at: usize, full: &str, section: &str) {
+        let names = KEYS.iter().map(|key| key.name);
+        let sections = KEYS
+            .iter()
+            .filter_map(|key| Some(key.name.split_once('.')?.0));
+        let leaf = full.rsplit('.').next().unwrap_or(full);
+        // A key under the wrong section is as near as a typo in the right one.
+        let near = |name: &str| {
+            let same_leaf = name.rsplit('.').next() == Some(leaf);
+            let distance = strsim::damerau_levenshtein(name, full);
+            if same_leaf { distance.min(1) } else { distance }
+        };
+        let nearest = names
+            .chain(sections)
+            .map(|name| (near(name), name))
+            .filter(|(distance, name)| *distance <= name.len().div_ceil(3))
+            .min();
+        let hint = nearest.map(|(_, name)| match name.rsplit_once('.') {
+            Some((of, leaf)) if of == section => format!("did you mean {leaf:?}?"),
+            Some((of, leaf)) => format!("did you mean {leaf:?} in [{of}]?"),
+            None if KEYS.iter().any(|key| key.name == name) => format!("did you mean {name:?}?"),
+            None => format!("did you mean [{name}]?"),
+        });
+        let hint = hint.or(Some("`idev-backup config show` lists all keys".to_owned()));
+        self.mistake(at, format!("there is no key {full:?}"), hint);
+    }
+
+    fn mistake(&mut self, at: usize, text: String, hint: Option<String>) {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        self.mistakes.push(Mistake {
+            line: before.matches('\n').count() + 1,
+            text,
+            hint,
+        });
+    }
+}
+
+/// A value as a user would type it for the flag.
+fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
+    let value = value.get_ref();
+    let kind = value.type_str();
+    let text = || value.as_str().ok_or(kind);
+    match form {
+        Form::Text => match text() {
+            Ok("") => Err("it is empty".to_owned()),
+            Ok(text) => Ok(text.to_owned()),
+            Err(kind) => Err(format!("expected a text in quotes, found {kind}")),
+        },
+        Form::Flag => match value.as_bool() {
+            Some(flag) => Ok(flag.to_string()),
+            None => Err(format!("expected true or false, found {kind}")),
+        },
+        Form::Number(min, max) => {
+            let number = value.as_integer();
+            let number = number.and_then(|n| i64::from_str_radix(n.as_str(), n.radix()).ok());
+            match number {
+                Some(n) if (min..=max).contains(&n) => Ok(n.to_string()),
+                _ => Err(format!("expected a whole number from {min} to {max}")),
+            }
+        }
+        Form::Span => {
+            let text = text().map_err(|_| "expected a span of time in quotes: \"20h\"")?;
+            parse_span(text).map(|_| text.to_owned())
+        }
+        Form::Hours => {
+            let text = text().map_err(|_| "expected hours in quotes: \"23:00-07:00\"")?;
+            text.parse::<Hours>().map(|_| text.to_owned())
+        }
+        Form::Level => match text() {
+            Ok(text) if ["error", "warning", "info"].contains(&text) => Ok(text.to_owned()),
+            _ => Err("expected \"error\", \"warning\" or \"info\"".to_owned()),
+        },
+    }
+}
+
+/// The config file that is meant, and whether somebody named it.
+pub fn place(named: Option<&Path>) -> Option<(PathBuf, bool)> {
+    match named.filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => Some((std::path::absolute(path).ok()?, true)),
+        None => Some((
+            super::home()
+                .ok()?
+                .1
+                .join("idev-backup")
+                .join("config.toml"),
+            false,
+        )),
+    }
+}
+
+/// Tells of mistakes, and answers the exit code.
+pub fn tell_mistakes(path: &Path, mistakes: &[Mistake]) -> u8 {
+    for mistake in mistakes {
+        let line = match mistake.line {
+            0 => String::new(),
+            line => format!(", line {line}"),
+        };
+        output::tell(&format!(
+            "error: config file {}{line}: {}",
+            path.display(),
+            mistake.text
+        ));
+        if let Some(hint) = &mistake.hint {
+            output::tell(&format!("  hint: {hint}"));
+        }
+    }
+    exit::USAGE
+}
+
+/// Show and check the config file.
+///
+/// Example:  idev-backup config show
+///
+/// A flag outranks a variable of the environment, and that the file.
+#[derive(Args)]
+pub struct ConfigCommand {
+    #[command(subcommand)]
+    what: What,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand, Clone, Copy)]
+enum What {
+    /// Every key, its value, and where that comes from
+    Show,
+    /// Where the file is, whether it exists or not
+    Path,
+    /// Read the file and tell every mistake
+    Check,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    key: &'static str,
+    value: Option<String>,
+    /// "environment", "file" or "default".
+    from: &'static str,
+    variable: String,
+    help: &'static str,
+}
+
+#[derive(Serialize)]
+struct About {
+    path: String,
+    exists: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mistakes: Option<Vec<Mistake>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<Vec<Shown>>,
+}
+
+impl ConfigCommand {
+    /// Runs it; `plain` is the command line without any file.
+    pub fn run(&self, named: Option<&Path>, plain: &Command) -> u8 {
+        let Some((path, is_named)) = place(named) else {
+            output::tell("error: you have no home folder\n  hint: name a file with --config");
+            return exit::FAILED;
+        };
+        let mut about = About {
+            path: path.display().to_string(),
+            exists: path.is_file(),
+            mistakes: None,
+            keys: None,
+        };
+        if let What::Path = self.what {
+            match self.json {
+                true => output::object("config", None, &about),
+                false => output::line(&about.path),
+            }
+            return exit::DONE;
+        }
+        let (config, mistakes) = match Config::read(&path, is_named) {
+            Ok(config) => (config, Vec::new()),
+            Err(mistakes) => (Config::default(), mistakes),
+        };
+        let code = tell_mistakes(&path, &mistakes);
+        let is_wrong = !mistakes.is_empty();
+        match (self.what, self.json) {
+            (What::Check, false) if !is_wrong && about.exists => {
+                output::line(&format!("{}: no mistakes", about.path));
+            }
+            (What::Check, false) if !is_wrong => {
+                output::line(&format!(
+                    "{}: there is no such file, which is fine",
+                    about.path
+                ));
+            }
+            (What::Show, false) if !is_wrong => {
+                let rows = std::iter::once(["KEY", "VALUE", "FROM"].map(str::to_owned).to_vec());
+                let rows = rows.chain(config.shown(plain).into_iter().map(|shown| {
+                    vec![
+                        shown.key.into(),
+                        shown.value.unwrap_or_default(),
+                        shown.from.into(),
+                    ]
+                }));
+                output::table(&rows.collect::<Vec<_>>())
+                    .iter()
+                    .for_each(|line| output::line(line));
+            }
+            (What::Show, true) if !is_wrong => about.keys = Some(config.shown(plain)),
+            _ => {}
+        }
+        if self.json {
+            about.mistakes = Some(mistakes);
+            output::object("config", None, &about);
+        }
+        if is_wrong { code } else { exit::DONE }
+    }
+}
+
+impl Config {
+    fn shown(&self, plain: &Command) -> Vec<Shown> {
+        KEYS.iter()
+            .map(|key| {
+                let variable = variable(key.name);
+                let (value, from) = match (std::env::var(&variable), self.values.get(key.name)) {
+                    (Ok(text), _) if !text.is_empty() => (Some(text), "environment"),
+                    (_, Some(text)) => (Some(text.clone()), "file"),
+                    _ => (default_of(plain, &variable), "default"),
+                };
+                Shown {
+                    key: key.name,
+                    value,
+                    from,
+                    variable,
+                    help: key.help,
+                }
+            })
+            .collect()
+    }
+}
+
+fn default_of(command: &Command, variable: &str) -> Option<String> {
+    let reads = |arg: &&clap::Arg| arg.get_env().is_some_and(|env| env == variable);
+    let own = command.get_arguments().find(reads);
+    let own = own.and_then(|arg| arg.get_default_values().first()?.to_str());
+    let deeper = || {
+        command
+            .get_subcommands()
+            .find_map(|c| default_of(c, variable))
+    };
+    own.map(str::to_owned).or_else(deeper)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> Vec<(usize, String, String)> {
+        let mistakes = Config::parse(text).err().unwrap_or_default();
+        let told = |m: Mistake| (m.line, m.text, m.hint.unwrap_or_default());
+        mistakes.into_iter().map(told).collect()
+    }
+
+    #[test]
+    fn a_typo_is_told_with_its_line_and_the_nearest_key() {
+        for (text, line, says, hint) in [
+            ("stroe = 'x'", 1, "no key \"stroe\"", "\"store\""),
+            (
+                "\n[create]\nkep = 3\n",
+                3,
+                "no key \"create.kep\"",
+                "\"keep\"",
+            ),
+            ("[creat]\nfull = true", 1, "no key \"creat\"", "[create]"),
+            (
+                "keep-last = 3",
+                1,
+                "no key \"keep-last\"",
+                "\"keep-last\" in [retention]",
+            ),
+            ("[hooks]\non_start='x'", 2, "on_start", "\"on-start\""),
+            (
+                "[create]\r\nkeep = \"3\"\r\n",
+                2,
+                "from 0 to 100000",
+                "snapshots",
+            ),
+            ("[conditions]\nif-older-than = 20", 2, "\"20h\"", "older"),
+            (
+                "[conditions]\nquiet-hours = '25:00-7'",
+                2,
+                "25:00-7",
+                "begin",
+            ),
+            ("[create]\nfull = 1", 2, "true or false", "everything"),
+            ("create = 3", 1, "is a section", "[create]"),
+            ("store = ''", 1, "empty", "folder"),
+            ("a = \n", 1, "not TOML", ""),
+            ("store = 'a'\nstore = 'b'", 2, "not TOML", ""),
+            ("[log]\nlevel = 'loud'", 2, "\"warning\"", "error"),
+        ] {
+            let told = told(text);
+            assert_eq!(told.len(), 1, "{text:?}: {told:?}");
+            assert_eq!(told[0].0, line, "{text:?}: {told:?}");
+            assert!(told[0].1.contains(says), "{text:?}: {told:?}");
+            assert!(told[0].2.contains(hint), "{text:?}: {told:?}");
+        }
+        assert_eq!(told("a = 1\nb = 2\n[create]\nc = 3").len(), 3);
+        assert!(told("\u{feff}# nothing\r\n").is_empty());
+    }
+
+    #[test]
+    fn a_file_with_every_key_is_taken() {
+        let mut text = String::new();
+        let mut section = "";
+        for key in KEYS {
+            let (of, leaf) = key.name.split_once('.').unwrap_or(("", key.name));
+            if of != section {
+                text += &format!("[{of}]\n");
+                section = of;
+            }
+            let value = match key.form {
+                Form::Text => "'x'",
+                Form::Flag => "true",
+                Form::Number(..) => "7",
+                Form::Span => "'1h30m'",
+                Form::Hours => "'23:00-07:00'",
+                Form::Level => "'info'",
+            };
+            text += &format!("{leaf} = {value}\n");
+        }
+        assert_eq!(Config::parse(&text).unwrap().values.len(), KEYS.len());
+    }
+
+    #[test]
+    fn every_key_is_the_default_of_an_option() {
+        use clap::CommandFactory;
+        fn variables(command: &Command, found: &mut Vec<String>) {
+            let of = |arg: &clap::Arg| arg.get_env().map(|env| env.to_string_lossy().into_owned());
+            found.extend(command.get_arguments().filter_map(of));
+            command.get_subcommands().for_each(|c| variables(c, found));
+        }
+        let mut found = Vec::new();
+        variables(&super::super::Cli::command(), &mut found);
+        for key in KEYS {
+            assert!(found.contains(&variable(key.name)), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn a_flag_outranks_the_file_which_outranks_the_default() {
+        use clap::CommandFactory;
+        let config = Config::parse("[retention]\nkeep-last = 9\n[create]\nfull = true").unwrap();
+        let parsed = |args: &[&str]| {
+            let command = config.apply(super::super::Cli::command());
+            let words = ["idev-backup", "create"].iter().chain(args);
+            let matches = command.try_get_matches_from(words).unwrap();
+            let create = matches.subcommand_matches("create").unwrap().clone();
+            let keep = *create.get_one::<u32>("keep_last").unwrap();
+            (keep, *create.get_one::<bool>("full").unwrap())
+        };
+        assert_eq!(parsed(&[]), (9, true));
+        assert_eq!(parsed(&["--keep", "1", "--full=false"]), (1, false));
+        assert_eq!(parsed(&["--full"]), (9, true));
+    }
+
+    #[test]
+    fn the_guide_shows_every_key_and_no_other() {
+        let guide = include_str!("../../docs/guide.md");
+        let blocks: Vec<&str> = guide.split("```toml\n").skip(1).collect();
+        let texts = blocks.iter().map(|b| b.split("```").next().unwrap());
+        let read: Vec<Config> = texts.map(|text| Config::parse(text).unwrap()).collect();
+        let most = read.iter().map(|config| config.values.len()).max();
+        assert_eq!(most, Some(KEYS.len()));
+    }
+}

@@ -1,0 +1,90 @@
+//! A log file: what stderr gets, with the time before each line. One older file is kept, so that it cannot fill a disk.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::output;
+use super::unattended::Level;
+
+/// Beyond this the file becomes FILE.1, and that of before is gone.
+const BYTES_MAX: u64 = 1_000_000;
+
+struct Log {
+    path: PathBuf,
+    level: Level,
+    open: Mutex<Open>,
+}
+
+struct Open {
+    file: File,
+    bytes: u64,
+    last: Level,
+}
+
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Logs from now on. A log that cannot be written is no reason to make no backup.
+pub fn begin(path: &Path, level: Level) {
+    match open(path) {
+        Ok((file, bytes)) => {
+            let open = Mutex::new(Open {
+                file,
+                bytes,
+                last: Level::Info,
+            });
+            let path = path.to_path_buf();
+            // Of two, the first stays.
+            drop(LOG.set(Log { path, level, open }));
+        }
+        Err(e) => output::tell(&format!(
+            "problem: cannot write the log {}: {e}\n  hint: name another with --log-file",
+            path.display()
+        )),
+    }
+}
+
+/// Adds what is told to whoever watches.
+pub fn add(text: &str) {
+    let Some(log) = LOG.get() else { return };
+    let mut open = log.open.lock().unwrap_or_else(PoisonError::into_inner);
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let level = match line {
+            // A hint, and what else is indented, belongs to the line before.
+            line if line.starts_with(' ') => open.last,
+            line if line.contains("error: ") => Level::Error,
+            line if line.contains("problem: ") => Level::Warning,
+            _ => Level::Info,
+        };
+        open.last = level;
+        if level > log.level {
+            continue;
+        }
+        let now = output::now();
+        let line = match line.starts_with(&now[..11]) {
+            true => format!("{line}\n"),
+            false => format!("{now} {line}\n"),
+        };
+        if open.bytes > BYTES_MAX
+            && let Ok((file, bytes)) = self::open(&log.path)
+        {
+            (open.file, open.bytes) = (file, bytes);
+        }
+        // A full disk is told of by the backup itself.
+        if open.file.write_all(line.as_bytes()).is_ok() {
+            open.bytes += line.len() as u64;
+        }
+    }
+}
+
+fn open(path: &Path) -> std::io::Result<(File, u64)> {
+    if std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > BYTES_MAX) {
+        let mut older = path.as_os_str().to_owned();
+        older.push(".1");
+        std::fs::rename(path, older)?;
+    }
+    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    let bytes = file.metadata()?.len();
+    Ok((file, bytes))
+}

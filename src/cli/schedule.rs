@@ -1,0 +1,534 @@
+//! `idev-backup schedule`
+//!
+//! What the system runs is always `idev-backup schedule run FILE`. The file holds the command, its folder and its environment,
+//! so that no scheduler has to quote them, and beside it stands how the job ended.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, CommandFactory, Subcommand};
+use idev_backup::jobs::Error;
+use idev_backup::jobs::{conditions, list, unattended};
+use idev_backup::schedule::{self, Job, Kind, When, install};
+use idev_backup::store::{Store, disk};
+use idev_backup::units::span;
+use serde::{Deserialize, Serialize};
+
+use super::{StoreArgs, create, exit, home, output};
+
+/// Have the system start backups by itself.
+///
+/// Example:  idev-backup schedule add --daily 22:00 -- --all --if-older-than 20h --notify
+#[derive(Args)]
+pub struct ScheduleCommand {
+    #[command(subcommand)]
+    what: What,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Install a job, in the place of an older one of its name
+    Add(Add),
+    /// The jobs
+    List,
+    /// Take a job back
+    Remove {
+        /// Its name
+        #[arg(default_value = "backup", value_parser = name)]
+        name: String,
+    },
+    /// Run a job now, as the system does
+    Run {
+        /// Its name, or its file
+        #[arg(default_value = "backup")]
+        job: OsString,
+    },
+    /// When each job ran, how it ended, when it runs next, and how old each phone's last good backup is
+    Status {
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+}
+
+#[derive(Args)]
+struct Add {
+    /// What to call it
+    #[arg(default_value = "backup", value_parser = name)]
+    name: String,
+    #[command(flatten)]
+    when: WhenArgs,
+    /// What starts it: cron, systemd, launchd or task [default: what the system has]
+    #[arg(long, value_name = "KIND")]
+    with: Option<Kind>,
+    /// Options for `create`, or with --watch for `watch`
+    #[arg(last = true, value_name = "OPTIONS")]
+    options: Vec<String>,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct WhenArgs {
+    /// Every day at this time
+    #[arg(long, value_name = "HH:MM", value_parser = |text: &str| format!("daily {text}").parse::<When>())]
+    daily: Option<When>,
+    /// Every week on this day at this time, as "Sun 22:00"
+    #[arg(long, value_name = "DAY HH:MM", value_parser = |text: &str| format!("weekly {text}").parse::<When>())]
+    weekly: Option<When>,
+    /// Several times a day, as 6h or 30m
+    #[arg(long, value_name = "TIME", value_parser = |text: &str| format!("every {text}").parse::<When>())]
+    every: Option<When>,
+    /// `watch`, from when you log in
+    #[arg(long)]
+    watch: bool,
+}
+
+impl WhenArgs {
+    fn when(&self) -> When {
+        let given = self.daily.or(self.weekly).or(self.every);
+        given.unwrap_or(When::Always)
+    }
+}
+
+fn name(text: &str) -> Result<String, String> {
+    schedule::check_name(text).map(|()| text.to_owned())
+}
+
+/// A job's file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Note {
+    version: u32,
+    name: String,
+    when: String,
+    with: String,
+    /// The command and its options.
+    arguments: Vec<String>,
+    /// Where it was added, since a path among the options may be relative.
+    folder: PathBuf,
+    environment: BTreeMap<String, String>,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Ran {
+    started: String,
+    /// None while it runs, and of one that was killed.
+    finished: Option<String>,
+    exit_code: Option<u8>,
+}
+
+/// What a job inherits from where it was added. Never a password.
+const INHERITED: [&str; 10] = [
+    "HOME",
+    "PATH",
+    "USBMUXD_SOCKET_ADDRESS",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "LANG",
+];
+
+impl ScheduleCommand {
+    /// Whether the config file has a say here. A job notes how its command ended, even if that could not read the file.
+    pub fn reads_config(&self) -> bool {
+        !matches!(self.what, What::Run { .. })
+    }
+
+    /// Runs it; `config` is the file that was named for it.
+    pub fn run(&self, config: Option<&Path>) -> u8 {
+        let done = match &self.what {
+            What::Add(add) => self.add(add, config),
+            What::List => self.list(),
+            What::Remove { name } => self.remove(name),
+            What::Run { job } => run(job),
+            What::Status { store } => self.status(store),
+        };
+        done.unwrap_or_else(|e| output::failure(&e, None, self.json))
+    }
+
+    fn add(&self, add: &Add, config: Option<&Path>) -> Result<u8, Error> {
+        let when = add.when.when();
+        let command = if add.when.watch { "watch" } else { "create" };
+        let words = std::iter::once(command.to_owned()).chain(add.options.iter().cloned());
+        let arguments: Vec<String> = words.collect();
+        // A mistake is told now, and not at night.
+        let typed = std::iter::once("idev-backup".to_owned()).chain(arguments.iter().cloned());
+        let plain = super::Config::default().apply(super::Cli::command());
+        if let Err(e) = plain.try_get_matches_from(typed) {
+            e.exit();
+        }
+        let kind = match add.with {
+            Some(kind) => kind,
+            None => install::detect().map_err(told)?,
+        };
+        let folder = folder()?;
+        disk::make_private_dirs(&folder)?;
+        let path = folder.join(format!("{}.json", add.name));
+        if let Ok(older) = read(&path)
+            && older.with != kind.name()
+        {
+            take_back(&older)?;
+        }
+        let ours = |key: &str| key.starts_with("IDEV_BACKUP_") && !key.contains("PASSWORD");
+        let environment = std::env::vars_os().filter_map(|(key, value)| {
+            let (key, value) = (key.into_string().ok()?, value.into_string().ok()?);
+            (INHERITED.contains(&key.as_str()) || ours(&key)).then_some((key, value))
+        });
+        let mut environment: BTreeMap<String, String> = environment.collect();
+        if let Some(config) = config.and_then(|path| std::path::absolute(path).ok()) {
+            let config = config.display().to_string();
+            environment.insert("IDEV_BACKUP_CONFIG".to_owned(), config);
+        }
+        let note = Note {
+            version: 1,
+            name: add.name.clone(),
+            when: when.to_string(),
+            with: kind.name().to_owned(),
+            arguments,
+            folder: std::env::current_dir().map_err(|e| io("find", Path::new("."), e))?,
+            environment,
+        };
+        write(&path, &note)?;
+        let program =
+            std::env::current_exe().map_err(|e| io("find", Path::new("idev-backup"), e))?;
+        let job = Job {
+            name: add.name.clone(),
+            when,
+            command: vec![
+                program.display().to_string(),
+                "schedule".to_owned(),
+                "run".to_owned(),
+                path.display().to_string(),
+            ],
+        };
+        let installed =
+            places().and_then(|places| install::install(kind, &job, &places).map_err(told));
+        if let Err(e) = installed {
+            // A job that no system starts is none.
+            drop(fs::remove_file(&path));
+            return Err(e);
+        }
+        self.show(&note)
+    }
+
+    fn show(&self, note: &Note) -> Result<u8, Error> {
+        if self.json {
+            output::object("schedule", None, note);
+            return Ok(exit::DONE);
+        }
+        let words = note.arguments.join(" ");
+        output::line(&format!(
+            "{}: `idev-backup {words}` runs {}, started by {}.",
+            note.name, note.when, note.with
+        ));
+        if note.with == "systemd" {
+            output::line(
+                "It runs while you are logged in; `loginctl enable-linger` has it run without.",
+            );
+        }
+        output::line(
+            "A phone asks for its passcode each time, and somebody has to enter it: see \"Unattended\" in the guide.",
+        );
+        Ok(exit::DONE)
+    }
+
+    fn remove(&self, name: &str) -> Result<u8, Error> {
+        let path = folder()?.join(format!("{name}.json"));
+        let note = read(&path)?;
+        take_back(&note)?;
+        for file in [path.clone(), state_path(&path)] {
+            disk::remove_if_there(&file).map_err(|e| io("remove", &file, e))?;
+        }
+        match self.json {
+            true => output::object("schedule_removed", None, &note),
+            false => output::line(&format!("{name} is removed.")),
+        }
+        Ok(exit::DONE)
+    }
+
+    fn list(&self) -> Result<u8, Error> {
+        #[derive(Serialize)]
+        struct Jobs {
+            jobs: Vec<Note>,
+        }
+        let jobs = notes()?;
+        if self.json {
+            output::object("schedules", None, &Jobs { jobs });
+            return Ok(exit::DONE);
+        }
+        if jobs.is_empty() {
+            output::line("There are no jobs; `idev-backup schedule add --daily 22:00` makes one.");
+            return Ok(exit::DONE);
+        }
+        let heads = ["NAME", "WHEN", "WITH", "COMMAND"].map(str::to_owned);
+        let mut rows = vec![heads.to_vec()];
+        rows.extend(jobs.into_iter().map(|job| {
+            let words = job.arguments.join(" ");
+            vec![job.name, job.when, job.with, words]
+        }));
+        for line in output::table(&rows) {
+            output::line(&line);
+        }
+        Ok(exit::DONE)
+    }
+
+    fn status(&self, store: &StoreArgs) -> Result<u8, Error> {
+        let now = SystemTime::now();
+        let zoned = jiff::Timestamp::try_from(now).unwrap_or_default();
+        let zoned = zoned.to_zoned(jiff::tz::TimeZone::system());
+        let mut jobs = Vec::new();
+        let folder = folder()?;
+        for note in notes()? {
+            let state = state_path(&folder.join(format!("{}.json", note.name)));
+            let last: Option<Ran> = fs::read(&state)
+                .ok()
+                .and_then(|b| serde_json::from_slice(&b).ok());
+            let next = note
+                .when
+                .parse::<When>()
+                .ok()
+                .and_then(|when| when.next(&zoned));
+            let next = next.map(|next| next.timestamp().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+            jobs.push(Status {
+                name: note.name,
+                when: note.when,
+                last,
+                next,
+            });
+        }
+        let mut phones = Vec::new();
+        if let Ok(store) = Store::open(&store.path()?) {
+            for udid in create::known(&store, None) {
+                let last = unattended::last_good(&store, &udid);
+                let snapshot = store.current(&udid)?;
+                phones.push(PhoneStatus {
+                    name: snapshot.and_then(|s| list::describe(&s).name),
+                    udid: udid.to_string(),
+                    last_backup: last.map(list::rfc3339),
+                    age_seconds: last
+                        .and_then(|last| conditions::age(now, last))
+                        .map(|age| age.as_secs()),
+                });
+            }
+        }
+        let all = All { jobs, phones };
+        match self.json {
+            true => output::object("schedule_status", None, &all),
+            false => show_status(&all),
+        }
+        Ok(exit::DONE)
+    }
+}
+
+#[derive(Serialize)]
+struct Status {
+    name: String,
+    when: String,
+    last: Option<Ran>,
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PhoneStatus {
+    udid: String,
+    name: Option<String>,
+    last_backup: Option<String>,
+    /// None where the clock was wrong, now or then.
+    age_seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct All {
+    jobs: Vec<Status>,
+    phones: Vec<PhoneStatus>,
+}
+
+fn show_status(all: &All) {
+    if all.jobs.is_empty() {
+        output::line("There are no jobs; `idev-backup schedule add --daily 22:00` makes one.");
+    }
+    for job in &all.jobs {
+        let last = match &job.last {
+            None => "has not run yet".to_owned(),
+            Some(Ran {
+                started,
+                exit_code: Some(code),
+                ..
+            }) => {
+                format!("ran {}: {}", output::when(started), exit::words(*code))
+            }
+            Some(Ran { started, .. }) => {
+                format!(
+                    "began {} and has not ended: it runs, or was killed",
+                    output::when(started)
+                )
+            }
+        };
+        let next = job
+            .next
+            .as_deref()
+            .map(|next| format!("; next {}", output::when(next)));
+        let next = next.unwrap_or_default();
+        output::line(&format!("{} ({}): {last}{next}", job.name, job.when));
+    }
+    for phone in &all.phones {
+        let name = phone.name.as_deref().unwrap_or("a phone");
+        let last = match (&phone.last_backup, phone.age_seconds) {
+            (Some(date), Some(age)) => {
+                let age = span(Duration::from_secs(age));
+                format!("last good backup {}, {age} old", output::when(date))
+            }
+            (Some(date), None) => format!(
+                "last good backup {}, which lies in the future",
+                output::when(date)
+            ),
+            (None, _) => "no good backup".to_owned(),
+        };
+        output::line(&output::one_line(&format!(
+            "{name} ({}): {last}",
+            phone.udid
+        )));
+    }
+}
+
+/// Runs a job as the system does, and notes how it ended.
+fn run(job: &OsString) -> Result<u8, Error> {
+    let path = match Path::new(job) {
+        path if path.is_absolute() => path.to_path_buf(),
+        name => folder()?.join(format!("{}.json", name.display())),
+    };
+    let note = read(&path)?;
+    let state = state_path(&path);
+    let mut ran = Ran {
+        started: output::now(),
+        ..Ran::default()
+    };
+    write(&state, &ran)?;
+    let program = std::env::current_exe().map_err(|e| io("find", Path::new("idev-backup"), e))?;
+    let mut command = Command::new(program);
+    command.args(&note.arguments).envs(&note.environment);
+    if note.folder.is_dir() {
+        command.current_dir(&note.folder);
+    }
+    // A daemon takes this program's place, so that whoever started it stops the right one.
+    #[cfg(unix)]
+    if note.when == When::Always.to_string() {
+        let e = std::os::unix::process::CommandExt::exec(&mut command);
+        return Err(io("run", &path, e));
+    }
+    let status = supervised(&mut command).map_err(|e| io("run", &path, e))?;
+    // Without a code it was killed.
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    let code = code.unwrap_or(exit::FAILED);
+    ran.finished = Some(output::now());
+    ran.exit_code = Some(code);
+    write(&state, &ran)?;
+    Ok(code)
+}
+
+/// Waits for a child, and passes on that this program shall end.
+fn supervised(command: &mut Command) -> std::io::Result<ExitStatus> {
+    let stop = super::interrupt();
+    let mut child = command.spawn()?;
+    let mut passed_on = false;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if !passed_on && stop.load(std::sync::atomic::Ordering::SeqCst) {
+            passed_on = true;
+            #[cfg(unix)]
+            if let Some(pid) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
+                rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn take_back(note: &Note) -> Result<(), Error> {
+    let kind: Kind = note.with.parse().map_err(|why: String| Error::Nothing {
+        what: format!(
+            "the job {} was made by a newer idev-backup: {why}",
+            note.name
+        ),
+        hint: "use that one".to_owned(),
+    })?;
+    install::remove(kind, &note.name, &places()?).map_err(told)
+}
+
+fn notes() -> Result<Vec<Note>, Error> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(folder()?) else {
+        return Ok(found);
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let stem = name.strip_suffix(".json").unwrap_or_default();
+        if schedule::check_name(stem).is_ok() {
+            found.push(read(&path)?);
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+fn read(path: &Path) -> Result<Note, Error> {
+    let bytes = fs::read(path).map_err(|e| Error::Nothing {
+        what: format!("there is no such job: cannot read {}: {e}", path.display()),
+        hint: "`idev-backup schedule list` shows the jobs".to_owned(),
+    })?;
+    serde_json::from_slice(&bytes).map_err(|e| Error::Nothing {
+        what: format!("cannot use {}: {e}", path.display()),
+        hint: "add the job anew with `idev-backup schedule add`".to_owned(),
+    })
+}
+
+fn write(path: &Path, what: &impl Serialize) -> Result<(), Error> {
+    let bytes = serde_json::to_vec_pretty(what).unwrap_or_default();
+    Ok(disk::write_whole(path, &bytes)?)
+}
+
+/// `backup.json` -> `backup.state.json`, which is no job's name.
+fn state_path(path: &Path) -> PathBuf {
+    path.with_extension("state.json")
+}
+
+fn folder() -> Result<PathBuf, Error> {
+    Ok(home()?.1.join("idev-backup").join("schedule"))
+}
+
+fn places() -> Result<install::Places, Error> {
+    let user = etcetera::home_dir().map_err(|_| Error::Nothing {
+        what: "you have no home folder".to_owned(),
+        hint: "set HOME".to_owned(),
+    })?;
+    Ok(install::Places {
+        home: user,
+        config: home()?.1,
+    })
+}
+
+fn told(e: install::Error) -> Error {
+    Error::Nothing {
+        what: e.to_string(),
+        hint: e.hint.to_owned(),
+    }
+}
+
+fn io(doing: &'static str, path: &Path, e: std::io::Error) -> Error {
+    Error::Store(idev_backup::store::Error::io(doing, path, e))
+}

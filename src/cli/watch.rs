@@ -1,0 +1,177 @@
+//! `idev-backup watch`
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use clap::Args;
+use idev_backup::jobs::Error;
+use idev_backup::jobs::create::Options;
+use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::unattended::{self, Outcome, Plan};
+use idev_backup::jobs::watch::{self, Happening, Watcher};
+use idev_backup::store::Store;
+use idev_backup::transport::Attached;
+use idev_backup::udid::Udid;
+use idev_backup::units::parse_span;
+use serde::Serialize;
+
+use super::progress::{Show, Style};
+use super::unattended::UnattendedArgs;
+use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, create, exit, output};
+
+/// How often somebody is told of a backup that is overdue.
+const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// Back phones up when they are plugged in, if their last backup is old enough; runs until it is stopped.
+///
+/// Example:  idev-backup watch --due-after 20h --notify
+///
+/// It takes phones with a cable. `idev-backup schedule add --watch` has the system start it.
+#[derive(Args)]
+pub struct WatchCommand {
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Back a phone up when its last backup is older than this
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_DUE_AFTER", default_value = "20h", value_parser = parse_span)]
+    due_after: Duration,
+    #[command(flatten)]
+    backup: create::BackupArgs,
+    #[command(flatten)]
+    unattended: UnattendedArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    pub(super) reach: ReachArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl WatchCommand {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        let mut plan = self.unattended.plan(Some(self.due_after));
+        // Told of here, once a day, and not whenever a phone is looked at.
+        let overdue = Plan {
+            overdue_after: plan.overdue_after.take(),
+            ..plan.clone()
+        };
+        let opened = self
+            .store
+            .path()
+            .and_then(|path| Ok((Store::open_or_make(&path)?, self.reach.reach()?)));
+        let (store, reach) = match opened {
+            Ok(opened) => opened,
+            Err(e) => return output::failure(&e, None, self.output.json),
+        };
+        let style = self.output.style();
+        let guard = Guard {
+            reach: &reach,
+            store: &store,
+            wanted: self.device.device.as_deref(),
+            options: self.backup.options(),
+            plan,
+            overdue,
+            style,
+            show: Show::new(style),
+            told: Mutex::default(),
+        };
+        watch::watch(&reach, self.due_after, &guard);
+        guard.say(None, "stopped", "Stopped.");
+        exit::DONE
+    }
+}
+
+struct Guard<'a> {
+    reach: &'a Reach,
+    store: &'a Store,
+    wanted: Option<&'a str>,
+    options: Options,
+    plan: Plan,
+    overdue: Plan,
+    style: Style,
+    show: Show,
+    /// When somebody was told that a phone's backup is overdue.
+    told: Mutex<HashMap<Udid, Instant>>,
+}
+
+#[derive(Serialize)]
+struct Said<'a> {
+    text: &'a str,
+}
+
+impl Guard<'_> {
+    fn say(&self, udid: Option<&Udid>, event: &str, text: &str) {
+        let udid = udid.map(Udid::as_str);
+        match self.style {
+            Style::Quiet => {}
+            Style::Json => output::object(event, udid, &Said { text }),
+            Style::People => {
+                let name = udid.map_or_else(String::new, |udid| format!("{udid}: "));
+                output::tell(&format!("{} {name}{text}", output::now()));
+            }
+        }
+    }
+}
+
+impl Watcher for Guard<'_> {
+    fn wants(&self, udid: &Udid) -> bool {
+        let begins = |text: &str| {
+            let head = udid.as_str().get(..text.len());
+            head.is_some_and(|head| head.eq_ignore_ascii_case(text))
+        };
+        self.wanted.is_none_or(begins)
+    }
+
+    fn not_due(&self, udid: &Udid) -> Option<String> {
+        let last = unattended::last_good(self.store, udid);
+        unattended::not_now(&self.plan, SystemTime::now(), last)
+    }
+
+    fn back_up(&self, phone: &Attached) -> Result<Outcome, Error> {
+        let name = Some(phone.udid.to_string());
+        let watch = self.show.watch(Some(phone.udid.as_str()), name);
+        let (reach, options) = (self.reach, &self.options);
+        let result = unattended::back_up(reach, phone, self.store, options, &self.plan, &watch);
+        watch.finish();
+        result
+    }
+
+    fn hear(&self, happening: Happening<'_>) {
+        match happening {
+            Happening::Listening => self.say(None, "listening", "Waiting for phones."),
+            Happening::Lost(why) => {
+                let text = format!("usbmuxd is gone ({why}); waiting for it to come back.");
+                self.say(None, "lost", &text);
+            }
+            Happening::Attached(udid) => self.say(Some(udid), "attached", "plugged in"),
+            Happening::Detached(udid) => self.say(Some(udid), "detached", "unplugged"),
+            Happening::NotDue(udid, why) => {
+                self.say(Some(udid), "not_due", &format!("nothing to do: {why}"));
+            }
+            Happening::Ended(udid, result) => {
+                let name = format!("{udid}: ");
+                create::ended(Some(udid.as_str()), &name, result, self.store, self.style);
+            }
+        }
+    }
+
+    fn tick(&self) {
+        if self.overdue.overdue_after.is_none() {
+            return;
+        }
+        for udid in create::known(self.store, self.wanted) {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let recently = told.get(&udid).is_some_and(|at| at.elapsed() < TELL_EVERY);
+            let last = unattended::last_good(self.store, &udid);
+            let limit = self.overdue.overdue_after;
+            if recently || unattended::overdue(SystemTime::now(), last, limit).is_none() {
+                continue;
+            }
+            told.insert(udid.clone(), Instant::now());
+            drop(told);
+            let watch = self.show.watch(Some(udid.as_str()), None);
+            unattended::tell_overdue(self.store, &udid, &self.overdue, &watch);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Keeps the computer from sleeping while a backup runs, by the system's own program for it.
+//!
+//! A child process and not a library: macOS and Linux have a program that holds the lock as long as it lives, and Apple's
+//! frameworks cannot be linked everywhere. Windows has none; see docs/guide.md.
+
+use std::process::{Child, Command, Stdio};
+
+/// As long as this lives the computer does not fall asleep by itself.
+pub struct Awake {
+    holder: Option<Child>,
+}
+
+impl Awake {
+    /// Begins. A system that offers nothing is let be: a backup that is interrupted by sleep fails safely.
+    pub fn keep() -> Awake {
+        let mut command = match () {
+            // Ends with this program, however that ends.
+            () if cfg!(target_os = "macos") => {
+                let mut command = Command::new("caffeinate");
+                command.args(["-i", "-w", &std::process::id().to_string()]);
+                command
+            }
+            // The inner command is what the lock lives by: its input ends when this program does.
+            () if cfg!(target_os = "linux") => {
+                let mut command = Command::new("systemd-inhibit");
+                command.args(["--what=sleep:idle", "--who=idev-backup", "--mode=block"]);
+                command.args(["--why=A phone is being backed up", "cat"]);
+                command
+            }
+            () => return Awake { holder: None },
+        };
+        let spawned = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Awake {
+            holder: spawned.ok(),
+        }
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        let Some(mut holder) = self.holder.take() else {
+            return;
+        };
+        if cfg!(target_os = "linux") {
+            // `cat` ends at the end of its input, and its keeper with it; killing the keeper would leave `cat` behind.
+            drop(holder.stdin.take());
+            for _ in 0..50 {
+                if !matches!(holder.try_wait(), Ok(None)) {
+                    return;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        }
+        // Where the system does not answer, nothing is held, or `cat` ends by itself.
+        drop(holder.kill());
+        drop(holder.wait());
+    }
+}

@@ -1,0 +1,263 @@
+//! Commands of the user's own at the turns of a backup, and desktop notifications. Neither may cost a backup.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+/// What a command prints is kept to this length, from its end, to say why it failed.
+const WORDS_MAX: u64 = 400;
+
+/// The turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// A backup begins.
+    OnStart,
+    /// The phone waits for its passcode; again at each reminder.
+    OnWaitingForPasscode,
+    /// A backup is done.
+    OnSuccess,
+    /// A backup failed.
+    OnFailure,
+    /// The last good backup is too old.
+    OnOverdue,
+}
+
+impl Turn {
+    /// As in the config file and in the object.
+    pub fn name(self) -> &'static str {
+        match self {
+            Turn::OnStart => "on_start",
+            Turn::OnWaitingForPasscode => "on_waiting_for_passcode",
+            Turn::OnSuccess => "on_success",
+            Turn::OnFailure => "on_failure",
+            Turn::OnOverdue => "on_overdue",
+        }
+    }
+}
+
+/// The user's commands.
+#[derive(Debug, Clone)]
+pub struct Hooks {
+    /// At [`Turn::OnStart`].
+    pub on_start: Option<String>,
+    /// At [`Turn::OnWaitingForPasscode`].
+    pub on_waiting_for_passcode: Option<String>,
+    /// At [`Turn::OnSuccess`].
+    pub on_success: Option<String>,
+    /// At [`Turn::OnFailure`].
+    pub on_failure: Option<String>,
+    /// At [`Turn::OnOverdue`].
+    pub on_overdue: Option<String>,
+    /// Then a command is killed, with its children.
+    pub time_limit: Duration,
+    /// Notifications on the desktop, where somebody has to do something, and where a backup failed.
+    pub notify: bool,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Hooks {
+            on_start: None,
+            on_waiting_for_passcode: None,
+            on_success: None,
+            on_failure: None,
+            on_overdue: None,
+            time_limit: Duration::from_secs(60),
+            notify: false,
+        }
+    }
+}
+
+/// What a command reads on its standard input, one object.
+#[derive(Debug, Clone, Serialize)]
+pub struct Told<'a> {
+    /// Of this object's form.
+    pub version: u32,
+    /// RFC 3339.
+    pub time: String,
+    /// The phone.
+    pub udid: &'a str,
+    /// Which turn.
+    pub event: &'static str,
+    /// One sentence for people.
+    pub text: String,
+    /// The last good backup, RFC 3339.
+    pub last_backup: Option<String>,
+    /// Of a failure: what the program would end with.
+    pub exit_code: Option<u8>,
+    /// Of a failure: what to do.
+    pub hint: Option<String>,
+    /// Of a success: `report.json`.
+    pub report: Option<&'a super::create::Report>,
+}
+
+impl Hooks {
+    /// There is any command.
+    pub fn any(&self) -> bool {
+        let all = [
+            Turn::OnStart,
+            Turn::OnWaitingForPasscode,
+            Turn::OnSuccess,
+            Turn::OnFailure,
+            Turn::OnOverdue,
+        ];
+        all.into_iter().any(|turn| self.command(turn).is_some())
+    }
+
+    fn command(&self, turn: Turn) -> Option<&str> {
+        let command = match turn {
+            Turn::OnStart => &self.on_start,
+            Turn::OnWaitingForPasscode => &self.on_waiting_for_passcode,
+            Turn::OnSuccess => &self.on_success,
+            Turn::OnFailure => &self.on_failure,
+            Turn::OnOverdue => &self.on_overdue,
+        };
+        command.as_deref()
+    }
+
+    /// Runs the command of a turn, and shows a notification; what goes wrong is told in a sentence each.
+    pub fn at(&self, turn: Turn, told: &Told<'_>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if let Some(command) = self.command(turn) {
+            let input = serde_json::to_vec(told).unwrap_or_default();
+            if let Err(why) = run(shell(command), &input, self.time_limit) {
+                wrong.push(format!("the command {} {why}", turn.name()));
+            }
+        }
+        let shows = !matches!(turn, Turn::OnStart | Turn::OnSuccess);
+        if self.notify && shows {
+            let limit = self.time_limit.min(Duration::from_secs(10));
+            if let Err(why) = run(notification(&told.text), &[], limit) {
+                wrong.push(format!(
+                    "the desktop notification could not be shown: it {why}"
+                ));
+            }
+        }
+        wrong
+    }
+}
+
+fn shell(command: &str) -> Command {
+    let (shell, flag) = if cfg!(windows) {
+        ("cmd", "/C")
+    } else {
+        ("sh", "-c")
+    };
+    let mut child = Command::new(shell);
+    child.arg(flag).arg(command);
+    child
+}
+
+/// The system's own program for it. The text holds the phone's name, so it never becomes part of a script.
+fn notification(text: &str) -> Command {
+    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    const TITLE: &str = "idev-backup";
+    let mut command;
+    if cfg!(target_os = "macos") {
+        command = Command::new("osascript");
+        command.args(["-e", "on run argv"]);
+        command.args([
+            "-e",
+            "display notification (item 1 of argv) with title (item 2 of argv)",
+        ]);
+        command.args(["-e", "end run", "--", &text, TITLE]);
+    } else if cfg!(windows) {
+        command = Command::new("powershell");
+        command.args(["-NoProfile", "-Command"]).arg(
+            "Add-Type -AssemblyName System.Windows.Forms; $n = New-Object System.Windows.Forms.NotifyIcon; \
+             $n.Icon = [System.Drawing.SystemIcons]::Information; $n.Visible = $true; \
+             $n.ShowBalloonTip(10000, $env:IDEV_BACKUP_TITLE, $env:IDEV_BACKUP_TEXT, 'Info'); Start-Sleep 5; $n.Dispose()",
+        );
+        command
+            .env("IDEV_BACKUP_TITLE", TITLE)
+            .env("IDEV_BACKUP_TEXT", &text);
+    } else {
+        command = Command::new("notify-send");
+        command.args(["--app-name", TITLE, "--", TITLE, &text]);
+    }
+    command
+}
+
+/// Runs a command, hands it `input`, and kills it with its children when its time is over.
+fn run(mut command: Command, input: &[u8], limit: Duration) -> Result<(), String> {
+    let named = |e: std::io::Error| format!("could not be run: {e}");
+    // Files and not pipes: a child of the command that lives on would keep a pipe open, and nobody could wait for its end.
+    let mut said = tempfile::tempfile().map_err(named)?;
+    let mut heard = tempfile::tempfile().map_err(named)?;
+    heard.write_all(input).map_err(named)?;
+    heard.seek(SeekFrom::Start(0)).map_err(named)?;
+    command
+        .stdin(heard)
+        .stdout(Stdio::from(said.try_clone().map_err(named)?))
+        .stderr(Stdio::from(said.try_clone().map_err(named)?));
+    // A password for the phone's backup is no business of it.
+    command
+        .env_remove("IDEV_BACKUP_PASSWORD")
+        .env_remove("IDEV_BACKUP_NEW_PASSWORD");
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let mut child = command.spawn().map_err(named)?;
+    match wait(&mut child, limit).map_err(named)? {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(format!("failed ({status}){}", last_words(&mut said))),
+        None => {
+            kill_with_children(&mut child);
+            Err(format!(
+                "did not end within {} s and was killed",
+                limit.as_secs()
+            ))
+        }
+    }
+}
+
+fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(2);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if start.elapsed() >= limit {
+            return Ok(None);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(200));
+    }
+}
+
+/// One that is gone already needs no killing, so failures are dropped.
+fn kill_with_children(child: &mut Child) {
+    #[cfg(unix)]
+    if let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
+    }
+    #[cfg(windows)]
+    drop(
+        Command::new("taskkill")
+            .args(["/F", "/T", "/PID", &child.id().to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status(),
+    );
+    drop(child.kill());
+    drop(child.wait());
+}
+
+fn last_words(said: &mut File) -> String {
+    let length = said.seek(SeekFrom::End(0)).unwrap_or(0);
+    let start = length.saturating_sub(WORDS_MAX);
+    let mut bytes = Vec::new();
+    let read = said
+        .seek(SeekFrom::Start(start))
+        .and_then(|_| said.take(WORDS_MAX).read_to_end(&mut bytes));
+    let text = String::from_utf8_lossy(&bytes);
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match read {
+        Ok(_) if !words.is_empty() => format!(": {words}"),
+        _ => String::new(),
+    }
+}

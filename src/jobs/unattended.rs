@@ -1,0 +1,444 @@
+//! A backup that nobody watches: whether it is to be made now, who is told, how long is waited, and what is tried again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::awake::Awake;
+use super::conditions::{self, Conditions};
+use super::create::{self, Options, Report};
+use super::hooks::{Hooks, Told, Turn};
+use super::phone::{Facts, Reach, State};
+use super::{Class, Error, list, pair};
+use crate::device;
+use crate::manifest::plists::Status;
+use crate::mobilebackup;
+use crate::monitor::{Event, Monitor, Wait};
+use crate::store::Store;
+use crate::transport::{self, Attached, Calm};
+use crate::udid::Udid;
+use crate::units::span;
+
+/// How often it is looked whether a phone has come.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How a backup is made that nobody watches. The default is to make it at once, and once.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// What must hold.
+    pub conditions: Conditions,
+    /// How often a backup that broke off is tried again.
+    pub retries: u32,
+    /// How long before that.
+    pub retry_wait: Duration,
+    /// How long the passcode is waited for; as long as the phone does, if not given.
+    pub passcode_wait: Option<Duration>,
+    /// How long between reminders of it.
+    pub remind_every: Option<Duration>,
+    /// How old the last good backup may become before somebody is told.
+    pub overdue_after: Option<Duration>,
+    /// The user's commands.
+    pub hooks: Hooks,
+    /// Let the computer fall asleep meanwhile.
+    pub may_sleep: bool,
+}
+
+/// How it ended, if it did not fail.
+#[derive(Debug)]
+pub enum Outcome {
+    /// There is a new backup.
+    Done(Box<Report>),
+    /// There was nothing to do, and why.
+    Skipped(String),
+}
+
+/// The phones that are meant; waits for the first to be connected.
+pub fn phones(
+    reach: &Reach,
+    wanted: Option<&str>,
+    all: bool,
+    wait: Duration,
+    monitor: &dyn Monitor,
+) -> Result<Vec<Attached>, Error> {
+    let start = Instant::now();
+    let mut told = false;
+    loop {
+        let found = match all {
+            false => reach.phone(wanted).map(|phone| vec![phone]),
+            true => reach.phones().and_then(|phones| match phones.is_empty() {
+                true => Err(Error::NoDevice {
+                    wanted: None,
+                    present: Vec::new(),
+                }),
+                false => Ok(phones),
+            }),
+        };
+        let left = wait.saturating_sub(start.elapsed());
+        match found {
+            Err(e) if is_absent(&e) && !left.is_zero() => {
+                if !told {
+                    monitor.note(format!("{e}; waiting for it for up to {}", span(wait)));
+                    told = true;
+                }
+                pause(LOOK_EVERY.min(left), &reach.calm)?;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// The phone is not there. Where udev starts usbmuxd, there is no daemon either before a phone comes.
+pub fn is_absent(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::NoDevice { .. }
+            | Error::Device(device::Error::Transport(
+                transport::Error::NoDaemon { .. } | transport::Error::Refused { number: 2, .. }
+            ))
+    )
+}
+
+/// When the phone's last good backup was made.
+pub fn last_good(store: &Store, udid: &Udid) -> Option<SystemTime> {
+    let current = store.current(udid).ok()??;
+    let status = Status::read(current.path()).ok()?;
+    status.date.filter(|_| status.is_finished())
+}
+
+/// Backs one phone up, if that is to be done now.
+pub fn back_up(
+    reach: &Reach,
+    phone: &Attached,
+    store: &Store,
+    options: &Options,
+    plan: &Plan,
+    monitor: &dyn Monitor,
+) -> Result<Outcome, Error> {
+    let last = last_good(store, &phone.udid);
+    let now = SystemTime::now();
+    let not_now = not_now(plan, now, last);
+    let not_now = match not_now {
+        None if plan.conditions.need_the_phone() => {
+            let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
+            let state = State::ask(session.lockdown())?;
+            plan.conditions.against_the_phone(&state)
+        }
+        decided => decided,
+    };
+    let teller = Teller {
+        plan,
+        udid: phone.udid.as_str(),
+        name: name(reach, phone, plan),
+        last: last.map(list::rfc3339),
+        monitor,
+        problems: Mutex::default(),
+    };
+    if let Some(why) = not_now {
+        teller.overdue(now, last);
+        return Ok(Outcome::Skipped(why));
+    }
+    let awake = (!plan.may_sleep).then(Awake::keep);
+    teller.tell(Turn::OnStart, "its backup begins".to_owned(), |_| {});
+    let result = repeatedly(reach, phone, store, options, plan, &teller);
+    drop(awake);
+    match result {
+        Ok(mut report) => {
+            let text = "its backup is done".to_owned();
+            let copy = report.clone();
+            teller.tell(Turn::OnSuccess, text, |told| told.report = Some(&copy));
+            report.problems.extend(teller.problems());
+            Ok(Outcome::Done(Box::new(report)))
+        }
+        Err(e) => {
+            teller.tell(Turn::OnFailure, format!("its backup failed: {e}"), |told| {
+                told.exit_code = Some(e.class().exit_code());
+                told.hint = e.hint();
+            });
+            teller.overdue(SystemTime::now(), last);
+            Err(e)
+        }
+    }
+}
+
+/// Why nothing is to be done now, by the clock and the store.
+pub fn not_now(plan: &Plan, now: SystemTime, last: Option<SystemTime>) -> Option<String> {
+    plan.conditions
+        .against_the_time(now, local_minute(now), last)
+}
+
+/// What a command may call the phone; asked for only where there is one that would say it.
+fn name(reach: &Reach, phone: &Attached, plan: &Plan) -> String {
+    let hooks = &plan.hooks;
+    let said = hooks.notify || hooks.any();
+    let asked = said.then(|| {
+        device::Lockdown::open(&reach.daemon, phone, &reach.calm)
+            .and_then(|mut l| Facts::ask(&mut l))
+    });
+    match asked {
+        Some(Ok(facts)) => facts.name,
+        _ => format!("Phone {}", phone.udid),
+    }
+}
+
+fn repeatedly(
+    reach: &Reach,
+    phone: &Attached,
+    store: &Store,
+    options: &Options,
+    plan: &Plan,
+    teller: &Teller<'_>,
+) -> Result<Report, Error> {
+    let mut phone = phone.clone();
+    let mut attempt = 0;
+    loop {
+        let result = once(reach, &phone, store, options, plan, teller);
+        let Err(e) = result else { return result };
+        let worth_it = matches!(e.class(), Class::Failed | Class::Lost | Class::NoDevice);
+        if attempt >= plan.retries || !worth_it || reach.calm.cancelled() {
+            return Err(e);
+        }
+        attempt += 1;
+        teller.monitor.note(format!(
+            "It failed: {e}. Trying again in {} ({attempt} of {})",
+            span(plan.retry_wait),
+            plan.retries
+        ));
+        pause(plan.retry_wait, &reach.calm)?;
+        // Plugged in anew, it has another number.
+        match reach.phone(Some(phone.udid.as_str())) {
+            Ok(found) => phone = found,
+            Err(e) if is_absent(&e) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+fn once(
+    reach: &Reach,
+    phone: &Attached,
+    store: &Store,
+    options: &Options,
+    plan: &Plan,
+    teller: &Teller<'_>,
+) -> Result<Report, Error> {
+    // Giving up on the passcode of one phone is not meant for the others.
+    let reach = Reach {
+        calm: reach.calm.for_one(),
+        ..reach.clone()
+    };
+    let given_up = AtomicBool::new(false);
+    let (changes, changed) = channel();
+    let result = std::thread::scope(|scope| {
+        let warden = Warden {
+            calm: reach.calm.clone(),
+            plan,
+            teller,
+            given_up: &given_up,
+        };
+        scope.spawn(move || warden.mind(&changed));
+        let watched = Watched {
+            inner: teller.monitor,
+            changes: Mutex::new(changes),
+        };
+        create::create(&reach, phone, store, options, &watched)
+    });
+    match result {
+        Err(
+            Error::Dialog(mobilebackup::Error::Cancelled) | Error::Device(device::Error::Cancelled),
+        ) if given_up.load(Ordering::SeqCst) => Err(Error::NoPasscode {
+            waited: plan.passcode_wait.unwrap_or_default(),
+        }),
+        other => other,
+    }
+}
+
+/// The phone waits for its passcode, or no longer.
+enum Change {
+    Waits,
+    Over,
+}
+
+/// Passes everything on, and tells the warden of the passcode.
+struct Watched<'a> {
+    inner: &'a dyn Monitor,
+    changes: Mutex<Sender<Change>>,
+}
+
+impl Monitor for Watched<'_> {
+    fn event(&self, event: Event) {
+        let change = match &event {
+            Event::Waiting {
+                what: Wait::Passcode,
+                ..
+            } => Some(Change::Waits),
+            Event::WaitOver {
+                what: Wait::Passcode,
+            } => Some(Change::Over),
+            _ => None,
+        };
+        if let Some(change) = change {
+            let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+            // It lives as long as this does.
+            drop(changes.send(change));
+        }
+        self.inner.event(event);
+    }
+}
+
+/// Tells and reminds somebody of the passcode, and gives up.
+struct Warden<'a> {
+    calm: Arc<Calm>,
+    plan: &'a Plan,
+    teller: &'a Teller<'a>,
+    given_up: &'a AtomicBool,
+}
+
+impl Warden<'_> {
+    fn mind(&self, changed: &Receiver<Change>) {
+        let mut since: Option<Instant> = None;
+        let mut reminded = Instant::now();
+        loop {
+            let next = since.and_then(|since| self.next(since, reminded));
+            let change = match next {
+                None => changed.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(at) => changed.recv_timeout(at.saturating_duration_since(Instant::now())),
+            };
+            match (change, since) {
+                (Ok(Change::Waits), None) => {
+                    since = Some(Instant::now());
+                    reminded = Instant::now();
+                    self.remind(
+                        "it waits for its passcode to begin the backup: enter it on the phone",
+                    );
+                }
+                (Ok(Change::Waits), Some(_)) => {}
+                (Ok(Change::Over), _) => since = None,
+                (Err(RecvTimeoutError::Timeout), Some(began)) => {
+                    let waited = began.elapsed();
+                    if self.plan.passcode_wait.is_some_and(|max| waited >= max) {
+                        self.given_up.store(true, Ordering::SeqCst);
+                        self.calm.cancel();
+                        since = None;
+                    } else {
+                        reminded = Instant::now();
+                        let text =
+                            format!("it still waits for its passcode, since {}", span(waited));
+                        self.teller.monitor.note(format!(
+                            "The phone waits for its passcode since {}",
+                            span(waited)
+                        ));
+                        self.remind(&text);
+                    }
+                }
+                (Err(RecvTimeoutError::Timeout), None) => {}
+                (Err(RecvTimeoutError::Disconnected), _) => return,
+            }
+        }
+    }
+
+    /// When to do something next.
+    fn next(&self, since: Instant, reminded: Instant) -> Option<Instant> {
+        let end = self.plan.passcode_wait.map(|wait| since + wait);
+        let reminder = self.plan.remind_every.filter(|every| !every.is_zero());
+        let reminder = reminder.map(|every| reminded + every);
+        end.into_iter().chain(reminder).min()
+    }
+
+    fn remind(&self, text: &str) {
+        self.teller
+            .tell(Turn::OnWaitingForPasscode, text.to_owned(), |_| {});
+    }
+}
+
+/// Runs the user's commands about one phone.
+struct Teller<'a> {
+    plan: &'a Plan,
+    udid: &'a str,
+    name: String,
+    last: Option<String>,
+    monitor: &'a dyn Monitor,
+    problems: Mutex<Vec<String>>,
+}
+
+impl Teller<'_> {
+    fn tell<'b>(&'b self, turn: Turn, text: String, more: impl FnOnce(&mut Told<'b>)) {
+        let mut told = Told {
+            version: 1,
+            time: list::rfc3339(SystemTime::now()),
+            udid: self.udid,
+            event: turn.name(),
+            text: format!("{}: {text}", self.name),
+            last_backup: self.last.clone(),
+            exit_code: None,
+            hint: None,
+            report: None,
+        };
+        more(&mut told);
+        for problem in self.plan.hooks.at(turn, &told) {
+            let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+            problems.push(problem.clone());
+            self.monitor.problem(problem, None);
+        }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let problems = self.problems.lock();
+        problems.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn overdue(&self, now: SystemTime, last: Option<SystemTime>) {
+        if let Some(text) = overdue(now, last, self.plan.overdue_after) {
+            self.monitor.note(format!("{}: {text}", self.name));
+            self.tell(Turn::OnOverdue, text, |_| {});
+        }
+    }
+}
+
+/// Says that the last good backup is too old, if it is.
+pub fn overdue(
+    now: SystemTime,
+    last: Option<SystemTime>,
+    limit: Option<Duration>,
+) -> Option<String> {
+    let limit = limit?;
+    let age = conditions::age(now, last?)?;
+    (age > limit).then(|| format!("its last good backup is {} old", span(age)))
+}
+
+/// Tells of phones that are not there, by the store alone.
+pub fn tell_overdue(store: &Store, udid: &Udid, plan: &Plan, monitor: &dyn Monitor) {
+    let last = last_good(store, udid);
+    let name = store.current(udid).ok().flatten();
+    let name = name.and_then(|snapshot| list::describe(&snapshot).name);
+    let teller = Teller {
+        plan,
+        udid: udid.as_str(),
+        name: name.unwrap_or_else(|| format!("Phone {udid}")),
+        last: last.map(list::rfc3339),
+        monitor,
+        problems: Mutex::default(),
+    };
+    teller.overdue(SystemTime::now(), last);
+}
+
+/// The minute of the day where the computer is.
+fn local_minute(now: SystemTime) -> u16 {
+    let now = jiff::Timestamp::try_from(now).unwrap_or_default();
+    let now = now.to_zoned(jiff::tz::TimeZone::system());
+    u16::from(now.hour().unsigned_abs()) * 60 + u16::from(now.minute().unsigned_abs())
+}
+
+/// Waits, unless somebody asks to stop.
+pub fn pause(time: Duration, calm: &Calm) -> Result<(), Error> {
+    let start = Instant::now();
+    loop {
+        if calm.cancelled() {
+            return Err(Error::Device(device::Error::Cancelled));
+        }
+        match time.saturating_sub(start.elapsed()) {
+            left if left.is_zero() => return Ok(()),
+            left => std::thread::sleep(left.min(Duration::from_millis(250))),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The thin part: hands the texts to the system, and takes them back.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::{Job, Kind, When, cron, launchd, systemd, windows};
+
+/// Why a job could not be installed or removed.
+#[derive(Debug)]
+pub struct Error {
+    /// What was being done.
+    pub doing: String,
+    /// What went wrong.
+    pub why: String,
+    /// What to do.
+    pub hint: &'static str,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {}: {}", self.doing, self.why)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Where the system looks for its files.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The user's home.
+    pub home: PathBuf,
+    /// The user's place for configuration.
+    pub config: PathBuf,
+}
+
+/// What this system has.
+pub fn detect() -> Result<Kind, Error> {
+    if cfg!(target_os = "macos") {
+        return Ok(Kind::Launchd);
+    }
+    if cfg!(windows) {
+        return Ok(Kind::Task);
+    }
+    if run(Command::new("systemctl").args(["--user", "show-environment"])).is_ok() {
+        return Ok(Kind::Systemd);
+    }
+    match Command::new("crontab")
+        .arg("-l")
+        .stdin(Stdio::null())
+        .output()
+    {
+        Ok(_) => Ok(Kind::Cron),
+        Err(e) => Err(Error {
+            doing: "find out what starts jobs here".to_owned(),
+            why: format!("systemd has no session of yours, and there is no crontab ({e})"),
+            hint: "install cron (`sudo apt install cron`), or log in to a session of systemd",
+        }),
+    }
+}
+
+/// Installs a job, in the place of an older one of its name. Answers the file that holds it, if it is one.
+pub fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<PathBuf>, Error> {
+    match kind {
+        Kind::Cron => write_crontab(&cron::with(&read_crontab()?, job)).map(|()| None),
+        Kind::Systemd => {
+            let (service, timer) = unit_files(&job.name, places);
+            write(&service, systemd::service(job).as_bytes())?;
+            match systemd::timer(job) {
+                Some(text) => write(&timer, text.as_bytes())?,
+                None => remove_file(&timer)?,
+            }
+            run(Command::new("systemctl").args(["--user", "daemon-reload"]))?;
+            let unit = match job.when {
+                When::Always => format!("{}.service", systemd::unit(&job.name)),
+                _ => format!("{}.timer", systemd::unit(&job.name)),
+            };
+            run(Command::new("systemctl").args(["--user", "enable", "--now", &unit]))?;
+            Ok(Some(service))
+        }
+        Kind::Launchd => {
+            let path = agent_file(&job.name, places);
+            // One of that name may be loaded, and then has to go first.
+            run(Command::new("launchctl").args(["bootout", &agent_target(&job.name)])).ok();
+            write(&path, launchd::agent(job).as_bytes())?;
+            run(Command::new("launchctl")
+                .arg("bootstrap")
+                .arg(domain())
+                .arg(&path))?;
+            Ok(Some(path))
+        }
+        Kind::Task => {
+            let file = tempfile::Builder::new().suffix(".xml").tempfile();
+            let file = file.map_err(|e| failed("write a file for schtasks", &e))?;
+            write(file.path(), &windows::encoded(&windows::task(job)))?;
+            let name = windows::task_name(&job.name);
+            let mut command = Command::new("schtasks");
+            run(command
+                .args(["/Create", "/F", "/TN", &name, "/XML"])
+                .arg(file.path()))?;
+            Ok(None)
+        }
+    }
+}
+
+/// Takes a job back; one that is not there is no error.
+pub fn remove(kind: Kind, name: &str, places: &Places) -> Result<(), Error> {
+    match kind {
+        Kind::Cron => match cron::without(&read_crontab()?, name) {
+            Some(crontab) => write_crontab(&crontab),
+            None => Ok(()),
+        },
+        Kind::Systemd => {
+            let (service, timer) = unit_files(name, places);
+            for (file, ending) in [(&timer, "timer"), (&service, "service")] {
+                if file.exists() {
+                    let unit = format!("{}.{ending}", systemd::unit(name));
+                    run(Command::new("systemctl").args(["--user", "disable", "--now", &unit]))?;
+                    remove_file(file)?;
+                }
+            }
+            run(Command::new("systemctl").args(["--user", "daemon-reload"])).map(drop)
+        }
+        Kind::Launchd => {
+            // One that is not loaded needs no unloading.
+            run(Command::new("launchctl").args(["bootout", &agent_target(name)])).ok();
+            remove_file(&agent_file(name, places))
+        }
+        Kind::Task => {
+            let name = windows::task_name(name);
+            let there = run(Command::new("schtasks").args(["/Query", "/TN", &name])).is_ok();
+            match there {
+                true => {
+                    run(Command::new("schtasks").args(["/Delete", "/F", "/TN", &name])).map(drop)
+                }
+                false => Ok(()),
+            }
+        }
+    }
+}
+
+fn unit_files(name: &str, places: &Places) -> (PathBuf, PathBuf) {
+    let folder = places.config.join("systemd").join("user");
+    let file = |ending: &str| folder.join(format!("{}.{ending}", systemd::unit(name)));
+    (file("service"), file("timer"))
+}
+
+fn agent_file(name: &str, places: &Places) -> PathBuf {
+    let folder = places.home.join("Library").join("LaunchAgents");
+    folder.join(format!("{}.plist", launchd::label(name)))
+}
+
+/// The session of whoever is logged in.
+fn domain() -> String {
+    #[cfg(unix)]
+    let user = rustix::process::getuid().as_raw();
+    #[cfg(not(unix))]
+    let user = 0;
+    format!("gui/{user}")
+}
+
+fn agent_target(name: &str) -> String {
+    format!("{}/{}", domain(), launchd::label(name))
+}
+
+/// The user's crontab as it is. Only "there is none" is an empty one: anything else must not end in a new crontab that lacks
+/// what was there.
+fn read_crontab() -> Result<Vec<u8>, Error> {
+    const DOING: &str = "read your crontab";
+    let output = Command::new("crontab")
+        .arg("-l")
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output();
+    let output = output.map_err(|e| failed(DOING, &e))?;
+    match output.status.success() {
+        true if holds(&output.stdout, b"\\r") => read_crontab_raw(&output.stdout),
+        true => Ok(output.stdout),
+        false if String::from_utf8_lossy(&output.stderr).contains("no crontab for") => {
+            Ok(Vec::new())
+        }
+        false => Err(refused(DOING, &output)),
+    }
+}
+
+/// Debian's `crontab -l` shows a carriage return as `\r`, and what is shown is not what is there. An editor gets the bytes.
+fn read_crontab_raw(shown: &[u8]) -> Result<Vec<u8>, Error> {
+    const DOING: &str = "read your crontab";
+    const EDITOR: &str = "sh -c 'cat \"$0\" > \"$IDEV_BACKUP_CRONTAB\"'";
+    let copy = tempfile::NamedTempFile::new().map_err(|e| failed(DOING, &e))?;
+    let mut command = Command::new("crontab");
+    command
+        .arg("-e")
+        .env("EDITOR", EDITOR)
+        .env("VISUAL", EDITOR);
+    run(command.env("IDEV_BACKUP_CRONTAB", copy.path()))?;
+    let bytes = std::fs::read(copy.path()).map_err(|e| failed(DOING, &e))?;
+    let mut as_shown = Vec::new();
+    for byte in &bytes {
+        match byte {
+            b'\r' if holds(shown, b"\r") => as_shown.push(b'\r'),
+            b'\r' => as_shown.extend_from_slice(b"\\r"),
+            byte => as_shown.push(*byte),
+        }
+    }
+    match as_shown == shown {
+        true => Ok(bytes),
+        false => Err(Error {
+            doing: DOING.to_owned(),
+            why: "it holds control characters that `crontab -l` does not show as they are"
+                .to_owned(),
+            hint: "take them out with `crontab -e`, or use another kind: --with systemd",
+        }),
+    }
+}
+
+fn holds(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+fn write_crontab(crontab: &[u8]) -> Result<(), Error> {
+    const DOING: &str = "write your crontab";
+    let named = |e: &io::Error| failed(DOING, e);
+    let child = Command::new("crontab")
+        .arg("-")
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.map_err(|e| named(&e))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(crontab).map_err(|e| named(&e))?;
+    }
+    let output = child.wait_with_output().map_err(|e| named(&e))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(refused(DOING, &output)),
+    }
+}
+
+fn run(command: &mut Command) -> Result<Output, Error> {
+    let doing = || {
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        let words: Vec<_> = words
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        format!("run `{}`", words.join(" "))
+    };
+    let doing = doing();
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|e| failed(&doing, &e))?;
+    match output.status.success() {
+        true => Ok(output),
+        false => Err(refused(&doing, &output)),
+    }
+}
+
+/// Whole or absent.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let doing = format!("write {}", path.display());
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let written = std::fs::create_dir_all(folder).and_then(|()| {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            file.as_file()
+                .set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        }
+        file.persist(path).map(drop).map_err(|e| e.error)
+    });
+    written.map_err(|e| failed(&doing, &e))
+}
+
+fn remove_file(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(failed(&format!("remove {}", path.display()), &e))
+        }
+        _ => Ok(()),
+    }
+}
+
+const HINT: &str =
+    "is it installed, and may you use it? Another kind: --with cron, systemd, launchd or task";
+
+fn failed(doing: &str, cause: &io::Error) -> Error {
+    Error {
+        doing: doing.to_owned(),
+        why: cause.to_string(),
+        hint: HINT,
+    }
+}
+
+fn refused(doing: &str, output: &Output) -> Error {
+    let words = String::from_utf8_lossy(&output.stderr);
+    let words = words.trim();
+    let why = match words.is_empty() {
+        true => output.status.to_string(),
+        false => words.to_owned(),
+    };
+    Error {
+        doing: doing.to_owned(),
+        why,
+        hint: HINT,
+    }
+}

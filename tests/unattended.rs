@@ -1,0 +1,769 @@
+//! Backups that nobody watches: the config file, conditions, the user's commands, the passcode, schedules and `watch`.
+
+#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
+
+mod rig;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use idev_backup::sim::{Daemon, Passcode, Phone, PhoneConfig};
+use rig::*;
+use serde_json::Value;
+
+/// The program with a home of its own, and the rig's daemon and store.
+fn program(rig: &Rig) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
+    let home = rig.dir.path().join("home");
+    fs::create_dir_all(&home).unwrap();
+    for (key, folder) in [
+        ("HOME", ""),
+        ("XDG_DATA_HOME", "data"),
+        ("XDG_CONFIG_HOME", "config"),
+        ("USERPROFILE", ""),
+        ("APPDATA", "roaming"),
+        ("LOCALAPPDATA", "local"),
+    ] {
+        command.env(key, home.join(folder));
+    }
+    command.env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address());
+    command.env("IDEV_BACKUP_STORE", rig.store.root());
+    command.stdin(Stdio::null());
+    command
+}
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn ended(command: &mut Command) -> Ran {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let ran = Ran {
+        code: output.status.code().unwrap(),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    };
+    assert!(!ran.err.contains("panicked"), "{}", ran.err);
+    ran
+}
+
+fn runs(rig: &Rig, args: &[&str], code: i32) -> Ran {
+    let ran = ended(program(rig).args(args));
+    assert_eq!(ran.code, code, "{args:?}: {}\n{}", ran.out, ran.err);
+    ran
+}
+
+fn last_object(ran: &Ran) -> Value {
+    serde_json::from_str(ran.out.lines().last().unwrap()).unwrap()
+}
+
+fn config_file(rig: &Rig) -> std::path::PathBuf {
+    let ran = runs(rig, &["config", "path"], 0);
+    let path = Path::new(ran.out.trim()).to_path_buf();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    path
+}
+
+#[test]
+fn a_config_file_is_outranked_by_variables_and_those_by_flags() {
+    let rig = Rig::new();
+    let path = config_file(&rig);
+    let shown = |command: &mut Command, key: &str| {
+        let ran = ended(command.args(["config", "show", "--json"]));
+        let keys = last_object(&ran)["keys"].as_array().unwrap().clone();
+        let found = keys.iter().find(|k| k["key"] == key).unwrap().clone();
+        (found["value"].clone(), found["from"].clone())
+    };
+    assert_eq!(
+        shown(&mut program(&rig), "create.patience"),
+        ("31".into(), "default".into())
+    );
+    fs::write(
+        &path,
+        "[retention]\nkeep-last = 7\n[conditions]\nif-older-than = \"20h\"\n",
+    )
+    .unwrap();
+    assert_eq!(
+        shown(&mut program(&rig), "retention.keep-last"),
+        ("7".into(), "file".into())
+    );
+    let mut command = program(&rig);
+    command.env("IDEV_BACKUP_RETENTION_KEEP_LAST", "5");
+    assert_eq!(
+        shown(&mut command, "retention.keep-last"),
+        ("5".into(), "environment".into())
+    );
+
+    // The file's condition holds the second backup off, and a flag or a variable undoes it.
+    runs(&rig, &["create", "-q"], 0);
+    let ran = runs(&rig, &["create"], 0);
+    assert!(
+        ran.err.contains("Nothing to do: the last backup is "),
+        "{}",
+        ran.err
+    );
+    assert_eq!(rig.phone.history().len(), 1);
+    let object = last_object(&runs(&rig, &["create", "--json"], 0));
+    assert_eq!(
+        (&object["event"], &object["udid"]),
+        (&"skipped".into(), &UDID.into())
+    );
+    runs(&rig, &["create", "-q", "--if-older-than", "0s"], 0);
+    let mut command = program(&rig);
+    command.env("IDEV_BACKUP_CONDITIONS_IF_OLDER_THAN", "0s");
+    assert_eq!(ended(command.args(["create", "-q"])).code, 0);
+    assert_eq!(rig.phone.history().len(), 3);
+    runs(&rig, &["config", "check"], 0);
+}
+
+#[test]
+fn a_mistake_in_the_config_file_stops_everything_but_config() {
+    let rig = Rig::new();
+    fs::write(config_file(&rig), "# mine\r\n[create]\r\nkep = 3\r\n").unwrap();
+    for args in [
+        &["create"][..],
+        &["list"],
+        &["config", "check"],
+        &["config", "show"],
+    ] {
+        let ran = runs(&rig, args, 2);
+        assert!(
+            ran.err.contains("line 3: there is no key \"create.kep\""),
+            "{}",
+            ran.err
+        );
+        assert!(
+            ran.err.contains("hint: did you mean \"keep\"?"),
+            "{}",
+            ran.err
+        );
+    }
+    let object = last_object(&runs(&rig, &["config", "check", "--json"], 2));
+    assert_eq!(object["mistakes"][0]["line"], 3);
+    runs(&rig, &["config", "path"], 0);
+    let other = rig.dir.path().join("other.toml");
+    let named = other.to_str().unwrap();
+    let ran = runs(&rig, &["--config", named, "list"], 2);
+    assert!(
+        ran.err.contains("other.toml: cannot read it"),
+        "{}",
+        ran.err
+    );
+    fs::write(&other, "").unwrap();
+    runs(&rig, &["list", "--config", named], 0);
+}
+
+#[test]
+fn a_phone_that_is_not_there_is_four_or_nothing_or_waited_for() {
+    let rig = Rig::backed_up();
+    rig.daemon.detach(rig.udid());
+    runs(&rig, &["create"], 4);
+    let ran = runs(&rig, &["create", "--if-present"], 0);
+    assert!(
+        ran.err.contains("Nothing to do: no iPhone or iPad"),
+        "{}",
+        ran.err
+    );
+    let mut command = program(&rig);
+    command.env("USBMUXD_SOCKET_ADDRESS", "127.0.0.1:1");
+    assert_eq!(ended(command.args(["create", "--if-present"])).code, 0);
+    let start = Instant::now();
+    runs(&rig, &["create", "--wait-for-device", "1s"], 4);
+    assert!(start.elapsed() >= Duration::from_secs(1));
+
+    let mut command = program(&rig);
+    command
+        .args(["create", "--wait-for-device", "2m"])
+        .stderr(Stdio::piped());
+    let (mut child, lines) = told(&mut command);
+    wait_for(&lines, "waiting for it for up to");
+    rig.daemon.attach(rig.phone.clone());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(rig.phone.history().len(), 2);
+}
+
+#[test]
+fn the_battery_and_quiet_hours_hold_a_backup_off() {
+    let rig = Rig::with(PhoneConfig {
+        battery: 15,
+        ..config()
+    });
+    for (args, why) in [
+        (&["--if-charging"][..], "not charging"),
+        (&["--min-battery", "30"], "15 %"),
+    ] {
+        let args = [&["create"][..], args].concat();
+        let ran = ended(program(&rig).args(&args));
+        assert!(ran.err.contains(why), "{args:?}: {}", ran.err);
+    }
+    // All of the day but one minute; only at that minute is there a backup.
+    let ran = runs(&rig, &["create", "--quiet-hours", "12:01-12:00"], 0);
+    assert!(ran.err.contains("quiet hours (12:01-12:00)") || ran.out.contains("Done"));
+    runs(&rig, &["create", "--quiet-hours", "7-8"], 2);
+    runs(&rig, &["create", "-q", "--min-battery", "15"], 0);
+}
+
+#[test]
+fn what_broke_off_is_tried_again() {
+    let rig = Rig::new();
+    rig.phone
+        .suffer(&["cut-at:60".parse().unwrap(), "times:1".parse().unwrap()]);
+    let args = ["create", "--retry", "2", "--retry-wait", "1s"];
+    let ran = runs(&rig, &args, 0);
+    assert!(
+        ran.err.contains("Trying again in 1 second (1 of 2)"),
+        "{}",
+        ran.err
+    );
+    assert_whole(&rig.current());
+    rig.phone.suffer(&["cut-at:60".parse().unwrap()]);
+    let ran = runs(&rig, &args, 8);
+    assert!(ran.err.contains("(2 of 2)"), "{}", ran.err);
+    // A wrong password does not become right.
+    rig.phone.suffer(&["error:207".parse().unwrap()]);
+    let ran = runs(&rig, &args, 6);
+    assert!(!ran.err.contains("Trying again"), "{}", ran.err);
+}
+
+/// A command that appends its standard input, one line, to a file.
+fn noting(file: &Path) -> String {
+    format!("cat >> '{0}'; echo >> '{0}'", file.display())
+}
+
+fn noted(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+#[cfg(unix)]
+fn commands_get_the_report_and_failing_ones_cost_no_backup() {
+    let rig = Rig::new();
+    let file = rig.dir.path().join("noted");
+    let note = noting(&file);
+    runs(
+        &rig,
+        &["create", "-q", "--on-start", &note, "--on-success", &note],
+        0,
+    );
+    let objects = noted(&file);
+    assert_eq!(objects.len(), 2);
+    assert_eq!(objects[0]["event"], "on_start");
+    assert_eq!(objects[0]["last_backup"], Value::Null);
+    assert_eq!(objects[1]["event"], "on_success");
+    assert_eq!(objects[1]["udid"], UDID);
+    assert!(
+        objects[1]["text"]
+            .as_str()
+            .unwrap()
+            .contains("Mira's iPhone")
+    );
+    assert!(objects[1]["report"]["files"].as_u64().unwrap() > 50);
+
+    // The backup password is none of their business.
+    let mut command = program(&rig);
+    command.env("IDEV_BACKUP_PASSWORD", "secret").args([
+        "create",
+        "--on-start",
+        "test -z \"$IDEV_BACKUP_PASSWORD\"",
+    ]);
+    assert_eq!(ended(&mut command).code, 0);
+
+    let ran = runs(
+        &rig,
+        &[
+            "create",
+            "--on-start",
+            "echo a reason >&2; exit 7",
+            "--on-success",
+            "exit 1",
+        ],
+        3,
+    );
+    assert!(
+        ran.err
+            .contains("problem: the command on_start failed (exit status: 7): a reason"),
+        "{}",
+        ran.err
+    );
+    assert!(ran.out.contains("Done, with 2 problems"), "{}", ran.out);
+    assert_whole(&rig.current());
+
+    fs::remove_file(&file).unwrap();
+    rig.phone.suffer(&["error:105".parse().unwrap()]);
+    runs(
+        &rig,
+        &[
+            "create",
+            "--on-failure",
+            &note,
+            "--on-overdue",
+            &note,
+            "--overdue-after",
+            "0s",
+        ],
+        7,
+    );
+    let objects = noted(&file);
+    assert_eq!(objects[0]["event"], "on_failure");
+    assert_eq!(objects[0]["exit_code"], 7);
+    assert!(objects[0]["hint"].is_string());
+    rig.daemon.detach(rig.udid());
+    std::thread::sleep(Duration::from_millis(1100));
+    runs(
+        &rig,
+        &[
+            "create",
+            "--if-present",
+            "--on-overdue",
+            &note,
+            "--overdue-after",
+            "1s",
+        ],
+        0,
+    );
+    assert_eq!(noted(&file).last().unwrap()["event"], "on_overdue");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_command_that_hangs_is_killed_with_its_children() {
+    let rig = Rig::new();
+    let file = rig.dir.path().join("child");
+    let hangs = format!("sleep 600 & echo $! > '{}'; wait", file.display());
+    let ran = runs(
+        &rig,
+        &["create", "--on-start", &hangs, "--hook-time-limit", "1s"],
+        3,
+    );
+    assert!(
+        ran.err
+            .contains("on_start did not end within 1 s and was killed"),
+        "{}",
+        ran.err
+    );
+    assert_whole(&rig.current());
+    let child = fs::read_to_string(&file).unwrap();
+    let gone = || {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", child.trim())).unwrap_or_default();
+        status.is_empty() || status.contains("State:\tZ")
+    };
+    until(gone);
+}
+
+fn until(done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "it did not happen"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn the_passcode_is_told_of_reminded_of_and_given_up() {
+    let rig = Rig::with(PhoneConfig {
+        passcode: Passcode::Never,
+        ..config()
+    });
+    let file = rig.dir.path().join("noted");
+    let note = noting(&file);
+    let start = Instant::now();
+    let args = [
+        "create",
+        "--on-waiting-for-passcode",
+        &note,
+        "--passcode-wait",
+        "3s",
+        "--remind-every",
+        "1s",
+        "--retry",
+        "3",
+    ];
+    let ran = runs(&rig, &args, 5);
+    assert!(start.elapsed() < Duration::from_secs(30));
+    assert!(
+        ran.err.contains("nobody entered it within 3 seconds"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains("hint: ") && !ran.err.contains("Trying again"),
+        "{}",
+        ran.err
+    );
+    let objects = noted(&file);
+    assert!((2..=4).contains(&objects.len()), "{objects:?}");
+    assert!(
+        objects
+            .iter()
+            .all(|o| o["event"] == "on_waiting_for_passcode")
+    );
+
+    let rig = Rig::with(PhoneConfig {
+        passcode: Passcode::After(Duration::from_secs(1)),
+        ..config()
+    });
+    runs(&rig, &["create", "-q", "--passcode-wait", "30s"], 0);
+}
+
+#[test]
+fn a_log_file_gets_what_is_told_and_stays_small() {
+    let rig = Rig::new();
+    let file = rig.dir.path().join("log");
+    let log = file.to_str().unwrap();
+    fs::write(&file, "x".repeat(1_000_001)).unwrap();
+    runs(&rig, &["create", "--log-file", log], 0);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(
+        text.contains("Mira's iPhone") && text.contains("Done: "),
+        "{text}"
+    );
+    assert!(text.lines().all(|line| line.starts_with("20")), "{text}");
+    assert_eq!(
+        fs::read(rig.dir.path().join("log.1")).unwrap().len(),
+        1_000_001
+    );
+    fs::remove_file(&file).unwrap();
+    rig.phone.suffer(&["error:105".parse().unwrap()]);
+    runs(
+        &rig,
+        &["create", "--log-file", log, "--log-level", "error"],
+        7,
+    );
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("error: ") && !text.contains("Mira"), "{text}");
+    let ran = runs(&rig, &["create", "--log-file", "/nowhere/at/all"], 7);
+    assert!(ran.err.contains("cannot write the log"), "{}", ran.err);
+}
+
+/// A child whose stderr is read line by line.
+fn told(command: &mut Command) -> (Child, Receiver<String>) {
+    let mut child = command
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let (lines, told) = channel();
+    std::thread::spawn(move || {
+        for line in stderr.lines().map_while(Result::ok) {
+            if lines.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    (child, told)
+}
+
+fn wait_for(lines: &Receiver<String>, words: &str) {
+    let mut seen = Vec::new();
+    loop {
+        match lines.recv_timeout(Duration::from_secs(60)) {
+            Ok(line) if line.contains(words) => return,
+            Ok(line) => seen.push(line),
+            Err(_) => panic!("{words:?} was not told: {seen:#?}"),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn terminate(child: &mut Child) -> Option<i32> {
+    let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    child.wait().unwrap().code()
+}
+
+#[test]
+#[cfg(unix)]
+fn watch_backs_up_what_is_plugged_in_and_due_and_ends_cleanly() {
+    let rig = Rig::new();
+    rig.daemon.detach(rig.udid());
+    let (mut child, lines) = told(program(&rig).arg("watch"));
+    wait_for(&lines, "Waiting for phones");
+    rig.daemon.attach(rig.phone.clone());
+    wait_for(&lines, "plugged in");
+    until(|| rig.phone.history().len() == 1 && !rig.draft().exists() && rig.current().exists());
+    rig.daemon.detach(rig.udid());
+    wait_for(&lines, "unplugged");
+    rig.daemon.attach(rig.phone.clone());
+    wait_for(&lines, "nothing to do: the last backup is");
+    assert_eq!(terminate(&mut child), Some(0));
+    assert_whole(&rig.current());
+    assert_eq!(rig.phone.history().len(), 1);
+}
+
+#[test]
+#[cfg(unix)]
+fn watch_asks_again_at_the_next_plug_in() {
+    let rig = Rig::with(PhoneConfig {
+        passcode: Passcode::Never,
+        ..config()
+    });
+    let (mut child, lines) = told(program(&rig).args(["watch", "--passcode-wait", "1s"]));
+    wait_for(&lines, "nobody entered it within 1 second");
+    rig.daemon.detach(rig.udid());
+    wait_for(&lines, "unplugged");
+    rig.daemon.attach(rig.phone.clone());
+    wait_for(&lines, "nobody entered it within 1 second");
+    assert_eq!(terminate(&mut child), Some(0));
+}
+
+#[test]
+#[cfg(unix)]
+fn watch_outlives_the_daemon() {
+    let mut rig = Rig::new();
+    let socket = rig.dir.path().join("mux");
+    let address = format!("UNIX:{}", socket.display());
+    let start = |phones: Vec<Arc<Phone>>| {
+        // The socket of a daemon that is gone stands in the way of the next, as with the real one.
+        drop(fs::remove_file(&socket));
+        Daemon::start(&address, phones).unwrap()
+    };
+    rig.daemon = start(Vec::new());
+    let (mut child, lines) = told(
+        program(&rig)
+            .env("USBMUXD_SOCKET_ADDRESS", &address)
+            .arg("watch"),
+    );
+    wait_for(&lines, "Waiting for phones");
+    rig.daemon = Daemon::start("127.0.0.1:0", Vec::new()).unwrap();
+    wait_for(&lines, "usbmuxd is gone");
+    let phone = rig.phone.clone();
+    rig.daemon = start(vec![phone]);
+    wait_for(&lines, "Waiting for phones");
+    wait_for(&lines, "plugged in");
+    until(|| rig.current().exists());
+    assert_eq!(terminate(&mut child), Some(0));
+    // It ends before its socket's folder does, which it needs for that.
+    rig.daemon = Daemon::start("127.0.0.1:0", Vec::new()).unwrap();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn watch_keeps_its_memory_and_sleeps_over_ten_thousand_phones() {
+    let rig = Rig::backed_up();
+    rig.daemon.detach(rig.udid());
+    let (mut child, lines) = told(program(&rig).arg("watch"));
+    wait_for(&lines, "Waiting for phones");
+    // Whoever prints must not be stopped by a full pipe.
+    let counted = std::thread::spawn(move || {
+        lines
+            .iter()
+            .filter(|line| line.contains("unplugged"))
+            .count()
+    });
+    let resident_kb = |child: &Child| -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmRSS")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let come_and_go = |times: u32| {
+        for _ in 0..times {
+            rig.daemon.attach(rig.phone.clone());
+            rig.daemon.detach(rig.udid());
+        }
+    };
+    come_and_go(1000);
+    std::thread::sleep(Duration::from_secs(1));
+    let before = resident_kb(&child);
+    come_and_go(10_000);
+    std::thread::sleep(Duration::from_secs(2));
+    let after = resident_kb(&child);
+    assert!(after < before + 1024, "{before} KB, then {after} KB");
+    let ticks = |child: &Child| -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let busy = ticks(&child);
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(ticks(&child) <= busy + 6, "it waits busily");
+    assert_eq!(terminate(&mut child), Some(0));
+    assert_eq!(counted.join().unwrap(), 11_000);
+    assert_eq!(rig.phone.history().len(), 1);
+}
+
+/// Stands for the system's crontab(1): keeps it in a file.
+#[cfg(unix)]
+fn with_crontab(rig: &Rig, args: &[&str]) -> Ran {
+    use std::os::unix::fs::PermissionsExt;
+    let bin = rig.dir.path().join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let script = "#!/bin/sh\nf=$HOME/crontab\nif [ \"$1\" = -l ]; then\n\
+        [ ! -e \"$HOME/denied\" ] || { echo 'you are not allowed to use crontab' >&2; exit 1; }\n\
+        [ -e $f ] || { echo \"no crontab for me\" >&2; exit 1; }\ncat $f\n\
+        elif [ \"$1\" = -e ]; then sh -c \"$EDITOR $f\"\nelse cat > $f\nfi\n";
+    fs::write(bin.join("crontab"), script).unwrap();
+    fs::set_permissions(bin.join("crontab"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    ended(program(rig).env("PATH", path).args(args))
+}
+
+#[test]
+#[cfg(unix)]
+fn a_job_is_one_line_of_a_crontab_and_tells_how_it_ended() {
+    let rig = Rig::new();
+    let crontab = rig.dir.path().join("home/crontab");
+    let scheduled = |args: &[&str], code: i32| {
+        let ran = with_crontab(&rig, &[&["schedule"], args].concat());
+        assert_eq!(ran.code, code, "{args:?}: {}\n{}", ran.out, ran.err);
+        ran
+    };
+    scheduled(&["list"], 0);
+    let others = "MAILTO=\"\"\n\n# odd\r\n5 4 * * * echo 100\\%   # no final newline";
+    fs::create_dir_all(crontab.parent().unwrap()).unwrap();
+    fs::write(&crontab, others).unwrap();
+    scheduled(
+        &[
+            "add",
+            "nightly",
+            "--daily",
+            "22:00",
+            "--with",
+            "cron",
+            "--",
+            "--all",
+            "--if-present",
+        ],
+        0,
+    );
+    let text = fs::read_to_string(&crontab).unwrap();
+    assert!(text.starts_with(others), "{text}");
+    assert_eq!(text.matches("# idev-backup:nightly").count(), 1, "{text}");
+    scheduled(
+        &[
+            "add", "nightly", "--every", "6h", "--with", "cron", "--", "--all",
+        ],
+        0,
+    );
+    let text = fs::read_to_string(&crontab).unwrap();
+    let line = text
+        .lines()
+        .find(|l| l.contains("# idev-backup:nightly"))
+        .unwrap();
+    assert!(line.starts_with("0 */6 * * * '"), "{line}");
+    assert!(scheduled(&["list"], 0).out.contains("every 6h"));
+    assert!(
+        scheduled(&["status"], 0)
+            .out
+            .contains("has not run yet; next")
+    );
+
+    // As cron does it, with nothing of our environment.
+    let command = line.splitn(6, ' ').nth(5).unwrap().replace("\\%", "%");
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &command])
+        .env_clear()
+        .current_dir("/")
+        .env("PATH", "/usr/bin:/bin");
+    let ran = ended(&mut shell);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_whole(&rig.current());
+    let out = scheduled(&["status"], 0).out;
+    assert!(
+        out.contains("done, or nothing to do")
+            && out.contains("Mira's iPhone (")
+            && out.contains(" old"),
+        "{out}"
+    );
+    rig.phone.suffer(&["error:208".parse().unwrap()]);
+    scheduled(&["run", "nightly"], 5);
+    let object = last_object(&scheduled(&["status", "--json"], 0));
+    assert_eq!(object["jobs"][0]["last"]["exit_code"], 5);
+    assert!(object["jobs"][0]["next"].is_string());
+    assert_eq!(object["phones"][0]["udid"], UDID);
+
+    scheduled(&["remove", "nightly"], 0);
+    assert_eq!(fs::read_to_string(&crontab).unwrap(), format!("{others}\n"));
+    assert!(scheduled(&["list"], 0).out.contains("no jobs"));
+    scheduled(&["remove", "nightly"], 1);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_crontab_that_cannot_be_read_is_not_replaced_and_mistakes_are_told_at_once() {
+    let rig = Rig::new();
+    let home = rig.dir.path().join("home");
+    fs::create_dir_all(&home).unwrap();
+    fs::write(home.join("crontab"), "mine\n").unwrap();
+    fs::write(home.join("denied"), "").unwrap();
+    let ran = with_crontab(
+        &rig,
+        &["schedule", "add", "--daily", "22:00", "--with", "cron"],
+    );
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.err.contains("cannot read your crontab") && ran.err.contains("hint: "),
+        "{}",
+        ran.err
+    );
+    assert_eq!(fs::read_to_string(home.join("crontab")).unwrap(), "mine\n");
+    assert!(runs(&rig, &["schedule", "list"], 0).out.contains("no jobs"));
+    for args in [
+        &["add"][..],
+        &["add", "--daily", "25:00"],
+        &["add", "--daily", "22:00", "--every", "6h"],
+        &["add", "../x", "--daily", "22:00"],
+        &["add", "--every", "5h"],
+        &["add", "--daily", "22:00", "--with", "at"],
+        &[
+            "add", "--daily", "22:00", "--with", "cron", "--", "--keep", "many",
+        ],
+    ] {
+        let ran = with_crontab(&rig, &[&["schedule"], args].concat());
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.err);
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_job_notes_no_password() {
+    let rig = Rig::new();
+    let bin = rig.dir.path().join("bin");
+    with_crontab(&rig, &["config", "path"]);
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut command = program(&rig);
+    command
+        .env("PATH", path)
+        .env("IDEV_BACKUP_PASSWORD", "hunter2")
+        .env("IDEV_BACKUP_RETENTION_KEEP_LAST", "9");
+    command.args([
+        "schedule",
+        "add",
+        "--weekly",
+        "Sun 22:00",
+        "--with",
+        "cron",
+        "--",
+        "--all",
+    ]);
+    assert_eq!(ended(&mut command).code, 0);
+    let all: Vec<u8> = tree(&rig.dir.path().join("home"))
+        .into_values()
+        .flatten()
+        .flatten()
+        .collect();
+    let text = String::from_utf8_lossy(&all);
+    assert!(!text.contains("hunter2") && text.contains("IDEV_BACKUP_RETENTION_KEEP_LAST"));
+}
