@@ -874,3 +874,88 @@ fn shells_complete_and_every_command_has_a_page() {
         );
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_is_lost_is_a_failure() {
+    let backup = sample();
+    let folder = text(backup.path());
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full");
+    let to = backup.path().with_extension("to");
+    let store = tempfile::tempdir().unwrap();
+    let store = text(store.path());
+    for args in [
+        &["list", "--store", store][..],
+        &["info", "--json", folder],
+        &["usage", "--json", folder],
+        &["ls", "--json", folder],
+        &["extract", "--json", "-n", "--to", text(&to), folder],
+    ] {
+        let output = program(args).stdout(full().unwrap()).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {err}");
+        let told = err.matches("cannot write the output").count();
+        assert!(told == 1, "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn errors_lead_to_what_was_meant() {
+    let backup = sample();
+    let folder = text(backup.path());
+    let store = tempfile::tempdir().unwrap();
+    let store = text(store.path());
+    for name in [
+        "*.sqlite",
+        "HomeDomain",
+        "HomeDomain/Library",
+        "AppDomain-x",
+    ] {
+        let ran = run(&["info", "--store", store, name]);
+        let hint = format!("`idev-backup find latest '{name}'`");
+        assert!(ran.code == 1 && ran.err.contains(&hint), "{}", ran.err);
+    }
+    let ran = run(&["cat", folder, "CameraRollDomain/Media"]);
+    assert!(
+        ran.code == 1
+            && ran
+                .err
+                .contains("idev-backup ls BACKUP 'CameraRollDomain/Media'"),
+        "{}",
+        ran.err
+    );
+    // What the environment says need not be said again.
+    let ran = program(&["info"])
+        .env("IDEV_BACKUP_STORE", store)
+        .output()
+        .unwrap();
+    let err = String::from_utf8(ran.stderr).unwrap();
+    assert!(
+        err.contains("<BACKUP>") && !err.contains("--store"),
+        "{err}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn links_in_a_backup_or_to_nowhere_are_not_followed() {
+    let backup = sample();
+    let folder = text(backup.path());
+    let outside = tempfile::tempdir().unwrap();
+    let to = outside.path().join("to");
+    std::os::unix::fs::symlink(outside.path().join("gone"), &to).unwrap();
+    let ran = run(&["extract", folder, "--to", text(&to)]);
+    assert!(
+        ran.code == 1 && ran.err.contains("--to") && !ran.err.contains("--store"),
+        "{}",
+        ran.err
+    );
+    let id = file_id("HomeDomain", "Library/SMS/sms.db");
+    let bytes = outside.path().join(&id[..2]);
+    fs::create_dir(&bytes).unwrap();
+    fs::write(bytes.join(&id), "secret").unwrap();
+    std::os::unix::fs::symlink(&bytes, backup.path().join(&id[..2])).unwrap();
+    let ran = run(&["cat", folder, "HomeDomain/Library/SMS/sms.db"]);
+    assert!(ran.code == 1 && ran.out.is_empty(), "{}", ran.text());
+    assert!(ran.err.contains("it lies in is a link"), "{}", ran.err);
+}
