@@ -127,7 +127,7 @@ fn a_config_file_is_outranked_by_variables_and_those_by_flags() {
 #[test]
 fn a_mistake_in_the_config_file_stops_everything_but_config() {
     let rig = Rig::new();
-    fs::write(config_file(&rig), "# mine\r\n[create]\r\nkep = 3\r\n").unwrap();
+    fs::write(config_file(&rig), "# mine\r\n[create]\r\nful = true\r\n").unwrap();
     for args in [
         &["create"][..],
         &["list"],
@@ -136,12 +136,12 @@ fn a_mistake_in_the_config_file_stops_everything_but_config() {
     ] {
         let ran = runs(&rig, args, 2);
         assert!(
-            ran.err.contains("line 3: there is no key \"create.kep\""),
+            ran.err.contains("line 3: there is no key \"create.ful\""),
             "{}",
             ran.err
         );
         assert!(
-            ran.err.contains("hint: did you mean \"keep\"?"),
+            ran.err.contains("hint: did you mean \"full\"?"),
             "{}",
             ran.err
         );

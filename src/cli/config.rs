@@ -472,10 +472,10 @@ mod tests {
         for (text, line, says, hint) in [
             ("stroe = 'x'", 1, "no key \"stroe\"", "\"store\""),
             (
-                "\n[create]\nkep = 3\n",
+                "\n[create]\nful = true\n",
                 3,
-                "no key \"create.kep\"",
-                "\"keep\"",
+                "no key \"create.ful\"",
+                "\"full\"",
             ),
             ("[creat]\nfull = true", 1, "no key \"creat\"", "[create]"),
             (
@@ -486,7 +486,7 @@ mod tests {
             ),
             ("[hooks]\non_start='x'", 2, "on_start", "\"on-start\""),
             (
-                "[create]\r\nkeep = \"3\"\r\n",
+                "[retention]\r\nkeep-last = \"3\"\r\n",
                 2,
                 "from 0 to 100000",
                 "snapshots",

@@ -76,7 +76,12 @@ impl Address {
 fn connect(address: &str) -> io::Result<TcpStream> {
     let mut why = io::ErrorKind::AddrNotAvailable.into();
     for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, ANSWER_SILENCE_MAX) {
+        // This computer answers at once, one way or the other.
+        let connected = match address.ip().is_loopback() {
+            true => TcpStream::connect(address),
+            false => TcpStream::connect_timeout(&address, ANSWER_SILENCE_MAX),
+        };
+        match connected {
             Ok(socket) => return Ok(socket),
             Err(e) => why = e,
         }
