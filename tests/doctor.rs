@@ -16,6 +16,7 @@ use idev_backup::jobs::doctor::computer::Places;
 use idev_backup::jobs::doctor::{Level, Line, Options, Report, examine};
 use idev_backup::jobs::pair;
 use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::{history, verify};
 use idev_backup::monitor::Silent;
 use idev_backup::sim::{Password, PhoneConfig, Trust};
 use idev_backup::store::Store;
@@ -277,6 +278,27 @@ fn a_draft_that_broke_off_and_an_old_backup_are_told() {
     options.age_max = 10 * DAY;
     let report = examine(&rig.reach(), &options).unwrap();
     told(&report, Level::Ok, "backup", "last good backup");
+}
+
+#[test]
+fn what_verify_found_is_told_and_when() {
+    let rig = Rig::backed_up();
+    told(&examined(&rig), Level::Ok, "verified", "since it was made");
+    let verify = || {
+        let options = verify::Options::bytes();
+        let report = verify::verify(&rig.current(), &options, &Silent).unwrap();
+        history::record(&rig.current(), &report, &Silent);
+    };
+    verify();
+    told(&examined(&rig), Level::Ok, "verified", "last read through");
+    let mut options = options_of(&rig);
+    options.now += 100 * DAY;
+    let report = examine(&rig.reach(), &options).unwrap();
+    told(&report, Level::Warning, "verified", "last read through");
+    let victim = rig.phone.files().find(|f| f.size() > 0).unwrap().file_id();
+    fs::remove_file(rig.current().join(&victim[..2]).join(&victim)).unwrap();
+    verify();
+    told(&examined(&rig), Level::Problem, "verified", "damaged");
 }
 
 #[cfg(target_os = "linux")]

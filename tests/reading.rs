@@ -924,16 +924,6 @@ fn errors_lead_to_what_was_meant() {
         "{}",
         ran.err
     );
-    // What the environment says need not be said again.
-    let ran = program(&["info"])
-        .env("IDEV_BACKUP_STORE", store)
-        .output()
-        .unwrap();
-    let err = String::from_utf8(ran.stderr).unwrap();
-    assert!(
-        err.contains("<BACKUP>") && !err.contains("--store"),
-        "{err}"
-    );
 }
 
 #[cfg(unix)]

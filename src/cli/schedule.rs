@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, CommandFactory, Subcommand};
 use idev_backup::jobs::Error;
+use idev_backup::jobs::doctor::{Level, Line};
 use idev_backup::jobs::{conditions, list, unattended};
 use idev_backup::schedule::{self, Job, Kind, When, install};
 use idev_backup::store::{Store, disk};
@@ -464,6 +465,48 @@ fn take_back(note: &Note) -> Result<(), Error> {
         hint: "use that one".to_owned(),
     })?;
     install::remove(kind, &note.name, &places()?).map_err(told)
+}
+
+/// What `doctor` tells of the jobs.
+pub fn examined() -> Vec<Line> {
+    let line = |level, says: String| Line {
+        level,
+        topic: "schedule",
+        udid: None,
+        says,
+        means: None,
+        hint: None,
+    };
+    let jobs = match notes() {
+        Ok(jobs) => jobs,
+        Err(e) => return vec![line(Level::Warning, e.to_string())],
+    };
+    if jobs.is_empty() {
+        let says = "no job makes backups by itself".to_owned();
+        let hint = Some("`idev-backup schedule add --daily 22:00` makes one".to_owned());
+        return vec![Line {
+            hint,
+            ..line(Level::Ok, says)
+        }];
+    }
+    let told = |job: Note| {
+        let state = folder().map(|folder| state_path(&folder.join(format!("{}.json", job.name))));
+        let last = state.ok().and_then(|path| fs::read(path).ok());
+        let last = last.and_then(|bytes| serde_json::from_slice::<Ran>(&bytes).ok());
+        let name = format!("the job {} ({})", job.name, job.when);
+        match last {
+            None => line(Level::Ok, format!("{name} has not run yet")),
+            Some(Ran { started, exit_code, .. }) => match exit_code {
+                Some(0) => line(Level::Ok, format!("{name} ran {} and did well", output::when(&started))),
+                None => line(Level::Ok, format!("{name} began {} and has not ended", output::when(&started))),
+                Some(code) => Line {
+                    hint: Some("`idev-backup schedule run NAME` runs it here and shows why; docs/guide.md has the exit codes".to_owned()),
+                    ..line(Level::Warning, format!("{name} ran {} and ended with {code}", output::when(&started)))
+                },
+            },
+        }
+    };
+    jobs.into_iter().map(told).collect()
 }
 
 fn notes() -> Result<Vec<Note>, Error> {

@@ -13,7 +13,7 @@ use crate::device::{self, Lockdown};
 use crate::jobs::phone::{self, Encryption, Reach};
 use crate::jobs::{Error, list};
 use crate::store::probe::Abilities;
-use crate::store::{self, Store};
+use crate::store::{self, Snapshot, Store};
 use crate::transport::{Attached, Calm};
 use crate::udid::Udid;
 
@@ -301,6 +301,10 @@ pub struct Kept {
     pub last_run: Option<(bool, u64)>,
     /// A draft: when it was last written to, and whether a run works on it now.
     pub draft: Option<(SystemTime, bool)>,
+    /// The last check that found one of its backups whole, to the last byte.
+    pub verified: Option<SystemTime>,
+    /// A check found the current one damaged.
+    pub damaged: bool,
 }
 
 impl Shelf {
@@ -383,7 +387,15 @@ impl Shelf {
                 let made: jiff::Timestamp = backup.date.as_ref()?.parse().ok()?;
                 Some(SystemTime::from(made))
             });
+            // Notes that cannot be read are told by those who need them.
+            let notes = store.notes(&udid).unwrap_or_default();
+            let checked = |s: &Snapshot| {
+                let time: jiff::Timestamp = notes.of(s).verified?.time.parse().ok()?;
+                Some(SystemTime::from(time))
+            };
             self.kept.push(Kept {
+                verified: store.snapshots_of(&udid)?.iter().filter_map(checked).max(),
+                damaged: (current.as_ref()).is_some_and(|s| notes.of(s).damaged.is_some()),
                 made,
                 last_run: report.and_then(|r| {
                     Some((

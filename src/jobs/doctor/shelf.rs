@@ -109,6 +109,8 @@ pub fn phones<'a>(shelf: &'a Shelf, phones: &'a [Health]) -> Vec<(Kept, Option<&
         let udid = &health.phone.udid;
         if !shelf.kept.iter().any(|kept| kept.udid == *udid) {
             let nothing = Kept {
+                verified: None,
+                damaged: false,
                 udid: udid.clone(),
                 current: None,
                 made: None,
@@ -138,6 +140,7 @@ pub fn judge_phone(
     let mut lines = Vec::new();
     lines.extend(draft(kept, &name));
     lines.push(last_backup(kept, &name, now, age_max));
+    lines.extend(last_verified(kept, &name, now));
     lines.extend(health.and_then(|health| room(shelf, kept, health, &name)));
     lines.into_iter().map(|line| line.of(&kept.udid)).collect()
 }
@@ -195,6 +198,38 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
             format!("the last good backup of {name} is of {}", list::local(made)),
         ),
     }
+}
+
+/// After so long a disk may have lost something that nobody has looked at.
+const UNREAD_MAX: Duration = Duration::from_secs(90 * 86_400);
+
+fn last_verified(kept: &Kept, name: &str, now: SystemTime) -> Option<Line> {
+    const TOPIC: &str = "verified";
+    let again = "run `idev-backup verify`";
+    if kept.damaged {
+        let says = format!("`verify` found the current backup of {name} damaged");
+        return Some(
+            Line::problem(TOPIC, says)
+                .means("not all of it can be restored")
+                .hint("`idev-backup verify --repair` takes back what older ones hold whole; `create --full` makes a new one"),
+        );
+    }
+    // Every backup is checked when it is made, so that counts as the first time.
+    let last = kept.verified.max(kept.made)?;
+    let says = match kept.verified {
+        Some(time) => format!(
+            "a backup of {name} was last read through on {}",
+            list::local(time)
+        ),
+        None => format!("no backup of {name} was read through since it was made"),
+    };
+    let line = match now.duration_since(last) {
+        Ok(age) if age > UNREAD_MAX => Line::warning(TOPIC, says)
+            .means("what a disk loses meanwhile is found only by reading")
+            .hint(again),
+        _ => Line::ok(TOPIC, says),
+    };
+    Some(line)
 }
 
 fn days(age: Duration) -> String {
@@ -322,6 +357,8 @@ mod tests {
 
     fn kept() -> Kept {
         Kept {
+            verified: None,
+            damaged: false,
             udid: UDID.parse().unwrap(),
             current: Some(Backup {
                 udid: UDID.to_owned(),
@@ -362,7 +399,7 @@ mod tests {
         assert!(lines.iter().all(|l| l.level == Level::Ok), "{lines:#?}");
         let lines = judge_phone(&shelf(), &kept(), Some(&health()), now(), 7 * DAY);
         assert!(lines.iter().all(|l| l.level == Level::Ok), "{lines:#?}");
-        assert_eq!(lines.len(), 2);
+        assert_eq!(lines.len(), 3);
     }
 
     #[test]
