@@ -1,8 +1,8 @@
 //! Is a backup whole? For any folder of Apple's layout, ours or another program's.
 //!
-//! One walk over the folder in the order of file ids ([`check`]), beside it the phone's list (Manifest.db, or Manifest.mbdb of
+//! One walk over the folder in the order of file ids (`check`), beside it the phone's list (Manifest.db, or Manifest.mbdb of
 //! iOS 9 and older) and our list of hashes, both in the same order: nothing is held in memory but the findings, and those are
-//! capped. Threads read the files' bytes ([`contents`]) and look into databases and property lists ([`inside`]).
+//! capped. Threads read the files' bytes (`contents`) and look into databases and property lists (`inside`).
 
 mod after;
 mod check;
