@@ -115,6 +115,12 @@ pub(super) fn recover(store: &Store, udid: &Udid) -> Result<(), Error> {
     Ok(())
 }
 
+/// The archive name of what another program put in the place of a phone's current backup.
+fn archive_of(store: &Store, udid: &Udid, folder: &Path) -> Result<String, Error> {
+    let other = Snapshot::open(store, udid.clone(), folder.to_path_buf(), None)?;
+    archive_name(store, udid, &other)
+}
+
 /// The renames, each of which may have happened already.
 pub(super) fn finish(
     store: &Store,
@@ -145,7 +151,11 @@ pub(super) fn finish(
             match disk::exchange(&new, &current) {
                 Ok(true) => Ok(()),
                 Ok(false) => {
-                    let archive = intent.archive.as_deref().unwrap_or("before");
+                    let archive = match &intent.archive {
+                        Some(named) => named.clone(),
+                        // As below: another program made it since.
+                        None => archive_of(store, udid, &current)?,
+                    };
                     fs::rename(&current, store.root().join(archive))
                         .and_then(|()| fs::rename(&new, &current))
                 }
@@ -166,10 +176,7 @@ pub(super) fn finish(
     // After an exchange the backup before stands where the draft was.
     let archive = match &intent.archive {
         // Another program made it after this seal was intended: it is not ours to throw away with the draft.
-        None if new.exists() => {
-            let other = Snapshot::open(store, udid.clone(), new.clone(), None)?;
-            Some(archive_name(store, udid, &other)?)
-        }
+        None if new.exists() => Some(archive_of(store, udid, &new)?),
         named => named.clone(),
     };
     if let Some(archive) = archive {
