@@ -138,7 +138,9 @@ fn tell_repair(repair: &Repair, style: progress::Style) -> u8 {
         output::tell(&format!("  problem: {why}"));
     }
     if repair.report.damage == 0 && count == 0 {
-        output::tell("Nothing to repair.");
+        if !matches!(style, progress::Style::Quiet) {
+            output::tell("Nothing to repair.");
+        }
     } else {
         output::tell(&format!(
             "Repaired: {}, with the very bytes that were received.{}",
