@@ -220,7 +220,10 @@ fn an_encrypted_backup_is_compared_with_its_plain_twin() {
         inside("ios-mini-encrypted-backup"),
     );
     let (plain, encrypted) = (plain.to_str().unwrap(), encrypted.to_str().unwrap());
-    let right = "printf '%s\\n' 'G0lemine-M5!'";
+    let right = match cfg!(windows) {
+        true => "echo G0lemine-M5!",
+        false => "echo 'G0lemine-M5!'",
+    };
     for options in [
         [plain, encrypted, "--password-command", right].as_slice(),
         &[encrypted, plain, "--password-command", right],
