@@ -5,8 +5,8 @@
 
 use sha1::{Digest, Sha1};
 
-/// Longest path of a phone that is taken; iOS allows 1024 bytes.
-pub const PATH_BYTES_MAX: usize = 4096;
+/// Longest path of a phone that is taken: what iOS allows (PATH_MAX). It bounds how deep folders can be, too, which not every system bears.
+pub const PATH_BYTES_MAX: usize = 1024;
 
 /// What the names of a folder's disk may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
