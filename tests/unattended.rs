@@ -8,11 +8,14 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+#[cfg(unix)]
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use idev_backup::sim::{Daemon, Passcode, Phone, PhoneConfig};
+use idev_backup::sim::PhoneConfig;
+#[cfg(unix)]
+use idev_backup::sim::{Daemon, Passcode, Phone};
 use rig::*;
 use serde_json::Value;
 
@@ -234,10 +237,12 @@ fn what_broke_off_is_tried_again() {
 }
 
 /// A command that appends its standard input, one line, to a file.
+#[cfg(unix)]
 fn noting(file: &Path) -> String {
     format!("cat >> '{0}'; echo >> '{0}'", file.display())
 }
 
+#[cfg(unix)]
 fn noted(file: &Path) -> Vec<Value> {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines()
@@ -362,6 +367,7 @@ fn a_command_that_hangs_is_killed_with_its_children() {
     until(gone);
 }
 
+#[cfg(unix)]
 fn until(done: impl Fn() -> bool) {
     let start = Instant::now();
     while !done() {

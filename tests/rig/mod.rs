@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::create::{self, Options, Report};
@@ -29,6 +29,9 @@ use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Attached, Calm, Usbmuxd};
 use idev_backup::udid::Udid;
 use tempfile::TempDir;
+
+/// How long a phone may say that a run is still on which was killed.
+const BUSY_MAX: Duration = Duration::from_secs(30);
 
 pub const UDID: &str = "00008130-001A2B3C4D5E6F70";
 pub const OTHER_UDID: &str = "00008130-000000000000002E";
@@ -211,10 +214,22 @@ impl Rig {
     }
 
     pub fn create_in(&self, store: &Store, options: &Options) -> Report {
+        let mut asked = Instant::now();
         let report = loop {
             match self.try_in(store, options, &Silent) {
                 // The phone has not yet seen that the run before is over.
-                Err(Error::Verdict(no)) if no.code == 14 => std::thread::yield_now(),
+                Err(Error::Verdict(no)) if no.code == 14 => {
+                    if asked.elapsed() > BUSY_MAX {
+                        // wine can keep a killed program's connection open; who sits before a phone that stays busy plugs it again.
+                        if cfg!(unix) {
+                            panic!("the phone stays busy");
+                        }
+                        self.daemon.detach(self.phone.udid());
+                        self.daemon.attach(self.phone.clone());
+                        asked = Instant::now();
+                    }
+                    std::thread::yield_now();
+                }
                 other => break other,
             }
         };
