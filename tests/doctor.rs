@@ -19,7 +19,6 @@ use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::{history, verify};
 use idev_backup::monitor::Silent;
 use idev_backup::sim::{Password, PhoneConfig, Trust};
-use idev_backup::store::Store;
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
 use rig::*;
@@ -316,7 +315,7 @@ fn a_disk_that_is_read_only_is_told() {
         writeln!(stderr(), "skipped: no disk can be mounted here").unwrap();
         return;
     }
-    Store::open_or_make(&place.join("store")).unwrap();
+    idev_backup::store::Store::open_or_make(&place.join("store")).unwrap();
     let read_only = mount(&["-o", "remount,ro"]);
     let mut options = options_of(&rig);
     options.store = place.join("store");
