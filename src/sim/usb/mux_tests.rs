@@ -1,0 +1,1 @@
+//! The phone's mux against a computer that does right, and one that does wrong.
