@@ -1,9 +1,10 @@
 """A machine under QEMU with a stock Debian kernel, on whose USB simulated phones are plugged.
 
-Everything is downloaded and unpacked below target/usblab; nothing is installed, and nothing needs root but the download's group.
+Everything is downloaded and unpacked below target/usblab; nothing is installed.
 """
 
 import gzip
+import importlib.util
 import lzma
 import os
 import re
@@ -14,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-WORK = Path(__file__).resolve().parents[2] / "target" / "usblab"
+HERE = Path(__file__).resolve().parent
+WORK = HERE.parents[1] / "target" / "usblab"
 QEMU = """qemu-system-x86 qemu-system-common qemu-system-data seabios libcapstone4 libdaxctl1 libfdt1 libibverbs1 libndctl6
     libnl-3-200 libnl-route-3-200 libpmem1 librdmacm1 libslirp0 libusbredirparser1 libvdeplug2""".split()
 GUEST = """busybox-static usbmuxd libimobiledevice-utils libimobiledevice6 libplist3 libusbmuxd6 libusb-1.0-0 udev""".split()
@@ -30,8 +32,16 @@ class Unavailable(Exception):
     """The lab cannot be built here."""
 
 
-class Failed(Exception):
-    """Why a scene failed, for its line in the report."""
+def _peers():
+    """What tests/peers/run.py has: how a scene is played, and what is looked at in a backup."""
+    spec = importlib.util.spec_from_file_location("peers", HERE.parent / "peers" / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+peers = _peers()
+Failed = peers.Failed
 
 
 def call(*command, cwd=None, env=None, seconds=300):
