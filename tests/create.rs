@@ -1068,12 +1068,21 @@ fn save_record(rig: &Rig, bytes: Vec<u8>) {
     let reach = rig.reach();
     let saved = reach
         .daemon
+        .daemon()
+        .unwrap()
         .save_pair_record(&rig.attached(), &Secret::new(bytes));
     saved.unwrap();
 }
 
 fn record_of(rig: &Rig) -> plist::Dictionary {
-    let record = rig.reach().daemon.pair_record(rig.udid()).unwrap().unwrap();
+    let record = rig
+        .reach()
+        .daemon
+        .daemon()
+        .unwrap()
+        .pair_record(rig.udid())
+        .unwrap()
+        .unwrap();
     let value = plist::from_bytes::<plist::Value>(record.expose()).unwrap();
     value.into_dictionary().unwrap()
 }

@@ -209,7 +209,7 @@ fn without_a_phone_or_a_daemon_the_store_is_looked_at_all_the_same() {
     let calm = Calm::new(Arc::new(AtomicBool::new(false)));
     let nobody = Usbmuxd::new(Address::parse("127.0.0.1:1"), calm.clone());
     let reach = Reach {
-        daemon: nobody,
+        daemon: nobody.into(),
         calm,
         ..rig.reach()
     };
@@ -339,7 +339,7 @@ fn a_phone_that_says_nothing_is_given_up_and_the_rest_is_told() {
     let cancel = Arc::new(AtomicBool::new(false));
     let calm = Calm::new(cancel.clone());
     let reach = Reach {
-        daemon: Usbmuxd::new(Address::parse(&address), calm.clone()),
+        daemon: Usbmuxd::new(Address::parse(&address), calm.clone()).into(),
         calm,
         ..rig.reach()
     };

@@ -93,7 +93,13 @@ fn secrets_of(value: &Value, harmless: &[&str], found: &mut Vec<Vec<u8>>) {
 fn planted(rig: &Rig) -> Vec<Vec<u8>> {
     let mut secrets = Vec::new();
     let reach = rig.reach();
-    let record = reach.daemon.pair_record(rig.udid()).unwrap().unwrap();
+    let record = reach
+        .daemon
+        .daemon()
+        .unwrap()
+        .pair_record(rig.udid())
+        .unwrap()
+        .unwrap();
     let record = bounded_plist::parse(record.expose()).unwrap();
     secrets_of(&record, &[], &mut secrets);
     let mut session = reach.session(&rig.attached()).unwrap();

@@ -24,6 +24,7 @@ enum Form {
     Span,
     Hours,
     Level,
+    Way,
 }
 
 struct Key {
@@ -41,6 +42,7 @@ const fn key(name: &'static str, form: Form, help: &'static str) -> Key {
 const KEYS: &[Key] = &[
     key("store", Form::Text, "the folder of backups"),
     key("device", Form::Text, "the phone, by its UDID or how that begins"),
+    key("transport", Form::Way, "usbmuxd or usb: the way to phones, where the best is not wanted"),
     key("create.full", Form::Flag, "have the phone send everything each time"),
     key("create.no-apps", Form::Flag, "leave applications and icons out of Info.plist"),
     key("create.read-again", Form::Flag, "read every byte of the finished backup once more"),
@@ -281,6 +283,10 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
         Form::Level => match text() {
             Ok(text) if ["error", "warning", "info"].contains(&text) => Ok(text.to_owned()),
             _ => Err("expected \"error\", \"warning\" or \"info\"".to_owned()),
+        },
+        Form::Way => match text() {
+            Ok(text) if ["usbmuxd", "usb"].contains(&text) => Ok(text.to_owned()),
+            _ => Err("expected \"usbmuxd\" or \"usb\"".to_owned()),
         },
     }
 }
@@ -532,6 +538,7 @@ mod tests {
                 Form::Span => "'1h30m'",
                 Form::Hours => "'23:00-07:00'",
                 Form::Level => "'info'",
+                Form::Way => "'usb'",
             };
             text += &format!("{leaf} = {value}\n");
         }

@@ -30,6 +30,7 @@ mod schedule;
 mod simulate;
 mod trace;
 mod tree;
+mod udev_rule;
 mod unattended;
 mod usage;
 mod verify;
@@ -48,8 +49,8 @@ use idev_backup::jobs::Error;
 use idev_backup::jobs::phone::Reach;
 use idev_backup::store;
 use idev_backup::trace::At;
-use idev_backup::transport::usbmuxd::Address;
-use idev_backup::transport::{Calm, Usbmuxd};
+use idev_backup::transport::way::Wanted;
+use idev_backup::transport::{Calm, Transport};
 
 use config::Config;
 use trace::TraceArgs;
@@ -109,6 +110,7 @@ enum Command {
     Demo(demo::Demo),
     Simulate(Box<simulate::Simulate>),
     Trace(trace::TraceCommand),
+    UdevRule(udev_rule::UdevRule),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -130,6 +132,7 @@ fn parse() -> Result<Cli, u8> {
         | Command::Demo(_)
         | Command::Simulate(_)
         | Command::Trace(_)
+        | Command::UdevRule(_)
         | Command::Completions(_)
         | Command::Man(_) => return Ok(cli),
         Command::Schedule(schedule) if !schedule.reads_config() => return Ok(cli),
@@ -191,6 +194,7 @@ fn obey(cli: Cli) -> u8 {
             cli.config.as_deref(),
             &Config::default().apply(Cli::command()),
         ),
+        Command::UdevRule(c) => c.run(),
         Command::Completions(c) => c.run(),
         Command::Man(c) => c.run(),
     }
@@ -231,6 +235,9 @@ struct ReachArgs {
     /// Go on though the phone shows another key than the one it was paired with
     #[arg(long)]
     any_certificate: bool,
+    /// The way to phones: usbmuxd or usb [default: usbmuxd if it answers, else usb]
+    #[arg(long, value_name = "WAY", env = "IDEV_BACKUP_TRANSPORT")]
+    transport: Option<Wanted>,
     #[command(flatten)]
     trace: TraceArgs,
 }
@@ -243,7 +250,7 @@ impl ReachArgs {
         } else {
             Pin::PairRecord
         };
-        let mut daemon = Usbmuxd::new(Address::from_environment(), calm.clone());
+        let mut daemon = Transport::choose(self.transport, calm.clone())?;
         if let Some(recorder) = self.trace.begin(At::Computer)? {
             daemon = daemon.recorded(recorder);
         }

@@ -11,7 +11,7 @@ use plist::{Dictionary, Value};
 use super::tls::{self, Pin};
 use super::{Error, PairRecord};
 use crate::transport::plist_stream::{self, Encoding};
-use crate::transport::{AnyStream, Attached, Calm, Stream, Usbmuxd, Wire};
+use crate::transport::{AnyStream, Attached, Calm, Stream, Transport, Wire};
 
 /// Lockdown's port on every phone.
 pub const PORT: u16 = 62078;
@@ -28,7 +28,7 @@ pub struct Lockdown<S = Wire> {
 
 impl Lockdown {
     /// Opens a plain conversation: enough to ask for a name and to pair.
-    pub fn open(daemon: &Usbmuxd, phone: &Attached, calm: &Arc<Calm>) -> Result<Lockdown, Error> {
+    pub fn open(daemon: &Transport, phone: &Attached, calm: &Arc<Calm>) -> Result<Lockdown, Error> {
         let wire = daemon.connect(phone, PORT, "lockdown")?;
         Lockdown::over(wire.with_patience(calm.clone(), ANSWER_SILENCE_MAX))
     }
@@ -114,7 +114,7 @@ impl<S: Stream> Lockdown<S> {
 /// A secured conversation: it may start services. Ends with the connection.
 pub struct Session {
     lockdown: Lockdown<AnyStream>,
-    daemon: Usbmuxd,
+    daemon: Transport,
     phone: Attached,
     record: PairRecord,
     pin: Pin,
@@ -123,7 +123,7 @@ pub struct Session {
 impl Session {
     /// Opens lockdown and secures it with the pair record.
     pub fn open(
-        daemon: &Usbmuxd,
+        daemon: &Transport,
         phone: &Attached,
         record: PairRecord,
         pin: Pin,

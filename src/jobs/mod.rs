@@ -44,6 +44,7 @@ use std::path::PathBuf;
 
 use crate::manifest::plists::Unreadable;
 use crate::mobilebackup::DeviceFault;
+use crate::transport::Trouble;
 use crate::transport::plist_stream::FrameError;
 use crate::{device, mobilebackup, store, transport};
 
@@ -272,6 +273,15 @@ fn class_of_device(e: &device::Error) -> Class {
         },
         device::Error::Transport(transport::Error::Refused { number: 2, .. }) => Class::NoDevice,
         device::Error::Transport(transport::Error::NoDaemon { .. }) => Class::NoDevice,
+        device::Error::Transport(transport::Error::Usb { trouble, .. }) => match trouble {
+            Trouble::NoRights { .. }
+            | Trouble::Busy { .. }
+            | Trouble::Unplugged
+            | Trouble::NoInterface
+            | Trouble::Driver => Class::NoDevice,
+            Trouble::Silent | Trouble::Broken(_) | Trouble::Library { .. } => Class::Lost,
+            Trouble::Refused { .. } | Trouble::Crowded | Trouble::NotBuilt => Class::Failed,
+        },
         device::Error::Transport(transport::Error::Io { .. })
         | device::Error::Wire {
             cause: FrameError::Io(_),

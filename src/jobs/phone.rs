@@ -10,14 +10,14 @@ use super::Error;
 use crate::device::records::Records;
 use crate::device::tls::Pin;
 use crate::device::{self, Lockdown, Session, model};
-use crate::transport::{Attached, Calm, Stream, Usbmuxd, Via};
+use crate::transport::{Attached, Calm, Stream, Transport, Via};
 use crate::udid::Udid;
 
 /// How phones are reached, the same for all commands.
 #[derive(Debug, Clone)]
 pub struct Reach {
-    /// The daemon.
-    pub daemon: Usbmuxd,
+    /// The daemon, or USB.
+    pub daemon: Transport,
     /// Pair records.
     pub records: Records,
     /// Whose key the phone must show.
@@ -27,8 +27,9 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// Through `daemon`, with pair records of our own in `folder`.
-    pub fn new(daemon: Usbmuxd, folder: PathBuf, pin: Pin, calm: Arc<Calm>) -> Reach {
+    /// Through a daemon or over USB, with pair records of our own in `folder`.
+    pub fn new(daemon: impl Into<Transport>, folder: PathBuf, pin: Pin, calm: Arc<Calm>) -> Reach {
+        let daemon = daemon.into();
         Reach {
             records: Records::new(daemon.clone(), folder),
             daemon,

@@ -94,7 +94,12 @@ pub fn is_absent(error: &Error) -> bool {
         error,
         Error::NoDevice { .. }
             | Error::Device(device::Error::Transport(
-                transport::Error::NoDaemon { .. } | transport::Error::Refused { number: 2, .. }
+                transport::Error::NoDaemon { .. }
+                    | transport::Error::Refused { number: 2, .. }
+                    | transport::Error::Usb {
+                        trouble: transport::Trouble::Unplugged,
+                        ..
+                    }
             ))
     )
 }

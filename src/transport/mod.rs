@@ -1,12 +1,25 @@
-//! How bytes reach a phone: the daemon's socket, and the framing that all of its services share.
+//! How bytes reach a phone: a daemon's socket or USB itself, and the framing that all of its services share.
 
+#[cfg(all(feature = "usb", not(target_os = "macos")))]
+mod bulk;
+pub mod error;
+#[cfg(all(feature = "usb", not(target_os = "macos")))]
+mod libusb;
+pub mod link;
+pub mod mux;
 pub mod plist_stream;
+pub mod udev;
+pub mod usb;
 pub mod usbmuxd;
+pub mod way;
 pub mod wire;
 
 use std::io::{Read, Write};
 
-pub use usbmuxd::{Attached, Error, Usbmuxd, Via};
+pub use error::{Error, Trouble};
+pub use usb::Usb;
+pub use usbmuxd::{Attached, Usbmuxd, Via};
+pub use way::Transport;
 pub use wire::{Calm, Stream, Wire};
 
 /// A stream whose kind no longer matters.

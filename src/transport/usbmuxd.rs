@@ -15,6 +15,7 @@ use std::time::Duration;
 use plist::{Dictionary, Value};
 use zeroize::Zeroizing;
 
+pub use super::error::Error;
 use super::wire::{Calm, Socket, Wire};
 use crate::bounded_plist::{self, NotAPlist};
 use crate::secret::{self, Secret};
@@ -89,7 +90,7 @@ fn connect(address: &str) -> io::Result<TcpStream> {
     Err(why)
 }
 
-fn from_variable() -> Option<String> {
+pub(super) fn from_variable() -> Option<String> {
     let text = std::env::var("USBMUXD_SOCKET_ADDRESS").ok();
     text.filter(|text| !text.is_empty())
 }
@@ -102,98 +103,6 @@ impl fmt::Display for Address {
         }
     }
 }
-
-/// What the daemon answered, or why it did not.
-#[derive(Debug)]
-pub enum Error {
-    /// Nobody listens there.
-    NoDaemon {
-        /// Where.
-        address: String,
-        /// Why the socket could not be opened.
-        cause: io::Error,
-    },
-    /// The daemon closed the connection, fell silent or the wait was cancelled.
-    Io {
-        /// What it was asked.
-        doing: &'static str,
-        /// What happened.
-        cause: io::Error,
-    },
-    /// What came is not the daemon's protocol.
-    Strange {
-        /// What it was asked.
-        doing: &'static str,
-        /// What is wrong with the answer.
-        why: String,
-    },
-    /// The daemon said no: 1 bad command, 2 no such device (or record), 3 connection refused, 6 bad version.
-    Refused {
-        /// What it was asked.
-        doing: &'static str,
-        /// Its number.
-        number: u64,
-    },
-}
-
-impl Error {
-    /// What to do next.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Error::NoDaemon { .. } if from_variable().is_some() => Some(
-                "USBMUXD_SOCKET_ADDRESS says so: start what is to answer there, or unset it to use the system's daemon",
-            ),
-            Error::NoDaemon { .. } if cfg!(windows) => Some(
-                "install \"Apple Devices\" (or iTunes) from Microsoft and open it once, or set USBMUXD_SOCKET_ADDRESS; \
-                 to rehearse without a phone: `idev-backup demo`",
-            ),
-            Error::NoDaemon { .. } if cfg!(target_os = "macos") => Some(
-                "the system's own daemon should answer: restart the Mac, or set USBMUXD_SOCKET_ADDRESS; to rehearse \
-                 without a phone: `idev-backup demo`",
-            ),
-            Error::NoDaemon { .. } => Some(
-                "install and start usbmuxd (`sudo apt install usbmuxd`), or set USBMUXD_SOCKET_ADDRESS; to rehearse \
-                 without a phone: `idev-backup demo`",
-            ),
-            Error::Refused { number: 2, .. } => {
-                Some("the phone was unplugged: plug it in again and repeat")
-            }
-            Error::Refused { number: 3, .. } => Some(
-                "unlock the phone; if that does not help, unplug it, restart it and plug it in again",
-            ),
-            Error::Strange { .. } => {
-                Some("is USBMUXD_SOCKET_ADDRESS the address of a usbmuxd-compatible daemon?")
-            }
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::NoDaemon { address, cause } => {
-                write!(f, "no usbmuxd answers on {address}: {cause}")
-            }
-            Error::Io { doing, cause } => write!(f, "cannot {doing}: {cause}"),
-            Error::Strange { doing, why } => {
-                write!(f, "cannot {doing}: usbmuxd's answer makes no sense: {why}")
-            }
-            Error::Refused { doing, number } => {
-                let word = match number {
-                    1 => "bad command",
-                    2 => "no such device",
-                    3 => "connection refused",
-                    6 => "bad version",
-                    _ => "unknown",
-                };
-                write!(f, "cannot {doing}: usbmuxd answers {number} ({word})")
-            }
-        }
-    }
-}
-
-impl std::error::Error for Error {}
 
 /// How a phone is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -308,6 +217,11 @@ impl Usbmuxd {
             calm,
             ..self.clone()
         }
+    }
+
+    /// Whether anybody listens there.
+    pub fn answers(&self) -> bool {
+        self.address.open().is_ok()
     }
 
     /// Where it listens.

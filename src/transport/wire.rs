@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::link::Connection;
 use crate::trace::Tap;
 
 /// Anything that bytes go through, both ways.
@@ -14,7 +15,7 @@ pub trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
 /// How often a wait looks at its limits.
-const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// What ends a wait early, shared by whoever asks for it and the connections that wait.
 ///
@@ -106,6 +107,11 @@ pub fn is_cancelled(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Cancelled>())
 }
 
+/// The error of a wait that was cancelled.
+pub(super) fn cancelled() -> io::Error {
+    io::Error::other(Cancelled)
+}
+
 /// A connected socket: the daemon's, and after Connect the phone's.
 #[derive(Debug)]
 pub enum Socket {
@@ -114,6 +120,8 @@ pub enum Socket {
     Unix(std::os::unix::net::UnixStream),
     /// TCP: Windows, containers, other machines.
     Tcp(TcpStream),
+    /// A connection of a phone on USB.
+    Usb(Connection),
 }
 
 impl Socket {
@@ -129,6 +137,8 @@ impl Socket {
                 s.set_read_timeout(Some(TICK))?;
                 s.set_write_timeout(Some(TICK))
             }
+            // It waits no longer than a tick by itself.
+            Socket::Usb(_) => Ok(()),
         }
     }
 }
@@ -190,7 +200,7 @@ impl Wire {
                     ) =>
                 {
                     if self.calm.stops() {
-                        return Err(io::Error::other(Cancelled));
+                        return Err(cancelled());
                     }
                     if since.get_or_insert_with(Instant::now).elapsed() >= self.silence_max {
                         let silence =
@@ -211,6 +221,7 @@ impl Read for Wire {
             #[cfg(unix)]
             Socket::Unix(s) => s.read(buffer),
             Socket::Tcp(s) => s.read(buffer),
+            Socket::Usb(c) => c.read(buffer),
         });
         match (&self.tap, &read) {
             (Some(tap), Ok(count)) => tap.read(&buffer[..*count]),
@@ -227,6 +238,7 @@ impl Write for Wire {
             #[cfg(unix)]
             Socket::Unix(s) => s.write(bytes),
             Socket::Tcp(s) => s.write(bytes),
+            Socket::Usb(c) => c.write(bytes),
         })?;
         if let Some(tap) = &self.tap {
             tap.wrote(&bytes[..count]);

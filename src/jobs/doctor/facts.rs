@@ -56,8 +56,8 @@ impl From<&store::Error> for Trouble {
 /// The way to phones.
 #[derive(Debug, Clone)]
 pub struct Way {
-    /// Where the daemon is asked.
-    pub address: String,
+    /// Where the daemon is asked; `None` where phones are used over USB, without one.
+    pub address: Option<String>,
     /// The phones that it sees, each once.
     pub phones: Result<Vec<Attached>, Trouble>,
     /// What hangs on USB; `None` where the system does not tell.
@@ -69,19 +69,30 @@ pub struct Way {
 impl Way {
     /// Looks at it; the daemon has `patience` to answer. Fails only if the user interrupts.
     pub fn look(reach: &Reach, places: &Places, patience: Duration) -> Result<Way, Error> {
-        let address = reach.daemon.address().to_string();
+        let address = reach.daemon.daemon().map(|d| d.address().to_string());
         let phones = match within(reach, patience, Reach::phones) {
             Err(e) if is_cancelled(&e) && reach.calm.cancelled() => return Err(e),
             Err(e) if is_cancelled(&e) => Err(Trouble {
-                text: format!("usbmuxd on {address} takes the question and does not answer"),
+                text: match &address {
+                    Some(at) => format!("usbmuxd on {at} takes the question and does not answer"),
+                    None => "this computer's USB does not answer".to_owned(),
+                },
                 hint: Some(
-                    "restart it: `sudo systemctl restart usbmuxd`, or the computer".to_owned(),
+                    match &address {
+                        Some(_) => "restart it: `sudo systemctl restart usbmuxd`, or the computer",
+                        None => "restart the computer",
+                    }
+                    .to_owned(),
                 ),
             }),
             other => other.map_err(|e| Trouble {
-                hint: e
-                    .hint()
-                    .or(Some("restart usbmuxd, or the computer".to_owned())),
+                hint: e.hint().or(Some(
+                    match &address {
+                        Some(_) => "restart usbmuxd, or the computer",
+                        None => "restart the computer",
+                    }
+                    .to_owned(),
+                )),
                 text: e.to_string(),
             }),
         };

@@ -6,7 +6,7 @@ use super::computer::{Mode, OnUsb};
 use super::facts::Way;
 use super::{Line, begins};
 use crate::jobs::Error;
-use crate::transport::Via;
+use crate::transport::{Via, udev};
 
 /// USB 1.1, which no iPhone speaks by itself: a cable, port or hub that spoils the signal.
 const SLOW_MBITS: f64 = 12.0;
@@ -21,6 +21,16 @@ pub fn judge(way: &Way, wanted: Option<&str>) -> Vec<Line> {
 }
 
 fn daemon(way: &Way) -> Line {
+    let Some(address) = &way.address else {
+        return match &way.phones {
+            Err(trouble) => Line::trouble("usb", trouble)
+                .means("no usbmuxd runs here, and over USB no phone can be reached either"),
+            Ok(_) => Line::ok(
+                "usb",
+                "no usbmuxd runs here: phones are used over USB directly",
+            ),
+        };
+    };
     match &way.phones {
         Err(trouble) => Line::trouble("usbmuxd", trouble)
             .means("without it no phone can be reached, not even by cable"),
@@ -31,10 +41,7 @@ fn daemon(way: &Way) -> Line {
                 [] => String::new(),
                 _ => format!("; running here: {}", names.join(", ")),
             };
-            Line::ok(
-                "usbmuxd",
-                format!("usbmuxd answers on {}{which}", way.address),
-            )
+            Line::ok("usbmuxd", format!("usbmuxd answers on {address}{which}"))
         }
     }
 }
@@ -65,8 +72,18 @@ fn on_usb(usb: &OnUsb, way: &Way) -> Vec<Line> {
         let is_seen = phones.iter().any(|phone| {
             phone.via == Via::Usb && usb.udid.as_ref().is_none_or(|udid| *udid == phone.udid)
         });
-        if !is_seen {
-            lines.push(about(not_seen(&place, usb)));
+        match (&way.address, &usb.node) {
+            // Its serial number can be read by everybody, so it is seen all the same.
+            (None, Some((node, ErrorKind::PermissionDenied))) => lines.push(about(
+                Line::problem("usb", format!("{place} is there, and this user may not open it"))
+                    .means(format!(
+                        "no usbmuxd runs here, and {} belongs to somebody else, so no backup can be made",
+                        node.display()
+                    ))
+                    .hint(udev::HINT),
+            )),
+            _ if !is_seen => lines.push(about(not_seen(&place, usb, way.address.is_some()))),
+            _ => {}
         }
     }
     if let Some(speed) = usb.speed_mbits {
@@ -81,11 +98,12 @@ fn on_usb(usb: &OnUsb, way: &Way) -> Vec<Line> {
     lines
 }
 
-fn not_seen(place: &str, usb: &OnUsb) -> Line {
-    let line = Line::problem(
-        "usb",
-        format!("{place} is there, and usbmuxd does not see it"),
-    );
+fn not_seen(place: &str, usb: &OnUsb, by_daemon: bool) -> Line {
+    let line = match by_daemon {
+        true => format!("{place} is there, and usbmuxd does not see it"),
+        false => format!("{place} is there, and cannot be used"),
+    };
+    let line = Line::problem("usb", line);
     match &usb.node {
         Some((node, ErrorKind::NotFound)) => line
             .means(format!(
@@ -103,6 +121,9 @@ fn not_seen(place: &str, usb: &OnUsb) -> Line {
                 "plug it in again; if that does not help: `sudo systemctl restart usbmuxd`, and look whether its udev rules \
                  are installed",
             ),
+        _ if !by_daemon => line
+            .means("libusb does not see it as a phone that shares its data")
+            .hint("unlock it, unplug it and plug it in again"),
         _ => line
             .means("usbmuxd is not told of it, has failed on it, or another program has taken it")
             .hint("unlock it and plug it in again; if that does not help: `sudo systemctl restart usbmuxd`"),
@@ -154,7 +175,7 @@ mod tests {
 
     fn way() -> Way {
         Way {
-            address: "/var/run/usbmuxd".to_owned(),
+            address: Some("/var/run/usbmuxd".to_owned()),
             phones: Ok(vec![Attached {
                 device_id: 1,
                 udid: UDID.parse().unwrap(),
@@ -203,6 +224,28 @@ mod tests {
         way.programs = None;
         way.on_usb = None;
         assert_eq!(judge(&way, Some("000081300")).len(), 1);
+    }
+
+    #[test]
+    fn without_a_daemon_a_phone_without_rights_is_told_with_the_rule() {
+        let mut direct = way();
+        direct.address = None;
+        told(&direct, None, Level::Ok, "usb", "over USB directly");
+        assert!(!judge(&direct, None).iter().any(|l| l.topic == "usbmuxd"));
+        direct.on_usb = Some(vec![OnUsb {
+            node: Some(("/dev/bus/usb/001/007".into(), ErrorKind::PermissionDenied)),
+            ..usb()
+        }]);
+        told(&direct, None, Level::Problem, "usb", "idProduct");
+        told(&direct, None, Level::Problem, "usb", "/dev/bus/usb/001/007");
+        direct.on_usb = Some(vec![usb()]);
+        direct.phones = Ok(Vec::new());
+        told(&direct, None, Level::Problem, "usb", "cannot be used");
+        direct.phones = Err(Trouble {
+            text: "libusb failed".to_owned(),
+            hint: Some("restart".to_owned()),
+        });
+        told(&direct, None, Level::Problem, "usb", "libusb failed");
     }
 
     #[test]

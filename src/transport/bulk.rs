@@ -1,0 +1,272 @@
+//! Several bulk transfers under way at once: the only room with `unsafe`, since rusb's own calls wait for one transfer each, and
+//! threads that each wait for one would not know in which order theirs ended.
+//!
+//! What must hold, and why it does:
+//! * *A transfer that is under way is libusb's.* [`Transfer`] then touches neither its fields nor its buffer until the callback has
+//!   said `done`. The buffer and the flag are on the heap and do not move with it.
+//! * *The callback only sets a flag*, and cannot panic. Its store (release) and our load (acquire) make the bytes visible, whichever
+//!   thread handles libusb's events.
+//! * *No transfer outlives its device handle*, and none is freed under way: [`Bulk::drop`] cancels all, waits for each, and closes
+//!   the handle last. Where libusb does not give one back in time, memory and handle are left to leak.
+
+#![allow(
+    unsafe_code,
+    reason = "libusb's asynchronous transfers; the module's documentation says what must hold"
+)]
+
+use std::collections::VecDeque;
+use std::ffi::c_int;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use libusb1_sys as sys;
+use libusb1_sys::constants::{
+    LIBUSB_SUCCESS, LIBUSB_TRANSFER_CANCELLED, LIBUSB_TRANSFER_COMPLETED,
+    LIBUSB_TRANSFER_NO_DEVICE, LIBUSB_TRANSFER_OVERFLOW, LIBUSB_TRANSFER_STALL,
+    LIBUSB_TRANSFER_TYPE_BULK,
+};
+use rusb::{Context, DeviceHandle, UsbContext};
+
+/// How long cancelled transfers may take to come back.
+const CANCEL_WITHIN: Duration = Duration::from_secs(5);
+
+/// A phone's endpoints, with transfers under way on both.
+pub struct Bulk {
+    handle: ManuallyDrop<DeviceHandle<Context>>,
+    to_phone: u8,
+    /// In the order in which they were submitted, which is that of the bytes.
+    incoming: VecDeque<Transfer>,
+    outgoing: VecDeque<Transfer>,
+}
+
+impl Bulk {
+    /// Starts `count` transfers of `bytes` each from the phone. The interface is claimed already.
+    pub fn start(
+        handle: DeviceHandle<Context>,
+        from_phone: u8,
+        to_phone: u8,
+        count: usize,
+        bytes: usize,
+    ) -> rusb::Result<Bulk> {
+        let mut bulk = Bulk {
+            handle: ManuallyDrop::new(handle),
+            to_phone,
+            incoming: VecDeque::with_capacity(count),
+            outgoing: VecDeque::new(),
+        };
+        for _ in 0..count {
+            let transfer = Transfer::submitted(&bulk.handle, from_phone, vec![0; bytes])?;
+            bulk.incoming.push_back(transfer);
+        }
+        Ok(bulk)
+    }
+
+    /// Transfers to the phone that are under way.
+    pub fn outgoing(&self) -> usize {
+        self.outgoing.len()
+    }
+
+    /// Begins to send.
+    pub fn send(&mut self, bytes: Vec<u8>) -> rusb::Result<()> {
+        let transfer = Transfer::submitted(&self.handle, self.to_phone, bytes)?;
+        self.outgoing.push_back(transfer);
+        Ok(())
+    }
+
+    /// Lets libusb work until something happens or `patience` ends, then hands out what has arrived, in order.
+    pub fn wait<E: From<rusb::Error>>(
+        &mut self,
+        patience: Duration,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self.handle.context().handle_events(Some(patience)) {
+            Ok(()) | Err(rusb::Error::Interrupted) => {}
+            Err(e) => return Err(e.into()),
+        }
+        while let Some(first) = self.outgoing.front() {
+            match first.ended() {
+                None => break,
+                Some(sent) => sent?,
+            };
+            self.outgoing.pop_front();
+        }
+        // Each at most once, so that a phone that never pauses does not keep us here.
+        for _ in 0..self.incoming.len() {
+            let Some(mut first) = self.incoming.pop_front() else {
+                break;
+            };
+            match first.ended() {
+                None => {
+                    self.incoming.push_front(first);
+                    break;
+                }
+                Some(Ok(bytes)) => {
+                    take(bytes)?;
+                    first.submit()?;
+                    self.incoming.push_back(first);
+                }
+                Some(Err(e)) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Bulk {
+    fn drop(&mut self) {
+        let all = self.incoming.iter().chain(&self.outgoing);
+        all.for_each(Transfer::cancel);
+        let until = Instant::now() + CANCEL_WITHIN;
+        let is_done = |bulk: &Bulk| {
+            let mut all = bulk.incoming.iter().chain(&bulk.outgoing);
+            all.all(|transfer| !transfer.is_under_way())
+        };
+        while !is_done(self) && Instant::now() < until {
+            // An error here is no reason to stop waiting: until the end of patience all is tried.
+            if self
+                .handle
+                .context()
+                .handle_events(Some(Duration::from_millis(100)))
+                .is_err()
+            {
+                std::thread::yield_now();
+            }
+        }
+        if is_done(self) {
+            self.incoming.clear();
+            self.outgoing.clear();
+            // SAFETY: it is dropped only here, and not used afterwards. No transfer of it is left.
+            unsafe { ManuallyDrop::drop(&mut self.handle) }
+        } else {
+            std::mem::forget(std::mem::take(&mut self.incoming));
+            std::mem::forget(std::mem::take(&mut self.outgoing));
+        }
+    }
+}
+
+/// One of libusb's transfers with the memory it uses.
+struct Transfer {
+    raw: NonNull<sys::libusb_transfer>,
+    buffer: Vec<u8>,
+    done: Box<AtomicBool>,
+}
+
+// SAFETY: libusb's transfers belong to no thread, and all access goes through `&self` of one owner.
+unsafe impl Send for Transfer {}
+
+impl Transfer {
+    /// A transfer that is under way on an endpoint. Its handle must outlive it, which `Bulk` sees to.
+    fn submitted(
+        handle: &DeviceHandle<Context>,
+        endpoint: u8,
+        buffer: Vec<u8>,
+    ) -> rusb::Result<Transfer> {
+        let length = c_int::try_from(buffer.len()).map_err(|_| rusb::Error::InvalidParam)?;
+        // SAFETY: it takes no pointers; what it answers is ours, or null.
+        let raw =
+            NonNull::new(unsafe { sys::libusb_alloc_transfer(0) }).ok_or(rusb::Error::NoMem)?;
+        let mut transfer = Transfer {
+            raw,
+            buffer,
+            done: Box::new(AtomicBool::new(true)),
+        };
+        // SAFETY: `raw` is a transfer that libusb made and that is not under way, so its fields are ours to set. The buffer has
+        // `length` bytes and the flag lives as long as the transfer; neither moves.
+        unsafe {
+            let fields = raw.as_ptr();
+            (*fields).dev_handle = handle.as_raw();
+            (*fields).endpoint = endpoint;
+            (*fields).transfer_type = LIBUSB_TRANSFER_TYPE_BULK;
+            (*fields).timeout = 0;
+            (*fields).buffer = transfer.buffer.as_mut_ptr();
+            (*fields).length = length;
+            (*fields).user_data = (&raw const *transfer.done).cast_mut().cast();
+            (*fields).callback = done;
+        }
+        transfer.submit()?;
+        Ok(transfer)
+    }
+
+    fn submit(&mut self) -> rusb::Result<()> {
+        self.done.store(false, Ordering::Relaxed);
+        // SAFETY: all of its fields are set, and it is not under way: it is new, or `ended` has answered.
+        match unsafe { sys::libusb_submit_transfer(self.raw.as_ptr()) } {
+            LIBUSB_SUCCESS => Ok(()),
+            code => {
+                self.done.store(true, Ordering::Relaxed);
+                Err(error(code))
+            }
+        }
+    }
+
+    fn is_under_way(&self) -> bool {
+        !self.done.load(Ordering::Acquire)
+    }
+
+    /// What came of it; `None` while it is under way. Of one that arrived, its bytes.
+    fn ended(&self) -> Option<rusb::Result<&[u8]>> {
+        if self.is_under_way() {
+            return None;
+        }
+        // SAFETY: it is not under way, so nobody writes its fields.
+        let (status, count) = unsafe {
+            let fields = self.raw.as_ptr();
+            ((*fields).status, (*fields).actual_length)
+        };
+        Some(match status {
+            LIBUSB_TRANSFER_COMPLETED => {
+                let count = usize::try_from(count).unwrap_or(0).min(self.buffer.len());
+                Ok(&self.buffer[..count])
+            }
+            LIBUSB_TRANSFER_NO_DEVICE => Err(rusb::Error::NoDevice),
+            LIBUSB_TRANSFER_OVERFLOW => Err(rusb::Error::Overflow),
+            LIBUSB_TRANSFER_STALL => Err(rusb::Error::Pipe),
+            LIBUSB_TRANSFER_CANCELLED => Err(rusb::Error::Interrupted),
+            _ => Err(rusb::Error::Io),
+        })
+    }
+
+    fn cancel(&self) {
+        if self.is_under_way() {
+            // SAFETY: the transfer is alive. One that has just ended is refused, which is as good.
+            unsafe {
+                sys::libusb_cancel_transfer(self.raw.as_ptr());
+            }
+        }
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        debug_assert!(!self.is_under_way());
+        if !self.is_under_way() {
+            // SAFETY: libusb made it, nobody uses it any more, and it is freed once. The buffer stays ours (no FREE_BUFFER).
+            unsafe { sys::libusb_free_transfer(self.raw.as_ptr()) }
+        }
+    }
+}
+
+extern "system" fn done(transfer: *mut sys::libusb_transfer) {
+    // SAFETY: libusb calls this once for each submission, with the transfer that was submitted. Its `user_data` is the flag of a
+    // `Transfer`, which is alive, since none is dropped under way.
+    unsafe {
+        let flag = (*transfer).user_data.cast::<AtomicBool>();
+        (*flag).store(true, Ordering::Release);
+    }
+}
+
+fn error(code: c_int) -> rusb::Error {
+    use libusb1_sys::constants as c;
+    match code {
+        c::LIBUSB_ERROR_NO_DEVICE => rusb::Error::NoDevice,
+        c::LIBUSB_ERROR_NO_MEM => rusb::Error::NoMem,
+        c::LIBUSB_ERROR_BUSY => rusb::Error::Busy,
+        c::LIBUSB_ERROR_NOT_SUPPORTED => rusb::Error::NotSupported,
+        c::LIBUSB_ERROR_INVALID_PARAM => rusb::Error::InvalidParam,
+        c::LIBUSB_ERROR_NOT_FOUND => rusb::Error::NotFound,
+        c::LIBUSB_ERROR_IO => rusb::Error::Io,
+        _ => rusb::Error::Other,
+    }
+}

@@ -1,0 +1,232 @@
+//! Why a phone could not be reached: what a daemon answered, or what went wrong on USB, with what to do next.
+
+use std::fmt;
+use std::io;
+
+use super::mux;
+use super::udev;
+use super::usbmuxd::from_variable;
+
+/// What the daemon answered, or why it did not.
+#[derive(Debug)]
+pub enum Error {
+    /// Nobody listens there.
+    NoDaemon {
+        /// Where.
+        address: String,
+        /// Why the socket could not be opened.
+        cause: io::Error,
+    },
+    /// The daemon closed the connection, fell silent or the wait was cancelled.
+    Io {
+        /// What it was asked.
+        doing: &'static str,
+        /// What happened.
+        cause: io::Error,
+    },
+    /// What came is not the daemon's protocol.
+    Strange {
+        /// What it was asked.
+        doing: &'static str,
+        /// What is wrong with the answer.
+        why: String,
+    },
+    /// The daemon said no: 1 bad command, 2 no such device (or record), 3 connection refused, 6 bad version.
+    Refused {
+        /// What it was asked.
+        doing: &'static str,
+        /// Its number.
+        number: u64,
+    },
+    /// The phone could not be used over USB, without a daemon.
+    Usb {
+        /// What it was to be used for.
+        doing: &'static str,
+        /// What went wrong.
+        trouble: Trouble,
+    },
+}
+
+impl Error {
+    /// What to do next.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Error::NoDaemon { .. } if from_variable().is_some() => Some(
+                "USBMUXD_SOCKET_ADDRESS says so: start what is to answer there, or unset it to use the system's daemon",
+            ),
+            Error::NoDaemon { .. } if cfg!(windows) => Some(
+                "install \"Apple Devices\" (or iTunes) from Microsoft and open it once, or set USBMUXD_SOCKET_ADDRESS; \
+                 to rehearse without a phone: `idev-backup demo`",
+            ),
+            Error::NoDaemon { .. } if cfg!(target_os = "macos") => Some(
+                "the system's own daemon should answer: restart the Mac, or set USBMUXD_SOCKET_ADDRESS; to rehearse \
+                 without a phone: `idev-backup demo`",
+            ),
+            Error::NoDaemon { .. } => Some(
+                "install and start usbmuxd (`sudo apt install usbmuxd`), set USBMUXD_SOCKET_ADDRESS, or do without it: \
+                 `--transport usb`; to rehearse without a phone: `idev-backup demo`",
+            ),
+            Error::Refused { number: 2, .. } => {
+                Some("the phone was unplugged: plug it in again and repeat")
+            }
+            Error::Refused { number: 3, .. } => Some(
+                "unlock the phone; if that does not help, unplug it, restart it and plug it in again",
+            ),
+            Error::Strange { .. } => {
+                Some("is USBMUXD_SOCKET_ADDRESS the address of a usbmuxd-compatible daemon?")
+            }
+            Error::Usb { trouble, .. } => trouble.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NoDaemon { address, cause } => {
+                write!(f, "no usbmuxd answers on {address}: {cause}")
+            }
+            Error::Io { doing, cause } => write!(f, "cannot {doing}: {cause}"),
+            Error::Strange { doing, why } => {
+                write!(f, "cannot {doing}: usbmuxd's answer makes no sense: {why}")
+            }
+            Error::Refused { doing, number } => {
+                let word = match number {
+                    1 => "bad command",
+                    2 => "no such device",
+                    3 => "connection refused",
+                    6 => "bad version",
+                    _ => "unknown",
+                };
+                write!(f, "cannot {doing}: usbmuxd answers {number} ({word})")
+            }
+            Error::Usb { doing, trouble } => write!(f, "cannot {doing}: {trouble}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What can go wrong on USB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// This user may not open the phone's node.
+    NoRights {
+        /// The node, or where the phone is.
+        node: String,
+    },
+    /// Another program uses the phone's interface.
+    Busy {
+        /// Who, as far as the system tells.
+        by: Vec<String>,
+    },
+    /// It is not there, or no longer.
+    Unplugged,
+    /// The phone offers no interface for this: it is in recovery mode, or shares only its pictures.
+    NoInterface,
+    /// Windows: its driver lets no other program near.
+    Driver,
+    /// The phone does not answer.
+    Silent,
+    /// It does not keep to the protocol.
+    Broken(mux::Broken),
+    /// Nobody listens on that port of the phone.
+    Refused {
+        /// The phone's own words, if it said any.
+        words: Option<String>,
+    },
+    /// More connections to one phone than anybody needs.
+    Crowded,
+    /// libusb says so.
+    Library {
+        /// What we were doing.
+        doing: &'static str,
+        /// Its words.
+        why: String,
+    },
+    /// This program was built without it, or this system has no need for it.
+    NotBuilt,
+}
+
+impl Trouble {
+    /// What to do next.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Trouble::NoRights { .. } => udev::HINT,
+            Trouble::Busy { .. } => {
+                "if usbmuxd runs, use it: leave `--transport` away; else close the program that uses the phone (photo \
+                 importers and file managers do)"
+            }
+            Trouble::Unplugged => "check the cable, plug the phone in again and repeat",
+            Trouble::NoInterface => "unlock the phone, unplug it, restart it and plug it in again",
+            Trouble::Driver => {
+                "Apple's driver holds the phone: install \"Apple Devices\" from Microsoft and leave `--transport` away, so that \
+                 its service is used; libusb itself needs the WinUSB driver on the phone (Zadig installs it, and iTunes no \
+                 longer sees the phone then)"
+            }
+            Trouble::Silent | Trouble::Broken(_) => {
+                "unlock the phone, unplug it and plug it in again; if that does not help, restart it"
+            }
+            Trouble::Refused { .. } => {
+                "unlock the phone; if that does not help, unplug it, restart it and plug it in again"
+            }
+            Trouble::NotBuilt if cfg!(target_os = "macos") => {
+                "the system's own daemon serves phones here: leave `--transport` away"
+            }
+            Trouble::NotBuilt => {
+                "leave `--transport` away and run usbmuxd, or build with the feature `usb`"
+            }
+            Trouble::Crowded | Trouble::Library { .. } => return None,
+        })
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::NoRights { node } => write!(f, "this user may not open {node}"),
+            Trouble::Busy { by } if by.is_empty() => f.write_str("another program uses the phone"),
+            Trouble::Busy { by } => write!(f, "another program uses the phone: {}", by.join(", ")),
+            Trouble::Unplugged => f.write_str("the phone was unplugged"),
+            Trouble::NoInterface => {
+                f.write_str("the phone offers no interface for backups over USB")
+            }
+            Trouble::Driver => f.write_str("the phone's driver lets no other program use it"),
+            Trouble::Silent => f.write_str("the phone does not answer over USB"),
+            Trouble::Broken(broken) => {
+                write!(f, "the phone broke the rules of the USB protocol: {broken}")
+            }
+            Trouble::Refused { words: None } => f.write_str("the phone refuses the connection"),
+            Trouble::Refused { words: Some(words) } => {
+                write!(f, "the phone refuses the connection: {words:?}")
+            }
+            Trouble::Crowded => write!(
+                f,
+                "{} connections to the phone are open",
+                mux::CONNECTIONS_MAX
+            ),
+            Trouble::Library { doing, why } => write!(f, "libusb failed to {doing}: {why}"),
+            Trouble::NotBuilt => f.write_str("this program was built without USB of its own"),
+        }
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+impl From<mux::Broken> for Trouble {
+    fn from(broken: mux::Broken) -> Trouble {
+        Trouble::Broken(broken)
+    }
+}
+
+/// The trouble of a phone as an error of the stream that broke by it.
+impl From<Trouble> for io::Error {
+    fn from(trouble: Trouble) -> io::Error {
+        let kind = match trouble {
+            Trouble::Broken(_) => io::ErrorKind::InvalidData,
+            _ => io::ErrorKind::ConnectionReset,
+        };
+        io::Error::new(kind, trouble)
+    }
+}

@@ -1,0 +1,651 @@
+//! The protocol that phones speak over USB: many connections, each like TCP, in packets over one pair of bulk endpoints.
+//!
+//! ```text
+//! version 1:  [protocol u32 BE][length u32 BE, headers included]
+//! version 2:  the same, then [FEEDFACE][tx_seq u16][rx_seq u16]
+//! protocol 6: then a TCP header of 20 bytes; its window counts 256 bytes
+//! ```
+//! Pure: bytes and the time go in, packets come out. [`super::link`] moves them. Of a byte that arrives one copy is made when it is
+//! received and one when it is read, of a byte that is sent one. Source: protocol.md, section 2.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
+
+/// What one transfer from a phone is asked to hold. A shorter one ends a packet.
+pub const TRANSFER_BYTES: usize = 16384;
+/// Longest packet that is taken.
+pub const PACKET_BYTES_MAX: usize = 65536;
+/// Most that one packet of ours carries. Three transfers are the limit; one word less, so that a full packet is no multiple of any
+/// endpoint's packet size and needs no empty one behind it.
+pub const PAYLOAD_BYTES_MAX: usize = 3 * TRANSFER_BYTES - HEADER_BYTES_MAX - 4;
+/// How much a phone may send before we acknowledge it.
+pub const WINDOW_BYTES: usize = 131_072;
+/// What is held of a connection whose phone sends more than the window. Other hosts take as much before they hang up.
+pub const INPUT_BYTES_MAX: usize = 2 * WINDOW_BYTES;
+/// What was read is acknowledged at the latest after so long.
+pub const ACK_WITHIN: Duration = Duration::from_millis(30);
+/// What was read is acknowledged at once when it is so much: a quarter of the window.
+const ACK_BYTES: u32 = WINDOW_BYTES as u32 / 4;
+/// Data that may wait to be sent.
+const OUTPUT_BYTES_MAX: usize = 256 << 10;
+/// Packets that may wait to be sent. Only a phone that asks much and takes nothing gets there.
+const PACKETS_MAX: usize = 1024;
+/// Connections that are open at once. A backup needs five.
+pub const CONNECTIONS_MAX: usize = 64;
+/// What a phone may still send of a conversation with a program before us, until it answers the version.
+const STALE_BYTES_MAX: usize = 16 << 20;
+/// What is kept of a phone's own words.
+const WORDS_BYTES_MAX: usize = 200;
+
+const VERSION: u32 = 0;
+const CONTROL: u32 = 1;
+const SETUP: u32 = 2;
+const TCP: u32 = 6;
+const MAGIC: u32 = 0xFEED_FACE;
+const TCP_BYTES: usize = 20;
+const HEADER_BYTES_MAX: usize = 16 + TCP_BYTES;
+
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const PSH: u8 = 0x08;
+const ACK: u8 = 0x10;
+
+/// Why a phone cannot be understood. Everything on it is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Broken {
+    /// It speaks a version that we do not.
+    Version(u32),
+    /// It goes on with something else instead of telling its version.
+    NoVersion,
+    /// A packet's length cannot be.
+    Length {
+        /// What it says, in bytes.
+        said: u32,
+        /// The least that its kind has.
+        least: usize,
+    },
+    /// A packet ends before its length.
+    Cut {
+        /// What of it did not come, in bytes.
+        missing: usize,
+    },
+    /// A packet of version 2 does not begin as one.
+    Magic(u32),
+    /// A packet of no known kind.
+    Protocol(u32),
+    /// It takes nothing of what is sent to it, and goes on sending.
+    Deaf,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Broken::Version(major) => write!(
+                f,
+                "it speaks version {major} of the USB protocol, not 1 or 2"
+            ),
+            Broken::NoVersion => {
+                f.write_str("it does not tell which version of the USB protocol it speaks")
+            }
+            Broken::Length { said, least } => write!(
+                f,
+                "it sent a packet of {said} bytes, where {least} to {PACKET_BYTES_MAX} can be"
+            ),
+            Broken::Cut { missing } => {
+                write!(f, "it sent a packet that lacks {missing} of its bytes")
+            }
+            Broken::Magic(word) => write!(
+                f,
+                "it sent a packet that begins with {word:08x} instead of {MAGIC:08x}"
+            ),
+            Broken::Protocol(number) => write!(f, "it sent a packet of the unknown kind {number}"),
+            Broken::Deaf => write!(
+                f,
+                "it takes none of our packets and goes on sending; {PACKETS_MAX} are waiting"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// Where a connection stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// The phone has not answered yet.
+    Opening,
+    /// Bytes may go both ways.
+    Open,
+    /// Nobody listens on that port of the phone.
+    Refused,
+    /// The phone ended it.
+    Ended,
+    /// The phone broke the rules of it, and we ended it.
+    Faulty(&'static str),
+}
+
+struct Connection {
+    there: u16,
+    standing: Standing,
+    /// The number of the next byte that we send.
+    tx_next: u32,
+    /// What of it the phone has.
+    tx_acked: u32,
+    /// What the phone has room for.
+    tx_window: u32,
+    /// What was read here: what the next packet acknowledges.
+    read: u32,
+    /// What the last packet acknowledged.
+    told: u32,
+    /// Since when something is read and not acknowledged.
+    untold_since: Option<Instant>,
+    input: VecDeque<u8>,
+}
+
+/// Which part of a packet comes next.
+enum Next {
+    /// Of its headers so much is there.
+    Header(usize),
+    /// So much of its payload is to come, for whom.
+    Payload(usize, For),
+}
+
+#[derive(Clone, Copy)]
+enum For {
+    Connection(u16),
+    Words,
+    Nobody,
+}
+
+/// All of one phone's connections.
+pub struct Mux {
+    version: Option<u32>,
+    stale: usize,
+    tx_seq: u16,
+    rx_seq: u16,
+    header: [u8; HEADER_BYTES_MAX],
+    next: Next,
+    connections: BTreeMap<u16, Connection>,
+    last_port: u16,
+    output: VecDeque<Vec<u8>>,
+    output_bytes: usize,
+    words: Vec<u8>,
+}
+
+impl Default for Mux {
+    fn default() -> Mux {
+        Mux::new()
+    }
+}
+
+impl Mux {
+    /// Begins: the first packet asks for the version.
+    pub fn new() -> Mux {
+        let mut ask = Vec::with_capacity(20);
+        for word in [VERSION, 20, 2, 0, 0] {
+            ask.extend_from_slice(&u32::to_be_bytes(word));
+        }
+        Mux {
+            version: None,
+            stale: 0,
+            tx_seq: 0,
+            rx_seq: 0xFFFF,
+            header: [0; HEADER_BYTES_MAX],
+            next: Next::Header(0),
+            connections: BTreeMap::new(),
+            last_port: 0,
+            output_bytes: ask.len(),
+            output: VecDeque::from([ask]),
+            words: Vec::new(),
+        }
+    }
+
+    /// The phone has told its version.
+    pub fn is_ready(&self) -> bool {
+        self.version.is_some()
+    }
+
+    /// Nobody uses it.
+    pub fn is_unused(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// The last complaint that the phone made in words, if any.
+    pub fn words(&self) -> Option<String> {
+        (!self.words.is_empty()).then(|| String::from_utf8_lossy(&self.words).trim().to_owned())
+    }
+
+    /// Takes what one transfer brought. An empty one only ended a packet.
+    pub fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
+        let is_short = bytes.len() < TRANSFER_BYTES;
+        if self.version.is_none() {
+            return self.agree(bytes);
+        }
+        while !bytes.is_empty() {
+            match self.next {
+                Next::Header(have) => {
+                    let need = self.header_bytes(have)?;
+                    let part = bytes.len().min(need - have);
+                    self.header[have..have + part].copy_from_slice(&bytes[..part]);
+                    bytes = &bytes[part..];
+                    self.next = Next::Header(have + part);
+                    if have + part == self.header_bytes(have + part)? {
+                        self.begin(have + part)?;
+                    }
+                }
+                Next::Payload(left, whose) => {
+                    let part = bytes.len().min(left);
+                    self.deliver(whose, &bytes[..part])?;
+                    bytes = &bytes[part..];
+                    self.next = match left - part {
+                        0 => Next::Header(0),
+                        left => Next::Payload(left, whose),
+                    };
+                }
+            }
+        }
+        match self.next {
+            Next::Header(0) => Ok(()),
+            _ if !is_short => Ok(()),
+            Next::Payload(missing, _) => Err(Broken::Cut { missing }),
+            Next::Header(have) => {
+                let said = if have < 8 { 8 } else { word(&self.header, 4) };
+                let missing = (said as usize).saturating_sub(have);
+                Err(Broken::Cut { missing })
+            }
+        }
+    }
+
+    /// Takes the answer to our version. What comes before it is left from a program that used the phone before us.
+    fn agree(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        let is_answer = bytes.len() == 20 && word(bytes, 0) == VERSION && word(bytes, 4) == 20;
+        if !is_answer {
+            self.stale += bytes.len().max(1);
+            return match self.stale > STALE_BYTES_MAX {
+                true => Err(Broken::NoVersion),
+                false => Ok(()),
+            };
+        }
+        match word(bytes, 8) {
+            major @ 1 => self.version = Some(major),
+            major @ 2 => {
+                self.version = Some(major);
+                let mut setup = self.packet(SETUP, 1);
+                setup.push(7);
+                self.push(setup)?;
+            }
+            major => return Err(Broken::Version(major)),
+        }
+        Ok(())
+    }
+
+    fn is_second(&self) -> bool {
+        self.version == Some(2)
+    }
+
+    /// How long the headers are of which `have` bytes are there. A kind and a length that cannot be are known early.
+    fn header_bytes(&self, have: usize) -> Result<usize, Broken> {
+        if have < 8 {
+            return Ok(8);
+        }
+        let plain = if self.is_second() { 16 } else { 8 };
+        let need = match word(&self.header, 0) {
+            TCP => plain + TCP_BYTES,
+            VERSION | CONTROL | SETUP => plain,
+            other => return Err(Broken::Protocol(other)),
+        };
+        let said = word(&self.header, 4);
+        match said as usize {
+            length if (need..=PACKET_BYTES_MAX).contains(&length) => Ok(need),
+            _ => Err(Broken::Length { said, least: need }),
+        }
+    }
+
+    /// The headers are whole.
+    fn begin(&mut self, header_bytes: usize) -> Result<(), Broken> {
+        let payload = word(&self.header, 4) as usize - header_bytes;
+        if self.is_second() {
+            match word(&self.header, 8) {
+                MAGIC => self.rx_seq = half(&self.header, 14),
+                other => return Err(Broken::Magic(other)),
+            }
+        }
+        let whose = match word(&self.header, 0) {
+            TCP => self.tcp(header_bytes - TCP_BYTES)?,
+            CONTROL => {
+                self.words.clear();
+                For::Words
+            }
+            _ => For::Nobody,
+        };
+        self.next = match payload {
+            0 => Next::Header(0),
+            left => Next::Payload(left, whose),
+        };
+        Ok(())
+    }
+
+    /// A packet of a connection: who gets its payload. What it says of sequence no host looks at: USB neither loses nor reorders.
+    fn tcp(&mut self, at: usize) -> Result<For, Broken> {
+        let header = &self.header[at..at + TCP_BYTES];
+        let (there, port, seq, ack) = (
+            half(header, 0),
+            half(header, 2),
+            word(header, 4),
+            word(header, 8),
+        );
+        let (flags, window) = (header[13], u32::from(half(header, 14)) << 8);
+        let known = self.connections.get_mut(&port).filter(|c| c.there == there);
+        let Some(connection) = known else {
+            if flags & RST == 0 {
+                self.reset(port, there, 0, seq)?;
+            }
+            return Ok(For::Nobody);
+        };
+        match connection.standing {
+            Standing::Opening if flags == SYN | ACK => {
+                connection.standing = Standing::Open;
+                (
+                    connection.tx_next,
+                    connection.tx_acked,
+                    connection.tx_window,
+                ) = (1, 1, window);
+                (connection.read, connection.told) = (1, 0);
+                self.acknowledge(port)?;
+                Ok(For::Nobody)
+            }
+            Standing::Opening if flags & RST != 0 => {
+                connection.standing = Standing::Refused;
+                // Why, in the phone's words.
+                self.words.clear();
+                Ok(For::Words)
+            }
+            Standing::Opening => {
+                self.fault(port, "it answers a new connection with neither yes nor no")
+            }
+            Standing::Open if flags & (RST | FIN) != 0 => {
+                connection.standing = Standing::Ended;
+                Ok(For::Nobody)
+            }
+            Standing::Open if flags & SYN != 0 || flags & !PSH != ACK => {
+                self.fault(port, "it opens a connection that is open")
+            }
+            Standing::Open => {
+                let unacked = connection.tx_next.wrapping_sub(ack);
+                if unacked > connection.tx_next.wrapping_sub(connection.tx_acked) {
+                    return self.fault(port, "it acknowledges what was never sent");
+                }
+                (connection.tx_acked, connection.tx_window) = (ack, window);
+                Ok(For::Connection(port))
+            }
+            _ => Ok(For::Nobody),
+        }
+    }
+
+    fn deliver(&mut self, whose: For, bytes: &[u8]) -> Result<(), Broken> {
+        match whose {
+            For::Nobody => {}
+            For::Words => {
+                let room = WORDS_BYTES_MAX - self.words.len();
+                // The first byte of a control message is its kind, and no text.
+                let text = bytes.iter().filter(|byte| **byte >= b' ');
+                self.words.extend(text.take(room));
+            }
+            For::Connection(port) => {
+                let Some(connection) = self.connections.get_mut(&port) else {
+                    return Ok(());
+                };
+                if connection.standing != Standing::Open {
+                    return Ok(());
+                }
+                if connection.input.len() + bytes.len() > INPUT_BYTES_MAX {
+                    self.fault(port, "it sends more than it was allowed to")?;
+                    return Ok(());
+                }
+                connection.input.extend(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// The phone broke a connection's rules: that connection is over, the others are not.
+    fn fault(&mut self, port: u16, why: &'static str) -> Result<For, Broken> {
+        if let Some(connection) = self.connections.get_mut(&port) {
+            connection.standing = Standing::Faulty(why);
+            let (there, tx_next, read) = (connection.there, connection.tx_next, connection.read);
+            self.reset(port, there, tx_next, read)?;
+        }
+        Ok(For::Nobody)
+    }
+
+    /// Opens a connection to a port of the phone; the answer is its number here, `None` when too many are open.
+    pub fn connect(&mut self, there: u16) -> Result<Option<u16>, Broken> {
+        if self.connections.len() >= CONNECTIONS_MAX {
+            return Ok(None);
+        }
+        let port = loop {
+            self.last_port = self.last_port.wrapping_add(1);
+            if self.last_port != 0 && !self.connections.contains_key(&self.last_port) {
+                break self.last_port;
+            }
+        };
+        self.connections.insert(
+            port,
+            Connection {
+                there,
+                standing: Standing::Opening,
+                tx_next: 0,
+                tx_acked: 0,
+                tx_window: 0,
+                read: 0,
+                told: 0,
+                untold_since: None,
+                input: VecDeque::new(),
+            },
+        );
+        let syn = self.segment(port, there, 0, 0, SYN, 0);
+        self.push(syn)?;
+        Ok(Some(port))
+    }
+
+    /// Where a connection stands; one that was closed has ended.
+    pub fn standing(&self, port: u16) -> Standing {
+        match self.connections.get(&port) {
+            Some(connection) => connection.standing.clone(),
+            None => Standing::Ended,
+        }
+    }
+
+    /// Reads what is there. `WouldBlock` when nothing is, 0 when the phone ended the connection.
+    pub fn read(&mut self, now: Instant, port: u16, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(connection) = self.connections.get_mut(&port) else {
+            return Ok(0);
+        };
+        let mut count = connection.input.read(buffer)?;
+        if count < buffer.len() {
+            // It is a ring: the rest is at its beginning.
+            count += connection.input.read(&mut buffer[count..])?;
+        }
+        if count == 0 && !buffer.is_empty() {
+            return match connection.standing {
+                Standing::Opening | Standing::Open => Err(io::ErrorKind::WouldBlock.into()),
+                Standing::Refused | Standing::Ended => Ok(0),
+                Standing::Faulty(why) => Err(faulty(why)),
+            };
+        }
+        connection.read = connection.read.wrapping_add(count as u32);
+        if connection.standing == Standing::Open && count > 0 {
+            if connection.read.wrapping_sub(connection.told) >= ACK_BYTES {
+                self.acknowledge(port).map_err(io::Error::other)?;
+            } else {
+                connection.untold_since.get_or_insert(now);
+            }
+        }
+        Ok(count)
+    }
+
+    /// Sends as much of `bytes` as the phone has room for. `WouldBlock` when it has none.
+    pub fn write(&mut self, port: u16, bytes: &[u8]) -> io::Result<usize> {
+        let Some(connection) = self.connections.get_mut(&port) else {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        };
+        match connection.standing {
+            Standing::Open => {}
+            Standing::Opening => return Err(io::ErrorKind::WouldBlock.into()),
+            Standing::Faulty(why) => return Err(faulty(why)),
+            Standing::Refused | Standing::Ended => return Err(io::ErrorKind::BrokenPipe.into()),
+        }
+        let under_way = connection.tx_next.wrapping_sub(connection.tx_acked);
+        let room = connection.tx_window.saturating_sub(under_way) as usize;
+        let count = bytes.len().min(room).min(PAYLOAD_BYTES_MAX);
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        if count == 0 || self.output_bytes >= OUTPUT_BYTES_MAX {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let seq = connection.tx_next;
+        connection.tx_next = seq.wrapping_add(count as u32);
+        connection.told = connection.read;
+        connection.untold_since = None;
+        let (there, read) = (connection.there, connection.read);
+        let mut packet = self.segment(port, there, seq, read, ACK, count);
+        packet.extend_from_slice(&bytes[..count]);
+        self.push(packet).map_err(io::Error::other)?;
+        Ok(count)
+    }
+
+    /// Ends a connection; what was read of it is forgotten.
+    pub fn close(&mut self, port: u16) -> Result<(), Broken> {
+        match self.connections.remove(&port) {
+            Some(connection)
+                if matches!(connection.standing, Standing::Opening | Standing::Open) =>
+            {
+                self.reset(port, connection.there, connection.tx_next, connection.read)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends all connections.
+    pub fn close_all(&mut self) -> Result<(), Broken> {
+        while let Some(port) = self.connections.keys().next().copied() {
+            self.close(port)?;
+        }
+        Ok(())
+    }
+
+    /// Acknowledges what has waited long enough.
+    pub fn tick(&mut self, now: Instant) -> Result<(), Broken> {
+        let is_due = |c: &Connection| {
+            c.untold_since
+                .is_some_and(|since| now >= since + ACK_WITHIN)
+        };
+        let due: Vec<u16> = self
+            .connections
+            .iter()
+            .filter(|(_, c)| is_due(c))
+            .map(|(port, _)| *port)
+            .collect();
+        due.into_iter().try_for_each(|port| self.acknowledge(port))
+    }
+
+    /// When [`Mux::tick`] has something to do.
+    pub fn deadline(&self) -> Option<Instant> {
+        let waiting = self.connections.values().filter_map(|c| c.untold_since);
+        waiting.min().map(|since| since + ACK_WITHIN)
+    }
+
+    /// The next packet to send.
+    pub fn output(&mut self) -> Option<Vec<u8>> {
+        let packet = self.output.pop_front()?;
+        self.output_bytes -= packet.len();
+        Some(packet)
+    }
+
+    /// Something is to be sent.
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty()
+    }
+
+    fn acknowledge(&mut self, port: u16) -> Result<(), Broken> {
+        let Some(connection) = self.connections.get_mut(&port) else {
+            return Ok(());
+        };
+        connection.untold_since = None;
+        if connection.standing != Standing::Open {
+            return Ok(());
+        }
+        connection.told = connection.read;
+        let (there, seq, read) = (connection.there, connection.tx_next, connection.read);
+        let packet = self.segment(port, there, seq, read, ACK, 0);
+        self.push(packet)
+    }
+
+    fn reset(&mut self, port: u16, there: u16, seq: u32, ack: u32) -> Result<(), Broken> {
+        let packet = self.segment(port, there, seq, ack, RST, 0);
+        self.push(packet)
+    }
+
+    fn push(&mut self, packet: Vec<u8>) -> Result<(), Broken> {
+        if self.output.len() >= PACKETS_MAX {
+            return Err(Broken::Deaf);
+        }
+        self.output_bytes += packet.len();
+        self.output.push_back(packet);
+        Ok(())
+    }
+
+    /// A packet's own header, with room for what follows it.
+    fn packet(&mut self, protocol: u32, rest: usize) -> Vec<u8> {
+        let header = if self.is_second() { 16 } else { 8 };
+        let length = header + rest;
+        let mut packet = Vec::with_capacity(length);
+        packet.extend_from_slice(&protocol.to_be_bytes());
+        packet.extend_from_slice(&(length as u32).to_be_bytes());
+        if self.is_second() {
+            packet.extend_from_slice(&MAGIC.to_be_bytes());
+            packet.extend_from_slice(&self.tx_seq.to_be_bytes());
+            packet.extend_from_slice(&self.rx_seq.to_be_bytes());
+            self.tx_seq = self.tx_seq.wrapping_add(1);
+        }
+        packet
+    }
+
+    fn segment(
+        &mut self,
+        port: u16,
+        there: u16,
+        seq: u32,
+        ack: u32,
+        flags: u8,
+        payload: usize,
+    ) -> Vec<u8> {
+        let mut packet = self.packet(TCP, TCP_BYTES + payload);
+        packet.extend_from_slice(&port.to_be_bytes());
+        packet.extend_from_slice(&there.to_be_bytes());
+        packet.extend_from_slice(&seq.to_be_bytes());
+        packet.extend_from_slice(&ack.to_be_bytes());
+        packet.extend_from_slice(&[(TCP_BYTES as u8 / 4) << 4, flags]);
+        packet.extend_from_slice(&((WINDOW_BYTES >> 8) as u16).to_be_bytes());
+        // Checksum and urgent pointer: USB has its own.
+        packet.extend_from_slice(&[0; 4]);
+        packet
+    }
+}
+
+fn faulty(why: &'static str) -> io::Error {
+    let why = format!("the phone broke the rules of the USB protocol: {why}");
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn half(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
