@@ -340,7 +340,8 @@ class Machine:
 
     def run(self, script, *, code=0, seconds=60, user=None):
         """What a script prints. It fails the scene by any other exit code than this one (None: any)."""
-        return self.start(script, user).wait(code, seconds)
+        self.last = self.start(script, user)
+        return self.last.wait(code, seconds)
 
     def plug(self, at, *flags):
         return Phone(self, at, flags)

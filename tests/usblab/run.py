@@ -17,9 +17,10 @@ import sys
 from pathlib import Path
 
 import judges
+import ours as our_program
 from machine import WORK, Machine, Unavailable, peers
 
-PARTS = {"judges": judges.play}
+PARTS = {"judges": judges.play, "ours": our_program.play}
 
 
 def main():
