@@ -276,6 +276,7 @@ fn class_of_device(e: &device::Error) -> Class {
         device::Error::Transport(transport::Error::Usb { trouble, .. }) => match trouble {
             Trouble::NoRights { .. }
             | Trouble::Busy { .. }
+            | Trouble::NoBus
             | Trouble::Unplugged
             | Trouble::NoInterface
             | Trouble::Driver => Class::NoDevice,

@@ -121,6 +121,8 @@ pub enum Trouble {
         /// Who, as far as the system tells.
         by: Vec<String>,
     },
+    /// This computer, or container, has no USB that we may look at.
+    NoBus,
     /// It is not there, or no longer.
     Unplugged,
     /// The phone offers no interface for this: it is in recovery mode, or shares only its pictures.
@@ -158,6 +160,10 @@ impl Trouble {
                 "if usbmuxd runs, use it: leave `--transport` away; else close the program that uses the phone (photo \
                  importers and file managers do)"
             }
+            Trouble::NoBus => {
+                "in a container or a virtual machine USB must be passed through (`--device /dev/bus/usb`); or run usbmuxd where the \
+                 phone is and set USBMUXD_SOCKET_ADDRESS"
+            }
             Trouble::Unplugged => "check the cable, plug the phone in again and repeat",
             Trouble::NoInterface => "unlock the phone, unplug it, restart it and plug it in again",
             Trouble::Driver => {
@@ -188,6 +194,7 @@ impl fmt::Display for Trouble {
             Trouble::NoRights { node } => write!(f, "this user may not open {node}"),
             Trouble::Busy { by } if by.is_empty() => f.write_str("another program uses the phone"),
             Trouble::Busy { by } => write!(f, "another program uses the phone: {}", by.join(", ")),
+            Trouble::NoBus => f.write_str("there is no USB here"),
             Trouble::Unplugged => f.write_str("the phone was unplugged"),
             Trouble::NoInterface => {
                 f.write_str("the phone offers no interface for backups over USB")

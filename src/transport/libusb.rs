@@ -28,9 +28,16 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 /// The bus of this computer.
 pub struct Libusb;
 
+impl Libusb {
+    /// Whether this computer lets us look at its USB.
+    pub fn is_here() -> bool {
+        begin().is_ok()
+    }
+}
+
 impl Bus for Libusb {
     fn phones(&self) -> Result<Vec<Found>, Trouble> {
-        let found = phones(&Context::new().map_err(|e| library("start", e))?)?;
+        let found = phones(&begin()?)?;
         Ok(found
             .iter()
             .map(|device| Found {
@@ -53,6 +60,11 @@ impl Bus for Libusb {
             }
         }
     }
+}
+
+/// libusb starts where there is a bus, and has no better word where there is none.
+fn begin() -> Result<Context, Trouble> {
+    Context::new().map_err(|_| Trouble::NoBus)
 }
 
 fn is_phone(product: u16) -> bool {
@@ -111,7 +123,7 @@ struct Place {
 }
 
 fn open(wanted: u32) -> Result<(Box<dyn Pipe>, Wake), Trouble> {
-    let context = Context::new().map_err(|e| library("start", e))?;
+    let context = begin()?;
     let device = phones(&context)?.into_iter().find(|d| place(d) == wanted);
     let device = device.ok_or(Trouble::Unplugged)?;
     let handle = device

@@ -7,6 +7,7 @@ pub mod error;
 mod libusb;
 pub mod link;
 pub mod mux;
+mod packet;
 pub mod plist_stream;
 pub mod udev;
 pub mod usb;

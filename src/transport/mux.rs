@@ -9,14 +9,17 @@
 //! received and one when it is read, of a byte that is sent one. Source: protocol.md, section 2.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
+use super::packet::{
+    self, ACK, CONTROL, FIN, Form, HEADER_BYTES_MAX, PSH, RST, SETUP, SYN, Segment, TCP, TCP_BYTES,
+    VERSION, half, word,
+};
+pub use super::packet::{Broken, PACKET_BYTES_MAX};
+
 /// What one transfer from a phone is asked to hold. A shorter one ends a packet.
 pub const TRANSFER_BYTES: usize = 16384;
-/// Longest packet that is taken.
-pub const PACKET_BYTES_MAX: usize = 65536;
 /// Most that one packet of ours carries. Three transfers are the limit; one word less, so that a full packet is no multiple of any
 /// endpoint's packet size and needs no empty one behind it.
 pub const PAYLOAD_BYTES_MAX: usize = 3 * TRANSFER_BYTES - HEADER_BYTES_MAX - 4;
@@ -31,86 +34,13 @@ const ACK_BYTES: u32 = WINDOW_BYTES as u32 / 4;
 /// Data that may wait to be sent.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
 /// Packets that may wait to be sent. Only a phone that asks much and takes nothing gets there.
-const PACKETS_MAX: usize = 1024;
+pub(super) const PACKETS_MAX: usize = 1024;
 /// Connections that are open at once. A backup needs five.
 pub const CONNECTIONS_MAX: usize = 64;
 /// What a phone may still send of a conversation with a program before us, until it answers the version.
 const STALE_BYTES_MAX: usize = 16 << 20;
 /// What is kept of a phone's own words.
 const WORDS_BYTES_MAX: usize = 200;
-
-const VERSION: u32 = 0;
-const CONTROL: u32 = 1;
-const SETUP: u32 = 2;
-const TCP: u32 = 6;
-const MAGIC: u32 = 0xFEED_FACE;
-const TCP_BYTES: usize = 20;
-const HEADER_BYTES_MAX: usize = 16 + TCP_BYTES;
-
-const FIN: u8 = 0x01;
-const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
-const PSH: u8 = 0x08;
-const ACK: u8 = 0x10;
-
-/// Why a phone cannot be understood. Everything on it is over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Broken {
-    /// It speaks a version that we do not.
-    Version(u32),
-    /// It goes on with something else instead of telling its version.
-    NoVersion,
-    /// A packet's length cannot be.
-    Length {
-        /// What it says, in bytes.
-        said: u32,
-        /// The least that its kind has.
-        least: usize,
-    },
-    /// A packet ends before its length.
-    Cut {
-        /// What of it did not come, in bytes.
-        missing: usize,
-    },
-    /// A packet of version 2 does not begin as one.
-    Magic(u32),
-    /// A packet of no known kind.
-    Protocol(u32),
-    /// It takes nothing of what is sent to it, and goes on sending.
-    Deaf,
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Broken::Version(major) => write!(
-                f,
-                "it speaks version {major} of the USB protocol, not 1 or 2"
-            ),
-            Broken::NoVersion => {
-                f.write_str("it does not tell which version of the USB protocol it speaks")
-            }
-            Broken::Length { said, least } => write!(
-                f,
-                "it sent a packet of {said} bytes, where {least} to {PACKET_BYTES_MAX} can be"
-            ),
-            Broken::Cut { missing } => {
-                write!(f, "it sent a packet that lacks {missing} of its bytes")
-            }
-            Broken::Magic(word) => write!(
-                f,
-                "it sent a packet that begins with {word:08x} instead of {MAGIC:08x}"
-            ),
-            Broken::Protocol(number) => write!(f, "it sent a packet of the unknown kind {number}"),
-            Broken::Deaf => write!(
-                f,
-                "it takes none of our packets and goes on sending; {PACKETS_MAX} are waiting"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for Broken {}
 
 /// Where a connection stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,10 +92,9 @@ enum For {
 
 /// All of one phone's connections.
 pub struct Mux {
-    version: Option<u32>,
+    /// Once the phone has told its version.
+    form: Option<Form>,
     stale: usize,
-    tx_seq: u16,
-    rx_seq: u16,
     header: [u8; HEADER_BYTES_MAX],
     next: Next,
     connections: BTreeMap<u16, Connection>,
@@ -184,15 +113,10 @@ impl Default for Mux {
 impl Mux {
     /// Begins: the first packet asks for the version.
     pub fn new() -> Mux {
-        let mut ask = Vec::with_capacity(20);
-        for word in [VERSION, 20, 2, 0, 0] {
-            ask.extend_from_slice(&u32::to_be_bytes(word));
-        }
+        let ask = packet::version();
         Mux {
-            version: None,
+            form: None,
             stale: 0,
-            tx_seq: 0,
-            rx_seq: 0xFFFF,
             header: [0; HEADER_BYTES_MAX],
             next: Next::Header(0),
             connections: BTreeMap::new(),
@@ -205,7 +129,7 @@ impl Mux {
 
     /// The phone has told its version.
     pub fn is_ready(&self) -> bool {
-        self.version.is_some()
+        self.form.is_some()
     }
 
     /// Nobody uses it.
@@ -221,7 +145,7 @@ impl Mux {
     /// Takes what one transfer brought. An empty one only ended a packet.
     pub fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
         let is_short = bytes.len() < TRANSFER_BYTES;
-        if self.version.is_none() {
+        if self.form.is_none() {
             return self.agree(bytes);
         }
         while !bytes.is_empty() {
@@ -270,11 +194,12 @@ impl Mux {
             };
         }
         match word(bytes, 8) {
-            major @ 1 => self.version = Some(major),
-            major @ 2 => {
-                self.version = Some(major);
-                let mut setup = self.packet(SETUP, 1);
+            1 => self.form = Some(Form::first()),
+            2 => {
+                let mut form = Form::second();
+                let mut setup = form.packet(SETUP, 1);
                 setup.push(7);
+                self.form = Some(form);
                 self.push(setup)?;
             }
             major => return Err(Broken::Version(major)),
@@ -282,16 +207,12 @@ impl Mux {
         Ok(())
     }
 
-    fn is_second(&self) -> bool {
-        self.version == Some(2)
-    }
-
     /// How long the headers are of which `have` bytes are there. A kind and a length that cannot be are known early.
     fn header_bytes(&self, have: usize) -> Result<usize, Broken> {
         if have < 8 {
             return Ok(8);
         }
-        let plain = if self.is_second() { 16 } else { 8 };
+        let plain = self.form.as_ref().map_or(8, Form::header_bytes);
         let need = match word(&self.header, 0) {
             TCP => plain + TCP_BYTES,
             VERSION | CONTROL | SETUP => plain,
@@ -307,11 +228,8 @@ impl Mux {
     /// The headers are whole.
     fn begin(&mut self, header_bytes: usize) -> Result<(), Broken> {
         let payload = word(&self.header, 4) as usize - header_bytes;
-        if self.is_second() {
-            match word(&self.header, 8) {
-                MAGIC => self.rx_seq = half(&self.header, 14),
-                other => return Err(Broken::Magic(other)),
-            }
+        if let Some(form) = &mut self.form {
+            form.take(&self.header)?;
         }
         let whose = match word(&self.header, 0) {
             TCP => self.tcp(header_bytes - TCP_BYTES)?,
@@ -421,9 +339,10 @@ impl Mux {
         Ok(For::Nobody)
     }
 
-    /// Opens a connection to a port of the phone; the answer is its number here, `None` when too many are open.
+    /// Opens a connection to a port of the phone; the answer is its number here, `None` when too many are open, or the phone
+    /// has not told its version.
     pub fn connect(&mut self, there: u16) -> Result<Option<u16>, Broken> {
-        if self.connections.len() >= CONNECTIONS_MAX {
+        if self.connections.len() >= CONNECTIONS_MAX || !self.is_ready() {
             return Ok(None);
         }
         let port = loop {
@@ -446,7 +365,16 @@ impl Mux {
                 input: VecDeque::new(),
             },
         );
-        let syn = self.segment(port, there, 0, 0, SYN, 0);
+        let syn = self.segment(
+            Segment {
+                port,
+                there,
+                seq: 0,
+                ack: 0,
+                flags: SYN,
+            },
+            0,
+        );
         self.push(syn)?;
         Ok(Some(port))
     }
@@ -512,7 +440,16 @@ impl Mux {
         connection.told = connection.read;
         connection.untold_since = None;
         let (there, read) = (connection.there, connection.read);
-        let mut packet = self.segment(port, there, seq, read, ACK, count);
+        let mut packet = self.segment(
+            Segment {
+                port,
+                there,
+                seq,
+                ack: read,
+                flags: ACK,
+            },
+            count,
+        );
         packet.extend_from_slice(&bytes[..count]);
         self.push(packet).map_err(io::Error::other)?;
         Ok(count)
@@ -581,12 +518,30 @@ impl Mux {
         }
         connection.told = connection.read;
         let (there, seq, read) = (connection.there, connection.tx_next, connection.read);
-        let packet = self.segment(port, there, seq, read, ACK, 0);
+        let packet = self.segment(
+            Segment {
+                port,
+                there,
+                seq,
+                ack: read,
+                flags: ACK,
+            },
+            0,
+        );
         self.push(packet)
     }
 
     fn reset(&mut self, port: u16, there: u16, seq: u32, ack: u32) -> Result<(), Broken> {
-        let packet = self.segment(port, there, seq, ack, RST, 0);
+        let packet = self.segment(
+            Segment {
+                port,
+                there,
+                seq,
+                ack,
+                flags: RST,
+            },
+            0,
+        );
         self.push(packet)
     }
 
@@ -599,53 +554,14 @@ impl Mux {
         Ok(())
     }
 
-    /// A packet's own header, with room for what follows it.
-    fn packet(&mut self, protocol: u32, rest: usize) -> Vec<u8> {
-        let header = if self.is_second() { 16 } else { 8 };
-        let length = header + rest;
-        let mut packet = Vec::with_capacity(length);
-        packet.extend_from_slice(&protocol.to_be_bytes());
-        packet.extend_from_slice(&(length as u32).to_be_bytes());
-        if self.is_second() {
-            packet.extend_from_slice(&MAGIC.to_be_bytes());
-            packet.extend_from_slice(&self.tx_seq.to_be_bytes());
-            packet.extend_from_slice(&self.rx_seq.to_be_bytes());
-            self.tx_seq = self.tx_seq.wrapping_add(1);
-        }
-        packet
-    }
-
-    fn segment(
-        &mut self,
-        port: u16,
-        there: u16,
-        seq: u32,
-        ack: u32,
-        flags: u8,
-        payload: usize,
-    ) -> Vec<u8> {
-        let mut packet = self.packet(TCP, TCP_BYTES + payload);
-        packet.extend_from_slice(&port.to_be_bytes());
-        packet.extend_from_slice(&there.to_be_bytes());
-        packet.extend_from_slice(&seq.to_be_bytes());
-        packet.extend_from_slice(&ack.to_be_bytes());
-        packet.extend_from_slice(&[(TCP_BYTES as u8 / 4) << 4, flags]);
-        packet.extend_from_slice(&((WINDOW_BYTES >> 8) as u16).to_be_bytes());
-        // Checksum and urgent pointer: USB has its own.
-        packet.extend_from_slice(&[0; 4]);
-        packet
+    /// The headers of a connection's packet. No connection is before the version.
+    fn segment(&mut self, told: Segment, payload: usize) -> Vec<u8> {
+        let form = self.form.get_or_insert_with(Form::first);
+        form.segment(told, payload)
     }
 }
 
 fn faulty(why: &'static str) -> io::Error {
     let why = format!("the phone broke the rules of the USB protocol: {why}");
     io::Error::new(io::ErrorKind::InvalidData, why)
-}
-
-fn word(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-fn half(bytes: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }

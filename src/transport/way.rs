@@ -68,10 +68,8 @@ impl Transport {
             Some(Wanted::Usbmuxd) => Ok(Transport::Daemon(daemon)),
             Some(Wanted::Usb) => Ok(Transport::Usb(on_this_computer(calm)?)),
             None if usbmuxd::from_variable().is_some() => Ok(Transport::Daemon(daemon)),
-            None => Ok(match on_this_computer(calm) {
-                Ok(usb) => Transport::Either(daemon, usb),
-                Err(_) => Transport::Daemon(daemon),
-            }),
+            None if is_usable() => Ok(Transport::Either(daemon, on_this_computer(calm)?)),
+            None => Ok(Transport::Daemon(daemon)),
         }
     }
 
@@ -188,6 +186,17 @@ pub fn records_of_daemons() -> PathBuf {
 #[cfg(all(feature = "usb", not(target_os = "macos")))]
 fn on_this_computer(calm: Arc<Calm>) -> Result<Usb, Error> {
     Ok(Usb::new(Box::new(super::libusb::Libusb), calm))
+}
+
+/// Whether there is any USB to do without a daemon with: containers mostly have none.
+#[cfg(all(feature = "usb", not(target_os = "macos")))]
+fn is_usable() -> bool {
+    super::libusb::Libusb::is_here()
+}
+
+#[cfg(not(all(feature = "usb", not(target_os = "macos"))))]
+fn is_usable() -> bool {
+    false
 }
 
 #[cfg(not(all(feature = "usb", not(target_os = "macos"))))]

@@ -1,0 +1,793 @@
+//! Whole jobs over USB, without a daemon and without hardware: a bus of the test's own, whose phone speaks the USB protocol with
+//! code of its own and hands each connection to the simulated phone's services. tests/mux.rs has the protocol itself.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml frees tests, but not their helpers"
+)]
+
+#[path = "rig/mod.rs"]
+mod rig;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use idev_backup::device::tls::Pin;
+use idev_backup::jobs::encryption::{self, Wish};
+use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::{Class, Error, create, devices, pair};
+use idev_backup::monitor::{Phase, Silent};
+use idev_backup::secret::Secret;
+use idev_backup::sim::Phone;
+use idev_backup::transport::link::{Pipe, Wake};
+use idev_backup::transport::mux::{Broken, TRANSFER_BYTES, WINDOW_BYTES};
+use idev_backup::transport::usb::{Bus, Found, Usb};
+use idev_backup::transport::usbmuxd::{Address, Change};
+use idev_backup::transport::{self, Calm, Trouble, Usbmuxd};
+use rig::{At, OTHER_UDID, Rig, config, options, small};
+
+// ---- a bus ----
+
+/// What reaches whoever waits on a pipe.
+enum Event {
+    Transfer(Vec<u8>),
+    Sent,
+    Wake,
+    Gone,
+}
+
+/// What reaches the phone's end.
+enum Input {
+    Packet(Vec<u8>),
+    FromService(u16, Vec<u8>),
+    GivenBack,
+}
+
+/// One phone that is plugged in.
+struct Plug {
+    place: u32,
+    udid: String,
+    serial: Result<String, Trouble>,
+    /// What opening it answers instead of a pipe.
+    trouble: Option<Trouble>,
+    /// What it says instead of its version.
+    instead: Vec<Vec<u8>>,
+    held: Arc<AtomicBool>,
+    events: Option<Sender<Event>>,
+}
+
+#[derive(Clone)]
+struct FakeBus {
+    /// Behind which the simulated phones are.
+    daemon: String,
+    plugs: Arc<Mutex<Vec<Plug>>>,
+    places: Arc<AtomicU32>,
+    opened: Arc<AtomicUsize>,
+    resets: Arc<AtomicUsize>,
+}
+
+impl FakeBus {
+    fn new(rig: &Rig) -> FakeBus {
+        let bus = FakeBus {
+            daemon: rig.daemon.address().to_owned(),
+            plugs: Arc::default(),
+            places: Arc::default(),
+            opened: Arc::default(),
+            resets: Arc::default(),
+        };
+        bus.plug(rig.udid().as_str());
+        bus
+    }
+
+    fn plug(&self, udid: &str) {
+        self.plugs.lock().unwrap().push(Plug {
+            place: self.places.fetch_add(1, Ordering::SeqCst) + 0x0102,
+            udid: udid.to_owned(),
+            // As on USB: without its dash, and padded.
+            serial: Ok(format!("{}\0\0", udid.replace('-', ""))),
+            trouble: None,
+            instead: Vec::new(),
+            held: Arc::default(),
+            events: None,
+        });
+    }
+
+    fn unplug(&self) {
+        for plug in self.plugs.lock().unwrap().drain(..) {
+            if let Some(events) = plug.events {
+                drop(events.send(Event::Gone));
+            }
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Plug)) {
+        change(&mut self.plugs.lock().unwrap()[0]);
+    }
+
+    fn is_held(&self) -> bool {
+        let plugs = self.plugs.lock().unwrap();
+        plugs.iter().any(|plug| plug.held.load(Ordering::SeqCst))
+    }
+
+    fn usb(&self) -> Usb {
+        Usb::new(Box::new(self.clone()), calm())
+    }
+
+    fn reach(&self, rig: &Rig) -> Reach {
+        let folder = rig.dir.path().join("our own/pairing");
+        let mut reach = Reach::new(self.usb(), folder, Pin::PairRecord, calm());
+        // Nothing of this machine's own.
+        reach.records = reach.records.beside(rig.dir.path().join("lockdown"));
+        reach
+    }
+}
+
+fn calm() -> Arc<Calm> {
+    Calm::new(Arc::default())
+}
+
+impl Bus for FakeBus {
+    fn phones(&self) -> Result<Vec<Found>, Trouble> {
+        let plugs = self.plugs.lock().unwrap();
+        let found = plugs.iter().map(|plug| Found {
+            place: plug.place,
+            serial: plug.serial.clone(),
+        });
+        Ok(found.collect())
+    }
+
+    fn open(&self, place: u32) -> Result<(Box<dyn Pipe>, Wake), Trouble> {
+        let mut plugs = self.plugs.lock().unwrap();
+        let plug = plugs
+            .iter_mut()
+            .find(|plug| plug.place == place)
+            .ok_or(Trouble::Unplugged)?;
+        if let Some(trouble) = &plug.trouble {
+            return Err(trouble.clone());
+        }
+        if plug.held.swap(true, Ordering::SeqCst) {
+            return Err(Trouble::Busy {
+                by: vec!["this very program".to_owned()],
+            });
+        }
+        self.opened.fetch_add(1, Ordering::SeqCst);
+        let (events, heard) = channel();
+        let (inputs, phone) = channel();
+        plug.events = Some(events.clone());
+        let end = PhonesEnd {
+            daemon: self.daemon.clone(),
+            udid: plug.udid.clone(),
+            instead: plug.instead.clone(),
+            events: events.clone(),
+            inputs: inputs.clone(),
+            resets: self.resets.clone(),
+            connections: BTreeMap::new(),
+            sent: 0,
+        };
+        std::thread::spawn(move || end.run(&phone));
+        let pipe = FakePipe {
+            inputs,
+            events: events.clone(),
+            heard,
+            held: plug.held.clone(),
+        };
+        let waker = Mutex::new(events);
+        let wake = move || drop(waker.lock().unwrap().send(Event::Wake));
+        Ok((Box::new(pipe), Arc::new(wake)))
+    }
+}
+
+struct FakePipe {
+    inputs: Sender<Input>,
+    events: Sender<Event>,
+    heard: Receiver<Event>,
+    held: Arc<AtomicBool>,
+}
+
+impl Pipe for FakePipe {
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn is_flushed(&self) -> bool {
+        true
+    }
+
+    fn send(&mut self, packet: Vec<u8>) -> Result<(), Trouble> {
+        drop(self.events.send(Event::Sent));
+        self.inputs
+            .send(Input::Packet(packet))
+            .map_err(|_| Trouble::Unplugged)
+    }
+
+    fn wait(
+        &mut self,
+        patience: Duration,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        match self.heard.recv_timeout(patience) {
+            Ok(Event::Transfer(bytes)) => take(&bytes),
+            Ok(Event::Sent | Event::Wake) | Err(RecvTimeoutError::Timeout) => Ok(()),
+            Ok(Event::Gone) | Err(RecvTimeoutError::Disconnected) => Err(Trouble::Unplugged),
+        }
+    }
+}
+
+impl Drop for FakePipe {
+    fn drop(&mut self) {
+        drop(self.inputs.send(Input::GivenBack));
+        self.held.store(false, Ordering::SeqCst);
+    }
+}
+
+/// A phone's end of the bus, by protocol.md and not by our own code.
+struct PhonesEnd {
+    daemon: String,
+    udid: String,
+    instead: Vec<Vec<u8>>,
+    events: Sender<Event>,
+    inputs: Sender<Input>,
+    resets: Arc<AtomicUsize>,
+    /// By the computer's port.
+    connections: BTreeMap<u16, ServiceConnection>,
+    sent: u16,
+}
+
+struct ServiceConnection {
+    port: u16,
+    socket: TcpStream,
+    /// The next byte that we send, and what of it is acknowledged.
+    seq: u32,
+    acked: u32,
+    /// What we have taken.
+    taken: u32,
+    backlog: Vec<u8>,
+    is_over: bool,
+}
+
+impl PhonesEnd {
+    fn run(mut self, inputs: &Receiver<Input>) {
+        while let Ok(input) = inputs.recv() {
+            match input {
+                Input::Packet(packet) => self.packet(&packet),
+                Input::FromService(port, bytes) => {
+                    if let Some(connection) = self.connections.get_mut(&port) {
+                        connection.is_over |= bytes.is_empty();
+                        connection.backlog.extend(bytes);
+                    }
+                    self.pass_on(port);
+                }
+                Input::GivenBack => break,
+            }
+        }
+        for connection in self.connections.values() {
+            drop(connection.socket.shutdown(Shutdown::Both));
+        }
+    }
+
+    fn packet(&mut self, packet: &[u8]) {
+        match word(packet, 0) {
+            0 => {
+                assert_eq!(packet.len(), 20);
+                if self.instead.is_empty() {
+                    self.transfer(words(&[0, 20, 2, 0, 0]));
+                }
+                for transfer in std::mem::take(&mut self.instead) {
+                    self.transfer(transfer);
+                }
+            }
+            2 => assert_eq!(packet[16..], [7]),
+            6 => self.segment(&packet[16..]),
+            other => panic!("protocol {other}"),
+        }
+    }
+
+    fn segment(&mut self, segment: &[u8]) {
+        let half = |at: usize| u16::from_be_bytes([segment[at], segment[at + 1]]);
+        let (from, to, ack, flags) = (half(0), half(2), word(segment, 8), segment[13]);
+        if flags == 2 {
+            match self.connect(from, to) {
+                Some(connection) => {
+                    self.connections.insert(from, connection);
+                    self.send(from, to, 0, 1, 0x12, &[]);
+                }
+                None => self.send(from, to, 0, 1, 0x14, b"nobody listens there"),
+            }
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(&from) else {
+            return; // it was ended from here
+        };
+        if flags & 4 != 0 {
+            self.resets.fetch_add(1, Ordering::SeqCst);
+            drop(connection.socket.shutdown(Shutdown::Both));
+            self.connections.remove(&from);
+            return;
+        }
+        assert_eq!((flags, word(segment, 4)), (0x10, connection.taken));
+        connection.acked = ack;
+        let payload = &segment[20..];
+        connection.taken = connection.taken.wrapping_add(payload.len() as u32);
+        if connection.socket.write_all(payload).is_err() {
+            connection.is_over = true;
+        }
+        let (seq, taken) = (connection.seq, connection.taken);
+        if !payload.is_empty() {
+            self.send(from, to, seq, taken, 0x10, &[]);
+        }
+        self.pass_on(from);
+    }
+
+    /// Sends what the computer has room for.
+    fn pass_on(&mut self, port: u16) {
+        loop {
+            let Some(connection) = self.connections.get_mut(&port) else {
+                return;
+            };
+            let under_way = connection.seq.wrapping_sub(connection.acked) as usize;
+            let count = (WINDOW_BYTES - under_way)
+                .min(connection.backlog.len())
+                .min(65536 - 36);
+            let (there, seq, taken) = (connection.port, connection.seq, connection.taken);
+            if count == 0 {
+                if connection.is_over && connection.backlog.is_empty() {
+                    self.connections.remove(&port);
+                    self.send(port, there, seq, taken, 4, &[]);
+                }
+                return;
+            }
+            connection.seq = seq.wrapping_add(count as u32);
+            let payload: Vec<u8> = connection.backlog.drain(..count).collect();
+            self.send(port, there, seq, taken, 0x10, &payload);
+        }
+    }
+
+    fn send(&mut self, here: u16, there: u16, seq: u32, ack: u32, flags: u8, payload: &[u8]) {
+        let mut packet = words(&[
+            6,
+            36 + payload.len() as u32,
+            0xFEED_FACE,
+            u32::from(self.sent) << 16,
+        ]);
+        self.sent = self.sent.wrapping_add(1);
+        packet.extend(there.to_be_bytes());
+        packet.extend(here.to_be_bytes());
+        packet.extend(words(&[seq, ack]));
+        packet.extend([0x50, flags, 2, 0, 0, 0, 0, 0]);
+        packet.extend(payload);
+        let is_full = packet.len().is_multiple_of(512);
+        for part in packet.chunks(TRANSFER_BYTES) {
+            self.transfer(part.to_vec());
+        }
+        if is_full {
+            self.transfer(Vec::new());
+        }
+    }
+
+    fn transfer(&self, bytes: Vec<u8>) {
+        drop(self.events.send(Event::Transfer(bytes)));
+    }
+
+    /// A connection to the simulated phone's service, through its daemon; what comes from there is an input.
+    fn connect(&self, here: u16, there: u16) -> Option<ServiceConnection> {
+        let phones = Usbmuxd::new(Address::parse(&self.daemon), calm())
+            .devices()
+            .ok()?;
+        let phone = phones
+            .iter()
+            .find(|phone| phone.udid.as_str() == self.udid)?;
+        let plist = format!(
+            "<plist version=\"1.0\"><dict><key>MessageType</key><string>Connect</string><key>DeviceID</key>\
+             <integer>{}</integer><key>PortNumber</key><integer>{}</integer></dict></plist>",
+            phone.device_id,
+            there.swap_bytes()
+        );
+        let mut socket = TcpStream::connect(&self.daemon).unwrap();
+        let mut message = Vec::new();
+        for word in [16 + plist.len() as u32, 1, 8, 1] {
+            message.extend(word.to_le_bytes());
+        }
+        message.extend(plist.as_bytes());
+        socket.write_all(&message).unwrap();
+        let mut header = [0; 16];
+        socket.read_exact(&mut header).ok()?;
+        let mut answer = vec![0; u32::from_le_bytes(header[..4].try_into().unwrap()) as usize - 16];
+        socket.read_exact(&mut answer).ok()?;
+        if !String::from_utf8_lossy(&answer).contains("<integer>0</integer>") {
+            return None;
+        }
+        let mut from = socket.try_clone().unwrap();
+        let inputs = self.inputs.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 20_000];
+            loop {
+                let count = from.read(&mut buffer).unwrap_or(0);
+                let sent = inputs.send(Input::FromService(here, buffer[..count].to_vec()));
+                if count == 0 || sent.is_err() {
+                    return;
+                }
+            }
+        });
+        let (seq, acked, taken) = (1, 1, 1);
+        Some(ServiceConnection {
+            port: there,
+            socket,
+            seq,
+            acked,
+            taken,
+            backlog: Vec::new(),
+            is_over: false,
+        })
+    }
+}
+
+fn words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_be_bytes()).collect()
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+fn create(rig: &Rig, reach: &Reach) -> Result<create::Report, Error> {
+    let phone = reach.phone(Some(rig.udid().as_str()))?;
+    create::create(reach, &phone, &rig.store, &options(), &Silent)
+}
+
+// ---- jobs ----
+
+#[test]
+fn a_backup_over_usb_holds_what_the_phone_holds() {
+    let rig = Rig::new();
+    let bus = FakeBus::new(&rig);
+    let reach = bus.reach(&rig);
+    create(&rig, &reach).unwrap();
+    rig.assert_holds_the_phone(&rig.current());
+    create(&rig, &reach).unwrap();
+    rig.assert_holds_the_phone(&rig.current());
+    // All of it in one holding of the phone, which ends with the program.
+    assert_eq!(bus.opened.load(Ordering::SeqCst), 1);
+    assert!(bus.is_held());
+    drop(reach);
+    assert!(!bus.is_held());
+    assert!(bus.resets.load(Ordering::SeqCst) > 0);
+}
+
+#[test]
+fn pairing_over_usb_keeps_the_record_and_this_computers_name_to_ourselves() {
+    let rig = Rig::new();
+    let bus = FakeBus::new(&rig);
+    let reach = bus.reach(&rig);
+    let phone = reach.phone(None).unwrap();
+    let paired =
+        |reach: &Reach| pair::pair(reach, &phone, Duration::from_secs(10), &Silent).unwrap();
+    assert_eq!(paired(&reach), pair::Outcome::Paired);
+    assert_eq!(paired(&reach), pair::Outcome::Already);
+    let folder = rig.dir.path().join("our own/pairing");
+    let record = folder.join(format!("{}.plist", rig.udid()));
+    let name = folder.join("SystemConfiguration.plist");
+    #[cfg(unix)]
+    for (path, mode) in [(&folder, 0o700), (&record, 0o600), (&name, 0o600)] {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(
+            fs::metadata(path).unwrap().permissions().mode() & 0o777,
+            mode,
+            "{path:?}"
+        );
+    }
+    let buid = reach.records.system_buid().unwrap();
+    assert!(fs::read_to_string(&name).unwrap().contains(&buid));
+    assert!(fs::read_to_string(&record).unwrap().contains(&buid));
+    // The daemon was told nothing.
+    assert!(
+        Usbmuxd::new(Address::parse(rig.daemon.address()), calm())
+            .pair_record(rig.udid())
+            .unwrap()
+            .is_none()
+    );
+    pair::unpair(&reach, &phone).unwrap();
+    assert!(!record.exists());
+    assert_eq!(reach.records.system_buid().unwrap(), buid);
+}
+
+#[test]
+fn the_records_of_a_daemon_that_does_not_run_are_used_where_they_can_be_read() {
+    let rig = Rig::new();
+    let bus = FakeBus::new(&rig);
+    let reach = bus.reach(&rig);
+    let phone = reach.phone(None).unwrap();
+    pair::pair(&reach, &phone, Duration::from_secs(10), &Silent).unwrap();
+    let (ours, theirs) = (
+        rig.dir.path().join("our own/pairing"),
+        rig.dir.path().join("lockdown"),
+    );
+    fs::rename(&ours, &theirs).unwrap();
+    reach.session(&phone).unwrap();
+    let buid = reach.records.system_buid().unwrap();
+    assert!(
+        fs::read_to_string(theirs.join("SystemConfiguration.plist"))
+            .unwrap()
+            .contains(&buid)
+    );
+    assert!(!ours.exists());
+    // They are that daemon's: we do not remove them.
+    pair::unpair(&reach, &phone).unwrap();
+    assert!(theirs.join(format!("{}.plist", rig.udid())).exists());
+}
+
+#[test]
+fn devices_and_encryption_work_over_usb() {
+    let rig = Rig::new();
+    let bus = FakeBus::new(&rig);
+    let reach = bus.reach(&rig);
+    create(&rig, &reach).unwrap();
+    let found = devices::devices(&reach, &rig.dir.path().join("store")).unwrap();
+    assert_eq!(
+        (found.len(), found[0].udid.as_str(), found[0].via.as_str()),
+        (1, rig.udid().as_str(), "USB")
+    );
+    assert!(found[0].paired && found[0].trouble.is_none() && found[0].last_backup.is_some());
+    let wish = Wish::On {
+        new: Secret::new(b"over usb".to_vec()),
+    };
+    let phone = reach.phone(None).unwrap();
+    let settings = encryption::Options {
+        silence_max: Duration::from_secs(30),
+        trust_wait: Duration::from_secs(10),
+    };
+    encryption::change(&reach, &phone, None, &wish, &settings, &Silent).unwrap();
+    assert_eq!(
+        devices::devices(&reach, rig.dir.path()).unwrap()[0].encrypted,
+        Some(true)
+    );
+}
+
+#[test]
+fn two_phones_are_backed_up_at_once() {
+    let rig = Rig::new();
+    let other = Phone::new(idev_backup::sim::PhoneConfig {
+        udid: OTHER_UDID.parse().unwrap(),
+        content: idev_backup::sim::Content { seed: 7, ..small() },
+        ..config()
+    });
+    rig.daemon.attach(other);
+    let bus = FakeBus::new(&rig);
+    bus.plug(OTHER_UDID);
+    let reach = bus.reach(&rig);
+    let phones = reach.phones().unwrap();
+    assert_eq!(phones.len(), 2);
+    std::thread::scope(|scope| {
+        for phone in &phones {
+            scope.spawn(|| create::create(&reach, phone, &rig.store, &options(), &Silent).unwrap());
+        }
+    });
+    rig.assert_holds_the_phone(&rig.current());
+    assert_eq!(
+        (
+            bus.opened.load(Ordering::SeqCst),
+            rig.store.snapshots().unwrap().len()
+        ),
+        (2, 2)
+    );
+}
+
+// ---- trouble ----
+
+#[test]
+fn a_cable_that_is_pulled_loses_the_connection_and_the_next_run_succeeds() {
+    let rig = Rig::backed_up();
+    let bus = FakeBus::new(&rig);
+    let reach = bus.reach(&rig);
+    for phase in [Phase::Scanning, Phase::Receiving] {
+        let phone = reach.phone(None).unwrap();
+        let pull = At(phase, || bus.unplug());
+        let error = create::create(&reach, &phone, &rig.store, &options(), &pull).unwrap_err();
+        assert_eq!(error.class(), Class::Lost, "{phase:?}: {error}");
+        assert!(
+            error.to_string().contains("unplugged"),
+            "{phase:?}: {error}"
+        );
+        assert!(error.hint().unwrap().contains("cable"), "{phase:?}");
+        let none = reach.phone(None).unwrap_err();
+        assert_eq!(none.class(), Class::NoDevice);
+        bus.plug(rig.udid().as_str());
+    }
+    let last = loop {
+        match create(&rig, &reach) {
+            // The simulated phone has not yet seen that the run before is over.
+            Err(Error::Verdict(no)) if no.code == 14 => std::thread::yield_now(),
+            other => break other,
+        }
+    };
+    last.unwrap();
+    rig.assert_holds_the_phone(&rig.current());
+}
+
+#[test]
+fn each_trouble_of_a_phone_is_told_with_what_to_do() {
+    let rig = Rig::new();
+    let bus = FakeBus::new(&rig);
+    let node = "/dev/bus/usb/001/007".to_owned();
+    let cases: [(Trouble, Class, &str, &str); 6] = [
+        (
+            Trouble::NoRights { node },
+            Class::NoDevice,
+            "/dev/bus/usb/001/007",
+            "TAG+=\"uaccess\"",
+        ),
+        (
+            Trouble::Busy {
+                by: vec!["usbmuxd (process 7)".into()],
+            },
+            Class::NoDevice,
+            "usbmuxd (process 7)",
+            "usbmuxd runs",
+        ),
+        (
+            Trouble::NoInterface,
+            Class::NoDevice,
+            "no interface",
+            "restart it",
+        ),
+        (Trouble::Driver, Class::NoDevice, "driver", "Apple Devices"),
+        (Trouble::Unplugged, Class::NoDevice, "unplugged", "cable"),
+        (
+            Trouble::Broken(Broken::Deaf),
+            Class::Lost,
+            "takes none",
+            "restart it",
+        ),
+    ];
+    for (trouble, class, words, hint) in cases {
+        bus.change(|plug| plug.trouble = Some(trouble.clone()));
+        let error = create(&rig, &bus.reach(&rig)).unwrap_err();
+        assert_eq!(error.class(), class, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.hint().unwrap().contains(hint), "{:?}", error.hint());
+        // `devices` lists the phone all the same, with the trouble.
+        let found = &devices::devices(&bus.reach(&rig), rig.dir.path()).unwrap()[0];
+        assert!(found.trouble.as_ref().unwrap().contains(words) && found.hint.is_some());
+    }
+}
+
+#[test]
+fn a_phone_whose_name_cannot_be_read_is_told_with_its_rule_and_does_not_hide_others() {
+    let rig = Rig::new();
+    let bus = FakeBus::new(&rig);
+    bus.change(|plug| {
+        plug.serial = Err(Trouble::NoRights {
+            node: "the node".to_owned(),
+        })
+    });
+    let error = bus.reach(&rig).phone(None).unwrap_err();
+    assert_eq!(error.class(), Class::NoDevice);
+    assert!(error.hint().unwrap().contains("udev-rule"), "{error}");
+    bus.plug(OTHER_UDID);
+    assert_eq!(
+        bus.reach(&rig).phone(None).unwrap().udid.as_str(),
+        OTHER_UDID
+    );
+    // Recovery mode has another kind of serial number.
+    bus.change(|plug| plug.serial = Ok("CPID:8015 CPRV:11".to_owned()));
+    assert_eq!(bus.reach(&rig).phones().unwrap().len(), 1);
+}
+
+#[test]
+fn a_phone_that_talks_nonsense_is_given_up_by_name() {
+    let rig = Rig::new();
+    let bus = FakeBus::new(&rig);
+    for (instead, words) in [
+        (vec![words(&[0, 20, 9, 0, 0])], "version 9"),
+        (
+            vec![words(&[0, 20, 2, 0, 0]), words(&[77, 20, 0xFEED_FACE, 0])],
+            "unknown kind 77",
+        ),
+        (
+            vec![
+                words(&[0, 20, 2, 0, 0]),
+                words(&[6, 70_000, 0xFEED_FACE, 0]),
+            ],
+            "70000 bytes",
+        ),
+        (
+            vec![words(&[0, 20, 2, 0, 0]), words(&[6, 36, 0xFEED_FACE])],
+            "lacks",
+        ),
+    ] {
+        bus.change(|plug| plug.instead = instead);
+        let error = create(&rig, &bus.reach(&rig)).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(error.class(), Class::Lost, "{error}");
+        assert!(!bus.is_held());
+    }
+}
+
+#[test]
+fn a_port_where_nobody_listens_is_a_refusal() {
+    let rig = Rig::new();
+    let bus = FakeBus::new(&rig);
+    let usb = bus.usb();
+    let phone = usb.devices().unwrap().remove(0);
+    let error = usb.connect(&phone, 1, "nothing").unwrap_err();
+    let transport::Error::Usb {
+        trouble: Trouble::Refused { words },
+        ..
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert!(
+        words.as_ref().unwrap().contains("nobody listens there"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_cancel_ends_the_wait_for_a_phone_that_says_nothing() {
+    let rig = Rig::new();
+    let bus = FakeBus::new(&rig);
+    // It answers, but not what was asked.
+    bus.change(|plug| plug.instead = vec![vec![1; 10]]);
+    let calm = calm();
+    let usb = bus.usb().with_calm(calm.clone());
+    let phone = usb.devices().unwrap().remove(0);
+    calm.cancel();
+    let begun = Instant::now();
+    let error = usb.connect(&phone, 62078, "lockdown").unwrap_err();
+    assert!(error.to_string().contains("interrupted"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_phone_that_nobody_uses_is_given_back_and_taken_again() {
+    let rig = Rig::new();
+    let bus = FakeBus::new(&rig);
+    let usb = bus.usb();
+    let phone = usb.devices().unwrap().remove(0);
+    drop(usb.connect(&phone, 62078, "lockdown").unwrap());
+    let begun = Instant::now();
+    while bus.is_held() {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        std::thread::yield_now();
+    }
+    drop(usb.connect(&phone, 62078, "lockdown").unwrap());
+    assert_eq!(bus.opened.load(Ordering::SeqCst), 2);
+}
+
+// ---- a watch ----
+
+#[test]
+fn phones_that_come_and_go_are_told_of() {
+    let rig = Rig::new();
+    let bus = FakeBus::new(&rig);
+    let mut listener = bus.usb().listen();
+    let mut next = || listener.next_change(&mut || None).unwrap();
+    let Change::Attached(first) = next() else {
+        panic!("not attached");
+    };
+    assert_eq!(first.udid, *rig.udid());
+    // Unplugged and plugged in again between two looks: another place.
+    bus.unplug();
+    bus.plug(rig.udid().as_str());
+    assert_eq!(next(), Change::Detached(first.device_id));
+    let Change::Attached(again) = next() else {
+        panic!("not attached");
+    };
+    assert!(again.udid == first.udid && again.device_id != first.device_id);
+    // A daemon that has come takes over.
+    let daemon = || {
+        Some(transport::Error::Refused {
+            doing: "stop",
+            number: 1,
+        })
+    };
+    bus.unplug();
+    let mut listener = bus.usb().listen();
+    assert!(listener.next_change(&mut { daemon }).is_err());
+}
