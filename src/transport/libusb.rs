@@ -259,8 +259,10 @@ fn holders(node: &str) -> Vec<String> {
     let mut found = Vec::new();
     // Nothing there: no Linux, or not for us.
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let me = std::process::id().to_string();
-    for process in processes.filter(|p| p.file_name().to_str() != Some(&me)) {
+    // `self` and `thread-self` are there too, and are this program.
+    let number = |p: &std::fs::DirEntry| p.file_name().to_str()?.parse::<u32>().ok();
+    let others = processes.filter(|p| number(p).is_some_and(|n| n != std::process::id()));
+    for process in others {
         let Ok(name) = std::fs::read_to_string(process.path().join("comm")) else {
             continue;
         };
