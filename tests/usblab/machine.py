@@ -379,6 +379,9 @@ class Phone:
     """A simulated phone on the machine's USB, in a process of its own. It is unplugged when the process ends."""
 
     def __init__(self, machine, at, flags):
+        self.machine = machine
+        udid = flags[flags.index("--udid") + 1] if "--udid" in flags else "00008130-001A2B3C4D5E6F70"
+        self.serial = udid.replace("-", "")
         self.log = WORK / f"phone-{machine.number}-{at}.log"
         command = [machine.program, "simulate", "--usbredir", f"UNIX:{machine.socket(f'usb{at}')}", *flags]
         with open(self.log, "wb") as log:
@@ -387,8 +390,13 @@ class Phone:
             )
 
     def __enter__(self):
-        self.told("usb: plugged in")
+        self.settled()
         return self
+
+    def settled(self):
+        """Waits until the machine's kernel and udev are done with the phone."""
+        found = f"grep -qs {self.serial} /sys/bus/usb/devices/*/serial"
+        self.machine.run(f"until {found}; do usleep 20000; done; udevadm settle", seconds=30)
 
     def __exit__(self, *_):
         self.process.kill()

@@ -1,6 +1,6 @@
 //! One connection over USB as a service sees it: a stream like a socket's.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -96,6 +96,27 @@ impl Write for Pipe {
             return Ok(0);
         }
         let wrote = self.wait(None, |link| link.mux.write(self.0.id, buf))?;
+        wrote.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// All at once, so that the parts share messages.
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let wrote = self.wait(None, |link| {
+            let mut all = 0;
+            for part in parts.iter().filter(|part| !part.is_empty()) {
+                match link.mux.write(self.0.id, part) {
+                    Moved::Bytes(count) => {
+                        all += count;
+                        if count < part.len() {
+                            break;
+                        }
+                    }
+                    other if all == 0 => return other,
+                    Moved::Wait | Moved::End => break,
+                }
+            }
+            Moved::Bytes(all)
+        })?;
         wrote.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 
