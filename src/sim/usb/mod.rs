@@ -446,7 +446,7 @@ impl Link {
 
     /// Puts transfers together to messages, each of which ends with a short packet.
     fn assemble(&mut self, data: &[u8]) -> Option<(u64, u16)> {
-        let last = data.len() % PACKET_BYTES != 0 || data.is_empty();
+        let last = !data.len().is_multiple_of(PACKET_BYTES) || data.is_empty();
         if let Some(message) = &mut self.receiving {
             message.extend_from_slice(data);
             let bytes = message.len();
