@@ -164,6 +164,31 @@ def interruptions(report, machine, ours, folder):
         report.scene("a reset in mid-transfer ends with the code for it", partial(reset, phone))
 
 
+def others(report, machine):
+    def taken_away(phone):
+        working = machine.start(f"{PROGRAM} create --quiet --store /tmp/taken")
+        phone.told("usb: connection to com.apple.mobilebackup2")
+        machine.run(f"echo 0 >{DEVICE}/bConfigurationValue")
+        fails(working.wait(8, seconds=60))
+
+    def watches(phone):
+        working = machine.start(f"exec {PROGRAM} watch --store /tmp/watched")
+        phone.command("unplug")
+        machine.run(f"while grep -qs {phone.serial} /sys/bus/usb/devices/*/serial; do usleep 20000; done")
+        phone.command("plug")
+        machine.run("until ls /tmp/watched/*/Manifest.db 2>/dev/null; do usleep 100000; done", seconds=90)
+        machine.run("killall -INT idev-backup")
+        working.wait(None)
+        right(phone)
+
+    with machine.plug(0, *LONG) as phone:
+        report.scene("the configuration taken away in mid-transfer ends with the code for it", partial(taken_away, phone))
+    with machine.plug(0, *SHORT) as phone:
+        report.scene("watch hears of a phone that is plugged in, and backs it up", partial(watches, phone))
+    with machine.plug(0, "--mux-version", "1", *SHORT) as phone:
+        report.scene("an old phone, with version 1 of the mux, is backed up", lambda: (create(machine, "/tmp/old"), right(phone)))
+
+
 def play(report, machine, ours):
     folder = WORK / "reference-ours"
     shutil.rmtree(folder, ignore_errors=True)
@@ -172,3 +197,5 @@ def play(report, machine, ours):
     configurations(report, machine)
     refusals(report, machine)
     interruptions(report, machine, ours, folder)
+    others(report, machine)
+    # Restore gets its scenes here: `restore(report, machine, ours)`.
