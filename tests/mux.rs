@@ -74,7 +74,6 @@ impl Phone {
         &mut self,
         from: u16,
         to: u16,
-        seq: u32,
         ack: u32,
         flags: u8,
         window: u16,
@@ -83,7 +82,7 @@ impl Phone {
         let mut body = Vec::new();
         body.extend(from.to_be_bytes());
         body.extend(to.to_be_bytes());
-        body.extend(words(&[seq, ack]));
+        body.extend(words(&[1, ack]));
         body.extend([0x50, flags]);
         body.extend(window.to_be_bytes());
         body.extend([0; 4]);
@@ -104,7 +103,7 @@ impl Phone {
         window: u16,
         payload: &[u8],
     ) -> Result<(), Broken> {
-        let packet = self.segment(from, to, 1, ack, flags, window, payload);
+        let packet = self.segment(from, to, ack, flags, window, payload);
         self.transfers(&packet)
     }
 
@@ -225,8 +224,8 @@ fn a_packet_may_come_in_parts_of_any_kind() {
     }
     assert!(came == whole);
     // Two in one transfer, the second ending in the next.
-    let mut both = phone.segment(1, port, 1, 1, ACK, 512, b"first");
-    both.extend(phone.segment(1, port, 1, 1, ACK, 512, &whole[..20000]));
+    let mut both = phone.segment(1, port, 1, ACK, 512, b"first");
+    both.extend(phone.segment(1, port, 1, ACK, 512, &whole[..20000]));
     phone.transfers(&both).unwrap();
     assert_eq!(phone.read(port, 5), b"first");
     assert_eq!(phone.read(port, 65536), whole[..20000]);
@@ -286,7 +285,7 @@ fn no_more_is_sent_than_the_phone_has_room_for() {
     assert!(
         [64, 512, 1024]
             .iter()
-            .all(|size| (PAYLOAD_BYTES_MAX + 36) % size != 0)
+            .all(|size| !(PAYLOAD_BYTES_MAX + 36).is_multiple_of(*size))
     );
 }
 
@@ -416,7 +415,7 @@ fn packets_that_cannot_be_end_the_phone_by_name() {
     assert_eq!(broken(&|_| vec![0, 0, 0]), Broken::Cut { missing: 5 });
     assert_eq!(broken(&|_| words(&[6, 100])), Broken::Cut { missing: 92 });
     let cut = |phone: &mut Phone| {
-        let whole = phone.segment(1, 1, 1, 1, ACK, 1, &[7; 100]);
+        let whole = phone.segment(1, 1, 1, ACK, 1, &[7; 100]);
         whole[..whole.len() - 30].to_vec()
     };
     assert_eq!(broken(&cut), Broken::Cut { missing: 30 });
@@ -433,7 +432,8 @@ fn packets_that_cannot_be_end_the_phone_by_name() {
 
 #[test]
 fn a_connection_that_lies_ends_and_the_others_go_on() {
-    let lies: [(&str, &dyn Fn(&mut Phone, u16)); 3] = [
+    type Lie<'a> = (&'a str, &'a dyn Fn(&mut Phone, u16));
+    let lies: [Lie<'_>; 3] = [
         ("never sent", &|phone, port| {
             phone.say(1, port, 500, ACK, 512, &[])
         }),

@@ -617,7 +617,7 @@ fn each_trouble_of_a_phone_is_told_with_what_to_do() {
     let cases: [(Trouble, Class, &str, &str); 6] = [
         (
             Trouble::NoRights { node },
-            Class::NoDevice,
+            Class::Failed,
             "/dev/bus/usb/001/007",
             "TAG+=\"uaccess\"",
         ),
@@ -625,17 +625,17 @@ fn each_trouble_of_a_phone_is_told_with_what_to_do() {
             Trouble::Busy {
                 by: vec!["usbmuxd (process 7)".into()],
             },
-            Class::NoDevice,
+            Class::Failed,
             "usbmuxd (process 7)",
             "usbmuxd runs",
         ),
         (
             Trouble::NoInterface,
-            Class::NoDevice,
+            Class::Failed,
             "no interface",
             "restart it",
         ),
-        (Trouble::Driver, Class::NoDevice, "driver", "Apple Devices"),
+        (Trouble::Driver, Class::Failed, "driver", "Apple Devices"),
         (Trouble::Unplugged, Class::NoDevice, "unplugged", "cable"),
         (
             Trouble::Broken(Broken::Deaf),
@@ -666,7 +666,7 @@ fn a_phone_whose_name_cannot_be_read_is_told_with_its_rule_and_does_not_hide_oth
         })
     });
     let error = bus.reach(&rig).phone(None).unwrap_err();
-    assert_eq!(error.class(), Class::NoDevice);
+    assert_eq!(error.class(), Class::Failed);
     assert!(error.hint().unwrap().contains("udev-rule"), "{error}");
     bus.plug(OTHER_UDID);
     assert_eq!(

@@ -274,14 +274,10 @@ fn class_of_device(e: &device::Error) -> Class {
         device::Error::Transport(transport::Error::Refused { number: 2, .. }) => Class::NoDevice,
         device::Error::Transport(transport::Error::NoDaemon { .. }) => Class::NoDevice,
         device::Error::Transport(transport::Error::Usb { trouble, .. }) => match trouble {
-            Trouble::NoRights { .. }
-            | Trouble::Busy { .. }
-            | Trouble::NoBus
-            | Trouble::Unplugged
-            | Trouble::NoInterface
-            | Trouble::Driver => Class::NoDevice,
+            Trouble::NoBus | Trouble::Unplugged => Class::NoDevice,
             Trouble::Silent | Trouble::Broken(_) | Trouble::Library { .. } => Class::Lost,
-            Trouble::Refused { .. } | Trouble::Crowded | Trouble::NotBuilt => Class::Failed,
+            // It is there, and somebody has to do something.
+            _ => Class::Failed,
         },
         device::Error::Transport(transport::Error::Io { .. })
         | device::Error::Wire {

@@ -288,10 +288,9 @@ fn pump(shared: &Shared, pipe: &mut dyn Pipe) -> Result<(), Trouble> {
             if pipe.has_room() {
                 packets.extend(state.mux.output());
             }
-            if packets.is_empty() && !state.mux.has_output() {
-                if parting.is_some() && pipe.is_flushed() {
-                    return Ok(());
-                }
+            let all_is_said = packets.is_empty() && !state.mux.has_output();
+            if parting.is_some() && all_is_said && pipe.is_flushed() {
+                return Ok(());
             }
             if let Some(deadline) = state.mux.deadline() {
                 patience = patience.min(deadline.saturating_duration_since(now));

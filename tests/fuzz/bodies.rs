@@ -7,7 +7,7 @@ use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use idev_backup::bounded_plist;
 use idev_backup::device::PairRecord;
@@ -28,6 +28,7 @@ use idev_backup::trace::framing::{Framer, Framing};
 use idev_backup::trace::line::{Dir, Event, Line, Message};
 use idev_backup::trace::redact::Redactor;
 use idev_backup::trace::{Trace, json};
+use idev_backup::transport::mux::{INPUT_BYTES_MAX, Mux, TRANSFER_BYTES};
 use idev_backup::transport::{Calm, usbmuxd};
 use plist::Value;
 
@@ -55,6 +56,60 @@ pub fn usbmux(bytes: &[u8]) {
     if let Ok((_, length)) = usbmuxd::parse_message(bytes) {
         assert!(length <= bytes.len());
     }
+}
+
+/// A phone on USB, and a computer that opens, reads, writes and closes meanwhile. Nothing is read that was not received, and what is
+/// held or waits to be sent is bounded.
+pub fn mux(bytes: &[u8]) {
+    let mut now = Instant::now();
+    let mut mux = Mux::new();
+    let (mut ports, mut received, mut read) = (vec![1], 0, 0);
+    let mut rest = bytes;
+    while let [turn, many, tail @ ..] = rest {
+        let (mut used, many) = (0, usize::from(*many));
+        let port = ports[many % ports.len()];
+        match turn % 8 {
+            // What one transfer brings: a short one, or as much as there is of a full one.
+            kind @ 0..=2 => {
+                used = tail
+                    .len()
+                    .min([many, many << 8, TRANSFER_BYTES][usize::from(kind)]);
+                received += used;
+                if mux.receive(&tail[..used]).is_err() {
+                    break;
+                }
+            }
+            3 => ports.extend(mux.connect(many as u16).unwrap_or_default()),
+            4 => {
+                let mut buffer = vec![0; many << 6];
+                let count = mux.read(now, port, &mut buffer);
+                read += count.unwrap_or_default();
+            }
+            5 => drop(mux.write(port, &[7; 70_000][..many << 8])),
+            6 => drop(mux.close(port)),
+            _ => {
+                now += Duration::from_millis(many as u64);
+                let due = mux.deadline();
+                assert!(
+                    mux.tick(now).is_err()
+                        || mux.deadline().is_none_or(|at| at > now && due.is_some())
+                );
+                for _ in 0..many {
+                    mux.output();
+                }
+            }
+        }
+        rest = &tail[used..];
+    }
+    for port in ports {
+        let mut held = vec![0; INPUT_BYTES_MAX + 1];
+        let count = mux.read(now, port, &mut held).unwrap_or_default();
+        assert!(count <= INPUT_BYTES_MAX);
+        read += count;
+    }
+    assert!(read <= received);
+    let waiting: Vec<_> = std::iter::from_fn(|| mux.output()).collect();
+    assert!(waiting.len() <= 1024 && waiting.iter().map(Vec::len).sum::<usize>() < 1 << 20);
 }
 
 /// A packet of the file service.

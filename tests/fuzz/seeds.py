@@ -153,3 +153,25 @@ keep("framing", "device-link", b"\x02\x07" + upload((place, whole)) + verdict)
 keep("framing", "afc", b"\x03\x05" + b"CFA6LPAA" + struct.pack("<QQQQQ", 48, 48, 0, 1, 0))
 keep("framing", "usbmux", b"\x00\x03" + struct.pack("<IIII", 16 + len(answer), 1, 8, 1) + answer)
 keep("framing", "lockdown", b"\x01\x02" + struct.pack(">I", len(answer)) + answer)
+
+
+# A phone on USB: turns of [kind][how many], where 0 is a transfer of so many bytes, 3 connects, 4 reads, 5 writes, 6 closes, 7 waits.
+def transfer(data):
+    return (b"\0" + bytes([len(data)]) if len(data) < 256 else b"\1" + bytes([len(data) >> 8])) + data
+
+
+def segment(major, port, flags, data=b"", ack=1, window=512):
+    tcp = struct.pack(">HHIIBBHHH", 78, port, 1, ack, 0x50, flags, window, 0, 0) + data
+    header = 16 if major == 2 else 8
+    second = struct.pack(">IHH", 0xFEEDFACE, 1, 1) if major == 2 else b""
+    return struct.pack(">II", 6, header + len(tcp)) + second + tcp
+
+
+for major in (1, 2):
+    told = transfer(struct.pack(">IIIII", 0, 20, major, 0, 0))
+    opened = told + b"\x03\x4e" + transfer(segment(major, 1, 0x12))
+    dialog = transfer(segment(major, 1, 0x10, b"answer")) + b"\x04\x01" + b"\x05\x01" + b"\x07\x28"
+    large = transfer(segment(major, 1, 0x10, bytes(4096 - 36 if major == 2 else 4096 - 28), ack=257))
+    keep("mux", f"dialog-{major}", opened + dialog + large + b"\x04\xff" + b"\x07\xff" + b"\x06\x00")
+    keep("mux", f"refused-{major}", told + b"\x03\x4e" + transfer(segment(major, 1, 4, b"no")) + transfer(segment(major, 9, 2)))
+keep("mux", "words", told + transfer(struct.pack(">IIIHH", 1, 20, 0xFEEDFACE, 0, 0) + b"\x03bad") + transfer(struct.pack(">II", 2, 16)))

@@ -1,0 +1,8 @@
+//! Fuzzes `mux`; see ../bodies.rs.
+
+#![no_main]
+
+#[path = "../bodies.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::mux(bytes));
