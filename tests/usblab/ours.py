@@ -102,19 +102,19 @@ def refusals(report, machine):
     def no_rights():
         said = machine.run(f"HOME=/tmp/guest {PROGRAM} create --store /tmp/guest", code=None, user="guest")
         fails(said, "/dev/bus/usb/", "udev")
-        peers.check(machine.last.code == 4, f"exit code {machine.last.code}")
+        peers.check(machine.last.code == 1, f"exit code {machine.last.code}")
 
     def held_by_usbmuxd():
         with Daemon(machine) as daemon:
             daemon.lists()
-            said = machine.run(f"{PROGRAM} create --transport usb --store /tmp/held", code=4)
+            said = machine.run(f"{PROGRAM} create --transport usb --store /tmp/held", code=1)
             fails(said, "usbmuxd")
 
     def held_by_another(phone):
         phone.counts()
         working = machine.start(f"{PROGRAM} create --quiet --store /tmp/working")
         phone.told("usb: connection to com.apple.mobilebackup2")
-        said = machine.run(f"{PROGRAM} create --store /tmp/held", code=4)
+        said = machine.run(f"{PROGRAM} create --store /tmp/held", code=1)
         fails(said, "another program uses the phone: idev-backup (process ")
         peers.check("self" not in said, said)
         working.wait(0, seconds=240)
