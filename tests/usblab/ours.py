@@ -151,9 +151,8 @@ def interruptions(report, machine, ours, folder):
         goes_on(phone)
 
     def reset(phone):
-        store_reset = "/tmp/reset"
-        working = machine.start(f"{PROGRAM} create --quiet --full --store {store_reset}")
         before = phone.says().count("usb: connection to com.apple.mobilebackup2")
+        working = machine.start(f"{PROGRAM} create --quiet --full --store /tmp/reset")
         phone.told("usb: connection to com.apple.mobilebackup2", before + 1)
         phone.command("replug")
         fails(working.wait(8, seconds=60))
