@@ -29,7 +29,7 @@ use idev_backup::transport::link::{Pipe, Wake};
 use idev_backup::transport::mux::{Broken, TRANSFER_BYTES, WINDOW_BYTES};
 use idev_backup::transport::usb::{Bus, Found, Usb};
 use idev_backup::transport::usbmuxd::{Address, Change};
-use idev_backup::transport::{self, Calm, Trouble, Usbmuxd};
+use idev_backup::transport::{self, Calm, Transport, Trouble, Usbmuxd};
 use rig::{At, OTHER_UDID, Rig, config, options, small};
 
 // ---- a bus ----
@@ -758,6 +758,63 @@ fn a_phone_that_nobody_uses_is_given_back_and_taken_again() {
     }
     drop(usb.connect(&phone, 62078, "lockdown").unwrap());
     assert_eq!(bus.opened.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn a_daemon_that_answers_is_preferred_and_done_without_when_it_goes() {
+    let rig = Rig::new();
+    let bus = FakeBus::new(&rig);
+    let daemon = Usbmuxd::new(Address::parse(rig.daemon.address()), calm());
+    let both = Transport::Either(daemon.clone(), bus.usb());
+    assert_eq!(both.devices().unwrap(), daemon.devices().unwrap());
+    assert!(both.daemon().is_some());
+    let nobody = Usbmuxd::new(Address::parse("127.0.0.1:1"), calm());
+    let both = Transport::Either(nobody, bus.usb());
+    let phone = both.devices().unwrap().remove(0);
+    assert!(both.daemon().is_none() && Usb::knows(&phone));
+    // The number tells by which way the phone was found, whatever answers now.
+    let late = Transport::Either(daemon.clone(), bus.usb());
+    drop(late.connect(&phone, 62078, "lockdown").unwrap());
+    assert_eq!(bus.opened.load(Ordering::SeqCst), 1);
+    let through_daemon = daemon.devices().unwrap().remove(0);
+    drop(late.connect(&through_daemon, 62078, "lockdown").unwrap());
+    assert_eq!(bus.opened.load(Ordering::SeqCst), 1);
+    // A watch over USB ends when a daemon comes, to begin anew with that.
+    let mut watch = Transport::Either(daemon, bus.usb()).listen().unwrap();
+    assert!(matches!(watch.next_change().unwrap(), Change::Attached(p) if !Usb::knows(&p)));
+    let mut alone = bus.usb().listen();
+    let over = alone.next_change(&mut || {
+        Some(transport::Error::Refused {
+            doing: "go on",
+            number: 1,
+        })
+    });
+    assert!(over.is_err());
+}
+
+#[test]
+fn the_program_prints_the_rule_and_knows_the_two_ways() {
+    let ran = |words: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_idev-backup"));
+        command
+            .args(words)
+            .env_remove("IDEV_BACKUP_TRANSPORT")
+            .output()
+            .unwrap()
+    };
+    let rule = ran(&["udev-rule"]);
+    let text = String::from_utf8(rule.stdout).unwrap();
+    assert!(
+        rule.status.success() && text.contains(transport::udev::RULE),
+        "{text}"
+    );
+    let wrong = ran(&["devices", "--transport", "pigeon"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(
+        String::from_utf8(wrong.stderr)
+            .unwrap()
+            .contains("usbmuxd or usb")
+    );
 }
 
 // ---- a watch ----

@@ -116,7 +116,13 @@ impl Transport {
     pub fn devices(&self) -> Result<Vec<Attached>, Error> {
         match self.now() {
             Now::Daemon(daemon) => daemon.devices(),
-            Now::Usb(usb) => usb.devices(),
+            Now::Usb(usb) => match (self, usb.devices()?) {
+                // There Apple's service is the way, and libusb sees little without it: that it is missing is what to tell.
+                (Transport::Either(daemon, _), phones) if cfg!(windows) && phones.is_empty() => {
+                    daemon.devices()
+                }
+                (_, phones) => Ok(phones),
+            },
         }
     }
 
