@@ -1,11 +1,14 @@
-//! `idev-backup simulate`: a daemon with simulated phones, until it is stopped.
+//! `idev-backup simulate`: a daemon with simulated phones, until it is stopped, or one phone on the USB of a virtual machine.
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
-use idev_backup::sim::{Content, Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust};
+use idev_backup::sim::{
+    Cable, Content, Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust, UsbEvent,
+};
 use idev_backup::trace::At;
 use idev_backup::udid::Udid;
 
@@ -21,6 +24,16 @@ pub struct Simulate {
     /// Where to listen: UNIX:/path or HOST:PORT (port 0: any free one).
     #[arg(long, value_name = "ADDR", default_value_t = default_address())]
     listen: String,
+    /// Be a USB device of a virtual machine instead: connect to the socket of QEMU's usb-redir, UNIX:/path or HOST:PORT.
+    ///
+    /// QEMU is started with `-device qemu-xhci -chardev socket,id=c0,path=/path,server=on,wait=off -device usb-redir,chardev=c0`.
+    /// Lines on stdin change the cable: `unplug`, `plug`, `unplug-after BYTES` (to the computer), `replug`; `counts` tells what passed.
+    /// What the computer does wrong is printed as `usb: misstep: ...`.
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["listen", "phones"])]
+    usbredir: Option<String>,
+    /// The version of the USB mux that the phone speaks at most; phones before iOS 7 have 1.
+    #[arg(long, value_name = "VERSION", default_value_t = 2, requires = "usbredir", value_parser = clap::value_parser!(u32).range(1..=2))]
+    mux_version: u32,
     /// How many phones are attached.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     phones: u32,
@@ -103,14 +116,14 @@ pub struct Simulate {
 impl Simulate {
     /// Serves until killed.
     pub fn run(&self) -> io::Result<()> {
+        if let Some(address) = &self.usbredir {
+            return self.on_usb(&with_scheme(address));
+        }
         let mut phones = Vec::new();
         for number in 0..self.phones {
             phones.push(Phone::new(self.config(number)?));
         }
-        let listen = match self.listen.starts_with('/') {
-            true => format!("UNIX:{}", self.listen),
-            false => self.listen.clone(),
-        };
+        let listen = with_scheme(&self.listen);
         let daemon = Daemon::start(&listen, phones).map_err(|e| {
             io::Error::new(
                 e.kind(),
@@ -125,6 +138,42 @@ impl Simulate {
         writeln!(stdout, "USBMUXD_SOCKET_ADDRESS={}", daemon.address())?;
         stdout.flush()?;
         daemon.serve();
+        Ok(())
+    }
+
+    /// One phone on the USB of a virtual machine, until that goes away.
+    fn on_usb(&self, address: &str) -> io::Result<()> {
+        let phone = Phone::new(self.config(0)?);
+        let (cable, events) = Cable::plug(address, &phone, self.mux_version).map_err(|e| {
+            io::Error::new(
+                e.kind(),
+                format!("cannot connect to QEMU's usb-redir at {address}: {e}\n  hint: start QEMU first, with the socket of its -chardev at this address"),
+            )
+        })?;
+        thread::Builder::new().name("cable".into()).spawn(move || {
+            for line in io::stdin().lock().lines().map_while(Result::ok) {
+                if let Err(e) = handle(&cable, &line) {
+                    super::output::tell(&format!("usb: {line:?}: {e}"));
+                }
+            }
+            // Nobody commands any more; the cable stays where it is.
+            loop {
+                thread::park();
+            }
+        })?;
+        for event in events {
+            say(&event.to_string())?;
+            match event {
+                UsbEvent::Over => break,
+                UsbEvent::Nonsense(e) => {
+                    let why = format!(
+                        "QEMU at {address} does not speak usbredir: {e}\n  hint: the socket must be that of `-device usb-redir`"
+                    );
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                }
+                _ => {}
+            }
+        }
         Ok(())
     }
 
@@ -176,6 +225,38 @@ impl Simulate {
             faults: self.fault.clone(),
         })
     }
+}
+
+fn with_scheme(address: &str) -> String {
+    match address.starts_with('/') {
+        true => format!("UNIX:{address}"),
+        false => address.to_owned(),
+    }
+}
+
+/// A line about the cable.
+fn say(what: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "usb: {what}")?;
+    stdout.flush()
+}
+
+/// Does what a line on stdin says.
+fn handle(cable: &Cable, line: &str) -> Result<(), String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words[..] {
+        [] => {}
+        ["plug"] => cable.plug_again(),
+        ["unplug"] => cable.unplug(),
+        ["replug"] => {
+            cable.unplug();
+            cable.plug_again();
+        }
+        ["unplug-after", bytes] => cable.unplug_after(parse_size(bytes)?),
+        ["counts"] => say(&cable.counts().to_string()).map_err(|e| e.to_string())?,
+        _ => return Err("one of plug, unplug, unplug-after BYTES, replug, counts".to_owned()),
+    }
+    Ok(())
 }
 
 const PASSWORD: &str = "simulated";

@@ -15,7 +15,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 
 use super::{Error, PairRecord};
 use crate::trace::Tap;
-use crate::transport::{Calm, Wire};
+use crate::transport::{Calm, Trouble, Wire};
 
 /// Bytes taken from the socket in one call. rustls alone would ask for 4 KiB at a time.
 const READ_BYTES: usize = 256 << 10;
@@ -64,6 +64,10 @@ impl Secure {
 fn explain(e: io::Error) -> Error {
     if crate::transport::wire::is_cancelled(&e) {
         return Error::Cancelled;
+    }
+    // Over USB it is known what ended the connection, and then it was not the phone that hung up.
+    if e.get_ref().is_some_and(|inner| inner.is::<Trouble>()) {
+        return Error::wire("secure the connection to the phone", e);
     }
     match e
         .get_ref()
@@ -220,5 +224,18 @@ impl Write for Secure {
 
     fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cable_pulled_in_the_handshake_is_not_taken_for_a_phone_that_hung_up() {
+        let pulled = explain(io::Error::from(Trouble::Unplugged));
+        assert!(matches!(pulled, Error::Wire { .. }), "{pulled:?}");
+        let hung_up = explain(io::ErrorKind::UnexpectedEof.into());
+        assert!(matches!(hung_up, Error::Tls { .. }), "{hung_up:?}");
     }
 }

@@ -19,6 +19,9 @@ use crate::transport::plist_stream::{self, Encoding};
 pub(super) const PORT: u16 = 62_078;
 const MESSAGE_BYTES_MAX: u32 = 1 << 20;
 
+/// What a computer may set that is not trusted yet: usbmuxd tells phones thus whom they are attached to.
+const ANYBODYS: [&str; 2] = ["UntrustedHostBUID", "UntrustedHostAttached"];
+
 /// A computer that the owner trusts.
 #[derive(Debug, Clone)]
 pub(super) struct Pairing {
@@ -127,7 +130,8 @@ fn answer(
             Ok(super::dict([("Value", value)]))
         }
         "SetValue" => {
-            let (Some(_), Some(key)) = (session, text("Key")) else {
+            let Some(key) = text("Key").filter(|key| session.is_some() || ANYBODYS.contains(key))
+            else {
                 return Err("SetProhibited");
             };
             let value = request.get("Value").ok_or("MissingValue")?;

@@ -38,6 +38,7 @@ mod replay;
 mod services;
 mod socket;
 mod tls;
+mod usb;
 mod values;
 mod wire;
 
@@ -48,6 +49,7 @@ pub use keys::Password;
 pub use mux::Daemon;
 pub use phone::{Outcome, Passcode, Phone, PhoneConfig, Trust};
 pub use replay::{Departure, Replay};
+pub use usb::{Cable, Counts, Misstep, RedirError, UsbEvent};
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! The one socket type of the simulation: TCP everywhere, a Unix socket where there is one.
+//! The one socket type of the simulation: TCP everywhere, a Unix socket where there is one, or a connection over USB.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
+use super::usb::Pipe;
 use crate::trace::Tap;
 
 /// A connected socket, and what records it while nothing on it is encrypted.
@@ -20,6 +21,7 @@ enum Kind {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    Usb(Pipe),
 }
 
 /// Calls the same method whichever kind of socket it is.
@@ -29,6 +31,7 @@ macro_rules! either {
             Kind::Tcp($s) => $call,
             #[cfg(unix)]
             Kind::Unix($s) => $call,
+            Kind::Usb($s) => $call,
         }
     };
 }
@@ -38,12 +41,31 @@ impl Socket {
         Socket { kind, tap: None }
     }
 
+    /// Connects to `UNIX:/path` or `host:port`.
+    pub(super) fn connect(address: &str) -> io::Result<Socket> {
+        if let Some(path) = address.strip_prefix("UNIX:") {
+            #[cfg(unix)]
+            return Ok(Socket::of(Kind::Unix(UnixStream::connect(path)?)));
+            #[cfg(not(unix))]
+            return Err(no_unix_sockets(path));
+        }
+        let socket = TcpStream::connect(address)?;
+        socket.set_nodelay(true)?;
+        Ok(Socket::of(Kind::Tcp(socket)))
+    }
+
+    /// A connection over USB.
+    pub(super) fn over_usb(pipe: Pipe) -> Socket {
+        Socket::of(Kind::Usb(pipe))
+    }
+
     /// A second handle of the same connection, recorded as the same channel.
     pub(super) fn try_clone(&self) -> io::Result<Socket> {
         let kind = match &self.kind {
             Kind::Tcp(s) => s.try_clone().map(Kind::Tcp),
             #[cfg(unix)]
             Kind::Unix(s) => s.try_clone().map(Kind::Unix),
+            Kind::Usb(s) => Ok(Kind::Usb(s.clone())),
         };
         Ok(Socket {
             kind: kind?,
@@ -58,14 +80,31 @@ impl Socket {
 
     /// Ends the connection for both sides. A connection that is gone already is what we wanted.
     pub(super) fn cut(&self) {
-        match either!(&self.kind, s => s.shutdown(Shutdown::Both)) {
+        let cut = match &self.kind {
+            Kind::Tcp(s) => s.shutdown(Shutdown::Both),
+            #[cfg(unix)]
+            Kind::Unix(s) => s.shutdown(Shutdown::Both),
+            Kind::Usb(s) => {
+                s.cut();
+                Ok(())
+            }
+        };
+        match cut {
             Ok(()) | Err(_) => {}
         }
     }
 
     /// How long a read may wait; `None` for ever.
     pub(super) fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
-        either!(&self.kind, s => s.set_read_timeout(limit))
+        match &self.kind {
+            Kind::Tcp(s) => s.set_read_timeout(limit),
+            #[cfg(unix)]
+            Kind::Unix(s) => s.set_read_timeout(limit),
+            Kind::Usb(s) => {
+                s.set_read_timeout(limit);
+                Ok(())
+            }
+        }
     }
 
     fn wrote(&self, count: usize, mut parts: &[&[u8]]) -> usize {
@@ -127,10 +166,7 @@ impl Listener {
                 return Ok(Listener::Unix(UnixListener::bind(path)?, path.into()));
             }
             #[cfg(not(unix))]
-            return Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!("{path}: there are no Unix sockets here, use host:port"),
-            ));
+            return Err(no_unix_sockets(path));
         }
         Ok(Listener::Tcp(TcpListener::bind(address)?))
     }
@@ -166,6 +202,14 @@ impl Listener {
         }
         drop(TcpStream::connect(address));
     }
+}
+
+#[cfg(not(unix))]
+fn no_unix_sockets(path: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        format!("{path}: there are no Unix sockets here, use host:port"),
+    )
 }
 
 /// The socket of a daemon that is gone stands in the way of a new one. Anything else that is there stays.

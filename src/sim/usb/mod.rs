@@ -1,0 +1,527 @@
+//! The simulated phone as a real USB device, for a machine under QEMU: usbredir to QEMU, the USB mux on top of it.
+//!
+//! [`Cable`] connects to the socket of QEMU's `-chardev socket,... -device usb-redir,...`; the kernel of the guest then finds an iPhone on
+//! its bus. Nothing of `transport` is used, so that a mistake there meets a stranger here.
+
+mod device;
+mod events;
+mod misstep;
+mod mux;
+mod pipe;
+mod redir;
+
+pub use events::{Counts, UsbEvent};
+pub use misstep::Misstep;
+pub use redir::RedirError;
+
+pub(super) use pipe::Pipe;
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use device::{Device, MUX_IN, MUX_OUT, PACKET_BYTES};
+use mux::{MESSAGE_BYTES_MAX, Mux};
+use redir::{Control, Packet, Parser, Writer};
+
+use super::Phone;
+use super::socket::Socket;
+
+/// How much is read from QEMU at once.
+const READ_BYTES: usize = 256 << 10;
+/// More reads than any computer has under way at once.
+const WAITING_MAX: usize = 1024;
+
+/// A phone on the USB of a machine under QEMU. It is unplugged when this is dropped.
+#[derive(Debug)]
+pub struct Cable {
+    link: Arc<Shared>,
+    socket: Socket,
+}
+
+/// The link, and what wakes those who wait for it.
+#[derive(Debug)]
+struct Shared {
+    link: Mutex<Link>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Link {
+    phone: Arc<Phone>,
+    device: Device,
+    mux: Mux,
+    /// Known once QEMU has said hello.
+    writer: Option<Writer>,
+    /// Plugged in as far as the owner is concerned; QEMU is told when it can be.
+    plugged: bool,
+    /// Reads of the mux's endpoint that have no answer yet.
+    reads: VecDeque<(u64, u32)>,
+    /// Reads of other endpoints, which never get one.
+    idle_reads: Vec<(u64, u8)>,
+    /// What is being read, and how much of it is.
+    sending: Option<(Vec<u8>, usize)>,
+    /// What has come of a message; `None` while a message that is too long goes by.
+    receiving: Option<Vec<u8>>,
+    /// Bytes for QEMU.
+    out: Vec<u8>,
+    /// Pull the cable after so many bytes more to the computer.
+    unplug_after: Option<u64>,
+    over: bool,
+    counts: Counts,
+    events: Sender<UsbEvent>,
+}
+
+impl Cable {
+    /// Plugs a phone into the machine whose `usb-redir` listens on `UNIX:/path` or `host:port`. `version_max` is the version of
+    /// the mux that the phone speaks at most: 2, or 1 as before iOS 7. What happens comes out of the receiver.
+    pub fn plug(
+        address: &str,
+        phone: &Arc<Phone>,
+        version_max: u32,
+    ) -> io::Result<(Cable, Receiver<UsbEvent>)> {
+        let socket = Socket::connect(address)?;
+        let (events, receiver) = mpsc::channel();
+        let serial = phone.udid().as_str().replace('-', "");
+        let mut out = Vec::new();
+        Writer::hello(&mut out);
+        let link = Arc::new(Shared {
+            link: Mutex::new(Link {
+                phone: Arc::clone(phone),
+                device: Device::new(serial),
+                mux: Mux::new(version_max.clamp(1, 2)),
+                writer: None,
+                plugged: true,
+                reads: VecDeque::new(),
+                idle_reads: Vec::new(),
+                sending: None,
+                receiving: Some(Vec::new()),
+                out,
+                unplug_after: None,
+                over: false,
+                counts: Counts::default(),
+                events,
+            }),
+            changed: Condvar::new(),
+        });
+        let (reader, writer) = (socket.try_clone()?, socket.try_clone()?);
+        let (reads, writes) = (Arc::clone(&link), Arc::clone(&link));
+        let named = |name: &str| thread::Builder::new().name(name.into());
+        named("sim-usb-in").spawn(move || reads.read(reader))?;
+        named("sim-usb-out").spawn(move || writes.write(writer))?;
+        Ok((Cable { link, socket }, receiver))
+    }
+
+    /// Plugs the phone in again.
+    pub fn plug_again(&self) {
+        self.with(|link| {
+            link.plugged = true;
+            link.announce();
+        });
+    }
+
+    /// Pulls the cable. The phone keeps what it knows.
+    pub fn unplug(&self) {
+        self.with(Link::unplug);
+    }
+
+    /// Pulls the cable after so many bytes more to the computer.
+    pub fn unplug_after(&self, bytes: u64) {
+        self.with(|link| link.unplug_after = Some(bytes));
+    }
+
+    /// What passed since this was asked last.
+    pub fn counts(&self) -> Counts {
+        self.with(|link| std::mem::take(&mut link.counts))
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Link) -> T) -> T {
+        let mut link = self.link.lock();
+        let done = act(&mut link);
+        drop(link);
+        self.link.changed.notify_all();
+        done
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        self.with(Link::end);
+        self.socket.cut();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Link> {
+        super::lock(&self.link)
+    }
+
+    fn wait<'a>(
+        &self,
+        link: MutexGuard<'a, Link>,
+        limit: Option<Duration>,
+    ) -> MutexGuard<'a, Link> {
+        match limit {
+            None => self
+                .changed
+                .wait(link)
+                .unwrap_or_else(PoisonError::into_inner),
+            Some(limit) => {
+                let waited = self.changed.wait_timeout(link, limit);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        }
+    }
+
+    /// Takes what QEMU sends, until it goes away.
+    fn read(self: &Arc<Self>, mut socket: Socket) {
+        let mut parser = Parser::default();
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let count = match socket.read(&mut buffer) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => count,
+            };
+            parser.push(&buffer[..count]);
+            let mut link = self.lock();
+            let mut opened = Vec::new();
+            let taken = loop {
+                match parser.take() {
+                    Ok(Some((id, packet))) => {
+                        if let Packet::Hello(_) = packet {
+                            link.writer = Some(parser.writer());
+                        }
+                        opened.extend(link.take(id, packet));
+                    }
+                    Ok(None) => break Ok(()),
+                    Err(e) => break Err(e),
+                }
+            };
+            link.pump();
+            if let Err(e) = taken {
+                link.tell(UsbEvent::Nonsense(e));
+                break;
+            }
+            let phone = Arc::clone(&link.phone);
+            drop(link);
+            self.changed.notify_all();
+            for (id, port) in opened {
+                self.serve(&phone, id, port);
+            }
+        }
+        let mut link = self.lock();
+        link.end();
+        link.tell(UsbEvent::Over);
+        drop(link);
+        self.changed.notify_all();
+    }
+
+    /// Hands to QEMU what there is for it.
+    fn write(&self, mut socket: Socket) {
+        let mut link = self.lock();
+        loop {
+            let bytes = std::mem::take(&mut link.out);
+            if bytes.is_empty() {
+                if link.over {
+                    return;
+                }
+                link = self.wait(link, None);
+                continue;
+            }
+            drop(link);
+            let written = socket.write_all(&bytes);
+            link = self.lock();
+            if written.is_err() {
+                // The reader sees the same end, and tells of it.
+                link.end();
+                return;
+            }
+        }
+    }
+
+    /// Has the phone serve a connection that was opened.
+    fn serve(self: &Arc<Self>, phone: &Arc<Phone>, id: u64, port: u16) {
+        let socket = Socket::over_usb(Pipe::new(Arc::clone(self), id));
+        let phone = Arc::clone(phone);
+        let name = phone.service_on(port);
+        let spawned = thread::Builder::new()
+            .name(format!("sim-{name}"))
+            .spawn(move || phone.serve(port, socket));
+        // Without a thread the connection ends again; its handle went with the closure.
+        drop(spawned);
+    }
+}
+
+impl Link {
+    fn tell(&mut self, event: UsbEvent) {
+        if let UsbEvent::Misstep(_) = event {
+            self.counts.missteps += 1;
+        }
+        // Nobody has to listen.
+        drop(self.events.send(event));
+    }
+
+    /// Takes a packet; answers the connections that it opened, with their ports.
+    fn take(&mut self, id: u64, packet: Packet) -> Option<(u64, u16)> {
+        let writer = self.writer?;
+        match packet {
+            Packet::Hello(_) => self.announce(),
+            Packet::Reset => {
+                self.fresh();
+                self.tell(UsbEvent::Reset);
+            }
+            Packet::SetConfiguration(number) => {
+                let status = match self.device.configure(number) {
+                    true => redir::OK,
+                    false => redir::INVALID,
+                };
+                self.drop_transfers();
+                self.mux.restart();
+                self.lay_out(writer);
+                let number = self.device.configuration();
+                writer.configuration(&mut self.out, id, status, number);
+                self.tell(UsbEvent::Configured(number));
+            }
+            Packet::GetConfiguration => {
+                let number = self.device.configuration();
+                writer.configuration(&mut self.out, id, redir::OK, number);
+            }
+            Packet::SetAlternate {
+                interface,
+                alternate,
+            } => {
+                let status = match self.device.set_alternate(interface, alternate) {
+                    true => redir::OK,
+                    false => redir::INVALID,
+                };
+                self.lay_out(writer);
+                writer.alternate(&mut self.out, id, status, [interface, alternate]);
+            }
+            Packet::GetAlternate { interface } => {
+                let (status, alternate) = match self.device.alternate(interface) {
+                    Some(alternate) => (redir::OK, alternate),
+                    None => (redir::INVALID, 0),
+                };
+                writer.alternate(&mut self.out, id, status, [interface, alternate]);
+            }
+            Packet::StartInterrupt(endpoint) | Packet::StopInterrupt(endpoint) => {
+                writer.interrupt(&mut self.out, id, redir::OK, endpoint);
+            }
+            Packet::Cancel => self.cancel(id),
+            Packet::Control(asked) => self.control(writer, id, &asked),
+            Packet::Bulk {
+                endpoint,
+                length,
+                data,
+            } => return self.bulk(writer, id, endpoint, length, &data),
+            Packet::Other(_) => {}
+        }
+        None
+    }
+
+    fn control(&mut self, writer: Writer, id: u64, asked: &Control) {
+        let answer = self.device.control(asked);
+        let taken = match asked.request_type & 0x80 {
+            0 => asked.length,
+            _ => answer.data.len() as u16,
+        };
+        writer.control(&mut self.out, id, asked, answer.status, &answer.data, taken);
+    }
+
+    fn bulk(
+        &mut self,
+        writer: Writer,
+        id: u64,
+        endpoint: u8,
+        length: u32,
+        data: &[u8],
+    ) -> Option<(u64, u16)> {
+        let mux = self.device.has_mux();
+        match endpoint {
+            MUX_IN if mux && self.reads.len() < WAITING_MAX => {
+                self.reads.push_back((id, length));
+                self.pump();
+                // Those that are left wait for the phone.
+                let waiting = self.reads.len();
+                self.counts.reads_waiting_max = self.counts.reads_waiting_max.max(waiting);
+                None
+            }
+            MUX_OUT if mux => {
+                self.counts.transfers_out += 1;
+                self.counts.bytes_out += data.len() as u64;
+                let taken = data.len() as u32;
+                writer.bulk(&mut self.out, id, endpoint, redir::OK, &[], taken);
+                self.assemble(data)
+            }
+            MUX_IN | MUX_OUT => {
+                writer.bulk(&mut self.out, id, endpoint, redir::STALL, &[], 0);
+                None
+            }
+            // The camera and the network adapter say nothing, and take everything.
+            0x80.. if self.idle_reads.len() < WAITING_MAX => {
+                self.idle_reads.push((id, endpoint));
+                None
+            }
+            _ => {
+                let taken = data.len() as u32;
+                writer.bulk(&mut self.out, id, endpoint, redir::OK, &[], taken);
+                None
+            }
+        }
+    }
+
+    /// Puts transfers together to messages, each of which ends with a short packet.
+    fn assemble(&mut self, data: &[u8]) -> Option<(u64, u16)> {
+        let last = !data.len().is_multiple_of(PACKET_BYTES) || data.is_empty();
+        if let Some(message) = &mut self.receiving {
+            message.extend_from_slice(data);
+            let bytes = message.len();
+            if bytes > MESSAGE_BYTES_MAX {
+                self.receiving = None;
+                self.tell(UsbEvent::Misstep(Misstep::MessageTooLong { bytes }));
+            }
+        }
+        if !last {
+            return None;
+        }
+        let message = self.receiving.replace(Vec::new())?;
+        if message.is_empty() {
+            self.tell(UsbEvent::Misstep(Misstep::EmptyMessage));
+            return None;
+        }
+        let phone = Arc::clone(&self.phone);
+        let mut opened = None;
+        for event in self.mux.receive(&message, |port| phone.listens_on(port)) {
+            match event {
+                mux::Event::Agreed(version) => {
+                    self.sending = None;
+                    self.tell(UsbEvent::Agreed(version));
+                }
+                mux::Event::Opened { id, port } => {
+                    self.tell(UsbEvent::Opened(phone.service_on(port)));
+                    opened = Some((id, port));
+                }
+                mux::Event::Misstep(misstep) => self.tell(UsbEvent::Misstep(misstep)),
+            }
+        }
+        opened
+    }
+
+    /// Answers reads as long as there are reads and something to say.
+    fn pump(&mut self) {
+        let Some(writer) = self.writer else { return };
+        while let Some((id, length)) = self.reads.front().copied() {
+            if self.sending.is_none() {
+                self.sending = self.mux.next_message().map(|message| (message, 0));
+            }
+            let Some((message, at)) = &mut self.sending else {
+                return;
+            };
+            let left = message.len() - *at;
+            let count = left.min(length as usize);
+            self.reads.pop_front();
+            if left > count && count % PACKET_BYTES != 0 {
+                writer.bulk(&mut self.out, id, MUX_IN, redir::BABBLE, &[], 0);
+                self.tell(UsbEvent::Misstep(Misstep::Babble { length }));
+                continue;
+            }
+            let part = &message[*at..*at + count];
+            writer.bulk(&mut self.out, id, MUX_IN, redir::OK, part, count as u32);
+            *at += count;
+            // A message that fills its last read ends with a packet of no length in the next one, as the last packet was a whole one.
+            let whole = count == length as usize && count % PACKET_BYTES == 0;
+            if *at == message.len() && !whole {
+                self.sending = None;
+            }
+            self.counts.transfers_in += 1;
+            self.counts.bytes_in += count as u64;
+            if let Some(left) = &mut self.unplug_after {
+                *left = left.saturating_sub(count as u64);
+                if *left == 0 {
+                    self.unplug();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The transfer is not wanted any more. One that is answered already stays answered.
+    fn cancel(&mut self, id: u64) {
+        let Some(writer) = self.writer else { return };
+        let mut endpoint = None;
+        self.reads.retain(|(of, _)| {
+            let stays = *of != id;
+            if !stays {
+                endpoint = Some(MUX_IN);
+            }
+            stays
+        });
+        self.idle_reads.retain(|(of, end)| {
+            let stays = *of != id;
+            if !stays {
+                endpoint = Some(*end);
+            }
+            stays
+        });
+        if let Some(endpoint) = endpoint {
+            writer.bulk(&mut self.out, id, endpoint, redir::CANCELLED, &[], 0);
+        }
+    }
+
+    /// Nothing is under way any more.
+    fn drop_transfers(&mut self) {
+        let reads = self.reads.drain(..).map(|(id, _)| (id, MUX_IN));
+        let all: Vec<(u64, u8)> = reads.chain(self.idle_reads.drain(..)).collect();
+        for (id, endpoint) in all {
+            if let Some(writer) = self.writer {
+                writer.bulk(&mut self.out, id, endpoint, redir::CANCELLED, &[], 0);
+            }
+        }
+        self.sending = None;
+        self.receiving = Some(Vec::new());
+    }
+
+    /// The device as it is after a reset, and every connection ended.
+    fn fresh(&mut self) {
+        self.drop_transfers();
+        self.device.configure(0);
+        self.mux.restart();
+    }
+
+    fn lay_out(&mut self, writer: Writer) {
+        let (interfaces, ends) = (self.device.interfaces(), self.device.endpoints());
+        writer.layout(&mut self.out, &interfaces, &ends);
+    }
+
+    fn announce(&mut self) {
+        let Some(writer) = self.writer else { return };
+        if self.plugged && !self.over {
+            self.lay_out(writer);
+            let out = &mut self.out;
+            writer.connect(out, device::VENDOR, device::PRODUCT, device::VERSION);
+            self.tell(UsbEvent::Plugged);
+        }
+    }
+
+    fn unplug(&mut self) {
+        self.unplug_after = None;
+        if !std::mem::take(&mut self.plugged) {
+            return;
+        }
+        self.fresh();
+        if let Some(writer) = self.writer {
+            writer.disconnect(&mut self.out);
+        }
+        self.tell(UsbEvent::Unplugged);
+    }
+
+    fn end(&mut self) {
+        self.plugged = false;
+        self.over = true;
+        self.fresh();
+        self.out.clear();
+    }
+}

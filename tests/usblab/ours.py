@@ -1,0 +1,200 @@
+"""Our program over USB without a daemon: what it does, and what it says when it cannot."""
+
+import re
+import shutil
+from functools import partial
+
+from judges import PROGRAM, Daemon, reference, right, whole
+from machine import WORK, peers
+
+# Some tens of MiB: small files, and a few that take many messages.
+LARGE = ["--seed", "11", "--files", "600", "--file-size", "1K..12K", "--bulk", "3x8M"]
+SECOND = ["--seed", "21", "--files", "450", "--file-size", "1K..9K", "--bulk", "1x2M", "--udid", "00008130-001A2B3C4D5E6FAA"]
+UDID = "00008130-001A2B3C4D5E6F70"
+STORE = "/tmp/store"
+DEVICE = "$(dirname $(grep -l 00008130001A2B3C4D5E6F70 /sys/bus/usb/devices/*/serial))"
+# A program that is at work with the phone for as long as a scene needs.
+LONG = ["--seed", "31", "--files", "50", "--bulk", "4x16M"]
+SHORT = ["--seed", "41", "--files", "400", "--file-size", "1K..9K", "--bulk", "1x1M"]
+
+
+def fails(said, *words):
+    """Says what is wrong, and what to do about it."""
+    for word in (*words, "hint:"):
+        peers.check(word in said, f"does not say {word!r}: {said[-600:]}")
+
+
+def create(machine, store, *words, code=0):
+    return machine.run(f"{PROGRAM} create --quiet --store {store} {' '.join(words)}", code=code, seconds=240)
+
+
+def fetched(machine, store):
+    """The store, copied to where the host sees it."""
+    name = store.rpartition("/")[2]
+    shutil.rmtree(machine.lab / name, ignore_errors=True)
+    machine.run(f"cp -a {store} /lab/{name}", seconds=120)
+    return machine.lab / name
+
+
+def backs_up(report, machine, ours, folder):
+    expected = reference(ours, folder / "large", LARGE, 2)
+
+    def lists():
+        said = machine.run(f"{PROGRAM} devices")
+        peers.check(UDID in said, said)
+
+    def pairs():
+        machine.run(f"{PROGRAM} pair")
+
+    def creates(phone, number):
+        create(machine, STORE)
+        whole(ours, fetched(machine, STORE) / UDID, expected[number])
+        right(phone)
+
+    def verifies():
+        machine.run(f"{PROGRAM} verify --store {STORE}", seconds=120)
+
+    with machine.plug(0, *LARGE) as phone:
+        report.scene("devices finds the phone without a daemon", lists)
+        report.scene("pair pairs over USB", pairs)
+        report.scene("create backs up over USB, byte for byte", partial(creates, phone, 0))
+        report.scene("create backs up over USB again, what changed", partial(creates, phone, 1))
+        report.scene("verify finds it whole in the machine", verifies)
+        counts = phone.counts()
+        print(
+            f"   {counts['transfers_in'] / counts['bytes_in'] * 2**20:.0f} IN transfers per MiB, "
+            f"{counts['transfers_out'] / counts['bytes_in'] * 2**20:.0f} OUT, {counts['waiting']} reads at once",
+            flush=True,
+        )
+        report.scene(
+            "at least three reads wait for the phone at once", lambda: peers.check(counts["waiting"] >= 3, str(counts))
+        )  # fmt: skip
+
+
+def two_phones(report, machine, ours, folder):
+    store = "/tmp/both"
+    flags = [SHORT, SECOND]
+    expected = [reference(ours, folder / f"both-{at}", each, 1)[0] for at, each in enumerate(flags)]
+
+    def creates(phones):
+        create(machine, store, "--all")
+        kept = fetched(machine, store)
+        for udid, payload, phone in zip([UDID, SECOND[-1]], expected, phones, strict=True):
+            whole(ours, kept / udid, payload)
+            right(phone)
+
+    with machine.plug(0, *SHORT) as first, machine.plug(1, *SECOND) as second:
+        report.scene("create --all backs up two phones at once", lambda: creates([first, second]))
+
+
+def configurations(report, machine):
+    def lists(phone, number):
+        machine.run(f"echo {number} >{DEVICE}/bConfigurationValue", code=None)
+        machine.run(f"{PROGRAM} pair")
+        right(phone)
+
+    with machine.plug(0, *SHORT) as phone:
+        for number in (0, 1, 2, 4):
+            report.scene(f"the phone is found in configuration {number}", partial(lists, phone, number))
+
+
+def refusals(report, machine):
+    def no_rights():
+        said = machine.run(f"HOME=/tmp/guest {PROGRAM} create --store /tmp/guest", code=None, user="guest")
+        fails(said, "/dev/bus/usb/", "udev")
+        peers.check(machine.last.code == 1, f"exit code {machine.last.code}")
+
+    def held_by_usbmuxd():
+        with Daemon(machine) as daemon:
+            daemon.lists()
+            said = machine.run(f"{PROGRAM} create --transport usb --store /tmp/held", code=1)
+            fails(said, "usbmuxd")
+
+    def held_by_another(phone):
+        phone.counts()
+        working = machine.start(f"{PROGRAM} create --quiet --store /tmp/working")
+        phone.told("usb: connection to com.apple.mobilebackup2")
+        said = machine.run(f"{PROGRAM} create --store /tmp/held", code=1)
+        fails(said, "another program uses the phone: idev-backup (process ")
+        peers.check("self" not in said, said)
+        working.wait(0, seconds=240)
+        right(phone)
+
+    with machine.plug(0, *LONG) as phone:
+        report.scene("a user without rights is told the udev rule", no_rights)
+        report.scene("a second program is told that another uses the phone", lambda: held_by_another(phone))
+        report.scene("usbmuxd, which holds the phone, is named", held_by_usbmuxd)
+
+
+def interruptions(report, machine, ours, folder):
+    store = "/tmp/cut"
+    expected = reference(ours, folder / "cut", LARGE, 1)[0]
+
+    def cut(phone, how):
+        phone.command(how)
+        said = create(machine, store, code=8)
+        fails(said)
+
+    def goes_on(phone):
+        create(machine, store)
+        whole(ours, fetched(machine, store) / UDID, expected)
+        right(phone)
+
+    def unplugged(phone):
+        cut(phone, "unplug-after 6M")
+        said = machine.run(f"{PROGRAM} create --store {store}", code=4)
+        fails(said)
+
+    def plugged_in_again(phone):
+        phone.command("plug")
+        phone.settled()
+        goes_on(phone)
+
+    def reset(phone):
+        before = phone.says().count("usb: connection to com.apple.mobilebackup2")
+        working = machine.start(f"{PROGRAM} create --quiet --full --store /tmp/reset")
+        phone.told("usb: connection to com.apple.mobilebackup2", before + 1)
+        phone.command("replug")
+        fails(working.wait(8, seconds=60))
+
+    with machine.plug(0, *LARGE) as phone:
+        report.scene("the cable pulled in mid-transfer ends with the code for it", partial(unplugged, phone))
+        report.scene("plugged in again, the backup goes on and is whole", partial(plugged_in_again, phone))
+        report.scene("a reset in mid-transfer ends with the code for it", partial(reset, phone))
+
+
+def others(report, machine):
+    def taken_away(phone):
+        working = machine.start(f"{PROGRAM} create --quiet --store /tmp/taken")
+        phone.told("usb: connection to com.apple.mobilebackup2")
+        machine.run(f"echo 0 >{DEVICE}/bConfigurationValue")
+        fails(working.wait(8, seconds=60))
+
+    def watches(phone):
+        working = machine.start(f"exec {PROGRAM} watch --store /tmp/watched")
+        phone.command("unplug")
+        machine.run(f"while grep -qs {phone.serial} /sys/bus/usb/devices/*/serial; do usleep 20000; done")
+        phone.command("plug")
+        machine.run("until ls /tmp/watched/*/Manifest.db 2>/dev/null; do usleep 100000; done", seconds=90)
+        machine.run("killall -INT idev-backup")
+        working.wait(None)
+        right(phone)
+
+    with machine.plug(0, *LONG) as phone:
+        report.scene("the configuration taken away in mid-transfer ends with the code for it", partial(taken_away, phone))
+    with machine.plug(0, *SHORT) as phone:
+        report.scene("watch hears of a phone that is plugged in, and backs it up", partial(watches, phone))
+    with machine.plug(0, "--mux-version", "1", *SHORT) as phone:
+        report.scene("an old phone, with version 1 of the mux, is backed up", lambda: (create(machine, "/tmp/old"), right(phone)))
+
+
+def play(report, machine, ours):
+    folder = WORK / "reference-ours"
+    shutil.rmtree(folder, ignore_errors=True)
+    backs_up(report, machine, ours, folder)
+    two_phones(report, machine, ours, folder)
+    configurations(report, machine)
+    refusals(report, machine)
+    interruptions(report, machine, ours, folder)
+    others(report, machine)
+    # Restore gets its scenes here: `restore(report, machine, ours)`.
