@@ -386,8 +386,8 @@ def play(report, ours, stage, word=""):
 def main():
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    ours = Path(sys.argv[1]).resolve(strict=True)
     install_judges()
+    ours = Path(sys.argv[1]).resolve(strict=True)
     stage = WORK / "restores"  # kept until the next run, for whoever wants to look
     shutil.rmtree(stage, ignore_errors=True)
     (stage / "home").mkdir(parents=True)
