@@ -10,6 +10,8 @@ pub enum Fault {
     CutAfter(u64),
     /// `cut-at:INDEX`: the connection ends instead of the phone's message of this index (0 is the version exchange).
     CutAt(u64),
+    /// `cut-after-taken:BYTES`: the connection ends after so many bytes from the computer.
+    CutAfterTaken(u64),
     /// `stall-after:BYTES`: the phone falls silent after so many bytes.
     StallAfter(u64),
     /// `stall-at:INDEX`: the phone falls silent instead of sending this message.
@@ -52,7 +54,12 @@ pub enum Fault {
     NoFinalResponse,
     /// `claim-size:BYTES`: the phone believes that so many bytes are to be sent.
     ClaimSize(u64),
-    /// `times:N`: the other faults happen in the first N backups only.
+    /// `asks-for:PATH`: a restore asks for this path of the computer before the files of the backup. Knows `\0`, `\n`, `\r`, `\t`
+    /// and `\\`.
+    AsksFor(String),
+    /// `meddles`: a restore renames, removes and writes in what it takes for the backup's folder.
+    Meddles,
+    /// `times:N`: the other faults happen in the first N backups and restores only.
     Times(u32),
 }
 
@@ -79,6 +86,7 @@ impl FromStr for Fault {
         Ok(match name {
             "cut-after" => Fault::CutAfter(number(value, spec)?),
             "cut-at" => Fault::CutAt(number(value, spec)?),
+            "cut-after-taken" => Fault::CutAfterTaken(number(value, spec)?),
             "stall-after" => Fault::StallAfter(number(value, spec)?),
             "stall-at" => Fault::StallAt(number(value, spec)?),
             "refuse" => Fault::Refuse(value.to_owned()),
@@ -100,6 +108,8 @@ impl FromStr for Fault {
             "keyless-file" => Fault::KeylessFile,
             "no-final-response" => Fault::NoFinalResponse,
             "claim-size" => Fault::ClaimSize(number(value, spec)?),
+            "asks-for" => Fault::AsksFor(unescape(value)),
+            "meddles" => Fault::Meddles,
             "times" => Fault::Times(number(value, spec)?),
             _ => return Err(NotAFault(spec.to_owned())),
         })
