@@ -81,6 +81,11 @@ impl Calm {
         self.between_messages.store(between, Ordering::SeqCst);
     }
 
+    /// The error of what was cut short.
+    pub fn cancellation(&self) -> io::Error {
+        io::Error::other(Cancelled)
+    }
+
     /// Whether what is under way is to be cut short now.
     pub fn stops(&self) -> bool {
         self.cancelled()
