@@ -208,7 +208,7 @@ impl<'a> Outgoing<'a> {
     pub fn send(
         &mut self,
         path: &BackupPath,
-        file: Result<Box<dyn Read + Send>, Fault>,
+        file: Result<Box<dyn Read + Send + '_>, Fault>,
     ) -> io::Result<Option<Fault>> {
         let name = path.as_str().as_bytes();
         self.put(&(name.len() as u32).to_be_bytes())?;

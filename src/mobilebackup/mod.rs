@@ -228,7 +228,7 @@ pub trait Host {
     fn device_fault(&mut self, fault: DeviceFault);
 
     /// Opens a file for the phone to read.
-    fn open(&mut self, path: &BackupPath) -> Result<Box<dyn Read + Send>, Fault>;
+    fn open(&mut self, path: &BackupPath) -> Result<Box<dyn Read + Send + '_>, Fault>;
 
     /// Lists a folder; an absent one is empty.
     fn list(&mut self, path: &BackupPath) -> Result<Vec<Entry>, Fault>;
