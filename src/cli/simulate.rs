@@ -82,18 +82,41 @@ pub struct Simulate {
     /// Secure no connection, as no phone since iOS 5 does.
     #[arg(long)]
     plain: bool,
-    /// A restore from iCloud is running: backups are refused with 25.
+    /// A restore from iCloud is running: backups and restores are refused with 25.
     #[arg(long)]
     icloud_restore: bool,
+    /// Find My is on: restores are refused with 211.
+    #[arg(long)]
+    find_my: bool,
+    /// The phone is not set up yet: restores are refused with 212.
+    #[arg(long)]
+    setup_unfinished: bool,
+    /// Its administrator allows no restores.
+    #[arg(long)]
+    forbid_restores: bool,
+    /// It was not started again after its last restore: the next one ends with 102.
+    #[arg(long)]
+    unfinished_restore: bool,
+    /// What is free on the phone; follows from its content if not given.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    free_space: Option<u64>,
+    /// How long it is away when it starts again after a restore.
+    #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_duration)]
+    restart: Duration,
+    /// Write what a restore brought into this SQLite database, a row for each file (the first phone only).
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
     /// The DeviceLink version offered: 400, or 300 as before iOS 14.
     #[arg(long, value_name = "VERSION", default_value_t = 400)]
     devicelink: u64,
-    /// Something that goes wrong in backups (repeatable; --help lists all).
+    /// Something that goes wrong in backups and restores (repeatable; --help lists all).
     ///
     /// cut-after:BYTES, cut-at:MESSAGE-INDEX, stall-after:BYTES, stall-at:MESSAGE-INDEX, refuse:SERVICE, name:TEXT (where
     /// the first upload goes; knows \\0 \\n \\r \\t), length:N, frame-length:N, message-length:N, deep-plist:N, laughs,
     /// unknown-message:NAME, disorder, device-error:N (every N-th file), file-provider, error:CODE, missing-file,
-    /// bad-manifest, no-final-response, claim-size:BYTES, key-rounds:N (as the key bag claims), no-manifest-key, keyless-file, times:N (the others happen in the first N backups only).
+    /// bad-manifest, no-final-response, claim-size:BYTES, key-rounds:N (as the key bag claims), no-manifest-key, keyless-file,
+    /// asks-for:PATH (in a restore), meddles (in the folder that is restored), times:N (the others happen in the first N backups and
+    /// restores only).
     #[arg(long, value_name = "SPEC")]
     fault: Vec<Fault>,
     #[command(flatten)]
@@ -172,6 +195,13 @@ impl Simulate {
             requires_encryption: self.requires_encryption,
             plain: self.plain,
             icloud_restore: self.icloud_restore,
+            find_my: self.find_my,
+            setup_unfinished: self.setup_unfinished,
+            forbids_restores: self.forbid_restores,
+            unfinished_restore: self.unfinished_restore,
+            free_bytes: self.free_space,
+            restart: self.restart,
+            ledger: self.ledger.clone().filter(|_| number == 0),
             device_link: self.devicelink,
             faults: self.fault.clone(),
         })
@@ -232,9 +262,14 @@ fn parse_bulk(text: &str) -> Result<(u32, u64), String> {
     Ok((count, parse_size(size)?))
 }
 
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok();
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| format!("{text:?} is no number of seconds"))
+}
+
 fn parse_seconds(text: &str) -> Option<Duration> {
-    let seconds = text.strip_prefix("after:")?.parse::<f64>().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
+    parse_duration(text.strip_prefix("after:")?).ok()
 }
 
 fn parse_trust(text: &str) -> Result<Trust, String> {

@@ -69,6 +69,18 @@ impl Default for Media {
     }
 }
 
+impl Media {
+    /// A file's bytes.
+    pub(super) fn read(&self, path: &str) -> Option<Vec<u8>> {
+        super::lock(&self.files).get(path).cloned().flatten()
+    }
+
+    /// Takes a file or folder away, if it is there.
+    pub(super) fn remove(&self, path: &str) {
+        super::lock(&self.files).remove(path);
+    }
+}
+
 enum Answer {
     Status(u64),
     Data(Vec<u8>),

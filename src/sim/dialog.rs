@@ -6,6 +6,7 @@ use std::io;
 use plist::{Dictionary, Value};
 use sha2::{Digest, Sha256};
 
+use super::faults::{Fault, nested};
 use super::wire::{CODE_DATA, Wire};
 
 /// Metadata that is kept in memory is never longer than this.
@@ -43,6 +44,19 @@ pub(super) struct Reply {
     code: i64,
     text: String,
     payload: Value,
+}
+
+/// What became of a file that the phone asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It came to its end.
+    Whole,
+    /// The computer does not have it.
+    Absent,
+    /// The computer could not read it.
+    Failed,
+    /// The computer said nothing of it.
+    Unanswered,
 }
 
 /// A file that the computer sent.
@@ -117,6 +131,34 @@ fn callbacks() -> Value {
 }
 
 impl Wire {
+    /// Faults that come instead of, or before, the first request.
+    pub(super) fn misbehave(&mut self, faults: &[Fault]) -> Result<(), Stop> {
+        for fault in faults {
+            let (length, bytes) = match fault {
+                Fault::MessageLength(length) => (*length, vec![b'x'; 64 << 10]),
+                Fault::DeepPlist(depth) => {
+                    let bytes = nested(*depth, 1);
+                    (bytes.len() as u32, bytes)
+                }
+                Fault::Laughs => {
+                    let bytes = nested(40, 10);
+                    (bytes.len() as u32, bytes)
+                }
+                Fault::UnknownMessage(name) => {
+                    let options = Value::Dictionary(Dictionary::new());
+                    self.message(vec![name.as_str().into(), options])?;
+                    // Refused, but answered.
+                    self.reply()?;
+                    continue;
+                }
+                _ => continue,
+            };
+            self.raw_message(length, &bytes)?;
+            self.stall()?;
+        }
+        Ok(())
+    }
+
     /// Reads and checks a `DLMessageStatusResponse`.
     pub(super) fn reply(&mut self) -> Result<Reply, Stop> {
         let message = self.receive()?;
@@ -148,6 +190,44 @@ impl Wire {
 
     /// Asks for files. The bytes of property lists are kept, of others only size and hash.
     pub(super) fn download(&mut self, paths: &[String], progress: f64) -> Result<Vec<Sent>, Stop> {
+        let mut sent = vec![Sent::default(); paths.len()];
+        let mut hashes = vec![Sha256::new(); paths.len()];
+        let fates = self.fetch(paths, progress, &mut |n, piece| {
+            sent[n].size += piece.len() as u64;
+            hashes[n].update(piece);
+            let kept = sent[n].bytes.len() + piece.len();
+            if paths[n].ends_with(".plist") && kept <= KEPT_BYTES_MAX {
+                sent[n].bytes.extend_from_slice(piece);
+            }
+            Ok(())
+        })?;
+        for (n, (fate, hash)) in fates.into_iter().zip(hashes).enumerate() {
+            sent[n].hash = hash.finalize().into();
+            match fate {
+                Fate::Whole => {}
+                Fate::Absent => sent[n].absent = true,
+                Fate::Failed => {
+                    let path = &paths[n];
+                    let text = format!("Error reading {path}. Underlying error: Multi status");
+                    return Err(Stop::Fails(103, text));
+                }
+                Fate::Unanswered => {
+                    let path = &paths[n];
+                    let text = format!("Error reading {path}: not answered");
+                    return Err(Stop::Fails(103, text));
+                }
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Asks for files and hands out their bytes as they come, with the number of the path; tells what became of each.
+    pub(super) fn fetch(
+        &mut self,
+        paths: &[String],
+        progress: f64,
+        take: &mut dyn FnMut(usize, &[u8]) -> Result<(), Stop>,
+    ) -> Result<Vec<Fate>, Stop> {
         let list = paths.iter().map(|p| p.as_str().into()).collect();
         self.message(vec![
             "DLMessageDownloadFiles".into(),
@@ -156,7 +236,10 @@ impl Wire {
             progress.into(),
             0u64.into(),
         ])?;
-        let mut found: HashMap<String, Sent> = HashMap::new();
+        let numbers: HashMap<&str, usize> = (paths.iter().enumerate())
+            .map(|(n, path)| (path.as_str(), n))
+            .collect();
+        let mut fates = vec![Fate::Unanswered; paths.len()];
         loop {
             let length = self.number()?;
             if length == 0 {
@@ -168,38 +251,40 @@ impl Wire {
             let mut path = vec![0; length as usize];
             self.exactly(&mut path)?;
             let path = String::from_utf8_lossy(&path).into_owned();
-            if !paths.contains(&path) {
+            let Some(n) = numbers.get(path.as_str()).copied() else {
                 return fails(
                     100,
                     &format!("the computer sends {path}, which nobody asked for"),
                 );
+            };
+            if fates[n] != Fate::Unanswered {
+                return fails(100, &format!("the computer sends {path} twice"));
             }
-            let sent = self.take_file(path.ends_with(".plist"))?;
-            found.insert(path, sent);
+            // The status at the end names the files with errors as well, and has the last word.
+            fates[n] = match self.take_file(&mut |piece| take(n, piece))? {
+                0 => Fate::Whole,
+                6 => Fate::Absent,
+                _ => Fate::Failed,
+            };
         }
         let reply = self.reply()?;
         if reply.code != OK && reply.code != SEVERAL {
             return Err(reply.failure("Error downloading files"));
         }
         for (path, code) in file_errors(&reply.payload) {
-            match found.get_mut(path) {
-                Some(sent) if code == NOT_FOUND => sent.absent = true,
-                _ => {
-                    let text = format!("Error reading {path}. Underlying error: Multi status");
-                    return Err(Stop::Fails(103, text));
-                }
+            if let Some(n) = numbers.get(path).copied() {
+                fates[n] = match (fates[n], code) {
+                    (Fate::Unanswered, _) => Fate::Unanswered,
+                    (_, NOT_FOUND) => Fate::Absent,
+                    _ => Fate::Failed,
+                };
             }
         }
-        let all = paths.iter().map(|path| {
-            let missing = || Stop::Fails(103, format!("Error reading {path}: not answered"));
-            found.remove(path).ok_or_else(missing)
-        });
-        all.collect()
+        Ok(fates)
     }
 
-    fn take_file(&mut self, keep: bool) -> Result<Sent, Stop> {
-        let mut sent = Sent::default();
-        let mut hash = Sha256::new();
+    /// Hands out the data of one file; answers the code that ends it.
+    fn take_file(&mut self, take: &mut dyn FnMut(&[u8]) -> Result<(), Stop>) -> Result<u8, Stop> {
         let mut buffer = Vec::new();
         loop {
             let length = self.number()?;
@@ -213,21 +298,21 @@ impl Wire {
             buffer.resize(length as usize - 1, 0);
             self.exactly(&mut buffer)?;
             if code[0] != CODE_DATA {
-                // Judged by the status, which names the file.
-                sent.absent = code[0] == 6;
-                sent.hash = hash.finalize().into();
-                return Ok(sent);
+                return Ok(code[0]);
             }
-            sent.size += buffer.len() as u64;
-            hash.update(&buffer);
-            if keep && sent.bytes.len() + buffer.len() <= KEPT_BYTES_MAX {
-                sent.bytes.extend_from_slice(&buffer);
-            }
+            self.longest_frame = self.longest_frame.max(length - 1);
+            take(&buffer)?;
         }
     }
 
     /// Lists a folder: names, and whether each is a folder.
     pub(super) fn list(&mut self, path: &str) -> Result<Vec<(String, bool)>, Stop> {
+        let entries = self.list_sizes(path)?.into_iter();
+        Ok(entries.map(|(name, folder, _)| (name, folder)).collect())
+    }
+
+    /// The same with the size of each.
+    pub(super) fn list_sizes(&mut self, path: &str) -> Result<Vec<(String, bool, u64)>, Stop> {
         self.message(vec![
             "DLContentsOfDirectory".into(),
             path.into(),
@@ -242,9 +327,11 @@ impl Wire {
             return Ok(Vec::new());
         };
         let entries = names.into_iter().map(|(name, about)| {
-            let kind = about.as_dictionary().and_then(|d| d.get("DLFileType"));
-            let kind = kind.and_then(Value::as_string);
-            (name, kind == Some("DLFileTypeDirectory"))
+            let fact = |key: &str| about.as_dictionary().and_then(|d| d.get(key));
+            let kind = fact("DLFileType").and_then(Value::as_string);
+            let size = fact("DLFileSize").and_then(Value::as_unsigned_integer);
+            let folder = kind == Some("DLFileTypeDirectory");
+            (name, folder, size.unwrap_or(0))
         });
         Ok(entries.collect())
     }
@@ -334,6 +421,18 @@ impl Wire {
             progress.into(),
         ])?;
         self.reply()?.must_succeed("Error moving items")
+    }
+
+    /// Asks to copy a file or a folder with all that is in it.
+    pub(super) fn copy_item(&mut self, from: &str, to: &str) -> Result<(), Stop> {
+        let options = Value::Dictionary(Dictionary::new());
+        self.message(vec![
+            "DLMessageCopyItem".into(),
+            from.into(),
+            to.into(),
+            options,
+        ])?;
+        self.reply()?.must_succeed("Error copying backup")
     }
 
     /// Asks to remove items; missing ones are fine.

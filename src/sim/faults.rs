@@ -52,7 +52,12 @@ pub enum Fault {
     NoFinalResponse,
     /// `claim-size:BYTES`: the phone believes that so many bytes are to be sent.
     ClaimSize(u64),
-    /// `times:N`: the other faults happen in the first N backups only.
+    /// `asks-for:PATH`: a restore asks for this path of the computer before the files of the backup. Knows `\0`, `\n`, `\r`, `\t`
+    /// and `\\`.
+    AsksFor(String),
+    /// `meddles`: a restore renames, removes and writes in what it takes for the backup's folder.
+    Meddles,
+    /// `times:N`: the other faults happen in the first N backups and restores only.
     Times(u32),
 }
 
@@ -100,6 +105,8 @@ impl FromStr for Fault {
             "keyless-file" => Fault::KeylessFile,
             "no-final-response" => Fault::NoFinalResponse,
             "claim-size" => Fault::ClaimSize(number(value, spec)?),
+            "asks-for" => Fault::AsksFor(unescape(value)),
+            "meddles" => Fault::Meddles,
             "times" => Fault::Times(number(value, spec)?),
             _ => return Err(NotAFault(spec.to_owned())),
         })

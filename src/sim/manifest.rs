@@ -42,6 +42,8 @@ impl Snapshot {
 pub(super) struct Status {
     pub(super) uuid: String,
     pub(super) empty: bool,
+    /// In the form of before iOS 4.
+    pub(super) old: bool,
     pub(super) snapshot: Snapshot,
 }
 
@@ -73,6 +75,7 @@ impl Status {
                 "old" | "new" => false,
                 _ => return Err(BAD),
             },
+            old: text("BackupState")? == "old",
             snapshot: found.ok_or(BAD)?.1,
         })
     }
@@ -147,13 +150,17 @@ fn binary(dictionary: Dictionary) -> io::Result<Vec<u8>> {
 pub(super) struct TempFile(PathBuf);
 
 impl TempFile {
-    fn new() -> TempFile {
+    pub(super) fn new() -> TempFile {
         let name = format!("idev-backup-sim-{}.db", super::new_uuid());
         TempFile(std::env::temp_dir().join(name))
     }
 
     pub(super) fn open(&self) -> io::Result<File> {
         File::open(&self.0)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 }
 

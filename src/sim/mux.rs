@@ -91,33 +91,12 @@ impl Daemon {
 
     /// Plugs a phone in; clients that listen hear of it.
     pub fn attach(&self, phone: Arc<Phone>) {
-        let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        let mut phones = super::lock(&self.shared.phones);
-        let event = attached(id, &phone);
-        phones.push((id, phone));
-        self.shared.announce(event);
+        self.shared.attach(phone);
     }
 
     /// Pulls a phone's cable: all connections to it end.
     pub fn detach(&self, udid: &Udid) {
-        let mut phones = super::lock(&self.shared.phones);
-        let mut gone = Vec::new();
-        phones.retain(|(id, phone)| {
-            let stays = phone.udid() != udid;
-            if !stays {
-                gone.push(*id);
-            }
-            stays
-        });
-        for id in gone {
-            self.shared
-                .announce(message("Detached", [("DeviceID", id.into())]));
-        }
-        for (of, socket) in super::lock(&self.shared.connections).values() {
-            if of.as_ref() == Some(udid) {
-                socket.cut();
-            }
-        }
+        self.shared.detach(udid);
     }
 
     /// Waits for ever: a command that only serves has nothing else to do.
@@ -175,6 +154,45 @@ fn accept(listener: &Listener, shared: &Arc<Shared>) {
 }
 
 impl Shared {
+    fn attach(&self, phone: Arc<Phone>) {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut phones = super::lock(&self.phones);
+        let event = attached(id, &phone);
+        phones.push((id, phone));
+        self.announce(event);
+    }
+
+    /// Answers whether the phone was there.
+    fn detach(&self, udid: &Udid) -> bool {
+        let mut phones = super::lock(&self.phones);
+        let mut gone = Vec::new();
+        phones.retain(|(id, phone)| {
+            let stays = phone.udid() != udid;
+            if !stays {
+                gone.push(*id);
+            }
+            stays
+        });
+        for id in &gone {
+            self.announce(message("Detached", [("DeviceID", (*id).into())]));
+        }
+        for (of, socket) in super::lock(&self.connections).values() {
+            if of.as_ref() == Some(udid) {
+                socket.cut();
+            }
+        }
+        !gone.is_empty()
+    }
+
+    /// The phone goes away and comes back, as after a restore.
+    fn restart(&self, phone: &Arc<Phone>) {
+        if self.detach(phone.udid()) {
+            thread::sleep(phone.config.restart);
+            phone.restart();
+            self.attach(Arc::clone(phone));
+        }
+    }
+
     /// Answers one client until it goes away or is handed to a phone. An error is the client's end.
     fn serve(&self, id: u64, mut socket: Socket) {
         while let Ok(request) = Request::read(&mut socket) {
@@ -201,6 +219,9 @@ impl Shared {
                             let udid = phone.udid().as_str();
                             socket.record(tap.map(|tap| tap.becomes(&name, Some(udid))));
                             phone.serve(port, socket);
+                            if phone.is_to_restart() {
+                                self.restart(&phone);
+                            }
                         }
                         return;
                     }

@@ -1,6 +1,7 @@
 //! One simulated phone: how it is set up, and what it remembers.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,12 @@ use rustls::ServerConfig;
 
 use super::afc::Media;
 use super::backup::Memory;
+use super::backup::restore::RestoreOutcome;
 use super::content::{Content, Scan};
 use super::entry::Entry;
 use super::faults::{self, Fault};
 use super::keys::{Keys, Password};
+use super::ledger::Ledger;
 use super::lockdown::{self, Pairing};
 use super::notify::Hub;
 use super::replay::Replay;
@@ -90,8 +93,22 @@ pub struct PhoneConfig {
     pub requires_encryption: bool,
     /// Nothing is secured, as on no phone since iOS 5, but on some simulators.
     pub plain: bool,
-    /// It restores from iCloud just now, and refuses backups with 25.
+    /// It restores from iCloud just now, and refuses backups and restores with 25.
     pub icloud_restore: bool,
+    /// Find My is on, and restores are refused with 211.
+    pub find_my: bool,
+    /// It is not set up yet, and refuses restores with 212.
+    pub setup_unfinished: bool,
+    /// Its administrator allows no restores.
+    pub forbids_restores: bool,
+    /// It was not started again after its last restore, and the next one ends with 102.
+    pub unfinished_restore: bool,
+    /// What is free on it, if that does not follow from its content. A restore that needs more ends with 106.
+    pub free_bytes: Option<u64>,
+    /// How long it is away when it starts again after a restore.
+    pub restart: Duration,
+    /// Where the list of what a restore brought is written; a temporary file if not given.
+    pub ledger: Option<PathBuf>,
     /// The DeviceLink version that it offers: 400, or 300 as before iOS 14.
     pub device_link: u64,
     /// What goes wrong in its backups.
@@ -117,6 +134,13 @@ impl Default for PhoneConfig {
             requires_encryption: false,
             plain: false,
             icloud_restore: false,
+            find_my: false,
+            setup_unfinished: false,
+            forbids_restores: false,
+            unfinished_restore: false,
+            free_bytes: None,
+            restart: Duration::from_millis(200),
+            ledger: None,
             device_link: 400,
             faults: Vec::new(),
         }
@@ -173,17 +197,22 @@ pub(super) struct State {
     faults: Option<Vec<Fault>>,
     replay: Option<Arc<Replay>>,
     history: Vec<Outcome>,
+    pub(super) restores: Vec<RestoreOutcome>,
+    pub(super) ledger: Option<Ledger>,
+    /// A restore wants the phone to start again.
+    pub(super) restart_asked: bool,
 }
 
 impl Phone {
     /// A phone that nobody has paired with yet.
     pub fn new(config: PhoneConfig) -> Arc<Phone> {
         let password = config.backup_password.clone();
+        let memory = Memory::of(config.unfinished_restore);
         let phone = Phone {
             config,
             hub: Hub::default(),
             media: Media::default(),
-            memory: Mutex::default(),
+            memory: Mutex::new(memory),
             state: Mutex::default(),
         };
         if let Some(password) = password {

@@ -62,9 +62,6 @@ pub(super) fn read(
 
 fn domain_values(phone: &Phone, domain: &str) -> Dictionary {
     let config = &phone.config;
-    let content = &config.content;
-    let used = u64::from(content.bulk) * content.bulk_size
-        + u64::from(content.small) * content.small_size.end();
     match domain {
         "" => device(phone),
         "com.apple.mobile.backup" => super::dict([
@@ -90,13 +87,10 @@ fn domain_values(phone: &Phone, domain: &str) -> Dictionary {
             ("TotalDataCapacity", 247_983_448_064u64.into()),
             (
                 "TotalDataAvailable",
-                247_983_448_064u64.saturating_sub(used).into(),
+                free_bytes(phone).saturating_add(209_715_200).into(),
             ),
             ("AmountDataReserved", 209_715_200u64.into()),
-            (
-                "AmountDataAvailable",
-                247_773_732_864u64.saturating_sub(used).into(),
-            ),
+            ("AmountDataAvailable", free_bytes(phone).into()),
             ("TotalSystemCapacity", 8_016_551_936u64.into()),
             ("TotalSystemAvailable", 0u64.into()),
         ]),
@@ -125,11 +119,20 @@ fn domain_values(phone: &Phone, domain: &str) -> Dictionary {
         "com.apple.mobile.data_sync" => {
             super::dict([("Contacts", Value::Dictionary(Dictionary::new()))])
         }
-        "com.apple.purplebuddy" => super::dict([("SetupDone", true.into())]),
-        "com.apple.fmip" => super::dict([("IsAssociated", false.into())]),
+        "com.apple.purplebuddy" => super::dict([("SetupDone", (!config.setup_unfinished).into())]),
+        "com.apple.fmip" => super::dict([("IsAssociated", config.find_my.into())]),
         "com.apple.mobile.software_behavior" => super::dict([("Valid", true.into())]),
         _ => Dictionary::new(),
     }
+}
+
+/// What apps and their data may still take.
+pub(super) fn free_bytes(phone: &Phone) -> u64 {
+    let content = &phone.config.content;
+    let used = u64::from(content.bulk) * content.bulk_size
+        + u64::from(content.small) * content.small_size.end();
+    let free = 247_773_732_864u64.saturating_sub(used);
+    phone.config.free_bytes.unwrap_or(free)
 }
 
 fn device(phone: &Phone) -> Dictionary {

@@ -26,6 +26,8 @@ pub(super) struct Wire {
     sent: u64,
     /// Messages that went out.
     messages: u64,
+    /// Data bytes of the longest frame that the computer sent.
+    pub(super) longest_frame: u32,
     faults: Vec<Fault>,
 }
 
@@ -37,6 +39,7 @@ impl Wire {
             filled: 0,
             sent: 0,
             messages: 0,
+            longest_frame: 0,
             faults: Vec::new(),
         }
     }

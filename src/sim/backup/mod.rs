@@ -5,6 +5,7 @@
 
 mod decide;
 mod password;
+pub(super) mod restore;
 mod run;
 mod upload;
 
@@ -39,9 +40,19 @@ pub(super) struct Memory {
     cache: Option<Cache>,
     started: u32,
     busy: bool,
+    /// A restore that is not in place before the phone starts again.
+    staged: Option<restore::Staged>,
 }
 
 impl Memory {
+    /// Of a phone that was not started again after its last restore, or of one that holds nothing of the kind.
+    pub(super) fn of(unfinished_restore: bool) -> Memory {
+        Memory {
+            staged: unfinished_restore.then(restore::Staged::unknown),
+            ..Memory::default()
+        }
+    }
+
     /// Nothing that it sent is a base any more: it was encrypted with other keys.
     pub(super) fn forget_backups(&mut self) {
         self.sent.clear();
@@ -115,7 +126,11 @@ pub(super) fn serve(phone: &Arc<Phone>, link: Link) -> io::Result<()> {
             }
             "Remove" => wire.respond(1, "Remove action is no longer supported")?,
             "ChangePassword" => password::change(phone, &mut wire, &faults, &request)?,
-            other @ ("Restore" | "Extract" | "Info" | "List" | "Unback" | "EnableCloudBackup"
+            "Restore" => {
+                restore::restore(phone, &mut wire, &faults, &request)?;
+                break;
+            }
+            other @ ("Extract" | "Info" | "List" | "Unback" | "EnableCloudBackup"
             | "EraseDevice") => {
                 wire.respond(
                     1,

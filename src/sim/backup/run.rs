@@ -3,14 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use plist::{Dictionary, Value};
-
 use super::decide::Listing;
 use super::{BATCH, Cache, HEADROOM, Kept, OVERSHOOT, text_of};
 use crate::sim::content::{Item, Scan};
 use crate::sim::dialog::{Stop, fails};
 use crate::sim::entry::hex;
-use crate::sim::faults::{self, Fault};
+use crate::sim::faults::Fault;
 use crate::sim::lock;
 use crate::sim::manifest::{self, Database, Snapshot, Status};
 use crate::sim::phone::{Outcome, Passed, Phone};
@@ -36,7 +34,7 @@ pub(super) struct Run<'a> {
 
 impl Run<'_> {
     pub(super) fn all(&mut self) -> Result<(), Stop> {
-        self.misbehave()?;
+        self.wire.misbehave(self.faults)?;
         match self
             .phone
             .await_passcode(|wait| self.wire.gone_within(wait))
@@ -70,34 +68,6 @@ impl Run<'_> {
             return self.send(&scan, &listing, None);
         }
         self.send(&scan, &listing, resumes)
-    }
-
-    /// Faults that come instead of, or before, the first request.
-    pub(super) fn misbehave(&mut self) -> Result<(), Stop> {
-        for fault in self.faults {
-            let (length, bytes) = match fault {
-                Fault::MessageLength(length) => (*length, vec![b'x'; 64 << 10]),
-                Fault::DeepPlist(depth) => {
-                    let bytes = faults::nested(*depth, 1);
-                    (bytes.len() as u32, bytes)
-                }
-                Fault::Laughs => {
-                    let bytes = faults::nested(40, 10);
-                    (bytes.len() as u32, bytes)
-                }
-                Fault::UnknownMessage(name) => {
-                    let options = Value::Dictionary(Dictionary::new());
-                    self.wire.message(vec![name.as_str().into(), options])?;
-                    // Refused, but answered.
-                    self.wire.reply()?;
-                    continue;
-                }
-                _ => continue,
-            };
-            self.wire.raw_message(length, &bytes)?;
-            self.wire.stall()?;
-        }
-        Ok(())
     }
 
     pub(super) fn path(&self, name: &str) -> String {

@@ -1,0 +1,220 @@
+//! The files of a restore: asked for in batches, decrypted, held against the manifest, and noted down.
+
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use super::checks::{Listed, Row, each_row};
+use super::run::Run;
+use crate::manifest::leads_out;
+use crate::manifest::record::FileRecord;
+use crate::sim::backup::decide::unhex;
+use crate::sim::dialog::{Fate, Stop, fails};
+use crate::sim::entry::hex;
+use crate::sim::ledger::{Restored, RestoredKind};
+use crate::sim::unlock::Decryption;
+
+/// What phones restore onto a device of the same class only. Which domains these are is not public; these hold nothing of a person.
+const SYSTEM_DOMAINS: [&str; 7] = [
+    "RootDomain",
+    "SystemPreferencesDomain",
+    "WirelessDomain",
+    "DatabaseDomain",
+    "InstallDomain",
+    "ManagedPreferencesDomain",
+    "NetworkDomain",
+];
+const SQLITE: &[u8] = b"SQLite format 3\0";
+
+/// A file on its way.
+struct Incoming {
+    row: Restored,
+    /// Where it is asked for.
+    place: String,
+    size: u64,
+    digest: Option<Vec<u8>>,
+    opening: Option<Decryption>,
+    came: u64,
+    head: Vec<u8>,
+    sha256: Sha256,
+    sha1: Sha1,
+}
+
+impl Incoming {
+    fn feed(&mut self, piece: &[u8], plain: &mut Vec<u8>) {
+        match &mut self.opening {
+            None => self.add(piece),
+            Some(opening) => {
+                plain.clear();
+                opening.feed(piece, plain);
+                self.add(plain);
+            }
+        }
+    }
+
+    fn add(&mut self, plain: &[u8]) {
+        let head = (SQLITE.len() - self.head.len()).min(plain.len());
+        self.head.extend(&plain[..head]);
+        self.came += plain.len() as u64;
+        self.sha256.update(plain);
+        if self.digest.is_some() {
+            self.sha1.update(plain);
+        }
+    }
+
+    /// Its row, if it is what the manifest says.
+    fn finish(mut self, plain: &mut Vec<u8>) -> Result<Restored, Stop> {
+        if let Some(opening) = self.opening.take() {
+            plain.clear();
+            opening.finish(plain);
+            self.add(plain);
+        }
+        // Phones compact databases when they send them, and note the size from before.
+        let compacted = self.head == SQLITE && self.came < self.size;
+        let right = self.came == self.size || compacted;
+        let digest = self.sha1.finalize();
+        if !right || self.digest.is_some_and(|noted| noted != digest[..]) {
+            return fails(205, "Digest didn't match for some files");
+        }
+        let mut row = self.row;
+        row.kind = RestoredKind::File {
+            size: self.came,
+            sha256: hex(&self.sha256.finalize()),
+        };
+        Ok(row)
+    }
+}
+
+impl Run<'_> {
+    /// Asks for all that the list names.
+    pub(super) fn take_all(&mut self, listed: &Listed) -> Result<(), Stop> {
+        let list = self.open_list(listed)?;
+        let mut batch = Vec::with_capacity(Self::BATCH);
+        each_row(&list, &mut |row| {
+            if !self.outcome.system_files && SYSTEM_DOMAINS.contains(&row.domain.as_str()) {
+                self.outcome.passed_over += 1;
+                return Ok(());
+            }
+            if let Some(file) = self.begin(row)? {
+                batch.push(file);
+            }
+            match batch.len() {
+                Self::BATCH => self.take_batch(std::mem::take(&mut batch)),
+                _ => Ok(()),
+            }
+        })?;
+        if !batch.is_empty() {
+            self.take_batch(batch)?;
+        }
+        self.write_down()
+    }
+
+    /// A file to be asked for; folders and links need only their row.
+    fn begin(&mut self, row: Row) -> Result<Option<Incoming>, Stop> {
+        let Some(id) = unhex(&row.id) else {
+            return fails(205, "A file in the manifest has no valid name");
+        };
+        if leads_out(&row.domain, &row.path) {
+            return fails(205, "A path in the manifest leads out of its domain");
+        }
+        let Ok(record) = FileRecord::decode(&row.archive) else {
+            return fails(205, "Error decoding a file of the manifest");
+        };
+        let mut restored = Restored {
+            file_id: row.id,
+            domain: row.domain,
+            path: row.path,
+            kind: RestoredKind::Folder,
+            mode: record.mode,
+            modified: record.last_modified,
+        };
+        match (row.flags, record.target) {
+            (1, _) => {}
+            (4, Some(target)) => {
+                restored.kind = RestoredKind::Link(target);
+                self.outcome.links += 1;
+                self.note(restored)?;
+                return Ok(None);
+            }
+            (2, _) => {
+                self.outcome.folders += 1;
+                self.note(restored)?;
+                return Ok(None);
+            }
+            _ => return fails(205, "A file of the manifest is of no known kind"),
+        }
+        let opening = match (&self.keys, &record.encryption_key) {
+            (None, _) => None,
+            (Some(keys), Some(wrapped)) => match keys.key(wrapped) {
+                Some(key) => Some(Decryption::new(&key)),
+                None => return fails(205, "Encryption key missing"),
+            },
+            // Empty files have no key.
+            (Some(_), None) if record.size == 0 => None,
+            (Some(_), None) => return fails(205, "Encryption key missing"),
+        };
+        Ok(Some(Incoming {
+            place: self.place_of(&id),
+            row: restored,
+            size: record.size,
+            digest: record.digest,
+            opening,
+            came: 0,
+            head: Vec::new(),
+            sha256: Sha256::new(),
+            sha1: Sha1::new(),
+        }))
+    }
+
+    /// Files that a cut backup did not move into place lie in another folder.
+    fn place_of(&self, id: &[u8; 20]) -> String {
+        let name = hex(id);
+        let folder = match self.unmoved.contains(id) {
+            true => "Snapshot/",
+            false => "",
+        };
+        self.path(&format!("{folder}{}/{name}", &name[..2]))
+    }
+
+    fn take_batch(&mut self, mut batch: Vec<Incoming>) -> Result<(), Stop> {
+        let paths: Vec<String> = batch.iter().map(|file| file.place.clone()).collect();
+        let mut plain = Vec::new();
+        let progress = self.progress();
+        let fates = self.wire.fetch(&paths, progress, &mut |n, piece| {
+            batch[n].feed(piece, &mut plain);
+            Ok(())
+        })?;
+        if fates.iter().any(|fate| *fate != Fate::Whole) {
+            return fails(205, "Multiple errors downloading files");
+        }
+        for file in batch {
+            let size = file.size;
+            let row = file.finish(&mut plain)?;
+            if let RestoredKind::File { size, .. } = row.kind {
+                self.outcome.files += 1;
+                self.outcome.bytes += size;
+            }
+            self.done = self.done.saturating_add(size);
+            self.note(row)?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, row: Restored) -> Result<(), Stop> {
+        self.rows.push(row);
+        match self.rows.len() {
+            Self::BATCH => self.write_down(),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_down(&mut self) -> Result<(), Stop> {
+        let rows = std::mem::take(&mut self.rows);
+        let Some(ledger) = &self.ledger else {
+            return Ok(());
+        };
+        match ledger.add(&rows)? {
+            true => Ok(()),
+            false => fails(205, "The manifest names a file twice"),
+        }
+    }
+}
