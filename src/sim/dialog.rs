@@ -46,6 +46,9 @@ pub(super) struct Reply {
     payload: Value,
 }
 
+/// Takes a piece of the file of this number.
+pub(super) type Take<'a> = dyn FnMut(usize, &[u8]) -> Result<(), Stop> + 'a;
+
 /// What became of a file that the phone asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -226,7 +229,7 @@ impl Wire {
         &mut self,
         paths: &[String],
         progress: f64,
-        take: &mut dyn FnMut(usize, &[u8]) -> Result<(), Stop>,
+        take: &mut Take<'_>,
     ) -> Result<Vec<Fate>, Stop> {
         let list = paths.iter().map(|p| p.as_str().into()).collect();
         self.message(vec![
