@@ -93,12 +93,10 @@ fn amount(folder: &Path) -> Result<(u64, u64), Error> {
         return Ok((files, bytes));
     }
     let (mut files, mut bytes) = (0, 0);
-    for found in Walk::new(folder)? {
-        // What cannot be looked at is for the check to tell.
-        if let Ok(found) = found {
-            files += 1;
-            bytes += found.meta.len();
-        }
+    // What cannot be looked at is for the check to tell.
+    for found in Walk::new(folder)?.flatten() {
+        files += 1;
+        bytes += found.meta.len();
     }
     Ok((files, bytes))
 }

@@ -173,13 +173,14 @@ pub(super) fn restore(
         Ok(_) if faults.contains(&Fault::NoFinalResponse) => wire.stall(),
         Ok(_) => {
             wire.respond(0, "")?;
-            wire.message(vec!["DLMessageDisconnect".into(), "Bye".into()])?;
+            // It starts again whether or not the computer stays for the goodbye.
+            let parted = wire.message(vec!["DLMessageDisconnect".into(), "Bye".into()]);
             if options.reboot {
                 // The computer lets go of the sync lock and says goodbye meanwhile.
                 wire.gone_within(GOODBYE);
                 lock(&phone.state).restart_asked = true;
             }
-            Ok(())
+            parted
         }
         Err(Stop::Fails(code, text)) => {
             wire.respond(code, &text)?;
