@@ -375,6 +375,13 @@ impl fmt::Display for Error {
                 report.first_damage()
             ),
             Error::RestoreDialog { cause, left } => write!(f, "{cause}\n  {left}"),
+            Error::RestoreRefused {
+                refusal,
+                left: restore::Left::All { .. },
+            } => write!(
+                f,
+                "{refusal}\n  The phone had received all files, and does not take them: it is as it was."
+            ),
             Error::RestoreRefused { refusal, left } => write!(f, "{refusal}\n  {left}"),
             Error::Store(e) | Error::Keeping(e) => write!(f, "{e}"),
             Error::NoDevice { wanted: None, .. } => f.write_str("no iPhone or iPad is connected"),
