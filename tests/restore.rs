@@ -58,6 +58,9 @@ fn staying() -> Options {
     }
 }
 
+/// What is otherwise about a phone.
+type Change = fn(&mut PhoneConfig);
+
 /// A phone that restarts at once.
 fn plain() -> PhoneConfig {
     PhoneConfig {
@@ -365,7 +368,7 @@ fn every_code_has_its_kind_its_state_and_a_next_step() {
 
 #[test]
 fn what_a_phone_refuses_by_its_state_is_told_as_that() {
-    let table: [(fn(&mut PhoneConfig), i64, &str); 5] = [
+    let table: [(Change, i64, &str); 5] = [
         (|c| c.icloud_restore = true, 25, "iCloud"),
         (|c| c.unfinished_restore = true, 102, "restart"),
         (|c| c.free_bytes = Some(1000), 106, "free some on the phone"),
@@ -392,7 +395,7 @@ fn what_a_phone_refuses_by_its_state_is_told_as_that() {
 
 #[test]
 fn what_cannot_work_is_not_begun() {
-    let table: [(fn(&mut PhoneConfig), &str); 3] = [
+    let table: [(Change, &str); 3] = [
         (|c| c.find_my = true, "Find My"),
         (|c| c.ios = "17.0".into(), "newer"),
         (|c| c.requires_encryption = true, "administrator"),
@@ -831,7 +834,8 @@ fn a_comparison_tells_what_is_missing_extra_and_different() {
     let link = rows
         .iter()
         .position(|row| matches!(row.what, What::Link(_)));
-    let changes: [(usize, fn(&mut Received)); 6] = [
+    type Change = fn(&mut Received);
+    let changes: [(usize, Change); 6] = [
         (file.unwrap(), |row| {
             if let What::File { sha256, .. } = &mut row.what {
                 *sha256 = "0".repeat(64);
