@@ -317,8 +317,8 @@ pub fn answer(stream: &mut Stream, code: i64, text: &str, payload: Value) -> io:
     )
 }
 
-/// Starts mobilebackup2 and asks for a backup.
-pub fn begin_backup(computer: &Computer, udid: &str, full: bool) -> io::Result<Stream> {
+/// Starts mobilebackup2 and agrees on versions.
+pub fn greet(computer: &Computer) -> io::Result<Stream> {
     let mut stream = computer.service("com.apple.mobilebackup2");
     let exchange = hear(&mut stream)?;
     assert_eq!(exchange[0].as_string(), Some("DLMessageVersionExchange"));
@@ -347,6 +347,12 @@ pub fn begin_backup(computer: &Computer, udid: &str, full: bool) -> io::Result<S
     let hello = hello[1].as_dictionary().unwrap();
     assert_eq!(hello["ErrorCode"].as_unsigned_integer(), Some(0));
     assert_eq!(hello["ProtocolVersion"].as_real(), Some(2.1));
+    Ok(stream)
+}
+
+/// Starts mobilebackup2 and asks for a backup.
+pub fn begin_backup(computer: &Computer, udid: &str, full: bool) -> io::Result<Stream> {
+    let mut stream = greet(computer)?;
     process(
         &mut stream,
         dict([

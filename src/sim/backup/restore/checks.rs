@@ -1,14 +1,17 @@
 //! What the phone reads of a backup before it asks for files, and what it refuses.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufReader, Seek, SeekFrom, Write};
 
 use plist::{Dictionary, Value};
 use sha2::{Digest, Sha256};
 
 use super::run::Run;
+use crate::manifest::db::Kind;
+use crate::manifest::glance;
+use crate::manifest::mbdb::Records;
+use crate::manifest::record::FileRecord;
 use crate::manifest::scratch::Scratch;
-use crate::manifest::{glance, record::FileRecord};
 use crate::sim::backup::decide::unhex;
 use crate::sim::dialog::{Fate, Sent, Stop, fails};
 use crate::sim::manifest::{Snapshot, Status, TempFile};
@@ -19,8 +22,16 @@ use crate::sim::values;
 pub(super) struct Listed {
     properties: Dictionary,
     bytes: TempFile,
-    /// Of Manifest.db as it came.
+    /// Of the list as it came.
     pub(super) hash: [u8; 32],
+}
+
+/// The list, to be read.
+pub(super) enum List {
+    /// Manifest.db.
+    Database(Scratch),
+    /// Manifest.mbdb, before iOS 10.
+    Records(File),
 }
 
 /// A row of the list.
@@ -29,7 +40,36 @@ pub(super) struct Row {
     pub(super) domain: String,
     pub(super) path: String,
     pub(super) flags: i64,
-    pub(super) archive: Vec<u8>,
+    pub(super) record: Stored,
+}
+
+/// What a row says of its file.
+pub(super) enum Stored {
+    Archive(Vec<u8>),
+    Record(Box<FileRecord>),
+}
+
+impl Stored {
+    /// Bytes of the file; 0 where that cannot be read.
+    fn size(&self) -> u64 {
+        let archive = match self {
+            Stored::Archive(archive) => archive,
+            Stored::Record(record) => return record.size,
+        };
+        let long_way = || Some(FileRecord::decode(archive).ok()?.size);
+        glance::size(archive).or_else(long_way).unwrap_or(0)
+    }
+
+    pub(super) fn read(self) -> Result<FileRecord, Stop> {
+        const BAD: &str = "Error decoding a file of the manifest";
+        match self {
+            Stored::Record(record) => Ok(*record),
+            Stored::Archive(archive) => match FileRecord::decode(&archive) {
+                Ok(record) => Ok(record),
+                Err(_) => fails(205, BAD),
+            },
+        }
+    }
 }
 
 const NO_LIST: &str = "Error reading backup database";
@@ -42,7 +82,13 @@ impl Run<'_> {
         let names = ["Manifest.plist", "Manifest.db"].map(|n| self.path(n));
         let sent = self.wire.download(&names, 0.0)?;
         let properties = properties(sent.first())?;
-        if sent.get(1).is_none_or(|sent| sent.absent || sent.size == 0) {
+        let mut list = sent.into_iter().nth(1);
+        if list.as_ref().is_some_and(|sent| sent.absent) {
+            self.old_list = true;
+            let names = [self.path("Manifest.mbdb")];
+            list = self.wire.download(&names, 0.0)?.pop();
+        }
+        if list.is_none_or(|sent| sent.absent || sent.size == 0) {
             return fails(205, NO_LIST);
         }
         let config = &self.phone.config;
@@ -96,11 +142,21 @@ impl Run<'_> {
                 self.unmoved.extend(ids);
             }
         }
-        Ok(inner.iter().any(|(name, _)| name == "Manifest.db"))
+        // Before iOS 10 there were no folders.
+        let ids = inner.iter().filter_map(|(name, _)| unhex(name));
+        self.unmoved.extend(ids);
+        Ok(inner.iter().any(|(name, _)| name == self.list_name()))
+    }
+
+    fn list_name(&self) -> &'static str {
+        match self.old_list {
+            true => "Manifest.mbdb",
+            false => "Manifest.db",
+        }
     }
 
     fn fetch_list(&mut self, folder: &str) -> Result<Listed, Stop> {
-        let names = ["Manifest.plist", "Manifest.db"];
+        let names = ["Manifest.plist", self.list_name()];
         let paths = names.map(|name| self.path(&format!("{folder}{name}")));
         let sent = self.wire.download(&paths[..1], 2.0)?;
         let properties = properties(sent.first())?;
@@ -191,9 +247,7 @@ impl Run<'_> {
         let mut total = 0u64;
         each_row(&list, &mut |row| {
             if row.flags == 1 {
-                let long_way = || Some(FileRecord::decode(&row.archive).ok()?.size);
-                let size = glance::size(&row.archive).or_else(long_way);
-                total = total.saturating_add(size.unwrap_or(0));
+                total = total.saturating_add(row.record.size());
             }
             Ok(())
         })?;
@@ -202,21 +256,29 @@ impl Run<'_> {
     }
 
     /// The list, decrypted where that is needed.
-    pub(super) fn open_list(&self, listed: &Listed) -> Result<Scratch, Stop> {
+    pub(super) fn open_list(&self, listed: &Listed) -> Result<List, Stop> {
         let file = listed.bytes.open()?;
+        if self.old_list {
+            return Ok(List::Records(file));
+        }
         let made = match &self.list_key {
             Some(key) => Scratch::make(&mut Decrypted::new(&file, key), file.metadata()?.len()),
             None => Scratch::in_place(listed.bytes.path()),
         };
-        made.map_err(|_| Stop::Fails(205, NO_LIST.into()))
+        let made = made.map_err(|_| Stop::Fails(205, NO_LIST.into()));
+        made.map(List::Database)
     }
 }
 
-/// Hands out the rows of a list in the order of their names.
+/// Hands out the rows of a list: of Manifest.db in the order of their names, of older ones as they come.
 pub(super) fn each_row(
-    list: &Scratch,
+    list: &List,
     take: &mut dyn FnMut(Row) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
+    let list = match list {
+        List::Database(database) => database,
+        List::Records(file) => return each_record(file, take),
+    };
     let bad = |_| Stop::Fails(205, NO_LIST.into());
     let mut statement = list.connection().prepare(ROWS).map_err(bad)?;
     let mut rows = statement.query([]).map_err(bad)?;
@@ -227,10 +289,31 @@ pub(super) fn each_row(
                 domain: row.get(1)?,
                 path: row.get(2)?,
                 flags: row.get(3)?,
-                archive: row.get(4)?,
+                record: Stored::Archive(row.get(4)?),
             })
         };
         take(read().map_err(bad)?)?;
+    }
+    Ok(())
+}
+
+fn each_record(mut file: &File, take: &mut dyn FnMut(Row) -> Result<(), Stop>) -> Result<(), Stop> {
+    let bad = |_| Stop::Fails(205, NO_LIST.into());
+    file.seek(SeekFrom::Start(0))?;
+    let mut records = Records::open(BufReader::new(file)).map_err(bad)?;
+    while let Some(record) = records.read().map_err(bad)? {
+        take(Row {
+            id: record.file_id(),
+            flags: match record.kind() {
+                Kind::File => 1,
+                Kind::Directory => 2,
+                Kind::Link => 4,
+                Kind::Other => 0,
+            },
+            domain: record.domain,
+            path: record.file.relative_path.clone(),
+            record: Stored::Record(Box::new(record.file)),
+        })?;
     }
     Ok(())
 }

@@ -169,25 +169,31 @@ pub(super) fn restore(
             memory.staged = Some(*staged);
         }
     }
+    let restarts = ended.is_ok() && options.reboot;
+    let told = tell(wire, faults, ended, restarts);
+    // Also where the computer did not hear the verdict.
+    lock(&phone.state).restart_asked = restarts;
+    told
+}
+
+fn tell(
+    wire: &mut Wire,
+    faults: &[Fault],
+    ended: Result<Staged, Stop>,
+    restarts: bool,
+) -> io::Result<()> {
     match ended {
-        Ok(_) if faults.contains(&Fault::NoFinalResponse) => wire.stall(),
-        Ok(_) => {
-            wire.respond(0, "")?;
-            // It starts again whether or not the computer stays for the goodbye.
-            let parted = wire.message(vec!["DLMessageDisconnect".into(), "Bye".into()]);
-            if options.reboot {
-                // The computer lets go of the sync lock and says goodbye meanwhile.
-                wire.gone_within(GOODBYE);
-                lock(&phone.state).restart_asked = true;
-            }
-            parted
-        }
-        Err(Stop::Fails(code, text)) => {
-            wire.respond(code, &text)?;
-            wire.message(vec!["DLMessageDisconnect".into(), "Bye".into()])
-        }
-        Err(Stop::Lost(e)) => Err(e),
+        Ok(_) if faults.contains(&Fault::NoFinalResponse) => return wire.stall(),
+        Ok(_) => wire.respond(0, "")?,
+        Err(Stop::Fails(code, text)) => wire.respond(code, &text)?,
+        Err(Stop::Lost(e)) => return Err(e),
     }
+    wire.message(vec!["DLMessageDisconnect".into(), "Bye".into()])?;
+    if restarts {
+        // The computer lets go of the sync lock and says goodbye meanwhile.
+        wire.gone_within(GOODBYE);
+    }
+    Ok(())
 }
 
 fn options(request: &Dictionary) -> (RestoreOptions, Option<Secret>) {

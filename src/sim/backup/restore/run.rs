@@ -32,6 +32,8 @@ pub(super) struct Run<'a> {
     pub(super) keys: Option<Opened>,
     /// Of its list, where that is encrypted.
     pub(super) list_key: Option<Zeroizing<[u8; 32]>>,
+    /// It is Manifest.mbdb, and the files lie flat in the folder.
+    pub(super) old_list: bool,
     /// Files that a cut backup had not moved into place yet.
     pub(super) unmoved: BTreeSet<[u8; 20]>,
     /// Rows that are not in the ledger yet.
@@ -61,6 +63,7 @@ impl<'a> Run<'a> {
             outcome,
             keys: None,
             list_key: None,
+            old_list: false,
             unmoved: BTreeSet::new(),
             rows: Vec::new(),
             total: 0,

@@ -6,7 +6,6 @@ use sha2::{Digest, Sha256};
 use super::checks::{Listed, Row, each_row};
 use super::run::Run;
 use crate::manifest::leads_out;
-use crate::manifest::record::FileRecord;
 use crate::sim::backup::decide::unhex;
 use crate::sim::dialog::{Fate, Stop, fails};
 use crate::sim::entry::hex;
@@ -116,9 +115,7 @@ impl Run<'_> {
         if leads_out(&row.domain, &row.path) {
             return fails(205, "A path in the manifest leads out of its domain");
         }
-        let Ok(record) = FileRecord::decode(&row.archive) else {
-            return fails(205, "Error decoding a file of the manifest");
-        };
+        let record = row.record.read()?;
         let mut restored = Restored {
             file_id: row.id,
             domain: row.domain,
@@ -172,7 +169,10 @@ impl Run<'_> {
             true => "Snapshot/",
             false => "",
         };
-        self.path(&format!("{folder}{}/{name}", &name[..2]))
+        match self.old_list {
+            true => self.path(&format!("{folder}{name}")),
+            false => self.path(&format!("{folder}{}/{name}", &name[..2])),
+        }
     }
 
     fn take_batch(&mut self, mut batch: Vec<Incoming>) -> Result<(), Stop> {
