@@ -733,6 +733,48 @@ fn a_dry_run_tells_what_is_in_the_way_and_asks_nothing_of_the_phone() {
     assert!(phone.restores().is_empty());
 }
 
+#[test]
+fn no_other_run_touches_a_backup_while_it_is_restored() {
+    let rig = backed_up(plain());
+    let busy = |result: Result<idev_backup::store::Lock, idev_backup::store::Error>| {
+        matches!(result, Err(idev_backup::store::Error::Busy { .. }))
+    };
+    let tried = AtomicBool::new(false);
+    let other = At(Phase::Sending, || {
+        assert!(busy(rig.store.lock(rig.udid())));
+        tried.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+    try_restore(&rig, &rig.current(), &staying(), &other).unwrap();
+    assert!(tried.into_inner());
+    rig.phone.restart();
+    let lock = rig.store.lock(rig.udid()).unwrap();
+    let told = rig.phone.restores().len();
+    let error = fails(&rig, &rig.current(), &staying());
+    assert!(error.to_string().contains("another idev-backup"), "{error}");
+    assert_eq!(rig.phone.restores().len(), told);
+    drop(lock);
+    restores(&rig, &rig.current(), &staying());
+}
+
+#[test]
+fn a_trace_of_a_restore_has_its_options_and_not_its_password() {
+    let rig = backed_up(encrypting());
+    let file = rig.dir.path().join("trace.jsonl");
+    let (code, said) = program(
+        &rig,
+        &["latest", "--yes", "--trace", file.to_str().unwrap()],
+    );
+    assert_eq!(code, 0, "{said}");
+    let trace = fs::read_to_string(&file).unwrap();
+    assert!(trace.contains("RestoreDontCopyBackup") && trace.contains("RestoreShouldReboot"));
+    for secret in [PASSWORD, "Mira", UDID] {
+        assert!(
+            !trace.contains(secret) && !said.contains(PASSWORD),
+            "{secret}"
+        );
+    }
+}
+
 /// The program as people run it, without a terminal.
 fn program(rig: &Rig, args: &[&str]) -> (i32, String) {
     let home = rig.dir.path().join("home");

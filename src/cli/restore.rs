@@ -182,6 +182,7 @@ impl Restore {
             },
             force: self.force,
             password,
+            stay_awake: true,
             silence_max: Duration::from_secs(self.patience * 60),
             ..Options::default()
         })

@@ -15,12 +15,14 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::awake::Awake;
 use super::doctor::{self, Level, Line};
 use super::password::Known;
 use super::phone::Reach;
 use super::verify::{self, Depth, Outcome, Wrong};
 use super::{Error, history, pair, passcode};
 use crate::monitor::Monitor;
+use crate::store::{self, Lock, Store, snapshot};
 use crate::transport::Attached;
 use about::{Source, Target};
 pub use phone::Left;
@@ -47,6 +49,8 @@ pub struct Options {
     pub force: bool,
     /// The backup password.
     pub password: Option<Known>,
+    /// Keep the computer from falling asleep meanwhile.
+    pub stay_awake: bool,
     /// Silence of the phone that is taken for its end.
     pub silence_max: Duration,
     /// How long to wait for "Trust".
@@ -65,6 +69,7 @@ impl Default for Options {
             depth: Depth::Deep,
             force: false,
             password: None,
+            stay_awake: false,
             silence_max: passcode::WAIT_MAX + Duration::from_secs(60),
             trust_wait: Duration::from_secs(120),
         }
@@ -211,6 +216,23 @@ fn check(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result<veri
     Ok(report)
 }
 
+/// As long as this is held, no other run moves or drops the backup, which then would be missing file by file. A store that cannot be
+/// written to holds still by itself.
+fn hold(folder: &Path) -> Result<Option<Lock>, Error> {
+    let Some(of) = snapshot::find(folder) else {
+        return Ok(None);
+    };
+    let store = of.path().parent().map(Store::open);
+    match store {
+        Some(Ok(store)) if store.is_marked() => match store.lock(of.udid()) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(busy @ store::Error::Busy { .. }) => Err(busy.into()),
+            Err(_) => Ok(None),
+        },
+        _ => Ok(None),
+    }
+}
+
 /// Restores a backup onto a phone. Returns once the phone has said yes.
 pub fn restore(
     reach: &Reach,
@@ -225,6 +247,8 @@ pub fn restore(
         calm: reach.calm.for_one(),
         ..reach.clone()
     };
+    let _awake = options.stay_awake.then(Awake::keep);
+    let _lock = hold(folder)?;
     let mut problems = Vec::new();
     let source = Source::look(folder)?;
     if source.encrypted && options.password.is_none() {
