@@ -734,6 +734,63 @@ fn a_dry_run_tells_what_is_in_the_way_and_asks_nothing_of_the_phone() {
 }
 
 #[test]
+fn a_part_is_restored_only_where_it_does_no_known_harm_and_somebody_takes_the_risk() {
+    let part = |only: &str| Options {
+        only: vec![only.to_owned()],
+        partial_at_own_risk: true,
+        ..staying()
+    };
+    let rig = backed_up(plain());
+    let before = sealed(&rig);
+    restores(&rig, &rig.current(), &part("HomeDomain"));
+    let rows = received(&rig.phone.ledger().unwrap());
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.domain == "HomeDomain"));
+    let all = compared(&rig.phone, &rig.current(), &NoPasswords);
+    assert_eq!((all.extra, all.different), (0, 0), "{all:#?}");
+    assert!(all.missing > 0 && all.files > 0);
+    assert_same(&before, &sealed(&rig), "after a part");
+    rig.phone.restart();
+
+    let told = rig.phone.restores().len();
+    let nobody = Options {
+        partial_at_own_risk: false,
+        ..part("HomeDomain")
+    };
+    let all_else = Options {
+        remove_others: true,
+        ..part("HomeDomain")
+    };
+    for (wanted, word) in [
+        (nobody, "at-my-own-risk"),
+        (all_else, "remove-others"),
+        (part("No*"), "ls"),
+    ] {
+        let error = fails(&rig, &rig.current(), &wanted);
+        assert!(error.hint().unwrap().contains(word), "{error}");
+    }
+    assert_eq!(rig.phone.restores().len(), told);
+
+    let mut rig = rig;
+    let new = Phone::new(PhoneConfig {
+        ios: "27.0".into(),
+        ..plain()
+    });
+    rig.connect(new.clone());
+    let error = fails(&rig, &rig.current(), &part("HomeDomain"));
+    assert!(error.to_string().contains("iOS 27"), "{error}");
+    assert!(new.restores().is_empty());
+
+    let rig = backed_up(encrypting());
+    let wanted = Options {
+        password: known(PASSWORD),
+        ..part("HomeDomain")
+    };
+    let error = fails(&rig, &rig.current(), &wanted);
+    assert!(error.to_string().contains("encrypted"), "{error}");
+    assert!(rig.phone.restores().is_empty());
+}
+
+#[test]
 fn no_other_run_touches_a_backup_while_it_is_restored() {
     let rig = backed_up(plain());
     let busy = |result: Result<idev_backup::store::Lock, idev_backup::store::Error>| {
@@ -812,7 +869,7 @@ fn nobody_is_overwritten_unasked_and_no_part_is_restored() {
     let (code, said) = program(&rig, &["latest", "--yes", "--only", "HomeDomain"]);
     assert_eq!(code, 1, "{said}");
     assert!(
-        said.contains("iOS 27") && said.contains("extract"),
+        said.contains("--partial-at-my-own-risk") && said.contains("extract"),
         "{said}"
     );
     assert!(rig.phone.restores().is_empty());

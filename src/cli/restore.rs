@@ -58,9 +58,12 @@ pub struct Restore {
     /// Remove from the phone what the backup does not have
     #[arg(long, help_heading = "What is restored")]
     remove_others: bool,
-    /// Only these domains or apps, as in `AppDomain-com.example`; may be repeated
-    #[arg(long, value_name = "DOMAIN", help_heading = "What is restored")]
+    /// Only domains that match this pattern, as in 'AppDomain*com.example*'; may be repeated. See --partial-at-my-own-risk
+    #[arg(long, value_name = "DOMAIN", help_heading = "What is restored", conflicts_with_all = ["rehearse", "dry_run"])]
     only: Vec<String>,
+    /// Restore a part, though nobody has tried that with a real phone; never on iOS 27 and later
+    #[arg(long, requires = "only", help_heading = "What is restored")]
+    partial_at_my_own_risk: bool,
     /// Do not restart the phone in the end; nothing of the backup appears until it is
     #[arg(long)]
     no_reboot: bool,
@@ -93,9 +96,6 @@ impl Restore {
     }
 
     fn done(&self, watch: &Watch<'_>) -> Result<u8, Error> {
-        if !self.only.is_empty() {
-            return Err(no_parts(&self.only));
-        }
         let folder = self.read.folder()?;
         let options = self.options(&folder)?;
         if self.rehearse {
@@ -182,6 +182,8 @@ impl Restore {
             },
             force: self.force,
             password,
+            only: self.only.clone(),
+            partial_at_own_risk: self.partial_at_my_own_risk,
             stay_awake: true,
             silence_max: Duration::from_secs(self.patience * 60),
             ..Options::default()
@@ -202,19 +204,6 @@ pub fn ticking<T>(watch: &Watch<'_>, job: impl FnOnce() -> T) -> T {
         drop(end);
         done
     })
-}
-
-/// Why no parts are restored.
-fn no_parts(only: &[String]) -> Error {
-    Error::Nothing {
-        what: format!(
-            "parts of a backup ({}) are not restored: since iOS 27 a phone that gets a part removes the rest of what the system has, and on \
-             older ones nobody has proved what happens",
-            only.join(", ")
-        ),
-        hint: "restore the whole backup; or take single files out of it with `idev-backup extract` and `idev-backup export photos`"
-            .to_owned(),
-    }
 }
 
 /// Says what is overwritten, and asks.
@@ -263,6 +252,12 @@ fn question(seen: &Considered, options: &Options) -> Vec<String> {
         },
         source.path
     ));
+    if !options.only.is_empty() {
+        lines.push(format!(
+            "  ONLY A PART OF IT: {}. Nobody has tried that with a real phone; it may have to be erased afterwards.",
+            options.only.join(", ")
+        ));
+    }
     let choose = |is: bool, yes: &str, no: &str| match is {
         true => format!("  {yes}"),
         false => format!("  {no}"),

@@ -7,6 +7,7 @@ pub mod about;
 mod apps;
 pub mod compare;
 mod host;
+mod part;
 mod phone;
 pub mod ready;
 
@@ -43,6 +44,10 @@ pub struct Options {
     pub reboot: bool,
     /// After the restart, wait so long until the phone is back.
     pub wait_back: Option<Duration>,
+    /// Only domains that match one of these patterns; all of them where there is none.
+    pub only: Vec<String>,
+    /// A part is wanted although nobody knows what a phone makes of it.
+    pub partial_at_own_risk: bool,
     /// How thoroughly the backup is checked before anything is sent.
     pub depth: Depth,
     /// Go on with damage that phones do not mind ([`tolerated`]).
@@ -66,6 +71,8 @@ impl Default for Options {
             remove_others: false,
             reboot: true,
             wait_back: None,
+            only: Vec::new(),
+            partial_at_own_risk: false,
             depth: Depth::Deep,
             force: false,
             password: None,
@@ -149,6 +156,7 @@ pub fn consider(
     let source = Source::look(folder)?;
     let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
     let target = Target::ask(phone, session.lockdown())?;
+    part::admit(&source, &target, options)?;
     Ok(weigh(source, target, options))
 }
 
@@ -261,6 +269,7 @@ pub fn restore(
     }
     let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
     let target = Target::ask(phone, session.lockdown())?;
+    part::admit(&source, &target, options)?;
     let Considered {
         source,
         target,
@@ -294,6 +303,7 @@ pub fn restore(
         return Err(Error::Interrupted);
     }
 
+    let part = part::show(folder, options)?;
     let mut session = reach.session(phone)?;
     let job = Job {
         reach,
@@ -303,7 +313,8 @@ pub fn restore(
         options,
         monitor,
         // What no list names is never asked for.
-        files_total: checked.listed,
+        files_total: part.as_ref().map(|part| part.files).or(checked.listed),
+        list: part.as_ref().map(|part| part.list.as_path()),
     };
     let (course, has_apps) = job.run(&mut session, &mut problems)?;
     seconds.prepare = course.preparing.as_secs_f64();

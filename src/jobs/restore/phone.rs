@@ -93,6 +93,8 @@ pub(super) struct Job<'a> {
     pub(super) options: &'a Options,
     pub(super) monitor: &'a dyn Monitor,
     pub(super) files_total: Option<u64>,
+    /// What the phone is shown instead of the backup's own list.
+    pub(super) list: Option<&'a Path>,
 }
 
 impl Job<'_> {
@@ -148,7 +150,13 @@ impl Job<'_> {
                     left: Left::AsItWas,
                 }
             })?;
-            let overlay = Overlay::new(self.folder, source);
+            let mut overlay = Overlay::new(self.folder, source);
+            if let Some(list) = self.list {
+                let shown = format!("{source}/Manifest.db").parse();
+                let shown = shown.map_err(|e| Error::Dialog(mobilebackup::Error::Hostile(e)))?;
+                let place = overlay.show(&shown, list.to_path_buf());
+                place.map_err(|e| Error::Store(crate::store::Error::io("show", list, e)))?;
+            }
             let mut host = SnapshotHost::new(overlay, self.files_total, self.monitor);
             let verdict = dialog.restore(source, target, &how, &mut host);
             let course = host.finish();
