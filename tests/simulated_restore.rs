@@ -22,6 +22,9 @@ use support::{
     Computer, Stream, answer, device_ids, dict, greet, hear, process, receive_files, say,
 };
 
+type Change = fn(&mut PhoneConfig);
+type Harm = fn(&mut Host);
+
 const PASSWORD: &str = "correct horse 1";
 
 fn encrypting() -> PhoneConfig {
@@ -461,8 +464,6 @@ fn after_a_restore_of_its_own_backup_the_phone_is_what_it_was() {
 fn every_check_has_its_code_and_nothing_is_asked_for_after_it() {
     let rig = Rig::backed_up();
     let whole = Host::of(&rig.current());
-    type Change = fn(&mut PhoneConfig);
-    type Harm = fn(&mut Host);
     let none: (Change, Harm) = (|_| {}, |_| {});
     let table: [(&str, u64, Change, Harm); 16] = [
         (
@@ -586,7 +587,7 @@ fn the_phone_without_a_passcode_entered_refuses_and_with_one_restores() {
 fn what_differs_from_the_manifest_is_seen() {
     let rig = Rig::backed_up();
     let whole = Host::of(&rig.current());
-    let table: [(&str, fn(&mut Host)); 9] = [
+    let table: [(&str, Harm); 9] = [
         ("a file is missing", |h| {
             let name = h.payload(3).0.clone();
             h.files.remove(&name);
@@ -837,6 +838,32 @@ fn the_cable_is_cut_at_any_message_of_the_phone() {
     bench.phone.suffer(&[]);
     // The last cut took only the verdict away: what the phone did it did.
     assert_eq!(bench.restore(&mut host, no_reboot()).0, 102);
+}
+
+#[test]
+fn the_cable_is_cut_after_any_byte_of_the_computer() {
+    let rig = Rig::backed_up();
+    let mut host = Host::of(&rig.current());
+    let bench = Bench::with(config());
+    assert_eq!(bench.restore(&mut host, no_reboot()).0, 0);
+    bench.phone.restart();
+    let taken = bench.last().taken;
+    let size: usize = host.files.values().map(Vec::len).sum();
+    assert!(taken > size as u64, "{taken} of {size}");
+    let mut random = rig::Random::new(7);
+    // Before the first 2,000 there is only the greeting, which the host of these tests takes for granted.
+    for round in 0..40 {
+        let at = 2000 + random.below(taken as usize - 2000) as u64;
+        bench.phone.suffer(&[Fault::CutAfterTaken(at)]);
+        let count = bench.phone.restores().len();
+        let cut = host.restore(&bench.computer, UDID, no_reboot());
+        assert!(cut.is_err(), "at {at}: {cut:?}");
+        bench.sees(|| bench.phone.restores().len() > count);
+        let outcome = bench.last();
+        assert_eq!((outcome.code, outcome.taken), (None, at), "round {round}");
+    }
+    bench.phone.suffer(&[]);
+    assert_eq!(bench.restore(&mut host, no_reboot()).0, 0, "and not 102");
 }
 
 #[test]

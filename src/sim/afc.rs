@@ -14,11 +14,14 @@ use super::tls::Link;
 const MAGIC: &[u8; 8] = b"CFA6LPAA";
 const HEADER: u64 = 40;
 const PACKET_BYTES_MAX: u64 = 8 << 20;
+/// The largest that a restore brings is the list of its applications, with their icons.
+const FILE_BYTES_MAX: usize = 128 << 20;
 const OK: u64 = 0;
 const INVALID: u64 = 7;
 const NOT_FOUND: u64 = 8;
 const IS_FOLDER: u64 = 9;
 const UNSUPPORTED: u64 = 15;
+const NO_ROOM: u64 = 18;
 const WOULD_BLOCK: u64 = 19;
 
 /// The media folder of one phone.
@@ -268,6 +271,9 @@ impl Client<'_> {
                     }
                     16 => {
                         let data = body.get(8..).unwrap_or_default();
+                        if at.saturating_add(data.len()) > FILE_BYTES_MAX {
+                            return Answer::Status(NO_ROOM);
+                        }
                         bytes.resize(bytes.len().max(*at + data.len()), 0);
                         bytes[*at..*at + data.len()].copy_from_slice(data);
                         *at += data.len();

@@ -10,6 +10,8 @@ pub enum Fault {
     CutAfter(u64),
     /// `cut-at:INDEX`: the connection ends instead of the phone's message of this index (0 is the version exchange).
     CutAt(u64),
+    /// `cut-after-taken:BYTES`: the connection ends after so many bytes from the computer.
+    CutAfterTaken(u64),
     /// `stall-after:BYTES`: the phone falls silent after so many bytes.
     StallAfter(u64),
     /// `stall-at:INDEX`: the phone falls silent instead of sending this message.
@@ -84,6 +86,7 @@ impl FromStr for Fault {
         Ok(match name {
             "cut-after" => Fault::CutAfter(number(value, spec)?),
             "cut-at" => Fault::CutAt(number(value, spec)?),
+            "cut-after-taken" => Fault::CutAfterTaken(number(value, spec)?),
             "stall-after" => Fault::StallAfter(number(value, spec)?),
             "stall-at" => Fault::StallAt(number(value, spec)?),
             "refuse" => Fault::Refuse(value.to_owned()),

@@ -24,6 +24,8 @@ pub(super) struct Wire {
     filled: usize,
     /// Bytes that went out.
     sent: u64,
+    /// Bytes that came in.
+    pub(super) taken: u64,
     /// Messages that went out.
     messages: u64,
     /// Data bytes of the longest frame that the computer sent.
@@ -38,6 +40,7 @@ impl Wire {
             buffer: vec![0; BUFFER_BYTES],
             filled: 0,
             sent: 0,
+            taken: 0,
             messages: 0,
             longest_frame: 0,
             faults: Vec::new(),
@@ -177,24 +180,41 @@ impl Wire {
 
     /// Reads one message.
     pub(super) fn receive(&mut self) -> io::Result<Value> {
-        plist_stream::read(&mut self.link, plist_stream::MESSAGE_BYTES_MAX)
-            .map_err(super::frame_error)
+        plist_stream::read(self, plist_stream::MESSAGE_BYTES_MAX).map_err(super::frame_error)
     }
 
     /// Reads a length.
     pub(super) fn number(&mut self) -> io::Result<u32> {
         let mut bytes = [0; 4];
-        self.link.read_exact(&mut bytes)?;
+        self.read_exact(&mut bytes)?;
         Ok(u32::from_be_bytes(bytes))
     }
 
     /// Reads exactly so many bytes.
     pub(super) fn exactly(&mut self, bytes: &mut [u8]) -> io::Result<()> {
-        self.link.read_exact(bytes)
+        self.read_exact(bytes)
     }
 
     /// Says goodbye.
     pub(super) fn close(self) {
         self.link.close();
+    }
+}
+
+/// What the computer sends, up to where the cable is cut.
+impl Read for Wire {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let end = self.faults.iter().find_map(|fault| match fault {
+            Fault::CutAfterTaken(at) => Some(*at),
+            _ => None,
+        });
+        let left = end.map_or(u64::MAX, |end| end.saturating_sub(self.taken));
+        if left == 0 {
+            self.cut()?;
+        }
+        let length = usize::try_from(left).map_or(buf.len(), |left| buf.len().min(left));
+        let count = self.link.read(&mut buf[..length])?;
+        self.taken += count as u64;
+        Ok(count)
     }
 }

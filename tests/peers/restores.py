@@ -6,7 +6,7 @@
 Ours is one of the clients.
 The phone writes down what it got (`simulate --ledger`). That is held, row for row and byte for byte, against what judges read in the
 backup: sqlite3 and plistlib, and iphone_backup_decrypt where it is encrypted. A further client is one more row in CLIENTS. With
-WORD only scenes with that word in their name are played. Needs what run.py needs, and the venv that it makes.
+WORD only scenes with that word in their name are played. Needs what run.py needs.
 """
 
 import json
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from run import HERE, VENV, WORK, Phone, Report, check, payload, phone_finished, run, same_payload
+from run import HERE, VENV, WORK, Phone, Report, check, install_judges, payload, phone_finished, run, same_payload
 
 PASSWORD = "a backup's password"
 UDID = "00008130-001A2B3C4D5E6F70"
@@ -421,6 +421,7 @@ def play(report, ours, stage, word=""):
 def main():
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
+    install_judges()
     ours = Path(sys.argv[1]).resolve(strict=True)
     Ours.program = ours
     stage = WORK / "restores"  # kept until the next run, for whoever wants to look

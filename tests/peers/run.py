@@ -453,16 +453,19 @@ def on_a_fresh_phone(report, ours, folder, act):
         return None
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    ours = Path(sys.argv[1]).resolve(strict=True)
-
+def install_judges():
     WORK.mkdir(parents=True, exist_ok=True)
     if not VENV.is_dir():
         print(f"installing the Python judges into {VENV}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
     subprocess.run([VENV / "bin" / "pip", "install", "-q", "-r", HERE / "requirements.txt"], check=True)
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    ours = Path(sys.argv[1]).resolve(strict=True)
+    install_judges()
 
     stage = WORK / "stage"  # kept until the next run, for whoever wants to look
     shutil.rmtree(stage, ignore_errors=True)

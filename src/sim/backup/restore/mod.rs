@@ -79,6 +79,8 @@ pub struct RestoreOutcome {
     pub copied_to: Option<String>,
     /// Data bytes of the longest frame that the computer sent.
     pub longest_frame: u32,
+    /// Bytes that the computer sent on this connection, up to the verdict.
+    pub taken: u64,
     /// Bytes of RestoreApplications.plist at the end.
     pub applications: Option<u64>,
 }

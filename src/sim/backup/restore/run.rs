@@ -123,6 +123,7 @@ impl<'a> Run<'a> {
             Err(Stop::Lost(e)) => outcome.text = e.to_string(),
         }
         outcome.longest_frame = self.wire.longest_frame;
+        outcome.taken = self.wire.taken;
         let applications = self.phone.media.read(APPLICATIONS);
         outcome.applications = applications.as_ref().map(|bytes| bytes.len() as u64);
         let Some(ledger) = self.ledger.take() else {
