@@ -30,6 +30,14 @@ pub enum Phase {
     Copying,
     /// Files of a backup are written into a folder.
     Extracting,
+    /// The phone reads the lists of a backup that it shall take back, and checks whether it can.
+    Preparing,
+    /// Files go to the phone.
+    Sending,
+    /// The phone restarts.
+    Restarting,
+    /// What a phone received is compared with the backup.
+    Comparing,
 }
 
 /// What the phone waits for its owner to do.

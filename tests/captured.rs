@@ -32,7 +32,7 @@ use idev_backup::manifest::db::{self, Db};
 use idev_backup::manifest::mbdb::Mbdb;
 use idev_backup::manifest::plists::{Info, ManifestPlist, Status};
 use idev_backup::manifest::record::FileRecord;
-use idev_backup::mobilebackup::files::{send_end, send_file};
+use idev_backup::mobilebackup::files::Outgoing;
 use idev_backup::mobilebackup::message::{self, Reply};
 use idev_backup::mobilebackup::{Fault, Kind, Request, Verdict};
 use idev_backup::monitor::Silent;
@@ -809,9 +809,11 @@ fn a_status_that_is_not_there_is_answered_as_macs_do() {
     assert_eq!(asked.kind, Kind::SendFiles(vec![at(path)]));
 
     let mut wire = Cursor::new(Vec::new());
-    let fault = send_file(&mut wire, &at(path), Err(Fault::NotFound)).unwrap();
+    let calm = Calm::default();
+    let mut outgoing = Outgoing::new(&mut wire, &calm);
+    let fault = outgoing.send(&at(path), Err(Fault::NotFound)).unwrap();
     assert_eq!(fault, Some(Fault::NotFound));
-    send_end(&mut wire).unwrap();
+    outgoing.finish().unwrap();
     let why = b"No such file or directory";
     let mut frame = (path.len() as u32).to_be_bytes().to_vec();
     frame.extend(path.as_bytes());

@@ -102,7 +102,8 @@ impl Doctor {
     }
 }
 
-fn show(report: &Report, quiet: bool) {
+/// Prints the findings, and how many there are.
+pub fn show(report: &Report, quiet: bool) {
     let shown = |line: &&Line| !quiet || line.level != Level::Ok;
     for line in report.lines.iter().filter(shown) {
         let word = match line.level {

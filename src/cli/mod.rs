@@ -26,6 +26,8 @@ mod pair;
 mod password;
 mod progress;
 mod reading;
+mod rehearse;
+mod restore;
 mod schedule;
 mod simulate;
 mod trace;
@@ -88,6 +90,7 @@ enum Command {
     Unpair(pair::Unpair),
     List(list::List),
     Verify(verify::Verify),
+    Restore(Box<restore::Restore>),
     Prune(history::Prune),
     Pin(history::Pin),
     Unpin(history::Unpin),
@@ -163,6 +166,7 @@ fn obey(cli: Cli) -> u8 {
         Command::Unpair(c) => c.reach.trace.end(c.run()),
         Command::List(c) => c.run(),
         Command::Verify(c) => c.run(),
+        Command::Restore(c) => c.reach.trace.end(c.run()),
         Command::Prune(c) => c.run(),
         Command::Pin(c) => c.run(),
         Command::Unpin(c) => c.run(),

@@ -232,6 +232,10 @@ impl Watch<'_> {
                 | Phase::PhoneChecking
                 | Phase::Checking
                 | Phase::Extracting
+                | Phase::Preparing
+                | Phase::Sending
+                | Phase::Restarting
+                | Phase::Comparing
         ) {
             self.line(state, words(phase));
         }
@@ -393,7 +397,7 @@ fn wait_words(what: Wait, limit_seconds: u64) -> String {
 
 /// What it does is counted in bytes.
 fn moves_bytes(phase: Phase) -> bool {
-    matches!(phase, Phase::Receiving | Phase::Extracting)
+    matches!(phase, Phase::Receiving | Phase::Extracting | Phase::Sending)
 }
 
 fn words(phase: Phase) -> &'static str {
@@ -410,5 +414,9 @@ fn words(phase: Phase) -> &'static str {
         Phase::Removing => "Removing",
         Phase::Copying => "Copying",
         Phase::Extracting => "Extracting",
+        Phase::Preparing => "Phone is preparing the restore",
+        Phase::Sending => "Sending",
+        Phase::Restarting => "Phone is restarting",
+        Phase::Comparing => "Comparing what it received",
     }
 }

@@ -1,4 +1,4 @@
-//! AFC, the phone's file service for its media folder: small files for Info.plist, and the sync lock.
+//! AFC, the phone's file service for its media folder: small files for Info.plist, the list of applications for a restore, and the sync lock.
 //!
 //! ```text
 //! ["CFA6LPAA"][whole length u64 LE][length without payload u64 LE][number u64 LE][operation u64 LE][arguments][payload]
@@ -20,21 +20,28 @@ const HEADER_BYTES: usize = 40;
 const PACKET_BYTES_MAX: u64 = 1 << 20;
 const READ_BYTES: u64 = 64 << 10;
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-const DOING: &str = "read files from the phone";
+/// Bytes that are written at a time.
+const WRITE_BYTES: usize = 64 << 10;
+const DOING: &str = "read or write files of the phone";
 
 /// Operations, by their numbers on the wire.
 mod op {
     pub const STATUS: u64 = 1;
     pub const DATA: u64 = 2;
+    pub const REMOVE_PATH: u64 = 8;
+    pub const MAKE_DIR: u64 = 9;
     pub const FILE_OPEN: u64 = 13;
     pub const FILE_OPEN_RESULT: u64 = 14;
     pub const FILE_READ: u64 = 15;
+    pub const FILE_WRITE: u64 = 16;
     pub const FILE_CLOSE: u64 = 20;
     pub const FILE_LOCK: u64 = 27;
 }
 
 /// Status: no such file.
 const OBJECT_NOT_FOUND: u64 = 8;
+/// Status: it is there already.
+const OBJECT_EXISTS: u64 = 16;
 /// Status: somebody else holds the lock.
 const OP_WOULD_BLOCK: u64 = 19;
 
@@ -43,6 +50,8 @@ const OP_WOULD_BLOCK: u64 = 19;
 enum Mode {
     Read = 1,
     ReadWrite = 2,
+    /// What was in it goes.
+    Write = 3,
 }
 
 /// An open file on the phone.
@@ -99,6 +108,40 @@ impl Afc {
         Ok(Some(contents))
     }
 
+    /// Makes a folder; one that is there is fine.
+    pub fn make_dir(&mut self, path: &str) -> Result<(), Error> {
+        let answer = self.ask(op::MAKE_DIR, &terminated(path))?;
+        match (answer.operation, answer.word()) {
+            (op::STATUS, Some(0 | OBJECT_EXISTS)) => Ok(()),
+            _ => Err(refused(path, &answer)),
+        }
+    }
+
+    /// Writes a whole file, over what is there.
+    pub fn write(&mut self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        let opened = self.open_file(path, Mode::Write)?;
+        let handle = opened.ok_or_else(|| {
+            Error::strange(
+                DOING,
+                format!("{path} can be opened for nothing but reading"),
+            )
+        })?;
+        for piece in bytes.chunks(WRITE_BYTES) {
+            let answer = self.ask_with(op::FILE_WRITE, &words(&[handle.0]), piece)?;
+            done(path, &answer)?;
+        }
+        self.close(handle)
+    }
+
+    /// Removes a file or an empty folder; one that is not there is fine.
+    pub fn remove(&mut self, path: &str) -> Result<(), Error> {
+        let answer = self.ask(op::REMOVE_PATH, &terminated(path))?;
+        match (answer.operation, answer.word()) {
+            (op::STATUS, Some(0 | OBJECT_NOT_FOUND)) => Ok(()),
+            _ => Err(refused(path, &answer)),
+        }
+    }
+
     /// Opens the file that programs lock while they sync.
     pub fn open_for_lock(&mut self, path: &str) -> Result<Handle, Error> {
         let opened = self.open_file(path, Mode::ReadWrite)?;
@@ -131,8 +174,7 @@ impl Afc {
 
     fn open_file(&mut self, path: &str, mode: Mode) -> Result<Option<Handle>, Error> {
         let mut arguments = words(&[mode as u64]);
-        arguments.extend(path.as_bytes());
-        arguments.push(0);
+        arguments.extend(terminated(path));
         let answer = self.ask(op::FILE_OPEN, &arguments)?;
         match (answer.operation, answer.word()) {
             (op::FILE_OPEN_RESULT, Some(handle)) => Ok(Some(Handle(handle))),
@@ -142,11 +184,22 @@ impl Afc {
     }
 
     fn ask(&mut self, operation: u64, arguments: &[u8]) -> Result<Packet, Error> {
+        self.ask_with(operation, arguments, &[])
+    }
+
+    fn ask_with(
+        &mut self,
+        operation: u64,
+        arguments: &[u8],
+        payload: &[u8],
+    ) -> Result<Packet, Error> {
         self.number += 1;
-        let length = (HEADER_BYTES + arguments.len()) as u64;
+        let without = (HEADER_BYTES + arguments.len()) as u64;
+        let length = without + payload.len() as u64;
         let mut packet = MAGIC.to_vec();
-        packet.extend(words(&[length, length, self.number, operation]));
+        packet.extend(words(&[length, without, self.number, operation]));
         packet.extend(arguments);
+        packet.extend(payload);
         let broken = |cause: std::io::Error| Error::wire(DOING, cause);
         self.stream
             .write_all(&packet)
@@ -178,6 +231,10 @@ fn read_packet(stream: &mut dyn Read) -> Result<Packet, Error> {
 pub fn parse_packet(bytes: &[u8]) -> Result<(u64, Vec<u8>), Error> {
     let packet = read_packet(&mut &*bytes)?;
     Ok((packet.operation, packet.bytes))
+}
+
+fn terminated(path: &str) -> Vec<u8> {
+    [path.as_bytes(), &[0]].concat()
 }
 
 fn words(words: &[u64]) -> Vec<u8> {

@@ -3,7 +3,7 @@
 //! No public authority signs a phone's certificate; at pairing the host issues it for the phone's own public key. So the
 //! one thing that identifies the phone is that key.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, IoSlice, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -188,6 +188,10 @@ impl Read for Buffered {
 }
 
 impl Write for Buffered {
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.get_mut().write_vectored(pieces)
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.get_mut().write(bytes)
     }

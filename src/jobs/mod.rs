@@ -28,6 +28,7 @@ pub mod phone;
 mod photo_library;
 pub mod photos;
 mod plan;
+pub mod restore;
 pub mod select;
 pub mod tally;
 pub mod target;
@@ -57,6 +58,24 @@ pub enum Error {
     Dialog(mobilebackup::Error),
     /// The dialog in which the backup password was to be changed: nobody knows whether it was.
     PasswordDialog(mobilebackup::Error),
+    /// What is found out beforehand says that a restore cannot work.
+    NotReady(Vec<doctor::Line>),
+    /// The backup that is to be restored is damaged; nothing was sent.
+    SourceDamaged(Box<verify::Report>),
+    /// The dialog of a restore broke off.
+    RestoreDialog {
+        /// Why.
+        cause: mobilebackup::Error,
+        /// What state the phone is in.
+        left: restore::Left,
+    },
+    /// The phone's verdict on a restore was no.
+    RestoreRefused {
+        /// Why.
+        refusal: verdict::Refusal,
+        /// What state the phone is in.
+        left: restore::Left,
+    },
     /// The disk.
     Store(store::Error),
     /// A file of the backup could not be written; the phone was told, and this is why.
@@ -167,8 +186,12 @@ impl Error {
             Error::NoDevice { .. } | Error::WhichDevice { .. } => Class::NoDevice,
             Error::Device(e) => class_of_device(e),
             Error::Dialog(e) | Error::PasswordDialog(e) => class_of_dialog(e),
+            Error::RestoreDialog { cause, .. } => class_of_dialog(cause),
+            Error::RestoreRefused { refusal, .. } => refusal.class,
             Error::CheckFailed(_)
             | Error::CopyDamaged(_)
+            | Error::SourceDamaged(_)
+            | Error::NotReady(_)
             | Error::Backup { .. }
             | Error::File { .. }
             | Error::Nothing { .. } => Class::Failed,
@@ -198,6 +221,29 @@ impl Error {
                  be the right one: `idev-backup encryption change` takes only that"
                     .to_owned(),
             ),
+            Error::NotReady(lines) => {
+                let hints: Vec<&str> = lines.iter().filter_map(|l| l.hint.as_deref()).collect();
+                Some(hints.join("; "))
+            }
+            Error::SourceDamaged(report) => Some(match restore::tolerated(report) {
+                true => {
+                    "`idev-backup verify --repair` takes back what other snapshots hold whole. Phones look at no contents, so                      `--force` restores it as it is, with what is altered"
+                        .to_owned()
+                }
+                false => {
+                    "`idev-backup verify --repair` takes back what other snapshots hold whole; `idev-backup list` shows those"
+                        .to_owned()
+                }
+            }),
+            Error::RestoreDialog { cause, left } => Some(match cause {
+                mobilebackup::Error::Hostile(_) => {
+                    "do not trust this phone, or what sits between it and this computer. It was told that there is no such                      thing, and nothing outside of the backup was read"
+                        .to_owned()
+                }
+                mobilebackup::Error::NoCommonVersion => "use a newer idev-backup".to_owned(),
+                _ => left.hint().to_owned(),
+            }),
+            Error::RestoreRefused { refusal, .. } => refusal.hint.clone(),
             Error::Store(e) | Error::Keeping(e) => e.hint().map(str::to_owned),
             Error::NoDevice { .. } => Some(
                 "connect it with a cable, unlock it and tap Trust; `idev-backup devices` shows what is there".to_owned(),
@@ -320,6 +366,30 @@ impl fmt::Display for Error {
                 f,
                 "{e}; it is not known whether the backup password was changed"
             ),
+            Error::NotReady(lines) => {
+                f.write_str("this restore cannot work, and was not begun")?;
+                for line in lines {
+                    write!(f, "\n  {}", line.says)?;
+                    if let Some(means) = &line.means {
+                        write!(f, ": {means}")?;
+                    }
+                }
+                Ok(())
+            }
+            Error::SourceDamaged(report) => write!(
+                f,
+                "the backup is damaged, and nothing was sent to the phone: {}",
+                report.first_damage()
+            ),
+            Error::RestoreDialog { cause, left } => write!(f, "{cause}\n  {left}"),
+            Error::RestoreRefused {
+                refusal,
+                left: restore::Left::All { .. },
+            } => write!(
+                f,
+                "{refusal}\n  The phone had received all files, and does not take them: it is as it was."
+            ),
+            Error::RestoreRefused { refusal, left } => write!(f, "{refusal}\n  {left}"),
             Error::Store(e) | Error::Keeping(e) => write!(f, "{e}"),
             Error::NoDevice { wanted: None, .. } => f.write_str("no iPhone or iPad is connected"),
             Error::NoDevice {

@@ -90,7 +90,7 @@ impl Select {
     }
 }
 
-fn set(patterns: &[&String], any_case: bool) -> Result<Option<GlobSet>, Error> {
+pub(super) fn set(patterns: &[&String], any_case: bool) -> Result<Option<GlobSet>, Error> {
     if patterns.is_empty() {
         return Ok(None);
     }

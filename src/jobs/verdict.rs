@@ -140,6 +140,130 @@ pub fn explain_password(verdict: &Verdict, is_required: bool, has_old: bool) -> 
     }
 }
 
+/// What a restore needs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Bytes of the backup.
+    pub backup_bytes: u64,
+    /// What the phone asked the computer to free, if it did.
+    pub asked_bytes: Option<u64>,
+}
+
+/// Explains why the phone did not take a backup back.
+pub fn explain_restore(verdict: &Verdict, need: Need) -> Refusal {
+    let (class, cause, hint) = restore_words(verdict.code);
+    let mut refusal = Refusal {
+        code: verdict.code,
+        cause: cause.to_owned(),
+        evidence: verdict.description.clone(),
+        hint: hint.map(str::to_owned),
+        class,
+    };
+    if verdict.code == 106 {
+        refusal.cause = format!(
+            "the phone lacks room: the backup has {}, and it keeps them beside what is on it until it restarts",
+            size(need.backup_bytes)
+        );
+    }
+    refusal
+}
+
+/// What a code means at the end of a restore, where that is not what it means at the end of a backup.
+fn restore_words(code: i64) -> (Class, &'static str, Option<&'static str>) {
+    use Class::{Failed, Interrupted, Locked, NoSpace, WrongPassword};
+    const AGAIN: Option<&str> = Some("restart the phone and run the same command again");
+    const VERIFY: Option<&str> = Some(
+        "`idev-backup verify --deep` tells what is wrong with the backup; `idev-backup list` shows others",
+    );
+    match code {
+        1 => (Failed, "the phone could not restore the backup", AGAIN),
+        4 => (
+            Failed,
+            "the phone did not find a file that it needs",
+            VERIFY,
+        ),
+        11 => (
+            Failed,
+            "the phone cannot read the property lists of the backup",
+            VERIFY,
+        ),
+        25 => (
+            Failed,
+            "the phone is being restored from iCloud",
+            Some(
+                "wait until Settings > [name] > iCloud > iCloud Backup no longer shows a restore, or stop it there",
+            ),
+        ),
+        101 | 103 => (Failed, "the phone could not read the backup", VERIFY),
+        102 => (
+            Failed,
+            "the phone could not write its own files: mostly since the restore before was not followed by a restart",
+            AGAIN,
+        ),
+        105 => (
+            NoSpace,
+            "the phone says that this computer lacks room",
+            AGAIN,
+        ),
+        106 => (
+            NoSpace,
+            "the phone lacks room",
+            Some(
+                "free some on the phone (Settings > General > Storage), or erase it in its settings, and run the same command again",
+            ),
+        ),
+        202 => (Interrupted, "the restore was cancelled on the phone", AGAIN),
+        203 => (
+            Failed,
+            "the backup is of an iOS that the phone does not take, mostly a newer one",
+            Some("update the phone and run the same command again"),
+        ),
+        204 => (Failed, "the backup is empty, or was never finished", VERIFY),
+        205 => (
+            Failed,
+            "the phone found the backup damaged: files that its list names are not there, or contents do not match, or its keys are missing",
+            VERIFY,
+        ),
+        207 => (
+            WrongPassword,
+            "the backup password is wrong",
+            Some(
+                "it is the one that the phone had when the backup was made; `idev-backup encryption check` tries one",
+            ),
+        ),
+        208 => (
+            Locked,
+            "the phone is locked, or its passcode was not entered in time",
+            Some(
+                "run the same command again, unlock the phone, and enter the passcode when it asks for it",
+            ),
+        ),
+        209 => (
+            Failed,
+            "the key of a file is missing, so that it cannot be decrypted",
+            VERIFY,
+        ),
+        211 => (
+            Failed,
+            "Find My is switched on",
+            Some(
+                "switch off Settings > [name] > Find My > Find My iPhone, run the same command again, and switch it on afterwards",
+            ),
+        ),
+        212 => (
+            Failed,
+            "the phone has not been set up yet",
+            Some(
+                "finish its setup (\"Hello\") without restoring anything there, and run the same command again",
+            ),
+        ),
+        code => {
+            let (class, cause, _) = words(code);
+            (class, cause, AGAIN)
+        }
+    }
+}
+
 /// What a code says by itself; `None` for one that nobody has described.
 pub fn described(code: i64) -> Option<Refusal> {
     let (class, cause, hint) = words(code);
@@ -351,6 +475,36 @@ mod tests {
         };
         let refusal = explain(&verdict, Some(shortage), Some(247_983_448_064), "/srv");
         assert!(refusal.hint.unwrap().contains("own estimate"));
+    }
+
+    #[test]
+    fn a_restore_that_was_refused_has_a_cause_and_a_step_that_fit_it() {
+        for code in [
+            1, 4, 11, 13, 14, 25, 100, 101, 102, 103, 105, 106, 202, 203, 204, 205, 207, 208, 209,
+            211, 212, -99,
+        ] {
+            let verdict = Verdict {
+                code,
+                description: String::new(),
+            };
+            let need = Need {
+                backup_bytes: 61_300_000_000,
+                ..Need::default()
+            };
+            let refusal = explain_restore(&verdict, need);
+            let hint = refusal.hint.clone().unwrap_or_default();
+            assert!(
+                !hint.is_empty() && !hint.contains("create"),
+                "{code}: {hint}"
+            );
+            assert!(
+                !refusal.cause.contains("make the backup"),
+                "{code}: {refusal}"
+            );
+            if code == 106 {
+                assert!(refusal.to_string().contains("61.3 GB"), "{refusal}");
+            }
+        }
     }
 
     #[test]

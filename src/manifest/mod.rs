@@ -6,6 +6,7 @@ pub mod glance;
 pub mod info;
 pub mod kinds;
 pub mod mbdb;
+pub mod part;
 pub mod plists;
 pub mod record;
 pub mod scratch;

@@ -179,60 +179,115 @@ fn read_text(stream: &mut dyn Stream, length: u32, limit: u32) -> Result<String,
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Sends one file, or the reason why there is none. A file that cannot be read to its end ends with its fault.
-pub fn send_file(
-    stream: &mut dyn Stream,
-    path: &BackupPath,
-    file: Result<Box<dyn Read + Send>, Fault>,
-) -> io::Result<Option<Fault>> {
-    let mut head = (path.as_str().len() as u32).to_be_bytes().to_vec();
-    head.extend(path.as_str().as_bytes());
-    stream.write_all(&head)?;
-    let fault = match file {
-        Ok(mut file) => send_body(stream, &mut file)?,
-        Err(fault) => Some(fault),
-    };
-    match fault {
-        None => stream.write_all(&[0, 0, 0, 1, END])?,
-        Some(fault) => {
-            let (status, text) = fault.status();
-            let mut chunk = (text.len() as u32 + 1).to_be_bytes().to_vec();
-            chunk.push((-status) as u8);
-            chunk.extend(text.as_bytes());
-            stream.write_all(&chunk)?;
-        }
-    }
-    Ok(fault)
+/// Bytes that are collected before they are handed on: a write costs a look at the socket and a piece of cryptography, and most
+/// files of a phone are smaller than that.
+const TOGETHER_BYTES: usize = 256 << 10;
+/// The head of a chunk.
+const HEAD: usize = 5;
+
+/// The files that are sent in answer to one request, many small ones in one piece.
+pub struct Outgoing<'a> {
+    stream: &'a mut dyn Stream,
+    calm: &'a Calm,
+    waiting: Vec<u8>,
+    filled: usize,
 }
 
-fn send_body(stream: &mut dyn Stream, file: &mut dyn Read) -> io::Result<Option<Fault>> {
-    const HEAD: usize = 5;
-    let mut chunk = vec![0; HEAD + SEND_BYTES_MAX];
-    loop {
-        let mut filled = HEAD;
-        while filled < chunk.len() {
-            match file.read(&mut chunk[filled..]) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                // Not "not found": the phone would believe that the file is gone.
-                Err(_) => return Ok(Some(Fault::Io)),
+impl<'a> Outgoing<'a> {
+    /// Nothing is sent yet.
+    pub fn new(stream: &'a mut dyn Stream, calm: &'a Calm) -> Outgoing<'a> {
+        Outgoing {
+            stream,
+            calm,
+            waiting: Vec::new(),
+            filled: 0,
+        }
+    }
+
+    /// Sends one file, or the reason why there is none. A file that cannot be read to its end ends with its fault.
+    pub fn send(
+        &mut self,
+        path: &BackupPath,
+        file: Result<Box<dyn Read + Send + '_>, Fault>,
+    ) -> io::Result<Option<Fault>> {
+        let name = path.as_str().as_bytes();
+        self.put(&(name.len() as u32).to_be_bytes())?;
+        self.put(name)?;
+        let fault = match file {
+            Ok(mut file) => self.body(&mut file)?,
+            Err(fault) => Some(fault),
+        };
+        match fault {
+            None => self.put(&[0, 0, 0, 1, END])?,
+            Some(fault) => {
+                let (status, text) = fault.status();
+                self.put(&(text.len() as u32 + 1).to_be_bytes())?;
+                self.put(&[(-status) as u8])?;
+                self.put(text.as_bytes())?;
             }
         }
-        if filled == HEAD {
-            return Ok(None);
-        }
-        let length = (filled - HEAD + 1) as u32;
-        chunk[..4].copy_from_slice(&length.to_be_bytes());
-        chunk[4] = DATA;
-        stream.write_all(&chunk[..filled])?;
+        Ok(fault)
     }
-}
 
-/// Ends a list of sent files.
-pub fn send_end(stream: &mut dyn Stream) -> io::Result<()> {
-    stream.write_all(&[0; 4])?;
-    Write::flush(stream)
+    fn body(&mut self, file: &mut dyn Read) -> io::Result<Option<Fault>> {
+        loop {
+            if self.calm.stops() {
+                return Err(self.calm.cancellation());
+            }
+            self.make_room(HEAD + SEND_BYTES_MAX)?;
+            let start = self.filled + HEAD;
+            let end = start + SEND_BYTES_MAX;
+            let mut at = start;
+            while at < end {
+                match file.read(&mut self.waiting[at..end]) {
+                    Ok(0) => break,
+                    Ok(n) => at += n,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    // Not "not found": the phone would believe that the file is gone.
+                    Err(_) => return Ok(Some(Fault::Io)),
+                }
+            }
+            let length = at - start;
+            if length > 0 {
+                let head = (length as u32 + 1).to_be_bytes();
+                self.waiting[self.filled..self.filled + 4].copy_from_slice(&head);
+                self.waiting[self.filled + 4] = DATA;
+                self.filled = at;
+            }
+            // Less than was asked for is the end.
+            if length < SEND_BYTES_MAX {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.make_room(bytes.len())?;
+        self.waiting[self.filled..self.filled + bytes.len()].copy_from_slice(bytes);
+        self.filled += bytes.len();
+        Ok(())
+    }
+
+    fn make_room(&mut self, bytes: usize) -> io::Result<()> {
+        if self.waiting.len() - self.filled < bytes {
+            self.hand_on()?;
+            // Only a request that needs it costs the room.
+            self.waiting.resize(TOGETHER_BYTES, 0);
+        }
+        Ok(())
+    }
+
+    fn hand_on(&mut self) -> io::Result<()> {
+        let filled = std::mem::take(&mut self.filled);
+        self.stream.write_all(&self.waiting[..filled])
+    }
+
+    /// Ends the list of files.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.put(&[0; 4])?;
+        self.hand_on()?;
+        Write::flush(self.stream)
+    }
 }
 
 #[cfg(test)]
@@ -374,9 +429,9 @@ mod tests {
     fn a_file_that_cannot_be_sent_ends_with_why() {
         let path: BackupPath = "U/x".parse().unwrap();
         let send = |file| {
-            let mut wire = Cursor::new(Vec::new());
-            let fault = send_file(&mut wire, &path, file).unwrap();
-            (fault, wire.into_inner())
+            let (fault, mut wire) = sent(&path, file);
+            assert_eq!(wire.split_off(wire.len() - 4), [0; 4]);
+            (fault, wire)
         };
         let head = [&3u32.to_be_bytes()[..], b"U/x"].concat();
         let told = |fault: Fault| {
@@ -394,22 +449,86 @@ mod tests {
         let wanted = [head, chunk(DATA, &[3]), chunk(END, b"")].concat();
         assert_eq!(send(Ok(interrupted)), (None, wanted));
         let mut wire = Cursor::new(Vec::new());
-        send_end(&mut wire).unwrap();
+        let calm = Calm::default();
+        Outgoing::new(&mut wire, &calm).finish().unwrap();
         assert_eq!(wire.into_inner(), [0; 4]);
+    }
+
+    /// What goes over the wire for one file, and its fault.
+    fn sent(
+        path: &BackupPath,
+        file: Result<Box<dyn Read + Send>, Fault>,
+    ) -> (Option<Fault>, Vec<u8>) {
+        let mut wire = Cursor::new(Vec::new());
+        let calm = Calm::default();
+        let mut outgoing = Outgoing::new(&mut wire, &calm);
+        let fault = outgoing.send(path, file).unwrap();
+        outgoing.finish().unwrap();
+        (fault, wire.into_inner())
+    }
+
+    /// Counts how often it is written to.
+    #[derive(Default)]
+    struct Pieces(Vec<usize>);
+
+    impl Read for Pieces {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+    }
+
+    impl Write for Pieces {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push(bytes.len());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn small_files_travel_together_and_no_chunk_is_longer_than_phones_bear() {
+        let (mut pieces, calm) = (Pieces::default(), Calm::default());
+        let mut outgoing = Outgoing::new(&mut pieces, &calm);
+        let path: BackupPath = "U/3d/x".parse().unwrap();
+        for _ in 0..1000 {
+            let file = Cursor::new(vec![7; 1000]);
+            assert_eq!(outgoing.send(&path, Ok(Box::new(file))).unwrap(), None);
+        }
+        outgoing.finish().unwrap();
+        assert!(pieces.0.len() <= 5, "{} writes", pieces.0.len());
+
+        let (_, wire) = sent(&path, Ok(Box::new(Cursor::new(vec![7; 100_000]))));
+        let mut at = 4 + path.as_str().len();
+        let mut lengths = Vec::new();
+        while wire[at + 4] == DATA {
+            let length = u32::from_be_bytes(wire[at..at + 4].try_into().unwrap()) as usize;
+            lengths.push(length - 1);
+            at += 4 + length;
+        }
+        let whole = 32 << 10;
+        assert_eq!(lengths, [whole, whole, whole, 100_000 - 3 * whole]);
+    }
+
+    #[test]
+    fn a_cancel_ends_a_file_that_has_no_end() {
+        let (mut wire, calm) = (Cursor::new(Vec::new()), Calm::default());
+        calm.set_between_messages(true);
+        calm.cancel();
+        let path: BackupPath = "U/x".parse().unwrap();
+        let mut outgoing = Outgoing::new(&mut wire, &calm);
+        let endless = Box::new(io::repeat(7));
+        let ended = outgoing.send(&path, Ok(endless)).unwrap_err();
+        assert!(crate::transport::wire::is_cancelled(&ended));
     }
 
     #[test]
     fn what_is_sent_can_be_received() {
-        let mut wire = Cursor::new(Vec::new());
         let contents = vec![7; 100_000];
         let path: BackupPath = "U/Manifest.db".parse().unwrap();
-        send_file(
-            &mut wire,
-            &path,
-            Ok(Box::new(Cursor::new(contents.clone()))),
-        )
-        .unwrap();
-        let wire = wire.into_inner();
+        let (_, wire) = sent(&path, Ok(Box::new(Cursor::new(contents.clone()))));
         assert!(wire.windows(5).filter(|w| w[4] == DATA).count() > 3);
         let (read, _) = received(wire[4 + path.as_str().len()..].to_vec());
         assert_eq!(read.unwrap(), contents);

@@ -2,7 +2,7 @@
 
 use plist::{Dictionary, Value};
 
-use super::{Entry, EntryKind, Error, Fault, Passwords};
+use super::{Entry, EntryKind, Error, Fault, Passwords, RestoreOptions};
 use crate::path::BackupPath;
 
 /// What stands in a message where there is nothing to say.
@@ -342,6 +342,36 @@ pub fn change_password(udid: &str, passwords: Passwords<'_>) -> Value {
     process(message)
 }
 
+/// Asks the phone called `target` to take back the backup of `source`, under whose name it will ask for the files. All options are
+/// said, since phones have defaults of their own. The message may hold a password: wipe it once it is sent.
+pub fn restore(source: &str, target: &str, how: &RestoreOptions<'_>) -> Value {
+    let mut options = Dictionary::new();
+    for (name, wanted) in [
+        ("RestoreSystemFiles", how.system_files),
+        ("RestoreShouldReboot", how.reboot),
+        ("RestoreDontCopyBackup", true),
+        ("RestorePreserveSettings", how.keep_settings),
+        ("RemoveItemsNotRestored", how.remove_others),
+    ] {
+        options.insert(name.into(), Value::Boolean(wanted));
+    }
+    if let Some(password) = how.password {
+        options.insert("Password".into(), password.into());
+    }
+    let mut message = Dictionary::new();
+    message.insert("MessageName".into(), "Restore".into());
+    message.insert("TargetIdentifier".into(), target.into());
+    message.insert("SourceIdentifier".into(), source.into());
+    message.insert("Options".into(), Value::Dictionary(options));
+    process(message)
+}
+
+/// Whether a message asks for files, so that its answer begins with them; also one whose paths nobody may take.
+pub fn asks_for_files(message: &Value) -> bool {
+    let parts = message.as_array();
+    parts.and_then(|p| p.first()).and_then(Value::as_string) == Some("DLMessageDownloadFiles")
+}
+
 /// Ends the dialog.
 pub fn disconnect() -> Value {
     Value::Array(vec!["DLMessageDisconnect".into(), EMPTY.into()])
@@ -435,6 +465,47 @@ mod tests {
                 "{reply:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_restore_says_all_its_options_and_never_has_the_backup_copied() {
+        let how = RestoreOptions {
+            system_files: true,
+            reboot: false,
+            keep_settings: false,
+            remove_others: false,
+            password: Some("secret"),
+        };
+        let message = restore("OLD", "NEW", &how);
+        let request = message.as_array().unwrap()[1].as_dictionary().unwrap();
+        let text = |key: &str| request[key].as_string();
+        assert_eq!(text("MessageName"), Some("Restore"));
+        assert_eq!(
+            (text("SourceIdentifier"), text("TargetIdentifier")),
+            (Some("OLD"), Some("NEW"))
+        );
+        let options = request["Options"].as_dictionary().unwrap();
+        for (name, wanted) in [
+            ("RestoreSystemFiles", true),
+            ("RestoreShouldReboot", false),
+            ("RestoreDontCopyBackup", true),
+            ("RestorePreserveSettings", false),
+            ("RemoveItemsNotRestored", false),
+        ] {
+            assert_eq!(options[name].as_boolean(), Some(wanted), "{name}");
+        }
+        assert_eq!(options["Password"].as_string(), Some("secret"));
+        let open = restore(
+            "A",
+            "A",
+            &RestoreOptions {
+                password: None,
+                ..how
+            },
+        );
+        let options =
+            open.as_array().unwrap()[1].as_dictionary().unwrap()["Options"].as_dictionary();
+        assert!(!options.unwrap().contains_key("Password"));
     }
 
     #[test]

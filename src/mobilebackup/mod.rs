@@ -27,6 +27,23 @@ pub struct Passwords<'a> {
     pub new: Option<&'a str>,
 }
 
+/// What a phone is asked to do with a backup that it takes back. It is never asked to keep a copy of what the computer has of it:
+/// that would be written into a backup that nobody may write to any more.
+#[derive(Clone, Copy)]
+pub struct RestoreOptions<'a> {
+    /// Take the system's own files too, such as messages, calls and accounts. The phone decides for itself where the backup is of
+    /// another class of device.
+    pub system_files: bool,
+    /// Restart in the end. What was restored appears only after a restart.
+    pub reboot: bool,
+    /// Keep the phone's own settings.
+    pub keep_settings: bool,
+    /// Remove what the backup does not have.
+    pub remove_others: bool,
+    /// What opens an encrypted backup.
+    pub password: Option<&'a str>,
+}
+
 /// The service's name.
 pub const SERVICE: &str = "com.apple.mobilebackup2";
 
@@ -95,10 +112,10 @@ impl fmt::Display for Error {
                 "the phone sent what makes no sense while it {doing}: {why}"
             ),
             Error::HungUp { reason } if reason.is_empty() => {
-                f.write_str("the phone ended the backup without a verdict")
+                f.write_str("the phone hung up without a verdict")
             }
             Error::HungUp { reason } => {
-                write!(f, "the phone ended the backup without a verdict: {reason}")
+                write!(f, "the phone hung up without a verdict: {reason}")
             }
             Error::NoCommonVersion => {
                 f.write_str("the phone speaks no version of the backup protocol that we know")
@@ -211,7 +228,7 @@ pub trait Host {
     fn device_fault(&mut self, fault: DeviceFault);
 
     /// Opens a file for the phone to read.
-    fn open(&mut self, path: &BackupPath) -> Result<Box<dyn Read + Send>, Fault>;
+    fn open(&mut self, path: &BackupPath) -> Result<Box<dyn Read + Send + '_>, Fault>;
 
     /// Lists a folder; an absent one is empty.
     fn list(&mut self, path: &BackupPath) -> Result<Vec<Entry>, Fault>;

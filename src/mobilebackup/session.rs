@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use plist::Value;
 
-use super::files::{self, Body, End};
+use super::files::{self, Body, End, Outgoing};
 use super::message::{self, Kind, Reply, Request, Verdict};
 use super::nothing::NoBackup;
-use super::{DeviceFault, Error, Fault, Host, Passwords};
+use super::{DeviceFault, Error, Fault, Host, Passwords, RestoreOptions};
 use crate::path::{BackupPath, BadPath};
 use crate::secret;
 use crate::transport::plist_stream::{self, Encoding, MESSAGE_BYTES_MAX};
@@ -46,7 +46,7 @@ impl Session {
     /// Asks for a backup and serves the phone until its verdict.
     pub fn backup(mut self, udid: &str, full: bool, host: &mut dyn Host) -> Result<Verdict, Error> {
         let asked = self.say(&message::backup(udid, full), "was asked for a backup");
-        let result = asked.and_then(|()| self.serve(udid, "prepared", host));
+        let result = asked.and_then(|()| self.serve(&[udid], "prepared", host));
         // Files that are still on their way to the disk belong to this run, however it ends.
         let _late = host.settle();
         self.part(&result);
@@ -64,7 +64,27 @@ impl Session {
         let mut request = message::change_password(udid, passwords);
         let asked = self.say(&request, DOING);
         secret::wipe(&mut request);
-        let result = asked.and_then(|()| self.serve(udid, DOING, &mut NoBackup));
+        let result = asked.and_then(|()| self.serve(&[udid], DOING, &mut NoBackup));
+        self.part(&result);
+        result
+    }
+
+    /// Asks the phone called `target` to take back the backup of `source`, which may be another phone's, and serves it until its
+    /// verdict. The phone asks for files below the name of either.
+    pub fn restore(
+        mut self,
+        source: &str,
+        target: &str,
+        options: &RestoreOptions<'_>,
+        host: &mut dyn Host,
+    ) -> Result<Verdict, Error> {
+        const DOING: &str = "was asked to restore";
+        let mut request = message::restore(source, target, options);
+        let asked = self.say(&request, DOING);
+        secret::wipe(&mut request);
+        let result =
+            asked.and_then(|()| self.serve(&[source, target], "prepared the restore", host));
+        let _late = host.settle();
         self.part(&result);
         result
     }
@@ -83,22 +103,29 @@ impl Session {
 
     fn serve(
         &mut self,
-        udid: &str,
+        names: &[&str],
         mut doing: &'static str,
         host: &mut dyn Host,
     ) -> Result<Verdict, Error> {
         loop {
             let message = self.next(doing)?;
-            let request = Request::parse(&message)?;
-            request
-                .paths()
-                .into_iter()
-                .try_for_each(|path| admit(path, udid))?;
+            let request = Request::parse(&message).and_then(|request| {
+                let mut paths = request.paths().into_iter();
+                paths.try_for_each(|path| admit(path, names))?;
+                Ok(request)
+            });
+            let request = match request {
+                Err(hostile @ Error::Hostile(_)) => {
+                    self.refuse(&message);
+                    return Err(hostile);
+                }
+                other => other?,
+            };
             doing = request.doing();
             host.begins(&request);
             let reply = match request.kind {
                 Kind::SendFiles(paths) => self.send_files(&paths, host)?,
-                Kind::ReceiveFiles(_) => self.receive_files(udid, host)?,
+                Kind::ReceiveFiles(_) => self.receive_files(names, host)?,
                 Kind::FreeSpace => number(host.free_space()),
                 Kind::Purge(amount) => host.purge(amount).map_or(Reply::NotPurged, Reply::Number),
                 Kind::List(path) => host.list(&path).map_or_else(Reply::Failed, Reply::Entries),
@@ -121,24 +148,39 @@ impl Session {
         }
     }
 
+    /// Answers a message that names what no phone may name: there is no such thing. Nothing more is served afterwards, so that
+    /// whether the phone hears it makes no difference.
+    fn refuse(&mut self, message: &Value) {
+        if message::asks_for_files(message)
+            && Outgoing::new(&mut self.stream, &self.calm)
+                .finish()
+                .is_err()
+        {
+            return;
+        }
+        let not_found = Reply::Failed(Fault::NotFound).to_plist();
+        drop(self.say(&not_found, "was told that there is no such thing"));
+    }
+
     fn send_files(&mut self, paths: &[BackupPath], host: &mut dyn Host) -> Result<Reply, Error> {
         const DOING: &str = "read files of the backup";
         let mut faults = Vec::new();
+        let mut outgoing = Outgoing::new(&mut self.stream, &self.calm);
         for path in paths {
-            let sent = files::send_file(&mut self.stream, path, host.open(path));
+            let sent = outgoing.send(path, host.open(path));
             if let Some(fault) = sent.map_err(|e| Error::wire(DOING, e))? {
                 faults.push((path.clone(), fault));
             }
         }
         // Also after an empty list: the phone waits for it (limd#112).
-        files::send_end(&mut self.stream).map_err(|e| Error::wire(DOING, e))?;
+        outgoing.finish().map_err(|e| Error::wire(DOING, e))?;
         Ok(Reply::Several(faults))
     }
 
-    fn receive_files(&mut self, udid: &str, host: &mut dyn Host) -> Result<Reply, Error> {
+    fn receive_files(&mut self, names: &[&str], host: &mut dyn Host) -> Result<Reply, Error> {
         let mut faults = Vec::new();
         while let Some((device_path, path)) = files::read_head(&mut self.stream)? {
-            admit(&path, udid)?;
+            admit(&path, names)?;
             let mut body = Body::new(&mut self.stream, &self.calm);
             let kept = host.receive(&path, &mut body);
             // What the host left unread goes to the drain, or the stream would lose step; and a broken wire is told as
@@ -183,19 +225,20 @@ impl Session {
     }
 }
 
-/// A phone may name its own backup, the staging area of restores (`.b`), and archives of its backup
+/// A phone may name its own backup, or the one that it takes back, the staging area of restores (`.b`), and archives of a backup
 /// (`<UDID>-YYYYMMDD-HHMMSS`); nothing else is any business of its.
-fn admit(path: &BackupPath, udid: &str) -> Result<(), Error> {
+fn admit(path: &BackupPath, names: &[&str]) -> Result<(), Error> {
     let archive = |rest: &str| {
         let digits = |part: &str, n| part.len() == n && part.bytes().all(|b| b.is_ascii_digit());
         rest.split_once('-')
             .is_some_and(|(date, time)| digits(date, 8) && digits(time, 6))
     };
     let first = path.first();
-    let allowed = first == ".b"
-        || first
-            .strip_prefix(udid)
-            .is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(archive));
+    let is_of = |udid: &&str| {
+        let rest = first.strip_prefix(*udid);
+        rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(archive))
+    };
+    let allowed = first == ".b" || names.iter().any(is_of);
     if allowed {
         Ok(())
     } else {
@@ -267,10 +310,20 @@ mod tests {
             (".idev-backup/store.json", false),
         ] {
             assert_eq!(
-                admit(&path.parse().unwrap(), udid).is_ok(),
+                admit(&path.parse().unwrap(), &[udid]).is_ok(),
                 allowed,
                 "{path}"
             );
+        }
+        // While it takes back the backup of another phone, it may name both.
+        let both = [udid, "00008030-001C195E0A88802F"];
+        for (path, allowed) in [
+            ("00008030-001C195E0A88802E/Status.plist", true),
+            ("00008030-001C195E0A88802F/Status.plist", true),
+            ("00008030-001C195E0A88802A/Status.plist", false),
+        ] {
+            let admitted = admit(&path.parse().unwrap(), &both);
+            assert_eq!(admitted.is_ok(), allowed, "{path}");
         }
     }
 }

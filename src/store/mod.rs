@@ -21,6 +21,7 @@ mod keeper;
 pub mod lock;
 mod mend;
 pub mod notes;
+pub mod overlay;
 pub mod probe;
 mod proof;
 pub mod retention;

@@ -49,12 +49,12 @@ pub(super) const AMOUNTS: [&str; 8] = [
 
 /// Names that DeviceLink's dictionaries have.
 #[rustfmt::skip]
-pub(super) const DEVICE_LINK: [&str; 24] = [
+pub(super) const DEVICE_LINK: [&str; 26] = [
     "BackupComputerBasePath", "CloudBackupState", "DLDeviceIOCallbacks", "DLFileErrorCode", "DLFileErrorString",
     "DLFileIsEncrypted", "DLFileModificationDate", "DLFileSize", "DLFileType", "ErrorCode", "ErrorDescription",
     "ForceFullBackup", "MessageName", "NewPassword", "OldPassword", "Options", "ProtocolVersion",
-    "RemoveItemsNotRestored", "RestoreDontCopyBackup", "RestorePreserveSettings", "SourceIdentifier",
-    "SupportedProtocolVersions", "TargetIdentifier", "loglevel",
+    "RemoveItemsNotRestored", "RestoreDontCopyBackup", "RestorePreserveSettings",
+    "RestoreShouldReboot", "RestoreSystemFiles", "SourceIdentifier", "SupportedProtocolVersions", "TargetIdentifier", "loglevel",
 ];
 
 /// Keys of one word. Others are known by the capitals inside of them.

@@ -5,7 +5,7 @@
 //! [`Pipe::wait`] and is woken by transfers, by time, and by whoever has made something to send.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -198,7 +198,12 @@ impl Connection {
 
     /// Sends what the phone has room for, and waits a moment for room: `WouldBlock` when there is none.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.once(|state, port| (state.mux.write(port, bytes), true))
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    /// The same of several pieces.
+    pub fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.once(|state, port| (state.mux.write_vectored(port, pieces), true))
     }
 
     fn once(

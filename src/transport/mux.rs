@@ -9,7 +9,7 @@
 //! received and one when it is read, of a byte that is sent one. Source: protocol.md, section 2.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Read};
+use std::io::{self, IoSlice, Read};
 use std::time::{Duration, Instant};
 
 use super::packet::{
@@ -417,6 +417,11 @@ impl Mux {
 
     /// Sends as much of `bytes` as the phone has room for. `WouldBlock` when it has none.
     pub fn write(&mut self, port: u16, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(port, &[IoSlice::new(bytes)])
+    }
+
+    /// The same of several pieces, in one packet.
+    pub fn write_vectored(&mut self, port: u16, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let Some(connection) = self.connections.get_mut(&port) else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
@@ -428,8 +433,9 @@ impl Mux {
         }
         let under_way = connection.tx_next.wrapping_sub(connection.tx_acked);
         let room = connection.tx_window.saturating_sub(under_way) as usize;
-        let count = bytes.len().min(room).min(PAYLOAD_BYTES_MAX);
-        if bytes.is_empty() {
+        let whole: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let count = whole.min(room).min(PAYLOAD_BYTES_MAX);
+        if whole == 0 {
             return Ok(0);
         }
         if count == 0 || self.output_bytes >= OUTPUT_BYTES_MAX {
@@ -450,7 +456,12 @@ impl Mux {
             },
             count,
         );
-        packet.extend_from_slice(&bytes[..count]);
+        let mut left = count;
+        for piece in pieces {
+            let fits = piece.len().min(left);
+            packet.extend_from_slice(&piece[..fits]);
+            left -= fits;
+        }
         self.push(packet).map_err(io::Error::other)?;
         Ok(count)
     }

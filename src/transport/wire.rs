@@ -1,6 +1,6 @@
 //! A socket that waits with patience: silence has a limit, and a cancelled wait ends at once.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -80,6 +80,11 @@ impl Calm {
     /// Says whether a wait may be cut short now.
     pub fn set_between_messages(&self, between: bool) {
         self.between_messages.store(between, Ordering::SeqCst);
+    }
+
+    /// The error of what was cut short.
+    pub fn cancellation(&self) -> io::Error {
+        cancelled()
     }
 
     /// Whether what is under way is to be cut short now.
@@ -233,6 +238,20 @@ impl Read for Wire {
 }
 
 impl Write for Wire {
+    /// Several pieces at once: a record of TLS has 16 KiB at most, and a call for each costs more than what is in it.
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.tap.is_some() {
+            let first = pieces.iter().find(|piece| !piece.is_empty());
+            return first.map_or(Ok(0), |piece| self.write(piece));
+        }
+        self.patiently(|socket| match socket {
+            #[cfg(unix)]
+            Socket::Unix(s) => s.write_vectored(pieces),
+            Socket::Tcp(s) => s.write_vectored(pieces),
+            Socket::Usb(c) => c.write_vectored(pieces),
+        })
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.patiently(|socket| match socket {
             #[cfg(unix)]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a backup costs, beside other programs, against one simulated phone on one machine in one run.
 
-    python3 tests/bench/measure.py target/release/idev-backup [large] [small] [memory] [unchanged] [verify] [reading] [extract]
+    python3 tests/bench/measure.py target/release/idev-backup [large] [small] [memory] [unchanged] [verify] [reading] [extract] [restore]
 
 Needs Linux and libimobiledevice-utils; pymobiledevice3 is measured where tests/peers/run.py has installed it, and openssl
 where it is there; `reading` needs sqlite3 and no phone. `--on DIR` chooses the disk (`/dev/shm` without it: the programs are compared, not the disk), `--runs N`
@@ -87,6 +87,16 @@ class Bench:
     def report(self):
         newest = max((self.folder / "store").glob(".idev-backup/*/*/report.json"))
         return json.loads(newest.read_text())
+
+    def settle(self):
+        """Waits until the phone has restarted: it goes away a moment after its verdict."""
+        time.sleep(1)
+        for _ in range(100):
+            found = subprocess.run(["idevice_id", "-l"], env=self.environment, capture_output=True, text=True)
+            if found.stdout.strip():
+                return
+            time.sleep(0.1)
+        sys.exit("the phone does not come back after its restart")
 
     def clear(self, name):
         shutil.rmtree(self.folder / name, ignore_errors=True)
@@ -450,10 +460,52 @@ def extract_of(ours, on, runs, files, size):
         shutil.rmtree(folder)
 
 
+def restore(ours, on, runs):
+    """One backup, given back to the phone that made it, which restarts at once and is waited for outside of the measured time."""
+    for title, flags in {
+        "4 GiB in 40 files": ("--files", "0", "--bulk", "40x100M"),
+        "50,000 files of 2-20 KiB": ("--files", "50000", "--file-size", "2K..20K", "--bulk", "0x0"),
+    }.items():
+        with Bench(ours, on, "--restart", "0", *flags) as bench:
+            bench.create()
+            store = bench.folder / "store"
+            mine = [ours, "restore", "--yes", "--quiet", "--store", store]
+            programs = {
+                "idev-backup --quick-check": [*mine, "--quick-check", "latest"],
+                "idevicebackup2": ["idevicebackup2", "restore", "--system", "--settings", store],
+                "idev-backup, every byte checked before": [*mine, "latest"],
+            }
+            costs = {}
+            for _ in range(runs):
+                for name, command in programs.items():
+                    costs.setdefault(name, []).append(bench.cost(*command))
+                    bench.settle()
+            print_restores(title, costs)
+    # In memory what counts is how many files there are.
+    with Bench(ours, on, "--restart", "0", "--files", "1000000", "--file-size", "1..100", "--bulk", "0x0") as bench:
+        bench.create()
+        store = bench.folder / "store"
+        mine = [ours, "restore", "--yes", "--quiet", "--store", store, "latest"]
+        print("\n### Peak memory of a restore, 1,000,000 files\n\n| | peak |\n|---|---|")
+        for name, command in {"restore": mine, "restore --rehearse (with its phone)": [*mine, "--rehearse"]}.items():
+            print(f"| {name} | {bench.cost(*command).memory / (1 << 20):.1f} MiB |", flush=True)
+            bench.settle()
+
+
+def print_restores(title, costs):
+    ours = median(next(iter(costs.values())), "seconds")
+    print(f"\n### A restore of {title}\n\n| | seconds (of each run) | times the first | processor | memory |\n|---|---|---|---|---|")
+    for name, each in costs.items():
+        seconds, cpu = median(each, "seconds"), median(each, "cpu")
+        memory = max(cost.memory for cost in each) / (1 << 20)
+        runs_ = ", ".join(f"{cost.seconds:.2f}" for cost in each)
+        print(f"| {name} | {seconds:.2f} ({runs_}) | {seconds / ours:.2f} | {cpu:.2f} s | {memory:.0f} MiB |", flush=True)
+
+
 def main():
     benches = {
         "large": large, "small": small, "memory": memory, "unchanged": unchanged,
-        "verify": verify, "reading": reading, "extract": extract,
+        "verify": verify, "reading": reading, "extract": extract, "restore": restore,
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ours", type=Path, help="the program")

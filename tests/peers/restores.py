@@ -3,6 +3,7 @@
 
     python3 tests/peers/restores.py target/release/idev-backup [WORD]
 
+Ours is one of the clients.
 The phone writes down what it got (`simulate --ledger`). That is held, row for row and byte for byte, against what judges read in the
 backup: sqlite3 and plistlib, and iphone_backup_decrypt where it is encrypted. A further client is one more row in CLIENTS. With
 WORD only scenes with that word in their name are played. Needs what run.py needs.
@@ -94,7 +95,35 @@ class Pymobiledevice3:
         return f"'ErrorCode': {code}" in said and exit_code != 0
 
 
-CLIENTS = [Idevicebackup2(), Pymobiledevice3()]
+class Ours:
+    """Ours checks first: what the phone would refuse for a reason that can be seen from here never reaches it."""
+
+    name = "idev-backup"
+    program = None  # set by main
+    refuses_itself = (203, 205, 207, 211)
+
+    def restores(self, backup, udid, wish):
+        words = [self.program, "restore", "--yes", "--device", udid]
+        words += ["--no-system-files"] * (not wish.system) + ["--no-reboot"] * (not wish.reboot)
+        words += ["--keep-settings"] * (not wish.settings) + ["--remove-others"] * wish.remove + ["--no-apps"] * (not wish.apps)
+        if wish.password:
+            os.environ["IDEV_BACKUP_PASSWORD"] = wish.password
+        else:
+            os.environ.pop("IDEV_BACKUP_PASSWORD", None)
+        return [*words, backup]
+
+    def succeeded(self, said, code):
+        return code == 0 and "has taken the backup" in said
+
+    def was_told(self, said, exit_code, code):
+        return f"MBErrorDomain/{code})" in said and exit_code == {106: 7, 208: 5}.get(code, 1)
+
+    def refused(self, said, exit_code, code):
+        words = {203: "newer than the phone's", 205: "the backup is damaged", 207: "password does not open", 211: "Find My is switched on"}
+        return words[code] in said and exit_code == {207: 6}.get(code, 1)
+
+
+CLIENTS = [Idevicebackup2(), Pymobiledevice3(), Ours()]
 
 
 def words_of(client, backup, udid, wish):
@@ -260,6 +289,11 @@ def is_told(ours, stage, client, backup, code, wish, flags):
     before = tree(backup)
     with Fresh(ours, stage, *flags) as phone:
         said, exit_code = words_of(client, backup, UDID, wish)
+        if code in getattr(client, "refuses_itself", ()):
+            check(client.refused(said, exit_code, code), f"ended with {exit_code}: {said[-900:]}")
+            check(not phone.ledger.exists(), "it asked the phone all the same")
+            check(tree(backup) == before, "the folder is not as it was")
+            return
         check(client.was_told(said, exit_code, code), f"ended with {exit_code}: {said[-900:]}")
         facts, _ = ledger(phone.ledger)
         check(facts["code"] == code, f"the phone notes {facts['code']}")
@@ -379,7 +413,8 @@ def play(report, ours, stage, word=""):
         bad = damaged(plain, stage / f"damaged for {who}")
         scene(f"{who} is told that a file is damaged (205)", is_told, client, bad, 205, Wish(), [])
         scene(f"{who} is told that nobody rebooted (102)", is_told_after_no_reboot, client, plain)
-        scene(f"{who} copies the folder first", copies, client, plain)
+        if hasattr(client, "copies_whole"):  # ours never has the phone do that
+            scene(f"{who} copies the folder first", copies, client, plain)
         scene(f"{who} gives the phone back what it was", gives_back, client, plain)
 
 
@@ -388,6 +423,7 @@ def main():
         sys.exit(__doc__)
     install_judges()
     ours = Path(sys.argv[1]).resolve(strict=True)
+    Ours.program = ours
     stage = WORK / "restores"  # kept until the next run, for whoever wants to look
     shutil.rmtree(stage, ignore_errors=True)
     (stage / "home").mkdir(parents=True)

@@ -99,7 +99,7 @@ pub fn judge(name: &str, model: &str, ios: &str, over_wifi: bool) -> Line {
 }
 
 /// "18.6.2" as numbers; what is left out is 0.
-fn version(text: &str) -> Option<[u32; 3]> {
+pub(in crate::jobs) fn version(text: &str) -> Option<[u32; 3]> {
     let mut version = [0; 3];
     let parts: Vec<&str> = text.split('.').collect();
     if parts.len() > 3 {

@@ -7,7 +7,7 @@ pub mod computer;
 pub mod explain;
 mod facts;
 mod health;
-mod ios;
+pub(in crate::jobs) mod ios;
 mod shelf;
 mod way;
 
@@ -52,7 +52,7 @@ pub struct Line {
 }
 
 impl Line {
-    fn new(level: Level, topic: &'static str, says: impl Into<String>) -> Line {
+    pub(in crate::jobs) fn new(level: Level, topic: &'static str, says: impl Into<String>) -> Line {
         Line {
             level,
             topic,
@@ -63,15 +63,15 @@ impl Line {
         }
     }
 
-    fn ok(topic: &'static str, says: impl Into<String>) -> Line {
+    pub(in crate::jobs) fn ok(topic: &'static str, says: impl Into<String>) -> Line {
         Line::new(Level::Ok, topic, says)
     }
 
-    fn warning(topic: &'static str, says: impl Into<String>) -> Line {
+    pub(in crate::jobs) fn warning(topic: &'static str, says: impl Into<String>) -> Line {
         Line::new(Level::Warning, topic, says)
     }
 
-    fn problem(topic: &'static str, says: impl Into<String>) -> Line {
+    pub(in crate::jobs) fn problem(topic: &'static str, says: impl Into<String>) -> Line {
         Line::new(Level::Problem, topic, says)
     }
 
@@ -87,12 +87,12 @@ impl Line {
         self
     }
 
-    fn means(mut self, means: impl Into<String>) -> Line {
+    pub(in crate::jobs) fn means(mut self, means: impl Into<String>) -> Line {
         self.means = Some(means.into());
         self
     }
 
-    fn hint(mut self, hint: impl Into<String>) -> Line {
+    pub(in crate::jobs) fn hint(mut self, hint: impl Into<String>) -> Line {
         self.hint = Some(hint.into());
         self
     }

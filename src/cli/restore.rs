@@ -1,0 +1,345 @@
+//! `idev-backup restore`
+
+use std::io::{BufRead, IsTerminal};
+use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use clap::Args;
+use idev_backup::jobs::doctor::Level;
+use idev_backup::jobs::password::Known;
+use idev_backup::jobs::restore::about::Source;
+use idev_backup::jobs::restore::{self, Considered, Options, Report, ready};
+use idev_backup::jobs::verify::Depth;
+use idev_backup::jobs::{Error, phone::Reach};
+use idev_backup::units::{counted, duration, size};
+
+use super::progress::{Show, Style, Watch};
+use super::reading::ReadArgs;
+use super::{DeviceArgs, OutputArgs, ReachArgs, doctor, exit, log, output, rehearse};
+
+/// How long `--wait` waits for the phone: a restart after a restore takes minutes, and migrates data meanwhile.
+const WAIT_BACK: Duration = Duration::from_secs(20 * 60);
+
+/// Give a backup back to a phone: the one that it is of, or another. What is on the phone is overwritten.
+///
+/// Example:  idev-backup restore latest --dry-run
+///           idev-backup restore latest
+///
+/// First see what is in the way with `--dry-run`, or have the whole restore played to a simulated phone with `--rehearse`, which needs no
+/// phone. A restore checks the backup, says what it will overwrite, and asks. The backup itself is never written to.
+///
+/// With `--dry-run`: exit code 0: all is well. 3: there are warnings. 1: there is a problem.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Restore {
+    #[command(flatten)]
+    read: ReadArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Tell what is in the way, and change nothing: the backup, versions, room, Find My, what will be missing
+    #[arg(long)]
+    dry_run: bool,
+    /// Play the whole restore to a simulated phone, and compare every byte that it received with the backup
+    #[arg(long, conflicts_with_all = ["dry_run", "device", "wait"])]
+    rehearse: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Keep the phone's own settings, rather than those of the backup
+    #[arg(long, help_heading = "What is restored")]
+    keep_settings: bool,
+    /// Leave out the files of the system, and restore what apps have
+    #[arg(long, help_heading = "What is restored")]
+    no_system_files: bool,
+    /// Do not have the phone fetch the backup's applications from the App Store
+    #[arg(long, help_heading = "What is restored")]
+    no_apps: bool,
+    /// Remove from the phone what the backup does not have
+    #[arg(long, help_heading = "What is restored")]
+    remove_others: bool,
+    /// Only domains that match this pattern, as in 'AppDomain*com.example*'; may be repeated. See --partial-at-my-own-risk
+    #[arg(long, value_name = "DOMAIN", help_heading = "What is restored", conflicts_with_all = ["rehearse", "dry_run"])]
+    only: Vec<String>,
+    /// Restore a part, though nobody has tried that with a real phone; never on iOS 27 and later
+    #[arg(long, requires = "only", help_heading = "What is restored")]
+    partial_at_my_own_risk: bool,
+    /// Do not restart the phone in the end; nothing of the backup appears until it is
+    #[arg(long)]
+    no_reboot: bool,
+    /// Wait until the phone is back after its restart
+    #[arg(long, conflicts_with = "no_reboot")]
+    wait: bool,
+    /// Check names and sizes of the backup only, rather than every byte
+    #[arg(long)]
+    quick_check: bool,
+    /// Restore a backup in which only contents are altered, which phones do not notice
+    #[arg(long)]
+    force: bool,
+    /// Minutes of silence after which the phone is given up
+    #[arg(long, value_name = "MINUTES", default_value_t = 31, value_parser = clap::value_parser!(u64).range(5..=600))]
+    patience: u64,
+    #[command(flatten)]
+    pub(super) reach: ReachArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Restore {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        let show = Show::new(self.output.style());
+        let watch = show.watch(None, None);
+        let done = self.done(&watch);
+        watch.finish();
+        done.unwrap_or_else(|e| output::failure(&e, None, self.output.json))
+    }
+
+    fn done(&self, watch: &Watch<'_>) -> Result<u8, Error> {
+        let folder = self.read.folder()?;
+        let options = self.options(&folder)?;
+        if self.rehearse {
+            return rehearse::run(&folder, &options, self.output.style(), watch);
+        }
+        let reach = self.reach.reach()?;
+        let wanted = self.device.device.as_deref();
+        if self.dry_run {
+            let phone = reach.phone(wanted);
+            let report = restore::dry_run(&reach, phone, &folder, &options, watch)?;
+            watch.finish();
+            match self.output.json {
+                true => output::object("dry_run", None, &report),
+                false => doctor::show(&report, self.output.quiet),
+            }
+            return Ok(match report.level {
+                Level::Ok => exit::DONE,
+                Level::Warning => exit::DONE_WITH_PROBLEMS,
+                Level::Problem => exit::FAILED,
+            });
+        }
+        self.restore(&reach, &folder, &options, watch)
+    }
+
+    fn restore(
+        &self,
+        reach: &Reach,
+        folder: &Path,
+        options: &Options,
+        watch: &Watch<'_>,
+    ) -> Result<u8, Error> {
+        let phone = reach.phone(self.device.device.as_deref())?;
+        let seen = restore::consider(reach, &phone, folder, options, watch)?;
+        let obstacles = ready::obstacles(&seen.lines);
+        if !obstacles.is_empty() {
+            return Err(Error::NotReady(obstacles));
+        }
+        if !self.yes && !agrees(&seen, options)? {
+            output::tell("Nothing was restored.");
+            return Ok(exit::FAILED);
+        }
+        let report = ticking(watch, || {
+            restore::restore(reach, &phone, folder, options, watch)
+        })?;
+        watch.finish();
+        log::add(&format!(
+            "Restored {} to {}",
+            report.source.path, report.target.udid
+        ));
+        match self.output.style() {
+            Style::Quiet => {}
+            Style::Json => output::object("restored", Some(phone.udid.as_str()), &report),
+            Style::People => summary(&report).iter().for_each(|line| output::line(line)),
+        }
+        Ok(match report.problems.is_empty() {
+            true => exit::DONE,
+            false => exit::DONE_WITH_PROBLEMS,
+        })
+    }
+
+    /// Asks for the password where the backup is encrypted, and only there.
+    fn options(&self, folder: &Path) -> Result<Options, Error> {
+        let source = Source::look(folder)?;
+        let password = match source.encrypted {
+            false => None,
+            true if self.dry_run && !std::io::stdin().is_terminal() => {
+                self.read.given_password()?
+            }
+            true => {
+                let question = format!("Password of the backup {}", source.path);
+                Some(Known(self.read.password().present(&question)?))
+            }
+        };
+        Ok(Options {
+            keep_settings: self.keep_settings,
+            system_files: !self.no_system_files,
+            apps: !self.no_apps,
+            remove_others: self.remove_others,
+            reboot: !self.no_reboot,
+            wait_back: self.wait.then_some(WAIT_BACK),
+            depth: match self.quick_check {
+                true => Depth::Quick,
+                false => Depth::Deep,
+            },
+            force: self.force,
+            password,
+            only: self.only.clone(),
+            partial_at_own_risk: self.partial_at_my_own_risk,
+            stay_awake: true,
+            silence_max: Duration::from_secs(self.patience * 60),
+            ..Options::default()
+        })
+    }
+}
+
+/// Tells now and then, where there is no terminal, that something goes on.
+pub fn ticking<T>(watch: &Watch<'_>, job: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        let (end, ended) = channel::<()>();
+        scope.spawn(move || {
+            while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                watch.tick();
+            }
+        });
+        let done = job();
+        drop(end);
+        done
+    })
+}
+
+/// Says what is overwritten, and asks.
+fn agrees(seen: &Considered, options: &Options) -> Result<bool, Error> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::Nothing {
+            what: format!(
+                "a restore overwrites what is on {}, and nobody is there to be asked",
+                seen.target.words()
+            ),
+            hint: "run it in a terminal, or say --yes; `--dry-run` tells what would happen"
+                .to_owned(),
+        });
+    }
+    for line in question(seen, options) {
+        output::tell(&line);
+    }
+    output::tell("Type `yes` to overwrite the phone:");
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    Ok(read.is_ok() && answer.trim() == "yes")
+}
+
+/// What will be overwritten, and with what.
+fn question(seen: &Considered, options: &Options) -> Vec<String> {
+    let (source, target) = (&seen.source, &seen.target);
+    let mut lines = vec![
+        format!("This OVERWRITES what is on {}", target.words()),
+        format!("  {}", target.udid),
+    ];
+    let date = source.date.as_deref().map(output::when_exactly);
+    lines.push(format!(
+        "with the backup of {} ({}, iOS {}), made {}",
+        source.name.as_deref().unwrap_or("a phone without a name"),
+        source.model.as_deref().unwrap_or("unknown model"),
+        source.ios.as_deref().unwrap_or("?"),
+        date.as_deref().unwrap_or("at an unknown time"),
+    ));
+    lines.push(format!(
+        "  {}, {}, {}: {}",
+        counted(source.files, "file"),
+        size(source.bytes),
+        match source.encrypted {
+            true => "encrypted",
+            false => "not encrypted",
+        },
+        source.path
+    ));
+    if !options.only.is_empty() {
+        lines.push(format!(
+            "  ONLY A PART OF IT: {}. Nobody has tried that with a real phone; it may have to be erased afterwards.",
+            options.only.join(", ")
+        ));
+    }
+    let choose = |is: bool, yes: &str, no: &str| match is {
+        true => format!("  {yes}"),
+        false => format!("  {no}"),
+    };
+    lines.push(choose(
+        options.keep_settings,
+        "The phone keeps its settings.",
+        "Settings: those of the backup.",
+    ));
+    lines.push(choose(
+        options.system_files,
+        "Files of the system too: messages, calls, accounts.",
+        "Files of the system are left out.",
+    ));
+    lines.push(choose(
+        options.apps,
+        "Applications: the phone fetches them from the App Store.",
+        "Applications: not fetched.",
+    ));
+    lines.push(choose(
+        options.remove_others,
+        "What the backup does not have IS REMOVED from the phone.",
+        "What the backup does not have stays where iOS allows it.",
+    ));
+    lines.push(choose(
+        options.reboot,
+        "The phone restarts in the end.",
+        "The phone is not restarted: nothing of the backup appears until you do it.",
+    ));
+    for line in seen.lines.iter().filter(|line| line.level != Level::Ok) {
+        lines.push(format!("  warning: {}", output::one_line(&line.says)));
+        lines.extend(line.means.as_ref().map(|means| format!("    {means}")));
+    }
+    lines
+}
+
+/// The last lines, for people.
+fn summary(report: &Report) -> Vec<String> {
+    let time = |seconds: f64| duration(Duration::from_secs_f64(seconds));
+    let mut lines = vec![String::new()];
+    let with = match report.problems.len() as u64 {
+        0 => String::new(),
+        problems => format!(", with {}", counted(problems, "problem")),
+    };
+    lines.push(format!(
+        "Done{with} in {}. {} has taken the backup: {}, {}.",
+        time(report.seconds.total),
+        output::one_line(&report.target.facts.name),
+        counted(report.sent_files, "file"),
+        size(report.sent_bytes),
+    ));
+    lines.push(match (report.reboot, report.is_back) {
+        (false, _) => {
+            "  NOTHING OF IT APPEARS YET: restart the phone. Until then it takes no other restore (code 102)."
+                .to_owned()
+        }
+        (true, Some(true)) => {
+            "  It has restarted and is back. It goes on arranging what it got for a while.".to_owned()
+        }
+        (true, Some(false)) => "  It restarts, and was not seen to be back yet.".to_owned(),
+        (true, None) => {
+            "  It restarts now, and shows what was restored after that; this can take some minutes.".to_owned()
+        }
+    });
+    if report.apps {
+        lines.push(
+            "  Applications come from the App Store by themselves, once the phone is signed in; what the store no longer has does not."
+                .to_owned(),
+        );
+    }
+    if !report.source.encrypted {
+        lines.push(format!(
+            "  Not restored, since the backup is not encrypted: {}.",
+            ready::NOT_IN_PLAIN
+        ));
+    }
+    lines.push(format!(
+        "  The backup was checked for {}, the phone prepared for {}, and files went to it for {}.",
+        time(report.seconds.check),
+        time(report.seconds.prepare),
+        time(report.seconds.send),
+    ));
+    lines.push(format!("  {} is untouched.", report.source.path));
+    lines
+}

@@ -1,0 +1,222 @@
+//! What a phone received, against the backup: a restore that was played through proves something only if every byte arrived.
+//!
+//! Both lists come in the order of file ids, so that nothing of them is held.
+
+use std::cmp::Ordering;
+use std::io::Read;
+use std::path::Path;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::jobs::Error;
+use crate::jobs::opened::{Item, Opened};
+use crate::jobs::password::Passwords;
+use crate::manifest::db::{Filter, Kind};
+use crate::monitor::{Event, Monitor, Phase};
+use crate::store::sums::hex;
+
+/// Differences that are named; all are counted.
+const NAMED_MAX: usize = 100;
+const BUFFER: usize = 128 << 10;
+
+/// Something that a phone received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// 40 hex digits.
+    pub file_id: String,
+    /// `HomeDomain`, ...
+    pub domain: String,
+    /// Path in the domain.
+    pub relative_path: String,
+    /// What it is.
+    pub what: What,
+    /// `st_mode`.
+    pub mode: u32,
+    /// Last change, seconds since 1970.
+    pub modified: i64,
+}
+
+/// What something is that a phone received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// A file, in plain bytes.
+    File {
+        /// How many.
+        size: u64,
+        /// SHA-256 of them, in hex.
+        sha256: String,
+    },
+    /// A folder.
+    Folder,
+    /// A link, and where it leads.
+    Link(String),
+}
+
+/// What came of the comparison.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Comparison {
+    /// Files that arrived as they are in the backup, byte for byte.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Folders and links that did.
+    pub others: u64,
+    /// What the phone did not receive.
+    pub missing: u64,
+    /// What it received and the backup does not name.
+    pub extra: u64,
+    /// What it received otherwise than it is in the backup.
+    pub different: u64,
+    /// The first of them.
+    pub differences: Vec<String>,
+}
+
+impl Comparison {
+    /// Nothing is missing, extra or different.
+    pub fn is_same(&self) -> bool {
+        self.missing + self.extra + self.different == 0
+    }
+
+    fn note(&mut self, what: String) {
+        if self.differences.len() < NAMED_MAX {
+            self.differences.push(what);
+        }
+    }
+}
+
+/// Compares what comes in the order of file ids with the backup in `folder`.
+pub fn compare(
+    folder: &Path,
+    passwords: &dyn Passwords,
+    received: impl IntoIterator<Item = Received>,
+    monitor: &dyn Monitor,
+) -> Result<Comparison, Error> {
+    monitor.phase(Phase::Comparing);
+    let opened = Opened::open(folder, passwords)?;
+    let reader = opened.reader();
+    let mut received = received.into_iter().peekable();
+    let mut found = Comparison::default();
+    let mut buffer = vec![0; BUFFER];
+    let by_id = Filter {
+        by_id: true,
+        ..Filter::default()
+    };
+    opened.each(&by_id, |item| {
+        if item.kind == Kind::Other {
+            // Nobody has described what that is, and no phone is known to restore it.
+            return true;
+        }
+        loop {
+            let order = received
+                .peek()
+                .map_or(Ordering::Greater, |next| next.file_id.cmp(&item.file_id));
+            match order {
+                Ordering::Less => extra(received.next(), &mut found),
+                Ordering::Greater => {
+                    found.missing += 1;
+                    found.note(format!("not received: {}", item.name()));
+                    break;
+                }
+                Ordering::Equal => {
+                    if let Some(got) = received.next() {
+                        match differs(&reader, &item, &got, &mut buffer) {
+                            Some(why) => {
+                                found.different += 1;
+                                found.note(format!("{}: {why}", item.name()));
+                            }
+                            None => match got.what {
+                                What::File { size, .. } => {
+                                    found.files += 1;
+                                    found.bytes += size;
+                                }
+                                _ => found.others += 1,
+                            },
+                        }
+                    }
+                    break;
+                }
+            }
+        }
+        if (found.files + found.others).is_multiple_of(1000) {
+            monitor.event(Event::Progress {
+                percent: None,
+                bytes: found.bytes,
+                files: found.files,
+                files_total: None,
+            });
+        }
+        true
+    })?;
+    for rest in received {
+        extra(Some(rest), &mut found);
+    }
+    Ok(found)
+}
+
+fn extra(received: Option<Received>, found: &mut Comparison) {
+    if let Some(one) = received {
+        found.extra += 1;
+        let Received {
+            domain,
+            relative_path,
+            ..
+        } = one;
+        found.note(format!("in no list: {domain}/{relative_path}"));
+    }
+}
+
+/// In what they differ.
+fn differs(
+    reader: &crate::jobs::opened::Reader<'_>,
+    item: &Item,
+    got: &Received,
+    buffer: &mut [u8],
+) -> Option<String> {
+    if (&got.domain, &got.relative_path) != (&item.domain, &item.relative_path) {
+        return Some(format!("received as {}/{}", got.domain, got.relative_path));
+    }
+    let record = match item.record() {
+        Ok(record) => Some(record),
+        // Other people's programs write none for folders.
+        Err(_) if item.kind == Kind::Directory => None,
+        Err(why) => return Some(format!("its record cannot be read: {why}")),
+    };
+    let noted = record
+        .as_ref()
+        .map(|record| (record.mode, record.last_modified));
+    if noted.is_some_and(|noted| noted != (got.mode, got.modified)) {
+        return Some("received with another mode or date".to_owned());
+    }
+    match (item.kind, &got.what) {
+        (Kind::Directory, What::Folder) => None,
+        (Kind::Link, What::Link(target)) => {
+            let wanted = record.and_then(|record| record.target).unwrap_or_default();
+            (wanted != *target).then(|| format!("leads to {target:?}, and should to {wanted:?}"))
+        }
+        (Kind::File, What::File { size, sha256 }) => {
+            let mut bytes = match reader.bytes(item) {
+                Ok(bytes) => bytes,
+                Err(e) => return Some(e.to_string()),
+            };
+            let (mut hash, mut length) = (Sha256::new(), 0);
+            loop {
+                match bytes.read(buffer) {
+                    Ok(0) => break,
+                    Ok(n) => {
+                        hash.update(&buffer[..n]);
+                        length += n as u64;
+                    }
+                    Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(e) => return Some(e.to_string()),
+                }
+            }
+            if length != *size {
+                return Some(format!("received with {size} bytes, and has {length}"));
+            }
+            let wanted = hex(&hash.finalize().into());
+            (wanted != *sha256).then(|| "received with other bytes".to_owned())
+        }
+        _ => Some("received as something else".to_owned()),
+    }
+}

@@ -1,0 +1,105 @@
+//! A part of a backup: some of its domains, by a list of files that names no others. The sealed list stays as it is; the phone is shown
+//! another one.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::Options;
+use super::about::{Source, Target};
+use crate::jobs::doctor::ios;
+use crate::jobs::{Error, select};
+use crate::manifest::part;
+use crate::manifest::plists::Unreadable;
+
+/// From here on a phone that gets a part removes the rest of what the system has: settings, messages, photos (docs/protocol.md).
+const NO_PARTS_FROM: [u32; 3] = [27, 0, 0];
+
+/// What the phone is shown instead of the backup's own list. The folder goes with it.
+pub struct Shown {
+    /// The list.
+    pub list: PathBuf,
+    /// Files that it names.
+    pub files: u64,
+    _folder: TempDir,
+}
+
+/// Refuses a part where it would do harm, or where nobody took the risk.
+pub fn admit(source: &Source, target: &Target, options: &Options) -> Result<(), Error> {
+    if options.only.is_empty() {
+        return Ok(());
+    }
+    let refused = |what: &str, hint: &str| {
+        Err(Error::Nothing {
+            what: what.to_owned(),
+            hint: hint.to_owned(),
+        })
+    };
+    const WHOLE: &str = "restore the whole backup, or take single files out of it with `idev-backup extract` and `idev-backup export photos`";
+    match ios::version(&target.facts.ios) {
+        Some(version) if version < NO_PARTS_FROM => {}
+        Some(_) => {
+            return refused(
+                "since iOS 27 a phone that is given a part of a backup removes the rest of settings, messages and photos, so no part is restored to it",
+                WHOLE,
+            );
+        }
+        None => {
+            return refused(
+                "the phone does not tell its iOS, and from iOS 27 on parts of a backup do harm",
+                WHOLE,
+            );
+        }
+    }
+    if source.encrypted {
+        return refused(
+            "parts are restored only of backups that are not encrypted: the phone's list of files would have to be encrypted anew",
+            WHOLE,
+        );
+    }
+    if options.remove_others {
+        return refused(
+            "a part together with --remove-others would remove all the rest from the phone",
+            "leave --remove-others out",
+        );
+    }
+    if !options.partial_at_own_risk {
+        return refused(
+            "no phone maker's program restores parts of a backup, and nobody here has tried it with a real phone: it may leave the phone in need of \
+             being erased",
+            "have a whole backup of what is on the phone now, and say --partial-at-my-own-risk; or use `idev-backup extract`",
+        );
+    }
+    Ok(())
+}
+
+/// Makes the list of a part, if one is wanted.
+pub fn show(folder: &Path, options: &Options) -> Result<Option<Shown>, Error> {
+    let wanted: Vec<&String> = options.only.iter().collect();
+    let Some(domains) = select::set(&wanted, false)? else {
+        return Ok(None);
+    };
+    let unusable = |why: String| Error::Backup {
+        path: folder.join("Manifest.db"),
+        why: Unreadable::Damaged(why),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("idev-backup-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    let private = builder.tempdir().map_err(|e| unusable(e.to_string()))?;
+    let list = private.path().join("Manifest.db");
+    let part = part::write(folder, &list, |domain| domains.is_match(domain));
+    let part = part.map_err(|e| unusable(e.to_string()))?;
+    if part.rows == 0 {
+        return Err(Error::Nothing {
+            what: format!("nothing in the backup is in {}", options.only.join(", ")),
+            hint: "`idev-backup ls` shows the domains of a backup".to_owned(),
+        });
+    }
+    Ok(Some(Shown {
+        list,
+        files: part.files,
+        _folder: private,
+    }))
+}

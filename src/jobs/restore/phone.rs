@@ -1,0 +1,327 @@
+//! The part of a restore that the phone has in hand: from the request to its verdict, and to the end of its restart.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Options;
+use super::about::Source;
+use super::apps;
+use super::host::{Course, SnapshotHost};
+use crate::device::sync::SyncLock;
+use crate::device::{self, Lockdown, Session};
+use crate::jobs::phone::{Facts, Reach};
+use crate::jobs::{Error, passcode, verdict};
+use crate::mobilebackup::{self, RestoreOptions, Verdict};
+use crate::monitor::{Event, Monitor, Phase};
+use crate::store::overlay::Overlay;
+use crate::transport::{Attached, Calm};
+
+/// How often is looked whether a phone that restarts is back.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// A phone that has not gone away by then does not restart.
+const GONE_AFTER: Duration = Duration::from_secs(120);
+
+/// How far a restore came that broke off: what state the phone is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// No file of the backup had been sent.
+    AsItWas,
+    /// Some had.
+    Partly {
+        /// How many.
+        files: u64,
+    },
+    /// All had, and no verdict came.
+    All {
+        /// The phone was told to restart by itself.
+        reboots: bool,
+    },
+}
+
+impl Left {
+    fn of(course: &Course, files_total: Option<u64>, reboots: bool) -> Left {
+        match course.sent_files {
+            0 => Left::AsItWas,
+            files if files_total.is_some_and(|total| files >= total) => Left::All { reboots },
+            files => Left::Partly { files },
+        }
+    }
+
+    /// What to do.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Left::AsItWas => "check the cable, unlock the phone, and run the same command again",
+            Left::Partly { .. } => {
+                "restart the phone, which discards what it had received, then run the same command again; the backup is untouched"
+            }
+            Left::All { reboots: true } => {
+                "wait until the phone has restarted, and look at it: if the backup's data is not there, run the same command again"
+            }
+            Left::All { reboots: false } => {
+                "restart the phone and look at it: if the backup's data is not there, run the same command again"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Left::AsItWas => {
+                f.write_str("The phone had received none of the backup's files: it is as it was.")
+            }
+            Left::Partly { files } => write!(
+                f,
+                "The phone had received {}. It keeps them aside until it has all: until then it is as it was.",
+                crate::units::counted(*files, "file")
+            ),
+            Left::All { .. } => f.write_str(
+                "The phone had received all files, and did not say whether it takes them.",
+            ),
+        }
+    }
+}
+
+/// What a dialog needs to know.
+pub(super) struct Job<'a> {
+    pub(super) reach: &'a Reach,
+    pub(super) phone: &'a Attached,
+    pub(super) folder: &'a Path,
+    pub(super) source: &'a Source,
+    pub(super) options: &'a Options,
+    pub(super) monitor: &'a dyn Monitor,
+    pub(super) files_total: Option<u64>,
+    /// What the phone is shown instead of the backup's own list.
+    pub(super) list: Option<&'a Path>,
+}
+
+impl Job<'_> {
+    /// Lets the phone take the backup back, inside a sync session. Answers what happened, and whether applications were listed.
+    pub(super) fn run(
+        &self,
+        session: &mut Session,
+        problems: &mut Vec<String>,
+    ) -> Result<(Course, bool), Error> {
+        let sync = SyncLock::take(session, &self.reach.calm)?;
+        let has_apps = self.hand_apps_over(session, problems)?;
+        let ended = self.dialog(session);
+        let judged = ended.and_then(|(verdict, course)| self.judge(verdict, course, problems));
+        if judged.is_err() && has_apps {
+            self.take_apps_back(session);
+        }
+        // A phone that is gone needs no unlocking; the verdict says what matters.
+        drop(sync.release());
+        judged.map(|course| (course, has_apps))
+    }
+
+    fn dialog(
+        &self,
+        session: &mut Session,
+    ) -> Result<(Result<Verdict, mobilebackup::Error>, Course), Error> {
+        let target = self.phone.udid.as_str();
+        // A folder that nothing is known of is taken for this phone's.
+        let source = self.source.udid.as_deref().unwrap_or(target);
+        let password = self.options.password.as_ref();
+        let password = password
+            .filter(|_| self.source.encrypted)
+            .map(|known| std::str::from_utf8(known.0.expose()))
+            .transpose()
+            .map_err(|_| Error::NoPassword {
+                why: "the password is no text in UTF-8, and phones take no other".to_owned(),
+            })?;
+        let how = RestoreOptions {
+            system_files: self.options.system_files,
+            reboot: self.options.reboot,
+            keep_settings: self.options.keep_settings,
+            remove_others: self.options.remove_others,
+            password,
+        };
+        std::thread::scope(|scope| {
+            // First, since the phone does not say when it has begun to tell of its sheet.
+            let watch = passcode::Watch::start(session, self.reach, self.monitor, scope);
+            let calm = self.reach.calm.fork();
+            let silence_max = self.options.silence_max;
+            let stream = session.service(mobilebackup::SERVICE, &calm, silence_max)?;
+            let dialog = mobilebackup::Session::open(stream, calm).map_err(|cause| {
+                Error::RestoreDialog {
+                    cause,
+                    left: Left::AsItWas,
+                }
+            })?;
+            let mut overlay = Overlay::new(self.folder, source);
+            if let Some(list) = self.list {
+                let shown = format!("{source}/Manifest.db").parse();
+                let shown = shown.map_err(|e| Error::Dialog(mobilebackup::Error::Hostile(e)))?;
+                let place = overlay.show(&shown, list.to_path_buf());
+                place.map_err(|e| Error::Store(crate::store::Error::io("show", list, e)))?;
+            }
+            let mut host = SnapshotHost::new(overlay, self.files_total, self.monitor);
+            let verdict = dialog.restore(source, target, &how, &mut host);
+            let course = host.finish();
+            drop(watch);
+            Ok((verdict, course))
+        })
+    }
+
+    /// Whether the phone has taken it, by its word and by nothing else.
+    fn judge(
+        &self,
+        verdict: Result<Verdict, mobilebackup::Error>,
+        course: Course,
+        problems: &mut Vec<String>,
+    ) -> Result<Course, Error> {
+        let left = Left::of(&course, self.files_total, self.options.reboot);
+        match verdict {
+            Ok(Verdict { code: 0, .. }) => {
+                // It was told, and overlooked it.
+                for (names, what) in [
+                    (&course.unread, "could not be read here"),
+                    (&course.absent, "is not in the backup"),
+                ] {
+                    if let Some(first) = names.first() {
+                        let text = format!(
+                            "the phone says that it has everything, but {} of what it asked for {what}: {first}",
+                            names.len()
+                        );
+                        self.monitor.problem(
+                            text.clone(),
+                            Some(
+                                "`idev-backup verify --deep` tells what the backup lacks"
+                                    .to_owned(),
+                            ),
+                        );
+                        problems.push(text);
+                    }
+                }
+                Ok(course)
+            }
+            Ok(verdict) => {
+                let need = verdict::Need {
+                    backup_bytes: self.source.bytes,
+                    asked_bytes: course.asked_bytes,
+                };
+                let mut refusal = verdict::explain_restore(&verdict, need);
+                let named = course.unread.iter().chain(&course.absent).take(5);
+                for name in named {
+                    refusal
+                        .evidence
+                        .push_str(&format!("\n  it asked for {name}"));
+                }
+                Err(Error::RestoreRefused { refusal, left })
+            }
+            Err(cause) => Err(Error::RestoreDialog { cause, left }),
+        }
+    }
+
+    fn hand_apps_over(
+        &self,
+        session: &mut Session,
+        problems: &mut Vec<String>,
+    ) -> Result<bool, Error> {
+        if !self.options.apps {
+            return Ok(false);
+        }
+        let handed = match apps::list(self.folder) {
+            Ok(None) => return Ok(false),
+            Ok(Some(list)) => match apps::hand_over(session, &self.reach.calm, &list) {
+                Ok(()) => return Ok(true),
+                Err(device::Error::Cancelled) => return Err(Error::Interrupted),
+                Err(e) => e.to_string(),
+            },
+            Err(why) => format!("Info.plist: {why}"),
+        };
+        let text = format!("the list of applications could not be handed to the phone: {handed}");
+        self.monitor.problem(
+            text.clone(),
+            Some("their data is restored; install them from the App Store".to_owned()),
+        );
+        problems.push(text);
+        Ok(false)
+    }
+
+    /// The old session may have gone with the cable, and its waits end when the user has interrupted: this one has its own.
+    fn take_apps_back(&self, session: &mut Session) {
+        let calm = Calm::new(Arc::default());
+        if apps::take_back(session, &calm).is_ok() {
+            return;
+        }
+        let reach = self.reach.with_calm(calm.clone());
+        let again = reach
+            .session(self.phone)
+            .and_then(|mut session| Ok(apps::take_back(&mut session, &calm)?));
+        if again.is_err() {
+            self.monitor.note(
+                "The list of applications that was handed to the phone could not be taken back. It does nothing until a restore \
+                 is complete, and the next one writes it anew."
+                    .to_owned(),
+            );
+        }
+    }
+}
+
+/// Waits until a phone that restarts is there again and answers.
+pub(super) fn await_return(
+    reach: &Reach,
+    phone: &Attached,
+    limit: Duration,
+    monitor: &dyn Monitor,
+) -> Result<bool, Error> {
+    monitor.phase(Phase::Restarting);
+    let began = Instant::now();
+    let mut is_gone = false;
+    while began.elapsed() < limit {
+        if reach.calm.cancelled() {
+            // The restore itself is done, and nothing is lost by not waiting.
+            monitor.note("Not waiting any longer; the phone goes on by itself.".to_owned());
+            return Ok(false);
+        }
+        let now = reach.phones().unwrap_or_default();
+        let now = now.into_iter().find(|p| p.udid == phone.udid);
+        match now {
+            None => is_gone = true,
+            // The daemon gives a new number at each attach.
+            Some(now) if is_gone || now.device_id != phone.device_id => {
+                let answers = Lockdown::open(&reach.daemon, &now, &reach.calm)
+                    .and_then(|mut lockdown| Facts::ask(&mut lockdown));
+                if answers.is_ok() {
+                    return Ok(true);
+                }
+            }
+            Some(_) if began.elapsed() > GONE_AFTER => return Ok(false),
+            Some(_) => {}
+        }
+        monitor.event(Event::Progress {
+            percent: None,
+            bytes: 0,
+            files: 0,
+            files_total: None,
+        });
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_it_came_says_what_state_the_phone_is_in() {
+        let course = |sent_files| Course {
+            sent_files,
+            ..Course::default()
+        };
+        for (sent, total, left) in [
+            (0, Some(10), Left::AsItWas),
+            (0, None, Left::AsItWas),
+            (9, Some(10), Left::Partly { files: 9 }),
+            (9, None, Left::Partly { files: 9 }),
+            (10, Some(10), Left::All { reboots: true }),
+        ] {
+            assert_eq!(Left::of(&course(sent), total, true), left);
+            assert!(!left.to_string().is_empty() && !left.hint().is_empty());
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! What can be known of a restore before the phone is asked to do it. Pure: facts in, findings out.
+
+use super::about::{Source, Target};
+use super::{Options, tolerated};
+use crate::jobs::create::BATTERY_LOW_PERCENT;
+use crate::jobs::doctor::{Level, Line, ios};
+use crate::jobs::verify::{Depth, Outcome, Report};
+use crate::units::{counted, size};
+
+/// What a phone wants to have free beside the files themselves, to be told before it tells so itself.
+const ROOM_TO_SPARE_BYTES: u64 = 1 << 30;
+
+/// What a restore leaves out where the backup is not encrypted.
+pub const NOT_IN_PLAIN: &str =
+    "saved passwords, Health, Home, Wi-Fi settings, Safari and call history";
+
+/// The findings that a restore is not begun with.
+pub fn obstacles(lines: &[Line]) -> Vec<Line> {
+    // Of its room the phone knows more than can be seen from here, and has its own word for it.
+    let is_one = |line: &&Line| line.level == Level::Problem && line.topic != "phone_room";
+    lines.iter().filter(is_one).cloned().collect()
+}
+
+/// What the check of the backup found.
+pub fn judge_check(report: &Report) -> Line {
+    const TOPIC: &str = "check";
+    let files = counted(report.files, "file");
+    let how = match report.depth {
+        Depth::Deep if report.unlocked || !report.encrypted => "opened and read",
+        Depth::Deep | Depth::Bytes => "read",
+        Depth::Quick => "looked at by name and size",
+    };
+    match report.outcome {
+        Outcome::Damaged => {
+            let line = Line::problem(
+                TOPIC,
+                format!("the backup is damaged: {}", report.first_damage()),
+            );
+            let line = line.hint("`idev-backup verify --repair` takes back what other snapshots hold whole; `idev-backup list` shows those");
+            match tolerated(report) {
+                true => line.means(
+                    "phones take such a backup, and what is altered in it is altered on the phone; `--force` restores it",
+                ),
+                false => line.means("a phone refuses such a backup, or ends up with part of it"),
+            }
+        }
+        Outcome::WholeWithRemarks => {
+            let first = report.findings.first();
+            let first = first.map_or_else(String::new, |f| format!(": {}: {}", f.file, f.detail));
+            Line::warning(
+                TOPIC,
+                format!(
+                    "the backup is whole ({files}, {how}), with {}{first}",
+                    counted(report.remarks, "remark")
+                ),
+            )
+            .hint("`idev-backup verify --deep` tells them all")
+        }
+        Outcome::Whole => Line::ok(TOPIC, format!("the backup is whole: {files}, {how}")),
+    }
+}
+
+/// What the backup tells by itself.
+pub fn judge_backup(source: &Source, options: &Options) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let name = source.name.as_deref().unwrap_or("a phone");
+    let model = source.model.as_deref().unwrap_or("unknown model");
+    let ios = source.ios.as_deref().unwrap_or("of an unknown version");
+    let date = (source.date.as_deref()).and_then(super::about::local_date);
+    let says = format!(
+        "the backup is of {name} ({model}, iOS {ios}), made {}: {}, {}",
+        date.as_deref().unwrap_or("at an unknown time"),
+        counted(source.files, "file"),
+        size(source.bytes),
+    );
+    lines.push(match source.complete {
+        true => Line::ok("backup", says),
+        false => Line::problem("backup", format!("{says}; the phone never finished it"))
+            .means("a phone ends the restore of such a backup with code 204")
+            .hint("`idev-backup list` shows other backups"),
+    });
+    lines.push(match (source.encrypted, options.password.is_some()) {
+        (true, true) => Line::ok("encryption", "the backup is encrypted, and a password is given"),
+        (true, false) => Line::problem("encryption", "the backup is encrypted, and no password is given")
+            .hint("--password-file, --password-command or IDEV_BACKUP_PASSWORD; in a terminal you are asked for it"),
+        (false, _) => Line::warning("encryption", "the backup is not encrypted")
+            .means(format!("it does not hold what only encrypted backups do, and the phone will lack it afterwards: {NOT_IN_PLAIN}"))
+            .hint("if an encrypted backup of this phone exists, restore that one"),
+    });
+    lines.push(match source.apps {
+        _ if !options.apps => Line::ok("apps", "applications are not asked for again, as wanted"),
+        Some(apps) => Line::ok(
+            "apps",
+            format!(
+                "the phone is handed the list of {}, to fetch them from the App Store",
+                counted(apps, "application")
+            ),
+        ),
+        None => Line::warning("apps", "the backup has no list of applications")
+            .means("their data is restored, but each application has to be installed by hand"),
+    });
+    lines
+}
+
+/// What the phone tells by itself, and against the backup.
+pub fn judge_phone(source: &Source, target: &Target, options: &Options) -> Vec<Line> {
+    let mut lines = vec![
+        whose(source, target),
+        versions(source, target),
+        devices(source, target),
+    ];
+    lines.extend(room(source, target));
+    lines.push(find_my(target));
+    if target.set_up == Some(false) {
+        lines.push(
+            Line::warning("setup", "the phone's setup is not finished (\"Hello\")")
+                .means("it may end the restore with code 212")
+                .hint("finish the setup without restoring anything, and begin again"),
+        );
+    }
+    if target.locked {
+        lines.push(
+            Line::warning("locked", "the phone is locked")
+                .hint("unlock it, and keep it unlocked until files are sent"),
+        );
+    }
+    if let Some(battery) = target.battery {
+        let says = format!("its battery is at {battery} %");
+        lines.push(match battery < BATTERY_LOW_PERCENT && !target.charging {
+            true => Line::warning("battery", format!("{says}, and not charging"))
+                .means("a phone that switches off in between has to be restored anew")
+                .hint("connect it to power"),
+            false => Line::ok("battery", says),
+        });
+    }
+    lines.extend(password_afterwards(source, target));
+    if !options.reboot {
+        lines.push(
+            Line::warning("restart", "the phone is not restarted, as wanted")
+                .means("nothing of the backup appears until it is, and it refuses another restore with code 102"),
+        );
+    }
+    lines
+}
+
+fn whose(source: &Source, target: &Target) -> Line {
+    const TOPIC: &str = "phone";
+    if source.is_of(&target.udid) {
+        return Line::ok(
+            TOPIC,
+            format!("{} is the phone that the backup is of", target.words()),
+        );
+    }
+    let line = Line::warning(
+        TOPIC,
+        format!("{} is another phone than the backup is of", target.words()),
+    );
+    match source.encrypted {
+        true => line.means("it becomes the other one, but for what a phone never gives away, such as Face ID and Apple Pay"),
+        false => line.means("it becomes the other one, but for passwords and keys, which only encrypted backups carry to another phone"),
+    }
+}
+
+fn versions(source: &Source, target: &Target) -> Line {
+    const TOPIC: &str = "version";
+    let (of, on) = (source.ios.as_deref(), target.facts.ios.as_str());
+    let of_words = of.unwrap_or("?");
+    match (of.and_then(ios::version), ios::version(on)) {
+        (Some(backup), Some(phone)) if backup > phone => {
+            let line = match backup[..2] > phone[..2] {
+                true => Line::problem(
+                    TOPIC,
+                    format!(
+                        "the backup is of iOS {of_words}, which is newer than the phone's {on}"
+                    ),
+                ),
+                false => Line::warning(
+                    TOPIC,
+                    format!(
+                        "the backup is of iOS {of_words}, a little newer than the phone's {on}"
+                    ),
+                ),
+            };
+            line.means("a phone takes no backup of a newer iOS (code 203)")
+                .hint(format!("update the phone to iOS {of_words} or later first"))
+        }
+        (Some(_), Some(_)) => Line::ok(TOPIC, format!("iOS {on} takes backups of iOS {of_words}")),
+        _ => Line::warning(
+            TOPIC,
+            format!("whether iOS {on} takes a backup of iOS {of_words} cannot be known"),
+        ),
+    }
+}
+
+/// "iPhone" of "iPhone16,1".
+fn class(product_type: &str) -> &str {
+    let end = product_type.find(|c: char| c.is_ascii_digit());
+    &product_type[..end.unwrap_or(product_type.len())]
+}
+
+fn devices(source: &Source, target: &Target) -> Line {
+    const TOPIC: &str = "device";
+    let of = source.product_type.as_deref().map(class);
+    let on = class(&target.facts.product_type);
+    match of {
+        Some(of) if of == on => Line::ok(TOPIC, format!("both are an {on}")),
+        Some(of) => Line::warning(TOPIC, format!("the backup is of an {of}, and this is an {on}"))
+            .means("the phone then leaves out settings and other files of the system, whatever it is asked for"),
+        None => Line::warning(TOPIC, "the backup does not say what kind of device it is of"),
+    }
+}
+
+fn room(source: &Source, target: &Target) -> Option<Line> {
+    const TOPIC: &str = "phone_room";
+    let free = target.free_bytes?;
+    let need = source.bytes.saturating_add(ROOM_TO_SPARE_BYTES);
+    let says = format!(
+        "the backup has {}, and {} are free on the phone",
+        size(source.bytes),
+        size(free)
+    );
+    Some(match free < need {
+        true => Line::problem(TOPIC, says)
+            .means("the phone keeps what it receives beside what it has, and refuses with code 106 where that does not fit")
+            .hint(format!(
+                "free {} on the phone: Settings > General > Storage; or erase it in its settings first",
+                size(need - free)
+            )),
+        false => Line::ok(TOPIC, says),
+    })
+}
+
+fn find_my(target: &Target) -> Line {
+    const TOPIC: &str = "find_my";
+    match target.find_my {
+        Some(true) => Line::problem(TOPIC, "Find My is switched on")
+            .means("a phone takes nothing back while it is (code 211)")
+            .hint("switch off Settings > [name] > Find My > Find My iPhone, and on again afterwards"),
+        Some(false) => Line::ok(TOPIC, "Find My is off, by the phone's word"),
+        None => Line::warning(TOPIC, "the phone does not say whether Find My is on")
+            .hint("look at Settings > [name] > Find My: a phone takes nothing back while it is on (code 211)"),
+    }
+}
+
+/// A phone takes over the backup's password, or that there is none.
+fn password_afterwards(source: &Source, target: &Target) -> Option<Line> {
+    const TOPIC: &str = "backup_password";
+    match (source.encrypted, target.will_encrypt?) {
+        (false, _) if target.requires_encryption => Some(
+            Line::problem(
+                TOPIC,
+                "the phone's administrator demands encrypted backups, and this one is not",
+            )
+            .means("the phone refuses to switch the encryption of its backups off")
+            .hint("restore an encrypted backup, or ask whoever administers the phone"),
+        ),
+        (false, true) => Some(
+            Line::warning(
+                TOPIC,
+                "the phone encrypts its backups, and this one is not encrypted",
+            )
+            .means("afterwards it may not encrypt them any more")
+            .hint("look with `idev-backup encryption status` afterwards"),
+        ),
+        (true, _) => Some(Line::ok(
+            TOPIC,
+            "afterwards the phone's backups have this backup's password",
+        )),
+        (false, false) => None,
+    }
+}
+
+/// What only the phone itself knows.
+pub fn not_looked_at(has_phone: bool) -> Vec<String> {
+    let mut not = vec![
+        "whether a restore from iCloud is under way (code 25), or one before was not followed by a restart (102): a phone tells \
+         only when it is asked to restore"
+            .to_owned(),
+    ];
+    if !has_phone {
+        not.push("the phone: version, room, Find My, battery".to_owned());
+    }
+    not
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::phone::Facts;
+
+    fn source() -> Source {
+        Source {
+            udid: Some("A".into()),
+            product_type: Some("iPhone16,1".into()),
+            ios: Some("18.6.2".into()),
+            complete: true,
+            encrypted: true,
+            files: 10,
+            bytes: 10 << 30,
+            apps: Some(3),
+            ..Source::default()
+        }
+    }
+
+    fn target() -> Target {
+        Target {
+            udid: "A".into(),
+            facts: Facts {
+                name: "Mira's iPhone".into(),
+                product_type: "iPhone16,1".into(),
+                model: "iPhone 15 Pro".into(),
+                ios: "18.6.2".into(),
+            },
+            free_bytes: Some(100 << 30),
+            capacity_bytes: Some(256 << 30),
+            find_my: Some(false),
+            set_up: Some(true),
+            battery: Some(80),
+            charging: false,
+            locked: false,
+            will_encrypt: Some(true),
+            requires_encryption: false,
+        }
+    }
+
+    /// The level of a topic; nothing where there is no word about it.
+    fn level(lines: &[Line], topic: &str) -> Option<Level> {
+        let line = lines.iter().find(|line| line.topic == topic)?;
+        // What is wrong is said with what to do, or what follows.
+        assert!(line.level == Level::Ok || line.means.is_some() || line.hint.is_some());
+        Some(line.level)
+    }
+
+    #[test]
+    fn a_phone_that_is_as_it_should_be_gets_no_warning() {
+        let lines = judge_phone(&source(), &target(), &Options::default());
+        let worst = lines.iter().map(|line| line.level).max();
+        assert_eq!(worst, Some(Level::Ok), "{lines:#?}");
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_told_by_its_topic() {
+        type Change = fn(&mut Source, &mut Target, &mut Options);
+        let table: [(&str, Level, Change); 15] = [
+            ("version", Level::Problem, |_, t, _| {
+                t.facts.ios = "17.7".into()
+            }),
+            ("version", Level::Warning, |_, t, _| {
+                t.facts.ios = "18.6".into()
+            }),
+            ("version", Level::Ok, |_, t, _| t.facts.ios = "26.0".into()),
+            ("version", Level::Warning, |s, _, _| s.ios = None),
+            ("device", Level::Warning, |_, t, _| {
+                t.facts.product_type = "iPad13,1".into()
+            }),
+            ("phone", Level::Warning, |_, t, _| t.udid = "B".into()),
+            ("phone_room", Level::Problem, |_, t, _| {
+                t.free_bytes = Some(10 << 30)
+            }),
+            ("phone_room", Level::Ok, |_, t, _| {
+                t.free_bytes = Some(11 << 30)
+            }),
+            ("find_my", Level::Problem, |_, t, _| t.find_my = Some(true)),
+            ("find_my", Level::Warning, |_, t, _| t.find_my = None),
+            ("setup", Level::Warning, |_, t, _| t.set_up = Some(false)),
+            ("battery", Level::Warning, |_, t, _| t.battery = Some(19)),
+            ("locked", Level::Warning, |_, t, _| t.locked = true),
+            ("restart", Level::Warning, |_, _, o| o.reboot = false),
+            ("backup_password", Level::Problem, |s, t, _| {
+                s.encrypted = false;
+                t.requires_encryption = true;
+            }),
+        ];
+        for (topic, wanted, change) in table {
+            let (mut source, mut target, mut options) = (source(), target(), Options::default());
+            change(&mut source, &mut target, &mut options);
+            let lines = judge_phone(&source, &target, &options);
+            assert_eq!(level(&lines, topic), Some(wanted), "{topic}: {lines:#?}");
+            let is_obstacle = wanted == Level::Problem && topic != "phone_room";
+            assert_eq!(obstacles(&lines).len(), usize::from(is_obstacle), "{topic}");
+        }
+    }
+
+    #[test]
+    fn a_backup_that_lacks_something_is_told_as_such() {
+        let options = Options::default();
+        let lines = judge_backup(&source(), &options);
+        assert_eq!(
+            level(&lines, "encryption"),
+            Some(Level::Problem),
+            "no password"
+        );
+        assert_eq!(level(&lines, "backup"), Some(Level::Ok));
+        let plain = Source {
+            encrypted: false,
+            complete: false,
+            apps: None,
+            ..source()
+        };
+        let lines = judge_backup(&plain, &options);
+        assert_eq!(level(&lines, "encryption"), Some(Level::Warning));
+        assert_eq!(level(&lines, "backup"), Some(Level::Problem));
+        assert_eq!(level(&lines, "apps"), Some(Level::Warning));
+    }
+}

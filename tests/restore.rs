@@ -1,0 +1,960 @@
+//! Restores to the simulated phone: every byte arrives, the sealed backup stays as it is whatever the phone or the cable does, and
+//! what goes wrong is told with what state the phone is in.
+
+#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
+
+mod rig;
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use idev_backup::jobs::doctor::Level;
+use idev_backup::jobs::password::{Known, NoPasswords, Passwords};
+use idev_backup::jobs::restore::compare::{Comparison, Received, What, compare};
+use idev_backup::jobs::restore::{self, Left, Options, Report};
+use idev_backup::jobs::verify::Depth;
+use idev_backup::jobs::{Class, Error};
+use idev_backup::monitor::{Monitor, Phase, Silent};
+use idev_backup::secret::Secret;
+use idev_backup::sim::{
+    Fault, Ledger, Passcode, Password, Phone, PhoneConfig, RestoreOutcome, RestoredKind,
+};
+use idev_backup::transport::{Attached, Calm};
+use rig::*;
+use sha2::{Digest, Sha256};
+
+const PASSWORD: &str = "correct horse";
+
+fn how() -> Options {
+    Options {
+        silence_max: Duration::from_secs(30),
+        trust_wait: Duration::from_secs(10),
+        ..Options::default()
+    }
+}
+
+/// Names and sizes are enough where the check is not what is tested.
+fn quick() -> Options {
+    Options {
+        depth: Depth::Quick,
+        ..how()
+    }
+}
+
+fn known(password: &str) -> Option<Known> {
+    Some(Known(Secret::new(password.as_bytes().to_vec())))
+}
+
+/// For restores one after the other: the test restarts the phone itself, so that nobody has to wait for it.
+fn staying() -> Options {
+    Options {
+        reboot: false,
+        ..quick()
+    }
+}
+
+/// What is otherwise about a phone.
+type Change = fn(&mut PhoneConfig);
+
+/// A phone that restarts at once.
+fn plain() -> PhoneConfig {
+    PhoneConfig {
+        restart: Duration::ZERO,
+        ..config()
+    }
+}
+
+fn encrypting() -> PhoneConfig {
+    PhoneConfig {
+        backup_password: Some(Password::new(PASSWORD)),
+        key_rounds: 10,
+        ..plain()
+    }
+}
+
+/// A rig whose store holds a backup, and the phone that made it.
+fn backed_up(config: PhoneConfig) -> Rig {
+    let rig = Rig::with(config);
+    rig.try_create(&rig::options(), &Silent).unwrap();
+    rig
+}
+
+/// The rig's phone, also while it restarts.
+fn attached(rig: &Rig) -> Attached {
+    loop {
+        if let Ok(phone) = rig.reach().phone(Some(rig.udid().as_str())) {
+            return phone;
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn try_restore(
+    rig: &Rig,
+    folder: &Path,
+    options: &Options,
+    monitor: &dyn Monitor,
+) -> Result<Report, Error> {
+    loop {
+        match restore::restore(&rig.reach(), &attached(rig), folder, options, monitor) {
+            // The phone has not yet seen that the run before is over, or restarts just now.
+            Err(Error::RestoreRefused { refusal, .. }) if refusal.code == 14 => {}
+            Err(Error::Device(e)) if format!("{e}").contains("not connected") => {}
+            other => return other,
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn restores(rig: &Rig, folder: &Path, options: &Options) -> Report {
+    try_restore(rig, folder, options, &Silent).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A run that must fail; its error, which says what to do.
+fn fails(rig: &Rig, folder: &Path, options: &Options) -> Error {
+    let error = try_restore(rig, folder, options, &Silent).unwrap_err();
+    assert!(
+        error.hint().is_some_and(|hint| !hint.is_empty()),
+        "no hint for: {error}"
+    );
+    error
+}
+
+fn last(phone: &Phone) -> RestoreOutcome {
+    phone.restores().last().unwrap().clone()
+}
+
+/// What is in the store, but for what a check notes of it.
+fn sealed(rig: &Rig) -> Tree {
+    let mut all = tree(rig.store.root());
+    all.retain(|path, _| !path.ends_with("notes.json") && !path.ends_with("lock"));
+    all
+}
+
+fn faults(specs: &[&str]) -> Vec<Fault> {
+    specs.iter().map(|s| s.parse().unwrap()).collect()
+}
+
+/// What the phone received, as it wrote it down.
+fn received(ledger: &Ledger) -> Vec<Received> {
+    let mut rows = Vec::new();
+    let each = ledger.each(|row| {
+        rows.push(Received {
+            file_id: row.file_id,
+            domain: row.domain,
+            relative_path: row.path,
+            what: match row.kind {
+                RestoredKind::File { size, sha256 } => What::File { size, sha256 },
+                RestoredKind::Folder => What::Folder,
+                RestoredKind::Link(target) => What::Link(target),
+            },
+            mode: row.mode,
+            modified: row.modified,
+        });
+        true
+    });
+    each.unwrap();
+    rows
+}
+
+fn compared(phone: &Phone, folder: &Path, passwords: &dyn Passwords) -> Comparison {
+    let rows = received(&phone.ledger().unwrap());
+    compare(folder, passwords, rows, &Silent).unwrap()
+}
+
+/// The ledger has these very bytes of each file that the phone had when it was backed up, hashed here and not by our reader.
+fn assert_has_the_files_of(ledger: &Ledger, phone: &Phone) {
+    let rows = received(ledger);
+    let mut files = 0;
+    for file in phone.files() {
+        let mut bytes = Vec::new();
+        file.bytes().read_to_end(&mut bytes).unwrap();
+        let sha256: String = Sha256::digest(&bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let row = rows.iter().find(|row| row.file_id == file.file_id());
+        let row = row.unwrap_or_else(|| panic!("{} was not received", file.path));
+        let wanted = What::File {
+            size: bytes.len() as u64,
+            sha256,
+        };
+        assert_eq!(row.what, wanted, "{}", file.path);
+        files += 1;
+    }
+    assert!(files > 20);
+    let received = rows
+        .iter()
+        .filter(|row| matches!(row.what, What::File { .. }));
+    assert_eq!(received.count(), files);
+}
+
+#[test]
+fn a_phone_gets_back_every_byte_of_its_backup() {
+    let rig = backed_up(plain());
+    let before = sealed(&rig);
+    let recorder = Recorder::default();
+    let report = try_restore(&rig, &rig.current(), &how(), &recorder).unwrap();
+    assert_has_the_files_of(&rig.phone.ledger().unwrap(), &rig.phone);
+    let compared = compared(&rig.phone, &rig.current(), &NoPasswords);
+    assert!(compared.is_same(), "{compared:#?}");
+    assert!(compared.others > 0);
+
+    let outcome = last(&rig.phone);
+    assert_eq!(outcome.code, Some(0));
+    assert_eq!(
+        (report.sent_files, compared.files),
+        (outcome.files, outcome.files)
+    );
+    assert_eq!(report.sent_bytes, outcome.bytes);
+    assert_eq!(outcome.source, UDID);
+    assert!(
+        outcome.longest_frame <= 32 << 10,
+        "{}",
+        outcome.longest_frame
+    );
+    assert!(report.apps && outcome.applications.is_some());
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    let asked = outcome.options;
+    assert!(asked.system_files && asked.reboot);
+    assert!(!asked.copy && !asked.preserve_settings && !asked.remove_items && !asked.password);
+    assert_eq!(
+        recorder.phases(),
+        [Phase::Checking, Phase::Preparing, Phase::Sending]
+    );
+    assert_same(&before, &sealed(&rig), "after a restore");
+}
+
+#[test]
+fn what_is_asked_for_reaches_the_phone_and_a_copy_never_is() {
+    let rig = backed_up(plain());
+    let wanted = Options {
+        keep_settings: true,
+        system_files: false,
+        apps: false,
+        remove_others: true,
+        ..quick()
+    };
+    let report = restores(&rig, &rig.current(), &wanted);
+    let outcome = last(&rig.phone);
+    let asked = outcome.options;
+    assert!(asked.preserve_settings && asked.remove_items && !asked.system_files && !asked.copy);
+    assert_eq!(outcome.applications, None);
+    assert!(!report.apps && report.kept_settings && report.removed_others && !report.system_files);
+}
+
+#[test]
+fn an_encrypted_backup_needs_its_password_and_arrives_decrypted() {
+    let rig = backed_up(encrypting());
+    let before = sealed(&rig);
+    for (password, class) in [
+        (None, Class::WrongPassword),
+        (known("wrong"), Class::WrongPassword),
+    ] {
+        let wanted = Options {
+            password,
+            ..quick()
+        };
+        assert_eq!(fails(&rig, &rig.current(), &wanted).class(), class);
+    }
+    assert!(
+        rig.phone.restores().is_empty(),
+        "a wrong password is found out here"
+    );
+    let wanted = Options {
+        password: known(PASSWORD),
+        ..how()
+    };
+    let report = restores(&rig, &rig.current(), &wanted);
+    assert!(report.source.encrypted);
+    let password = known(PASSWORD).unwrap();
+    let compared = compared(&rig.phone, &rig.current(), &password);
+    assert!(compared.is_same() && compared.files > 20, "{compared:#?}");
+    assert_has_the_files_of(&rig.phone.ledger().unwrap(), &rig.phone);
+    assert_same(&before, &sealed(&rig), "after a restore");
+}
+
+#[test]
+fn another_phone_takes_the_backup_under_the_name_of_the_first() {
+    let mut rig = backed_up(plain());
+    let (folder, old) = (rig.current(), rig.phone.clone());
+    let new = Phone::new(PhoneConfig {
+        udid: OTHER_UDID.parse().unwrap(),
+        name: "New iPhone".into(),
+        ios: "26.0".into(),
+        ..plain()
+    });
+    rig.connect(new.clone());
+    let report = restores(&rig, &folder, &how());
+    assert_eq!(report.target.udid, OTHER_UDID);
+    assert_eq!(last(&new).source, UDID);
+    assert_has_the_files_of(&new.ledger().unwrap(), &old);
+}
+
+#[test]
+fn an_older_snapshot_is_restored_as_it_was() {
+    let rig = backed_up(plain());
+    let first = tree(&rig.current());
+    rig.create();
+    let older = rig
+        .listed()
+        .into_iter()
+        .find(|backup| !backup.current)
+        .unwrap();
+    let folder = PathBuf::from(&older.path);
+    assert_same(&first, &tree(&folder), "the snapshot");
+    restores(&rig, &folder, &how());
+    let compared = compared(&rig.phone, &folder, &NoPasswords);
+    assert!(compared.is_same() && compared.files > 20, "{compared:#?}");
+    // And it is not the other one.
+    let other = self::compared(&rig.phone, &rig.current(), &NoPasswords);
+    assert!(!other.is_same());
+}
+
+#[test]
+fn a_folder_of_any_name_is_restored() {
+    let rig = backed_up(plain());
+    let folder = rig.dir.path().join("old backup");
+    copy_dir(&rig.current(), &folder);
+    let report = restores(&rig, &folder, &how());
+    // Info.plist says whose it is.
+    assert_eq!(report.source.udid.as_deref(), Some(UDID));
+    assert_eq!(last(&rig.phone).source, UDID);
+}
+
+#[test]
+fn every_code_has_its_kind_its_state_and_a_next_step() {
+    let rig = backed_up(plain());
+    let before = sealed(&rig);
+    for (code, class) in [
+        (1, Class::Failed),
+        (13, Class::Locked),
+        (25, Class::Failed),
+        (102, Class::Failed),
+        (106, Class::NoSpace),
+        (202, Class::Interrupted),
+        (203, Class::Failed),
+        (204, Class::Failed),
+        (205, Class::Failed),
+        (207, Class::WrongPassword),
+        (208, Class::Locked),
+        (211, Class::Failed),
+        (212, Class::Failed),
+    ] {
+        rig.phone.suffer(&faults(&[&format!("error:{code}")]));
+        let error = fails(&rig, &rig.current(), &quick());
+        assert_eq!(error.class(), class, "{code}: {error}");
+        let Error::RestoreRefused { refusal, left } = &error else {
+            panic!("{code}: {error}")
+        };
+        assert_eq!((refusal.code, *left), (code, Left::AsItWas));
+        // What was handed over before is taken back.
+        rig.phone.suffer(&[]);
+        let none = Options {
+            apps: false,
+            ..staying()
+        };
+        restores(&rig, &rig.current(), &none);
+        rig.phone.restart();
+        assert_eq!(last(&rig.phone).applications, None, "{code}");
+    }
+    assert_same(&before, &sealed(&rig), "after all of them");
+}
+
+#[test]
+fn what_a_phone_refuses_by_its_state_is_told_as_that() {
+    let table: [(Change, i64, &str); 5] = [
+        (|c| c.icloud_restore = true, 25, "iCloud"),
+        (|c| c.unfinished_restore = true, 102, "restart"),
+        (|c| c.free_bytes = Some(1000), 106, "free some on the phone"),
+        (|c| c.setup_unfinished = true, 212, "setup"),
+        (|c| c.forbids_restores = true, 1, "restart"),
+    ];
+    let mut rig = backed_up(plain());
+    for (change, code, hint) in table {
+        let mut config = plain();
+        change(&mut config);
+        rig.connect(Phone::new(config));
+        let error = fails(&rig, &rig.current(), &quick());
+        let Error::RestoreRefused { refusal, .. } = &error else {
+            panic!("{code}: {error}")
+        };
+        assert_eq!(refusal.code, code);
+        assert!(
+            error.hint().unwrap().contains(hint),
+            "{code}: {:?}",
+            error.hint()
+        );
+    }
+}
+
+#[test]
+fn what_cannot_work_is_not_begun() {
+    let table: [(Change, &str); 3] = [
+        (|c| c.find_my = true, "Find My"),
+        (|c| c.ios = "17.0".into(), "newer"),
+        (|c| c.requires_encryption = true, "administrator"),
+    ];
+    let mut rig = backed_up(plain());
+    for (change, word) in table {
+        let mut config = plain();
+        change(&mut config);
+        let phone = Phone::new(config);
+        rig.connect(phone.clone());
+        let error = fails(&rig, &rig.current(), &quick());
+        assert!(matches!(error, Error::NotReady(_)), "{word}: {error}");
+        assert!(error.to_string().contains(word), "{word}: {error}");
+        assert!(phone.restores().is_empty(), "{word}");
+    }
+}
+
+#[test]
+fn without_a_restart_nothing_is_in_place_and_the_next_restore_is_refused() {
+    let rig = backed_up(plain());
+    let report = restores(&rig, &rig.current(), &staying());
+    assert!(!report.reboot);
+    let Error::RestoreRefused { refusal, left } = fails(&rig, &rig.current(), &quick()) else {
+        panic!("the phone did not mind")
+    };
+    assert_eq!(refusal.code, 102);
+    assert!(matches!(left, Left::All { .. }), "{left:?}");
+    assert!(refusal.hint.unwrap().contains("restart"));
+    rig.phone.restart();
+    restores(&rig, &rig.current(), &quick());
+}
+
+#[test]
+fn a_phone_that_restarts_is_waited_for() {
+    let rig = backed_up(plain());
+    let waiting = Options {
+        wait_back: Some(Duration::from_secs(60)),
+        ..quick()
+    };
+    let report = restores(&rig, &rig.current(), &waiting);
+    assert_eq!(report.is_back, Some(true));
+}
+
+#[test]
+fn a_phone_that_asks_for_what_is_none_of_its_business_is_left() {
+    let rig = backed_up(plain());
+    let before = sealed(&rig);
+    for path in [
+        "../../etc/passwd",
+        "etc/passwd",
+        ".idev-backup/store.json",
+        "/etc/passwd",
+        "00008130-000000000000002E/Manifest.db",
+        "00008130-001A2B3C4D5E6F70/../sentinel",
+    ] {
+        rig.phone.suffer(&faults(&[&format!("asks-for:{path}")]));
+        let error = fails(&rig, &rig.current(), &quick());
+        let Error::RestoreDialog { cause, left } = &error else {
+            panic!("{path}: {error}")
+        };
+        assert!(
+            matches!(cause, idev_backup::mobilebackup::Error::Hostile(_)),
+            "{path}: {error}"
+        );
+        assert_eq!((error.class(), *left), (Class::Failed, Left::AsItWas));
+        assert!(error.hint().unwrap().contains("do not trust"), "{path}");
+        let told = last(&rig.phone);
+        assert!(told.text.contains("No such file"), "{path}: {told:?}");
+        assert_eq!(told.files, 0);
+    }
+    assert_same(&before, &sealed(&rig), "after a hostile phone");
+}
+
+#[test]
+fn a_phone_that_meddles_changes_nothing_of_the_backup() {
+    let rig = backed_up(plain());
+    let before = sealed(&rig);
+    rig.phone.suffer(&faults(&["meddles"]));
+    restores(&rig, &rig.current(), &how());
+    rig.phone.suffer(&[]);
+    assert_eq!(last(&rig.phone).code, Some(0));
+    assert!(compared(&rig.phone, &rig.current(), &NoPasswords).is_same());
+    assert_same(&before, &sealed(&rig), "after a meddling phone");
+}
+
+/// The state that is told fits what the phone has.
+fn assert_told(rig: &Rig, error: &Error, when: &str) {
+    assert_eq!(error.class(), Class::Lost, "{when}: {error}");
+    let files = last(&rig.phone).files;
+    let Error::RestoreDialog { left, .. } = error else {
+        panic!("{when}: {error}")
+    };
+    match left {
+        Left::AsItWas => assert_eq!(files, 0, "{when}"),
+        Left::Partly { files: sent } => assert!(*sent >= files, "{when}: {sent} {files}"),
+        Left::All { .. } => {}
+    }
+    assert!(
+        error.to_string().contains(&left.to_string()),
+        "{when}: {error}"
+    );
+}
+
+#[test]
+fn the_cable_is_pulled_at_every_message_and_the_backup_is_untouched() {
+    let rig = backed_up(plain());
+    let before = sealed(&rig);
+    let mut cuts = 0;
+    loop {
+        let when = format!("cut at message {cuts}");
+        rig.phone.suffer(&faults(&[&format!("cut-at:{cuts}")]));
+        let told = rig.phone.restores().len();
+        let ended = try_restore(&rig, &rig.current(), &staying(), &Silent);
+        // As the hint says: what it may have staged is in place or gone.
+        rig.phone.restart();
+        match ended {
+            Ok(_) => break,
+            // In the greetings: there was no restore yet.
+            Err(e) if rig.phone.restores().len() == told => {
+                assert_eq!(e.class(), Class::Lost, "{when}: {e}");
+            }
+            Err(e) => assert_told(&rig, &e, &when),
+        }
+        cuts += 1;
+        assert!(cuts < 100, "it never ends");
+    }
+    assert!(cuts > 8, "{cuts} messages");
+    assert_same(&before, &sealed(&rig), "after all cuts");
+    assert!(compared(&rig.phone, &rig.current(), &NoPasswords).is_same());
+}
+
+#[test]
+fn the_cable_is_pulled_at_random_bytes_and_the_backup_is_untouched() {
+    let rig = backed_up(plain());
+    let before = sealed(&rig);
+    let mut random = Random::new(7);
+    let (mut cut, mut whole) = (0, 0);
+    for number in 0..200 {
+        // Nearly all that a phone sends in a restore are its requests.
+        let place = random.below(14_000);
+        let when = format!("cut {number} after {place} bytes");
+        rig.phone.suffer(&faults(&[&format!("cut-after:{place}")]));
+        let told = rig.phone.restores().len();
+        let ended = try_restore(&rig, &rig.current(), &staying(), &Silent);
+        rig.phone.restart();
+        match ended {
+            Ok(_) => whole += 1,
+            Err(e) => {
+                cut += 1;
+                match rig.phone.restores().len() == told {
+                    true => assert_eq!(e.class(), Class::Lost, "{when}: {e}"),
+                    false => assert_told(&rig, &e, &when),
+                }
+            }
+        }
+    }
+    assert!(cut > 50, "{cut} cuts, {whole} whole");
+    assert_same(&before, &sealed(&rig), "after all cuts");
+    rig.phone.suffer(&[]);
+    restores(&rig, &rig.current(), &quick());
+    assert!(compared(&rig.phone, &rig.current(), &NoPasswords).is_same());
+}
+
+#[test]
+fn a_damaged_backup_does_not_reach_the_phone() {
+    type Damage = fn(&Path, &Path);
+    let table: [(&str, Damage, bool); 8] = [
+        ("missing", |_, file| fs::remove_file(file).unwrap(), false),
+        ("truncated", |_, file| fs::write(file, "x").unwrap(), false),
+        ("altered", flip, true),
+        (
+            "no list",
+            |b, _| fs::remove_file(b.join("Manifest.db")).unwrap(),
+            false,
+        ),
+        (
+            "list cut",
+            |b, _| fs::write(b.join("Manifest.db"), "x").unwrap(),
+            false,
+        ),
+        (
+            "no properties",
+            |b, _| fs::write(b.join("Manifest.plist"), "").unwrap(),
+            false,
+        ),
+        (
+            "no status",
+            |b, _| fs::remove_file(b.join("Status.plist")).unwrap(),
+            false,
+        ),
+        ("unfinished", unfinish, false),
+    ];
+    let rig = backed_up(plain());
+    let victim = victim(&rig);
+    let whole = rig.dir.path().join("whole");
+    copy_dir(&rig.current(), &whole);
+    for (name, damage, tolerated) in table {
+        // In its place, so that it is compared with the list of hashes beside it.
+        fs::remove_dir_all(rig.current()).unwrap();
+        copy_dir(&whole, &rig.current());
+        damage(&rig.current(), &rig.current().join(&victim));
+        let reached = rig.phone.restores().len();
+        let error = fails(&rig, &rig.current(), &how());
+        assert_eq!(error.class(), Class::Failed, "{name}: {error}");
+        assert_eq!(
+            rig.phone.restores().len(),
+            reached,
+            "{name}: it reached the phone"
+        );
+        let forced = Options {
+            force: true,
+            ..how()
+        };
+        match tolerated {
+            false => {
+                fails(&rig, &rig.current(), &forced);
+                assert_eq!(rig.phone.restores().len(), reached, "{name}");
+            }
+            true => {
+                assert!(error.hint().unwrap().contains("--force"), "{name}");
+                let report = restores(&rig, &rig.current(), &forced);
+                assert!(
+                    report.problems[0].contains("altered"),
+                    "{:?}",
+                    report.problems
+                );
+            }
+        }
+    }
+}
+
+/// A file of the backup without a digest, and large enough to be cut: below the backup's folder.
+fn victim(rig: &Rig) -> PathBuf {
+    let file = rig
+        .phone
+        .files()
+        .find(|file| file.path.ends_with(".HEIC") || file.size() > 80_000)
+        .unwrap();
+    let id = file.file_id();
+    PathBuf::from(&id[..2]).join(id)
+}
+
+fn flip(_: &Path, file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+fn unfinish(backup: &Path, _: &Path) {
+    let status = backup.join("Status.plist");
+    let mut fields: plist::Dictionary = plist::from_file(&status).unwrap();
+    fields.insert("SnapshotState".into(), "uploading".into());
+    plist::to_file_binary(&status, &fields).unwrap();
+}
+
+#[test]
+fn a_cancel_says_what_state_the_phone_is_in() {
+    let rig = backed_up(plain());
+    let before = sealed(&rig);
+    for (phase, left) in [
+        (Phase::Checking, None),
+        (Phase::Preparing, Some(Left::AsItWas)),
+    ] {
+        let calm = Calm::new(Arc::new(AtomicBool::new(false)));
+        let reach = rig.reach_with(calm.clone());
+        let stop = At(phase, || calm.cancel());
+        let ended = restore::restore(&reach, &attached(&rig), &rig.current(), &quick(), &stop);
+        let error = ended.unwrap_err();
+        assert_eq!(error.class(), Class::Interrupted, "{phase:?}: {error}");
+        if let (Some(left), Error::RestoreDialog { left: told, .. }) = (left, &error) {
+            assert_eq!(*told, left, "{phase:?}");
+        }
+    }
+    assert_same(&before, &sealed(&rig), "after a cancel");
+    restores(&rig, &rig.current(), &quick());
+}
+
+#[test]
+fn the_passcode_is_waited_for_and_told() {
+    let mut rig = backed_up(plain());
+    for (passcode, code) in [
+        (Passcode::After(Duration::from_millis(50)), Some(0)),
+        (Passcode::Never, Some(208)),
+    ] {
+        let phone = Phone::new(PhoneConfig {
+            passcode,
+            passcode_limit: Duration::from_millis(300),
+            ..plain()
+        });
+        rig.connect(phone.clone());
+        let ended = try_restore(&rig, &rig.current(), &quick(), &Silent);
+        assert_eq!(last(&phone).code, code);
+        match ended {
+            Ok(_) => assert_eq!(code, Some(0)),
+            Err(e) => assert_eq!((e.class(), code), (Class::Locked, Some(208)), "{e}"),
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_tells_what_is_in_the_way_and_asks_nothing_of_the_phone() {
+    let mut rig = backed_up(plain());
+    let reach = rig.reach();
+    let level = |rig: &Rig, topic: &str| {
+        let phone = rig.reach().phone(Some(UDID));
+        let report = restore::dry_run(&rig.reach(), phone, &rig.current(), &how(), &Silent);
+        let report = report.unwrap();
+        let line = report.lines.iter().find(|line| line.topic == topic);
+        (report.level, line.map(|line| line.level))
+    };
+    // Not encrypted, and so a warning.
+    assert_eq!(level(&rig, "check"), (Level::Warning, Some(Level::Ok)));
+    assert_eq!(level(&rig, "find_my"), (Level::Warning, Some(Level::Ok)));
+    assert!(rig.phone.restores().is_empty());
+    let phone = Phone::new(PhoneConfig {
+        find_my: true,
+        free_bytes: Some(5),
+        ..plain()
+    });
+    rig.connect(phone.clone());
+    // It has not met this computer yet, and a dry run asks for no trust.
+    assert_eq!(level(&rig, "phone"), (Level::Problem, Some(Level::Problem)));
+    idev_backup::jobs::pair::pair(&reach, &attached(&rig), Duration::from_secs(10), &Silent)
+        .unwrap();
+    for topic in ["find_my", "phone_room"] {
+        assert_eq!(
+            level(&rig, topic),
+            (Level::Problem, Some(Level::Problem)),
+            "{topic}"
+        );
+    }
+    flip(&rig.current(), &rig.current().join(victim(&rig)));
+    assert_eq!(level(&rig, "check"), (Level::Problem, Some(Level::Problem)));
+    assert!(phone.restores().is_empty());
+}
+
+#[test]
+fn a_part_is_restored_only_where_it_does_no_known_harm_and_somebody_takes_the_risk() {
+    let part = |only: &str| Options {
+        only: vec![only.to_owned()],
+        partial_at_own_risk: true,
+        ..staying()
+    };
+    let rig = backed_up(plain());
+    let before = sealed(&rig);
+    restores(&rig, &rig.current(), &part("HomeDomain"));
+    let rows = received(&rig.phone.ledger().unwrap());
+    assert!(!rows.is_empty() && rows.iter().all(|row| row.domain == "HomeDomain"));
+    let all = compared(&rig.phone, &rig.current(), &NoPasswords);
+    assert_eq!((all.extra, all.different), (0, 0), "{all:#?}");
+    assert!(all.missing > 0 && all.files > 0);
+    assert_same(&before, &sealed(&rig), "after a part");
+    rig.phone.restart();
+
+    let told = rig.phone.restores().len();
+    let nobody = Options {
+        partial_at_own_risk: false,
+        ..part("HomeDomain")
+    };
+    let all_else = Options {
+        remove_others: true,
+        ..part("HomeDomain")
+    };
+    for (wanted, word) in [
+        (nobody, "at-my-own-risk"),
+        (all_else, "remove-others"),
+        (part("No*"), "ls"),
+    ] {
+        let error = fails(&rig, &rig.current(), &wanted);
+        assert!(error.hint().unwrap().contains(word), "{error}");
+    }
+    assert_eq!(rig.phone.restores().len(), told);
+
+    let mut rig = rig;
+    let new = Phone::new(PhoneConfig {
+        ios: "27.0".into(),
+        ..plain()
+    });
+    rig.connect(new.clone());
+    let error = fails(&rig, &rig.current(), &part("HomeDomain"));
+    assert!(error.to_string().contains("iOS 27"), "{error}");
+    assert!(new.restores().is_empty());
+
+    let rig = backed_up(encrypting());
+    let wanted = Options {
+        password: known(PASSWORD),
+        ..part("HomeDomain")
+    };
+    let error = fails(&rig, &rig.current(), &wanted);
+    assert!(error.to_string().contains("encrypted"), "{error}");
+    assert!(rig.phone.restores().is_empty());
+}
+
+#[test]
+fn no_other_run_touches_a_backup_while_it_is_restored() {
+    let rig = backed_up(plain());
+    let busy = |result: Result<idev_backup::store::Lock, idev_backup::store::Error>| {
+        matches!(result, Err(idev_backup::store::Error::Busy { .. }))
+    };
+    let tried = AtomicBool::new(false);
+    let other = At(Phase::Sending, || {
+        assert!(busy(rig.store.lock(rig.udid())));
+        tried.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+    try_restore(&rig, &rig.current(), &staying(), &other).unwrap();
+    assert!(tried.into_inner());
+    rig.phone.restart();
+    let lock = rig.store.lock(rig.udid()).unwrap();
+    let told = rig.phone.restores().len();
+    let error = fails(&rig, &rig.current(), &staying());
+    assert!(error.to_string().contains("another idev-backup"), "{error}");
+    assert_eq!(rig.phone.restores().len(), told);
+    drop(lock);
+    restores(&rig, &rig.current(), &staying());
+}
+
+#[test]
+fn a_trace_of_a_restore_has_its_options_and_not_its_password() {
+    let rig = backed_up(encrypting());
+    let file = rig.dir.path().join("trace.jsonl");
+    let (code, said) = program(
+        &rig,
+        &["latest", "--yes", "--trace", file.to_str().unwrap()],
+    );
+    assert_eq!(code, 0, "{said}");
+    let trace = fs::read_to_string(&file).unwrap();
+    assert!(trace.contains("RestoreDontCopyBackup") && trace.contains("RestoreShouldReboot"));
+    for secret in [PASSWORD, "Mira", UDID] {
+        assert!(
+            !trace.contains(secret) && !said.contains(PASSWORD),
+            "{secret}"
+        );
+    }
+}
+
+/// The program as people run it, without a terminal.
+fn program(rig: &Rig, args: &[&str]) -> (i32, String) {
+    let home = rig.dir.path().join("home");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(env!("CARGO_BIN_EXE_idev-backup"))
+        .arg("restore")
+        .args(args)
+        .env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address())
+        .env("IDEV_BACKUP_STORE", rig.store.root())
+        .env("IDEV_BACKUP_PASSWORD", PASSWORD)
+        .envs(["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"].map(|name| (name, &home)))
+        .envs(["USERPROFILE", "LOCALAPPDATA", "APPDATA"].map(|name| (name, &home)))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        status.code().unwrap(),
+        format!("{}\n{}", text(stdout), text(stderr)),
+    )
+}
+
+#[test]
+fn nobody_is_overwritten_unasked_and_no_part_is_restored() {
+    let rig = backed_up(plain());
+    let (code, said) = program(&rig, &["latest"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("--yes") && said.contains("Mira's iPhone"),
+        "{said}"
+    );
+    let (code, said) = program(&rig, &["latest", "--yes", "--only", "HomeDomain"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("--partial-at-my-own-risk") && said.contains("extract"),
+        "{said}"
+    );
+    assert!(rig.phone.restores().is_empty());
+    let (code, said) = program(&rig, &["latest", "--yes", "--no-reboot"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("NOTHING OF IT APPEARS YET"), "{said}");
+    assert_eq!(last(&rig.phone).code, Some(0));
+}
+
+#[test]
+fn a_rehearsal_needs_no_phone_and_finds_what_is_wrong() {
+    for config in [plain(), encrypting()] {
+        let rig = backed_up(config);
+        let before = sealed(&rig);
+        let (code, said) = program(&rig, &["latest", "--rehearse"]);
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("REHEARSED"), "{said}");
+        let (code, said) = program(&rig, &["latest", "--rehearse", "--json"]);
+        assert_eq!(code, 0, "{said}");
+        let line = said
+            .lines()
+            .find(|l| l.contains("\"event\":\"rehearsed\""))
+            .unwrap();
+        let json: serde_json::Value = serde_json::from_str(line).unwrap();
+        let files = rig.phone.files().count() as u64;
+        assert_eq!(json["compared"]["files"].as_u64(), Some(files));
+        assert_eq!(json["compared"]["different"].as_u64(), Some(0));
+        assert!(
+            rig.phone.restores().is_empty(),
+            "the real phone was left alone"
+        );
+        assert_same(&before, &sealed(&rig), "after a rehearsal");
+        fs::remove_file(rig.current().join(victim(&rig))).unwrap();
+        let (code, said) = program(&rig, &["latest", "--rehearse"]);
+        assert_eq!(code, 1, "{said}");
+    }
+}
+
+#[test]
+fn a_comparison_tells_what_is_missing_extra_and_different() {
+    let rig = backed_up(plain());
+    restores(&rig, &rig.current(), &quick());
+    let rows = received(&rig.phone.ledger().unwrap());
+    let found = |rows: Vec<Received>| compare(&rig.current(), &NoPasswords, rows, &Silent).unwrap();
+    assert!(found(rows.clone()).is_same());
+    let counts = |c: &Comparison| (c.missing, c.extra, c.different);
+
+    let mut fewer = rows.clone();
+    fewer.remove(3);
+    assert_eq!(counts(&found(fewer)), (1, 0, 0));
+    let mut more = rows.clone();
+    let mut one = rows[3].clone();
+    one.file_id.push('0');
+    more.insert(4, one);
+    assert_eq!(counts(&found(more)), (0, 1, 0));
+    assert_eq!(counts(&found(Vec::new())), (rows.len() as u64, 0, 0));
+    let file = rows
+        .iter()
+        .position(|row| matches!(row.what, What::File { .. }));
+    let folder = rows.iter().position(|row| row.what == What::Folder);
+    let link = rows
+        .iter()
+        .position(|row| matches!(row.what, What::Link(_)));
+    type Change = fn(&mut Received);
+    let changes: [(usize, Change); 6] = [
+        (file.unwrap(), |row| {
+            if let What::File { sha256, .. } = &mut row.what {
+                *sha256 = "0".repeat(64);
+            }
+        }),
+        (file.unwrap(), |row| {
+            if let What::File { size, .. } = &mut row.what {
+                *size += 1;
+            }
+        }),
+        (file.unwrap(), |row| row.mode ^= 1),
+        (file.unwrap(), |row| row.relative_path.push('x')),
+        (folder.unwrap(), |row| row.what = What::Link("x".into())),
+        (link.unwrap(), |row| {
+            row.what = What::Link("elsewhere".into())
+        }),
+    ];
+    for (place, change) in changes {
+        let mut rows = rows.clone();
+        change(&mut rows[place]);
+        assert_eq!(counts(&found(rows.clone())), (0, 0, 1), "{:?}", rows[place]);
+    }
+}
