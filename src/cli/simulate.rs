@@ -29,7 +29,7 @@ pub struct Simulate {
     /// QEMU is started with `-device qemu-xhci -chardev socket,id=c0,path=/path,server=on,wait=off -device usb-redir,chardev=c0`.
     /// Lines on stdin change the cable: `unplug`, `plug`, `unplug-after BYTES` (to the computer), `replug`; `counts` tells what passed.
     /// What the computer does wrong is printed as `usb: misstep: ...`.
-    #[arg(long, value_name = "ADDR", conflicts_with_all = ["listen", "phones"])]
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["listen", "phones", "trace"])]
     usbredir: Option<String>,
     /// The version of the USB mux that the phone speaks at most; phones before iOS 7 have 1.
     #[arg(long, value_name = "VERSION", default_value_t = 2, requires = "usbredir", value_parser = clap::value_parser!(u32).range(1..=2))]

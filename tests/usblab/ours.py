@@ -1,6 +1,5 @@
 """Our program over USB without a daemon: what it does, and what it says when it cannot."""
 
-import re
 import shutil
 from functools import partial
 
