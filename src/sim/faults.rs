@@ -193,6 +193,9 @@ mod tests {
                 Fault::Refuse("com.apple.afc".into()),
             ),
             ("laughs", Fault::Laughs),
+            ("cut-after-taken:7", Fault::CutAfterTaken(7)),
+            ("asks-for:a\\nb", Fault::AsksFor("a\nb".into())),
+            ("meddles", Fault::Meddles),
         ] {
             assert_eq!(spec.parse(), Ok(fault));
         }
