@@ -534,10 +534,14 @@ fn the_cable_is_pulled_at_random_bytes_and_the_backup_is_untouched() {
     let mut random = Random::new(7);
     let (mut cut, mut whole) = (0, 0);
     for number in 0..200 {
-        // Nearly all that a phone sends in a restore are its requests.
-        let place = random.below(14_000);
-        let when = format!("cut {number} after {place} bytes");
-        rig.phone.suffer(&faults(&[&format!("cut-after:{place}")]));
+        // The phone's requests are few bytes, and the files many.
+        let (fault, all) = match number % 2 {
+            0 => ("cut-after", 14_000),
+            _ => ("cut-after-taken", 400_000),
+        };
+        let place = random.below(all);
+        let when = format!("cut {number}: {fault}:{place}");
+        rig.phone.suffer(&faults(&[&format!("{fault}:{place}")]));
         let told = rig.phone.restores().len();
         let ended = try_restore(&rig, &rig.current(), &staying(), &Silent);
         rig.phone.restart();

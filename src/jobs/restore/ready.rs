@@ -188,7 +188,8 @@ fn versions(source: &Source, target: &Target) -> Line {
         _ => Line::warning(
             TOPIC,
             format!("whether iOS {on} takes a backup of iOS {of_words} cannot be known"),
-        ),
+        )
+        .means("a phone takes no backup of a newer iOS than its own (code 203)"),
     }
 }
 
@@ -206,7 +207,8 @@ fn devices(source: &Source, target: &Target) -> Line {
         Some(of) if of == on => Line::ok(TOPIC, format!("both are an {on}")),
         Some(of) => Line::warning(TOPIC, format!("the backup is of an {of}, and this is an {on}"))
             .means("the phone then leaves out settings and other files of the system, whatever it is asked for"),
-        None => Line::warning(TOPIC, "the backup does not say what kind of device it is of"),
+        None => Line::warning(TOPIC, "the backup does not say what kind of device it is of")
+            .means("a phone leaves out the system's files of another kind of device"),
     }
 }
 
