@@ -11,6 +11,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -32,15 +33,23 @@ class Unavailable(Exception):
     """The lab cannot be built here."""
 
 
-def _peers():
-    """What tests/peers/run.py has: how a scene is played, and what is looked at in a backup."""
-    spec = importlib.util.spec_from_file_location("peers", HERE.parent / "peers" / "run.py")
-    module = importlib.util.module_from_spec(spec)
+def load(name, file):
+    spec = importlib.util.spec_from_file_location(name, HERE.parent / "peers" / file)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-peers = _peers()
+# What tests/peers/run.py has: how a scene is played, and what is looked at in a backup. The others there know it by this name.
+peers = load("run", "run.py")
+
+
+def restore_judge():
+    """What tests/peers/restores.py has: what the phone noted of a restore, and what judges read in the backup."""
+    peers.install_judges()
+    return load("restores", "restores.py")
+
+
 Failed = peers.Failed
 
 

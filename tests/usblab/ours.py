@@ -4,7 +4,7 @@ import shutil
 from functools import partial
 
 from judges import PROGRAM, Daemon, reference, right, whole
-from machine import WORK, peers
+from machine import WORK, peers, restore_judge
 
 # Some tens of MiB: small files, and a few that take many messages.
 LARGE = ["--seed", "11", "--files", "600", "--file-size", "1K..12K", "--bulk", "3x8M"]
@@ -187,6 +187,40 @@ def others(report, machine):
         report.scene("an old phone, with version 1 of the mux, is backed up", lambda: (create(machine, "/tmp/old"), right(phone)))
 
 
+def restores(report, machine):
+    """What `backs_up` left in the machine goes back to phones of the same kind, which note down what they get."""
+    judge = restore_judge()
+    backup = machine.lab / "store" / UDID
+
+    def ledger(name):
+        file = WORK / f"{name}.db"
+        file.unlink(missing_ok=True)
+        return file
+
+    def gives_back(phone, file):
+        machine.run(f"{PROGRAM} restore latest --yes --wait --store {STORE}", seconds=300)
+        facts, rows = judge.ledger(file)
+        judge.same_rows(rows, judge.expected(backup, None))
+        peers.check(facts["code"] == 0, f"the phone notes {facts['code']}")
+        phone.told("usb: plugged in", 2)
+        right(phone)
+
+    def is_cut(phone):
+        before = judge.tree(backup)
+        working = machine.start(f"{PROGRAM} restore latest --yes --store {STORE}")
+        # After the lists, and before the end of what is sent.
+        phone.told("usb: connection to com.apple.mobilebackup2")
+        phone.command("unplug")
+        fails(working.wait(8, seconds=120), "restore")
+        peers.check(judge.tree(fetched(machine, STORE) / UDID) == before, "the backup is not as it was")
+
+    file = ledger("restored")
+    with machine.plug(0, *LARGE, "--ledger", file) as phone:
+        report.scene("restore gives every file back over USB, and sees the phone come back", partial(gives_back, phone, file))
+    with machine.plug(0, *LARGE) as phone:
+        report.scene("a restore whose cable is pulled says so, and leaves the backup alone", partial(is_cut, phone))
+
+
 def play(report, machine, ours):
     folder = WORK / "reference-ours"
     shutil.rmtree(folder, ignore_errors=True)
@@ -196,4 +230,4 @@ def play(report, machine, ours):
     refusals(report, machine)
     interruptions(report, machine, ours, folder)
     others(report, machine)
-    # Restore gets its scenes here: `restore(report, machine, ours)`.
+    restores(report, machine)

@@ -117,10 +117,7 @@ impl Cable {
 
     /// Plugs the phone in again.
     pub fn plug_again(&self) {
-        self.with(|link| {
-            link.plugged = true;
-            link.announce();
-        });
+        self.with(Link::plug_again);
     }
 
     /// Pulls the cable. The phone keeps what it knows.
@@ -242,14 +239,31 @@ impl Shared {
         }
     }
 
+    /// The phone goes away and comes back, as after a restore.
+    fn restart(&self, phone: &Phone) {
+        self.lock().unplug();
+        self.changed.notify_all();
+        thread::sleep(phone.config.restart);
+        phone.restart();
+        let mut link = self.lock();
+        link.plug_again();
+        drop(link);
+        self.changed.notify_all();
+    }
+
     /// Has the phone serve a connection that was opened.
     fn serve(self: &Arc<Self>, phone: &Arc<Phone>, id: u64, port: u16) {
         let socket = Socket::over_usb(Pipe::new(Arc::clone(self), id));
-        let phone = Arc::clone(phone);
+        let (phone, cable) = (Arc::clone(phone), Arc::clone(self));
         let name = phone.service_on(port);
         let spawned = thread::Builder::new()
             .name(format!("sim-{name}"))
-            .spawn(move || phone.serve(port, socket));
+            .spawn(move || {
+                phone.serve(port, socket);
+                if phone.is_to_restart() {
+                    cable.restart(&phone);
+                }
+            });
         // Without a thread the connection ends again; its handle went with the closure.
         drop(spawned);
     }
@@ -504,6 +518,11 @@ impl Link {
             writer.connect(out, device::VENDOR, device::PRODUCT, device::VERSION);
             self.tell(UsbEvent::Plugged);
         }
+    }
+
+    fn plug_again(&mut self) {
+        self.plugged = true;
+        self.announce();
     }
 
     fn unplug(&mut self) {
