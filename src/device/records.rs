@@ -110,28 +110,42 @@ impl Records {
             Some(Err(e)) => return Err(e.into()),
             // A daemon that does not run now is to find its own again.
             None => {
-                if let Some(buid) = buid_in(&self.daemons_folder) {
+                // Most daemons let nobody else read it.
+                if let Ok(Some(buid)) = buid_in(&self.daemons_folder) {
                     return Ok(buid);
                 }
             }
         }
-        if let Some(buid) = buid_in(&self.folder) {
+        let path = self.folder.join(CONFIGURATION);
+        // Pairings are bound to it: one that cannot be read is not replaced.
+        let kept = || {
+            buid_in(&self.folder).map_err(|cause| Error::File {
+                doing: format!("read this computer's identifier {}", path.display()),
+                cause,
+            })
+        };
+        if let Some(buid) = kept()? {
             return Ok(buid);
         }
         let buid = uuid::Uuid::new_v4().to_string().to_uppercase();
         let mut configuration = Dictionary::new();
         configuration.insert(BUID.into(), buid.as_str().into());
-        let path = self.folder.join(CONFIGURATION);
         let mut bytes = Vec::new();
         let made = Value::Dictionary(configuration).to_writer_xml(&mut bytes);
         let written = made
             .map_err(io::Error::other)
-            .and_then(|()| write_private(&self.folder, &path, &bytes));
+            .and_then(|()| private(&self.folder, &bytes))
+            .and_then(|file| match file.persist_noclobber(&path) {
+                Ok(_) => Ok(()),
+                // Somebody else was quicker, and theirs counts.
+                Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+                Err(e) => Err(e.error),
+            });
         written.map_err(|cause| Error::File {
             doing: format!("write this computer's identifier {}", path.display()),
             cause,
         })?;
-        Ok(buid)
+        Ok(kept()?.unwrap_or(buid))
     }
 
     fn file(&self, udid: &Udid) -> PathBuf {
@@ -150,32 +164,42 @@ impl Records {
 const CONFIGURATION: &str = "SystemConfiguration.plist";
 const BUID: &str = "SystemBUID";
 
-/// The identifier that a folder of pair records holds, as far as it can be read.
-fn buid_in(folder: &Path) -> Option<String> {
-    let bytes = fs::read(folder.join(CONFIGURATION)).ok()?;
-    let configuration = bounded_plist::parse(&bytes).ok()?;
-    let buid = configuration.as_dictionary()?.get(BUID)?.as_string()?;
-    (!buid.is_empty()).then(|| buid.to_owned())
+/// The identifier that a folder of pair records holds; nothing where there is no such file.
+fn buid_in(folder: &Path) -> io::Result<Option<String>> {
+    let bytes = match fs::read(folder.join(CONFIGURATION)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    let damaged = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+    let configuration = bounded_plist::parse(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let buid = configuration
+        .as_dictionary()
+        .and_then(|configuration| configuration.get(BUID)?.as_string())
+        .filter(|buid| !buid.is_empty());
+    match buid {
+        Some(buid) => Ok(Some(buid.to_owned())),
+        None => Err(damaged(format!("it has no {BUID}"))),
+    }
 }
 
 /// Writes a file that only its owner can read, whole or not at all.
 fn write_private(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    private(folder, bytes)?.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}
+
+/// A file that only its owner can read, with all of its bytes on the disk and no name yet that anybody looks for.
+fn private(folder: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder)?;
-    let temporary = path.with_extension("plist.partial");
-    match fs::remove_file(&temporary) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&temporary)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".")
+        .suffix(".partial")
+        .tempfile_in(folder)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(temporary, path)
+    file.as_file().sync_all()?;
+    Ok(file)
 }

@@ -76,7 +76,7 @@ impl Request {
         };
         let kind = match name {
             "DLMessageDownloadFiles" => {
-                Kind::SendFiles(paths(at(1)).ok_or_else(|| missing("files"))??)
+                Kind::SendFiles(asked_for(at(1)).ok_or_else(|| missing("files"))??)
             }
             "DLMessageUploadFiles" => {
                 Kind::ReceiveFiles(at(3).and_then(Value::as_unsigned_integer).unwrap_or(0))
@@ -156,6 +156,17 @@ fn parse_path(text: &str) -> Result<BackupPath, Error> {
 }
 
 /// An array of paths, or a single one.
+/// The files that a phone wants at once. Each is answered for, so that there is a limit to what one question costs.
+fn asked_for(value: Option<&Value>) -> Option<Result<Vec<BackupPath>, Error>> {
+    match value?.as_array() {
+        Some(list) if list.len() > FILES_AT_ONCE_MAX => Some(Err(Error::strange(
+            "asked for files",
+            format!("it wants {} files at once", list.len()),
+        ))),
+        _ => paths(value),
+    }
+}
+
 fn paths(value: Option<&Value>) -> Option<Result<Vec<BackupPath>, Error>> {
     match value? {
         Value::Array(list) => Some(
@@ -270,6 +281,9 @@ fn contents(entries: &[Entry]) -> Dictionary {
     };
     entries.iter().map(one).collect()
 }
+
+/// Files that a phone may want at once; they ask for 128.
+const FILES_AT_ONCE_MAX: usize = 10_000;
 
 /// The version we speak, at most what the phone offers: 400 is what iOS 14 and later has.
 pub const VERSION_MAX: u64 = 400;
@@ -402,6 +416,15 @@ mod tests {
         .unwrap();
         assert_eq!(request.kind, Kind::ReceiveFiles(77));
         assert_eq!(request.percent, Some(0.5));
+    }
+
+    #[test]
+    fn nobody_asks_for_a_million_files_at_once() {
+        let files = "<string>a</string>".repeat(FILES_AT_ONCE_MAX + 1);
+        let asked = parse(&format!(
+            "<string>DLMessageDownloadFiles</string><array>{files}</array><dict/><real>0</real>"
+        ));
+        assert!(matches!(asked, Err(Error::Strange { .. })), "{asked:?}");
     }
 
     #[test]

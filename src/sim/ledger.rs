@@ -137,7 +137,7 @@ impl Writer {
     /// Begins a new one, in a temporary file or to be found at `named` when it is whole.
     pub(super) fn begin(named: Option<&Path>) -> io::Result<Writer> {
         let (place, partial) = match named {
-            None => (Place::Temporary(TempFile::new()), None),
+            None => (Place::Temporary(TempFile::new()?), None),
             Some(path) => {
                 let mut partial = path.as_os_str().to_owned();
                 partial.push(".partial");

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use plist::{Date, Dictionary, Value};
 use rusqlite::{Connection, params};
+use tempfile::TempDir;
 
 use super::content::Scan;
 use super::entry::{Entry, hex};
@@ -145,38 +146,39 @@ fn binary(dictionary: Dictionary) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A file in the folder for temporary files, removed when dropped.
+/// A file in a folder of its own that nobody else may look into, removed when dropped: lists tell what a phone holds.
 #[derive(Debug)]
-pub(super) struct TempFile(PathBuf);
+pub(super) struct TempFile {
+    path: PathBuf,
+    _folder: TempDir,
+}
 
 impl TempFile {
-    pub(super) fn new() -> TempFile {
-        let name = format!("idev-backup-sim-{}.db", super::new_uuid());
-        TempFile(std::env::temp_dir().join(name))
+    pub(super) fn new() -> io::Result<TempFile> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("idev-backup-sim-");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        let folder = builder.tempdir()?;
+        Ok(TempFile {
+            path: folder.path().join("list.db"),
+            _folder: folder,
+        })
     }
 
     pub(super) fn open(&self) -> io::Result<File> {
-        File::open(&self.0)
+        File::open(&self.path)
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for TempFile {
-    fn drop(&mut self) {
-        // What cannot be removed is left to the system's own cleaning.
-        match std::fs::remove_file(&self.0) {
-            Ok(()) | Err(_) => {}
-        }
+        &self.path
     }
 }
 
 /// A `Manifest.db` being made, a row for each file, folder and link. Given up when dropped.
 pub(super) struct Database {
     _unwanted_when_dropped: Unwanted,
-    thread: JoinHandle<rusqlite::Result<TempFile>>,
+    thread: JoinHandle<io::Result<TempFile>>,
 }
 
 struct Unwanted(Arc<AtomicBool>);
@@ -193,8 +195,9 @@ impl Database {
         let (scan, stop) = (scan.clone(), unwanted.clone());
         let keyless = faults.contains(&Fault::KeylessFile);
         let thread = std::thread::spawn(move || {
-            let file = TempFile::new();
-            fill(&file.0, &scan, keyless, &stop).map(|()| file)
+            let file = TempFile::new()?;
+            let filled = fill(file.path(), &scan, keyless, &stop);
+            filled.map(|()| file).map_err(io::Error::other)
         });
         Database {
             _unwanted_when_dropped: Unwanted(unwanted),
@@ -204,8 +207,7 @@ impl Database {
 
     pub(super) fn finish(self) -> io::Result<TempFile> {
         let made = self.thread.join();
-        let made = made.map_err(|_| io::Error::other("making Manifest.db failed"))?;
-        made.map_err(io::Error::other)
+        made.map_err(|_| io::Error::other("making Manifest.db failed"))?
     }
 }
 

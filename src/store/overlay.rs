@@ -14,8 +14,10 @@ use tempfile::TempDir;
 use super::disk;
 use crate::path::BackupPath;
 
-/// Names that are held. No phone is known to change any in a restore.
-const NAMES_MAX: usize = 100_000;
+/// Names that are held, and files that are taken. No phone is known to change any in a restore.
+const NAMES_MAX: usize = 10_000;
+/// Longest name that is held; iOS allows as much.
+const NAME_BYTES_MAX: usize = 1024;
 /// Bytes that are taken from the phone.
 const BYTES_MAX: u64 = 1 << 30;
 
@@ -115,12 +117,16 @@ impl Overlay {
     }
 
     fn list_sealed(&mut self, path: &str, folder: &Path, found: &mut Listing) -> io::Result<()> {
-        self.is_plain(folder)?;
-        let entries = match fs::read_dir(folder) {
+        match self
+            .is_plain(folder)
+            .and_then(|()| fs::symlink_metadata(folder))
+        {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            entries => entries?,
-        };
-        for entry in entries {
+            Ok(meta) if meta.is_symlink() => return Ok(()),
+            Ok(_) => {}
+            Err(e) => return Err(e),
+        }
+        for entry in fs::read_dir(folder)? {
             let entry = entry?;
             // A name that is no text cannot be told to the phone.
             if let Ok(name) = entry.file_name().into_string()
@@ -258,12 +264,15 @@ impl Overlay {
     }
 
     /// Whether it is a folder; `None` where nothing is.
-    fn is_dir(&self, path: &str) -> io::Result<Option<bool>> {
+    fn is_dir(&mut self, path: &str) -> io::Result<Option<bool>> {
         match self.place(path) {
             Place::Nothing => Ok(None),
             Place::Folder => Ok(Some(true)),
             Place::Written(_) => Ok(Some(false)),
-            Place::Sealed(place) => match fs::symlink_metadata(place) {
+            Place::Sealed(place) => match self
+                .is_plain(&place)
+                .and_then(|()| fs::symlink_metadata(place))
+            {
                 Ok(meta) => Ok(Some(meta.is_dir())),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(e) => Err(e),
@@ -285,6 +294,9 @@ impl Overlay {
     }
 
     fn set(&mut self, path: &str, node: Node) -> io::Result<()> {
+        if path.len() > NAME_BYTES_MAX {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        }
         if self.nodes.len() >= NAMES_MAX && !self.nodes.contains_key(path) {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -307,6 +319,9 @@ impl Overlay {
     }
 
     fn new_file(&mut self) -> io::Result<PathBuf> {
+        if self.written_files >= NAMES_MAX as u64 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         if self.folder.is_none() {
             let mut builder = tempfile::Builder::new();
             builder.prefix("idev-backup-");
@@ -510,5 +525,7 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::NotFound, "{name}");
             assert!(overlay.copy(&path(name), &path("y")).is_err());
         }
+        assert_eq!(names(&mut overlay, "11"), Vec::<String>::new());
+        assert_eq!(names(&mut overlay, "11/deeper"), Vec::<String>::new());
     }
 }

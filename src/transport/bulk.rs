@@ -18,6 +18,7 @@ use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -88,8 +89,11 @@ impl Bulk {
         while let Some(first) = self.outgoing.front() {
             match first.ended() {
                 None => break,
-                Some(sent) => sent?,
-            };
+                Some(sent) if sent?.len() < first.buffer.len() => {
+                    return Err(rusb::Error::Io.into());
+                }
+                Some(_) => {}
+            }
             self.outgoing.pop_front();
         }
         // Each at most once, so that a phone that never pauses does not keep us here.
@@ -131,7 +135,7 @@ impl Drop for Bulk {
                 .handle_events(Some(Duration::from_millis(100)))
                 .is_err()
             {
-                std::thread::yield_now();
+                std::thread::sleep(Duration::from_millis(10));
             }
         }
         if is_done(self) {
@@ -150,10 +154,10 @@ impl Drop for Bulk {
 struct Transfer {
     raw: NonNull<sys::libusb_transfer>,
     buffer: Vec<u8>,
-    done: Box<AtomicBool>,
+    done: Arc<AtomicBool>,
 }
 
-// SAFETY: libusb's transfers belong to no thread, and all access goes through `&self` of one owner.
+// SAFETY: libusb's transfers belong to no thread, and there is one owner, through whom all access goes.
 unsafe impl Send for Transfer {}
 
 impl Transfer {
@@ -170,7 +174,7 @@ impl Transfer {
         let mut transfer = Transfer {
             raw,
             buffer,
-            done: Box::new(AtomicBool::new(true)),
+            done: Arc::new(AtomicBool::new(true)),
         };
         // SAFETY: `raw` is a transfer that libusb made and that is not under way, so its fields are ours to set. The buffer has
         // `length` bytes and the flag lives as long as the transfer; neither moves.
@@ -182,7 +186,7 @@ impl Transfer {
             (*fields).timeout = 0;
             (*fields).buffer = transfer.buffer.as_mut_ptr();
             (*fields).length = length;
-            (*fields).user_data = (&raw const *transfer.done).cast_mut().cast();
+            (*fields).user_data = Arc::as_ptr(&transfer.done).cast_mut().cast();
             (*fields).callback = done;
         }
         transfer.submit()?;

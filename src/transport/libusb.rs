@@ -95,7 +95,9 @@ fn node(device: &Device<Context>) -> String {
 
 /// Linux tells everybody the serial number; elsewhere the phone is asked.
 fn serial(device: &Device<Context>) -> Result<String, Trouble> {
-    if let Ok(ports) = device.port_numbers() {
+    if let Ok(ports) = device.port_numbers()
+        && cfg!(target_os = "linux")
+    {
         let ports: Vec<String> = ports.iter().map(u8::to_string).collect();
         let name = format!("{}-{}/serial", device.bus_number(), ports.join("."));
         if let Ok(text) = std::fs::read_to_string(Path::new("/sys/bus/usb/devices").join(name)) {
@@ -257,6 +259,9 @@ fn trouble(doing: &'static str, e: rusb::Error, device: &Device<Context>) -> Tro
 fn holders(node: &str) -> Vec<String> {
     const DAEMONS: [&str; 3] = ["usbmuxd", "netmuxd", "usbfluxd"];
     let mut found = Vec::new();
+    if !cfg!(target_os = "linux") {
+        return found;
+    }
     // Nothing there: no Linux, or not for us.
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     // `self` and `thread-self` are there too, and are this program.
@@ -275,11 +280,9 @@ fn holders(node: &str) -> Vec<String> {
         };
         if DAEMONS.contains(&name.trim()) || files.into_iter().any(has_it) {
             let number = process.file_name();
-            found.push(format!(
-                "{} (process {})",
-                name.trim(),
-                number.to_string_lossy()
-            ));
+            // A program chooses its own name, and terminals obey some.
+            let name: String = name.chars().filter(|c| !c.is_control()).collect();
+            found.push(format!("{name} (process {})", number.to_string_lossy()));
         }
     }
     found

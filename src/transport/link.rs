@@ -149,6 +149,10 @@ impl Link {
                     return Err(Trouble::Silent.into());
                 }
                 (None, Standing::Opening) => state = self.shared.wait(state),
+                (None, Standing::Faulty(why)) => {
+                    let words = Some(why.to_owned());
+                    return Err(Trouble::Refused { words }.into());
+                }
                 (None, _) => {
                     let words = state.mux.words();
                     return Err(Trouble::Refused { words }.into());
@@ -165,7 +169,7 @@ impl Drop for Link {
         self.shared.lock().leaving = true;
         (self.shared.wake)();
         if let Some(pump) = self.pump.take() {
-            // A pump that panicked has given the phone back too.
+            // A pump that panicked has given the phone back, too, and told so.
             drop(pump.join());
         }
     }
@@ -203,7 +207,11 @@ impl Connection {
 
     /// The same of several pieces.
     pub fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.once(|state, port| (state.mux.write_vectored(port, pieces), true))
+        self.once(|state, port| match &state.over {
+            // What was received may still be read; what is sent goes nowhere.
+            Some(trouble) => (Err(trouble.clone().into()), false),
+            None => (state.mux.write_vectored(port, pieces), true),
+        })
     }
 
     fn once(
@@ -253,18 +261,35 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// The pump's life.
-fn run(shared: &Shared, mut pipe: Box<dyn Pipe>) {
-    let ended = pump(shared, &mut *pipe);
-    // Given back before anybody is told, who may want it at once.
-    drop(pipe);
-    let mut state = shared.lock();
-    state.leaving = true;
-    if let Err(trouble) = ended {
-        state.over.get_or_insert(trouble);
+/// The pump's life. Whatever ends it, nobody goes on waiting for it.
+fn run(shared: &Shared, pipe: Box<dyn Pipe>) {
+    let mut ending = Ending {
+        shared,
+        pipe: Some(pipe),
+        why: Trouble::Unplugged,
+    };
+    if let Some(pipe) = &mut ending.pipe
+        && let Err(trouble) = pump(shared, &mut **pipe)
+    {
+        ending.why = trouble;
     }
-    state.over.get_or_insert(Trouble::Unplugged);
-    shared.changed.notify_all();
+}
+
+struct Ending<'a> {
+    shared: &'a Shared,
+    pipe: Option<Box<dyn Pipe>>,
+    why: Trouble,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        // Given back before anybody is told, who may want it at once.
+        self.pipe = None;
+        let mut state = self.shared.lock();
+        state.leaving = true;
+        state.over.get_or_insert(self.why.clone());
+        self.shared.changed.notify_all();
+    }
 }
 
 fn pump(shared: &Shared, pipe: &mut dyn Pipe) -> Result<(), Trouble> {

@@ -375,7 +375,10 @@ impl Mux {
             },
             0,
         );
-        self.push(syn)?;
+        if let Err(broken) = self.push(syn) {
+            self.connections.remove(&port);
+            return Err(broken);
+        }
         Ok(Some(port))
     }
 
@@ -387,10 +390,10 @@ impl Mux {
         }
     }
 
-    /// Reads what is there. `WouldBlock` when nothing is, 0 when the phone ended the connection.
+    /// Reads what is there. `WouldBlock` when nothing is, 0 when the phone ended the connection; an error when it was ended here.
     pub fn read(&mut self, now: Instant, port: u16, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(connection) = self.connections.get_mut(&port) else {
-            return Ok(0);
+            return Err(io::ErrorKind::ConnectionAborted.into());
         };
         let mut count = connection.input.read(buffer)?;
         if count < buffer.len() {

@@ -170,12 +170,25 @@ impl Usb {
     fn slot(&self, phone: &Attached) -> Slot {
         let links = &self.held.links;
         let mut links = links.lock().unwrap_or_else(PoisonError::into_inner);
-        // A watch goes on for months: phones that went leave nothing behind. One that is being opened is locked.
-        links.retain(|_, slot| match slot.try_lock() {
-            Ok(link) => link.as_ref().is_some_and(|link| !link.is_over()),
-            Err(_) => true,
+        // A watch goes on for months: phones that went leave nothing behind. What somebody else has at hand is in use, or about to be:
+        // a slot gets a second owner under this lock only.
+        let mut gone = Vec::new();
+        links.retain(|_, slot| {
+            let used = Arc::strong_count(slot) > 1
+                || match slot.try_lock() {
+                    Ok(link) => link.as_ref().is_some_and(|link| !link.is_over()),
+                    Err(_) => true,
+                };
+            if !used {
+                gone.push(slot.clone());
+            }
+            used
         });
-        links.entry(phone.device_id).or_default().clone()
+        let slot = links.entry(phone.device_id).or_default().clone();
+        drop(links);
+        // The end of a link may take a moment, in which other phones need not wait.
+        drop(gone);
+        slot
     }
 
     /// Asks to be told of every phone that comes and goes; those that are there come first.

@@ -8,15 +8,19 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::net::{TcpStream, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+#[cfg(unix)]
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plist::{Dictionary, Value};
 use zeroize::Zeroizing;
 
 pub use super::error::Error;
-use super::wire::{Calm, Socket, Wire};
+use super::wire::{Calm, Socket, TICK, Wire, cancelled, is_cancelled};
 use crate::bounded_plist::{self, NotAPlist};
 use crate::secret::{self, Secret};
 use crate::trace::Recorder;
@@ -62,15 +66,41 @@ impl Address {
         }
     }
 
+    /// Whether anybody listens there, be it that it takes nobody in at present.
+    pub fn answers(&self) -> bool {
+        match self.open() {
+            Ok(_) => true,
+            Err(e) => e.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+
     fn open(&self) -> io::Result<Socket> {
         match self {
             #[cfg(unix)]
-            Address::Unix(path) => std::os::unix::net::UnixStream::connect(path).map(Socket::Unix),
+            Address::Unix(path) => connect_unix(path).map(Socket::Unix),
             #[cfg(not(unix))]
             Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
             Address::Tcp(address) => connect(address).map(Socket::Tcp),
         }
     }
+}
+
+/// Linux waits without end while more clients wait than a daemon that hangs has room for; here that is `WouldBlock`.
+#[cfg(target_os = "linux")]
+fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let socket = UnixStream::from(socket);
+    socket.set_nonblocking(false)?;
+    Ok(socket)
+}
+
+/// Others refuse where there is no room.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    UnixStream::connect(path)
 }
 
 /// The first of a name's addresses that answers. A computer that is switched off must not keep us for minutes.
@@ -219,9 +249,9 @@ impl Usbmuxd {
         }
     }
 
-    /// Whether anybody listens there.
+    /// Whether it is there.
     pub fn answers(&self) -> bool {
-        self.address.open().is_ok()
+        self.address.answers()
     }
 
     /// Where it listens.
@@ -318,17 +348,43 @@ impl Usbmuxd {
     }
 
     fn open(&self) -> Result<Wire, Error> {
-        let opened = self.address.open();
+        let opened = self.patiently();
         let mut wire = opened
             .and_then(|socket| Wire::new(socket, self.calm.clone(), ANSWER_SILENCE_MAX))
-            .map_err(|cause| Error::NoDaemon {
-                address: self.address.to_string(),
-                cause,
+            .map_err(|cause| match is_cancelled(&cause) {
+                true => Error::Io {
+                    doing: "reach usbmuxd",
+                    cause,
+                },
+                false => Error::NoDaemon {
+                    address: self.address.to_string(),
+                    cause,
+                },
             })?;
         if let Some(recorder) = &self.recorder {
             wire.record(recorder.open("usbmux", None));
         }
         Ok(wire)
+    }
+
+    /// A daemon that hangs takes nobody in: it is given up as one that takes a question and does not answer.
+    fn patiently(&self) -> io::Result<Socket> {
+        let since = Instant::now();
+        loop {
+            match self.address.open() {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    if self.calm.stops() {
+                        return Err(cancelled());
+                    }
+                    if since.elapsed() >= ANSWER_SILENCE_MAX {
+                        let why = "it takes nobody in";
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+                    }
+                    std::thread::sleep(TICK);
+                }
+                opened => return opened,
+            }
+        }
     }
 
     fn ask(

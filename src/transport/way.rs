@@ -112,6 +112,11 @@ impl Transport {
         }
     }
 
+    /// USB was asked for, and a daemon is there all the same: it holds the phones that it knows.
+    pub fn passes_over_a_daemon(&self) -> bool {
+        matches!(self, Transport::Usb(_)) && Address::from_environment().answers()
+    }
+
     /// The phones that are there, each by its own entries.
     pub fn devices(&self) -> Result<Vec<Attached>, Error> {
         match self.now() {

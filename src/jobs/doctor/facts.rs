@@ -58,6 +58,8 @@ impl From<&store::Error> for Trouble {
 pub struct Way {
     /// Where the daemon is asked; `None` where phones are used over USB, without one.
     pub address: Option<String>,
+    /// A daemon would be there, and is not to be used.
+    pub passed_over: bool,
     /// The phones that it sees, each once.
     pub phones: Result<Vec<Attached>, Trouble>,
     /// What hangs on USB; `None` where the system does not tell.
@@ -67,6 +69,14 @@ pub struct Way {
 }
 
 impl Way {
+    /// Why no daemon is asked.
+    pub fn without(&self) -> &'static str {
+        match self.passed_over {
+            true => "usbmuxd runs here, holds the phones that it knows, and is not used, as wanted",
+            false => "no usbmuxd runs here",
+        }
+    }
+
     /// Looks at it; the daemon has `patience` to answer. Fails only if the user interrupts.
     pub fn look(reach: &Reach, places: &Places, patience: Duration) -> Result<Way, Error> {
         let address = reach.daemon.daemon().map(|d| d.address().to_string());
@@ -98,6 +108,7 @@ impl Way {
         };
         Ok(Way {
             address,
+            passed_over: reach.daemon.passes_over_a_daemon(),
             phones,
             on_usb: computer::phones_on_usb(places),
             programs: computer::programs(places),

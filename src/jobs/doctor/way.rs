@@ -23,11 +23,13 @@ pub fn judge(way: &Way, wanted: Option<&str>) -> Vec<Line> {
 fn daemon(way: &Way) -> Line {
     let Some(address) = &way.address else {
         return match &way.phones {
-            Err(trouble) => Line::trouble("usb", trouble)
-                .means("no usbmuxd runs here, and over USB no phone can be reached either"),
+            Err(trouble) => Line::trouble("usb", trouble).means(format!(
+                "{}, and over USB no phone can be reached either",
+                way.without()
+            )),
             Ok(_) => Line::ok(
                 "usb",
-                "no usbmuxd runs here: phones are used over USB directly",
+                format!("{}: phones are used over USB directly", way.without()),
             ),
         };
     };
@@ -75,12 +77,16 @@ fn on_usb(usb: &OnUsb, way: &Way) -> Vec<Line> {
         match (&way.address, &usb.node) {
             // Its serial number can be read by everybody, so it is seen all the same.
             (None, Some((node, ErrorKind::PermissionDenied))) => lines.push(about(
-                Line::problem("usb", format!("{place} is there, and this user may not open it"))
-                    .means(format!(
-                        "no usbmuxd runs here, and {} belongs to somebody else, so no backup can be made",
-                        node.display()
-                    ))
-                    .hint(udev::HINT),
+                Line::problem(
+                    "usb",
+                    format!("{place} is there, and this user may not open it"),
+                )
+                .means(format!(
+                    "{}, and {} belongs to somebody else, so no backup can be made",
+                    way.without(),
+                    node.display()
+                ))
+                .hint(udev::HINT),
             )),
             _ if !is_seen => lines.push(about(not_seen(&place, usb, way.address.is_some()))),
             _ => {}
@@ -176,6 +182,7 @@ mod tests {
     fn way() -> Way {
         Way {
             address: Some("/var/run/usbmuxd".to_owned()),
+            passed_over: false,
             phones: Ok(vec![Attached {
                 device_id: 1,
                 udid: UDID.parse().unwrap(),

@@ -160,7 +160,7 @@ impl Run<'_> {
         let paths = names.map(|name| self.path(&format!("{folder}{name}")));
         let sent = self.wire.download(&paths[..1], 2.0)?;
         let properties = properties(sent.first())?;
-        let bytes = TempFile::new();
+        let bytes = TempFile::new()?;
         let mut file = File::create_new(bytes.path())?;
         let mut hash = Sha256::new();
         let fates = self.wire.fetch(&paths[1..], 2.0, &mut |_, piece| {

@@ -1,0 +1,219 @@
+//! A phone that is held over USB when something goes wrong on this computer's side, and what is kept of pairings: a pump that dies,
+//! two that begin at once, a daemon that hangs.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy.toml frees tests, but not their helpers"
+)]
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::{Duration, Instant};
+
+use idev_backup::device::records::Records;
+use idev_backup::transport::link::{Pipe, Wake};
+use idev_backup::transport::usb::{Bus, Found, Usb};
+use idev_backup::transport::{Attached, Calm, Trouble, Via};
+
+/// What happens to a pipe.
+enum Event {
+    Transfer(Vec<u8>),
+    Wake,
+    Gone,
+    Panic,
+}
+
+/// A bus whose phones say yes to every connection, and nothing more.
+#[derive(Clone, Default)]
+struct Yes {
+    events: Arc<Mutex<Option<Sender<Event>>>>,
+}
+
+impl Yes {
+    fn happens(&self, event: Event) {
+        let events = self.events.lock().unwrap();
+        events.as_ref().unwrap().send(event).unwrap();
+    }
+
+    fn usb(&self) -> Usb {
+        Usb::new(Box::new(self.clone()), calm())
+    }
+}
+
+struct YesPipe {
+    events: Receiver<Event>,
+    answers: Sender<Event>,
+}
+
+fn words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_be_bytes()).collect()
+}
+
+impl Pipe for YesPipe {
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn is_flushed(&self) -> bool {
+        true
+    }
+
+    fn send(&mut self, packet: Vec<u8>) -> Result<(), Trouble> {
+        const SYN: u8 = 2;
+        let answer = match packet[3] {
+            // Version 2.0.
+            0 => words(&[0, 20, 2, 0, 0]),
+            6 if packet[16 + 13] == SYN => {
+                let mut answer = words(&[6, 36, 0xFEED_FACE, 0]);
+                // The ports, the other way round.
+                answer.extend(&packet[18..20]);
+                answer.extend(&packet[16..18]);
+                answer.extend(words(&[0, 1]));
+                answer.extend([0x50, 0x12, 2, 0, 0, 0, 0, 0]);
+                answer
+            }
+            _ => return Ok(()),
+        };
+        self.answers.send(Event::Transfer(answer)).unwrap();
+        Ok(())
+    }
+
+    fn wait(
+        &mut self,
+        patience: Duration,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        match self.events.recv_timeout(patience) {
+            Ok(Event::Transfer(bytes)) => take(&bytes),
+            Ok(Event::Gone) => Err(Trouble::Unplugged),
+            Ok(Event::Panic) => panic!("as the test wants it"),
+            Ok(Event::Wake) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Bus for Yes {
+    fn phones(&self) -> Result<Vec<Found>, Trouble> {
+        Ok(Vec::new())
+    }
+
+    fn open(&self, _: u32) -> Result<(Box<dyn Pipe>, Wake), Trouble> {
+        let (answers, events) = channel();
+        *self.events.lock().unwrap() = Some(answers.clone());
+        let wake = Mutex::new(answers.clone());
+        let pipe = YesPipe { events, answers };
+        Ok((
+            Box::new(pipe),
+            // Nobody is there any more in the end.
+            Arc::new(move || drop(wake.lock().unwrap().send(Event::Wake))),
+        ))
+    }
+}
+
+fn calm() -> Arc<Calm> {
+    Calm::new(Arc::default())
+}
+
+fn phone() -> Attached {
+    Attached {
+        device_id: 1 << 32 | 1,
+        udid: "00008130-001A2B3C4D5E6F70".parse().unwrap(),
+        via: Via::Usb,
+    }
+}
+
+#[test]
+fn a_pump_that_dies_keeps_nobody_waiting() {
+    let bus = Yes::default();
+    let usb = bus.usb();
+    let mut wire = usb.connect(&phone(), 1, "a service").unwrap();
+    wire.set_patience(calm(), Duration::from_secs(600));
+    bus.happens(Event::Panic);
+    let error = wire.read(&mut [0]).unwrap_err();
+    assert_ne!(error.kind(), ErrorKind::TimedOut, "{error}");
+    // The next one opens the phone anew.
+    usb.connect(&phone(), 1, "a service").unwrap();
+}
+
+#[test]
+fn what_is_sent_after_the_cable_was_pulled_is_an_error() {
+    let bus = Yes::default();
+    let usb = bus.usb();
+    let mut wire = usb.connect(&phone(), 1, "a service").unwrap();
+    bus.happens(Event::Gone);
+    wire.read(&mut [0]).unwrap_err();
+    wire.write(&[1; 100]).unwrap_err();
+}
+
+#[test]
+fn a_connection_that_ends_with_the_link_is_no_end_of_the_phones_making() {
+    let bus = Yes::default();
+    let usb = bus.usb();
+    let mut wire = usb.connect(&phone(), 1, "a service").unwrap();
+    // Given back, and with it every connection.
+    drop(usb);
+    let read = wire.read(&mut [0]);
+    assert!(read.is_err(), "{read:?}");
+}
+
+#[test]
+fn two_that_make_this_computers_identifier_at_once_get_the_same() {
+    for _ in 0..50 {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("pairing");
+        let records = Records::new(Yes::default().usb(), folder.clone());
+        let records = records.beside(dir.path().join("none"));
+        let begin = Barrier::new(2);
+        let made = || {
+            begin.wait();
+            records.system_buid().unwrap()
+        };
+        let (one, other) = std::thread::scope(|scope| {
+            let other = scope.spawn(made);
+            (made(), other.join().unwrap())
+        });
+        assert_eq!(one, other);
+        let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|e| e.unwrap()).collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+    }
+}
+
+#[test]
+fn an_identifier_that_cannot_be_read_is_not_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("pairing");
+    let file = folder.join("SystemConfiguration.plist");
+    fs::create_dir(&folder).unwrap();
+    fs::write(&file, "damaged").unwrap();
+    let records = Records::new(Yes::default().usb(), folder);
+    let error = records.beside(dir.path().join("none")).system_buid();
+    let words = error.unwrap_err().to_string();
+    assert!(words.contains("SystemConfiguration.plist"), "{words}");
+    assert_eq!(fs::read(&file).unwrap(), b"damaged");
+}
+
+/// Linux lets connections wait until there is room for them; others refuse them.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_daemon_that_takes_nobody_in_is_there_and_can_be_given_up() {
+    use idev_backup::transport::Usbmuxd;
+    use idev_backup::transport::usbmuxd::Address;
+    use std::os::unix::net::UnixListener;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("socket");
+    let _hangs = UnixListener::bind(&path).unwrap();
+    let calm = calm();
+    let daemon = Usbmuxd::new(Address::Unix(path), calm.clone());
+    // More than any system lets wait: 4,096.
+    for _ in 0..10_000 {
+        assert!(daemon.answers());
+    }
+    calm.cancel();
+    calm.set_between_messages(true);
+    let begun = Instant::now();
+    daemon.devices().unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(10), "it had to wait");
+}
