@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use idev_backup::device::records::Records;
 use idev_backup::transport::link::{Pipe, Wake};
@@ -213,7 +213,7 @@ fn a_daemon_that_takes_nobody_in_is_there_and_can_be_given_up() {
     }
     calm.cancel();
     calm.set_between_messages(true);
-    let begun = Instant::now();
+    let begun = std::time::Instant::now();
     daemon.devices().unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(10), "it had to wait");
 }

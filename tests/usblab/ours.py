@@ -119,8 +119,17 @@ def refusals(report, machine):
         working.wait(0, seconds=240)
         right(phone)
 
+    def rule_gives_rights():
+        machine.run(f"{PROGRAM} udev-rule >/etc/udev/rules.d/70-idev-backup.rules && udevadm control --reload")
+        with machine.plug(1, *SECOND):
+            device = "$(dirname $(grep -l 00008130001A2B3C4D5E6FAA /sys/bus/usb/devices/*/serial))"
+            said = machine.run(f"stat -c '%a %G' /dev/$(sed -n s/DEVNAME=//p {device}/uevent)").split()
+        machine.run("rm /etc/udev/rules.d/70-idev-backup.rules && udevadm control --reload")
+        peers.check(said == ["660", "plugdev"], f"the node has {said}")
+
     with machine.plug(0, *LONG) as phone:
         report.scene("a user without rights is told the udev rule", no_rights)
+        report.scene("the rule, installed as it is printed, gives them to the group", rule_gives_rights)
         report.scene("a second program is told that another uses the phone", lambda: held_by_another(phone))
         report.scene("usbmuxd, which holds the phone, is named", held_by_usbmuxd)
 
