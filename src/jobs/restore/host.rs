@@ -124,7 +124,7 @@ impl<'a> SnapshotHost<'a> {
                     .strip_suffix(name)
                     .map(|folder| format!("{folder}{other}"));
                 let other = other.and_then(|other| other.parse().ok());
-                !other.is_some_and(|other| self.overlay.open(&other).is_ok())
+                other.is_none_or(|other| self.overlay.open(&other).is_err())
             }
             None => is_payload(path) || METADATA.contains(&name),
         };

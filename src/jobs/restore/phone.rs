@@ -450,13 +450,21 @@ mod tests {
     #[test]
     fn the_cable_is_blamed_only_where_it_may_be_the_cause() {
         let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let wire = |cause| mobilebackup::Error::Wire {
+            doing: "read files",
+            cause,
+        };
+        let strange = mobilebackup::Error::Strange {
+            doing: "read files",
+            why: "odd".into(),
+        };
         let hung_up = mobilebackup::Error::HungUp {
             reason: String::new(),
         };
         for (cause, is_cable) in [
-            (mobilebackup::Error::wire("read files", broken), true),
+            (wire(FrameError::Io(broken)), true),
             (mobilebackup::Error::Cancelled, false),
-            (mobilebackup::Error::strange("read files", "odd"), false),
+            (strange, false),
             (hung_up, false),
         ] {
             let hint = Left::AsItWas.hint_after(&cause);
