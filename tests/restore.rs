@@ -354,16 +354,134 @@ fn every_code_has_its_kind_its_state_and_a_next_step() {
         };
         assert_eq!((refusal.code, *left), (code, Left::AsItWas));
         // What was handed over before is taken back.
-        rig.phone.suffer(&[]);
-        let none = Options {
-            apps: false,
-            ..staying()
-        };
-        restores(&rig, &rig.current(), &none);
-        rig.phone.restart();
-        assert_eq!(last(&rig.phone).applications, None, "{code}");
+        assert!(last(&rig.phone).applications.is_some(), "{code}");
+        assert_eq!(rig.phone.applications(), None, "{code}");
     }
     assert_same(&before, &sealed(&rig), "after all of them");
+}
+
+#[test]
+fn a_phone_that_says_yes_and_did_not_ask_for_everything_is_not_believed() {
+    let rig = backed_up(plain());
+    rig.phone.suffer(&faults(&["error:0"]));
+    let error = fails(&rig, &rig.current(), &staying());
+    assert_eq!(error.class(), Class::Failed);
+    assert!(error.to_string().contains("asked for none"), "{error}");
+    assert_eq!(rig.phone.applications(), None);
+
+    rig.phone.suffer(&faults(&["asks-for-only:5"]));
+    let report = restores(&rig, &rig.current(), &staying());
+    let all = rig.phone.files().count() as u64;
+    assert_eq!((report.sent_files, report.listed_files), (5, Some(all)));
+    let told = report.problems.concat();
+    assert!(
+        told.contains(&format!("only 5 of the {all} files")),
+        "{told}"
+    );
+    rig.phone.restart();
+
+    // Where less was asked of it, less is no problem.
+    let recorder = Recorder::default();
+    let less = Options {
+        system_files: false,
+        ..staying()
+    };
+    let report = try_restore(&rig, &rig.current(), &less, &recorder).unwrap();
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    assert!(
+        recorder.notes().concat().contains("asked for 5 of the"),
+        "{:?}",
+        recorder.notes()
+    );
+}
+
+#[test]
+fn no_list_of_applications_stays_on_a_phone_that_shall_not_use_it() {
+    let rig = backed_up(plain());
+    rig.phone.suffer(&faults(&["refuses-writes:18"]));
+    let report = restores(&rig, &rig.current(), &staying());
+    assert!(!report.apps);
+    assert!(report.problems[0].contains("list of applications"));
+    assert_eq!(last(&rig.phone).applications, None, "an empty one");
+    rig.phone.suffer(&[]);
+    rig.phone.restart();
+
+    restores(&rig, &rig.current(), &staying());
+    assert!(rig.phone.applications().is_some());
+    let none = Options {
+        apps: false,
+        ..staying()
+    };
+    // It waits for its restart; what counts is what the run before left.
+    fails(&rig, &rig.current(), &none);
+    assert_eq!(last(&rig.phone).applications, None);
+}
+
+#[test]
+fn a_backup_that_cannot_be_restored_is_refused_though_nothing_of_it_is_lost() {
+    let rig = backed_up(plain());
+    let folder = rig.dir.path().join("old backup");
+    copy_dir(&rig.current(), &folder);
+    let manifest = folder.join("Manifest.plist");
+    let mut fields: plist::Dictionary = plist::from_file(&manifest).unwrap();
+    let lockdown = fields.get_mut("Lockdown").unwrap();
+    lockdown
+        .as_dictionary_mut()
+        .unwrap()
+        .remove("ProductVersion")
+        .unwrap();
+    plist::to_file_binary(&manifest, &fields).unwrap();
+    let error = fails(&rig, &folder, &how());
+    assert!(matches!(error, Error::NotReady(_)), "{error}");
+    assert!(error.to_string().contains("Manifest.plist"), "{error}");
+    assert!(error.hint().unwrap().contains("--force"));
+    assert!(rig.phone.restores().is_empty());
+    let phone = rig.reach().phone(Some(UDID));
+    let report = restore::dry_run(&rig.reach(), phone, &folder, &how(), &Silent).unwrap();
+    let line = report.lines.iter().find(|line| line.topic == "check");
+    assert_eq!(line.unwrap().level, Level::Problem);
+    let forced = Options {
+        force: true,
+        ..how()
+    };
+    let report = restores(&rig, &folder, &forced);
+    assert!(
+        report.problems[0].contains("as wanted"),
+        "{:?}",
+        report.problems
+    );
+}
+
+#[test]
+fn a_name_that_is_no_phones_is_not_told_to_the_phone() {
+    let rig = backed_up(plain());
+    let folder = rig.dir.path().join("old backup");
+    copy_dir(&rig.current(), &folder);
+    let info = folder.join("Info.plist");
+    let mut fields: plist::Dictionary = plist::from_file(&info).unwrap();
+    for key in ["Target Identifier", "Unique Identifier"] {
+        fields.insert(key.into(), "../../x".into());
+    }
+    plist::to_file_xml(&info, &fields).unwrap();
+    let report = restores(&rig, &folder, &how());
+    assert_eq!(report.source.udid, None);
+    assert_eq!(last(&rig.phone).source, UDID);
+}
+
+#[test]
+fn who_waits_no_longer_for_the_restart_is_told_of_no_problem() {
+    let rig = backed_up(plain());
+    let calm = Calm::new(Arc::new(AtomicBool::new(false)));
+    let reach = rig.reach_with(calm.clone());
+    let stop = At(Phase::Restarting, || calm.cancel());
+    let waiting = Options {
+        wait_back: Some(Duration::from_secs(60)),
+        ..quick()
+    };
+    let report = restore::restore(&reach, &attached(&rig), &rig.current(), &waiting, &stop);
+    let report = report.unwrap();
+    assert_eq!(report.is_back, None);
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
 }
 
 #[test]
@@ -503,12 +621,18 @@ fn assert_told(rig: &Rig, error: &Error, when: &str) {
 fn the_cable_is_pulled_at_every_message_and_the_backup_is_untouched() {
     let rig = backed_up(plain());
     let before = sealed(&rig);
-    let mut cuts = 0;
+    let (mut cuts, mut unheard) = (0, 0);
     loop {
         let when = format!("cut at message {cuts}");
         rig.phone.suffer(&faults(&[&format!("cut-at:{cuts}")]));
         let told = rig.phone.restores().len();
         let ended = try_restore(&rig, &rig.current(), &staying(), &Silent);
+        if let Err(Error::RestoreDialog { left, .. }) = &ended {
+            // Where the phone may have taken the backup, it needs the list.
+            let is_unheard = matches!(left, Left::All { .. });
+            unheard += usize::from(is_unheard);
+            assert_eq!(rig.phone.applications().is_some(), is_unheard, "{when}");
+        }
         // As the hint says: what it may have staged is in place or gone.
         rig.phone.restart();
         match ended {
@@ -522,7 +646,10 @@ fn the_cable_is_pulled_at_every_message_and_the_backup_is_untouched() {
         cuts += 1;
         assert!(cuts < 100, "it never ends");
     }
-    assert!(cuts > 8, "{cuts} messages");
+    assert!(
+        cuts > 8 && unheard > 0,
+        "{cuts} messages, {unheard} unheard"
+    );
     assert_same(&before, &sealed(&rig), "after all cuts");
     assert!(compared(&rig.phone, &rig.current(), &NoPasswords).is_same());
 }
@@ -566,7 +693,10 @@ fn the_cable_is_pulled_at_random_bytes_and_the_backup_is_untouched() {
 #[test]
 fn a_damaged_backup_does_not_reach_the_phone() {
     type Damage = fn(&Path, &Path);
-    let table: [(&str, Damage, bool); 8] = [
+    let table: [(&str, Damage, bool); 10] = [
+        ("two altered", flip_two, true),
+        // It can still be read, and nobody knows what it names now.
+        ("list altered", flip_list, false),
         ("missing", |_, file| fs::remove_file(file).unwrap(), false),
         ("truncated", |_, file| fs::write(file, "x").unwrap(), false),
         ("altered", flip, true),
@@ -626,6 +756,12 @@ fn a_damaged_backup_does_not_reach_the_phone() {
                     "{:?}",
                     report.problems
                 );
+                let named = report.problems[0].matches(" is altered").count();
+                assert_eq!(
+                    named,
+                    if name == "two altered" { 2 } else { 1 },
+                    "{report:?}"
+                );
             }
         }
     }
@@ -647,6 +783,37 @@ fn flip(_: &Path, file: &Path) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(file, bytes).unwrap();
+}
+
+/// The file, and one more that is not of the list.
+fn flip_two(backup: &Path, file: &Path) {
+    flip(backup, file);
+    let parts = fs::read_dir(backup)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut files = parts.filter(|part| part.is_dir()).flat_map(|part| {
+        fs::read_dir(part)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+    });
+    let is_other = |other: &PathBuf| {
+        let head = fs::read(other).unwrap();
+        // No property list and no database: those would be corrupt, and not only altered.
+        other != file
+            && head.len() > 64
+            && !head.starts_with(b"bplist")
+            && !head.starts_with(b"SQLite")
+            && !head.starts_with(b"<")
+    };
+    flip(backup, &files.find(is_other).unwrap());
+}
+
+/// The number by which programs know whose database it is.
+fn flip_list(backup: &Path, _: &Path) {
+    let list = backup.join("Manifest.db");
+    let mut bytes = fs::read(&list).unwrap();
+    bytes[71] ^= 1;
+    fs::write(list, bytes).unwrap();
 }
 
 fn unfinish(backup: &Path, _: &Path) {

@@ -128,8 +128,8 @@ pub struct Simulate {
     /// the first upload goes; knows \\0 \\n \\r \\t), length:N, frame-length:N, message-length:N, deep-plist:N, laughs,
     /// unknown-message:NAME, disorder, device-error:N (every N-th file), file-provider, error:CODE, missing-file,
     /// bad-manifest, no-final-response, claim-size:BYTES, key-rounds:N (as the key bag claims), no-manifest-key, keyless-file,
-    /// asks-for:PATH (in a restore), meddles (in the folder that is restored), times:N (the others happen in the first N backups and
-    /// restores only).
+    /// asks-for:PATH and asks-for-only:N (in a restore), refuses-writes:STATUS (of AFC), meddles (in the folder that is
+    /// restored), times:N (the others happen in the first N backups and restores only).
     #[arg(long, value_name = "SPEC")]
     fault: Vec<Fault>,
     #[command(flatten)]

@@ -241,7 +241,7 @@ impl Error {
                         .to_owned()
                 }
                 mobilebackup::Error::NoCommonVersion => "use a newer idev-backup".to_owned(),
-                _ => left.hint().to_owned(),
+                cause => left.hint_after(cause).to_owned(),
             }),
             Error::RestoreRefused { refusal, .. } => refusal.hint.clone(),
             Error::Store(e) | Error::Keeping(e) => e.hint().map(str::to_owned),

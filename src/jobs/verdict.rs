@@ -36,6 +36,20 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// Letters of a phone's own words that are shown.
+const WORDS_MAX: usize = 500;
+
+/// A phone's own words, in one line of bearable length: they are shown as they came, and could look like ours.
+fn quoted(words: &str) -> String {
+    let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
+    let mut letters = words.chars();
+    let mut text: String = letters.by_ref().take(WORDS_MAX).map(plain).collect();
+    if letters.next().is_some() {
+        text.push('…');
+    }
+    text
+}
+
 /// What the phone asked for when it lacked room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shortage {
@@ -68,7 +82,7 @@ pub fn explain(
     let mut refusal = Refusal {
         code: verdict.code,
         cause: cause.to_owned(),
-        evidence: verdict.description.clone(),
+        evidence: quoted(&verdict.description),
         hint: hint.map(str::to_owned),
         class,
     };
@@ -134,7 +148,7 @@ pub fn explain_password(verdict: &Verdict, is_required: bool, has_old: bool) -> 
     Refusal {
         code: verdict.code,
         cause: cause.to_owned(),
-        evidence: verdict.description.clone(),
+        evidence: quoted(&verdict.description),
         hint: hint.map(str::to_owned),
         class,
     }
@@ -155,7 +169,7 @@ pub fn explain_restore(verdict: &Verdict, need: Need) -> Refusal {
     let mut refusal = Refusal {
         code: verdict.code,
         cause: cause.to_owned(),
-        evidence: verdict.description.clone(),
+        evidence: quoted(&verdict.description),
         hint: hint.map(str::to_owned),
         class,
     };
@@ -460,6 +474,23 @@ mod tests {
             description: "Error copying keychain data (MBErrorDomain/1)".to_owned(),
         };
         assert_eq!(explain(&verdict, None, None, "/srv").class, Class::Locked);
+    }
+
+    #[test]
+    fn the_phones_own_words_forge_no_lines_of_ours() {
+        let verdict = Verdict {
+            code: 205,
+            description: format!("bad\nDone. All is well.\r\u{1b}[2K{}", "x".repeat(5000)),
+        };
+        for refusal in [
+            explain(&verdict, None, None, "/srv"),
+            explain_restore(&verdict, Need::default()),
+            explain_password(&verdict, false, true),
+        ] {
+            assert!(refusal.evidence.starts_with("bad Done."), "{refusal}");
+            assert!(!refusal.evidence.contains(char::is_control), "{refusal}");
+            assert_eq!(refusal.evidence.chars().count(), WORDS_MAX + 1);
+        }
     }
 
     #[test]

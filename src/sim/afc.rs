@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
 use std::sync::Mutex;
 
+use super::faults::Fault;
 use super::phone::Phone;
 use super::tls::Link;
 
@@ -96,6 +97,8 @@ struct Client<'a> {
     /// Path and place by handle.
     open: HashMap<u64, (String, usize)>,
     opened: u64,
+    /// What writing a file gives, where it gives an error.
+    refuses_writes: Option<u64>,
 }
 
 /// Serves one client until it goes away; its locks end with it.
@@ -111,6 +114,10 @@ pub(super) fn serve(phone: &Phone, mut link: Link) -> io::Result<()> {
         id,
         open: HashMap::new(),
         opened: 0,
+        refuses_writes: phone.faults().iter().find_map(|f| match f {
+            Fault::RefusesWrites(status) => Some(*status),
+            _ => None,
+        }),
     };
     let ended = converse(&mut client, &mut link);
     super::lock(&media.locks).retain(|_, holder| *holder != id);
@@ -270,6 +277,9 @@ impl Client<'_> {
                         Answer::Data(bytes[from..from + count].to_vec())
                     }
                     16 => {
+                        if let Some(status) = self.refuses_writes {
+                            return Answer::Status(status);
+                        }
                         let data = body.get(8..).unwrap_or_default();
                         if at.saturating_add(data.len()) > FILE_BYTES_MAX {
                             return Answer::Status(NO_ROOM);

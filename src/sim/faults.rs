@@ -57,6 +57,10 @@ pub enum Fault {
     /// `asks-for:PATH`: a restore asks for this path of the computer before the files of the backup. Knows `\0`, `\n`, `\r`, `\t`
     /// and `\\`.
     AsksFor(String),
+    /// `asks-for-only:N`: a restore asks for the first N files of the list, and says that it has everything.
+    AsksForOnly(u64),
+    /// `refuses-writes:STATUS`: AFC opens files for writing, and answers each write with this status.
+    RefusesWrites(u64),
     /// `meddles`: a restore renames, removes and writes in what it takes for the backup's folder.
     Meddles,
     /// `times:N`: the other faults happen in the first N backups and restores only.
@@ -109,6 +113,8 @@ impl FromStr for Fault {
             "no-final-response" => Fault::NoFinalResponse,
             "claim-size" => Fault::ClaimSize(number(value, spec)?),
             "asks-for" => Fault::AsksFor(unescape(value)),
+            "asks-for-only" => Fault::AsksForOnly(number(value, spec)?),
+            "refuses-writes" => Fault::RefusesWrites(number(value, spec)?),
             "meddles" => Fault::Meddles,
             "times" => Fault::Times(number(value, spec)?),
             _ => return Err(NotAFault(spec.to_owned())),
@@ -195,6 +201,8 @@ mod tests {
             ("laughs", Fault::Laughs),
             ("cut-after-taken:7", Fault::CutAfterTaken(7)),
             ("asks-for:a\\nb", Fault::AsksFor("a\nb".into())),
+            ("asks-for-only:3", Fault::AsksForOnly(3)),
+            ("refuses-writes:18", Fault::RefusesWrites(18)),
             ("meddles", Fault::Meddles),
         ] {
             assert_eq!(spec.parse(), Ok(fault));

@@ -59,11 +59,13 @@ impl Source {
         // The phone never reads it; only the list of applications is in it.
         let info = Info::read(folder).unwrap_or_default();
         let (files, bytes) = amount(folder)?;
-        let udid = snapshot::phone_of(folder).map(|udid| udid.to_string());
+        // What is none would be told to the phone, which then asks for files of such a name.
+        let told = info.udid.and_then(|told| told.parse().ok());
+        let udid = snapshot::phone_of(folder).or(told);
         let date = status.date.or(manifest.date).or(info.last_backup);
         Ok(Source {
             path: folder.display().to_string(),
-            udid: udid.or(info.udid),
+            udid: udid.map(|udid| udid.to_string()),
             name: info.device_name,
             model: (info.product_type.as_deref()).map(|t| model::name(t).to_owned()),
             product_type: info.product_type,

@@ -32,7 +32,7 @@ pub fn list(folder: &Path) -> Result<Option<Vec<u8>>, Unreadable> {
     Ok(Some(xml))
 }
 
-/// Hands the list over.
+/// Hands the list over. Where that fails, an empty or cut one may lie there.
 pub fn hand_over(
     session: &mut Session,
     calm: &Arc<Calm>,
@@ -43,7 +43,7 @@ pub fn hand_over(
     afc.write(FILE, list)
 }
 
-/// Takes it back.
+/// Takes it back, and one that an earlier run left; none is fine.
 pub fn take_back(session: &mut Session, calm: &Arc<Calm>) -> Result<(), device::Error> {
     Afc::open(session, calm)?.remove(FILE)
 }

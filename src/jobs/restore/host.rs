@@ -1,5 +1,6 @@
 //! The computer's side of a restore: the phone reads from a sealed backup, and whoever watches is told.
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,8 +14,10 @@ use crate::store::overlay::Overlay;
 /// What happened while the phone was served.
 #[derive(Debug, Default)]
 pub struct Course {
-    /// Files of the backup that were sent whole, without its bookkeeping.
+    /// Files of the backup that were sent whole, each once, without its bookkeeping. The last of them may not have arrived.
     pub sent_files: u64,
+    /// The phone said that it has everything: it asked for nothing more, or went on after the last file that the list names.
+    pub asked_all: bool,
     /// Their bytes.
     pub sent_bytes: u64,
     /// Files that the phone asked for and that are not there, up to a limit.
@@ -34,6 +37,12 @@ pub struct Course {
 /// Names that are kept to be shown.
 const NAMES_MAX: usize = 20;
 
+/// Files that are told apart from those that were sent before: more than phones hold, at some 20 bytes each.
+const KNOWN_MAX: usize = 4 << 20;
+
+/// Where the files of a backup are listed, in its folder: since iOS 10, and before.
+const LISTS: [&str; 2] = ["Manifest.db", "Manifest.mbdb"];
+
 /// How often progress is told.
 const BETWEEN_NEWS: Duration = Duration::from_millis(100);
 
@@ -43,24 +52,25 @@ pub struct SnapshotHost<'a> {
     monitor: &'a dyn Monitor,
     files_total: Option<u64>,
     course: Course,
+    known: HashSet<u64>,
     phase: Phase,
     phase_began: Instant,
     told: Instant,
 }
 
 impl<'a> SnapshotHost<'a> {
-    /// Begins to serve.
+    /// Begins to serve. Whoever watches was told before that the phone prepares.
     pub fn new(
         overlay: Overlay,
         files_total: Option<u64>,
         monitor: &'a dyn Monitor,
     ) -> SnapshotHost<'a> {
-        monitor.phase(Phase::Preparing);
         SnapshotHost {
             overlay,
             monitor,
             files_total,
             course: Course::default(),
+            known: HashSet::new(),
             phase: Phase::Preparing,
             phase_began: Instant::now(),
             told: Instant::now(),
@@ -96,9 +106,30 @@ impl<'a> SnapshotHost<'a> {
             self.monitor.event(Event::Progress {
                 percent: self.course.percent,
                 bytes: self.course.sent_bytes,
-                files: self.course.sent_files,
+                files: shown(self.course.sent_files, self.files_total),
                 files_total: self.files_total,
             });
+        }
+    }
+
+    /// What is not there is told afterwards, where a phone needs it.
+    fn note_absence(&mut self, path: &BackupPath) {
+        let name = path.name();
+        let is_missed = match LISTS.iter().position(|list| *list == name) {
+            // Phones try both, and a backup has one of them.
+            Some(at) => {
+                let other = LISTS[1 - at];
+                let other = path
+                    .as_str()
+                    .strip_suffix(name)
+                    .map(|folder| format!("{folder}{other}"));
+                let other = other.and_then(|other| other.parse().ok());
+                other.is_none_or(|other| self.overlay.open(&other).is_err())
+            }
+            None => is_payload(path) || METADATA.contains(&name),
+        };
+        if is_missed {
+            note(&mut self.course.absent, || path.to_string());
         }
     }
 
@@ -120,12 +151,31 @@ fn is_payload(path: &BackupPath) -> bool {
     path.name().len() == 40
 }
 
+/// What tells one file from the others: names are SHA-1, and the beginning of one is enough.
+fn mark(path: &BackupPath) -> u64 {
+    let start = path.name().get(..16);
+    start
+        .and_then(|start| u64::from_str_radix(start, 16).ok())
+        .unwrap_or(0)
+}
+
+/// Never more than there are, whatever the phone asks for.
+fn shown(files: u64, total: Option<u64>) -> u64 {
+    total.map_or(files, |total| files.min(total))
+}
+
 impl Host for SnapshotHost<'_> {
     fn begins(&mut self, request: &Request) {
         if let Some(percent) = request.percent {
-            self.course.percent = Some(percent);
+            self.course.percent = Some(percent.clamp(0.0, 100.0));
         }
+        // Whoever asks on has taken what was sent before.
+        self.course.asked_all |=
+            (self.files_total).is_some_and(|all| all > 0 && self.course.sent_files >= all);
         match &request.kind {
+            Kind::SendFiles(paths) if paths.is_empty() && self.course.sent_files > 0 => {
+                self.course.asked_all = true;
+            }
             Kind::SendFiles(paths) if paths.iter().any(is_payload) => self.enter(Phase::Sending),
             Kind::Purge(amount) => self.course.asked_bytes = Some(*amount),
             _ => {}
@@ -159,9 +209,7 @@ impl Host for SnapshotHost<'_> {
         let file = match self.overlay.open(path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                if payload || METADATA.contains(&path.name()) {
-                    note(&mut self.course.absent, || path.to_string());
-                }
+                self.note_absence(path);
                 return Err(Fault::NotFound);
             }
             Err(e) => {
@@ -180,6 +228,7 @@ impl Host for SnapshotHost<'_> {
             monitor: self.monitor,
             told: &mut self.told,
             base,
+            known: &mut self.known,
             course: &mut self.course,
         }))
     }
@@ -238,6 +287,7 @@ struct Counting<'a> {
     monitor: &'a dyn Monitor,
     told: &'a mut Instant,
     base: (Option<f64>, Option<u64>),
+    known: &'a mut HashSet<u64>,
     course: &'a mut Course,
 }
 
@@ -254,8 +304,12 @@ impl Read for Counting<'_> {
         if n == 0 && self.payload && !buffer.is_empty() {
             // Whoever reads on after the end does not count it twice.
             self.payload = false;
-            self.course.sent_files += 1;
-            self.course.sent_bytes += self.bytes;
+            // Nor does a phone that asks for one file again.
+            let is_new = self.known.len() >= KNOWN_MAX || self.known.insert(mark(&self.path));
+            if is_new {
+                self.course.sent_files += 1;
+                self.course.sent_bytes += self.bytes;
+            }
         }
         if self.bytes >= 1 << 20 && self.told.elapsed() >= BETWEEN_NEWS {
             *self.told = Instant::now();
@@ -264,10 +318,88 @@ impl Read for Counting<'_> {
             self.monitor.event(Event::Progress {
                 percent,
                 bytes: self.course.sent_bytes + more,
-                files: self.course.sent_files,
+                files: shown(self.course.sent_files, files_total),
                 files_total,
             });
         }
         Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::Silent;
+    use std::fs;
+
+    fn path(name: &str) -> BackupPath {
+        format!("U/{name}").parse().unwrap()
+    }
+
+    fn asks(names: &[&str], percent: f64) -> Request {
+        Request {
+            kind: Kind::SendFiles(names.iter().map(|name| path(name)).collect()),
+            percent: Some(percent),
+        }
+    }
+
+    fn send(host: &mut SnapshotHost<'_>, name: &str) {
+        io::copy(&mut host.open(&path(name)).unwrap(), &mut io::sink()).unwrap();
+    }
+
+    #[test]
+    fn a_backup_has_one_list_and_the_other_is_not_missed() {
+        for (has, asked, missed) in [
+            (Some("Manifest.mbdb"), "Manifest.db", false),
+            (Some("Manifest.db"), "Manifest.mbdb", false),
+            (None, "Manifest.db", true),
+            (Some("Manifest.db"), "Status.plist", true),
+            (Some("Manifest.db"), "Anything.plist", false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            if let Some(has) = has {
+                fs::write(folder.path().join(has), "x").unwrap();
+            }
+            let mut host = SnapshotHost::new(Overlay::new(folder.path(), "U"), None, &Silent);
+            assert!(host.open(&path(asked)).is_err());
+            assert_eq!(host.finish().absent.is_empty(), !missed, "{has:?} {asked}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_asked_for_twice_counts_once_and_all_is_said_when_the_phone_went_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["a", "b"].map(|letter| letter.repeat(40));
+        for name in &names {
+            let part = folder.path().join(&name[..2]);
+            fs::create_dir(&part).unwrap();
+            fs::write(part.join(name), "four").unwrap();
+        }
+        let [a, b] = names.map(|name| format!("{}/{name}", &name[..2]));
+        let overlay = || Overlay::new(folder.path(), "U");
+        let mut host = SnapshotHost::new(overlay(), Some(2), &Silent);
+        host.begins(&asks(&[&a, &a], -1e300));
+        assert_eq!(host.course.percent, Some(0.0));
+        send(&mut host, &a);
+        send(&mut host, &a);
+        assert_eq!((host.course.sent_files, host.course.sent_bytes), (1, 4));
+        host.begins(&asks(&[&b], 1e308));
+        assert_eq!(host.course.percent, Some(100.0));
+        assert!(!host.course.asked_all, "one of two");
+        send(&mut host, &b);
+        assert!(!host.course.asked_all, "it may lie in a buffer here");
+        host.begins(&asks(&[], 97.0));
+        assert!(host.finish().asked_all);
+
+        // Where less than all is restored, the phone alone knows what all is.
+        let mut host = SnapshotHost::new(overlay(), Some(2), &Silent);
+        host.begins(&asks(&[&a], 5.0));
+        send(&mut host, &a);
+        host.begins(&asks(&[], 97.0));
+        assert!(host.finish().asked_all);
+        assert_eq!(
+            (shown(3, Some(2)), shown(1, Some(2)), shown(3, None)),
+            (2, 1, 3)
+        );
     }
 }

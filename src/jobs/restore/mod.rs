@@ -105,7 +105,9 @@ pub struct Report {
     pub target: Target,
     /// The backup.
     pub source: Source,
-    /// Files that were sent.
+    /// Files that the list names; null where nothing could be read of it.
+    pub listed_files: Option<u64>,
+    /// Files that were sent, each counted once.
     pub sent_files: u64,
     /// Their bytes.
     pub sent_bytes: u64,
@@ -119,7 +121,7 @@ pub struct Report {
     pub removed_others: bool,
     /// The phone was told to restart.
     pub reboot: bool,
-    /// It was seen to be back after that; null where nobody waited.
+    /// It was seen to be back after that; null where nobody waited, or not to the end.
     pub is_back: Option<bool>,
     /// What went wrong without failing the restore.
     pub problems: Vec<String>,
@@ -127,11 +129,39 @@ pub struct Report {
     pub seconds: Seconds,
 }
 
-/// Damage of which phones take no notice: they look at names, sizes and keys, and at the contents of no file.
+/// Damage of which phones take no notice: they look at names, sizes and keys, and at the contents of no file but the lists and
+/// property lists of the backup itself.
 pub fn tolerated(report: &verify::Report) -> bool {
-    let is = |wrong: Wrong| matches!(wrong, Wrong::Altered | Wrong::Swapped | Wrong::Corrupt);
-    let known = report.findings.iter().filter(|f| is(f.wrong)).count();
+    let known = report.findings.iter().filter(|f| is_contents(f)).count();
     known as u64 == report.damage
+}
+
+fn is_contents(finding: &verify::Finding) -> bool {
+    let name = finding.file.as_str();
+    matches!(
+        finding.wrong,
+        Wrong::Altered | Wrong::Swapped | Wrong::Corrupt
+    ) && !store::METADATA.contains(&name)
+        && name != "Manifest.mbdb"
+}
+
+/// Files with tolerated damage that are named.
+const NAMED_MAX: usize = 50;
+
+/// What is restored in spite of its damage: each file, since nobody else tells which ones are wrong on the phone then.
+fn tolerated_files(report: &verify::Report) -> String {
+    let damaged = report.findings.iter().filter(|f| is_contents(f));
+    let name = |f: &verify::Finding| {
+        let path = f.relative_path.as_ref();
+        let path = path.map_or_else(String::new, |path| format!(" ({path})"));
+        format!("{} is {}{path}", f.file, f.wrong.word())
+    };
+    let names: Vec<String> = damaged.take(NAMED_MAX).map(name).collect();
+    let more = report.damage.saturating_sub(names.len() as u64);
+    match more {
+        0 => names.join("; "),
+        more => format!("{}; and {more} more", names.join("; ")),
+    }
 }
 
 /// A restore that is to be: what is on both sides, and what is found to be said of it before anything was read or sent.
@@ -294,8 +324,16 @@ pub fn restore(
         }
         let text = format!(
             "the backup is restored although it is damaged, as wanted: {}",
-            checked.first_damage()
+            tolerated_files(&checked)
         );
+        monitor.problem(text.clone(), None);
+        problems.push(text);
+    }
+    if let Some(why) = ready::not_restorable(&checked) {
+        if !options.force {
+            return Err(Error::NotReady(vec![ready::judge_check(&checked)]));
+        }
+        let text = format!("the backup is restored although it lacks something, as wanted: {why}");
         monitor.problem(text.clone(), None);
         problems.push(text);
     }
@@ -305,6 +343,8 @@ pub fn restore(
 
     let part = part::show(folder, options)?;
     let mut session = reach.session(phone)?;
+    // What no list names is never asked for.
+    let files_total = part.as_ref().map(|part| part.files).or(checked.listed);
     let job = Job {
         reach,
         phone,
@@ -312,8 +352,8 @@ pub fn restore(
         source: &source,
         options,
         monitor,
-        // What no list names is never asked for.
-        files_total: part.as_ref().map(|part| part.files).or(checked.listed),
+        files_total,
+        takes_less: ready::takes_less(&source, &target, options),
         list: part.as_ref().map(|part| part.list.as_path()),
     };
     let (course, has_apps) = job.run(&mut session, &mut problems)?;
@@ -323,7 +363,7 @@ pub fn restore(
 
     let clock = Instant::now();
     let is_back = match options.wait_back.filter(|_| options.reboot) {
-        Some(limit) => Some(await_return(reach, phone, limit, monitor)?),
+        Some(limit) => await_return(reach, phone, limit, monitor)?,
         None => None,
     };
     seconds.restart = clock.elapsed().as_secs_f64();
@@ -339,6 +379,7 @@ pub fn restore(
     Ok(Report {
         target,
         source,
+        listed_files: files_total,
         sent_files: course.sent_files,
         sent_bytes: course.sent_bytes,
         apps: has_apps,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use super::Options;
@@ -16,10 +17,14 @@ use crate::jobs::{Error, passcode, verdict};
 use crate::mobilebackup::{self, RestoreOptions, Verdict};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::store::overlay::Overlay;
+use crate::transport::plist_stream::FrameError;
 use crate::transport::{Attached, Calm};
+use crate::units::{count, counted};
 
 /// How often is looked whether a phone that restarts is back.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// How long a phone has to give the list of applications back.
+const TAKE_BACK_MAX: Duration = Duration::from_secs(5);
 /// A phone that has not gone away by then does not restart.
 const GONE_AFTER: Duration = Duration::from_secs(120);
 
@@ -30,7 +35,7 @@ pub enum Left {
     AsItWas,
     /// Some had.
     Partly {
-        /// How many.
+        /// How many at most: the last of them may have been on their way.
         files: u64,
     },
     /// All had, and no verdict came.
@@ -41,11 +46,33 @@ pub enum Left {
 }
 
 impl Left {
-    fn of(course: &Course, files_total: Option<u64>, reboots: bool) -> Left {
+    fn of(course: &Course, reboots: bool) -> Left {
         match course.sent_files {
             0 => Left::AsItWas,
-            files if files_total.is_some_and(|total| files >= total) => Left::All { reboots },
+            _ if course.asked_all => Left::All { reboots },
             files => Left::Partly { files },
+        }
+    }
+
+    /// What to do after this.
+    pub fn hint_after(self, cause: &mobilebackup::Error) -> &'static str {
+        use mobilebackup::Error::{Cancelled, HungUp, Wire};
+        match (self, cause) {
+            (Left::AsItWas, Cancelled) => "run the same command again when you like",
+            (Left::AsItWas, HungUp { .. }) => {
+                "look at the phone's screen: it ended the restore itself. Restart it, and run the same command again"
+            }
+            (
+                Left::AsItWas,
+                Wire {
+                    cause: FrameError::Io(_),
+                    ..
+                },
+            ) => self.hint(),
+            (Left::AsItWas, _) => {
+                "unplug the phone, restart it and run the same command again; if it happens again, please report it"
+            }
+            _ => self.hint(),
         }
     }
 
@@ -74,11 +101,11 @@ impl fmt::Display for Left {
             }
             Left::Partly { files } => write!(
                 f,
-                "The phone had received {}. It keeps them aside until it has all: until then it is as it was.",
-                crate::units::counted(*files, "file")
+                "The phone had received up to {}. It keeps them aside until it has all: until then it is as it was.",
+                counted(*files, "file")
             ),
             Left::All { .. } => f.write_str(
-                "The phone had received all files, and did not say whether it takes them.",
+                "The phone had received all files that it asked for, and did not say whether it takes them.",
             ),
         }
     }
@@ -93,6 +120,8 @@ pub(super) struct Job<'a> {
     pub(super) options: &'a Options,
     pub(super) monitor: &'a dyn Monitor,
     pub(super) files_total: Option<u64>,
+    /// The phone is not expected to ask for all of them.
+    pub(super) takes_less: bool,
     /// What the phone is shown instead of the backup's own list.
     pub(super) list: Option<&'a Path>,
 }
@@ -104,12 +133,19 @@ impl Job<'_> {
         session: &mut Session,
         problems: &mut Vec<String>,
     ) -> Result<(Course, bool), Error> {
+        self.monitor.phase(Phase::Preparing);
         let sync = SyncLock::take(session, &self.reach.calm)?;
         let has_apps = self.hand_apps_over(session, problems)?;
         let ended = self.dialog(session);
         let judged = ended.and_then(|(verdict, course)| self.judge(verdict, course, problems));
-        if judged.is_err() && has_apps {
-            self.take_apps_back(session);
+        match &judged {
+            Err(e) if has_apps && may_have_taken(e) => self.monitor.note(
+                "The list of applications stays on the phone, which may have taken the backup; the next restore writes it anew \
+                 or removes it."
+                    .to_owned(),
+            ),
+            Err(_) if has_apps => self.take_apps_back(),
+            _ => {}
         }
         // A phone that is gone needs no unlocking; the verdict says what matters.
         drop(sync.release());
@@ -172,7 +208,7 @@ impl Job<'_> {
         course: Course,
         problems: &mut Vec<String>,
     ) -> Result<Course, Error> {
-        let left = Left::of(&course, self.files_total, self.options.reboot);
+        let left = Left::of(&course, self.options.reboot);
         match verdict {
             Ok(Verdict { code: 0, .. }) => {
                 // It was told, and overlooked it.
@@ -195,6 +231,7 @@ impl Job<'_> {
                         problems.push(text);
                     }
                 }
+                self.judge_amount(&course, problems)?;
                 Ok(course)
             }
             Ok(verdict) => {
@@ -215,23 +252,82 @@ impl Job<'_> {
         }
     }
 
+    /// Whether a phone that says yes has asked for what it says that it has.
+    fn judge_amount(&self, course: &Course, problems: &mut Vec<String>) -> Result<(), Error> {
+        let listed = self.files_total.unwrap_or(0);
+        if listed > 0 && course.sent_files == 0 {
+            return Err(Error::Nothing {
+                what: format!(
+                    "the phone says that it has taken the backup, and asked for none of the {} that the backup's list names: nothing \
+                     was restored",
+                    counted(listed, "file")
+                ),
+                hint: "restart the phone and run the same command again; `idev-backup verify --deep` tells what is wrong with the backup"
+                    .to_owned(),
+            });
+        }
+        // Those that could not be given were told.
+        let told = (course.unread.len() + course.absent.len()) as u64;
+        if course.sent_files.saturating_add(told) >= listed {
+            return Ok(());
+        }
+        let numbers = format!(
+            "{} of the {} that the backup's list names",
+            count(course.sent_files),
+            counted(listed, "file")
+        );
+        if self.takes_less {
+            self.monitor.note(format!(
+                "The phone asked for {numbers}: files of the system were left out."
+            ));
+            return Ok(());
+        }
+        let text = format!("the phone says that it has everything, but asked for only {numbers}");
+        self.monitor.problem(
+            text.clone(),
+            Some(
+                "look at the phone whether anything is missing; if so, run the same command again"
+                    .to_owned(),
+            ),
+        );
+        problems.push(text);
+        Ok(())
+    }
+
+    /// Answers whether the phone has the list now. Where it does not, none lies there either: neither a cut one, nor that of an earlier run.
     fn hand_apps_over(
         &self,
         session: &mut Session,
         problems: &mut Vec<String>,
     ) -> Result<bool, Error> {
-        if !self.options.apps {
-            return Ok(false);
-        }
-        let handed = match apps::list(self.folder) {
-            Ok(None) => return Ok(false),
+        let list = match self.options.apps {
+            true => apps::list(self.folder).map_err(|why| format!("Info.plist: {why}")),
+            false => Ok(None),
+        };
+        let handed = match list {
+            Ok(None) => {
+                return match apps::take_back(session, &self.reach.calm) {
+                    Ok(()) => Ok(false),
+                    Err(device::Error::Cancelled) => Err(Error::Interrupted),
+                    Err(e) => {
+                        self.monitor.note(format!(
+                            "Whether a list of applications of an earlier restore lies on the phone is not known: {e}"
+                        ));
+                        Ok(false)
+                    }
+                };
+            }
             Ok(Some(list)) => match apps::hand_over(session, &self.reach.calm, &list) {
                 Ok(()) => return Ok(true),
-                Err(device::Error::Cancelled) => return Err(Error::Interrupted),
+                Err(device::Error::Cancelled) => {
+                    self.take_apps_back();
+                    return Err(Error::Interrupted);
+                }
                 Err(e) => e.to_string(),
             },
-            Err(why) => format!("Info.plist: {why}"),
+            Err(why) => why,
         };
+        self.take_apps_back();
         let text = format!("the list of applications could not be handed to the phone: {handed}");
         self.monitor.problem(
             text.clone(),
@@ -241,33 +337,59 @@ impl Job<'_> {
         Ok(false)
     }
 
-    /// The old session may have gone with the cable, and its waits end when the user has interrupted: this one has its own.
-    fn take_apps_back(&self, session: &mut Session) {
+    /// In a session of its own: the old one may have gone with the cable, and its waits end when the user has interrupted.
+    fn take_apps_back(&self) {
+        self.monitor
+            .note("Taking the list of applications back from the phone.".to_owned());
         let calm = Calm::new(Arc::default());
-        if apps::take_back(session, &calm).is_ok() {
-            return;
-        }
         let reach = self.reach.with_calm(calm.clone());
-        let again = reach
-            .session(self.phone)
-            .and_then(|mut session| Ok(apps::take_back(&mut session, &calm)?));
-        if again.is_err() {
+        let taken = within(TAKE_BACK_MAX, &calm, || {
+            let mut session = reach.session(self.phone)?;
+            apps::take_back(&mut session, &calm).map_err(Error::from)
+        });
+        if taken.is_err() {
             self.monitor.note(
                 "The list of applications that was handed to the phone could not be taken back. It does nothing until a restore \
-                 is complete, and the next one writes it anew."
+                 is complete, and the next one writes it anew or removes it."
                     .to_owned(),
             );
         }
     }
 }
 
-/// Waits until a phone that restarts is there again and answers.
+/// Whether the phone may have said yes, and nobody heard it.
+fn may_have_taken(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::RestoreDialog {
+            left: Left::All { .. },
+            ..
+        }
+    )
+}
+
+/// Does something that ends after a while, whatever the phone does.
+fn within<T>(limit: Duration, calm: &Calm, job: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        let (end, ended) = channel::<()>();
+        scope.spawn(move || {
+            if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                calm.cancel();
+            }
+        });
+        let done = job();
+        drop(end);
+        done
+    })
+}
+
+/// Waits until a phone that restarts is there again and answers. `None`: the user waits no longer.
 pub(super) fn await_return(
     reach: &Reach,
     phone: &Attached,
     limit: Duration,
     monitor: &dyn Monitor,
-) -> Result<bool, Error> {
+) -> Result<Option<bool>, Error> {
     monitor.phase(Phase::Restarting);
     let began = Instant::now();
     let mut is_gone = false;
@@ -275,7 +397,7 @@ pub(super) fn await_return(
         if reach.calm.cancelled() {
             // The restore itself is done, and nothing is lost by not waiting.
             monitor.note("Not waiting any longer; the phone goes on by itself.".to_owned());
-            return Ok(false);
+            return Ok(None);
         }
         let now = reach.phones().unwrap_or_default();
         let now = now.into_iter().find(|p| p.udid == phone.udid);
@@ -286,10 +408,10 @@ pub(super) fn await_return(
                 let answers = Lockdown::open(&reach.daemon, &now, &reach.calm)
                     .and_then(|mut lockdown| Facts::ask(&mut lockdown));
                 if answers.is_ok() {
-                    return Ok(true);
+                    return Ok(Some(true));
                 }
             }
-            Some(_) if began.elapsed() > GONE_AFTER => return Ok(false),
+            Some(_) if began.elapsed() > GONE_AFTER => return Ok(Some(false)),
             Some(_) => {}
         }
         monitor.event(Event::Progress {
@@ -300,7 +422,7 @@ pub(super) fn await_return(
         });
         std::thread::sleep(BETWEEN_LOOKS);
     }
-    Ok(false)
+    Ok(Some(false))
 }
 
 #[cfg(test)]
@@ -309,19 +431,59 @@ mod tests {
 
     #[test]
     fn how_far_it_came_says_what_state_the_phone_is_in() {
-        let course = |sent_files| Course {
-            sent_files,
-            ..Course::default()
-        };
-        for (sent, total, left) in [
-            (0, Some(10), Left::AsItWas),
-            (0, None, Left::AsItWas),
-            (9, Some(10), Left::Partly { files: 9 }),
-            (9, None, Left::Partly { files: 9 }),
-            (10, Some(10), Left::All { reboots: true }),
+        for (sent_files, asked_all, left) in [
+            (0, false, Left::AsItWas),
+            (0, true, Left::AsItWas),
+            (9, false, Left::Partly { files: 9 }),
+            (10, true, Left::All { reboots: true }),
         ] {
-            assert_eq!(Left::of(&course(sent), total, true), left);
+            let course = Course {
+                sent_files,
+                asked_all,
+                ..Course::default()
+            };
+            assert_eq!(Left::of(&course, true), left);
             assert!(!left.to_string().is_empty() && !left.hint().is_empty());
         }
+    }
+
+    #[test]
+    fn the_cable_is_blamed_only_where_it_may_be_the_cause() {
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let wire = |cause| mobilebackup::Error::Wire {
+            doing: "read files",
+            cause,
+        };
+        let strange = mobilebackup::Error::Strange {
+            doing: "read files",
+            why: "odd".into(),
+        };
+        let hung_up = mobilebackup::Error::HungUp {
+            reason: String::new(),
+        };
+        for (cause, is_cable) in [
+            (wire(FrameError::Io(broken)), true),
+            (mobilebackup::Error::Cancelled, false),
+            (strange, false),
+            (hung_up, false),
+        ] {
+            let hint = Left::AsItWas.hint_after(&cause);
+            assert_eq!(hint.contains("cable"), is_cable, "{cause}: {hint}");
+            let partly = Left::Partly { files: 1 };
+            assert_eq!(partly.hint_after(&cause), partly.hint());
+        }
+    }
+
+    #[test]
+    fn a_phone_that_answers_nothing_is_waited_for_no_longer_than_said() {
+        let calm = Calm::new(Arc::default());
+        within(Duration::from_millis(20), &calm, || {
+            while !calm.stops() {
+                std::thread::yield_now();
+            }
+        });
+        let calm = Calm::new(Arc::default());
+        within(Duration::from_secs(3600), &calm, || ());
+        assert!(!calm.cancelled());
     }
 }

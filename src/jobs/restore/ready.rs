@@ -4,7 +4,7 @@ use super::about::{Source, Target};
 use super::{Options, tolerated};
 use crate::jobs::create::BATTERY_LOW_PERCENT;
 use crate::jobs::doctor::{Level, Line, ios};
-use crate::jobs::verify::{Depth, Outcome, Report};
+use crate::jobs::verify::{Depth, Finding, Outcome, Report, Wrong};
 use crate::units::{counted, size};
 
 /// What a phone wants to have free beside the files themselves, to be told before it tells so itself.
@@ -30,6 +30,14 @@ pub fn judge_check(report: &Report) -> Line {
         Depth::Deep | Depth::Bytes => "read",
         Depth::Quick => "looked at by name and size",
     };
+    if let Some(why) = not_restorable(report) {
+        return Line::problem(
+            TOPIC,
+            format!("nothing of the backup is lost ({files}, {how}), and it cannot be restored as it is: {why}"),
+        )
+        .means("a phone refuses such a backup, or ends up with part of it")
+        .hint("`idev-backup list` shows other backups; `--force` restores this one all the same");
+    }
     match report.outcome {
         Outcome::Damaged => {
             let line = Line::problem(
@@ -58,6 +66,30 @@ pub fn judge_check(report: &Report) -> Line {
         }
         Outcome::Whole => Line::ok(TOPIC, format!("the backup is whole: {files}, {how}")),
     }
+}
+
+/// Why a backup that is not damaged cannot be restored, by a check that looked at everything.
+pub(super) fn not_restorable(report: &Report) -> Option<String> {
+    if report.outcome == Outcome::Damaged || report.restorable != Some(false) {
+        return None;
+    }
+    // A list that lacks an application lacks no file of it.
+    let lacks = |f: &&Finding| match f.wrong {
+        Wrong::PhoneFault => true,
+        Wrong::NotRestored => f.file == "Manifest.db",
+        _ => false,
+    };
+    let named = report.findings.iter().find(lacks);
+    Some(named.map_or_else(
+        || "Manifest.plist does not say of which iOS it is".to_owned(),
+        |f| {
+            format!(
+                "{}: {}",
+                f.relative_path.as_deref().unwrap_or(&f.file),
+                f.detail
+            )
+        },
+    ))
 }
 
 /// What the backup tells by itself.
@@ -197,6 +229,12 @@ fn versions(source: &Source, target: &Target) -> Line {
 fn class(product_type: &str) -> &str {
     let end = product_type.find(|c: char| c.is_ascii_digit());
     &product_type[..end.unwrap_or(product_type.len())]
+}
+
+/// Whether a phone is to ask for less than all that the list names: by wish, or since it is of another kind.
+pub(super) fn takes_less(source: &Source, target: &Target, options: &Options) -> bool {
+    let of = source.product_type.as_deref().map(class);
+    !options.system_files || of != Some(class(&target.facts.product_type))
 }
 
 fn devices(source: &Source, target: &Target) -> Line {

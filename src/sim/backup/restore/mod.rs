@@ -110,6 +110,11 @@ impl Phone {
         lock(&self.state).ledger.clone()
     }
 
+    /// The list of applications that a computer left for it to fetch.
+    pub fn applications(&self) -> Option<Vec<u8>> {
+        self.media.read(APPLICATIONS)
+    }
+
     /// It starts again: what a restore brought is in place now. After the restore of a backup of its own the phone holds what it
     /// held then; of other backups it keeps the list only.
     pub fn restart(&self) {

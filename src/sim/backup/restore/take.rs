@@ -9,6 +9,7 @@ use crate::manifest::leads_out;
 use crate::sim::backup::decide::unhex;
 use crate::sim::dialog::{Fate, Stop, fails};
 use crate::sim::entry::hex;
+use crate::sim::faults::Fault;
 use crate::sim::ledger::{Restored, RestoredKind};
 use crate::sim::unlock::Decryption;
 
@@ -88,12 +89,21 @@ impl Run<'_> {
     pub(super) fn take_all(&mut self, listed: &Listed) -> Result<(), Stop> {
         let list = self.open_list(listed)?;
         let mut batch = Vec::with_capacity(Self::BATCH);
+        let mut limit = self.faults.iter().find_map(|f| match f {
+            Fault::AsksForOnly(files) => Some(*files),
+            _ => None,
+        });
         each_row(&list, &mut |row| {
             if !self.outcome.system_files && SYSTEM_DOMAINS.contains(&row.domain.as_str()) {
                 self.outcome.passed_over += 1;
                 return Ok(());
             }
             if let Some(file) = self.begin(row)? {
+                match &mut limit {
+                    Some(0) => return Ok(()),
+                    Some(left) => *left -= 1,
+                    None => {}
+                }
                 batch.push(file);
             }
             match batch.len() {
