@@ -74,22 +74,19 @@ pub(super) fn not_restorable(report: &Report) -> Option<String> {
         return None;
     }
     // A list that lacks an application lacks no file of it.
-    let lacks = |f: &&Finding| match f.wrong {
-        Wrong::PhoneFault => true,
-        Wrong::NotRestored => f.file == "Manifest.db",
-        _ => false,
-    };
-    let named = report.findings.iter().find(lacks);
-    Some(named.map_or_else(
-        || "Manifest.plist does not say of which iOS it is".to_owned(),
-        |f| {
-            format!(
-                "{}: {}",
-                f.relative_path.as_deref().unwrap_or(&f.file),
-                f.detail
-            )
-        },
-    ))
+    let lacks = |f: &&Finding| f.wrong == Wrong::NotRestored && f.file == "Manifest.db";
+    let is_phones = |f: &Finding| f.wrong == Wrong::PhoneFault;
+    match report.findings.iter().find(lacks) {
+        Some(f) => Some(format!(
+            "{}: {}",
+            f.relative_path.as_deref().unwrap_or(&f.file),
+            f.detail
+        )),
+        // A phone that made a backup without a file knows of it, and said that the backup is good: iOS 17 does so in each. Nobody is
+        // to be left without a restore for that.
+        None if report.findings.iter().any(is_phones) => None,
+        None => Some("Manifest.plist does not say of which iOS it is".to_owned()),
+    }
 }
 
 /// What the backup tells by itself.
