@@ -13,6 +13,7 @@ use crate::manifest::plists::{Info, ManifestPlist, Status, Unreadable};
 use crate::store::walk::Walk;
 use crate::store::{self, snapshot};
 use crate::transport::{Attached, Stream};
+use crate::udid::Udid;
 
 /// A backup, before it is restored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -63,7 +64,8 @@ impl Source {
         let date = status.date.or(manifest.date).or(info.last_backup);
         Ok(Source {
             path: folder.display().to_string(),
-            udid: udid.or(info.udid),
+            // It goes to the phone, as the folder that it asks for files of: what is no UDID is as good as none.
+            udid: udid.or_else(|| Some(info.udid?.parse::<Udid>().ok()?.to_string())),
             name: info.device_name,
             model: (info.product_type.as_deref()).map(|t| model::name(t).to_owned()),
             product_type: info.product_type,

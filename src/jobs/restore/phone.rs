@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::Options;
 use super::about::Source;
-use super::apps;
 use super::host::{Course, SnapshotHost};
+use super::{apps, part};
 use crate::device::sync::SyncLock;
 use crate::device::{self, Lockdown, Session};
 use crate::jobs::phone::{Facts, Reach};
@@ -223,7 +223,10 @@ impl Job<'_> {
         if !self.options.apps {
             return Ok(false);
         }
-        let handed = match apps::list(self.folder) {
+        // Of a part only those applications whose data is in it.
+        let domains = part::domains(self.options)?;
+        let is_wanted = |domain: &str| domains.as_ref().is_none_or(|set| set.is_match(domain));
+        let handed = match apps::list(self.folder, is_wanted) {
             Ok(None) => return Ok(false),
             Ok(Some(list)) => match apps::hand_over(session, &self.reach.calm, &list) {
                 Ok(()) => return Ok(true),
