@@ -1,24 +1,29 @@
 //! `idev-backup restore --rehearse`: a whole restore played to a simulated phone, and every byte that it received compared with the
 //! backup.
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use idev_backup::device::tls::Pin;
-use idev_backup::jobs::Error;
 use idev_backup::jobs::password::{Known, NoPasswords, Passwords};
 use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::restore::about::Source;
 use idev_backup::jobs::restore::compare::{Comparison, Received, What, compare};
+use idev_backup::jobs::restore::rehearsal::{ELSEWHERE, REPORT, no_place, simulated};
 use idev_backup::jobs::restore::{self, Options, Report};
+use idev_backup::jobs::verify::Depth;
+use idev_backup::jobs::{Class, Error};
 use idev_backup::secret::Secret;
 use idev_backup::sim::{Content, Daemon, Ledger, Phone, PhoneConfig, Restored, RestoredKind};
-use idev_backup::store;
+use idev_backup::store::{Store, snapshot};
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
 use idev_backup::units::{count, counted, duration, size};
 use serde::Serialize;
+use tempfile::TempDir;
 
 use super::progress::{Style, Watch};
 use super::{exit, interrupt, output};
@@ -39,20 +44,30 @@ struct Rehearsed<'a> {
 /// Runs it.
 pub fn run(folder: &Path, options: &Options, style: Style, watch: &Watch<'_>) -> Result<u8, Error> {
     let began = Instant::now();
-    let phone = Phone::new(stage(&Source::look(folder)?));
-    let failed = |e: std::io::Error| Error::Store(store::Error::io("play a phone for", folder, e));
-    let daemon = Daemon::start("127.0.0.1:0", vec![phone.clone()]).map_err(failed)?;
-    let pairing = tempfile::tempdir().map_err(failed)?;
+    // Until all is compared: what another run took away meanwhile would be called missing on the phone.
+    let held = restore::hold(folder)?;
+    let source = Source::look(folder)?;
+    let noted = noted_damage(folder, options)?;
+    let place = std::env::temp_dir();
+    room(&place, folder, &source)?;
+    let failed = |e: std::io::Error| no_place(&place, &e);
+    let private = private().map_err(failed)?;
+    let phone = Phone::new(stage(&source));
+    let daemon = listen(&private, &phone).map_err(failed)?;
+    let pairing = private.path().join("pairing");
     let calm = Calm::new(interrupt());
     let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), calm.clone());
-    let reach = Reach::new(usbmuxd, pairing.path().to_path_buf(), Pin::PairRecord, calm);
-    let attached = reach.phone(None)?;
+    let reach = Reach::new(usbmuxd, pairing, Pin::PairRecord, calm);
+    let attached = reach.phone(None).map_err(|e| simulated(e, &place))?;
     let restored = super::restore::ticking(watch, || {
-        restore::restore(&reach, &attached, folder, options, watch)
-    })?;
-    let ledger = phone.ledger().ok_or_else(|| Error::Nothing {
-        what: "the simulated phone has no list of what it received".to_owned(),
-        hint: "please report this".to_owned(),
+        restore::restore_held(&held, &reach, &attached, folder, options, watch)
+    });
+    let mut restored = restored.map_err(|e| simulated(e, &place))?;
+    restored.problems.extend(noted);
+    let ledger = phone.ledger().ok_or_else(|| Error::Rehearsal {
+        why: "the simulated phone has no list of what it received".to_owned(),
+        hint: REPORT.to_owned(),
+        class: Class::Failed,
     })?;
     let passwords = options.password.clone();
     let passwords = passwords.unwrap_or_else(|| Known(Secret::new(Vec::new())));
@@ -73,7 +88,7 @@ pub fn run(folder: &Path, options: &Options, style: Style, watch: &Watch<'_>) ->
             output::object("rehearsed", restored.source.udid.as_deref(), &rehearsed);
         }
         Style::Quiet if compared.is_same() => {}
-        _ => words(&restored, &compared, began.elapsed())
+        _ => words(&restored, &compared, options.depth, began.elapsed())
             .iter()
             .for_each(|line| output::line(line)),
     }
@@ -82,6 +97,90 @@ pub fn run(folder: &Path, options: &Options, style: Style, watch: &Watch<'_>) ->
         (true, false) => exit::DONE_WITH_PROBLEMS,
         (true, true) => exit::DONE,
     })
+}
+
+/// Where a check has found the backup damaged, one that does not look at contents cannot say otherwise.
+fn noted_damage(folder: &Path, options: &Options) -> Result<Option<String>, Error> {
+    if options.depth != Depth::Quick {
+        return Ok(None);
+    }
+    let Some(of) = snapshot::find(folder) else {
+        return Ok(None);
+    };
+    let store = of.path().parent().map(Store::open);
+    // A store that cannot be read has its own way of being told.
+    let Some(Ok(store)) = store else {
+        return Ok(None);
+    };
+    let Some(when) = (store.notes(of.udid()).ok()).and_then(|notes| notes.of(&of).damaged) else {
+        return Ok(None);
+    };
+    let when = output::when_exactly(&when);
+    match options.force {
+        true => Ok(Some(format!("a check found this backup damaged ({when})"))),
+        false => Err(Error::Rehearsal {
+            why: format!(
+                "a check found this backup damaged ({when}), and --quick-check looks at no contents"
+            ),
+            hint: "rehearse without --quick-check, which reads every byte again".to_owned(),
+            class: Class::Failed,
+        }),
+    }
+}
+
+/// What the simulated phone and the comparison keep in the folder for temporary files fits there, or is not begun.
+fn room(place: &Path, folder: &Path, source: &Source) -> Result<(), Error> {
+    /// The phone's copy of the list, and what becomes of it where it is encrypted, on either side.
+    const LISTS: u64 = 3;
+    /// A row of the ledger: a domain, a path, and a hash.
+    const ROW_BYTES: u64 = 400;
+    const SPARE_BYTES: u64 = 1 << 20;
+    let length = |name| std::fs::metadata(folder.join(name)).map_or(0, |meta| meta.len());
+    let list = length("Manifest.db").max(length("Manifest.mbdb"));
+    let need = list * LISTS + source.files.saturating_mul(ROW_BYTES) + SPARE_BYTES;
+    let free = fs4::available_space(place).map_err(|e| no_place(place, &e))?;
+    match free < need {
+        false => Ok(()),
+        true => Err(Error::Rehearsal {
+            why: format!(
+                "its lists take up to {}, and {} has room for {}",
+                size(need),
+                place.display(),
+                size(free)
+            ),
+            hint: ELSEWHERE.to_owned(),
+            class: Class::NoSpace,
+        }),
+    }
+}
+
+/// A folder that nobody else looks into.
+fn private() -> io::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("idev-");
+    #[cfg(unix)]
+    {
+        // What the name of a socket has room for (macOS: 104 bytes), without what is added here.
+        const FOLDER_BYTES_MAX: usize = 80;
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        if std::env::temp_dir().as_os_str().len() > FOLDER_BYTES_MAX {
+            return builder.tempdir_in("/tmp");
+        }
+    }
+    builder.tempdir()
+}
+
+/// The simulated phone's daemon. Any user of the computer may connect to a port, and so to a phone that is given a whole backup; a
+/// socket in a private folder only we can reach.
+#[cfg(unix)]
+fn listen(private: &TempDir, phone: &Arc<Phone>) -> io::Result<Daemon> {
+    let socket = private.path().join("mux");
+    Daemon::start(&format!("UNIX:{}", socket.display()), vec![phone.clone()])
+}
+
+#[cfg(not(unix))]
+fn listen(_: &TempDir, phone: &Arc<Phone>) -> io::Result<Daemon> {
+    Daemon::start("127.0.0.1:0", vec![phone.clone()])
 }
 
 /// A phone of the backup's kind, with room for anything and nothing on it.
@@ -142,23 +241,35 @@ fn received(row: Restored) -> Received {
     }
 }
 
-fn words(restored: &Report, compared: &Comparison, took: Duration) -> Vec<String> {
+fn words(restored: &Report, compared: &Comparison, depth: Depth, took: Duration) -> Vec<String> {
     const SHOWN_MAX: usize = 20;
     let mut lines = vec![String::new()];
     let bad = compared.missing + compared.extra + compared.different;
     lines.push(match compared.is_same() {
-        true => format!(
-            "REHEARSED in {}: a simulated phone took the whole backup, and has every byte of {} ({}), with {} folders and links.",
-            duration(took),
-            counted(compared.files, "file"),
-            size(compared.bytes),
-            count(compared.others),
-        ),
+        true => {
+            let has = match depth {
+                Depth::Quick => "what arrived is what lies here of",
+                _ => "has every byte of",
+            };
+            format!(
+                "REHEARSED in {}: a simulated phone took the whole backup, and {has} {} ({}), with {} folders and links.",
+                duration(took),
+                counted(compared.files, "file"),
+                size(compared.bytes),
+                count(compared.others),
+            )
+        }
         false => format!(
             "THE REHEARSAL FAILED: {} did not receive what the backup names.",
             counted(bad, "item")
         ),
     });
+    if depth == Depth::Quick && compared.is_same() {
+        lines.push(
+            "  Whether that is still what the phone once gave was not checked: leave --quick-check out."
+                .to_owned(),
+        );
+    }
     for difference in compared.differences.iter().take(SHOWN_MAX) {
         lines.push(format!("  {}", output::one_line(difference)));
     }
@@ -176,4 +287,41 @@ fn words(restored: &Report, compared: &Comparison, took: Duration) -> Vec<String
             .to_owned(),
     );
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_without_room_is_named_before_anything_begins() {
+        let place = std::env::temp_dir();
+        let source = Source {
+            files: 1 << 50,
+            ..Source::default()
+        };
+        let error = room(&place, Path::new("absent"), &source).err();
+        let error = error.unwrap_or(Error::Interrupted);
+        assert_eq!(error.class(), Class::NoSpace, "{error}");
+        assert!(error.to_string().contains(&place.display().to_string()));
+        assert!(error.hint().is_some_and(|hint| hint.contains("TMPDIR")));
+        assert!(room(&place, Path::new("absent"), &Source::default()).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_reaches_the_simulated_phone() -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let private = private()?;
+        let mode = std::fs::metadata(private.path())?.permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        let daemon = listen(&private, &Phone::new(PhoneConfig::default()))?;
+        let inside = format!("UNIX:{}/", private.path().display());
+        assert!(
+            daemon.address().starts_with(&inside),
+            "{}",
+            daemon.address()
+        );
+        Ok(())
+    }
 }

@@ -1,18 +1,20 @@
 //! `idev-backup restore`
 
-use std::io::{BufRead, IsTerminal};
+use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use clap::Args;
-use idev_backup::jobs::doctor::Level;
+use idev_backup::jobs::doctor::{Level, Line};
 use idev_backup::jobs::password::Known;
 use idev_backup::jobs::restore::about::Source;
 use idev_backup::jobs::restore::{self, Considered, Options, Report, ready};
+use idev_backup::jobs::select::{Select, Wanted};
 use idev_backup::jobs::verify::Depth;
 use idev_backup::jobs::{Error, phone::Reach};
 use idev_backup::units::{counted, duration, size};
+use serde::Serialize;
 
 use super::progress::{Show, Style, Watch};
 use super::reading::ReadArgs;
@@ -20,6 +22,8 @@ use super::{DeviceArgs, OutputArgs, ReachArgs, doctor, exit, log, output, rehear
 
 /// How long `--wait` waits for the phone: a restart after a restore takes minutes, and migrates data meanwhile.
 const WAIT_BACK: Duration = Duration::from_secs(20 * 60);
+/// How often is looked, while an answer is waited for, whether Ctrl-C was pressed.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// Give a backup back to a phone: the one that it is of, or another. What is on the phone is overwritten.
 ///
@@ -43,7 +47,7 @@ pub struct Restore {
     /// Play the whole restore to a simulated phone, and compare every byte that it received with the backup
     #[arg(long, conflicts_with_all = ["dry_run", "device", "wait"])]
     rehearse: bool,
-    /// Do not ask
+    /// Do not ask. Onto another phone than the backup is of only together with --device
     #[arg(long, short)]
     yes: bool,
     /// Keep the phone's own settings, rather than those of the backup
@@ -59,7 +63,8 @@ pub struct Restore {
     #[arg(long, help_heading = "What is restored")]
     remove_others: bool,
     /// Only domains that match this pattern, as in 'AppDomain*com.example*'; may be repeated. See --partial-at-my-own-risk
-    #[arg(long, value_name = "DOMAIN", help_heading = "What is restored", conflicts_with_all = ["rehearse", "dry_run"])]
+    #[arg(long, value_name = "DOMAIN", help_heading = "What is restored", conflicts_with_all = ["rehearse", "dry_run"],
+        value_parser = domains)]
     only: Vec<String>,
     /// Restore a part, though nobody has tried that with a real phone; never on iOS 27 and later
     #[arg(long, requires = "only", help_heading = "What is restored")]
@@ -133,9 +138,14 @@ impl Restore {
         if !obstacles.is_empty() {
             return Err(Error::NotReady(obstacles));
         }
-        if !self.yes && !agrees(&seen, options)? {
-            output::tell("Nothing was restored.");
-            return Ok(exit::FAILED);
+        match self.yes {
+            true => {
+                self.vouched(&seen)?;
+                if self.output.style() == Style::People {
+                    warnings(&seen).iter().for_each(|line| output::tell(line));
+                }
+            }
+            false => agrees(&seen, options, || reach.calm.cancelled())?,
         }
         let report = ticking(watch, || {
             restore::restore(reach, &phone, folder, options, watch)
@@ -147,12 +157,42 @@ impl Restore {
         ));
         match self.output.style() {
             Style::Quiet => {}
-            Style::Json => output::object("restored", Some(phone.udid.as_str()), &report),
-            Style::People => summary(&report).iter().for_each(|line| output::line(line)),
+            Style::Json => {
+                let restored = Restored {
+                    report: &report,
+                    only: &options.only,
+                    lines: &seen.lines,
+                };
+                output::object("restored", Some(phone.udid.as_str()), &restored);
+            }
+            Style::People => (summary(&report, options).iter()).for_each(|line| output::line(line)),
         }
         Ok(match report.problems.is_empty() {
             true => exit::DONE,
             false => exit::DONE_WITH_PROBLEMS,
+        })
+    }
+
+    /// Where nobody is asked, somebody has named the phone that is overwritten, or it is the one that the backup is of.
+    fn vouched(&self, seen: &Considered) -> Result<(), Error> {
+        let Considered { source, target, .. } = seen;
+        if self.device.device.is_some() || source.is_of(&target.udid) {
+            return Ok(());
+        }
+        Err(Error::Nothing {
+            what: match &source.udid {
+                Some(of) => format!(
+                    "{} is another phone ({}) than the backup is of ({of}), and with --yes nobody is asked whether it may be overwritten",
+                    target.words(),
+                    target.udid
+                ),
+                None => format!(
+                    "the backup does not say which phone it is of, and with --yes nobody is asked whether {} ({}) may be overwritten",
+                    target.words(),
+                    target.udid
+                ),
+            },
+            hint: format!("if it is meant, name it: --device {}", target.udid),
         })
     }
 
@@ -206,8 +246,38 @@ pub fn ticking<T>(watch: &Watch<'_>, job: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Says what is overwritten, and asks.
-fn agrees(seen: &Considered, options: &Options) -> Result<bool, Error> {
+/// What `--json` tells in the end.
+#[derive(Serialize)]
+struct Restored<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    /// The patterns of `--only`.
+    only: &'a [String],
+    /// What was found beforehand, as in a dry run.
+    lines: &'a [Line],
+}
+
+/// A pattern of domains; a wrong one is found before anything is read.
+fn domains(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("it is empty, and so matches no domain".to_owned());
+    }
+    let wanted = Wanted {
+        domains: vec![text.to_owned()],
+        ..Wanted::default()
+    };
+    match Select::new(wanted) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+/// Says what is overwritten, and asks. Who does not agree has ended it.
+fn agrees(
+    seen: &Considered,
+    options: &Options,
+    is_cancelled: impl Fn() -> bool,
+) -> Result<(), Error> {
     if !std::io::stdin().is_terminal() {
         return Err(Error::Nothing {
             what: format!(
@@ -222,24 +292,64 @@ fn agrees(seen: &Considered, options: &Options) -> Result<bool, Error> {
         output::tell(&line);
     }
     output::tell("Type `yes` to overwrite the phone:");
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    Ok(read.is_ok() && answer.trim() == "yes")
+    let answer = typed(std::io::stdin(), is_cancelled);
+    match answer.as_deref().map(str::trim) {
+        Some("yes") => Ok(()),
+        _ => {
+            output::tell("Nothing was restored.");
+            Err(Error::Interrupted)
+        }
+    }
+}
+
+/// A line of `from`; nothing where none comes, or where Ctrl-C was pressed before. A thread of its own reads, since a read from a terminal
+/// goes on after Ctrl-C; it ends with the program.
+fn typed(from: impl Read + Send + 'static, is_cancelled: impl Fn() -> bool) -> Option<String> {
+    /// More than anybody types here.
+    const BYTES_MAX: u64 = 4096;
+    let (line, lines) = channel();
+    let reader = std::thread::Builder::new().name("answer".to_owned());
+    let reading = reader.spawn(move || {
+        let mut answer = String::new();
+        let read = BufReader::new(from.take(BYTES_MAX)).read_line(&mut answer);
+        // Who has stopped waiting knows why.
+        drop(line.send(read.is_ok().then_some(answer)));
+    });
+    if reading.is_err() {
+        return None;
+    }
+    loop {
+        let answer = lines.recv_timeout(BETWEEN_LOOKS);
+        if is_cancelled() {
+            return None;
+        }
+        match answer {
+            Ok(answer) => return answer,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
 }
 
 /// What will be overwritten, and with what.
 fn question(seen: &Considered, options: &Options) -> Vec<String> {
     let (source, target) = (&seen.source, &seen.target);
     let mut lines = vec![
-        format!("This OVERWRITES what is on {}", target.words()),
+        format!(
+            "This OVERWRITES what is on {}",
+            output::one_line(&target.words())
+        ),
         format!("  {}", target.udid),
     ];
     let date = source.date.as_deref().map(output::when_exactly);
+    // These come out of the backup and from the phone: a name with a line break must not pass for a line of ours.
+    let said =
+        |text: &Option<String>, else_: &str| output::one_line(text.as_deref().unwrap_or(else_));
     lines.push(format!(
         "with the backup of {} ({}, iOS {}), made {}",
-        source.name.as_deref().unwrap_or("a phone without a name"),
-        source.model.as_deref().unwrap_or("unknown model"),
-        source.ios.as_deref().unwrap_or("?"),
+        said(&source.name, "a phone without a name"),
+        said(&source.model, "unknown model"),
+        said(&source.ios, "?"),
         date.as_deref().unwrap_or("at an unknown time"),
     ));
     lines.push(format!(
@@ -250,12 +360,12 @@ fn question(seen: &Considered, options: &Options) -> Vec<String> {
             true => "encrypted",
             false => "not encrypted",
         },
-        source.path
+        output::one_line(&source.path)
     ));
     if !options.only.is_empty() {
         lines.push(format!(
             "  ONLY A PART OF IT: {}. Nobody has tried that with a real phone; it may have to be erased afterwards.",
-            options.only.join(", ")
+            output::one_line(&options.only.join(", "))
         ));
     }
     let choose = |is: bool, yes: &str, no: &str| match is {
@@ -274,7 +384,12 @@ fn question(seen: &Considered, options: &Options) -> Vec<String> {
     ));
     lines.push(choose(
         options.apps,
-        "Applications: the phone fetches them from the App Store.",
+        match options.only.is_empty() {
+            true => "Applications: the phone fetches them from the App Store.",
+            false => {
+                "Applications: of those in this part, the phone fetches them from the App Store."
+            }
+        },
         "Applications: not fetched.",
     ));
     lines.push(choose(
@@ -287,15 +402,22 @@ fn question(seen: &Considered, options: &Options) -> Vec<String> {
         "The phone restarts in the end.",
         "The phone is not restarted: nothing of the backup appears until you do it.",
     ));
+    lines.extend(warnings(seen));
+    lines
+}
+
+/// What was found beforehand and is not as it should be.
+fn warnings(seen: &Considered) -> Vec<String> {
+    let mut lines = Vec::new();
     for line in seen.lines.iter().filter(|line| line.level != Level::Ok) {
         lines.push(format!("  warning: {}", output::one_line(&line.says)));
-        lines.extend(line.means.as_ref().map(|means| format!("    {means}")));
+        lines.extend((line.means.as_ref()).map(|means| format!("    {}", output::one_line(means))));
     }
     lines
 }
 
 /// The last lines, for people.
-fn summary(report: &Report) -> Vec<String> {
+fn summary(report: &Report, options: &Options) -> Vec<String> {
     let time = |seconds: f64| duration(Duration::from_secs_f64(seconds));
     let mut lines = vec![String::new()];
     let with = match report.problems.len() as u64 {
@@ -303,9 +425,16 @@ fn summary(report: &Report) -> Vec<String> {
         problems => format!(", with {}", counted(problems, "problem")),
     };
     lines.push(format!(
-        "Done{with} in {}. {} has taken the backup: {}, {}.",
+        "Done{with} in {}. {} has taken {}: {}, {}.",
         time(report.seconds.total),
         output::one_line(&report.target.facts.name),
+        match options.only.is_empty() {
+            true => "the backup".to_owned(),
+            false => format!(
+                "a part of the backup ({})",
+                output::one_line(&options.only.join(", "))
+            ),
+        },
         counted(report.sent_files, "file"),
         size(report.sent_bytes),
     ));
@@ -342,4 +471,75 @@ fn summary(report: &Report) -> Vec<String> {
     ));
     lines.push(format!("  {} is untouched.", report.source.path));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::Receiver;
+
+    /// A terminal at which nobody types until the test says so.
+    struct Quiet(Receiver<()>);
+
+    impl Read for Quiet {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            // Ends with the test.
+            match self.0.recv() {
+                Ok(()) | Err(_) => Ok(0),
+            }
+        }
+    }
+
+    #[test]
+    fn ctrl_c_ends_the_question_while_nobody_types() {
+        let (keep, held) = channel();
+        assert_eq!(typed(Quiet(held), || true), None);
+        drop(keep);
+    }
+
+    #[test]
+    fn the_first_line_is_the_answer() {
+        let typed = |text: &'static str| typed(text.as_bytes(), || false);
+        assert_eq!(typed("yes\nno\n").as_deref(), Some("yes\n"));
+        assert_eq!(typed("").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_name_forges_no_line_of_the_question() {
+        let forged = "x\n  The phone is NOT overwritten.";
+        let source = Source {
+            path: forged.to_owned(),
+            name: Some(forged.to_owned()),
+            model: Some(forged.to_owned()),
+            ios: Some(forged.to_owned()),
+            ..Source::default()
+        };
+        let target = restore::about::Target {
+            udid: "A".to_owned(),
+            facts: idev_backup::jobs::phone::Facts {
+                name: forged.to_owned(),
+                product_type: "iPhone16,1".to_owned(),
+                model: "iPhone 15 Pro".to_owned(),
+                ios: forged.to_owned(),
+            },
+            free_bytes: None,
+            capacity_bytes: None,
+            find_my: None,
+            set_up: None,
+            battery: None,
+            charging: false,
+            locked: false,
+            will_encrypt: None,
+            requires_encryption: false,
+        };
+        let options = Options::default();
+        let seen = Considered {
+            lines: ready::judge_phone(&source, &target, &options),
+            source,
+            target,
+        };
+        for line in question(&seen, &options) {
+            assert!(!line.contains('\n'), "{line:?}");
+        }
+    }
 }

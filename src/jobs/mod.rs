@@ -136,6 +136,15 @@ pub enum Error {
         /// How long that was.
         waited: std::time::Duration,
     },
+    /// A restore could not be rehearsed: the fault is the rehearsal's, and no phone was touched.
+    Rehearsal {
+        /// Why.
+        why: String,
+        /// What to do.
+        hint: String,
+        /// The kind of failure.
+        class: Class,
+    },
     /// There is nothing there.
     Nothing {
         /// What was looked for, as a whole sentence.
@@ -188,6 +197,7 @@ impl Error {
             Error::Dialog(e) | Error::PasswordDialog(e) => class_of_dialog(e),
             Error::RestoreDialog { cause, .. } => class_of_dialog(cause),
             Error::RestoreRefused { refusal, .. } => refusal.class,
+            Error::Rehearsal { class, .. } => *class,
             Error::CheckFailed(_)
             | Error::CopyDamaged(_)
             | Error::SourceDamaged(_)
@@ -225,19 +235,19 @@ impl Error {
                 let hints: Vec<&str> = lines.iter().filter_map(|l| l.hint.as_deref()).collect();
                 Some(hints.join("; "))
             }
-            Error::SourceDamaged(report) => Some(match restore::tolerated(report) {
-                true => {
-                    "`idev-backup verify --repair` takes back what other snapshots hold whole. Phones look at no contents, so                      `--force` restores it as it is, with what is altered"
-                        .to_owned()
-                }
-                false => {
-                    "`idev-backup verify --repair` takes back what other snapshots hold whole; `idev-backup list` shows those"
-                        .to_owned()
-                }
-            }),
+            Error::SourceDamaged(report) => {
+                let repair = restore::ready::repair_hint(report);
+                Some(match restore::tolerated(report) {
+                    true => format!(
+                        "{repair}. Phones look at no contents, so `--force` restores it as it is, with what is altered"
+                    ),
+                    false => repair.to_owned(),
+                })
+            }
             Error::RestoreDialog { cause, left } => Some(match cause {
                 mobilebackup::Error::Hostile(_) => {
-                    "do not trust this phone, or what sits between it and this computer. It was told that there is no such                      thing, and nothing outside of the backup was read"
+                    "do not trust this phone, or what sits between it and this computer. It was told that there is no such \
+                     thing, and nothing outside of the backup was read"
                         .to_owned()
                 }
                 mobilebackup::Error::NoCommonVersion => "use a newer idev-backup".to_owned(),
@@ -279,10 +289,11 @@ impl Error {
                     .to_owned(),
             ),
             Error::NoPasscode { .. } => Some(
-                "a phone asks for its passcode at each backup since iOS 16.1, and only there can it be entered. Run it when                  somebody is near the phone, or wait longer with --passcode-wait"
+                "a phone asks for its passcode at each backup since iOS 16.1, and only there can it be entered. Run it when \
+                 somebody is near the phone, or wait longer with --passcode-wait"
                     .to_owned(),
             ),
-            Error::Nothing { hint, .. } => Some(hint.clone()),
+            Error::Rehearsal { hint, .. } | Error::Nothing { hint, .. } => Some(hint.clone()),
         }
     }
 }
@@ -438,6 +449,9 @@ impl fmt::Display for Error {
                 crate::units::span(*waited)
             ),
             Error::NoPassword { why } => f.write_str(why),
+            Error::Rehearsal { why, .. } => {
+                write!(f, "the rehearsal could not be played to its end: {why}")
+            }
             Error::Nothing { what, .. } => f.write_str(what),
         }
     }

@@ -113,7 +113,9 @@ impl Ledger {
             let mut statement =
                 db.prepare("SELECT value FROM Facts WHERE name = 'applications'")?;
             let mut rows = statement.query([])?;
-            rows.next()?.map(|row| row.get(0)).transpose()
+            let value = rows.next()?.map(|row| row.get::<_, Option<Vec<u8>>>(0));
+            // Noted in any case: as nothing where there was none.
+            Ok(value.transpose()?.flatten())
         };
         self.open().and_then(read).map_err(io::Error::other)
     }

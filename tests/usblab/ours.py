@@ -207,7 +207,7 @@ def restores(report, machine):
         return file
 
     def gives_back(phone, file):
-        machine.run(f"{PROGRAM} restore latest --yes --wait --store {STORE}", seconds=300)
+        machine.run(f"{PROGRAM} restore latest --yes --wait --device {UDID} --store {STORE}", seconds=300)
         facts, rows = judge.ledger(file)
         judge.same_rows(rows, judge.expected(backup, None))
         peers.check(facts["code"] == 0, f"the phone notes {facts['code']}")
@@ -216,7 +216,7 @@ def restores(report, machine):
 
     def is_cut(phone):
         before = judge.tree(backup)
-        working = machine.start(f"{PROGRAM} restore latest --yes --store {STORE}")
+        working = machine.start(f"{PROGRAM} restore latest --yes --device {UDID} --store {STORE}")
         # After the lists, and before the end of what is sent.
         phone.told("usb: connection to com.apple.mobilebackup2")
         phone.command("unplug")

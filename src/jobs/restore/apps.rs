@@ -14,15 +14,20 @@ use crate::transport::Calm;
 const FOLDER: &str = "/iTunesRestore";
 const FILE: &str = "/iTunesRestore/RestoreApplications.plist";
 
-/// The list, as the phone wants it: "Applications" of Info.plist, in XML. `None` where the backup has none.
-pub fn list(folder: &Path) -> Result<Option<Vec<u8>>, Unreadable> {
+/// The list, as the phone wants it: "Applications" of Info.plist, in XML, without those whose domain is not wanted. `None` where the
+/// backup has none, or none of them is wanted.
+pub fn list(
+    folder: &Path,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Result<Option<Vec<u8>>, Unreadable> {
     let mut info = match plists::read(folder, "Info.plist") {
         Err(Unreadable::Absent) => return Ok(None),
         info => info?,
     };
-    let Some(Value::Dictionary(apps)) = info.remove("Applications") else {
+    let Some(Value::Dictionary(mut apps)) = info.remove("Applications") else {
         return Ok(None);
     };
+    apps.retain(|id, _| is_wanted(&format!("AppDomain-{id}")));
     if apps.is_empty() {
         return Ok(None);
     }

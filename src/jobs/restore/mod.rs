@@ -10,6 +10,7 @@ mod host;
 mod part;
 mod phone;
 pub mod ready;
+pub mod rehearsal;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -186,7 +187,7 @@ pub fn consider(
     let source = Source::look(folder)?;
     let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
     let target = Target::ask(phone, session.lockdown())?;
-    part::admit(&source, &target, options)?;
+    part::admit(folder, &source, &target, options)?;
     Ok(weigh(source, target, options))
 }
 
@@ -249,14 +250,19 @@ fn check(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result<veri
         passwords: options.password.as_ref().map(|known| known as _),
         ..verify::Options::default()
     };
-    let report = verify::verify(folder, &how, monitor)?;
-    history::record(folder, &report, monitor);
-    Ok(report)
+    verify::verify(folder, &how, monitor)
 }
 
-/// As long as this is held, no other run moves or drops the backup, which then would be missing file by file. A store that cannot be
-/// written to holds still by itself.
-fn hold(folder: &Path) -> Result<Option<Lock>, Error> {
+/// As long as this is held, no other run moves or drops the backup, which then would be missing file by file.
+#[derive(Debug)]
+pub struct Held(#[expect(dead_code, reason = "held, and never looked at")] Option<Lock>);
+
+/// Takes hold of a backup. A store that cannot be written to holds still by itself.
+pub fn hold(folder: &Path) -> Result<Held, Error> {
+    lock(folder).map(Held)
+}
+
+fn lock(folder: &Path) -> Result<Option<Lock>, Error> {
     let Some(of) = snapshot::find(folder) else {
         return Ok(None);
     };
@@ -279,6 +285,18 @@ pub fn restore(
     options: &Options,
     monitor: &dyn Monitor,
 ) -> Result<Report, Error> {
+    restore_held(&hold(folder)?, reach, phone, folder, options, monitor)
+}
+
+/// The same with a backup that the caller goes on holding, since something is to be done with it afterwards.
+pub fn restore_held(
+    _: &Held,
+    reach: &Reach,
+    phone: &Attached,
+    folder: &Path,
+    options: &Options,
+    monitor: &dyn Monitor,
+) -> Result<Report, Error> {
     let started = Instant::now();
     // "Stop" on one phone is not meant for the others.
     let reach = &Reach {
@@ -286,7 +304,6 @@ pub fn restore(
         ..reach.clone()
     };
     let _awake = options.stay_awake.then(Awake::keep);
-    let _lock = hold(folder)?;
     let mut problems = Vec::new();
     let source = Source::look(folder)?;
     if source.encrypted && options.password.is_none() {
@@ -299,7 +316,7 @@ pub fn restore(
     }
     let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
     let target = Target::ask(phone, session.lockdown())?;
-    part::admit(&source, &target, options)?;
+    part::admit(folder, &source, &target, options)?;
     let Considered {
         source,
         target,
@@ -311,9 +328,12 @@ pub fn restore(
     }
     // It may take a while, and a session that nobody uses ends.
     drop(session);
+    // Before every byte is read: a part that has nothing in it is found out at once.
+    let part = part::show(folder, options)?;
 
     let clock = Instant::now();
     let checked = check(folder, options, monitor)?;
+    history::record(folder, &checked, monitor);
     let mut seconds = Seconds {
         check: clock.elapsed().as_secs_f64(),
         ..Seconds::default()
@@ -341,7 +361,6 @@ pub fn restore(
         return Err(Error::Interrupted);
     }
 
-    let part = part::show(folder, options)?;
     let mut session = reach.session(phone)?;
     // What no list names is never asked for.
     let files_total = part.as_ref().map(|part| part.files).or(checked.listed);

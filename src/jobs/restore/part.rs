@@ -1,16 +1,19 @@
 //! A part of a backup: some of its domains, by a list of files that names no others. The sealed list stays as it is; the phone is shown
 //! another one.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use globset::GlobSet;
 use tempfile::TempDir;
 
 use super::Options;
 use super::about::{Source, Target};
 use crate::jobs::doctor::ios;
 use crate::jobs::{Error, select};
-use crate::manifest::part;
 use crate::manifest::plists::Unreadable;
+use crate::manifest::{db, part};
+use crate::store;
 
 /// From here on a phone that gets a part removes the rest of what the system has: settings, messages, photos (docs/protocol.md).
 const NO_PARTS_FROM: [u32; 3] = [27, 0, 0];
@@ -25,7 +28,12 @@ pub struct Shown {
 }
 
 /// Refuses a part where it would do harm, or where nobody took the risk.
-pub fn admit(source: &Source, target: &Target, options: &Options) -> Result<(), Error> {
+pub fn admit(
+    folder: &Path,
+    source: &Source,
+    target: &Target,
+    options: &Options,
+) -> Result<(), Error> {
     if options.only.is_empty() {
         return Ok(());
     }
@@ -51,6 +59,12 @@ pub fn admit(source: &Source, target: &Target, options: &Options) -> Result<(), 
             );
         }
     }
+    if !folder.join("Manifest.db").exists() && folder.join("Manifest.mbdb").exists() {
+        return refused(
+            "parts are not restored of backups of iOS 9 and before: their list is Manifest.mbdb, of which no shorter one is made",
+            WHOLE,
+        );
+    }
     if source.encrypted {
         return refused(
             "parts are restored only of backups that are not encrypted: the phone's list of files would have to be encrypted anew",
@@ -73,11 +87,20 @@ pub fn admit(source: &Source, target: &Target, options: &Options) -> Result<(), 
     Ok(())
 }
 
+/// The domains that are wanted; nothing where all are.
+pub fn domains(options: &Options) -> Result<Option<GlobSet>, Error> {
+    let wanted: Vec<&String> = options.only.iter().collect();
+    select::set(&wanted, false)
+}
+
 /// Makes the list of a part, if one is wanted.
 pub fn show(folder: &Path, options: &Options) -> Result<Option<Shown>, Error> {
-    let wanted: Vec<&String> = options.only.iter().collect();
-    let Some(domains) = select::set(&wanted, false)? else {
+    let Some(domains) = domains(options)? else {
         return Ok(None);
+    };
+    let no_place = |e: io::Error| {
+        let doing = "keep the list of the part in";
+        Error::Store(store::Error::io(doing, &std::env::temp_dir(), e))
     };
     let unusable = |why: String| Error::Backup {
         path: folder.join("Manifest.db"),
@@ -87,13 +110,19 @@ pub fn show(folder: &Path, options: &Options) -> Result<Option<Shown>, Error> {
     builder.prefix("idev-backup-");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-    let private = builder.tempdir().map_err(|e| unusable(e.to_string()))?;
+    let private = builder.tempdir().map_err(no_place)?;
     let list = private.path().join("Manifest.db");
     let part = part::write(folder, &list, |domain| domains.is_match(domain));
-    let part = part.map_err(|e| unusable(e.to_string()))?;
+    let part = part.map_err(|e| match e {
+        db::Error::NoPlace(why) => no_place(io::Error::other(why)),
+        e => unusable(e.to_string()),
+    })?;
     if part.rows == 0 {
         return Err(Error::Nothing {
-            what: format!("nothing in the backup is in {}", options.only.join(", ")),
+            what: format!(
+                "no domain of the backup matches {}",
+                options.only.join(", ")
+            ),
             hint: "`idev-backup ls` shows the domains of a backup".to_owned(),
         });
     }

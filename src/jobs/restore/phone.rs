@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::Options;
 use super::about::Source;
-use super::apps;
 use super::host::{Course, SnapshotHost};
+use super::{apps, part};
 use crate::device::sync::SyncLock;
 use crate::device::{self, Lockdown, Session};
 use crate::jobs::phone::{Facts, Reach};
@@ -300,8 +300,11 @@ impl Job<'_> {
         session: &mut Session,
         problems: &mut Vec<String>,
     ) -> Result<bool, Error> {
+        // Of a part only those applications whose data is in it.
+        let domains = part::domains(self.options)?;
+        let is_wanted = |domain: &str| domains.as_ref().is_none_or(|set| set.is_match(domain));
         let list = match self.options.apps {
-            true => apps::list(self.folder).map_err(|why| format!("Info.plist: {why}")),
+            true => apps::list(self.folder, is_wanted),
             false => Ok(None),
         };
         let handed = match list {
@@ -325,7 +328,7 @@ impl Job<'_> {
                 }
                 Err(e) => e.to_string(),
             },
-            Err(why) => why,
+            Err(why) => format!("Info.plist: {why}"),
         };
         self.take_apps_back();
         let text = format!("the list of applications could not be handed to the phone: {handed}");

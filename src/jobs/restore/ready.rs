@@ -1,10 +1,13 @@
 //! What can be known of a restore before the phone is asked to do it. Pure: facts in, findings out.
 
+use std::path::Path;
+
 use super::about::{Source, Target};
 use super::{Options, tolerated};
 use crate::jobs::create::BATTERY_LOW_PERCENT;
 use crate::jobs::doctor::{Level, Line, ios};
 use crate::jobs::verify::{Depth, Finding, Outcome, Report, Wrong};
+use crate::store::{Store, snapshot};
 use crate::units::{counted, size};
 
 /// What a phone wants to have free beside the files themselves, to be told before it tells so itself.
@@ -19,6 +22,23 @@ pub fn obstacles(lines: &[Line]) -> Vec<Line> {
     // Of its room the phone knows more than can be seen from here, and has its own word for it.
     let is_one = |line: &&Line| line.level == Level::Problem && line.topic != "phone_room";
     lines.iter().filter(is_one).cloned().collect()
+}
+
+/// How to come by a backup that is whole. Only a store holds other snapshots to take files back from.
+pub fn repair_hint(report: &Report) -> &'static str {
+    let of = snapshot::find(Path::new(&report.path));
+    let store = of
+        .as_ref()
+        .and_then(|of| of.path().parent())
+        .map(Store::open);
+    match store {
+        Some(Ok(store)) if store.is_marked() => {
+            "`idev-backup verify --repair` takes back what other snapshots hold whole; `idev-backup list` shows those"
+        }
+        _ => {
+            "it lies in no store, so that there is nothing to repair it from: choose another backup"
+        }
+    }
 }
 
 /// What the check of the backup found.
@@ -44,7 +64,7 @@ pub fn judge_check(report: &Report) -> Line {
                 TOPIC,
                 format!("the backup is damaged: {}", report.first_damage()),
             );
-            let line = line.hint("`idev-backup verify --repair` takes back what other snapshots hold whole; `idev-backup list` shows those");
+            let line = line.hint(repair_hint(report));
             match tolerated(report) {
                 true => line.means(
                     "phones take such a backup, and what is altered in it is altered on the phone; `--force` restores it",
@@ -120,10 +140,16 @@ pub fn judge_backup(source: &Source, options: &Options) -> Vec<Line> {
         _ if !options.apps => Line::ok("apps", "applications are not asked for again, as wanted"),
         Some(apps) => Line::ok(
             "apps",
-            format!(
-                "the phone is handed the list of {}, to fetch them from the App Store",
-                counted(apps, "application")
-            ),
+            match options.only.is_empty() {
+                true => format!(
+                    "the phone is handed the list of {}, to fetch them from the App Store",
+                    counted(apps, "application")
+                ),
+                false => format!(
+                    "of {} the phone is handed the list of those in this part, to fetch them from the App Store",
+                    counted(apps, "application")
+                ),
+            },
         ),
         None => Line::warning("apps", "the backup has no list of applications")
             .means("their data is restored, but each application has to be installed by hand"),

@@ -1,0 +1,408 @@
+//! `restore` as people and scripts run it: whom it asks, what it says, and how it ends.
+
+#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
+#![allow(clippy::print_stderr)] // One that cannot run on this machine says so.
+
+mod rig;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use idev_backup::jobs::restore::rehearsal;
+use idev_backup::jobs::verify::{self, Depth};
+use idev_backup::jobs::{Class, Error, history, restore};
+use idev_backup::mobilebackup;
+use idev_backup::monitor::Silent;
+use idev_backup::sim::{Phone, PhoneConfig};
+use idev_backup::store;
+use rig::*;
+use serde_json::Value;
+
+/// A phone that restarts at once.
+fn plain() -> PhoneConfig {
+    PhoneConfig {
+        restart: Duration::ZERO,
+        ..config()
+    }
+}
+
+/// A rig whose store holds a backup, and the phone that made it.
+fn backed_up() -> Rig {
+    let rig = Rig::with(plain());
+    rig.try_create(&rig::options(), &Silent).unwrap();
+    rig
+}
+
+/// The program with a home of its own, and the rig's daemon and store.
+fn program(rig: &Rig) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
+    let home = rig.dir.path().join("home");
+    command
+        .arg("restore")
+        .env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address())
+        .env("IDEV_BACKUP_STORE", rig.store.root())
+        .env_remove("IDEV_BACKUP_DEVICE")
+        .envs(["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"].map(|name| (name, &home)))
+        .envs(["USERPROFILE", "LOCALAPPDATA", "APPDATA"].map(|name| (name, &home)))
+        .stdin(Stdio::null());
+    command
+}
+
+/// How a run ended, and what it printed.
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(command: &mut Command) -> Ran {
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ran {
+            code: status.code().unwrap(),
+            out: text(stdout),
+            err: text(stderr),
+        }
+    }
+
+    /// The object of this event.
+    fn object(&self, event: &str) -> Value {
+        let objects = self.out.lines().map(|l| serde_json::from_str(l).unwrap());
+        let mut of = objects.filter(|object: &Value| object["event"] == event);
+        of.next()
+            .unwrap_or_else(|| panic!("no {event}: {} {}", self.out, self.err))
+    }
+}
+
+fn runs(rig: &Rig, args: &[&str]) -> Ran {
+    Ran::of(program(rig).args(args))
+}
+
+fn other_phone() -> std::sync::Arc<Phone> {
+    Phone::new(PhoneConfig {
+        udid: OTHER_UDID.parse().unwrap(),
+        name: "Somebody's iPhone".into(),
+        ..plain()
+    })
+}
+
+#[test]
+fn another_phone_is_overwritten_unasked_only_where_it_is_named() {
+    let mut rig = backed_up();
+    let folder = rig.dir.path().join("old backup");
+    copy_dir(&rig.current(), &folder);
+    let other = other_phone();
+    rig.connect(other.clone());
+    let ran = runs(&rig, &["latest", "--yes", "--quick-check"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    for word in [UDID, OTHER_UDID, "Somebody's iPhone", "--device"] {
+        assert!(ran.err.contains(word), "{word}: {}", ran.err);
+    }
+    assert!(other.restores().is_empty());
+    // Nor where nobody knows whose the backup is.
+    fs::remove_file(folder.join("Info.plist")).unwrap();
+    let ran = runs(&rig, &[folder.to_str().unwrap(), "--yes", "--quick-check"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("does not say which phone"), "{}", ran.err);
+    assert!(other.restores().is_empty());
+
+    let named = ["latest", "--yes", "--quick-check", "--device", OTHER_UDID];
+    let ran = runs(&rig, &named);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(
+        ran.err.contains("warning: Somebody's iPhone") && ran.err.contains("another phone"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(other.restores().len(), 1);
+}
+
+#[test]
+fn scripts_get_the_warnings_that_people_are_shown() {
+    let mut rig = backed_up();
+    rig.connect(other_phone());
+    let args = ["latest", "--yes", "--quick-check", "--json", "--device"];
+    let ran = runs(&rig, &[&args[..], &[OTHER_UDID]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let lines = ran.object("restored")["lines"].clone();
+    let line = |topic: &str| {
+        let mut lines = lines.as_array().unwrap().iter();
+        lines.find(|line| line["topic"] == topic).cloned().unwrap()
+    };
+    assert_eq!(line("phone")["level"], "warning");
+    assert_eq!(line("encryption")["level"], "warning");
+    assert_eq!(line("find_my")["level"], "ok");
+}
+
+/// What the program says at a terminal where this is typed, and how it ends; nothing where there is no terminal to have.
+fn at_a_terminal(rig: &Rig, args: &str, typed: &Path) -> Option<(i32, String)> {
+    let words = format!("{} restore {args}", env!("CARGO_BIN_EXE_idev-backup"));
+    let mut command = program(rig);
+    let mut terminal = Command::new("script");
+    terminal
+        .args(["-qec", &words, "/dev/null"])
+        .stdin(fs::File::open(typed).unwrap());
+    for (name, value) in command.stdin(Stdio::null()).get_envs() {
+        if let Some(value) = value {
+            terminal.env(name, value);
+        }
+    }
+    let is_there = cfg!(target_os = "linux")
+        && Command::new("script")
+            .arg("--version")
+            .output()
+            .is_ok_and(|ran| ran.status.success());
+    if !is_there {
+        eprintln!("skipped: there is no terminal to type at");
+        return None;
+    }
+    let ran = terminal.output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    Some((ran.status.code().unwrap(), said))
+}
+
+#[test]
+fn who_does_not_agree_has_interrupted_it_and_nothing_is_restored() {
+    let rig = backed_up();
+    let typed = rig.dir.path().join("typed");
+    for answer in ["no\n", "\n", "y\n"] {
+        fs::write(&typed, answer).unwrap();
+        let Some((code, said)) = at_a_terminal(&rig, "latest --quick-check --json", &typed) else {
+            return;
+        };
+        assert_eq!(code, 130, "{answer:?}: {said}");
+        assert!(said.contains("\"exit_code\":130"), "{answer:?}: {said}");
+    }
+    assert!(rig.phone.restores().is_empty());
+    fs::write(&typed, "yes\n").unwrap();
+    let Some((code, said)) = at_a_terminal(&rig, "latest --quick-check", &typed) else {
+        return;
+    };
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(rig.phone.restores().len(), 1);
+}
+
+/// A file of the backup that no other file depends on: below the backup's folder.
+fn victim(rig: &Rig) -> PathBuf {
+    let id = rig.phone.files().find(|f| f.size() > 80_000).unwrap();
+    let id = id.file_id();
+    PathBuf::from(&id[..2]).join(id)
+}
+
+fn flip(file: &Path) {
+    let mut bytes = fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_backup_is_held_as_long_as_whoever_restores_it_wants() {
+    let rig = backed_up();
+    let busy = || matches!(rig.store.lock(rig.udid()), Err(store::Error::Busy { .. }));
+    let held = restore::hold(&rig.current()).unwrap();
+    let options = restore::Options {
+        depth: Depth::Quick,
+        ..restore::Options::default()
+    };
+    let (reach, phone) = (rig.reach(), rig.attached());
+    let folder = rig.current();
+    restore::restore_held(&held, &reach, &phone, &folder, &options, &Silent).unwrap();
+    assert!(busy());
+    drop(held);
+    assert!(!busy());
+}
+
+#[test]
+fn a_quick_rehearsal_claims_nothing_of_contents() {
+    let rig = backed_up();
+    let quick = ["latest", "--rehearse", "--quick-check"];
+    let ran = runs(&rig, &quick);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("was not checked"), "{}", ran.out);
+    assert!(!ran.out.contains("has every byte"), "{}", ran.out);
+
+    let file = rig.current().join(victim(&rig));
+    flip(&file);
+    let report = verify::verify(&rig.current(), &verify::Options::bytes(), &Silent);
+    history::record(&rig.current(), &report.unwrap(), &Silent);
+    let ran = runs(&rig, &quick);
+    assert_eq!(ran.code, 1, "{} {}", ran.out, ran.err);
+    assert!(
+        ran.err.contains("found this backup damaged") && ran.err.contains("--quick-check"),
+        "{}",
+        ran.err
+    );
+    let ran = runs(&rig, &[&quick[..], &["--force"]].concat());
+    assert_eq!(ran.code, 3, "{} {}", ran.out, ran.err);
+    assert!(ran.out.contains("found this backup damaged"), "{}", ran.out);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_rehearsal_without_a_place_for_its_lists_names_the_place() {
+    let rig = backed_up();
+    let absent = rig.dir.path().join("no such folder");
+    let ran = Ran::of(
+        program(&rig)
+            .args(["latest", "--rehearse"])
+            .env("TMPDIR", &absent),
+    );
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(
+        ran.err.contains(absent.to_str().unwrap()) && ran.err.contains("TMPDIR"),
+        "{}",
+        ran.err
+    );
+    for word in ["--store", "cable", "disk connected"] {
+        assert!(!ran.err.contains(word), "{word}: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_backup_that_says_it_is_of_no_phone_gives_the_phone_no_such_name() {
+    let rig = backed_up();
+    let folder = rig.dir.path().join("old backup");
+    copy_dir(&rig.current(), &folder);
+    let file = folder.join("Info.plist");
+    let mut info: plist::Dictionary = plist::from_file(&file).unwrap();
+    for key in ["Unique Identifier", "Target Identifier"] {
+        info.insert(key.into(), "../../x".into());
+    }
+    plist::to_file_xml(&file, &info).unwrap();
+    let folder = folder.to_str().unwrap();
+    let ran = runs(&rig, &[folder, "--yes", "--quick-check", "--device", UDID]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(rig.phone.restores().last().unwrap().source, UDID);
+}
+
+#[test]
+fn a_part_hands_over_its_own_applications_and_is_called_a_part() {
+    let rig = backed_up();
+    let info: plist::Dictionary = plist::from_file(rig.current().join("Info.plist")).unwrap();
+    let apps = info["Applications"].as_dictionary().unwrap();
+    assert!(apps.len() > 1);
+    let app = apps.keys().next().unwrap();
+    let restores = |only: &str| {
+        let part = ["latest", "--yes", "--no-reboot", "--partial-at-my-own-risk"];
+        let ran = runs(&rig, &[&part[..], &["--only", only]].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let said = format!("a part of the backup ({only})");
+        assert!(ran.out.contains(&said), "{}", ran.out);
+        rig.phone.restart();
+        rig.phone.ledger().unwrap().applications().unwrap()
+    };
+    assert_eq!(restores("HomeDomain"), None);
+    let handed = restores(&format!("{{HomeDomain,AppDomain-{app}}}")).unwrap();
+    let handed: plist::Dictionary = plist::from_bytes(&handed).unwrap();
+    assert_eq!(handed.keys().collect::<Vec<_>>(), [app]);
+}
+
+#[test]
+fn a_part_that_cannot_be_is_refused_before_the_backup_is_read() {
+    let rig = backed_up();
+    let part = ["latest", "--yes", "--json", "--partial-at-my-own-risk"];
+    for pattern in ["[", "", " "] {
+        let ran = runs(&rig, &[&part[..], &["--only", pattern]].concat());
+        assert_eq!(ran.code, 2, "{pattern:?}: {}", ran.err);
+    }
+    let ran = runs(&rig, &[&part[..], &["--only", "No*"]].concat());
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("no domain of the backup"), "{}", ran.err);
+    assert!(!ran.out.contains("\"checking\""), "{}", ran.out);
+
+    let folder = rig.dir.path().join(UDID);
+    copy_dir(&rig.current(), &folder);
+    let list = folder.join("Manifest.db");
+    fs::rename(&list, folder.join("Manifest.mbdb")).unwrap();
+    let words = [&[folder.to_str().unwrap()], &part[1..], &["--only", "*"]].concat();
+    let ran = runs(&rig, &words);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("iOS 9"), "{}", ran.err);
+    assert!(rig.phone.restores().is_empty());
+}
+
+#[test]
+fn what_lies_in_no_store_is_not_said_to_be_repaired_from_one() {
+    let rig = backed_up();
+    let folder = rig.dir.path().join("old backup");
+    copy_dir(&rig.current(), &folder);
+    for (folder, has_store) in [(folder, false), (rig.current(), true)] {
+        fs::remove_file(folder.join(victim(&rig))).unwrap();
+        let folder = folder.to_str().unwrap();
+        for how in [["--yes", "--quick-check"], ["--dry-run", "--quick-check"]] {
+            let ran = runs(&rig, &[&[folder][..], &how].concat());
+            assert_eq!(ran.code, 1, "{}", ran.err);
+            let said = ran.out + &ran.err;
+            assert_eq!(said.contains("verify --repair"), has_store, "{said}");
+            assert_eq!(said.contains("choose another backup"), !has_store, "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_writes_nothing_at_all() {
+    let rig = backed_up();
+    // So that the phone has met this computer.
+    rig.reach().session(&rig.attached()).unwrap();
+    let before = tree(rig.store.root());
+    let ran = runs(&rig, &["latest", "--dry-run"]);
+    assert!(
+        ran.out.contains("the backup is whole"),
+        "{} {}",
+        ran.out,
+        ran.err
+    );
+    assert_same(&before, &tree(rig.store.root()), "after a dry run");
+    flip(&rig.current().join(victim(&rig)));
+    let before = tree(rig.store.root());
+    assert_eq!(runs(&rig, &["latest", "--dry-run"]).code, 1);
+    assert_same(&before, &tree(rig.store.root()), "after a dry run");
+}
+
+#[test]
+fn hints_have_one_space_between_words() {
+    let path = "x/../y".parse::<idev_backup::path::BackupPath>();
+    for error in [
+        Error::NoPasscode {
+            waited: Duration::from_secs(60),
+        },
+        Error::RestoreDialog {
+            cause: idev_backup::mobilebackup::Error::Hostile(path.unwrap_err()),
+            left: restore::Left::AsItWas,
+        },
+    ] {
+        let hint = error.hint().unwrap();
+        assert!(!hint.contains("  "), "{hint}");
+    }
+}
+
+#[test]
+fn what_goes_wrong_is_told_of_the_simulated_phone_and_sends_nobody_to_a_cable() {
+    let place = std::env::temp_dir();
+    let broken = |cause| Error::RestoreDialog {
+        cause,
+        left: restore::Left::Partly { files: 4864 },
+    };
+    let error = rehearsal::simulated(broken(mobilebackup::Error::Cancelled), &place);
+    assert!(matches!(error, Error::Interrupted), "{error}");
+    let hostile = "x/../y".parse::<idev_backup::path::BackupPath>();
+    let cause = mobilebackup::Error::Hostile(hostile.unwrap_err());
+    let error = rehearsal::simulated(broken(cause), &place);
+    let said = format!("{error} {}", error.hint().unwrap_or_default());
+    assert_eq!(error.class(), Class::Failed);
+    assert!(said.contains("the simulated phone"), "{said}");
+    for word in ["cable", "restart the phone", "4,864", "do not trust"] {
+        assert!(!said.contains(word), "{word}: {said}");
+    }
+    // What is not the phone's stays as it is.
+    let error = rehearsal::simulated(Error::Interrupted, &place);
+    assert!(matches!(error, Error::Interrupted));
+}
