@@ -2,9 +2,13 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::{Error, disk};
 use crate::udid::Udid;
+
+/// Whoever only looks whether a run is on, and a program that is just being started, have the lock for a moment.
+const PASSING_MAX: Duration = Duration::from_millis(300);
 
 /// A held lock on one phone's part of a store.
 #[derive(Debug)]
@@ -23,13 +27,21 @@ impl Lock {
         let file = options
             .open(&path)
             .map_err(|e| Error::io("open", &path, e))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::Busy {
-                udid: udid.clone(),
-                lock: path,
-            }),
-            Err(TryLockError::Error(e)) => Err(Error::io("lock", &path, e)),
+        let since = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock { _file: file }),
+                Err(TryLockError::WouldBlock) if since.elapsed() < PASSING_MAX => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::Busy {
+                        udid: udid.clone(),
+                        lock: path,
+                    });
+                }
+                Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path, e)),
+            }
         }
     }
 
