@@ -120,7 +120,7 @@ def refusals(report, machine):
         right(phone)
 
     def rule_gives_rights():
-        machine.run(f"{PROGRAM} udev-rule >/etc/udev/rules.d/70-idev-backup.rules && udevadm control --reload")
+        machine.run(f"mkdir -p /etc/udev/rules.d && {PROGRAM} udev-rule >/etc/udev/rules.d/70-idev-backup.rules && udevadm control --reload")
         with machine.plug(1, *SECOND):
             device = "$(dirname $(grep -l 00008130001A2B3C4D5E6FAA /sys/bus/usb/devices/*/serial))"
             said = machine.run(f"stat -c '%a %G' /dev/$(sed -n s/DEVNAME=//p {device}/uevent)").split()
