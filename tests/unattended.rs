@@ -675,12 +675,14 @@ fn a_job_is_one_line_of_a_crontab_and_tells_how_it_ended() {
             .contains("has not run yet; next")
     );
 
-    // As cron does it, with nothing of our environment.
+    // As cron does it, with nothing of our environment but what an emulator of another processor needs to start anything.
     let command = line.splitn(6, ' ').nth(5).unwrap().replace("\\%", "%");
+    let emulator = std::env::vars_os().filter(|(name, _)| name == "QEMU_LD_PREFIX");
     let mut shell = Command::new("sh");
     shell
         .args(["-c", &command])
         .env_clear()
+        .envs(emulator)
         .current_dir("/")
         .env("PATH", "/usr/bin:/bin");
     let ran = ended(&mut shell);
