@@ -13,9 +13,9 @@ use std::io;
 use std::sync::Arc;
 
 use self::run::Run;
-use super::dialog::Stop;
+use super::dialog::{Stop, fails};
 use super::faults::{self, Fault};
-use super::phone::{Outcome, Phone};
+use super::phone::{Outcome, Passed, Phone};
 use super::tls::Link;
 use super::wire::Wire;
 use plist::{Dictionary, Value};
@@ -246,6 +246,11 @@ fn back_up(
     }
     drop(memory);
     phone.record(outcome);
+    conclude(wire, faults, ended)
+}
+
+/// The verdict on a request.
+fn conclude(wire: &mut Wire, faults: &[Fault], ended: Result<(), Stop>) -> io::Result<()> {
     match ended {
         Ok(()) if faults.contains(&Fault::NoFinalResponse) => wire.stall(),
         Ok(()) => wire.respond(0, ""),
@@ -253,6 +258,28 @@ fn back_up(
         Err(Stop::Lost(e)) => Err(e),
     }
 }
+
+/// The passcode, which the owner has to enter first.
+fn passcode(phone: &Phone, wire: &mut Wire) -> Result<(), Stop> {
+    match phone.await_passcode(|wait| wire.gone_within(wait)) {
+        Passed::Yes => Ok(()),
+        Passed::No => fails(208, text_of(208)),
+        Passed::Gone => {
+            let kind = io::ErrorKind::ConnectionAborted;
+            Err(Stop::Lost(io::Error::new(kind, "the computer left")))
+        }
+    }
+}
+
+/// The failure that this run was told to end with.
+fn told_to_fail(faults: &[Fault]) -> Result<(), Stop> {
+    let code = faults.iter().find_map(|fault| match fault {
+        Fault::Error(code) => Some(*code),
+        _ => None,
+    });
+    code.map_or(Ok(()), |code| fails(code, text_of(code)))
+}
+
 fn text_of(code: u64) -> &'static str {
     match code {
         3 => "Failed to create snapshot: File exists (17) at path \"/private/var\"",

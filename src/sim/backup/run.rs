@@ -1,17 +1,16 @@
 //! One backup: the order of its messages, from the passcode to the verification.
 
-use std::io;
 use std::sync::Arc;
 
 use super::decide::Listing;
-use super::{BATCH, Cache, HEADROOM, Kept, OVERSHOOT, text_of};
+use super::{BATCH, Cache, HEADROOM, Kept, OVERSHOOT, passcode, told_to_fail};
 use crate::sim::content::{Item, Scan};
 use crate::sim::dialog::{Stop, fails};
 use crate::sim::entry::hex;
 use crate::sim::faults::Fault;
 use crate::sim::lock;
 use crate::sim::manifest::{self, Database, Snapshot, Status};
-use crate::sim::phone::{Outcome, Passed, Phone};
+use crate::sim::phone::{Outcome, Phone};
 use crate::sim::wire::Wire;
 
 /// One backup in progress.
@@ -35,28 +34,12 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     pub(super) fn all(&mut self) -> Result<(), Stop> {
         self.wire.misbehave(self.faults)?;
-        match self
-            .phone
-            .await_passcode(|wait| self.wire.gone_within(wait))
-        {
-            Passed::Yes => {}
-            Passed::No => return fails(208, "Device locked"),
-            Passed::Gone => {
-                let gone = io::Error::new(io::ErrorKind::ConnectionAborted, "the computer left");
-                return Err(Stop::Lost(gone));
-            }
-        }
+        passcode(self.phone, self.wire)?;
         if self.phone.config.icloud_restore {
             let text = "iTunes Backup is unavailable while an iCloud Restore is in progress";
             return fails(25, text);
         }
-        let code = self.faults.iter().find_map(|f| match f {
-            Fault::Error(code) => Some(*code),
-            _ => None,
-        });
-        if let Some(code) = code {
-            return fails(code, text_of(code));
-        }
+        told_to_fail(self.faults)?;
         let resumes = self.decide()?;
         let listing = self.listing()?;
         let scan = Arc::new(self.scan());

@@ -9,12 +9,12 @@ use zeroize::Zeroizing;
 use super::checks::Listed;
 use super::{APPLICATIONS, RestoreOutcome, Staged};
 use crate::secret::Secret;
-use crate::sim::backup::{BATCH, HEADROOM, text_of};
+use crate::sim::backup::{BATCH, HEADROOM, passcode, told_to_fail};
 use crate::sim::dialog::{Stop, fails};
 use crate::sim::faults::Fault;
 use crate::sim::ledger::{Restored, Writer};
 use crate::sim::lock;
-use crate::sim::phone::{Passed, Phone};
+use crate::sim::phone::Phone;
 use crate::sim::unlock::Opened;
 use crate::sim::wire::Wire;
 
@@ -74,25 +74,9 @@ impl<'a> Run<'a> {
     /// Everything up to the verdict.
     pub(super) fn all(&mut self) -> Result<Staged, Stop> {
         self.wire.misbehave(self.faults)?;
-        match self
-            .phone
-            .await_passcode(|wait| self.wire.gone_within(wait))
-        {
-            Passed::Yes => {}
-            Passed::No => return fails(208, "Device locked"),
-            Passed::Gone => {
-                let gone = io::Error::new(io::ErrorKind::ConnectionAborted, "the computer left");
-                return Err(Stop::Lost(gone));
-            }
-        }
+        passcode(self.phone, self.wire)?;
         self.preconditions()?;
-        let code = self.faults.iter().find_map(|f| match f {
-            Fault::Error(code) => Some(*code),
-            _ => None,
-        });
-        if let Some(code) = code {
-            return fails(code, text_of(code));
-        }
+        told_to_fail(self.faults)?;
         let listed = self.resume()?;
         self.prepare(&listed)?;
         self.copy_backup()?;
