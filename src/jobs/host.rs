@@ -1,9 +1,10 @@
 //! The computer's side of a backup: what the phone asks is done in the draft, and whoever watches is told.
 
 use std::io::Read;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::complaint;
+use super::phases::Phases;
 use super::verdict::Shortage;
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
 use crate::monitor::{Event, Monitor, Phase};
@@ -51,14 +52,9 @@ pub struct DraftHost<'a> {
     keep: &'a Policy,
     monitor: &'a dyn Monitor,
     course: Course,
-    phase: Phase,
-    phase_began: Instant,
-    told: Instant,
+    phases: Phases<'a>,
     percent: Option<f64>,
 }
-
-/// How often progress is told.
-const BETWEEN_NEWS: Duration = Duration::from_millis(100);
 
 impl<'a> DraftHost<'a> {
     /// Begins to serve. Where the phone lacks room, those snapshots go that `keep` does not keep.
@@ -69,47 +65,25 @@ impl<'a> DraftHost<'a> {
             keep,
             monitor,
             course: Course::default(),
-            phase: Phase::Scanning,
-            phase_began: Instant::now(),
-            told: Instant::now(),
+            phases: Phases::new(Phase::Scanning, monitor),
             percent: None,
         }
     }
 
     /// What happened.
-    pub fn finish(mut self) -> Course {
-        self.note_time();
-        self.course
-    }
-
-    fn enter(&mut self, phase: Phase) {
-        if phase != self.phase {
-            self.note_time();
-            self.phase = phase;
-            self.monitor.phase(phase);
+    pub fn finish(self) -> Course {
+        let spent = |phase| self.phases.spent(phase);
+        Course {
+            scanning: spent(Phase::Scanning),
+            receiving: spent(Phase::Receiving),
+            finishing: spent(Phase::Arranging) + spent(Phase::PhoneChecking),
+            ..self.course
         }
     }
 
-    fn note_time(&mut self) {
-        let spent = match self.phase {
-            Phase::Scanning => &mut self.course.scanning,
-            Phase::Receiving => &mut self.course.receiving,
-            _ => &mut self.course.finishing,
-        };
-        *spent += self.phase_began.elapsed();
-        self.phase_began = Instant::now();
-    }
-
-    fn tell(&mut self, more_bytes: u64) {
-        if self.told.elapsed() >= BETWEEN_NEWS {
-            self.told = Instant::now();
-            self.monitor.event(Event::Progress {
-                percent: self.percent,
-                bytes: self.course.received_bytes + more_bytes,
-                files: self.course.received_files,
-                files_total: None,
-            });
-        }
+    fn tell(&mut self) {
+        let (course, percent) = (&self.course, self.percent);
+        self.phases.news(|| progress(course, percent, 0));
     }
 
     /// The phone is told little; the whole error is kept for people.
@@ -134,18 +108,20 @@ impl Host for DraftHost<'_> {
         if let Some(percent) = request.percent {
             self.percent = Some(percent);
         }
-        let arranged = matches!(self.phase, Phase::Arranging | Phase::PhoneChecking);
+        let arranged = matches!(self.phases.now(), Phase::Arranging | Phase::PhoneChecking);
         match &request.kind {
             Kind::Move(_) | Kind::Remove(_) => {
                 self.course.arranged = true;
-                self.enter(Phase::Arranging);
+                self.phases.enter(Phase::Arranging);
             }
-            Kind::SendFiles(_) | Kind::List(_) if arranged => self.enter(Phase::PhoneChecking),
+            Kind::SendFiles(_) | Kind::List(_) if arranged => {
+                self.phases.enter(Phase::PhoneChecking);
+            }
             // Some phones begin anew after files changed under them.
-            Kind::ReceiveFiles(_) if !arranged => self.enter(Phase::Receiving),
+            Kind::ReceiveFiles(_) if !arranged => self.phases.enter(Phase::Receiving),
             _ => {}
         }
-        self.tell(0);
+        self.tell();
     }
 
     fn free_space(&mut self) -> Result<u64, Fault> {
@@ -183,13 +159,9 @@ impl Host for DraftHost<'_> {
         let mut counting = Counting {
             body,
             bytes: 0,
-            host: self.monitor,
-            told: &mut self.told,
-            base: (
-                self.course.received_bytes,
-                self.course.received_files,
-                self.percent,
-            ),
+            phases: &mut self.phases,
+            course: &self.course,
+            percent: self.percent,
         };
         let kept = self.draft.keep(path, &mut counting);
         let bytes = counting.bytes;
@@ -198,7 +170,7 @@ impl Host for DraftHost<'_> {
             self.course.received_files += 1;
             self.course.received_bytes += bytes;
         }
-        self.tell(0);
+        self.tell();
         // Only the body itself can fail here, and the session knows why; the disk's errors come when it settles.
         kept.map_err(|_| Fault::Io)
     }
@@ -292,6 +264,15 @@ impl Host for DraftHost<'_> {
     }
 }
 
+fn progress(course: &Course, percent: Option<f64>, more_bytes: u64) -> Event {
+    Event::Progress {
+        percent,
+        bytes: course.received_bytes + more_bytes,
+        files: course.received_files,
+        files_total: None,
+    }
+}
+
 fn describe(entry: &std::fs::DirEntry) -> std::io::Result<Option<Entry>> {
     // A name that is no text cannot be told to the phone, and none that it made is such.
     let Ok(name) = entry.file_name().into_string() else {
@@ -312,27 +293,21 @@ fn describe(entry: &std::fs::DirEntry) -> std::io::Result<Option<Entry>> {
 }
 
 /// A body that tells of itself while it is read, so that one huge file shows progress.
-struct Counting<'a> {
+struct Counting<'a, 'm> {
     body: &'a mut dyn Read,
     bytes: u64,
-    host: &'a dyn Monitor,
-    told: &'a mut Instant,
-    base: (u64, u64, Option<f64>),
+    phases: &'a mut Phases<'m>,
+    course: &'a Course,
+    percent: Option<f64>,
 }
 
-impl Read for Counting<'_> {
+impl Read for Counting<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let n = self.body.read(buffer)?;
         self.bytes += n as u64;
-        if self.bytes >= 1 << 20 && self.told.elapsed() >= BETWEEN_NEWS {
-            *self.told = Instant::now();
-            let (bytes, files, percent) = self.base;
-            self.host.event(Event::Progress {
-                percent,
-                bytes: bytes + self.bytes,
-                files,
-                files_total: None,
-            });
+        if self.bytes >= 1 << 20 {
+            let (course, percent, bytes) = (self.course, self.percent, self.bytes);
+            self.phases.news(|| progress(course, percent, bytes));
         }
         Ok(n)
     }

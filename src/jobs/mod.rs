@@ -24,6 +24,7 @@ pub mod opened;
 pub mod pair;
 mod passcode;
 pub mod password;
+mod phases;
 pub mod phone;
 mod photo_library;
 pub mod photos;

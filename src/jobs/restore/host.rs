@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 use std::io::{self, Read};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use crate::jobs::complaint;
+use crate::jobs::phases::Phases;
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::path::BackupPath;
@@ -43,9 +44,6 @@ const KNOWN_MAX: usize = 4 << 20;
 /// Where the files of a backup are listed, in its folder: since iOS 10, and before.
 const LISTS: [&str; 2] = ["Manifest.db", "Manifest.mbdb"];
 
-/// How often progress is told.
-const BETWEEN_NEWS: Duration = Duration::from_millis(100);
-
 /// Serves the phone from a backup that nobody writes to.
 pub struct SnapshotHost<'a> {
     overlay: Overlay,
@@ -53,9 +51,7 @@ pub struct SnapshotHost<'a> {
     files_total: Option<u64>,
     course: Course,
     known: HashSet<u64>,
-    phase: Phase,
-    phase_began: Instant,
-    told: Instant,
+    phases: Phases<'a>,
 }
 
 impl<'a> SnapshotHost<'a> {
@@ -71,45 +67,22 @@ impl<'a> SnapshotHost<'a> {
             files_total,
             course: Course::default(),
             known: HashSet::new(),
-            phase: Phase::Preparing,
-            phase_began: Instant::now(),
-            told: Instant::now(),
+            phases: Phases::new(Phase::Preparing, monitor),
         }
     }
 
     /// What happened.
-    pub fn finish(mut self) -> Course {
-        self.note_time();
-        self.course
-    }
-
-    fn enter(&mut self, phase: Phase) {
-        if phase != self.phase {
-            self.note_time();
-            self.phase = phase;
-            self.monitor.phase(phase);
+    pub fn finish(self) -> Course {
+        Course {
+            preparing: self.phases.spent(Phase::Preparing),
+            sending: self.phases.spent(Phase::Sending),
+            ..self.course
         }
-    }
-
-    fn note_time(&mut self) {
-        let spent = match self.phase {
-            Phase::Preparing => &mut self.course.preparing,
-            _ => &mut self.course.sending,
-        };
-        *spent += self.phase_began.elapsed();
-        self.phase_began = Instant::now();
     }
 
     fn tell(&mut self) {
-        if self.told.elapsed() >= BETWEEN_NEWS {
-            self.told = Instant::now();
-            self.monitor.event(Event::Progress {
-                percent: self.course.percent,
-                bytes: self.course.sent_bytes,
-                files: shown(self.course.sent_files, self.files_total),
-                files_total: self.files_total,
-            });
-        }
+        let (course, total) = (&self.course, self.files_total);
+        self.phases.news(|| progress(course, total, 0));
     }
 
     /// What is not there is told afterwards, where a phone needs it.
@@ -164,6 +137,15 @@ fn shown(files: u64, total: Option<u64>) -> u64 {
     total.map_or(files, |total| files.min(total))
 }
 
+fn progress(course: &Course, files_total: Option<u64>, more_bytes: u64) -> Event {
+    Event::Progress {
+        percent: course.percent,
+        bytes: course.sent_bytes + more_bytes,
+        files: shown(course.sent_files, files_total),
+        files_total,
+    }
+}
+
 impl Host for SnapshotHost<'_> {
     fn begins(&mut self, request: &Request) {
         if let Some(percent) = request.percent {
@@ -176,7 +158,9 @@ impl Host for SnapshotHost<'_> {
             Kind::SendFiles(paths) if paths.is_empty() && self.course.sent_files > 0 => {
                 self.course.asked_all = true;
             }
-            Kind::SendFiles(paths) if paths.iter().any(is_payload) => self.enter(Phase::Sending),
+            Kind::SendFiles(paths) if paths.iter().any(is_payload) => {
+                self.phases.enter(Phase::Sending);
+            }
             Kind::Purge(amount) => self.course.asked_bytes = Some(*amount),
             _ => {}
         }
@@ -219,15 +203,13 @@ impl Host for SnapshotHost<'_> {
             }
         };
         self.tell();
-        let base = (self.course.percent, self.files_total);
         Ok(Box::new(Counting {
             file,
             path: path.clone(),
             payload,
             bytes: 0,
-            monitor: self.monitor,
-            told: &mut self.told,
-            base,
+            phases: &mut self.phases,
+            files_total: self.files_total,
             known: &mut self.known,
             course: &mut self.course,
         }))
@@ -279,19 +261,18 @@ impl Host for SnapshotHost<'_> {
 }
 
 /// A file that tells of itself while it is read, so that one huge file shows progress. Counted once it was read to its end.
-struct Counting<'a> {
+struct Counting<'a, 'm> {
     file: std::fs::File,
     path: BackupPath,
     payload: bool,
     bytes: u64,
-    monitor: &'a dyn Monitor,
-    told: &'a mut Instant,
-    base: (Option<f64>, Option<u64>),
+    phases: &'a mut Phases<'m>,
+    files_total: Option<u64>,
     known: &'a mut HashSet<u64>,
     course: &'a mut Course,
 }
 
-impl Read for Counting<'_> {
+impl Read for Counting<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = match self.file.read(buffer) {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => {
@@ -311,16 +292,10 @@ impl Read for Counting<'_> {
                 self.course.sent_bytes += self.bytes;
             }
         }
-        if self.bytes >= 1 << 20 && self.told.elapsed() >= BETWEEN_NEWS {
-            *self.told = Instant::now();
-            let (percent, files_total) = self.base;
+        if self.bytes >= 1 << 20 {
             let more = if self.payload { self.bytes } else { 0 };
-            self.monitor.event(Event::Progress {
-                percent,
-                bytes: self.course.sent_bytes + more,
-                files: shown(self.course.sent_files, files_total),
-                files_total,
-            });
+            let (course, total) = (&*self.course, self.files_total);
+            self.phases.news(|| progress(course, total, more));
         }
         Ok(n)
     }

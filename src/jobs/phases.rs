@@ -1,0 +1,117 @@
+//! The clock of a dialog with a phone: which phase it is in, how long each one took, and when somebody was last told of it.
+
+use std::time::{Duration, Instant};
+
+use crate::monitor::{Event, Monitor, Phase};
+
+/// How often progress is told.
+const BETWEEN_NEWS: Duration = Duration::from_millis(100);
+
+/// The phases of one dialog.
+pub(super) struct Phases<'a> {
+    monitor: &'a dyn Monitor,
+    now: Phase,
+    began: Instant,
+    ended: Vec<(Phase, Duration)>,
+    told: Instant,
+}
+
+impl<'a> Phases<'a> {
+    /// Begins with a phase of which whoever watches knows already.
+    pub(super) fn new(first: Phase, monitor: &'a dyn Monitor) -> Phases<'a> {
+        let now = Instant::now();
+        Phases {
+            monitor,
+            now: first,
+            began: now,
+            ended: Vec::new(),
+            told: now,
+        }
+    }
+
+    pub(super) fn now(&self) -> Phase {
+        self.now
+    }
+
+    /// Goes on to another phase, and tells of it; nothing happens where it is this one.
+    pub(super) fn enter(&mut self, phase: Phase) {
+        if phase != self.now {
+            let time = self.began.elapsed();
+            match self.ended.iter_mut().find(|(ended, _)| *ended == self.now) {
+                Some((_, sum)) => *sum += time,
+                None => self.ended.push((self.now, time)),
+            }
+            self.began = Instant::now();
+            self.now = phase;
+            self.monitor.phase(phase);
+        }
+    }
+
+    /// What was spent in one phase until now.
+    pub(super) fn spent(&self, phase: Phase) -> Duration {
+        let ended = self.ended.iter().filter(|(ended, _)| *ended == phase);
+        let running = match phase == self.now {
+            true => self.began.elapsed(),
+            false => Duration::ZERO,
+        };
+        running + ended.map(|(_, time)| *time).sum::<Duration>()
+    }
+
+    /// Tells of progress, unless that was done a moment ago.
+    pub(super) fn news(&mut self, progress: impl FnOnce() -> Event) {
+        if self.told.elapsed() >= BETWEEN_NEWS {
+            self.told = Instant::now();
+            self.monitor.event(progress());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Monitor for Heard {
+        fn event(&self, event: Event) {
+            self.0.lock().unwrap().push(format!("{event:?}"));
+        }
+    }
+
+    #[test]
+    fn each_phase_is_told_once_and_has_the_time_of_all_its_stretches() {
+        let heard = Heard(Mutex::default());
+        let mut phases = Phases::new(Phase::Scanning, &heard);
+        let pause = Duration::from_millis(20);
+        for phase in [Phase::Receiving, Phase::Receiving, Phase::Arranging] {
+            std::thread::sleep(pause);
+            phases.enter(phase);
+        }
+        phases.enter(Phase::Receiving);
+        std::thread::sleep(pause);
+        assert!(phases.spent(Phase::Scanning) >= pause);
+        assert!(phases.spent(Phase::Receiving) >= 3 * pause);
+        assert!(phases.spent(Phase::Arranging) < phases.spent(Phase::Receiving));
+        assert_eq!(phases.spent(Phase::Sealing), Duration::ZERO);
+        let told = heard.0.lock().unwrap();
+        let told: Vec<&str> = told.iter().map(String::as_str).collect();
+        let phase = |name: &str| format!("Phase {{ phase: {name} }}");
+        assert_eq!(told, ["Receiving", "Arranging", "Receiving"].map(phase));
+    }
+
+    #[test]
+    fn news_come_at_most_every_so_often() {
+        let heard = Heard(Mutex::default());
+        let mut phases = Phases::new(Phase::Sending, &heard);
+        let progress = || Event::Note {
+            text: String::new(),
+        };
+        phases.news(progress);
+        assert!(heard.0.lock().unwrap().is_empty(), "it has only begun");
+        std::thread::sleep(BETWEEN_NEWS);
+        phases.news(progress);
+        phases.news(progress);
+        assert_eq!(heard.0.lock().unwrap().len(), 1);
+    }
+}
