@@ -167,16 +167,14 @@ pub fn create(
     };
     plan::announce(&draft, &facts, &state, &origin, options, store, monitor);
 
-    let course = serve(
+    let dialog = Dialog {
         reach,
-        &mut session,
-        &mut draft,
-        &state,
+        state: &state,
         options,
         store,
         monitor,
-        &mut seconds,
-    )?;
+    };
+    let course = dialog.hold(&mut session, &mut draft, &mut seconds)?;
     let clock = Instant::now();
     monitor.phase(Phase::Hashing);
     let mut hashed = 0;
@@ -335,100 +333,104 @@ fn begin_draft(
     Ok(Draft::begin(store, udid, lock, usable)?)
 }
 
-/// The dialog with the phone, inside a sync session.
-#[allow(clippy::too_many_arguments)]
-fn serve(
-    reach: &Reach,
-    session: &mut Session,
-    draft: &mut Draft,
-    state: &State,
-    options: &Options,
-    store: &Store,
-    monitor: &dyn Monitor,
-    seconds: &mut Seconds,
-) -> Result<Course, Error> {
-    let sync = SyncLock::take(session, &reach.calm)?;
-    monitor.phase(Phase::Describing);
-    let clock = Instant::now();
-    let info = info_plist::make(session, &reach.calm, options.apps, monitor)?;
-    let name = format!("{}/Info.plist", draft.udid());
-    let path = name
-        .parse()
-        .map_err(|e| Error::Dialog(mobilebackup::Error::Hostile(e)))?;
-    draft
-        .keep(&path, &mut info.as_slice())
-        .map_err(|e| store_error(store, e))?;
-    if let Some((_, e)) = draft.settle()?.into_iter().next() {
-        return Err(Error::Store(e));
-    }
-    seconds.describe = clock.elapsed().as_secs_f64();
+/// The dialog with the phone, and what it is about.
+struct Dialog<'a> {
+    reach: &'a Reach,
+    state: &'a State,
+    options: &'a Options,
+    store: &'a Store,
+    monitor: &'a dyn Monitor,
+}
 
-    let udid = draft.udid().clone();
-    std::thread::scope(|scope| {
-        // First, since the phone does not say when it has begun to tell of its sheet.
-        let watch = passcode::Watch::start(session, reach, monitor, scope);
-        let calm = reach.calm.fork();
-        let stream = session.service(mobilebackup::SERVICE, &calm, options.silence_max)?;
-        let dialog = mobilebackup::Session::open(stream, calm)?;
-        let mut host = DraftHost::new(draft, &options.keep, monitor);
-        let verdict = dialog.backup(udid.as_str(), options.full, &mut host);
-        let course = host.finish();
-        drop(watch);
-        // A phone that is gone needs no unlocking; the verdict says what matters.
-        drop(sync.release());
-        seconds.scan = course.scanning.as_secs_f64();
-        seconds.receive = course.receiving.as_secs_f64();
-        seconds.finish = course.finishing.as_secs_f64();
-        judge(verdict, course, draft, state, store, monitor)
-    })
+impl Dialog<'_> {
+    /// Holds it, inside a sync session.
+    fn hold(
+        &self,
+        session: &mut Session,
+        draft: &mut Draft,
+        seconds: &mut Seconds,
+    ) -> Result<Course, Error> {
+        let sync = SyncLock::take(session, &self.reach.calm)?;
+        self.monitor.phase(Phase::Describing);
+        let clock = Instant::now();
+        let info = info_plist::make(session, &self.reach.calm, self.options.apps, self.monitor)?;
+        let name = format!("{}/Info.plist", draft.udid());
+        let path = name
+            .parse()
+            .map_err(|e| Error::Dialog(mobilebackup::Error::Hostile(e)))?;
+        draft
+            .keep(&path, &mut info.as_slice())
+            .map_err(|e| store_error(self.store, e))?;
+        if let Some((_, e)) = draft.settle()?.into_iter().next() {
+            return Err(Error::Store(e));
+        }
+        seconds.describe = clock.elapsed().as_secs_f64();
+
+        let udid = draft.udid().clone();
+        std::thread::scope(|scope| {
+            // First, since the phone does not say when it has begun to tell of its sheet.
+            let watch = passcode::Watch::start(session, self.reach, self.monitor, scope);
+            let calm = self.reach.calm.fork();
+            let stream = session.service(mobilebackup::SERVICE, &calm, self.options.silence_max)?;
+            let dialog = mobilebackup::Session::open(stream, calm)?;
+            let mut host = DraftHost::new(draft, &self.options.keep, self.monitor);
+            let verdict = dialog.backup(udid.as_str(), self.options.full, &mut host);
+            let course = host.finish();
+            drop(watch);
+            // A phone that is gone needs no unlocking; the verdict says what matters.
+            drop(sync.release());
+            seconds.scan = course.scanning.as_secs_f64();
+            seconds.receive = course.receiving.as_secs_f64();
+            seconds.finish = course.finishing.as_secs_f64();
+            self.judge(verdict, course, draft)
+        })
+    }
+
+    /// Whether there is a backup now, by the phone's word and by what stands in the draft.
+    fn judge(
+        &self,
+        verdict: Result<Verdict, mobilebackup::Error>,
+        course: Course,
+        draft: &Draft,
+    ) -> Result<Course, Error> {
+        // The old one, cloned, says "finished" too. That of a run that broke off was sent in that run.
+        let is_new = course.status_came || draft.has_new_status()?;
+        let finished = || is_new && Status::read(&draft.backup()).is_ok_and(|s| s.is_finished());
+        match verdict {
+            Ok(Verdict { code: 0, .. }) => match course.disk_error {
+                // The phone overlooked what it was told.
+                Some(e) => Err(Error::Keeping(e)),
+                None if is_new => Ok(course),
+                None => Err(Error::Dialog(mobilebackup::Error::Strange {
+                    doing: "said that the backup is complete",
+                    why: "it has not sent a new Status.plist, so nothing was backed up".to_owned(),
+                })),
+            },
+            Ok(verdict) => Err(refused(&verdict, course, self.state, self.store)),
+            Err(mobilebackup::Error::Wire { .. } | mobilebackup::Error::HungUp { .. })
+                if finished() && course.disk_error.is_none() && course.arranged =>
+            {
+                // iOS 26.0.1 was seen to finish the backup and never say so (limd#1735).
+                self.monitor.problem(
+                    "the phone finished the backup but gave no verdict; our own check decides"
+                        .to_owned(),
+                    None,
+                );
+                Ok(course)
+            }
+            // A full disk ends in many ways on the phone's side; the cause is ours.
+            Err(e) => match course.disk_error {
+                Some(cause) if !matches!(e, mobilebackup::Error::Cancelled) => {
+                    Err(Error::Keeping(cause))
+                }
+                _ => Err(Error::Dialog(e)),
+            },
+        }
+    }
 }
 
 fn store_error(store: &Store, e: std::io::Error) -> Error {
     Error::Store(crate::store::Error::io("write to", store.root(), e))
-}
-
-/// Whether there is a backup now, by the phone's word and by what stands in the draft.
-fn judge(
-    verdict: Result<Verdict, mobilebackup::Error>,
-    course: Course,
-    draft: &Draft,
-    state: &State,
-    store: &Store,
-    monitor: &dyn Monitor,
-) -> Result<Course, Error> {
-    // The old one, cloned, says "finished" too. That of a run that broke off was sent in that run.
-    let is_new = course.status_came || draft.has_new_status()?;
-    let finished = || is_new && Status::read(&draft.backup()).is_ok_and(|s| s.is_finished());
-    match verdict {
-        Ok(Verdict { code: 0, .. }) => match course.disk_error {
-            // The phone overlooked what it was told.
-            Some(e) => Err(Error::Keeping(e)),
-            None if is_new => Ok(course),
-            None => Err(Error::Dialog(mobilebackup::Error::Strange {
-                doing: "said that the backup is complete",
-                why: "it has not sent a new Status.plist, so nothing was backed up".to_owned(),
-            })),
-        },
-        Ok(verdict) => Err(refused(&verdict, course, state, store)),
-        Err(mobilebackup::Error::Wire { .. } | mobilebackup::Error::HungUp { .. })
-            if finished() && course.disk_error.is_none() && course.arranged =>
-        {
-            // iOS 26.0.1 was seen to finish the backup and never say so (limd#1735).
-            monitor.problem(
-                "the phone finished the backup but gave no verdict; our own check decides"
-                    .to_owned(),
-                None,
-            );
-            Ok(course)
-        }
-        // A full disk ends in many ways on the phone's side; the cause is ours.
-        Err(e) => match course.disk_error {
-            Some(cause) if !matches!(e, mobilebackup::Error::Cancelled) => {
-                Err(Error::Keeping(cause))
-            }
-            _ => Err(Error::Dialog(e)),
-        },
-    }
 }
 
 /// What the phone could not read, by where it would lie in the backup.
