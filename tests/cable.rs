@@ -13,14 +13,14 @@ use idev_backup::jobs::Class;
 use idev_backup::jobs::create::Options;
 use idev_backup::monitor::Silent;
 use idev_backup::sim::{Content, Fault, PhoneConfig};
-use rig::{Random, Rig, Tree, assert_promise, assert_same, assert_whole, config, options, tree};
+use rig::{
+    Random, Rig, Tree, assert_promise, assert_same, assert_whole, config, cut_every, options, tree,
+};
 
 fn cuts() -> usize {
     match std::env::var("IDEV_BACKUP_CABLE_CUTS") {
         Ok(text) => text.parse().unwrap(),
-        // Programs are slow there.
-        Err(_) if cfg!(windows) => 3,
-        Err(_) => 12,
+        Err(_) => 12_usize.div_ceil(cut_every()),
     }
 }
 
@@ -108,7 +108,7 @@ fn a_short_backup_cut_anywhere_loses_no_backup() {
 fn a_short_session_cut_after_every_byte_loses_no_backup() {
     let every = match std::env::var("IDEV_BACKUP_CABLE_CUTS") {
         Ok(_) => 1,
-        Err(_) => 37,
+        Err(_) => 37 * cut_every() as u64,
     };
     let rig = Rig::backed_up();
     let last = tree(&rig.current());

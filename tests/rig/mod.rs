@@ -135,6 +135,13 @@ pub fn room() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
+/// Of the places where a run is cut, one in this many is played: `IDEV_BACKUP_CUT_EVERY`, 1 without it. Under an emulator a
+/// backup of 512 folders takes seconds, and what is cut there is not cut otherwise than here.
+pub fn cut_every() -> usize {
+    let every = std::env::var("IDEV_BACKUP_CUT_EVERY");
+    every.map_or(1, |text| text.parse::<usize>().unwrap().max(1))
+}
+
 /// One phone behind a daemon, and a store in a folder that is watched.
 pub struct Rig {
     pub dir: TempDir,
