@@ -164,7 +164,7 @@ fn received(ledger: &Ledger) -> Vec<Received> {
 
 fn compared(phone: &Phone, folder: &Path, passwords: &dyn Passwords) -> Comparison {
     let rows = received(&phone.ledger().unwrap());
-    compare(folder, passwords, rows, &Silent).unwrap()
+    compare(folder, passwords, None, rows, &Silent).unwrap()
 }
 
 /// The ledger has these very bytes of each file that the phone had when it was backed up, hashed here and not by our reader.
@@ -1084,7 +1084,8 @@ fn a_comparison_tells_what_is_missing_extra_and_different() {
     let rig = backed_up(plain());
     restores(&rig, &rig.current(), &quick());
     let rows = received(&rig.phone.ledger().unwrap());
-    let found = |rows: Vec<Received>| compare(&rig.current(), &NoPasswords, rows, &Silent).unwrap();
+    let found =
+        |rows: Vec<Received>| compare(&rig.current(), &NoPasswords, None, rows, &Silent).unwrap();
     assert!(found(rows.clone()).is_same());
     let counts = |c: &Comparison| (c.missing, c.extra, c.different);
 

@@ -306,6 +306,53 @@ fn a_part_hands_over_its_own_applications_and_is_called_a_part() {
 }
 
 #[test]
+fn a_part_is_rehearsed_without_risk_and_looked_at_beforehand() {
+    let rig = backed_up();
+    let rehearsed = |more: &[&str]| {
+        let ran = runs(&rig, &[&["latest", "--rehearse", "--json"], more].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        ran.object("rehearsed")["compared"].clone()
+    };
+    let (all, part) = (rehearsed(&[]), rehearsed(&["--only", "HomeDomain"]));
+    assert_eq!(
+        (&part["missing"], &part["extra"]),
+        (&all["missing"], &all["extra"])
+    );
+    assert_eq!(part["missing"], 0);
+    let files = |compared: &Value| compared["files"].as_u64().unwrap();
+    assert!(
+        files(&part) > 0 && files(&part) < files(&all),
+        "{part} {all}"
+    );
+    let ran = runs(&rig, &["latest", "--rehearse", "--only", "HomeDomain"]);
+    let said = "took a part of the backup (HomeDomain)";
+    assert!(ran.out.contains(said), "{}", ran.out);
+
+    let looked = |more: &[&str], code: u8, says: &str| {
+        let ran = runs(&rig, &[&["latest", "--dry-run"], more].concat());
+        assert_eq!(
+            ran.code,
+            i32::from(code),
+            "{more:?}: {}{}",
+            ran.out,
+            ran.err
+        );
+        assert!(ran.out.contains(says), "{more:?}: {}", ran.out);
+        ran.out
+    };
+    looked(&["--only", "HomeDomain"], 1, "--partial-at-my-own-risk");
+    let risk = "--partial-at-my-own-risk";
+    looked(
+        &["--only", "No*", risk],
+        1,
+        "no domain of the backup matches",
+    );
+    let counted = format!("HomeDomain: {} files", files(&part));
+    looked(&["--only", "HomeDomain", risk], 3, &counted);
+    assert!(rig.phone.restores().is_empty());
+}
+
+#[test]
 fn a_part_that_cannot_be_is_refused_before_the_backup_is_read() {
     let rig = backed_up();
     let part = ["latest", "--yes", "--json", "--partial-at-my-own-risk"];

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use globset::GlobSet;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::password::{Known, NoPasswords, Passwords};
 use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::restore::about::Source;
 use idev_backup::jobs::restore::compare::{Comparison, Received, What, compare};
 use idev_backup::jobs::restore::rehearsal::{ELSEWHERE, REPORT, no_place, simulated};
-use idev_backup::jobs::restore::{self, Options, Report};
+use idev_backup::jobs::restore::{self, Options, Report, part};
 use idev_backup::jobs::verify::Depth;
 use idev_backup::jobs::{Class, Error};
 use idev_backup::secret::Secret;
@@ -44,6 +45,12 @@ struct Rehearsed<'a> {
 /// Runs it.
 pub fn run(folder: &Path, options: &Options, style: Style, watch: &Watch<'_>) -> Result<u8, Error> {
     let began = Instant::now();
+    let options = &Options {
+        // None is taken: the phone is a simulated one.
+        partial_at_own_risk: true,
+        ..options.clone()
+    };
+    let domains = part::domains(options)?;
     // Until all is compared: what another run took away meanwhile would be called missing on the phone.
     let held = restore::hold(folder)?;
     let source = Source::look(folder)?;
@@ -76,7 +83,8 @@ pub fn run(folder: &Path, options: &Options, style: Style, watch: &Watch<'_>) ->
         false => &NoPasswords,
     };
     let compared = super::restore::ticking(watch, || {
-        against(&ledger, folder, passwords, watch).map_err(|e| e.unwrap_or_else(failed))
+        against(&ledger, folder, passwords, domains.as_ref(), watch)
+            .map_err(|e| e.unwrap_or_else(failed))
     })?;
     watch.finish();
     match style {
@@ -88,7 +96,7 @@ pub fn run(folder: &Path, options: &Options, style: Style, watch: &Watch<'_>) ->
             output::object("rehearsed", restored.source.udid.as_deref(), &rehearsed);
         }
         Style::Quiet if compared.is_same() => {}
-        _ => words(&restored, &compared, options.depth, began.elapsed())
+        _ => words(&restored, &compared, options, began.elapsed())
             .iter()
             .for_each(|line| output::line(line)),
     }
@@ -207,12 +215,13 @@ fn against(
     ledger: &Ledger,
     folder: &Path,
     passwords: &dyn Passwords,
+    domains: Option<&GlobSet>,
     watch: &Watch<'_>,
 ) -> Result<Comparison, Result<Error, std::io::Error>> {
     let (rows, received) = sync_channel(WAITING);
     std::thread::scope(|scope| {
         let reading = scope.spawn(move || read(ledger, &rows));
-        let compared = compare(folder, passwords, received, watch).map_err(Ok)?;
+        let compared = compare(folder, passwords, domains, received, watch).map_err(Ok)?;
         match reading.join() {
             Ok(Ok(())) => Ok(compared),
             Ok(Err(e)) => Err(Err(e)),
@@ -241,18 +250,27 @@ fn received(row: Restored) -> Received {
     }
 }
 
-fn words(restored: &Report, compared: &Comparison, depth: Depth, took: Duration) -> Vec<String> {
+fn words(
+    restored: &Report,
+    compared: &Comparison,
+    options: &Options,
+    took: Duration,
+) -> Vec<String> {
     const SHOWN_MAX: usize = 20;
     let mut lines = vec![String::new()];
     let bad = compared.missing + compared.extra + compared.different;
     lines.push(match compared.is_same() {
         true => {
-            let has = match depth {
+            let what = match options.only.is_empty() {
+                true => "the whole backup".to_owned(),
+                false => format!("a part of the backup ({})", output::one_line(&options.only.join(", "))),
+            };
+            let has = match options.depth {
                 Depth::Quick => "what arrived is what lies here of",
                 _ => "has every byte of",
             };
             format!(
-                "REHEARSED in {}: a simulated phone took the whole backup, and {has} {} ({}), with {} folders and links.",
+                "REHEARSED in {}: a simulated phone took {what}, and {has} {} ({}), with {} folders and links.",
                 duration(took),
                 counted(compared.files, "file"),
                 size(compared.bytes),
@@ -264,7 +282,7 @@ fn words(restored: &Report, compared: &Comparison, depth: Depth, took: Duration)
             counted(bad, "item")
         ),
     });
-    if depth == Depth::Quick && compared.is_same() {
+    if options.depth == Depth::Quick && compared.is_same() {
         lines.push(
             "  Whether that is still what the phone once gave was not checked: leave --quick-check out."
                 .to_owned(),

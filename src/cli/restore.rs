@@ -63,8 +63,7 @@ pub struct Restore {
     #[arg(long, help_heading = "What is restored")]
     remove_others: bool,
     /// Only domains that match this pattern, as in 'AppDomain*com.example*'; may be repeated. See --partial-at-my-own-risk
-    #[arg(long, value_name = "DOMAIN", help_heading = "What is restored", conflicts_with_all = ["rehearse", "dry_run"],
-        value_parser = domains)]
+    #[arg(long, value_name = "DOMAIN", help_heading = "What is restored", value_parser = domains)]
     only: Vec<String>,
     /// Restore a part, though nobody has tried that with a real phone; never on iOS 27 and later
     #[arg(long, requires = "only", help_heading = "What is restored")]

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use std::io::Read;
 use std::path::Path;
 
+use globset::GlobSet;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -85,10 +86,11 @@ impl Comparison {
     }
 }
 
-/// Compares what comes in the order of file ids with the backup in `folder`.
+/// Compares what comes in the order of file ids with the backup in `folder`, or with those `domains` of it.
 pub fn compare(
     folder: &Path,
     passwords: &dyn Passwords,
+    domains: Option<&GlobSet>,
     received: impl IntoIterator<Item = Received>,
     monitor: &dyn Monitor,
 ) -> Result<Comparison, Error> {
@@ -103,8 +105,9 @@ pub fn compare(
         ..Filter::default()
     };
     opened.each(&by_id, |item| {
-        if item.kind == Kind::Other {
-            // Nobody has described what that is, and no phone is known to restore it.
+        let is_wanted = domains.is_none_or(|domains| domains.is_match(&item.domain));
+        // Nobody has described what the other kind is, and no phone is known to restore it.
+        if !is_wanted || item.kind == Kind::Other {
             return true;
         }
         loop {

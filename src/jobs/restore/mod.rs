@@ -7,7 +7,7 @@ pub mod about;
 mod apps;
 pub mod compare;
 mod host;
-mod part;
+pub mod part;
 mod phone;
 pub mod ready;
 pub mod rehearsal;
@@ -216,20 +216,25 @@ pub fn dry_run(
     });
     let mut lines = ready::judge_backup(&source, options);
     match &target {
-        Ok(target) => lines.extend(ready::judge_phone(&source, target, options)),
-        Err(e) => {
-            let line = Line::problem("phone", e.to_string());
-            lines.push(match e.hint() {
-                Some(hint) => line.hint(hint),
-                None => line,
-            });
+        Ok(target) => {
+            lines.extend(ready::judge_phone(&source, target, options));
+            let admitted = part::admit(folder, &source, target, options);
+            lines.extend(admitted.err().map(|e| problem("part", &e)));
+        }
+        Err(e) => lines.push(problem("phone", e)),
+    }
+    // Nothing in it is found out before every byte is read; a list that cannot be read, by the check itself.
+    if !source.encrypted {
+        match part::show(folder, options) {
+            Ok(Some(part)) => lines.push(ready::judge_part(&part, options)),
+            Err(e @ Error::Nothing { .. }) => lines.push(problem("part", &e)),
+            Ok(None) | Err(_) => {}
         }
     }
     match check(folder, options, monitor) {
         Ok(report) => lines.push(ready::judge_check(&report)),
         Err(e @ (Error::WrongPassword { .. } | Error::NoPassword { .. })) => {
-            let line = Line::problem("check", e.to_string());
-            lines.push(line.hint(e.hint().unwrap_or_default()));
+            lines.push(problem("check", &e));
         }
         Err(e) => return Err(e),
     }
@@ -242,6 +247,15 @@ pub fn dry_run(
         not_looked_at: ready::not_looked_at(target.is_ok()),
         lines,
     })
+}
+
+/// What keeps a restore from beginning, as a line of a dry run.
+fn problem(name: &'static str, e: &Error) -> Line {
+    let line = Line::problem(name, e.to_string());
+    match e.hint() {
+        Some(hint) => line.hint(hint),
+        None => line,
+    }
 }
 
 fn check(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result<verify::Report, Error> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::about::{Source, Target};
+use super::part::Shown;
 use super::{Options, tolerated};
 use crate::jobs::create::BATTERY_LOW_PERCENT;
 use crate::jobs::doctor::{Level, Line, ios};
@@ -303,6 +304,17 @@ fn find_my(target: &Target) -> Line {
         None => Line::warning(TOPIC, "the phone does not say whether Find My is on")
             .hint("look at Settings > [name] > Find My: a phone takes nothing back while it is on (code 211)"),
     }
+}
+
+/// What is restored of a backup of which not everything is.
+pub fn judge_part(part: &Shown, options: &Options) -> Line {
+    let says = format!(
+        "only a part is restored, {}: {}",
+        options.only.join(", "),
+        counted(part.files, "file")
+    );
+    Line::warning("part", says)
+        .means("nobody has tried that with a real phone; it may have to be erased afterwards")
 }
 
 /// A phone takes over the backup's password, or that there is none.
