@@ -367,55 +367,6 @@ def extract_of(ours, on, runs, files, size):
     """An encrypted backup, beside openssl on as many cores over the same bytes, and beside iphone-backup-decrypt."""
     python = PYMOBILEDEVICE3.with_name("python")
     if not python.exists():
-        print(f"\nextract was not measured: {python} is not there (tests/peers/run.py makes it).")
-        return
-    folder = Path(tempfile.mkdtemp(prefix="measure-", dir=on))
-    try:
-        backup = folder / "backup"
-        # In a process of its own: what this one ever held would count for each that it starts.
-        maker = multiprocessing.Process(target=backup_of, args=(backup, 1_000_000))
-        maker.start()
-        maker.join()
-        database = backup / "Manifest.db"
-        size = database.stat().st_size / (1 << 20)
-        print(f"\n### Reading a backup of 1,000,000 files (Manifest.db has {size:.0f} MiB)\n")
-        print("| | seconds | of both | peak |\n|---|---|---|---|")
-        dump = Cost("sh", "-c", 'sqlite3 "$0" "SELECT * FROM Files" > /dev/null', database)
-        parse = Cost(sys.executable, "-c", PARSE_ALL, database)
-        both = dump.seconds + parse.seconds
-        for name, cost in {"sqlite3: the table to /dev/null": dump, "plistlib: each record": parse}.items():
-            print(f"| {name} | {cost.seconds:.2f} | {cost.seconds / both:.3f} | {cost.memory / (1 << 20):.0f} MiB |", flush=True)
-        camera = "CameraRollDomain"
-        for words in (
-            ["info"], ["usage"], ["ls"], ["ls", camera], ["ls", "-l", f"{camera}/Media/DCIM/150APPLE"],
-            ["ls", "-lR", camera], ["find"], ["find", "*.HEIC", "--size", "+5M", "--newer", "2021-01-01"],
-            ["find", "--json"], ["tree", "--depth", "3"], ["tree"],
-        ):  # fmt: skip
-            verb, *options = words
-            costs = [Cost(ours, verb, backup, *options) for _ in range(runs)]
-            seconds, memory = median(costs, "seconds"), max(cost.memory for cost in costs) / (1 << 20)
-            print(f"| `{' '.join(words)}` | {seconds:.2f} | {seconds / both:.3f} | {memory:.0f} MiB |", flush=True)
-    finally:
-        shutil.rmtree(folder)
-
-
-OPENSSL = "openssl enc -d -aes-256-cbc -nopad -iv 00000000000000000000000000000000"
-DECRYPT = """
-from iphone_backup_decrypt import EncryptedBackup
-backup = EncryptedBackup(backup_directory="{backup}", passphrase="password")
-backup.extract_files(relative_paths_like="%", output_folder="{to}", preserve_folders=True)
-"""
-
-
-def extract(ours, on, runs):
-    extract_of(ours, on, runs, 1500, 1 << 20)
-    extract_of(ours, on, runs, 20_000, 32 << 10)
-
-
-def extract_of(ours, on, runs, files, size):
-    """An encrypted backup, beside openssl on as many cores over the same bytes, and beside iphone-backup-decrypt."""
-    python = PYMOBILEDEVICE3.with_name("python")
-    if not python.exists():
         sys.exit(f"{python} is not there: tests/peers/run.py makes it; it needs cryptography and iphone_backup_decrypt")
     folder = Path(tempfile.mkdtemp(prefix="measure-", dir=on))
     try:
