@@ -6,68 +6,20 @@ mod rig;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 use idev_backup::sim::{Phone, PhoneConfig, Trust};
+use rig::program::{Ran, ended, program};
 use rig::*;
 use serde_json::Value;
 
-/// The program with a home of its own, and the rig's daemon and store.
-fn program(rig: &Rig) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
-    let home = rig.dir.path().join("home");
-    fs::create_dir_all(&home).unwrap();
-    for (key, folder) in [
-        ("HOME", ""),
-        ("XDG_DATA_HOME", "data"),
-        ("XDG_CONFIG_HOME", "config"),
-        ("USERPROFILE", ""),
-        ("APPDATA", "roaming"),
-        ("LOCALAPPDATA", "local"),
-    ] {
-        command.env(key, home.join(folder));
-    }
-    command.env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address());
-    command.env("IDEV_BACKUP_STORE", rig.store.root());
-    command.stdin(Stdio::null());
-    command
-}
-
-/// What a run printed, and how it ended.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
 fn run(rig: &Rig, args: &[&str]) -> Ran {
-    ended(program(rig).args(args).output().unwrap())
-}
-
-fn ended(output: Output) -> Ran {
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let ran = Ran {
-        code: output.status.code().unwrap(),
-        out: text(output.stdout),
-        err: text(output.stderr),
-    };
-    // Nobody here is a terminal.
-    assert!(!ran.out.contains('\u{1b}'), "{:?}", ran.out);
-    assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
-    assert!(!ran.err.contains("panicked"), "{}", ran.err);
-    ran
+    ended(program(rig).args(args))
 }
 
 fn runs(rig: &Rig, args: &[&str], code: i32) -> Ran {
     let ran = run(rig, args);
     assert_eq!(ran.code, code, "{args:?}: {}\n{}", ran.out, ran.err);
     ran
-}
-
-/// Every line, each an object.
-fn lines(ran: &Ran) -> Vec<Value> {
-    let line = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
-    ran.out.lines().map(line).collect()
 }
 
 fn suffer(rig: &Rig, spec: &str) {
@@ -100,7 +52,7 @@ fn each_way_to_end_has_its_exit_code_and_its_hint() {
         assert_eq!(ran.out, "", "{fault}");
         let ran = run(&rig, &["create", "--json"]);
         assert_eq!(ran.code, code, "{fault}: {}", ran.err);
-        let last = lines(&ran).pop().unwrap();
+        let last = ran.objects().pop().unwrap();
         assert_eq!(last["event"], "error", "{fault}");
         assert_eq!(last["exit_code"], code, "{fault}");
         assert!(last["hint"].is_string() && last["text"].is_string());
@@ -172,7 +124,7 @@ fn without_a_phone_or_a_daemon_it_is_four() {
     let ran = runs(&rig, &["create", "--device", OTHER_UDID], 4);
     assert!(ran.err.contains(OTHER_UDID), "{}", ran.err);
     let ran = runs(&rig, &["devices", "--json"], 4);
-    assert_eq!(lines(&ran).last().unwrap()["event"], "error");
+    assert_eq!(ran.objects().last().unwrap()["event"], "error");
 
     // A port that was free a moment ago.
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -187,11 +139,11 @@ fn without_a_phone_or_a_daemon_it_is_four() {
     ] {
         let mut command = program(&rig);
         command.env("USBMUXD_SOCKET_ADDRESS", &address).args(args);
-        let ran = ended(command.output().unwrap());
+        let ran = ended(&mut command);
         assert_eq!(ran.code, 4, "{args:?}: {}", ran.err);
         assert!(ran.err.contains("hint: "), "{}", ran.err);
         if args.contains(&"--json") {
-            assert_eq!(lines(&ran).last().unwrap()["event"], "error");
+            assert_eq!(ran.objects().last().unwrap()["event"], "error");
         }
     }
 }
@@ -201,7 +153,7 @@ fn json_is_an_object_a_line_and_ends_with_the_report() {
     let rig = Rig::new();
     for full in [true, false] {
         let ran = runs(&rig, &["create", "--json"], 0);
-        let lines = lines(&ran);
+        let lines = ran.objects();
         for line in &lines {
             assert_eq!(line["version"], 1, "{line}");
             assert_eq!(line["udid"], UDID, "{line}");
@@ -397,7 +349,7 @@ fn backups_are_listed_and_verified_by_any_name() {
         let mut args = vec!["verify", "--json"];
         args.extend(name);
         let ran = runs(&rig, &args, 0);
-        let report = lines(&ran).pop().unwrap();
+        let report = ran.objects().pop().unwrap();
         assert_eq!(report["event"], "verified", "{args:?}");
         assert_eq!(report["outcome"], "whole", "{args:?}");
         assert_eq!(report["path"], path.display().to_string(), "{args:?}");
@@ -480,7 +432,8 @@ fn several_phones_are_named_and_all_can_be_backed_up() {
     // One that fails does not keep the other from its backup, and decides the exit code.
     suffer(&rig, "error:208");
     let ran = runs(&rig, &["create", "--all", "--json"], 5);
-    let ends: Vec<_> = lines(&ran)
+    let ends: Vec<_> = ran
+        .objects()
         .into_iter()
         .filter(|l| l["event"] == "done" || l["event"] == "error")
         .collect();
@@ -496,7 +449,7 @@ fn a_store_that_is_not_named_lies_in_the_platforms_place_for_data() {
     command
         .env_remove("IDEV_BACKUP_STORE")
         .args(["create", "-q"]);
-    assert_eq!(ended(command.output().unwrap()).code, 0);
+    assert_eq!(ended(&mut command).code, 0);
     let home = rig.dir.path().join("home");
     let places = [
         "data",
@@ -524,7 +477,7 @@ fn the_demo_needs_nothing_and_leaves_nothing() {
         command.env(key, &temporary);
     }
     command.env("USBMUXD_SOCKET_ADDRESS", "127.0.0.1:1");
-    let ran = ended(command.arg("demo").output().unwrap());
+    let ran = ended(command.arg("demo"));
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.out.contains("WHOLE. "), "{}", ran.out);
     assert!(tree(&temporary).is_empty());

@@ -7,7 +7,7 @@ mod rig;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,6 +21,7 @@ use idev_backup::monitor::Silent;
 use idev_backup::sim::{Password, PhoneConfig, Trust};
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
+use rig::program::{ended, program};
 use rig::*;
 use serde_json::Value;
 
@@ -360,34 +361,21 @@ fn a_phone_that_says_nothing_is_given_up_and_the_rest_is_told() {
     stop.join().unwrap();
 }
 
-fn program(rig: &Rig) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
-    let home = rig.dir.path().join("home");
-    command
-        .env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address())
-        .env("IDEV_BACKUP_STORE", rig.store.root())
-        .envs(["HOME", "LOCALAPPDATA", "APPDATA", "USERPROFILE"].map(|name| (name, &home)))
-        .stdin(Stdio::null());
-    command
-}
-
-fn ended(output: Output, code: i32) -> String {
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let (out, err) = (text(output.stdout), text(output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
-    assert!(!out.is_empty() || err.contains("hint:"), "{err}");
-    out
+fn runs(rig: &Rig, args: &[&str], code: i32) -> String {
+    let ran = ended(program(rig).arg("doctor").args(args));
+    assert_eq!(ran.code, code, "{}", ran.all());
+    assert!(
+        !ran.out.is_empty() || ran.err.contains("hint:"),
+        "{}",
+        ran.err
+    );
+    ran.out
 }
 
 #[test]
 fn people_and_scripts_are_told_the_same() {
     let rig = Rig::new();
-    let run = |args: &[&str], code| {
-        ended(
-            program(&rig).arg("doctor").args(args).output().unwrap(),
-            code,
-        )
-    };
+    let run = |args: &[&str], code| runs(&rig, args, code);
     let out = run(&[], 1);
     for words in [
         "ok       ",
@@ -429,17 +417,7 @@ fn people_and_scripts_are_told_the_same() {
 #[test]
 fn errors_are_explained_from_arguments_and_from_a_pipe() {
     let rig = Rig::new();
-    let explained = |args: &[&str], code| {
-        let mut command = program(&rig);
-        ended(
-            command
-                .args(["doctor", "explain"])
-                .args(args)
-                .output()
-                .unwrap(),
-            code,
-        )
-    };
+    let explained = |args: &[&str], code| runs(&rig, &[&["explain"], args].concat(), code);
     let out = explained(&["105"], 0);
     assert!(
         out.contains("MBErrorDomain 105: ") && out.contains("hint: free space"),
@@ -473,6 +451,8 @@ fn errors_are_explained_from_arguments_and_from_a_pipe() {
     let mut child = child.stderr(Stdio::piped()).spawn().unwrap();
     let log = b"Received 193946 files from device.\nBackup Failed (Error Code 104).\n";
     child.stdin.take().unwrap().write_all(log).unwrap();
-    let out = ended(child.wait_with_output().unwrap(), 0);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let out = String::from_utf8(output.stdout).unwrap();
     assert!(out.contains("MBErrorDomain 104"), "{out}");
 }

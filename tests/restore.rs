@@ -8,7 +8,6 @@ mod rig;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -25,6 +24,7 @@ use idev_backup::sim::{
     Fault, Ledger, Passcode, Password, Phone, PhoneConfig, RestoreOutcome, RestoredKind,
 };
 use idev_backup::transport::{Attached, Calm};
+use rig::program::{ended, program};
 use rig::*;
 use sha2::{Digest, Sha256};
 
@@ -988,7 +988,7 @@ fn no_other_run_touches_a_backup_while_it_is_restored() {
 fn a_trace_of_a_restore_has_its_options_and_not_its_password() {
     let rig = backed_up(encrypting());
     let file = rig.dir.path().join("trace.jsonl");
-    let (code, said) = program(
+    let (code, said) = restore_by_program(
         &rig,
         &["latest", "--yes", "--trace", file.to_str().unwrap()],
     );
@@ -1004,47 +1004,30 @@ fn a_trace_of_a_restore_has_its_options_and_not_its_password() {
 }
 
 /// The program as people run it, without a terminal.
-fn program(rig: &Rig, args: &[&str]) -> (i32, String) {
-    let home = rig.dir.path().join("home");
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = Command::new(env!("CARGO_BIN_EXE_idev-backup"))
-        .arg("restore")
-        .args(args)
-        .env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address())
-        .env("IDEV_BACKUP_STORE", rig.store.root())
-        .env("IDEV_BACKUP_PASSWORD", PASSWORD)
-        .envs(["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"].map(|name| (name, &home)))
-        .envs(["USERPROFILE", "LOCALAPPDATA", "APPDATA"].map(|name| (name, &home)))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (
-        status.code().unwrap(),
-        format!("{}\n{}", text(stdout), text(stderr)),
-    )
+fn restore_by_program(rig: &Rig, args: &[&str]) -> (i32, String) {
+    let mut command = program(rig);
+    command.arg("restore").args(args);
+    let ran = ended(command.env("IDEV_BACKUP_PASSWORD", PASSWORD));
+    (ran.code, ran.all())
 }
 
 #[test]
 fn nobody_is_overwritten_unasked_and_no_part_is_restored() {
     let rig = backed_up(plain());
-    let (code, said) = program(&rig, &["latest"]);
+    let (code, said) = restore_by_program(&rig, &["latest"]);
     assert_eq!(code, 1, "{said}");
     assert!(
         said.contains("--yes") && said.contains("Mira's iPhone"),
         "{said}"
     );
-    let (code, said) = program(&rig, &["latest", "--yes", "--only", "HomeDomain"]);
+    let (code, said) = restore_by_program(&rig, &["latest", "--yes", "--only", "HomeDomain"]);
     assert_eq!(code, 1, "{said}");
     assert!(
         said.contains("--partial-at-my-own-risk") && said.contains("extract"),
         "{said}"
     );
     assert!(rig.phone.restores().is_empty());
-    let (code, said) = program(&rig, &["latest", "--yes", "--no-reboot"]);
+    let (code, said) = restore_by_program(&rig, &["latest", "--yes", "--no-reboot"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("NOTHING OF IT APPEARS YET"), "{said}");
     assert_eq!(last(&rig.phone).code, Some(0));
@@ -1055,10 +1038,10 @@ fn a_rehearsal_needs_no_phone_and_finds_what_is_wrong() {
     for config in [plain(), encrypting()] {
         let rig = backed_up(config);
         let before = sealed(&rig);
-        let (code, said) = program(&rig, &["latest", "--rehearse"]);
+        let (code, said) = restore_by_program(&rig, &["latest", "--rehearse"]);
         assert_eq!(code, 0, "{said}");
         assert!(said.contains("REHEARSED"), "{said}");
-        let (code, said) = program(&rig, &["latest", "--rehearse", "--json"]);
+        let (code, said) = restore_by_program(&rig, &["latest", "--rehearse", "--json"]);
         assert_eq!(code, 0, "{said}");
         let line = said
             .lines()
@@ -1074,7 +1057,7 @@ fn a_rehearsal_needs_no_phone_and_finds_what_is_wrong() {
         );
         assert_same(&before, &sealed(&rig), "after a rehearsal");
         fs::remove_file(rig.current().join(victim(&rig))).unwrap();
-        let (code, said) = program(&rig, &["latest", "--rehearse"]);
+        let (code, said) = restore_by_program(&rig, &["latest", "--rehearse"]);
         assert_eq!(code, 1, "{said}");
     }
 }

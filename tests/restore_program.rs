@@ -7,7 +7,7 @@ mod rig;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use idev_backup::jobs::restore::rehearsal;
@@ -17,6 +17,7 @@ use idev_backup::mobilebackup;
 use idev_backup::monitor::Silent;
 use idev_backup::sim::{Phone, PhoneConfig};
 use idev_backup::store;
+use rig::program::{Ran, ended, program};
 use rig::*;
 use serde_json::Value;
 
@@ -35,54 +36,8 @@ fn backed_up() -> Rig {
     rig
 }
 
-/// The program with a home of its own, and the rig's daemon and store.
-fn program(rig: &Rig) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
-    let home = rig.dir.path().join("home");
-    command
-        .arg("restore")
-        .env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address())
-        .env("IDEV_BACKUP_STORE", rig.store.root())
-        .env_remove("IDEV_BACKUP_DEVICE")
-        .envs(["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"].map(|name| (name, &home)))
-        .envs(["USERPROFILE", "LOCALAPPDATA", "APPDATA"].map(|name| (name, &home)))
-        .stdin(Stdio::null());
-    command
-}
-
-/// How a run ended, and what it printed.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    fn of(command: &mut Command) -> Ran {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = command.output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        Ran {
-            code: status.code().unwrap(),
-            out: text(stdout),
-            err: text(stderr),
-        }
-    }
-
-    /// The object of this event.
-    fn object(&self, event: &str) -> Value {
-        let objects = self.out.lines().map(|l| serde_json::from_str(l).unwrap());
-        let mut of = objects.filter(|object: &Value| object["event"] == event);
-        of.next()
-            .unwrap_or_else(|| panic!("no {event}: {} {}", self.out, self.err))
-    }
-}
-
 fn runs(rig: &Rig, args: &[&str]) -> Ran {
-    Ran::of(program(rig).args(args))
+    ended(program(rig).arg("restore").args(args))
 }
 
 fn other_phone() -> std::sync::Arc<Phone> {
@@ -250,11 +205,9 @@ fn a_quick_rehearsal_claims_nothing_of_contents() {
 fn a_rehearsal_without_a_place_for_its_lists_names_the_place() {
     let rig = backed_up();
     let absent = rig.dir.path().join("no such folder");
-    let ran = Ran::of(
-        program(&rig)
-            .args(["latest", "--rehearse"])
-            .env("TMPDIR", &absent),
-    );
+    let mut command = program(&rig);
+    command.args(["restore", "latest", "--rehearse"]);
+    let ran = ended(command.env("TMPDIR", &absent));
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(
         ran.err.contains(absent.to_str().unwrap()) && ran.err.contains("TMPDIR"),

@@ -16,56 +16,14 @@ use std::time::{Duration, Instant};
 use idev_backup::sim::PhoneConfig;
 #[cfg(unix)]
 use idev_backup::sim::{Daemon, Passcode, Phone};
+use rig::program::{Ran, ended, program};
 use rig::*;
 use serde_json::Value;
-
-/// The program with a home of its own, and the rig's daemon and store.
-fn program(rig: &Rig) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
-    let home = rig.dir.path().join("home");
-    fs::create_dir_all(&home).unwrap();
-    for (key, folder) in [
-        ("HOME", ""),
-        ("XDG_DATA_HOME", "data"),
-        ("XDG_CONFIG_HOME", "config"),
-        ("USERPROFILE", ""),
-        ("APPDATA", "roaming"),
-        ("LOCALAPPDATA", "local"),
-    ] {
-        command.env(key, home.join(folder));
-    }
-    command.env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address());
-    command.env("IDEV_BACKUP_STORE", rig.store.root());
-    command.stdin(Stdio::null());
-    command
-}
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn ended(command: &mut Command) -> Ran {
-    let output = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let ran = Ran {
-        code: output.status.code().unwrap(),
-        out: text(output.stdout),
-        err: text(output.stderr),
-    };
-    assert!(!ran.err.contains("panicked"), "{}", ran.err);
-    ran
-}
 
 fn runs(rig: &Rig, args: &[&str], code: i32) -> Ran {
     let ran = ended(program(rig).args(args));
     assert_eq!(ran.code, code, "{args:?}: {}\n{}", ran.out, ran.err);
     ran
-}
-
-fn last_object(ran: &Ran) -> Value {
-    serde_json::from_str(ran.out.lines().last().unwrap()).unwrap()
 }
 
 fn config_file(rig: &Rig) -> std::path::PathBuf {
@@ -81,7 +39,7 @@ fn a_config_file_is_outranked_by_variables_and_those_by_flags() {
     let path = config_file(&rig);
     let shown = |command: &mut Command, key: &str| {
         let ran = ended(command.args(["config", "show", "--json"]));
-        let keys = last_object(&ran)["keys"].as_array().unwrap().clone();
+        let keys = ran.last_object()["keys"].as_array().unwrap().clone();
         let found = keys.iter().find(|k| k["key"] == key).unwrap().clone();
         (found["value"].clone(), found["from"].clone())
     };
@@ -114,7 +72,7 @@ fn a_config_file_is_outranked_by_variables_and_those_by_flags() {
         ran.err
     );
     assert_eq!(rig.phone.history().len(), 1);
-    let object = last_object(&runs(&rig, &["create", "--json"], 0));
+    let object = runs(&rig, &["create", "--json"], 0).last_object();
     assert_eq!(
         (&object["event"], &object["udid"]),
         (&"skipped".into(), &UDID.into())
@@ -149,7 +107,7 @@ fn a_mistake_in_the_config_file_stops_everything_but_config() {
             ran.err
         );
     }
-    let object = last_object(&runs(&rig, &["config", "check", "--json"], 2));
+    let object = runs(&rig, &["config", "check", "--json"], 2).last_object();
     assert_eq!(object["mistakes"][0]["line"], 3);
     runs(&rig, &["config", "path"], 0);
     let other = rig.dir.path().join("other.toml");
@@ -697,7 +655,7 @@ fn a_job_is_one_line_of_a_crontab_and_tells_how_it_ended() {
     );
     rig.phone.suffer(&["error:208".parse().unwrap()]);
     scheduled(&["run", "nightly"], 5);
-    let object = last_object(&scheduled(&["status", "--json"], 0));
+    let object = scheduled(&["status", "--json"], 0).last_object();
     assert_eq!(object["jobs"][0]["last"]["exit_code"], 5);
     assert!(object["jobs"][0]["next"].is_string());
     assert_eq!(object["phones"][0]["udid"], UDID);

@@ -5,6 +5,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod crash;
+pub mod program;
 #[cfg(target_os = "linux")]
 pub mod strace;
 

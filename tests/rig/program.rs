@@ -1,0 +1,79 @@
+//! The built program, as people and scripts run it.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::Rig;
+
+/// The program with a home of its own, and the rig's daemon and store.
+pub fn program(rig: &Rig) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
+    let home = rig.dir.path().join("home");
+    fs::create_dir_all(&home).unwrap();
+    for (key, folder) in [
+        ("HOME", ""),
+        ("XDG_DATA_HOME", "data"),
+        ("XDG_CONFIG_HOME", "config"),
+        ("USERPROFILE", ""),
+        ("APPDATA", "roaming"),
+        ("LOCALAPPDATA", "local"),
+    ] {
+        command.env(key, home.join(folder));
+    }
+    for of_whoever_tests in ["IDEV_BACKUP_DEVICE", "IDEV_BACKUP_PASSWORD"] {
+        command.env_remove(of_whoever_tests);
+    }
+    command.env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address());
+    command.env("IDEV_BACKUP_STORE", rig.store.root());
+    command.stdin(Stdio::null());
+    command
+}
+
+/// How a run ended, and what it printed.
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// Runs it to its end. It may fail, and never panics; nobody here is a terminal.
+pub fn ended(command: &mut Command) -> Ran {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let ran = Ran {
+        code: output.status.code().unwrap(),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    };
+    assert!(!ran.out.contains('\u{1b}'), "{:?}", ran.out);
+    assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
+    assert!(!ran.err.contains("panicked"), "{}", ran.err);
+    ran
+}
+
+impl Ran {
+    /// All that it printed.
+    pub fn all(&self) -> String {
+        format!("{}\n{}", self.out, self.err)
+    }
+
+    /// Every line, each an object.
+    pub fn objects(&self) -> Vec<Value> {
+        let object = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        self.out.lines().map(object).collect()
+    }
+
+    /// The last line.
+    pub fn last_object(&self) -> Value {
+        self.objects().pop().unwrap()
+    }
+
+    /// The first object of this event.
+    pub fn object(&self, event: &str) -> Value {
+        let mut objects = self.objects().into_iter();
+        let of = objects.find(|object| object["event"] == event);
+        of.unwrap_or_else(|| panic!("no {event}: {}", self.all()))
+    }
+}
