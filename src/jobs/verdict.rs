@@ -78,14 +78,8 @@ pub fn explain(
     capacity_bytes: Option<u64>,
     place: &str,
 ) -> Refusal {
-    let (class, cause, hint) = words(meant(verdict.code, &verdict.description));
-    let mut refusal = Refusal {
-        code: verdict.code,
-        cause: cause.to_owned(),
-        evidence: quoted(&verdict.description),
-        hint: hint.map(str::to_owned),
-        class,
-    };
+    let words = words(meant(verdict.code, &verdict.description));
+    let mut refusal = refusal(verdict, words);
     if let (105, Some(shortage)) = (verdict.code, shortage) {
         let (need, free) = (shortage.required_bytes(), shortage.free_bytes);
         refusal.cause = format!(
@@ -145,13 +139,7 @@ pub fn explain_password(verdict: &Verdict, is_required: bool, has_old: bool) -> 
         14 => (cause, hint),
         _ => (cause, Some("restart the phone and try again")),
     };
-    Refusal {
-        code: verdict.code,
-        cause: cause.to_owned(),
-        evidence: quoted(&verdict.description),
-        hint: hint.map(str::to_owned),
-        class,
-    }
+    refusal(verdict, (class, cause, hint))
 }
 
 /// What a restore needs.
@@ -163,16 +151,22 @@ pub struct Need {
     pub asked_bytes: Option<u64>,
 }
 
-/// Explains why the phone did not take a backup back.
-pub fn explain_restore(verdict: &Verdict, need: Need) -> Refusal {
-    let (class, cause, hint) = restore_words(verdict.code);
-    let mut refusal = Refusal {
+fn refusal(
+    verdict: &Verdict,
+    (class, cause, hint): (Class, &str, Option<&str>),
+) -> Refusal {
+    Refusal {
         code: verdict.code,
         cause: cause.to_owned(),
         evidence: quoted(&verdict.description),
         hint: hint.map(str::to_owned),
         class,
-    };
+    }
+}
+
+/// Explains why the phone did not take a backup back.
+pub fn explain_restore(verdict: &Verdict, need: Need) -> Refusal {
+    let mut refusal = refusal(verdict, restore_words(verdict.code));
     if verdict.code == 106 {
         refusal.cause = format!(
             "the phone lacks room: the backup has {}, and it keeps them beside what is on it until it restarts",
