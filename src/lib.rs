@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod mobilebackup;
 pub mod monitor;
 pub mod path;
+pub mod private;
 pub mod schedule;
 pub mod secret;
 pub mod sim;

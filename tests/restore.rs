@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use idev_backup::jobs::doctor::Level;
 use idev_backup::jobs::password::{Known, NoPasswords, Passwords};
-use idev_backup::jobs::restore::compare::{Comparison, Received, What, compare};
+use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::restore::compare::{Comparison, How, Received, What, compare};
 use idev_backup::jobs::restore::{self, Left, Options, Report};
 use idev_backup::jobs::verify::Depth;
 use idev_backup::jobs::{Class, Error};
@@ -94,6 +95,17 @@ fn attached(rig: &Rig) -> Attached {
     }
 }
 
+fn restores_on(
+    rig: &Rig,
+    reach: &Reach,
+    folder: &Path,
+    options: &Options,
+    monitor: &dyn Monitor,
+) -> Result<Report, Error> {
+    let held = restore::hold(folder)?;
+    restore::restore(&held, reach, &attached(rig), folder, options, monitor)
+}
+
 fn try_restore(
     rig: &Rig,
     folder: &Path,
@@ -101,7 +113,7 @@ fn try_restore(
     monitor: &dyn Monitor,
 ) -> Result<Report, Error> {
     loop {
-        match restore::restore(&rig.reach(), &attached(rig), folder, options, monitor) {
+        match restores_on(rig, &rig.reach(), folder, options, monitor) {
             // The phone has not yet seen that the run before is over, or restarts just now.
             Err(Error::RestoreRefused { refusal, .. }) if refusal.code == 14 => {}
             Err(Error::Device(e)) if format!("{e}").contains("not connected") => {}
@@ -163,8 +175,16 @@ fn received(ledger: &Ledger) -> Vec<Received> {
 }
 
 fn compared(phone: &Phone, folder: &Path, passwords: &dyn Passwords) -> Comparison {
-    let rows = received(&phone.ledger().unwrap());
-    compare(folder, passwords, None, rows, &Silent).unwrap()
+    compared_with(folder, passwords, received(&phone.ledger().unwrap()))
+}
+
+fn compared_with(folder: &Path, passwords: &dyn Passwords, rows: Vec<Received>) -> Comparison {
+    let how = How {
+        passwords,
+        domains: None,
+        calm: &Calm::new(Arc::default()),
+    };
+    compare(folder, &how, rows, &Silent).unwrap()
 }
 
 /// The ledger has these very bytes of each file that the phone had when it was backed up, hashed here and not by our reader.
@@ -478,7 +498,7 @@ fn who_waits_no_longer_for_the_restart_is_told_of_no_problem() {
         wait_back: Some(Duration::from_secs(60)),
         ..quick()
     };
-    let report = restore::restore(&reach, &attached(&rig), &rig.current(), &waiting, &stop);
+    let report = restores_on(&rig, &reach, &rig.current(), &waiting, &stop);
     let report = report.unwrap();
     assert_eq!(report.is_back, None);
     assert!(report.problems.is_empty(), "{:?}", report.problems);
@@ -491,7 +511,7 @@ fn what_a_phone_refuses_by_its_state_is_told_as_that() {
         (|c| c.unfinished_restore = true, 102, "restart"),
         (|c| c.free_bytes = Some(1000), 106, "free some on the phone"),
         (|c| c.setup_unfinished = true, 212, "setup"),
-        (|c| c.forbids_restores = true, 1, "restart"),
+        (|c| c.forbids_restores = true, 1, "profile"),
     ];
     let mut rig = backed_up(plain());
     for (change, code, hint) in table {
@@ -834,7 +854,7 @@ fn a_cancel_says_what_state_the_phone_is_in() {
         let calm = Calm::new(Arc::new(AtomicBool::new(false)));
         let reach = rig.reach_with(calm.clone());
         let stop = At(phase, || calm.cancel());
-        let ended = restore::restore(&reach, &attached(&rig), &rig.current(), &quick(), &stop);
+        let ended = restores_on(&rig, &reach, &rig.current(), &quick(), &stop);
         let error = ended.unwrap_err();
         assert_eq!(error.class(), Class::Interrupted, "{phase:?}: {error}");
         if let (Some(left), Error::RestoreDialog { left: told, .. }) = (left, &error) {
@@ -843,6 +863,27 @@ fn a_cancel_says_what_state_the_phone_is_in() {
     }
     assert_same(&before, &sealed(&rig), "after a cancel");
     restores(&rig, &rig.current(), &quick());
+}
+
+#[test]
+fn a_stop_ends_a_dry_run_and_a_comparison_without_a_verdict() {
+    let rig = backed_up(plain());
+    restores(&rig, &rig.current(), &quick());
+    let calm = Calm::new(Arc::default());
+    let reach = rig.reach_with(calm.clone());
+    let stop = At(Phase::Checking, || calm.cancel());
+    let phone = Ok(attached(&rig));
+    let looked = restore::dry_run(&reach, phone, &rig.current(), &how(), &stop);
+    assert_eq!(looked.unwrap_err().class(), Class::Interrupted);
+
+    let how = How {
+        passwords: &NoPasswords,
+        domains: None,
+        calm: &calm,
+    };
+    let rows = received(&rig.phone.ledger().unwrap());
+    let compared = compare(&rig.current(), &how, rows, &Silent);
+    assert_eq!(compared.unwrap_err().class(), Class::Interrupted);
 }
 
 #[test]
@@ -1067,8 +1108,7 @@ fn a_comparison_tells_what_is_missing_extra_and_different() {
     let rig = backed_up(plain());
     restores(&rig, &rig.current(), &quick());
     let rows = received(&rig.phone.ledger().unwrap());
-    let found =
-        |rows: Vec<Received>| compare(&rig.current(), &NoPasswords, None, rows, &Silent).unwrap();
+    let found = |rows: Vec<Received>| compared_with(&rig.current(), &NoPasswords, rows);
     assert!(found(rows.clone()).is_same());
     let counts = |c: &Comparison| (c.missing, c.extra, c.different);
 

@@ -68,6 +68,24 @@ fn another_phone_is_overwritten_unasked_only_where_it_is_named() {
     assert!(ran.err.contains("does not say which phone"), "{}", ran.err);
     assert!(other.restores().is_empty());
 
+    // A name that stands somewhere for any command is not meant for this one.
+    let mut command = program(&rig);
+    command.args(["restore", "latest", "--yes", "--quick-check"]);
+    let ran = ended(command.env("IDEV_BACKUP_DEVICE", OTHER_UDID));
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    let config = rig.dir.path().join("config.toml");
+    fs::write(&config, format!("device = \"{OTHER_UDID}\"\n")).unwrap();
+    let config = [
+        "latest",
+        "--yes",
+        "--quick-check",
+        "--config",
+        config.to_str().unwrap(),
+    ];
+    let ran = runs(&rig, &config);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(other.restores().is_empty());
+
     let named = ["latest", "--yes", "--quick-check", "--device", OTHER_UDID];
     let ran = runs(&rig, &named);
     assert_eq!(ran.code, 0, "{}", ran.err);
@@ -169,7 +187,7 @@ fn a_backup_is_held_as_long_as_whoever_restores_it_wants() {
     };
     let (reach, phone) = (rig.reach(), rig.attached());
     let folder = rig.current();
-    restore::restore_held(&held, &reach, &phone, &folder, &options, &Silent).unwrap();
+    restore::restore(&held, &reach, &phone, &folder, &options, &Silent).unwrap();
     assert!(busy());
     drop(held);
     assert!(!busy());
@@ -198,6 +216,68 @@ fn a_quick_rehearsal_claims_nothing_of_contents() {
     let ran = runs(&rig, &[&quick[..], &["--force"]].concat());
     assert_eq!(ran.code, 3, "{} {}", ran.out, ran.err);
     assert!(ran.out.contains("found this backup damaged"), "{}", ran.out);
+    // Nobody is silent about it: neither a quiet run, nor a real one, nor a dry one.
+    let ran = runs(&rig, &[&quick[..], &["--force", "--quiet"]].concat());
+    assert_eq!(ran.code, 3, "{} {}", ran.out, ran.err);
+    assert!(ran.err.contains("found this backup damaged"), "{}", ran.err);
+    for (how, code) in [("--yes", 1), ("--dry-run", 1)] {
+        let ran = runs(&rig, &["latest", "--quick-check", how]);
+        assert_eq!(ran.code, code, "{how}: {}", ran.all());
+        let all = ran.all();
+        assert!(all.contains("found this backup damaged"), "{how}: {all}");
+    }
+    assert!(rig.phone.restores().is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_shown_stays_in_its_place_while_somebody_is_asked() {
+    const PASSWORD: &str = "correct horse";
+    let rig = Rig::with(PhoneConfig {
+        backup_password: Some(idev_backup::sim::Password::new(PASSWORD)),
+        key_rounds: 10,
+        ..plain()
+    });
+    rig.try_create(&rig::options(), &Silent).unwrap();
+    let asked = rig.dir.path().join("asked");
+    let question = format!("touch {}; sleep 1; echo {PASSWORD}", asked.display());
+    let mut command = program(&rig);
+    command.args([
+        "restore",
+        "latest",
+        "--yes",
+        "--no-reboot",
+        "--password-command",
+    ]);
+    let run = std::thread::spawn(move || ended(command.arg(question)));
+    while !asked.exists() && !run.is_finished() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let taken = rig.store.lock(rig.udid());
+    assert!(matches!(taken, Err(store::Error::Busy { .. })), "{taken:?}");
+    let ran = run.join().unwrap();
+    assert_eq!(ran.code, 0, "{}", ran.err);
+}
+
+#[test]
+fn a_rehearsal_plays_the_phone_that_the_phones_own_list_names() {
+    let rig = Rig::with(PhoneConfig {
+        model: "iPad14,1".into(),
+        ..plain()
+    });
+    rig.try_create(&rig::options(), &Silent).unwrap();
+    let folder = rig.dir.path().join(UDID);
+    copy_dir(&rig.current(), &folder);
+    let info = folder.join("Info.plist");
+    let mut fields: plist::Dictionary = plist::from_file(&info).unwrap();
+    fields.remove("Product Type").unwrap();
+    plist::to_file_xml(&info, &fields).unwrap();
+    let ran = runs(&rig, &[folder.to_str().unwrap(), "--rehearse", "--json"]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    assert_eq!(
+        ran.object("rehearsed")["source"]["product_type"],
+        "iPad14,1"
+    );
 }
 
 #[cfg(unix)]

@@ -16,6 +16,7 @@ const CELLAR: &[&str] = &[
     "bounded_plist",
     "monitor",
     "path",
+    "private",
     "secret",
     "udid",
     "units",
@@ -28,6 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("monitor",       &[]),
     ("units",         &[]),
     ("path",          &[]),
+    ("private",       &[]),
     ("secret",        &[]),
     ("udid",          &[]),
     // beside the wire

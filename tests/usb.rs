@@ -782,7 +782,7 @@ fn a_daemon_that_answers_is_preferred_and_done_without_when_it_goes() {
     // A watch over USB ends when a daemon comes, to begin anew with that.
     let mut watch = Transport::Either(daemon, bus.usb()).listen().unwrap();
     assert!(matches!(watch.next_change().unwrap(), Change::Attached(p) if !Usb::knows(&p)));
-    let mut alone = bus.usb().listen();
+    let mut alone = bus.usb().listen().unwrap();
     let over = alone.next_change(&mut || {
         Some(transport::Error::Refused {
             doing: "go on",
@@ -819,11 +819,31 @@ fn the_program_prints_the_rule_and_knows_the_two_ways() {
 
 // ---- a watch ----
 
+/// A computer without USB.
+struct NoBus;
+
+impl Bus for NoBus {
+    fn phones(&self) -> Result<Vec<Found>, Trouble> {
+        Err(Trouble::NoBus)
+    }
+
+    fn open(&self, _: u32) -> Result<(Box<dyn Pipe>, Wake), Trouble> {
+        Err(Trouble::NoBus)
+    }
+}
+
+#[test]
+fn nobody_listens_to_a_bus_that_cannot_be_looked_at() {
+    let usb = Usb::new(Box::new(NoBus), calm());
+    let error = usb.listen().err().unwrap();
+    assert!(error.hint().is_some(), "{error}");
+}
+
 #[test]
 fn phones_that_come_and_go_are_told_of() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
-    let mut listener = bus.usb().listen();
+    let mut listener = bus.usb().listen().unwrap();
     let mut next = || listener.next_change(&mut || None).unwrap();
     let Change::Attached(first) = next() else {
         panic!("not attached");
@@ -845,6 +865,6 @@ fn phones_that_come_and_go_are_told_of() {
         })
     };
     bus.unplug();
-    let mut listener = bus.usb().listen();
+    let mut listener = bus.usb().listen().unwrap();
     assert!(listener.next_change(&mut { daemon }).is_err());
 }

@@ -44,11 +44,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use etcetera::BaseStrategy;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::phone::Reach;
+use idev_backup::private;
 use idev_backup::store;
 use idev_backup::trace::At;
 use idev_backup::transport::way::Wanted;
@@ -153,7 +155,13 @@ fn parse() -> Result<Cli, u8> {
 fn of(command: clap::Command) -> Cli {
     let mut command = command;
     let matches = command.get_matches_mut();
-    Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command).exit())
+    let cli = Cli::from_arg_matches(&matches);
+    let mut cli = cli.unwrap_or_else(|e| e.format(&mut command).exit());
+    if let (Command::Restore(restore), Some((_, typed))) = (&mut cli.command, matches.subcommand())
+    {
+        restore.device_is_named = typed.value_source("device") == Some(ValueSource::CommandLine);
+    }
+    cli
 }
 
 fn obey(cli: Cli) -> u8 {
@@ -323,6 +331,7 @@ fn interrupt() -> Arc<AtomicBool> {
     let seen = flag.clone();
     let set = ctrlc::set_handler(move || {
         if seen.swap(true, Ordering::SeqCst) {
+            private::remove_all();
             std::process::exit(130);
         }
         output::tell("stopping at the next safe point; press Ctrl-C again to quit at once");

@@ -7,24 +7,22 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use globset::GlobSet;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::password::{Known, NoPasswords, Passwords};
 use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::restore::about::Source;
-use idev_backup::jobs::restore::compare::{Comparison, Received, What, compare};
+use idev_backup::jobs::restore::compare::{Comparison, How, Received, What, compare};
 use idev_backup::jobs::restore::rehearsal::{ELSEWHERE, REPORT, no_place, simulated};
-use idev_backup::jobs::restore::{self, Options, Report, part};
+use idev_backup::jobs::restore::{self, Held, Options, Report, part};
 use idev_backup::jobs::verify::Depth;
 use idev_backup::jobs::{Class, Error};
+use idev_backup::private::PrivateDir;
 use idev_backup::secret::Secret;
 use idev_backup::sim::{Content, Daemon, Ledger, Phone, PhoneConfig, Restored, RestoredKind};
-use idev_backup::store::{Store, snapshot};
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
 use idev_backup::units::{count, counted, duration, size};
 use serde::Serialize;
-use tempfile::TempDir;
 
 use super::progress::{Style, Watch};
 use super::{exit, interrupt, output};
@@ -39,11 +37,19 @@ const ROOM_BYTES: u64 = 1 << 50;
 struct Rehearsed<'a> {
     #[serde(flatten)]
     restored: &'a Report,
+    /// The patterns of `--only`.
+    only: &'a [String],
     compared: &'a Comparison,
 }
 
 /// Runs it.
-pub fn run(folder: &Path, options: &Options, style: Style, watch: &Watch<'_>) -> Result<u8, Error> {
+pub fn run(
+    held: &Held,
+    folder: &Path,
+    options: &Options,
+    style: Style,
+    watch: &Watch<'_>,
+) -> Result<u8, Error> {
     let began = Instant::now();
     let options = &Options {
         // None is taken: the phone is a simulated one.
@@ -51,10 +57,7 @@ pub fn run(folder: &Path, options: &Options, style: Style, watch: &Watch<'_>) ->
         ..options.clone()
     };
     let domains = part::domains(options)?;
-    // Until all is compared: what another run took away meanwhile would be called missing on the phone.
-    let held = restore::hold(folder)?;
     let source = Source::look(folder)?;
-    let noted = noted_damage(folder, options)?;
     let place = std::env::temp_dir();
     room(&place, folder, &source)?;
     let failed = |e: std::io::Error| no_place(&place, &e);
@@ -64,13 +67,12 @@ pub fn run(folder: &Path, options: &Options, style: Style, watch: &Watch<'_>) ->
     let pairing = private.path().join("pairing");
     let calm = Calm::new(interrupt());
     let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), calm.clone());
-    let reach = Reach::new(usbmuxd, pairing, Pin::PairRecord, calm);
+    let reach = Reach::new(usbmuxd, pairing, Pin::PairRecord, calm.clone());
     let attached = reach.phone(None).map_err(|e| simulated(e, &place))?;
     let restored = super::restore::ticking(watch, || {
-        restore::restore_held(&held, &reach, &attached, folder, options, watch)
+        restore::restore(held, &reach, &attached, folder, options, watch)
     });
-    let mut restored = restored.map_err(|e| simulated(e, &place))?;
-    restored.problems.extend(noted);
+    let restored = restored.map_err(|e| simulated(e, &place))?;
     let ledger = phone.ledger().ok_or_else(|| Error::Rehearsal {
         why: "the simulated phone has no list of what it received".to_owned(),
         hint: REPORT.to_owned(),
@@ -83,14 +85,19 @@ pub fn run(folder: &Path, options: &Options, style: Style, watch: &Watch<'_>) ->
         false => &NoPasswords,
     };
     let compared = super::restore::ticking(watch, || {
-        against(&ledger, folder, passwords, domains.as_ref(), watch)
-            .map_err(|e| e.unwrap_or_else(failed))
+        let how = How {
+            passwords,
+            domains: domains.as_ref(),
+            calm: &calm,
+        };
+        against(&ledger, folder, &how, watch).map_err(|e| e.unwrap_or_else(failed))
     })?;
     watch.finish();
     match style {
         Style::Json => {
             let rehearsed = Rehearsed {
                 restored: &restored,
+                only: &options.only,
                 compared: &compared,
             };
             output::object("rehearsed", restored.source.udid.as_deref(), &rehearsed);
@@ -105,35 +112,6 @@ pub fn run(folder: &Path, options: &Options, style: Style, watch: &Watch<'_>) ->
         (true, false) => exit::DONE_WITH_PROBLEMS,
         (true, true) => exit::DONE,
     })
-}
-
-/// Where a check has found the backup damaged, one that does not look at contents cannot say otherwise.
-fn noted_damage(folder: &Path, options: &Options) -> Result<Option<String>, Error> {
-    if options.depth != Depth::Quick {
-        return Ok(None);
-    }
-    let Some(of) = snapshot::find(folder) else {
-        return Ok(None);
-    };
-    let store = of.path().parent().map(Store::open);
-    // A store that cannot be read has its own way of being told.
-    let Some(Ok(store)) = store else {
-        return Ok(None);
-    };
-    let Some(when) = (store.notes(of.udid()).ok()).and_then(|notes| notes.of(&of).damaged) else {
-        return Ok(None);
-    };
-    let when = output::when_exactly(&when);
-    match options.force {
-        true => Ok(Some(format!("a check found this backup damaged ({when})"))),
-        false => Err(Error::Rehearsal {
-            why: format!(
-                "a check found this backup damaged ({when}), and --quick-check looks at no contents"
-            ),
-            hint: "rehearse without --quick-check, which reads every byte again".to_owned(),
-            class: Class::Failed,
-        }),
-    }
 }
 
 /// What the simulated phone and the comparison keep in the folder for temporary files fits there, or is not begun.
@@ -163,31 +141,26 @@ fn room(place: &Path, folder: &Path, source: &Source) -> Result<(), Error> {
 }
 
 /// A folder that nobody else looks into.
-fn private() -> io::Result<TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("idev-");
-    #[cfg(unix)]
-    {
-        // What the name of a socket has room for (macOS: 104 bytes), without what is added here.
-        const FOLDER_BYTES_MAX: usize = 80;
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-        if std::env::temp_dir().as_os_str().len() > FOLDER_BYTES_MAX {
-            return builder.tempdir_in("/tmp");
-        }
+fn private() -> io::Result<PrivateDir> {
+    // What the name of a socket has room for (macOS: 104 bytes), without what is added here.
+    const FOLDER_BYTES_MAX: usize = 80;
+    const PREFIX: &str = "idev-";
+    match cfg!(unix) && std::env::temp_dir().as_os_str().len() > FOLDER_BYTES_MAX {
+        true => PrivateDir::new_in(PREFIX, Path::new("/tmp")),
+        false => PrivateDir::new(PREFIX),
     }
-    builder.tempdir()
 }
 
 /// The simulated phone's daemon. Any user of the computer may connect to a port, and so to a phone that is given a whole backup; a
 /// socket in a private folder only we can reach.
 #[cfg(unix)]
-fn listen(private: &TempDir, phone: &Arc<Phone>) -> io::Result<Daemon> {
+fn listen(private: &PrivateDir, phone: &Arc<Phone>) -> io::Result<Daemon> {
     let socket = private.path().join("mux");
     Daemon::start(&format!("UNIX:{}", socket.display()), vec![phone.clone()])
 }
 
 #[cfg(not(unix))]
-fn listen(_: &TempDir, phone: &Arc<Phone>) -> io::Result<Daemon> {
+fn listen(_: &PrivateDir, phone: &Arc<Phone>) -> io::Result<Daemon> {
     Daemon::start("127.0.0.1:0", vec![phone.clone()])
 }
 
@@ -214,14 +187,13 @@ fn stage(source: &Source) -> PhoneConfig {
 fn against(
     ledger: &Ledger,
     folder: &Path,
-    passwords: &dyn Passwords,
-    domains: Option<&GlobSet>,
+    how: &How<'_>,
     watch: &Watch<'_>,
 ) -> Result<Comparison, Result<Error, std::io::Error>> {
     let (rows, received) = sync_channel(WAITING);
     std::thread::scope(|scope| {
         let reading = scope.spawn(move || read(ledger, &rows));
-        let compared = compare(folder, passwords, domains, received, watch).map_err(Ok)?;
+        let compared = compare(folder, how, received, watch).map_err(Ok)?;
         match reading.join() {
             Ok(Ok(())) => Ok(compared),
             Ok(Err(e)) => Err(Err(e)),
@@ -278,8 +250,8 @@ fn words(
             )
         }
         false => format!(
-            "THE REHEARSAL FAILED: {} did not receive what the backup names.",
-            counted(bad, "item")
+            "THE REHEARSAL FAILED: what the phone received is not what the backup names, in {}.",
+            counted(bad, "place")
         ),
     });
     if options.depth == Depth::Quick && compared.is_same() {

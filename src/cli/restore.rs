@@ -9,7 +9,7 @@ use clap::Args;
 use idev_backup::jobs::doctor::{Level, Line};
 use idev_backup::jobs::password::Known;
 use idev_backup::jobs::restore::about::Source;
-use idev_backup::jobs::restore::{self, Considered, Options, Report, ready};
+use idev_backup::jobs::restore::{self, Considered, Held, Options, Report, ready};
 use idev_backup::jobs::select::{Select, Wanted};
 use idev_backup::jobs::verify::Depth;
 use idev_backup::jobs::{Error, phone::Reach};
@@ -41,6 +41,9 @@ pub struct Restore {
     read: ReadArgs,
     #[command(flatten)]
     device: DeviceArgs,
+    /// `--device` was typed: a variable or the config file names a phone for any command, and not this one to be overwritten.
+    #[arg(skip)]
+    pub(super) device_is_named: bool,
     /// Tell what is in the way, and change nothing: the backup, versions, room, Find My, what will be missing
     #[arg(long)]
     dry_run: bool,
@@ -101,13 +104,19 @@ impl Restore {
 
     fn done(&self, watch: &Watch<'_>) -> Result<u8, Error> {
         let folder = self.read.folder()?;
+        // Before anything of it is shown, and as long as anybody is asked: a backup that begins meanwhile would put the phone as it
+        // is now in the place of what was agreed to. Nothing is agreed to in a dry run.
+        let held = match self.dry_run {
+            true => None,
+            false => Some(restore::hold(&folder)?),
+        };
         let options = self.options(&folder)?;
-        if self.rehearse {
-            return rehearse::run(&folder, &options, self.output.style(), watch);
+        if let (true, Some(held)) = (self.rehearse, &held) {
+            return rehearse::run(held, &folder, &options, self.output.style(), watch);
         }
         let reach = self.reach.reach()?;
         let wanted = self.device.device.as_deref();
-        if self.dry_run {
+        let Some(held) = held else {
             let phone = reach.phone(wanted);
             let report = restore::dry_run(&reach, phone, &folder, &options, watch)?;
             watch.finish();
@@ -120,12 +129,13 @@ impl Restore {
                 Level::Warning => exit::DONE_WITH_PROBLEMS,
                 Level::Problem => exit::FAILED,
             });
-        }
-        self.restore(&reach, &folder, &options, watch)
+        };
+        self.restore(&held, &reach, &folder, &options, watch)
     }
 
     fn restore(
         &self,
+        held: &Held,
         reach: &Reach,
         folder: &Path,
         options: &Options,
@@ -147,7 +157,7 @@ impl Restore {
             false => agrees(&seen, options, || reach.calm.cancelled())?,
         }
         let report = ticking(watch, || {
-            restore::restore(reach, &phone, folder, options, watch)
+            restore::restore(held, reach, &phone, folder, options, watch)
         })?;
         watch.finish();
         log::add(&format!(
@@ -175,7 +185,7 @@ impl Restore {
     /// Where nobody is asked, somebody has named the phone that is overwritten, or it is the one that the backup is of.
     fn vouched(&self, seen: &Considered) -> Result<(), Error> {
         let Considered { source, target, .. } = seen;
-        if self.device.device.is_some() || source.is_of(&target.udid) {
+        if self.device_is_named || source.is_of(&target.udid) {
             return Ok(());
         }
         Err(Error::Nothing {

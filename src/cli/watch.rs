@@ -141,7 +141,7 @@ impl Watcher for Guard<'_> {
         match happening {
             Happening::Listening => self.say(None, "listening", "Waiting for phones."),
             Happening::Lost(why) => {
-                let text = format!("usbmuxd is gone ({why}); waiting for it to come back.");
+                let text = format!("No phone can be seen ({why}). Waiting until that is over.");
                 self.say(None, "lost", &text);
             }
             Happening::Attached(udid) => self.say(Some(udid), "attached", "plugged in"),

@@ -151,10 +151,7 @@ pub struct Need {
     pub asked_bytes: Option<u64>,
 }
 
-fn refusal(
-    verdict: &Verdict,
-    (class, cause, hint): (Class, &str, Option<&str>),
-) -> Refusal {
+fn refusal(verdict: &Verdict, (class, cause, hint): (Class, &str, Option<&str>)) -> Refusal {
     Refusal {
         code: verdict.code,
         cause: cause.to_owned(),
@@ -172,6 +169,10 @@ pub fn explain_restore(verdict: &Verdict, need: Need) -> Refusal {
             "the phone lacks room: the backup has {}, and it keeps them beside what is on it until it restarts",
             size(need.backup_bytes)
         );
+    }
+    if verdict.code == 1 && verdict.description.contains("not allowed") {
+        refusal.cause = "the phone may not be restored from a backup".to_owned();
+        refusal.hint = Some("ask whoever administers the phone, or remove the profile that forbids it: Settings > General > VPN & Device Management".to_owned());
     }
     refusal
 }
@@ -265,6 +266,24 @@ fn restore_words(code: i64) -> (Class, &'static str, Option<&'static str>) {
                 "finish its setup (\"Hello\") without restoring anything there, and run the same command again",
             ),
         ),
+        13 => {
+            let (class, cause, _) = words(code);
+            (
+                class,
+                cause,
+                Some("unlock the phone, keep it unlocked, and run the same command again"),
+            )
+        }
+        14 => {
+            let (class, cause, _) = words(code);
+            (
+                class,
+                cause,
+                Some(
+                    "wait until it has ended, or restart the phone, and run the same command again",
+                ),
+            )
+        }
         code => {
             let (class, cause, _) = words(code);
             (class, cause, AGAIN)

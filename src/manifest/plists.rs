@@ -99,6 +99,8 @@ pub struct ManifestPlist {
     pub date: Option<SystemTime>,
     /// iOS version.
     pub product_version: Option<String>,
+    /// Kind of device, as in "iPhone16,1".
+    pub product_type: Option<String>,
     /// Applications that the backup knows of.
     pub application_ids: BTreeSet<String>,
     /// Why the keys of an encrypted backup cannot be read, if they cannot.
@@ -124,6 +126,7 @@ impl ManifestPlist {
             unreadable_keys: KeyBag::parse(bag).err().filter(|_| encrypted),
             date: date(&fields, "Date"),
             product_version: lockdown.and_then(|l| text(l, "ProductVersion")),
+            product_type: lockdown.and_then(|l| text(l, "ProductType")),
             application_ids: applications
                 .map_or_else(BTreeSet::new, |apps| apps.keys().cloned().collect()),
         })

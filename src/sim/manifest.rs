@@ -10,7 +10,6 @@ use std::time::SystemTime;
 
 use plist::{Date, Dictionary, Value};
 use rusqlite::{Connection, params};
-use tempfile::TempDir;
 
 use super::content::Scan;
 use super::entry::{Entry, hex};
@@ -19,6 +18,7 @@ use super::keys::{self, Keys};
 use super::phone::{Passcode, Phone};
 use super::{apps, values};
 use crate::manifest::SCHEMA;
+use crate::private::PrivateDir;
 
 /// How far the computer's backup is, as `Status.plist` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,16 +150,12 @@ fn binary(dictionary: Dictionary) -> io::Result<Vec<u8>> {
 #[derive(Debug)]
 pub(super) struct TempFile {
     path: PathBuf,
-    _folder: TempDir,
+    _folder: PrivateDir,
 }
 
 impl TempFile {
     pub(super) fn new() -> io::Result<TempFile> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("idev-backup-sim-");
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-        let folder = builder.tempdir()?;
+        let folder = PrivateDir::new("idev-backup-sim-")?;
         Ok(TempFile {
             path: folder.path().join("list.db"),
             _folder: folder,

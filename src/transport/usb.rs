@@ -96,11 +96,7 @@ impl Usb {
 
     /// The phones that are there. Fails when there are some and not one of them can be named.
     pub fn devices(&self) -> Result<Vec<Attached>, Error> {
-        let failed = |trouble| Error::Usb {
-            doing: "list phones on USB",
-            trouble,
-        };
-        let found = self.held.bus.phones().map_err(failed)?;
+        let found = self.held.bus.phones().map_err(unlisted)?;
         let mut why = None;
         let mut phones = Vec::new();
         for phone in found {
@@ -116,7 +112,7 @@ impl Usb {
             }
         }
         match why {
-            Some(trouble) if phones.is_empty() => Err(failed(trouble)),
+            Some(trouble) if phones.is_empty() => Err(unlisted(trouble)),
             _ => Ok(phones),
         }
     }
@@ -192,13 +188,22 @@ impl Usb {
     }
 
     /// Asks to be told of every phone that comes and goes; those that are there come first.
-    pub fn listen(&self) -> Listener {
-        Listener {
+    pub fn listen(&self) -> Result<Listener, Error> {
+        // Where USB cannot be looked at, nothing will ever come.
+        self.held.bus.phones().map_err(unlisted)?;
+        Ok(Listener {
             usb: self.clone(),
             known: BTreeMap::new(),
             news: Vec::new(),
             looked: None,
-        }
+        })
+    }
+}
+
+fn unlisted(trouble: Trouble) -> Error {
+    Error::Usb {
+        doing: "list phones on USB",
+        trouble,
     }
 }
 

@@ -152,7 +152,7 @@ impl Transport {
                     Transport::Either(daemon, _) => Some(daemon.clone()),
                     _ => None,
                 };
-                Listener::Usb(usb.listen(), rival)
+                Listener::Usb(usb.listen()?, rival)
             }
         })
     }

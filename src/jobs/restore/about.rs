@@ -62,13 +62,15 @@ impl Source {
         // What is none would be told to the phone, which then asks for files of such a name.
         let told = info.udid.and_then(|told| told.parse().ok());
         let udid = snapshot::phone_of(folder).or(told);
+        // The phone goes by this one: Info.plist is the computer's.
+        let product_type = manifest.product_type.or(info.product_type);
         let date = status.date.or(manifest.date).or(info.last_backup);
         Ok(Source {
             path: folder.display().to_string(),
             udid: udid.map(|udid| udid.to_string()),
             name: info.device_name,
-            model: (info.product_type.as_deref()).map(|t| model::name(t).to_owned()),
-            product_type: info.product_type,
+            model: (product_type.as_deref()).map(|t| model::name(t).to_owned()),
+            product_type,
             ios: manifest.product_version.or(info.product_version),
             date: date.map(list::rfc3339),
             // Before iOS 4 nothing said so, and what another program writes need not either.

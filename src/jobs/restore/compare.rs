@@ -16,6 +16,7 @@ use crate::jobs::password::Passwords;
 use crate::manifest::db::{Filter, Kind};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::store::sums::hex;
+use crate::transport::Calm;
 
 /// Differences that are named; all are counted.
 const NAMED_MAX: usize = 100;
@@ -86,16 +87,25 @@ impl Comparison {
     }
 }
 
-/// Compares what comes in the order of file ids with the backup in `folder`, or with those `domains` of it.
+/// How to compare.
+pub struct How<'a> {
+    /// Knows the password of an encrypted backup.
+    pub passwords: &'a dyn Passwords,
+    /// Only these domains were to be received.
+    pub domains: Option<&'a GlobSet>,
+    /// Says when to stop.
+    pub calm: &'a Calm,
+}
+
+/// Compares what comes in the order of file ids with the backup in `folder`.
 pub fn compare(
     folder: &Path,
-    passwords: &dyn Passwords,
-    domains: Option<&GlobSet>,
+    how: &How<'_>,
     received: impl IntoIterator<Item = Received>,
     monitor: &dyn Monitor,
 ) -> Result<Comparison, Error> {
     monitor.phase(Phase::Comparing);
-    let opened = Opened::open(folder, passwords)?;
+    let opened = Opened::open(folder, how.passwords)?;
     let reader = opened.reader();
     let mut received = received.into_iter().peekable();
     let mut found = Comparison::default();
@@ -105,7 +115,10 @@ pub fn compare(
         ..Filter::default()
     };
     opened.each(&by_id, |item| {
-        let is_wanted = domains.is_none_or(|domains| domains.is_match(&item.domain));
+        if how.calm.cancelled() {
+            return false;
+        }
+        let is_wanted = (how.domains).is_none_or(|domains| domains.is_match(&item.domain));
         // Nobody has described what the other kind is, and no phone is known to restore it.
         if !is_wanted || item.kind == Kind::Other {
             return true;
@@ -123,7 +136,7 @@ pub fn compare(
                 }
                 Ordering::Equal => {
                     if let Some(got) = received.next() {
-                        match differs(&reader, &item, &got, &mut buffer) {
+                        match differs(&reader, &item, &got, how.calm, &mut buffer) {
                             Some(why) => {
                                 found.different += 1;
                                 found.note(format!("{}: {why}", item.name()));
@@ -151,6 +164,9 @@ pub fn compare(
         }
         true
     })?;
+    if how.calm.cancelled() {
+        return Err(Error::Interrupted);
+    }
     for rest in received {
         extra(Some(rest), &mut found);
     }
@@ -174,6 +190,7 @@ fn differs(
     reader: &crate::jobs::opened::Reader<'_>,
     item: &Item,
     got: &Received,
+    calm: &Calm,
     buffer: &mut [u8],
 ) -> Option<String> {
     if (&got.domain, &got.relative_path) != (&item.domain, &item.relative_path) {
@@ -203,7 +220,7 @@ fn differs(
                 Err(e) => return Some(e.to_string()),
             };
             let (mut hash, mut length) = (Sha256::new(), 0);
-            loop {
+            while !calm.cancelled() {
                 match bytes.read(buffer) {
                     Ok(0) => break,
                     Ok(n) => {

@@ -13,6 +13,7 @@ pub mod ready;
 pub mod rehearsal;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -22,10 +23,10 @@ use super::doctor::{self, Level, Line};
 use super::password::Known;
 use super::phone::Reach;
 use super::verify::{self, Depth, Outcome, Wrong};
-use super::{Error, history, pair, passcode};
+use super::{Error, history, list, pair, passcode};
 use crate::monitor::Monitor;
 use crate::store::{self, Lock, Store, snapshot};
-use crate::transport::Attached;
+use crate::transport::{Attached, Calm};
 use about::{Source, Target};
 pub use phone::Left;
 use phone::{Job, await_return};
@@ -216,23 +217,25 @@ pub fn dry_run(
     });
     let mut lines = ready::judge_backup(&source, options);
     match &target {
-        Ok(target) => {
-            lines.extend(ready::judge_phone(&source, target, options));
-            let admitted = part::admit(folder, &source, target, options);
-            lines.extend(admitted.err().map(|e| problem("part", &e)));
-        }
+        Ok(target) => lines.extend(ready::judge_phone(&source, target, options)),
         Err(e) => lines.push(problem("phone", e)),
     }
-    // Nothing in it is found out before every byte is read; a list that cannot be read, by the check itself.
-    if !source.encrypted {
-        match part::show(folder, options) {
-            Ok(Some(part)) => lines.push(ready::judge_part(&part, options)),
-            Err(e @ Error::Nothing { .. }) => lines.push(problem("part", &e)),
-            Ok(None) | Err(_) => {}
-        }
+    let admitted = match &target {
+        Ok(target) => part::admit(folder, &source, target, options),
+        Err(_) => Ok(()),
+    };
+    // That nothing is in it shows before every byte is read.
+    match admitted.and_then(|()| part::show(folder, options)) {
+        Ok(Some(part)) => lines.push(ready::judge_part(&part, options)),
+        // A list that cannot be read is told by the check, and so is one that is encrypted.
+        Ok(None) | Err(Error::Backup { .. }) => {}
+        Err(e) => lines.push(problem("part", &e)),
     }
-    match check(folder, options, monitor) {
-        Ok(report) => lines.push(ready::judge_check(&report)),
+    match check(folder, options, &reach.calm, monitor) {
+        Ok(report) => lines.push(match known_damage(folder, options) {
+            Some(damage) => damage,
+            None => ready::judge_check(&report),
+        }),
         Err(e @ (Error::WrongPassword { .. } | Error::NoPassword { .. })) => {
             lines.push(problem("check", &e));
         }
@@ -258,8 +261,32 @@ fn problem(name: &'static str, e: &Error) -> Line {
     }
 }
 
-fn check(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result<verify::Report, Error> {
+/// Where a check of contents has found the backup damaged, one that looks at none cannot say otherwise.
+fn known_damage(folder: &Path, options: &Options) -> Option<Line> {
+    if options.depth != Depth::Quick {
+        return None;
+    }
+    let of = snapshot::find(folder)?;
+    // A store that cannot be read has its own way of being told.
+    let store = Store::open(of.path().parent()?).ok()?;
+    let found = store.notes(of.udid()).ok()?.of(&of).damaged?;
+    let when = found.parse::<jiff::Timestamp>();
+    let when = when.map_or(found, |time| list::local(time.into()));
+    let says =
+        format!("a check found this backup damaged ({when}), and a quick one looks at no contents");
+    Some(
+        Line::problem("check", says).hint("leave --quick-check out: then every byte is read again"),
+    )
+}
+
+fn check(
+    folder: &Path,
+    options: &Options,
+    calm: &Arc<Calm>,
+    monitor: &dyn Monitor,
+) -> Result<verify::Report, Error> {
     let how = verify::Options {
+        calm: Some(calm.clone()),
         depth: options.depth,
         passwords: options.password.as_ref().map(|known| known as _),
         ..verify::Options::default()
@@ -291,19 +318,9 @@ fn lock(folder: &Path) -> Result<Option<Lock>, Error> {
     }
 }
 
-/// Restores a backup onto a phone. Returns once the phone has said yes.
+/// Restores a backup onto a phone. Returns once the phone has said yes. The caller has held the backup since it was shown to
+/// anybody: else another run may have put a newer one in its place.
 pub fn restore(
-    reach: &Reach,
-    phone: &Attached,
-    folder: &Path,
-    options: &Options,
-    monitor: &dyn Monitor,
-) -> Result<Report, Error> {
-    restore_held(&hold(folder)?, reach, phone, folder, options, monitor)
-}
-
-/// The same with a backup that the caller goes on holding, since something is to be done with it afterwards.
-pub fn restore_held(
     _: &Held,
     reach: &Reach,
     phone: &Attached,
@@ -346,7 +363,7 @@ pub fn restore_held(
     let part = part::show(folder, options)?;
 
     let clock = Instant::now();
-    let checked = check(folder, options, monitor)?;
+    let checked = check(folder, options, &reach.calm, monitor)?;
     history::record(folder, &checked, monitor);
     let mut seconds = Seconds {
         check: clock.elapsed().as_secs_f64(),
@@ -363,6 +380,13 @@ pub fn restore_held(
         monitor.problem(text.clone(), None);
         problems.push(text);
     }
+    if let Some(damage) = known_damage(folder, options) {
+        if !options.force {
+            return Err(Error::NotReady(vec![damage]));
+        }
+        monitor.problem(damage.says.clone(), None);
+        problems.push(damage.says);
+    }
     if let Some(why) = ready::not_restorable(&checked) {
         if !options.force {
             return Err(Error::NotReady(vec![ready::judge_check(&checked)]));
@@ -375,6 +399,8 @@ pub fn restore_held(
         return Err(Error::Interrupted);
     }
 
+    // The check may have taken an hour: plugged in anew meanwhile, the phone has another number.
+    let phone = &reach.phone(Some(phone.udid.as_str()))?;
     let mut session = reach.session(phone)?;
     // What no list names is never asked for.
     let files_total = part.as_ref().map(|part| part.files).or(checked.listed);

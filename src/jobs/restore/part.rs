@@ -5,15 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use globset::GlobSet;
-use tempfile::TempDir;
 
 use super::Options;
 use super::about::{Source, Target};
+use super::rehearsal::ELSEWHERE;
 use crate::jobs::doctor::ios;
 use crate::jobs::{Error, select};
 use crate::manifest::plists::Unreadable;
 use crate::manifest::{db, part};
-use crate::store;
+use crate::private::PrivateDir;
 
 /// From here on a phone that gets a part removes the rest of what the system has: settings, messages, photos (docs/protocol.md).
 const NO_PARTS_FROM: [u32; 3] = [27, 0, 0];
@@ -24,7 +24,7 @@ pub struct Shown {
     pub list: PathBuf,
     /// Files that it names.
     pub files: u64,
-    _folder: TempDir,
+    _folder: PrivateDir,
 }
 
 /// Refuses a part where it would do harm, or where nobody took the risk.
@@ -98,19 +98,18 @@ pub fn show(folder: &Path, options: &Options) -> Result<Option<Shown>, Error> {
     let Some(domains) = domains(options)? else {
         return Ok(None);
     };
-    let no_place = |e: io::Error| {
-        let doing = "keep the list of the part in";
-        Error::Store(store::Error::io(doing, &std::env::temp_dir(), e))
+    let no_place = |e: io::Error| Error::Nothing {
+        what: format!(
+            "the list of the part cannot be kept in {}: {e}",
+            std::env::temp_dir().display()
+        ),
+        hint: ELSEWHERE.to_owned(),
     };
     let unusable = |why: String| Error::Backup {
         path: folder.join("Manifest.db"),
         why: Unreadable::Damaged(why),
     };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("idev-backup-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-    let private = builder.tempdir().map_err(no_place)?;
+    let private = PrivateDir::new("idev-backup-").map_err(no_place)?;
     let list = private.path().join("Manifest.db");
     let part = part::write(folder, &list, |domain| domains.is_match(domain));
     let part = part.map_err(|e| match e {

@@ -8,8 +8,7 @@ use crate::jobs::{Class, Error};
 /// What to do about what should not happen.
 pub const REPORT: &str = "please report this, with what `--json` says";
 /// What to do about a folder for temporary files that is no good.
-pub const ELSEWHERE: &str =
-    "free some there, or name another folder in the variable TMPDIR (Windows: TMP)";
+pub const ELSEWHERE: &str = "name another folder for temporary files in the variable TMPDIR (Windows: TMP), or make room there";
 
 /// `place`, the folder for temporary files, cannot be used.
 pub fn no_place(place: &Path, why: &io::Error) -> Error {

@@ -12,6 +12,7 @@ use crate::jobs::opened::Opened;
 use crate::keybag::Keys;
 use crate::manifest::plists::ManifestPlist;
 use crate::manifest::scratch;
+use crate::private::PrivateDir;
 use crate::store::disk;
 use crate::store::sums::{Hash, Sums};
 use crate::store::walk::Found;
@@ -87,10 +88,7 @@ fn with_logs(opened: &Opened, finding: &Finding) -> Option<Look> {
     if opened.is_encrypted() || bytes > COPIED_BYTES_MAX {
         return Some(Look::Unknown);
     }
-    let place = tempfile::Builder::new()
-        .prefix("idev-backup-")
-        .tempdir()
-        .ok()?;
+    let place = PrivateDir::new("idev-backup-").ok()?;
     for (item, name) in [(&main, "database"), (&log, "database-wal")] {
         let mut to = disk::create_private(&place.path().join(name)).ok()?;
         io::copy(&mut opened.bytes(item).ok()?, &mut to).ok()?;

@@ -128,6 +128,7 @@ impl<'a> Check<'a> {
             keys: keys.as_ref(),
             encrypted,
             hashes_prove: !self.options.fresh_hashes,
+            calm: self.options.calm.clone(),
             yield_: Mutex::default(),
         };
         // Hashing is the slow part; it runs beside the walk, on as many threads as there are cores.
@@ -158,6 +159,9 @@ impl<'a> Check<'a> {
             };
             walked.map(|()| list)
         })?;
+        if self.options.is_cancelled() {
+            return Err(Error::Interrupted);
+        }
         let yield_ = bench.yield_.into_inner();
         self.yield_ = yield_.unwrap_or_else(PoisonError::into_inner);
         let mut found = std::mem::take(&mut self.yield_.findings);
@@ -355,6 +359,9 @@ impl<'a> Check<'a> {
                 None => self.find(Wrong::Extra, &found.path, detail),
             }
             return Ok(());
+        }
+        if self.options.is_cancelled() {
+            return Err(Error::Interrupted);
         }
         self.files += 1;
         self.bytes += found.meta.len();

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::mpsc::Receiver;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -15,6 +15,7 @@ use super::inside::{self, Form, Inside, Look};
 use crate::jobs::listed::Sealed;
 use crate::keybag::{Ending, Keys};
 use crate::store::sums::Hash;
+use crate::transport::Calm;
 
 /// Bytes that are read at a time.
 const BUFFER: usize = 128 << 10;
@@ -91,6 +92,8 @@ pub struct Bench<'a> {
     pub encrypted: bool,
     /// The hashes were made of what came, not of what lies there.
     pub hashes_prove: bool,
+    /// Says when to stop: then nothing that is said of a file counts any more.
+    pub calm: Option<Arc<Calm>>,
     /// What came of it.
     pub yield_: Mutex<Yield>,
 }
@@ -190,6 +193,7 @@ impl Bench<'_> {
         let unreadable = |e: io::Error| (Wrong::Unreadable, format!("it cannot be read: {e}"));
         let file = File::open(&path).map_err(unreadable)?;
         let mut raw = Hashed {
+            calm: self.calm.as_deref(),
             from: file,
             hash: task.hash.map(|_| Sha256::new()),
             digest: task
@@ -232,7 +236,7 @@ impl Bench<'_> {
         &self,
         task: &Task,
         noted: &Noted,
-        raw: &mut Hashed,
+        raw: &mut Hashed<'_>,
         reading: &mut Reading,
         buffer: &mut [u8],
     ) -> Result<(), (Wrong, String)> {
@@ -385,14 +389,18 @@ fn drain(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<()> {
 }
 
 /// Bytes as they lie on the disk, hashed as they are read.
-struct Hashed {
+struct Hashed<'a> {
+    calm: Option<&'a Calm>,
     from: File,
     hash: Option<Sha256>,
     digest: Option<Sha1>,
 }
 
-impl Read for Hashed {
+impl Read for Hashed<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.calm.is_some_and(Calm::cancelled) {
+            return Ok(0);
+        }
         let length = self.from.read(out)?;
         if let Some(hash) = &mut self.hash {
             hash.update(&out[..length]);

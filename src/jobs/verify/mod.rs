@@ -13,6 +13,7 @@ mod open;
 mod repair;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -21,6 +22,7 @@ use super::password::Passwords;
 use crate::manifest::plists::{self, Unreadable};
 use crate::monitor::{Monitor, Phase};
 use crate::store::{self, snapshot};
+use crate::transport::Calm;
 use check::Check;
 pub use finding::{Finding, Outcome, Report, Wrong};
 pub use inside::Inside;
@@ -87,11 +89,17 @@ pub struct Options<'a> {
     pub passwords: Option<&'a dyn Passwords>,
     /// The password may be of another backup: one that does not open this one is a remark.
     pub password_is_a_guess: bool,
+    /// Says when to stop: then the check ends as interrupted.
+    pub calm: Option<Arc<Calm>>,
     /// What the phone could not read; without any, those of the run's report beside the backup.
     pub complaints: Vec<Complaint>,
 }
 
 impl Options<'_> {
+    fn is_cancelled(&self) -> bool {
+        self.calm.as_ref().is_some_and(|calm| calm.cancelled())
+    }
+
     /// Every byte.
     pub fn bytes() -> Options<'static> {
         Options {
