@@ -787,17 +787,6 @@ fn a_damaged_backup_does_not_reach_the_phone() {
     }
 }
 
-/// A file of the backup without a digest, and large enough to be cut: below the backup's folder.
-fn victim(rig: &Rig) -> PathBuf {
-    let file = rig
-        .phone
-        .files()
-        .find(|file| file.path.ends_with(".HEIC") || file.size() > 80_000)
-        .unwrap();
-    let id = file.file_id();
-    PathBuf::from(&id[..2]).join(id)
-}
-
 fn flip(_: &Path, file: &Path) {
     let mut bytes = fs::read(file).unwrap();
     let middle = bytes.len() / 2;

@@ -7,13 +7,16 @@ mod rig;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
+use std::process::Command;
 
 use idev_backup::jobs::verify::{self, Options, Outcome, Report, Wrong};
 use idev_backup::keybag::KeyBag;
 use idev_backup::manifest::plists::Status;
 use idev_backup::manifest::record::file_id;
-use idev_backup::monitor::Silent;
+use idev_backup::monitor::{Phase, Silent};
 use idev_backup::store::Store;
+use rig::program::{ended, program};
 use rig::*;
 
 fn check(folder: &Path, read_all: bool) -> Report {
@@ -346,6 +349,63 @@ fn what_is_no_backup_is_not_called_damaged() {
         let error = verify::verify(&path, &Options::default(), &Silent).unwrap_err();
         assert!(error.hint().is_some(), "{error}");
     }
+}
+
+#[test]
+fn a_backup_that_gives_way_to_a_newer_one_meanwhile_is_not_called_damaged() {
+    let rig = Rig::backed_up();
+    let newer = At(Phase::Checking, || {
+        rig.create();
+    });
+    let error = verify::verify(&rig.current(), &Options::bytes(), &newer).unwrap_err();
+    assert!(error.to_string().contains("a newer backup"), "{error}");
+    assert!(error.hint().is_some());
+}
+
+/// The program, without the right of root to read what is not root's.
+#[cfg(target_os = "linux")]
+fn as_one_of_many(rig: &Rig) -> Command {
+    let program = program(rig);
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--bounding-set=-dac_override,-dac_read_search", "--"])
+        .arg(program.get_program());
+    for (key, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(key, value),
+            None => command.env_remove(key),
+        };
+    }
+    command
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_this_user_may_not_read_is_not_called_damaged() {
+    use std::os::unix::fs::PermissionsExt;
+    let rig = Rig::backed_up();
+    let victim = victim(&rig);
+    let names = ["Manifest.db", "Info.plist", victim.to_str().unwrap(), "."];
+    for name in names {
+        let path = rig.current().join(name);
+        let before = fs::metadata(&path).unwrap().permissions();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+        let is_root = fs::metadata(path.join(".")).is_ok() || fs::read(&path).is_ok();
+        let mut command = match is_root {
+            true => as_one_of_many(&rig),
+            false => program(&rig),
+        };
+        let folder = rig.current();
+        let ran = ended(command.arg("verify").arg(folder));
+        fs::set_permissions(&path, before).unwrap();
+        let (code, err) = (ran.code, &ran.err);
+        assert_eq!(code, 1, "{name}: {}", ran.all());
+        assert!(err.contains("ermission denied"), "{name}: {err}");
+        assert!(err.contains("the user who made"), "{name}: {err}");
+        assert!(!ran.out.contains("DAMAGED"), "{name}: {}", ran.out);
+    }
+    let whole = ended(program(&rig).args(["verify", "latest", "--quiet"]));
+    assert_eq!(whole.code, 0, "{}", whole.all());
 }
 
 #[test]

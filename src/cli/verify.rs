@@ -142,9 +142,15 @@ fn tell_repair(repair: &Repair, style: progress::Style) -> u8 {
             output::tell("Nothing to repair.");
         }
     } else {
+        let repaired = match count {
+            0 => "Nothing could be repaired.".to_owned(),
+            _ => format!(
+                "Repaired: {}, with the very bytes that were received.",
+                counted(count as u64, "file")
+            ),
+        };
         output::tell(&format!(
-            "Repaired: {}, with the very bytes that were received.{}",
-            counted(count as u64, "file"),
+            "{repaired}{}",
             match repair.report.damage {
                 0 => "",
                 _ if repair.hindered.is_empty() => " No other snapshot holds the rest whole.",

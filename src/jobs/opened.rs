@@ -15,10 +15,12 @@ use crate::manifest::mbdb::Mbdb;
 use crate::manifest::plists::{Encryption, Unreadable};
 use crate::manifest::record::{BadRecord, FileRecord};
 use crate::store;
+use crate::store::sums::{self, Hash};
 
 /// An open backup.
 pub struct Opened {
     folder: PathBuf,
+    mark: Mark,
     list: List,
     keys: Option<Keys>,
 }
@@ -41,6 +43,32 @@ pub struct Item {
 enum Noted {
     Archive(Vec<u8>),
     Record(Box<FileRecord>),
+}
+
+/// What tells a backup from the next one in the same folder: a run seals the new one there whenever it is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark(Option<Hash>);
+
+impl Mark {
+    pub(super) fn of(folder: &Path) -> Mark {
+        let hash = sums::hash_file(&folder.join("Status.plist"));
+        Mark(hash.ok().map(|(hash, _)| hash))
+    }
+
+    pub(super) fn is_still_in(&self, folder: &Path) -> Result<(), Error> {
+        match Mark::of(folder) == *self {
+            true => Ok(()),
+            false => Err(Error::Nothing {
+                what: format!(
+                    "a newer backup took the place of {} while it was read",
+                    folder.display()
+                ),
+                hint:
+                    "run the same command again: nothing is known to be wrong with either of them"
+                        .to_owned(),
+            }),
+        }
+    }
 }
 
 impl Item {
@@ -119,6 +147,8 @@ impl Opened {
         if !store::is_backup(folder) {
             return Err(no_backup(folder));
         }
+        // Before anything of it is read.
+        let mark = Mark::of(folder);
         let unlocked = unlock(folder, passwords)?;
         let holds = |name| folder.join(name).exists();
         let list = if holds("Manifest.mbdb") && !holds("Manifest.db") {
@@ -143,6 +173,7 @@ impl Opened {
         };
         Ok(Opened {
             folder: folder.to_path_buf(),
+            mark,
             list,
             keys: unlocked.map(|unlocked| unlocked.keys),
         })
@@ -152,9 +183,15 @@ impl Opened {
     pub(super) fn of(folder: &Path, list: List, keys: Option<Keys>) -> Opened {
         Opened {
             folder: folder.to_path_buf(),
+            mark: Mark::of(folder),
             list,
             keys,
         }
+    }
+
+    /// Fails where another backup has taken its place since it was opened: then its list and what was read are of two.
+    pub fn is_still_there(&self) -> Result<(), Error> {
+        self.mark.is_still_in(&self.folder)
     }
 
     /// Its folder.

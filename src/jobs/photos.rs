@@ -129,7 +129,10 @@ pub fn export(
         true => (report.chosen, bytes),
         false => tally.written(),
     };
-    let lists = tally.into_lists();
+    let mut lists = tally.into_lists();
+    if lists.stopped.is_none() {
+        lists.stopped = backup.is_still_there().err();
+    }
     report.photos = album.photos;
     report.only_in_icloud = album.library.without_file();
     report.complete = lists.stopped.is_none();

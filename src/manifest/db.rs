@@ -271,7 +271,8 @@ fn read_rows(rows: &mut Rows<'_>, mut each: impl FnMut(Row) -> bool) -> Result<(
             file_id: row.get::<_, Option<String>>(0)?.unwrap_or_default(),
             domain: row.get::<_, Option<String>>(1)?.unwrap_or_default(),
             relative_path: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
-            kind: match row.get(3)? {
+            // What no phone writes is of no kind, and keeps nobody from the rest.
+            kind: match row.get_ref(3)?.as_i64().unwrap_or_default() {
                 1 => Kind::File,
                 2 => Kind::Directory,
                 4 => Kind::Link,

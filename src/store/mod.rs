@@ -120,6 +120,11 @@ impl Error {
         }
     }
 
+    /// Whether somebody else's rights are in the way: then nothing is known of what lies there.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Error::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     /// Whether the disk is full.
     pub fn is_full(&self) -> bool {
         matches!(self, Error::Io { cause, .. }
@@ -130,11 +135,16 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             e if e.is_full() => Some("free space on that disk, or choose another with --store"),
-            Error::Io { cause, .. } => match cause.kind() {
+            Error::Io { cause, doing, .. } => match cause.kind() {
                 io::ErrorKind::PermissionDenied if cfg!(target_os = "macos") => Some(
                     "give the terminal Full Disk Access (System Settings > Privacy & Security), or choose another \
                      folder with --store",
                 ),
+                io::ErrorKind::PermissionDenied if ["read", "list", "look at"].contains(doing) => {
+                    Some(
+                        "it is another user's: run this as the user who made the backup, or have it given to you",
+                    )
+                }
                 io::ErrorKind::PermissionDenied => {
                     Some("choose a folder that you may write, with --store")
                 }

@@ -4,7 +4,7 @@
 //! <64 hex digits, lower case><two blanks><path below the backup's folder>\n
 //! ```
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -58,9 +58,16 @@ pub fn hash(mut file: impl Read) -> io::Result<(Hash, u64)> {
     }
 }
 
-/// Hashes the file at a path.
+/// Hashes the file at a path. A pipe or device is an error: to open one can wait for ever.
 pub fn hash_file(path: &Path) -> Result<(Hash, u64), Error> {
-    File::open(path)
+    fs::metadata(path)
+        .and_then(|meta| match meta.is_file() {
+            true => File::open(path),
+            false => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is no regular file",
+            )),
+        })
         .and_then(hash)
         .map_err(|e| Error::io("read", path, e))
 }

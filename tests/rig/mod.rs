@@ -423,6 +423,17 @@ pub fn assert_same(before: &Tree, after: &Tree, when: &str) {
     );
 }
 
+/// A file of the backup without a digest, and large enough to be cut: below the backup's folder.
+pub fn victim(rig: &Rig) -> PathBuf {
+    let file = rig
+        .phone
+        .files()
+        .find(|file| file.path.ends_with(".HEIC") || file.size() > 80_000)
+        .unwrap();
+    let id = file.file_id();
+    PathBuf::from(&id[..2]).join(id)
+}
+
 /// A naive copy of a folder, as other programs would make it.
 pub fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();

@@ -1,6 +1,5 @@
 //! The walk: what lies in the folder, beside the phone's list and our list of hashes, all in one order.
 
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -43,6 +42,8 @@ pub(super) struct Check<'a> {
     lacks_something: bool,
     yield_: Yield,
     shared: after::Shared,
+    /// What we may not look at: then nothing is known.
+    refused: Option<store::Error>,
 }
 
 impl<'a> Check<'a> {
@@ -71,6 +72,7 @@ impl<'a> Check<'a> {
             summary: Summary::default(),
             lacks_something: false,
             yield_: Yield::default(),
+            refused: None,
         })
     }
 
@@ -164,6 +166,9 @@ impl<'a> Check<'a> {
         }
         let yield_ = bench.yield_.into_inner();
         self.yield_ = yield_.unwrap_or_else(PoisonError::into_inner);
+        if let Some(refused) = self.refused.take().or(self.yield_.refused.take()) {
+            return Err(refused.into());
+        }
         let mut found = std::mem::take(&mut self.yield_.findings);
         after::name_swapped(&mut found, self.options.sums.as_deref())?;
         let suspects = std::mem::take(&mut self.yield_.suspects);
@@ -272,6 +277,7 @@ impl<'a> Check<'a> {
         loop {
             match walk.next()? {
                 Ok(found) => return Some(found),
+                Err(e) if e.is_refused() => self.refused = Some(e),
                 Err(e) => self.find(Wrong::Unreadable, ".", e.to_string()),
             }
         }
@@ -440,24 +446,7 @@ impl<'a> Check<'a> {
                 return None;
             }
         };
-        let right = match row.is_padded {
-            Some(false) => listed..=listed,
-            _ => padded(listed),
-        };
-        // What is encrypted has whole blocks.
-        let is_right = match row.is_padded {
-            Some(false) => on_disk == listed,
-            Some(true) => right.contains(&on_disk) && on_disk.is_multiple_of(BLOCK),
-            None => on_disk == listed || right.contains(&on_disk) && on_disk.is_multiple_of(BLOCK),
-        };
-        if is_right {
-            return None;
-        }
-        let other = OtherSize {
-            on_disk,
-            listed,
-            is_short: on_disk < *right.start(),
-        };
+        let other = OtherSize::of(on_disk, listed, row.is_padded)?;
         let is_lost = on_disk == 0;
         if has_hash && !is_lost && !self.options.fresh_hashes {
             return Some(other);
@@ -586,13 +575,4 @@ impl<'a> Check<'a> {
 
 fn is_file_id(name: &str) -> bool {
     name.len() == 40 && name.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-/// What AES encrypts at a time.
-const BLOCK: u64 = 16;
-
-/// Sizes on the disk of an encrypted file: filled up to a whole block, or by one more (PKCS#7).
-fn padded(size: u64) -> RangeInclusive<u64> {
-    let filled = size.div_ceil(BLOCK).saturating_mul(BLOCK);
-    filled..=(size / BLOCK + 1).saturating_mul(BLOCK)
 }

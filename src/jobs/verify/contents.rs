@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,7 @@ use super::finding::{Finding, Wrong};
 use super::inside::{self, Form, Inside, Look};
 use crate::jobs::listed::Sealed;
 use crate::keybag::{Ending, Keys};
+use crate::store;
 use crate::store::sums::Hash;
 use crate::transport::Calm;
 
@@ -67,6 +69,22 @@ pub struct OtherSize {
 }
 
 impl OtherSize {
+    /// Where a size is not what the list says. Encrypted files are padded; of some nobody knows whether they are.
+    pub fn of(on_disk: u64, listed: u64, is_padded: Option<bool>) -> Option<OtherSize> {
+        let right = match is_padded {
+            Some(false) => listed..=listed,
+            _ => padded(listed),
+        };
+        let is_plain = is_padded != Some(true) && on_disk == listed;
+        let is_filled = is_padded != Some(false) && on_disk.is_multiple_of(BLOCK);
+        let is_right = is_plain || is_filled && right.contains(&on_disk);
+        (!is_right).then(|| OtherSize {
+            on_disk,
+            listed,
+            is_short: on_disk < *right.start(),
+        })
+    }
+
     /// In words.
     pub fn words(self) -> String {
         let size = crate::units::size;
@@ -80,6 +98,15 @@ impl OtherSize {
         };
         format!("it has {has}, the phone's list says {listed}")
     }
+}
+
+/// What AES encrypts at a time.
+const BLOCK: u64 = 16;
+
+/// Sizes on the disk of an encrypted file: filled up to a whole block, or by one more (PKCS#7).
+fn padded(size: u64) -> RangeInclusive<u64> {
+    let filled = size.div_ceil(BLOCK).saturating_mul(BLOCK);
+    filled..=(size / BLOCK + 1).saturating_mul(BLOCK)
 }
 
 /// What the threads know together.
@@ -111,6 +138,8 @@ pub struct Yield {
     pub digests: u64,
     /// Databases that are broken without what lies beside them.
     pub suspects: Vec<Finding>,
+    /// A file that we may not read: then nothing is known.
+    pub refused: Option<store::Error>,
 }
 
 impl Bench<'_> {
@@ -138,6 +167,7 @@ impl Bench<'_> {
             reading.found.push((wrong, detail, None));
         }
         let mut all = self.yield_.lock().unwrap_or_else(PoisonError::into_inner);
+        all.refused = all.refused.take().or(reading.refused);
         all.opened += u64::from(reading.opened);
         all.digests += u64::from(reading.digest);
         match &reading.look {
@@ -191,7 +221,14 @@ impl Bench<'_> {
     ) -> Result<(), (Wrong, String)> {
         let path = self.folder.join(&task.path);
         let unreadable = |e: io::Error| (Wrong::Unreadable, format!("it cannot be read: {e}"));
-        let file = File::open(&path).map_err(unreadable)?;
+        let file = match File::open(&path).map_err(|e| store::Error::io("read", &path, e)) {
+            Ok(file) => file,
+            Err(e) if e.is_refused() => {
+                reading.refused = Some(e);
+                return Ok(());
+            }
+            Err(e) => return Err((Wrong::Unreadable, e.to_string())),
+        };
         let mut raw = Hashed {
             calm: self.calm.as_deref(),
             from: file,
@@ -348,6 +385,7 @@ struct Reading {
     page_bytes: Option<u64>,
     opened: bool,
     digest: bool,
+    refused: Option<store::Error>,
 }
 
 /// What came of a look inside, and the length of a database's pages.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Error;
+use super::opened::Mark;
 use super::password::Passwords;
 use crate::manifest::plists::{self, Unreadable};
 use crate::monitor::{Monitor, Phase};
@@ -111,8 +112,11 @@ impl Options<'_> {
 
 /// Checks the backup in `folder`.
 pub fn verify(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result<Report, Error> {
+    let mark = Mark::of(folder);
     monitor.phase(Phase::Checking);
-    look_through(folder, options, monitor)
+    let report = look_through(folder, options, monitor)?;
+    mark.is_still_in(folder)?;
+    Ok(report)
 }
 
 /// The same, as a part of a phase that has begun.
@@ -135,6 +139,7 @@ pub(super) fn look_through(
             hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
         });
     }
+    may_read(folder)?;
     let known = snapshot::find(folder);
     let beside = known
         .as_ref()
@@ -150,6 +155,22 @@ pub(super) fn look_through(
             .unwrap_or_default();
     }
     Check::new(folder, options, beside)?.run(monitor)
+}
+
+/// What we may not read is not damaged, and nothing can be said of it.
+fn may_read(folder: &Path) -> Result<(), Error> {
+    for name in store::METADATA.into_iter().chain(["Manifest.mbdb"]) {
+        let path = folder.join(name);
+        let tried = std::fs::metadata(&path).and_then(|meta| match meta.is_file() {
+            true => std::fs::File::open(&path).map(drop),
+            false => Ok(()),
+        });
+        match tried.map_err(|e| store::Error::io("read", &path, e)) {
+            Err(e) if e.is_refused() => return Err(e.into()),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What the report of a run says of files that the phone could not read.
