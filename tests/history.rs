@@ -565,6 +565,11 @@ fn delete_asks_and_without_anybody_to_ask_refuses() {
     fs::write(foreign.join("Status.plist"), "another").unwrap();
     run(&store, &["prune", "--keep", "0"], 0);
     assert!(foreign.exists());
+    // A script's variable that was never set, and a stray key.
+    for name in ["", " ", "2", "2020010"] {
+        let (_, err) = run(&store, &["delete", name, "-y"], 1);
+        assert!(err.contains("hint: "), "{name:?}: {err}");
+    }
     run(&store, &["delete", "20200101", "-y"], 0);
     assert!(!foreign.exists());
 }

@@ -68,10 +68,32 @@ impl Copy {
             let target = Path::new(&self.target);
             let target = std::path::absolute(target)
                 .map_err(|e| Error::Store(store::Error::io("find", target, e)))?;
+            if within(&target, source.root()) || within(source.root(), &target) {
+                return Err(Error::Nothing {
+                    what: format!(
+                        "{} lies in the store that the backup is in, or around it",
+                        target.display()
+                    ),
+                    hint: "name a folder on another disk".to_owned(),
+                });
+            }
             let target = Store::open_or_make(&target)?;
             adopt::copy(&source, &from, &target, watch)
         })
     }
+}
+
+/// Whether a folder, which need not be there yet, is another one or lies in it.
+fn within(folder: &Path, other: &Path) -> bool {
+    let real = folder.ancestors().find_map(|part| {
+        let rest = folder.strip_prefix(part).ok()?;
+        Some(part.canonicalize().ok()?.join(rest))
+    });
+    real.is_some_and(|real| {
+        other
+            .canonicalize()
+            .is_ok_and(|other| real.starts_with(other))
+    })
 }
 
 fn run(event: &str, how: OutputArgs, job: impl FnOnce(&Watch<'_>) -> Result<Taken, Error>) -> u8 {

@@ -19,6 +19,7 @@ use super::{exit, output};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Text,
+    Place,
     Flag,
     Number(i64, i64),
     Span,
@@ -40,7 +41,7 @@ const fn key(name: &'static str, form: Form, help: &'static str) -> Key {
 /// Every key that there is. docs/guide.md has the same list.
 #[rustfmt::skip]
 const KEYS: &[Key] = &[
-    key("store", Form::Text, "the folder of backups"),
+    key("store", Form::Place, "the folder of backups"),
     key("device", Form::Text, "the phone, by its UDID or how that begins"),
     key("transport", Form::Way, "usbmuxd or usb: the way to phones, where the best is not wanted"),
     key("create.full", Form::Flag, "have the phone send everything each time"),
@@ -73,7 +74,7 @@ const KEYS: &[Key] = &[
     key("hooks.notify", Form::Flag, "desktop notifications"),
     key("watch.due-after", Form::Span, "how old a backup must be to be made anew"),
     key("watch.overdue-after", Form::Span, "how old the last good backup may become"),
-    key("log.file", Form::Text, "a file that gets what stderr gets"),
+    key("log.file", Form::Place, "a file that gets what stderr gets"),
     key("log.level", Form::Level, "error, warning or info"),
 ];
 
@@ -259,6 +260,13 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
             Ok("") => Err("it is empty".to_owned()),
             Ok(text) => Ok(text.to_owned()),
             Err(kind) => Err(format!("expected a text in quotes, found {kind}")),
+        },
+        // A relative one would be another in each folder, and cron runs in none of them.
+        Form::Place => match text() {
+            Ok("") => Err("it is empty".to_owned()),
+            Ok(text) if Path::new(text).is_absolute() => Ok(text.to_owned()),
+            Ok(_) => Err("expected a whole path, from the root on, and no `~`".to_owned()),
+            Err(kind) => Err(format!("expected a path in quotes, found {kind}")),
         },
         Form::Flag => match value.as_bool() {
             Some(flag) => Ok(flag.to_string()),
@@ -533,6 +541,8 @@ mod tests {
             }
             let value = match key.form {
                 Form::Text => "'x'",
+                Form::Place if cfg!(windows) => "'C:\\x'",
+                Form::Place => "'/x'",
                 Form::Flag => "true",
                 Form::Number(..) => "7",
                 Form::Span => "'1h30m'",

@@ -164,7 +164,7 @@ pub fn phone(store: &Store, beginning: &str) -> Result<Udid, Error> {
     let phones = store.phones()?;
     let mut meant = phones
         .iter()
-        .filter(|udid| udid.as_str().starts_with(beginning));
+        .filter(|udid| list::head_is(udid.as_str(), beginning));
     match (meant.next(), meant.next()) {
         (Some(one), None) => Ok(one.clone()),
         (None, _) => Err(Error::Nothing {

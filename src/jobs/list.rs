@@ -182,6 +182,17 @@ pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
     })
 }
 
+/// A stamp is known by no less than its day: a stray digit must not choose what is deleted.
+const STAMP_MIN: usize = 8;
+/// A phone is known by no less of its UDID than `--device` takes.
+const UDID_MIN: usize = 4;
+
+/// Whether a text begins so, in whatever case its hex digits are.
+pub fn head_is(text: &str, head: &str) -> bool {
+    let start = text.get(..head.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(head))
+}
+
 /// Finds a backup by its path, or in the store by `latest`, by phone, by stamp, by the beginning of either, or by a
 /// name that it was given.
 pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<PathBuf, Error> {
@@ -189,6 +200,12 @@ pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<Pa
         && path.is_dir()
     {
         return Ok(path.to_path_buf());
+    }
+    if name.is_some_and(|name| name.trim().is_empty()) {
+        return Err(Error::Nothing {
+            what: "the name of the backup is empty".to_owned(),
+            hint: "`idev-backup list` shows what the store holds; in a script, look at where the name comes from".to_owned(),
+        });
     }
     let (snapshots, store) = match store {
         Ok(store) => (store.snapshots()?, Some(store)),
@@ -225,9 +242,11 @@ pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<Pa
                 .and_then(|f| f.to_str())
                 .unwrap_or_default();
             folder == name
-                || s.stamp().is_some_and(|stamp| stamp.starts_with(name))
+                || (name.len() >= STAMP_MIN
+                    && s.stamp().is_some_and(|stamp| stamp.starts_with(name)))
                 || tagged.contains(&s.path())
-                || (folder.starts_with(name)
+                || (name.len() >= UDID_MIN
+                    && head_is(folder, name)
                     && (s.is_current() || name.len() > s.udid().as_str().len()))
         }
     };
