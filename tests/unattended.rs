@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use idev_backup::jobs::unattended;
 use idev_backup::sim::PhoneConfig;
 #[cfg(unix)]
 use idev_backup::sim::{Daemon, Passcode, Phone};
@@ -83,6 +84,33 @@ fn a_config_file_is_outranked_by_variables_and_those_by_flags() {
     assert_eq!(ended(command.args(["create", "-q"])).code, 0);
     assert_eq!(rig.phone.history().len(), 3);
     runs(&rig, &["config", "check"], 0);
+}
+
+#[test]
+fn a_store_that_would_be_another_one_in_each_folder_is_a_mistake() {
+    let rig = Rig::new();
+    let path = config_file(&rig);
+    for place in ["backups", "~/backups"] {
+        fs::write(&path, format!("store = \"{place}\"\n")).unwrap();
+        let ran = runs(&rig, &["config", "check"], 2);
+        assert!(ran.all().contains("from the root on"), "{}", ran.all());
+    }
+}
+
+#[test]
+fn a_backup_that_was_found_damaged_is_no_good_one_to_rest_on() {
+    let rig = Rig::backed_up();
+    let last = || unattended::last_good(&rig.store, rig.udid());
+    assert!(last().is_some());
+    let file = rig.current().join("Manifest.db");
+    let mut bytes = fs::read(&file).unwrap();
+    let end = bytes.len() - 1;
+    bytes[end] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    runs(&rig, &["verify", "--quiet"], 1);
+    assert_eq!(last(), None);
+    let ran = runs(&rig, &["create", "--if-older-than", "20h"], 3);
+    assert!(ran.err.contains("builds on damaged"), "{}", ran.err);
 }
 
 #[test]
@@ -325,6 +353,21 @@ fn a_command_that_hangs_is_killed_with_its_children() {
     until(gone);
 }
 
+#[test]
+#[cfg(unix)]
+fn a_stop_ends_a_command_and_no_backup_begins_after_it() {
+    let rig = Rig::new();
+    let file = rig.dir.path().join("begun");
+    let hangs = format!("echo > '{}'; sleep 600", file.display());
+    let (mut child, lines) = told(program(&rig).args(["create", "--on-start", &hangs]));
+    until(|| file.exists());
+    let start = Instant::now();
+    assert_eq!(terminate(&mut child), Some(130));
+    assert!(start.elapsed() < Duration::from_secs(30));
+    wait_for(&lines, "the command on_start was stopped");
+    assert!(rig.phone.history().is_empty() && !rig.current().exists());
+}
+
 #[cfg(unix)]
 fn until(done: impl Fn() -> bool) {
     let start = Instant::now();
@@ -360,6 +403,7 @@ fn the_passcode_is_told_of_reminded_of_and_given_up() {
     ];
     let ran = runs(&rig, &args, 5);
     assert!(start.elapsed() < Duration::from_secs(30));
+    assert!(ran.err.contains("it waits up to 3 s"), "{}", ran.err);
     assert!(
         ran.err.contains("nobody entered it within 3 seconds"),
         "{}",
@@ -576,6 +620,7 @@ fn with_crontab(rig: &Rig, args: &[&str]) -> Ran {
     let script = "#!/bin/sh\nf=$HOME/crontab\nif [ \"$1\" = -l ]; then\n\
         [ ! -e \"$HOME/denied\" ] || { echo 'you are not allowed to use crontab' >&2; exit 1; }\n\
         [ -e $f ] || { echo \"no crontab for me\" >&2; exit 1; }\ncat $f\n\
+        elif [ -e \"$HOME/full\" ]; then exit 1\n\
         elif [ \"$1\" = -e ]; then sh -c \"$EDITOR $f\"\nelse cat > $f\nfi\n";
     fs::write(bin.join("crontab"), script).unwrap();
     fs::set_permissions(bin.join("crontab"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -653,6 +698,22 @@ fn a_job_is_one_line_of_a_crontab_and_tells_how_it_ended() {
             && out.contains(" old"),
         "{out}"
     );
+    // What cannot be installed anew goes on as it was.
+    let full = rig.dir.path().join("home/full");
+    fs::write(&full, "").unwrap();
+    scheduled(&["add", "nightly", "--every", "12h", "--with", "cron"], 1);
+    fs::remove_file(&full).unwrap();
+    assert!(scheduled(&["list"], 0).out.contains("every 6h"));
+    // Nor does a damaged note of one job keep anybody from the others, or from taking it away.
+    let notes = tree(&rig.dir.path().join("home"));
+    let note = notes.keys().find(|path| path.ends_with("nightly.json"));
+    let note = rig.dir.path().join("home").join(note.unwrap());
+    fs::write(note.with_file_name("broken.json"), "{").unwrap();
+    let ran = scheduled(&["list"], 0);
+    assert!(ran.out.contains("every 6h") && ran.err.contains("broken.json"));
+    scheduled(&["remove", "broken"], 0);
+    assert!(!scheduled(&["list"], 0).err.contains("broken"));
+
     rig.phone.suffer(&["error:208".parse().unwrap()]);
     scheduled(&["run", "nightly"], 5);
     let object = scheduled(&["status", "--json"], 0).last_object();

@@ -139,7 +139,7 @@ impl Create {
         let phones = unattended::phones(&reach, wanted, self.all, wait, &watch);
         if phones.as_ref().is_err_and(unattended::is_absent) {
             for phone in known(&store, wanted) {
-                unattended::tell_overdue(&store, &phone, plan, &watch);
+                unattended::tell_overdue(&store, &phone, plan, &reach.calm, &watch);
             }
         }
         Ok((reach, store, phones?))
@@ -153,7 +153,7 @@ pub fn known(store: &Store, wanted: Option<&str>) -> Vec<Udid> {
         .iter()
         .filter(|s| s.is_current())
         .map(|s| s.udid());
-    let meant = |udid: &&Udid| wanted.is_none_or(|text| udid.as_str().starts_with(text));
+    let meant = |udid: &&Udid| wanted.is_none_or(|text| list::head_is(udid.as_str(), text));
     udids.filter(meant).cloned().collect()
 }
 

@@ -11,7 +11,7 @@ use idev_backup::jobs::doctor::{Level, Line, Options, Report, examine};
 use idev_backup::units::counted;
 use serde::Serialize;
 
-use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output, schedule};
+use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output, schedule_health};
 
 /// How long a phone or a disk may take for all of its answers.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -95,7 +95,7 @@ impl Doctor {
         };
         let mut report = examine(&self.reach.reach()?, &options)?;
         // Jobs are the program's own matter, and so not examined with the rest.
-        report.lines.extend(schedule::examined());
+        report.lines.extend(schedule_health::examined());
         let worst = report.lines.iter().map(|line| line.level).max();
         report.level = worst.unwrap_or(report.level);
         Ok(report)

@@ -173,7 +173,8 @@ impl Watch<'_> {
                 } else {
                     "Not encrypted"
                 };
-                self.line(&state, &format!("{name} ({model}, iOS {ios}) -> {store}"));
+                let told = output::one_line(&format!("{name} ({model}, iOS {ios})"));
+                self.line(&state, &format!("{told} -> {store}"));
                 if state.name.is_some() {
                     // From here on by name; two phones can have the same.
                     let udid = self.udid.as_deref().unwrap_or_default();

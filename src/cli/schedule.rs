@@ -12,7 +12,6 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, CommandFactory, Subcommand};
 use idev_backup::jobs::Error;
-use idev_backup::jobs::doctor::{Level, Line};
 use idev_backup::jobs::{conditions, list, unattended};
 use idev_backup::schedule::{self, Job, Kind, When, install};
 use idev_backup::store::{Store, disk};
@@ -103,10 +102,10 @@ fn name(text: &str) -> Result<String, String> {
 
 /// A job's file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Note {
+pub(super) struct Note {
     version: u32,
-    name: String,
-    when: String,
+    pub(super) name: String,
+    pub(super) when: String,
     with: String,
     /// The command and its options.
     arguments: Vec<String>,
@@ -117,11 +116,11 @@ struct Note {
 
 /// How a job ended.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Ran {
-    started: String,
+pub(super) struct Ran {
+    pub(super) started: String,
     /// None while it runs, and of one that was killed.
     finished: Option<String>,
-    exit_code: Option<u8>,
+    pub(super) exit_code: Option<u8>,
 }
 
 /// What a job inherits from where it was added. Never a password.
@@ -198,6 +197,7 @@ impl ScheduleCommand {
             folder: std::env::current_dir().map_err(|e| io("find", Path::new("."), e))?,
             environment,
         };
+        let older = fs::read(&path).ok();
         write(&path, &note)?;
         let program =
             std::env::current_exe().map_err(|e| io("find", Path::new("idev-backup"), e))?;
@@ -214,8 +214,14 @@ impl ScheduleCommand {
         let installed =
             places().and_then(|places| install::install(kind, &job, &places).map_err(told));
         if let Err(e) = installed {
-            // A job that no system starts is none.
-            drop(fs::remove_file(&path));
+            // A job that no system starts is none, and one that some system starts still runs as it did.
+            match older {
+                Some(older) => disk::write_whole(&path, &older)?,
+                None => {
+                    drop(fs::remove_file(&path));
+                    places().map(|places| install::discard(kind, &add.name, &places))?;
+                }
+            }
             return Err(e);
         }
         self.show(&note)
@@ -236,6 +242,16 @@ impl ScheduleCommand {
                 "It runs while you are logged in; `loginctl enable-linger` has it run without.",
             );
         }
+        if note.when == When::Always.to_string() && ["cron", "task"].contains(&note.with.as_str()) {
+            let by = match note.with.as_str() {
+                "cron" => "the computer starts",
+                _ => "you log in",
+            };
+            let command = format!("`idev-backup schedule run {}`", note.name);
+            output::line(&format!(
+                "It begins when {by} the next time; {command} runs it until then."
+            ));
+        }
         output::line(
             "A phone asks for its passcode each time, and somebody has to enter it: see \"Unattended\" in the guide.",
         );
@@ -244,8 +260,22 @@ impl ScheduleCommand {
 
     fn remove(&self, name: &str) -> Result<u8, Error> {
         let path = folder()?.join(format!("{name}.json"));
-        let note = read(&path)?;
-        take_back(&note)?;
+        let note = match read(&path) {
+            // Nothing says any more what starts it.
+            Err(_) if path.exists() => {
+                let places = places()?;
+                for kind in [Kind::Cron, Kind::Systemd, Kind::Launchd, Kind::Task] {
+                    drop(install::remove(kind, name, &places));
+                    install::discard(kind, name, &places);
+                }
+                None
+            }
+            Err(e) => return Err(e),
+            Ok(note) => {
+                take_back(&note)?;
+                Some(note)
+            }
+        };
         for file in [path.clone(), state_path(&path)] {
             disk::remove_if_there(&file).map_err(|e| io("remove", &file, e))?;
         }
@@ -261,7 +291,7 @@ impl ScheduleCommand {
         struct Jobs {
             jobs: Vec<Note>,
         }
-        let jobs = notes()?;
+        let jobs = notes_told()?;
         if self.json {
             output::object("schedules", None, &Jobs { jobs });
             return Ok(exit::DONE);
@@ -288,7 +318,7 @@ impl ScheduleCommand {
         let zoned = zoned.to_zoned(jiff::tz::TimeZone::system());
         let mut jobs = Vec::new();
         let folder = folder()?;
-        for note in notes()? {
+        for note in notes_told()? {
             let state = state_path(&folder.join(format!("{}.json", note.name)));
             let last: Option<Ran> = fs::read(&state)
                 .ok()
@@ -467,52 +497,21 @@ fn take_back(note: &Note) -> Result<(), Error> {
     install::remove(kind, &note.name, &places()?).map_err(told)
 }
 
-/// What `doctor` tells of the jobs.
-pub fn examined() -> Vec<Line> {
-    let line = |level, says: String| Line {
-        level,
-        topic: "schedule",
-        udid: None,
-        says,
-        means: None,
-        hint: None,
-    };
-    let jobs = match notes() {
-        Ok(jobs) => jobs,
-        Err(e) => return vec![line(Level::Warning, e.to_string())],
-    };
-    if jobs.is_empty() {
-        let says = "no job makes backups by itself".to_owned();
-        let hint = Some("`idev-backup schedule add --daily 22:00` makes one".to_owned());
-        return vec![Line {
-            hint,
-            ..line(Level::Ok, says)
-        }];
+/// The jobs; those that cannot be read are told, and keep nobody from the others.
+fn notes_told() -> Result<Vec<Note>, Error> {
+    let (found, unread) = notes()?;
+    for e in unread {
+        output::tell(&format!("problem: {e}"));
+        output::tell(&format!("  hint: {}", e.hint().unwrap_or_default()));
     }
-    let told = |job: Note| {
-        let state = folder().map(|folder| state_path(&folder.join(format!("{}.json", job.name))));
-        let last = state.ok().and_then(|path| fs::read(path).ok());
-        let last = last.and_then(|bytes| serde_json::from_slice::<Ran>(&bytes).ok());
-        let name = format!("the job {} ({})", job.name, job.when);
-        match last {
-            None => line(Level::Ok, format!("{name} has not run yet")),
-            Some(Ran { started, exit_code, .. }) => match exit_code {
-                Some(0) => line(Level::Ok, format!("{name} ran {} and did well", output::when(&started))),
-                None => line(Level::Ok, format!("{name} began {} and has not ended", output::when(&started))),
-                Some(code) => Line {
-                    hint: Some("`idev-backup schedule run NAME` runs it here and shows why; docs/guide.md has the exit codes".to_owned()),
-                    ..line(Level::Warning, format!("{name} ran {} and ended with {code}", output::when(&started)))
-                },
-            },
-        }
-    };
-    jobs.into_iter().map(told).collect()
+    Ok(found)
 }
 
-fn notes() -> Result<Vec<Note>, Error> {
-    let mut found = Vec::new();
+/// The jobs, and why others cannot be read.
+pub(super) fn notes() -> Result<(Vec<Note>, Vec<Error>), Error> {
+    let (mut found, mut unread) = (Vec::new(), Vec::new());
     let Ok(entries) = fs::read_dir(folder()?) else {
-        return Ok(found);
+        return Ok((found, unread));
     };
     for entry in entries.flatten() {
         let path = entry.path();
@@ -522,11 +521,14 @@ fn notes() -> Result<Vec<Note>, Error> {
             .unwrap_or_default();
         let stem = name.strip_suffix(".json").unwrap_or_default();
         if schedule::check_name(stem).is_ok() {
-            found.push(read(&path)?);
+            match read(&path) {
+                Ok(note) => found.push(note),
+                Err(e) => unread.push(e),
+            }
         }
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
+    Ok((found, unread))
 }
 
 fn read(path: &Path) -> Result<Note, Error> {
@@ -536,7 +538,7 @@ fn read(path: &Path) -> Result<Note, Error> {
     })?;
     serde_json::from_slice(&bytes).map_err(|e| Error::Nothing {
         what: format!("cannot use {}: {e}", path.display()),
-        hint: "add the job anew with `idev-backup schedule add`".to_owned(),
+        hint: "take the job away with `idev-backup schedule remove`, and add it anew".to_owned(),
     })
 }
 
@@ -546,11 +548,11 @@ fn write(path: &Path, what: &impl Serialize) -> Result<(), Error> {
 }
 
 /// `backup.json` -> `backup.state.json`, which is no job's name.
-fn state_path(path: &Path) -> PathBuf {
+pub(super) fn state_path(path: &Path) -> PathBuf {
     path.with_extension("state.json")
 }
 
-fn folder() -> Result<PathBuf, Error> {
+pub(super) fn folder() -> Result<PathBuf, Error> {
     Ok(home()?.1.join("idev-backup").join("schedule"))
 }
 

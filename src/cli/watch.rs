@@ -171,7 +171,8 @@ impl Watcher for Guard<'_> {
             told.insert(udid.clone(), Instant::now());
             drop(told);
             let watch = self.show.watch(Some(udid.as_str()), None);
-            unattended::tell_overdue(self.store, &udid, &self.overdue, &watch);
+            let calm = &self.reach.calm;
+            unattended::tell_overdue(self.store, &udid, &self.overdue, calm, &watch);
         }
     }
 }

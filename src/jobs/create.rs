@@ -20,6 +20,7 @@ use crate::store::disk;
 use crate::store::draft::{Complete, Leftover, Tally};
 use crate::store::{Draft, Lock, Origin, Policy, Store};
 use crate::transport::{Attached, Via};
+use crate::udid::Udid;
 
 /// Below this, a phone that is not charging may not live to see the end.
 pub(super) const BATTERY_LOW_PERCENT: u64 = 20;
@@ -165,6 +166,16 @@ pub fn create(
         clone: clock.elapsed().as_secs_f64(),
         ..Seconds::default()
     };
+    if origin != Origin::Fresh && is_damaged(store, &phone.udid) {
+        monitor.problem(
+            "`verify` found the backup that this one builds on damaged: what is damaged there and has not changed on the phone stays so"
+                .to_owned(),
+            Some(
+                "`idev-backup verify --repair` takes it back from older ones, or `idev-backup create --full` fetches everything anew"
+                    .to_owned(),
+            ),
+        );
+    }
     plan::announce(&draft, &facts, &state, &origin, options, store, monitor);
 
     let dialog = Dialog {
@@ -265,6 +276,13 @@ fn seal(
         monitor.problem(text, e.hint().map(str::to_owned));
     }
     Ok(())
+}
+
+fn is_damaged(store: &Store, udid: &Udid) -> bool {
+    let current = store.current(udid).ok().flatten();
+    current.is_some_and(|current| {
+        (store.notes(udid)).is_ok_and(|notes| notes.of(&current).damaged.is_some())
+    })
 }
 
 /// What can be known before the phone is asked.

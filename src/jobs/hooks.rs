@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::transport::Calm;
+
 /// What a command prints is kept to this length, from its end, to say why it failed.
 const WORDS_MAX: u64 = 400;
 
@@ -119,19 +121,23 @@ impl Hooks {
         command.as_deref()
     }
 
-    /// Runs the command of a turn, and shows a notification; what goes wrong is told in a sentence each.
-    pub fn at(&self, turn: Turn, told: &Told<'_>) -> Vec<String> {
+    /// Runs the command of a turn, and shows a notification; what goes wrong is told in a sentence each. Whoever asks to stop
+    /// meanwhile stops them too.
+    pub fn at(&self, turn: Turn, told: &Told<'_>, calm: &Calm) -> Vec<String> {
         let mut wrong = Vec::new();
+        // That a backup was stopped is worth telling, and to be told in peace.
+        let was_stopped = calm.cancelled();
+        let is_stopped = || calm.cancelled() && !was_stopped;
         if let Some(command) = self.command(turn) {
             let input = serde_json::to_vec(told).unwrap_or_default();
-            if let Err(why) = run(shell(command), &input, self.time_limit) {
+            if let Err(why) = run(shell(command), &input, self.time_limit, &is_stopped) {
                 wrong.push(format!("the command {} {why}", turn.name()));
             }
         }
         let shows = !matches!(turn, Turn::OnStart | Turn::OnSuccess);
         if self.notify && shows {
             let limit = self.time_limit.min(Duration::from_secs(10));
-            if let Err(why) = run(notification(&told.text), &[], limit) {
+            if let Err(why) = run(notification(&told.text), &[], limit, &is_stopped) {
                 wrong.push(format!(
                     "the desktop notification could not be shown: it {why}"
                 ));
@@ -182,8 +188,13 @@ fn notification(text: &str) -> Command {
     command
 }
 
-/// Runs a command, hands it `input`, and kills it with its children when its time is over.
-fn run(mut command: Command, input: &[u8], limit: Duration) -> Result<(), String> {
+/// Runs a command, hands it `input`, and kills it with its children when its time is over or somebody asks to stop.
+fn run(
+    mut command: Command,
+    input: &[u8],
+    limit: Duration,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<(), String> {
     let named = |e: std::io::Error| format!("could not be run: {e}");
     // Files and not pipes: a child of the command that lives on would keep a pipe open, and nobody could wait for its end.
     let mut said = tempfile::tempfile().map_err(named)?;
@@ -201,27 +212,31 @@ fn run(mut command: Command, input: &[u8], limit: Duration) -> Result<(), String
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child = command.spawn().map_err(named)?;
-    match wait(&mut child, limit).map_err(named)? {
+    match wait(&mut child, limit, is_stopped).map_err(named)? {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(format!("failed ({status}){}", last_words(&mut said))),
         None => {
             kill_with_children(&mut child);
-            Err(format!(
-                "did not end within {} s and was killed",
-                limit.as_secs()
-            ))
+            Err(match is_stopped() {
+                true => "was stopped".to_owned(),
+                false => format!("did not end within {} s and was killed", limit.as_secs()),
+            })
         }
     }
 }
 
-fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
+fn wait(
+    child: &mut Child,
+    limit: Duration,
+    is_stopped: &dyn Fn() -> bool,
+) -> std::io::Result<Option<ExitStatus>> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(2);
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if start.elapsed() >= limit {
+        if start.elapsed() >= limit || is_stopped() {
             return Ok(None);
         }
         std::thread::sleep(pause);

@@ -108,7 +108,9 @@ pub fn is_absent(error: &Error) -> bool {
 pub fn last_good(store: &Store, udid: &Udid) -> Option<SystemTime> {
     let current = store.current(udid).ok()??;
     let status = Status::read(current.path()).ok()?;
-    status.date.filter(|_| status.is_finished())
+    let notes = store.notes(udid).ok();
+    let is_damaged = notes.is_some_and(|notes| notes.of(&current).damaged.is_some());
+    status.date.filter(|_| status.is_finished() && !is_damaged)
 }
 
 /// Backs one phone up, if that is to be done now.
@@ -136,6 +138,7 @@ pub fn back_up(
         udid: phone.udid.as_str(),
         name: name(reach, phone, plan),
         last: last.map(list::rfc3339),
+        calm: &reach.calm,
         monitor,
         problems: Mutex::default(),
     };
@@ -145,7 +148,10 @@ pub fn back_up(
     }
     let awake = (!plan.may_sleep).then(Awake::keep);
     teller.tell(Turn::OnStart, "its backup begins".to_owned(), |_| {});
-    let result = repeatedly(reach, phone, store, options, plan, &teller);
+    let result = match reach.calm.cancelled() {
+        true => Err(Error::Interrupted),
+        false => repeatedly(reach, phone, store, options, plan, &teller),
+    };
     drop(awake);
     match result {
         Ok(mut report) => {
@@ -244,6 +250,7 @@ fn once(
         scope.spawn(move || warden.mind(&changed));
         let watched = Watched {
             inner: teller.monitor,
+            passcode_wait: plan.passcode_wait,
             changes: Mutex::new(changes),
         };
         create::create(&reach, phone, store, options, &watched)
@@ -267,11 +274,21 @@ enum Change {
 /// Passes everything on, and tells the warden of the passcode.
 struct Watched<'a> {
     inner: &'a dyn Monitor,
+    passcode_wait: Option<Duration>,
     changes: Mutex<Sender<Change>>,
 }
 
 impl Monitor for Watched<'_> {
-    fn event(&self, event: Event) {
+    fn event(&self, mut event: Event) {
+        // Whoever gives up first: the phone, or we.
+        if let Event::Waiting {
+            what: Wait::Passcode,
+            limit_seconds,
+        } = &mut event
+        {
+            let ours = self.passcode_wait.map_or(u64::MAX, |wait| wait.as_secs());
+            *limit_seconds = ours.min(*limit_seconds);
+        }
         let change = match &event {
             Event::Waiting {
                 what: Wait::Passcode,
@@ -328,9 +345,9 @@ impl Warden<'_> {
                     } else {
                         reminded = Instant::now();
                         let text =
-                            format!("it still waits for its passcode, since {}", span(waited));
+                            format!("it has been waiting for its passcode for {}", span(waited));
                         self.teller.monitor.note(format!(
-                            "The phone waits for its passcode since {}",
+                            "The phone has been waiting for its passcode for {}",
                             span(waited)
                         ));
                         self.remind(&text);
@@ -362,6 +379,7 @@ struct Teller<'a> {
     udid: &'a str,
     name: String,
     last: Option<String>,
+    calm: &'a Calm,
     monitor: &'a dyn Monitor,
     problems: Mutex<Vec<String>>,
 }
@@ -380,7 +398,7 @@ impl Teller<'_> {
             report: None,
         };
         more(&mut told);
-        for problem in self.plan.hooks.at(turn, &told) {
+        for problem in self.plan.hooks.at(turn, &told, self.calm) {
             let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
             problems.push(problem.clone());
             self.monitor.problem(problem, None);
@@ -412,7 +430,7 @@ pub fn overdue(
 }
 
 /// Tells of phones that are not there, by the store alone.
-pub fn tell_overdue(store: &Store, udid: &Udid, plan: &Plan, monitor: &dyn Monitor) {
+pub fn tell_overdue(store: &Store, udid: &Udid, plan: &Plan, calm: &Calm, monitor: &dyn Monitor) {
     let last = last_good(store, udid);
     let name = store.current(udid).ok().flatten();
     let name = name.and_then(|snapshot| list::describe(&snapshot).name);
@@ -421,6 +439,7 @@ pub fn tell_overdue(store: &Store, udid: &Udid, plan: &Plan, monitor: &dyn Monit
         udid: udid.as_str(),
         name: name.unwrap_or_else(|| format!("Phone {udid}")),
         last: last.map(list::rfc3339),
+        calm,
         monitor,
         problems: Mutex::default(),
     };

@@ -104,6 +104,21 @@ pub fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<PathBuf>
     }
 }
 
+/// Removes the files of a job that could not be installed: some of them may start it all the same at the next login.
+pub fn discard(kind: Kind, name: &str, places: &Places) {
+    let files = match kind {
+        Kind::Systemd => {
+            let (service, timer) = unit_files(name, places);
+            vec![service, timer]
+        }
+        Kind::Launchd => vec![agent_file(name, places)],
+        Kind::Cron | Kind::Task => Vec::new(),
+    };
+    for file in files {
+        drop(remove_file(&file));
+    }
+}
+
 /// Takes a job back; one that is not there is no error.
 pub fn remove(kind: Kind, name: &str, places: &Places) -> Result<(), Error> {
     match kind {

@@ -169,6 +169,11 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
             .means("another program made it and broke off: nothing can be restored from it for certain")
             .hint("`idev-backup create` goes on with it, `create --full` makes a new one; `idev-backup list` shows older ones");
     }
+    if kept.damaged {
+        return Line::problem(TOPIC, format!("the current backup of {name} is not a good one: `verify` found it damaged"))
+            .means("not all of it can be restored, and the next one builds on it")
+            .hint("`idev-backup verify --repair` takes back what older ones hold whole; `create --full` makes a new one");
+    }
     let Some(made) = kept.made else {
         return Line::warning(
             TOPIC,
