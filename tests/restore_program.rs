@@ -6,7 +6,7 @@
 mod rig;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -162,13 +162,6 @@ fn who_does_not_agree_has_interrupted_it_and_nothing_is_restored() {
     assert_eq!(rig.phone.restores().len(), 1);
 }
 
-/// A file of the backup that no other file depends on: below the backup's folder.
-fn victim(rig: &Rig) -> PathBuf {
-    let id = rig.phone.files().find(|f| f.size() > 80_000).unwrap();
-    let id = id.file_id();
-    PathBuf::from(&id[..2]).join(id)
-}
-
 fn flip(file: &Path) {
     let mut bytes = fs::read(file).unwrap();
     let middle = bytes.len() / 2;
@@ -278,6 +271,19 @@ fn a_rehearsal_plays_the_phone_that_the_phones_own_list_names() {
         ran.object("rehearsed")["source"]["product_type"],
         "iPad14,1"
     );
+}
+
+#[test]
+fn a_rehearsal_is_of_no_phone_that_is_named_for_other_commands() {
+    let rig = backed_up();
+    let mut command = program(&rig);
+    command.args(["restore", "latest", "--rehearse"]);
+    let ran = ended(command.env("IDEV_BACKUP_DEVICE", OTHER_UDID));
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    for refused in [["--device", UDID], ["--trace", "recorded"]] {
+        let ran = runs(&rig, &[&["latest", "--rehearse"], &refused[..]].concat());
+        assert_eq!(ran.code, 2, "{}", ran.all());
+    }
 }
 
 #[cfg(unix)]

@@ -29,6 +29,7 @@ mod reading;
 mod rehearse;
 mod restore;
 mod schedule;
+mod schedule_health;
 mod simulate;
 mod trace;
 mod tree;
@@ -161,6 +162,10 @@ fn of(command: clap::Command) -> Cli {
     if let (Command::Restore(restore), Some((_, typed))) = (&mut cli.command, matches.subcommand())
     {
         restore.device_is_named = typed.value_source("device") == Some(ValueSource::CommandLine);
+        if restore.rehearse && restore.device_is_named {
+            let why = "--rehearse plays the phone that the backup is of: leave --device out";
+            command.error(ErrorKind::ArgumentConflict, why).exit();
+        }
     }
     cli
 }

@@ -41,15 +41,15 @@ pub struct Restore {
     read: ReadArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// `--device` was typed: a variable or the config file names a phone for any command, and not this one to be overwritten.
+    /// `--device` was typed: a variable or the config file names a phone for any command, and not one to be overwritten by this.
     #[arg(skip)]
     pub(super) device_is_named: bool,
     /// Tell what is in the way, and change nothing: the backup, versions, room, Find My, what will be missing
     #[arg(long)]
     dry_run: bool,
     /// Play the whole restore to a simulated phone, and compare every byte that it received with the backup
-    #[arg(long, conflicts_with_all = ["dry_run", "device", "wait"])]
-    rehearse: bool,
+    #[arg(long, conflicts_with_all = ["dry_run", "wait", "trace"])]
+    pub(super) rehearse: bool,
     /// Do not ask. Onto another phone than the backup is of only together with --device
     #[arg(long, short)]
     yes: bool,

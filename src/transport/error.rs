@@ -56,15 +56,15 @@ impl Error {
             ),
             Error::NoDaemon { .. } if cfg!(windows) => Some(
                 "install \"Apple Devices\" (or iTunes) from Microsoft and open it once, or set USBMUXD_SOCKET_ADDRESS; \
-                 to rehearse without a phone: `idev-backup demo`",
+                 to try it without a phone: `idev-backup demo`",
             ),
             Error::NoDaemon { .. } if cfg!(target_os = "macos") => Some(
-                "the system's own daemon should answer: restart the Mac, or set USBMUXD_SOCKET_ADDRESS; to rehearse \
+                "the system's own daemon should answer: restart the Mac, or set USBMUXD_SOCKET_ADDRESS; to try it \
                  without a phone: `idev-backup demo`",
             ),
             Error::NoDaemon { .. } => Some(
-                "install and start usbmuxd (`sudo apt install usbmuxd`), set USBMUXD_SOCKET_ADDRESS, or do without it: \
-                 `--transport usb`; to rehearse without a phone: `idev-backup demo`",
+                "install and start usbmuxd (`sudo apt install usbmuxd`), or set USBMUXD_SOCKET_ADDRESS; on a computer with \
+                 USB, phones are used without it if `--transport` is left out; to try it without a phone: `idev-backup demo`",
             ),
             Error::Refused { number: 2, .. } => {
                 Some("the phone was unplugged: plug it in again and repeat")

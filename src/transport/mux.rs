@@ -288,8 +288,11 @@ impl Mux {
                 connection.standing = Standing::Ended;
                 Ok(For::Nobody)
             }
-            Standing::Open if flags & SYN != 0 || flags & !PSH != ACK => {
+            Standing::Open if flags & SYN != 0 => {
                 self.fault(port, "it opens a connection that is open")
+            }
+            Standing::Open if flags & !PSH != ACK => {
+                self.fault(port, "its flags mean nothing on an open connection")
             }
             Standing::Open => {
                 let unacked = connection.tx_next.wrapping_sub(ack);

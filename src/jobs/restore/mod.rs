@@ -233,8 +233,8 @@ pub fn dry_run(
     }
     match check(folder, options, &reach.calm, monitor) {
         Ok(report) => lines.push(match known_damage(folder, options) {
-            Some(damage) => damage,
-            None => ready::judge_check(&report),
+            Some(damage) if report.outcome != Outcome::Damaged => damage,
+            _ => ready::judge_check(&report),
         }),
         Err(e @ (Error::WrongPassword { .. } | Error::NoPassword { .. })) => {
             lines.push(problem("check", &e));
