@@ -414,7 +414,11 @@ fn several_phones_are_named_and_all_can_be_backed_up() {
     ] {
         assert!(ran.err.contains(words), "{words}: {}", ran.err);
     }
-    let ran = runs(&rig, &["create", "--all"], 0);
+    // A variable names a phone for any command that takes one.
+    let mut all = program(&rig);
+    all.args(["create", "--all"]);
+    let ran = ended(all.env("IDEV_BACKUP_DEVICE", UDID));
+    assert_eq!(ran.code, 0, "{}", ran.all());
     assert_eq!(ran.out.matches("Done in ").count(), 2, "{}", ran.out);
     assert!(
         ran.err.contains(&format!("{OTHER_UDID}: Kitchen iPad (")),

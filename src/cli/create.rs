@@ -33,8 +33,8 @@ pub struct Create {
     #[command(flatten)]
     device: DeviceArgs,
     /// Back up all connected phones at once
-    #[arg(long, conflicts_with = "device")]
-    all: bool,
+    #[arg(long)]
+    pub(super) all: bool,
     /// Have the phone send everything, whatever is there
     #[arg(long, env = "IDEV_BACKUP_CREATE_FULL")]
     full: bool,
@@ -134,7 +134,7 @@ impl Create {
         let reach = self.reach.reach()?;
         let show = Show::new(self.output.style());
         let watch = show.watch(None, None);
-        let wanted = self.device.device.as_deref();
+        let wanted = self.device.device.as_deref().filter(|_| !self.all);
         let wait = self.wait_for_device;
         let phones = unattended::phones(&reach, wanted, self.all, wait, &watch);
         if phones.as_ref().is_err_and(unattended::is_absent) {

@@ -159,13 +159,22 @@ fn of(command: clap::Command) -> Cli {
     let matches = command.get_matches_mut();
     let cli = Cli::from_arg_matches(&matches);
     let mut cli = cli.unwrap_or_else(|e| e.format(&mut command).exit());
-    if let (Command::Restore(restore), Some((_, typed))) = (&mut cli.command, matches.subcommand())
-    {
-        restore.device_is_named = typed.value_source("device") == Some(ValueSource::CommandLine);
-        if restore.rehearse && restore.device_is_named {
-            let why = "--rehearse plays the phone that the backup is of: leave --device out";
-            command.error(ErrorKind::ArgumentConflict, why).exit();
+    // A variable or the config file names a phone for any command, and so not for one where that makes no sense.
+    let typed =
+        |args: &clap::ArgMatches| args.value_source("device") == Some(ValueSource::CommandLine);
+    let conflict = match (&mut cli.command, matches.subcommand()) {
+        (Command::Restore(restore), Some((_, args))) => {
+            restore.device_is_named = typed(args);
+            (restore.rehearse && restore.device_is_named)
+                .then_some("--rehearse plays the phone that the backup is of: leave --device out")
         }
+        (Command::Create(create), Some((_, args))) => {
+            (create.all && typed(args)).then_some("--all is every phone, and --device is one")
+        }
+        _ => None,
+    };
+    if let Some(why) = conflict {
+        command.error(ErrorKind::ArgumentConflict, why).exit();
     }
     cli
 }
