@@ -362,6 +362,41 @@ fn passwords_come_from_files_and_commands_and_empty_ones_are_refused() {
 }
 
 #[test]
+#[cfg(not(feature = "keyring"))]
+fn without_the_credential_store_it_is_told_how_to_have_it() {
+    let rig = Rig::with(encrypting(OLD));
+    runs(&rig, OLD, "", &["create"], 0);
+    for words in [
+        &["encryption", "remember"][..],
+        &["encryption", "forget"],
+        &["encryption", "check", "latest", "--password-keyring"],
+    ] {
+        let said = runs(&rig, OLD, "", words, 1);
+        assert!(said.contains("--features keyring"), "{words:?}: {said}");
+        assert!(said.contains("--password-command"), "{words:?}: {said}");
+    }
+}
+
+/// On Linux a real keyring judges it: tests/peers/keyring.py.
+#[test]
+#[cfg(all(windows, feature = "keyring"))]
+fn the_credential_manager_keeps_a_password_until_it_is_forgotten() {
+    let rig = Rig::with(encrypting(OLD));
+    runs(&rig, OLD, "", &["create"], 0);
+    let name = format!("tried by {}", std::process::id());
+    let flag = format!("--password-keyring={name}");
+    let check = ["encryption", "check", "latest", &flag];
+    let said = runs(&rig, "", "", &check, 6);
+    assert!(said.contains("encryption remember"), "{said}");
+    runs(&rig, NEW, "", &["encryption", "remember", &name], 0);
+    runs(&rig, "", "", &check, 6);
+    runs(&rig, OLD, "", &["encryption", "remember", &name], 0);
+    runs(&rig, "", "", &check, 0);
+    runs(&rig, "", "", &["encryption", "forget", &name], 0);
+    runs(&rig, "", "", &check, 6);
+}
+
+#[test]
 fn a_password_is_seen_nowhere() {
     let rig = Rig::backed_up();
     let mut seen = String::new();

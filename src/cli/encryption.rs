@@ -7,6 +7,7 @@ use idev_backup::jobs::phone;
 use idev_backup::store::Store;
 use idev_backup::units::{counted, size};
 
+use super::keyring;
 use super::password::{NewPasswordArgs, PasswordArgs};
 use super::progress::{Show, Style, Watch};
 use super::reading::ReadArgs;
@@ -18,7 +19,8 @@ use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output};
 ///
 /// Only encrypted backups hold saved passwords, Health, Home, Wi-Fi settings, Safari and call history. The password is the
 /// phone's own: all computers' backups of it are encrypted with it, and nobody can read them without it. It is never taken
-/// from the command line: it is asked for, or comes from --password-file, --password-command or IDEV_BACKUP_PASSWORD.
+/// from the command line: it is asked for, or comes from --password-file, --password-command, --password-keyring or
+/// IDEV_BACKUP_PASSWORD.
 #[derive(Args)]
 pub struct EncryptionCommand {
     #[command(subcommand)]
@@ -37,6 +39,16 @@ enum Wanted {
     Change(Change),
     /// Tell whether a password opens a backup, without any phone
     Check(Check),
+    /// Keep a backup password in the system's credential store, for --password-keyring
+    ///
+    /// Example:  idev-backup encryption remember
+    ///
+    /// That is the Keychain of macOS, the Credential Manager of Windows, and what answers for the Secret Service on Linux (GNOME
+    /// Keyring, KWallet, KeePassXC). Whoever is logged in as you can read it there. The program must be built with `--features
+    /// keyring`.
+    Remember(Remember),
+    /// Remove a backup password from the system's credential store
+    Forget(Forget),
 }
 
 #[derive(Args)]
@@ -85,6 +97,22 @@ struct Check {
     output: OutputArgs,
 }
 
+#[derive(Args)]
+struct Remember {
+    /// Its name, where there are several
+    #[arg(default_value = keyring::NAME)]
+    name: String,
+    #[command(flatten)]
+    password: PasswordArgs,
+}
+
+#[derive(Args)]
+struct Forget {
+    /// Its name
+    #[arg(default_value = keyring::NAME)]
+    name: String,
+}
+
 impl EncryptionCommand {
     /// Runs it.
     pub fn run(&self) -> u8 {
@@ -104,7 +132,48 @@ impl EncryptionCommand {
                 Ok(Wish::Change { old, new })
             }),
             Wanted::Check(check) => check.run(),
+            Wanted::Remember(remember) => ended(remember.done()),
+            Wanted::Forget(forget) => ended(forget.done()),
         }
+    }
+}
+
+fn ended(done: Result<(), Error>) -> u8 {
+    match done {
+        Ok(()) => exit::DONE,
+        Err(e) => output::failure(&e, None, false),
+    }
+}
+
+impl Remember {
+    fn done(&self) -> Result<(), Error> {
+        let password = self.password.chosen("Backup password")?;
+        keyring::remember(&self.name, &password)?;
+        output::line(&format!(
+            "The system's credential store keeps this password as {:?}.",
+            self.name
+        ));
+        let flag = match self.name.as_str() {
+            keyring::NAME => "--password-keyring".to_owned(),
+            name => format!("--password-keyring={name}"),
+        };
+        output::line(&format!(
+            "  Whether it is the right one: `idev-backup encryption check latest {flag}`."
+        ));
+        Ok(())
+    }
+}
+
+impl Forget {
+    fn done(&self) -> Result<(), Error> {
+        output::line(&match keyring::forget(&self.name)? {
+            true => format!(
+                "The password {:?} is no longer in the credential store.",
+                self.name
+            ),
+            false => format!("The credential store has no password {:?}.", self.name),
+        });
+        Ok(())
     }
 }
 

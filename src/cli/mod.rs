@@ -16,6 +16,7 @@ mod extract;
 mod find;
 mod history;
 mod info;
+mod keyring;
 mod list;
 mod log;
 mod ls;

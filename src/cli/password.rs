@@ -1,4 +1,4 @@
-//! Backup passwords: from a file, a command, the environment or the terminal. Never from an argument, which every user of a
+//! Backup passwords: from a file, a command, the system's credential store, the environment or the terminal. Never from an argument, which every user of a
 //! computer can read.
 
 use std::ffi::OsString;
@@ -11,6 +11,8 @@ use clap::Args;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::password::Passwords;
 use idev_backup::secret::Secret;
+
+use super::keyring;
 
 /// Longest password that is read.
 const BYTES_MAX: usize = 4096;
@@ -29,16 +31,31 @@ pub struct PasswordArgs {
     /// Run this command and take what it prints as the backup password
     #[arg(long, value_name = "COMMAND", group = "backup password")]
     password_command: Option<OsString>,
+    /// Take the backup password of this name from the system's credential store [see `idev-backup encryption remember`]
+    #[arg(
+        long,
+        value_name = "NAME",
+        group = "backup password",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = keyring::NAME
+    )]
+    password_keyring: Option<String>,
 }
 
 impl PasswordArgs {
-    /// It was named for this very run, by file or command.
+    /// It was named for this very run, by file, command or credential store.
     pub fn is_named(&self) -> bool {
-        self.password_file.is_some() || self.password_command.is_some()
+        self.password_file.is_some()
+            || self.password_command.is_some()
+            || self.password_keyring.is_some()
     }
 
-    /// The password, where it was given: by file, command or environment.
+    /// The password, where it was given: by file, command, credential store or environment.
     pub fn given(&self) -> Result<Option<Secret>, Error> {
+        if let Some(name) = &self.password_keyring {
+            return keyring::recall(name).map(Some);
+        }
         let given = of(self.password_file.as_ref(), self.password_command.as_ref())?;
         Ok(given.or_else(|| of_environment(VARIABLE)))
     }

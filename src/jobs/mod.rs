@@ -285,8 +285,8 @@ impl Error {
                     .to_owned(),
             ),
             Error::NoPassword { .. } => Some(
-                "run it in a terminal, which asks for it, or use --password-file, --password-command or the variable \
-                 IDEV_BACKUP_PASSWORD"
+                "run it in a terminal, which asks for it, or use --password-file, --password-command, --password-keyring or the \
+                 variable IDEV_BACKUP_PASSWORD"
                     .to_owned(),
             ),
             Error::NoPasscode { .. } => Some(

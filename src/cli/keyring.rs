@@ -1,0 +1,109 @@
+//! The system's credential store: Secret Service on Linux, Keychain on macOS, Credential Manager on Windows. Only where the program
+//! was built with the feature `keyring`, and used only where somebody asks for it.
+
+use idev_backup::jobs::Error;
+use idev_backup::secret::Secret;
+
+/// The name of a password that was given none.
+pub const NAME: &str = "backup";
+
+/// The password of this name.
+pub fn recall(name: &str) -> Result<Secret, Error> {
+    store::recall(name)
+}
+
+/// Keeps a password under a name, in place of the one that was there.
+pub fn remember(name: &str, password: &Secret) -> Result<(), Error> {
+    store::remember(name, password)
+}
+
+/// Forgets the password of this name; answers whether there was one.
+pub fn forget(name: &str) -> Result<bool, Error> {
+    store::forget(name)
+}
+
+#[cfg(feature = "keyring")]
+mod store {
+    use super::{Error, Secret};
+    #[cfg(target_os = "macos")]
+    use apple_native_keyring_store::keychain::Store;
+    #[cfg(target_os = "linux")]
+    use dbus_secret_service_keyring_store::Store;
+    use keyring_core::api::CredentialStoreApi;
+    use keyring_core::{Entry, Error as Trouble};
+    #[cfg(windows)]
+    use windows_native_keyring_store::Store;
+
+    /// What all passwords of ours are found by there, with their names.
+    const SERVICE: &str = "idev-backup";
+
+    fn entry(name: &str) -> Result<Entry, Trouble> {
+        Store::new()?.build(SERVICE, name, None)
+    }
+
+    pub fn recall(name: &str) -> Result<Secret, Error> {
+        let found = entry(name).and_then(|entry| entry.get_password());
+        found
+            .map(|password| Secret::new(password.into_bytes()))
+            .map_err(|e| Error::NoPassword {
+                why: match e {
+                    Trouble::NoEntry => format!(
+                        "the credential store has no password {name:?} of idev-backup (`encryption remember` puts it there)"
+                    ),
+                    e => format!("the system's credential store cannot be used: {e}"),
+                },
+            })
+    }
+
+    pub fn remember(name: &str, password: &Secret) -> Result<(), Error> {
+        let text = std::str::from_utf8(password.expose()).map_err(|_| Error::Nothing {
+            what: "the credential store keeps text, and the password is none".to_owned(),
+            hint: "keep it in a file that only you can read, for --password-file".to_owned(),
+        })?;
+        let kept = entry(name).and_then(|entry| entry.set_password(text));
+        kept.map_err(|e| unusable(&e))
+    }
+
+    pub fn forget(name: &str) -> Result<bool, Error> {
+        match entry(name).and_then(|entry| entry.delete_credential()) {
+            Ok(()) => Ok(true),
+            Err(Trouble::NoEntry) => Ok(false),
+            Err(e) => Err(unusable(&e)),
+        }
+    }
+
+    fn unusable(why: &Trouble) -> Error {
+        Error::Nothing {
+            what: format!("the system's credential store cannot be used: {why}"),
+            hint: "it must be there and unlocked; cron and ssh often reach none on Linux. --password-file and --password-command \
+                do without it"
+                .to_owned(),
+        }
+    }
+}
+
+#[cfg(not(feature = "keyring"))]
+mod store {
+    use super::{Error, Secret};
+
+    fn absent() -> Error {
+        Error::Nothing {
+            what: "this idev-backup was built without the system's credential store".to_owned(),
+            hint: "build it with `cargo build --release --features keyring`, or use --password-command with the system's own \
+                program for it"
+                .to_owned(),
+        }
+    }
+
+    pub fn recall(_: &str) -> Result<Secret, Error> {
+        Err(absent())
+    }
+
+    pub fn remember(_: &str, _: &Secret) -> Result<(), Error> {
+        Err(absent())
+    }
+
+    pub fn forget(_: &str) -> Result<bool, Error> {
+        Err(absent())
+    }
+}
