@@ -1,13 +1,15 @@
 //! Keeps the computer from sleeping while a backup runs, by the system's own program for it.
 //!
 //! A child process and not a library: macOS and Linux have a program that holds the lock as long as it lives, and Apple's
-//! frameworks cannot be linked everywhere. Windows has none; see docs/guide.md.
+//! frameworks cannot be linked everywhere. Windows has none, and is told by a call.
 
 use std::process::{Child, Command, Stdio};
 
-/// As long as this lives the computer does not fall asleep by itself.
+/// As long as this lives the computer does not fall asleep by itself. It belongs to the thread that began it.
 pub struct Awake {
     holder: Option<Child>,
+    #[cfg(windows)]
+    _told: Option<keepawake::KeepAwake>,
 }
 
 impl Awake {
@@ -27,7 +29,13 @@ impl Awake {
                 command.args(["--why=A phone is being backed up", "cat"]);
                 command
             }
-            () => return Awake { holder: None },
+            () => {
+                return Awake {
+                    holder: None,
+                    #[cfg(windows)]
+                    _told: keepawake::Builder::default().idle(true).create().ok(),
+                };
+            }
         };
         let spawned = command
             .stdin(Stdio::piped())
@@ -36,6 +44,8 @@ impl Awake {
             .spawn();
         Awake {
             holder: spawned.ok(),
+            #[cfg(windows)]
+            _told: None,
         }
     }
 }
@@ -58,5 +68,15 @@ impl Drop for Awake {
         // Where the system does not answer, nothing is held, or `cat` ends by itself.
         drop(holder.kill());
         drop(holder.wait());
+    }
+}
+
+#[cfg(all(test, windows))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_takes_the_call() {
+        assert!(Awake::keep()._told.is_some());
     }
 }
