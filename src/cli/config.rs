@@ -131,6 +131,7 @@ impl Config {
                 reader.mistake(at, format!("not TOML: {}", e.message().trim()), None);
             }
         }
+        reader.mistakes.sort_by_key(|mistake| mistake.line);
         match reader.mistakes.is_empty() {
             true => Ok(reader.config),
             false => Err(reader.mistakes),

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use idev_backup::jobs::Error;
-use idev_backup::store;
 
 use super::output::{self, Lines};
 use super::{Cli, exit};
@@ -45,14 +44,14 @@ impl Man {
             let mut text = Vec::new();
             return match clap_mangen::Man::new(Cli::command()).render(&mut text) {
                 Ok(()) => print(&text),
-                Err(e) => failed("print", PathBuf::from("the page"), e),
+                Err(e) => failed(PathBuf::from("the page"), e),
             };
         };
         let written = std::fs::create_dir_all(folder)
             .and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
         match written {
             Ok(()) => exit::DONE,
-            Err(e) => failed("write manual pages into", folder.clone(), e),
+            Err(e) => failed(folder.clone(), e),
         }
     }
 }
@@ -63,10 +62,6 @@ fn print(text: &[u8]) -> u8 {
     lines.end(exit::DONE)
 }
 
-fn failed(doing: &'static str, path: PathBuf, e: std::io::Error) -> u8 {
-    output::failure(
-        &Error::Store(store::Error::io(doing, &path, e)),
-        None,
-        false,
-    )
+fn failed(path: PathBuf, cause: std::io::Error) -> u8 {
+    output::failure(&Error::Target { path, cause }, None, false)
 }

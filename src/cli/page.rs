@@ -5,7 +5,6 @@ use std::path::Path;
 
 use idev_backup::jobs::Error;
 use idev_backup::jobs::usage::Report;
-use idev_backup::store;
 use idev_backup::units::{count, counted, size};
 
 use super::output;
@@ -179,7 +178,10 @@ pub fn refuse_if_there(file: &Path) -> Result<(), Error> {
 
 /// Writes a page for its owner's eyes only: whole, or not at all.
 pub fn write(file: &Path, page: &str, replace: bool) -> Result<(), Error> {
-    let cannot = |e| Error::Store(store::Error::io("write", file, e));
+    let cannot = |cause| Error::Target {
+        path: file.to_path_buf(),
+        cause,
+    };
     let folder = file
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());

@@ -216,11 +216,14 @@ fn text(report: &Report) -> Vec<String> {
     }
     if report.outcome == Outcome::Damaged {
         lines.push(match report.has_sums {
-            true => "  hint: what an older snapshot holds whole can be taken back: `idev-backup verify --repair`; a new backup: \
-                     `idev-backup create --full`",
-            false => "  hint: `idev-backup list` shows older snapshots; a new backup: `idev-backup create --full`",
-        }
-        .to_owned());
+            true => format!(
+                "  hint: what an older snapshot holds whole can be taken back: `idev-backup verify --repair \"{}\"`; a new backup: \
+                 `idev-backup create --full`",
+                report.path
+            ),
+            false => "  hint: `idev-backup list` shows older snapshots; a new backup: `idev-backup create --full`"
+                .to_owned(),
+        });
     }
     lines
 }

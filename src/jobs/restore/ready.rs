@@ -26,18 +26,20 @@ pub fn obstacles(lines: &[Line]) -> Vec<Line> {
 }
 
 /// How to come by a backup that is whole. Only a store holds other snapshots to take files back from.
-pub fn repair_hint(report: &Report) -> &'static str {
+pub fn repair_hint(report: &Report) -> String {
     let of = snapshot::find(Path::new(&report.path));
     let store = of
         .as_ref()
         .and_then(|of| of.path().parent())
         .map(Store::open);
     match store {
-        Some(Ok(store)) if store.is_marked() => {
-            "`idev-backup verify --repair` takes back what other snapshots hold whole; `idev-backup list` shows those"
-        }
+        Some(Ok(store)) if store.is_marked() => format!(
+            "`idev-backup verify --repair \"{}\"` takes back what other snapshots hold whole; `idev-backup list` shows those",
+            report.path
+        ),
         _ => {
             "it lies in no store, so that there is nothing to repair it from: choose another backup"
+                .to_owned()
         }
     }
 }
