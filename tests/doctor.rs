@@ -298,7 +298,9 @@ fn what_verify_found_is_told_and_when() {
     let victim = rig.phone.files().find(|f| f.size() > 0).unwrap().file_id();
     fs::remove_file(rig.current().join(&victim[..2]).join(&victim)).unwrap();
     verify();
-    told(&examined(&rig), Level::Problem, "verified", "damaged");
+    let report = examined(&rig);
+    let line = told(&report, Level::Problem, "backup", "damaged");
+    assert!(line.hint.as_ref().unwrap().contains("--repair"), "{line:?}");
 }
 
 #[cfg(target_os = "linux")]

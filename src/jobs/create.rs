@@ -20,7 +20,6 @@ use crate::store::disk;
 use crate::store::draft::{Complete, Leftover, Tally};
 use crate::store::{Draft, Lock, Origin, Policy, Store};
 use crate::transport::{Attached, Via};
-use crate::udid::Udid;
 
 /// Below this, a phone that is not charging may not live to see the end.
 pub(super) const BATTERY_LOW_PERCENT: u64 = 20;
@@ -166,16 +165,6 @@ pub fn create(
         clone: clock.elapsed().as_secs_f64(),
         ..Seconds::default()
     };
-    if origin != Origin::Fresh && is_damaged(store, &phone.udid) {
-        monitor.problem(
-            "`verify` found the backup that this one builds on damaged: what is damaged there and has not changed on the phone stays so"
-                .to_owned(),
-            Some(
-                "`idev-backup verify --repair` takes it back from older ones, or `idev-backup create --full` fetches everything anew"
-                    .to_owned(),
-            ),
-        );
-    }
     plan::announce(&draft, &facts, &state, &origin, options, store, monitor);
 
     let dialog = Dialog {
@@ -278,13 +267,6 @@ fn seal(
     Ok(())
 }
 
-fn is_damaged(store: &Store, udid: &Udid) -> bool {
-    let current = store.current(udid).ok().flatten();
-    current.is_some_and(|current| {
-        (store.notes(udid)).is_ok_and(|notes| notes.of(&current).damaged.is_some())
-    })
-}
-
 /// What can be known before the phone is asked.
 fn precheck(store: &Store, via: Via, state: &State, monitor: &dyn Monitor) -> Result<(), Error> {
     let free = store.free_space()?;
@@ -330,6 +312,22 @@ fn begin_draft(
     let leftover = Leftover::find(store, udid, &lock)?;
     // Looked at after a seal that was under way has been brought to its end.
     let current = store.current(udid)?.filter(|_| !options.full);
+    // What is damaged there and has not changed on the phone would be damaged in this one too, and look as good as new.
+    let is_damaged = match &current {
+        // Notes that cannot be read are told of when it is sealed.
+        Some(current) => {
+            let notes = store.notes(udid).unwrap_or_default();
+            notes.of(current).damaged.is_some()
+        }
+        None => false,
+    };
+    if is_damaged {
+        monitor.note(
+            "`verify` found the backup that is there damaged, so nothing is taken over from it: the phone sends everything anew."
+                .to_owned(),
+        );
+    }
+    let current = current.filter(|_| !is_damaged);
     if let Some(leftover) = leftover {
         let may_go_on = Status::read(leftover.backup()).is_ok_and(|s| s.is_resumable());
         if may_go_on && !options.full {

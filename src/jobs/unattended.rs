@@ -106,11 +106,14 @@ pub fn is_absent(error: &Error) -> bool {
 
 /// When the phone's last good backup was made.
 pub fn last_good(store: &Store, udid: &Udid) -> Option<SystemTime> {
-    let current = store.current(udid).ok()??;
-    let status = Status::read(current.path()).ok()?;
-    let notes = store.notes(udid).ok();
-    let is_damaged = notes.is_some_and(|notes| notes.of(&current).damaged.is_some());
-    status.date.filter(|_| status.is_finished() && !is_damaged)
+    let notes = store.notes(udid).unwrap_or_default();
+    let all = store.snapshots_of(udid).ok()?;
+    let good = all.iter().filter_map(|snapshot| {
+        let status = Status::read(snapshot.path()).ok()?;
+        let is_good = status.is_finished() && notes.of(snapshot).damaged.is_none();
+        status.date.filter(|_| is_good)
+    });
+    good.max()
 }
 
 /// Backs one phone up, if that is to be done now.
@@ -425,7 +428,10 @@ pub fn overdue(
     limit: Option<Duration>,
 ) -> Option<String> {
     let limit = limit?;
-    let age = conditions::age(now, last?)?;
+    let Some(last) = last else {
+        return Some("there is no good backup of it".to_owned());
+    };
+    let age = conditions::age(now, last)?;
     (age > limit).then(|| format!("its last good backup is {} old", span(age)))
 }
 

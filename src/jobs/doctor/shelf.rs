@@ -171,8 +171,8 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
     }
     if kept.damaged {
         return Line::problem(TOPIC, format!("the current backup of {name} is not a good one: `verify` found it damaged"))
-            .means("not all of it can be restored, and the next one builds on it")
-            .hint("`idev-backup verify --repair` takes back what older ones hold whole; `create --full` makes a new one");
+            .means("not all of it can be restored")
+            .hint("`idev-backup verify --repair` takes back what older ones hold whole; else the next `create` has the phone send everything");
     }
     let Some(made) = kept.made else {
         return Line::warning(
@@ -211,13 +211,9 @@ const UNREAD_MAX: Duration = Duration::from_secs(90 * 86_400);
 fn last_verified(kept: &Kept, name: &str, now: SystemTime) -> Option<Line> {
     const TOPIC: &str = "verified";
     let again = "run `idev-backup verify`";
+    // That is told of it already.
     if kept.damaged {
-        let says = format!("`verify` found the current backup of {name} damaged");
-        return Some(
-            Line::problem(TOPIC, says)
-                .means("not all of it can be restored")
-                .hint("`idev-backup verify --repair` takes back what older ones hold whole; `create --full` makes a new one"),
-        );
+        return None;
     }
     // Every backup is checked when it is made, so that counts as the first time.
     let last = kept.verified.max(kept.made)?;
