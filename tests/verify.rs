@@ -343,6 +343,50 @@ fn a_damaged_file_is_named_by_its_name_on_the_phone() {
 }
 
 #[test]
+fn a_list_of_hashes_that_cannot_be_found_is_no_reason_to_call_it_whole() {
+    let rig = Rig::backed_up();
+    let status = rig.current().join("Status.plist");
+    let before = fs::read(&status).unwrap();
+    let mut fields: plist::Dictionary = plist::from_bytes(&before).unwrap();
+    fields.insert("UUID".into(), "another".into());
+    plist::to_file_binary(&status, &fields).unwrap();
+    let report = check(&rig.current(), true);
+    assert_eq!(report.outcome, Outcome::WholeWithRemarks);
+    let found = &report.findings;
+    assert!(
+        found.iter().any(|f| f.wrong == Wrong::Unchecked),
+        "{found:?}"
+    );
+    fs::write(&status, before).unwrap();
+    assert_eq!(check(&rig.current(), true).outcome, Outcome::Whole);
+
+    fs::write(rig.store.root().join(".idev-backup/store.json"), "{").unwrap();
+    let error = verify::verify(&rig.current(), &Options::bytes(), &Silent).unwrap_err();
+    assert!(error.hint().is_some(), "{error}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_name_that_is_no_text_hides_no_file() {
+    use std::os::unix::ffi::OsStrExt;
+    let rig = Rig::backed_up();
+    for folder in fs::read_dir(rig.current()).unwrap() {
+        let folder = folder.unwrap().path();
+        if folder.is_dir() {
+            fs::write(folder.join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
+        }
+    }
+    let report = check(&rig.current(), true);
+    assert_eq!(
+        report.outcome,
+        Outcome::WholeWithRemarks,
+        "{:?}",
+        report.findings
+    );
+    assert!(report.findings.iter().all(|f| f.wrong == Wrong::Extra));
+}
+
+#[test]
 fn what_is_no_backup_is_not_called_damaged() {
     let dir = tempfile::tempdir().unwrap();
     for path in [dir.path().to_path_buf(), dir.path().join("absent")] {

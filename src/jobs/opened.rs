@@ -56,18 +56,21 @@ impl Mark {
     }
 
     pub(super) fn is_still_in(&self, folder: &Path) -> Result<(), Error> {
-        match Mark::of(folder) == *self {
-            true => Ok(()),
-            false => Err(Error::Nothing {
-                what: format!(
-                    "a newer backup took the place of {} while it was read",
-                    folder.display()
-                ),
-                hint:
-                    "run the same command again: nothing is known to be wrong with either of them"
-                        .to_owned(),
-            }),
-        }
+        let now = Mark::of(folder);
+        let folder = folder.display();
+        let (what, hint) = match now.0 {
+            _ if now == *self => return Ok(()),
+            Some(_) => (
+                format!("a newer backup took the place of {folder} while it was read"),
+                "run the same command again: nothing is known to be wrong with either of them",
+            ),
+            None => (
+                format!("{folder} was removed while it was read, or can no longer be read"),
+                "`idev-backup list` shows what is there",
+            ),
+        };
+        let hint = hint.to_owned();
+        Err(Error::Nothing { what, hint })
     }
 }
 

@@ -142,7 +142,7 @@ impl Error {
                 ),
                 io::ErrorKind::PermissionDenied if ["read", "list", "look at"].contains(doing) => {
                     Some(
-                        "it is another user's: run this as the user who made the backup, or have it given to you",
+                        "run this as the user who made the backup, or have its owner let you read it",
                     )
                 }
                 io::ErrorKind::PermissionDenied => {

@@ -74,6 +74,19 @@ impl Snapshot {
         ours.is_some() && ours.and_then(|name| name.to_str()) == self.archived.as_deref()
     }
 
+    /// Its store keeps something for a backup of the phone that is none of those which are there.
+    pub fn has_loose_lists(&self) -> Result<bool, Error> {
+        let Some(store) = self.path.parent().map(Store::open).transpose()? else {
+            return Ok(false);
+        };
+        let tied: Vec<PathBuf> = of(&store, &self.udid)?
+            .into_iter()
+            .filter_map(|other| other.beside)
+            .collect();
+        let all = stamped(&store.own_of(&self.udid))?;
+        Ok(all.iter().any(|dir| !tied.contains(dir)))
+    }
+
     /// The list of hashes.
     pub fn sums(&self) -> Option<PathBuf> {
         self.beside
@@ -91,12 +104,35 @@ impl Snapshot {
     }
 }
 
-/// Finds the list of hashes that belongs to a backup folder at any path, if it lies in a store.
+/// Finds what belongs to a backup folder at any path, if it lies in a store and that can be read.
 pub fn find(folder: &Path) -> Option<Snapshot> {
-    let folder = fs::canonicalize(folder).ok()?;
-    let (udid, archived) = parse_name(folder.file_name()?.to_str()?)?;
-    let store = Store::open(folder.parent()?).ok()?;
-    Snapshot::open(&store, udid, folder, archived).ok()
+    look(folder).ok().flatten()
+}
+
+/// The same, where it matters whether there is nothing, or something that cannot be read.
+pub fn look(folder: &Path) -> Result<Option<Snapshot>, Error> {
+    let folder = fs::canonicalize(folder).map_err(|e| Error::io("find", folder, e))?;
+    let named = folder.file_name().and_then(|name| name.to_str());
+    let (Some((udid, archived)), Some(parent)) = (named.and_then(parse_name), folder.parent())
+    else {
+        return Ok(None);
+    };
+    let store = match Store::open(parent) {
+        // A draft's folder, and whatever else is none of a store's backups.
+        Err(_) if !parent.join(OWN).exists() => return Ok(None),
+        opened => opened?,
+    };
+    let own = store.own_of(&udid);
+    let snapshot = Snapshot::open(&store, udid, folder, archived)?;
+    if snapshot.beside.is_none() {
+        for dir in stamped(&own)? {
+            match is_tied(&dir, &snapshot.path).map_err(|e| Error::io("read", &dir, e)) {
+                Err(e) if e.is_refused() => return Err(e),
+                _ => {}
+            }
+        }
+    }
+    Ok(Some(snapshot))
 }
 
 /// The phone that a backup's folder is named by.

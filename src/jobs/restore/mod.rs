@@ -304,7 +304,7 @@ pub fn hold(folder: &Path) -> Result<Held, Error> {
 }
 
 fn lock(folder: &Path) -> Result<Option<Lock>, Error> {
-    let Some(of) = snapshot::find(folder) else {
+    let Some(of) = snapshot::look(folder)? else {
         return Ok(None);
     };
     let store = of.path().parent().map(Store::open);

@@ -15,7 +15,7 @@ use crate::manifest::plists::ManifestPlist;
 use crate::monitor::{Event, Monitor};
 use crate::store::sums::{Hash, Sums};
 use crate::store::walk::{Found, Walk, order};
-use crate::store::{self, METADATA};
+use crate::store::{self, METADATA, Snapshot};
 
 pub(super) struct Check<'a> {
     pub(super) folder: &'a Path,
@@ -23,6 +23,8 @@ pub(super) struct Check<'a> {
     pub(super) sums: Option<Sums>,
     /// What we keep beside it, if we made it.
     pub(super) beside: Option<PathBuf>,
+    /// The store has lists of hashes that belong to no backup any more.
+    pub(super) has_loose_lists: bool,
     ahead: Option<(String, Hash)>,
     pub(super) manifest: ManifestPlist,
     /// The keys of an encrypted backup, where the password is known.
@@ -50,13 +52,19 @@ impl<'a> Check<'a> {
     pub(super) fn new(
         folder: &'a Path,
         options: Options<'a>,
-        beside: Option<PathBuf>,
+        known: Option<&Snapshot>,
     ) -> Result<Check<'a>, Error> {
+        let beside = known.and_then(|known| known.beside().map(Path::to_path_buf));
+        let has_loose_lists = match known {
+            Some(known) if beside.is_none() => known.has_loose_lists()?,
+            _ => false,
+        };
         Ok(Check {
             folder,
             sums: options.sums.as_deref().map(Sums::open).transpose()?,
             shared: after::Shared::of(folder, beside.is_some()),
             beside,
+            has_loose_lists,
             options,
             ahead: None,
             manifest: ManifestPlist::default(),
@@ -77,13 +85,7 @@ impl<'a> Check<'a> {
     }
 
     pub(super) fn run(mut self, monitor: &dyn Monitor) -> Result<Report, Error> {
-        if self.sums.is_none() && self.beside.is_some() {
-            self.find(
-                Wrong::Unchecked,
-                store::SUMS,
-                "the list of hashes of this backup is gone",
-            );
-        }
+        self.our_list();
         self.property_lists();
         self.unlock()?;
         self.files(monitor)?;
@@ -277,9 +279,21 @@ impl<'a> Check<'a> {
         loop {
             match walk.next()? {
                 Ok(found) => return Some(found),
-                Err(e) if e.is_refused() => self.refused = Some(e),
-                Err(e) => self.find(Wrong::Unreadable, ".", e.to_string()),
+                Err(e) => self.trouble(e),
             }
+        }
+    }
+
+    /// What the walk could not look at.
+    fn trouble(&mut self, e: store::Error) {
+        match e {
+            e if e.is_refused() => self.refused = Some(e),
+            // No phone gives such a name, so nothing of the backup is lost by it.
+            store::Error::Damaged { path, why } => {
+                let below = path.strip_prefix(self.folder).unwrap_or(&path);
+                self.find(Wrong::Extra, &below.display().to_string(), why);
+            }
+            e => self.find(Wrong::Unreadable, ".", e.to_string()),
         }
     }
 
@@ -305,10 +319,13 @@ impl<'a> Check<'a> {
         }
         let wanted = self.place(id);
         loop {
+            if let Some(Err(e)) = walk.next_if(Result::is_err) {
+                self.trouble(e);
+                continue;
+            }
             let before = match walk.peek() {
                 Some(Ok(found)) => order(&found.path, &wanted),
-                Some(Err(_)) => std::cmp::Ordering::Less,
-                None => std::cmp::Ordering::Greater,
+                _ => std::cmp::Ordering::Greater,
             };
             match before {
                 std::cmp::Ordering::Less => {

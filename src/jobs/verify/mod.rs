@@ -140,21 +140,19 @@ pub(super) fn look_through(
         });
     }
     may_read(folder)?;
-    let known = snapshot::find(folder);
-    let beside = known
-        .as_ref()
-        .and_then(|s| s.beside().map(Path::to_path_buf));
+    let known = snapshot::look(folder)?;
     let mut options = options.clone();
     options.sums = options
         .sums
         .or_else(|| known.as_ref().and_then(|s| s.sums()));
     if options.complaints.is_empty() {
         options.complaints = known
+            .as_ref()
             .and_then(|s| s.report())
             .map(|path| complaints(&path))
             .unwrap_or_default();
     }
-    Check::new(folder, options, beside)?.run(monitor)
+    Check::new(folder, options, known.as_ref())?.run(monitor)
 }
 
 /// What we may not read is not damaged, and nothing can be said of it.

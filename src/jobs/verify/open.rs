@@ -8,6 +8,7 @@ use crate::jobs::opened::{self, Unlocked};
 use crate::manifest::db::{self, Db};
 use crate::manifest::mbdb::Mbdb;
 use crate::manifest::plists::{self, ManifestPlist, Status};
+use crate::store;
 
 impl Check<'_> {
     /// The keys, where the backup is encrypted and somebody knows the password.
@@ -37,6 +38,25 @@ impl Check<'_> {
             self.find(Wrong::NoKey, "Manifest.plist", detail);
         }
         Ok(())
+    }
+
+    /// Our list of hashes, where there must be one and none is found.
+    pub(super) fn our_list(&mut self) {
+        if self.sums.is_none() && self.beside.is_some() {
+            self.find(
+                Wrong::Unchecked,
+                store::SUMS,
+                "the list of hashes of this backup is gone",
+            );
+        }
+        if self.has_loose_lists {
+            self.find(
+                Wrong::Unchecked,
+                store::SUMS,
+                "our lists of hashes belong to none: Status.plist or Info.plist are not those that were received, or another program has \
+                 written here since",
+            );
+        }
     }
 
     pub(super) fn property_lists(&mut self) {

@@ -41,7 +41,7 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
         what,
         hint: "make a new one: `idev-backup create --full`".to_owned(),
     };
-    let Some(backup) = snapshot::find(folder) else {
+    let Some(backup) = snapshot::look(folder)? else {
         let what = format!(
             "{} lies in no store, so there are no snapshots to take anything from",
             folder.display()
