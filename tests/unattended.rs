@@ -109,8 +109,35 @@ fn a_backup_that_was_found_damaged_is_no_good_one_to_rest_on() {
     fs::write(&file, bytes).unwrap();
     runs(&rig, &["verify", "--quiet"], 1);
     assert_eq!(last(), None);
-    let ran = runs(&rig, &["create", "--if-older-than", "20h"], 3);
-    assert!(ran.err.contains("builds on damaged"), "{}", ran.err);
+    // An older one is, and the damage does not live on in the next.
+    let ran = runs(
+        &rig,
+        &["create", "--if-older-than", "20h", "--keep-last", "0"],
+        0,
+    );
+    assert!(ran.err.contains("sends everything anew"), "{}", ran.err);
+    assert!(rig.phone.history().last().unwrap().full);
+    runs(&rig, &["verify", "--quiet"], 0);
+    assert!(last().is_some());
+    runs(&rig, &["create", "-q"], 0);
+    assert!(!rig.phone.history().last().unwrap().full);
+}
+
+#[test]
+#[cfg(unix)]
+fn where_no_backup_is_good_that_is_overdue() {
+    let rig = Rig::backed_up();
+    fs::write(rig.current().join("Manifest.db"), "no database").unwrap();
+    runs(&rig, &["verify", "--quiet"], 1);
+    rig.daemon.detach(rig.udid());
+    let file = rig.dir.path().join("noted");
+    let note = noting(&file);
+    let args = ["--on-overdue", &note, "--overdue-after", "400d"];
+    runs(&rig, &[&["create", "--if-present"], &args[..]].concat(), 0);
+    let told = noted(&file).pop().unwrap();
+    assert_eq!(told["event"], "on_overdue");
+    let text = told["text"].as_str().unwrap();
+    assert!(text.contains("no good backup"), "{text}");
 }
 
 #[test]
@@ -622,8 +649,11 @@ fn with_crontab(rig: &Rig, args: &[&str]) -> Ran {
         [ -e $f ] || { echo \"no crontab for me\" >&2; exit 1; }\ncat $f\n\
         elif [ -e \"$HOME/full\" ]; then exit 1\n\
         elif [ \"$1\" = -e ]; then sh -c \"$EDITOR $f\"\nelse cat > $f\nfi\n";
-    fs::write(bin.join("crontab"), script).unwrap();
-    fs::set_permissions(bin.join("crontab"), fs::Permissions::from_mode(0o755)).unwrap();
+    // Nobody is logged in to systemd.
+    for (name, script) in [("crontab", script), ("systemctl", "#!/bin/sh\nexit 1\n")] {
+        fs::write(bin.join(name), script).unwrap();
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     ended(program(rig).env("PATH", path).args(args))
 }
@@ -704,6 +734,28 @@ fn a_job_is_one_line_of_a_crontab_and_tells_how_it_ended() {
     scheduled(&["add", "nightly", "--every", "12h", "--with", "cron"], 1);
     fs::remove_file(&full).unwrap();
     assert!(scheduled(&["list"], 0).out.contains("every 6h"));
+    // Nor does another system take it before it has it.
+    scheduled(
+        &["add", "nightly", "--every", "12h", "--with", "systemd"],
+        1,
+    );
+    let started = || {
+        let text = fs::read_to_string(&crontab).unwrap();
+        text.contains("# idev-backup:nightly")
+    };
+    assert!(started());
+    let ran = scheduled(&["list"], 0);
+    assert!(
+        ran.out.contains("every 6h") && ran.out.contains("cron"),
+        "{}",
+        ran.out
+    );
+    let units = tree(&rig.dir.path().join("home"));
+    let units: Vec<_> = units
+        .keys()
+        .filter(|path| path.ends_with(".timer"))
+        .collect();
+    assert!(units.is_empty(), "{units:?}");
     // Nor does a damaged note of one job keep anybody from the others, or from taking it away.
     let notes = tree(&rig.dir.path().join("home"));
     let note = notes.keys().find(|path| path.ends_with("nightly.json"));
@@ -711,6 +763,13 @@ fn a_job_is_one_line_of_a_crontab_and_tells_how_it_ended() {
     fs::write(note.with_file_name("broken.json"), "{").unwrap();
     let ran = scheduled(&["list"], 0);
     assert!(ran.out.contains("every 6h") && ran.err.contains("broken.json"));
+    fs::write(&full, "").unwrap();
+    fs::copy(&note, note.with_file_name("kept.json")).unwrap();
+    fs::write(&note, "{").unwrap();
+    scheduled(&["remove", "nightly"], 1);
+    assert!(note.exists() && started());
+    fs::rename(note.with_file_name("kept.json"), &note).unwrap();
+    fs::remove_file(&full).unwrap();
     scheduled(&["remove", "broken"], 0);
     assert!(!scheduled(&["list"], 0).err.contains("broken"));
 

@@ -173,11 +173,6 @@ impl ScheduleCommand {
         let folder = folder()?;
         disk::make_private_dirs(&folder)?;
         let path = folder.join(format!("{}.json", add.name));
-        if let Ok(older) = read(&path)
-            && older.with != kind.name()
-        {
-            take_back(&older)?;
-        }
         let ours = |key: &str| key.starts_with("IDEV_BACKUP_") && !key.contains("PASSWORD");
         let environment = std::env::vars_os().filter_map(|(key, value)| {
             let (key, value) = (key.into_string().ok()?, value.into_string().ok()?);
@@ -197,11 +192,11 @@ impl ScheduleCommand {
             folder: std::env::current_dir().map_err(|e| io("find", Path::new("."), e))?,
             environment,
         };
-        let older = fs::read(&path).ok();
+        let older = read(&path).ok();
         write(&path, &note)?;
         let program =
             std::env::current_exe().map_err(|e| io("find", Path::new("idev-backup"), e))?;
-        let job = Job {
+        let job = |when| Job {
             name: add.name.clone(),
             when,
             command: vec![
@@ -211,18 +206,22 @@ impl ScheduleCommand {
                 path.display().to_string(),
             ],
         };
-        let installed =
-            places().and_then(|places| install::install(kind, &job, &places).map_err(told));
-        if let Err(e) = installed {
-            // A job that no system starts is none, and one that some system starts still runs as it did.
-            match older {
-                Some(older) => disk::write_whole(&path, &older)?,
-                None => {
-                    drop(fs::remove_file(&path));
-                    places().map(|places| install::discard(kind, &add.name, &places))?;
+        let places = places()?;
+        if let Err(e) = install::install(kind, &job(when), &places).map_err(told) {
+            // A job that no system starts is none, and an older one goes on as it was.
+            install::discard(kind, &add.name, &places);
+            match &older {
+                Some(older) => {
+                    write(&path, older)?;
+                    start_again(older, kind, job, &places);
                 }
+                None => drop(fs::remove_file(&path)),
             }
             return Err(e);
+        }
+        // Only now: what starts it must never be nothing.
+        if let Some(older) = older.filter(|older| older.with != kind.name()) {
+            take_back(&older)?;
         }
         self.show(&note)
     }
@@ -261,19 +260,15 @@ impl ScheduleCommand {
     fn remove(&self, name: &str) -> Result<u8, Error> {
         let path = folder()?.join(format!("{name}.json"));
         let note = match read(&path) {
-            // Nothing says any more what starts it.
-            Err(_) if path.exists() => {
-                let places = places()?;
-                for kind in [Kind::Cron, Kind::Systemd, Kind::Launchd, Kind::Task] {
-                    drop(install::remove(kind, name, &places));
-                    install::discard(kind, name, &places);
-                }
-                None
-            }
-            Err(e) => return Err(e),
-            Ok(note) => {
+            Ok(note) if note.with.parse::<Kind>().is_ok() => {
                 take_back(&note)?;
                 Some(note)
+            }
+            Err(e) if !path.exists() => return Err(e),
+            // Nothing says any more what starts it.
+            _ => {
+                install::remove_wherever(name, &places()?).map_err(told)?;
+                None
             }
         };
         for file in [path.clone(), state_path(&path)] {
@@ -483,6 +478,23 @@ fn supervised(command: &mut Command) -> std::io::Result<ExitStatus> {
             }
         }
         std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Has a job started again as it was before what came in its place could not be installed.
+fn start_again(older: &Note, tried: Kind, job: impl Fn(When) -> Job, places: &install::Places) {
+    // The two others are changed at once or not at all.
+    if older.with != tried.name() || !matches!(tried, Kind::Systemd | Kind::Launchd) {
+        return;
+    }
+    let when = older.when.parse::<When>();
+    let installed = when
+        .and_then(|when| install::install(tried, &job(when), places).map_err(|e| e.to_string()));
+    if let Err(why) = installed {
+        output::tell(&format!(
+            "problem: nothing starts the job {} any more: {why}",
+            older.name
+        ));
     }
 }
 

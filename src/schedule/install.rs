@@ -119,6 +119,23 @@ pub fn discard(kind: Kind, name: &str, places: &Places) {
     }
 }
 
+/// Takes a job back from wherever it is found.
+pub fn remove_wherever(name: &str, places: &Places) -> Result<(), Error> {
+    let (service, timer) = unit_files(name, places);
+    let lines = || read_crontab().is_ok_and(|crontab| cron::names(&crontab).contains(&name.into()));
+    for (kind, is_there) in [
+        (Kind::Cron, !cfg!(windows) && lines()),
+        (Kind::Systemd, service.exists() || timer.exists()),
+        (Kind::Launchd, agent_file(name, places).exists()),
+        (Kind::Task, cfg!(windows)),
+    ] {
+        if is_there {
+            remove(kind, name, places)?;
+        }
+    }
+    Ok(())
+}
+
 /// Takes a job back; one that is not there is no error.
 pub fn remove(kind: Kind, name: &str, places: &Places) -> Result<(), Error> {
     match kind {
