@@ -68,18 +68,25 @@ impl Copy {
             let target = Path::new(&self.target);
             let target = std::path::absolute(target)
                 .map_err(|e| Error::Store(store::Error::io("find", target, e)))?;
-            if within(&target, source.root()) || within(source.root(), &target) {
-                return Err(Error::Nothing {
-                    what: format!(
-                        "{} lies in the store that the backup is in, or around it",
-                        target.display()
-                    ),
-                    hint: "name a folder on another disk".to_owned(),
-                });
-            }
+            apart(&target, &source)?;
             let target = Store::open_or_make(&target)?;
+            // What `..` leads to is known only where all of it is there.
+            apart(target.root(), &source)?;
             adopt::copy(&source, &from, &target, watch)
         })
+    }
+}
+
+fn apart(target: &Path, source: &Store) -> Result<(), Error> {
+    match within(target, source.root()) || within(source.root(), target) {
+        false => Ok(()),
+        true => Err(Error::Nothing {
+            what: format!(
+                "{} lies in the store that the backup is in, or around it",
+                target.display()
+            ),
+            hint: "name a folder on another disk".to_owned(),
+        }),
     }
 }
 

@@ -591,10 +591,10 @@ mod tests {
     #[test]
     fn the_guide_shows_every_key_and_no_other() {
         let guide = include_str!("../../docs/guide.md");
-        let blocks: Vec<&str> = guide.split("```toml\n").skip(1).collect();
-        let texts = blocks.iter().map(|b| b.split("```").next().unwrap());
-        let read: Vec<Config> = texts.map(|text| Config::parse(text).unwrap()).collect();
-        let most = read.iter().map(|config| config.values.len()).max();
-        assert_eq!(most, Some(KEYS.len()));
+        let root = if cfg!(windows) { "\"C:/" } else { "\"/" };
+        let blocks = guide.split("```toml\n").skip(1);
+        let texts = blocks.map(|b| b.split("```").next().unwrap().replace("\"/", root));
+        let keys = texts.map(|text| Config::parse(&text).unwrap().values.len());
+        assert_eq!(keys.max(), Some(KEYS.len()));
     }
 }

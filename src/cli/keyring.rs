@@ -24,6 +24,9 @@ pub fn forget(name: &str) -> Result<bool, Error> {
 
 #[cfg(feature = "keyring")]
 mod store {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
     use super::{Error, Secret};
     #[cfg(target_os = "macos")]
     use apple_native_keyring_store::keychain::Store;
@@ -34,15 +37,30 @@ mod store {
     #[cfg(windows)]
     use windows_native_keyring_store::Store;
 
+    /// Somebody may have to unlock it. But nobody does so at night, and it would wait for a year.
+    const UNLOCKING_MAX: Duration = Duration::from_secs(120);
+
     /// What all passwords of ours are found by there, with their names.
     const SERVICE: &str = "idev-backup";
 
-    fn entry(name: &str) -> Result<Entry, Trouble> {
-        Store::new()?.build(SERVICE, name, None)
+    /// Does something with an entry. What takes too long is given up, and ends with the program.
+    fn with_entry<T: Send + 'static>(
+        name: &str,
+        act: impl FnOnce(Entry) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let (done, ended) = channel();
+        let name = name.to_owned();
+        std::thread::spawn(move || {
+            let entry = Store::new().and_then(|store| store.build(SERVICE, &name, None));
+            // Nobody may wait any more.
+            drop(done.send(entry.and_then(act)));
+        });
+        let late = |_| Trouble::NoStorageAccess("nobody has unlocked it within 2 minutes".into());
+        ended.recv_timeout(UNLOCKING_MAX).map_err(late)?
     }
 
     pub fn recall(name: &str) -> Result<Secret, Error> {
-        let found = entry(name).and_then(|entry| entry.get_password());
+        let found = with_entry(name, |entry| entry.get_password());
         found
             .map(|password| Secret::new(password.into_bytes()))
             .map_err(|e| Error::NoPassword {
@@ -56,16 +74,20 @@ mod store {
     }
 
     pub fn remember(name: &str, password: &Secret) -> Result<(), Error> {
-        let text = std::str::from_utf8(password.expose()).map_err(|_| Error::Nothing {
+        let no_text = |_| Error::Nothing {
             what: "the credential store keeps text, and the password is none".to_owned(),
             hint: "keep it in a file that only you can read, for --password-file".to_owned(),
-        })?;
-        let kept = entry(name).and_then(|entry| entry.set_password(text));
+        };
+        std::str::from_utf8(password.expose()).map_err(no_text)?;
+        let password = password.clone();
+        let kept = with_entry(name, move |entry| {
+            entry.set_password(std::str::from_utf8(password.expose()).unwrap_or_default())
+        });
         kept.map_err(|e| unusable(&e))
     }
 
     pub fn forget(name: &str) -> Result<bool, Error> {
-        match entry(name).and_then(|entry| entry.delete_credential()) {
+        match with_entry(name, |entry| entry.delete_credential()) {
             Ok(()) => Ok(true),
             Err(Trouble::NoEntry) => Ok(false),
             Err(e) => Err(unusable(&e)),
