@@ -430,7 +430,8 @@ fn what_this_user_may_not_read_is_not_called_damaged() {
     let rig = Rig::backed_up();
     let victim = victim(&rig);
     let names = ["Manifest.db", "Info.plist", victim.to_str().unwrap(), "."];
-    for name in names {
+    let cases = names.map(|name| ("verify", name));
+    for (word, name) in cases.into_iter().chain([("info", "."), ("ls", ".")]) {
         let path = rig.current().join(name);
         let before = fs::metadata(&path).unwrap().permissions();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
@@ -440,7 +441,7 @@ fn what_this_user_may_not_read_is_not_called_damaged() {
             false => program(&rig),
         };
         let folder = rig.current();
-        let ran = ended(command.arg("verify").arg(folder));
+        let ran = ended(command.arg(word).arg(folder));
         fs::set_permissions(&path, before).unwrap();
         let (code, err) = (ran.code, &ran.err);
         assert_eq!(code, 1, "{name}: {}", ran.all());

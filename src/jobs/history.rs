@@ -88,7 +88,7 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
                 format!(
                     "nothing of phone {udid} is dropped, since nobody knows what is pinned: {e}"
                 ),
-                Some(NOTES_HINT.to_owned()),
+                e.hint().map(str::to_owned),
             );
         }
         let goes: Vec<&Snapshot> = all
@@ -123,20 +123,6 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
         }
     }
     Ok(pruned)
-}
-
-const NOTES_HINT: &str =
-    "look into that file; without it all pins, names and dates of checks are forgotten";
-
-/// Notes that are damaged have a hint of their own.
-fn readable<T>(notes: Result<T, store::Error>) -> Result<T, Error> {
-    notes.map_err(|e| match e {
-        store::Error::Damaged { .. } => Error::Nothing {
-            what: e.to_string(),
-            hint: NOTES_HINT.to_owned(),
-        },
-        other => other.into(),
-    })
 }
 
 fn remove(
@@ -205,7 +191,7 @@ pub struct Noted {
 
 /// Pins a snapshot, or takes the pin away.
 pub fn pin(store: &Store, of: &Snapshot, pinned: bool) -> Result<Noted, Error> {
-    noted(of, readable(store.note(of, |note| note.pinned = pinned))?)
+    noted(of, store.note(of, |note| note.pinned = pinned)?)
 }
 
 /// Longest name of a snapshot, in characters.
@@ -225,19 +211,19 @@ pub fn tag(store: &Store, of: &Snapshot, name: &str, remove: bool) -> Result<Not
             "a name has 1 to 80 characters and is not `latest`",
         ));
     }
-    let there = readable(store.notes(of.udid()))?.of(of).tags;
+    let there = store.notes(of.udid())?.of(of).tags;
     if remove && !there.iter().any(|tag| tag == name) {
         return Err(refused(
             format!("{} has no name {name:?}", of.path().display()),
             "`idev-backup list` shows the names",
         ));
     }
-    let note = readable(store.note(of, |note| {
+    let note = store.note(of, |note| {
         note.tags.retain(|tag| tag != name);
         if !remove {
             note.tags.push(name.to_owned());
         }
-    }))?;
+    })?;
     noted(of, note)
 }
 
@@ -314,7 +300,7 @@ pub fn delete(
         });
     };
     // Read anew under the lock. Notes that cannot be read are no reason to drop anything.
-    if readable(store.notes(old.udid()))?.of(old).pinned {
+    if store.notes(old.udid())?.of(old).pinned {
         return Err(Error::Nothing {
             what: format!("{} is pinned", old.path().display()),
             hint: "take the pin away first: `idev-backup unpin`".to_owned(),

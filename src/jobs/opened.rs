@@ -410,6 +410,13 @@ impl Read for Bytes {
 
 /// A folder that holds something else, or nothing.
 pub(super) fn no_backup(folder: &Path) -> Error {
+    // Of what we may not look into, nothing is known.
+    let seen = std::fs::read_dir(folder).map_err(|e| store::Error::io("list", folder, e));
+    if let Err(refused) = seen
+        && refused.is_refused()
+    {
+        return refused.into();
+    }
     Error::Nothing {
         what: format!("{} is no backup of an iPhone or iPad", folder.display()),
         hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),

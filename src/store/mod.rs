@@ -169,6 +169,9 @@ impl Error {
             Error::NotAStore { .. } => Some(
                 "choose an empty folder, or one that idev-backup made, with --store; what is there stays as it is",
             ),
+            Error::Damaged { path, .. } if path.ends_with(notes::NOTES) => Some(
+                "look into that file; without it all pins, names and dates of checks are forgotten",
+            ),
             Error::Damaged { .. } => Some(
                 "check the disk; `idev-backup create --full` makes a backup that rests on nothing that is there",
             ),
