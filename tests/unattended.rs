@@ -115,12 +115,49 @@ fn a_backup_that_was_found_damaged_is_no_good_one_to_rest_on() {
         &["create", "--if-older-than", "20h", "--keep-last", "0"],
         0,
     );
-    assert!(ran.err.contains("sends everything anew"), "{}", ran.err);
+    assert!(
+        ran.err.contains("Everything, since `verify` found"),
+        "{}",
+        ran.err
+    );
     assert!(rig.phone.history().last().unwrap().full);
     runs(&rig, &["verify", "--quiet"], 0);
     assert!(last().is_some());
     runs(&rig, &["create", "-q"], 0);
     assert!(!rig.phone.history().last().unwrap().full);
+}
+
+#[test]
+fn what_is_damaged_anew_is_compared_byte_for_byte_and_not_fetched_without_end() {
+    let rig = Rig::backed_up();
+    let full = || rig.phone.history().iter().filter(|b| b.full).count();
+    let file = || rig.current().join(victim(&rig));
+    // A file of its own: older backups may share it.
+    let flip = || {
+        let (mut bytes, meta) = (fs::read(file()).unwrap(), fs::metadata(file()).unwrap());
+        bytes[0] ^= 1;
+        fs::remove_file(file()).unwrap();
+        fs::write(file(), bytes).unwrap();
+        fs::set_permissions(file(), meta.permissions()).unwrap();
+    };
+    let spoilt = || {
+        flip();
+        runs(&rig, &["verify", "--quiet"], 1);
+    };
+    spoilt();
+    runs(&rig, &["create", "-q"], 0);
+    assert_eq!(full(), 2);
+    spoilt();
+    let ran = runs(&rig, &["create"], 1);
+    assert!(ran.err.contains("our own check does not"), "{}", ran.err);
+    assert!(ran.err.contains("create --full"), "{}", ran.err);
+    assert_eq!(full(), 2);
+    // As where the phone makes what looks like damage.
+    flip();
+    let ran = runs(&rig, &["create"], 0);
+    assert!(ran.err.contains("every byte"), "{}", ran.err);
+    assert_eq!(full(), 2);
+    runs(&rig, &["verify"], 0);
 }
 
 #[test]

@@ -178,9 +178,9 @@ pub fn refuse_if_there(file: &Path) -> Result<(), Error> {
 
 /// Writes a page for its owner's eyes only: whole, or not at all.
 pub fn write(file: &Path, page: &str, replace: bool) -> Result<(), Error> {
-    let cannot = |cause| Error::Target {
-        path: file.to_path_buf(),
-        cause,
+    let cannot = |e| Error::Nothing {
+        what: format!("cannot write {}: {e}", file.display()),
+        hint: "name another file, in a folder that you may write and that has room".to_owned(),
     };
     let folder = file
         .parent()

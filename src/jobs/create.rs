@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::host::{Course, DraftHost};
 use super::password::Known;
 use super::phone::{Facts, Reach, State};
+use super::plan::{self, Base, Begun};
 use super::verdict::{self, Refusal};
 use super::verify::{self, Complaint, Depth, Outcome, Wrong};
-use super::{Error, complaint, encryption, info_plist, list, pair, passcode, plan};
+use super::{Error, complaint, encryption, info_plist, list, pair, passcode};
 use crate::device::Session;
 use crate::device::sync::SyncLock;
 pub use crate::manifest::kinds::{Amount, Kind};
@@ -17,8 +18,8 @@ use crate::manifest::plists::Status;
 use crate::mobilebackup::{self, Verdict};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::store::disk;
-use crate::store::draft::{Complete, Leftover, Tally};
-use crate::store::{Draft, Lock, Origin, Policy, Store};
+use crate::store::draft::{Complete, Tally};
+use crate::store::{Draft, Origin, Policy, Store};
 use crate::transport::{Attached, Via};
 
 /// Below this, a phone that is not charging may not live to see the end.
@@ -107,6 +108,8 @@ pub struct Report {
     pub full: bool,
     /// How the draft came to be.
     pub draft: String,
+    /// A check had found the backup before it damaged, and nothing was taken over from that.
+    pub base_damaged: bool,
     /// Its files are encrypted.
     pub encrypted: bool,
     /// The password that was given opens it; null where none was given, or none is needed.
@@ -160,12 +163,17 @@ pub fn create(
     precheck(store, phone.via, &state, monitor)?;
 
     let clock = Instant::now();
-    let (mut draft, origin) = begin_draft(store, phone, options, lock, monitor)?;
+    let begun = plan::begin(store, &phone.udid, options, lock, monitor)?;
     let mut seconds = Seconds {
         clone: clock.elapsed().as_secs_f64(),
         ..Seconds::default()
     };
-    plan::announce(&draft, &facts, &state, &origin, options, store, monitor);
+    plan::announce(&begun, &facts, &state, options, store, monitor);
+    let Begun {
+        mut draft,
+        origin,
+        base,
+    } = begun;
 
     let dialog = Dialog {
         reach,
@@ -197,10 +205,9 @@ pub fn create(
     let how = verify::Options {
         sums: Some(complete.sums().to_path_buf()),
         fresh_hashes: complete.tally().read_again > 0,
-        depth: if options.read_again {
-            Depth::Bytes
-        } else {
-            Depth::Quick
+        depth: match options.read_again || base == Base::Suspect {
+            true => Depth::Bytes,
+            false => Depth::Quick,
         },
         // One that does not open it was told, and the backup is none the worse.
         passwords: (options.password.as_ref())
@@ -222,6 +229,7 @@ pub fn create(
         path: store.current_path(&phone.udid).display().to_string(),
         full: options.full || origin == Origin::Fresh,
         draft: plan::origin_words(&origin),
+        base_damaged: base == Base::Damaged,
         encrypted: checked.encrypted,
         password_opens,
         files: checked.files,
@@ -297,56 +305,6 @@ fn precheck(store: &Store, via: Via, state: &State, monitor: &dyn Monitor) -> Re
         );
     }
     Ok(())
-}
-
-/// The draft of this run: what an earlier one left, a clone of the current backup, or an empty one.
-fn begin_draft(
-    store: &Store,
-    phone: &Attached,
-    options: &Options,
-    lock: Lock,
-    monitor: &dyn Monitor,
-) -> Result<(Draft, Origin), Error> {
-    let udid = &phone.udid;
-    let mut lock = lock;
-    let leftover = Leftover::find(store, udid, &lock)?;
-    // Looked at after a seal that was under way has been brought to its end.
-    let current = store.current(udid)?.filter(|_| !options.full);
-    // What is damaged there and has not changed on the phone would be damaged in this one too, and look as good as new.
-    let is_damaged = match &current {
-        // Notes that cannot be read are told of when it is sealed.
-        Some(current) => {
-            let notes = store.notes(udid).unwrap_or_default();
-            notes.of(current).damaged.is_some()
-        }
-        None => false,
-    };
-    if is_damaged {
-        monitor.note(
-            "`verify` found the backup that is there damaged, so nothing is taken over from it: the phone sends everything anew."
-                .to_owned(),
-        );
-    }
-    let current = current.filter(|_| !is_damaged);
-    if let Some(leftover) = leftover {
-        let may_go_on = Status::read(leftover.backup()).is_ok_and(|s| s.is_resumable());
-        if may_go_on && !options.full {
-            match Draft::resume(store, leftover, udid, lock, current.clone())? {
-                Ok(resumed) => return Ok(resumed),
-                Err(back) => lock = back,
-            }
-        }
-        let why = match options.full {
-            true => "is not used, since everything is wanted anew, and was discarded",
-            false => "could not be used again and was discarded",
-        };
-        monitor.note(format!("The draft of a run that broke off {why}."));
-    }
-    monitor.phase(Phase::Cloning);
-    // A backup that never became one is no base: the phone would only find that out itself.
-    let usable = current
-        .filter(|c| Status::read(c.path()).is_ok_and(|s| s.is_finished() || s.is_resumable()));
-    Ok(Draft::begin(store, udid, lock, usable)?)
 }
 
 /// The dialog with the phone, and what it is about.

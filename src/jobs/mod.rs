@@ -113,7 +113,7 @@ pub enum Error {
         /// Why.
         why: String,
     },
-    /// The folder that is to be filled, or the file that is to be made, cannot be written.
+    /// The folder that is to be filled cannot be written.
     Target {
         /// It, or what of it.
         path: PathBuf,
@@ -274,9 +274,9 @@ impl Error {
             }
             Error::Target { cause, .. } => Some(match cause.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                    "free space on that disk, or name a place on another one".to_owned()
+                    "free space on that disk, or name a folder on another one with --to".to_owned()
                 }
-                _ => "name another place, one that you may write".to_owned(),
+                _ => "name another folder with --to".to_owned(),
             }),
             Error::Interrupted => None,
             Error::WrongPassword { .. } => Some(

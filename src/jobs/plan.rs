@@ -1,12 +1,14 @@
 //! What a backup is going to do, and why, as far as it can be known before.
 
 use super::create::Options;
-use super::list;
 use super::phone::{Facts, State};
+use super::{Error, list};
 use crate::manifest::plists::{ManifestPlist, Status};
-use crate::monitor::{Event, Monitor};
+use crate::monitor::{Event, Monitor, Phase};
 use crate::store::disk::CloneKind;
-use crate::store::{Draft, Origin, Store};
+use crate::store::draft::Leftover;
+use crate::store::{Draft, Lock, Origin, Snapshot, Store};
+use crate::udid::Udid;
 use crate::units::counted;
 
 /// How a draft came to be, in words.
@@ -44,16 +46,104 @@ pub fn origin_words(origin: &Origin) -> String {
     }
 }
 
+/// What a run may take over from the backup that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// There is none, or nothing bad is known of it.
+    Good,
+    /// A check found it damaged: what has not changed on the phone would be damaged in the next one too, and look as good as new.
+    Damaged,
+    /// The same, and it was made anew for that very reason. That the phone sends all once more need not help, so every byte is
+    /// compared instead.
+    Suspect,
+}
+
+impl Base {
+    fn of(store: &Store, current: &Snapshot) -> Base {
+        // Notes that cannot be read are told of when the backup is sealed.
+        let notes = store.notes(current.udid()).unwrap_or_default();
+        let report = current.report().and_then(|path| list::read_report(&path));
+        let was_anew = report.and_then(|report| report.get("base_damaged")?.as_bool());
+        match (notes.of(current).damaged, was_anew) {
+            (None, _) => Base::Good,
+            (Some(_), Some(true)) => Base::Suspect,
+            (Some(_), _) => Base::Damaged,
+        }
+    }
+}
+
+/// What a run begins with.
+pub struct Begun {
+    /// What is filled.
+    pub draft: Draft,
+    /// How it came to be.
+    pub origin: Origin,
+    /// What was known of the backup that is there.
+    pub base: Base,
+}
+
+/// The draft of this run: what an earlier one left, a clone of the current backup, or an empty one.
+pub fn begin(
+    store: &Store,
+    udid: &Udid,
+    options: &Options,
+    lock: Lock,
+    monitor: &dyn Monitor,
+) -> Result<Begun, Error> {
+    let mut lock = lock;
+    let leftover = Leftover::find(store, udid, &lock)?;
+    // Looked at after a seal that was under way has been brought to its end.
+    let current = store.current(udid)?.filter(|_| !options.full);
+    let base = current
+        .as_ref()
+        .map_or(Base::Good, |current| Base::of(store, current));
+    let current = current.filter(|_| base != Base::Damaged);
+    if let Some(leftover) = leftover {
+        let may_go_on = Status::read(leftover.backup()).is_ok_and(|s| s.is_resumable());
+        if may_go_on && !options.full {
+            match Draft::resume(store, leftover, udid, lock, current.clone())? {
+                Ok((draft, origin)) => {
+                    return Ok(Begun {
+                        draft,
+                        origin,
+                        base,
+                    });
+                }
+                Err(back) => lock = back,
+            }
+        }
+        let why = match options.full {
+            true => "is not used, since everything is wanted anew, and was discarded",
+            false => "could not be used again and was discarded",
+        };
+        monitor.note(format!("The draft of a run that broke off {why}."));
+    }
+    monitor.phase(Phase::Cloning);
+    // A backup that never became one is no base: the phone would only find that out itself.
+    let usable = current
+        .filter(|c| Status::read(c.path()).is_ok_and(|s| s.is_finished() || s.is_resumable()));
+    let (draft, origin) = Draft::begin(store, udid, lock, usable)?;
+    Ok(Begun {
+        draft,
+        origin,
+        base,
+    })
+}
+
 /// Says what will happen, and why, as far as it can be known.
 pub fn announce(
-    draft: &Draft,
+    begun: &Begun,
     facts: &Facts,
     state: &State,
-    origin: &Origin,
     options: &Options,
     store: &Store,
     monitor: &dyn Monitor,
 ) {
+    let Begun {
+        draft,
+        origin,
+        base,
+    } = begun;
     let status = Status::read(&draft.backup()).ok();
     let manifest = ManifestPlist::read(&draft.backup()).ok();
     let will_encrypt = state.will_encrypt.unwrap_or(false);
@@ -67,6 +157,10 @@ pub fn announce(
         (_, _, Origin::Resumed { .. }) => (
             !draft.has_base(),
             "going on where the last run broke off, if the phone agrees".to_owned(),
+        ),
+        (None, ..) if *base == Base::Damaged => (
+            true,
+            "since `verify` found the backup that is there damaged".to_owned(),
         ),
         (None, ..) => (
             true,
@@ -99,5 +193,12 @@ pub fn announce(
     });
     if *origin != Origin::Fresh {
         monitor.note(format!("The draft is {}.", origin_words(origin)));
+    }
+    if *base == Base::Suspect {
+        monitor.note(
+            "`verify` found the backup that is there damaged, though it was made anew for that: every byte of the new one is \
+             compared with what was received."
+                .to_owned(),
+        );
     }
 }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::create::{self, Options, Report};
 use idev_backup::jobs::phone::Reach;
-use idev_backup::jobs::verify::{self, Outcome};
+use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::jobs::{Error, list};
 use idev_backup::monitor::{Event, Monitor, Phase, Silent};
 use idev_backup::sim::{Content, Daemon, Phone, PhoneConfig};
@@ -361,7 +361,11 @@ pub fn assert_promise(store: &Path, kept: &[&Tree], known: &[&Tree], when: &str)
     for backup in list::list(&store).unwrap() {
         let path = Path::new(&backup.path);
         let report = verify::verify(path, &read_all(), &Silent);
-        let is_whole = report.is_ok_and(|report| report.outcome == Outcome::Whole);
+        // Until the next run brings a seal to its end, the list of hashes is not where it belongs.
+        let is_whole = report.is_ok_and(|report| {
+            let mut findings = report.findings.iter();
+            report.outcome != Outcome::Damaged && findings.all(|f| f.wrong == Wrong::Unchecked)
+        });
         assert!(
             is_whole || !backup.complete,
             "{when}: {backup:#?} is not whole"
