@@ -116,7 +116,7 @@ fn a_backup_that_was_found_damaged_is_no_good_one_to_rest_on() {
         0,
     );
     assert!(
-        ran.err.contains("Everything, since `verify` found"),
+        ran.err.contains("Everything, since the backup"),
         "{}",
         ran.err
     );
@@ -128,7 +128,7 @@ fn a_backup_that_was_found_damaged_is_no_good_one_to_rest_on() {
 }
 
 #[test]
-fn what_is_damaged_anew_is_compared_byte_for_byte_and_not_fetched_without_end() {
+fn what_is_damaged_on_the_disk_is_fetched_anew_and_what_is_not_is_not() {
     let rig = Rig::backed_up();
     let full = || rig.phone.history().iter().filter(|b| b.full).count();
     let file = || rig.current().join(victim(&rig));
@@ -140,23 +140,20 @@ fn what_is_damaged_anew_is_compared_byte_for_byte_and_not_fetched_without_end() 
         fs::write(file(), bytes).unwrap();
         fs::set_permissions(file(), meta.permissions()).unwrap();
     };
-    let spoilt = || {
+    for times in [2, 3] {
         flip();
         runs(&rig, &["verify", "--quiet"], 1);
-    };
-    spoilt();
-    runs(&rig, &["create", "-q"], 0);
-    assert_eq!(full(), 2);
-    spoilt();
-    let ran = runs(&rig, &["create"], 1);
-    assert!(ran.err.contains("our own check does not"), "{}", ran.err);
-    assert!(ran.err.contains("create --full"), "{}", ran.err);
-    assert_eq!(full(), 2);
-    // As where the phone makes what looks like damage.
+        let ran = runs(&rig, &["create", "--keep-last", "0"], 0);
+        assert!(ran.err.contains("Everything, since"), "{}", ran.err);
+        assert_eq!(full(), times);
+        runs(&rig, &["verify"], 0);
+    }
+    // As where a deep check finds what the phone made so.
     flip();
-    let ran = runs(&rig, &["create"], 0);
-    assert!(ran.err.contains("every byte"), "{}", ran.err);
-    assert_eq!(full(), 2);
+    runs(&rig, &["verify", "--quiet"], 1);
+    flip();
+    runs(&rig, &["create", "--if-older-than", "20h"], 0);
+    assert_eq!(full(), 3);
     runs(&rig, &["verify"], 0);
 }
 

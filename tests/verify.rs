@@ -384,6 +384,8 @@ fn a_name_that_is_no_text_hides_no_file() {
         report.findings
     );
     assert!(report.findings.iter().all(|f| f.wrong == Wrong::Extra));
+    rig.create();
+    assert_whole(&rig.current());
 }
 
 #[test]

@@ -220,8 +220,12 @@ impl ScheduleCommand {
             return Err(e);
         }
         // Only now: what starts it must never be nothing.
-        if let Some(older) = older.filter(|older| older.with != kind.name()) {
-            take_back(&older)?;
+        if let Some(older) = older.filter(|older| older.with != kind.name())
+            && let Err(e) = take_back(&older)
+        {
+            install::remove(kind, &add.name, &places).map_err(told)?;
+            write(&path, &older)?;
+            return Err(e);
         }
         self.show(&note)
     }
@@ -492,7 +496,7 @@ fn start_again(older: &Note, tried: Kind, job: impl Fn(When) -> Job, places: &in
         .and_then(|when| install::install(tried, &job(when), places).map_err(|e| e.to_string()));
     if let Err(why) = installed {
         output::tell(&format!(
-            "problem: nothing starts the job {} any more: {why}",
+            "problem: perhaps nothing starts the job {} any more: {why}",
             older.name
         ));
     }

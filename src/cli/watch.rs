@@ -124,7 +124,7 @@ impl Watcher for Guard<'_> {
     }
 
     fn not_due(&self, udid: &Udid) -> Option<String> {
-        let last = unattended::last_good(self.store, udid);
+        let last = unattended::rests_on(self.store, udid);
         unattended::not_now(&self.plan, SystemTime::now(), last)
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::host::{Course, DraftHost};
 use super::password::Known;
 use super::phone::{Facts, Reach, State};
-use super::plan::{self, Base, Begun};
+use super::plan::{self, Begun};
 use super::verdict::{self, Refusal};
 use super::verify::{self, Complaint, Depth, Outcome, Wrong};
 use super::{Error, complaint, encryption, info_plist, list, pair, passcode};
@@ -108,8 +108,6 @@ pub struct Report {
     pub full: bool,
     /// How the draft came to be.
     pub draft: String,
-    /// A check had found the backup before it damaged, and nothing was taken over from that.
-    pub base_damaged: bool,
     /// Its files are encrypted.
     pub encrypted: bool,
     /// The password that was given opens it; null where none was given, or none is needed.
@@ -163,16 +161,14 @@ pub fn create(
     precheck(store, phone.via, &state, monitor)?;
 
     let clock = Instant::now();
-    let begun = plan::begin(store, &phone.udid, options, lock, monitor)?;
+    let begun = plan::begin(store, &phone.udid, options, lock, &reach.calm, monitor)?;
     let mut seconds = Seconds {
         clone: clock.elapsed().as_secs_f64(),
         ..Seconds::default()
     };
     plan::announce(&begun, &facts, &state, options, store, monitor);
     let Begun {
-        mut draft,
-        origin,
-        base,
+        mut draft, origin, ..
     } = begun;
 
     let dialog = Dialog {
@@ -205,7 +201,7 @@ pub fn create(
     let how = verify::Options {
         sums: Some(complete.sums().to_path_buf()),
         fresh_hashes: complete.tally().read_again > 0,
-        depth: match options.read_again || base == Base::Suspect {
+        depth: match options.read_again {
             true => Depth::Bytes,
             false => Depth::Quick,
         },
@@ -229,7 +225,6 @@ pub fn create(
         path: store.current_path(&phone.udid).display().to_string(),
         full: options.full || origin == Origin::Fresh,
         draft: plan::origin_words(&origin),
-        base_damaged: base == Base::Damaged,
         encrypted: checked.encrypted,
         password_opens,
         files: checked.files,

@@ -1,13 +1,17 @@
 //! What a backup is going to do, and why, as far as it can be known before.
 
+use std::sync::Arc;
+
 use super::create::Options;
 use super::phone::{Facts, State};
+use super::verify::{self, Outcome};
 use super::{Error, list};
 use crate::manifest::plists::{ManifestPlist, Status};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::store::disk::CloneKind;
 use crate::store::draft::Leftover;
 use crate::store::{Draft, Lock, Origin, Snapshot, Store};
+use crate::transport::Calm;
 use crate::udid::Udid;
 use crate::units::counted;
 
@@ -46,29 +50,30 @@ pub fn origin_words(origin: &Origin) -> String {
     }
 }
 
-/// What a run may take over from the backup that is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Base {
-    /// There is none, or nothing bad is known of it.
-    Good,
-    /// A check found it damaged: what has not changed on the phone would be damaged in the next one too, and look as good as new.
-    Damaged,
-    /// The same, and it was made anew for that very reason. That the phone sends all once more need not help, so every byte is
-    /// compared instead.
-    Suspect,
-}
-
-impl Base {
-    fn of(store: &Store, current: &Snapshot) -> Base {
-        // Notes that cannot be read are told of when the backup is sealed.
-        let notes = store.notes(current.udid()).unwrap_or_default();
-        let report = current.report().and_then(|path| list::read_report(&path));
-        let was_anew = report.and_then(|report| report.get("base_damaged")?.as_bool());
-        match (notes.of(current).damaged, was_anew) {
-            (None, _) => Base::Good,
-            (Some(_), Some(true)) => Base::Suspect,
-            (Some(_), _) => Base::Damaged,
-        }
+/// Whether what a run would take over is not what was received: it would be damaged in the next backup too, and look as good as new.
+/// Looked at only where a check found the backup damaged. What the phone itself makes so it would make so again.
+fn is_spoilt(
+    store: &Store,
+    current: &Snapshot,
+    calm: &Arc<Calm>,
+    monitor: &dyn Monitor,
+) -> Result<bool, Error> {
+    // Notes that cannot be read are told of when the backup is sealed.
+    let notes = store.notes(current.udid()).unwrap_or_default();
+    let is_finished = Status::read(current.path()).is_ok_and(|status| status.is_finished());
+    if notes.of(current).damaged.is_none() || !is_finished {
+        return Ok(false);
+    }
+    monitor.phase(Phase::Checking);
+    let how = verify::Options {
+        calm: Some(calm.clone()),
+        ..verify::Options::bytes()
+    };
+    match verify::look_through(current.path(), &how, monitor) {
+        Ok(report) => Ok(report.outcome == Outcome::Damaged),
+        Err(Error::Interrupted) => Err(Error::Interrupted),
+        // Then nothing is to be taken over from it either.
+        Err(_) => Ok(true),
     }
 }
 
@@ -78,8 +83,8 @@ pub struct Begun {
     pub draft: Draft,
     /// How it came to be.
     pub origin: Origin,
-    /// What was known of the backup that is there.
-    pub base: Base,
+    /// The backup that is there is damaged, and nothing is taken over from it.
+    pub is_spoilt: bool,
 }
 
 /// The draft of this run: what an earlier one left, a clone of the current backup, or an empty one.
@@ -88,16 +93,18 @@ pub fn begin(
     udid: &Udid,
     options: &Options,
     lock: Lock,
+    calm: &Arc<Calm>,
     monitor: &dyn Monitor,
 ) -> Result<Begun, Error> {
     let mut lock = lock;
     let leftover = Leftover::find(store, udid, &lock)?;
     // Looked at after a seal that was under way has been brought to its end.
     let current = store.current(udid)?.filter(|_| !options.full);
-    let base = current
-        .as_ref()
-        .map_or(Base::Good, |current| Base::of(store, current));
-    let current = current.filter(|_| base != Base::Damaged);
+    let is_spoilt = match &current {
+        Some(current) => is_spoilt(store, current, calm, monitor)?,
+        None => false,
+    };
+    let current = current.filter(|_| !is_spoilt);
     if let Some(leftover) = leftover {
         let may_go_on = Status::read(leftover.backup()).is_ok_and(|s| s.is_resumable());
         if may_go_on && !options.full {
@@ -106,7 +113,7 @@ pub fn begin(
                     return Ok(Begun {
                         draft,
                         origin,
-                        base,
+                        is_spoilt,
                     });
                 }
                 Err(back) => lock = back,
@@ -126,7 +133,7 @@ pub fn begin(
     Ok(Begun {
         draft,
         origin,
-        base,
+        is_spoilt,
     })
 }
 
@@ -142,7 +149,7 @@ pub fn announce(
     let Begun {
         draft,
         origin,
-        base,
+        is_spoilt,
     } = begun;
     let status = Status::read(&draft.backup()).ok();
     let manifest = ManifestPlist::read(&draft.backup()).ok();
@@ -158,10 +165,7 @@ pub fn announce(
             !draft.has_base(),
             "going on where the last run broke off, if the phone agrees".to_owned(),
         ),
-        (None, ..) if *base == Base::Damaged => (
-            true,
-            "since `verify` found the backup that is there damaged".to_owned(),
-        ),
+        (None, ..) if *is_spoilt => (true, "since the backup that is there is damaged".to_owned()),
         (None, ..) => (
             true,
             "since the store has no backup of this phone yet".to_owned(),
@@ -193,12 +197,5 @@ pub fn announce(
     });
     if *origin != Origin::Fresh {
         monitor.note(format!("The draft is {}.", origin_words(origin)));
-    }
-    if *base == Base::Suspect {
-        monitor.note(
-            "`verify` found the backup that is there damaged, though it was made anew for that: every byte of the new one is \
-             compared with what was received."
-                .to_owned(),
-        );
     }
 }

@@ -15,7 +15,8 @@ use crate::device;
 use crate::manifest::plists::Status;
 use crate::mobilebackup;
 use crate::monitor::{Event, Monitor, Wait};
-use crate::store::Store;
+use crate::store::notes::Notes;
+use crate::store::{Snapshot, Store};
 use crate::transport::{self, Attached, Calm};
 use crate::udid::Udid;
 use crate::units::span;
@@ -108,12 +109,22 @@ pub fn is_absent(error: &Error) -> bool {
 pub fn last_good(store: &Store, udid: &Udid) -> Option<SystemTime> {
     let notes = store.notes(udid).unwrap_or_default();
     let all = store.snapshots_of(udid).ok()?;
-    let good = all.iter().filter_map(|snapshot| {
-        let status = Status::read(snapshot.path()).ok()?;
-        let is_good = status.is_finished() && notes.of(snapshot).damaged.is_none();
-        status.date.filter(|_| is_good)
-    });
-    good.max()
+    let now = SystemTime::now();
+    let good = all.iter().filter_map(|snapshot| made(&notes, snapshot));
+    // One that lies ahead would be the last one for ever.
+    good.max_by_key(|date| (conditions::age(now, *date).is_some(), *date))
+}
+
+/// When the current backup was made, if it is a good one: what is due is judged by that. One that is damaged is none to rest on.
+pub fn rests_on(store: &Store, udid: &Udid) -> Option<SystemTime> {
+    let notes = store.notes(udid).unwrap_or_default();
+    made(&notes, &store.current(udid).ok()??)
+}
+
+fn made(notes: &Notes, snapshot: &Snapshot) -> Option<SystemTime> {
+    let status = Status::read(snapshot.path()).ok()?;
+    let is_good = status.is_finished() && notes.of(snapshot).damaged.is_none();
+    status.date.filter(|_| is_good)
 }
 
 /// Backs one phone up, if that is to be done now.
@@ -127,7 +138,7 @@ pub fn back_up(
 ) -> Result<Outcome, Error> {
     let last = last_good(store, &phone.udid);
     let now = SystemTime::now();
-    let not_now = not_now(plan, now, last);
+    let not_now = not_now(plan, now, rests_on(store, &phone.udid));
     let not_now = match not_now {
         None if plan.conditions.need_the_phone() => {
             let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;

@@ -47,11 +47,15 @@ pub fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
             disk::make_private_dirs(&to)?;
             let mut made = to.clone();
             for found in Walk::new(&from)? {
-                let found = found?;
-                if !found.is_file() {
-                    left_out += 1;
-                    continue;
-                }
+                let found = match found {
+                    Ok(found) if found.is_file() => found,
+                    // Links and the like, and names that are no text: nothing of a backup.
+                    Ok(_) | Err(Error::Damaged { .. }) => {
+                        left_out += 1;
+                        continue;
+                    }
+                    Err(e) => return Err(e),
+                };
                 let place = to.join(&found.path);
                 if let Some(parent) = place.parent()
                     && parent != made
