@@ -16,6 +16,7 @@ use idev_backup::manifest::plists::Status;
 use idev_backup::manifest::record::file_id;
 use idev_backup::monitor::{Phase, Silent};
 use idev_backup::store::Store;
+#[cfg(target_os = "linux")]
 use rig::program::{ended, program};
 use rig::*;
 
