@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use clap::Args;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::create::Options;
+use idev_backup::jobs::list;
 use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::unattended::{self, Outcome, Plan};
 use idev_backup::jobs::watch::{self, Happening, Watcher};
@@ -116,10 +117,7 @@ impl Guard<'_> {
 
 impl Watcher for Guard<'_> {
     fn wants(&self, udid: &Udid) -> bool {
-        let begins = |text: &str| {
-            let head = udid.as_str().get(..text.len());
-            head.is_some_and(|head| head.eq_ignore_ascii_case(text))
-        };
+        let begins = |head: &str| list::head_is(udid.as_str(), head);
         self.wanted.is_none_or(begins)
     }
 

@@ -313,10 +313,7 @@ impl Run<'_> {
 
     fn end(self, chosen: &Chosen) -> Extracted {
         let (files, bytes) = self.tally.written();
-        let mut lists = self.tally.into_lists();
-        if lists.stopped.is_none() {
-            lists.stopped = self.backup.is_still_there().err();
-        }
+        let lists = self.tally.into_lists(self.backup);
         let mut report = self.report;
         report.complete = lists.stopped.is_none();
         (report.files, report.bytes) = match report.dry_run {

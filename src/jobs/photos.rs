@@ -129,10 +129,7 @@ pub fn export(
         true => (report.chosen, bytes),
         false => tally.written(),
     };
-    let mut lists = tally.into_lists();
-    if lists.stopped.is_none() {
-        lists.stopped = backup.is_still_there().err();
-    }
+    let lists = tally.into_lists(backup);
     report.photos = album.photos;
     report.only_in_icloud = album.library.without_file();
     report.complete = lists.stopped.is_none();

@@ -64,6 +64,9 @@ fn is_spoilt(
     if notes.of(current).damaged.is_none() || !is_finished {
         return Ok(false);
     }
+    monitor.note(
+        "`verify` found the backup that is there damaged, so it is read once more.".to_owned(),
+    );
     monitor.phase(Phase::Checking);
     let how = verify::Options {
         calm: Some(calm.clone()),

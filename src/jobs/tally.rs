@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::Error;
-use super::opened::Item;
+use super::opened::{Item, Opened};
 use super::target::NoPlace;
 use crate::monitor::{Event, Monitor};
 
@@ -167,11 +167,14 @@ impl<'a> Tally<'a> {
         self.is_over.load(Ordering::Relaxed)
     }
 
-    /// What is known at the end.
-    pub fn into_lists(self) -> Lists {
-        self.lists
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// What is known at the end, of a backup that is still the one that was opened.
+    pub fn into_lists(self, backup: &Opened) -> Lists {
+        let lists = self.lists.into_inner();
+        let mut lists = lists.unwrap_or_else(PoisonError::into_inner);
+        if lists.stopped.is_none() {
+            lists.stopped = backup.is_still_there().err();
+        }
+        lists
     }
 
     /// Something is not as it should be.

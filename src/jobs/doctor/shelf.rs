@@ -172,7 +172,7 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
     if kept.damaged {
         return Line::problem(TOPIC, format!("the current backup of {name} is not a good one: `verify` found it damaged"))
             .means("not all of it can be restored")
-            .hint("`idev-backup verify --repair` takes back what older ones hold whole; else the next `create` has the phone send everything");
+            .hint("`idev-backup verify --repair` takes back what older ones hold whole; the next `create` fetches everything anew where its bytes are not those that were received");
     }
     let Some(made) = kept.made else {
         return Line::warning(
