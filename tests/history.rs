@@ -644,6 +644,14 @@ fn a_folder_of_other_programs_is_not_written_to_by_a_check() {
     let target = rig.dir.path().join("target");
     run(&folder, &["copy", "latest", target.to_str().unwrap()], 0);
     assert_whole(&target.join(UDID));
+    // Neither below it nor around it, however it is called.
+    let below = folder.join("copies");
+    let around = rig.dir.path().join("absent/../MobileSync/copies");
+    for into in [&folder, &below, &rig.dir.path().to_path_buf(), &around] {
+        let (_, err) = run(&folder, &["copy", "latest", into.to_str().unwrap()], 1);
+        assert!(err.contains("lies in the store"), "{into:?}: {err}");
+    }
+    drop(fs::remove_dir_all(&below));
     assert_same(&before, &tree(&folder), "nothing is ours there");
 }
 

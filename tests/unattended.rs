@@ -158,6 +158,24 @@ fn what_is_damaged_on_the_disk_is_fetched_anew_and_what_is_not_is_not() {
 }
 
 #[test]
+fn an_older_backup_that_lies_ahead_makes_nothing_due() {
+    let rig = Rig::backed_up();
+    rig.create();
+    let last = || unattended::last_good(&rig.store, rig.udid());
+    let before = last().unwrap();
+    let all = rig.store.snapshots_of(rig.udid()).unwrap();
+    let status = all[1].path().join("Status.plist");
+    let mut fields: plist::Dictionary = plist::from_file(&status).unwrap();
+    let ahead = std::time::SystemTime::now() + Duration::from_secs(86_400 * 900);
+    fields.insert("Date".into(), plist::Value::Date(ahead.into()));
+    plist::to_file_binary(&status, &fields).unwrap();
+    assert_eq!(last(), Some(before));
+    let ran = runs(&rig, &["create", "--if-older-than", "20h"], 0);
+    assert!(ran.all().contains("the last backup is"), "{}", ran.all());
+    assert_eq!(rig.phone.history().len(), 2);
+}
+
+#[test]
 #[cfg(unix)]
 fn where_no_backup_is_good_that_is_overdue() {
     let rig = Rig::backed_up();
@@ -683,8 +701,11 @@ fn with_crontab(rig: &Rig, args: &[&str]) -> Ran {
         [ -e $f ] || { echo \"no crontab for me\" >&2; exit 1; }\ncat $f\n\
         elif [ -e \"$HOME/full\" ]; then exit 1\n\
         elif [ \"$1\" = -e ]; then sh -c \"$EDITOR $f\"\nelse cat > $f\nfi\n";
-    // Nobody is logged in to systemd.
-    for (name, script) in [("crontab", script), ("systemctl", "#!/bin/sh\nexit 1\n")] {
+    // Somebody is logged in to systemd while a file says so.
+    for (name, script) in [
+        ("crontab", script),
+        ("systemctl", "#!/bin/sh\n[ -e \"$HOME/session\" ]\n"),
+    ] {
         fs::write(bin.join(name), script).unwrap();
         fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -790,6 +811,21 @@ fn a_job_is_one_line_of_a_crontab_and_tells_how_it_ended() {
         .filter(|path| path.ends_with(".timer"))
         .collect();
     assert!(units.is_empty(), "{units:?}");
+    // And what one system does not give back the other does not take.
+    let session = rig.dir.path().join("home/session");
+    fs::write(&session, "").unwrap();
+    scheduled(
+        &["add", "other", "--daily", "03:00", "--with", "systemd"],
+        0,
+    );
+    fs::remove_file(&session).unwrap();
+    scheduled(&["add", "other", "--daily", "04:00", "--with", "cron"], 1);
+    let text = fs::read_to_string(&crontab).unwrap();
+    assert!(!text.contains("# idev-backup:other"), "{text}");
+    assert!(scheduled(&["list"], 0).out.contains("daily 03:00"));
+    fs::write(&session, "").unwrap();
+    scheduled(&["remove", "other"], 0);
+    fs::remove_file(&session).unwrap();
     // Nor does a damaged note of one job keep anybody from the others, or from taking it away.
     let notes = tree(&rig.dir.path().join("home"));
     let note = notes.keys().find(|path| path.ends_with("nightly.json"));
