@@ -7,20 +7,7 @@ use idev_backup::secret::Secret;
 /// The name of a password that was given none.
 pub const NAME: &str = "backup";
 
-/// The password of this name.
-pub fn recall(name: &str) -> Result<Secret, Error> {
-    store::recall(name)
-}
-
-/// Keeps a password under a name, in place of the one that was there.
-pub fn remember(name: &str, password: &Secret) -> Result<(), Error> {
-    store::remember(name, password)
-}
-
-/// Forgets the password of this name; answers whether there was one.
-pub fn forget(name: &str) -> Result<bool, Error> {
-    store::forget(name)
-}
+pub use store::{forget, recall, remember};
 
 #[cfg(feature = "keyring")]
 mod store {
@@ -36,6 +23,7 @@ mod store {
     use keyring_core::{Entry, Error as Trouble};
     #[cfg(windows)]
     use windows_native_keyring_store::Store;
+    use zeroize::Zeroizing;
 
     /// Somebody may have to unlock it. But nobody does so at night, and it would wait for a year.
     const UNLOCKING_MAX: Duration = Duration::from_secs(120);
@@ -59,6 +47,7 @@ mod store {
         ended.recv_timeout(UNLOCKING_MAX).map_err(late)?
     }
 
+    /// The password of this name.
     pub fn recall(name: &str) -> Result<Secret, Error> {
         let found = with_entry(name, |entry| entry.get_password());
         found
@@ -68,24 +57,24 @@ mod store {
                     Trouble::NoEntry => format!(
                         "the credential store has no password {name:?} of idev-backup (`encryption remember` puts it there)"
                     ),
-                    e => format!("the system's credential store cannot be used: {e}"),
+                    e => cannot_be_used(&e),
                 },
             })
     }
 
+    /// Keeps a password under a name, in place of the one that was there.
     pub fn remember(name: &str, password: &Secret) -> Result<(), Error> {
         let no_text = |_| Error::Nothing {
             what: "the credential store keeps text, and the password is none".to_owned(),
             hint: "keep it in a file that only you can read, for --password-file".to_owned(),
         };
-        std::str::from_utf8(password.expose()).map_err(no_text)?;
-        let password = password.clone();
-        let kept = with_entry(name, move |entry| {
-            entry.set_password(std::str::from_utf8(password.expose()).unwrap_or_default())
-        });
+        let text = std::str::from_utf8(password.expose()).map_err(no_text)?;
+        let text = Zeroizing::new(text.to_owned());
+        let kept = with_entry(name, move |entry| entry.set_password(&text));
         kept.map_err(|e| unusable(&e))
     }
 
+    /// Forgets the password of this name; answers whether there was one.
     pub fn forget(name: &str) -> Result<bool, Error> {
         match with_entry(name, |entry| entry.delete_credential()) {
             Ok(()) => Ok(true),
@@ -94,9 +83,13 @@ mod store {
         }
     }
 
+    fn cannot_be_used(why: &Trouble) -> String {
+        format!("the system's credential store cannot be used: {why}")
+    }
+
     fn unusable(why: &Trouble) -> Error {
         Error::Nothing {
-            what: format!("the system's credential store cannot be used: {why}"),
+            what: cannot_be_used(why),
             hint: "it must be there and unlocked; cron and ssh often reach none on Linux. --password-file and --password-command \
                 do without it"
                 .to_owned(),

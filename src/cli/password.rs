@@ -1,5 +1,5 @@
-//! Backup passwords: from a file, a command, the system's credential store, the environment or the terminal. Never from an argument, which every user of a
-//! computer can read.
+//! Backup passwords: from a file, a command, the system's credential store, the environment or the terminal. Never from an
+//! argument, which every user of a computer can read.
 
 use std::ffi::OsString;
 use std::fs::File;
