@@ -40,6 +40,9 @@ struct Scene {
     exit: i32,
     /// Part of what it prints.
     says: &'static str,
+    /// The bytes that the recorded phone asks to be freed. What it needs is that and what this computer has free, less the 2 GiB that a
+    /// phone asks for beyond its need.
+    asked: Option<u64>,
     /// In what it departs from the recorded client, rightly: parts of what is told of it.
     departs: &'static [&'static str],
 }
@@ -51,8 +54,32 @@ const fn scene(name: &'static str, exit: i32, says: &'static str) -> Scene {
         command: CREATE,
         exit,
         says,
+        asked: None,
         departs: &[],
     }
+}
+
+/// The bytes of the size behind `words`, and how far from the truth it may be for having been rounded.
+fn size_after(printed: &str, words: &str) -> Option<(f64, f64)> {
+    let mut told = printed.split_once(words)?.1.split_whitespace();
+    let number: f64 = told.next()?.parse().ok()?;
+    let unit = match told.next()?.trim_end_matches(',') {
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "TB" => 1e12,
+        _ => return None,
+    };
+    Some((number * unit, 0.0501 * unit))
+}
+
+/// Whether the need that was told follows from what the phone asked for and what the computer said it had free.
+fn is_need_right(printed: &str, asked: u64) -> bool {
+    let need = size_after(printed, "the backup needs ");
+    let free = size_after(printed, "/store has ").or_else(|| size_after(printed, "\\store has "));
+    let (Some((need, need_off)), Some((free, free_off))) = (need, free) else {
+        return false;
+    };
+    (asked as f64 + free - 2f64.powi(31) - need).abs() <= need_off + free_off
 }
 
 /// idevicebackup2 names the source of a backup as well; no phone asks for it.
@@ -79,7 +106,7 @@ const SCENES: &[Scene] = &[
     Scene { command: CHANGE, ..scene("18.6.2-password-wrong", 6, "the backup password is wrong") },
     scene("18.6.2-passcode-entered", 0, "Enter the passcode"),
     scene("18.6.2-passcode-not-entered", 5, "the passcode was not entered"),
-    scene("18.6.2-no-space", 7, "the backup needs 900.0 TB"),
+    Scene { asked: Some(899_942_072_164_352), ..scene("18.6.2-no-space", 7, "the backup needs") },
     scene("18.6.2-device-file-error", 1, "MBErrorDomain/104"),
     scene("18.6.2-cable-cut", 8, "the connection to the phone was lost while it sent files"),
     scene("18.6.2-trust-removed", 0, DONE),
@@ -118,7 +145,7 @@ const SCENES: &[Scene] = &[
     Scene { command: CHANGE, ..scene("18.6.2-password-wrong.pymobiledevice3", 6, "the backup password is wrong") },
     Scene { departs: PMD3, ..scene("18.6.2-passcode-entered.pymobiledevice3", 0, DONE) },
     scene("18.6.2-passcode-not-entered.pymobiledevice3", 5, "the passcode was not entered"),
-    Scene { departs: PMD3, ..scene("18.6.2-no-space.pymobiledevice3", 7, "the backup needs 900.0 TB") },
+    Scene { departs: PMD3, asked: Some(899_942_068_740_096), ..scene("18.6.2-no-space.pymobiledevice3", 7, "the backup needs") },
     Scene { departs: PMD3, ..scene("18.6.2-device-file-error.pymobiledevice3", 1, "MBErrorDomain/104") },
     Scene { departs: PMD3, ..scene("18.6.2-cable-cut.pymobiledevice3", 8, "lost while it sent files") },
     Scene { departs: PMD3, ..scene("18.6.2-trust-removed.pymobiledevice3", 0, DONE) },
@@ -240,6 +267,11 @@ fn faults(scene: &Scene) -> Vec<String> {
     }
     if !played.printed.contains(scene.says) {
         fault(format!("does not say {:?}: {}", scene.says, played.printed));
+    }
+    if let Some(asked) = scene.asked
+        && !is_need_right(&played.printed, asked)
+    {
+        fault(format!("tells a wrong need: {}", played.printed));
     }
     let told: Vec<String> = played.departures.iter().map(Departure::to_string).collect();
     for departure in &told {
