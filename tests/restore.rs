@@ -713,8 +713,12 @@ fn the_cable_is_pulled_at_random_bytes_and_the_backup_is_untouched() {
 #[test]
 fn a_damaged_backup_does_not_reach_the_phone() {
     type Damage = fn(&Path, &Path);
-    let table: [(&str, Damage, bool); 10] = [
+    let table: [(&str, Damage, bool); 13] = [
         ("two altered", flip_two, true),
+        // What the phone itself would see, and refuse after everything was sent.
+        ("one with a digest altered", flip_digested, false),
+        ("lengthened", lengthen, false),
+        ("swapped with a smaller one", swap, false),
         // It can still be read, and nobody knows what it names now.
         ("list altered", flip_list, false),
         ("missing", |_, file| fs::remove_file(file).unwrap(), false),
@@ -817,6 +821,75 @@ fn flip_two(backup: &Path, file: &Path) {
     flip(backup, &files.find(is_other).unwrap());
 }
 
+/// A file of the system: the phone's list has the digest of its bytes.
+fn flip_digested(backup: &Path, _: &Path) {
+    let list = rusqlite::Connection::open(backup.join("Manifest.db")).unwrap();
+    let id: String = list
+        .query_row(
+            "SELECT fileID FROM Files WHERE relativePath = 'Library/SpringBoard/IconState.bin'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    flip(backup, &backup.join(&id[..2]).join(id));
+}
+
+fn lengthen(_: &Path, file: &Path) {
+    let bytes = fs::read(file).unwrap();
+    fs::write(file, [bytes, b"more".to_vec()].concat()).unwrap();
+}
+
+/// Its bytes are those of the smaller file, and that one's are its own.
+fn swap(backup: &Path, file: &Path) {
+    let other = backup.join(file.parent().unwrap().parent().unwrap());
+    let length = fs::metadata(file).unwrap().len();
+    let other = walkdir::WalkDir::new(other)
+        .min_depth(2)
+        .into_iter()
+        .map(|entry| entry.unwrap().into_path())
+        .find(|other| (100..length).contains(&fs::metadata(other).unwrap().len()))
+        .unwrap();
+    let (mine, theirs) = (fs::read(file).unwrap(), fs::read(&other).unwrap());
+    fs::write(file, theirs).unwrap();
+    fs::write(other, mine).unwrap();
+}
+
+/// A list that names a file by an id which is not its own: without our hashes, nothing else tells.
+fn misname(backup: &Path) {
+    let list = rusqlite::Connection::open(backup.join("Manifest.db")).unwrap();
+    let renamed = list.execute(
+        "UPDATE Files SET relativePath = 'Library/SpringBoard/Other.bin' WHERE relativePath = 'Library/SpringBoard/IconState.bin'",
+        [],
+    );
+    assert_eq!(renamed.unwrap(), 1);
+}
+
+#[test]
+fn damage_that_only_a_list_or_a_key_shows_does_not_reach_the_phone() {
+    // Outside of a store, so without our hashes.
+    let rig = backed_up(plain());
+    let alone = rig.dir.path().join("alone");
+    copy_dir(&rig.current(), &alone);
+    misname(&alone);
+    // The phone leaves out the key of one file; its own backup is complete in every other way.
+    let keyless = Rig::with(encrypting());
+    keyless.phone.suffer(&faults(&["keyless-file"]));
+    keyless.try_create(&rig::options(), &Silent).unwrap();
+    keyless.phone.suffer(&[]);
+    for force in [false, true] {
+        let options = Options { force, ..how() };
+        let error = fails(&rig, &alone, &options);
+        assert!(error.to_string().contains("not the SHA-1"), "{error}");
+        let options = Options {
+            password: known(PASSWORD),
+            ..options
+        };
+        let error = fails(&keyless, &keyless.current(), &options);
+        assert!(error.to_string().contains("key"), "{error}");
+    }
+    assert!(rig.phone.restores().is_empty() && keyless.phone.restores().is_empty());
+}
+
 /// The number by which programs know whose database it is.
 fn flip_list(backup: &Path, _: &Path) {
     let list = backup.join("Manifest.db");
@@ -839,6 +912,7 @@ fn a_cancel_says_what_state_the_phone_is_in() {
     for (phase, left) in [
         (Phase::Checking, None),
         (Phase::Preparing, Some(Left::AsItWas)),
+        (Phase::Sending, None),
     ] {
         let calm = Calm::new(Arc::new(AtomicBool::new(false)));
         let reach = rig.reach_with(calm.clone());
@@ -848,6 +922,15 @@ fn a_cancel_says_what_state_the_phone_is_in() {
         assert_eq!(error.class(), Class::Interrupted, "{phase:?}: {error}");
         if let (Some(left), Error::RestoreDialog { left: told, .. }) = (left, &error) {
             assert_eq!(*told, left, "{phase:?}");
+        }
+        if phase == Phase::Sending {
+            // Some files are there, and nobody said that it has them all: it is as it was once it restarts.
+            let Error::RestoreDialog { left, .. } = &error else {
+                panic!("{error}");
+            };
+            assert!(matches!(left, Left::Partly { .. }), "{left:?}");
+            assert!(rig.phone.applications().is_none(), "its list stayed there");
+            rig.phone.restart();
         }
     }
     assert_same(&before, &sealed(&rig), "after a cancel");

@@ -240,7 +240,7 @@ impl Error {
                 let repair = restore::ready::repair_hint(report);
                 Some(match restore::tolerated(report) {
                     true => format!(
-                        "{repair}. Phones look at no contents, so `--force` restores it as it is, with what is altered"
+                        "{repair}. The phone has no digest of what is altered, so `--force` restores it as it is"
                     ),
                     false => repair,
                 })

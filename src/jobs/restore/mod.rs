@@ -131,8 +131,8 @@ pub struct Report {
     pub seconds: Seconds,
 }
 
-/// Damage of which phones take no notice: they look at names, sizes and keys, and at the contents of no file but the lists and
-/// property lists of the backup itself.
+/// Damage of which phones take no notice: they look at names, sizes and keys, and at the contents of files that their list has a
+/// digest of, and of the lists and property lists of the backup itself.
 pub fn tolerated(report: &verify::Report) -> bool {
     let known = report.findings.iter().filter(|f| is_contents(f)).count();
     known as u64 == report.damage
@@ -143,7 +143,8 @@ fn is_contents(finding: &verify::Finding) -> bool {
     matches!(
         finding.wrong,
         Wrong::Altered | Wrong::Swapped | Wrong::Corrupt
-    ) && !store::METADATA.contains(&name)
+    ) && !finding.shows_on_phone
+        && !store::METADATA.contains(&name)
         && name != "Manifest.mbdb"
 }
 

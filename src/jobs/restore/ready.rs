@@ -70,7 +70,7 @@ pub fn judge_check(report: &Report) -> Line {
             let line = line.hint(repair_hint(report));
             match tolerated(report) {
                 true => line.means(
-                    "phones take such a backup, and what is altered in it is altered on the phone; `--force` restores it",
+                    "the phone's list has no digest of what is altered, so that the phone takes it as it is; `--force` restores it",
                 ),
                 false => line.means("a phone refuses such a backup, or ends up with part of it"),
             }

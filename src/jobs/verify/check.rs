@@ -100,6 +100,7 @@ impl<'a> Check<'a> {
             file: file.to_owned(),
             detail: detail.into(),
             hash: None,
+            shows_on_phone: false,
         });
     }
 
@@ -111,6 +112,7 @@ impl<'a> Check<'a> {
             file: self.place(row.file_id),
             detail: detail.into(),
             hash: None,
+            shows_on_phone: false,
         });
     }
 
@@ -218,6 +220,7 @@ impl<'a> Check<'a> {
                     file: "Manifest.db".to_owned(),
                     detail: format!("{} {what}", crate::units::count(strange.count)),
                     hash: None,
+                    shows_on_phone: false,
                 });
             }
         }
@@ -247,6 +250,7 @@ impl<'a> Check<'a> {
             file: list.to_owned(),
             detail,
             hash: None,
+            shows_on_phone: false,
         });
     }
 

@@ -165,7 +165,9 @@ impl Bench<'_> {
         let mut reading = Reading::default();
         if let Err((wrong, detail)) = self.pass(&task, &mut reading, buffer) {
             reading.found.push((wrong, detail, None));
+            reading.shows_on_phone = true;
         }
+        let shows_on_phone = reading.shows_on_phone;
         let mut all = self.yield_.lock().unwrap_or_else(PoisonError::into_inner);
         all.refused = all.refused.take().or(reading.refused);
         all.opened += u64::from(reading.opened);
@@ -185,6 +187,7 @@ impl Bench<'_> {
                 file: task.path.clone(),
                 detail,
                 hash,
+                shows_on_phone,
             }
         };
         if let Some((form, Look::Broken(why))) = &reading.look {
@@ -263,6 +266,7 @@ impl Bench<'_> {
                 // Empty files have all the same bytes, and none was swapped.
                 let found = (task.on_disk > 0).then_some(found);
                 reading.found.push((wrong, detail, found));
+                reading.shows_on_phone = opened.is_err() || task.other_size.is_some();
                 return Ok(());
             }
         }
@@ -385,6 +389,7 @@ struct Reading {
     page_bytes: Option<u64>,
     opened: bool,
     digest: bool,
+    shows_on_phone: bool,
     refused: Option<store::Error>,
 }
 

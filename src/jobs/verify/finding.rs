@@ -109,6 +109,10 @@ pub struct Finding {
     /// What its bytes give, where that is not what they should.
     #[serde(skip)]
     pub hash: Option<Hash>,
+    /// A phone that is given it back sees that it is wrong: it has another size than the phone's list says, or another digest, or its
+    /// end cannot be decrypted.
+    #[serde(skip)]
+    pub shows_on_phone: bool,
 }
 
 /// The verdict.
