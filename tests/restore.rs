@@ -509,7 +509,7 @@ fn what_a_phone_refuses_by_its_state_is_told_as_that() {
     let table: [(Change, i64, &str); 5] = [
         (|c| c.icloud_restore = true, 25, "iCloud"),
         (|c| c.unfinished_restore = true, 102, "restart"),
-        (|c| c.free_bytes = Some(1000), 106, "free some on the phone"),
+        (|c| c.free_bytes = Some(1000), 106, "free at least "),
         (|c| c.setup_unfinished = true, 212, "setup"),
         (|c| c.forbids_restores = true, 1, "profile"),
     ];

@@ -147,8 +147,8 @@ pub fn explain_password(verdict: &Verdict, is_required: bool, has_old: bool) -> 
 pub struct Need {
     /// Bytes of the backup.
     pub backup_bytes: u64,
-    /// What the phone asked the computer to free, if it did.
-    pub asked_bytes: Option<u64>,
+    /// What the phone said beforehand that it has free.
+    pub free_bytes: Option<u64>,
 }
 
 fn refusal(verdict: &Verdict, (class, cause, hint): (Class, &str, Option<&str>)) -> Refusal {
@@ -165,10 +165,22 @@ fn refusal(verdict: &Verdict, (class, cause, hint): (Class, &str, Option<&str>))
 pub fn explain_restore(verdict: &Verdict, need: Need) -> Refusal {
     let mut refusal = refusal(verdict, restore_words(verdict.code));
     if verdict.code == 106 {
+        let backup = need.backup_bytes;
+        let had = need.free_bytes.map_or_else(String::new, |free| {
+            format!(", the phone had {} free", size(free))
+        });
         refusal.cause = format!(
-            "the phone lacks room: the backup has {}, and it keeps them beside what is on it until it restarts",
-            size(need.backup_bytes)
+            "the phone lacks room: the backup has {}{had}, and it keeps them beside what is on it until it restarts",
+            size(backup)
         );
+        let missing = need.free_bytes.map(|free| backup.saturating_sub(free));
+        if let Some(missing) = missing.filter(|missing| *missing > 0) {
+            refusal.hint = Some(format!(
+                "free at least {} on the phone (Settings > General > Storage), or erase it in its settings, and run the same command \
+                 again",
+                size(missing)
+            ));
+        }
     }
     if verdict.code == 1 && verdict.description.contains("not allowed") {
         refusal.cause = "the phone may not be restored from a backup".to_owned();
@@ -533,7 +545,7 @@ mod tests {
             };
             let need = Need {
                 backup_bytes: 61_300_000_000,
-                ..Need::default()
+                free_bytes: Some(12_000_000_000),
             };
             let refusal = explain_restore(&verdict, need);
             let hint = refusal.hint.clone().unwrap_or_default();
@@ -546,7 +558,9 @@ mod tests {
                 "{code}: {refusal}"
             );
             if code == 106 {
-                assert!(refusal.to_string().contains("61.3 GB"), "{refusal}");
+                let told = refusal.to_string();
+                assert!(told.contains("61.3 GB, the phone had 12.0 GB"), "{told}");
+                assert!(hint.contains("at least 49.3 GB"), "{hint}");
             }
         }
     }

@@ -34,7 +34,7 @@ const FACTS: [Fact; 7] = [
             "update iOS, or remove that file: idevicesyslog shows its name (\"No operation found for path\")",
         ),
     },
-    // protocol.md, "Findings": 8
+    // protocol.md, "The passcode"
     Fact {
         from: [15, 7, 1],
         to: [16, 0, 0],
@@ -61,7 +61,7 @@ const FACTS: [Fact; 7] = [
         means: "iOS 26.0.1 may finish a backup and never say so; then our own check decides, after the patience has run out",
         hint: Some("update iOS"),
     },
-    // protocol.md, "Findings": 7
+    // protocol.md, "Restore"
     Fact {
         from: [27, 0, 0],
         to: LATER,
@@ -70,7 +70,7 @@ const FACTS: [Fact; 7] = [
     },
 ];
 
-/// iOS 26.4 and later announce themselves on Wi-Fi in another way (protocol.md, section 8).
+/// iOS 26.4 and later announce themselves on Wi-Fi in another way (protocol.md, section 9).
 const NEW_WIFI: [u32; 3] = [26, 4, 0];
 
 /// What its version means to a phone called `name`.

@@ -113,7 +113,7 @@ pub struct Target {
     /// What it tells about itself.
     #[serde(flatten)]
     pub facts: Facts,
-    /// Bytes free on it.
+    /// Bytes free on it, without what it reserves for itself.
     pub free_bytes: Option<u64>,
     /// Bytes that it can hold.
     pub capacity_bytes: Option<u64>,
@@ -144,10 +144,15 @@ impl Target {
         let state = phone::State::ask(lockdown)?;
         let mut value = |domain: &str, key: &str| lockdown.value(Some(domain), Some(key));
         let number = |value: Option<Value>| value.and_then(|v| v.as_unsigned_integer());
+        const DISK: &str = "com.apple.disk_usage";
+        let free = match value(DISK, "AmountDataAvailable")? {
+            None => value(DISK, "TotalDataAvailable")?,
+            some => some,
+        };
         Ok(Target {
             udid: phone.udid.to_string(),
             facts,
-            free_bytes: number(value("com.apple.disk_usage", "TotalDataAvailable")?),
+            free_bytes: number(free),
             capacity_bytes: state.capacity_bytes,
             find_my: phone::flag(value("com.apple.fmip", "IsAssociated")?),
             set_up: phone::flag(value("com.apple.purplebuddy", "SetupDone")?),

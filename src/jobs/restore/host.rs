@@ -25,8 +25,6 @@ pub struct Course {
     pub absent: Vec<String>,
     /// Files that could not be read, each with why, up to a limit.
     pub unread: Vec<String>,
-    /// What the phone asked for room.
-    pub asked_bytes: Option<u64>,
     /// The phone's own progress, the last that it told.
     pub percent: Option<f64>,
     /// From the request to the first file.
@@ -161,7 +159,6 @@ impl Host for SnapshotHost<'_> {
             Kind::SendFiles(paths) if paths.iter().any(is_payload) => {
                 self.phases.enter(Phase::Sending);
             }
-            Kind::Purge(amount) => self.course.asked_bytes = Some(*amount),
             _ => {}
         }
         self.tell();

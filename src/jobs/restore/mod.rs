@@ -410,6 +410,7 @@ pub fn restore(
         phone,
         folder,
         source: &source,
+        free_bytes: target.free_bytes,
         options,
         monitor,
         files_total,

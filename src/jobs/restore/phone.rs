@@ -117,6 +117,8 @@ pub(super) struct Job<'a> {
     pub(super) phone: &'a Attached,
     pub(super) folder: &'a Path,
     pub(super) source: &'a Source,
+    /// What the phone said to have free before.
+    pub(super) free_bytes: Option<u64>,
     pub(super) options: &'a Options,
     pub(super) monitor: &'a dyn Monitor,
     pub(super) files_total: Option<u64>,
@@ -237,7 +239,7 @@ impl Job<'_> {
             Ok(verdict) => {
                 let need = verdict::Need {
                     backup_bytes: self.source.bytes,
-                    asked_bytes: course.asked_bytes,
+                    free_bytes: self.free_bytes,
                 };
                 let mut refusal = verdict::explain_restore(&verdict, need);
                 let named = course.unread.iter().chain(&course.absent).take(5);
