@@ -226,7 +226,7 @@ impl Drop for FakePipe {
     }
 }
 
-/// A phone's end of the bus, by protocol.md and not by our own code.
+/// A phone's end of the bus, by protocol.md, section 8, and not by our own code.
 struct PhonesEnd {
     daemon: String,
     udid: String,
@@ -614,7 +614,7 @@ fn each_trouble_of_a_phone_is_told_with_what_to_do() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
     let node = "/dev/bus/usb/001/007".to_owned();
-    let cases: [(Trouble, Class, &str, &str); 6] = [
+    let cases: [(Trouble, Class, &str, &str); 7] = [
         (
             Trouble::NoRights { node },
             Class::Failed,
@@ -633,6 +633,12 @@ fn each_trouble_of_a_phone_is_told_with_what_to_do() {
             Trouble::NoInterface,
             Class::Failed,
             "no interface",
+            "restart it",
+        ),
+        (
+            Trouble::Silent,
+            Class::Lost,
+            "does not answer",
             "restart it",
         ),
         (Trouble::Driver, Class::Failed, "driver", "Apple Devices"),

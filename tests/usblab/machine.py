@@ -46,7 +46,10 @@ peers = load("run", "run.py")
 
 def restore_judge():
     """What tests/peers/restores.py has: what the phone noted of a restore, and what judges read in the backup."""
-    peers.install_judges()
+    try:
+        peers.install_judges()
+    except (OSError, subprocess.CalledProcessError) as why:
+        raise Unavailable(f"the judges of a restore cannot be installed: {why}") from None
     return load("restores", "restores.py")
 
 
@@ -131,9 +134,21 @@ def vmlinux():
     return target
 
 
+def module_files():
+    return {file.stem.replace("-", "_"): file for file in (WORK / "kernel" / "lib").rglob("*.ko")}
+
+
+def kernel_module(name):
+    """The file of a module that scenes load by themselves."""
+    file = module_files().get(name)
+    if not file:
+        raise Unavailable(f"the kernel's package has no module {name}")
+    return file
+
+
 def modules():
     """The files of MODULES and of what they depend on, in the order of loading."""
-    files = {file.stem.replace("-", "_"): file for file in (WORK / "kernel" / "lib").rglob("*.ko")}
+    files = module_files()
     order = []
 
     def add(name):

@@ -4,7 +4,7 @@ import shutil
 from functools import partial
 
 from judges import PROGRAM, Daemon, reference, right, whole
-from machine import WORK, peers, restore_judge
+from machine import WORK, kernel_module, peers, restore_judge
 
 # Some tens of MiB: small files, and a few that take many messages.
 LARGE = ["--seed", "11", "--files", "600", "--file-size", "1K..12K", "--bulk", "3x8M"]
@@ -88,13 +88,37 @@ def two_phones(report, machine, ours, folder):
 
 def configurations(report, machine):
     def lists(phone, number):
-        machine.run(f"echo {number} >{DEVICE}/bConfigurationValue", code=None)
+        configure(number)
         machine.run(f"{PROGRAM} pair")
         right(phone)
+
+    def configure(number):
+        machine.run(f"echo {number} >{DEVICE}/bConfigurationValue")
+        # An unconfigured device has an empty line there.
+        taken = machine.run(f"cat {DEVICE}/bConfigurationValue").strip()
+        peers.check(taken == (str(number) if number else ""), f"the phone is in configuration {taken!r}")
+
+    def takes_it_from_the_kernel(phone, number):
+        shutil.copy(kernel_module("usbserial"), machine.lab)
+        configure(0)
+        machine.run("insmod /lab/usbserial.ko vendor=0x05ac product=0x12a8")
+        try:
+            configure(number)
+            held = machine.run("ls -d /sys/bus/usb/drivers/usbserial_generic/*:*").split()
+            peers.check(any(f":{number}." in name for name in held), f"the kernel's driver has {held}")
+            machine.run(f"{PROGRAM} pair")
+            right(phone)
+        finally:
+            machine.run("rmmod usbserial")
 
     with machine.plug(0, *SHORT) as phone:
         for number in (0, 1, 2, 4):
             report.scene(f"the phone is found in configuration {number}", partial(lists, phone, number))
+        # In 1 another interface is the driver's, and the configuration must change; in 4 it is the very one that we want.
+        for number in (1, 4):
+            report.scene(
+                f"a driver of the kernel is detached in configuration {number}", partial(takes_it_from_the_kernel, phone, number)
+            )  # fmt: skip
 
 
 def refusals(report, machine):

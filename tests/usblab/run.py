@@ -7,9 +7,9 @@ First Debian's own programs judge the simulated phone (usbmuxd, idevice_id, idev
 our program must do the same without a daemon, and say the right thing when it cannot. `figures` is played only when it is
 named: it takes times, which mean something on an idle computer only.
 
-Needs apt's lists, the network, sqlite3 and 400 MB below target/usblab; nothing is installed. Where the packages cannot be
-had, it says so and fails. Every scene prints `ok NAME` or `FAIL NAME: why`; the last line counts them. What the machine, the
-phones and the programs said stays in target/usblab.
+Needs apt's lists, the network, python3-venv, sqlite3 and 400 MB below target/usblab; nothing is installed but the Python judges
+below target/peers. Where the packages cannot be had, it says so and fails. Every scene prints `ok NAME` or `FAIL NAME: why`; the
+last line counts them. What the machine, the phones and the programs said stays in target/usblab.
 """
 
 import os
