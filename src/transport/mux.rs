@@ -6,7 +6,7 @@
 //! protocol 6: then a TCP header of 20 bytes; its window counts 256 bytes
 //! ```
 //! Pure: bytes and the time go in, packets come out. [`super::link`] moves them. Of a byte that arrives one copy is made when it is
-//! received and one when it is read, of a byte that is sent one. Source: protocol.md, section 2.
+//! received and one when it is read, of a byte that is sent one. Source: protocol.md, section 8.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice, Read};
