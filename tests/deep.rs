@@ -17,6 +17,7 @@ use idev_backup::manifest::SCHEMA;
 use idev_backup::manifest::record::{FileRecord, file_id};
 use idev_backup::monitor::Silent;
 use idev_backup::secret::Secret;
+use idev_backup::sim::{Password, PhoneConfig};
 use rig::*;
 use rusqlite::Connection;
 use sha1::{Digest, Sha1};
@@ -232,6 +233,53 @@ fn without_hashes_the_phones_own_digests_find_what_was_altered() {
     let report = check(backup.folder(), &deep());
     assert_eq!(wrongs(&report), [(Wrong::Altered, "Library/1")]);
     assert_eq!(report.digests, 3);
+}
+
+/// Padding proves the end of an encrypted file, and nothing before it.
+#[test]
+fn the_phones_digest_finds_what_was_altered_encrypted_or_not() {
+    let password = Known(Secret::new(b"correct horse".to_vec()));
+    let opening = Options {
+        passwords: Some(&password),
+        ..deep()
+    };
+    for encrypted in [false, true] {
+        let rig = Rig::with(PhoneConfig {
+            backup_password: encrypted.then(|| Password::new("correct horse")),
+            ..config()
+        });
+        rig.try_create(&options(), &Silent).unwrap();
+        // Where no list of hashes is.
+        let alone = rig.dir.path().join("alone");
+        copy_dir(&rig.current(), &alone);
+        let report = check(&alone, &opening);
+        assert_eq!(
+            (report.outcome, report.restorable, report.encrypted),
+            (Outcome::Whole, Some(true), encrypted),
+            "{:?}",
+            report.findings
+        );
+        let victim = rig
+            .phone
+            .files()
+            .find(|f| f.domain == "HomeDomain" && (300..60_000).contains(&f.size()))
+            .unwrap();
+        let place = alone.join(&victim.file_id()[..2]).join(victim.file_id());
+        let mut bytes = fs::read(&place).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&place, bytes).unwrap();
+        let report = check(&alone, &opening);
+        assert!(
+            wrongs(&report).contains(&(Wrong::Altered, &*victim.path)),
+            "{:?}",
+            report.findings
+        );
+        assert_eq!(
+            (report.outcome, report.restorable),
+            (Outcome::Damaged, Some(false))
+        );
+    }
 }
 
 #[test]
