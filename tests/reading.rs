@@ -485,6 +485,44 @@ fn apps_take_room_with_their_extensions_and_have_names() {
     assert_eq!(fs::read_to_string(&page).unwrap(), html);
     let nowhere = backup.path().join("no/page.html");
     assert_eq!(run(&["usage", folder, "--html", text(&nowhere)]).code, 1);
+    // What is no file stays what it is, and the page is not printed.
+    fs::create_dir(nowhere.parent().unwrap()).unwrap();
+    let said = run(&[
+        "usage",
+        folder,
+        "--html",
+        text(nowhere.parent().unwrap()),
+        "--force",
+    ]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("is no file"), "{}", said.err);
+    let mut dash = program(&["usage", folder, "--html", "-", "--force"]);
+    let dash = dash.current_dir(backup.path()).output().unwrap();
+    assert_eq!((dash.status.code(), dash.stdout.len()), (Some(2), 0));
+    assert!(!backup.path().join("-").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_page_takes_the_place_of_a_file_and_of_nothing_else() {
+    use std::os::unix::fs::FileTypeExt;
+    let backup = list_of(&[("HomeDomain", "a", 1, record(5, 0))]);
+    let folder = text(backup.path());
+    let mine = backup.path().join("mine");
+    fs::write(&mine, "mine").unwrap();
+    let (link, pipe) = (backup.path().join("link"), backup.path().join("pipe"));
+    std::os::unix::fs::symlink(&mine, &link).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    for place in [&link, &pipe] {
+        for force in [&["--force"][..], &[]] {
+            let args = [&["usage", folder, "--html", text(place)], force].concat();
+            assert_eq!(run(&args).code, 1, "{args:?}");
+        }
+    }
+    assert_eq!(fs::read_link(&link).unwrap(), mine);
+    assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
+    assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
 }
 
 /// Every way to read a backup, and what each needs beside it.
