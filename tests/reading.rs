@@ -649,7 +649,15 @@ fn any_folder_gives_a_report_or_an_error() {
     read_in_every_way(&whole.join("Manifest.db"), &[1]);
 
     type Damage = fn(&Path);
-    let table: [(&str, Damage, &[i32]); 11] = [
+    let table: [(&str, Damage, &[i32]); 12] = [
+        (
+            "a list without end",
+            |f| {
+                let status = fs::File::options().write(true).open(f.join("Status.plist"));
+                status.unwrap().set_len(300 << 30).unwrap()
+            },
+            &[0, 3],
+        ),
         (
             "no lists",
             |f| {
@@ -751,6 +759,14 @@ fn any_folder_gives_a_report_or_an_error() {
         damage(&folder);
         read_in_every_way(&folder, codes);
     }
+    let endless = rig.dir.path().join("a list without end");
+    let checked = program(&["verify", text(&endless)]).output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("Status.plist: it is absurdly large"),
+        "{said}"
+    );
     let wrong_types = rig.dir.path().join("wrong types");
     copy_dir(&whole, &wrong_types);
     for (name, keys) in [
