@@ -18,6 +18,7 @@ use idev_backup::manifest::record::{FileRecord, file_id};
 use idev_backup::monitor::Silent;
 use idev_backup::secret::Secret;
 use idev_backup::sim::{Password, PhoneConfig};
+use idev_backup::store::METADATA;
 use rig::*;
 use rusqlite::Connection;
 use sha1::{Digest, Sha1};
@@ -434,6 +435,51 @@ fn what_another_snapshot_holds_whole_is_taken_back_and_nothing_else() {
     );
     assert_eq!(tree(&current), before);
     rig.create();
+}
+
+#[test]
+fn each_file_of_metadata_is_taken_back_from_its_copy() {
+    let rig = Rig::backed_up();
+    let current = rig.current();
+    let before = tree(&current);
+    for name in METADATA {
+        for is_emptied in [false, true] {
+            fs::remove_file(current.join(name)).unwrap();
+            if is_emptied {
+                fs::write(current.join(name), "").unwrap();
+            }
+            let repair = verify::repair(&current, &Options::bytes(), &Silent).unwrap();
+            let files: Vec<&str> = repair.repaired.iter().map(|r| r.file.as_str()).collect();
+            assert_eq!(files, [name]);
+            assert_eq!(
+                (repair.report.outcome, repair.report.remarks),
+                (Outcome::Whole, 0),
+                "{name}: {:?}",
+                repair.report.findings
+            );
+            assert_same(&before, &tree(&current), name);
+        }
+    }
+    // Of another backup there would be another file, and without both nothing tells whose the copies are.
+    let status = fs::read(current.join("Status.plist")).unwrap();
+    for left in [&b"another"[..], b""] {
+        fs::write(current.join("Status.plist"), left).unwrap();
+        let info = fs::read(current.join("Info.plist")).unwrap();
+        if left.is_empty() {
+            fs::remove_file(current.join("Info.plist")).unwrap();
+        }
+        let error = verify::repair(&current, &Options::bytes(), &Silent).unwrap_err();
+        assert!(error.to_string().contains("no list of hashes"), "{error}");
+        fs::write(current.join("Info.plist"), info).unwrap();
+    }
+    fs::write(current.join("Status.plist"), status).unwrap();
+    assert_eq!(
+        verify::repair(&current, &Options::bytes(), &Silent)
+            .unwrap()
+            .report
+            .damage,
+        0
+    );
 }
 
 #[test]
