@@ -12,7 +12,7 @@ use idev_backup::jobs::Error;
 use idev_backup::jobs::password::Passwords;
 use idev_backup::secret::Secret;
 
-use super::keyring;
+use super::{ctrl_c, keyring};
 
 /// Longest password that is read.
 const BYTES_MAX: usize = 4096;
@@ -132,11 +132,13 @@ pub fn prompt(question: &str) -> Result<Secret, Error> {
 }
 
 fn typed(question: &str) -> Result<Secret, Error> {
-    let typed = rpassword::prompt_password(super::output::one_line(question));
-    let typed = typed.map_err(|e| {
-        no_password(&format!(
+    let question = super::output::one_line(question);
+    let typed = ctrl_c::while_asking(|| rpassword::prompt_password(question));
+    let typed = typed.map_err(|e| match e.kind() {
+        io::ErrorKind::Interrupted => Error::Interrupted,
+        _ => no_password(&format!(
             "a password is needed, and nobody can be asked for it: {e}"
-        ))
+        )),
     })?;
     Ok(Secret::new(typed.into_bytes()))
 }
@@ -153,7 +155,8 @@ fn prompt_twice(question: &str) -> Result<Secret, Error> {
         };
         tries -= 1;
         if tries == 0 {
-            return Err(no_password(&format!("no new password was given: {why}")));
+            let why = why.to_owned();
+            return Err(Error::Mistyped { why });
         }
         super::output::tell(&format!("Once again: {why}."));
     }
