@@ -19,6 +19,7 @@ use idev_backup::monitor::Silent;
 use idev_backup::secret::Secret;
 use idev_backup::sim::{Password, PhoneConfig};
 use idev_backup::store::METADATA;
+use rig::program::{ended, program};
 use rig::*;
 use rusqlite::Connection;
 use sha1::{Digest, Sha1};
@@ -561,6 +562,21 @@ fn what_the_phone_could_not_read_is_no_fault_of_the_disk() {
     let report = check(&without_sums, &options);
     assert_eq!(report.findings[0].wrong, Wrong::PhoneFault);
     assert_eq!(report.outcome, Outcome::WholeWithRemarks);
+}
+
+#[test]
+fn no_more_files_are_damaged_than_there_should_be() {
+    let rig = Rig::new();
+    let backup = Handmade::new(&[]);
+    for name in ["Info.plist", "Status.plist", "Manifest.plist"] {
+        fs::remove_file(backup.folder().join(name)).unwrap();
+    }
+    let ran = ended(program(&rig).arg("verify").arg(backup.folder()));
+    assert!(
+        ran.out.starts_with("DAMAGED. 3 of 4 files are"),
+        "{}",
+        ran.out
+    );
 }
 
 #[cfg(unix)]

@@ -358,6 +358,17 @@ fn passwords_come_from_files_and_commands_and_empty_ones_are_refused() {
     runs(&rig, "", "", &change, 0);
     runs(&rig, new, "", &["create"], 0);
     assert_opens(&rig, &rig.current(), new);
+    // Both from one place would be one password for two.
+    let both = [
+        "encryption",
+        "change",
+        "--password-file",
+        "-",
+        "--new-password-file",
+        "-",
+    ];
+    let said = runs(&rig, "", "", &both, 2);
+    assert!(said.contains("standard input"), "{said}");
     // Not as an argument.
     let ran = run(&rig, "", "", &["encryption", "on", NEW]);
     assert_eq!(ran.code, 2);

@@ -410,7 +410,7 @@ fn what_is_found_is_what_was_asked_for() {
             2
         );
     }
-    assert_eq!(run(&["find", text(backup.path()), "["]).code, 1);
+    assert_eq!(run(&["find", text(backup.path()), "["]).code, 2);
 }
 
 #[test]
@@ -523,6 +523,31 @@ fn a_page_takes_the_place_of_a_file_and_of_nothing_else() {
     assert_eq!(fs::read_link(&link).unwrap(), mine);
     assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
     assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+}
+
+#[test]
+fn what_cannot_be_meant_is_wrong_usage_or_told_in_words_of_its_own() {
+    let backup = list_of(&[("HomeDomain", "a", 1, record(5, 0))]);
+    let folder = text(backup.path());
+    let to = backup.path().join("to");
+    for args in [
+        &["find", folder, "["][..],
+        &["find", folder, "--domain", "["],
+        &["extract", folder, "--to", text(&to), "["],
+        &["extract", folder, "--to", text(&to), "--domain", "["],
+    ] {
+        let ran = run(args);
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.err);
+        assert!(ran.err.contains("pattern"), "{args:?}: {}", ran.err);
+    }
+    let ran = run(&["ls", folder, "/HomeDomain"]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.err
+            .contains("no domain is named before \"/HomeDomain\""),
+        "{}",
+        ran.err
+    );
 }
 
 /// Every way to read a backup, and what each needs beside it.

@@ -127,6 +127,12 @@ impl EncryptionCommand {
                 Ok(Wish::Off { old })
             }),
             Wanted::Change(change) => change.ask.change(Done::Changed, &|name| {
+            Wanted::Change(change) if change.password.is_stdin() && change.new.is_stdin() => {
+                output::tell(
+                    "error: both passwords cannot come from standard input: give one of them another way",
+                );
+                exit::USAGE
+            }
                 let old = (change.password).present(&question("Present backup", name))?;
                 let new = change.new.chosen(&question("New backup", name))?;
                 Ok(Wish::Change { old, new })

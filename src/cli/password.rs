@@ -51,6 +51,11 @@ impl PasswordArgs {
             || self.password_keyring.is_some()
     }
 
+    /// It comes from standard input.
+    pub fn is_stdin(&self) -> bool {
+        self.password_file.as_ref().is_some_and(is_stdin)
+    }
+
     /// The password, where it was given: by file, command, credential store or environment.
     pub fn given(&self) -> Result<Option<Secret>, Error> {
         if let Some(name) = &self.password_keyring {
@@ -89,6 +94,11 @@ pub struct NewPasswordArgs {
 }
 
 impl NewPasswordArgs {
+    /// It comes from standard input.
+    pub fn is_stdin(&self) -> bool {
+        self.new_password_file.as_ref().is_some_and(is_stdin)
+    }
+
     /// The new password; asked for twice where it was not given.
     pub fn chosen(&self, question: &str) -> Result<Secret, Error> {
         if let Some(path) = &self.new_password_file {
@@ -162,6 +172,10 @@ fn prompt_twice(question: &str) -> Result<Secret, Error> {
     }
 }
 
+fn is_stdin(path: &PathBuf) -> bool {
+    path.as_os_str() == "-"
+}
+
 fn of_file(path: &PathBuf) -> Result<Secret, Error> {
     let named = |e: io::Error| {
         no_password(&format!(
@@ -169,7 +183,7 @@ fn of_file(path: &PathBuf) -> Result<Secret, Error> {
             path.display()
         ))
     };
-    let bytes = match path.as_os_str() == "-" {
+    let bytes = match is_stdin(path) {
         true => first_line(&mut io::stdin().lock()),
         false => File::open(path).and_then(|mut file| first_line(&mut file)),
     };
