@@ -453,7 +453,7 @@ fn ctrl_c_at_the_question_for_a_password_interrupts_and_leaves_the_terminal_as_i
 }
 
 #[test]
-fn a_new_password_is_asked_for_twice() {
+fn a_new_password_is_asked_for_twice_and_what_it_means_for_the_room_is_told_before() {
     let rig = Rig::new();
     let (first, again) = ("New backup password of", "The same once more");
     let wrong = [(first, "one\n"), (again, "two\n")];
@@ -473,6 +473,8 @@ fn a_new_password_is_asked_for_twice() {
     let typed = [wrong[0], wrong[1], (first, "three\n"), (again, "three\n")];
     let said = at_a_terminal(&rig, "encryption on", &typed).unwrap();
     assert_ended(&said, 0);
+    let room = said.find("the next backup will be a full one").unwrap();
+    assert!(room < said.find(first).unwrap(), "{said}");
     assert!(!said.contains("three"), "{said}");
     runs(&rig, "three", "", &["create"], 0);
     assert_opens(&rig, &rig.current(), "three");
