@@ -565,6 +565,17 @@ fn what_the_phone_could_not_read_is_no_fault_of_the_disk() {
 }
 
 #[test]
+fn a_working_folder_that_was_left_is_told_even_if_it_is_empty() {
+    let backup = Handmade::new(&[]);
+    fs::create_dir_all(backup.folder().join("Snapshot/00")).unwrap();
+    let report = check(backup.folder(), &Options::default());
+    assert_eq!(wrongs(&report), [(Wrong::Unfinished, "Snapshot")]);
+    fs::write(backup.folder().join("Snapshot/00/x"), "x").unwrap();
+    let report = check(backup.folder(), &Options::default());
+    assert_eq!(wrongs(&report), [(Wrong::Unfinished, "Snapshot/00/x")]);
+}
+
+#[test]
 fn no_more_files_are_damaged_than_there_should_be() {
     let rig = Rig::new();
     let backup = Handmade::new(&[]);
