@@ -1,5 +1,6 @@
 //! `verify --deep`, `--sample` and `--repair`: what is inside of files, and what can be taken back.
 
+#![allow(clippy::print_stderr)] // One that cannot run on this machine says so.
 #![allow(
     clippy::unwrap_used,
     reason = "clippy.toml frees tests, but not their helpers"
@@ -565,6 +566,40 @@ fn what_the_phone_could_not_read_is_no_fault_of_the_disk() {
 }
 
 #[test]
+fn what_the_runs_report_complains_of_is_called_the_phones_fault() {
+    let rig = Rig::backed_up();
+    let victim = rig
+        .phone
+        .files()
+        .find(|f| f.size() > 100)
+        .unwrap()
+        .file_id();
+    let place = format!("{}/{victim}", &victim[..2]);
+    fs::remove_file(rig.current().join(&place)).unwrap();
+    assert_eq!(ended(program(&rig).arg("verify")).code, 1);
+    let snapshot = rig.store.snapshots().unwrap().remove(0);
+    let path = snapshot.report().unwrap();
+    let mut report: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(report["complaints"], serde_json::json!([]));
+    report["complaints"] = serde_json::json!([{
+        "file": place, "device_path": "/var/mobile/x", "code": 5, "text": "Input/output error",
+    }]);
+    fs::write(&path, report.to_string()).unwrap();
+    let ran = ended(program(&rig).arg("verify"));
+    assert_eq!(ran.code, 3, "{}", ran.all());
+    assert!(
+        ran.out.contains("  phone  ") && ran.out.contains(&victim),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.out.contains("Input/output error (code 5)"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
 fn a_working_folder_that_was_left_is_told_even_if_it_is_empty() {
     let backup = Handmade::new(&[]);
     fs::create_dir_all(backup.folder().join("Snapshot/00")).unwrap();
@@ -588,6 +623,29 @@ fn no_more_files_are_damaged_than_there_should_be() {
         "{}",
         ran.out
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn files_of_another_user_are_told() {
+    let rig = Rig::backed_up();
+    let victim = rig.current().join(victim(&rig));
+    // Only root may give a file away.
+    if let Err(e) = std::os::unix::fs::chown(&victim, Some(12_345), None) {
+        assert_eq!(e.kind(), std::io::ErrorKind::PermissionDenied);
+        eprintln!("skipped: only root can give files away");
+        return;
+    }
+    let report = check(&rig.current(), &Options::default());
+    let found = &report.findings[0];
+    assert_eq!((found.wrong, report.findings.len()), (Wrong::Shared, 1));
+    assert!(victim.ends_with(&found.file), "{}", found.file);
+    assert!(
+        found.detail.starts_with("1 file of another user"),
+        "{}",
+        found.detail
+    );
+    assert_eq!(report.outcome, Outcome::WholeWithRemarks);
 }
 
 #[cfg(unix)]
