@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Args;
@@ -53,7 +53,7 @@ impl PasswordArgs {
 
     /// It comes from standard input.
     pub fn is_stdin(&self) -> bool {
-        self.password_file.as_ref().is_some_and(is_stdin)
+        self.password_file.as_deref().is_some_and(is_stdin)
     }
 
     /// The password, where it was given: by file, command, credential store or environment.
@@ -96,7 +96,7 @@ pub struct NewPasswordArgs {
 impl NewPasswordArgs {
     /// It comes from standard input.
     pub fn is_stdin(&self) -> bool {
-        self.new_password_file.as_ref().is_some_and(is_stdin)
+        self.new_password_file.as_deref().is_some_and(is_stdin)
     }
 
     /// The new password; asked for twice where it was not given.
@@ -172,7 +172,7 @@ fn prompt_twice(question: &str) -> Result<Secret, Error> {
     }
 }
 
-fn is_stdin(path: &PathBuf) -> bool {
+fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
