@@ -1,5 +1,6 @@
 //! `verify --deep`, `--sample` and `--repair`: what is inside of files, and what can be taken back.
 
+#![allow(clippy::print_stderr)] // One that cannot run on this machine says so.
 #![allow(
     clippy::unwrap_used,
     reason = "clippy.toml frees tests, but not their helpers"
@@ -17,6 +18,9 @@ use idev_backup::manifest::SCHEMA;
 use idev_backup::manifest::record::{FileRecord, file_id};
 use idev_backup::monitor::Silent;
 use idev_backup::secret::Secret;
+use idev_backup::sim::{Password, PhoneConfig};
+use idev_backup::store::METADATA;
+use rig::program::{ended, program};
 use rig::*;
 use rusqlite::Connection;
 use sha1::{Digest, Sha1};
@@ -234,6 +238,53 @@ fn without_hashes_the_phones_own_digests_find_what_was_altered() {
     assert_eq!(report.digests, 3);
 }
 
+/// Padding proves the end of an encrypted file, and nothing before it.
+#[test]
+fn the_phones_digest_finds_what_was_altered_encrypted_or_not() {
+    let password = Known(Secret::new(b"correct horse".to_vec()));
+    let opening = Options {
+        passwords: Some(&password),
+        ..deep()
+    };
+    for encrypted in [false, true] {
+        let rig = Rig::with(PhoneConfig {
+            backup_password: encrypted.then(|| Password::new("correct horse")),
+            ..config()
+        });
+        rig.try_create(&options(), &Silent).unwrap();
+        // Where no list of hashes is.
+        let alone = rig.dir.path().join("alone");
+        copy_dir(&rig.current(), &alone);
+        let report = check(&alone, &opening);
+        assert_eq!(
+            (report.outcome, report.restorable, report.encrypted),
+            (Outcome::Whole, Some(true), encrypted),
+            "{:?}",
+            report.findings
+        );
+        let victim = rig
+            .phone
+            .files()
+            .find(|f| f.domain == "HomeDomain" && (300..60_000).contains(&f.size()))
+            .unwrap();
+        let place = alone.join(&victim.file_id()[..2]).join(victim.file_id());
+        let mut bytes = fs::read(&place).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&place, bytes).unwrap();
+        let report = check(&alone, &opening);
+        assert!(
+            wrongs(&report).contains(&(Wrong::Altered, &*victim.path)),
+            "{:?}",
+            report.findings
+        );
+        assert_eq!(
+            (report.outcome, report.restorable),
+            (Outcome::Damaged, Some(false))
+        );
+    }
+}
+
 #[test]
 fn a_backup_that_does_not_say_its_ios_is_not_called_restorable() {
     let backup = Handmade::new(&[]);
@@ -389,6 +440,51 @@ fn what_another_snapshot_holds_whole_is_taken_back_and_nothing_else() {
 }
 
 #[test]
+fn each_file_of_metadata_is_taken_back_from_its_copy() {
+    let rig = Rig::backed_up();
+    let current = rig.current();
+    let before = tree(&current);
+    for name in METADATA {
+        for is_emptied in [false, true] {
+            fs::remove_file(current.join(name)).unwrap();
+            if is_emptied {
+                fs::write(current.join(name), "").unwrap();
+            }
+            let repair = verify::repair(&current, &Options::bytes(), &Silent).unwrap();
+            let files: Vec<&str> = repair.repaired.iter().map(|r| r.file.as_str()).collect();
+            assert_eq!(files, [name]);
+            assert_eq!(
+                (repair.report.outcome, repair.report.remarks),
+                (Outcome::Whole, 0),
+                "{name}: {:?}",
+                repair.report.findings
+            );
+            assert_same(&before, &tree(&current), name);
+        }
+    }
+    // Of another backup there would be another file, and without both nothing tells whose the copies are.
+    let status = fs::read(current.join("Status.plist")).unwrap();
+    for left in [&b"another"[..], b""] {
+        fs::write(current.join("Status.plist"), left).unwrap();
+        let info = fs::read(current.join("Info.plist")).unwrap();
+        if left.is_empty() {
+            fs::remove_file(current.join("Info.plist")).unwrap();
+        }
+        let error = verify::repair(&current, &Options::bytes(), &Silent).unwrap_err();
+        assert!(error.to_string().contains("no list of hashes"), "{error}");
+        fs::write(current.join("Info.plist"), info).unwrap();
+    }
+    fs::write(current.join("Status.plist"), status).unwrap();
+    assert_eq!(
+        verify::repair(&current, &Options::bytes(), &Silent)
+            .unwrap()
+            .report
+            .damage,
+        0
+    );
+}
+
+#[test]
 fn a_repair_of_what_shares_its_bytes_says_that_nobody_has_them() {
     let rig = Rig::backed_up();
     rig.create();
@@ -466,6 +562,89 @@ fn what_the_phone_could_not_read_is_no_fault_of_the_disk() {
     };
     let report = check(&without_sums, &options);
     assert_eq!(report.findings[0].wrong, Wrong::PhoneFault);
+    assert_eq!(report.outcome, Outcome::WholeWithRemarks);
+}
+
+#[test]
+fn what_the_runs_report_complains_of_is_called_the_phones_fault() {
+    let rig = Rig::backed_up();
+    let victim = rig
+        .phone
+        .files()
+        .find(|f| f.size() > 100)
+        .unwrap()
+        .file_id();
+    let place = format!("{}/{victim}", &victim[..2]);
+    fs::remove_file(rig.current().join(&place)).unwrap();
+    assert_eq!(ended(program(&rig).arg("verify")).code, 1);
+    let snapshot = rig.store.snapshots().unwrap().remove(0);
+    let path = snapshot.report().unwrap();
+    let mut report: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(report["complaints"], serde_json::json!([]));
+    report["complaints"] = serde_json::json!([{
+        "file": place, "device_path": "/var/mobile/x", "code": 5, "text": "Input/output error",
+    }]);
+    fs::write(&path, report.to_string()).unwrap();
+    let ran = ended(program(&rig).arg("verify"));
+    assert_eq!(ran.code, 3, "{}", ran.all());
+    assert!(
+        ran.out.contains("  phone  ") && ran.out.contains(&victim),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.out.contains("Input/output error (code 5)"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn a_working_folder_that_was_left_is_told_even_if_it_is_empty() {
+    let backup = Handmade::new(&[]);
+    fs::create_dir_all(backup.folder().join("Snapshot/00")).unwrap();
+    let report = check(backup.folder(), &Options::default());
+    assert_eq!(wrongs(&report), [(Wrong::Unfinished, "Snapshot")]);
+    fs::write(backup.folder().join("Snapshot/00/x"), "x").unwrap();
+    let report = check(backup.folder(), &Options::default());
+    assert_eq!(wrongs(&report), [(Wrong::Unfinished, "Snapshot/00/x")]);
+}
+
+#[test]
+fn no_more_files_are_damaged_than_there_should_be() {
+    let rig = Rig::new();
+    let backup = Handmade::new(&[]);
+    for name in ["Info.plist", "Status.plist", "Manifest.plist"] {
+        fs::remove_file(backup.folder().join(name)).unwrap();
+    }
+    let ran = ended(program(&rig).arg("verify").arg(backup.folder()));
+    assert!(
+        ran.out.starts_with("DAMAGED. 3 of 4 files are"),
+        "{}",
+        ran.out
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn files_of_another_user_are_told() {
+    let rig = Rig::backed_up();
+    let victim = rig.current().join(victim(&rig));
+    // Only root may give a file away.
+    if let Err(e) = std::os::unix::fs::chown(&victim, Some(12_345), None) {
+        assert_eq!(e.kind(), std::io::ErrorKind::PermissionDenied);
+        eprintln!("skipped: only root can give files away");
+        return;
+    }
+    let report = check(&rig.current(), &Options::default());
+    let found = &report.findings[0];
+    assert_eq!((found.wrong, report.findings.len()), (Wrong::Shared, 1));
+    assert!(victim.ends_with(&found.file), "{}", found.file);
+    assert!(
+        found.detail.starts_with("1 file of another user"),
+        "{}",
+        found.detail
+    );
     assert_eq!(report.outcome, Outcome::WholeWithRemarks);
 }
 

@@ -2,12 +2,14 @@
 //! what it stored, opened by code that shares nothing with the phone's.
 
 #![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
+#![allow(clippy::print_stderr)] // One that cannot run on this machine says so.
 
 mod rig;
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use idev_backup::jobs::opened::Opened;
@@ -356,9 +358,126 @@ fn passwords_come_from_files_and_commands_and_empty_ones_are_refused() {
     runs(&rig, "", "", &change, 0);
     runs(&rig, new, "", &["create"], 0);
     assert_opens(&rig, &rig.current(), new);
+    // Both from one place would be one password for two.
+    let both = [
+        "encryption",
+        "change",
+        "--password-file",
+        "-",
+        "--new-password-file",
+        "-",
+    ];
+    let said = runs(&rig, "", "", &both, 2);
+    assert!(said.contains("standard input"), "{said}");
     // Not as an argument.
     let ran = run(&rig, "", "", &["encryption", "on", NEW]);
     assert_eq!(ran.code, 2);
+}
+
+/// What the program says at a terminal where each of these is typed once the other was said, and how it left the terminal;
+/// nothing where there is no terminal to have.
+fn at_a_terminal(rig: &Rig, args: &str, typed: &[(&str, &str)]) -> Option<String> {
+    let is_there = |name: &str| {
+        let tried = Command::new(name).arg("--version").output();
+        tried.is_ok_and(|ran| ran.status.success())
+    };
+    if !cfg!(target_os = "linux") || !is_there("script") || !is_there("timeout") {
+        eprintln!("skipped: there is no terminal to type at");
+        return None;
+    }
+    let exe = env!("CARGO_BIN_EXE_idev-backup");
+    let words = format!("{exe} {args}; echo code=$?; stty -a");
+    let mut terminal = Command::new("timeout");
+    terminal
+        .args(["--foreground", "120", "script", "-qec", &words, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    for (name, value) in program(rig).get_envs() {
+        match value {
+            Some(value) => terminal.env(name, value),
+            None => terminal.env_remove(name),
+        };
+    }
+    let mut child = terminal.spawn().unwrap();
+    let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut said, mut seen) = (Vec::new(), 0);
+    let mut typed = typed.iter().peekable();
+    let mut buffer = [0; 4096];
+    loop {
+        let length = screen.read(&mut buffer).unwrap();
+        said.extend_from_slice(&buffer[..length]);
+        if length == 0 {
+            break;
+        }
+        let new = String::from_utf8_lossy(&said[seen..]).into_owned();
+        if let Some((_, answer)) = typed.next_if(|(question, _)| new.contains(question)) {
+            seen = said.len();
+            // The question comes before what is typed is hidden.
+            std::thread::sleep(Duration::from_millis(500));
+            keys.write_all(answer.as_bytes()).unwrap();
+        }
+    }
+    child.wait().unwrap();
+    Some(String::from_utf8_lossy(&said).into_owned())
+}
+
+/// How the program ended, and that the terminal is as it was.
+fn assert_ended(said: &str, code: u8) {
+    assert!(said.contains(&format!("code={code}\r\n")), "{said}");
+    assert!(
+        said.contains(" echo ") && said.contains(" icanon"),
+        "{said}"
+    );
+}
+
+#[test]
+fn ctrl_c_at_the_question_for_a_password_interrupts_and_leaves_the_terminal_as_it_was() {
+    let rig = Rig::with(encrypting(OLD));
+    runs(&rig, OLD, "", &["create"], 0);
+    let plain = Rig::new();
+    for (rig, args) in [
+        (&rig, "encryption check latest"),
+        (&rig, "ls latest"),
+        (&rig, "encryption change"),
+        (&plain, "encryption on"),
+    ] {
+        let Some(said) = at_a_terminal(rig, args, &[("assword of", "abc\u{3}")]) else {
+            return;
+        };
+        assert_ended(&said, 130);
+        assert!(said.contains("interrupted"), "{args}: {said}");
+        assert!(!said.contains("nobody"), "{args}: {said}");
+    }
+    let said = runs(&plain, "", "", &["encryption", "status"], 0);
+    assert!(said.contains("does not encrypt"), "{said}");
+}
+
+#[test]
+fn a_new_password_is_asked_for_twice_and_what_it_means_for_the_room_is_told_before() {
+    let rig = Rig::new();
+    let (first, again) = ("New backup password of", "The same once more");
+    let wrong = [(first, "one\n"), (again, "two\n")];
+    let Some(said) = at_a_terminal(&rig, "encryption on", &wrong.repeat(3)) else {
+        return;
+    };
+    assert_ended(&said, 6);
+    assert_eq!(
+        said.matches("the two are not the same").count(),
+        3,
+        "{said}"
+    );
+    assert!(!said.contains("run it in a terminal"), "{said}");
+    let status = runs(&rig, "", "", &["encryption", "status"], 0);
+    assert!(status.contains("does not encrypt"), "{status}");
+
+    let typed = [wrong[0], wrong[1], (first, "three\n"), (again, "three\n")];
+    let said = at_a_terminal(&rig, "encryption on", &typed).unwrap();
+    assert_ended(&said, 0);
+    let room = said.find("the next backup will be a full one").unwrap();
+    assert!(room < said.find(first).unwrap(), "{said}");
+    assert!(!said.contains("three"), "{said}");
+    runs(&rig, "three", "", &["create"], 0);
+    assert_opens(&rig, &rig.current(), "three");
 }
 
 #[test]

@@ -765,6 +765,26 @@ fn cat_prints_a_files_bytes_and_nothing_else() {
     let printed = cat("HomeDomain/Library/x");
     assert!(printed.status.success() && printed.stdout == bytes && printed.stderr.is_empty());
     assert_eq!(cat(&file_id("HomeDomain", "Library/x")).stdout, bytes);
+    // A disk that takes no more, as the shell's limit plays it.
+    #[cfg(unix)]
+    {
+        let out = folder.with_file_name("printed");
+        let limited = Command::new("sh")
+            .args([
+                "-c",
+                "trap '' XFSZ; ulimit -f 0; exec \"$0\" cat \"$1\" HomeDomain/Library/x > \"$2\"",
+            ])
+            .arg(env!("CARGO_BIN_EXE_idev-backup"))
+            .args([&folder, &out])
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&limited.stderr).into_owned();
+        assert_eq!(limited.status.code(), Some(1), "{error}");
+        assert!(
+            error.contains("cannot write the output") && !error.contains("--to"),
+            "{error}"
+        );
+    }
     for (name, said) in [
         ("HomeDomain/Library", "a folder"),
         ("HomeDomain/l", "a link"),

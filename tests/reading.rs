@@ -410,7 +410,7 @@ fn what_is_found_is_what_was_asked_for() {
             2
         );
     }
-    assert_eq!(run(&["find", text(backup.path()), "["]).code, 1);
+    assert_eq!(run(&["find", text(backup.path()), "["]).code, 2);
 }
 
 #[test]
@@ -485,6 +485,69 @@ fn apps_take_room_with_their_extensions_and_have_names() {
     assert_eq!(fs::read_to_string(&page).unwrap(), html);
     let nowhere = backup.path().join("no/page.html");
     assert_eq!(run(&["usage", folder, "--html", text(&nowhere)]).code, 1);
+    // What is no file stays what it is, and the page is not printed.
+    fs::create_dir(nowhere.parent().unwrap()).unwrap();
+    let said = run(&[
+        "usage",
+        folder,
+        "--html",
+        text(nowhere.parent().unwrap()),
+        "--force",
+    ]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("is no file"), "{}", said.err);
+    let mut dash = program(&["usage", folder, "--html", "-", "--force"]);
+    let dash = dash.current_dir(backup.path()).output().unwrap();
+    assert_eq!((dash.status.code(), dash.stdout.len()), (Some(2), 0));
+    assert!(!backup.path().join("-").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_page_takes_the_place_of_a_file_and_of_nothing_else() {
+    use std::os::unix::fs::FileTypeExt;
+    let backup = list_of(&[("HomeDomain", "a", 1, record(5, 0))]);
+    let folder = text(backup.path());
+    let mine = backup.path().join("mine");
+    fs::write(&mine, "mine").unwrap();
+    let (link, pipe) = (backup.path().join("link"), backup.path().join("pipe"));
+    std::os::unix::fs::symlink(&mine, &link).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    for place in [&link, &pipe] {
+        for force in [&["--force"][..], &[]] {
+            let args = [&["usage", folder, "--html", text(place)], force].concat();
+            assert_eq!(run(&args).code, 1, "{args:?}");
+        }
+    }
+    assert_eq!(fs::read_link(&link).unwrap(), mine);
+    assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
+    assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+}
+
+#[test]
+fn what_cannot_be_meant_is_wrong_usage_or_told_in_words_of_its_own() {
+    let backup = list_of(&[("HomeDomain", "a", 1, record(5, 0))]);
+    let folder = text(backup.path());
+    let to = backup.path().join("to");
+    for args in [
+        &["find", folder, "["][..],
+        &["find", folder, "--domain", "["],
+        &["extract", folder, "--to", text(&to), "["],
+        &["extract", folder, "--to", text(&to), "--domain", "["],
+    ] {
+        let ran = run(args);
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.err);
+        assert!(ran.err.contains("pattern"), "{args:?}: {}", ran.err);
+    }
+    let ran = run(&["ls", folder, "/HomeDomain"]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.err
+            .contains("no domain is named before \"/HomeDomain\""),
+        "{}",
+        ran.err
+    );
 }
 
 /// Every way to read a backup, and what each needs beside it.
@@ -611,7 +674,15 @@ fn any_folder_gives_a_report_or_an_error() {
     read_in_every_way(&whole.join("Manifest.db"), &[1]);
 
     type Damage = fn(&Path);
-    let table: [(&str, Damage, &[i32]); 11] = [
+    let table: [(&str, Damage, &[i32]); 12] = [
+        (
+            "a list without end",
+            |f| {
+                let status = fs::File::options().write(true).open(f.join("Status.plist"));
+                status.unwrap().set_len(300 << 30).unwrap()
+            },
+            &[0, 3],
+        ),
         (
             "no lists",
             |f| {
@@ -713,6 +784,14 @@ fn any_folder_gives_a_report_or_an_error() {
         damage(&folder);
         read_in_every_way(&folder, codes);
     }
+    let endless = rig.dir.path().join("a list without end");
+    let checked = program(&["verify", text(&endless)]).output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("Status.plist: it is absurdly large"),
+        "{said}"
+    );
     let wrong_types = rig.dir.path().join("wrong types");
     copy_dir(&whole, &wrong_types);
     for (name, keys) in [

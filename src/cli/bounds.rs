@@ -1,10 +1,23 @@
-//! Sizes and dates as people type them.
+//! Sizes, dates and patterns as people type them.
 
 use std::ops::RangeInclusive;
 
+use idev_backup::jobs::select::{Select, Wanted};
 use jiff::civil;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
+
+/// A pattern of names or domains; a wrong one is found before anything is read.
+pub fn pattern(text: &str) -> Result<String, String> {
+    let wanted = Wanted {
+        patterns: vec![text.to_owned()],
+        ..Wanted::default()
+    };
+    match Select::new(wanted) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(e) => Err(e.to_string()),
+    }
+}
 
 /// "+10M" (so much or more), "-1k" (so much or less), "1M..2M", "500" (exactly).
 pub fn sizes(text: &str) -> Result<RangeInclusive<u64>, String> {

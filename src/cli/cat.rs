@@ -3,7 +3,6 @@
 use clap::Args;
 use idev_backup::jobs::{Error, cat};
 
-use super::output::Unprinted;
 use super::reading::{ReadArgs, domain_and_path};
 use super::{exit, output};
 
@@ -41,11 +40,7 @@ impl Cat {
         };
         match output::bytes(&mut body) {
             Ok(()) => body.check(),
-            Err(Unprinted::Read(e)) => Err(body.failed(&e.to_string())),
-            Err(Unprinted::Write(cause)) => Err(Error::Target {
-                path: "standard output".into(),
-                cause,
-            }),
+            Err(e) => Err(body.failed(&e.to_string())),
         }
     }
 }

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use idev_backup::jobs::Error;
 use idev_backup::jobs::encryption::{self, Done, Options, Proof, Report, Room, Wish};
 use idev_backup::jobs::phone;
+use idev_backup::monitor::Monitor;
 use idev_backup::store::Store;
 use idev_backup::units::{counted, size};
 
@@ -126,6 +127,12 @@ impl EncryptionCommand {
                 let old = off.password.present(&question("Present backup", name))?;
                 Ok(Wish::Off { old })
             }),
+            Wanted::Change(change) if change.password.is_stdin() && change.new.is_stdin() => {
+                output::tell(
+                    "error: both passwords cannot come from standard input: give one of them another way",
+                );
+                exit::USAGE
+            }
             Wanted::Change(change) => change.ask.change(Done::Changed, &|name| {
                 let old = (change.password).present(&question("Present backup", name))?;
                 let new = change.new.chosen(&question("New backup", name))?;
@@ -227,6 +234,8 @@ impl Ask {
         };
         // Before anybody is asked for a password.
         encryption::admit(wanted, state)?;
+        // Who hears it afterwards has no choice any more.
+        watch.note(room_for_a_full_one(now.store.as_ref()));
         let wish = passwords(&now.phone.name)?;
         let report = encryption::change(&reach, &phone, store.as_ref(), &wish, &options, watch)?;
         Ok((report, phone.udid.to_string()))
@@ -279,22 +288,35 @@ fn words(report: &Report) -> Vec<String> {
 const NOT_IN_IT: &str = "  Backups that are not encrypted hold no saved passwords that another phone could use, no Health and Home data, \
     no Wi-Fi settings, no Safari and no call history.";
 
+/// Any change of encryption has the phone send everything again.
+fn room_for_a_full_one(room: Option<&Room>) -> String {
+    let free = |room: &Room| size(room.free_bytes);
+    match room.map(|room| (room, room.bytes)) {
+        Some((room, Some(bytes))) if room.is_short() => format!(
+            "Warning: after that the next backup will be a full one, of some {} as the present one, and {} has {} free.",
+            size(bytes),
+            room.path,
+            free(room)
+        ),
+        Some((room, Some(bytes))) => format!(
+            "After that the next backup will be a full one, of some {} as the present one; {} are free.",
+            size(bytes),
+            free(room)
+        ),
+        Some((room, None)) => format!(
+            "After that the next backup will be a full one. How much room it needs is not known, since {} has none of this phone; {} \
+             are free.",
+            room.path,
+            free(room)
+        ),
+        None => "After that the next backup will be a full one. How much room it needs is not known, since there is no store yet."
+            .to_owned(),
+    }
+}
+
 fn words_of_room(done: Option<Done>, room: &Room) -> Vec<String> {
     let mut lines = Vec::new();
     if done.is_some() {
-        let free = size(room.free_bytes);
-        lines.push(match room.bytes {
-            Some(bytes) if room.is_short() => format!(
-                "  Warning: the next backup will be a full one, of some {} as the present one, and {} has {free} free.",
-                size(bytes),
-                room.path
-            ),
-            Some(bytes) => format!(
-                "  The next backup will be a full one, of some {} as the present one; {free} are free.",
-                size(bytes)
-            ),
-            None => "  The next backup will be a full one.".to_owned(),
-        });
         if room.encrypted_backups > 0 {
             lines.push(format!(
                 "  Backups keep the password that they were made with: {} in {}.",
@@ -344,5 +366,44 @@ fn tell_proof(proof: &Proof, style: Style) {
             "problem: the keys of protection classes {} do not open, so that files of these classes cannot be read",
             classes.join(", ")
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_a_full_backup_fits_is_told_with_both_numbers() {
+        let room = |bytes, free_bytes| Room {
+            path: "/backups".to_owned(),
+            encrypted: None,
+            bytes,
+            encrypted_backups: 0,
+            free_bytes,
+        };
+        let (short, ample, first) = (
+            room(Some(9_000_000_000), 2_000_000_000),
+            room(Some(9_000_000_000), 40_000_000_000),
+            room(None, 40_000_000_000),
+        );
+        for (room, says) in [
+            (
+                Some(&short),
+                "Warning: after that the next backup will be a full one, of some 9.0 GB as the present one, and /backups has 2.0 GB free.",
+            ),
+            (
+                Some(&ample),
+                "After that the next backup will be a full one, of some 9.0 GB as the present one; 40.0 GB are free.",
+            ),
+            (
+                Some(&first),
+                "How much room it needs is not known, since /backups has none of this phone; 40.0 GB are free.",
+            ),
+            (None, "is not known, since there is no store yet."),
+        ] {
+            let said = room_for_a_full_one(room);
+            assert!(said.contains(says), "{said}");
+        }
     }
 }

@@ -10,6 +10,8 @@ pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 /// Done, with problems that were told.
 pub const DONE_WITH_PROBLEMS: u8 = 3;
+/// Interrupted by the user.
+pub const INTERRUPTED: u8 = 130;
 
 /// The code of a kind of failure. 2 (usage) is clap's.
 pub fn code(class: Class) -> u8 {
@@ -21,7 +23,7 @@ pub fn worst(codes: &[u8]) -> u8 {
     let rank = |code: &&u8| match **code {
         DONE => 0,
         DONE_WITH_PROBLEMS => 1,
-        130 => 3,
+        INTERRUPTED => 3,
         _ => 2,
     };
     codes.iter().max_by_key(rank).copied().unwrap_or(DONE)
@@ -38,7 +40,7 @@ pub fn words(code: u8) -> &'static str {
         6 => "wrong backup password",
         7 => "no space",
         8 => "connection lost",
-        130 => "interrupted",
+        INTERRUPTED => "interrupted",
         _ => "failed",
     }
 }

@@ -11,7 +11,7 @@ use idev_backup::units::{count, counted, size};
 
 use super::progress::Show;
 use super::reading::ReadArgs;
-use super::{OutputArgs, exit, interrupt, output, progress};
+use super::{OutputArgs, bounds, exit, interrupt, output, progress};
 
 /// Things of a kind that are shown.
 const SHOWN_MAX: usize = 20;
@@ -27,10 +27,10 @@ pub struct Extract {
     #[command(flatten)]
     read: ReadArgs,
     /// Which files: *.HEIC, 'HomeDomain/Library/{SMS,Notes}/**'
-    #[arg(value_name = "PATTERN")]
+    #[arg(value_name = "PATTERN", value_parser = bounds::pattern)]
     patterns: Vec<String>,
     /// Only of these domains: 'AppDomain*-net.whatsapp.*'
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = bounds::pattern)]
     domain: Vec<String>,
     /// Letters' case makes no difference in patterns
     #[arg(long)]

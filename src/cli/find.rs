@@ -24,10 +24,10 @@ pub struct Find {
     #[command(flatten)]
     read: ReadArgs,
     /// Patterns as in a shell: * ** ? [a-z] {a,b}; without one everything is found
-    #[arg(value_name = "PATTERN")]
+    #[arg(value_name = "PATTERN", value_parser = bounds::pattern)]
     patterns: Vec<String>,
     /// Only in domains that match this pattern; may be repeated
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = bounds::pattern)]
     domain: Vec<String>,
     /// Only files of this size: +10M (or more), -1k (or less), 1M..2M
     #[arg(long, value_parser = bounds::sizes, allow_hyphen_values = true)]

@@ -5,6 +5,7 @@ mod bounds;
 mod cat;
 mod config;
 mod create;
+mod ctrl_c;
 mod demo;
 mod devices;
 mod diff;
@@ -43,8 +44,6 @@ mod watch;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -53,13 +52,13 @@ use etcetera::BaseStrategy;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::phone::Reach;
-use idev_backup::private;
 use idev_backup::store;
 use idev_backup::trace::At;
 use idev_backup::transport::way::Wanted;
 use idev_backup::transport::{Calm, Transport};
 
 use config::Config;
+use ctrl_c::interrupt;
 use trace::TraceArgs;
 
 /// Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is whole.
@@ -339,23 +338,4 @@ fn home() -> Result<(PathBuf, PathBuf), Error> {
             hint: "name the folder of backups with --store".to_owned(),
         }),
     }
-}
-
-/// Becomes true at Ctrl-C. A second one ends the program at once; the last good backup is safe from both.
-fn interrupt() -> Arc<AtomicBool> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let seen = flag.clone();
-    let set = ctrlc::set_handler(move || {
-        if seen.swap(true, Ordering::SeqCst) {
-            private::remove_all();
-            std::process::exit(130);
-        }
-        output::tell("stopping at the next safe point; press Ctrl-C again to quit at once");
-    });
-    if let Err(e) = set {
-        output::tell(&format!(
-            "problem: Ctrl-C will end the program at once: {e}"
-        ));
-    }
-    flag
 }

@@ -54,10 +54,14 @@ pub fn one_line(text: &str) -> String {
 pub fn line(text: &str) {
     let mut written = Ok(());
     above_the_bars(|| written = writeln!(io::stdout().lock(), "{}", harmless(text)));
-    if let Err(e) = written
-        && e.kind() != io::ErrorKind::BrokenPipe
-    {
-        lost(&e);
+    if let Err(e) = written {
+        unprinted(&e);
+    }
+}
+
+fn unprinted(e: &io::Error) {
+    if e.kind() != io::ErrorKind::BrokenPipe {
+        lost(e);
     }
 }
 
@@ -80,16 +84,9 @@ pub fn ended(code: u8) -> u8 {
     }
 }
 
-/// Why bytes were not printed to their end.
-pub enum Unprinted {
-    /// They could not be read.
-    Read(io::Error),
-    /// stdout cannot take them.
-    Write(io::Error),
-}
-
-/// Prints bytes as they are. A reader that has gone away is no error of ours.
-pub fn bytes(from: &mut impl Read) -> Result<(), Unprinted> {
+/// Prints bytes as they are; an error is one of reading them. A reader that has gone away is no error of ours, and what stdout
+/// cannot take is lost output.
+pub fn bytes(from: &mut impl Read) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let mut buffer = vec![0; 128 << 10];
     loop {
@@ -100,18 +97,18 @@ pub fn bytes(from: &mut impl Read) -> Result<(), Unprinted> {
             Err(e) => {
                 // What was read is of use, and the error that is told is the first one.
                 drop(out.flush());
-                return Err(Unprinted::Read(e));
+                return Err(e);
             }
         };
-        match out.write_all(&buffer[..length]) {
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written.map_err(Unprinted::Write)?,
+        if let Err(e) = out.write_all(&buffer[..length]) {
+            unprinted(&e);
+            return Ok(());
         }
     }
-    match out.flush() {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Unprinted::Write(e)),
-        _ => Ok(()),
+    if let Err(e) = out.flush() {
+        unprinted(&e);
     }
+    Ok(())
 }
 
 /// Prints a line for whoever watches.

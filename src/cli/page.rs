@@ -1,7 +1,7 @@
 //! The page of `usage --html`: one file with all that it needs, so that it can be kept, sent and printed.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use idev_backup::jobs::Error;
 use idev_backup::jobs::usage::Report;
@@ -168,11 +168,24 @@ fn escaped(name: &str) -> String {
     safe
 }
 
-/// An error where there is a file of this name.
-pub fn refuse_if_there(file: &Path) -> Result<(), Error> {
+/// An error where there is something of this name that is not to be replaced: nothing is but a file, and that on demand.
+pub fn refuse_if_there(file: &Path, replace: bool) -> Result<(), Error> {
     match file.symlink_metadata() {
+        Ok(meta) if replace && meta.is_file() => Ok(()),
+        Ok(_) if replace => Err(Error::Nothing {
+            what: format!("{} is no file, and is not replaced", file.display()),
+            hint: "name a file: a link, a folder, a pipe or a device stays what it is".to_owned(),
+        }),
         Ok(_) => Err(is_there(file)),
         Err(_) => Ok(()),
+    }
+}
+
+/// Where a page may be written: `-` is no file here, since the page is not printed.
+pub fn place(file: PathBuf) -> Result<PathBuf, &'static str> {
+    match file.as_os_str() == "-" {
+        true => Err("the page is not printed: name a file"),
+        false => Ok(file),
     }
 }
 
@@ -190,6 +203,7 @@ pub fn write(file: &Path, page: &str, replace: bool) -> Result<(), Error> {
         tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(cannot)?;
     draft.write_all(page.as_bytes()).map_err(cannot)?;
     draft.as_file().sync_all().map_err(cannot)?;
+    refuse_if_there(file, replace)?;
     let placed = match replace {
         true => draft.persist(file),
         false => draft.persist_noclobber(file),

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Args;
@@ -12,7 +12,7 @@ use idev_backup::jobs::Error;
 use idev_backup::jobs::password::Passwords;
 use idev_backup::secret::Secret;
 
-use super::keyring;
+use super::{ctrl_c, keyring};
 
 /// Longest password that is read.
 const BYTES_MAX: usize = 4096;
@@ -49,6 +49,11 @@ impl PasswordArgs {
         self.password_file.is_some()
             || self.password_command.is_some()
             || self.password_keyring.is_some()
+    }
+
+    /// It comes from standard input.
+    pub fn is_stdin(&self) -> bool {
+        self.password_file.as_deref().is_some_and(is_stdin)
     }
 
     /// The password, where it was given: by file, command, credential store or environment.
@@ -89,6 +94,11 @@ pub struct NewPasswordArgs {
 }
 
 impl NewPasswordArgs {
+    /// It comes from standard input.
+    pub fn is_stdin(&self) -> bool {
+        self.new_password_file.as_deref().is_some_and(is_stdin)
+    }
+
     /// The new password; asked for twice where it was not given.
     pub fn chosen(&self, question: &str) -> Result<Secret, Error> {
         if let Some(path) = &self.new_password_file {
@@ -132,11 +142,13 @@ pub fn prompt(question: &str) -> Result<Secret, Error> {
 }
 
 fn typed(question: &str) -> Result<Secret, Error> {
-    let typed = rpassword::prompt_password(super::output::one_line(question));
-    let typed = typed.map_err(|e| {
-        no_password(&format!(
+    let question = super::output::one_line(question);
+    let typed = ctrl_c::while_asking(|| rpassword::prompt_password(question));
+    let typed = typed.map_err(|e| match e.kind() {
+        io::ErrorKind::Interrupted => Error::Interrupted,
+        _ => no_password(&format!(
             "a password is needed, and nobody can be asked for it: {e}"
-        ))
+        )),
     })?;
     Ok(Secret::new(typed.into_bytes()))
 }
@@ -153,10 +165,15 @@ fn prompt_twice(question: &str) -> Result<Secret, Error> {
         };
         tries -= 1;
         if tries == 0 {
-            return Err(no_password(&format!("no new password was given: {why}")));
+            let why = why.to_owned();
+            return Err(Error::Mistyped { why });
         }
         super::output::tell(&format!("Once again: {why}."));
     }
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 fn of_file(path: &PathBuf) -> Result<Secret, Error> {
@@ -166,7 +183,7 @@ fn of_file(path: &PathBuf) -> Result<Secret, Error> {
             path.display()
         ))
     };
-    let bytes = match path.as_os_str() == "-" {
+    let bytes = match is_stdin(path) {
         true => first_line(&mut io::stdin().lock()),
         false => File::open(path).and_then(|mut file| first_line(&mut file)),
     };

@@ -10,7 +10,6 @@ use idev_backup::jobs::doctor::{Level, Line};
 use idev_backup::jobs::password::Known;
 use idev_backup::jobs::restore::about::Source;
 use idev_backup::jobs::restore::{self, Considered, Held, Options, Report, ready};
-use idev_backup::jobs::select::{Select, Wanted};
 use idev_backup::jobs::verify::Depth;
 use idev_backup::jobs::{Error, phone::Reach};
 use idev_backup::units::{counted, duration, size};
@@ -18,7 +17,7 @@ use serde::Serialize;
 
 use super::progress::{Show, Style, Watch};
 use super::reading::ReadArgs;
-use super::{DeviceArgs, OutputArgs, ReachArgs, doctor, exit, log, output, rehearse};
+use super::{DeviceArgs, OutputArgs, ReachArgs, bounds, doctor, exit, log, output, rehearse};
 
 /// How long `--wait` waits for the phone: a restart after a restore takes minutes, and migrates data meanwhile.
 const WAIT_BACK: Duration = Duration::from_secs(20 * 60);
@@ -271,14 +270,7 @@ fn domains(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("it is empty, and so matches no domain".to_owned());
     }
-    let wanted = Wanted {
-        domains: vec![text.to_owned()],
-        ..Wanted::default()
-    };
-    match Select::new(wanted) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(e) => Err(e.to_string()),
-    }
+    bounds::pattern(text)
 }
 
 /// Says what is overwritten, and asks. Who does not agree has ended it.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use idev_backup::jobs::Error;
 use idev_backup::jobs::totals::Sum;
@@ -24,7 +25,7 @@ pub struct Usage {
     #[arg(long)]
     by: Option<By>,
     /// Write a page for a browser to this file; it needs no network
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(page::place))]
     html: Option<PathBuf>,
     /// Replace that file if it is there
     #[arg(long, requires = "html")]
@@ -80,9 +81,9 @@ impl Usage {
     }
 
     fn added_up(&self) -> Result<Report, Error> {
-        if let Some(file) = self.html.as_ref().filter(|_| !self.force) {
+        if let Some(file) = &self.html {
             // Before the password is asked for, and all is added up.
-            page::refuse_if_there(file)?;
+            page::refuse_if_there(file, self.force)?;
         }
         let report = usage::usage(&self.read.open()?)?;
         if let Some(file) = &self.html {

@@ -1,5 +1,8 @@
 //! `idev-backup verify`
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use clap::Args;
 use idev_backup::jobs::password::{Known, Passwords};
 use idev_backup::jobs::verify::{self, Depth, Options, Outcome, Repair, Report, Sample};
@@ -47,13 +50,23 @@ pub struct Verify {
 /// "5%" or "5" as a share of all.
 fn percent(text: &str) -> Result<f64, String> {
     let number: f64 = text
-        .trim_end_matches('%')
+        .strip_suffix('%')
+        .unwrap_or(text)
         .trim_end()
         .parse()
         .map_err(|_| "it is no percentage, like 5%".to_owned())?;
     match number > 0.0 && number <= 100.0 {
         true => Ok(number / 100.0),
         false => Err("it must be more than 0% and at most 100%".to_owned()),
+    }
+}
+
+/// A share of all as a percentage, no finer than anybody wants it.
+fn words_of(share: f64) -> String {
+    let thousandths = (share * 100_000.0).round();
+    match thousandths >= 1.0 {
+        true => format!("{} %", thousandths / 1000.0),
+        false => "less than 0.001 %".to_owned(),
     }
 }
 
@@ -185,7 +198,7 @@ fn text(report: &Report) -> Vec<String> {
         Outcome::Damaged => format!(
             "DAMAGED. {} of {} {} not what {} should be.",
             report.damage,
-            counted(report.files.max(report.listed.unwrap_or(0)), "file"),
+            counted(all_of(report), "file"),
             if report.damage == 1 { "is" } else { "are" },
             if report.damage == 1 { "it" } else { "they" },
         ),
@@ -228,6 +241,18 @@ fn text(report: &Report) -> Vec<String> {
     lines
 }
 
+/// The files that there should be: those that are here, and those that are not.
+fn all_of(report: &Report) -> u64 {
+    let folder = Path::new(&report.path);
+    let damaged = report.findings.iter().filter(|f| f.wrong.is_damage());
+    let gone: BTreeSet<&str> = damaged
+        .map(|finding| finding.file.as_str())
+        .filter(|file| !folder.join(file).exists())
+        .collect();
+    let known = (report.files + gone.len() as u64).max(report.listed.unwrap_or(0));
+    known.max(report.damage)
+}
+
 /// What was looked at, and so what the verdict rests on.
 fn proof(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
@@ -243,7 +268,7 @@ fn proof(report: &Report) -> Vec<String> {
         (None, false) => "  The phone's own list of files could not be read.".to_owned(),
     });
     let sample = report.sample.map_or_else(String::new, |share| {
-        format!(" (a sample of {} %)", share * 100.0)
+        format!(" (a sample of {})", words_of(share))
     });
     lines.push(match (report.has_sums, report.hashed) {
         (true, 0) => {
@@ -296,15 +321,23 @@ fn proof(report: &Report) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::percent;
+    use super::{percent, words_of};
 
     #[test]
     fn a_share_is_a_percentage() {
         assert_eq!(percent("5%"), Ok(0.05));
         assert_eq!(percent("0.5 %"), Ok(0.005));
         assert_eq!(percent("100"), Ok(1.0));
-        for wrong in ["0", "-1%", "101%", "all", "", "NaN"] {
+        for wrong in ["0", "-1%", "101%", "all", "", "NaN", "5%%", "%"] {
             assert!(percent(wrong).is_err(), "{wrong}");
+        }
+        for (typed, shown) in [
+            ("7%", "7 %"),
+            ("0.5", "0.5 %"),
+            ("100%", "100 %"),
+            ("1e-300", "less than 0.001 %"),
+        ] {
+            assert_eq!(words_of(percent(typed).unwrap()), shown);
         }
     }
 }

@@ -170,6 +170,14 @@ fn below<'a>(path: &'a str, folder: &str) -> &'a str {
 }
 
 fn nothing_at(domain: &str, path: &str) -> Error {
+    if domain.is_empty() {
+        return Error::Nothing {
+            what: format!("no domain is named before {:?}", format!("/{path}")),
+            hint: "a place begins with its domain, without a slash before it, as in HomeDomain/Library; `idev-backup ls BACKUP` shows \
+                   the domains"
+                .to_owned(),
+        };
+    }
     match path.is_empty() {
         true => Error::Nothing {
             what: format!("the backup has no domain {domain:?}"),

@@ -132,6 +132,11 @@ pub enum Error {
         /// Why, as a whole sentence.
         why: String,
     },
+    /// A new password was typed, and not so that it could be taken.
+    Mistyped {
+        /// Why.
+        why: String,
+    },
     /// The passcode was not entered as long as it was to be waited for.
     NoPasscode {
         /// How long that was.
@@ -206,7 +211,9 @@ impl Error {
             | Error::Backup { .. }
             | Error::File { .. }
             | Error::Nothing { .. } => Class::Failed,
-            Error::WrongPassword { .. } | Error::NoPassword { .. } => Class::WrongPassword,
+            Error::WrongPassword { .. } | Error::NoPassword { .. } | Error::Mistyped { .. } => {
+                Class::WrongPassword
+            }
             Error::NoPasscode { .. } => Class::Locked,
             Error::Interrupted => Class::Interrupted,
             Error::Target { cause, .. } => match cause.kind() {
@@ -287,6 +294,11 @@ impl Error {
             Error::NoPassword { .. } => Some(
                 "run it in a terminal, which asks for it, or use --password-file, --password-command, --password-keyring or the \
                  variable IDEV_BACKUP_PASSWORD"
+                    .to_owned(),
+            ),
+            Error::Mistyped { .. } => Some(
+                "run it again, and type the same password both times; --password-file and --password-command take one that need not \
+                 be typed"
                     .to_owned(),
             ),
             Error::NoPasscode { .. } => Some(
@@ -450,6 +462,7 @@ impl fmt::Display for Error {
                 crate::units::span(*waited)
             ),
             Error::NoPassword { why } => f.write_str(why),
+            Error::Mistyped { why } => write!(f, "no new password was given: {why}"),
             Error::Rehearsal { why, .. } => {
                 write!(f, "the rehearsal could not be played to its end: {why}")
             }

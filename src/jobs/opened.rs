@@ -12,7 +12,7 @@ use crate::manifest::db::{self, Db, Filter, Kind};
 use crate::manifest::glance::{self, Facts};
 use crate::manifest::leads_out;
 use crate::manifest::mbdb::Mbdb;
-use crate::manifest::plists::{Encryption, Unreadable};
+use crate::manifest::plists::{self, Encryption, Unreadable};
 use crate::manifest::record::{BadRecord, FileRecord};
 use crate::store;
 use crate::store::sums::{self, Hash};
@@ -51,8 +51,11 @@ pub(super) struct Mark(Option<Hash>);
 
 impl Mark {
     pub(super) fn of(folder: &Path) -> Mark {
-        let hash = sums::hash_file(&folder.join("Status.plist"));
-        Mark(hash.ok().map(|(hash, _)| hash))
+        const STATUS: &str = "Status.plist";
+        // What is too large to be read is not hashed either.
+        let is_sane = plists::length(folder, STATUS).is_ok();
+        let hash = is_sane.then(|| sums::hash_file(&folder.join(STATUS)));
+        Mark(hash.and_then(Result::ok).map(|(hash, _)| hash))
     }
 
     pub(super) fn is_still_in(&self, folder: &Path) -> Result<(), Error> {

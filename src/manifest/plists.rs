@@ -41,7 +41,7 @@ pub fn read(folder: &Path, name: &str) -> Result<Dictionary, Unreadable> {
 }
 
 /// How many bytes one of them has, if it is there and not absurd.
-pub(super) fn length(folder: &Path, name: &str) -> Result<u64, Unreadable> {
+pub fn length(folder: &Path, name: &str) -> Result<u64, Unreadable> {
     const BYTES_MAX: u64 = 512 << 20;
     let damaged = |why: String| Err(Unreadable::Damaged(why));
     match fs::metadata(folder.join(name)) {

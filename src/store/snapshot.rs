@@ -1,7 +1,7 @@
 //! A sealed backup: a folder of Apple's layout and, where we made it, what we know beside it. Never written again.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Error, OWN, REPORT, SUMS, Store, disk};
@@ -133,6 +133,47 @@ pub fn look(folder: &Path) -> Result<Option<Snapshot>, Error> {
         }
     }
     Ok(Some(snapshot))
+}
+
+/// The same for a repair, which also knows what is beside it by one half of the tie, where the other half is what is lost.
+pub fn to_repair(folder: &Path) -> Result<Option<Snapshot>, Error> {
+    let Some(mut snapshot) = look(folder)? else {
+        return Ok(None);
+    };
+    if snapshot.beside.is_none() {
+        snapshot.beside = beside_by_half(&snapshot)?;
+    }
+    Ok(Some(snapshot))
+}
+
+/// The one folder that belongs to no other backup and is tied to this one by half; of several nobody knows which.
+fn beside_by_half(snapshot: &Snapshot) -> Result<Option<PathBuf>, Error> {
+    let Some(store) = snapshot.path.parent().map(Store::open).transpose()? else {
+        return Ok(None);
+    };
+    let others = of(&store, &snapshot.udid)?.into_iter();
+    let taken: Vec<PathBuf> = others.filter_map(|other| other.beside).collect();
+    let loose = stamped(&store.own_of(&snapshot.udid))?.into_iter();
+    let mut halves =
+        loose.filter(|dir| !taken.contains(dir) && is_tied_by_half(dir, &snapshot.path));
+    match (halves.next(), halves.next()) {
+        (Some(dir), None) => Ok(Some(dir)),
+        _ => Ok(None),
+    }
+}
+
+/// Whether one file of the [`TIE`] is the same, and of the other nothing is left in the backup: another backup's would be there.
+fn is_tied_by_half(beside: &Path, folder: &Path) -> bool {
+    let is_same = |name| disk::same_bytes(&beside.join(name), &folder.join(name)).unwrap_or(false);
+    let [one, other] = TIE;
+    (is_same(one) && is_lost(&folder.join(other))) || (is_same(other) && is_lost(&folder.join(one)))
+}
+
+/// It is gone, empty, no file, or cannot be read.
+fn is_lost(path: &Path) -> bool {
+    let begins = || fs::File::open(path)?.read_exact(&mut [0]);
+    let is_file = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
+    !is_file || begins().is_err()
 }
 
 /// The phone that a backup's folder is named by.

@@ -88,7 +88,9 @@ def main(folder, files, size, rounds):
     key = os.urandom(32)
     folder.joinpath("Manifest.db").write_bytes(encrypt(key, plain.read_bytes()))
     plain.unlink()
-    manifest = {"IsEncrypted": True, "BackupKeyBag": bag, "ManifestKey": wrapped(key), "Version": "10.0", "Lockdown": {}}
+    # Without a version of iOS no phone would take it, and `verify` says so.
+    lockdown = {"ProductVersion": "18.6.2"}
+    manifest = {"IsEncrypted": True, "BackupKeyBag": bag, "ManifestKey": wrapped(key), "Version": "10.0", "Lockdown": lockdown}
     folder.joinpath("Manifest.plist").write_bytes(plistlib.dumps(manifest, fmt=plistlib.FMT_BINARY))
     folder.joinpath("Status.plist").write_bytes(plistlib.dumps({"SnapshotState": "finished"}))
     folder.joinpath("Info.plist").write_bytes(plistlib.dumps({"Device Name": "measured"}))

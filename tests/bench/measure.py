@@ -203,7 +203,7 @@ def unchanged(ours, on, runs):
 
 
 def verify(ours, on, runs):
-    """An encrypted backup, checked beside openssl over the same bytes on as many cores, one large file for each of them."""
+    """Encrypted backups, checked beside openssl over the same bytes on as many cores, one large file for each of them."""
     with Bench(ours, on, "--files", "10000", "--bulk", "24x128M", "--will-encrypt") as bench:
         bench.create()
         (bench.folder / "password").write_text("simulated\n")
@@ -229,12 +229,11 @@ def verify(ours, on, runs):
         for _ in range(runs):
             for name, command in programs.items():
                 costs.setdefault(name, []).append(Cost(*command))
-    print(f"\n### 3 GiB in 24 files and 10,000 small ones, checked on {cores} cores\n")
-    print("| | seconds (of each run) | processor | memory |\n|---|---|---|---|")
-    for name, each in costs.items():
-        memory = max(cost.memory for cost in each) / (1 << 20)
-        runs_ = ", ".join(f"{cost.seconds:.2f}" for cost in each)
-        print(f"| {name} | {median(each, 'seconds'):.2f} ({runs_}) | {median(each, 'cpu'):.2f} s | {memory:.0f} MiB |")
+    beside = dict.fromkeys(costs, "openssl enc -d")
+    beside |= dict.fromkeys(["openssl dgst -sha256", "verify"], "openssl dgst -sha256")
+    table(f"3 GiB in 24 files and 10,000 small ones, checked on {cores} cores", costs, beside)
+    verify_of(ours, on, runs, 1500, 1 << 20)
+    verify_of(ours, on, runs, 20_000, 32 << 10)
 
 
 SCHEMA = """
@@ -363,52 +362,95 @@ def extract(ours, on, runs):
     extract_of(ours, on, runs, 20_000, 32 << 10)
 
 
-def extract_of(ours, on, runs, files, size):
-    """An encrypted backup, beside openssl on as many cores over the same bytes, and beside iphone-backup-decrypt."""
-    python = PYMOBILEDEVICE3.with_name("python")
-    if not python.exists():
-        sys.exit(f"{python} is not there: tests/peers/run.py makes it; it needs cryptography and iphone_backup_decrypt")
-    folder = Path(tempfile.mkdtemp(prefix="measure-", dir=on))
-    try:
-        backup, to = folder / "backup", folder / "to"
-        made = [python, ROOT / "tests/bench/encrypted.py", backup, str(files), str(size)]
+class Encrypted:
+    """An encrypted backup, and the same bytes as one file per core: what starting processes costs is no decryption."""
+
+    def __init__(self, on, files, size):
+        self.python = PYMOBILEDEVICE3.with_name("python")
+        if not self.python.exists():
+            sys.exit(f"{self.python} is not there: tests/peers/run.py makes it; it needs cryptography and iphone_backup_decrypt")
+        self.folder = Path(tempfile.mkdtemp(prefix="measure-", dir=on))
+        self.backup, self.to, self.cores = self.folder / "backup", self.folder / "to", os.cpu_count()
+        made = [self.python, ROOT / "tests/bench/encrypted.py", self.backup, str(files), str(size)]
         keys = subprocess.run(list(map(str, made)), check=True, capture_output=True, text=True).stdout
-        (folder / "password").write_text("password\n")
-        cores = os.cpu_count()
-        # Each file by a process of its own, and all of them as one file per core: what starting processes costs is no decryption.
-        (folder / "files").write_text("".join(f"{p} {key} {name}\n" for p, key, name in map(str.split, keys.splitlines())))
+        self.password = ["--password-file", self.folder / "password"]
+        (self.folder / "password").write_text("password\n")
+        (self.folder / "files").write_text("".join(f"{p} {key} {name}\n" for p, key, name in map(str.split, keys.splitlines())))
         paths = [line.split()[0] for line in keys.splitlines()]
-        for core in range(cores):
-            with open(folder / f"part{core}", "wb") as part:
-                for path in paths[core::cores]:
-                    part.write((backup / path).read_bytes())
-        each = f"cd {backup}; xargs -P{cores} -L1 sh -c 'exec {OPENSSL} -K $1 -in $0 -out {to}/$2' < {folder}/files"
-        parts = " & ".join(f"{OPENSSL} -K {'11' * 32} -in {folder}/part{c} -out {to}/{c}" for c in range(cores))
-        programs = {
-            "idev-backup": [ours, "extract", backup, "--to", to, "--password-file", folder / "password", "--quiet"],
-            "openssl, one file per core": ["sh", "-c", f"{parts} & wait"],
-            "iphone-backup-decrypt": [python, "-c", DECRYPT.format(backup=backup, to=to)],
-        }
-        if files < 5000:
-            programs["openssl, a process per file"] = ["sh", "-c", each]
+        for core in range(self.cores):
+            with open(self.folder / f"part{core}", "wb") as part:
+                for path in paths[core :: self.cores]:
+                    part.write((self.backup / path).read_bytes())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.folder)
+
+    def openssl(self, out):
+        """One file per core; `{core}` in `out` is its number."""
+        one = lambda core: f"{OPENSSL} -K {'11' * 32} -in {self.folder}/part{core} -out {out.format(core=core)}"  # noqa: E731
+        return ["sh", "-c", " & ".join(map(one, range(self.cores))) + " & wait"]
+
+    def openssl_each(self):
+        """A process for each file."""
+        each = f"exec {OPENSSL} -K $1 -in $0 -out {self.to}/$2"
+        return ["sh", "-c", f"cd {self.backup}; xargs -P{self.cores} -L1 sh -c '{each}' < {self.folder}/files"]
+
+    def iphone_backup_decrypt(self):
+        return [self.python, "-c", DECRYPT.format(backup=self.backup, to=self.to)]
+
+    def costs(self, programs, runs):
+        """Of programs that may fill the folder `to`; the one named "idev-backup" makes it itself."""
         costs = {}
         for _ in range(runs):
             for name, command in programs.items():
                 if name != "idev-backup":
-                    to.mkdir()
+                    self.to.mkdir()
                 costs.setdefault(name, []).append(Cost(*command))
-                shutil.rmtree(to)
+                shutil.rmtree(self.to)
                 os.sync()
-        mine = median(costs["idev-backup"], "seconds")
-        print(f"\n### {files:,} encrypted files of {size >> 10} KiB, extracted on {cores} cores\n")
-        print("| | seconds (of each run) | times idev-backup | processor | memory |\n|---|---|---|---|---|")
-        for name, each in costs.items():
-            seconds, cpu = median(each, "seconds"), median(each, "cpu")
-            memory = max(cost.memory for cost in each) / (1 << 20)
-            runs_ = ", ".join(f"{cost.seconds:.2f}" for cost in each)
-            print(f"| {name} | {seconds:.2f} ({runs_}) | {seconds / mine:.2f} | {cpu:.2f} s | {memory:.0f} MiB |")
-    finally:
-        shutil.rmtree(folder)
+        return costs
+
+
+def table(title, costs, beside):
+    """A row for each program, with its seconds as a multiple of another's: `beside` names whose, by the row's name."""
+    print(f"\n### {title}\n\n| | seconds (of each run) | times | processor | memory |\n|---|---|---|---|---|")
+    for name, each in costs.items():
+        seconds, cpu = median(each, "seconds"), median(each, "cpu")
+        memory = max(cost.memory for cost in each) / (1 << 20)
+        runs = ", ".join(f"{cost.seconds:.2f}" for cost in each)
+        times = f"{seconds / median(costs[beside[name]], 'seconds'):.2f} {beside[name]}"
+        print(f"| {name} | {seconds:.2f} ({runs}) | {times} | {cpu:.2f} s | {memory:.0f} MiB |", flush=True)
+
+
+def extract_of(ours, on, runs, files, size):
+    """An encrypted backup, beside openssl on as many cores over the same bytes, and beside iphone-backup-decrypt."""
+    with Encrypted(on, files, size) as made:
+        programs = {
+            "idev-backup": [ours, "extract", made.backup, "--to", made.to, *made.password, "--quiet"],
+            "openssl, one file per core": made.openssl(f"{made.to}/{{core}}"),
+            "iphone-backup-decrypt": made.iphone_backup_decrypt(),
+        }
+        if files < 5000:
+            programs["openssl, a process per file"] = made.openssl_each()
+        costs = made.costs(programs, runs)
+        title = f"{files:,} encrypted files of {size >> 10} KiB, extracted on {made.cores} cores"
+        table(title, costs, dict.fromkeys(costs, "idev-backup"))
+
+
+def verify_of(ours, on, runs, files, size):
+    """The same backup, checked: nothing is written but by iphone-backup-decrypt, which cannot do without."""
+    with Encrypted(on, files, size) as made:
+        programs = {
+            "openssl enc -d": made.openssl("/dev/null"),
+            "verify --deep": [ours, "verify", "--deep", "--quiet", *made.password, made.backup],
+            "iphone-backup-decrypt": made.iphone_backup_decrypt(),
+        }
+        costs = made.costs(programs, runs)
+        title = f"{files:,} encrypted files of {size >> 10} KiB, checked on {made.cores} cores"
+        table(title, costs, dict.fromkeys(costs, "openssl enc -d"))
 
 
 def restore(ours, on, runs):

@@ -7,7 +7,7 @@ use std::thread;
 
 use super::contents::{Bench, Noted, OtherSize, Task, Yield};
 use super::finding::{Finding, Findings, Outcome, Report, Wrong};
-use super::{Depth, Options, after, inside};
+use super::{Depth, Options, after, inside, open};
 use crate::jobs::Error;
 use crate::jobs::listed::{self, Handfuls, List, Listed, Records, Summary};
 use crate::jobs::opened::Unlocked;
@@ -87,6 +87,7 @@ impl<'a> Check<'a> {
     pub(super) fn run(mut self, monitor: &dyn Monitor) -> Result<Report, Error> {
         self.our_list();
         self.property_lists();
+        self.working_folder();
         self.unlock()?;
         self.files(monitor)?;
         Ok(self.report())
@@ -494,11 +495,7 @@ impl<'a> Check<'a> {
                 self.find(Wrong::Unchecked, path, "it is not in the list of hashes");
             }
         } else if path.starts_with("Snapshot/") {
-            self.find(
-                Wrong::Unfinished,
-                path,
-                "left over from a backup that broke off",
-            );
+            self.find(Wrong::Unfinished, path, open::LEFT_OVER);
         } else if !self.has_list {
             if !has_hash && self.sums.is_some() {
                 self.find(Wrong::Extra, path, "it is not in the list of hashes");

@@ -9,6 +9,10 @@ use crate::manifest::db::{self, Db};
 use crate::manifest::mbdb::Mbdb;
 use crate::manifest::plists::{self, ManifestPlist, Status};
 use crate::store;
+use crate::store::walk::Walk;
+
+/// What is in the phone's working folder, and that itself.
+pub(super) const LEFT_OVER: &str = "left over from a backup that broke off";
 
 impl Check<'_> {
     /// The keys, where the backup is encrypted and somebody knows the password.
@@ -38,6 +42,17 @@ impl Check<'_> {
             self.find(Wrong::NoKey, "Manifest.plist", detail);
         }
         Ok(())
+    }
+
+    /// The phone's working folder, where no file in it tells of it.
+    pub(super) fn working_folder(&mut self) {
+        const NAME: &str = "Snapshot";
+        let folder = self.folder.join(NAME);
+        let is_there = std::fs::symlink_metadata(&folder).is_ok_and(|meta| meta.is_dir());
+        let is_empty = |mut walk: Walk| walk.next().is_none();
+        if is_there && Walk::new(&folder).is_ok_and(is_empty) {
+            self.find(Wrong::Unfinished, NAME, LEFT_OVER);
+        }
     }
 
     /// Our list of hashes, where there must be one and none is found.

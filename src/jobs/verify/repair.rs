@@ -41,7 +41,7 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
         what,
         hint: "make a new one: `idev-backup create --full`".to_owned(),
     };
-    let Some(backup) = snapshot::look(folder)? else {
+    let Some(backup) = snapshot::to_repair(folder)? else {
         let what = format!(
             "{} lies in no store, so there are no snapshots to take anything from",
             folder.display()
@@ -54,6 +54,11 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
             folder.display()
         );
         return Err(nothing(what));
+    };
+    // A look at the folder alone may not find it, as long as a file of the tie is lost.
+    let options = &Options {
+        sums: options.sums.clone().or_else(|| Some(sums.clone())),
+        ..options.clone()
     };
     let store = Store::open(backup.path().parent().unwrap_or(folder))?;
     let lock = store.lock(backup.udid())?;
