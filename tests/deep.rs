@@ -604,7 +604,7 @@ fn a_working_folder_that_was_left_is_told_even_if_it_is_empty() {
     let backup = Handmade::new(&[]);
     fs::create_dir_all(backup.folder().join("Snapshot/00")).unwrap();
     let report = check(backup.folder(), &Options::default());
-    assert_eq!(wrongs(&report), [(Wrong::Unfinished, "Snapshot")]);
+    assert_eq!(wrongs(&report), [(Wrong::Extra, "Snapshot")]);
     fs::write(backup.folder().join("Snapshot/00/x"), "x").unwrap();
     let report = check(backup.folder(), &Options::default());
     assert_eq!(wrongs(&report), [(Wrong::Unfinished, "Snapshot/00/x")]);

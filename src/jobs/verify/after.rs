@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
 
+use super::contents::Yield;
 use super::finding::{Finding, Wrong};
 use super::inside::{self, Inside, Look};
 use crate::jobs::Error;
@@ -16,6 +17,19 @@ use crate::private::PrivateDir;
 use crate::store::disk;
 use crate::store::sums::{Hash, Sums};
 use crate::store::walk::Found;
+
+/// Encrypted files with another digest than the phone's list has: altered, if digests of this backup are of such bytes at all.
+pub fn other_digests(all: &mut Yield) -> Vec<Finding> {
+    let mut found = std::mem::take(&mut all.other_digests);
+    if all.digests_right == 0 {
+        for finding in &mut found {
+            finding.wrong = Wrong::OtherDigest;
+            finding.detail = "the phone's list has another digest of it, and no digest of this backup is of the bytes that lie there"
+                .to_owned();
+        }
+    }
+    found
+}
 
 /// Files that have each other's bytes are told so: nothing is lost, it only lies in the wrong place.
 pub fn name_swapped(found: &mut [Finding], sums: Option<&Path>) -> Result<(), Error> {
@@ -208,5 +222,32 @@ impl Shared {
             told.push((std::mem::take(first), detail));
         }
         told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_digest_means_something_once_one_of_the_backup_is_right() {
+        let finding = Finding {
+            wrong: Wrong::Altered,
+            domain: None,
+            relative_path: None,
+            file: "ab/ab".to_owned(),
+            detail: String::new(),
+            hash: None,
+            shows_on_phone: true,
+        };
+        for (digests_right, wrong) in [(0, Wrong::OtherDigest), (1, Wrong::Altered)] {
+            let mut all = Yield {
+                digests_right,
+                other_digests: vec![finding.clone()],
+                ..Yield::default()
+            };
+            assert_eq!(other_digests(&mut all)[0].wrong, wrong);
+            assert!(all.other_digests.is_empty());
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::thread;
 
 use super::contents::{Bench, Noted, OtherSize, Task, Yield};
 use super::finding::{Finding, Findings, Outcome, Report, Wrong};
-use super::{Depth, Options, after, inside, open};
+use super::{Depth, Options, after, inside};
 use crate::jobs::Error;
 use crate::jobs::listed::{self, Handfuls, List, Listed, Records, Summary};
 use crate::jobs::opened::Unlocked;
@@ -175,6 +175,7 @@ impl<'a> Check<'a> {
             return Err(refused.into());
         }
         let mut found = std::mem::take(&mut self.yield_.findings);
+        found.append(&mut after::other_digests(&mut self.yield_));
         after::name_swapped(&mut found, self.options.sums.as_deref())?;
         let suspects = std::mem::take(&mut self.yield_.suspects);
         found.extend(after::look_again(
@@ -495,7 +496,11 @@ impl<'a> Check<'a> {
                 self.find(Wrong::Unchecked, path, "it is not in the list of hashes");
             }
         } else if path.starts_with("Snapshot/") {
-            self.find(Wrong::Unfinished, path, open::LEFT_OVER);
+            self.find(
+                Wrong::Unfinished,
+                path,
+                "left over from a backup that broke off",
+            );
         } else if !self.has_list {
             if !has_hash && self.sums.is_some() {
                 self.find(Wrong::Extra, path, "it is not in the list of hashes");

@@ -136,6 +136,11 @@ pub struct Yield {
     pub opened: u64,
     /// Digests of the phone that were compared.
     pub digests: u64,
+    /// Those that are of the bytes that lie there.
+    pub digests_right: u64,
+    /// Encrypted files with another digest, which nothing else proves. Of which bytes a phone makes it is known from no public backup:
+    /// it means something once one of the same backup is right.
+    pub other_digests: Vec<Finding>,
     /// Databases that are broken without what lies beside them.
     pub suspects: Vec<Finding>,
     /// A file that we may not read: then nothing is known.
@@ -172,6 +177,7 @@ impl Bench<'_> {
         all.refused = all.refused.take().or(reading.refused);
         all.opened += u64::from(reading.opened);
         all.digests += u64::from(reading.digest);
+        all.digests_right += u64::from(reading.has_its_digest);
         match &reading.look {
             Some((Form::Database, Look::Fine)) => all.inside.databases += 1,
             Some((_, Look::Fine)) => all.inside.property_lists += 1,
@@ -212,7 +218,14 @@ impl Bench<'_> {
                 all.findings.push(found);
             }
         }
-        all.findings.extend(reading.found.into_iter().map(finding));
+        let is_doubtful = self.encrypted && reading.digest && !reading.has_its_digest;
+        let findings = reading.found.into_iter().map(finding);
+        for finding in findings {
+            match finding.wrong == Wrong::Altered && task.hash.is_none() && is_doubtful {
+                true => all.other_digests.push(finding),
+                false => all.findings.push(finding),
+            }
+        }
     }
 
     /// One pass over the bytes, whatever is to be learned of them.
@@ -364,6 +377,7 @@ impl Bench<'_> {
         reading.digest = true;
         let mut found = digests.into_iter().flatten();
         if found.any(|digest| *digest.finalize() == wanted[..]) {
+            reading.has_its_digest = true;
             return Ok(());
         }
         // What fills up the last block of an encrypted file says nothing of the blocks before it.
@@ -389,6 +403,7 @@ struct Reading {
     page_bytes: Option<u64>,
     opened: bool,
     digest: bool,
+    has_its_digest: bool,
     shows_on_phone: bool,
     refused: Option<store::Error>,
 }

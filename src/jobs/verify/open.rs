@@ -11,9 +11,6 @@ use crate::manifest::plists::{self, ManifestPlist, Status};
 use crate::store;
 use crate::store::walk::Walk;
 
-/// What is in the phone's working folder, and that itself.
-pub(super) const LEFT_OVER: &str = "left over from a backup that broke off";
-
 impl Check<'_> {
     /// The keys, where the backup is encrypted and somebody knows the password.
     pub(super) fn unlock(&mut self) -> Result<(), Error> {
@@ -44,14 +41,18 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The phone's working folder, where no file in it tells of it.
+    /// The phone's working folder, where no file in it tells of it: nothing is lost with it.
     pub(super) fn working_folder(&mut self) {
         const NAME: &str = "Snapshot";
         let folder = self.folder.join(NAME);
         let is_there = std::fs::symlink_metadata(&folder).is_ok_and(|meta| meta.is_dir());
         let is_empty = |mut walk: Walk| walk.next().is_none();
         if is_there && Walk::new(&folder).is_ok_and(is_empty) {
-            self.find(Wrong::Unfinished, NAME, LEFT_OVER);
+            self.find(
+                Wrong::Extra,
+                NAME,
+                "the phone's working folder was left, with nothing in it",
+            );
         }
     }
 
