@@ -406,6 +406,61 @@ fn commands_get_the_report_and_failing_ones_cost_no_backup() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_failure_before_any_phone_is_reached_is_told_too() {
+    let rig = Rig::backed_up();
+    rig.daemon.detach(rig.udid());
+    let file = rig.dir.path().join("noted");
+    let note = noting(&file);
+    let nowhere = rig.dir.path().join("sentinel");
+    let nowhere = nowhere.to_str().unwrap();
+    let told = |args: &[&str], code: i32| {
+        drop(fs::remove_file(&file));
+        runs(&rig, &[args, &["--on-failure", &note]].concat(), code);
+        noted(&file)
+    };
+    for (args, code, udid) in [
+        (&["create"][..], 4, Value::Null),
+        (&["create", "--device", UDID], 4, UDID.into()),
+        (&["create", "--store", nowhere], 1, Value::Null),
+        (&["watch", "--store", nowhere], 1, Value::Null),
+        (
+            &["watch", "--store", nowhere, "--device", UDID],
+            1,
+            UDID.into(),
+        ),
+    ] {
+        let objects = told(args, code);
+        assert_eq!(objects.len(), 1, "{args:?}: {objects:?}");
+        let object = &objects[0];
+        assert_eq!(object["event"], "on_failure", "{args:?}");
+        assert_eq!(object["udid"], udid, "{args:?}");
+        assert_eq!(object["exit_code"], code, "{args:?}");
+        assert!(object["hint"].is_string(), "{args:?}: {object}");
+        assert!(object["text"].as_str().unwrap().contains("backup failed: "));
+    }
+    assert!(told(&["create", "--if-present"], 0).is_empty());
+    let mut command = program(&rig);
+    command.env("USBMUXD_SOCKET_ADDRESS", "127.0.0.1:1");
+    assert_eq!(
+        ended(command.args(["create", "--on-failure", &note])).code,
+        4
+    );
+    assert_eq!(noted(&file).len(), 1);
+
+    // Nor is it silent where a condition has the phone asked first, and that does not answer.
+    let locked = Rig::with(PhoneConfig {
+        trust: idev_backup::sim::Trust::Deny,
+        ..config()
+    });
+    drop(fs::remove_file(&file));
+    let args = ["create", "--if-charging", "--on-failure", &note];
+    let ran = ended(program(&locked).args(args));
+    assert_eq!(ran.code, 5, "{}", ran.all());
+    assert_eq!(noted(&file)[0]["exit_code"], 5);
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_command_that_hangs_is_killed_with_its_children() {
     let rig = Rig::new();

@@ -1,5 +1,6 @@
 //! `idev-backup create`
 
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use idev_backup::jobs::{Error, list};
 
 use idev_backup::secret::Secret;
 use idev_backup::store::Store;
-use idev_backup::transport::Attached;
+use idev_backup::transport::{Attached, Calm};
 use idev_backup::udid::Udid;
 use idev_backup::units::{count, counted, duration, parse_span, size};
 use serde::Serialize;
@@ -21,7 +22,7 @@ use super::history::KeepArgs;
 use super::password::PasswordArgs;
 use super::progress::{PROBLEMS_SHOWN, Show, Style, Watch};
 use super::unattended::UnattendedArgs;
-use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, log, output};
+use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, interrupt, log, output};
 
 /// Back up a phone: everything the first time, then only what changed.
 ///
@@ -97,14 +98,21 @@ impl BackupArgs {
     }
 }
 
-type Prepared = (Option<Secret>, (Reach, Store, Vec<Attached>));
-
 impl Create {
     /// Runs it.
     pub fn run(&self) -> u8 {
         let plan = self.unattended.plan(self.if_older_than);
         let style = self.output.style();
-        match self.prepare(&plan) {
+        let password = self.password();
+        // Only now: Ctrl-C at a question for a password ends the program at once.
+        let calm = Calm::new(interrupt());
+        let show = Show::new(style);
+        let watch = show.watch(None, None);
+        let prepared = password.and_then(|password| {
+            let found = self.phones(&plan, &calm, &watch)?;
+            Ok((password, found))
+        });
+        match prepared {
             Ok((password, (reach, store, phones))) => {
                 let options = Options {
                     full: self.full,
@@ -117,29 +125,39 @@ impl Create {
                 skipped(None, "", &e.to_string(), style);
                 exit::DONE
             }
-            Err(e) => output::failure(&e, None, self.output.json),
+            Err(e) => {
+                unattended::tell_failed(&e, self.wanted(), &plan, &calm, &watch);
+                output::failure(&e, None, self.output.json)
+            }
         }
     }
 
-    fn prepare(&self, plan: &Plan) -> Result<Prepared, Error> {
-        let password = match self.ask_password {
-            true => Some(self.password.present("Backup password")?),
-            false => self.password.given()?,
-        };
-        Ok((password, self.phones(plan)?))
+    fn password(&self) -> Result<Option<Secret>, Error> {
+        match self.ask_password {
+            true => self.password.present("Backup password").map(Some),
+            false => self.password.given(),
+        }
     }
 
-    fn phones(&self, plan: &Plan) -> Result<(Reach, Store, Vec<Attached>), Error> {
+    /// The phone that was named, if one is meant.
+    fn wanted(&self) -> Option<&str> {
+        self.device.device.as_deref().filter(|_| !self.all)
+    }
+
+    fn phones(
+        &self,
+        plan: &Plan,
+        calm: &Arc<Calm>,
+        watch: &Watch<'_>,
+    ) -> Result<(Reach, Store, Vec<Attached>), Error> {
         let store = Store::open_or_make(&self.store.path()?)?;
-        let reach = self.reach.reach()?;
-        let show = Show::new(self.output.style());
-        let watch = show.watch(None, None);
-        let wanted = self.device.device.as_deref().filter(|_| !self.all);
+        let reach = self.reach.reach_with(calm.clone())?;
+        let wanted = self.wanted();
         let wait = self.wait_for_device;
-        let phones = unattended::phones(&reach, wanted, self.all, wait, &watch);
+        let phones = unattended::phones(&reach, wanted, self.all, wait, watch);
         if phones.as_ref().is_err_and(unattended::is_absent) {
             for phone in known(&store, wanted) {
-                unattended::tell_overdue(&store, &phone, plan, &reach.calm, &watch);
+                unattended::tell_overdue(&store, &phone, plan, &reach.calm, watch);
             }
         }
         Ok((reach, store, phones?))

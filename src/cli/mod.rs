@@ -272,7 +272,11 @@ struct ReachArgs {
 
 impl ReachArgs {
     fn reach(&self) -> Result<Reach, Error> {
-        let calm = Calm::new(interrupt());
+        self.reach_with(Calm::new(interrupt()))
+    }
+
+    /// With waits that end with `calm`.
+    fn reach_with(&self, calm: Arc<Calm>) -> Result<Reach, Error> {
         let pin = if self.any_certificate {
             Pin::Anyone
         } else {

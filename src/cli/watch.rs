@@ -12,14 +12,14 @@ use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::unattended::{self, Outcome, Plan};
 use idev_backup::jobs::watch::{self, Happening, Watcher};
 use idev_backup::store::Store;
-use idev_backup::transport::Attached;
+use idev_backup::transport::{Attached, Calm};
 use idev_backup::udid::Udid;
 use idev_backup::units::parse_span;
 use serde::Serialize;
 
 use super::progress::{Show, Style};
 use super::unattended::UnattendedArgs;
-use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, create, exit, output};
+use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, create, exit, interrupt, output};
 
 /// How often somebody is told of a backup that is overdue.
 const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -57,15 +57,21 @@ impl WatchCommand {
             overdue_after: plan.overdue_after.take(),
             ..plan.clone()
         };
-        let opened = self
-            .store
-            .path()
-            .and_then(|path| Ok((Store::open_or_make(&path)?, self.reach.reach()?)));
+        let style = self.output.style();
+        let calm = Calm::new(interrupt());
+        let opened = self.store.path().and_then(|path| {
+            let store = Store::open_or_make(&path)?;
+            Ok((store, self.reach.reach_with(calm.clone())?))
+        });
         let (store, reach) = match opened {
             Ok(opened) => opened,
-            Err(e) => return output::failure(&e, None, self.output.json),
+            Err(e) => {
+                let show = Show::new(style);
+                let wanted = self.device.device.as_deref();
+                unattended::tell_failed(&e, wanted, &plan, &calm, &show.watch(None, None));
+                return output::failure(&e, None, self.output.json);
+            }
         };
-        let style = self.output.style();
         let guard = Guard {
             reach: &reach,
             store: &store,

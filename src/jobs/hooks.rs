@@ -81,8 +81,8 @@ pub struct Told<'a> {
     pub version: u32,
     /// RFC 3339.
     pub time: String,
-    /// The phone.
-    pub udid: &'a str,
+    /// The phone, where it is known which.
+    pub udid: Option<&'a str>,
     /// Which turn.
     pub event: &'static str,
     /// One sentence for people.
