@@ -290,7 +290,9 @@ impl Delete {
 
     fn delete(&self, watch: &Watch) -> Result<Option<Deleted>, Error> {
         let (store, old) = self.of.find()?;
-        let seen = history::consider(&store, &old)?;
+        let seen = history::consider(&store, &old, watch)?;
+        // Nothing may move below a question.
+        watch.finish();
         if !self.yes && !agrees(&seen)? {
             return Ok(None);
         }

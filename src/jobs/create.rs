@@ -256,7 +256,14 @@ fn seal(
     report.finished = list::rfc3339(now);
     report.seconds.total = started.elapsed().as_secs_f64();
     let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
-    let sealed = complete.seal(&crate::store::stamp_of(now), &text, keep)?;
+    let mut removes = false;
+    let stamp = crate::store::stamp_of(now);
+    let sealed = complete.seal_and_tell(&stamp, &text, keep, &mut |removal| {
+        if !std::mem::replace(&mut removes, true) {
+            monitor.phase(Phase::Removing);
+        }
+        monitor.event(super::history::removing(removal));
+    })?;
     report.seconds.sync = sealed.sync.as_secs_f64();
     report.seconds.seal = sealed.renames.as_secs_f64();
     report.seconds.total = started.elapsed().as_secs_f64();
