@@ -58,8 +58,6 @@ pub struct Create {
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_CONDITIONS_WAIT_FOR_DEVICE", default_value = "0s", value_parser = parse_span, help_heading = "Unattended")]
     wait_for_device: Duration,
     #[command(flatten)]
-    unattended: UnattendedArgs,
-    #[command(flatten)]
     password: PasswordArgs,
     #[command(flatten)]
     store: StoreArgs,
@@ -67,6 +65,9 @@ pub struct Create {
     pub(super) reach: ReachArgs,
     #[command(flatten)]
     output: OutputArgs,
+    // The last: what follows would stand under its headings.
+    #[command(flatten)]
+    unattended: UnattendedArgs,
 }
 
 /// How a backup is made, whoever asks for it.
@@ -101,7 +102,8 @@ impl BackupArgs {
 impl Create {
     /// Runs it.
     pub fn run(&self) -> u8 {
-        let plan = self.unattended.plan(self.if_older_than);
+        let mut plan = self.unattended.plan(self.if_older_than);
+        plan.yields |= self.if_present || !self.wait_for_device.is_zero();
         let style = self.output.style();
         let password = self.password();
         // Only now: Ctrl-C at a question for a password ends the program at once.
@@ -265,7 +267,7 @@ struct Skipped<'a> {
 }
 
 /// Nothing was to be done, which is no failure.
-fn skipped(udid: Option<&str>, name: &str, why: &str, style: Style) {
+pub fn skipped(udid: Option<&str>, name: &str, why: &str, style: Style) {
     match style {
         Style::Quiet => {}
         Style::Json => output::object("skipped", udid, &Skipped { why }),

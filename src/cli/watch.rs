@@ -19,7 +19,9 @@ use serde::Serialize;
 
 use super::progress::{Show, Style};
 use super::unattended::UnattendedArgs;
-use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, create, exit, interrupt, output};
+use super::{
+    DeviceArgs, OutputArgs, ReachArgs, StoreArgs, create, exit, interrupt, output, schedule_run,
+};
 
 /// How often somebody is told of a backup that is overdue.
 const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -39,13 +41,14 @@ pub struct WatchCommand {
     #[command(flatten)]
     backup: create::BackupArgs,
     #[command(flatten)]
-    unattended: UnattendedArgs,
-    #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
     pub(super) reach: ReachArgs,
     #[command(flatten)]
     output: OutputArgs,
+    // The last: what follows would stand under its headings.
+    #[command(flatten)]
+    unattended: UnattendedArgs,
 }
 
 impl WatchCommand {
@@ -57,6 +60,8 @@ impl WatchCommand {
             overdue_after: plan.overdue_after.take(),
             ..plan.clone()
         };
+        plan.yields = true;
+        let _job = schedule_run::hold_as_job();
         let style = self.output.style();
         let calm = Calm::new(interrupt());
         let opened = self.store.path().and_then(|path| {

@@ -16,7 +16,7 @@ use crate::manifest::plists::Status;
 use crate::mobilebackup;
 use crate::monitor::{Event, Monitor, Wait};
 use crate::store::notes::Notes;
-use crate::store::{Snapshot, Store};
+use crate::store::{self, Snapshot, Store};
 use crate::transport::{self, Attached, Calm};
 use crate::udid::Udid;
 use crate::units::span;
@@ -43,6 +43,8 @@ pub struct Plan {
     pub hooks: Hooks,
     /// Let the computer fall asleep meanwhile.
     pub may_sleep: bool,
+    /// Leave a phone to another run of ours that has it: nobody is there to be told that it is busy.
+    pub yields: bool,
 }
 
 /// How it ended, if it did not fail.
@@ -147,6 +149,10 @@ pub fn back_up(
         monitor,
         problems: Mutex::default(),
     };
+    const BUSY: &str = "another run of idev-backup is under way for this phone";
+    if plan.yields && store.is_busy(&phone.udid) {
+        return Ok(Outcome::Skipped(BUSY.to_owned()));
+    }
     let held_off = match not_now(plan, now, rests_on(store, &phone.udid)) {
         None if plan.conditions.need_the_phone() => {
             asked(reach, phone, options, monitor).map(|s| plan.conditions.against_the_phone(&s))
@@ -175,6 +181,10 @@ pub fn back_up(
             teller.tell(Turn::OnSuccess, text, |told| told.report = Some(&copy));
             report.problems.extend(teller.problems());
             Ok(Outcome::Done(Box::new(report)))
+        }
+        // It began in this moment.
+        Err(Error::Store(store::Error::Busy { .. })) if plan.yields => {
+            Ok(Outcome::Skipped(BUSY.to_owned()))
         }
         Err(e) => Err(teller.failed(e, last)),
     }
@@ -444,10 +454,10 @@ impl Teller<'_> {
             report: None,
         };
         more(&mut told);
-        for problem in self.plan.hooks.at(turn, &told, self.calm) {
+        for (problem, hint) in self.plan.hooks.at(turn, &told, self.calm) {
             let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
             problems.push(problem.clone());
-            self.monitor.problem(problem, None);
+            self.monitor.problem(problem, hint.map(str::to_owned));
         }
     }
 
