@@ -592,6 +592,35 @@ fn variables_that_are_empty_are_none_and_wrong_ones_are_named() {
 }
 
 #[test]
+fn a_phone_has_rules_of_its_own_where_the_config_file_says_so() {
+    let rig = Rig::backed_up();
+    let rules = format!("[retention]\nkeep-last = 9\n[phone.{UDID}.retention]\nkeep-last = 1\n");
+    fs::write(config_file(&rig), rules).unwrap();
+    runs(&rig, &["config", "check"], 0);
+    let shown = runs(&rig, &["config", "show"], 0).out;
+    assert!(
+        shown.contains(&format!("phone.{UDID}.retention.keep-last")),
+        "{shown}"
+    );
+    for _ in 0..2 {
+        runs(&rig, &["create", "-q"], 0);
+    }
+    let count = || rig.store.snapshots_of(rig.udid()).unwrap().len();
+    assert_eq!(count(), 2);
+    // A flag outranks them, and a phone without any has the others.
+    runs(&rig, &["create", "-q", "--keep", "5"], 0);
+    assert_eq!(count(), 3);
+    let pruned = runs(&rig, &["prune", "--dry-run"], 0).out;
+    assert!(pruned.contains("1 snapshot would be dropped"), "{pruned}");
+    assert!(pruned.contains("rules of its own: keep-last 1"), "{pruned}");
+    let other =
+        format!("[retention]\nkeep-last = 9\n[phone.{OTHER_UDID}.retention]\nkeep-last = 1\n");
+    fs::write(config_file(&rig), other).unwrap();
+    runs(&rig, &["prune"], 0);
+    assert_eq!(count(), 3);
+}
+
+#[test]
 fn list_and_doctor_take_when_a_backup_is_overdue_from_the_config_file() {
     let rig = Rig::backed_up();
     fs::write(config_file(&rig), "[watch]\noverdue-after = \"0s\"\n").unwrap();

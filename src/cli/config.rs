@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::builder::Resettable;
 use clap::{ArgAction, Command};
 use idev_backup::jobs::conditions::Hours;
-use idev_backup::jobs::doctor::{Level as Badness, Line};
 use idev_backup::store::retention::Within;
+use idev_backup::udid::Udid;
 use idev_backup::units::parse_span;
 use serde::Serialize;
 use toml::Spanned;
@@ -94,8 +94,8 @@ pub(super) fn variable(name: &str) -> String {
 pub struct Mistake {
     /// Counted from one; 0 is the file as a whole.
     line: usize,
-    text: String,
-    hint: Option<String>,
+    pub(super) text: String,
+    pub(super) hint: Option<String>,
 }
 
 /// A config file, read.
@@ -103,6 +103,8 @@ pub struct Mistake {
 pub struct Config {
     /// Values by key, as a user would type them.
     pub(super) values: BTreeMap<&'static str, String>,
+    /// Rules of retention of single phones, by key likewise.
+    pub(super) phones: BTreeMap<Udid, BTreeMap<&'static str, String>>,
 }
 
 impl Config {
@@ -230,6 +232,10 @@ impl Reader<'_> {
                 "" => name.get_ref().to_string(),
                 section => format!("{section}.{}", name.get_ref()),
             };
+            if let ("phone", DeValue::Table(phones)) = (full.as_str(), value.get_ref()) {
+                self.phones(phones);
+                continue;
+            }
             let is_section = KEYS.iter().any(|k| k.name.starts_with(&format!("{full}.")));
             match (value.get_ref(), KEYS.iter().find(|k| k.name == full)) {
                 (DeValue::Table(inner), None) if is_section => self.table(inner, &full),
@@ -244,6 +250,52 @@ impl Reader<'_> {
                     self.mistake(at, format!("{full} is a section, not a key"), Some(hint));
                 }
                 (_, None) => self.unknown(at, &full, section),
+            }
+        }
+    }
+
+    /// `[phone.UDID.retention]`
+    fn phones(&mut self, phones: &DeTable<'_>) {
+        for (name, of_phone) in phones {
+            let at = name.span().start;
+            let full = format!("phone.{}", name.get_ref());
+            let (Ok(udid), Some(of_phone)) =
+                (name.get_ref().parse(), of_phone.get_ref().as_table())
+            else {
+                let hint = "write [phone.UDID.retention] with the whole UDID, as `idev-backup devices` shows it";
+                self.mistake(at, format!("{full} is no phone"), Some(hint.to_owned()));
+                continue;
+            };
+            for (name, rules) in of_phone {
+                match (name.get_ref().as_ref(), rules.get_ref()) {
+                    ("retention", DeValue::Table(rules)) => self.rules(&udid, rules),
+                    (other, _) => {
+                        let hint = "a phone can have rules of its own: [phone.UDID.retention]";
+                        let text = format!("there is no key \"{full}.{other}\"");
+                        self.mistake(name.span().start, text, Some(hint.to_owned()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn rules(&mut self, udid: &Udid, rules: &DeTable<'_>) {
+        for (name, value) in rules {
+            let at = name.span().start;
+            let full = format!("retention.{}", name.get_ref());
+            let Some(key) = KEYS.iter().find(|key| key.name == full) else {
+                self.unknown(at, &full, "retention");
+                continue;
+            };
+            match typed(key.form, value) {
+                Ok(text) => {
+                    let of_phone = self.config.phones.entry(udid.clone()).or_default();
+                    of_phone.insert(key.name, text);
+                }
+                Err(why) => {
+                    let text = format!("phone.{udid}.{full}: {why}");
+                    self.mistake(at, text, Some(key.help.to_owned()));
+                }
             }
         }
     }
@@ -358,25 +410,8 @@ pub fn place(named: Option<&Path>) -> Option<(PathBuf, bool)> {
     }
 }
 
-/// Mistakes as findings of `doctor`.
-pub fn findings(path: &Path, mistakes: &[Mistake]) -> Vec<Line> {
-    let finding = |mistake: &Mistake| Line {
-        level: Badness::Problem,
-        topic: "config",
-        udid: None,
-        says: format!(
-            "config file {}{}: {}",
-            path.display(),
-            at(mistake),
-            mistake.text
-        ),
-        means: Some("every other command that reads the file ends with 2".to_owned()),
-        hint: mistake.hint.clone(),
-    };
-    mistakes.iter().map(finding).collect()
-}
-
-fn at(mistake: &Mistake) -> String {
+/// ", line 3"
+pub(super) fn at(mistake: &Mistake) -> String {
     match mistake.line {
         0 => String::new(),
         line => format!(", line {line}"),
@@ -456,6 +491,22 @@ mod tests {
             assert_eq!(told[0].0, line, "{text:?}: {told:?}");
             assert!(told[0].1.contains(says), "{text:?}: {told:?}");
             assert!(told[0].2.contains(hint), "{text:?}: {told:?}");
+        }
+        let phone = "[phone.00008130-001A2B3C4D5E6F70";
+        for (text, line, says) in [
+            (format!("{phone}.retention]\nkeep-lst = 3"), 2, "keep-lst"),
+            (format!("{phone}.retention]\nkeep-last = 'x'"), 2, "from 0"),
+            (format!("{phone}.hooks]\non-start = 'x'"), 1, "hooks"),
+            (
+                "[phone.mine.retention]\nkeep-last = 3".to_owned(),
+                1,
+                "phone.mine",
+            ),
+        ] {
+            let told = told(&text);
+            assert_eq!((told.len(), told[0].0), (1, line), "{text:?}: {told:?}");
+            assert!(told[0].1.contains(says), "{text:?}: {told:?}");
+            assert!(!told[0].2.is_empty(), "{text:?}: {told:?}");
         }
         assert_eq!(told("a = 1\nb = 2\n[create]\nc = 3").len(), 3);
         assert!(told("\u{feff}# nothing\r\n").is_empty());

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use clap::{Args, Command, Subcommand};
+use idev_backup::jobs::doctor::{Level, Line};
 use serde::Serialize;
 
-use super::config::{Config, KEYS, Mistake, place, tell_mistakes, variable};
+use super::config::{Config, KEYS, Mistake, at, place, tell_mistakes, variable};
 use super::{exit, output};
 
 /// Show and check the config file.
@@ -34,11 +35,12 @@ enum What {
 
 #[derive(Serialize)]
 struct Shown {
-    key: &'static str,
+    key: String,
     value: Option<String>,
     /// "environment", "file" or "default".
     from: &'static str,
-    variable: String,
+    /// None of a rule of one phone.
+    variable: Option<String>,
     help: &'static str,
 }
 
@@ -92,7 +94,7 @@ impl ConfigCommand {
                 let rows = std::iter::once(["KEY", "VALUE", "FROM"].map(str::to_owned).to_vec());
                 let rows = rows.chain(config.shown(plain).into_iter().map(|shown| {
                     vec![
-                        shown.key.into(),
+                        shown.key,
                         shown.value.unwrap_or_default(),
                         shown.from.into(),
                     ]
@@ -114,6 +116,15 @@ impl ConfigCommand {
 
 impl Config {
     fn shown(&self, plain: &Command) -> Vec<Shown> {
+        let of_phones = self.phones.iter().flat_map(|(udid, rules)| {
+            rules.iter().map(move |(name, value)| Shown {
+                key: format!("phone.{udid}.{name}"),
+                value: Some(value.clone()),
+                from: "file",
+                variable: None,
+                help: "a rule of this phone alone",
+            })
+        });
         KEYS.iter()
             .map(|key| {
                 let variable = variable(key.name);
@@ -123,13 +134,14 @@ impl Config {
                     _ => (default_of(plain, &variable), "default"),
                 };
                 Shown {
-                    key: key.name,
+                    key: key.name.to_owned(),
                     value,
                     from,
-                    variable,
+                    variable: Some(variable),
                     help: key.help,
                 }
             })
+            .chain(of_phones)
             .collect()
     }
 }
@@ -144,4 +156,22 @@ fn default_of(command: &Command, variable: &str) -> Option<String> {
             .find_map(|c| default_of(c, variable))
     };
     own.map(str::to_owned).or_else(deeper)
+}
+
+/// Mistakes as findings of `doctor`.
+pub fn findings(path: &Path, mistakes: &[Mistake]) -> Vec<Line> {
+    let finding = |mistake: &Mistake| Line {
+        level: Level::Problem,
+        topic: "config",
+        udid: None,
+        says: format!(
+            "config file {}{}: {}",
+            path.display(),
+            at(mistake),
+            mistake.text
+        ),
+        means: Some("every other command that reads the file ends with 2".to_owned()),
+        hint: mistake.hint.clone(),
+    };
+    mistakes.iter().map(finding).collect()
 }

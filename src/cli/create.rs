@@ -40,7 +40,7 @@ pub struct Create {
     #[arg(long, env = "IDEV_BACKUP_CREATE_FULL")]
     full: bool,
     #[command(flatten)]
-    backup: BackupArgs,
+    pub(super) backup: BackupArgs,
     /// Ask for the backup password first, and try it on the new backup
     #[arg(long)]
     ask_password: bool,
@@ -74,7 +74,7 @@ pub struct Create {
 #[derive(Args, Clone)]
 pub struct BackupArgs {
     #[command(flatten)]
-    keep: KeepArgs,
+    pub(super) keep: KeepArgs,
     /// Leave the list of applications and their icons out of Info.plist
     #[arg(long, env = "IDEV_BACKUP_CREATE_NO_APPS")]
     no_apps: bool,
@@ -91,6 +91,7 @@ impl BackupArgs {
     pub fn options(&self) -> Options {
         Options {
             keep: self.keep.policy(),
+            keep_of: self.keep.of_phones(),
             apps: !self.no_apps,
             read_again: self.read_again,
             silence_max: Duration::from_secs(self.patience * 60),

@@ -125,6 +125,18 @@ enum Command {
     Man(manual::Man),
 }
 
+impl Command {
+    /// The rules of a command that drops snapshots.
+    fn keep(&mut self) -> Option<&mut history::KeepArgs> {
+        match self {
+            Command::Create(create) => Some(&mut create.backup.keep),
+            Command::Watch(watch) => Some(&mut watch.backup.keep),
+            Command::Prune(prune) => Some(&mut prune.keep),
+            _ => None,
+        }
+    }
+}
+
 /// Parses the command line and runs it.
 pub fn run() -> ExitCode {
     match parse() {
@@ -153,11 +165,17 @@ fn parse() -> Result<Cli, u8> {
         return Ok(cli);
     };
     match Config::read(&path, is_named) {
-        Ok(config) => Ok(of(config.apply(Cli::command()))),
+        Ok(config) => {
+            let mut with_config = of(config.apply(Cli::command()));
+            if let (Some(keep), Some(typed)) = (with_config.command.keep(), cli.command.keep()) {
+                keep.read(&config, typed);
+            }
+            Ok(with_config)
+        }
         Err(mistakes) => match &mut cli.command {
             // That is something to be found too.
             Command::Doctor(doctor) => {
-                doctor.config = config::findings(&path, &mistakes);
+                doctor.config = config_command::findings(&path, &mistakes);
                 Ok(cli)
             }
             _ => Err(config::tell_mistakes(&path, &mistakes)),

@@ -451,6 +451,6 @@ mod tests {
         let said = |phase, percent| said(Some(phase), percent, 0, 7, Duration::ZERO).join("  ");
         assert_eq!(said(Phase::Removing, Some(37.4)), "37 %");
         assert_eq!(said(Phase::Measuring, None), "7 files");
-        assert_eq!(said(Phase::Sending, Some(50.0)), "50 %  0 B  7 files");
+        assert_eq!(said(Phase::Sending, Some(50.0)), "50 %  0 bytes  7 files");
     }
 }

@@ -39,7 +39,7 @@ pub struct WatchCommand {
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_DUE_AFTER", default_value = "20h", value_parser = parse_span)]
     due_after: Duration,
     #[command(flatten)]
-    backup: create::BackupArgs,
+    pub(super) backup: create::BackupArgs,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]

@@ -1,5 +1,6 @@
 //! What people do with a history: drop what no rule keeps, pin, name, delete; and what a check says of a snapshot.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -39,6 +40,8 @@ pub struct Pruned {
     pub dry_run: bool,
     /// The rules, in words.
     pub policy: String,
+    /// Those of phones that have their own, by UDID.
+    pub of_phones: BTreeMap<String, String>,
     /// Every snapshot, by phone, newest first.
     pub snapshots: Vec<Fate>,
     /// How many were dropped, or would be.
@@ -52,6 +55,8 @@ pub struct Pruned {
 pub struct Prune {
     /// The rules.
     pub policy: Policy,
+    /// Those of phones that have their own.
+    pub of_phones: BTreeMap<Udid, Policy>,
     /// Only this phone's.
     pub udid: Option<Udid>,
     /// Decide, and drop nothing.
@@ -67,6 +72,7 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
     let mut pruned = Pruned {
         dry_run: how.dry_run,
         policy: how.policy.to_string(),
+        of_phones: BTreeMap::new(),
         snapshots: Vec::new(),
         dropped: 0,
         frees_bytes: cfg!(unix).then_some(0),
@@ -82,7 +88,12 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
             store.recover(&udid, lock)?;
         }
         let all = store.snapshots_of(&udid)?;
-        let (decisions, trouble) = store.plan(&all, &how.policy, local(SystemTime::now()));
+        let own = how.of_phones.get(&udid);
+        if let Some(own) = own {
+            pruned.of_phones.insert(udid.to_string(), own.to_string());
+        }
+        let policy = own.unwrap_or(&how.policy);
+        let (decisions, trouble) = store.plan(&all, policy, local(SystemTime::now()));
         if let Some(e) = trouble {
             monitor.problem(
                 format!(
