@@ -24,7 +24,9 @@ pub enum Phase {
     Checking,
     /// The draft is made durable and takes its place.
     Sealing,
-    /// A snapshot is removed.
+    /// The files of snapshots are looked at, to know what their removal frees.
+    Measuring,
+    /// Snapshots are removed.
     Removing,
     /// A backup is copied into a store.
     Copying,

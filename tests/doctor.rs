@@ -283,6 +283,61 @@ fn a_draft_that_broke_off_and_an_old_backup_are_told() {
 }
 
 #[test]
+fn notes_that_cannot_be_read_are_told() {
+    let rig = Rig::backed_up();
+    fs::write(rig.own().join("notes.json"), "rubbish").unwrap();
+    let report = examined(&rig);
+    let line = told(&report, Level::Warning, "notes", "notes.json");
+    assert!(line.hint.as_ref().unwrap().contains("look into that file"));
+}
+
+#[test]
+fn a_run_of_ours_is_no_other_program() {
+    use idev_backup::device::sync::SyncLock;
+    let rig = Rig::backed_up();
+    let reach = rig.reach();
+    let mut session =
+        pair::session_or_pair(&reach, &rig.attached(), Duration::from_secs(10), &Silent).unwrap();
+    let sync = SyncLock::take(&mut session, &reach.calm).unwrap();
+    let report = examined(&rig);
+    let line = told(
+        &report,
+        Level::Problem,
+        "sync",
+        "another program is syncing",
+    );
+    assert!(
+        line.hint.as_ref().unwrap().contains("idev-backup"),
+        "{line:?}"
+    );
+    // Whose run it is tells the lock of the store.
+    let lock = rig.store.lock(rig.udid()).unwrap();
+    let report = examined(&rig);
+    told(&report, Level::Ok, "sync", "a backup of it is under way");
+    assert!(
+        report.lines.iter().all(|l| l.level != Level::Problem),
+        "{report:#?}"
+    );
+    drop((lock, sync));
+}
+
+#[test]
+fn a_mistake_in_the_config_file_is_a_line_and_the_rest_is_looked_at() {
+    let rig = Rig::new();
+    let file = rig.dir.path().join("mine.toml");
+    fs::write(&file, "[retention]\nkeep-within = \"30x\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    let out = runs(&rig, &["--config", file], 1);
+    assert!(
+        out.contains("mine.toml, line 2: retention.keep-within"),
+        "{out}"
+    );
+    assert!(out.contains("not paired"), "{out}");
+    let out = runs(&rig, &["explain", "--config", file, "105"], 0);
+    assert!(out.contains("MBErrorDomain 105"), "{out}");
+}
+
+#[test]
 fn what_verify_found_is_told_and_when() {
     let rig = Rig::backed_up();
     told(&examined(&rig), Level::Ok, "verified", "since it was made");

@@ -536,6 +536,34 @@ fn prune_shows_what_it_would_do_and_then_does_that() {
 }
 
 #[test]
+fn what_a_prune_does_is_told_while_it_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    stocked(&store, 3);
+    let (_, err) = run(&store, &["prune", "--keep", "0"], 0);
+    let at = |words: &str| err.find(words).unwrap_or_else(|| panic!("{words}: {err}"));
+    assert!(at("Looking at what becomes free") < at("Removing"), "{err}");
+    assert!(at("Removing") < at("(1 of "), "{err}");
+    let percents = err
+        .lines()
+        .filter(|line| line.contains("removing  ") && line.ends_with(" %"));
+    assert!((1..=4).contains(&percents.count()), "{err}");
+    assert!(!err.contains("0 files"), "{err}");
+    let events = json(&store, &["list"], 0);
+    assert_eq!(events["backups"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_store_whose_mark_is_damaged_is_told_with_one_advice() {
+    let rig = Rig::backed_up();
+    fs::write(rig.store.root().join(".idev-backup/store.json"), "{").unwrap();
+    let (_, err) = run(rig.store.root(), &["list"], 1);
+    assert!(err.contains("store.json is damaged"), "{err}");
+    assert!(err.contains("hint: remove that one file"), "{err}");
+    assert!(!err.contains("empty folder"), "{err}");
+}
+
+#[test]
 fn delete_asks_and_without_anybody_to_ask_refuses() {
     let dir = rig::room();
     let store = dir.path().join("store");
@@ -902,8 +930,11 @@ fn a_backup_of_another_program_becomes_the_current_one_or_a_snapshot_of_its_date
     }
     // Pinned, so that the rules of a younger history do not drop it.
     assert_eq!(json(&store, &["prune", "--keep", "0"], 0)["dropped"], 0);
-    let (_, err) = run(&store, &["adopt", old.to_str().unwrap()], 1);
-    assert!(err.contains("in this store already"), "{err}");
+    let (_, err) = run(&store, &["adopt", old.to_str().unwrap()], 0);
+    assert!(
+        err.contains("Nothing to do: ") && err.contains("in this store already"),
+        "{err}"
+    );
     // The phone goes on from it.
     let made = rig.create_in(&Store::open(&store).unwrap(), &rig::options());
     assert!(!made.full);
@@ -995,8 +1026,11 @@ fn a_snapshot_is_copied_to_another_disk_with_all_that_is_known_of_it() {
         there.notes(rig.udid()).unwrap().of(&copies[2]).tags,
         ["first"]
     );
-    let (_, err) = run(store, &["copy", "first", to], 1);
-    assert!(err.contains("in this store already"), "{err}");
+    let (_, err) = run(store, &["copy", "first", to], 0);
+    assert!(
+        err.contains("Nothing to do: ") && err.contains("in this store already"),
+        "{err}"
+    );
     // What has changed since it was received is not copied.
     let target = rig.dir.path().join("third disk");
     let victim = rig
@@ -1148,8 +1182,9 @@ fn a_backup_with_notes_that_cannot_be_read_succeeds_drops_nothing_and_tells() {
         let (_, err) = run(rig.store.root(), args, 1);
         assert!(err.contains("look into that file"), "{args:?}: {err}");
     }
-    let (out, _) = run(rig.store.root(), &["list"], 0);
+    let (out, _) = run(rig.store.root(), &["list"], 3);
     assert!(out.contains("is not known, so nothing is dropped"), "{out}");
+    run(rig.store.root(), &["list", "--json"], 3);
     // A check is told that it could not be noted, and is none the worse.
     run(rig.store.root(), &["verify"], 0);
     fs::remove_file(&notes).unwrap();

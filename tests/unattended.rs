@@ -406,6 +406,232 @@ fn commands_get_the_report_and_failing_ones_cost_no_backup() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_failure_before_any_phone_is_reached_is_told_too() {
+    let rig = Rig::backed_up();
+    rig.daemon.detach(rig.udid());
+    let file = rig.dir.path().join("noted");
+    let note = noting(&file);
+    let nowhere = rig.dir.path().join("sentinel");
+    let nowhere = nowhere.to_str().unwrap();
+    let told = |args: &[&str], code: i32| {
+        drop(fs::remove_file(&file));
+        runs(&rig, &[args, &["--on-failure", &note]].concat(), code);
+        noted(&file)
+    };
+    for (args, code, udid) in [
+        (&["create"][..], 4, Value::Null),
+        (&["create", "--device", UDID], 4, UDID.into()),
+        (&["create", "--store", nowhere], 1, Value::Null),
+        (&["watch", "--store", nowhere], 1, Value::Null),
+        (
+            &["watch", "--store", nowhere, "--device", UDID],
+            1,
+            UDID.into(),
+        ),
+    ] {
+        let objects = told(args, code);
+        assert_eq!(objects.len(), 1, "{args:?}: {objects:?}");
+        let object = &objects[0];
+        assert_eq!(object["event"], "on_failure", "{args:?}");
+        assert_eq!(object["udid"], udid, "{args:?}");
+        assert_eq!(object["exit_code"], code, "{args:?}");
+        assert!(object["hint"].is_string(), "{args:?}: {object}");
+        assert!(object["text"].as_str().unwrap().contains("backup failed: "));
+    }
+    assert!(told(&["create", "--if-present"], 0).is_empty());
+    let mut command = program(&rig);
+    command.env("USBMUXD_SOCKET_ADDRESS", "127.0.0.1:1");
+    assert_eq!(
+        ended(command.args(["create", "--on-failure", &note])).code,
+        4
+    );
+    assert_eq!(noted(&file).len(), 1);
+
+    // Nor is it silent where a condition has the phone asked first, and that does not answer.
+    let locked = Rig::with(PhoneConfig {
+        trust: idev_backup::sim::Trust::Deny,
+        ..config()
+    });
+    drop(fs::remove_file(&file));
+    let args = ["create", "--if-charging", "--on-failure", &note];
+    let ran = ended(program(&locked).args(args));
+    assert_eq!(ran.code, 5, "{}", ran.all());
+    assert_eq!(noted(&file)[0]["exit_code"], 5);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_run_that_is_under_way_is_no_failure_of_the_next_that_nobody_watches() {
+    let rig = Rig::backed_up();
+    let file = rig.dir.path().join("noted");
+    let note = noting(&file);
+    let lock = rig.store.lock(rig.udid()).unwrap();
+    for args in [
+        &["create", "--on-start", &note, "--on-failure", &note][..],
+        &["create", "--if-present"],
+        &["create", "--retry", "1"],
+    ] {
+        let ran = runs(&rig, args, 0);
+        let told = ran
+            .err
+            .contains("Nothing to do: another run of idev-backup is under way");
+        assert!(told, "{args:?}: {}", ran.err);
+    }
+    assert!(noted(&file).is_empty());
+    let mut command = program(&rig);
+    command.env("IDEV_BACKUP_JOB", rig.dir.path().join("job.lock"));
+    assert_eq!(ended(command.arg("create")).code, 0);
+    // Whoever typed it wants to know.
+    let ran = runs(&rig, &["create"], 1);
+    assert!(
+        ran.err.contains("another idev-backup is working"),
+        "{}",
+        ran.err
+    );
+    drop(lock);
+    runs(&rig, &["create", "-q", "--if-present"], 0);
+    assert_eq!(rig.phone.history().len(), 2);
+}
+
+/// Stands for notify-send: appends what it is to show to a file.
+#[cfg(target_os = "linux")]
+fn with_notify_send(rig: &Rig) -> (String, std::path::PathBuf) {
+    use std::os::unix::fs::PermissionsExt;
+    let bin = rig.dir.path().join("desktop");
+    fs::create_dir_all(&bin).unwrap();
+    let shown = rig.dir.path().join("shown");
+    let script = format!("#!/bin/sh\necho \"$@\" >> '{}'\n", shown.display());
+    fs::write(bin.join("notify-send"), script).unwrap();
+    fs::set_permissions(bin.join("notify-send"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    (path, shown)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn notifications_are_shown_where_somebody_has_to_do_something_and_of_failures() {
+    let rig = Rig::new();
+    let (path, shown) = with_notify_send(&rig);
+    let run = |rig: &Rig, args: &[&str]| {
+        let mut command = program(rig);
+        ended(
+            command
+                .env("PATH", &path)
+                .args(["create", "--notify"])
+                .args(args),
+        )
+        .code
+    };
+    let lines = || fs::read_to_string(&shown).unwrap_or_default();
+    assert_eq!(run(&rig, &[]), 0);
+    assert_eq!(lines(), "");
+    rig.phone.suffer(&["error:105".parse().unwrap()]);
+    assert_eq!(run(&rig, &[]), 7);
+    let told = lines();
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(
+        told.starts_with("--app-name idev-backup -- idev-backup Mira's iPhone: its backup failed"),
+        "{told}"
+    );
+    rig.daemon.detach(rig.udid());
+    assert_eq!(run(&rig, &[]), 4);
+    assert!(lines().contains("the backup failed: no iPhone or iPad is connected"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_notification_that_cannot_be_shown_is_told_once_and_by_its_program() {
+    let rig = Rig::with(PhoneConfig {
+        passcode: Passcode::After(Duration::from_secs(4)),
+        ..config()
+    });
+    let mut command = program(&rig);
+    command.env("PATH", rig.dir.path().join("nowhere"));
+    let ran = ended(command.args(["create", "--notify", "--remind-every", "1s"]));
+    assert_eq!(ran.code, 3, "{}", ran.all());
+    let told = "no desktop notification can be shown: notify-send could not be run";
+    assert_eq!(ran.err.matches(told).count(), 1, "{}", ran.err);
+    assert!(ran.err.contains("libnotify-bin"), "{}", ran.err);
+}
+
+#[test]
+fn the_headings_of_help_hold_for_what_is_below_them_and_no_more() {
+    let rig = Rig::new();
+    for command in ["create", "watch"] {
+        let help = runs(&rig, &[command, "--help"], 0).out;
+        let (before, log) = help.split_once("\nLog:").unwrap();
+        assert!(log.contains("--log-file") && log.contains("--log-level"));
+        for option in ["--store", "--json", "--quiet", "--transport", "--device"] {
+            assert!(before.contains(option), "{command} {option}: {help}");
+            assert!(
+                !log.contains(&format!("{option} ")),
+                "{command} {option}: {log}"
+            );
+        }
+    }
+}
+
+#[test]
+fn variables_that_are_empty_are_none_and_wrong_ones_are_named() {
+    let rig = Rig::backed_up();
+    let prune = |value: &str, code: i32| {
+        let mut command = program(&rig);
+        command.env("IDEV_BACKUP_RETENTION_KEEP_LAST", value);
+        let ran = ended(command.args(["prune", "--dry-run"]));
+        assert_eq!(ran.code, code, "{}", ran.all());
+        ran.all()
+    };
+    assert!(prune("", 0).contains("keep-last 3"));
+    assert!(prune("7", 0).contains("keep-last 7"));
+    let told = prune("many", 2);
+    assert!(
+        told.contains("variable IDEV_BACKUP_RETENTION_KEEP_LAST"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_phone_has_rules_of_its_own_where_the_config_file_says_so() {
+    let rig = Rig::backed_up();
+    let rules = format!("[retention]\nkeep-last = 9\n[phone.{UDID}.retention]\nkeep-last = 1\n");
+    fs::write(config_file(&rig), rules).unwrap();
+    runs(&rig, &["config", "check"], 0);
+    let shown = runs(&rig, &["config", "show"], 0).out;
+    assert!(
+        shown.contains(&format!("phone.{UDID}.retention.keep-last")),
+        "{shown}"
+    );
+    for _ in 0..2 {
+        runs(&rig, &["create", "-q"], 0);
+    }
+    let count = || rig.store.snapshots_of(rig.udid()).unwrap().len();
+    assert_eq!(count(), 2);
+    // A flag outranks them, and a phone without any has the others.
+    runs(&rig, &["create", "-q", "--keep", "5"], 0);
+    assert_eq!(count(), 3);
+    let pruned = runs(&rig, &["prune", "--dry-run"], 0).out;
+    assert!(pruned.contains("1 snapshot would be dropped"), "{pruned}");
+    assert!(pruned.contains("rules of its own: keep-last 1"), "{pruned}");
+    let other =
+        format!("[retention]\nkeep-last = 9\n[phone.{OTHER_UDID}.retention]\nkeep-last = 1\n");
+    fs::write(config_file(&rig), other).unwrap();
+    runs(&rig, &["prune"], 0);
+    assert_eq!(count(), 3);
+}
+
+#[test]
+fn list_and_doctor_take_when_a_backup_is_overdue_from_the_config_file() {
+    let rig = Rig::backed_up();
+    fs::write(config_file(&rig), "[watch]\noverdue-after = \"0s\"\n").unwrap();
+    assert!(runs(&rig, &["list"], 0).out.contains("OVERDUE"));
+    let ran = runs(&rig, &["list", "--overdue-days", "7"], 0);
+    assert!(!ran.out.contains("OVERDUE"), "{}", ran.out);
+    let out = ended(program(&rig).arg("doctor")).out;
+    assert!(out.contains("is 0 days old"), "{out}");
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn a_command_that_hangs_is_killed_with_its_children() {
     let rig = Rig::new();
@@ -536,6 +762,8 @@ fn a_log_file_gets_what_is_told_and_stays_small() {
     assert!(text.contains("error: ") && !text.contains("Mira"), "{text}");
     let ran = runs(&rig, &["create", "--log-file", "/nowhere/at/all"], 7);
     assert!(ran.err.contains("cannot write the log"), "{}", ran.err);
+    rig.phone.suffer(&[]);
+    runs(&rig, &["create", "--log-file", "/nowhere/at/all"], 3);
 }
 
 /// A child whose stderr is read line by line.
@@ -854,6 +1082,106 @@ fn a_job_is_one_line_of_a_crontab_and_tells_how_it_ended() {
     assert_eq!(fs::read_to_string(&crontab).unwrap(), format!("{others}\n"));
     assert!(scheduled(&["list"], 0).out.contains("no jobs"));
     scheduled(&["remove", "nightly"], 1);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_job_that_does_not_run_any_more_is_told_and_why() {
+    let rig = Rig::new();
+    let add = [
+        "schedule", "add", "nightly", "--daily", "22:00", "--with", "cron",
+    ];
+    assert_eq!(with_crontab(&rig, &add).code, 0);
+    let notes = tree(&rig.dir.path().join("home"));
+    let file = notes.keys().find(|path| path.ends_with("nightly.json"));
+    let file = rig.dir.path().join("home").join(file.unwrap());
+    let state = file.with_extension("state.json");
+    let crontab = rig.dir.path().join("home/crontab");
+    #[track_caller]
+    fn told(rig: &Rig, words: &str, is_well: bool) {
+        let status = with_crontab(rig, &["schedule", "status"]);
+        let doctor = with_crontab(rig, &["doctor"]).out;
+        let lines: Vec<&str> = doctor
+            .lines()
+            .filter(|l| l.contains("the job nightly"))
+            .collect();
+        assert!(status.out.contains(words), "{words}: {}", status.out);
+        assert_eq!(
+            !status.out.contains("warning"),
+            is_well,
+            "{words}: {}",
+            status.out
+        );
+        assert!(lines.iter().any(|l| l.contains(words)), "{words}: {doctor}");
+        assert_eq!(
+            lines.iter().all(|l| l.starts_with("ok ")),
+            is_well,
+            "{lines:?}"
+        );
+    }
+    told(&rig, "has not run yet", true);
+    let now = jiff::Timestamp::now();
+    let at = |hours: i64| {
+        (now - jiff::SignedDuration::from_hours(hours))
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string()
+    };
+    let ran = |hours: i64, code: &str| {
+        let started = at(hours);
+        let text =
+            format!("{{\"started\": \"{started}\", \"finished\": null, \"exit_code\": {code}}}");
+        fs::write(&state, text).unwrap();
+    };
+    // Neither has its next run.
+    ran(0, "0");
+    with_crontab(&rig, &["schedule", "status"]);
+    told(&rig, "ran ", true);
+    ran(80, "0");
+    told(&rig, "it was to run ", false);
+    ran(0, "5");
+    let doctor = with_crontab(&rig, &["doctor"]).out;
+    assert!(
+        doctor.contains("`idev-backup schedule run nightly`"),
+        "{doctor}"
+    );
+    // Begun: by somebody who is there, and by somebody who is gone.
+    ran(1, "null");
+    told(&rig, "was ended before it could say how", false);
+    let lock = fs::File::create(file.with_extension("lock")).unwrap();
+    lock.lock().unwrap();
+    told(&rig, "runs since ", true);
+    // A second one leaves it alone.
+    let before = fs::read(&state).unwrap();
+    let second = with_crontab(&rig, &["schedule", "run", "nightly"]);
+    assert_eq!(second.code, 0, "{}", second.all());
+    assert!(second.err.contains("is running already"), "{}", second.err);
+    assert_eq!(fs::read(&state).unwrap(), before);
+    drop(lock);
+    fs::write(&state, "{").unwrap();
+    told(&rig, "cannot be read from ", false);
+    fs::remove_file(&state).unwrap();
+    // Added long ago, and never run.
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(80 * 3600);
+    let open = fs::File::options().append(true).open(&file).unwrap();
+    open.set_modified(long_ago).unwrap();
+    told(&rig, "it was to run ", false);
+    open.set_modified(std::time::SystemTime::now()).unwrap();
+    fs::write(&crontab, "# nothing of ours\n").unwrap();
+    told(&rig, "nothing starts it any more", false);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_watch_that_a_job_runs_holds_the_lock_of_the_job() {
+    let rig = Rig::new();
+    let add = ["schedule", "add", "plugged", "--watch", "--with", "cron"];
+    assert_eq!(with_crontab(&rig, &add).code, 0);
+    let (mut child, lines) = told(program(&rig).args(["schedule", "run", "plugged"]));
+    wait_for(&lines, "Waiting for phones");
+    let running = || with_crontab(&rig, &["schedule", "status", "--json"]).last_object();
+    assert_eq!(running()["jobs"][0]["running"], true);
+    assert_eq!(terminate(&mut child), Some(0));
+    assert_eq!(running()["jobs"][0]["running"], false);
 }
 
 #[test]

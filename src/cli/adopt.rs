@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use idev_backup::jobs::adopt::{self, Taken};
+use idev_backup::jobs::adopt::{self, Came, Taken};
 use idev_backup::jobs::{Error, history};
 use idev_backup::store::{self, Store};
 use idev_backup::units::{counted, size};
 
 use super::progress::{Show, Style, Watch};
-use super::{OutputArgs, StoreArgs, exit, output};
+use super::{OutputArgs, StoreArgs, create, exit, output};
 
 /// Take a backup of Finder, iTunes, iMazing or another program into the store.
 ///
@@ -103,14 +103,18 @@ fn within(folder: &Path, other: &Path) -> bool {
     })
 }
 
-fn run(event: &str, how: OutputArgs, job: impl FnOnce(&Watch<'_>) -> Result<Taken, Error>) -> u8 {
+fn run(event: &str, how: OutputArgs, job: impl FnOnce(&Watch<'_>) -> Result<Came, Error>) -> u8 {
     let show = Show::new(how.style());
     let watch = show.watch(None, None);
     let taken = job(&watch);
     watch.finish();
     let taken = match taken {
         Err(e) => return output::failure(&e, None, how.json),
-        Ok(taken) => taken,
+        Ok(Came::There { udid, why }) => {
+            create::skipped(Some(udid.as_str()), "", &why, how.style());
+            return exit::DONE;
+        }
+        Ok(Came::Taken(taken)) => taken,
     };
     match how.style() {
         Style::Json => output::object(event, Some(&taken.udid), &taken),

@@ -1,4 +1,4 @@
-//! The config file: what may stand in it, and `idev-backup config`.
+//! The config file: what may stand in it. `config_command` shows it.
 //!
 //! A key has one meaning and three places: a flag, a variable of the environment, a line of the file. The variable's name
 //! binds them: whatever option of the command line reads that variable takes its default from the file.
@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, Args, Command, Subcommand};
+use clap::builder::Resettable;
+use clap::{ArgAction, Command};
 use idev_backup::jobs::conditions::Hours;
+use idev_backup::store::retention::Within;
+use idev_backup::udid::Udid;
 use idev_backup::units::parse_span;
 use serde::Serialize;
 use toml::Spanned;
@@ -24,14 +27,16 @@ enum Form {
     Number(i64, i64),
     Span,
     Hours,
+    Within,
+    Udid,
     Level,
     Way,
 }
 
-struct Key {
-    name: &'static str,
+pub(super) struct Key {
+    pub(super) name: &'static str,
     form: Form,
-    help: &'static str,
+    pub(super) help: &'static str,
 }
 
 const fn key(name: &'static str, form: Form, help: &'static str) -> Key {
@@ -40,9 +45,9 @@ const fn key(name: &'static str, form: Form, help: &'static str) -> Key {
 
 /// Every key that there is. docs/guide.md has the same list.
 #[rustfmt::skip]
-const KEYS: &[Key] = &[
+pub(super) const KEYS: &[Key] = &[
     key("store", Form::Place, "the folder of backups"),
-    key("device", Form::Text, "the phone, by its UDID or how that begins"),
+    key("device", Form::Udid, "the phone, by its UDID or how that begins"),
     key("transport", Form::Way, "usbmuxd or usb: the way to phones, where the best is not wanted"),
     key("create.full", Form::Flag, "have the phone send everything each time"),
     key("create.no-apps", Form::Flag, "leave applications and icons out of Info.plist"),
@@ -54,7 +59,7 @@ const KEYS: &[Key] = &[
     key("retention.keep-weekly", Form::Number(0, 100_000), "the same by weeks"),
     key("retention.keep-monthly", Form::Number(0, 100_000), "the same by months"),
     key("retention.keep-yearly", Form::Number(0, 100_000), "the same by years"),
-    key("retention.keep-within", Form::Text, "all that are younger stay: 30d, 6m, 2y"),
+    key("retention.keep-within", Form::Within, "all that are younger stay: 30d, 6m, 2y"),
     key("conditions.if-older-than", Form::Span, "only if the last backup is older than this"),
     key("conditions.if-charging", Form::Flag, "only while the phone is charging"),
     key("conditions.min-battery", Form::Number(0, 100), "only with at least so many percent"),
@@ -79,7 +84,7 @@ const KEYS: &[Key] = &[
 ];
 
 /// The variable that stands for a key.
-fn variable(name: &str) -> String {
+pub(super) fn variable(name: &str) -> String {
     let upper = name.to_ascii_uppercase().replace(['.', '-'], "_");
     format!("IDEV_BACKUP_{upper}")
 }
@@ -89,15 +94,17 @@ fn variable(name: &str) -> String {
 pub struct Mistake {
     /// Counted from one; 0 is the file as a whole.
     line: usize,
-    text: String,
-    hint: Option<String>,
+    pub(super) text: String,
+    pub(super) hint: Option<String>,
 }
 
 /// A config file, read.
 #[derive(Debug, Default)]
 pub struct Config {
     /// Values by key, as a user would type them.
-    values: BTreeMap<&'static str, String>,
+    pub(super) values: BTreeMap<&'static str, String>,
+    /// Rules of retention of single phones, by key likewise.
+    pub(super) phones: BTreeMap<Udid, BTreeMap<&'static str, String>>,
 }
 
 impl Config {
@@ -144,6 +151,16 @@ impl Config {
             .get_subcommands()
             .map(|c| c.get_name().to_owned())
             .collect();
+        // A variable that is empty is as good as none.
+        let is_empty = |arg: &&clap::Arg| {
+            let value = arg.get_env().and_then(std::env::var_os);
+            value.is_some_and(|value| value.is_empty())
+        };
+        let empty: Vec<clap::Id> = command
+            .get_arguments()
+            .filter(is_empty)
+            .map(|arg| arg.get_id().clone())
+            .collect();
         let ids: Vec<(clap::Id, &Key)> = command
             .get_arguments()
             .filter_map(|arg| Some((arg.get_id().clone(), key_of(arg)?)))
@@ -170,6 +187,9 @@ impl Config {
                 }
             });
         }
+        for id in empty {
+            command = command.mut_arg(id, |arg| arg.env(Resettable::Reset));
+        }
         for name in names {
             command = command.mut_subcommand(name, |c| self.apply(c));
         }
@@ -180,6 +200,22 @@ impl Config {
 fn key_of(arg: &clap::Arg) -> Option<&'static Key> {
     let env = arg.get_env()?.to_str()?;
     KEYS.iter().find(|key| variable(key.name) == env)
+}
+
+/// The variable from which an option has a value, if nobody typed that: `option` is as clap shows it, "--retry <N>".
+pub fn of_variable(command: &Command, option: &str, value: &str) -> Option<String> {
+    if std::env::args().any(|word| word == value || word.ends_with(&format!("={value}"))) {
+        return None;
+    }
+    let long = option.strip_prefix("--")?;
+    let long = long.split([' ', '=']).next()?;
+    let own = command.get_arguments().find_map(|arg| {
+        let variable = arg.get_env()?.to_str()?;
+        let is_it = arg.get_long() == Some(long) && std::env::var(variable).ok()? == value;
+        is_it.then(|| variable.to_owned())
+    });
+    let mut deeper = command.get_subcommands();
+    own.or_else(|| deeper.find_map(|c| of_variable(c, option, value)))
 }
 
 struct Reader<'a> {
@@ -196,6 +232,10 @@ impl Reader<'_> {
                 "" => name.get_ref().to_string(),
                 section => format!("{section}.{}", name.get_ref()),
             };
+            if let ("phone", DeValue::Table(phones)) = (full.as_str(), value.get_ref()) {
+                self.phones(phones);
+                continue;
+            }
             let is_section = KEYS.iter().any(|k| k.name.starts_with(&format!("{full}.")));
             match (value.get_ref(), KEYS.iter().find(|k| k.name == full)) {
                 (DeValue::Table(inner), None) if is_section => self.table(inner, &full),
@@ -214,16 +254,63 @@ impl Reader<'_> {
         }
     }
 
+    /// `[phone.UDID.retention]`
+    fn phones(&mut self, phones: &DeTable<'_>) {
+        for (name, of_phone) in phones {
+            let at = name.span().start;
+            let full = format!("phone.{}", name.get_ref());
+            let (Ok(udid), Some(of_phone)) =
+                (name.get_ref().parse(), of_phone.get_ref().as_table())
+            else {
+                let hint = "write [phone.UDID.retention] with the whole UDID, as `idev-backup devices` shows it";
+                self.mistake(at, format!("{full} is no phone"), Some(hint.to_owned()));
+                continue;
+            };
+            for (name, rules) in of_phone {
+                match (name.get_ref().as_ref(), rules.get_ref()) {
+                    ("retention", DeValue::Table(rules)) => self.rules(&udid, rules),
+                    (other, _) => {
+                        let hint = "a phone can have rules of its own: [phone.UDID.retention]";
+                        let text = format!("there is no key \"{full}.{other}\"");
+                        self.mistake(name.span().start, text, Some(hint.to_owned()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn rules(&mut self, udid: &Udid, rules: &DeTable<'_>) {
+        for (name, value) in rules {
+            let at = name.span().start;
+            let full = format!("retention.{}", name.get_ref());
+            let Some(key) = KEYS.iter().find(|key| key.name == full) else {
+                self.unknown(at, &full, "retention");
+                continue;
+            };
+            match typed(key.form, value) {
+                Ok(text) => {
+                    let of_phone = self.config.phones.entry(udid.clone()).or_default();
+                    of_phone.insert(key.name, text);
+                }
+                Err(why) => {
+                    let text = format!("phone.{udid}.{full}: {why}");
+                    self.mistake(at, text, Some(key.help.to_owned()));
+                }
+            }
+        }
+    }
+
     fn unknown(&mut self, at: usize, full: &str, section: &str) {
         let names = KEYS.iter().map(|key| key.name);
         let sections = KEYS
             .iter()
             .filter_map(|key| Some(key.name.split_once('.')?.0));
-        let leaf = full.rsplit('.').next().unwrap_or(full);
+        let meant = full.replace('_', "-");
+        let leaf = meant.rsplit('.').next().unwrap_or(&meant);
         // A key under the wrong section is as near as a typo in the right one.
         let near = |name: &str| {
             let same_leaf = name.rsplit('.').next() == Some(leaf);
-            let distance = strsim::damerau_levenshtein(name, full);
+            let distance = strsim::damerau_levenshtein(name, &meant);
             if same_leaf { distance.min(1) } else { distance }
         };
         let nearest = names
@@ -289,6 +376,14 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
             let text = text().map_err(|_| "expected hours in quotes: \"23:00-07:00\"")?;
             text.parse::<Hours>().map(|_| text.to_owned())
         }
+        Form::Within => {
+            let text = text().map_err(|_| "expected a stretch of time in quotes: \"30d\"")?;
+            text.parse::<Within>().map(|_| text.to_owned())
+        }
+        Form::Udid => {
+            let text = text().map_err(|_| "expected a UDID in quotes, or how it begins")?;
+            super::udid_or_beginning(text)
+        }
         Form::Level => match text() {
             Ok(text) if ["error", "warning", "info"].contains(&text) => Ok(text.to_owned()),
             _ => Err("expected \"error\", \"warning\" or \"info\"".to_owned()),
@@ -315,16 +410,21 @@ pub fn place(named: Option<&Path>) -> Option<(PathBuf, bool)> {
     }
 }
 
+/// ", line 3"
+pub(super) fn at(mistake: &Mistake) -> String {
+    match mistake.line {
+        0 => String::new(),
+        line => format!(", line {line}"),
+    }
+}
+
 /// Tells of mistakes, and answers the exit code.
 pub fn tell_mistakes(path: &Path, mistakes: &[Mistake]) -> u8 {
     for mistake in mistakes {
-        let line = match mistake.line {
-            0 => String::new(),
-            line => format!(", line {line}"),
-        };
         output::tell(&format!(
-            "error: config file {}{line}: {}",
+            "error: config file {}{}: {}",
             path.display(),
+            at(mistake),
             mistake.text
         ));
         if let Some(hint) = &mistake.hint {
@@ -332,144 +432,6 @@ pub fn tell_mistakes(path: &Path, mistakes: &[Mistake]) -> u8 {
         }
     }
     exit::USAGE
-}
-
-/// Show and check the config file.
-///
-/// Example:  idev-backup config show
-///
-/// A flag outranks a variable of the environment, and that the file.
-#[derive(Args)]
-pub struct ConfigCommand {
-    #[command(subcommand)]
-    what: What,
-    /// Print JSON
-    #[arg(long, global = true)]
-    json: bool,
-}
-
-#[derive(Subcommand, Clone, Copy)]
-enum What {
-    /// Every key, its value, and where that comes from
-    Show,
-    /// Where the file is, whether it exists or not
-    Path,
-    /// Read the file and tell every mistake
-    Check,
-}
-
-#[derive(Serialize)]
-struct Shown {
-    key: &'static str,
-    value: Option<String>,
-    /// "environment", "file" or "default".
-    from: &'static str,
-    variable: String,
-    help: &'static str,
-}
-
-#[derive(Serialize)]
-struct About {
-    path: String,
-    exists: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mistakes: Option<Vec<Mistake>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    keys: Option<Vec<Shown>>,
-}
-
-impl ConfigCommand {
-    /// Runs it; `plain` is the command line without any file.
-    pub fn run(&self, named: Option<&Path>, plain: &Command) -> u8 {
-        let Some((path, is_named)) = place(named) else {
-            output::tell("error: you have no home folder\n  hint: name a file with --config");
-            return exit::FAILED;
-        };
-        let mut about = About {
-            path: path.display().to_string(),
-            exists: path.is_file(),
-            mistakes: None,
-            keys: None,
-        };
-        if let What::Path = self.what {
-            match self.json {
-                true => output::object("config", None, &about),
-                false => output::line(&about.path),
-            }
-            return exit::DONE;
-        }
-        let (config, mistakes) = match Config::read(&path, is_named) {
-            Ok(config) => (config, Vec::new()),
-            Err(mistakes) => (Config::default(), mistakes),
-        };
-        let code = tell_mistakes(&path, &mistakes);
-        let is_wrong = !mistakes.is_empty();
-        match (self.what, self.json) {
-            (What::Check, false) if !is_wrong && about.exists => {
-                output::line(&format!("{}: no mistakes", about.path));
-            }
-            (What::Check, false) if !is_wrong => {
-                output::line(&format!(
-                    "{}: there is no such file, which is fine",
-                    about.path
-                ));
-            }
-            (What::Show, false) if !is_wrong => {
-                let rows = std::iter::once(["KEY", "VALUE", "FROM"].map(str::to_owned).to_vec());
-                let rows = rows.chain(config.shown(plain).into_iter().map(|shown| {
-                    vec![
-                        shown.key.into(),
-                        shown.value.unwrap_or_default(),
-                        shown.from.into(),
-                    ]
-                }));
-                output::table(&rows.collect::<Vec<_>>())
-                    .iter()
-                    .for_each(|line| output::line(line));
-            }
-            (What::Show, true) if !is_wrong => about.keys = Some(config.shown(plain)),
-            _ => {}
-        }
-        if self.json {
-            about.mistakes = Some(mistakes);
-            output::object("config", None, &about);
-        }
-        if is_wrong { code } else { exit::DONE }
-    }
-}
-
-impl Config {
-    fn shown(&self, plain: &Command) -> Vec<Shown> {
-        KEYS.iter()
-            .map(|key| {
-                let variable = variable(key.name);
-                let (value, from) = match (std::env::var(&variable), self.values.get(key.name)) {
-                    (Ok(text), _) if !text.is_empty() => (Some(text), "environment"),
-                    (_, Some(text)) => (Some(text.clone()), "file"),
-                    _ => (default_of(plain, &variable), "default"),
-                };
-                Shown {
-                    key: key.name,
-                    value,
-                    from,
-                    variable,
-                    help: key.help,
-                }
-            })
-            .collect()
-    }
-}
-
-fn default_of(command: &Command, variable: &str) -> Option<String> {
-    let reads = |arg: &&clap::Arg| arg.get_env().is_some_and(|env| env == variable);
-    let own = command.get_arguments().find(reads);
-    let own = own.and_then(|arg| arg.get_default_values().first()?.to_str());
-    let deeper = || {
-        command
-            .get_subcommands()
-            .find_map(|c| default_of(c, variable))
-    };
-    own.map(str::to_owned).or_else(deeper)
 }
 
 #[cfg(test)]
@@ -518,6 +480,10 @@ mod tests {
             ("store = ''", 1, "empty", "folder"),
             ("a = \n", 1, "not TOML", ""),
             ("store = 'a'\nstore = 'b'", 2, "not TOML", ""),
+            ("[retention]\n\nkeep-within = '30x'", 3, "30x", "younger"),
+            ("device = 'mine'", 1, "hex digits", "phone"),
+            ("device = 7", 1, "in quotes", "phone"),
+            ("keep_last = 3", 1, "no key", "\"keep-last\" in [retention]"),
             ("[log]\nlevel = 'loud'", 2, "\"warning\"", "error"),
         ] {
             let told = told(text);
@@ -525,6 +491,22 @@ mod tests {
             assert_eq!(told[0].0, line, "{text:?}: {told:?}");
             assert!(told[0].1.contains(says), "{text:?}: {told:?}");
             assert!(told[0].2.contains(hint), "{text:?}: {told:?}");
+        }
+        let phone = "[phone.00008130-001A2B3C4D5E6F70";
+        for (text, line, says) in [
+            (format!("{phone}.retention]\nkeep-lst = 3"), 2, "keep-lst"),
+            (format!("{phone}.retention]\nkeep-last = 'x'"), 2, "from 0"),
+            (format!("{phone}.hooks]\non-start = 'x'"), 1, "hooks"),
+            (
+                "[phone.mine.retention]\nkeep-last = 3".to_owned(),
+                1,
+                "phone.mine",
+            ),
+        ] {
+            let told = told(&text);
+            assert_eq!((told.len(), told[0].0), (1, line), "{text:?}: {told:?}");
+            assert!(told[0].1.contains(says), "{text:?}: {told:?}");
+            assert!(!told[0].2.is_empty(), "{text:?}: {told:?}");
         }
         assert_eq!(told("a = 1\nb = 2\n[create]\nc = 3").len(), 3);
         assert!(told("\u{feff}# nothing\r\n").is_empty());
@@ -548,6 +530,8 @@ mod tests {
                 Form::Number(..) => "7",
                 Form::Span => "'1h30m'",
                 Form::Hours => "'23:00-07:00'",
+                Form::Within => "'30d'",
+                Form::Udid => "'00008130'",
                 Form::Level => "'info'",
                 Form::Way => "'usb'",
             };

@@ -1,5 +1,6 @@
 //! `idev-backup create`
 
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use idev_backup::jobs::{Error, list};
 
 use idev_backup::secret::Secret;
 use idev_backup::store::Store;
-use idev_backup::transport::Attached;
+use idev_backup::transport::{Attached, Calm};
 use idev_backup::udid::Udid;
 use idev_backup::units::{count, counted, duration, parse_span, size};
 use serde::Serialize;
@@ -21,7 +22,7 @@ use super::history::KeepArgs;
 use super::password::PasswordArgs;
 use super::progress::{PROBLEMS_SHOWN, Show, Style, Watch};
 use super::unattended::UnattendedArgs;
-use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, log, output};
+use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, interrupt, log, output};
 
 /// Back up a phone: everything the first time, then only what changed.
 ///
@@ -39,7 +40,7 @@ pub struct Create {
     #[arg(long, env = "IDEV_BACKUP_CREATE_FULL")]
     full: bool,
     #[command(flatten)]
-    backup: BackupArgs,
+    pub(super) backup: BackupArgs,
     /// Ask for the backup password first, and try it on the new backup
     #[arg(long)]
     ask_password: bool,
@@ -57,8 +58,6 @@ pub struct Create {
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_CONDITIONS_WAIT_FOR_DEVICE", default_value = "0s", value_parser = parse_span, help_heading = "Unattended")]
     wait_for_device: Duration,
     #[command(flatten)]
-    unattended: UnattendedArgs,
-    #[command(flatten)]
     password: PasswordArgs,
     #[command(flatten)]
     store: StoreArgs,
@@ -66,13 +65,16 @@ pub struct Create {
     pub(super) reach: ReachArgs,
     #[command(flatten)]
     output: OutputArgs,
+    // The last: what follows would stand under its headings.
+    #[command(flatten)]
+    unattended: UnattendedArgs,
 }
 
 /// How a backup is made, whoever asks for it.
 #[derive(Args, Clone)]
 pub struct BackupArgs {
     #[command(flatten)]
-    keep: KeepArgs,
+    pub(super) keep: KeepArgs,
     /// Leave the list of applications and their icons out of Info.plist
     #[arg(long, env = "IDEV_BACKUP_CREATE_NO_APPS")]
     no_apps: bool,
@@ -89,6 +91,7 @@ impl BackupArgs {
     pub fn options(&self) -> Options {
         Options {
             keep: self.keep.policy(),
+            keep_of: self.keep.of_phones(),
             apps: !self.no_apps,
             read_again: self.read_again,
             silence_max: Duration::from_secs(self.patience * 60),
@@ -97,14 +100,22 @@ impl BackupArgs {
     }
 }
 
-type Prepared = (Option<Secret>, (Reach, Store, Vec<Attached>));
-
 impl Create {
     /// Runs it.
     pub fn run(&self) -> u8 {
-        let plan = self.unattended.plan(self.if_older_than);
+        let mut plan = self.unattended.plan(self.if_older_than);
+        plan.yields |= self.if_present || !self.wait_for_device.is_zero();
         let style = self.output.style();
-        match self.prepare(&plan) {
+        let password = self.password();
+        // Only now: Ctrl-C at a question for a password ends the program at once.
+        let calm = Calm::new(interrupt());
+        let show = Show::new(style);
+        let watch = show.watch(None, None);
+        let prepared = password.and_then(|password| {
+            let found = self.phones(&plan, &calm, &watch)?;
+            Ok((password, found))
+        });
+        match prepared {
             Ok((password, (reach, store, phones))) => {
                 let options = Options {
                     full: self.full,
@@ -117,29 +128,39 @@ impl Create {
                 skipped(None, "", &e.to_string(), style);
                 exit::DONE
             }
-            Err(e) => output::failure(&e, None, self.output.json),
+            Err(e) => {
+                unattended::tell_failed(&e, self.wanted(), &plan, &calm, &watch);
+                output::failure(&e, None, self.output.json)
+            }
         }
     }
 
-    fn prepare(&self, plan: &Plan) -> Result<Prepared, Error> {
-        let password = match self.ask_password {
-            true => Some(self.password.present("Backup password")?),
-            false => self.password.given()?,
-        };
-        Ok((password, self.phones(plan)?))
+    fn password(&self) -> Result<Option<Secret>, Error> {
+        match self.ask_password {
+            true => self.password.present("Backup password").map(Some),
+            false => self.password.given(),
+        }
     }
 
-    fn phones(&self, plan: &Plan) -> Result<(Reach, Store, Vec<Attached>), Error> {
+    /// The phone that was named, if one is meant.
+    fn wanted(&self) -> Option<&str> {
+        self.device.device.as_deref().filter(|_| !self.all)
+    }
+
+    fn phones(
+        &self,
+        plan: &Plan,
+        calm: &Arc<Calm>,
+        watch: &Watch<'_>,
+    ) -> Result<(Reach, Store, Vec<Attached>), Error> {
         let store = Store::open_or_make(&self.store.path()?)?;
-        let reach = self.reach.reach()?;
-        let show = Show::new(self.output.style());
-        let watch = show.watch(None, None);
-        let wanted = self.device.device.as_deref().filter(|_| !self.all);
+        let reach = self.reach.reach_with(calm.clone())?;
+        let wanted = self.wanted();
         let wait = self.wait_for_device;
-        let phones = unattended::phones(&reach, wanted, self.all, wait, &watch);
+        let phones = unattended::phones(&reach, wanted, self.all, wait, watch);
         if phones.as_ref().is_err_and(unattended::is_absent) {
             for phone in known(&store, wanted) {
-                unattended::tell_overdue(&store, &phone, plan, &reach.calm, &watch);
+                unattended::tell_overdue(&store, &phone, plan, &reach.calm, watch);
             }
         }
         Ok((reach, store, phones?))
@@ -247,7 +268,7 @@ struct Skipped<'a> {
 }
 
 /// Nothing was to be done, which is no failure.
-fn skipped(udid: Option<&str>, name: &str, why: &str, style: Style) {
+pub fn skipped(udid: Option<&str>, name: &str, why: &str, style: Style) {
     match style {
         Style::Quiet => {}
         Style::Json => output::object("skipped", udid, &Skipped { why }),

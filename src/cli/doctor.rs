@@ -11,6 +11,7 @@ use idev_backup::jobs::doctor::{Level, Line, Options, Report, examine};
 use idev_backup::units::counted;
 use serde::Serialize;
 
+use super::unattended::OverdueArgs;
 use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output, schedule_health};
 
 /// How long a phone or a disk may take for all of its answers.
@@ -33,13 +34,18 @@ pub struct Doctor {
     device: DeviceArgs,
     #[command(flatten)]
     store: StoreArgs,
-    /// Days after which the last good backup is too old
-    #[arg(long, value_name = "DAYS", default_value_t = 7)]
-    max_age: u32,
+    /// Days after which the last good backup is too old [default: --overdue-after, else 7]
+    #[arg(long, value_name = "DAYS")]
+    max_age: Option<u32>,
+    #[command(flatten)]
+    overdue: OverdueArgs,
     #[command(flatten)]
     pub(super) reach: ReachArgs,
     #[command(flatten)]
     output: OutputArgs,
+    /// What is wrong with the config file, which then has no say.
+    #[arg(skip)]
+    pub(super) config: Vec<Line>,
 }
 
 #[derive(Subcommand)]
@@ -60,6 +66,11 @@ enum Explain {
 }
 
 impl Doctor {
+    /// It explains an error, and looks at nothing.
+    pub fn explains(&self) -> bool {
+        self.explain.is_some()
+    }
+
     /// Runs it.
     pub fn run(&self) -> u8 {
         if let Some(Explain::Explain { text, json }) = &self.explain {
@@ -88,13 +99,14 @@ impl Doctor {
             device: self.device.device.clone(),
             store: self.store.path()?,
             store_is_named: self.store.is_named(),
-            age_max: Duration::from_secs(u64::from(self.max_age) * 86_400),
+            age_max: self.overdue.limit(self.max_age),
             patience: PATIENCE,
             now: SystemTime::now(),
             places: Places::default(),
         };
         let mut report = examine(&self.reach.reach()?, &options)?;
         // Jobs are the program's own matter, and so not examined with the rest.
+        report.lines.extend(self.config.iter().cloned());
         report.lines.extend(schedule_health::examined());
         let worst = report.lines.iter().map(|line| line.level).max();
         report.level = worst.unwrap_or(report.level);

@@ -1,5 +1,6 @@
 //! `idev-backup prune`, `pin`, `unpin`, `tag` and `delete`: what stays, and what goes.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal};
 
 use clap::Args;
@@ -7,8 +8,10 @@ use idev_backup::jobs::Error;
 use idev_backup::jobs::history::{self, Deleted, Noted, Prune as How, Pruned};
 use idev_backup::store::retention::{Policy, Within};
 use idev_backup::store::{Snapshot, Store};
+use idev_backup::udid::Udid;
 use idev_backup::units::{counted, size};
 
+use super::config::Config;
 use super::progress::{Show, Style, Watch};
 use super::{OutputArgs, StoreArgs, exit, output};
 
@@ -38,9 +41,37 @@ pub struct KeepArgs {
     /// Keep all that are younger: 12h, 30d, 8w, 6m (months), 2y
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_RETENTION_KEEP_WITHIN")]
     keep_within: Option<Within>,
+    /// Those of phones that have their own in the config file.
+    #[arg(skip)]
+    of_phones: BTreeMap<Udid, Policy>,
 }
 
 impl KeepArgs {
+    /// Takes the rules of single phones from the config file; `typed` is the command line without it, which outranks them.
+    pub fn read(&mut self, config: &Config, typed: &KeepArgs) {
+        let rule = |(udid, rules): (&Udid, &BTreeMap<&str, String>)| {
+            let number = |key: &str| rules.get(key).and_then(|text| text.parse().ok());
+            let within = rules.get("retention.keep-within");
+            let policy = Policy {
+                keep_last: typed.keep_last.or(number("retention.keep-last")),
+                keep_daily: typed.keep_daily.or(number("retention.keep-daily")),
+                keep_weekly: typed.keep_weekly.or(number("retention.keep-weekly")),
+                keep_monthly: typed.keep_monthly.or(number("retention.keep-monthly")),
+                keep_yearly: typed.keep_yearly.or(number("retention.keep-yearly")),
+                keep_within: typed
+                    .keep_within
+                    .or(within.and_then(|text| text.parse().ok())),
+            };
+            (udid.clone(), policy)
+        };
+        self.of_phones = config.phones.iter().map(rule).collect();
+    }
+
+    /// The rules of phones that have their own.
+    pub fn of_phones(&self) -> BTreeMap<Udid, Policy> {
+        self.of_phones.clone()
+    }
+
     /// The rules that were given; none at all stand for the default.
     pub fn policy(&self) -> Policy {
         Policy {
@@ -69,7 +100,7 @@ pub struct Prune {
     #[arg(long, short, value_name = "UDID", value_parser = super::udid_or_beginning)]
     device: Option<String>,
     #[command(flatten)]
-    keep: KeepArgs,
+    pub(super) keep: KeepArgs,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -107,6 +138,7 @@ impl Prune {
         };
         let how = How {
             policy: self.keep.policy(),
+            of_phones: self.keep.of_phones(),
             udid,
             dry_run: self.dry_run,
         };
@@ -138,6 +170,9 @@ fn show_fates(pruned: &Pruned) {
             .iter()
             .filter(|line| !line.is_empty())
             .for_each(|line| output::line(line));
+    }
+    for (udid, policy) in &pruned.of_phones {
+        output::line(&format!("{udid} has rules of its own: {policy}."));
     }
     let number = counted(pruned.dropped, "snapshot");
     let room = pruned
@@ -290,7 +325,9 @@ impl Delete {
 
     fn delete(&self, watch: &Watch) -> Result<Option<Deleted>, Error> {
         let (store, old) = self.of.find()?;
-        let seen = history::consider(&store, &old)?;
+        let seen = history::consider(&store, &old, watch)?;
+        // Nothing may move below a question.
+        watch.finish();
         if !self.yes && !agrees(&seen)? {
             return Ok(None);
         }

@@ -1,7 +1,7 @@
 //! `idev-backup list`
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use clap::Args;
 use idev_backup::jobs::Error;
@@ -9,6 +9,7 @@ use idev_backup::jobs::list::{self, Backup, Look, Overview, Phone};
 use idev_backup::store::Store;
 use idev_backup::units::{count, counted, size};
 
+use super::unattended::OverdueArgs;
 use super::{StoreArgs, exit, output};
 
 /// Show the backups in the store: what each is, what it takes, what keeps it, and which phones are overdue.
@@ -19,9 +20,11 @@ pub struct List {
     /// Look at every file to see what removing each snapshot alone would free
     #[arg(long)]
     sizes: bool,
-    /// A phone whose last good backup is older is overdue
-    #[arg(long, value_name = "DAYS", default_value_t = 7)]
-    overdue_days: u32,
+    /// A phone whose last good backup is older is overdue [default: --overdue-after, else 7]
+    #[arg(long, value_name = "DAYS")]
+    overdue_days: Option<u32>,
+    #[command(flatten)]
+    overdue: OverdueArgs,
     #[command(flatten)]
     store: StoreArgs,
     /// Print JSON
@@ -36,7 +39,7 @@ impl List {
             Err(e) => output::failure(&e, None, self.json),
             Ok((overview, _)) if self.json => {
                 output::object("backups", None, &overview);
-                exit::DONE
+                code(&overview)
             }
             Ok((overview, path)) => {
                 show(&overview, &path.display().to_string());
@@ -57,7 +60,7 @@ impl List {
                             .display()
                     ));
                 }
-                exit::DONE
+                code(&overview)
             }
         }
     }
@@ -70,10 +73,17 @@ impl List {
         }
         let look = Look {
             sizes: self.sizes,
-            overdue: Duration::from_secs(u64::from(self.overdue_days) * 24 * 60 * 60),
+            overdue: self.overdue.limit(self.overdue_days),
             now: SystemTime::now(),
         };
         Ok((list::overview(&Store::open(&path)?, &look)?, path))
+    }
+}
+
+fn code(overview: &Overview) -> u8 {
+    match overview.phones.iter().any(|phone| phone.trouble.is_some()) {
+        true => exit::DONE_WITH_PROBLEMS,
+        false => exit::DONE,
     }
 }
 
@@ -129,8 +139,8 @@ fn row(backup: &Backup, with_sizes: bool) -> Vec<String> {
     let verified = backup.verified.as_ref().map_or_else(
         || "-".to_owned(),
         |v| {
-            let deep = if v.how == "deep" { ", deep" } else { "" };
-            format!("{}{deep}", output::when(&v.time))
+            let when = output::when(&v.time);
+            output::one_line(&format!("{when}, {}", v.how))
         },
     );
     let pin = match backup.pinned {

@@ -38,10 +38,10 @@ pub fn begin(path: &Path, level: Level) {
             // Of two, the first stays.
             drop(LOG.set(Log { path, level, open }));
         }
-        Err(e) => output::tell(&format!(
-            "problem: cannot write the log {}: {e}\n  hint: name another with --log-file",
-            path.display()
-        )),
+        Err(e) => output::problem(
+            &format!("cannot write the log {}: {e}", path.display()),
+            "name another with --log-file",
+        ),
     }
 }
 

@@ -4,6 +4,7 @@ mod adopt;
 mod bounds;
 mod cat;
 mod config;
+mod config_command;
 mod create;
 mod ctrl_c;
 mod demo;
@@ -32,6 +33,7 @@ mod rehearse;
 mod restore;
 mod schedule;
 mod schedule_health;
+mod schedule_run;
 mod simulate;
 mod trace;
 mod tree;
@@ -104,7 +106,7 @@ enum Command {
     Copy(adopt::Copy),
     Schedule(schedule::ScheduleCommand),
     Watch(Box<watch::WatchCommand>),
-    Config(config::ConfigCommand),
+    Config(config_command::ConfigCommand),
     Info(info::Info),
     Usage(usage::Usage),
     Ls(ls::Ls),
@@ -122,6 +124,18 @@ enum Command {
     Man(manual::Man),
 }
 
+impl Command {
+    /// The rules of a command that drops snapshots.
+    fn keep(&mut self) -> Option<&mut history::KeepArgs> {
+        match self {
+            Command::Create(create) => Some(&mut create.backup.keep),
+            Command::Watch(watch) => Some(&mut watch.backup.keep),
+            Command::Prune(prune) => Some(&mut prune.keep),
+            _ => None,
+        }
+    }
+}
+
 /// Parses the command line and runs it.
 pub fn run() -> ExitCode {
     match parse() {
@@ -133,8 +147,9 @@ pub fn run() -> ExitCode {
 /// The command line, with the config file's values where it does not say otherwise.
 fn parse() -> Result<Cli, u8> {
     let plain = Config::default().apply(Cli::command());
-    let cli = of(plain.clone());
-    match &cli.command {
+    let mut cli = of(plain.clone());
+    match &mut cli.command {
+        Command::Doctor(doctor) if doctor.explains() => return Ok(cli),
         Command::Config(_)
         | Command::Demo(_)
         | Command::Simulate(_)
@@ -149,14 +164,48 @@ fn parse() -> Result<Cli, u8> {
         return Ok(cli);
     };
     match Config::read(&path, is_named) {
-        Ok(config) => Ok(of(config.apply(Cli::command()))),
-        Err(mistakes) => Err(config::tell_mistakes(&path, &mistakes)),
+        Ok(config) => {
+            let mut with_config = of(config.apply(Cli::command()));
+            if let (Some(keep), Some(typed)) = (with_config.command.keep(), cli.command.keep()) {
+                keep.read(&config, typed);
+            }
+            Ok(with_config)
+        }
+        Err(mistakes) => match &mut cli.command {
+            // That is something to be found too.
+            Command::Doctor(doctor) => {
+                doctor.config = config_command::findings(&path, &mistakes);
+                Ok(cli)
+            }
+            _ => Err(config::tell_mistakes(&path, &mistakes)),
+        },
     }
+}
+
+/// Tells why the command line is refused. A value that nobody typed is of a variable.
+fn refuse(e: &clap::Error, command: &clap::Command) -> ! {
+    use clap::error::{ContextKind, ContextValue};
+    let text = |kind| match e.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let variable = text(ContextKind::InvalidArg)
+        .zip(text(ContextKind::InvalidValue))
+        .and_then(|(option, value)| config::of_variable(command, option, value));
+    // What cannot be printed has nobody to read it.
+    drop(e.print());
+    if let Some(variable) = variable {
+        output::tell(&format!(
+            "  hint: that is the value of the variable {variable}"
+        ));
+    }
+    std::process::exit(e.exit_code())
 }
 
 fn of(command: clap::Command) -> Cli {
     let mut command = command;
-    let matches = command.get_matches_mut();
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let matches = matches.unwrap_or_else(|e| refuse(&e, &command));
     let cli = Cli::from_arg_matches(&matches);
     let mut cli = cli.unwrap_or_else(|e| e.format(&mut command).exit());
     // A variable or the config file names a phone for any command, and so not for one where that makes no sense.
@@ -271,7 +320,11 @@ struct ReachArgs {
 
 impl ReachArgs {
     fn reach(&self) -> Result<Reach, Error> {
-        let calm = Calm::new(interrupt());
+        self.reach_with(Calm::new(interrupt()))
+    }
+
+    /// With waits that end with `calm`.
+    fn reach_with(&self, calm: Arc<Calm>) -> Result<Reach, Error> {
         let pin = if self.any_certificate {
             Pin::Anyone
         } else {

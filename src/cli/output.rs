@@ -76,10 +76,21 @@ fn lost(why: &io::Error) {
     }
 }
 
+/// Something went wrong that no job knows of.
+static PROBLEM: AtomicBool = AtomicBool::new(false);
+
+/// Tells of what went wrong beside the job, which goes on; the exit code says so too.
+pub fn problem(text: &str, hint: &str) {
+    PROBLEM.store(true, Ordering::SeqCst);
+    tell(&format!("problem: {text}"));
+    tell(&format!("  hint: {hint}"));
+}
+
 /// The exit code of a run: one whose output was lost did not do what it should, whatever else it did.
 pub fn ended(code: u8) -> u8 {
     match code {
         exit::DONE | exit::DONE_WITH_PROBLEMS if LOST.load(Ordering::SeqCst) => exit::FAILED,
+        exit::DONE if PROBLEM.load(Ordering::SeqCst) => exit::DONE_WITH_PROBLEMS,
         code => code,
     }
 }

@@ -217,7 +217,9 @@ impl Watch<'_> {
         if let Some(bars) = self.show.bars {
             let bar = bars.add(ProgressBar::new(1000));
             let template = match phase {
-                phase if moves_bytes(phase) => "{prefix}{bar:16} {wide_msg}",
+                phase if moves_bytes(phase) || phase == Phase::Removing => {
+                    "{prefix}{bar:16} {wide_msg}"
+                }
                 _ => "{prefix}{spinner} {elapsed} {wide_msg}",
             };
             if let Ok(style) = ProgressStyle::with_template(template) {
@@ -237,6 +239,8 @@ impl Watch<'_> {
                 | Phase::Sending
                 | Phase::Restarting
                 | Phase::Comparing
+                | Phase::Measuring
+                | Phase::Removing
         ) {
             self.line(state, words(phase));
         }
@@ -272,13 +276,7 @@ impl Watch<'_> {
             (state.percent, state.moved) = (percent, Instant::now());
         }
         let receiving = state.phase.is_some_and(moves_bytes);
-        let mut said = Vec::new();
-        if receiving {
-            said.extend(percent.map(|p| format!("{p:.0} %")));
-            said.push(amount(bytes, files, spent));
-        } else {
-            said.push(counted(files, "file"));
-        }
+        let mut said = said(state.phase, percent, bytes, files, spent);
         // A claim that stands still says nothing about the time left.
         if let Some(p) = percent.filter(|p| receiving && *p > 2.0)
             && spent > Duration::from_secs(3)
@@ -294,7 +292,9 @@ impl Watch<'_> {
             }
             None => {
                 let quarter = percent.is_some_and(|p| p >= state.told_percent + 25.0);
-                if receiving && (quarter || state.told.elapsed() >= BETWEEN_LINES) {
+                let has_lines =
+                    receiving || matches!(state.phase, Some(Phase::Removing | Phase::Measuring));
+                if has_lines && (quarter || state.told.elapsed() >= BETWEEN_LINES) {
                     state.told = Instant::now();
                     state.told_percent = percent.unwrap_or(state.told_percent);
                     let doing = state.phase.map_or("", words).to_lowercase();
@@ -374,6 +374,25 @@ fn prefix(state: &State) -> String {
         .map_or_else(String::new, |name| format!("{name}: "))
 }
 
+/// How far a phase is: in percent where somebody knows, and by what it counts.
+fn said(
+    phase: Option<Phase>,
+    percent: Option<f64>,
+    bytes: u64,
+    files: u64,
+    spent: Duration,
+) -> Vec<String> {
+    let percent = percent.map(|p| format!("{p:.0} %"));
+    match phase {
+        Some(Phase::Removing) => percent.into_iter().collect(),
+        Some(phase) if moves_bytes(phase) => {
+            let amount = amount(bytes, files, spent);
+            percent.into_iter().chain([amount]).collect()
+        }
+        _ => vec![counted(files, "file")],
+    }
+}
+
 /// "1.5 GB  493 MB/s  20,019 files"
 fn amount(bytes: u64, files: u64, spent: Duration) -> String {
     let rate = match spent.as_secs_f64() {
@@ -412,6 +431,7 @@ fn words(phase: Phase) -> &'static str {
         Phase::Hashing => "Making the list of hashes",
         Phase::Checking => "Checking",
         Phase::Sealing => "Making it durable",
+        Phase::Measuring => "Looking at what becomes free",
         Phase::Removing => "Removing",
         Phase::Copying => "Copying",
         Phase::Extracting => "Extracting",
@@ -419,5 +439,18 @@ fn words(phase: Phase) -> &'static str {
         Phase::Sending => "Sending",
         Phase::Restarting => "Phone is restarting",
         Phase::Comparing => "Comparing what it received",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_is_told_in_percent_and_counts_no_files() {
+        let said = |phase, percent| said(Some(phase), percent, 0, 7, Duration::ZERO).join("  ");
+        assert_eq!(said(Phase::Removing, Some(37.4)), "37 %");
+        assert_eq!(said(Phase::Measuring, None), "7 files");
+        assert_eq!(said(Phase::Sending, Some(50.0)), "50 %  0 bytes  7 files");
     }
 }

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, CommandFactory, Subcommand};
@@ -18,7 +17,8 @@ use idev_backup::store::{Store, disk};
 use idev_backup::units::span;
 use serde::{Deserialize, Serialize};
 
-use super::{StoreArgs, create, exit, home, output};
+use super::schedule_run::{self, Ran, State, lock_path, state_of, state_path};
+use super::{StoreArgs, create, exit, home, output, schedule_health};
 
 /// Have the system start backups by itself.
 ///
@@ -106,21 +106,12 @@ pub(super) struct Note {
     version: u32,
     pub(super) name: String,
     pub(super) when: String,
-    with: String,
+    pub(super) with: String,
     /// The command and its options.
-    arguments: Vec<String>,
+    pub(super) arguments: Vec<String>,
     /// Where it was added, since a path among the options may be relative.
-    folder: PathBuf,
-    environment: BTreeMap<String, String>,
-}
-
-/// How a job ended.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Ran {
-    pub(super) started: String,
-    /// None while it runs, and of one that was killed.
-    finished: Option<String>,
-    pub(super) exit_code: Option<u8>,
+    pub(super) folder: PathBuf,
+    pub(super) environment: BTreeMap<String, String>,
 }
 
 /// What a job inherits from where it was added. Never a password.
@@ -149,7 +140,7 @@ impl ScheduleCommand {
             What::Add(add) => self.add(add, config),
             What::List => self.list(),
             What::Remove { name } => self.remove(name),
-            What::Run { job } => run(job),
+            What::Run { job } => schedule_run::run(job),
             What::Status { store } => self.status(store),
         };
         done.unwrap_or_else(|e| output::failure(&e, None, self.json))
@@ -173,7 +164,9 @@ impl ScheduleCommand {
         let folder = folder()?;
         disk::make_private_dirs(&folder)?;
         let path = folder.join(format!("{}.json", add.name));
-        let ours = |key: &str| key.starts_with("IDEV_BACKUP_") && !key.contains("PASSWORD");
+        let ours = |key: &str| {
+            key.starts_with("IDEV_BACKUP_") && !key.contains("PASSWORD") && key != schedule_run::JOB
+        };
         let environment = std::env::vars_os().filter_map(|(key, value)| {
             let (key, value) = (key.into_string().ok()?, value.into_string().ok()?);
             (INHERITED.contains(&key.as_str()) || ours(&key)).then_some((key, value))
@@ -275,7 +268,7 @@ impl ScheduleCommand {
                 None
             }
         };
-        for file in [path.clone(), state_path(&path)] {
+        for file in [path.clone(), state_path(&path), lock_path(&path)] {
             disk::remove_if_there(&file).map_err(|e| io("remove", &file, e))?;
         }
         match self.json {
@@ -318,10 +311,8 @@ impl ScheduleCommand {
         let mut jobs = Vec::new();
         let folder = folder()?;
         for note in notes_told()? {
-            let state = state_path(&folder.join(format!("{}.json", note.name)));
-            let last: Option<Ran> = fs::read(&state)
-                .ok()
-                .and_then(|b| serde_json::from_slice(&b).ok());
+            let (last, state) = state_of(&note, &folder);
+            let troubles = schedule_health::troubles(&note, &last, state, &zoned);
             let next = note
                 .when
                 .parse::<When>()
@@ -331,7 +322,9 @@ impl ScheduleCommand {
             jobs.push(Status {
                 name: note.name,
                 when: note.when,
-                last,
+                last: last.ok().flatten(),
+                running: state == State::Running,
+                troubles: troubles.into_iter().map(|t| t.says).collect(),
                 next,
             });
         }
@@ -364,7 +357,11 @@ struct Status {
     name: String,
     when: String,
     last: Option<Ran>,
+    /// It runs now.
+    running: bool,
     next: Option<String>,
+    /// Why it may not do what it should.
+    troubles: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -397,10 +394,11 @@ fn show_status(all: &All) {
                 format!("ran {}: {}", output::when(started), exit::words(*code))
             }
             Some(Ran { started, .. }) => {
-                format!(
-                    "began {} and has not ended: it runs, or was killed",
-                    output::when(started)
-                )
+                let what = match job.running {
+                    true => "runs since",
+                    false => "began, and was ended before it could say how:",
+                };
+                format!("{what} {}", output::when(started))
             }
         };
         let next = job
@@ -409,6 +407,9 @@ fn show_status(all: &All) {
             .map(|next| format!("; next {}", output::when(next)));
         let next = next.unwrap_or_default();
         output::line(&format!("{} ({}): {last}{next}", job.name, job.when));
+        for trouble in &job.troubles {
+            output::line(&format!("  warning: {trouble}"));
+        }
     }
     for phone in &all.phones {
         let name = phone.name.as_deref().unwrap_or("a phone");
@@ -427,61 +428,6 @@ fn show_status(all: &All) {
             "{name} ({}): {last}",
             phone.udid
         )));
-    }
-}
-
-/// Runs a job as the system does, and notes how it ended.
-fn run(job: &OsString) -> Result<u8, Error> {
-    let path = match Path::new(job) {
-        path if path.is_absolute() => path.to_path_buf(),
-        name => folder()?.join(format!("{}.json", name.display())),
-    };
-    let note = read(&path)?;
-    let state = state_path(&path);
-    let mut ran = Ran {
-        started: output::now(),
-        ..Ran::default()
-    };
-    write(&state, &ran)?;
-    let program = std::env::current_exe().map_err(|e| io("find", Path::new("idev-backup"), e))?;
-    let mut command = Command::new(program);
-    command.args(&note.arguments).envs(&note.environment);
-    if note.folder.is_dir() {
-        command.current_dir(&note.folder);
-    }
-    // A daemon takes this program's place, so that whoever started it stops the right one.
-    #[cfg(unix)]
-    if note.when == When::Always.to_string() {
-        let e = std::os::unix::process::CommandExt::exec(&mut command);
-        return Err(io("run", &path, e));
-    }
-    let status = supervised(&mut command).map_err(|e| io("run", &path, e))?;
-    // Without a code it was killed.
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    let code = code.unwrap_or(exit::FAILED);
-    ran.finished = Some(output::now());
-    ran.exit_code = Some(code);
-    write(&state, &ran)?;
-    Ok(code)
-}
-
-/// Waits for a child, and passes on that this program shall end.
-fn supervised(command: &mut Command) -> std::io::Result<ExitStatus> {
-    let stop = super::interrupt();
-    let mut child = command.spawn()?;
-    let mut passed_on = false;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
-        if !passed_on && stop.load(std::sync::atomic::Ordering::SeqCst) {
-            passed_on = true;
-            #[cfg(unix)]
-            if let Some(pid) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
-                rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
-            }
-        }
-        std::thread::sleep(Duration::from_millis(200));
     }
 }
 
@@ -547,7 +493,7 @@ pub(super) fn notes() -> Result<(Vec<Note>, Vec<Error>), Error> {
     Ok((found, unread))
 }
 
-fn read(path: &Path) -> Result<Note, Error> {
+pub(super) fn read(path: &Path) -> Result<Note, Error> {
     let bytes = fs::read(path).map_err(|e| Error::Nothing {
         what: format!("there is no such job: cannot read {}: {e}", path.display()),
         hint: "`idev-backup schedule list` shows the jobs".to_owned(),
@@ -558,21 +504,16 @@ fn read(path: &Path) -> Result<Note, Error> {
     })
 }
 
-fn write(path: &Path, what: &impl Serialize) -> Result<(), Error> {
+pub(super) fn write(path: &Path, what: &impl Serialize) -> Result<(), Error> {
     let bytes = serde_json::to_vec_pretty(what).unwrap_or_default();
     Ok(disk::write_whole(path, &bytes)?)
-}
-
-/// `backup.json` -> `backup.state.json`, which is no job's name.
-pub(super) fn state_path(path: &Path) -> PathBuf {
-    path.with_extension("state.json")
 }
 
 pub(super) fn folder() -> Result<PathBuf, Error> {
     Ok(home()?.1.join("idev-backup").join("schedule"))
 }
 
-fn places() -> Result<install::Places, Error> {
+pub(super) fn places() -> Result<install::Places, Error> {
     let user = etcetera::home_dir().map_err(|_| Error::Nothing {
         what: "you have no home folder".to_owned(),
         hint: "set HOME".to_owned(),
@@ -583,13 +524,13 @@ fn places() -> Result<install::Places, Error> {
     })
 }
 
-fn told(e: install::Error) -> Error {
+pub(super) fn told(e: install::Error) -> Error {
     Error::Nothing {
         what: e.to_string(),
         hint: e.hint.to_owned(),
     }
 }
 
-fn io(doing: &'static str, path: &Path, e: std::io::Error) -> Error {
+pub(super) fn io(doing: &'static str, path: &Path, e: std::io::Error) -> Error {
     Error::Store(idev_backup::store::Error::io(doing, path, e))
 }

@@ -1,14 +1,29 @@
-//! What `doctor` tells of the jobs that make backups by themselves.
+//! What `doctor` and `schedule status` tell of the jobs that make backups by themselves.
 
-use std::fs;
+use std::time::{Duration, SystemTime};
 
 use idev_backup::jobs::Error;
 use idev_backup::jobs::doctor::{Level, Line};
+use idev_backup::schedule::{Kind, When, install};
+use jiff::{Timestamp, Zoned};
 
 use super::output;
-use super::schedule::{Note, Ran, folder, notes, state_path};
+use super::schedule::{Note, folder, notes, places, told};
+use super::schedule_run::{Ran, State, state_of};
 
-/// A line for each.
+/// A job that begins so much later than it should does not run at all: a computer that was asleep, or busy, is given this.
+const LATE: Duration = Duration::from_secs(3600);
+
+/// Something that keeps a job from what it should do.
+#[derive(Debug)]
+pub struct Trouble {
+    /// What it is.
+    pub says: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// A line for each job, and for each trouble of it.
 pub fn examined() -> Vec<Line> {
     let line = |level, says: String| Line {
         level,
@@ -18,9 +33,14 @@ pub fn examined() -> Vec<Line> {
         means: None,
         hint: None,
     };
-    let (jobs, unread) = match notes() {
+    let warned = |e: Error| Line {
+        hint: e.hint(),
+        ..line(Level::Warning, e.to_string())
+    };
+    let found = notes().and_then(|found| Ok((found, folder()?)));
+    let ((jobs, unread), folder) = match found {
         Ok(found) => found,
-        Err(e) => return vec![line(Level::Warning, e.to_string())],
+        Err(e) => return vec![warned(e)],
     };
     if jobs.is_empty() && unread.is_empty() {
         let says = "no job makes backups by itself".to_owned();
@@ -30,27 +50,132 @@ pub fn examined() -> Vec<Line> {
             ..line(Level::Ok, says)
         }];
     }
-    let told = |job: Note| {
-        let state = folder().map(|folder| state_path(&folder.join(format!("{}.json", job.name))));
-        let last = state.ok().and_then(|path| fs::read(path).ok());
-        let last = last.and_then(|bytes| serde_json::from_slice::<Ran>(&bytes).ok());
+    let mut lines = Vec::new();
+    for job in &jobs {
         let name = format!("the job {} ({})", job.name, job.when);
-        match last {
-            None => line(Level::Ok, format!("{name} has not run yet")),
-            Some(Ran { started, exit_code, .. }) => match exit_code {
-                Some(0) => line(Level::Ok, format!("{name} ran {} and did well", output::when(&started))),
-                None => line(Level::Ok, format!("{name} began {} and has not ended", output::when(&started))),
-                Some(code) => Line {
-                    hint: Some("`idev-backup schedule run NAME` runs it here and shows why; docs/guide.md has the exit codes".to_owned()),
-                    ..line(Level::Warning, format!("{name} ran {} and ended with {code}", output::when(&started)))
-                },
-            },
+        let (last, state) = state_of(job, &folder);
+        if let Ok(last) = &last {
+            lines.extend(
+                ran(job, last.as_ref(), state).map(|(level, says, hint)| Line {
+                    hint,
+                    ..line(level, format!("{name} {says}"))
+                }),
+            );
         }
+        let troubles = troubles(job, &last, state, &now());
+        lines.extend(troubles.into_iter().map(|trouble| Line {
+            hint: Some(trouble.hint),
+            ..line(Level::Warning, format!("{name}: {}", trouble.says))
+        }));
+    }
+    lines.extend(unread.into_iter().map(warned));
+    lines
+}
+
+fn now() -> Zoned {
+    let now = Timestamp::try_from(SystemTime::now()).unwrap_or_default();
+    now.to_zoned(jiff::tz::TimeZone::system())
+}
+
+/// How it ran last, in words; nothing where a trouble says it.
+fn ran(job: &Note, last: Option<&Ran>, state: State) -> Option<(Level, String, Option<String>)> {
+    let Some(last) = last else {
+        return Some((Level::Ok, "has not run yet".to_owned(), None));
     };
-    let warned = |e: Error| Line {
-        hint: e.hint(),
-        ..line(Level::Warning, e.to_string())
+    let when = output::when(&last.started);
+    Some(match last.exit_code {
+        Some(0) => (Level::Ok, format!("ran {when} and did well"), None),
+        None if state == State::Running => (Level::Ok, format!("runs since {when}"), None),
+        None => return None,
+        Some(code) => {
+            let hint = format!(
+                "`idev-backup schedule run {}` runs it here and shows why; docs/guide.md has the exit codes",
+                job.name
+            );
+            (
+                Level::Warning,
+                format!("ran {when} and ended with {code}"),
+                Some(hint),
+            )
+        }
+    })
+}
+
+/// Why a job may not do what it should.
+pub fn troubles(
+    job: &Note,
+    last: &Result<Option<Ran>, Error>,
+    state: State,
+    now: &Zoned,
+) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    let anew = format!(
+        "add it anew with `idev-backup schedule add`, or take it away with `idev-backup schedule remove {}`",
+        job.name
+    );
+    let here = format!("`idev-backup schedule run {}` runs it now", job.name);
+    let installed = match job.with.parse::<Kind>() {
+        Ok(kind) => {
+            places().and_then(|at| install::is_installed(kind, &job.name, &at).map_err(told))
+        }
+        Err(why) => Err(Error::Nothing {
+            what: format!("it was made by a newer idev-backup: {why}"),
+            hint: "use that one".to_owned(),
+        }),
     };
-    let jobs = jobs.into_iter().map(told);
-    jobs.chain(unread.into_iter().map(warned)).collect()
+    match installed {
+        Ok(true) => {}
+        Ok(false) => troubles.push(Trouble {
+            says: format!("nothing starts it any more: {} does not have it", job.with),
+            hint: anew,
+        }),
+        Err(e) => troubles.push(Trouble {
+            says: format!("whether anything starts it is not known: {e}"),
+            hint: e.hint().unwrap_or(anew),
+        }),
+    }
+    match last {
+        Err(e) => troubles.push(Trouble {
+            says: e.to_string(),
+            hint: e.hint().unwrap_or_default(),
+        }),
+        Ok(Some(last)) if state == State::Idle && last.exit_code.is_none() => {
+            troubles.push(Trouble {
+                says: format!(
+                    "it began {}, and was ended before it could say how: it was killed, or the computer went off",
+                    output::when(&last.started)
+                ),
+                hint: here,
+            });
+        }
+        Ok(last) if state == State::Idle => {
+            // One that has not run yet counts from when it was added.
+            let since = match last {
+                Some(last) => last.started.parse().ok(),
+                None => added(job),
+            };
+            if let Some(due) = since.and_then(|since| missed(job, since, now)) {
+                troubles.push(Trouble {
+                    says: format!("it was to run {}, and did not", output::when(&due)),
+                    hint: format!("was the computer off, or asleep? {here}"),
+                });
+            }
+        }
+        Ok(_) => {}
+    }
+    troubles
+}
+
+fn added(job: &Note) -> Option<Timestamp> {
+    let file = folder().ok()?.join(format!("{}.json", job.name));
+    file.metadata().ok()?.modified().ok()?.try_into().ok()
+}
+
+/// When it should have run after `since`, if that is long ago.
+fn missed(job: &Note, since: Timestamp, now: &Zoned) -> Option<String> {
+    let when: When = job.when.parse().ok()?;
+    let next = when.next(&since.to_zoned(now.time_zone().clone()))?;
+    let late = now.timestamp().duration_since(next.timestamp());
+    let is_missed = Duration::try_from(late).is_ok_and(|late| late > LATE);
+    is_missed.then(|| next.timestamp().strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

@@ -9,7 +9,27 @@ use idev_backup::jobs::hooks::Hooks;
 use idev_backup::jobs::unattended::Plan;
 use idev_backup::units::parse_span;
 
-use super::log;
+use super::{log, schedule_run as schedule};
+
+/// When a backup is too old, for those who only tell of it.
+#[derive(Args, Clone)]
+pub struct OverdueArgs {
+    /// The same as a time, 20h or 7d; by itself that of the config file
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_OVERDUE_AFTER", value_parser = parse_span)]
+    overdue_after: Option<Duration>,
+}
+
+impl OverdueArgs {
+    /// So many days, else what is given here, else a week.
+    pub fn limit(&self, given: Option<u32>) -> Duration {
+        let days = |count: u32| Duration::from_secs(u64::from(count) * 86_400);
+        match (given, self.overdue_after) {
+            (Some(count), _) => days(count),
+            (None, Some(time)) => time,
+            (None, None) => days(7),
+        }
+    }
+}
 
 /// When a backup is made, and what is tried again.
 #[derive(Args, Clone)]
@@ -118,28 +138,38 @@ impl UnattendedArgs {
         if let Some(file) = &self.log.log_file {
             log::begin(file, self.log.log_level);
         }
+        let conditions = Conditions {
+            older_than,
+            charging: self.if_charging,
+            battery_min: self.min_battery,
+            quiet: self.quiet_hours,
+        };
+        let waits = self.passcode_wait.is_some() || self.remind_every.is_some();
+        let told = hooks.notify || self.overdue_after.is_some();
+        let is_unattended = conditions != Conditions::default() || self.retry > 0 || waits || told;
         Plan {
-            conditions: Conditions {
-                older_than,
-                charging: self.if_charging,
-                battery_min: self.min_battery,
-                quiet: self.quiet_hours,
-            },
+            conditions,
             retries: self.retry,
             retry_wait: self.retry_wait,
             passcode_wait: self.passcode_wait,
             remind_every: self.remind_every,
             overdue_after: self.overdue_after,
-            hooks: Hooks {
-                on_start: hooks.on_start.clone(),
-                on_waiting_for_passcode: hooks.on_waiting_for_passcode.clone(),
-                on_success: hooks.on_success.clone(),
-                on_failure: hooks.on_failure.clone(),
-                on_overdue: hooks.on_overdue.clone(),
-                time_limit: hooks.hook_time_limit,
-                notify: hooks.notify,
-            },
+            yields: is_unattended || self.hooks().any() || schedule::runs_as_job(),
+            hooks: self.hooks(),
             may_sleep: self.may_sleep,
+        }
+    }
+
+    fn hooks(&self) -> Hooks {
+        let hooks = &self.hooks;
+        Hooks {
+            on_start: hooks.on_start.clone(),
+            on_waiting_for_passcode: hooks.on_waiting_for_passcode.clone(),
+            on_success: hooks.on_success.clone(),
+            on_failure: hooks.on_failure.clone(),
+            on_overdue: hooks.on_overdue.clone(),
+            time_limit: hooks.hook_time_limit,
+            notify: hooks.notify,
         }
     }
 }

@@ -12,14 +12,16 @@ use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::unattended::{self, Outcome, Plan};
 use idev_backup::jobs::watch::{self, Happening, Watcher};
 use idev_backup::store::Store;
-use idev_backup::transport::Attached;
+use idev_backup::transport::{Attached, Calm};
 use idev_backup::udid::Udid;
 use idev_backup::units::parse_span;
 use serde::Serialize;
 
 use super::progress::{Show, Style};
 use super::unattended::UnattendedArgs;
-use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, create, exit, output};
+use super::{
+    DeviceArgs, OutputArgs, ReachArgs, StoreArgs, create, exit, interrupt, output, schedule_run,
+};
 
 /// How often somebody is told of a backup that is overdue.
 const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -37,15 +39,16 @@ pub struct WatchCommand {
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_DUE_AFTER", default_value = "20h", value_parser = parse_span)]
     due_after: Duration,
     #[command(flatten)]
-    backup: create::BackupArgs,
-    #[command(flatten)]
-    unattended: UnattendedArgs,
+    pub(super) backup: create::BackupArgs,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
     pub(super) reach: ReachArgs,
     #[command(flatten)]
     output: OutputArgs,
+    // The last: what follows would stand under its headings.
+    #[command(flatten)]
+    unattended: UnattendedArgs,
 }
 
 impl WatchCommand {
@@ -57,15 +60,23 @@ impl WatchCommand {
             overdue_after: plan.overdue_after.take(),
             ..plan.clone()
         };
-        let opened = self
-            .store
-            .path()
-            .and_then(|path| Ok((Store::open_or_make(&path)?, self.reach.reach()?)));
+        plan.yields = true;
+        let _job = schedule_run::hold_as_job();
+        let style = self.output.style();
+        let calm = Calm::new(interrupt());
+        let opened = self.store.path().and_then(|path| {
+            let store = Store::open_or_make(&path)?;
+            Ok((store, self.reach.reach_with(calm.clone())?))
+        });
         let (store, reach) = match opened {
             Ok(opened) => opened,
-            Err(e) => return output::failure(&e, None, self.output.json),
+            Err(e) => {
+                let show = Show::new(style);
+                let wanted = self.device.device.as_deref();
+                unattended::tell_failed(&e, wanted, &plan, &calm, &show.watch(None, None));
+                return output::failure(&e, None, self.output.json);
+            }
         };
-        let style = self.output.style();
         let guard = Guard {
             reach: &reach,
             store: &store,

@@ -35,6 +35,20 @@ pub struct Taken {
     pub damage: u64,
 }
 
+/// How it ended, if it did not fail.
+#[derive(Debug)]
+pub enum Came {
+    /// It is in the store now.
+    Taken(Box<Taken>),
+    /// It was there before, and why that is known.
+    There {
+        /// Which phone.
+        udid: Udid,
+        /// In words.
+        why: String,
+    },
+}
+
 /// Takes a backup of Finder, iTunes, iMazing or any other program into a store; what it is taken from stays as it is. One that is
 /// damaged is refused, unless `force`.
 pub fn adopt(
@@ -42,7 +56,7 @@ pub fn adopt(
     from: &Path,
     force: bool,
     monitor: &dyn Monitor,
-) -> Result<Taken, Error> {
+) -> Result<Came, Error> {
     let from = &std::path::absolute(from).map_err(|e| store::Error::io("find", from, e))?;
     monitor.phase(Phase::Checking);
     let quick = verify::look_through(from, &Options::default(), monitor)?;
@@ -72,8 +86,10 @@ pub fn adopt(
             ..Note::default()
         },
     };
-    let taken = take(store, wanted, monitor)?;
-    if taken.damage > 0 {
+    let came = take(store, wanted, monitor)?;
+    if let Came::Taken(taken) = &came
+        && taken.damage > 0
+    {
         monitor.problem(
             format!(
                 "it was taken in as it is, and {} of its files are not what they should be",
@@ -82,7 +98,7 @@ pub fn adopt(
             Some(format!("idev-backup verify {}", taken.path)),
         );
     }
-    Ok(taken)
+    Ok(came)
 }
 
 /// Copies a snapshot into another store. One that broke off is gone on with.
@@ -91,7 +107,7 @@ pub fn copy(
     from: &Snapshot,
     target: &Store,
     monitor: &dyn Monitor,
-) -> Result<Taken, Error> {
+) -> Result<Came, Error> {
     // A folder of other programs is not written to. And who cannot write there has nobody to fear who does.
     let _lock = match source.is_marked().then(|| source.lock(from.udid())) {
         None | Some(Err(store::Error::Io { .. })) => None,
@@ -132,11 +148,7 @@ struct Wanted<'a> {
     note: Note,
 }
 
-fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Taken, Error> {
-    let refused = |what: String, hint: &str| Error::Nothing {
-        what,
-        hint: hint.to_owned(),
-    };
+fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Error> {
     for name in ["Status.plist", "Info.plist"] {
         if let Err(why) = plists::read(wanted.from, name) {
             let path = wanted.from.join(name);
@@ -154,14 +166,15 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Taken, E
         .unwrap_or(false)
     };
     if let Some(same) = there.iter().find(same) {
-        return Err(refused(
-            format!(
-                "{} is in this store already, as {}",
-                wanted.from.display(),
-                same.path().display()
-            ),
-            "nothing is to be done; `idev-backup list` shows it",
-        ));
+        let why = format!(
+            "{} is in this store already, as {}",
+            wanted.from.display(),
+            same.path().display()
+        );
+        return Ok(Came::There {
+            udid: wanted.udid,
+            why,
+        });
     }
     // Newer than what is current, or nothing is.
     let current = store.current(&wanted.udid)?;
@@ -197,14 +210,14 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Taken, E
     monitor.phase(Phase::Sealing);
     let stamp = wanted.stamp.unwrap_or_else(|| stamp_of(wanted.date));
     let path = import.seal(&stamp, as_current, &report, &wanted.note)?;
-    Ok(Taken {
+    Ok(Came::Taken(Box::new(Taken {
         udid: wanted.udid.to_string(),
         from: wanted.from.display().to_string(),
         path: path.display().to_string(),
         current: as_current,
         copied,
         damage: checked.damage,
-    })
+    })))
 }
 
 fn copy_files(

@@ -59,7 +59,7 @@ pub fn parse_clock(text: &str) -> Result<(u8, u8), String> {
 }
 
 /// What must hold for a backup to begin. What is not set always holds.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// The last backup is older than this.
     pub older_than: Option<Duration>,

@@ -1,5 +1,6 @@
 //! A backup, from a phone to a sealed and checked folder.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
@@ -21,6 +22,7 @@ use crate::store::disk;
 use crate::store::draft::{Complete, Tally};
 use crate::store::{Draft, Origin, Policy, Store};
 use crate::transport::{Attached, Via};
+use crate::udid::Udid;
 
 /// Below this, a phone that is not charging may not live to see the end.
 pub(super) const BATTERY_LOW_PERCENT: u64 = 20;
@@ -35,6 +37,8 @@ pub struct Options {
     pub full: bool,
     /// Which snapshots stay beside the current backup.
     pub keep: Policy,
+    /// The same, of phones that have rules of their own.
+    pub keep_of: BTreeMap<Udid, Policy>,
     /// List the applications in Info.plist.
     pub apps: bool,
     /// Read every byte of the finished backup once more before it is sealed.
@@ -47,11 +51,19 @@ pub struct Options {
     pub password: Option<Known>,
 }
 
+impl Options {
+    /// Which snapshots of a phone stay.
+    fn keep_of(&self, udid: &Udid) -> &Policy {
+        self.keep_of.get(udid).unwrap_or(&self.keep)
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options {
             full: false,
             keep: Policy::default(),
+            keep_of: BTreeMap::new(),
             apps: true,
             read_again: false,
             // The phone may wait this long for a passcode, and be silent for 15 minutes without one.
@@ -240,7 +252,13 @@ pub fn create(
         older: 0,
         dropped: course.dropped,
     };
-    seal(complete, &mut report, &options.keep, started.1, monitor)?;
+    seal(
+        complete,
+        &mut report,
+        options.keep_of(&phone.udid),
+        started.1,
+        monitor,
+    )?;
     Ok(report)
 }
 
@@ -256,7 +274,14 @@ fn seal(
     report.finished = list::rfc3339(now);
     report.seconds.total = started.elapsed().as_secs_f64();
     let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
-    let sealed = complete.seal(&crate::store::stamp_of(now), &text, keep)?;
+    let mut removes = false;
+    let stamp = crate::store::stamp_of(now);
+    let sealed = complete.seal_and_tell(&stamp, &text, keep, &mut |removal| {
+        if !std::mem::replace(&mut removes, true) {
+            monitor.phase(Phase::Removing);
+        }
+        monitor.event(super::history::removing(removal));
+    })?;
     report.seconds.sync = sealed.sync.as_secs_f64();
     report.seconds.seal = sealed.renames.as_secs_f64();
     report.seconds.total = started.elapsed().as_secs_f64();
@@ -342,7 +367,7 @@ impl Dialog<'_> {
             let calm = self.reach.calm.fork();
             let stream = session.service(mobilebackup::SERVICE, &calm, self.options.silence_max)?;
             let dialog = mobilebackup::Session::open(stream, calm)?;
-            let mut host = DraftHost::new(draft, &self.options.keep, self.monitor);
+            let mut host = DraftHost::new(draft, self.options.keep_of(&udid), self.monitor);
             let verdict = dialog.backup(udid.as_str(), self.options.full, &mut host);
             let course = host.finish();
             drop(watch);

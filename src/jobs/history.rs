@@ -1,5 +1,6 @@
 //! What people do with a history: drop what no rule keeps, pin, name, delete; and what a check says of a snapshot.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::verify::{Depth, Outcome, Report};
 use super::{Error, list};
 use crate::monitor::{Event, Monitor, Phase};
-use crate::store::history::local;
+use crate::store::history::{Removal, local};
 use crate::store::notes::{Note, Verified};
 use crate::store::retention::Policy;
 pub use crate::store::retention::Why;
@@ -39,6 +40,8 @@ pub struct Pruned {
     pub dry_run: bool,
     /// The rules, in words.
     pub policy: String,
+    /// Those of phones that have their own, by UDID.
+    pub of_phones: BTreeMap<String, String>,
     /// Every snapshot, by phone, newest first.
     pub snapshots: Vec<Fate>,
     /// How many were dropped, or would be.
@@ -52,6 +55,8 @@ pub struct Pruned {
 pub struct Prune {
     /// The rules.
     pub policy: Policy,
+    /// Those of phones that have their own.
+    pub of_phones: BTreeMap<Udid, Policy>,
     /// Only this phone's.
     pub udid: Option<Udid>,
     /// Decide, and drop nothing.
@@ -67,6 +72,7 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
     let mut pruned = Pruned {
         dry_run: how.dry_run,
         policy: how.policy.to_string(),
+        of_phones: BTreeMap::new(),
         snapshots: Vec::new(),
         dropped: 0,
         frees_bytes: cfg!(unix).then_some(0),
@@ -82,7 +88,12 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
             store.recover(&udid, lock)?;
         }
         let all = store.snapshots_of(&udid)?;
-        let (decisions, trouble) = store.plan(&all, &how.policy, local(SystemTime::now()));
+        let own = how.of_phones.get(&udid);
+        if let Some(own) = own {
+            pruned.of_phones.insert(udid.to_string(), own.to_string());
+        }
+        let policy = own.unwrap_or(&how.policy);
+        let (decisions, trouble) = store.plan(&all, policy, local(SystemTime::now()));
         if let Some(e) = trouble {
             monitor.problem(
                 format!(
@@ -97,8 +108,12 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
             .filter(|(_, decision)| !decision.keeps())
             .map(|(snapshot, _)| snapshot)
             .collect();
-        let together = sizes::together(&goes)?.frees;
-        pruned.frees_bytes = pruned.frees_bytes.zip(together).map(|(a, b)| a + b);
+        if !goes.is_empty() {
+            monitor.phase(Phase::Measuring);
+        }
+        let (each, together) = sizes::each(&goes, &mut measured(monitor))?;
+        let mut each = each.into_iter();
+        pruned.frees_bytes = pruned.frees_bytes.zip(together.frees).map(|(a, b)| a + b);
         for (snapshot, decision) in all.iter().zip(decisions) {
             pruned.snapshots.push(Fate {
                 udid: udid.to_string(),
@@ -107,42 +122,66 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
                 keep: decision.keeps(),
                 frees_bytes: match decision.keeps() {
                     true => None,
-                    false => sizes::of(snapshot)?.frees,
+                    false => each.next().and_then(|size| size.frees),
                 },
                 why: decision.why,
             });
         }
         pruned.dropped += goes.len() as u64;
-        if let Some(lock) = lock {
+        if let Some(lock) = lock.filter(|_| !goes.is_empty()) {
+            monitor.phase(Phase::Removing);
             // The oldest first, so that what is left after a kill is what is wanted most.
             for (done, old) in goes.iter().rev().enumerate() {
                 let name = old.stamp().unwrap_or_default();
                 monitor.note(format!("Dropping {name} ({} of {})", done + 1, goes.len()));
-                remove(store, &lock, old, monitor)?;
+                remove(store, &lock, old, (done, goes.len()), monitor)?;
             }
         }
     }
     Ok(pruned)
 }
 
+/// Counts files that are looked at, and tells now and then.
+fn measured(monitor: &dyn Monitor) -> impl FnMut() {
+    let mut files = 0;
+    move || {
+        files += 1;
+        if files % 1000 == 0 {
+            monitor.event(Event::Progress {
+                percent: None,
+                bytes: 0,
+                files,
+                files_total: None,
+            });
+        }
+    }
+}
+
+/// Removes one snapshot after `done`, of so many.
 fn remove(
     place: &Store,
     lock: &store::Lock,
     old: &Snapshot,
+    (done, of): (usize, usize),
     monitor: &dyn Monitor,
 ) -> Result<(), Error> {
-    monitor.phase(Phase::Removing);
     let mut folders = 0;
     place.remove(lock, old, &mut || {
         folders += 1;
-        monitor.event(Event::Progress {
-            percent: Some((f64::from(folders) / 2.6).min(100.0)),
-            bytes: 0,
-            files: 0,
-            files_total: None,
-        });
+        let removal = Removal { done, of, folders };
+        monitor.event(removing(removal));
     })?;
     Ok(())
+}
+
+/// How far a removal is, as an event.
+pub(super) fn removing(removal: Removal) -> Event {
+    Event::Progress {
+        percent: Some(removal.percent()),
+        bytes: 0,
+        files: 0,
+        files_total: None,
+    }
 }
 
 /// A phone of a store, by its UDID or how that begins.
@@ -254,13 +293,14 @@ pub struct Deleted {
 }
 
 /// What deleting a snapshot would mean.
-pub fn consider(store: &Store, old: &Snapshot) -> Result<Deleted, Error> {
+pub fn consider(store: &Store, old: &Snapshot, monitor: &dyn Monitor) -> Result<Deleted, Error> {
+    monitor.phase(Phase::Measuring);
     let note = store.notes(old.udid()).map(|notes| notes.of(old));
     let others = store.snapshots_of(old.udid())?;
     Ok(Deleted {
         udid: old.udid().to_string(),
         path: old.path().display().to_string(),
-        frees_bytes: sizes::of(old)?.frees,
+        frees_bytes: sizes::of(old, &mut measured(monitor))?.frees,
         last_of_phone: others.iter().all(|other| other.path() == old.path()),
         current: old.is_current(),
         pinned: note.as_ref().map_or(true, |note| note.pinned),
@@ -306,7 +346,8 @@ pub fn delete(
             hint: "take the pin away first: `idev-backup unpin`".to_owned(),
         });
     }
-    remove(store, &lock, old, monitor)?;
+    monitor.phase(Phase::Removing);
+    remove(store, &lock, old, (0, 1), monitor)?;
     Ok(seen)
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -11,6 +12,16 @@ use crate::transport::Calm;
 
 /// What a command prints is kept to this length, from its end, to say why it failed.
 const WORDS_MAX: u64 = 400;
+
+/// A notification could not be shown, and that was told: the next one of this run would say the same.
+static UNSHOWN: AtomicBool = AtomicBool::new(false);
+
+const NOTIFICATION_HINT: &str = if cfg!(any(target_os = "macos", windows)) {
+    "allow notifications in the system's settings, or leave --notify out"
+} else {
+    "install notify-send (`sudo apt install libnotify-bin`); a job of cron needs the DISPLAY and DBUS_SESSION_BUS_ADDRESS of where \
+     it was added. Or leave --notify out"
+};
 
 /// The turns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -81,8 +92,8 @@ pub struct Told<'a> {
     pub version: u32,
     /// RFC 3339.
     pub time: String,
-    /// The phone.
-    pub udid: &'a str,
+    /// The phone, where it is known which.
+    pub udid: Option<&'a str>,
     /// Which turn.
     pub event: &'static str,
     /// One sentence for people.
@@ -121,9 +132,14 @@ impl Hooks {
         command.as_deref()
     }
 
-    /// Runs the command of a turn, and shows a notification; what goes wrong is told in a sentence each. Whoever asks to stop
-    /// meanwhile stops them too.
-    pub fn at(&self, turn: Turn, told: &Told<'_>, calm: &Calm) -> Vec<String> {
+    /// Runs the command of a turn, and shows a notification; what goes wrong is told in a sentence each, with what to do. Whoever
+    /// asks to stop meanwhile stops them too.
+    pub fn at(
+        &self,
+        turn: Turn,
+        told: &Told<'_>,
+        calm: &Calm,
+    ) -> Vec<(String, Option<&'static str>)> {
         let mut wrong = Vec::new();
         // That a backup was stopped is worth telling, and to be told in peace.
         let was_stopped = calm.cancelled();
@@ -131,16 +147,19 @@ impl Hooks {
         if let Some(command) = self.command(turn) {
             let input = serde_json::to_vec(told).unwrap_or_default();
             if let Err(why) = run(shell(command), &input, self.time_limit, &is_stopped) {
-                wrong.push(format!("the command {} {why}", turn.name()));
+                wrong.push((format!("the command {} {why}", turn.name()), None));
             }
         }
         let shows = !matches!(turn, Turn::OnStart | Turn::OnSuccess);
         if self.notify && shows {
             let limit = self.time_limit.min(Duration::from_secs(10));
-            if let Err(why) = run(notification(&told.text), &[], limit, &is_stopped) {
-                wrong.push(format!(
-                    "the desktop notification could not be shown: it {why}"
-                ));
+            let command = notification(&told.text);
+            let program = command.get_program().to_string_lossy().into_owned();
+            if let Err(why) = run(command, &[], limit, &is_stopped)
+                && !UNSHOWN.swap(true, Ordering::SeqCst)
+            {
+                let text = format!("no desktop notification can be shown: {program} {why}");
+                wrong.push((text, Some(NOTIFICATION_HINT)));
             }
         }
         wrong

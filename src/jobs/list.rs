@@ -139,7 +139,7 @@ pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
     let mut backups = listed(store, &snapshots);
     if look.sizes {
         for (backup, snapshot) in backups.iter_mut().zip(&snapshots) {
-            let size = sizes::of(snapshot)?;
+            let size = sizes::of(snapshot, &mut || ())?;
             backup.frees_bytes = size.frees;
             backup.files.get_or_insert(size.files);
             backup.bytes.get_or_insert(size.bytes);

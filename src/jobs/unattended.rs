@@ -16,7 +16,7 @@ use crate::manifest::plists::Status;
 use crate::mobilebackup;
 use crate::monitor::{Event, Monitor, Wait};
 use crate::store::notes::Notes;
-use crate::store::{Snapshot, Store};
+use crate::store::{self, Snapshot, Store};
 use crate::transport::{self, Attached, Calm};
 use crate::udid::Udid;
 use crate::units::span;
@@ -43,6 +43,8 @@ pub struct Plan {
     pub hooks: Hooks,
     /// Let the computer fall asleep meanwhile.
     pub may_sleep: bool,
+    /// Leave a phone to another run of ours that has it: nobody is there to be told that it is busy.
+    pub yields: bool,
 }
 
 /// How it ended, if it did not fail.
@@ -138,27 +140,32 @@ pub fn back_up(
 ) -> Result<Outcome, Error> {
     let last = last_good(store, &phone.udid);
     let now = SystemTime::now();
-    let not_now = not_now(plan, now, rests_on(store, &phone.udid));
-    let not_now = match not_now {
-        None if plan.conditions.need_the_phone() => {
-            let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
-            let state = State::ask(session.lockdown())?;
-            plan.conditions.against_the_phone(&state)
-        }
-        decided => decided,
-    };
     let teller = Teller {
         plan,
-        udid: phone.udid.as_str(),
+        udid: Some(phone.udid.as_str()),
         name: name(reach, phone, plan),
         last: last.map(list::rfc3339),
         calm: &reach.calm,
         monitor,
         problems: Mutex::default(),
     };
-    if let Some(why) = not_now {
-        teller.overdue(now, last);
-        return Ok(Outcome::Skipped(why));
+    const BUSY: &str = "another run of idev-backup is under way for this phone";
+    if plan.yields && store.is_busy(&phone.udid) {
+        return Ok(Outcome::Skipped(BUSY.to_owned()));
+    }
+    let held_off = match not_now(plan, now, rests_on(store, &phone.udid)) {
+        None if plan.conditions.need_the_phone() => {
+            asked(reach, phone, options, monitor).map(|s| plan.conditions.against_the_phone(&s))
+        }
+        decided => Ok(decided),
+    };
+    match held_off {
+        Ok(None) => {}
+        Ok(Some(why)) => {
+            teller.overdue(now, last);
+            return Ok(Outcome::Skipped(why));
+        }
+        Err(e) => return Err(teller.failed(e, last)),
     }
     let awake = (!plan.may_sleep).then(Awake::keep);
     teller.tell(Turn::OnStart, "its backup begins".to_owned(), |_| {});
@@ -175,15 +182,50 @@ pub fn back_up(
             report.problems.extend(teller.problems());
             Ok(Outcome::Done(Box::new(report)))
         }
-        Err(e) => {
-            teller.tell(Turn::OnFailure, format!("its backup failed: {e}"), |told| {
-                told.exit_code = Some(e.class().exit_code());
-                told.hint = e.hint();
-            });
-            teller.overdue(SystemTime::now(), last);
-            Err(e)
+        // It began in this moment.
+        Err(Error::Store(store::Error::Busy { .. })) if plan.yields => {
+            Ok(Outcome::Skipped(BUSY.to_owned()))
         }
+        Err(e) => Err(teller.failed(e, last)),
     }
+}
+
+/// What the phone says of itself, before anything is begun.
+fn asked(
+    reach: &Reach,
+    phone: &Attached,
+    options: &Options,
+    monitor: &dyn Monitor,
+) -> Result<State, Error> {
+    let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
+    Ok(State::ask(session.lockdown())?)
+}
+
+/// Tells of a failure that came before there was a phone to back up; `wanted` is the one that was named, if any.
+pub fn tell_failed(
+    error: &Error,
+    wanted: Option<&str>,
+    plan: &Plan,
+    calm: &Calm,
+    monitor: &dyn Monitor,
+) {
+    let teller = Teller {
+        plan,
+        udid: wanted,
+        name: match wanted {
+            Some(udid) => format!("Phone {udid}"),
+            None => "No phone was reached".to_owned(),
+        },
+        last: None,
+        calm,
+        monitor,
+        problems: Mutex::default(),
+    };
+    let text = match wanted {
+        Some(_) => format!("its backup failed: {error}"),
+        None => format!("the backup failed: {error}"),
+    };
+    teller.failure(error, text);
 }
 
 /// Why nothing is to be done now, by the clock and the store.
@@ -390,7 +432,7 @@ impl Warden<'_> {
 /// Runs the user's commands about one phone.
 struct Teller<'a> {
     plan: &'a Plan,
-    udid: &'a str,
+    udid: Option<&'a str>,
     name: String,
     last: Option<String>,
     calm: &'a Calm,
@@ -412,11 +454,25 @@ impl Teller<'_> {
             report: None,
         };
         more(&mut told);
-        for problem in self.plan.hooks.at(turn, &told, self.calm) {
+        for (problem, hint) in self.plan.hooks.at(turn, &told, self.calm) {
             let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
             problems.push(problem.clone());
-            self.monitor.problem(problem, None);
+            self.monitor.problem(problem, hint.map(str::to_owned));
         }
+    }
+
+    /// Tells of a failure, and answers it.
+    fn failed(&self, error: Error, last: Option<SystemTime>) -> Error {
+        self.failure(&error, format!("its backup failed: {error}"));
+        self.overdue(SystemTime::now(), last);
+        error
+    }
+
+    fn failure(&self, error: &Error, text: String) {
+        self.tell(Turn::OnFailure, text, |told| {
+            told.exit_code = Some(error.class().exit_code());
+            told.hint = error.hint();
+        });
     }
 
     fn problems(&self) -> Vec<String> {
@@ -453,7 +509,7 @@ pub fn tell_overdue(store: &Store, udid: &Udid, plan: &Plan, calm: &Calm, monito
     let name = name.and_then(|snapshot| list::describe(&snapshot).name);
     let teller = Teller {
         plan,
-        udid: udid.as_str(),
+        udid: Some(udid.as_str()),
         name: name.unwrap_or_else(|| format!("Phone {udid}")),
         last: last.map(list::rfc3339),
         calm,

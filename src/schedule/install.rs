@@ -119,6 +119,30 @@ pub fn discard(kind: Kind, name: &str, places: &Places) {
     }
 }
 
+/// Whether the system has a job, as far as its own files or programs tell.
+pub fn is_installed(kind: Kind, name: &str, places: &Places) -> Result<bool, Error> {
+    Ok(match kind {
+        Kind::Cron => cron::names(&read_crontab()?).contains(&name.to_owned()),
+        Kind::Systemd => {
+            let (service, timer) = unit_files(name, places);
+            // What always runs has no timer.
+            service.exists() || timer.exists()
+        }
+        Kind::Launchd => agent_file(name, places).exists(),
+        Kind::Task => {
+            let name = windows::task_name(name);
+            let asked = Command::new("schtasks")
+                .args(["/Query", "/TN", &name])
+                .stdin(Stdio::null())
+                .output();
+            asked
+                .map_err(|e| failed("ask schtasks", &e))?
+                .status
+                .success()
+        }
+    })
+}
+
 /// Takes a job back from wherever it is found.
 pub fn remove_wherever(name: &str, places: &Places) -> Result<(), Error> {
     let (service, timer) = unit_files(name, places);

@@ -74,6 +74,26 @@ impl Store {
     }
 }
 
+/// How far the removal of snapshots is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removal {
+    /// Snapshots that are gone.
+    pub done: usize,
+    /// Snapshots that go.
+    pub of: usize,
+    /// Folders that are gone of the one after those.
+    pub folders: u32,
+}
+
+impl Removal {
+    /// 0 to 100. A backup has 256 folders of files, and some beside them.
+    pub fn percent(self) -> f64 {
+        let part = (f64::from(self.folders) / 260.0).min(1.0);
+        let count = |number: usize| u32::try_from(number).map_or(f64::MAX, f64::from);
+        (count(self.done) + part) / count(self.of.max(1)) * 100.0
+    }
+}
+
 /// What was dropped so that a phone has room.
 #[derive(Debug, Default)]
 pub struct Room {

@@ -172,6 +172,9 @@ impl Error {
             Error::Damaged { path, .. } if path.ends_with(notes::NOTES) => Some(
                 "look into that file; without it all pins, names and dates of checks are forgotten",
             ),
+            Error::Damaged { path, .. } if path.ends_with(MARK) => Some(
+                "remove that one file: the next `create` makes it anew, and nothing else is touched",
+            ),
             Error::Damaged { .. } => Some(
                 "check the disk; `idev-backup create --full` makes a backup that rests on nothing that is there",
             ),
@@ -191,6 +194,9 @@ impl fmt::Display for Error {
                 "another idev-backup is working on phone {udid} in this store (it holds {})",
                 lock.display()
             ),
+            Error::Damaged { path, why } if path.ends_with(MARK) => {
+                write!(f, "{} is damaged: {why}", path.display())
+            }
             Error::Damaged { path, why } => write!(f, "{} cannot be used: {why}", path.display()),
         }
     }
@@ -336,6 +342,11 @@ impl Store {
         Some((last, Lock::is_held(&own)))
     }
 
+    /// Whether a run works on a phone in this store now.
+    pub fn is_busy(&self, udid: &Udid) -> bool {
+        Lock::is_held(&self.own_of(udid))
+    }
+
     /// What its disk can do, tried in the folder of our own; `None` where that is not there yet.
     pub fn probe(&self) -> Result<Option<probe::Abilities>, Error> {
         let own = self.own();
@@ -362,10 +373,10 @@ impl Store {
                     "its format is {newer}, and this version knows {FORMAT}: use a newer idev-backup"
                 ),
             )),
-            None => Err(not_a_store(
-                &self.root,
-                ".idev-backup/store.json is damaged: remove that one file, and the next `create` makes it anew",
-            )),
+            None => Err(Error::Damaged {
+                path: self.mark(),
+                why: "it names no format".to_owned(),
+            }),
         }
     }
 

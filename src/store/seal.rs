@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::draft::Complete;
+use super::history::Removal;
 use super::{Error, Policy, REPORT, Snapshot, Store, disk, history, import, retention, snapshot};
 use crate::udid::Udid;
 
@@ -48,6 +49,17 @@ impl Complete {
     ///
     /// `stamp` is local time, `YYYYMMDD-HHMMSS`. When this returns, a power cut loses nothing.
     pub fn seal(self, stamp: &str, report: &[u8], keep: &Policy) -> Result<Sealed, Error> {
+        self.seal_and_tell(stamp, report, keep, &mut |_| ())
+    }
+
+    /// The same; `step` hears how far the removal is of what no rule keeps.
+    pub fn seal_and_tell(
+        self,
+        stamp: &str,
+        report: &[u8],
+        keep: &Policy,
+        step: &mut dyn FnMut(Removal),
+    ) -> Result<Sealed, Error> {
         let (store, udid) = (&self.store, &self.udid);
         let own = store.own_of(udid);
         let draft = own.join("draft");
@@ -85,7 +97,7 @@ impl Complete {
             older: 0,
             untidy: throw_away(&own, &draft, &mut || ()).err(),
         };
-        if let Err(e) = drop_old(&self, stamp, keep, &mut sealed) {
+        if let Err(e) = drop_old(&self, stamp, keep, &mut sealed, step) {
             sealed.untidy.get_or_insert(e);
         }
         sealed.renames = begun.elapsed();
@@ -304,6 +316,7 @@ fn drop_old(
     stamp: &str,
     policy: &Policy,
     sealed: &mut Sealed,
+    step: &mut dyn FnMut(Removal),
 ) -> Result<(), Error> {
     let (store, udid) = (&complete.store, &complete.udid);
     let all = snapshot::of(store, udid)?;
@@ -313,11 +326,14 @@ fn drop_old(
     };
     let (decisions, trouble) = store.plan(&all, policy, now);
     // The oldest first, so that a crash leaves those that are wanted most.
-    for (old, decision) in all.iter().zip(&decisions).rev() {
-        if decision.keeps() {
-            continue;
-        }
-        store.remove(&complete.lock, old, &mut || ())?;
+    let goes = all.iter().zip(&decisions).rev();
+    let goes: Vec<&Snapshot> = goes.filter(|(_, d)| !d.keeps()).map(|(s, _)| s).collect();
+    for (done, old) in goes.iter().enumerate() {
+        let (of, mut folders) = (goes.len(), 0);
+        store.remove(&complete.lock, old, &mut || {
+            folders += 1;
+            step(Removal { done, of, folders });
+        })?;
         sealed.older -= 1;
         sealed.dropped.extend(old.stamp());
     }

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::fs::Metadata;
-use std::path::Path;
 
 use super::walk::Walk;
 use super::{Error, Snapshot};
@@ -26,41 +25,83 @@ pub struct Size {
 type Links = HashMap<(u64, u64), u64>;
 
 /// Of one snapshot by itself.
-pub fn of(snapshot: &Snapshot) -> Result<Size, Error> {
-    together(&[snapshot])
+pub fn of(snapshot: &Snapshot, step: &mut dyn FnMut()) -> Result<Size, Error> {
+    let mut sum = Sum::new();
+    walk(snapshot, &mut |meta, is_its_own| {
+        step();
+        sum.add(meta, is_its_own);
+    })?;
+    Ok(sum.size)
 }
 
 /// Of several that go at once: a file that only they share is freed too.
 pub fn together(snapshots: &[&Snapshot]) -> Result<Size, Error> {
-    let mut size = Size {
-        frees: cfg!(unix).then_some(0),
-        ..Size::default()
-    };
-    let mut links = Links::new();
+    let mut sum = Sum::new();
     for snapshot in snapshots {
-        let (files, bytes) = add(snapshot.path(), &mut links, &mut size.frees)?;
-        size.files += files;
-        size.bytes += bytes;
-        if let Some(beside) = snapshot.beside() {
-            add(beside, &mut links, &mut size.frees)?;
-        }
+        walk(snapshot, &mut |meta, is_its_own| sum.add(meta, is_its_own))?;
     }
-    Ok(size)
+    Ok(sum.size)
 }
 
-fn add(folder: &Path, links: &mut Links, frees: &mut Option<u64>) -> Result<(u64, u64), Error> {
-    let (mut files, mut bytes) = (0, 0);
-    for found in Walk::new(folder)? {
-        let meta = found?.meta;
-        if meta.is_file() {
-            files += 1;
-            bytes += meta.len();
-            if let Some(frees) = frees {
-                *frees += freed_by(&meta, links);
+/// Of each by itself, and of all together, in one walk; `step` hears of each file.
+pub fn each(snapshots: &[&Snapshot], step: &mut dyn FnMut()) -> Result<(Vec<Size>, Size), Error> {
+    let (mut sizes, mut all) = (Vec::new(), Sum::new());
+    for snapshot in snapshots {
+        sizes.push(of_both(snapshot, &mut all, step)?);
+    }
+    Ok((sizes, all.size))
+}
+
+fn of_both(snapshot: &Snapshot, all: &mut Sum, step: &mut dyn FnMut()) -> Result<Size, Error> {
+    let mut own = Sum::new();
+    walk(snapshot, &mut |meta, is_its_own| {
+        step();
+        own.add(meta, is_its_own);
+        all.add(meta, is_its_own);
+    })?;
+    Ok(own.size)
+}
+
+/// Hands over each file, and whether it is the backup's own or ours beside it.
+fn walk(snapshot: &Snapshot, take: &mut dyn FnMut(&Metadata, bool)) -> Result<(), Error> {
+    let beside = snapshot.beside().map(|beside| (beside, false));
+    for (folder, is_its_own) in std::iter::once((snapshot.path(), true)).chain(beside) {
+        for found in Walk::new(folder)? {
+            let meta = found?.meta;
+            if meta.is_file() {
+                take(&meta, is_its_own);
             }
         }
     }
-    Ok((files, bytes))
+    Ok(())
+}
+
+/// What was met so far.
+struct Sum {
+    links: Links,
+    size: Size,
+}
+
+impl Sum {
+    fn new() -> Sum {
+        Sum {
+            links: Links::new(),
+            size: Size {
+                frees: cfg!(unix).then_some(0),
+                ..Size::default()
+            },
+        }
+    }
+
+    fn add(&mut self, meta: &Metadata, is_its_own: bool) {
+        if is_its_own {
+            self.size.files += 1;
+            self.size.bytes += meta.len();
+        }
+        if let Some(frees) = &mut self.size.frees {
+            *frees += freed_by(meta, &mut self.links);
+        }
+    }
 }
 
 /// The file's bytes, if this was the last of its names.

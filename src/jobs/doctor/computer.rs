@@ -120,6 +120,9 @@ const HOLDERS: [&str; 6] = [
     "pymobiledevice3",
 ];
 
+/// This program holds a phone while it does one of these.
+pub const OURS: (&str, [&str; 3]) = ("idev-backup", ["create", "restore", "encryption"]);
+
 /// Daemons that take phones from USB.
 const DAEMONS: [&str; 3] = ["usbmuxd", "netmuxd", "usbfluxd"];
 
@@ -138,6 +141,12 @@ pub fn programs(places: &Places) -> Option<(Vec<Program>, Vec<Program>)> {
         };
         seen_any = true;
         let names = names(&entry.path());
+        let is_ours = |words: &[String]| words[0] == OURS.0 && OURS.1.contains(&words[1].as_str());
+        // Not the one that asks.
+        if process != std::process::id() && names.windows(2).any(is_ours) {
+            let name = OURS.0.to_owned();
+            holders.push(Program { name, process });
+        }
         let known = |list: &[&str]| {
             let name = names.iter().find(|name| list.contains(&name.as_str()))?;
             Some(Program {
@@ -254,6 +263,11 @@ mod tests {
                 ),
                 ("9/comm", "usbmuxd\n"),
                 ("9/cmdline", "/usr/sbin/usbmuxd\0--user\0"),
+                // Ourselves, at work, and waiting for phones.
+                ("50/comm", "idev-backup\n"),
+                ("50/cmdline", "/opt/idev-backup\0create\0--all\0"),
+                ("51/comm", "idev-backup\n"),
+                ("51/cmdline", "idev-backup\0watch\0"),
                 // Only spoken of.
                 ("11/comm", "vim\n"),
                 ("11/cmdline", "vim\0-R\0idevicebackup2\0"),
@@ -266,7 +280,10 @@ mod tests {
             let name = |p: &Program| format!("{} {}", p.name, p.process);
             programs.iter().map(name).collect::<Vec<_>>()
         };
-        assert_eq!(named(&holders), ["pymobiledevice3 7", "idevicebackup2 40"]);
+        assert_eq!(
+            named(&holders),
+            ["pymobiledevice3 7", "idevicebackup2 40", "idev-backup 50"]
+        );
         assert_eq!(named(&daemons), ["usbmuxd 9"]);
     }
 

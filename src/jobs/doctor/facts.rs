@@ -12,6 +12,7 @@ use crate::device::sync::SyncLock;
 use crate::device::{self, Lockdown};
 use crate::jobs::phone::{self, Encryption, Reach};
 use crate::jobs::{Error, list};
+use crate::store::notes::Notes;
 use crate::store::probe::Abilities;
 use crate::store::{self, Snapshot, Store};
 use crate::transport::{Attached, Calm};
@@ -308,6 +309,8 @@ pub struct Shelf {
     pub abilities: Option<Result<Abilities, Trouble>>,
     /// What it holds, by phone.
     pub kept: Vec<Kept>,
+    /// The phones that runs of ours work on now.
+    pub busy: Vec<Udid>,
 }
 
 /// What a store holds of one phone.
@@ -327,9 +330,16 @@ pub struct Kept {
     pub verified: Option<SystemTime>,
     /// A check found the current one damaged.
     pub damaged: bool,
+    /// Why its notes cannot be read, if they cannot.
+    pub unread: Option<Trouble>,
 }
 
 impl Shelf {
+    /// A run of ours works on this phone now.
+    pub fn is_busy_with(&self, udid: &Udid) -> bool {
+        self.busy.contains(udid)
+    }
+
     /// Looks at the store at `path`, for `patience` at most: a disk that is gone can keep a program waiting for ever. Fails
     /// only if the user interrupts.
     pub fn look(
@@ -370,6 +380,7 @@ impl Shelf {
             free_bytes: None,
             abilities: None,
             kept: Vec::new(),
+            busy: Vec::new(),
         }
     }
 
@@ -400,6 +411,9 @@ impl Shelf {
         udids.sort_unstable();
         udids.dedup();
         for udid in udids {
+            if store.is_busy(&udid) {
+                self.busy.push(udid.clone());
+            }
             let current = store.current(&udid)?;
             let report = current
                 .as_ref()
@@ -409,8 +423,10 @@ impl Shelf {
                 let made: jiff::Timestamp = backup.date.as_ref()?.parse().ok()?;
                 Some(SystemTime::from(made))
             });
-            // Notes that cannot be read are told by those who need them.
-            let notes = store.notes(&udid).unwrap_or_default();
+            let (notes, unread) = match store.notes(&udid) {
+                Ok(notes) => (notes, None),
+                Err(e) => (Notes::default(), Some(Trouble::from(&e))),
+            };
             let checked = |s: &Snapshot| {
                 let time: jiff::Timestamp = notes.of(s).verified?.time.parse().ok()?;
                 Some(SystemTime::from(time))
@@ -418,6 +434,7 @@ impl Shelf {
             self.kept.push(Kept {
                 verified: store.snapshots_of(&udid)?.iter().filter_map(checked).max(),
                 damaged: (current.as_ref()).is_some_and(|s| notes.of(s).damaged.is_some()),
+                unread,
                 made,
                 last_run: report.and_then(|r| {
                     Some((

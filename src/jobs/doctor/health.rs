@@ -1,7 +1,7 @@
 //! Judges one phone.
 
 use super::facts::Health;
-use super::{Line, ios};
+use super::{Level, Line, ios};
 use crate::device;
 use crate::jobs::create::BATTERY_LOW_PERCENT;
 use crate::jobs::verdict;
@@ -195,10 +195,10 @@ fn others(health: &Health, name: &str) -> Option<Line> {
             let line = Line::problem(TOPIC, format!("another program is syncing {name}")).means(
                 "only one program at a time may work on a phone; `create` waits for ten seconds",
             );
-            Line {
-                hint: held.hint(),
-                ..line
-            }
+            let theirs = held.hint().unwrap_or_default();
+            line.hint(format!(
+                "{theirs}; another idev-backup that works on it, with another store, is to end first"
+            ))
         }
         Err(trouble) => {
             let mut line = Line::warning(TOPIC, &trouble.text)
@@ -210,6 +210,20 @@ fn others(health: &Health, name: &str) -> Option<Line> {
             line
         }
     })
+}
+
+/// What is found of a phone while a run of ours has it: that this one holds the sync lock is as it should be.
+pub fn under_way(line: Line) -> Line {
+    match line.topic {
+        "sync" if line.level == Level::Problem => Line {
+            level: Level::Ok,
+            says: "a backup of it is under way: another idev-backup is working on it".to_owned(),
+            means: None,
+            hint: None,
+            ..line
+        },
+        _ => line,
+    }
 }
 
 fn service(health: &Health, name: &str) -> Option<Line> {
@@ -225,7 +239,6 @@ fn service(health: &Health, name: &str) -> Option<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::doctor::Level;
     use crate::jobs::doctor::facts::Trouble;
     use crate::jobs::phone::{Encryption, Facts};
     use crate::transport::Attached;

@@ -150,7 +150,13 @@ pub fn examine(reach: &Reach, options: &Options) -> Result<Report, Error> {
 
     let mut lines = way::judge(&way, options.device.as_deref());
     for phone in &phones {
-        lines.extend(health::judge(phone));
+        let judged = health::judge(phone).into_iter();
+        lines.extend(
+            judged.map(|line| match shelf.is_busy_with(&phone.phone.udid) {
+                true => health::under_way(line),
+                false => line,
+            }),
+        );
     }
     lines.extend(shelf::judge(&shelf));
     let of_phones = shelf::phones(&shelf, &phones);

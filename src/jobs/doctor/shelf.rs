@@ -111,6 +111,7 @@ pub fn phones<'a>(shelf: &'a Shelf, phones: &'a [Health]) -> Vec<(Kept, Option<&
             let nothing = Kept {
                 verified: None,
                 damaged: false,
+                unread: None,
                 udid: udid.clone(),
                 current: None,
                 made: None,
@@ -140,6 +141,7 @@ pub fn judge_phone(
     let mut lines = Vec::new();
     lines.extend(draft(kept, &name));
     lines.push(last_backup(kept, &name, now, age_max));
+    lines.extend(notes(kept, &name));
     lines.extend(last_verified(kept, &name, now));
     lines.extend(health.and_then(|health| room(shelf, kept, health, &name)));
     lines.into_iter().map(|line| line.of(&kept.udid)).collect()
@@ -205,6 +207,17 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
     }
 }
 
+fn notes(kept: &Kept, name: &str) -> Option<Line> {
+    let trouble = kept.unread.as_ref()?;
+    let line = Line::warning("notes", format!("the notes of {name}: {}", trouble.text)).means(
+        "which backups are pinned, named, verified or damaged is not known, so no old one is dropped",
+    );
+    Some(Line {
+        hint: trouble.hint.clone(),
+        ..line
+    })
+}
+
 /// After so long a disk may have lost something that nobody has looked at.
 const UNREAD_MAX: Duration = Duration::from_secs(90 * 86_400);
 
@@ -242,8 +255,8 @@ fn days(age: Duration) -> String {
 enum Need {
     /// This much, more or less.
     About(u64, String),
-    /// Less than this, likely by far.
-    UpTo(u64, String),
+    /// About this at most, and likely less by far.
+    AtMost(u64, String),
 }
 
 /// The phone says exactly what it needs when a backup begins, and not before. This is what can be known without.
@@ -254,7 +267,7 @@ fn need(shelf: &Shelf, kept: &Kept, health: &Health) -> Option<Need> {
         .map(|(capacity, free)| capacity.saturating_sub(free));
     let Some(backup) = kept.current.as_ref().filter(|backup| backup.complete) else {
         let why = "a first backup: what is used on the phone, without the apps themselves";
-        return used.map(|used| Need::UpTo(used, why.to_owned()));
+        return used.map(|used| Need::AtMost(used, why.to_owned()));
     };
     let whole = backup.bytes.or(used)?;
     if let (Some(was), Some(will)) = (backup.encrypted, health.encryption.is_on)
@@ -279,7 +292,7 @@ fn need(shelf: &Shelf, kept: &Kept, health: &Health) -> Option<Need> {
             received,
             "as much as last time, when only changes were sent".to_owned(),
         )),
-        _ => Some(Need::UpTo(
+        _ => Some(Need::AtMost(
             whole,
             "only changes are sent; how many is not known after one backup".to_owned(),
         )),
@@ -292,7 +305,7 @@ fn room(shelf: &Shelf, kept: &Kept, health: &Health, name: &str) -> Option<Line>
     let need = need(shelf, kept, health)?;
     let (bytes, why, word) = match &need {
         Need::About(bytes, why) => (*bytes, why, "about"),
-        Need::UpTo(bytes, why) => (*bytes, why, "up to"),
+        Need::AtMost(bytes, why) => (*bytes, why, "about"),
     };
     let says = format!(
         "the next backup of {name} needs {word} {}, and the store has {} free",
@@ -309,7 +322,7 @@ fn room(shelf: &Shelf, kept: &Kept, health: &Health, name: &str) -> Option<Line>
         // However little is sent, the phone begins with less than this left.
         _ if free < SPARE_BYTES => Line::problem(TOPIC, says).means(why).hint(hint),
         Need::About(..) => Line::problem(TOPIC, says).means(why).hint(hint),
-        Need::UpTo(..) => Line::warning(TOPIC, says)
+        Need::AtMost(..) => Line::warning(TOPIC, says)
             .means(format!(
                 "{why}. The phone says what it needs before it sends anything"
             ))
@@ -360,6 +373,7 @@ mod tests {
         Kept {
             verified: None,
             damaged: false,
+            unread: None,
             udid: UDID.parse().unwrap(),
             current: Some(Backup {
                 udid: UDID.to_owned(),
@@ -504,7 +518,7 @@ mod tests {
     fn the_next_backup_needs_what_can_be_known_of_it() {
         let need_of = |shelf: &Shelf, kept: &Kept| match need(shelf, kept, &health()).unwrap() {
             Need::About(bytes, _) => (bytes / GB, true),
-            Need::UpTo(bytes, _) => (bytes / GB, false),
+            Need::AtMost(bytes, _) => (bytes / GB, false),
         };
         assert_eq!(need_of(&shelf(), &kept()), (3, true));
         let first = Kept {

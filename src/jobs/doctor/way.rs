@@ -159,10 +159,11 @@ fn no_phone(way: &Way, wanted: Option<&str>) -> Option<Line> {
 fn programs(way: &Way) -> Vec<Line> {
     let holders = way.programs.iter().flat_map(|(holders, _)| holders);
     let told = |program: &super::computer::Program| {
-        Line::warning(
-            "programs",
-            format!("{} is running (process {})", program.name, program.process),
-        )
+        let says = format!("{} is running (process {})", program.name, program.process);
+        if program.name == super::computer::OURS.0 {
+            return Line::ok("programs", says).means("runs of ours keep out of each other's way");
+        }
+        Line::warning("programs", says)
         .means("it works on phones, and two programs that back up one phone at once disturb each other")
         .hint("wait until it has ended, or stop it")
     };
