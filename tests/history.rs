@@ -554,6 +554,39 @@ fn what_a_prune_does_is_told_while_it_works() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn delete_at_a_terminal_says_what_goes_and_takes_no_other_answer_than_yes() {
+    let is_there = Command::new("script").arg("--version").output();
+    if !is_there.is_ok_and(|ran| ran.status.success()) {
+        eprintln!("skipped: there is no terminal to type at");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let stamps = stocked(&store, 2);
+    let typed = dir.path().join("typed");
+    let words = format!("{} delete {UDID}", env!("CARGO_BIN_EXE_idev-backup"));
+    let deleted = |answer: &str, code: i32| {
+        fs::write(&typed, answer).unwrap();
+        let ran = Command::new("script")
+            .args(["-qec", &words, "/dev/null"])
+            .env("IDEV_BACKUP_STORE", &store)
+            .stdin(fs::File::open(&typed).unwrap())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+        assert_eq!(ran.status.code(), Some(code), "{answer:?}: {said}");
+        assert!(said.contains("for good: nothing brings it back"), "{said}");
+        assert!(said.contains("It is the current backup"), "{said}");
+        Store::open(&store).unwrap().snapshots().unwrap().len()
+    };
+    for answer in ["no\n", "\n", "y\n", "YES\n"] {
+        assert_eq!(deleted(answer, 1), stamps.len(), "{answer:?}");
+    }
+    assert_eq!(deleted("yes\n", 0), stamps.len() - 1);
+}
+
+#[test]
 fn a_store_whose_mark_is_damaged_is_told_with_one_advice() {
     let rig = Rig::backed_up();
     fs::write(rig.store.root().join(".idev-backup/store.json"), "{").unwrap();

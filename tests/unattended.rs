@@ -824,6 +824,60 @@ fn watch_backs_up_what_is_plugged_in_and_due_and_ends_cleanly() {
 
 #[test]
 #[cfg(unix)]
+fn watch_tells_of_what_is_overdue_by_itself() {
+    let rig = Rig::backed_up();
+    rig.daemon.detach(rig.udid());
+    let file = rig.dir.path().join("noted");
+    let note = noting(&file);
+    let args = ["watch", "--overdue-after", "0s", "--on-overdue", &note];
+    let (mut child, lines) = told(program(&rig).args(args));
+    wait_for(&lines, "its last good backup is");
+    until(|| fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n')));
+    assert_eq!(terminate(&mut child), Some(0));
+    let objects = noted(&file);
+    assert_eq!(objects.len(), 1, "{objects:?}");
+    assert_eq!(objects[0]["event"], "on_overdue");
+    assert_eq!(objects[0]["udid"], UDID);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_computer_is_kept_awake_while_a_backup_runs_and_no_longer() {
+    use std::os::unix::fs::PermissionsExt;
+    let rig = Rig::new();
+    let bin = rig.dir.path().join("awake");
+    let file = rig.dir.path().join("holders");
+    fs::create_dir_all(&bin).unwrap();
+    let script = format!(
+        "#!/bin/sh\necho \"$$ $*\" >> '{}'\nexec cat\n",
+        file.display()
+    );
+    fs::write(bin.join("systemd-inhibit"), script).unwrap();
+    let rights = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(bin.join("systemd-inhibit"), rights).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let create = |more: &[&str]| {
+        let mut command = program(&rig);
+        let command = command.env("PATH", &path).args(["create", "-q"]);
+        assert_eq!(ended(command.args(more)).code, 0);
+    };
+    create(&["--may-sleep"]);
+    assert!(!file.exists());
+    create(&[
+        "--on-start",
+        &format!("until [ -s '{}' ]; do sleep 0.1; done", file.display()),
+    ]);
+    let text = fs::read_to_string(&file).unwrap();
+    let (process, words) = text.trim().split_once(' ').unwrap();
+    assert!(
+        words.contains("--what=sleep:idle") && words.ends_with(" cat"),
+        "{words}"
+    );
+    assert!(!Path::new("/proc").join(process).exists());
+}
+
+#[test]
+#[cfg(unix)]
 fn watch_asks_again_at_the_next_plug_in() {
     let rig = Rig::with(PhoneConfig {
         passcode: Passcode::Never,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a backup costs, beside other programs, against one simulated phone on one machine in one run.
 
-    python3 tests/bench/measure.py target/release/idev-backup [large] [small] [memory] [unchanged] [verify] [reading] [extract] [restore]
+    python3 tests/bench/measure.py target/release/idev-backup [large] [small] [memory] [unchanged] [verify] [reading] [extract] [restore] [history]
 
 Needs Linux and libimobiledevice-utils; pymobiledevice3 is measured where tests/peers/run.py has installed it, and openssl
 where it is there; `reading` needs sqlite3 and no phone. `--on DIR` chooses the disk (`/dev/shm` without it: the programs are compared, not the disk), `--runs N`
@@ -495,10 +495,39 @@ def print_restores(title, costs):
         print(f"| {name} | {seconds:.2f} ({runs_}) | {seconds / ours:.2f} | {cpu:.2f} s | {memory:.0f} MiB |", flush=True)
 
 
+def history(ours, on, runs):
+    history_of(ours, on, runs, 3, 30, 500_000)
+
+
+def history_of(ours, on, runs, phones, snapshots, files):
+    """What `list` costs of many snapshots, and `prune` of one with many files."""
+    print("\n### History\n\n| | processor seconds | seconds | peak |\n|---|---|---|---|")
+
+    def row(what, costs):
+        memory = max(cost.memory for cost in costs) / (1 << 20)
+        cpu, seconds = median(costs, "cpu"), median(costs, "seconds")
+        print(f"| {what} | {cpu:.2f} | {seconds:.2f} | {memory:.1f} MiB |", flush=True)
+
+    with Bench(ours, on, "--files", "20", "--bulk", "0x0", "--phones", str(phones)) as bench:
+        for _ in range(snapshots):
+            bench.create("--all", "--keep-last", "100000")
+        listed = [bench.cost(ours, "list", "--store", bench.folder / "store") for _ in range(runs)]
+        row(f"`list` of {phones} phones with {snapshots} snapshots each", listed)
+    flags = ("--files", str(files), "--file-size", "1..100", "--bulk", "0x0", "--changes", "0")
+    with Bench(ours, on, *flags) as bench:
+        bench.create()
+        pruned = []
+        for _ in range(runs):
+            bench.create("--keep-last", "1")
+            pruned.append(bench.cost(ours, "prune", "--keep-last", "0", "--store", bench.folder / "store"))
+        row(f"`prune` of a snapshot of {files:,} files", pruned)
+
+
 def main():
     benches = {
         "large": large, "small": small, "memory": memory, "unchanged": unchanged,
         "verify": verify, "reading": reading, "extract": extract, "restore": restore,
+        "history": history,
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ours", type=Path, help="the program")
