@@ -204,7 +204,8 @@ fn key_of(arg: &clap::Arg) -> Option<&'static Key> {
 
 /// The variable from which an option has a value, if nobody typed that: `option` is as clap shows it, "--retry <N>".
 pub fn of_variable(command: &Command, option: &str, value: &str) -> Option<String> {
-    if std::env::args().any(|word| word == value || word.ends_with(&format!("={value}"))) {
+    let is_it = |word: &str| word == value || word.ends_with(&format!("={value}"));
+    if std::env::args_os().any(|word| is_it(&word.to_string_lossy())) {
         return None;
     }
     let long = option.strip_prefix("--")?;
@@ -266,6 +267,17 @@ impl Reader<'_> {
                 self.mistake(at, format!("{full} is no phone"), Some(hint.to_owned()));
                 continue;
             };
+            let is_same =
+                |other: &Udid| *other != udid && other.as_str().eq_ignore_ascii_case(udid.as_str());
+            if self.config.phones.keys().any(is_same) {
+                let hint = "leave one of them: capitals make no other phone";
+                self.mistake(
+                    at,
+                    format!("{full} stands here twice"),
+                    Some(hint.to_owned()),
+                );
+                continue;
+            }
             for (name, rules) in of_phone {
                 match (name.get_ref().as_ref(), rules.get_ref()) {
                     ("retention", DeValue::Table(rules)) => self.rules(&udid, rules),

@@ -20,7 +20,7 @@ use crate::mobilebackup::{self, Verdict};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::store::disk;
 use crate::store::draft::{Complete, Tally};
-use crate::store::{Draft, Origin, Policy, Store};
+use crate::store::{Draft, Origin, Policy, Store, retention};
 use crate::transport::{Attached, Via};
 use crate::udid::Udid;
 
@@ -54,7 +54,7 @@ pub struct Options {
 impl Options {
     /// Which snapshots of a phone stay.
     fn keep_of(&self, udid: &Udid) -> &Policy {
-        self.keep_of.get(udid).unwrap_or(&self.keep)
+        retention::own(&self.keep_of, udid).unwrap_or(&self.keep)
     }
 }
 

@@ -11,8 +11,8 @@ use super::{Error, list};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::store::history::{Removal, local};
 use crate::store::notes::{Note, Verified};
-use crate::store::retention::Policy;
 pub use crate::store::retention::Why;
+use crate::store::retention::{self, Policy};
 use crate::store::{self, Snapshot, Store, sizes, snapshot};
 use crate::udid::Udid;
 
@@ -88,7 +88,7 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
             store.recover(&udid, lock)?;
         }
         let all = store.snapshots_of(&udid)?;
-        let own = how.of_phones.get(&udid);
+        let own = retention::own(&how.of_phones, &udid);
         if let Some(own) = own {
             pruned.of_phones.insert(udid.to_string(), own.to_string());
         }

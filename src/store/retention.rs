@@ -232,6 +232,12 @@ impl Decision {
     }
 }
 
+/// The rules that a phone has of its own. How a UDID is written says nothing: people take it from wherever they see it.
+pub fn own<'a>(rules: &'a BTreeMap<Udid, Policy>, udid: &Udid) -> Option<&'a Policy> {
+    let is_it = |of: &Udid| of.as_str().eq_ignore_ascii_case(udid.as_str());
+    rules.iter().find(|(of, _)| is_it(of)).map(|(_, own)| own)
+}
+
 /// Decides about each snapshot, in the order given; phones by themselves. `now` is local time, as their dates are.
 pub fn plan(snapshots: &[Facts], policy: &Policy, now: DateTime) -> Vec<Decision> {
     let mut decisions = vec![Decision { why: Vec::new() }; snapshots.len()];
