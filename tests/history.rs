@@ -1064,6 +1064,19 @@ fn a_snapshot_is_copied_to_another_disk_with_all_that_is_known_of_it() {
         err.contains("Nothing to do: ") && err.contains("in this store already"),
         "{err}"
     );
+    // A copy that is known to be damaged is none.
+    let file = walkdir::WalkDir::new(copies[2].path().join("00")).into_iter();
+    let file = file
+        .map(Result::unwrap)
+        .find(|entry| entry.file_type().is_file());
+    fs::remove_file(file.unwrap().path()).unwrap();
+    let damaged = copies[2].path().to_str().unwrap();
+    run(store, &["verify", damaged], 1);
+    let (_, err) = run(store, &["copy", "first", to], 1);
+    assert!(
+        err.contains("found that damaged") && err.contains("--repair"),
+        "{err}"
+    );
     // What has changed since it was received is not copied.
     let target = rig.dir.path().join("third disk");
     let victim = rig

@@ -166,6 +166,18 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
         .unwrap_or(false)
     };
     if let Some(same) = there.iter().find(same) {
+        // What is known to be damaged is no second copy, and nobody may believe that it is.
+        if store.notes(&wanted.udid)?.of(same).damaged.is_some() {
+            let at = same.path().display();
+            return Err(Error::Nothing {
+                what: format!(
+                    "it is in this store already, as {at}, and a check found that damaged"
+                ),
+                hint: format!(
+                    "`idev-backup verify --repair {at}` mends what other snapshots there hold; or delete it there, and run this again"
+                ),
+            });
+        }
         let why = format!(
             "{} is in this store already, as {}",
             wanted.from.display(),
