@@ -479,6 +479,10 @@ fn a_run_that_is_under_way_is_no_failure_of_the_next_that_nobody_watches() {
         assert!(told, "{args:?}: {}", ran.err);
     }
     assert!(noted(&file).is_empty());
+    // The other one may hang, and then no backup is made any more.
+    let overdue = ["create", "--overdue-after", "0s", "--on-overdue", &note];
+    runs(&rig, &overdue, 0);
+    assert_eq!(noted(&file)[0]["event"], "on_overdue");
     let mut command = program(&rig);
     command.env("IDEV_BACKUP_JOB", rig.dir.path().join("job.lock"));
     assert_eq!(ended(command.arg("create")).code, 0);
@@ -594,12 +598,19 @@ fn variables_that_are_empty_are_none_and_wrong_ones_are_named() {
 #[test]
 fn a_phone_has_rules_of_its_own_where_the_config_file_says_so() {
     let rig = Rig::backed_up();
-    let rules = format!("[retention]\nkeep-last = 9\n[phone.{UDID}.retention]\nkeep-last = 1\n");
+    let small = UDID.to_lowercase();
+    let own = |udid: &str| format!("[phone.{udid}.retention]\nkeep-last = 1\n");
+    let twice = format!("{}{}", own(UDID), own(&small));
+    fs::write(config_file(&rig), twice).unwrap();
+    let ran = runs(&rig, &["config", "check"], 2);
+    assert!(ran.all().contains("stands here twice"), "{}", ran.all());
+    // Some programs show UDIDs in small letters.
+    let rules = format!("[retention]\nkeep-last = 9\n{}", own(&small));
     fs::write(config_file(&rig), rules).unwrap();
     runs(&rig, &["config", "check"], 0);
     let shown = runs(&rig, &["config", "show"], 0).out;
     assert!(
-        shown.contains(&format!("phone.{UDID}.retention.keep-last")),
+        shown.contains(&format!("phone.{small}.retention.keep-last")),
         "{shown}"
     );
     for _ in 0..2 {

@@ -14,6 +14,9 @@ use super::schedule_run::{Ran, State, state_of};
 /// A job that begins so much later than it should does not run at all: a computer that was asleep, or busy, is given this.
 const LATE: Duration = Duration::from_secs(3600);
 
+/// A backup that takes longer hangs, or its phone waits for somebody.
+const LONG: Duration = Duration::from_secs(24 * 3600);
+
 /// Something that keeps a job from what it should do.
 #[derive(Debug)]
 pub struct Trouble {
@@ -116,7 +119,9 @@ pub fn troubles(
     let here = format!("`idev-backup schedule run {}` runs it now", job.name);
     let installed = match job.with.parse::<Kind>() {
         Ok(kind) => {
-            places().and_then(|at| install::is_installed(kind, &job.name, &at).map_err(told))
+            let always = job.when == When::Always.to_string();
+            places()
+                .and_then(|at| install::is_installed(kind, &job.name, always, &at).map_err(told))
         }
         Err(why) => Err(Error::Nothing {
             what: format!("it was made by a newer idev-backup: {why}"),
@@ -149,15 +154,28 @@ pub fn troubles(
             });
         }
         Ok(last) if state == State::Idle => {
-            // One that has not run yet counts from when it was added.
-            let since = match last {
-                Some(last) => last.started.parse().ok(),
-                None => added(job),
-            };
+            // While it ran it was not to run again, and one that was added anew counts from then.
+            let ran = last
+                .iter()
+                .flat_map(|last| [Some(&last.started), last.finished.as_ref()]);
+            let ran = ran.flatten().filter_map(|time| time.parse().ok());
+            let since = ran.chain(added(job)).max();
             if let Some(due) = since.and_then(|since| missed(job, since, now)) {
                 troubles.push(Trouble {
                     says: format!("it was to run {}, and did not", output::when(&due)),
                     hint: format!("was the computer off, or asleep? {here}"),
+                });
+            }
+        }
+        Ok(Some(last)) if job.when != When::Always.to_string() => {
+            let since = last.started.parse::<Timestamp>().ok();
+            let runs =
+                since.and_then(|since| now.timestamp().duration_since(since).try_into().ok());
+            if runs.is_some_and(|runs: Duration| runs > LONG) {
+                troubles.push(Trouble {
+                    says: format!("it runs since {} and does not end", output::when(&last.started)),
+                    hint: "look at the phone: it may wait for its passcode. Else end that idev-backup; its draft is gone on with"
+                        .to_owned(),
                 });
             }
         }

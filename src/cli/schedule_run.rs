@@ -9,6 +9,7 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use idev_backup::jobs::Error;
+#[cfg(unix)]
 use idev_backup::schedule::When;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,7 @@ pub struct Ran {
     /// RFC 3339.
     pub started: String,
     /// None while it runs, and of one that was killed.
-    finished: Option<String>,
+    pub finished: Option<String>,
     /// None likewise.
     pub exit_code: Option<u8>,
 }
@@ -116,12 +117,22 @@ pub fn run(job: &OsString) -> Result<u8, Error> {
     let note = read(&path)?;
     let state = state_path(&path);
     // One that runs keeps its note, and two would ask the same phones.
-    let Some(lock) = hold(&lock_path(&path))? else {
-        let name = &note.name;
-        output::tell(&format!(
-            "Nothing to do: the job {name} is running already."
-        ));
-        return Ok(exit::DONE);
+    let lock = match hold(&lock_path(&path)) {
+        Ok(None) => {
+            let name = &note.name;
+            output::tell(&format!(
+                "Nothing to do: the job {name} is running already."
+            ));
+            return Ok(exit::DONE);
+        }
+        Ok(lock) => lock,
+        // That a lock cannot be taken is no reason not to run.
+        Err(e) => {
+            output::tell(&format!(
+                "problem: two runs of this job are not told apart: {e}"
+            ));
+            None
+        }
     };
     let mut ran = Ran {
         started: output::now(),

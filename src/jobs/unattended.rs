@@ -151,6 +151,8 @@ pub fn back_up(
     };
     const BUSY: &str = "another run of idev-backup is under way for this phone";
     if plan.yields && store.is_busy(&phone.udid) {
+        // The other one may hang.
+        teller.overdue(now, last);
         return Ok(Outcome::Skipped(BUSY.to_owned()));
     }
     let held_off = match not_now(plan, now, rests_on(store, &phone.udid)) {
@@ -184,6 +186,7 @@ pub fn back_up(
         }
         // It began in this moment.
         Err(Error::Store(store::Error::Busy { .. })) if plan.yields => {
+            teller.overdue(now, last);
             Ok(Outcome::Skipped(BUSY.to_owned()))
         }
         Err(e) => Err(teller.failed(e, last)),

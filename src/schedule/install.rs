@@ -119,14 +119,17 @@ pub fn discard(kind: Kind, name: &str, places: &Places) {
     }
 }
 
-/// Whether the system has a job, as far as its own files or programs tell.
-pub fn is_installed(kind: Kind, name: &str, places: &Places) -> Result<bool, Error> {
+/// Whether the system has a job, as far as its own files or programs tell. `always`: it is to run all the time.
+pub fn is_installed(kind: Kind, name: &str, always: bool, places: &Places) -> Result<bool, Error> {
     Ok(match kind {
         Kind::Cron => cron::names(&read_crontab()?).contains(&name.to_owned()),
         Kind::Systemd => {
             let (service, timer) = unit_files(name, places);
-            // What always runs has no timer.
-            service.exists() || timer.exists()
+            // What always runs has no timer, and of all else that is what starts it.
+            match always {
+                true => service.exists(),
+                false => timer.exists(),
+            }
         }
         Kind::Launchd => agent_file(name, places).exists(),
         Kind::Task => {
