@@ -128,6 +128,8 @@ impl Create {
                 skipped(None, "", &e.to_string(), style);
                 exit::DONE
             }
+            // Who ended it sits here.
+            Err(e @ Error::Interrupted) => output::failure(&e, None, self.output.json),
             Err(e) => {
                 unattended::tell_failed(&e, self.wanted(), &plan, &calm, &watch);
                 output::failure(&e, None, self.output.json)

@@ -40,7 +40,14 @@ pub fn interrupt() -> Arc<AtomicBool> {
 /// Lets `ask` end by itself at Ctrl-C: a program that ended meanwhile would leave a terminal that shows nothing of what is typed.
 pub fn while_asking<T>(ask: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
     CTRL.is_asking.store(true, Ordering::SeqCst);
-    let answer = ask();
+    let mut answer = ask();
+    if cfg!(windows) && answer.is_err() {
+        // There a prompt says only that nothing was typed, at about the time at which the handler runs.
+        std::thread::sleep(Duration::from_millis(100));
+        if CTRL.flag.load(Ordering::SeqCst) {
+            answer = Err(std::io::ErrorKind::Interrupted.into());
+        }
+    }
     // Who was interrupted is on the way to the end, and needs no word of the handler.
     if !is_interruption(&answer) {
         CTRL.is_asking.store(false, Ordering::SeqCst);
