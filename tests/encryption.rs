@@ -412,8 +412,12 @@ fn at_a_terminal(rig: &Rig, args: &str, typed: &[(&str, &str)]) -> Option<String
         let new = String::from_utf8_lossy(&said[seen..]).into_owned();
         if let Some((_, answer)) = typed.next_if(|(question, _)| new.contains(question)) {
             seen = said.len();
-            // The question comes before what is typed is hidden.
-            std::thread::sleep(Duration::from_millis(500));
+            // The question comes before what is typed is hidden; under an emulator, long before.
+            std::thread::sleep(Duration::from_millis(if cut_every() > 1 {
+                3000
+            } else {
+                500
+            }));
             keys.write_all(answer.as_bytes()).unwrap();
         }
     }
