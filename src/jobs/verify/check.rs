@@ -178,16 +178,11 @@ impl<'a> Check<'a> {
         found.append(&mut after::other_digests(&mut self.yield_));
         after::name_swapped(&mut found, self.options.sums.as_deref())?;
         let suspects = std::mem::take(&mut self.yield_.suspects);
-        found.extend(after::look_again(
-            self.folder,
-            suspects,
-            list,
-            keys,
-            &mut self.yield_.inside,
-        ));
-        found
-            .into_iter()
-            .for_each(|finding| self.findings.add(finding));
+        let inside = &mut self.yield_.inside;
+        found.extend(after::look_again(self.folder, suspects, list, keys, inside));
+        for finding in found {
+            self.findings.add(finding);
+        }
         self.names_that_lead_out(name);
         self.findings_of_all();
         Ok(())
