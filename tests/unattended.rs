@@ -1202,6 +1202,11 @@ fn a_job_that_does_not_run_any_more_is_told_and_why() {
     with_crontab(&rig, &["schedule", "status"]);
     told(&rig, "ran ", true);
     ran(80, "0");
+    // It was added just now, so nothing was missed yet.
+    told(&rig, "ran ", true);
+    let added = std::time::SystemTime::from(now) - Duration::from_secs(90 * 3600);
+    let job = fs::OpenOptions::new().append(true).open(&file).unwrap();
+    job.set_modified(added).unwrap();
     told(&rig, "it was to run ", false);
     ran(0, "5");
     let doctor = with_crontab(&rig, &["doctor"]).out;
@@ -1215,6 +1220,8 @@ fn a_job_that_does_not_run_any_more_is_told_and_why() {
     let lock = fs::File::create(file.with_extension("lock")).unwrap();
     lock.lock().unwrap();
     told(&rig, "runs since ", true);
+    ran(30, "null");
+    told(&rig, "does not end", false);
     // A second one leaves it alone.
     let before = fs::read(&state).unwrap();
     let second = with_crontab(&rig, &["schedule", "run", "nightly"]);
