@@ -381,7 +381,9 @@ fn at_a_terminal(rig: &Rig, args: &str, typed: &[(&str, &str)]) -> Option<String
         let tried = Command::new(name).arg("--version").output();
         tried.is_ok_and(|ran| ran.status.success())
     };
-    if !cfg!(target_os = "linux") || !is_there("script") || !is_there("timeout") {
+    // Under an emulator nobody knows when the terminal hides what is typed.
+    let is_emulated = cut_every() > 1;
+    if !cfg!(target_os = "linux") || is_emulated || !is_there("script") || !is_there("timeout") {
         eprintln!("skipped: there is no terminal to type at");
         return None;
     }
@@ -412,12 +414,8 @@ fn at_a_terminal(rig: &Rig, args: &str, typed: &[(&str, &str)]) -> Option<String
         let new = String::from_utf8_lossy(&said[seen..]).into_owned();
         if let Some((_, answer)) = typed.next_if(|(question, _)| new.contains(question)) {
             seen = said.len();
-            // The question comes before what is typed is hidden; under an emulator, long before.
-            std::thread::sleep(Duration::from_millis(if cut_every() > 1 {
-                3000
-            } else {
-                500
-            }));
+            // The question comes before what is typed is hidden.
+            std::thread::sleep(Duration::from_millis(500));
             keys.write_all(answer.as_bytes()).unwrap();
         }
     }
