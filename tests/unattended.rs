@@ -19,6 +19,7 @@ use idev_backup::sim::PhoneConfig;
 use idev_backup::sim::{Daemon, Passcode, Phone};
 use rig::program::{Ran, ended, program};
 use rig::*;
+#[cfg(unix)]
 use serde_json::Value;
 
 fn runs(rig: &Rig, args: &[&str], code: i32) -> Ran {
