@@ -679,7 +679,11 @@ fn any_folder_gives_a_report_or_an_error() {
             "a list without end",
             |f| {
                 let status = fs::File::options().write(true).open(f.join("Status.plist"));
-                status.unwrap().set_len(1 << 30).unwrap()
+                let status = status.unwrap();
+                // Some disks hold no file of that size; the limit is below this one, too.
+                if status.set_len(300 << 30).is_err() {
+                    status.set_len(1 << 30).unwrap();
+                }
             },
             &[0, 3],
         ),
