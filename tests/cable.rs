@@ -3,19 +3,16 @@
 //!
 //! `IDEV_BACKUP_CABLE_CUTS` says how often; 12 times without it. With it, a short session is cut after every byte.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr)] // Tests stop at what is unexpected, and this one has figures.
-
-mod rig;
-
 use std::fs;
 
+use crate::rig::{
+    self, Random, Rig, Tree, assert_promise, assert_same, assert_whole, config, cut_every, options,
+    tree,
+};
 use idev_backup::jobs::Class;
 use idev_backup::jobs::create::Options;
 use idev_backup::monitor::Silent;
 use idev_backup::sim::{Content, Fault, PhoneConfig};
-use rig::{
-    Random, Rig, Tree, assert_promise, assert_same, assert_whole, config, cut_every, options, tree,
-};
 
 fn cuts() -> usize {
     match std::env::var("IDEV_BACKUP_CABLE_CUTS") {

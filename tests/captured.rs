@@ -7,12 +7,6 @@
 //! Thread names: limd#N is libimobiledevice/libimobiledevice, pmd3#N doronz88/pymobiledevice3, net#N
 //! libimobiledevice-win32/imobiledevice-net.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "clippy.toml frees tests, but not their helpers; a skipped test says so"
-)]
-
 use std::fs;
 use std::io::{self, Cursor, Read, Write};
 use std::net::TcpListener;

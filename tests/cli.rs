@@ -1,15 +1,11 @@
 //! The built program, as people and scripts run it: exit codes, what is printed where, and the JSON.
 
-#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
-
-mod rig;
-
 use std::fs;
 use std::path::Path;
 
+use crate::rig::program::{Ran, ended, program};
+use crate::rig::*;
 use idev_backup::sim::{Phone, PhoneConfig, Trust};
-use rig::program::{Ran, ended, program};
-use rig::*;
 use serde_json::Value;
 
 fn run(rig: &Rig, args: &[&str]) -> Ran {

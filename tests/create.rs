@@ -1,11 +1,6 @@
 //! A backup from the phone to the sealed folder, against the simulated phone: what is promised, what goes wrong, and that
 //! the last good backup survives all of it.
 
-#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
-#![allow(clippy::print_stderr)] // One that cannot run on this machine says so.
-
-mod rig;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -14,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::rig::*;
 use idev_backup::device;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::create::{self, Options, Report};
@@ -23,7 +19,6 @@ use idev_backup::secret::Secret;
 use idev_backup::sim::{Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust};
 use idev_backup::store::{self, METADATA, Store, sums};
 use idev_backup::transport::Calm;
-use rig::*;
 
 /// A run that must fail; its error.
 fn fails(rig: &Rig, options: &Options) -> Error {

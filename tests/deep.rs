@@ -1,16 +1,10 @@
 //! `verify --deep`, `--sample` and `--repair`: what is inside of files, and what can be taken back.
 
-#![allow(clippy::print_stderr)] // One that cannot run on this machine says so.
-#![allow(
-    clippy::unwrap_used,
-    reason = "clippy.toml frees tests, but not their helpers"
-)]
-
-mod rig;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::rig::program::{ended, program};
+use crate::rig::*;
 use idev_backup::jobs::password::{Known, NoPasswords};
 use idev_backup::jobs::verify::{self, Depth, Options, Outcome, Report, Sample, Wrong};
 use idev_backup::jobs::{Class, Error};
@@ -20,8 +14,6 @@ use idev_backup::monitor::Silent;
 use idev_backup::secret::Secret;
 use idev_backup::sim::{Password, PhoneConfig};
 use idev_backup::store::METADATA;
-use rig::program::{ended, program};
-use rig::*;
 use rusqlite::Connection;
 use sha1::{Digest, Sha1};
 

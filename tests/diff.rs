@@ -1,22 +1,17 @@
 //! `diff`: what changed between two backups, whichever way they were made.
 
-#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
-#![allow(clippy::print_stderr)] // One that cannot run on this machine says so.
-
-mod made;
-mod rig;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;
 
+use crate::made::Made;
+use crate::rig;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::diff::{self, Change, Difference, Report};
 use idev_backup::jobs::opened::Opened;
 use idev_backup::jobs::password::NoPasswords;
 use idev_backup::manifest::record::{FileRecord, MODE_FILE};
-use made::Made;
 
 fn compare(one: &Path, other: &Path) -> (Report, Vec<Difference>) {
     let open = |path| Opened::open(path, &NoPasswords).unwrap();

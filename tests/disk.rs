@@ -6,9 +6,6 @@
 //! many calls of each kind meet that, or `all`; 2 without it.
 
 #![cfg(target_os = "linux")] // Where strace is.
-#![allow(clippy::unwrap_used, clippy::print_stderr)] // Tests stop at what is unexpected, and these have figures.
-
-mod rig;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -16,9 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use crate::rig::{
+    self, Rig, Tree, UDID, assert_promise, assert_whole, copy_dir, holds, options, strace, tree,
+};
 use idev_backup::sim::Phone;
 use idev_backup::store::Store;
-use rig::{Rig, Tree, UDID, assert_promise, assert_whole, copy_dir, holds, options, strace, tree};
 
 /// Which calls are refused.
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,5 @@
 //! `doctor` before a simulated phone and real folders: each thing that is in the way is a line, and none of them ends the rest.
 
-#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
-
-mod rig;
-
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -14,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::rig::program::{ended, program};
+use crate::rig::*;
 use idev_backup::jobs::doctor::computer::Places;
 use idev_backup::jobs::doctor::{Level, Line, Options, Report, examine};
 use idev_backup::jobs::pair;
@@ -23,8 +21,6 @@ use idev_backup::monitor::Silent;
 use idev_backup::sim::{Password, PhoneConfig, Trust};
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
-use rig::program::{ended, program};
-use rig::*;
 use serde_json::Value;
 
 const DAY: Duration = Duration::from_secs(86_400);

@@ -1,24 +1,19 @@
 //! Backup passwords: a phone is told, and what it then sends opens with them. The program as people run it, and every byte of
 //! what it stored, opened by code that shares nothing with the phone's.
 
-#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
-#![allow(clippy::print_stderr)] // One that cannot run on this machine says so.
-
-mod rig;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::rig::program::{Ran, ended, program};
+use crate::rig::*;
 use idev_backup::jobs::opened::Opened;
 use idev_backup::jobs::password::Known;
 use idev_backup::manifest::db::{Filter, Kind};
 use idev_backup::secret::Secret;
 use idev_backup::sim::{Passcode, Password, PhoneConfig};
-use rig::program::{Ran, ended, program};
-use rig::*;
 
 const OLD: &str = "correct horse 1";
 const NEW: &str = "battery-staple-ü2";

@@ -1,17 +1,13 @@
 //! Files of a backup in a folder: all of them, as they were on the phone, and nothing anywhere else, whatever the list says.
 
-#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
-#![allow(clippy::print_stderr)] // One that cannot run on this machine says so.
-
-mod made;
-mod rig;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
+use crate::made::*;
+use crate::rig::{self, Rig, assert_same, tree};
 use idev_backup::jobs::extract::{self, Extracted, Options, Report};
 use idev_backup::jobs::opened::Opened;
 use idev_backup::jobs::password::{Known, NoPasswords};
@@ -22,8 +18,6 @@ use idev_backup::jobs::{Class, Error};
 use idev_backup::manifest::record::{FileRecord, MODE_FILE, file_id};
 use idev_backup::monitor::Silent;
 use idev_backup::secret::Secret;
-use made::*;
-use rig::{Rig, assert_same, tree};
 
 fn try_extract(backup: &Path, to: &Path, options: &Options) -> Result<Extracted, Error> {
     let opened = Opened::open(backup, &NoPasswords)?;

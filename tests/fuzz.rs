@@ -2,9 +2,6 @@
 //! random for `IDEV_BACKUP_FUZZ_SECONDS` (1), as `IDEV_BACKUP_FUZZ_SEED` says. An input that breaks a promise is kept below
 //! `target/tmp/`, and belongs into the folder of its target.
 
-#![allow(clippy::unwrap_used)] // Tests stop at what is unexpected.
-#![allow(clippy::print_stderr)] // What was tried, and what was found, is told.
-
 #[path = "fuzz/bodies.rs"]
 mod bodies;
 

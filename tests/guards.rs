@@ -1,12 +1,9 @@
 //! What must never be called a backup, and what must never be lost for one: cases that a careful reader found.
 
-#![allow(clippy::unwrap_used)] // Tests stop at what is unexpected.
-
-mod rig;
-
 use std::fs;
 use std::path::PathBuf;
 
+use crate::rig::{self, At, Rig, UDID, assert_same, assert_whole, config, copy_dir, options, tree};
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::create::{self, Options};
@@ -15,7 +12,6 @@ use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::mobilebackup;
 use idev_backup::monitor::{Phase, Silent};
 use idev_backup::sim::{Content, PhoneConfig};
-use rig::{At, Rig, UDID, assert_same, assert_whole, config, copy_dir, options, tree};
 
 fn suffer(rig: &Rig, fault: &str) {
     rig.phone.suffer(&[fault.parse().unwrap()]);

@@ -1,11 +1,6 @@
 //! A phone that is held over USB when something goes wrong on this computer's side, and what is kept of pairings: a pump that dies,
 //! two that begin at once, a daemon that hangs.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "clippy.toml frees tests, but not their helpers"
-)]
-
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};

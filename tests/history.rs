@@ -1,21 +1,19 @@
 //! History: which snapshots stay, day after day, and what prune, pin, delete, adopt and copy do, whatever happens to them.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr)] // Tests stop at what is unexpected, and some have figures.
-
-mod rig;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::rig::{
+    self, OTHER_UDID, Random, Rig, Tree, UDID, assert_same, assert_whole, copy_dir, tree,
+};
 use idev_backup::store::retention::{Decision, Facts, Policy, Why, plan};
 use idev_backup::store::{self, Draft, Lock, Store};
 use idev_backup::udid::Udid;
 use jiff::ToSpan;
 use jiff::civil::DateTime;
-use rig::{OTHER_UDID, Random, Rig, Tree, UDID, assert_same, assert_whole, copy_dir, tree};
 use serde_json::Value;
 
 fn udid(text: &str) -> Udid {

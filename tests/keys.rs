@@ -1,16 +1,10 @@
 //! Keys and encrypted backups that others made: known answers, and a whole folder.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "clippy.toml frees tests, but not their helpers"
-)]
-
-mod rig;
-
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 
+use crate::rig;
 use idev_backup::jobs::opened::Opened;
 use idev_backup::jobs::password::{Known, NoPasswords};
 use idev_backup::jobs::{Class, Error};

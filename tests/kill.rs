@@ -5,16 +5,13 @@
 
 #![cfg(unix)]
 // wine keeps connections of killed programs open at times, and the simulated phone then waits for one that is gone.
-#![allow(clippy::unwrap_used, clippy::print_stderr)] // Tests stop at what is unexpected, and this one has figures.
-
-mod rig;
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::rig::{self, Random, Rig, Tree, assert_promise, config, options, tree};
 use idev_backup::jobs::create::Options;
 use idev_backup::sim::{Content, PhoneConfig};
-use rig::{Random, Rig, Tree, assert_promise, config, options, tree};
 
 /// Backups that stay beside the current one, so that each seal drops one.
 const KEEP: u32 = 1;

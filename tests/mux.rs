@@ -1,10 +1,5 @@
 //! The USB protocol's connections, against packets that are put together here by hand: both versions, both windows, and every lie.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "clippy.toml frees tests, but not their helpers"
-)]
-
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 

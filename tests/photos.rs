@@ -1,22 +1,18 @@
 //! `export photos`: original names and dates, what belongs together together, and nothing lost.
 
-#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
-
-mod made;
-mod rig;
-
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
+use crate::made::Made;
+use crate::rig;
 use idev_backup::jobs::opened::Opened;
 use idev_backup::jobs::password::NoPasswords;
 use idev_backup::jobs::photos::{self, Options, Report};
 use idev_backup::jobs::target::Into;
 use idev_backup::manifest::record::{FileRecord, MODE_FILE};
 use idev_backup::monitor::Silent;
-use made::Made;
 
 const ROLL: &str = "CameraRollDomain";
 /// 2024-05-31 23:43:20 UTC.

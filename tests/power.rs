@@ -5,22 +5,19 @@
 //! `IDEV_BACKUP_POWER_CUTS` says at how many moments of each backup, or `all`; 16 without it.
 
 #![cfg(target_os = "linux")] // Where strace is.
-#![allow(clippy::unwrap_used, clippy::print_stderr)] // Tests stop at what is unexpected, and these have figures.
-
-mod rig;
 
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::rig::crash::{self, Cut, Disk, Recording};
+use crate::rig::{
+    self, Rig, Tree, UDID, assert_promise, assert_same, assert_whole, holds, options, strace, tree,
+};
 use idev_backup::monitor::Silent;
 use idev_backup::sim::{Fault, Phone};
 use idev_backup::store::Store;
-use rig::crash::{self, Cut, Disk, Recording};
-use rig::{
-    Rig, Tree, UDID, assert_promise, assert_same, assert_whole, holds, options, strace, tree,
-};
 
 /// A backup whose every step on the disk is known.
 struct Story {

@@ -1,18 +1,13 @@
 //! Backups as their readers see them: `info`, `usage`, `ls`, `find` and `tree`, of the phone's, of others' and of strangers'.
 
-#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
-#![allow(clippy::print_stderr)] // One that cannot run on this machine says so.
-
-mod rig;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::rig::*;
 use idev_backup::manifest::SCHEMA;
 use idev_backup::manifest::record::{FileRecord, file_id};
-use rig::*;
 use serde_json::Value;
 
 /// What a run printed, and how it ended.

@@ -1,10 +1,6 @@
 //! Recorded traffic, played to our own program: every scene of fixtures/traffic. What it answers must mean what the recorded
 //! client answered, and it must end as a user would expect. fixtures/README.md tells where each scene comes from.
 
-#![allow(clippy::unwrap_used)] // Tests stop at what is unexpected.
-
-mod rig;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use crate::rig;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::pair;
 use idev_backup::jobs::phone::Reach;

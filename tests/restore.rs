@@ -1,10 +1,6 @@
 //! Restores to the simulated phone: every byte arrives, the sealed backup stays as it is whatever the phone or the cable does, and
 //! what goes wrong is told with what state the phone is in.
 
-#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
-
-mod rig;
-
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,6 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::rig;
+use crate::rig::program::{ended, program};
+use crate::rig::*;
 use idev_backup::jobs::doctor::Level;
 use idev_backup::jobs::password::{Known, NoPasswords, Passwords};
 use idev_backup::jobs::phone::Reach;
@@ -25,8 +24,6 @@ use idev_backup::sim::{
     Fault, Ledger, Passcode, Password, Phone, PhoneConfig, RestoreOutcome, RestoredKind,
 };
 use idev_backup::transport::{Attached, Calm};
-use rig::program::{ended, program};
-use rig::*;
 use sha2::{Digest, Sha256};
 
 const PASSWORD: &str = "correct horse";

@@ -1,15 +1,13 @@
 //! `restore` as people and scripts run it: whom it asks, what it says, and how it ends.
 
-#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
-#![allow(clippy::print_stderr)] // One that cannot run on this machine says so.
-
-mod rig;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::rig;
+use crate::rig::program::{Ran, ended, program};
+use crate::rig::*;
 use idev_backup::jobs::restore::rehearsal;
 use idev_backup::jobs::verify::{self, Depth};
 use idev_backup::jobs::{Class, Error, history, restore};
@@ -17,8 +15,6 @@ use idev_backup::mobilebackup;
 use idev_backup::monitor::Silent;
 use idev_backup::sim::{Phone, PhoneConfig};
 use idev_backup::store;
-use rig::program::{Ran, ended, program};
-use rig::*;
 use serde_json::Value;
 
 /// A phone that restarts at once.

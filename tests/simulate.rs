@@ -1,22 +1,18 @@
 //! The simulated phone against a small host of its own: the protocol, what is sent, and what goes wrong on purpose.
 
-#![allow(clippy::unwrap_used)] // The host of a test stops at what is unexpected.
-
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::{
+    self, Computer, Stream, answer, ask, begin_backup, connect, device_ids, dict, get, hear, mux,
+    mux_receive, mux_send, open, pair_request, receive_files, say,
+};
 use idev_backup::sim::{Content, Daemon, Fault, Outcome, Passcode, Phone, PhoneConfig, Trust};
 use idev_backup::transport::plist_stream::{self, Encoding};
 use plist::{Dictionary, Value};
-use support::{
-    Computer, Stream, answer, ask, begin_backup, connect, device_ids, dict, get, hear, mux,
-    mux_receive, mux_send, open, pair_request, receive_files, say,
-};
 
 fn tiny() -> PhoneConfig {
     PhoneConfig {

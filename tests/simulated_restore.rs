@@ -1,26 +1,21 @@
 //! The simulated phone restores: against a small host of the tests' own, which keeps a backup in memory and may misbehave.
 
-#![allow(clippy::unwrap_used)] // The host of a test stops at what is unexpected.
-
-mod rig;
-mod support;
-
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::rig::{self, OTHER_UDID, Rig, UDID, config};
+use crate::support::{
+    Computer, Stream, answer, device_ids, dict, greet, hear, process, receive_files, say,
+};
 use idev_backup::sim::{
     Daemon, Fault, Passcode, Password, Phone, PhoneConfig, RestoreOutcome, Restored, RestoredKind,
 };
 use plist::{Dictionary, Value};
-use rig::{OTHER_UDID, Rig, UDID, config};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
-use support::{
-    Computer, Stream, answer, device_ids, dict, greet, hear, process, receive_files, say,
-};
 
 type Change = fn(&mut PhoneConfig);
 type Harm = fn(&mut Host);

@@ -6,9 +6,6 @@
 //! backups are disturbed in each place; 6 without it.
 
 #![cfg(unix)] // Elsewhere what is open cannot be replaced or removed, and a stranger only stands in the way.
-#![allow(clippy::unwrap_used, clippy::print_stderr)] // Tests stop at what is unexpected, and this one has figures.
-
-mod rig;
 
 use std::fs;
 use std::io::Write;
@@ -16,12 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
+use crate::rig::{At, Random, Rig, Tree, UDID, copy_dir, holds, options, read_all, tree};
 use idev_backup::jobs::create::Options;
 use idev_backup::jobs::verify::{self, Outcome};
 use idev_backup::jobs::{Class, list};
 use idev_backup::monitor::{Phase, Silent};
 use idev_backup::store::Store;
-use rig::{At, Random, Rig, Tree, UDID, copy_dir, holds, options, read_all, tree};
 
 /// Does something to whatever stands somewhere below a folder. It may be gone the moment after: nothing here must succeed.
 ///

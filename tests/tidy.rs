@@ -3,11 +3,6 @@
 //! A new arrow between rooms is a decision: it is made here, in [`MAY_IMPORT`], and in docs/ARCHITECTURE.md in the same
 //! commit.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "clippy.toml frees tests, but not their helpers"
-)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

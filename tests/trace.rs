@@ -1,10 +1,6 @@
 //! What a trace must never hold: a planted set of secrets and identities, looked for in every form in which they could have got
 //! out. And what it must hold: whole messages, of both ends alike.
 
-#![allow(clippy::unwrap_used, clippy::needless_range_loop)] // Tests stop at what is unexpected.
-
-mod rig;
-
 use std::fs;
 use std::io::Write;
 use std::io::{BufRead, BufReader, Read};
@@ -12,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use crate::rig::{self, Rig, config};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use idev_backup::bounded_plist;
@@ -21,7 +18,6 @@ use idev_backup::trace::line::{Dir, Event, Message};
 use idev_backup::trace::{At, Recorder, Trace};
 use idev_backup::transport::plist_stream::{self, Encoding};
 use plist::{Dictionary, Value};
-use rig::{Rig, config};
 
 /// A sink that can be read afterwards.
 #[derive(Clone, Default)]

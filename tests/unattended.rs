@@ -1,9 +1,5 @@
 //! Backups that nobody watches: the config file, conditions, the user's commands, the passcode, schedules and `watch`.
 
-#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
-
-mod rig;
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -13,12 +9,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use crate::rig::program::{Ran, ended, program};
+use crate::rig::*;
 use idev_backup::jobs::unattended;
 use idev_backup::sim::PhoneConfig;
 #[cfg(unix)]
 use idev_backup::sim::{Daemon, Passcode, Phone};
-use rig::program::{Ran, ended, program};
-use rig::*;
 #[cfg(unix)]
 use serde_json::Value;
 

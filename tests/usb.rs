@@ -1,14 +1,6 @@
 //! Whole jobs over USB, without a daemon and without hardware: a bus of the test's own, whose phone speaks the USB protocol with
 //! code of its own and hands each connection to the simulated phone's services. tests/mux.rs has the protocol itself.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "clippy.toml frees tests, but not their helpers"
-)]
-
-#[path = "rig/mod.rs"]
-mod rig;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -18,6 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::rig::{At, OTHER_UDID, Rig, config, options, small};
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::encryption::{self, Wish};
 use idev_backup::jobs::phone::Reach;
@@ -30,7 +23,6 @@ use idev_backup::transport::mux::{Broken, TRANSFER_BYTES, WINDOW_BYTES};
 use idev_backup::transport::usb::{Bus, Found, Usb};
 use idev_backup::transport::usbmuxd::{Address, Change};
 use idev_backup::transport::{self, Calm, Transport, Trouble, Usbmuxd};
-use rig::{At, OTHER_UDID, Rig, config, options, small};
 
 // ---- a bus ----
 

@@ -1,8 +1,6 @@
 //! The simulated phone as a USB device, before a QEMU of the tests' own that speaks usbredir by hand. The real one, with a kernel behind
 //! it, is in tests/usblab.
 
-#![allow(clippy::unwrap_used)] // The QEMU of a test stops at what is unexpected.
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::Receiver;

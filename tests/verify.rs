@@ -1,24 +1,19 @@
 //! Damage to a backup: what `verify` finds of it, and what it calls it.
 
-#![allow(clippy::unwrap_used)] // A test stops at what is unexpected.
-#![allow(clippy::print_stderr)] // One that cannot run on this machine says so.
-
-mod rig;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 #[cfg(target_os = "linux")]
 use std::process::Command;
 
+#[cfg(target_os = "linux")]
+use crate::rig::program::{ended, program};
+use crate::rig::*;
 use idev_backup::jobs::verify::{self, Options, Outcome, Report, Wrong};
 use idev_backup::keybag::KeyBag;
 use idev_backup::manifest::plists::Status;
 use idev_backup::manifest::record::file_id;
 use idev_backup::monitor::{Phase, Silent};
 use idev_backup::store::Store;
-#[cfg(target_os = "linux")]
-use rig::program::{ended, program};
-use rig::*;
 
 fn check(folder: &Path, read_all: bool) -> Report {
     let options = match read_all {
