@@ -2,7 +2,7 @@
 //!
 //! The rooms, in the order of the data (docs/ARCHITECTURE.md has the picture, tests/tidy.rs the rules):
 //!
-//! * cellar: [`udid`], [`path`], [`secret`], [`monitor`], [`bounded_plist`], [`units`]: words everyone uses
+//! * cellar: [`udid`], [`path`], [`secret`], [`sha256`], [`monitor`], [`bounded_plist`], [`units`]: words everyone uses
 //! * beside the wire: [`trace`], what passes above TLS, recorded
 //! * wire: [`transport`] (bytes), `device` (lockdown and small services), `mobilebackup` (the backup dialog)
 //! * disk: `store` (where backups live), [`manifest`] (what a backup holds), [`keybag`] (its keys, if it is encrypted)
@@ -21,6 +21,7 @@ pub mod path;
 pub mod private;
 pub mod schedule;
 pub mod secret;
+pub mod sha256;
 pub mod sim;
 pub mod store;
 pub mod trace;

@@ -13,6 +13,7 @@ const CELLAR: &[&str] = &[
     "path",
     "private",
     "secret",
+    "sha256",
     "udid",
     "units",
 ];
@@ -26,15 +27,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("path",          &[]),
     ("private",       &[]),
     ("secret",        &[]),
+    ("sha256",        &[]),
     ("udid",          &[]),
     // beside the wire
-    ("trace",         &["udid", "bounded_plist", "secret"]),
+    ("trace",         &["udid", "bounded_plist", "secret", "sha256"]),
     // wire
     ("transport",     &["udid", "bounded_plist", "secret", "trace"]),
     ("device",        &["transport", "udid", "secret", "bounded_plist", "trace"]),
     ("mobilebackup",  &["transport", "path", "secret", "bounded_plist"]),
     // disk
-    ("store",         &["path", "udid"]),
+    ("store",         &["path", "udid", "sha256"]),
     ("keybag",        &["secret"]),
     ("manifest",      &["keybag", "path", "secret", "bounded_plist", "udid"]),
     // hall

@@ -14,7 +14,6 @@ use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::disk::{self, CloneKind};
 use super::notes::Note;
@@ -22,6 +21,7 @@ use super::seal::{Intent, archive_name, finish, free_name, is_of, throw_away};
 use super::sums::{Hash, Sums, SumsWriter, hash_file, hex};
 use super::walk::{Walk, order};
 use super::{Error, Lock, METADATA, REPORT, SUMS, Snapshot, Store, snapshot};
+use crate::sha256::Sha256;
 use crate::udid::Udid;
 
 /// What an import remembers about itself: another one is not gone on with.
@@ -291,7 +291,7 @@ fn clone_hashed(from: &Path, to: &Path, kind: &mut CloneKind) -> io::Result<Hash
     if !cfg!(target_os = "linux") {
         target.sync_all()?;
     }
-    Ok(hash.finalize().into())
+    Ok(hash.finalize())
 }
 
 /// A list of hashes, read beside a walk in the same order.

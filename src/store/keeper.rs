@@ -10,12 +10,11 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use sha2::{Digest, Sha256};
-
 use super::journal::Journal;
 use super::sums::Hash;
 use super::{Error, disk};
 use crate::path::BackupPath;
+use crate::sha256::Sha256;
 
 /// Bytes handed over at a time.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -356,7 +355,7 @@ impl Writer {
         match written.and_then(|()| rename_into(&open.temporary, &place)) {
             Ok(()) => Some(Kept {
                 path: open.path,
-                hash: open.hash.finalize().into(),
+                hash: open.hash.finalize(),
                 size: open.size,
             }),
             Err(e) => {

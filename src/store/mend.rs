@@ -5,11 +5,10 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::sums::{Hash, hash_file};
 use super::{Error, Lock, METADATA, Snapshot, Store, disk, snapshot};
 use crate::path::BackupPath;
+use crate::sha256::Sha256;
 
 impl Store {
     /// Puts the bytes that give `hash` back to `path`, from the phone's other backups or from the copies beside this one. Answers
@@ -81,7 +80,7 @@ fn copy_if(from: &Path, to: &Path, wanted: &Hash) -> io::Result<bool> {
         }
     }
     to.sync_all()?;
-    let found: Hash = hash.finalize().into();
+    let found = hash.finalize();
     Ok(found == *wanted)
 }
 

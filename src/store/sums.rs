@@ -8,9 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::{Error, disk};
+use crate::sha256::Sha256;
 
 /// A SHA-256.
 pub type Hash = [u8; 32];
@@ -47,7 +46,7 @@ pub fn hash(mut file: impl Read) -> io::Result<(Hash, u64)> {
     let mut length = 0;
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => return Ok((hash.finalize().into(), length)),
+            Ok(0) => return Ok((hash.finalize(), length)),
             Ok(n) => {
                 hash.update(&buffer[..n]);
                 length += n as u64;

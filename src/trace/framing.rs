@@ -11,11 +11,11 @@
 //! ```
 
 use plist::Value;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::line::Dir;
 use crate::bounded_plist;
+use crate::sha256::Sha256;
 
 /// Longest message that is put together; a longer one has lost step.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -403,7 +403,7 @@ impl Growing {
             device_path: self.device_path,
             path: self.path,
             size: self.size,
-            sha256: self.hash.finalize().into(),
+            sha256: self.hash.finalize(),
             body: self.body,
             end,
         }

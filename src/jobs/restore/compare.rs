@@ -8,13 +8,13 @@ use std::path::Path;
 
 use globset::GlobSet;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::jobs::Error;
 use crate::jobs::opened::{Item, Opened};
 use crate::jobs::password::Passwords;
 use crate::manifest::db::{Filter, Kind};
 use crate::monitor::{Event, Monitor, Phase};
+use crate::sha256::Sha256;
 use crate::store::sums::hex;
 use crate::transport::Calm;
 
@@ -234,7 +234,7 @@ fn differs(
             if length != *size {
                 return Some(format!("received with {size} bytes, and has {length}"));
             }
-            let wanted = hex(&hash.finalize().into());
+            let wanted = hex(&hash.finalize());
             (wanted != *sha256).then(|| "received with other bytes".to_owned())
         }
         _ => Some("received as something else".to_owned()),

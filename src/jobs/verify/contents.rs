@@ -8,13 +8,13 @@ use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha1::{Digest, Sha1};
 
 use super::finding::{Finding, Wrong};
 use super::inside::{self, Form, Inside, Look};
 use crate::jobs::listed::Sealed;
 use crate::keybag::{Ending, Keys};
+use crate::sha256::Sha256;
 use crate::store;
 use crate::store::sums::Hash;
 use crate::transport::Calm;
@@ -262,7 +262,7 @@ impl Bench<'_> {
         // The rest, where opening did not come that far.
         drain(&mut raw, buffer).map_err(unreadable)?;
         if let (Some(wanted), Some(hash)) = (task.hash, raw.hash) {
-            let found: Hash = hash.finalize().into();
+            let found = hash.finalize();
             if found != wanted {
                 // What is inside of other bytes than those that came says nothing more.
                 *reading = Reading::default();
