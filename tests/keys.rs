@@ -29,7 +29,7 @@ fn every_vector_of_others_opens_with_its_password_and_with_no_other() {
         return;
     };
     let table = std::fs::read_to_string(folder.join("keybag-vectors.tsv")).unwrap();
-    let mut count = 0;
+    let (mut count, mut skipped) = (0, 0);
     for line in table.lines().filter(|line| !line.starts_with('#')) {
         let fields: Vec<&str> = line.split('\t').collect();
         let [
@@ -45,6 +45,11 @@ fn every_vector_of_others_opens_with_its_password_and_with_no_other() {
         else {
             panic!("{line}");
         };
+        // Ten million rounds take minutes under an emulator, and do nothing there that a thousand do not.
+        if rig::cut_every() > 1 && first_rounds.len() > 6 {
+            skipped += 1;
+            continue;
+        }
         let first_derivation = (!first_rounds.is_empty()).then(|| Derivation {
             iterations: first_rounds.parse().unwrap(),
             salt: unhex(first_salt),
@@ -68,7 +73,8 @@ fn every_vector_of_others_opens_with_its_password_and_with_no_other() {
         assert_eq!(wrong.err(), Some(Locked::WrongPassword), "{origin}");
         count += 1;
     }
-    assert_eq!(count, 7);
+    assert_eq!(count + skipped, 7);
+    assert!(skipped < 2);
 }
 
 const MINI: &str = "pmeenan-golemine/e2e/fixtures/generated/ios-mini-encrypted-backup";
