@@ -278,7 +278,7 @@ fn nothing_planted_in_any_place_of_any_message_gets_out() {
             "com.example.other",
         ] {
             let tap = recorder.open(name, Some(PLANTED[8]));
-            for n in 0..PLANTED.len() {
+            for (n, &planted) in PLANTED.iter().enumerate() {
                 for key in [
                     "DeviceName",
                     "Value",
@@ -299,9 +299,9 @@ fn nothing_planted_in_any_place_of_any_message_gets_out() {
                 }
                 tap.read(&framed(&dictionary(&[(
                     "Data",
-                    Value::Data(PLANTED[n].into()),
+                    Value::Data(planted.into()),
                 )])));
-                if let Ok(number) = PLANTED[n].parse::<u64>() {
+                if let Ok(number) = planted.parse::<u64>() {
                     tap.read(&framed(&dictionary(&[(
                         "UniqueChipID",
                         Value::Integer(number.into()),
@@ -311,7 +311,7 @@ fn nothing_planted_in_any_place_of_any_message_gets_out() {
         }
         let tap = recorder.open("com.apple.mobilebackup2", None);
         let say = |parts: Vec<Value>| framed(&Value::Array(parts));
-        for n in 0..PLANTED.len() {
+        for (n, &planted) in PLANTED.iter().enumerate() {
             let process = |fields: &[(&str, Value)]| {
                 say(vec!["DLMessageProcessMessage".into(), dictionary(fields)])
             };
@@ -321,8 +321,8 @@ fn nothing_planted_in_any_place_of_any_message_gets_out() {
                 ("NewPassword", text(n)),
             ]));
             let words = format!(
-                "Error at \"/var/{}\" of {}: '{}' (MBErrorDomain/1)",
-                PLANTED[n], PLANTED[5], PLANTED[n]
+                "Error at \"/var/{planted}\" of {}: '{planted}' (MBErrorDomain/1)",
+                PLANTED[5]
             );
             tap.read(&process(&[
                 ("MessageName", "Response".into()),
@@ -330,14 +330,14 @@ fn nothing_planted_in_any_place_of_any_message_gets_out() {
             ]));
             tap.read(&say(vec![
                 "DLMessageMoveItems".into(),
-                dictionary(&[(PLANTED[n], text(n))]),
+                dictionary(&[(planted, text(n))]),
                 dictionary(&[]),
                 1.0.into(),
             ]));
             tap.wrote(&say(vec![
                 "DLMessageStatusResponse".into(),
                 0.into(),
-                format!("no '{}'", PLANTED[n]).as_str().into(),
+                format!("no '{planted}'").as_str().into(),
                 nested(n),
             ]));
             tap.read(&say(vec![
@@ -347,15 +347,15 @@ fn nothing_planted_in_any_place_of_any_message_gets_out() {
                 1.into(),
             ]));
             let mut file = Vec::new();
-            for name in [PLANTED[n], PLANTED[n]] {
+            for name in [planted, planted] {
                 file.extend((name.len() as u32).to_be_bytes());
                 file.extend(name.as_bytes());
             }
-            let body = PLANTED[n].as_bytes();
+            let body = planted.as_bytes();
             file.extend((body.len() as u32 + 1).to_be_bytes());
             file.push(0x0c);
             file.extend(body);
-            let error = format!("\"{}\"", PLANTED[n]);
+            let error = format!("\"{planted}\"");
             file.extend((error.len() as u32 + 1).to_be_bytes());
             file.push(0x0b);
             file.extend(error.as_bytes());

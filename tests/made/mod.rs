@@ -1,7 +1,5 @@
 //! Backups that a test makes up row by row, with whatever a phone would never write.
 
-#![allow(dead_code, clippy::unwrap_used)] // Each test program uses a part of it, and stops at what is unexpected.
-
 use std::fs;
 use std::path::Path;
 

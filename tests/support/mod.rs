@@ -1,6 +1,6 @@
 //! A small client of its own for tests of the simulated phone: shares no protocol code with the program but the framing.
 
-#![allow(dead_code, clippy::unwrap_used)] // Each test program uses a part of it, and stops at what is unexpected.
+#![allow(dead_code, clippy::unwrap_used)] // The bench uses a part of it, and stops at what is unexpected.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
