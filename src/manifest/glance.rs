@@ -1,13 +1,15 @@
-//! Some numbers out of an archived record, without building the rest of it.
+//! An archived record, or some numbers of it, read in place.
 //!
-//! A check needs the `Size` of every file, and a phone can have a million of them: building each archive to take one
-//! number from it costs more than all else that the check does. A binary property list can be read in place:
+//! A check needs the record of every file, and a phone can have a million of them: building each archive as values costs more than all
+//! else that is done for a small file. A binary property list can be read where it lies:
 //!
 //! ```text
 //! bplist00  objects...  offset table  [6 bytes][offset size u8][reference size u8][objects u64][top u64][table at u64]
 //! ```
 //! (CoreFoundation's CFBinaryPList.c; all numbers big-endian.) Whatever does not look exactly like a phone's own archive
-//! is left to [`super::record::FileRecord::decode`].
+//! is left to [`FileRecord::decode`], which reads it the long way.
+
+use super::record::FileRecord;
 
 /// `Size` of the file that the archive describes; `None` means "read it the long way", not "there is none".
 pub fn size(archive: &[u8]) -> Option<u64> {
@@ -38,8 +40,47 @@ pub fn facts(archive: &[u8]) -> Option<Facts> {
     })
 }
 
+/// The whole record, where all of the archive is as a phone writes it: what is not read is looked at too.
+pub fn record(archive: &[u8]) -> Option<FileRecord> {
+    let plist = Plist::open(archive)?;
+    plist.is_sound()?;
+    let top = plist.dictionary(plist.top)?;
+    let objects = top.get("$objects")?;
+    let root = plist.uid(plist.dictionary(top.get("$top")?)?.get("root")?)?;
+    let mut record = FileRecord::default();
+    for (key, value) in plist.dictionary(plist.element(objects, root)?)?.entries() {
+        let (ASCII, count, name) = plist.object(key)? else {
+            return None;
+        };
+        let number = || plist.integer(value);
+        // What is no number stands among the objects.
+        let object = || match plist.uid(value) {
+            Some(index) => plist.element(objects, index),
+            None => Some(value),
+        };
+        match name.get(..count)? {
+            b"RelativePath" => record.relative_path = plist.text(object()?)?,
+            b"Target" => record.target = Some(plist.text(object()?)?),
+            b"Digest" => record.digest = Some(plist.data(object()?)?),
+            b"EncryptionKey" => record.encryption_key = Some(plist.data(object()?)?),
+            b"Size" => record.size = number()?,
+            b"Mode" => record.mode = number()?.try_into().ok()?,
+            b"LastModified" => record.last_modified = number()?.try_into().ok()?,
+            b"LastStatusChange" => record.last_status_change = number()?.try_into().ok()?,
+            b"Birth" => record.birth = number()?.try_into().ok()?,
+            b"InodeNumber" => record.inode = number()?,
+            b"UserID" => record.user_id = number()?.try_into().ok()?,
+            b"GroupID" => record.group_id = number()?.try_into().ok()?,
+            b"ProtectionClass" => record.protection_class = number()?.try_into().ok()?,
+            _ => {}
+        }
+    }
+    Some(record)
+}
+
 /// A binary property list, read in place; every access is checked.
 struct Plist<'a> {
+    /// All before the offset table.
     bytes: &'a [u8],
     /// Bytes of each entry of the offset table.
     offset_size: usize,
@@ -57,7 +98,19 @@ struct Dictionary<'p, 'a> {
     values: &'a [u8],
 }
 
+/// Objects of an archive that is read whole in place: phones' have some twenty.
+const OBJECTS_MAX: usize = 128;
+/// Bytes of such an archive, and what all its references stand for together.
+const BYTES_MAX: usize = 64 << 10;
+const UNFOLDED_MAX: usize = 1 << 20;
+/// How deep its arrays and dictionaries lie: phones' three.
+const DEPTH_MAX: usize = 16;
+
+const BOOLEAN: u8 = 0x00;
+const INTEGER: u8 = 0x10;
+const DATA: u8 = 0x40;
 const ASCII: u8 = 0x50;
+const UTF_16: u8 = 0x60;
 const UID: u8 = 0x80;
 const ARRAY: u8 = 0xa0;
 const DICTIONARY: u8 = 0xd0;
@@ -68,13 +121,14 @@ impl<'a> Plist<'a> {
         let body = bytes.strip_prefix(b"bplist00")?;
         let trailer = body.get(body.len().checked_sub(TRAILER)?..)?;
         let number = |at: usize| usize::try_from(big_endian(trailer.get(at..at + 8)?)?).ok();
+        let table = number(24)?;
         let plist = Plist {
-            bytes,
+            bytes: bytes.get(..table)?,
             offset_size: trailer[6].into(),
             reference_size: trailer[7].into(),
             objects: number(8)?,
             top: number(16)?,
-            table: bytes.get(number(24)?..bytes.len() - TRAILER)?,
+            table: bytes.get(table..bytes.len() - TRAILER)?,
         };
         let sizes = 1..=8;
         let fits = plist.objects.checked_mul(plist.offset_size)? <= plist.table.len();
@@ -87,6 +141,79 @@ impl<'a> Plist<'a> {
         let top = self.dictionary(self.top)?;
         let root = self.uid(self.dictionary(top.get("$top")?)?.get("root")?)?;
         self.dictionary(self.element(top.get("$objects")?, root)?)
+    }
+
+    /// Whether every object can be read, and each array and dictionary is named once at most, by one that stands before it: what the
+    /// long way takes too. `None` where that is not so.
+    fn is_sound(&self) -> Option<()> {
+        let is_odd = |size: usize| !size.is_power_of_two();
+        let is_large = self.objects > OBJECTS_MAX || self.bytes.len() > BYTES_MAX;
+        if is_large || is_odd(self.offset_size) || is_odd(self.reference_size) {
+            return None;
+        }
+        // How deep each array and dictionary lies that was named; and what all names stand for, written out.
+        let (mut depths, mut unfolded) = ([0; OBJECTS_MAX], 0);
+        for number in 0..self.objects {
+            let (kind, count, rest) = self.object(number)?;
+            let is_fine = match kind {
+                BOOLEAN => matches!(count, 8 | 9),
+                INTEGER => self.integer(number).is_some(),
+                DATA => count <= rest.len(),
+                ASCII => rest.get(..count)?.is_ascii(),
+                UTF_16 => char::decode_utf16(utf_16(rest, count)?).all(|unit| unit.is_ok()),
+                UID => (count + 1).is_power_of_two() && self.uid(number).is_some(),
+                ARRAY => true,
+                DICTIONARY => self.dictionary(number)?.entries().all(|(key, _)| {
+                    (self.object(key)).is_some_and(|(kind, ..)| matches!(kind, ASCII | UTF_16))
+                }),
+                _ => false,
+            };
+            let names = match kind {
+                ARRAY => count,
+                DICTIONARY => count.checked_mul(2)?,
+                _ => 0,
+            };
+            if !is_fine {
+                return None;
+            }
+            for place in 0..names {
+                let named = reference(rest, self.reference_size, place)?;
+                let (kind, count, _) = self.object(named)?;
+                let depth = depths[number] + 1;
+                if matches!(kind, ARRAY | DICTIONARY) {
+                    let is_again = depths[named] > 0;
+                    if named <= number || is_again || depth > DEPTH_MAX {
+                        return None;
+                    }
+                    depths[named] = depth;
+                }
+                unfolded += count;
+            }
+        }
+        (unfolded <= UNFOLDED_MAX).then_some(())
+    }
+
+    fn text(&self, number: usize) -> Option<String> {
+        let text = match self.object(number)? {
+            (ASCII, count, rest) => String::from_utf8(rest.get(..count)?.to_vec()).ok(),
+            (UTF_16, count, rest) => char::decode_utf16(utf_16(rest, count)?)
+                .collect::<Result<_, _>>()
+                .ok(),
+            _ => None,
+        };
+        text.filter(|text| text != "$null")
+    }
+
+    /// Data, by itself or in the dictionary that an `NSData` is.
+    fn data(&self, number: usize) -> Option<Vec<u8>> {
+        match self.object(number)? {
+            (DATA, count, rest) => Some(rest.get(..count)?.to_vec()),
+            (DICTIONARY, ..) => match self.object(self.dictionary(number)?.get("NS.data")?)? {
+                (DATA, count, rest) => Some(rest.get(..count)?.to_vec()),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// An object's type, its count, and the bytes behind them.
@@ -144,7 +271,14 @@ impl<'a> Plist<'a> {
     }
 }
 
-impl Dictionary<'_, '_> {
+impl<'p> Dictionary<'p, '_> {
+    /// Its keys and values.
+    fn entries(&self) -> impl Iterator<Item = (usize, usize)> + use<'p, '_> {
+        let (size, keys, values) = (self.plist.reference_size, self.keys, self.values);
+        (0..keys.len() / size)
+            .filter_map(move |at| reference(keys, size, at).zip(reference(values, size, at)))
+    }
+
     fn get(&self, key: &str) -> Option<usize> {
         let size = self.plist.reference_size;
         // Of two equal keys the last one counts, as it does the long way.
@@ -165,6 +299,12 @@ fn reference(references: &[u8], size: usize, place: usize) -> Option<usize> {
     usize::try_from(big_endian(references.get(start..end)?)?).ok()
 }
 
+/// So many units of two bytes.
+fn utf_16(bytes: &[u8], count: usize) -> Option<impl Iterator<Item = u16> + '_> {
+    let units = bytes.get(..count.checked_mul(2)?)?.chunks_exact(2);
+    Some(units.map(|unit| u16::from_be_bytes([unit[0], unit[1]])))
+}
+
 fn big_endian(bytes: &[u8]) -> Option<u64> {
     (bytes.len() <= 8).then(|| bytes.iter().fold(0, |n, b| n << 8 | u64::from(*b)))
 }
@@ -172,7 +312,6 @@ fn big_endian(bytes: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::record::FileRecord;
 
     fn archive(size: u64) -> Vec<u8> {
         FileRecord {
@@ -203,12 +342,63 @@ mod tests {
             for flip in [0x01, 0x0f, 0x80, 0xff] {
                 let mut bytes = whole.clone();
                 bytes[at] ^= flip;
-                let long_way = FileRecord::decode(&bytes).map(|r| r.size);
-                if let (Some(short), Ok(long)) = (size(&bytes), long_way) {
-                    assert_eq!(short, long, "byte {at} ^ {flip:#x}");
+                let long_way = FileRecord::decode_as_values(&bytes);
+                if let (Some(short), Ok(long)) = (size(&bytes), &long_way) {
+                    assert_eq!(short, long.size, "byte {at} ^ {flip:#x}");
+                }
+                // What is read whole is what the long way reads, and nothing that it refuses.
+                if let Some(short) = record(&bytes) {
+                    assert_eq!(Ok(short), long_way, "byte {at} ^ {flip:#x}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_whole_record_is_read_in_place() {
+        let full = FileRecord {
+            relative_path: "Library/Größe 写真 😀".into(),
+            size: 70_000,
+            mode: 0o100_644,
+            last_modified: 1_700_000_000,
+            last_status_change: 1_700_000_001,
+            birth: 1_600_000_000,
+            inode: 77,
+            user_id: 501,
+            group_id: 502,
+            protection_class: 3,
+            digest: Some(vec![7; 20]),
+            target: Some("/var/x".into()),
+            encryption_key: Some(vec![9; 44]),
+        };
+        let plain = FileRecord {
+            relative_path: "a".repeat(300),
+            ..FileRecord::default()
+        };
+        for wanted in [full, plain, FileRecord::default()] {
+            assert_eq!(record(&wanted.encode()), Some(wanted));
+        }
+    }
+
+    /// A record that names an array in itself, and one whose texts unfold to more than it has bytes.
+    #[test]
+    fn what_the_long_way_refuses_is_not_read_in_place() {
+        let whole = archive(70_000);
+        let (mut read, mut refused) = (0, 0);
+        for at in 0..whole.len() - 1 {
+            // Every reference, turned to its own array or dictionary, or to the first.
+            for to in 0..24 {
+                let mut bytes = whole.clone();
+                bytes[at] = to;
+                let long_way = FileRecord::decode_as_values(&bytes);
+                refused += u32::from(long_way.is_err());
+                read += u32::from(long_way.is_ok());
+                if let Some(short) = record(&bytes) {
+                    assert_eq!(Ok(short), long_way, "byte {at} = {to}");
+                }
+            }
+        }
+        assert!(read > 100 && refused > 100, "{read}, {refused}");
     }
 
     #[test]

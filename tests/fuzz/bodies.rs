@@ -18,6 +18,7 @@ use idev_backup::keybag::KeyBag;
 use idev_backup::manifest::db::{Db, Kind, Row};
 use idev_backup::manifest::mbdb::{Mbdb, Record, Records};
 use idev_backup::manifest::plists::{Info, ManifestPlist, Status};
+use idev_backup::manifest::record::FileRecord;
 use idev_backup::mobilebackup::{DeviceFault, Entry, Fault, Host, Request, Session};
 use idev_backup::monitor::Silent;
 use idev_backup::path::BackupPath;
@@ -173,7 +174,7 @@ pub fn pair_record(bytes: &[u8]) {
     }
 }
 
-/// The record of a file. The short way to its size never says another than the long way.
+/// The record of a file. The short ways, to its size and to all of it, never say another than the long way.
 pub fn record(bytes: &[u8]) {
     let row = Row {
         file_id: String::new(),
@@ -182,9 +183,11 @@ pub fn record(bytes: &[u8]) {
         kind: Kind::File,
         archive: bytes.to_vec(),
     };
-    if let (Ok(short), Ok(long)) = (row.size(), row.record()) {
+    let long = FileRecord::decode_as_values(bytes);
+    if let (Ok(short), Ok(long)) = (row.size(), &long) {
         assert_eq!(short, long.size);
     }
+    assert_eq!(row.record(), long);
 }
 
 /// The files without which a backup cannot be read, all with these bytes.
