@@ -187,7 +187,8 @@ impl<'a> Plist<'a> {
                     }
                     depths[named] = depth;
                 }
-                unfolded += count;
+                // What it names may claim any length until its own turn comes.
+                unfolded = count.saturating_add(unfolded);
             }
         }
         (unfolded <= UNFOLDED_MAX).then_some(())
@@ -380,13 +381,13 @@ mod tests {
         }
     }
 
-    /// A record that names an array in itself, and one whose texts unfold to more than it has bytes.
+    /// Among them records whose arrays hold themselves.
     #[test]
     fn what_the_long_way_refuses_is_not_read_in_place() {
         let whole = archive(70_000);
         let (mut read, mut refused) = (0, 0);
         for at in 0..whole.len() - 1 {
-            // Every reference, turned to its own array or dictionary, or to the first.
+            // Every reference, turned to any object.
             for to in 0..24 {
                 let mut bytes = whole.clone();
                 bytes[at] = to;
@@ -399,6 +400,21 @@ mod tests {
             }
         }
         assert!(read > 100 && refused > 100, "{read}, {refused}");
+    }
+
+    /// Two names of data that claims to have as many bytes as can be counted.
+    #[test]
+    fn lengths_that_cannot_be_added_up_are_refused() {
+        let mut bytes = b"bplist00\xa2\x01\x01\x4f\x13".to_vec();
+        bytes.extend([0xff; 8]);
+        let table = bytes.len() as u8;
+        bytes.extend([8, 11]);
+        bytes.extend([0, 0, 0, 0, 0, 0, 1, 1]);
+        for number in [2, 0, table] {
+            bytes.extend(u64::from(number).to_be_bytes());
+        }
+        assert_eq!(record(&bytes), None);
+        assert!(FileRecord::decode(&bytes).is_err());
     }
 
     #[test]
