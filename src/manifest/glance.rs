@@ -1,7 +1,7 @@
 //! An archived record, or some numbers of it, read in place.
 //!
-//! A check needs the record of every file, and a phone can have a million of them: building each archive as values costs more than all
-//! else that is done for a small file. A binary property list can be read where it lies:
+//! A check needs the record of every file, and a phone can have a million of them: building each archive as values is much of what a
+//! small file costs. A binary property list can be read where it lies:
 //!
 //! ```text
 //! bplist00  objects...  offset table  [6 bytes][offset size u8][reference size u8][objects u64][top u64][table at u64]

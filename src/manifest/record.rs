@@ -145,7 +145,7 @@ impl FileRecord {
 
     /// Reads an archive or a plain dictionary.
     pub fn decode(bytes: &[u8]) -> Result<FileRecord, BadRecord> {
-        // A tenth of the time, and all that phones write.
+        // An archive of the form that phones write needs no values built of it.
         glance::record(bytes).map_or_else(|| FileRecord::decode_as_values(bytes), Ok)
     }
 
