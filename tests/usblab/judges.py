@@ -3,7 +3,7 @@
 import re
 import time
 
-from machine import WORK, Failed, peers
+from machine import WAIT_SECONDS_MAX, WORK, Failed, peers
 
 SMALL = ["--seed", "7", "--files", "400", "--file-size", "1K..9K", "--bulk", "1x2M"]
 PROGRAM = "/program/idev-backup"
@@ -23,9 +23,9 @@ class Daemon:
         # One that loses a phone while bytes are on their way may hang or crash (1.1.1): it is stopped while all is quiet.
         self.machine.run("killall -q usbmuxd; while pidof usbmuxd >/dev/null; do usleep 50000; done; rm -f /run/usbmuxd*", code=None)
 
-    def lists(self, count=1, seconds=90):
+    def lists(self, count=1):
         """Waits until it lists so many phones: its preflight makes a key first, which takes the machine a while."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
         while len(found := self.machine.run("idevice_id -l", code=None).split()) != count:
             if time.monotonic() > deadline:
                 raise Failed(f"usbmuxd lists {found}: {self.call.said()[-600:]}")
@@ -61,8 +61,7 @@ def reference(ours, folder, flags, times):
 
 
 def play(report, machine, ours):
-    folder = machine.lab / "idevicebackup2"
-    folder.mkdir()
+    machine.run("mkdir /tmp/idevicebackup2")
     expected = reference(ours, WORK / "reference-small", SMALL, 3)
     with machine.plug(0, *SMALL) as phone, Daemon(machine) as daemon:
 
@@ -76,17 +75,18 @@ def play(report, machine, ours):
             peers.check(said == "18.6.2", said)
 
         def backs_up(number):
-            said = machine.run("idevicebackup2 backup /lab/idevicebackup2", seconds=180)
+            said = machine.run("idevicebackup2 backup /tmp/idevicebackup2")
             peers.check("Backup Successful" in said, said[-600:])
             peers.check(("Incremental" if number else "Full") + " backup mode" in said, said[:600])
-            peers.phone_finished(folder / udid, full=not number)
-            whole(ours, folder / udid, expected[number])
+            backup = machine.fetched("/tmp/idevicebackup2") / udid
+            peers.phone_finished(backup, full=not number)
+            whole(ours, backup, expected[number])
             right(phone)
 
         def ours_through_it():
             told = phone.says().count("usb: mux version")
-            machine.run(f"{PROGRAM} create --store /tmp/through && cp -a /tmp/through /lab/through", seconds=180)
-            whole(ours, machine.lab / "through" / udid, expected[2])
+            machine.run(f"{PROGRAM} create --store /tmp/through")
+            whole(ours, machine.fetched("/tmp/through") / udid, expected[2])
             peers.check(phone.says().count("usb: mux version") == told, "the phone was spoken to by another than usbmuxd")
             right(phone)
 

@@ -26,7 +26,9 @@ TOOLS = "usr/sbin/usbmuxd usr/bin/idevice_id usr/bin/ideviceinfo usr/bin/idevice
 ARCH = "x86_64-linux-gnu"
 MODULES = ["xhci-pci", "virtio_pci", "9pnet_virtio", "9p"]
 SOCKETS = 2  # phones at once
-BOOT_SECONDS_MAX = 120
+# They end what hangs, and judge no speed: the machine is emulated, and may have to share its core.
+BOOT_SECONDS_MAX = 300
+WAIT_SECONDS_MAX = 300
 
 
 class Unavailable(Exception):
@@ -362,10 +364,19 @@ class Machine:
         self.agent.sendall(f"{self.number}\n".encode())
         return Call(self, self.number, script)
 
-    def run(self, script, *, code=0, seconds=60, user=None):
+    def run(self, script, *, code=0, user=None):
         """What a script prints. It fails the scene by any other exit code than this one (None: any)."""
         self.last = self.start(script, user)
-        return self.last.wait(code, seconds)
+        return self.last.wait(code)
+
+    def fetched(self, folder):
+        """A folder of the machine, as it is on the host: packed, as one file after the other takes a minute to pass."""
+        target = self.lab / folder.rpartition("/")[2]
+        shutil.rmtree(target, ignore_errors=True)
+        self.run(f"tar -c -f /lab/packed.tar -C {folder} .")
+        target.mkdir()
+        call("tar", "-x", "-f", self.lab / "packed.tar", "-C", target)
+        return target
 
     def plug(self, at, *flags):
         return Phone(self, at, flags)
@@ -382,13 +393,13 @@ class Call:
     def said(self):
         return self.out.read_text(errors="replace") if self.out.exists() else ""
 
-    def wait(self, code=0, seconds=60):
-        deadline = time.monotonic() + seconds
+    def wait(self, code=0):
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
         while not self.code_file.exists():
             if self.machine.process.poll() is not None:
                 raise Failed("the machine is gone")
             if time.monotonic() > deadline:
-                raise Failed(self.words(f"did not end within {seconds} s"))
+                raise Failed(self.words(f"did not end within {WAIT_SECONDS_MAX} s"))
             time.sleep(0.02)
         self.code = int(self.code_file.read_text())
         if code is not None and self.code != code:
@@ -420,7 +431,7 @@ class Phone:
     def settled(self):
         """Waits until the machine's kernel and udev are done with the phone."""
         found = f"grep -qs {self.serial} /sys/bus/usb/devices/*/serial"
-        self.machine.run(f"until {found}; do usleep 20000; done; udevadm settle", seconds=30)
+        self.machine.run(f"until {found}; do usleep 20000; done; udevadm settle")
 
     def __exit__(self, *_):
         self.process.kill()
@@ -429,9 +440,9 @@ class Phone:
     def says(self):
         return self.log.read_text(errors="replace")
 
-    def told(self, line, times=1, seconds=20):
+    def told(self, line, times=1):
         """Waits until the phone has told this so often."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
         while self.says().count(line) < times:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise Failed(f"the phone did not say {line!r}: {self.says().strip()[-600:]}")
