@@ -251,6 +251,7 @@ impl Simulate {
             free_bytes: self.free_space,
             restart: self.restart,
             ledger: self.ledger.clone().filter(|_| number == 0),
+            ledger_hashes: self.ledger.is_some(),
             device_link: self.devicelink,
             faults: self.fault.clone(),
         })

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::io;
 
 use plist::{Dictionary, Value};
-use sha2::{Digest, Sha256};
 
 use super::faults::{Fault, nested};
 use super::wire::{CODE_DATA, Wire};
+use crate::sha256::Sha256;
 
 /// Metadata that is kept in memory is never longer than this.
 const KEPT_BYTES_MAX: usize = 64 << 20;
@@ -205,7 +205,7 @@ impl Wire {
             Ok(())
         })?;
         for (n, (fate, hash)) in fates.into_iter().zip(hashes).enumerate() {
-            sent[n].hash = hash.finalize().into();
+            sent[n].hash = hash.finalize();
             match fate {
                 Fate::Whole => {}
                 Fate::Absent => sent[n].absent = true,

@@ -48,7 +48,7 @@ pub enum RestoredKind {
     File {
         /// Its length in bytes.
         size: u64,
-        /// SHA-256 of its bytes, in hex.
+        /// SHA-256 of its bytes, in hex; nothing where the phone takes none.
         sha256: String,
     },
     /// A folder.

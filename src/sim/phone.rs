@@ -109,6 +109,8 @@ pub struct PhoneConfig {
     pub restart: Duration,
     /// Where the list of what a restore brought is written; a temporary file if not given.
     pub ledger: Option<PathBuf>,
+    /// That list has the hash of each file. A phone whose list nobody reads restores faster without.
+    pub ledger_hashes: bool,
     /// The DeviceLink version that it offers: 400, or 300 as before iOS 14.
     pub device_link: u64,
     /// What goes wrong in its backups.
@@ -141,6 +143,7 @@ impl Default for PhoneConfig {
             free_bytes: None,
             restart: Duration::from_millis(200),
             ledger: None,
+            ledger_hashes: true,
             device_link: 400,
             faults: Vec::new(),
         }

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom, Write};
 
 use plist::{Dictionary, Value};
-use sha2::{Digest, Sha256};
 
 use super::run::Run;
 use crate::manifest::db::Kind;
@@ -12,6 +11,7 @@ use crate::manifest::glance;
 use crate::manifest::mbdb::Records;
 use crate::manifest::record::FileRecord;
 use crate::manifest::scratch::Scratch;
+use crate::sha256::Sha256;
 use crate::sim::backup::decide::unhex;
 use crate::sim::dialog::{Fate, Sent, Stop, fails};
 use crate::sim::manifest::{Snapshot, Status, TempFile};
@@ -173,7 +173,7 @@ impl Run<'_> {
         Ok(Listed {
             properties,
             bytes,
-            hash: hash.finalize().into(),
+            hash: hash.finalize(),
         })
     }
 

@@ -1,11 +1,11 @@
 //! The files of a restore: asked for in batches, decrypted, held against the manifest, and noted down.
 
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha1::{Digest, Sha1};
 
 use super::checks::{Listed, Row, each_row};
 use super::run::Run;
 use crate::manifest::leads_out;
+use crate::sha256::Sha256;
 use crate::sim::backup::decide::unhex;
 use crate::sim::dialog::{Fate, Stop, fails};
 use crate::sim::entry::hex;
@@ -35,7 +35,7 @@ struct Incoming {
     opening: Option<Decryption>,
     came: u64,
     head: Vec<u8>,
-    sha256: Sha256,
+    sha256: Option<Sha256>,
     sha1: Sha1,
 }
 
@@ -55,7 +55,9 @@ impl Incoming {
         let head = (SQLITE.len() - self.head.len()).min(plain.len());
         self.head.extend(&plain[..head]);
         self.came += plain.len() as u64;
-        self.sha256.update(plain);
+        if let Some(hash) = &mut self.sha256 {
+            hash.update(plain);
+        }
         if self.digest.is_some() {
             self.sha1.update(plain);
         }
@@ -78,7 +80,7 @@ impl Incoming {
         let mut row = self.row;
         row.kind = RestoredKind::File {
             size: self.came,
-            sha256: hex(&self.sha256.finalize()),
+            sha256: (self.sha256).map_or_else(String::new, |hash| hex(&hash.finalize())),
         };
         Ok(row)
     }
@@ -167,7 +169,7 @@ impl Run<'_> {
             opening,
             came: 0,
             head: Vec::new(),
-            sha256: Sha256::new(),
+            sha256: self.phone.config.ledger_hashes.then(Sha256::new),
             sha1: Sha1::new(),
         }))
     }
