@@ -840,6 +840,7 @@ impl Drop for Disk {
 fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
     use idev_backup::jobs::create::Options;
     use idev_backup::jobs::{Class, Error};
+    use idev_backup::monitor::Phase;
     use idev_backup::sim::{Content, PhoneConfig};
     let Some(disk) = Disk::mount("size=240m") else {
         return;
@@ -892,6 +893,11 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
         "{:?}",
         recorder.notes()
     );
+    // What takes a while is told while it lasts, and what the phone does then once more.
+    let phases = recorder.phases();
+    let removing = phases.iter().position(|phase| *phase == Phase::Removing);
+    let removing = removing.expect("told that snapshots are removed");
+    assert_eq!(phases[removing - 1], phases[removing + 1]);
     // A second time there is nothing that may go.
     claim(3_000_000);
     rig.try_in(&store, &options, &recorder).unwrap_err();

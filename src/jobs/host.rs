@@ -4,6 +4,7 @@ use std::io::Read;
 use std::time::{Duration, SystemTime};
 
 use super::complaint;
+use super::history::removing;
 use super::phases::Phases;
 use super::verdict::Shortage;
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
@@ -131,7 +132,13 @@ impl Host for DraftHost<'_> {
 
     fn purge(&mut self, amount: u64) -> Result<u64, Fault> {
         let now = store::history::local(SystemTime::now());
-        let room = self.draft.make_room(amount, self.keep, now);
+        let before = self.phases.now();
+        let phases = &mut self.phases;
+        let room = (self.draft).make_room(amount, self.keep, now, &mut |removal| {
+            phases.enter(Phase::Removing);
+            phases.news(|| removing(removal));
+        });
+        self.phases.enter(before);
         let room = room.map_err(|e| self.fault(e))?;
         if !room.dropped.is_empty() {
             let freed = size(room.freed_bytes);

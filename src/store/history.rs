@@ -105,12 +105,13 @@ pub struct Room {
 
 impl Draft {
     /// Drops what no rule would keep once this draft is sealed, the oldest first, until so many bytes are free. The backup that the
-    /// draft began as stays: it is the last good one until then.
+    /// draft began as stays: it is the last good one until then. `step` hears how far it is, as if all of them had to go.
     pub fn make_room(
         &mut self,
         wanted_bytes: u64,
         policy: &Policy,
         now: DateTime,
+        step: &mut dyn FnMut(Removal),
     ) -> Result<Room, Error> {
         let store = &self.store;
         let before = store.free_space()?;
@@ -138,14 +139,18 @@ impl Draft {
         });
         let mut room = Room::default();
         let decisions = retention::plan(&ahead, policy, now);
-        for (old, decision) in all.iter().zip(&decisions).rev() {
-            if decision.keeps() || old.is_current() {
-                continue;
-            }
+        let goes = all.iter().zip(&decisions).rev();
+        let goes = goes.filter(|(old, decision)| !decision.keeps() && !old.is_current());
+        let goes: Vec<&Snapshot> = goes.map(|(old, _)| old).collect();
+        for (done, old) in goes.iter().enumerate() {
             if room.freed_bytes >= wanted_bytes {
                 break;
             }
-            store.remove(&self.lock, old, &mut || ())?;
+            let (of, mut folders) = (goes.len(), 0);
+            store.remove(&self.lock, old, &mut || {
+                folders += 1;
+                step(Removal { done, of, folders });
+            })?;
             room.dropped.extend(old.stamp());
             room.freed_bytes = store.free_space()?.saturating_sub(before);
         }
