@@ -430,7 +430,7 @@ fn a_pin_follows_its_backup_to_its_archive_name_and_goes_with_it() {
         .unwrap();
     store.note(&all[1], |note| note.pinned = false).unwrap();
     let lock = lock(&store, &udid(UDID));
-    store.remove(&lock, &all[1], &mut || ()).unwrap();
+    store.remove(&lock, &all[1], (0, 1), &mut |_| ()).unwrap();
     let notes = dir
         .path()
         .join("store/.idev-backup")

@@ -162,15 +162,10 @@ fn remove(
     place: &Store,
     lock: &store::Lock,
     old: &Snapshot,
-    (done, of): (usize, usize),
+    which: (usize, usize),
     monitor: &dyn Monitor,
 ) -> Result<(), Error> {
-    let mut folders = 0;
-    place.remove(lock, old, &mut || {
-        folders += 1;
-        let removal = Removal { done, of, folders };
-        monitor.event(removing(removal));
-    })?;
+    place.remove(lock, old, which, &mut |r| monitor.event(removing(r)))?;
     Ok(())
 }
 

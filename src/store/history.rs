@@ -50,14 +50,20 @@ impl Store {
         recover(self, udid)
     }
 
-    /// Removes a snapshot and what is ours beside it. A crash leaves it whole, or not listed any more; `step` hears of each folder
-    /// of it that is gone.
+    /// Removes a snapshot and what is ours beside it, after `done` of so many that go. A crash leaves it whole, or not listed any
+    /// more; `step` hears how far it is after each folder.
     pub fn remove(
         &self,
         _lock: &Lock,
         old: &Snapshot,
-        step: &mut dyn FnMut(),
+        (done, of): (usize, usize),
+        step: &mut dyn FnMut(Removal),
     ) -> Result<(), Error> {
+        let mut folders = 0;
+        let step = &mut || {
+            folders += 1;
+            step(Removal { done, of, folders });
+        };
         let own = self.own_of(old.udid());
         let key = Store::note_key(old);
         throw_away(&own, old.path(), step)?;
@@ -146,11 +152,7 @@ impl Draft {
             if room.freed_bytes >= wanted_bytes {
                 break;
             }
-            let (of, mut folders) = (goes.len(), 0);
-            store.remove(&self.lock, old, &mut || {
-                folders += 1;
-                step(Removal { done, of, folders });
-            })?;
+            store.remove(&self.lock, old, (done, goes.len()), step)?;
             room.dropped.extend(old.stamp());
             room.freed_bytes = store.free_space()?.saturating_sub(before);
         }

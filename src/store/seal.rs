@@ -329,11 +329,7 @@ fn drop_old(
     let goes = all.iter().zip(&decisions).rev();
     let goes: Vec<&Snapshot> = goes.filter(|(_, d)| !d.keeps()).map(|(s, _)| s).collect();
     for (done, old) in goes.iter().enumerate() {
-        let (of, mut folders) = (goes.len(), 0);
-        store.remove(&complete.lock, old, &mut || {
-            folders += 1;
-            step(Removal { done, of, folders });
-        })?;
+        store.remove(&complete.lock, old, (done, goes.len()), step)?;
         sealed.older -= 1;
         sealed.dropped.extend(old.stamp());
     }
