@@ -29,6 +29,8 @@ SOCKETS = 2  # phones at once
 # They end what hangs, and judge no speed: the machine is emulated, and may have to share its core.
 BOOT_SECONDS_MAX = 300
 WAIT_SECONDS_MAX = 300
+# That a phone is gone must be noticed; the silence of one that is there is borne for longer.
+NOTICE_SECONDS_MAX = 60
 
 
 class Unavailable(Exception):
@@ -393,13 +395,16 @@ class Call:
     def said(self):
         return self.out.read_text(errors="replace") if self.out.exists() else ""
 
-    def wait(self, code=0):
-        deadline = time.monotonic() + WAIT_SECONDS_MAX
-        while not self.code_file.exists():
+    def ended(self):
+        return self.code_file.exists()
+
+    def wait(self, code=0, seconds=WAIT_SECONDS_MAX):
+        deadline = time.monotonic() + seconds
+        while not self.ended():
             if self.machine.process.poll() is not None:
                 raise Failed("the machine is gone")
             if time.monotonic() > deadline:
-                raise Failed(self.words(f"did not end within {WAIT_SECONDS_MAX} s"))
+                raise Failed(self.words(f"did not end within {seconds} s"))
             time.sleep(0.02)
         self.code = int(self.code_file.read_text())
         if code is not None and self.code != code:

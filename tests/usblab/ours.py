@@ -4,7 +4,7 @@ import shutil
 from functools import partial
 
 from judges import PROGRAM, Daemon, reference, right, whole
-from machine import WORK, kernel_module, peers, restore_judge
+from machine import NOTICE_SECONDS_MAX, WORK, kernel_module, peers, restore_judge
 
 # Some tens of MiB: small files, and a few that take many messages.
 LARGE = ["--seed", "11", "--files", "600", "--file-size", "1K..12K", "--bulk", "3x8M"]
@@ -179,7 +179,7 @@ def interruptions(report, machine, ours, folder):
         working = machine.start(f"{PROGRAM} create --quiet --full --store /tmp/reset")
         phone.told("usb: connection to com.apple.mobilebackup2", before + 1)
         phone.command("replug")
-        fails(working.wait(8))
+        fails(working.wait(8, NOTICE_SECONDS_MAX))
 
     with machine.plug(0, *LARGE) as phone:
         report.scene("the cable pulled in mid-transfer ends with the code for it", partial(unplugged, phone))
@@ -192,7 +192,7 @@ def others(report, machine):
         working = machine.start(f"{PROGRAM} create --quiet --store /tmp/taken")
         phone.told("usb: connection to com.apple.mobilebackup2")
         machine.run(f"echo 0 >{DEVICE}/bConfigurationValue")
-        fails(working.wait(8))
+        fails(working.wait(8, NOTICE_SECONDS_MAX))
 
     def watches(phone):
         working = machine.start(f"exec {PROGRAM} watch --store /tmp/watched")
@@ -237,9 +237,10 @@ def restores(report, machine):
         # In the midst of what is sent: about a third of it.
         sent = phone.counts()["bytes_out"]
         while sent < 8 << 20:
+            peers.check(not working.ended(), f"the restore ended before: {working.said()[-600:]}")
             sent += phone.counts()["bytes_out"]
         phone.command("unplug")
-        fails(working.wait(8), "The phone had received up to", "the backup is untouched")
+        fails(working.wait(8, NOTICE_SECONDS_MAX), "The phone had received up to", "the backup is untouched")
         peers.check(judge.tree(machine.fetched(STORE) / UDID) == before, "the backup is not as it was")
 
     file = ledger("restored")
