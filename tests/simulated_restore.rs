@@ -380,6 +380,27 @@ fn a_restore_brings_every_file_and_asks_in_the_order_of_a_phone() {
 }
 
 #[test]
+fn a_phone_without_hashes_still_notes_every_file() {
+    let rig = Rig::backed_up();
+    let rows_of = |ledger_hashes| {
+        let bench = Bench::with(PhoneConfig {
+            ledger_hashes,
+            ..config()
+        });
+        let mut host = Host::of(&rig.current());
+        assert_eq!(bench.restore(&mut host, no_reboot()), (0, String::new()));
+        bench.rows()
+    };
+    let mut hashed = rows_of(true);
+    for row in &mut hashed {
+        if let RestoredKind::File { sha256, .. } = &mut row.kind {
+            assert_eq!(std::mem::take(sha256).len(), 64);
+        }
+    }
+    assert_eq!(rows_of(false), hashed);
+}
+
+#[test]
 fn an_encrypted_backup_is_opened_by_the_phone_itself() {
     for ios in ["10.1", "18.6.2"] {
         let rig = Rig::with(PhoneConfig {

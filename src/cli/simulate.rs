@@ -221,6 +221,7 @@ impl Simulate {
             0 => self.name.clone(),
             n => format!("{} {}", self.name, n + 1),
         };
+        let ledger = self.ledger.clone().filter(|_| number == 0);
         Ok(PhoneConfig {
             udid: counted_up(&udid, number)?,
             name,
@@ -250,8 +251,8 @@ impl Simulate {
             unfinished_restore: self.unfinished_restore,
             free_bytes: self.free_space,
             restart: self.restart,
-            ledger: self.ledger.clone().filter(|_| number == 0),
-            ledger_hashes: self.ledger.is_some(),
+            ledger_hashes: ledger.is_some(),
+            ledger,
             device_link: self.devicelink,
             faults: self.fault.clone(),
         })
