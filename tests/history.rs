@@ -893,7 +893,15 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
         "{:?}",
         recorder.notes()
     );
-    // What takes a while is told while it lasts, and what the phone does then once more.
+    // Why, before anything goes; and what takes a while is told while it lasts, then what the phone does once more.
+    let events = recorder.events();
+    let at = |wanted: &str| {
+        events
+            .iter()
+            .position(|e| format!("{e:?}").contains(wanted))
+    };
+    let asks = at("The phone asks for room.").expect("told why");
+    assert!(Some(asks) < at("Removing") && at("Removing") < at(&before[2]));
     let phases = recorder.phases();
     let removing = phases.iter().position(|phase| *phase == Phase::Removing);
     let removing = removing.expect("told that snapshots are removed");

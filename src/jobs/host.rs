@@ -133,9 +133,12 @@ impl Host for DraftHost<'_> {
     fn purge(&mut self, amount: u64) -> Result<u64, Fault> {
         let now = store::history::local(SystemTime::now());
         let before = self.phases.now();
-        let phases = &mut self.phases;
+        let (phases, monitor) = (&mut self.phases, self.monitor);
         let room = (self.draft).make_room(amount, self.keep, now, &mut |removal| {
-            phases.enter(Phase::Removing);
+            if phases.now() != Phase::Removing {
+                monitor.note("The phone asks for room.".to_owned());
+                phases.enter(Phase::Removing);
+            }
             phases.news(|| removing(removal));
         });
         self.phases.enter(before);
@@ -143,7 +146,7 @@ impl Host for DraftHost<'_> {
         if !room.dropped.is_empty() {
             let freed = size(room.freed_bytes);
             self.monitor.note(format!(
-                "The phone asked for room. Dropped what no rule keeps once this backup is there: {}; that freed {freed}.",
+                "Dropped what no rule keeps once this backup is there: {}; that freed {freed}.",
                 room.dropped.join(", ")
             ));
         }
