@@ -2,8 +2,8 @@
 //! ends with the exit code that says so, an error and a hint; the last good backup is there to the last byte, `list` and
 //! `verify` say the truth, and the next run succeeds. And disks of all kinds hold backups, those without links too.
 //!
-//! The program runs under strace, which answers the calls instead of the system, or kills. `IDEV_BACKUP_DISK_FAULTS` says how
-//! many calls of each kind meet that, or `all`; 2 without it.
+//! The program runs under strace, which answers the calls instead of the system, or kills. `IDEV_BACKUP_DISK_FAULTS` is
+//! the number of calls of each kind that meet that, or `all`; without it one, which the seed picks.
 
 #![cfg(target_os = "linux")] // Where strace is.
 
@@ -14,7 +14,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use crate::rig::{
-    self, Rig, Tree, UDID, assert_promise, assert_whole, copy_dir, holds, options, strace, tree,
+    self, Random, Rig, Tree, UDID, assert_promise, assert_whole, copy_dir, holds, options, strace,
+    tree,
 };
 use idev_backup::sim::Phone;
 use idev_backup::store::Store;
@@ -218,12 +219,13 @@ fn tree_of(folder: &Path) -> Tree {
     }
 }
 
-/// The calls to refuse of so many: evenly spread, the first and the last among them.
-fn chosen(count: usize) -> Vec<usize> {
+/// Returns the calls to refuse of `count`: one that the seed picks, or as many as the environment asks for, evenly
+/// spread, with the first and the last among them.
+fn chosen(count: usize, random: &mut Random) -> Vec<usize> {
     let wanted = match std::env::var("IDEV_BACKUP_DISK_FAULTS") {
         Ok(text) if text == "all" => count,
         Ok(text) => text.parse().unwrap(),
-        Err(_) => 2,
+        Err(_) => return vec![1 + random.below(count)],
     };
     let wanted = wanted.clamp(2, count.max(2));
     let mut chosen: Vec<usize> = (0..wanted)
@@ -239,6 +241,7 @@ fn a_disk_that_refuses_any_call_costs_no_backup_and_is_told_as_what_it_is() {
         return;
     }
     let mut scene = Scene::new();
+    let mut random = Random::new(rig::seed("refused calls"));
     let (paths, counts) = scene.rehearse();
     let only: Vec<String> = paths
         .iter()
@@ -250,7 +253,7 @@ fn a_disk_that_refuses_any_call_costs_no_backup_and_is_told_as_what_it_is() {
             continue;
         };
         let mut codes: BTreeMap<i32, u32> = BTreeMap::new();
-        let chosen = chosen(count);
+        let chosen = chosen(count, &mut random);
         for number in &chosen {
             let which = match from {
                 Which::Once => format!("{number}"),
@@ -310,13 +313,14 @@ fn a_run_that_is_killed_before_any_call_costs_no_backup() {
         return;
     }
     let mut scene = Scene::new();
+    let mut random = Random::new(rig::seed("calls before which the program is killed"));
     let (_, counts) = scene.rehearse();
     for calls in KILLED_BEFORE {
         let Some(count) = most(calls, &counts) else {
             continue;
         };
         let (mut tried, mut killed) = (0, 0);
-        for number in chosen(count) {
+        for number in chosen(count, &mut random) {
             scene.reset();
             let kill = format!("inject={calls}:signal=KILL:when={number}");
             let ended = scene.run(&[

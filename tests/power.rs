@@ -2,7 +2,7 @@
 //! that a power cut may leave of it is made and looked at. Each time the last good backup is there to the last byte, `list`
 //! and `verify` say the truth, and the next run succeeds.
 //!
-//! `IDEV_BACKUP_POWER_CUTS` says at how many moments of each backup, or `all`; 16 without it.
+//! `IDEV_BACKUP_POWER_CUTS` is the number of moments of each backup, or `all`; 10 without it. The seed picks them.
 
 #![cfg(target_os = "linux")] // Where strace is.
 
@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use crate::rig::crash::{self, Cut, Disk, Recording};
 use crate::rig::{
-    self, Rig, Tree, UDID, assert_promise, assert_same, assert_whole, holds, options, strace, tree,
+    self, Random, Rig, Tree, UDID, assert_promise, assert_same, assert_whole, holds, options,
+    strace, tree,
 };
 use idev_backup::monitor::Silent;
 use idev_backup::sim::{Fault, Phone};
@@ -56,21 +57,22 @@ impl Story {
         }
     }
 
-    /// The moments to try: evenly spread, those of the seal more often.
-    fn moments(&self) -> Vec<usize> {
+    /// Returns the moments to try: one of each of many equal stretches, and half of them in the seal.
+    fn moments(&self, name: &str) -> Vec<usize> {
         let all = self.recording.moments();
         let wanted = match std::env::var("IDEV_BACKUP_POWER_CUTS") {
             Ok(text) if text == "all" => return (0..all).collect(),
             Ok(text) => text.parse().unwrap(),
-            Err(_) => 16,
+            Err(_) => 10,
         };
+        let mut random = Random::new(rig::seed(name));
         let seal = self.recording.last_flush_of_all();
-        let spread = |from: usize, to: usize| {
+        let mut moments = Vec::new();
+        for (from, to) in [(0, all), (seal, (seal + 24).min(all))] {
             let count = (wanted / 2).clamp(1, to - from);
-            (0..count).map(move |n| from + (to - from) * n / count)
-        };
-        let seals_end = (seal + 24).min(all);
-        let mut moments: Vec<usize> = spread(0, all).chain(spread(seal, seals_end)).collect();
+            let begins = |n| from + (to - from) * n / count;
+            moments.extend((0..count).map(|n| begins(n) + random.below(begins(n + 1) - begins(n))));
+        }
         moments.push(all - 1);
         moments.sort_unstable();
         moments.dedup();
@@ -79,7 +81,7 @@ impl Story {
 
     /// Cuts the power at all these moments, and looks at what is left.
     fn tell(mut self, name: &str) {
-        let moments = self.moments();
+        let moments = self.moments(name);
         let (mut seen, mut tried, mut made) = (HashSet::new(), 0, 0);
         for &moment in &moments {
             for cut in [

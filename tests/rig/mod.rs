@@ -142,6 +142,14 @@ pub fn cut_every() -> usize {
     every.map_or(1, |text| text.parse::<usize>().unwrap().max(1))
 }
 
+/// Prints and returns the seed of what a test samples: `IDEV_BACKUP_TEST_SEED`, 1 without it. The same seed tries the same
+/// places again.
+pub fn seed(test: &str) -> u64 {
+    let seed = std::env::var("IDEV_BACKUP_TEST_SEED").map_or(1, |text| text.parse().unwrap());
+    eprintln!("{test}: IDEV_BACKUP_TEST_SEED={seed}");
+    seed
+}
+
 /// One phone behind a daemon, and a store in a folder that is watched.
 pub struct Rig {
     pub dir: TempDir,
