@@ -175,6 +175,46 @@ fn every_target_of_the_package_has_its_file() {
     none(faults);
 }
 
+/// `.ci/run` runs every lane for a path without a row, and no test for a module that does not exist.
+#[test]
+fn every_path_has_its_lanes() {
+    let script = fs::read_to_string(root().join(".ci/run")).unwrap();
+    let known = script
+        .lines()
+        .find_map(|line| line.strip_prefix("lanes_known=("));
+    let known: Vec<&str> = known.unwrap().trim_end_matches(')').split(' ').collect();
+    let mut faults = Vec::new();
+    let mut patterns = Vec::new();
+    for line in fs::read_to_string(root().join(".ci/lanes"))
+        .unwrap()
+        .lines()
+    {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (pattern, rest) = line.split_once(' ').unwrap();
+        let (lanes, modules) = rest.trim_start().split_once("  ").unwrap();
+        for lane in lanes.split(' ') {
+            if lane != "all" && !known.contains(&lane) {
+                faults.push(format!("{pattern}: `.ci/run` knows no lane {lane}"));
+            }
+        }
+        for module in modules.split_whitespace() {
+            let is_there = root().join(format!("tests/{module}.rs")).exists();
+            if !["-", "changed"].contains(&module) && !is_there {
+                faults.push(format!("{pattern}: there is no tests/{module}.rs"));
+            }
+        }
+        patterns.push(globset::Glob::new(pattern).unwrap().compile_matcher());
+    }
+    for file in below("") {
+        if !patterns.iter().any(|pattern| pattern.is_match(&file.name)) {
+            faults.push(format!("{}: no row of .ci/lanes matches it", file.name));
+        }
+    }
+    none(faults);
+}
+
 /// The tree is for everyone: nothing in it leans on the folders of one machine.
 #[test]
 fn no_file_speaks_of_one_machines_folders() {
