@@ -1,0 +1,308 @@
+//! Snapshots of what people and scripts read: the help of every command, the reports in text and JSON, error messages, and
+//! pages. A change of wording fails here and shows as a diff. `SNAPSHOTS=overwrite cargo test --test all snapshots::` accepts
+//! it; read the diff of `tests/snapshots` before you commit it.
+//!
+//! What differs from run to run (times, durations, folders, free space, ports) is replaced by a name in brackets.
+
+#![cfg(target_os = "linux")] // Paths and the words of the system differ elsewhere.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::rig::program::{Ran, program};
+use crate::rig::*;
+use regex::Regex;
+use snapbox::Data;
+use snapbox::data::DataFormat;
+
+/// The width that help and tables are printed for.
+const COLUMNS: &str = "100";
+
+/// Patterns of what differs from run to run, and what stands in their place. They apply in this order.
+const DIFFERS: &[(&str, &str)] = &[
+    (r"\b\d{8}-\d{6}\b", "[STAMP]"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
+    (r"\b\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "[LOCAL TIME]"),
+    (r"\b(today|yesterday) \d\d:\d\d", "[LOCAL TIME]"),
+    (r#""seconds":\{[^}]*\}"#, r#""seconds":[SECONDS]"#),
+    (r#""seconds":[\d.]+"#, r#""seconds":[SECONDS]"#),
+    (
+        r#""(free_bytes|frees_bytes|disk_bytes|available)":\d+"#,
+        r#""$1":[BYTES]"#,
+    ),
+    (r#""(id|uuid)":"[0-9A-Fa-f-]{32,36}""#, r#""$1":"[ID]""#),
+    (r#""version":"\d+\.\d+\.\d+""#, r#""version":"[VERSION]""#),
+    (
+        r"\b\d+(\.\d+)? (KB|MB|GB|TB) (is |are )?free\b",
+        "[SIZE] free",
+    ),
+    (r"\bin \d+:\d\d\b", "in [DURATION]"),
+    (r"\b\d+(\.\d+)? s\b", "[DURATION]"),
+    (r"\b\d+ seconds? old\b", "[AGE] old"),
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]"),
+    (
+        r"\b(ext4|tmpfs|btrfs|xfs|overlayfs|overlay)\b",
+        "[FILE SYSTEM]",
+    ),
+    (r"\(process \d+\)", "(process [PID])"),
+];
+
+/// Replaces what differs from run to run.
+fn steady(text: &str, folder: &Path) -> String {
+    let mut text = text.replace(folder.to_str().unwrap(), "[DIR]");
+    for (pattern, name) in DIFFERS {
+        text = Regex::new(pattern)
+            .unwrap()
+            .replace_all(&text, *name)
+            .into_owned();
+    }
+    // Progress depends on how fast the machine is.
+    let progress = Regex::new(r#"^\[TIME\] [a-z]|"event":"progress""#).unwrap();
+    let mut lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !progress.is_match(line))
+        .collect();
+    lines.dedup();
+    lines
+        .iter()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect()
+}
+
+/// Compares with tests/snapshots/NAME.
+fn assert_snapshot(name: &str, text: String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/snapshots")
+        .join(name);
+    let assert = snapbox::Assert::new().action_env(snapbox::assert::DEFAULT_ACTION_ENV);
+    let expected = if path.exists() {
+        Data::read_from(&path, Some(DataFormat::Text))
+    } else {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "").unwrap();
+        Data::read_from(&path, Some(DataFormat::Text))
+    };
+    assert.eq(Data::text(text), expected.raw());
+}
+
+fn run(rig: &Rig, args: &[&str]) -> Ran {
+    let mut command = program(rig);
+    command
+        .args(args)
+        .env("COLUMNS", COLUMNS)
+        .env("TZ", "UTC")
+        .env("LANG", "C.UTF-8");
+    command
+        .env_remove("XDG_RUNTIME_DIR")
+        .env_remove("DBUS_SESSION_BUS_ADDRESS");
+    crate::rig::program::ended(&mut command)
+}
+
+/// Runs commands in turn, and returns what a reader sees of each.
+fn session(rig: &Rig, commands: &[&[&str]]) -> String {
+    let mut all = String::new();
+    for args in commands {
+        let ran = run(rig, args);
+        let shown: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
+        all.push_str(&format!("$ idev-backup {}\n{}", shown.join(" "), ran.out));
+        if !ran.err.is_empty() {
+            all.push_str(&format!("--- on stderr\n{}", ran.err));
+        }
+        all.push_str(&format!("--- exit code {}\n\n", ran.code));
+    }
+    steady(&all, rig.dir.path())
+}
+
+fn quoted(word: &str) -> String {
+    if word.is_empty() || word.contains([' ', '*', '\'']) {
+        format!("'{word}'")
+    } else {
+        word.to_owned()
+    }
+}
+
+/// Returns the commands that the help of `command` lists.
+fn subcommands(rig: &Rig, command: &[&str]) -> Vec<String> {
+    let help = run(rig, &[command, &["--help"]].concat()).out;
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed = listed.take_while(|line| !line.is_empty());
+    let first = listed.filter_map(|line| {
+        line.strip_prefix("  ")
+            .filter(|rest| !rest.starts_with(' '))
+    });
+    let names = first.filter_map(|rest| rest.split(' ').next());
+    names
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn help_of_every_command() {
+    let rig = Rig::new();
+    let mut written = BTreeSet::new();
+    let mut all = vec![Vec::new()];
+    for name in subcommands(&rig, &[]) {
+        let below = subcommands(&rig, &[&name]);
+        all.extend(below.into_iter().map(|sub| vec![name.clone(), sub]));
+        all.push(vec![name]);
+    }
+    assert!(all.len() > 30, "{all:?}");
+    for command in all {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let both = [&["-h"][..], &["--help"]].map(|flag| [&words, flag].concat());
+        let both: Vec<&[&str]> = both.iter().map(Vec::as_slice).collect();
+        let name = [&["idev-backup"][..], &words].concat().join("-");
+        assert_snapshot(&format!("help/{name}.txt"), session(&rig, &both));
+        written.insert(PathBuf::from(format!("{name}.txt")));
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/help");
+    for entry in fs::read_dir(folder).unwrap() {
+        let name = PathBuf::from(entry.unwrap().file_name());
+        assert!(
+            written.contains(&name),
+            "{name:?} belongs to no command any more"
+        );
+    }
+}
+
+/// Returns a rig with two backups of one phone.
+fn stocked() -> Rig {
+    let rig = Rig::backed_up();
+    rig.create();
+    rig
+}
+
+#[test]
+fn reports_of_create() {
+    let rig = Rig::new();
+    let quiet = session(
+        &rig,
+        &[
+            &["create"],
+            &["create"],
+            &["create", "--quiet"],
+            &["create", "--full", "--keep-last", "1"],
+            &["create", "--if-older-than", "1d"],
+            &["create", "--json"],
+        ],
+    );
+    assert_snapshot("create.txt", quiet);
+}
+
+#[test]
+fn reports_of_a_store() {
+    let rig = stocked();
+    let commands: &[&[&str]] = &[
+        &["devices"],
+        &["devices", "--json"],
+        &["list"],
+        &["list", "--json"],
+        &["list", "--sizes"],
+        &["tag", "latest", "before iOS 27"],
+        &["pin", "latest"],
+        &["unpin", "latest"],
+        &["list"],
+        &["prune", "--dry-run"],
+        &["prune", "--dry-run", "--json"],
+        &["verify"],
+        &["verify", "--json"],
+        &["verify", "--deep"],
+        &["verify", "--quick"],
+        &["verify", "--sample", "20%"],
+        &["encryption", "status"],
+        &["encryption", "check", "latest"],
+        &["restore", "latest", "--dry-run"],
+        &["restore", "latest", "--dry-run", "--json"],
+        &["restore", "latest", "--rehearse"],
+        &["config", "path"],
+        &["config", "check"],
+    ];
+    assert_snapshot("store.txt", session(&rig, commands));
+}
+
+#[test]
+fn reports_of_a_backup() {
+    let rig = stocked();
+    let target = rig.dir.path().join("out");
+    let page = rig.dir.path().join("page.html");
+    let (target, page) = (target.to_str().unwrap(), page.to_str().unwrap());
+    let commands: &[&[&str]] = &[
+        &["info", "latest"],
+        &["info", "latest", "--json"],
+        &["usage", "latest"],
+        &["usage", "latest", "--json"],
+        &["usage", "latest", "--html", page],
+        &["ls", "latest"],
+        &["ls", "latest", "HomeDomain"],
+        &["find", "latest", "*.db"],
+        &["find", "latest", "*.db", "--json"],
+        &["tree", "latest"],
+        &["extract", "latest", "--to", target, "--dry-run"],
+        &["extract", "latest", "--to", target],
+        &[
+            "export",
+            "photos",
+            "latest",
+            "--to",
+            &format!("{target}-photos"),
+        ],
+    ];
+    assert_snapshot("backup.txt", session(&rig, commands));
+    let page = fs::read_to_string(page).unwrap();
+    assert_snapshot("usage.html", steady(&page, rig.dir.path()));
+}
+
+#[test]
+fn errors_with_their_hints() {
+    let mut rig = stocked();
+    let nowhere = rig.dir.path().join("nowhere");
+    let nowhere = nowhere.to_str().unwrap();
+    let before: &[&[&str]] = &[
+        &["no-such-command"],
+        &["create", "--no-such-option"],
+        &["create", "--keep-last", "many"],
+        &["list", "--store", nowhere],
+        &["info", "nothing"],
+        &["ls", "latest", "NoDomain"],
+        &["cat", "latest", "HomeDomain/no/such/file"],
+        &["cat", "latest", "HomeDomain/no/such/file", "--json"],
+        &["delete", "latest"],
+        &[
+            "extract",
+            "latest",
+            "--to",
+            rig.store.root().to_str().unwrap(),
+        ],
+        &["doctor", "explain", "105"],
+        &["doctor", "explain", "no such text"],
+        &["verify", nowhere],
+        &["schedule", "add", "--daily", "25:00"],
+        &[
+            "create",
+            "--device",
+            "0000000000000000000000000000000000000000",
+        ],
+    ];
+    assert_snapshot("errors.txt", session(&rig, before));
+    rig.daemon.detach(rig.phone.udid());
+    let without: &[&[&str]] = &[&["devices"], &["create"], &["create", "--json"], &["pair"]];
+    assert_snapshot("errors-without-a-phone.txt", session(&rig, without));
+    let phone = rig.phone.clone();
+    rig.connect(phone);
+    let faults = [
+        "error:1",
+        "error:208",
+        "error:207",
+        "cut-at:779",
+        "claim-size:900000000000000000",
+    ];
+    let mut all = String::new();
+    for fault in faults {
+        rig.phone.suffer(&[fault.parse().unwrap()]);
+        all.push_str(&format!("=== the phone's fault: {fault}\n"));
+        all.push_str(&session(&rig, &[&["create"]]));
+    }
+    assert_snapshot("errors-of-a-phone.txt", all);
+}
