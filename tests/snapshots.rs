@@ -210,7 +210,6 @@ fn reports_of_a_store() {
         &["verify", "--json"],
         &["verify", "--deep"],
         &["verify", "--quick"],
-        &["verify", "--sample", "20%"],
         &["encryption", "status"],
         &["encryption", "check", "latest"],
         &["restore", "latest", "--dry-run"],
