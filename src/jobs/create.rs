@@ -11,7 +11,7 @@ use super::phone::{Facts, Reach, State};
 use super::plan::{self, Begun};
 use super::verdict::{self, Refusal};
 use super::verify::{self, Complaint, Depth, Outcome, Wrong};
-use super::{Error, complaint, encryption, info_plist, list, pair, passcode};
+use super::{Error, base, complaint, encryption, info_plist, list, pair, passcode};
 use crate::device::Session;
 use crate::device::sync::SyncLock;
 pub use crate::manifest::kinds::{Amount, Kind};
@@ -206,6 +206,9 @@ pub fn create(
         }
     })?;
     seconds.hashes = clock.elapsed().as_secs_f64();
+    if complete.has_lost_list() {
+        base::tell_lost_list(monitor);
+    }
     let clock = Instant::now();
     monitor.phase(Phase::Checking);
     let password_opens = prove(&complete, options.password.as_ref(), monitor);
@@ -253,6 +256,9 @@ pub fn create(
         dropped: course.dropped,
     };
     // A backup that cannot be read must not cost one that can.
+    if password_opens == Some(false) {
+        monitor.note("No older backup is dropped in this run.".to_owned());
+    }
     let keep = Some(options.keep_of(&phone.udid)).filter(|_| password_opens != Some(false));
     seal(complete, &mut report, keep, started.1, monitor)?;
     Ok(report)
@@ -363,7 +369,9 @@ impl Dialog<'_> {
             let calm = self.reach.calm.fork();
             let stream = session.service(mobilebackup::SERVICE, &calm, self.options.silence_max)?;
             let dialog = mobilebackup::Session::open(stream, calm)?;
-            let mut host = DraftHost::new(draft, self.options.keep_of(&udid), self.monitor);
+            let keep = self.options.keep_of(&udid);
+            let may_drop = || !self.is_password_wrong_now(&udid);
+            let mut host = DraftHost::new(draft, keep, &may_drop, self.monitor);
             let verdict = dialog.backup(udid.as_str(), self.options.full, &mut host);
             let course = host.finish();
             drop(watch);
@@ -373,6 +381,15 @@ impl Dialog<'_> {
             seconds.receive = course.receiving.as_secs_f64();
             seconds.finish = course.finishing.as_secs_f64();
             self.judge(verdict, course, draft)
+        })
+    }
+
+    /// Returns true if the password that was given is known not to open the current backup, and so hardly the new one.
+    fn is_password_wrong_now(&self, udid: &Udid) -> bool {
+        let current = self.store.current_path(udid);
+        self.options.password.as_ref().is_some_and(|password| {
+            let tried = encryption::check(&current, password);
+            matches!(tried, Err(Error::WrongPassword { .. }))
         })
     }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::proof::Proven;
 use super::record::{ListPrint, Print};
 use super::sources::SOURCES;
-use super::{Error, RECORDED, REPORT, SUMS, Snapshot};
+use super::{Error, RECORDED, REPORT, SUMS, Snapshot, disk};
 
 /// Something that is wrong with what the store keeps beside a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,38 @@ impl Snapshot {
             }
         }
         Ok(altered)
+    }
+}
+
+impl Snapshot {
+    /// Returns true if the copies of these metadata files are what was sealed, so that they can stand in for them.
+    pub fn can_mend(&self, names: &[&str]) -> Result<bool, Error> {
+        let (Some(beside), Some(record)) = (self.beside(), self.record()) else {
+            return Ok(false);
+        };
+        for name in names {
+            let copy = print_of(&beside.join(name))?;
+            if copy.is_none() || copy.as_ref() != record.metadata.get(*name) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Puts the copies of altered metadata files into a clone of this backup.
+    pub(super) fn mend_clone(&self, clone: &Path) -> Result<(), Error> {
+        let altered = self.altered_metadata()?;
+        let (Some(beside), true) = (self.beside(), self.can_mend(&altered)?) else {
+            return Ok(());
+        };
+        for name in altered {
+            let to = clone.join(name);
+            // Never in place: the clone may share the file with the backup.
+            let copied =
+                disk::remove_if_there(&to).and_then(|()| disk::copy_file(&beside.join(name), &to));
+            copied.map_err(|e| Error::io("copy", &to, e))?;
+        }
+        Ok(())
     }
 }
 

@@ -81,7 +81,11 @@ impl Draft {
         disk::make_private_dirs(&backup)?;
         let origin = match &current {
             None => Origin::Fresh,
-            Some(base) => clone_backup(base, &backup)?,
+            Some(base) => {
+                let origin = clone_backup(base, &backup)?;
+                base.mend_clone(&backup)?;
+                origin
+            }
         };
         // Written last, and after everything else is durable: a clone that broke off has no note, and is never taken over.
         if current.is_some() {

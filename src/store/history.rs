@@ -9,7 +9,7 @@ use jiff::{Timestamp, Zoned};
 use super::notes::Notes;
 use super::retention::{self, Decision, Facts, Policy};
 use super::seal::{STAMP, recover, throw_away};
-use super::{Draft, Error, Lock, Snapshot, Store, snapshot, stamp_of};
+use super::{Draft, Error, Lock, Snapshot, Store, sizes, snapshot, stamp_of};
 use crate::udid::Udid;
 
 impl Store {
@@ -101,6 +101,15 @@ impl Removal {
     }
 }
 
+/// The room that a phone asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Need {
+    /// Bytes that it asks for.
+    pub wanted_bytes: u64,
+    /// Bytes without which its backup is sure to fail.
+    pub least_bytes: u64,
+}
+
 /// What was dropped so that a phone has room.
 #[derive(Debug, Default)]
 pub struct Room {
@@ -112,10 +121,11 @@ pub struct Room {
 
 impl Draft {
     /// Drops what no rule would keep once this draft is sealed, the oldest first, until so many bytes are free. The backup that the
-    /// draft began as stays: it is the last good one until then. `step` hears how far it is, as if all of them had to go.
+    /// draft began as stays: it is the last good one until then. Nothing is dropped if all of it together would free less than
+    /// `need.least_bytes`, since the backup would fail all the same. `step` hears how far it is, as if all of them had to go.
     pub fn make_room(
         &mut self,
-        wanted_bytes: u64,
+        need: Need,
         policy: &Policy,
         now: DateTime,
         step: &mut dyn FnMut(Removal),
@@ -153,8 +163,13 @@ impl Draft {
         let goes = all.iter().zip(&decisions).rev();
         let goes = goes.filter(|(old, decision)| !decision.keeps() && !old.is_current());
         let goes: Vec<&Snapshot> = goes.map(|(old, _)| old).collect();
+        let size = sizes::together(&goes)?;
+        // Where the system does not tell what a removal frees, it is no more than all bytes.
+        if size.frees.unwrap_or(size.bytes) < need.least_bytes {
+            return Ok(room);
+        }
         for (done, old) in goes.iter().enumerate() {
-            if room.freed_bytes >= wanted_bytes {
+            if room.freed_bytes >= need.wanted_bytes {
                 break;
             }
             store.remove(&self.lock, old, (done, goes.len()), step)?;
