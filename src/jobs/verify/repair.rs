@@ -64,6 +64,12 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
     let lock = store.lock(backup.udid())?;
     let mut repaired = Vec::new();
     let mut hindered = Vec::new();
+    for (file, from) in store.mend_records(&lock, &backup)? {
+        repaired.push(Repaired {
+            file: file.display().to_string(),
+            from: from.display().to_string(),
+        });
+    }
     let mut tried = BTreeSet::new();
     loop {
         monitor.phase(Phase::Checking);
