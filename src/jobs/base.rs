@@ -9,7 +9,7 @@ use super::Error;
 use super::verify::{self, Outcome};
 use crate::manifest::plists::Status;
 use crate::monitor::{Monitor, Phase};
-use crate::store::audit::Extent;
+use crate::store::audit::{Extent, has_damaged_list};
 use crate::store::{Snapshot, Store};
 use crate::transport::Calm;
 
@@ -48,11 +48,12 @@ fn judge_our_files(current: &Snapshot, monitor: &dyn Monitor) -> Result<Base, Er
         return Ok(Base::Sound);
     };
     let problem = |text: String| monitor.problem(text, Some(HINT.to_owned()));
-    for fault in current.audit(Extent::All)? {
+    let faults = current.audit(Extent::All)?;
+    for fault in &faults {
         let path = beside.join(&fault.file);
         problem(format!("{} is damaged: {}", path.display(), fault.why));
     }
-    if current.proven()?.is_none() {
+    if has_damaged_list(current, &faults) {
         problem(
             "the list of hashes of the backup that is there does not prove itself, so nothing is taken over: the phone sends \
              everything anew, and that backup stays as a snapshot as long as the rules keep it"

@@ -30,6 +30,12 @@ pub enum Extent {
     All,
 }
 
+/// Returns true if these faults mean that a backup of ours has no list of hashes that proves itself.
+pub fn has_damaged_list(of: &Snapshot, faults: &[Fault]) -> bool {
+    of.beside().is_some()
+        && (of.record().is_none() || faults.iter().any(|fault| fault.file == SUMS))
+}
+
 impl Snapshot {
     /// Checks all that the store keeps beside this backup. Returns nothing for a backup that another program made.
     pub fn audit(&self, extent: Extent) -> Result<Vec<Fault>, Error> {

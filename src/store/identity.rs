@@ -74,7 +74,7 @@ impl Prints {
         }
     }
 
-    /// Returns the length of a file that cannot be the wanted one, without reading it.
+    /// Returns false for a file that cannot be the wanted one by its length, without reading it.
     fn has_length(&self, at: usize, bytes: u64) -> bool {
         self.prints[at].get().is_some()
             || std::fs::metadata(self.folder.join(COMPARED[at]))
@@ -200,10 +200,15 @@ pub fn find(dirs: &[PathBuf], named: Option<&Path>, backup: &Prints) -> Option<K
     if let Some(kept) = named.filter(|kept| kept.is_just(backup)) {
         return Some(kept);
     }
-    let mut all: Vec<Kept> = dirs.iter().map(|dir| Kept::read(dir)).collect();
-    let found = (all.iter().position(|kept| kept.is_just(backup)))
-        .or_else(|| all.iter().position(|kept| kept.belongs_to(backup)));
-    found.map(|at| all.swap_remove(at))
+    let mut others = Vec::new();
+    for dir in dirs {
+        let kept = Kept::read(dir);
+        if kept.is_just(backup) {
+            return Some(kept);
+        }
+        others.push(kept);
+    }
+    others.into_iter().find(|kept| kept.belongs_to(backup))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::store::audit::{Extent, Fault};
+use crate::store::audit::{Extent, Fault, has_damaged_list};
 use crate::store::sources::{SOURCES, Source, Sources};
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::walk::order;
@@ -44,7 +44,7 @@ impl OurFiles {
         };
         let faults = known.audit(extent)?;
         Ok(OurFiles {
-            has_damaged_list: known.beside().is_some() && known.proven()?.is_none(),
+            has_damaged_list: has_damaged_list(known, &faults),
             faults,
         })
     }
