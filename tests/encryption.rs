@@ -324,6 +324,28 @@ fn the_new_backup_is_tried_with_the_password_and_a_wrong_one_is_a_loud_problem()
 }
 
 #[test]
+fn a_wrong_password_drops_no_older_backup() {
+    let rig = Rig::with(encrypting(OLD));
+    for _ in 0..3 {
+        rig.create();
+    }
+    let said = runs(&rig, NEW, "", &["create", "--keep-last", "0"], 3);
+    assert!(said.contains("No older backup is dropped"), "{said}");
+    assert_eq!(rig.listed().len(), 4);
+    // Nor where the phone asks for room that dropping could give.
+    let need = rig.store.free_space().unwrap() + 1 - (128 << 20);
+    let claim = format!("claim-size:{need}");
+    rig.phone.suffer(&[claim.parse().unwrap()]);
+    let said = runs(&rig, NEW, "", &["create", "--keep-last", "0"], 7);
+    assert!(said.contains("does not open the backup"), "{said}");
+    assert_eq!(rig.listed().len(), 4);
+    rig.phone.suffer(&[]);
+    // With the right one the rules hold again.
+    runs(&rig, OLD, "", &["create", "--keep-last", "0"], 0);
+    assert_eq!(rig.listed().len(), 1);
+}
+
+#[test]
 fn passwords_come_from_files_and_commands_and_empty_ones_are_refused() {
     let rig = Rig::new();
     let file = |name: &str, text: &str| {

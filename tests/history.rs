@@ -14,6 +14,7 @@ use idev_backup::store::{self, Draft, Lock, Store};
 use idev_backup::udid::Udid;
 use jiff::ToSpan;
 use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 fn udid(text: &str) -> Udid {
@@ -24,11 +25,19 @@ fn time(text: &str) -> DateTime {
     text.parse().unwrap()
 }
 
+/// Hours since the year 2000.
+fn hours(when: DateTime) -> usize {
+    let since = when.duration_since(time("2000-01-01T00:00:00"));
+    usize::try_from(since.as_hours()).unwrap()
+}
+
 /// A snapshot of ours that is good, archived, and of which nothing is noted.
 fn made(when: DateTime) -> Facts {
     Facts {
         udid: udid(UDID),
         made: when,
+        // Hours, so that a later one has a greater rank.
+        rank: hours(when),
         current: false,
         ours: true,
         good: true,
@@ -263,8 +272,8 @@ fn seal_at(store: &Store, phone: &str, when: DateTime, policy: &Policy) {
         draft.keep(&path, &mut text.as_bytes()).unwrap();
     }
     let complete = draft.complete(&mut || ()).unwrap();
-    let stamp = when.strftime("%Y%m%d-%H%M%S").to_string();
-    let sealed = complete.seal(&stamp, b"{}", policy).unwrap();
+    let moment = when.to_zoned(TimeZone::system()).unwrap().timestamp();
+    let sealed = complete.seal(moment, b"{}", policy).unwrap();
     assert!(sealed.untidy.is_none());
 }
 
@@ -621,7 +630,9 @@ fn delete_asks_and_without_anybody_to_ask_refuses() {
     run(&store, &["delete", "latest", "-y"], 0);
     let foreign = store.join(format!("{UDID}-20200101-000000"));
     copy_dir(&store.join(format!("{UDID}-{}", stamps[2])), &foreign);
-    fs::write(foreign.join("Status.plist"), "another").unwrap();
+    for name in ["Status.plist", "Info.plist"] {
+        fs::write(foreign.join(name), "another").unwrap();
+    }
     run(&store, &["prune", "--keep", "0"], 0);
     assert!(foreign.exists());
     // A script's variable that was never set, and a stray key.
@@ -755,8 +766,9 @@ fn many(rig: &Rig, store: &Path, count: usize) -> Vec<(PathBuf, Tree)> {
             draft.keep(&path, &mut bytes.as_slice()).unwrap();
         }
         let complete = draft.complete(&mut || ()).unwrap();
-        let stamp = format!("202611{:02}-120000", n + 1);
-        complete.seal(&stamp, b"{}", &Policy::last(1000)).unwrap();
+        let noon = time(&format!("2026-11-{:02}T12:00:00", n + 1));
+        let noon = noon.to_zoned(TimeZone::system()).unwrap().timestamp();
+        complete.seal(noon, b"{}", &Policy::last(1000)).unwrap();
     }
     for snapshot in made.snapshots_of(rig.udid()).unwrap() {
         trees.push((snapshot.path().to_path_buf(), tree(snapshot.path())));
@@ -870,8 +882,9 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
         rig.phone
             .suffer(&[format!("claim-size:{need}").parse().unwrap()]);
     };
-    // Of three beside the new one the rule keeps two, with the one that is current now: that is not enough.
-    claim(30_000_000);
+    // Of three beside the new one the rule keeps two, with the one that is current now. What the third frees is not enough, so it
+    // stays.
+    claim(90_000_000);
     let options = Options {
         full: false,
         ..keep(2)
@@ -883,9 +896,15 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
         "{error}"
     );
     assert_eq!(error.class(), Class::NoSpace);
-    let after = stamps(&store, UDID);
+    assert_eq!(stamps(&store, UDID), before);
+    assert!(!recorder.phases().contains(&Phase::Removing));
+    // Where it is enough, it goes, and the backup succeeds.
+    claim(3_000_000);
+    let recorder = rig::Recorder::default();
+    let report = rig.try_in(&store, &options, &recorder).unwrap();
+    assert_eq!(report.dropped, [before[2].clone()]);
     assert_eq!(
-        after,
+        stamps(&store, UDID)[1..],
         [&before[0], &before[1], &before[3]].map(String::clone)
     );
     assert!(
@@ -906,22 +925,6 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
     let removing = phases.iter().position(|phase| *phase == Phase::Removing);
     let removing = removing.expect("told that snapshots are removed");
     assert_eq!(phases[removing - 1], phases[removing + 1]);
-    // A second time there is nothing that may go.
-    claim(3_000_000);
-    rig.try_in(&store, &options, &recorder).unwrap_err();
-    assert_eq!(stamps(&store, UDID), after);
-    // With a harder rule there is, and the backup succeeds.
-    claim(3_000_000);
-    let options = Options {
-        full: false,
-        ..keep(1)
-    };
-    let report = rig.try_in(&store, &options, &recorder).unwrap();
-    assert_eq!(report.dropped, [before[1].clone()]);
-    assert_eq!(
-        stamps(&store, UDID)[1..],
-        [before[0].clone(), before[3].clone()]
-    );
 }
 
 /// A backup that another program made, of the rig's phone, under any name.
@@ -1183,12 +1186,18 @@ fn a_copy_that_broke_off_does_not_copy_again_what_is_there() {
     // As one that was killed half way leaves it.
     let store = Store::open_or_make(&target).unwrap();
     let current = rig.store.current(rig.udid()).unwrap().unwrap();
+    let proven = current.proven().unwrap().unwrap();
+    let expected = store::import::Expected {
+        sums: proven.sums,
+        sources: proven.sources,
+        is_proven: true,
+    };
     let begun = store::import::Import::begin(
         &store,
         rig.udid(),
         lock(&store, rig.udid()),
         current.path(),
-        current.sums().as_deref(),
+        Some(&expected),
     );
     begun.unwrap().copy(&mut |_| ()).unwrap();
     let root = import.join("root").join(UDID);

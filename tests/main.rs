@@ -27,6 +27,7 @@ mod mux;
 mod photos;
 mod power;
 mod reading;
+mod records;
 mod replay;
 mod restore;
 mod restore_program;

@@ -36,7 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("device",        &["transport", "udid", "secret", "bounded_plist", "trace"]),
     ("mobilebackup",  &["transport", "path", "secret", "bounded_plist"]),
     // disk
-    ("store",         &["path", "udid", "sha256"]),
+    ("store",         &["path", "udid", "sha256", "bounded_plist"]),
     ("keybag",        &["secret"]),
     ("manifest",      &["keybag", "path", "secret", "bounded_plist", "udid"]),
     // hall

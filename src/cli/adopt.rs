@@ -121,8 +121,8 @@ fn run(event: &str, how: OutputArgs, job: impl FnOnce(&Watch<'_>) -> Result<Came
         Style::Quiet => {}
         Style::People => tell(&taken),
     }
-    match taken.damage {
-        0 => exit::DONE,
+    match (taken.damage, watch.problems()) {
+        (0, 0) => exit::DONE,
         _ => exit::DONE_WITH_PROBLEMS,
     }
 }

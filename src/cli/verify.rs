@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Args;
 use idev_backup::jobs::password::{Known, Passwords};
-use idev_backup::jobs::verify::{self, Depth, Options, Outcome, Repair, Report, Sample};
+use idev_backup::jobs::verify::{self, Depth, Options, Outcome, Proof, Repair, Report, Sample};
 use idev_backup::jobs::{Error, history, list};
 use idev_backup::store::Store;
 use idev_backup::units::{count, counted, size};
@@ -22,7 +22,7 @@ use super::{OutputArgs, StoreArgs, exit, output, progress};
 ///
 /// Example:  idev-backup verify ~/Backups/00008130-001A2B3C4D5E6F70
 ///
-/// Exit code 0: whole. 3: whole, with remarks. 1: damaged, or it could not be checked.
+/// Exit code 0: whole. 3: whole, with remarks, or not everything could be checked. 1: damaged, or it could not be checked.
 #[derive(Args)]
 pub struct Verify {
     /// The backup's folder; or in the store: `latest`, a phone, a time, or the beginning of either
@@ -187,7 +187,7 @@ pub fn tell(report: &Report, style: progress::Style) -> u8 {
 fn code(report: &Report) -> u8 {
     match report.outcome {
         Outcome::Whole => exit::DONE,
-        Outcome::WholeWithRemarks => exit::DONE_WITH_PROBLEMS,
+        Outcome::WholeWithRemarks | Outcome::Unchecked => exit::DONE_WITH_PROBLEMS,
         Outcome::Damaged => exit::FAILED,
     }
 }
@@ -201,6 +201,11 @@ fn text(report: &Report) -> Vec<String> {
             counted(all_of(report), "file"),
             if report.damage == 1 { "is" } else { "are" },
             if report.damage == 1 { "it" } else { "they" },
+        ),
+        Outcome::Unchecked => format!(
+            "UNCHECKED. No damage was found in {}, {}, but the list of hashes is damaged or gone.",
+            counted(report.files, "file"),
+            size(report.bytes)
         ),
         _ => format!(
             "WHOLE. {}, {}, are what they should be.",
@@ -275,8 +280,9 @@ fn proof(report: &Report) -> Vec<String> {
             "  Bytes were not read; there is a list of hashes to compare them with.".to_owned()
         }
         (true, hashed) => format!(
-            "  Every byte of {} was read and compared with what was received{sample}.",
-            counted(hashed, "file")
+            "  Every byte of {} was read{sample}: {}.",
+            counted(hashed, "file"),
+            compared(report.proof)
         ),
         (false, _) => {
             "  There is no list of hashes, so altered bytes cannot be found out.".to_owned()
@@ -319,9 +325,72 @@ fn proof(report: &Report) -> Vec<String> {
     lines
 }
 
+/// What the hashes were compared with, and no more than that.
+fn compared(proof: Proof) -> String {
+    let Proof {
+        received,
+        read_later,
+        unproven,
+    } = proof;
+    let kinds = [
+        (received, "with what the phone sent"),
+        (read_later, "with what was read from the disk later"),
+        (
+            unproven,
+            "with a damaged list of hashes, which proves nothing",
+        ),
+    ];
+    let told = kinds.iter().filter(|(number, _)| *number > 0);
+    let told = told.enumerate().map(|(at, (number, what))| match at {
+        0 => format!("{} compared {what}", counted_hashes(*number)),
+        _ => format!("{} {what}", count(*number)),
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn counted_hashes(number: u64) -> String {
+    match number {
+        1 => "1 hash".to_owned(),
+        more => format!("{} hashes", count(more)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{percent, words_of};
+    use super::{Proof, compared, percent, words_of};
+
+    #[test]
+    fn comparisons_claim_no_more_than_was_compared() {
+        for (received, read_later, unproven, words) in [
+            (83, 0, 0, "83 hashes compared with what the phone sent"),
+            (1, 0, 0, "1 hash compared with what the phone sent"),
+            (
+                0,
+                83,
+                0,
+                "83 hashes compared with what was read from the disk later",
+            ),
+            (
+                80,
+                3,
+                0,
+                "80 hashes compared with what the phone sent, 3 with what was read from the disk later",
+            ),
+            (
+                0,
+                0,
+                5,
+                "5 hashes compared with a damaged list of hashes, which proves nothing",
+            ),
+        ] {
+            let proof = Proof {
+                received,
+                read_later,
+                unproven,
+            };
+            assert_eq!(compared(proof), words);
+        }
+    }
 
     #[test]
     fn a_share_is_a_percentage() {

@@ -11,7 +11,7 @@ use super::phone::{Facts, Reach, State};
 use super::plan::{self, Begun};
 use super::verdict::{self, Refusal};
 use super::verify::{self, Complaint, Depth, Outcome, Wrong};
-use super::{Error, complaint, encryption, info_plist, list, pair, passcode};
+use super::{Error, base, complaint, encryption, info_plist, list, pair, passcode};
 use crate::device::Session;
 use crate::device::sync::SyncLock;
 pub use crate::manifest::kinds::{Amount, Kind};
@@ -206,13 +206,16 @@ pub fn create(
         }
     })?;
     seconds.hashes = clock.elapsed().as_secs_f64();
+    if complete.has_lost_list() {
+        base::tell_lost_list(monitor);
+    }
     let clock = Instant::now();
     monitor.phase(Phase::Checking);
     let password_opens = prove(&complete, options.password.as_ref(), monitor);
     let complaints = complaints(&course);
     let how = verify::Options {
         sums: Some(complete.sums().to_path_buf()),
-        fresh_hashes: complete.tally().read_again > 0,
+        fresh_hashes: complete.tally().fresh > 0,
         depth: match options.read_again {
             true => Depth::Bytes,
             false => Depth::Quick,
@@ -252,20 +255,19 @@ pub fn create(
         older: 0,
         dropped: course.dropped,
     };
-    seal(
-        complete,
-        &mut report,
-        options.keep_of(&phone.udid),
-        started.1,
-        monitor,
-    )?;
+    // A backup that cannot be read must not cost one that can.
+    if password_opens == Some(false) {
+        monitor.note("No older backup is dropped in this run.".to_owned());
+    }
+    let keep = Some(options.keep_of(&phone.udid)).filter(|_| password_opens != Some(false));
+    seal(complete, &mut report, keep, started.1, monitor)?;
     Ok(report)
 }
 
 fn seal(
     complete: Complete,
     report: &mut Report,
-    keep: &Policy,
+    keep: Option<&Policy>,
     started: Instant,
     monitor: &dyn Monitor,
 ) -> Result<(), Error> {
@@ -275,8 +277,8 @@ fn seal(
     report.seconds.total = started.elapsed().as_secs_f64();
     let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
     let mut removes = false;
-    let stamp = crate::store::stamp_of(now);
-    let sealed = complete.seal_and_tell(&stamp, &text, keep, &mut |removal| {
+    let moment = jiff::Timestamp::try_from(now).unwrap_or_default();
+    let sealed = complete.seal_and_tell(moment, &text, keep, &mut |removal| {
         if !std::mem::replace(&mut removes, true) {
             monitor.phase(Phase::Removing);
         }
@@ -367,7 +369,9 @@ impl Dialog<'_> {
             let calm = self.reach.calm.fork();
             let stream = session.service(mobilebackup::SERVICE, &calm, self.options.silence_max)?;
             let dialog = mobilebackup::Session::open(stream, calm)?;
-            let mut host = DraftHost::new(draft, self.options.keep_of(&udid), self.monitor);
+            let keep = self.options.keep_of(&udid);
+            let may_drop = || !self.is_password_wrong_now(&udid);
+            let mut host = DraftHost::new(draft, keep, &may_drop, self.monitor);
             let verdict = dialog.backup(udid.as_str(), self.options.full, &mut host);
             let course = host.finish();
             drop(watch);
@@ -377,6 +381,15 @@ impl Dialog<'_> {
             seconds.receive = course.receiving.as_secs_f64();
             seconds.finish = course.finishing.as_secs_f64();
             self.judge(verdict, course, draft)
+        })
+    }
+
+    /// Returns true if the password that was given is known not to open the current backup, and so hardly the new one.
+    fn is_password_wrong_now(&self, udid: &Udid) -> bool {
+        let current = self.store.current_path(udid);
+        self.options.password.as_ref().is_some_and(|password| {
+            let tried = encryption::check(&current, password);
+            matches!(tried, Err(Error::WrongPassword { .. }))
         })
     }
 

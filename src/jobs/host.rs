@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 use super::complaint;
 use super::history::removing;
 use super::phases::Phases;
-use super::verdict::Shortage;
+use super::verdict::{ASKED_BEYOND_NEED_BYTES, Shortage};
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::path::BackupPath;
+use crate::store::history::Room;
 use crate::store::{self, Draft, METADATA, Policy};
 use crate::units::size;
 
@@ -51,6 +52,7 @@ const STATUS: &str = "Status.plist";
 pub struct DraftHost<'a> {
     draft: &'a mut Draft,
     keep: &'a Policy,
+    may_drop: &'a dyn Fn() -> bool,
     monitor: &'a dyn Monitor,
     course: Course,
     phases: Phases<'a>,
@@ -58,12 +60,18 @@ pub struct DraftHost<'a> {
 }
 
 impl<'a> DraftHost<'a> {
-    /// Begins to serve. Where the phone lacks room, those snapshots go that `keep` does not keep.
-    pub fn new(draft: &'a mut Draft, keep: &'a Policy, monitor: &'a dyn Monitor) -> DraftHost<'a> {
+    /// Begins to serve. Where the phone lacks room and `may_drop` agrees, those snapshots go that `keep` does not keep.
+    pub fn new(
+        draft: &'a mut Draft,
+        keep: &'a Policy,
+        may_drop: &'a dyn Fn() -> bool,
+        monitor: &'a dyn Monitor,
+    ) -> DraftHost<'a> {
         monitor.phase(Phase::Scanning);
         DraftHost {
             draft,
             keep,
+            may_drop,
             monitor,
             course: Course::default(),
             phases: Phases::new(Phase::Scanning, monitor),
@@ -132,15 +140,33 @@ impl Host for DraftHost<'_> {
 
     fn purge(&mut self, amount: u64) -> Result<u64, Fault> {
         let now = store::history::local(SystemTime::now());
+        let need = store::history::Need {
+            wanted_bytes: amount,
+            least_bytes: amount.saturating_sub(ASKED_BEYOND_NEED_BYTES),
+        };
         let before = self.phases.now();
         let (phases, monitor) = (&mut self.phases, self.monitor);
-        let room = (self.draft).make_room(amount, self.keep, now, &mut |removal| {
+        // A backup that cannot be read must not cost one that can.
+        let may_drop = (self.may_drop)();
+        if !may_drop {
+            monitor.note(
+                "The phone asks for room, and no older backup is dropped for it: the password that was given does not open the \
+                 backup that is there."
+                    .to_owned(),
+            );
+        }
+        let mut step = |removal| {
             if phases.now() != Phase::Removing {
                 monitor.note("The phone asks for room.".to_owned());
                 phases.enter(Phase::Removing);
             }
             phases.news(|| removing(removal));
-        });
+        };
+        let room = if may_drop {
+            self.draft.make_room(need, self.keep, now, &mut step)
+        } else {
+            Ok(Room::default())
+        };
         self.phases.enter(before);
         let room = room.map_err(|e| self.fault(e))?;
         if !room.dropped.is_empty() {

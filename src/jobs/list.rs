@@ -40,6 +40,10 @@ pub struct Backup {
     pub bytes: Option<u64>,
     /// Made by this tool, and unchanged since as far as a glance tells.
     pub ours: bool,
+    /// What identifies it: the id of its record, else the SHA-256 of its Status.plist, else the name of its folder.
+    pub id: String,
+    /// The number of its record: a later backup has a higher one. Null where it has no record.
+    pub sequence: Option<u64>,
     /// Where it is.
     pub path: String,
     /// `YYYYMMDD-HHMMSS`, local time: what it is named by.
@@ -333,6 +337,8 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
         files: count("files"),
         bytes: count("bytes"),
         ours: snapshot.beside().is_some(),
+        id: snapshot.id().to_string(),
+        sequence: snapshot.record().map(|record| record.sequence),
         path: folder.display().to_string(),
         stamp: snapshot.stamp(),
         frees_bytes: None,

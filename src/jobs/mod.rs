@@ -2,6 +2,7 @@
 
 pub mod adopt;
 mod awake;
+mod base;
 pub mod browse;
 pub mod cat;
 pub mod conditions;

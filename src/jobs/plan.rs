@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use super::base::{self, Base};
 use super::create::Options;
 use super::phone::{Facts, State};
-use super::verify::{self, Outcome};
 use super::{Error, list};
 use crate::manifest::plists::{ManifestPlist, Status};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::store::disk::CloneKind;
 use crate::store::draft::Leftover;
-use crate::store::{Draft, Lock, Origin, Snapshot, Store};
+use crate::store::{Draft, Lock, Origin, Store};
 use crate::transport::Calm;
 use crate::udid::Udid;
 use crate::units::counted;
@@ -50,36 +50,6 @@ pub fn origin_words(origin: &Origin) -> String {
     }
 }
 
-/// Whether what a run would take over is not what was received: it would be damaged in the next backup too, and look as good as new.
-/// Looked at only where a check found the backup damaged. What the phone itself makes so it would make so again.
-fn is_spoilt(
-    store: &Store,
-    current: &Snapshot,
-    calm: &Arc<Calm>,
-    monitor: &dyn Monitor,
-) -> Result<bool, Error> {
-    // Notes that cannot be read are told of when the backup is sealed.
-    let notes = store.notes(current.udid()).unwrap_or_default();
-    let is_finished = Status::read(current.path()).is_ok_and(|status| status.is_finished());
-    if notes.of(current).damaged.is_none() || !is_finished {
-        return Ok(false);
-    }
-    monitor.note(
-        "`verify` found the backup that is there damaged, so it is read once more.".to_owned(),
-    );
-    monitor.phase(Phase::Checking);
-    let how = verify::Options {
-        calm: Some(calm.clone()),
-        ..verify::Options::bytes()
-    };
-    match verify::look_through(current.path(), &how, monitor) {
-        Ok(report) => Ok(report.outcome == Outcome::Damaged),
-        Err(Error::Interrupted) => Err(Error::Interrupted),
-        // Then nothing is to be taken over from it either.
-        Err(_) => Ok(true),
-    }
-}
-
 /// What a run begins with.
 pub struct Begun {
     /// What is filled.
@@ -103,14 +73,15 @@ pub fn begin(
     let leftover = Leftover::find(store, udid, &lock)?;
     // Looked at after a seal that was under way has been brought to its end.
     let current = store.current(udid)?.filter(|_| !options.full);
-    let is_spoilt = match &current {
-        Some(current) => is_spoilt(store, current, calm, monitor)?,
-        None => false,
+    let base = match &current {
+        Some(current) => base::judge(store, current, calm, monitor)?,
+        None => Base::Sound,
     };
+    let is_spoilt = base == Base::Spoilt;
     let current = current.filter(|_| !is_spoilt);
     if let Some(leftover) = leftover {
         let may_go_on = Status::read(leftover.backup()).is_ok_and(|s| s.is_resumable());
-        if may_go_on && !options.full {
+        if may_go_on && !options.full && base == Base::Sound {
             match Draft::resume(store, leftover, udid, lock, current.clone())? {
                 Ok((draft, origin)) => {
                     return Ok(Begun {
@@ -130,8 +101,9 @@ pub fn begin(
     }
     monitor.phase(Phase::Cloning);
     // A backup that never became one is no base: the phone would only find that out itself.
-    let usable = current
-        .filter(|c| Status::read(c.path()).is_ok_and(|s| s.is_finished() || s.is_resumable()));
+    let is_usable = |status: Status| status.is_finished() || status.is_resumable();
+    let usable =
+        current.filter(|c| base == Base::Mended || Status::read(c.path()).is_ok_and(is_usable));
     let (draft, origin) = Draft::begin(store, udid, lock, usable)?;
     Ok(Begun {
         draft,
@@ -168,7 +140,10 @@ pub fn announce(
             !draft.has_base(),
             "going on where the last run broke off, if the phone agrees".to_owned(),
         ),
-        (None, ..) if *is_spoilt => (true, "since the backup that is there is damaged".to_owned()),
+        (None, ..) if *is_spoilt => (
+            true,
+            "since the backup that is there, or its list of hashes, is damaged".to_owned(),
+        ),
         (None, ..) => (
             true,
             "since the store has no backup of this phone yet".to_owned(),

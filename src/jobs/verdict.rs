@@ -8,7 +8,7 @@ use crate::units::size;
 
 /// The phone needs this much more than the upload itself before it proceeds, and asks for this much more still
 /// (protocol.md, "Free space").
-const ASKED_BEYOND_NEED_BYTES: u64 = 2 << 30;
+pub(super) const ASKED_BEYOND_NEED_BYTES: u64 = 2 << 30;
 
 /// Why the phone did not make the backup.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,14 +1,15 @@
 //! Snapshots as a plan sees them, and how one goes: out of sight in one rename, then removed.
 
-use std::path::Path;
 use std::time::SystemTime;
 
 use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 
 use super::notes::Notes;
 use super::retention::{self, Decision, Facts, Policy};
 use super::seal::{STAMP, recover, throw_away};
-use super::{Draft, Error, Lock, Snapshot, Store, snapshot, stamp_of};
+use super::{Draft, Error, Lock, Snapshot, Store, sizes, snapshot, stamp_of};
 use crate::udid::Udid;
 
 impl Store {
@@ -24,7 +25,7 @@ impl Store {
         snapshot::of(self, udid)
     }
 
-    /// What becomes of a phone's snapshots, and why. Where the notes cannot be read nothing is dropped, and the error tells.
+    /// What becomes of a phone's snapshots, which come newest first, and why. Where the notes cannot be read nothing is dropped, and the error tells.
     pub fn plan(
         &self,
         snapshots: &[Snapshot],
@@ -40,7 +41,8 @@ impl Store {
         };
         let facts: Vec<Facts> = snapshots
             .iter()
-            .map(|snapshot| facts(snapshot, notes.as_ref()))
+            .zip(ranks(snapshots.len()))
+            .map(|(snapshot, rank)| facts(snapshot, rank, notes.as_ref()))
             .collect();
         (retention::plan(&facts, policy, now), trouble)
     }
@@ -65,16 +67,15 @@ impl Store {
             step(Removal { done, of, folders });
         };
         let own = self.own_of(old.udid());
-        let key = Store::note_key(old);
         throw_away(&own, old.path(), step)?;
         let left = snapshot::of(self, old.udid())?;
         let is_shared = left.iter().any(|other| other.beside() == old.beside());
         if let Some(beside) = old.beside().filter(|_| !is_shared) {
             throw_away(&own, beside, step)?;
         }
-        if left.iter().all(|other| Store::note_key(other) != key) {
+        if left.iter().all(|other| other.id() != old.id()) {
             // Notes of a snapshot that is gone harm nobody.
-            drop(self.forget(old.udid(), &key));
+            drop(self.forget(old.udid(), old.id()));
         }
         Ok(())
     }
@@ -100,6 +101,15 @@ impl Removal {
     }
 }
 
+/// The room that a phone asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Need {
+    /// Bytes that it asks for.
+    pub wanted_bytes: u64,
+    /// Bytes without which its backup is sure to fail.
+    pub least_bytes: u64,
+}
+
 /// What was dropped so that a phone has room.
 #[derive(Debug, Default)]
 pub struct Room {
@@ -111,10 +121,11 @@ pub struct Room {
 
 impl Draft {
     /// Drops what no rule would keep once this draft is sealed, the oldest first, until so many bytes are free. The backup that the
-    /// draft began as stays: it is the last good one until then. `step` hears how far it is, as if all of them had to go.
+    /// draft began as stays: it is the last good one until then. Nothing is dropped if all of it together would free less than
+    /// `need.least_bytes`, since the backup would fail all the same. `step` hears how far it is, as if all of them had to go.
     pub fn make_room(
         &mut self,
-        wanted_bytes: u64,
+        need: Need,
         policy: &Policy,
         now: DateTime,
         step: &mut dyn FnMut(Removal),
@@ -126,7 +137,10 @@ impl Draft {
         let Ok(notes) = store.notes(&self.udid) else {
             return Ok(Room::default());
         };
-        let mut ahead: Vec<Facts> = all.iter().map(|s| facts(s, Some(&notes))).collect();
+        let ranked = all.iter().zip(ranks(all.len()));
+        let mut ahead: Vec<Facts> = ranked
+            .map(|(s, rank)| facts(s, rank, Some(&notes)))
+            .collect();
         for (facts, snapshot) in ahead.iter_mut().zip(&all) {
             facts.ours |= facts.current && snapshot.beside().is_some();
             facts.current = false;
@@ -135,6 +149,7 @@ impl Draft {
         ahead.push(Facts {
             udid: self.udid.clone(),
             made: now,
+            rank: all.len(),
             current: true,
             ours: true,
             good: false,
@@ -148,8 +163,13 @@ impl Draft {
         let goes = all.iter().zip(&decisions).rev();
         let goes = goes.filter(|(old, decision)| !decision.keeps() && !old.is_current());
         let goes: Vec<&Snapshot> = goes.map(|(old, _)| old).collect();
+        let size = sizes::together(&goes)?;
+        // Where the system does not tell what a removal frees, it is no more than all bytes.
+        if size.frees.unwrap_or(size.bytes) < need.least_bytes {
+            return Ok(room);
+        }
         for (done, old) in goes.iter().enumerate() {
-            if room.freed_bytes >= wanted_bytes {
+            if room.freed_bytes >= need.wanted_bytes {
                 break;
             }
             store.remove(&self.lock, old, (done, goes.len()), step)?;
@@ -160,40 +180,41 @@ impl Draft {
     }
 }
 
-/// What a plan needs to know. Without notes it may be pinned.
-fn facts(snapshot: &Snapshot, notes: Option<&Notes>) -> Facts {
+/// Ranks for so many snapshots that come newest first: the later one has the greater rank.
+fn ranks(count: usize) -> impl Iterator<Item = usize> {
+    (0..count).rev()
+}
+
+/// What a plan needs to know. Without notes, or with a record that cannot be read, it may be pinned.
+fn facts(snapshot: &Snapshot, rank: usize, notes: Option<&Notes>) -> Facts {
     let note = notes.map(|notes| notes.of(snapshot)).unwrap_or_default();
     Facts {
         udid: snapshot.udid().clone(),
         made: made(snapshot),
+        rank,
         current: snapshot.is_current(),
         ours: snapshot.is_where_we_put_it(),
         good: snapshot.beside().is_some() && note.damaged.is_none(),
         pinned: note.pinned,
         tagged: !note.tags.is_empty(),
-        unknown: notes.is_none(),
+        unknown: notes.is_none() || (snapshot.beside().is_some() && snapshot.record().is_none()),
         verified: note.verified.and_then(|v| v.time.parse().ok()),
     }
 }
 
-/// When it was made, local time: its stamp, else when its files were written.
+/// Returns when a backup was made, in local time.
 pub fn made(snapshot: &Snapshot) -> DateTime {
-    let stamp = snapshot.stamp();
-    let stamp = stamp.and_then(|stamp| parse_stamp(&stamp));
-    stamp.unwrap_or_else(|| {
-        let time = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
-        let status = snapshot.path().join("Status.plist");
-        local(
-            time(&status)
-                .or_else(|| time(snapshot.path()))
-                .unwrap_or(SystemTime::UNIX_EPOCH),
-        )
-    })
+    civil(snapshot.date())
 }
 
 /// A moment in local time.
 pub fn local(time: SystemTime) -> DateTime {
     parse_stamp(&stamp_of(time)).unwrap_or_default()
+}
+
+/// Returns a moment's local time.
+pub fn civil(moment: Timestamp) -> DateTime {
+    Zoned::new(moment, TimeZone::system()).datetime()
 }
 
 /// Reads `YYYYMMDD-HHMMSS`.

@@ -5,8 +5,10 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::sums::{Hash, hash_file};
-use super::{Error, Lock, METADATA, Snapshot, Store, disk, snapshot};
+use super::audit::Extent;
+use super::record::{RECORD, RECORD_COPY};
+use super::sums::{Hash, hash_file, unhex};
+use super::{Error, Lock, RECORDED, Snapshot, Store, disk, snapshot};
 use crate::path::BackupPath;
 use crate::sha256::Sha256;
 
@@ -33,7 +35,7 @@ impl Store {
         let mut roots: Vec<&Path> = (others.iter().map(Snapshot::path))
             .filter(|root| *root != backup.path())
             .collect();
-        if METADATA.contains(&path.as_str()) {
+        if RECORDED.contains(&path.as_str()) {
             roots.extend(backup.beside());
         }
         let temporary = self.own_of(backup.udid()).join("mend.partial");
@@ -60,6 +62,47 @@ impl Store {
         }
         disk::remove_if_there(&temporary).map_err(|e| Error::io("remove", &temporary, e))?;
         Ok(None)
+    }
+}
+
+impl Store {
+    /// Writes damaged files of our own anew, where something proves what they must be: a copy of the record by the other one, and
+    /// copies of the metadata by the backup. Returns the file that was written and where its bytes came from.
+    pub fn mend_records(
+        &self,
+        _lock: &Lock,
+        backup: &Snapshot,
+    ) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
+        let (Some(beside), Some(record)) = (backup.beside(), backup.record()) else {
+            return Ok(Vec::new());
+        };
+        let mut mended = Vec::new();
+        for fault in backup.audit(Extent::All)? {
+            let to = beside.join(&fault.file);
+            if fault.file == RECORD || fault.file == RECORD_COPY {
+                record.write(beside)?;
+                let other = if fault.file == RECORD {
+                    RECORD_COPY
+                } else {
+                    RECORD
+                };
+                mended.push((to, beside.join(other)));
+            } else if let Some(wanted) = record.metadata.get(&fault.file) {
+                let from = backup.path().join(&fault.file);
+                let temporary = self.own_of(backup.udid()).join("mend.partial");
+                let failed = |e| Error::io("put back", &to, e);
+                disk::remove_if_there(&temporary).map_err(failed)?;
+                let hash = unhex(&wanted.sha256);
+                // Not these bytes, or they cannot be read: then it stays as it is, and is named.
+                if hash.is_some_and(|hash| copy_if(&from, &temporary, &hash).unwrap_or(false)) {
+                    put(&temporary, &to).map_err(failed)?;
+                    mended.push((to, from));
+                }
+                let rest = disk::remove_if_there(&temporary);
+                rest.map_err(|e| Error::io("remove", &temporary, e))?;
+            }
+        }
+        Ok(mended)
     }
 }
 

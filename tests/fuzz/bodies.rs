@@ -24,7 +24,9 @@ use idev_backup::monitor::Silent;
 use idev_backup::path::BackupPath;
 use idev_backup::secret::Secret;
 use idev_backup::store::journal::Replay;
-use idev_backup::store::sums::Sums;
+use idev_backup::store::sources::Sources;
+use idev_backup::store::sums::{Line, Lines, Sums};
+use idev_backup::store::walk::order;
 use idev_backup::trace::framing::{Framer, Framing};
 use idev_backup::trace::line::{Dir, Event, Line, Message};
 use idev_backup::trace::redact::Redactor;
@@ -314,6 +316,19 @@ pub fn lists(bytes: &[u8]) {
         if line.is_err() {
             break;
         }
+    }
+    // Past damaged lines, the good ones come in order.
+    let mut last: Option<String> = None;
+    for line in Lines::open(&sums).unwrap().take(10_000) {
+        if let Line::Good(path, _) = line.unwrap() {
+            let before = last.as_deref().map(|last| order(last, &path));
+            assert!(before.is_none_or(std::cmp::Ordering::is_lt), "{path:?}");
+            last = Some(path);
+        }
+    }
+    let mut sources = Sources::open(Some(&sums));
+    for path in ["00/0", "Info.plist", "zz"] {
+        sources.of(path);
     }
     std::fs::write(folder.join("00"), bytes).unwrap();
     if let Ok(replay) = Replay::load(&folder, 0) {

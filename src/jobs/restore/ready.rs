@@ -75,7 +75,7 @@ pub fn judge_check(report: &Report) -> Line {
                 false => line.means("a phone refuses such a backup, or ends up with part of it"),
             }
         }
-        Outcome::WholeWithRemarks => {
+        Outcome::WholeWithRemarks | Outcome::Unchecked => {
             let first = report.findings.first();
             let first = first.map_or_else(String::new, |f| format!(": {}: {}", f.file, f.detail));
             Line::warning(

@@ -15,7 +15,7 @@ use crate::manifest::plists::ManifestPlist;
 use crate::manifest::scratch;
 use crate::private::PrivateDir;
 use crate::store::disk;
-use crate::store::sums::{Hash, Sums};
+use crate::store::sums::{Hash, Line, Lines};
 use crate::store::walk::Found;
 
 /// Encrypted files with another digest than the phone's list has: altered, if digests of this backup are of such bytes at all.
@@ -42,8 +42,10 @@ pub fn name_swapped(found: &mut [Finding], sums: Option<&Path>) -> Result<(), Er
     let Some(sums) = sums.filter(|_| !strange.is_empty()) else {
         return Ok(());
     };
-    for line in Sums::open(sums)? {
-        let (path, hash) = line?;
+    for line in Lines::open(sums)? {
+        let Line::Good(path, hash) = line? else {
+            continue;
+        };
         for place in strange.remove(&hash).unwrap_or_default() {
             found[place].wrong = Wrong::Swapped;
             found[place].detail = format!("it has the bytes of {path}");

@@ -7,25 +7,27 @@ use std::thread;
 
 use super::contents::{Bench, Noted, OtherSize, Task, Yield};
 use super::finding::{Finding, Findings, Outcome, Report, Wrong};
+use super::our_files::{OurFiles, OurList};
 use super::{Depth, Options, after, inside};
 use crate::jobs::Error;
 use crate::jobs::listed::{self, Handfuls, List, Listed, Records, Summary};
 use crate::jobs::opened::Unlocked;
 use crate::manifest::plists::ManifestPlist;
 use crate::monitor::{Event, Monitor};
-use crate::store::sums::{Hash, Sums};
+use crate::store::sums::Hash;
 use crate::store::walk::{Found, Walk, order};
 use crate::store::{self, METADATA, Snapshot};
 
 pub(super) struct Check<'a> {
     pub(super) folder: &'a Path,
     pub(super) options: Options<'a>,
-    pub(super) sums: Option<Sums>,
+    pub(super) sums: Option<OurList>,
+    /// What is wrong with our own files.
+    pub(super) ours: OurFiles,
     /// What we keep beside it, if we made it.
     pub(super) beside: Option<PathBuf>,
     /// The store has lists of hashes that belong to no backup any more.
     pub(super) has_loose_lists: bool,
-    ahead: Option<(String, Hash)>,
     pub(super) manifest: ManifestPlist,
     /// The keys of an encrypted backup, where the password is known.
     pub(super) unlocked: Option<Unlocked>,
@@ -53,6 +55,7 @@ impl<'a> Check<'a> {
         folder: &'a Path,
         options: Options<'a>,
         known: Option<&Snapshot>,
+        ours: OurFiles,
     ) -> Result<Check<'a>, Error> {
         let beside = known.and_then(|known| known.beside().map(Path::to_path_buf));
         let has_loose_lists = match known {
@@ -61,12 +64,14 @@ impl<'a> Check<'a> {
         };
         Ok(Check {
             folder,
-            sums: options.sums.as_deref().map(Sums::open).transpose()?,
+            sums: (options.sums.as_deref())
+                .map(|sums| OurList::open(sums, !ours.has_damaged_list))
+                .transpose()?,
+            ours,
             shared: after::Shared::of(folder, beside.is_some()),
             beside,
             has_loose_lists,
             options,
-            ahead: None,
             manifest: ManifestPlist::default(),
             unlocked: None,
             findings: Findings::default(),
@@ -438,6 +443,9 @@ impl<'a> Check<'a> {
         }
         let hash = hash.filter(|_| is_read || other_size.is_some());
         self.hashed += u64::from(hash.is_some());
+        if let (Some(list), Some(_)) = (&mut self.sums, hash) {
+            list.count(&found.path);
+        }
         if hash.is_some() || noted.is_some() {
             self.chosen += 1;
             // The receivers live until the walk ends.
@@ -509,35 +517,11 @@ impl<'a> Check<'a> {
 
     /// The hash that the list has for a path; lines before it have no file.
     fn hash_of(&mut self, path: &str) -> Result<Option<Hash>, Error> {
-        loop {
-            if self.ahead.is_none() {
-                self.ahead = self.sums.as_mut().and_then(Iterator::next).transpose()?;
-            }
-            match self.ahead.take() {
-                None => return Ok(None),
-                Some((listed, hash)) => match order(&listed, path) {
-                    std::cmp::Ordering::Less => self.gone(&listed),
-                    std::cmp::Ordering::Equal => return Ok(Some(hash)),
-                    std::cmp::Ordering::Greater => {
-                        self.ahead = Some((listed, hash));
-                        return Ok(None);
-                    }
-                },
-            }
-        }
+        self.list_up_to(Some(path))
     }
 
     fn rest_of_sums(&mut self) -> Result<(), Error> {
-        while let Some((listed, _)) = self
-            .ahead
-            .take()
-            .map(Ok)
-            .or_else(|| self.sums.as_mut().and_then(Iterator::next))
-            .transpose()?
-        {
-            self.gone(&listed);
-        }
-        Ok(())
+        self.list_up_to(None).map(drop)
     }
 
     /// Where a file lies in the folder.
@@ -548,12 +532,9 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn gone(&mut self, listed: &str) {
-        self.find(Wrong::Missing, listed, "the list of hashes names it");
-    }
-
     fn report(self) -> Report {
         let outcome = match (self.findings.damage, self.findings.remarks) {
+            (0, _) if self.ours.has_damaged_list => Outcome::Unchecked,
             (0, 0) => Outcome::Whole,
             (0, _) => Outcome::WholeWithRemarks,
             _ => Outcome::Damaged,
@@ -572,6 +553,8 @@ impl<'a> Check<'a> {
             listed: self.listed,
             hashed: self.hashed,
             has_sums: self.sums.is_some(),
+            proof: self.sums.as_ref().map(OurList::proof).unwrap_or_default(),
+            has_damaged_list: self.ours.has_damaged_list,
             encrypted: self.manifest.encrypted,
             unlocked,
             opened: self.yield_.opened,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Depth, Inside};
+use super::{Depth, Inside, Proof};
 use crate::manifest::kinds::Amount;
 use crate::store::sums::Hash;
 
@@ -47,6 +47,8 @@ pub enum Wrong {
     Shared,
     /// A restore would lack it.
     NotRestored,
+    /// A file that the store keeps beside the backup is damaged: the backup itself has lost nothing by it.
+    Records,
     /// Something could not be checked.
     Unchecked,
 }
@@ -88,6 +90,7 @@ impl Wrong {
             Wrong::OtherDigest => "digest",
             Wrong::Shared => "shared",
             Wrong::NotRestored => "app",
+            Wrong::Records => "records",
             Wrong::Unchecked => "unchecked",
         }
     }
@@ -123,6 +126,8 @@ pub enum Outcome {
     Whole,
     /// Nothing is lost, but there is something to say.
     WholeWithRemarks,
+    /// No damage was found, but not everything that was asked for could be looked at.
+    Unchecked,
     /// Something is lost.
     Damaged,
 }
@@ -148,6 +153,10 @@ pub struct Report {
     pub hashed: u64,
     /// There is a list of hashes.
     pub has_sums: bool,
+    /// Files whose bytes were compared with a hash, by what that hash is worth.
+    pub proof: Proof,
+    /// The list of hashes is gone, or is not the one that was sealed: what it says proves nothing.
+    pub has_damaged_list: bool,
     /// The files are encrypted.
     pub encrypted: bool,
     /// The password opened it.

@@ -10,6 +10,7 @@ mod contents;
 mod finding;
 mod inside;
 mod open;
+mod our_files;
 mod repair;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ use crate::transport::Calm;
 use check::Check;
 pub use finding::{Finding, Outcome, Report, Wrong};
 pub use inside::Inside;
+use our_files::OurFiles;
+pub use our_files::Proof;
 pub use repair::{Repair, Repaired, repair};
 
 /// How much is looked at. Each level does all that the one before does.
@@ -142,9 +145,15 @@ pub(super) fn look_through(
     may_read(folder)?;
     let known = snapshot::look(folder)?;
     let mut options = options.clone();
+    let ours = match &known {
+        Some(known) => OurFiles::of(known, options.depth)?,
+        None => OurFiles::default(),
+    };
     options.sums = options
         .sums
-        .or_else(|| known.as_ref().and_then(|s| s.sums()));
+        .or_else(|| known.as_ref().and_then(|s| s.sums()))
+        // A pipe or a folder in its place is told of as damage to our files.
+        .filter(|sums| sums.is_file());
     if options.complaints.is_empty() {
         options.complaints = known
             .as_ref()
@@ -152,7 +161,7 @@ pub(super) fn look_through(
             .map(|path| complaints(&path))
             .unwrap_or_default();
     }
-    Check::new(folder, options, known.as_ref())?.run(monitor)
+    Check::new(folder, options, known.as_ref(), ours)?.run(monitor)
 }
 
 /// What we may not read is not damaged, and nothing can be said of it.

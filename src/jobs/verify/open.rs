@@ -2,6 +2,7 @@
 
 use super::check::Check;
 use super::finding::Wrong;
+use super::our_files;
 use crate::jobs::Error;
 use crate::jobs::listed::List;
 use crate::jobs::opened::{self, Unlocked};
@@ -58,12 +59,21 @@ impl Check<'_> {
 
     /// Our list of hashes, where there must be one and none is found.
     pub(super) fn our_list(&mut self) {
-        if self.sums.is_none() && self.beside.is_some() {
-            self.find(
-                Wrong::Unchecked,
-                store::SUMS,
-                "the list of hashes of this backup is gone",
+        for fault in std::mem::take(&mut self.ours.faults) {
+            let detail = format!(
+                "damaged beside the backup, which has lost nothing by it: {}",
+                fault.why
             );
+            self.find(Wrong::Records, &our_files::name_of(&fault), detail);
+        }
+        if self.ours.has_damaged_list {
+            let detail = match self.sums {
+                Some(_) => {
+                    "the list of hashes is not the one that was sealed, so it proves no file"
+                }
+                None => "the list of hashes of this backup is gone",
+            };
+            self.find(Wrong::Unchecked, store::SUMS, detail);
         }
         if self.has_loose_lists {
             self.find(

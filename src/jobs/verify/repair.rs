@@ -11,7 +11,7 @@ use super::{Options, look_through};
 use crate::jobs::Error;
 use crate::monitor::{Monitor, Phase};
 use crate::path::BackupPath;
-use crate::store::sums::{Hash, Sums};
+use crate::store::sums::{Hash, Line, Lines};
 use crate::store::{Store, snapshot};
 
 /// A file that was taken back.
@@ -64,6 +64,12 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
     let lock = store.lock(backup.udid())?;
     let mut repaired = Vec::new();
     let mut hindered = Vec::new();
+    for (file, from) in store.mend_records(&lock, &backup)? {
+        repaired.push(Repaired {
+            file: file.display().to_string(),
+            from: from.display().to_string(),
+        });
+    }
     let mut tried = BTreeSet::new();
     loop {
         monitor.phase(Phase::Checking);
@@ -122,8 +128,10 @@ fn wanted(report: &Report, sums: &Path) -> Result<BTreeMap<String, Hash>, Error>
     if damaged.is_empty() {
         return Ok(wanted);
     }
-    for line in Sums::open(sums)? {
-        let (path, hash) = line?;
+    for line in Lines::open(sums)? {
+        let Line::Good(path, hash) = line? else {
+            continue;
+        };
         if damaged.contains(&path.as_str()) {
             wanted.insert(path, hash);
         }

@@ -1,0 +1,123 @@
+//! Judges the current backup before a run takes over files from it.
+//!
+//! What is taken over keeps the hash that it has in the list of hashes. If that list is not the one that was sealed, its hashes prove
+//! nothing, and new ones would make damage look like what the phone has sent. So nothing rests on such a list.
+
+use std::sync::Arc;
+
+use super::Error;
+use super::verify::{self, Outcome};
+use crate::manifest::plists::Status;
+use crate::monitor::{Monitor, Phase};
+use crate::store::audit::{Extent, has_damaged_list};
+use crate::store::{Snapshot, Store};
+use crate::transport::Calm;
+
+/// How far a run may rest on the current backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// As it is.
+    Sound,
+    /// On all but some metadata files, which are taken from the copies beside it. A draft of an earlier run may hold the damaged
+    /// ones, and is not used.
+    Mended,
+    /// Not at all: the phone has to send everything.
+    Spoilt,
+}
+
+const HINT: &str = "check the disk; `idev-backup verify` names what else is damaged";
+
+/// Judges the current backup, and tells what is wrong with it.
+pub fn judge(
+    store: &Store,
+    current: &Snapshot,
+    calm: &Arc<Calm>,
+    monitor: &dyn Monitor,
+) -> Result<Base, Error> {
+    let ours = judge_our_files(current, monitor)?;
+    if ours != Base::Spoilt && is_damaged(store, current, calm, monitor)? {
+        return Ok(Base::Spoilt);
+    }
+    Ok(ours)
+}
+
+/// Compares the files that the store keeps of a backup, and the backup's metadata, with its record.
+fn judge_our_files(current: &Snapshot, monitor: &dyn Monitor) -> Result<Base, Error> {
+    let Some(beside) = current.beside() else {
+        // Another program made it: no hash of it is taken over.
+        return Ok(Base::Sound);
+    };
+    let problem = |text: String| monitor.problem(text, Some(HINT.to_owned()));
+    let faults = current.audit(Extent::All)?;
+    for fault in &faults {
+        let path = beside.join(&fault.file);
+        problem(format!("{} is damaged: {}", path.display(), fault.why));
+    }
+    if has_damaged_list(current, &faults) {
+        problem(
+            "the list of hashes of the backup that is there does not prove itself, so nothing is taken over: the phone sends \
+             everything anew, and that backup stays as a snapshot as long as the rules keep it"
+                .to_owned(),
+        );
+        return Ok(Base::Spoilt);
+    }
+    let altered = current.altered_metadata()?;
+    for name in &altered {
+        let path = current.path().join(name);
+        problem(format!(
+            "{} is damaged: it is not what was sealed",
+            path.display()
+        ));
+    }
+    match (altered.is_empty(), current.can_mend(&altered)?) {
+        (true, _) => Ok(Base::Sound),
+        (false, true) => Ok(Base::Mended),
+        (false, false) => {
+            problem(
+                "no good copy of that file is left, so nothing is taken over: the phone sends everything anew"
+                    .to_owned(),
+            );
+            Ok(Base::Spoilt)
+        }
+    }
+}
+
+/// Tells that the list of hashes was damaged while the backup ran.
+pub fn tell_lost_list(monitor: &dyn Monitor) {
+    monitor.problem(
+        "the list of hashes of the backup before was damaged while this run went on: files that were taken over were hashed as they \
+         lie on the disk, and `verify` counts them so"
+            .to_owned(),
+        Some("check the disk; `idev-backup create --full` makes a backup that rests on nothing that is there".to_owned()),
+    );
+}
+
+/// Returns true if a check found the current backup damaged and its bytes are still not those that were received. Damage that the
+/// phone itself makes it would make again.
+fn is_damaged(
+    store: &Store,
+    current: &Snapshot,
+    calm: &Arc<Calm>,
+    monitor: &dyn Monitor,
+) -> Result<bool, Error> {
+    // Notes that cannot be read are told of when the backup is sealed.
+    let notes = store.notes(current.udid()).unwrap_or_default();
+    let is_finished = Status::read(current.path()).is_ok_and(|status| status.is_finished());
+    if notes.of(current).damaged.is_none() || !is_finished {
+        return Ok(false);
+    }
+    monitor.note(
+        "`verify` found the backup that is there damaged, so it is read once more.".to_owned(),
+    );
+    monitor.phase(Phase::Checking);
+    let how = verify::Options {
+        calm: Some(calm.clone()),
+        ..verify::Options::bytes()
+    };
+    match verify::look_through(current.path(), &how, monitor) {
+        Ok(report) => Ok(report.outcome == Outcome::Damaged),
+        Err(Error::Interrupted) => Err(Error::Interrupted),
+        // Then nothing is to be taken over from it either.
+        Err(_) => Ok(true),
+    }
+}

@@ -1,0 +1,165 @@
+//! Our own files beside a backup: whether they prove themselves, and the list of hashes as far as it can be read.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::store::audit::{Extent, Fault, has_damaged_list};
+use crate::store::sources::{SOURCES, Source, Sources};
+use crate::store::sums::{Hash, Line, Lines};
+use crate::store::walk::order;
+use crate::store::{self, SUMS, Snapshot};
+
+use super::Depth;
+use super::check::Check;
+use super::finding::Wrong;
+use crate::jobs::Error;
+
+/// Files whose bytes were compared with a hash, by what that hash is worth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Proof {
+    /// The hash was computed while the phone sent the file, for this backup or an earlier one.
+    pub received: u64,
+    /// The hash was read from the disk later: what the phone sent is not known by it.
+    pub read_later: u64,
+    /// The list of hashes is not the one that was sealed, so its hashes prove nothing.
+    pub unproven: u64,
+}
+
+/// What is known of our own files before the files of the backup are looked at.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OurFiles {
+    /// What is wrong with them.
+    pub faults: Vec<Fault>,
+    /// The list of hashes is gone, or is not the one that was sealed.
+    pub has_damaged_list: bool,
+}
+
+impl OurFiles {
+    /// Checks the files beside a snapshot against its record.
+    pub fn of(known: &Snapshot, depth: Depth) -> Result<OurFiles, store::Error> {
+        let extent = match depth {
+            Depth::Quick => Extent::Lists,
+            Depth::Bytes | Depth::Deep => Extent::All,
+        };
+        let faults = known.audit(extent)?;
+        Ok(OurFiles {
+            has_damaged_list: has_damaged_list(known, &faults),
+            faults,
+        })
+    }
+}
+
+/// The list of hashes, read beside the walk.
+pub(super) struct OurList {
+    lines: Lines,
+    ahead: Option<(String, Hash)>,
+    sources: Sources,
+    is_proven: bool,
+    proof: Proof,
+}
+
+/// The next thing that the list tells.
+pub(super) enum Step {
+    /// The hash of the path that was asked for.
+    Hash(Hash),
+    /// The list names this path, and the walk has passed it.
+    Gone(String),
+    /// The line with this number is damaged.
+    Bad(u64),
+    /// The list tells no more, up to the path that was asked for.
+    Nothing,
+}
+
+impl OurList {
+    /// Opens a list, with the list of sources beside it.
+    pub fn open(sums: &Path, is_proven: bool) -> Result<OurList, store::Error> {
+        let sources = sums.with_file_name(SOURCES);
+        Ok(OurList {
+            lines: Lines::open(sums)?,
+            ahead: None,
+            sources: Sources::open(Some(&sources)),
+            is_proven,
+            proof: Proof::default(),
+        })
+    }
+
+    /// Returns the next step towards a path; without one, towards the end.
+    pub fn step(&mut self, path: Option<&str>) -> Result<Step, store::Error> {
+        if self.ahead.is_none() {
+            match self.lines.next().transpose()? {
+                None => return Ok(Step::Nothing),
+                Some(Line::Bad(number)) => return Ok(Step::Bad(number)),
+                Some(Line::Good(listed, hash)) => self.ahead = Some((listed, hash)),
+            }
+        }
+        let Some((listed, hash)) = self.ahead.take() else {
+            return Ok(Step::Nothing);
+        };
+        let before = path.map_or(std::cmp::Ordering::Less, |path| order(&listed, path));
+        Ok(match before {
+            std::cmp::Ordering::Less => Step::Gone(listed),
+            std::cmp::Ordering::Equal => Step::Hash(hash),
+            std::cmp::Ordering::Greater => {
+                self.ahead = Some((listed, hash));
+                Step::Nothing
+            }
+        })
+    }
+
+    /// Counts a file whose bytes are compared with its hash.
+    pub fn count(&mut self, path: &str) {
+        let counter = match self.sources.of(path) {
+            _ if !self.is_proven => &mut self.proof.unproven,
+            Some(Source::Received | Source::Carried) => &mut self.proof.received,
+            Some(Source::Read) | None => &mut self.proof.read_later,
+        };
+        *counter += 1;
+    }
+
+    /// Returns what was counted.
+    pub fn proof(&self) -> Proof {
+        self.proof
+    }
+
+    /// Returns true if the list is the one that was sealed, or that was made in this run.
+    pub fn is_proven(&self) -> bool {
+        self.is_proven
+    }
+}
+
+impl Check<'_> {
+    /// Reads the list of hashes up to a path, without one to its end; tells what it passes.
+    pub(super) fn list_up_to(&mut self, path: Option<&str>) -> Result<Option<Hash>, Error> {
+        loop {
+            let step = self.sums.as_mut().map(|list| list.step(path));
+            match step.transpose()? {
+                None | Some(Step::Nothing) => return Ok(None),
+                Some(Step::Hash(hash)) => return Ok(Some(hash)),
+                Some(Step::Gone(listed)) => self.gone(&listed),
+                Some(Step::Bad(number)) => self.find(
+                    Wrong::Records,
+                    store::SUMS,
+                    format!("line {number} is damaged, so a hash is not known"),
+                ),
+            }
+        }
+    }
+
+    fn gone(&mut self, listed: &str) {
+        if self.sums.as_ref().is_some_and(OurList::is_proven) {
+            self.find(Wrong::Missing, listed, "the list of hashes names it");
+        } else {
+            let detail = "the damaged list of hashes names it, and no such file is there";
+            self.find(Wrong::Unchecked, listed, detail);
+        }
+    }
+}
+
+/// Returns the name of a fault's file as a finding has it: apart from the files of the backup, which have the same names.
+pub(super) fn name_of(fault: &Fault) -> String {
+    match fault.file.as_str() {
+        SUMS => SUMS.to_owned(),
+        file => format!("{file} (the store's own)"),
+    }
+}
