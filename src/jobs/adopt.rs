@@ -11,6 +11,7 @@ use super::{Error, list};
 use crate::device::model;
 use crate::manifest::plists::{self, Info, ManifestPlist, Status};
 use crate::monitor::{Event, Monitor, Phase};
+use crate::plain_file;
 use crate::store::import::{Copied, Import};
 use crate::store::notes::{Note, Verified};
 use crate::store::walk::Walk;
@@ -110,7 +111,7 @@ pub fn copy(
 ) -> Result<Came, Error> {
     // A folder of other programs is not written to. And who cannot write there has nobody to fear who does.
     let _lock = match source.is_marked().then(|| source.lock(from.udid())) {
-        None | Some(Err(store::Error::Io { .. })) => None,
+        None | Some(Err(store::Error::Io { .. } | store::Error::AsRoot { .. })) => None,
         Some(other) => Some(other?),
     };
     let sums = from.sums();
@@ -155,8 +156,9 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
             return Err(Error::Backup { path, why });
         }
     }
+    store.check_rights(&wanted.udid)?;
     let lock = store.lock(&wanted.udid)?;
-    store.recover(&wanted.udid, &lock)?;
+    super::tell_aside(&store.recover(&wanted.udid, &lock)?, monitor);
     let there = store.snapshots_of(&wanted.udid)?;
     let same = |s: &&Snapshot| {
         store::disk::same_bytes(
@@ -216,12 +218,16 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
         return Err(Error::CopyDamaged(Box::new(checked)));
     }
     let report = match &wanted.report {
-        Some(path) => std::fs::read(path).map_err(|e| store::Error::io("read", path, e))?,
+        Some(path) => plain_file::read(path).map_err(|e| store::Error::io("read", path, e))?,
         None => describe(&wanted, &checked, &copied),
     };
     monitor.phase(Phase::Sealing);
     let stamp = wanted.stamp.unwrap_or_else(|| stamp_of(wanted.date));
-    let path = import.seal(&stamp, as_current, &report, &wanted.note)?;
+    let (path, untidy) = import.seal(&stamp, as_current, &report, &wanted.note)?;
+    if let Some(e) = untidy {
+        let text = format!("the backup is in its place, but tidying up after it failed: {e}");
+        monitor.problem(text, e.hint().map(str::to_owned));
+    }
     Ok(Came::Taken(Box::new(Taken {
         udid: wanted.udid.to_string(),
         from: wanted.from.display().to_string(),
@@ -240,9 +246,10 @@ fn copy_files(
     const BETWEEN_NEWS: Duration = Duration::from_millis(100);
     monitor.phase(Phase::Copying);
     let (mut files_total, mut bytes_total) = (0, 0);
-    for found in Walk::new(wanted.from)? {
+    // What cannot be copied is told when it is its turn.
+    for found in Walk::new(wanted.from)?.flatten() {
         files_total += 1;
-        bytes_total += found?.meta.len();
+        bytes_total += found.meta.len();
     }
     let (mut files, mut bytes, mut told) = (0, 0, Instant::now());
     import.copy(&mut |more| {

@@ -166,6 +166,8 @@ pub fn create(
     };
     let noted = Noted::new(monitor);
     let monitor: &dyn Monitor = &noted;
+    // Not after an hour of receiving.
+    store.check_rights(&phone.udid)?;
     let lock = store.lock(&phone.udid)?;
     let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
     let facts = Facts::ask(session.lockdown())?;

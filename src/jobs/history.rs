@@ -85,7 +85,7 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
             false => Some(store.lock(&udid)?),
         };
         if let Some(lock) = &lock {
-            store.recover(&udid, lock)?;
+            super::tell_aside(&store.recover(&udid, lock)?, monitor);
         }
         let all = store.snapshots_of(&udid)?;
         let own = retention::own(&how.of_phones, &udid);
@@ -320,9 +320,9 @@ pub fn delete(
         });
     }
     let lock = store.lock(old.udid())?;
-    let status = |folder: &Path| std::fs::read(folder.join("Status.plist")).ok();
+    let status = |folder: &Path| crate::plain_file::read(&folder.join("Status.plist")).ok();
     let meant = status(old.path());
-    store.recover(old.udid(), &lock)?;
+    super::tell_aside(&store.recover(old.udid(), &lock)?, monitor);
     // A seal that was brought to its end may have put another backup there.
     let there = snapshot::find(old.path()).filter(|there| status(there.path()) == meant);
     let Some(old) = &there else {

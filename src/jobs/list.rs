@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::Error;
 use crate::device::model;
 use crate::manifest::plists::{Info, ManifestPlist, Status};
+use crate::plain_file;
 use crate::store::notes::{Notes, Verified};
 use crate::store::{self, Snapshot, Store, sizes};
 use crate::udid::Udid;
@@ -344,7 +345,7 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
 }
 
 pub(super) fn read_report(path: &Path) -> Option<Value> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    serde_json::from_slice(&plain_file::read(path).ok()?).ok()
 }
 
 /// As people want it: local, to the minute.

@@ -358,6 +358,13 @@ fn class_of_device(e: &device::Error) -> Class {
     }
 }
 
+/// Reports drafts and imports that could not be finished and were set aside.
+fn tell_aside(aside: &[store::SetAside], monitor: &dyn crate::monitor::Monitor) {
+    for aside in aside {
+        monitor.problem(aside.to_string(), Some(aside.hint()));
+    }
+}
+
 fn hint_of_dialog(e: &mobilebackup::Error) -> Option<&'static str> {
     Some(match e {
         mobilebackup::Error::Wire {

@@ -20,12 +20,14 @@ use super::clone::clone_backup;
 use super::disk::{self, CloneKind};
 use super::journal::Journal;
 use super::keeper::Keeper;
+use super::layout::LeftOut;
 pub use super::proof::Tally;
 use super::proof::{prove, write_sums};
 use super::sums;
 use super::walk::Walk;
-use super::{Error, Lock, METADATA, SUMS, Snapshot, Store, seal};
+use super::{Error, Lock, METADATA, SUMS, SetAside, Snapshot, Store, seal, trash};
 use crate::path::BackupPath;
+use crate::plain_file;
 use crate::udid::Udid;
 
 /// How a draft came to be.
@@ -41,8 +43,8 @@ pub enum Origin {
         ours: bool,
         /// Files in it.
         files: u64,
-        /// Links and other things that no backup holds, left out.
-        left_out: u64,
+        /// What no backup holds, left out: links, files of other programs.
+        left_out: LeftOut,
     },
     /// Taken over from a run that broke off.
     Resumed {
@@ -92,6 +94,9 @@ pub struct Draft {
     pub(super) lock: Lock,
 }
 
+/// What earlier runs left: a draft, and what was set aside.
+type Found = (Option<Leftover>, Vec<SetAside>);
+
 /// A draft that an earlier run left.
 pub struct Leftover {
     folder: PathBuf,
@@ -99,15 +104,15 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    /// Looks for one. A seal that was under way is brought to its end first.
-    pub fn find(store: &Store, udid: &Udid, _lock: &Lock) -> Result<Option<Leftover>, Error> {
-        seal::recover(store, udid)?;
+    /// Looks for one. A seal that was under way is brought to its end first; what could not be is set aside.
+    pub fn find(store: &Store, udid: &Udid, _lock: &Lock) -> Result<Found, Error> {
+        let aside = seal::recover(store, udid)?;
         let folder = folder_of(store, udid);
         let leftover = Leftover {
             backup: folder.join("root").join(udid.as_str()),
             folder,
         };
-        Ok(leftover.folder.exists().then_some(leftover))
+        Ok((leftover.folder.exists().then_some(leftover), aside))
     }
 
     /// Its files, in Apple's layout.
@@ -134,7 +139,7 @@ impl Draft {
         current: Option<Snapshot>,
     ) -> Result<(Draft, Origin), Error> {
         let folder = folder_of(store, udid);
-        seal::throw_away(&store.own_of(udid), &folder, &mut || ())?;
+        trash::throw_away(&store.own_of(udid), &folder, &mut || ())?;
         let backup = folder.join("root").join(udid.as_str());
         disk::make_private_dirs(&backup)?;
         let origin = match &current {
@@ -163,7 +168,7 @@ impl Draft {
         lock: Lock,
         current: Option<Snapshot>,
     ) -> Result<Result<(Draft, Origin), Lock>, Error> {
-        let note = fs::read(leftover.folder.join("draft.json")).ok();
+        let note = plain_file::read(&leftover.folder.join("draft.json")).ok();
         let note: Option<Note> = note.and_then(|text| serde_json::from_slice(&text).ok());
         if note != Some(Note::of(current.as_ref())?) {
             return Ok(Err(lock));
@@ -177,10 +182,8 @@ impl Draft {
             // After a power cut the journal may hold anything: it proves nothing then.
             Ok(None) | Err(Error::Damaged { .. }) => Ok(Err(lock)),
             Err(e) => Err(e),
-            Ok(Some(dropped)) => {
-                let draft = Draft::open(store, udid, lock, current)?;
-                Ok(Ok((draft, Origin::Resumed { dropped })))
-            }
+            Ok(Some(dropped)) => Draft::open(store, udid, lock, current)
+                .map(|draft| Ok((draft, Origin::Resumed { dropped }))),
         }
     }
 
@@ -250,7 +253,7 @@ impl Draft {
     /// Opens a file for reading.
     pub fn read(&self, path: &BackupPath) -> Result<File, Error> {
         let place = path.below(&self.root());
-        File::open(&place).map_err(|e| Error::io("read", &place, e))
+        plain_file::open(&place).map_err(|e| Error::io("read", &place, e))
     }
 
     /// Where a path of the phone's lies.

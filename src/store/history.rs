@@ -7,8 +7,9 @@ use jiff::civil::DateTime;
 
 use super::notes::Notes;
 use super::retention::{self, Decision, Facts, Policy};
-use super::seal::{STAMP, recover, throw_away};
-use super::{Draft, Error, Lock, Snapshot, Store, snapshot, stamp_of};
+use super::seal::{STAMP, recover};
+use super::trash::{self, throw_away};
+use super::{Draft, Error, Lock, SetAside, Snapshot, Store, snapshot, stamp_of};
 use crate::udid::Udid;
 
 impl Store {
@@ -45,9 +46,16 @@ impl Store {
         (retention::plan(&facts, policy, now), trouble)
     }
 
-    /// Finishes what a run that was killed left half done: a seal, or the removal of a snapshot.
-    pub fn recover(&self, udid: &Udid, _lock: &Lock) -> Result<(), Error> {
+    /// Finishes what a run that was killed left half done: a seal, or the removal of a snapshot. Returns what could not be
+    /// finished and was set aside.
+    pub fn recover(&self, udid: &Udid, _lock: &Lock) -> Result<Vec<SetAside>, Error> {
         recover(self, udid)
+    }
+
+    /// Removes what is left of snapshots and drafts that were dropped. The error names the first file that cannot be
+    /// removed; it stays in the trash, for the next run to try again.
+    pub fn sweep(&self, udid: &Udid, _lock: &Lock) -> Result<(), Error> {
+        trash::sweep(&self.own_of(udid))
     }
 
     /// Removes a snapshot and what is ours beside it, after `done` of so many that go. A crash leaves it whole, or not listed any

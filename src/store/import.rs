@@ -8,7 +8,7 @@
 //! ```
 //! It shares no file with where it comes from, since other programs write theirs in place: blocks at most.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::{self, CloneKind};
 use super::notes::Note;
-use super::seal::{Intent, archive_name, finish, free_name, is_of, throw_away};
+use super::seal::{Intent, archive_name, finish, free_name, is_of};
 use super::sums::{Hash, Sums, SumsWriter, hash_file, hex};
+use super::trash::{self, throw_away};
 use super::walk::{Walk, order};
-use super::{Error, Lock, METADATA, REPORT, SUMS, Snapshot, Store, snapshot};
+use super::{Error, Lock, METADATA, REPORT, SUMS, Snapshot, Store, layout, snapshot};
+use crate::plain_file;
 use crate::sha256::Sha256;
 use crate::udid::Udid;
 
@@ -73,7 +75,6 @@ impl Import {
         from: &Path,
         expected: Option<&Path>,
     ) -> Result<Import, Error> {
-        super::seal::recover(store, udid)?;
         let folder = folder_of(store, udid);
         let source = Source {
             status: hex(&hash_file(&from.join("Status.plist"))?.0),
@@ -82,7 +83,7 @@ impl Import {
                 .transpose()?,
         };
         let note = folder.join("import.json");
-        let left = fs::read(&note).ok();
+        let left = plain_file::read(&note).ok();
         let left: Option<Source> = left.and_then(|text| serde_json::from_slice(&text).ok());
         // Without hashes nothing proves what is there.
         if expected.is_none() || left.as_ref() != Some(&source) {
@@ -127,13 +128,22 @@ impl Import {
         // Those too in which there is nothing: the phone has made all 256.
         for name in snapshot::names(&self.from)? {
             let is_dir = fs::symlink_metadata(self.from.join(&name)).is_ok_and(|m| m.is_dir());
-            if is_dir && name != "Snapshot" {
+            if is_dir && layout::is_folder(&name) {
                 disk::make_private_dirs(&self.backup().join(name))?;
             }
         }
         for found in Walk::new(&self.from)? {
-            let found = found?;
-            if !found.is_file() || found.path.starts_with("Snapshot/") {
+            let found = match found {
+                // Its name is no text, so it is no part of a backup.
+                Err(Error::Damaged { .. }) => {
+                    copied.left_out += 1;
+                    continue;
+                }
+                found => found?,
+            };
+            let is_part = found.is_file() && !found.path.starts_with("Snapshot/");
+            // Where a list says what was received, it decides.
+            if !is_part || (expected.is_none() && !layout::is_part(&found.path)) {
                 copied.left_out += 1;
                 continue;
             }
@@ -212,14 +222,15 @@ impl Import {
         Ok(hash)
     }
 
-    /// Makes it durable and puts it in its place: as the current backup, or under its archive name. Answers where it is.
+    /// Makes it durable and puts it in its place: as the current backup, or under its archive name. Returns where it is, and
+    /// what could not be tidied up after that.
     pub fn seal(
         self,
         stamp: &str,
         as_current: bool,
         report: &[u8],
         note: &Note,
-    ) -> Result<PathBuf, Error> {
+    ) -> Result<(PathBuf, Option<Error>), Error> {
         let (store, udid) = (&self.store, &self.udid);
         let (own, beside) = (store.own_of(udid), self.folder.join("beside"));
         // What it was copied from must not have changed meanwhile, and must be tied to what stands beside it.
@@ -253,11 +264,12 @@ impl Import {
             .map_err(|e| Error::io("write", &self.folder, io::Error::other(e)))?;
         disk::write_whole(&self.folder.join("seal.json"), &text)?;
         finish(store, udid, &self.folder, &intent)?;
-        throw_away(&own, &self.folder, &mut || ())?;
-        Ok(match &intent.place {
+        let tidied = throw_away(&own, &self.folder, &mut || ()).and_then(|()| trash::sweep(&own));
+        let place = match &intent.place {
             Some(name) => store.root().join(name),
             None => store.current_path(udid),
-        })
+        };
+        Ok((place, tidied.err()))
     }
 }
 
@@ -272,9 +284,9 @@ fn clone_hashed(from: &Path, to: &Path, kind: &mut CloneKind) -> io::Result<Hash
     if *kind == CloneKind::Reflink {
         let cloned = disk::clone_file(from, to, kind, false);
         cloned?;
-        return super::sums::hash(File::open(to)?).map(|(hash, _)| hash);
+        return super::sums::hash(plain_file::open(to)?).map(|(hash, _)| hash);
     }
-    let (mut source, mut target) = (File::open(from)?, disk::create_private(to)?);
+    let (mut source, mut target) = (plain_file::open(from)?, disk::create_private(to)?);
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 << 10];
     loop {

@@ -11,7 +11,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Snapshot, Store, disk, sums};
+use super::{Error, Snapshot, Store, disk, guard, sums};
+use crate::plain_file;
 use crate::udid::Udid;
 
 /// The file, in what is ours of a phone.
@@ -86,7 +87,8 @@ impl Store {
             path: path.clone(),
             why,
         };
-        let text = match fs::read(&path) {
+        guard::is_real_folder(&self.own_of(udid))?;
+        let text = match plain_file::read(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Notes::default()),
             Err(e) => return Err(Error::io("read", &path, e)),
@@ -140,7 +142,9 @@ impl Store {
         udid: &Udid,
         change: impl FnOnce(&mut BTreeMap<String, Note>) -> T,
     ) -> Result<T, Error> {
+        self.check_user()?;
         let own = self.own_of(udid);
+        guard::is_real_folder(&own)?;
         disk::make_private_dirs(&own)?;
         let _held = wait_for(&own.join("notes.lock"))?;
         let mut snapshots = self.notes(udid)?.snapshots;
@@ -163,7 +167,7 @@ fn wait_for(path: &Path) -> Result<fs::File, Error> {
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path).map_err(|e| Error::io("open", path, e))?;
+    let file = plain_file::open_with(&mut options, path).map_err(|e| Error::io("open", path, e))?;
     file.lock().map_err(|e| Error::io("lock", path, e))?;
     Ok(file)
 }

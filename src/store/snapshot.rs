@@ -4,7 +4,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Error, OWN, REPORT, SUMS, Store, disk};
+use super::{Error, OWN, REPORT, SUMS, Store, disk, guard};
+use crate::plain_file;
 use crate::udid::Udid;
 
 /// A backup in a store.
@@ -70,6 +71,10 @@ impl Snapshot {
 
     /// It stands under the name that we gave it: the phone, and the stamp of what we keep beside it.
     pub(super) fn is_where_we_put_it(&self) -> bool {
+        // Somebody put the folder elsewhere, and a link in its place.
+        if self.path.is_symlink() {
+            return false;
+        }
         let ours = self.beside.as_ref().and_then(|dir| dir.file_name());
         ours.is_some() && ours.and_then(|name| name.to_str()) == self.archived.as_deref()
     }
@@ -171,9 +176,8 @@ fn is_tied_by_half(beside: &Path, folder: &Path) -> bool {
 
 /// It is gone, empty, no file, or cannot be read.
 fn is_lost(path: &Path) -> bool {
-    let begins = || fs::File::open(path)?.read_exact(&mut [0]);
-    let is_file = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
-    !is_file || begins().is_err()
+    let begins = || plain_file::open(path)?.read_exact(&mut [0]);
+    begins().is_err()
 }
 
 /// The phone that a backup's folder is named by.
@@ -205,11 +209,14 @@ fn beside(own: &Path, backup: &Path) -> Result<Option<PathBuf>, Error> {
 
 /// The folders in `own` that are named by a stamp, newest first.
 pub(super) fn stamped(own: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut dirs: Vec<PathBuf> = names(own)?
-        .into_iter()
-        .filter(|n| is_stamp(n))
-        .map(|n| own.join(n))
-        .collect();
+    guard::is_real_folder(own)?;
+    let mut dirs = Vec::new();
+    for name in names(own)?.into_iter().filter(|name| is_stamp(name)) {
+        let dir = own.join(name);
+        if guard::is_real_folder(&dir)? {
+            dirs.push(dir);
+        }
+    }
     dirs.sort_unstable_by(|a, b| b.cmp(a));
     Ok(dirs)
 }

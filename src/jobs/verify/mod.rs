@@ -22,6 +22,7 @@ use super::opened::Mark;
 use super::password::Passwords;
 use crate::manifest::plists::{self, Unreadable};
 use crate::monitor::{Monitor, Phase};
+use crate::plain_file;
 use crate::store::{self, snapshot};
 use crate::transport::Calm;
 use check::Check;
@@ -159,11 +160,7 @@ pub(super) fn look_through(
 fn may_read(folder: &Path) -> Result<(), Error> {
     for name in store::METADATA.into_iter().chain(["Manifest.mbdb"]) {
         let path = folder.join(name);
-        let tried = std::fs::metadata(&path).and_then(|meta| match meta.is_file() {
-            true => std::fs::File::open(&path).map(drop),
-            false => Ok(()),
-        });
-        match tried.map_err(|e| store::Error::io("read", &path, e)) {
+        match plain_file::open(&path).map_err(|e| store::Error::io("read", &path, e)) {
             Err(e) if e.is_refused() => return Err(e.into()),
             _ => {}
         }
@@ -175,7 +172,7 @@ fn may_read(folder: &Path) -> Result<(), Error> {
 pub(super) fn complaints(report: &Path) -> Vec<Complaint> {
     let read = || -> Option<Vec<Complaint>> {
         let report: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(report).ok()?).ok()?;
+            serde_json::from_slice(&plain_file::read(report).ok()?).ok()?;
         let list = report.get("complaints")?.as_array()?;
         let complaint = |entry: &serde_json::Value| {
             let text = |key: &str| Some(entry.get(key)?.as_str()?.to_owned());
