@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 use serde_json::json;
 
+use super::history::Chosen;
 use super::verify::{self, Depth, Options, Outcome};
 use super::{Error, list};
 use crate::device::model;
@@ -103,17 +104,18 @@ pub fn adopt(
 }
 
 /// Copies a snapshot into another store. One that broke off is gone on with.
-pub fn copy(
-    source: &Store,
-    from: &Snapshot,
-    target: &Store,
-    monitor: &dyn Monitor,
-) -> Result<Came, Error> {
+pub fn copy(chosen: &Chosen, target: &Store, monitor: &dyn Monitor) -> Result<Came, Error> {
+    let source = &chosen.store;
     // A folder of other programs is not written to. And who cannot write there has nobody to fear who does.
-    let _lock = match source.is_marked().then(|| source.lock(from.udid())) {
+    let _lock = match source
+        .is_marked()
+        .then(|| source.lock(chosen.snapshot.udid()))
+    {
         None | Some(Err(store::Error::Io { .. } | store::Error::AsRoot { .. })) => None,
         Some(other) => Some(other?),
     };
+    // A backup that was sealed since may stand in its place.
+    let from = &chosen.where_it_is()?;
     let sums = from.sums();
     let mut note = source.notes(from.udid())?.of(from);
     if sums.is_some() && note.damaged.is_none() {

@@ -35,6 +35,7 @@ pub mod tally;
 pub mod target;
 pub mod totals;
 pub mod unattended;
+mod unlisted;
 pub mod usage;
 pub mod verdict;
 pub mod verify;

@@ -59,11 +59,12 @@ impl Store {
     }
 
     /// Removes a snapshot and what is ours beside it, after `done` of so many that go. A crash leaves it whole, or not listed any
-    /// more; `step` hears how far it is after each folder.
+    /// more; `step` hears how far it is after each folder. One that is pinned by now stays, and no rule drops one with a name.
     pub fn remove(
         &self,
         _lock: &Lock,
         old: &Snapshot,
+        by: By,
         (done, of): (usize, usize),
         step: &mut dyn FnMut(Removal),
     ) -> Result<(), Error> {
@@ -74,7 +75,19 @@ impl Store {
         };
         let own = self.own_of(old.udid());
         let key = Store::note_key(old);
-        throw_away(&own, old.path(), step)?;
+        let gone = {
+            // Whoever pins it now does so before it goes, or is told that it is gone.
+            let _held = self.hold_notes(old.udid())?;
+            let note = self.notes(old.udid())?.of(old);
+            if note.pinned || (by == By::Rule && !note.tags.is_empty()) {
+                let path = old.path().to_path_buf();
+                return Err(Error::Pinned { path });
+            }
+            trash::move_away(&own, old.path())?
+        };
+        if let Some(gone) = gone {
+            gone.remove(step);
+        }
         let left = snapshot::of(self, old.udid())?;
         let is_shared = left.iter().any(|other| other.beside() == old.beside());
         if let Some(beside) = old.beside().filter(|_| !is_shared) {
@@ -86,6 +99,15 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Who drops a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// A person named it.
+    Name,
+    /// No rule keeps it.
+    Rule,
 }
 
 /// How far the removal of snapshots is.
@@ -160,7 +182,7 @@ impl Draft {
             if room.freed_bytes >= wanted_bytes {
                 break;
             }
-            store.remove(&self.lock, old, (done, goes.len()), step)?;
+            store.remove(&self.lock, old, By::Rule, (done, goes.len()), step)?;
             room.dropped.extend(old.stamp());
             room.freed_bytes = store.free_space()?.saturating_sub(before);
         }

@@ -23,6 +23,7 @@ mod keeper;
 pub mod layout;
 pub mod lock;
 mod mend;
+mod named;
 pub mod notes;
 pub mod overlay;
 pub mod probe;
@@ -45,6 +46,7 @@ use std::time::SystemTime;
 pub use aside::SetAside;
 pub use draft::{Draft, Origin};
 pub use lock::Lock;
+pub use named::Meant;
 pub use retention::Policy;
 pub use seal::stamp_of;
 pub use snapshot::Snapshot;
@@ -128,6 +130,11 @@ pub enum Error {
         path: PathBuf,
         /// The number of the user that it belongs to.
         owner: u32,
+    },
+    /// A snapshot was pinned, or got a name, after it was decided that it goes.
+    Pinned {
+        /// The snapshot.
+        path: PathBuf,
     },
     /// A part of something that was dropped cannot be removed.
     Stuck {
@@ -226,6 +233,9 @@ impl Error {
             Error::AsRoot { .. } => {
                 Some("run this without sudo, as the user that the store belongs to")
             }
+            Error::Pinned { .. } => {
+                Some("take the pin or the name away first: `idev-backup unpin`, `tag --remove`")
+            }
             Error::Stuck { .. } => Some(
                 "it is in nobody's way, and every run tries again. Close programs that have it open; an immutable file needs \
                  `sudo chattr -i` (Linux) or `chflags nouchg` (macOS)",
@@ -288,6 +298,7 @@ impl fmt::Display for Error {
                 path.display(),
                 rights::user(*owner)
             ),
+            Error::Pinned { path } => write!(f, "{} is pinned, and stays", path.display()),
             Error::Stuck { path, cause } => write!(
                 f,
                 "what was dropped cannot be removed whole: {}: {cause}",

@@ -106,14 +106,20 @@ impl Store {
 
     /// Changes what is noted of one snapshot; answers how it is noted now. Waits for whoever writes there at the moment.
     pub fn note(&self, snapshot: &Snapshot, change: impl FnOnce(&mut Note)) -> Result<Note, Error> {
-        if !self.is_marked() {
-            return Err(Error::NotAStore {
-                path: self.root().to_path_buf(),
-                why: "no backup was made with it yet, so nothing is written there".to_owned(),
-            });
-        }
         let key = key(snapshot);
-        self.rewrite(snapshot.udid(), |snapshots| {
+        let held = self.hold_notes(snapshot.udid())?;
+        self.note_by(&held, snapshot.udid(), key, change)
+    }
+
+    /// The same by the key of a snapshot, for whoever holds the notes.
+    pub(super) fn note_by(
+        &self,
+        held: &Held,
+        udid: &Udid,
+        key: String,
+        change: impl FnOnce(&mut Note),
+    ) -> Result<Note, Error> {
+        self.rewrite(held, udid, |snapshots| {
             let note = snapshots.entry(key.clone()).or_default();
             change(note);
             let note = note.clone();
@@ -129,7 +135,8 @@ impl Store {
         if !self.notes(udid)?.snapshots.contains_key(key) {
             return Ok(());
         }
-        self.rewrite(udid, |snapshots| drop(snapshots.remove(key)))
+        let held = self.hold_notes(udid)?;
+        self.rewrite(&held, udid, |snapshots| drop(snapshots.remove(key)))
     }
 
     /// What a snapshot is known by in the notes.
@@ -137,29 +144,43 @@ impl Store {
         key(snapshot)
     }
 
-    fn rewrite<T>(
-        &self,
-        udid: &Udid,
-        change: impl FnOnce(&mut BTreeMap<String, Note>) -> T,
-    ) -> Result<T, Error> {
+    /// Waits until nobody else writes the notes of a phone, and keeps others from it.
+    pub(super) fn hold_notes(&self, udid: &Udid) -> Result<Held, Error> {
+        if !self.is_marked() {
+            return Err(Error::NotAStore {
+                path: self.root().to_path_buf(),
+                why: "no backup was made with it yet, so nothing is written there".to_owned(),
+            });
+        }
         self.check_user()?;
         let own = self.own_of(udid);
         guard::is_real_folder(&own)?;
         disk::make_private_dirs(&own)?;
-        let _held = wait_for(&own.join("notes.lock"))?;
+        wait_for(&own.join("notes.lock")).map(Held)
+    }
+
+    fn rewrite<T>(
+        &self,
+        _held: &Held,
+        udid: &Udid,
+        change: impl FnOnce(&mut BTreeMap<String, Note>) -> T,
+    ) -> Result<T, Error> {
         let mut snapshots = self.notes(udid)?.snapshots;
         let result = change(&mut snapshots);
         let file = File {
             version: VERSION,
             snapshots,
         };
-        let path = own.join(NOTES);
+        let path = self.own_of(udid).join(NOTES);
         let text = serde_json::to_vec_pretty(&file)
             .map_err(|e| Error::io("write", &path, io::Error::other(e)))?;
         disk::write_whole(&path, &text)?;
         Ok(result)
     }
 }
+
+/// As long as this is held, nobody else writes the notes of the phone.
+pub(super) struct Held(#[expect(dead_code, reason = "held, and never looked at")] fs::File);
 
 /// Held while the file is read and written again, and by no backup: a check may note something while one runs.
 fn wait_for(path: &Path) -> Result<fs::File, Error> {

@@ -348,7 +348,13 @@ fn drop_old(
     let goes: Vec<&Snapshot> = goes.filter(|(_, d)| !d.keeps()).map(|(s, _)| s).collect();
     for (done, old) in goes.iter().enumerate() {
         // One that cannot be dropped does not keep the others.
-        match store.remove(&complete.lock, old, (done, goes.len()), step) {
+        match store.remove(
+            &complete.lock,
+            old,
+            history::By::Rule,
+            (done, goes.len()),
+            step,
+        ) {
             Ok(()) => {
                 sealed.older -= 1;
                 sealed.dropped.extend(old.stamp());

@@ -16,12 +16,25 @@ pub(super) const TRASH: &str = "trash";
 
 /// Moves a folder into the trash, durably, and removes it as far as that is possible; [`sweep`]
 /// tells what is left. `step` hears of each folder in it. Does nothing if there is no such folder.
+pub(super) fn throw_away(own: &Path, folder: &Path, step: &mut dyn FnMut()) -> Result<(), Error> {
+    if let Some(gone) = move_away(own, folder)? {
+        gone.remove(step);
+    }
+    Ok(())
+}
+
+/// A folder in the trash.
+pub(super) struct Gone {
+    place: PathBuf,
+}
+
+/// Moves a folder into the trash, durably. `None` if there is no such folder.
 ///
 /// The rename is durable before anything is removed: a power cut could otherwise undo it and keep
 /// what was removed after it.
-pub(super) fn throw_away(own: &Path, folder: &Path, step: &mut dyn FnMut()) -> Result<(), Error> {
+pub(super) fn move_away(own: &Path, folder: &Path) -> Result<Option<Gone>, Error> {
     if !is_there(folder)? {
-        return Ok(());
+        return Ok(None);
     }
     let trash = own.join(TRASH);
     let durable = |e| Error::io("make durable", own, e);
@@ -33,11 +46,18 @@ pub(super) fn throw_away(own: &Path, folder: &Path, step: &mut dyn FnMut()) -> R
     fs::rename(folder, &place).map_err(|e| Error::io("rename", folder, e))?;
     disk::sync_parent(folder).map_err(durable)?;
     disk::sync_parent(&place).map_err(durable)?;
-    // Not an error yet: the removal is tried once more by `sweep`, which tells.
-    if empty(&place, step).is_ok() {
-        remove_if_empty(&trash);
+    Ok(Some(Gone { place }))
+}
+
+impl Gone {
+    /// Removes it. What cannot be removed is no error yet: [`sweep`] tries once more, and tells.
+    pub(super) fn remove(self, step: &mut dyn FnMut()) {
+        if empty(&self.place, step).is_ok()
+            && let Some(trash) = self.place.parent()
+        {
+            remove_if_empty(trash);
+        }
     }
-    Ok(())
 }
 
 /// Removes all that is in the trash. Goes on after what cannot be removed, and returns an error that

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{Depth, Inside};
 use crate::manifest::kinds::Amount;
 use crate::store::sums::Hash;
+use crate::store::{Meant, Snapshot};
 
 /// Findings that are listed; all are counted.
 const LISTED_MAX: usize = 1000;
@@ -132,6 +133,9 @@ pub enum Outcome {
 pub struct Report {
     /// The folder.
     pub path: String,
+    /// The backup that was looked at, if it lies in a store.
+    #[serde(skip)]
+    pub of: Option<(Snapshot, Meant)>,
     /// The verdict.
     pub outcome: Outcome,
     /// How much was looked at.

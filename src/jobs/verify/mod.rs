@@ -17,13 +17,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Error;
 use super::opened::Mark;
 use super::password::Passwords;
+use super::{Error, history};
 use crate::manifest::plists::{self, Unreadable};
 use crate::monitor::{Monitor, Phase};
 use crate::plain_file;
-use crate::store::{self, snapshot};
+use crate::store::{self, Meant, snapshot};
 use crate::transport::Calm;
 use check::Check;
 pub use finding::{Finding, Outcome, Report, Wrong};
@@ -91,6 +91,8 @@ pub struct Options<'a> {
     pub passwords: Option<&'a dyn Passwords>,
     /// The password may be of another backup: one that does not open this one is a remark.
     pub password_is_a_guess: bool,
+    /// The identity of the backup that was named: another one in its place is an error.
+    pub meant: Option<Meant>,
     /// Says when to stop: then the check ends as interrupted.
     pub calm: Option<Arc<Calm>>,
     /// What the phone could not read; without any, those of the run's report beside the backup.
@@ -142,6 +144,12 @@ pub(super) fn look_through(
     }
     may_read(folder)?;
     let known = snapshot::look(folder)?;
+    let of = known.as_ref().map(|known| (known.clone(), known.meant()));
+    if let Some(meant) = &options.meant
+        && of.as_ref().is_none_or(|(_, now)| now != meant)
+    {
+        return Err(history::moved(folder, None));
+    }
     let mut options = options.clone();
     options.sums = options
         .sums
@@ -153,7 +161,8 @@ pub(super) fn look_through(
             .map(|path| complaints(&path))
             .unwrap_or_default();
     }
-    Check::new(folder, options, known.as_ref())?.run(monitor)
+    let report = Check::new(folder, options, known.as_ref())?.run(monitor)?;
+    Ok(Report { of, ..report })
 }
 
 /// What we may not read is not damaged, and nothing can be said of it.
