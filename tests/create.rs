@@ -1186,15 +1186,17 @@ fn a_folder_that_can_be_no_store_is_told_as_what_it_is() {
         fs::write(root.join(".idev-backup/store.json"), text).unwrap();
         root
     };
-    let newer = marked("newer", "{\"format\": 2}");
+    let newer = marked("newer", "{\"format\": 3}");
+    let older = marked("older", "{\"format\": 1}");
     let damaged = marked("damaged", "{\"form");
     let empty = marked("empty", "");
     let current = rig.current();
-    let table: [(&Path, &str); 6] = [
+    let table: [(&Path, &str); 7] = [
         (&file, "it is no folder"),
         (&below, ""),
         (&current, "it is a backup itself"),
-        (&newer, "use a newer idev-backup"),
+        (&newer, "format 3, made by a newer idev-backup"),
+        (&older, "format 1, made by an older idev-backup"),
         (&damaged, "store.json is damaged"),
         (&empty, "store.json is damaged"),
     ];

@@ -15,6 +15,7 @@ use idev_backup::store::{self, Draft, Lock, Store};
 use idev_backup::udid::Udid;
 use jiff::ToSpan;
 use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 fn udid(text: &str) -> Udid {
@@ -25,11 +26,19 @@ fn time(text: &str) -> DateTime {
     text.parse().unwrap()
 }
 
+/// Hours since the year 2000.
+fn hours(when: DateTime) -> usize {
+    let since = when.duration_since(time("2000-01-01T00:00:00"));
+    usize::try_from(since.as_hours()).unwrap()
+}
+
 /// A snapshot of ours that is good, archived, and of which nothing is noted.
 fn made(when: DateTime) -> Facts {
     Facts {
         udid: udid(UDID),
         made: when,
+        // Hours, so that a later one has a greater rank.
+        rank: hours(when),
         current: false,
         ours: true,
         good: true,
@@ -264,8 +273,8 @@ fn seal_at(store: &Store, phone: &str, when: DateTime, policy: &Policy) {
         draft.keep(&path, &mut text.as_bytes()).unwrap();
     }
     let complete = draft.complete(&mut || ()).unwrap();
-    let stamp = when.strftime("%Y%m%d-%H%M%S").to_string();
-    let sealed = complete.seal(&stamp, b"{}", policy).unwrap();
+    let moment = when.to_zoned(TimeZone::system()).unwrap().timestamp();
+    let sealed = complete.seal(moment, b"{}", policy).unwrap();
     assert!(sealed.untidy.is_none());
 }
 
@@ -624,7 +633,9 @@ fn delete_asks_and_without_anybody_to_ask_refuses() {
     run(&store, &["delete", "latest", "-y"], 0);
     let foreign = store.join(format!("{UDID}-20200101-000000"));
     copy_dir(&store.join(format!("{UDID}-{}", stamps[2])), &foreign);
-    fs::write(foreign.join("Status.plist"), "another").unwrap();
+    for name in ["Status.plist", "Info.plist"] {
+        fs::write(foreign.join(name), "another").unwrap();
+    }
     run(&store, &["prune", "--keep", "0"], 0);
     assert!(foreign.exists());
     // A script's variable that was never set, and a stray key.
@@ -758,8 +769,9 @@ fn many(rig: &Rig, store: &Path, count: usize) -> Vec<(PathBuf, Tree)> {
             draft.keep(&path, &mut bytes.as_slice()).unwrap();
         }
         let complete = draft.complete(&mut || ()).unwrap();
-        let stamp = format!("202611{:02}-120000", n + 1);
-        complete.seal(&stamp, b"{}", &Policy::last(1000)).unwrap();
+        let noon = time(&format!("2026-11-{:02}T12:00:00", n + 1));
+        let noon = noon.to_zoned(TimeZone::system()).unwrap().timestamp();
+        complete.seal(noon, b"{}", &Policy::last(1000)).unwrap();
     }
     for snapshot in made.snapshots_of(rig.udid()).unwrap() {
         trees.push((snapshot.path().to_path_buf(), tree(snapshot.path())));
@@ -1186,12 +1198,18 @@ fn a_copy_that_broke_off_does_not_copy_again_what_is_there() {
     // As one that was killed half way leaves it.
     let store = Store::open_or_make(&target).unwrap();
     let current = rig.store.current(rig.udid()).unwrap().unwrap();
+    let proven = current.proven().unwrap().unwrap();
+    let expected = store::import::Expected {
+        sums: proven.sums,
+        sources: proven.sources,
+        is_proven: true,
+    };
     let begun = store::import::Import::begin(
         &store,
         rig.udid(),
         lock(&store, rig.udid()),
         current.path(),
-        current.sums().as_deref(),
+        Some(&expected),
     );
     begun.unwrap().copy(&mut |_| ()).unwrap();
     let root = import.join("root").join(UDID);

@@ -24,6 +24,7 @@ mod history;
 mod keys;
 mod kill;
 mod mux;
+mod pairs;
 mod photos;
 mod power;
 mod reading;

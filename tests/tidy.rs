@@ -38,7 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("device",        &["transport", "udid", "secret", "bounded_plist", "trace"]),
     ("mobilebackup",  &["transport", "path", "secret", "bounded_plist"]),
     // disk
-    ("store",         &["path", "plain_file", "udid", "sha256"]),
+    ("store",         &["path", "plain_file", "udid", "sha256", "bounded_plist"]),
     ("keybag",        &["secret"]),
     ("manifest",      &["keybag", "path", "plain_file", "secret", "bounded_plist", "udid"]),
     // hall

@@ -341,11 +341,14 @@ fn a_damaged_file_is_named_by_its_name_on_the_phone() {
 #[test]
 fn a_list_of_hashes_that_cannot_be_found_is_no_reason_to_call_it_whole() {
     let rig = Rig::backed_up();
-    let status = rig.current().join("Status.plist");
-    let before = fs::read(&status).unwrap();
-    let mut fields: plist::Dictionary = plist::from_bytes(&before).unwrap();
-    fields.insert("UUID".into(), "another".into());
-    plist::to_file_binary(&status, &fields).unwrap();
+    let lists = ["Status.plist", "Info.plist"].map(|name| rig.current().join(name));
+    let before = lists.each_ref().map(|path| fs::read(path).unwrap());
+    // As another program leaves a backup that it has continued.
+    for (path, bytes) in lists.iter().zip(&before) {
+        let mut fields: plist::Dictionary = plist::from_bytes(bytes).unwrap();
+        fields.insert("UUID".into(), "another".into());
+        plist::to_file_binary(path, &fields).unwrap();
+    }
     let report = check(&rig.current(), true);
     assert_eq!(report.outcome, Outcome::WholeWithRemarks);
     let found = &report.findings;
@@ -353,7 +356,12 @@ fn a_list_of_hashes_that_cannot_be_found_is_no_reason_to_call_it_whole() {
         found.iter().any(|f| f.wrong == Wrong::Unchecked),
         "{found:?}"
     );
-    fs::write(&status, before).unwrap();
+    // With one of them the backup is ours again, and the list of hashes shows what is wrong with the other.
+    fs::write(&lists[0], &before[0]).unwrap();
+    let report = check(&rig.current(), true);
+    assert_eq!(report.outcome, Outcome::Damaged);
+    assert_eq!(report.findings[0].file, "Info.plist");
+    fs::write(&lists[1], &before[1]).unwrap();
     assert_eq!(check(&rig.current(), true).outcome, Outcome::Whole);
 
     fs::write(rig.store.root().join(".idev-backup/store.json"), "{").unwrap();

@@ -107,7 +107,7 @@ impl Verify {
                 salt: salt(),
             }),
             passwords,
-            meant: named.meant,
+            id: named.id,
             // That of the environment may be meant for others.
             password_is_a_guess: !self.deep && !self.password.is_named(),
             ..Options::default()

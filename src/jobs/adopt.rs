@@ -13,7 +13,7 @@ use crate::device::model;
 use crate::manifest::plists::{self, Info, ManifestPlist, Status};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::plain_file;
-use crate::store::import::{Copied, Import};
+use crate::store::import::{Copied, Expected, Import, Placing};
 use crate::store::notes::{Note, Verified};
 use crate::store::walk::Walk;
 use crate::store::{self, Snapshot, Store, snapshot, stamp_of};
@@ -116,9 +116,10 @@ pub fn copy(chosen: &Chosen, target: &Store, monitor: &dyn Monitor) -> Result<Ca
     };
     // A backup that was sealed since may stand in its place.
     let from = &chosen.where_it_is()?;
-    let sums = from.sums();
+    let sums = expected_of(from)?;
     let mut note = source.notes(from.udid())?.of(from);
-    if sums.is_some() && note.damaged.is_none() {
+    let is_proven = sums.as_ref().is_some_and(|sums| sums.is_proven);
+    if is_proven && note.damaged.is_none() {
         note.verified = Some(Verified {
             time: list::rfc3339(SystemTime::now()),
             how: "bytes".to_owned(),
@@ -137,11 +138,27 @@ pub fn copy(chosen: &Chosen, target: &Store, monitor: &dyn Monitor) -> Result<Ca
     take(target, wanted, monitor)
 }
 
+/// The list of hashes that a copy of a snapshot must fulfil.
+fn expected_of(from: &Snapshot) -> Result<Option<Expected>, Error> {
+    Ok(match from.proven()? {
+        Some(proven) => Some(Expected {
+            sums: proven.sums,
+            sources: proven.sources,
+            is_proven: true,
+        }),
+        None => from.sums().map(|sums| Expected {
+            sums,
+            sources: None,
+            is_proven: false,
+        }),
+    })
+}
+
 struct Wanted<'a> {
     udid: Udid,
     from: &'a Path,
     /// The hashes that it must fulfil.
-    sums: Option<PathBuf>,
+    sums: Option<Expected>,
     /// Damage that is known and accepted.
     damage: u64,
     date: SystemTime,
@@ -196,14 +213,17 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
     let current = store.current(&wanted.udid)?;
     let as_current = current.is_none_or(|current| date_of(current.path()) < wanted.date);
 
-    let import = Import::begin(
-        store,
-        &wanted.udid,
-        lock,
-        wanted.from,
-        wanted.sums.as_deref(),
-    )?;
-    let copied = copy_files(&import, &wanted, monitor)?;
+    let mut import = Import::begin(store, &wanted.udid, lock, wanted.from, wanted.sums.as_ref())?;
+    let copied = copy_files(&mut import, &wanted, monitor)?;
+    if wanted.sums.as_ref().is_some_and(|sums| !sums.is_proven) {
+        monitor.problem(
+            "the list of hashes of this backup is damaged: what it does not prove was copied as it lies on the disk".to_owned(),
+            Some("`idev-backup verify` names what is damaged; look at the disk".to_owned()),
+        );
+        for doubt in import.doubts() {
+            monitor.problem(doubt.clone(), None);
+        }
+    }
     monitor.phase(Phase::Checking);
     let how = Options {
         sums: Some(import.sums()),
@@ -224,8 +244,14 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
         None => describe(&wanted, &checked, &copied),
     };
     monitor.phase(Phase::Sealing);
-    let stamp = wanted.stamp.unwrap_or_else(|| stamp_of(wanted.date));
-    let (path, untidy) = import.seal(&stamp, as_current, &report, &wanted.note)?;
+    let moment = |time| jiff::Timestamp::try_from(time).unwrap_or_default();
+    let placing = Placing {
+        stamp: wanted.stamp.unwrap_or_else(|| stamp_of(wanted.date)),
+        date: moment(wanted.date),
+        now: moment(SystemTime::now()),
+        as_current,
+    };
+    let (path, untidy) = import.seal(&placing, &report, &wanted.note)?;
     if let Some(e) = untidy {
         let text = format!("the backup is in its place, but tidying up after it failed: {e}");
         monitor.problem(text, e.hint().map(str::to_owned));
@@ -241,7 +267,7 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
 }
 
 fn copy_files(
-    import: &Import,
+    import: &mut Import,
     wanted: &Wanted,
     monitor: &dyn Monitor,
 ) -> Result<Copied, store::Error> {

@@ -218,7 +218,7 @@ pub fn create(
     let complaints = complaints(&course);
     let how = verify::Options {
         sums: Some(complete.sums().to_path_buf()),
-        fresh_hashes: complete.tally().read_again > 0,
+        fresh_hashes: complete.tally().fresh > 0,
         depth: match options.read_again {
             true => Depth::Bytes,
             false => Depth::Quick,
@@ -258,20 +258,16 @@ pub fn create(
         older: 0,
         dropped: course.dropped,
     };
-    seal(
-        complete,
-        &mut report,
-        options.keep_of(&phone.udid),
-        started.1,
-        monitor,
-    )?;
+    // A backup that cannot be read must not cost one that can.
+    let keep = Some(options.keep_of(&phone.udid)).filter(|_| password_opens != Some(false));
+    seal(complete, &mut report, keep, started.1, monitor)?;
     Ok(report)
 }
 
 fn seal(
     complete: Complete,
     report: &mut Report,
-    keep: &Policy,
+    keep: Option<&Policy>,
     started: Instant,
     monitor: &dyn Monitor,
 ) -> Result<(), Error> {
@@ -281,8 +277,8 @@ fn seal(
     report.seconds.total = started.elapsed().as_secs_f64();
     let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
     let mut removes = false;
-    let stamp = crate::store::stamp_of(now);
-    let sealed = complete.seal_and_tell(&stamp, &text, keep, &mut |removal| {
+    let moment = jiff::Timestamp::try_from(now).unwrap_or_default();
+    let sealed = complete.seal_and_tell(moment, &text, keep, &mut |removal| {
         if !std::mem::replace(&mut removes, true) {
             monitor.phase(Phase::Removing);
         }

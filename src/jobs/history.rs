@@ -14,7 +14,7 @@ use crate::store::history::{By, Removal, local};
 use crate::store::notes::{Note, Verified};
 pub use crate::store::retention::Why;
 use crate::store::retention::{self, Policy};
-use crate::store::{self, Meant, Snapshot, Store, sizes, snapshot};
+use crate::store::{self, Snapshot, Store, sizes, snapshot};
 use crate::udid::Udid;
 
 /// What becomes of one snapshot.
@@ -221,17 +221,18 @@ pub fn phone(store: &Store, beginning: &str) -> Result<Udid, Error> {
 pub struct Chosen {
     /// The store that it lies in.
     pub store: Store,
-    /// The snapshot where it stood when its name was resolved.
+    /// The snapshot, where it stood when its name was resolved. What stands there later may be another one.
     pub snapshot: Snapshot,
-    /// Its identity: what stands in its place later may be another one.
-    pub meant: Meant,
 }
 
 impl Chosen {
     /// Finds the snapshot again under the lock, and fails if it is gone or stands in another place than the one that was
     /// shown.
     fn again(&self, lock: &store::Lock) -> Result<Snapshot, Error> {
-        let there = self.store.again(&self.snapshot, &self.meant, lock)?;
+        let seen = &self.snapshot;
+        let there = self
+            .store
+            .again(seen.udid(), seen.id(), seen.path(), lock)?;
         match there {
             Some(there) if there.path() == self.snapshot.path() => Ok(there),
             there => Err(moved(self.snapshot.path(), there.as_ref())),
@@ -240,12 +241,13 @@ impl Chosen {
 
     /// Finds the snapshot wherever it stands now.
     pub(super) fn where_it_is(&self) -> Result<Snapshot, Error> {
-        let there = self.store.look_again(&self.snapshot, &self.meant)?;
+        let seen = &self.snapshot;
+        let there = self.store.look_again(seen.udid(), seen.id(), seen.path())?;
         there.ok_or_else(|| moved(self.snapshot.path(), None))
     }
 
     fn note(&self, change: impl FnOnce(&mut Note)) -> Result<Noted, Error> {
-        let noted = self.store.note_meant(&self.snapshot, &self.meant, change)?;
+        let noted = self.store.note_again(&self.snapshot, change)?;
         match noted {
             Some(note) => Ok(Noted {
                 path: self.snapshot.path().display().to_string(),
@@ -275,21 +277,18 @@ pub(super) fn moved(from: &Path, to: Option<&Snapshot>) -> Error {
 
 /// A snapshot in a store, by its path or by how [`list::find`] knows it.
 pub fn find(store: Result<Store, store::Error>, name: &str) -> Result<Chosen, Error> {
-    let Named { folder, meant } = list::resolve(store, Some(name))?;
+    let Named { folder, id } = list::resolve(store, Some(name))?;
     if let Ok(to) = folder.read_link()
         && snapshot::phone_of(&folder).is_some()
     {
         return Err(store::Error::Linked { path: folder, to }.into());
     }
-    match (snapshot::find(&folder), meant) {
-        (Some(snapshot), Some(meant)) => {
+    match (snapshot::find(&folder), id) {
+        (Some(snapshot), Some(id)) if *snapshot.id() == id => {
             let store = Store::open(snapshot.path().parent().unwrap_or(&folder))?;
-            Ok(Chosen {
-                store,
-                snapshot,
-                meant,
-            })
+            Ok(Chosen { store, snapshot })
         }
+        (Some(_), Some(_)) => Err(moved(&folder, None)),
         _ => Err(Error::Nothing {
             what: format!("{} lies in no store", folder.display()),
             hint: "`idev-backup list` shows what the store holds; `idev-backup adopt` takes a backup in".to_owned(),
@@ -420,7 +419,7 @@ fn sweep(store: &Store, udid: &Udid, lock: &store::Lock, monitor: &dyn Monitor) 
 /// Notes what a check of all bytes found, if what it looked at is a snapshot of a store, and is there yet. That it cannot be
 /// noted harms no backup.
 pub fn record(report: &Report, monitor: &dyn Monitor) {
-    let Some((of, meant)) = &report.of else {
+    let Some(of) = &report.of else {
         return;
     };
     let Some(Ok(store)) = of.path().parent().map(Store::open) else {
@@ -436,9 +435,9 @@ pub fn record(report: &Report, monitor: &dyn Monitor) {
         _ => "",
     };
     let changed = match report.outcome {
-        Outcome::Damaged => store.note_meant(of, meant, |note| note.damaged = Some(now)),
+        Outcome::Damaged => store.note_again(of, |note| note.damaged = Some(now)),
         _ if report.sample.is_some() || how.is_empty() => return,
-        _ => store.note_meant(of, meant, |note| {
+        _ => store.note_again(of, |note| {
             note.damaged = None;
             note.verified = Some(Verified {
                 time: now,

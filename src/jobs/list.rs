@@ -13,7 +13,7 @@ use crate::device::model;
 use crate::manifest::plists::{Info, ManifestPlist, Status};
 use crate::plain_file;
 use crate::store::notes::{Notes, Verified};
-use crate::store::{self, Meant, Snapshot, Store, sizes, snapshot};
+use crate::store::{self, Id, Snapshot, Store, sizes, snapshot};
 use crate::udid::Udid;
 
 /// One backup, as its own property lists and our report tell.
@@ -41,6 +41,10 @@ pub struct Backup {
     pub bytes: Option<u64>,
     /// Made by this tool, and unchanged since as far as a glance tells.
     pub ours: bool,
+    /// What identifies it: the id of its record, else the SHA-256 of its Status.plist, else the name of its folder.
+    pub id: String,
+    /// The number of its record: a later backup has a higher one. Null where it has no record.
+    pub sequence: Option<u64>,
     /// Where it is.
     pub path: String,
     /// `YYYYMMDD-HHMMSS`, local time: what it is named by.
@@ -206,7 +210,7 @@ pub struct Named {
     /// Its folder, in which a run may put another backup at any moment.
     pub folder: PathBuf,
     /// Its identity, if it lies in a store.
-    pub meant: Option<Meant>,
+    pub id: Option<Id>,
 }
 
 impl Named {
@@ -214,7 +218,7 @@ impl Named {
         Named {
             folder: snapshot.path().to_path_buf(),
             // A link leads out of the store.
-            meant: (!snapshot.path().is_symlink()).then(|| snapshot.meant()),
+            id: (!snapshot.path().is_symlink()).then(|| snapshot.id().clone()),
         }
     }
 }
@@ -226,7 +230,7 @@ pub fn resolve(store: Result<Store, store::Error>, name: Option<&str>) -> Result
     {
         return Ok(Named {
             folder: path.to_path_buf(),
-            meant: snapshot::find(path).map(|found| found.meant()),
+            id: snapshot::find(path).map(|found| found.id().clone()),
         });
     }
     if name.is_some_and(|name| name.trim().is_empty()) {
@@ -357,6 +361,8 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
         files: count("files"),
         bytes: count("bytes"),
         ours: snapshot.beside().is_some(),
+        id: snapshot.id().to_string(),
+        sequence: snapshot.record().map(|record| record.sequence),
         path: folder.display().to_string(),
         stamp: snapshot.stamp(),
         frees_bytes: None,

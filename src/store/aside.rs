@@ -93,8 +93,10 @@ fn rescue(store: &Store, udid: &Udid, backup: &Path) -> Result<Option<PathBuf>, 
         return Ok(None);
     }
     let current = store.current_path(udid);
-    for beside in snapshot::stamped(&store.own_of(udid))? {
-        if !seal::is_of(&beside, backup)? || seal::is_of(&beside, &current)? {
+    let own = store.own_of(udid);
+    for beside in snapshot::stamped(&own)? {
+        let belongs = |folder: &Path| seal::belongs(&own, &beside, folder);
+        if !belongs(backup)? || belongs(&current)? {
             continue;
         }
         let to = if guard::is_real_folder(&current)? {
@@ -133,9 +135,10 @@ mod tests {
             let udid: Udid = UDID.parse().unwrap();
             let world = World { dir, store, udid };
             if first {
-                let sealed = world
-                    .draft("first")
-                    .seal("20260101-000000", b"{}", &3.into());
+                let sealed =
+                    world
+                        .draft("first")
+                        .seal(jiff::Timestamp::UNIX_EPOCH, b"{}", &3.into());
                 assert!(sealed.unwrap().untidy.is_none());
             }
             drop(world.draft("second"));

@@ -14,18 +14,18 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
 use super::clone::clone_backup;
 use super::disk::{self, CloneKind};
 use super::journal::Journal;
 use super::keeper::Keeper;
 use super::layout::LeftOut;
+pub use super::leftover::Leftover;
+use super::leftover::{Note, folder_of};
 pub use super::proof::Tally;
 use super::proof::{prove, write_sums};
-use super::sums;
+use super::sources::Listing;
 use super::walk::Walk;
-use super::{Error, Lock, METADATA, SUMS, SetAside, Snapshot, Store, seal, trash};
+use super::{Error, Lock, RECORDED, SUMS, Snapshot, Store, trash};
 use crate::path::BackupPath;
 use crate::plain_file;
 use crate::udid::Udid;
@@ -53,36 +53,6 @@ pub enum Origin {
     },
 }
 
-/// What the draft remembers about itself.
-#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
-struct Note {
-    /// The stamp of the backup that it was cloned from; none for an empty draft.
-    base: Option<String>,
-    /// SHA-256 of that backup's Status.plist: it must still be the same for the draft to be of use.
-    base_status: Option<String>,
-}
-
-impl Note {
-    fn of(base: Option<&Snapshot>) -> Result<Note, Error> {
-        let Some(base) = base else {
-            return Ok(Note {
-                base: None,
-                base_status: None,
-            });
-        };
-        let status = base.path().join("Status.plist");
-        let hash = if status.exists() {
-            Some(sums::hex(&sums::hash_file(&status)?.0))
-        } else {
-            None
-        };
-        Ok(Note {
-            base: base.stamp(),
-            base_status: hash,
-        })
-    }
-}
-
 /// A draft. Dropped unsealed it stays on the disk, for the next run to take over or discard.
 pub struct Draft {
     pub(super) store: Store,
@@ -92,37 +62,6 @@ pub struct Draft {
     journal: Arc<Mutex<Journal>>,
     keeper: Keeper,
     pub(super) lock: Lock,
-}
-
-/// What earlier runs left: a draft, and what was set aside.
-type Found = (Option<Leftover>, Vec<SetAside>);
-
-/// A draft that an earlier run left.
-pub struct Leftover {
-    folder: PathBuf,
-    backup: PathBuf,
-}
-
-impl Leftover {
-    /// Looks for one. A seal that was under way is brought to its end first; what could not be is set aside.
-    pub fn find(store: &Store, udid: &Udid, _lock: &Lock) -> Result<Found, Error> {
-        let aside = seal::recover(store, udid)?;
-        let folder = folder_of(store, udid);
-        let leftover = Leftover {
-            backup: folder.join("root").join(udid.as_str()),
-            folder,
-        };
-        Ok((leftover.folder.exists().then_some(leftover), aside))
-    }
-
-    /// Its files, in Apple's layout.
-    pub fn backup(&self) -> &Path {
-        &self.backup
-    }
-}
-
-fn folder_of(store: &Store, udid: &Udid) -> PathBuf {
-    store.own_of(udid).join("draft")
 }
 
 impl Draft {
@@ -168,14 +107,14 @@ impl Draft {
         lock: Lock,
         current: Option<Snapshot>,
     ) -> Result<Result<(Draft, Origin), Lock>, Error> {
-        let note = plain_file::read(&leftover.folder.join("draft.json")).ok();
+        let note = plain_file::read(&leftover.folder().join("draft.json")).ok();
         let note: Option<Note> = note.and_then(|text| serde_json::from_slice(&text).ok());
         if note != Some(Note::of(current.as_ref())?) {
             return Ok(Err(lock));
         }
         match prove(
-            &leftover.backup,
-            &leftover.folder.join("journal"),
+            leftover.backup(),
+            &leftover.folder().join("journal"),
             udid,
             current.as_ref(),
         ) {
@@ -329,17 +268,23 @@ impl Draft {
         disk::remove_all(&beside).map_err(|e| Error::io("empty", &beside, e))?;
         disk::make_private_dirs(&beside)?;
         let backup = self.backup();
-        let carried = self.base.as_ref().and_then(Snapshot::sums);
+        // Once more, since hours may have passed: a list that is damaged by now proves nothing either.
+        let carried = self
+            .base
+            .as_ref()
+            .map(Snapshot::proven)
+            .transpose()?
+            .flatten();
         let journal = self.folder.join("journal");
-        let tally = write_sums(
+        let (tally, listing) = write_sums(
             &backup,
             &self.udid,
             &journal,
-            carried.as_deref(),
-            &beside.join(SUMS),
+            carried.as_ref(),
+            &beside,
             step,
         )?;
-        for name in METADATA {
+        for name in RECORDED {
             let (from, to) = (backup.join(name), beside.join(name));
             if from.exists() {
                 disk::copy_file(&from, &to).map_err(|e| Error::io("copy", &from, e))?;
@@ -351,6 +296,9 @@ impl Draft {
             backup,
             sums: beside.join(SUMS),
             tally,
+            listing,
+            has_lost_list: carried.is_none()
+                && self.base.is_some_and(|base| base.beside().is_some()),
             lock: self.lock,
         })
     }
@@ -371,6 +319,8 @@ pub struct Complete {
     backup: PathBuf,
     sums: PathBuf,
     tally: Tally,
+    pub(super) listing: Listing,
+    has_lost_list: bool,
     pub(super) lock: Lock,
 }
 
@@ -383,6 +333,12 @@ impl Complete {
     /// Its list of hashes.
     pub fn sums(&self) -> &Path {
         &self.sums
+    }
+
+    /// Returns true if the list of the backup before was damaged while this one was made, so that what was taken over had to be read
+    /// from the disk.
+    pub fn has_lost_list(&self) -> bool {
+        self.has_lost_list
     }
 
     /// How the hashes came about.
@@ -410,9 +366,12 @@ fn make_way(target: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::sums;
     use std::time::Duration;
 
     const UDID: &str = "00008030-001C195E0A88802E";
+    /// When the drafts are sealed.
+    const MADE: &str = "2026-11-20T21:14:01Z";
 
     fn draft(dir: &tempfile::TempDir) -> Draft {
         let store = Store::open_or_make(&dir.path().join("store")).unwrap();
@@ -548,6 +507,7 @@ mod tests {
             received: 4,
             carried: 0,
             read_again: 1,
+            fresh: 1,
         };
         assert_eq!(first.tally(), tally);
         for (name, hash) in sums::Sums::open(first.sums()).unwrap().map(Result::unwrap) {
@@ -556,7 +516,7 @@ mod tests {
         // Between the check and the seal.
         fs::write(first.backup().join("Status.plist"), "another").unwrap();
         let refused = first
-            .seal("20261120-221401", b"{}", &3.into())
+            .seal(MADE.parse().unwrap(), b"{}", &3.into())
             .err()
             .unwrap();
         assert!(
@@ -572,7 +532,7 @@ mod tests {
             fs::copy(second.backup().join(name), current.join(name)).unwrap();
         }
         let refused = second
-            .seal("20261120-221401", b"{}", &3.into())
+            .seal(MADE.parse().unwrap(), b"{}", &3.into())
             .err()
             .unwrap();
         assert!(
@@ -582,7 +542,7 @@ mod tests {
 
         fs::write(current.join("Status.plist"), "older").unwrap();
         let sealed = complete(&names)
-            .seal("20261120-221401", b"{}", &3.into())
+            .seal(MADE.parse().unwrap(), b"{}", &3.into())
             .unwrap();
         assert!(sealed.untidy.is_none() && sealed.sync > Duration::ZERO);
         assert_eq!((sealed.older, sealed.dropped.len()), (1, 0));
@@ -594,7 +554,9 @@ mod tests {
             .path()
             .join("store/.idev-backup")
             .join(UDID)
-            .join("20261120-221401");
+            .join(super::super::stamp_of(
+                MADE.parse::<jiff::Timestamp>().unwrap().into(),
+            ));
         assert_eq!(fs::read(beside.join("report.json")).unwrap(), b"{}");
     }
 }

@@ -1,9 +1,10 @@
 //! Snapshots as a plan sees them, and how one goes: out of sight in one rename, then removed.
 
-use std::path::Path;
 use std::time::SystemTime;
 
 use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 
 use super::notes::Notes;
 use super::retention::{self, Decision, Facts, Policy};
@@ -25,7 +26,7 @@ impl Store {
         snapshot::of(self, udid)
     }
 
-    /// What becomes of a phone's snapshots, and why. Where the notes cannot be read nothing is dropped, and the error tells.
+    /// What becomes of a phone's snapshots, which come newest first, and why. Where the notes cannot be read nothing is dropped, and the error tells.
     pub fn plan(
         &self,
         snapshots: &[Snapshot],
@@ -41,7 +42,8 @@ impl Store {
         };
         let facts: Vec<Facts> = snapshots
             .iter()
-            .map(|snapshot| facts(snapshot, notes.as_ref()))
+            .zip(ranks(snapshots.len()))
+            .map(|(snapshot, rank)| facts(snapshot, rank, notes.as_ref()))
             .collect();
         (retention::plan(&facts, policy, now), trouble)
     }
@@ -74,7 +76,6 @@ impl Store {
             step(Removal { done, of, folders });
         };
         let own = self.own_of(old.udid());
-        let key = Store::note_key(old);
         let gone = {
             // Whoever pins it now does so before it goes, or is told that it is gone.
             let _held = self.hold_notes(old.udid())?;
@@ -93,9 +94,9 @@ impl Store {
         if let Some(beside) = old.beside().filter(|_| !is_shared) {
             throw_away(&own, beside, step)?;
         }
-        if left.iter().all(|other| Store::note_key(other) != key) {
+        if left.iter().all(|other| other.id() != old.id()) {
             // Notes of a snapshot that is gone harm nobody.
-            drop(self.forget(old.udid(), &key));
+            drop(self.forget(old.udid(), old.id()));
         }
         Ok(())
     }
@@ -156,7 +157,10 @@ impl Draft {
         let Ok(notes) = store.notes(&self.udid) else {
             return Ok(Room::default());
         };
-        let mut ahead: Vec<Facts> = all.iter().map(|s| facts(s, Some(&notes))).collect();
+        let ranked = all.iter().zip(ranks(all.len()));
+        let mut ahead: Vec<Facts> = ranked
+            .map(|(s, rank)| facts(s, rank, Some(&notes)))
+            .collect();
         for (facts, snapshot) in ahead.iter_mut().zip(&all) {
             facts.ours |= facts.current && snapshot.beside().is_some();
             facts.current = false;
@@ -165,6 +169,7 @@ impl Draft {
         ahead.push(Facts {
             udid: self.udid.clone(),
             made: now,
+            rank: all.len(),
             current: true,
             ours: true,
             good: false,
@@ -190,40 +195,41 @@ impl Draft {
     }
 }
 
-/// What a plan needs to know. Without notes it may be pinned.
-fn facts(snapshot: &Snapshot, notes: Option<&Notes>) -> Facts {
+/// Ranks for so many snapshots that come newest first: the later one has the greater rank.
+fn ranks(count: usize) -> impl Iterator<Item = usize> {
+    (0..count).rev()
+}
+
+/// What a plan needs to know. Without notes, or with a record that cannot be read, it may be pinned.
+fn facts(snapshot: &Snapshot, rank: usize, notes: Option<&Notes>) -> Facts {
     let note = notes.map(|notes| notes.of(snapshot)).unwrap_or_default();
     Facts {
         udid: snapshot.udid().clone(),
         made: made(snapshot),
+        rank,
         current: snapshot.is_current(),
         ours: snapshot.is_where_we_put_it(),
         good: snapshot.beside().is_some() && note.damaged.is_none(),
         pinned: note.pinned,
         tagged: !note.tags.is_empty(),
-        unknown: notes.is_none(),
+        unknown: notes.is_none() || (snapshot.beside().is_some() && snapshot.record().is_none()),
         verified: note.verified.and_then(|v| v.time.parse().ok()),
     }
 }
 
-/// When it was made, local time: its stamp, else when its files were written.
+/// Returns when a backup was made, in local time.
 pub fn made(snapshot: &Snapshot) -> DateTime {
-    let stamp = snapshot.stamp();
-    let stamp = stamp.and_then(|stamp| parse_stamp(&stamp));
-    stamp.unwrap_or_else(|| {
-        let time = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
-        let status = snapshot.path().join("Status.plist");
-        local(
-            time(&status)
-                .or_else(|| time(snapshot.path()))
-                .unwrap_or(SystemTime::UNIX_EPOCH),
-        )
-    })
+    civil(snapshot.date())
 }
 
 /// A moment in local time.
 pub fn local(time: SystemTime) -> DateTime {
     parse_stamp(&stamp_of(time)).unwrap_or_default()
+}
+
+/// Returns a moment's local time.
+pub fn civil(moment: Timestamp) -> DateTime {
+    Zoned::new(moment, TimeZone::system()).datetime()
 }
 
 /// Reads `YYYYMMDD-HHMMSS`.

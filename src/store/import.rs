@@ -13,22 +13,26 @@ use std::io::{self, Read, Write};
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::disk::{self, CloneKind};
 use super::notes::Note;
-use super::seal::{Intent, archive_name, finish, free_name, is_of};
-use super::sums::{Hash, Sums, SumsWriter, hash_file, hex};
+use super::proof::Tally;
+use super::record::{Record, Sealing};
+use super::seal::{Intent, archive_name, finish, free_name, has_its_copies};
+use super::sources::{Listing, Lists, Source, Sources};
+use super::sums::{Hash, Line, Lines, Sums, hash_file, hex};
 use super::trash::{self, throw_away};
-use super::walk::{Walk, order};
-use super::{Error, Lock, METADATA, REPORT, SUMS, Snapshot, Store, layout, snapshot};
+use super::walk::{Walk, order as walk_order};
+use super::{Error, Lock, RECORDED, REPORT, SUMS, Store, layout, order, snapshot};
 use crate::plain_file;
 use crate::sha256::Sha256;
 use crate::udid::Udid;
 
 /// What an import remembers about itself: another one is not gone on with.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
-struct Source {
+struct Origin {
     /// SHA-256 of the Status.plist.
     status: String,
     /// SHA-256 of the list of hashes that it must fulfil.
@@ -41,9 +45,39 @@ pub struct Import {
     udid: Udid,
     folder: PathBuf,
     from: PathBuf,
-    expected: Option<PathBuf>,
+    expected: Option<Expected>,
+    listing: Option<Listing>,
+    tally: Tally,
+    doubts: Vec<String>,
     _lock: Lock,
 }
+
+/// The list of hashes that a copy must fulfil.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// SHA256SUMS.
+    pub sums: PathBuf,
+    /// The list of sources, if it proves itself.
+    pub sources: Option<PathBuf>,
+    /// The list is the one that was sealed. Otherwise it is used as far as it goes, and proves no file.
+    pub is_proven: bool,
+}
+
+/// Where a copy goes.
+#[derive(Debug, Clone)]
+pub struct Placing {
+    /// The name that it should have, if that is free: local time, `YYYYMMDD-HHMMSS`.
+    pub stamp: String,
+    /// When the backup was made, if its Status.plist does not say so.
+    pub date: Timestamp,
+    /// The moment of sealing.
+    pub now: Timestamp,
+    /// It becomes the phone's current backup.
+    pub as_current: bool,
+}
+
+/// Doubts about a copy that are kept.
+const DOUBTS_MAX: usize = 100;
 
 /// How the files came.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -66,25 +100,24 @@ pub(super) fn folder_of(store: &Store, udid: &Udid) -> PathBuf {
 }
 
 impl Import {
-    /// Begins, or goes on with what an earlier run of the same left. With `expected`, a list of hashes, only files that fulfil it are
-    /// taken.
+    /// Begins, or goes on with what an earlier run of the same left. With `expected`, only files that fulfil it are taken.
     pub fn begin(
         store: &Store,
         udid: &Udid,
         lock: Lock,
         from: &Path,
-        expected: Option<&Path>,
+        expected: Option<&Expected>,
     ) -> Result<Import, Error> {
         let folder = folder_of(store, udid);
-        let source = Source {
+        let source = Origin {
             status: hex(&hash_file(&from.join("Status.plist"))?.0),
             sums: expected
-                .map(|sums| hash_file(sums).map(|(hash, _)| hex(&hash)))
+                .map(|list| hash_file(&list.sums).map(|(hash, _)| hex(&hash)))
                 .transpose()?,
         };
         let note = folder.join("import.json");
         let left = plain_file::read(&note).ok();
-        let left: Option<Source> = left.and_then(|text| serde_json::from_slice(&text).ok());
+        let left: Option<Origin> = left.and_then(|text| serde_json::from_slice(&text).ok());
         // Without hashes nothing proves what is there.
         if expected.is_none() || left.as_ref() != Some(&source) {
             throw_away(&store.own_of(udid), &folder, &mut || ())?;
@@ -98,7 +131,10 @@ impl Import {
             udid: udid.clone(),
             folder,
             from: from.to_path_buf(),
-            expected: expected.map(Path::to_path_buf),
+            expected: expected.cloned(),
+            listing: None,
+            tally: Tally::default(),
+            doubts: Vec::new(),
             _lock: lock,
         })
     }
@@ -114,17 +150,20 @@ impl Import {
     }
 
     /// Copies every file and makes the list of hashes. `step` hears of each file's bytes.
-    pub fn copy(&self, step: &mut dyn FnMut(u64)) -> Result<Copied, Error> {
+    pub fn copy(&mut self, step: &mut dyn FnMut(u64)) -> Result<Copied, Error> {
         let beside = self.folder.join("beside");
         disk::remove_all(&beside).map_err(|e| Error::io("empty", &beside, e))?;
         disk::make_private_dirs(&beside)?;
-        let mut list = SumsWriter::create(&self.sums())?;
-        let mut expected = self.expected.as_deref().map(Merge::open).transpose()?;
-        let mut relative = match &expected {
+        let mut lists = Lists::create(&beside)?;
+        let expected = self.expected.clone();
+        let is_proven = expected.as_ref().is_some_and(|expected| expected.is_proven);
+        let mut merge = expected.as_ref().map(Merge::open).transpose()?;
+        let mut relative = match &merge {
             Some(_) => Relative::of(&self.store, &self.udid)?,
             None => None,
         };
-        let (mut copied, mut kind) = (Copied::default(), CloneKind::Reflink);
+        let (mut copied, mut tally) = (Copied::default(), Tally::default());
+        let mut kind = CloneKind::Reflink;
         // Those too in which there is nothing: the phone has made all 256.
         for name in snapshot::names(&self.from)? {
             let is_dir = fs::symlink_metadata(self.from.join(&name)).is_ok_and(|m| m.is_dir());
@@ -147,53 +186,71 @@ impl Import {
                 copied.left_out += 1;
                 continue;
             }
-            let wanted = match &mut expected {
+            let wanted = merge.as_mut().map(|merge| merge.hash_of(&found.path));
+            let wanted = wanted.transpose()?.flatten();
+            if wanted.is_none() && is_proven {
                 // What the list does not name is no part of the backup.
-                Some(expected) => match expected.hash_of(&found.path)? {
-                    Some(hash) => Some(hash),
-                    None => {
-                        copied.left_out += 1;
-                        continue;
-                    }
-                },
-                None => None,
-            };
+                copied.left_out += 1;
+                continue;
+            }
             let to = self.backup().join(&found.path);
-            let hash = match wanted {
-                Some(wanted) if is_already(&to, found.meta.len(), &wanted) => {
-                    copied.there += 1;
-                    wanted
-                }
-                Some(wanted) => match take_from(&mut relative, &found.path, &wanted, &to)? {
-                    true => {
+            let (hash, source) = match wanted {
+                Some((wanted, source)) => {
+                    if is_already(&to, found.meta.len(), &wanted) {
+                        copied.there += 1;
+                        (wanted, source)
+                    } else if take_from(&mut relative, &found.path, &wanted, &to)? {
                         copied.shared += 1;
-                        wanted
-                    }
-                    false => {
+                        (wanted, source)
+                    } else {
                         copied.copied += 1;
-                        self.bring(&found.path, &to, Some(&wanted), &mut kind)?
+                        let bytes = Some(&wanted).filter(|_| is_proven);
+                        let hash = self.bring(&found.path, &to, bytes, &mut kind)?;
+                        if hash != wanted {
+                            self.doubt(format!(
+                                "{}: either this file or its line in the damaged list of hashes has changed",
+                                found.path
+                            ));
+                        }
+                        (hash, source)
                     }
-                },
+                }
                 None => {
                     copied.copied += 1;
-                    self.bring(&found.path, &to, None, &mut kind)?
+                    (self.bring(&found.path, &to, None, &mut kind)?, Source::Read)
                 }
             };
-            list.add(&found.path, &hash)?;
+            lists.add(&found.path, &hash, found.meta.len(), source)?;
+            tally.count(source);
             copied.bytes += found.meta.len();
             step(found.meta.len());
         }
-        list.finish()?;
-        if let Some(expected) = &mut expected {
-            expected.end()?;
+        self.listing = Some(lists.finish()?);
+        self.tally = tally;
+        if let Some(mut merge) = merge {
+            merge.end()?;
+            for doubt in merge.doubts {
+                self.doubt(doubt);
+            }
         }
-        for name in METADATA {
+        for name in RECORDED {
             let (from, to) = (self.backup().join(name), beside.join(name));
             if from.exists() {
                 disk::copy_file(&from, &to).map_err(|e| Error::io("copy", &from, e))?;
             }
         }
         Ok(copied)
+    }
+
+    /// Returns what is doubtful about the copy, since the list of hashes that came with it does not prove itself.
+    pub fn doubts(&self) -> &[String] {
+        &self.doubts
+    }
+
+    fn doubt(&mut self, what: String) {
+        if self.doubts.len() < DOUBTS_MAX {
+            self.doubts.push(what);
+        }
     }
 
     /// Brings one file under its name, whole.
@@ -226,24 +283,45 @@ impl Import {
     /// what could not be tidied up after that.
     pub fn seal(
         self,
-        stamp: &str,
-        as_current: bool,
+        how: &Placing,
         report: &[u8],
         note: &Note,
     ) -> Result<(PathBuf, Option<Error>), Error> {
         let (store, udid) = (&self.store, &self.udid);
         let (own, beside) = (store.own_of(udid), self.folder.join("beside"));
         // What it was copied from must not have changed meanwhile, and must be tied to what stands beside it.
-        if !is_of(&beside, &self.backup())? || !is_of(&beside, &self.from)? {
+        if !has_its_copies(&beside, &self.backup())? || !has_its_copies(&beside, &self.from)? {
             return Err(Error::Damaged {
                 path: self.from.clone(),
                 why: "it has no Status.plist and Info.plist, or another program changed it while it was copied".to_owned(),
             });
         }
+        let Some(listing) = self.listing.clone() else {
+            return Err(Error::Damaged {
+                path: self.folder.clone(),
+                why: "it was not copied yet".to_owned(),
+            });
+        };
         disk::write_whole(&beside.join(REPORT), report)?;
+        let known = snapshot::recorded(&own)?;
+        let record = Record::new(Sealing {
+            udid: udid.as_str(),
+            sequence: if how.as_current {
+                order::newest(&known)
+            } else {
+                order::by_date(&known, how.date)
+            },
+            sealed: how.now,
+            date: snapshot::status_date(&self.backup()).unwrap_or(how.date),
+            report,
+            hashes: self.tally,
+            listing,
+        });
+        record.write(&beside)?;
         disk::sync_tree(&self.folder)?;
+        let as_current = how.as_current;
         let archived = |stamp: &str| format!("{udid}-{stamp}");
-        let stamp = free_name(stamp, |candidate| {
+        let stamp = free_name(&how.stamp, |candidate| {
             own.join(candidate).exists() || store.root().join(archived(candidate)).exists()
         });
         let current = store.current(udid)?;
@@ -257,8 +335,8 @@ impl Import {
         };
         // Before it can be seen, so that no rule drops it for want of a note.
         if *note != Note::default() {
-            let copy = Snapshot::open(store, udid.clone(), self.backup(), None)?;
-            store.note(&copy, |noted| *noted = note.clone())?;
+            let held = store.hold_notes(udid)?;
+            store.note_id(&held, udid, &record.id, |noted| *noted = note.clone())?;
         }
         let text = serde_json::to_vec(&intent)
             .map_err(|e| Error::io("write", &self.folder, io::Error::other(e)))?;
@@ -309,48 +387,63 @@ fn clone_hashed(from: &Path, to: &Path, kind: &mut CloneKind) -> io::Result<Hash
 /// A list of hashes, read beside a walk in the same order.
 struct Merge {
     path: PathBuf,
-    lines: Peekable<Sums>,
+    is_proven: bool,
+    lines: Peekable<Lines>,
+    sources: Sources,
+    doubts: Vec<String>,
 }
 
 impl Merge {
-    fn open(path: &Path) -> Result<Merge, Error> {
+    fn open(expected: &Expected) -> Result<Merge, Error> {
         Ok(Merge {
-            path: path.to_path_buf(),
-            lines: Sums::open(path)?.peekable(),
+            path: expected.sums.clone(),
+            is_proven: expected.is_proven,
+            lines: Lines::open(&expected.sums)?.peekable(),
+            sources: Sources::open(expected.sources.as_deref()),
+            doubts: Vec::new(),
         })
     }
 
-    /// The hash of a file that is there. What the list names and the walk has passed is missing, which is damage.
-    fn hash_of(&mut self, path: &str) -> Result<Option<Hash>, Error> {
-        match self.lines.peek() {
-            Some(Ok((name, _))) => match order(name, path) {
-                std::cmp::Ordering::Less => Err(self.missing()),
-                std::cmp::Ordering::Greater => Ok(None),
-                std::cmp::Ordering::Equal => Ok(self.lines.next().transpose()?.map(|l| l.1)),
-            },
-            Some(Err(_)) => Err(self.missing()),
-            None => Ok(None),
+    /// Returns the hash of a file that is there, with the source that it has in the copy.
+    fn hash_of(&mut self, path: &str) -> Result<Option<(Hash, Source)>, Error> {
+        let is_after = |line: &Result<Line, Error>| matches!(line, Ok(Line::Good(name, _)) if walk_order(name, path).is_gt());
+        while let Some(line) = self.lines.next_if(|line| !is_after(line)) {
+            match line? {
+                Line::Good(name, hash) if name == path => {
+                    let known = self.sources.of(path).filter(|_| self.is_proven);
+                    return Ok(Some((hash, known.map_or(Source::Read, Source::in_next))));
+                }
+                other => self.passed(other)?,
+            }
         }
+        Ok(None)
+    }
+
+    /// Takes note of a line for which there is no file. If the list proves itself, that file is missing.
+    fn passed(&mut self, line: Line) -> Result<(), Error> {
+        let doubt = match line {
+            Line::Bad(number) => format!("line {number} of the list of hashes is damaged"),
+            Line::Good(name, _) if self.is_proven => {
+                return Err(Error::Damaged {
+                    path: self.path.clone(),
+                    why: format!("it names {name}, which the backup lacks"),
+                });
+            }
+            Line::Good(name, _) => {
+                format!("{name}: the damaged list of hashes names it, and it is not there")
+            }
+        };
+        if self.doubts.len() < DOUBTS_MAX {
+            self.doubts.push(doubt);
+        }
+        Ok(())
     }
 
     fn end(&mut self) -> Result<(), Error> {
-        match self.lines.peek() {
-            None => Ok(()),
-            Some(_) => Err(self.missing()),
+        while let Some(line) = self.lines.next() {
+            self.passed(line?)?;
         }
-    }
-
-    fn missing(&mut self) -> Error {
-        match self.lines.next() {
-            Some(Err(e)) => e,
-            next => Error::Damaged {
-                path: self.path.clone(),
-                why: match next {
-                    Some(Ok((name, _))) => format!("it names {name}, which the backup lacks"),
-                    _ => "it ends early".to_owned(),
-                },
-            },
-        }
+        Ok(())
     }
 }
 
@@ -388,7 +481,7 @@ fn take_from(
         return Ok(false);
     };
     while let Some(Ok((name, _))) = relative.lines.peek() {
-        if order(name, path).is_ge() {
+        if walk_order(name, path).is_ge() {
             break;
         }
         relative.lines.next();

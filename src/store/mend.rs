@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::sums::{Hash, hash_file};
-use super::{Error, Lock, METADATA, Snapshot, Store, disk, snapshot};
+use super::{Error, Lock, RECORDED, Snapshot, Store, disk, snapshot};
 use crate::path::BackupPath;
 use crate::plain_file;
 use crate::sha256::Sha256;
@@ -34,7 +34,7 @@ impl Store {
         let mut roots: Vec<&Path> = (others.iter().map(Snapshot::path))
             .filter(|root| *root != backup.path())
             .collect();
-        if METADATA.contains(&path.as_str()) {
+        if RECORDED.contains(&path.as_str()) {
             roots.extend(backup.beside());
         }
         let temporary = self.own_of(backup.udid()).join("mend.partial");

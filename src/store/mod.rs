@@ -7,32 +7,38 @@
 //! <store>/.idev-backup/<UDID>/lock      one run per phone at a time
 //! <store>/.idev-backup/<UDID>/draft/    a backup being written
 //! <store>/.idev-backup/<UDID>/notes.json  what is pinned, named, verified
-//! <store>/.idev-backup/<UDID>/<stamp>/  beside each sealed backup: SHA256SUMS, report.json, copies of its metadata
+//! <store>/.idev-backup/<UDID>/<stamp>/  beside each sealed backup: snapshot.json, SHA256SUMS, report.json, copies of its metadata
 //! ```
 //! docs/format.md tells what a reader may trust.
 
 mod aside;
+pub mod audit;
 mod clone;
 pub mod disk;
 pub mod draft;
 mod guard;
 pub mod history;
+mod identity;
 pub mod import;
 pub mod journal;
 mod keeper;
 pub mod layout;
+mod leftover;
 pub mod lock;
 mod mend;
 mod named;
 pub mod notes;
+mod order;
 pub mod overlay;
 pub mod probe;
 mod proof;
+pub mod record;
 pub mod retention;
 mod rights;
 mod seal;
 pub mod sizes;
 pub mod snapshot;
+pub mod sources;
 pub mod sums;
 mod trash;
 pub mod walk;
@@ -46,7 +52,7 @@ use std::time::SystemTime;
 pub use aside::SetAside;
 pub use draft::{Draft, Origin};
 pub use lock::Lock;
-pub use named::Meant;
+pub use record::{Id, Record};
 pub use retention::Policy;
 pub use seal::stamp_of;
 pub use snapshot::Snapshot;
@@ -59,18 +65,27 @@ const OWN: &str = ".idev-backup";
 /// The mark of a store.
 const MARK: &str = "store.json";
 /// The format that this version reads and writes.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// What the list of hashes is called.
 pub const SUMS: &str = "SHA256SUMS";
 /// What the report of the run is called.
 pub const REPORT: &str = "report.json";
-/// The files without which a backup cannot be read; copies of them stand beside it.
+/// The files without which a backup cannot be read.
 pub const METADATA: [&str; 4] = [
     "Info.plist",
     "Manifest.db",
     "Manifest.plist",
     "Status.plist",
+];
+/// The metadata files that a record names, and of which copies stand beside a backup: those of [`METADATA`], and the list of files
+/// of iOS 9 and older.
+pub const RECORDED: [&str; 5] = [
+    "Info.plist",
+    "Manifest.db",
+    "Manifest.plist",
+    "Status.plist",
+    "Manifest.mbdb",
 ];
 
 /// What went wrong on the disk.
@@ -91,6 +106,13 @@ pub enum Error {
         path: PathBuf,
         /// Why not.
         why: String,
+    },
+    /// The store has a format that this version does not know.
+    OtherFormat {
+        /// The store.
+        path: PathBuf,
+        /// The number of its format.
+        format: u64,
     },
     /// Another run works on this phone.
     Busy {
@@ -243,6 +265,13 @@ impl Error {
             Error::NotAStore { .. } => Some(
                 "choose an empty folder, or one that idev-backup made, with --store; what is there stays as it is",
             ),
+            Error::OtherFormat { format, .. } if *format < FORMAT => Some(
+                "choose a new folder with --store; each backup of the old store is a plain folder that `idev-backup adopt` takes into \
+                 the new one",
+            ),
+            Error::OtherFormat { .. } => {
+                Some("use the version of idev-backup that made it, or a later one")
+            }
             Error::Damaged { path, .. } if path.ends_with(notes::NOTES) => Some(
                 "look into that file; without it all pins, names and dates of checks are forgotten",
             ),
@@ -263,6 +292,18 @@ impl fmt::Display for Error {
                 write!(f, "cannot {doing} {}: {cause}", path.display())
             }
             Error::NotAStore { path, why } => write!(f, "{} is no store: {why}", path.display()),
+            Error::OtherFormat { path, format } => {
+                let age = if *format < FORMAT {
+                    "an older"
+                } else {
+                    "a newer"
+                };
+                write!(
+                    f,
+                    "the store {} has format {format}, made by {age} idev-backup; this version reads and writes format {FORMAT}",
+                    path.display()
+                )
+            }
             Error::Busy { udid, lock } => write!(
                 f,
                 "another idev-backup is working on phone {udid} in this store (it holds {})",
@@ -481,12 +522,10 @@ impl Store {
         let format = serde_json::from_slice::<serde_json::Value>(&text).ok();
         match format.and_then(|json| json.get("format")?.as_u64()) {
             Some(FORMAT) => Ok(()),
-            Some(newer) => Err(not_a_store(
-                &self.root,
-                &format!(
-                    "its format is {newer}, and this version knows {FORMAT}: use a newer idev-backup"
-                ),
-            )),
+            Some(format) => Err(Error::OtherFormat {
+                path: self.root.clone(),
+                format,
+            }),
             None => Err(Error::Damaged {
                 path: self.mark(),
                 why: "it names no format".to_owned(),

@@ -1,8 +1,9 @@
 //! What people and checks have said of snapshots: pinned, named, verified, damaged. It stands in one small file of each phone,
 //! since a sealed backup is not written, and other programs' backups have no folder of ours.
 //!
-//! A backup is known by the SHA-256 of its Status.plist, which the phone makes anew for each. So what is noted follows it from the
-//! current place to its archive name, and does not hold any more for what another program has made of it.
+//! A backup is known by its [`Id`]: that of its record, or for other programs' backups the SHA-256 of its Status.plist, which the
+//! phone makes anew for each. So what is noted follows it from the current place to its archive name, and does not hold any more for
+//! what another program has made of it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -11,7 +12,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Snapshot, Store, disk, guard, sums};
+use super::{Error, Id, Snapshot, Store, disk, guard};
 use crate::plain_file;
 use crate::udid::Udid;
 
@@ -62,19 +63,8 @@ pub struct Notes {
 impl Notes {
     /// Of one snapshot.
     pub fn of(&self, snapshot: &Snapshot) -> Note {
-        let noted = self.snapshots.get(&key(snapshot));
+        let noted = self.snapshots.get(snapshot.id().as_str());
         noted.cloned().unwrap_or_default()
-    }
-}
-
-/// What a backup is known by. One without a Status.plist has only its folder's name.
-fn key(snapshot: &Snapshot) -> String {
-    match sums::hash_file(&snapshot.path().join("Status.plist")) {
-        Ok((hash, length)) if length > 0 => sums::hex(&hash),
-        _ => {
-            let name = snapshot.path().file_name().unwrap_or_default();
-            format!("folder {}", name.to_string_lossy())
-        }
     }
 }
 
@@ -106,42 +96,38 @@ impl Store {
 
     /// Changes what is noted of one snapshot; answers how it is noted now. Waits for whoever writes there at the moment.
     pub fn note(&self, snapshot: &Snapshot, change: impl FnOnce(&mut Note)) -> Result<Note, Error> {
-        let key = key(snapshot);
         let held = self.hold_notes(snapshot.udid())?;
-        self.note_by(&held, snapshot.udid(), key, change)
+        self.note_id(&held, snapshot.udid(), snapshot.id(), change)
     }
 
-    /// The same by the key of a snapshot, for whoever holds the notes.
-    pub(super) fn note_by(
+    /// The same by the id of a backup, for whoever holds the notes.
+    pub(super) fn note_id(
         &self,
         held: &Held,
         udid: &Udid,
-        key: String,
+        id: &Id,
         change: impl FnOnce(&mut Note),
     ) -> Result<Note, Error> {
+        let key = id.as_str();
         self.rewrite(held, udid, |snapshots| {
-            let note = snapshots.entry(key.clone()).or_default();
+            let note = snapshots.entry(key.to_owned()).or_default();
             change(note);
             let note = note.clone();
             if note == Note::default() {
-                snapshots.remove(&key);
+                snapshots.remove(key);
             }
             note
         })
     }
 
-    /// What was noted of a snapshot that is gone, found by [`Store::note_key`].
-    pub(super) fn forget(&self, udid: &Udid, key: &str) -> Result<(), Error> {
+    /// Forgets what was noted of a snapshot that is gone.
+    pub(super) fn forget(&self, udid: &Udid, id: &Id) -> Result<(), Error> {
+        let key = id.as_str();
         if !self.notes(udid)?.snapshots.contains_key(key) {
             return Ok(());
         }
         let held = self.hold_notes(udid)?;
         self.rewrite(&held, udid, |snapshots| drop(snapshots.remove(key)))
-    }
-
-    /// What a snapshot is known by in the notes.
-    pub(super) fn note_key(snapshot: &Snapshot) -> String {
-        key(snapshot)
     }
 
     /// Waits until nobody else writes the notes of a phone, and keeps others from it.

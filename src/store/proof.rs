@@ -1,25 +1,49 @@
-//! What is known of each file's bytes: from the journal, from the list of the backup before, or by reading them again.
+//! Determines what each file's bytes must be: from the journal, from the list of the backup before, or by reading them again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::journal::{self, BUCKETS, Fate, Replay};
-use super::sums::{self, Sums, SumsWriter};
+use super::sources::{Listing, Lists, Source, Sources};
+use super::sums::{self, Sums};
 use super::walk::{Walk, order};
 use super::{Error, Snapshot, disk};
 use crate::udid::Udid;
 
 /// Where the hashes of a list come from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Files hashed while they were received.
     pub received: u64,
-    /// Files that nothing happened to, with the hash they have had since they were received.
+    /// Files that nothing happened to, with the hash that they have had since they were received for an earlier backup.
     pub carried: u64,
-    /// Files read again, since neither was known.
+    /// Files whose hash is of what stood on the disk, in this run or in an earlier one.
     pub read_again: u64,
+    /// How many of those were read in this run, so that their hash says nothing about them yet.
+    #[serde(skip)]
+    pub fresh: u64,
+}
+
+impl Tally {
+    /// Counts a hash by its source.
+    pub(super) fn count(&mut self, source: Source) {
+        match source {
+            Source::Received => self.received += 1,
+            Source::Carried => self.carried += 1,
+            Source::Read => self.read_again += 1,
+        }
+    }
+}
+
+/// A list of hashes of an earlier backup, with the sources of its hashes.
+#[derive(Debug, Clone)]
+pub struct Proven {
+    /// SHA256SUMS.
+    pub sums: PathBuf,
+    /// The list of sources; `None` if that does not prove itself.
+    pub sources: Option<PathBuf>,
 }
 
 /// Proves what an earlier run left. Files below `Snapshot/` that cannot be proved are removed, and the phone will send
@@ -31,7 +55,8 @@ pub fn prove(
     current: Option<&Snapshot>,
 ) -> Result<Option<u64>, Error> {
     let mut replays = Replays::new(journal, udid);
-    let mut carried = Carried::open(current.and_then(Snapshot::sums).as_deref())?;
+    let proven = current.map(Snapshot::proven).transpose()?.flatten();
+    let mut carried = Carried::open(proven.as_ref())?;
     let mut dropped = 0;
     for found in Walk::new(backup)? {
         let found = found?;
@@ -45,7 +70,7 @@ pub fn prove(
                 if base.is_some_and(|base| disk::same_file(&base, &found.meta)) {
                     continue;
                 }
-                carried.hash_of(&found.path)?
+                carried.hash_of(&found.path)?.map(|(hash, _)| hash)
             }
         };
         if found.is_file() && expected.is_some() && expected == Some(sums::hash_file(&place)?.0) {
@@ -105,32 +130,34 @@ impl Replays {
 /// The hashes of the backup before, asked for in the order of the walk.
 struct Carried {
     lines: Option<Sums>,
+    sources: Sources,
     ahead: Option<(String, sums::Hash)>,
 }
 
 impl Carried {
-    fn open(list: Option<&Path>) -> Result<Carried, Error> {
-        let lines = list.map(Sums::open).transpose()?;
-        Ok(Carried { lines, ahead: None })
+    fn open(list: Option<&Proven>) -> Result<Carried, Error> {
+        let sources = list.and_then(|list| list.sources.as_deref());
+        Ok(Carried {
+            lines: list.map(|list| Sums::open(&list.sums)).transpose()?,
+            sources: Sources::open(sources),
+            ahead: None,
+        })
     }
 
-    fn hash_of(&mut self, path: &str) -> Result<Option<sums::Hash>, Error> {
+    /// Returns the hash of a path with the source that it has in the next backup. A hash of unknown source counts as read.
+    fn hash_of(&mut self, path: &str) -> Result<Option<(sums::Hash, Source)>, Error> {
         loop {
             if self.ahead.is_none() {
-                self.ahead = match self.lines.as_mut().and_then(Iterator::next).transpose() {
-                    // From here on the files are read again.
-                    Err(Error::Damaged { .. }) => {
-                        self.lines = None;
-                        None
-                    }
-                    other => other?,
-                };
+                self.ahead = self.lines.as_mut().and_then(Iterator::next).transpose()?;
             }
             match &self.ahead {
                 None => return Ok(None),
                 Some((listed, hash)) => match order(listed, path) {
                     std::cmp::Ordering::Less => self.ahead = None,
-                    std::cmp::Ordering::Equal => return Ok(Some(*hash)),
+                    std::cmp::Ordering::Equal => {
+                        let source = self.sources.of(path).map_or(Source::Read, Source::in_next);
+                        return Ok(Some((*hash, source)));
+                    }
                     std::cmp::Ordering::Greater => return Ok(None),
                 },
             }
@@ -138,18 +165,19 @@ impl Carried {
     }
 }
 
-/// Writes the list of hashes; what is not known is read again. `step` hears of each file.
+/// Determines each file's SHA-256 for SHA256SUMS, and its source: from the journal, else from the list of the backup before, else by
+/// reading the file. Writes both lists into `beside`; `step` hears of each file.
 pub fn write_sums(
     backup: &Path,
     udid: &Udid,
     journal: &Path,
-    carried: Option<&Path>,
-    list: &Path,
+    carried: Option<&Proven>,
+    beside: &Path,
     step: &mut dyn FnMut(),
-) -> Result<Tally, Error> {
+) -> Result<(Tally, Listing), Error> {
     let mut replays = Replays::new(journal, udid);
     let mut carried = Carried::open(carried)?;
-    let mut list = SumsWriter::create(list)?;
+    let mut lists = Lists::create(beside)?;
     let mut tally = Tally::default();
     for found in Walk::new(backup)? {
         let found = found?;
@@ -158,8 +186,7 @@ pub fn write_sums(
         }
         let known = match replays.fate(&found.path)? {
             Fate::Received(hash, size) if size == found.meta.len() => {
-                tally.received += 1;
-                Some(hash)
+                Some((hash, Source::Received))
             }
             // A hash of what is there now would bless the damage.
             Fate::Received(_, size) => {
@@ -172,31 +199,29 @@ pub fn write_sums(
                 });
             }
             Fate::Unknown => None,
-            Fate::Untouched => {
-                let hash = carried.hash_of(&found.path)?;
-                tally.carried += u64::from(hash.is_some());
-                hash
-            }
+            Fate::Untouched => carried.hash_of(&found.path)?,
         };
-        let hash = match known {
-            Some(hash) => hash,
+        let (hash, source) = match known {
+            Some(known) => known,
             None => {
-                tally.read_again += 1;
-                sums::hash_file(&backup.join(&found.path))?.0
+                tally.fresh += 1;
+                let hash = sums::hash_file(&backup.join(&found.path))?.0;
+                (hash, Source::Read)
             }
         };
-        list.add(&found.path, &hash)?;
+        tally.count(source);
+        lists.add(&found.path, &hash, found.meta.len(), source)?;
         step();
     }
-    list.finish()?;
-    Ok(tally)
+    Ok((tally, lists.finish()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Store;
     use crate::store::journal::Journal;
+    use crate::store::record::{self, Print};
+    use crate::store::{Store, sources};
 
     const UDID: &str = "00008030-001C195E0A88802E";
     /// Two names of files, in different buckets of the journal.
@@ -222,9 +247,9 @@ mod tests {
                 write(&backup, name, name);
             }
             write(&backup, ONE, "one");
-            let mut list = SumsWriter::create(&beside.join("SHA256SUMS")).unwrap();
-            list.add(ONE, &hash("one")).unwrap();
-            list.finish().unwrap();
+            let mut lists = Lists::create(&beside).unwrap();
+            lists.add(ONE, &hash("one"), 3, Source::Received).unwrap();
+            record_in(&beside, lists.finish().unwrap());
             fs::create_dir(dir.path().join("draft")).unwrap();
             let current = store.current(&udid).unwrap().unwrap();
             World { dir, udid, current }
@@ -257,21 +282,34 @@ mod tests {
         }
 
         fn sums(&self) -> Result<(Tally, Vec<(String, sums::Hash)>), Error> {
-            let list = self.dir.path().join("SUMS");
-            let carried = self.current.sums();
+            let carried = self.current.proven()?;
             let mut steps = 0;
             let mut step = || steps += 1;
-            let tally = write_sums(
+            let beside = self.dir.path();
+            let (tally, listing) = write_sums(
                 &self.draft(),
                 &self.udid,
                 &self.journal(),
-                carried.as_deref(),
-                &list,
+                carried.as_ref(),
+                beside,
                 &mut step,
             )?;
             assert_eq!(steps, tally.received + tally.carried + tally.read_again);
+            assert_eq!(listing.sums.lines, steps);
+            let list = beside.join("SHA256SUMS");
             Ok((tally, Sums::open(&list)?.collect::<Result<_, _>>()?))
         }
+    }
+
+    /// Writes the record of a backup with two property lists.
+    fn record_in(beside: &Path, listing: Listing) {
+        let mut record = record::tests::record(1, "2026-11-20T21:14:01Z");
+        for name in ["Status.plist", "Info.plist"] {
+            let print = Print::of(&beside.join(name)).unwrap();
+            record.metadata.insert(name.to_owned(), print);
+        }
+        (record.list, record.sources) = (listing.sums, listing.sources);
+        record.write(beside).unwrap();
     }
 
     fn write(folder: &Path, name: &str, text: &str) {
@@ -344,6 +382,7 @@ mod tests {
             received: 1,
             carried: 1,
             read_again: 1,
+            fresh: 1,
         };
         assert_eq!(tally, wanted);
         let wanted = [("Info.plist", "read"), (ONE, "one"), (TWO, "two")];
@@ -366,13 +405,28 @@ mod tests {
     #[test]
     fn a_damaged_list_of_the_backup_before_is_no_list() {
         let world = World::new();
-        let rubbish = ["rubbish\n", "rubbish", "\u{0}\n"];
-        for text in rubbish {
-            fs::write(world.current.sums().unwrap(), text).unwrap();
+        let list = world.current.sums().unwrap();
+        let whole = fs::read_to_string(&list).unwrap();
+        // The last one is a list like any other, and not the one that was sealed.
+        let other = format!("{}  {ONE}\n", sums::hex(&hash("two")));
+        for text in ["rubbish\n", "rubbish", "\u{0}\n", "", &other] {
+            fs::write(&list, text).unwrap();
             world.holds(ONE, "one");
-            let (tally, list) = world.sums().unwrap();
+            let (tally, listed) = world.sums().unwrap();
             assert_eq!((tally.carried, tally.read_again), (0, 1));
-            assert_eq!(list, [(ONE.to_owned(), hash("one"))]);
+            assert_eq!(listed, [(ONE.to_owned(), hash("one"))]);
         }
+        fs::write(&list, whole).unwrap();
+        assert_eq!(world.sums().unwrap().0.carried, 1);
+    }
+
+    #[test]
+    fn a_hash_of_unknown_source_is_not_carried() {
+        let world = World::new();
+        world.holds(ONE, "one");
+        let sources = world.current.beside().unwrap().join(sources::SOURCES);
+        fs::write(sources, format!("carried  {ONE}\n")).unwrap();
+        let (tally, _) = world.sums().unwrap();
+        assert_eq!((tally.carried, tally.read_again, tally.fresh), (0, 1, 0));
     }
 }

@@ -144,8 +144,10 @@ impl fmt::Display for Within {
 pub struct Facts {
     /// Which phone.
     pub udid: Udid,
-    /// When it was made, local time.
+    /// When it was made, local time: the day that it counts for.
     pub made: DateTime,
+    /// Its place in the order of the phone's backups: a later one has a greater rank, whatever the clocks said.
+    pub rank: usize,
     /// It is the phone's current backup.
     pub current: bool,
     /// We made it, and it stands where we put it.
@@ -249,7 +251,7 @@ pub fn plan(snapshots: &[Facts], policy: &Policy, now: DateTime) -> Vec<Decision
         // The current one is the newest, whatever the clock said.
         of_one.sort_by_key(|&at| {
             let facts = &snapshots[at];
-            (facts.current, facts.made)
+            (facts.current, facts.rank)
         });
         of_one.reverse();
         decide(snapshots, &of_one, &policy.meant(), now, &mut decisions);
@@ -366,6 +368,7 @@ mod tests {
         Facts {
             udid: "00008030-001C195E0A88802E".parse().unwrap(),
             made: made.parse().unwrap(),
+            rank: 0,
             current: false,
             ours: true,
             good: true,
@@ -414,6 +417,7 @@ mod tests {
         all.push(facts("2026-11-20T10:00:00"));
         all[0].current = true;
         all[1].good = false;
+        all[1].rank = 1;
         let kept: Vec<bool> = plan(&all, &Policy::last(1), now)
             .iter()
             .map(Decision::keeps)

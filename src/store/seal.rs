@@ -8,14 +8,17 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::draft::Complete;
 use super::history::Removal;
+use super::identity::{self, Prints};
+use super::record::{Record, Sealing};
 use super::trash::{self, throw_away};
 use super::{
-    Error, Policy, REPORT, SetAside, Snapshot, Store, aside, disk, history, import, retention,
-    snapshot,
+    Error, Policy, REPORT, SetAside, Snapshot, Store, aside, disk, history, import, order,
+    retention, snapshot,
 };
 use crate::plain_file;
 use crate::udid::Udid;
@@ -52,17 +55,17 @@ impl Complete {
     /// Makes the draft durable and puts it in its place; the backup before becomes a snapshot, and those go that
     /// no rule keeps.
     ///
-    /// `stamp` is local time, `YYYYMMDD-HHMMSS`. When this returns, a power cut loses nothing.
-    pub fn seal(self, stamp: &str, report: &[u8], keep: &Policy) -> Result<Sealed, Error> {
-        self.seal_and_tell(stamp, report, keep, &mut |_| ())
+    /// `now` is the moment of sealing. When this returns, a power cut loses nothing.
+    pub fn seal(self, now: Timestamp, report: &[u8], keep: &Policy) -> Result<Sealed, Error> {
+        self.seal_and_tell(now, report, Some(keep), &mut |_| ())
     }
 
-    /// The same; `step` hears how far the removal is of what no rule keeps.
+    /// The same. Without `keep` no snapshot goes; `step` hears how far the removal is of what no rule keeps.
     pub fn seal_and_tell(
         self,
-        stamp: &str,
+        now: Timestamp,
         report: &[u8],
-        keep: &Policy,
+        keep: Option<&Policy>,
         step: &mut dyn FnMut(Removal),
     ) -> Result<Sealed, Error> {
         let (store, udid) = (&self.store, &self.udid);
@@ -71,17 +74,28 @@ impl Complete {
         let begun = Instant::now();
         // The tie between a backup and what we know of it.
         let (beside, current) = (draft.join("beside"), store.current_path(udid));
-        if !is_of(&beside, self.backup())? || is_of(&beside, &current)? {
+        if !has_its_copies(&beside, self.backup())? || has_its_copies(&beside, &current)? {
             return Err(Error::Damaged {
                 path: self.backup().to_path_buf(),
                 why: "its Status.plist and Info.plist are not of this backup".to_owned(),
             });
         }
         disk::write_whole(&beside.join(REPORT), report)?;
+        let listing = self.listing.clone();
+        let record = Record::new(Sealing {
+            udid: udid.as_str(),
+            sequence: order::newest(&snapshot::recorded(&own)?),
+            sealed: now,
+            date: snapshot::status_date(self.backup()).unwrap_or(now),
+            report,
+            hashes: self.tally(),
+            listing,
+        });
+        record.write(&beside)?;
         disk::sync_tree(&draft)?;
         let sync = begun.elapsed();
         let intent = Intent {
-            stamp: free_stamp(&own, stamp)?,
+            stamp: free_stamp(&own, &stamp_of(now.into()))?,
             // Not the draft's base: a full backup has none, and yet what stands there must not be lost.
             archive: store
                 .current(udid)?
@@ -102,7 +116,7 @@ impl Complete {
             older: 0,
             untidy: throw_away(&own, &draft, &mut || ()).err(),
         };
-        if let Err(e) = drop_old(&self, stamp, keep, &mut sealed, step) {
+        if let Err(e) = drop_old(&self, now, keep, &mut sealed, step) {
             sealed.untidy.get_or_insert(e);
         }
         if let Err(e) = trash::sweep(&own) {
@@ -194,7 +208,7 @@ pub(super) fn finish(
     rename_if_there(&draft.join("beside"), &beside)?;
 
     // Asked of the new one: what stands in its place may have been changed by others since.
-    if is_of(&beside, &new)? {
+    if belongs(&own, &beside, &new)? {
         let moved = if current.exists() {
             if intent.place.is_some() {
                 return Err(Error::Damaged {
@@ -221,7 +235,7 @@ pub(super) fn finish(
         };
         moved.map_err(|e| Error::io("put in place", &current, e))?;
         // A disk may say that it renamed and have lost what it renamed: fusefat 0.1a was seen to.
-        if is_of(&beside, &new)? || !is_of(&beside, &current)? {
+        if belongs(&own, &beside, &new)? || !belongs(&own, &beside, &current)? {
             return Err(Error::Damaged {
                 path: current,
                 why: "it is not the backup that was put there".to_owned(),
@@ -258,14 +272,25 @@ fn rename_if_there(from: &Path, to: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Whether a folder holds the backup of which copies are beside it.
-pub(super) fn is_of(beside: &Path, backup: &Path) -> Result<bool, Error> {
-    snapshot::is_tied(beside, backup)
-        .map_err(|e| Error::io("compare with the copy beside it", backup, e))
+/// Returns true if what is kept in `beside`, a folder of `own`, belongs to the backup in `folder`.
+pub(super) fn belongs(own: &Path, beside: &Path, folder: &Path) -> Result<bool, Error> {
+    let kept = identity::find(&snapshot::stamped(own)?, Some(beside), &Prints::of(folder));
+    Ok(kept.is_some_and(|kept| kept.folder == beside))
 }
 
-/// `stamp`, or the second after the newest backup's where that is not later: stamps are in the order of the backups even
-/// when several are made in a second, or when summer time ends. A newest one from far ahead is a clock that was wrong.
+/// Returns true if the copies beside a backup that is about to be sealed are those of the files in `backup`.
+pub(super) fn has_its_copies(beside: &Path, backup: &Path) -> Result<bool, Error> {
+    for name in ["Status.plist", "Info.plist"] {
+        let same = disk::same_bytes(&beside.join(name), &backup.join(name));
+        if !same.map_err(|e| Error::io("compare with the copy beside it", backup, e))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Returns `stamp`, or the second after the newest one where that is not later, so that names sort as people expect even when summer
+/// time ends. The order of backups does not depend on it. A newest one from far ahead is a clock that was wrong.
 fn free_stamp(own: &Path, stamp: &str) -> Result<String, Error> {
     let parse = |text: &str| jiff::civil::DateTime::strptime(STAMP, text).ok();
     let stamped = snapshot::stamped(own)?;
@@ -331,18 +356,18 @@ pub(super) fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
 /// made, nor copies of ours under another name.
 fn drop_old(
     complete: &Complete,
-    stamp: &str,
-    policy: &Policy,
+    now: Timestamp,
+    policy: Option<&Policy>,
     sealed: &mut Sealed,
     step: &mut dyn FnMut(Removal),
 ) -> Result<(), Error> {
     let (store, udid) = (&complete.store, &complete.udid);
     let all = snapshot::of(store, udid)?;
     sealed.older = all.iter().filter(|s| !s.is_current()).count() as u64;
-    let Some(now) = history::parse_stamp(stamp) else {
+    let Some(policy) = policy else {
         return Ok(());
     };
-    let (decisions, mut trouble) = store.plan(&all, policy, now);
+    let (decisions, mut trouble) = store.plan(&all, policy, history::civil(now));
     // The oldest first, so that a crash leaves those that are wanted most.
     let goes = all.iter().zip(&decisions).rev();
     let goes: Vec<&Snapshot> = goes.filter(|(_, d)| !d.keeps()).map(|(s, _)| s).collect();
@@ -452,7 +477,12 @@ mod tests {
         assert_eq!(status(UDID).unwrap(), "first");
         assert_eq!(
             names_in(&own.join("20261120-221401")),
-            ["Info.plist", "SHA256SUMS", "Status.plist"]
+            [
+                "Info.plist",
+                "SHA256SUMS",
+                "Status.plist",
+                "hash-sources.txt"
+            ]
         );
 
         drop(drafted(dir.path(), "second"));
@@ -519,7 +549,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let seal = |status: &str, stamp: &str, keep: u32| {
             let (complete, ..) = drafted(dir.path(), status);
-            let sealed = complete.seal(stamp, b"{}", &keep.into()).unwrap();
+            let sealed = complete.seal(moment(stamp), b"{}", &keep.into()).unwrap();
             assert!(sealed.untidy.is_none());
             (sealed.older, sealed.dropped)
         };
@@ -537,7 +567,8 @@ mod tests {
                 "20260102-000000",
                 "20260103-000000",
                 "20260104-000000",
-                "lock"
+                "lock",
+                "notes.lock"
             ]
         );
         let dropped = ["20260103-000000", "20260102-000000"].map(str::to_owned);
@@ -545,6 +576,15 @@ mod tests {
         gone.sort_unstable_by(|a, b| b.cmp(a));
         assert_eq!((older, gone), (2, dropped.to_vec()));
         assert!(other.exists());
+    }
+
+    /// The moment of a stamp in local time.
+    fn moment(stamp: &str) -> Timestamp {
+        let local = history::parse_stamp(stamp).unwrap();
+        local
+            .to_zoned(jiff::tz::TimeZone::system())
+            .unwrap()
+            .timestamp()
     }
 
     fn store_own(root: &Path) -> std::path::PathBuf {

@@ -1,10 +1,18 @@
 //! A sealed backup: a folder of Apple's layout and, where we made it, what we know beside it. Never written again.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use super::{Error, OWN, REPORT, SUMS, Store, disk, guard};
+use jiff::Timestamp;
+
+use super::identity::{self, Kept, Prints};
+use super::order::{self, Place};
+use super::record::{Flaw, Id, Record};
+use super::{Error, OWN, REPORT, SUMS, Store, guard};
+use crate::bounded_plist;
 use crate::plain_file;
 use crate::udid::Udid;
 
@@ -14,7 +22,27 @@ pub struct Snapshot {
     udid: Udid,
     path: PathBuf,
     archived: Option<String>,
-    beside: Option<PathBuf>,
+    beside: Option<Beside>,
+    id: Id,
+    place: Place,
+}
+
+/// What we keep beside a backup.
+#[derive(Debug, Clone)]
+struct Beside {
+    folder: PathBuf,
+    record: Option<Record>,
+    flaws: Vec<(&'static str, Flaw)>,
+}
+
+impl Beside {
+    fn of(kept: Kept) -> Beside {
+        Beside {
+            folder: kept.folder,
+            record: kept.found.record,
+            flaws: kept.found.flaws,
+        }
+    }
 }
 
 impl Snapshot {
@@ -25,88 +53,164 @@ impl Snapshot {
         archived: Option<String>,
     ) -> Result<Snapshot, Error> {
         let own = store.own_of(&udid);
-        // The one that it is named by, before all others are read.
+        let prints = Prints::of(&path);
         let named = archived.as_ref().map(|stamp| own.join(stamp));
-        let beside = match named.filter(|dir| is_tied(dir, &path).unwrap_or(false)) {
-            Some(dir) => Some(dir),
-            None => beside(&own, &path)?,
+        let kept = identity::find(&stamped(&own)?, named.as_deref(), &prints);
+        Ok(Snapshot::made_of(udid, path, archived, kept, &prints))
+    }
+
+    fn made_of(
+        udid: Udid,
+        path: PathBuf,
+        archived: Option<String>,
+        kept: Option<Kept>,
+        prints: &Prints,
+    ) -> Snapshot {
+        let record = kept.as_ref().and_then(Kept::record);
+        // Without a readable record the copy of Status.plist still tells which backup it is.
+        let status = || {
+            let copy = kept.as_ref().and_then(Kept::status);
+            copy.or_else(|| prints.status())
         };
-        Ok(Snapshot {
+        let id = match (record, status()) {
+            (Some(record), _) => record.id.clone(),
+            (None, Some(status)) => Id::of_status(&status),
+            (None, None) => {
+                let name = path.file_name().unwrap_or_default();
+                Id::of_folder(&name.to_string_lossy())
+            }
+        };
+        let place = match record {
+            Some(record) => Place {
+                sequence: record.sequence,
+                date: record.date,
+            },
+            None => Place {
+                sequence: 0,
+                date: date_of(&path),
+            },
+        };
+        Snapshot {
             udid,
             path,
             archived,
-            beside,
-        })
+            beside: kept.map(Beside::of),
+            id,
+            place,
+        }
     }
 
-    /// Which phone it is of.
+    /// Returns the phone that it is of.
     pub fn udid(&self) -> &Udid {
         &self.udid
     }
 
-    /// Apple's folder.
+    /// Returns Apple's folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it is the phone's current backup.
+    /// Returns what identifies this backup, wherever it stands and whatever it is called.
+    pub fn id(&self) -> &Id {
+        &self.id
+    }
+
+    /// Returns its record; `None` for a backup that another program made, and where both copies of the record are damaged.
+    pub fn record(&self) -> Option<&Record> {
+        self.beside.as_ref()?.record.as_ref()
+    }
+
+    /// Returns what is wrong with the two copies of its record, by their names.
+    pub fn flaws(&self) -> &[(&'static str, Flaw)] {
+        self.beside.as_ref().map_or(&[], |beside| &beside.flaws)
+    }
+
+    /// Returns when the phone made it: the date in Status.plist, else when its files were written.
+    pub fn date(&self) -> Timestamp {
+        self.place.date
+    }
+
+    /// Returns true if it is the phone's current backup.
     pub fn is_current(&self) -> bool {
         self.archived.is_none()
     }
 
-    /// `YYYYMMDD-HHMMSS`, local time: when we sealed it, else from its archive name.
+    /// Returns its name in local time, `YYYYMMDD-HHMMSS`: that of the folder beside it, else that of its archive name. A name says
+    /// nothing about the order of backups.
     pub fn stamp(&self) -> Option<String> {
-        let ours = self
-            .beside
-            .as_ref()
-            .and_then(|dir| dir.file_name())
-            .and_then(|name| name.to_str());
+        let ours = self.beside().and_then(Path::file_name);
+        let ours = ours.and_then(|name| name.to_str());
         ours.map(str::to_owned).or_else(|| self.archived.clone())
     }
 
-    /// The folder beside it; `None` for a backup that another program made or has changed since.
+    /// Returns the folder beside it; `None` for a backup that another program made or has continued since.
     pub fn beside(&self) -> Option<&Path> {
-        self.beside.as_deref()
+        self.beside.as_ref().map(|beside| beside.folder.as_path())
     }
 
-    /// It stands under the name that we gave it: the phone, and the stamp of what we keep beside it.
+    /// Returns true if it stands under the name that we gave it: the phone, and the stamp of what we keep beside it.
     pub(super) fn is_where_we_put_it(&self) -> bool {
         // Somebody put the folder elsewhere, and a link in its place.
         if self.path.is_symlink() {
             return false;
         }
-        let ours = self.beside.as_ref().and_then(|dir| dir.file_name());
+        let ours = self.beside().and_then(Path::file_name);
         ours.is_some() && ours.and_then(|name| name.to_str()) == self.archived.as_deref()
     }
 
-    /// Its store keeps something for a backup of the phone that is none of those which are there.
+    /// Returns true if its store keeps something for a backup of the phone that is none of those which are there.
     pub fn has_loose_lists(&self) -> Result<bool, Error> {
         let Some(store) = self.path.parent().map(Store::open).transpose()? else {
             return Ok(false);
         };
         let tied: Vec<PathBuf> = of(&store, &self.udid)?
             .into_iter()
-            .filter_map(|other| other.beside)
+            .filter_map(|other| other.beside().map(Path::to_path_buf))
             .collect();
         let all = stamped(&store.own_of(&self.udid))?;
         Ok(all.iter().any(|dir| !tied.contains(dir)))
     }
 
-    /// The list of hashes.
+    /// Returns the list of hashes.
     pub fn sums(&self) -> Option<PathBuf> {
-        self.beside
-            .as_ref()
-            .map(|dir| dir.join(SUMS))
-            .filter(|path| path.exists())
+        self.kept_file(SUMS)
     }
 
-    /// The report of the run that made it.
+    /// Returns the report of the run that made it.
     pub fn report(&self) -> Option<PathBuf> {
-        self.beside
-            .as_ref()
-            .map(|dir| dir.join(REPORT))
-            .filter(|path| path.exists())
+        self.kept_file(REPORT)
     }
+
+    /// Returns a file of the folder beside it, if it is there.
+    pub(super) fn kept_file(&self, name: &str) -> Option<PathBuf> {
+        let path = self.beside()?.join(name);
+        path.exists().then_some(path)
+    }
+}
+
+/// Returns the date in a backup's Status.plist.
+pub(super) fn status_date(folder: &Path) -> Option<Timestamp> {
+    const BYTES_MAX: u64 = 1 << 20;
+    let status = folder.join("Status.plist");
+    let meta = fs::symlink_metadata(&status).ok()?;
+    if !meta.is_file() || meta.len() > BYTES_MAX {
+        return None;
+    }
+    let fields = bounded_plist::parse(&plain_file::read(&status).ok()?).ok()?;
+    let date = fields.as_dictionary()?.get("Date")?.as_date()?;
+    Timestamp::try_from(SystemTime::from(date)).ok()
+}
+
+/// Returns the date in a backup's Status.plist, else the time at which its files were written.
+fn date_of(folder: &Path) -> Timestamp {
+    let written = |path: &Path| {
+        let time = fs::metadata(path).and_then(|meta| meta.modified()).ok()?;
+        Timestamp::try_from(time).ok()
+    };
+    status_date(folder)
+        .or_else(|| written(&folder.join("Status.plist")))
+        .or_else(|| written(folder))
+        .unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// Finds what belongs to a backup folder at any path, if it lies in a store and that can be read.
@@ -125,59 +229,65 @@ pub fn look(folder: &Path) -> Result<Option<Snapshot>, Error> {
     let store = match Store::open(parent) {
         // A draft's folder, and whatever else is none of a store's backups.
         Err(_) if !parent.join(OWN).exists() => return Ok(None),
+        // A store of another format: its backups are plain folders to this version.
+        Err(Error::OtherFormat { .. }) => return Ok(None),
         opened => opened?,
     };
     let own = store.own_of(&udid);
     let snapshot = Snapshot::open(&store, udid, folder, archived)?;
     if snapshot.beside.is_none() {
+        let refused = |path: &Path| Error::io("read", path, io::ErrorKind::PermissionDenied.into());
         for dir in stamped(&own)? {
-            match is_tied(&dir, &snapshot.path).map_err(|e| Error::io("read", &dir, e)) {
-                Err(e) if e.is_refused() => return Err(e),
-                _ => {}
+            if Kept::read(&dir).found.is_refused() {
+                return Err(refused(&dir));
             }
+        }
+        if Prints::of(&snapshot.path).is_refused() {
+            return Err(refused(&snapshot.path));
         }
     }
     Ok(Some(snapshot))
 }
 
-/// The same for a repair, which also knows what is beside it by one half of the tie, where the other half is what is lost.
+/// The same for a repair, which also knows what is beside a backup of whose metadata most is lost.
 pub fn to_repair(folder: &Path) -> Result<Option<Snapshot>, Error> {
     let Some(mut snapshot) = look(folder)? else {
         return Ok(None);
     };
-    if snapshot.beside.is_none() {
-        snapshot.beside = beside_by_half(&snapshot)?;
+    if snapshot.beside.is_none()
+        && let Some(kept) = beside_by_part(&snapshot)?
+    {
+        let prints = Prints::of(&snapshot.path);
+        let Snapshot {
+            udid,
+            path,
+            archived,
+            ..
+        } = snapshot;
+        snapshot = Snapshot::made_of(udid, path, archived, Some(kept), &prints);
     }
     Ok(Some(snapshot))
 }
 
-/// The one folder that belongs to no other backup and is tied to this one by half; of several nobody knows which.
-fn beside_by_half(snapshot: &Snapshot) -> Result<Option<PathBuf>, Error> {
+/// The one folder that belongs to no other backup and is tied to this one by what is left of it; of several nobody knows which.
+fn beside_by_part(snapshot: &Snapshot) -> Result<Option<Kept>, Error> {
     let Some(store) = snapshot.path.parent().map(Store::open).transpose()? else {
         return Ok(None);
     };
     let others = of(&store, &snapshot.udid)?.into_iter();
-    let taken: Vec<PathBuf> = others.filter_map(|other| other.beside).collect();
+    let taken: Vec<PathBuf> = others
+        .filter_map(|other| other.beside().map(Path::to_path_buf))
+        .collect();
     let loose = stamped(&store.own_of(&snapshot.udid))?.into_iter();
-    let mut halves =
-        loose.filter(|dir| !taken.contains(dir) && is_tied_by_half(dir, &snapshot.path));
-    match (halves.next(), halves.next()) {
-        (Some(dir), None) => Ok(Some(dir)),
+    let prints = Prints::of(&snapshot.path);
+    let mut parts = loose
+        .filter(|dir| !taken.contains(dir))
+        .map(|dir| Kept::read(&dir))
+        .filter(|kept| kept.belonged_to(&prints));
+    match (parts.next(), parts.next()) {
+        (Some(kept), None) => Ok(Some(kept)),
         _ => Ok(None),
     }
-}
-
-/// Whether one file of the [`TIE`] is the same, and of the other nothing is left in the backup: another backup's would be there.
-fn is_tied_by_half(beside: &Path, folder: &Path) -> bool {
-    let is_same = |name| disk::same_bytes(&beside.join(name), &folder.join(name)).unwrap_or(false);
-    let [one, other] = TIE;
-    (is_same(one) && is_lost(&folder.join(other))) || (is_same(other) && is_lost(&folder.join(one)))
-}
-
-/// It is gone, empty, no file, or cannot be read.
-fn is_lost(path: &Path) -> bool {
-    let begins = || plain_file::open(path)?.read_exact(&mut [0]);
-    begins().is_err()
 }
 
 /// The phone that a backup's folder is named by.
@@ -185,26 +295,16 @@ pub fn phone_of(folder: &Path) -> Option<Udid> {
     parse_name(folder.file_name()?.to_str()?).map(|(udid, _)| udid)
 }
 
-/// What every backup has anew: the phone's Status.plist, with an identifier and a date, and the computer's Info.plist.
-const TIE: [&str; 2] = ["Status.plist", "Info.plist"];
-
-/// Whether what we keep in `beside` is of the backup in `folder`: it holds copies of the same [`TIE`]. So the tie survives
-/// any crash between two renames, and a backup that another program has changed since has none.
-pub(super) fn is_tied(beside: &Path, folder: &Path) -> io::Result<bool> {
-    for name in TIE {
-        if !disk::same_bytes(&beside.join(name), &folder.join(name))? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// The folder beside a backup.
-///
-/// A folder that cannot be read has no tie either: one bad folder must not hide all others.
-fn beside(own: &Path, backup: &Path) -> Result<Option<PathBuf>, Error> {
-    let mut dirs = stamped(own)?.into_iter();
-    Ok(dirs.find(|dir| is_tied(dir, backup).unwrap_or(false)))
+/// Returns the places in the order of backups that the records of a phone name.
+pub(super) fn recorded(own: &Path) -> Result<Vec<Place>, Error> {
+    let kept = stamped(own)?.into_iter().map(|dir| Kept::read(&dir));
+    let places = kept.filter_map(|kept| {
+        kept.record().map(|record| Place {
+            sequence: record.sequence,
+            date: record.date,
+        })
+    });
+    Ok(places.collect())
 }
 
 /// The folders in `own` that are named by a stamp, newest first.
@@ -272,13 +372,22 @@ pub(super) fn all(store: &Store) -> Result<Vec<Snapshot>, Error> {
             found.push(Snapshot::open(store, udid, path, archived)?);
         }
     }
-    // Of one phone the current one first, then by age.
+    let mut recorded: BTreeMap<Udid, Vec<Place>> = BTreeMap::new();
+    for snapshot in found.iter().filter(|s| s.record().is_some()) {
+        let of_phone = recorded.entry(snapshot.udid.clone()).or_default();
+        of_phone.push(snapshot.place);
+    }
+    for snapshot in found.iter_mut().filter(|s| s.record().is_none()) {
+        if let Some(of_phone) = recorded.get(&snapshot.udid) {
+            snapshot.place.sequence = order::by_date(of_phone, snapshot.place.date);
+        }
+    }
+    // Of one phone the current one first, then the newest.
     found.sort_by(|a, b| {
-        (&a.udid, a.archived.is_some(), &b.archived).cmp(&(
-            &b.udid,
-            b.archived.is_some(),
-            &a.archived,
-        ))
+        let key = |s: &Snapshot| (s.archived.is_some(), std::cmp::Reverse(s.place));
+        (a.udid.cmp(&b.udid))
+            .then_with(|| key(a).cmp(&key(b)))
+            .then_with(|| b.archived.cmp(&a.archived))
     });
     Ok(found)
 }
@@ -324,32 +433,21 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_is_ours_by_both_of_its_property_lists() {
-        let dir = tempfile::tempdir().unwrap();
-        let (beside, backup) = (dir.path().join("a"), dir.path().join("b"));
-        for folder in [&beside, &backup] {
-            fs::create_dir(folder).unwrap();
-            for name in TIE {
-                fs::write(folder.join(name), name).unwrap();
-            }
-        }
-        assert!(is_tied(&beside, &backup).unwrap());
-        for name in TIE {
-            fs::write(backup.join(name), "another").unwrap();
-            assert!(!is_tied(&beside, &backup).unwrap(), "{name}");
-            fs::remove_file(backup.join(name)).unwrap();
-            assert!(!is_tied(&beside, &backup).unwrap(), "{name}");
-            fs::write(backup.join(name), name).unwrap();
-        }
-    }
-
-    #[test]
     fn a_backup_stands_where_we_put_it_only_under_its_own_stamp() {
         let snapshot = |archived: Option<&str>, beside: Option<&str>| Snapshot {
             udid: "00008030-001C195E0A88802E".parse().unwrap(),
             path: PathBuf::new(),
             archived: archived.map(str::to_owned),
-            beside: beside.map(PathBuf::from),
+            beside: beside.map(|folder| Beside {
+                folder: PathBuf::from(folder),
+                record: None,
+                flaws: Vec::new(),
+            }),
+            id: Id::of_folder("x"),
+            place: Place {
+                sequence: 0,
+                date: Timestamp::UNIX_EPOCH,
+            },
         };
         let (one, other) = ("20261120-221401", "20261121-000000");
         for (archived, beside, is_there, stamp) in [

@@ -5,10 +5,10 @@
 //! ```
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Error, disk};
+use super::Error;
 use crate::plain_file;
 use crate::sha256::Sha256;
 
@@ -69,6 +69,7 @@ pub fn hash_file(path: &Path) -> Result<(Hash, u64), Error> {
 pub struct Sums {
     path: PathBuf,
     lines: BufReader<File>,
+    number: u64,
 }
 
 impl Sums {
@@ -78,6 +79,7 @@ impl Sums {
         Ok(Sums {
             path: path.to_path_buf(),
             lines: BufReader::with_capacity(64 << 10, file),
+            number: 0,
         })
     }
 
@@ -85,6 +87,7 @@ impl Sums {
         const LINE_BYTES_MAX: u64 = 8 << 10;
         let mut line = String::new();
         let read = (&mut self.lines).take(LINE_BYTES_MAX).read_line(&mut line);
+        self.number += 1;
         read.map_err(|e| Error::unreadable(&self.path, e))?;
         if line.is_empty() {
             return Ok(None);
@@ -96,7 +99,7 @@ impl Sums {
             Some(found) => Ok(Some(found)),
             None => Err(Error::Damaged {
                 path: self.path.clone(),
-                why: "a line is no hash with a path".to_owned(),
+                why: format!("line {} is no hash with a path", self.number),
             }),
         }
     }
@@ -110,37 +113,75 @@ impl Iterator for Sums {
     }
 }
 
-/// Writes a list.
-pub struct SumsWriter {
-    path: PathBuf,
-    lines: BufWriter<File>,
+/// A line of a list that may be damaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// A path and its hash.
+    Good(String, Hash),
+    /// The number of a line that is no hash with a path, or stands where no path like its own can stand.
+    Bad(u64),
 }
 
-impl SumsWriter {
-    /// A new list.
-    pub fn create(path: &Path) -> Result<SumsWriter, Error> {
-        let file = disk::remove_if_there(path).and_then(|()| disk::create_private(path));
-        let file = file.map_err(|e| Error::io("write", path, e))?;
-        Ok(SumsWriter {
-            path: path.to_path_buf(),
-            lines: BufWriter::with_capacity(64 << 10, file),
+/// Reads a list that may be damaged: bad lines are named, and the others come in the order of [`super::walk::order`].
+pub struct Lines {
+    sums: Sums,
+    /// The line after the one that is being judged.
+    ahead: Option<(u64, Result<(String, Hash), ()>)>,
+    last: Option<String>,
+}
+
+impl Lines {
+    /// Opens a list.
+    pub fn open(path: &Path) -> Result<Lines, Error> {
+        Ok(Lines {
+            sums: Sums::open(path)?,
+            ahead: None,
+            last: None,
         })
     }
 
-    /// The next line; lines come in the order of [`super::walk::order`].
-    pub fn add(&mut self, path: &str, hash: &Hash) -> Result<(), Error> {
-        writeln!(self.lines, "{}  {path}", hex(hash)).map_err(|e| Error::io("write", &self.path, e))
+    fn read(&mut self) -> Result<Option<(u64, Result<(String, Hash), ()>)>, Error> {
+        let line = match self.sums.next() {
+            None => return Ok(None),
+            Some(Ok(line)) => Ok(line),
+            Some(Err(Error::Damaged { .. })) => Err(()),
+            Some(Err(e)) => return Err(e),
+        };
+        Ok(Some((self.sums.number, line)))
     }
 
-    /// Everything is written and durable.
-    pub fn finish(self) -> Result<(), Error> {
-        let path = self.path;
-        let synced = self
-            .lines
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)
-            .and_then(|f| f.sync_all());
-        synced.map_err(|e| Error::io("write", &path, e))
+    fn step(&mut self) -> Result<Option<Line>, Error> {
+        let line = match self.ahead.take() {
+            Some(line) => Some(line),
+            None => self.read()?,
+        };
+        let Some((number, line)) = line else {
+            return Ok(None);
+        };
+        self.ahead = self.read()?;
+        let Ok((path, hash)) = line else {
+            return Ok(Some(Line::Bad(number)));
+        };
+        let is_after = |path: &str, last: Option<&str>| {
+            last.is_none_or(|last| super::walk::order(last, path).is_lt())
+        };
+        let is_in_order = is_after(&path, self.last.as_deref());
+        // Of two lines in the wrong order, that one is bad without which the rest is in order.
+        let is_too_great = matches!(&self.ahead, Some((_, Ok((next, _))))
+            if !is_after(next, Some(&path)) && is_after(next, self.last.as_deref()));
+        if !is_in_order || is_too_great {
+            return Ok(Some(Line::Bad(number)));
+        }
+        self.last = Some(path.clone());
+        Ok(Some(Line::Good(path, hash)))
+    }
+}
+
+impl Iterator for Lines {
+    type Item = Result<Line, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().transpose()
     }
 }
 
@@ -164,13 +205,9 @@ mod tests {
     fn a_list_is_read_as_it_was_written() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("SUMS");
-        std::fs::write(&path, "of an earlier run").unwrap();
-        let mut list = SumsWriter::create(&path).unwrap();
         let lines = [("00/x  y", [7; 32]), ("Info.plist", [0xab; 32])];
-        for (name, hash) in &lines {
-            list.add(name, hash).unwrap();
-        }
-        list.finish().unwrap();
+        let text = lines.map(|(name, hash)| format!("{}  {name}\n", hex(&hash)));
+        std::fs::write(&path, text.concat()).unwrap();
         let read: Vec<_> = Sums::open(&path).unwrap().map(Result::unwrap).collect();
         assert_eq!(read, lines.map(|(name, hash)| (name.to_owned(), hash)));
         // A line that is cut is no line.
@@ -178,6 +215,47 @@ mod tests {
         std::fs::write(&path, &text[..text.len() - 1]).unwrap();
         let mut cut = Sums::open(&path).unwrap();
         assert!(cut.next().unwrap().is_ok() && cut.next().unwrap().is_err());
+    }
+
+    #[test]
+    fn bad_lines_are_named_and_the_others_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("SUMS");
+        let names = ["00/a", "00/b", "Info.plist", "ab/x"];
+        let line = |name: &str| format!("{}  {name}\n", hex(&[7; 32]));
+        let whole = names.map(line);
+        let read = |lines: &[String]| {
+            std::fs::write(&path, lines.concat()).unwrap();
+            let mut bad = Vec::new();
+            let mut good = Vec::new();
+            for line in Lines::open(&path).unwrap() {
+                match line.unwrap() {
+                    Line::Bad(number) => bad.push(number),
+                    Line::Good(name, _) => good.push(name),
+                }
+            }
+            (bad, good)
+        };
+        assert_eq!(read(&whole), (vec![], names.map(str::to_owned).to_vec()));
+        for at in 0..names.len() {
+            let others = names.iter().enumerate().filter(|(n, _)| *n != at);
+            let others: Vec<_> = others.map(|(_, name)| (*name).to_owned()).collect();
+            for damaged in [
+                "x".to_owned() + &whole[at][1..],
+                line("zz/z"),
+                "\n".to_owned(),
+            ] {
+                let mut lines = whole.clone();
+                lines[at] = damaged.clone();
+                let is_last = at == names.len() - 1 && damaged.ends_with("zz/z\n");
+                let wanted = match is_last {
+                    // Nothing after the last line contradicts it.
+                    true => (vec![], [&others[..], &["zz/z".to_owned()]].concat()),
+                    false => (vec![at as u64 + 1], others.clone()),
+                };
+                assert_eq!(read(&lines), wanted, "{damaged}");
+            }
+        }
     }
 
     /// Gives its bytes one by one, and is interrupted before each.

@@ -304,15 +304,15 @@ pub struct Held(#[expect(dead_code, reason = "held, and never looked at")] Optio
 pub fn hold(folder: &Path) -> Result<Held, Error> {
     hold_named(&Named {
         folder: folder.to_path_buf(),
-        meant: snapshot::look(folder)?.map(|found| found.meant()),
+        id: snapshot::look(folder)?.map(|found| found.id().clone()),
     })
 }
 
 /// Takes hold of the backup that was found by its name, and fails if another one stands in its place by then.
 pub fn hold_named(named: &Named) -> Result<Held, Error> {
     let lock = lock(&named.folder)?;
-    let now = snapshot::look(&named.folder)?.map(|found| found.meant());
-    if now == named.meant {
+    let now = snapshot::look(&named.folder)?.map(|found| found.id().clone());
+    if now == named.id {
         Ok(Held(lock))
     } else {
         Err(history::moved(&named.folder, None))

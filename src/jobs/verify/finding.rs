@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::{Depth, Inside};
 use crate::manifest::kinds::Amount;
+use crate::store::Snapshot;
 use crate::store::sums::Hash;
-use crate::store::{Meant, Snapshot};
 
 /// Findings that are listed; all are counted.
 const LISTED_MAX: usize = 1000;
@@ -135,7 +135,7 @@ pub struct Report {
     pub path: String,
     /// The backup that was looked at, if it lies in a store.
     #[serde(skip)]
-    pub of: Option<(Snapshot, Meant)>,
+    pub of: Option<Snapshot>,
     /// The verdict.
     pub outcome: Outcome,
     /// How much was looked at.

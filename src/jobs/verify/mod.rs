@@ -23,7 +23,7 @@ use super::{Error, history};
 use crate::manifest::plists::{self, Unreadable};
 use crate::monitor::{Monitor, Phase};
 use crate::plain_file;
-use crate::store::{self, Meant, snapshot};
+use crate::store::{self, Id, snapshot};
 use crate::transport::Calm;
 use check::Check;
 pub use finding::{Finding, Outcome, Report, Wrong};
@@ -92,7 +92,7 @@ pub struct Options<'a> {
     /// The password may be of another backup: one that does not open this one is a remark.
     pub password_is_a_guess: bool,
     /// The identity of the backup that was named: another one in its place is an error.
-    pub meant: Option<Meant>,
+    pub id: Option<Id>,
     /// Says when to stop: then the check ends as interrupted.
     pub calm: Option<Arc<Calm>>,
     /// What the phone could not read; without any, those of the run's report beside the backup.
@@ -144,9 +144,9 @@ pub(super) fn look_through(
     }
     may_read(folder)?;
     let known = snapshot::look(folder)?;
-    let of = known.as_ref().map(|known| (known.clone(), known.meant()));
-    if let Some(meant) = &options.meant
-        && of.as_ref().is_none_or(|(_, now)| now != meant)
+    let of = known.clone();
+    if let Some(id) = &options.id
+        && of.as_ref().is_none_or(|now| now.id() != id)
     {
         return Err(history::moved(folder, None));
     }

@@ -12,7 +12,7 @@ use crate::jobs::{Error, history};
 use crate::monitor::{Monitor, Phase};
 use crate::path::BackupPath;
 use crate::store::sums::{Hash, Sums};
-use crate::store::{Meant, Store, snapshot};
+use crate::store::{Snapshot, Store, snapshot};
 
 /// A file that was taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,10 +51,12 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
     let store = Store::open(named.path().parent().unwrap_or(folder))?;
     let lock = store.lock(named.udid())?;
     // A run that sealed a new backup may have put it there before this one had the lock.
-    let is_named = |now: Option<Meant>| options.meant.is_none() || now == options.meant;
-    let there = snapshot::to_repair(folder)?.filter(|there| there.meant() == named.meant());
+    let is_named = |now: Option<Snapshot>| {
+        options.id.is_none() || now.map(|now| now.id().clone()) == options.id
+    };
+    let there = snapshot::to_repair(folder)?.filter(|there| there.id() == named.id());
     let there = match there {
-        Some(there) if is_named(snapshot::look(folder)?.map(|now| now.meant())) => Some(there),
+        Some(there) if is_named(snapshot::look(folder)?) => Some(there),
         _ => None,
     };
     let Some(backup) = there else {
@@ -69,7 +71,7 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
     };
     // A look at the folder alone may not find it, as long as a file of the tie is lost.
     let options = &Options {
-        meant: None,
+        id: None,
         sums: options.sums.clone().or_else(|| Some(sums.clone())),
         ..options.clone()
     };

@@ -1,0 +1,163 @@
+//! Checks what the store keeps beside a backup against the backup's record.
+//!
+//! The lists, the copies of the metadata and the report are our own bookkeeping. Damage to them is no damage to the backup, but a
+//! list that does not prove itself proves nothing else, so it has to be found and named.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use super::proof::Proven;
+use super::record::{ListPrint, Print};
+use super::sources::SOURCES;
+use super::{Error, RECORDED, REPORT, SUMS, Snapshot};
+use crate::plain_file;
+
+/// Something that is wrong with what the store keeps beside a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Name of the file, in the folder beside the backup.
+    pub file: String,
+    /// What is wrong with it, in words.
+    pub why: String,
+}
+
+/// How much of what is kept beside a backup is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// The record, the lists and the report.
+    Lists,
+    /// The copies of the metadata too, which can have 1.5 GB.
+    All,
+}
+
+impl Snapshot {
+    /// Checks all that the store keeps beside this backup. Returns nothing for a backup that another program made.
+    pub fn audit(&self, extent: Extent) -> Result<Vec<Fault>, Error> {
+        let Some(beside) = self.beside() else {
+            return Ok(Vec::new());
+        };
+        let mut faults: Vec<Fault> = Vec::new();
+        let mut fault = |file: &str, why: Option<String>| {
+            faults.extend(why.map(|why| Fault {
+                file: file.to_owned(),
+                why,
+            }));
+        };
+        for (name, flaw) in self.flaws() {
+            fault(name, Some(format!("the record of this backup: {flaw}")));
+        }
+        let Some(record) = self.record() else {
+            if !beside.join(SUMS).exists() {
+                fault(SUMS, Some("it is missing".to_owned()));
+            }
+            return Ok(faults);
+        };
+        let lists = [(SUMS, &record.list), (SOURCES, &record.sources)];
+        for (name, wanted) in lists {
+            fault(name, list_fault(&beside.join(name), wanted)?);
+        }
+        fault(REPORT, file_fault(&beside.join(REPORT), &record.report)?);
+        if extent == Extent::All {
+            for name in RECORDED {
+                if let Some(wanted) = record.metadata.get(name) {
+                    fault(name, file_fault(&beside.join(name), wanted)?);
+                }
+            }
+        }
+        Ok(faults)
+    }
+
+    /// Returns the list of hashes, if it is the one that was sealed; the list of sources only if it is, too.
+    pub fn proven(&self) -> Result<Option<Proven>, Error> {
+        let (Some(beside), Some(record)) = (self.beside(), self.record()) else {
+            return Ok(None);
+        };
+        let (sums, sources) = (beside.join(SUMS), beside.join(SOURCES));
+        if list_fault(&sums, &record.list)?.is_some() {
+            return Ok(None);
+        }
+        let has_sources = list_fault(&sources, &record.sources)?.is_none();
+        Ok(Some(Proven {
+            sums,
+            sources: has_sources.then_some(sources),
+        }))
+    }
+
+    /// Returns the names of the metadata files of this backup that are not what was sealed. Without a record nothing is known, and
+    /// the copies beside the backup decide.
+    pub fn altered_metadata(&self) -> Result<Vec<&'static str>, Error> {
+        let Some(beside) = self.beside() else {
+            return Ok(Vec::new());
+        };
+        let mut altered = Vec::new();
+        for name in RECORDED {
+            let wanted = match self.record() {
+                Some(record) => record.metadata.get(name).cloned(),
+                None => print_of(&beside.join(name))?,
+            };
+            if wanted.is_some() && print_of(&self.path().join(name))? != wanted {
+                altered.push(name);
+            }
+        }
+        Ok(altered)
+    }
+}
+
+/// Returns the print of a file; `None` for one that cannot be read. A file that this user may not read is an error.
+fn print_of(path: &Path) -> Result<Option<Print>, Error> {
+    match Print::of(path) {
+        Err(e) if e.is_refused() => Err(e),
+        print => Ok(print.ok()),
+    }
+}
+
+fn file_fault(path: &Path, wanted: &Print) -> Result<Option<String>, Error> {
+    match Print::of(path) {
+        Ok(found) if found == *wanted => Ok(None),
+        Ok(found) if found.bytes != wanted.bytes => Ok(Some(format!(
+            "it has {} bytes, and had {} when the backup was sealed",
+            found.bytes, wanted.bytes
+        ))),
+        Ok(_) => Ok(Some(
+            "its bytes are not those that were written when the backup was sealed".to_owned(),
+        )),
+        Err(e) if e.is_refused() => Err(e),
+        Err(Error::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => {
+            Ok(Some("it is missing".to_owned()))
+        }
+        Err(e) => Ok(Some(e.to_string())),
+    }
+}
+
+fn list_fault(path: &Path, wanted: &ListPrint) -> Result<Option<String>, Error> {
+    let print = Print {
+        sha256: wanted.sha256.clone(),
+        bytes: wanted.bytes,
+    };
+    let fault = file_fault(path, &print)?;
+    if fault.is_none() {
+        return Ok(None);
+    }
+    // The number of lines says more to people than a length.
+    match lines_of(path) {
+        Some(lines) if lines != wanted.lines => Ok(Some(format!(
+            "it has {lines} lines, and had {} when the backup was sealed",
+            wanted.lines
+        ))),
+        _ => Ok(fault),
+    }
+}
+
+fn lines_of(path: &Path) -> Option<u64> {
+    let mut from = BufReader::new(plain_file::open(path).ok()?);
+    let mut lines = 0;
+    loop {
+        let buffer = from.fill_buf().ok()?;
+        if buffer.is_empty() {
+            return Some(lines);
+        }
+        lines += buffer.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let length = buffer.len();
+        from.consume(length);
+    }
+}

@@ -1,0 +1,349 @@
+//! Decides which folder of ours belongs to which backup.
+//!
+//! A record names the SHA-256 of each metadata file of its backup. A backup belongs to it if all but one of those files are still
+//! the same, so that one damaged file neither makes it another program's backup nor takes away its list of hashes. Another program
+//! that continues the backup writes all of these files anew, and ends the tie.
+
+use std::cell::OnceCell;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::record::{Found, Print, Record};
+use super::sums::Hash;
+use super::{Error, RECORDED, sums};
+
+/// The order in which metadata files are compared: the smallest first, the list of files last, since that can have 1.5 GB.
+const COMPARED: [&str; RECORDED.len()] = [
+    "Status.plist",
+    "Manifest.plist",
+    "Info.plist",
+    "Manifest.db",
+    "Manifest.mbdb",
+];
+
+/// How many of [`COMPARED`] are property lists; those come first.
+const PROPERTY_LISTS: usize = 3;
+
+/// With fewer metadata files than this all of them must be the same.
+const TOLERANT_FROM: usize = 3;
+
+/// The prints of the metadata files in a folder; each is hashed at most once, and only if somebody asks.
+pub struct Prints {
+    folder: PathBuf,
+    prints: [OnceCell<Seen>; COMPARED.len()],
+}
+
+/// What stands under the name of a metadata file.
+#[derive(Debug, Clone)]
+enum Seen {
+    Print(Print, Hash),
+    /// The file is gone, empty, no regular file, or cannot be read.
+    Lost(io::ErrorKind),
+}
+
+impl Prints {
+    /// Prepares to hash the metadata files in a folder.
+    pub fn of(folder: &Path) -> Prints {
+        Prints {
+            folder: folder.to_path_buf(),
+            prints: std::array::from_fn(|_| OnceCell::new()),
+        }
+    }
+
+    fn seen(&self, at: usize) -> &Seen {
+        self.prints[at].get_or_init(|| match sums::hash_file(&self.folder.join(COMPARED[at])) {
+            Ok((_, 0)) => Seen::Lost(io::ErrorKind::UnexpectedEof),
+            Ok((hash, bytes)) => Seen::Print(Print::new(&hash, bytes), hash),
+            Err(Error::Io { cause, .. }) => Seen::Lost(cause.kind()),
+            Err(_) => Seen::Lost(io::ErrorKind::Other),
+        })
+    }
+
+    fn print(&self, at: usize) -> Option<&Print> {
+        match self.seen(at) {
+            Seen::Print(print, _) => Some(print),
+            Seen::Lost(_) => None,
+        }
+    }
+
+    /// Returns the SHA-256 of Status.plist.
+    pub fn status(&self) -> Option<Hash> {
+        match self.seen(0) {
+            Seen::Print(_, hash) => Some(*hash),
+            Seen::Lost(_) => None,
+        }
+    }
+
+    /// Returns the length of a file that cannot be the wanted one, without reading it.
+    fn has_length(&self, at: usize, bytes: u64) -> bool {
+        self.prints[at].get().is_some()
+            || std::fs::metadata(self.folder.join(COMPARED[at]))
+                .is_ok_and(|meta| meta.len() == bytes)
+    }
+
+    /// Returns true if this user may not read one of the small metadata files.
+    pub fn is_refused(&self) -> bool {
+        (0..PROPERTY_LISTS)
+            .any(|at| matches!(self.seen(at), Seen::Lost(kind) if *kind == io::ErrorKind::PermissionDenied))
+    }
+}
+
+/// A folder of ours, beside some backup.
+pub struct Kept {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The record in it.
+    pub found: Found,
+    /// The copies of the metadata in it, for the case that both copies of the record are damaged.
+    copies: Prints,
+}
+
+/// How a metadata file compares with what was sealed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compared {
+    Same,
+    Other,
+    Lost,
+    /// The backup had no such file when it was sealed.
+    Unknown,
+}
+
+impl Kept {
+    /// Reads the record of a folder.
+    pub fn read(folder: &Path) -> Kept {
+        Kept {
+            folder: folder.to_path_buf(),
+            found: Found::in_folder(folder),
+            copies: Prints::of(folder),
+        }
+    }
+
+    /// Returns the record, if a copy of it proves itself.
+    pub fn record(&self) -> Option<&Record> {
+        self.found.record.as_ref()
+    }
+
+    /// Returns the SHA-256 of the copy of Status.plist.
+    pub fn status(&self) -> Option<Hash> {
+        self.copies.status()
+    }
+
+    fn has(&self, at: usize) -> bool {
+        match self.record() {
+            Some(record) => record.metadata.contains_key(COMPARED[at]),
+            None => self.folder.join(COMPARED[at]).is_file(),
+        }
+    }
+
+    fn compare(&self, backup: &Prints, at: usize) -> Compared {
+        let wanted = match self.record() {
+            Some(record) => record.metadata.get(COMPARED[at]),
+            None => self.copies.print(at),
+        };
+        let Some(wanted) = wanted else {
+            return Compared::Unknown;
+        };
+        if backup.has_length(at, wanted.bytes) && backup.print(at) == Some(wanted) {
+            return Compared::Same;
+        }
+        // A length that differs needs no hash, unless nothing is left.
+        let path = backup.folder.join(COMPARED[at]);
+        match std::fs::metadata(path) {
+            Ok(meta) if meta.is_file() && meta.len() > 0 => Compared::Other,
+            _ => Compared::Lost,
+        }
+    }
+
+    /// Returns true if this folder belongs to the backup with these prints: of the metadata files that were sealed, at most one has
+    /// changed or is gone.
+    pub fn belongs_to(&self, backup: &Prints) -> bool {
+        let known = (0..COMPARED.len()).filter(|&at| self.has(at)).count();
+        let may_differ = usize::from(known >= TOLERANT_FROM);
+        let (mut same, mut others) = (0, 0);
+        for at in 0..COMPARED.len() {
+            match self.compare(backup, at) {
+                Compared::Unknown => continue,
+                Compared::Same => same += 1,
+                Compared::Other | Compared::Lost => others += 1,
+            }
+            if others > may_differ {
+                return false;
+            }
+            if same > 0 && same + may_differ >= known {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Returns true if the backup has all property lists that were sealed, unchanged.
+    fn is_just(&self, backup: &Prints) -> bool {
+        let mut known = (0..PROPERTY_LISTS).filter(|&at| self.has(at)).peekable();
+        known.peek().is_some() && known.all(|at| self.compare(backup, at) == Compared::Same)
+    }
+
+    /// Returns true if this folder belongs to the backup even though most of its metadata may be lost. For a repair: files that are
+    /// gone or empty are no argument against it.
+    pub fn belonged_to(&self, backup: &Prints) -> bool {
+        let compared = |at| self.compare(backup, at);
+        let all = || (0..COMPARED.len()).map(compared);
+        // The two files that every backup has anew.
+        let is_tied = compared(0) == Compared::Same || compared(2) == Compared::Same;
+        is_tied && all().filter(|c| *c == Compared::Other).count() <= 1
+    }
+}
+
+/// Finds the folder of ours that belongs to a backup. The folder with all three of its property lists is preferred to one that
+/// differs in one file; `named` is looked at first.
+pub fn find(dirs: &[PathBuf], named: Option<&Path>, backup: &Prints) -> Option<Kept> {
+    let named = named.map(Kept::read);
+    if let Some(kept) = named.filter(|kept| kept.is_just(backup)) {
+        return Some(kept);
+    }
+    let mut all: Vec<Kept> = dirs.iter().map(|dir| Kept::read(dir)).collect();
+    let found = (all.iter().position(|kept| kept.is_just(backup)))
+        .or_else(|| all.iter().position(|kept| kept.belongs_to(backup)));
+    found.map(|at| all.swap_remove(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::store::record::{RECORD, RECORD_COPY, tests::record};
+
+    const NAMES: [&str; 4] = [
+        "Info.plist",
+        "Manifest.db",
+        "Manifest.plist",
+        "Status.plist",
+    ];
+
+    /// A backup with the folder beside it.
+    struct Pair {
+        dir: tempfile::TempDir,
+    }
+
+    impl Pair {
+        fn new() -> Pair {
+            let pair = Pair {
+                dir: tempfile::tempdir().unwrap(),
+            };
+            let mut record = record(1, "2026-11-20T21:14:01Z");
+            record.metadata.clear();
+            for folder in [pair.backup(), pair.beside()] {
+                fs::create_dir(&folder).unwrap();
+                for name in NAMES {
+                    fs::write(folder.join(name), format!("bytes of {name}")).unwrap();
+                    let print = Print::of(&folder.join(name)).unwrap();
+                    record.metadata.insert(name.to_owned(), print);
+                }
+            }
+            record.write(&pair.beside()).unwrap();
+            pair
+        }
+
+        fn backup(&self) -> PathBuf {
+            self.dir.path().join("backup")
+        }
+
+        fn beside(&self) -> PathBuf {
+            self.dir.path().join("beside")
+        }
+
+        fn is_ours(&self) -> bool {
+            let dirs = [self.beside()];
+            find(&dirs, None, &Prints::of(&self.backup())).is_some()
+        }
+    }
+
+    fn flip(path: &Path) {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[3] ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn identity_survives_damage_to_any_one_file() {
+        let pair = Pair::new();
+        assert!(pair.is_ours());
+        let backup = NAMES.map(|name| pair.backup().join(name));
+        let beside = [&NAMES[..], &[RECORD, RECORD_COPY]].concat();
+        let beside = beside.iter().map(|name| pair.beside().join(name));
+        for path in backup.into_iter().chain(beside) {
+            let whole = fs::read(&path).unwrap();
+            flip(&path);
+            assert!(pair.is_ours(), "{}", path.display());
+            fs::remove_file(&path).unwrap();
+            assert!(pair.is_ours(), "{} is gone", path.display());
+            fs::write(&path, whole).unwrap();
+        }
+        assert!(pair.is_ours());
+    }
+
+    #[test]
+    fn copies_decide_where_both_records_are_damaged() {
+        let pair = Pair::new();
+        for name in [RECORD, RECORD_COPY] {
+            flip(&pair.beside().join(name));
+        }
+        assert!(pair.is_ours());
+        for name in NAMES {
+            let path = pair.backup().join(name);
+            flip(&path);
+            assert!(pair.is_ours(), "{name}");
+            flip(&path);
+        }
+    }
+
+    #[test]
+    fn a_backup_that_another_program_continued_is_not_ours() {
+        for damaged in [false, true] {
+            let pair = Pair::new();
+            if damaged {
+                flip(&pair.beside().join(RECORD));
+                flip(&pair.beside().join(RECORD_COPY));
+            }
+            for name in NAMES {
+                fs::write(pair.backup().join(name), "new").unwrap();
+                let is_first = name == NAMES[0];
+                assert_eq!(pair.is_ours(), is_first, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_repair_finds_what_belongs_to_the_rest_of_a_backup() {
+        let pair = Pair::new();
+        for name in ["Manifest.plist", "Status.plist"] {
+            fs::remove_file(pair.backup().join(name)).unwrap();
+        }
+        flip(&pair.backup().join("Manifest.db"));
+        let prints = Prints::of(&pair.backup());
+        let kept = Kept::read(&pair.beside());
+        assert!(!kept.belongs_to(&prints) && kept.belonged_to(&prints));
+        fs::write(pair.backup().join("Status.plist"), "another").unwrap();
+        assert!(!kept.belonged_to(&Prints::of(&pair.backup())));
+    }
+
+    #[test]
+    fn the_exact_folder_is_preferred() {
+        let pair = Pair::new();
+        let other = pair.dir.path().join("other");
+        fs::create_dir(&other).unwrap();
+        let mut similar = record(2, "2026-11-21T21:14:01Z");
+        let found = Kept::read(&pair.beside());
+        similar.metadata = found.record().unwrap().metadata.clone();
+        similar
+            .metadata
+            .insert("Status.plist".to_owned(), Print::new(&[9; 32], 9));
+        similar.write(&other).unwrap();
+        let prints = Prints::of(&pair.backup());
+        let dirs = [other.clone(), pair.beside()];
+        for named in [None, Some(other.as_path())] {
+            let found = find(&dirs, named, &prints).unwrap();
+            assert_eq!(found.folder, pair.beside());
+        }
+    }
+}

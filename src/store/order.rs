@@ -1,0 +1,56 @@
+//! The order of a phone's backups: by sequence number and date in UTC, never by what a folder is called.
+
+use jiff::Timestamp;
+
+/// The place of a backup in the order of its phone's backups; a later backup has a greater one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// Number of the record; for a backup without one, that of the last backup of ours that is not younger.
+    pub sequence: u64,
+    /// UTC.
+    pub date: Timestamp,
+}
+
+/// Returns the sequence number for a backup that takes its place in the order by its date: that of the latest backup of ours that
+/// is not younger. Those without a record share it, and their dates order them.
+pub(super) fn by_date(known: &[Place], date: Timestamp) -> u64 {
+    let before = known.iter().filter(|place| place.date <= date);
+    before.max().map_or(0, |place| place.sequence)
+}
+
+/// Returns the sequence number for a backup that becomes the newest of all.
+pub(super) fn newest(known: &[Place]) -> u64 {
+    known.iter().map(|place| place.sequence).max().unwrap_or(0) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(sequence: u64, day: i64) -> Place {
+        Place {
+            sequence,
+            date: Timestamp::from_second(day * 86_400).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_backup_without_number_stands_by_its_date() {
+        let ours = [place(1, 10), place(2, 20), place(3, 30)];
+        for (day, sequence) in [(5, 0), (10, 1), (15, 1), (29, 2), (30, 3), (99, 3)] {
+            let date = place(0, day).date;
+            assert_eq!(by_date(&ours, date), sequence, "day {day}");
+        }
+        assert_eq!(newest(&ours), 4);
+        assert_eq!((by_date(&[], place(0, 5).date), newest(&[])), (0, 1));
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_changes_no_order() {
+        // The second was made while the phone's clock was behind by years.
+        let ours = [place(1, 1000), place(2, 10), place(3, 1010)];
+        assert!(ours.is_sorted());
+        assert_eq!(newest(&ours), 4);
+        assert_eq!(by_date(&ours, place(0, 1005).date), 2);
+    }
+}
