@@ -364,7 +364,8 @@ impl Case<'_> {
                 Said::Restorable(id) => assert_eq!(id, &world.ids[1], "{case}"),
                 Said::Listed(paths) => assert!(!paths.is_empty(), "{case}"),
                 Said::Pruned(dropped) => assert!(*dropped <= 2, "{case}"),
-                Said::Made | Said::Deleted(_) | Said::Pinned(_) | Said::Failed(_) => {}
+                Said::Failed(why) => assert!(!why.contains("damaged"), "{case}"),
+                Said::Made | Said::Deleted(_) | Said::Pinned(_) => {}
             }
         }
         // A note is about the backup that was looked at.
