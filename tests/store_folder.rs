@@ -532,6 +532,12 @@ fn folders_of_root_are_named_before_the_transfer() {
         assert!(ran.err.contains("belongs to root"), "{case}");
         assert!(ran.err.contains("sudo chown -R 65534 "), "{case}");
         rig::assert_same(&before, &tree(&rig.current()), &case);
+        // What cannot be read is not called unfinished, nor absent.
+        let listed = as_nobody(&rig, store, &["list"]).all();
+        let words = format!("{}{listed}", ran.err);
+        for word in ["unfinished", "never finished", "no backup of this phone"] {
+            assert!(!words.contains(word), "{case} {listed}");
+        }
         give(&path, NOBODY);
         let ran = as_nobody(&rig, store, &["create"]);
         assert_eq!(ran.code, 0, "{place}: {}", ran.all());

@@ -33,6 +33,8 @@ pub struct Backup {
     pub current: bool,
     /// The phone finished it.
     pub complete: bool,
+    /// This user may not read it, so nothing else is known of it.
+    pub refused: bool,
     /// Its files are encrypted.
     pub encrypted: Option<bool>,
     /// Files, as our report counts them.
@@ -357,6 +359,7 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
         date: date.map(rfc3339),
         current: snapshot.is_current(),
         complete: status.is_finished(),
+        refused: store::is_refused(folder),
         encrypted: manifest.map(|m| m.encrypted).or(encrypted),
         files: count("files"),
         bytes: count("bytes"),

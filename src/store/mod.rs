@@ -54,6 +54,7 @@ pub use draft::{Draft, Origin};
 pub use lock::Lock;
 pub use record::{Id, Record};
 pub use retention::Policy;
+pub use rights::is_refused;
 pub use seal::stamp_of;
 pub use snapshot::Snapshot;
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::{Error, Store};
+use crate::plain_file;
 use crate::udid::Udid;
 
 /// Tells whether root may write into a store, by the owner of its folder and the owner that a new
@@ -123,6 +124,13 @@ impl Store {
     pub fn check_rights(&self, _: &Udid) -> Result<(), Error> {
         Ok(())
     }
+}
+
+/// Returns true if this user may not look into a backup, so that nothing can be said of it.
+pub fn is_refused(backup: &Path) -> bool {
+    let denied = |e: std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
+    let status = plain_file::open(&backup.join("Status.plist"));
+    status.err().is_some_and(denied) || std::fs::read_dir(backup).err().is_some_and(denied)
 }
 
 /// Names a user: root, or the number.
