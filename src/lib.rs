@@ -2,7 +2,8 @@
 //!
 //! The rooms, in the order of the data (docs/ARCHITECTURE.md has the picture, tests/tidy.rs the rules):
 //!
-//! * cellar: [`udid`], [`path`], [`secret`], [`sha256`], [`monitor`], [`bounded_plist`], [`units`]: words everyone uses
+//! * cellar: [`udid`], [`path`], [`secret`], [`sha256`], [`monitor`], [`bounded_plist`], [`plain_file`],
+//!   [`units`]: words everyone uses
 //! * beside the wire: [`trace`], what passes above TLS, recorded
 //! * wire: [`transport`] (bytes), `device` (lockdown and small services), `mobilebackup` (the backup dialog)
 //! * disk: `store` (where backups live), [`manifest`] (what a backup holds), [`keybag`] (its keys, if it is encrypted)
@@ -18,6 +19,7 @@ pub mod manifest;
 pub mod mobilebackup;
 pub mod monitor;
 pub mod path;
+pub mod plain_file;
 pub mod private;
 pub mod schedule;
 pub mod secret;

@@ -340,7 +340,7 @@ fn what_verify_found_is_told_and_when() {
     let verify = || {
         let options = verify::Options::bytes();
         let report = verify::verify(&rig.current(), &options, &Silent).unwrap();
-        history::record(&rig.current(), &report, &Silent);
+        history::record(&report, &Silent);
     };
     verify();
     told(&examined(&rig), Level::Ok, "verified", "last read through");

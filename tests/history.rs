@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::rig::{
     self, OTHER_UDID, Random, Rig, Tree, UDID, assert_same, assert_whole, copy_dir, tree,
 };
+use idev_backup::store::history::By;
 use idev_backup::store::retention::{Decision, Facts, Policy, Why, plan};
 use idev_backup::store::{self, Draft, Lock, Store};
 use idev_backup::udid::Udid;
@@ -439,7 +440,9 @@ fn a_pin_follows_its_backup_to_its_archive_name_and_goes_with_it() {
         .unwrap();
     store.note(&all[1], |note| note.pinned = false).unwrap();
     let lock = lock(&store, &udid(UDID));
-    store.remove(&lock, &all[1], (0, 1), &mut |_| ()).unwrap();
+    store
+        .remove(&lock, &all[1], By::Name, (0, 1), &mut |_| ())
+        .unwrap();
     let notes = dir
         .path()
         .join("store/.idev-backup")

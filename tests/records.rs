@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::rig::{self, At, Recorder, Rig, UDID, assert_whole, copy_dir, tree, victim};
+use idev_backup::jobs::history::Chosen;
 use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::jobs::{adopt, history};
 use idev_backup::monitor::{Event, Phase, Silent};
@@ -196,7 +197,7 @@ fn a_damaged_list_takes_back_no_note() {
     let noted = || rig.store.notes(rig.udid()).unwrap().of(&current(&rig));
     let verify = || {
         let report = check(&folder);
-        history::record(&folder, &report, &Silent);
+        history::record(&report, &Silent);
         report.outcome
     };
     flip(&folder.join(victim(&rig)));
@@ -278,13 +279,8 @@ fn hashes_are_counted_by_their_source() {
     assert_eq!(next.proof.read_later, report.hashes.read_again);
     // A copy carries over what the list says.
     let copy = rig.new_store("copy");
-    adopt::copy(
-        &store,
-        &store.current(rig.udid()).unwrap().unwrap(),
-        &copy,
-        &Silent,
-    )
-    .unwrap();
+    let snapshot = store.current(rig.udid()).unwrap().unwrap();
+    adopt::copy(&Chosen { store, snapshot }, &copy, &Silent).unwrap();
     let copied = check(&copy.current_path(rig.udid()));
     assert_eq!(copied.proof, next.proof);
 }
@@ -302,7 +298,11 @@ fn a_copy_of_a_damaged_list_loses_no_file() {
         damage(&current(&rig).sums().unwrap());
         let store = rig.new_store("copy");
         let recorder = Recorder::default();
-        adopt::copy(&rig.store, &current(&rig), &store, &recorder).unwrap();
+        let chosen = Chosen {
+            store: rig.store.clone(),
+            snapshot: current(&rig),
+        };
+        adopt::copy(&chosen, &store, &recorder).unwrap();
         let told = recorder
             .events()
             .into_iter()

@@ -194,7 +194,7 @@ fn a_quick_rehearsal_claims_nothing_of_contents() {
     let file = rig.current().join(victim(&rig));
     flip(&file);
     let report = verify::verify(&rig.current(), &verify::Options::bytes(), &Silent);
-    history::record(&rig.current(), &report.unwrap(), &Silent);
+    history::record(&report.unwrap(), &Silent);
     let ran = runs(&rig, &quick);
     assert_eq!(ran.code, 1, "{} {}", ran.out, ran.err);
     assert!(

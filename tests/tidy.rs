@@ -11,6 +11,7 @@ const CELLAR: &[&str] = &[
     "bounded_plist",
     "monitor",
     "path",
+    "plain_file",
     "private",
     "secret",
     "sha256",
@@ -25,6 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("monitor",       &[]),
     ("units",         &[]),
     ("path",          &[]),
+    ("plain_file",    &[]),
     ("private",       &[]),
     ("secret",        &[]),
     ("sha256",        &[]),
@@ -36,9 +38,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("device",        &["transport", "udid", "secret", "bounded_plist", "trace"]),
     ("mobilebackup",  &["transport", "path", "secret", "bounded_plist"]),
     // disk
-    ("store",         &["path", "udid", "sha256", "bounded_plist"]),
+    ("store",         &["path", "plain_file", "udid", "sha256", "bounded_plist"]),
     ("keybag",        &["secret"]),
-    ("manifest",      &["keybag", "path", "secret", "bounded_plist", "udid"]),
+    ("manifest",      &["keybag", "path", "plain_file", "secret", "bounded_plist", "udid"]),
     // hall
     ("jobs",          &["CELLAR", "transport", "device", "mobilebackup", "store", "keybag", "manifest"]),
     ("schedule",      &["udid"]),

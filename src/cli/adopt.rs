@@ -64,15 +64,16 @@ impl Copy {
     /// Runs it.
     pub fn run(&self) -> u8 {
         run("copied", self.output, |watch| {
-            let (source, from) = history::find(Store::open(&self.store.path()?), &self.snapshot)?;
+            let from = history::find(Store::open(&self.store.path()?), &self.snapshot)?;
+            let source = &from.store;
             let target = Path::new(&self.target);
             let target = std::path::absolute(target)
                 .map_err(|e| Error::Store(store::Error::io("find", target, e)))?;
-            apart(&target, &source)?;
+            apart(&target, source)?;
             let target = Store::open_or_make(&target)?;
             // What `..` leads to is known only where all of it is there.
-            apart(target.root(), &source)?;
-            adopt::copy(&source, &from, &target, watch)
+            apart(target.root(), source)?;
+            adopt::copy(&from, &target, watch)
         })
     }
 }

@@ -284,10 +284,14 @@ fn reassure(udid: Option<&str>, store: &Store, style: Style) {
         return;
     }
     let backups = list::list(store).unwrap_or_default();
-    let last = backups
+    let mut current = backups
         .iter()
-        .find(|b| udid == Some(b.udid.as_str()) && b.current && b.complete);
-    output::tell(&match last {
+        .filter(|b| udid == Some(b.udid.as_str()) && b.current);
+    output::tell(&match current.find(|b| b.complete || b.refused) {
+        Some(backup) if backup.refused => format!(
+            "  your last backup is untouched, and this user may not read it: {}",
+            backup.path
+        ),
         Some(backup) => {
             let date = backup.date.as_deref().map(output::when).unwrap_or_default();
             format!("  your last backup ({date}) is untouched: {}", backup.path)

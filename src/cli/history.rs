@@ -5,9 +5,9 @@ use std::io::{BufRead, IsTerminal};
 
 use clap::Args;
 use idev_backup::jobs::Error;
-use idev_backup::jobs::history::{self, Deleted, Noted, Prune as How, Pruned};
+use idev_backup::jobs::history::{self, Chosen, Deleted, Noted, Prune as How, Pruned};
+use idev_backup::store::Store;
 use idev_backup::store::retention::{Policy, Within};
-use idev_backup::store::{Snapshot, Store};
 use idev_backup::udid::Udid;
 use idev_backup::units::{counted, size};
 
@@ -201,16 +201,12 @@ struct SnapshotArgs {
 }
 
 impl SnapshotArgs {
-    fn find(&self) -> Result<(Store, Snapshot), Error> {
+    fn find(&self) -> Result<Chosen, Error> {
         history::find(Store::open(&self.store.path()?), &self.snapshot)
     }
 
-    fn note(
-        &self,
-        words: &str,
-        change: impl FnOnce(&Store, &Snapshot) -> Result<Noted, Error>,
-    ) -> u8 {
-        match self.find().and_then(|(store, of)| change(&store, &of)) {
+    fn note(&self, words: &str, change: impl FnOnce(&Chosen) -> Result<Noted, Error>) -> u8 {
+        match self.find().and_then(|of| change(&of)) {
             Err(e) => output::failure(&e, None, self.json),
             Ok(noted) if self.json => {
                 output::object("noted", None, &noted);
@@ -237,7 +233,7 @@ impl Pin {
     /// Runs it.
     pub fn run(&self) -> u8 {
         self.of
-            .note("is pinned, and stays", |s, of| history::pin(s, of, true))
+            .note("is pinned, and stays", |of| history::pin(of, true))
     }
 }
 
@@ -254,7 +250,7 @@ impl Unpin {
     /// Runs it.
     pub fn run(&self) -> u8 {
         self.of
-            .note("is not pinned any more", |s, of| history::pin(s, of, false))
+            .note("is not pinned any more", |of| history::pin(of, false))
     }
 }
 
@@ -280,7 +276,7 @@ impl Tag {
             false => format!("is called {:?}, and stays", self.name),
         };
         self.of
-            .note(&words, |s, of| history::tag(s, of, &self.name, self.remove))
+            .note(&words, |of| history::tag(of, &self.name, self.remove))
     }
 }
 
@@ -318,20 +314,23 @@ impl Delete {
                     Style::Json => output::object("deleted", Some(&deleted.udid), &deleted),
                     _ => output::line(&format!("{} is deleted.", deleted.path)),
                 }
-                exit::DONE
+                match watch.problems() {
+                    0 => exit::DONE,
+                    _ => exit::DONE_WITH_PROBLEMS,
+                }
             }
         }
     }
 
     fn delete(&self, watch: &Watch) -> Result<Option<Deleted>, Error> {
-        let (store, old) = self.of.find()?;
-        let seen = history::consider(&store, &old, watch)?;
+        let chosen = self.of.find()?;
+        let seen = history::consider(&chosen, watch)?;
         // Nothing may move below a question.
         watch.finish();
         if !self.yes && !agrees(&seen)? {
             return Ok(None);
         }
-        history::delete(&store, &old, seen, watch).map(Some)
+        history::delete(&chosen, seen, watch).map(Some)
     }
 }
 

@@ -125,6 +125,7 @@ fn row(backup: &Backup, with_sizes: bool) -> Vec<String> {
     let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
     let state = match (backup.complete, backup.current, backup.ours) {
         _ if backup.damaged.is_some() => "DAMAGED",
+        _ if backup.refused => "no permission",
         (false, ..) => "unfinished",
         (true, true, true) => "current",
         (true, true, false) => "current, of another program",

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use idev_backup::jobs::list::Named;
 use idev_backup::jobs::opened::Opened;
 use idev_backup::jobs::password::Known;
 use idev_backup::jobs::{Error, list};
@@ -25,9 +26,14 @@ pub struct ReadArgs {
 impl ReadArgs {
     /// Its folder.
     pub fn folder(&self) -> Result<PathBuf, Error> {
+        self.named().map(|named| named.folder)
+    }
+
+    /// Its folder and its identity.
+    pub fn named(&self) -> Result<Named, Error> {
         let path = self.store.path()?;
         // Needed only where the backup is not named by its path.
-        list::find(Store::open(&path), Some(&self.backup))
+        list::resolve(Store::open(&path), Some(&self.backup))
     }
 
     /// Where its password comes from.

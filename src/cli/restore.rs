@@ -102,13 +102,14 @@ impl Restore {
     }
 
     fn done(&self, watch: &Watch<'_>) -> Result<u8, Error> {
-        let folder = self.read.folder()?;
+        let named = self.read.named()?;
         // Before anything of it is shown, and as long as anybody is asked: a backup that begins meanwhile would put the phone as it
         // is now in the place of what was agreed to. Nothing is agreed to in a dry run.
         let held = match self.dry_run {
             true => None,
-            false => Some(restore::hold(&folder)?),
+            false => Some(restore::hold_named(&named)?),
         };
+        let folder = named.folder;
         let options = self.options(&folder)?;
         if let (true, Some(held)) = (self.rehearse, &held) {
             return rehearse::run(held, &folder, &options, self.output.style(), watch);

@@ -87,7 +87,8 @@ impl Verify {
     fn check(&self, watch: &progress::Watch) -> Result<Checked, Error> {
         let path = self.store.path()?;
         // Needed only where the backup is not named by its path.
-        let folder = list::find(Store::open(&path), self.backup.as_deref())?;
+        let named = list::resolve(Store::open(&path), self.backup.as_deref())?;
+        let folder = named.folder;
         // The terminal is asked only for what cannot be done without.
         let given = self.password.given()?.map(Known);
         let passwords: Option<&dyn Passwords> = match &given {
@@ -106,6 +107,7 @@ impl Verify {
                 salt: salt(),
             }),
             passwords,
+            id: named.id,
             // That of the environment may be meant for others.
             password_is_a_guess: !self.deep && !self.password.is_named(),
             ..Options::default()
@@ -115,7 +117,7 @@ impl Verify {
             false => verify::verify(&folder, &options, watch).map(Checked::Found),
         }?;
         let (Checked::Repaired(Repair { report, .. }) | Checked::Found(report)) = &checked;
-        history::record(&folder, report, watch);
+        history::record(report, watch);
         Ok(checked)
     }
 }

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 use serde_json::json;
 
+use super::history::Chosen;
 use super::verify::{self, Depth, Options, Outcome};
 use super::{Error, list};
 use crate::device::model;
 use crate::manifest::plists::{self, Info, ManifestPlist, Status};
 use crate::monitor::{Event, Monitor, Phase};
+use crate::plain_file;
 use crate::store::import::{Copied, Expected, Import, Placing};
 use crate::store::notes::{Note, Verified};
 use crate::store::walk::Walk;
@@ -102,17 +104,18 @@ pub fn adopt(
 }
 
 /// Copies a snapshot into another store. One that broke off is gone on with.
-pub fn copy(
-    source: &Store,
-    from: &Snapshot,
-    target: &Store,
-    monitor: &dyn Monitor,
-) -> Result<Came, Error> {
+pub fn copy(chosen: &Chosen, target: &Store, monitor: &dyn Monitor) -> Result<Came, Error> {
+    let source = &chosen.store;
     // A folder of other programs is not written to. And who cannot write there has nobody to fear who does.
-    let _lock = match source.is_marked().then(|| source.lock(from.udid())) {
-        None | Some(Err(store::Error::Io { .. })) => None,
+    let _lock = match source
+        .is_marked()
+        .then(|| source.lock(chosen.snapshot.udid()))
+    {
+        None | Some(Err(store::Error::Io { .. } | store::Error::AsRoot { .. })) => None,
         Some(other) => Some(other?),
     };
+    // A backup that was sealed since may stand in its place.
+    let from = &chosen.where_it_is()?;
     let sums = expected_of(from)?;
     let mut note = source.notes(from.udid())?.of(from);
     let is_proven = sums.as_ref().is_some_and(|sums| sums.is_proven);
@@ -172,8 +175,9 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
             return Err(Error::Backup { path, why });
         }
     }
+    store.check_rights(&wanted.udid)?;
     let lock = store.lock(&wanted.udid)?;
-    store.recover(&wanted.udid, &lock)?;
+    super::tell_aside(&store.recover(&wanted.udid, &lock)?, monitor);
     let there = store.snapshots_of(&wanted.udid)?;
     let same = |s: &&Snapshot| {
         store::disk::same_bytes(
@@ -236,7 +240,7 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
         return Err(Error::CopyDamaged(Box::new(checked)));
     }
     let report = match &wanted.report {
-        Some(path) => std::fs::read(path).map_err(|e| store::Error::io("read", path, e))?,
+        Some(path) => plain_file::read(path).map_err(|e| store::Error::io("read", path, e))?,
         None => describe(&wanted, &checked, &copied),
     };
     monitor.phase(Phase::Sealing);
@@ -247,7 +251,11 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
         now: moment(SystemTime::now()),
         as_current,
     };
-    let path = import.seal(&placing, &report, &wanted.note)?;
+    let (path, untidy) = import.seal(&placing, &report, &wanted.note)?;
+    if let Some(e) = untidy {
+        let text = format!("the backup is in its place, but tidying up after it failed: {e}");
+        monitor.problem(text, e.hint().map(str::to_owned));
+    }
     Ok(Came::Taken(Box::new(Taken {
         udid: wanted.udid.to_string(),
         from: wanted.from.display().to_string(),
@@ -266,9 +274,10 @@ fn copy_files(
     const BETWEEN_NEWS: Duration = Duration::from_millis(100);
     monitor.phase(Phase::Copying);
     let (mut files_total, mut bytes_total) = (0, 0);
-    for found in Walk::new(wanted.from)? {
+    // What cannot be copied is told when it is its turn.
+    for found in Walk::new(wanted.from)?.flatten() {
         files_total += 1;
-        bytes_total += found?.meta.len();
+        bytes_total += found.meta.len();
     }
     let (mut files, mut bytes, mut told) = (0, 0, Instant::now());
     import.copy(&mut |more| {

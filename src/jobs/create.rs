@@ -11,7 +11,7 @@ use super::phone::{Facts, Reach, State};
 use super::plan::{self, Begun};
 use super::verdict::{self, Refusal};
 use super::verify::{self, Complaint, Depth, Outcome, Wrong};
-use super::{Error, base, complaint, encryption, info_plist, list, pair, passcode};
+use super::{Error, base, complaint, encryption, info_plist, list, pair, passcode, unlisted};
 use crate::device::Session;
 use crate::device::sync::SyncLock;
 pub use crate::manifest::kinds::{Amount, Kind};
@@ -23,6 +23,7 @@ use crate::store::draft::{Complete, Tally};
 use crate::store::{Draft, Origin, Policy, Store, retention};
 use crate::transport::{Attached, Via};
 use crate::udid::Udid;
+use crate::units::counted;
 
 /// Below this, a phone that is not charging may not live to see the end.
 pub(super) const BATTERY_LOW_PERCENT: u64 = 20;
@@ -166,6 +167,8 @@ pub fn create(
     };
     let noted = Noted::new(monitor);
     let monitor: &dyn Monitor = &noted;
+    // Not after an hour of receiving.
+    store.check_rights(&phone.udid)?;
     let lock = store.lock(&phone.udid)?;
     let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
     let facts = Facts::ask(session.lockdown())?;
@@ -191,6 +194,9 @@ pub fn create(
         monitor,
     };
     let course = dialog.hold(&mut session, &mut draft, &mut seconds)?;
+    if matches!(origin, Origin::Resumed { .. }) {
+        unlisted::remove(&mut draft, options.password.as_ref(), monitor)?;
+    }
     let clock = Instant::now();
     monitor.phase(Phase::Hashing);
     let mut hashed = 0;
@@ -493,10 +499,19 @@ fn check(
             Some("look at the backup settings in Finder, iTunes or Apple Devices".to_owned()),
         );
     }
+    let unlisted = report.findings.iter();
+    let unlisted = unlisted.filter(|f| f.wrong == Wrong::Orphaned).count();
+    if unlisted > 0 {
+        monitor.note(format!(
+            "{} in the backup are not named by the phone's list; they take room and harm nothing.",
+            counted(unlisted as u64, "file")
+        ));
+    }
     for finding in report
         .findings
         .iter()
-        .filter(|f| !f.wrong.is_damage() && f.wrong != Wrong::OtherSize)
+        .filter(|f| !f.wrong.is_damage())
+        .filter(|f| !matches!(f.wrong, Wrong::OtherSize | Wrong::Orphaned))
     {
         monitor.note(format!("{}: {}", finding.file, finding.detail));
     }

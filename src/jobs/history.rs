@@ -6,10 +6,11 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+use super::list::Named;
 use super::verify::{Depth, Outcome, Report};
 use super::{Error, list};
 use crate::monitor::{Event, Monitor, Phase};
-use crate::store::history::{Removal, local};
+use crate::store::history::{By, Removal, local};
 use crate::store::notes::{Note, Verified};
 pub use crate::store::retention::Why;
 use crate::store::retention::{self, Policy};
@@ -50,6 +51,23 @@ pub struct Pruned {
     pub frees_bytes: Option<u64>,
 }
 
+impl Pruned {
+    /// Takes back that a snapshot was dropped.
+    fn stays(&mut self, old: &Snapshot, e: &store::Error) {
+        let path = old.path().display().to_string();
+        if let Some(fate) = self.snapshots.iter_mut().find(|fate| fate.path == path) {
+            fate.keep = true;
+            fate.why = match e {
+                store::Error::Pinned { .. } => vec![Why::Pinned],
+                _ => Vec::new(),
+            };
+            let frees = fate.frees_bytes.take().unwrap_or_default();
+            self.frees_bytes = self.frees_bytes.map(|all| all.saturating_sub(frees));
+        }
+        self.dropped = self.dropped.saturating_sub(1);
+    }
+}
+
 /// How to prune.
 #[derive(Debug, Clone, Default)]
 pub struct Prune {
@@ -85,7 +103,7 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
             false => Some(store.lock(&udid)?),
         };
         if let Some(lock) = &lock {
-            store.recover(&udid, lock)?;
+            super::tell_aside(&store.recover(&udid, lock)?, monitor);
         }
         let all = store.snapshots_of(&udid)?;
         let own = retention::own(&how.of_phones, &udid);
@@ -128,15 +146,27 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
             });
         }
         pruned.dropped += goes.len() as u64;
-        if let Some(lock) = lock.filter(|_| !goes.is_empty()) {
+        let Some(lock) = lock else {
+            continue;
+        };
+        if !goes.is_empty() {
             monitor.phase(Phase::Removing);
             // The oldest first, so that what is left after a kill is what is wanted most.
             for (done, old) in goes.iter().rev().enumerate() {
                 let name = old.stamp().unwrap_or_default();
                 monitor.note(format!("Dropping {name} ({} of {})", done + 1, goes.len()));
-                remove(store, &lock, old, (done, goes.len()), monitor)?;
+                let removed = store.remove(&lock, old, By::Rule, (done, goes.len()), &mut |r| {
+                    monitor.event(removing(r));
+                });
+                // One that cannot be dropped does not keep the others.
+                if let Err(e) = removed {
+                    pruned.stays(old, &e);
+                    let text = format!("{name} stays: {e}");
+                    monitor.problem(text, e.hint().map(str::to_owned));
+                }
             }
         }
+        sweep(store, &udid, &lock, monitor);
     }
     Ok(pruned)
 }
@@ -155,18 +185,6 @@ fn measured(monitor: &dyn Monitor) -> impl FnMut() {
             });
         }
     }
-}
-
-/// Removes one snapshot after `done`, of so many.
-fn remove(
-    place: &Store,
-    lock: &store::Lock,
-    old: &Snapshot,
-    which: (usize, usize),
-    monitor: &dyn Monitor,
-) -> Result<(), Error> {
-    place.remove(lock, old, which, &mut |r| monitor.event(removing(r)))?;
-    Ok(())
 }
 
 /// How far a removal is, as an event.
@@ -198,16 +216,81 @@ pub fn phone(store: &Store, beginning: &str) -> Result<Udid, Error> {
     }
 }
 
-/// A snapshot in a store, by its path or by how [`list::find`] knows it.
-pub fn find(store: Result<Store, store::Error>, name: &str) -> Result<(Store, Snapshot), Error> {
-    let path = list::find(store, Some(name))?;
-    match snapshot::find(&path) {
-        Some(found) => {
-            let store = Store::open(found.path().parent().unwrap_or(&path))?;
-            Ok((store, found))
+/// A snapshot that a command was asked to act on.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// The store that it lies in.
+    pub store: Store,
+    /// The snapshot, where it stood when its name was resolved. What stands there later may be another one.
+    pub snapshot: Snapshot,
+}
+
+impl Chosen {
+    /// Finds the snapshot again under the lock, and fails if it is gone or stands in another place than the one that was
+    /// shown.
+    fn again(&self, lock: &store::Lock) -> Result<Snapshot, Error> {
+        let seen = &self.snapshot;
+        let there = self
+            .store
+            .again(seen.udid(), seen.id(), seen.path(), lock)?;
+        match there {
+            Some(there) if there.path() == self.snapshot.path() => Ok(there),
+            there => Err(moved(self.snapshot.path(), there.as_ref())),
         }
-        None => Err(Error::Nothing {
-            what: format!("{} lies in no store", path.display()),
+    }
+
+    /// Finds the snapshot wherever it stands now.
+    pub(super) fn where_it_is(&self) -> Result<Snapshot, Error> {
+        let seen = &self.snapshot;
+        let there = self.store.look_again(seen.udid(), seen.id(), seen.path())?;
+        there.ok_or_else(|| moved(self.snapshot.path(), None))
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Note)) -> Result<Noted, Error> {
+        let noted = self.store.note_again(&self.snapshot, change)?;
+        match noted {
+            Some(note) => Ok(Noted {
+                path: self.snapshot.path().display().to_string(),
+                note,
+            }),
+            None => Err(moved(self.snapshot.path(), None)),
+        }
+    }
+}
+
+/// The error for a backup that is not where it was when its name was resolved.
+pub(super) fn moved(from: &Path, to: Option<&Snapshot>) -> Error {
+    let from = from.display();
+    Error::Nothing {
+        what: match to {
+            Some(to) => format!(
+                "another run has put a newer backup in the place of {from} since; the one that was meant is now {}",
+                to.path().display()
+            ),
+            None => format!(
+                "{from} is not the backup that was meant any more: another run has removed or replaced it"
+            ),
+        },
+        hint: "`idev-backup list` shows what is there now; then run the command again".to_owned(),
+    }
+}
+
+/// A snapshot in a store, by its path or by how [`list::find`] knows it.
+pub fn find(store: Result<Store, store::Error>, name: &str) -> Result<Chosen, Error> {
+    let Named { folder, id } = list::resolve(store, Some(name))?;
+    if let Ok(to) = folder.read_link()
+        && snapshot::phone_of(&folder).is_some()
+    {
+        return Err(store::Error::Linked { path: folder, to }.into());
+    }
+    match (snapshot::find(&folder), id) {
+        (Some(snapshot), Some(id)) if *snapshot.id() == id => {
+            let store = Store::open(snapshot.path().parent().unwrap_or(&folder))?;
+            Ok(Chosen { store, snapshot })
+        }
+        (Some(_), Some(_)) => Err(moved(&folder, None)),
+        _ => Err(Error::Nothing {
+            what: format!("{} lies in no store", folder.display()),
             hint: "`idev-backup list` shows what the store holds; `idev-backup adopt` takes a backup in".to_owned(),
         }),
     }
@@ -224,15 +307,15 @@ pub struct Noted {
 }
 
 /// Pins a snapshot, or takes the pin away.
-pub fn pin(store: &Store, of: &Snapshot, pinned: bool) -> Result<Noted, Error> {
-    noted(of, store.note(of, |note| note.pinned = pinned)?)
+pub fn pin(of: &Chosen, pinned: bool) -> Result<Noted, Error> {
+    of.note(|note| note.pinned = pinned)
 }
 
 /// Longest name of a snapshot, in characters.
 const TAG_CHARS_MAX: usize = 80;
 
 /// Gives a snapshot a name, or takes one away.
-pub fn tag(store: &Store, of: &Snapshot, name: &str, remove: bool) -> Result<Noted, Error> {
+pub fn tag(of: &Chosen, name: &str, remove: bool) -> Result<Noted, Error> {
     let refused = |what: String, hint: &str| Error::Nothing {
         what,
         hint: hint.to_owned(),
@@ -245,26 +328,18 @@ pub fn tag(store: &Store, of: &Snapshot, name: &str, remove: bool) -> Result<Not
             "a name has 1 to 80 characters and is not `latest`",
         ));
     }
-    let there = store.notes(of.udid())?.of(of).tags;
+    let there = of.store.notes(of.snapshot.udid())?.of(&of.snapshot).tags;
     if remove && !there.iter().any(|tag| tag == name) {
         return Err(refused(
-            format!("{} has no name {name:?}", of.path().display()),
+            format!("{} has no name {name:?}", of.snapshot.path().display()),
             "`idev-backup list` shows the names",
         ));
     }
-    let note = store.note(of, |note| {
+    of.note(|note| {
         note.tags.retain(|tag| tag != name);
         if !remove {
             note.tags.push(name.to_owned());
         }
-    })?;
-    noted(of, note)
-}
-
-fn noted(of: &Snapshot, note: Note) -> Result<Noted, Error> {
-    Ok(Noted {
-        path: of.path().display().to_string(),
-        note,
     })
 }
 
@@ -288,7 +363,8 @@ pub struct Deleted {
 }
 
 /// What deleting a snapshot would mean.
-pub fn consider(store: &Store, old: &Snapshot, monitor: &dyn Monitor) -> Result<Deleted, Error> {
+pub fn consider(chosen: &Chosen, monitor: &dyn Monitor) -> Result<Deleted, Error> {
+    let (store, old) = (&chosen.store, &chosen.snapshot);
     monitor.phase(Phase::Measuring);
     let note = store.notes(old.udid()).map(|notes| notes.of(old));
     let others = store.snapshots_of(old.udid())?;
@@ -303,13 +379,9 @@ pub fn consider(store: &Store, old: &Snapshot, monitor: &dyn Monitor) -> Result<
     })
 }
 
-/// Removes a snapshot, whoever made it. One that is pinned stays: the pin is taken away first.
-pub fn delete(
-    store: &Store,
-    old: &Snapshot,
-    seen: Deleted,
-    monitor: &dyn Monitor,
-) -> Result<Deleted, Error> {
+/// Removes the snapshot that was chosen and shown, whoever made it. One that is pinned stays: the pin is taken away first.
+pub fn delete(chosen: &Chosen, seen: Deleted, monitor: &dyn Monitor) -> Result<Deleted, Error> {
+    let (store, udid) = (&chosen.store, chosen.snapshot.udid());
     if !store.is_marked() {
         return Err(Error::Nothing {
             what: format!(
@@ -319,36 +391,35 @@ pub fn delete(
             hint: "delete it with the program that made it; `idev-backup adopt` takes a backup into a store".to_owned(),
         });
     }
-    let lock = store.lock(old.udid())?;
-    let status = |folder: &Path| std::fs::read(folder.join("Status.plist")).ok();
-    let meant = status(old.path());
-    store.recover(old.udid(), &lock)?;
-    // A seal that was brought to its end may have put another backup there.
-    let there = snapshot::find(old.path()).filter(|there| status(there.path()) == meant);
-    let Some(old) = &there else {
-        return Err(Error::Nothing {
-            what: format!(
-                "{} is not what it was: a backup that broke off has just been put in its place",
-                old.path().display()
-            ),
-            hint: "look at `idev-backup list`, and delete again".to_owned(),
-        });
-    };
+    let lock = store.lock(udid)?;
+    super::tell_aside(&store.recover(udid, &lock)?, monitor);
+    let old = &chosen.again(&lock)?;
     // Read anew under the lock. Notes that cannot be read are no reason to drop anything.
-    if store.notes(old.udid())?.of(old).pinned {
+    if store.notes(udid)?.of(old).pinned {
         return Err(Error::Nothing {
             what: format!("{} is pinned", old.path().display()),
             hint: "take the pin away first: `idev-backup unpin`".to_owned(),
         });
     }
     monitor.phase(Phase::Removing);
-    remove(store, &lock, old, (0, 1), monitor)?;
+    store.remove(&lock, old, By::Name, (0, 1), &mut |removal| {
+        monitor.event(removing(removal));
+    })?;
+    sweep(store, udid, &lock, monitor);
     Ok(seen)
 }
 
-/// Notes what a check of all bytes found, if the folder is a snapshot of a store. That it cannot be noted harms no backup.
-pub fn record(folder: &Path, report: &Report, monitor: &dyn Monitor) {
-    let Some(of) = snapshot::find(folder) else {
+/// Tells of what was dropped and cannot be removed.
+fn sweep(store: &Store, udid: &Udid, lock: &store::Lock, monitor: &dyn Monitor) {
+    if let Err(e) = store.sweep(udid, lock) {
+        monitor.problem(e.to_string(), e.hint().map(str::to_owned));
+    }
+}
+
+/// Notes what a check of all bytes found, if what it looked at is a snapshot of a store, and is there yet. That it cannot be
+/// noted harms no backup.
+pub fn record(report: &Report, monitor: &dyn Monitor) {
+    let Some(of) = &report.of else {
         return;
     };
     let Some(Ok(store)) = of.path().parent().map(Store::open) else {
@@ -364,10 +435,10 @@ pub fn record(folder: &Path, report: &Report, monitor: &dyn Monitor) {
         _ => "",
     };
     let changed = match report.outcome {
-        Outcome::Damaged => store.note(&of, |note| note.damaged = Some(now)),
+        Outcome::Damaged => store.note_again(of, |note| note.damaged = Some(now)),
         // A list of hashes that is not the one that was sealed takes back nothing that an earlier check found.
         _ if report.sample.is_some() || how.is_empty() || report.has_damaged_list => return,
-        _ => store.note(&of, |note| {
+        _ => store.note_again(of, |note| {
             note.damaged = None;
             note.verified = Some(Verified {
                 time: now,
@@ -375,7 +446,12 @@ pub fn record(folder: &Path, report: &Report, monitor: &dyn Monitor) {
             });
         }),
     };
-    if let Err(e) = changed {
-        monitor.note(format!("The result of this check could not be noted: {e}"));
+    match changed {
+        Ok(Some(_)) => {}
+        Ok(None) => monitor.note(
+            "The result of this check was not noted: the backup is gone, or is not what it was."
+                .to_owned(),
+        ),
+        Err(e) => monitor.note(format!("The result of this check could not be noted: {e}")),
     }
 }

@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::Error;
 use crate::device::model;
 use crate::manifest::plists::{Info, ManifestPlist, Status};
+use crate::plain_file;
 use crate::store::notes::{Notes, Verified};
-use crate::store::{self, Snapshot, Store, sizes};
+use crate::store::{self, Id, Snapshot, Store, sizes, snapshot};
 use crate::udid::Udid;
 
 /// One backup, as its own property lists and our report tell.
@@ -32,6 +33,8 @@ pub struct Backup {
     pub current: bool,
     /// The phone finished it.
     pub complete: bool,
+    /// This user may not read it, so nothing else is known of it.
+    pub refused: bool,
     /// Its files are encrypted.
     pub encrypted: Option<bool>,
     /// Files, as our report counts them.
@@ -200,10 +203,37 @@ pub fn head_is(text: &str, head: &str) -> bool {
 /// Finds a backup by its path, or in the store by `latest`, by phone, by stamp, by the beginning of either, or by a
 /// name that it was given.
 pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<PathBuf, Error> {
+    resolve(store, name).map(|named| named.folder)
+}
+
+/// A backup that was found by its name.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// Its folder, in which a run may put another backup at any moment.
+    pub folder: PathBuf,
+    /// Its identity, if it lies in a store.
+    pub id: Option<Id>,
+}
+
+impl Named {
+    fn of(snapshot: &Snapshot) -> Named {
+        Named {
+            folder: snapshot.path().to_path_buf(),
+            // A link leads out of the store.
+            id: (!snapshot.path().is_symlink()).then(|| snapshot.id().clone()),
+        }
+    }
+}
+
+/// Finds a backup as [`find`] does, with its identity.
+pub fn resolve(store: Result<Store, store::Error>, name: Option<&str>) -> Result<Named, Error> {
     if let Some(path) = name.map(Path::new)
         && path.is_dir()
     {
-        return Ok(path.to_path_buf());
+        return Ok(Named {
+            folder: path.to_path_buf(),
+            id: snapshot::find(path).map(|found| found.id().clone()),
+        });
     }
     if name.is_some_and(|name| name.trim().is_empty()) {
         return Err(Error::Nothing {
@@ -226,11 +256,7 @@ pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<Pa
             .unwrap_or_default();
         name.is_some_and(|name| tags.iter().any(|tag| tag == name))
     };
-    let tagged: Vec<&Path> = snapshots
-        .iter()
-        .filter(has_name)
-        .map(Snapshot::path)
-        .collect();
+    let tagged: Vec<&Snapshot> = snapshots.iter().filter(has_name).collect();
     if snapshots.is_empty() && name.is_none() {
         return Err(Error::Nothing {
             what: "the store holds no backups yet".to_owned(),
@@ -248,7 +274,7 @@ pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<Pa
             folder == name
                 || (name.len() >= STAMP_MIN
                     && s.stamp().is_some_and(|stamp| stamp.starts_with(name)))
-                || tagged.contains(&s.path())
+                || tagged.iter().any(|other| other.path() == s.path())
                 || (name.len() >= UDID_MIN
                     && head_is(folder, name)
                     && (s.is_current() || name.len() > s.udid().as_str().len()))
@@ -257,7 +283,7 @@ pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<Pa
     let found: Vec<&Snapshot> = snapshots.iter().filter(named).collect();
     let wanted = name.unwrap_or("latest");
     match found[..] {
-        [one] => Ok(one.path().to_path_buf()),
+        [one] => Ok(Named::of(one)),
         [] => Err(Error::Nothing {
             what: format!("there is no backup {wanted:?}, neither as a folder nor in the store"),
             hint: match is_of_files(wanted) {
@@ -268,7 +294,7 @@ pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<Pa
             },
         }),
         // A whole name before the beginnings of times.
-        _ if tagged.len() == 1 => Ok(tagged[0].to_path_buf()),
+        _ if tagged.len() == 1 => Ok(Named::of(tagged[0])),
         _ if name.is_none() => Err(Error::Nothing {
             what: format!("the store holds backups of {} phones", found.len()),
             hint: "name one of them by its UDID; `idev-backup list` shows them".to_owned(),
@@ -333,6 +359,7 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
         date: date.map(rfc3339),
         current: snapshot.is_current(),
         complete: status.is_finished(),
+        refused: store::is_refused(folder),
         encrypted: manifest.map(|m| m.encrypted).or(encrypted),
         files: count("files"),
         bytes: count("bytes"),
@@ -350,7 +377,7 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
 }
 
 pub(super) fn read_report(path: &Path) -> Option<Value> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    serde_json::from_slice(&plain_file::read(path).ok()?).ok()
 }
 
 /// As people want it: local, to the minute.

@@ -36,6 +36,7 @@ pub mod tally;
 pub mod target;
 pub mod totals;
 pub mod unattended;
+mod unlisted;
 pub mod usage;
 pub mod verdict;
 pub mod verify;
@@ -356,6 +357,13 @@ fn class_of_device(e: &device::Error) -> Class {
             ..
         } => Class::Lost,
         _ => Class::Failed,
+    }
+}
+
+/// Reports drafts and imports that could not be finished and were set aside.
+fn tell_aside(aside: &[store::SetAside], monitor: &dyn crate::monitor::Monitor) {
+    for aside in aside {
+        monitor.problem(aside.to_string(), Some(aside.hint()));
     }
 }
 

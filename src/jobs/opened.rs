@@ -14,6 +14,7 @@ use crate::manifest::leads_out;
 use crate::manifest::mbdb::Mbdb;
 use crate::manifest::plists::{self, Encryption, Unreadable};
 use crate::manifest::record::{BadRecord, FileRecord};
+use crate::plain_file;
 use crate::store;
 use crate::store::sums::{self, Hash};
 
@@ -375,7 +376,7 @@ impl Reader<'_> {
             return Err(unreadable(item, "the folder that it lies in is a link"));
         }
         match path.symlink_metadata().map_err(failed)?.is_file() {
-            true => File::open(&path).map_err(failed),
+            true => plain_file::open(&path).map_err(failed),
             false => Err(unreadable(
                 item,
                 "what the backup has in its place is no file",

@@ -10,6 +10,7 @@ use crate::manifest::plists::{ManifestPlist, Status};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::store::disk::CloneKind;
 use crate::store::draft::Leftover;
+use crate::store::layout::LeftOut;
 use crate::store::{Draft, Lock, Origin, Store};
 use crate::transport::Calm;
 use crate::udid::Udid;
@@ -26,8 +27,12 @@ pub fn origin_words(origin: &Origin) -> String {
             left_out,
         } => {
             let more = match left_out {
-                0 => String::new(),
-                n => format!("; {} left out that no backup holds", counted(*n, "thing")),
+                LeftOut { count: 0, .. } => String::new(),
+                left => format!(
+                    "; {} left out that no backup holds ({})",
+                    counted(left.count, "thing"),
+                    left.names()
+                ),
             };
             let how = match kind {
                 CloneKind::Reflink => "by copy-on-write clones",
@@ -70,7 +75,8 @@ pub fn begin(
     monitor: &dyn Monitor,
 ) -> Result<Begun, Error> {
     let mut lock = lock;
-    let leftover = Leftover::find(store, udid, &lock)?;
+    let (leftover, aside) = Leftover::find(store, udid, &lock)?;
+    super::tell_aside(&aside, monitor);
     // Looked at after a seal that was under way has been brought to its end.
     let current = store.current(udid)?.filter(|_| !options.full);
     let base = match &current {

@@ -9,6 +9,7 @@ use super::glance;
 use super::record::{BadRecord, FileRecord, file_id};
 use super::scratch::{self, Scratch};
 use crate::keybag::FileKey;
+use crate::plain_file;
 
 /// What it is called in a backup's folder.
 const NAME: &str = "Manifest.db";
@@ -135,7 +136,7 @@ impl Db {
 
     /// Opens one that is encrypted: since iOS 10.2 those of encrypted backups are.
     pub fn decrypt(folder: &Path, key: &FileKey) -> Result<Db, Error> {
-        let file = scratch::open_plain(&folder.join(NAME)).map_err(scratch::Error::Read)?;
+        let file = plain_file::open(&folder.join(NAME)).map_err(scratch::Error::Read)?;
         let bytes = file.metadata().map_err(scratch::Error::Read)?.len();
         Db::with_files(Scratch::make(&mut key.decrypt(file, None), bytes)?)
     }

@@ -9,8 +9,8 @@ use plist::Value;
 use plist::stream::Event;
 
 use super::plists::{self, Unreadable};
-use super::scratch;
 use crate::bounded_plist;
+use crate::plain_file;
 
 const NAME: &str = "Info.plist";
 /// Longest name of an application, and most applications, that are taken from a stranger's list.
@@ -106,7 +106,7 @@ fn visit(
 ) -> Result<(), Unreadable> {
     let damaged = |e: &dyn std::fmt::Display| Unreadable::Damaged(e.to_string());
     let length = plists::length(folder, name)?;
-    let file = scratch::open_plain(&folder.join(name)).map_err(|e| damaged(&e))?;
+    let file = plain_file::open(&folder.join(name)).map_err(|e| damaged(&e))?;
     bounded_plist::visit(file, length, each).map_err(|e| damaged(&e))
 }
 

@@ -14,13 +14,12 @@
 //! status changed), so it is called what it is in the `MBFile` of later lists. Files lie flat in the folder of the backup,
 //! without the `xx/` of later ones, and their names stand in no record: [`file_id`] gives them.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::db::{Error, Kind};
 use super::record::{FileRecord, MODE_DIR, MODE_FILE, MODE_LINK, file_digest, file_id};
-use super::scratch;
+use crate::plain_file;
 
 const MAGIC: &[u8; 6] = b"mbdb\x05\x00";
 /// The length that stands for "none".
@@ -188,7 +187,7 @@ impl Mbdb {
     /// Opens the Manifest.mbdb of the backup in `folder`.
     pub fn open(folder: &Path) -> Result<Mbdb, Error> {
         let path = folder.join("Manifest.mbdb");
-        let file = match scratch::open_plain(&path) {
+        let file = match plain_file::open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::Absent),
             opened => opened.map_err(|e| Error::Damaged(e.to_string()))?,
         };
@@ -214,7 +213,8 @@ impl Mbdb {
     pub fn rows(&self, mut each: impl FnMut(Record) -> bool) -> Result<(), Error> {
         let damaged = |e: io::Error| Error::Damaged(words(&e));
         // Each record is read for itself: few bytes ahead are of use.
-        let mut file = BufReader::with_capacity(512, File::open(&self.path).map_err(damaged)?);
+        let mut file =
+            BufReader::with_capacity(512, plain_file::open(&self.path).map_err(damaged)?);
         for &(id, offset) in &self.index {
             file.seek(SeekFrom::Start(offset)).map_err(damaged)?;
             let mut records = Records {

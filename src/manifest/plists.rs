@@ -10,6 +10,7 @@ use plist::{Dictionary, Value};
 pub use super::info::Info;
 use crate::bounded_plist;
 use crate::keybag::{BadKeyBag, KeyBag};
+use crate::plain_file;
 
 /// Why a property list of a backup cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl std::fmt::Display for Unreadable {
 pub fn read(folder: &Path, name: &str) -> Result<Dictionary, Unreadable> {
     let damaged = |e: &dyn std::fmt::Display| Unreadable::Damaged(e.to_string());
     length(folder, name)?;
-    let bytes = fs::read(folder.join(name)).map_err(|e| damaged(&e))?;
+    let bytes = plain_file::read(&folder.join(name)).map_err(|e| damaged(&e))?;
     let value = bounded_plist::parse(&bytes).map_err(|e| damaged(&e))?;
     value
         .into_dictionary()
@@ -44,7 +45,7 @@ pub fn read(folder: &Path, name: &str) -> Result<Dictionary, Unreadable> {
 pub fn length(folder: &Path, name: &str) -> Result<u64, Unreadable> {
     const BYTES_MAX: u64 = 512 << 20;
     let damaged = |why: String| Err(Unreadable::Damaged(why));
-    match fs::metadata(folder.join(name)) {
+    match fs::symlink_metadata(folder.join(name)) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Unreadable::Absent),
         Err(e) => damaged(e.to_string()),
         Ok(meta) if !meta.is_file() => damaged("it is no file".to_owned()),

@@ -12,6 +12,8 @@ use rusqlite::{Connection, OpenFlags};
 use tempfile::{NamedTempFile, TempPath};
 use zeroize::Zeroizing;
 
+use crate::plain_file;
+
 /// Larger databases go to a file: a phone's list can have 1.5 GB.
 const MEMORY_BYTES_MAX: u64 = 16 << 20;
 /// Longest value in a row; records have some hundred bytes, and what apps keep in theirs can be more.
@@ -93,7 +95,7 @@ impl Scratch {
     /// Opens a database where it lies, and writes nothing beside it.
     pub fn in_place(path: &Path) -> Result<Scratch, Error> {
         let path = std::path::absolute(path).map_err(Error::Read)?;
-        let mut file = open_plain(&path).map_err(Error::Read)?;
+        let mut file = plain_file::open(&path).map_err(Error::Read)?;
         let mut head = [0; 32];
         read_head(&mut file, &mut head)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
@@ -112,14 +114,6 @@ impl Scratch {
     /// The database.
     pub fn connection(&self) -> &Connection {
         &self.connection
-    }
-}
-
-/// Opens a file of a stranger's folder: a pipe in its place would never end.
-pub(super) fn open_plain(path: &Path) -> io::Result<File> {
-    match std::fs::metadata(path)?.is_file() {
-        true => File::open(path),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")),
     }
 }
 

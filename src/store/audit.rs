@@ -3,7 +3,6 @@
 //! The lists, the copies of the metadata and the report are our own bookkeeping. Damage to them is no damage to the backup, but a
 //! list that does not prove itself proves nothing else, so it has to be found and named.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use super::proof::Proven;
 use super::record::{ListPrint, Print};
 use super::sources::SOURCES;
 use super::{Error, RECORDED, REPORT, SUMS, Snapshot, disk};
+use crate::plain_file;
 
 /// Something that is wrong with what the store keeps beside a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,8 +187,7 @@ fn list_fault(path: &Path, wanted: &ListPrint) -> Result<Option<String>, Error> 
 }
 
 fn lines_of(path: &Path) -> Option<u64> {
-    let is_file = std::fs::metadata(path).is_ok_and(|meta| meta.is_file());
-    let mut from = BufReader::new(is_file.then(|| File::open(path).ok()).flatten()?);
+    let mut from = BufReader::new(plain_file::open(path).ok()?);
     let mut lines = 0;
     loop {
         let buffer = from.fill_buf().ok()?;

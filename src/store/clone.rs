@@ -6,15 +6,17 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use super::disk::{self, CloneKind};
+use super::layout::{self, LeftOut};
 use super::walk::Walk;
 use super::{Error, Origin, Snapshot};
 
-/// Clones all plain files, folder by folder, on a few threads.
+/// Clones the files that a backup consists of, folder by folder, on a few threads. Whatever else lies
+/// there is left out and counted.
 pub fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
     const THREADS: usize = 4;
     // A backup that another program made may be written in place by it: no file of it may be shared.
     let ours = base.beside().is_some();
-    let (mut names, mut files, mut left_out) = (VecDeque::new(), 0, 0);
+    let (mut names, mut files, mut left_out) = (VecDeque::new(), 0, LeftOut::default());
     let mut kind = CloneKind::Reflink;
     for entry in fs::read_dir(base.path()).map_err(|e| Error::io("list", base.path(), e))? {
         let name = entry
@@ -22,19 +24,20 @@ pub fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
             .file_name();
         let from = base.path().join(&name);
         let meta = fs::symlink_metadata(&from).map_err(|e| Error::io("look at", &from, e))?;
-        if meta.is_dir() && name != "Snapshot" {
+        let text = name.to_str().unwrap_or_default();
+        if meta.is_dir() && layout::is_folder(text) {
             names.push_back(name);
-        } else if meta.is_file() {
+        } else if meta.is_file() && layout::is_part(text) {
             disk::clone_file(&from, &target.join(&name), &mut kind, ours)
                 .map_err(|e| Error::io("clone", &from, e))?;
             files += 1;
-        } else {
-            left_out += 1;
+        } else if !(meta.is_dir() && text == "Snapshot") {
+            left_out.add(Path::new(&name));
         }
     }
     let queue = Mutex::new(names);
-    let work = || -> Result<(u64, u64, CloneKind), Error> {
-        let (mut files, mut left_out, mut kind) = (0, 0, kind);
+    let work = || -> Result<(u64, LeftOut, CloneKind), Error> {
+        let (mut files, mut left_out, mut kind) = (0, LeftOut::default(), kind);
         loop {
             let next = queue
                 .lock()
@@ -44,27 +47,25 @@ pub fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
                 return Ok((files, left_out, kind));
             };
             let (from, to) = (base.path().join(&name), target.join(&name));
+            let folder = name.to_string_lossy();
             disk::make_private_dirs(&to)?;
-            let mut made = to.clone();
             for found in Walk::new(&from)? {
                 let found = match found {
-                    Ok(found) if found.is_file() => found,
-                    // Links and the like, and names that are no text: nothing of a backup.
-                    Ok(_) | Err(Error::Damaged { .. }) => {
-                        left_out += 1;
+                    Ok(found) => found,
+                    // Its name is no text.
+                    Err(Error::Damaged { path, .. }) => {
+                        left_out.add(path.strip_prefix(base.path()).unwrap_or(&path));
                         continue;
                     }
                     Err(e) => return Err(e),
                 };
-                let place = to.join(&found.path);
-                if let Some(parent) = place.parent()
-                    && parent != made
-                {
-                    disk::make_private_dirs(parent)?;
-                    made = parent.to_path_buf();
+                let path = format!("{folder}/{}", found.path);
+                if !found.is_file() || !layout::is_part(&path) {
+                    left_out.add(Path::new(&path));
+                    continue;
                 }
                 let source = from.join(&found.path);
-                disk::clone_file(&source, &place, &mut kind, ours)
+                disk::clone_file(&source, &to.join(&found.path), &mut kind, ours)
                     .map_err(|e| Error::io("clone", &source, e))?;
                 files += 1;
             }
@@ -80,7 +81,7 @@ pub fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
             why: "cloning it failed".to_owned(),
         })??;
         files += more;
-        left_out += left;
+        left_out.merge(left);
         kind = how;
     }
     Ok(Origin::Cloned {

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use crate::plain_file;
 
 /// Makes a folder, and those above it, for its owner only. Folders that exist are left as they are.
 pub fn make_private_dirs(path: &Path) -> Result<(), Error> {
@@ -35,6 +36,24 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
+        sync_parent(path)
+    };
+    write().map_err(|e| Error::io("write", path, e))
+}
+
+/// The same for a file that several processes may write at once, all of them the same: each has a temporary name of its own,
+/// and the last rename wins.
+pub fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let write = || {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let prefix = path.file_name().unwrap_or_default();
+        let mut file = tempfile::Builder::new()
+            .prefix(prefix)
+            .suffix(".partial")
+            .tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
         sync_parent(path)
     };
     write().map_err(|e| Error::io("write", path, e))
@@ -112,7 +131,7 @@ pub fn clone_file(from: &Path, to: &Path, kind: &mut CloneKind, may_link: bool) 
 
 /// Copies one file into a private one of its own.
 pub fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
-    let mut source = File::open(from)?;
+    let mut source = plain_file::open(from)?;
     let mut target = create_private(to)?;
     io::copy(&mut source, &mut target)?;
     if !cfg!(target_os = "linux") {
@@ -203,19 +222,17 @@ pub fn holds_large_files(folder: &Path, free_bytes: u64) -> Option<bool> {
 
 /// Whether two files hold the same; one that is not there is like no other.
 pub fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
-    let length = |path: &Path| match fs::metadata(path) {
-        Ok(meta) if meta.is_file() => Ok(Some(meta.len())),
-        // A pipe in its place would never end.
-        Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")),
+    let open = |path: &Path| match plain_file::open(path) {
+        Ok(file) => Ok(Some((file.metadata()?.len(), file))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     };
-    match (length(one)?, length(other)?) {
-        (Some(a), Some(b)) if a == b => {}
+    let (one, other) = match (open(one)?, open(other)?) {
+        (Some(one), Some(other)) if one.0 == other.0 => (one.1, other.1),
         _ => return Ok(false),
-    }
-    let mut one = BufReader::with_capacity(64 << 10, File::open(one)?);
-    let mut other = BufReader::with_capacity(64 << 10, File::open(other)?);
+    };
+    let mut one = BufReader::with_capacity(64 << 10, one);
+    let mut other = BufReader::with_capacity(64 << 10, other);
     loop {
         let (left, right) = (one.fill_buf()?, other.fill_buf()?);
         let length = left.len().min(right.len());

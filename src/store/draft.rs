@@ -18,14 +18,16 @@ use super::clone::clone_backup;
 use super::disk::{self, CloneKind};
 use super::journal::Journal;
 use super::keeper::Keeper;
+use super::layout::LeftOut;
 pub use super::leftover::Leftover;
 use super::leftover::{Note, folder_of};
 pub use super::proof::Tally;
 use super::proof::{prove, write_sums};
 use super::sources::Listing;
 use super::walk::Walk;
-use super::{Error, Lock, RECORDED, SUMS, Snapshot, Store, seal};
+use super::{Error, Lock, RECORDED, SUMS, Snapshot, Store, trash};
 use crate::path::BackupPath;
+use crate::plain_file;
 use crate::udid::Udid;
 
 /// How a draft came to be.
@@ -41,8 +43,8 @@ pub enum Origin {
         ours: bool,
         /// Files in it.
         files: u64,
-        /// Links and other things that no backup holds, left out.
-        left_out: u64,
+        /// What no backup holds, left out: links, files of other programs.
+        left_out: LeftOut,
     },
     /// Taken over from a run that broke off.
     Resumed {
@@ -76,7 +78,7 @@ impl Draft {
         current: Option<Snapshot>,
     ) -> Result<(Draft, Origin), Error> {
         let folder = folder_of(store, udid);
-        seal::throw_away(&store.own_of(udid), &folder, &mut || ())?;
+        trash::throw_away(&store.own_of(udid), &folder, &mut || ())?;
         let backup = folder.join("root").join(udid.as_str());
         disk::make_private_dirs(&backup)?;
         let origin = match &current {
@@ -109,7 +111,7 @@ impl Draft {
         lock: Lock,
         current: Option<Snapshot>,
     ) -> Result<Result<(Draft, Origin), Lock>, Error> {
-        let note = fs::read(leftover.folder().join("draft.json")).ok();
+        let note = plain_file::read(&leftover.folder().join("draft.json")).ok();
         let note: Option<Note> = note.and_then(|text| serde_json::from_slice(&text).ok());
         if note != Some(Note::of(current.as_ref())?) {
             return Ok(Err(lock));
@@ -123,10 +125,8 @@ impl Draft {
             // After a power cut the journal may hold anything: it proves nothing then.
             Ok(None) | Err(Error::Damaged { .. }) => Ok(Err(lock)),
             Err(e) => Err(e),
-            Ok(Some(dropped)) => {
-                let draft = Draft::open(store, udid, lock, current)?;
-                Ok(Ok((draft, Origin::Resumed { dropped })))
-            }
+            Ok(Some(dropped)) => Draft::open(store, udid, lock, current)
+                .map(|draft| Ok((draft, Origin::Resumed { dropped }))),
         }
     }
 
@@ -196,7 +196,7 @@ impl Draft {
     /// Opens a file for reading.
     pub fn read(&self, path: &BackupPath) -> Result<File, Error> {
         let place = path.below(&self.root());
-        File::open(&place).map_err(|e| Error::io("read", &place, e))
+        plain_file::open(&place).map_err(|e| Error::io("read", &place, e))
     }
 
     /// Where a path of the phone's lies.
@@ -558,7 +558,7 @@ mod tests {
             .path()
             .join("store/.idev-backup")
             .join(UDID)
-            .join(seal::stamp_of(
+            .join(super::super::stamp_of(
                 MADE.parse::<jiff::Timestamp>().unwrap().into(),
             ));
         assert_eq!(fs::read(beside.join("report.json")).unwrap(), b"{}");

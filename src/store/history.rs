@@ -8,8 +8,9 @@ use jiff::{Timestamp, Zoned};
 
 use super::notes::Notes;
 use super::retention::{self, Decision, Facts, Policy};
-use super::seal::{STAMP, recover, throw_away};
-use super::{Draft, Error, Lock, Snapshot, Store, sizes, snapshot, stamp_of};
+use super::seal::{STAMP, recover};
+use super::trash::{self, throw_away};
+use super::{Draft, Error, Lock, SetAside, Snapshot, Store, sizes, snapshot, stamp_of};
 use crate::udid::Udid;
 
 impl Store {
@@ -47,17 +48,25 @@ impl Store {
         (retention::plan(&facts, policy, now), trouble)
     }
 
-    /// Finishes what a run that was killed left half done: a seal, or the removal of a snapshot.
-    pub fn recover(&self, udid: &Udid, _lock: &Lock) -> Result<(), Error> {
+    /// Finishes what a run that was killed left half done: a seal, or the removal of a snapshot. Returns what could not be
+    /// finished and was set aside.
+    pub fn recover(&self, udid: &Udid, _lock: &Lock) -> Result<Vec<SetAside>, Error> {
         recover(self, udid)
     }
 
+    /// Removes what is left of snapshots and drafts that were dropped. The error names the first file that cannot be
+    /// removed; it stays in the trash, for the next run to try again.
+    pub fn sweep(&self, udid: &Udid, _lock: &Lock) -> Result<(), Error> {
+        trash::sweep(&self.own_of(udid))
+    }
+
     /// Removes a snapshot and what is ours beside it, after `done` of so many that go. A crash leaves it whole, or not listed any
-    /// more; `step` hears how far it is after each folder.
+    /// more; `step` hears how far it is after each folder. One that is pinned by now stays, and no rule drops one with a name.
     pub fn remove(
         &self,
         _lock: &Lock,
         old: &Snapshot,
+        by: By,
         (done, of): (usize, usize),
         step: &mut dyn FnMut(Removal),
     ) -> Result<(), Error> {
@@ -67,7 +76,19 @@ impl Store {
             step(Removal { done, of, folders });
         };
         let own = self.own_of(old.udid());
-        throw_away(&own, old.path(), step)?;
+        let gone = {
+            // Whoever pins it now does so before it goes, or is told that it is gone.
+            let _held = self.hold_notes(old.udid())?;
+            let note = self.notes(old.udid())?.of(old);
+            if note.pinned || (by == By::Rule && !note.tags.is_empty()) {
+                let path = old.path().to_path_buf();
+                return Err(Error::Pinned { path });
+            }
+            trash::move_away(&own, old.path())?
+        };
+        if let Some(gone) = gone {
+            gone.remove(step);
+        }
         let left = snapshot::of(self, old.udid())?;
         let is_shared = left.iter().any(|other| other.beside() == old.beside());
         if let Some(beside) = old.beside().filter(|_| !is_shared) {
@@ -79,6 +100,15 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Who drops a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// A person named it.
+    Name,
+    /// No rule keeps it.
+    Rule,
 }
 
 /// How far the removal of snapshots is.
@@ -172,7 +202,7 @@ impl Draft {
             if room.freed_bytes >= need.wanted_bytes {
                 break;
             }
-            store.remove(&self.lock, old, (done, goes.len()), step)?;
+            store.remove(&self.lock, old, By::Rule, (done, goes.len()), step)?;
             room.dropped.extend(old.stamp());
             room.freed_bytes = store.free_space()?.saturating_sub(before);
         }

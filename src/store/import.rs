@@ -8,7 +8,7 @@
 //! ```
 //! It shares no file with where it comes from, since other programs write theirs in place: blocks at most.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
@@ -20,11 +20,13 @@ use super::disk::{self, CloneKind};
 use super::notes::Note;
 use super::proof::Tally;
 use super::record::{Record, Sealing};
-use super::seal::{Intent, archive_name, finish, free_name, has_its_copies, throw_away};
+use super::seal::{Intent, archive_name, finish, free_name, has_its_copies};
 use super::sources::{Listing, Lists, Source, Sources};
 use super::sums::{Hash, Line, Lines, Sums, hash_file, hex};
+use super::trash::{self, throw_away};
 use super::walk::{Walk, order as walk_order};
-use super::{Error, Lock, RECORDED, REPORT, SUMS, Store, order, snapshot};
+use super::{Error, Lock, RECORDED, REPORT, SUMS, Store, layout, order, snapshot};
+use crate::plain_file;
 use crate::sha256::Sha256;
 use crate::udid::Udid;
 
@@ -106,7 +108,6 @@ impl Import {
         from: &Path,
         expected: Option<&Expected>,
     ) -> Result<Import, Error> {
-        super::seal::recover(store, udid)?;
         let folder = folder_of(store, udid);
         let source = Origin {
             status: hex(&hash_file(&from.join("Status.plist"))?.0),
@@ -115,7 +116,7 @@ impl Import {
                 .transpose()?,
         };
         let note = folder.join("import.json");
-        let left = fs::read(&note).ok();
+        let left = plain_file::read(&note).ok();
         let left: Option<Origin> = left.and_then(|text| serde_json::from_slice(&text).ok());
         // Without hashes nothing proves what is there.
         if expected.is_none() || left.as_ref() != Some(&source) {
@@ -166,13 +167,22 @@ impl Import {
         // Those too in which there is nothing: the phone has made all 256.
         for name in snapshot::names(&self.from)? {
             let is_dir = fs::symlink_metadata(self.from.join(&name)).is_ok_and(|m| m.is_dir());
-            if is_dir && name != "Snapshot" {
+            if is_dir && layout::is_folder(&name) {
                 disk::make_private_dirs(&self.backup().join(name))?;
             }
         }
         for found in Walk::new(&self.from)? {
-            let found = found?;
-            if !found.is_file() || found.path.starts_with("Snapshot/") {
+            let found = match found {
+                // Its name is no text, so it is no part of a backup.
+                Err(Error::Damaged { .. }) => {
+                    copied.left_out += 1;
+                    continue;
+                }
+                found => found?,
+            };
+            let is_part = found.is_file() && !found.path.starts_with("Snapshot/");
+            // Where a list says what was received, it decides.
+            if !is_part || (expected.is_none() && !layout::is_part(&found.path)) {
                 copied.left_out += 1;
                 continue;
             }
@@ -269,8 +279,14 @@ impl Import {
         Ok(hash)
     }
 
-    /// Makes it durable and puts it in its place: as the current backup, or under its archive name. Answers where it is.
-    pub fn seal(self, how: &Placing, report: &[u8], note: &Note) -> Result<PathBuf, Error> {
+    /// Makes it durable and puts it in its place: as the current backup, or under its archive name. Returns where it is, and
+    /// what could not be tidied up after that.
+    pub fn seal(
+        self,
+        how: &Placing,
+        report: &[u8],
+        note: &Note,
+    ) -> Result<(PathBuf, Option<Error>), Error> {
         let (store, udid) = (&self.store, &self.udid);
         let (own, beside) = (store.own_of(udid), self.folder.join("beside"));
         // What it was copied from must not have changed meanwhile, and must be tied to what stands beside it.
@@ -319,17 +335,19 @@ impl Import {
         };
         // Before it can be seen, so that no rule drops it for want of a note.
         if *note != Note::default() {
-            store.note_id(udid, &record.id, |noted| *noted = note.clone())?;
+            let held = store.hold_notes(udid)?;
+            store.note_id(&held, udid, &record.id, |noted| *noted = note.clone())?;
         }
         let text = serde_json::to_vec(&intent)
             .map_err(|e| Error::io("write", &self.folder, io::Error::other(e)))?;
         disk::write_whole(&self.folder.join("seal.json"), &text)?;
         finish(store, udid, &self.folder, &intent)?;
-        throw_away(&own, &self.folder, &mut || ())?;
-        Ok(match &intent.place {
+        let tidied = throw_away(&own, &self.folder, &mut || ()).and_then(|()| trash::sweep(&own));
+        let place = match &intent.place {
             Some(name) => store.root().join(name),
             None => store.current_path(udid),
-        })
+        };
+        Ok((place, tidied.err()))
     }
 }
 
@@ -344,9 +362,9 @@ fn clone_hashed(from: &Path, to: &Path, kind: &mut CloneKind) -> io::Result<Hash
     if *kind == CloneKind::Reflink {
         let cloned = disk::clone_file(from, to, kind, false);
         cloned?;
-        return super::sums::hash(File::open(to)?).map(|(hash, _)| hash);
+        return super::sums::hash(plain_file::open(to)?).map(|(hash, _)| hash);
     }
-    let (mut source, mut target) = (File::open(from)?, disk::create_private(to)?);
+    let (mut source, mut target) = (plain_file::open(from)?, disk::create_private(to)?);
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 << 10];
     loop {

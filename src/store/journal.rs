@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use super::sums::{Hash, hex, unhex};
 use super::{Error, disk};
 use crate::path::BackupPath;
+use crate::plain_file;
 
 /// One for each hex digit, and one for names that are no file ids.
 pub const BUCKETS: usize = 17;
@@ -48,8 +49,7 @@ impl Journal {
             options.append(true).create(true);
             #[cfg(unix)]
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let opened = options
-                .open(&path)
+            let opened = plain_file::open_with(&mut options, &path)
                 .map_err(|e| Error::io("open", &path, e))?;
             files.push(BufWriter::with_capacity(16 << 10, opened));
         }
@@ -123,7 +123,8 @@ impl Journal {
 /// A run that died, or met a full disk, may have left half a line; the next would be written behind it.
 fn drop_torn_line(path: &Path) -> io::Result<()> {
     const TAIL: u64 = 8 << 10;
-    let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+    let mut options = OpenOptions::new();
+    let mut file = match plain_file::open_with(options.read(true).write(true), path) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(e),
@@ -171,7 +172,7 @@ impl Replay {
     pub fn load(folder: &Path, bucket: usize) -> Result<Replay, Error> {
         let path = file(folder, bucket);
         let mut replay = Replay::default();
-        let mut lines = match File::open(&path) {
+        let mut lines = match plain_file::open(&path) {
             Ok(file) => BufReader::new(file),
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(replay),
             Err(e) => return Err(Error::io("read", &path, e)),

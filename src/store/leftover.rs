@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Lock, Snapshot, Store, seal, sums};
+use super::{Error, Lock, SetAside, Snapshot, Store, seal, sums};
 use crate::udid::Udid;
 
 /// What the draft remembers about itself.
@@ -37,6 +37,9 @@ impl Note {
     }
 }
 
+/// What earlier runs left: a draft, and what was set aside.
+type Found = (Option<Leftover>, Vec<SetAside>);
+
 /// A draft that an earlier run left.
 pub struct Leftover {
     folder: PathBuf,
@@ -44,15 +47,15 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    /// Looks for one. A seal that was under way is brought to its end first.
-    pub fn find(store: &Store, udid: &Udid, _lock: &Lock) -> Result<Option<Leftover>, Error> {
-        seal::recover(store, udid)?;
+    /// Looks for one. A seal that was under way is brought to its end first; what could not be is set aside.
+    pub fn find(store: &Store, udid: &Udid, _lock: &Lock) -> Result<Found, Error> {
+        let aside = seal::recover(store, udid)?;
         let folder = folder_of(store, udid);
         let leftover = Leftover {
             backup: folder.join("root").join(udid.as_str()),
             folder,
         };
-        Ok(leftover.folder.exists().then_some(leftover))
+        Ok((leftover.folder.exists().then_some(leftover), aside))
     }
 
     /// Returns its folder.

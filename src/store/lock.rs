@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{Error, disk};
+use crate::plain_file;
 use crate::udid::Udid;
 
 /// Whoever only looks whether a run is on, and a program that is just being started, have the lock for a moment.
@@ -24,9 +25,8 @@ impl Lock {
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options
-            .open(&path)
-            .map_err(|e| Error::io("open", &path, e))?;
+        let file =
+            plain_file::open_with(&mut options, &path).map_err(|e| Error::io("open", &path, e))?;
         let since = Instant::now();
         loop {
             match file.try_lock() {
@@ -47,7 +47,7 @@ impl Lock {
 
     /// Whether a run holds the lock of `folder` now. Takes and leaves a shared one, and makes nothing.
     pub(super) fn is_held(folder: &Path) -> bool {
-        let file = File::open(folder.join("lock"));
+        let file = plain_file::open(&folder.join("lock"));
         file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 }

@@ -1,7 +1,7 @@
 //! A file of a sealed backup, taken back from where its bytes are still whole. The one thing that is ever written into a sealed
 //! backup: the bytes that its own list of hashes names, and nothing else.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use super::record::{RECORD, RECORD_COPY};
 use super::sums::{Hash, hash_file, unhex};
 use super::{Error, Lock, RECORDED, Snapshot, Store, disk, snapshot};
 use crate::path::BackupPath;
+use crate::plain_file;
 use crate::sha256::Sha256;
 
 impl Store {
@@ -108,7 +109,7 @@ impl Store {
 
 /// Hashes what it copies: what is put in place is what was compared.
 fn copy_if(from: &Path, to: &Path, wanted: &Hash) -> io::Result<bool> {
-    let (mut from, mut to) = (File::open(from)?, disk::create_private(to)?);
+    let (mut from, mut to) = (plain_file::open(from)?, disk::create_private(to)?);
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 128 << 10];
     loop {

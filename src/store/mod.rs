@@ -11,18 +11,22 @@
 //! ```
 //! docs/format.md tells what a reader may trust.
 
+mod aside;
 pub mod audit;
 mod clone;
 pub mod disk;
 pub mod draft;
+mod guard;
 pub mod history;
 mod identity;
 pub mod import;
 pub mod journal;
 mod keeper;
+pub mod layout;
 mod leftover;
 pub mod lock;
 mod mend;
+mod named;
 pub mod notes;
 mod order;
 pub mod overlay;
@@ -30,11 +34,13 @@ pub mod probe;
 mod proof;
 pub mod record;
 pub mod retention;
+mod rights;
 mod seal;
 pub mod sizes;
 pub mod snapshot;
 pub mod sources;
 pub mod sums;
+mod trash;
 pub mod walk;
 
 use std::fmt;
@@ -43,13 +49,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+pub use aside::SetAside;
 pub use draft::{Draft, Origin};
 pub use lock::Lock;
 pub use record::{Id, Record};
 pub use retention::Policy;
+pub use rights::is_refused;
 pub use seal::stamp_of;
 pub use snapshot::Snapshot;
 
+use crate::plain_file;
 use crate::udid::Udid;
 
 /// The folder of our own, in which nothing is Apple's.
@@ -113,6 +122,50 @@ pub enum Error {
         /// The lock that it holds.
         lock: PathBuf,
     },
+    /// Something else stands where a folder of our own should be.
+    InTheWay {
+        /// The folder.
+        path: PathBuf,
+        /// The kind of thing that stands there.
+        what: &'static str,
+    },
+    /// The phone's current backup is a symbolic link, which is read but never written through.
+    Linked {
+        /// The link.
+        path: PathBuf,
+        /// The folder that it leads to.
+        to: PathBuf,
+    },
+    /// A folder or file belongs to another user, who does not let this one use it.
+    NotYours {
+        /// "write to" or "read".
+        doing: &'static str,
+        /// The folder or file.
+        path: PathBuf,
+        /// The number of the user that it belongs to.
+        owner: u32,
+        /// The number of this user.
+        user: u32,
+    },
+    /// Root was to write into a store of another user.
+    AsRoot {
+        /// The store.
+        path: PathBuf,
+        /// The number of the user that it belongs to.
+        owner: u32,
+    },
+    /// A snapshot was pinned, or got a name, after it was decided that it goes.
+    Pinned {
+        /// The snapshot.
+        path: PathBuf,
+    },
+    /// A part of something that was dropped cannot be removed.
+    Stuck {
+        /// The file or folder, in the trash.
+        path: PathBuf,
+        /// The system's words.
+        cause: io::Error,
+    },
     /// A file of ours says what it cannot say.
     Damaged {
         /// Which.
@@ -145,7 +198,8 @@ impl Error {
 
     /// Whether somebody else's rights are in the way: then nothing is known of what lies there.
     pub fn is_refused(&self) -> bool {
-        matches!(self, Error::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied)
+        matches!(self, Error::NotYours { .. })
+            || matches!(self, Error::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied)
     }
 
     /// Whether the disk is full.
@@ -189,6 +243,26 @@ impl Error {
             Error::Busy { .. } => {
                 Some("wait for the other run to end, or stop it; a run that died holds no lock")
             }
+            Error::InTheWay { .. } => Some(
+                "look what put it there, and remove it; a link itself is removed, and never what it leads to",
+            ),
+            Error::Linked { .. } => Some(
+                "back up into the folder that holds the one it leads to, with --store; or put that folder here in the place of \
+                 the link",
+            ),
+            Error::NotYours { .. } => Some(
+                "the command above gives it to you; or run idev-backup as the user that it belongs to",
+            ),
+            Error::AsRoot { .. } => {
+                Some("run this without sudo, as the user that the store belongs to")
+            }
+            Error::Pinned { .. } => {
+                Some("take the pin or the name away first: `idev-backup unpin`, `tag --remove`")
+            }
+            Error::Stuck { .. } => Some(
+                "it is in nobody's way, and every run tries again. Close programs that have it open; an immutable file needs \
+                 `sudo chattr -i` (Linux) or `chflags nouchg` (macOS)",
+            ),
             Error::NotAStore { .. } => Some(
                 "choose an empty folder, or one that idev-backup made, with --store; what is there stays as it is",
             ),
@@ -236,6 +310,42 @@ impl fmt::Display for Error {
                 "another idev-backup is working on phone {udid} in this store (it holds {})",
                 lock.display()
             ),
+            Error::InTheWay { path, what } => write!(
+                f,
+                "{} is {what}, where idev-backup keeps a folder of its own: nothing was read or written there",
+                path.display()
+            ),
+            Error::Linked { path, to } => write!(
+                f,
+                "{} is a symbolic link to {}: a new backup would take the place of the link, on this disk",
+                path.display(),
+                to.display()
+            ),
+            Error::NotYours {
+                doing,
+                path,
+                owner,
+                user,
+            } => write!(
+                f,
+                "cannot {doing} {}: it belongs to {}, and this is {}. `sudo chown -R {user} {}` gives it to this user",
+                path.display(),
+                rights::user(*owner),
+                rights::user(*user),
+                rights::quoted(path)
+            ),
+            Error::AsRoot { path, owner } => write!(
+                f,
+                "{} belongs to {}, and this is root: what root writes there its owner could not use",
+                path.display(),
+                rights::user(*owner)
+            ),
+            Error::Pinned { path } => write!(f, "{} is pinned, and stays", path.display()),
+            Error::Stuck { path, cause } => write!(
+                f,
+                "what was dropped cannot be removed whole: {}: {cause}",
+                path.display()
+            ),
             Error::Damaged { path, why } if path.ends_with(MARK) => {
                 write!(f, "{} is damaged: {why}", path.display())
             }
@@ -267,6 +377,7 @@ impl Store {
                     root: root.to_path_buf(),
                 };
                 store.check_place()?;
+                guard::is_real_folder(&store.own())?;
                 store.check_mark()?;
                 Ok(store)
             }
@@ -309,7 +420,8 @@ impl Store {
         if !mark.exists() {
             disk::make_private_dirs(&store.own())?;
             let text = format!("{{\n  \"format\": {FORMAT},\n  \"made_by\": \"idev-backup\"\n}}\n");
-            disk::write_whole(&mark, text.as_bytes())?;
+            // Another process may make the same store at this moment.
+            disk::write_shared(&mark, text.as_bytes())?;
         }
         Ok(store)
     }
@@ -327,6 +439,8 @@ impl Store {
 
     /// Takes the phone's lock, for as long as it is held.
     pub fn lock(&self, udid: &Udid) -> Result<Lock, Error> {
+        self.check_user()?;
+        guard::is_real_folder(&self.own_of(udid))?;
         Lock::take(&self.own_of(udid), udid)
     }
 
@@ -400,7 +514,7 @@ impl Store {
 
     fn check_mark(&self) -> Result<(), Error> {
         let mark = self.mark();
-        let text = match fs::read(&mark) {
+        let text = match plain_file::read(&mark) {
             Ok(text) => text,
             // A folder of backups that other programs made may be read, and become a store.
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -12,7 +12,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Id, Snapshot, Store, disk};
+use super::{Error, Id, Snapshot, Store, disk, guard};
+use crate::plain_file;
 use crate::udid::Udid;
 
 /// The file, in what is ours of a phone.
@@ -76,7 +77,8 @@ impl Store {
             path: path.clone(),
             why,
         };
-        let text = match fs::read(&path) {
+        guard::is_real_folder(&self.own_of(udid))?;
+        let text = match plain_file::read(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Notes::default()),
             Err(e) => return Err(Error::io("read", &path, e)),
@@ -94,24 +96,20 @@ impl Store {
 
     /// Changes what is noted of one snapshot; answers how it is noted now. Waits for whoever writes there at the moment.
     pub fn note(&self, snapshot: &Snapshot, change: impl FnOnce(&mut Note)) -> Result<Note, Error> {
-        self.note_id(snapshot.udid(), snapshot.id(), change)
+        let held = self.hold_notes(snapshot.udid())?;
+        self.note_id(&held, snapshot.udid(), snapshot.id(), change)
     }
 
-    /// The same, for a backup that does not yet stand in its place.
+    /// The same by the id of a backup, for whoever holds the notes.
     pub(super) fn note_id(
         &self,
+        held: &Held,
         udid: &Udid,
         id: &Id,
         change: impl FnOnce(&mut Note),
     ) -> Result<Note, Error> {
-        if !self.is_marked() {
-            return Err(Error::NotAStore {
-                path: self.root().to_path_buf(),
-                why: "no backup was made with it yet, so nothing is written there".to_owned(),
-            });
-        }
         let key = id.as_str();
-        self.rewrite(udid, |snapshots| {
+        self.rewrite(held, udid, |snapshots| {
             let note = snapshots.entry(key.to_owned()).or_default();
             change(note);
             let note = note.clone();
@@ -128,24 +126,38 @@ impl Store {
         if !self.notes(udid)?.snapshots.contains_key(key) {
             return Ok(());
         }
-        self.rewrite(udid, |snapshots| drop(snapshots.remove(key)))
+        let held = self.hold_notes(udid)?;
+        self.rewrite(&held, udid, |snapshots| drop(snapshots.remove(key)))
+    }
+
+    /// Waits until nobody else writes the notes of a phone, and keeps others from it.
+    pub(super) fn hold_notes(&self, udid: &Udid) -> Result<Held, Error> {
+        if !self.is_marked() {
+            return Err(Error::NotAStore {
+                path: self.root().to_path_buf(),
+                why: "no backup was made with it yet, so nothing is written there".to_owned(),
+            });
+        }
+        self.check_user()?;
+        let own = self.own_of(udid);
+        guard::is_real_folder(&own)?;
+        disk::make_private_dirs(&own)?;
+        wait_for(&own.join("notes.lock")).map(Held)
     }
 
     fn rewrite<T>(
         &self,
+        _held: &Held,
         udid: &Udid,
         change: impl FnOnce(&mut BTreeMap<String, Note>) -> T,
     ) -> Result<T, Error> {
-        let own = self.own_of(udid);
-        disk::make_private_dirs(&own)?;
-        let _held = wait_for(&own.join("notes.lock"))?;
         let mut snapshots = self.notes(udid)?.snapshots;
         let result = change(&mut snapshots);
         let file = File {
             version: VERSION,
             snapshots,
         };
-        let path = own.join(NOTES);
+        let path = self.own_of(udid).join(NOTES);
         let text = serde_json::to_vec_pretty(&file)
             .map_err(|e| Error::io("write", &path, io::Error::other(e)))?;
         disk::write_whole(&path, &text)?;
@@ -153,13 +165,16 @@ impl Store {
     }
 }
 
+/// As long as this is held, nobody else writes the notes of the phone.
+pub(super) struct Held(#[expect(dead_code, reason = "held, and never looked at")] fs::File);
+
 /// Held while the file is read and written again, and by no backup: a check may note something while one runs.
 fn wait_for(path: &Path) -> Result<fs::File, Error> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path).map_err(|e| Error::io("open", path, e))?;
+    let file = plain_file::open_with(&mut options, path).map_err(|e| Error::io("open", path, e))?;
     file.lock().map_err(|e| Error::io("lock", path, e))?;
     Ok(file)
 }

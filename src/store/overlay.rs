@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::disk;
 use crate::path::BackupPath;
+use crate::plain_file;
 
 /// Names that are held, and files that are taken. No phone is known to change any in a restore.
 const NAMES_MAX: usize = 10_000;
@@ -77,11 +78,11 @@ impl Overlay {
     pub fn open(&mut self, path: &BackupPath) -> io::Result<File> {
         match self.place(path.as_str()) {
             Place::Nothing | Place::Folder => Err(io::ErrorKind::NotFound.into()),
-            Place::Written(file) => File::open(file),
+            Place::Written(file) => plain_file::open(file.as_ref()),
             Place::Sealed(file) => {
                 self.is_plain(&file)?;
                 match fs::symlink_metadata(&file)?.is_file() {
-                    true => File::open(file),
+                    true => plain_file::open(&file),
                     false => Err(io::ErrorKind::NotFound.into()),
                 }
             }

@@ -73,7 +73,7 @@ pub fn prove(
                 carried.hash_of(&found.path)?.map(|(hash, _)| hash)
             }
         };
-        if expected.is_some() && expected == Some(sums::hash_file(&place)?.0) {
+        if found.is_file() && expected.is_some() && expected == Some(sums::hash_file(&place)?.0) {
             continue;
         }
         if !found.path.starts_with("Snapshot/") {

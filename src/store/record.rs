@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -17,6 +16,7 @@ use super::draft::Tally;
 use super::sources::Listing;
 use super::sums::{self, Hash, hex};
 use super::{Error, disk};
+use crate::plain_file;
 
 /// Name of the record.
 pub const RECORD: &str = "snapshot.json";
@@ -230,13 +230,10 @@ impl Record {
 
     /// Reads a record, and checks it by its own checksum.
     fn read(path: &Path) -> Result<Record, Flaw> {
-        let is_file = std::fs::metadata(path).map(|meta| meta.is_file());
         let mut text = Vec::new();
-        match is_file.and_then(|is_file| match is_file {
-            // A pipe would wait for ever for somebody who writes.
-            false => Err(io::Error::other("it is no regular file")),
-            true => File::open(path)?.take(BYTES_MAX).read_to_end(&mut text),
-        }) {
+        let read =
+            plain_file::open(path).and_then(|file| file.take(BYTES_MAX).read_to_end(&mut text));
+        match read {
             Ok(_) => Record::parse(&text),
             Err(e) => Err(Flaw::from(e)),
         }

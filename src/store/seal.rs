@@ -15,9 +15,12 @@ use super::draft::Complete;
 use super::history::Removal;
 use super::identity::{self, Prints};
 use super::record::{Record, Sealing};
+use super::trash::{self, throw_away};
 use super::{
-    Error, Policy, REPORT, Snapshot, Store, disk, history, import, order, retention, snapshot,
+    Error, Policy, REPORT, SetAside, Snapshot, Store, aside, disk, history, import, order,
+    retention, snapshot,
 };
+use crate::plain_file;
 use crate::udid::Udid;
 
 /// `YYYYMMDD-HHMMSS`, local time.
@@ -116,31 +119,69 @@ impl Complete {
         if let Err(e) = drop_old(&self, now, keep, &mut sealed, step) {
             sealed.untidy.get_or_insert(e);
         }
+        if let Err(e) = trash::sweep(&own) {
+            sealed.untidy.get_or_insert(e);
+        }
         sealed.renames = begun.elapsed();
         Ok(sealed)
     }
 }
 
-/// Brings a seal to its end that a crash interrupted, of a draft or of an import, and removes what was being removed.
-pub(super) fn recover(store: &Store, udid: &Udid) -> Result<(), Error> {
+/// Brings a seal to its end that a crash interrupted, of a draft or of an import, and removes what was being removed. Where the
+/// intent cannot be read, the folder is set aside, since nobody knows which of its renames have happened.
+pub(super) fn recover(store: &Store, udid: &Udid) -> Result<Vec<SetAside>, Error> {
+    store.check_folders(udid)?;
     let own = store.own_of(udid);
-    let trash = own.join("trash");
-    disk::remove_all(&trash).map_err(|e| Error::io("remove", &trash, e))?;
+    // What cannot be removed now is told when the run sweeps at its end.
+    let _told_later = trash::sweep(&own);
+    let mut set_aside = Vec::new();
     for folder in [own.join("draft"), import::folder_of(store, udid)] {
-        let path = folder.join("seal.json");
-        let text = match fs::read(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(Error::io("read", &path, e)),
-            Ok(text) => text,
-        };
-        let intent = serde_json::from_slice(&text).map_err(|e| Error::Damaged {
-            path: path.clone(),
-            why: e.to_string(),
-        })?;
-        finish(store, udid, &folder, &intent)?;
-        throw_away(&own, &folder, &mut || ())?;
+        match Intent::read(&folder.join("seal.json"), udid) {
+            Ok(None) => {}
+            Ok(Some(intent)) => {
+                let beside = own.join(&intent.stamp);
+                if !folder.join("beside").exists() && !beside.exists() {
+                    let why = Error::Damaged {
+                        path: folder.join("seal.json"),
+                        why: format!("there is no folder {}", beside.display()),
+                    };
+                    set_aside.push(aside::set_aside(store, udid, &folder, why)?);
+                    continue;
+                }
+                finish(store, udid, &folder, &intent)?;
+                throw_away(&own, &folder, &mut || ())?;
+            }
+            Err(e) if e.is_refused() => return Err(e),
+            Err(e) => set_aside.push(aside::set_aside(store, udid, &folder, e)?),
+        }
     }
-    Ok(())
+    Ok(set_aside)
+}
+
+impl Intent {
+    /// Reads an intent; `None` where nothing was intended. One with names that no seal gives is damaged.
+    fn read(path: &Path, udid: &Udid) -> Result<Option<Intent>, Error> {
+        let damaged = |why: String| Error::Damaged {
+            path: path.to_path_buf(),
+            why,
+        };
+        let text = match plain_file::read(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(|e| Error::io("read", path, e))?,
+        };
+        let intent: Intent = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+        let names = [&intent.archive, &intent.place];
+        let is_archive = |name: &String| {
+            let stamp = name.strip_prefix(udid.as_str());
+            let stamp = stamp.and_then(|rest| rest.strip_prefix('-'));
+            stamp.is_some_and(snapshot::is_stamp)
+        };
+        if snapshot::is_stamp(&intent.stamp) && names.into_iter().flatten().all(is_archive) {
+            Ok(Some(intent))
+        } else {
+            Err(damaged("it names what no seal would".to_owned()))
+        }
+    }
 }
 
 /// The archive name of what another program put in the place of a phone's current backup.
@@ -222,31 +263,6 @@ pub(super) fn finish(
     disk::sync_parent(&beside).map_err(failed)
 }
 
-/// Renames out of the way in one step, then removes: a crash leaves trash, never half a thing under its name. The rename is
-/// durable first, since a power cut may otherwise undo it and keep what was removed after it. `step` hears of each folder in it.
-pub(super) fn throw_away(own: &Path, folder: &Path, step: &mut dyn FnMut()) -> Result<(), Error> {
-    let trash = own.join("trash");
-    disk::remove_all(&trash).map_err(|e| Error::io("remove", &trash, e))?;
-    if !rename_if_there(folder, &trash)? {
-        return Ok(());
-    }
-    let synced = disk::sync_parent(folder).and_then(|()| disk::sync_parent(&trash));
-    synced.map_err(|e| Error::io("make durable", own, e))?;
-    // What a link leads to is not ours.
-    let is_folder = fs::symlink_metadata(&trash).is_ok_and(|meta| meta.is_dir());
-    let names = if is_folder {
-        snapshot::names(&trash)?
-    } else {
-        Vec::new()
-    };
-    for name in names {
-        let part = trash.join(name);
-        disk::remove_all(&part).map_err(|e| Error::io("remove", &part, e))?;
-        step();
-    }
-    disk::remove_all(&trash).map_err(|e| Error::io("remove", &trash, e))
-}
-
 /// False where there was nothing to rename.
 fn rename_if_there(from: &Path, to: &Path) -> Result<bool, Error> {
     match fs::rename(from, to) {
@@ -257,7 +273,7 @@ fn rename_if_there(from: &Path, to: &Path) -> Result<bool, Error> {
 }
 
 /// Returns true if what is kept in `beside`, a folder of `own`, belongs to the backup in `folder`.
-fn belongs(own: &Path, beside: &Path, folder: &Path) -> Result<bool, Error> {
+pub(super) fn belongs(own: &Path, beside: &Path, folder: &Path) -> Result<bool, Error> {
     let kept = identity::find(&snapshot::stamped(own)?, Some(beside), &Prints::of(folder));
     Ok(kept.is_some_and(|kept| kept.folder == beside))
 }
@@ -351,14 +367,27 @@ fn drop_old(
     let Some(policy) = policy else {
         return Ok(());
     };
-    let (decisions, trouble) = store.plan(&all, policy, history::civil(now));
+    let (decisions, mut trouble) = store.plan(&all, policy, history::civil(now));
     // The oldest first, so that a crash leaves those that are wanted most.
     let goes = all.iter().zip(&decisions).rev();
     let goes: Vec<&Snapshot> = goes.filter(|(_, d)| !d.keeps()).map(|(s, _)| s).collect();
     for (done, old) in goes.iter().enumerate() {
-        store.remove(&complete.lock, old, (done, goes.len()), step)?;
-        sealed.older -= 1;
-        sealed.dropped.extend(old.stamp());
+        // One that cannot be dropped does not keep the others.
+        match store.remove(
+            &complete.lock,
+            old,
+            history::By::Rule,
+            (done, goes.len()),
+            step,
+        ) {
+            Ok(()) => {
+                sealed.older -= 1;
+                sealed.dropped.extend(old.stamp());
+            }
+            Err(e) => {
+                trouble.get_or_insert(e);
+            }
+        }
     }
     trouble.map_or(Ok(()), Err)
 }
@@ -516,20 +545,6 @@ mod tests {
     }
 
     #[test]
-    fn an_intent_that_cannot_be_read_is_told_and_nothing_is_moved() {
-        let dir = tempfile::tempdir().unwrap();
-        let (_, store, udid) = drafted(dir.path(), "first");
-        intend(&store, &udid, "{");
-        assert!(matches!(recover(&store, &udid), Err(Error::Damaged { .. })));
-        let path = store.own_of(&udid).join("draft/seal.json");
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
-        assert!(matches!(recover(&store, &udid), Err(Error::Io { .. })));
-        assert_eq!(names_in(dir.path()), [".idev-backup"]);
-        assert_eq!(names_in(&store.own_of(&udid)), ["draft", "lock"]);
-    }
-
-    #[test]
     fn as_many_snapshots_of_ours_stay_as_are_kept_and_all_of_others() {
         let dir = tempfile::tempdir().unwrap();
         let seal = |status: &str, stamp: &str, keep: u32| {
@@ -552,7 +567,8 @@ mod tests {
                 "20260102-000000",
                 "20260103-000000",
                 "20260104-000000",
-                "lock"
+                "lock",
+                "notes.lock"
             ]
         );
         let dropped = ["20260103-000000", "20260102-000000"].map(str::to_owned);

@@ -11,8 +11,9 @@ use jiff::Timestamp;
 use super::identity::{self, Kept, Prints};
 use super::order::{self, Place};
 use super::record::{Flaw, Id, Record};
-use super::{Error, OWN, REPORT, SUMS, Store};
+use super::{Error, OWN, REPORT, SUMS, Store, guard};
 use crate::bounded_plist;
+use crate::plain_file;
 use crate::udid::Udid;
 
 /// A backup in a store.
@@ -149,6 +150,10 @@ impl Snapshot {
 
     /// Returns true if it stands under the name that we gave it: the phone, and the stamp of what we keep beside it.
     pub(super) fn is_where_we_put_it(&self) -> bool {
+        // Somebody put the folder elsewhere, and a link in its place.
+        if self.path.is_symlink() {
+            return false;
+        }
         let ours = self.beside().and_then(Path::file_name);
         ours.is_some() && ours.and_then(|name| name.to_str()) == self.archived.as_deref()
     }
@@ -187,11 +192,11 @@ impl Snapshot {
 pub(super) fn status_date(folder: &Path) -> Option<Timestamp> {
     const BYTES_MAX: u64 = 1 << 20;
     let status = folder.join("Status.plist");
-    let meta = fs::metadata(&status).ok()?;
+    let meta = fs::symlink_metadata(&status).ok()?;
     if !meta.is_file() || meta.len() > BYTES_MAX {
         return None;
     }
-    let fields = bounded_plist::parse(&fs::read(&status).ok()?).ok()?;
+    let fields = bounded_plist::parse(&plain_file::read(&status).ok()?).ok()?;
     let date = fields.as_dictionary()?.get("Date")?.as_date()?;
     Timestamp::try_from(SystemTime::from(date)).ok()
 }
@@ -304,11 +309,14 @@ pub(super) fn recorded(own: &Path) -> Result<Vec<Place>, Error> {
 
 /// The folders in `own` that are named by a stamp, newest first.
 pub(super) fn stamped(own: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut dirs: Vec<PathBuf> = names(own)?
-        .into_iter()
-        .filter(|n| is_stamp(n))
-        .map(|n| own.join(n))
-        .collect();
+    guard::is_real_folder(own)?;
+    let mut dirs = Vec::new();
+    for name in names(own)?.into_iter().filter(|name| is_stamp(name)) {
+        let dir = own.join(name);
+        if guard::is_real_folder(&dir)? {
+            dirs.push(dir);
+        }
+    }
     dirs.sort_unstable_by(|a, b| b.cmp(a));
     Ok(dirs)
 }

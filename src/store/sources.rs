@@ -8,7 +8,7 @@
 //! list is short where many files in a row have one source, and it is read as a stream beside SHA256SUMS.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,7 @@ use super::record::{ListPrint, Print};
 use super::sums::{Hash, hex};
 use super::walk::order;
 use super::{Error, RECORDED, SUMS, disk};
+use crate::plain_file;
 use crate::sha256::Sha256;
 
 /// Name of the list of sources.
@@ -181,10 +182,7 @@ pub struct Sources {
 impl Sources {
     /// Opens a list of sources. Without one, no source is known.
     pub fn open(path: Option<&Path>) -> Sources {
-        let file = path.and_then(|path| {
-            let is_file = fs::metadata(path).is_ok_and(|meta| meta.is_file());
-            is_file.then(|| File::open(path).ok()).flatten()
-        });
+        let file = path.and_then(|path| plain_file::open(path).ok());
         Sources {
             lines: file.map(|file| BufReader::with_capacity(64 << 10, file)),
             now: None,
@@ -232,6 +230,8 @@ impl Sources {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::store::sums::{self, Sums};
 

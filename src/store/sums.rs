@@ -4,11 +4,12 @@
 //! <64 hex digits, lower case><two blanks><path below the backup's folder>\n
 //! ```
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use crate::plain_file;
 use crate::sha256::Sha256;
 
 /// A SHA-256.
@@ -59,14 +60,7 @@ pub fn hash(mut file: impl Read) -> io::Result<(Hash, u64)> {
 
 /// Hashes the file at a path. A pipe or device is an error: to open one can wait for ever.
 pub fn hash_file(path: &Path) -> Result<(Hash, u64), Error> {
-    fs::metadata(path)
-        .and_then(|meta| match meta.is_file() {
-            true => File::open(path),
-            false => Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "it is no regular file",
-            )),
-        })
+    plain_file::open(path)
         .and_then(hash)
         .map_err(|e| Error::io("read", path, e))
 }
@@ -81,7 +75,7 @@ pub struct Sums {
 impl Sums {
     /// Opens a list.
     pub fn open(path: &Path) -> Result<Sums, Error> {
-        let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+        let file = plain_file::open(path).map_err(|e| Error::io("read", path, e))?;
         Ok(Sums {
             path: path.to_path_buf(),
             lines: BufReader::with_capacity(64 << 10, file),

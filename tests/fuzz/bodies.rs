@@ -25,7 +25,7 @@ use idev_backup::path::BackupPath;
 use idev_backup::secret::Secret;
 use idev_backup::store::journal::Replay;
 use idev_backup::store::sources::Sources;
-use idev_backup::store::sums::{Line, Lines, Sums};
+use idev_backup::store::sums::{self, Lines, Sums};
 use idev_backup::store::walk::order;
 use idev_backup::trace::framing::{Framer, Framing};
 use idev_backup::trace::line::{Dir, Event, Line, Message};
@@ -320,7 +320,7 @@ pub fn lists(bytes: &[u8]) {
     // Past damaged lines, the good ones come in order.
     let mut last: Option<String> = None;
     for line in Lines::open(&sums).unwrap().take(10_000) {
-        if let Line::Good(path, _) = line.unwrap() {
+        if let sums::Line::Good(path, _) = line.unwrap() {
             let before = last.as_deref().map(|last| order(last, &path));
             assert!(before.is_none_or(std::cmp::Ordering::is_lt), "{path:?}");
             last = Some(path);

@@ -166,6 +166,12 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
             .means("if the phone were lost now, so would be what is on it")
             .hint(again);
     };
+    if backup.refused {
+        let path = &backup.path;
+        return Line::problem(TOPIC, format!("this user may not read the current backup of {name} ({path})"))
+            .means("another user, or `sudo`, made it: nothing can be said of it, and `create` refuses to go on from it")
+            .hint("`sudo chown -R \"$(id -u)\"` with that folder gives it to you");
+    }
     if !backup.complete {
         return Line::problem(TOPIC, format!("the current backup of {name} was never finished"))
             .means("another program made it and broke off: nothing can be restored from it for certain")

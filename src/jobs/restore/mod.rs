@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::awake::Awake;
 use super::doctor::{self, Level, Line};
+use super::list::Named;
 use super::password::Known;
 use super::phone::Reach;
 use super::verify::{self, Depth, Outcome, Wrong};
@@ -299,9 +300,23 @@ fn check(
 #[derive(Debug)]
 pub struct Held(#[expect(dead_code, reason = "held, and never looked at")] Option<Lock>);
 
-/// Takes hold of a backup. A store that cannot be written to holds still by itself.
+/// Takes hold of the backup in a folder. A store that cannot be written to holds still by itself.
 pub fn hold(folder: &Path) -> Result<Held, Error> {
-    lock(folder).map(Held)
+    hold_named(&Named {
+        folder: folder.to_path_buf(),
+        id: snapshot::look(folder)?.map(|found| found.id().clone()),
+    })
+}
+
+/// Takes hold of the backup that was found by its name, and fails if another one stands in its place by then.
+pub fn hold_named(named: &Named) -> Result<Held, Error> {
+    let lock = lock(&named.folder)?;
+    let now = snapshot::look(&named.folder)?.map(|found| found.id().clone());
+    if now == named.id {
+        Ok(Held(lock))
+    } else {
+        Err(history::moved(&named.folder, None))
+    }
 }
 
 fn lock(folder: &Path) -> Result<Option<Lock>, Error> {
@@ -365,7 +380,7 @@ pub fn restore(
 
     let clock = Instant::now();
     let checked = check(folder, options, &reach.calm, monitor)?;
-    history::record(folder, &checked, monitor);
+    history::record(&checked, monitor);
     let mut seconds = Seconds {
         check: clock.elapsed().as_secs_f64(),
         ..Seconds::default()

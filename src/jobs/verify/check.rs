@@ -545,6 +545,7 @@ impl<'a> Check<'a> {
             && (unlocked || !self.manifest.encrypted);
         Report {
             path: self.folder.display().to_string(),
+            of: None,
             outcome,
             depth: self.options.depth,
             sample: self.options.sample.map(|sample| sample.fraction),

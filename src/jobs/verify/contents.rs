@@ -14,6 +14,7 @@ use super::finding::{Finding, Wrong};
 use super::inside::{self, Form, Inside, Look};
 use crate::jobs::listed::Sealed;
 use crate::keybag::{Ending, Keys};
+use crate::plain_file;
 use crate::sha256::Sha256;
 use crate::store;
 use crate::store::sums::Hash;
@@ -237,7 +238,7 @@ impl Bench<'_> {
     ) -> Result<(), (Wrong, String)> {
         let path = self.folder.join(&task.path);
         let unreadable = |e: io::Error| (Wrong::Unreadable, format!("it cannot be read: {e}"));
-        let file = match File::open(&path).map_err(|e| store::Error::io("read", &path, e)) {
+        let file = match plain_file::open(&path).map_err(|e| store::Error::io("read", &path, e)) {
             Ok(file) => file,
             Err(e) if e.is_refused() => {
                 reading.refused = Some(e);

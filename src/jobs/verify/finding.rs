@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Depth, Inside, Proof};
 use crate::manifest::kinds::Amount;
+use crate::store::Snapshot;
 use crate::store::sums::Hash;
 
 /// Findings that are listed; all are counted.
@@ -137,6 +138,9 @@ pub enum Outcome {
 pub struct Report {
     /// The folder.
     pub path: String,
+    /// The backup that was looked at, if it lies in a store.
+    #[serde(skip)]
+    pub of: Option<Snapshot>,
     /// The verdict.
     pub outcome: Outcome,
     /// How much was looked at.

@@ -1,6 +1,5 @@
 //! What is inside of files: databases and property lists, which an app must be able to open after a restore.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -9,6 +8,7 @@ use serde::Serialize;
 
 use crate::bounded_plist;
 use crate::manifest::scratch::{self, Scratch};
+use crate::plain_file;
 
 /// Larger property lists are not looked into; those of phones have a few megabytes.
 const PLIST_BYTES_MAX: u64 = 32 << 20;
@@ -67,7 +67,7 @@ pub fn page_bytes(head: &[u8]) -> Option<u64> {
 /// Whether a file begins as a database.
 pub fn is_database(path: &Path) -> bool {
     let mut head = [0; 16];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    let read = plain_file::open(path).and_then(|mut file| file.read_exact(&mut head));
     read.is_ok() && Form::of(&head) == Form::Database
 }
 

@@ -18,12 +18,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Error;
 use super::opened::Mark;
 use super::password::Passwords;
+use super::{Error, history};
 use crate::manifest::plists::{self, Unreadable};
 use crate::monitor::{Monitor, Phase};
-use crate::store::{self, snapshot};
+use crate::plain_file;
+use crate::store::{self, Id, snapshot};
 use crate::transport::Calm;
 use check::Check;
 pub use finding::{Finding, Outcome, Report, Wrong};
@@ -93,6 +94,8 @@ pub struct Options<'a> {
     pub passwords: Option<&'a dyn Passwords>,
     /// The password may be of another backup: one that does not open this one is a remark.
     pub password_is_a_guess: bool,
+    /// The identity of the backup that was named: another one in its place is an error.
+    pub id: Option<Id>,
     /// Says when to stop: then the check ends as interrupted.
     pub calm: Option<Arc<Calm>>,
     /// What the phone could not read; without any, those of the run's report beside the backup.
@@ -144,6 +147,12 @@ pub(super) fn look_through(
     }
     may_read(folder)?;
     let known = snapshot::look(folder)?;
+    let of = known.clone();
+    if let Some(id) = &options.id
+        && of.as_ref().is_none_or(|now| now.id() != id)
+    {
+        return Err(history::moved(folder, None));
+    }
     let mut options = options.clone();
     let ours = match &known {
         Some(known) => OurFiles::of(known, options.depth)?,
@@ -161,18 +170,15 @@ pub(super) fn look_through(
             .map(|path| complaints(&path))
             .unwrap_or_default();
     }
-    Check::new(folder, options, known.as_ref(), ours)?.run(monitor)
+    let report = Check::new(folder, options, known.as_ref(), ours)?.run(monitor)?;
+    Ok(Report { of, ..report })
 }
 
 /// What we may not read is not damaged, and nothing can be said of it.
 fn may_read(folder: &Path) -> Result<(), Error> {
     for name in store::METADATA.into_iter().chain(["Manifest.mbdb"]) {
         let path = folder.join(name);
-        let tried = std::fs::metadata(&path).and_then(|meta| match meta.is_file() {
-            true => std::fs::File::open(&path).map(drop),
-            false => Ok(()),
-        });
-        match tried.map_err(|e| store::Error::io("read", &path, e)) {
+        match plain_file::open(&path).map_err(|e| store::Error::io("read", &path, e)) {
             Err(e) if e.is_refused() => return Err(e.into()),
             _ => {}
         }
@@ -184,7 +190,7 @@ fn may_read(folder: &Path) -> Result<(), Error> {
 pub(super) fn complaints(report: &Path) -> Vec<Complaint> {
     let read = || -> Option<Vec<Complaint>> {
         let report: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(report).ok()?).ok()?;
+            serde_json::from_slice(&plain_file::read(report).ok()?).ok()?;
         let list = report.get("complaints")?.as_array()?;
         let complaint = |entry: &serde_json::Value| {
             let text = |key: &str| Some(entry.get(key)?.as_str()?.to_owned());

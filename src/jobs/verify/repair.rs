@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::finding::{Report, Wrong};
 use super::{Options, look_through};
-use crate::jobs::Error;
+use crate::jobs::{Error, history};
 use crate::monitor::{Monitor, Phase};
 use crate::path::BackupPath;
 use crate::store::sums::{Hash, Line, Lines};
-use crate::store::{Store, snapshot};
+use crate::store::{Snapshot, Store, snapshot};
 
 /// A file that was taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,12 +41,26 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
         what,
         hint: "make a new one: `idev-backup create --full`".to_owned(),
     };
-    let Some(backup) = snapshot::to_repair(folder)? else {
+    let Some(named) = snapshot::to_repair(folder)? else {
         let what = format!(
             "{} lies in no store, so there are no snapshots to take anything from",
             folder.display()
         );
         return Err(nothing(what));
+    };
+    let store = Store::open(named.path().parent().unwrap_or(folder))?;
+    let lock = store.lock(named.udid())?;
+    // A run that sealed a new backup may have put it there before this one had the lock.
+    let is_named = |now: Option<Snapshot>| {
+        options.id.is_none() || now.map(|now| now.id().clone()) == options.id
+    };
+    let there = snapshot::to_repair(folder)?.filter(|there| there.id() == named.id());
+    let there = match there {
+        Some(there) if is_named(snapshot::look(folder)?) => Some(there),
+        _ => None,
+    };
+    let Some(backup) = there else {
+        return Err(history::moved(folder, None));
     };
     let Some(sums) = backup.sums() else {
         let what = format!(
@@ -57,11 +71,10 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
     };
     // A look at the folder alone may not find it, as long as a file of the tie is lost.
     let options = &Options {
+        id: None,
         sums: options.sums.clone().or_else(|| Some(sums.clone())),
         ..options.clone()
     };
-    let store = Store::open(backup.path().parent().unwrap_or(folder))?;
-    let lock = store.lock(backup.udid())?;
     let mut repaired = Vec::new();
     let mut hindered = Vec::new();
     for (file, from) in store.mend_records(&lock, &backup)? {

@@ -1,0 +1,140 @@
+//! Files of a draft that the phone's list does not name: a run that broke off had received them, and
+//! the phone deleted them before the next run took the draft over.
+
+use std::iter::Peekable;
+
+use super::opened::Opened;
+use super::password::{Known, NoPasswords, Passwords};
+use super::{Error, store};
+use crate::manifest::db::Filter;
+use crate::monitor::Monitor;
+use crate::path::BackupPath;
+use crate::store::walk::Walk;
+use crate::store::{Draft, layout};
+use crate::units::counted;
+
+/// Paths that are held at a time: about 1 MiB. What is beyond stays in the backup and is counted by
+/// its check.
+const HELD_MAX: usize = 20_000;
+
+/// Removes the files that the phone's list does not name from a draft that was taken over. Does
+/// nothing where the list cannot be read to its end: the check of the backup tells of both.
+pub(super) fn remove(
+    draft: &mut Draft,
+    password: Option<&Known>,
+    monitor: &dyn Monitor,
+) -> Result<(), Error> {
+    let passwords: &dyn Passwords = match password {
+        Some(known) => known,
+        None => &NoPasswords,
+    };
+    let Ok(opened) = Opened::open(&draft.backup(), passwords) else {
+        return Ok(());
+    };
+    let Some(unlisted) = find(&opened)? else {
+        return Ok(());
+    };
+    for path in &unlisted {
+        draft.remove(path)?;
+    }
+    if !unlisted.is_empty() {
+        monitor.note(format!(
+            "{} of the run that broke off were removed: the phone's list no longer names them.",
+            counted(unlisted.len() as u64, "file")
+        ));
+    }
+    Ok(())
+}
+
+/// Returns the files that no row of the list names, or `None` where the list cannot be read.
+fn find(opened: &Opened) -> Result<Option<Vec<BackupPath>>, Error> {
+    let folder = opened.folder();
+    let udid = folder.file_name().unwrap_or_default().to_string_lossy();
+    let mut files = Files::below(folder)?;
+    let mut unlisted = Vec::new();
+    let mut add = |path: &str| {
+        if unlisted.len() < HELD_MAX {
+            unlisted.extend(format!("{udid}/{path}").parse::<BackupPath>());
+        }
+    };
+    let by_id = Filter {
+        by_id: true,
+        ..Filter::default()
+    };
+    let mut last = String::new();
+    let (mut is_sorted, mut failed) = (true, None);
+    let read = opened.each(&by_id, |item| {
+        is_sorted &= last <= item.file_id;
+        loop {
+            match files.next_before(&item.file_id) {
+                Ok(Some(path)) => add(&path),
+                Ok(None) => break,
+                Err(e) => {
+                    failed = Some(e);
+                    return false;
+                }
+            }
+        }
+        last = item.file_id;
+        is_sorted
+    });
+    if let Some(e) = failed {
+        return Err(e.into());
+    }
+    if read.is_err() || !is_sorted {
+        return Ok(None);
+    }
+    while let Some(path) = files.next()? {
+        add(&path);
+    }
+    Ok(Some(unlisted))
+}
+
+/// The files of a backup that are named by an id, in the order of their ids.
+struct Files {
+    walk: Peekable<Walk>,
+}
+
+impl Files {
+    fn below(folder: &std::path::Path) -> Result<Files, store::Error> {
+        Ok(Files {
+            walk: Walk::new(folder)?.peekable(),
+        })
+    }
+
+    /// Returns the next file, if its id comes before `id`. A file with this id is passed over.
+    fn next_before(&mut self, id: &str) -> Result<Option<String>, store::Error> {
+        loop {
+            match self.walk.peek() {
+                Some(Ok(found)) => {
+                    let name = found.path.rsplit('/').next().unwrap_or_default();
+                    let is_id = name.len() == 40 && layout::is_part(&found.path);
+                    if is_id && name > id {
+                        return Ok(None);
+                    }
+                    let is_unlisted = is_id && name < id;
+                    let path = found.path.clone();
+                    self.walk.next();
+                    if is_unlisted {
+                        return Ok(Some(path));
+                    }
+                }
+                _ => return self.next_error(),
+            }
+        }
+    }
+
+    /// Returns the next file, if there is one.
+    fn next(&mut self) -> Result<Option<String>, store::Error> {
+        // Every id comes before this: ids are hex digits.
+        self.next_before("~")
+    }
+
+    /// Ends, or returns the error that the walk gives.
+    fn next_error(&mut self) -> Result<Option<String>, store::Error> {
+        match self.walk.next() {
+            Some(Err(e)) => Err(e),
+            _ => Ok(None),
+        }
+    }
+}

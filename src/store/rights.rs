@@ -1,0 +1,173 @@
+//! Checks of permissions before a run: a folder of another user must not be found when everything
+//! has been received.
+
+use std::path::Path;
+
+use super::{Error, Store};
+use crate::plain_file;
+use crate::udid::Udid;
+
+/// Tells whether root may write into a store, by the owner of its folder and the owner that a new
+/// file of root's gets there. `None` if it may; else the owner that the store belongs to.
+#[cfg_attr(
+    not(unix),
+    expect(dead_code, reason = "only Unix has owners like these")
+)]
+fn stranger(effective: u32, folder: u32, new_file: impl FnOnce() -> Option<u32>) -> Option<u32> {
+    const ROOT: u32 = 0;
+    if effective != ROOT || folder == ROOT {
+        return None;
+    }
+    // A disk that is mounted for one user gives every file to that user.
+    (new_file() != Some(folder)).then_some(folder)
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::fs;
+    use std::io;
+    use std::os::unix::fs::MetadataExt;
+    use std::path::{Path, PathBuf};
+
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    use rustix::process::geteuid;
+
+    use super::{Error, Store, Udid, stranger};
+    use crate::store::{METADATA, layout};
+
+    impl Store {
+        /// Refuses root in a store of another user, who could not use any more what root puts there.
+        pub(in crate::store) fn check_user(&self) -> Result<(), Error> {
+            let own = self.own();
+            let folder = if own.is_dir() {
+                own
+            } else {
+                self.root().to_path_buf()
+            };
+            let Ok(meta) = fs::metadata(&folder) else {
+                return Ok(());
+            };
+            let new_file = || {
+                let file = tempfile::NamedTempFile::with_prefix_in("probe-", &folder).ok()?;
+                Some(file.as_file().metadata().ok()?.uid())
+            };
+            match stranger(geteuid().as_raw(), meta.uid(), new_file) {
+                Some(owner) => Err(Error::AsRoot {
+                    path: self.root().to_path_buf(),
+                    owner,
+                }),
+                None => Ok(()),
+            }
+        }
+
+        /// Checks that this user may read and write what a backup of this phone needs, before the
+        /// phone sends anything. Names the folder that is in the way and its owner.
+        pub fn check_rights(&self, udid: &Udid) -> Result<(), Error> {
+            self.check_user()?;
+            const ALL: Access = Access::READ_OK
+                .union(Access::WRITE_OK)
+                .union(Access::EXEC_OK);
+            let (own, current) = (self.own_of(udid), self.current_path(udid));
+            let whole = [self.root().to_path_buf(), self.own(), own.clone()];
+            for path in whole.iter().chain([&current]) {
+                may(path, ALL, "write to")?;
+            }
+            for name in ["draft", "import", super::super::trash::TRASH] {
+                may(&own.join(name), ALL, "write to")?;
+            }
+            for name in METADATA {
+                may(&current.join(name), Access::READ_OK, "read")?;
+            }
+            for folder in folders(&current) {
+                may(&folder, Access::READ_OK.union(Access::EXEC_OK), "read")?;
+            }
+            Ok(())
+        }
+    }
+
+    /// The folders of a backup's files, 256 at most.
+    fn folders(backup: &Path) -> impl Iterator<Item = PathBuf> {
+        let entries = fs::read_dir(backup).into_iter().flatten().flatten();
+        entries
+            .filter(|entry| entry.file_name().to_str().is_some_and(layout::is_folder))
+            .map(|entry| entry.path())
+    }
+
+    /// Returns an error if the system refuses this user the access; what is not there is fine.
+    fn may(path: &Path, access: Access, doing: &'static str) -> Result<(), Error> {
+        match accessat(CWD, path, access, AtFlags::EACCESS) {
+            Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => {
+                let owner = fs::metadata(path).map(|meta| meta.uid());
+                let cause = io::Error::from(io::ErrorKind::PermissionDenied);
+                match owner {
+                    Ok(owner) if owner != geteuid().as_raw() => Err(Error::NotYours {
+                        doing,
+                        path: path.to_path_buf(),
+                        owner,
+                        user: geteuid().as_raw(),
+                    }),
+                    _ => Err(Error::io(doing, path, cause)),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Store {
+    pub(super) fn check_user(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Checks nothing on a system without owners like those of Unix.
+    pub fn check_rights(&self, _: &Udid) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Returns true if this user may not look into a backup, so that nothing can be said of it.
+pub fn is_refused(backup: &Path) -> bool {
+    let denied = |e: std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
+    let status = plain_file::open(&backup.join("Status.plist"));
+    status.err().is_some_and(denied) || std::fs::read_dir(backup).err().is_some_and(denied)
+}
+
+/// Names a user: root, or the number.
+pub(super) fn user(id: u32) -> String {
+    if id == 0 {
+        "root".to_owned()
+    } else {
+        format!("user {id}")
+    }
+}
+
+/// A path as a shell takes it.
+pub(super) fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_refused_in_others_stores() {
+        for (effective, folder, new_file, refused) in [
+            (1000, 1000, Some(1000), None),
+            (1000, 0, None, None),
+            (0, 0, Some(0), None),
+            (0, 1000, Some(0), Some(1000)),
+            // A disk that is mounted for one user.
+            (0, 1000, Some(1000), None),
+            (0, 1000, None, Some(1000)),
+        ] {
+            assert_eq!(stranger(effective, folder, || new_file), refused);
+        }
+    }
+
+    #[test]
+    fn paths_are_quoted_for_shells() {
+        assert_eq!(quoted(Path::new("/a b/it's")), "'/a b/it'\\''s'");
+    }
+}

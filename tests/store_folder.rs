@@ -1,0 +1,576 @@
+//! A store's folder that a person lives with: links, FIFOs, files of other programs, damaged or
+//! immutable files of ours, folders of another user.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Barrier;
+
+use idev_backup::jobs::verify::{self, Wrong};
+use idev_backup::jobs::{adopt, history};
+use idev_backup::monitor::{Event, Monitor, Phase, Silent};
+use idev_backup::sim::Fault;
+use idev_backup::store::{Store, sums};
+use rusqlite::Connection;
+
+use crate::rig::program::{Ran, ended, program};
+use crate::rig::{self, At, Recorder, Rig, UDID, assert_whole, options, tree};
+
+/// A rig with a current backup and one older one.
+fn two_backups() -> Rig {
+    let rig = Rig::backed_up();
+    rig.create();
+    rig
+}
+
+/// The older backup of [`two_backups`].
+fn snapshot(rig: &Rig) -> PathBuf {
+    let all = rig.listed();
+    PathBuf::from(&all.iter().find(|backup| !backup.current).unwrap().path)
+}
+
+/// The folder beside the current backup.
+fn beside(rig: &Rig) -> PathBuf {
+    let stamp = rig.listed().into_iter().find(|backup| backup.current);
+    rig.own().join(stamp.unwrap().stamp.unwrap())
+}
+
+/// Runs the program, which must end by itself.
+fn run(rig: &Rig, words: &[&str]) -> Ran {
+    let mut command = program(rig);
+    command.args(words);
+    let (send, ran) = std::sync::mpsc::channel();
+    std::thread::spawn(move || drop(send.send(ended(&mut command))));
+    let limit = std::time::Duration::from_secs(60);
+    ran.recv_timeout(limit)
+        .unwrap_or_else(|e| panic!("{words:?} does not end: {e}"))
+}
+
+/// Commands that read a store, and some that write to it.
+const COMMANDS: [&[&str]; 9] = [
+    &["list"],
+    &["verify", "latest"],
+    &["info", "latest"],
+    &["ls", "latest"],
+    &["usage", "latest"],
+    &["prune", "--keep-last", "9"],
+    &["pin", "latest"],
+    &["verify", "--repair", "latest"],
+    &["create", "--quiet"],
+];
+
+/// Files of a store by what they are for, each to be replaced by something that is no file.
+fn files(rig: &Rig) -> Vec<PathBuf> {
+    let (own, beside, current) = (rig.own(), beside(rig), rig.current());
+    let list = sums::Sums::open(&beside.join("SHA256SUMS")).unwrap();
+    let mut paths = list.map(|line| line.unwrap().0);
+    let one = paths.find(|path| path.len() > 42).unwrap();
+    let mut files = vec![
+        rig.store.root().join(".idev-backup/store.json"),
+        own.join("lock"),
+        own.join("notes.json"),
+        own.join("notes.lock"),
+        current.join(one),
+    ];
+    for name in [
+        "SHA256SUMS",
+        "report.json",
+        "snapshot.json",
+        "snapshot.copy.json",
+        "hash-sources.txt",
+    ] {
+        files.push(beside.join(name));
+    }
+    for name in [
+        "Info.plist",
+        "Manifest.db",
+        "Manifest.plist",
+        "Status.plist",
+    ] {
+        files.push(beside.join(name));
+        files.push(current.join(name));
+    }
+    files
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn fifos_keep_nobody_waiting() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let rig = two_backups();
+    assert_eq!(run(&rig, &["pin", "latest"]).code, 0);
+    for file in files(&rig) {
+        // What a command does before it meets the FIFO stays.
+        let whole = rig.dir.path().join("whole");
+        fs::rename(&file, &whole).unwrap();
+        mknodat(CWD, &file, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        for command in COMMANDS.into_iter().filter(|words| words[0] != "create") {
+            let ran = run(&rig, command);
+            let case = format!("{} {command:?}: {}", file.display(), ran.all());
+            assert!([0, 1, 3].contains(&ran.code), "{case}");
+            let is_told = ran.err.contains("hint") || !ran.err.contains("error");
+            assert!(ran.code != 1 || is_told, "{case}");
+        }
+        fs::remove_file(&file).unwrap();
+        fs::rename(&whole, &file).unwrap();
+    }
+    assert_whole(&rig.current());
+    let store = rig.store.root().join(".idev-backup/store.json");
+    fs::remove_file(&store).unwrap();
+    mknodat(CWD, &store, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    let ran = run(&rig, &["create"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("FIFO"), "{}", ran.err);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_files_are_not_followed() {
+    let rig = two_backups();
+    assert_eq!(run(&rig, &["pin", "latest"]).code, 0);
+    for file in files(&rig) {
+        // The very bytes, so that only the link is wrong.
+        let victim = rig.dir.path().join("victim");
+        fs::rename(&file, &victim).unwrap();
+        let before = fs::read(&victim).unwrap();
+        std::os::unix::fs::symlink(&victim, &file).unwrap();
+        for command in COMMANDS.into_iter().filter(|words| words[0] != "create") {
+            let ran = run(&rig, command);
+            let case = format!("{} {command:?}: {}", file.display(), ran.all());
+            assert!([0, 1, 3].contains(&ran.code), "{case}");
+            assert!(fs::read(&victim).unwrap() == before, "{case}");
+            let is_copied = command.contains(&"--repair") && !file.is_symlink();
+            assert!(is_copied || file.is_symlink(), "{case}");
+        }
+        if file.is_symlink() {
+            fs::remove_file(&file).unwrap();
+            fs::rename(&victim, &file).unwrap();
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_folders_are_refused() {
+    for name in [
+        ".idev-backup",
+        ".idev-backup/UDID",
+        ".idev-backup/UDID/draft",
+        ".idev-backup/UDID/draft/root",
+        ".idev-backup/UDID/draft/root/UDID",
+        ".idev-backup/UDID/draft/journal",
+        ".idev-backup/UDID/import",
+        ".idev-backup/UDID/trash",
+        ".idev-backup/UDID/20200101-000000",
+    ] {
+        let rig = two_backups();
+        let link = rig.store.root().join(name.replace("UDID", UDID));
+        let victim = rig.dir.path().join("victim");
+        if link.exists() {
+            fs::rename(&link, &victim).unwrap();
+        }
+        for file in ["trash/a", "draft/b", "root/c", "seal.json"] {
+            fs::create_dir_all(victim.join(file).parent().unwrap()).unwrap();
+            fs::write(victim.join(file), "{}").unwrap();
+        }
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        let (before, backups) = (tree(&victim), tree(&rig.current()));
+        for command in [
+            &["create", "--quiet"][..],
+            &["create", "--full", "--quiet"],
+            &["prune", "--keep-last", "0"],
+            &["delete", "latest", "--yes"],
+        ] {
+            let ran = run(&rig, command);
+            let case = format!("{name} {command:?}: {}", ran.all());
+            assert_eq!(ran.code, 1, "{case}");
+            assert!(ran.err.contains("symbolic link"), "{case}");
+            assert!(ran.err.contains(&link.display().to_string()), "{case}");
+            assert!(ran.err.contains("hint"), "{case}");
+            rig::assert_same(&before, &tree(&victim), &case);
+            rig::assert_same(&backups, &tree(&rig.current()), &case);
+        }
+        run(&rig, &["list"]);
+        run(&rig, &["verify", "latest"]);
+        rig::assert_same(&before, &tree(&victim), name);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn linked_backups_are_only_read() {
+    let rig = two_backups();
+    let away = rig.dir.path().join("other disk");
+    fs::rename(rig.current(), &away).unwrap();
+    std::os::unix::fs::symlink(&away, rig.current()).unwrap();
+    let before = tree(&away);
+    for command in [
+        &["list"][..],
+        &["info", "latest"],
+        &["ls", "latest"],
+        &["verify", "latest"],
+    ] {
+        let ran = run(&rig, command);
+        assert!([0, 3].contains(&ran.code), "{command:?}: {}", ran.all());
+    }
+    for command in [
+        &["create", "--quiet"][..],
+        &["prune", "--keep-last", "0"],
+        &["delete", "latest", "--yes"],
+    ] {
+        let ran = run(&rig, command);
+        assert_eq!(ran.code, 1, "{command:?}: {}", ran.all());
+        assert!(ran.err.contains("symbolic link"), "{}", ran.err);
+        rig::assert_same(&before, &tree(&away), "the folder that the link leads to");
+        assert!(rig.current().is_symlink());
+    }
+}
+
+#[test]
+fn strange_files_are_left_out() {
+    let rig = Rig::backed_up();
+    let current = rig.current();
+    // A program that had the list open in WAL mode was killed.
+    let db = Connection::open(current.join("Manifest.db")).unwrap();
+    let mode = db.query_row("PRAGMA journal_mode=WAL", [], |row| row.get::<_, String>(0));
+    assert_eq!(mode.unwrap(), "wal");
+    db.execute_batch("PRAGMA wal_autocheckpoint=0; DELETE FROM Files WHERE domain='HomeDomain'")
+        .unwrap();
+    let wal = fs::read(current.join("Manifest.db-wal")).unwrap();
+    drop(db);
+    fs::write(current.join("Manifest.db-wal"), wal).unwrap();
+    let mut strange = vec!["Manifest.db-shm", ".DS_Store", "00/.DS_Store", "Thumbs.db"];
+    if cfg!(unix) {
+        strange.extend(["stray\nfile", "00/a\tb\u{1b}[2J", "desktop.ini\r"]);
+    }
+    for name in &strange {
+        fs::write(current.join(name), "x").unwrap();
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let name = std::ffi::OsStr::from_bytes(b"00/\xff\xfe");
+        fs::write(current.join(name), "x").unwrap();
+    }
+    let report = rig.create();
+    assert!(
+        report.draft.contains("left out that no backup holds ("),
+        "{}",
+        report.draft
+    );
+    assert!(!report.draft.contains(char::is_control), "{}", report.draft);
+    let seen = tree(&rig.current());
+    for name in strange.iter().chain(&["Manifest.db-wal"]) {
+        assert!(!seen.contains_key(*name), "{name}");
+    }
+
+    // The folder with the strange files is now that of another program.
+    let foreign = rig.dir.path().join("foreign");
+    fs::create_dir(&foreign).unwrap();
+    let from = foreign.join(UDID);
+    fs::rename(snapshot(&rig), &from).unwrap();
+    let store = rig.new_store("adopted");
+    let adopted = adopt::adopt(&store, &from, true, &Silent).unwrap();
+    assert!(matches!(adopted, adopt::Came::Taken(_)));
+    let adopted = store.current(rig.udid()).unwrap().unwrap();
+    let names = tree(adopted.path());
+    assert!(names.keys().all(|name| !strange.contains(&name.as_str())));
+    // And so are those that somebody has put into a backup of ours since.
+    for name in &strange {
+        fs::write(adopted.path().join(name), "x").unwrap();
+    }
+    let target = rig.new_store("copied");
+    let chosen = history::find(Ok(store.clone()), "latest").unwrap();
+    adopt::copy(&chosen, &target, &Silent).unwrap();
+    let names = tree(&target.current_path(rig.udid()));
+    assert!(names.keys().all(|name| !strange.contains(&name.as_str())));
+}
+
+/// Puts files that nobody sent into a draft, once the phone has given its verdict or has arranged its files.
+fn strays(rig: &Rig, count: u32) {
+    fs::create_dir_all(rig.draft_backup().join("ab")).unwrap();
+    for number in 0..count {
+        fs::write(rig.draft_backup().join(format!("ab/ab{number:038x}")), "x").unwrap();
+    }
+}
+
+#[test]
+fn unlisted_files_leave_resumed_drafts() {
+    let rig = Rig::backed_up();
+    rig.phone.suffer(&[Fault::CutAt(779)]);
+    rig.try_create(&options(), &Silent).unwrap_err();
+    rig.phone.suffer(&[]);
+    // The phone looks for what it does not name before this.
+    let at = At(Phase::PhoneChecking, || strays(&rig, 5));
+    let report = rig.try_create(&options(), &at).unwrap();
+    assert!(report.draft.starts_with("taken over"), "{}", report.draft);
+    let names = tree(&rig.current());
+    assert!(names.keys().all(|name| !name.starts_with("ab/ab0000")));
+    assert_whole(&rig.current());
+}
+
+#[test]
+fn unlisted_files_are_told_in_one_line() {
+    let rig = Rig::backed_up();
+    let recorder = Recorder::default();
+    let both = Both(&recorder, At(Phase::Hashing, || strays(&rig, 5)));
+    rig.try_create(&options(), &both).unwrap();
+    let report = verify::verify(&rig.current(), &rig::read_all(), &Silent).unwrap();
+    let unlisted = report.findings.iter();
+    let unlisted = unlisted.filter(|f| f.wrong == Wrong::Orphaned);
+    assert_eq!(unlisted.count(), 5);
+    let notes = recorder.notes();
+    let about = notes.iter();
+    let about = about.filter(|note| note.contains("5 files in the backup are not named"));
+    assert_eq!(about.count(), 1, "{notes:?}");
+    assert!(
+        notes.iter().all(|note| !note.contains("ab/ab0")),
+        "{notes:?}"
+    );
+}
+
+/// Tells two monitors.
+struct Both<'a, M: Monitor>(&'a Recorder, M);
+
+impl<M: Monitor> Monitor for Both<'_, M> {
+    fn event(&self, event: Event) {
+        self.0.event(event.clone());
+        self.1.event(event);
+    }
+}
+
+#[test]
+fn stores_are_made_by_many_at_once() {
+    const THREADS: usize = 8;
+    let dir = rig::room();
+    for round in 0..25 {
+        let root = dir.path().join(format!("a{round}/store"));
+        let begin = Barrier::new(THREADS);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    begin.wait();
+                    Store::open_or_make(&root).unwrap();
+                });
+            }
+        });
+        let own = root.join(".idev-backup");
+        let names: Vec<_> = fs::read_dir(own)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["store.json"]);
+    }
+}
+
+#[test]
+fn damaged_seals_block_no_backup() {
+    for full in [false, true] {
+        let rig = Rig::backed_up();
+        let before = tree(&rig.current());
+        fs::create_dir_all(rig.draft().join("root")).unwrap();
+        fs::write(rig.draft().join("seal.json"), "{\"stamp\":\"2026").unwrap();
+        let words: &[&str] = if full {
+            &["create", "--full"]
+        } else {
+            &["create"]
+        };
+        let ran = run(&rig, words);
+        assert_eq!(ran.code, 3, "{}", ran.all());
+        assert!(ran.all().contains("damaged-draft-1"), "{}", ran.all());
+        assert!(rig.own().join("damaged-draft-1").is_dir());
+        rig::assert_same(&before, &tree(&snapshot(&rig)), "the backup before");
+        assert_whole(&rig.current());
+        assert_eq!(run(&rig, &["create"]).code, 0);
+    }
+}
+
+/// Makes files immutable, where the disk can, and takes that back in the end.
+#[cfg(target_os = "linux")]
+struct Immutable(PathBuf);
+
+#[cfg(target_os = "linux")]
+impl Immutable {
+    fn make(path: &Path) -> Option<Immutable> {
+        use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+        let file = fs::File::open(path).unwrap();
+        let flags = ioctl_getflags(&file).ok()?;
+        ioctl_setflags(&file, flags | IFlags::IMMUTABLE).ok()?;
+        // Some disks take the flag, and nothing comes of it.
+        let is_so = fs::OpenOptions::new().append(true).open(path).is_err();
+        is_so.then(|| Immutable(path.to_path_buf()))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+        // It was moved into the trash.
+        let name = self.0.file_name().unwrap();
+        let store = self.0.ancestors().find(|above| above.ends_with("store"));
+        let all = walkdir::WalkDir::new(store.unwrap()).into_iter().flatten();
+        for entry in all.filter(|entry| entry.file_name() == name) {
+            let file = fs::File::open(entry.path()).unwrap();
+            let flags = ioctl_getflags(&file).unwrap();
+            ioctl_setflags(&file, flags & !IFlags::IMMUTABLE).unwrap();
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn immutable_files_block_nothing() {
+    let rig = two_backups();
+    // The phone has changed it since, so that only the older backup has it.
+    let own_file = |path: &Path| {
+        use std::os::unix::fs::MetadataExt;
+        fs::metadata(path).unwrap().nlink() == 1 && path.to_str().unwrap().len() > 100
+    };
+    let old = snapshot(&rig);
+    let mut all = walkdir::WalkDir::new(&old).into_iter().flatten();
+    let file = all.find(|entry| entry.file_type().is_file() && own_file(entry.path()));
+    let file = file.unwrap().into_path();
+    let Some(held) = Immutable::make(&file) else {
+        eprintln!("skipped: no file can be made immutable here");
+        return;
+    };
+    let trash = rig.own().join("trash");
+    for round in 0..2 {
+        let ran = run(&rig, &["create", "--keep-last", "0"]);
+        assert_eq!(ran.code, 3, "{round}: {}", ran.all());
+        let told = ran.err.matches("cannot be removed whole").count();
+        assert_eq!(told, 1, "{}", ran.err);
+        assert_whole(&rig.current());
+        assert_eq!(rig.listed().len(), 1);
+        let left: Vec<_> = walkdir::WalkDir::new(&trash)
+            .into_iter()
+            .flatten()
+            .collect();
+        let left = left.iter().filter(|entry| entry.file_type().is_file());
+        assert_eq!(left.count(), 1, "all else is gone");
+    }
+    let ran = run(&rig, &["prune"]);
+    assert_eq!(ran.code, 3, "{}", ran.all());
+    let ran = run(&rig, &["delete", "latest", "--yes"]);
+    assert_eq!(ran.code, 3, "{}", ran.all());
+    drop(held);
+    let ran = run(&rig, &["create"]);
+    assert_eq!(ran.code, 0, "{}", ran.all());
+    assert!(!trash.exists());
+}
+
+/// Has the program run as the user `nobody`, who cannot see where cargo builds it.
+#[cfg(target_os = "linux")]
+fn as_nobody(rig: &Rig, store: &Path, words: &[&str]) -> Ran {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let copy = rig.dir.path().join("program");
+    if !copy.exists() {
+        fs::copy(env!("CARGO_BIN_EXE_idev-backup"), &copy).unwrap();
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(rig.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let home = rig.dir.path().join("nobody");
+    fs::create_dir_all(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    let mut command = std::process::Command::new(&copy);
+    command.args(words).arg("--store").arg(store);
+    command.env("USBMUXD_SOCKET_ADDRESS", rig.daemon.address());
+    for name in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
+        command.env(name, &home);
+    }
+    command.stdin(std::process::Stdio::null());
+    ended(command.uid(NOBODY).gid(NOBODY))
+}
+
+#[cfg(target_os = "linux")]
+const NOBODY: u32 = 65_534;
+
+#[cfg(target_os = "linux")]
+fn give(folder: &Path, owner: u32) {
+    for entry in walkdir::WalkDir::new(folder).into_iter().flatten() {
+        std::os::unix::fs::lchown(entry.path(), Some(owner), Some(owner)).unwrap();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn folders_of_root_are_named_before_the_transfer() {
+    use std::os::unix::fs::PermissionsExt;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can make folders of two users");
+        return;
+    }
+    for (place, mode, word) in [
+        (UDID.to_owned(), 0o755, "write to"),
+        (UDID.to_owned(), 0o700, "write to"),
+        (format!("{UDID}/Status.plist"), 0o600, "read"),
+        (format!("{UDID}/00"), 0o700, "read"),
+        (format!(".idev-backup/{UDID}"), 0o755, "write to"),
+        (format!(".idev-backup/{UDID}/trash"), 0o700, "write to"),
+    ] {
+        let rig = Rig::backed_up();
+        let (store, path) = (rig.store.root(), rig.store.root().join(&place));
+        if place.ends_with("trash") {
+            fs::create_dir(&path).unwrap();
+        }
+        give(store, NOBODY);
+        std::os::unix::fs::chown(&path, Some(0), Some(0)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let before = tree(&rig.current());
+        let backups = rig.phone.history().len();
+        let ran = as_nobody(&rig, store, &["create"]);
+        let case = format!("{place} {mode:o}: {}", ran.all());
+        assert_eq!(ran.code, 1, "{case}");
+        assert_eq!(rig.phone.history().len(), backups, "{case}");
+        assert!(
+            ran.err
+                .contains(&format!("cannot {word} {}", path.display())),
+            "{case}"
+        );
+        assert!(ran.err.contains("belongs to root"), "{case}");
+        assert!(ran.err.contains("sudo chown -R 65534 "), "{case}");
+        rig::assert_same(&before, &tree(&rig.current()), &case);
+        // What cannot be read is not called unfinished, nor absent.
+        let listed = as_nobody(&rig, store, &["list"]).all();
+        let words = format!("{}{listed}", ran.err);
+        for word in ["unfinished", "never finished", "no backup of this phone"] {
+            assert!(!words.contains(word), "{case} {listed}");
+        }
+        give(&path, NOBODY);
+        let ran = as_nobody(&rig, store, &["create"]);
+        assert_eq!(ran.code, 0, "{place}: {}", ran.all());
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn root_leaves_stores_of_others_alone() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can make folders of another user");
+        return;
+    }
+    let rig = two_backups();
+    give(rig.store.root(), NOBODY);
+    let before = tree(rig.store.root());
+    let snapshot = snapshot(&rig);
+    for command in [
+        &["create", "--quiet"][..],
+        &["prune", "--keep-last", "0"],
+        &["delete", "latest", "--yes"],
+        &["pin", "latest"],
+        &["adopt", snapshot.to_str().unwrap()],
+    ] {
+        let ran = run(&rig, command);
+        let case = format!("{command:?}: {}", ran.all());
+        assert_eq!(ran.code, 1, "{case}");
+        assert!(ran.err.contains("belongs to user 65534"), "{case}");
+        assert!(ran.err.contains("without sudo"), "{case}");
+    }
+    // A check reads; what it finds cannot be noted.
+    assert_eq!(run(&rig, &["verify", "latest"]).code, 0);
+    assert_eq!(run(&rig, &["list"]).code, 0);
+    rig::assert_same(&before, &tree(rig.store.root()), "the store");
+    assert_eq!(as_nobody(&rig, rig.store.root(), &["create"]).code, 0);
+}
