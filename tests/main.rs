@@ -32,6 +32,7 @@ mod restore;
 mod restore_program;
 mod simulate;
 mod simulated_restore;
+mod stores;
 mod strangers;
 mod tidy;
 mod trace;

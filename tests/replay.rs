@@ -22,8 +22,8 @@ use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
 
 const BACKUP: &str = "com.apple.mobilebackup2";
-const CREATE: &[&str] = &["create"];
-const FULL: &[&str] = &["create", "--full"];
+const CREATE: &[&str] = &["create", "--new-store"];
+const FULL: &[&str] = &["create", "--full", "--new-store"];
 const ENCRYPT: &[&str] = &["encryption", "on"];
 const CHANGE: &[&str] = &["encryption", "change"];
 const PAIR: &[&str] = &["pair", "--wait", "20"];

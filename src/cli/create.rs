@@ -22,7 +22,7 @@ use super::history::KeepArgs;
 use super::password::PasswordArgs;
 use super::progress::{PROBLEMS_SHOWN, Show, Style, Watch};
 use super::unattended::UnattendedArgs;
-use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, interrupt, log, output};
+use super::{DeviceArgs, OutputArgs, ReachArgs, WritableStoreArgs, exit, interrupt, log, output};
 
 /// Back up a phone: everything the first time, then only what changed.
 ///
@@ -60,7 +60,7 @@ pub struct Create {
     #[command(flatten)]
     password: PasswordArgs,
     #[command(flatten)]
-    store: StoreArgs,
+    pub(super) store: WritableStoreArgs,
     #[command(flatten)]
     pub(super) reach: ReachArgs,
     #[command(flatten)]
@@ -155,7 +155,7 @@ impl Create {
         calm: &Arc<Calm>,
         watch: &Watch<'_>,
     ) -> Result<(Reach, Store, Vec<Attached>), Error> {
-        let store = Store::open_or_make(&self.store.path()?)?;
+        let store = self.store.open()?;
         let reach = self.reach.reach_with(calm.clone())?;
         let wanted = self.wanted();
         let wait = self.wait_for_device;

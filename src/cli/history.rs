@@ -131,7 +131,7 @@ impl Prune {
     }
 
     fn prune(&self, watch: &Watch) -> Result<Pruned, Error> {
-        let store = Store::open(&self.store.path()?)?;
+        let store = self.store.open()?;
         let udid = match &self.device {
             None => None,
             Some(beginning) => Some(history::phone(&store, beginning)?),
@@ -202,7 +202,7 @@ struct SnapshotArgs {
 
 impl SnapshotArgs {
     fn find(&self) -> Result<(Store, Snapshot), Error> {
-        history::find(Store::open(&self.store.path()?), &self.snapshot)
+        history::find(self.store.open(), &self.snapshot)
     }
 
     fn note(

@@ -6,7 +6,6 @@ use std::time::SystemTime;
 use clap::Args;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::list::{self, Backup, Look, Overview, Phone};
-use idev_backup::store::Store;
 use idev_backup::units::{count, counted, size};
 
 use super::unattended::OverdueArgs;
@@ -76,7 +75,7 @@ impl List {
             overdue: self.overdue.limit(self.overdue_days),
             now: SystemTime::now(),
         };
-        Ok((list::overview(&Store::open(&path)?, &look)?, path))
+        Ok((list::overview(&self.store.open()?, &look)?, path))
     }
 }
 

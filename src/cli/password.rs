@@ -26,7 +26,7 @@ const NEW_VARIABLE: &str = "IDEV_BACKUP_NEW_PASSWORD";
 #[derive(Args, Clone, Default)]
 pub struct PasswordArgs {
     /// Read the backup password from the first line of this file; `-` is standard input
-    #[arg(long, value_name = "FILE", group = "backup password")]
+    #[arg(long, value_name = "FILE", group = "backup password", value_parser = super::stores::path_parser())]
     password_file: Option<PathBuf>,
     /// Run this command and take what it prints as the backup password
     #[arg(long, value_name = "COMMAND", group = "backup password")]
@@ -86,7 +86,7 @@ impl PasswordArgs {
 #[derive(Args, Clone, Default)]
 pub struct NewPasswordArgs {
     /// Read the new backup password from the first line of this file; `-` is standard input
-    #[arg(long, value_name = "FILE", group = "new backup password")]
+    #[arg(long, value_name = "FILE", group = "new backup password", value_parser = super::stores::path_parser())]
     new_password_file: Option<PathBuf>,
     /// Run this command and take what it prints as the new backup password
     #[arg(long, value_name = "COMMAND", group = "new backup password")]

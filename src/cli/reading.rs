@@ -6,7 +6,6 @@ use clap::Args;
 use idev_backup::jobs::opened::Opened;
 use idev_backup::jobs::password::Known;
 use idev_backup::jobs::{Error, list};
-use idev_backup::store::Store;
 
 use super::StoreArgs;
 use super::password::PasswordArgs;
@@ -25,9 +24,8 @@ pub struct ReadArgs {
 impl ReadArgs {
     /// Its folder.
     pub fn folder(&self) -> Result<PathBuf, Error> {
-        let path = self.store.path()?;
         // Needed only where the backup is not named by its path.
-        list::find(Store::open(&path), Some(&self.backup))
+        list::find(self.store.open(), Some(&self.backup))
     }
 
     /// Where its password comes from.

@@ -25,7 +25,7 @@ use super::{exit, interrupt, output};
 #[derive(Args, Clone, Debug)]
 pub struct TraceArgs {
     /// Record what is said to the phone and back; stand-ins replace secrets and names [see `idev-backup trace`]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::stores::path_parser())]
     trace: Option<PathBuf>,
     /// Keep Manifest.db, Manifest.plist and Status.plist in the trace, with all names in them: a replay needs them
     #[arg(long, requires = "trace")]
@@ -111,6 +111,7 @@ enum What {
 #[derive(Args)]
 struct Show {
     /// The trace
+    #[arg(value_parser = super::stores::path_parser())]
     file: PathBuf,
     /// Print messages whole, however long
     #[arg(long)]
@@ -124,6 +125,7 @@ struct Show {
 #[derive(Args)]
 struct Play {
     /// The trace
+    #[arg(value_parser = super::stores::path_parser())]
     file: PathBuf,
     /// Where to listen: UNIX:/path or HOST:PORT (port 0: any free one)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]

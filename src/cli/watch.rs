@@ -20,7 +20,8 @@ use serde::Serialize;
 use super::progress::{Show, Style};
 use super::unattended::UnattendedArgs;
 use super::{
-    DeviceArgs, OutputArgs, ReachArgs, StoreArgs, create, exit, interrupt, output, schedule_run,
+    DeviceArgs, OutputArgs, ReachArgs, WritableStoreArgs, create, exit, interrupt, output,
+    schedule_run,
 };
 
 /// How often somebody is told of a backup that is overdue.
@@ -41,7 +42,7 @@ pub struct WatchCommand {
     #[command(flatten)]
     pub(super) backup: create::BackupArgs,
     #[command(flatten)]
-    store: StoreArgs,
+    pub(super) store: WritableStoreArgs,
     #[command(flatten)]
     pub(super) reach: ReachArgs,
     #[command(flatten)]
@@ -64,10 +65,10 @@ impl WatchCommand {
         let _job = schedule_run::hold_as_job();
         let style = self.output.style();
         let calm = Calm::new(interrupt());
-        let opened = self.store.path().and_then(|path| {
-            let store = Store::open_or_make(&path)?;
-            Ok((store, self.reach.reach_with(calm.clone())?))
-        });
+        let opened = self
+            .store
+            .open()
+            .and_then(|store| Ok((store, self.reach.reach_with(calm.clone())?)));
         let (store, reach) = match opened {
             Ok(opened) => opened,
             Err(e) => {

@@ -199,7 +199,10 @@ pub fn phone(store: &Store, beginning: &str) -> Result<Udid, Error> {
 }
 
 /// A snapshot in a store, by its path or by how [`list::find`] knows it.
-pub fn find(store: Result<Store, store::Error>, name: &str) -> Result<(Store, Snapshot), Error> {
+pub fn find<E: Into<Error>>(
+    store: Result<Store, E>,
+    name: &str,
+) -> Result<(Store, Snapshot), Error> {
     let path = list::find(store, Some(name))?;
     match snapshot::find(&path) {
         Some(found) => {

@@ -1,7 +1,6 @@
 //! What a store holds.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +11,7 @@ use super::Error;
 use crate::device::model;
 use crate::manifest::plists::{Info, ManifestPlist, Status};
 use crate::store::notes::{Notes, Verified};
-use crate::store::{self, Snapshot, Store, sizes};
+use crate::store::{Snapshot, Store, sizes};
 use crate::udid::Udid;
 
 /// One backup, as its own property lists and our report tell.
@@ -195,7 +194,7 @@ pub fn head_is(text: &str, head: &str) -> bool {
 
 /// Finds a backup by its path, or in the store by `latest`, by phone, by stamp, by the beginning of either, or by a
 /// name that it was given.
-pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<PathBuf, Error> {
+pub fn find<E: Into<Error>>(store: Result<Store, E>, name: Option<&str>) -> Result<PathBuf, Error> {
     if let Some(path) = name.map(Path::new)
         && path.is_dir()
     {
@@ -207,16 +206,11 @@ pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<Pa
             hint: "`idev-backup list` shows what the store holds; in a script, look at where the name comes from".to_owned(),
         });
     }
-    let (snapshots, store) = match store {
-        Ok(store) => (store.snapshots()?, Some(store)),
-        Err(store::Error::Io { cause, .. }) if cause.kind() == ErrorKind::NotFound => {
-            (Vec::new(), None)
-        }
-        Err(e) => return Err(e.into()),
-    };
+    let store = store.map_err(Into::into)?;
+    let snapshots = store.snapshots()?;
     let has_name = |snapshot: &&Snapshot| {
         // Notes that cannot be read know no names.
-        let notes = store.as_ref().and_then(|s| s.notes(snapshot.udid()).ok());
+        let notes = store.notes(snapshot.udid()).ok();
         let tags = notes
             .map(|notes| notes.of(snapshot).tags)
             .unwrap_or_default();

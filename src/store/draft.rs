@@ -412,7 +412,7 @@ mod tests {
     const UDID: &str = "00008030-001C195E0A88802E";
 
     fn draft(dir: &tempfile::TempDir) -> Draft {
-        let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+        let store = Store::create(&dir.path().join("store")).unwrap();
         let udid: Udid = UDID.parse().unwrap();
         let lock = store.lock(&udid).unwrap();
         Draft::fresh(&store, &udid, lock).unwrap()

@@ -11,6 +11,7 @@
 //! ```
 //! docs/format.md tells what a reader may trust.
 
+mod absent;
 mod clone;
 pub mod disk;
 pub mod draft;
@@ -37,6 +38,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+pub use absent::Absence;
 pub use draft::{Draft, Origin};
 pub use lock::Lock;
 pub use retention::Policy;
@@ -82,6 +84,13 @@ pub enum Error {
         path: PathBuf,
         /// Why not.
         why: String,
+    },
+    /// There is no store at this path.
+    NoStore {
+        /// The path that was named.
+        path: PathBuf,
+        /// The reason.
+        cause: Absence,
     },
     /// Another run works on this phone.
     Busy {
@@ -166,6 +175,16 @@ impl Error {
             Error::Busy { .. } => {
                 Some("wait for the other run to end, or stop it; a run that died holds no lock")
             }
+            Error::NoStore { cause, .. } => Some(match cause {
+                Absence::NotMounted(_) | Absence::Empty(_) | Absence::DeadLink { .. } => {
+                    "connect and mount the disk, and run the same command again. If a new store is to be made there, say so with \
+                     `idev-backup create --new-store`"
+                }
+                Absence::Missing(_) | Absence::NoMark => {
+                    "check the path, and whether its disk is connected. If a new store is to be made there, say so with \
+                     `idev-backup create --new-store`"
+                }
+            }),
             Error::NotAStore { .. } => Some(
                 "choose an empty folder, or one that idev-backup made, with --store; what is there stays as it is",
             ),
@@ -173,7 +192,7 @@ impl Error {
                 "look into that file; without it all pins, names and dates of checks are forgotten",
             ),
             Error::Damaged { path, .. } if path.ends_with(MARK) => Some(
-                "remove that one file: the next `create` makes it anew, and nothing else is touched",
+                "remove that one file: `idev-backup create --new-store` makes it anew, and nothing else is touched",
             ),
             Error::Damaged { .. } => Some(
                 "check the disk; `idev-backup create --full` makes a backup that rests on nothing that is there",
@@ -189,6 +208,9 @@ impl fmt::Display for Error {
                 write!(f, "cannot {doing} {}: {cause}", path.display())
             }
             Error::NotAStore { path, why } => write!(f, "{} is no store: {why}", path.display()),
+            Error::NoStore { path, cause } => {
+                write!(f, "there is no store at {}: {cause}", path.display())
+            }
             Error::Busy { udid, lock } => write!(
                 f,
                 "another idev-backup is working on phone {udid} in this store (it holds {})",
@@ -211,9 +233,11 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a store that is there.
+    /// Opens a folder of backups to read them. A folder without the mark of a store is opened too, since other programs'
+    /// backups may lie there.
     pub fn open(root: &Path) -> Result<Store, Error> {
         match fs::metadata(root) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(no_store(root)),
             Err(e) => Err(Error::io("open the store", root, e)),
             Ok(meta) if !meta.is_dir() => Err(not_a_store(root, "it is no folder")),
             Ok(_) if is_backup(root) => Err(not_a_store(
@@ -250,8 +274,17 @@ impl Store {
         Ok(())
     }
 
-    /// Opens a store, or makes one of a folder that is none yet.
-    pub fn open_or_make(root: &Path) -> Result<Store, Error> {
+    /// Opens a store to write to it. Makes none: the disk of the one that is meant may not be mounted.
+    pub fn open_made(root: &Path) -> Result<Store, Error> {
+        let store = Store::open(root)?;
+        if store.is_marked() {
+            return Ok(store);
+        }
+        Err(no_store(root))
+    }
+
+    /// Makes a store of a folder, which need not exist; a store that is there is opened.
+    pub fn create(root: &Path) -> Result<Store, Error> {
         if !root.exists() {
             // Not even an empty folder inside of a backup.
             if let Some(above) = root.ancestors().find(|above| above.exists()) {
@@ -270,6 +303,14 @@ impl Store {
             disk::write_whole(&mark, text.as_bytes())?;
         }
         Ok(store)
+    }
+
+    /// Returns an error if this is an empty folder, or one that holds nothing of ours and no backup of another program.
+    pub fn holds_something(&self) -> Result<(), Error> {
+        if self.is_marked() || !self.snapshots()?.is_empty() {
+            return Ok(());
+        }
+        Err(no_store(&self.root))
     }
 
     /// Its folder.
@@ -396,6 +437,13 @@ impl Store {
     /// What is ours of one phone.
     fn own_of(&self, udid: &Udid) -> PathBuf {
         self.own().join(udid.as_str())
+    }
+}
+
+fn no_store(path: &Path) -> Error {
+    Error::NoStore {
+        path: path.to_path_buf(),
+        cause: Absence::of(path),
     }
 }
 

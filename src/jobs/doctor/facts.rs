@@ -299,6 +299,8 @@ pub struct Shelf {
     pub is_named: bool,
     /// Something is there.
     pub exists: bool,
+    /// Why there is no store, if there is none.
+    pub absence: Option<Trouble>,
     /// Its disk did not answer.
     pub silent: bool,
     /// Why it cannot be used, if so.
@@ -375,6 +377,7 @@ impl Shelf {
             path,
             is_named,
             exists: false,
+            absence: None,
             silent: false,
             trouble: None,
             free_bytes: None,
@@ -389,10 +392,9 @@ impl Shelf {
         shelf.exists = shelf.path.exists();
         let place = shelf.path.ancestors().find(|above| above.exists());
         shelf.free_bytes = place.and_then(|place| fs4::available_space(place).ok());
-        if !shelf.exists {
-            return shelf;
-        }
-        match Store::open(&shelf.path) {
+        let opened = Store::open(&shelf.path);
+        match opened.and_then(|store| store.holds_something().map(|()| store)) {
+            Err(e @ store::Error::NoStore { .. }) => shelf.absence = Some(Trouble::from(&e)),
             Ok(store) => {
                 if let Err(e) = shelf.read(&store) {
                     shelf.trouble = Some(Trouble::from(&e));

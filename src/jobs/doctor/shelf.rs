@@ -35,13 +35,16 @@ pub fn judge(shelf: &Shelf) -> Vec<Line> {
             Line::trouble(TOPIC, trouble).means("no backup can be made there, and none read"),
         ];
     }
-    if !shelf.exists {
-        let says = format!("there is no folder {path} yet{free}");
-        return vec![match shelf.is_named {
-            false => Line::ok(TOPIC, says).means("the first `create` makes it"),
-            true => Line::warning(TOPIC, says)
-                .means("`create` would make it, wherever that is: perhaps the disk that it should be on is not connected")
-                .hint("connect the disk, or name another folder with --store"),
+    if let Some(absence) = &shelf.absence {
+        return vec![if shelf.is_named {
+            Line {
+                hint: absence.hint.clone(),
+                ..Line::warning(TOPIC, format!("{}{free}", absence.text))
+            }
+            .means("`create` makes no backup there before it is asked to make a new store")
+        } else {
+            Line::ok(TOPIC, format!("there is no store at {path} yet{free}"))
+                .means("`create` makes it when it is run in a terminal")
         }];
     }
     let mut lines = vec![Line::ok(TOPIC, format!("the store is {path}{free}"))];
@@ -438,6 +441,10 @@ mod tests {
         };
         let absent = |is_named| Shelf {
             exists: false,
+            absence: Some(Trouble {
+                text: "there is no store at x".to_owned(),
+                hint: Some("hint".to_owned()),
+            }),
             is_named,
             ..shelf()
         };
@@ -445,8 +452,8 @@ mod tests {
             (silent, Problem, "store", "does not answer"),
             (broken, Problem, "store", "cannot write in x"),
             (read_only, Problem, "store", "cannot write in x"),
-            (absent(true), Warning, "store", "there is no folder"),
-            (absent(false), Fine, "store", "there is no folder"),
+            (absent(true), Warning, "store", "there is no store"),
+            (absent(false), Fine, "store", "there is no store"),
             (
                 with_disk(|d| d.hard_links = false),
                 Warning,
