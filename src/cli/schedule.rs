@@ -162,7 +162,11 @@ impl ScheduleCommand {
                         .to_owned(),
                 });
             }
-            store.check()?;
+            let path = store.check()?;
+            schedule::check_path(&path.display().to_string()).map_err(|what| Error::Nothing {
+                what,
+                hint: "rename that folder".to_owned(),
+            })?;
         }
         let kind = match add.with {
             Some(kind) => kind,

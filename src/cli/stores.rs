@@ -72,9 +72,17 @@ impl WritableStoreArgs {
         open(&self.store.path()?, self.new_store, self.is_typed)
     }
 
-    /// Fails if there is no store, and makes none.
-    pub fn check(&self) -> Result<(), Error> {
-        Ok(Store::open_made(&self.store.path()?).map(drop)?)
+    /// Opens the store of a command that no job runs: a `--store` that is typed makes a new one, also in a script.
+    pub fn open_by_hand(&self) -> Result<Store, Error> {
+        let asked = self.new_store || (self.is_typed && self.store.is_named());
+        open(&self.store.path()?, asked, self.is_typed)
+    }
+
+    /// Returns the path of the store; fails if there is no store, and makes none.
+    pub fn check(&self) -> Result<PathBuf, Error> {
+        let path = self.store.path()?;
+        Store::open_made(&path)?;
+        Ok(path)
     }
 }
 
