@@ -8,6 +8,7 @@ pub mod explain;
 mod facts;
 mod health;
 pub(in crate::jobs) mod ios;
+mod sayings;
 mod shelf;
 mod way;
 
