@@ -403,7 +403,7 @@ fn a_trace_takes_the_place_of_no_other_file() {
     assert!(
         String::from_utf8(done.stderr)
             .unwrap()
-            .contains("is no trace")
+            .contains("stays as it is")
     );
     assert_eq!(fs::read(&precious).unwrap(), b"pixels");
 }
