@@ -79,7 +79,7 @@ pub fn phones(
         };
         let left = wait.saturating_sub(start.elapsed());
         match found {
-            Err(e) if is_absent(&e) && !left.is_zero() => {
+            Err(e) if may_come(&e) && !left.is_zero() => {
                 if !told {
                     monitor.note(format!("{e}; waiting for it for up to {}", span(wait)));
                     told = true;
@@ -91,8 +91,19 @@ pub fn phones(
     }
 }
 
-/// The phone is not there. Where udev starts usbmuxd, there is no daemon either before a phone comes.
+/// Returns true if the phone is not there. Where udev starts usbmuxd, there is no daemon either before a phone comes. A daemon whose
+/// address was given and that does not answer is a fault: nothing is known about phones then.
 pub fn is_absent(error: &Error) -> bool {
+    match error {
+        Error::Device(device::Error::Transport(transport::Error::NoDaemon { .. })) => {
+            transport::usbmuxd::from_variable().is_none()
+        }
+        error => may_come(error),
+    }
+}
+
+/// Returns true if waiting may help: the phone is not there, or no daemon answers yet.
+fn may_come(error: &Error) -> bool {
     matches!(
         error,
         Error::NoDevice { .. }
@@ -278,7 +289,7 @@ fn repeatedly(
         // Plugged in anew, it has another number.
         match reach.phone(Some(phone.udid.as_str())) {
             Ok(found) => phone = found,
-            Err(e) if is_absent(&e) => {}
+            Err(e) if may_come(&e) => {}
             Err(e) => return Err(e),
         }
     }
