@@ -89,6 +89,12 @@ pub(super) fn variable(name: &str) -> String {
     format!("IDEV_BACKUP_{upper}")
 }
 
+/// Returns true for the variables that name a place: a relative path would be another one in each folder.
+pub(super) fn is_place(of: &str) -> bool {
+    let is_it = |key: &&Key| key.form == Form::Place && variable(key.name) == of;
+    of == "IDEV_BACKUP_CONFIG" || KEYS.iter().any(|key| is_it(&key))
+}
+
 /// What is wrong with a config file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mistake {
@@ -151,7 +157,7 @@ impl Config {
             .get_subcommands()
             .map(|c| c.get_name().to_owned())
             .collect();
-        // A variable that is empty is as good as none.
+        // The mistakes of variables are told apart from those of the command line.
         let is_empty = |arg: &&clap::Arg| {
             let value = arg.get_env().and_then(std::env::var_os);
             value.is_some_and(|value| value.is_empty())
@@ -270,12 +276,8 @@ impl Reader<'_> {
             let is_same =
                 |other: &Udid| *other != udid && other.as_str().eq_ignore_ascii_case(udid.as_str());
             if self.config.phones.keys().any(is_same) {
-                let hint = "leave one of them: capitals make no other phone";
-                self.mistake(
-                    at,
-                    format!("{full} stands here twice"),
-                    Some(hint.to_owned()),
-                );
+                let hint = Some("leave one of them: capitals make no other phone".to_owned());
+                self.mistake(at, format!("{full} stands here twice"), hint);
                 continue;
             }
             for (name, rules) in of_phone {
@@ -364,8 +366,13 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
         // A relative one would be another in each folder, and cron runs in none of them.
         Form::Place => match text() {
             Ok("") => Err("it is empty".to_owned()),
-            Ok(text) if Path::new(text).is_absolute() => Ok(text.to_owned()),
-            Ok(_) => Err("expected a whole path, from the root on, and no `~`".to_owned()),
+            Ok(text) => match super::stores::path(text.into()) {
+                Ok(path) if path.is_absolute() => Ok(path.display().to_string()),
+                _ => Err(
+                    "expected a whole path, from the root on, or one that begins with `~/`"
+                        .to_owned(),
+                ),
+            },
             Err(kind) => Err(format!("expected a path in quotes, found {kind}")),
         },
         Form::Flag => match value.as_bool() {
@@ -409,17 +416,11 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
 
 /// The config file that is meant, and whether somebody named it.
 pub fn place(named: Option<&Path>) -> Option<(PathBuf, bool)> {
-    match named.filter(|path| !path.as_os_str().is_empty()) {
-        Some(path) => Some((std::path::absolute(path).ok()?, true)),
-        None => Some((
-            super::home()
-                .ok()?
-                .1
-                .join("idev-backup")
-                .join("config.toml"),
-            false,
-        )),
+    if let Some(path) = named {
+        return Some((std::path::absolute(path).ok()?, true));
     }
+    let folder = super::home().ok()?.1.join("idev-backup");
+    Some((folder.join("config.toml"), false))
 }
 
 /// ", line 3"

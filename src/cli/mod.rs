@@ -41,6 +41,7 @@ mod tree;
 mod udev_rule;
 mod unattended;
 mod usage;
+mod variables;
 mod verify;
 mod watch;
 
@@ -161,6 +162,12 @@ fn parse() -> Result<Cli, u8> {
         Command::Schedule(schedule) if !schedule.reads_config() => return Ok(cli),
         _ => {}
     }
+    let mistakes = variables::mistakes();
+    match &mut cli.command {
+        Command::Doctor(doctor) => doctor.config = variables::findings(&mistakes),
+        _ if !mistakes.is_empty() => return Err(variables::tell(&mistakes)),
+        _ => {}
+    }
     let Some((path, is_named)) = config::place(cli.config.as_deref()) else {
         return Ok(cli);
     };
@@ -170,12 +177,19 @@ fn parse() -> Result<Cli, u8> {
             if let (Some(keep), Some(typed)) = (with_config.command.keep(), cli.command.keep()) {
                 keep.read(&config, typed);
             }
+            if let (Command::Doctor(doctor), Command::Doctor(plain)) =
+                (&mut with_config.command, &mut cli.command)
+            {
+                doctor.config = std::mem::take(&mut plain.config);
+            }
             Ok(with_config)
         }
         Err(mistakes) => match &mut cli.command {
             // That is something to be found too.
             Command::Doctor(doctor) => {
-                doctor.config = config_command::findings(&path, &mistakes);
+                doctor
+                    .config
+                    .extend(config_command::findings(&path, &mistakes));
                 Ok(cli)
             }
             _ => Err(config::tell_mistakes(&path, &mistakes)),
