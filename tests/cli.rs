@@ -76,7 +76,7 @@ fn wrong_usage_is_two_and_help_has_an_example() {
         &["frobnicate"][..],
         &["create", "--frobnicate"],
         &["create", "--keep", "many"],
-        &["create", "--device", "not a udid"],
+        &["create", "--device", " "],
         &["create", "--device", UDID, "--all"],
         &["create", "--patience", "1"],
         &[],

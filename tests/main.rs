@@ -34,6 +34,7 @@ mod simulate;
 mod simulated_restore;
 mod stores;
 mod strangers;
+mod surroundings;
 mod tidy;
 mod trace;
 mod unattended;

@@ -37,7 +37,7 @@ impl Adopt {
     /// Runs it.
     pub fn run(&self) -> u8 {
         run("adopted", self.output, |watch| {
-            let store = self.store.open()?;
+            let store = self.store.open_by_hand()?;
             adopt::adopt(&store, &self.backup, self.force, watch)
         })
     }

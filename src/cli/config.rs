@@ -28,7 +28,7 @@ enum Form {
     Span,
     Hours,
     Within,
-    Udid,
+    Phone,
     Level,
     Way,
 }
@@ -47,7 +47,7 @@ const fn key(name: &'static str, form: Form, help: &'static str) -> Key {
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
     key("store", Form::Place, "the folder of backups"),
-    key("device", Form::Udid, "the phone, by its UDID or how that begins"),
+    key("device", Form::Phone, "the phone, by its UDID or its name, or how either begins"),
     key("transport", Form::Way, "usbmuxd or usb: the way to phones, where the best is not wanted"),
     key("create.full", Form::Flag, "have the phone send everything each time"),
     key("create.no-apps", Form::Flag, "leave applications and icons out of Info.plist"),
@@ -399,9 +399,9 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
             let text = text().map_err(|_| "expected a stretch of time in quotes: \"30d\"")?;
             text.parse::<Within>().map(|_| text.to_owned())
         }
-        Form::Udid => {
-            let text = text().map_err(|_| "expected a UDID in quotes, or how it begins")?;
-            super::udid_or_beginning(text)
+        Form::Phone => {
+            let text = text().map_err(|_| "expected a phone's UDID or name in quotes")?;
+            super::phone_text(text)
         }
         Form::Level => match text() {
             Ok(text) if ["error", "warning", "info"].contains(&text) => Ok(text.to_owned()),
@@ -494,7 +494,7 @@ mod tests {
             ("a = \n", 1, "not TOML", ""),
             ("store = 'a'\nstore = 'b'", 2, "not TOML", ""),
             ("[retention]\n\nkeep-within = '30x'", 3, "30x", "younger"),
-            ("device = 'mine'", 1, "hex digits", "phone"),
+            ("device = ' '", 1, "UDID or name", "phone"),
             ("device = 7", 1, "in quotes", "phone"),
             ("keep_last = 3", 1, "no key", "\"keep-last\" in [retention]"),
             ("[log]\nlevel = 'loud'", 2, "\"warning\"", "error"),
@@ -544,7 +544,7 @@ mod tests {
                 Form::Span => "'1h30m'",
                 Form::Hours => "'23:00-07:00'",
                 Form::Within => "'30d'",
-                Form::Udid => "'00008130'",
+                Form::Phone => "'00008130'",
                 Form::Level => "'info'",
                 Form::Way => "'usb'",
             };

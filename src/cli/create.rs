@@ -9,7 +9,7 @@ use idev_backup::jobs::create::{Options, Report};
 use idev_backup::jobs::password::Known;
 use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::unattended::{self, Outcome, Plan};
-use idev_backup::jobs::{Error, list};
+use idev_backup::jobs::{Error, list, named};
 
 use idev_backup::secret::Secret;
 use idev_backup::store::Store;
@@ -172,12 +172,16 @@ impl Create {
 /// The phones that the store knows, of those that are meant.
 pub fn known(store: &Store, wanted: Option<&str>) -> Vec<Udid> {
     let snapshots = store.snapshots().unwrap_or_default();
+    let meant = wanted.map(|text| named::of_store(store, text).unwrap_or_default());
+    let is_meant = |udid: &&Udid| {
+        let meant = meant.as_ref();
+        meant.is_none_or(|meant| meant.iter().any(|(other, _)| other == *udid))
+    };
     let udids = snapshots
         .iter()
         .filter(|s| s.is_current())
         .map(|s| s.udid());
-    let meant = |udid: &&Udid| wanted.is_none_or(|text| list::head_is(udid.as_str(), text));
-    udids.filter(meant).cloned().collect()
+    udids.filter(is_meant).cloned().collect()
 }
 
 /// Backs up phones, each on a thread of its own, and tells what came of it.

@@ -104,6 +104,7 @@ enum Command {
     Unpin(history::Unpin),
     Tag(history::Tag),
     Delete(history::Delete),
+    Retire(history::Retire),
     Adopt(adopt::Adopt),
     Copy(adopt::Copy),
     Schedule(schedule::ScheduleCommand),
@@ -292,6 +293,7 @@ fn obey(cli: Cli) -> u8 {
         Command::Unpin(c) => c.run(),
         Command::Tag(c) => c.run(),
         Command::Delete(c) => c.run(),
+        Command::Retire(c) => c.run(),
         Command::Adopt(c) => c.run(),
         Command::Copy(c) => c.run(),
         Command::Info(c) => c.run(),
@@ -365,17 +367,17 @@ impl ReachArgs {
 /// Which phone.
 #[derive(Args, Clone)]
 struct DeviceArgs {
-    /// The phone, by its UDID or how that begins; may be left out while only one is connected
-    #[arg(long, short, value_name = "UDID", env = "IDEV_BACKUP_DEVICE", value_parser = udid_or_beginning)]
+    /// The phone, by its UDID or its name, or how either begins; may be left out while only one is connected
+    #[arg(long, short, value_name = "PHONE", env = "IDEV_BACKUP_DEVICE", value_parser = phone_text)]
     device: Option<String>,
 }
 
-fn udid_or_beginning(text: &str) -> Result<String, String> {
-    let is_one = text.len() >= 4 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-    match is_one {
-        true => Ok(text.to_owned()),
-        false => Err("a UDID has hex digits, and at least four of them are needed".to_owned()),
+/// Reads what names a phone.
+fn phone_text(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.contains(char::is_control) {
+        return Err("expected a phone's UDID or name, or how either begins".to_owned());
     }
+    Ok(text.trim().to_owned())
 }
 
 /// How results are shown.

@@ -24,8 +24,13 @@ pub struct ReadArgs {
 impl ReadArgs {
     /// Its folder.
     pub fn folder(&self) -> Result<PathBuf, Error> {
+        self.folder_of(None)
+    }
+
+    /// Returns the backup's folder; `latest` means that of this phone, if the store has one of it.
+    pub fn folder_of(&self, phone: Option<&str>) -> Result<PathBuf, Error> {
         // Needed only where the backup is not named by its path.
-        list::find(self.store.open(), Some(&self.backup))
+        list::find_of(self.store.open(), Some(&self.backup), phone)
     }
 
     /// Where its password comes from.

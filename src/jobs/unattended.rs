@@ -128,6 +128,13 @@ pub fn last_good(store: &Store, udid: &Udid) -> Option<SystemTime> {
     good.max_by_key(|date| (conditions::age(now, *date).is_some(), *date))
 }
 
+/// Returns true if no other backup of the phone is expected: somebody retired it, and it was not backed up since.
+pub fn is_retired(store: &Store, udid: &Udid) -> bool {
+    let since = store.notes(udid).ok().and_then(|notes| notes.retired);
+    let last = last_good(store, udid).map(list::rfc3339);
+    since.is_some_and(|since| last.is_none_or(|last| last <= since))
+}
+
 /// When the current backup was made, if it is a good one: what is due is judged by that. One that is damaged is none to rest on.
 pub fn rests_on(store: &Store, udid: &Udid) -> Option<SystemTime> {
     let notes = store.notes(udid).unwrap_or_default();
@@ -518,6 +525,9 @@ pub fn overdue(
 
 /// Tells of phones that are not there, by the store alone.
 pub fn tell_overdue(store: &Store, udid: &Udid, plan: &Plan, calm: &Calm, monitor: &dyn Monitor) {
+    if is_retired(store, udid) {
+        return;
+    }
     let last = last_good(store, udid);
     let name = store.current(udid).ok().flatten();
     let name = name.and_then(|snapshot| list::describe(&snapshot).name);

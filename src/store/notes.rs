@@ -49,12 +49,17 @@ pub struct Note {
 #[serde(deny_unknown_fields)]
 struct File {
     version: u32,
+    /// RFC 3339: since then nobody expects another backup of the phone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retired: Option<String>,
     snapshots: BTreeMap<String, Note>,
 }
 
-/// What is noted of a phone's snapshots.
+/// What is noted of a phone and its snapshots.
 #[derive(Debug, Default)]
 pub struct Notes {
+    /// RFC 3339: since then nobody expects another backup of the phone.
+    pub retired: Option<String>,
     snapshots: BTreeMap<String, Note>,
 }
 
@@ -94,6 +99,7 @@ impl Store {
         let file: File = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
         match file.version {
             VERSION => Ok(Notes {
+                retired: file.retired,
                 snapshots: file.snapshots,
             }),
             newer => Err(damaged(format!(
@@ -104,14 +110,9 @@ impl Store {
 
     /// Changes what is noted of one snapshot; answers how it is noted now. Waits for whoever writes there at the moment.
     pub fn note(&self, snapshot: &Snapshot, change: impl FnOnce(&mut Note)) -> Result<Note, Error> {
-        if !self.is_marked() {
-            return Err(Error::NotAStore {
-                path: self.root().to_path_buf(),
-                why: "no backup was made with it yet, so nothing is written there".to_owned(),
-            });
-        }
+        self.is_ours()?;
         let key = key(snapshot);
-        self.rewrite(snapshot.udid(), |snapshots| {
+        self.rewrite(snapshot.udid(), |Notes { snapshots, .. }| {
             let note = snapshots.entry(key.clone()).or_default();
             change(note);
             let note = note.clone();
@@ -122,12 +123,28 @@ impl Store {
         })
     }
 
+    /// Notes since when no other backup of a phone is expected; `None` takes that back.
+    pub fn retire(&self, udid: &Udid, since: Option<String>) -> Result<(), Error> {
+        self.is_ours()?;
+        self.rewrite(udid, |notes| notes.retired = since)
+    }
+
+    fn is_ours(&self) -> Result<(), Error> {
+        if self.is_marked() {
+            return Ok(());
+        }
+        Err(Error::NotAStore {
+            path: self.root().to_path_buf(),
+            why: "no backup was made with it yet, so nothing is written there".to_owned(),
+        })
+    }
+
     /// What was noted of a snapshot that is gone, found by [`Store::note_key`].
     pub(super) fn forget(&self, udid: &Udid, key: &str) -> Result<(), Error> {
         if !self.notes(udid)?.snapshots.contains_key(key) {
             return Ok(());
         }
-        self.rewrite(udid, |snapshots| drop(snapshots.remove(key)))
+        self.rewrite(udid, |notes| drop(notes.snapshots.remove(key)))
     }
 
     /// What a snapshot is known by in the notes.
@@ -135,19 +152,16 @@ impl Store {
         key(snapshot)
     }
 
-    fn rewrite<T>(
-        &self,
-        udid: &Udid,
-        change: impl FnOnce(&mut BTreeMap<String, Note>) -> T,
-    ) -> Result<T, Error> {
+    fn rewrite<T>(&self, udid: &Udid, change: impl FnOnce(&mut Notes) -> T) -> Result<T, Error> {
         let own = self.own_of(udid);
         disk::make_private_dirs(&own)?;
         let _held = wait_for(&own.join("notes.lock"))?;
-        let mut snapshots = self.notes(udid)?.snapshots;
-        let result = change(&mut snapshots);
+        let mut notes = self.notes(udid)?;
+        let result = change(&mut notes);
         let file = File {
             version: VERSION,
-            snapshots,
+            retired: notes.retired,
+            snapshots: notes.snapshots,
         };
         let path = own.join(NOTES);
         let text = serde_json::to_vec_pretty(&file)

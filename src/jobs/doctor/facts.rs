@@ -11,7 +11,7 @@ use super::computer::{self, OnUsb, Places, Program};
 use crate::device::sync::SyncLock;
 use crate::device::{self, Lockdown};
 use crate::jobs::phone::{self, Encryption, Reach};
-use crate::jobs::{Error, list};
+use crate::jobs::{Error, list, unattended};
 use crate::store::notes::Notes;
 use crate::store::probe::Abilities;
 use crate::store::{self, Snapshot, Store};
@@ -332,6 +332,8 @@ pub struct Kept {
     pub verified: Option<SystemTime>,
     /// A check found the current one damaged.
     pub damaged: bool,
+    /// No other backup of it is expected.
+    pub retired: bool,
     /// Why its notes cannot be read, if they cannot.
     pub unread: Option<Trouble>,
 }
@@ -436,6 +438,7 @@ impl Shelf {
             self.kept.push(Kept {
                 verified: store.snapshots_of(&udid)?.iter().filter_map(checked).max(),
                 damaged: (current.as_ref()).is_some_and(|s| notes.of(s).damaged.is_some()),
+                retired: unattended::is_retired(store, &udid),
                 unread,
                 made,
                 last_run: report.and_then(|r| {

@@ -114,6 +114,7 @@ pub fn phones<'a>(shelf: &'a Shelf, phones: &'a [Health]) -> Vec<(Kept, Option<&
             let nothing = Kept {
                 verified: None,
                 damaged: false,
+                retired: false,
                 unread: None,
                 udid: udid.clone(),
                 current: None,
@@ -197,6 +198,13 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
         )
         .means("the clock of this computer or of the phone is, or was, wrong")
         .hint("set the clock"),
+        Ok(_) if kept.retired => Line::ok(
+            TOPIC,
+            format!(
+                "the last good backup of {name} is of {}, and the phone is retired",
+                list::local(made)
+            ),
+        ),
         Ok(age) if age > age_max => Line::warning(
             TOPIC,
             format!("the last good backup of {name} is {} old", days(age)),
@@ -376,6 +384,7 @@ mod tests {
         Kept {
             verified: None,
             damaged: false,
+            retired: false,
             unread: None,
             udid: UDID.parse().unwrap(),
             current: Some(Backup {
