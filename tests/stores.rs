@@ -134,6 +134,21 @@ fn config_and_jobs_make_no_store() {
     assert_eq!(fs::read_dir(&mount_point).unwrap().count(), 0);
 }
 
+/// A watch opens the store once, and its disk may go while it waits for phones.
+#[test]
+fn a_disk_that_goes_gets_no_new_store() {
+    let rig = Rig::backed_up();
+    let root = rig.store.root();
+    fs::rename(root, rig.dir.path().join("away")).unwrap();
+    fs::create_dir(root).unwrap();
+    let monitor = idev_backup::monitor::Silent;
+    let error = rig
+        .try_create(&crate::rig::options(), &monitor)
+        .unwrap_err();
+    assert!(error.to_string().contains("an empty folder"), "{error}");
+    assert_eq!(fs::read_dir(root).unwrap().count(), 0);
+}
+
 /// Runs the program on a terminal of its own; returns its exit code.
 #[cfg(unix)]
 fn in_a_terminal(command: &mut std::process::Command) -> i32 {
