@@ -247,7 +247,14 @@ impl Rig {
         let mut command = Command::new(&words[0]);
         command
             .args(&words[1..])
-            .args(["create", "--quiet", "--keep", &keep.to_string(), "--store"])
+            .args([
+                "create",
+                "--new-store",
+                "--quiet",
+                "--keep",
+                &keep.to_string(),
+            ])
+            .arg("--store")
             .arg(store)
             .env("USBMUXD_SOCKET_ADDRESS", self.daemon.address())
             .envs(["HOME", "LOCALAPPDATA", "APPDATA"].map(|name| (name, &home)))
