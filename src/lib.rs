@@ -3,7 +3,7 @@
 //! The rooms, in the order of the data (docs/ARCHITECTURE.md has the picture, tests/tidy.rs the rules):
 //!
 //! * cellar: [`udid`], [`path`], [`secret`], [`sha256`], [`monitor`], [`bounded_plist`], [`plain_file`],
-//!   [`units`]: words everyone uses
+//!   [`units`], [`child`]: words everyone uses
 //! * beside the wire: [`trace`], what passes above TLS, recorded
 //! * wire: [`transport`] (bytes), `device` (lockdown and small services), `mobilebackup` (the backup dialog)
 //! * disk: `store` (where backups live), [`manifest`] (what a backup holds), [`keybag`] (its keys, if it is encrypted)
@@ -12,6 +12,7 @@
 //! * guest house: [`sim`], a simulated phone
 
 pub mod bounded_plist;
+pub mod child;
 pub mod device;
 pub mod jobs;
 pub mod keybag;

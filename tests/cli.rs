@@ -76,7 +76,7 @@ fn wrong_usage_is_two_and_help_has_an_example() {
         &["frobnicate"][..],
         &["create", "--frobnicate"],
         &["create", "--keep", "many"],
-        &["create", "--device", "not a udid"],
+        &["create", "--device", " "],
         &["create", "--device", UDID, "--all"],
         &["create", "--patience", "1"],
         &[],
@@ -449,7 +449,8 @@ fn a_store_that_is_not_named_lies_in_the_platforms_place_for_data() {
     command
         .env_remove("IDEV_BACKUP_STORE")
         .args(["create", "-q"]);
-    assert_eq!(ended(&mut command).code, 0);
+    assert_eq!(ended(&mut command).code, 1);
+    assert_eq!(ended(command.arg("--new-store")).code, 0);
     let home = rig.dir.path().join("home");
     let places = [
         "data",

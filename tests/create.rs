@@ -1202,7 +1202,7 @@ fn a_folder_that_can_be_no_store_is_told_as_what_it_is() {
     ];
     for (path, says) in table {
         let before = path.is_dir().then(|| tree(path));
-        let error = Error::Store(Store::open_or_make(path).unwrap_err());
+        let error = Error::Store(Store::create(path).unwrap_err());
         assert!(error.to_string().contains(says), "{error}");
         assert!(error.hint().is_some(), "{error}");
         assert_eq!(error.class(), Class::Failed, "{error}");
@@ -1222,7 +1222,7 @@ fn a_store_that_cannot_be_written_is_told() {
         eprintln!("skipped: this user (root?) may write everywhere");
         return;
     }
-    let error = Error::Store(Store::open_or_make(&locked).unwrap_err());
+    let error = Error::Store(Store::create(&locked).unwrap_err());
     assert!(error.hint().unwrap().contains("--store"), "{error}");
 }
 
@@ -1273,7 +1273,7 @@ fn a_read_only_disk_is_told() {
         return;
     };
     let rig = Rig::new();
-    let store = Store::open_or_make(disk.0.path()).unwrap();
+    let store = Store::create(disk.0.path()).unwrap();
     disk.remount("ro");
     let error = rig.try_in(&store, &options(), &Silent).unwrap_err();
     assert!(error.hint().unwrap().contains("read-only"), "{error}");
@@ -1287,7 +1287,7 @@ fn a_disk_that_is_full_from_the_start_is_told_before_anything_is_sent() {
         return;
     };
     let rig = Rig::new();
-    let store = Store::open_or_make(disk.0.path()).unwrap();
+    let store = Store::create(disk.0.path()).unwrap();
     let error = rig.try_in(&store, &options(), &Silent).unwrap_err();
     assert_eq!(error.class(), Class::NoSpace, "{error}");
     assert!(
@@ -1306,7 +1306,7 @@ fn a_disk_that_runs_full_at_any_phase_leaves_the_last_good_backup() {
         return;
     };
     let rig = Rig::new();
-    let store = Store::open_or_make(disk.0.path()).unwrap();
+    let store = Store::create(disk.0.path()).unwrap();
     let current = store.current_path(rig.udid());
     rig.create_in(&store, &options());
     let filler = disk.0.path().join("filler");

@@ -396,7 +396,7 @@ fn every_kind_of_disk_holds_backups_and_is_cloned_as_it_can_be() {
             continue;
         };
         let rig = Rig::new();
-        let store = Store::open_or_make(&disk.path().join("store")).unwrap();
+        let store = Store::create(&disk.path().join("store")).unwrap();
         let mut before = Vec::new();
         for round in 0..3 {
             let report = rig.create_in(&store, &options());

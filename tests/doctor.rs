@@ -230,13 +230,13 @@ fn a_store_that_is_not_there_or_is_none_is_a_line() {
         &looked(absent.clone(), true),
         Level::Warning,
         "store",
-        "no folder",
+        "there is no store",
     );
     told(
         &looked(absent.clone(), false),
         Level::Ok,
         "store",
-        "no folder",
+        "there is no store",
     );
     assert!(!absent.exists() && !rig.dir.path().join("absent").exists());
     told(
@@ -371,7 +371,7 @@ fn a_disk_that_is_read_only_is_told() {
         writeln!(stderr(), "skipped: no disk can be mounted here").unwrap();
         return;
     }
-    idev_backup::store::Store::open_or_make(&place.join("store")).unwrap();
+    idev_backup::store::Store::create(&place.join("store")).unwrap();
     let read_only = mount(&["-o", "remount,ro"]);
     let mut options = options_of(&rig);
     options.store = place.join("store");

@@ -21,10 +21,15 @@ const NEW: &str = "battery-staple-ü2";
 /// Runs the program with passwords in its environment.
 fn run(rig: &Rig, password: &str, new: &str, args: &[&str]) -> Ran {
     let mut command = program(rig);
-    command
-        .args(args)
-        .env("IDEV_BACKUP_PASSWORD", password)
-        .env("IDEV_BACKUP_NEW_PASSWORD", new);
+    command.args(args);
+    for (name, value) in [
+        ("IDEV_BACKUP_PASSWORD", password),
+        ("IDEV_BACKUP_NEW_PASSWORD", new),
+    ] {
+        if !value.is_empty() {
+            command.env(name, value);
+        }
+    }
     ended(&mut command)
 }
 

@@ -209,7 +209,7 @@ fn a_store_inside_of_a_backup_is_refused() {
         ".idev-backup/x",
     ] {
         let path = rig.store.root().join(inside);
-        let refused = idev_backup::store::Store::open_or_make(&path).unwrap_err();
+        let refused = idev_backup::store::Store::create(&path).unwrap_err();
         assert!(refused.hint().is_some(), "{refused}");
     }
     assert_same(&before, &rig.untouchable(), "after refusals");

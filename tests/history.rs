@@ -286,7 +286,7 @@ fn stamps(store: &Store, phone: &str) -> Vec<String> {
 #[test]
 fn thirty_days_of_phones_that_come_and_go_leave_what_the_rules_name() {
     let dir = rig::room();
-    let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+    let store = Store::create(&dir.path().join("store")).unwrap();
     let rules = policy(r#"{"keep-daily": 4, "keep-weekly": 3, "keep-within": "12h"}"#);
     let start = time("2026-10-24T08:00:00");
     for day in 0..30 {
@@ -350,7 +350,7 @@ fn thirty_days_of_phones_that_come_and_go_leave_what_the_rules_name() {
 #[test]
 fn a_clock_that_jumps_back_costs_no_snapshot_that_the_rules_name() {
     let dir = rig::room();
-    let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+    let store = Store::create(&dir.path().join("store")).unwrap();
     let rules = Policy::last(2);
     for when in [
         "2036-01-01T00:00:00",
@@ -386,7 +386,7 @@ fn notes_that_cannot_be_read_are_no_reason_to_drop_anything() {
         r#"{"version":1,"snapshots":{"x":{"later":1}}}"#,
     ] {
         let dir = rig::room();
-        let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+        let store = Store::create(&dir.path().join("store")).unwrap();
         for day in 1..4 {
             seal_at(
                 &store,
@@ -420,7 +420,7 @@ fn notes_that_cannot_be_read_are_no_reason_to_drop_anything() {
 #[test]
 fn a_pin_follows_its_backup_to_its_archive_name_and_goes_with_it() {
     let dir = rig::room();
-    let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+    let store = Store::create(&dir.path().join("store")).unwrap();
     let rules = Policy::last(0);
     seal_at(&store, UDID, time("2026-11-01T00:00:00"), &rules);
     let current = store.current(&udid(UDID)).unwrap().unwrap();
@@ -482,7 +482,7 @@ fn json(store: &Path, args: &[&str], code: i32) -> Value {
 
 /// A store of so many backups, a day apart, the last one yesterday.
 fn stocked(store: &Path, count: i32) -> Vec<String> {
-    let made = Store::open_or_make(store).unwrap();
+    let made = Store::create(store).unwrap();
     let now = jiff::Zoned::now().datetime();
     for day in (1..=count).rev() {
         let when = now.checked_sub(day.days()).unwrap();
@@ -715,13 +715,18 @@ fn a_folder_of_other_programs_is_not_written_to_by_a_check() {
     run(&folder, &["prune", "--keep", "0"], 0);
     run(&folder, &["delete", "latest", "--yes"], 1);
     let target = rig.dir.path().join("target");
-    run(&folder, &["copy", "latest", target.to_str().unwrap()], 0);
+    let (_, err) = run(&folder, &["copy", "latest", target.to_str().unwrap()], 1);
+    assert!(err.contains("there is no store at"), "{err}");
+    assert!(!target.exists());
+    let copy = ["copy", "latest", target.to_str().unwrap(), "--new-store"];
+    run(&folder, &copy, 0);
     assert_whole(&target.join(UDID));
     // Neither below it nor around it, however it is called.
     let below = folder.join("copies");
     let around = rig.dir.path().join("absent/../MobileSync/copies");
     for into in [&folder, &below, &rig.dir.path().to_path_buf(), &around] {
-        let (_, err) = run(&folder, &["copy", "latest", into.to_str().unwrap()], 1);
+        let copy = ["copy", "latest", into.to_str().unwrap(), "--new-store"];
+        let (_, err) = run(&folder, &copy, 1);
         assert!(err.contains("lies in the store"), "{into:?}: {err}");
     }
     drop(fs::remove_dir_all(&below));
@@ -750,7 +755,7 @@ fn kills() -> usize {
 
 /// A store of one real backup under many dates, each its own files.
 fn many(rig: &Rig, store: &Path, count: usize) -> Vec<(PathBuf, Tree)> {
-    let made = Store::open_or_make(store).unwrap();
+    let made = Store::create(store).unwrap();
     let mut trees = Vec::new();
     for n in 0..count {
         let lock = lock(&made, rig.udid());
@@ -867,7 +872,7 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
         },
         ..rig::config()
     });
-    let store = Store::open_or_make(disk.0.path()).unwrap();
+    let store = Store::create(disk.0.path()).unwrap();
     let keep = |count: u32| Options {
         full: true,
         keep: count.into(),
@@ -959,7 +964,7 @@ fn a_backup_of_another_program_becomes_the_current_one_or_a_snapshot_of_its_date
     rig.create();
     let new = foreign(&rig, UDID);
     let before = tree(&old);
-    let adopted = json(&store, &["adopt", new.to_str().unwrap()], 0);
+    let adopted = json(&store, &["adopt", new.to_str().unwrap(), "--new-store"], 0);
     assert_eq!(adopted["current"], true);
     let adopted = json(&store, &["adopt", old.to_str().unwrap()], 0);
     assert_eq!(adopted["current"], false);
@@ -991,7 +996,7 @@ fn a_backup_of_another_program_becomes_the_current_one_or_a_snapshot_of_its_date
     assert!(!made.full);
     // One that is newer takes the current one's place, which becomes a snapshot.
     let other = rig.dir.path().join("other");
-    run(&other, &["adopt", old.to_str().unwrap()], 0);
+    run(&other, &["adopt", old.to_str().unwrap(), "--new-store"], 0);
     assert_eq!(
         json(&other, &["adopt", new.to_str().unwrap()], 0)["current"],
         true
@@ -1012,7 +1017,7 @@ fn what_is_damaged_or_no_backup_is_not_taken_in() {
         .file_id();
     fs::remove_file(damaged.join(&victim[..2]).join(&victim)).unwrap();
     let path = damaged.to_str().unwrap();
-    let (_, err) = run(&store, &["adopt", path], 1);
+    let (_, err) = run(&store, &["adopt", path, "--new-store"], 1);
     assert!(
         err.contains("is damaged") && err.contains("--force"),
         "{err}"
@@ -1042,7 +1047,7 @@ fn a_snapshot_is_copied_to_another_disk_with_all_that_is_known_of_it() {
     let snapshots = rig.listed();
     let oldest = snapshots[2].stamp.clone().unwrap();
     run(store, &["tag", &oldest, "first"], 0);
-    let copied = json(store, &["copy", "first", to], 0);
+    let copied = json(store, &["copy", "first", to, "--new-store"], 0);
     assert_eq!(
         (&copied["current"], &copied["shared"]),
         (&true.into(), &0.into())
@@ -1110,7 +1115,8 @@ fn a_snapshot_is_copied_to_another_disk_with_all_that_is_known_of_it() {
     bytes[7] ^= 1;
     fs::remove_file(&victim).unwrap();
     fs::write(&victim, bytes).unwrap();
-    let (_, err) = run(store, &["copy", "latest", target.to_str().unwrap()], 1);
+    let copy = ["copy", "latest", target.to_str().unwrap(), "--new-store"];
+    let (_, err) = run(store, &copy, 1);
     assert!(err.contains("not those that were received"), "{err}");
     assert!(
         Store::open(&target)
@@ -1138,9 +1144,18 @@ fn adopt_and_copy_that_are_killed_at_any_moment_leave_nothing_half_and_go_on() {
         let start = || match is_copy {
             1 => program(
                 rig.store.root(),
-                &["copy", "latest", target.to_str().unwrap(), "--quiet"],
+                &[
+                    "copy",
+                    "latest",
+                    target.to_str().unwrap(),
+                    "--quiet",
+                    "--new-store",
+                ],
             ),
-            _ => program(&target, &["adopt", old.to_str().unwrap(), "--quiet"]),
+            _ => program(
+                &target,
+                &["adopt", old.to_str().unwrap(), "--quiet", "--new-store"],
+            ),
         };
         let wanted = if is_copy == 1 { &now } else { &tree(&old) };
         let begun = Instant::now();
@@ -1187,7 +1202,7 @@ fn a_copy_that_broke_off_does_not_copy_again_what_is_there() {
     let to = target.to_str().unwrap();
     let import = target.join(".idev-backup").join(UDID).join("import");
     // As one that was killed half way leaves it.
-    let store = Store::open_or_make(&target).unwrap();
+    let store = Store::create(&target).unwrap();
     let current = rig.store.current(rig.udid()).unwrap().unwrap();
     let proven = current.proven().unwrap().unwrap();
     let expected = store::import::Expected {

@@ -172,7 +172,7 @@ impl Case<'_> {
 
     fn try_run(&self, command: Command, hook: &(dyn Fn() + Sync)) -> Result<Said, Error> {
         let (rig, monitor) = (&self.world.rig, Phases(hook));
-        let store = || Ok(self.store.clone());
+        let store = || Ok::<_, Error>(self.store.clone());
         Ok(match command {
             Command::Create => {
                 let keep = create::Options {
@@ -224,7 +224,7 @@ impl Case<'_> {
                 // The one before the newest, which is whole.
                 let chosen = history::find(store(), &self.stamp(1))?;
                 hook();
-                let target = Store::open_or_make(&self.target).unwrap();
+                let target = Store::create(&self.target).unwrap();
                 adopt::copy(&chosen, &target, &monitor)?;
                 Said::Copied(chosen.snapshot.id().to_string())
             }

@@ -144,7 +144,7 @@ fn with_backups(count: usize) -> (Rig, Vec<Tree>) {
     fs::create_dir(&disk).unwrap();
     let mut before = Vec::new();
     for _ in 0..count {
-        let store = Store::open_or_make(&disk.join("store")).unwrap();
+        let store = Store::create(&disk.join("store")).unwrap();
         rig.create_in(&store, &options());
         before.insert(0, tree(&store.current_path(rig.udid())));
     }

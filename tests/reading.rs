@@ -961,6 +961,7 @@ fn output_that_is_lost_is_a_failure() {
     let full = || fs::OpenOptions::new().write(true).open("/dev/full");
     let to = backup.path().with_extension("to");
     let store = tempfile::tempdir().unwrap();
+    idev_backup::store::Store::create(store.path()).unwrap();
     let store = text(store.path());
     for args in [
         &["list", "--store", store][..],
@@ -982,6 +983,7 @@ fn errors_lead_to_what_was_meant() {
     let backup = sample();
     let folder = text(backup.path());
     let store = tempfile::tempdir().unwrap();
+    idev_backup::store::Store::create(store.path()).unwrap();
     let store = text(store.path());
     for name in [
         "*.sqlite",

@@ -376,7 +376,7 @@ fn order_depends_on_no_clock() {
         ),
     ] {
         let dir = rig::room();
-        let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+        let store = Store::create(&dir.path().join("store")).unwrap();
         let mut newest_first = Vec::new();
         for (date, now) in dates {
             newest_first.insert(0, seal(&store, date, now, 9).0);
@@ -390,7 +390,7 @@ fn order_depends_on_no_clock() {
 #[test]
 fn folder_names_decide_no_order() {
     let dir = rig::room();
-    let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+    let store = Store::create(&dir.path().join("store")).unwrap();
     let days = ["2026-11-20", "2026-11-21", "2026-11-22", "2026-11-23"];
     let sealed = days.map(|day| {
         seal(
@@ -481,7 +481,7 @@ fn backups_of_a_format_1_store_can_be_adopted() {
 #[test]
 fn a_backup_without_a_record_is_never_dropped() {
     let dir = rig::room();
-    let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+    let store = Store::create(&dir.path().join("store")).unwrap();
     for day in ["2026-11-20", "2026-11-21"] {
         let moment = format!("{day}T10:00:00Z");
         seal(&store, &moment, &moment, 9);

@@ -22,8 +22,8 @@ use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
 
 const BACKUP: &str = "com.apple.mobilebackup2";
-const CREATE: &[&str] = &["create"];
-const FULL: &[&str] = &["create", "--full"];
+const CREATE: &[&str] = &["create", "--new-store"];
+const FULL: &[&str] = &["create", "--full", "--new-store"];
 const ENCRYPT: &[&str] = &["encryption", "on"];
 const CHANGE: &[&str] = &["encryption", "change"];
 const PAIR: &[&str] = &["pair", "--wait", "20"];
@@ -213,15 +213,15 @@ fn play(scene: &Scene, dir: &Path) -> Played {
     }
     phone.play(replay.clone());
     let home = dir.join("home");
-    let password = match scene.command.first() {
-        Some(&"encryption") => "simulated",
-        _ => "",
+    let passwords = match scene.command.first() {
+        Some(&"encryption") => &["IDEV_BACKUP_PASSWORD", "IDEV_BACKUP_NEW_PASSWORD"][..],
+        _ => &[],
     };
+    let passwords = passwords.iter().map(|name| (name, "simulated"));
     let done = Command::new(env!("CARGO_BIN_EXE_idev-backup"))
         .args(scene.command)
         .env("IDEV_BACKUP_STORE", dir.join("store"))
-        .env("IDEV_BACKUP_PASSWORD", password)
-        .env("IDEV_BACKUP_NEW_PASSWORD", password)
+        .envs(passwords)
         .env("USBMUXD_SOCKET_ADDRESS", daemon.address())
         .env("HOME", &home)
         .env("XDG_CONFIG_HOME", &home)

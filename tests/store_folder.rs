@@ -280,7 +280,7 @@ fn strange_files_are_left_out() {
         fs::write(adopted.path().join(name), "x").unwrap();
     }
     let target = rig.new_store("copied");
-    let chosen = history::find(Ok(store.clone()), "latest").unwrap();
+    let chosen = history::find(Ok::<_, idev_backup::jobs::Error>(store.clone()), "latest").unwrap();
     adopt::copy(&chosen, &target, &Silent).unwrap();
     let names = tree(&target.current_path(rig.udid()));
     assert!(names.keys().all(|name| !strange.contains(&name.as_str())));
@@ -350,7 +350,7 @@ fn stores_are_made_by_many_at_once() {
             for _ in 0..THREADS {
                 scope.spawn(|| {
                     begin.wait();
-                    Store::open_or_make(&root).unwrap();
+                    Store::create(&root).unwrap();
                 });
             }
         });

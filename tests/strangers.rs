@@ -143,7 +143,7 @@ fn disturb(place: &str, folder: &str) {
         if Store::open(store.root()).is_err() {
             fs::remove_file(mark).unwrap();
         }
-        let store = Store::open_or_make(store.root()).unwrap();
+        let store = Store::create(store.root()).unwrap();
         for backup in list::list(&store).unwrap() {
             drop(verify::verify(backup.path.as_ref(), &read_all(), &Silent));
         }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// Words that every room may need. Each imports nothing, not even its neighbours.
 const CELLAR: &[&str] = &[
     "bounded_plist",
+    "child",
     "monitor",
     "path",
     "plain_file",
@@ -23,6 +24,7 @@ const CELLAR: &[&str] = &[
 #[rustfmt::skip]
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("bounded_plist", &[]),
+    ("child",         &[]),
     ("monitor",       &[]),
     ("units",         &[]),
     ("path",          &[]),
@@ -43,7 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("manifest",      &["keybag", "path", "plain_file", "secret", "bounded_plist", "udid"]),
     // hall
     ("jobs",          &["CELLAR", "transport", "device", "mobilebackup", "store", "keybag", "manifest"]),
-    ("schedule",      &["udid"]),
+    ("schedule",      &["child", "udid"]),
     // guest house
     ("sim",           &["CELLAR", "transport", "mobilebackup", "manifest", "keybag", "trace"]),
     // the binary: src/main.rs and src/cli/
@@ -125,6 +127,16 @@ fn only_the_command_line_prints() {
                 faults.push(format!("{}:{line}: prints outside src/cli/", file.name));
             }
         }
+    }
+    none(faults);
+}
+
+/// A child that is started elsewhere would get the passwords of the environment.
+#[test]
+fn only_one_file_starts_programs() {
+    let mut faults = Vec::new();
+    for file in below("src").filter(|file| file.name != "src/child.rs") {
+        faults.extend(file.lines_with(concat!("Command::", "new(")));
     }
     none(faults);
 }

@@ -148,7 +148,7 @@ fn a_trace_of_a_whole_backup_holds_no_secret_and_no_identity_at_either_end() {
     let file = rig.dir.path().join("trace.jsonl");
     let home = rig.dir.path().join("home");
     let done = Command::new(env!("CARGO_BIN_EXE_idev-backup"))
-        .args(["create", "--quiet", "--store"])
+        .args(["create", "--new-store", "--quiet", "--store"])
         .arg(rig.store.root())
         .arg("--trace")
         .arg(&file)
@@ -403,7 +403,7 @@ fn a_trace_takes_the_place_of_no_other_file() {
     assert!(
         String::from_utf8(done.stderr)
             .unwrap()
-            .contains("is no trace")
+            .contains("stays as it is")
     );
     assert_eq!(fs::read(&precious).unwrap(), b"pixels");
 }
@@ -463,7 +463,7 @@ fn replayed(scene: &str, options: &[&str]) -> (i32, i32, String) {
         .strip_prefix("USBMUXD_SOCKET_ADDRESS=")
         .unwrap();
     let made = Command::new(env!("CARGO_BIN_EXE_idev-backup"))
-        .args(["create", "--quiet"])
+        .args(["create", "--new-store", "--quiet"])
         .args(options)
         .env("IDEV_BACKUP_STORE", dir.path().join("store"))
         .env("USBMUXD_SOCKET_ADDRESS", address)

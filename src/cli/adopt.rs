@@ -1,16 +1,16 @@
 //! `idev-backup adopt` and `idev-backup copy`
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use idev_backup::jobs::adopt::{self, Came, Taken};
 use idev_backup::jobs::{Error, history};
-use idev_backup::store::{self, Store};
+use idev_backup::store::Store;
 use idev_backup::units::{counted, size};
 
 use super::progress::{Show, Style, Watch};
-use super::{OutputArgs, StoreArgs, create, exit, output};
+use super::stores::{self, path_parser};
+use super::{OutputArgs, StoreArgs, WritableStoreArgs, create, exit, output};
 
 /// Take a backup of Finder, iTunes, iMazing or another program into the store.
 ///
@@ -22,12 +22,13 @@ use super::{OutputArgs, StoreArgs, create, exit, output};
 #[derive(Args)]
 pub struct Adopt {
     /// The backup's folder
+    #[arg(value_parser = path_parser())]
     backup: PathBuf,
     /// Take it in though it is damaged
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    store: StoreArgs,
+    pub(super) store: WritableStoreArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -36,7 +37,7 @@ impl Adopt {
     /// Runs it.
     pub fn run(&self) -> u8 {
         run("adopted", self.output, |watch| {
-            let store = Store::open_or_make(&self.store.path()?)?;
+            let store = self.store.open_by_hand()?;
             adopt::adopt(&store, &self.backup, self.force, watch)
         })
     }
@@ -52,8 +53,12 @@ impl Adopt {
 pub struct Copy {
     /// The snapshot: its time or how that begins, a name that it was given, `latest`, a phone, or its folder
     snapshot: String,
-    /// The store to copy it into; a folder that is none becomes one
-    target: OsString,
+    /// The store to copy it into
+    #[arg(value_parser = path_parser())]
+    target: PathBuf,
+    /// Make a new store of the target if it is none [default: only in a terminal]
+    #[arg(long)]
+    new_store: bool,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -64,13 +69,11 @@ impl Copy {
     /// Runs it.
     pub fn run(&self) -> u8 {
         run("copied", self.output, |watch| {
-            let from = history::find(Store::open(&self.store.path()?), &self.snapshot)?;
+            let from = history::find(self.store.open(), &self.snapshot)?;
             let source = &from.store;
-            let target = Path::new(&self.target);
-            let target = std::path::absolute(target)
-                .map_err(|e| Error::Store(store::Error::io("find", target, e)))?;
+            let target = stores::whole(&self.target)?;
             apart(&target, source)?;
-            let target = Store::open_or_make(&target)?;
+            let target = stores::open(&target, self.new_store, true)?;
             // What `..` leads to is known only where all of it is there.
             apart(target.root(), source)?;
             adopt::copy(&from, &target, watch)

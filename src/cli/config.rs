@@ -28,7 +28,7 @@ enum Form {
     Span,
     Hours,
     Within,
-    Udid,
+    Phone,
     Level,
     Way,
 }
@@ -47,7 +47,7 @@ const fn key(name: &'static str, form: Form, help: &'static str) -> Key {
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
     key("store", Form::Place, "the folder of backups"),
-    key("device", Form::Udid, "the phone, by its UDID or how that begins"),
+    key("device", Form::Phone, "the phone, by its UDID or its name, or how either begins"),
     key("transport", Form::Way, "usbmuxd or usb: the way to phones, where the best is not wanted"),
     key("create.full", Form::Flag, "have the phone send everything each time"),
     key("create.no-apps", Form::Flag, "leave applications and icons out of Info.plist"),
@@ -87,6 +87,12 @@ pub(super) const KEYS: &[Key] = &[
 pub(super) fn variable(name: &str) -> String {
     let upper = name.to_ascii_uppercase().replace(['.', '-'], "_");
     format!("IDEV_BACKUP_{upper}")
+}
+
+/// Returns true for the variables that name a place: a relative path would be another one in each folder.
+pub(super) fn is_place(of: &str) -> bool {
+    let is_it = |key: &&Key| key.form == Form::Place && variable(key.name) == of;
+    of == "IDEV_BACKUP_CONFIG" || KEYS.iter().any(|key| is_it(&key))
 }
 
 /// What is wrong with a config file.
@@ -151,7 +157,7 @@ impl Config {
             .get_subcommands()
             .map(|c| c.get_name().to_owned())
             .collect();
-        // A variable that is empty is as good as none.
+        // The mistakes of variables are told apart from those of the command line.
         let is_empty = |arg: &&clap::Arg| {
             let value = arg.get_env().and_then(std::env::var_os);
             value.is_some_and(|value| value.is_empty())
@@ -270,12 +276,8 @@ impl Reader<'_> {
             let is_same =
                 |other: &Udid| *other != udid && other.as_str().eq_ignore_ascii_case(udid.as_str());
             if self.config.phones.keys().any(is_same) {
-                let hint = "leave one of them: capitals make no other phone";
-                self.mistake(
-                    at,
-                    format!("{full} stands here twice"),
-                    Some(hint.to_owned()),
-                );
+                let hint = Some("leave one of them: capitals make no other phone".to_owned());
+                self.mistake(at, format!("{full} stands here twice"), hint);
                 continue;
             }
             for (name, rules) in of_phone {
@@ -364,8 +366,13 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
         // A relative one would be another in each folder, and cron runs in none of them.
         Form::Place => match text() {
             Ok("") => Err("it is empty".to_owned()),
-            Ok(text) if Path::new(text).is_absolute() => Ok(text.to_owned()),
-            Ok(_) => Err("expected a whole path, from the root on, and no `~`".to_owned()),
+            Ok(text) => match super::stores::path(text.into()) {
+                Ok(path) if path.is_absolute() => Ok(path.display().to_string()),
+                _ => Err(
+                    "expected a whole path, from the root on, or one that begins with `~/`"
+                        .to_owned(),
+                ),
+            },
             Err(kind) => Err(format!("expected a path in quotes, found {kind}")),
         },
         Form::Flag => match value.as_bool() {
@@ -392,9 +399,9 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
             let text = text().map_err(|_| "expected a stretch of time in quotes: \"30d\"")?;
             text.parse::<Within>().map(|_| text.to_owned())
         }
-        Form::Udid => {
-            let text = text().map_err(|_| "expected a UDID in quotes, or how it begins")?;
-            super::udid_or_beginning(text)
+        Form::Phone => {
+            let text = text().map_err(|_| "expected a phone's UDID or name in quotes")?;
+            super::phone_text(text)
         }
         Form::Level => match text() {
             Ok(text) if ["error", "warning", "info"].contains(&text) => Ok(text.to_owned()),
@@ -409,17 +416,11 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
 
 /// The config file that is meant, and whether somebody named it.
 pub fn place(named: Option<&Path>) -> Option<(PathBuf, bool)> {
-    match named.filter(|path| !path.as_os_str().is_empty()) {
-        Some(path) => Some((std::path::absolute(path).ok()?, true)),
-        None => Some((
-            super::home()
-                .ok()?
-                .1
-                .join("idev-backup")
-                .join("config.toml"),
-            false,
-        )),
+    if let Some(path) = named {
+        return Some((std::path::absolute(path).ok()?, true));
     }
+    let folder = super::home().ok()?.1.join("idev-backup");
+    Some((folder.join("config.toml"), false))
 }
 
 /// ", line 3"
@@ -493,7 +494,7 @@ mod tests {
             ("a = \n", 1, "not TOML", ""),
             ("store = 'a'\nstore = 'b'", 2, "not TOML", ""),
             ("[retention]\n\nkeep-within = '30x'", 3, "30x", "younger"),
-            ("device = 'mine'", 1, "hex digits", "phone"),
+            ("device = ' '", 1, "UDID or name", "phone"),
             ("device = 7", 1, "in quotes", "phone"),
             ("keep_last = 3", 1, "no key", "\"keep-last\" in [retention]"),
             ("[log]\nlevel = 'loud'", 2, "\"warning\"", "error"),
@@ -543,7 +544,7 @@ mod tests {
                 Form::Span => "'1h30m'",
                 Form::Hours => "'23:00-07:00'",
                 Form::Within => "'30d'",
-                Form::Udid => "'00008130'",
+                Form::Phone => "'00008130'",
                 Form::Level => "'info'",
                 Form::Way => "'usb'",
             };

@@ -7,7 +7,7 @@ use idev_backup::jobs::doctor::{Level, Line};
 use serde::Serialize;
 
 use super::config::{Config, KEYS, Mistake, at, place, tell_mistakes, variable};
-use super::{exit, output};
+use super::{exit, output, variables};
 
 /// Show and check the config file.
 ///
@@ -79,7 +79,9 @@ impl ConfigCommand {
             Err(mistakes) => (Config::default(), mistakes),
         };
         let code = tell_mistakes(&path, &mistakes);
-        let is_wrong = !mistakes.is_empty();
+        let of_variables = variables::mistakes();
+        variables::tell(&of_variables);
+        let is_wrong = !mistakes.is_empty() || !of_variables.is_empty();
         match (self.what, self.json) {
             (What::Check, false) if !is_wrong && about.exists => {
                 output::line(&format!("{}: no mistakes", about.path));
@@ -110,7 +112,11 @@ impl ConfigCommand {
             about.mistakes = Some(mistakes);
             output::object("config", None, &about);
         }
-        if is_wrong { code } else { exit::DONE }
+        if is_wrong {
+            exit::worst(&[code, exit::USAGE])
+        } else {
+            exit::DONE
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use idev_backup::jobs::create::{Options, Report};
 use idev_backup::jobs::password::Known;
 use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::unattended::{self, Outcome, Plan};
-use idev_backup::jobs::{Error, list};
+use idev_backup::jobs::{Error, list, named};
 
 use idev_backup::secret::Secret;
 use idev_backup::store::Store;
@@ -22,7 +22,7 @@ use super::history::KeepArgs;
 use super::password::PasswordArgs;
 use super::progress::{PROBLEMS_SHOWN, Show, Style, Watch};
 use super::unattended::UnattendedArgs;
-use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, interrupt, log, output};
+use super::{DeviceArgs, OutputArgs, ReachArgs, WritableStoreArgs, exit, interrupt, log, output};
 
 /// Back up a phone: everything the first time, then only what changed.
 ///
@@ -60,7 +60,7 @@ pub struct Create {
     #[command(flatten)]
     password: PasswordArgs,
     #[command(flatten)]
-    store: StoreArgs,
+    pub(super) store: WritableStoreArgs,
     #[command(flatten)]
     pub(super) reach: ReachArgs,
     #[command(flatten)]
@@ -155,7 +155,7 @@ impl Create {
         calm: &Arc<Calm>,
         watch: &Watch<'_>,
     ) -> Result<(Reach, Store, Vec<Attached>), Error> {
-        let store = Store::open_or_make(&self.store.path()?)?;
+        let store = self.store.open()?;
         let reach = self.reach.reach_with(calm.clone())?;
         let wanted = self.wanted();
         let wait = self.wait_for_device;
@@ -172,12 +172,16 @@ impl Create {
 /// The phones that the store knows, of those that are meant.
 pub fn known(store: &Store, wanted: Option<&str>) -> Vec<Udid> {
     let snapshots = store.snapshots().unwrap_or_default();
+    let meant = wanted.map(|text| named::of_store(store, text).unwrap_or_default());
+    let is_meant = |udid: &&Udid| {
+        let meant = meant.as_ref();
+        meant.is_none_or(|meant| meant.iter().any(|(other, _)| other == *udid))
+    };
     let udids = snapshots
         .iter()
         .filter(|s| s.is_current())
         .map(|s| s.udid());
-    let meant = |udid: &&Udid| wanted.is_none_or(|text| list::head_is(udid.as_str(), text));
-    udids.filter(meant).cloned().collect()
+    udids.filter(is_meant).cloned().collect()
 }
 
 /// Backs up phones, each on a thread of its own, and tells what came of it.

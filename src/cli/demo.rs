@@ -15,6 +15,7 @@ use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
 
 use super::progress::{Show, Style};
+use super::stores::path_parser;
 use super::verify as verify_command;
 use super::{OutputArgs, create, exit, interrupt, output};
 
@@ -24,7 +25,7 @@ use super::{OutputArgs, create, exit, interrupt, output};
 #[derive(Args)]
 pub struct Demo {
     /// Keep the store here; without it, it is removed at the end
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path_parser())]
     store: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
@@ -62,7 +63,7 @@ impl Demo {
         };
         let phone = Phone::new(PhoneConfig::default());
         let daemon = Daemon::start("127.0.0.1:0", vec![phone]).map_err(failed)?;
-        let store = Store::open_or_make(&path)?;
+        let store = Store::create(&path)?;
         let calm = Calm::new(interrupt());
         let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), calm.clone());
         let reach = Reach::new(
@@ -107,7 +108,10 @@ impl Demo {
         if self.store.is_none() {
             say("\nThis store is removed now; `demo --store DIR` keeps it.");
         }
-        say("\nWith a real phone: connect it, unlock it, and run `idev-backup create`.");
+        say(
+            "\nWith a real phone: connect it, unlock it, and run `idev-backup create`. It makes a new store only when it is asked to: in a \
+             terminal with `--store DIR`, else with `--new-store`.",
+        );
         Ok(code)
     }
 }

@@ -11,7 +11,6 @@ use idev_backup::jobs::opened::Opened;
 use idev_backup::jobs::password::{Known, Passwords};
 use idev_backup::jobs::{Error, list};
 use idev_backup::secret::Secret;
-use idev_backup::store::Store;
 use idev_backup::units::{count, counted, size};
 
 use super::password::{self, PasswordArgs};
@@ -38,7 +37,7 @@ pub struct Diff {
     #[command(flatten)]
     password: PasswordArgs,
     /// Where the second backup has another password: read it from the first line of this file
-    #[arg(long, value_name = "FILE", conflicts_with = "other_password_command")]
+    #[arg(long, value_name = "FILE", conflicts_with = "other_password_command", value_parser = super::stores::path_parser())]
     other_password_file: Option<PathBuf>,
     /// Run this command and take what it prints as the password of the second backup
     #[arg(long, value_name = "COMMAND")]
@@ -61,8 +60,7 @@ impl Diff {
     }
 
     fn compare(&self) -> Result<(), Error> {
-        let store = self.store.path()?;
-        let folder = |name| list::find(Store::open(&store), Some(name));
+        let folder = |name| list::find(self.store.open(), Some(name));
         let (before, after) = (folder(&self.before)?, folder(&self.after)?);
         let asked = Asked {
             args: &self.password,

@@ -48,7 +48,7 @@ pub struct Extract {
 #[derive(Args, Clone)]
 pub struct IntoArgs {
     /// The folder to fill; must be empty or not there yet
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = super::stores::path_parser())]
     pub to: PathBuf,
     /// Replace files that are in the folder already
     #[arg(long)]

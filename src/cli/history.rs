@@ -6,7 +6,6 @@ use std::io::{BufRead, IsTerminal};
 use clap::Args;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::history::{self, Chosen, Deleted, Noted, Prune as How, Pruned};
-use idev_backup::store::Store;
 use idev_backup::store::retention::{Policy, Within};
 use idev_backup::udid::Udid;
 use idev_backup::units::{counted, size};
@@ -96,8 +95,8 @@ pub struct Prune {
     /// Show what would be dropped, and why the others stay
     #[arg(long)]
     dry_run: bool,
-    /// Only this phone's, by its UDID or how that begins
-    #[arg(long, short, value_name = "UDID", value_parser = super::udid_or_beginning)]
+    /// Only this phone's, by its UDID or its name, or how either begins
+    #[arg(long, short, value_name = "PHONE", value_parser = super::phone_text)]
     device: Option<String>,
     #[command(flatten)]
     pub(super) keep: KeepArgs,
@@ -131,7 +130,7 @@ impl Prune {
     }
 
     fn prune(&self, watch: &Watch) -> Result<Pruned, Error> {
-        let store = Store::open(&self.store.path()?)?;
+        let store = self.store.open()?;
         let udid = match &self.device {
             None => None,
             Some(beginning) => Some(history::phone(&store, beginning)?),
@@ -202,7 +201,7 @@ struct SnapshotArgs {
 
 impl SnapshotArgs {
     fn find(&self) -> Result<Chosen, Error> {
-        history::find(Store::open(&self.store.path()?), &self.snapshot)
+        history::find(self.store.open(), &self.snapshot)
     }
 
     fn note(&self, words: &str, change: impl FnOnce(&Chosen) -> Result<Noted, Error>) -> u8 {
@@ -277,6 +276,50 @@ impl Tag {
         };
         self.of
             .note(&words, |of| history::tag(of, &self.name, self.remove))
+    }
+}
+
+/// Say that a phone is gone for good: its last backup is not overdue any more.
+///
+/// Example:  idev-backup retire "Mira's old iPhone"
+///
+/// Its backups stay, and can be restored. A phone that is backed up again is no longer retired.
+#[derive(Args)]
+pub struct Retire {
+    /// The phone, by its UDID or its name, or how either begins
+    #[arg(value_name = "PHONE", value_parser = super::phone_text)]
+    phone: String,
+    /// Take it back: the phone is expected again
+    #[arg(long)]
+    undo: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Retire {
+    /// Runs it.
+    pub fn run(&self) -> u8 {
+        let store = self.store.open();
+        match store.and_then(|store| history::retire(&store, &self.phone, self.undo)) {
+            Err(e) => output::failure(&e, None, self.json),
+            Ok(noted) if self.json => {
+                output::object("retired", Some(&noted.udid), &noted);
+                exit::DONE
+            }
+            Ok(noted) => {
+                let name = noted.name.as_deref().unwrap_or("the phone");
+                let words = match noted.retired {
+                    Some(_) => "is retired, and not overdue any more. Its backups stay",
+                    None => "is not retired any more",
+                };
+                let line = format!("{name} ({}) {words}.", noted.udid);
+                output::line(&output::one_line(&line));
+                exit::DONE
+            }
+        }
     }
 }
 

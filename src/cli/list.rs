@@ -6,7 +6,6 @@ use std::time::SystemTime;
 use clap::Args;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::list::{self, Backup, Look, Overview, Phone};
-use idev_backup::store::Store;
 use idev_backup::units::{count, counted, size};
 
 use super::unattended::OverdueArgs;
@@ -17,6 +16,9 @@ use super::{StoreArgs, exit, output};
 /// Example:  idev-backup list --store /srv/backups
 #[derive(Args)]
 pub struct List {
+    /// End with 1 if a phone is overdue, if its newest backup is noted as damaged, or if there is none
+    #[arg(long)]
+    check: bool,
     /// Look at every file to see what removing each snapshot alone would free
     #[arg(long)]
     sizes: bool,
@@ -39,7 +41,7 @@ impl List {
             Err(e) => output::failure(&e, None, self.json),
             Ok((overview, _)) if self.json => {
                 output::object("backups", None, &overview);
-                code(&overview)
+                self.code(&overview)
             }
             Ok((overview, path)) => {
                 show(&overview, &path.display().to_string());
@@ -60,9 +62,20 @@ impl List {
                             .display()
                     ));
                 }
-                code(&overview)
+                self.code(&overview)
             }
         }
+    }
+
+    fn code(&self, overview: &Overview) -> u8 {
+        let problems = match overview.phones.iter().any(|phone| phone.trouble.is_some()) {
+            true => exit::DONE_WITH_PROBLEMS,
+            false => exit::DONE,
+        };
+        if self.check && !is_well(overview) {
+            return exit::worst(&[exit::FAILED, problems]);
+        }
+        problems
     }
 
     fn overview(&self) -> Result<(Overview, PathBuf), Error> {
@@ -76,15 +89,19 @@ impl List {
             overdue: self.overdue.limit(self.overdue_days),
             now: SystemTime::now(),
         };
-        Ok((list::overview(&Store::open(&path)?, &look)?, path))
+        Ok((list::overview(&self.store.open()?, &look)?, path))
     }
 }
 
-fn code(overview: &Overview) -> u8 {
-    match overview.phones.iter().any(|phone| phone.trouble.is_some()) {
-        true => exit::DONE_WITH_PROBLEMS,
-        false => exit::DONE,
-    }
+/// Returns true if every phone has a recent backup, and no check found its newest one damaged.
+fn is_well(overview: &Overview) -> bool {
+    let newest_is_damaged = |phone: &Phone| {
+        let mut backups = overview.backups.iter();
+        let newest = backups.find(|backup| backup.udid == phone.udid);
+        newest.is_some_and(|backup| backup.damaged.is_some())
+    };
+    let phones = &overview.phones;
+    !phones.is_empty() && phones.iter().all(|p| !p.overdue && !newest_is_damaged(p))
 }
 
 fn show(overview: &Overview, store: &str) {
@@ -190,6 +207,12 @@ fn total(phone: &Phone) {
         counted(phone.snapshots, "backup"),
         size(phone.bytes)
     ));
+    if let Some(since) = &phone.retired {
+        let since = output::when(since);
+        output::line(&format!(
+            "  Retired since {since}: no other backup is expected."
+        ));
+    }
     if phone.overdue {
         let last = match phone.last_good.as_deref().map(output::when) {
             Some(when) => format!("the last good backup is of {when}"),

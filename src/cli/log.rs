@@ -84,7 +84,12 @@ fn open(path: &Path) -> std::io::Result<(File, u64)> {
         older.push(".1");
         std::fs::rename(path, older)?;
     }
-    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    // It names the phone and its files, so it is for its owner only.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
     let bytes = file.metadata()?.len();
     Ok((file, bytes))
 }

@@ -33,7 +33,7 @@ impl Completions {
 #[derive(Args)]
 pub struct Man {
     /// Write the pages of all commands into this folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = super::stores::path_parser())]
     to: Option<PathBuf>,
 }
 

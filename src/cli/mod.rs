@@ -35,15 +35,16 @@ mod schedule;
 mod schedule_health;
 mod schedule_run;
 mod simulate;
+mod stores;
 mod trace;
 mod tree;
 mod udev_rule;
 mod unattended;
 mod usage;
+mod variables;
 mod verify;
 mod watch;
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -55,13 +56,13 @@ use etcetera::BaseStrategy;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::phone::Reach;
-use idev_backup::store;
 use idev_backup::trace::At;
 use idev_backup::transport::way::Wanted;
 use idev_backup::transport::{Calm, Transport};
 
 use config::Config;
 use ctrl_c::interrupt;
+use stores::{StoreArgs, WritableStoreArgs};
 use trace::TraceArgs;
 
 /// Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is whole.
@@ -81,7 +82,7 @@ use trace::TraceArgs;
 )]
 struct Cli {
     /// The config file [default: idev-backup/config.toml in the platform's place for configuration]
-    #[arg(long, global = true, env = "IDEV_BACKUP_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "IDEV_BACKUP_CONFIG", value_name = "FILE", value_parser = stores::path_parser())]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -103,6 +104,7 @@ enum Command {
     Unpin(history::Unpin),
     Tag(history::Tag),
     Delete(history::Delete),
+    Retire(history::Retire),
     Adopt(adopt::Adopt),
     Copy(adopt::Copy),
     Schedule(schedule::ScheduleCommand),
@@ -161,6 +163,12 @@ fn parse() -> Result<Cli, u8> {
         Command::Schedule(schedule) if !schedule.reads_config() => return Ok(cli),
         _ => {}
     }
+    let mistakes = variables::mistakes();
+    match &mut cli.command {
+        Command::Doctor(doctor) => doctor.config = variables::findings(&mistakes),
+        _ if !mistakes.is_empty() => return Err(variables::tell(&mistakes)),
+        _ => {}
+    }
     let Some((path, is_named)) = config::place(cli.config.as_deref()) else {
         return Ok(cli);
     };
@@ -170,12 +178,19 @@ fn parse() -> Result<Cli, u8> {
             if let (Some(keep), Some(typed)) = (with_config.command.keep(), cli.command.keep()) {
                 keep.read(&config, typed);
             }
+            if let (Command::Doctor(doctor), Command::Doctor(plain)) =
+                (&mut with_config.command, &mut cli.command)
+            {
+                doctor.config = std::mem::take(&mut plain.config);
+            }
             Ok(with_config)
         }
         Err(mistakes) => match &mut cli.command {
             // That is something to be found too.
             Command::Doctor(doctor) => {
-                doctor.config = config_command::findings(&path, &mistakes);
+                doctor
+                    .config
+                    .extend(config_command::findings(&path, &mistakes));
                 Ok(cli)
             }
             _ => Err(config::tell_mistakes(&path, &mistakes)),
@@ -212,6 +227,12 @@ fn of(command: clap::Command) -> Cli {
     // A variable or the config file names a phone for any command, and so not for one where that makes no sense.
     let typed =
         |args: &clap::ArgMatches| args.value_source("device") == Some(ValueSource::CommandLine);
+    match (&mut cli.command, matches.subcommand()) {
+        (Command::Create(create), Some((_, args))) => create.store.note_source(args),
+        (Command::Watch(watch), Some((_, args))) => watch.store.note_source(args),
+        (Command::Adopt(adopt), Some((_, args))) => adopt.store.note_source(args),
+        _ => {}
+    }
     let conflict = match (&mut cli.command, matches.subcommand()) {
         (Command::Restore(restore), Some((_, args))) => {
             restore.device_is_named = typed(args);
@@ -227,6 +248,33 @@ fn of(command: clap::Command) -> Cli {
         command.error(ErrorKind::ArgumentConflict, why).exit();
     }
     cli
+}
+
+/// Reads the command line of a job, with the values that the config file has now.
+fn of_job(words: &[String], named: Option<&Path>) -> Result<Option<WritableStoreArgs>, Error> {
+    let exit = |e: clap::Error| -> ! { e.exit() };
+    let words = || std::iter::once("idev-backup").chain(words.iter().map(String::as_str));
+    let plain = Config::default().apply(Cli::command());
+    let plain = plain
+        .try_get_matches_from(words())
+        .unwrap_or_else(|e| exit(e));
+    let typed = plain.value_source("config") == Some(ValueSource::CommandLine);
+    let of_job = plain.get_one::<PathBuf>("config").filter(|_| typed);
+    let of_job = of_job.map(PathBuf::as_path);
+    let config = match config::place(of_job.or(named)) {
+        Some((path, is_named)) => Config::read(&path, is_named).map_err(|_| Error::Nothing {
+            what: format!("the job could not read the config file {}", path.display()),
+            hint: "`idev-backup config check` tells its mistakes".to_owned(),
+        })?,
+        None => Config::default(),
+    };
+    let matches = config.apply(Cli::command()).try_get_matches_from(words());
+    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    Ok(match cli.unwrap_or_else(|e| exit(e)).command {
+        Command::Create(create) => Some(create.store),
+        Command::Watch(watch) => Some(watch.store),
+        _ => None,
+    })
 }
 
 fn obey(cli: Cli) -> u8 {
@@ -245,6 +293,7 @@ fn obey(cli: Cli) -> u8 {
         Command::Unpin(c) => c.run(),
         Command::Tag(c) => c.run(),
         Command::Delete(c) => c.run(),
+        Command::Retire(c) => c.run(),
         Command::Adopt(c) => c.run(),
         Command::Copy(c) => c.run(),
         Command::Info(c) => c.run(),
@@ -274,35 +323,6 @@ fn obey(cli: Cli) -> u8 {
         Command::UdevRule(c) => c.run(),
         Command::Completions(c) => c.run(),
         Command::Man(c) => c.run(),
-    }
-}
-
-/// Where backups are kept.
-#[derive(Args, Clone)]
-struct StoreArgs {
-    /// The folder of backups [default: the platform's place for data, e.g. ~/.local/share/idev-backup]
-    #[arg(long, env = "IDEV_BACKUP_STORE", value_name = "DIR")]
-    store: Option<OsString>,
-}
-
-impl StoreArgs {
-    /// The user named a store, rather than to rest on the default.
-    fn is_named(&self) -> bool {
-        self.named().is_some()
-    }
-
-    /// Where it was named. A variable that is empty is as good as none.
-    fn named(&self) -> Option<&OsString> {
-        self.store.as_ref().filter(|text| !text.is_empty())
-    }
-
-    fn path(&self) -> Result<PathBuf, Error> {
-        match self.named().map(Path::new) {
-            // Whole, since it is printed and written into reports.
-            Some(path) => std::path::absolute(path)
-                .map_err(|e| Error::Store(store::Error::io("find", path, e))),
-            None => Ok(home()?.0.join("idev-backup")),
-        }
     }
 }
 
@@ -347,17 +367,17 @@ impl ReachArgs {
 /// Which phone.
 #[derive(Args, Clone)]
 struct DeviceArgs {
-    /// The phone, by its UDID or how that begins; may be left out while only one is connected
-    #[arg(long, short, value_name = "UDID", env = "IDEV_BACKUP_DEVICE", value_parser = udid_or_beginning)]
+    /// The phone, by its UDID or its name, or how either begins; may be left out while only one is connected
+    #[arg(long, short, value_name = "PHONE", env = "IDEV_BACKUP_DEVICE", value_parser = phone_text)]
     device: Option<String>,
 }
 
-fn udid_or_beginning(text: &str) -> Result<String, String> {
-    let is_one = text.len() >= 4 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-    match is_one {
-        true => Ok(text.to_owned()),
-        false => Err("a UDID has hex digits, and at least four of them are needed".to_owned()),
+/// Reads what names a phone.
+fn phone_text(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.contains(char::is_control) {
+        return Err("expected a phone's UDID or name, or how either begins".to_owned());
     }
+    Ok(text.trim().to_owned())
 }
 
 /// How results are shown.

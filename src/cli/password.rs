@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use clap::Args;
+use idev_backup::child;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::password::Passwords;
 use idev_backup::secret::Secret;
@@ -26,7 +27,7 @@ const NEW_VARIABLE: &str = "IDEV_BACKUP_NEW_PASSWORD";
 #[derive(Args, Clone, Default)]
 pub struct PasswordArgs {
     /// Read the backup password from the first line of this file; `-` is standard input
-    #[arg(long, value_name = "FILE", group = "backup password")]
+    #[arg(long, value_name = "FILE", group = "backup password", value_parser = super::stores::path_parser())]
     password_file: Option<PathBuf>,
     /// Run this command and take what it prints as the backup password
     #[arg(long, value_name = "COMMAND", group = "backup password")]
@@ -59,10 +60,13 @@ impl PasswordArgs {
     /// The password, where it was given: by file, command, credential store or environment.
     pub fn given(&self) -> Result<Option<Secret>, Error> {
         if let Some(name) = &self.password_keyring {
-            return keyring::recall(name).map(Some);
+            let kept = keyring::recall(name)?;
+            return usable(kept, "the password in the credential store").map(Some);
         }
-        let given = of(self.password_file.as_ref(), self.password_command.as_ref())?;
-        Ok(given.or_else(|| of_environment(VARIABLE)))
+        match of(self.password_file.as_ref(), self.password_command.as_ref())? {
+            Some(password) => Ok(Some(password)),
+            None => of_environment(VARIABLE),
+        }
     }
 
     /// The password that a phone has; asked for where it was not given.
@@ -86,7 +90,7 @@ impl PasswordArgs {
 #[derive(Args, Clone, Default)]
 pub struct NewPasswordArgs {
     /// Read the new backup password from the first line of this file; `-` is standard input
-    #[arg(long, value_name = "FILE", group = "new backup password")]
+    #[arg(long, value_name = "FILE", group = "new backup password", value_parser = super::stores::path_parser())]
     new_password_file: Option<PathBuf>,
     /// Run this command and take what it prints as the new backup password
     #[arg(long, value_name = "COMMAND", group = "new backup password")]
@@ -107,7 +111,7 @@ impl NewPasswordArgs {
         if let Some(command) = &self.new_password_command {
             return of_command(command);
         }
-        match of_environment(NEW_VARIABLE) {
+        match of_environment(NEW_VARIABLE)? {
             Some(password) => Ok(password),
             None => prompt_twice(question),
         }
@@ -135,10 +139,10 @@ pub fn of(file: Option<&PathBuf>, command: Option<&OsString>) -> Result<Option<S
 /// Asks on the terminal.
 pub fn prompt(question: &str) -> Result<Secret, Error> {
     let password = typed(question)?;
-    match password.expose().is_empty() {
-        true => Err(no_password("nothing was typed")),
-        false => Ok(password),
+    if password.expose().is_empty() {
+        return Err(no_password("nothing was typed"));
     }
+    usable(password, "the password that was typed")
 }
 
 fn typed(question: &str) -> Result<Secret, Error> {
@@ -160,7 +164,9 @@ fn prompt_twice(question: &str) -> Result<Secret, Error> {
         let first = typed(&format!("{question}: "))?;
         let why = match first.expose().is_empty() {
             true => "it is empty",
-            false if typed("The same once more: ")? == first => return Ok(first),
+            false if typed("The same once more: ")? == first => {
+                return usable(first, "the password that was typed");
+            }
             false => "the two are not the same",
         };
         tries -= 1;
@@ -187,22 +193,13 @@ fn of_file(path: &PathBuf) -> Result<Secret, Error> {
         true => first_line(&mut io::stdin().lock()),
         false => File::open(path).and_then(|mut file| first_line(&mut file)),
     };
-    not_empty(
-        bytes.map_err(named)?,
-        &format!("the password file {} is empty", path.display()),
-    )
+    let of = format!("the password file {}", path.display());
+    usable(Secret::new(bytes.map_err(named)?), &of)
 }
 
 fn of_command(command: &OsString) -> Result<Secret, Error> {
-    let (shell, flag) = if cfg!(windows) {
-        ("cmd", "/C")
-    } else {
-        ("sh", "-c")
-    };
     let named = |e: io::Error| no_password(&format!("cannot run the password command: {e}"));
-    let mut child = Command::new(shell)
-        .arg(flag)
-        .arg(command)
+    let mut child = child::shell(command)
         .stdout(Stdio::piped())
         .spawn()
         .map_err(named)?;
@@ -218,13 +215,15 @@ fn of_command(command: &OsString) -> Result<Secret, Error> {
             "the password command failed ({status})"
         )));
     }
-    not_empty(bytes, "the password command printed nothing")
+    usable(Secret::new(bytes), "what the password command printed")
 }
 
-fn of_environment(variable: &str) -> Option<Secret> {
-    let text = std::env::var_os(variable)?;
-    let bytes = text.into_encoded_bytes();
-    (!bytes.is_empty()).then(|| Secret::new(bytes))
+fn of_environment(variable: &str) -> Result<Option<Secret>, Error> {
+    let Some(text) = std::env::var_os(variable).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let password = Secret::new(text.into_encoded_bytes());
+    usable(password, &format!("the variable {variable}")).map(Some)
 }
 
 /// In one piece, so that no copy is left behind.
@@ -251,15 +250,85 @@ fn zeroize_behind(bytes: &mut Vec<u8>, end: usize) {
     bytes.truncate(end);
 }
 
-fn not_empty(bytes: Vec<u8>, why_not: &str) -> Result<Secret, Error> {
-    match bytes.is_empty() {
-        true => Err(no_password(why_not)),
-        false => Ok(Secret::new(bytes)),
+/// The mark with which some editors begin a file of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Checks the bytes of a password, wherever they come from; `of` names the source. Phones take UTF-8 text, and a byte that nobody
+/// typed would lock the owner out. A byte order mark is no part of the password.
+fn usable(password: Secret, of: &str) -> Result<Secret, Error> {
+    let bytes = password.expose();
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let is_utf16 = [b"\xff\xfe", b"\xfe\xff"]
+        .iter()
+        .any(|mark| bytes.starts_with(*mark));
+    if is_utf16 || text.contains(&0) {
+        return Err(no_password(&format!(
+            "{of} is UTF-16 text or has NUL bytes, and a password is UTF-8 text: save it as UTF-8"
+        )));
     }
+    if std::str::from_utf8(text).is_err() {
+        return Err(no_password(&format!(
+            "{of} is no UTF-8 text: save it as UTF-8"
+        )));
+    }
+    if text.is_empty() {
+        return Err(no_password(&format!("{of} is empty")));
+    }
+    if text.len() == bytes.len() {
+        return Ok(password);
+    }
+    Ok(Secret::new(text.to_vec()))
 }
 
 fn no_password(why: &str) -> Error {
     Error::NoPassword {
         why: why.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Vec<u8>, String> {
+        let line = first_line(&mut &bytes[..]).unwrap();
+        let password = usable(Secret::new(line), "the file");
+        password
+            .map(|password| password.expose().to_vec())
+            .map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn first_line_is_the_password() {
+        for (bytes, password) in [
+            (&b"secret"[..], "secret"),
+            (b"secret\n", "secret"),
+            (b"secret\r\n", "secret"),
+            (b"secret \r\nmore\n", "secret "),
+            (b"\xef\xbb\xbfsecret\r\n", "secret"),
+            (b" a b\t\n", " a b\t"),
+            (
+                "p\u{e4}\u{df}\u{feff}x\n".as_bytes(),
+                "p\u{e4}\u{df}\u{feff}x",
+            ),
+        ] {
+            assert_eq!(read(bytes), Ok(password.as_bytes().to_vec()), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused() {
+        for (bytes, why) in [
+            (&b"\xff\xfes\0e\0c\0\r\0\n\0"[..], "UTF-16"),
+            (b"\xfe\xff\0s\0e\0c\0\r\0\n", "UTF-16"),
+            (b"s\0e\0c\0\n\0", "UTF-16"),
+            (b"sec\0ret\n", "NUL"),
+            (b"s\xe4cret\n", "no UTF-8"),
+            (b"\xef\xbb\xbf\n", "is empty"),
+            (b"\n", "is empty"),
+        ] {
+            let told = read(bytes).unwrap_err();
+            assert!(told.contains(why), "{bytes:?}: {told}");
+        }
     }
 }

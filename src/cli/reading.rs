@@ -7,7 +7,6 @@ use idev_backup::jobs::list::Named;
 use idev_backup::jobs::opened::Opened;
 use idev_backup::jobs::password::Known;
 use idev_backup::jobs::{Error, list};
-use idev_backup::store::Store;
 
 use super::StoreArgs;
 use super::password::PasswordArgs;
@@ -26,14 +25,13 @@ pub struct ReadArgs {
 impl ReadArgs {
     /// Its folder.
     pub fn folder(&self) -> Result<PathBuf, Error> {
-        self.named().map(|named| named.folder)
+        self.named_of(None).map(|named| named.folder)
     }
 
-    /// Its folder and its identity.
-    pub fn named(&self) -> Result<Named, Error> {
-        let path = self.store.path()?;
+    /// Returns the backup's folder and identity; `latest` means that of this phone, if the store has one of it.
+    pub fn named_of(&self, phone: Option<&str>) -> Result<Named, Error> {
         // Needed only where the backup is not named by its path.
-        list::resolve(Store::open(&path), Some(&self.backup))
+        list::resolve_of(self.store.open(), Some(&self.backup), phone)
     }
 
     /// Where its password comes from.

@@ -91,6 +91,14 @@ pub struct Restore {
     output: OutputArgs,
 }
 
+#[derive(Serialize)]
+struct DryRun<'a> {
+    /// The backup that was looked at.
+    path: String,
+    #[serde(flatten)]
+    report: &'a idev_backup::jobs::doctor::Report,
+}
+
 impl Restore {
     /// Runs it.
     pub fn run(&self) -> u8 {
@@ -102,7 +110,7 @@ impl Restore {
     }
 
     fn done(&self, watch: &Watch<'_>) -> Result<u8, Error> {
-        let named = self.read.named()?;
+        let named = self.read.named_of(self.device.device.as_deref())?;
         // Before anything of it is shown, and as long as anybody is asked: a backup that begins meanwhile would put the phone as it
         // is now in the place of what was agreed to. Nothing is agreed to in a dry run.
         let held = match self.dry_run {
@@ -121,7 +129,11 @@ impl Restore {
             let report = restore::dry_run(&reach, phone, &folder, &options, watch)?;
             watch.finish();
             match self.output.json {
-                true => output::object("dry_run", None, &report),
+                true => {
+                    let path = folder.display().to_string();
+                    let report = &report;
+                    output::object("dry_run", None, &DryRun { path, report });
+                }
                 false => doctor::show(&report, self.output.quiet),
             }
             return Ok(match report.level {

@@ -9,11 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use clap::{Args, CommandFactory, Subcommand};
+use clap::{Args, Subcommand};
 use idev_backup::jobs::Error;
 use idev_backup::jobs::{conditions, list, unattended};
 use idev_backup::schedule::{self, Job, Kind, When, install};
-use idev_backup::store::{Store, disk};
+use idev_backup::store::disk;
 use idev_backup::units::span;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,8 @@ use super::{StoreArgs, create, exit, home, output, schedule_health};
 /// Have the system start backups by itself.
 ///
 /// Example:  idev-backup schedule add --daily 22:00 -- --all --if-older-than 20h --notify
+///
+/// The store must exist: a job makes no new one, since the disk of the one that is meant may not be mounted.
 #[derive(Args)]
 pub struct ScheduleCommand {
     #[command(subcommand)]
@@ -152,10 +154,19 @@ impl ScheduleCommand {
         let words = std::iter::once(command.to_owned()).chain(add.options.iter().cloned());
         let arguments: Vec<String> = words.collect();
         // A mistake is told now, and not at night.
-        let typed = std::iter::once("idev-backup".to_owned()).chain(arguments.iter().cloned());
-        let plain = super::Config::default().apply(super::Cli::command());
-        if let Err(e) = plain.try_get_matches_from(typed) {
-            e.exit();
+        if let Some(store) = super::of_job(&arguments, config)? {
+            if store.is_new() {
+                return Err(Error::Nothing {
+                    what: "a job makes no new store".to_owned(),
+                    hint: "run `idev-backup create --new-store` once, and add the job without --new-store"
+                        .to_owned(),
+                });
+            }
+            let path = store.check()?;
+            schedule::check_path(&path.display().to_string()).map_err(|what| Error::Nothing {
+                what,
+                hint: "rename that folder".to_owned(),
+            })?;
         }
         let kind = match add.with {
             Some(kind) => kind,
@@ -329,7 +340,7 @@ impl ScheduleCommand {
             });
         }
         let mut phones = Vec::new();
-        if let Ok(store) = Store::open(&store.path()?) {
+        if let Ok(store) = store.open() {
             for udid in create::known(&store, None) {
                 let last = unattended::last_good(&store, &udid);
                 let snapshot = store.current(&udid)?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+use idev_backup::child;
 use idev_backup::jobs::Error;
 #[cfg(unix)]
 use idev_backup::schedule::When;
@@ -139,8 +140,7 @@ pub fn run(job: &OsString) -> Result<u8, Error> {
         ..Ran::default()
     };
     write(&state, &ran)?;
-    let program = std::env::current_exe().map_err(|e| io("find", Path::new("idev-backup"), e))?;
-    let mut command = Command::new(program);
+    let mut command = child::this_program().map_err(|e| io("find", Path::new("idev-backup"), e))?;
     command.args(&note.arguments).envs(&note.environment);
     command.env(JOB, lock_path(&path));
     if note.folder.is_dir() {

@@ -84,7 +84,7 @@ pub struct Simulate {
     #[arg(long)]
     will_encrypt: bool,
     /// Encrypt backups with the password in the first line of this file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::stores::path_parser())]
     password_file: Option<PathBuf>,
     /// Rounds that make a key of the password. Real phones take 10000000, which take seconds.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -117,7 +117,7 @@ pub struct Simulate {
     #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_duration)]
     restart: Duration,
     /// Write what a restore brought into this SQLite database, a row for each file (the first phone only).
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::stores::path_parser())]
     ledger: Option<PathBuf>,
     /// The DeviceLink version offered: 400, or 300 as before iOS 14.
     #[arg(long, value_name = "VERSION", default_value_t = 400)]

@@ -1,7 +1,7 @@
 //! `idev-backup trace`, and the options of commands that record one.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread;
@@ -25,7 +25,7 @@ use super::{exit, interrupt, output};
 #[derive(Args, Clone, Debug)]
 pub struct TraceArgs {
     /// Record what is said to the phone and back; stand-ins replace secrets and names [see `idev-backup trace`]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::stores::path_parser())]
     trace: Option<PathBuf>,
     /// Keep Manifest.db, Manifest.plist and Status.plist in the trace, with all names in them: a replay needs them
     #[arg(long, requires = "trace")]
@@ -41,7 +41,13 @@ impl TraceArgs {
             return Ok(None);
         };
         let failed = |e: io::Error| Error::Nothing {
-            what: format!("cannot record into {}: {e}", path.display()),
+            what: match e.kind() {
+                io::ErrorKind::AlreadyExists => format!(
+                    "cannot record into {}: it exists, and stays as it is",
+                    path.display()
+                ),
+                _ => format!("cannot record into {}: {e}", path.display()),
+            },
             hint: "name a new file with --trace, in a folder that you may write".to_owned(),
         };
         let file = open(path).map_err(failed)?;
@@ -68,26 +74,13 @@ impl TraceArgs {
     }
 }
 
-/// A new file for its owner only. A trace that is there is replaced, and nothing else.
+/// Makes a new file for its owner only. An earlier trace may be the one that shows a fault, so none is replaced.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true);
+    options.read(true).write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    let mut head = Vec::new();
-    (&mut file).take(9).read_to_end(&mut head)?;
-    if !head.is_empty() && head != b"{\"trace\":" {
-        return Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "it is there already, and is no trace",
-        ));
-    }
-    #[cfg(unix)]
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    file.set_len(0)?;
-    io::Seek::rewind(&mut file)?;
-    Ok(file)
+    options.open(path)
 }
 
 /// Show a recorded conversation with a phone, or play the phone's side of it.
@@ -111,6 +104,7 @@ enum What {
 #[derive(Args)]
 struct Show {
     /// The trace
+    #[arg(value_parser = super::stores::path_parser())]
     file: PathBuf,
     /// Print messages whole, however long
     #[arg(long)]
@@ -124,6 +118,7 @@ struct Show {
 #[derive(Args)]
 struct Play {
     /// The trace
+    #[arg(value_parser = super::stores::path_parser())]
     file: PathBuf,
     /// Where to listen: UNIX:/path or HOST:PORT (port 0: any free one)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]

@@ -108,7 +108,7 @@ struct HookArgs {
 #[command(next_help_heading = "Log")]
 struct LogArgs {
     /// Append what stderr gets to this file too; beyond 1 MB it becomes FILE.1
-    #[arg(long, value_name = "FILE", env = "IDEV_BACKUP_LOG_FILE")]
+    #[arg(long, value_name = "FILE", env = "IDEV_BACKUP_LOG_FILE", value_parser = super::stores::path_parser())]
     log_file: Option<PathBuf>,
     /// What goes there
     #[arg(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum};
 use idev_backup::jobs::Error;
 use idev_backup::jobs::totals::Sum;
@@ -10,6 +10,7 @@ use idev_backup::jobs::usage::{self, Report};
 use idev_backup::units::{counted, size};
 
 use super::reading::ReadArgs;
+use super::stores::path_parser;
 use super::{exit, output, page};
 
 /// Show what takes the room in a backup, by kind and by app.
@@ -25,7 +26,7 @@ pub struct Usage {
     #[arg(long)]
     by: Option<By>,
     /// Write a page for a browser to this file; it needs no network
-    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(page::place))]
+    #[arg(long, value_name = "FILE", value_parser = path_parser().try_map(page::place))]
     html: Option<PathBuf>,
     /// Replace that file if it is there
     #[arg(long, requires = "html")]

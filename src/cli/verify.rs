@@ -7,7 +7,6 @@ use clap::Args;
 use idev_backup::jobs::password::{Known, Passwords};
 use idev_backup::jobs::verify::{self, Depth, Options, Outcome, Proof, Repair, Report, Sample};
 use idev_backup::jobs::{Error, history, list};
-use idev_backup::store::Store;
 use idev_backup::units::{count, counted, size};
 
 use super::password::PasswordArgs;
@@ -85,9 +84,8 @@ impl Verify {
     }
 
     fn check(&self, watch: &progress::Watch) -> Result<Checked, Error> {
-        let path = self.store.path()?;
         // Needed only where the backup is not named by its path.
-        let named = list::resolve(Store::open(&path), self.backup.as_deref())?;
+        let named = list::resolve(self.store.open(), self.backup.as_deref())?;
         let folder = named.folder;
         // The terminal is asked only for what cannot be done without.
         let given = self.password.given()?.map(Known);

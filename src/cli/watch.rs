@@ -7,10 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 use clap::Args;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::create::Options;
-use idev_backup::jobs::list;
 use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::unattended::{self, Outcome, Plan};
 use idev_backup::jobs::watch::{self, Happening, Watcher};
+use idev_backup::jobs::{list, named};
 use idev_backup::store::Store;
 use idev_backup::transport::{Attached, Calm};
 use idev_backup::udid::Udid;
@@ -20,7 +20,8 @@ use serde::Serialize;
 use super::progress::{Show, Style};
 use super::unattended::UnattendedArgs;
 use super::{
-    DeviceArgs, OutputArgs, ReachArgs, StoreArgs, create, exit, interrupt, output, schedule_run,
+    DeviceArgs, OutputArgs, ReachArgs, WritableStoreArgs, create, exit, interrupt, output,
+    schedule_run,
 };
 
 /// How often somebody is told of a backup that is overdue.
@@ -41,7 +42,7 @@ pub struct WatchCommand {
     #[command(flatten)]
     pub(super) backup: create::BackupArgs,
     #[command(flatten)]
-    store: StoreArgs,
+    pub(super) store: WritableStoreArgs,
     #[command(flatten)]
     pub(super) reach: ReachArgs,
     #[command(flatten)]
@@ -64,10 +65,10 @@ impl WatchCommand {
         let _job = schedule_run::hold_as_job();
         let style = self.output.style();
         let calm = Calm::new(interrupt());
-        let opened = self.store.path().and_then(|path| {
-            let store = Store::open_or_make(&path)?;
-            Ok((store, self.reach.reach_with(calm.clone())?))
-        });
+        let opened = self
+            .store
+            .open()
+            .and_then(|store| Ok((store, self.reach.reach_with(calm.clone())?)));
         let (store, reach) = match opened {
             Ok(opened) => opened,
             Err(e) => {
@@ -128,8 +129,21 @@ impl Guard<'_> {
 
 impl Watcher for Guard<'_> {
     fn wants(&self, udid: &Udid) -> bool {
-        let begins = |head: &str| list::head_is(udid.as_str(), head);
-        self.wanted.is_none_or(begins)
+        let Some(wanted) = self.wanted else {
+            return true;
+        };
+        // The store knows the name of a phone that is not there any more.
+        let of_store = named::of_store(self.store, wanted).unwrap_or_default();
+        let connected = self.reach.phones().unwrap_or_default();
+        let connected = named::meant(
+            wanted,
+            &connected,
+            |phone| &phone.udid,
+            |phone| self.reach.name(phone),
+        );
+        list::head_is(udid.as_str(), wanted)
+            || of_store.iter().any(|(other, _)| other == udid)
+            || connected.iter().any(|phone| phone.udid == *udid)
     }
 
     fn not_due(&self, udid: &Udid) -> Option<String> {
@@ -174,7 +188,11 @@ impl Watcher for Guard<'_> {
             let recently = told.get(&udid).is_some_and(|at| at.elapsed() < TELL_EVERY);
             let last = unattended::last_good(self.store, &udid);
             let limit = self.overdue.overdue_after;
-            if recently || unattended::overdue(SystemTime::now(), last, limit).is_none() {
+            let is_retired = unattended::is_retired(self.store, &udid);
+            if recently
+                || is_retired
+                || unattended::overdue(SystemTime::now(), last, limit).is_none()
+            {
                 continue;
             }
             told.insert(udid.clone(), Instant::now());

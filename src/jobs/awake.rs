@@ -3,7 +3,9 @@
 //! A child process and not a library: macOS and Linux have a program that holds the lock as long as it lives, and Apple's
 //! frameworks cannot be linked everywhere. Windows has none, and is told by a call.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
+
+use crate::child;
 
 /// As long as this lives the computer does not fall asleep by itself. It belongs to the thread that began it.
 pub struct Awake {
@@ -18,13 +20,13 @@ impl Awake {
         let mut command = match () {
             // Ends with this program, however that ends.
             () if cfg!(target_os = "macos") => {
-                let mut command = Command::new("caffeinate");
+                let mut command = child::command("caffeinate");
                 command.args(["-i", "-w", &std::process::id().to_string()]);
                 command
             }
             // The inner command is what the lock lives by: its input ends when this program does.
             () if cfg!(target_os = "linux") => {
-                let mut command = Command::new("systemd-inhibit");
+                let mut command = child::command("systemd-inhibit");
                 command.args(["--what=sleep:idle", "--who=idev-backup", "--mode=block"]);
                 command.args(["--why=A phone is being backed up", "cat"]);
                 command

@@ -169,6 +169,8 @@ pub fn create(
     let monitor: &dyn Monitor = &noted;
     // Not after an hour of receiving.
     store.check_rights(&phone.udid)?;
+    // The disk may have gone since the store was opened, and its mount point is an empty folder then.
+    Store::open_made(store.root())?;
     let lock = store.lock(&phone.udid)?;
     let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
     let facts = Facts::ask(session.lockdown())?;

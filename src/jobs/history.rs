@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::list::Named;
 use super::verify::{Depth, Outcome, Report};
-use super::{Error, list};
+use super::{Error, list, named};
 use crate::monitor::{Event, Monitor, Phase};
 use crate::store::history::{By, Removal, local};
 use crate::store::notes::{Note, Verified};
@@ -197,22 +197,29 @@ pub(super) fn removing(removal: Removal) -> Event {
     }
 }
 
-/// A phone of a store, by its UDID or how that begins.
-pub fn phone(store: &Store, beginning: &str) -> Result<Udid, Error> {
-    let phones = store.phones()?;
-    let mut meant = phones
-        .iter()
-        .filter(|udid| list::head_is(udid.as_str(), beginning));
-    match (meant.next(), meant.next()) {
-        (Some(one), None) => Ok(one.clone()),
-        (None, _) => Err(Error::Nothing {
-            what: format!("the store holds no backup of a phone {beginning}"),
+/// Finds a phone of a store, as [`named::meant`] knows it.
+pub fn phone(store: &Store, text: &str) -> Result<Udid, Error> {
+    match &named::of_store(store, text)?[..] {
+        [(udid, _)] => Ok(udid.clone()),
+        [] => Err(Error::Nothing {
+            what: format!("the store holds no backup of a phone {text}"),
             hint: "`idev-backup list` shows what the store holds".to_owned(),
         }),
-        _ => Err(Error::Nothing {
-            what: format!("several phones of the store begin with {beginning}"),
-            hint: "write more of its UDID; `idev-backup list` shows them".to_owned(),
-        }),
+        several => {
+            let shown = |(udid, name): &(Udid, Option<String>)| match name {
+                Some(name) => format!("{name} ({udid})"),
+                None => udid.to_string(),
+            };
+            let shown: Vec<String> = several.iter().map(shown).collect();
+            Err(Error::Nothing {
+                what: format!(
+                    "{} phones of the store are meant by {text:?}: {}",
+                    several.len(),
+                    shown.join(", ")
+                ),
+                hint: "write more of the UDID or the name".to_owned(),
+            })
+        }
     }
 }
 
@@ -276,7 +283,7 @@ pub(super) fn moved(from: &Path, to: Option<&Snapshot>) -> Error {
 }
 
 /// A snapshot in a store, by its path or by how [`list::find`] knows it.
-pub fn find(store: Result<Store, store::Error>, name: &str) -> Result<Chosen, Error> {
+pub fn find<E: Into<Error>>(store: Result<Store, E>, name: &str) -> Result<Chosen, Error> {
     let Named { folder, id } = list::resolve(store, Some(name))?;
     if let Ok(to) = folder.read_link()
         && snapshot::phone_of(&folder).is_some()
@@ -309,6 +316,31 @@ pub struct Noted {
 /// Pins a snapshot, or takes the pin away.
 pub fn pin(of: &Chosen, pinned: bool) -> Result<Noted, Error> {
     of.note(|note| note.pinned = pinned)
+}
+
+/// What is noted of a phone that is gone, or is back.
+#[derive(Debug, Clone, Serialize)]
+pub struct Retired {
+    /// The phone.
+    pub udid: String,
+    /// Its name, as the newest backup has it.
+    pub name: Option<String>,
+    /// RFC 3339: since then no other backup is expected. Null where that was taken back.
+    pub retired: Option<String>,
+}
+
+/// Notes that no other backup of a phone is expected, or takes that back. Its backups stay.
+pub fn retire(store: &Store, text: &str, is_undone: bool) -> Result<Retired, Error> {
+    let udid = phone(store, text)?;
+    let now = list::rfc3339(SystemTime::now());
+    let retired = (!is_undone).then_some(now);
+    store.retire(&udid, retired.clone())?;
+    let newest = store.snapshots_of(&udid)?.into_iter().next();
+    Ok(Retired {
+        name: newest.and_then(|snapshot| list::describe(&snapshot).name),
+        udid: udid.to_string(),
+        retired,
+    })
 }
 
 /// Longest name of a snapshot, in characters.

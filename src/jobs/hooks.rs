@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::child;
 use crate::transport::Calm;
 
 /// What a command prints is kept to this length, from its end, to say why it failed.
@@ -146,7 +147,7 @@ impl Hooks {
         let is_stopped = || calm.cancelled() && !was_stopped;
         if let Some(command) = self.command(turn) {
             let input = serde_json::to_vec(told).unwrap_or_default();
-            if let Err(why) = run(shell(command), &input, self.time_limit, &is_stopped) {
+            if let Err(why) = run(child::shell(command), &input, self.time_limit, &is_stopped) {
                 wrong.push((format!("the command {} {why}", turn.name()), None));
             }
         }
@@ -166,24 +167,13 @@ impl Hooks {
     }
 }
 
-fn shell(command: &str) -> Command {
-    let (shell, flag) = if cfg!(windows) {
-        ("cmd", "/C")
-    } else {
-        ("sh", "-c")
-    };
-    let mut child = Command::new(shell);
-    child.arg(flag).arg(command);
-    child
-}
-
 /// The system's own program for it. The text holds the phone's name, so it never becomes part of a script.
 fn notification(text: &str) -> Command {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
     const TITLE: &str = "idev-backup";
     let mut command;
     if cfg!(target_os = "macos") {
-        command = Command::new("osascript");
+        command = child::command("osascript");
         command.args(["-e", "on run argv"]);
         command.args([
             "-e",
@@ -191,7 +181,7 @@ fn notification(text: &str) -> Command {
         ]);
         command.args(["-e", "end run", "--", &text, TITLE]);
     } else if cfg!(windows) {
-        command = Command::new("powershell");
+        command = child::command("powershell");
         command.args(["-NoProfile", "-Command"]).arg(
             "Add-Type -AssemblyName System.Windows.Forms; $n = New-Object System.Windows.Forms.NotifyIcon; \
              $n.Icon = [System.Drawing.SystemIcons]::Information; $n.Visible = $true; \
@@ -201,7 +191,7 @@ fn notification(text: &str) -> Command {
             .env("IDEV_BACKUP_TITLE", TITLE)
             .env("IDEV_BACKUP_TEXT", &text);
     } else {
-        command = Command::new("notify-send");
+        command = child::command("notify-send");
         command.args(["--app-name", TITLE, "--", TITLE, &text]);
     }
     command
@@ -224,18 +214,14 @@ fn run(
         .stdin(heard)
         .stdout(Stdio::from(said.try_clone().map_err(named)?))
         .stderr(Stdio::from(said.try_clone().map_err(named)?));
-    // A password for the phone's backup is no business of it.
-    command
-        .env_remove("IDEV_BACKUP_PASSWORD")
-        .env_remove("IDEV_BACKUP_NEW_PASSWORD");
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let mut child = command.spawn().map_err(named)?;
-    match wait(&mut child, limit, is_stopped).map_err(named)? {
+    let mut started = command.spawn().map_err(named)?;
+    match wait(&mut started, limit, is_stopped).map_err(named)? {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(format!("failed ({status}){}", last_words(&mut said))),
         None => {
-            kill_with_children(&mut child);
+            kill_with_children(&mut started);
             Err(match is_stopped() {
                 true => "was stopped".to_owned(),
                 false => format!("did not end within {} s and was killed", limit.as_secs()),
@@ -271,7 +257,7 @@ fn kill_with_children(child: &mut Child) {
     }
     #[cfg(windows)]
     drop(
-        Command::new("taskkill")
+        child::command("taskkill")
             .args(["/F", "/T", "/PID", &child.id().to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -1,7 +1,6 @@
 //! What a store holds.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -110,6 +109,8 @@ pub struct Phone {
     pub last_good: Option<String>,
     /// That is longer ago than it should be, or there is none.
     pub overdue: bool,
+    /// RFC 3339: since then no other backup is expected, so none is overdue. Null once there is a younger one.
+    pub retired: Option<String>,
     /// Why its notes cannot be read, if they cannot.
     pub trouble: Option<String>,
 }
@@ -166,6 +167,10 @@ pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
             look.now.duration_since(time.into()).ok()
         });
         let is_ahead = last_good.is_some() && age.is_none();
+        let notes = store.notes(&udid);
+        let retired = notes.as_ref().ok().and_then(|notes| notes.retired.clone());
+        // Whoever backs a phone up again has it again. Both are UTC, so the text will do.
+        let retired = retired.filter(|since| last_good.as_ref().is_none_or(|last| last <= since));
         phones.push(Phone {
             name: of_one().find_map(|b| b.name.clone()),
             snapshots: of_one().count() as u64,
@@ -174,9 +179,10 @@ pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
                 true => sizes::together(&folders)?.frees,
                 false => None,
             },
-            overdue: !is_ahead && age.is_none_or(|age| age > look.overdue),
+            overdue: retired.is_none() && !is_ahead && age.is_none_or(|age| age > look.overdue),
+            retired,
             last_good,
-            trouble: store.notes(&udid).err().map(|e| e.to_string()),
+            trouble: notes.err().map(|e| e.to_string()),
             udid: udid.to_string(),
         });
     }
@@ -200,9 +206,9 @@ pub fn head_is(text: &str, head: &str) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(head))
 }
 
-/// Finds a backup by its path, or in the store by `latest`, by phone, by stamp, by the beginning of either, or by a
-/// name that it was given.
-pub fn find(store: Result<Store, store::Error>, name: Option<&str>) -> Result<PathBuf, Error> {
+/// Finds a backup by its path, or in the store by `latest`, by phone, by stamp, by the beginning of either, by a name that
+/// it was given, or by the name of its phone.
+pub fn find<E: Into<Error>>(store: Result<Store, E>, name: Option<&str>) -> Result<PathBuf, Error> {
     resolve(store, name).map(|named| named.folder)
 }
 
@@ -226,7 +232,19 @@ impl Named {
 }
 
 /// Finds a backup as [`find`] does, with its identity.
-pub fn resolve(store: Result<Store, store::Error>, name: Option<&str>) -> Result<Named, Error> {
+pub fn resolve<E: Into<Error>>(
+    store: Result<Store, E>,
+    name: Option<&str>,
+) -> Result<Named, Error> {
+    resolve_of(store, name, None)
+}
+
+/// Finds a backup as [`resolve`] does; `latest` means that of this phone, if the store has one of it.
+pub fn resolve_of<E: Into<Error>>(
+    store: Result<Store, E>,
+    name: Option<&str>,
+    phone: Option<&str>,
+) -> Result<Named, Error> {
     if let Some(path) = name.map(Path::new)
         && path.is_dir()
     {
@@ -241,16 +259,11 @@ pub fn resolve(store: Result<Store, store::Error>, name: Option<&str>) -> Result
             hint: "`idev-backup list` shows what the store holds; in a script, look at where the name comes from".to_owned(),
         });
     }
-    let (snapshots, store) = match store {
-        Ok(store) => (store.snapshots()?, Some(store)),
-        Err(store::Error::Io { cause, .. }) if cause.kind() == ErrorKind::NotFound => {
-            (Vec::new(), None)
-        }
-        Err(e) => return Err(e.into()),
-    };
+    let store = store.map_err(Into::into)?;
+    let snapshots = store.snapshots()?;
     let has_name = |snapshot: &&Snapshot| {
         // Notes that cannot be read know no names.
-        let notes = store.as_ref().and_then(|s| s.notes(snapshot.udid()).ok());
+        let notes = store.notes(snapshot.udid()).ok();
         let tags = notes
             .map(|notes| notes.of(snapshot).tags)
             .unwrap_or_default();
@@ -280,8 +293,23 @@ pub fn resolve(store: Result<Store, store::Error>, name: Option<&str>) -> Result
                     && (s.is_current() || name.len() > s.udid().as_str().len()))
         }
     };
-    let found: Vec<&Snapshot> = snapshots.iter().filter(named).collect();
+    let mut found: Vec<&Snapshot> = snapshots.iter().filter(named).collect();
     let wanted = name.unwrap_or("latest");
+    let current_of = |text: &str| -> Result<Vec<&Snapshot>, Error> {
+        let phones = super::named::of_store(&store, text)?;
+        let is_one =
+            |s: &&Snapshot| s.is_current() && phones.iter().any(|(udid, _)| udid == s.udid());
+        Ok(snapshots.iter().filter(is_one).collect())
+    };
+    if found.is_empty() && wanted != "latest" {
+        found = current_of(wanted)?;
+    }
+    if let Some(phone) = phone.filter(|_| wanted == "latest" && found.len() > 1) {
+        let of_phone = current_of(phone)?;
+        if !of_phone.is_empty() {
+            found = of_phone;
+        }
+    }
     match found[..] {
         [one] => Ok(Named::of(one)),
         [] => Err(Error::Nothing {

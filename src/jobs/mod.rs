@@ -20,6 +20,7 @@ pub mod info;
 mod info_plist;
 pub mod list;
 pub mod listed;
+pub mod named;
 pub mod names;
 pub mod opened;
 pub mod pair;
@@ -90,8 +91,10 @@ pub enum Error {
         /// Those that are there.
         present: Vec<String>,
     },
-    /// Several phones are there and none was chosen.
+    /// Several phones are there and none was chosen, or several are meant.
     WhichDevice {
+        /// The one that was asked for, if any.
+        wanted: Option<String>,
         /// Each with its name.
         present: Vec<String>,
     },
@@ -268,7 +271,9 @@ impl Error {
             Error::NoDevice { .. } => Some(
                 "connect it with a cable, unlock it and tap Trust; `idev-backup devices` shows what is there".to_owned(),
             ),
-            Error::WhichDevice { .. } => Some("choose one with --device UDID (`create --all` backs up all of them)".to_owned()),
+            Error::WhichDevice { .. } => Some(
+                "choose one with --device and its UDID or name (`create --all` backs up all of them)".to_owned(),
+            ),
             Error::Verdict(refusal) => refusal.hint.clone(),
             Error::CheckFailed(_) => Some(
                 "run `idev-backup create --full`; if it happens again, check the disk"
@@ -441,10 +446,24 @@ impl fmt::Display for Error {
                     present.join(", ")
                 )
             }
-            Error::WhichDevice { present } => {
+            Error::WhichDevice {
+                wanted: None,
+                present,
+            } => {
                 write!(
                     f,
                     "{} phones are connected: {}",
+                    present.len(),
+                    present.join(", ")
+                )
+            }
+            Error::WhichDevice {
+                wanted: Some(wanted),
+                present,
+            } => {
+                write!(
+                    f,
+                    "{} phones are meant by {wanted:?}: {}",
                     present.len(),
                     present.join(", ")
                 )

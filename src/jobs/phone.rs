@@ -6,12 +6,11 @@ use std::sync::Arc;
 use plist::{Dictionary, Value};
 use serde::Serialize;
 
-use super::Error;
+use super::{Error, named};
 use crate::device::records::Records;
 use crate::device::tls::Pin;
 use crate::device::{self, Lockdown, Session, model};
 use crate::transport::{Attached, Calm, Stream, Transport, Via};
-use crate::udid::Udid;
 
 /// How phones are reached, the same for all commands.
 #[derive(Debug, Clone)]
@@ -59,43 +58,39 @@ impl Reach {
         Ok(phones)
     }
 
-    /// The one phone that is meant: by its UDID, or by how that begins.
+    /// Finds the one phone that is meant, as [`named::meant`] knows it.
     pub fn phone(&self, wanted: Option<&str>) -> Result<Attached, Error> {
         let phones = self.phones()?;
-        let present = phones.iter().map(|p| p.udid.to_string()).collect();
-        // Brings a UDID from a USB serial number into the phone's own form.
-        let whole: Option<Udid> = wanted.and_then(|text| text.parse().ok());
-        let wanted = whole.as_ref().map(Udid::as_str).or(wanted);
-        let begins = |phone: &Attached, text: &str| {
-            let head = phone.udid.as_str().get(..text.len());
-            head.is_some_and(|head| head.eq_ignore_ascii_case(text))
-        };
-        let mut meant: Vec<Attached> = phones
-            .into_iter()
-            .filter(|phone| wanted.is_none_or(|text| begins(phone, text)))
-            .collect();
-        match (meant.pop(), meant.len()) {
-            (Some(phone), 0) => Ok(phone),
-            (Some(phone), _) => {
-                meant.push(phone);
-                Err(Error::WhichDevice {
-                    present: meant.iter().map(|p| self.named(p)).collect(),
-                })
+        let meant: Vec<&Attached> = match wanted {
+            None => phones.iter().collect(),
+            Some(text) => {
+                named::meant(text, &phones, |phone| &phone.udid, |phone| self.name(phone))
             }
-            (None, _) => Err(Error::NoDevice {
+        };
+        match meant[..] {
+            [phone] => Ok(phone.clone()),
+            [] => Err(Error::NoDevice {
                 wanted: wanted.map(str::to_owned),
-                present,
+                present: phones.iter().map(|p| p.udid.to_string()).collect(),
+            }),
+            _ => Err(Error::WhichDevice {
+                wanted: wanted.map(str::to_owned),
+                present: meant.iter().map(|p| self.named(p)).collect(),
             }),
         }
     }
 
+    /// Returns the name of a phone, as far as it tells.
+    pub fn name(&self, phone: &Attached) -> Option<String> {
+        let lockdown = Lockdown::open(&self.daemon, phone, &self.calm);
+        lockdown.and_then(|mut l| l.text("DeviceName")).ok()?
+    }
+
     /// "Mira's iPhone (00008130-...)", as far as the phone tells.
     fn named(&self, phone: &Attached) -> String {
-        let name =
-            Lockdown::open(&self.daemon, phone, &self.calm).and_then(|mut l| l.text("DeviceName"));
-        match name {
-            Ok(Some(name)) => format!("{name} ({})", phone.udid),
-            _ => phone.udid.to_string(),
+        match self.name(phone) {
+            Some(name) => format!("{name} ({})", phone.udid),
+            None => phone.udid.to_string(),
         }
     }
 

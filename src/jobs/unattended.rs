@@ -79,7 +79,7 @@ pub fn phones(
         };
         let left = wait.saturating_sub(start.elapsed());
         match found {
-            Err(e) if is_absent(&e) && !left.is_zero() => {
+            Err(e) if may_come(&e) && !left.is_zero() => {
                 if !told {
                     monitor.note(format!("{e}; waiting for it for up to {}", span(wait)));
                     told = true;
@@ -91,8 +91,19 @@ pub fn phones(
     }
 }
 
-/// The phone is not there. Where udev starts usbmuxd, there is no daemon either before a phone comes.
+/// Returns true if the phone is not there. Where udev starts usbmuxd, there is no daemon either before a phone comes. A daemon whose
+/// address was given and that does not answer is a fault: nothing is known about phones then.
 pub fn is_absent(error: &Error) -> bool {
+    match error {
+        Error::Device(device::Error::Transport(transport::Error::NoDaemon { .. })) => {
+            transport::usbmuxd::from_variable().is_none()
+        }
+        error => may_come(error),
+    }
+}
+
+/// Returns true if waiting may help: the phone is not there, or no daemon answers yet.
+fn may_come(error: &Error) -> bool {
     matches!(
         error,
         Error::NoDevice { .. }
@@ -115,6 +126,13 @@ pub fn last_good(store: &Store, udid: &Udid) -> Option<SystemTime> {
     let good = all.iter().filter_map(|snapshot| made(&notes, snapshot));
     // One that lies ahead would be the last one for ever.
     good.max_by_key(|date| (conditions::age(now, *date).is_some(), *date))
+}
+
+/// Returns true if no other backup of the phone is expected: somebody retired it, and it was not backed up since.
+pub fn is_retired(store: &Store, udid: &Udid) -> bool {
+    let since = store.notes(udid).ok().and_then(|notes| notes.retired);
+    let last = last_good(store, udid).map(list::rfc3339);
+    since.is_some_and(|since| last.is_none_or(|last| last <= since))
 }
 
 /// When the current backup was made, if it is a good one: what is due is judged by that. One that is damaged is none to rest on.
@@ -278,7 +296,7 @@ fn repeatedly(
         // Plugged in anew, it has another number.
         match reach.phone(Some(phone.udid.as_str())) {
             Ok(found) => phone = found,
-            Err(e) if is_absent(&e) => {}
+            Err(e) if may_come(&e) => {}
             Err(e) => return Err(e),
         }
     }
@@ -507,6 +525,9 @@ pub fn overdue(
 
 /// Tells of phones that are not there, by the store alone.
 pub fn tell_overdue(store: &Store, udid: &Udid, plan: &Plan, calm: &Calm, monitor: &dyn Monitor) {
+    if is_retired(store, udid) {
+        return;
+    }
     let last = last_good(store, udid);
     let name = store.current(udid).ok().flatten();
     let name = name.and_then(|snapshot| list::describe(&snapshot).name);

@@ -107,14 +107,21 @@ pub fn meant(code: i64, description: &str) -> i64 {
     match code {
         // limd#12, iOS 6.1.2: what a locked phone said.
         1 if description.contains("copying keychain") => 13,
+        1 if description.contains("MDM setting present") => 22,
+        105 if description.contains("on device") => 106,
         code => code,
     }
 }
 
 /// Explains why the phone did not change its backup password. `is_required`: its administrator demands encryption.
 pub fn explain_password(verdict: &Verdict, is_required: bool, has_old: bool) -> Refusal {
-    let (class, cause, hint) = words(verdict.code);
-    let (cause, hint) = match verdict.code {
+    let code = meant(verdict.code, &verdict.description);
+    let (class, cause, hint) = words(code);
+    let (cause, hint) = match code {
+        22 => (
+            "the phone's administrator (a configuration profile) demands encrypted backups",
+            hint,
+        ),
         207 if is_required => (
             "the phone refused: the backup password is wrong, or its administrator demands another",
             Some("ask whoever administers the phone"),
@@ -164,7 +171,8 @@ fn refusal(verdict: &Verdict, (class, cause, hint): (Class, &str, Option<&str>))
 /// Explains why the phone did not take a backup back.
 pub fn explain_restore(verdict: &Verdict, need: Need) -> Refusal {
     let mut refusal = refusal(verdict, restore_words(verdict.code));
-    if verdict.code == 106 {
+    // The computer has the backup already, so that both codes are about the phone.
+    if matches!(verdict.code, 105 | 106) {
         let backup = need.backup_bytes;
         let had = need.free_bytes.map_or_else(String::new, |free| {
             format!(", the phone had {} free", size(free))
@@ -221,12 +229,7 @@ fn restore_words(code: i64) -> (Class, &'static str, Option<&'static str>) {
             "the phone could not write its own files: mostly since the restore before was not followed by a restart",
             AGAIN,
         ),
-        105 => (
-            NoSpace,
-            "the phone says that this computer lacks room",
-            AGAIN,
-        ),
-        106 => (
+        105 | 106 => (
             NoSpace,
             "the phone lacks room",
             Some(
@@ -306,9 +309,13 @@ fn restore_words(code: i64) -> (Class, &'static str, Option<&'static str>) {
 /// What a code says by itself; `None` for one that nobody has described.
 pub fn described(code: i64) -> Option<Refusal> {
     let (class, cause, hint) = words(code);
+    let at_restore = match code {
+        105 => "; at the end of a restore, the phone lacks room",
+        _ => "",
+    };
     (cause != NOT_DESCRIBED).then(|| Refusal {
         code,
-        cause: cause.to_owned(),
+        cause: format!("{cause}{at_restore}"),
         evidence: String::new(),
         hint: hint.map(str::to_owned),
         class,
@@ -364,6 +371,13 @@ fn words(code: i64) -> (Class, &'static str, Option<&'static str>) {
             Failed,
             "the phone asks to try later",
             Some("try again in some minutes"),
+        ),
+        22 => (
+            Failed,
+            "the phone's administrator (a configuration profile) does not allow it, or demands encrypted backups",
+            Some(
+                "ask whoever administers the phone; Settings > General > VPN & Device Management shows the profile",
+            ),
         ),
         24 => (Failed, "the phone was not permitted to do something", AGAIN),
         25 => (
@@ -557,7 +571,7 @@ mod tests {
                 !refusal.cause.contains("make the backup"),
                 "{code}: {refusal}"
             );
-            if code == 106 {
+            if matches!(code, 105 | 106) {
                 let told = refusal.to_string();
                 assert!(told.contains("61.3 GB, the phone had 12.0 GB"), "{told}");
                 assert!(hint.contains("at least 49.3 GB"), "{hint}");

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use crate::child;
+
 use super::{Job, Kind, When, cron, launchd, systemd, windows};
 
 /// Why a job could not be installed or removed.
@@ -43,10 +45,10 @@ pub fn detect() -> Result<Kind, Error> {
     if cfg!(windows) {
         return Ok(Kind::Task);
     }
-    if run(Command::new("systemctl").args(["--user", "show-environment"])).is_ok() {
+    if run(child::command("systemctl").args(["--user", "show-environment"])).is_ok() {
         return Ok(Kind::Systemd);
     }
-    match Command::new("crontab")
+    match child::command("crontab")
         .arg("-l")
         .stdin(Stdio::null())
         .output()
@@ -62,6 +64,13 @@ pub fn detect() -> Result<Kind, Error> {
 
 /// Installs a job, in the place of an older one of its name. Answers the file that holds it, if it is one.
 pub fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<PathBuf>, Error> {
+    for word in &job.command {
+        super::check_path(word).map_err(|why| Error {
+            doing: format!("install the job {}", job.name),
+            why,
+            hint: "choose a folder without such characters for the program and for your configuration",
+        })?;
+    }
     match kind {
         Kind::Cron => write_crontab(&cron::with(&read_crontab()?, job)).map(|()| None),
         Kind::Systemd => {
@@ -71,20 +80,20 @@ pub fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<PathBuf>
                 Some(text) => write(&timer, text.as_bytes())?,
                 None => remove_file(&timer)?,
             }
-            run(Command::new("systemctl").args(["--user", "daemon-reload"]))?;
+            run(child::command("systemctl").args(["--user", "daemon-reload"]))?;
             let unit = match job.when {
                 When::Always => format!("{}.service", systemd::unit(&job.name)),
                 _ => format!("{}.timer", systemd::unit(&job.name)),
             };
-            run(Command::new("systemctl").args(["--user", "enable", "--now", &unit]))?;
+            run(child::command("systemctl").args(["--user", "enable", "--now", &unit]))?;
             Ok(Some(service))
         }
         Kind::Launchd => {
             let path = agent_file(&job.name, places);
             // One of that name may be loaded, and then has to go first.
-            run(Command::new("launchctl").args(["bootout", &agent_target(&job.name)])).ok();
+            run(child::command("launchctl").args(["bootout", &agent_target(&job.name)])).ok();
             write(&path, launchd::agent(job).as_bytes())?;
-            run(Command::new("launchctl")
+            run(child::command("launchctl")
                 .arg("bootstrap")
                 .arg(domain())
                 .arg(&path))?;
@@ -95,7 +104,7 @@ pub fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<PathBuf>
             let file = file.map_err(|e| failed("write a file for schtasks", &e))?;
             write(file.path(), &windows::encoded(&windows::task(job)))?;
             let name = windows::task_name(&job.name);
-            let mut command = Command::new("schtasks");
+            let mut command = child::command("schtasks");
             run(command
                 .args(["/Create", "/F", "/TN", &name, "/XML"])
                 .arg(file.path()))?;
@@ -134,7 +143,7 @@ pub fn is_installed(kind: Kind, name: &str, always: bool, places: &Places) -> Re
         Kind::Launchd => agent_file(name, places).exists(),
         Kind::Task => {
             let name = windows::task_name(name);
-            let asked = Command::new("schtasks")
+            let asked = child::command("schtasks")
                 .args(["/Query", "/TN", &name])
                 .stdin(Stdio::null())
                 .output();
@@ -175,23 +184,23 @@ pub fn remove(kind: Kind, name: &str, places: &Places) -> Result<(), Error> {
             for (file, ending) in [(&timer, "timer"), (&service, "service")] {
                 if file.exists() {
                     let unit = format!("{}.{ending}", systemd::unit(name));
-                    run(Command::new("systemctl").args(["--user", "disable", "--now", &unit]))?;
+                    run(child::command("systemctl").args(["--user", "disable", "--now", &unit]))?;
                     remove_file(file)?;
                 }
             }
-            run(Command::new("systemctl").args(["--user", "daemon-reload"])).map(drop)
+            run(child::command("systemctl").args(["--user", "daemon-reload"])).map(drop)
         }
         Kind::Launchd => {
             // One that is not loaded needs no unloading.
-            run(Command::new("launchctl").args(["bootout", &agent_target(name)])).ok();
+            run(child::command("launchctl").args(["bootout", &agent_target(name)])).ok();
             remove_file(&agent_file(name, places))
         }
         Kind::Task => {
             let name = windows::task_name(name);
-            let there = run(Command::new("schtasks").args(["/Query", "/TN", &name])).is_ok();
+            let there = run(child::command("schtasks").args(["/Query", "/TN", &name])).is_ok();
             match there {
                 true => {
-                    run(Command::new("schtasks").args(["/Delete", "/F", "/TN", &name])).map(drop)
+                    run(child::command("schtasks").args(["/Delete", "/F", "/TN", &name])).map(drop)
                 }
                 false => Ok(()),
             }
@@ -227,7 +236,7 @@ fn agent_target(name: &str) -> String {
 /// what was there.
 fn read_crontab() -> Result<Vec<u8>, Error> {
     const DOING: &str = "read your crontab";
-    let output = Command::new("crontab")
+    let output = child::command("crontab")
         .arg("-l")
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
@@ -248,7 +257,7 @@ fn read_crontab_raw(shown: &[u8]) -> Result<Vec<u8>, Error> {
     const DOING: &str = "read your crontab";
     const EDITOR: &str = "sh -c 'cat \"$0\" > \"$IDEV_BACKUP_CRONTAB\"'";
     let copy = tempfile::NamedTempFile::new().map_err(|e| failed(DOING, &e))?;
-    let mut command = Command::new("crontab");
+    let mut command = child::command("crontab");
     command
         .arg("-e")
         .env("EDITOR", EDITOR)
@@ -281,7 +290,7 @@ fn holds(bytes: &[u8], part: &[u8]) -> bool {
 fn write_crontab(crontab: &[u8]) -> Result<(), Error> {
     const DOING: &str = "write your crontab";
     let named = |e: &io::Error| failed(DOING, e);
-    let child = Command::new("crontab")
+    let child = child::command("crontab")
         .arg("-")
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())

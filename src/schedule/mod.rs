@@ -222,6 +222,18 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
+/// Refuses a path that has a line break or another control character: a line of a crontab or of a unit ends there, and what
+/// follows would be a line of its own.
+pub fn check_path(path: &str) -> Result<(), String> {
+    match path.chars().find(|letter| letter.is_control()) {
+        Some(letter) => Err(format!(
+            "the path {path:?} has the control character {:?}",
+            letter.escape_default().to_string()
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Text in XML: escaped, and without what XML cannot hold.
 fn xml(text: &str) -> String {
     let mut out = String::new();
@@ -357,6 +369,15 @@ mod tests {
             ("é", false),
         ] {
             assert_eq!(check_name(name).is_ok(), good, "{name}");
+        }
+        for (path, is_good) in [
+            ("/a b/c%$\"'", true),
+            ("/a\n* * * * * x", false),
+            ("/a\0", false),
+            ("/a\t", false),
+            ("/\u{85}", false),
+        ] {
+            assert_eq!(check_path(path).is_ok(), is_good, "{path:?}");
         }
         assert_eq!(xml("a<b>&\"c\u{1}"), "a&lt;b&gt;&amp;&quot;c");
     }

@@ -131,7 +131,7 @@ mod tests {
     impl World {
         fn new(first: bool) -> World {
             let dir = tempfile::tempdir().unwrap();
-            let store = Store::open_or_make(dir.path()).unwrap();
+            let store = Store::create(dir.path()).unwrap();
             let udid: Udid = UDID.parse().unwrap();
             let world = World { dir, store, udid };
             if first {

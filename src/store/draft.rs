@@ -378,7 +378,7 @@ mod tests {
     const MADE: &str = "2026-11-20T21:14:01Z";
 
     fn draft(dir: &tempfile::TempDir) -> Draft {
-        let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+        let store = Store::create(&dir.path().join("store")).unwrap();
         let udid: Udid = UDID.parse().unwrap();
         let lock = store.lock(&udid).unwrap();
         Draft::fresh(&store, &udid, lock).unwrap()

@@ -11,6 +11,7 @@
 //! ```
 //! docs/format.md tells what a reader may trust.
 
+mod absent;
 mod aside;
 pub mod audit;
 mod clone;
@@ -49,6 +50,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+pub use absent::Absence;
 pub use aside::SetAside;
 pub use draft::{Draft, Origin};
 pub use lock::Lock;
@@ -114,6 +116,13 @@ pub enum Error {
         path: PathBuf,
         /// The number of its format.
         format: u64,
+    },
+    /// There is no store at this path.
+    NoStore {
+        /// The path that was named.
+        path: PathBuf,
+        /// The reason.
+        cause: Absence,
     },
     /// Another run works on this phone.
     Busy {
@@ -263,6 +272,16 @@ impl Error {
                 "it is in nobody's way, and every run tries again. Close programs that have it open; an immutable file needs \
                  `sudo chattr -i` (Linux) or `chflags nouchg` (macOS)",
             ),
+            Error::NoStore { cause, .. } => Some(match cause {
+                Absence::NotMounted(_) | Absence::Empty(_) | Absence::DeadLink { .. } => {
+                    "connect and mount the disk, and run the same command again. If a new store is to be made there, say so with \
+                     `idev-backup create --new-store`"
+                }
+                Absence::Missing(_) | Absence::NoMark => {
+                    "check the path, and whether its disk is connected. If a new store is to be made there, say so with \
+                     `idev-backup create --new-store`"
+                }
+            }),
             Error::NotAStore { .. } => Some(
                 "choose an empty folder, or one that idev-backup made, with --store; what is there stays as it is",
             ),
@@ -277,7 +296,7 @@ impl Error {
                 "look into that file; without it all pins, names and dates of checks are forgotten",
             ),
             Error::Damaged { path, .. } if path.ends_with(MARK) => Some(
-                "remove that one file: the next `create` makes it anew, and nothing else is touched",
+                "remove that one file: `idev-backup create --new-store` makes it anew, and nothing else is touched",
             ),
             Error::Damaged { .. } => Some(
                 "check the disk; `idev-backup create --full` makes a backup that rests on nothing that is there",
@@ -304,6 +323,9 @@ impl fmt::Display for Error {
                     "the store {} has format {format}, made by {age} idev-backup; this version reads and writes format {FORMAT}",
                     path.display()
                 )
+            }
+            Error::NoStore { path, cause } => {
+                write!(f, "there is no store at {}: {cause}", path.display())
             }
             Error::Busy { udid, lock } => write!(
                 f,
@@ -363,9 +385,11 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a store that is there.
+    /// Opens a folder of backups to read them. A folder without the mark of a store is opened too, since other programs'
+    /// backups may lie there.
     pub fn open(root: &Path) -> Result<Store, Error> {
         match fs::metadata(root) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(no_store(root)),
             Err(e) => Err(Error::io("open the store", root, e)),
             Ok(meta) if !meta.is_dir() => Err(not_a_store(root, "it is no folder")),
             Ok(_) if is_backup(root) => Err(not_a_store(
@@ -403,8 +427,17 @@ impl Store {
         Ok(())
     }
 
-    /// Opens a store, or makes one of a folder that is none yet.
-    pub fn open_or_make(root: &Path) -> Result<Store, Error> {
+    /// Opens a store to write to it. Makes none: the disk of the one that is meant may not be mounted.
+    pub fn open_made(root: &Path) -> Result<Store, Error> {
+        let store = Store::open(root)?;
+        if store.is_marked() {
+            return Ok(store);
+        }
+        Err(no_store(root))
+    }
+
+    /// Makes a store of a folder, which need not exist; a store that is there is opened.
+    pub fn create(root: &Path) -> Result<Store, Error> {
         if !root.exists() {
             // Not even an empty folder inside of a backup.
             if let Some(above) = root.ancestors().find(|above| above.exists()) {
@@ -424,6 +457,14 @@ impl Store {
             disk::write_shared(&mark, text.as_bytes())?;
         }
         Ok(store)
+    }
+
+    /// Returns an error if this is an empty folder, or one that holds nothing of ours and no backup of another program.
+    pub fn holds_something(&self) -> Result<(), Error> {
+        if self.is_marked() || !self.snapshots()?.is_empty() {
+            return Ok(());
+        }
+        Err(no_store(&self.root))
     }
 
     /// Its folder.
@@ -550,6 +591,13 @@ impl Store {
     /// What is ours of one phone.
     fn own_of(&self, udid: &Udid) -> PathBuf {
         self.own().join(udid.as_str())
+    }
+}
+
+fn no_store(path: &Path) -> Error {
+    Error::NoStore {
+        path: path.to_path_buf(),
+        cause: Absence::of(path),
     }
 }
 

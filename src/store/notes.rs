@@ -51,12 +51,17 @@ pub struct Note {
 #[serde(deny_unknown_fields)]
 struct File {
     version: u32,
+    /// RFC 3339: since then nobody expects another backup of the phone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retired: Option<String>,
     snapshots: BTreeMap<String, Note>,
 }
 
-/// What is noted of a phone's snapshots.
+/// What is noted of a phone and its snapshots.
 #[derive(Debug, Default)]
 pub struct Notes {
+    /// RFC 3339: since then nobody expects another backup of the phone.
+    pub retired: Option<String>,
     snapshots: BTreeMap<String, Note>,
 }
 
@@ -86,6 +91,7 @@ impl Store {
         let file: File = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
         match file.version {
             VERSION => Ok(Notes {
+                retired: file.retired,
                 snapshots: file.snapshots,
             }),
             newer => Err(damaged(format!(
@@ -109,7 +115,7 @@ impl Store {
         change: impl FnOnce(&mut Note),
     ) -> Result<Note, Error> {
         let key = id.as_str();
-        self.rewrite(held, udid, |snapshots| {
+        self.rewrite(held, udid, |Notes { snapshots, .. }| {
             let note = snapshots.entry(key.to_owned()).or_default();
             change(note);
             let note = note.clone();
@@ -120,6 +126,12 @@ impl Store {
         })
     }
 
+    /// Notes since when no other backup of a phone is expected; `None` takes that back.
+    pub fn retire(&self, udid: &Udid, since: Option<String>) -> Result<(), Error> {
+        let held = self.hold_notes(udid)?;
+        self.rewrite(&held, udid, |notes| notes.retired = since)
+    }
+
     /// Forgets what was noted of a snapshot that is gone.
     pub(super) fn forget(&self, udid: &Udid, id: &Id) -> Result<(), Error> {
         let key = id.as_str();
@@ -127,7 +139,7 @@ impl Store {
             return Ok(());
         }
         let held = self.hold_notes(udid)?;
-        self.rewrite(&held, udid, |snapshots| drop(snapshots.remove(key)))
+        self.rewrite(&held, udid, |notes| drop(notes.snapshots.remove(key)))
     }
 
     /// Waits until nobody else writes the notes of a phone, and keeps others from it.
@@ -149,13 +161,14 @@ impl Store {
         &self,
         _held: &Held,
         udid: &Udid,
-        change: impl FnOnce(&mut BTreeMap<String, Note>) -> T,
+        change: impl FnOnce(&mut Notes) -> T,
     ) -> Result<T, Error> {
-        let mut snapshots = self.notes(udid)?.snapshots;
-        let result = change(&mut snapshots);
+        let mut notes = self.notes(udid)?;
+        let result = change(&mut notes);
         let file = File {
             version: VERSION,
-            snapshots,
+            retired: notes.retired,
+            snapshots: notes.snapshots,
         };
         let path = self.own_of(udid).join(NOTES);
         let text = serde_json::to_vec_pretty(&file)

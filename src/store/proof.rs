@@ -238,7 +238,7 @@ mod tests {
     impl World {
         fn new() -> World {
             let dir = tempfile::tempdir().unwrap();
-            let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+            let store = Store::create(&dir.path().join("store")).unwrap();
             let udid: Udid = UDID.parse().unwrap();
             let beside = store.own_of(&udid).join("20261120-221401");
             let backup = dir.path().join("store").join(UDID);

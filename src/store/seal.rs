@@ -425,7 +425,7 @@ mod tests {
 
     /// A store with a whole draft, whose Status.plist says `status`.
     fn drafted(root: &Path, status: &str) -> (Complete, Store, Udid) {
-        let store = Store::open_or_make(root).unwrap();
+        let store = Store::create(root).unwrap();
         let udid: Udid = UDID.parse().unwrap();
         let lock = store.lock(&udid).unwrap();
         let mut draft = Draft::fresh(&store, &udid, lock).unwrap();

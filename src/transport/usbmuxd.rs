@@ -120,7 +120,8 @@ fn connect(address: &str) -> io::Result<TcpStream> {
     Err(why)
 }
 
-pub(super) fn from_variable() -> Option<String> {
+/// Returns the address that the environment gives, if it gives one.
+pub fn from_variable() -> Option<String> {
     let text = std::env::var("USBMUXD_SOCKET_ADDRESS").ok();
     text.filter(|text| !text.is_empty())
 }

@@ -82,7 +82,7 @@ class Bench:
         return Cost(*command, env=self.environment)
 
     def create(self, *flags):
-        return self.cost(self.ours, "create", "--quiet", "--store", self.folder / "store", *flags)
+        return self.cost(self.ours, "create", "--new-store", "--quiet", "--store", self.folder / "store", *flags)
 
     def report(self):
         newest = max((self.folder / "store").glob(".idev-backup/*/*/report.json"))

@@ -61,7 +61,7 @@ def main():
     def backs_up():
         with Phone(ours, stage):
             run(ours, "encryption", "on", "--password-keyring")
-            run(ours, "create", "--password-keyring")
+            run(ours, "create", "--new-store", "--password-keyring")
         run(ours, "encryption", "check", "latest", "--password-keyring=backup")
         run(ours, "verify", "latest", "--deep", "--password-keyring")
         run(ours, "encryption", "check", "latest", "--password-file", right)

@@ -109,7 +109,7 @@ def command(ours, client, scene, folder, trace):
     pairs = scene in ("18.6.2-pair", "18.6.2-trust-refused")
     if client == "":
         options = ["--trace", trace, "--trace-metadata"]
-        return [ours, "pair", *options] if pairs else [ours, "create", "--quiet", "--store", folder, *options]
+        return [ours, "pair", *options] if pairs else [ours, "create", "--new-store", "--quiet", "--store", folder, *options]
     if client == ".idevicebackup2":
         return ["idevicepair", "pair"] if pairs else ["idevicebackup2", "backup", folder]
     program = [PYMOBILEDEVICE3, "--no-color"]

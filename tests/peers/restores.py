@@ -163,7 +163,7 @@ def pymobiledevice3_writes(_, folder):
 def create_writes(ours, folder):
     password = folder.parent / "password"
     password.write_text(PASSWORD + "\n")
-    run(ours, "create", "--store", folder, "--password-file", password)
+    run(ours, "create", "--new-store", "--store", folder, "--password-file", password)
 
 
 WRITERS = {"idevicebackup2": idevicebackup2_writes, "pymobiledevice3": pymobiledevice3_writes, "create": create_writes}

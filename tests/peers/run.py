@@ -336,7 +336,7 @@ def our_encrypted_backups(report, ours, store, reference):
         return run(ours, "encryption", *words)
 
     def creates():
-        said = run(ours, "create", "--store", store, "--password-file", passwords / "one")
+        said = run(ours, "create", "--new-store", "--store", store, "--password-file", passwords / "one")
         check("opens this backup" in said, said[-600:])
         return next(b for b in store.iterdir() if re.fullmatch(r"[0-9A-F]{8}-[0-9A-F]{16}", b.name))
 
@@ -376,7 +376,7 @@ def our_encrypted_backups(report, ours, store, reference):
 
 def our_backups(report, ours, store, reference):
     def creates(full):
-        run(ours, "create", "--store", store)
+        run(ours, "create", "--new-store", "--store", store)
         archived = re.compile(r"-\d{8}-\d{6}$")
         backups = [b for b in store.iterdir() if (b / "Status.plist").is_file() and not archived.search(b.name)]
         check(len(backups) == 1, f"the store holds {[entry.name for entry in store.iterdir()]}")

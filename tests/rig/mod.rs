@@ -172,7 +172,7 @@ impl Rig {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "not yours").unwrap();
         }
-        let store = Store::open_or_make(&dir.path().join("store")).unwrap();
+        let store = Store::create(&dir.path().join("store")).unwrap();
         Rig {
             dir,
             phone,
@@ -255,7 +255,14 @@ impl Rig {
         let mut command = Command::new(&words[0]);
         command
             .args(&words[1..])
-            .args(["create", "--quiet", "--keep", &keep.to_string(), "--store"])
+            .args([
+                "create",
+                "--new-store",
+                "--quiet",
+                "--keep",
+                &keep.to_string(),
+            ])
+            .arg("--store")
             .arg(store)
             .env("USBMUXD_SOCKET_ADDRESS", self.daemon.address())
             .envs(["HOME", "LOCALAPPDATA", "APPDATA"].map(|name| (name, &home)))
@@ -273,7 +280,7 @@ impl Rig {
 
     /// What a user does next, after whatever happened to a store: another backup. It succeeds, and these good ones stay.
     pub fn assert_goes_on(&self, store: &Path, kept: &[&Tree], when: &str) {
-        let store = Store::open_or_make(store).unwrap_or_else(|e| panic!("{when}: {e}"));
+        let store = Store::create(store).unwrap_or_else(|e| panic!("{when}: {e}"));
         let report = self.try_in(&store, &options(), &Silent);
         report.unwrap_or_else(|e| panic!("{when}: the next run: {e}"));
         self.assert_holds_the_phone(&store.current_path(self.udid()));
@@ -335,7 +342,7 @@ impl Rig {
 
     /// A new, empty store beside the others.
     pub fn new_store(&self, name: &str) -> Store {
-        Store::open_or_make(&self.dir.path().join(name)).unwrap()
+        Store::create(&self.dir.path().join(name)).unwrap()
     }
 }
 

@@ -18,7 +18,7 @@ def timed(machine, phone, what):
     for _ in range(TIMES):
         phone.counts()
         begun = time.monotonic()
-        machine.run(f"{PROGRAM} create --quiet --full --store /tmp/figures")
+        machine.run(f"{PROGRAM} create --new-store --quiet --full --store /tmp/figures")
         seconds.append(time.monotonic() - begun)
         counts = phone.counts()
         machine.run("rm -rf /tmp/figures")

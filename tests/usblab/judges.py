@@ -54,7 +54,7 @@ def reference(ours, folder, flags, times):
     phone.command = [ours, "simulate", *flags]
     with phone:
         for _ in range(times):
-            peers.run(ours, "create", "--store", store)
+            peers.run(ours, "create", "--new-store", "--store", store)
             backup = next(b for b in store.iterdir() if re.fullmatch(r"[0-9A-F]{8}-[0-9A-F]{16}", b.name))
             payloads.append(peers.payload(backup))
     return payloads
@@ -85,7 +85,7 @@ def play(report, machine, ours):
 
         def ours_through_it():
             told = phone.says().count("usb: mux version")
-            machine.run(f"{PROGRAM} create --store /tmp/through")
+            machine.run(f"{PROGRAM} create --new-store --store /tmp/through")
             whole(ours, machine.fetched("/tmp/through") / udid, expected[2])
             peers.check(phone.says().count("usb: mux version") == told, "the phone was spoken to by another than usbmuxd")
             right(phone)

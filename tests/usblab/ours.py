@@ -24,7 +24,7 @@ def fails(said, *words):
 
 
 def create(machine, store, *words, code=0):
-    return machine.run(f"{PROGRAM} create --quiet --store {store} {' '.join(words)}", code=code)
+    return machine.run(f"{PROGRAM} create --new-store --quiet --store {store} {' '.join(words)}", code=code)
 
 
 def backs_up(report, machine, ours, folder):
@@ -115,21 +115,21 @@ def configurations(report, machine):
 
 def refusals(report, machine):
     def no_rights():
-        said = machine.run(f"HOME=/tmp/guest {PROGRAM} create --store /tmp/guest", code=None, user="guest")
+        said = machine.run(f"HOME=/tmp/guest {PROGRAM} create --new-store --store /tmp/guest", code=None, user="guest")
         fails(said, "/dev/bus/usb/", "udev")
         peers.check(machine.last.code == 1, f"exit code {machine.last.code}")
 
     def held_by_usbmuxd():
         with Daemon(machine) as daemon:
             daemon.lists()
-            said = machine.run(f"{PROGRAM} create --transport usb --store /tmp/held", code=1)
+            said = machine.run(f"{PROGRAM} create --new-store --transport usb --store /tmp/held", code=1)
             fails(said, "usbmuxd")
 
     def held_by_another(phone):
         phone.counts()
-        working = machine.start(f"{PROGRAM} create --quiet --store /tmp/working")
+        working = machine.start(f"{PROGRAM} create --new-store --quiet --store /tmp/working")
         phone.told("usb: connection to com.apple.mobilebackup2")
-        said = machine.run(f"{PROGRAM} create --store /tmp/held", code=1)
+        said = machine.run(f"{PROGRAM} create --new-store --store /tmp/held", code=1)
         fails(said, "another program uses the phone: idev-backup (process ")
         peers.check("self" not in said, said)
         working.wait(0)
@@ -166,7 +166,7 @@ def interruptions(report, machine, ours, folder):
 
     def unplugged(phone):
         cut(phone, "unplug-after 6M")
-        said = machine.run(f"{PROGRAM} create --store {store}", code=4)
+        said = machine.run(f"{PROGRAM} create --new-store --store {store}", code=4)
         fails(said)
 
     def plugged_in_again(phone):
@@ -176,7 +176,7 @@ def interruptions(report, machine, ours, folder):
 
     def reset(phone):
         before = phone.says().count("usb: connection to com.apple.mobilebackup2")
-        working = machine.start(f"{PROGRAM} create --quiet --full --store /tmp/reset")
+        working = machine.start(f"{PROGRAM} create --new-store --quiet --full --store /tmp/reset")
         phone.told("usb: connection to com.apple.mobilebackup2", before + 1)
         phone.command("replug")
         fails(working.wait(8, NOTICE_SECONDS_MAX))
@@ -189,7 +189,7 @@ def interruptions(report, machine, ours, folder):
 
 def others(report, machine):
     def taken_away(phone):
-        working = machine.start(f"{PROGRAM} create --quiet --store /tmp/taken")
+        working = machine.start(f"{PROGRAM} create --new-store --quiet --store /tmp/taken")
         phone.told("usb: connection to com.apple.mobilebackup2")
         machine.run(f"echo 0 >{DEVICE}/bConfigurationValue")
         fails(working.wait(8, NOTICE_SECONDS_MAX))

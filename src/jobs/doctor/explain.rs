@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::sayings;
 use crate::device::lockdown;
 use crate::jobs::verdict;
 use crate::transport;
@@ -25,6 +26,16 @@ pub fn explain(text: &str) -> Vec<Explanation> {
         bare_number(number, &mut found);
         return found.0;
     }
+    // A text that is known by its words says more than its codes.
+    let mut others = Vec::new();
+    for line in text.lines() {
+        match sayings::explained(line) {
+            Some((words, means, hint)) => found.add(&format!("{words:?}"), means, Some(hint)),
+            None => others.push(line),
+        }
+    }
+    let text = others.join("\n");
+    let text = text.as_str();
     for code in phone_codes(text) {
         found.verdict(verdict::meant(code, text));
     }
@@ -286,16 +297,14 @@ enum Phrase {
 }
 
 /// Texts of phones (public threads, and the strings of the backup agent), and of Finder and iTunes. The first that fits.
-const PHRASES: [(&str, Phrase); 25] = [
+const PHRASES: [(&str, Phrase); 23] = [
     ("copying keychain data", Phrase::Code(13)),
     ("failed to create snapshot", Phrase::Code(3)),
     ("until setup is finished", Phrase::Code(212)),
     ("find my iphone must be", Phrase::Code(211)),
     ("icloud restore is in progress", Phrase::Code(25)),
-    ("insufficient free disk space on device", Phrase::Code(106)),
     ("insufficient free disk space", Phrase::Code(105)),
     ("multiple errors uploading files", Phrase::Code(104)),
-    ("references files not in backup", Phrase::Code(205)),
     ("no keybag in manifest", Phrase::Code(205)),
     ("digest didn't match", Phrase::Code(205)),
     ("no backup password set", Phrase::Code(207)),
@@ -412,7 +421,7 @@ mod tests {
             ),
             (
                 "There is not enough free space available on this computer.",
-                "MBErrorDomain 105",
+                "\"available on this computer\"",
             ),
             (
                 "iTunes could not back up the iPhone because the backup session failed.",

@@ -11,7 +11,7 @@ use super::computer::{self, OnUsb, Places, Program};
 use crate::device::sync::SyncLock;
 use crate::device::{self, Lockdown};
 use crate::jobs::phone::{self, Encryption, Reach};
-use crate::jobs::{Error, list};
+use crate::jobs::{Error, list, unattended};
 use crate::store::notes::Notes;
 use crate::store::probe::Abilities;
 use crate::store::{self, Snapshot, Store};
@@ -299,6 +299,8 @@ pub struct Shelf {
     pub is_named: bool,
     /// Something is there.
     pub exists: bool,
+    /// Why there is no store, if there is none.
+    pub absence: Option<Trouble>,
     /// Its disk did not answer.
     pub silent: bool,
     /// Why it cannot be used, if so.
@@ -330,6 +332,8 @@ pub struct Kept {
     pub verified: Option<SystemTime>,
     /// A check found the current one damaged.
     pub damaged: bool,
+    /// No other backup of it is expected.
+    pub retired: bool,
     /// Why its notes cannot be read, if they cannot.
     pub unread: Option<Trouble>,
 }
@@ -375,6 +379,7 @@ impl Shelf {
             path,
             is_named,
             exists: false,
+            absence: None,
             silent: false,
             trouble: None,
             free_bytes: None,
@@ -389,10 +394,9 @@ impl Shelf {
         shelf.exists = shelf.path.exists();
         let place = shelf.path.ancestors().find(|above| above.exists());
         shelf.free_bytes = place.and_then(|place| fs4::available_space(place).ok());
-        if !shelf.exists {
-            return shelf;
-        }
-        match Store::open(&shelf.path) {
+        let opened = Store::open(&shelf.path);
+        match opened.and_then(|store| store.holds_something().map(|()| store)) {
+            Err(e @ store::Error::NoStore { .. }) => shelf.absence = Some(Trouble::from(&e)),
             Ok(store) => {
                 if let Err(e) = shelf.read(&store) {
                     shelf.trouble = Some(Trouble::from(&e));
@@ -434,6 +438,7 @@ impl Shelf {
             self.kept.push(Kept {
                 verified: store.snapshots_of(&udid)?.iter().filter_map(checked).max(),
                 damaged: (current.as_ref()).is_some_and(|s| notes.of(s).damaged.is_some()),
+                retired: unattended::is_retired(store, &udid),
                 unread,
                 made,
                 last_run: report.and_then(|r| {

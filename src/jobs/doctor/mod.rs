@@ -8,6 +8,7 @@ pub mod explain;
 mod facts;
 mod health;
 pub(in crate::jobs) mod ios;
+mod sayings;
 mod shelf;
 mod way;
 
@@ -16,8 +17,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::Error;
 use super::phone::Reach;
+use super::{Error, named};
+use crate::transport::Attached;
 use crate::udid::Udid;
 use computer::Places;
 use facts::{Health, Shelf, Trouble, Way};
@@ -128,27 +130,41 @@ pub struct Options {
     pub places: Places,
 }
 
+/// Returns the UDID of the one phone that has this name, connected or in the store; else the text itself.
+fn udid_of(text: &str, reach: &Reach, seen: &[Attached], shelf: &Shelf) -> String {
+    let connected = named::meant(text, seen, |phone| &phone.udid, |phone| reach.name(phone));
+    let name = |kept: &facts::Kept| kept.current.as_ref()?.name.clone();
+    let kept = named::meant(text, &shelf.kept, |kept| &kept.udid, name);
+    match (&connected[..], &kept[..]) {
+        ([phone], _) => phone.udid.to_string(),
+        ([], [kept]) => kept.udid.to_string(),
+        _ => text.to_owned(),
+    }
+}
+
 /// Looks at everything. Fails only if the user interrupts: whatever else goes wrong is a finding.
 pub fn examine(reach: &Reach, options: &Options) -> Result<Report, Error> {
-    let is_meant = |udid: &str| {
-        let wanted = options.device.as_deref();
-        wanted.is_none_or(|wanted| begins(udid, wanted))
-    };
     let way = Way::look(reach, &options.places, options.patience)?;
     let seen = way.phones.as_deref().unwrap_or_default();
-    let mut phones = Vec::new();
-    for phone in seen.iter().filter(|p| is_meant(p.udid.as_str())) {
-        phones.push(Health::ask(reach, phone.clone(), options.patience)?);
-    }
     let mut shelf = Shelf::look(
         options.store.clone(),
         options.store_is_named,
         options.patience,
         &reach.calm,
     )?;
+    let wanted = options.device.as_deref();
+    let wanted = wanted.map(|text| udid_of(text, reach, seen, &shelf));
+    let is_meant = |udid: &str| {
+        let wanted = wanted.as_deref();
+        wanted.is_none_or(|wanted| begins(udid, wanted))
+    };
+    let mut phones = Vec::new();
+    for phone in seen.iter().filter(|p| is_meant(p.udid.as_str())) {
+        phones.push(Health::ask(reach, phone.clone(), options.patience)?);
+    }
     shelf.kept.retain(|kept| is_meant(kept.udid.as_str()));
 
-    let mut lines = way::judge(&way, options.device.as_deref());
+    let mut lines = way::judge(&way, wanted.as_deref());
     for phone in &phones {
         let judged = health::judge(phone).into_iter();
         lines.extend(

@@ -35,13 +35,16 @@ pub fn judge(shelf: &Shelf) -> Vec<Line> {
             Line::trouble(TOPIC, trouble).means("no backup can be made there, and none read"),
         ];
     }
-    if !shelf.exists {
-        let says = format!("there is no folder {path} yet{free}");
-        return vec![match shelf.is_named {
-            false => Line::ok(TOPIC, says).means("the first `create` makes it"),
-            true => Line::warning(TOPIC, says)
-                .means("`create` would make it, wherever that is: perhaps the disk that it should be on is not connected")
-                .hint("connect the disk, or name another folder with --store"),
+    if let Some(absence) = &shelf.absence {
+        return vec![if shelf.is_named {
+            Line {
+                hint: absence.hint.clone(),
+                ..Line::warning(TOPIC, format!("{}{free}", absence.text))
+            }
+            .means("`create` makes no backup there before it is asked to make a new store")
+        } else {
+            Line::ok(TOPIC, format!("there is no store at {path} yet{free}"))
+                .means("`create` makes it when it is run in a terminal")
         }];
     }
     let mut lines = vec![Line::ok(TOPIC, format!("the store is {path}{free}"))];
@@ -111,6 +114,7 @@ pub fn phones<'a>(shelf: &'a Shelf, phones: &'a [Health]) -> Vec<(Kept, Option<&
             let nothing = Kept {
                 verified: None,
                 damaged: false,
+                retired: false,
                 unread: None,
                 udid: udid.clone(),
                 current: None,
@@ -200,6 +204,13 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
         )
         .means("the clock of this computer or of the phone is, or was, wrong")
         .hint("set the clock"),
+        Ok(_) if kept.retired => Line::ok(
+            TOPIC,
+            format!(
+                "the last good backup of {name} is of {}, and the phone is retired",
+                list::local(made)
+            ),
+        ),
         Ok(age) if age > age_max => Line::warning(
             TOPIC,
             format!("the last good backup of {name} is {} old", days(age)),
@@ -379,6 +390,7 @@ mod tests {
         Kept {
             verified: None,
             damaged: false,
+            retired: false,
             unread: None,
             udid: UDID.parse().unwrap(),
             current: Some(Backup {
@@ -444,6 +456,10 @@ mod tests {
         };
         let absent = |is_named| Shelf {
             exists: false,
+            absence: Some(Trouble {
+                text: "there is no store at x".to_owned(),
+                hint: Some("hint".to_owned()),
+            }),
             is_named,
             ..shelf()
         };
@@ -451,8 +467,8 @@ mod tests {
             (silent, Problem, "store", "does not answer"),
             (broken, Problem, "store", "cannot write in x"),
             (read_only, Problem, "store", "cannot write in x"),
-            (absent(true), Warning, "store", "there is no folder"),
-            (absent(false), Fine, "store", "there is no folder"),
+            (absent(true), Warning, "store", "there is no store"),
+            (absent(false), Fine, "store", "there is no store"),
             (
                 with_disk(|d| d.hard_links = false),
                 Warning,

@@ -1,0 +1,96 @@
+//! Which phone a text means: by its UDID, by the beginning of that, or by the phone's name or its beginning.
+
+use super::list;
+use crate::store::Store;
+use crate::udid::Udid;
+
+/// A phone is known by no less of its UDID: a stray digit must not choose one.
+const UDID_MIN: usize = 4;
+
+/// Returns the phones that `text` means, of those given with their names. A UDID outranks a name, and a whole name the beginning of
+/// another. `name` is asked only where the text is no UDID.
+pub fn meant<'a, T>(
+    text: &str,
+    phones: &'a [T],
+    udid: impl Fn(&T) -> &Udid,
+    name: impl Fn(&T) -> Option<String>,
+) -> Vec<&'a T> {
+    // Brings a UDID from a USB serial number into the phone's own form.
+    let whole: Option<Udid> = text.parse().ok();
+    let head = whole.as_ref().map_or(text, Udid::as_str);
+    let by_udid: Vec<&T> = phones
+        .iter()
+        .filter(|phone| head.len() >= UDID_MIN && list::head_is(udid(phone).as_str(), head))
+        .collect();
+    if !by_udid.is_empty() {
+        return by_udid;
+    }
+    let text = plain(text);
+    let named: Vec<(String, &T)> = phones
+        .iter()
+        .filter_map(|phone| Some((plain(&name(phone)?), phone)))
+        .filter(|(name, _)| name.starts_with(&text))
+        .collect();
+    let is_whole = named.iter().any(|(name, _)| *name == text);
+    named
+        .into_iter()
+        .filter(|(name, _)| !is_whole || *name == text)
+        .map(|(_, phone)| phone)
+        .collect()
+}
+
+/// Returns the phones of a store that `text` means, each with its name.
+pub fn of_store(store: &Store, text: &str) -> Result<Vec<(Udid, Option<String>)>, super::Error> {
+    let mut phones: Vec<(Udid, Option<String>)> = Vec::new();
+    for snapshot in store.snapshots()? {
+        if phones.iter().all(|(udid, _)| udid != snapshot.udid()) {
+            // The newest one comes first, and has the name of today.
+            phones.push((snapshot.udid().clone(), list::describe(&snapshot).name));
+        }
+    }
+    let found = meant(text, &phones, |phone| &phone.0, |phone| phone.1.clone());
+    Ok(found.into_iter().cloned().collect())
+}
+
+/// Returns a name as it is compared: phones write a curved apostrophe and spaces that do not break, and keyboards do not.
+fn plain(name: &str) -> String {
+    let name = name.replace(['\u{2019}', '\u{2018}'], "'").to_lowercase();
+    name.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_beginnings_choose() {
+        let udid =
+            |last: &str| -> Udid { format!("00008130-001A2B3C4D5E6F7{last}").parse().unwrap() };
+        let phones = [
+            (udid("0"), Some("Mira\u{2019}s\u{a0}iPhone".to_owned())),
+            (udid("1"), Some("Mira's iPhone 2".to_owned())),
+            (udid("2"), Some("0000".to_owned())),
+            (udid("3"), None),
+            (udid("4"), Some("Blue iPhone".to_owned())),
+        ];
+        let found = |text: &str| -> Vec<usize> {
+            let found = meant(text, &phones, |phone| &phone.0, |phone| phone.1.clone());
+            let at = |one: &&(Udid, Option<String>)| phones.iter().position(|p| p.0 == one.0);
+            found.iter().filter_map(at).collect()
+        };
+        for (text, at) in [
+            ("mira's iphone", &[0][..]),
+            ("Mira's  iPhone", &[0]),
+            ("Mira", &[0, 1]),
+            ("Mira's iPhone 2", &[1]),
+            ("blue", &[4]),
+            ("00008130-001a2b3c4d5e6f73", &[3]),
+            ("00008130001A2B3C4D5E6F71", &[1]),
+            ("0000", &[0, 1, 2, 3, 4]),
+            ("000", &[2]),
+            ("phone", &[]),
+        ] {
+            assert_eq!(found(text), at, "{text}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Where the store is: a new one is made only when somebody asks for it, and a path means one place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::rig::Rig;
+use crate::rig::program::{Ran, ended, program};
+
+fn runs(rig: &Rig, store: &Path, args: &[&str], code: i32) -> Ran {
+    let mut command = program(rig);
+    let ran = ended(command.env("IDEV_BACKUP_STORE", store).args(args));
+    assert_eq!(ran.code, code, "{args:?}: {}", ran.all());
+    ran
+}
+
+/// Paths at which there is no store, and what is told of each.
+fn places_without_a_store(rig: &Rig) -> Vec<(PathBuf, &'static str)> {
+    let at = |name: &str| rig.dir.path().join("places").join(name);
+    fs::create_dir_all(at("mount point")).unwrap();
+    fs::create_dir_all(at("papers")).unwrap();
+    fs::write(at("papers").join("letter"), "dear").unwrap();
+    let mut places = vec![
+        (at("mount point"), "an empty folder"),
+        (at("mount point").join("a/b"), "an empty folder"),
+        (at("papers"), "store.json"),
+        (at("gone").join("backups"), "does not exist"),
+    ];
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(at("nowhere"), at("link")).unwrap();
+        places.push((at("link"), "is a link to"));
+        places.push((at("link").join("backups"), "is a link to"));
+    }
+    places
+}
+
+/// The commands that write to a store say why there is none, and make none.
+#[test]
+fn no_command_makes_a_store_unasked() {
+    let rig = Rig::backed_up();
+    let foreign = rig.dir.path().join("foreign").join(rig.udid().as_str());
+    crate::rig::copy_dir(&rig.current(), &foreign);
+    let foreign = foreign.to_str().unwrap().to_owned();
+    let places = places_without_a_store(&rig);
+    let root = rig.dir.path().join("places");
+    let entries = || walkdir::WalkDir::new(&root).into_iter().count();
+    let before = entries();
+    for (place, cause) in &places {
+        let path = place.to_str().unwrap();
+        for args in [
+            &["create"][..],
+            &["create", "--store", path],
+            &["create", "--if-older-than", "20h", "--if-present"],
+            &["watch"],
+            &["adopt", &foreign],
+            &["list"],
+            &["list", "--store", path],
+            &["verify"],
+            &["info", "latest"],
+            &["prune"],
+            &["pin", "latest"],
+        ] {
+            let ran = runs(&rig, place, args, 1);
+            for words in ["there is no store at", cause, "hint: ", "--new-store"] {
+                assert!(ran.err.contains(words), "{args:?}, {words}: {}", ran.all());
+            }
+        }
+        let ran = runs(&rig, rig.store.root(), &["copy", "latest", path], 1);
+        assert!(ran.err.contains(cause), "{}", ran.all());
+    }
+    assert_eq!(before, entries(), "something was written");
+}
+
+#[test]
+fn a_new_store_is_made_where_asked() {
+    let rig = Rig::backed_up();
+    for (number, (place, cause)) in places_without_a_store(&rig).into_iter().enumerate() {
+        if cause.contains("link") {
+            continue;
+        }
+        let path = place.to_str().unwrap();
+        let args = match number % 3 {
+            0 => &["create", "-q", "--new-store"][..],
+            1 => &["copy", "latest", path, "--new-store"],
+            _ => &["create", "-q", "--store", path, "--new-store"],
+        };
+        let store = match number % 3 {
+            1 => rig.store.root(),
+            _ => &place,
+        };
+        runs(&rig, store, args, 0);
+        runs(&rig, &place, &["create", "-q"], 0);
+        runs(&rig, &place, &["list"], 0);
+    }
+}
+
+/// The config file names the store of jobs, so it is not enough to make one.
+#[test]
+fn config_and_jobs_make_no_store() {
+    let rig = Rig::new();
+    let mount_point = rig.dir.path().join("mount point");
+    fs::create_dir(&mount_point).unwrap();
+    let config = rig.dir.path().join("config.toml");
+    let text = format!("store = {:?}\n", mount_point.join("backups"));
+    fs::write(&config, text).unwrap();
+    let with_config = |args: &[&str]| {
+        let mut command = program(&rig);
+        command.env_remove("IDEV_BACKUP_STORE");
+        ended(command.env("IDEV_BACKUP_CONFIG", &config).args(args))
+    };
+    for args in [
+        &["create"][..],
+        &["schedule", "add", "--daily", "22:00", "--with", "cron"],
+        &["schedule", "add", "--watch", "--with", "cron"],
+    ] {
+        let ran = with_config(args);
+        assert_eq!(ran.code, 1, "{args:?}: {}", ran.all());
+        assert!(ran.err.contains("an empty folder"), "{}", ran.all());
+    }
+    let add = ["schedule", "add", "--daily", "22:00", "--with", "cron"];
+    let ran = with_config(&[&add[..], &["--", "--new-store"]].concat());
+    assert_eq!(ran.code, 1, "{}", ran.all());
+    assert!(
+        ran.err.contains("a job makes no new store"),
+        "{}",
+        ran.all()
+    );
+    let mut job = program(&rig);
+    job.env("IDEV_BACKUP_JOB", rig.dir.path().join("job.lock"));
+    job.args(["create", "--new-store", "--store"])
+        .arg(&mount_point);
+    let ran = ended(&mut job);
+    assert_eq!(ran.code, 1, "{}", ran.all());
+    assert_eq!(fs::read_dir(&mount_point).unwrap().count(), 0);
+}
+
+/// A watch opens the store once, and its disk may go while it waits for phones.
+#[test]
+fn a_disk_that_goes_gets_no_new_store() {
+    let rig = Rig::backed_up();
+    let root = rig.store.root();
+    fs::rename(root, rig.dir.path().join("away")).unwrap();
+    fs::create_dir(root).unwrap();
+    let monitor = idev_backup::monitor::Silent;
+    let error = rig
+        .try_create(&crate::rig::options(), &monitor)
+        .unwrap_err();
+    assert!(error.to_string().contains("an empty folder"), "{error}");
+    assert_eq!(fs::read_dir(root).unwrap().count(), 0);
+}
+
+/// Runs the program on a terminal of its own; returns its exit code.
+#[cfg(unix)]
+fn in_a_terminal(command: &mut std::process::Command) -> i32 {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::io::Read;
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let terminal = || {
+        let mut options = fs::OpenOptions::new();
+        let options = options.read(true).write(true);
+        options.open(name.to_str().unwrap()).unwrap()
+    };
+    let mut child = command
+        .stdin(terminal())
+        .stdout(terminal())
+        .stderr(terminal())
+        .spawn()
+        .unwrap();
+    // What nobody reads would fill the terminal, and the program would wait.
+    let mut shown = fs::File::from(master);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while matches!(shown.read(&mut buffer), Ok(1..)) {}
+    });
+    child.wait().unwrap().code().unwrap()
+}
+
+#[test]
+#[cfg(unix)]
+fn a_store_typed_in_a_terminal_is_made() {
+    let rig = Rig::new();
+    let place = |name: &str| rig.dir.path().join(name);
+    let create = |store: &Path| {
+        let mut command = program(&rig);
+        command.env("IDEV_BACKUP_STORE", store).arg("create");
+        command
+    };
+    assert_eq!(in_a_terminal(&mut create(&place("by variable"))), 1);
+    assert!(!place("by variable").exists());
+    let mut job = create(&place("x"));
+    job.arg("--store").arg(place("by a job"));
+    job.env("IDEV_BACKUP_JOB", place("job.lock"));
+    assert_eq!(in_a_terminal(&mut job), 1);
+    assert!(!place("by a job").exists());
+    let mut typed = create(&place("x"));
+    typed.arg("--store").arg(place("typed"));
+    assert_eq!(in_a_terminal(&mut typed), 0);
+    assert!(place("typed").join(rig.udid().as_str()).is_dir());
+}
