@@ -262,13 +262,26 @@ fn a_full_backup_starts_empty() {
 #[test]
 fn what_stands_in_a_backups_place_is_never_thrown_away() {
     let rig = Rig::backed_up();
-    let status = rig.current().join("Status.plist");
-    fs::remove_file(&status).unwrap();
-    fs::write(status, "").unwrap();
+    let current = rig.store.current(rig.udid()).unwrap().unwrap();
+    let empty = |folder: &Path| {
+        let status = folder.join("Status.plist");
+        fs::remove_file(&status).unwrap();
+        fs::write(status, "").unwrap();
+    };
+    empty(current.path());
+    let before = tree(&rig.current());
+    let report = rig.create();
+    assert!(!report.full, "there is a copy of what is lost");
+    assert_same(&before, &tree(&archives(&rig.store)[0]), "mended");
+
+    let current = rig.store.current(rig.udid()).unwrap().unwrap();
+    empty(current.path());
+    empty(current.beside().unwrap());
     let before = tree(&rig.current());
     let report = rig.create();
     assert!(report.full, "the phone cannot go on with it");
-    assert_same(&before, &tree(&archives(&rig.store)[0]), "unusable");
+    let mut archived = archives(&rig.store).into_iter();
+    assert!(archived.any(|folder| tree(&folder) == before), "unusable");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! second: after its name was resolved, and at the beginning of each of its phases. Whatever they are,
 //! no backup is lost that nobody named, and nothing is said that is not so.
 //!
-//! `IDEV_BACKUP_PAIRS` says how many of the cases run, or `all`; 40 without it. `IDEV_BACKUP_SEED`
+//! `IDEV_BACKUP_PAIRS` is the number of cases that run, or `all`; 40 without it. `IDEV_BACKUP_TEST_SEED`
 //! chooses others, and each failure names the seed, the two commands and the point.
 
 use std::cell::RefCell;
@@ -392,7 +392,7 @@ fn deleted(said: &Said) -> Option<&str> {
 
 #[test]
 fn pairs_of_commands_lose_nothing() {
-    let seed = std::env::var("IDEV_BACKUP_SEED").map_or(1, |text| text.parse().unwrap());
+    let seed = rig::seed("pairs of commands");
     let wanted = std::env::var("IDEV_BACKUP_PAIRS").unwrap_or_else(|_| "40".to_owned());
     let world = World::new();
     let number = RefCell::new(0);

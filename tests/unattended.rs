@@ -110,8 +110,9 @@ fn a_backup_that_was_found_damaged_is_no_good_one_to_rest_on() {
     let ran = runs(
         &rig,
         &["create", "--if-older-than", "20h", "--keep-last", "0"],
-        0,
+        3,
     );
+    assert!(ran.err.contains("it is not what was sealed"), "{}", ran.err);
     assert!(
         ran.err.contains("Everything, since the backup"),
         "{}",

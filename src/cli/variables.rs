@@ -14,7 +14,7 @@ use super::{config, exit, output, schedule_run, stores};
 const PREFIX: &str = "IDEV_BACKUP_";
 
 /// The variables of the project's own tests, which reach the program in the environment of a test.
-const OF_TESTS: [&str; 10] = [
+const OF_TESTS: [&str; 12] = [
     "IDEV_BACKUP_CABLE_CUTS",
     "IDEV_BACKUP_CUT_EVERY",
     "IDEV_BACKUP_DISK_FAULTS",
@@ -22,6 +22,7 @@ const OF_TESTS: [&str; 10] = [
     "IDEV_BACKUP_FUZZ_SEED",
     "IDEV_BACKUP_JUDGE_ON_ITS_OWN_BUS",
     "IDEV_BACKUP_KILLS",
+    "IDEV_BACKUP_PAIRS",
     "IDEV_BACKUP_POWER_CUTS",
     "IDEV_BACKUP_SHARED",
     "IDEV_BACKUP_STRANGERS",

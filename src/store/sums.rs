@@ -122,11 +122,14 @@ pub enum Line {
     Bad(u64),
 }
 
+/// The number of a line, and what it says if it is a hash with a path.
+type Numbered = (u64, Option<(String, Hash)>);
+
 /// Reads a list that may be damaged: bad lines are named, and the others come in the order of [`super::walk::order`].
 pub struct Lines {
     sums: Sums,
     /// The line after the one that is being judged.
-    ahead: Option<(u64, Result<(String, Hash), ()>)>,
+    ahead: Option<Numbered>,
     last: Option<String>,
 }
 
@@ -140,11 +143,11 @@ impl Lines {
         })
     }
 
-    fn read(&mut self) -> Result<Option<(u64, Result<(String, Hash), ()>)>, Error> {
+    fn read(&mut self) -> Result<Option<Numbered>, Error> {
         let line = match self.sums.next() {
             None => return Ok(None),
-            Some(Ok(line)) => Ok(line),
-            Some(Err(Error::Damaged { .. })) => Err(()),
+            Some(Ok(line)) => Some(line),
+            Some(Err(Error::Damaged { .. })) => None,
             Some(Err(e)) => return Err(e),
         };
         Ok(Some((self.sums.number, line)))
@@ -159,7 +162,7 @@ impl Lines {
             return Ok(None);
         };
         self.ahead = self.read()?;
-        let Ok((path, hash)) = line else {
+        let Some((path, hash)) = line else {
             return Ok(Some(Line::Bad(number)));
         };
         let is_after = |path: &str, last: Option<&str>| {
@@ -167,7 +170,7 @@ impl Lines {
         };
         let is_in_order = is_after(&path, self.last.as_deref());
         // Of two lines in the wrong order, that one is bad without which the rest is in order.
-        let is_too_great = matches!(&self.ahead, Some((_, Ok((next, _))))
+        let is_too_great = matches!(&self.ahead, Some((_, Some((next, _))))
             if !is_after(next, Some(&path)) && is_after(next, self.last.as_deref()));
         if !is_in_order || is_too_great {
             return Ok(Some(Line::Bad(number)));

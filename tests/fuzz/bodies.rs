@@ -309,9 +309,9 @@ pub fn backup(bytes: &[u8]) {
 /// Our own lists, as a power cut may leave them.
 pub fn lists(bytes: &[u8]) {
     let folder = folder("lists");
-    let sums = folder.join("SHA256SUMS");
-    std::fs::write(&sums, bytes).unwrap();
-    let lines = Sums::open(&sums).unwrap();
+    let list = folder.join("SHA256SUMS");
+    std::fs::write(&list, bytes).unwrap();
+    let lines = Sums::open(&list).unwrap();
     for line in lines.take(10_000) {
         if line.is_err() {
             break;
@@ -319,14 +319,14 @@ pub fn lists(bytes: &[u8]) {
     }
     // Past damaged lines, the good ones come in order.
     let mut last: Option<String> = None;
-    for line in Lines::open(&sums).unwrap().take(10_000) {
+    for line in Lines::open(&list).unwrap().take(10_000) {
         if let sums::Line::Good(path, _) = line.unwrap() {
             let before = last.as_deref().map(|last| order(last, &path));
             assert!(before.is_none_or(std::cmp::Ordering::is_lt), "{path:?}");
             last = Some(path);
         }
     }
-    let mut sources = Sources::open(Some(&sums));
+    let mut sources = Sources::open(Some(&list));
     for path in ["00/0", "Info.plist", "zz"] {
         sources.of(path);
     }

@@ -59,7 +59,12 @@ impl Check<'_> {
 
     /// Our list of hashes, where there must be one and none is found.
     pub(super) fn our_list(&mut self) {
+        let mut why_list = None;
         for fault in std::mem::take(&mut self.ours.faults) {
+            if fault.file == store::SUMS {
+                why_list = Some(fault.why);
+                continue;
+            }
             let detail = format!(
                 "damaged beside the backup, which has lost nothing by it: {}",
                 fault.why
@@ -67,11 +72,10 @@ impl Check<'_> {
             self.find(Wrong::Records, &our_files::name_of(&fault), detail);
         }
         if self.ours.has_damaged_list {
+            let why = why_list.unwrap_or_else(|| "the record of this backup is lost".to_owned());
             let detail = match self.sums {
-                Some(_) => {
-                    "the list of hashes is not the one that was sealed, so it proves no file"
-                }
-                None => "the list of hashes of this backup is gone",
+                Some(_) => format!("the list of hashes proves no file: {why}"),
+                None => "the list of hashes of this backup is gone".to_owned(),
             };
             self.find(Wrong::Unchecked, store::SUMS, detail);
         }

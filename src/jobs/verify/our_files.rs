@@ -8,7 +8,7 @@ use crate::store::audit::{Extent, Fault, has_damaged_list};
 use crate::store::sources::{SOURCES, Source, Sources};
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::walk::order;
-use crate::store::{self, SUMS, Snapshot};
+use crate::store::{self, Snapshot};
 
 use super::Depth;
 use super::check::Check;
@@ -156,10 +156,7 @@ impl Check<'_> {
     }
 }
 
-/// Returns the name of a fault's file as a finding has it: apart from the files of the backup, which have the same names.
+/// Returns the name of a fault's file as a finding has it: apart from the files of the backup, which can have the same name.
 pub(super) fn name_of(fault: &Fault) -> String {
-    match fault.file.as_str() {
-        SUMS => SUMS.to_owned(),
-        file => format!("{file} (the store's own)"),
-    }
+    format!("{} (the store's own)", fault.file)
 }
