@@ -264,6 +264,15 @@ fn strange_files_are_left_out() {
         assert!(!seen.contains_key(*name), "{name}");
     }
 
+    // They keep nobody from looking at the backup that has them, or from dropping it.
+    for command in [
+        &["list", "--sizes"][..],
+        &["verify", UDID],
+        &["prune", "--dry-run", "--keep-last", "0"],
+    ] {
+        let ran = run(&rig, command);
+        assert!([0, 3].contains(&ran.code), "{command:?}: {}", ran.all());
+    }
     // The folder with the strange files is now that of another program.
     let foreign = rig.dir.path().join("foreign");
     fs::create_dir(&foreign).unwrap();

@@ -67,9 +67,11 @@ fn walk(snapshot: &Snapshot, take: &mut dyn FnMut(&Metadata, bool)) -> Result<()
     let beside = snapshot.beside().map(|beside| (beside, false));
     for (folder, is_its_own) in std::iter::once((snapshot.path(), true)).chain(beside) {
         for found in Walk::new(folder)? {
-            let meta = found?.meta;
-            if meta.is_file() {
-                take(&meta, is_its_own);
+            match found {
+                Ok(found) if found.meta.is_file() => take(&found.meta, is_its_own),
+                // A name that is no text, or no file: nothing of a backup.
+                Ok(_) | Err(Error::Damaged { .. }) => {}
+                Err(e) => return Err(e),
             }
         }
     }
