@@ -39,6 +39,7 @@ pub mod usage;
 pub mod verdict;
 pub mod verify;
 pub mod watch;
+mod written;
 
 use std::fmt;
 use std::io::ErrorKind;
