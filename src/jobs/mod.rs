@@ -17,6 +17,7 @@ pub mod hooks;
 mod host;
 pub mod info;
 mod info_plist;
+pub mod last_good;
 pub mod list;
 pub mod listed;
 pub mod names;

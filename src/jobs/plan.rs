@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::create::Options;
+use super::last_good::is_complete;
 use super::phone::{Facts, State};
 use super::verify::{self, Outcome};
 use super::{Error, list};
@@ -60,8 +61,8 @@ fn is_spoilt(
 ) -> Result<bool, Error> {
     // Notes that cannot be read are told of when the backup is sealed.
     let notes = store.notes(current.udid()).unwrap_or_default();
-    let is_finished = Status::read(current.path()).is_ok_and(|status| status.is_finished());
-    if notes.of(current).damaged.is_none() || !is_finished {
+    let is_finished = |status: Status| is_complete(current.path(), &status);
+    if notes.of(current).damaged.is_none() || !Status::read(current.path()).is_ok_and(is_finished) {
         return Ok(false);
     }
     monitor.note(
@@ -130,8 +131,9 @@ pub fn begin(
     }
     monitor.phase(Phase::Cloning);
     // A backup that never became one is no base: the phone would only find that out itself.
-    let usable = current
-        .filter(|c| Status::read(c.path()).is_ok_and(|s| s.is_finished() || s.is_resumable()));
+    let usable = current.filter(|c| {
+        Status::read(c.path()).is_ok_and(|s| is_complete(c.path(), &s) || s.is_resumable())
+    });
     let (draft, origin) = Draft::begin(store, udid, lock, usable)?;
     Ok(Begun {
         draft,
