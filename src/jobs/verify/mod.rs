@@ -10,6 +10,7 @@ mod contents;
 mod finding;
 mod inside;
 mod open;
+mod property_list;
 mod repair;
 
 use std::path::{Path, PathBuf};
