@@ -366,7 +366,13 @@ pub fn record(folder: &Path, report: &Report, monitor: &dyn Monitor) {
     let changed = match report.outcome {
         Outcome::Damaged => store.note(&of, |note| note.damaged = Some(now)),
         _ if report.sample.is_some() || how.is_empty() => return,
-        _ => store.note(&of, |note| {
+        // Every byte is right, and only the phone's list could not be read. What a check with the
+        // password found stays.
+        Outcome::Unchecked if report.not_compared > 0 => return,
+        outcome => store.note(&of, |note| {
+            if outcome == Outcome::Unchecked && note.damaged.is_some() {
+                return;
+            }
             note.damaged = None;
             note.verified = Some(Verified {
                 time: now,

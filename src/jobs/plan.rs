@@ -74,7 +74,8 @@ fn is_spoilt(
         ..verify::Options::bytes()
     };
     match verify::look_through(current.path(), &how, monitor) {
-        Ok(report) => Ok(report.outcome == Outcome::Damaged),
+        // What could be compared with nothing may be what is damaged.
+        Ok(report) => Ok(report.outcome == Outcome::Damaged || report.not_compared > 0),
         Err(Error::Interrupted) => Err(Error::Interrupted),
         // Then nothing is to be taken over from it either.
         Err(_) => Ok(true),

@@ -1,6 +1,5 @@
 //! What is inside of files: databases and property lists, which an app must be able to open after a restore.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -49,23 +48,6 @@ impl Form {
             Form::Other
         }
     }
-}
-
-/// Bytes of a database's pages, by its first bytes: a power of two, and 1 for 65,536 (sqlite.org/fileformat.html).
-pub fn page_bytes(head: &[u8]) -> Option<u64> {
-    let bytes = u16::from_be_bytes(head.get(16..18)?.try_into().ok()?);
-    match bytes {
-        1 => Some(65_536),
-        512.. if bytes.is_power_of_two() => Some(bytes.into()),
-        _ => None,
-    }
-}
-
-/// Whether a file begins as a database.
-pub fn is_database(path: &Path) -> bool {
-    let mut head = [0; 16];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
-    read.is_ok() && Form::of(&head) == Form::Database
 }
 
 /// What came of a look inside.

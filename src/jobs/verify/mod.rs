@@ -10,8 +10,10 @@ mod contents;
 mod finding;
 mod inside;
 mod open;
+mod outcome;
 mod property_list;
 mod repair;
+mod size;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
