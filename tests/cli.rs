@@ -366,7 +366,7 @@ fn backups_are_listed_and_verified_by_any_name() {
     );
     let ran = runs(&rig, &["verify", "--quick"], 0);
     assert!(
-        ran.out.starts_with("WHOLE. ") && ran.out.contains("not read"),
+        ran.out.starts_with("NO DAMAGE FOUND ") && ran.out.contains("not read"),
         "{}",
         ran.out
     );

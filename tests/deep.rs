@@ -155,7 +155,7 @@ fn what_is_inside_is_looked_into() {
     let report = check(backup.folder(), &deep());
     assert_eq!(
         (report.outcome, report.restorable),
-        (Outcome::Whole, Some(true)),
+        (Outcome::NoDamageFound, Some(true)),
         "{:?}",
         report.findings
     );
@@ -190,7 +190,7 @@ fn what_is_inside_is_looked_into() {
     let shallow = check(backup.folder(), &Options::bytes());
     assert_eq!(
         (shallow.outcome, shallow.restorable, shallow.opened),
-        (Outcome::Whole, None, 0)
+        (Outcome::Unchecked, None, 0)
     );
 }
 
@@ -203,9 +203,10 @@ fn a_database_is_looked_at_together_with_its_log() {
     let page = main.len() - 4096;
     main[page..page + 200].fill(0x5a);
     backup.add("HomeDomain", "Library/a.db", &main);
+    // The digest proves that the phone sent it so.
     assert_eq!(
         wrongs(&check(backup.folder(), &deep())),
-        [(Wrong::Corrupt, "Library/a.db")]
+        [(Wrong::Inside, "Library/a.db")]
     );
     backup.add("HomeDomain", "Library/a.db-wal", &log);
     let report = check(backup.folder(), &deep());
@@ -223,7 +224,7 @@ fn without_hashes_the_phones_own_digests_find_what_was_altered() {
     fs::write(&place, [9; 5000]).unwrap();
     assert_eq!(
         check(backup.folder(), &Options::bytes()).outcome,
-        Outcome::Whole
+        Outcome::Unchecked
     );
     let report = check(backup.folder(), &deep());
     assert_eq!(wrongs(&report), [(Wrong::Altered, "Library/1")]);
@@ -250,7 +251,7 @@ fn the_phones_digest_finds_what_was_altered_encrypted_or_not() {
         let report = check(&alone, &opening);
         assert_eq!(
             (report.outcome, report.restorable, report.encrypted),
-            (Outcome::Whole, Some(true), encrypted),
+            (Outcome::NoDamageFound, Some(true), encrypted),
             "{:?}",
             report.findings
         );
@@ -291,7 +292,7 @@ fn a_backup_that_does_not_say_its_ios_is_not_called_restorable() {
     assert_eq!(wrongs(&report), [(Wrong::NotRestored, "Manifest.plist")]);
     assert_eq!(
         (report.outcome, report.restorable),
-        (Outcome::WholeWithRemarks, Some(false))
+        (Outcome::NoDamageFound, Some(false))
     );
 }
 
@@ -552,7 +553,7 @@ fn what_the_phone_could_not_read_is_no_fault_of_the_disk() {
     };
     let report = check(&without_sums, &options);
     assert_eq!(report.findings[0].wrong, Wrong::PhoneFault);
-    assert_eq!(report.outcome, Outcome::WholeWithRemarks);
+    assert_eq!(report.outcome, Outcome::NoDamageFound);
 }
 
 #[test]
@@ -634,7 +635,7 @@ fn files_of_another_user_are_told() {
         "{}",
         found.detail
     );
-    assert_eq!(report.outcome, Outcome::WholeWithRemarks);
+    assert_eq!(report.outcome, Outcome::NoDamageFound);
 }
 
 #[cfg(unix)]
@@ -646,7 +647,7 @@ fn files_that_others_may_read_are_told() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     let report = check(&rig.current(), &Options::default());
     assert_eq!(wrongs(&report), [(Wrong::Shared, "Info.plist")]);
-    assert_eq!(report.outcome, Outcome::WholeWithRemarks);
+    assert_eq!(report.outcome, Outcome::NoDamageFound);
 }
 
 /// A copy of the encrypted folder that another program made, to be damaged.

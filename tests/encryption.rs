@@ -304,7 +304,7 @@ fn the_new_backup_is_tried_with_the_password_and_a_wrong_one_is_a_loud_problem()
     let rig = Rig::with(encrypting(OLD));
     let said = runs(&rig, NEW, "", &["create"], 3);
     assert!(said.contains("DOES NOT OPEN"), "{said}");
-    assert_whole(&rig.current());
+    assert_whole_with(&rig.current(), Some(&known(OLD)));
     let said = runs(&rig, "", "", &["create"], 0);
     assert!(
         said.contains("idev-backup encryption check latest"),

@@ -21,6 +21,7 @@ mod fuzz;
 mod guards;
 mod held;
 mod history;
+mod judged;
 mod keys;
 mod kill;
 mod mux;

@@ -101,7 +101,9 @@ fn disturbed(rig: &Rig, store: &Store, folder: &Path, seed: u64, when: &str) -> 
             Outcome::Whole => rig.assert_holds_the_phone(&current),
             // Files too many; and files that grew, which phones are known to list with their size before.
             Outcome::WholeWithRemarks => {}
-            Outcome::Unchecked | Outcome::Damaged => panic!("{when}: {:#?}", report.findings),
+            Outcome::NoDamageFound | Outcome::Unchecked | Outcome::Damaged => {
+                panic!("{when}: {:#?}", report.findings)
+            }
         }
     }
     assert!(

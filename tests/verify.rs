@@ -66,20 +66,25 @@ fn set_state(folder: &Path, state: &str) {
 type Damage = Box<dyn Fn(&Path)>;
 
 #[test]
-fn a_good_backup_is_whole_with_and_without_its_list_of_hashes() {
+fn whole_needs_hashes_of_every_byte() {
     let rig = Rig::backed_up();
     let report = check(&rig.current(), true);
     assert_eq!(report.outcome, Outcome::Whole, "{:?}", report.findings);
     assert_eq!((report.hashed, report.has_sums), (report.files, true));
     assert_eq!(report.listed, Some(report.files - 4));
     let quick = check(&rig.current(), false);
-    assert_eq!((quick.outcome, quick.hashed), (Outcome::Whole, 0));
+    // Names and sizes alone prove no byte.
+    assert_eq!((quick.outcome, quick.hashed), (Outcome::NoDamageFound, 0));
+    assert_eq!(report.not_compared, 0);
+    assert!((1..=report.files).contains(&quick.not_compared));
     // Anywhere else there is only the phone's list.
     let alone = rig.dir.path().join("elsewhere");
     copy_dir(&rig.current(), &alone);
     let report = check(&alone, true);
-    assert_eq!(report.outcome, Outcome::Whole, "{:?}", report.findings);
-    assert!(!report.has_sums);
+    assert_eq!(report.outcome, Outcome::Unchecked, "{:?}", report.findings);
+    assert!(!report.has_sums && report.not_compared > 0 && report.remarks == 0);
+    let quick = check(&alone, false);
+    assert_eq!(quick.outcome, Outcome::NoDamageFound);
 }
 
 #[test]
@@ -294,7 +299,7 @@ fn every_damage_is_found_and_called_what_it_is() {
             let Some(wrong) = wrong else {
                 assert_eq!(
                     report.outcome,
-                    Outcome::Whole,
+                    Outcome::Unchecked,
                     "{what}: {:?}",
                     report.findings
                 );
@@ -306,10 +311,10 @@ fn every_damage_is_found_and_called_what_it_is() {
                 "{what}: {wrong:?} is not among {:#?}",
                 report.findings
             );
-            let outcome = if wrong.is_damage() {
-                Outcome::Damaged
-            } else {
-                Outcome::WholeWithRemarks
+            let outcome = match wrong.is_damage() {
+                true => Outcome::Damaged,
+                false if report.has_sums => Outcome::WholeWithRemarks,
+                false => Outcome::Unchecked,
             };
             assert_eq!(report.outcome, outcome, "{what}: {:?}", report.findings);
             let counted = report
@@ -350,7 +355,7 @@ fn a_list_of_hashes_that_cannot_be_found_is_no_reason_to_call_it_whole() {
         plist::to_file_binary(path, &fields).unwrap();
     }
     let report = check(&rig.current(), true);
-    assert_eq!(report.outcome, Outcome::WholeWithRemarks);
+    assert_eq!(report.outcome, Outcome::Unchecked);
     let found = &report.findings;
     assert!(
         found.iter().any(|f| f.wrong == Wrong::Unchecked),
@@ -474,9 +479,9 @@ fn backups_of_another_generator_are_judged_by_what_they_hold() {
         return;
     };
     for (name, outcome, encrypted) in [
-        ("ios-mini-backup", Outcome::Whole, false),
-        ("ios-malformed-backup", Outcome::Whole, false),
-        ("ios-mini-encrypted-backup", Outcome::WholeWithRemarks, true),
+        ("ios-mini-backup", Outcome::Unchecked, false),
+        ("ios-malformed-backup", Outcome::Unchecked, false),
+        ("ios-mini-encrypted-backup", Outcome::Unchecked, true),
     ] {
         let store = Store::open(&generated.join(name)).unwrap();
         let backups = store.snapshots().unwrap();
@@ -569,7 +574,8 @@ fn a_backup_of_ios_9_is_checked_by_its_list() {
     ];
     let whole = old_backup(&files);
     let report = check(whole.path(), true);
-    assert_eq!(report.outcome, Outcome::Whole, "{:?}", report.findings);
+    assert_eq!(report.outcome, Outcome::Unchecked, "{:?}", report.findings);
+    assert!(report.findings.is_empty());
     assert_eq!((report.listed, report.files), (Some(3), 7));
     assert_eq!(report.contents.iter().map(|a| a.bytes).sum::<u64>(), 5010);
 
@@ -624,18 +630,18 @@ fn encrypted_files_of_ios_9_have_whole_blocks() {
     ] {
         assert_eq!(one(on_disk, size), None, "{on_disk} for {size}");
     }
-    for (on_disk, size) in [
-        (0, 1),
-        (1, 1),
-        (15, 15),
-        (10, 16),
-        (16, 17),
-        (31, 32),
-        (4992, 5000),
-    ] {
+    for (on_disk, size) in [(0, 1), (1, 1), (15, 15), (10, 16), (31, 32)] {
         assert_eq!(
             one(on_disk, size),
             Some(Wrong::Truncated),
+            "{on_disk} for {size}"
+        );
+    }
+    // As short as a compacted database may be, and only the password shows what it is.
+    for (on_disk, size) in [(16, 17), (4992, 5000)] {
+        assert_eq!(
+            one(on_disk, size),
+            Some(Wrong::Unchecked),
             "{on_disk} for {size}"
         );
     }
@@ -699,9 +705,11 @@ fn an_encrypted_backup_whose_keys_cannot_be_read_is_lost() {
         assert!(why.contains("can ever be opened"), "{bad:?}: {why}");
         assert_eq!((report.outcome, report.damage), (Outcome::Damaged, 1));
         // Where nothing is encrypted the keys are for nothing.
-        assert_eq!(check_with(bad, false).outcome, Outcome::Whole, "{bad:?}");
+        let outcome = check_with(bad, false).outcome;
+        assert_eq!(outcome, Outcome::NoDamageFound, "{bad:?}");
     }
-    assert_eq!(check_with(Some(&bag), true).outcome, Outcome::Whole);
+    let outcome = check_with(Some(&bag), true).outcome;
+    assert_eq!(outcome, Outcome::NoDamageFound);
 }
 
 #[test]

@@ -329,6 +329,20 @@ fn tell(report: &Report, name: &str, style: Style) {
     }
 }
 
+/// Says what the check of the new backup compared.
+fn checked(report: &Report) -> String {
+    match (report.listed, report.other_sizes) {
+        (None, _) => "none of which was compared with the phone's list: that is encrypted, and without the password nobody knows \
+             whether a file is missing"
+            .to_owned(),
+        (Some(_), 0) => "all there and of the right size".to_owned(),
+        (Some(_), others) => format!(
+            "all there, {} of them with another size than the phone's list says",
+            count(others)
+        ),
+    }
+}
+
 /// The last lines, for people.
 fn summary(report: &Report, name: &str) -> Vec<String> {
     let mut lines = Vec::new();
@@ -339,8 +353,9 @@ fn summary(report: &Report, name: &str) -> Vec<String> {
         n => format!(", {} read from the disk once more", count(n)),
     };
     lines.push(format!(
-        "{name}Checked: {}, all there and of the right size; {} hashed while received, {} unchanged since they were{read_again}.",
+        "{name}Checked: {}, {}; {} hashed while received, {} unchanged since they were{read_again}.",
         counted(report.files, "file"),
+        checked(report),
         count(hashes.received),
         count(hashes.carried),
     ));

@@ -124,12 +124,14 @@ pub struct Simulate {
     devicelink: u64,
     /// Something that goes wrong in backups and restores (repeatable; --help lists all).
     ///
-    /// cut-after:BYTES, cut-after-taken:BYTES (from the computer), cut-at:MESSAGE-INDEX, stall-after:BYTES, stall-at:MESSAGE-INDEX, refuse:SERVICE, name:TEXT (where
-    /// the first upload goes; knows \\0 \\n \\r \\t), length:N, frame-length:N, message-length:N, deep-plist:N, laughs,
-    /// unknown-message:NAME, disorder, device-error:N (every N-th file), file-provider, error:CODE, missing-file,
-    /// bad-manifest, no-final-response, claim-size:BYTES, key-rounds:N (as the key bag claims), no-manifest-key, keyless-file,
-    /// asks-for:PATH and asks-for-only:N (in a restore), refuses-writes:STATUS (of AFC), meddles (in the folder that is
-    /// restored), times:N (the others happen in the first N backups and restores only).
+    /// cut-after:BYTES, cut-after-taken:BYTES (from the computer), cut-at:MESSAGE-INDEX,
+    /// stall-after:BYTES, stall-at:MESSAGE-INDEX, refuse:SERVICE, name:TEXT (where the first upload
+    /// goes; knows \\0 \\n \\r \\t), length:N, frame-length:N, message-length:N, deep-plist:N,
+    /// laughs, unknown-message:NAME, disorder, device-error:N (every N-th file), file-provider,
+    /// error:CODE, missing-file, short-file, bad-manifest, no-final-response, claim-size:BYTES,
+    /// key-rounds:N (as the key bag claims), no-manifest-key, keyless-file, asks-for:PATH and
+    /// asks-for-only:N (in a restore), refuses-writes:STATUS (of AFC), meddles (in the folder that
+    /// is restored), times:N (the others happen in the first N backups and restores only).
     #[arg(long, value_name = "SPEC")]
     fault: Vec<Fault>,
     #[command(flatten)]

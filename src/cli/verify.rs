@@ -5,7 +5,9 @@ use std::path::Path;
 
 use clap::Args;
 use idev_backup::jobs::password::{Known, Passwords};
-use idev_backup::jobs::verify::{self, Depth, Options, Outcome, Proof, Repair, Report, Sample};
+use idev_backup::jobs::verify::{
+    self, Depth, Finding, Options, Outcome, Proof, Repair, Report, Sample, Wrong,
+};
 use idev_backup::jobs::{Error, history, list};
 use idev_backup::units::{count, counted, size};
 
@@ -21,7 +23,9 @@ use super::{OutputArgs, StoreArgs, exit, output, progress};
 ///
 /// Example:  idev-backup verify ~/Backups/00008130-001A2B3C4D5E6F70
 ///
-/// Exit code 0: whole. 3: whole, with remarks, or not everything could be checked. 1: damaged, or it could not be checked.
+/// Exit code 0: no damage, and everything that was asked for was checked. 3: no damage, with
+/// remarks, or something could not be checked (the list of an encrypted backup without its
+/// password, the bytes of a backup without hashes). 1: damaged, or the check failed.
 #[derive(Args)]
 pub struct Verify {
     /// The backup's folder; or in the store: `latest`, a phone, a time, or the beginning of either
@@ -178,7 +182,7 @@ fn tell_repair(repair: &Repair, style: progress::Style) -> u8 {
 pub fn tell(report: &Report, style: progress::Style) -> u8 {
     match style {
         progress::Style::Json => output::object("verified", None, report),
-        progress::Style::Quiet if report.outcome == Outcome::Whole => {}
+        progress::Style::Quiet if code(report) == exit::DONE => {}
         _ => text(report).iter().for_each(|line| output::line(line)),
     }
     code(report)
@@ -187,32 +191,17 @@ pub fn tell(report: &Report, style: progress::Style) -> u8 {
 fn code(report: &Report) -> u8 {
     match report.outcome {
         Outcome::Whole => exit::DONE,
-        Outcome::WholeWithRemarks | Outcome::Unchecked => exit::DONE_WITH_PROBLEMS,
+        Outcome::NoDamageFound if report.remarks == 0 => exit::DONE,
+        Outcome::WholeWithRemarks | Outcome::NoDamageFound | Outcome::Unchecked => {
+            exit::DONE_WITH_PROBLEMS
+        }
         Outcome::Damaged => exit::FAILED,
     }
 }
 
 fn text(report: &Report) -> Vec<String> {
     const SHOWN_MAX: usize = 20;
-    let mut lines = vec![match report.outcome {
-        Outcome::Damaged => format!(
-            "DAMAGED. {} of {} {} not what {} should be.",
-            report.damage,
-            counted(all_of(report), "file"),
-            if report.damage == 1 { "is" } else { "are" },
-            if report.damage == 1 { "it" } else { "they" },
-        ),
-        Outcome::Unchecked => format!(
-            "UNCHECKED. No damage was found in {}, {}, but the list of hashes is damaged or gone.",
-            counted(report.files, "file"),
-            size(report.bytes)
-        ),
-        _ => format!(
-            "WHOLE. {}, {}, are what they should be.",
-            counted(report.files, "file"),
-            size(report.bytes)
-        ),
-    }];
+    let mut lines = vec![verdict(report)];
     lines.extend(proof(report));
     for finding in report.findings.iter().take(SHOWN_MAX) {
         let name = match (&finding.domain, &finding.relative_path) {
@@ -246,6 +235,69 @@ fn text(report: &Report) -> Vec<String> {
     lines
 }
 
+/// The first line: what was found, and of how much.
+fn verdict(report: &Report) -> String {
+    let files = format!("{}, {}", counted(report.files, "file"), size(report.bytes));
+    match report.outcome {
+        Outcome::Damaged => format!(
+            "DAMAGED. {} of {} {} not what {} should be.",
+            report.damage,
+            counted(all_of(report), "file"),
+            if report.damage == 1 { "is" } else { "are" },
+            if report.damage == 1 { "it" } else { "they" },
+        ),
+        Outcome::Whole | Outcome::WholeWithRemarks => {
+            format!("WHOLE. {files}, are what they should be.")
+        }
+        Outcome::NoDamageFound if report.sample.is_some() => format!(
+            "NO DAMAGE FOUND in {} of {} read.",
+            count(report.read),
+            counted(report.files, "file")
+        ),
+        Outcome::NoDamageFound if report.depth == Depth::Quick => {
+            format!("NO DAMAGE FOUND in the names and sizes of {files}.")
+        }
+        Outcome::NoDamageFound => format!(
+            "NO DAMAGE FOUND. {files}, can be opened; an altered byte in {} of them may go unnoticed.",
+            count(report.not_compared)
+        ),
+        Outcome::Unchecked => format!(
+            "UNCHECKED. No damage was found in {files}, but {}.",
+            gaps(report)
+        ),
+    }
+}
+
+/// Names what could not be checked.
+fn gaps(report: &Report) -> String {
+    let mut gaps = Vec::new();
+    if report.listed.is_none() {
+        gaps.push(
+            match report.encrypted {
+                true => "whether a file is missing is not known without the password",
+                false => "whether a file is missing is not known",
+            }
+            .to_owned(),
+        );
+    }
+    if report.has_damaged_list {
+        gaps.push("the list of hashes is damaged or gone".to_owned());
+    }
+    if report.depth > Depth::Quick && report.not_compared > 0 {
+        gaps.push(match report.read {
+            0 => "no byte of them could be compared with anything".to_owned(),
+            _ => format!(
+                "the bytes of {} could be compared with nothing",
+                counted(report.not_compared, "file")
+            ),
+        });
+    }
+    match gaps.is_empty() {
+        true => "not everything could be checked".to_owned(),
+        false => gaps.join("; "),
+    }
+}
+
 /// The files that there should be: those that are here, and those that are not.
 fn all_of(report: &Report) -> u64 {
     let folder = Path::new(&report.path);
@@ -267,7 +319,8 @@ fn proof(report: &Report) -> Vec<String> {
             counted(listed, "file")
         ),
         (None, true) => {
-            "  It is encrypted: the phone's own list of files cannot be read without the password."
+            "  It is encrypted: the phone's own list of files was not read, and whether a file of it is missing is not known. \
+             Give the password (--password-file) to have it read."
                 .to_owned()
         }
         (None, false) => "  The phone's own list of files could not be read.".to_owned(),
@@ -296,13 +349,23 @@ fn proof(report: &Report) -> Vec<String> {
         return lines;
     }
     let how = match (report.encrypted, report.opened) {
-        (true, 1) => "decrypts, and has",
-        (true, _) => "decrypt, and have",
-        (false, 1) => "has",
-        (false, _) => "have",
+        (true, 1) => "decrypts",
+        (true, _) => "decrypt",
+        (false, 1) => "was read to its end",
+        (false, _) => "were read to their end",
+    };
+    let is_other =
+        |f: &Finding| matches!(f.wrong, Wrong::OtherSize | Wrong::Short | Wrong::Truncated);
+    let lengths = match report.other_sizes {
+        0 if report.findings.iter().any(is_other) => "not all with the right length".to_owned(),
+        0 => "with the right length".to_owned(),
+        others => format!(
+            "{} with another length than the phone's list says",
+            count(others)
+        ),
     };
     lines.push(format!(
-        "  {} {how} the right length{sample}; {} of the phone's own digests were compared.",
+        "  {} {how}, {lengths}{sample}; {} of the phone's own digests were compared.",
         counted(report.opened, "file"),
         count(report.digests)
     ));

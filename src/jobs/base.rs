@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::Error;
+use super::last_good::is_complete;
 use super::verify::{self, Outcome};
 use crate::manifest::plists::Status;
 use crate::monitor::{Monitor, Phase};
@@ -102,8 +103,8 @@ fn is_damaged(
 ) -> Result<bool, Error> {
     // Notes that cannot be read are told of when the backup is sealed.
     let notes = store.notes(current.udid()).unwrap_or_default();
-    let is_finished = Status::read(current.path()).is_ok_and(|status| status.is_finished());
-    if notes.of(current).damaged.is_none() || !is_finished {
+    let is_finished = |status: Status| is_complete(current.path(), &status);
+    if notes.of(current).damaged.is_none() || !Status::read(current.path()).is_ok_and(is_finished) {
         return Ok(false);
     }
     monitor.note(
@@ -115,7 +116,8 @@ fn is_damaged(
         ..verify::Options::bytes()
     };
     match verify::look_through(current.path(), &how, monitor) {
-        Ok(report) => Ok(report.outcome == Outcome::Damaged),
+        // What could be compared with nothing may be what is damaged.
+        Ok(report) => Ok(report.outcome == Outcome::Damaged || report.not_compared > 0),
         Err(Error::Interrupted) => Err(Error::Interrupted),
         // Then nothing is to be taken over from it either.
         Err(_) => Ok(true),

@@ -129,6 +129,11 @@ pub struct Report {
     pub files: u64,
     /// Their bytes on the disk.
     pub bytes: u64,
+    /// Files that the phone's list names; null where the list is encrypted and no password was
+    /// given: then nobody knows whether one is missing.
+    pub listed: Option<u64>,
+    /// Files that have another size than the phone's list says.
+    pub other_sizes: u64,
     /// Files that the phone sent.
     pub received_files: u64,
     /// Their bytes.
@@ -252,6 +257,8 @@ pub fn create(
         password_opens,
         files: checked.files,
         bytes: checked.bytes,
+        listed: checked.listed,
+        other_sizes: checked.other_sizes,
         received_files: course.received_files,
         received_bytes: course.received_bytes,
         removed_files: course.removed_files,
@@ -509,13 +516,19 @@ fn check(
             counted(unlisted as u64, "file")
         ));
     }
-    for finding in report
-        .findings
-        .iter()
-        .filter(|f| !f.wrong.is_damage())
-        .filter(|f| !matches!(f.wrong, Wrong::OtherSize | Wrong::Orphaned))
-    {
-        monitor.note(format!("{}: {}", finding.file, finding.detail));
+    for finding in report.findings.iter().filter(|f| !f.wrong.is_damage()) {
+        let text = format!("{}: {}", finding.name(), finding.detail);
+        match finding.wrong {
+            Wrong::OtherSize | Wrong::Orphaned => {}
+            Wrong::Short => monitor.problem(
+                text,
+                Some(
+                    "look whether it can be opened on the phone; `idev-backup create --full` asks the phone for it again"
+                        .to_owned(),
+                ),
+            ),
+            _ => monitor.note(text),
+        }
     }
     Ok(report)
 }

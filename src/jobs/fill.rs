@@ -12,6 +12,7 @@ use super::names::numbered;
 use super::opened::{Bytes, Item, Reader};
 use super::tally::{Tally, Wrong};
 use super::target::{NoPlace, no_place};
+use super::written::judged;
 use crate::keybag::Ending;
 use crate::manifest::record::FileRecord;
 use crate::store::disk;
@@ -130,11 +131,14 @@ impl Writer<'_> {
         let from = from.map_err(|e| NotWritten::Read(unreadable(e)))?;
         let written = self
             .copy(task, from, partial, record.as_ref().ok())
-            .and_then(|written| {
+            .and_then(|(bytes, ending)| {
+                let judged = record
+                    .as_ref()
+                    .map(|record| judged(record, partial, bytes, ending));
                 self.put_in_place(task, partial)?;
-                Ok(written)
+                Ok((bytes, judged.ok().flatten()))
             });
-        let (bytes, ending) = written.inspect_err(|_| {
+        let (bytes, wrong) = written.inspect_err(|_| {
             // What cannot be removed was told of by what went wrong before.
             drop(disk::remove_if_there(partial));
         })?;
@@ -143,31 +147,13 @@ impl Writer<'_> {
                 let detail = format!("it was written without its time and mode: its record: {why}");
                 self.tally.problem(&task.item, Wrong::Unreadable, detail);
             }
-            Ok(record) => self.compare(task, &record, bytes, ending),
+            Ok(_) => {
+                if let Some((wrong, detail)) = wrong {
+                    self.tally.problem(&task.item, wrong, detail);
+                }
+            }
         }
         Ok(bytes)
-    }
-
-    fn compare(&self, task: &Task, record: &FileRecord, bytes: u64, ending: Option<Ending>) {
-        let size = crate::units::size;
-        let sizes = || {
-            format!(
-                "it has {}, the phone's list says {}",
-                size(bytes),
-                size(record.size)
-            )
-        };
-        let (wrong, detail) = match bytes.cmp(&record.size) {
-            _ if ending == Some(Ending::Wrong) => (
-                Wrong::Altered,
-                "it does not end as an encrypted file does: its bytes or its key were altered"
-                    .to_owned(),
-            ),
-            std::cmp::Ordering::Less => (Wrong::Truncated, sizes()),
-            std::cmp::Ordering::Greater => (Wrong::OtherSize, sizes()),
-            std::cmp::Ordering::Equal => return,
-        };
-        self.tally.problem(&task.item, wrong, detail);
     }
 
     fn copy(

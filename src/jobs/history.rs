@@ -470,7 +470,13 @@ pub fn record(report: &Report, monitor: &dyn Monitor) {
         Outcome::Damaged => store.note_again(of, |note| note.damaged = Some(now)),
         // A list of hashes that is not the one that was sealed takes back nothing that an earlier check found.
         _ if report.sample.is_some() || how.is_empty() || report.has_damaged_list => return,
-        _ => store.note_again(of, |note| {
+        // Every byte is right, and only the phone's list could not be read. What a check with the
+        // password found stays.
+        Outcome::Unchecked if report.not_compared > 0 => return,
+        outcome => store.note_again(of, |note| {
+            if outcome == Outcome::Unchecked && note.damaged.is_some() {
+                return;
+            }
             note.damaged = None;
             note.verified = Some(Verified {
                 time: now,

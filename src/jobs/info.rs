@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Error;
+use super::last_good::is_complete;
 use super::list::{describe, rfc3339};
 use super::opened::Opened;
 use super::password::Passwords;
@@ -156,7 +157,7 @@ pub(super) fn of_property_lists(folder: &Path) -> Result<Report, Error> {
         ios: info.product_version.or(manifest.product_version),
         build: info.build_version,
         date: date.map(rfc3339),
-        complete: Some(status.is_finished()).filter(|_| !status.snapshot_state.is_empty()),
+        complete: Some(is_complete(folder, &status)).filter(|_| !status.snapshot_state.is_empty()),
         full: status.is_full,
         encrypted,
         apps: Some(apps).filter(|apps| *apps > 0),

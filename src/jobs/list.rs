@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Error;
+use super::{Error, last_good};
 use crate::device::model;
 use crate::manifest::plists::{Info, ManifestPlist, Status};
 use crate::plain_file;
@@ -30,7 +30,7 @@ pub struct Backup {
     pub date: Option<String>,
     /// It is the phone's current backup.
     pub current: bool,
-    /// The phone finished it.
+    /// The phone finished it, and its list of files is there.
     pub complete: bool,
     /// This user may not read it, so nothing else is known of it.
     pub refused: bool,
@@ -160,17 +160,15 @@ pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
         let of_one = || backups.iter().filter(|b| b.udid == udid.as_str());
         let folders: Vec<&Snapshot> = snapshots.iter().filter(|s| s.udid() == &udid).collect();
         let good = of_one().filter(|b| b.complete && b.damaged.is_none());
-        // By the moment, not by the text: both are UTC, so the text will do.
-        let last_good = good.filter_map(|b| b.date.clone()).max();
-        let age = last_good.as_ref().and_then(|text| {
-            let time: jiff::Timestamp = text.parse().ok()?;
-            look.now.duration_since(time.into()).ok()
+        let dates = good.filter_map(|b| {
+            let made: jiff::Timestamp = b.date.as_ref()?.parse().ok()?;
+            Some(SystemTime::from(made))
         });
-        let is_ahead = last_good.is_some() && age.is_none();
+        let last_good = last_good::newest(dates, look.now);
         let notes = store.notes(&udid);
         let retired = notes.as_ref().ok().and_then(|notes| notes.retired.clone());
-        // Whoever backs a phone up again has it again. Both are UTC, so the text will do.
-        let retired = retired.filter(|since| last_good.as_ref().is_none_or(|last| last <= since));
+        // A phone that is backed up again is not retired any more. Both are UTC, so texts can be compared.
+        let retired = retired.filter(|since| last_good.is_none_or(|last| rfc3339(last) <= *since));
         phones.push(Phone {
             name: of_one().find_map(|b| b.name.clone()),
             snapshots: of_one().count() as u64,
@@ -179,9 +177,9 @@ pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
                 true => sizes::together(&folders)?.frees,
                 false => None,
             },
-            overdue: retired.is_none() && !is_ahead && age.is_none_or(|age| age > look.overdue),
+            overdue: retired.is_none() && last_good::is_overdue(last_good, look.now, look.overdue),
             retired,
-            last_good,
+            last_good: last_good.map(rfc3339),
             trouble: notes.err().map(|e| e.to_string()),
             udid: udid.to_string(),
         });
@@ -386,7 +384,7 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
         ios: info.product_version,
         date: date.map(rfc3339),
         current: snapshot.is_current(),
-        complete: status.is_finished(),
+        complete: last_good::is_complete(folder, &status),
         refused: store::is_refused(folder),
         encrypted: manifest.map(|m| m.encrypted).or(encrypted),
         files: count("files"),

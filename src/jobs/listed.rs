@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use crate::manifest::db::{self, Db, Kind, Row};
+use crate::manifest::db::{self, Db, Filter, Kind, Row};
 use crate::manifest::kinds::Amounts;
 use crate::manifest::leads_out;
 use crate::manifest::mbdb::Mbdb;
@@ -24,6 +24,27 @@ pub enum List {
 }
 
 impl List {
+    /// Reads the key and the digest of one file; `None` where the list does not name it, or its
+    /// record cannot be read.
+    pub fn sealed_of(&self, file_id: &str) -> Option<Sealed> {
+        // The records of the older list are handed over whole.
+        let List::Db(db) = self else { return None };
+        let filter = Filter {
+            file_id: Some(file_id),
+            ..Filter::default()
+        };
+        let mut found = None;
+        let read = db.select(&filter, |row| {
+            found = row.record().ok();
+            false
+        });
+        let record = found.filter(|_| read.is_ok())?;
+        Some(Sealed {
+            key: record.encryption_key,
+            digest: record.digest,
+        })
+    }
+
     /// Its file in the backup's folder.
     pub fn name(&self) -> &'static str {
         match self {
@@ -156,10 +177,8 @@ const APPS_MAX: usize = 20_000;
 pub enum Records {
     /// Only the size, which is much faster.
     Size,
-    /// All of it, so that what cannot be read is seen.
+    /// All of it, so that what cannot be read is seen. Keys and digests are handed over.
     Whole,
-    /// All of it, and keys and digests are handed over.
-    Sealed,
 }
 
 /// The thread's side.
@@ -232,7 +251,7 @@ impl Reader {
                         (true, None) => None,
                     },
                     is_named_right: row.is_named_right(),
-                    sealed: sealed.as_ref().filter(|_| records == Records::Sealed),
+                    sealed: sealed.as_ref(),
                 })
             }),
             List::Mbdb(mbdb) => mbdb.rows(|record| {
@@ -240,10 +259,10 @@ impl Reader {
                 if record.kind() != Kind::File {
                     return true;
                 }
-                let sealed = (records == Records::Sealed).then(|| Sealed {
+                let sealed = Sealed {
                     key: record.file.encryption_key.clone(),
                     digest: record.file.digest.clone(),
-                });
+                };
                 out.file(Listed {
                     file_id: &record.file_id(),
                     domain: &record.domain,
@@ -251,7 +270,7 @@ impl Reader {
                     size: Ok(record.file.size),
                     is_padded: Some(record.file.encryption_key.is_some()),
                     is_named_right: true,
-                    sealed: sealed.as_ref(),
+                    sealed: Some(&sealed),
                 })
             }),
         };

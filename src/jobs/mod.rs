@@ -18,6 +18,7 @@ pub mod hooks;
 mod host;
 pub mod info;
 mod info_plist;
+pub mod last_good;
 pub mod list;
 pub mod listed;
 pub mod named;
@@ -42,6 +43,7 @@ pub mod usage;
 pub mod verdict;
 pub mod verify;
 pub mod watch;
+mod written;
 
 use std::fmt;
 use std::io::ErrorKind;

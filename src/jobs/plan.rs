@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::base::{self, Base};
 use super::create::Options;
+use super::last_good::is_complete;
 use super::phone::{Facts, State};
 use super::{Error, list};
 use crate::manifest::plists::{ManifestPlist, Status};
@@ -11,7 +12,7 @@ use crate::monitor::{Event, Monitor, Phase};
 use crate::store::disk::CloneKind;
 use crate::store::draft::Leftover;
 use crate::store::layout::LeftOut;
-use crate::store::{Draft, Lock, Origin, Store};
+use crate::store::{Draft, Lock, Origin, Snapshot, Store};
 use crate::transport::Calm;
 use crate::udid::Udid;
 use crate::units::counted;
@@ -107,9 +108,11 @@ pub fn begin(
     }
     monitor.phase(Phase::Cloning);
     // A backup that never became one is no base: the phone would only find that out itself.
-    let is_usable = |status: Status| status.is_finished() || status.is_resumable();
-    let usable =
-        current.filter(|c| base == Base::Mended || Status::read(c.path()).is_ok_and(is_usable));
+    let is_usable = |current: &Snapshot| {
+        Status::read(current.path())
+            .is_ok_and(|status| is_complete(current.path(), &status) || status.is_resumable())
+    };
+    let usable = current.filter(|current| base == Base::Mended || is_usable(current));
     let (draft, origin) = Draft::begin(store, udid, lock, usable)?;
     Ok(Begun {
         draft,

@@ -9,14 +9,14 @@ use super::awake::Awake;
 use super::conditions::{self, Conditions};
 use super::create::{self, Options, Report};
 use super::hooks::{Hooks, Told, Turn};
+use super::last_good::is_overdue;
+pub use super::last_good::{last_good, rests_on};
 use super::phone::{Facts, Reach, State};
 use super::{Class, Error, list, pair};
 use crate::device;
-use crate::manifest::plists::Status;
 use crate::mobilebackup;
 use crate::monitor::{Event, Monitor, Wait};
-use crate::store::notes::Notes;
-use crate::store::{self, Snapshot, Store};
+use crate::store::{self, Store};
 use crate::transport::{self, Attached, Calm};
 use crate::udid::Udid;
 use crate::units::span;
@@ -118,33 +118,11 @@ fn may_come(error: &Error) -> bool {
     )
 }
 
-/// When the phone's last good backup was made.
-pub fn last_good(store: &Store, udid: &Udid) -> Option<SystemTime> {
-    let notes = store.notes(udid).unwrap_or_default();
-    let all = store.snapshots_of(udid).ok()?;
-    let now = SystemTime::now();
-    let good = all.iter().filter_map(|snapshot| made(&notes, snapshot));
-    // One that lies ahead would be the last one for ever.
-    good.max_by_key(|date| (conditions::age(now, *date).is_some(), *date))
-}
-
 /// Returns true if no other backup of the phone is expected: somebody retired it, and it was not backed up since.
 pub fn is_retired(store: &Store, udid: &Udid) -> bool {
     let since = store.notes(udid).ok().and_then(|notes| notes.retired);
     let last = last_good(store, udid).map(list::rfc3339);
     since.is_some_and(|since| last.is_none_or(|last| last <= since))
-}
-
-/// When the current backup was made, if it is a good one: what is due is judged by that. One that is damaged is none to rest on.
-pub fn rests_on(store: &Store, udid: &Udid) -> Option<SystemTime> {
-    let notes = store.notes(udid).unwrap_or_default();
-    made(&notes, &store.current(udid).ok()??)
-}
-
-fn made(notes: &Notes, snapshot: &Snapshot) -> Option<SystemTime> {
-    let status = Status::read(snapshot.path()).ok()?;
-    let is_good = status.is_finished() && notes.of(snapshot).damaged.is_none();
-    status.date.filter(|_| is_good)
 }
 
 /// Backs one phone up, if that is to be done now.
@@ -519,8 +497,11 @@ pub fn overdue(
     let Some(last) = last else {
         return Some("there is no good backup of it".to_owned());
     };
+    if !is_overdue(Some(last), now, limit) {
+        return None;
+    }
     let age = conditions::age(now, last)?;
-    (age > limit).then(|| format!("its last good backup is {} old", span(age)))
+    Some(format!("its last good backup is {} old", span(age)))
 }
 
 /// Tells of phones that are not there, by the store alone.

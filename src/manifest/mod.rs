@@ -4,6 +4,7 @@
 pub mod db;
 pub mod glance;
 pub mod info;
+pub mod judgement;
 pub mod kinds;
 pub mod mbdb;
 pub mod part;

@@ -42,6 +42,9 @@ pub enum Fault {
     Error(u64),
     /// `missing-file`: one file of the manifest is never sent, and the phone does not mind.
     MissingFile,
+    /// `short-file`: one file that the list has no digest of is sent without its second half, and
+    /// the phone does not mind.
+    ShortFile,
     /// `bad-manifest`: Manifest.db is rubbish.
     BadManifest,
     /// `key-rounds:N`: the key bag of an encrypted backup claims so many rounds of derivation.
@@ -106,6 +109,7 @@ impl FromStr for Fault {
             "file-provider" => Fault::FileProvider,
             "error" => Fault::Error(number(value, spec)?),
             "missing-file" => Fault::MissingFile,
+            "short-file" => Fault::ShortFile,
             "bad-manifest" => Fault::BadManifest,
             "key-rounds" => Fault::KeyRounds(number(value, spec)?),
             "no-manifest-key" => Fault::NoManifestKey,

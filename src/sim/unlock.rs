@@ -140,16 +140,19 @@ impl Decryption {
         plain.extend(self.held.drain(..whole));
     }
 
-    /// Adds the rest. Some lists of files have no padding: then the last block is whole.
-    pub(super) fn finish(mut self, plain: &mut Vec<u8>) {
+    /// Adds the rest, and returns true if padding was found behind it. Some lists of files have
+    /// none: then the last block is whole.
+    pub(super) fn finish(mut self, plain: &mut Vec<u8>) -> bool {
+        let mut is_padded = false;
         if self.held.len() == BLOCK {
             self.decrypt(BLOCK);
             let pad = self.held.last().copied().unwrap_or(0);
             let kept = BLOCK.saturating_sub(usize::from(pad));
-            let padded = pad > 0 && self.held[kept..].iter().all(|byte| *byte == pad);
-            self.held.truncate(if padded { kept } else { BLOCK });
+            is_padded = pad > 0 && self.held[kept..].iter().all(|byte| *byte == pad);
+            self.held.truncate(if is_padded { kept } else { BLOCK });
         }
         plain.append(&mut self.held);
+        is_padded
     }
 
     fn decrypt(&mut self, length: usize) {

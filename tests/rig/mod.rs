@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::create::{self, Options, Report};
+use idev_backup::jobs::password::Known;
 use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::jobs::{Error, list};
@@ -357,7 +358,16 @@ pub fn read_all() -> verify::Options<'static> {
 
 /// The backup is whole, to the last byte.
 pub fn assert_whole(backup: &Path) {
-    let report = verify::verify(backup, &read_all(), &Silent).unwrap();
+    assert_whole_with(backup, None);
+}
+
+/// The same of a backup that may be encrypted: its list is read with the password.
+pub fn assert_whole_with(backup: &Path, password: Option<&Known>) {
+    let options = verify::Options {
+        passwords: password.map(|known| known as _),
+        ..read_all()
+    };
+    let report = verify::verify(backup, &options, &Silent).unwrap();
     assert_eq!(report.outcome, Outcome::Whole, "{:#?}", report.findings);
     assert_eq!(report.hashed, report.files);
 }

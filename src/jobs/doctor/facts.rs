@@ -11,7 +11,7 @@ use super::computer::{self, OnUsb, Places, Program};
 use crate::device::sync::SyncLock;
 use crate::device::{self, Lockdown};
 use crate::jobs::phone::{self, Encryption, Reach};
-use crate::jobs::{Error, list, unattended};
+use crate::jobs::{Error, last_good, list, unattended};
 use crate::store::notes::Notes;
 use crate::store::probe::Abilities;
 use crate::store::{self, Snapshot, Store};
@@ -322,7 +322,7 @@ pub struct Kept {
     pub udid: Udid,
     /// Its current backup.
     pub current: Option<list::Backup>,
-    /// When that was made.
+    /// When the last good backup was made.
     pub made: Option<SystemTime>,
     /// Everything was asked for in that run, and bytes that came.
     pub last_run: Option<(bool, u64)>,
@@ -423,10 +423,7 @@ impl Shelf {
                 .as_ref()
                 .and_then(|s| list::read_report(&s.report()?));
             let backup = current.as_ref().map(list::describe);
-            let made = backup.as_ref().and_then(|backup| {
-                let made: jiff::Timestamp = backup.date.as_ref()?.parse().ok()?;
-                Some(SystemTime::from(made))
-            });
+            let made = last_good::last_good(store, &udid);
             let (notes, unread) = match store.notes(&udid) {
                 Ok(notes) => (notes, None),
                 Err(e) => (Notes::default(), Some(Trouble::from(&e))),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::Line;
 use super::facts::{Health, Kept, Shelf};
 use super::health::name;
-use crate::jobs::list;
+use crate::jobs::{conditions, list};
 use crate::store::probe::Abilities;
 use crate::udid::Udid;
 use crate::units::{counted, size};
@@ -191,11 +191,11 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
             TOPIC,
             format!("the backup of {name} does not say when it was made"),
         )
-        .means("its Status.plist has no date, or cannot be read")
+        .means("none of its property lists has a date that can be read")
         .hint("`idev-backup verify` tells whether it is whole");
     };
-    match now.duration_since(made) {
-        Err(_) => Line::warning(
+    match conditions::age(now, made) {
+        None => Line::warning(
             TOPIC,
             format!(
                 "the last good backup of {name} is from {}, which is still to come",
@@ -204,20 +204,20 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
         )
         .means("the clock of this computer or of the phone is, or was, wrong")
         .hint("set the clock"),
-        Ok(_) if kept.retired => Line::ok(
+        Some(_) if kept.retired => Line::ok(
             TOPIC,
             format!(
                 "the last good backup of {name} is of {}, and the phone is retired",
                 list::local(made)
             ),
         ),
-        Ok(age) if age > age_max => Line::warning(
+        Some(age) if age > age_max => Line::warning(
             TOPIC,
             format!("the last good backup of {name} is {} old", days(age)),
         )
         .means("what has come since is on the phone alone")
         .hint(again),
-        Ok(_) => Line::ok(
+        Some(_) => Line::ok(
             TOPIC,
             format!("the last good backup of {name} is of {}", list::local(made)),
         ),

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::device::{self, Lockdown, model};
 use crate::jobs::phone::{self, Encryption, Facts};
-use crate::jobs::{Error, list, opened};
+use crate::jobs::{Error, last_good, list, opened};
 use crate::manifest::plists::{Info, ManifestPlist, Status, Unreadable};
 use crate::store::walk::Walk;
 use crate::store::{self, snapshot};
@@ -74,7 +74,7 @@ impl Source {
             ios: manifest.product_version.or(info.product_version),
             date: date.map(list::rfc3339),
             // Before iOS 4 nothing said so, and what another program writes need not either.
-            complete: status.is_finished(),
+            complete: last_good::is_complete(folder, &status),
             encrypted: manifest.encrypted,
             files,
             bytes,

@@ -48,6 +48,13 @@ pub fn repair_hint(report: &Report) -> String {
 pub fn judge_check(report: &Report) -> Line {
     const TOPIC: &str = "check";
     let files = counted(report.files, "file");
+    let with_remarks = |says: String| {
+        let first = report.findings.first();
+        let first = first.map_or_else(String::new, |f| format!(": {}: {}", f.file, f.detail));
+        let remarks = counted(report.remarks, "remark");
+        Line::warning(TOPIC, format!("{says}, with {remarks}{first}"))
+            .hint("`idev-backup verify --deep` tells them all")
+    };
     let how = match report.depth {
         Depth::Deep if report.unlocked || !report.encrypted => "opened and read",
         Depth::Deep | Depth::Bytes => "read",
@@ -75,18 +82,19 @@ pub fn judge_check(report: &Report) -> Line {
                 false => line.means("a phone refuses such a backup, or ends up with part of it"),
             }
         }
-        Outcome::WholeWithRemarks | Outcome::Unchecked => {
-            let first = report.findings.first();
-            let first = first.map_or_else(String::new, |f| format!(": {}: {}", f.file, f.detail));
-            Line::warning(
-                TOPIC,
-                format!(
-                    "the backup is whole ({files}, {how}), with {}{first}",
-                    counted(report.remarks, "remark")
-                ),
-            )
-            .hint("`idev-backup verify --deep` tells them all")
-        }
+        Outcome::WholeWithRemarks => with_remarks(format!("the backup is whole ({files}, {how})")),
+        Outcome::Unchecked => Line::warning(
+            TOPIC,
+            format!("no damage was found, but not everything could be checked ({files}, {how})"),
+        )
+        .hint("`idev-backup verify --deep` tells what was not"),
+        Outcome::NoDamageFound if report.remarks > 0 => with_remarks(format!(
+            "no damage was found in the backup ({files}, {how})"
+        )),
+        Outcome::NoDamageFound => Line::ok(
+            TOPIC,
+            format!("no damage was found in the backup: {files}, {how}"),
+        ),
         Outcome::Whole => Line::ok(TOPIC, format!("the backup is whole: {files}, {how}")),
     }
 }
@@ -96,15 +104,17 @@ pub(super) fn not_restorable(report: &Report) -> Option<String> {
     if report.outcome == Outcome::Damaged || report.restorable != Some(false) {
         return None;
     }
+    let name = |f: &Finding| f.relative_path.clone().unwrap_or_else(|| f.file.clone());
+    // The phone compares these, and makes no exception for what it sent so itself.
+    let compared = |f: &&Finding| matches!(f.wrong, Wrong::Short | Wrong::OtherDigest);
+    if let Some(f) = report.findings.iter().find(compared) {
+        return Some(format!("{}: {}", name(f), f.detail));
+    }
     // A list that lacks an application lacks no file of it.
     let lacks = |f: &&Finding| f.wrong == Wrong::NotRestored && f.file == "Manifest.db";
     let is_phones = |f: &Finding| f.wrong == Wrong::PhoneFault;
     match report.findings.iter().find(lacks) {
-        Some(f) => Some(format!(
-            "{}: {}",
-            f.relative_path.as_deref().unwrap_or(&f.file),
-            f.detail
-        )),
+        Some(f) => Some(format!("{}: {}", name(f), f.detail)),
         // A phone that made a backup without a file knows of it, and said that the backup is good: iOS 17 does so in each. Nobody is
         // to be left without a restore for that.
         None if report.findings.iter().any(is_phones) => None,

@@ -5,10 +5,12 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::contents::{Bench, Noted, OtherSize, Task, Yield};
-use super::finding::{Finding, Findings, Outcome, Report, Wrong};
+use super::contents::{Bench, Noted, Task, Yield};
+use super::finding::{Finding, Findings, Report, Wrong};
 use super::our_files::{OurFiles, OurList};
-use super::{Depth, Options, after, inside};
+use super::outcome::Compared;
+use super::size::OtherSize;
+use super::{Depth, Options, after};
 use crate::jobs::Error;
 use crate::jobs::listed::{self, Handfuls, List, Listed, Records, Summary};
 use crate::jobs::opened::Unlocked;
@@ -17,6 +19,10 @@ use crate::monitor::{Event, Monitor};
 use crate::store::sums::Hash;
 use crate::store::walk::{Found, Walk, order};
 use crate::store::{self, METADATA, Snapshot};
+
+/// Files of another size that wait until the list is free and tells their digests; each takes some
+/// hundred bytes of memory.
+const WAITING_MAX: usize = 10_000;
 
 pub(super) struct Check<'a> {
     pub(super) folder: &'a Path,
@@ -32,19 +38,21 @@ pub(super) struct Check<'a> {
     /// The keys of an encrypted backup, where the password is known.
     pub(super) unlocked: Option<Unlocked>,
     pub(super) findings: Findings,
-    files: u64,
-    bytes: u64,
-    hashed: u64,
-    /// Files that were handed over to be read.
-    chosen: u64,
-    has_list: bool,
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    pub(super) compared: Compared,
+    pub(super) has_list: bool,
+    /// The keys were found, and so every file can be opened.
+    pub(super) has_keys: bool,
+    /// Files of another size whose records the list was not asked for yet.
+    waiting: Vec<Task>,
     /// Files lie beside each other, as before iOS 10.
     pub(super) is_flat: bool,
-    listed: Option<u64>,
+    pub(super) listed: Option<u64>,
     pub(super) summary: Summary,
     /// Rows of the list have no file, through no fault of the disk, or nobody knows what they stand for.
-    lacks_something: bool,
-    yield_: Yield,
+    pub(super) lacks_something: bool,
+    pub(super) yield_: Yield,
     shared: after::Shared,
     /// What we may not look at: then nothing is known.
     refused: Option<store::Error>,
@@ -77,9 +85,10 @@ impl<'a> Check<'a> {
             findings: Findings::default(),
             files: 0,
             bytes: 0,
-            hashed: 0,
-            chosen: 0,
+            compared: Compared::default(),
             has_list: false,
+            has_keys: false,
+            waiting: Vec::new(),
             is_flat: false,
             listed: None,
             summary: Summary::default(),
@@ -127,14 +136,14 @@ impl<'a> Check<'a> {
         let name = list.as_ref().map_or("", List::name);
         let records = match self.options.depth {
             Depth::Quick => Records::Size,
-            Depth::Bytes => Records::Whole,
-            Depth::Deep => Records::Sealed,
+            Depth::Bytes | Depth::Deep => Records::Whole,
         };
         let encrypted = self.manifest.encrypted;
         let reader = list.map(|list| listed::reader(list, records, encrypted));
         let (reader, list) = reader.unzip();
         // Not borrowed from self, which the walk changes.
         let keys = self.unlocked.take().map(|unlocked| unlocked.keys);
+        self.has_keys = keys.is_some();
         let bench = Bench {
             folder: self.folder,
             keys: keys.as_ref(),
@@ -154,7 +163,6 @@ impl<'a> Check<'a> {
             // Reading the phone's list is as much work as the walk, and runs beside it too.
             let reader = reader.map(|reader| scope.spawn(|| reader.read()));
             let walked = self.walk(list, &queue, monitor);
-            drop(queue);
             let list = match reader.map(thread::ScopedJoinHandle::join) {
                 None => None,
                 Some(Ok((summary, read, list))) => {
@@ -169,6 +177,15 @@ impl<'a> Check<'a> {
                     None
                 }
             };
+            for mut task in std::mem::take(&mut self.waiting) {
+                let id = task.path.rsplit('/').next().unwrap_or_default();
+                if let (Some(list), Some(noted)) = (&list, &mut task.noted) {
+                    noted.sealed = list.sealed_of(id);
+                }
+                // The receivers live until the queue is closed.
+                drop(queue.send(task));
+            }
+            drop(queue);
             walked.map(|()| list)
         })?;
         if self.options.is_cancelled() {
@@ -405,27 +422,24 @@ impl<'a> Check<'a> {
         }
         let hash = self.hash_of(&found.path)?;
         let on_disk = found.meta.len();
-        let (other_size, mut noted) = match row {
-            Some(row) => {
-                let (before, damage) = (self.findings.count(), self.findings.damage);
-                let other_size = self.size(row, &found, hash.is_some());
-                let is_other = other_size.is_some() || self.findings.count() > before;
-                let size = row.size.as_ref().ok().filter(|_| !is_other).copied();
-                let sealed = row.sealed.cloned();
-                let is_damaged = self.findings.damage > damage;
-                let is_short = !is_damaged && row.size.as_ref().is_ok_and(|size| on_disk < *size);
-                let noted = sealed.map(|sealed| Noted {
-                    size,
-                    sealed,
-                    is_short,
-                });
-                (other_size, noted)
-            }
+        let size = match row {
+            Some(row) => self.listed_size(row),
             None => {
                 self.unlisted(&found, hash.is_some());
-                (None, None)
+                None
             }
         };
+        let mut other_size = row
+            .zip(size)
+            .and_then(|(row, size)| OtherSize::of(on_disk, size, row.is_padded));
+        if let (Some(row), Some(other)) = (row, other_size) {
+            self.compared.other_sizes += 1;
+            let is_proven = hash.is_some() && !self.options.fresh_hashes;
+            if other.is_surely_cut(row.is_padded) && !is_proven {
+                self.find_row(Wrong::Truncated, row, other.words());
+                other_size = None;
+            }
+        }
         if hash.is_none() && row.is_some() && self.sums.is_some() {
             self.find(
                 Wrong::Unchecked,
@@ -433,62 +447,59 @@ impl<'a> Check<'a> {
                 "it is not in the list of hashes",
             );
         }
-        // The phone's list may be wrong about a size; what was received is not.
         // At least one, however small the share.
-        let is_first = self.chosen == 0;
+        let is_first = self.compared.read == 0;
         let is_read = self.options.depth >= Depth::Bytes
             && (self.options.sample).is_none_or(|sample| is_first || sample.has(&found.path));
-        if !is_read {
-            noted = None;
-        }
+        let is_known = row.is_some() || METADATA.contains(&&*found.path) || !self.has_list;
+        self.compared
+            .count(hash.is_some(), is_read, is_known && on_disk > 0);
+        let looks_inside = is_read && self.options.depth == Depth::Deep;
+        let noted = row.zip(size).and_then(|(row, size)| {
+            let wants = looks_inside || other_size.is_some();
+            wants.then(|| Noted {
+                size,
+                sealed: row.sealed.cloned(),
+                looks_inside,
+            })
+        });
         let hash = hash.filter(|_| is_read || other_size.is_some());
-        self.hashed += u64::from(hash.is_some());
+        self.compared.hashed += u64::from(hash.is_some());
         if let (Some(list), Some(_)) = (&mut self.sums, hash) {
             list.count(&found.path);
         }
-        if hash.is_some() || noted.is_some() {
-            self.chosen += 1;
+        if hash.is_none() && noted.is_none() {
+            return Ok(());
+        }
+        self.compared.read += 1;
+        let lacks_record = noted.as_ref().is_some_and(|noted| noted.sealed.is_none());
+        let task = Task {
+            path: found.path,
+            on_disk,
+            hash,
+            name: row.map(|row| (row.domain.to_owned(), row.relative_path.to_owned())),
+            other_size,
+            noted,
+        };
+        if lacks_record && self.waiting.len() < WAITING_MAX {
+            self.waiting.push(task);
+        } else {
             // The receivers live until the walk ends.
-            drop(queue.send(Task {
-                path: found.path,
-                on_disk,
-                hash,
-                name: row.map(|row| (row.domain.to_owned(), row.relative_path.to_owned())),
-                other_size,
-                noted,
-            }));
+            drop(queue.send(task));
         }
         Ok(())
     }
 
-    /// Compares sizes. What that alone cannot decide is left to the hash, where there is one: answers the difference then.
-    fn size(&mut self, row: &Listed, found: &Found, has_hash: bool) -> Option<OtherSize> {
-        let on_disk = found.meta.len();
-        let listed = match &row.size {
-            Ok(size) => *size,
+    /// The size in the phone's list, where its record can be read.
+    fn listed_size(&mut self, row: &Listed) -> Option<u64> {
+        match &row.size {
+            Ok(size) => Some(*size),
             Err(why) => {
                 let detail = format!("its record in the phone's list cannot be read: {why}");
                 self.find_row(Wrong::Unreadable, row, detail);
-                return None;
+                None
             }
-        };
-        let other = OtherSize::of(on_disk, listed, row.is_padded)?;
-        let is_lost = on_disk == 0;
-        if has_hash && !is_lost && !self.options.fresh_hashes {
-            return Some(other);
         }
-        // iOS compacts databases before it sends them, so the list alone is no proof. What is encrypted can be judged by its name
-        // only, until it is opened.
-        let is_database = (row.relative_path.ends_with("db")
-            || row.relative_path.ends_with(".sqlite"))
-            && (self.manifest.encrypted || inside::is_database(&self.folder.join(&found.path)));
-        let wrong = if !other.is_short || (is_database && !is_lost) {
-            Wrong::OtherSize
-        } else {
-            Wrong::Truncated
-        };
-        self.find_row(wrong, row, other.words());
-        None
     }
 
     /// A file that is not in the phone's list: one of the few that never are, or one that has no business here.
@@ -529,48 +540,6 @@ impl<'a> Check<'a> {
         match self.is_flat {
             true => file_id.to_owned(),
             false => format!("{}/{file_id}", file_id.get(..2).unwrap_or_default()),
-        }
-    }
-
-    fn report(self) -> Report {
-        let outcome = match (self.findings.damage, self.findings.remarks) {
-            (0, _) if self.ours.has_damaged_list => Outcome::Unchecked,
-            (0, 0) => Outcome::Whole,
-            (0, _) => Outcome::WholeWithRemarks,
-            _ => Outcome::Damaged,
-        };
-        let unlocked = self.manifest.encrypted && self.has_list;
-        let looked_at_all = self.options.depth == Depth::Deep
-            && self.options.sample.is_none()
-            && (unlocked || !self.manifest.encrypted);
-        Report {
-            path: self.folder.display().to_string(),
-            of: None,
-            outcome,
-            depth: self.options.depth,
-            sample: self.options.sample.map(|sample| sample.fraction),
-            files: self.files,
-            bytes: self.bytes,
-            listed: self.listed,
-            hashed: self.hashed,
-            has_sums: self.sums.is_some(),
-            proof: self.sums.as_ref().map(OurList::proof).unwrap_or_default(),
-            has_damaged_list: self.ours.has_damaged_list,
-            encrypted: self.manifest.encrypted,
-            unlocked,
-            opened: self.yield_.opened,
-            digests: self.yield_.digests,
-            inside: self.yield_.inside,
-            restorable: looked_at_all.then(|| {
-                self.findings.damage == 0
-                    && self.has_list
-                    && self.manifest.product_version.is_some()
-                    && !self.lacks_something
-            }),
-            damage: self.findings.damage,
-            remarks: self.findings.remarks,
-            findings: self.findings.listed,
-            contents: self.summary.amounts.list(),
         }
     }
 }

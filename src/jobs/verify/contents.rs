@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +11,10 @@ use sha1::{Digest, Sha1};
 
 use super::finding::{Finding, Wrong};
 use super::inside::{self, Form, Inside, Look};
+use super::size::OtherSize;
 use crate::jobs::listed::Sealed;
 use crate::keybag::{Ending, Keys};
+use crate::manifest::judgement::{Database, Judgement, Seen, judge, page_bytes};
 use crate::plain_file;
 use crate::sha256::Sha256;
 use crate::store;
@@ -37,77 +38,29 @@ pub struct Task {
     pub name: Option<(String, String)>,
     /// Its size differs from the phone's list, and its bytes are to decide.
     pub other_size: Option<OtherSize>,
-    /// What the phone noted of it, where it is to be opened.
+    /// The phone's notes on it, where its bytes are to be compared with them.
     pub noted: Option<Noted>,
 }
 
 /// What the phone noted of a file.
 pub struct Noted {
-    /// Its length; `None` where another was found already.
-    pub size: Option<u64>,
-    /// Its key and its digest.
-    pub sealed: Sealed,
-    /// It is shorter than the phone's list says, as only a database may be.
-    pub is_short: bool,
+    /// Its length.
+    pub size: u64,
+    /// Key and digest; `None` where they were not read.
+    pub sealed: Option<Sealed>,
+    /// A database or property list inside is to be opened too.
+    pub looks_inside: bool,
 }
 
 impl Noted {
-    /// What computes the digest, where there is one to compare with.
+    /// Returns what computes the digest, where there is one to compare with.
     fn digest(&self) -> Option<Sha1> {
-        self.sealed.digest.as_ref().map(|_| Sha1::new())
-    }
-}
-
-/// A file that has not the size that the phone's list gives it.
-#[derive(Clone, Copy)]
-pub struct OtherSize {
-    /// Its size on the disk.
-    pub on_disk: u64,
-    /// Its size in the list.
-    pub listed: u64,
-    /// It lacks bytes.
-    pub is_short: bool,
-}
-
-impl OtherSize {
-    /// Where a size is not what the list says. Encrypted files are padded; of some nobody knows whether they are.
-    pub fn of(on_disk: u64, listed: u64, is_padded: Option<bool>) -> Option<OtherSize> {
-        let right = match is_padded {
-            Some(false) => listed..=listed,
-            _ => padded(listed),
-        };
-        let is_plain = is_padded != Some(true) && on_disk == listed;
-        let is_filled = is_padded != Some(false) && on_disk.is_multiple_of(BLOCK);
-        let is_right = is_plain || is_filled && right.contains(&on_disk);
-        (!is_right).then(|| OtherSize {
-            on_disk,
-            listed,
-            is_short: on_disk < *right.start(),
-        })
+        self.wanted_digest().map(|_| Sha1::new())
     }
 
-    /// In words.
-    pub fn words(self) -> String {
-        let size = crate::units::size;
-        let (has, listed) = match (size(self.on_disk), size(self.listed)) {
-            // Too small a difference for round numbers.
-            (has, listed) if has == listed => (
-                crate::units::counted(self.on_disk, "byte"),
-                crate::units::count(self.listed),
-            ),
-            both => both,
-        };
-        format!("it has {has}, the phone's list says {listed}")
+    fn wanted_digest(&self) -> Option<&[u8]> {
+        self.sealed.as_ref()?.digest.as_deref()
     }
-}
-
-/// What AES encrypts at a time.
-const BLOCK: u64 = 16;
-
-/// Sizes on the disk of an encrypted file: filled up to a whole block, or by one more (PKCS#7).
-fn padded(size: u64) -> RangeInclusive<u64> {
-    let filled = size.div_ceil(BLOCK).saturating_mul(BLOCK);
-    filled..=(size / BLOCK + 1).saturating_mul(BLOCK)
 }
 
 /// What the threads know together.
@@ -139,6 +92,8 @@ pub struct Yield {
     pub digests: u64,
     /// Those that are of the bytes that lie there.
     pub digests_right: u64,
+    /// The number of right digests of files that have no hash.
+    pub proved_by_digest: u64,
     /// Encrypted files with another digest, which nothing else proves. Of which bytes a phone makes it is known from no public backup:
     /// it means something once one of the same backup is right.
     pub other_digests: Vec<Finding>,
@@ -179,6 +134,7 @@ impl Bench<'_> {
         all.opened += u64::from(reading.opened);
         all.digests += u64::from(reading.digest);
         all.digests_right += u64::from(reading.has_its_digest);
+        all.proved_by_digest += u64::from(reading.has_its_digest && task.hash.is_none());
         match &reading.look {
             Some((Form::Database, Look::Fine)) => all.inside.databases += 1,
             Some((_, Look::Fine)) => all.inside.property_lists += 1,
@@ -202,10 +158,10 @@ impl Bench<'_> {
                 Form::Database => "the database",
                 _ => "the property list",
             };
-            let is_proven = task.hash.is_some() && self.hashes_prove;
-            let (wrong, whose) = match is_proven {
-                true => (Wrong::Inside, "; it is as the phone sent it"),
-                false => (Wrong::Corrupt, ""),
+            let (wrong, whose) = if self.is_proven(&task) || reading.has_its_digest {
+                (Wrong::Inside, AS_SENT)
+            } else {
+                (Wrong::Corrupt, "")
             };
             let found = finding((
                 wrong,
@@ -227,6 +183,12 @@ impl Bench<'_> {
                 false => all.findings.push(finding),
             }
         }
+    }
+
+    /// Returns true if the file's hash, once it was found right, proves that the phone sent these
+    /// bytes.
+    fn is_proven(&self, task: &Task) -> bool {
+        task.hash.is_some() && self.hashes_prove
     }
 
     /// One pass over the bytes, whatever is to be learned of them.
@@ -261,7 +223,9 @@ impl Bench<'_> {
             None => Ok(()),
         };
         // The rest, where opening did not come that far.
-        drain(&mut raw, buffer).map_err(unreadable)?;
+        if raw.hash.is_some() {
+            drain(&mut raw, buffer).map_err(unreadable)?;
+        }
         if let (Some(wanted), Some(hash)) = (task.hash, raw.hash) {
             let found = hash.finalize();
             if found != wanted {
@@ -296,28 +260,45 @@ impl Bench<'_> {
         buffer: &mut [u8],
     ) -> Result<(), (Wrong, String)> {
         let path = self.folder.join(&task.path);
-        let length = noted.size.unwrap_or(task.on_disk);
         let cut = |e: io::Error| (Wrong::Truncated, e.to_string());
-        if !self.encrypted || (task.on_disk == 0 && noted.sealed.key.is_none()) {
+        let key = noted.sealed.as_ref().and_then(|sealed| sealed.key.as_ref());
+        if !self.encrypted || (task.on_disk == 0 && key.is_none()) {
             let mut plain = Digested::new(raw, noted);
-            (reading.look, reading.page_bytes) =
-                look(&mut plain, length, Some(&path)).map_err(cut)?;
-            drain(&mut plain, buffer).map_err(cut)?;
-            let (digest, length) = (plain.digest, plain.length);
-            return self.judge(task, noted, [digest, None], length, reading);
+            let at = noted.looks_inside.then_some(Place::Disk(&path));
+            let looked = look(&mut plain, task.on_disk, at).map_err(cut)?;
+            // The beginning and the length are enough where there is nothing to compute.
+            let reads_all = noted.looks_inside || plain.digest.is_some();
+            if reads_all {
+                drain(&mut plain, buffer).map_err(cut)?;
+            }
+            let length = if reads_all {
+                plain.length
+            } else {
+                task.on_disk
+            };
+            let digests = [plain.digest, None];
+            return self.judge(task, noted, looked, digests, length, reading);
         }
-        // Without a password there is nothing to open.
-        let Some(keys) = self.keys else { return Ok(()) };
+        let (Some(keys), Some(sealed)) = (self.keys, &noted.sealed) else {
+            return self.judge_closed(task);
+        };
         let no_key = |why: String| (Wrong::NoKey, format!("{why}: it can never be decrypted"));
-        let wrapped = noted.sealed.key.as_ref();
+        let wrapped = sealed.key.as_ref();
         let wrapped =
             wrapped.ok_or_else(|| no_key("the phone's list has no key for it".to_owned()))?;
         let key = keys.open(wrapped).map_err(|why| no_key(why.to_string()))?;
-        let mut plain = Digested::new(key.decrypt(&mut *raw, noted.size), noted);
-        (reading.look, reading.page_bytes) = look(&mut plain, length, None).map_err(cut)?;
+        let mut plain = Digested::new(key.decrypt(&mut *raw, Some(noted.size)), noted);
+        let at = noted.looks_inside.then_some(Place::Stream);
+        let looked = look(&mut plain, task.on_disk, at).map_err(cut)?;
         drain(&mut plain, buffer).map_err(cut)?;
-        if plain.from.ending() == Some(Ending::Wrong) {
-            reading.look = None;
+        // A whole database that nothing fills up needs no padding, whatever the list says of its
+        // size.
+        let is_exact =
+            || Database::of(&looked.head).is_some_and(|found| found.is_exactly(plain.length));
+        if plain.from.ending() == Some(Ending::Wrong) && !is_exact() {
+            if let Some(size) = task.other_size.filter(|size| size.is_short) {
+                return Err((Wrong::Truncated, size.words()));
+            }
             let detail = "it does not decrypt: what fills up its last block is not what it must be";
             return Err((Wrong::Altered, detail.to_owned()));
         }
@@ -325,83 +306,108 @@ impl Bench<'_> {
         drop(plain);
         // Nobody has described of which bytes a phone makes the digest here: of the plain ones, or of those that it sends.
         let digests = [digest, raw.digest.take()];
-        self.judge(task, noted, digests, length, reading)
+        self.judge(task, noted, looked, digests, length, reading)
     }
 
-    /// What the plain bytes say against what the phone noted.
+    /// Judges an encrypted file that cannot be opened, by its size alone.
+    fn judge_closed(&self, task: &Task) -> Result<(), (Wrong, String)> {
+        match task.other_size {
+            Some(size) if size.is_short && !self.is_proven(task) => Err((
+                Wrong::Unchecked,
+                format!(
+                    "{}; only with the password can be seen whether bytes are missing",
+                    size.words()
+                ),
+            )),
+            Some(size) if !self.is_proven(task) => Err((Wrong::OtherSize, size.words())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Compares the plain bytes with what the phone noted.
     fn judge(
         &self,
         task: &Task,
         noted: &Noted,
+        looked: Looked,
         digests: [Option<Sha1>; 2],
         length: u64,
         reading: &mut Reading,
     ) -> Result<(), (Wrong, String)> {
-        reading.opened = true;
-        let is_proven = task.hash.is_some() && self.hashes_prove;
-        let is_database = matches!(reading.look, Some((Form::Database, _)));
-        if noted.is_short && !is_proven && !is_database {
-            return Err((
-                Wrong::Truncated,
-                "it is shorter than the phone's list says, and no database".to_owned(),
-            ));
-        }
-        if let Some(page) = reading.page_bytes
-            && !length.is_multiple_of(page)
-        {
-            reading.look = None;
-            let detail = "it is a database, and has not whole pages".to_owned();
-            return Err(match is_proven {
-                true => (
-                    Wrong::Inside,
-                    format!("{detail}; it is as the phone sent it"),
-                ),
-                false => (Wrong::Truncated, detail),
-            });
-        }
-        if let Some(listed) = noted.size
-            && listed != length
-        {
-            let size = OtherSize {
-                on_disk: length,
-                listed,
-                is_short: length < listed,
-            };
-            return Err(match size.is_short && !is_proven {
-                true => (Wrong::Truncated, size.words()),
-                false => (Wrong::OtherSize, size.words()),
-            });
-        }
-        let (Some(wanted), Some(_)) = (&noted.sealed.digest, noted.size) else {
-            return Ok(());
+        reading.opened = noted.looks_inside;
+        let is_proven = self.is_proven(task);
+        let has_digest = noted.wanted_digest().map(|wanted| {
+            let mut found = digests.into_iter().flatten();
+            found.any(|digest| *digest.finalize() == *wanted)
+        });
+        reading.digest = has_digest.is_some();
+        reading.has_its_digest = has_digest == Some(true);
+        let judged = judge(
+            noted.size,
+            Seen {
+                length,
+                head: &looked.head,
+                // Of an encrypted file only a digest that is right says something by itself.
+                has_digest: has_digest.filter(|is_right| *is_right || !self.encrypted),
+            },
+        );
+        let size = OtherSize {
+            on_disk: length,
+            listed: noted.size,
+            is_short: length < noted.size,
         };
-        reading.digest = true;
-        let mut found = digests.into_iter().flatten();
-        if found.any(|digest| *digest.finalize() == wanted[..]) {
-            reading.has_its_digest = true;
-            return Ok(());
+        match judged {
+            Judgement::Short => {
+                let words = match Database::of(&looked.head) {
+                    Some(_) => format!("it is a database and lacks pages: {}", size.words()),
+                    None => size.words(),
+                };
+                return Err(if is_proven {
+                    (Wrong::Short, format!("{words}{AS_SENT}"))
+                } else {
+                    (Wrong::Truncated, words)
+                });
+            }
+            _ if has_digest == Some(false) => {
+                reading.look = looked.inside;
+                return Err(if is_proven {
+                    let detail = "the phone's list has another digest of it";
+                    (Wrong::OtherDigest, detail.to_owned())
+                } else {
+                    let detail = "its bytes are not those that the phone's list has the digest of";
+                    (Wrong::Altered, detail.to_owned())
+                });
+            }
+            _ => {}
         }
-        // What fills up the last block of an encrypted file says nothing of the blocks before it.
-        Err(match is_proven {
-            true => (
-                Wrong::OtherDigest,
-                "the phone's list has another digest of it".to_owned(),
-            ),
-            false => (
-                Wrong::Altered,
-                "its bytes are not those that the phone's list has the digest of".to_owned(),
-            ),
-        })
+        let page_bytes = match looked.inside {
+            Some((Form::Database, _)) => page_bytes(&looked.head),
+            _ => None,
+        };
+        if page_bytes.is_some_and(|page| !length.is_multiple_of(page)) {
+            let detail = "it is a database, and has not whole pages";
+            return Err(if is_proven || reading.has_its_digest {
+                (Wrong::Inside, format!("{detail}{AS_SENT}"))
+            } else {
+                (Wrong::Truncated, detail.to_owned())
+            });
+        }
+        reading.look = looked.inside;
+        if judged == Judgement::OtherSize && !is_proven {
+            return Err((Wrong::OtherSize, size.words()));
+        }
+        Ok(())
     }
 }
+
+/// Words for what a hash or digest proves to be no fault of the disk.
+const AS_SENT: &str = "; it is as the phone sent it";
 
 /// What was learned of one file.
 #[derive(Default)]
 struct Reading {
     found: Vec<(Wrong, String, Option<Hash>)>,
     look: Option<(Form, Look)>,
-    /// What the length of a database is a multiple of.
-    page_bytes: Option<u64>,
     opened: bool,
     digest: bool,
     has_its_digest: bool,
@@ -409,31 +415,39 @@ struct Reading {
     refused: Option<store::Error>,
 }
 
-/// What came of a look inside, and the length of a database's pages.
-type Looked = (Option<(Form, Look)>, Option<u64>);
+/// The beginning of a file, and what came of a look inside.
+struct Looked {
+    head: Vec<u8>,
+    inside: Option<(Form, Look)>,
+}
 
-/// Looks inside, where there is something to look into.
-fn look(from: &mut impl Read, length: u64, at: Option<&Path>) -> io::Result<Looked> {
-    let mut head = [0; inside::HEAD_BYTES];
-    let mut filled = 0;
-    while filled < head.len() {
-        match from.read(&mut head[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    let form = Form::of(&head[..filled]);
-    let mut whole = head[..filled].chain(from);
-    let look = match (form, at) {
-        (Form::Other, _) => return Ok((None, None)),
-        (Form::Database, Some(path)) => inside::database_at(path),
-        (Form::Database, None) => inside::database_of(&mut whole, length)?,
-        (Form::PropertyList, _) => inside::property_list(&mut whole, length)?,
+/// The place of a file's plain bytes.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// They lie on the disk as they are.
+    Disk(&'a Path),
+    /// They exist only while they are read.
+    Stream,
+}
+
+/// Reads the beginning, and looks inside where that is wanted and there is something to look into.
+fn look(from: &mut impl Read, length: u64, at: Option<Place<'_>>) -> io::Result<Looked> {
+    let mut head = Vec::new();
+    from.by_ref()
+        .take(inside::HEAD_BYTES as u64)
+        .read_to_end(&mut head)?;
+    let form = Form::of(&head);
+    let mut whole = (&head[..]).chain(from);
+    let inside = match (form, at) {
+        (_, None) | (Form::Other, _) => None,
+        (Form::Database, Some(Place::Disk(path))) => Some(inside::database_at(path)),
+        (Form::Database, Some(Place::Stream)) => Some(inside::database_of(&mut whole, length)?),
+        (Form::PropertyList, Some(_)) => Some(inside::property_list(&mut whole, length)?),
     };
-    let page = inside::page_bytes(&head[..filled]).filter(|_| form == Form::Database);
-    Ok((Some((form, look)), page))
+    Ok(Looked {
+        inside: inside.map(|look| (form, look)),
+        head,
+    })
 }
 
 fn drain(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<()> {

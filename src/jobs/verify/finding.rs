@@ -1,5 +1,7 @@
 //! What a check finds, and the verdict on it.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use super::{Depth, Inside, Proof};
@@ -11,7 +13,7 @@ use crate::store::sums::Hash;
 const LISTED_MAX: usize = 1000;
 
 /// What is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wrong {
     /// A file of the phone's list, or of ours, is not there.
@@ -38,6 +40,8 @@ pub enum Wrong {
     Unfinished,
     /// Its size differs from the phone's list, though nothing was lost (iOS compacts databases while sending).
     OtherSize,
+    /// A file that is shorter than the phone's list says, and that the phone sent so.
+    Short,
     /// The phone could not read it when the backup was made: no fault of the disk.
     PhoneFault,
     /// A database or property list inside cannot be used, as the phone sent it.
@@ -86,6 +90,7 @@ impl Wrong {
             Wrong::Unreadable => "unreadable",
             Wrong::Unfinished => "unfinished",
             Wrong::OtherSize => "other size",
+            Wrong::Short => "short",
             Wrong::PhoneFault => "phone",
             Wrong::Inside => "inside",
             Wrong::OtherDigest => "digest",
@@ -119,14 +124,28 @@ pub struct Finding {
     pub shows_on_phone: bool,
 }
 
+impl Finding {
+    /// The file as people know it: its path on the phone, if that is known.
+    pub fn name(&self) -> String {
+        match (&self.domain, &self.relative_path) {
+            (Some(domain), Some(path)) => format!("{domain}/{path} ({})", self.file),
+            _ => self.file.clone(),
+        }
+    }
+}
+
 /// The verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Everything is there and right.
+    /// Every file of the phone's list is there, and every byte was compared with what was received.
     Whole,
-    /// Nothing is lost, but there is something to say.
+    /// A whole backup about which there is something to say.
     WholeWithRemarks,
+    /// Everything that was asked for was looked at, and no damage found. Not every byte was
+    /// compared: only names and sizes were asked for, or a sample; or there are no hashes, and
+    /// every file was opened instead.
+    NoDamageFound,
     /// No damage was found, but not everything that was asked for could be looked at.
     Unchecked,
     /// Something is lost.
@@ -155,6 +174,12 @@ pub struct Report {
     pub listed: Option<u64>,
     /// Files whose bytes were read and compared with the list of hashes.
     pub hashed: u64,
+    /// Files whose bytes were read, at least in part, for whatever reason.
+    pub read: u64,
+    /// Files whose bytes were compared with nothing: no hash or digest of them was read.
+    pub not_compared: u64,
+    /// Files of another size than the phone's list says.
+    pub other_sizes: u64,
     /// There is a list of hashes.
     pub has_sums: bool,
     /// Files whose bytes were compared with a hash, by what that hash is worth.
@@ -165,7 +190,7 @@ pub struct Report {
     pub encrypted: bool,
     /// The password opened it.
     pub unlocked: bool,
-    /// Files that were opened: decrypted where they are encrypted, and as long as the phone's list says.
+    /// Files that were opened: decrypted where they are encrypted, and read to their end.
     pub opened: u64,
     /// Digests of the phone's list that were compared.
     pub digests: u64,
@@ -211,12 +236,14 @@ pub struct Findings {
     pub remarks: u64,
     /// Both, up to a limit.
     pub listed: Vec<Finding>,
+    /// Kinds that were met, however many findings were listed.
+    kinds: HashSet<Wrong>,
 }
 
 impl Findings {
-    /// How many.
-    pub fn count(&self) -> u64 {
-        self.damage + self.remarks
+    /// Returns true if there is one of this kind.
+    pub fn has(&self, wrong: Wrong) -> bool {
+        self.kinds.contains(&wrong)
     }
 
     /// Takes one.
@@ -231,6 +258,7 @@ impl Findings {
             }
             return;
         }
+        self.kinds.insert(finding.wrong);
         if finding.wrong.is_damage() {
             self.damage += 1;
         } else {

@@ -6,14 +6,14 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 use serde::Serialize;
 
-use crate::bounded_plist;
+use super::property_list::{self, Scan};
 use crate::manifest::scratch::{self, Scratch};
-use crate::plain_file;
 
 /// Larger property lists are not looked into; those of phones have a few megabytes.
 const PLIST_BYTES_MAX: u64 = 32 << 20;
-/// Bytes that tell what a file is.
-pub const HEAD_BYTES: usize = 256;
+/// Length of the beginning that tells what a file is: of XML, in two bytes for each letter, enough
+/// for what stands before `<plist`.
+pub const HEAD_BYTES: usize = 512;
 
 /// How many files were looked into.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -42,33 +42,12 @@ impl Form {
     pub fn of(head: &[u8]) -> Form {
         if head.starts_with(b"SQLite format 3\0") {
             Form::Database
-        } else if head.starts_with(b"bplist00") || is_xml_plist(head) {
+        } else if head.starts_with(b"bplist00") || property_list::is_xml(head) {
             Form::PropertyList
         } else {
             Form::Other
         }
     }
-}
-
-fn is_xml_plist(head: &[u8]) -> bool {
-    head.starts_with(b"<?xml") && head.windows(6).any(|window| window == b"<plist")
-}
-
-/// Bytes of a database's pages, by its first bytes: a power of two, and 1 for 65,536 (sqlite.org/fileformat.html).
-pub fn page_bytes(head: &[u8]) -> Option<u64> {
-    let bytes = u16::from_be_bytes(head.get(16..18)?.try_into().ok()?);
-    match bytes {
-        1 => Some(65_536),
-        512.. if bytes.is_power_of_two() => Some(bytes.into()),
-        _ => None,
-    }
-}
-
-/// Whether a file begins as a database.
-pub fn is_database(path: &Path) -> bool {
-    let mut head = [0; 16];
-    let read = plain_file::open(path).and_then(|mut file| file.read_exact(&mut head));
-    read.is_ok() && Form::of(&head) == Form::Database
 }
 
 /// What came of a look inside.
@@ -136,9 +115,10 @@ pub fn property_list(from: &mut dyn Read, bytes: u64) -> io::Result<Look> {
     }
     let mut all = Vec::new();
     from.take(PLIST_BYTES_MAX).read_to_end(&mut all)?;
-    Ok(match bounded_plist::parse(&all) {
-        Ok(_) => Look::Fine,
-        Err(e) => Look::Broken(e.to_string()),
+    Ok(match property_list::scan(&all) {
+        Scan::Valid => Look::Fine,
+        Scan::Unknown => Look::Unknown,
+        Scan::Broken(why) => Look::Broken(format!("no valid property list: {why}")),
     })
 }
 

@@ -11,7 +11,10 @@ mod finding;
 mod inside;
 mod open;
 mod our_files;
+mod outcome;
+mod property_list;
 mod repair;
+mod size;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -9,11 +9,27 @@ use super::decide::unhex;
 use super::run::Run;
 use crate::sim::content::{Item, Scan};
 use crate::sim::dialog::{Stop, fails};
-use crate::sim::entry::Entry;
+use crate::sim::entry::{Entry, Kind};
 use crate::sim::faults::Fault;
 use crate::sim::keys::{Encrypted, Fill};
 use crate::sim::manifest::{self, Snapshot, TempFile};
 use crate::sim::wire::{CODE_IO_ERROR, CODE_OK, FRAME_BYTES};
+
+/// Ways to send a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    Whole,
+    /// Without its second half, as if that were all of it.
+    Cut,
+    /// Half of it, and then an error.
+    Fails,
+}
+
+/// Returns true for a photo or a file of an application, of which the list has no digest.
+fn can_be_cut(entry: &Entry) -> bool {
+    let is_large = matches!(entry.kind, Kind::File { size, .. } if size > 1000);
+    is_large && entry.record().digest.is_none()
+}
 
 impl Run<'_> {
     pub(super) fn put_status(&mut self, snapshot: Snapshot) -> Result<(), Stop> {
@@ -46,6 +62,7 @@ impl Run<'_> {
         });
         let mut failed = 0u64;
         let mut count = 0u64;
+        let mut cuts_one = self.faults.contains(&Fault::ShortFile);
         for (number, batch) in uploads.chunks(BATCH).enumerate() {
             let entries: Vec<Entry> = batch.iter().map(|item| scan.entry(item)).collect();
             let bytes = entries.iter().map(|entry| scan.sent_size(entry)).sum();
@@ -55,11 +72,18 @@ impl Run<'_> {
                 count += 1;
                 let fails = every.is_some_and(|every| count.is_multiple_of(every));
                 failed += u64::from(fails);
+                let cuts = cuts_one && can_be_cut(entry);
+                cuts_one &= !cuts;
                 let mut path = self.file_path("Snapshot/", &item.id);
                 if count == 1 {
                     path = self.bad_name(path)?;
                 }
-                self.put_file(scan, entry, &path, fails)?;
+                let manner = match (fails, cuts) {
+                    (true, _) => Manner::Fails,
+                    (false, true) => Manner::Cut,
+                    (false, false) => Manner::Whole,
+                };
+                self.put_file(scan, entry, &path, manner)?;
                 if !fails {
                     self.outcome.files += 1;
                     self.outcome.bytes += scan.sent_size(entry);
@@ -105,12 +129,12 @@ impl Run<'_> {
         scan: &Scan,
         entry: &Entry,
         path: &str,
-        fails: bool,
+        manner: Manner,
     ) -> Result<(), Stop> {
         self.wire.name_file(&entry.device_path(), path)?;
         let mut bytes = scan.sent_bytes(entry);
         let mut left = scan.sent_size(entry);
-        if fails {
+        if manner != Manner::Whole {
             left = left / 2 / 16 * 16;
         }
         while left > 0 {
@@ -118,11 +142,11 @@ impl Run<'_> {
             self.wire.frame(length, &mut bytes)?;
             left -= length as u64;
         }
-        match fails {
-            true => self
-                .wire
-                .end_of_file(CODE_IO_ERROR, "Input/output error (5)")?,
-            false => self.wire.end_of_file(CODE_OK, "")?,
+        if manner == Manner::Fails {
+            self.wire
+                .end_of_file(CODE_IO_ERROR, "Input/output error (5)")?;
+        } else {
+            self.wire.end_of_file(CODE_OK, "")?;
         }
         Ok(())
     }

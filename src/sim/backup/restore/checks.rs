@@ -220,11 +220,14 @@ impl Run<'_> {
         if encrypted && self.password.is_none() {
             return fails(207, WRONG);
         }
-        // Those that are not encrypted have one as well.
+        // Phones write a key bag into each, and nothing in one that is not encrypted needs it.
+        if !encrypted {
+            return Ok(());
+        }
         let Some(bag) = properties.get("BackupKeyBag").and_then(Value::as_data) else {
             return fails(205, "No keybag in manifest");
         };
-        if let Some(password) = self.password.as_ref().filter(|_| encrypted) {
+        if let Some(password) = &self.password {
             match unlock::open(bag, password.expose()) {
                 Ok(keys) => self.keys = Some(keys),
                 Err(Closed::Password) => return fails(207, WRONG),

@@ -38,6 +38,10 @@ pub(super) struct Run<'a> {
     pub(super) unmoved: BTreeSet<[u8; 20]>,
     /// Rows that are not in the ledger yet.
     pub(super) rows: Vec<Restored>,
+    /// Files whose digest in the list is that of their bytes, and encrypted files of which it is
+    /// not.
+    pub(super) digests_right: u64,
+    pub(super) digests_wrong: u64,
     /// Bytes that the list names, and those that came.
     pub(super) total: u64,
     pub(super) done: u64,
@@ -66,6 +70,8 @@ impl<'a> Run<'a> {
             old_list: false,
             unmoved: BTreeSet::new(),
             rows: Vec::new(),
+            digests_right: 0,
+            digests_wrong: 0,
             total: 0,
             done: 0,
         }

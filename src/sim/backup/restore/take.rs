@@ -4,6 +4,7 @@ use sha1::{Digest, Sha1};
 
 use super::checks::{Listed, Row, each_row};
 use super::run::Run;
+use crate::manifest::judgement::{Database, HEAD_BYTES, Seen, judge};
 use crate::manifest::leads_out;
 use crate::sha256::Sha256;
 use crate::sim::backup::decide::unhex;
@@ -23,7 +24,8 @@ const SYSTEM_DOMAINS: [&str; 7] = [
     "ManagedPreferencesDomain",
     "NetworkDomain",
 ];
-const SQLITE: &[u8] = b"SQLite format 3\0";
+
+const WRONG_DIGEST: &str = "Digest didn't match for some files";
 
 /// A file on its way.
 struct Incoming {
@@ -37,10 +39,22 @@ struct Incoming {
     head: Vec<u8>,
     sha256: Option<Sha256>,
     sha1: Sha1,
+    /// Digest of the bytes as they came, where they are encrypted.
+    raw_sha1: Option<Sha1>,
+}
+
+/// A file that came.
+struct Taken {
+    row: Restored,
+    /// The digest in the list is that of its bytes; `None` where the list has none.
+    has_digest: Option<bool>,
 }
 
 impl Incoming {
     fn feed(&mut self, piece: &[u8], plain: &mut Vec<u8>) {
+        if let Some(digest) = &mut self.raw_sha1 {
+            digest.update(piece);
+        }
         match &mut self.opening {
             None => self.add(piece),
             Some(opening) => {
@@ -52,7 +66,7 @@ impl Incoming {
     }
 
     fn add(&mut self, plain: &[u8]) {
-        let head = (SQLITE.len() - self.head.len()).min(plain.len());
+        let head = (HEAD_BYTES - self.head.len()).min(plain.len());
         self.head.extend(&plain[..head]);
         self.came += plain.len() as u64;
         if let Some(hash) = &mut self.sha256 {
@@ -64,25 +78,35 @@ impl Incoming {
     }
 
     /// Its row, if it is what the manifest says.
-    fn finish(mut self, plain: &mut Vec<u8>) -> Result<Restored, Stop> {
+    fn finish(mut self, plain: &mut Vec<u8>) -> Result<Taken, Stop> {
+        let is_encrypted = self.opening.is_some();
+        let mut is_padded = true;
         if let Some(opening) = self.opening.take() {
             plain.clear();
-            opening.finish(plain);
+            is_padded = opening.finish(plain);
             self.add(plain);
         }
-        // Phones compact databases when they send them, and note the size from before.
-        let compacted = self.head == SQLITE && self.came < self.size;
-        let right = self.came == self.size || compacted;
-        let digest = self.sha1.finalize();
-        if !right || self.digest.is_some_and(|noted| noted != digest[..]) {
-            return fails(205, "Digest didn't match for some files");
+        let (digest, raw) = (self.sha1.finalize(), self.raw_sha1.map(Sha1::finalize));
+        let has_digest = self
+            .digest
+            .map(|noted| noted == digest[..] || raw.is_some_and(|raw| noted == raw[..]));
+        let seen = Seen {
+            length: self.came,
+            head: &self.head,
+            // Of which bytes phones make the digests of encrypted files is not known.
+            has_digest: has_digest.filter(|is_right| *is_right || !is_encrypted),
+        };
+        let is_exact = || Database::of(&self.head).is_some_and(|found| found.is_exactly(self.came));
+        let is_decrypted = is_padded || self.came == self.size || is_exact();
+        if !is_decrypted || !judge(self.size, seen).is_acceptable() {
+            return fails(205, WRONG_DIGEST);
         }
         let mut row = self.row;
         row.kind = RestoredKind::File {
             size: self.came,
             sha256: (self.sha256).map_or_else(String::new, |hash| hex(&hash.finalize())),
         };
-        Ok(row)
+        Ok(Taken { row, has_digest })
     }
 }
 
@@ -115,6 +139,11 @@ impl Run<'_> {
         })?;
         if !batch.is_empty() {
             self.take_batch(batch)?;
+        }
+        // A wrong digest of an encrypted file means something once another one of the same backup
+        // is right.
+        if self.digests_wrong > 0 && self.digests_right > 0 {
+            return fails(205, WRONG_DIGEST);
         }
         self.write_down()
     }
@@ -165,6 +194,7 @@ impl Run<'_> {
             place: self.place_of(&id),
             row: restored,
             size: record.size,
+            raw_sha1: (opening.is_some() && record.digest.is_some()).then(Sha1::new),
             digest: record.digest,
             opening,
             came: 0,
@@ -200,7 +230,12 @@ impl Run<'_> {
         }
         for file in batch {
             let size = file.size;
-            let row = file.finish(&mut plain)?;
+            let Taken { row, has_digest } = file.finish(&mut plain)?;
+            match has_digest {
+                Some(true) => self.digests_right += 1,
+                Some(false) => self.digests_wrong += 1,
+                None => {}
+            }
             if let RestoredKind::File { size, .. } = row.kind {
                 self.outcome.files += 1;
                 self.outcome.bytes += size;

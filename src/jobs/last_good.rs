@@ -1,0 +1,110 @@
+//! Decides which backup of a phone is its last good one, and how old that is. `list`, `doctor`,
+//! `watch`, `schedule`, and `create --if-older-than` all ask here, so that none of them contradicts
+//! another.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::conditions;
+use crate::manifest::plists::{Info, ManifestPlist, Status};
+use crate::store::notes::Notes;
+use crate::store::{Snapshot, Store};
+use crate::udid::Udid;
+
+/// Returns true if the phone finished the backup in `folder`, by its own word, and its list of
+/// files is there.
+///
+/// Other programs leave a Status.plist that says "finished" where the phone refused at once; then
+/// there is no list.
+pub fn is_complete(folder: &Path, status: &Status) -> bool {
+    let has_list = ["Manifest.db", "Manifest.mbdb"].iter().any(|name| {
+        fs::metadata(folder.join(name)).is_ok_and(|meta| meta.is_file() && meta.len() > 0)
+    });
+    status.is_finished() && has_list
+}
+
+/// Returns when a good backup was made; `None` for one that is not good: not complete, or found
+/// damaged by a check.
+fn made(notes: &Notes, snapshot: &Snapshot) -> Option<SystemTime> {
+    let folder = snapshot.path();
+    let status = Status::read(folder).ok()?;
+    if !is_complete(folder, &status) || notes.of(snapshot).damaged.is_some() {
+        return None;
+    }
+    // Other programs write a date into one of the three only.
+    let manifest = || ManifestPlist::read(folder).ok()?.date;
+    let info = || Info::read(folder).ok()?.last_backup;
+    status.date.or_else(manifest).or_else(info)
+}
+
+/// Chooses the newest of several dates. One that lies ahead is chosen only if there is no other: it
+/// would stay the newest for ever.
+pub fn newest(dates: impl IntoIterator<Item = SystemTime>, now: SystemTime) -> Option<SystemTime> {
+    let dates = dates.into_iter();
+    dates.max_by_key(|date| (conditions::age(now, *date).is_some(), *date))
+}
+
+/// Returns when the phone's last good backup was made.
+pub fn last_good(store: &Store, udid: &Udid) -> Option<SystemTime> {
+    let notes = store.notes(udid).unwrap_or_default();
+    let all = store.snapshots_of(udid).ok()?;
+    let good = all.iter().filter_map(|snapshot| made(&notes, snapshot));
+    newest(good, SystemTime::now())
+}
+
+/// Returns when the current backup was made, if it is a good one: whether another is due is judged
+/// by that. The next run builds on the current backup, so an older one that is good does not
+/// replace it.
+pub fn rests_on(store: &Store, udid: &Udid) -> Option<SystemTime> {
+    let notes = store.notes(udid).unwrap_or_default();
+    made(&notes, &store.current(udid).ok()??)
+}
+
+/// Returns true if the last good backup is older than `limit`, or there is none. Of one that lies
+/// ahead nothing is known.
+pub fn is_overdue(last: Option<SystemTime>, now: SystemTime, limit: Duration) -> bool {
+    last.is_none_or(|last| conditions::age(now, last).is_some_and(|age| age > limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn finished_without_list_is_incomplete() {
+        let folder = tempfile::tempdir().unwrap();
+        let status = |state: &str| Status {
+            snapshot_state: state.to_owned(),
+            ..Status::default()
+        };
+        assert!(!is_complete(folder.path(), &status("finished")));
+        for name in ["Manifest.db", "Manifest.mbdb"] {
+            let list = folder.path().join(name);
+            fs::write(&list, "").unwrap();
+            assert!(!is_complete(folder.path(), &status("finished")), "{name}");
+            fs::write(&list, "x").unwrap();
+            assert!(is_complete(folder.path(), &status("finished")), "{name}");
+            assert!(!is_complete(folder.path(), &status("uploading")), "{name}");
+            fs::remove_file(&list).unwrap();
+        }
+    }
+
+    #[test]
+    fn dates_ahead_come_last() {
+        let now = SystemTime::UNIX_EPOCH + 1_000_000 * HOUR;
+        let (old, young, ahead) = (now - 9 * HOUR, now - HOUR, now + HOUR);
+        assert_eq!(newest([old, ahead, young], now), Some(young));
+        assert_eq!(newest([ahead], now), Some(ahead));
+        for (last, is_due) in [
+            (None, true),
+            (Some(old), true),
+            (Some(young), false),
+            (Some(ahead), false),
+        ] {
+            assert_eq!(is_overdue(last, now, 8 * HOUR), is_due, "{last:?}");
+        }
+    }
+}

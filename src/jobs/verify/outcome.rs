@@ -1,0 +1,218 @@
+//! Decides the verdict, by what was found and by what was looked at.
+
+use super::Depth;
+use super::check::Check;
+use super::finding::{Outcome, Report, Wrong};
+use super::our_files::OurList;
+
+/// Counts what the bytes of the files were compared with.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Compared {
+    /// Files whose bytes are compared with a hash.
+    pub(super) hashed: u64,
+    /// Files whose bytes are read.
+    pub(super) read: u64,
+    /// Files of another size than the phone's list says.
+    pub(super) other_sizes: u64,
+    /// Files of the backup that have a hash which is not looked at.
+    passed_over: u64,
+    /// Files of the backup that have bytes, and no hash.
+    without_hash: u64,
+}
+
+impl Compared {
+    /// Counts one file. `counts` is false for those that have no bytes, and those that belong to no
+    /// backup.
+    pub(super) fn count(&mut self, has_hash: bool, is_read: bool, counts: bool) {
+        self.without_hash += u64::from(counts && !has_hash);
+        self.passed_over += u64::from(counts && has_hash && !is_read);
+    }
+}
+
+/// Everything that the verdict depends on.
+#[derive(Debug, Clone, Copy, Default)]
+struct Facts {
+    depth: Depth,
+    is_sample: bool,
+    /// The phone's list was read.
+    has_list: bool,
+    /// There is a list of hashes.
+    has_sums: bool,
+    /// Files can be opened: they are not encrypted, or the keys are known.
+    can_open: bool,
+    /// Something that was to be compared could not be.
+    was_hindered: bool,
+    /// Files whose bytes were compared with nothing.
+    not_compared: u64,
+    damage: u64,
+    remarks: u64,
+}
+
+fn decide(facts: Facts) -> Outcome {
+    let Facts { depth, .. } = facts;
+    // What the level promises beyond names and sizes.
+    let keeps_promise = match depth {
+        Depth::Quick => true,
+        Depth::Bytes => facts.has_sums || facts.not_compared == 0,
+        Depth::Deep => facts.can_open,
+    };
+    if facts.damage > 0 {
+        Outcome::Damaged
+    } else if !facts.has_list || !keeps_promise || facts.was_hindered {
+        Outcome::Unchecked
+    } else if depth == Depth::Quick || facts.is_sample || facts.not_compared > 0 {
+        Outcome::NoDamageFound
+    } else if facts.remarks > 0 {
+        Outcome::WholeWithRemarks
+    } else {
+        Outcome::Whole
+    }
+}
+
+impl Check<'_> {
+    /// The report of a check that has ended.
+    pub(super) fn report(self) -> Report {
+        let encrypted = self.manifest.encrypted;
+        let unlocked = encrypted && self.has_list;
+        let Compared {
+            hashed,
+            read,
+            other_sizes,
+            passed_over,
+            without_hash,
+        } = self.compared;
+        let without_proof = without_hash.saturating_sub(self.yield_.proved_by_digest);
+        let facts = Facts {
+            depth: self.options.depth,
+            is_sample: self.options.sample.is_some(),
+            has_list: self.has_list,
+            has_sums: self.sums.is_some(),
+            can_open: !encrypted || self.has_keys,
+            was_hindered: self.findings.has(Wrong::Unchecked) || self.ours.has_damaged_list,
+            not_compared: passed_over + without_proof,
+            damage: self.findings.damage,
+            remarks: self.findings.remarks,
+        };
+        let looked_at_all =
+            facts.depth == Depth::Deep && !facts.is_sample && (unlocked || !encrypted);
+        // A phone compares digests, though of encrypted files nobody knows of which bytes it makes
+        // them.
+        let refuses_digest =
+            self.findings.has(Wrong::OtherDigest) && (!encrypted || self.yield_.digests_right > 0);
+        let lacks_something =
+            self.lacks_something || self.findings.has(Wrong::Short) || refuses_digest;
+        Report {
+            path: self.folder.display().to_string(),
+            of: None,
+            outcome: decide(facts),
+            depth: facts.depth,
+            sample: self.options.sample.map(|sample| sample.fraction),
+            files: self.files,
+            bytes: self.bytes,
+            listed: self.listed,
+            hashed,
+            read,
+            not_compared: facts.not_compared,
+            other_sizes,
+            has_sums: facts.has_sums,
+            proof: self.sums.as_ref().map(OurList::proof).unwrap_or_default(),
+            has_damaged_list: self.ours.has_damaged_list,
+            encrypted,
+            unlocked,
+            opened: self.yield_.opened,
+            digests: self.yield_.digests,
+            inside: self.yield_.inside,
+            restorable: looked_at_all.then(|| {
+                facts.damage == 0
+                    && facts.has_list
+                    && self.manifest.product_version.is_some()
+                    && !lacks_something
+            }),
+            damage: facts.damage,
+            remarks: facts.remarks,
+            findings: self.findings.listed,
+            contents: self.summary.amounts.list(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A check of our own backup in which every byte was right.
+    const WHOLE: Facts = Facts {
+        depth: Depth::Bytes,
+        is_sample: false,
+        has_list: true,
+        has_sums: true,
+        can_open: true,
+        was_hindered: false,
+        not_compared: 0,
+        damage: 0,
+        remarks: 0,
+    };
+
+    #[test]
+    fn verdict_claims_what_was_compared() {
+        use Depth::{Bytes, Deep, Quick};
+        use Outcome::{Damaged, NoDamageFound, Unchecked, Whole, WholeWithRemarks};
+        let with = |change: fn(&mut Facts)| {
+            let mut facts = WHOLE;
+            change(&mut facts);
+            facts
+        };
+        // What is true of the backup, and the verdict at each level.
+        for (facts, quick, bytes, deep) in [
+            (with(|_| {}), NoDamageFound, Whole, Whole),
+            (
+                with(|f| f.remarks = 1),
+                NoDamageFound,
+                WholeWithRemarks,
+                WholeWithRemarks,
+            ),
+            (with(|f| f.damage = 1), Damaged, Damaged, Damaged),
+            // Encrypted, and the password is not known.
+            (
+                with(|f| (f.has_list, f.can_open) = (false, false)),
+                Unchecked,
+                Unchecked,
+                Unchecked,
+            ),
+            // The same before iOS 10.2, whose list is not encrypted.
+            (
+                with(|f| f.can_open = false),
+                NoDamageFound,
+                Whole,
+                Unchecked,
+            ),
+            // Another program's, without hashes.
+            (
+                with(|f| (f.has_sums, f.not_compared) = (false, 9)),
+                NoDamageFound,
+                Unchecked,
+                NoDamageFound,
+            ),
+            // The same, and the phone's list has a digest of every file.
+            (with(|f| f.has_sums = false), NoDamageFound, Whole, Whole),
+            (
+                with(|f| (f.is_sample, f.not_compared) = (true, 9)),
+                NoDamageFound,
+                NoDamageFound,
+                NoDamageFound,
+            ),
+            // Our list of hashes lacks lines.
+            (
+                with(|f| (f.was_hindered, f.not_compared) = (true, 9)),
+                Unchecked,
+                Unchecked,
+                Unchecked,
+            ),
+        ] {
+            for (depth, wanted) in [(Quick, quick), (Bytes, bytes), (Deep, deep)] {
+                let facts = Facts { depth, ..facts };
+                assert_eq!(decide(facts), wanted, "{facts:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Compares a file that `extract` or `export` wrote with the phone's list.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use sha1::{Digest, Sha1};
+
+use super::tally::Wrong;
+use crate::keybag::Ending;
+use crate::manifest::judgement::{Database, HEAD_BYTES, Judgement, Seen, judge};
+use crate::manifest::record::FileRecord;
+
+/// Judges a file that was just written to `at`: what is wrong with it, by the phone's list.
+/// `ending` is that of an encrypted file.
+pub fn judged(
+    record: &FileRecord,
+    at: &Path,
+    bytes: u64,
+    ending: Option<Ending>,
+) -> Option<(Wrong, String)> {
+    if bytes == record.size && ending != Some(Ending::Wrong) {
+        return None;
+    }
+    // A file that cannot be read again is judged by its size.
+    let head = head_of(at).unwrap_or_default();
+    let database = Database::of(&head);
+    if ending == Some(Ending::Wrong) && !database.is_some_and(|found| found.is_exactly(bytes)) {
+        let detail = "it does not end as an encrypted file does: its bytes or its key were altered";
+        return Some((Wrong::Altered, detail.to_owned()));
+    }
+    let wanted = record.digest.as_ref();
+    let has_digest = wanted.and_then(|wanted| Some(digest_of(at).ok()?[..] == wanted[..]));
+    let seen = Seen {
+        length: bytes,
+        head: &head,
+        // Of which bytes phones make the digests of encrypted files is not known.
+        has_digest: has_digest.filter(|is_right| *is_right || ending.is_none()),
+    };
+    let size = crate::units::size;
+    let sizes = format!(
+        "it has {}, the phone's list says {}",
+        size(bytes),
+        size(record.size)
+    );
+    match judge(record.size, seen) {
+        Judgement::AsListed => None,
+        // Phones compact databases while they send them.
+        Judgement::OtherSize if database.is_some() => None,
+        Judgement::OtherSize => Some((Wrong::OtherSize, sizes)),
+        Judgement::Short => Some((Wrong::Truncated, sizes)),
+        Judgement::Altered => Some((
+            Wrong::Altered,
+            "its bytes are not those that the phone's list has the digest of".to_owned(),
+        )),
+    }
+}
+
+fn head_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    File::open(path)?
+        .take(HEAD_BYTES as u64)
+        .read_to_end(&mut head)?;
+    Ok(head)
+}
+
+fn digest_of(path: &Path) -> io::Result<[u8; 20]> {
+    let mut digest = Sha1::new();
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(digest.finalize().into()),
+            Ok(length) => digest.update(&buffer[..length]),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}

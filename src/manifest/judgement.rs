@@ -1,0 +1,210 @@
+//! Decides whether the bytes of a file are what the phone's list says of it.
+//!
+//! Every command that compares a file with the list decides by this rule: `verify`, the check that
+//! closes `create`, `extract`, `adopt`, `restore`, and the simulated phone. So none of them refuses
+//! what another one calls whole.
+//!
+//! A digest comes first, where the list has one: phones compute it over the bytes that they send,
+//! while the size in the list can be that of before (a real backup lists DataUsage.sqlite with
+//! 118,784 bytes, and stores 122,880 whose SHA-1 is the one in the list). Without a digest the size
+//! decides, except for databases: phones compact some of them while they send them.
+
+/// Bytes at the beginning of a file that the decision needs: the header of a SQLite database.
+pub const HEAD_BYTES: usize = 100;
+
+/// The first bytes of every SQLite database (sqlite.org/fileformat.html).
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// The plain bytes of a file, as far as the decision needs them.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// Number of bytes.
+    pub length: u64,
+    /// First bytes: [`HEAD_BYTES`], or all of them where there are fewer.
+    pub head: &'a [u8],
+    /// The digest in the list is that of these bytes; `None` where the list has no digest, or it
+    /// was not compared.
+    pub has_digest: Option<bool>,
+}
+
+/// Result of comparing a file with the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// Nothing contradicts the list.
+    AsListed,
+    /// The size is another one, and nothing shows that bytes are missing: a whole database, or a
+    /// file that is longer.
+    OtherSize,
+    /// Bytes are missing at the end.
+    Short,
+    /// The bytes are not those that the list has the digest of.
+    Altered,
+}
+
+impl Judgement {
+    /// Returns true if a phone can take the file back as it is.
+    pub fn is_acceptable(self) -> bool {
+        matches!(self, Judgement::AsListed | Judgement::OtherSize)
+    }
+}
+
+/// Compares a file with its size in the list, and with its digest where that was computed.
+pub fn judge(listed_bytes: u64, seen: Seen<'_>) -> Judgement {
+    let is_equal = seen.length == listed_bytes;
+    let is_complete = || {
+        Database::of(seen.head).map_or(seen.length > listed_bytes, |database| {
+            database.is_whole(seen.length)
+        })
+    };
+    match seen.has_digest {
+        Some(true) => Judgement::AsListed,
+        None if is_equal => Judgement::AsListed,
+        _ if !is_equal && !is_complete() => Judgement::Short,
+        Some(false) => Judgement::Altered,
+        None => Judgement::OtherSize,
+    }
+}
+
+/// The header of a SQLite database, as far as it tells how long the file must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Database {
+    /// Bytes of a page.
+    pub page_bytes: u64,
+    /// Pages of the database; `None` where the header does not tell (programs before SQLite 3.7
+    /// leave it out of date).
+    pub pages: Option<u64>,
+}
+
+impl Database {
+    /// Reads the header in the first bytes of a file; `None` if this is no database, whatever the
+    /// file is called.
+    pub fn of(head: &[u8]) -> Option<Database> {
+        if !head.starts_with(MAGIC) {
+            return None;
+        }
+        let number = |at: usize| {
+            let bytes = head.get(at..at + 4)?.try_into().ok()?;
+            Some(u32::from_be_bytes(bytes))
+        };
+        // The count is right only if whoever changed the database last wrote it too.
+        let is_counted = number(24)? == number(92)?;
+        Some(Database {
+            page_bytes: page_bytes(head)?,
+            pages: number(28)
+                .map(u64::from)
+                .filter(|pages| *pages > 0 && is_counted),
+        })
+    }
+
+    /// Returns true if a file of this length holds every page of the database, and no part of
+    /// another one.
+    pub fn is_whole(self, length: u64) -> bool {
+        let pages = length / self.page_bytes;
+        length > 0
+            && length.is_multiple_of(self.page_bytes)
+            && self.pages.is_none_or(|wanted| wanted <= pages)
+    }
+
+    /// Returns true if a file of this length is the database and nothing more, by the pages that
+    /// the header counts. Such a file needs no padding to be known as whole once it is decrypted.
+    pub fn is_exactly(self, length: u64) -> bool {
+        self.is_whole(length) && self.pages == Some(length / self.page_bytes)
+    }
+}
+
+/// Returns the bytes of a database's pages: a power of two, where 1 stands for 65,536.
+pub fn page_bytes(head: &[u8]) -> Option<u64> {
+    let bytes = u16::from_be_bytes(head.get(16..18)?.try_into().ok()?);
+    match bytes {
+        1 => Some(65_536),
+        512.. if bytes.is_power_of_two() => Some(bytes.into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header of pages of 4,096 bytes; `written` and `counted` are the change counter and the one
+    /// that the count is valid for.
+    fn header(pages: u32, written: u32, counted: u32) -> Vec<u8> {
+        let mut head = MAGIC.to_vec();
+        head.extend(4096u16.to_be_bytes());
+        head.resize(HEAD_BYTES, 0);
+        head[24..28].copy_from_slice(&written.to_be_bytes());
+        head[28..32].copy_from_slice(&pages.to_be_bytes());
+        head[92..96].copy_from_slice(&counted.to_be_bytes());
+        head
+    }
+
+    #[test]
+    fn databases_are_judged_by_header() {
+        const LISTED: u64 = 10 * 4096;
+        use Judgement::{AsListed, OtherSize, Short};
+        for (pages, length, judged) in [
+            (7, 7 * 4096, OtherSize),
+            (12, 12 * 4096, OtherSize),
+            // More pages than the header counts: SQLite ignores the rest.
+            (7, 8 * 4096, OtherSize),
+            // Cut between two pages, and inside of one.
+            (10, 7 * 4096, Short),
+            (7, 7 * 4096 - 1, Short),
+            (12, 12 * 4096 + 5, Short),
+            (10, LISTED, AsListed),
+        ] {
+            let head = header(pages, 5, 5);
+            let seen = Seen {
+                length,
+                head: &head,
+                has_digest: None,
+            };
+            assert_eq!(judge(LISTED, seen), judged, "{pages} pages in {length}");
+        }
+        // A count that is out of date says nothing.
+        let stale = Database::of(&header(10, 6, 5)).unwrap();
+        assert!(stale.pages.is_none() && stale.is_whole(7 * 4096));
+        let mut odd = header(1, 1, 1);
+        odd[16..18].copy_from_slice(&1000u16.to_be_bytes());
+        assert_eq!(Database::of(&odd), None);
+        assert_eq!(Database::of(&header(1, 1, 1)[..60]), None);
+    }
+
+    #[test]
+    fn other_files_are_judged_by_size() {
+        use Judgement::{AsListed, OtherSize, Short};
+        for (length, judged) in [(0, Short), (99, Short), (100, AsListed), (101, OtherSize)] {
+            let seen = Seen {
+                length,
+                head: b"hello",
+                has_digest: None,
+            };
+            assert_eq!(judge(100, seen), judged, "{length}");
+        }
+    }
+
+    #[test]
+    fn digests_outrank_sizes() {
+        for length in [0, 99, 100, 101] {
+            let seen = |right| Seen {
+                length,
+                head: b"",
+                has_digest: Some(right),
+            };
+            assert_eq!(judge(100, seen(true)), Judgement::AsListed, "{length}");
+            let wrong = if length < 100 {
+                Judgement::Short
+            } else {
+                Judgement::Altered
+            };
+            assert_eq!(judge(100, seen(false)), wrong, "{length}");
+        }
+    }
+
+    #[test]
+    fn phones_take_what_is_acceptable() {
+        use Judgement::{Altered, AsListed, OtherSize, Short};
+        let taken = [AsListed, OtherSize, Short, Altered].map(Judgement::is_acceptable);
+        assert_eq!(taken, [true, true, false, false]);
+    }
+}
