@@ -76,6 +76,14 @@ pub fn fill<R>(
     })
 }
 
+/// Looks whether the file of a task is there, and counts it as written where it is: all that a dry run does.
+pub fn look(reader: Reader<'_>, task: &Task, tally: &Tally<'_>) {
+    match reader.look(&task.item) {
+        Ok(length) => tally.wrote(task.item.size().unwrap_or(length)),
+        Err(e) => tally.problem(&task.item, Wrong::Unreadable, unreadable(e)),
+    }
+}
+
 fn next(waiting: &Mutex<Receiver<Task>>) -> Option<Task> {
     let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
     waiting.recv().ok()
@@ -143,7 +151,13 @@ impl Writer<'_> {
                 let detail = format!("it was written without its time and mode: its record: {why}");
                 self.tally.problem(&task.item, Wrong::Unreadable, detail);
             }
-            Ok(record) => self.compare(task, &record, bytes, ending),
+            // Without a size in the record there is nothing to compare with but the end of an encrypted file.
+            Ok(mut record) => {
+                if record.lacks_size {
+                    record.size = bytes;
+                }
+                self.compare(task, &record, bytes, ending);
+            }
         }
         Ok(bytes)
     }

@@ -21,6 +21,7 @@ pub mod list;
 pub mod listed;
 pub mod names;
 pub mod opened;
+mod opening;
 pub mod pair;
 mod passcode;
 pub mod password;
