@@ -3,6 +3,7 @@
 //! A binary property list may name the same object many times, so a few hundred bytes can unfold to terabytes, and a
 //! deeply nested one overflows the stack of whoever drops it.
 
+use std::borrow::Cow;
 use std::io::{BufReader, Cursor, Read, Seek};
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
@@ -35,6 +36,7 @@ impl std::error::Error for NotAPlist {}
 
 /// Parses an XML or binary property list. The older text form, which phones never send, is refused.
 pub fn parse(bytes: &[u8]) -> Result<Value, NotAPlist> {
+    let bytes = &*plain_xml(bytes);
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if !bytes.starts_with(b"bplist00") && !text.trim_ascii_start().starts_with(b"<") {
         return Err(NotAPlist("it is neither XML nor binary".to_owned()));
@@ -56,6 +58,26 @@ pub fn parse(bytes: &[u8]) -> Result<Value, NotAPlist> {
 /// lead to it; what stands in an array has the name "" in it. `bytes` is the list's length. One such value is held at a
 /// time, and of XML the text that was read so far, since plist's reader (1.10) keeps it: a third of what the whole costs.
 pub fn visit(
+    mut from: impl Read + Seek,
+    bytes: u64,
+    each: impl FnMut(&[String], Event<'_>),
+) -> Result<(), NotAPlist> {
+    let cannot = |e: std::io::Error| NotAPlist(e.to_string());
+    if !has_other_xml(&mut from).map_err(cannot)? {
+        return visit_plain(from, bytes, each);
+    }
+    let mut all = Vec::new();
+    let read = from.by_ref().take(OTHER_XML_BYTES_MAX + 1);
+    { read }.read_to_end(&mut all).map_err(cannot)?;
+    if all.len() as u64 > OTHER_XML_BYTES_MAX {
+        return Err(NotAPlist("it is too large for XML of this form".to_owned()));
+    }
+    let plain = plain_xml(&all);
+    visit_plain(Cursor::new(&*plain), plain.len() as u64, each)
+}
+
+/// The same for what [`plain_xml`] does not change.
+fn visit_plain(
     from: impl Read + Seek,
     bytes: u64,
     mut each: impl FnMut(&[String], Event<'_>),
@@ -110,6 +132,111 @@ pub fn visit(
         None if !open.is_empty() => Err(NotAPlist("it is cut".to_owned())),
         None => Ok(()),
     }
+}
+
+/// Largest list in UTF-16 or with CDATA that is visited, since all of it is held for that.
+const OTHER_XML_BYTES_MAX: u64 = 64 << 20;
+const CDATA: &[u8] = b"<![CDATA[";
+const CDATA_END: &[u8] = b"]]>";
+const COMMENT: &[u8] = b"<!--";
+const COMMENT_END: &[u8] = b"-->";
+
+/// Returns XML as UTF-8 without CDATA sections, which plist's reader (1.10) takes for nothing. Anything else stays as it is.
+fn plain_xml(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if bytes.starts_with(b"bplist00") {
+        return bytes.into();
+    }
+    let text = match utf_16(bytes) {
+        Some(text) => Cow::Owned(text.into_bytes()),
+        None => Cow::Borrowed(bytes),
+    };
+    if find(&text, CDATA).is_none() {
+        return text;
+    }
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = &*text;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'<') {
+        plain.extend(&rest[..at]);
+        rest = &rest[at..];
+        if rest.starts_with(COMMENT) {
+            // What stands in a comment is no section.
+            let end = find(rest, COMMENT_END).map_or(rest.len(), |end| end + COMMENT_END.len());
+            rest = &rest[end..];
+        } else if let Some(section) = rest.strip_prefix(CDATA) {
+            let end = find(section, CDATA_END).unwrap_or(section.len());
+            for byte in &section[..end] {
+                match byte {
+                    b'<' => plain.extend(b"&lt;"),
+                    b'>' => plain.extend(b"&gt;"),
+                    b'&' => plain.extend(b"&amp;"),
+                    byte => plain.push(*byte),
+                }
+            }
+            rest = section.get(end + CDATA_END.len()..).unwrap_or_default();
+        } else {
+            plain.push(b'<');
+            rest = &rest[1..];
+        }
+    }
+    plain.extend(rest);
+    plain.into()
+}
+
+/// Returns UTF-16 as text, if bytes are UTF-16: with a byte order mark, or by the "<" that XML begins with.
+fn utf_16(bytes: &[u8]) -> Option<String> {
+    let (is_big, text) = match bytes {
+        [0xfe, 0xff, rest @ ..] => (true, rest),
+        [0xff, 0xfe, rest @ ..] => (false, rest),
+        [0, b'<', ..] => (true, bytes),
+        [b'<', 0, ..] => (false, bytes),
+        _ => return None,
+    };
+    let units = text.chunks_exact(2).map(|unit| match is_big {
+        true => u16::from_be_bytes([unit[0], unit[1]]),
+        false => u16::from_le_bytes([unit[0], unit[1]]),
+    });
+    char::decode_utf16(units).collect::<Result<_, _>>().ok()
+}
+
+/// Looks through a list for what [`plain_xml`] changes, and goes back to its beginning.
+fn has_other_xml(from: &mut (impl Read + Seek)) -> std::io::Result<bool> {
+    let mut window = vec![0; 64 << 10];
+    let (mut kept, mut is_first, mut found) = (0, true, false);
+    while !found {
+        let read = from.read(&mut window[kept..])?;
+        let seen = &window[..kept + read];
+        if read == 0 || is_first && seen.starts_with(b"bplist00") {
+            break;
+        }
+        found =
+            is_first && utf_16(&seen[..seen.len().min(2)]).is_some() || find(seen, CDATA).is_some();
+        is_first = false;
+        // A mark may lie across two windows.
+        let end = kept + read;
+        kept = end.min(CDATA.len() - 1);
+        window.copy_within(end - kept..end, 0);
+    }
+    from.rewind()?;
+    Ok(found)
+}
+
+fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += bytes.get(at..)?.iter().position(|byte| *byte == mark[0])?;
+        if bytes[at..].starts_with(mark) {
+            return Some(at);
+        }
+        at += 1;
+    }
+}
+
+/// Returns a time as every form of a date can hold it: before 1970 or after the year 9000 it is the nearest of these. The clocks
+/// of computers, and the times of files, can be anything.
+pub fn writable(time: SystemTime) -> SystemTime {
+    const LAST: Duration = Duration::from_secs(221_845_392_000);
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    SystemTime::UNIX_EPOCH + since.unwrap_or_default().min(LAST)
 }
 
 struct Guard {
@@ -200,6 +327,75 @@ mod tests {
         for bytes in [&nested(60, 2)[..], b"<plist><array/></plist>", b""] {
             let length = bytes.len() as u64;
             assert!(visit(Cursor::new(bytes), length, |_, _| {}).is_err());
+        }
+    }
+
+    #[test]
+    fn cdata_and_utf_16_are_read() {
+        let text = |name: &str| {
+            format!(
+                "<?xml version=\"1.0\"?><plist><dict><key>a</key><string>{name}</string></dict></plist>"
+            )
+        };
+        let big: Vec<u8> = text("Mira &amp; 写真")
+            .encode_utf16()
+            .flat_map(u16::to_be_bytes)
+            .collect();
+        let little: Vec<u8> = text("Mira &amp; 写真")
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let long = "x".repeat(70_000);
+        for (bytes, wanted) in [
+            (
+                text("<![CDATA[Mira & ]]><![CDATA[写真]]>").into_bytes(),
+                "Mira & 写真".to_owned(),
+            ),
+            (
+                text("Mira &amp; <!-- <![CDATA[ --><![CDATA[写真]]>").into_bytes(),
+                "Mira & 写真".to_owned(),
+            ),
+            (
+                text(&format!("{long}<![CDATA[<b>]]>")).into_bytes(),
+                format!("{long}<b>"),
+            ),
+            ([&[0xfe, 0xff], &big[..]].concat(), "Mira & 写真".to_owned()),
+            (
+                [&[0xff, 0xfe], &little[..]].concat(),
+                "Mira & 写真".to_owned(),
+            ),
+            (big, "Mira & 写真".to_owned()),
+            (little, "Mira & 写真".to_owned()),
+        ] {
+            let value = parse(&bytes).unwrap();
+            let read = value
+                .as_dictionary()
+                .and_then(|fields| fields.get("a")?.as_string());
+            assert_eq!(read, Some(&*wanted));
+            let mut met = Vec::new();
+            let each = |_: &[String], event: Event| {
+                if let Event::String(text) = event {
+                    met.push(text.into_owned());
+                }
+            };
+            visit(Cursor::new(&bytes), bytes.len() as u64, each).unwrap();
+            assert_eq!(met, [wanted]);
+        }
+        // What is cut is an error still.
+        assert!(parse(text("<![CDATA[x").as_bytes()).is_err());
+        assert!(parse(&[0xfe, 0xff, 0, b'<', 0]).is_err());
+    }
+
+    #[test]
+    fn every_clock_gives_a_writable_date() {
+        let epoch = SystemTime::UNIX_EPOCH;
+        let day = Duration::from_secs(86_400);
+        assert_eq!(writable(epoch - day), epoch);
+        assert_eq!(writable(epoch + day), epoch + day);
+        for years in [7_030u32, 8_000, 100_000] {
+            let time = epoch + day * 366 * years;
+            let date = Date::from(writable(time)).to_xml_format();
+            assert!(date.starts_with("9000-"), "{date}");
         }
     }
 

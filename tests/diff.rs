@@ -189,8 +189,17 @@ fn an_interrupt_ends_it_and_damage_is_an_error() {
     let length = fs::metadata(&list).unwrap().len();
     let file = fs::OpenOptions::new().write(true).open(&list).unwrap();
     file.set_len(length / 2 / 4096 * 4096).unwrap();
-    let cut = program(&["diff", one.to_str().unwrap(), other.to_str().unwrap()]);
-    assert_eq!(cut.status.code(), Some(1), "{cut:?}");
+    // What is left of the list is compared, and that it is cut is told.
+    let compare = || program(&["diff", one.to_str().unwrap(), other.to_str().unwrap()]);
+    let cut = compare();
+    assert_eq!(cut.status.code(), Some(3), "{cut:?}");
+    assert!(
+        String::from_utf8_lossy(&cut.stderr).contains("problem: "),
+        "{cut:?}"
+    );
+    fs::write(&list, [0; 4096]).unwrap();
+    let nothing = compare();
+    assert_eq!(nothing.status.code(), Some(1), "{nothing:?}");
 }
 
 #[test]

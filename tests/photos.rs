@@ -202,7 +202,7 @@ fn no_photo_is_written_outside_of_the_folder() {
             dry_run: true,
             ..Into::default()
         },
-        flat: false,
+        ..Options::default()
     };
     let dry = export(&folder, &to, options);
     assert!(!to.exists() && dry.photos == 2);

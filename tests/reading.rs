@@ -253,11 +253,15 @@ fn what_is_shown_is_what_the_phone_holds() {
     assert_eq!(seen, wanted);
     let tree = runs(&["tree", backup]).text();
     for file in &files {
-        assert!(
-            tree.contains(file.path.rsplit('/').next().unwrap()),
-            "{}",
-            file.path
-        );
+        // No name ends a line, in a pipe either.
+        let name = file.path.rsplit('/').next().unwrap();
+        let shown: String = (name.chars())
+            .map(|c| match c.is_control() {
+                true => c.escape_default().to_string(),
+                false => c.to_string(),
+            })
+            .collect();
+        assert!(tree.contains(&shown), "{}", file.path);
     }
 }
 
@@ -643,17 +647,31 @@ fn records_that_cannot_be_read_are_told_and_the_rest_is_shown() {
         (usage.code, &usage.objects()[0]["unreadable"]),
         (3, &2.into())
     );
-    assert!(usage.err.contains("problem: 2 records"), "{}", usage.err);
+    for name in ["HomeDomain/b", "HomeDomain/c"] {
+        assert!(
+            usage.err.contains(&format!("problem: {name}: ")),
+            "{}",
+            usage.err
+        );
+    }
     assert_eq!(run(&["ls", folder]).code, 3);
+    let reads = |args: &[&str]| {
+        let ran = run(args);
+        assert_eq!(ran.code, 3, "{args:?}: {}", ran.err);
+        ran
+    };
+    let info = reads(&["info", folder, "--json"]).objects();
+    assert_eq!(info[0]["contents"]["unreadable"], 2);
+    let entries = reads(&["ls", folder, "HomeDomain", "--json"]).objects();
     assert_eq!(
-        runs(&["info", folder, "--json"]).objects()[0]["contents"]["unreadable"],
-        2
+        (entries.len(), &entries[3]["unread"]["count"]),
+        (4, &2.into())
     );
-    let entries = runs(&["ls", folder, "HomeDomain", "--json"]).objects();
-    assert_eq!(entries.len(), 4);
     assert!(entries[1]["size"].is_null());
+    assert_eq!(reads(&["find", folder]).text().lines().count(), 3);
+    assert!(reads(&["tree", folder]).text().contains("(3 files"));
     assert!(
-        runs(&["ls", "-l", folder, "HomeDomain"])
+        reads(&["ls", "-l", folder, "HomeDomain"])
             .text()
             .contains("-?????????             ?  ?                 b")
     );

@@ -57,8 +57,17 @@ fn another_phone_is_overwritten_unasked_only_where_it_is_named() {
         assert!(ran.err.contains(word), "{word}: {}", ran.err);
     }
     assert!(other.restores().is_empty());
-    // Nor where nobody knows whose the backup is.
+    // Without Info.plist it is the phone that Manifest.plist names.
     fs::remove_file(folder.join("Info.plist")).unwrap();
+    let ran = runs(&rig, &[folder.to_str().unwrap(), "--yes", "--quick-check"]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("is another phone"), "{}", ran.err);
+    // Nor where nobody knows whose the backup is.
+    let manifest = folder.join("Manifest.plist");
+    let mut fields = plist::Value::from_file(&manifest).unwrap();
+    fields.as_dictionary_mut().unwrap().remove("Lockdown");
+    fs::remove_file(&manifest).unwrap();
+    fields.to_file_binary(&manifest).unwrap();
     let ran = runs(&rig, &[folder.to_str().unwrap(), "--yes", "--quick-check"]);
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.err.contains("does not say which phone"), "{}", ran.err);

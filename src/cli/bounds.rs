@@ -1,6 +1,7 @@
 //! Sizes, dates and patterns as people type them.
 
 use std::ops::RangeInclusive;
+use std::time::SystemTime;
 
 use idev_backup::jobs::select::{Select, Wanted};
 use jiff::civil;
@@ -67,7 +68,9 @@ fn size(text: &str) -> Result<u64, String> {
 
 /// "2026-01-31", "2026-01-31T18:00", RFC 3339, or "7d" ago: seconds since 1970.
 pub fn date(text: &str) -> Result<i64, String> {
-    date_at(text, &Zoned::now())
+    // The computer's clock can stand in a year that no calendar has.
+    let now = Timestamp::try_from(SystemTime::now()).unwrap_or_default();
+    date_at(text, &now.to_zoned(TimeZone::system()))
 }
 
 fn date_at(text: &str, now: &Zoned) -> Result<i64, String> {

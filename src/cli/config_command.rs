@@ -103,7 +103,7 @@ impl ConfigCommand {
                 }));
                 output::table(&rows.collect::<Vec<_>>())
                     .iter()
-                    .for_each(|line| output::line(line));
+                    .for_each(|line| output::lines(line));
             }
             (What::Show, true) if !is_wrong => about.keys = Some(config.shown(plain)),
             _ => {}

@@ -55,7 +55,7 @@ impl Demo {
         let style = self.output.style();
         let say = |text: &str| {
             if style == Style::People {
-                output::line(text);
+                output::lines(text);
             }
         };
         let failed = |e: std::io::Error| {

@@ -99,7 +99,7 @@ fn show(found: &[Device]) {
     let lines = output::table(&rows);
     for (at, line) in lines.iter().enumerate() {
         if !line.is_empty() {
-            output::line(line);
+            output::lines(line);
         }
         let Some(device) = at.checked_sub(1).and_then(|at| found.get(at)) else {
             continue;

@@ -14,6 +14,7 @@ use idev_backup::secret::Secret;
 use idev_backup::units::{count, counted, size};
 
 use super::password::{self, PasswordArgs};
+use super::reading::tell_unread;
 use super::{StoreArgs, exit, interrupt, output};
 
 /// Differences that are shown without `--all`.
@@ -54,12 +55,12 @@ impl Diff {
     /// Runs it.
     pub fn run(&self) -> u8 {
         match self.compare() {
-            Ok(()) => exit::DONE,
+            Ok(code) => code,
             Err(e) => output::failure(&e, None, self.json),
         }
     }
 
-    fn compare(&self) -> Result<(), Error> {
+    fn compare(&self) -> Result<u8, Error> {
         let folder = |name| list::find(self.store.open(), Some(name));
         let (before, after) = (folder(&self.before)?, folder(&self.after)?);
         let asked = Asked {
@@ -80,7 +81,9 @@ impl Diff {
                 shown.tell(&text);
             }
         }
-        Ok(())
+        let mut unread = report.before.unread;
+        unread.join(&report.after.unread);
+        Ok(tell_unread(&unread, exit::DONE))
     }
 
     /// With a password of its own; else with that of the first one, and if that does not open it people are asked for another.

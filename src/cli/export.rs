@@ -6,7 +6,7 @@ use idev_backup::units::{counted, size};
 
 use super::extract::{IntoArgs, problems, renamed};
 use super::progress::Show;
-use super::reading::ReadArgs;
+use super::reading::{ReadArgs, tell_unread};
 use super::{OutputArgs, exit, interrupt, output, progress};
 
 /// Write photos and videos of a backup into a folder, in a form that people use.
@@ -36,6 +36,12 @@ pub struct Photos {
     /// All files in one folder, without years and months
     #[arg(long)]
     flat: bool,
+    /// Export photos in "Recently Deleted" too, into a folder of that name
+    #[arg(long)]
+    deleted: bool,
+    /// Export hidden photos too, into a folder named Hidden
+    #[arg(long)]
+    hidden: bool,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -56,6 +62,8 @@ impl Photos {
         let options = Options {
             into: self.into.how(),
             flat: self.flat,
+            deleted: self.deleted,
+            hidden: self.hidden,
         };
         let exported = self.read.open().and_then(|backup| {
             photos::export(&backup, &self.into.to, &options, &interrupt(), &watch)
@@ -83,10 +91,11 @@ fn tell(report: &Report, style: progress::Style) -> u8 {
         progress::Style::Quiet if is_good => {}
         _ => text(report).iter().for_each(|line| output::line(line)),
     }
-    match is_good {
+    let code = match is_good {
         true => exit::DONE,
         false => exit::DONE_WITH_PROBLEMS,
-    }
+    };
+    tell_unread(&report.unread, code)
 }
 
 fn text(report: &Report) -> Vec<String> {
@@ -127,9 +136,19 @@ fn text(report: &Report) -> Vec<String> {
     }
     if !report.has_library {
         lines.push(
-            "  The phone's photo library could not be asked: names and dates are those of its files."
+            "  The phone's photo library could not be asked: names and dates are those of its files, and deleted and hidden \
+             photos are among the others."
                 .to_owned(),
         );
+    }
+    for (left_out, word, option) in [
+        (report.deleted_left_out, "recently deleted", "--deleted"),
+        (report.hidden_left_out, "hidden", "--hidden"),
+    ] {
+        if left_out > 0 {
+            let photos = counted(left_out, &format!("{word} photo"));
+            lines.push(format!("  Left out: {photos}; {option} exports them too."));
+        }
     }
     lines.extend(problems(&report.problems));
     lines.extend(renamed(&report.renamed));

@@ -10,7 +10,7 @@ use idev_backup::jobs::target::Into;
 use idev_backup::units::{count, counted, size};
 
 use super::progress::Show;
-use super::reading::ReadArgs;
+use super::reading::{ReadArgs, tell_unread};
 use super::{OutputArgs, bounds, exit, interrupt, output, progress};
 
 /// Things of a kind that are shown.
@@ -109,10 +109,11 @@ fn tell(report: &Report, style: progress::Style) -> u8 {
         progress::Style::Quiet if is_good => {}
         _ => text(report).iter().for_each(|line| output::line(line)),
     }
-    match is_good {
+    let code = match is_good {
         true => exit::DONE,
         false => exit::DONE_WITH_PROBLEMS,
-    }
+    };
+    tell_unread(&report.unread, code)
 }
 
 fn text(report: &Report) -> Vec<String> {

@@ -5,11 +5,12 @@ use std::ops::RangeInclusive;
 use clap::{Args, ValueEnum};
 use idev_backup::jobs::Error;
 use idev_backup::jobs::browse::{self, Entry};
+use idev_backup::jobs::opened::Unread;
 use idev_backup::jobs::select::{self, Select, Wanted};
 use serde::Serialize;
 
 use super::output::Lines;
-use super::reading::ReadArgs;
+use super::reading::{ReadArgs, tell_unread};
 use super::{bounds, exit, output};
 
 /// Find files in a backup by name, domain, size and date.
@@ -45,7 +46,7 @@ pub struct Find {
     #[arg(short = 'i', long)]
     ignore_case: bool,
     /// End each name with a zero byte, for `xargs -0`
-    #[arg(short = '0', long, conflicts_with = "json")]
+    #[arg(short = '0', long, alias = "print0", conflicts_with = "json")]
     null: bool,
     /// Print JSON: an object for each that was found, then their number
     #[arg(long)]
@@ -62,6 +63,7 @@ enum Kind {
 #[derive(Serialize)]
 struct Searched {
     found: u64,
+    unread: Unread,
 }
 
 impl Find {
@@ -77,15 +79,18 @@ impl Find {
         let mut lines = Lines::new();
         let found = browse::find(&opened, &select, self.only_domain(), |item| {
             match (self.json, self.null) {
-                (true, _) => lines.object("found", &Entry::of(item)),
+                (true, _) => lines.object("found", &Entry::of(&opened, item)),
                 (false, true) => lines.ended_by_null(&item.name()),
                 (false, false) => lines.line(&item.name()),
             }
         })?;
+        let unread = opened.unread();
         if self.json {
-            lines.object("searched", &Searched { found });
+            let unread = unread.clone();
+            lines.object("searched", &Searched { found, unread });
         }
-        Ok(lines.end(exit::DONE))
+        let code = lines.end(exit::DONE);
+        Ok(tell_unread(&unread, code))
     }
 
     fn wanted(&self) -> Wanted {

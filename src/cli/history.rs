@@ -168,7 +168,7 @@ fn show_fates(pruned: &Pruned) {
         output::table(&rows)
             .iter()
             .filter(|line| !line.is_empty())
-            .for_each(|line| output::line(line));
+            .for_each(|line| output::lines(line));
     }
     for (udid, policy) in &pruned.of_phones {
         output::line(&format!("{udid} has rules of its own: {policy}."));

@@ -5,7 +5,7 @@ use idev_backup::jobs::info::{self, Contents, Options, Report};
 use idev_backup::jobs::password::Passwords;
 use idev_backup::units::{count, counted, size};
 
-use super::reading::ReadArgs;
+use super::reading::{ReadArgs, tell_unread};
 use super::{exit, output};
 
 /// Show what a backup is: which phone, iOS, when, encrypted or not, how much.
@@ -42,8 +42,9 @@ impl Info {
         for problem in &report.problems {
             output::tell(&format!("problem: {}", output::one_line(problem)));
         }
+        let code = tell_unread(&report.unread, exit::DONE);
         if report.problems.is_empty() {
-            return exit::DONE;
+            return code;
         }
         output::tell("  hint: `idev-backup verify` tells what else of this backup is damaged");
         exit::DONE_WITH_PROBLEMS

@@ -129,7 +129,7 @@ fn show(overview: &Overview, store: &str) {
     output::table(&rows)
         .iter()
         .filter(|line| !line.is_empty())
-        .for_each(|line| output::line(line));
+        .for_each(|line| output::lines(line));
     for phone in &overview.phones {
         total(phone);
     }

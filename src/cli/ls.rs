@@ -3,13 +3,13 @@
 use clap::Args;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::browse::{self, Domains, Entry};
-use idev_backup::jobs::opened::Opened;
-use idev_backup::units::{count, counted, size};
+use idev_backup::jobs::opened::{Opened, Unread};
+use idev_backup::units::{count, size};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::output::Lines;
-use super::reading::{ReadArgs, domain_and_path};
+use super::reading::{ReadArgs, domain_and_path, tell_unread};
 use super::{bounds, exit, output};
 
 /// List the domains of a backup, or what a folder in it holds.
@@ -36,32 +36,37 @@ pub struct Ls {
 #[derive(Serialize)]
 struct Listed {
     entries: u64,
+    unread: Unread,
+}
+
+#[derive(Serialize)]
+struct OfDomains<'a> {
+    #[serde(flatten)]
+    domains: &'a Domains,
+    unread: Unread,
 }
 
 impl Ls {
     /// Runs it.
     pub fn run(&self) -> u8 {
         let listed = self.read.open().and_then(|opened| match &self.place {
-            None => browse::domains(&opened).map(|domains| self.domains(&domains)),
+            None => browse::domains(&opened).map(|domains| self.domains(&opened, &domains)),
             Some(place) => self.folder(&opened, place),
         });
         listed.unwrap_or_else(|e| output::failure(&e, None, self.json))
     }
 
-    fn domains(&self, domains: &Domains) -> u8 {
+    fn domains(&self, opened: &Opened, domains: &Domains) -> u8 {
+        let unread = opened.unread();
         let mut lines = Lines::new();
-        match self.json {
-            true => drop(lines.object("domains", domains)),
-            false => table(domains, &mut lines),
+        if self.json {
+            let unread = unread.clone();
+            lines.object("domains", &OfDomains { domains, unread });
+        } else {
+            table(domains, &mut lines);
         }
-        if domains.unreadable > 0 {
-            let records = counted(domains.unreadable, "record");
-            output::tell(&format!(
-                "problem: {records} of files cannot be read; their sizes are not known"
-            ));
-            return lines.end(exit::DONE_WITH_PROBLEMS);
-        }
-        lines.end(exit::DONE)
+        let code = lines.end(exit::DONE);
+        tell_unread(&unread, code)
     }
 
     fn folder(&self, opened: &Opened, place: &str) -> Result<u8, Error> {
@@ -75,10 +80,13 @@ impl Ls {
                 (false, false) => lines.line(self.name(&entry, path)),
             }
         })?;
+        let unread = opened.unread();
         if self.json {
-            lines.object("listed", &Listed { entries });
+            let unread = unread.clone();
+            lines.object("listed", &Listed { entries, unread });
         }
-        Ok(lines.end(exit::DONE))
+        let code = lines.end(exit::DONE);
+        Ok(tell_unread(&unread, code))
     }
 
     /// As it is seen from the folder that is listed.

@@ -23,6 +23,7 @@ mod list;
 mod log;
 mod ls;
 mod manual;
+mod new_file;
 mod output;
 mod page;
 mod pair;

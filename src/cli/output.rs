@@ -32,22 +32,33 @@ fn is_obeyed(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Names come from phones, and terminals obey some characters: these are shown, not sent.
+/// What an error appends to its own line begins so.
+const CONTINUED: &str = "\n  ";
+
+/// Shows the characters that terminals obey instead of sending them, since names come from phones.
+///
+/// A line break stays only where an indented line follows, as in errors that quote the phone: no name can end a line and begin one
+/// that looks like a verdict of ours.
 fn harmless(text: &str) -> Cow<'_, str> {
-    let harmful = |c: char| is_obeyed(c) && c != '\n';
-    if !text.contains(harmful) {
+    if !text.contains(is_obeyed) {
         return text.into();
     }
-    let shown = |c: char| match harmful(c) {
+    let shown = text.split(CONTINUED).map(one_line);
+    shown.collect::<Vec<_>>().join(CONTINUED).into()
+}
+
+/// Returns a name as it may stand in a line, with all of its line breaks shown.
+pub fn one_line(text: &str) -> String {
+    let shown = |c: char| match is_obeyed(c) {
         true => c.escape_default().to_string(),
         false => c.to_string(),
     };
-    text.chars().map(shown).collect::<String>().into()
+    text.chars().map(shown).collect()
 }
 
-/// The same for a name that stands in a line.
-pub fn one_line(text: &str) -> String {
-    harmless(text).replace('\n', "\\n")
+/// Prints lines of data that were put together here, such as a row of a table.
+pub fn lines(text: &str) {
+    text.split('\n').for_each(line);
 }
 
 /// Prints a line of data. A reader that has gone away is no error of ours.
@@ -178,10 +189,15 @@ fn json_text(object: &impl Serialize) -> Option<String> {
     })
 }
 
+/// Returns true if people read stdout.
+pub fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// Many lines of data, written in large pieces where nobody watches. Each answers whether anybody still reads.
 pub struct Lines {
     out: BufWriter<Stdout>,
-    /// For eyes: then names are shown harmlessly. Pipes and files get them as they are.
+    /// People read it, so that each line is written at once.
     is_terminal: bool,
     failed: Option<io::Error>,
 }
@@ -197,9 +213,9 @@ impl Lines {
         }
     }
 
-    /// A line, as people read it or as pipes take it.
+    /// Writes a line. A line break in a name is shown to pipes too, since a script takes each line for a name.
     pub fn line(&mut self, text: &str) -> bool {
-        match self.is_terminal {
+        match text.contains(is_obeyed) {
             true => self.bytes(&[one_line(text).as_bytes(), b"\n"]),
             false => self.bytes(&[text.as_bytes(), b"\n"]),
         }
@@ -389,6 +405,13 @@ mod tests {
             "a\\u{202e}gpj.exe\\u{2066}\\u{200f}\\u{61c}\\u{1b}"
         );
         assert_eq!(harmless("写真 \u{200d}ä"), "写真 \u{200d}ä");
+        // A name cannot begin a line of its own; what an error appends can.
+        assert_eq!(harmless("x\nWHOLE."), "x\\nWHOLE.");
+        assert_eq!(
+            harmless("error: x\r\n\n  says: y\n"),
+            "error: x\\r\\n\n  says: y\\n"
+        );
+        assert_eq!(one_line("x\n  y"), "x\\n  y");
         let text = json_text(&"a\u{202e}b").unwrap();
         assert_eq!(text, r#""a\u202eb""#);
         assert_eq!(serde_json::from_str::<String>(&text).unwrap(), "a\u{202e}b");

@@ -7,8 +7,8 @@ use idev_backup::jobs::Error;
 use idev_backup::jobs::usage::Report;
 use idev_backup::units::{count, counted, size};
 
-use super::output;
 use super::usage::{Part, apps, kinds, percent};
+use super::{new_file, output};
 
 /// Rows of a table; an owner looks at the first ones, and a stranger's list could name a million.
 const ROWS_MAX: usize = 500;
@@ -168,19 +168,6 @@ fn escaped(name: &str) -> String {
     safe
 }
 
-/// An error where there is something of this name that is not to be replaced: nothing is but a file, and that on demand.
-pub fn refuse_if_there(file: &Path, replace: bool) -> Result<(), Error> {
-    match file.symlink_metadata() {
-        Ok(meta) if replace && meta.is_file() => Ok(()),
-        Ok(_) if replace => Err(Error::Nothing {
-            what: format!("{} is no file, and is not replaced", file.display()),
-            hint: "name a file: a link, a folder, a pipe or a device stays what it is".to_owned(),
-        }),
-        Ok(_) => Err(is_there(file)),
-        Err(_) => Ok(()),
-    }
-}
-
 /// Where a page may be written: `-` is no file here, since the page is not printed.
 pub fn place(file: PathBuf) -> Result<PathBuf, &'static str> {
     match file.as_os_str() == "-" {
@@ -191,33 +178,9 @@ pub fn place(file: PathBuf) -> Result<PathBuf, &'static str> {
 
 /// Writes a page for its owner's eyes only: whole, or not at all.
 pub fn write(file: &Path, page: &str, replace: bool) -> Result<(), Error> {
-    let cannot = |e| Error::Nothing {
-        what: format!("cannot write {}: {e}", file.display()),
-        hint: "name another file, in a folder that you may write and that has room".to_owned(),
-    };
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    // Temporary files are made so that nobody else can open them.
-    let mut draft =
-        tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(cannot)?;
-    draft.write_all(page.as_bytes()).map_err(cannot)?;
-    draft.as_file().sync_all().map_err(cannot)?;
-    refuse_if_there(file, replace)?;
-    let placed = match replace {
-        true => draft.persist(file),
-        false => draft.persist_noclobber(file),
-    };
-    match placed {
-        Ok(_) => Ok(()),
-        Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists => Err(is_there(file)),
-        Err(e) => Err(cannot(e.error)),
-    }
-}
-
-fn is_there(file: &Path) -> Error {
-    Error::Nothing {
-        what: format!("{} is there already", file.display()),
-        hint: "choose another name, or replace it with --force".to_owned(),
-    }
+    new_file::write(file, replace, |draft| {
+        draft
+            .write_all(page.as_bytes())
+            .map_err(|e| new_file::cannot(file, &e))
+    })
 }

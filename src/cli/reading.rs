@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use idev_backup::jobs::list::Named;
-use idev_backup::jobs::opened::Opened;
+use idev_backup::jobs::opened::{Opened, Unread};
 use idev_backup::jobs::password::Known;
 use idev_backup::jobs::{Error, list};
+use idev_backup::units::count;
 
-use super::StoreArgs;
 use super::password::PasswordArgs;
+use super::{StoreArgs, exit, output};
 
 /// Which backup, and how to open it.
 #[derive(Args, Clone)]
@@ -48,6 +49,36 @@ impl ReadArgs {
     pub fn given_password(&self) -> Result<Option<Known>, Error> {
         Ok(self.password.given()?.map(Known))
     }
+}
+
+/// Rows that are named on the terminal; `--json` names more.
+const NAMED_MAX: usize = 20;
+
+/// Tells what could not be read of a backup, and answers the exit code of a command that ended with `code`.
+pub fn tell_unread(unread: &Unread, code: u8) -> u8 {
+    if unread.is_empty() {
+        return code;
+    }
+    for note in &unread.notes {
+        output::tell(&format!("problem: {}", output::one_line(note)));
+    }
+    let named = unread.first.iter().take(NAMED_MAX);
+    for row in named.clone() {
+        let line = output::one_line(&format!("{}: {}", row.name, row.why));
+        output::tell(&format!("problem: {line}"));
+    }
+    let more = unread.count.saturating_sub(named.len() as u64);
+    if more > 0 {
+        let least = if unread.is_more { "at least " } else { "" };
+        output::tell(&format!(
+            "problem: {least}{} more rows of the list of files cannot be read",
+            count(more)
+        ));
+    }
+    output::tell(
+        "  hint: all else was read; `idev-backup verify` shows what is damaged, and another backup may have it whole",
+    );
+    exit::worst(&[code, exit::DONE_WITH_PROBLEMS])
 }
 
 /// "HomeDomain/Library/SMS" as domain and path.

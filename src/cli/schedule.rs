@@ -310,7 +310,7 @@ impl ScheduleCommand {
             vec![job.name, job.when, job.with, words]
         }));
         for line in output::table(&rows) {
-            output::line(&line);
+            output::lines(&line);
         }
         Ok(exit::DONE)
     }

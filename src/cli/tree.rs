@@ -7,7 +7,7 @@ use idev_backup::units::{counted, size};
 
 use super::exit;
 use super::output::{self, Lines};
-use super::reading::{ReadArgs, domain_and_path};
+use super::reading::{ReadArgs, domain_and_path, tell_unread};
 
 /// Draw the folders of a backup as a tree, each with its files and their size.
 ///
@@ -49,7 +49,8 @@ impl Tree {
             });
             goes_on
         })?;
-        Ok(lines.end(exit::DONE))
+        let code = lines.end(exit::DONE);
+        Ok(tell_unread(&opened.unread(), code))
     }
 }
 

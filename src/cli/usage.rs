@@ -9,9 +9,9 @@ use idev_backup::jobs::totals::Sum;
 use idev_backup::jobs::usage::{self, Report};
 use idev_backup::units::{counted, size};
 
-use super::reading::ReadArgs;
+use super::reading::{ReadArgs, tell_unread};
 use super::stores::path_parser;
-use super::{exit, output, page};
+use super::{exit, new_file, output, page};
 
 /// Show what takes the room in a backup, by kind and by app.
 ///
@@ -71,20 +71,13 @@ impl Usage {
                 .iter()
                 .for_each(|line| output::line(line));
         }
-        if report.unreadable == 0 {
-            return exit::DONE;
-        }
-        let records = counted(report.unreadable, "record");
-        output::tell(&format!(
-            "problem: {records} of files cannot be read; their sizes are not known"
-        ));
-        exit::DONE_WITH_PROBLEMS
+        tell_unread(&report.unread, exit::DONE)
     }
 
     fn added_up(&self) -> Result<Report, Error> {
         if let Some(file) = &self.html {
             // Before the password is asked for, and all is added up.
-            page::refuse_if_there(file, self.force)?;
+            new_file::refuse_if_there(file, self.force)?;
         }
         let report = usage::usage(&self.read.open()?)?;
         if let Some(file) = &self.html {

@@ -168,7 +168,8 @@ fn params(is_ca: IsCa, usages: &[KeyUsagePurpose]) -> CertificateParams {
     params.distinguished_name = DistinguishedName::new();
     params.is_ca = is_ca;
     params.key_usages = usages.to_vec();
-    let now = std::time::SystemTime::now();
+    // A certificate holds no year before 1950 and none after 9999.
+    let now = bounded_plist::writable(std::time::SystemTime::now());
     params.not_before = now.into();
     params.not_after = (now + Duration::from_secs(VALID_DAYS as u64 * 86_400)).into();
     params

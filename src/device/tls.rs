@@ -5,12 +5,13 @@
 
 use std::io::{self, BufReader, IoSlice, Read, Write};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 use super::{Error, PairRecord};
@@ -110,7 +111,7 @@ fn configuration(record: &PairRecord, pin: Pin) -> Result<ClientConfig, Error> {
         Pin::PairRecord => Some(public_key(&phone).ok_or_else(|| bad("DeviceCertificate"))?),
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    ClientConfig::builder_with_provider(provider.clone())
+    ClientConfig::builder_with_details(provider.clone(), Arc::new(AnyClock))
         .with_safe_default_protocol_versions()
         .map_err(tls)?
         .dangerous()
@@ -119,6 +120,17 @@ fn configuration(record: &PairRecord, pin: Pin) -> Result<ClientConfig, Error> {
         .map_err(|e| Error::BadRecord {
             why: format!("its certificate and key do not fit: {e}"),
         })
+}
+
+/// The computer's clock, which may stand before 1970: rustls' own panics then. No certificate of a phone is judged by it.
+#[derive(Debug)]
+struct AnyClock;
+
+impl TimeProvider for AnyClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Some(UnixTime::since_unix_epoch(since.unwrap_or_default()))
+    }
 }
 
 /// A certificate's public key, as DER.

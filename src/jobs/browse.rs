@@ -58,9 +58,13 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What the list has of an item; what of it is damaged is left out.
-    pub fn of(item: &Item) -> Entry {
-        let facts = item.facts().ok();
+    /// Returns what the list has of an item. What of it is damaged is left out, and the backup notes it.
+    pub fn of(opened: &Opened, item: &Item) -> Entry {
+        let facts = item.facts();
+        if let (Err(why), Kind::File | Kind::Link) = (&facts, item.kind) {
+            opened.note_record(item, why);
+        }
+        let facts = facts.ok();
         let target = match item.kind {
             Kind::Link => item.record().ok().and_then(|record| record.target),
             _ => None,
@@ -136,9 +140,9 @@ pub fn list(
             if item.kind == Kind::Directory {
                 return true;
             }
-            Entry::of(&item)
+            Entry::of(opened, &item)
         } else if recursive {
-            Entry::of(&item)
+            Entry::of(opened, &item)
         } else {
             let child = rest.split('/').next().unwrap_or_default();
             if last.as_deref() == Some(child) {
@@ -147,7 +151,7 @@ pub fn list(
             last = Some(child.to_owned());
             let length = item.relative_path.len() - rest.len() + child.len();
             match child.len() == rest.len() {
-                true => Entry::of(&item),
+                true => Entry::of(opened, &item),
                 false => Entry::implied(domain, &item.relative_path[..length]),
             }
         };
@@ -210,6 +214,9 @@ pub fn find(
             return true;
         }
         count += 1;
+        if let (Err(why), Kind::File) = (item.size(), item.kind) {
+            opened.note_record(&item, &why);
+        }
         each(&item)
     })?;
     Ok(count)
@@ -296,7 +303,7 @@ impl Tree {
             open.push(self.nodes.len());
             self.add(part, place as u16 + 1, is_folder);
         }
-        if matches!(item.kind, Kind::File | Kind::Other) {
+        if item.kind == Kind::File {
             let sum = Sum {
                 files: 1,
                 bytes: item.size().unwrap_or(0),
@@ -365,6 +372,9 @@ pub fn tree(
             current = Some((item.domain.clone(), Tree::new(&name)));
         }
         if let Some((_, tree)) = &mut current {
+            if let (Err(why), Kind::File) = (item.size(), item.kind) {
+                opened.note_record(&item, &why);
+            }
             too_large = !tree.has_room(item.relative_path.len());
             if !too_large {
                 tree.put(

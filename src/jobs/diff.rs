@@ -16,6 +16,7 @@ use super::opened::{Item, Opened};
 use crate::manifest::db::{Filter, Kind as Is};
 use crate::manifest::kinds::Kind;
 use crate::manifest::plists::{self, Info, ManifestPlist, Status};
+use crate::manifest::unread::Unread;
 
 /// Items that are handed over at a time.
 const HANDFUL: usize = 64;
@@ -96,7 +97,7 @@ pub struct OfKind {
 }
 
 /// One of the two backups.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Side {
     /// Its folder.
     pub path: String,
@@ -108,6 +109,8 @@ pub struct Side {
     pub date: Option<String>,
     /// Its files are encrypted.
     pub encrypted: bool,
+    /// What could not be read of it.
+    pub unread: Unread,
     #[serde(skip)]
     apps: BTreeSet<String>,
 }
@@ -139,13 +142,13 @@ pub fn diff(
     interrupt: &AtomicBool,
     mut each: impl FnMut(Difference),
 ) -> Result<Report, Error> {
-    let sides = [Side::of(&before), Side::of(&after)];
+    let mut sides = [Side::of(&before), Side::of(&after)];
     let mut sum = Sum::default();
     std::thread::scope(|scope| {
         let (sender, one) = sync_channel(WAITING);
-        let first = scope.spawn(move || send(&before, &sender));
+        let first = scope.spawn(move || send(&before, &sender).map(|()| before.unread()));
         let (sender, other) = sync_channel(WAITING);
-        let second = scope.spawn(move || send(&after, &sender));
+        let second = scope.spawn(move || send(&after, &sender).map(|()| after.unread()));
         let merged = merge(Items::new(one), Items::new(other), |one, other| {
             if let Some(difference) = sum.add(one, other) {
                 each(difference);
@@ -153,9 +156,9 @@ pub fn diff(
             !interrupt.load(atomic::Ordering::Relaxed)
         });
         // Whoever still sends ends, since nobody listens any more.
-        for thread in [first, second] {
+        for (side, thread) in sides.iter_mut().zip([first, second]) {
             match thread.join() {
-                Ok(sent) => sent?,
+                Ok(sent) => side.unread = sent?,
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
@@ -194,12 +197,15 @@ impl Side {
             .or(info.last_backup);
         Side {
             path: folder.display().to_string(),
-            name: info.device_name,
+            name: info
+                .device_name
+                .or(manifest.as_ref().and_then(|m| m.device_name.clone())),
             ios: info
                 .product_version
                 .or(manifest.and_then(|manifest| manifest.product_version)),
             date: date.map(rfc3339),
             encrypted: backup.is_encrypted(),
+            unread: Unread::default(),
             apps: apps(folder),
         }
     }
@@ -231,6 +237,9 @@ fn send(backup: &Opened, to: &SyncSender<Vec<Item>>) -> Result<(), Error> {
     backup.each(&filter, |item| {
         if item.kind == Is::Directory {
             return true;
+        }
+        if let Err(why) = item.facts() {
+            backup.note_record(&item, &why);
         }
         handful.push(item);
         handful.len() < HANDFUL || to.send(std::mem::take(&mut handful)).is_ok()
@@ -345,7 +354,8 @@ fn noted(item: &Item) -> Noted {
     let is_readable = record.is_ok();
     let record = record.unwrap_or_default();
     Noted {
-        bytes: record.size,
+        // Of a record without a size the file's own.
+        bytes: item.size().unwrap_or(record.size),
         modified: record.last_modified,
         target: record.target,
         digest: record.digest,

@@ -21,6 +21,7 @@ use super::select::{Select, Wanted};
 use super::tally::{Listing, Problem, Renamed, Tally, Wrong};
 use super::target::{Into, Target, no_place};
 use crate::manifest::db::{Filter, Kind};
+use crate::manifest::unread::Unread;
 use crate::monitor::{Monitor, Phase};
 
 /// What a user can choose.
@@ -59,6 +60,8 @@ pub struct Report {
     pub links_left_out: Listing<Link>,
     /// The folder's disk keeps no modes.
     pub lost_modes: bool,
+    /// What could not be read of the backup's list.
+    pub unread: Unread,
 }
 
 /// A symbolic link of the phone.
@@ -119,7 +122,7 @@ pub fn extract(
     run.each(Kind::Directory, Run::folder)?;
     run.each(Kind::Link, Run::link)?;
     run.each_folder()?;
-    Ok(run.end(&chosen))
+    Ok(run.end())
 }
 
 /// How much is chosen.
@@ -169,21 +172,21 @@ impl Run<'_> {
         let root = target.root().to_path_buf();
         fill::fill(backup.reader(), &root, manner, tally, |give| {
             backup.each(&Filter::default(), |item| {
-                let is_meant = matches!(item.kind, Kind::File | Kind::Other) && select.has(&item);
-                if is_meant && item.kind == Kind::Other {
-                    let why = "the list does not say whether it is a file";
-                    tally.problem(&item, Wrong::Unreadable, why.to_owned());
-                }
-                if !is_meant || item.kind == Kind::Other {
+                if item.kind != Kind::File || !select.has(&item) {
                     return !tally.is_over();
                 }
-                match placed(target, tally, &item) {
-                    Some(to) if !dry_run => give(Task {
-                        item,
-                        to,
-                        modified: None,
-                    }),
-                    _ => !tally.is_over(),
+                let task = placed(target, tally, &item).map(|to| Task {
+                    item,
+                    to,
+                    modified: None,
+                });
+                match task {
+                    Some(task) if !dry_run => give(task),
+                    Some(task) => {
+                        fill::look(backup.reader(), &task, tally);
+                        !tally.is_over()
+                    }
+                    None => !tally.is_over(),
                 }
             })
         })
@@ -311,18 +314,17 @@ impl Run<'_> {
         })
     }
 
-    fn end(self, chosen: &Chosen) -> Extracted {
+    fn end(self) -> Extracted {
         let (files, bytes) = self.tally.written();
+        let unread = self.backup.unread();
         let lists = self.tally.into_lists(self.backup);
         let mut report = self.report;
         report.complete = lists.stopped.is_none();
-        (report.files, report.bytes) = match report.dry_run {
-            true => (chosen.files, chosen.bytes),
-            false => (files, bytes),
-        };
+        (report.files, report.bytes) = (files, bytes);
         report.problems = lists.problems;
         report.renamed = lists.renamed;
         report.lost_modes = lists.lost_modes;
+        report.unread = unread;
         Extracted {
             report,
             stopped: lists.stopped,

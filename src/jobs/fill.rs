@@ -77,6 +77,14 @@ pub fn fill<R>(
     })
 }
 
+/// Looks whether the file of a task is there, and counts it as written where it is: all that a dry run does.
+pub fn look(reader: Reader<'_>, task: &Task, tally: &Tally<'_>) {
+    match reader.look(&task.item) {
+        Ok(length) => tally.wrote(task.item.size().unwrap_or(length)),
+        Err(e) => tally.problem(&task.item, Wrong::Unreadable, unreadable(e)),
+    }
+}
+
 fn next(waiting: &Mutex<Receiver<Task>>) -> Option<Task> {
     let waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
     waiting.recv().ok()
@@ -123,7 +131,7 @@ impl Writer<'_> {
     }
 
     fn try_write(&mut self, task: &Task, partial: &Path) -> Result<u64, NotWritten> {
-        let record = task.item.record();
+        let mut record = task.item.record();
         let from = match &record {
             Ok(record) => self.reader.bytes_of(&task.item, record),
             Err(_) => self.reader.bytes(&task.item),
@@ -132,9 +140,13 @@ impl Writer<'_> {
         let written = self
             .copy(task, from, partial, record.as_ref().ok())
             .and_then(|(bytes, ending)| {
-                let judged = record
-                    .as_ref()
-                    .map(|record| judged(record, partial, bytes, ending));
+                // Without a size in the record there is nothing to compare with but the end of an encrypted file.
+                let judged = record.as_mut().map(|record| {
+                    if record.lacks_size {
+                        record.size = bytes;
+                    }
+                    judged(record, partial, bytes, ending)
+                });
                 self.put_in_place(task, partial)?;
                 Ok((bytes, judged.ok().flatten()))
             });

@@ -13,6 +13,7 @@ use super::totals::{Sum, Totals};
 use crate::device::model;
 use crate::manifest::kinds::Amount;
 use crate::manifest::plists::{Info, ManifestPlist, Status, Unreadable};
+use crate::manifest::unread::Unread;
 use crate::store;
 use crate::store::snapshot;
 
@@ -63,6 +64,8 @@ pub struct Report {
     pub needs_password: bool,
     /// What cannot be read of it, each as a sentence.
     pub problems: Vec<String>,
+    /// What could not be read of its list.
+    pub unread: Unread,
 }
 
 /// What is in a backup, by its list.
@@ -100,10 +103,17 @@ pub fn info(folder: &Path, options: &Options) -> Result<Report, Error> {
     let passwords = options.password.unwrap_or(&super::password::NoPasswords);
     let read = Opened::open(folder, passwords).and_then(|opened| {
         let totals = Totals::of(&opened)?;
-        Ok((opened.list().name(), totals))
+        Ok((opened, totals))
     });
     match read {
-        Ok((list, totals)) => report.contents = Some(contents(list, &totals)),
+        Ok((opened, totals)) => {
+            report.contents = Some(contents(opened.list().name(), &totals));
+            report.encrypted = Some(opened.is_encrypted());
+            report.unread = opened.unread();
+            // The problem with Manifest.plist was told once already.
+            let is_told = !report.problems.is_empty();
+            (report.unread.notes).retain(|note| !is_told || !note.starts_with("Manifest.plist:"));
+        }
         Err(Error::Backup { path, why }) => {
             let problem = format!("cannot read {}: {why}", path.display());
             report.problems.push(problem);
@@ -147,15 +157,17 @@ pub(super) fn of_property_lists(folder: &Path) -> Result<Report, Error> {
     };
     let apps = info.installed.unwrap_or(manifest.application_ids.len()) as u64;
     let date = status.date.or(manifest.date).or(info.last_backup);
+    // Manifest.plist knows the phone too.
+    let product_type = info.product_type.or(manifest.product_type);
     Ok(Report {
         path: folder.display().to_string(),
-        name: info.device_name,
-        udid: info.udid,
-        model: (info.product_type.as_deref()).map(|t| model::name(t).to_owned()),
-        product_type: info.product_type,
-        serial: info.serial_number,
+        name: info.device_name.or(manifest.device_name),
+        udid: info.udid.or(manifest.udid),
+        model: (product_type.as_deref()).map(|t| model::name(t).to_owned()),
+        product_type,
+        serial: info.serial_number.or(manifest.serial_number),
         ios: info.product_version.or(manifest.product_version),
-        build: info.build_version,
+        build: info.build_version.or(manifest.build_version),
         date: date.map(rfc3339),
         complete: Some(is_complete(folder, &status)).filter(|_| !status.snapshot_state.is_empty()),
         full: status.is_full,

@@ -7,6 +7,7 @@ use plist::{Dictionary, Value};
 
 use super::Error;
 use super::phone::values;
+use crate::bounded_plist;
 use crate::device::afc::Afc;
 use crate::device::apps::{self, App, Icons};
 use crate::device::{self, Session};
@@ -130,7 +131,8 @@ fn basics(session: &mut Session) -> Result<Dictionary, Error> {
 
 /// Whole seconds: Apple writes no fractions into XML dates, and other readers stumble over them.
 fn now() -> SystemTime {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = bounded_plist::writable(SystemTime::now());
+    let since = now.duration_since(SystemTime::UNIX_EPOCH);
     SystemTime::UNIX_EPOCH + Duration::from_secs(since.map_or(0, |d| d.as_secs()))
 }
 

@@ -283,6 +283,7 @@ pub fn resolve_of<E: Into<Error>>(
                 .and_then(|f| f.to_str())
                 .unwrap_or_default();
             folder == name
+                || is_phone(s, name)
                 || (name.len() >= STAMP_MIN
                     && s.stamp().is_some_and(|stamp| stamp.starts_with(name)))
                 || tagged.iter().any(|other| other.path() == s.path())
@@ -332,6 +333,16 @@ pub fn resolve_of<E: Into<Error>>(
     }
 }
 
+/// Returns true if a name is the UDID of the phone whose current backup this is, however folder and name spell it.
+fn is_phone(snapshot: &Snapshot, name: &str) -> bool {
+    let udid = snapshot.udid().as_str();
+    let is_named = match name.parse::<Udid>() {
+        Ok(named) => named.as_str().eq_ignore_ascii_case(udid),
+        Err(_) => name.len() >= UDID_MIN && head_is(udid, name),
+    };
+    snapshot.is_current() && is_named
+}
+
 /// Whether this names files of a backup rather than a backup: the backup was forgotten before it.
 fn is_of_files(name: &str) -> bool {
     name.contains('*')
@@ -374,14 +385,16 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
         .date
         .or(manifest.as_ref().and_then(|m| m.date))
         .or(info.last_backup);
+    // Where Info.plist does not name the phone, Manifest.plist does.
+    let lockdown = manifest.clone().unwrap_or_default();
     Backup {
         udid: snapshot.udid().to_string(),
-        name: info.device_name,
-        model: info
-            .product_type
+        name: info.device_name.or(lockdown.device_name),
+        model: (info.product_type)
+            .or(lockdown.product_type)
             .as_deref()
             .map(|t| model::name(t).to_owned()),
-        ios: info.product_version,
+        ios: info.product_version.or(lockdown.product_version),
         date: date.map(rfc3339),
         current: snapshot.is_current(),
         complete: last_good::is_complete(folder, &status),

@@ -24,6 +24,7 @@ pub mod listed;
 pub mod named;
 pub mod names;
 pub mod opened;
+mod opening;
 pub mod pair;
 mod passcode;
 pub mod password;

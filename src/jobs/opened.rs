@@ -1,19 +1,25 @@
 //! A backup that is open for reading: its list, and the plain bytes of its files, encrypted or not, of iOS 4 to 26.
 
-use std::fs::File;
+use std::cell::RefCell;
+use std::fs::{File, Metadata};
+use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::listed::List;
+pub(super) use super::opening::{Unlocked, no_backup, unlock};
+use super::opening::{bad_list, has_plain_list, no_manifest_plist, open_list, unlock_with};
 use super::password::Passwords;
-use crate::keybag::{Ending, Keys, Locked, Plain};
-use crate::manifest::db::{self, Db, Filter, Kind};
+use crate::keybag::{Ending, Keys, Plain};
+use crate::manifest::db::{self, Filter, Kind};
 use crate::manifest::glance::{self, Facts};
 use crate::manifest::leads_out;
 use crate::manifest::mbdb::Mbdb;
-use crate::manifest::plists::{self, Encryption, Unreadable};
+use crate::manifest::plists::{self, Encryption, ListForm, Unreadable};
 use crate::manifest::record::{BadRecord, FileRecord};
+use crate::manifest::unread::BadRow;
+pub use crate::manifest::unread::Unread;
 use crate::plain_file;
 use crate::store;
 use crate::store::sums::{self, Hash};
@@ -24,6 +30,8 @@ pub struct Opened {
     mark: Mark,
     list: List,
     keys: Option<Keys>,
+    /// What cannot be read of the backup, beside what the list itself knows.
+    unread: RefCell<Unread>,
 }
 
 /// A file, a folder or a link of a backup.
@@ -38,6 +46,8 @@ pub struct Item {
     /// What it is.
     pub kind: Kind,
     noted: Noted,
+    /// The size of a file, once it was looked up: that of its bytes in the backup if its record has none.
+    known_size: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -98,6 +108,9 @@ impl Item {
 
     /// Only its size, which is much faster.
     pub fn size(&self) -> Result<u64, BadRecord> {
+        if let Some(size) = self.known_size {
+            return Ok(size);
+        }
         match &self.noted {
             Noted::Archive(bytes) => match glance::size(bytes) {
                 Some(size) => Ok(size),
@@ -116,10 +129,21 @@ impl Item {
         }
         let record = self.record()?;
         Ok(Facts {
-            size: record.size,
+            size: self.known_size.unwrap_or(record.size),
             mode: record.mode,
             modified: record.last_modified,
         })
+    }
+
+    /// Looks up the size of a file. `stored` gives the length of its bytes where the record has none.
+    fn look_up_size(&mut self, stored: impl FnOnce(&Item) -> Option<u64>) {
+        self.known_size = match &self.noted {
+            Noted::Record(record) => Some(record.size),
+            Noted::Archive(bytes) => glance::size(bytes).or_else(|| match self.record() {
+                Ok(record) if record.lacks_size => stored(self),
+                record => record.ok().map(|record| record.size),
+            }),
+        };
     }
 
     /// Whether its name leads out of the place where it belongs. No phone writes such a name.
@@ -144,6 +168,7 @@ impl From<db::Row> for Item {
             relative_path: row.relative_path,
             kind: row.kind,
             noted: Noted::Archive(row.archive),
+            known_size: None,
         }
     }
 }
@@ -156,34 +181,57 @@ impl Opened {
         }
         // Before anything of it is read.
         let mark = Mark::of(folder);
-        let unlocked = unlock(folder, passwords)?;
-        let holds = |name| folder.join(name).exists();
-        let list = if holds("Manifest.mbdb") && !holds("Manifest.db") {
-            // Never encrypted as a whole, other than Manifest.db.
-            let list = Mbdb::open(folder);
-            List::Mbdb(list.map_err(|e| bad_list(folder, "Manifest.mbdb", &e))?)
-        } else {
-            let list = match &unlocked {
-                Some(Unlocked {
-                    keys,
-                    manifest_key: Some(wrapped),
-                }) => {
-                    let key = keys.open(wrapped).map_err(|why| Error::Backup {
-                        path: folder.join("Manifest.plist"),
-                        why: Unreadable::Damaged(format!("the key of the list of files: {why}")),
-                    })?;
-                    Db::decrypt(folder, &key)
-                }
-                _ => Db::open(folder),
-            };
-            List::Db(list.map_err(|e| bad_list(folder, "Manifest.db", &e))?)
+        let mut unread = Unread::default();
+        let unlocked = match unlock(folder, passwords) {
+            // A plain list can be read without it. If the files are encrypted, their records show that below.
+            Err(Error::Backup { why, .. }) if has_plain_list(folder) => {
+                unread.note(no_manifest_plist(&why));
+                None
+            }
+            unlocked => unlocked?,
         };
-        Ok(Opened {
+        if unlocked.is_none() && plists::list_form(folder) != ListForm::Unknown {
+            // Only backups of iOS 4 and 5 are whole without it.
+            if let Err(why @ Unreadable::Absent) = plists::length(folder, "Manifest.plist") {
+                unread.note(no_manifest_plist(&why));
+            }
+        }
+        let list = open_list(folder, unlocked.as_ref())?;
+        let mut opened = Opened {
             folder: folder.to_path_buf(),
             mark,
             list,
             keys: unlocked.map(|unlocked| unlocked.keys),
-        })
+            unread: RefCell::new(unread),
+        };
+        if opened.keys.is_none() && opened.has_encrypted_files()? {
+            let encryption = Encryption::read_anyway(folder).ok_or_else(|| Error::Backup {
+                path: folder.join("Manifest.plist"),
+                why: Unreadable::Damaged(
+                    "the files of this backup are encrypted, and their keys, which it should have, cannot be read"
+                        .to_owned(),
+                ),
+            })?;
+            opened.keys = Some(unlock_with(folder, encryption, passwords)?.keys);
+        }
+        Ok(opened)
+    }
+
+    /// Returns true if the first files of the list have keys, so that their bytes are encrypted whatever Manifest.plist says.
+    fn has_encrypted_files(&self) -> Result<bool, Error> {
+        const FILES: u64 = 20;
+        let (mut files, mut with_key) = (0, 0);
+        self.each(&Filter::default(), |item| {
+            if item.kind == Kind::File
+                && let Ok(record) = item.record()
+                && record.size > 0
+            {
+                files += 1;
+                with_key += u64::from(record.encryption_key.is_some());
+            }
+            files < FILES
+        })?;
+        Ok(files > 0 && files == with_key)
     }
 
     /// One whose list and keys are open already.
@@ -193,7 +241,48 @@ impl Opened {
             mark: Mark::of(folder),
             list,
             keys,
+            unread: RefCell::default(),
         }
+    }
+
+    /// Returns what could not be read of the backup so far.
+    pub fn unread(&self) -> Unread {
+        let mut unread = self.unread.borrow().clone();
+        match &self.list {
+            List::Db(db) => unread.join(&db.unread()),
+            List::Mbdb(mbdb) => unread.join(mbdb.unread()),
+        }
+        unread
+    }
+
+    /// Notes a file, folder or link whose record cannot be read.
+    pub fn note_record(&self, item: &Item, why: &BadRecord) {
+        self.note(item, format!("its record cannot be read: {why}"));
+    }
+
+    fn note(&self, item: &Item, why: String) {
+        let mut key = DefaultHasher::new();
+        (&item.file_id, &item.domain, &item.relative_path).hash(&mut key);
+        let name = item.name();
+        let row = || BadRow { name, why };
+        self.unread.borrow_mut().add(key.finish(), row);
+    }
+
+    /// Prepares a row for those who read it; `None` for one that nobody can read.
+    fn prepared(&self, mut item: Item) -> Option<Item> {
+        match item.kind {
+            Kind::Other => {
+                let why = "the list does not say whether it is a file".to_owned();
+                self.note(&item, why);
+                return None;
+            }
+            Kind::File => item.look_up_size(|item| {
+                let path = self.path_of(item).ok()?;
+                path.symlink_metadata().ok().map(|meta| meta.len())
+            }),
+            _ => {}
+        }
+        Some(item)
     }
 
     /// Fails where another backup has taken its place since it was opened: then its list and what was read are of two.
@@ -223,6 +312,7 @@ impl Opened {
 
     /// Calls `each` for everything in it that the filter lets through, until it answers false.
     pub fn each(&self, filter: &Filter, mut each: impl FnMut(Item) -> bool) -> Result<(), Error> {
+        let mut each = |item| self.prepared(item).is_none_or(&mut each);
         let read = match &self.list {
             List::Db(db) => db.select(filter, |row| each(row.into())),
             List::Mbdb(mbdb) => each_of_mbdb(mbdb, filter, &mut each),
@@ -238,6 +328,7 @@ impl Opened {
         below: &str,
         mut each: impl FnMut(Item) -> bool,
     ) -> Result<(), Error> {
+        let mut each = |item| self.prepared(item).is_none_or(&mut each);
         let read = match &self.list {
             List::Db(db) => db.tree(domain, below, |row| each(row.into())),
             List::Mbdb(mbdb) => {
@@ -360,28 +451,42 @@ impl Reader<'_> {
         };
         let key = keys.open(wrapped);
         let key = key.map_err(|why| unreadable(item, &why.to_string()))?;
-        let plain = key.decrypt(file, Some(record.size));
+        let plain = key.decrypt(file, (!record.lacks_size).then_some(record.size));
         Ok(Bytes::Decrypted(Box::new(plain)))
     }
 
+    /// Looks whether an item's bytes are there, and returns their length as they are.
+    pub fn look(&self, item: &Item) -> Result<u64, Error> {
+        self.place(item).map(|(_, meta)| meta.len())
+    }
+
     fn open(&self, item: &Item) -> Result<File, Error> {
+        let (path, _) = self.place(item)?;
+        plain_file::open(&path).map_err(|e| lacking(item, &e))
+    }
+
+    fn place(&self, item: &Item) -> Result<(PathBuf, Metadata), Error> {
         let path = self.path_of(item)?;
-        let failed = |e: io::Error| match e.kind() {
-            io::ErrorKind::NotFound => unreadable(item, "the backup lacks it"),
-            _ => unreadable(item, &e.to_string()),
-        };
         // A stranger's folder can hold a link to anywhere, or a pipe that nobody writes to; and so can its own folders be links.
         let is_link = |path: &Path| path.is_symlink();
         if !self.is_flat && path.parent().is_some_and(is_link) {
             return Err(unreadable(item, "the folder that it lies in is a link"));
         }
-        match path.symlink_metadata().map_err(failed)?.is_file() {
-            true => plain_file::open(&path).map_err(failed),
+        let meta = path.symlink_metadata().map_err(|e| lacking(item, &e))?;
+        match meta.is_file() {
+            true => Ok((path, meta)),
             false => Err(unreadable(
                 item,
                 "what the backup has in its place is no file",
             )),
         }
+    }
+}
+
+fn lacking(item: &Item, e: &io::Error) -> Error {
+    match e.kind() {
+        io::ErrorKind::NotFound => unreadable(item, "the backup lacks it"),
+        _ => unreadable(item, &e.to_string()),
     }
 }
 
@@ -412,58 +517,6 @@ impl Read for Bytes {
     }
 }
 
-/// A folder that holds something else, or nothing.
-pub(super) fn no_backup(folder: &Path) -> Error {
-    // Of what we may not look into, nothing is known.
-    let seen = std::fs::read_dir(folder).map_err(|e| store::Error::io("list", folder, e));
-    if let Err(refused) = seen
-        && refused.is_refused()
-    {
-        return refused.into();
-    }
-    Error::Nothing {
-        what: format!("{} is no backup of an iPhone or iPad", folder.display()),
-        hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
-    }
-}
-
-/// What a password opens.
-pub(super) struct Unlocked {
-    /// The keys of the protection classes.
-    pub(super) keys: Keys,
-    /// The key of the list of files, wrapped; before iOS 10.2 there is none.
-    pub(super) manifest_key: Option<Vec<u8>>,
-}
-
-/// The keys of an encrypted backup; `None` where it is not encrypted.
-pub(super) fn unlock(folder: &Path, passwords: &dyn Passwords) -> Result<Option<Unlocked>, Error> {
-    let path = || folder.join("Manifest.plist");
-    let encryption = Encryption::read(folder);
-    let encryption = match encryption {
-        Ok(encryption) => encryption,
-        // iOS 4 and 5 wrote it only where it was needed.
-        Err(Unreadable::Absent) => None,
-        Err(why) => return Err(Error::Backup { path: path(), why }),
-    };
-    let Some(encryption) = encryption else {
-        return Ok(None);
-    };
-    let password = passwords.backup_password(&format!("the backup {}", folder.display()))?;
-    let keys = encryption.bag.unlock(&password).map_err(|why| match why {
-        Locked::WrongPassword => Error::WrongPassword {
-            of: folder.display().to_string(),
-        },
-        Locked::Absurd { .. } => Error::Backup {
-            path: path(),
-            why: Unreadable::Damaged(why.to_string()),
-        },
-    })?;
-    Ok(Some(Unlocked {
-        keys,
-        manifest_key: encryption.manifest_key,
-    }))
-}
-
 fn each_of_mbdb(
     mbdb: &Mbdb,
     filter: &Filter,
@@ -483,6 +536,7 @@ fn each_of_mbdb(
             relative_path: record.file.relative_path.clone(),
             domain: record.domain,
             noted: Noted::Record(Box::new(record.file)),
+            known_size: None,
         };
         match filter.sorted {
             // A phone of those days had some thousands of files.
@@ -500,16 +554,6 @@ fn each_of_mbdb(
         }
     }
     Ok(())
-}
-
-fn bad_list(folder: &Path, name: &str, e: &db::Error) -> Error {
-    Error::Backup {
-        path: folder.join(name),
-        why: match e {
-            db::Error::Absent => Unreadable::Absent,
-            other => Unreadable::Damaged(other.to_string()),
-        },
-    }
 }
 
 fn unreadable(item: &Item, why: &str) -> Error {

@@ -1,8 +1,8 @@
 //! Photos.sqlite: what the phone's Photos app knows of each photo and video.
 //!
 //! ```text
-//! ZASSET (ZGENERICASSET before iOS 14)   ZDIRECTORY "DCIM/100APPLE", ZFILENAME "IMG_0001.HEIC", ZTRASHEDSTATE,
-//!                                        ZDATECREATED seconds since 2001-01-01 UTC
+//! ZASSET (ZGENERICASSET before iOS 14)   ZDIRECTORY "DCIM/100APPLE", ZFILENAME "IMG_0001.HEIC", ZTRASHEDSTATE (1 in "Recently
+//!                                        Deleted"), ZHIDDEN, ZDATECREATED seconds since 2001-01-01 UTC
 //! ZADDITIONALASSETATTRIBUTES             ZASSET (its Z_PK), ZORIGINALFILENAME, ZTIMEZONEOFFSET seconds
 //! ```
 //! The tables are described by osxphotos, and by theforensicscooter.com for iOS 11 to 18. Any column may be absent.
@@ -20,6 +20,9 @@ use crate::manifest::scratch::Scratch;
 const PATH: &str = "Media/PhotoData/Photos.sqlite";
 /// 2001-01-01 in seconds since 1970.
 const EPOCH: f64 = 978_307_200.0;
+/// Seconds since 1970 at which a photo can have been taken: from 1826, when the first one was, to 2100. Libraries of phones have
+/// dates such as 1601 and 4000, which say nothing.
+pub const TAKEN: std::ops::Range<f64> = -4_544_208_000.0..4_102_444_800.0;
 /// Rows that are read; a stranger's tables can be joined to any number.
 const ROWS_MAX: usize = 2 << 20;
 /// Bytes of all original names together.
@@ -46,6 +49,19 @@ pub struct Asset {
     name: (u32, u16),
     /// It should have a file in the backup, unless that is in iCloud only.
     has_file: bool,
+    /// The album that Photos shows it in, apart from the others.
+    pub album: Album,
+}
+
+/// The albums whose photos are not among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Album {
+    /// None of them.
+    Library,
+    /// "Recently Deleted", for some 30 days.
+    Deleted,
+    /// "Hidden".
+    Hidden,
 }
 
 impl Library {
@@ -94,13 +110,14 @@ impl Library {
         };
         let more = if join.is_empty() { Vec::new() } else { more };
         let mut statement = db.prepare(&format!(
-            "SELECT {}, {}, {}, {}, {}, {} FROM {table} a {join}",
+            "SELECT {}, {}, {}, {}, {}, {}, {} FROM {table} a {join}",
             column(&assets, "a", "ZDIRECTORY"),
             column(&assets, "a", "ZFILENAME"),
             column(&assets, "a", "ZDATECREATED"),
             column(&assets, "a", "ZTRASHEDSTATE"),
             column(&more, "m", "ZORIGINALFILENAME"),
             column(&more, "m", "ZTIMEZONEOFFSET"),
+            column(&assets, "a", "ZHIDDEN"),
         ))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -127,7 +144,14 @@ impl Library {
             };
             library.assets.push(Asset {
                 key: library.key(&format!("{folder}/{stem}")),
-                created: number(2).map(|seconds| seconds + EPOCH),
+                created: number(2)
+                    .map(|seconds| seconds + EPOCH)
+                    .filter(|seconds| TAKEN.contains(seconds)),
+                album: match (number(3), number(6)) {
+                    (Some(trashed), _) if trashed != 0.0 => Album::Deleted,
+                    (_, Some(hidden)) if hidden != 0.0 => Album::Hidden,
+                    _ => Album::Library,
+                },
                 // No place on earth is farther from UTC.
                 zone: number(5)
                     .filter(|zone| zone.abs() <= 86_400.0)
@@ -221,6 +245,25 @@ mod tests {
             assert_eq!(library.without_file(), 2);
             library.asset(key).unwrap().number = 1;
             assert_eq!(library.without_file(), 1);
+        }
+    }
+
+    #[test]
+    fn absurd_dates_are_no_dates() {
+        // 1601, 1826, 2100 and 4000.
+        for (seconds, is_date) in [
+            (-12_622_780_800i64, false),
+            (-5_522_515_200, true),
+            (3_124_137_600, false),
+            (63_082_281_600, false),
+        ] {
+            let mut library = library(&format!(
+                "CREATE TABLE ZASSET (Z_PK INTEGER PRIMARY KEY, ZDIRECTORY, ZFILENAME, ZDATECREATED);
+                 INSERT INTO ZASSET VALUES (1, 'DCIM/100APPLE', 'a.JPG', {seconds});"
+            ));
+            let key = library.key("DCIM/100APPLE/a");
+            let created = library.asset(key).unwrap().created;
+            assert_eq!(created.is_some(), is_date, "{seconds}");
         }
     }
 

@@ -16,10 +16,11 @@ use super::Error;
 use super::fill::{self, Manner, Task};
 use super::names::{PATH_BYTES_MAX, parts};
 use super::opened::{Item, Opened};
-use super::photo_library::Library;
+use super::photo_library::{Album, Library, TAKEN};
 use super::tally::{Listing, Problem, Renamed, Tally, Wrong};
 use super::target::{Into, Target};
 use crate::manifest::db::{Filter, Kind};
+use crate::manifest::unread::Unread;
 use crate::monitor::{Monitor, Phase};
 
 /// Where photos are: since iOS 4, and before.
@@ -35,6 +36,10 @@ pub struct Options {
     pub into: Into,
     /// All files in one folder.
     pub flat: bool,
+    /// Photos in "Recently Deleted" too, in a folder of that name.
+    pub deleted: bool,
+    /// Hidden photos too, in a folder of that name.
+    pub hidden: bool,
 }
 
 /// What was done.
@@ -58,6 +63,12 @@ pub struct Report {
     pub has_library: bool,
     /// Photos that the phone's library has and this backup has not, since they are in iCloud only.
     pub only_in_icloud: u64,
+    /// Photos in "Recently Deleted" that were left out.
+    pub deleted_left_out: u64,
+    /// Hidden photos that were left out.
+    pub hidden_left_out: u64,
+    /// What could not be read of the backup's list.
+    pub unread: Unread,
     /// What is not as it should be.
     pub problems: Listing<Problem>,
     /// What has a number behind its name, or another name, since the disk cannot hold that.
@@ -85,11 +96,21 @@ pub fn export(
         dry_run: options.into.dry_run,
         ..Report::default()
     };
+    let library = library(backup, monitor);
+    report.has_library = library.is_some();
+    let mut library = library.unwrap_or_else(Library::empty);
     let mut bytes = 0u64;
     each(backup, false, |item| {
-        if Part::of(item).is_some() {
-            report.chosen += 1;
-            bytes = bytes.saturating_add(item.size().unwrap_or(0));
+        let Some(part) = Part::of(item) else {
+            return true;
+        };
+        match left_out(&mut library, &part, options) {
+            Some((is_first, Album::Deleted)) => report.deleted_left_out += u64::from(is_first),
+            Some((is_first, _)) => report.hidden_left_out += u64::from(is_first),
+            None => {
+                report.chosen += 1;
+                bytes = bytes.saturating_add(item.size().unwrap_or(0));
+            }
         }
         true
     })?;
@@ -97,13 +118,11 @@ pub fn export(
     if !options.into.dry_run {
         monitor.phase(Phase::Extracting);
     }
-    let library = library(backup, monitor);
-    report.has_library = library.is_some();
     let tally = Tally::new(report.chosen, bytes, monitor, interrupt);
-    let mut album = Album {
+    let mut roll = Roll {
         target,
         flat: options.flat,
-        library: library.unwrap_or_else(Library::empty),
+        library,
         times: HashMap::new(),
         numbers: HashMap::new(),
         stems: HashMap::new(),
@@ -113,25 +132,30 @@ pub fn export(
         overwrite: options.into.overwrite,
         all_modes: false,
     };
-    let root = album.target.root().to_path_buf();
+    let root = roll.target.root().to_path_buf();
     fill::fill(backup.reader(), &root, manner, &tally, |give| {
         each(backup, true, |item| {
             let Some(part) = Part::of(item) else {
                 return !tally.is_over();
             };
-            match album.task(item, &part, &tally) {
+            if left_out(&mut roll.library, &part, options).is_some() {
+                return !tally.is_over();
+            }
+            match roll.task(item, &part, &tally) {
                 Some(task) if !options.into.dry_run => give(task),
-                _ => !tally.is_over(),
+                Some(task) => {
+                    fill::look(backup.reader(), &task, &tally);
+                    !tally.is_over()
+                }
+                None => !tally.is_over(),
             }
         })
     })?;
-    (report.files, report.bytes) = match report.dry_run {
-        true => (report.chosen, bytes),
-        false => tally.written(),
-    };
+    (report.files, report.bytes) = tally.written();
     let lists = tally.into_lists(backup);
-    report.photos = album.photos;
-    report.only_in_icloud = album.library.without_file();
+    report.photos = roll.photos;
+    report.only_in_icloud = roll.library.without_file();
+    report.unread = backup.unread();
     report.complete = lists.stopped.is_none();
     report.problems = lists.problems;
     report.renamed = lists.renamed;
@@ -141,6 +165,25 @@ pub fn export(
     })
 }
 
+/// Returns the album for which a photo is left out, and true for the first of its files; `None` for one that is exported.
+fn left_out(library: &mut Library, part: &Part<'_>, options: &Options) -> Option<(bool, Album)> {
+    /// The number of a photo that is left out, so that it does not count as one without a file.
+    const LEFT_OUT: u32 = u32::MAX;
+    let key = library.key(&part.photo);
+    let asset = library.asset(key)?;
+    let is_wanted = match asset.album {
+        Album::Library => true,
+        Album::Deleted => options.deleted,
+        Album::Hidden => options.hidden,
+    };
+    if is_wanted {
+        return None;
+    }
+    let is_first = asset.number != LEFT_OUT;
+    asset.number = LEFT_OUT;
+    Some((is_first, asset.album))
+}
+
 fn library(backup: &Opened, monitor: &dyn Monitor) -> Option<Library> {
     for domain in DOMAINS {
         match Library::read(backup, domain) {
@@ -148,7 +191,8 @@ fn library(backup: &Opened, monitor: &dyn Monitor) -> Option<Library> {
             Ok(library) => return library,
             Err(why) => monitor.problem(
                 format!(
-                    "Photos.sqlite cannot be read: {why}; names and dates are those of the files"
+                    "Photos.sqlite cannot be read: {why}; names and dates are those of the files, and deleted and hidden photos \
+                     cannot be told from others"
                 ),
                 None,
             ),
@@ -238,7 +282,7 @@ impl Part<'_> {
 }
 
 /// What the names of photos are.
-struct Album {
+struct Roll {
     target: Target,
     flat: bool,
     library: Library,
@@ -251,7 +295,7 @@ struct Album {
     photos: u64,
 }
 
-impl Album {
+impl Roll {
     fn task(&mut self, item: &Item, part: &Part<'_>, tally: &Tally<'_>) -> Option<Task> {
         if item.leads_out() || item.relative_path.len() > PATH_BYTES_MAX {
             let why = "its name leads out of the folder; it was not written";
@@ -281,7 +325,8 @@ impl Album {
         Some(Task {
             item: item.clone(),
             to: self.target.path_of(&place),
-            modified: Some(created),
+            // A file's own absurd date is left to whoever writes it.
+            modified: Some(created).filter(|created| TAKEN.contains(created)),
         })
     }
 
@@ -299,10 +344,20 @@ impl Album {
             time as f64
         });
         let zone = asset.map_or(0, |asset| asset.zone);
-        let folder = match self.flat {
+        let month = match self.flat {
             true => String::new(),
             false => month(created, zone),
         };
+        let album = match asset.map(|asset| asset.album) {
+            Some(Album::Deleted) => "Recently Deleted",
+            Some(Album::Hidden) => "Hidden",
+            _ => "",
+        };
+        let parts = [album, month.as_str()].into_iter();
+        let folder = parts
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join("/");
         let number = match noted {
             Some(_) => self.numbers.get(&key).copied().unwrap_or(1),
             None => asset.map_or(0, |asset| asset.number),
@@ -334,7 +389,7 @@ fn month(created: f64, zone: i32) -> String {
     let seconds = created + f64::from(zone);
     // `as` keeps what is out of range at the limits, and those are no time.
     let time = jiff::Timestamp::from_second(seconds as i64).ok();
-    match time.filter(|_| seconds.is_finite() && seconds != 0.0) {
+    match time.filter(|_| TAKEN.contains(&created) && seconds != 0.0) {
         None => "undated".to_owned(),
         Some(time) => {
             let date = time.to_zoned(jiff::tz::TimeZone::UTC);

@@ -55,13 +55,16 @@ impl Totals {
         let mut names_bytes = 0;
         opened.each(&Filter::default(), |item| {
             let size = match item.kind {
-                Kind::File | Kind::Other => item.size(),
-                Kind::Directory | Kind::Link => Ok(0),
+                Kind::File => item.size(),
+                Kind::Directory | Kind::Link | Kind::Other => Ok(0),
             };
-            totals.unreadable += u64::from(size.is_err());
+            if let Err(why) = &size {
+                totals.unreadable += 1;
+                opened.note_record(&item, why);
+            }
             let mut sum = Sum::default();
             match item.kind {
-                Kind::File | Kind::Other => {
+                Kind::File => {
                     sum = Sum {
                         files: 1,
                         bytes: size.unwrap_or(0),
@@ -71,6 +74,8 @@ impl Totals {
                 }
                 Kind::Directory => totals.folders += 1,
                 Kind::Link => totals.links += 1,
+                // The backup names it among what cannot be read.
+                Kind::Other => {}
             }
             if let Some(domain) = totals.domains.get_mut(&item.domain) {
                 domain.add(sum);

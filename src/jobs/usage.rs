@@ -10,6 +10,7 @@ use super::opened::Opened;
 use super::totals::{Sum, Totals};
 use crate::manifest::info::application_names;
 use crate::manifest::kinds::Amount;
+use crate::manifest::unread::Unread;
 
 /// What a domain of an application begins with; the rest is its bundle id, that of an extension, or of a group.
 const PREFIXES: [&str; 3] = ["AppDomain-", "AppDomainPlugin-", "AppDomainGroup-"];
@@ -35,6 +36,8 @@ pub struct Report {
     pub apps: Vec<App>,
     /// Files whose records cannot be read: they count as files, and as no bytes.
     pub unreadable: u64,
+    /// What else could not be read, and the names of the first.
+    pub unread: Unread,
 }
 
 /// What an application takes, with its extensions and groups.
@@ -64,6 +67,7 @@ pub fn usage(opened: &Opened) -> Result<Report, Error> {
         kinds,
         apps: apps(&totals.domains, &application_names(opened.folder())),
         unreadable: totals.unreadable,
+        unread: opened.unread(),
     })
 }
 

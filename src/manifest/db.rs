@@ -1,20 +1,22 @@
 //! Manifest.db: the list of all files, read row by row and never written.
 
+use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::path::Path;
 
-use rusqlite::{ErrorCode, OptionalExtension, Rows, ToSql};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql};
 
-use super::glance;
-use super::record::{BadRecord, FileRecord, file_id};
+use super::pages;
+use super::row::{COLUMNS, read_rows};
+pub use super::row::{Kind, Row};
+use super::salvage;
 use super::scratch::{self, Scratch};
+use super::unread::{BadRow, Unread};
 use crate::keybag::FileKey;
 use crate::plain_file;
 
 /// What it is called in a backup's folder.
 const NAME: &str = "Manifest.db";
-/// What is read of each row.
-const COLUMNS: &str = "SELECT fileID, domain, relativePath, flags, file FROM Files";
 
 /// Why the list of files cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,71 +69,33 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
-/// What a row stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A file, kept at `xx/<fileID>`.
-    File,
-    /// A folder; nothing is kept.
-    Directory,
-    /// A symbolic link; its target stands in the record.
-    Link,
-    /// Flags that nobody has described.
-    Other,
-}
-
-impl Kind {
-    /// How its rows are looked up.
-    fn flag(self) -> Option<&'static str> {
-        match self {
-            // Most are files: an index would only be in the way.
-            Kind::File | Kind::Other => None,
-            Kind::Directory => Some("WHERE flags = 2"),
-            Kind::Link => Some("WHERE flags = 4"),
-        }
-    }
-}
-
-/// One row.
-#[derive(Debug, Clone)]
-pub struct Row {
-    /// 40 hex digits, in an honest list.
-    pub file_id: String,
-    /// `HomeDomain`, `AppDomain-com.example`, ...
-    pub domain: String,
-    /// Path inside the domain.
-    pub relative_path: String,
-    /// What it stands for.
-    pub kind: Kind,
-    /// What the phone noted of it, as it stands in the list.
-    pub archive: Vec<u8>,
-}
-
-impl Row {
-    /// Whether the row's name is what its domain and path give.
-    pub fn is_named_right(&self) -> bool {
-        self.file_id == file_id(&self.domain, &self.relative_path)
-    }
-
-    /// What the phone noted of it.
-    pub fn record(&self) -> Result<FileRecord, BadRecord> {
-        FileRecord::decode(&self.archive)
-    }
-
-    /// Only its size, which is much faster; the rest of the record may be damaged.
-    pub fn size(&self) -> Result<u64, BadRecord> {
-        glance::size(&self.archive).map_or_else(|| Ok(self.record()?.size), Ok)
-    }
-}
-
 /// An open list of files.
+///
+/// [`Db::rows`] is for checks, and fails at the first damage. [`Db::select`] and [`Db::tree`] are for readers: they hand over every
+/// row that can be read, and [`Db::unread`] tells of the others.
 #[derive(Debug)]
-pub struct Db(Scratch);
+pub struct Db {
+    scratch: Scratch,
+    /// The rows that were saved from damaged pages, once such a page was met.
+    saved: OnceCell<Box<Scratch>>,
+    unread: RefCell<Unread>,
+}
 
 impl Db {
     /// Opens the Manifest.db of the backup in `folder`. Nothing is locked or written, no file made beside it.
     pub fn open(folder: &Path) -> Result<Db, Error> {
         Db::with_files(Scratch::in_place(&folder.join(NAME))?)
+    }
+
+    /// Opens one that SQLite does not open, with the rows that are found on its pages.
+    pub fn salvage(folder: &Path) -> Result<Db, Error> {
+        let mut unread = Unread::default();
+        let scratch = pages::save(&folder.join(NAME), &mut unread)?;
+        Ok(Db {
+            scratch,
+            saved: OnceCell::new(),
+            unread: RefCell::new(unread),
+        })
     }
 
     /// Opens one that is encrypted: since iOS 10.2 those of encrypted backups are.
@@ -148,9 +112,18 @@ impl Db {
             .connection()
             .query_row(is_table, [], |row| row.get(0))?
         {
-            1i64 => Ok(Db(scratch)),
+            1i64 => Ok(Db {
+                scratch,
+                saved: OnceCell::new(),
+                unread: RefCell::default(),
+            }),
             _ => Err(Error::Damaged("it has no table of files".to_owned())),
         }
+    }
+
+    /// Returns the rows that could not be read so far.
+    pub fn unread(&self) -> Unread {
+        self.unread.borrow().clone()
     }
 
     /// SQLite's own check of the whole file. `quick` leaves out whether indexes match their tables.
@@ -161,7 +134,7 @@ impl Db {
             "PRAGMA integrity_check(1)"
         };
         let word: Option<String> = self
-            .0
+            .scratch
             .connection()
             .query_row(pragma, [], |row| row.get(0))
             .optional()?;
@@ -173,40 +146,118 @@ impl Db {
         }
     }
 
-    /// Calls `each` for every row, in the order of file ids, until it answers false.
-    pub fn rows(&self, each: impl FnMut(Row) -> bool) -> Result<(), Error> {
-        self.query("ORDER BY fileID", &[], each)
+    /// Calls `each` for every row, in the order of file ids, until it answers false. Fails at the first row that cannot be read.
+    pub fn rows(&self, mut each: impl FnMut(Row) -> bool) -> Result<(), Error> {
+        let mut bad = None;
+        let sql = format!("{COLUMNS} ORDER BY fileID");
+        let mut statement = self.scratch.connection().prepare(&sql)?;
+        read_rows(&mut statement.query([])?, |_, row| match row {
+            Ok(row) => each(row),
+            Err(row) => {
+                bad = Some(row);
+                false
+            }
+        })?;
+        match bad {
+            None => Ok(()),
+            Some(row) => Err(Error::Damaged(format!("{}: {}", row.name, row.why))),
+        }
     }
 
     /// Calls `each` for the rows that the filter lets through, until it answers false.
     pub fn select(&self, filter: &Filter, mut each: impl FnMut(Row) -> bool) -> Result<(), Error> {
         // Half of the bounds is looked up in the indexes of the phone's list; `admits` has the last word.
-        let mut clause = String::new();
+        let mut clauses = &[""][..];
+        let mut bounds = String::new();
         let mut values: Vec<&dyn ToSql> = Vec::new();
         if let Some(domain) = &filter.domain {
-            clause.push_str("WHERE domain = ?1");
+            bounds.push_str("WHERE domain = ?1");
             values.push(domain);
             if let Some(path) = filter.below.as_ref().filter(|_| filter.only_itself) {
-                clause.push_str(" AND relativePath = ?2");
+                bounds.push_str(" AND relativePath = ?2");
                 values.push(path);
             }
         } else if let Some(id) = &filter.file_id {
-            clause.push_str("WHERE fileID = ?1");
+            // Another program wrote ids as BLOB, which equals no text.
+            bounds.push_str("WHERE fileID IN (?1, CAST(?1 AS BLOB))");
             values.push(id);
-        } else if let Some(kind) = filter.kind.and_then(Kind::flag) {
-            clause.push_str(kind);
+        } else if let Some(kind) = filter.kind {
+            clauses = clauses_of(kind);
         }
-        if filter.sorted {
-            clause.push_str(" ORDER BY domain, relativePath");
-        } else if filter.by_id {
-            clause.push_str(" ORDER BY fileID");
+        let order = match filter {
+            Filter { sorted: true, .. } => Order::Name,
+            Filter { by_id: true, .. } => Order::Id,
+            _ => Order::Place,
+        };
+        let mut goes_on = true;
+        for clause in clauses {
+            if !goes_on {
+                break;
+            }
+            let sql = format!("{COLUMNS} {clause}{bounds} {}", order.clause());
+            self.in_order(&sql, &values, order, |row| {
+                goes_on = !(filter.admits(&row.domain, &row.relative_path)
+                    && filter.kind.is_none_or(|kind| kind == row.kind)
+                    && filter.file_id.is_none_or(|id| id == row.file_id))
+                    || each(row);
+                goes_on
+            })?;
         }
-        self.query(&clause, &values, |row| {
-            !(filter.admits(&row.domain, &row.relative_path)
-                && filter.kind.is_none_or(|kind| kind == row.kind)
-                && filter.file_id.is_none_or(|id| id == row.file_id))
-                || each(row)
-        })
+        Ok(())
+    }
+
+    /// Runs a query whose rows come in an order, and goes on in what can be saved of the list where a page is damaged.
+    fn in_order(
+        &self,
+        sql: &str,
+        values: &[&dyn ToSql],
+        order: Order,
+        mut each: impl FnMut(Row) -> bool,
+    ) -> Result<(), Error> {
+        let mut last: Option<Key> = None;
+        loop {
+            // Rows that were handed over before a damaged page was met do not come again.
+            let done = last.clone();
+            let read = self.query(self.source(), sql, values, |place, row| {
+                let row = match row {
+                    Ok(row) => row,
+                    Err(row) => {
+                        self.unread.borrow_mut().add(place as u64, || row);
+                        return true;
+                    }
+                };
+                let key = order.key(place, &row);
+                if done.as_ref().is_some_and(|done| key <= *done) {
+                    return true;
+                }
+                last = Some(key);
+                each(row)
+            });
+            match read {
+                Err(e) if self.can_be_saved(&e) => self.save()?,
+                read => return Ok(read?),
+            }
+        }
+    }
+
+    /// Returns the database that rows are read from.
+    fn source(&self) -> &Connection {
+        self.saved
+            .get()
+            .map_or(&self.scratch, |saved| saved)
+            .connection()
+    }
+
+    fn can_be_saved(&self, e: &rusqlite::Error) -> bool {
+        self.saved.get().is_none() && is_damage(e)
+    }
+
+    /// Saves all rows that can be read, and reads from them from here on.
+    fn save(&self) -> Result<(), Error> {
+        let saved = salvage::save(self.scratch.connection(), &mut self.unread.borrow_mut())?;
+        // There is none yet.
+        drop(self.saved.set(Box::new(saved)));
+        Ok(())
     }
 
     /// Calls `each` for what is in a domain, or in all of them one after the other, at a path or below it, each folder before
@@ -236,56 +287,124 @@ impl Db {
         let sql = format!(
             "SELECT rowid FROM Files WHERE {bounds} ORDER BY domain, replace(relativePath, '/', char(1))"
         );
-        let mut statement = self.0.connection().prepare(&sql)?;
+        // The paths are all read before the first one comes out, so that nothing was handed over where they are damaged.
+        let mut is_begun = false;
+        let read = self.in_tree(&filter, &sql, values, &mut |row| {
+            is_begun = true;
+            each(row)
+        });
+        match read {
+            Err(e) if !is_begun && self.can_be_saved(&e) => {
+                self.save()?;
+                Ok(self.in_tree(&filter, &sql, values, &mut each)?)
+            }
+            read => Ok(read?),
+        }
+    }
+
+    fn in_tree(
+        &self,
+        filter: &Filter,
+        sql: &str,
+        values: &[&dyn ToSql],
+        each: &mut dyn FnMut(Row) -> bool,
+    ) -> rusqlite::Result<()> {
+        let mut statement = self.source().prepare(sql)?;
         let mut places = statement.query(values)?;
         let sql = format!("{COLUMNS} WHERE rowid = ?1");
-        let mut one = self.0.connection().prepare(&sql)?;
+        let mut one = self.source().prepare(&sql)?;
         let mut goes_on = true;
         while let Some(place) = places.next()?.filter(|_| goes_on) {
             let place: i64 = place.get(0)?;
-            read_rows(&mut one.query([place])?, |row| {
-                goes_on = !filter.admits(&row.domain, &row.relative_path) || each(row);
+            let read = read_rows(&mut one.query([place])?, |_, row| {
+                match row {
+                    Ok(row) => {
+                        goes_on = !filter.admits(&row.domain, &row.relative_path) || each(row);
+                    }
+                    Err(row) => self.unread.borrow_mut().add(place as u64, || row),
+                }
                 goes_on
-            })?;
+            });
+            match read {
+                Err(e) if is_damage(&e) => {
+                    let row = || BadRow {
+                        name: format!("row {place}"),
+                        why: "its page is damaged".to_owned(),
+                    };
+                    self.unread.borrow_mut().add(place as u64, row);
+                }
+                read => read?,
+            }
         }
         Ok(())
     }
 
     fn query(
         &self,
-        clause: &str,
+        source: &Connection,
+        sql: &str,
         values: &[&dyn ToSql],
-        each: impl FnMut(Row) -> bool,
-    ) -> Result<(), Error> {
-        let mut statement = self
-            .0
-            .connection()
-            .prepare(&format!("{COLUMNS} {clause}"))?;
+        each: impl FnMut(i64, Result<Row, BadRow>) -> bool,
+    ) -> rusqlite::Result<()> {
+        let mut statement = source.prepare(sql)?;
         read_rows(&mut statement.query(values)?, each)
     }
 }
 
-fn read_rows(rows: &mut Rows<'_>, mut each: impl FnMut(Row) -> bool) -> Result<(), Error> {
-    while let Some(row) = rows.next()? {
-        let blob: Option<Vec<u8>> = row.get(4)?;
-        let row = Row {
-            file_id: row.get::<_, Option<String>>(0)?.unwrap_or_default(),
-            domain: row.get::<_, Option<String>>(1)?.unwrap_or_default(),
-            relative_path: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
-            // What no phone writes is of no kind, and keeps nobody from the rest.
-            kind: match row.get_ref(3)?.as_i64().unwrap_or_default() {
-                1 => Kind::File,
-                2 => Kind::Directory,
-                4 => Kind::Link,
-                _ => Kind::Other,
-            },
-            archive: blob.unwrap_or_default(),
-        };
-        if !each(row) {
-            break;
+/// The order in which rows come.
+#[derive(Clone, Copy)]
+enum Order {
+    /// As they lie in the list.
+    Place,
+    /// By file id.
+    Id,
+    /// By domain, then by path.
+    Name,
+}
+
+/// The place of a row in an order.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Place(i64),
+    Id(String),
+    Name(String, String),
+}
+
+impl Order {
+    fn clause(self) -> &'static str {
+        match self {
+            Order::Place => "ORDER BY rowid",
+            Order::Id => "ORDER BY fileID",
+            Order::Name => "ORDER BY domain, relativePath",
         }
     }
-    Ok(())
+
+    fn key(self, place: i64, row: &Row) -> Key {
+        match self {
+            Order::Place => Key::Place(place),
+            Order::Id => Key::Id(row.file_id.clone()),
+            Order::Name => Key::Name(row.domain.clone(), row.relative_path.clone()),
+        }
+    }
+}
+
+/// Returns true if SQLite says that the file is damaged, and not that something else is in the way.
+pub(super) fn is_damage(e: &rusqlite::Error) -> bool {
+    matches!(
+        e.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+/// Returns the conditions under which the rows of a kind are looked up, one after the other.
+fn clauses_of(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        // Most rows are files: an index would only be in the way.
+        Kind::File | Kind::Other => &[""],
+        // Where the flags say nothing, the record does.
+        Kind::Directory => &["WHERE flags = 2", "WHERE flags = 0", "WHERE flags IS NULL"],
+        Kind::Link => &["WHERE flags = 4", "WHERE flags = 0", "WHERE flags IS NULL"],
+    }
 }
 
 /// Which rows of a list, and in what order.
@@ -322,7 +441,7 @@ impl Filter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rusqlite::Connection;
+    use crate::manifest::record::{FileRecord, file_id};
 
     #[test]
     fn a_list_is_read_in_the_order_of_its_ids_and_left_alone() {

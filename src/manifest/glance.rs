@@ -47,7 +47,10 @@ pub fn record(archive: &[u8]) -> Option<FileRecord> {
     let top = plist.dictionary(plist.top)?;
     let objects = top.get("$objects")?;
     let root = plist.uid(plist.dictionary(top.get("$top")?)?.get("root")?)?;
-    let mut record = FileRecord::default();
+    let mut record = FileRecord {
+        lacks_size: true,
+        ..FileRecord::default()
+    };
     for (key, value) in plist.dictionary(plist.element(objects, root)?)?.entries() {
         let (ASCII, count, name) = plist.object(key)? else {
             return None;
@@ -63,7 +66,7 @@ pub fn record(archive: &[u8]) -> Option<FileRecord> {
             b"Target" => record.target = Some(plist.text(object()?)?),
             b"Digest" => record.digest = Some(plist.data(object()?)?),
             b"EncryptionKey" => record.encryption_key = Some(plist.data(object()?)?),
-            b"Size" => record.size = number()?,
+            b"Size" => (record.size, record.lacks_size) = (number()?, false),
             b"Mode" => record.mode = number()?.try_into().ok()?,
             b"LastModified" => record.last_modified = number()?.try_into().ok()?,
             b"LastStatusChange" => record.last_status_change = number()?.try_into().ok()?,
@@ -360,6 +363,7 @@ mod tests {
         let full = FileRecord {
             relative_path: "Library/Größe 写真 😀".into(),
             size: 70_000,
+            lacks_size: false,
             mode: 0o100_644,
             last_modified: 1_700_000_000,
             last_status_change: 1_700_000_001,

@@ -14,11 +14,13 @@
 //! status changed), so it is called what it is in the `MBFile` of later lists. Files lie flat in the folder of the backup,
 //! without the `xx/` of later ones, and their names stand in no record: [`file_id`] gives them.
 
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::db::{Error, Kind};
-use super::record::{FileRecord, MODE_DIR, MODE_FILE, MODE_LINK, file_digest, file_id};
+use super::record::{FileRecord, file_digest, file_id, kind_of_mode};
+use super::unread::{BadRow, Unread};
 use crate::plain_file;
 
 const MAGIC: &[u8; 6] = b"mbdb\x05\x00";
@@ -30,8 +32,6 @@ const NAME_BYTES_MAX: u16 = 4096;
 const BYTES_MAX: u16 = NONE - 1;
 /// Records of a list, since a few bytes of each are held.
 const RECORDS_MAX: usize = 4 << 20;
-/// The bits of a mode that tell what it is.
-const MODE_TYPE: u32 = 0o170_000;
 
 /// One file, folder or link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,18 +52,15 @@ impl Record {
 
     /// What it stands for.
     pub fn kind(&self) -> Kind {
-        match self.file.mode & MODE_TYPE {
-            MODE_FILE => Kind::File,
-            MODE_DIR => Kind::Directory,
-            MODE_LINK => Kind::Link,
-            _ => Kind::Other,
-        }
+        kind_of_mode(self.file.mode)
     }
 }
 
 /// The records of a list as they come, one in memory at a time.
 pub struct Records<R> {
     from: R,
+    /// What can be read of a name in the record that is not UTF-8.
+    bad_name: Option<String>,
     /// Bytes that were read.
     offset: u64,
     /// Records that were read.
@@ -71,13 +68,18 @@ pub struct Records<R> {
 }
 
 impl<R: BufRead> Records<R> {
+    fn at(from: R, offset: u64) -> Records<R> {
+        Records {
+            from,
+            bad_name: None,
+            offset,
+            count: 0,
+        }
+    }
+
     /// Reads the first bytes, which tell that it is such a list.
     pub fn open(from: R) -> Result<Records<R>, Error> {
-        let mut records = Records {
-            from,
-            offset: 0,
-            count: 0,
-        };
+        let mut records = Records::at(from, 0);
         match records.bytes() {
             Ok(magic) if &magic == MAGIC => Ok(records),
             Ok(_) => Err(Error::Damaged("it is no list of files".to_owned())),
@@ -100,6 +102,7 @@ impl<R: BufRead> Records<R> {
     }
 
     fn record(&mut self) -> io::Result<Record> {
+        self.bad_name = None;
         let domain = self.text()?.filter(|domain| !domain.is_empty());
         let domain = domain.ok_or_else(|| invalid("it has no domain"))?;
         let relative_path = self.text()?.unwrap_or_default();
@@ -120,6 +123,7 @@ impl<R: BufRead> Records<R> {
             last_status_change: i32::from_be_bytes(self.bytes()?).into(),
             birth: i32::from_be_bytes(self.bytes()?).into(),
             size: u64::from_be_bytes(self.bytes()?),
+            lacks_size: false,
             protection_class: u8::from_be_bytes(self.bytes()?),
         };
         let count = u8::from_be_bytes(self.bytes()?);
@@ -128,17 +132,28 @@ impl<R: BufRead> Records<R> {
             let value = self.string(BYTES_MAX)?.unwrap_or_default();
             Ok((name, value))
         });
-        Ok(Record {
+        let record = Record {
             attributes: attributes.collect::<io::Result<_>>()?,
             domain,
             file,
-        })
+        };
+        // Read to its end, so that whoever can do without it goes on behind it.
+        if self.bad_name.is_some() {
+            self.bad_name = Some(format!("{}/{}", record.domain, record.file.relative_path));
+            return Err(invalid("a name is no text"));
+        }
+        Ok(record)
     }
 
     fn text(&mut self) -> io::Result<Option<String>> {
         let bytes = self.string(NAME_BYTES_MAX)?;
-        let text = bytes.map(String::from_utf8).transpose();
-        text.map_err(|_| invalid("a name is no text"))
+        Ok(bytes.map(|bytes| match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(bad) => {
+                let text = String::from_utf8_lossy(bad.as_bytes()).into_owned();
+                self.bad_name.insert(text).clone()
+            }
+        }))
     }
 
     fn string(&mut self, bytes_max: u16) -> io::Result<Option<Vec<u8>>> {
@@ -181,6 +196,7 @@ pub struct Mbdb {
     path: PathBuf,
     /// File ids, and where their records begin; in the order of file ids.
     index: Vec<([u8; 20], u64)>,
+    unread: Unread,
 }
 
 impl Mbdb {
@@ -206,7 +222,72 @@ impl Mbdb {
         if index.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return Err(Error::Damaged("it names a file twice".to_owned()));
         }
-        Ok(Mbdb { path, index })
+        Ok(Mbdb {
+            path,
+            index,
+            unread: Unread::default(),
+        })
+    }
+
+    /// Opens a damaged one with all records that can be read. Behind a damaged record the next one is looked for.
+    pub fn salvage(folder: &Path) -> Result<Mbdb, Error> {
+        let path = folder.join("Manifest.mbdb");
+        let damaged = |e: io::Error| Error::Damaged(words(&e));
+        let mut file = BufReader::new(plain_file::open(&path).map_err(damaged)?);
+        let length = file.get_ref().metadata().map_err(damaged)?.len();
+        let mut unread = Unread::default();
+        let mut index = Vec::new();
+        let mut at = MAGIC.len() as u64;
+        while at < length && index.len() < RECORDS_MAX {
+            file.seek(SeekFrom::Start(at)).map_err(damaged)?;
+            let mut records = Records::at(&mut file, at);
+            let read = records.record();
+            let (end, bad_name) = (records.offset, records.bad_name.take());
+            let mut next = end;
+            if read.is_err() && bad_name.is_none()
+                || !begins_record(&mut file, end, length).map_err(damaged)?
+            {
+                next = next_record(&mut file, at + 1)
+                    .map_err(damaged)?
+                    .unwrap_or(length);
+            }
+            match (read, bad_name) {
+                // One whose damaged length takes in those behind it is none.
+                (Ok(record), _) if next >= end => {
+                    let id = file_digest(&record.domain, &record.file.relative_path);
+                    index.push((id, at));
+                }
+                (_, Some(name)) if next >= end => {
+                    let why = "its name is not UTF-8".to_owned();
+                    unread.add(at, || BadRow { name, why });
+                }
+                (read, _) => {
+                    let why =
+                        read.map_or_else(|e| words(&e), |_| "its lengths are damaged".to_owned());
+                    let name = format!("the record at byte {at}");
+                    unread.add(at, || BadRow { name, why });
+                }
+            }
+            at = next;
+        }
+        index.sort_unstable();
+        index.dedup_by_key(|entry| entry.0);
+        if index.is_empty() {
+            return Err(Error::Damaged("no record of it can be read".to_owned()));
+        }
+        unread.note(
+            "the list of files is damaged; records behind damaged ones may be missing".to_owned(),
+        );
+        Ok(Mbdb {
+            path,
+            index,
+            unread,
+        })
+    }
+
+    /// Returns the records that cannot be read.
+    pub fn unread(&self) -> &Unread {
+        &self.unread
     }
 
     /// Calls `each` for every record, in the order of file ids, until it answers false.
@@ -217,11 +298,7 @@ impl Mbdb {
             BufReader::with_capacity(512, plain_file::open(&self.path).map_err(damaged)?);
         for &(id, offset) in &self.index {
             file.seek(SeekFrom::Start(offset)).map_err(damaged)?;
-            let mut records = Records {
-                from: &mut file,
-                offset,
-                count: 0,
-            };
+            let mut records = Records::at(&mut file, offset);
             let record = records.record().map_err(damaged)?;
             if file_digest(&record.domain, &record.file.relative_path) != id {
                 return Err(Error::Damaged("it changed while it was read".to_owned()));
@@ -232,6 +309,65 @@ impl Mbdb {
         }
         Ok(())
     }
+}
+
+/// Returns the first place from `at` on where a record begins, as far as its domain, its path and its mode show.
+fn next_record(file: &mut BufReader<File>, mut at: u64) -> io::Result<Option<u64>> {
+    /// Bytes that are looked through at a time.
+    const WINDOW: u64 = 64 << 10;
+    /// Longest domain that is looked for, with its length before it.
+    const DOMAIN_BYTES_MAX: usize = 2 + 255;
+    let mut window = Vec::new();
+    loop {
+        window.clear();
+        file.seek(SeekFrom::Start(at))?;
+        file.by_ref().take(WINDOW).read_to_end(&mut window)?;
+        let is_last = (window.len() as u64) < WINDOW;
+        let places = match is_last {
+            true => window.len(),
+            false => window.len() - DOMAIN_BYTES_MAX,
+        };
+        for place in 0..places {
+            if !is_domain(&window[place..]) {
+                continue;
+            }
+            let offset = at + place as u64;
+            file.seek(SeekFrom::Start(offset))?;
+            let mut records = Records::at(&mut *file, offset);
+            let read = records.record();
+            let is_record = match read {
+                Ok(record) => record.kind() != Kind::Other,
+                Err(_) => records.bad_name.is_some(),
+            };
+            if is_record {
+                return Ok(Some(offset));
+            }
+        }
+        if is_last {
+            return Ok(None);
+        }
+        at += places as u64;
+    }
+}
+
+/// Returns true if a record can begin at a place, or the list ends there.
+fn begins_record(file: &mut BufReader<File>, at: u64, length: u64) -> io::Result<bool> {
+    let mut head = Vec::new();
+    file.seek(SeekFrom::Start(at))?;
+    file.by_ref().take(2 + 255).read_to_end(&mut head)?;
+    Ok(at >= length || is_domain(&head))
+}
+
+/// Returns true if bytes begin with a string that can be the name of a domain: all have "Domain" in it.
+fn is_domain(bytes: &[u8]) -> bool {
+    let Some((length, rest)) = bytes.split_first_chunk() else {
+        return false;
+    };
+    let length = usize::from(u16::from_be_bytes(*length));
+    let name = rest.get(..length).filter(|_| (6..256).contains(&length));
+    name.is_some_and(|name| {
+        name.iter().all(u8::is_ascii_graphic) && name.windows(6).any(|part| part == b"Domain")
+    })
 }
 
 #[cfg(test)]
@@ -283,6 +419,7 @@ mod tests {
             file: FileRecord {
                 relative_path: "Library/ä".into(),
                 size: 9,
+                lacks_size: false,
                 mode: 0o100_644,
                 last_modified: 1_400_000_000,
                 last_status_change: 1_400_000_001,
@@ -374,6 +511,49 @@ mod tests {
         };
         opened.rows(until_two).unwrap();
         assert_eq!(some, 2);
+    }
+
+    #[test]
+    fn records_around_a_bad_one_are_saved() {
+        let names: Vec<String> = (0..40).map(|n| format!("Library/{n}")).collect();
+        let records: Vec<_> = (names.iter())
+            .map(|name| record("HomeDomain", name, 0o100_644, 1))
+            .collect();
+        let whole = list(&records);
+        let start = MAGIC.len() + records[..10].concat().len();
+        // One byte of record 10 is damaged: in the lengths of its strings, in its names, or in its numbers.
+        for (at, is_lost) in [
+            (0, true),
+            (1, true),
+            (3, false),
+            (12, true),
+            (15, true),
+            (23, true),
+        ] {
+            for flip in [0x80, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[start + at] ^= flip;
+                let folder = folder(&bytes);
+                let Ok(saved) = Mbdb::open(folder.path()).or_else(|_| Mbdb::salvage(folder.path()))
+                else {
+                    panic!("byte {at}: nothing was saved");
+                };
+                let mut found = 0;
+                let each = |record: Record| {
+                    found += usize::from(names.contains(&record.file.relative_path));
+                    true
+                };
+                saved.rows(each).unwrap();
+                // The damaged one, and at most the one that it is taken together with.
+                assert!(found >= 38, "byte {at} ^ {flip:#x}: {found}");
+                assert!(
+                    !is_lost || !saved.unread().is_empty() || found >= 39,
+                    "byte {at}"
+                );
+            }
+        }
+        let folder = folder(&[0; 4096]);
+        assert!(Mbdb::salvage(folder.path()).is_err());
     }
 
     #[test]

@@ -7,10 +7,14 @@ pub mod info;
 pub mod judgement;
 pub mod kinds;
 pub mod mbdb;
+mod pages;
 pub mod part;
 pub mod plists;
 pub mod record;
+mod row;
+mod salvage;
 pub mod scratch;
+pub mod unread;
 
 /// The statements that iOS 10 to 26 makes Manifest.db with (read off real databases of iOS 10.3 to 11.2).
 pub const SCHEMA: &str = "\

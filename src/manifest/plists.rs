@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::time::SystemTime;
 
 use plist::{Dictionary, Value};
 
 pub use super::info::Info;
+use super::scratch;
 use crate::bounded_plist;
 use crate::keybag::{BadKeyBag, KeyBag};
 use crate::plain_file;
@@ -55,6 +57,9 @@ pub fn length(folder: &Path, name: &str) -> Result<u64, Unreadable> {
     }
 }
 
+/// The state of a backup that the phone has finished.
+const FINISHED: &str = "finished";
+
 /// Status.plist: how far the phone got.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
@@ -70,8 +75,12 @@ impl Status {
     /// Reads it.
     pub fn read(folder: &Path) -> Result<Status, Unreadable> {
         let fields = read(folder, "Status.plist")?;
+        // The first protocol had nothing but "Backup Success".
+        let succeeded = fields.get("Backup Success").and_then(Value::as_boolean);
+        let snapshot_state = text(&fields, "SnapshotState")
+            .or_else(|| succeeded.map(|good| if good { FINISHED } else { "failed" }.to_owned()));
         Ok(Status {
-            snapshot_state: text(&fields, "SnapshotState").unwrap_or_default(),
+            snapshot_state: snapshot_state.unwrap_or_default(),
             date: date(&fields, "Date"),
             is_full: fields.get("IsFullBackup").and_then(Value::as_boolean),
         })
@@ -79,7 +88,15 @@ impl Status {
 
     /// Whether the phone finished it.
     pub fn is_finished(&self) -> bool {
-        self.snapshot_state == "finished"
+        self.snapshot_state == FINISHED
+    }
+
+    /// Says how far the phone got, as the end of a sentence.
+    pub fn words(&self) -> String {
+        match self.snapshot_state.as_str() {
+            "" => "Status.plist does not say how far the phone got".to_owned(),
+            state => format!("it stopped while {state:?}"),
+        }
     }
 
     /// Whether a phone may go on where it stopped.
@@ -102,6 +119,14 @@ pub struct ManifestPlist {
     pub product_version: Option<String>,
     /// Kind of device, as in "iPhone16,1".
     pub product_type: Option<String>,
+    /// Build of iOS, as in "22G100".
+    pub build_version: Option<String>,
+    /// The phone's name.
+    pub device_name: Option<String>,
+    /// The phone's serial number.
+    pub serial_number: Option<String>,
+    /// The phone's UDID.
+    pub udid: Option<String>,
     /// Applications that the backup knows of.
     pub application_ids: BTreeSet<String>,
     /// Why the keys of an encrypted backup cannot be read, if they cannot.
@@ -114,10 +139,7 @@ impl ManifestPlist {
         let fields = read(folder, "Manifest.plist")?;
         let lockdown = fields.get("Lockdown").and_then(Value::as_dictionary);
         let applications = fields.get("Applications").and_then(Value::as_dictionary);
-        let encrypted = fields
-            .get("IsEncrypted")
-            .and_then(Value::as_boolean)
-            .unwrap_or(false);
+        let encrypted = is_encrypted(folder, &fields);
         let bag = fields
             .get("BackupKeyBag")
             .and_then(Value::as_data)
@@ -128,6 +150,10 @@ impl ManifestPlist {
             date: date(&fields, "Date"),
             product_version: lockdown.and_then(|l| text(l, "ProductVersion")),
             product_type: lockdown.and_then(|l| text(l, "ProductType")),
+            build_version: lockdown.and_then(|l| text(l, "BuildVersion")),
+            device_name: lockdown.and_then(|l| text(l, "DeviceName")),
+            serial_number: lockdown.and_then(|l| text(l, "SerialNumber")),
+            udid: lockdown.and_then(|l| text(l, "UniqueDeviceID")),
             application_ids: applications
                 .map_or_else(BTreeSet::new, |apps| apps.keys().cloned().collect()),
         })
@@ -146,17 +172,76 @@ impl Encryption {
     /// Reads it; `None` where the backup is not encrypted.
     pub fn read(folder: &Path) -> Result<Option<Encryption>, Unreadable> {
         let fields = read(folder, "Manifest.plist")?;
-        let is_encrypted = fields.get("IsEncrypted").and_then(Value::as_boolean);
-        if is_encrypted != Some(true) {
-            return Ok(None);
+        match is_encrypted(folder, &fields) {
+            true => Encryption::of(&fields).map(Some),
+            false => Ok(None),
         }
-        let data = |key: &str| fields.get(key).and_then(Value::as_data);
-        let bag = KeyBag::parse(data("BackupKeyBag").unwrap_or_default());
-        Ok(Some(Encryption {
-            bag: bag.map_err(|why| Unreadable::Damaged(why.to_string()))?,
-            manifest_key: data("ManifestKey").map(<[u8]>::to_vec),
-        }))
     }
+
+    /// Reads it from a Manifest.plist that says that the backup is not encrypted; `None` where there are no keys.
+    pub fn read_anyway(folder: &Path) -> Option<Encryption> {
+        let fields = read(folder, "Manifest.plist").ok()?;
+        Encryption::of(&fields).ok()
+    }
+
+    fn of(fields: &Dictionary) -> Result<Encryption, Unreadable> {
+        let bag = KeyBag::parse(data(fields, "BackupKeyBag").unwrap_or_default());
+        Ok(Encryption {
+            bag: bag.map_err(|why| Unreadable::Damaged(why.to_string()))?,
+            manifest_key: data(fields, "ManifestKey").map(<[u8]>::to_vec),
+        })
+    }
+}
+
+/// Returns true if the backup is encrypted. Manifest.plist says so, unless the bytes beside it show that it is wrong: there are
+/// encrypted backups whose Manifest.plist says "no", or says nothing.
+fn is_encrypted(folder: &Path, fields: &Dictionary) -> bool {
+    let said = match fields.get("IsEncrypted") {
+        Some(Value::Boolean(said)) => Some(*said),
+        Some(Value::Integer(number)) => Some(number.as_signed() != Some(0)),
+        _ => None,
+    };
+    match list_form(folder) {
+        // A backup whose list is plain and that has no keys has nothing to decrypt.
+        ListForm::Plain => said == Some(true) && fields.contains_key("BackupKeyBag"),
+        // Unencrypted backups have a key bag too, but no key for the list.
+        ListForm::Sealed => {
+            let has_keys = data(fields, "ManifestKey").is_some()
+                && data(fields, "BackupKeyBag").is_some_and(|bag| KeyBag::parse(bag).is_ok());
+            said == Some(true) || has_keys
+        }
+        ListForm::Unknown => said == Some(true),
+    }
+}
+
+/// The form of Manifest.db, as its first bytes show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListForm {
+    /// A SQLite database.
+    Plain,
+    /// Whole blocks of a cipher, or a database whose beginning is damaged.
+    Sealed,
+    /// There is none, or it is cut.
+    Unknown,
+}
+
+/// Looks at the first bytes of the Manifest.db of the backup in `folder`.
+pub fn list_form(folder: &Path) -> ListForm {
+    let head = || -> std::io::Result<([u8; 16], u64)> {
+        let mut file = plain_file::open(&folder.join("Manifest.db"))?;
+        let mut head = [0; 16];
+        file.read_exact(&mut head)?;
+        Ok((head, file.metadata()?.len()))
+    };
+    match head() {
+        Ok((head, _)) if &head == scratch::MAGIC => ListForm::Plain,
+        Ok((_, length)) if length % 16 == 0 => ListForm::Sealed,
+        _ => ListForm::Unknown,
+    }
+}
+
+fn data<'a>(fields: &'a Dictionary, key: &str) -> Option<&'a [u8]> {
+    fields.get(key).and_then(Value::as_data)
 }
 
 fn text(fields: &Dictionary, key: &str) -> Option<String> {

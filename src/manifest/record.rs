@@ -9,6 +9,7 @@
 use plist::{Dictionary, Uid, Value};
 use sha1::{Digest, Sha1};
 
+use super::db::Kind;
 use super::glance;
 use crate::bounded_plist;
 
@@ -19,6 +20,8 @@ pub struct FileRecord {
     pub relative_path: String,
     /// Bytes of the file; 0 for folders and links. SQLite files may be stored smaller than this says.
     pub size: u64,
+    /// The record has no size, so that `size` means nothing: the file itself has it.
+    pub lacks_size: bool,
     /// `st_mode`: type and permissions.
     pub mode: u32,
     /// Last change of the contents.
@@ -61,6 +64,18 @@ pub const MODE_FILE: u32 = 0o100_000;
 pub const MODE_DIR: u32 = 0o040_000;
 /// `st_mode` of a symbolic link.
 pub const MODE_LINK: u32 = 0o120_000;
+/// The bits of a mode that tell the type.
+const MODE_TYPE: u32 = 0o170_000;
+
+/// Returns what a mode says that a row stands for.
+pub fn kind_of_mode(mode: u32) -> Kind {
+    match mode & MODE_TYPE {
+        MODE_FILE => Kind::File,
+        MODE_DIR => Kind::Directory,
+        MODE_LINK => Kind::Link,
+        _ => Kind::Other,
+    }
+}
 
 /// The name under which a backup keeps a file: SHA-1 of `domain-relativePath`, 40 hex digits.
 pub fn file_id(domain: &str, relative_path: &str) -> String {
@@ -105,7 +120,9 @@ impl FileRecord {
         }
         fields.insert("$class".into(), add(class_of(&["MBFile", "NSObject"])));
         fields.insert("Flags".into(), Value::Integer(0.into()));
-        fields.insert("Size".into(), Value::Integer(self.size.into()));
+        if !self.lacks_size {
+            fields.insert("Size".into(), Value::Integer(self.size.into()));
+        }
         fields.insert("Mode".into(), Value::Integer(self.mode.into()));
         fields.insert(
             "LastModified".into(),
@@ -199,6 +216,7 @@ impl FileRecord {
         Ok(FileRecord {
             relative_path: text("RelativePath").unwrap_or_default().to_owned(),
             size,
+            lacks_size: find("Size").is_none(),
             mode: u32::try_from(number("Mode")).map_err(|_| BadRecord("its Mode is no mode"))?,
             last_modified: number("LastModified"),
             last_status_change: number("LastStatusChange"),

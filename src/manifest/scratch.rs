@@ -25,7 +25,7 @@ const STEPS: i32 = 100_000;
 const STEPS_MAX: u64 = 20_000_000;
 const STEPS_PER_BYTE: u64 = 16;
 /// The first bytes of a database.
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+pub(super) const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// Where a database says that it has a write-ahead log. There is none beside a scratch, and SQLite would look for it.
 const WAL_MARK: std::ops::Range<usize> = 18..20;
 
@@ -71,6 +71,28 @@ impl Scratch {
             .deserialize_read_exact("main", &all[..], length, true)
             .map_err(Error::Sqlite)?;
         Scratch::bounded(connection, None)
+    }
+
+    /// Makes an empty database to be filled: in a private temporary file, which on Unix has no name.
+    pub(super) fn empty() -> Result<Scratch, Error> {
+        let (_, path) = NamedTempFile::with_prefix("idev-backup-")
+            .map_err(Error::Write)?
+            .into_parts();
+        let connection = Connection::open(&path).map_err(Error::Sqlite)?;
+        let path = match cfg!(unix) {
+            true => path.close().map(|()| None).map_err(Error::Write)?,
+            false => Some(path),
+        };
+        // Nothing of it outlives the program, so no crash has to be survived.
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -4096",
+            )
+            .map_err(Error::Sqlite)?;
+        Ok(Scratch {
+            connection,
+            _file: path,
+        })
     }
 
     fn in_file(head: &[u8], from: &mut dyn Read) -> Result<Scratch, Error> {

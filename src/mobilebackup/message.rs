@@ -275,7 +275,7 @@ fn contents(entries: &[Entry]) -> Dictionary {
         details.insert("DLFileSize".into(), Value::Integer(entry.size.into()));
         details.insert(
             "DLFileModificationDate".into(),
-            Value::Date(entry.modified.into()),
+            Value::Date(crate::bounded_plist::writable(entry.modified).into()),
         );
         (entry.name.clone(), Value::Dictionary(details))
     };

@@ -121,6 +121,7 @@ impl Entry {
         FileRecord {
             relative_path: self.path.clone(),
             size: self.size(),
+            lacks_size: false,
             mode,
             last_modified: changed,
             last_status_change: changed,

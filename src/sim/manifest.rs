@@ -87,7 +87,12 @@ pub(super) fn status(uuid: &str, snapshot: Snapshot, full: bool) -> io::Result<V
     let name = Snapshot::NAMES.iter().find(|(_, s)| *s == snapshot);
     binary(super::dict([
         ("BackupState", "new".into()),
-        ("Date", Value::Date(Date::from(SystemTime::now()))),
+        (
+            "Date",
+            Value::Date(Date::from(
+                crate::bounded_plist::writable(SystemTime::now()),
+            )),
+        ),
         ("IsFullBackup", full.into()),
         ("SnapshotState", name.map_or("", |(name, _)| name).into()),
         ("UUID", uuid.into()),
@@ -124,7 +129,12 @@ pub(super) fn plist(phone: &Phone, keys: Option<&Keys>, faults: &[Fault]) -> io:
     let mut fields = super::dict([
         ("Applications", Value::Dictionary(apps::in_manifest())),
         ("BackupKeyBag", Value::Data(bag)),
-        ("Date", Value::Date(Date::from(SystemTime::now()))),
+        (
+            "Date",
+            Value::Date(Date::from(
+                crate::bounded_plist::writable(SystemTime::now()),
+            )),
+        ),
         ("IsEncrypted", keys.is_some().into()),
         ("Lockdown", Value::Dictionary(lockdown)),
         ("SystemDomainsVersion", "24.0".into()),

@@ -342,16 +342,25 @@ pub(super) fn is_stamp(text: &str) -> bool {
         .is_some_and(|(date, time)| digits(date, 8) && digits(time, 6))
 }
 
-/// Reads `<UDID>` or `<UDID>-YYYYMMDD-HHMMSS`.
+/// Reads `<UDID>` or `<UDID>-YYYYMMDD-HHMMSS`. Other programs and people write the UDID without its dash, or in other case: it is
+/// the same phone.
 fn parse_name(name: &str) -> Option<(Udid, Option<String>)> {
-    if let Ok(udid) = name.parse() {
+    if let Ok(udid) = as_phones_write(name).parse() {
         return Some((udid, None));
     }
     const STAMP_BYTES: usize = 15;
     let cut = name.len().checked_sub(STAMP_BYTES + 1)?;
     let (udid, stamp) = (name.get(..cut)?, name.get(cut..)?.strip_prefix('-')?);
     is_stamp(stamp).then_some(())?;
-    Some((udid.parse().ok()?, Some(stamp.to_owned())))
+    Some((as_phones_write(udid).parse().ok()?, Some(stamp.to_owned())))
+}
+
+/// Returns a UDID in the case in which phones write it: 40 small digits, or 24 capital ones.
+fn as_phones_write(udid: &str) -> String {
+    match udid.len() {
+        40 => udid.to_ascii_lowercase(),
+        _ => udid.to_ascii_uppercase(),
+    }
 }
 
 /// Those of one phone, the current one first, then newest first.
@@ -403,6 +412,14 @@ mod tests {
         assert_eq!(stamp.as_deref(), Some("20261120-221401"));
         let (_, stamp) = parse_name("0123456789abcdef0123456789abcdef01234567").unwrap();
         assert_eq!(stamp, None);
+        for spelled in [
+            "00008030001C195E0A88802E",
+            "00008030-001c195e0a88802e",
+            "00008030001c195e0a88802e-20261120-221401",
+        ] {
+            let (udid, _) = parse_name(spelled).unwrap();
+            assert_eq!(udid.as_str(), "00008030-001C195E0A88802E", "{spelled}");
+        }
         for other in [
             "Downloads",
             ".idev-backup",

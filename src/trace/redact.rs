@@ -127,7 +127,7 @@ impl Redactor {
             },
             Value::Integer(_) => self.integer(framing, key, value),
             Value::Data(bytes) => json!({"$data": bytes.len()}),
-            Value::Date(date) => json!({"$date": date.to_xml_format()}),
+            Value::Date(date) => json!({"$date": rfc3339(*date)}),
             Value::Uid(uid) => json!({"$uid": uid.get()}),
             Value::String(text) => self.text(framing, key, text).into(),
             Value::Array(items) => {
@@ -349,6 +349,12 @@ fn file_facts(bytes: &[u8]) -> Option<Vec<String>> {
         _ => false,
     };
     facts.chunks(2).all(harmless).then_some(facts)
+}
+
+/// Returns a date as text. That of plist panics at years that RFC 3339 cannot write.
+fn rfc3339(date: plist::Date) -> String {
+    let time = jiff::Timestamp::try_from(std::time::SystemTime::from(date));
+    time.map_or_else(|_| "in no year".to_owned(), |time| time.to_string())
 }
 
 #[cfg(test)]

@@ -79,9 +79,11 @@ impl Made {
         self.0.last_mut().unwrap().file_id = id.to_owned();
     }
 
-    /// Writes it as a folder of iOS 10 and later, without property lists.
+    /// Writes it as a folder of iOS 10 and later, with the one property list without which no file is read in silence.
     pub fn write(&self, folder: &Path) {
         fs::create_dir_all(folder).unwrap();
+        let plain = "<plist version=\"1.0\"><dict><key>IsEncrypted</key><false/></dict></plist>";
+        fs::write(folder.join("Manifest.plist"), plain).unwrap();
         let mut db = rusqlite::Connection::open(folder.join("Manifest.db")).unwrap();
         db.execute_batch(SCHEMA).unwrap();
         let rows = db.transaction().unwrap();

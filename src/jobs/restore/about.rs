@@ -60,7 +60,8 @@ impl Source {
         let info = Info::read(folder).unwrap_or_default();
         let (files, bytes) = amount(folder)?;
         // What is none would be told to the phone, which then asks for files of such a name.
-        let told = info.udid.and_then(|told| told.parse().ok());
+        let told = info.udid.or(manifest.udid);
+        let told = told.and_then(|told| told.parse().ok());
         let udid = snapshot::phone_of(folder).or(told);
         // The phone goes by this one: Info.plist is the computer's.
         let product_type = manifest.product_type.or(info.product_type);
@@ -68,7 +69,7 @@ impl Source {
         Ok(Source {
             path: folder.display().to_string(),
             udid: udid.map(|udid| udid.to_string()),
-            name: info.device_name,
+            name: info.device_name.or(manifest.device_name),
             model: (product_type.as_deref()).map(|t| model::name(t).to_owned()),
             product_type,
             ios: manifest.product_version.or(info.product_version),

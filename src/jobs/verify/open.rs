@@ -93,10 +93,7 @@ impl Check<'_> {
         match Status::read(self.folder) {
             Ok(status) if status.is_finished() => {}
             Ok(status) => {
-                let detail = format!(
-                    "the phone never finished it; it stopped while {:?}",
-                    status.snapshot_state
-                );
+                let detail = format!("the phone never finished it; {}", status.words());
                 self.find(Wrong::Unfinished, "Status.plist", detail);
             }
             Err(why) => self.find(Wrong::Unreadable, "Status.plist", why.to_string()),

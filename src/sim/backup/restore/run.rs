@@ -175,7 +175,9 @@ impl<'a> Run<'a> {
         if self.wire.free_space()? < size + HEADROOM {
             return Ok(());
         }
-        let now = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S");
+        let now = jiff::Timestamp::try_from(std::time::SystemTime::now()).unwrap_or_default();
+        let now = now.to_zoned(jiff::tz::TimeZone::system());
+        let now = now.strftime("%Y%m%d-%H%M%S");
         let copy = format!("{target}-{now}");
         self.wire.copy_item(target, &copy)?;
         self.outcome.copied_to = Some(copy.clone());

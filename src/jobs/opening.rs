@@ -1,0 +1,124 @@
+//! How a backup is opened: whether it is encrypted, the keys that its password opens, and its list of files.
+
+use std::path::Path;
+
+use super::Error;
+use super::listed::List;
+use super::password::Passwords;
+use crate::keybag::{Keys, Locked};
+use crate::manifest::db::{self, Db};
+use crate::manifest::mbdb::Mbdb;
+use crate::manifest::plists::{self, Encryption, ListForm, Unreadable};
+use crate::store;
+
+/// A folder that holds something else, or nothing.
+pub(super) fn no_backup(folder: &Path) -> Error {
+    // Of what we may not look into, nothing is known.
+    let seen = std::fs::read_dir(folder).map_err(|e| store::Error::io("list", folder, e));
+    if let Err(refused) = seen
+        && refused.is_refused()
+    {
+        return refused.into();
+    }
+    Error::Nothing {
+        what: format!("{} is no backup of an iPhone or iPad", folder.display()),
+        hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
+    }
+}
+
+/// What a password opens.
+pub(super) struct Unlocked {
+    /// The keys of the protection classes.
+    pub(super) keys: Keys,
+    /// The key of the list of files, wrapped; before iOS 10.2 there is none.
+    pub(super) manifest_key: Option<Vec<u8>>,
+}
+
+/// The keys of an encrypted backup; `None` where it is not encrypted.
+pub(super) fn unlock(folder: &Path, passwords: &dyn Passwords) -> Result<Option<Unlocked>, Error> {
+    match Encryption::read(folder) {
+        Ok(Some(encryption)) => unlock_with(folder, encryption, passwords).map(Some),
+        Ok(None) => Ok(None),
+        // iOS 4 and 5 wrote it only where it was needed.
+        Err(Unreadable::Absent) => Ok(None),
+        Err(why) => Err(Error::Backup {
+            path: folder.join("Manifest.plist"),
+            why,
+        }),
+    }
+}
+
+pub(super) fn unlock_with(
+    folder: &Path,
+    encryption: Encryption,
+    passwords: &dyn Passwords,
+) -> Result<Unlocked, Error> {
+    let password = passwords.backup_password(&format!("the backup {}", folder.display()))?;
+    let keys = encryption.bag.unlock(&password).map_err(|why| match why {
+        Locked::WrongPassword => Error::WrongPassword {
+            of: folder.display().to_string(),
+        },
+        Locked::Absurd { .. } => Error::Backup {
+            path: folder.join("Manifest.plist"),
+            why: Unreadable::Damaged(why.to_string()),
+        },
+    })?;
+    Ok(Unlocked {
+        keys,
+        manifest_key: encryption.manifest_key,
+    })
+}
+
+/// Returns true if the list of the backup in `folder` can be read without keys.
+pub(super) fn has_plain_list(folder: &Path) -> bool {
+    let is_old = folder.join("Manifest.mbdb").exists() && !folder.join("Manifest.db").exists();
+    is_old || plists::list_form(folder) == ListForm::Plain
+}
+
+pub(super) fn no_manifest_plist(why: &Unreadable) -> String {
+    format!("Manifest.plist: {why}; the backup is read as one that is not encrypted")
+}
+
+/// Opens the list of the backup in `folder`, of a damaged one what can be read.
+pub(super) fn open_list(folder: &Path, unlocked: Option<&Unlocked>) -> Result<List, Error> {
+    let holds = |name| folder.join(name).exists();
+    if holds("Manifest.mbdb") && !holds("Manifest.db") {
+        // Never encrypted as a whole, other than Manifest.db.
+        let list = Mbdb::open(folder).or_else(|e| match e {
+            db::Error::Damaged(_) => Mbdb::salvage(folder).map_err(|_| e),
+            _ => Err(e),
+        });
+        return Ok(List::Mbdb(
+            list.map_err(|e| bad_list(folder, "Manifest.mbdb", &e))?,
+        ));
+    }
+    let list = match unlocked {
+        Some(Unlocked {
+            keys,
+            manifest_key: Some(wrapped),
+        }) => {
+            let key = keys.open(wrapped).map_err(|why| Error::Backup {
+                path: folder.join("Manifest.plist"),
+                why: Unreadable::Damaged(format!("the key of the list of files: {why}")),
+            })?;
+            Db::decrypt(folder, &key)
+        }
+        _ => Db::open(folder).or_else(|e| match e {
+            db::Error::Damaged(_) => Db::salvage(folder).map_err(|_| e),
+            _ => Err(e),
+        }),
+    };
+    Ok(List::Db(
+        list.map_err(|e| bad_list(folder, "Manifest.db", &e))?,
+    ))
+}
+
+pub(super) fn bad_list(folder: &Path, name: &str, e: &db::Error) -> Error {
+    Error::Backup {
+        path: folder.join(name),
+        why: match e {
+            db::Error::Absent => Unreadable::Absent,
+            other => Unreadable::Damaged(other.to_string()),
+        },
+    }
+}

@@ -1,0 +1,233 @@
+//! Saves the rows of a Manifest.db whose beginning is damaged, so that SQLite does not open it: they are looked for page by page.
+//!
+//! ```text
+//! page    13, free block u16, cells u16, content u16, fragments u8, then u16 for each cell: where it is   (a leaf of a table)
+//! cell    payload length varint, row number varint, payload; what does not fit is on other pages
+//! payload header length varint, a type varint for each column, then the columns
+//! ```
+//! (SQLite's "Database File Format".) A page that the phone gave back may still hold rows that it removed.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use rusqlite::{Connection, Statement, params};
+
+use super::db::Error;
+use super::scratch::{self, Scratch};
+use super::unread::Unread;
+use crate::plain_file;
+
+/// The first byte of a page that is a leaf of a table.
+const LEAF: u8 = 13;
+/// Bytes of a leaf's head.
+const HEAD: usize = 8;
+/// Pages of phones have this size.
+const PAGE: usize = 4096;
+/// Columns of the table of files.
+const COLUMNS: usize = 5;
+
+/// Makes a database of the rows that the pages of a file hold.
+pub(super) fn save(path: &Path, unread: &mut Unread) -> Result<Scratch, Error> {
+    let file = plain_file::open(path).map_err(scratch::Error::Read)?;
+    let saved = Scratch::empty()?;
+    let to = saved.connection();
+    to.execute_batch(
+        "CREATE TABLE Files (fileID, domain, relativePath, flags, file);
+         CREATE UNIQUE INDEX ById ON Files(fileID);
+         BEGIN",
+    )?;
+    let rows = rows(file, to)?;
+    to.execute_batch("COMMIT")?;
+    scratch::bound(to)?;
+    if rows == 0 {
+        return Err(Error::Damaged("no row of it can be read".to_owned()));
+    }
+    unread.note(
+        "the beginning of the list of files is damaged; its rows were looked for page by page: some may be missing, and files that the \
+         phone has removed may be among them"
+            .to_owned(),
+    );
+    Ok(saved)
+}
+
+fn rows(file: File, to: &Connection) -> Result<usize, Error> {
+    // A row that is there twice is an old copy of itself.
+    let sql = "INSERT OR IGNORE INTO Files VALUES (?1, ?2, ?3, ?4, ?5)";
+    let mut insert = to.prepare(sql)?;
+    let mut file = BufReader::with_capacity(64 * PAGE, file);
+    let mut page = vec![0; PAGE];
+    let mut rows = 0;
+    loop {
+        match file.read_exact(&mut page) {
+            Ok(()) => rows += leaf(&page, &mut insert)?,
+            // Where it is cut, or cannot be read, it ends.
+            Err(_) => return Ok(rows),
+        }
+    }
+}
+
+/// Saves the rows of a page; none if it is no leaf of a table.
+fn leaf(page: &[u8], insert: &mut Statement<'_>) -> Result<usize, Error> {
+    let mut rows = 0;
+    if page[0] != LEAF {
+        return Ok(0);
+    }
+    let cells = usize::from(u16::from_be_bytes([page[3], page[4]]));
+    let pointers = page[HEAD..].chunks_exact(2).take(cells);
+    for pointer in pointers {
+        let at = usize::from(u16::from_be_bytes([pointer[0], pointer[1]]));
+        let Some(row) = page.get(at..).and_then(row) else {
+            continue;
+        };
+        let text = String::from_utf8_lossy;
+        rows += insert.execute(params![
+            text(row.id),
+            text(row.domain),
+            text(row.path),
+            row.flags,
+            row.archive
+        ])?;
+    }
+    Ok(rows)
+}
+
+/// A row of the table of files, as it lies on its page.
+#[derive(Debug, PartialEq, Eq)]
+struct Row<'a> {
+    id: &'a [u8],
+    domain: &'a [u8],
+    path: &'a [u8],
+    flags: Option<u8>,
+    /// `None` where it goes on on another page.
+    archive: Option<&'a [u8]>,
+}
+
+/// Reads a cell; `None` for what is no row of the table of files.
+fn row(cell: &[u8]) -> Option<Row<'_>> {
+    let (_, rest) = varint(cell)?;
+    let (_, payload) = varint(rest)?;
+    let (head_bytes, mut types) = varint(payload)?;
+    let mut values = payload.get(usize::try_from(head_bytes).ok()?..)?;
+    let mut columns = [(0, Some(&[][..])); COLUMNS];
+    for (place, column) in columns.iter_mut().enumerate() {
+        let (kind, rest) = varint(types)?;
+        types = rest;
+        let length = length(kind)?;
+        // Only the last one may go on elsewhere.
+        if length > values.len() && place + 1 < COLUMNS {
+            return None;
+        }
+        *column = (kind, values.get(..length));
+        values = values.get(length..).unwrap_or_default();
+    }
+    let is_text = |kind: u64| kind >= 13 && kind % 2 == 1;
+    let [
+        (_, id),
+        (domain_kind, domain),
+        (path_kind, path),
+        (_, flags),
+        (archive_kind, archive),
+    ] = columns;
+    let id = id?;
+    let is_id = id.len() == 40 && id.iter().all(u8::is_ascii_hexdigit);
+    if !is_id || !is_text(domain_kind) || !is_text(path_kind) {
+        return None;
+    }
+    Some(Row {
+        id,
+        domain: domain?,
+        path: path?,
+        flags: match (columns[3].0, flags?) {
+            (8, _) => Some(0),
+            (9, _) => Some(1),
+            (1, [flags]) => Some(*flags),
+            _ => None,
+        },
+        archive: archive.filter(|_| archive_kind >= 12),
+    })
+}
+
+/// Returns how many bytes a value of a type has.
+fn length(kind: u64) -> Option<usize> {
+    match kind {
+        0 | 8 | 9 => Some(0),
+        1..=4 => usize::try_from(kind).ok(),
+        5 => Some(6),
+        6 | 7 => Some(8),
+        12.. => usize::try_from((kind - 12) / 2).ok(),
+        _ => None,
+    }
+}
+
+/// Reads a number of one to nine bytes, and returns what is behind it.
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0u64;
+    for (place, byte) in bytes.iter().take(8).enumerate() {
+        number = number << 7 | u64::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            return Some((number, &bytes[place + 1..]));
+        }
+    }
+    let last = bytes.get(8)?;
+    Some((number << 8 | u64::from(*last), &bytes[9..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_found_without_the_first_page() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("Manifest.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(crate::manifest::SCHEMA).unwrap();
+        db.execute_batch("BEGIN").unwrap();
+        for number in 0..300i64 {
+            // The record of every tenth file goes on on other pages.
+            let archive = vec![7; if number % 10 == 0 { 9000 } else { 500 }];
+            let row = (
+                format!("{number:040x}"),
+                "HomeDomain",
+                format!("ä/{number}"),
+                1 << (number % 3),
+                archive,
+            );
+            db.execute("INSERT INTO Files VALUES (?, ?, ?, ?, ?)", row)
+                .unwrap();
+        }
+        db.execute_batch("COMMIT").unwrap();
+        drop(db);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[..PAGE].fill(0);
+        std::fs::write(&path, &bytes).unwrap();
+        let mut unread = Unread::default();
+        let saved = save(&path, &mut unread).unwrap();
+        let count = |clause: &str| -> i64 {
+            let sql = format!("SELECT count(*) FROM Files WHERE {clause}");
+            saved
+                .connection()
+                .query_row(&sql, [], |row| row.get(0))
+                .unwrap()
+        };
+        assert_eq!(
+            count("domain = 'HomeDomain' AND relativePath LIKE 'ä/%'"),
+            300
+        );
+        assert_eq!(count("length(file) = 500"), 270);
+        assert_eq!(
+            (count("flags = 1"), count("flags = 2"), count("flags = 4")),
+            (100, 100, 100)
+        );
+        assert!(!unread.is_empty());
+        // Any byte may be damaged.
+        for byte in bytes.iter_mut().step_by(97) {
+            *byte ^= 0xff;
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        drop(save(&path, &mut unread));
+        std::fs::write(&path, [13; 9000]).unwrap();
+        assert!(save(&path, &mut unread).is_err());
+    }
+}

@@ -1,0 +1,282 @@
+//! Saves the rows of a Manifest.db with damaged pages: a new database is made of all that can still be read.
+//!
+//! 1. The table is read in the order of its rows. Where a page is damaged, the next row that can be read is looked for.
+//! 2. The four indexes of the list repeat id, domain, path and flags of each row. Rows that were lost with a page of the table get
+//!    their names from there; only their records are gone.
+
+use std::cell::RefCell;
+
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
+
+use super::db::{Error, is_damage};
+use super::row::COLUMNS;
+use super::scratch::{self, Scratch};
+use super::unread::{BadRow, Unread};
+
+/// Places at which the table may be damaged; behind the last one the rows come from the indexes.
+const GAPS_MAX: usize = 10_000;
+/// The columns that have an index each, as phones make them.
+const INDEXES: [(&str, &str); 4] = [
+    ("fileID", "sqlite_autoindex_Files_1"),
+    ("domain", "FilesDomainIdx"),
+    ("relativePath", "FilesRelativePathIdx"),
+    ("flags", "FilesFlagsIdx"),
+];
+
+/// Makes a database of the rows of `from` that can be read, with the same row numbers, and tells of the others.
+pub(super) fn save(from: &Connection, unread: &mut Unread) -> Result<Scratch, Error> {
+    let saved = Scratch::empty()?;
+    let to = saved.connection();
+    // Without types, so that each value stays as it is.
+    to.execute_batch(
+        "CREATE TABLE Files (fileID, domain, relativePath, flags, file);
+         CREATE TABLE Lost (place INTEGER PRIMARY KEY, fileID, domain, relativePath, flags);
+         BEGIN",
+    )?;
+    let insert = "INSERT INTO Files (rowid, fileID, domain, relativePath, flags, file) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let mut salvage = Salvage {
+        from,
+        to,
+        insert: RefCell::new(to.prepare(insert)?),
+        gaps: Vec::new(),
+        without_record: 0,
+    };
+    salvage.table()?;
+    salvage.indexes()?;
+    salvage.rows_of_indexes(unread)?;
+    let sentence = salvage.sentence();
+    drop(salvage);
+    let rows: i64 = to.query_row("SELECT count(*) FROM Files", [], |row| row.get(0))?;
+    if rows == 0 {
+        return Err(Error::Damaged("no row of it can be read".to_owned()));
+    }
+    // Without indexes: to make one takes longer than the few passes that a command makes over the rows.
+    to.execute_batch("DROP TABLE Lost; COMMIT")?;
+    scratch::bound(to)?;
+    unread.note(sentence);
+    Ok(saved)
+}
+
+struct Salvage<'a> {
+    from: &'a Connection,
+    to: &'a Connection,
+    insert: RefCell<Statement<'a>>,
+    /// Row numbers between which the table cannot be read, both exclusive.
+    gaps: Vec<(i64, i64)>,
+    /// Rows whose names are known, and whose records are not.
+    without_record: u64,
+}
+
+impl Salvage<'_> {
+    /// Saves the rows that the table still gives.
+    fn table(&mut self) -> rusqlite::Result<()> {
+        let mut last = i64::MIN;
+        while self.gaps.len() < GAPS_MAX {
+            match self.rows_behind(&mut last) {
+                Ok(()) => return Ok(()),
+                Err(e) if !is_damage(&e) => {
+                    // It goes on for ever, or was too much: what there is will do.
+                    self.gaps.push((last, i64::MAX));
+                    return Ok(());
+                }
+                Err(_) => {}
+            }
+            if self.row_without_record(&mut last)? {
+                continue;
+            }
+            match self.next_readable(last) {
+                Some(next) => {
+                    self.gaps.push((last, next));
+                    last = next - 1;
+                }
+                None => {
+                    self.gaps.push((last, i64::MAX));
+                    return Ok(());
+                }
+            }
+        }
+        self.gaps.push((last, i64::MAX));
+        Ok(())
+    }
+
+    /// Saves rows up to the first that cannot be read, and keeps the number of the last one.
+    fn rows_behind(&self, last: &mut i64) -> rusqlite::Result<()> {
+        let sql = format!("{COLUMNS} WHERE rowid > ?1 ORDER BY rowid");
+        let mut statement = self.from.prepare(&sql)?;
+        let mut rows = statement.query([*last])?;
+        while let Some(row) = rows.next()? {
+            let place: i64 = row.get(5)?;
+            self.put(place, row)?;
+            *last = place;
+        }
+        Ok(())
+    }
+
+    fn put(&self, place: i64, row: &rusqlite::Row<'_>) -> rusqlite::Result<()> {
+        let value = |column| row.get_ref(column);
+        self.insert.borrow_mut().execute(params![
+            place,
+            Raw(value(0)?),
+            Raw(value(1)?),
+            Raw(value(2)?),
+            Raw(value(3)?),
+            Raw(value(4)?)
+        ])?;
+        Ok(())
+    }
+
+    /// Saves the next row without its record, where that alone lies on a damaged page. Returns true if there was one.
+    fn row_without_record(&mut self, last: &mut i64) -> rusqlite::Result<bool> {
+        let sql = "SELECT fileID, domain, relativePath, flags, NULL, rowid FROM Files WHERE rowid > ?1 ORDER BY rowid LIMIT 1";
+        let mut statement = self.from.prepare(sql)?;
+        let mut rows = statement.query([*last])?;
+        let Ok(Some(row)) = rows.next() else {
+            return Ok(false);
+        };
+        let Ok(place) = row.get::<_, i64>(5) else {
+            return Ok(false);
+        };
+        if self.put(place, row).is_err() {
+            return Ok(false);
+        }
+        self.without_record += 1;
+        *last = place;
+        Ok(true)
+    }
+
+    /// Returns the number of a row behind a damaged page: with steps that double, then by halving the last one.
+    fn next_readable(&self, last: i64) -> Option<i64> {
+        // A step beyond the last row finds none, and is the end.
+        let probe = |from: i64| -> rusqlite::Result<Option<i64>> {
+            let sql =
+                "SELECT rowid FROM Files NOT INDEXED WHERE rowid >= ?1 ORDER BY rowid LIMIT 1";
+            let mut statement = self.from.prepare(sql)?;
+            statement.query_row([from], |row| row.get(0)).optional()
+        };
+        let mut bad = last;
+        let mut step = 1i64;
+        let mut good = loop {
+            // Row numbers of phones begin with 1.
+            let next = bad.max(0).saturating_add(step);
+            match probe(next) {
+                Ok(None) => return None,
+                Ok(Some(found)) => break (next, found),
+                Err(e) if !is_damage(&e) || next == i64::MAX => return None,
+                Err(_) => bad = next,
+            }
+            step = step.saturating_mul(2);
+        };
+        while good.0 - bad.max(0) > 1 {
+            let middle = bad.max(0) + (good.0 - bad.max(0)) / 2;
+            match probe(middle) {
+                Ok(Some(found)) => good = (middle, found),
+                Ok(None) => return None,
+                Err(_) => bad = middle,
+            }
+        }
+        Some(good.1)
+    }
+
+    /// Returns true if a row may have been lost.
+    fn is_in_gap(&self, place: i64) -> bool {
+        let at = self.gaps.partition_point(|gap| gap.1 <= place);
+        self.gaps.get(at).is_some_and(|gap| gap.0 < place)
+    }
+
+    /// Collects what the indexes have of the rows that were lost.
+    fn indexes(&self) -> rusqlite::Result<()> {
+        if self.gaps.is_empty() {
+            return Ok(());
+        }
+        for (column, index) in INDEXES {
+            // Where the index is damaged too, its other half is read from its end.
+            for direction in ["", "DESC"] {
+                let sql = format!(
+                    "SELECT rowid, {column} FROM Files INDEXED BY {index} ORDER BY {column} {direction}"
+                );
+                if self.index(&sql, column).is_ok() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&self, sql: &str, column: &str) -> rusqlite::Result<()> {
+        let mut statement = self.from.prepare(sql)?;
+        let sql = format!(
+            "INSERT INTO Lost (place, {column}) VALUES (?1, ?2) ON CONFLICT (place) DO UPDATE SET {column} = ?2"
+        );
+        let mut insert = self.to.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let place: i64 = row.get(0)?;
+            if self.is_in_gap(place) {
+                insert.execute(params![place, Raw(row.get_ref(1)?)])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Saves the rows that the indexes know.
+    fn rows_of_indexes(&mut self, unread: &mut Unread) -> rusqlite::Result<()> {
+        let sql = format!("{COLUMNS} WHERE rowid = ?1");
+        let mut again = self.from.prepare(&sql)?;
+        let mut statement = (self.to).prepare(
+            "SELECT fileID, domain, relativePath, flags, NULL, place FROM Lost ORDER BY place",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let place: i64 = row.get(5)?;
+            // A whole page between two damaged ones may have been stepped over.
+            let whole = again.query_row([place], |row| self.put(place, row));
+            if whole.is_ok() {
+                continue;
+            }
+            let [id, domain, path, flags] = [0, 1, 2, 3].map(|column| row.get::<_, Value>(column));
+            let (id, domain, path, flags) = (id?, domain?, path?, flags?);
+            let is_known = |value: &Value| *value != Value::Null;
+            if is_known(&id) && is_known(&domain) && is_known(&path) && is_known(&flags) {
+                self.put(place, row)?;
+                self.without_record += 1;
+                continue;
+            }
+            let shown = |value: &Value| match value {
+                Value::Text(text) => text.clone(),
+                _ => "?".to_owned(),
+            };
+            unread.add(place as u64, || BadRow {
+                name: format!("{}/{} ({})", shown(&domain), shown(&path), shown(&id)),
+                why: "its row is on a damaged page".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn sentence(&self) -> String {
+        let mut text = "pages of the list of files are damaged".to_owned();
+        if self.without_record > 0 {
+            text.push_str(&format!(
+                "; of {} files, folders and links only the names are left, without size, date and mode",
+                self.without_record
+            ));
+        }
+        text.push_str(match self.gaps.is_empty() {
+            true => "; no name is lost",
+            false => {
+                "; files that neither its table nor its indexes name any more cannot be counted"
+            }
+        });
+        text
+    }
+}
+
+/// A value as it lies in one database, for another one: text that is not UTF-8 stays as it is.
+struct Raw<'a>(ValueRef<'a>);
+
+impl rusqlite::ToSql for Raw<'_> {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        Ok(rusqlite::types::ToSqlOutput::Borrowed(self.0))
+    }
+}
