@@ -199,7 +199,6 @@ fn reports_of_a_store() {
         &["devices", "--json"],
         &["list"],
         &["list", "--json"],
-        &["list", "--sizes"],
         &["tag", "latest", "before iOS 27"],
         &["pin", "latest"],
         &["unpin", "latest"],

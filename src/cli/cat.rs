@@ -23,7 +23,7 @@ pub struct Cat {
     #[arg(value_name = "DOMAIN/PATH")]
     file: String,
     /// Write it to this file, which must not be there yet
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = super::stores::path_parser())]
     output: Option<PathBuf>,
     /// Print to a terminal what is no text; replace the file of --output
     #[arg(long)]
@@ -98,11 +98,12 @@ impl Cat {
     }
 }
 
-/// Returns true for UTF-8 without control characters, which a terminal would obey. The last character may be cut.
+/// Returns true for UTF-8 without control characters, which a terminal would obey. A head of full length may cut the last
+/// character.
 fn is_text(head: &[u8]) -> bool {
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
-        Err(e) if e.error_len().is_none() => {
+        Err(e) if e.error_len().is_none() && head.len() as u64 == HEAD_BYTES => {
             std::str::from_utf8(&head[..e.valid_up_to()]).unwrap_or_default()
         }
         Err(_) => return false,
@@ -112,7 +113,7 @@ fn is_text(head: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_text;
+    use super::{HEAD_BYTES, is_text};
 
     #[test]
     fn control_characters_are_no_text() {
@@ -120,7 +121,8 @@ mod tests {
             assert!(is_text(text.as_bytes()), "{text:?}");
         }
         // A character that the end of the head cuts.
-        assert!(is_text(&"ä".as_bytes()[..1]));
+        let long = format!("x{}", "ä".repeat(HEAD_BYTES as usize / 2));
+        assert!(is_text(&long.as_bytes()[..HEAD_BYTES as usize]));
         for bytes in [
             &b"SQLite format 3\0"[..],
             b"bplist00\xd1",

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use super::host::{Course, DraftHost};
+use super::noted::Noted;
 use super::password::Known;
 use super::phone::{Facts, Reach, State};
 use super::plan::{self, Begun};
@@ -27,9 +28,6 @@ use crate::units::counted;
 
 /// Below this, a phone that is not charging may not live to see the end.
 pub(super) const BATTERY_LOW_PERCENT: u64 = 20;
-
-/// Problems that are kept for the report.
-const PROBLEMS_MAX: usize = 1000;
 
 /// What may be asked of a backup.
 #[derive(Debug, Clone)]
@@ -565,41 +563,4 @@ fn prove(complete: &Complete, password: Option<&Known>, monitor: &dyn Monitor) -
     let text = format!("THE PASSWORD DOES NOT OPEN THIS BACKUP: {why}");
     monitor.problem(text, Some(hint.to_owned()));
     Some(false)
-}
-
-/// Passes everything on, and keeps the problems for the report.
-struct Noted<'a> {
-    inner: &'a dyn Monitor,
-    problems: std::sync::Mutex<Vec<String>>,
-}
-
-impl<'a> Noted<'a> {
-    fn new(inner: &'a dyn Monitor) -> Noted<'a> {
-        Noted {
-            inner,
-            problems: std::sync::Mutex::default(),
-        }
-    }
-
-    fn problems(&self) -> Vec<String> {
-        self.problems
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
-    }
-}
-
-impl Monitor for Noted<'_> {
-    fn event(&self, event: Event) {
-        if let Event::Problem { text, .. } = &event {
-            let problems = self.problems.lock();
-            let mut problems = problems.unwrap_or_else(std::sync::PoisonError::into_inner);
-            match problems.len() {
-                0..PROBLEMS_MAX => problems.push(text.clone()),
-                PROBLEMS_MAX => problems.push("and more of which no note was kept".to_owned()),
-                _ => {}
-            }
-        }
-        self.inner.event(event);
-    }
 }

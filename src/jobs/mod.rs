@@ -23,6 +23,7 @@ pub mod list;
 pub mod listed;
 pub mod named;
 pub mod names;
+mod noted;
 pub mod opened;
 mod opening;
 pub mod pair;

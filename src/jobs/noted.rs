@@ -1,0 +1,43 @@
+//! Keeps the problems of a run for its report.
+
+use crate::monitor::{Event, Monitor};
+
+/// Problems that are kept for the report.
+const PROBLEMS_MAX: usize = 1000;
+
+/// Passes every event on, and keeps the problems for the report.
+pub(super) struct Noted<'a> {
+    inner: &'a dyn Monitor,
+    problems: std::sync::Mutex<Vec<String>>,
+}
+
+impl<'a> Noted<'a> {
+    pub(super) fn new(inner: &'a dyn Monitor) -> Noted<'a> {
+        Noted {
+            inner,
+            problems: std::sync::Mutex::default(),
+        }
+    }
+
+    pub(super) fn problems(&self) -> Vec<String> {
+        self.problems
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Monitor for Noted<'_> {
+    fn event(&self, event: Event) {
+        if let Event::Problem { text, .. } = &event {
+            let problems = self.problems.lock();
+            let mut problems = problems.unwrap_or_else(std::sync::PoisonError::into_inner);
+            match problems.len() {
+                0..PROBLEMS_MAX => problems.push(text.clone()),
+                PROBLEMS_MAX => problems.push("and more of which no note was kept".to_owned()),
+                _ => {}
+            }
+        }
+        self.inner.event(event);
+    }
+}
