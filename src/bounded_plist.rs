@@ -1,7 +1,7 @@
 //! Property lists from outside: parsed with bounds on nesting and on size once expanded.
 //!
-//! A binary property list may name the same object many times, so a few hundred bytes can unfold to terabytes, and a
-//! deeply nested one overflows the stack of whoever drops it.
+//! A binary property list may name the same object many times, so a few hundred bytes can unfold to
+//! terabytes, and a deeply nested one overflows the stack of whoever drops it.
 
 use std::borrow::Cow;
 use std::io::{BufReader, Cursor, Read, Seek};
@@ -13,7 +13,8 @@ use plist::{Date, Value};
 
 /// How deeply a property list may nest. Phones send less than ten levels.
 const DEPTH_MAX: usize = 64;
-/// Bytes of memory that a list may unfold to, per byte of its own (keys such as `DLFileType` are shared), ...
+/// Bytes of memory that a list may unfold to, per byte of its own (keys such as `DLFileType` are
+/// shared), ...
 const UNFOLD_MAX: usize = 16;
 /// ... and in any case this much, and no more than that.
 const UNFOLD_BYTES: RangeInclusive<usize> = 16 << 20..=384 << 20;
@@ -54,9 +55,10 @@ pub fn parse(bytes: &[u8]) -> Result<Value, NotAPlist> {
     }
 }
 
-/// Calls `each` for every text, number, date and piece of data in a list, with the names of the dictionaries' fields that
-/// lead to it; what stands in an array has the name "" in it. `bytes` is the list's length. One such value is held at a
-/// time, and of XML the text that was read so far, since plist's reader (1.10) keeps it: a third of what the whole costs.
+/// Calls `each` for every text, number, date and piece of data in a list, with the names of the
+/// dictionaries' fields that lead to it; what stands in an array has the name "" in it. `bytes` is
+/// the list's length. One such value is held at a time, and of XML the text that was read so far,
+/// since plist's reader (1.10) keeps it: a third of what the whole costs.
 pub fn visit(
     mut from: impl Read + Seek,
     bytes: u64,
@@ -141,7 +143,8 @@ const CDATA_END: &[u8] = b"]]>";
 const COMMENT: &[u8] = b"<!--";
 const COMMENT_END: &[u8] = b"-->";
 
-/// Returns XML as UTF-8 without CDATA sections, which plist's reader (1.10) takes for nothing. Anything else stays as it is.
+/// Returns XML as UTF-8 without CDATA sections, which plist's reader (1.10) takes for nothing.
+/// Anything else stays as it is.
 fn plain_xml(bytes: &[u8]) -> Cow<'_, [u8]> {
     if bytes.starts_with(b"bplist00") {
         return bytes.into();
@@ -182,7 +185,8 @@ fn plain_xml(bytes: &[u8]) -> Cow<'_, [u8]> {
     plain.into()
 }
 
-/// Returns UTF-16 as text, if bytes are UTF-16: with a byte order mark, or by the "<" that XML begins with.
+/// Returns UTF-16 as text, if bytes are UTF-16: with a byte order mark, or by the "<" that XML
+/// begins with.
 fn utf_16(bytes: &[u8]) -> Option<String> {
     let (is_big, text) = match bytes {
         [0xfe, 0xff, rest @ ..] => (true, rest),
@@ -231,8 +235,8 @@ fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
     }
 }
 
-/// Returns a time as every form of a date can hold it: before 1970 or after the year 9000 it is the nearest of these. The clocks
-/// of computers, and the times of files, can be anything.
+/// Returns a time as every form of a date can hold it: before 1970 or after the year 9000 it is the
+/// nearest of these. The clocks of computers, and the times of files, can be anything.
 pub fn writable(time: SystemTime) -> SystemTime {
     const LAST: Duration = Duration::from_secs(221_845_392_000);
     let since = time.duration_since(SystemTime::UNIX_EPOCH);

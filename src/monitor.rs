@@ -108,7 +108,8 @@ pub enum Event {
         /// What it was for.
         what: Wait,
     },
-    /// Something went wrong that the job survives; it changes the exit code to "done with problems".
+    /// Something went wrong that the job survives; it changes the exit code to "done with
+    /// problems".
     Problem {
         /// What went wrong.
         text: String,

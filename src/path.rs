@@ -4,13 +4,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Longest path that is taken from a phone. What phones send is `<UDID>/Snapshot/xx/<40 hex>`, 93 bytes.
+/// Longest path that is taken from a phone. What phones send is `<UDID>/Snapshot/xx/<40 hex>`, 93
+/// bytes.
 const PATH_BYTES_MAX: usize = 1024;
 /// Longest component: what file systems hold.
 const COMPONENT_BYTES_MAX: usize = 255;
 
-/// A path below the backup root that cannot leave it, on no platform: relative, `/`-separated, without `..`, NUL,
-/// backslash, control characters, or a name that Windows cannot hold.
+/// A path below the backup root that cannot leave it, on no platform: relative, `/`-separated,
+/// without `..`, NUL, backslash, control characters, or a name that Windows cannot hold.
 ///
 /// A leading `/` is taken off, since iOS sends `/.b/6/...` (see docs/protocol.md, "Paths").
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

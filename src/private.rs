@@ -1,5 +1,6 @@
-//! Folders for temporary files into which nobody else can look. They go with their owner, and also where the program is told to
-//! end at once, which no owner hears of: a list of files can name what an encrypted backup hides.
+//! Folders for temporary files into which nobody else can look. They go with their owner, and also
+//! where the program is told to end at once, which no owner hears of: a list of files can name what
+//! an encrypted backup hides.
 
 use std::fs;
 use std::io;
@@ -46,7 +47,8 @@ impl Drop for PrivateDir {
     }
 }
 
-/// Removes all of them, before the program ends without its owners' doing. What cannot be removed stays.
+/// Removes all of them, before the program ends without its owners' doing. What cannot be removed
+/// stays.
 pub fn remove_all() {
     // Whoever makes one just now waits for this, and so for the end.
     let there = THERE.lock().unwrap_or_else(PoisonError::into_inner);

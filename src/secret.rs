@@ -19,8 +19,8 @@ impl Secret {
     }
 }
 
-/// Overwrites the data and texts of a property list that held a secret. What the library that reads and writes such lists
-/// copied meanwhile is beyond our reach.
+/// Overwrites the data and texts of a property list that held a secret. What the library that reads
+/// and writes such lists copied meanwhile is beyond our reach.
 pub fn wipe(value: &mut Value) {
     match value {
         Value::Data(bytes) => bytes.zeroize(),

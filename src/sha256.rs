@@ -1,7 +1,8 @@
 //! SHA-256 of what is received and of what lies on the disk.
 //!
-//! By `sha2` where the processor has instructions for it. `sha2` without them takes 1.9 times the time of code that uses AVX2, and a
-//! whole backup is hashed each time it is made or checked: there aws-lc does it, which TLS brings along.
+//! By `sha2` where the processor has instructions for it. `sha2` without them takes 1.9 times the
+//! time of code that uses AVX2, and a whole backup is hashed each time it is made or checked: there
+//! aws-lc does it, which TLS brings along.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use sha2::Digest;

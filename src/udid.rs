@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A phone's unique device identifier: 40 hex digits (up to iPhone 8/X) or `XXXXXXXX-XXXXXXXXXXXXXXXX` (since XS).
+/// A phone's unique device identifier: 40 hex digits (up to iPhone 8/X) or
+/// `XXXXXXXX-XXXXXXXXXXXXXXXX` (since XS).
 ///
 /// Compared and stored as the phone writes it, since it names the folder that other tools look for.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,7 +26,8 @@ impl FromStr for Udid {
 
     fn from_str(text: &str) -> Result<Self, NotAUdid> {
         let hex = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit());
-        // A USB serial of 24 characters becomes the UDID by a "-" after the eighth (usbmuxd does the same).
+        // A USB serial of 24 characters becomes the UDID by a "-" after the eighth (usbmuxd does
+        // the same).
         if text.len() == 24 && hex(text) {
             return Ok(Udid(format!("{}-{}", &text[..8], &text[8..])));
         }

@@ -1,8 +1,8 @@
-//! The cable is pulled at random places of a backup. Each time the last good backup is there to the last byte, `list` and
-//! `verify` say the truth, and the next run succeeds.
+//! The cable is pulled at random places of a backup. Each time the last good backup is there to the
+//! last byte, `list` and `verify` say the truth, and the next run succeeds.
 //!
-//! `IDEV_BACKUP_CABLE_CUTS` is how often; 8 times without it, at places that the seed picks. With it, a short session is
-//! cut after every byte.
+//! `IDEV_BACKUP_CABLE_CUTS` is how often; 8 times without it, at places that the seed picks. With
+//! it, a short session is cut after every byte.
 
 use std::fs;
 
@@ -101,7 +101,8 @@ fn a_short_backup_cut_anywhere_loses_no_backup() {
     pull("changes of a short backup", rig::small(), false);
 }
 
-/// A short session: the phone finds that it lacks room, and says so. Every byte of it fits into a test.
+/// A short session: the phone finds that it lacks room, and says so. Every byte of it fits into a
+/// test.
 #[test]
 fn a_short_session_cut_after_every_byte_loses_no_backup() {
     let every = match std::env::var("IDEV_BACKUP_CABLE_CUTS") {

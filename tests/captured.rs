@@ -1,11 +1,12 @@
 //! What real programs and real phones sent, read with our own codecs.
 //!
-//! The captured bytes are other people's and lie outside of this tree, in a folder `data` below the one that
-//! `IDEV_BACKUP_SHARED` names, else below `../shared`. Where they are absent the tests that need them say so on stderr and
-//! pass. The forms of messages at the end are facts from public threads, written down here; they need no folder.
+//! The captured bytes are other people's and lie outside of this tree, in a folder `data` below the
+//! one that `IDEV_BACKUP_SHARED` names, else below `../shared`. Where they are absent the tests
+//! that need them say so on stderr and pass. The forms of messages at the end are facts from public
+//! threads, written down here; they need no folder.
 //!
-//! Thread names: limd#N is libimobiledevice/libimobiledevice, pmd3#N doronz88/pymobiledevice3, net#N
-//! libimobiledevice-win32/imobiledevice-net.
+//! Thread names: limd#N is libimobiledevice/libimobiledevice, pmd3#N doronz88/pymobiledevice3,
+//! net#N libimobiledevice-win32/imobiledevice-net.
 
 use std::fs;
 use std::io::{self, Cursor, Read, Write};
@@ -624,7 +625,8 @@ fn key_bags_of_other_programs_are_read() {
     }
 }
 
-/// What others publish of real phones' key bags are single keys; a bag around each must be read as it was put in.
+/// What others publish of real phones' key bags are single keys; a bag around each must be read as
+/// it was put in.
 #[test]
 fn keys_of_real_phones_are_read_out_of_a_bag() {
     let Some(data) = data() else { return };
@@ -663,8 +665,9 @@ fn keys_of_real_phones_are_read_out_of_a_bag() {
     assert_eq!(keys, 7);
 }
 
-/// The form that real phones write, with the indirections of `$top`, as the generator of the encrypted backup writes it
-/// too (there it lies inside the encrypted list). Built by hand, so that our own writer does not judge our reader.
+/// The form that real phones write, with the indirections of `$top`, as the generator of the
+/// encrypted backup writes it too (there it lies inside the encrypted list). Built by hand, so that
+/// our own writer does not judge our reader.
 #[test]
 fn a_record_in_an_archive_is_found_through_its_indirections() {
     let uid = |n| Value::Uid(Uid::new(n));
@@ -831,7 +834,8 @@ fn a_status_that_is_not_there_is_answered_as_macs_do() {
 
 #[test]
 fn uploads_are_read_in_both_forms() {
-    // limd#437 (iOS 7 and later), limd#180 (iOS 8). The real is the progress after the batch; it may exceed 100.
+    // limd#437 (iOS 7 and later), limd#180 (iOS 8). The real is the progress after the batch; it
+    // may exceed 100.
     for (xml, bytes, percent) in [
         (
             "<dict/><real>0.97970221454610817</real><integer>0</integer>",
@@ -888,8 +892,8 @@ fn room_is_asked_for_and_the_need_follows_from_it() {
     let reply = reply.as_array().unwrap();
     assert_eq!(reply[1], Value::Integer((-1).into()));
     assert_eq!(reply[3], Value::Integer(0.into()));
-    // pmd3#1879: asked and free together are what the thread tells as the phone's estimate; pmd3#1886: 2 GiB of it are
-    // beyond the need.
+    // pmd3#1879: asked and free together are what the thread tells as the phone's estimate;
+    // pmd3#1886: 2 GiB of it are beyond the need.
     let shortage = Shortage {
         asked_bytes: 667_490_157_139,
         free_bytes: 302_044_200_960,

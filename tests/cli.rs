@@ -1,4 +1,5 @@
-//! The built program, as people and scripts run it: exit codes, what is printed where, and the JSON.
+//! The built program, as people and scripts run it: exit codes, what is printed where, and the
+//! JSON.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! A backup from the phone to the sealed folder, against the simulated phone: what is promised, what goes wrong, and that
-//! the last good backup survives all of it.
+//! A backup from the phone to the sealed folder, against the simulated phone: what is promised,
+//! what goes wrong, and that the last good backup survives all of it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -57,7 +57,8 @@ fn a_first_backup_holds_every_byte_of_the_phone_and_says_what_it_is() {
     rig.assert_holds_the_phone(&current);
     assert_whole(&current);
 
-    // Apple's layout: metadata at the top, every other file at xx/<40 hex digits beginning with xx>.
+    // Apple's layout: metadata at the top, every other file at xx/<40 hex digits beginning with
+    // xx>.
     let files: Vec<String> = tree(&current)
         .into_iter()
         .filter_map(|(path, bytes)| bytes.map(|_| path))
@@ -324,8 +325,9 @@ fn a_backup_that_another_program_made_is_kept_untouched_and_shares_no_file() {
 
 // ---- what is cut ----
 
-/// Has a run cut short by `fault`: the last good backup stays, and the next run succeeds. `None` when the backup was over
-/// before the fault came; else whether the phone went on where it had stopped.
+/// Has a run cut short by `fault`: the last good backup stays, and the next run succeeds. `None`
+/// when the backup was over before the fault came; else whether the phone went on where it had
+/// stopped.
 fn cut_and_go_on(rig: &Rig, store: &Store, fault: Fault) -> Option<bool> {
     let current = store.current_path(rig.udid());
     let exists = current.exists();
@@ -369,7 +371,8 @@ fn cut_and_go_on(rig: &Rig, store: &Store, fault: Fault) -> Option<bool> {
 #[test]
 fn a_changes_only_backup_cut_at_any_message_leaves_the_last_one_and_can_go_on() {
     let rig = Rig::backed_up();
-    // Messages 6 to 261 list folders and 263 to 776 make them; then come files, manifests, moves and removals.
+    // Messages 6 to 261 list folders and 263 to 776 make them; then come files, manifests, moves
+    // and removals.
     let (mut cut, mut resumed, mut finished) = (0, 0_usize, 0);
     let places = (0..7).chain([150, 262, 400]).chain(775..792);
     for index in places.step_by(cut_every()).chain([792]) {
@@ -657,7 +660,8 @@ enum Comes {
     Fails(Class, &'static str),
 }
 
-/// Runs a backup with each of the phone's faults, and one without at the end, and looks at what came of them.
+/// Runs a backup with each of the phone's faults, and one without at the end, and looks at what
+/// came of them.
 fn suffer(table: &[(&str, Comes)]) {
     let rig = Rig::backed_up();
     let impatient = Options {

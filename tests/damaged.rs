@@ -1,7 +1,8 @@
-//! Damaged copies of a backup, read by every command: none panics or hangs, and `verify` never calls a copy whole of which it reads
-//! a byte that was changed.
+//! Damaged copies of a backup, read by every command: none panics or hangs, and `verify` never
+//! calls a copy whole of which it reads a byte that was changed.
 //!
-//! `IDEV_BACKUP_DAMAGED` says how many copies; 12 without it. `IDEV_BACKUP_SEED` plays one of them again.
+//! `IDEV_BACKUP_DAMAGED` says how many copies; 12 without it. `IDEV_BACKUP_SEED` plays one of them
+//! again.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -199,7 +199,8 @@ fn a_database_is_looked_at_together_with_its_log() {
     let backup = Handmade::new(&[]);
     let scratch = tempfile::tempdir().unwrap();
     let (mut main, log) = database(scratch.path(), true);
-    // As if the phone had begun to write the log back when it took the copy: only both together are right.
+    // As if the phone had begun to write the log back when it took the copy: only both together are
+    // right.
     let page = main.len() - 4096;
     main[page..page + 200].fill(0x5a);
     backup.add("HomeDomain", "Library/a.db", &main);
@@ -343,7 +344,8 @@ fn a_sample_reads_its_share_and_others_each_time() {
     assert!((2..30).contains(&found), "{found} of 40");
 }
 
-/// Two backups of the rig, of which the older has bytes of its own, as a disk without hard links gives them.
+/// Two backups of the rig, of which the older has bytes of its own, as a disk without hard links
+/// gives them.
 fn with_independent_snapshot() -> (Rig, PathBuf, PathBuf) {
     let rig = Rig::backed_up();
     rig.create();
@@ -828,7 +830,8 @@ fn a_link_in_a_files_place_is_damage_and_a_pipe_hangs_nothing() {
     }
 }
 
-/// Only a database may be shorter than the phone's list says: iOS compacts those while it sends them.
+/// Only a database may be shorter than the phone's list says: iOS compacts those while it sends
+/// them.
 #[test]
 fn what_only_has_a_databases_name_may_not_be_short() {
     let backup = Handmade::new(&[]);

@@ -1,9 +1,11 @@
-//! The disk refuses, or the program is killed, at each call in turn: no room, errors, no permission, read-only. Every run
-//! ends with the exit code that says so, an error and a hint; the last good backup is there to the last byte, `list` and
-//! `verify` say the truth, and the next run succeeds. And disks of all kinds hold backups, those without links too.
+//! The disk refuses, or the program is killed, at each call in turn: no room, errors, no
+//! permission, read-only. Every run ends with the exit code that says so, an error and a hint; the
+//! last good backup is there to the last byte, `list` and `verify` say the truth, and the next run
+//! succeeds. And disks of all kinds hold backups, those without links too.
 //!
-//! The program runs under strace, which answers the calls instead of the system, or kills. `IDEV_BACKUP_DISK_FAULTS` is
-//! the number of calls of each kind that meet that, or `all`; without it one, which the seed picks.
+//! The program runs under strace, which answers the calls instead of the system, or kills.
+//! `IDEV_BACKUP_DISK_FAULTS` is the number of calls of each kind that meet that, or `all`; without
+//! it one, which the seed picks.
 
 #![cfg(target_os = "linux")] // Where strace is.
 
@@ -64,7 +66,8 @@ const FAULTS: &[(&str, &str, Which)] = &[
     ("flock", "ENOLCK", Which::Once),
 ];
 
-/// A store with a good backup, and a phone that is to be backed up into it once more, as often as is wanted.
+/// A store with a good backup, and a phone that is to be backed up into it once more, as often as
+/// is wanted.
 struct Scene {
     rig: Rig,
     phone: Arc<Phone>,
@@ -188,7 +191,8 @@ impl Scene {
     /// The store after a run, and after the one that follows.
     fn look_at_what_is_left(&self, when: &str) {
         let made = tree_of(&self.store().join(UDID));
-        // A run that failed when the phone had finished leaves a draft that is the new backup, or none.
+        // A run that failed when the phone had finished leaves a draft that is the new backup, or
+        // none.
         let draft = self
             .store()
             .join(".idev-backup")
@@ -219,8 +223,8 @@ fn tree_of(folder: &Path) -> Tree {
     }
 }
 
-/// Returns the calls to refuse of `count`: one that the seed picks, or as many as the environment asks for, evenly
-/// spread, with the first and the last among them.
+/// Returns the calls to refuse of `count`: one that the seed picks, or as many as the environment
+/// asks for, evenly spread, with the first and the last among them.
 fn chosen(count: usize, random: &mut Random) -> Vec<usize> {
     let wanted = match std::env::var("IDEV_BACKUP_DISK_FAULTS") {
         Ok(text) if text == "all" => count,
@@ -343,7 +347,8 @@ fn a_run_that_is_killed_before_any_call_costs_no_backup() {
 struct Disk(tempfile::TempDir);
 
 impl Disk {
-    /// Makes one with the one command and mounts it with the other, where the tools and the system know how.
+    /// Makes one with the one command and mounts it with the other, where the tools and the system
+    /// know how.
     fn mount(make: &str, mount: &str) -> Option<Disk> {
         let dir = rig::room();
         let (image, place) = (dir.path().join("image"), dir.path().join("disk"));

@@ -1,4 +1,5 @@
-//! `doctor` before a simulated phone and real folders: each thing that is in the way is a line, and none of them ends the rest.
+//! `doctor` before a simulated phone and real folders: each thing that is in the way is a line, and
+//! none of them ends the rest.
 
 use std::fs;
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! Backup passwords: a phone is told, and what it then sends opens with them. The program as people run it, and every byte of
-//! what it stored, opened by code that shares nothing with the phone's.
+//! Backup passwords: a phone is told, and what it then sends opens with them. The program as people
+//! run it, and every byte of what it stored, opened by code that shares nothing with the phone's.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -395,8 +395,8 @@ fn passwords_come_from_files_and_commands_and_empty_ones_are_refused() {
     assert_eq!(ran.code, 2);
 }
 
-/// What the program says at a terminal where each of these is typed once the other was said, and how it left the terminal;
-/// nothing where there is no terminal to have.
+/// What the program says at a terminal where each of these is typed once the other was said, and
+/// how it left the terminal; nothing where there is no terminal to have.
 fn at_a_terminal(rig: &Rig, args: &str, typed: &[(&str, &str)]) -> Option<String> {
     let is_there = |name: &str| {
         let tried = Command::new(name).arg("--version").output();

@@ -1,4 +1,5 @@
-//! Files of a backup in a folder: all of them, as they were on the phone, and nothing anywhere else, whatever the list says.
+//! Files of a backup in a folder: all of them, as they were on the phone, and nothing anywhere
+//! else, whatever the list says.
 
 use std::fs;
 use std::path::{Path, PathBuf};

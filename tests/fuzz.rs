@@ -1,6 +1,7 @@
-//! The inputs that fuzzing keeps (`tests/fuzz/inputs/TARGET/`), run by any compiler: as they are, cut anywhere, and changed at
-//! random for `IDEV_BACKUP_FUZZ_SECONDS` (1), as `IDEV_BACKUP_FUZZ_SEED` says. An input that breaks a promise is kept below
-//! `target/tmp/`, and belongs into the folder of its target.
+//! The inputs that fuzzing keeps (`tests/fuzz/inputs/TARGET/`), run by any compiler: as they are,
+//! cut anywhere, and changed at random for `IDEV_BACKUP_FUZZ_SECONDS` (1), as
+//! `IDEV_BACKUP_FUZZ_SEED` says. An input that breaks a promise is kept below `target/tmp/`, and
+//! belongs into the folder of its target.
 
 #[path = "fuzz/bodies.rs"]
 mod bodies;

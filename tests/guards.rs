@@ -1,4 +1,5 @@
-//! What must never be called a backup, and what must never be lost for one: cases that a careful reader found.
+//! What must never be called a backup, and what must never be lost for one: cases that a careful
+//! reader found.
 
 use std::fs;
 use std::path::PathBuf;

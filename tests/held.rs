@@ -1,5 +1,5 @@
-//! A phone that is held over USB when something goes wrong on this computer's side, and what is kept of pairings: a pump that dies,
-//! two that begin at once, a daemon that hangs.
+//! A phone that is held over USB when something goes wrong on this computer's side, and what is
+//! kept of pairings: a pump that dies, two that begin at once, a daemon that hangs.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};

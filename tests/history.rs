@@ -1,4 +1,5 @@
-//! History: which snapshots stay, day after day, and what prune, pin, delete, adopt and copy do, whatever happens to them.
+//! History: which snapshots stay, day after day, and what prune, pin, delete, adopt and copy do,
+//! whatever happens to them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -891,8 +892,8 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
         rig.phone
             .suffer(&[format!("claim-size:{need}").parse().unwrap()]);
     };
-    // Of three beside the new one the rule keeps two, with the one that is current now. What the third frees is not enough, so it
-    // stays.
+    // Of three beside the new one the rule keeps two, with the one that is current now. What the
+    // third frees is not enough, so it stays.
     claim(90_000_000);
     let options = Options {
         full: false,
@@ -921,7 +922,8 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
         "{:?}",
         recorder.notes()
     );
-    // Why, before anything goes; and what takes a while is told while it lasts, then what the phone does once more.
+    // Why, before anything goes; and what takes a while is told while it lasts, then what the phone
+    // does once more.
     let events = recorder.events();
     let at = |wanted: &str| {
         events

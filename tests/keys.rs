@@ -22,7 +22,8 @@ fn secret(text: &str) -> Secret {
     Secret::new(text.as_bytes().to_vec())
 }
 
-/// RFC 3394 has no other opening than the right one, so what opens is compared with a file key that is wrapped with it.
+/// RFC 3394 has no other opening than the right one, so what opens is compared with a file key that
+/// is wrapped with it.
 #[test]
 fn every_vector_of_others_opens_with_its_password_and_with_no_other() {
     let Some(folder) = rig::others("openwall-john+hashcat") else {
@@ -45,7 +46,8 @@ fn every_vector_of_others_opens_with_its_password_and_with_no_other() {
         else {
             panic!("{line}");
         };
-        // Ten million rounds take minutes under an emulator, and do nothing there that a thousand do not.
+        // Ten million rounds take minutes under an emulator, and do nothing there that a thousand
+        // do not.
         if rig::cut_every() > 1 && first_rounds.len() > 6 {
             skipped += 1;
             continue;

@@ -1,10 +1,12 @@
-//! The program is killed at random moments of a backup, of the seal and of dropping old snapshots. Each time the last good
-//! backup is there to the last byte, `list` and `verify` say the truth, and the next run succeeds.
+//! The program is killed at random moments of a backup, of the seal and of dropping old snapshots.
+//! Each time the last good backup is there to the last byte, `list` and `verify` say the truth, and
+//! the next run succeeds.
 //!
 //! `IDEV_BACKUP_KILLS` is how often; 30 times without it. The seed picks the moments.
 
 #![cfg(unix)]
-// wine keeps connections of killed programs open at times, and the simulated phone then waits for one that is gone.
+// wine keeps connections of killed programs open at times, and the simulated phone then waits for
+// one that is gone.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

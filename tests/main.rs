@@ -1,5 +1,5 @@
-//! Every test of whole jobs, as one program: thirty would hold, and link, the library thirty times. A module of it is run by
-//! `cargo test --test all MODULE::`.
+//! Every test of whole jobs, as one program: thirty would hold, and link, the library thirty times.
+//! A module of it is run by `cargo test --test all MODULE::`.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // Tests stop at what is unexpected, and one that cannot run says so.
 

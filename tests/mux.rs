@@ -1,4 +1,5 @@
-//! The USB protocol's connections, against packets that are put together here by hand: both versions, both windows, and every lie.
+//! The USB protocol's connections, against packets that are put together here by hand: both
+//! versions, both windows, and every lie.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -102,7 +103,8 @@ impl Phone {
         self.transfers(&packet)
     }
 
-    /// As a phone's endpoint delivers a packet: cut into transfers, an empty one at the end where none is short.
+    /// As a phone's endpoint delivers a packet: cut into transfers, an empty one at the end where
+    /// none is short.
     fn transfers(&mut self, packet: &[u8]) -> Result<(), Broken> {
         for part in packet.chunks(TRANSFER_BYTES) {
             self.mux.receive(part)?;

@@ -1,9 +1,10 @@
-//! Two commands work on one store at the same time, at every point at which the first one can meet the
-//! second: after its name was resolved, and at the beginning of each of its phases. Whatever they are,
-//! no backup is lost that nobody named, and nothing is said that is not so.
+//! Two commands work on one store at the same time, at every point at which the first one can meet
+//! the second: after its name was resolved, and at the beginning of each of its phases. Whatever
+//! they are, no backup is lost that nobody named, and nothing is said that is not so.
 //!
-//! `IDEV_BACKUP_PAIRS` is the number of cases that run, or `all`; 40 without it. `IDEV_BACKUP_TEST_SEED`
-//! chooses others, and each failure names the seed, the two commands and the point.
+//! `IDEV_BACKUP_PAIRS` is the number of cases that run, or `all`; 40 without it.
+//! `IDEV_BACKUP_TEST_SEED` chooses others, and each failure names the seed, the two commands and
+//! the point.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,10 @@
-//! The power fails at any moment of a backup: what the program asked of the file system is recorded, and each of the disks
-//! that a power cut may leave of it is made and looked at. Each time the last good backup is there to the last byte, `list`
-//! and `verify` say the truth, and the next run succeeds.
+//! The power fails at any moment of a backup: what the program asked of the file system is
+//! recorded, and each of the disks that a power cut may leave of it is made and looked at. Each
+//! time the last good backup is there to the last byte, `list` and `verify` say the truth, and the
+//! next run succeeds.
 //!
-//! `IDEV_BACKUP_POWER_CUTS` is the number of moments of each backup, or `all`; 10 without it. The seed picks them.
+//! `IDEV_BACKUP_POWER_CUTS` is the number of moments of each backup, or `all`; 10 without it. The
+//! seed picks them.
 
 #![cfg(target_os = "linux")] // Where strace is.
 
@@ -33,7 +35,8 @@ struct Story {
 }
 
 impl Story {
-    /// Has the program make a backup, beside these that are there; one is to be kept. The system `refuses` some calls.
+    /// Has the program make a backup, beside these that are there; one is to be kept. The system
+    /// `refuses` some calls.
     fn of(rig: Rig, before: Vec<Tree>, cut: Option<Fault>, refuses: &[String]) -> Story {
         let disk = rig.dir.path().join("disk");
         let store = disk.join("store");
@@ -57,7 +60,8 @@ impl Story {
         }
     }
 
-    /// Returns the moments to try: one of each of many equal stretches, and half of them in the seal.
+    /// Returns the moments to try: one of each of many equal stretches, and half of them in the
+    /// seal.
     fn moments(&self, name: &str) -> Vec<usize> {
         let all = self.recording.moments();
         let wanted = match std::env::var("IDEV_BACKUP_POWER_CUTS") {
@@ -151,7 +155,8 @@ fn with_backups(count: usize) -> (Rig, Vec<Tree>) {
     (rig, before)
 }
 
-/// The phone's first message that checks what it has sent: cut there, it knows of no end, and its backup is sealed.
+/// The phone's first message that checks what it has sent: cut there, it knows of no end, and its
+/// backup is sealed.
 fn cut_at_its_check(rig: &Rig, store: &Path) -> Fault {
     let phone = rig.phone.clone();
     let mut other = Rig::new();

@@ -1,4 +1,5 @@
-//! Backups as their readers see them: `info`, `usage`, `ls`, `find` and `tree`, of the phone's, of others' and of strangers'.
+//! Backups as their readers see them: `info`, `usage`, `ls`, `find` and `tree`, of the phone's, of
+//! others' and of strangers'.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -867,7 +868,8 @@ fn a_list_that_goes_on_for_ever_is_an_error() {
     assert_eq!(leaf.len(), PAGE);
     let mut endless = first.to_vec();
     for next in 3..=20u32 {
-        // Of each page: kind, free space, cells, where they begin, the last child; then where each cell is.
+        // Of each page: kind, free space, cells, where they begin, the last child; then where each
+        // cell is.
         let cell = [&next.to_be_bytes()[..], &[1]].concat();
         let cells = PAGE - usize::from(TIMES) * cell.len();
         let mut page = vec![5, 0, 0];

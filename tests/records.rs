@@ -1,4 +1,5 @@
-//! Records: which backup is which, in which order, what its hashes prove, and what damage to our own files does.
+//! Records: which backup is which, in which order, what its hashes prove, and what damage to our
+//! own files does.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,8 @@ fn current(rig: &Rig) -> Snapshot {
     rig.store.current(rig.udid()).unwrap().unwrap()
 }
 
-/// Changes a file as a dying disk does: a new file, so that hard links of the old one keep their bytes.
+/// Changes a file as a dying disk does: a new file, so that hard links of the old one keep their
+/// bytes.
 fn replace(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).unwrap();
     change(&mut bytes);
@@ -262,7 +264,8 @@ fn hashes_are_counted_by_their_source() {
     assert_eq!((record.files, record.bytes), (report.files, report.bytes));
     assert_eq!(record.phone.name, Some(report.phone.name.clone()));
 
-    // Of what was taken in from elsewhere nobody knows what the phone sent, and the next backup does not forget that.
+    // Of what was taken in from elsewhere nobody knows what the phone sent, and the next backup
+    // does not forget that.
     let other = rig.dir.path().join("other").join(UDID);
     copy_dir(&rig.current(), &other);
     let store = rig.new_store("adopted");
@@ -314,7 +317,8 @@ fn a_copy_of_a_damaged_list_loses_no_file() {
     }
 }
 
-/// Seals a tiny backup whose Status.plist has a date, at a moment of this computer's clock. Answers its id.
+/// Seals a tiny backup whose Status.plist has a date, at a moment of this computer's clock. Answers
+/// its id.
 fn seal(store: &Store, phone_date: &str, now: &str, keep: u32) -> (store::Id, Vec<String>) {
     let udid = UDID.parse().unwrap();
     let lock = store.lock(&udid).unwrap();

@@ -1,5 +1,6 @@
-//! Recorded traffic, played to our own program: every scene of fixtures/traffic. What it answers must mean what the recorded
-//! client answered, and it must end as a user would expect. fixtures/README.md tells where each scene comes from.
+//! Recorded traffic, played to our own program: every scene of fixtures/traffic. What it answers
+//! must mean what the recorded client answered, and it must end as a user would expect.
+//! fixtures/README.md tells where each scene comes from.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,8 +39,8 @@ struct Scene {
     exit: i32,
     /// Part of what it prints.
     says: &'static str,
-    /// The bytes that the recorded phone asks to be freed. What it needs is that and what this computer has free, less the 2 GiB that a
-    /// phone asks for beyond its need.
+    /// The bytes that the recorded phone asks to be freed. What it needs is that and what this
+    /// computer has free, less the 2 GiB that a phone asks for beyond its need.
     asked: Option<u64>,
     /// In what it departs from the recorded client, rightly: parts of what is told of it.
     departs: &'static [&'static str],
@@ -57,7 +58,8 @@ const fn scene(name: &'static str, exit: i32, says: &'static str) -> Scene {
     }
 }
 
-/// The bytes of the size behind `words`, and how far from the truth it may be for having been rounded.
+/// The bytes of the size behind `words`, and how far from the truth it may be for having been
+/// rounded.
 fn size_after(printed: &str, words: &str) -> Option<(f64, f64)> {
     let mut told = printed.split_once(words)?.1.split_whitespace();
     let number: f64 = told.next()?.parse().ok()?;
@@ -70,7 +72,8 @@ fn size_after(printed: &str, words: &str) -> Option<(f64, f64)> {
     Some((number * unit, 0.0501 * unit))
 }
 
-/// Whether the need that was told follows from what the phone asked for and what the computer said it had free.
+/// Whether the need that was told follows from what the phone asked for and what the computer said
+/// it had free.
 fn is_need_right(printed: &str, asked: u64) -> bool {
     let need = size_after(printed, "the backup needs ");
     let free = size_after(printed, "/store has ").or_else(|| size_after(printed, "\\store has "));
@@ -82,7 +85,8 @@ fn is_need_right(printed: &str, asked: u64) -> bool {
 
 /// idevicebackup2 names the source of a backup as well; no phone asks for it.
 const LIMD: &[&str] = &["SourceIdentifier was recorded"];
-/// pymobiledevice3 puts a Status.plist and a Manifest.plist of its own where there are none, and hands them to the phone.
+/// pymobiledevice3 puts a Status.plist and a Manifest.plist of its own where there are none, and
+/// hands them to the phone.
 const PMD3: &[&str] = &[
     "Status.plist ended with Whole, and now with Failed",
     "Manifest.plist ended with Whole, and now with Failed",
@@ -117,7 +121,8 @@ const SCENES: &[Scene] = &[
     Scene { departs: LIMD, ..scene("18.6.2-full-backup.idevicebackup2", 0, DONE) },
     Scene { departs: LIMD, after: Some("18.6.2-full-backup.idevicebackup2"), ..scene("18.6.2-changes-only.idevicebackup2", 0, DONE) },
     Scene { departs: LIMD, ..scene("18.6.2-encrypted.idevicebackup2", 0, DONE) },
-    // Only the dialog is played: lockdown's WillEncrypt is the simulated phone's, whose password nobody set.
+    // Only the dialog is played: lockdown's WillEncrypt is the simulated phone's, whose password
+    // nobody set.
     Scene { command: ENCRYPT, ..scene("18.6.2-encryption-on.idevicebackup2", 3, "agreed, but says") },
     Scene { command: CHANGE, ..scene("18.6.2-password-changed.idevicebackup2", 0, DONE) },
     Scene { command: CHANGE, ..scene("18.6.2-password-wrong.idevicebackup2", 6, "the backup password is wrong") },
@@ -175,7 +180,8 @@ struct Played {
     unplayed: Vec<String>,
 }
 
-/// Of other programs' traces the backup service alone is played: what they ask lockdown and the small services is theirs.
+/// Of other programs' traces the backup service alone is played: what they ask lockdown and the
+/// small services is theirs.
 fn trace(name: &str) -> Trace {
     let text = fs::read_to_string(folder().join(name).join("trace.jsonl")).unwrap();
     let mut trace = Trace::parse(&text).unwrap();
@@ -290,7 +296,8 @@ fn faults(scene: &Scene) -> Vec<String> {
 
 #[test]
 fn our_program_does_in_every_scene_what_the_recorded_client_did_or_rightly_departs_from_it() {
-    // Under an emulator a scene takes many seconds, and other programs' are about the dialog, which is the same everywhere.
+    // Under an emulator a scene takes many seconds, and other programs' are about the dialog, which
+    // is the same everywhere.
     let here = |scene: &&Scene| {
         rig::cut_every() == 1 || !scene.name.contains(".idev") && !scene.name.contains(".pymo")
     };

@@ -1,5 +1,5 @@
-//! Restores to the simulated phone: every byte arrives, the sealed backup stays as it is whatever the phone or the cable does, and
-//! what goes wrong is told with what state the phone is in.
+//! Restores to the simulated phone: every byte arrives, the sealed backup stays as it is whatever
+//! the phone or the cable does, and what goes wrong is told with what state the phone is in.
 
 use std::fs;
 use std::io::Read;
@@ -48,7 +48,8 @@ fn known(password: &str) -> Option<Known> {
     Some(Known(Secret::new(password.as_bytes().to_vec())))
 }
 
-/// For restores one after the other: the test restarts the phone itself, so that nobody has to wait for it.
+/// For restores one after the other: the test restarts the phone itself, so that nobody has to wait
+/// for it.
 fn staying() -> Options {
     Options {
         reboot: false,
@@ -184,7 +185,8 @@ fn compared_with(folder: &Path, passwords: &dyn Passwords, rows: Vec<Received>) 
     compare(folder, &how, rows, &Silent).unwrap()
 }
 
-/// The ledger has these very bytes of each file that the phone had when it was backed up, hashed here and not by our reader.
+/// The ledger has these very bytes of each file that the phone had when it was backed up, hashed
+/// here and not by our reader.
 fn assert_has_the_files_of(ledger: &Ledger, phone: &Phone) {
     let rows = received(ledger);
     let mut files = 0;
@@ -925,7 +927,8 @@ fn a_cancel_says_what_state_the_phone_is_in() {
             assert_eq!(*told, left, "{phase:?}");
         }
         if phase == Phase::Sending {
-            // Some files are there, and nobody said that it has them all: it is as it was once it restarts.
+            // Some files are there, and nobody said that it has them all: it is as it was once it
+            // restarts.
             let Error::RestoreDialog { left, .. } = &error else {
                 panic!("{error}");
             };

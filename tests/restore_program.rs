@@ -119,7 +119,8 @@ fn scripts_get_the_warnings_that_people_are_shown() {
     assert_eq!(line("find_my")["level"], "ok");
 }
 
-/// What the program says at a terminal where this is typed, and how it ends; nothing where there is no terminal to have.
+/// What the program says at a terminal where this is typed, and how it ends; nothing where there is
+/// no terminal to have.
 fn at_a_terminal(rig: &Rig, args: &str, typed: &Path) -> Option<(i32, String)> {
     let words = format!("{} restore {args}", env!("CARGO_BIN_EXE_idev-backup"));
     let mut command = program(rig);

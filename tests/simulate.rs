@@ -1,4 +1,5 @@
-//! The simulated phone against a small host of its own: the protocol, what is sent, and what goes wrong on purpose.
+//! The simulated phone against a small host of its own: the protocol, what is sent, and what goes
+//! wrong on purpose.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
@@ -246,7 +247,8 @@ impl Host {
     }
 }
 
-/// Waits until the phone has noticed that a computer left, and noted down how its backup ended: until then it is busy.
+/// Waits until the phone has noticed that a computer left, and noted down how its backup ended:
+/// until then it is busy.
 fn noticed(phone: &Phone, backups: usize) {
     let patience = Instant::now() + Duration::from_secs(30);
     while phone.history().len() < backups && Instant::now() < patience {

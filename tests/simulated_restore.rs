@@ -1,4 +1,5 @@
-//! The simulated phone restores: against a small host of the tests' own, which keeps a backup in memory and may misbehave.
+//! The simulated phone restores: against a small host of the tests' own, which keeps a backup in
+//! memory and may misbehave.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -312,7 +313,8 @@ fn with_password(password: &str) -> Dictionary {
     options
 }
 
-/// The ledger holds every file of the phone that made the backup, byte for byte, and its folders and links.
+/// The ledger holds every file of the phone that made the backup, byte for byte, and its folders
+/// and links.
 fn assert_got_all(bench: &Bench, maker: &Phone) {
     let rows = bench.rows();
     let mut files = 0;
@@ -879,7 +881,8 @@ fn the_cable_is_cut_after_any_byte_of_the_computer() {
     let size: usize = host.files.values().map(Vec::len).sum();
     assert!(taken > size as u64, "{taken} of {size}");
     let mut random = rig::Random::new(7);
-    // Before the first 2,000 there is only the greeting, which the host of these tests takes for granted.
+    // Before the first 2,000 there is only the greeting, which the host of these tests takes for
+    // granted.
     for round in 0..40 {
         let at = 2000 + random.below(taken as usize - 2000) as u64;
         bench.phone.suffer(&[Fault::CutAfterTaken(at)]);

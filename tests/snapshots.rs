@@ -1,8 +1,10 @@
-//! Snapshots of what people and scripts read: the help of every command, the reports in text and JSON, error messages, and
-//! pages. A change of wording fails here and shows as a diff. `SNAPSHOTS=overwrite cargo test --test all snapshots::` accepts
-//! it; read the diff of `tests/snapshots` before you commit it.
+//! Snapshots of what people and scripts read: the help of every command, the reports in text and
+//! JSON, error messages, and pages. A change of wording fails here and shows as a diff.
+//! `SNAPSHOTS=overwrite cargo test --test all snapshots::` accepts it; read the diff of
+//! `tests/snapshots` before you commit it.
 //!
-//! What differs from run to run (times, durations, folders, free space, ports) is replaced by a name in brackets.
+//! What differs from run to run (times, durations, folders, free space, ports) is replaced by a
+//! name in brackets.
 
 #![cfg(target_os = "linux")] // Paths and the words of the system differ elsewhere.
 
@@ -19,7 +21,8 @@ use snapbox::data::DataFormat;
 /// The width that help and tables are printed for.
 const COLUMNS: &str = "100";
 
-/// Patterns of what differs from run to run, and what stands in their place. They apply in this order.
+/// Patterns of what differs from run to run, and what stands in their place. They apply in this
+/// order.
 const DIFFERS: &[(&str, &str)] = &[
     (r"\b\d{8}-\d{6}\b", "[STAMP]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),

@@ -295,7 +295,8 @@ fn strange_files_are_left_out() {
     assert!(names.keys().all(|name| !strange.contains(&name.as_str())));
 }
 
-/// Puts files that nobody sent into a draft, once the phone has given its verdict or has arranged its files.
+/// Puts files that nobody sent into a draft, once the phone has given its verdict or has arranged
+/// its files.
 fn strays(rig: &Rig, count: u32) {
     fs::create_dir_all(rig.draft_backup().join("ab")).unwrap();
     for number in 0..count {

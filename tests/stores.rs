@@ -1,4 +1,5 @@
-//! Where the store is: a new one is made only when somebody asks for it, and a path means one place.
+//! Where the store is: a new one is made only when somebody asks for it, and a path means one
+//! place.
 
 use std::fs;
 use std::path::{Path, PathBuf};

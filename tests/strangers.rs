@@ -1,9 +1,9 @@
-//! Another program writes in the store while a backup is made: in the draft, in the last good backup, in our own folder. A
-//! backup that is called done verifies to the last byte, nothing panics, and what the other program left of the last good
-//! backup is not touched by us.
+//! Another program writes in the store while a backup is made: in the draft, in the last good
+//! backup, in our own folder. A backup that is called done verifies to the last byte, nothing
+//! panics, and what the other program left of the last good backup is not touched by us.
 //!
-//! It stops when our check begins, as nobody can vouch for what is changed after that. `IDEV_BACKUP_STRANGERS` says how many
-//! backups are disturbed in each place; 6 without it.
+//! It stops when our check begins, as nobody can vouch for what is changed after that.
+//! `IDEV_BACKUP_STRANGERS` says how many backups are disturbed in each place; 6 without it.
 
 #![cfg(unix)] // Elsewhere what is open cannot be replaced or removed, and a stranger only stands in the way.
 
@@ -20,10 +20,11 @@ use idev_backup::jobs::{Class, list};
 use idev_backup::monitor::{Phase, Silent};
 use idev_backup::store::Store;
 
-/// Does something to whatever stands somewhere below a folder. It may be gone the moment after: nothing here must succeed.
+/// Does something to whatever stands somewhere below a folder. It may be gone the moment after:
+/// nothing here must succeed.
 ///
-/// Bytes are changed in place in the last backup only. Elsewhere a stranger would reach the lists of hashes as well, and who
-/// changes both a file and all that is known of it is found by nobody.
+/// Bytes are changed in place in the last backup only. Elsewhere a stranger would reach the lists
+/// of hashes as well, and who changes both a file and all that is known of it is found by nobody.
 fn meddle(folder: &Path, random: &mut Random) {
     let Some(path) = somewhere(folder, random) else {
         return;
@@ -62,10 +63,11 @@ fn somewhere(folder: &Path, random: &mut Random) -> Option<PathBuf> {
     None
 }
 
-/// Runs a backup while a stranger meddles with `folder`, and looks at what came of it; whether it was done.
+/// Runs a backup while a stranger meddles with `folder`, and looks at what came of it; whether it
+/// was done.
 ///
-/// A stranger who writes in place in the draft writes into the last backup too, where both share their files. We do not: it
-/// stays as it was when the stranger stopped.
+/// A stranger who writes in place in the draft writes into the last backup too, where both share
+/// their files. We do not: it stays as it was when the stranger stopped.
 fn disturbed(rig: &Rig, store: &Store, folder: &Path, seed: u64, when: &str) -> bool {
     let current = store.current_path(rig.udid());
     let goes_on = Mutex::new(true);
@@ -99,7 +101,8 @@ fn disturbed(rig: &Rig, store: &Store, folder: &Path, seed: u64, when: &str) -> 
         let report = verify::verify(&current, &read_all(), &Silent).unwrap();
         match report.outcome {
             Outcome::Whole => rig.assert_holds_the_phone(&current),
-            // Files too many; and files that grew, which phones are known to list with their size before.
+            // Files too many; and files that grew, which phones are known to list with their size
+            // before.
             Outcome::WholeWithRemarks => {}
             Outcome::NoDamageFound | Outcome::Unchecked | Outcome::Damaged => {
                 panic!("{when}: {:#?}", report.findings)

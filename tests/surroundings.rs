@@ -1,4 +1,5 @@
-//! What surrounds a command: variables, names of phones, other programs that it starts, and files that it writes beside the store.
+//! What surrounds a command: variables, names of phones, other programs that it starts, and files
+//! that it writes beside the store.
 
 use std::fs;
 

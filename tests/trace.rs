@@ -1,5 +1,5 @@
-//! What a trace must never hold: a planted set of secrets and identities, looked for in every form in which they could have got
-//! out. And what it must hold: whole messages, of both ends alike.
+//! What a trace must never hold: a planted set of secrets and identities, looked for in every form
+//! in which they could have got out. And what it must hold: whole messages, of both ends alike.
 
 use std::fs;
 use std::io::Write;
@@ -62,7 +62,8 @@ fn assert_absent(trace: &str, secrets: &[Vec<u8>]) {
     }
 }
 
-/// Everything in a property list that could tell who somebody is: data, and texts but for those that are `harmless`.
+/// Everything in a property list that could tell who somebody is: data, and texts but for those
+/// that are `harmless`.
 fn secrets_of(value: &Value, harmless: &[&str], found: &mut Vec<Vec<u8>>) {
     match value {
         Value::Data(bytes) => found.push(bytes.clone()),

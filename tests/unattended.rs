@@ -1,4 +1,5 @@
-//! Backups that nobody watches: the config file, conditions, the user's commands, the passcode, schedules and `watch`.
+//! Backups that nobody watches: the config file, conditions, the user's commands, the passcode,
+//! schedules and `watch`.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -1054,7 +1055,8 @@ fn a_job_is_one_line_of_a_crontab_and_tells_how_it_ended() {
             .contains("has not run yet; next")
     );
 
-    // As cron does it, with nothing of our environment but what an emulator of another processor needs to start anything.
+    // As cron does it, with nothing of our environment but what an emulator of another processor
+    // needs to start anything.
     let command = line.splitn(6, ' ').nth(5).unwrap().replace("\\%", "%");
     let emulator = std::env::vars_os().filter(|(name, _)| name == "QEMU_LD_PREFIX");
     let mut shell = Command::new("sh");

@@ -251,7 +251,8 @@ fn a_damaged_manifest_plist_is_named() {
     }
 }
 
-/// Manifest.plist says that an encrypted backup is not encrypted, or says nothing, or says it as a number.
+/// Manifest.plist says that an encrypted backup is not encrypted, or says nothing, or says it as a
+/// number.
 #[test]
 fn a_lie_about_encryption_is_found_out() {
     let rig = Rig::with(idev_backup::sim::PhoneConfig {

@@ -1,5 +1,6 @@
-//! Whole jobs over USB, without a daemon and without hardware: a bus of the test's own, whose phone speaks the USB protocol with
-//! code of its own and hands each connection to the simulated phone's services. tests/mux.rs has the protocol itself.
+//! Whole jobs over USB, without a daemon and without hardware: a bus of the test's own, whose phone
+//! speaks the USB protocol with code of its own and hands each connection to the simulated phone's
+//! services. tests/mux.rs has the protocol itself.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -366,7 +367,8 @@ impl PhonesEnd {
         drop(self.events.send(Event::Transfer(bytes)));
     }
 
-    /// A connection to the simulated phone's service, through its daemon; what comes from there is an input.
+    /// A connection to the simulated phone's service, through its daemon; what comes from there is
+    /// an input.
     fn connect(&self, here: u16, there: u16) -> Option<ServiceConnection> {
         let phones = Usbmuxd::new(Address::parse(&self.daemon), calm())
             .devices()

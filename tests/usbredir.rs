@@ -1,5 +1,5 @@
-//! The simulated phone as a USB device, before a QEMU of the tests' own that speaks usbredir by hand. The real one, with a kernel behind
-//! it, is in tests/usblab.
+//! The simulated phone as a USB device, before a QEMU of the tests' own that speaks usbredir by
+//! hand. The real one, with a kernel behind it, is in tests/usblab.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -140,8 +140,8 @@ fn every_damage_is_found_and_called_what_it_is() {
     let remove = |path: &Path| fs::remove_file(path).unwrap();
     let empty = |path: &Path| cut(path, 0);
 
-    // What is done, which file the finding names ("" for any), what it is called with hashes, and what it is called in
-    // a folder without them (none: it cannot be known there).
+    // What is done, which file the finding names ("" for any), what it is called with hashes, and
+    // what it is called in a folder without them (none: it cannot be known there).
     use Wrong::{
         Altered, Extra, Misnamed, Missing, Orphaned, Swapped, Truncated, Unfinished, Unreadable,
     };
@@ -361,7 +361,8 @@ fn a_list_of_hashes_that_cannot_be_found_is_no_reason_to_call_it_whole() {
         found.iter().any(|f| f.wrong == Wrong::Unchecked),
         "{found:?}"
     );
-    // With one of them the backup is ours again, and the list of hashes shows what is wrong with the other.
+    // With one of them the backup is ours again, and the list of hashes shows what is wrong with
+    // the other.
     fs::write(&lists[0], &before[0]).unwrap();
     let report = check(&rig.current(), true);
     assert_eq!(report.outcome, Outcome::Damaged);
@@ -472,7 +473,8 @@ fn a_check_writes_nothing() {
     assert_same(&before, &tree(rig.dir.path()), "after the check");
 }
 
-/// Three backups that somebody else's program made: the folder "shared" lies beside the project, where it is present.
+/// Three backups that somebody else's program made: the folder "shared" lies beside the project,
+/// where it is present.
 #[test]
 fn backups_of_another_generator_are_judged_by_what_they_hold() {
     let Some(generated) = others("pmeenan-golemine/e2e/fixtures/generated") else {
@@ -503,11 +505,12 @@ fn a_status_that_is_finished_is_read_as_finished() {
     assert!(status.is_resumable() && !status.is_finished());
 }
 
-/// A file of a backup of iOS 9 or older: domain, path, what is on the disk, the size that the list gives it, and whether it
-/// has a key of its own.
+/// A file of a backup of iOS 9 or older: domain, path, what is on the disk, the size that the list
+/// gives it, and whether it has a key of its own.
 type Old<'a> = (&'a str, &'a str, &'a [u8], u64, bool);
 
-/// A backup of iOS 9 or older, with a folder and a link in its list, and these files beside each other.
+/// A backup of iOS 9 or older, with a folder and a link in its list, and these files beside each
+/// other.
 fn old_backup(files: &[Old]) -> tempfile::TempDir {
     let string = |text: &[u8]| [&(text.len() as u16).to_be_bytes(), text].concat();
     let none = [0xff, 0xff];

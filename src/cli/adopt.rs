@@ -16,9 +16,9 @@ use super::{OutputArgs, StoreArgs, WritableStoreArgs, create, exit, output};
 ///
 /// Example:  idev-backup adopt ~/Library/Application\ Support/MobileSync/Backup/00008130-001A2B3C4D5E6F70
 ///
-/// It is checked, copied (by clones of its blocks where the disk can) and checked again; what it is taken from stays as it is. It
-/// becomes the phone's current backup if it is the newest, else a snapshot of its own date. It is pinned: `unpin` leaves it to the
-/// rules.
+/// It is checked, copied (by clones of its blocks where the disk can) and checked again; what it is
+/// taken from stays as it is. It becomes the phone's current backup if it is the newest, else a
+/// snapshot of its own date. It is pinned: `unpin` leaves it to the rules.
 #[derive(Args)]
 pub struct Adopt {
     /// The backup's folder
@@ -47,11 +47,12 @@ impl Adopt {
 ///
 /// Example:  idev-backup copy latest /media/disk/backups
 ///
-/// Each file is compared with the hash that it had when it was received, and read once more when all are there. What a copy that broke
-/// off has brought is not copied again.
+/// Each file is compared with the hash that it had when it was received, and read once more when
+/// all are there. What a copy that broke off has brought is not copied again.
 #[derive(Args)]
 pub struct Copy {
-    /// The snapshot: its time or how that begins, a name that it was given, `latest`, a phone, or its folder
+    /// The snapshot: its time or how that begins, a name that it was given, `latest`, a phone, or
+    /// its folder
     snapshot: String,
     /// The store to copy it into
     #[arg(value_parser = path_parser())]

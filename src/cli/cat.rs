@@ -98,8 +98,8 @@ impl Cat {
     }
 }
 
-/// Returns true for UTF-8 without control characters, which a terminal would obey. A head of full length may cut the last
-/// character.
+/// Returns true for UTF-8 without control characters, which a terminal would obey. A head of full
+/// length may cut the last character.
 fn is_text(head: &[u8]) -> bool {
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,

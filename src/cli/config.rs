@@ -1,7 +1,8 @@
 //! The config file: what may stand in it. `config_command` shows it.
 //!
-//! A key has one meaning and three places: a flag, a variable of the environment, a line of the file. The variable's name
-//! binds them: whatever option of the command line reads that variable takes its default from the file.
+//! A key has one meaning and three places: a flag, a variable of the environment, a line of the
+//! file. The variable's name binds them: whatever option of the command line reads that variable
+//! takes its default from the file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -89,7 +90,8 @@ pub(super) fn variable(name: &str) -> String {
     format!("IDEV_BACKUP_{upper}")
 }
 
-/// Returns true for the variables that name a place: a relative path would be another one in each folder.
+/// Returns true for the variables that name a place: a relative path would be another one in each
+/// folder.
 pub(super) fn is_place(of: &str) -> bool {
     let is_it = |key: &&Key| key.form == Form::Place && variable(key.name) == of;
     of == "IDEV_BACKUP_CONFIG" || KEYS.iter().any(|key| is_it(&key))
@@ -208,7 +210,8 @@ fn key_of(arg: &clap::Arg) -> Option<&'static Key> {
     KEYS.iter().find(|key| variable(key.name) == env)
 }
 
-/// The variable from which an option has a value, if nobody typed that: `option` is as clap shows it, "--retry <N>".
+/// The variable from which an option has a value, if nobody typed that: `option` is as clap shows
+/// it, "--retry <N>".
 pub fn of_variable(command: &Command, option: &str, value: &str) -> Option<String> {
     let is_it = |word: &str| word == value || word.ends_with(&format!("={value}"));
     if std::env::args_os().any(|word| is_it(&word.to_string_lossy())) {

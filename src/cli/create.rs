@@ -28,7 +28,8 @@ use super::{DeviceArgs, OutputArgs, ReachArgs, WritableStoreArgs, exit, interrup
 ///
 /// Example:  idev-backup create --store /srv/backups
 ///
-/// The backup before stays untouched until the new one is complete and checked; then it becomes a snapshot.
+/// The backup before stays untouched until the new one is complete and checked; then it becomes a
+/// snapshot.
 #[derive(Args)]
 pub struct Create {
     #[command(flatten)]

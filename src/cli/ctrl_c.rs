@@ -15,7 +15,8 @@ struct Ctrl {
     flag: Arc<AtomicBool>,
     /// A job looks at the flag.
     is_heeded: AtomicBool,
-    /// A password is asked for: the terminal hides what is typed, and only the prompt knows how it was before.
+    /// A password is asked for: the terminal hides what is typed, and only the prompt knows how it
+    /// was before.
     is_asking: AtomicBool,
 }
 
@@ -31,18 +32,21 @@ static CTRL: LazyLock<Arc<Ctrl>> = LazyLock::new(|| {
     ctrl
 });
 
-/// Becomes true at Ctrl-C. A second one ends the program at once; the last good backup is safe from both.
+/// Becomes true at Ctrl-C. A second one ends the program at once; the last good backup is safe from
+/// both.
 pub fn interrupt() -> Arc<AtomicBool> {
     CTRL.is_heeded.store(true, Ordering::SeqCst);
     CTRL.flag.clone()
 }
 
-/// Lets `ask` end by itself at Ctrl-C: a program that ended meanwhile would leave a terminal that shows nothing of what is typed.
+/// Lets `ask` end by itself at Ctrl-C: a program that ended meanwhile would leave a terminal that
+/// shows nothing of what is typed.
 pub fn while_asking<T>(ask: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
     CTRL.is_asking.store(true, Ordering::SeqCst);
     let mut answer = ask();
     if cfg!(windows) && answer.is_err() {
-        // There a prompt says only that nothing was typed, at about the time at which the handler runs.
+        // There a prompt says only that nothing was typed, at about the time at which the handler
+        // runs.
         std::thread::sleep(Duration::from_millis(100));
         if CTRL.flag.load(Ordering::SeqCst) {
             answer = Err(std::io::ErrorKind::Interrupted.into());

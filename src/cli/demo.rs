@@ -19,7 +19,8 @@ use super::stores::path_parser;
 use super::verify as verify_command;
 use super::{OutputArgs, create, exit, interrupt, output};
 
-/// Back up a simulated iPhone twice and verify the result: everything that `create` does, without a phone.
+/// Back up a simulated iPhone twice and verify the result: everything that `create` does, without a
+/// phone.
 ///
 /// Example:  idev-backup demo
 #[derive(Args)]

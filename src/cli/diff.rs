@@ -26,10 +26,12 @@ const SORTED_MAX: usize = 100_000;
 ///
 /// Example:  idev-backup diff 20261120-221401 latest
 ///
-/// Compares what the phone noted of each file: size, time, hash. Files are not read, so it takes seconds.
+/// Compares what the phone noted of each file: size, time, hash. Files are not read, so it takes
+/// seconds.
 #[derive(Args)]
 pub struct Diff {
-    /// The first backup: a folder; or in the store: `latest`, a phone, a time, or the beginning of either
+    /// The first backup: a folder; or in the store: `latest`, a phone, a time, or the beginning of
+    /// either
     before: String,
     /// The second one
     after: String,
@@ -86,7 +88,8 @@ impl Diff {
         Ok(tell_unread(&unread, exit::DONE))
     }
 
-    /// With a password of its own; else with that of the first one, and if that does not open it people are asked for another.
+    /// With a password of its own; else with that of the first one, and if that does not open it
+    /// people are asked for another.
     fn open_other(&self, folder: &std::path::Path, asked: &Asked) -> Result<Opened, Error> {
         let other = password::of(
             self.other_password_file.as_ref(),

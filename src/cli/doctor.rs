@@ -17,7 +17,8 @@ use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output, schedule
 /// How long a phone or a disk may take for all of its answers.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Look for what is in the way of the next backup, or explain an error: usbmuxd, USB, trust, the phone, the disk, the store.
+/// Look for what is in the way of the next backup, or explain an error: usbmuxd, USB, trust, the
+/// phone, the disk, the store.
 ///
 /// Changes nothing; works without a phone, without usbmuxd and without a store.
 ///
@@ -50,7 +51,8 @@ pub struct Doctor {
 
 #[derive(Subcommand)]
 enum Explain {
-    /// Explain an error code or message: of a phone, of usbmuxd, of Finder, iTunes or idevicebackup2
+    /// Explain an error code or message: of a phone, of usbmuxd, of Finder, iTunes or
+    /// idevicebackup2
     ///
     /// Example:  idev-backup doctor explain 'Multiple errors uploading files (MBErrorDomain/104)'
     ///

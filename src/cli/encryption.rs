@@ -14,14 +14,15 @@ use super::progress::{Show, Style, Watch};
 use super::reading::ReadArgs;
 use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output};
 
-/// Switch the encryption of a phone's backups on or off, change its password, or try a password on a backup.
+/// Switch the encryption of a phone's backups on or off, change its password, or try a password on
+/// a backup.
 ///
 /// Example:  idev-backup encryption on
 ///
-/// Only encrypted backups hold saved passwords, Health, Home, Wi-Fi settings, Safari and call history. The password is the
-/// phone's own: all computers' backups of it are encrypted with it, and nobody can read them without it. It is never taken
-/// from the command line: it is asked for, or comes from --password-file, --password-command, --password-keyring or
-/// IDEV_BACKUP_PASSWORD.
+/// Only encrypted backups hold saved passwords, Health, Home, Wi-Fi settings, Safari and call
+/// history. The password is the phone's own: all computers' backups of it are encrypted with it,
+/// and nobody can read them without it. It is never taken from the command line: it is asked for,
+/// or comes from --password-file, --password-command, --password-keyring or IDEV_BACKUP_PASSWORD.
 #[derive(Args)]
 pub struct EncryptionCommand {
     #[command(subcommand)]
@@ -44,9 +45,9 @@ enum Wanted {
     ///
     /// Example:  idev-backup encryption remember
     ///
-    /// That is the Keychain of macOS, the Credential Manager of Windows, and what answers for the Secret Service on Linux (GNOME
-    /// Keyring, KWallet, KeePassXC). Whoever is logged in as you can read it there. The program must be built with `--features
-    /// keyring`.
+    /// That is the Keychain of macOS, the Credential Manager of Windows, and what answers for the
+    /// Secret Service on Linux (GNOME Keyring, KWallet, KeePassXC). Whoever is logged in as you can
+    /// read it there. The program must be built with `--features keyring`.
     Remember(Remember),
     /// Remove a backup password from the system's credential store
     Forget(Forget),

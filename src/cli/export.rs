@@ -25,8 +25,8 @@ enum What {
 ///
 /// Example:  idev-backup export photos latest --to ~/Pictures/iPhone
 ///
-/// The still and the moving part of a Live Photo stay together under one name. Exit code 3: done, but some files are not as they
-/// should be.
+/// The still and the moving part of a Live Photo stay together under one name. Exit code 3: done,
+/// but some files are not as they should be.
 #[derive(Args)]
 pub struct Photos {
     #[command(flatten)]

@@ -16,12 +16,13 @@ use super::{OutputArgs, bounds, exit, interrupt, output, progress};
 /// Things of a kind that are shown.
 const SHOWN_MAX: usize = 20;
 
-/// Write files of a backup into a folder, with the names, times and modes that they had on the phone.
+/// Write files of a backup into a folder, with the names, times and modes that they had on the
+/// phone.
 ///
 /// Example:  idev-backup extract latest --to photos 'CameraRollDomain/Media/DCIM/**'
 ///
-/// A pattern with a `/` is for domain and path, one without for the last name alone; without any it is everything. Exit code 3:
-/// done, but some files are not as they should be.
+/// A pattern with a `/` is for domain and path, one without for the last name alone; without any it
+/// is everything. Exit code 3: done, but some files are not as they should be.
 #[derive(Args)]
 pub struct Extract {
     #[command(flatten)]
@@ -37,7 +38,8 @@ pub struct Extract {
     any_case: bool,
     #[command(flatten)]
     into: IntoArgs,
-    /// Give group and others the rights that they had on the phone; without it only you can read the files
+    /// Give group and others the rights that they had on the phone; without it only you can read
+    /// the files
     #[arg(long)]
     modes: bool,
     #[command(flatten)]

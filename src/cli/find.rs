@@ -17,9 +17,9 @@ use super::{bounds, exit, output};
 ///
 /// Example:  idev-backup find latest '*.HEIC' --size +5M --newer 2026-01-31
 ///
-/// Prints a name a line, as DOMAIN/PATH, in the order of the phone's list. A pattern with a slash is for the domain and the
-/// whole path ('CameraRollDomain/**/*.MOV'), one without for the last name alone. With several patterns one of them is
-/// enough; of several options all must hold.
+/// Prints a name a line, as DOMAIN/PATH, in the order of the phone's list. A pattern with a slash
+/// is for the domain and the whole path ('CameraRollDomain/**/*.MOV'), one without for the last
+/// name alone. With several patterns one of them is enough; of several options all must hold.
 #[derive(Args)]
 pub struct Find {
     #[command(flatten)]

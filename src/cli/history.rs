@@ -17,7 +17,8 @@ use super::{OutputArgs, StoreArgs, exit, output};
 /// Which snapshots stay. A rule only ever keeps; several add up.
 #[derive(Args, Clone, Default)]
 pub struct KeepArgs {
-    /// Keep so many of the newest snapshots beside the current backup [default: 3, where no rule is given]
+    /// Keep so many of the newest snapshots beside the current backup [default: 3, where no rule is
+    /// given]
     #[arg(
         long,
         value_name = "N",
@@ -46,7 +47,8 @@ pub struct KeepArgs {
 }
 
 impl KeepArgs {
-    /// Takes the rules of single phones from the config file; `typed` is the command line without it, which outranks them.
+    /// Takes the rules of single phones from the config file; `typed` is the command line without
+    /// it, which outranks them.
     pub fn read(&mut self, config: &Config, typed: &KeepArgs) {
         let rule = |(udid, rules): (&Udid, &BTreeMap<&str, String>)| {
             let number = |key: &str| rules.get(key).and_then(|text| text.parse().ok());
@@ -88,8 +90,8 @@ impl KeepArgs {
 ///
 /// Example:  idev-backup prune --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --dry-run
 ///
-/// Never dropped: the current backup, the newest good one, the last one that `verify` found whole, those that are pinned or have
-/// a name, and those that another program made.
+/// Never dropped: the current backup, the newest good one, the last one that `verify` found whole,
+/// those that are pinned or have a name, and those that another program made.
 #[derive(Args)]
 pub struct Prune {
     /// Show what would be dropped, and why the others stay
@@ -190,7 +192,8 @@ fn show_fates(pruned: &Pruned) {
 /// Which snapshot.
 #[derive(Args, Clone)]
 struct SnapshotArgs {
-    /// The snapshot: its time or how that begins, a name that it was given, `latest`, a phone, or its folder
+    /// The snapshot: its time or how that begins, a name that it was given, `latest`, a phone, or
+    /// its folder
     snapshot: String,
     #[command(flatten)]
     store: StoreArgs,

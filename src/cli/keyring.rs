@@ -1,5 +1,6 @@
-//! The system's credential store: Secret Service on Linux, Keychain on macOS, Credential Manager on Windows. Only where the program
-//! was built with the feature `keyring`, and used only where somebody asks for it.
+//! The system's credential store: Secret Service on Linux, Keychain on macOS, Credential Manager on
+//! Windows. Only where the program was built with the feature `keyring`, and used only where
+//! somebody asks for it.
 
 use idev_backup::jobs::Error;
 use idev_backup::secret::Secret;

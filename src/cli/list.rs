@@ -11,12 +11,14 @@ use idev_backup::units::{count, counted, size};
 use super::unattended::OverdueArgs;
 use super::{StoreArgs, exit, output};
 
-/// Show the backups in the store: what each is, what it takes, what keeps it, and which phones are overdue.
+/// Show the backups in the store: what each is, what it takes, what keeps it, and which phones are
+/// overdue.
 ///
 /// Example:  idev-backup list --store /srv/backups
 #[derive(Args)]
 pub struct List {
-    /// End with 1 if a phone is overdue, if its newest backup is noted as damaged, or if there is none
+    /// End with 1 if a phone is overdue, if its newest backup is noted as damaged, or if there is
+    /// none
     #[arg(long)]
     check: bool,
     /// Look at every file to see what removing each snapshot alone would free

@@ -1,4 +1,5 @@
-//! A log file: what stderr gets, with the time before each line. One older file is kept, so that it cannot fill a disk.
+//! A log file: what stderr gets, with the time before each line. One older file is kept, so that it
+//! cannot fill a disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

@@ -1,4 +1,5 @@
-//! `idev-backup completions` and `idev-backup man`, both made of the command line's own description.
+//! `idev-backup completions` and `idev-backup man`, both made of the command line's own
+//! description.
 
 use std::path::PathBuf;
 

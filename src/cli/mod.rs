@@ -66,7 +66,8 @@ use ctrl_c::interrupt;
 use stores::{StoreArgs, WritableStoreArgs};
 use trace::TraceArgs;
 
-/// Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is whole.
+/// Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is
+/// whole.
 ///
 /// Connect a phone with its cable, unlock it, and run:  idev-backup create
 #[derive(Parser)]
@@ -225,7 +226,8 @@ fn of(command: clap::Command) -> Cli {
     let matches = matches.unwrap_or_else(|e| refuse(&e, &command));
     let cli = Cli::from_arg_matches(&matches);
     let mut cli = cli.unwrap_or_else(|e| e.format(&mut command).exit());
-    // A variable or the config file names a phone for any command, and so not for one where that makes no sense.
+    // A variable or the config file names a phone for any command, and so not for one where that
+    // makes no sense.
     let typed =
         |args: &clap::ArgMatches| args.value_source("device") == Some(ValueSource::CommandLine);
     match (&mut cli.command, matches.subcommand()) {
@@ -368,7 +370,8 @@ impl ReachArgs {
 /// Which phone.
 #[derive(Args, Clone)]
 struct DeviceArgs {
-    /// The phone, by its UDID or its name, or how either begins; may be left out while only one is connected
+    /// The phone, by its UDID or its name, or how either begins; may be left out while only one is
+    /// connected
     #[arg(long, short, value_name = "PHONE", env = "IDEV_BACKUP_DEVICE", value_parser = phone_text)]
     device: Option<String>,
 }

@@ -1,11 +1,13 @@
-//! A file that a command writes for its owner: whole or absent, and never in the place of another one without `--force`.
+//! A file that a command writes for its owner: whole or absent, and never in the place of another
+//! one without `--force`.
 
 use std::fs::File;
 use std::path::Path;
 
 use idev_backup::jobs::Error;
 
-/// An error where there is something of this name that is not to be replaced: nothing is but a file, and that on demand.
+/// An error where there is something of this name that is not to be replaced: nothing is but a
+/// file, and that on demand.
 pub fn refuse_if_there(file: &Path, replace: bool) -> Result<(), Error> {
     match file.symlink_metadata() {
         Ok(meta) if replace && meta.is_file() => Ok(()),

@@ -26,7 +26,8 @@ fn above_the_bars(print: impl FnOnce()) {
     }
 }
 
-/// What moves the cursor, changes colours, or turns the direction of what follows, so that a name is read as another one.
+/// What moves the cursor, changes colours, or turns the direction of what follows, so that a name
+/// is read as another one.
 fn is_obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -37,8 +38,8 @@ const CONTINUED: &str = "\n  ";
 
 /// Shows the characters that terminals obey instead of sending them, since names come from phones.
 ///
-/// A line break stays only where an indented line follows, as in errors that quote the phone: no name can end a line and begin one
-/// that looks like a verdict of ours.
+/// A line break stays only where an indented line follows, as in errors that quote the phone: no
+/// name can end a line and begin one that looks like a verdict of ours.
 fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
         return text.into();
@@ -97,7 +98,8 @@ pub fn problem(text: &str, hint: &str) {
     tell(&format!("  hint: {hint}"));
 }
 
-/// The exit code of a run: one whose output was lost did not do what it should, whatever else it did.
+/// The exit code of a run: one whose output was lost did not do what it should, whatever else it
+/// did.
 pub fn ended(code: u8) -> u8 {
     match code {
         exit::DONE | exit::DONE_WITH_PROBLEMS if LOST.load(Ordering::SeqCst) => exit::FAILED,
@@ -106,8 +108,8 @@ pub fn ended(code: u8) -> u8 {
     }
 }
 
-/// Prints bytes as they are; an error is one of reading them. A reader that has gone away is no error of ours, and what stdout
-/// cannot take is lost output.
+/// Prints bytes as they are; an error is one of reading them. A reader that has gone away is no
+/// error of ours, and what stdout cannot take is lost output.
 pub fn bytes(from: &mut impl Read) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let mut buffer = vec![0; 128 << 10];
@@ -194,7 +196,8 @@ pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Many lines of data, written in large pieces where nobody watches. Each answers whether anybody still reads.
+/// Many lines of data, written in large pieces where nobody watches. Each answers whether anybody
+/// still reads.
 pub struct Lines {
     out: BufWriter<Stdout>,
     /// People read it, so that each line is written at once.
@@ -213,7 +216,8 @@ impl Lines {
         }
     }
 
-    /// Writes a line. A line break in a name is shown to pipes too, since a script takes each line for a name.
+    /// Writes a line. A line break in a name is shown to pipes too, since a script takes each line
+    /// for a name.
     pub fn line(&mut self, text: &str) -> bool {
         match text.contains(is_obeyed) {
             true => self.bytes(&[one_line(text).as_bytes(), b"\n"]),
@@ -259,7 +263,8 @@ impl Lines {
         }
     }
 
-    /// Writes what is left and answers the exit code. A reader that has gone away is no error of ours.
+    /// Writes what is left and answers the exit code. A reader that has gone away is no error of
+    /// ours.
     pub fn end(mut self, code: u8) -> u8 {
         let written = self.out.flush();
         self.keep(written);
@@ -343,7 +348,8 @@ pub fn speaks_utf8() -> bool {
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
-/// Lines up the columns of a table. On a terminal that is too narrow each row becomes a block of lines instead.
+/// Lines up the columns of a table. On a terminal that is too narrow each row becomes a block of
+/// lines instead.
 pub fn table(rows: &[Vec<String>]) -> Vec<String> {
     let rows: Vec<Vec<String>> = rows
         .iter()

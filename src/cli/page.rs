@@ -1,4 +1,5 @@
-//! The page of `usage --html`: one file with all that it needs, so that it can be kept, sent and printed.
+//! The page of `usage --html`: one file with all that it needs, so that it can be kept, sent and
+//! printed.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

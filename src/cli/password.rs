@@ -1,5 +1,5 @@
-//! Backup passwords: from a file, a command, the system's credential store, the environment or the terminal. Never from an
-//! argument, which every user of a computer can read.
+//! Backup passwords: from a file, a command, the system's credential store, the environment or the
+//! terminal. Never from an argument, which every user of a computer can read.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -32,7 +32,8 @@ pub struct PasswordArgs {
     /// Run this command and take what it prints as the backup password
     #[arg(long, value_name = "COMMAND", group = "backup password")]
     password_command: Option<OsString>,
-    /// Take the backup password of this name from the system's credential store [see `idev-backup encryption remember`]
+    /// Take the backup password of this name from the system's credential store [see `idev-backup
+    /// encryption remember`]
     #[arg(
         long,
         value_name = "NAME",
@@ -253,8 +254,9 @@ fn zeroize_behind(bytes: &mut Vec<u8>, end: usize) {
 /// The mark with which some editors begin a file of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Checks the bytes of a password, wherever they come from; `of` names the source. Phones take UTF-8 text, and a byte that nobody
-/// typed would lock the owner out. A byte order mark is no part of the password.
+/// Checks the bytes of a password, wherever they come from; `of` names the source. Phones take
+/// UTF-8 text, and a byte that nobody typed would lock the owner out. A byte order mark is no part
+/// of the password.
 fn usable(password: Secret, of: &str) -> Result<Secret, Error> {
     let bytes = password.expose();
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);

@@ -1,4 +1,5 @@
-//! Running jobs shown: bars on a terminal, a line per phase elsewhere, an event a line with `--json`.
+//! Running jobs shown: bars on a terminal, a line per phase elsewhere, an event a line with
+//! `--json`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

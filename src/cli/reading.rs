@@ -29,7 +29,8 @@ impl ReadArgs {
         self.named_of(None).map(|named| named.folder)
     }
 
-    /// Returns the backup's folder and identity; `latest` means that of this phone, if the store has one of it.
+    /// Returns the backup's folder and identity; `latest` means that of this phone, if the store
+    /// has one of it.
     pub fn named_of(&self, phone: Option<&str>) -> Result<Named, Error> {
         // Needed only where the backup is not named by its path.
         list::resolve_of(self.store.open(), Some(&self.backup), phone)
@@ -54,7 +55,8 @@ impl ReadArgs {
 /// Rows that are named on the terminal; `--json` names more.
 const NAMED_MAX: usize = 20;
 
-/// Tells what could not be read of a backup, and answers the exit code of a command that ended with `code`.
+/// Tells what could not be read of a backup, and answers the exit code of a command that ended with
+/// `code`.
 pub fn tell_unread(unread: &Unread, code: u8) -> u8 {
     if unread.is_empty() {
         return code;

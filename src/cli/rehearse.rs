@@ -1,5 +1,5 @@
-//! `idev-backup restore --rehearse`: a whole restore played to a simulated phone, and every byte that it received compared with the
-//! backup.
+//! `idev-backup restore --rehearse`: a whole restore played to a simulated phone, and every byte
+//! that it received compared with the backup.
 
 use std::io;
 use std::path::Path;
@@ -114,7 +114,8 @@ pub fn run(
     })
 }
 
-/// What the simulated phone and the comparison keep in the folder for temporary files fits there, or is not begun.
+/// What the simulated phone and the comparison keep in the folder for temporary files fits there,
+/// or is not begun.
 fn room(place: &Path, folder: &Path, source: &Source) -> Result<(), Error> {
     /// The phone's copy of the list, and what becomes of it where it is encrypted, on either side.
     const LISTS: u64 = 3;
@@ -151,8 +152,8 @@ fn private() -> io::Result<PrivateDir> {
     }
 }
 
-/// The simulated phone's daemon. Any user of the computer may connect to a port, and so to a phone that is given a whole backup; a
-/// socket in a private folder only we can reach.
+/// The simulated phone's daemon. Any user of the computer may connect to a port, and so to a phone
+/// that is given a whole backup; a socket in a private folder only we can reach.
 #[cfg(unix)]
 fn listen(private: &PrivateDir, phone: &Arc<Phone>) -> io::Result<Daemon> {
     let socket = private.path().join("mux");

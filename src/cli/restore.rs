@@ -19,18 +19,21 @@ use super::progress::{Show, Style, Watch};
 use super::reading::ReadArgs;
 use super::{DeviceArgs, OutputArgs, ReachArgs, bounds, doctor, exit, log, output, rehearse};
 
-/// How long `--wait` waits for the phone: a restart after a restore takes minutes, and migrates data meanwhile.
+/// How long `--wait` waits for the phone: a restart after a restore takes minutes, and migrates
+/// data meanwhile.
 const WAIT_BACK: Duration = Duration::from_secs(20 * 60);
 /// How often is looked, while an answer is waited for, whether Ctrl-C was pressed.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
-/// Give a backup back to a phone: the one that it is of, or another. What is on the phone is overwritten.
+/// Give a backup back to a phone: the one that it is of, or another. What is on the phone is
+/// overwritten.
 ///
 /// Example:  idev-backup restore latest --dry-run
 ///           idev-backup restore latest
 ///
-/// First see what is in the way with `--dry-run`, or have the whole restore played to a simulated phone with `--rehearse`, which needs no
-/// phone. A restore checks the backup, says what it will overwrite, and asks. The backup itself is never written to.
+/// First see what is in the way with `--dry-run`, or have the whole restore played to a simulated
+/// phone with `--rehearse`, which needs no phone. A restore checks the backup, says what it will
+/// overwrite, and asks. The backup itself is never written to.
 ///
 /// With `--dry-run`: exit code 0: all is well. 3: there are warnings. 1: there is a problem.
 #[derive(Args)]
@@ -40,13 +43,16 @@ pub struct Restore {
     read: ReadArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// `--device` was typed: a variable or the config file names a phone for any command, and not one to be overwritten by this.
+    /// `--device` was typed: a variable or the config file names a phone for any command, and not
+    /// one to be overwritten by this.
     #[arg(skip)]
     pub(super) device_is_named: bool,
-    /// Tell what is in the way, and change nothing: the backup, versions, room, Find My, what will be missing
+    /// Tell what is in the way, and change nothing: the backup, versions, room, Find My, what will
+    /// be missing
     #[arg(long)]
     dry_run: bool,
-    /// Play the whole restore to a simulated phone, and compare every byte that it received with the backup
+    /// Play the whole restore to a simulated phone, and compare every byte that it received with
+    /// the backup
     #[arg(long, conflicts_with_all = ["dry_run", "wait", "trace"])]
     pub(super) rehearse: bool,
     /// Do not ask. Onto another phone than the backup is of only together with --device
@@ -64,7 +70,8 @@ pub struct Restore {
     /// Remove from the phone what the backup does not have
     #[arg(long, help_heading = "What is restored")]
     remove_others: bool,
-    /// Only domains that match this pattern, as in 'AppDomain*com.example*'; may be repeated. See --partial-at-my-own-risk
+    /// Only domains that match this pattern, as in 'AppDomain*com.example*'; may be repeated. See
+    /// --partial-at-my-own-risk
     #[arg(long, value_name = "DOMAIN", help_heading = "What is restored", value_parser = domains)]
     only: Vec<String>,
     /// Restore a part, though nobody has tried that with a real phone; never on iOS 27 and later
@@ -111,8 +118,9 @@ impl Restore {
 
     fn done(&self, watch: &Watch<'_>) -> Result<u8, Error> {
         let named = self.read.named_of(self.device.device.as_deref())?;
-        // Before anything of it is shown, and as long as anybody is asked: a backup that begins meanwhile would put the phone as it
-        // is now in the place of what was agreed to. Nothing is agreed to in a dry run.
+        // Before anything of it is shown, and as long as anybody is asked: a backup that begins
+        // meanwhile would put the phone as it is now in the place of what was agreed to. Nothing is
+        // agreed to in a dry run.
         let held = match self.dry_run {
             true => None,
             false => Some(restore::hold_named(&named)?),
@@ -194,7 +202,8 @@ impl Restore {
         })
     }
 
-    /// Where nobody is asked, somebody has named the phone that is overwritten, or it is the one that the backup is of.
+    /// Where nobody is asked, somebody has named the phone that is overwritten, or it is the one
+    /// that the backup is of.
     fn vouched(&self, seen: &Considered) -> Result<(), Error> {
         let Considered { source, target, .. } = seen;
         if self.device_is_named || source.is_of(&target.udid) {
@@ -316,8 +325,8 @@ fn agrees(
     }
 }
 
-/// A line of `from`; nothing where none comes, or where Ctrl-C was pressed before. A thread of its own reads, since a read from a terminal
-/// goes on after Ctrl-C; it ends with the program.
+/// A line of `from`; nothing where none comes, or where Ctrl-C was pressed before. A thread of its
+/// own reads, since a read from a terminal goes on after Ctrl-C; it ends with the program.
 fn typed(from: impl Read + Send + 'static, is_cancelled: impl Fn() -> bool) -> Option<String> {
     /// More than anybody types here.
     const BYTES_MAX: u64 = 4096;
@@ -356,7 +365,8 @@ fn question(seen: &Considered, options: &Options) -> Vec<String> {
         format!("  {}", target.udid),
     ];
     let date = source.date.as_deref().map(output::when_exactly);
-    // These come out of the backup and from the phone: a name with a line break must not pass for a line of ours.
+    // These come out of the backup and from the phone: a name with a line break must not pass for a
+    // line of ours.
     let said =
         |text: &Option<String>, else_: &str| output::one_line(text.as_deref().unwrap_or(else_));
     lines.push(format!(

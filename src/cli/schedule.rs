@@ -1,7 +1,8 @@
 //! `idev-backup schedule`
 //!
-//! What the system runs is always `idev-backup schedule run FILE`. The file holds the command, its folder and its environment,
-//! so that no scheduler has to quote them, and beside it stands how the job ended.
+//! What the system runs is always `idev-backup schedule run FILE`. The file holds the command, its
+//! folder and its environment, so that no scheduler has to quote them, and beside it stands how the
+//! job ended.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -24,7 +25,8 @@ use super::{StoreArgs, create, exit, home, output, schedule_health};
 ///
 /// Example:  idev-backup schedule add --daily 22:00 -- --all --if-older-than 20h --notify
 ///
-/// The store must exist: a job makes no new one, since the disk of the one that is meant may not be mounted.
+/// The store must exist: a job makes no new one, since the disk of the one that is meant may not be
+/// mounted.
 #[derive(Args)]
 pub struct ScheduleCommand {
     #[command(subcommand)]
@@ -52,7 +54,8 @@ enum What {
         #[arg(default_value = "backup")]
         job: OsString,
     },
-    /// When each job ran, how it ended, when it runs next, and how old each phone's last good backup is
+    /// When each job ran, how it ended, when it runs next, and how old each phone's last good
+    /// backup is
     Status {
         #[command(flatten)]
         store: StoreArgs,
@@ -131,7 +134,8 @@ const INHERITED: [&str; 10] = [
 ];
 
 impl ScheduleCommand {
-    /// Whether the config file has a say here. A job notes how its command ended, even if that could not read the file.
+    /// Whether the config file has a say here. A job notes how its command ended, even if that
+    /// could not read the file.
     pub fn reads_config(&self) -> bool {
         !matches!(self.what, What::Run { .. })
     }

@@ -11,7 +11,8 @@ use super::output;
 use super::schedule::{Note, folder, notes, places, told};
 use super::schedule_run::{Ran, State, state_of};
 
-/// A job that begins so much later than it should does not run at all: a computer that was asleep, or busy, is given this.
+/// A job that begins so much later than it should does not run at all: a computer that was asleep,
+/// or busy, is given this.
 const LATE: Duration = Duration::from_secs(3600);
 
 /// A backup that takes longer hangs, or its phone waits for somebody.

@@ -1,6 +1,8 @@
-//! `idev-backup schedule run`: a job as the system starts it, and what is known of it meanwhile and afterwards.
+//! `idev-backup schedule run`: a job as the system starts it, and what is known of it meanwhile and
+//! afterwards.
 //!
-//! A lock beside the job's file is held while it runs. The system drops it when its holder dies, however it dies.
+//! A lock beside the job's file is held while it runs. The system drops it when its holder dies,
+//! however it dies.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -149,7 +151,8 @@ pub fn run(job: &OsString) -> Result<u8, Error> {
     // A daemon takes this program's place, so that whoever started it stops the right one.
     #[cfg(unix)]
     if note.when == When::Always.to_string() {
-        // It takes the lock itself: handed over, it would go to its children too, and outlive it in them.
+        // It takes the lock itself: handed over, it would go to its children too, and outlive it in
+        // them.
         drop(lock);
         let e = std::os::unix::process::CommandExt::exec(&mut command);
         return Err(io("run", &path, e));

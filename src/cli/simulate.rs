@@ -1,4 +1,5 @@
-//! `idev-backup simulate`: a daemon with simulated phones, until it is stopped, or one phone on the USB of a virtual machine.
+//! `idev-backup simulate`: a daemon with simulated phones, until it is stopped, or one phone on the
+//! USB of a virtual machine.
 
 use std::io::{self, BufRead, Write};
 use std::ops::RangeInclusive;
@@ -18,17 +19,20 @@ use super::trace::TraceArgs;
 ///
 /// Example:  idev-backup simulate --listen 127.0.0.1:27015 --fault cut-after:1000000 --fault times:1
 ///
-/// Prints one line, `USBMUXD_SOCKET_ADDRESS=...`: set that in the environment of any client, and it finds the phones.
+/// Prints one line, `USBMUXD_SOCKET_ADDRESS=...`: set that in the environment of any client, and it
+/// finds the phones.
 #[derive(Debug, clap::Args)]
 pub struct Simulate {
     /// Where to listen: UNIX:/path or HOST:PORT (port 0: any free one).
     #[arg(long, value_name = "ADDR", default_value_t = default_address())]
     listen: String,
-    /// Be a USB device of a virtual machine instead: connect to the socket of QEMU's usb-redir, UNIX:/path or HOST:PORT.
+    /// Be a USB device of a virtual machine instead: connect to the socket of QEMU's usb-redir,
+    /// UNIX:/path or HOST:PORT.
     ///
-    /// QEMU is started with `-device qemu-xhci -chardev socket,id=c0,path=/path,server=on,wait=off -device usb-redir,chardev=c0`.
-    /// Lines on stdin change the cable: `unplug`, `plug`, `unplug-after BYTES` (to the computer), `replug`; `counts` tells what passed.
-    /// What the computer does wrong is printed as `usb: misstep: ...`.
+    /// QEMU is started with `-device qemu-xhci -chardev socket,id=c0,path=/path,server=on,wait=off
+    /// -device usb-redir,chardev=c0`. Lines on stdin change the cable: `unplug`, `plug`,
+    /// `unplug-after BYTES` (to the computer), `replug`; `counts` tells what passed. What the
+    /// computer does wrong is printed as `usb: misstep: ...`.
     #[arg(long, value_name = "ADDR", conflicts_with_all = ["listen", "phones", "trace"])]
     usbredir: Option<String>,
     /// The version of the USB mux that the phone speaks at most; phones before iOS 7 have 1.
@@ -79,8 +83,8 @@ pub struct Simulate {
     /// Percent of charge; below 20 it is not charging.
     #[arg(long, value_name = "PERCENT", default_value_t = 81, value_parser = clap::value_parser!(u8).range(0..=100))]
     battery: u8,
-    /// Encrypt backups. The password is the first line of --password-file, or what IDEV_BACKUP_SIM_PASSWORD holds, or else
-    /// "simulated".
+    /// Encrypt backups. The password is the first line of --password-file, or what
+    /// IDEV_BACKUP_SIM_PASSWORD holds, or else "simulated".
     #[arg(long)]
     will_encrypt: bool,
     /// Encrypt backups with the password in the first line of this file.
@@ -116,7 +120,8 @@ pub struct Simulate {
     /// How long it is away when it starts again after a restore.
     #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse_duration)]
     restart: Duration,
-    /// Write what a restore brought into this SQLite database, a row for each file (the first phone only).
+    /// Write what a restore brought into this SQLite database, a row for each file (the first phone
+    /// only).
     #[arg(long, value_name = "FILE", value_parser = super::stores::path_parser())]
     ledger: Option<PathBuf>,
     /// The DeviceLink version offered: 400, or 300 as before iOS 14.

@@ -15,7 +15,8 @@ use super::{home, output, schedule_run};
 /// Where backups are kept.
 #[derive(Args, Clone)]
 pub struct StoreArgs {
-    /// The folder of backups [default: the platform's place for data, e.g. ~/.local/share/idev-backup]
+    /// The folder of backups [default: the platform's place for data, e.g.
+    /// ~/.local/share/idev-backup]
     #[arg(long, env = "IDEV_BACKUP_STORE", value_name = "DIR", value_parser = path_parser())]
     store: Option<PathBuf>,
 }
@@ -34,7 +35,8 @@ impl StoreArgs {
         }
     }
 
-    /// Opens the store to read from it. An empty folder is an error: the disk of the store may not be mounted.
+    /// Opens the store to read from it. An empty folder is an error: the disk of the store may not
+    /// be mounted.
     pub fn open(&self) -> Result<Store, Error> {
         let store = Store::open(&self.path()?)?;
         store.holds_something()?;
@@ -56,7 +58,8 @@ pub struct WritableStoreArgs {
 }
 
 impl WritableStoreArgs {
-    /// Notes whether the store was typed. Variables, the config file and jobs name a store that exists.
+    /// Notes whether the store was typed. Variables, the config file and jobs name a store that
+    /// exists.
     pub fn note_source(&mut self, args: &clap::ArgMatches) {
         let source = args.value_source("store");
         self.is_typed = matches!(source, None | Some(ValueSource::CommandLine));
@@ -72,7 +75,8 @@ impl WritableStoreArgs {
         open(&self.store.path()?, self.new_store, self.is_typed)
     }
 
-    /// Opens the store of a command that no job runs: a `--store` that is typed makes a new one, also in a script.
+    /// Opens the store of a command that no job runs: a `--store` that is typed makes a new one,
+    /// also in a script.
     pub fn open_by_hand(&self) -> Result<Store, Error> {
         let asked = self.new_store || (self.is_typed && self.store.is_named());
         open(&self.store.path()?, asked, self.is_typed)
@@ -86,8 +90,8 @@ impl WritableStoreArgs {
     }
 }
 
-/// Opens a store to write to it. `asked`: the user asked for a new one by an option. `is_typed`: the path was typed by hand, and not
-/// taken from a variable or file.
+/// Opens a store to write to it. `asked`: the user asked for a new one by an option. `is_typed`:
+/// the path was typed by hand, and not taken from a variable or file.
 pub fn open(path: &Path, asked: bool, is_typed: bool) -> Result<Store, Error> {
     let is_terminal = || std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let may_make = !schedule_run::runs_as_job() && (asked || (is_typed && is_terminal()));
@@ -113,8 +117,8 @@ pub fn path_parser() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(path)
 }
 
-/// Reads a path. `~` is the home folder, as a shell would have it; an empty path is refused, since it would mean another place than
-/// the one that a script meant.
+/// Reads a path. `~` is the home folder, as a shell would have it; an empty path is refused, since
+/// it would mean another place than the one that a script meant.
 pub fn path(text: OsString) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("the path is empty".to_owned());

@@ -24,10 +24,12 @@ use super::{exit, interrupt, output};
 /// How a conversation is recorded.
 #[derive(Args, Clone, Debug)]
 pub struct TraceArgs {
-    /// Record what is said to the phone and back; stand-ins replace secrets and names [see `idev-backup trace`]
+    /// Record what is said to the phone and back; stand-ins replace secrets and names [see
+    /// `idev-backup trace`]
     #[arg(long, value_name = "FILE", value_parser = super::stores::path_parser())]
     trace: Option<PathBuf>,
-    /// Keep Manifest.db, Manifest.plist and Status.plist in the trace, with all names in them: a replay needs them
+    /// Keep Manifest.db, Manifest.plist and Status.plist in the trace, with all names in them: a
+    /// replay needs them
     #[arg(long, requires = "trace")]
     trace_metadata: bool,
     #[arg(skip)]
@@ -56,7 +58,8 @@ impl TraceArgs {
         Ok(Some(self.recorder.get_or_init(|| recorder).clone()))
     }
 
-    /// Ends the trace. One that is not whole is a problem, and changes what the command says in the end.
+    /// Ends the trace. One that is not whole is a problem, and changes what the command says in the
+    /// end.
     pub fn end(&self, code: u8) -> u8 {
         let (Some(path), Some(recorder)) = (&self.trace, self.recorder.get()) else {
             return code;
@@ -74,7 +77,8 @@ impl TraceArgs {
     }
 }
 
-/// Makes a new file for its owner only. An earlier trace may be the one that shows a fault, so none is replaced.
+/// Makes a new file for its owner only. An earlier trace may be the one that shows a fault, so none
+/// is replaced.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);
@@ -111,10 +115,11 @@ struct Show {
     whole: bool,
 }
 
-/// Be the phone of a trace, for any client, and tell where the client departs from what was recorded.
+/// Be the phone of a trace, for any client, and tell where the client departs from what was
+/// recorded.
 ///
-/// Prints one line, `USBMUXD_SOCKET_ADDRESS=...`: set that in the environment of the client. It ends when the client has
-/// gone, with 0 if it did as was recorded, and with 3 if it did not.
+/// Prints one line, `USBMUXD_SOCKET_ADDRESS=...`: set that in the environment of the client. It
+/// ends when the client has gone, with 0 if it did as was recorded, and with 3 if it did not.
 #[derive(Args)]
 struct Play {
     /// The trace
@@ -288,7 +293,8 @@ impl Play {
     }
 }
 
-/// A trace that begins with a paired computer needs one: the daemon gets a pair record that fits this phone's new keys.
+/// A trace that begins with a paired computer needs one: the daemon gets a pair record that fits
+/// this phone's new keys.
 fn pair_beforehand(daemon: &Daemon, calm: &std::sync::Arc<Calm>) -> Result<(), Error> {
     let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), calm.clone());
     let reach = Reach::new(usbmuxd, PathBuf::new(), Pin::PairRecord, calm.clone());

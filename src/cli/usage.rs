@@ -17,7 +17,8 @@ use super::{exit, new_file, output, page};
 ///
 /// Example:  idev-backup usage latest --by app
 ///
-/// Sizes are those of the phone, as its own list has them. An app counts with its extensions and the folders that it shares.
+/// Sizes are those of the phone, as its own list has them. An app counts with its extensions and
+/// the folders that it shares.
 #[derive(Args)]
 pub struct Usage {
     #[command(flatten)]

@@ -1,5 +1,6 @@
-//! The variables of the environment that begin with this program's prefix. Each must be known and have a value: a misspelt one
-//! would be without effect, and an empty one is mostly a script's mistake.
+//! The variables of the environment that begin with this program's prefix. Each must be known and
+//! have a value: a misspelt one would be without effect, and an empty one is mostly a script's
+//! mistake.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

@@ -17,9 +17,10 @@ use super::{OutputArgs, StoreArgs, exit, output, progress};
 
 /// Check that a backup is whole: ours, Finder's, iTunes' or any other program's.
 ///
-/// Three levels, each of which does all that the one before does. `--quick`: everything that the phone listed is there, with
-/// the right name and size. Without a flag: every byte is what was received, where we made the backup. `--deep`: every file
-/// decrypts and has the right length, and the databases and property lists inside open, so that it could be restored.
+/// Three levels, each of which does all that the one before does. `--quick`: everything that the
+/// phone listed is there, with the right name and size. Without a flag: every byte is what was
+/// received, where we made the backup. `--deep`: every file decrypts and has the right length, and
+/// the databases and property lists inside open, so that it could be restored.
 ///
 /// Example:  idev-backup verify ~/Backups/00008130-001A2B3C4D5E6F70
 ///

@@ -27,7 +27,8 @@ use super::{
 /// How often somebody is told of a backup that is overdue.
 const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
 
-/// Back phones up when they are plugged in, if their last backup is old enough; runs until it is stopped.
+/// Back phones up when they are plugged in, if their last backup is old enough; runs until it is
+/// stopped.
 ///
 /// Example:  idev-backup watch --due-after 20h --notify
 ///

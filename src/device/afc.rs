@@ -1,4 +1,5 @@
-//! AFC, the phone's file service for its media folder: small files for Info.plist, the list of applications for a restore, and the sync lock.
+//! AFC, the phone's file service for its media folder: small files for Info.plist, the list of
+//! applications for a restore, and the sync lock.
 //!
 //! ```text
 //! ["CFA6LPAA"][whole length u64 LE][length without payload u64 LE][number u64 LE][operation u64 LE][arguments][payload]

@@ -1,7 +1,7 @@
 //! Lockdown: the phone's front desk. It tells about the phone, pairs, and opens services.
 //!
-//! Port 62078; each message `[length u32 BE][XML property list]`. A request is answered with the same `Request`, and
-//! fails by having an `Error` (`Result` is absent since iOS 5).
+//! Port 62078; each message `[length u32 BE][XML property list]`. A request is answered with the
+//! same `Request`, and fails by having an `Error` (`Result` is absent since iOS 5).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,8 @@ impl Lockdown {
 }
 
 impl<S: Stream> Lockdown<S> {
-    /// Speaks over a stream that is there already, and makes sure that lockdown is at its other end.
+    /// Speaks over a stream that is there already, and makes sure that lockdown is at its other
+    /// end.
     pub fn over(stream: S) -> Result<Lockdown<S>, Error> {
         let mut lockdown = Lockdown { stream };
         let answer = lockdown.ask("reach lockdown", "QueryType", Dictionary::new())?;
@@ -161,8 +162,9 @@ impl Session {
         &self.phone
     }
 
-    /// Starts a service and connects to it. The escrow bag goes along, so that a locked phone opens its files too; where
-    /// the phone no longer takes the bag, the service is asked for again without it.
+    /// Starts a service and connects to it. The escrow bag goes along, so that a locked phone opens
+    /// its files too; where the phone no longer takes the bag, the service is asked for again
+    /// without it.
     pub fn service(
         &mut self,
         name: &str,

@@ -6,7 +6,8 @@ pub fn name(product_type: &str) -> &str {
     found.map_or(product_type, |(_, name)| name)
 }
 
-/// Source: Apple's support pages "Identify your iPhone/iPad model" and public lists of product types.
+/// Source: Apple's support pages "Identify your iPhone/iPad model" and public lists of product
+/// types.
 const NAMES: &[(&str, &str)] = &[
     ("iPhone1,1", "iPhone"),
     ("iPhone1,2", "iPhone 3G"),

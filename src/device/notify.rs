@@ -1,4 +1,5 @@
-//! Notifications: ours to the phone (a sync begins), and the phone's to us (a passcode sheet came up).
+//! Notifications: ours to the phone (a sync begins), and the phone's to us (a passcode sheet came
+//! up).
 
 use std::sync::Arc;
 use std::time::Duration;

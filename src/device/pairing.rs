@@ -1,4 +1,5 @@
-//! Pairing: a record of keys that the phone and this computer keep of each other, after somebody tapped "Trust".
+//! Pairing: a record of keys that the phone and this computer keep of each other, after somebody
+//! tapped "Trust".
 
 use std::sync::Arc;
 use std::thread;
@@ -21,7 +22,8 @@ const BETWEEN_QUESTIONS: Duration = Duration::from_secs(1);
 /// Ten years, as Apple's programs issue them.
 const VALID_DAYS: i64 = 3650;
 
-/// What this computer and a phone know of each other. The keys never leave [`Secret`] but to be used.
+/// What this computer and a phone know of each other. The keys never leave [`Secret`] but to be
+/// used.
 #[derive(Clone)]
 pub struct PairRecord {
     /// Issued for the phone's public key, PEM.
@@ -162,7 +164,8 @@ fn text(fields: &Dictionary, key: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// RSA-2048, empty name, version 3, ten years, SHA-256: SHA-1 breaks on current systems (libimobiledevice #1606).
+/// RSA-2048, empty name, version 3, ten years, SHA-256: SHA-1 breaks on current systems
+/// (libimobiledevice #1606).
 fn params(is_ca: IsCa, usages: &[KeyUsagePurpose]) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -175,7 +178,8 @@ fn params(is_ca: IsCa, usages: &[KeyUsagePurpose]) -> CertificateParams {
     params
 }
 
-/// The phone gives its key as PKCS#1 (`RSA PUBLIC KEY`); certificates hold it wrapped (RFC 5280, RFC 8017):
+/// The phone gives its key as PKCS#1 (`RSA PUBLIC KEY`); certificates hold it wrapped (RFC 5280,
+/// RFC 8017):
 ///
 /// ```text
 /// SEQUENCE { SEQUENCE { OID rsaEncryption, NULL }, BIT STRING { 0, PKCS#1 bytes } }

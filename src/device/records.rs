@@ -1,4 +1,5 @@
-//! Where pair records are kept: by the daemon, which shares them with every program, else in a folder of ours.
+//! Where pair records are kept: by the daemon, which shares them with every program, else in a
+//! folder of ours.
 
 use std::fs;
 use std::io::{self, Write};
@@ -86,7 +87,8 @@ impl Records {
         written.map_err(|cause| self.failed("write", &phone.udid, cause))
     }
 
-    /// Forgets the record of a phone. A daemon that does not run keeps its own: another program may rest on it.
+    /// Forgets the record of a phone. A daemon that does not run keeps its own: another program may
+    /// rest on it.
     pub fn forget(&self, udid: &Udid) -> Result<(), Error> {
         if let Some(daemon) = self.daemon.daemon() {
             match daemon.delete_pair_record(udid) {
@@ -188,7 +190,8 @@ fn write_private(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A file that only its owner can read, with all of its bytes on the disk and no name yet that anybody looks for.
+/// A file that only its owner can read, with all of its bytes on the disk and no name yet that
+/// anybody looks for.
 fn private(folder: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

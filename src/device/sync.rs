@@ -1,7 +1,9 @@
-//! The sync session around a backup: what keeps Finder, iTunes and us from working on one phone at once.
+//! The sync session around a backup: what keeps Finder, iTunes and us from working on one phone at
+//! once.
 //!
-//! Order as Apple's own programs have it: post syncWillStart, open the lock file by AFC, post syncLockRequest, lock
-//! (trying again while somebody else holds it), post syncDidStart; at the end unlock, close, post syncDidFinish.
+//! Order as Apple's own programs have it: post syncWillStart, open the lock file by AFC, post
+//! syncLockRequest, lock (trying again while somebody else holds it), post syncDidStart; at the end
+//! unlock, close, post syncDidFinish.
 
 use std::sync::Arc;
 use std::thread;
@@ -48,7 +50,8 @@ impl SyncLock {
         Err(Error::SyncLocked)
     }
 
-    /// Whether no other program holds the lock now. Takes it for a moment, and posts nothing, so that the phone shows nothing.
+    /// Whether no other program holds the lock now. Takes it for a moment, and posts nothing, so
+    /// that the phone shows nothing.
     pub fn is_free(session: &mut Session, calm: &Arc<Calm>) -> Result<bool, Error> {
         let mut afc = Afc::open(session, calm)?;
         let handle = afc.open_for_lock(LOCK_FILE)?;
@@ -60,7 +63,8 @@ impl SyncLock {
         Ok(free)
     }
 
-    /// Gives the lock back. A phone that is gone needs no unlocking, so the caller may ignore why this failed.
+    /// Gives the lock back. A phone that is gone needs no unlocking, so the caller may ignore why
+    /// this failed.
     pub fn release(mut self) -> Result<(), Error> {
         self.afc.unlock(self.handle)?;
         self.afc.close(self.handle)?;

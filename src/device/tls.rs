@@ -1,7 +1,8 @@
-//! TLS to the phone: our certificate from the pair record, and the phone's pinned to it by its public key.
+//! TLS to the phone: our certificate from the pair record, and the phone's pinned to it by its
+//! public key.
 //!
-//! No public authority signs a phone's certificate; at pairing the host issues it for the phone's own public key. So the
-//! one thing that identifies the phone is that key.
+//! No public authority signs a phone's certificate; at pairing the host issues it for the phone's
+//! own public key. So the one thing that identifies the phone is that key.
 
 use std::io::{self, BufReader, IoSlice, Read, Write};
 use std::sync::Arc;
@@ -122,7 +123,8 @@ fn configuration(record: &PairRecord, pin: Pin) -> Result<ClientConfig, Error> {
         })
 }
 
-/// The computer's clock, which may stand before 1970: rustls' own panics then. No certificate of a phone is judged by it.
+/// The computer's clock, which may stand before 1970: rustls' own panics then. No certificate of a
+/// phone is judged by it.
 #[derive(Debug)]
 struct AnyClock;
 

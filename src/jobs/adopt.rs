@@ -1,4 +1,5 @@
-//! A backup from elsewhere, taken into a store: one of another program (`adopt`), or a snapshot onto another disk (`copy`).
+//! A backup from elsewhere, taken into a store: one of another program (`adopt`), or a snapshot
+//! onto another disk (`copy`).
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -51,8 +52,8 @@ pub enum Came {
     },
 }
 
-/// Takes a backup of Finder, iTunes, iMazing or any other program into a store; what it is taken from stays as it is. One that is
-/// damaged is refused, unless `force`.
+/// Takes a backup of Finder, iTunes, iMazing or any other program into a store; what it is taken
+/// from stays as it is. One that is damaged is refused, unless `force`.
 pub fn adopt(
     store: &Store,
     from: &Path,
@@ -106,7 +107,8 @@ pub fn adopt(
 /// Copies a snapshot into another store. One that broke off is gone on with.
 pub fn copy(chosen: &Chosen, target: &Store, monitor: &dyn Monitor) -> Result<Came, Error> {
     let source = &chosen.store;
-    // A folder of other programs is not written to. And who cannot write there has nobody to fear who does.
+    // A folder of other programs is not written to. And who cannot write there has nobody to fear
+    // who does.
     let _lock = match source
         .is_marked()
         .then(|| source.lock(chosen.snapshot.udid()))

@@ -1,13 +1,15 @@
 //! Keeps the computer from sleeping while a backup runs, by the system's own program for it.
 //!
-//! A child process and not a library: macOS and Linux have a program that holds the lock as long as it lives, and Apple's
-//! frameworks cannot be linked everywhere. Windows has none, and is told by a call.
+//! A child process and not a library: macOS and Linux have a program that holds the lock as long as
+//! it lives, and Apple's frameworks cannot be linked everywhere. Windows has none, and is told by a
+//! call.
 
 use std::process::{Child, Stdio};
 
 use crate::child;
 
-/// As long as this lives the computer does not fall asleep by itself. It belongs to the thread that began it.
+/// As long as this lives the computer does not fall asleep by itself. It belongs to the thread that
+/// began it.
 pub struct Awake {
     holder: Option<Child>,
     #[cfg(windows)]
@@ -15,7 +17,8 @@ pub struct Awake {
 }
 
 impl Awake {
-    /// Begins. A system that offers nothing is let be: a backup that is interrupted by sleep fails safely.
+    /// Begins. A system that offers nothing is let be: a backup that is interrupted by sleep fails
+    /// safely.
     pub fn keep() -> Awake {
         let mut command = match () {
             // Ends with this program, however that ends.
@@ -58,7 +61,8 @@ impl Drop for Awake {
             return;
         };
         if cfg!(target_os = "linux") {
-            // `cat` ends at the end of its input, and its keeper with it; killing the keeper would leave `cat` behind.
+            // `cat` ends at the end of its input, and its keeper with it; killing the keeper would
+            // leave `cat` behind.
             drop(holder.stdin.take());
             for _ in 0..50 {
                 if !matches!(holder.try_wait(), Ok(None)) {

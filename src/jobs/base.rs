@@ -1,7 +1,8 @@
 //! Judges the current backup before a run takes over files from it.
 //!
-//! What is taken over keeps the hash that it has in the list of hashes. If that list is not the one that was sealed, its hashes prove
-//! nothing, and new ones would make damage look like what the phone has sent. So nothing rests on such a list.
+//! What is taken over keeps the hash that it has in the list of hashes. If that list is not the one
+//! that was sealed, its hashes prove nothing, and new ones would make damage look like what the
+//! phone has sent. So nothing rests on such a list.
 
 use std::sync::Arc;
 
@@ -19,8 +20,8 @@ use crate::transport::Calm;
 pub enum Base {
     /// As it is.
     Sound,
-    /// On all but some metadata files, which are taken from the copies beside it. A draft of an earlier run may hold the damaged
-    /// ones, and is not used.
+    /// On all but some metadata files, which are taken from the copies beside it. A draft of an
+    /// earlier run may hold the damaged ones, and is not used.
     Mended,
     /// Not at all: the phone has to send everything.
     Spoilt,
@@ -93,8 +94,8 @@ pub fn tell_lost_list(monitor: &dyn Monitor) {
     );
 }
 
-/// Returns true if a check found the current backup damaged and its bytes are still not those that were received. Damage that the
-/// phone itself makes it would make again.
+/// Returns true if a check found the current backup damaged and its bytes are still not those that
+/// were received. Damage that the phone itself makes it would make again.
 fn is_damaged(
     store: &Store,
     current: &Snapshot,

@@ -1,4 +1,5 @@
-//! What lies where in a backup: its domains, what a folder holds, what has a name, and all of it as a tree.
+//! What lies where in a backup: its domains, what a folder holds, what has a name, and all of it as
+//! a tree.
 
 use std::ops::Range;
 
@@ -53,12 +54,14 @@ pub struct Entry {
     pub modified: Option<String>,
     /// Where a link points.
     pub target: Option<String>,
-    /// What its bytes are called in the backup; `None` for a folder that is only named in other paths.
+    /// What its bytes are called in the backup; `None` for a folder that is only named in other
+    /// paths.
     pub file_id: Option<String>,
 }
 
 impl Entry {
-    /// Returns what the list has of an item. What of it is damaged is left out, and the backup notes it.
+    /// Returns what the list has of an item. What of it is damaged is left out, and the backup
+    /// notes it.
     pub fn of(opened: &Opened, item: &Item) -> Entry {
         let facts = item.facts();
         if let (Err(why), Kind::File | Kind::Link) = (&facts, item.kind) {
@@ -122,8 +125,8 @@ pub fn domains(opened: &Opened) -> Result<Domains, Error> {
     })
 }
 
-/// Calls `each` for what the folder at a path holds, by name, until it answers false; `recursive`, for all below it.
-/// What is no folder is its own listing. Answers how many there were.
+/// Calls `each` for what the folder at a path holds, by name, until it answers false; `recursive`,
+/// for all below it. What is no folder is its own listing. Answers how many there were.
 pub fn list(
     opened: &Opened,
     domain: &str,
@@ -196,8 +199,8 @@ fn nothing_at(domain: &str, path: &str) -> Error {
     }
 }
 
-/// Calls `each` for what is meant, as the phone lists it, until it answers false. `domain` is the only one that can have it,
-/// if that is known. Answers how much there was.
+/// Calls `each` for what is meant, as the phone lists it, until it answers false. `domain` is the
+/// only one that can have it, if that is known. Answers how much there was.
 pub fn find(
     opened: &Opened,
     select: &Select,
@@ -248,11 +251,13 @@ pub struct Branch<'a> {
     pub is_folder: bool,
     /// What is in it, or what it is.
     pub sum: Sum,
-    /// Of what it is in, from the outside, and of itself: whether it is the last one there. Empty for the tree's own folder.
+    /// Of what it is in, from the outside, and of itself: whether it is the last one there. Empty
+    /// for the tree's own folder.
     pub lasts: &'a [bool],
 }
 
-/// Deepest that a tree is drawn: a phone's paths have some twenty parts, and each part widens all lines below it.
+/// Deepest that a tree is drawn: a phone's paths have some twenty parts, and each part widens all
+/// lines below it.
 pub const DEPTH_MAX: u16 = 64;
 /// Largest that is kept to be drawn.
 const NODES_MAX: usize = 1_500_000;
@@ -344,8 +349,8 @@ impl Tree {
     }
 }
 
-/// Calls `each` with the tree of a domain, at a path, or without one with that of every domain, until it answers false.
-/// What is deeper than `depth_max` counts for what it is in.
+/// Calls `each` with the tree of a domain, at a path, or without one with that of every domain,
+/// until it answers false. What is deeper than `depth_max` counts for what it is in.
 pub fn tree(
     opened: &Opened,
     domain: Option<&str>,

@@ -1,4 +1,5 @@
-//! Whether a backup is to be made now. Decisions only: the time, the last backup and the phone's state are given.
+//! Whether a backup is to be made now. Decisions only: the time, the last backup and the phone's
+//! state are given.
 
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -6,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::phone::State;
 use crate::units;
 
-/// Hours of the day, local time, from a minute up to and without another; they may lie around midnight.
+/// Hours of the day, local time, from a minute up to and without another; they may lie around
+/// midnight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hours {
     from: u16,
@@ -72,7 +74,8 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// Why there is nothing to do now, as far as the clock and the store tell; `minute` is that of the local day.
+    /// Why there is nothing to do now, as far as the clock and the store tell; `minute` is that of
+    /// the local day.
     pub fn against_the_time(
         &self,
         now: SystemTime,
@@ -116,8 +119,8 @@ impl Conditions {
     }
 }
 
-/// How old something is; none where its time lies in the future, since then the clock was wrong, now or at that time, and
-/// nothing is known. Two minutes of it are no more than clocks differ by.
+/// How old something is; none where its time lies in the future, since then the clock was wrong,
+/// now or at that time, and nothing is known. Two minutes of it are no more than clocks differ by.
 pub fn age(now: SystemTime, then: SystemTime) -> Option<Duration> {
     match now.duration_since(then) {
         Ok(age) => Some(age),

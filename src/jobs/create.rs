@@ -65,7 +65,8 @@ impl Default for Options {
             keep_of: BTreeMap::new(),
             apps: true,
             read_again: false,
-            // The phone may wait this long for a passcode, and be silent for 15 minutes without one.
+            // The phone may wait this long for a passcode, and be silent for 15 minutes without
+            // one.
             silence_max: passcode::WAIT_MAX + Duration::from_secs(60),
             trust_wait: Duration::from_secs(120),
             password: None,
@@ -144,7 +145,8 @@ pub struct Report {
     pub contents: Vec<Amount>,
     /// What went wrong without failing the backup.
     pub problems: Vec<String>,
-    /// Files that the phone could not read, so that `verify` can tell a phone's fault from a disk's.
+    /// Files that the phone could not read, so that `verify` can tell a phone's fault from a
+    /// disk's.
     pub complaints: Vec<Complaint>,
     /// How long its parts took.
     pub seconds: Seconds,
@@ -172,7 +174,8 @@ pub fn create(
     let monitor: &dyn Monitor = &noted;
     // Not after an hour of receiving.
     store.check_rights(&phone.udid)?;
-    // The disk may have gone since the store was opened, and its mount point is an empty folder then.
+    // The disk may have gone since the store was opened, and its mount point is an empty folder
+    // then.
     Store::open_made(store.root())?;
     let lock = store.lock(&phone.udid)?;
     let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
@@ -397,7 +400,8 @@ impl Dialog<'_> {
         })
     }
 
-    /// Returns true if the password that was given is known not to open the current backup, and so hardly the new one.
+    /// Returns true if the password that was given is known not to open the current backup, and so
+    /// hardly the new one.
     fn is_password_wrong_now(&self, udid: &Udid) -> bool {
         let current = self.store.current_path(udid);
         self.options.password.as_ref().is_some_and(|password| {
@@ -413,7 +417,8 @@ impl Dialog<'_> {
         course: Course,
         draft: &Draft,
     ) -> Result<Course, Error> {
-        // The old one, cloned, says "finished" too. That of a run that broke off was sent in that run.
+        // The old one, cloned, says "finished" too. That of a run that broke off was sent in that
+        // run.
         let is_new = course.status_came || draft.has_new_status()?;
         let finished = || is_new && Status::read(&draft.backup()).is_ok_and(|s| s.is_finished());
         match verdict {
@@ -531,8 +536,8 @@ fn check(
     Ok(report)
 }
 
-/// Tries the password on the backup. One that is wrong is a problem of whoever wants to read it later: the backup is what the
-/// phone sent.
+/// Tries the password on the backup. One that is wrong is a problem of whoever wants to read it
+/// later: the backup is what the phone sent.
 fn prove(complete: &Complete, password: Option<&Known>, monitor: &dyn Monitor) -> Option<bool> {
     const ANEW: &str = "restart the phone and run `idev-backup create --full`";
     let (why, hint) = match encryption::check(complete.backup(), password?) {

@@ -1,6 +1,8 @@
-//! What changed between two backups: by what the phone noted of each file, without reading a single one.
+//! What changed between two backups: by what the phone noted of each file, without reading a single
+//! one.
 //!
-//! Both lists come in the order of file ids, each from a thread of its own, and are merged: nothing of them is held.
+//! Both lists come in the order of file ids, each from a thread of its own, and are merged: nothing
+//! of them is held.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -66,7 +68,8 @@ pub struct Noted {
     is_readable: bool,
 }
 
-/// How many files, and how large they are in the backup that has them; of changed ones in the second.
+/// How many files, and how large they are in the backup that has them; of changed ones in the
+/// second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Amount {
     /// Files and links.

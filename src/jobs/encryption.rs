@@ -1,4 +1,5 @@
-//! The encryption of a phone's backups: on, off, another password; and whether a password opens a backup.
+//! The encryption of a phone's backups: on, off, another password; and whether a password opens a
+//! backup.
 
 use std::path::Path;
 use std::time::Duration;
@@ -147,8 +148,8 @@ pub fn status(
     report(phone, facts, encryption, None, store)
 }
 
-/// Has a phone encrypt its backups, or not, or with another password. Only the next backup proves it: the phone gives its word
-/// and nothing else.
+/// Has a phone encrypt its backups, or not, or with another password. Only the next backup proves
+/// it: the phone gives its word and nothing else.
 pub fn change(
     reach: &Reach,
     phone: &Attached,
@@ -324,7 +325,8 @@ pub struct Proof {
     pub path: String,
     /// It is encrypted; else no password is needed.
     pub encrypted: bool,
-    /// Protection classes whose key is for the password and yet does not open: their files are lost.
+    /// Protection classes whose key is for the password and yet does not open: their files are
+    /// lost.
     pub closed_classes: Vec<u32>,
 }
 

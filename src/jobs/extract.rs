@@ -3,8 +3,8 @@
 //! ```text
 //! DIR/<domain>/<path in it>
 //! ```
-//! Three passes over the list, none of which holds it: files, then links (so that no file is ever written through one), then the
-//! times of folders (which change with every file in them).
+//! Three passes over the list, none of which holds it: files, then links (so that no file is ever
+//! written through one), then the times of folders (which change with every file in them).
 
 use std::fs;
 use std::io;
@@ -252,8 +252,8 @@ impl Run<'_> {
         }
     }
 
-    /// What a link may say: some `..`, then names, all inside of its domain. A `..` behind a name could climb from wherever a
-    /// link of that name leads.
+    /// What a link may say: some `..`, then names, all inside of its domain. A `..` behind a name
+    /// could climb from wherever a link of that name leads.
     fn harmless(&self, relative_path: &str, to: &str) -> Option<String> {
         let depth = relative_path.split('/').filter(|n| !n.is_empty()).count();
         let parts: Vec<&str> = to

@@ -1,4 +1,5 @@
-//! Files of a backup written into a folder, on as many threads as there are cores: what `extract` and `export` have in common.
+//! Files of a backup written into a folder, on as many threads as there are cores: what `extract`
+//! and `export` have in common.
 
 use std::fs::{self, File, FileTimes};
 use std::io::{self, BufRead, Read, Write};
@@ -41,7 +42,8 @@ pub struct Manner {
     pub all_modes: bool,
 }
 
-/// Writes the files that `plan` gives into the folder `root`, until it ends or nothing more is to be done.
+/// Writes the files that `plan` gives into the folder `root`, until it ends or nothing more is to
+/// be done.
 pub fn fill<R>(
     reader: Reader<'_>,
     root: &Path,
@@ -77,7 +79,8 @@ pub fn fill<R>(
     })
 }
 
-/// Looks whether the file of a task is there, and counts it as written where it is: all that a dry run does.
+/// Looks whether the file of a task is there, and counts it as written where it is: all that a dry
+/// run does.
 pub fn look(reader: Reader<'_>, task: &Task, tally: &Tally<'_>) {
     match reader.look(&task.item) {
         Ok(length) => tally.wrote(task.item.size().unwrap_or(length)),
@@ -140,7 +143,8 @@ impl Writer<'_> {
         let written = self
             .copy(task, from, partial, record.as_ref().ok())
             .and_then(|(bytes, ending)| {
-                // Without a size in the record there is nothing to compare with but the end of an encrypted file.
+                // Without a size in the record there is nothing to compare with but the end of an
+                // encrypted file.
                 let judged = record.as_mut().map(|record| {
                     if record.lacks_size {
                         record.size = bytes;
@@ -309,7 +313,8 @@ impl Writer<'_> {
     }
 }
 
-/// The mode of a file or folder: its owner's part, and all of it if that was asked for. Nobody becomes another user by it.
+/// The mode of a file or folder: its owner's part, and all of it if that was asked for. Nobody
+/// becomes another user by it.
 pub fn mode(noted: u32, least: u32, unknown: u32, all: bool) -> u32 {
     match noted & 0o777 {
         0 => unknown,
@@ -318,7 +323,8 @@ pub fn mode(noted: u32, least: u32, unknown: u32, all: bool) -> u32 {
     }
 }
 
-/// Sets a mode; false where the disk has none. `has_other` says that the file was not made with 0600.
+/// Sets a mode; false where the disk has none. `has_other` says that the file was not made with
+/// 0600.
 fn set_mode(file: &File, mode: u32, has_other: bool) -> io::Result<bool> {
     #[cfg(unix)]
     {

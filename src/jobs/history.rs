@@ -1,4 +1,5 @@
-//! What people do with a history: drop what no rule keeps, pin, name, delete; and what a check says of a snapshot.
+//! What people do with a history: drop what no rule keeps, pin, name, delete; and what a check says
+//! of a snapshot.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,7 +31,8 @@ pub struct Fate {
     pub keep: bool,
     /// What keeps it; empty: no rule does.
     pub why: Vec<Why>,
-    /// Bytes that its removal alone frees; null where the system does not tell, and for those that stay.
+    /// Bytes that its removal alone frees; null where the system does not tell, and for those that
+    /// stay.
     pub frees_bytes: Option<u64>,
 }
 
@@ -228,13 +230,14 @@ pub fn phone(store: &Store, text: &str) -> Result<Udid, Error> {
 pub struct Chosen {
     /// The store that it lies in.
     pub store: Store,
-    /// The snapshot, where it stood when its name was resolved. What stands there later may be another one.
+    /// The snapshot, where it stood when its name was resolved. What stands there later may be
+    /// another one.
     pub snapshot: Snapshot,
 }
 
 impl Chosen {
-    /// Finds the snapshot again under the lock, and fails if it is gone or stands in another place than the one that was
-    /// shown.
+    /// Finds the snapshot again under the lock, and fails if it is gone or stands in another place
+    /// than the one that was shown.
     fn again(&self, lock: &store::Lock) -> Result<Snapshot, Error> {
         let seen = &self.snapshot;
         let there = self
@@ -411,7 +414,8 @@ pub fn consider(chosen: &Chosen, monitor: &dyn Monitor) -> Result<Deleted, Error
     })
 }
 
-/// Removes the snapshot that was chosen and shown, whoever made it. One that is pinned stays: the pin is taken away first.
+/// Removes the snapshot that was chosen and shown, whoever made it. One that is pinned stays: the
+/// pin is taken away first.
 pub fn delete(chosen: &Chosen, seen: Deleted, monitor: &dyn Monitor) -> Result<Deleted, Error> {
     let (store, udid) = (&chosen.store, chosen.snapshot.udid());
     if !store.is_marked() {
@@ -448,8 +452,8 @@ fn sweep(store: &Store, udid: &Udid, lock: &store::Lock, monitor: &dyn Monitor) 
     }
 }
 
-/// Notes what a check of all bytes found, if what it looked at is a snapshot of a store, and is there yet. That it cannot be
-/// noted harms no backup.
+/// Notes what a check of all bytes found, if what it looked at is a snapshot of a store, and is
+/// there yet. That it cannot be noted harms no backup.
 pub fn record(report: &Report, monitor: &dyn Monitor) {
     let Some(of) = &report.of else {
         return;
@@ -468,7 +472,8 @@ pub fn record(report: &Report, monitor: &dyn Monitor) {
     };
     let changed = match report.outcome {
         Outcome::Damaged => store.note_again(of, |note| note.damaged = Some(now)),
-        // A list of hashes that is not the one that was sealed takes back nothing that an earlier check found.
+        // A list of hashes that is not the one that was sealed takes back nothing that an earlier
+        // check found.
         _ if report.sample.is_some() || how.is_empty() || report.has_damaged_list => return,
         // Every byte is right, and only the phone's list could not be read. What a check with the
         // password found stays.

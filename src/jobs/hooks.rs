@@ -1,4 +1,5 @@
-//! Commands of the user's own at the turns of a backup, and desktop notifications. Neither may cost a backup.
+//! Commands of the user's own at the turns of a backup, and desktop notifications. Neither may cost
+//! a backup.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -14,7 +15,8 @@ use crate::transport::Calm;
 /// What a command prints is kept to this length, from its end, to say why it failed.
 const WORDS_MAX: u64 = 400;
 
-/// A notification could not be shown, and that was told: the next one of this run would say the same.
+/// A notification could not be shown, and that was told: the next one of this run would say the
+/// same.
 static UNSHOWN: AtomicBool = AtomicBool::new(false);
 
 const NOTIFICATION_HINT: &str = if cfg!(any(target_os = "macos", windows)) {
@@ -133,8 +135,8 @@ impl Hooks {
         command.as_deref()
     }
 
-    /// Runs the command of a turn, and shows a notification; what goes wrong is told in a sentence each, with what to do. Whoever
-    /// asks to stop meanwhile stops them too.
+    /// Runs the command of a turn, and shows a notification; what goes wrong is told in a sentence
+    /// each, with what to do. Whoever asks to stop meanwhile stops them too.
     pub fn at(
         &self,
         turn: Turn,
@@ -167,7 +169,8 @@ impl Hooks {
     }
 }
 
-/// The system's own program for it. The text holds the phone's name, so it never becomes part of a script.
+/// The system's own program for it. The text holds the phone's name, so it never becomes part of a
+/// script.
 fn notification(text: &str) -> Command {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
     const TITLE: &str = "idev-backup";
@@ -197,7 +200,8 @@ fn notification(text: &str) -> Command {
     command
 }
 
-/// Runs a command, hands it `input`, and kills it with its children when its time is over or somebody asks to stop.
+/// Runs a command, hands it `input`, and kills it with its children when its time is over or
+/// somebody asks to stop.
 fn run(
     mut command: Command,
     input: &[u8],
@@ -205,7 +209,8 @@ fn run(
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<(), String> {
     let named = |e: std::io::Error| format!("could not be run: {e}");
-    // Files and not pipes: a child of the command that lives on would keep a pipe open, and nobody could wait for its end.
+    // Files and not pipes: a child of the command that lives on would keep a pipe open, and nobody
+    // could wait for its end.
     let mut said = tempfile::tempfile().map_err(named)?;
     let mut heard = tempfile::tempfile().map_err(named)?;
     heard.write_all(input).map_err(named)?;

@@ -1,4 +1,5 @@
-//! The computer's side of a backup: what the phone asks is done in the draft, and whoever watches is told.
+//! The computer's side of a backup: what the phone asks is done in the draft, and whoever watches
+//! is told.
 
 use std::io::Read;
 use std::time::{Duration, SystemTime};
@@ -60,7 +61,8 @@ pub struct DraftHost<'a> {
 }
 
 impl<'a> DraftHost<'a> {
-    /// Begins to serve. Where the phone lacks room and `may_drop` agrees, those snapshots go that `keep` does not keep.
+    /// Begins to serve. Where the phone lacks room and `may_drop` agrees, those snapshots go that
+    /// `keep` does not keep.
     pub fn new(
         draft: &'a mut Draft,
         keep: &'a Policy,
@@ -207,7 +209,8 @@ impl Host for DraftHost<'_> {
             self.course.received_bytes += bytes;
         }
         self.tell();
-        // Only the body itself can fail here, and the session knows why; the disk's errors come when it settles.
+        // Only the body itself can fail here, and the session knows why; the disk's errors come
+        // when it settles.
         kept.map_err(|_| Fault::Io)
     }
 

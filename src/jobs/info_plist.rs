@@ -1,4 +1,5 @@
-//! Info.plist, the one file of a backup that the host writes: who the phone is and which applications it has.
+//! Info.plist, the one file of a backup that the host writes: who the phone is and which
+//! applications it has.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

@@ -42,7 +42,8 @@ pub struct Backup {
     pub bytes: Option<u64>,
     /// Made by this tool, and unchanged since as far as a glance tells.
     pub ours: bool,
-    /// What identifies it: the id of its record, else the SHA-256 of its Status.plist, else the name of its folder.
+    /// What identifies it: the id of its record, else the SHA-256 of its Status.plist, else the
+    /// name of its folder.
     pub id: String,
     /// The number of its record: a later backup has a higher one. Null where it has no record.
     pub sequence: Option<u64>,
@@ -50,7 +51,8 @@ pub struct Backup {
     pub path: String,
     /// `YYYYMMDD-HHMMSS`, local time: what it is named by.
     pub stamp: Option<String>,
-    /// Bytes that are free once it alone is gone; null where that was not asked for, or the system does not tell.
+    /// Bytes that are free once it alone is gone; null where that was not asked for, or the system
+    /// does not tell.
     pub frees_bytes: Option<u64>,
     /// It stays, whatever the rules say; null where the notes cannot be read.
     pub pinned: Option<bool>,
@@ -103,13 +105,15 @@ pub struct Phone {
     pub snapshots: u64,
     /// Bytes as they are seen, of those of which that is known.
     pub bytes: u64,
-    /// Bytes on the disk: a file in several snapshots counts once. Null where that was not asked for, or the system does not tell.
+    /// Bytes on the disk: a file in several snapshots counts once. Null where that was not asked
+    /// for, or the system does not tell.
     pub disk_bytes: Option<u64>,
     /// RFC 3339: when the newest one was made that is complete and not damaged.
     pub last_good: Option<String>,
     /// That is longer ago than it should be, or there is none.
     pub overdue: bool,
-    /// RFC 3339: since then no other backup is expected, so none is overdue. Null once there is a younger one.
+    /// RFC 3339: since then no other backup is expected, so none is overdue. Null once there is a
+    /// younger one.
     pub retired: Option<String>,
     /// Why its notes cannot be read, if they cannot.
     pub trouble: Option<String>,
@@ -167,7 +171,8 @@ pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
         let last_good = last_good::newest(dates, look.now);
         let notes = store.notes(&udid);
         let retired = notes.as_ref().ok().and_then(|notes| notes.retired.clone());
-        // A phone that is backed up again is not retired any more. Both are UTC, so texts can be compared.
+        // A phone that is backed up again is not retired any more. Both are UTC, so texts can be
+        // compared.
         let retired = retired.filter(|since| last_good.is_none_or(|last| rfc3339(last) <= *since));
         phones.push(Phone {
             name: of_one().find_map(|b| b.name.clone()),
@@ -204,8 +209,8 @@ pub fn head_is(text: &str, head: &str) -> bool {
     start.is_some_and(|start| start.eq_ignore_ascii_case(head))
 }
 
-/// Finds a backup by its path, or in the store by `latest`, by phone, by stamp, by the beginning of either, by a name that
-/// it was given, or by the name of its phone.
+/// Finds a backup by its path, or in the store by `latest`, by phone, by stamp, by the beginning of
+/// either, by a name that it was given, or by the name of its phone.
 pub fn find<E: Into<Error>>(store: Result<Store, E>, name: Option<&str>) -> Result<PathBuf, Error> {
     resolve(store, name).map(|named| named.folder)
 }
@@ -237,7 +242,8 @@ pub fn resolve<E: Into<Error>>(
     resolve_of(store, name, None)
 }
 
-/// Finds a backup as [`resolve`] does; `latest` means that of this phone, if the store has one of it.
+/// Finds a backup as [`resolve`] does; `latest` means that of this phone, if the store has one of
+/// it.
 pub fn resolve_of<E: Into<Error>>(
     store: Result<Store, E>,
     name: Option<&str>,
@@ -333,7 +339,8 @@ pub fn resolve_of<E: Into<Error>>(
     }
 }
 
-/// Returns true if a name is the UDID of the phone whose current backup this is, however folder and name spell it.
+/// Returns true if a name is the UDID of the phone whose current backup this is, however folder and
+/// name spell it.
 fn is_phone(snapshot: &Snapshot, name: &str) -> bool {
     let udid = snapshot.udid().as_str();
     let is_named = match name.parse::<Udid>() {
@@ -351,7 +358,8 @@ fn is_of_files(name: &str) -> bool {
         || name.starts_with("AppDomain")
 }
 
-/// One backup. What our report says is not looked up in Info.plist and Manifest.plist, which can have tens of MB.
+/// One backup. What our report says is not looked up in Info.plist and Manifest.plist, which can
+/// have tens of MB.
 pub fn describe(snapshot: &Snapshot) -> Backup {
     let folder = snapshot.path();
     let report = snapshot.report().and_then(|path| read_report(&path));

@@ -1,4 +1,5 @@
-//! The phone's list of files as a check needs it, read and decoded beside the check on a thread of its own.
+//! The phone's list of files as a check needs it, read and decoded beside the check on a thread of
+//! its own.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -64,7 +65,8 @@ pub struct Listed<'a> {
     pub relative_path: &'a str,
     /// Its length, or why its record cannot be read.
     pub size: Result<u64, BadRecord>,
-    /// It is longer on the disk: encrypted, in whole blocks. `None` where only the whole record would tell.
+    /// It is longer on the disk: encrypted, in whole blocks. `None` where only the whole record
+    /// would tell.
     pub is_padded: Option<bool>,
     /// Its id is what its domain and path give.
     pub is_named_right: bool,
@@ -81,8 +83,8 @@ pub struct Sealed {
     pub digest: Option<Vec<u8>>,
 }
 
-/// Some files, all their texts in one: a text of its own for each would be given back on the other thread, and two
-/// threads that share an allocator wait for each other.
+/// Some files, all their texts in one: a text of its own for each would be given back on the other
+/// thread, and two threads that share an allocator wait for each other.
 #[derive(Default)]
 pub struct Handful {
     text: String,
@@ -195,7 +197,8 @@ struct Out {
     summary: Summary,
 }
 
-/// A reader of an open list, and where its files come out. Those of an `encrypted` backup are longer on the disk.
+/// A reader of an open list, and where its files come out. Those of an `encrypted` backup are
+/// longer on the disk.
 pub fn reader(list: List, records: Records, encrypted: bool) -> (Reader, Handfuls) {
     let (handfuls, files) = sync_channel(WAITING);
     let out = Out {
@@ -295,7 +298,8 @@ impl Out {
         }
     }
 
-    /// A folder or a link, of which nothing lies in the backup but this row; or what nobody has described.
+    /// A folder or a link, of which nothing lies in the backup but this row; or what nobody has
+    /// described.
     fn no_file(&mut self, row: &Row, records: Records) {
         let (domain, path) = (&row.domain, &row.relative_path);
         if row.kind == Kind::Other {

@@ -189,7 +189,8 @@ pub enum Class {
 }
 
 impl Class {
-    /// What the program ends with. Stable: scripts rest on it. 2 (usage) and 3 (done with problems) are no failures of a job.
+    /// What the program ends with. Stable: scripts rest on it. 2 (usage) and 3 (done with problems)
+    /// are no failures of a job.
     pub fn exit_code(self) -> u8 {
         match self {
             Class::Failed => 1,

@@ -1,4 +1,5 @@
-//! Which phone a text means: by its UDID, by the beginning of that, or by the phone's name or its beginning.
+//! Which phone a text means: by its UDID, by the beginning of that, or by the phone's name or its
+//! beginning.
 
 use super::list;
 use crate::store::Store;
@@ -7,8 +8,8 @@ use crate::udid::Udid;
 /// A phone is known by no less of its UDID: a stray digit must not choose one.
 const UDID_MIN: usize = 4;
 
-/// Returns the phones that `text` means, of those given with their names. A UDID outranks a name, and a whole name the beginning of
-/// another. `name` is asked only where the text is no UDID.
+/// Returns the phones that `text` means, of those given with their names. A UDID outranks a name,
+/// and a whole name the beginning of another. `name` is asked only where the text is no UDID.
 pub fn meant<'a, T>(
     text: &str,
     phones: &'a [T],
@@ -52,7 +53,8 @@ pub fn of_store(store: &Store, text: &str) -> Result<Vec<(Udid, Option<String>)>
     Ok(found.into_iter().cloned().collect())
 }
 
-/// Returns a name as it is compared: phones write a curved apostrophe and spaces that do not break, and keyboards do not.
+/// Returns a name as it is compared: phones write a curved apostrophe and spaces that do not break,
+/// and keyboards do not.
 fn plain(name: &str) -> String {
     let name = name.replace(['\u{2019}', '\u{2018}'], "'").to_lowercase();
     name.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -1,11 +1,13 @@
 //! Names of a phone as a folder of this computer can hold them.
 //!
-//! What cannot be held is written as in a URL, `%3A` for `:`, and a name that is too long is cut and ends with a few digits of its
-//! hash. Names that lead out of their place are never made fit: they are refused (`Item::leads_out`).
+//! What cannot be held is written as in a URL, `%3A` for `:`, and a name that is too long is cut
+//! and ends with a few digits of its hash. Names that lead out of their place are never made fit:
+//! they are refused (`Item::leads_out`).
 
 use sha1::{Digest, Sha1};
 
-/// Longest path of a phone that is taken: what iOS allows (PATH_MAX). It bounds how deep folders can be, too, which not every system bears.
+/// Longest path of a phone that is taken: what iOS allows (PATH_MAX). It bounds how deep folders
+/// can be, too, which not every system bears.
 pub const PATH_BYTES_MAX: usize = 1024;
 
 /// What the names of a folder's disk may be.
@@ -41,7 +43,8 @@ impl Rules {
         }
     }
 
-    /// Where something lies below the target: the domain is one folder, the rest follows. `None` if nothing is left of it.
+    /// Where something lies below the target: the domain is one folder, the rest follows. `None` if
+    /// nothing is left of it.
     pub fn place(&self, domain: &str, relative_path: &str) -> Option<Place> {
         let domain = Some(domain).filter(|domain| !domain.is_empty())?;
         self.below(std::iter::once(domain).chain(relative_path.split('/')))
@@ -99,7 +102,8 @@ impl Rules {
     }
 
     fn is_bad(&self, c: char) -> bool {
-        // Control characters can be held by many disks, and move the cursor of whoever lists the folder.
+        // Control characters can be held by many disks, and move the cursor of whoever lists the
+        // folder.
         c == '/'
             || c.is_control()
             || (self.windows && matches!(c, '<' | '>' | ':' | '"' | '\\' | '|' | '?' | '*'))

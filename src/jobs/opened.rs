@@ -1,4 +1,5 @@
-//! A backup that is open for reading: its list, and the plain bytes of its files, encrypted or not, of iOS 4 to 26.
+//! A backup that is open for reading: its list, and the plain bytes of its files, encrypted or not,
+//! of iOS 4 to 26.
 
 use std::cell::RefCell;
 use std::fs::{File, Metadata};
@@ -46,7 +47,8 @@ pub struct Item {
     /// What it is.
     pub kind: Kind,
     noted: Noted,
-    /// The size of a file, once it was looked up: that of its bytes in the backup if its record has none.
+    /// The size of a file, once it was looked up: that of its bytes in the backup if its record has
+    /// none.
     known_size: Option<u64>,
 }
 
@@ -56,7 +58,8 @@ enum Noted {
     Record(Box<FileRecord>),
 }
 
-/// What tells a backup from the next one in the same folder: a run seals the new one there whenever it is done.
+/// What tells a backup from the next one in the same folder: a run seals the new one there whenever
+/// it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark(Option<Hash>);
 
@@ -135,7 +138,8 @@ impl Item {
         })
     }
 
-    /// Looks up the size of a file. `stored` gives the length of its bytes where the record has none.
+    /// Looks up the size of a file. `stored` gives the length of its bytes where the record has
+    /// none.
     fn look_up_size(&mut self, stored: impl FnOnce(&Item) -> Option<u64>) {
         self.known_size = match &self.noted {
             Noted::Record(record) => Some(record.size),
@@ -183,7 +187,8 @@ impl Opened {
         let mark = Mark::of(folder);
         let mut unread = Unread::default();
         let unlocked = match unlock(folder, passwords) {
-            // A plain list can be read without it. If the files are encrypted, their records show that below.
+            // A plain list can be read without it. If the files are encrypted, their records show
+            // that below.
             Err(Error::Backup { why, .. }) if has_plain_list(folder) => {
                 unread.note(no_manifest_plist(&why));
                 None
@@ -217,7 +222,8 @@ impl Opened {
         Ok(opened)
     }
 
-    /// Returns true if the first files of the list have keys, so that their bytes are encrypted whatever Manifest.plist says.
+    /// Returns true if the first files of the list have keys, so that their bytes are encrypted
+    /// whatever Manifest.plist says.
     fn has_encrypted_files(&self) -> Result<bool, Error> {
         const FILES: u64 = 20;
         let (mut files, mut with_key) = (0, 0);
@@ -285,7 +291,8 @@ impl Opened {
         Some(item)
     }
 
-    /// Fails where another backup has taken its place since it was opened: then its list and what was read are of two.
+    /// Fails where another backup has taken its place since it was opened: then its list and what
+    /// was read are of two.
     pub fn is_still_there(&self) -> Result<(), Error> {
         self.mark.is_still_in(&self.folder)
     }
@@ -320,8 +327,8 @@ impl Opened {
         read.map_err(|e| bad_list(&self.folder, self.list.name(), &e))
     }
 
-    /// Calls `each` for what is in a domain, or in all of them one after the other, at a path or below it, each folder before
-    /// what it holds, by name, until it answers false.
+    /// Calls `each` for what is in a domain, or in all of them one after the other, at a path or
+    /// below it, each folder before what it holds, by name, until it answers false.
     pub fn tree(
         &self,
         domain: Option<&str>,
@@ -467,7 +474,8 @@ impl Reader<'_> {
 
     fn place(&self, item: &Item) -> Result<(PathBuf, Metadata), Error> {
         let path = self.path_of(item)?;
-        // A stranger's folder can hold a link to anywhere, or a pipe that nobody writes to; and so can its own folders be links.
+        // A stranger's folder can hold a link to anywhere, or a pipe that nobody writes to; and so
+        // can its own folders be links.
         let is_link = |path: &Path| path.is_symlink();
         if !self.is_flat && path.parent().is_some_and(is_link) {
             return Err(unreadable(item, "the folder that it lies in is a link"));

@@ -1,4 +1,5 @@
-//! How a backup is opened: whether it is encrypted, the keys that its password opens, and its list of files.
+//! How a backup is opened: whether it is encrypted, the keys that its password opens, and its list
+//! of files.
 
 use std::path::Path;
 

@@ -18,7 +18,8 @@ pub enum Outcome {
     Paired,
 }
 
-/// Pairs with a phone, waiting up to `limit` for its owner to tap "Trust". The new record is tried before it is kept.
+/// Pairs with a phone, waiting up to `limit` for its owner to tap "Trust". The new record is tried
+/// before it is kept.
 pub fn pair(
     reach: &Reach,
     phone: &Attached,
@@ -52,8 +53,8 @@ pub fn session_or_pair(
     }
 }
 
-/// Whether pairing anew is what helps: there is no record, or the phone has forgotten it. A damaged record, or a phone with
-/// another key, is for its owner to decide about.
+/// Whether pairing anew is what helps: there is no record, or the phone has forgotten it. A damaged
+/// record, or a phone with another key, is for its owner to decide about.
 fn is_mendable(e: &device::Error) -> bool {
     matches!(e, device::Error::NotPaired)
         || e.is_lockdown("InvalidHostID")

@@ -20,7 +20,8 @@ pub struct Watch<'scope> {
 }
 
 impl<'scope> Watch<'scope> {
-    /// Starts to listen. Does so best before the backup is asked for: the phone never says that it began earlier.
+    /// Starts to listen. Does so best before the backup is asked for: the phone never says that it
+    /// began earlier.
     pub fn start<'env: 'scope>(
         session: &mut Session,
         reach: &Reach,

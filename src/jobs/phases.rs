@@ -1,4 +1,5 @@
-//! The clock of a dialog with a phone: which phase it is in, how long each one took, and when somebody was last told of it.
+//! The clock of a dialog with a phone: which phase it is in, how long each one took, and when
+//! somebody was last told of it.
 
 use std::time::{Duration, Instant};
 

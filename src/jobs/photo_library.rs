@@ -5,7 +5,8 @@
 //!                                        Deleted"), ZHIDDEN, ZDATECREATED seconds since 2001-01-01 UTC
 //! ZADDITIONALASSETATTRIBUTES             ZASSET (its Z_PK), ZORIGINALFILENAME, ZTIMEZONEOFFSET seconds
 //! ```
-//! The tables are described by osxphotos, and by theforensicscooter.com for iOS 11 to 18. Any column may be absent.
+//! The tables are described by osxphotos, and by theforensicscooter.com for iOS 11 to 18. Any
+//! column may be absent.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -20,8 +21,8 @@ use crate::manifest::scratch::Scratch;
 const PATH: &str = "Media/PhotoData/Photos.sqlite";
 /// 2001-01-01 in seconds since 1970.
 const EPOCH: f64 = 978_307_200.0;
-/// Seconds since 1970 at which a photo can have been taken: from 1826, when the first one was, to 2100. Libraries of phones have
-/// dates such as 1601 and 4000, which say nothing.
+/// Seconds since 1970 at which a photo can have been taken: from 1826, when the first one was, to
+/// 2100. Libraries of phones have dates such as 1601 and 4000, which say nothing.
 pub const TAKEN: std::ops::Range<f64> = -4_544_208_000.0..4_102_444_800.0;
 /// Rows that are read; a stranger's tables can be joined to any number.
 const ROWS_MAX: usize = 2 << 20;
@@ -187,7 +188,8 @@ impl Library {
         self.assets.get_mut(at.ok()?)
     }
 
-    /// What it was called where it was taken, without extension, if that is not what the phone calls it.
+    /// What it was called where it was taken, without extension, if that is not what the phone
+    /// calls it.
     pub fn original_name(&self, asset: &Asset) -> Option<&str> {
         let (start, length) = (asset.name.0 as usize, usize::from(asset.name.1));
         self.names

@@ -3,8 +3,8 @@
 //! ```text
 //! DIR/2024/2024-05/IMG_0001.HEIC, IMG_0001.MOV, IMG_0001 (edited).JPG
 //! ```
-//! All files of a photo (the still and the moving part of a Live Photo, what was edited, its .AAE) have one name, and where that
-//! name is taken the same number.
+//! All files of a photo (the still and the moving part of a Live Photo, what was edited, its .AAE)
+//! have one name, and where that name is taken the same number.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -165,7 +165,8 @@ pub fn export(
     })
 }
 
-/// Returns the album for which a photo is left out, and true for the first of its files; `None` for one that is exported.
+/// Returns the album for which a photo is left out, and true for the first of its files; `None` for
+/// one that is exported.
 fn left_out(library: &mut Library, part: &Part<'_>, options: &Options) -> Option<(bool, Album)> {
     /// The number of a photo that is left out, so that it does not count as one without a file.
     const LEFT_OUT: u32 = u32::MAX;
@@ -226,7 +227,8 @@ fn each(backup: &Opened, sorted: bool, mut each: impl FnMut(&Item) -> bool) -> R
 /// What a file is of a photo.
 #[derive(Debug, PartialEq, Eq)]
 struct Part<'a> {
-    /// The photo's folder and the stem of its files, as the library has them: "DCIM/100APPLE/IMG_0001".
+    /// The photo's folder and the stem of its files, as the library has them:
+    /// "DCIM/100APPLE/IMG_0001".
     photo: String,
     /// Behind the name: " (edited)".
     tail: &'static str,
@@ -260,7 +262,8 @@ impl Part<'_> {
         }
         let (folder, name) = path.strip_prefix("Media/")?.rsplit_once('/')?;
         let (stem, _, extension) = parts(name);
-        // IMG_E0001.HEIC is what Photos made of IMG_0001.HEIC, and IMG_O0001.AAE belongs to what that was.
+        // IMG_E0001.HEIC is what Photos made of IMG_0001.HEIC, and IMG_O0001.AAE belongs to what
+        // that was.
         let of_another = |letter: &str| {
             let number = stem.strip_prefix("IMG_")?.strip_prefix(letter)?;
             (number.len() >= 4 && number.bytes().all(|b| b.is_ascii_digit()))

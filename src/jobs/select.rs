@@ -11,8 +11,9 @@ pub use crate::manifest::db::Kind;
 /// What a user asked for; without anything, all of it.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// Patterns of the shell (`*`, `**`, `?`, `[a-z]`, `{a,b}`). One with a `/` is for the domain and the whole path
-    /// (`CameraRollDomain/**/*.HEIC`), one without for the last name alone (`*.HEIC`).
+    /// Patterns of the shell (`*`, `**`, `?`, `[a-z]`, `{a,b}`). One with a `/` is for the domain
+    /// and the whole path (`CameraRollDomain/**/*.HEIC`), one without for the last name alone
+    /// (`*.HEIC`).
     pub patterns: Vec<String>,
     /// Patterns of domains (`AppDomain-*`).
     pub domains: Vec<String>,
@@ -61,7 +62,8 @@ impl Select {
         })
     }
 
-    /// Whether it is meant. What is damaged and so cannot be judged is meant too, and fails where it is read.
+    /// Whether it is meant. What is damaged and so cannot be judged is meant too, and fails where
+    /// it is read.
     pub fn has(&self, item: &Item) -> bool {
         self.has_name(&item.domain, &item.relative_path)
             && self.wanted.kind.is_none_or(|kind| kind == item.kind)

@@ -1,5 +1,6 @@
-//! A folder that is filled with files of a backup. Whatever the backup's list says, nothing outside of it is written: names are made
-//! by [`super::names`], folders one by one and never through a link, files under a new name and then renamed.
+//! A folder that is filled with files of a backup. Whatever the backup's list says, nothing outside
+//! of it is written: names are made by [`super::names`], folders one by one and never through a
+//! link, files under a new name and then renamed.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -27,8 +28,8 @@ pub struct Target {
     how: Into,
     /// Hashes of the paths that were given away, so that a million of them take some 20 MB.
     taken: HashSet<u64>,
-    /// Of names that were given away more than once, the last number, by the hash of what stands around it. A stranger's list can
-    /// name one file a million times.
+    /// Of names that were given away more than once, the last number, by the hash of what stands
+    /// around it. A stranger's list can name one file a million times.
     numbers: HashMap<u64, u32>,
     /// Hashes of the folders that are there.
     made: HashSet<u64>,
@@ -90,7 +91,8 @@ impl Target {
         path
     }
 
-    /// Gives a place away; one that was given away already becomes `name (2)`. Answers whether it did.
+    /// Gives a place away; one that was given away already becomes `name (2)`. Answers whether it
+    /// did.
     pub fn take(&mut self, place: &mut Place) -> bool {
         let Some(name) = place.parts.pop() else {
             return false;

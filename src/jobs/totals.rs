@@ -9,7 +9,8 @@ use super::opened::Opened;
 use crate::manifest::db::{Filter, Kind};
 use crate::manifest::kinds::Amounts;
 
-/// Bytes of domains' names that are kept: a phone has some thousand domains, and a stranger's list could name millions.
+/// Bytes of domains' names that are kept: a phone has some thousand domains, and a stranger's list
+/// could name millions.
 const NAMES_BYTES_MAX: usize = 8 << 20;
 
 /// Files, and what they weigh.

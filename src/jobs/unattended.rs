@@ -1,4 +1,5 @@
-//! A backup that nobody watches: whether it is to be made now, who is told, how long is waited, and what is tried again.
+//! A backup that nobody watches: whether it is to be made now, who is told, how long is waited, and
+//! what is tried again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -43,7 +44,8 @@ pub struct Plan {
     pub hooks: Hooks,
     /// Let the computer fall asleep meanwhile.
     pub may_sleep: bool,
-    /// Leave a phone to another run of ours that has it: nobody is there to be told that it is busy.
+    /// Leave a phone to another run of ours that has it: nobody is there to be told that it is
+    /// busy.
     pub yields: bool,
 }
 
@@ -91,8 +93,9 @@ pub fn phones(
     }
 }
 
-/// Returns true if the phone is not there. Where udev starts usbmuxd, there is no daemon either before a phone comes. A daemon whose
-/// address was given and that does not answer is a fault: nothing is known about phones then.
+/// Returns true if the phone is not there. Where udev starts usbmuxd, there is no daemon either
+/// before a phone comes. A daemon whose address was given and that does not answer is a fault:
+/// nothing is known about phones then.
 pub fn is_absent(error: &Error) -> bool {
     match error {
         Error::Device(device::Error::Transport(transport::Error::NoDaemon { .. })) => {
@@ -118,7 +121,8 @@ fn may_come(error: &Error) -> bool {
     )
 }
 
-/// Returns true if no other backup of the phone is expected: somebody retired it, and it was not backed up since.
+/// Returns true if no other backup of the phone is expected: somebody retired it, and it was not
+/// backed up since.
 pub fn is_retired(store: &Store, udid: &Udid) -> bool {
     let since = store.notes(udid).ok().and_then(|notes| notes.retired);
     let last = last_good(store, udid).map(list::rfc3339);
@@ -200,7 +204,8 @@ fn asked(
     Ok(State::ask(session.lockdown())?)
 }
 
-/// Tells of a failure that came before there was a phone to back up; `wanted` is the one that was named, if any.
+/// Tells of a failure that came before there was a phone to back up; `wanted` is the one that was
+/// named, if any.
 pub fn tell_failed(
     error: &Error,
     wanted: Option<&str>,

@@ -1,5 +1,5 @@
-//! Files of a draft that the phone's list does not name: a run that broke off had received them, and
-//! the phone deleted them before the next run took the draft over.
+//! Files of a draft that the phone's list does not name: a run that broke off had received them,
+//! and the phone deleted them before the next run took the draft over.
 
 use std::iter::Peekable;
 

@@ -12,7 +12,8 @@ use crate::manifest::info::application_names;
 use crate::manifest::kinds::Amount;
 use crate::manifest::unread::Unread;
 
-/// What a domain of an application begins with; the rest is its bundle id, that of an extension, or of a group.
+/// What a domain of an application begins with; the rest is its bundle id, that of an extension, or
+/// of a group.
 const PREFIXES: [&str; 3] = ["AppDomain-", "AppDomainPlugin-", "AppDomainGroup-"];
 
 /// What takes the room.
@@ -79,7 +80,8 @@ pub(super) fn bundle_id(domain: &str) -> Option<&str> {
 }
 
 fn apps(domains: &HashMap<String, Sum>, names: &BTreeMap<String, String>) -> Vec<App> {
-    // Applications that have a domain of their own, or a name: what else there is belongs to one of them, or to none.
+    // Applications that have a domain of their own, or a name: what else there is belongs to one of
+    // them, or to none.
     let known =
         |id: &str| names.contains_key(id) || domains.contains_key(&format!("AppDomain-{id}"));
     let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
@@ -103,8 +105,9 @@ fn apps(domains: &HashMap<String, Sum>, names: &BTreeMap<String, String>) -> Vec
     apps
 }
 
-/// Whose an extension (`com.example.app.share`) or a group (`group.com.example.app`, `group.com.example.app.shared`,
-/// `A1B2C3D4E5.com.example.app`) is, by its name: the longest beginning that is an application's. Else its own.
+/// Whose an extension (`com.example.app.share`) or a group (`group.com.example.app`,
+/// `group.com.example.app.shared`, `A1B2C3D4E5.com.example.app`) is, by its name: the longest
+/// beginning that is an application's. Else its own.
 fn owner(id: &str, known: impl Fn(&str) -> bool) -> &str {
     /// Names of applications have less parts; those of strangers could have a million.
     const PARTS_MAX: usize = 16;

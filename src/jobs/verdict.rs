@@ -6,8 +6,8 @@ use super::Class;
 use crate::mobilebackup::Verdict;
 use crate::units::size;
 
-/// The phone needs this much more than the upload itself before it proceeds, and asks for this much more still
-/// (protocol.md, "Free space").
+/// The phone needs this much more than the upload itself before it proceeds, and asks for this much
+/// more still (protocol.md, "Free space").
 pub(super) const ASKED_BEYOND_NEED_BYTES: u64 = 2 << 30;
 
 /// Why the phone did not make the backup.
@@ -39,7 +39,8 @@ impl fmt::Display for Refusal {
 /// Letters of a phone's own words that are shown.
 const WORDS_MAX: usize = 500;
 
-/// A phone's own words, in one line of bearable length: they are shown as they came, and could look like ours.
+/// A phone's own words, in one line of bearable length: they are shown as they came, and could look
+/// like ours.
 fn quoted(words: &str) -> String {
     let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
     let mut letters = words.chars();
@@ -71,7 +72,8 @@ impl Shortage {
     }
 }
 
-/// Explains a verdict other than 0. `capacity_bytes` is what the phone can hold, `place` where the store is.
+/// Explains a verdict other than 0. `capacity_bytes` is what the phone can hold, `place` where the
+/// store is.
 pub fn explain(
     verdict: &Verdict,
     shortage: Option<Shortage>,
@@ -113,7 +115,8 @@ pub fn meant(code: i64, description: &str) -> i64 {
     }
 }
 
-/// Explains why the phone did not change its backup password. `is_required`: its administrator demands encryption.
+/// Explains why the phone did not change its backup password. `is_required`: its administrator
+/// demands encryption.
 pub fn explain_password(verdict: &Verdict, is_required: bool, has_old: bool) -> Refusal {
     let code = meant(verdict.code, &verdict.description);
     let (class, cause, hint) = words(code);
@@ -197,7 +200,8 @@ pub fn explain_restore(verdict: &Verdict, need: Need) -> Refusal {
     refusal
 }
 
-/// What a code means at the end of a restore, where that is not what it means at the end of a backup.
+/// What a code means at the end of a restore, where that is not what it means at the end of a
+/// backup.
 fn restore_words(code: i64) -> (Class, &'static str, Option<&'static str>) {
     use Class::{Failed, Interrupted, Locked, NoSpace, WrongPassword};
     const AGAIN: Option<&str> = Some("restart the phone and run the same command again");
@@ -325,8 +329,8 @@ pub fn described(code: i64) -> Option<Refusal> {
 /// The cause of a code that is in no source.
 const NOT_DESCRIBED: &str = "the phone gave up, with a code that nobody has described";
 
-/// Class, cause and next step of a code. Codes and texts: what devices sent in public threads (shared dialogs,
-/// error-codes) and the strings of the phone's backup agent.
+/// Class, cause and next step of a code. Codes and texts: what devices sent in public threads
+/// (shared dialogs, error-codes) and the strings of the phone's backup agent.
 fn words(code: i64) -> (Class, &'static str, Option<&'static str>) {
     use Class::{Failed, Locked, Lost, NoSpace, WrongPassword};
     const AGAIN: Option<&str> = Some("restart the phone and run `idev-backup create` again");

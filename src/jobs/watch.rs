@@ -1,7 +1,7 @@
 //! Backs phones up when they are plugged in: the daemon's announcements, and who is due.
 //!
-//! One thread listens; the loop keeps one entry per phone that is there, and nothing of those that went. A backup has a thread
-//! of its own, so that the loop hears of other phones meanwhile.
+//! One thread listens; the loop keeps one entry per phone that is there, and nothing of those that
+//! went. A backup has a thread of its own, so that the loop hears of other phones meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -14,7 +14,8 @@ use crate::transport::usbmuxd::Change;
 use crate::transport::{Attached, Via};
 use crate::udid::Udid;
 
-/// A phone that is just plugged in, or has a bad cable, comes and goes; it is looked at when it stays for so long.
+/// A phone that is just plugged in, or has a bad cable, comes and goes; it is looked at when it
+/// stays for so long.
 const SETTLE: Duration = Duration::from_secs(2);
 /// How often it is looked whether a phone that stays is due.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
@@ -225,7 +226,8 @@ impl Loop<'_> {
     }
 }
 
-/// When a phone that stays connected is looked at again. One that is plugged in anew is looked at once more in any case.
+/// When a phone that stays connected is looked at again. One that is plugged in anew is looked at
+/// once more in any case.
 fn again_after(result: &Result<Outcome, Error>, due_after: Duration) -> Duration {
     match result {
         Ok(_) => LOOK_EVERY,

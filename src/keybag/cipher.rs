@@ -1,7 +1,9 @@
-//! A file of an encrypted backup, decrypted while it is read: AES-256 in CBC mode, the first vector zero.
+//! A file of an encrypted backup, decrypted while it is read: AES-256 in CBC mode, the first vector
+//! zero.
 //!
-//! Phones fill the last block as PKCS#7 says (one to sixteen bytes, each of which is their number); some lists of files have been
-//! seen without. So what the last block holds is decided by the length that the file should have, where it is known.
+//! Phones fill the last block as PKCS#7 says (one to sixteen bytes, each of which is their number);
+//! some lists of files have been seen without. So what the last block holds is decided by the
+//! length that the file should have, where it is known.
 
 use std::io::{self, BufRead, Read};
 
@@ -20,7 +22,8 @@ pub enum Ending {
     Padded,
     /// Not filled up: its length is that of whole blocks, or there is nothing at all.
     Unpadded,
-    /// What fills the last block is not what it must be: it was encrypted under another key, or altered.
+    /// What fills the last block is not what it must be: it was encrypted under another key, or
+    /// altered.
     Wrong,
 }
 
@@ -153,8 +156,8 @@ impl<R: Read> BufRead for Plain<R> {
 
 impl<R> Drop for Plain<R> {
     fn drop(&mut self) {
-        // The file's bytes are private, though no secret of ours; they go as fast as they came. `zeroize` writes byte by byte, and took
-        // longer than decrypting them.
+        // The file's bytes are private, though no secret of ours; they go as fast as they came.
+        // `zeroize` writes byte by byte, and took longer than decrypting them.
         self.buffer.fill(0);
         std::hint::black_box(&self.buffer);
     }

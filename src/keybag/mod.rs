@@ -1,4 +1,5 @@
-//! The keys of an encrypted backup: as they lie in it, what a password makes of them, and files decrypted with them.
+//! The keys of an encrypted backup: as they lie in it, what a password makes of them, and files
+//! decrypted with them.
 
 mod cipher;
 mod parse;

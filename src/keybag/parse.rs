@@ -1,12 +1,13 @@
-//! `BackupKeyBag` of Manifest.plist: one key for each protection class, wrapped with a key that comes from the password.
+//! `BackupKeyBag` of Manifest.plist: one key for each protection class, wrapped with a key that
+//! comes from the password.
 //!
 //! ```text
 //! bag     VERS TYPE UUID HMCK WRAP SALT ITER [DPWT DPIC DPSL], then for each class: UUID CLAS WRAP KTYP WPKY [PBKY]
 //! field   tag, 4 letters; length u32 big-endian; that many bytes
 //! ```
-//! The second `UUID` begins the first class. Numbers have four bytes, big-endian. The layout is known from
-//! iphone-dataprotection (keybag.py) and from bags that other programs wrote; DPWT, DPIC and DPSL came with iOS 10.2. A field
-//! that nobody has described is passed over.
+//! The second `UUID` begins the first class. Numbers have four bytes, big-endian. The layout is
+//! known from iphone-dataprotection (keybag.py) and from bags that other programs wrote; DPWT, DPIC
+//! and DPSL came with iOS 10.2. A field that nobody has described is passed over.
 
 use crate::secret::Secret;
 
@@ -54,7 +55,8 @@ pub struct ClassKey {
     pub uuid: Vec<u8>,
     /// `CLAS`: 1 to 5 are files', 6 to 11 the keychain's.
     pub class: u32,
-    /// `WRAP`: bit 0 for a key that never leaves the phone, bit 1 for one that comes from the password.
+    /// `WRAP`: bit 0 for a key that never leaves the phone, bit 1 for one that comes from the
+    /// password.
     pub wrap: u32,
     /// `KTYP`: 0 for AES, 1 for Curve25519.
     pub key_type: u32,
@@ -85,7 +87,8 @@ impl std::fmt::Display for BadKeyBag {
 impl std::error::Error for BadKeyBag {}
 
 impl KeyBag {
-    /// Reads a bag, which must have at least one class key that a password can open, and what a password is derived with.
+    /// Reads a bag, which must have at least one class key that a password can open, and what a
+    /// password is derived with.
     pub fn parse(bytes: &[u8]) -> Result<KeyBag, BadKeyBag> {
         if bytes.is_empty() {
             return Err(BadKeyBag("there is no key bag"));

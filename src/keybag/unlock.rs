@@ -6,8 +6,8 @@
 //! class key            AES-256 key unwrap (RFC 3394) of WPKY with that key, where bit 1 of WRAP is set
 //! file key             class as u32 little-endian, then the key of the file, wrapped in the same way with the class key
 //! ```
-//! RFC 3394 has a check value: a wrong password never gives a key. Sources: John the Ripper (itunes_fmt_plug.c) and hashcat
-//! (modules 14700 and 14800), whose vectors tests/keys.rs opens.
+//! RFC 3394 has a check value: a wrong password never gives a key. Sources: John the Ripper
+//! (itunes_fmt_plug.c) and hashcat (modules 14700 and 14800), whose vectors tests/keys.rs opens.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -23,7 +23,8 @@ use super::cipher::Plain;
 use super::parse::{ClassKey, KeyBag};
 use crate::secret::Secret;
 
-/// Rounds of `DPIC` that are computed. Phones have 10,000,000, some seconds of work; more would be endless.
+/// Rounds of `DPIC` that are computed. Phones have 10,000,000, some seconds of work; more would be
+/// endless.
 const FIRST_ROUNDS_MAX: u32 = 50_000_000;
 /// Rounds of `ITER` that are computed. Phones have 10,000.
 const LAST_ROUNDS_MAX: u32 = 10_000_000;
@@ -95,7 +96,8 @@ pub struct Keys {
 }
 
 impl KeyBag {
-    /// Opens every class key that is for a password. Takes seconds where the bag is of iOS 10.2 or later.
+    /// Opens every class key that is for a password. Takes seconds where the bag is of iOS 10.2 or
+    /// later.
     pub fn unlock(&self, password: &Secret) -> Result<Keys, Locked> {
         let key = self.derive(password)?;
         let mut keys = Keys {
@@ -181,7 +183,8 @@ impl Keys {
 pub struct FileKey(Key);
 
 impl FileKey {
-    /// Decrypts what lies on the disk. `size` is the length that the file should have, where one is known.
+    /// Decrypts what lies on the disk. `size` is the length that the file should have, where one is
+    /// known.
     pub fn decrypt<R: Read>(&self, from: R, size: Option<u64>) -> Plain<R> {
         Plain::new(from, &self.0, size)
     }

@@ -71,8 +71,8 @@ impl From<rusqlite::Error> for Error {
 
 /// An open list of files.
 ///
-/// [`Db::rows`] is for checks, and fails at the first damage. [`Db::select`] and [`Db::tree`] are for readers: they hand over every
-/// row that can be read, and [`Db::unread`] tells of the others.
+/// [`Db::rows`] is for checks, and fails at the first damage. [`Db::select`] and [`Db::tree`] are
+/// for readers: they hand over every row that can be read, and [`Db::unread`] tells of the others.
 #[derive(Debug)]
 pub struct Db {
     scratch: Scratch,
@@ -82,7 +82,8 @@ pub struct Db {
 }
 
 impl Db {
-    /// Opens the Manifest.db of the backup in `folder`. Nothing is locked or written, no file made beside it.
+    /// Opens the Manifest.db of the backup in `folder`. Nothing is locked or written, no file made
+    /// beside it.
     pub fn open(folder: &Path) -> Result<Db, Error> {
         Db::with_files(Scratch::in_place(&folder.join(NAME))?)
     }
@@ -146,7 +147,8 @@ impl Db {
         }
     }
 
-    /// Calls `each` for every row, in the order of file ids, until it answers false. Fails at the first row that cannot be read.
+    /// Calls `each` for every row, in the order of file ids, until it answers false. Fails at the
+    /// first row that cannot be read.
     pub fn rows(&self, mut each: impl FnMut(Row) -> bool) -> Result<(), Error> {
         let mut bad = None;
         let sql = format!("{COLUMNS} ORDER BY fileID");
@@ -166,7 +168,8 @@ impl Db {
 
     /// Calls `each` for the rows that the filter lets through, until it answers false.
     pub fn select(&self, filter: &Filter, mut each: impl FnMut(Row) -> bool) -> Result<(), Error> {
-        // Half of the bounds is looked up in the indexes of the phone's list; `admits` has the last word.
+        // Half of the bounds is looked up in the indexes of the phone's list; `admits` has the last
+        // word.
         let mut clauses = &[""][..];
         let mut bounds = String::new();
         let mut values: Vec<&dyn ToSql> = Vec::new();
@@ -206,7 +209,8 @@ impl Db {
         Ok(())
     }
 
-    /// Runs a query whose rows come in an order, and goes on in what can be saved of the list where a page is damaged.
+    /// Runs a query whose rows come in an order, and goes on in what can be saved of the list where
+    /// a page is damaged.
     fn in_order(
         &self,
         sql: &str,
@@ -260,8 +264,8 @@ impl Db {
         Ok(())
     }
 
-    /// Calls `each` for what is in a domain, or in all of them one after the other, at a path or below it, each folder before
-    /// what it holds, by name, until it answers false.
+    /// Calls `each` for what is in a domain, or in all of them one after the other, at a path or
+    /// below it, each folder before what it holds, by name, until it answers false.
     pub fn tree(
         &self,
         domain: Option<&str>,
@@ -273,7 +277,8 @@ impl Db {
             below: Some(below).filter(|path| !path.is_empty()),
             ..Filter::default()
         };
-        // '0' is the character behind '/'. With a path its own index is the better one, so that of domains is ruled out.
+        // '0' is the character behind '/'. With a path its own index is the better one, so that of
+        // domains is ruled out.
         let behind = format!("{below}0");
         let (bounds, values): (_, &[&dyn ToSql]) = match below {
             "" if domain.is_none() => ("true", &[]),
@@ -283,11 +288,13 @@ impl Db {
                 &[&domain, &below, &behind],
             ),
         };
-        // Paths alone are sorted, without the records, and with what separates names before all that is in them.
+        // Paths alone are sorted, without the records, and with what separates names before all
+        // that is in them.
         let sql = format!(
             "SELECT rowid FROM Files WHERE {bounds} ORDER BY domain, replace(relativePath, '/', char(1))"
         );
-        // The paths are all read before the first one comes out, so that nothing was handed over where they are damaged.
+        // The paths are all read before the first one comes out, so that nothing was handed over
+        // where they are damaged.
         let mut is_begun = false;
         let read = self.in_tree(&filter, &sql, values, &mut |row| {
             is_begun = true;

@@ -1,17 +1,19 @@
 //! An archived record, or some numbers of it, read in place.
 //!
-//! A check needs the record of every file, and a phone can have a million of them: building each archive as values is much of what a
-//! small file costs. A binary property list can be read where it lies:
+//! A check needs the record of every file, and a phone can have a million of them: building each
+//! archive as values is much of what a small file costs. A binary property list can be read where
+//! it lies:
 //!
 //! ```text
 //! bplist00  objects...  offset table  [6 bytes][offset size u8][reference size u8][objects u64][top u64][table at u64]
 //! ```
-//! (CoreFoundation's CFBinaryPList.c; all numbers big-endian.) Whatever does not look exactly like a phone's own archive
-//! is left to [`FileRecord::decode`], which reads it the long way.
+//! (CoreFoundation's CFBinaryPList.c; all numbers big-endian.) Whatever does not look exactly like
+//! a phone's own archive is left to [`FileRecord::decode`], which reads it the long way.
 
 use super::record::FileRecord;
 
-/// `Size` of the file that the archive describes; `None` means "read it the long way", not "there is none".
+/// `Size` of the file that the archive describes; `None` means "read it the long way", not "there
+/// is none".
 pub fn size(archive: &[u8]) -> Option<u64> {
     let plist = Plist::open(archive)?;
     plist.integer(plist.fields()?.get("Size")?)
@@ -40,7 +42,8 @@ pub fn facts(archive: &[u8]) -> Option<Facts> {
     })
 }
 
-/// The whole record, where all of the archive is as a phone writes it: what is not read is looked at too.
+/// The whole record, where all of the archive is as a phone writes it: what is not read is looked
+/// at too.
 pub fn record(archive: &[u8]) -> Option<FileRecord> {
     let plist = Plist::open(archive)?;
     plist.is_sound()?;
@@ -146,15 +149,16 @@ impl<'a> Plist<'a> {
         self.dictionary(self.element(top.get("$objects")?, root)?)
     }
 
-    /// Whether every object can be read, and each array and dictionary is named once at most, by one that stands before it: what the
-    /// long way takes too. `None` where that is not so.
+    /// Whether every object can be read, and each array and dictionary is named once at most, by
+    /// one that stands before it: what the long way takes too. `None` where that is not so.
     fn is_sound(&self) -> Option<()> {
         let is_odd = |size: usize| !size.is_power_of_two();
         let is_large = self.objects > OBJECTS_MAX || self.bytes.len() > BYTES_MAX;
         if is_large || is_odd(self.offset_size) || is_odd(self.reference_size) {
             return None;
         }
-        // How deep each array and dictionary lies that was named; and what all names stand for, written out.
+        // How deep each array and dictionary lies that was named; and what all names stand for,
+        // written out.
         let (mut depths, mut unfolded) = ([0; OBJECTS_MAX], 0);
         for number in 0..self.objects {
             let (kind, count, rest) = self.object(number)?;

@@ -1,5 +1,6 @@
-//! Info.plist, which the host writes: who the phone is, and which applications it has. Read as a stream, since the icons in
-//! it can be larger than all else that a reader of backups holds: it costs its own length, and not three times as much.
+//! Info.plist, which the host writes: who the phone is, and which applications it has. Read as a
+//! stream, since the icons in it can be larger than all else that a reader of backups holds: it
+//! costs its own length, and not three times as much.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -66,8 +67,8 @@ impl Info {
     }
 }
 
-/// The names of applications, by their bundle ids: from Info.plist, and where that has none from Manifest.plist, which has
-/// the name of each one's folder. What cannot be read gives no names.
+/// The names of applications, by their bundle ids: from Info.plist, and where that has none from
+/// Manifest.plist, which has the name of each one's folder. What cannot be read gives no names.
 pub fn application_names(folder: &Path) -> BTreeMap<String, String> {
     let mut names = BTreeMap::new();
     let mut add = |id: &str, name: &str| {

@@ -1,4 +1,5 @@
-//! Manifest.mbdb: the list of all files of iOS 5 to 9, which had no Manifest.db yet. Read record by record, never written.
+//! Manifest.mbdb: the list of all files of iOS 5 to 9, which had no Manifest.db yet. Read record by
+//! record, never written.
 //!
 //! ```text
 //! file    "mbdb" 05 00, then records until the end
@@ -9,9 +10,10 @@
 //!         name, value                                                    strings, for each of the attributes
 //! string  length u16, that many bytes; the length ffff stands for "none"
 //! ```
-//! All numbers are big-endian, times are seconds since 1970. The layout is known from iphonebackupbrowser's wiki
-//! (MbdbMbdxFormat), fmartingr.com (2013-11-29) and iphone-dataprotection; they do not agree on the second time (accessed, or
-//! status changed), so it is called what it is in the `MBFile` of later lists. Files lie flat in the folder of the backup,
+//! All numbers are big-endian, times are seconds since 1970. The layout is known from
+//! iphonebackupbrowser's wiki (MbdbMbdxFormat), fmartingr.com (2013-11-29) and
+//! iphone-dataprotection; they do not agree on the second time (accessed, or status changed), so it
+//! is called what it is in the `MBFile` of later lists. Files lie flat in the folder of the backup,
 //! without the `xx/` of later ones, and their names stand in no record: [`file_id`] gives them.
 
 use std::fs::File;
@@ -191,7 +193,8 @@ fn words(e: &io::Error) -> String {
 
 /// An open list that was read to its end once, so that it is known to be whole.
 ///
-/// A list has the order of its domains and paths, a check needs that of file ids: 28 bytes of each record are held.
+/// A list has the order of its domains and paths, a check needs that of file ids: 28 bytes of each
+/// record are held.
 pub struct Mbdb {
     path: PathBuf,
     /// File ids, and where their records begin; in the order of file ids.
@@ -229,7 +232,8 @@ impl Mbdb {
         })
     }
 
-    /// Opens a damaged one with all records that can be read. Behind a damaged record the next one is looked for.
+    /// Opens a damaged one with all records that can be read. Behind a damaged record the next one
+    /// is looked for.
     pub fn salvage(folder: &Path) -> Result<Mbdb, Error> {
         let path = folder.join("Manifest.mbdb");
         let damaged = |e: io::Error| Error::Damaged(words(&e));
@@ -311,7 +315,8 @@ impl Mbdb {
     }
 }
 
-/// Returns the first place from `at` on where a record begins, as far as its domain, its path and its mode show.
+/// Returns the first place from `at` on where a record begins, as far as its domain, its path and
+/// its mode show.
 fn next_record(file: &mut BufReader<File>, mut at: u64) -> io::Result<Option<u64>> {
     /// Bytes that are looked through at a time.
     const WINDOW: u64 = 64 << 10;
@@ -358,7 +363,8 @@ fn begins_record(file: &mut BufReader<File>, at: u64, length: u64) -> io::Result
     Ok(at >= length || is_domain(&head))
 }
 
-/// Returns true if bytes begin with a string that can be the name of a domain: all have "Domain" in it.
+/// Returns true if bytes begin with a string that can be the name of a domain: all have "Domain" in
+/// it.
 fn is_domain(bytes: &[u8]) -> bool {
     let Some((length, rest)) = bytes.split_first_chunk() else {
         return false;
@@ -521,7 +527,8 @@ mod tests {
             .collect();
         let whole = list(&records);
         let start = MAGIC.len() + records[..10].concat().len();
-        // One byte of record 10 is damaged: in the lengths of its strings, in its names, or in its numbers.
+        // One byte of record 10 is damaged: in the lengths of its strings, in its names, or in its
+        // numbers.
         for (at, is_lost) in [
             (0, true),
             (1, true),

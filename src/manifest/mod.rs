@@ -1,5 +1,5 @@
-//! What a backup holds: its three property lists, its list of files (Manifest.db, or Manifest.mbdb before iOS 10) and the
-//! archived record of each file.
+//! What a backup holds: its three property lists, its list of files (Manifest.db, or Manifest.mbdb
+//! before iOS 10) and the archived record of each file.
 
 pub mod db;
 pub mod glance;
@@ -16,7 +16,8 @@ mod salvage;
 pub mod scratch;
 pub mod unread;
 
-/// The statements that iOS 10 to 26 makes Manifest.db with (read off real databases of iOS 10.3 to 11.2).
+/// The statements that iOS 10 to 26 makes Manifest.db with (read off real databases of iOS 10.3 to
+/// 11.2).
 pub const SCHEMA: &str = "\
 CREATE TABLE Files (fileID TEXT PRIMARY KEY, domain TEXT, relativePath TEXT, flags INTEGER, file BLOB);
 CREATE INDEX FilesDomainIdx ON Files(domain);

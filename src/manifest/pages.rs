@@ -1,11 +1,13 @@
-//! Saves the rows of a Manifest.db whose beginning is damaged, so that SQLite does not open it: they are looked for page by page.
+//! Saves the rows of a Manifest.db whose beginning is damaged, so that SQLite does not open it:
+//! they are looked for page by page.
 //!
 //! ```text
 //! page    13, free block u16, cells u16, content u16, fragments u8, then u16 for each cell: where it is   (a leaf of a table)
 //! cell    payload length varint, row number varint, payload; what does not fit is on other pages
 //! payload header length varint, a type varint for each column, then the columns
 //! ```
-//! (SQLite's "Database File Format".) A page that the phone gave back may still hold rows that it removed.
+//! (SQLite's "Database File Format".) A page that the phone gave back may still hold rows that it
+//! removed.
 
 use std::fs::File;
 use std::io::{BufReader, Read};

@@ -1,4 +1,5 @@
-//! A list of files that names only a part of a backup: a copy of Manifest.db without the other domains.
+//! A list of files that names only a part of a backup: a copy of Manifest.db without the other
+//! domains.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +18,8 @@ pub struct Part {
     pub files: u64,
 }
 
-/// Writes to `to`, where nothing is yet, what the Manifest.db of the backup in `folder` names in the domains that are wanted.
+/// Writes to `to`, where nothing is yet, what the Manifest.db of the backup in `folder` names in
+/// the domains that are wanted.
 pub fn write(folder: &Path, to: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Part, Error> {
     // Opened first as any other: what is no list is not copied.
     super::db::Db::open(folder)?;

@@ -32,7 +32,8 @@ impl std::fmt::Display for Unreadable {
     }
 }
 
-/// Reads one of the property lists of the backup in `folder`. Info.plist can exceed 64 MiB on phones with many apps.
+/// Reads one of the property lists of the backup in `folder`. Info.plist can exceed 64 MiB on
+/// phones with many apps.
 pub fn read(folder: &Path, name: &str) -> Result<Dictionary, Unreadable> {
     let damaged = |e: &dyn std::fmt::Display| Unreadable::Damaged(e.to_string());
     length(folder, name)?;
@@ -178,7 +179,8 @@ impl Encryption {
         }
     }
 
-    /// Reads it from a Manifest.plist that says that the backup is not encrypted; `None` where there are no keys.
+    /// Reads it from a Manifest.plist that says that the backup is not encrypted; `None` where
+    /// there are no keys.
     pub fn read_anyway(folder: &Path) -> Option<Encryption> {
         let fields = read(folder, "Manifest.plist").ok()?;
         Encryption::of(&fields).ok()
@@ -193,8 +195,8 @@ impl Encryption {
     }
 }
 
-/// Returns true if the backup is encrypted. Manifest.plist says so, unless the bytes beside it show that it is wrong: there are
-/// encrypted backups whose Manifest.plist says "no", or says nothing.
+/// Returns true if the backup is encrypted. Manifest.plist says so, unless the bytes beside it show
+/// that it is wrong: there are encrypted backups whose Manifest.plist says "no", or says nothing.
 fn is_encrypted(folder: &Path, fields: &Dictionary) -> bool {
     let said = match fields.get("IsEncrypted") {
         Some(Value::Boolean(said)) => Some(*said),

@@ -13,12 +13,14 @@ use super::db::Kind;
 use super::glance;
 use crate::bounded_plist;
 
-/// Numbers that the phone notes down of one file. Times are seconds since 1970 (the phone's own form in these records).
+/// Numbers that the phone notes down of one file. Times are seconds since 1970 (the phone's own
+/// form in these records).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileRecord {
     /// Path inside its domain; empty for the domain's own folder.
     pub relative_path: String,
-    /// Bytes of the file; 0 for folders and links. SQLite files may be stored smaller than this says.
+    /// Bytes of the file; 0 for folders and links. SQLite files may be stored smaller than this
+    /// says.
     pub size: u64,
     /// The record has no size, so that `size` means nothing: the file itself has it.
     pub lacks_size: bool,

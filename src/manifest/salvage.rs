@@ -1,8 +1,10 @@
-//! Saves the rows of a Manifest.db with damaged pages: a new database is made of all that can still be read.
+//! Saves the rows of a Manifest.db with damaged pages: a new database is made of all that can still
+//! be read.
 //!
-//! 1. The table is read in the order of its rows. Where a page is damaged, the next row that can be read is looked for.
-//! 2. The four indexes of the list repeat id, domain, path and flags of each row. Rows that were lost with a page of the table get
-//!    their names from there; only their records are gone.
+//! 1. The table is read in the order of its rows. Where a page is damaged, the next row that can be
+//!    read is looked for.
+//! 2. The four indexes of the list repeat id, domain, path and flags of each row. Rows that were
+//!    lost with a page of the table get their names from there; only their records are gone.
 
 use std::cell::RefCell;
 
@@ -24,7 +26,8 @@ const INDEXES: [(&str, &str); 4] = [
     ("flags", "FilesFlagsIdx"),
 ];
 
-/// Makes a database of the rows of `from` that can be read, with the same row numbers, and tells of the others.
+/// Makes a database of the rows of `from` that can be read, with the same row numbers, and tells of
+/// the others.
 pub(super) fn save(from: &Connection, unread: &mut Unread) -> Result<Scratch, Error> {
     let saved = Scratch::empty()?;
     let to = saved.connection();
@@ -51,7 +54,8 @@ pub(super) fn save(from: &Connection, unread: &mut Unread) -> Result<Scratch, Er
     if rows == 0 {
         return Err(Error::Damaged("no row of it can be read".to_owned()));
     }
-    // Without indexes: to make one takes longer than the few passes that a command makes over the rows.
+    // Without indexes: to make one takes longer than the few passes that a command makes over the
+    // rows.
     to.execute_batch("DROP TABLE Lost; COMMIT")?;
     scratch::bound(to)?;
     unread.note(sentence);
@@ -126,7 +130,8 @@ impl Salvage<'_> {
         Ok(())
     }
 
-    /// Saves the next row without its record, where that alone lies on a damaged page. Returns true if there was one.
+    /// Saves the next row without its record, where that alone lies on a damaged page. Returns true
+    /// if there was one.
     fn row_without_record(&mut self, last: &mut i64) -> rusqlite::Result<bool> {
         let sql = "SELECT fileID, domain, relativePath, flags, NULL, rowid FROM Files WHERE rowid > ?1 ORDER BY rowid LIMIT 1";
         let mut statement = self.from.prepare(sql)?;
@@ -145,7 +150,8 @@ impl Salvage<'_> {
         Ok(true)
     }
 
-    /// Returns the number of a row behind a damaged page: with steps that double, then by halving the last one.
+    /// Returns the number of a row behind a damaged page: with steps that double, then by halving
+    /// the last one.
     fn next_readable(&self, last: i64) -> Option<i64> {
         // A step beyond the last row finds none, and is the end.
         let probe = |from: i64| -> rusqlite::Result<Option<i64>> {

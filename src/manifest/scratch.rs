@@ -1,7 +1,9 @@
-//! A database that is made of a stream: in memory where it is small, else in a private temporary file.
+//! A database that is made of a stream: in memory where it is small, else in a private temporary
+//! file.
 //!
-//! A decrypted list of files names everything that is on a phone, so it is not left behind: on Unix the file loses its name before
-//! anything is in it. On Windows it goes when we are done with it, and stays if the program is killed before.
+//! A decrypted list of files names everything that is on a phone, so it is not left behind: on Unix
+//! the file loses its name before anything is in it. On Windows it goes when we are done with it,
+//! and stays if the program is killed before.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,17 +18,19 @@ use crate::plain_file;
 
 /// Larger databases go to a file: a phone's list can have 1.5 GB.
 const MEMORY_BYTES_MAX: u64 = 16 << 20;
-/// Longest value in a row; records have some hundred bytes, and what apps keep in theirs can be more.
+/// Longest value in a row; records have some hundred bytes, and what apps keep in theirs can be
+/// more.
 const VALUE_BYTES_MAX: i32 = 16 << 20;
 /// Steps of SQLite's machine between two looks at how many there were, ...
 const STEPS: i32 = 100_000;
-/// ... and the most that a database is worth: so many whatever it has, and so many for each byte of it. Reading a row takes
-/// some ten, and a row has some hundred bytes.
+/// ... and the most that a database is worth: so many whatever it has, and so many for each byte of
+/// it. Reading a row takes some ten, and a row has some hundred bytes.
 const STEPS_MAX: u64 = 20_000_000;
 const STEPS_PER_BYTE: u64 = 16;
 /// The first bytes of a database.
 pub(super) const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// Where a database says that it has a write-ahead log. There is none beside a scratch, and SQLite would look for it.
+/// Where a database says that it has a write-ahead log. There is none beside a scratch, and SQLite
+/// would look for it.
 const WAL_MARK: std::ops::Range<usize> = 18..20;
 
 /// An open database, and the file that it may lie in.
@@ -73,7 +77,8 @@ impl Scratch {
         Scratch::bounded(connection, None)
     }
 
-    /// Makes an empty database to be filled: in a private temporary file, which on Unix has no name.
+    /// Makes an empty database to be filled: in a private temporary file, which on Unix has no
+    /// name.
     pub(super) fn empty() -> Result<Scratch, Error> {
         let (_, path) = NamedTempFile::with_prefix("idev-backup-")
             .map_err(Error::Write)?
@@ -101,8 +106,9 @@ impl Scratch {
         let (mut file, path) = NamedTempFile::with_prefix("idev-backup-")
             .map_err(Error::Write)?
             .into_parts();
-        // SQLite holds the file from here on, and reads it when it is asked (other than an immutable one, which it measures at
-        // once). So its name can go before there is anything in it, and nothing is left behind however the program ends.
+        // SQLite holds the file from here on, and reads it when it is asked (other than an
+        // immutable one, which it measures at once). So its name can go before there is anything in
+        // it, and nothing is left behind however the program ends.
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
         let connection = Connection::open_with_flags(&path, flags).map_err(Error::Sqlite)?;
         let path = match cfg!(unix) {
@@ -139,8 +145,9 @@ impl Scratch {
     }
 }
 
-/// Makes a database of a stranger harmless: bounded memory whatever its size, no functions in its schema, no endless values, and no
-/// endless tables: one whose pages name each other again and again has more rows than there are atoms.
+/// Makes a database of a stranger harmless: bounded memory whatever its size, no functions in its
+/// schema, no endless values, and no endless tables: one whose pages name each other again and
+/// again has more rows than there are atoms.
 pub fn bound(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -4096)?;
     connection.pragma_update(None, "mmap_size", 0)?;
@@ -178,7 +185,8 @@ fn copy(from: &mut dyn Read, to: &mut File) -> Result<(), Error> {
     }
 }
 
-/// A whole path as SQLite's URI form: `immutable` keeps it from making `-wal` and `-shm` beside a sealed backup.
+/// A whole path as SQLite's URI form: `immutable` keeps it from making `-wal` and `-shm` beside a
+/// sealed backup.
 fn uri(path: &Path) -> String {
     #[cfg(unix)]
     let text = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());

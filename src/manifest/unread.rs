@@ -34,7 +34,8 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// Adds a row. `key` tells it from others, so that a second pass over the list does not count it again.
+    /// Adds a row. `key` tells it from others, so that a second pass over the list does not count
+    /// it again.
     pub fn add(&mut self, key: u64, row: impl FnOnce() -> BadRow) {
         if self.seen.contains(&key) {
             return;

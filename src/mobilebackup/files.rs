@@ -29,8 +29,8 @@ const RECEIVING: &str = "sent files";
 
 /// The body of one file that the phone sends; its end is the file's end.
 ///
-/// If the phone cannot go on with the file, reading fails, and so it does when the connection breaks: either way the file
-/// is not whole.
+/// If the phone cannot go on with the file, reading fails, and so it does when the connection
+/// breaks: either way the file is not whole.
 pub struct Body<'a> {
     stream: &'a mut dyn Stream,
     calm: &'a Calm,
@@ -152,7 +152,8 @@ impl Read for Body<'_> {
     }
 }
 
-/// The head of the next file: its path on the phone (only to be shown) and in the backup; `None` after the last one.
+/// The head of the next file: its path on the phone (only to be shown) and in the backup; `None`
+/// after the last one.
 pub fn read_head(stream: &mut dyn Stream) -> Result<Option<(String, BackupPath)>, Error> {
     let length = read_u32(stream).map_err(|e| Error::wire(RECEIVING, e))?;
     if length == 0 {
@@ -179,8 +180,8 @@ fn read_text(stream: &mut dyn Stream, length: u32, limit: u32) -> Result<String,
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Bytes that are collected before they are handed on: a write costs a look at the socket and a piece of cryptography, and most
-/// files of a phone are smaller than that.
+/// Bytes that are collected before they are handed on: a write costs a look at the socket and a
+/// piece of cryptography, and most files of a phone are smaller than that.
 const TOGETHER_BYTES: usize = 256 << 10;
 /// The head of a chunk.
 const HEAD: usize = 5;
@@ -204,7 +205,8 @@ impl<'a> Outgoing<'a> {
         }
     }
 
-    /// Sends one file, or the reason why there is none. A file that cannot be read to its end ends with its fault.
+    /// Sends one file, or the reason why there is none. A file that cannot be read to its end ends
+    /// with its fault.
     pub fn send(
         &mut self,
         path: &BackupPath,

@@ -1,4 +1,5 @@
-//! DeviceLink's messages: property lists to requests, replies to property lists. Pure; the only place with wire names.
+//! DeviceLink's messages: property lists to requests, replies to property lists. Pure; the only
+//! place with wire names.
 
 use plist::{Dictionary, Value};
 
@@ -155,8 +156,8 @@ fn parse_path(text: &str) -> Result<BackupPath, Error> {
     text.parse().map_err(Error::Hostile)
 }
 
-/// An array of paths, or a single one.
-/// The files that a phone wants at once. Each is answered for, so that there is a limit to what one question costs.
+/// An array of paths, or a single one. The files that a phone wants at once. Each is answered for,
+/// so that there is a limit to what one question costs.
 fn asked_for(value: Option<&Value>) -> Option<Result<Vec<BackupPath>, Error>> {
     match value?.as_array() {
         Some(list) if list.len() > FILES_AT_ONCE_MAX => Some(Err(Error::strange(
@@ -356,8 +357,9 @@ pub fn change_password(udid: &str, passwords: Passwords<'_>) -> Value {
     process(message)
 }
 
-/// Asks the phone called `target` to take back the backup of `source`, under whose name it will ask for the files. All options are
-/// said, since phones have defaults of their own. The message may hold a password: wipe it once it is sent.
+/// Asks the phone called `target` to take back the backup of `source`, under whose name it will ask
+/// for the files. All options are said, since phones have defaults of their own. The message may
+/// hold a password: wipe it once it is sent.
 pub fn restore(source: &str, target: &str, how: &RestoreOptions<'_>) -> Value {
     let mut options = Dictionary::new();
     for (name, wanted) in [
@@ -380,7 +382,8 @@ pub fn restore(source: &str, target: &str, how: &RestoreOptions<'_>) -> Value {
     process(message)
 }
 
-/// Whether a message asks for files, so that its answer begins with them; also one whose paths nobody may take.
+/// Whether a message asks for files, so that its answer begins with them; also one whose paths
+/// nobody may take.
 pub fn asks_for_files(message: &Value) -> bool {
     let parts = message.as_array();
     parts.and_then(|p| p.first()).and_then(Value::as_string) == Some("DLMessageDownloadFiles")

@@ -1,7 +1,9 @@
-//! The backup dialog: what the phone asks of the computer that keeps its backup, and what it is answered.
+//! The backup dialog: what the phone asks of the computer that keeps its backup, and what it is
+//! answered.
 //!
-//! `com.apple.mobilebackup2` turns the roles round: after one request of ours (Backup), the phone asks and we answer,
-//! strictly in order, until it gives its verdict. Its words are from its own side: "Download" means that we send.
+//! `com.apple.mobilebackup2` turns the roles round: after one request of ours (Backup), the phone
+//! asks and we answer, strictly in order, until it gives its verdict. Its words are from its own
+//! side: "Download" means that we send.
 
 pub mod files;
 pub mod message;
@@ -18,7 +20,8 @@ use crate::path::{BackupPath, BadPath};
 use crate::transport::plist_stream::FrameError;
 use crate::transport::wire::is_cancelled;
 
-/// What a password is changed with: the old one and the new one, where there is one. They are UTF-8.
+/// What a password is changed with: the old one and the new one, where there is one. They are
+/// UTF-8.
 #[derive(Clone, Copy)]
 pub struct Passwords<'a> {
     /// The present one; none while backups are not encrypted.
@@ -27,12 +30,13 @@ pub struct Passwords<'a> {
     pub new: Option<&'a str>,
 }
 
-/// What a phone is asked to do with a backup that it takes back. It is never asked to keep a copy of what the computer has of it:
-/// that would be written into a backup that nobody may write to any more.
+/// What a phone is asked to do with a backup that it takes back. It is never asked to keep a copy
+/// of what the computer has of it: that would be written into a backup that nobody may write to any
+/// more.
 #[derive(Clone, Copy)]
 pub struct RestoreOptions<'a> {
-    /// Take the system's own files too, such as messages, calls and accounts. The phone decides for itself where the backup is of
-    /// another class of device.
+    /// Take the system's own files too, such as messages, calls and accounts. The phone decides for
+    /// itself where the backup is of another class of device.
     pub system_files: bool,
     /// Restart in the end. What was restored appears only after a restart.
     pub reboot: bool,
@@ -215,8 +219,8 @@ pub trait Host {
     /// The phone lacks `amount` bytes; answers how many were freed.
     fn purge(&mut self, amount: u64) -> Result<u64, Fault>;
 
-    /// Keeps a file that the phone sends. `body` ends where the file ends; an error of `body` means that the phone did
-    /// not send the whole file, and then nothing may stay under its name.
+    /// Keeps a file that the phone sends. `body` ends where the file ends; an error of `body` means
+    /// that the phone did not send the whole file, and then nothing may stay under its name.
     ///
     /// A host may finish the file later, but before [`Host::settle`] returns.
     fn receive(&mut self, path: &BackupPath, body: &mut dyn Read) -> Result<(), Fault>;

@@ -5,8 +5,9 @@ use std::io::Read;
 use super::{DeviceFault, Entry, Fault, Host, Request};
 use crate::path::BackupPath;
 
-/// A computer that keeps no backup: nothing is there, and nothing is taken. While a password is changed no phone is known to
-/// ask for anything; one that does is answered, so that the dialog stays in step.
+/// A computer that keeps no backup: nothing is there, and nothing is taken. While a password is
+/// changed no phone is known to ask for anything; one that does is answered, so that the dialog
+/// stays in step.
 pub struct NoBackup;
 
 impl Host for NoBackup {

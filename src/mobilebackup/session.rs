@@ -53,8 +53,8 @@ impl Session {
         result
     }
 
-    /// Asks for another backup password and waits for the phone's verdict; until its owner has entered the passcode the phone
-    /// says nothing (iOS 13 and later).
+    /// Asks for another backup password and waits for the phone's verdict; until its owner has
+    /// entered the passcode the phone says nothing (iOS 13 and later).
     pub fn change_password(
         mut self,
         udid: &str,
@@ -69,8 +69,8 @@ impl Session {
         result
     }
 
-    /// Asks the phone called `target` to take back the backup of `source`, which may be another phone's, and serves it until its
-    /// verdict. The phone asks for files below the name of either.
+    /// Asks the phone called `target` to take back the backup of `source`, which may be another
+    /// phone's, and serves it until its verdict. The phone asks for files below the name of either.
     pub fn restore(
         mut self,
         source: &str,
@@ -95,7 +95,8 @@ impl Session {
             result,
             Ok(_) | Err(Error::Cancelled | Error::Hostile(_) | Error::Strange { .. })
         ) {
-            // As other computers end the dialog. The phone may be gone already; then there is nobody to tell.
+            // As other computers end the dialog. The phone may be gone already; then there is
+            // nobody to tell.
             self.calm.set_between_messages(false);
             drop(self.say(&message::disconnect(), "was told that it is over"));
         }
@@ -148,8 +149,8 @@ impl Session {
         }
     }
 
-    /// Answers a message that names what no phone may name: there is no such thing. Nothing more is served afterwards, so that
-    /// whether the phone hears it makes no difference.
+    /// Answers a message that names what no phone may name: there is no such thing. Nothing more is
+    /// served afterwards, so that whether the phone hears it makes no difference.
     fn refuse(&mut self, message: &Value) {
         if message::asks_for_files(message)
             && Outgoing::new(&mut self.stream, &self.calm)
@@ -183,8 +184,8 @@ impl Session {
             admit(&path, names)?;
             let mut body = Body::new(&mut self.stream, &self.calm);
             let kept = host.receive(&path, &mut body);
-            // What the host left unread goes to the drain, or the stream would lose step; and a broken wire is told as
-            // what it is, never as "cannot write".
+            // What the host left unread goes to the drain, or the stream would lose step; and a
+            // broken wire is told as what it is, never as "cannot write".
             match body.finish() {
                 End::Wire(e) => return Err(e),
                 End::Device { code, text } => host.device_fault(DeviceFault {
@@ -225,8 +226,9 @@ impl Session {
     }
 }
 
-/// A phone may name its own backup, or the one that it takes back, the staging area of restores (`.b`), and archives of a backup
-/// (`<UDID>-YYYYMMDD-HHMMSS`); nothing else is any business of its.
+/// A phone may name its own backup, or the one that it takes back, the staging area of restores
+/// (`.b`), and archives of a backup (`<UDID>-YYYYMMDD-HHMMSS`); nothing else is any business of
+/// its.
 fn admit(path: &BackupPath, names: &[&str]) -> Result<(), Error> {
     let archive = |rest: &str| {
         let digits = |part: &str, n| part.len() == n && part.bytes().all(|b| b.is_ascii_digit());

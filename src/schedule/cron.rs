@@ -1,4 +1,5 @@
-//! One marked line in a crontab that belongs to its user. What others wrote stays as it is, byte for byte.
+//! One marked line in a crontab that belongs to its user. What others wrote stays as it is, byte
+//! for byte.
 //!
 //! ```text
 //! 0 22 * * * '/usr/bin/idev-backup' 'schedule' 'run' '/home/...json' # idev-backup:nightly

@@ -62,7 +62,8 @@ pub fn detect() -> Result<Kind, Error> {
     }
 }
 
-/// Installs a job, in the place of an older one of its name. Answers the file that holds it, if it is one.
+/// Installs a job, in the place of an older one of its name. Answers the file that holds it, if it
+/// is one.
 pub fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<PathBuf>, Error> {
     for word in &job.command {
         super::check_path(word).map_err(|why| Error {
@@ -113,7 +114,8 @@ pub fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<PathBuf>
     }
 }
 
-/// Removes the files of a job that could not be installed: some of them may start it all the same at the next login.
+/// Removes the files of a job that could not be installed: some of them may start it all the same
+/// at the next login.
 pub fn discard(kind: Kind, name: &str, places: &Places) {
     let files = match kind {
         Kind::Systemd => {
@@ -128,7 +130,8 @@ pub fn discard(kind: Kind, name: &str, places: &Places) {
     }
 }
 
-/// Whether the system has a job, as far as its own files or programs tell. `always`: it is to run all the time.
+/// Whether the system has a job, as far as its own files or programs tell. `always`: it is to run
+/// all the time.
 pub fn is_installed(kind: Kind, name: &str, always: bool, places: &Places) -> Result<bool, Error> {
     Ok(match kind {
         Kind::Cron => cron::names(&read_crontab()?).contains(&name.to_owned()),
@@ -232,8 +235,8 @@ fn agent_target(name: &str) -> String {
     format!("{}/{}", domain(), launchd::label(name))
 }
 
-/// The user's crontab as it is. Only "there is none" is an empty one: anything else must not end in a new crontab that lacks
-/// what was there.
+/// The user's crontab as it is. Only "there is none" is an empty one: anything else must not end in
+/// a new crontab that lacks what was there.
 fn read_crontab() -> Result<Vec<u8>, Error> {
     const DOING: &str = "read your crontab";
     let output = child::command("crontab")
@@ -252,7 +255,8 @@ fn read_crontab() -> Result<Vec<u8>, Error> {
     }
 }
 
-/// Debian's `crontab -l` shows a carriage return as `\r`, and what is shown is not what is there. An editor gets the bytes.
+/// Debian's `crontab -l` shows a carriage return as `\r`, and what is shown is not what is there.
+/// An editor gets the bytes.
 fn read_crontab_raw(shown: &[u8]) -> Result<Vec<u8>, Error> {
     const DOING: &str = "read your crontab";
     const EDITOR: &str = "sh -c 'cat \"$0\" > \"$IDEV_BACKUP_CRONTAB\"'";

@@ -1,4 +1,5 @@
-//! Jobs that the system starts by itself: the text of each kind, pure, and a thin layer that installs it.
+//! Jobs that the system starts by itself: the text of each kind, pure, and a thin layer that
+//! installs it.
 
 pub mod cron;
 pub mod install;
@@ -222,8 +223,8 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// Refuses a path that has a line break or another control character: a line of a crontab or of a unit ends there, and what
-/// follows would be a line of its own.
+/// Refuses a path that has a line break or another control character: a line of a crontab or of a
+/// unit ends there, and what follows would be a line of its own.
 pub fn check_path(path: &str) -> Result<(), String> {
     match path.chars().find(|letter| letter.is_control()) {
         Some(letter) => Err(format!(

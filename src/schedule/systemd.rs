@@ -64,7 +64,8 @@ pub fn timer(job: &Job) -> Option<String> {
     ))
 }
 
-/// A word of ExecStart: quoted, with `%` and `$` doubled, which mean specifiers and variables there.
+/// A word of ExecStart: quoted, with `%` and `$` doubled, which mean specifiers and variables
+/// there.
 fn quoted(word: &str) -> String {
     let mut out = String::from("\"");
     for c in word.chars() {

@@ -1,4 +1,5 @@
-//! A task for Windows' Task Scheduler, by its schema 1.2 (MS-TSCH, section 2.5). The order of elements is the schema's.
+//! A task for Windows' Task Scheduler, by its schema 1.2 (MS-TSCH, section 2.5). The order of
+//! elements is the schema's.
 
 use super::{DAYS, Job, When, xml};
 

@@ -1,8 +1,8 @@
 //! What is on the phone: made from a seed when it is read, nothing is kept.
 //!
-//! A phone holds *fixed* files (odd names, an empty file, links), *bulk* files (few, large, never changing) and *small*
-//! files, of which some change, come and go from one generation to the next. A generation is the state of the phone at
-//! one backup.
+//! A phone holds *fixed* files (odd names, an empty file, links), *bulk* files (few, large, never
+//! changing) and *small* files, of which some change, come and go from one generation to the next.
+//! A generation is the state of the phone at one backup.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -31,8 +31,8 @@ pub struct Content {
     pub bulk: u32,
     /// The size of each in bytes.
     pub bulk_size: u64,
-    /// Small files that differ from one backup to the next: three quarters have new contents, one eighth is new, one
-    /// eighth is gone.
+    /// Small files that differ from one backup to the next: three quarters have new contents, one
+    /// eighth is new, one eighth is gone.
     pub changes: u32,
 }
 

@@ -1,4 +1,5 @@
-//! What the phone asks of the computer during a backup, one function per message, each answer checked.
+//! What the phone asks of the computer during a backup, one function per message, each answer
+//! checked.
 
 use std::collections::HashMap;
 use std::io;
@@ -224,7 +225,8 @@ impl Wire {
         Ok(sent)
     }
 
-    /// Asks for files and hands out their bytes as they come, with the number of the path; tells what became of each.
+    /// Asks for files and hands out their bytes as they come, with the number of the path; tells
+    /// what became of each.
     pub(super) fn fetch(
         &mut self,
         paths: &[String],

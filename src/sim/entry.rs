@@ -1,4 +1,5 @@
-//! One thing on the phone: its names, its record in the manifest, and its bytes, made when they are read.
+//! One thing on the phone: its names, its record in the manifest, and its bytes, made when they are
+//! read.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -210,7 +211,8 @@ impl Read for Bytes {
     }
 }
 
-/// Two multiplications: fast enough to feed a full TLS stream, different enough for every place of every file.
+/// Two multiplications: fast enough to feed a full TLS stream, different enough for every place of
+/// every file.
 fn word(key: u64, n: u64) -> u64 {
     let mut z = key.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -8,7 +8,8 @@ use std::str::FromStr;
 pub enum Fault {
     /// `cut-after:BYTES`: the backup's connection ends after so many bytes from the phone.
     CutAfter(u64),
-    /// `cut-at:INDEX`: the connection ends instead of the phone's message of this index (0 is the version exchange).
+    /// `cut-at:INDEX`: the connection ends instead of the phone's message of this index (0 is the
+    /// version exchange).
     CutAt(u64),
     /// `cut-after-taken:BYTES`: the connection ends after so many bytes from the computer.
     CutAfterTaken(u64),
@@ -18,7 +19,8 @@ pub enum Fault {
     StallAt(u64),
     /// `refuse:SERVICE`: lockdown does not start this service.
     Refuse(String),
-    /// `name:TEXT`: the first upload goes to this path of the computer. Knows `\0`, `\n`, `\r`, `\t` and `\\`.
+    /// `name:TEXT`: the first upload goes to this path of the computer. Knows `\0`, `\n`, `\r`,
+    /// `\t` and `\\`.
     Name(String),
     /// `length:N`: the first upload's path has this length prefix.
     NameLength(u32),
@@ -36,7 +38,8 @@ pub enum Fault {
     Disorder,
     /// `device-error:N`: the phone cannot read every N-th file to its end, and reports 104.
     DeviceError(u64),
-    /// `file-provider`: FileProvider's `backup_manifest.db` cannot be read, which is harmless (always so on iOS 17).
+    /// `file-provider`: FileProvider's `backup_manifest.db` cannot be read, which is harmless
+    /// (always so on iOS 17).
     FileProvider,
     /// `error:CODE`: this MBErrorDomain code instead of a backup.
     Error(u64),
@@ -57,12 +60,14 @@ pub enum Fault {
     NoFinalResponse,
     /// `claim-size:BYTES`: the phone believes that so many bytes are to be sent.
     ClaimSize(u64),
-    /// `asks-for:PATH`: a restore asks for this path of the computer before the files of the backup. Knows `\0`, `\n`, `\r`, `\t`
-    /// and `\\`.
+    /// `asks-for:PATH`: a restore asks for this path of the computer before the files of the
+    /// backup. Knows `\0`, `\n`, `\r`, `\t` and `\\`.
     AsksFor(String),
-    /// `asks-for-only:N`: a restore asks for the first N files of the list, and says that it has everything.
+    /// `asks-for-only:N`: a restore asks for the first N files of the list, and says that it has
+    /// everything.
     AsksForOnly(u64),
-    /// `refuses-writes:STATUS`: AFC opens files for writing, and answers each write with this status.
+    /// `refuses-writes:STATUS`: AFC opens files for writing, and answers each write with this
+    /// status.
     RefusesWrites(u64),
     /// `meddles`: a restore renames, removes and writes in what it takes for the backup's folder.
     Meddles,

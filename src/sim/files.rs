@@ -127,7 +127,8 @@ fn binary(fields: Dictionary) -> Arc<[u8]> {
     }
 }
 
-/// Of the form that phones write: what is in an item is encrypted with a key of the keychain's classes.
+/// Of the form that phones write: what is in an item is encrypted with a key of the keychain's
+/// classes.
 fn keychain() -> Arc<[u8]> {
     let item = |n: u8| {
         let mut data = vec![3, 0, 0, 0, 6 + n % 3, 0, 0, 0, 40, 0, 0, 0];

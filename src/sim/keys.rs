@@ -1,12 +1,13 @@
-//! The phone's side of encrypted backups: keys made, wrapped and used. What opens them is in `keybag`, and shares nothing with
-//! this: two programs by one misunderstanding would agree.
+//! The phone's side of encrypted backups: keys made, wrapped and used. What opens them is in
+//! `keybag`, and shares nothing with this: two programs by one misunderstanding would agree.
 //!
 //! ```text
 //! password --PBKDF2-SHA256 (DPSL, DPIC)--> --PBKDF2-SHA1 (SALT, ITER)--> wraps class keys (BackupKeyBag)
 //! class key --wraps--> key of Manifest.db (ManifestKey), keys of files (EncryptionKey of their records)
 //! ```
-//! Before iOS 10.2 there is no first step, and Manifest.db is plain. All keys follow from the phone's seed and from how often
-//! its password was changed, so that a file which did not change is encrypted as before.
+//! Before iOS 10.2 there is no first step, and Manifest.db is plain. All keys follow from the
+//! phone's seed and from how often its password was changed, so that a file which did not change is
+//! encrypted as before.
 
 use std::fmt;
 use std::io;
@@ -25,8 +26,8 @@ const LAST_ROUNDS: u32 = 10_000;
 /// The class of Manifest.db's key.
 const MANIFEST_CLASS: u32 = 4;
 
-/// Classes of a backup's bag and their `WRAP`: 2 comes from the password alone; behind 3 is a key that is encrypted once more,
-/// with one that never leaves the phone.
+/// Classes of a backup's bag and their `WRAP`: 2 comes from the password alone; behind 3 is a key
+/// that is encrypted once more, with one that never leaves the phone.
 const CLASSES: [(u32, u32); 11] = [
     (1, 2),
     (2, 2),
@@ -171,7 +172,8 @@ impl Keys {
     }
 }
 
-/// The bag in the backups of a phone without a password: of the right form, and nothing that anybody can open.
+/// The bag in the backups of a phone without a password: of the right form, and nothing that
+/// anybody can open.
 pub(super) fn bag_without_password(seed: u64) -> Vec<u8> {
     let bytes = |salt: u64, count: u64| -> Vec<u8> {
         (0..count).map(|n| mix(&[seed, salt, n]) as u8).collect()

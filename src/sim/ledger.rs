@@ -1,6 +1,8 @@
-//! What a restore brought to the phone, a row for each file, folder and link: what tests and rehearsals compare with the manifest.
+//! What a restore brought to the phone, a row for each file, folder and link: what tests and
+//! rehearsals compare with the manifest.
 //!
-//! It is a SQLite database on the disk, since a phone can have a million files and a rehearsal little memory:
+//! It is a SQLite database on the disk, since a phone can have a million files and a rehearsal
+//! little memory:
 //! ```text
 //! Restored(fileID, domain, relativePath, kind file|folder|link, size, sha256, mode, modified, target)
 //! Facts(name, value): how the restore ended, its options, RestoreApplications.plist
@@ -57,7 +59,8 @@ pub enum RestoredKind {
     Link(String),
 }
 
-/// The list of what a restore brought. The file below it goes with the last copy, unless the phone was told where to write it.
+/// The list of what a restore brought. The file below it goes with the last copy, unless the phone
+/// was told where to write it.
 #[derive(Debug, Clone)]
 pub struct Ledger(Arc<Place>);
 

@@ -19,7 +19,8 @@ use crate::transport::plist_stream::{self, Encoding};
 pub(super) const PORT: u16 = 62_078;
 const MESSAGE_BYTES_MAX: u32 = 1 << 20;
 
-/// What a computer may set that is not trusted yet: usbmuxd tells phones thus whom they are attached to.
+/// What a computer may set that is not trusted yet: usbmuxd tells phones thus whom they are
+/// attached to.
 const ANYBODYS: [&str; 2] = ["UntrustedHostBUID", "UntrustedHostAttached"];
 
 /// A computer that the owner trusts.
@@ -98,7 +99,8 @@ fn by_itself(
     (reply, next)
 }
 
-/// What was recorded is said; what the phone would do by itself is done unless a refusal was recorded.
+/// What was recorded is said; what the phone would do by itself is done unless a refusal was
+/// recorded.
 fn as_recorded(
     recorded: &Answer,
     by_itself: impl FnOnce() -> Result<(Dictionary, Next), &'static str>,

@@ -156,7 +156,8 @@ fn binary(dictionary: Dictionary) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A file in a folder of its own that nobody else may look into, removed when dropped: lists tell what a phone holds.
+/// A file in a folder of its own that nobody else may look into, removed when dropped: lists tell
+/// what a phone holds.
 #[derive(Debug)]
 pub(super) struct TempFile {
     path: PathBuf,
@@ -223,7 +224,8 @@ fn fill(path: &Path, scan: &Scan, keyless: bool, unwanted: &AtomicBool) -> rusql
     db.execute_batch(
         "PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;",
     )?;
-    // Indexes are made at the end, which is faster; the order of the statements in the schema stays.
+    // Indexes are made at the end, which is faster; the order of the statements in the schema
+    // stays.
     let (indexes, tables): (Vec<&str>, Vec<&str>) =
         SCHEMA.lines().partition(|line| line.contains("INDEX"));
     db.execute_batch(&tables.concat())?;

@@ -1,8 +1,9 @@
 //! A simulated iPhone behind a usbmuxd-compatible socket.
 //!
-//! It pairs, secures its services with TLS, and backs up by the rules of a real phone: it decides what to send, checks what
-//! the computer keeps, resumes what was cut, and refuses what is wrong. Its contents follow from a seed, so a test can
-//! compare every byte of a backup, and a hundred gigabytes cost nothing.
+//! It pairs, secures its services with TLS, and backs up by the rules of a real phone: it decides
+//! what to send, checks what the computer keeps, resumes what was cut, and refuses what is wrong.
+//! Its contents follow from a seed, so a test can compare every byte of a backup, and a hundred
+//! gigabytes cost nothing.
 //!
 //! ```no_run
 //! use idev_backup::sim::{Daemon, Phone, PhoneConfig};

@@ -256,7 +256,8 @@ impl Shared {
         let phone = self
             .phone(request.number("DeviceID"))
             .ok_or(RESULT_BAD_DEVICE)?;
-        // The swapped port is sent as a signed 16-bit number by Apple's clients, unsigned by others.
+        // The swapped port is sent as a signed 16-bit number by Apple's clients, unsigned by
+        // others.
         let swapped = request
             .body
             .get("PortNumber")

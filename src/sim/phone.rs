@@ -23,7 +23,8 @@ use super::services;
 use super::socket::Socket;
 use crate::udid::Udid;
 
-/// The first port that services get; beyond 32767, so that the swapped signed form is met in both signs.
+/// The first port that services get; beyond 32767, so that the swapped signed form is met in both
+/// signs.
 const PORT_FIRST: u16 = 49_152;
 
 /// How long the phone looks at the connection before it looks at its owner again.
@@ -87,7 +88,8 @@ pub struct PhoneConfig {
     pub battery: u8,
     /// It encrypts its backups with this password.
     pub backup_password: Option<Password>,
-    /// Rounds of the first derivation of a backup's keys. Real phones take 10,000,000, which take seconds.
+    /// Rounds of the first derivation of a backup's keys. Real phones take 10,000,000, which take
+    /// seconds.
     pub key_rounds: u32,
     /// Its administrator demands encrypted backups.
     pub requires_encryption: bool,
@@ -103,13 +105,15 @@ pub struct PhoneConfig {
     pub forbids_restores: bool,
     /// It was not started again after its last restore, and the next one ends with 102.
     pub unfinished_restore: bool,
-    /// What is free on it, if that does not follow from its content. A restore that needs more ends with 106.
+    /// What is free on it, if that does not follow from its content. A restore that needs more ends
+    /// with 106.
     pub free_bytes: Option<u64>,
     /// How long it is away when it starts again after a restore.
     pub restart: Duration,
     /// Where the list of what a restore brought is written; a temporary file if not given.
     pub ledger: Option<PathBuf>,
-    /// That list has the hash of each file. A phone whose list nobody reads restores faster without.
+    /// That list has the hash of each file. A phone whose list nobody reads restores faster
+    /// without.
     pub ledger_hashes: bool,
     /// The DeviceLink version that it offers: 400, or 300 as before iOS 14.
     pub device_link: u64,
@@ -224,7 +228,8 @@ impl Phone {
         Arc::new(phone)
     }
 
-    /// Another phone that is what this one is now, down to what it remembers: so that several ends of one story can be told.
+    /// Another phone that is what this one is now, down to what it remembers: so that several ends
+    /// of one story can be told.
     pub fn twin(&self) -> Arc<Phone> {
         Arc::new(Phone {
             config: self.config.clone(),
@@ -240,8 +245,8 @@ impl Phone {
         &self.config.udid
     }
 
-    /// The files that are on the phone now. After a successful backup these are the files of that backup: contents change
-    /// when the next one begins.
+    /// The files that are on the phone now. After a successful backup these are the files of that
+    /// backup: contents change when the next one begins.
     pub fn files(&self) -> impl Iterator<Item = Entry> + use<> {
         let generation = super::lock(&self.memory).generation;
         let scan = self.scan(generation);

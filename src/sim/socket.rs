@@ -1,4 +1,5 @@
-//! The one socket type of the simulation: TCP everywhere, a Unix socket where there is one, or a connection over USB.
+//! The one socket type of the simulation: TCP everywhere, a Unix socket where there is one, or a
+//! connection over USB.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -212,7 +213,8 @@ fn no_unix_sockets(path: &str) -> io::Error {
     )
 }
 
-/// The socket of a daemon that is gone stands in the way of a new one. Anything else that is there stays.
+/// The socket of a daemon that is gone stands in the way of a new one. Anything else that is there
+/// stays.
 #[cfg(unix)]
 fn clear(path: &std::path::Path) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt;

@@ -1,4 +1,5 @@
-//! The phone's side of TLS: its own RSA key, the pair record's certificate, and only paired computers as clients.
+//! The phone's side of TLS: its own RSA key, the pair record's certificate, and only paired
+//! computers as clients.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -28,7 +29,8 @@ pub(super) struct DeviceKey {
 }
 
 impl DeviceKey {
-    /// The key of the phone with this name: made once per process, since making one may take a second.
+    /// The key of the phone with this name: made once per process, since making one may take a
+    /// second.
     pub(super) fn of(name: &str) -> io::Result<Arc<DeviceKey>> {
         static MADE: OnceLock<Mutex<HashMap<String, Arc<DeviceKey>>>> = OnceLock::new();
         let mut made = super::lock(MADE.get_or_init(Mutex::default));
@@ -56,7 +58,8 @@ impl DeviceKey {
     }
 }
 
-/// The TLS of a paired computer: shows `device_pem`, and admits the owners of `host_pem` and `root_pem`.
+/// The TLS of a paired computer: shows `device_pem`, and admits the owners of `host_pem` and
+/// `root_pem`.
 pub(super) fn server(
     key: &DeviceKey,
     device_pem: &[u8],

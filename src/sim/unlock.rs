@@ -1,5 +1,6 @@
-//! The phone's side of restoring an encrypted backup: a password opens the bag, the bag opens keys, keys open files. Written for
-//! itself, as `keys` is, and shares nothing with `keybag`: a mistake of ours would else open what only our own mistake can read.
+//! The phone's side of restoring an encrypted backup: a password opens the bag, the bag opens keys,
+//! keys open files. Written for itself, as `keys` is, and shares nothing with `keybag`: a mistake
+//! of ours would else open what only our own mistake can read.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -11,7 +12,8 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 const BLOCK: usize = 16;
-/// Real phones take 10,010,000 rounds; a bag that claims more than this would keep a rehearsal busy for minutes.
+/// Real phones take 10,010,000 rounds; a bag that claims more than this would keep a rehearsal busy
+/// for minutes.
 const ROUNDS_MAX: u32 = 30_000_000;
 
 /// Why a bag stays closed.

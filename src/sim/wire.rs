@@ -1,4 +1,5 @@
-//! The phone's end of the backup stream: messages and file frames through one large buffer, with the faults of the cable.
+//! The phone's end of the backup stream: messages and file frames through one large buffer, with
+//! the faults of the cable.
 
 use std::io::{self, Read, Write};
 use std::time::Duration;
@@ -90,7 +91,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Adds a frame: its data is written straight into the buffer by `fill`, which says how much it wrote.
+    /// Adds a frame: its data is written straight into the buffer by `fill`, which says how much it
+    /// wrote.
     pub(super) fn frame(
         &mut self,
         length: usize,
@@ -99,7 +101,8 @@ impl Wire {
         let room = self.room(5 + length)?;
         let count = fill(&mut room[5..5 + length])?;
         if count == 0 {
-            // The file ended with the block before; no phone sends an empty one, and pymobiledevice3 takes none.
+            // The file ended with the block before; no phone sends an empty one, and
+            // pymobiledevice3 takes none.
             return Ok(0);
         }
         let prefix = u32::try_from(count + 1).map_err(io::Error::other)?;
@@ -163,7 +166,8 @@ impl Wire {
         Err(io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// Waits for so long whether the computer goes away. It has nothing to say meanwhile, so a byte is a goodbye too.
+    /// Waits for so long whether the computer goes away. It has nothing to say meanwhile, so a byte
+    /// is a goodbye too.
     pub(super) fn gone_within(&mut self, wait: Duration) -> bool {
         let looked = self
             .link

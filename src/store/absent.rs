@@ -1,4 +1,5 @@
-//! Tells why there is no store at a path: its disk is not mounted, a link leads nowhere, or nobody made one there.
+//! Tells why there is no store at a path: its disk is not mounted, a link leads nowhere, or nobody
+//! made one there.
 
 use std::fmt;
 use std::fs;
@@ -111,8 +112,8 @@ fn is_gone(path: &Path) -> bool {
     fs::metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
 
-/// Returns true for the folders that systems make when a disk is connected and remove when it goes: /Volumes/DISK and
-/// /run/media/USER/DISK.
+/// Returns true for the folders that systems make when a disk is connected and remove when it goes:
+/// /Volumes/DISK and /run/media/USER/DISK.
 fn is_disk_of_desktop(path: &Path) -> bool {
     let below = |folder: &str, depth: usize| {
         let rest = path.strip_prefix(folder);
@@ -138,8 +139,8 @@ fn has_device_of_its_own(point: &Path) -> bool {
     }
 }
 
-/// Reads the mount points of a table of file systems, the second field of each line. Octal escapes stand for spaces, tabs
-/// and backslashes.
+/// Reads the mount points of a table of file systems, the second field of each line. Octal escapes
+/// stand for spaces, tabs and backslashes.
 fn mount_points(table: &str) -> Vec<PathBuf> {
     let lines = table.lines().map(str::trim_start);
     let fields = lines

@@ -1,9 +1,10 @@
-//! A draft or an import whose `seal.json` cannot be read: nobody can tell how far its seal had come,
-//! so it is set aside whole, and what is a sealed backup in it is put back first.
+//! A draft or an import whose `seal.json` cannot be read: nobody can tell how far its seal had
+//! come, so it is set aside whole, and what is a sealed backup in it is put back first.
 //!
-//! Once the folder beside a new backup has been moved out of the draft, `root/<UDID>/` in the draft is
-//! one of two sealed backups: the new one, before the two change places, or the one before, after that.
-//! Either is put under its archive name, or in the current backup's place where nothing stands there.
+//! Once the folder beside a new backup has been moved out of the draft, `root/<UDID>/` in the draft
+//! is one of two sealed backups: the new one, before the two change places, or the one before,
+//! after that. Either is put under its archive name, or in the current backup's place where nothing
+//! stands there.
 
 use std::fmt;
 use std::fs;
@@ -121,7 +122,8 @@ mod tests {
 
     const UDID: &str = "00008030-001C195E0A88802E";
 
-    /// A store in which one backup is sealed and a second one is complete, with the intent to seal it.
+    /// A store in which one backup is sealed and a second one is complete, with the intent to seal
+    /// it.
     struct World {
         dir: tempfile::TempDir,
         store: Store,

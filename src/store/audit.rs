@@ -1,7 +1,8 @@
 //! Checks what the store keeps beside a backup against the backup's record.
 //!
-//! The lists, the copies of the metadata and the report are our own bookkeeping. Damage to them is no damage to the backup, but a
-//! list that does not prove itself proves nothing else, so it has to be found and named.
+//! The lists, the copies of the metadata and the report are our own bookkeeping. Damage to them is
+//! no damage to the backup, but a list that does not prove itself proves nothing else, so it has to
+//! be found and named.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -30,14 +31,16 @@ pub enum Extent {
     All,
 }
 
-/// Returns true if these faults mean that a backup of ours has no list of hashes that proves itself.
+/// Returns true if these faults mean that a backup of ours has no list of hashes that proves
+/// itself.
 pub fn has_damaged_list(of: &Snapshot, faults: &[Fault]) -> bool {
     of.beside().is_some()
         && (of.record().is_none() || faults.iter().any(|fault| fault.file == SUMS))
 }
 
 impl Snapshot {
-    /// Checks all that the store keeps beside this backup. Returns nothing for a backup that another program made.
+    /// Checks all that the store keeps beside this backup. Returns nothing for a backup that
+    /// another program made.
     pub fn audit(&self, extent: Extent) -> Result<Vec<Fault>, Error> {
         let Some(beside) = self.beside() else {
             return Ok(Vec::new());
@@ -73,7 +76,8 @@ impl Snapshot {
         Ok(faults)
     }
 
-    /// Returns the list of hashes, if it is the one that was sealed; the list of sources only if it is, too.
+    /// Returns the list of hashes, if it is the one that was sealed; the list of sources only if it
+    /// is, too.
     pub fn proven(&self) -> Result<Option<Proven>, Error> {
         let (Some(beside), Some(record)) = (self.beside(), self.record()) else {
             return Ok(None);
@@ -89,8 +93,8 @@ impl Snapshot {
         }))
     }
 
-    /// Returns the names of the metadata files of this backup that are not what was sealed. Without a record nothing is known, and
-    /// the copies beside the backup decide.
+    /// Returns the names of the metadata files of this backup that are not what was sealed. Without
+    /// a record nothing is known, and the copies beside the backup decide.
     pub fn altered_metadata(&self) -> Result<Vec<&'static str>, Error> {
         let Some(beside) = self.beside() else {
             return Ok(Vec::new());
@@ -110,7 +114,8 @@ impl Snapshot {
 }
 
 impl Snapshot {
-    /// Returns true if the copies of these metadata files are what was sealed, so that they can stand in for them.
+    /// Returns true if the copies of these metadata files are what was sealed, so that they can
+    /// stand in for them.
     pub fn can_mend(&self, names: &[&str]) -> Result<bool, Error> {
         let (Some(beside), Some(record)) = (self.beside(), self.record()) else {
             return Ok(false);
@@ -141,7 +146,8 @@ impl Snapshot {
     }
 }
 
-/// Returns the print of a file; `None` for one that cannot be read. A file that this user may not read is an error.
+/// Returns the print of a file; `None` for one that cannot be read. A file that this user may not
+/// read is an error.
 fn print_of(path: &Path) -> Result<Option<Print>, Error> {
     match Print::of(path) {
         Err(e) if e.is_refused() => Err(e),

@@ -10,11 +10,12 @@ use super::layout::{self, LeftOut};
 use super::walk::Walk;
 use super::{Error, Origin, Snapshot};
 
-/// Clones the files that a backup consists of, folder by folder, on a few threads. Whatever else lies
-/// there is left out and counted.
+/// Clones the files that a backup consists of, folder by folder, on a few threads. Whatever else
+/// lies there is left out and counted.
 pub fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
     const THREADS: usize = 4;
-    // A backup that another program made may be written in place by it: no file of it may be shared.
+    // A backup that another program made may be written in place by it: no file of it may be
+    // shared.
     let ours = base.beside().is_some();
     let (mut names, mut files, mut left_out) = (VecDeque::new(), 0, LeftOut::default());
     let mut kind = CloneKind::Reflink;

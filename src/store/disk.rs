@@ -41,8 +41,8 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write().map_err(|e| Error::io("write", path, e))
 }
 
-/// The same for a file that several processes may write at once, all of them the same: each has a temporary name of its own,
-/// and the last rename wins.
+/// The same for a file that several processes may write at once, all of them the same: each has a
+/// temporary name of its own, and the last rename wins.
 pub fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let write = || {
         let folder = path.parent().unwrap_or(Path::new("."));
@@ -74,7 +74,8 @@ pub fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes whatever stands at a path, whole folders too; nothing there is fine. Links are removed, not followed.
+/// Removes whatever stands at a path, whole folders too; nothing there is fine. Links are removed,
+/// not followed.
 pub fn remove_all(path: &Path) -> io::Result<()> {
     let result = match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
@@ -98,8 +99,8 @@ pub enum CloneKind {
     Copy,
 }
 
-/// Clones one file, by `kind` or by what the disk has less of: the kind that worked is kept for the next file.
-/// Without `may_link` no file is shared.
+/// Clones one file, by `kind` or by what the disk has less of: the kind that worked is kept for the
+/// next file. Without `may_link` no file is shared.
 pub fn clone_file(from: &Path, to: &Path, kind: &mut CloneKind, may_link: bool) -> io::Result<()> {
     loop {
         let result = match kind {
@@ -151,8 +152,9 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes everything below `folder` durable that was written there. Linux flushes the whole file system in one call;
-/// elsewhere each file was flushed when it was written, and the folders follow here.
+/// Makes everything below `folder` durable that was written there. Linux flushes the whole file
+/// system in one call; elsewhere each file was flushed when it was written, and the folders follow
+/// here.
 pub fn sync_tree(folder: &Path) -> Result<(), Error> {
     let failed = |e| Error::io("make durable", folder, e);
     #[cfg(target_os = "linux")]

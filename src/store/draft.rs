@@ -89,7 +89,8 @@ impl Draft {
                 origin
             }
         };
-        // Written last, and after everything else is durable: a clone that broke off has no note, and is never taken over.
+        // Written last, and after everything else is durable: a clone that broke off has no note,
+        // and is never taken over.
         if current.is_some() {
             disk::sync_tree(&folder)?;
         }
@@ -102,8 +103,9 @@ impl Draft {
         Ok((Draft::open(store, udid, lock, current)?, origin))
     }
 
-    /// Takes over what an earlier run left, if that is still of use: the backup under it is the same, and everything in
-    /// it is either that backup's or proved by the journal. `None` when not.
+    /// Takes over what an earlier run left, if that is still of use: the backup under it is the
+    /// same, and everything in it is either that backup's or proved by the journal. `None` when
+    /// not.
     pub fn resume(
         store: &Store,
         leftover: Leftover,
@@ -233,7 +235,8 @@ impl Draft {
     pub fn copy(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Error> {
         let (source, target) = (self.place(from), self.place(to));
         let failed = |e| Error::io("copy", &source, e);
-        // What stands there is removed first, and a folder would be copied into its own copy without end.
+        // What stands there is removed first, and a folder would be copied into its own copy
+        // without end.
         if is_one_in_the_other(&source, &target) {
             return Err(failed(io::ErrorKind::InvalidInput.into()));
         }
@@ -263,7 +266,8 @@ impl Draft {
         disk::remove_all(&place).map_err(|e| Error::io("remove", &place, e))
     }
 
-    /// Ends the writing: makes the list of hashes and copies the metadata. `step` hears of each file.
+    /// Ends the writing: makes the list of hashes and copies the metadata. `step` hears of each
+    /// file.
     pub fn complete(mut self, step: &mut dyn FnMut()) -> Result<Complete, Error> {
         if let Some((_, error)) = self.settle()?.into_iter().next() {
             return Err(error);
@@ -272,7 +276,8 @@ impl Draft {
         disk::remove_all(&beside).map_err(|e| Error::io("empty", &beside, e))?;
         disk::make_private_dirs(&beside)?;
         let backup = self.backup();
-        // Once more, since hours may have passed: a list that is damaged by now proves nothing either.
+        // Once more, since hours may have passed: a list that is damaged by now proves nothing
+        // either.
         let carried = self
             .base
             .as_ref()
@@ -339,8 +344,8 @@ impl Complete {
         &self.sums
     }
 
-    /// Returns true if the list of the backup before was damaged while this one was made, so that what was taken over had to be read
-    /// from the disk.
+    /// Returns true if the list of the backup before was damaged while this one was made, so that
+    /// what was taken over had to be read from the disk.
     pub fn has_lost_list(&self) -> bool {
         self.has_lost_list
     }

@@ -1,5 +1,5 @@
-//! Checks that the folders of our own are folders. A symbolic link in the place of one would have us
-//! write to, and remove from, a folder that is not part of the store.
+//! Checks that the folders of our own are folders. A symbolic link in the place of one would have
+//! us write to, and remove from, a folder that is not part of the store.
 
 use std::fs;
 use std::io;
@@ -53,8 +53,8 @@ impl Store {
         self.check_current(udid)
     }
 
-    /// Checks that the phone's current backup is no link: a new one would take the place of the link,
-    /// on this disk, and not of the folder that the link leads to.
+    /// Checks that the phone's current backup is no link: a new one would take the place of the
+    /// link, on this disk, and not of the folder that the link leads to.
     fn check_current(&self, udid: &Udid) -> Result<(), Error> {
         let path = self.current_path(udid);
         match fs::read_link(&path) {

@@ -26,7 +26,8 @@ impl Store {
         snapshot::of(self, udid)
     }
 
-    /// What becomes of a phone's snapshots, which come newest first, and why. Where the notes cannot be read nothing is dropped, and the error tells.
+    /// What becomes of a phone's snapshots, which come newest first, and why. Where the notes
+    /// cannot be read nothing is dropped, and the error tells.
     pub fn plan(
         &self,
         snapshots: &[Snapshot],
@@ -48,20 +49,21 @@ impl Store {
         (retention::plan(&facts, policy, now), trouble)
     }
 
-    /// Finishes what a run that was killed left half done: a seal, or the removal of a snapshot. Returns what could not be
-    /// finished and was set aside.
+    /// Finishes what a run that was killed left half done: a seal, or the removal of a snapshot.
+    /// Returns what could not be finished and was set aside.
     pub fn recover(&self, udid: &Udid, _lock: &Lock) -> Result<Vec<SetAside>, Error> {
         recover(self, udid)
     }
 
-    /// Removes what is left of snapshots and drafts that were dropped. The error names the first file that cannot be
-    /// removed; it stays in the trash, for the next run to try again.
+    /// Removes what is left of snapshots and drafts that were dropped. The error names the first
+    /// file that cannot be removed; it stays in the trash, for the next run to try again.
     pub fn sweep(&self, udid: &Udid, _lock: &Lock) -> Result<(), Error> {
         trash::sweep(&self.own_of(udid))
     }
 
-    /// Removes a snapshot and what is ours beside it, after `done` of so many that go. A crash leaves it whole, or not listed any
-    /// more; `step` hears how far it is after each folder. One that is pinned by now stays, and no rule drops one with a name.
+    /// Removes a snapshot and what is ours beside it, after `done` of so many that go. A crash
+    /// leaves it whole, or not listed any more; `step` hears how far it is after each folder. One
+    /// that is pinned by now stays, and no rule drops one with a name.
     pub fn remove(
         &self,
         _lock: &Lock,
@@ -150,9 +152,11 @@ pub struct Room {
 }
 
 impl Draft {
-    /// Drops what no rule would keep once this draft is sealed, the oldest first, until so many bytes are free. The backup that the
-    /// draft began as stays: it is the last good one until then. Nothing is dropped if all of it together would free less than
-    /// `need.least_bytes`, since the backup would fail all the same. `step` hears how far it is, as if all of them had to go.
+    /// Drops what no rule would keep once this draft is sealed, the oldest first, until so many
+    /// bytes are free. The backup that the draft began as stays: it is the last good one until
+    /// then. Nothing is dropped if all of it together would free less than `need.least_bytes`,
+    /// since the backup would fail all the same. `step` hears how far it is, as if all of them had
+    /// to go.
     pub fn make_room(
         &mut self,
         need: Need,
@@ -175,7 +179,8 @@ impl Draft {
             facts.ours |= facts.current && snapshot.beside().is_some();
             facts.current = false;
         }
-        // The draft is no good backup yet, so it takes no other's place but that of the current one.
+        // The draft is no good backup yet, so it takes no other's place but that of the current
+        // one.
         ahead.push(Facts {
             udid: self.udid.clone(),
             made: now,
@@ -215,7 +220,8 @@ fn ranks(count: usize) -> impl Iterator<Item = usize> {
     (0..count).rev()
 }
 
-/// What a plan needs to know. Without notes, or with a record that cannot be read, it may be pinned.
+/// What a plan needs to know. Without notes, or with a record that cannot be read, it may be
+/// pinned.
 fn facts(snapshot: &Snapshot, rank: usize, notes: Option<&Notes>) -> Facts {
     let note = notes.map(|notes| notes.of(snapshot)).unwrap_or_default();
     Facts {

@@ -1,8 +1,9 @@
 //! Decides which folder of ours belongs to which backup.
 //!
-//! A record names the SHA-256 of each metadata file of its backup. A backup belongs to it if all but one of those files are still
-//! the same, so that one damaged file neither makes it another program's backup nor takes away its list of hashes. Another program
-//! that continues the backup writes all of these files anew, and ends the tie.
+//! A record names the SHA-256 of each metadata file of its backup. A backup belongs to it if all
+//! but one of those files are still the same, so that one damaged file neither makes it another
+//! program's backup nor takes away its list of hashes. Another program that continues the backup
+//! writes all of these files anew, and ends the tie.
 
 use std::cell::OnceCell;
 use std::io;
@@ -12,7 +13,8 @@ use super::record::{Found, Print, Record};
 use super::sums::Hash;
 use super::{Error, RECORDED, sums};
 
-/// The order in which metadata files are compared: the smallest first, the list of files last, since that can have 1.5 GB.
+/// The order in which metadata files are compared: the smallest first, the list of files last,
+/// since that can have 1.5 GB.
 const COMPARED: [&str; RECORDED.len()] = [
     "Status.plist",
     "Manifest.plist",
@@ -27,7 +29,8 @@ const PROPERTY_LISTS: usize = 3;
 /// With fewer metadata files than this all of them must be the same.
 const TOLERANT_FROM: usize = 3;
 
-/// The prints of the metadata files in a folder; each is hashed at most once, and only if somebody asks.
+/// The prints of the metadata files in a folder; each is hashed at most once, and only if somebody
+/// asks.
 pub struct Prints {
     folder: PathBuf,
     prints: [OnceCell<Seen>; COMPARED.len()],
@@ -154,8 +157,8 @@ impl Kept {
         }
     }
 
-    /// Returns true if this folder belongs to the backup with these prints: of the metadata files that were sealed, at most one has
-    /// changed or is gone.
+    /// Returns true if this folder belongs to the backup with these prints: of the metadata files
+    /// that were sealed, at most one has changed or is gone.
     pub fn belongs_to(&self, backup: &Prints) -> bool {
         let known = (0..COMPARED.len()).filter(|&at| self.has(at)).count();
         let may_differ = usize::from(known >= TOLERANT_FROM);
@@ -182,8 +185,8 @@ impl Kept {
         known.peek().is_some() && known.all(|at| self.compare(backup, at) == Compared::Same)
     }
 
-    /// Returns true if this folder belongs to the backup even though most of its metadata may be lost. For a repair: files that are
-    /// gone or empty are no argument against it.
+    /// Returns true if this folder belongs to the backup even though most of its metadata may be
+    /// lost. For a repair: files that are gone or empty are no argument against it.
     pub fn belonged_to(&self, backup: &Prints) -> bool {
         let compared = |at| self.compare(backup, at);
         let all = || (0..COMPARED.len()).map(compared);
@@ -193,8 +196,8 @@ impl Kept {
     }
 }
 
-/// Finds the folder of ours that belongs to a backup. The folder with all three of its property lists is preferred to one that
-/// differs in one file; `named` is looked at first.
+/// Finds the folder of ours that belongs to a backup. The folder with all three of its property
+/// lists is preferred to one that differs in one file; `named` is looked at first.
 pub fn find(dirs: &[PathBuf], named: Option<&Path>, backup: &Prints) -> Option<Kept> {
     let named = named.map(Kept::read);
     if let Some(kept) = named.filter(|kept| kept.is_just(backup)) {

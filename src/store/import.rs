@@ -1,4 +1,5 @@
-//! A backup that comes from another folder: copied into a folder of its own, proved, and sealed as a draft is.
+//! A backup that comes from another folder: copied into a folder of its own, proved, and sealed as
+//! a draft is.
 //!
 //! ```text
 //! import/import.json   what is copied
@@ -6,7 +7,8 @@
 //! import/beside/       what will stand beside the sealed backup
 //! import/seal.json     from here on it takes its place, whatever happens
 //! ```
-//! It shares no file with where it comes from, since other programs write theirs in place: blocks at most.
+//! It shares no file with where it comes from, since other programs write theirs in place: blocks
+//! at most.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -59,7 +61,8 @@ pub struct Expected {
     pub sums: PathBuf,
     /// The list of sources, if it proves itself.
     pub sources: Option<PathBuf>,
-    /// The list is the one that was sealed. Otherwise it is used as far as it goes, and proves no file.
+    /// The list is the one that was sealed. Otherwise it is used as far as it goes, and proves no
+    /// file.
     pub is_proven: bool,
 }
 
@@ -100,7 +103,8 @@ pub(super) fn folder_of(store: &Store, udid: &Udid) -> PathBuf {
 }
 
 impl Import {
-    /// Begins, or goes on with what an earlier run of the same left. With `expected`, only files that fulfil it are taken.
+    /// Begins, or goes on with what an earlier run of the same left. With `expected`, only files
+    /// that fulfil it are taken.
     pub fn begin(
         store: &Store,
         udid: &Udid,
@@ -242,7 +246,8 @@ impl Import {
         Ok(copied)
     }
 
-    /// Returns what is doubtful about the copy, since the list of hashes that came with it does not prove itself.
+    /// Returns what is doubtful about the copy, since the list of hashes that came with it does not
+    /// prove itself.
     pub fn doubts(&self) -> &[String] {
         &self.doubts
     }
@@ -279,8 +284,8 @@ impl Import {
         Ok(hash)
     }
 
-    /// Makes it durable and puts it in its place: as the current backup, or under its archive name. Returns where it is, and
-    /// what could not be tidied up after that.
+    /// Makes it durable and puts it in its place: as the current backup, or under its archive name.
+    /// Returns where it is, and what could not be tidied up after that.
     pub fn seal(
         self,
         how: &Placing,
@@ -289,7 +294,8 @@ impl Import {
     ) -> Result<(PathBuf, Option<Error>), Error> {
         let (store, udid) = (&self.store, &self.udid);
         let (own, beside) = (store.own_of(udid), self.folder.join("beside"));
-        // What it was copied from must not have changed meanwhile, and must be tied to what stands beside it.
+        // What it was copied from must not have changed meanwhile, and must be tied to what stands
+        // beside it.
         if !has_its_copies(&beside, &self.backup())? || !has_its_copies(&beside, &self.from)? {
             return Err(Error::Damaged {
                 path: self.from.clone(),
@@ -419,7 +425,8 @@ impl Merge {
         Ok(None)
     }
 
-    /// Takes note of a line for which there is no file. If the list proves itself, that file is missing.
+    /// Takes note of a line for which there is no file. If the list proves itself, that file is
+    /// missing.
     fn passed(&mut self, line: Line) -> Result<(), Error> {
         let doubt = match line {
             Line::Bad(number) => format!("line {number} of the list of hashes is damaged"),

@@ -1,7 +1,8 @@
-//! What happened to the files of a draft, so that each file's hash is known at the end without reading it again.
+//! What happened to the files of a draft, so that each file's hash is known at the end without
+//! reading it again.
 //!
-//! One line per event, in 17 files by the first digit of the file's name, so that a million files never stand in memory at
-//! once. Fields are separated by tabs, which no path here can hold:
+//! One line per event, in 17 files by the first digit of the file's name, so that a million files
+//! never stand in memory at once. Fields are separated by tabs, which no path here can hold:
 //!
 //! ```text
 //! K <sha256> <size> <path>    kept          M <from> <to>   moved        MD  a folder was moved
@@ -104,7 +105,8 @@ impl Journal {
         }
     }
 
-    /// Hands everything to the system. Done before the phone is answered, so that a killed run knows what it answered.
+    /// Hands everything to the system. Done before the phone is answered, so that a killed run
+    /// knows what it answered.
     pub fn flush(&mut self) -> Result<(), Error> {
         let flushed = self.files.iter_mut().try_for_each(BufWriter::flush);
         flushed.map_err(|e| Error::io("write", &self.folder, e))
@@ -120,7 +122,8 @@ impl Journal {
     }
 }
 
-/// A run that died, or met a full disk, may have left half a line; the next would be written behind it.
+/// A run that died, or met a full disk, may have left half a line; the next would be written behind
+/// it.
 fn drop_torn_line(path: &Path) -> io::Result<()> {
     const TAIL: u64 = 8 << 10;
     let mut options = OpenOptions::new();

@@ -1,7 +1,9 @@
-//! Puts received files in their place while the next ones arrive: hash, write, rename, on threads of their own.
+//! Puts received files in their place while the next ones arrive: hash, write, rename, on threads
+//! of their own.
 //!
-//! Decrypting what comes and hashing and writing what came are the heavy parts of a backup; on several threads they
-//! overlap. A path always goes to the same thread, so that what is sent twice ends as it was sent last.
+//! Decrypting what comes and hashing and writing what came are the heavy parts of a backup; on
+//! several threads they overlap. A path always goes to the same thread, so that what is sent twice
+//! ends as it was sent last.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -79,8 +81,8 @@ impl Block {
     }
 }
 
-/// A block with whole files in it, each with its length. Most files of a phone are small, and handing each over by itself
-/// would cost more than writing it.
+/// A block with whole files in it, each with its length. Most files of a phone are small, and
+/// handing each over by itself would cost more than writing it.
 struct Batch {
     block: Block,
     files: Vec<(BackupPath, usize)>,
@@ -114,7 +116,8 @@ struct Pool {
 }
 
 impl Pool {
-    /// An empty block: one that was given back, a new one while there are few, else the next that is given back.
+    /// An empty block: one that was given back, a new one while there are few, else the next that
+    /// is given back.
     fn block(&mut self) -> io::Result<Block> {
         let mut block = match self.spare.pop().map_or_else(|| self.empty.try_recv(), Ok) {
             Ok(block) => block,
@@ -130,7 +133,8 @@ impl Pool {
 }
 
 impl Keeper {
-    /// Starts the threads. Files are written in `incoming` and renamed to their places below `root`.
+    /// Starts the threads. Files are written in `incoming` and renamed to their places below
+    /// `root`.
     pub fn start(
         root: &Path,
         incoming: &Path,
@@ -170,7 +174,8 @@ impl Keeper {
         })
     }
 
-    /// Takes a file. If its body fails nothing stays of it; whether it could be written is told by [`Keeper::settle`].
+    /// Takes a file. If its body fails nothing stays of it; whether it could be written is told by
+    /// [`Keeper::settle`].
     pub fn keep(&mut self, path: &BackupPath, body: &mut dyn Read) -> io::Result<()> {
         // Ids are hashes, so that their last digit spreads them evenly.
         let last = path.as_str().as_bytes().last().copied().unwrap_or_default();
@@ -345,7 +350,8 @@ impl Writer {
     fn put_in_place(&mut self, open: Open) -> Option<Kept> {
         let place = open.path.below(&self.root);
         let written = open.file.and_then(|file| {
-            // Linux makes all of the draft durable in one call at the end; others have no such call.
+            // Linux makes all of the draft durable in one call at the end; others have no such
+            // call.
             if cfg!(target_os = "linux") {
                 Ok(())
             } else {

@@ -47,7 +47,8 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    /// Looks for one. A seal that was under way is brought to its end first; what could not be is set aside.
+    /// Looks for one. A seal that was under way is brought to its end first; what could not be is
+    /// set aside.
     pub fn find(store: &Store, udid: &Udid, _lock: &Lock) -> Result<Found, Error> {
         let aside = seal::recover(store, udid)?;
         let folder = folder_of(store, udid);

@@ -8,7 +8,8 @@ use super::{Error, disk};
 use crate::plain_file;
 use crate::udid::Udid;
 
-/// Whoever only looks whether a run is on, and a program that is just being started, have the lock for a moment.
+/// Whoever only looks whether a run is on, and a program that is just being started, have the lock
+/// for a moment.
 const PASSING_MAX: Duration = Duration::from_millis(300);
 
 /// A held lock on one phone's part of a store.
@@ -45,7 +46,8 @@ impl Lock {
         }
     }
 
-    /// Whether a run holds the lock of `folder` now. Takes and leaves a shared one, and makes nothing.
+    /// Whether a run holds the lock of `folder` now. Takes and leaves a shared one, and makes
+    /// nothing.
     pub(super) fn is_held(folder: &Path) -> bool {
         let file = plain_file::open(&folder.join("lock"));
         file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))

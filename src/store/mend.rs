@@ -1,5 +1,6 @@
-//! A file of a sealed backup, taken back from where its bytes are still whole. The one thing that is ever written into a sealed
-//! backup: the bytes that its own list of hashes names, and nothing else.
+//! A file of a sealed backup, taken back from where its bytes are still whole. The one thing that
+//! is ever written into a sealed backup: the bytes that its own list of hashes names, and nothing
+//! else.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -14,10 +15,11 @@ use crate::plain_file;
 use crate::sha256::Sha256;
 
 impl Store {
-    /// Puts the bytes that give `hash` back to `path`, from the phone's other backups or from the copies beside this one. Answers
-    /// where they came from; `None` where nobody has them.
+    /// Puts the bytes that give `hash` back to `path`, from the phone's other backups or from the
+    /// copies beside this one. Answers where they came from; `None` where nobody has them.
     ///
-    /// What stands there is replaced, not changed: other snapshots that share it by a hard link keep what they have.
+    /// What stands there is replaced, not changed: other snapshots that share it by a hard link
+    /// keep what they have.
     pub fn take_back(
         &self,
         _lock: &Lock,
@@ -67,8 +69,9 @@ impl Store {
 }
 
 impl Store {
-    /// Writes damaged files of our own anew, where something proves what they must be: a copy of the record by the other one, and
-    /// copies of the metadata by the backup. Returns the file that was written and where its bytes came from.
+    /// Writes damaged files of our own anew, where something proves what they must be: a copy of
+    /// the record by the other one, and copies of the metadata by the backup. Returns the file that
+    /// was written and where its bytes came from.
     pub fn mend_records(
         &self,
         _lock: &Lock,
@@ -128,7 +131,8 @@ fn copy_if(from: &Path, to: &Path, wanted: &Hash) -> io::Result<bool> {
     Ok(found == *wanted)
 }
 
-/// Whether all that lies above a path is a folder, or not there yet: a link would lead out of the backup, or into another one.
+/// Whether all that lies above a path is a folder, or not there yet: a link would lead out of the
+/// backup, or into another one.
 fn folders(root: &Path, path: &BackupPath) -> io::Result<()> {
     let mut above = root.to_path_buf();
     for part in path.components() {

@@ -82,8 +82,8 @@ pub const METADATA: [&str; 4] = [
     "Manifest.plist",
     "Status.plist",
 ];
-/// The metadata files that a record names, and of which copies stand beside a backup: those of [`METADATA`], and the list of files
-/// of iOS 9 and older.
+/// The metadata files that a record names, and of which copies stand beside a backup: those of
+/// [`METADATA`], and the list of files of iOS 9 and older.
 pub const RECORDED: [&str; 5] = [
     "Info.plist",
     "Manifest.db",
@@ -99,8 +99,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a folder of backups to read them. A folder without the mark of a store is opened too, since other programs'
-    /// backups may lie there.
+    /// Opens a folder of backups to read them. A folder without the mark of a store is opened too,
+    /// since other programs' backups may lie there.
     pub fn open(root: &Path) -> Result<Store, Error> {
         match fs::metadata(root) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(no_store(root)),
@@ -141,7 +141,8 @@ impl Store {
         Ok(())
     }
 
-    /// Opens a store to write to it. Makes none: the disk of the one that is meant may not be mounted.
+    /// Opens a store to write to it. Makes none: the disk of the one that is meant may not be
+    /// mounted.
     pub fn open_made(root: &Path) -> Result<Store, Error> {
         let store = Store::open(root)?;
         if store.is_marked() {
@@ -173,7 +174,8 @@ impl Store {
         Ok(store)
     }
 
-    /// Returns an error if this is an empty folder, or one that holds nothing of ours and no backup of another program.
+    /// Returns an error if this is an empty folder, or one that holds nothing of ours and no backup
+    /// of another program.
     pub fn holds_something(&self) -> Result<(), Error> {
         if self.is_marked() || !self.snapshots()?.is_empty() {
             return Ok(());

@@ -1,5 +1,5 @@
-//! The backup that a command means, from the moment at which its name was resolved. A run that seals
-//! a new backup puts it under the name of the one before, so a path is no name for a backup.
+//! The backup that a command means, from the moment at which its name was resolved. A run that
+//! seals a new backup puts it under the name of the one before, so a path is no name for a backup.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use super::{Error, Id, Lock, Snapshot, Store};
 use crate::udid::Udid;
 
 impl Store {
-    /// Finds the backup with this id: where it stood, else where it stands now. `None` if it is gone. The answer holds for as
-    /// long as the lock is held.
+    /// Finds the backup with this id: where it stood, else where it stands now. `None` if it is
+    /// gone. The answer holds for as long as the lock is held.
     pub fn again(
         &self,
         udid: &Udid,
@@ -33,14 +33,15 @@ impl Store {
         Ok(all.into_iter().find(|other| other.id() == id))
     }
 
-    /// Changes what is noted of the backup with this id, and of no other; `None` if it is gone. Waits for whoever writes there
-    /// at the moment, and not for a backup that runs.
+    /// Changes what is noted of the backup with this id, and of no other; `None` if it is gone.
+    /// Waits for whoever writes there at the moment, and not for a backup that runs.
     pub fn note_again(
         &self,
         seen: &Snapshot,
         change: impl FnOnce(&mut Note),
     ) -> Result<Option<Note>, Error> {
-        // A run that seals a backup moves others, which are found in their new places at the next look.
+        // A run that seals a backup moves others, which are found in their new places at the next
+        // look.
         const LOOKS_MAX: usize = 5;
         let (udid, id) = (seen.udid(), seen.id());
         let held = self.hold_notes(udid)?;

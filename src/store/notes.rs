@@ -1,9 +1,11 @@
-//! What people and checks have said of snapshots: pinned, named, verified, damaged. It stands in one small file of each phone,
-//! since a sealed backup is not written, and other programs' backups have no folder of ours.
+//! What people and checks have said of snapshots: pinned, named, verified, damaged. It stands in
+//! one small file of each phone, since a sealed backup is not written, and other programs' backups
+//! have no folder of ours.
 //!
-//! A backup is known by its [`Id`]: that of its record, or for other programs' backups the SHA-256 of its Status.plist, which the
-//! phone makes anew for each. So what is noted follows it from the current place to its archive name, and does not hold any more for
-//! what another program has made of it.
+//! A backup is known by its [`Id`]: that of its record, or for other programs' backups the SHA-256
+//! of its Status.plist, which the phone makes anew for each. So what is noted follows it from the
+//! current place to its archive name, and does not hold any more for what another program has made
+//! of it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -74,8 +76,8 @@ impl Notes {
 }
 
 impl Store {
-    /// Reads what is noted of a phone's snapshots. One that is damaged, or of a newer version, is an error: nothing is known then,
-    /// and nothing must be dropped.
+    /// Reads what is noted of a phone's snapshots. One that is damaged, or of a newer version, is
+    /// an error: nothing is known then, and nothing must be dropped.
     pub fn notes(&self, udid: &Udid) -> Result<Notes, Error> {
         let path = self.own_of(udid).join(NOTES);
         let damaged = |why: String| Error::Damaged {
@@ -100,7 +102,8 @@ impl Store {
         }
     }
 
-    /// Changes what is noted of one snapshot; answers how it is noted now. Waits for whoever writes there at the moment.
+    /// Changes what is noted of one snapshot; answers how it is noted now. Waits for whoever writes
+    /// there at the moment.
     pub fn note(&self, snapshot: &Snapshot, change: impl FnOnce(&mut Note)) -> Result<Note, Error> {
         let held = self.hold_notes(snapshot.udid())?;
         self.note_id(&held, snapshot.udid(), snapshot.id(), change)
@@ -181,7 +184,8 @@ impl Store {
 /// As long as this is held, nobody else writes the notes of the phone.
 pub(super) struct Held(#[expect(dead_code, reason = "held, and never looked at")] fs::File);
 
-/// Held while the file is read and written again, and by no backup: a check may note something while one runs.
+/// Held while the file is read and written again, and by no backup: a check may note something
+/// while one runs.
 fn wait_for(path: &Path) -> Result<fs::File, Error> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);

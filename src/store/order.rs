@@ -1,18 +1,21 @@
-//! The order of a phone's backups: by sequence number and date in UTC, never by what a folder is called.
+//! The order of a phone's backups: by sequence number and date in UTC, never by what a folder is
+//! called.
 
 use jiff::Timestamp;
 
 /// The place of a backup in the order of its phone's backups; a later backup has a greater one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    /// Number of the record; for a backup without one, that of the last backup of ours that is not younger.
+    /// Number of the record; for a backup without one, that of the last backup of ours that is not
+    /// younger.
     pub sequence: u64,
     /// UTC.
     pub date: Timestamp,
 }
 
-/// Returns the sequence number for a backup that takes its place in the order by its date: that of the latest backup of ours that
-/// is not younger. Those without a record share it, and their dates order them.
+/// Returns the sequence number for a backup that takes its place in the order by its date: that of
+/// the latest backup of ours that is not younger. Those without a record share it, and their dates
+/// order them.
 pub(super) fn by_date(known: &[Place], date: Timestamp) -> u64 {
     let before = known.iter().filter(|place| place.date <= date);
     before.max().map_or(0, |place| place.sequence)

@@ -1,8 +1,8 @@
-//! A throw-away draft over a sealed backup: a phone that takes it back may rename, remove and write in what it takes for the
-//! backup's folder, and the backup stays as it is.
+//! A throw-away draft over a sealed backup: a phone that takes it back may rename, remove and write
+//! in what it takes for the backup's folder, and the backup stays as it is.
 //!
-//! Nothing is copied, linked or opened for writing: what was moved, removed or made is a map of names in memory, and what the phone
-//! sends lies in a private folder that goes with it.
+//! Nothing is copied, linked or opened for writing: what was moved, removed or made is a map of
+//! names in memory, and what the phone sends lies in a private folder that goes with it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -44,7 +44,8 @@ enum Place {
     Written(PathBuf),
 }
 
-/// What a folder holds: each name, and what the disk tells of it; nothing for a folder that is only here.
+/// What a folder holds: each name, and what the disk tells of it; nothing for a folder that is only
+/// here.
 pub type Listing = Vec<(String, Option<Metadata>)>;
 
 /// A sealed backup, seen under a name of its own, and what was changed over it.

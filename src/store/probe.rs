@@ -57,8 +57,8 @@ fn file_system(_: &Path) -> Option<String> {
     None
 }
 
-/// The file system that holds a path, by Linux's mountinfo: fields in a row, the fifth is where it is mounted, and after
-/// " - " comes its kind. Of two mounts at one place the later one is seen.
+/// The file system that holds a path, by Linux's mountinfo: fields in a row, the fifth is where it
+/// is mounted, and after " - " comes its kind. Of two mounts at one place the later one is seen.
 #[cfg(any(target_os = "linux", test))]
 fn mounted(mountinfo: &str, path: &Path) -> Option<String> {
     let mount = |line: &str| {

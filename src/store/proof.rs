@@ -1,4 +1,5 @@
-//! Determines what each file's bytes must be: from the journal, from the list of the backup before, or by reading them again.
+//! Determines what each file's bytes must be: from the journal, from the list of the backup before,
+//! or by reading them again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ use crate::udid::Udid;
 pub struct Tally {
     /// Files hashed while they were received.
     pub received: u64,
-    /// Files that nothing happened to, with the hash that they have had since they were received for an earlier backup.
+    /// Files that nothing happened to, with the hash that they have had since they were received
+    /// for an earlier backup.
     pub carried: u64,
     /// Files whose hash is of what stood on the disk, in this run or in an earlier one.
     pub read_again: u64,
@@ -46,8 +48,9 @@ pub struct Proven {
     pub sources: Option<PathBuf>,
 }
 
-/// Proves what an earlier run left. Files below `Snapshot/` that cannot be proved are removed, and the phone will send
-/// them again; one elsewhere makes the whole draft useless. Answers how many were removed.
+/// Proves what an earlier run left. Files below `Snapshot/` that cannot be proved are removed, and
+/// the phone will send them again; one elsewhere makes the whole draft useless. Answers how many
+/// were removed.
 pub fn prove(
     backup: &Path,
     journal: &Path,
@@ -144,7 +147,8 @@ impl Carried {
         })
     }
 
-    /// Returns the hash of a path with the source that it has in the next backup. A hash of unknown source counts as read.
+    /// Returns the hash of a path with the source that it has in the next backup. A hash of unknown
+    /// source counts as read.
     fn hash_of(&mut self, path: &str) -> Result<Option<(sums::Hash, Source)>, Error> {
         loop {
             if self.ahead.is_none() {
@@ -165,8 +169,9 @@ impl Carried {
     }
 }
 
-/// Determines each file's SHA-256 for SHA256SUMS, and its source: from the journal, else from the list of the backup before, else by
-/// reading the file. Writes both lists into `beside`; `step` hears of each file.
+/// Determines each file's SHA-256 for SHA256SUMS, and its source: from the journal, else from the
+/// list of the backup before, else by reading the file. Writes both lists into `beside`; `step`
+/// hears of each file.
 pub fn write_sums(
     backup: &Path,
     udid: &Udid,
@@ -228,7 +233,8 @@ mod tests {
     const ONE: &str = "ab/ab00000000000000000000000000000000000000";
     const TWO: &str = "cd/cd00000000000000000000000000000000000000";
 
-    /// A store with a backup that we made, of which `ONE` is known; and a draft, with an empty journal.
+    /// A store with a backup that we made, of which `ONE` is known; and a draft, with an empty
+    /// journal.
     struct World {
         dir: tempfile::TempDir,
         udid: Udid,

@@ -1,8 +1,10 @@
-//! The record of a sealed backup: `snapshot.json`, and a second copy of it, in the folder beside the backup.
+//! The record of a sealed backup: `snapshot.json`, and a second copy of it, in the folder beside
+//! the backup.
 //!
-//! The record says which backup this is (an id), where it stands in the order of the phone's backups (a sequence number), and
-//! what the files must hash to that the store keeps of it. Its last field is a checksum over all bytes before that field's line,
-//! so a reader can tell by the record alone whether it is damaged.
+//! The record says which backup this is (an id), where it stands in the order of the phone's
+//! backups (a sequence number), and what the files must hash to that the store keeps of it. Its
+//! last field is a checksum over all bytes before that field's line, so a reader can tell by the
+//! record alone whether it is damaged.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,8 +31,8 @@ const BYTES_MAX: u64 = 1 << 20;
 
 /// Identifies a backup.
 ///
-/// A backup of ours has the random id of its record. Any other backup has the SHA-256 of its Status.plist, which the phone
-/// writes anew for each backup, or else the name of its folder.
+/// A backup of ours has the random id of its record. Any other backup has the SHA-256 of its
+/// Status.plist, which the phone writes anew for each backup, or else the name of its folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Id(String);
@@ -138,8 +140,8 @@ pub struct Record {
     pub version: u32,
     /// Random, and unlike any other backup's.
     pub id: Id,
-    /// Position among this phone's backups in this store: a later one has a higher number. Several adopted backups can share the
-    /// number of the backup before them; their dates order them.
+    /// Position among this phone's backups in this store: a later one has a higher number. Several
+    /// adopted backups can share the number of the backup before them; their dates order them.
     pub sequence: u64,
     /// Program and version that made the backup.
     pub made_by: Option<String>,
@@ -150,7 +152,8 @@ pub struct Record {
     /// When the backup was put in its place in this store, UTC.
     #[serde(with = "utc")]
     pub sealed: Timestamp,
-    /// When the phone made the backup, UTC, by its Status.plist; where that has no date, the time of sealing.
+    /// When the phone made the backup, UTC, by its Status.plist; where that has no date, the time
+    /// of sealing.
     #[serde(with = "utc")]
     pub date: Timestamp,
     /// The phone.

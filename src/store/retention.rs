@@ -1,7 +1,8 @@
-//! Which snapshots stay, and why: a plan made of facts. It asks no disk and no clock, so that what it decides can be shown first
-//! and tried for any day.
+//! Which snapshots stay, and why: a plan made of facts. It asks no disk and no clock, so that what
+//! it decides can be shown first and tried for any day.
 //!
-//! A rule only ever keeps: what no rule names is dropped, and some snapshots are kept whatever the rules say.
+//! A rule only ever keeps: what no rule names is dropped, and some snapshots are kept whatever the
+//! rules say.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,7 +17,8 @@ use crate::udid::Udid;
 /// Snapshots that stay where nobody says anything.
 const LAST: u32 = 3;
 
-/// A stamp that is further ahead than the end of summer time can make it is of a clock that was wrong.
+/// A stamp that is further ahead than the end of summer time can make it is of a clock that was
+/// wrong.
 pub const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(2);
 
 /// The rules. One that says nothing at all keeps the last three.
@@ -25,7 +27,8 @@ pub const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(2);
 pub struct Policy {
     /// So many newest ones, beside the current backup.
     pub keep_last: Option<u32>,
-    /// The newest one of each of so many days that have one. The current backup is the newest of its day.
+    /// The newest one of each of so many days that have one. The current backup is the newest of
+    /// its day.
     pub keep_daily: Option<u32>,
     /// The same by ISO weeks.
     pub keep_weekly: Option<u32>,
@@ -146,7 +149,8 @@ pub struct Facts {
     pub udid: Udid,
     /// When it was made, local time: the day that it counts for.
     pub made: DateTime,
-    /// Its place in the order of the phone's backups: a later one has a greater rank, whatever the clocks said.
+    /// Its place in the order of the phone's backups: a later one has a greater rank, whatever the
+    /// clocks said.
     pub rank: usize,
     /// It is the phone's current backup.
     pub current: bool,
@@ -234,13 +238,15 @@ impl Decision {
     }
 }
 
-/// The rules that a phone has of its own. How a UDID is written says nothing: people take it from wherever they see it.
+/// The rules that a phone has of its own. How a UDID is written says nothing: people take it from
+/// wherever they see it.
 pub fn own<'a>(rules: &'a BTreeMap<Udid, Policy>, udid: &Udid) -> Option<&'a Policy> {
     let is_it = |of: &Udid| of.as_str().eq_ignore_ascii_case(udid.as_str());
     rules.iter().find(|(of, _)| is_it(of)).map(|(_, own)| own)
 }
 
-/// Decides about each snapshot, in the order given; phones by themselves. `now` is local time, as their dates are.
+/// Decides about each snapshot, in the order given; phones by themselves. `now` is local time, as
+/// their dates are.
 pub fn plan(snapshots: &[Facts], policy: &Policy, now: DateTime) -> Vec<Decision> {
     let mut decisions = vec![Decision { why: Vec::new() }; snapshots.len()];
     let mut phones: BTreeMap<&Udid, Vec<usize>> = BTreeMap::new();

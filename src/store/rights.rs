@@ -36,7 +36,8 @@ mod unix {
     use crate::store::{METADATA, layout};
 
     impl Store {
-        /// Refuses root in a store of another user, who could not use any more what root puts there.
+        /// Refuses root in a store of another user, who could not use any more what root puts
+        /// there.
         pub(in crate::store) fn check_user(&self) -> Result<(), Error> {
             let own = self.own();
             let folder = if own.is_dir() {

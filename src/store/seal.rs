@@ -1,7 +1,9 @@
-//! How a complete draft takes its place: durable first, then by renames that any crash can interrupt.
+//! How a complete draft takes its place: durable first, then by renames that any crash can
+//! interrupt.
 //!
-//! `seal.json` is written once everything else is durable. From then on the draft *is* the new backup: [`recover`] brings
-//! the renames to their end at the next run, and each of them may have happened or not.
+//! `seal.json` is written once everything else is durable. From then on the draft *is* the new
+//! backup: [`recover`] brings the renames to their end at the next run, and each of them may have
+//! happened or not.
 
 use std::fs;
 use std::io;
@@ -52,15 +54,16 @@ pub struct Sealed {
 }
 
 impl Complete {
-    /// Makes the draft durable and puts it in its place; the backup before becomes a snapshot, and those go that
-    /// no rule keeps.
+    /// Makes the draft durable and puts it in its place; the backup before becomes a snapshot, and
+    /// those go that no rule keeps.
     ///
     /// `now` is the moment of sealing. When this returns, a power cut loses nothing.
     pub fn seal(self, now: Timestamp, report: &[u8], keep: &Policy) -> Result<Sealed, Error> {
         self.seal_and_tell(now, report, Some(keep), &mut |_| ())
     }
 
-    /// The same. Without `keep` no snapshot goes; `step` hears how far the removal is of what no rule keeps.
+    /// The same. Without `keep` no snapshot goes; `step` hears how far the removal is of what no
+    /// rule keeps.
     pub fn seal_and_tell(
         self,
         now: Timestamp,
@@ -96,7 +99,8 @@ impl Complete {
         let sync = begun.elapsed();
         let intent = Intent {
             stamp: free_stamp(&own, &stamp_of(now.into()))?,
-            // Not the draft's base: a full backup has none, and yet what stands there must not be lost.
+            // Not the draft's base: a full backup has none, and yet what stands there must not be
+            // lost.
             archive: store
                 .current(udid)?
                 .map(|current| archive_name(store, udid, &current))
@@ -127,8 +131,9 @@ impl Complete {
     }
 }
 
-/// Brings a seal to its end that a crash interrupted, of a draft or of an import, and removes what was being removed. Where the
-/// intent cannot be read, the folder is set aside, since nobody knows which of its renames have happened.
+/// Brings a seal to its end that a crash interrupted, of a draft or of an import, and removes what
+/// was being removed. Where the intent cannot be read, the folder is set aside, since nobody knows
+/// which of its renames have happened.
 pub(super) fn recover(store: &Store, udid: &Udid) -> Result<Vec<SetAside>, Error> {
     store.check_folders(udid)?;
     let own = store.own_of(udid);
@@ -159,7 +164,8 @@ pub(super) fn recover(store: &Store, udid: &Udid) -> Result<Vec<SetAside>, Error
 }
 
 impl Intent {
-    /// Reads an intent; `None` where nothing was intended. One with names that no seal gives is damaged.
+    /// Reads an intent; `None` where nothing was intended. One with names that no seal gives is
+    /// damaged.
     fn read(path: &Path, udid: &Udid) -> Result<Option<Intent>, Error> {
         let damaged = |why: String| Error::Damaged {
             path: path.to_path_buf(),
@@ -244,7 +250,8 @@ pub(super) fn finish(
     }
     // After an exchange the backup before stands where the draft was.
     let archive = match &intent.archive {
-        // Another program made it after this seal was intended: it is not ours to throw away with the draft.
+        // Another program made it after this seal was intended: it is not ours to throw away with
+        // the draft.
         None if new.exists() => Some(archive_of(store, udid, &new)?),
         named => named.clone(),
     };
@@ -278,7 +285,8 @@ pub(super) fn belongs(own: &Path, beside: &Path, folder: &Path) -> Result<bool, 
     Ok(kept.is_some_and(|kept| kept.folder == beside))
 }
 
-/// Returns true if the copies beside a backup that is about to be sealed are those of the files in `backup`.
+/// Returns true if the copies beside a backup that is about to be sealed are those of the files in
+/// `backup`.
 pub(super) fn has_its_copies(beside: &Path, backup: &Path) -> Result<bool, Error> {
     for name in ["Status.plist", "Info.plist"] {
         let same = disk::same_bytes(&beside.join(name), &backup.join(name));
@@ -289,8 +297,9 @@ pub(super) fn has_its_copies(beside: &Path, backup: &Path) -> Result<bool, Error
     Ok(true)
 }
 
-/// Returns `stamp`, or the second after the newest one where that is not later, so that names sort as people expect even when summer
-/// time ends. The order of backups does not depend on it. A newest one from far ahead is a clock that was wrong.
+/// Returns `stamp`, or the second after the newest one where that is not later, so that names sort
+/// as people expect even when summer time ends. The order of backups does not depend on it. A
+/// newest one from far ahead is a clock that was wrong.
 fn free_stamp(own: &Path, stamp: &str) -> Result<String, Error> {
     let parse = |text: &str| jiff::civil::DateTime::strptime(STAMP, text).ok();
     let stamped = snapshot::stamped(own)?;
@@ -352,8 +361,8 @@ pub(super) fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
     candidate
 }
 
-/// Drops the snapshots of a phone that no rule keeps. Only what this tool put where it stands is ever dropped: not what others
-/// made, nor copies of ours under another name.
+/// Drops the snapshots of a phone that no rule keeps. Only what this tool put where it stands is
+/// ever dropped: not what others made, nor copies of ours under another name.
 fn drop_old(
     complete: &Complete,
     now: Timestamp,

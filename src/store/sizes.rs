@@ -1,8 +1,9 @@
-//! How large snapshots are: as they are seen, and as what their removal frees. A file that another snapshot holds too, by a hard
-//! link, frees nothing.
+//! How large snapshots are: as they are seen, and as what their removal frees. A file that another
+//! snapshot holds too, by a hard link, frees nothing.
 //!
-//! This walks all files, since what is freed changes whenever a neighbour comes or goes. What shares blocks and not files (clones
-//! of APFS, btrfs, xfs) cannot be told apart without asking the file system in its own way: there the number is an upper bound.
+//! This walks all files, since what is freed changes whenever a neighbour comes or goes. What
+//! shares blocks and not files (clones of APFS, btrfs, xfs) cannot be told apart without asking the
+//! file system in its own way: there the number is an upper bound.
 
 use std::collections::HashMap;
 use std::fs::Metadata;
@@ -17,7 +18,8 @@ pub struct Size {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Bytes that are free once it is gone, with what is ours beside it. `None` where the system does not tell.
+    /// Bytes that are free once it is gone, with what is ours beside it. `None` where the system
+    /// does not tell.
     pub frees: Option<u64>,
 }
 

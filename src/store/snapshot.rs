@@ -1,4 +1,5 @@
-//! A sealed backup: a folder of Apple's layout and, where we made it, what we know beside it. Never written again.
+//! A sealed backup: a folder of Apple's layout and, where we made it, what we know beside it. Never
+//! written again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -115,7 +116,8 @@ impl Snapshot {
         &self.id
     }
 
-    /// Returns its record; `None` for a backup that another program made, and where both copies of the record are damaged.
+    /// Returns its record; `None` for a backup that another program made, and where both copies of
+    /// the record are damaged.
     pub fn record(&self) -> Option<&Record> {
         self.beside.as_ref()?.record.as_ref()
     }
@@ -135,20 +137,22 @@ impl Snapshot {
         self.archived.is_none()
     }
 
-    /// Returns its name in local time, `YYYYMMDD-HHMMSS`: that of the folder beside it, else that of its archive name. A name says
-    /// nothing about the order of backups.
+    /// Returns its name in local time, `YYYYMMDD-HHMMSS`: that of the folder beside it, else that
+    /// of its archive name. A name says nothing about the order of backups.
     pub fn stamp(&self) -> Option<String> {
         let ours = self.beside().and_then(Path::file_name);
         let ours = ours.and_then(|name| name.to_str());
         ours.map(str::to_owned).or_else(|| self.archived.clone())
     }
 
-    /// Returns the folder beside it; `None` for a backup that another program made or has continued since.
+    /// Returns the folder beside it; `None` for a backup that another program made or has continued
+    /// since.
     pub fn beside(&self) -> Option<&Path> {
         self.beside.as_ref().map(|beside| beside.folder.as_path())
     }
 
-    /// Returns true if it stands under the name that we gave it: the phone, and the stamp of what we keep beside it.
+    /// Returns true if it stands under the name that we gave it: the phone, and the stamp of what
+    /// we keep beside it.
     pub(super) fn is_where_we_put_it(&self) -> bool {
         // Somebody put the folder elsewhere, and a link in its place.
         if self.path.is_symlink() {
@@ -158,7 +162,8 @@ impl Snapshot {
         ours.is_some() && ours.and_then(|name| name.to_str()) == self.archived.as_deref()
     }
 
-    /// Returns true if its store keeps something for a backup of the phone that is none of those which are there.
+    /// Returns true if its store keeps something for a backup of the phone that is none of those
+    /// which are there.
     pub fn has_loose_lists(&self) -> Result<bool, Error> {
         let Some(store) = self.path.parent().map(Store::open).transpose()? else {
             return Ok(false);
@@ -269,7 +274,8 @@ pub fn to_repair(folder: &Path) -> Result<Option<Snapshot>, Error> {
     Ok(Some(snapshot))
 }
 
-/// The one folder that belongs to no other backup and is tied to this one by what is left of it; of several nobody knows which.
+/// The one folder that belongs to no other backup and is tied to this one by what is left of it; of
+/// several nobody knows which.
 fn beside_by_part(snapshot: &Snapshot) -> Result<Option<Kept>, Error> {
     let Some(store) = snapshot.path.parent().map(Store::open).transpose()? else {
         return Ok(None);
@@ -342,8 +348,8 @@ pub(super) fn is_stamp(text: &str) -> bool {
         .is_some_and(|(date, time)| digits(date, 8) && digits(time, 6))
 }
 
-/// Reads `<UDID>` or `<UDID>-YYYYMMDD-HHMMSS`. Other programs and people write the UDID without its dash, or in other case: it is
-/// the same phone.
+/// Reads `<UDID>` or `<UDID>-YYYYMMDD-HHMMSS`. Other programs and people write the UDID without its
+/// dash, or in other case: it is the same phone.
 fn parse_name(name: &str) -> Option<(Udid, Option<String>)> {
     if let Ok(udid) = as_phones_write(name).parse() {
         return Some((udid, None));

@@ -4,8 +4,9 @@
 //! received  00/00a1...
 //! carried  00/00b7...
 //! ```
-//! A line says: from this path on, in the order of SHA256SUMS, hashes have this source, until the next line says otherwise. So the
-//! list is short where many files in a row have one source, and it is read as a stream beside SHA256SUMS.
+//! A line says: from this path on, in the order of SHA256SUMS, hashes have this source, until the
+//! next line says otherwise. So the list is short where many files in a row have one source, and it
+//! is read as a stream beside SHA256SUMS.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,7 +34,8 @@ const LINE_BYTES_MAX: u64 = 8 << 10;
 pub enum Source {
     /// Computed while the phone sent the file.
     Received,
-    /// Computed while the phone sent the file for an earlier backup, and taken over from that backup's list, which proved itself.
+    /// Computed while the phone sent the file for an earlier backup, and taken over from that
+    /// backup's list, which proved itself.
     Carried,
     /// Computed from what stood on the disk, at some later time.
     Read,
@@ -54,7 +56,8 @@ impl Source {
             .find(|source| source.word() == word)
     }
 
-    /// Returns the source of the same hash in the next backup: a hash that was read from the disk stays one.
+    /// Returns the source of the same hash in the next backup: a hash that was read from the disk
+    /// stays one.
     pub fn in_next(self) -> Source {
         match self {
             Source::Received | Source::Carried => Source::Carried,
@@ -190,7 +193,8 @@ impl Sources {
         }
     }
 
-    /// Returns the source of the hash of a path; paths are asked for in the order of the list. `None` if it is not known.
+    /// Returns the source of the hash of a path; paths are asked for in the order of the list.
+    /// `None` if it is not known.
     pub fn of(&mut self, path: &str) -> Option<Source> {
         loop {
             if self.ahead.is_none() {
@@ -265,7 +269,8 @@ mod tests {
             assert_eq!(line.unwrap().0, path);
             assert_eq!(sources.of(path), Some(source), "{path}");
         }
-        // Files between those of the list have the source of the file before them; nobody asks for a file before the first.
+        // Files between those of the list have the source of the file before them; nobody asks for
+        // a file before the first.
         let mut sources = Sources::open(Some(&dir.path().join(SOURCES)));
         assert_eq!(sources.of("00/0"), None);
         assert_eq!(sources.of("zz"), Some(Source::Carried));

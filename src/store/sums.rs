@@ -118,14 +118,16 @@ impl Iterator for Sums {
 pub enum Line {
     /// A path and its hash.
     Good(String, Hash),
-    /// The number of a line that is no hash with a path, or stands where no path like its own can stand.
+    /// The number of a line that is no hash with a path, or stands where no path like its own can
+    /// stand.
     Bad(u64),
 }
 
 /// The number of a line, and what it says if it is a hash with a path.
 type Numbered = (u64, Option<(String, Hash)>);
 
-/// Reads a list that may be damaged: bad lines are named, and the others come in the order of [`super::walk::order`].
+/// Reads a list that may be damaged: bad lines are named, and the others come in the order of
+/// [`super::walk::order`].
 pub struct Lines {
     sums: Sums,
     /// The line after the one that is being judged.

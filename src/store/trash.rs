@@ -2,8 +2,8 @@
 //!
 //! A folder is renamed into the trash in one step and removed there. A crash leaves the rest in the
 //! trash, and never half a backup under its own name. What cannot be removed (an immutable file, or
-//! on Windows one that another program has open) stays there and is in nobody's way: [`sweep`] tries
-//! again at the end of every run, and tells.
+//! on Windows one that another program has open) stays there and is in nobody's way: [`sweep`]
+//! tries again at the end of every run, and tells.
 
 use std::fs;
 use std::io;
@@ -60,8 +60,8 @@ impl Gone {
     }
 }
 
-/// Removes all that is in the trash. Goes on after what cannot be removed, and returns an error that
-/// names the first such file.
+/// Removes all that is in the trash. Goes on after what cannot be removed, and returns an error
+/// that names the first such file.
 pub(super) fn sweep(own: &Path) -> Result<(), Error> {
     let trash = own.join(TRASH);
     if !guard::is_real_folder(&trash)? {

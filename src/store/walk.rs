@@ -21,7 +21,8 @@ impl Found {
     }
 }
 
-/// Walks a folder depth first, names in byte order. Yields everything but the folders themselves, and goes on after an error.
+/// Walks a folder depth first, names in byte order. Yields everything but the folders themselves,
+/// and goes on after an error.
 pub struct Walk {
     root: PathBuf,
     /// Listings yet to be worked off, innermost last, each in reverse order.
@@ -79,7 +80,8 @@ impl Iterator for Walk {
     }
 }
 
-/// The names in a folder, in reverse byte order, so that they can be popped. Those that are no text go to `trouble`.
+/// The names in a folder, in reverse byte order, so that they can be popped. Those that are no text
+/// go to `trouble`.
 fn listing(folder: &Path, trouble: &mut Vec<Error>) -> Result<Vec<String>, Error> {
     let failed = |e| Error::io("list", folder, e);
     let mut names = Vec::new();

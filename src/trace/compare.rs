@@ -20,11 +20,12 @@ const CALLS_ITSELF: [&str; 6] = [
 /// Words beside a code that says it all, and sizes that every disk has its own of.
 const WORDS: [&str; 2] = ["DLFileErrorString", "DLDeviceIOCallbacks"];
 
-/// The computer's own file in a backup: whether it is there yet, and how long it is, is its own affair.
+/// The computer's own file in a backup: whether it is there yet, and how long it is, is its own
+/// affair.
 const OWN_FILE: &str = "Info.plist";
 
-/// The first thing in which `came` departs from `recorded`; `None` if both mean the same. `question` is the phone's message
-/// that both answer, where they answer one.
+/// The first thing in which `came` departs from `recorded`; `None` if both mean the same.
+/// `question` is the phone's message that both answer, where they answer one.
 pub fn departure(recorded: &Message, came: &Message, question: Option<&str>) -> Option<String> {
     match (recorded, came) {
         (Message::Plist(one), Message::Plist(other)) => message(one, other, question),

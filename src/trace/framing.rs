@@ -1,4 +1,5 @@
-//! Bytes of a channel to messages: a pure state machine per direction, indifferent to how the bytes were cut.
+//! Bytes of a channel to messages: a pure state machine per direction, indifferent to how the bytes
+//! were cut.
 //!
 //! ```text
 //! usbmux       [length u32 LE, header included][version u32][message u32][tag u32][property list]
@@ -28,7 +29,8 @@ const AFC_HEADER: usize = 40;
 const AFC_MAGIC: &[u8] = b"CFA6LPAA";
 const DATA: u8 = 0x0c;
 
-/// What the phone sends of a backup's own books. Where asked for, their contents are kept, so that a replay can go to its end.
+/// What the phone sends of a backup's own books. Where asked for, their contents are kept, so that
+/// a replay can go to its end.
 pub const METADATA: [&str; 3] = ["Manifest.db", "Manifest.plist", "Status.plist"];
 
 /// How a channel's messages are framed.

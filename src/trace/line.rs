@@ -1,4 +1,5 @@
-//! One line of a trace: JSON, a message or an event of a channel. docs/format.md describes it for people.
+//! One line of a trace: JSON, a message or an event of a channel. docs/format.md describes it for
+//! people.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -126,7 +127,8 @@ pub struct Packet {
     pub data: u64,
 }
 
-/// Operations of AFC: number, name, how many numbers come first, and whether paths follow (else bytes do).
+/// Operations of AFC: number, name, how many numbers come first, and whether paths follow (else
+/// bytes do).
 pub const AFC_OPERATIONS: [(u64, &str, usize, bool); 21] = [
     (1, "Status", 1, false),
     (2, "Data", 0, false),

@@ -1,8 +1,10 @@
-//! Recorded traffic: what passed between a computer and a phone, above TLS, as lines of JSON that people can read and compare.
+//! Recorded traffic: what passed between a computer and a phone, above TLS, as lines of JSON that
+//! people can read and compare.
 //!
-//! A [`Recorder`] takes bytes where they are plain, one [`Tap`] per channel. [`framing`] cuts them into messages, [`redact`]
-//! replaces secrets and identities before anything is written, `line` is the form of a line (docs/format.md, "Traces"),
-//! and [`compare`] tells whether two messages mean the same.
+//! A [`Recorder`] takes bytes where they are plain, one [`Tap`] per channel. [`framing`] cuts them
+//! into messages, [`redact`] replaces secrets and identities before anything is written, `line` is
+//! the form of a line (docs/format.md, "Traces"), and [`compare`] tells whether two messages mean
+//! the same.
 
 pub mod compare;
 pub mod framing;
@@ -53,8 +55,8 @@ impl fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    /// Begins a trace at `time` (RFC 3339). Of files it has length and SHA-256; with `keep_metadata` also the contents of
-    /// [`framing::METADATA`], *as they are*.
+    /// Begins a trace at `time` (RFC 3339). Of files it has length and SHA-256; with
+    /// `keep_metadata` also the contents of [`framing::METADATA`], *as they are*.
     pub fn new(
         mut out: Box<dyn Write + Send>,
         at: At,
@@ -86,7 +88,8 @@ impl Recorder {
         })
     }
 
-    /// A new channel: "usbmux", "lockdown" or a service's name, and the UDID of its phone where that is known.
+    /// A new channel: "usbmux", "lockdown" or a service's name, and the UDID of its phone where
+    /// that is known.
     pub fn open(&self, name: &str, phone: Option<&str>) -> Tap {
         self.channel(name, phone, None)
     }
@@ -147,8 +150,8 @@ impl Inner {
     }
 }
 
-/// One channel of a trace, told of all bytes that pass. Cloned where two threads share a connection; the channel ends with
-/// the last clone.
+/// One channel of a trace, told of all bytes that pass. Cloned where two threads share a
+/// connection; the channel ends with the last clone.
 #[derive(Clone)]
 pub struct Tap(Arc<Channel>);
 
@@ -259,7 +262,8 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Reads a trace. Its last line may be cut, as of a program that was killed; nothing else may be wrong.
+    /// Reads a trace. Its last line may be cut, as of a program that was killed; nothing else may
+    /// be wrong.
     pub fn parse(text: &str) -> Result<Trace, (usize, NotALine)> {
         let mut numbered = (1..).zip(text.lines());
         let (_, first) = numbered.next().unwrap_or((1, ""));

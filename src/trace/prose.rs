@@ -1,5 +1,5 @@
-//! Sentences in a trace: errors of phones and programs. Plain words stay; what is quoted, paths, and words of any other shape
-//! are replaced, and so is every name that was seen before.
+//! Sentences in a trace: errors of phones and programs. Plain words stay; what is quoted, paths,
+//! and words of any other shape are replaced, and so is every name that was seen before.
 
 use super::redact::Redactor;
 use super::words::{class_of, is_apples, is_error_name, is_modern_udid};

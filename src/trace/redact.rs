@@ -1,9 +1,10 @@
 //! What stands in a trace instead of secrets and identities, decided while recording.
 //!
-//! Everything that is not known to be harmless is replaced: texts by their key (`device-name-1`), data by its length. The same
-//! text gets the same stand-in everywhere, so that a reader can follow it. Harmless are the protocol's own words, numbers
-//! that cannot name anybody, and in paths of a backup the names that every backup has (SHA-1 names of files included).
-//! [`super::json`] has the form of what JSON lacks.
+//! Everything that is not known to be harmless is replaced: texts by their key (`device-name-1`),
+//! data by its length. The same text gets the same stand-in everywhere, so that a reader can follow
+//! it. Harmless are the protocol's own words, numbers that cannot name anybody, and in paths of a
+//! backup the names that every backup has (SHA-1 names of files included). [`super::json`] has the
+//! form of what JSON lacks.
 
 use std::collections::HashMap;
 
@@ -260,7 +261,8 @@ impl Redactor {
         parts.join("/")
     }
 
-    /// A path of a backup begins with the phone's UDID, and an old one looks like the names of files behind it.
+    /// A path of a backup begins with the phone's UDID, and an old one looks like the names of
+    /// files behind it.
     fn part(&mut self, part: &str, is_first: bool) -> String {
         if is_modern_udid(part) || self.is_known_udid(part) || (is_first && is_hash(part)) {
             return self.udid(part);
@@ -334,8 +336,8 @@ impl Redactor {
     }
 }
 
-/// What AFC tells of a file: names and values, each ended by a NUL. Sizes, kinds and times identify nobody, and a client that
-/// is played to needs them.
+/// What AFC tells of a file: names and values, each ended by a NUL. Sizes, kinds and times identify
+/// nobody, and a client that is played to needs them.
 fn file_facts(bytes: &[u8]) -> Option<Vec<String>> {
     let text = std::str::from_utf8(bytes.strip_suffix(&[0])?).ok()?;
     let facts: Vec<String> = text.split('\0').map(str::to_owned).collect();

@@ -1,4 +1,5 @@
-//! What is known to be harmless, and what a text looks like: the tables and shapes by which [`super::redact`] decides.
+//! What is known to be harmless, and what a text looks like: the tables and shapes by which
+//! [`super::redact`] decides.
 
 use crate::udid::Udid;
 
@@ -114,7 +115,8 @@ pub(super) fn is_word(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(fine)
 }
 
-/// A key as Apple's programs have them: `TimeIntervalSince1970`, `iTunesMetadata`. A name of somebody is hardly ever one.
+/// A key as Apple's programs have them: `TimeIntervalSince1970`, `iTunesMetadata`. A name of
+/// somebody is hardly ever one.
 pub(super) fn is_key(text: &str) -> bool {
     let letters: Vec<u8> = text.bytes().collect();
     let hump = |pair: &[u8]| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase();

@@ -1,13 +1,16 @@
-//! Several bulk transfers under way at once: the only room with `unsafe`, since rusb's own calls wait for one transfer each, and
-//! threads that each wait for one would not know in which order theirs ended.
+//! Several bulk transfers under way at once: the only room with `unsafe`, since rusb's own calls
+//! wait for one transfer each, and threads that each wait for one would not know in which order
+//! theirs ended.
 //!
 //! What must hold, and why it does:
-//! * *A transfer that is under way is libusb's.* [`Transfer`] then touches neither its fields nor its buffer until the callback has
-//!   said `done`. The buffer and the flag are on the heap and do not move with it.
-//! * *The callback only sets a flag*, and cannot panic. Its store (release) and our load (acquire) make the bytes visible, whichever
-//!   thread handles libusb's events.
-//! * *No transfer outlives its device handle*, and none is freed under way: [`Bulk::drop`] cancels all, waits for each, and closes
-//!   the handle last. Where libusb does not give one back in time, memory and handle are left to leak.
+//! * *A transfer that is under way is libusb's.* [`Transfer`] then touches neither its fields nor
+//!   its buffer until the callback has said `done`. The buffer and the flag are on the heap and do
+//!   not move with it.
+//! * *The callback only sets a flag*, and cannot panic. Its store (release) and our load (acquire)
+//!   make the bytes visible, whichever thread handles libusb's events.
+//! * *No transfer outlives its device handle*, and none is freed under way: [`Bulk::drop`] cancels
+//!   all, waits for each, and closes the handle last. Where libusb does not give one back in time,
+//!   memory and handle are left to leak.
 
 #![allow(
     unsafe_code,
@@ -76,7 +79,8 @@ impl Bulk {
         Ok(())
     }
 
-    /// Lets libusb work until something happens or `patience` ends, then hands out what has arrived, in order.
+    /// Lets libusb work until something happens or `patience` ends, then hands out what has
+    /// arrived, in order.
     pub fn wait<E: From<rusb::Error>>(
         &mut self,
         patience: Duration,
@@ -157,11 +161,13 @@ struct Transfer {
     done: Arc<AtomicBool>,
 }
 
-// SAFETY: libusb's transfers belong to no thread, and there is one owner, through whom all access goes.
+// SAFETY: libusb's transfers belong to no thread, and there is one owner, through whom all access
+// goes.
 unsafe impl Send for Transfer {}
 
 impl Transfer {
-    /// A transfer that is under way on an endpoint. Its handle must outlive it, which `Bulk` sees to.
+    /// A transfer that is under way on an endpoint. Its handle must outlive it, which `Bulk` sees
+    /// to.
     fn submitted(
         handle: &DeviceHandle<Context>,
         endpoint: u8,
@@ -176,8 +182,9 @@ impl Transfer {
             buffer,
             done: Arc::new(AtomicBool::new(true)),
         };
-        // SAFETY: `raw` is a transfer that libusb made and that is not under way, so its fields are ours to set. The buffer has
-        // `length` bytes and the flag lives as long as the transfer; neither moves.
+        // SAFETY: `raw` is a transfer that libusb made and that is not under way, so its fields are
+        // ours to set. The buffer has `length` bytes and the flag lives as long as the transfer;
+        // neither moves.
         unsafe {
             let fields = raw.as_ptr();
             (*fields).dev_handle = handle.as_raw();
@@ -195,7 +202,8 @@ impl Transfer {
 
     fn submit(&mut self) -> rusb::Result<()> {
         self.done.store(false, Ordering::Relaxed);
-        // SAFETY: all of its fields are set, and it is not under way: it is new, or `ended` has answered.
+        // SAFETY: all of its fields are set, and it is not under way: it is new, or `ended` has
+        // answered.
         match unsafe { sys::libusb_submit_transfer(self.raw.as_ptr()) } {
             LIBUSB_SUCCESS => Ok(()),
             code => {
@@ -246,15 +254,16 @@ impl Drop for Transfer {
     fn drop(&mut self) {
         debug_assert!(!self.is_under_way());
         if !self.is_under_way() {
-            // SAFETY: libusb made it, nobody uses it any more, and it is freed once. The buffer stays ours (no FREE_BUFFER).
+            // SAFETY: libusb made it, nobody uses it any more, and it is freed once. The buffer
+            // stays ours (no FREE_BUFFER).
             unsafe { sys::libusb_free_transfer(self.raw.as_ptr()) }
         }
     }
 }
 
 extern "system" fn done(transfer: *mut sys::libusb_transfer) {
-    // SAFETY: libusb calls this once for each submission, with the transfer that was submitted. Its `user_data` is the flag of a
-    // `Transfer`, which is alive, since none is dropped under way.
+    // SAFETY: libusb calls this once for each submission, with the transfer that was submitted. Its
+    // `user_data` is the flag of a `Transfer`, which is alive, since none is dropped under way.
     unsafe {
         let flag = (*transfer).user_data.cast::<AtomicBool>();
         (*flag).store(true, Ordering::Release);

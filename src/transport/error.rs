@@ -1,4 +1,5 @@
-//! Why a phone could not be reached: what a daemon answered, or what went wrong on USB, with what to do next.
+//! Why a phone could not be reached: what a daemon answered, or what went wrong on USB, with what
+//! to do next.
 
 use std::fmt;
 use std::io;
@@ -31,7 +32,8 @@ pub enum Error {
         /// What is wrong with the answer.
         why: String,
     },
-    /// The daemon said no: 1 bad command, 2 no such device (or record), 3 connection refused, 6 bad version.
+    /// The daemon said no: 1 bad command, 2 no such device (or record), 3 connection refused, 6 bad
+    /// version.
     Refused {
         /// What it was asked.
         doing: &'static str,

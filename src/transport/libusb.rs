@@ -1,7 +1,7 @@
 //! Phones on this computer's own USB, by libusb: found, configured and claimed.
 //!
-//! Each look and each phone has a libusb context of its own: a look sees what is there at that moment, without udev or events, and
-//! only a phone's own pump handles the events of its context.
+//! Each look and each phone has a libusb context of its own: a look sees what is there at that
+//! moment, without udev or events, and only a phone's own pump handles the events of its context.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ use super::usb::{Bus, Found};
 
 /// Apple's number among vendors.
 const APPLE: u16 = 0x05AC;
-/// Transfers from the phone that are under way: while one is taken, the others wait for bytes. 8 are a whole window.
+/// Transfers from the phone that are under way: while one is taken, the others wait for bytes. 8
+/// are a whole window.
 const INCOMING: usize = 8;
 /// Transfers to the phone that are under way.
 const OUTGOING: usize = 4;
@@ -173,7 +174,8 @@ fn open(wanted: u32) -> Result<(Box<dyn Pipe>, Wake), Trouble> {
     Ok((Box::new(pipe), wake))
 }
 
-/// Drivers of the kernel keep a configuration from being changed (pictures, tethering). Whoever else has an interface stays.
+/// Drivers of the kernel keep a configuration from being changed (pictures, tethering). Whoever
+/// else has an interface stays.
 fn free_interfaces(device: &Device<Context>, handle: &DeviceHandle<Context>) {
     let Ok(active) = device.active_config_descriptor() else {
         return; // it is not configured
@@ -230,7 +232,8 @@ fn interfaces(device: &Device<Context>) -> Result<Vec<Place>, Trouble> {
     Ok(found)
 }
 
-/// The one of the configuration that is active, so that nothing changes for others; else that of the highest, as other hosts do.
+/// The one of the configuration that is active, so that nothing changes for others; else that of
+/// the highest, as other hosts do.
 fn choose(found: Vec<Place>, active: u8) -> Option<Place> {
     let rank = |place: &Place| (place.configuration == active, place.configuration);
     found.into_iter().max_by_key(rank)
@@ -255,7 +258,8 @@ fn trouble(doing: &'static str, e: rusb::Error, device: &Device<Context>) -> Tro
     }
 }
 
-/// The programs that have the phone's node open, and daemons that are known to hold phones though they are another user's.
+/// The programs that have the phone's node open, and daemons that are known to hold phones though
+/// they are another user's.
 fn holders(node: &str) -> Vec<String> {
     const DAEMONS: [&str; 3] = ["usbmuxd", "netmuxd", "usbfluxd"];
     let mut found = Vec::new();

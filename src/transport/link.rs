@@ -1,8 +1,9 @@
-//! One phone's connections over USB, shared by threads: a pump moves packets between its endpoints and [`Mux`], whoever reads or
-//! writes a connection only touches `Mux`.
+//! One phone's connections over USB, shared by threads: a pump moves packets between its endpoints
+//! and [`Mux`], whoever reads or writes a connection only touches `Mux`.
 //!
-//! The pump is a thread of its own, since transfers must be taken when they come, whoever is reading. It sleeps in
-//! [`Pipe::wait`] and is woken by transfers, by time, and by whoever has made something to send.
+//! The pump is a thread of its own, since transfers must be taken when they come, whoever is
+//! reading. It sleeps in [`Pipe::wait`] and is woken by transfers, by time, and by whoever has made
+//! something to send.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -29,11 +30,12 @@ pub trait Pipe: Send {
     /// Whether all that was sent has left.
     fn is_flushed(&self) -> bool;
 
-    /// Begins to send a packet, whose end the phone can see: an empty one follows where that is needed.
+    /// Begins to send a packet, whose end the phone can see: an empty one follows where that is
+    /// needed.
     fn send(&mut self, packet: Vec<u8>) -> Result<(), Trouble>;
 
-    /// Waits until something happens: a transfer arrives, of which each is handed to `take`, one was sent, somebody calls the
-    /// [`Wake`], or `patience` ends.
+    /// Waits until something happens: a transfer arrives, of which each is handed to `take`, one
+    /// was sent, somebody calls the [`Wake`], or `patience` ends.
     fn wait(
         &mut self,
         patience: Duration,
@@ -121,7 +123,8 @@ impl Link {
         state.over.is_some() || state.leaving
     }
 
-    /// Opens a connection to a port of the phone. `None` when the phone was given back meanwhile: open it anew.
+    /// Opens a connection to a port of the phone. `None` when the phone was given back meanwhile:
+    /// open it anew.
     pub fn connect(&self, port: u16, calm: &Calm) -> io::Result<Option<Connection>> {
         let mut state = self.shared.lock();
         if state.over.is_some() || state.leaving {
@@ -200,7 +203,8 @@ impl Connection {
         })
     }
 
-    /// Sends what the phone has room for, and waits a moment for room: `WouldBlock` when there is none.
+    /// Sends what the phone has room for, and waits a moment for room: `WouldBlock` when there is
+    /// none.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_vectored(&[IoSlice::new(bytes)])
     }

@@ -1,4 +1,5 @@
-//! How bytes reach a phone: a daemon's socket or USB itself, and the framing that all of its services share.
+//! How bytes reach a phone: a daemon's socket or USB itself, and the framing that all of its
+//! services share.
 
 #[cfg(all(feature = "usb", not(target_os = "macos")))]
 mod bulk;

@@ -1,12 +1,14 @@
-//! The protocol that phones speak over USB: many connections, each like TCP, in packets over one pair of bulk endpoints.
+//! The protocol that phones speak over USB: many connections, each like TCP, in packets over one
+//! pair of bulk endpoints.
 //!
 //! ```text
 //! version 1:  [protocol u32 BE][length u32 BE, headers included]
 //! version 2:  the same, then [FEEDFACE][tx_seq u16][rx_seq u16]
 //! protocol 6: then a TCP header of 20 bytes; its window counts 256 bytes
 //! ```
-//! Pure: bytes and the time go in, packets come out. [`super::link`] moves them. Of a byte that arrives one copy is made when it is
-//! received and one when it is read, of a byte that is sent one. Source: protocol.md, section 8.
+//! Pure: bytes and the time go in, packets come out. [`super::link`] moves them. Of a byte that
+//! arrives one copy is made when it is received and one when it is read, of a byte that is sent
+//! one. Source: protocol.md, section 8.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice, Read};
@@ -20,12 +22,13 @@ pub use super::packet::{Broken, PACKET_BYTES_MAX};
 
 /// What one transfer from a phone is asked to hold. A shorter one ends a packet.
 pub const TRANSFER_BYTES: usize = 16384;
-/// Most that one packet of ours carries. Three transfers are the limit; one word less, so that a full packet is no multiple of any
-/// endpoint's packet size and needs no empty one behind it.
+/// Most that one packet of ours carries. Three transfers are the limit; one word less, so that a
+/// full packet is no multiple of any endpoint's packet size and needs no empty one behind it.
 pub const PAYLOAD_BYTES_MAX: usize = 3 * TRANSFER_BYTES - HEADER_BYTES_MAX - 4;
 /// How much a phone may send before we acknowledge it.
 pub const WINDOW_BYTES: usize = 131_072;
-/// What is held of a connection whose phone sends more than the window. Other hosts take as much before they hang up.
+/// What is held of a connection whose phone sends more than the window. Other hosts take as much
+/// before they hang up.
 pub const INPUT_BYTES_MAX: usize = 2 * WINDOW_BYTES;
 /// What was read is acknowledged at the latest after so long.
 pub const ACK_WITHIN: Duration = Duration::from_millis(30);
@@ -37,7 +40,8 @@ const OUTPUT_BYTES_MAX: usize = 256 << 10;
 pub(super) const PACKETS_MAX: usize = 1024;
 /// Connections that are open at once. A backup needs five.
 pub const CONNECTIONS_MAX: usize = 64;
-/// What a phone may still send of a conversation with a program before us, until it answers the version.
+/// What a phone may still send of a conversation with a program before us, until it answers the
+/// version.
 const STALE_BYTES_MAX: usize = 16 << 20;
 /// What is kept of a phone's own words.
 const WORDS_BYTES_MAX: usize = 200;
@@ -183,7 +187,8 @@ impl Mux {
         }
     }
 
-    /// Takes the answer to our version. What comes before it is left from a program that used the phone before us.
+    /// Takes the answer to our version. What comes before it is left from a program that used the
+    /// phone before us.
     fn agree(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         let is_answer = bytes.len() == 20 && word(bytes, 0) == VERSION && word(bytes, 4) == 20;
         if !is_answer {
@@ -207,7 +212,8 @@ impl Mux {
         Ok(())
     }
 
-    /// How long the headers are of which `have` bytes are there. A kind and a length that cannot be are known early.
+    /// How long the headers are of which `have` bytes are there. A kind and a length that cannot be
+    /// are known early.
     fn header_bytes(&self, have: usize) -> Result<usize, Broken> {
         if have < 8 {
             return Ok(8);
@@ -246,7 +252,8 @@ impl Mux {
         Ok(())
     }
 
-    /// A packet of a connection: who gets its payload. What it says of sequence no host looks at: USB neither loses nor reorders.
+    /// A packet of a connection: who gets its payload. What it says of sequence no host looks at:
+    /// USB neither loses nor reorders.
     fn tcp(&mut self, at: usize) -> Result<For, Broken> {
         let header = &self.header[at..at + TCP_BYTES];
         let (there, port, seq, ack) = (
@@ -342,8 +349,8 @@ impl Mux {
         Ok(For::Nobody)
     }
 
-    /// Opens a connection to a port of the phone; the answer is its number here, `None` when too many are open, or the phone
-    /// has not told its version.
+    /// Opens a connection to a port of the phone; the answer is its number here, `None` when too
+    /// many are open, or the phone has not told its version.
     pub fn connect(&mut self, there: u16) -> Result<Option<u16>, Broken> {
         if self.connections.len() >= CONNECTIONS_MAX || !self.is_ready() {
             return Ok(None);
@@ -393,7 +400,8 @@ impl Mux {
         }
     }
 
-    /// Reads what is there. `WouldBlock` when nothing is, 0 when the phone ended the connection; an error when it was ended here.
+    /// Reads what is there. `WouldBlock` when nothing is, 0 when the phone ended the connection; an
+    /// error when it was ended here.
     pub fn read(&mut self, now: Instant, port: u16, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(connection) = self.connections.get_mut(&port) else {
             return Err(io::ErrorKind::ConnectionAborted.into());

@@ -1,4 +1,5 @@
-//! The form of packets over USB, and what can be wrong with one. [`super::mux`] has the picture and the meaning.
+//! The form of packets over USB, and what can be wrong with one. [`super::mux`] has the picture and
+//! the meaning.
 
 use std::fmt;
 

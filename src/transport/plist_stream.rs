@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::bounded_plist::{self, NotAPlist};
 
-/// Longest message that is taken where nothing says otherwise. Directory listings of a whole backup are the largest.
+/// Longest message that is taken where nothing says otherwise. Directory listings of a whole backup
+/// are the largest.
 pub const MESSAGE_BYTES_MAX: u32 = 64 << 20;
 
 /// Why a message could not be read or written.

@@ -1,6 +1,8 @@
-//! The udev rule that lets people use phones on Linux, where only root may open USB devices by itself.
+//! The udev rule that lets people use phones on Linux, where only root may open USB devices by
+//! itself.
 
-/// The file that the rule belongs into. Before 73-seat-late.rules, which acts on `uaccess`, and after 39-usbmuxd.rules.
+/// The file that the rule belongs into. Before 73-seat-late.rules, which acts on `uaccess`, and
+/// after 39-usbmuxd.rules.
 pub const FILE: &str = "/etc/udev/rules.d/70-idev-backup.rules";
 
 macro_rules! match_phones {

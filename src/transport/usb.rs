@@ -1,7 +1,8 @@
 //! Phones on USB without a daemon: which are there, and connections to them.
 //!
-//! A [`Bus`] knows the hardware (`libusb.rs`, or a test's own); here is what is the same for all of them. A phone is held while
-//! somebody uses it and a little longer, by one [`Link`] for all of its connections.
+//! A [`Bus`] knows the hardware (`libusb.rs`, or a test's own); here is what is the same for all of
+//! them. A phone is held while somebody uses it and a little longer, by one [`Link`] for all of its
+//! connections.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -166,8 +167,8 @@ impl Usb {
     fn slot(&self, phone: &Attached) -> Slot {
         let links = &self.held.links;
         let mut links = links.lock().unwrap_or_else(PoisonError::into_inner);
-        // A watch goes on for months: phones that went leave nothing behind. What somebody else has at hand is in use, or about to be:
-        // a slot gets a second owner under this lock only.
+        // A watch goes on for months: phones that went leave nothing behind. What somebody else has
+        // at hand is in use, or about to be: a slot gets a second owner under this lock only.
         let mut gone = Vec::new();
         links.retain(|_, slot| {
             let used = Arc::strong_count(slot) > 1
@@ -216,7 +217,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Waits for the next change. `gone_on` is asked now and then, and ends the wait when it says why.
+    /// Waits for the next change. `gone_on` is asked now and then, and ends the wait when it says
+    /// why.
     pub fn next_change(
         &mut self,
         gone_on: &mut dyn FnMut() -> Option<Error>,
@@ -246,7 +248,8 @@ impl Listener {
 
     fn look(&mut self) -> Result<(), Error> {
         let there = match self.usb.devices() {
-            // Somebody may still give rights to a phone that was just plugged in: that is udev's work.
+            // Somebody may still give rights to a phone that was just plugged in: that is udev's
+            // work.
             Err(Error::Usb {
                 trouble: Trouble::NoRights { .. } | Trouble::Unplugged,
                 ..

@@ -3,7 +3,8 @@
 //! ```text
 //! [length u32 LE, header included][version u32 LE = 1][message u32 LE = 8, a plist][tag u32 LE][XML property list]
 //! ```
-//! Source: protocol.md, section 1; checked against captured bytes of Apple's daemon in tests/captured.rs.
+//! Source: protocol.md, section 1; checked against captured bytes of Apple's daemon in
+//! tests/captured.rs.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -85,7 +86,8 @@ impl Address {
     }
 }
 
-/// Linux waits without end while more clients wait than a daemon that hangs has room for; here that is `WouldBlock`.
+/// Linux waits without end while more clients wait than a daemon that hangs has room for; here that
+/// is `WouldBlock`.
 #[cfg(target_os = "linux")]
 fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -103,7 +105,8 @@ fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(path)
 }
 
-/// The first of a name's addresses that answers. A computer that is switched off must not keep us for minutes.
+/// The first of a name's addresses that answers. A computer that is switched off must not keep us
+/// for minutes.
 fn connect(address: &str) -> io::Result<TcpStream> {
     let mut why = io::ErrorKind::AddrNotAvailable.into();
     for address in address.to_socket_addrs()? {
@@ -277,7 +280,8 @@ impl Usbmuxd {
         const DOING: &str = "connect to the phone";
         let mut request = Dictionary::new();
         request.insert("DeviceID".into(), Value::Integer(phone.device_id.into()));
-        // In network byte order. Apple's clients write it as a signed number, libusbmuxd unsigned; daemons take both.
+        // In network byte order. Apple's clients write it as a signed number, libusbmuxd unsigned;
+        // daemons take both.
         request.insert(
             "PortNumber".into(),
             Value::Integer(port.swap_bytes().into()),
@@ -368,7 +372,8 @@ impl Usbmuxd {
         Ok(wire)
     }
 
-    /// A daemon that hangs takes nobody in: it is given up as one that takes a question and does not answer.
+    /// A daemon that hangs takes nobody in: it is given up as one that takes a question and does
+    /// not answer.
     fn patiently(&self) -> io::Result<Socket> {
         let since = Instant::now();
         loop {

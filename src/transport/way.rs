@@ -38,7 +38,8 @@ pub enum Transport {
     Daemon(Usbmuxd),
     /// Over USB.
     Usb(Usb),
-    /// Through the daemon while one answers, else over USB. Asked anew each time: udev starts and stops daemons with phones.
+    /// Through the daemon while one answers, else over USB. Asked anew each time: udev starts and
+    /// stops daemons with phones.
     Either(Usbmuxd, Usb),
 }
 
@@ -61,7 +62,8 @@ enum Now<'a> {
 }
 
 impl Transport {
-    /// What is wanted, or what is best here: a daemon whose address was given, else whichever there is.
+    /// What is wanted, or what is best here: a daemon whose address was given, else whichever there
+    /// is.
     pub fn choose(wanted: Option<Wanted>, calm: Arc<Calm>) -> Result<Transport, Error> {
         let daemon = Usbmuxd::new(Address::from_environment(), calm.clone());
         match wanted {
@@ -122,7 +124,8 @@ impl Transport {
         match self.now() {
             Now::Daemon(daemon) => daemon.devices(),
             Now::Usb(usb) => match (self, usb.devices()?) {
-                // There Apple's service is the way, and libusb sees little without it: that it is missing is what to tell.
+                // There Apple's service is the way, and libusb sees little without it: that it is
+                // missing is what to tell.
                 (Transport::Either(daemon, _), phones) if cfg!(windows) && phones.is_empty() => {
                     daemon.devices()
                 }
@@ -131,7 +134,8 @@ impl Transport {
         }
     }
 
-    /// Opens a connection to a port of a phone, where `service` is: the way by which the phone was found.
+    /// Opens a connection to a port of a phone, where `service` is: the way by which the phone was
+    /// found.
     pub fn connect(&self, phone: &Attached, port: u16, service: &str) -> Result<Wire, Error> {
         match self {
             Transport::Daemon(daemon) => daemon.connect(phone, port, service),

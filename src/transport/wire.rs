@@ -19,8 +19,9 @@ pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// What ends a wait early, shared by whoever asks for it and the connections that wait.
 ///
-/// A cancel takes effect where the dialog stands between two messages; in the middle of one it would lose step. But a
-/// message can hold files of many gigabytes, or never end: after some seconds a cancel takes effect anywhere.
+/// A cancel takes effect where the dialog stands between two messages; in the middle of one it
+/// would lose step. But a message can hold files of many gigabytes, or never end: after some
+/// seconds a cancel takes effect anywhere.
 #[derive(Debug, Default)]
 pub struct Calm {
     cancel: Arc<AtomicBool>,
@@ -179,7 +180,8 @@ impl Wire {
         self.tap.take()
     }
 
-    /// The same wire with other patience: a service's dialog may be silent for longer than a question to the daemon.
+    /// The same wire with other patience: a service's dialog may be silent for longer than a
+    /// question to the daemon.
     pub fn with_patience(mut self, calm: Arc<Calm>, silence_max: Duration) -> Wire {
         self.set_patience(calm, silence_max);
         self
@@ -238,7 +240,8 @@ impl Read for Wire {
 }
 
 impl Write for Wire {
-    /// Several pieces at once: a record of TLS has 16 KiB at most, and a call for each costs more than what is in it.
+    /// Several pieces at once: a record of TLS has 16 KiB at most, and a call for each costs more
+    /// than what is in it.
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.tap.is_some() {
             let first = pieces.iter().find(|piece| !piece.is_empty());

@@ -1,5 +1,6 @@
-//! How fast the USB protocol's own work goes on one core: packets of 64 KiB in transfers of 16 KiB, received, read and acknowledged;
-//! and written and put into packets. No USB, no threads: what is left for those.
+//! How fast the USB protocol's own work goes on one core: packets of 64 KiB in transfers of 16 KiB,
+//! received, read and acknowledged; and written and put into packets. No USB, no threads: what is
+//! left for those.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 

@@ -1,4 +1,5 @@
-//! How fast the simulated phone sends to a computer that throws everything away: TLS on, both in this process.
+//! How fast the simulated phone sends to a computer that throws everything away: TLS on, both in
+//! this process.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
@@ -72,7 +73,8 @@ fn addresses() -> Vec<String> {
     all
 }
 
-/// Answers everything with success until the manifests come; returns files, bytes and seconds of the uploads.
+/// Answers everything with success until the manifests come; returns files, bytes and seconds of
+/// the uploads.
 fn discard(mut stream: Stream) -> (u64, u64, f64) {
     let empty = || Value::Dictionary(plist::Dictionary::new());
     let (mut files, mut bytes) = (0, 0);

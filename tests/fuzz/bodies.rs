@@ -1,5 +1,5 @@
-//! What is fuzzed, each with what must hold whatever the bytes are. Used by the fuzz targets, and by `tests/fuzz.rs`, which runs
-//! the inputs that are kept on any compiler.
+//! What is fuzzed, each with what must hold whatever the bytes are. Used by the fuzz targets, and
+//! by `tests/fuzz.rs`, which runs the inputs that are kept on any compiler.
 
 #![allow(dead_code, clippy::unwrap_used)] // Each target uses one of them, and a broken promise must panic.
 
@@ -46,7 +46,8 @@ pub fn plist(bytes: &[u8]) {
     }
 }
 
-/// A whole backup with a phone that sends these bytes after its greetings. No path that it names leaves the backup.
+/// A whole backup with a phone that sends these bytes after its greetings. No path that it names
+/// leaves the backup.
 pub fn session(bytes: &[u8]) {
     let calm = Calm::new(Arc::new(AtomicBool::new(false)));
     let far = Far(Cursor::new([&greetings()[..], bytes].concat()));
@@ -61,8 +62,8 @@ pub fn usbmux(bytes: &[u8]) {
     }
 }
 
-/// A phone on USB, and a computer that opens, reads, writes and closes meanwhile. Nothing is read that was not received, and what is
-/// held or waits to be sent is bounded.
+/// A phone on USB, and a computer that opens, reads, writes and closes meanwhile. Nothing is read
+/// that was not received, and what is held or waits to be sent is bounded.
 pub fn mux(bytes: &[u8]) {
     let mut now = Instant::now();
     let mut mux = Mux::new();
@@ -135,7 +136,8 @@ pub fn trace(bytes: &[u8]) {
     }
 }
 
-/// What passes on a recorded channel, cut into messages: however the bytes come, all are accounted for alike.
+/// What passes on a recorded channel, cut into messages: however the bytes come, all are accounted
+/// for alike.
 pub fn framing(bytes: &[u8]) {
     let [kind, piece, rest @ ..] = bytes else {
         return;
@@ -176,7 +178,8 @@ pub fn pair_record(bytes: &[u8]) {
     }
 }
 
-/// The record of a file. The short ways, to its size and to all of it, never say another than the long way.
+/// The record of a file. The short ways, to its size and to all of it, never say another than the
+/// long way.
 pub fn record(bytes: &[u8]) {
     let row = Row {
         file_id: String::new(),
@@ -217,8 +220,8 @@ pub fn metadata(bytes: &[u8]) {
     }
 }
 
-/// A list of files of iOS 9 or older. One that is taken is read again in the order of its ids, each record once, and the
-/// name of each is one in the backup's folder.
+/// A list of files of iOS 9 or older. One that is taken is read again in the order of its ids, each
+/// record once, and the name of each is one in the backup's folder.
 pub fn mbdb(bytes: &[u8]) {
     let folder = folder("mbdb");
     std::fs::write(folder.join("Manifest.mbdb"), bytes).unwrap();
@@ -244,7 +247,8 @@ pub fn mbdb(bytes: &[u8]) {
     }
 }
 
-/// The keys of an encrypted backup. A bag that is taken has what a password needs, and no more bytes than it was read from.
+/// The keys of an encrypted backup. A bag that is taken has what a password needs, and no more
+/// bytes than it was read from.
 pub fn keybag(bytes: &[u8]) {
     if let Ok(bag) = KeyBag::parse(bytes) {
         assert!(bag.iterations > 0 && !bag.salt.is_empty());
@@ -262,7 +266,8 @@ pub fn keybag(bytes: &[u8]) {
     }
 }
 
-/// A backup whose list is a stranger's: it is checked, read and extracted to an end, and nothing is written but in the target.
+/// A backup whose list is a stranger's: it is checked, read and extracted to an end, and nothing is
+/// written but in the target.
 pub fn backup(bytes: &[u8]) {
     let folder = folder("backup");
     let backup = folder.join("backup");

@@ -79,7 +79,8 @@ impl Made {
         self.0.last_mut().unwrap().file_id = id.to_owned();
     }
 
-    /// Writes it as a folder of iOS 10 and later, with the one property list without which no file is read in silence.
+    /// Writes it as a folder of iOS 10 and later, with the one property list without which no file
+    /// is read in silence.
     pub fn write(&self, folder: &Path) {
         fs::create_dir_all(folder).unwrap();
         let plain = "<plist version=\"1.0\"><dict><key>IsEncrypted</key><false/></dict></plist>";

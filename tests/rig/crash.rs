@@ -1,9 +1,10 @@
 //! A file system in memory that knows what a power cut may leave of it.
 //!
-//! What a program did to a real folder is replayed from the log of its system calls. POSIX promises little: what was
-//! written to a file is on the disk after `fsync` of the file, and its name after `fsync` of the folder; `syncfs` means
-//! everything. What is beyond that a power cut may have kept or not, each change by itself. Two things are taken for granted,
-//! as every file system with a journal has them: a rename has happened or not, never by half, and two changes of one name
+//! What a program did to a real folder is replayed from the log of its system calls. POSIX promises
+//! little: what was written to a file is on the disk after `fsync` of the file, and its name after
+//! `fsync` of the folder; `syncfs` means everything. What is beyond that a power cut may have kept
+//! or not, each change by itself. Two things are taken for granted, as every file system with a
+//! journal has them: a rename has happened or not, never by half, and two changes of one name
 //! happen in their order.
 
 use std::collections::BTreeMap;
@@ -17,7 +18,8 @@ use std::path::{Component, Path, PathBuf};
 use super::Random;
 use super::strace::Call;
 
-/// The calls that change files, all that Linux has: one that [`Recording`] does not understand ends the test.
+/// The calls that change files, all that Linux has: one that [`Recording`] does not understand ends
+/// the test.
 const TRACED: &str = "?open,openat,?openat2,?creat,write,pwrite64,?pwritev,?pwritev2,writev,lseek,ftruncate,?truncate,\
      fallocate,copy_file_range,sendfile,splice,?rename,?renameat,renameat2,?link,linkat,?unlink,unlinkat,?mkdir,mkdirat,\
      ?rmdir,?symlink,symlinkat,?mknod,mknodat,fsync,fdatasync,?sync_file_range,syncfs,sync,ioctl,mmap,?io_uring_setup";
@@ -227,7 +229,8 @@ pub enum Cut {
     KeepsAll,
     /// All of it is lost.
     LosesAll,
-    /// Names are kept, in their order, and the bytes of files are lost: some files are empty, some hold zeros.
+    /// Names are kept, in their order, and the bytes of files are lost: some files are empty, some
+    /// hold zeros.
     LosesBytes,
     /// Each change by itself is kept or lost.
     Shuffles(u64),

@@ -37,8 +37,8 @@ const BUSY_MAX: Duration = Duration::from_secs(60);
 pub const UDID: &str = "00008130-001A2B3C4D5E6F70";
 pub const OTHER_UDID: &str = "00008130-000000000000002E";
 
-/// A folder of what others made, below `data` in the folder that `IDEV_BACKUP_SHARED` names, else in `../shared`; `None`, and a
-/// word about it, where it is absent.
+/// A folder of what others made, below `data` in the folder that `IDEV_BACKUP_SHARED` names, else
+/// in `../shared`; `None`, and a word about it, where it is absent.
 pub fn others(name: &str) -> Option<PathBuf> {
     let shared = std::env::var_os("IDEV_BACKUP_SHARED").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
@@ -125,8 +125,8 @@ impl<F: Fn() + Send + Sync> Monitor for At<F> {
     }
 }
 
-/// A folder for a rig: in memory where that is large enough, since flushing a disk takes most of a small backup's time.
-/// TMPDIR, when set, decides.
+/// A folder for a rig: in memory where that is large enough, since flushing a disk takes most of a
+/// small backup's time. TMPDIR, when set, decides.
 pub fn room() -> TempDir {
     let memory = Path::new("/dev/shm");
     let large = || fs4::available_space(memory).is_ok_and(|free| free > 1 << 30);
@@ -136,15 +136,16 @@ pub fn room() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// Of the places where a run is cut, one in this many is played: `IDEV_BACKUP_CUT_EVERY`, 1 without it. Under an emulator a
-/// backup of 512 folders takes seconds, and what is cut there is not cut otherwise than here.
+/// Of the places where a run is cut, one in this many is played: `IDEV_BACKUP_CUT_EVERY`, 1 without
+/// it. Under an emulator a backup of 512 folders takes seconds, and what is cut there is not cut
+/// otherwise than here.
 pub fn cut_every() -> usize {
     let every = std::env::var("IDEV_BACKUP_CUT_EVERY");
     every.map_or(1, |text| text.parse::<usize>().unwrap().max(1))
 }
 
-/// Prints and returns the seed of what a test samples: `IDEV_BACKUP_TEST_SEED`, 1 without it. The same seed tries the same
-/// places again.
+/// Prints and returns the seed of what a test samples: `IDEV_BACKUP_TEST_SEED`, 1 without it. The
+/// same seed tries the same places again.
 pub fn seed(test: &str) -> u64 {
     let seed = std::env::var("IDEV_BACKUP_TEST_SEED").map_or(1, |text| text.parse().unwrap());
     eprintln!("{test}: IDEV_BACKUP_TEST_SEED={seed}");
@@ -248,7 +249,8 @@ impl Rig {
         report
     }
 
-    /// `idev-backup create --quiet` as a program of its own, below another where `around` names one.
+    /// `idev-backup create --quiet` as a program of its own, below another where `around` names
+    /// one.
     pub fn program(&self, around: &[OsString], store: &Path, keep: u32) -> Command {
         let mut words = around.to_vec();
         words.push(env!("CARGO_BIN_EXE_idev-backup").into());
@@ -279,7 +281,8 @@ impl Rig {
         self.phone = phone;
     }
 
-    /// What a user does next, after whatever happened to a store: another backup. It succeeds, and these good ones stay.
+    /// What a user does next, after whatever happened to a store: another backup. It succeeds, and
+    /// these good ones stay.
     pub fn assert_goes_on(&self, store: &Path, kept: &[&Tree], when: &str) {
         let store = Store::create(store).unwrap_or_else(|e| panic!("{when}: {e}"));
         let report = self.try_in(&store, &options(), &Silent);
@@ -372,8 +375,8 @@ pub fn assert_whole_with(backup: &Path, password: Option<&Known>) {
     assert_eq!(report.hashed, report.files);
 }
 
-/// What is promised of a store whatever happened to it: these good backups are there, and nothing is listed as complete or
-/// said to be whole that is none of those that are `known`.
+/// What is promised of a store whatever happened to it: these good backups are there, and nothing
+/// is listed as complete or said to be whole that is none of those that are `known`.
 pub fn assert_promise(store: &Path, kept: &[&Tree], known: &[&Tree], when: &str) {
     for backup in kept {
         assert!(holds(store, backup), "{when}: a good backup is gone");

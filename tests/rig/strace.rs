@@ -1,5 +1,5 @@
-//! The program under strace (Linux): what it asks of the system is written down, or refused. So no code of the program
-//! knows of tests.
+//! The program under strace (Linux): what it asks of the system is written down, or refused. So no
+//! code of the program knows of tests.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -42,7 +42,8 @@ pub fn refuse(calls: &str, error: &str) -> [String; 2] {
     ["-e".to_owned(), format!("inject={calls}:error={error}")]
 }
 
-/// Options that refuse what exFAT and FAT32 do not have: clones, hard links, and the exchange of two names.
+/// Options that refuse what exFAT and FAT32 do not have: clones, hard links, and the exchange of
+/// two names.
 pub fn exfat() -> Vec<String> {
     let refused = [
         refuse("ioctl", "EOPNOTSUPP"),
@@ -163,7 +164,8 @@ pub fn calls(log: &str) -> Vec<Call> {
     calls
 }
 
-/// `openat(AT_FDCWD<\x2f>, "\x2f\x61", O_RDONLY) = 3<\x2f\x61>`; `None` for what failed, or is no call.
+/// `openat(AT_FDCWD<\x2f>, "\x2f\x61", O_RDONLY) = 3<\x2f\x61>`; `None` for what failed, or is no
+/// call.
 fn call(pid: u32, text: &str) -> Option<Call> {
     let (head, result) = text.rsplit_once(" = ")?;
     if result.starts_with('-') || result.starts_with('?') {

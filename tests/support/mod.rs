@@ -1,4 +1,5 @@
-//! A small client of its own for tests of the simulated phone: shares no protocol code with the program but the framing.
+//! A small client of its own for tests of the simulated phone: shares no protocol code with the
+//! program but the framing.
 
 #![allow(dead_code, clippy::unwrap_used)] // The bench uses a part of it, and stops at what is unexpected.
 
@@ -380,8 +381,8 @@ pub fn number(stream: &mut Stream) -> io::Result<u32> {
     Ok(u32::from_be_bytes(bytes))
 }
 
-/// Receives the files of an upload; `keep` gets each file's path on the computer, then its bytes in pieces, then `None`
-/// for the end or the code of an error.
+/// Receives the files of an upload; `keep` gets each file's path on the computer, then its bytes in
+/// pieces, then `None` for the end or the code of an error.
 pub fn receive_files(
     stream: &mut Stream,
     buffer: &mut Vec<u8>,

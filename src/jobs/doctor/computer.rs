@@ -1,4 +1,5 @@
-//! What Linux tells of USB and of running programs, in files. Elsewhere nothing is looked at, and that is told.
+//! What Linux tells of USB and of running programs, in files. Elsewhere nothing is looked at, and
+//! that is told.
 
 use std::fs;
 use std::io;
@@ -126,7 +127,8 @@ pub const OURS: (&str, [&str; 3]) = ("idev-backup", ["create", "restore", "encry
 /// Daemons that take phones from USB.
 const DAEMONS: [&str; 3] = ["usbmuxd", "netmuxd", "usbfluxd"];
 
-/// The running programs that matter here: those that hold phones, and daemons. `None` where the system does not tell.
+/// The running programs that matter here: those that hold phones, and daemons. `None` where the
+/// system does not tell.
 pub fn programs(places: &Places) -> Option<(Vec<Program>, Vec<Program>)> {
     let entries = fs::read_dir(&places.processes).ok()?;
     let (mut holders, mut daemons) = (Vec::new(), Vec::new());
@@ -162,7 +164,8 @@ pub fn programs(places: &Places) -> Option<(Vec<Program>, Vec<Program>)> {
     seen_any.then_some((holders, daemons))
 }
 
-/// What a process is called: by the system, and by its first two words, since scripts are run by another program.
+/// What a process is called: by the system, and by its first two words, since scripts are run by
+/// another program.
 fn names(process: &Path) -> Vec<String> {
     let mut names = Vec::new();
     if let Ok(name) = fs::read_to_string(process.join("comm")) {
@@ -221,7 +224,8 @@ mod tests {
                 ("2-1/speed", "480\n"),
                 ("2-1/busnum", "2\n"),
                 ("2-1/devnum", "3\n"),
-                // A keyboard of Apple's, another vendor's phone, an interface, a root hub without any of it.
+                // A keyboard of Apple's, another vendor's phone, an interface, a root hub without
+                // any of it.
                 ("1-3/idVendor", "05ac\n"),
                 ("1-3/idProduct", "0250\n"),
                 ("1-4/idVendor", "18d1\n"),

@@ -1,4 +1,5 @@
-//! Error codes and messages, explained: the phone's, lockdown's, the daemon's, and how other programs put them.
+//! Error codes and messages, explained: the phone's, lockdown's, the daemon's, and how other
+//! programs put them.
 
 use serde::Serialize;
 
@@ -126,7 +127,8 @@ fn bare_number(number: i64, found: &mut Found) {
     }
 }
 
-/// idevicebackup2 ends with minus the phone's code, which the system shows as 256 - code (dialogs/error-codes).
+/// idevicebackup2 ends with minus the phone's code, which the system shows as 256 - code
+/// (dialogs/error-codes).
 fn exit_status(number: i64, found: &mut Found) {
     if (1..256).contains(&number) {
         found.verdict(256 - number);
@@ -150,7 +152,8 @@ fn phone_codes(text: &str) -> Vec<i64> {
     let mut codes = Vec::new();
     for before in BEFORE {
         for (at, _) in lower.match_indices(before) {
-            // Lockdown's codes of libimobiledevice are put alike: "connect to lockdownd, error code -17".
+            // Lockdown's codes of libimobiledevice are put alike: "connect to lockdownd, error code
+            // -17".
             let number = number_at(&lower[at + before.len()..]).filter(|n| *n >= 0);
             codes.extend(number.filter(|code| !codes.contains(code)));
         }
@@ -173,7 +176,8 @@ fn number_at(text: &str) -> Option<i64> {
     })
 }
 
-/// What AMDevice calls of macOS and iTunes answer, as two public lists of kAMD names have it (0xE8000000 + n).
+/// What AMDevice calls of macOS and iTunes answer, as two public lists of kAMD names have it
+/// (0xE8000000 + n).
 const MOBILE_DEVICE: [(u32, &str); 8] = [
     (0xe800_001a, "PasswordProtected"),
     (0xe800_001b, "MissingHostID"),
@@ -296,7 +300,8 @@ enum Phrase {
     Words(&'static str, &'static str),
 }
 
-/// Texts of phones (public threads, and the strings of the backup agent), and of Finder and iTunes. The first that fits.
+/// Texts of phones (public threads, and the strings of the backup agent), and of Finder and iTunes.
+/// The first that fits.
 const PHRASES: [(&str, Phrase); 23] = [
     ("copying keychain data", Phrase::Code(13)),
     ("failed to create snapshot", Phrase::Code(3)),

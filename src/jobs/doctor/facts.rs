@@ -247,7 +247,8 @@ impl Health {
         let is_free = free == Ok(true);
         self.sync_free = Some(free);
         if is_free {
-            // Only started: no backup begins before it is asked for. Not while somebody else may be using it.
+            // Only started: no backup begins before it is asked for. Not while somebody else may be
+            // using it.
             let started = session.service(BACKUP_SERVICE, &reach.calm, SERVICE_SILENCE_MAX);
             self.service = Some(noted(started)?.map(drop));
         }
@@ -344,8 +345,8 @@ impl Shelf {
         self.busy.contains(udid)
     }
 
-    /// Looks at the store at `path`, for `patience` at most: a disk that is gone can keep a program waiting for ever. Fails
-    /// only if the user interrupts.
+    /// Looks at the store at `path`, for `patience` at most: a disk that is gone can keep a program
+    /// waiting for ever. Fails only if the user interrupts.
     pub fn look(
         path: PathBuf,
         is_named: bool,

@@ -8,7 +8,8 @@ use crate::jobs::verdict;
 use crate::transport::Via;
 use crate::units::size;
 
-/// Below this a phone is short of room for its own work. Our choice: phones do not say how much a backup takes of it.
+/// Below this a phone is short of room for its own work. Our choice: phones do not say how much a
+/// backup takes of it.
 const ROOM_LOW_BYTES: u64 = 1_000_000_000;
 /// Clocks that differ by more than this are wrong, and not only late. Our choice.
 const CLOCK_SECONDS_MAX: f64 = 300.0;
@@ -212,7 +213,8 @@ fn others(health: &Health, name: &str) -> Option<Line> {
     })
 }
 
-/// What is found of a phone while a run of ours has it: that this one holds the sync lock is as it should be.
+/// What is found of a phone while a run of ours has it: that this one holds the sync lock is as it
+/// should be.
 pub fn under_way(line: Line) -> Line {
     match line.topic {
         "sync" if line.level == Level::Problem => Line {

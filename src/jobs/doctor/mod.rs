@@ -1,7 +1,8 @@
 //! What is in the way of the next backup, and what error codes mean.
 //!
-//! Facts are gathered first (`facts`, `computer`), with patience that ends; what they mean is judged apart from that, so
-//! that each judgment can be tested by itself (`way`, `health`, `shelf`, `ios`).
+//! Facts are gathered first (`facts`, `computer`), with patience that ends; what they mean is
+//! judged apart from that, so that each judgment can be tested by itself (`way`, `health`, `shelf`,
+//! `ios`).
 
 pub mod computer;
 pub mod explain;
@@ -130,7 +131,8 @@ pub struct Options {
     pub places: Places,
 }
 
-/// Returns the UDID of the one phone that has this name, connected or in the store; else the text itself.
+/// Returns the UDID of the one phone that has this name, connected or in the store; else the text
+/// itself.
 fn udid_of(text: &str, reach: &Reach, seen: &[Attached], shelf: &Shelf) -> String {
     let connected = named::meant(text, seen, |phone| &phone.udid, |phone| reach.name(phone));
     let name = |kept: &facts::Kept| kept.current.as_ref()?.name.clone();

@@ -1,4 +1,5 @@
-//! Texts of phones and programs that mean something else than their code, or have none. They are known by their words.
+//! Texts of phones and programs that mean something else than their code, or have none. They are
+//! known by their words.
 
 /// One text: the words that must all be in a line, in lower case, and the explanation.
 struct Saying {

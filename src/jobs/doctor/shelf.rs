@@ -1,4 +1,5 @@
-//! Judges the store: its disk, and for each phone the last backup, a draft, and whether there is room for the next one.
+//! Judges the store: its disk, and for each phone the last backup, a draft, and whether there is
+//! room for the next one.
 
 use std::time::{Duration, SystemTime};
 
@@ -85,7 +86,8 @@ fn disk(disk: &Abilities) -> Vec<Line> {
                 .hint("use a disk with exFAT, APFS, NTFS or ext4"),
         ),
         Some(true) => lines.push(Line::ok(TOPIC, format!("{kind} holds files over 4 GB"))),
-        // Without the room for one file the next backup has none either, and that is told by "room".
+        // Without the room for one file the next backup has none either, and that is told by
+        // "room".
         None => {}
     }
     if !disk.case_sensitive {
@@ -276,7 +278,8 @@ enum Need {
     AtMost(u64, String),
 }
 
-/// The phone says exactly what it needs when a backup begins, and not before. This is what can be known without.
+/// The phone says exactly what it needs when a backup begins, and not before. This is what can be
+/// known without.
 fn need(shelf: &Shelf, kept: &Kept, health: &Health) -> Option<Need> {
     let used = health
         .capacity_bytes

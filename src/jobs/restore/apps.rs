@@ -1,5 +1,5 @@
-//! The list of applications that a phone fetches again once it was restored: handed over by AFC before the restore begins, and
-//! taken back where it fails.
+//! The list of applications that a phone fetches again once it was restored: handed over by AFC
+//! before the restore begins, and taken back where it fails.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::transport::Calm;
 const FOLDER: &str = "/iTunesRestore";
 const FILE: &str = "/iTunesRestore/RestoreApplications.plist";
 
-/// The list, as the phone wants it: "Applications" of Info.plist, in XML, without those whose domain is not wanted. `None` where the
-/// backup has none, or none of them is wanted.
+/// The list, as the phone wants it: "Applications" of Info.plist, in XML, without those whose
+/// domain is not wanted. `None` where the backup has none, or none of them is wanted.
 pub fn list(
     folder: &Path,
     is_wanted: impl Fn(&str) -> bool,

@@ -1,4 +1,5 @@
-//! What a phone received, against the backup: a restore that was played through proves something only if every byte arrived.
+//! What a phone received, against the backup: a restore that was played through proves something
+//! only if every byte arrived.
 //!
 //! Both lists come in the order of file ids, so that nothing of them is held.
 

@@ -1,4 +1,5 @@
-//! The computer's side of a restore: the phone reads from a sealed backup, and whoever watches is told.
+//! The computer's side of a restore: the phone reads from a sealed backup, and whoever watches is
+//! told.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -15,9 +16,11 @@ use crate::store::overlay::Overlay;
 /// What happened while the phone was served.
 #[derive(Debug, Default)]
 pub struct Course {
-    /// Files of the backup that were sent whole, each once, without its bookkeeping. The last of them may not have arrived.
+    /// Files of the backup that were sent whole, each once, without its bookkeeping. The last of
+    /// them may not have arrived.
     pub sent_files: u64,
-    /// The phone said that it has everything: it asked for nothing more, or went on after the last file that the list names.
+    /// The phone said that it has everything: it asked for nothing more, or went on after the last
+    /// file that the list names.
     pub asked_all: bool,
     /// Their bytes.
     pub sent_bytes: u64,
@@ -36,7 +39,8 @@ pub struct Course {
 /// Names that are kept to be shown.
 const NAMES_MAX: usize = 20;
 
-/// Files that are told apart from those that were sent before: more than phones hold, at some 20 bytes each.
+/// Files that are told apart from those that were sent before: more than phones hold, at some 20
+/// bytes each.
 const KNOWN_MAX: usize = 4 << 20;
 
 /// Where the files of a backup are listed, in its folder: since iOS 10, and before.
@@ -257,7 +261,8 @@ impl Host for SnapshotHost<'_> {
     }
 }
 
-/// A file that tells of itself while it is read, so that one huge file shows progress. Counted once it was read to its end.
+/// A file that tells of itself while it is read, so that one huge file shows progress. Counted once
+/// it was read to its end.
 struct Counting<'a, 'm> {
     file: std::fs::File,
     path: BackupPath,

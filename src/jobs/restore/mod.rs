@@ -1,7 +1,8 @@
 //! A backup, given back to a phone: the one that it is of, or another.
 //!
-//! What can be known is found out first (`about`, `ready`), and the backup checked; only then is the phone asked. It is served from the
-//! sealed backup through a throw-away draft (`host`), and its verdict is the last word (`phone`).
+//! What can be known is found out first (`about`, `ready`), and the backup checked; only then is
+//! the phone asked. It is served from the sealed backup through a throw-away draft (`host`), and
+//! its verdict is the last word (`phone`).
 
 pub mod about;
 mod apps;
@@ -132,8 +133,9 @@ pub struct Report {
     pub seconds: Seconds,
 }
 
-/// Damage of which phones take no notice: they look at names, sizes and keys, and at the contents of files that their list has a
-/// digest of, and of the lists and property lists of the backup itself.
+/// Damage of which phones take no notice: they look at names, sizes and keys, and at the contents
+/// of files that their list has a digest of, and of the lists and property lists of the backup
+/// itself.
 pub fn tolerated(report: &verify::Report) -> bool {
     let known = report.findings.iter().filter(|f| is_contents(f)).count();
     known as u64 == report.damage
@@ -152,7 +154,8 @@ fn is_contents(finding: &verify::Finding) -> bool {
 /// Files with tolerated damage that are named.
 const NAMED_MAX: usize = 50;
 
-/// What is restored in spite of its damage: each file, since nobody else tells which ones are wrong on the phone then.
+/// What is restored in spite of its damage: each file, since nobody else tells which ones are wrong
+/// on the phone then.
 fn tolerated_files(report: &verify::Report) -> String {
     let damaged = report.findings.iter().filter(|f| is_contents(f));
     let name = |f: &verify::Finding| {
@@ -168,7 +171,8 @@ fn tolerated_files(report: &verify::Report) -> String {
     }
 }
 
-/// A restore that is to be: what is on both sides, and what is found to be said of it before anything was read or sent.
+/// A restore that is to be: what is on both sides, and what is found to be said of it before
+/// anything was read or sent.
 #[derive(Debug, Clone, Serialize)]
 pub struct Considered {
     /// The backup.
@@ -204,7 +208,8 @@ fn weigh(source: Source, target: Target, options: &Options) -> Considered {
     }
 }
 
-/// Everything that can be known without the phone doing it. `phone` answers which one is meant, or why there is none.
+/// Everything that can be known without the phone doing it. `phone` answers which one is meant, or
+/// why there is none.
 pub fn dry_run(
     reach: &Reach,
     phone: Result<Attached, Error>,
@@ -263,7 +268,8 @@ fn problem(name: &'static str, e: &Error) -> Line {
     }
 }
 
-/// Where a check of contents has found the backup damaged, one that looks at none cannot say otherwise.
+/// Where a check of contents has found the backup damaged, one that looks at none cannot say
+/// otherwise.
 fn known_damage(folder: &Path, options: &Options) -> Option<Line> {
     if options.depth != Depth::Quick {
         return None;
@@ -296,7 +302,8 @@ fn check(
     verify::verify(folder, &how, monitor)
 }
 
-/// As long as this is held, no other run moves or drops the backup, which then would be missing file by file.
+/// As long as this is held, no other run moves or drops the backup, which then would be missing
+/// file by file.
 #[derive(Debug)]
 pub struct Held(#[expect(dead_code, reason = "held, and never looked at")] Option<Lock>);
 
@@ -308,7 +315,8 @@ pub fn hold(folder: &Path) -> Result<Held, Error> {
     })
 }
 
-/// Takes hold of the backup that was found by its name, and fails if another one stands in its place by then.
+/// Takes hold of the backup that was found by its name, and fails if another one stands in its
+/// place by then.
 pub fn hold_named(named: &Named) -> Result<Held, Error> {
     let lock = lock(&named.folder)?;
     let now = snapshot::look(&named.folder)?.map(|found| found.id().clone());
@@ -334,8 +342,8 @@ fn lock(folder: &Path) -> Result<Option<Lock>, Error> {
     }
 }
 
-/// Restores a backup onto a phone. Returns once the phone has said yes. The caller has held the backup since it was shown to
-/// anybody: else another run may have put a newer one in its place.
+/// Restores a backup onto a phone. Returns once the phone has said yes. The caller has held the
+/// backup since it was shown to anybody: else another run may have put a newer one in its place.
 pub fn restore(
     _: &Held,
     reach: &Reach,

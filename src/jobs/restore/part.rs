@@ -1,5 +1,5 @@
-//! A part of a backup: some of its domains, by a list of files that names no others. The sealed list stays as it is; the phone is shown
-//! another one.
+//! A part of a backup: some of its domains, by a list of files that names no others. The sealed
+//! list stays as it is; the phone is shown another one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ use crate::manifest::plists::Unreadable;
 use crate::manifest::{db, part};
 use crate::private::PrivateDir;
 
-/// From here on a phone that gets a part removes the rest of what the system has: settings, messages, photos (docs/protocol.md).
+/// From here on a phone that gets a part removes the rest of what the system has: settings,
+/// messages, photos (docs/protocol.md).
 const NO_PARTS_FROM: [u32; 3] = [27, 0, 0];
 
 /// What the phone is shown instead of the backup's own list. The folder goes with it.

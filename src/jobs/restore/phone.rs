@@ -1,4 +1,5 @@
-//! The part of a restore that the phone has in hand: from the request to its verdict, and to the end of its restart.
+//! The part of a restore that the phone has in hand: from the request to its verdict, and to the
+//! end of its restart.
 
 use std::fmt;
 use std::path::Path;
@@ -129,7 +130,8 @@ pub(super) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Lets the phone take the backup back, inside a sync session. Answers what happened, and whether applications were listed.
+    /// Lets the phone take the backup back, inside a sync session. Answers what happened, and
+    /// whether applications were listed.
     pub(super) fn run(
         &self,
         session: &mut Session,
@@ -296,7 +298,8 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Answers whether the phone has the list now. Where it does not, none lies there either: neither a cut one, nor that of an earlier run.
+    /// Answers whether the phone has the list now. Where it does not, none lies there either:
+    /// neither a cut one, nor that of an earlier run.
     fn hand_apps_over(
         &self,
         session: &mut Session,
@@ -342,7 +345,8 @@ impl Job<'_> {
         Ok(false)
     }
 
-    /// In a session of its own: the old one may have gone with the cable, and its waits end when the user has interrupted.
+    /// In a session of its own: the old one may have gone with the cable, and its waits end when
+    /// the user has interrupted.
     fn take_apps_back(&self) {
         self.monitor
             .note("Taking the list of applications back from the phone.".to_owned());

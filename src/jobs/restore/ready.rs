@@ -11,7 +11,8 @@ use crate::jobs::verify::{Depth, Finding, Outcome, Report, Wrong};
 use crate::store::{Store, snapshot};
 use crate::units::{counted, size};
 
-/// What a phone wants to have free beside the files themselves, to be told before it tells so itself.
+/// What a phone wants to have free beside the files themselves, to be told before it tells so
+/// itself.
 const ROOM_TO_SPARE_BYTES: u64 = 1 << 30;
 
 /// What a restore leaves out where the backup is not encrypted.
@@ -25,7 +26,8 @@ pub fn obstacles(lines: &[Line]) -> Vec<Line> {
     lines.iter().filter(is_one).cloned().collect()
 }
 
-/// How to come by a backup that is whole. Only a store holds other snapshots to take files back from.
+/// How to come by a backup that is whole. Only a store holds other snapshots to take files back
+/// from.
 pub fn repair_hint(report: &Report) -> String {
     let of = snapshot::find(Path::new(&report.path));
     let store = of
@@ -115,8 +117,8 @@ pub(super) fn not_restorable(report: &Report) -> Option<String> {
     let is_phones = |f: &Finding| f.wrong == Wrong::PhoneFault;
     match report.findings.iter().find(lacks) {
         Some(f) => Some(format!("{}: {}", name(f), f.detail)),
-        // A phone that made a backup without a file knows of it, and said that the backup is good: iOS 17 does so in each. Nobody is
-        // to be left without a restore for that.
+        // A phone that made a backup without a file knows of it, and said that the backup is good:
+        // iOS 17 does so in each. Nobody is to be left without a restore for that.
         None if report.findings.iter().any(is_phones) => None,
         None => Some("Manifest.plist does not say of which iOS it is".to_owned()),
     }
@@ -267,7 +269,8 @@ fn class(product_type: &str) -> &str {
     &product_type[..end.unwrap_or(product_type.len())]
 }
 
-/// Whether a phone is to ask for less than all that the list names: by wish, or since it is of another kind.
+/// Whether a phone is to ask for less than all that the list names: by wish, or since it is of
+/// another kind.
 pub(super) fn takes_less(source: &Source, target: &Target, options: &Options) -> bool {
     let of = source.product_type.as_deref().map(class);
     !options.system_files || of != Some(class(&target.facts.product_type))

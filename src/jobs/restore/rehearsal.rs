@@ -1,4 +1,5 @@
-//! What goes wrong in a rehearsal, told as that: there is no phone whose cable could be looked at, and nothing to restart.
+//! What goes wrong in a rehearsal, told as that: there is no phone whose cable could be looked at,
+//! and nothing to restart.
 
 use std::io;
 use std::path::Path;

@@ -18,7 +18,8 @@ use crate::store::disk;
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::walk::Found;
 
-/// Encrypted files with another digest than the phone's list has: altered, if digests of this backup are of such bytes at all.
+/// Encrypted files with another digest than the phone's list has: altered, if digests of this
+/// backup are of such bytes at all.
 pub fn other_digests(all: &mut Yield) -> Vec<Finding> {
     let mut found = std::mem::take(&mut all.other_digests);
     if all.digests_right == 0 {
@@ -31,7 +32,8 @@ pub fn other_digests(all: &mut Yield) -> Vec<Finding> {
     found
 }
 
-/// Files that have each other's bytes are told so: nothing is lost, it only lies in the wrong place.
+/// Files that have each other's bytes are told so: nothing is lost, it only lies in the wrong
+/// place.
 pub fn name_swapped(found: &mut [Finding], sums: Option<&Path>) -> Result<(), Error> {
     let mut strange: HashMap<Hash, Vec<usize>> = HashMap::new();
     for (place, finding) in found.iter().enumerate() {
@@ -54,7 +56,8 @@ pub fn name_swapped(found: &mut [Finding], sums: Option<&Path>) -> Result<(), Er
     Ok(())
 }
 
-/// Databases that are broken by themselves, together with their logs: what has not been written back yet may be what is missing.
+/// Databases that are broken by themselves, together with their logs: what has not been written
+/// back yet may be what is missing.
 pub fn look_again(
     folder: &Path,
     suspects: Vec<Finding>,
@@ -93,7 +96,8 @@ fn with_logs(opened: &Opened, finding: &Finding) -> Option<Look> {
         let item = opened.find(domain, &format!("{path}{suffix}")).ok()??;
         (item.size().ok()? > 0).then_some(item)
     };
-    // A rollback journal can name any file of this computer, which SQLite would remove. So none is ever given to it.
+    // A rollback journal can name any file of this computer, which SQLite would remove. So none is
+    // ever given to it.
     if beside("-journal").is_some() {
         return Some(Look::Unknown);
     }
@@ -147,7 +151,8 @@ fn apps_not_restored(manifest: &ManifestPlist, apps: &BTreeSet<String>) -> Vec<S
     apps.iter().filter(unknown).map(detail).collect()
 }
 
-/// Whether files are for their owner only. Snapshots share files by hard links: who can change one changes it in all of them.
+/// Whether files are for their owner only. Snapshots share files by hard links: who can change one
+/// changes it in all of them.
 pub struct Shared {
     #[cfg_attr(not(unix), allow(dead_code, reason = "only Unix has owners and modes"))]
     owner: Option<u32>,

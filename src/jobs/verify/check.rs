@@ -1,4 +1,5 @@
-//! The walk: what lies in the folder, beside the phone's list and our list of hashes, all in one order.
+//! The walk: what lies in the folder, beside the phone's list and our list of hashes, all in one
+//! order.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -50,7 +51,8 @@ pub(super) struct Check<'a> {
     pub(super) is_flat: bool,
     pub(super) listed: Option<u64>,
     pub(super) summary: Summary,
-    /// Rows of the list have no file, through no fault of the disk, or nobody knows what they stand for.
+    /// Rows of the list have no file, through no fault of the disk, or nobody knows what they stand
+    /// for.
     pub(super) lacks_something: bool,
     pub(super) yield_: Yield,
     shared: after::Shared,
@@ -502,7 +504,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// A file that is not in the phone's list: one of the few that never are, or one that has no business here.
+    /// A file that is not in the phone's list: one of the few that never are, or one that has no
+    /// business here.
     fn unlisted(&mut self, found: &Found, has_hash: bool) {
         let path = found.path.as_str();
         if METADATA.contains(&path) || matches!(path, "Manifest.mbdb" | "Manifest.mbdx") {

@@ -1,4 +1,5 @@
-//! Reading the files of a backup: hashes, decryption, and what is inside. A thread's part of a check.
+//! Reading the files of a backup: hashes, decryption, and what is inside. A thread's part of a
+//! check.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -94,8 +95,8 @@ pub struct Yield {
     pub digests_right: u64,
     /// The number of right digests of files that have no hash.
     pub proved_by_digest: u64,
-    /// Encrypted files with another digest, which nothing else proves. Of which bytes a phone makes it is known from no public backup:
-    /// it means something once one of the same backup is right.
+    /// Encrypted files with another digest, which nothing else proves. Of which bytes a phone makes
+    /// it is known from no public backup: it means something once one of the same backup is right.
     pub other_digests: Vec<Finding>,
     /// Databases that are broken without what lies beside them.
     pub suspects: Vec<Finding>,
@@ -168,7 +169,8 @@ impl Bench<'_> {
                 format!("{what} inside cannot be used: {why}{whose}"),
                 None,
             ));
-            // With what lies beside it, it may be whole: that is found out when the list is free again.
+            // With what lies beside it, it may be whole: that is found out when the list is free
+            // again.
             if *form == Form::Database && all.suspects.len() < SUSPECTS_MAX {
                 all.suspects.push(found);
             } else {
@@ -304,7 +306,8 @@ impl Bench<'_> {
         }
         let (digest, length) = (plain.digest.take(), plain.length);
         drop(plain);
-        // Nobody has described of which bytes a phone makes the digest here: of the plain ones, or of those that it sends.
+        // Nobody has described of which bytes a phone makes the digest here: of the plain ones, or
+        // of those that it sends.
         let digests = [digest, raw.digest.take()];
         self.judge(task, noted, looked, digests, length, reading)
     }

@@ -26,7 +26,8 @@ pub enum Wrong {
     Swapped,
     /// Its key does not open, so that nothing ever decrypts it.
     NoKey,
-    /// A database or property list inside cannot be used, and nothing proves that the phone sent it so.
+    /// A database or property list inside cannot be used, and nothing proves that the phone sent it
+    /// so.
     Corrupt,
     /// It is there, but in no list.
     Extra,
@@ -38,7 +39,8 @@ pub enum Wrong {
     Unreadable,
     /// The phone never finished this backup, or left its working folder.
     Unfinished,
-    /// Its size differs from the phone's list, though nothing was lost (iOS compacts databases while sending).
+    /// Its size differs from the phone's list, though nothing was lost (iOS compacts databases
+    /// while sending).
     OtherSize,
     /// A file that is shorter than the phone's list says, and that the phone sent so.
     Short,
@@ -52,7 +54,8 @@ pub enum Wrong {
     Shared,
     /// A restore would lack it.
     NotRestored,
-    /// A file that the store keeps beside the backup is damaged: the backup itself has lost nothing by it.
+    /// A file that the store keeps beside the backup is damaged: the backup itself has lost nothing
+    /// by it.
     Records,
     /// Something could not be checked.
     Unchecked,
@@ -118,8 +121,8 @@ pub struct Finding {
     /// What its bytes give, where that is not what they should.
     #[serde(skip)]
     pub hash: Option<Hash>,
-    /// A phone that is given it back sees that it is wrong: it has another size than the phone's list says, or another digest, or its
-    /// end cannot be decrypted.
+    /// A phone that is given it back sees that it is wrong: it has another size than the phone's
+    /// list says, or another digest, or its end cannot be decrypted.
     #[serde(skip)]
     pub shows_on_phone: bool,
 }
@@ -196,7 +199,8 @@ pub struct Report {
     pub digests: u64,
     /// What was looked into.
     pub inside: Inside,
-    /// Whether a phone would take it back, as far as can be known without one; `None` where not all was looked at.
+    /// Whether a phone would take it back, as far as can be known without one; `None` where not all
+    /// was looked at.
     pub restorable: Option<bool>,
     /// Damage, counted.
     pub damage: u64,

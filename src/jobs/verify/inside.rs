@@ -1,4 +1,5 @@
-//! What is inside of files: databases and property lists, which an app must be able to open after a restore.
+//! What is inside of files: databases and property lists, which an app must be able to open after a
+//! restore.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -90,7 +91,8 @@ pub fn quick_check(connection: &rusqlite::Connection) -> Look {
     let word = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
     match word {
         Ok(word) if word == "ok" => Look::Fine,
-        // "*** in database main *** Tree 2 page 3 ..." is of its structure; all else is of rules that the app made.
+        // "*** in database main *** Tree 2 page 3 ..." is of its structure; all else is of rules
+        // that the app made.
         Ok(word) if word.contains("***") || word.contains("malformed") => {
             Look::Broken(word.replace('\n', " "))
         }

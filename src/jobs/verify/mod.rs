@@ -1,8 +1,9 @@
 //! Is a backup whole? For any folder of Apple's layout, ours or another program's.
 //!
-//! One walk over the folder in the order of file ids (`check`), beside it the phone's list (Manifest.db, or Manifest.mbdb of
-//! iOS 9 and older) and our list of hashes, both in the same order: nothing is held in memory but the findings, and those are
-//! capped. Threads read the files' bytes (`contents`) and look into databases and property lists (`inside`).
+//! One walk over the folder in the order of file ids (`check`), beside it the phone's list
+//! (Manifest.db, or Manifest.mbdb of iOS 9 and older) and our list of hashes, both in the same
+//! order: nothing is held in memory but the findings, and those are capped. Threads read the files'
+//! bytes (`contents`) and look into databases and property lists (`inside`).
 
 mod after;
 mod check;
@@ -93,7 +94,8 @@ pub struct Options<'a> {
     pub depth: Depth,
     /// Reads only some of the files.
     pub sample: Option<Sample>,
-    /// Knows the password of an encrypted backup. Without it only names, sizes and hashes can be checked.
+    /// Knows the password of an encrypted backup. Without it only names, sizes and hashes can be
+    /// checked.
     pub passwords: Option<&'a dyn Passwords>,
     /// The password may be of another backup: one that does not open this one is a remark.
     pub password_is_a_guess: bool,

@@ -115,7 +115,8 @@ impl Check<'_> {
         }
     }
 
-    /// The phone's list, checked for itself; `None` where it cannot be read, for the reason that is noted.
+    /// The phone's list, checked for itself; `None` where it cannot be read, for the reason that is
+    /// noted.
     pub(super) fn list(&mut self) -> Option<List> {
         let holds = |name| self.folder.join(name).exists();
         if holds("Manifest.mbdb") && !holds("Manifest.db") {

@@ -1,4 +1,5 @@
-//! Our own files beside a backup: whether they prove themselves, and the list of hashes as far as it can be read.
+//! Our own files beside a backup: whether they prove themselves, and the list of hashes as far as
+//! it can be read.
 
 use std::path::Path;
 
@@ -156,7 +157,8 @@ impl Check<'_> {
     }
 }
 
-/// Returns the name of a fault's file as a finding has it: apart from the files of the backup, which can have the same name.
+/// Returns the name of a fault's file as a finding has it: apart from the files of the backup,
+/// which can have the same name.
 pub(super) fn name_of(fault: &Fault) -> String {
     format!("{} (the store's own)", fault.file)
 }

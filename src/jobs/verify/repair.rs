@@ -1,5 +1,5 @@
-//! What is damaged, taken back from other backups of the phone that hold it whole: the same file, with the same hash. Nothing is
-//! ever guessed.
+//! What is damaged, taken back from other backups of the phone that hold it whole: the same file,
+//! with the same hash. Nothing is ever guessed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -107,7 +107,8 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
                 Err(e) => hindered.push(e.to_string()),
             }
         }
-        // What was taken back is looked at once more, and so is what did not fit into the list of findings.
+        // What was taken back is looked at once more, and so is what did not fit into the list of
+        // findings.
         if taken == 0 {
             return Ok(Repair {
                 repaired,

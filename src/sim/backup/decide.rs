@@ -18,7 +18,8 @@ pub(super) struct Listing {
     pub(super) snapshot: Vec<[u8; 20]>,
 }
 impl Run<'_> {
-    /// Full, changes only, or going on with a cut backup: sets up `step`, and says from which state to go on.
+    /// Full, changes only, or going on with a cut backup: sets up `step`, and says from which state
+    /// to go on.
     pub(super) fn decide(&mut self) -> Result<Option<Snapshot>, Stop> {
         let sent = self.wire.download(&[self.path("Status.plist")], 0.0)?;
         let status = match sent.first() {

@@ -1,7 +1,7 @@
 //! mobilebackup2: greets, takes requests, and backs up in the order of a real phone.
 //!
-//! The computer may fail or go away at any message. A lost connection leaves the phone's cache, and the next backup goes
-//! on; an error deletes it, and the next backup sends everything.
+//! The computer may fail or go away at any message. A lost connection leaves the phone's cache, and
+//! the next backup goes on; an error deletes it, and the next backup sends everything.
 
 mod decide;
 mod password;
@@ -45,7 +45,8 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Of a phone that was not started again after its last restore, or of one that holds nothing of the kind.
+    /// Of a phone that was not started again after its last restore, or of one that holds nothing
+    /// of the kind.
     pub(super) fn of(unfinished_restore: bool) -> Memory {
         Memory {
             staged: unfinished_restore.then(restore::Staged::unknown),

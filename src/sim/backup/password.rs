@@ -1,5 +1,5 @@
-//! ChangePassword: the backup password is set, changed or removed. The phone says nothing until its owner has entered the
-//! passcode; then it gives its verdict, as after a backup.
+//! ChangePassword: the backup password is set, changed or removed. The phone says nothing until its
+//! owner has entered the passcode; then it gives its verdict, as after a backup.
 
 use std::io;
 

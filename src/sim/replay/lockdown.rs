@@ -45,7 +45,8 @@ impl<'a> LockdownScript<'a> {
         }
     }
 
-    /// The recorded answer to a request; `None` where there is none, and the phone answers by itself.
+    /// The recorded answer to a request; `None` where there is none, and the phone answers by
+    /// itself.
     pub(in crate::sim) fn answer(&mut self, request: &Dictionary) -> Option<Answer> {
         let item = Item::Plist(Value::Dictionary(request.clone()));
         let came = super::super::lock(&self.replay.state)
@@ -80,7 +81,8 @@ impl<'a> LockdownScript<'a> {
         })
     }
 
-    /// In what a request departs, when it was found `here`, or anywhere, or nowhere; and at which message.
+    /// In what a request departs, when it was found `here`, or anywhere, or nowhere; and at which
+    /// message.
     fn departure(
         &self,
         here: Option<(usize, usize)>,

@@ -1,8 +1,9 @@
-//! The phone's side of a trace, played to any client, and where the client departs from what was recorded.
+//! The phone's side of a trace, played to any client, and where the client departs from what was
+//! recorded.
 //!
-//! Scripted are lockdown's answers and the services that the trace has; all else (the daemon, pairing, TLS, services that it
-//! lacks) is the simulated phone's own, since keys and ports are new each time. So a trace of one service alone can be
-//! played too.
+//! Scripted are lockdown's answers and the services that the trace has; all else (the daemon,
+//! pairing, TLS, services that it lacks) is the simulated phone's own, since keys and ports are new
+//! each time. So a trace of one service alone can be played too.
 
 mod lockdown;
 mod player;
@@ -25,7 +26,8 @@ pub(super) use lockdown::{Answer, LockdownScript, renewed};
 use player::Player;
 
 const LOCKDOWN: &str = "lockdown";
-/// How long a message waits for what came before it on another connection. A client that does something else will not come.
+/// How long a message waits for what came before it on another connection. A client that does
+/// something else will not come.
 const ORDER_WAIT: Duration = Duration::from_secs(2);
 
 /// A trace that is being played.

@@ -81,7 +81,8 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    /// Compares; answers the step that this message takes. A service that is only asked is asked in any order.
+    /// Compares; answers the step that this message takes. A service that is only asked is asked in
+    /// any order.
     fn match_up(&mut self, at: usize, recorded: &Message, came: &Message) -> usize {
         let question = self.question.take();
         let Some(what) = compare::departure(recorded, came, question.as_deref()) else {
@@ -160,8 +161,8 @@ impl<'a> Player<'a> {
     }
 }
 
-/// A message as it goes over the wire, in pieces: a trace may claim a file of any size. Contents that it does not have are
-/// zeros.
+/// A message as it goes over the wire, in pieces: a trace may claim a file of any size. Contents
+/// that it does not have are zeros.
 fn emit(
     message: &Message,
     framing: Framing,

@@ -1,7 +1,8 @@
 //! The phone as a USB device: its descriptors, its configuration, and endpoint 0.
 //!
-//! What is here follows public sources (`lsusb -v` of real phones, and the rules of usbmuxd): four configurations, of which the first two
-//! have no mux, as a phone is found when nobody chose another.
+//! What is here follows public sources (`lsusb -v` of real phones, and the rules of usbmuxd): four
+//! configurations, of which the first two have no mux, as a phone is found when nobody chose
+//! another.
 
 use super::redir::{self, Control, Endpoint, Interface};
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Something that a client of the USB mux must not do. The phone tells of it and goes on without what was wrong.
+/// Something that a client of the USB mux must not do. The phone tells of it and goes on without
+/// what was wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Misstep {
@@ -18,7 +19,8 @@ pub enum Misstep {
         /// What came.
         bytes: usize,
     },
-    /// The header tells another length than what came: a zero-length packet may have been forgotten before.
+    /// The header tells another length than what came: a zero-length packet may have been forgotten
+    /// before.
     WrongLength {
         /// By the header.
         claimed: u32,
@@ -87,7 +89,8 @@ pub enum Misstep {
     TooManyConnections,
     /// Answers pile up, since nobody reads them.
     NobodyReads,
-    /// A read that is no multiple of the packet size, and too small for what comes: real hardware reports babble.
+    /// A read that is no multiple of the packet size, and too small for what comes: real hardware
+    /// reports babble.
     Babble {
         /// What was asked for.
         length: u32,

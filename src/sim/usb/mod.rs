@@ -1,7 +1,9 @@
-//! The simulated phone as a real USB device, for a machine under QEMU: usbredir to QEMU, the USB mux on top of it.
+//! The simulated phone as a real USB device, for a machine under QEMU: usbredir to QEMU, the USB
+//! mux on top of it.
 //!
-//! [`Cable`] connects to the socket of QEMU's `-chardev socket,... -device usb-redir,...`; the kernel of the guest then finds an iPhone on
-//! its bus. Nothing of `transport` is used, so that a mistake there meets a stranger here.
+//! [`Cable`] connects to the socket of QEMU's `-chardev socket,... -device usb-redir,...`; the
+//! kernel of the guest then finds an iPhone on its bus. Nothing of `transport` is used, so that a
+//! mistake there meets a stranger here.
 
 mod device;
 mod events;
@@ -76,8 +78,9 @@ struct Link {
 }
 
 impl Cable {
-    /// Plugs a phone into the machine whose `usb-redir` listens on `UNIX:/path` or `host:port`. `version_max` is the version of
-    /// the mux that the phone speaks at most: 2, or 1 as before iOS 7. What happens comes out of the receiver.
+    /// Plugs a phone into the machine whose `usb-redir` listens on `UNIX:/path` or `host:port`.
+    /// `version_max` is the version of the mux that the phone speaks at most: 2, or 1 as before iOS
+    /// 7. What happens comes out of the receiver.
     pub fn plug(
         address: &str,
         phone: &Arc<Phone>,
@@ -445,7 +448,8 @@ impl Link {
             let part = &message[*at..*at + count];
             writer.bulk(&mut self.out, id, MUX_IN, redir::OK, part, count as u32);
             *at += count;
-            // A message that fills its last read ends with a packet of no length in the next one, as the last packet was a whole one.
+            // A message that fills its last read ends with a packet of no length in the next one,
+            // as the last packet was a whole one.
             let whole = count == length as usize && count % PACKET_BYTES == 0;
             if *at == message.len() && !whole {
                 self.sending = None;

@@ -5,8 +5,9 @@
 //! [protocol u32][length u32][magic u32 = FEEDFACE][number u16][last seen u16]  version 2
 //! protocol 6: [from u16][to u16][sequence u32][acknowledged u32][50][flags u8][window u16, in 256 bytes][0 u32] data
 //! ```
-//! All numbers are big-endian. It shares nothing with `transport`, which speaks the computer's side, and is stricter than a phone may be:
-//! whatever the computer does wrong comes out as a [`Misstep`].
+//! All numbers are big-endian. It shares nothing with `transport`, which speaks the computer's
+//! side, and is stricter than a phone may be: whatever the computer does wrong comes out as a
+//! [`Misstep`].
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -402,7 +403,8 @@ impl Mux {
         let count = buf.len().min(front.len());
         buf[..count].copy_from_slice(&front[..count]);
         received.drain(..count);
-        // A window that was nearly shut and is open again must be told, or the computer waits for ever.
+        // A window that was nearly shut and is open again must be told, or the computer waits for
+        // ever.
         if connection.edge.wrapping_sub(connection.expected) < (WINDOW / 2) as u32
             && connection.received.len() < WINDOW / 2
         {

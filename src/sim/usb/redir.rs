@@ -3,7 +3,8 @@
 //! ```text
 //! [type u32][length of what follows u32][id u32; u64 once both sides said that they can][fields of the type][data]
 //! ```
-//! All numbers are little-endian. The peer is QEMU's `usb-redir`; the protocol is the one that spice's usbredir describes.
+//! All numbers are little-endian. The peer is QEMU's `usb-redir`; the protocol is the one that
+//! spice's usbredir describes.
 
 use std::fmt;
 

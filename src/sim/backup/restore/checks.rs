@@ -131,8 +131,8 @@ impl Run<'_> {
         self.fetch_list(folder)
     }
 
-    /// A backup that was cut while its files were moved into place is whole, but in two folders. Answers whether its lists are
-    /// still in the first.
+    /// A backup that was cut while its files were moved into place is whole, but in two folders.
+    /// Answers whether its lists are still in the first.
     fn look_for_unmoved(&mut self) -> Result<bool, Stop> {
         let inner = self.wire.list(&self.path("Snapshot"))?;
         for (part, is_folder) in &inner {
@@ -198,7 +198,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A backup of a newer iOS does not go onto an older one. A folder without Info.plist says nothing of it.
+    /// A backup of a newer iOS does not go onto an older one. A folder without Info.plist says
+    /// nothing of it.
     fn check_version(&mut self) -> Result<(), Stop> {
         let sent = self.wire.download(&[self.path("Info.plist")], 3.0)?;
         let info = sent.first().filter(|sent| !sent.absent);
@@ -273,7 +274,8 @@ impl Run<'_> {
     }
 }
 
-/// Hands out the rows of a list: of Manifest.db in the order of their names, of older ones as they come.
+/// Hands out the rows of a list: of Manifest.db in the order of their names, of older ones as they
+/// come.
 pub(super) fn each_row(
     list: &List,
     take: &mut dyn FnMut(Row) -> Result<(), Stop>,

@@ -1,5 +1,5 @@
-//! Restore: the phone reads what a computer keeps, checks it, asks for every file, and puts all of it into place when it starts
-//! again.
+//! Restore: the phone reads what a computer keeps, checks it, asks for every file, and puts all of
+//! it into place when it starts again.
 //!
 //! The order is that of the on-device agent, as others read it out of its code:
 //! ```text
@@ -61,7 +61,8 @@ pub struct RestoreOutcome {
     pub source: String,
     /// What it was asked for.
     pub options: RestoreOptions,
-    /// Whether system files were restored: the phone decides by the device class of the backup, where it has one.
+    /// Whether system files were restored: the phone decides by the device class of the backup,
+    /// where it has one.
     pub system_files: bool,
     /// Files that it got and found right.
     pub files: u64,
@@ -115,8 +116,8 @@ impl Phone {
         self.media.read(APPLICATIONS)
     }
 
-    /// It starts again: what a restore brought is in place now. After the restore of a backup of its own the phone holds what it
-    /// held then; of other backups it keeps the list only.
+    /// It starts again: what a restore brought is in place now. After the restore of a backup of
+    /// its own the phone holds what it held then; of other backups it keeps the list only.
     pub fn restart(&self) {
         let mut memory = lock(&self.memory);
         if let Some(staged) = memory.staged.take() {

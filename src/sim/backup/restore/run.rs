@@ -150,7 +150,8 @@ impl<'a> Run<'a> {
         format!("{}/{name}", self.outcome.source)
     }
 
-    /// The computer copies its folder of this phone, if it has one and room for another, and gives the copy a name of its own.
+    /// The computer copies its folder of this phone, if it has one and room for another, and gives
+    /// the copy a name of its own.
     fn copy_backup(&mut self) -> Result<(), Stop> {
         if !self.outcome.options.copy {
             return Ok(());
@@ -226,7 +227,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Renames, removes and writes in what it takes for the backup's folder. What it still needs is in place afterwards.
+    /// Renames, removes and writes in what it takes for the backup's folder. What it still needs is
+    /// in place afterwards.
     fn meddle(&mut self) -> Result<(), Stop> {
         let [info, moved] = ["Info.plist", "Snapshot/Info.plist"].map(|n| self.path(n));
         let snapshot = self.path("Snapshot");

@@ -1,4 +1,5 @@
-//! The files of a restore: asked for in batches, decrypted, held against the manifest, and noted down.
+//! The files of a restore: asked for in batches, decrypted, held against the manifest, and noted
+//! down.
 
 use sha1::{Digest, Sha1};
 
@@ -14,7 +15,8 @@ use crate::sim::faults::Fault;
 use crate::sim::ledger::{Restored, RestoredKind};
 use crate::sim::unlock::Decryption;
 
-/// What phones restore onto a device of the same class only. Which domains these are is not public; these hold nothing of a person.
+/// What phones restore onto a device of the same class only. Which domains these are is not public;
+/// these hold nothing of a person.
 const SYSTEM_DOMAINS: [&str; 7] = [
     "RootDomain",
     "SystemPreferencesDomain",
