@@ -397,7 +397,10 @@ mod tests {
         assert_eq!(writable(epoch - day), epoch);
         assert_eq!(writable(epoch + day), epoch + day);
         for years in [7_030u32, 8_000, 100_000] {
-            let time = epoch + day * 366 * years;
+            // Windows has no clock for the last one.
+            let Some(time) = epoch.checked_add(day * 366 * years) else {
+                continue;
+            };
             let date = Date::from(writable(time)).to_xml_format();
             assert!(date.starts_with("9000-"), "{date}");
         }

@@ -11,6 +11,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::rig::program::{ended, program};
 use crate::rig::{self, Random, Rig, Tree, assert_promise, config, options, tree};
 use idev_backup::jobs::create::Options;
 use idev_backup::sim::{Content, PhoneConfig};
@@ -83,4 +84,105 @@ fn a_run_that_is_killed_at_any_moment_loses_nothing() {
         interrupted > kills / 3,
         "{interrupted} of {kills} were killed"
     );
+}
+
+/// Commands that run beside each other, as their arguments. `OLDEST` stands for the oldest snapshot.
+const COMMANDS: &[&[&str]] = &[
+    &["create", "--quiet", "--keep", "20"],
+    &["prune", "--keep-last", "20"],
+    &["delete", "OLDEST", "--yes"],
+    &["verify", "latest"],
+    &["verify", "latest", "--repair"],
+    &["pin", "latest"],
+    &["unpin", "latest"],
+    &["list", "--sizes"],
+    &["restore", "latest", "--dry-run"],
+];
+
+/// Kills one of two commands that run on one store at the same time. `IDEV_BACKUP_KILLS` is the
+/// number of pairs; 12 without it. Only the snapshot that `delete` names may be gone afterwards.
+#[test]
+fn killed_pairs_lose_nothing() {
+    let rig = Rig::with(PhoneConfig {
+        content: rig::small(),
+        ..config()
+    });
+    let kept = Options {
+        keep: 20.into(),
+        ..options()
+    };
+    for _ in 0..3 {
+        rig.create_with(&kept);
+    }
+    let kills: u32 = match std::env::var("IDEV_BACKUP_KILLS") {
+        Ok(text) => text.parse().unwrap(),
+        Err(_) => 12,
+    };
+    let mut random = Random::new(rig::seed("killed pairs of commands"));
+    let mut interrupted = 0;
+    for round in 0..kills {
+        if rig.listed().len() > 6 {
+            let mut prune = program(&rig);
+            prune.args(["prune", "--keep-last", "2"]);
+            assert_eq!(ended(&mut prune).code, 0);
+        }
+        while rig.listed().len() < 3 {
+            rig.create_with(&kept);
+        }
+        let before: Vec<(String, Tree)> = rig
+            .listed()
+            .into_iter()
+            .map(|backup| (backup.path.clone(), tree(backup.path.as_ref())))
+            .collect();
+        let (oldest, _) = before.last().unwrap();
+        let pair = [(); 2].map(|()| COMMANDS[random.below(COMMANDS.len())]);
+        let mut runs = pair.map(|words| {
+            let mut command = program(&rig);
+            command.args(words.iter().map(|word| match *word {
+                "OLDEST" => oldest,
+                other => other,
+            }));
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command.spawn().unwrap()
+        });
+        let moment = Duration::from_millis(random.below(150) as u64);
+        std::thread::sleep(moment);
+        let victim = random.below(2);
+        runs[victim].kill().unwrap();
+        interrupted += u32::from(runs[victim].wait().unwrap().code().is_none());
+        runs[1 - victim].wait().unwrap();
+
+        let when = format!(
+            "round {round}: {:?} was killed after {moment:?} beside {:?}",
+            pair[victim],
+            pair[1 - victim]
+        );
+        let may_go =
+            |path: &String| pair.iter().any(|words| words[0] == "delete") && path == oldest;
+        let stay: Vec<&Tree> = before
+            .iter()
+            .filter(|(path, _)| !may_go(path))
+            .map(|(_, tree)| tree)
+            .collect();
+        for backup in &stay {
+            assert!(
+                rig::holds(rig.store.root(), backup),
+                "{when}: a backup is gone"
+            );
+        }
+        rig.create_with(&kept);
+        for backup in &stay {
+            assert!(
+                rig::holds(rig.store.root(), backup),
+                "{when}: the next run lost a backup"
+            );
+        }
+        for backup in rig.listed() {
+            assert!(backup.complete && backup.ours, "{when}: {backup:#?}");
+            rig::assert_whole(backup.path.as_ref());
+        }
+        assert!(!rig.draft().exists(), "{when}: a draft is left");
+    }
+    eprintln!("{interrupted} of {kills} commands were killed beside another; none lost a backup");
+    assert!(interrupted > 0);
 }

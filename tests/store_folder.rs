@@ -1,6 +1,8 @@
 //! A store's folder that a person lives with: links, FIFOs, files of other programs, damaged or
 //! immutable files of ours, folders of another user.
 
+#![cfg(target_os = "linux")] // Other systems have no FIFOs, immutable files or owners like these.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
@@ -92,7 +94,6 @@ fn files(rig: &Rig) -> Vec<PathBuf> {
     files
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn fifos_keep_nobody_waiting() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -122,7 +123,6 @@ fn fifos_keep_nobody_waiting() {
     assert!(ran.err.contains("FIFO"), "{}", ran.err);
 }
 
-#[cfg(unix)]
 #[test]
 fn links_to_files_are_not_followed() {
     let rig = two_backups();
@@ -148,7 +148,6 @@ fn links_to_files_are_not_followed() {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn links_to_folders_are_refused() {
     for name in [
@@ -196,7 +195,6 @@ fn links_to_folders_are_refused() {
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn linked_backups_are_only_read() {
     let rig = two_backups();
@@ -246,7 +244,6 @@ fn strange_files_are_left_out() {
     for name in &strange {
         fs::write(current.join(name), "x").unwrap();
     }
-    #[cfg(target_os = "linux")]
     {
         use std::os::unix::ffi::OsStrExt;
         let name = std::ffi::OsStr::from_bytes(b"00/\xff\xfe");
@@ -396,10 +393,8 @@ fn damaged_seals_block_no_backup() {
 }
 
 /// Makes files immutable, where the disk can, and takes that back in the end.
-#[cfg(target_os = "linux")]
 struct Immutable(PathBuf);
 
-#[cfg(target_os = "linux")]
 impl Immutable {
     fn make(path: &Path) -> Option<Immutable> {
         use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
@@ -412,7 +407,6 @@ impl Immutable {
     }
 }
 
-#[cfg(target_os = "linux")]
 impl Drop for Immutable {
     fn drop(&mut self) {
         use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
@@ -428,7 +422,6 @@ impl Drop for Immutable {
     }
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn immutable_files_block_nothing() {
     let rig = two_backups();
@@ -471,7 +464,6 @@ fn immutable_files_block_nothing() {
 }
 
 /// Has the program run as the user `nobody`, who cannot see where cargo builds it.
-#[cfg(target_os = "linux")]
 fn as_nobody(rig: &Rig, store: &Path, words: &[&str]) -> Ran {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
@@ -494,17 +486,14 @@ fn as_nobody(rig: &Rig, store: &Path, words: &[&str]) -> Ran {
     ended(command.uid(NOBODY).gid(NOBODY))
 }
 
-#[cfg(target_os = "linux")]
 const NOBODY: u32 = 65_534;
 
-#[cfg(target_os = "linux")]
 fn give(folder: &Path, owner: u32) {
     for entry in walkdir::WalkDir::new(folder).into_iter().flatten() {
         std::os::unix::fs::lchown(entry.path(), Some(owner), Some(owner)).unwrap();
     }
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn folders_of_root_are_named_before_the_transfer() {
     use std::os::unix::fs::PermissionsExt;
@@ -554,7 +543,6 @@ fn folders_of_root_are_named_before_the_transfer() {
     }
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn root_leaves_stores_of_others_alone() {
     if !rustix::process::geteuid().is_root() {

@@ -20,20 +20,31 @@ fn places_without_a_store(rig: &Rig) -> Vec<(PathBuf, &'static str)> {
     fs::create_dir_all(at("mount point")).unwrap();
     fs::create_dir_all(at("papers")).unwrap();
     fs::write(at("papers").join("letter"), "dear").unwrap();
-    let mut places = vec![
+    let links: Vec<(PathBuf, &'static str)> = if cfg!(unix) {
+        link(&at("nowhere"), &at("link"));
+        vec![
+            (at("link"), "is a link to"),
+            (at("link").join("backups"), "is a link to"),
+        ]
+    } else {
+        Vec::new()
+    };
+    let places = [
         (at("mount point"), "an empty folder"),
         (at("mount point").join("a/b"), "an empty folder"),
         (at("papers"), "store.json"),
         (at("gone").join("backups"), "does not exist"),
     ];
-    #[cfg(unix)]
-    {
-        std::os::unix::fs::symlink(at("nowhere"), at("link")).unwrap();
-        places.push((at("link"), "is a link to"));
-        places.push((at("link").join("backups"), "is a link to"));
-    }
-    places
+    places.into_iter().chain(links).collect()
 }
+
+#[cfg(unix)]
+fn link(to: &Path, at: &Path) {
+    std::os::unix::fs::symlink(to, at).unwrap();
+}
+
+#[cfg(not(unix))]
+fn link(_: &Path, _: &Path) {}
 
 /// The commands that write to a store say why there is none, and make none.
 #[test]

@@ -181,6 +181,8 @@ def a_real_cron(ours, folder):
     subprocess.run(["crontab", "-"], input=others.encode(), check=True)
     cron = None
     environment = ["env", f"HOME={odd}", f"IDEV_BACKUP_STORE={store}"]
+    # A job never makes a store, so there is one with a first backup.
+    run(*environment, ours, "create", "--new-store")
     try:
         run(*environment, ours, "schedule", "add", "judged", "--every", "5m", "--with", "cron", "--", "--if-present")
         crontab = stored()
@@ -198,6 +200,8 @@ def a_real_cron(ours, folder):
             check(time.monotonic() < deadline, f"cron did not run it: {status}")
             time.sleep(1)
         check("last good backup today" in status, status)
+        backups = [entry for entry in store.iterdir() if not entry.name.startswith(".")]
+        check(len(backups) >= 2, f"cron made no backup: {backups}")
         run(*environment, ours, "verify", "--quick")
         run(*environment, ours, "schedule", "remove", "judged")
         crontab = stored()
@@ -224,6 +228,9 @@ def main():
         del os.environ[name]
     report = Report()
     path = stand_ins(stage)
+    # `schedule add` wants a store that exists.
+    with Phone(ours, stage):
+        run(ours, "create", "--new-store")
     for name, judge in (("systemd-analyze reads the units", systemd), ("xmllint and plistlib read the launch agent", launchd),
                         ("the task keeps to its schema", task)):  # fmt: skip
         report.scene(name, lambda judge=judge: judge(ours, stage, path))

@@ -195,7 +195,7 @@ def others(report, machine):
         fails(working.wait(8, NOTICE_SECONDS_MAX))
 
     def watches(phone):
-        working = machine.start(f"exec {PROGRAM} watch --store /tmp/watched")
+        working = machine.start(f"exec {PROGRAM} watch --new-store --store /tmp/watched")
         phone.command("unplug")
         machine.run(f"while grep -qs {phone.serial} /sys/bus/usb/devices/*/serial; do usleep 20000; done")
         phone.command("plug")
