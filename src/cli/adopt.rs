@@ -34,7 +34,7 @@ pub struct Adopt {
 }
 
 impl Adopt {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         run("adopted", self.output, |watch| {
             let store = self.store.open_by_hand()?;
@@ -67,7 +67,7 @@ pub struct Copy {
 }
 
 impl Copy {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         run("copied", self.output, |watch| {
             let from = history::find(self.store.open(), &self.snapshot)?;
@@ -75,7 +75,7 @@ impl Copy {
             let target = stores::whole(&self.target)?;
             apart(&target, source)?;
             let target = stores::open(&target, self.new_store, true)?;
-            // What `..` leads to is known only where all of it is there.
+            // The target of `..` is certain only now that the whole path exists.
             apart(target.root(), source)?;
             adopt::copy(&from, &target, watch)
         })
@@ -95,7 +95,7 @@ fn apart(target: &Path, source: &Store) -> Result<(), Error> {
     }
 }
 
-/// Whether a folder, which need not be there yet, is another one or lies in it.
+/// Returns true if `folder`, which need not exist yet, is equal to `other` or inside it.
 fn within(folder: &Path, other: &Path) -> bool {
     let real = folder.ancestors().find_map(|part| {
         let rest = folder.strip_prefix(part).ok()?;

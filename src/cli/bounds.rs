@@ -1,4 +1,4 @@
-//! Sizes, dates and patterns as people type them.
+//! Parses sizes, dates and patterns as users type them.
 
 use std::ops::RangeInclusive;
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use jiff::civil;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-/// A pattern of names or domains; a wrong one is found before anything is read.
+/// Parses a pattern of names or domains, so that a mistake is found before any data is read.
 pub fn pattern(text: &str) -> Result<String, String> {
     let wanted = Wanted {
         patterns: vec![text.to_owned()],
@@ -20,7 +20,7 @@ pub fn pattern(text: &str) -> Result<String, String> {
     }
 }
 
-/// "+10M" (so much or more), "-1k" (so much or less), "1M..2M", "500" (exactly).
+/// Parses a range of sizes: "+10M" (at least), "-1k" (at most), "1M..2M", "500" (exactly).
 pub fn sizes(text: &str) -> Result<RangeInclusive<u64>, String> {
     let range = match (text.strip_prefix('+'), text.strip_prefix('-')) {
         (Some(least), _) => size(least)?..=u64::MAX,
@@ -36,7 +36,7 @@ pub fn sizes(text: &str) -> Result<RangeInclusive<u64>, String> {
     }
 }
 
-/// "1.5M": decimal units, as phones and disks show them.
+/// Parses a size such as "1.5M", in the decimal units that phones and disks use.
 fn size(text: &str) -> Result<u64, String> {
     const WRONG: &str =
         "a size is a number of bytes, or of k, M, G or T (1M is 1,000,000): +10M, -1k, 1M..2M";
@@ -66,9 +66,10 @@ fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// "2026-01-31", "2026-01-31T18:00", RFC 3339, or "7d" ago: seconds since 1970.
+/// Parses a date: "2026-01-31", "2026-01-31T18:00", RFC 3339, or "7d" ago. Returns seconds since
+/// 1970.
 pub fn date(text: &str) -> Result<i64, String> {
-    // The computer's clock can stand in a year that no calendar has.
+    // The computer's clock may show a year that no calendar can express.
     let now = Timestamp::try_from(SystemTime::now()).unwrap_or_default();
     date_at(text, &now.to_zoned(TimeZone::system()))
 }
@@ -81,7 +82,7 @@ fn date_at(text: &str, now: &Zoned) -> Result<i64, String> {
     if let Ok(timestamp) = text.parse::<Timestamp>() {
         return Ok(timestamp.as_second());
     }
-    // A date that is one of another zone is the branch above.
+    // The branch above handles dates of other time zones.
     if !text.contains('[')
         && let Ok(time) = text.parse::<civil::DateTime>()
     {
@@ -102,7 +103,7 @@ fn date_at(text: &str, now: &Zoned) -> Result<i64, String> {
     ago.ok_or_else(|| WRONG.to_owned())
 }
 
-/// A time of a listing: local, to the minute.
+/// Formats a time for listings: local time, to the minute.
 pub fn local(rfc3339: &str, zone: &TimeZone) -> String {
     match rfc3339.parse::<Timestamp>() {
         Ok(time) => {

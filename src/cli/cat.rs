@@ -30,11 +30,11 @@ pub struct Cat {
     force: bool,
 }
 
-/// Bytes of a file in which signs are looked for that it is no text.
+/// Number of bytes at the start of a file that are checked for binary data.
 const HEAD_BYTES: u64 = 8 << 10;
 
 impl Cat {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         self.print()
             .unwrap_or_else(|e| output::failure(&e, None, false))
@@ -52,7 +52,7 @@ impl Cat {
         let mut body = match opened {
             Ok(body) => body,
             Err(e) => {
-                // A row that cannot be read may be the one that was asked for.
+                // A row that cannot be read may be the requested file.
                 tell_unread(&backup.unread(), exit::FAILED);
                 return Err(e);
             }
@@ -81,7 +81,7 @@ impl Cat {
         printed.map_err(|e| body.failed(&e.to_string()))
     }
 
-    /// Writes a file that is whole or absent.
+    /// Writes a file completely or not at all.
     fn write(&self, body: &mut Body, file: &Path) -> Result<(), Error> {
         new_file::write(file, self.force, |to| {
             let mut buffer = vec![0; 128 << 10];
@@ -98,8 +98,8 @@ impl Cat {
     }
 }
 
-/// Returns true for UTF-8 without control characters, which a terminal would obey. A head of full
-/// length may cut the last character.
+/// Returns true for UTF-8 without control characters, on which a terminal would act. A head of
+/// maximum length may end in the middle of a character.
 fn is_text(head: &[u8]) -> bool {
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
@@ -120,7 +120,7 @@ mod tests {
         for text in ["", "a\tb\r\n", "写真", "{\"a\": 1}"] {
             assert!(is_text(text.as_bytes()), "{text:?}");
         }
-        // A character that the end of the head cuts.
+        // The end of the head falls inside a character.
         let long = format!("x{}", "ä".repeat(HEAD_BYTES as usize / 2));
         assert!(is_text(&long.as_bytes()[..HEAD_BYTES as usize]));
         for bytes in [

@@ -1,8 +1,8 @@
-//! The config file: what may stand in it. `config_command` shows it.
+//! Defines the keys of the config file and reads it. `config_command` shows it.
 //!
-//! A key has one meaning and three places: a flag, a variable of the environment, a line of the
-//! file. The variable's name binds them: whatever option of the command line reads that variable
-//! takes its default from the file.
+//! A key has one meaning and three sources: a flag, an environment variable and a line of the file.
+//! The name of the variable connects them: every command line option that reads the variable takes
+//! its default from the file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{exit, output};
 
-/// What a key holds.
+/// Type of a key's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Text,
@@ -44,7 +44,7 @@ const fn key(name: &'static str, form: Form, help: &'static str) -> Key {
     Key { name, form, help }
 }
 
-/// Every key that there is. docs/guide.md has the same list.
+/// All keys. docs/guide.md has the same list.
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
     key("store", Form::Place, "the folder of backups"),
@@ -84,39 +84,39 @@ pub(super) const KEYS: &[Key] = &[
     key("log.level", Form::Level, "error, warning or info"),
 ];
 
-/// The variable that stands for a key.
+/// Returns the environment variable of a key.
 pub(super) fn variable(name: &str) -> String {
     let upper = name.to_ascii_uppercase().replace(['.', '-'], "_");
     format!("IDEV_BACKUP_{upper}")
 }
 
-/// Returns true for the variables that name a place: a relative path would be another one in each
-/// folder.
+/// Returns true for variables that hold a path: a relative path would mean a different place in
+/// each working directory.
 pub(super) fn is_place(of: &str) -> bool {
     let is_it = |key: &&Key| key.form == Form::Place && variable(key.name) == of;
     of == "IDEV_BACKUP_CONFIG" || KEYS.iter().any(|key| is_it(&key))
 }
 
-/// What is wrong with a config file.
+/// A mistake in a config file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mistake {
-    /// Counted from one; 0 is the file as a whole.
+    /// Line number, counted from 1; 0 stands for the file as a whole.
     line: usize,
     pub(super) text: String,
     pub(super) hint: Option<String>,
 }
 
-/// A config file, read.
+/// The parsed contents of a config file.
 #[derive(Debug, Default)]
 pub struct Config {
-    /// Values by key, as a user would type them.
+    /// Values by key, written as a user would type them on the command line.
     pub(super) values: BTreeMap<&'static str, String>,
-    /// Rules of retention of single phones, by key likewise.
+    /// Retention rules of individual phones, by key in the same form.
     pub(super) phones: BTreeMap<Udid, BTreeMap<&'static str, String>>,
 }
 
 impl Config {
-    /// Reads a file; where there is none, there is nothing to say, unless it was asked for by name.
+    /// Reads a config file. A missing file counts as empty, unless the user named it.
     pub fn read(path: &Path, is_named: bool) -> Result<Config, Vec<Mistake>> {
         match std::fs::read_to_string(path) {
             Ok(text) => Config::parse(&text),
@@ -131,7 +131,7 @@ impl Config {
         }
     }
 
-    /// Reads a file's text.
+    /// Parses the text of a config file.
     pub fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
         let mut reader = Reader {
             text: text.strip_prefix('\u{feff}').unwrap_or(text),
@@ -153,13 +153,13 @@ impl Config {
         }
     }
 
-    /// The command line with this file's values as its defaults.
+    /// Returns the command with this file's values as its defaults.
     pub fn apply(&self, command: Command) -> Command {
         let names: Vec<String> = command
             .get_subcommands()
             .map(|c| c.get_name().to_owned())
             .collect();
-        // The mistakes of variables are told apart from those of the command line.
+        // Empty variables get their own error message, distinct from those of the command line.
         let is_empty = |arg: &&clap::Arg| {
             let value = arg.get_env().and_then(std::env::var_os);
             value.is_some_and(|value| value.is_empty())
@@ -178,7 +178,7 @@ impl Config {
             let value = self.values.get(key.name).cloned();
             command = command.mut_arg(id, |mut arg| {
                 if key.form == Form::Flag {
-                    // So that a flag can also undo what the file says.
+                    // Lets a flag also override the file with `=false`.
                     arg = arg
                         .action(ArgAction::Set)
                         .num_args(0..=1)
@@ -210,8 +210,8 @@ fn key_of(arg: &clap::Arg) -> Option<&'static Key> {
     KEYS.iter().find(|key| variable(key.name) == env)
 }
 
-/// The variable from which an option has a value, if nobody typed that: `option` is as clap shows
-/// it, "--retry <N>".
+/// Returns the environment variable from which an option took its value, unless the user typed the
+/// value. `option` has the form that clap prints, such as "--retry <N>".
 pub fn of_variable(command: &Command, option: &str, value: &str) -> Option<String> {
     let is_it = |word: &str| word == value || word.ends_with(&format!("={value}"));
     if std::env::args_os().any(|word| is_it(&word.to_string_lossy())) {
@@ -264,7 +264,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `[phone.UDID.retention]`
+    /// Reads the `[phone.UDID.retention]` sections.
     fn phones(&mut self, phones: &DeTable<'_>) {
         for (name, of_phone) in phones {
             let at = name.span().start;
@@ -324,7 +324,7 @@ impl Reader<'_> {
             .filter_map(|key| Some(key.name.split_once('.')?.0));
         let meant = full.replace('_', "-");
         let leaf = meant.rsplit('.').next().unwrap_or(&meant);
-        // A key under the wrong section is as near as a typo in the right one.
+        // A key in the wrong section counts as near as one with a typo in the right section.
         let near = |name: &str| {
             let same_leaf = name.rsplit('.').next() == Some(leaf);
             let distance = strsim::damerau_levenshtein(name, &meant);
@@ -355,7 +355,7 @@ impl Reader<'_> {
     }
 }
 
-/// A value as a user would type it for the flag.
+/// Returns a value as a user would type it for the flag.
 fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
     let value = value.get_ref();
     let kind = value.type_str();
@@ -366,7 +366,8 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
             Ok(text) => Ok(text.to_owned()),
             Err(kind) => Err(format!("expected a text in quotes, found {kind}")),
         },
-        // A relative one would be another in each folder, and cron runs in none of them.
+        // A relative path would mean a different place in each folder, and cron runs in none of
+        // them.
         Form::Place => match text() {
             Ok("") => Err("it is empty".to_owned()),
             Ok(text) => match super::stores::path(text.into()) {
@@ -417,7 +418,7 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
     }
 }
 
-/// The config file that is meant, and whether somebody named it.
+/// Returns the path of the config file to use, and whether the user named it.
 pub fn place(named: Option<&Path>) -> Option<(PathBuf, bool)> {
     if let Some(path) = named {
         return Some((std::path::absolute(path).ok()?, true));
@@ -426,7 +427,7 @@ pub fn place(named: Option<&Path>) -> Option<(PathBuf, bool)> {
     Some((folder.join("config.toml"), false))
 }
 
-/// ", line 3"
+/// Returns the position of a mistake in the form ", line 3".
 pub(super) fn at(mistake: &Mistake) -> String {
     match mistake.line {
         0 => String::new(),
@@ -434,7 +435,7 @@ pub(super) fn at(mistake: &Mistake) -> String {
     }
 }
 
-/// Tells of mistakes, and answers the exit code.
+/// Reports mistakes and returns the exit code.
 pub fn tell_mistakes(path: &Path, mistakes: &[Mistake]) -> u8 {
     for mistake in mistakes {
         output::tell(&format!(

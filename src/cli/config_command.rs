@@ -39,7 +39,7 @@ struct Shown {
     value: Option<String>,
     /// "environment", "file" or "default".
     from: &'static str,
-    /// None of a rule of one phone.
+    /// Environment variable of the key; `None` for a rule of one phone.
     variable: Option<String>,
     help: &'static str,
 }
@@ -55,7 +55,8 @@ struct About {
 }
 
 impl ConfigCommand {
-    /// Runs it; `plain` is the command line without any file.
+    /// Runs the command and returns its exit code. `plain` is the command line without the values
+    /// of any file.
     pub fn run(&self, named: Option<&Path>, plain: &Command) -> u8 {
         let Some((path, is_named)) = place(named) else {
             output::tell("error: you have no home folder\n  hint: name a file with --config");
@@ -164,7 +165,7 @@ fn default_of(command: &Command, variable: &str) -> Option<String> {
     own.map(str::to_owned).or_else(deeper)
 }
 
-/// Mistakes as findings of `doctor`.
+/// Returns mistakes as findings of `doctor`.
 pub fn findings(path: &Path, mistakes: &[Mistake]) -> Vec<Line> {
     let finding = |mistake: &Mistake| Line {
         level: Level::Problem,

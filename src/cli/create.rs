@@ -66,7 +66,7 @@ pub struct Create {
     pub(super) reach: ReachArgs,
     #[command(flatten)]
     output: OutputArgs,
-    // The last: what follows would stand under its headings.
+    // Keep this last: options that follow would appear under its headings in the help text.
     #[command(flatten)]
     unattended: UnattendedArgs,
 }
@@ -88,7 +88,7 @@ pub struct BackupArgs {
 }
 
 impl BackupArgs {
-    /// As the job wants them.
+    /// Returns the options in the form that the job takes.
     pub fn options(&self) -> Options {
         Options {
             keep: self.keep.policy(),
@@ -102,13 +102,14 @@ impl BackupArgs {
 }
 
 impl Create {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let mut plan = self.unattended.plan(self.if_older_than);
         plan.yields |= self.if_present || !self.wait_for_device.is_zero();
         let style = self.output.style();
         let password = self.password();
-        // Only now: Ctrl-C at a question for a password ends the program at once.
+        // Install the handler only now: during a password prompt, Ctrl-C must end the program at
+        // once.
         let calm = Calm::new(interrupt());
         let show = Show::new(style);
         let watch = show.watch(None, None);
@@ -129,7 +130,7 @@ impl Create {
                 skipped(None, "", &e.to_string(), style);
                 exit::DONE
             }
-            // Who ended it sits here.
+            // The user who interrupted it is watching, so no notification is needed.
             Err(e @ Error::Interrupted) => output::failure(&e, None, self.output.json),
             Err(e) => {
                 unattended::tell_failed(&e, self.wanted(), &plan, &calm, &watch);
@@ -145,7 +146,7 @@ impl Create {
         }
     }
 
-    /// The phone that was named, if one is meant.
+    /// Returns the phone that the user named, unless all phones are meant.
     fn wanted(&self) -> Option<&str> {
         self.device.device.as_deref().filter(|_| !self.all)
     }
@@ -170,7 +171,7 @@ impl Create {
     }
 }
 
-/// The phones that the store knows, of those that are meant.
+/// Returns the phones that have backups in the store and match `wanted`.
 pub fn known(store: &Store, wanted: Option<&str>) -> Vec<Udid> {
     let snapshots = store.snapshots().unwrap_or_default();
     let meant = wanted.map(|text| named::of_store(store, text).unwrap_or_default());
@@ -185,7 +186,7 @@ pub fn known(store: &Store, wanted: Option<&str>) -> Vec<Udid> {
     udids.filter(is_meant).cloned().collect()
 }
 
-/// Backs up phones, each on a thread of its own, and tells what came of it.
+/// Backs up phones in parallel, each on its own thread, and reports the results.
 pub fn back_up(
     reach: &Reach,
     store: &Store,
@@ -231,7 +232,7 @@ pub fn back_up(
     let mut codes = vec![exit::DONE; results.len()];
     for ((result, watch), code) in results.iter().zip(&watches).zip(&mut codes) {
         *code = match result {
-            // A thread that died has printed why.
+            // A thread that panicked has printed the reason.
             None => exit::FAILED,
             Some(result) => ended(watch.udid(), &watch.prefix(), result, store, style),
         };
@@ -239,7 +240,7 @@ pub fn back_up(
     exit::worst(&codes)
 }
 
-/// Tells how a backup ended, and answers its exit code.
+/// Reports how a backup ended, and returns its exit code.
 pub fn ended(
     udid: Option<&str>,
     name: &str,
@@ -274,7 +275,7 @@ struct Skipped<'a> {
     why: &'a str,
 }
 
-/// Nothing was to be done, which is no failure.
+/// Reports that there was nothing to do, which is not a failure.
 pub fn skipped(udid: Option<&str>, name: &str, why: &str, style: Style) {
     match style {
         Style::Quiet => {}
@@ -283,7 +284,8 @@ pub fn skipped(udid: Option<&str>, name: &str, why: &str, style: Style) {
     }
 }
 
-/// After a failure: is the last backup safe? It always is; people want to read it.
+/// Reports after a failure that the last backup is still intact. It always is, but users want to
+/// see so.
 fn reassure(udid: Option<&str>, store: &Store, style: Style) {
     if style == Style::Json {
         return;
@@ -330,7 +332,7 @@ fn tell(report: &Report, name: &str, style: Style) {
     }
 }
 
-/// Says what the check of the new backup compared.
+/// Describes the checks made on the new backup.
 fn checked(report: &Report) -> String {
     match (report.listed, report.other_sizes) {
         (None, _) => "none of which was compared with the phone's list: that is encrypted, and without the password nobody knows \
@@ -344,7 +346,7 @@ fn checked(report: &Report) -> String {
     }
 }
 
-/// The last lines, for people.
+/// Returns the final summary for people.
 fn summary(report: &Report, name: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let time = |seconds: f64| duration(Duration::from_secs_f64(seconds));

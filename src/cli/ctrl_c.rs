@@ -1,4 +1,4 @@
-//! What Ctrl-C does: it ends a job at a safe point, and everything else at once.
+//! Handles Ctrl-C: it ends a job at a safe point, and anything else at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -8,19 +8,19 @@ use idev_backup::private;
 
 use super::{exit, output};
 
-/// What the handler knows.
+/// State of the Ctrl-C handler.
 #[derive(Default)]
 struct Ctrl {
-    /// It was pressed.
+    /// True once Ctrl-C was pressed.
     flag: Arc<AtomicBool>,
-    /// A job looks at the flag.
+    /// True if a job checks the flag.
     is_heeded: AtomicBool,
-    /// A password is asked for: the terminal hides what is typed, and only the prompt knows how it
-    /// was before.
+    /// True during a password prompt: the terminal hides the input, and only the prompt can restore
+    /// it.
     is_asking: AtomicBool,
 }
 
-/// A program has one handler, and sets it once.
+/// The handler of this program, installed once.
 static CTRL: LazyLock<Arc<Ctrl>> = LazyLock::new(|| {
     let ctrl = Arc::new(Ctrl::default());
     let known = ctrl.clone();
@@ -32,27 +32,27 @@ static CTRL: LazyLock<Arc<Ctrl>> = LazyLock::new(|| {
     ctrl
 });
 
-/// Becomes true at Ctrl-C. A second one ends the program at once; the last good backup is safe from
-/// both.
+/// Returns a flag that becomes true at Ctrl-C. A second Ctrl-C ends the program at once; neither
+/// can harm the last good backup.
 pub fn interrupt() -> Arc<AtomicBool> {
     CTRL.is_heeded.store(true, Ordering::SeqCst);
     CTRL.flag.clone()
 }
 
-/// Lets `ask` end by itself at Ctrl-C: a program that ended meanwhile would leave a terminal that
-/// shows nothing of what is typed.
+/// Runs a prompt and lets it handle Ctrl-C: if the program ended during the prompt, the terminal
+/// would continue to hide all input.
 pub fn while_asking<T>(ask: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
     CTRL.is_asking.store(true, Ordering::SeqCst);
     let mut answer = ask();
     if cfg!(windows) && answer.is_err() {
-        // There a prompt says only that nothing was typed, at about the time at which the handler
-        // runs.
+        // On Windows, an interrupted prompt reports only empty input, at about the time at which
+        // the handler runs.
         std::thread::sleep(Duration::from_millis(100));
         if CTRL.flag.load(Ordering::SeqCst) {
             answer = Err(std::io::ErrorKind::Interrupted.into());
         }
     }
-    // Who was interrupted is on the way to the end, and needs no word of the handler.
+    // After an interruption the program ends anyway, so keep the handler silent.
     if !is_interruption(&answer) {
         CTRL.is_asking.store(false, Ordering::SeqCst);
     }
@@ -65,7 +65,7 @@ fn is_interruption<T>(answer: &std::io::Result<T>) -> bool {
 
 impl Ctrl {
     fn pressed(&self) {
-        /// What a prompt takes at most to put the terminal right and end the program.
+        /// Longest time that a prompt needs to restore the terminal and end the program.
         const PROMPT_ENDS: Duration = Duration::from_secs(1);
         if self.is_asking.load(Ordering::SeqCst) {
             self.flag.store(true, Ordering::SeqCst);

@@ -33,7 +33,7 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let temporary =
             std::env::temp_dir().join(format!("idev-backup-demo-{}", std::process::id()));

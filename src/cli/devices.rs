@@ -22,7 +22,7 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let found = self
             .store

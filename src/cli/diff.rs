@@ -17,9 +17,9 @@ use super::password::{self, PasswordArgs};
 use super::reading::tell_unread;
 use super::{StoreArgs, exit, interrupt, output};
 
-/// Differences that are shown without `--all`.
+/// Number of differences shown without `--all`.
 const SHOWN_MAX: usize = 40;
-/// Differences that are sorted, since they have to be held for that.
+/// Limit on the differences that are sorted, since sorting holds them in memory.
 const SORTED_MAX: usize = 100_000;
 
 /// Show what changed between two backups.
@@ -54,7 +54,7 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         match self.compare() {
             Ok(code) => code,
@@ -88,8 +88,8 @@ impl Diff {
         Ok(tell_unread(&unread, exit::DONE))
     }
 
-    /// With a password of its own; else with that of the first one, and if that does not open it
-    /// people are asked for another.
+    /// Opens the second backup with its own password, or else with that of the first. If neither
+    /// opens it, prompts on the terminal for another.
     fn open_other(&self, folder: &std::path::Path, asked: &Asked) -> Result<Opened, Error> {
         let other = password::of(
             self.other_password_file.as_ref(),
@@ -101,7 +101,7 @@ impl Diff {
         match Opened::open(folder, asked) {
             Err(Error::WrongPassword { of }) => {
                 let is_given = self.password.given()?.is_some();
-                // Where nobody can be asked, that it is wrong says more.
+                // Without a terminal to prompt on, report that the password is wrong.
                 if is_given && !std::io::stdin().is_terminal() {
                     output::tell(
                         "problem: one password does not open both; --other-password-file and --other-password-command name \
@@ -117,7 +117,7 @@ impl Diff {
     }
 }
 
-/// Asks once for both.
+/// Asks for the password once, and uses it for both backups.
 struct Asked<'a> {
     args: &'a PasswordArgs,
     known: RefCell<Option<Secret>>,
@@ -134,13 +134,13 @@ impl Passwords for Asked<'_> {
     }
 }
 
-/// Those of the differences that are shown, by name.
+/// Differences to show, sorted by name.
 struct Shown {
     all: bool,
-    /// The first by name, or all of them.
+    /// The first differences by name, or all of them.
     held: Vec<Difference>,
     more: u64,
-    /// There are too many to be sorted, and they are printed as they come.
+    /// True if there are too many to sort, so that they are printed as they come.
     is_unsorted: bool,
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::unattended::OverdueArgs;
 use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output, schedule_health};
 
-/// How long a phone or a disk may take for all of its answers.
+/// Time limit for all answers of a phone or a disk.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Look for what is in the way of the next backup, or explain an error: usbmuxd, USB, trust, the
@@ -68,12 +68,12 @@ enum Explain {
 }
 
 impl Doctor {
-    /// It explains an error, and looks at nothing.
+    /// Returns true if the command explains an error instead of examining the system.
     pub fn explains(&self) -> bool {
         self.explain.is_some()
     }
 
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         if let Some(Explain::Explain { text, json }) = &self.explain {
             return explain(text, *json);
@@ -107,7 +107,7 @@ impl Doctor {
             places: Places::default(),
         };
         let mut report = examine(&self.reach.reach()?, &options)?;
-        // Jobs are the program's own matter, and so not examined with the rest.
+        // The library does not know the config file and the jobs, so add their findings here.
         report.lines.extend(self.config.iter().cloned());
         report.lines.extend(schedule_health::examined());
         let worst = report.lines.iter().map(|line| line.level).max();
@@ -116,7 +116,7 @@ impl Doctor {
     }
 }
 
-/// Prints the findings, and how many there are.
+/// Prints the findings and their number.
 pub fn show(report: &Report, quiet: bool) {
     let shown = |line: &&Line| !quiet || line.level != Level::Ok;
     for line in report.lines.iter().filter(shown) {
@@ -188,7 +188,7 @@ fn explain(words: &[String], as_json: bool) -> u8 {
     exit::DONE
 }
 
-/// What another program printed, from standard input.
+/// Reads another program's message from standard input.
 fn pasted() -> Result<String, Error> {
     const BYTES_MAX: u64 = 1 << 20;
     if std::io::stdin().is_terminal() {

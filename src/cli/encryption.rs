@@ -116,7 +116,7 @@ struct Forget {
 }
 
 impl EncryptionCommand {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         match &self.wish {
             Wanted::Status(ask) => ask.run(None),
@@ -189,7 +189,7 @@ fn question(which: &str, name: &str) -> String {
     format!("{which} password of {name}")
 }
 
-/// The passwords for what is wanted of the phone of this name.
+/// Asks for the passwords that a change needs; takes the name of the phone.
 type AskFor<'a> = &'a dyn Fn(&str) -> Result<Wish, Error>;
 
 impl Ask {
@@ -222,7 +222,7 @@ impl Ask {
     ) -> Result<(Report, String), Error> {
         let reach = self.reach.reach()?;
         let phone = reach.phone(self.device.device.as_deref())?;
-        // What is in the store is told where there is one.
+        // Include the backups in the store, if there is one.
         let store = Store::open(&self.store.path()?).ok();
         let options = Options::default();
         let now = encryption::status(&reach, &phone, store.as_ref(), &options, watch)?;
@@ -233,9 +233,9 @@ impl Ask {
             is_on: now.encrypted,
             is_required: now.required,
         };
-        // Before anybody is asked for a password.
+        // Check this before prompting for a password.
         encryption::admit(wanted, state)?;
-        // Who hears it afterwards has no choice any more.
+        // Warn first: after the change the user no longer has a choice.
         watch.note(room_for_a_full_one(now.store.as_ref()));
         let wish = passwords(&now.phone.name)?;
         let report = encryption::change(&reach, &phone, store.as_ref(), &wish, &options, watch)?;
@@ -289,7 +289,8 @@ fn words(report: &Report) -> Vec<String> {
 const NOT_IN_IT: &str = "  Backups that are not encrypted hold no saved passwords that another phone could use, no Health and Home data, \
     no Wi-Fi settings, no Safari and no call history.";
 
-/// Any change of encryption has the phone send everything again.
+/// Warns if the store lacks space: after any change of encryption, the phone sends everything
+/// again.
 fn room_for_a_full_one(room: Option<&Room>) -> String {
     let free = |room: &Room| size(room.free_bytes);
     match room.map(|room| (room, room.bytes)) {

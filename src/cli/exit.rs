@@ -1,24 +1,24 @@
-//! Exit codes. Stable: scripts rest on them, and docs/guide.md lists them.
+//! Exit codes. They are stable: scripts depend on them, and docs/guide.md lists them.
 
 use idev_backup::jobs::Class;
 
-/// Done.
+/// Success, or nothing to do.
 pub const DONE: u8 = 0;
-/// Failed.
+/// Failure of any kind that has no code of its own.
 pub const FAILED: u8 = 1;
-/// Wrong usage, which clap ends with too: here a config file with a mistake.
+/// Wrong usage, for which clap uses the same code; here a config file with a mistake.
 pub const USAGE: u8 = 2;
-/// Done, with problems that were told.
+/// Success, but with problems that were reported.
 pub const DONE_WITH_PROBLEMS: u8 = 3;
 /// Interrupted by the user.
 pub const INTERRUPTED: u8 = 130;
 
-/// The code of a kind of failure. 2 (usage) is clap's.
+/// Returns the exit code of a class of failures. Code 2 (usage) belongs to clap.
 pub fn code(class: Class) -> u8 {
     class.exit_code()
 }
 
-/// Of several phones' codes the one that says most: any failure before problems before success.
+/// Returns the most severe of several phones' codes: any failure before problems before success.
 pub fn worst(codes: &[u8]) -> u8 {
     let rank = |code: &&u8| match **code {
         DONE => 0,
@@ -29,7 +29,7 @@ pub fn worst(codes: &[u8]) -> u8 {
     codes.iter().max_by_key(rank).copied().unwrap_or(DONE)
 }
 
-/// What a code means, in a few words.
+/// Describes a code in a few words.
 pub fn words(code: u8) -> &'static str {
     match code {
         DONE => "done, or nothing to do",

@@ -47,7 +47,7 @@ pub struct Photos {
 }
 
 impl Export {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         match &self.what {
             What::Photos(photos) => photos.run(),

@@ -13,7 +13,7 @@ use super::progress::Show;
 use super::reading::{ReadArgs, tell_unread};
 use super::{OutputArgs, bounds, exit, interrupt, output, progress};
 
-/// Things of a kind that are shown.
+/// Number of problems, and of renamed files, that are shown.
 const SHOWN_MAX: usize = 20;
 
 /// Write files of a backup into a folder, with the names, times and modes that they had on the
@@ -61,7 +61,7 @@ pub struct IntoArgs {
 }
 
 impl IntoArgs {
-    /// For the jobs.
+    /// Returns the options in the form that the job takes.
     pub fn how(&self) -> Into {
         Into {
             overwrite: self.overwrite,
@@ -71,7 +71,7 @@ impl IntoArgs {
 }
 
 impl Extract {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let show = Show::new(self.output.style());
         let watch = show.watch(None, None);
@@ -85,7 +85,7 @@ impl Extract {
             into: self.into.how(),
             all_modes: self.modes,
         };
-        // Asked for a password, people end the program by Ctrl-C as ever.
+        // While the user is prompted for a password, Ctrl-C ends the program at once.
         let extracted = self.read.open().and_then(|backup| {
             extract::extract(&backup, &self.into.to, &options, &interrupt(), &watch)
         });
@@ -157,7 +157,7 @@ fn text(report: &Report) -> Vec<String> {
     lines
 }
 
-/// What is not as it should be.
+/// Describes the files with problems.
 pub fn problems(problems: &Listing<Problem>) -> Vec<String> {
     if problems.count == 0 {
         return Vec::new();
@@ -182,7 +182,7 @@ pub fn problems(problems: &Listing<Problem>) -> Vec<String> {
     lines
 }
 
-/// What has another name.
+/// Describes the files that were renamed.
 pub fn renamed(renamed: &Listing<Renamed>) -> Vec<String> {
     if renamed.count == 0 {
         return Vec::new();

@@ -67,7 +67,7 @@ struct Searched {
 }
 
 impl Find {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         self.found()
             .unwrap_or_else(|e| output::failure(&e, None, self.json))
@@ -97,7 +97,7 @@ impl Find {
         let has_dates = self.newer.is_some() || self.older.is_some();
         let from = self.newer.unwrap_or(i64::MIN);
         let to = self.older.map_or(i64::MAX, |time| time.saturating_sub(1));
-        // Folders and links have no size that anybody asks for.
+        // A search by size concerns files only: folders and links have no useful size.
         let kind = self.kind.or(self.size.as_ref().map(|_| Kind::File));
         Wanted {
             patterns: self.patterns.clone(),
@@ -113,7 +113,8 @@ impl Find {
         }
     }
 
-    /// The domain, where it is one and no pattern: the phone's list has an index of them.
+    /// Returns the domain if there is exactly one and it is not a pattern: the phone's list has an
+    /// index by domain.
     fn only_domain(&self) -> Option<&str> {
         let is_plain = |text: &str| !text.contains(['*', '?', '[', ']', '{', '}', '\\', '!']);
         match &self.domain[..] {

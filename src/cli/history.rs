@@ -1,4 +1,4 @@
-//! `idev-backup prune`, `pin`, `unpin`, `tag` and `delete`: what stays, and what goes.
+//! `idev-backup prune`, `pin`, `unpin`, `tag` and `delete`: control which snapshots are kept.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal};
@@ -47,8 +47,8 @@ pub struct KeepArgs {
 }
 
 impl KeepArgs {
-    /// Takes the rules of single phones from the config file; `typed` is the command line without
-    /// it, which outranks them.
+    /// Reads the rules of individual phones from the config file. `typed` holds the command line's
+    /// own options, without the config file; they take precedence.
     pub fn read(&mut self, config: &Config, typed: &KeepArgs) {
         let rule = |(udid, rules): (&Udid, &BTreeMap<&str, String>)| {
             let number = |key: &str| rules.get(key).and_then(|text| text.parse().ok());
@@ -68,12 +68,12 @@ impl KeepArgs {
         self.of_phones = config.phones.iter().map(rule).collect();
     }
 
-    /// The rules of phones that have their own.
+    /// Returns the retention rules of the phones that have their own.
     pub fn of_phones(&self) -> BTreeMap<Udid, Policy> {
         self.of_phones.clone()
     }
 
-    /// The rules that were given; none at all stand for the default.
+    /// Returns the given retention rules; if there are none, the default applies.
     pub fn policy(&self) -> Policy {
         Policy {
             keep_last: self.keep_last,
@@ -109,7 +109,7 @@ pub struct Prune {
 }
 
 impl Prune {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let show = Show::new(self.output.style());
         let watch = show.watch(None, None);
@@ -232,7 +232,7 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         self.of
             .note("is pinned, and stays", |of| history::pin(of, true))
@@ -249,7 +249,7 @@ pub struct Unpin {
 }
 
 impl Unpin {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         self.of
             .note("is not pinned any more", |of| history::pin(of, false))
@@ -271,7 +271,7 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let words = match self.remove {
             true => format!("is not called {:?} any more", self.name),
@@ -303,7 +303,7 @@ pub struct Retire {
 }
 
 impl Retire {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let store = self.store.open();
         match store.and_then(|store| history::retire(&store, &self.phone, self.undo)) {
@@ -339,7 +339,7 @@ pub struct Delete {
 }
 
 impl Delete {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let style = match self.of.json {
             true => Style::Json,
@@ -371,7 +371,7 @@ impl Delete {
     fn delete(&self, watch: &Watch) -> Result<Option<Deleted>, Error> {
         let chosen = self.of.find()?;
         let seen = history::consider(&chosen, watch)?;
-        // Nothing may move below a question.
+        // Finish the progress display first, so that it does not redraw below the question.
         watch.finish();
         if !self.yes && !agrees(&seen)? {
             return Ok(None);
@@ -380,7 +380,7 @@ impl Delete {
     }
 }
 
-/// Says what cannot be undone, and asks.
+/// States what cannot be undone and asks for confirmation.
 fn agrees(seen: &Deleted) -> Result<bool, Error> {
     if !std::io::stdin().is_terminal() {
         return Err(Error::Nothing {

@@ -24,7 +24,7 @@ pub struct Info {
 }
 
 impl Info {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let looked = self.read.folder().and_then(|folder| {
             let password = self.read.given_password()?;

@@ -1,11 +1,10 @@
-//! The system's credential store: Secret Service on Linux, Keychain on macOS, Credential Manager on
-//! Windows. Only where the program was built with the feature `keyring`, and used only where
-//! somebody asks for it.
+//! Access to the system's credential store: Secret Service on Linux, Keychain on macOS, Credential
+//! Manager on Windows. Needs the feature `keyring`, and is used only if the user asks for it.
 
 use idev_backup::jobs::Error;
 use idev_backup::secret::Secret;
 
-/// The name of a password that was given none.
+/// Default name of a password.
 pub const NAME: &str = "backup";
 
 pub use store::{forget, recall, remember};
@@ -26,13 +25,15 @@ mod store {
     use windows_native_keyring_store::Store;
     use zeroize::Zeroizing;
 
-    /// Somebody may have to unlock it. But nobody does so at night, and it would wait for a year.
+    /// Time that the user has to unlock the store. Without a limit, a job at night would wait
+    /// forever.
     const UNLOCKING_MAX: Duration = Duration::from_secs(120);
 
-    /// What all passwords of ours are found by there, with their names.
+    /// Service name of all our passwords in the store.
     const SERVICE: &str = "idev-backup";
 
-    /// Does something with an entry. What takes too long is given up, and ends with the program.
+    /// Runs an action on an entry. If it takes too long, gives up waiting: the thread ends with the
+    /// program.
     fn with_entry<T: Send + 'static>(
         name: &str,
         act: impl FnOnce(Entry) -> Result<T, Trouble> + Send + 'static,
@@ -41,14 +42,14 @@ mod store {
         let name = name.to_owned();
         std::thread::spawn(move || {
             let entry = Store::new().and_then(|store| store.build(SERVICE, &name, None));
-            // Nobody may wait any more.
+            // The receiver may have given up.
             drop(done.send(entry.and_then(act)));
         });
         let late = |_| Trouble::NoStorageAccess("nobody has unlocked it within 2 minutes".into());
         ended.recv_timeout(UNLOCKING_MAX).map_err(late)?
     }
 
-    /// The password of this name.
+    /// Returns the password of this name.
     pub fn recall(name: &str) -> Result<Secret, Error> {
         let found = with_entry(name, |entry| entry.get_password());
         found
@@ -63,7 +64,7 @@ mod store {
             })
     }
 
-    /// Keeps a password under a name, in place of the one that was there.
+    /// Stores a password under a name, and replaces an existing one.
     pub fn remember(name: &str, password: &Secret) -> Result<(), Error> {
         let no_text = |_| Error::Nothing {
             what: "the credential store keeps text, and the password is none".to_owned(),
@@ -75,7 +76,7 @@ mod store {
         kept.map_err(|e| unusable(&e))
     }
 
-    /// Forgets the password of this name; answers whether there was one.
+    /// Removes the password of this name. Returns true if it existed.
     pub fn forget(name: &str) -> Result<bool, Error> {
         match with_entry(name, |entry| entry.delete_credential()) {
             Ok(()) => Ok(true),

@@ -37,7 +37,7 @@ pub struct List {
 }
 
 impl List {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         match self.overview() {
             Err(e) => output::failure(&e, None, self.json),
@@ -83,7 +83,7 @@ impl List {
     fn overview(&self) -> Result<(Overview, PathBuf), Error> {
         let path = self.store.path()?;
         if !self.store.is_named() && !path.exists() {
-            // Nobody has made a backup yet.
+            // No backup has been made yet.
             return Ok((Overview::default(), path));
         }
         let look = Look {
@@ -196,7 +196,7 @@ fn row(backup: &Backup, with_sizes: bool) -> Vec<String> {
     cells
 }
 
-/// What the backups of a phone come to.
+/// Prints the total size of a phone's backups.
 fn total(phone: &Phone) {
     let name = phone.name.as_deref().unwrap_or("a phone without a name");
     let disk = phone.disk_bytes.map_or_else(String::new, |bytes| {

@@ -1,5 +1,5 @@
-//! A log file: what stderr gets, with the time before each line. One older file is kept, so that it
-//! cannot fill a disk.
+//! Log file: a copy of all lines on stderr, with a timestamp before each. Only one older file is
+//! kept, so that the log cannot fill the disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use super::output;
 use super::unattended::Level;
 
-/// Beyond this the file becomes FILE.1, and that of before is gone.
+/// Size in bytes beyond which the log is renamed to FILE.1, replacing the previous one.
 const BYTES_MAX: u64 = 1_000_000;
 
 struct Log {
@@ -26,7 +26,7 @@ struct Open {
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Logs from now on. A log that cannot be written is no reason to make no backup.
+/// Starts the log. Failure to write it is only a problem, since the backup matters more.
 pub fn begin(path: &Path, level: Level) {
     match open(path) {
         Ok((file, bytes)) => {
@@ -36,7 +36,7 @@ pub fn begin(path: &Path, level: Level) {
                 last: Level::Info,
             });
             let path = path.to_path_buf();
-            // Of two, the first stays.
+            // If two logs are started, the first one stays.
             drop(LOG.set(Log { path, level, open }));
         }
         Err(e) => output::problem(
@@ -46,13 +46,13 @@ pub fn begin(path: &Path, level: Level) {
     }
 }
 
-/// Adds what is told to whoever watches.
+/// Adds lines printed for the user to the log.
 pub fn add(text: &str) {
     let Some(log) = LOG.get() else { return };
     let mut open = log.open.lock().unwrap_or_else(PoisonError::into_inner);
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         let level = match line {
-            // A hint, and what else is indented, belongs to the line before.
+            // Hints and other indented lines belong to the line before.
             line if line.starts_with(' ') => open.last,
             line if line.contains("error: ") => Level::Error,
             line if line.contains("problem: ") => Level::Warning,
@@ -72,7 +72,7 @@ pub fn add(text: &str) {
         {
             (open.file, open.bytes) = (file, bytes);
         }
-        // A full disk is told of by the backup itself.
+        // On a full disk, the backup itself reports the error.
         if open.file.write_all(line.as_bytes()).is_ok() {
             open.bytes += line.len() as u64;
         }
@@ -87,7 +87,7 @@ fn open(path: &Path) -> std::io::Result<(File, u64)> {
     }
     let mut options = OpenOptions::new();
     options.append(true).create(true);
-    // It names the phone and its files, so it is for its owner only.
+    // The log names the phone and its files, so only its owner may read it.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path)?;

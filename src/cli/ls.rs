@@ -47,7 +47,7 @@ struct OfDomains<'a> {
 }
 
 impl Ls {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let listed = self.read.open().and_then(|opened| match &self.place {
             None => browse::domains(&opened).map(|domains| self.domains(&opened, &domains)),
@@ -89,7 +89,8 @@ impl Ls {
         Ok(tell_unread(&unread, code))
     }
 
-    /// As it is seen from the folder that is listed.
+    /// Returns the entry's name, or its path relative to the listed folder if the listing is
+    /// recursive.
     fn name<'a>(&self, entry: &'a Entry, folder: &str) -> &'a str {
         let last = entry.path.rsplit('/').next().unwrap_or_default();
         match entry.path.strip_prefix(folder) {
@@ -124,14 +125,14 @@ fn table(domains: &Domains, lines: &mut Lines) {
         ]);
     }
     for line in output::table(&rows).iter().filter(|line| !line.is_empty()) {
-        // A row that is too wide for the terminal is a block of lines.
+        // A row that is too wide for the terminal spans several lines.
         if !line.split('\n').all(|line| lines.line(line)) {
             break;
         }
     }
 }
 
-/// "-rw-r--r--    480.0 MB  2026-01-31 18:00  sms.db"
+/// Formats a line of a long listing: "-rw-r--r--    480.0 MB  2026-01-31 18:00  sms.db".
 fn long(entry: &Entry, name: &str, zone: &TimeZone) -> String {
     let modified = entry.modified.as_deref();
     let modified = modified.map_or_else(|| "?".to_owned(), |time| bounds::local(time, zone));
@@ -150,7 +151,7 @@ fn long(entry: &Entry, name: &str, zone: &TimeZone) -> String {
     )
 }
 
-/// "drwxr-xr-x"
+/// Formats type and permissions as "drwxr-xr-x".
 fn mode(entry: &Entry) -> String {
     let kind = match entry.kind {
         "folder" => 'd',

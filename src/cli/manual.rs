@@ -1,5 +1,5 @@
-//! `idev-backup completions` and `idev-backup man`, both made of the command line's own
-//! description.
+//! `idev-backup completions` and `idev-backup man`, both generated from the definition of the
+//! command line.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "idev-backup", &mut text);
@@ -39,7 +39,7 @@ pub struct Man {
 }
 
 impl Man {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let Some(folder) = &self.to else {
             let mut text = Vec::new();

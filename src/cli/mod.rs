@@ -1,4 +1,4 @@
-//! The commands of `idev-backup`: the table of contents of the product.
+//! The commands of `idev-backup`: the program's table of contents.
 
 mod adopt;
 mod bounds;
@@ -130,7 +130,7 @@ enum Command {
 }
 
 impl Command {
-    /// The rules of a command that drops snapshots.
+    /// Returns the retention rules of a command that drops snapshots.
     fn keep(&mut self) -> Option<&mut history::KeepArgs> {
         match self {
             Command::Create(create) => Some(&mut create.backup.keep),
@@ -141,7 +141,7 @@ impl Command {
     }
 }
 
-/// Parses the command line and runs it.
+/// Parses the command line and runs the command.
 pub fn run() -> ExitCode {
     match parse() {
         Ok(cli) => ExitCode::from(output::ended(obey(cli))),
@@ -149,7 +149,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The command line, with the config file's values where it does not say otherwise.
+/// Parses the command line, with the config file's values as defaults.
 fn parse() -> Result<Cli, u8> {
     let plain = Config::default().apply(Cli::command());
     let mut cli = of(plain.clone());
@@ -188,7 +188,7 @@ fn parse() -> Result<Cli, u8> {
             Ok(with_config)
         }
         Err(mistakes) => match &mut cli.command {
-            // That is something to be found too.
+            // `doctor` reports the mistakes among its findings.
             Command::Doctor(doctor) => {
                 doctor
                     .config
@@ -200,7 +200,8 @@ fn parse() -> Result<Cli, u8> {
     }
 }
 
-/// Tells why the command line is refused. A value that nobody typed is of a variable.
+/// Reports why the command line is invalid, and exits. A value that the user did not type comes
+/// from a variable.
 fn refuse(e: &clap::Error, command: &clap::Command) -> ! {
     use clap::error::{ContextKind, ContextValue};
     let text = |kind| match e.get(kind) {
@@ -210,7 +211,7 @@ fn refuse(e: &clap::Error, command: &clap::Command) -> ! {
     let variable = text(ContextKind::InvalidArg)
         .zip(text(ContextKind::InvalidValue))
         .and_then(|(option, value)| config::of_variable(command, option, value));
-    // What cannot be printed has nobody to read it.
+    // If the message cannot be printed, there is no other place to report it.
     drop(e.print());
     if let Some(variable) = variable {
         output::tell(&format!(
@@ -226,8 +227,8 @@ fn of(command: clap::Command) -> Cli {
     let matches = matches.unwrap_or_else(|e| refuse(&e, &command));
     let cli = Cli::from_arg_matches(&matches);
     let mut cli = cli.unwrap_or_else(|e| e.format(&mut command).exit());
-    // A variable or the config file names a phone for any command, and so not for one where that
-    // makes no sense.
+    // A variable or the config file names a phone for all commands, so ignore it for those that
+    // take no phone.
     let typed =
         |args: &clap::ArgMatches| args.value_source("device") == Some(ValueSource::CommandLine);
     match (&mut cli.command, matches.subcommand()) {
@@ -253,7 +254,7 @@ fn of(command: clap::Command) -> Cli {
     cli
 }
 
-/// Reads the command line of a job, with the values that the config file has now.
+/// Parses the command line of a job, with the current values of the config file.
 fn of_job(words: &[String], named: Option<&Path>) -> Result<Option<WritableStoreArgs>, Error> {
     let exit = |e: clap::Error| -> ! { e.exit() };
     let words = || std::iter::once("idev-backup").chain(words.iter().map(String::as_str));
@@ -347,7 +348,7 @@ impl ReachArgs {
         self.reach_with(Calm::new(interrupt()))
     }
 
-    /// With waits that end with `calm`.
+    /// Connects with waits that `calm` can cancel.
     fn reach_with(&self, calm: Arc<Calm>) -> Result<Reach, Error> {
         let pin = if self.any_certificate {
             Pin::Anyone
@@ -376,7 +377,7 @@ struct DeviceArgs {
     device: Option<String>,
 }
 
-/// Reads what names a phone.
+/// Parses a phone's UDID or name.
 fn phone_text(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || text.contains(char::is_control) {
         return Err("expected a phone's UDID or name, or how either begins".to_owned());
@@ -405,10 +406,11 @@ impl OutputArgs {
     }
 }
 
-/// The platform's places for data and for configuration.
+/// Returns the platform's folders for data and for configuration.
 fn home() -> Result<(PathBuf, PathBuf), Error> {
     match etcetera::base_strategy::choose_native_strategy() {
-        // On Windows data would roam through the network with its user; a backup must not.
+        // On Windows, the data folder would roam through the network with its user; a backup must
+        // not.
         Ok(place) if cfg!(windows) => Ok((place.cache_dir(), place.config_dir())),
         Ok(place) => Ok((place.data_dir(), place.config_dir())),
         Err(_) => Err(Error::Nothing {

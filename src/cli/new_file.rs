@@ -1,13 +1,13 @@
-//! A file that a command writes for its owner: whole or absent, and never in the place of another
-//! one without `--force`.
+//! Writes a file for the user: completely or not at all. Never replaces an existing file without
+//! `--force`.
 
 use std::fs::File;
 use std::path::Path;
 
 use idev_backup::jobs::Error;
 
-/// An error where there is something of this name that is not to be replaced: nothing is but a
-/// file, and that on demand.
+/// Returns an error if the path exists and must not be replaced. Only a regular file can be
+/// replaced, and only if `replace` is set.
 pub fn refuse_if_there(file: &Path, replace: bool) -> Result<(), Error> {
     match file.symlink_metadata() {
         Ok(meta) if replace && meta.is_file() => Ok(()),
@@ -20,7 +20,7 @@ pub fn refuse_if_there(file: &Path, replace: bool) -> Result<(), Error> {
     }
 }
 
-/// Writes a file that nobody but its owner can read: whole, or not at all.
+/// Writes a file that only its owner can read: completely or not at all.
 pub fn write(
     file: &Path,
     replace: bool,
@@ -31,7 +31,7 @@ pub fn write(
     let folder = file
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    // Temporary files are made so that nobody else can open them.
+    // Temporary files are created with permissions for their owner only.
     let mut draft =
         tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(cannot)?;
     fill(draft.as_file_mut())?;

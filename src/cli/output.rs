@@ -1,4 +1,5 @@
-//! What is printed: the only file that does. Data goes to stdout, everything else to stderr.
+//! Prints all output of the program; no other file does. Data goes to stdout, everything else to
+//! stderr.
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Read, Stdout, Write};
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use super::{exit, log};
 
-/// The bars of running jobs, where stderr is a terminal. Lines are printed above them.
+/// Returns the progress bars of running jobs if stderr is a terminal. Lines are printed above them.
 pub fn bars() -> Option<&'static MultiProgress> {
     static BARS: OnceLock<Option<MultiProgress>> = OnceLock::new();
     let make = || std::io::stderr().is_terminal().then(MultiProgress::new);
@@ -26,20 +27,20 @@ fn above_the_bars(print: impl FnOnce()) {
     }
 }
 
-/// What moves the cursor, changes colours, or turns the direction of what follows, so that a name
-/// is read as another one.
+/// Returns true for characters that move the cursor, change colors, or change the direction of the
+/// text that follows, and so could disguise a name.
 fn is_obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// What an error appends to its own line begins so.
+/// Start of a continuation line that an error appends to its first line.
 const CONTINUED: &str = "\n  ";
 
-/// Shows the characters that terminals obey instead of sending them, since names come from phones.
+/// Escapes the characters that terminals act on, since names come from phones.
 ///
-/// A line break stays only where an indented line follows, as in errors that quote the phone: no
-/// name can end a line and begin one that looks like a verdict of ours.
+/// A line break stays only before an indented line, as in errors that quote the phone: a name
+/// cannot end a line and begin one that looks like our own output.
 fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
         return text.into();
@@ -48,7 +49,7 @@ fn harmless(text: &str) -> Cow<'_, str> {
     shown.collect::<Vec<_>>().join(CONTINUED).into()
 }
 
-/// Returns a name as it may stand in a line, with all of its line breaks shown.
+/// Returns a name for use within a line, with all of its line breaks escaped.
 pub fn one_line(text: &str) -> String {
     let shown = |c: char| match is_obeyed(c) {
         true => c.escape_default().to_string(),
@@ -57,12 +58,12 @@ pub fn one_line(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// Prints lines of data that were put together here, such as a row of a table.
+/// Prints several lines of data, such as the rows of a table.
 pub fn lines(text: &str) {
     text.split('\n').for_each(line);
 }
 
-/// Prints a line of data. A reader that has gone away is no error of ours.
+/// Prints a line of data. Does not treat a closed pipe as an error.
 pub fn line(text: &str) {
     let mut written = Ok(());
     above_the_bars(|| written = writeln!(io::stdout().lock(), "{}", harmless(text)));
@@ -77,10 +78,10 @@ fn unprinted(e: &io::Error) {
     }
 }
 
-/// Some of the output was lost.
+/// True once some of the output was lost.
 static LOST: AtomicBool = AtomicBool::new(false);
 
-/// Tells once that output is lost.
+/// Reports the first loss of output; later calls do nothing.
 fn lost(why: &io::Error) {
     if !LOST.swap(true, Ordering::SeqCst) {
         tell(&format!("error: cannot write the output: {why}"));
@@ -88,18 +89,18 @@ fn lost(why: &io::Error) {
     }
 }
 
-/// Something went wrong that no job knows of.
+/// True once a problem occurred outside of any job.
 static PROBLEM: AtomicBool = AtomicBool::new(false);
 
-/// Tells of what went wrong beside the job, which goes on; the exit code says so too.
+/// Reports a problem outside of the job, which continues. The exit code of the program will show
+/// it.
 pub fn problem(text: &str, hint: &str) {
     PROBLEM.store(true, Ordering::SeqCst);
     tell(&format!("problem: {text}"));
     tell(&format!("  hint: {hint}"));
 }
 
-/// The exit code of a run: one whose output was lost did not do what it should, whatever else it
-/// did.
+/// Returns the exit code of the program. Lost output turns success into failure.
 pub fn ended(code: u8) -> u8 {
     match code {
         exit::DONE | exit::DONE_WITH_PROBLEMS if LOST.load(Ordering::SeqCst) => exit::FAILED,
@@ -108,8 +109,8 @@ pub fn ended(code: u8) -> u8 {
     }
 }
 
-/// Prints bytes as they are; an error is one of reading them. A reader that has gone away is no
-/// error of ours, and what stdout cannot take is lost output.
+/// Copies bytes to stdout unchanged. Returns only read errors: a closed pipe is no error, and other
+/// write errors count as lost output.
 pub fn bytes(from: &mut impl Read) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let mut buffer = vec![0; 128 << 10];
@@ -119,7 +120,7 @@ pub fn bytes(from: &mut impl Read) -> io::Result<()> {
             Ok(length) => length,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => {
-                // What was read is of use, and the error that is told is the first one.
+                // Print the data read so far. The read error came first, so report that one.
                 drop(out.flush());
                 return Err(e);
             }
@@ -135,16 +136,16 @@ pub fn bytes(from: &mut impl Read) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints a line for whoever watches.
+/// Prints a line to stderr for people.
 pub fn tell(text: &str) {
     log::add(&harmless(text));
     above_the_bars(|| drop(writeln!(std::io::stderr().lock(), "{}", harmless(text))));
 }
 
-/// An object as scripts get it. All have this head.
+/// A JSON object for scripts. All objects have these fields in common.
 #[derive(Serialize)]
 struct Object<'a, T> {
-    /// Of the objects' form.
+    /// Version of the object format.
     version: u32,
     time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,7 +155,7 @@ struct Object<'a, T> {
     body: &'a T,
 }
 
-/// Prints an object under its head; `udid` where it is about one phone.
+/// Prints an object with the common fields; `udid` names the phone that it is about, if any.
 pub fn object(event: &str, udid: Option<&str>, body: &impl Serialize) {
     json(&Object {
         version: 1,
@@ -165,19 +166,20 @@ pub fn object(event: &str, udid: Option<&str>, body: &impl Serialize) {
     });
 }
 
-/// RFC 3339, as all times for scripts.
+/// Returns the current time as RFC 3339, the form of all times for scripts.
 pub fn now() -> String {
     list::rfc3339(SystemTime::now())
 }
 
-/// Prints an object that has its head already.
+/// Prints an object that already has the common fields.
 pub fn json(object: &impl Serialize) {
     if let Some(text) = json_text(object) {
         line(&text);
     }
 }
 
-/// In one line, without what a terminal would obey: JSON leaves some of it as it is.
+/// Returns an object as one line of JSON. Escapes characters that a terminal would act on, since
+/// JSON leaves some of them as they are.
 fn json_text(object: &impl Serialize) -> Option<String> {
     let text = serde_json::to_string(object);
     let text = text.map_err(|e| tell(&format!("error: cannot write JSON: {e}")));
@@ -196,17 +198,17 @@ pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Many lines of data, written in large pieces where nobody watches. Each answers whether anybody
-/// still reads.
+/// Writes many lines of data, in large chunks unless stdout is a terminal. Each method returns
+/// false once the reader has gone.
 pub struct Lines {
     out: BufWriter<Stdout>,
-    /// People read it, so that each line is written at once.
+    /// True if stdout is a terminal, so that each line is written at once.
     is_terminal: bool,
     failed: Option<io::Error>,
 }
 
 impl Lines {
-    /// To stdout.
+    /// Creates a writer to stdout.
     pub fn new() -> Lines {
         let out = io::stdout();
         Lines {
@@ -216,8 +218,8 @@ impl Lines {
         }
     }
 
-    /// Writes a line. A line break in a name is shown to pipes too, since a script takes each line
-    /// for a name.
+    /// Writes a line. Escapes a line break in a name for pipes too, since a script reads each line
+    /// as a name.
     pub fn line(&mut self, text: &str) -> bool {
         match text.contains(is_obeyed) {
             true => self.bytes(&[one_line(text).as_bytes(), b"\n"]),
@@ -225,17 +227,17 @@ impl Lines {
         }
     }
 
-    /// A name as it is, ended by a byte that no name has.
+    /// Writes a name unchanged, followed by a NUL byte, which no name contains.
     pub fn ended_by_null(&mut self, name: &str) -> bool {
         self.bytes(&[name.as_bytes(), b"\0"])
     }
 
-    /// A text as it is, whatever is in it.
+    /// Writes bytes unchanged.
     pub fn text(&mut self, text: &[u8]) -> bool {
         self.bytes(&[text])
     }
 
-    /// An object under its head.
+    /// Writes an object with the common fields.
     pub fn object(&mut self, event: &str, body: &impl Serialize) -> bool {
         let object = Object {
             version: 1,
@@ -263,8 +265,8 @@ impl Lines {
         }
     }
 
-    /// Writes what is left and answers the exit code. A reader that has gone away is no error of
-    /// ours.
+    /// Writes the remaining data and returns the exit code. Does not treat a closed pipe as an
+    /// error.
     pub fn end(mut self, code: u8) -> u8 {
         let written = self.out.flush();
         self.keep(written);
@@ -278,7 +280,7 @@ impl Lines {
     }
 }
 
-/// What a failure is to scripts.
+/// JSON form of a failure.
 #[derive(Serialize)]
 struct Failure {
     text: String,
@@ -286,12 +288,12 @@ struct Failure {
     exit_code: u8,
 }
 
-/// Tells of a failure and answers its exit code; `udid` where it is about one phone.
+/// Reports a failure and returns its exit code; `udid` names the phone that it is about, if any.
 pub fn failure(error: &Error, udid: Option<&str>, as_json: bool) -> u8 {
     failure_of("", error, udid, as_json)
 }
 
-/// The same, with a phone's name before it.
+/// Reports a failure as [`failure`] does, with a phone's name in front.
 pub fn failure_of(prefix: &str, error: &Error, udid: Option<&str>, as_json: bool) -> u8 {
     let exit_code = exit::code(error.class());
     let hint = error.hint();
@@ -310,7 +312,7 @@ pub fn failure_of(prefix: &str, error: &Error, udid: Option<&str>, as_json: bool
     exit_code
 }
 
-/// "today 22:14", "yesterday 22:14", "2026-11-20 22:14": local time.
+/// Returns a time in the local zone: "today 22:14", "yesterday 22:14" or "2026-11-20 22:14".
 pub fn when(rfc3339: &str) -> String {
     let Ok(time) = rfc3339.parse::<jiff::Timestamp>() else {
         return rfc3339.to_owned();
@@ -328,7 +330,7 @@ pub fn when(rfc3339: &str) -> String {
     }
 }
 
-/// "2026-11-20 22:14", also for today.
+/// Returns a time in the local zone as "2026-11-20 22:14", even if it is today.
 pub fn when_exactly(rfc3339: &str) -> String {
     match rfc3339.parse::<jiff::Timestamp>() {
         Ok(time) => list::local(time.into()),
@@ -336,20 +338,20 @@ pub fn when_exactly(rfc3339: &str) -> String {
     }
 }
 
-/// Whether other letters than ASCII's can be printed.
+/// Returns true if the terminal can print characters beyond ASCII.
 pub fn speaks_utf8() -> bool {
     if cfg!(windows) {
         return true;
     }
     let variables = ["LC_ALL", "LC_CTYPE", "LANG"].map(std::env::var);
-    // The first one that says anything counts.
+    // The first variable that is set decides.
     let locale = variables.into_iter().flatten().find(|v| !v.is_empty());
     let locale = locale.unwrap_or_default().to_ascii_lowercase();
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
-/// Lines up the columns of a table. On a terminal that is too narrow each row becomes a block of
-/// lines instead.
+/// Aligns the columns of a table. If the terminal is too narrow, each row becomes a block of lines
+/// instead.
 pub fn table(rows: &[Vec<String>]) -> Vec<String> {
     let rows: Vec<Vec<String>> = rows
         .iter()
@@ -374,7 +376,8 @@ pub fn table(rows: &[Vec<String>]) -> Vec<String> {
         let facts = cells.map(|(head, cell)| format!("  {:<12} {cell}", head.to_lowercase()));
         name.into_iter().chain(facts).collect::<Vec<_>>().join("\n")
     };
-    // The head has no line of its own then, and yet takes one, so that each row is where it was.
+    // Blocks have no header, but still print an empty line in its place, so that each row keeps its
+    // index.
     std::iter::once(String::new())
         .chain(rows.iter().map(block))
         .collect()
@@ -411,7 +414,7 @@ mod tests {
             "a\\u{202e}gpj.exe\\u{2066}\\u{200f}\\u{61c}\\u{1b}"
         );
         assert_eq!(harmless("写真 \u{200d}ä"), "写真 \u{200d}ä");
-        // A name cannot begin a line of its own; what an error appends can.
+        // A name cannot begin a new line, but a continuation of an error can.
         assert_eq!(harmless("x\nWHOLE."), "x\\nWHOLE.");
         assert_eq!(
             harmless("error: x\r\n\n  says: y\n"),

@@ -1,5 +1,5 @@
-//! The page of `usage --html`: one file with all that it needs, so that it can be kept, sent and
-//! printed.
+//! Builds the page of `usage --html`: a single self-contained file, so that users can keep, send
+//! and print it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,11 @@ use idev_backup::units::{count, counted, size};
 use super::usage::{Part, apps, kinds, percent};
 use super::{new_file, output};
 
-/// Rows of a table; an owner looks at the first ones, and a stranger's list could name a million.
+/// Maximum number of rows in a table. Owners read only the first ones, and a manipulated backup
+/// could name a million.
 const ROWS_MAX: usize = 500;
 
-/// Nothing is loaded, and nothing runs.
+/// The page loads nothing and runs no scripts.
 const HEAD: &str = r#"<!doctype html>
 <html lang="en">
 <head>
@@ -50,7 +51,7 @@ small { display: block; color: var(--faint); }
 @media print { body { padding: 0; } td.bar div, .dot, svg { print-color-adjust: exact; } }
 ";
 
-/// The page of a report.
+/// Returns the page of a report.
 pub fn of(report: &Report) -> String {
     let name = report.name.as_deref().unwrap_or("A backup");
     let (name, title) = (text(name), escaped(name));
@@ -91,7 +92,7 @@ pub fn of(report: &Report) -> String {
     page
 }
 
-/// All kinds in one bar. The table below says the same in words.
+/// Returns a bar of all kinds. The table below contains the same data as text.
 fn strip(parts: &[Part], all: u64) -> String {
     let mut svg = String::from(
         "<svg viewBox=\"0 0 1000 40\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"Shares of the kinds; the table \
@@ -148,12 +149,13 @@ fn table(title: &str, about: &str, parts: &[Part], all: u64, in_colours: bool) -
     html
 }
 
-/// A name from a phone, as text and nothing else, that does not turn what stands beside it.
+/// Returns a name from a phone as plain text, isolated so that it cannot change the direction of
+/// the text next to it.
 fn text(name: &str) -> String {
     format!("<bdi>{}</bdi>", escaped(name))
 }
 
-/// The same for a title, which has no elements in it.
+/// Escapes a name for a title, which cannot contain elements.
 fn escaped(name: &str) -> String {
     let mut safe = String::new();
     for c in output::one_line(name).chars() {
@@ -169,7 +171,7 @@ fn escaped(name: &str) -> String {
     safe
 }
 
-/// Where a page may be written: `-` is no file here, since the page is not printed.
+/// Parses the path of the page. Rejects `-`, because the page is never printed to stdout.
 pub fn place(file: PathBuf) -> Result<PathBuf, &'static str> {
     match file.as_os_str() == "-" {
         true => Err("the page is not printed: name a file"),
@@ -177,7 +179,7 @@ pub fn place(file: PathBuf) -> Result<PathBuf, &'static str> {
     }
 }
 
-/// Writes a page for its owner's eyes only: whole, or not at all.
+/// Writes a page that only its owner can read: completely or not at all.
 pub fn write(file: &Path, page: &str, replace: bool) -> Result<(), Error> {
     new_file::write(file, replace, |draft| {
         draft

@@ -25,7 +25,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let show = Show::new(Style::People);
         let paired = self.reach.reach().and_then(|reach| {
@@ -60,7 +60,7 @@ pub struct Unpair {
 }
 
 impl Unpair {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let unpaired = self.reach.reach().and_then(|reach| {
             let phone = reach.phone(self.device.device.as_deref())?;

@@ -1,5 +1,5 @@
-//! Backup passwords: from a file, a command, the system's credential store, the environment or the
-//! terminal. Never from an argument, which every user of a computer can read.
+//! Reads backup passwords from a file, a command, the system's credential store, the environment or
+//! the terminal. Never from an argument, because every user of the computer can read those.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,11 +15,11 @@ use idev_backup::secret::Secret;
 
 use super::{ctrl_c, keyring};
 
-/// Longest password that is read.
+/// Longest accepted password in bytes.
 const BYTES_MAX: usize = 4096;
-/// How often a new password may be mistyped.
+/// Number of attempts to type a new password.
 const TRIES: usize = 3;
-/// Where it may stand in the environment.
+/// Environment variable that may hold the backup password.
 const VARIABLE: &str = "IDEV_BACKUP_PASSWORD";
 const NEW_VARIABLE: &str = "IDEV_BACKUP_NEW_PASSWORD";
 
@@ -46,19 +46,19 @@ pub struct PasswordArgs {
 }
 
 impl PasswordArgs {
-    /// It was named for this very run, by file, command or credential store.
+    /// Returns true if the password was given for this run by file, command or credential store.
     pub fn is_named(&self) -> bool {
         self.password_file.is_some()
             || self.password_command.is_some()
             || self.password_keyring.is_some()
     }
 
-    /// It comes from standard input.
+    /// Returns true if the password comes from standard input.
     pub fn is_stdin(&self) -> bool {
         self.password_file.as_deref().is_some_and(is_stdin)
     }
 
-    /// The password, where it was given: by file, command, credential store or environment.
+    /// Returns the password if it was given by file, command, credential store or environment.
     pub fn given(&self) -> Result<Option<Secret>, Error> {
         if let Some(name) = &self.password_keyring {
             let kept = keyring::recall(name)?;
@@ -70,7 +70,7 @@ impl PasswordArgs {
         }
     }
 
-    /// The password that a phone has; asked for where it was not given.
+    /// Returns the current password of a phone; prompts if it was not given.
     pub fn present(&self, question: &str) -> Result<Secret, Error> {
         match self.given()? {
             Some(password) => Ok(password),
@@ -78,7 +78,7 @@ impl PasswordArgs {
         }
     }
 
-    /// A password that a phone shall have; asked for twice where it was not given.
+    /// Returns the new password for a phone; prompts twice if it was not given.
     pub fn chosen(&self, question: &str) -> Result<Secret, Error> {
         match self.given()? {
             Some(password) => Ok(password),
@@ -99,12 +99,12 @@ pub struct NewPasswordArgs {
 }
 
 impl NewPasswordArgs {
-    /// It comes from standard input.
+    /// Returns true if the new password comes from standard input.
     pub fn is_stdin(&self) -> bool {
         self.new_password_file.as_deref().is_some_and(is_stdin)
     }
 
-    /// The new password; asked for twice where it was not given.
+    /// Returns the new password; prompts twice if it was not given.
     pub fn chosen(&self, question: &str) -> Result<Secret, Error> {
         if let Some(path) = &self.new_password_file {
             return of_file(path);
@@ -128,7 +128,7 @@ impl Passwords for PasswordArgs {
     }
 }
 
-/// That of a file or of a command, where either was named.
+/// Reads the password from a file or a command, if either was given.
 pub fn of(file: Option<&PathBuf>, command: Option<&OsString>) -> Result<Option<Secret>, Error> {
     match (file, command) {
         (Some(path), _) => of_file(path).map(Some),
@@ -137,7 +137,7 @@ pub fn of(file: Option<&PathBuf>, command: Option<&OsString>) -> Result<Option<S
     }
 }
 
-/// Asks on the terminal.
+/// Prompts for a password on the terminal.
 pub fn prompt(question: &str) -> Result<Secret, Error> {
     let password = typed(question)?;
     if password.expose().is_empty() {
@@ -158,7 +158,7 @@ fn typed(question: &str) -> Result<Secret, Error> {
     Ok(Secret::new(typed.into_bytes()))
 }
 
-/// Asks for a new password twice: nobody could guess again how it was mistyped.
+/// Prompts for a new password twice, since a typing mistake would lock the user out.
 fn prompt_twice(question: &str) -> Result<Secret, Error> {
     let mut tries = TRIES;
     loop {
@@ -227,7 +227,7 @@ fn of_environment(variable: &str) -> Result<Option<Secret>, Error> {
     usable(password, &format!("the variable {variable}")).map(Some)
 }
 
-/// In one piece, so that no copy is left behind.
+/// Reads the first line into a preallocated buffer, so that no copy is left in memory.
 fn first_line(from: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(BYTES_MAX + 1);
     from.take(BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
@@ -251,12 +251,12 @@ fn zeroize_behind(bytes: &mut Vec<u8>, end: usize) {
     bytes.truncate(end);
 }
 
-/// The mark with which some editors begin a file of UTF-8.
+/// Byte order mark with which some editors begin a UTF-8 file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Checks the bytes of a password, wherever they come from; `of` names the source. Phones take
-/// UTF-8 text, and a byte that nobody typed would lock the owner out. A byte order mark is no part
-/// of the password.
+/// Checks the bytes of a password from any source; `of` names the source. Phones accept UTF-8 text,
+/// and a byte that the user did not type would lock the user out. A byte order mark is not part of
+/// the password.
 fn usable(password: Secret, of: &str) -> Result<Secret, Error> {
     let bytes = password.expose();
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);

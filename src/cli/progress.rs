@@ -1,4 +1,4 @@
-//! Running jobs shown: bars on a terminal, a line per phase elsewhere, an event a line with
+//! Shows running jobs: bars on a terminal, a line per phase elsewhere, and one event per line with
 //! `--json`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,31 +11,31 @@ use serde::Serialize;
 
 use super::output;
 
-/// How often a line tells of a phase that goes on, where there is no terminal.
+/// Interval between lines about a phase that continues, without a terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(30);
 
-/// Problems that are shown; a phone that cannot read its files has thousands.
+/// Number of problems shown in full; a phone that cannot read its files has thousands.
 pub const PROBLEMS_SHOWN: usize = 20;
 
-/// How to show.
+/// Style of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// Bars, or lines without a terminal.
+    /// Shows bars, or lines without a terminal.
     People,
-    /// Problems only.
+    /// Shows problems only.
     Quiet,
-    /// Events.
+    /// Prints JSON events.
     Json,
 }
 
-/// Shows jobs, several at once.
+/// Shows several jobs at once.
 pub struct Show {
     style: Style,
     bars: Option<&'static MultiProgress>,
 }
 
 impl Show {
-    /// In this style.
+    /// Creates a display in this style.
     pub fn new(style: Style) -> Show {
         let bars = match style {
             Style::People => output::bars(),
@@ -44,7 +44,8 @@ impl Show {
         Show { style, bars }
     }
 
-    /// A watcher of one phone's job. `name` stands before its lines where there are several.
+    /// Creates a watcher for one phone's job. `name` precedes its lines if there are several
+    /// phones.
     pub fn watch(&self, udid: Option<&str>, name: Option<String>) -> Watch<'_> {
         Watch {
             show: self,
@@ -67,7 +68,7 @@ impl Show {
     }
 }
 
-/// Watches one job.
+/// Shows the progress of one job.
 pub struct Watch<'a> {
     show: &'a Show,
     udid: Option<String>,
@@ -89,7 +90,7 @@ struct State {
     wait: Option<ProgressBar>,
 }
 
-/// An event as scripts get it.
+/// A JSON event for scripts.
 #[derive(Serialize)]
 struct Line<'a> {
     version: u32,
@@ -116,7 +117,7 @@ impl Monitor for Watch<'_> {
             }
             Style::Quiet => match event {
                 Event::Problem { text, hint } => self.problem_line(&text, hint.as_deref()),
-                // Nothing goes on until somebody does it.
+                // The job pauses until the user acts.
                 Event::Waiting {
                     what,
                     limit_seconds,
@@ -131,27 +132,27 @@ impl Monitor for Watch<'_> {
 }
 
 impl Watch<'_> {
-    /// Which phone it is.
+    /// Returns the UDID of the phone, if known.
     pub fn udid(&self) -> Option<&str> {
         self.udid.as_deref()
     }
 
-    /// Something went wrong that the job survived.
+    /// Returns true if the job survived any problem.
     pub fn had_problems(&self) -> bool {
         self.state().problems > 0
     }
 
-    /// What stands before its lines.
+    /// Returns the prefix of the job's lines.
     pub fn prefix(&self) -> String {
         prefix(&self.state())
     }
 
-    /// How many problems it told.
+    /// Returns the number of problems that the job reported.
     pub fn problems(&self) -> usize {
         self.state().problems
     }
 
-    /// The job has ended; its bar goes.
+    /// Ends the display of the job and removes its bar.
     pub fn finish(&self) {
         self.end_phase(&mut self.state());
     }
@@ -177,7 +178,8 @@ impl Watch<'_> {
                 let told = output::one_line(&format!("{name} ({model}, iOS {ios})"));
                 self.line(&state, &format!("{told} -> {store}"));
                 if state.name.is_some() {
-                    // From here on by name; two phones can have the same.
+                    // From here on, use the phone's name. Two phones can have the same name, so add
+                    // the end of the UDID.
                     let udid = self.udid.as_deref().unwrap_or_default();
                     let tail = udid.get(udid.len().saturating_sub(4)..).unwrap_or_default();
                     state.name = Some(format!("{} ..{tail}", output::one_line(&name)));
@@ -247,7 +249,7 @@ impl Watch<'_> {
         }
     }
 
-    /// A phase that took its time leaves a line behind, on a terminal.
+    /// Ends a phase. On a terminal, prints a line about it if it took long enough.
     fn end_phase(&self, state: &mut State) {
         if let Some(wait) = state.wait.take() {
             wait.finish_and_clear();
@@ -278,7 +280,7 @@ impl Watch<'_> {
         }
         let receiving = state.phase.is_some_and(moves_bytes);
         let mut said = said(state.phase, percent, bytes, files, spent);
-        // A claim that stands still says nothing about the time left.
+        // A percentage that no longer changes gives no estimate of the time left.
         if let Some(p) = percent.filter(|p| receiving && *p > 2.0)
             && spent > Duration::from_secs(3)
             && state.moved.elapsed() < Duration::from_secs(5)
@@ -306,7 +308,7 @@ impl Watch<'_> {
         }
     }
 
-    /// Called now and then: says in a log that a phase goes on of which nothing is heard.
+    /// Prints a line about the current phase if nothing was printed for a while. Called regularly.
     pub fn tick(&self) {
         let mut state = self.state();
         if self.show.style == Style::People
@@ -375,7 +377,7 @@ fn prefix(state: &State) -> String {
         .map_or_else(String::new, |name| format!("{name}: "))
 }
 
-/// How far a phase is: in percent where somebody knows, and by what it counts.
+/// Returns the progress of a phase: the percentage if known, and the amount of work done.
 fn said(
     phase: Option<Phase>,
     percent: Option<f64>,
@@ -394,7 +396,7 @@ fn said(
     }
 }
 
-/// "1.5 GB  493 MB/s  20,019 files"
+/// Returns an amount in the form "1.5 GB  493 MB/s  20,019 files".
 fn amount(bytes: u64, files: u64, spent: Duration) -> String {
     let rate = match spent.as_secs_f64() {
         seconds if seconds > 0.2 => format!("  {}/s", size((bytes as f64 / seconds) as u64)),
@@ -416,7 +418,7 @@ fn wait_words(what: Wait, limit_seconds: u64) -> String {
     format!("{text} ... (it waits up to {limit})")
 }
 
-/// What it does is counted in bytes.
+/// Returns true if the work of the phase is measured in bytes.
 fn moves_bytes(phase: Phase) -> bool {
     matches!(phase, Phase::Receiving | Phase::Extracting | Phase::Sending)
 }

@@ -1,4 +1,4 @@
-//! What all commands that read a backup have in common: which backup, and its password.
+//! Options of all commands that read a backup: the backup and its password.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ pub struct ReadArgs {
 }
 
 impl ReadArgs {
-    /// Its folder.
+    /// Returns the backup's folder.
     pub fn folder(&self) -> Result<PathBuf, Error> {
         self.named_of(None).map(|named| named.folder)
     }
@@ -32,31 +32,31 @@ impl ReadArgs {
     /// Returns the backup's folder and identity; `latest` means that of this phone, if the store
     /// has one of it.
     pub fn named_of(&self, phone: Option<&str>) -> Result<Named, Error> {
-        // Needed only where the backup is not named by its path.
+        // Needed only if the backup is not named by its path.
         list::resolve_of(self.store.open(), Some(&self.backup), phone)
     }
 
-    /// Where its password comes from.
+    /// Returns the options for the backup's password.
     pub fn password(&self) -> &PasswordArgs {
         &self.password
     }
 
-    /// Opens it; asks for the password where it is encrypted.
+    /// Opens the backup. Asks for the password if the backup is encrypted.
     pub fn open(&self) -> Result<Opened, Error> {
         Opened::open(&self.folder()?, &self.password)
     }
 
-    /// The password, where it was given; nobody is asked for it.
+    /// Returns the password if it was given. Never prompts for it.
     pub fn given_password(&self) -> Result<Option<Known>, Error> {
         Ok(self.password.given()?.map(Known))
     }
 }
 
-/// Rows that are named on the terminal; `--json` names more.
+/// Maximum number of rows named on the terminal; `--json` names more.
 const NAMED_MAX: usize = 20;
 
-/// Tells what could not be read of a backup, and answers the exit code of a command that ended with
-/// `code`.
+/// Reports the parts of a backup that could not be read. Returns the exit code of a command that
+/// otherwise ends with `code`.
 pub fn tell_unread(unread: &Unread, code: u8) -> u8 {
     if unread.is_empty() {
         return code;
@@ -83,7 +83,7 @@ pub fn tell_unread(unread: &Unread, code: u8) -> u8 {
     exit::worst(&[code, exit::DONE_WITH_PROBLEMS])
 }
 
-/// "HomeDomain/Library/SMS" as domain and path.
+/// Splits a name such as "HomeDomain/Library/SMS" into domain and path.
 pub fn domain_and_path(name: &str) -> (&str, &str) {
     let name = name.trim_end_matches('/');
     name.split_once('/').unwrap_or((name, ""))

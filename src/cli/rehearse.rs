@@ -1,5 +1,5 @@
-//! `idev-backup restore --rehearse`: a whole restore played to a simulated phone, and every byte
-//! that it received compared with the backup.
+//! `idev-backup restore --rehearse`: runs a complete restore to a simulated phone, and compares
+//! every byte that it received with the backup.
 
 use std::io;
 use std::path::Path;
@@ -27,22 +27,22 @@ use serde::Serialize;
 use super::progress::{Style, Watch};
 use super::{exit, interrupt, output};
 
-/// Rows of the ledger that wait to be compared.
+/// Number of ledger rows that may wait to be compared.
 const WAITING: usize = 256;
-/// More than any phone has, so that room is no part of the play.
+/// Free space of the simulated phone: more than any real phone has, so that space never matters.
 const ROOM_BYTES: u64 = 1 << 50;
 
-/// What came of it.
+/// Result of a rehearsal.
 #[derive(Serialize)]
 struct Rehearsed<'a> {
     #[serde(flatten)]
     restored: &'a Report,
-    /// The patterns of `--only`.
+    /// Patterns given with `--only`.
     only: &'a [String],
     compared: &'a Comparison,
 }
 
-/// Runs it.
+/// Runs the command and returns its exit code.
 pub fn run(
     held: &Held,
     folder: &Path,
@@ -52,7 +52,7 @@ pub fn run(
 ) -> Result<u8, Error> {
     let began = Instant::now();
     let options = &Options {
-        // None is taken: the phone is a simulated one.
+        // There is no risk: the phone is a simulated one.
         partial_at_own_risk: true,
         ..options.clone()
     };
@@ -114,12 +114,13 @@ pub fn run(
     })
 }
 
-/// What the simulated phone and the comparison keep in the folder for temporary files fits there,
-/// or is not begun.
+/// Returns an error if the folder for temporary files lacks space for the data of the simulated
+/// phone and of the comparison.
 fn room(place: &Path, folder: &Path, source: &Source) -> Result<(), Error> {
-    /// The phone's copy of the list, and what becomes of it where it is encrypted, on either side.
+    /// Copies of the file list: the phone's own, and a decrypted one on either side if the backup
+    /// is encrypted.
     const LISTS: u64 = 3;
-    /// A row of the ledger: a domain, a path, and a hash.
+    /// Size of a ledger row in bytes: a domain, a path and a hash.
     const ROW_BYTES: u64 = 400;
     const SPARE_BYTES: u64 = 1 << 20;
     let length = |name| std::fs::metadata(folder.join(name)).map_or(0, |meta| meta.len());
@@ -141,9 +142,9 @@ fn room(place: &Path, folder: &Path, source: &Source) -> Result<(), Error> {
     }
 }
 
-/// A folder that nobody else looks into.
+/// Creates a folder that only this user can access.
 fn private() -> io::Result<PrivateDir> {
-    // What the name of a socket has room for (macOS: 104 bytes), without what is added here.
+    // A socket's path has a length limit (macOS: 104 bytes); subtract the part that is added here.
     const FOLDER_BYTES_MAX: usize = 80;
     const PREFIX: &str = "idev-";
     match cfg!(unix) && std::env::temp_dir().as_os_str().len() > FOLDER_BYTES_MAX {
@@ -152,8 +153,9 @@ fn private() -> io::Result<PrivateDir> {
     }
 }
 
-/// The simulated phone's daemon. Any user of the computer may connect to a port, and so to a phone
-/// that is given a whole backup; a socket in a private folder only we can reach.
+/// Starts the simulated phone's daemon. Any user of the computer may connect to a TCP port, and so
+/// to a phone that receives a whole backup. A socket in a private folder is accessible only to this
+/// user.
 #[cfg(unix)]
 fn listen(private: &PrivateDir, phone: &Arc<Phone>) -> io::Result<Daemon> {
     let socket = private.path().join("mux");
@@ -165,7 +167,7 @@ fn listen(_: &PrivateDir, phone: &Arc<Phone>) -> io::Result<Daemon> {
     Daemon::start("127.0.0.1:0", vec![phone.clone()])
 }
 
-/// A phone of the backup's kind, with room for anything and nothing on it.
+/// Configures a phone of the backup's model that is empty and has space for any backup.
 fn stage(source: &Source) -> PhoneConfig {
     let plain = PhoneConfig::default();
     PhoneConfig {
@@ -184,7 +186,7 @@ fn stage(source: &Source) -> PhoneConfig {
     }
 }
 
-/// The ledger against the backup: read on a thread of its own, row by row.
+/// Compares the ledger with the backup. A separate thread reads the ledger row by row.
 fn against(
     ledger: &Ledger,
     folder: &Path,
@@ -204,7 +206,7 @@ fn against(
 }
 
 fn read(ledger: &Ledger, rows: &SyncSender<Received>) -> std::io::Result<()> {
-    // Who has stopped listening knows why.
+    // The send fails only after the receiver has stopped, for a reason that it knows.
     ledger.each(|row| rows.send(received(row)).is_ok())
 }
 

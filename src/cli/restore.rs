@@ -19,10 +19,10 @@ use super::progress::{Show, Style, Watch};
 use super::reading::ReadArgs;
 use super::{DeviceArgs, OutputArgs, ReachArgs, bounds, doctor, exit, log, output, rehearse};
 
-/// How long `--wait` waits for the phone: a restart after a restore takes minutes, and migrates
-/// data meanwhile.
+/// Longest time that `--wait` waits for the phone: a reboot after a restore takes minutes, because
+/// the phone migrates its data.
 const WAIT_BACK: Duration = Duration::from_secs(20 * 60);
-/// How often is looked, while an answer is waited for, whether Ctrl-C was pressed.
+/// Interval at which a prompt checks for Ctrl-C while it waits for the answer.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// Give a backup back to a phone: the one that it is of, or another. What is on the phone is
@@ -100,14 +100,14 @@ pub struct Restore {
 
 #[derive(Serialize)]
 struct DryRun<'a> {
-    /// The backup that was looked at.
+    /// Path of the backup that was checked.
     path: String,
     #[serde(flatten)]
     report: &'a idev_backup::jobs::doctor::Report,
 }
 
 impl Restore {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let show = Show::new(self.output.style());
         let watch = show.watch(None, None);
@@ -118,9 +118,9 @@ impl Restore {
 
     fn done(&self, watch: &Watch<'_>) -> Result<u8, Error> {
         let named = self.read.named_of(self.device.device.as_deref())?;
-        // Before anything of it is shown, and as long as anybody is asked: a backup that begins
-        // meanwhile would put the phone as it is now in the place of what was agreed to. Nothing is
-        // agreed to in a dry run.
+        // Take the lock before showing the backup, and keep it while the user decides: a backup
+        // that begins meanwhile would replace the data that the user agreed to restore. A dry run
+        // asks nothing and needs no lock.
         let held = match self.dry_run {
             true => None,
             false => Some(restore::hold_named(&named)?),
@@ -202,8 +202,8 @@ impl Restore {
         })
     }
 
-    /// Where nobody is asked, somebody has named the phone that is overwritten, or it is the one
-    /// that the backup is of.
+    /// Without a confirmation prompt, requires that the user named the target phone or that the
+    /// backup was made from it.
     fn vouched(&self, seen: &Considered) -> Result<(), Error> {
         let Considered { source, target, .. } = seen;
         if self.device_is_named || source.is_of(&target.udid) {
@@ -226,7 +226,7 @@ impl Restore {
         })
     }
 
-    /// Asks for the password where the backup is encrypted, and only there.
+    /// Builds the restore options. Asks for the password only if the backup is encrypted.
     fn options(&self, folder: &Path) -> Result<Options, Error> {
         let source = Source::look(folder)?;
         let password = match source.encrypted {
@@ -261,7 +261,7 @@ impl Restore {
     }
 }
 
-/// Tells now and then, where there is no terminal, that something goes on.
+/// Runs a job and shows from time to time, even without a terminal, that it is still running.
 pub fn ticking<T>(watch: &Watch<'_>, job: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         let (end, ended) = channel::<()>();
@@ -276,18 +276,18 @@ pub fn ticking<T>(watch: &Watch<'_>, job: impl FnOnce() -> T) -> T {
     })
 }
 
-/// What `--json` tells in the end.
+/// The final `--json` object.
 #[derive(Serialize)]
 struct Restored<'a> {
     #[serde(flatten)]
     report: &'a Report,
-    /// The patterns of `--only`.
+    /// Patterns given with `--only`.
     only: &'a [String],
-    /// What was found beforehand, as in a dry run.
+    /// Findings of the preflight checks, as in a dry run.
     lines: &'a [Line],
 }
 
-/// A pattern of domains; a wrong one is found before anything is read.
+/// Parses a pattern of domains, so that a mistake is found before any data is read.
 fn domains(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("it is empty, and so matches no domain".to_owned());
@@ -295,7 +295,8 @@ fn domains(text: &str) -> Result<String, String> {
     bounds::pattern(text)
 }
 
-/// Says what is overwritten, and asks. Who does not agree has ended it.
+/// Shows what the restore will overwrite and asks for confirmation. Returns an error if the user
+/// does not agree.
 fn agrees(
     seen: &Considered,
     options: &Options,
@@ -325,17 +326,18 @@ fn agrees(
     }
 }
 
-/// A line of `from`; nothing where none comes, or where Ctrl-C was pressed before. A thread of its
-/// own reads, since a read from a terminal goes on after Ctrl-C; it ends with the program.
+/// Reads a line from `from`. Returns `None` at the end of input or after Ctrl-C. A separate thread
+/// does the reading, because Ctrl-C does not interrupt a read from a terminal; the thread ends with
+/// the program.
 fn typed(from: impl Read + Send + 'static, is_cancelled: impl Fn() -> bool) -> Option<String> {
-    /// More than anybody types here.
+    /// Limit in bytes, longer than any answer.
     const BYTES_MAX: u64 = 4096;
     let (line, lines) = channel();
     let reader = std::thread::Builder::new().name("answer".to_owned());
     let reading = reader.spawn(move || {
         let mut answer = String::new();
         let read = BufReader::new(from.take(BYTES_MAX)).read_line(&mut answer);
-        // Who has stopped waiting knows why.
+        // The send fails only after the receiver has stopped waiting, for a reason that it knows.
         drop(line.send(read.is_ok().then_some(answer)));
     });
     if reading.is_err() {
@@ -354,7 +356,7 @@ fn typed(from: impl Read + Send + 'static, is_cancelled: impl Fn() -> bool) -> O
     }
 }
 
-/// What will be overwritten, and with what.
+/// Lists the data that will be overwritten, and the backup that will replace it.
 fn question(seen: &Considered, options: &Options) -> Vec<String> {
     let (source, target) = (&seen.source, &seen.target);
     let mut lines = vec![
@@ -365,8 +367,8 @@ fn question(seen: &Considered, options: &Options) -> Vec<String> {
         format!("  {}", target.udid),
     ];
     let date = source.date.as_deref().map(output::when_exactly);
-    // These come out of the backup and from the phone: a name with a line break must not pass for a
-    // line of ours.
+    // These texts come from the backup and the phone: a name with a line break must not look like a
+    // line of our output.
     let said =
         |text: &Option<String>, else_: &str| output::one_line(text.as_deref().unwrap_or(else_));
     lines.push(format!(
@@ -430,7 +432,7 @@ fn question(seen: &Considered, options: &Options) -> Vec<String> {
     lines
 }
 
-/// What was found beforehand and is not as it should be.
+/// Lists the findings of the preflight checks that are not OK.
 fn warnings(seen: &Considered) -> Vec<String> {
     let mut lines = Vec::new();
     for line in seen.lines.iter().filter(|line| line.level != Level::Ok) {
@@ -440,7 +442,7 @@ fn warnings(seen: &Considered) -> Vec<String> {
     lines
 }
 
-/// The last lines, for people.
+/// Returns the final summary for people.
 fn summary(report: &Report, options: &Options) -> Vec<String> {
     let time = |seconds: f64| duration(Duration::from_secs_f64(seconds));
     let mut lines = vec![String::new()];
@@ -502,12 +504,12 @@ mod tests {
     use super::*;
     use std::sync::mpsc::Receiver;
 
-    /// A terminal at which nobody types until the test says so.
+    /// A terminal on which no input arrives until the test ends.
     struct Quiet(Receiver<()>);
 
     impl Read for Quiet {
         fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
-            // Ends with the test.
+            // Returns when the test drops the sender.
             match self.0.recv() {
                 Ok(()) | Err(_) => Ok(0),
             }

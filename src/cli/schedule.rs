@@ -1,8 +1,8 @@
 //! `idev-backup schedule`
 //!
-//! What the system runs is always `idev-backup schedule run FILE`. The file holds the command, its
-//! folder and its environment, so that no scheduler has to quote them, and beside it stands how the
-//! job ended.
+//! The system's scheduler always runs `idev-backup schedule run FILE`. The file holds the command,
+//! its working directory and its environment, so that no scheduler has to quote them. A second file
+//! next to it records how the job last ended.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -105,7 +105,7 @@ fn name(text: &str) -> Result<String, String> {
     schedule::check_name(text).map(|()| text.to_owned())
 }
 
-/// A job's file.
+/// Contents of a job file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Note {
     version: u32,
@@ -114,12 +114,13 @@ pub(super) struct Note {
     pub(super) with: String,
     /// The command and its options.
     pub(super) arguments: Vec<String>,
-    /// Where it was added, since a path among the options may be relative.
+    /// Working directory in which the job was added, since its options may contain relative paths.
     pub(super) folder: PathBuf,
     pub(super) environment: BTreeMap<String, String>,
 }
 
-/// What a job inherits from where it was added. Never a password.
+/// Environment variables that a job inherits from the shell in which it was added. Must never
+/// include a password.
 const INHERITED: [&str; 10] = [
     "HOME",
     "PATH",
@@ -134,13 +135,14 @@ const INHERITED: [&str; 10] = [
 ];
 
 impl ScheduleCommand {
-    /// Whether the config file has a say here. A job notes how its command ended, even if that
-    /// could not read the file.
+    /// Returns true if the command reads the config file. `schedule run` does not: it records how
+    /// its command ended even if that command could not read the file.
     pub fn reads_config(&self) -> bool {
         !matches!(self.what, What::Run { .. })
     }
 
-    /// Runs it; `config` is the file that was named for it.
+    /// Runs the command and returns its exit code. `config` is the config file named with
+    /// `--config`.
     pub fn run(&self, config: Option<&Path>) -> u8 {
         let done = match &self.what {
             What::Add(add) => self.add(add, config),
@@ -157,7 +159,7 @@ impl ScheduleCommand {
         let command = if add.when.watch { "watch" } else { "create" };
         let words = std::iter::once(command.to_owned()).chain(add.options.iter().cloned());
         let arguments: Vec<String> = words.collect();
-        // A mistake is told now, and not at night.
+        // Report a mistake now, not when the job runs at night.
         if let Some(store) = super::of_job(&arguments, config)? {
             if store.is_new() {
                 return Err(Error::Nothing {
@@ -216,7 +218,8 @@ impl ScheduleCommand {
         };
         let places = places()?;
         if let Err(e) = install::install(kind, &job(when), &places).map_err(told) {
-            // A job that no system starts is none, and an older one goes on as it was.
+            // Without a scheduler entry there is no job, and an older job of this name continues
+            // unchanged.
             install::discard(kind, &add.name, &places);
             match &older {
                 Some(older) => {
@@ -227,7 +230,7 @@ impl ScheduleCommand {
             }
             return Err(e);
         }
-        // Only now: what starts it must never be nothing.
+        // Remove the old scheduler entry only now: at every moment, one entry must start the job.
         if let Some(older) = older.filter(|older| older.with != kind.name())
             && let Err(e) = take_back(&older)
         {
@@ -277,7 +280,7 @@ impl ScheduleCommand {
                 Some(note)
             }
             Err(e) if !path.exists() => return Err(e),
-            // Nothing says any more what starts it.
+            // No record is left of the scheduler that starts the job.
             _ => {
                 install::remove_wherever(name, &places()?).map_err(told)?;
                 None
@@ -372,10 +375,10 @@ struct Status {
     name: String,
     when: String,
     last: Option<Ran>,
-    /// It runs now.
+    /// True if the job is running now.
     running: bool,
     next: Option<String>,
-    /// Why it may not do what it should.
+    /// Reasons why the job may not run as intended.
     troubles: Vec<String>,
 }
 
@@ -384,7 +387,7 @@ struct PhoneStatus {
     udid: String,
     name: Option<String>,
     last_backup: Option<String>,
-    /// None where the clock was wrong, now or then.
+    /// Age of the last backup; `None` if the clock was wrong, now or then.
     age_seconds: Option<u64>,
 }
 
@@ -446,9 +449,9 @@ fn show_status(all: &All) {
     }
 }
 
-/// Has a job started again as it was before what came in its place could not be installed.
+/// Reinstalls the previous version of a job after its replacement could not be installed.
 fn start_again(older: &Note, tried: Kind, job: impl Fn(When) -> Job, places: &install::Places) {
-    // The two others are changed at once or not at all.
+    // The other schedulers change a job completely or not at all.
     if older.with != tried.name() || !matches!(tried, Kind::Systemd | Kind::Launchd) {
         return;
     }
@@ -474,7 +477,7 @@ fn take_back(note: &Note) -> Result<(), Error> {
     install::remove(kind, &note.name, &places()?).map_err(told)
 }
 
-/// The jobs; those that cannot be read are told, and keep nobody from the others.
+/// Returns the jobs. Reports those that cannot be read as problems and skips them.
 fn notes_told() -> Result<Vec<Note>, Error> {
     let (found, unread) = notes()?;
     for e in unread {
@@ -484,7 +487,7 @@ fn notes_told() -> Result<Vec<Note>, Error> {
     Ok(found)
 }
 
-/// The jobs, and why others cannot be read.
+/// Returns the jobs, and an error for each one that cannot be read.
 pub(super) fn notes() -> Result<(Vec<Note>, Vec<Error>), Error> {
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     let Ok(entries) = fs::read_dir(folder()?) else {

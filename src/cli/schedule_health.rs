@@ -1,4 +1,4 @@
-//! What `doctor` and `schedule status` tell of the jobs that make backups by themselves.
+//! Findings of `doctor` and `schedule status` about scheduled backup jobs.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,23 +11,23 @@ use super::output;
 use super::schedule::{Note, folder, notes, places, told};
 use super::schedule_run::{Ran, State, state_of};
 
-/// A job that begins so much later than it should does not run at all: a computer that was asleep,
-/// or busy, is given this.
+/// A job that starts this much later than scheduled counts as not running at all. The margin allows
+/// for a computer that was asleep or busy.
 const LATE: Duration = Duration::from_secs(3600);
 
-/// A backup that takes longer hangs, or its phone waits for somebody.
+/// A backup that takes longer than this has hung, or its phone waits for the user.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
-/// Something that keeps a job from what it should do.
+/// A problem that keeps a job from running as intended.
 #[derive(Debug)]
 pub struct Trouble {
-    /// What it is.
+    /// Description of the problem.
     pub says: String,
-    /// What to do.
+    /// Advice for the user.
     pub hint: String,
 }
 
-/// A line for each job, and for each trouble of it.
+/// Returns a line for each job, and one for each of its problems.
 pub fn examined() -> Vec<Line> {
     let line = |level, says: String| Line {
         level,
@@ -81,7 +81,7 @@ fn now() -> Zoned {
     now.to_zoned(jiff::tz::TimeZone::system())
 }
 
-/// How it ran last, in words; nothing where a trouble says it.
+/// Describes a job's last run. Returns `None` if a problem already covers it.
 fn ran(job: &Note, last: Option<&Ran>, state: State) -> Option<(Level, String, Option<String>)> {
     let Some(last) = last else {
         return Some((Level::Ok, "has not run yet".to_owned(), None));
@@ -105,7 +105,7 @@ fn ran(job: &Note, last: Option<&Ran>, state: State) -> Option<(Level, String, O
     })
 }
 
-/// Why a job may not do what it should.
+/// Lists the problems that may keep a job from running as intended.
 pub fn troubles(
     job: &Note,
     last: &Result<Option<Ran>, Error>,
@@ -155,7 +155,7 @@ pub fn troubles(
             });
         }
         Ok(last) if state == State::Idle => {
-            // While it ran it was not to run again, and one that was added anew counts from then.
+            // A job is not due while it runs. A job that was added again counts from that time.
             let ran = last
                 .iter()
                 .flat_map(|last| [Some(&last.started), last.finished.as_ref()]);
@@ -190,7 +190,8 @@ fn added(job: &Note) -> Option<Timestamp> {
     file.metadata().ok()?.modified().ok()?.try_into().ok()
 }
 
-/// When it should have run after `since`, if that is long ago.
+/// Returns the time at which the job should have run after `since`, if that is more than [`LATE`]
+/// ago.
 fn missed(job: &Note, since: Timestamp, now: &Zoned) -> Option<String> {
     let when: When = job.when.parse().ok()?;
     let next = when.next(&since.to_zoned(now.time_zone().clone()))?;

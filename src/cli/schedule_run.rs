@@ -1,8 +1,8 @@
-//! `idev-backup schedule run`: a job as the system starts it, and what is known of it meanwhile and
-//! afterwards.
+//! `idev-backup schedule run`: runs a job for the system's scheduler, and records its state during
+//! and after the run.
 //!
-//! A lock beside the job's file is held while it runs. The system drops it when its holder dies,
-//! however it dies.
+//! The job holds a lock next to its file while it runs. The system releases the lock when the
+//! holder dies for any reason.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -19,43 +19,45 @@ use serde::{Deserialize, Serialize};
 use super::schedule::{Note, folder, io, read, write};
 use super::{exit, output};
 
-/// Tells a command that a job runs it, and which lock stands for that.
+/// Environment variable that tells a command that it runs as a job, and names the job's lock.
 pub const JOB: &str = "IDEV_BACKUP_JOB";
 
-/// Whoever only looks whether a job runs has its lock for a moment.
+/// Time to wait for the lock: a process that only checks whether the job is running holds it for a
+/// moment.
 const PASSING_MAX: Duration = Duration::from_millis(500);
 
-/// How a job ended.
+/// Record of a job's last run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Ran {
-    /// RFC 3339.
+    /// Start time (RFC 3339).
     pub started: String,
-    /// None while it runs, and of one that was killed.
+    /// End time; `None` while the job runs, or if it was killed.
     pub finished: Option<String>,
-    /// None likewise.
+    /// Exit code; `None` while the job runs, or if it was killed.
     pub exit_code: Option<u8>,
 }
 
-/// What a job does now.
+/// Current state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Somebody holds its lock.
+    /// A process holds the job's lock.
     Running,
-    /// Nobody does.
+    /// No process holds the job's lock.
     Idle,
 }
 
-/// `backup.json` -> `backup.state.json`, which is no job's name.
+/// Returns the path of a job's record: `backup.state.json` for `backup.json`. No job can have that
+/// name.
 pub fn state_path(path: &Path) -> PathBuf {
     path.with_extension("state.json")
 }
 
-/// `backup.json` -> `backup.lock`
+/// Returns the path of a job's lock: `backup.lock` for `backup.json`.
 pub fn lock_path(path: &Path) -> PathBuf {
     path.with_extension("lock")
 }
 
-/// How a job ran last, and what it does now.
+/// Returns the record of a job's last run, and its current state.
 pub fn state_of(note: &Note, folder: &Path) -> (Result<Option<Ran>, Error>, State) {
     let path = folder.join(format!("{}.json", note.name));
     let file = File::open(lock_path(&path));
@@ -82,18 +84,18 @@ fn last(path: &Path) -> Result<Option<Ran>, Error> {
     }
 }
 
-/// A job runs this program.
+/// Returns true if a job runs this program.
 pub fn runs_as_job() -> bool {
     std::env::var_os(JOB).is_some()
 }
 
-/// Holds the lock of the job that runs this program, if it is left to this program to do so.
+/// Takes the lock of the job that runs this program, if the job leaves that to this program.
 pub fn hold_as_job() -> Option<File> {
-    // That a lock cannot be taken is no reason not to run.
+    // Run even if the lock cannot be taken.
     hold(Path::new(&std::env::var_os(JOB)?)).ok().flatten()
 }
 
-/// Takes a lock; none where another has it.
+/// Takes a lock. Returns `None` if another process holds it.
 fn hold(path: &Path) -> Result<Option<File>, Error> {
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create(true).truncate(false);
@@ -111,7 +113,7 @@ fn hold(path: &Path) -> Result<Option<File>, Error> {
     }
 }
 
-/// Runs a job as the system does, and notes how it ended.
+/// Runs a job for the system's scheduler, and records how it ended.
 pub fn run(job: &OsString) -> Result<u8, Error> {
     let path = match Path::new(job) {
         path if path.is_absolute() => path.to_path_buf(),
@@ -119,7 +121,7 @@ pub fn run(job: &OsString) -> Result<u8, Error> {
     };
     let note = read(&path)?;
     let state = state_path(&path);
-    // One that runs keeps its note, and two would ask the same phones.
+    // A running job keeps its record, and two runs would contact the same phones.
     let lock = match hold(&lock_path(&path)) {
         Ok(None) => {
             let name = &note.name;
@@ -129,7 +131,7 @@ pub fn run(job: &OsString) -> Result<u8, Error> {
             return Ok(exit::DONE);
         }
         Ok(lock) => lock,
-        // That a lock cannot be taken is no reason not to run.
+        // Run even if the lock cannot be taken.
         Err(e) => {
             output::tell(&format!(
                 "problem: two runs of this job are not told apart: {e}"
@@ -148,17 +150,17 @@ pub fn run(job: &OsString) -> Result<u8, Error> {
     if note.folder.is_dir() {
         command.current_dir(&note.folder);
     }
-    // A daemon takes this program's place, so that whoever started it stops the right one.
+    // A daemon replaces this process, so that a scheduler that stops the job stops the daemon.
     #[cfg(unix)]
     if note.when == When::Always.to_string() {
-        // It takes the lock itself: handed over, it would go to its children too, and outlive it in
-        // them.
+        // The daemon takes the lock itself: an inherited lock would pass on to its children, and
+        // could outlive it in them.
         drop(lock);
         let e = std::os::unix::process::CommandExt::exec(&mut command);
         return Err(io("run", &path, e));
     }
     let status = supervised(&mut command).map_err(|e| io("run", &path, e))?;
-    // Without a code it was killed.
+    // A child without an exit code was killed.
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     let code = code.unwrap_or(exit::FAILED);
     ran.finished = Some(output::now());
@@ -168,7 +170,7 @@ pub fn run(job: &OsString) -> Result<u8, Error> {
     Ok(code)
 }
 
-/// Waits for a child, and passes on that this program shall end.
+/// Waits for a child process, and forwards an interrupt to it.
 fn supervised(command: &mut Command) -> std::io::Result<ExitStatus> {
     let stop = super::interrupt();
     let mut child = command.spawn()?;

@@ -1,5 +1,5 @@
-//! `idev-backup simulate`: a daemon with simulated phones, until it is stopped, or one phone on the
-//! USB of a virtual machine.
+//! `idev-backup simulate`: runs a daemon with simulated phones until it is stopped, or attaches one
+//! phone to the USB of a virtual machine.
 
 use std::io::{self, BufRead, Write};
 use std::ops::RangeInclusive;
@@ -144,7 +144,7 @@ pub struct Simulate {
 }
 
 impl Simulate {
-    /// Serves until killed.
+    /// Serves the phones until the process is killed.
     pub fn run(&self) -> io::Result<()> {
         if let Some(address) = &self.usbredir {
             return self.on_usb(&with_scheme(address));
@@ -171,7 +171,7 @@ impl Simulate {
         Ok(())
     }
 
-    /// One phone on the USB of a virtual machine, until that goes away.
+    /// Attaches one phone to the USB of a virtual machine, until that ends.
     fn on_usb(&self, address: &str) -> io::Result<()> {
         let phone = Phone::new(self.config(0)?);
         let (cable, events) = Cable::plug(address, &phone, self.mux_version).map_err(|e| {
@@ -186,7 +186,7 @@ impl Simulate {
                     super::output::tell(&format!("usb: {line:?}: {e}"));
                 }
             }
-            // Nobody commands any more; the cable stays where it is.
+            // Standard input has ended: no more commands can arrive, and the cable stays as it is.
             loop {
                 thread::park();
             }
@@ -273,14 +273,14 @@ fn with_scheme(address: &str) -> String {
     }
 }
 
-/// A line about the cable.
+/// Prints a line about the cable.
 fn say(what: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "usb: {what}")?;
     stdout.flush()
 }
 
-/// Does what a line on stdin says.
+/// Executes a command line from standard input.
 fn handle(cable: &Cable, line: &str) -> Result<(), String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words[..] {
@@ -310,7 +310,7 @@ fn default_address() -> String {
     }
 }
 
-/// The UDID with its last eight digits counted up.
+/// Returns the UDID with its last eight digits increased by `number`.
 fn counted_up(udid: &Udid, number: u32) -> io::Result<Udid> {
     let (head, tail) = udid.as_str().split_at(udid.as_str().len() - 8);
     let digits = u32::from_str_radix(tail, 16).map_err(io::Error::other)?;

@@ -1,4 +1,4 @@
-//! The options that name a store, and the rule when a command may make a new one.
+//! Options that name a store, and the rules by which a command may create one.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -27,7 +27,7 @@ impl StoreArgs {
         self.store.is_some()
     }
 
-    /// Returns the whole path of the store, since it is printed and written into reports.
+    /// Returns the absolute path of the store, since it is printed and written into reports.
     pub fn path(&self) -> Result<PathBuf, Error> {
         match &self.store {
             Some(path) => whole(path),
@@ -35,8 +35,8 @@ impl StoreArgs {
         }
     }
 
-    /// Opens the store to read from it. An empty folder is an error: the disk of the store may not
-    /// be mounted.
+    /// Opens the store for reading. An empty folder is an error: the disk of the store may not be
+    /// mounted.
     pub fn open(&self) -> Result<Store, Error> {
         let store = Store::open(&self.path()?)?;
         store.holds_something()?;
@@ -58,8 +58,8 @@ pub struct WritableStoreArgs {
 }
 
 impl WritableStoreArgs {
-    /// Notes whether the store was typed. Variables, the config file and jobs name a store that
-    /// exists.
+    /// Records whether the user typed the path of the store. Variables, the config file and jobs
+    /// always name an existing store.
     pub fn note_source(&mut self, args: &clap::ArgMatches) {
         let source = args.value_source("store");
         self.is_typed = matches!(source, None | Some(ValueSource::CommandLine));
@@ -70,19 +70,19 @@ impl WritableStoreArgs {
         self.new_store
     }
 
-    /// Opens the store; makes one only where the user asks for it.
+    /// Opens the store. Creates one only if the user asked for it.
     pub fn open(&self) -> Result<Store, Error> {
         open(&self.store.path()?, self.new_store, self.is_typed)
     }
 
-    /// Opens the store of a command that no job runs: a `--store` that is typed makes a new one,
-    /// also in a script.
+    /// Opens the store for a command that never runs as a job: a typed `--store` may create a new
+    /// one, even in a script.
     pub fn open_by_hand(&self) -> Result<Store, Error> {
         let asked = self.new_store || (self.is_typed && self.store.is_named());
         open(&self.store.path()?, asked, self.is_typed)
     }
 
-    /// Returns the path of the store; fails if there is no store, and makes none.
+    /// Returns the path of the store, or an error if there is no store. Never creates one.
     pub fn check(&self) -> Result<PathBuf, Error> {
         let path = self.store.path()?;
         Store::open_made(&path)?;
@@ -90,8 +90,8 @@ impl WritableStoreArgs {
     }
 }
 
-/// Opens a store to write to it. `asked`: the user asked for a new one by an option. `is_typed`:
-/// the path was typed by hand, and not taken from a variable or file.
+/// Opens a store for writing. `asked`: an option asked for a new store. `is_typed`: the user typed
+/// the path, so that it does not come from a variable or file.
 pub fn open(path: &Path, asked: bool, is_typed: bool) -> Result<Store, Error> {
     let is_terminal = || std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let may_make = !schedule_run::runs_as_job() && (asked || (is_typed && is_terminal()));
@@ -107,18 +107,18 @@ pub fn open(path: &Path, asked: bool, is_typed: bool) -> Result<Store, Error> {
     }
 }
 
-/// Returns a path from the root of the file system on.
+/// Returns the absolute form of a path.
 pub fn whole(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(|e| Error::Store(store::Error::io("find", path, e)))
 }
 
-/// Reads the paths of the command line and of variables.
+/// Returns the parser for paths of the command line and of variables.
 pub fn path_parser() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(path)
 }
 
-/// Reads a path. `~` is the home folder, as a shell would have it; an empty path is refused, since
-/// it would mean another place than the one that a script meant.
+/// Parses a path. `~` stands for the home folder, as in a shell. Rejects an empty path, since a
+/// script that passes one meant a different place.
 pub fn path(text: OsString) -> Result<PathBuf, String> {
     if text.is_empty() {
         return Err("the path is empty".to_owned());
@@ -131,7 +131,7 @@ pub fn path(text: OsString) -> Result<PathBuf, String> {
     if first == b"~" {
         let rest = path.strip_prefix("~").unwrap_or(&path);
         let home = etcetera::home_dir().map_err(|_| "you have no home folder for `~`")?;
-        // Without a rest there must be no separator at the end.
+        // Joining an empty path would append a separator.
         return Ok(match rest.as_os_str().is_empty() {
             true => home,
             false => home.join(rest),
@@ -185,7 +185,7 @@ mod tests {
         paths(&command, &["idev-backup".to_owned()], &mut found);
         assert!(found.len() > 20, "{found:?}");
         for words in found {
-            // Arguments may come before the one that is meant.
+            // Other arguments may have to precede the one under test.
             let told = [0, 1].map(|before| {
                 let mut words = words.clone();
                 let last = words.pop().unwrap_or_default();

@@ -37,7 +37,7 @@ pub struct TraceArgs {
 }
 
 impl TraceArgs {
-    /// Begins to record, where that was asked for.
+    /// Starts the recorder if the user asked for a trace.
     pub fn begin(&self, at: At) -> Result<Option<Recorder>, Error> {
         let Some(path) = &self.trace else {
             return Ok(None);
@@ -58,8 +58,7 @@ impl TraceArgs {
         Ok(Some(self.recorder.get_or_init(|| recorder).clone()))
     }
 
-    /// Ends the trace. One that is not whole is a problem, and changes what the command says in the
-    /// end.
+    /// Ends the trace. An incomplete trace is a problem and changes the exit code.
     pub fn end(&self, code: u8) -> u8 {
         let (Some(path), Some(recorder)) = (&self.trace, self.recorder.get()) else {
             return code;
@@ -77,8 +76,8 @@ impl TraceArgs {
     }
 }
 
-/// Makes a new file for its owner only. An earlier trace may be the one that shows a fault, so none
-/// is replaced.
+/// Creates a file that only its owner can read. Never replaces an earlier trace, which may be the
+/// one that shows a fault.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);
@@ -134,7 +133,7 @@ struct Play {
 }
 
 impl TraceCommand {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let done = match &self.what {
             What::Show(show) => show.run(),
@@ -178,7 +177,7 @@ impl Show {
     }
 }
 
-/// Longest message that is shown without being asked for, in characters.
+/// Maximum length in characters of a message that is shown without `--whole`.
 const SHOWN_MAX: usize = 160;
 
 fn shown(line: &Line, name: &str, whole: bool) -> String {
@@ -293,8 +292,8 @@ impl Play {
     }
 }
 
-/// A trace that begins with a paired computer needs one: the daemon gets a pair record that fits
-/// this phone's new keys.
+/// Pairs with the phone in advance, for a trace that begins with a paired computer: the daemon
+/// receives a pair record that fits this phone's new keys.
 fn pair_beforehand(daemon: &Daemon, calm: &std::sync::Arc<Calm>) -> Result<(), Error> {
     let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), calm.clone());
     let reach = Reach::new(usbmuxd, PathBuf::new(), Pin::PairRecord, calm.clone());

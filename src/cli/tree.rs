@@ -26,7 +26,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         self.drawn()
             .unwrap_or_else(|e| output::failure(&e, None, false))
@@ -54,7 +54,7 @@ impl Tree {
     }
 }
 
-/// What goes past, what is beside, and what ends.
+/// Characters that draw the tree: a line past, a gap, a branch and the last branch.
 struct Pen {
     past: &'static str,
     gap: &'static str,

@@ -15,7 +15,7 @@ use super::output::Lines;
 pub struct UdevRule {}
 
 impl UdevRule {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let mut lines = Lines::new();
         lines.text(udev::file().as_bytes());

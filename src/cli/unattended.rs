@@ -1,4 +1,4 @@
-//! The options of backups that nobody watches, shared by `create` and `watch`.
+//! Options for unattended backups, shared by `create` and `watch`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub struct OverdueArgs {
 }
 
 impl OverdueArgs {
-    /// So many days, else what is given here, else a week.
+    /// Returns `given` in days, else the time from `--overdue-after`, else seven days.
     pub fn limit(&self, given: Option<u32>) -> Duration {
         let days = |count: u32| Duration::from_secs(u64::from(count) * 86_400);
         match (given, self.overdue_after) {
@@ -132,7 +132,8 @@ pub enum Level {
 }
 
 impl UnattendedArgs {
-    /// The plan, where backups are made that are older than `older_than`; begins the log.
+    /// Starts the log and returns the plan for backups of phones whose last one is older than
+    /// `older_than`.
     pub fn plan(&self, older_than: Option<Duration>) -> Plan {
         let hooks = &self.hooks;
         if let Some(file) = &self.log.log_file {

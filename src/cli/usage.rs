@@ -43,18 +43,18 @@ enum By {
     App,
 }
 
-/// Something that takes room.
+/// A part of the backup, with the space that it takes.
 pub struct Part {
-    /// What it is called.
+    /// Name of the part.
     pub name: String,
-    /// More of it, for the curious.
+    /// Further details, such as an application's bundle ID.
     pub note: Option<String>,
-    /// What it takes.
+    /// Number and size of the files.
     pub sum: Sum,
 }
 
 impl Usage {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let report = match self.added_up() {
             Err(e) => return output::failure(&e, None, self.json),
@@ -77,7 +77,7 @@ impl Usage {
 
     fn added_up(&self) -> Result<Report, Error> {
         if let Some(file) = &self.html {
-            // Before the password is asked for, and all is added up.
+            // Check this before prompting for the password and adding everything up.
             new_file::refuse_if_there(file, self.force)?;
         }
         let report = usage::usage(&self.read.open()?)?;
@@ -118,7 +118,7 @@ impl Usage {
     }
 }
 
-/// The kinds, as parts.
+/// Returns the kinds of data as parts.
 pub fn kinds(report: &Report) -> Vec<Part> {
     let parts = report.kinds.iter().map(|amount| Part {
         name: amount.kind.words().to_owned(),
@@ -131,7 +131,7 @@ pub fn kinds(report: &Report) -> Vec<Part> {
     parts.collect()
 }
 
-/// The applications, as parts.
+/// Returns the applications as parts.
 pub fn apps(report: &Report) -> Vec<Part> {
     let part = |app: &usage::App| Part {
         name: app.name.clone().unwrap_or_else(|| app.id.clone()),
@@ -141,7 +141,7 @@ pub fn apps(report: &Report) -> Vec<Part> {
     report.apps.iter().map(part).collect()
 }
 
-/// How much that is of all, in percent.
+/// Returns the share of `bytes` in `all` in percent.
 pub fn percent(bytes: u64, all: u64) -> f64 {
     match all {
         0 => 0.0,
@@ -149,7 +149,8 @@ pub fn percent(bytes: u64, all: u64) -> f64 {
     }
 }
 
-/// A line for each part: name, size, share, and on a terminal a bar as wide as there is room for.
+/// Returns a line for each part: name, size, share, and on a terminal a bar that fills the rest of
+/// the line.
 fn chart(parts: &[Part], all: u64) -> Vec<String> {
     const NAME_MAX: usize = 36;
     let names: Vec<String> = (parts.iter())
@@ -161,7 +162,7 @@ fn chart(parts: &[Part], all: u64) -> Vec<String> {
     let width = widths.max().unwrap_or(0);
     let largest = parts.iter().map(|part| part.sum.bytes).max().unwrap_or(0);
     let terminal = console::Term::stdout();
-    // Name, size, percent, and what is between them.
+    // Width of name, size and percentage, and the gaps between them.
     let taken = width + 2 + 10 + 2 + 6 + 2;
     let room = match terminal.is_term() {
         true => usize::from(terminal.size().1)

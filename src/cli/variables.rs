@@ -1,6 +1,6 @@
-//! The variables of the environment that begin with this program's prefix. Each must be known and
-//! have a value: a misspelt one would be without effect, and an empty one is mostly a script's
-//! mistake.
+//! Checks the environment variables that begin with this program's prefix. Each must be known and
+//! have a value: a misspelled one would have no effect, and an empty one is usually a mistake in a
+//! script.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,7 +14,8 @@ use super::{config, exit, output, schedule_run, stores};
 
 const PREFIX: &str = "IDEV_BACKUP_";
 
-/// The variables of the project's own tests, which reach the program in the environment of a test.
+/// Variables of the project's own tests, which the program may find in its environment during a
+/// test.
 const OF_TESTS: [&str; 12] = [
     "IDEV_BACKUP_CABLE_CUTS",
     "IDEV_BACKUP_CUT_EVERY",
@@ -30,19 +31,19 @@ const OF_TESTS: [&str; 12] = [
     "IDEV_BACKUP_TEST_SEED",
 ];
 
-/// What is wrong with a variable.
+/// A mistake in an environment variable.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mistake {
     text: String,
     hint: String,
 }
 
-/// Finds the mistakes in the environment of this program.
+/// Returns the mistakes in the environment of this program.
 pub fn mistakes() -> Vec<Mistake> {
     among(std::env::vars_os(), &known(&super::Cli::command()))
 }
 
-/// Tells the mistakes; returns the exit code.
+/// Reports the mistakes and returns the exit code.
 pub fn tell(mistakes: &[Mistake]) -> u8 {
     for mistake in mistakes {
         output::tell(&format!("error: {}", mistake.text));
@@ -82,7 +83,7 @@ fn among(
     let mut mistakes: Vec<Mistake> = variables
         .filter_map(|(name, value)| {
             let name = name.to_string_lossy().into_owned();
-            // Windows takes either case.
+            // On Windows, the case of names does not matter.
             let name = if cfg!(windows) {
                 name.to_uppercase()
             } else {

@@ -51,7 +51,7 @@ pub struct Verify {
     output: OutputArgs,
 }
 
-/// "5%" or "5" as a share of all.
+/// Parses "5%" or "5" as a fraction of 1.
 fn percent(text: &str) -> Result<f64, String> {
     let number: f64 = text
         .strip_suffix('%')
@@ -65,7 +65,7 @@ fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
-/// A share of all as a percentage, no finer than anybody wants it.
+/// Returns a fraction as a percentage, rounded to a thousandth.
 fn words_of(share: f64) -> String {
     let thousandths = (share * 100_000.0).round();
     match thousandths >= 1.0 {
@@ -75,7 +75,7 @@ fn words_of(share: f64) -> String {
 }
 
 impl Verify {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let show = Show::new(self.output.style());
         let watch = show.watch(None, None);
@@ -89,10 +89,10 @@ impl Verify {
     }
 
     fn check(&self, watch: &progress::Watch) -> Result<Checked, Error> {
-        // Needed only where the backup is not named by its path.
+        // Needed only if the backup is not named by its path.
         let named = list::resolve(self.store.open(), self.backup.as_deref())?;
         let folder = named.folder;
-        // The terminal is asked only for what cannot be done without.
+        // Prompt on the terminal only if the check cannot do without the password.
         let given = self.password.given()?.map(Known);
         let passwords: Option<&dyn Passwords> = match &given {
             Some(known) => Some(known),
@@ -111,7 +111,7 @@ impl Verify {
             }),
             passwords,
             id: named.id,
-            // That of the environment may be meant for others.
+            // A password from the environment may belong to other backups.
             password_is_a_guess: !self.deep && !self.password.is_named(),
             ..Options::default()
         };
@@ -130,7 +130,7 @@ enum Checked {
     Repaired(Repair),
 }
 
-/// Each time other files, so that in the end all were read.
+/// Returns a new salt for each run, so that repeated runs eventually read every file.
 fn salt() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_nanos() as u64)
@@ -179,7 +179,7 @@ fn tell_repair(repair: &Repair, style: progress::Style) -> u8 {
     tell(&repair.report, style)
 }
 
-/// Tells what was found, and answers the exit code.
+/// Reports the findings and returns the exit code.
 pub fn tell(report: &Report, style: progress::Style) -> u8 {
     match style {
         progress::Style::Json => output::object("verified", None, report),
@@ -236,7 +236,7 @@ fn text(report: &Report) -> Vec<String> {
     lines
 }
 
-/// The first line: what was found, and of how much.
+/// Returns the first line: the verdict, and the amount of data that it covers.
 fn verdict(report: &Report) -> String {
     let files = format!("{}, {}", counted(report.files, "file"), size(report.bytes));
     match report.outcome {
@@ -269,7 +269,7 @@ fn verdict(report: &Report) -> String {
     }
 }
 
-/// Names what could not be checked.
+/// Lists the checks that could not be made.
 fn gaps(report: &Report) -> String {
     let mut gaps = Vec::new();
     if report.listed.is_none() {
@@ -299,7 +299,7 @@ fn gaps(report: &Report) -> String {
     }
 }
 
-/// The files that there should be: those that are here, and those that are not.
+/// Returns the number of files that the backup should have: those present and those missing.
 fn all_of(report: &Report) -> u64 {
     let folder = Path::new(&report.path);
     let damaged = report.findings.iter().filter(|f| f.wrong.is_damage());
@@ -311,7 +311,7 @@ fn all_of(report: &Report) -> u64 {
     known.max(report.damage)
 }
 
-/// What was looked at, and so what the verdict rests on.
+/// Lists the checks on which the verdict is based.
 fn proof(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     lines.push(match (report.listed, report.encrypted) {
@@ -389,7 +389,7 @@ fn proof(report: &Report) -> Vec<String> {
     lines
 }
 
-/// What the hashes were compared with, and no more than that.
+/// Names the sources of the hashes that were compared.
 fn compared(proof: Proof) -> String {
     let Proof {
         received,

@@ -24,7 +24,7 @@ use super::{
     schedule_run,
 };
 
-/// How often somebody is told of a backup that is overdue.
+/// Interval between notifications about an overdue backup.
 const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// Back phones up when they are plugged in, if their last backup is old enough; runs until it is
@@ -48,16 +48,16 @@ pub struct WatchCommand {
     pub(super) reach: ReachArgs,
     #[command(flatten)]
     output: OutputArgs,
-    // The last: what follows would stand under its headings.
+    // Keep this last: options that follow would appear under its headings in the help text.
     #[command(flatten)]
     unattended: UnattendedArgs,
 }
 
 impl WatchCommand {
-    /// Runs it.
+    /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let mut plan = self.unattended.plan(Some(self.due_after));
-        // Told of here, once a day, and not whenever a phone is looked at.
+        // Report overdue backups here, once a day, and not at each check of a phone.
         let overdue = Plan {
             overdue_after: plan.overdue_after.take(),
             ..plan.clone()
@@ -105,7 +105,7 @@ struct Guard<'a> {
     overdue: Plan,
     style: Style,
     show: Show,
-    /// When somebody was told that a phone's backup is overdue.
+    /// Time of the last notification about each phone's overdue backup.
     told: Mutex<HashMap<Udid, Instant>>,
 }
 
@@ -133,7 +133,7 @@ impl Watcher for Guard<'_> {
         let Some(wanted) = self.wanted else {
             return true;
         };
-        // The store knows the name of a phone that is not there any more.
+        // The store knows the name of a phone that is no longer connected.
         let of_store = named::of_store(self.store, wanted).unwrap_or_default();
         let connected = self.reach.phones().unwrap_or_default();
         let connected = named::meant(
