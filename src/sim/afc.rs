@@ -1,4 +1,5 @@
-//! AFC: the media folder, as far as a backup needs it: the sync lock and a few iTunes files.
+//! AFC: access to the media folder, as far as a backup needs it: the sync lock and a few iTunes
+//! files.
 //!
 //! ```text
 //! ["CFA6LPAA"][whole length u64 LE][length without bulk data u64 LE][packet number u64 LE][operation u64 LE]
@@ -15,7 +16,8 @@ use super::tls::Link;
 const MAGIC: &[u8; 8] = b"CFA6LPAA";
 const HEADER: u64 = 40;
 const PACKET_BYTES_MAX: u64 = 8 << 20;
-/// The largest that a restore brings is the list of its applications, with their icons.
+/// Largest file in bytes. The largest one that a restore writes is the list of applications, with
+/// their icons.
 const FILE_BYTES_MAX: usize = 128 << 20;
 const OK: u64 = 0;
 const INVALID: u64 = 7;
@@ -28,9 +30,9 @@ const WOULD_BLOCK: u64 = 19;
 /// The media folder of one phone.
 #[derive(Debug)]
 pub(super) struct Media {
-    /// Contents by path; a folder has none.
+    /// Contents by path; `None` for a folder.
     files: Mutex<BTreeMap<String, Option<Vec<u8>>>>,
-    /// Who holds the exclusive lock of which file.
+    /// Id of the client that holds the exclusive lock of each file.
     locks: Mutex<HashMap<String, u64>>,
     clients: Mutex<u64>,
 }
@@ -74,12 +76,12 @@ impl Default for Media {
 }
 
 impl Media {
-    /// A file's bytes.
+    /// Returns the contents of a file.
     pub(super) fn read(&self, path: &str) -> Option<Vec<u8>> {
         super::lock(&self.files).get(path).cloned().flatten()
     }
 
-    /// Takes a file or folder away, if it is there.
+    /// Removes a file or folder if it exists.
     pub(super) fn remove(&self, path: &str) {
         super::lock(&self.files).remove(path);
     }
@@ -94,14 +96,14 @@ enum Answer {
 struct Client<'a> {
     media: &'a Media,
     id: u64,
-    /// Path and place by handle.
+    /// Path and position of each open file, by handle.
     open: HashMap<u64, (String, usize)>,
     opened: u64,
-    /// What writing a file gives, where it gives an error.
+    /// Status to return from writes, if an injected fault makes them fail.
     refuses_writes: Option<u64>,
 }
 
-/// Serves one client until it goes away; its locks end with it.
+/// Serves one client until it disconnects, which releases its locks.
 pub(super) fn serve(phone: &Phone, mut link: Link) -> io::Result<()> {
     let media = &phone.media;
     let id = {
@@ -242,7 +244,7 @@ impl Client<'_> {
             ),
             13 => {
                 let path = text(body.get(8..).unwrap_or_default());
-                // 1 reads only; 3 and 4 truncate; all but 1 create.
+                // Mode 1 is read-only; 3 and 4 truncate; all but 1 create the file.
                 match files.get(&path) {
                     Some(None) => return Answer::Status(IS_FOLDER),
                     None if handle == 1 => return Answer::Status(NOT_FOUND),
@@ -328,7 +330,7 @@ impl Client<'_> {
         }
     }
 
-    /// `flock`: 1 shared, 2 exclusive, 8 unlock, each with 4 (do not wait).
+    /// Handles `flock`: 1 shared, 2 exclusive, 8 unlock, each combined with 4 (do not wait).
     fn flock(&self, path: &str, how: u64) -> u64 {
         if how & 8 != 0 {
             self.unlock(path);

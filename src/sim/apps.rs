@@ -1,8 +1,8 @@
-//! The apps on the phone, as installation_proxy lists them and a backup names them.
+//! The apps on the phone, as listed by installation_proxy and named in backups.
 
 use plist::{Dictionary, Value};
 
-/// Identifier, name, version; whether the App Store's papers (SINF and metadata) are at hand.
+/// Identifier, name, version, and true if the App Store's files (SINF and metadata) are available.
 const APPS: [(&str, &str, &str, bool); 4] = [
     ("net.whatsapp.WhatsApp", "WhatsApp", "25.20.79", true),
     ("com.example.notes", "Größere Notizen", "3.2", true),
@@ -15,7 +15,7 @@ const APPS: [(&str, &str, &str, bool); 4] = [
     ),
 ];
 
-/// Everything that installation_proxy tells of the user's apps.
+/// Returns all that installation_proxy reports about the user's apps.
 pub(super) fn all() -> Vec<Dictionary> {
     APPS.iter().map(describe).collect()
 }
@@ -55,7 +55,7 @@ fn describe((id, name, version, from_store): &(&str, &str, &str, bool)) -> Dicti
     app
 }
 
-/// `Applications` of Manifest.plist.
+/// Returns the `Applications` of Manifest.plist.
 pub(super) fn in_manifest() -> Dictionary {
     let apps = APPS.iter().map(|(id, name, version, _)| {
         let path = format!("/private/var/containers/Bundle/Application/{id}/{name}.app");

@@ -1,8 +1,8 @@
-//! What is on the phone: made from a seed when it is read, nothing is kept.
+//! Contents of the phone: generated from a seed when they are read, so that nothing is stored.
 //!
 //! A phone holds *fixed* files (odd names, an empty file, links), *bulk* files (few, large, never
-//! changing) and *small* files, of which some change, come and go from one generation to the next.
-//! A generation is the state of the phone at one backup.
+//! changing) and *small* files. From one generation to the next, some small files change, appear
+//! and disappear. A generation is the state of the phone at one backup.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -13,25 +13,25 @@ use super::files;
 use super::keys::{self, Encrypted, Fill, Keys};
 use crate::manifest::record::FileRecord;
 
-/// Small files in one folder.
+/// Number of small files in one folder.
 const FOLDER: u64 = 256;
 const BULK: u32 = 0xe000_0000;
 const FIXED: u32 = 0xf000_0000;
 
-/// How much is on the phone.
+/// Amount and type of data on the phone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
-    /// Everything follows from it.
+    /// Seed from which all contents are generated.
     pub seed: u64,
     /// Number of small files.
     pub small: u32,
-    /// Their sizes in bytes.
+    /// Range of their sizes in bytes.
     pub small_size: RangeInclusive<u64>,
     /// Number of large files.
     pub bulk: u32,
-    /// The size of each in bytes.
+    /// Size of each large file in bytes.
     pub bulk_size: u64,
-    /// Small files that differ from one backup to the next: three quarters have new contents, one
+    /// Number of small files that differ between two backups: three quarters have new contents, one
     /// eighth is new, one eighth is gone.
     pub changes: u32,
 }
@@ -49,7 +49,7 @@ impl Default for Content {
     }
 }
 
-/// Where small files live: domain, folder, extension, share of folders.
+/// Locations of small files: domain, folder, extension, share of folders.
 const PLACES: [(&str, &str, &str, u64); 14] = [
     ("CameraRollDomain", "Media/DCIM", "HEIC", 36),
     (
@@ -102,7 +102,7 @@ const PLACES: [(&str, &str, &str, u64); 14] = [
     ),
 ];
 
-/// A file of one generation, in few bytes: a phone with a million files keeps a list of these.
+/// Compact entry for a file of one generation: a phone with a million files keeps a list of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Item {
     pub(super) id: [u8; 20],
@@ -110,16 +110,16 @@ pub(super) struct Item {
     pub(super) version: u32,
 }
 
-/// All that is on the phone in one generation.
+/// Everything on the phone in one generation.
 #[derive(Debug, Clone)]
 pub(super) struct Scan {
     content: Content,
-    /// Files by their position on the phone.
+    /// Files in the order of the phone.
     pub(super) files: Vec<Item>,
     /// Folders and links.
     pub(super) others: Vec<Entry>,
     fixed: Vec<Entry>,
-    /// Those that its backup is encrypted with.
+    /// Keys that encrypt the backup, if it has a password.
     pub(super) keys: Option<Arc<Keys>>,
 }
 
@@ -132,7 +132,7 @@ impl Scan {
         }
     }
 
-    /// The entry's record, with the key of a file that is encrypted.
+    /// Returns the entry's record, including the wrapped key of an encrypted file.
     pub(super) fn record(&self, entry: &Entry) -> FileRecord {
         FileRecord {
             encryption_key: (self.keys.as_ref())
@@ -142,7 +142,7 @@ impl Scan {
         }
     }
 
-    /// How many bytes of it are sent.
+    /// Returns the number of bytes that the phone sends for an entry.
     pub(super) fn sent_size(&self, entry: &Entry) -> u64 {
         match self.keys {
             Some(_) => keys::encrypted_size(entry.size()),
@@ -150,7 +150,9 @@ impl Scan {
         }
     }
 
-    /// What is sent of it: fills as much of a buffer as there is left. The buffer has whole blocks.
+    /// Returns a function that reads the bytes that the phone sends for an entry. Each call fills
+    /// the buffer as far as bytes are left. The length of the buffer must be a multiple of the
+    /// block size.
     pub(super) fn sent_bytes(&self, entry: &Entry) -> Fill {
         let mut plain = entry.bytes();
         let mut fill = move |room: &mut [u8]| Ok(plain.fill(room));
@@ -165,7 +167,7 @@ impl Scan {
 }
 
 impl Content {
-    /// Looks at everything, as the phone does before it sends.
+    /// Lists everything on the phone, as a real one does before it sends.
     pub(super) fn scan(&self, generation: u32, keys: Option<Arc<Keys>>) -> Scan {
         let fixed = self.fixed_files(keys.is_some());
         let mut folders = Folders::default();
@@ -216,20 +218,20 @@ impl Content {
         }
     }
 
-    /// The file is on the phone in this generation.
+    /// Returns true if the file is on the phone in this generation.
     pub(super) fn has(&self, item: &Item, generation: u32) -> bool {
         let first = generation * self.replaced();
         item.entry >= BULK || (first..first + self.small).contains(&item.entry)
     }
 
-    /// Files that go and come with each generation.
+    /// Returns the number of files that each generation replaces.
     fn replaced(&self) -> u32 {
         (self.changes / 8).min(self.small)
     }
 
     /// Counts how often the contents of small file `n` changed up to a generation.
     ///
-    /// Each generation changes the next stretch of a circle of all small files.
+    /// Each generation changes the next section of the small files, treated as a circle.
     fn version(&self, n: u32, generation: u32) -> u32 {
         let per = u64::from((self.changes - 2 * self.replaced()).min(self.small));
         if per == 0 || generation == 0 {
@@ -362,7 +364,7 @@ impl Content {
     }
 }
 
-/// The folders that hold files, each once, parents first.
+/// Collects the folders that hold files: each once, parents first.
 #[derive(Default)]
 struct Folders {
     seen: HashSet<(String, String)>,

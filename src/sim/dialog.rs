@@ -1,5 +1,5 @@
-//! What the phone asks of the computer during a backup, one function per message, each answer
-//! checked.
+//! Requests that the phone sends to the computer during a backup: one function per message, each of
+//! which checks the answer.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,21 +10,21 @@ use super::faults::{Fault, nested};
 use super::wire::{CODE_DATA, Wire};
 use crate::sha256::Sha256;
 
-/// Metadata that is kept in memory is never longer than this.
+/// Maximum size in bytes of metadata that is kept in memory.
 const KEPT_BYTES_MAX: usize = 64 << 20;
-/// A frame from the computer that the phone's backup agent does not survive.
+/// Longest frame in bytes. The phone's backup agent does not survive a longer one.
 const FRAME_BYTES_MAX: u32 = 16 << 20;
 const OK: i64 = 0;
 const NOT_FOUND: i64 = -6;
 const EXISTS: i64 = -7;
 const SEVERAL: i64 = -13;
 
-/// Why a backup does not go on.
+/// Reason for which a backup stops.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The connection is gone.
+    /// The connection was lost.
     Lost(io::Error),
-    /// The phone gives up, with an MBErrorDomain code.
+    /// The phone gives up, with an error code of MBErrorDomain.
     Fails(u64, String),
 }
 
@@ -34,12 +34,12 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// Gives up with this code.
+/// Returns a failure with this code.
 pub(super) fn fails<T>(code: u64, text: &str) -> Result<T, Stop> {
     Err(Stop::Fails(code, text.to_owned()))
 }
 
-/// The answer to most messages.
+/// Answer to most messages.
 #[derive(Debug)]
 pub(super) struct Reply {
     code: i64,
@@ -47,35 +47,36 @@ pub(super) struct Reply {
     payload: Value,
 }
 
-/// Takes a piece of the file of this number.
+/// Receives a piece of a file, together with the index of the file's path.
 pub(super) type Take<'a> = dyn FnMut(usize, &[u8]) -> Result<(), Stop> + 'a;
 
-/// What became of a file that the phone asked for.
+/// Result of a file request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It came to its end.
+    /// The file arrived completely.
     Whole,
-    /// The computer does not have it.
+    /// The computer does not have the file.
     Absent,
-    /// The computer could not read it.
+    /// The computer could not read the file.
     Failed,
-    /// The computer said nothing of it.
+    /// The computer did not mention the file.
     Unanswered,
 }
 
-/// A file that the computer sent.
+/// A file received from the computer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sent {
-    /// The computer does not have it.
+    /// True if the computer does not have the file.
     pub(super) absent: bool,
-    /// Its bytes, if they were wanted.
+    /// Contents of the file, if requested.
     pub(super) bytes: Vec<u8>,
     pub(super) size: u64,
     pub(super) hash: [u8; 32],
 }
 
 impl Reply {
-    /// Anything but success ends the backup, with the code that phones make of it.
+    /// Returns an error unless the reply is a success. The error ends the backup with the code that
+    /// real phones would use.
     pub(super) fn must_succeed(&self, doing: &str) -> Result<(), Stop> {
         match self.code {
             OK => Ok(()),
@@ -97,7 +98,7 @@ impl Reply {
         Stop::Fails(code, format!("{doing}: {}", self.text))
     }
 
-    /// The failure of an upload: no space is told apart from all else.
+    /// Returns the failure of an upload. Lack of space has an error code of its own.
     fn upload_failure(&self) -> Stop {
         let mut codes = file_errors(&self.payload);
         if self.code == -15 || codes.any(|(_, code)| code == -15) {
@@ -121,7 +122,7 @@ fn file_errors(payload: &Value) -> impl Iterator<Item = (&str, i64)> {
     })
 }
 
-/// Numbers below zero are sent in the unsigned form by some.
+/// Returns an integer of either sign. Some programs send negative numbers in unsigned form.
 fn integer(value: &Value) -> Option<i64> {
     let unsigned = || value.as_unsigned_integer().map(|n| n as i64);
     value.as_signed_integer().or_else(unsigned)
@@ -135,7 +136,7 @@ fn callbacks() -> Value {
 }
 
 impl Wire {
-    /// Faults that come instead of, or before, the first request.
+    /// Injects faults that replace or precede the first request.
     pub(super) fn misbehave(&mut self, faults: &[Fault]) -> Result<(), Stop> {
         for fault in faults {
             let (length, bytes) = match fault {
@@ -151,7 +152,7 @@ impl Wire {
                 Fault::UnknownMessage(name) => {
                     let options = Value::Dictionary(Dictionary::new());
                     self.message(vec![name.as_str().into(), options])?;
-                    // Refused, but answered.
+                    // The computer rejects the message, but answers it.
                     self.reply()?;
                     continue;
                 }
@@ -163,7 +164,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Reads and checks a `DLMessageStatusResponse`.
+    /// Receives and checks a `DLMessageStatusResponse`.
     pub(super) fn reply(&mut self) -> Result<Reply, Stop> {
         let message = self.receive()?;
         let parts = message.into_array().unwrap_or_default();
@@ -192,7 +193,7 @@ impl Wire {
         }
     }
 
-    /// Asks for files. The bytes of property lists are kept, of others only size and hash.
+    /// Requests files. Keeps the contents of property lists, but only size and hash of other files.
     pub(super) fn download(&mut self, paths: &[String], progress: f64) -> Result<Vec<Sent>, Stop> {
         let mut sent = vec![Sent::default(); paths.len()];
         let mut hashes = vec![Sha256::new(); paths.len()];
@@ -225,8 +226,8 @@ impl Wire {
         Ok(sent)
     }
 
-    /// Asks for files and hands out their bytes as they come, with the number of the path; tells
-    /// what became of each.
+    /// Requests files and passes their contents to `take` as they arrive, with the index of the
+    /// path. Returns the result for each file.
     pub(super) fn fetch(
         &mut self,
         paths: &[String],
@@ -265,7 +266,7 @@ impl Wire {
             if fates[n] != Fate::Unanswered {
                 return fails(100, &format!("the computer sends {path} twice"));
             }
-            // The status at the end names the files with errors as well, and has the last word.
+            // The status at the end also names the files with errors, and overrides this result.
             fates[n] = match self.take_file(&mut |piece| take(n, piece))? {
                 0 => Fate::Whole,
                 6 => Fate::Absent,
@@ -288,7 +289,7 @@ impl Wire {
         Ok(fates)
     }
 
-    /// Hands out the data of one file; answers the code that ends it.
+    /// Passes the data of one file to `take`. Returns the code that ends the file.
     fn take_file(&mut self, take: &mut dyn FnMut(&[u8]) -> Result<(), Stop>) -> Result<u8, Stop> {
         let mut buffer = Vec::new();
         loop {
@@ -310,13 +311,13 @@ impl Wire {
         }
     }
 
-    /// Lists a folder: names, and whether each is a folder.
+    /// Lists a folder: the names, and true for each that is a folder.
     pub(super) fn list(&mut self, path: &str) -> Result<Vec<(String, bool)>, Stop> {
         let entries = self.list_sizes(path)?.into_iter();
         Ok(entries.map(|(name, folder, _)| (name, folder)).collect())
     }
 
-    /// The same with the size of each.
+    /// Lists a folder as [`Wire::list`] does, with the size of each entry.
     pub(super) fn list_sizes(&mut self, path: &str) -> Result<Vec<(String, bool, u64)>, Stop> {
         self.message(vec![
             "DLContentsOfDirectory".into(),
@@ -341,7 +342,7 @@ impl Wire {
         Ok(entries.collect())
     }
 
-    /// Asks for a number of bytes.
+    /// Requests the free space in bytes.
     pub(super) fn free_space(&mut self) -> Result<u64, Stop> {
         self.message(vec!["DLMessageGetFreeDiskSpace".into()])?;
         let reply = self.reply()?;
@@ -352,7 +353,7 @@ impl Wire {
         }
     }
 
-    /// Asks the computer to make room; false if it did not.
+    /// Asks the computer to free space. Returns false if it did not.
     pub(super) fn purge(&mut self, amount: u64) -> Result<bool, Stop> {
         self.message(vec![
             "DLMessagePurgeDiskSpace".into(),
@@ -362,7 +363,7 @@ impl Wire {
         Ok(self.reply()?.code == OK)
     }
 
-    /// Asks for a folder; one that is there already is fine.
+    /// Requests a new folder; an existing one is not an error.
     pub(super) fn make_folder(&mut self, path: &str, progress: f64) -> Result<(), Stop> {
         let options = Value::Dictionary(Dictionary::new());
         self.message(vec![
@@ -378,7 +379,7 @@ impl Wire {
         reply.must_succeed("Error creating directories")
     }
 
-    /// Announces an upload of so many bytes.
+    /// Announces an upload of this many bytes.
     pub(super) fn begin_upload(&mut self, bytes: u64, progress: f64) -> Result<(), Stop> {
         self.message(vec![
             "DLMessageUploadFiles".into(),
@@ -389,7 +390,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Names the next file of an upload: on the phone, then on the computer.
+    /// Sends the names of the next file of an upload: on the phone, then on the computer.
     pub(super) fn name_file(&mut self, on_phone: &str, on_host: &str) -> io::Result<()> {
         for name in [on_phone, on_host] {
             let length = u32::try_from(name.len()).map_err(io::Error::other)?;
@@ -399,7 +400,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Ends an upload and reads what the computer made of it.
+    /// Ends an upload and checks the computer's answer.
     pub(super) fn end_upload(&mut self) -> Result<(), Stop> {
         self.put(&[0; 4])?;
         self.flush()?;
@@ -410,7 +411,7 @@ impl Wire {
         }
     }
 
-    /// Asks to move items, in this order.
+    /// Requests to move items, in this order.
     pub(super) fn move_items(
         &mut self,
         items: Vec<(String, String)>,
@@ -428,7 +429,7 @@ impl Wire {
         self.reply()?.must_succeed("Error moving items")
     }
 
-    /// Asks to copy a file or a folder with all that is in it.
+    /// Requests to copy a file, or a folder with its contents.
     pub(super) fn copy_item(&mut self, from: &str, to: &str) -> Result<(), Stop> {
         let options = Value::Dictionary(Dictionary::new());
         self.message(vec![
@@ -440,7 +441,7 @@ impl Wire {
         self.reply()?.must_succeed("Error copying backup")
     }
 
-    /// Asks to remove items; missing ones are fine.
+    /// Requests to remove items; missing ones are not an error.
     pub(super) fn remove_items(&mut self, paths: Vec<String>, progress: f64) -> Result<(), Stop> {
         let paths = paths.into_iter().map(Value::String).collect();
         self.message(vec![
@@ -452,7 +453,7 @@ impl Wire {
         self.reply()?.must_succeed("Error removing items")
     }
 
-    /// The verdict: 0 is success.
+    /// Sends the final result; code 0 means success.
     pub(super) fn respond(&mut self, code: u64, text: &str) -> io::Result<()> {
         let mut response = super::dict([
             ("MessageName", "Response".into()),

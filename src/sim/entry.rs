@@ -1,5 +1,5 @@
-//! One thing on the phone: its names, its record in the manifest, and its bytes, made when they are
-//! read.
+//! An entry on the phone: its names, its record in the manifest, and its contents, which are
+//! generated when they are read.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -8,51 +8,51 @@ use sha1::{Digest, Sha1};
 
 use crate::manifest::record::{FileRecord, MODE_DIR, MODE_FILE, MODE_LINK};
 
-/// When everything was made: 2024-01-01.
+/// Base of all modification times: 2024-01-01.
 const EPOCH: i64 = 1_704_067_200;
-/// Small files above this size have no digest: it costs a pass over their bytes.
+/// Largest file with a digest, in bytes: computing one costs a pass over the contents.
 const DIGEST_BYTES_MAX: u64 = 64 << 10;
 
-/// One thing that a backup names: a file, a folder or a link.
+/// An entry of a backup: a file, a folder or a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// For example "CameraRollDomain".
+    /// Domain, for example "CameraRollDomain".
     pub domain: String,
-    /// Path inside the domain, empty for its own folder.
+    /// Path inside the domain; empty for the domain's own folder.
     pub path: String,
-    /// What it is.
+    /// Type of the entry, and its contents.
     pub kind: Kind,
-    /// Counts the changes of its contents.
+    /// Number of times that the contents have changed.
     pub version: u32,
-    /// Inode number.
+    /// Inode number on the phone.
     pub inode: u64,
 }
 
-/// What an [`Entry`] is.
+/// Type of an [`Entry`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// A file of so many bytes.
+    /// A file with generated contents.
     File {
-        /// Its length.
+        /// Length in bytes.
         size: u64,
-        /// What its bytes follow from.
+        /// Seed of the contents.
         key: u64,
     },
-    /// A file with these very bytes.
+    /// A file with exactly these contents.
     Made(Arc<[u8]>),
-    /// A folder.
+    /// A folder, which has no contents.
     Folder,
-    /// A symbolic link and where it points.
+    /// A symbolic link and its target.
     Link(String),
 }
 
 impl Entry {
-    /// The name under which a backup keeps it.
+    /// Returns the file name under which a backup stores the entry.
     pub fn file_id(&self) -> String {
         hex(&self.id())
     }
 
-    /// Its length in bytes, 0 for folders and links.
+    /// Returns the length in bytes; 0 for folders and links.
     pub fn size(&self) -> u64 {
         match &self.kind {
             Kind::File { size, .. } => *size,
@@ -61,12 +61,12 @@ impl Entry {
         }
     }
 
-    /// It has bytes of its own in a backup.
+    /// Returns true if the backup stores contents for the entry.
     pub fn is_file(&self) -> bool {
         matches!(self.kind, Kind::File { .. } | Kind::Made(_))
     }
 
-    /// Its bytes.
+    /// Returns a reader of the contents.
     pub fn bytes(&self) -> Bytes {
         let (key, made) = match &self.kind {
             Kind::File { key, .. } => (*key, None),
@@ -81,7 +81,7 @@ impl Entry {
         }
     }
 
-    /// The path on the phone, as it stands in an upload.
+    /// Returns the path on the phone, as sent in an upload.
     pub(super) fn device_path(&self) -> String {
         let root = match self.domain.split_once('-') {
             Some((_, bundle)) => format!("/var/mobile/Containers/Data/{bundle}"),
@@ -90,7 +90,7 @@ impl Entry {
         format!("{root}/{}", self.path)
     }
 
-    /// SHA-1 of domain, "-" and path.
+    /// Returns the SHA-1 of domain, "-" and path.
     pub(super) fn id(&self) -> [u8; 20] {
         let mut hash = Sha1::new();
         hash.update(&self.domain);
@@ -99,7 +99,7 @@ impl Entry {
         hash.finalize().into()
     }
 
-    /// `flags` of its row in Manifest.db.
+    /// Returns the `flags` of the entry's row in Manifest.db.
     pub(super) fn flags(&self) -> i64 {
         match self.kind {
             Kind::File { .. } | Kind::Made(_) => 1,
@@ -108,7 +108,7 @@ impl Entry {
         }
     }
 
-    /// Its record in Manifest.db.
+    /// Returns the entry's record in Manifest.db.
     pub(super) fn record(&self) -> FileRecord {
         let changed = EPOCH + i64::from(self.version) * 86_400 + (self.inode % 86_400) as i64;
         let (mode, target) = match &self.kind {
@@ -116,7 +116,7 @@ impl Entry {
             Kind::Folder => (MODE_DIR | 0o755, None),
             Kind::Link(target) => (MODE_LINK | 0o755, Some(target.clone())),
         };
-        // Phones note digests in system domains only.
+        // Phones record digests in system domains only.
         let system = !self.domain.starts_with("App")
             && !matches!(self.domain.as_str(), "MediaDomain" | "CameraRollDomain");
         FileRecord {
@@ -138,7 +138,7 @@ impl Entry {
         }
     }
 
-    /// `ProtectionClass` of its record, which is the class of its key too.
+    /// Returns the `ProtectionClass` of the record, which is also the class of the file's key.
     pub(super) fn protection_class(&self) -> u8 {
         match self.domain.as_str() {
             _ if !self.is_file() => 0,
@@ -162,18 +162,19 @@ impl Entry {
     }
 }
 
-/// A reader of made-up bytes: each 8 of them follow from the file's key and their place.
+/// A reader of generated contents: each 8 bytes are a function of the file's key and their offset.
 #[derive(Debug, Clone)]
 pub struct Bytes {
     key: u64,
-    /// Not made up.
+    /// Explicit contents, if they are not generated.
     made: Option<Arc<[u8]>>,
     at: u64,
     size: u64,
 }
 
 impl Bytes {
-    /// Fills as much of the buffer as the file has bytes left.
+    /// Fills the buffer, or as much of it as the rest of the file needs. Returns the number of
+    /// bytes.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> usize {
         let left = usize::try_from(self.size - self.at).unwrap_or(usize::MAX);
         let length = buffer.len().min(left);
@@ -185,7 +186,7 @@ impl Bytes {
             return length;
         }
         let mut done = 0;
-        // Up to the next multiple of eight.
+        // Generate single bytes up to the next multiple of eight.
         while done < buffer.len() && !self.at.is_multiple_of(8) {
             buffer[done] = word(self.key, self.at / 8).to_le_bytes()[(self.at % 8) as usize];
             done += 1;
@@ -211,15 +212,15 @@ impl Read for Bytes {
     }
 }
 
-/// Two multiplications: fast enough to feed a full TLS stream, different enough for every place of
-/// every file.
+/// Computes one word of the contents. Two multiplications are fast enough to saturate a TLS stream,
+/// and give different results for each offset of each file.
 fn word(key: u64, n: u64) -> u64 {
     let mut z = key.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z ^ (z >> 27)
 }
 
-/// Mixes numbers into one that looks random.
+/// Hashes several numbers into one that looks random.
 pub(super) fn mix(parts: &[u64]) -> u64 {
     parts.iter().fold(0x243f_6a88_85a3_08d3, |sum, part| {
         let z = word(sum ^ part, 1).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,26 +1,26 @@
-//! What can go wrong, on purpose.
+//! Faults that can be injected into a simulated phone.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One thing that a phone does wrong. The text form is that of `simulate --fault`.
+/// A fault of the phone. The text form is that of `simulate --fault`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// `cut-after:BYTES`: the backup's connection ends after so many bytes from the phone.
+    /// `cut-after:BYTES`: the backup's connection ends after this many bytes from the phone.
     CutAfter(u64),
     /// `cut-at:INDEX`: the connection ends instead of the phone's message of this index (0 is the
     /// version exchange).
     CutAt(u64),
-    /// `cut-after-taken:BYTES`: the connection ends after so many bytes from the computer.
+    /// `cut-after-taken:BYTES`: the connection ends after this many bytes from the computer.
     CutAfterTaken(u64),
-    /// `stall-after:BYTES`: the phone falls silent after so many bytes.
+    /// `stall-after:BYTES`: the phone falls silent after this many bytes.
     StallAfter(u64),
     /// `stall-at:INDEX`: the phone falls silent instead of sending this message.
     StallAt(u64),
     /// `refuse:SERVICE`: lockdown does not start this service.
     Refuse(String),
-    /// `name:TEXT`: the first upload goes to this path of the computer. Knows `\0`, `\n`, `\r`,
-    /// `\t` and `\\`.
+    /// `name:TEXT`: the first upload goes to this path on the computer. Supports the escapes `\0`,
+    /// `\n`, `\r`, `\t` and `\\`.
     Name(String),
     /// `length:N`: the first upload's path has this length prefix.
     NameLength(u32),
@@ -28,54 +28,54 @@ pub enum Fault {
     FrameLength(u32),
     /// `message-length:N`: the first request has this length prefix.
     MessageLength(u32),
-    /// `deep-plist:N`: the first request nests so deeply.
+    /// `deep-plist:N`: the first request is nested N levels deep.
     DeepPlist(u32),
-    /// `laughs`: the first request unfolds without end.
+    /// `laughs`: the first request expands exponentially ("billion laughs").
     Laughs,
-    /// `unknown-message:NAME`: a message that no computer knows comes first.
+    /// `unknown-message:NAME`: a message unknown to every computer comes first.
     UnknownMessage(String),
-    /// `disorder`: an upload instead of the answer to Hello.
+    /// `disorder`: the phone sends an upload instead of the answer to Hello.
     Disorder,
     /// `device-error:N`: the phone cannot read every N-th file to its end, and reports 104.
     DeviceError(u64),
     /// `file-provider`: FileProvider's `backup_manifest.db` cannot be read, which is harmless
     /// (always so on iOS 17).
     FileProvider,
-    /// `error:CODE`: this MBErrorDomain code instead of a backup.
+    /// `error:CODE`: the phone answers with this MBErrorDomain code instead of a backup.
     Error(u64),
-    /// `missing-file`: one file of the manifest is never sent, and the phone does not mind.
+    /// `missing-file`: the phone silently omits one file of the manifest.
     MissingFile,
-    /// `short-file`: one file that the list has no digest of is sent without its second half, and
-    /// the phone does not mind.
+    /// `short-file`: the phone silently omits the second half of one file that has no digest in the
+    /// manifest.
     ShortFile,
-    /// `bad-manifest`: Manifest.db is rubbish.
+    /// `bad-manifest`: Manifest.db contains garbage.
     BadManifest,
-    /// `key-rounds:N`: the key bag of an encrypted backup claims so many rounds of derivation.
+    /// `key-rounds:N`: the key bag of an encrypted backup claims N rounds of key derivation.
     KeyRounds(u32),
     /// `no-manifest-key`: Manifest.plist of an encrypted backup lacks the key of Manifest.db.
     NoManifestKey,
     /// `keyless-file`: the record of one encrypted file lacks its key.
     KeylessFile,
-    /// `no-final-response`: silence after everything is done.
+    /// `no-final-response`: the phone sends no final response after everything is done.
     NoFinalResponse,
-    /// `claim-size:BYTES`: the phone believes that so many bytes are to be sent.
+    /// `claim-size:BYTES`: the phone announces this many bytes to send.
     ClaimSize(u64),
-    /// `asks-for:PATH`: a restore asks for this path of the computer before the files of the
-    /// backup. Knows `\0`, `\n`, `\r`, `\t` and `\\`.
+    /// `asks-for:PATH`: a restore requests this path on the computer before the files of the
+    /// backup. Supports the escapes `\0`, `\n`, `\r`, `\t` and `\\`.
     AsksFor(String),
-    /// `asks-for-only:N`: a restore asks for the first N files of the list, and says that it has
+    /// `asks-for-only:N`: a restore requests only the first N files of the list, and claims to have
     /// everything.
     AsksForOnly(u64),
     /// `refuses-writes:STATUS`: AFC opens files for writing, and answers each write with this
     /// status.
     RefusesWrites(u64),
-    /// `meddles`: a restore renames, removes and writes in what it takes for the backup's folder.
+    /// `meddles`: a restore renames, removes and writes files in the backup's folder.
     Meddles,
-    /// `times:N`: the other faults happen in the first N backups and restores only.
+    /// `times:N`: the other faults occur in the first N backups and restores only.
     Times(u32),
 }
 
-/// Why a text is no fault.
+/// Error: a text does not name a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotAFault(String);
 
@@ -143,7 +143,7 @@ fn unescape(text: &str) -> String {
                 Some('r') => plain.push('\r'),
                 Some('t') => plain.push('\t'),
                 Some('\\') => plain.push('\\'),
-                // `C:\x` is meant as it stands.
+                // A path such as `C:\x` stays as it is.
                 other => {
                     plain.push('\\');
                     plain.extend(other);
@@ -154,7 +154,7 @@ fn unescape(text: &str) -> String {
     plain
 }
 
-/// The faults of the backup that begins: all, or none after the times are over.
+/// Returns the faults of the backup that begins: all, or none after the configured number of times.
 pub(super) fn of_backup(faults: &[Fault], number: u32) -> Vec<Fault> {
     let over = |f: &Fault| matches!(f, Fault::Times(times) if number > *times);
     if faults.iter().any(over) {
@@ -164,7 +164,8 @@ pub(super) fn of_backup(faults: &[Fault], number: u32) -> Vec<Fault> {
     }
 }
 
-/// A binary property list of `depth` arrays, each holding the next one `fan` times.
+/// Returns a binary property list of `depth` nested arrays, each of which holds the next one `fan`
+/// times.
 pub(super) fn nested(depth: u32, fan: u8) -> Vec<u8> {
     let mut bytes = b"bplist00".to_vec();
     let mut offsets = Vec::new();

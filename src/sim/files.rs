@@ -1,14 +1,14 @@
-//! Files that other programs can open: small databases and property lists, made once.
+//! Files that other programs can open: small databases and property lists, each generated once.
 
 use std::sync::{Arc, OnceLock};
 
 use plist::{Dictionary, Value};
 use rusqlite::{Connection, MAIN_DB};
 
-/// A file: domain, path, bytes.
+/// A generated file: domain, path, contents.
 pub(super) type Made = (&'static str, &'static str, Arc<[u8]>);
 
-/// Messages have their times in nanoseconds since 2001.
+/// Nanoseconds per second: Messages stores times in nanoseconds since 2001.
 const NANOSECONDS: i64 = 1_000_000_000;
 
 const MESSAGES: &str = "
@@ -46,7 +46,7 @@ const HOME: &str = "
     CREATE TABLE ZMKFCKMODEL (Z_PK INTEGER PRIMARY KEY, ZNAME VARCHAR);
     INSERT INTO ZMKFCKMODEL VALUES (1, 'Hall lamp');";
 
-/// What every backup holds.
+/// Returns the generated files that every backup contains.
 pub(super) fn in_all_backups() -> &'static [Made] {
     static MADE: OnceLock<Vec<Made>> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -72,7 +72,7 @@ pub(super) fn in_all_backups() -> &'static [Made] {
     })
 }
 
-/// What phones leave out of backups that they do not encrypt.
+/// Returns the generated files that phones include only in encrypted backups.
 pub(super) fn in_encrypted_backups() -> &'static [Made] {
     static MADE: OnceLock<Vec<Made>> = OnceLock::new();
     MADE.get_or_init(|| {
@@ -106,7 +106,7 @@ pub(super) fn in_encrypted_backups() -> &'static [Made] {
     })
 }
 
-/// What cannot be made stays empty: the tests would see it.
+/// Builds a database. It stays empty if that fails, which the tests would notice.
 fn database(statements: &str) -> Arc<[u8]> {
     let made = Connection::open_in_memory().and_then(|db| {
         db.execute_batch(statements)?;
@@ -127,8 +127,8 @@ fn binary(fields: Dictionary) -> Arc<[u8]> {
     }
 }
 
-/// Of the form that phones write: what is in an item is encrypted with a key of the keychain's
-/// classes.
+/// Builds a keychain in the form that phones write: the contents of each item are encrypted with a
+/// key of the keychain's classes.
 fn keychain() -> Arc<[u8]> {
     let item = |n: u8| {
         let mut data = vec![3, 0, 0, 0, 6 + n % 3, 0, 0, 0, 40, 0, 0, 0];

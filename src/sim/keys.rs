@@ -1,13 +1,14 @@
-//! The phone's side of encrypted backups: keys made, wrapped and used. What opens them is in
-//! `keybag`, and shares nothing with this: two programs by one misunderstanding would agree.
+//! The phone's side of encrypted backups: generates, wraps and uses keys. The code that opens them
+//! is in `keybag`, and shares nothing with this module: with shared code, a misunderstanding on one
+//! side would go unnoticed on the other.
 //!
 //! ```text
 //! password --PBKDF2-SHA256 (DPSL, DPIC)--> --PBKDF2-SHA1 (SALT, ITER)--> wraps class keys (BackupKeyBag)
 //! class key --wraps--> key of Manifest.db (ManifestKey), keys of files (EncryptionKey of their records)
 //! ```
-//! Before iOS 10.2 there is no first step, and Manifest.db is plain. All keys follow from the
-//! phone's seed and from how often its password was changed, so that a file which did not change is
-//! encrypted as before.
+//! Before iOS 10.2 there is no first step, and Manifest.db is plaintext. All keys are derived from
+//! the phone's seed and from the number of password changes, so that an unchanged file is encrypted
+//! to the same bytes as before.
 
 use std::fmt;
 use std::io;
@@ -21,13 +22,13 @@ use super::entry::{Entry, mix};
 use crate::secret::Secret;
 
 const BLOCK_BYTES: u64 = 16;
-/// `ITER`, the same on all phones.
+/// Highest value of `ITER`, the one that all real phones use.
 const LAST_ROUNDS: u32 = 10_000;
-/// The class of Manifest.db's key.
+/// Protection class of Manifest.db's key.
 const MANIFEST_CLASS: u32 = 4;
 
-/// Classes of a backup's bag and their `WRAP`: 2 comes from the password alone; behind 3 is a key
-/// that is encrypted once more, with one that never leaves the phone.
+/// Classes of a backup's key bag and their `WRAP`: 2 means wrapped with the password alone; 3 means
+/// wrapped also with a key that never leaves the phone.
 const CLASSES: [(u32, u32); 11] = [
     (1, 2),
     (2, 2),
@@ -42,17 +43,17 @@ const CLASSES: [(u32, u32); 11] = [
     (11, 3),
 ];
 
-/// A backup password.
+/// A backup password of the simulated phone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(Secret);
 
 impl Password {
-    /// Takes its bytes.
+    /// Creates a password from its bytes.
     pub fn new(text: impl Into<Vec<u8>>) -> Password {
         Password(Secret::new(text.into()))
     }
 
-    /// It is this one. An empty text is none.
+    /// Returns true if `text` is this password. `None` never matches.
     pub(super) fn is(&self, text: Option<&str>) -> bool {
         text.is_some_and(|text| text.as_bytes() == self.0.expose())
     }
@@ -64,17 +65,17 @@ impl fmt::Debug for Password {
     }
 }
 
-/// The keys behind one password.
+/// All keys that belong to one password.
 pub(super) struct Keys {
-    /// Everything follows from it, and from `change`.
+    /// Seed from which all keys are derived, together with `change`.
     seed: u64,
-    /// Counts the passwords that the phone has had.
+    /// Number of passwords that the phone has had.
     change: u64,
     pub(super) password: Password,
-    /// `DPIC`, since iOS 10.2.
+    /// Rounds of the first derivation (`DPIC`), since iOS 10.2.
     first_rounds: Option<u32>,
     last_rounds: u32,
-    /// Wraps the class keys.
+    /// Key that wraps the class keys.
     root: [u8; 32],
 }
 
@@ -85,7 +86,8 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// Derives them. `rounds` is the first derivation's number, 10,000,000 on real phones.
+    /// Derives the keys. `rounds` is the number of rounds of the first derivation, 10,000,000 on
+    /// real phones.
     pub(super) fn new(ios: &str, seed: u64, change: u64, rounds: u32, password: Password) -> Keys {
         let rounds = rounds.max(1);
         let mut keys = Keys {
@@ -107,7 +109,8 @@ impl Keys {
         keys
     }
 
-    /// `BackupKeyBag`; with `claimed` rounds instead of the real ones if a fault wants it.
+    /// Returns the `BackupKeyBag`. A fault can make it claim `claimed` rounds instead of the real
+    /// number.
     pub(super) fn bag(&self, claimed: Option<u32>) -> Vec<u8> {
         let mut bag = Bag::begin(self.made("bag", 0));
         bag.number(b"WRAP", 1);
@@ -124,20 +127,21 @@ impl Keys {
         bag.0
     }
 
-    /// Manifest.db's key, plain and as `ManifestKey` has it; none before iOS 10.2.
+    /// Returns the key of Manifest.db, plain and wrapped as in `ManifestKey`; `None` before iOS
+    /// 10.2.
     pub(super) fn of_manifest(&self) -> Option<([u8; 32], Vec<u8>)> {
         self.first_rounds?;
         let key = self.made("Manifest.db", 0);
         Some((key, self.under_class(MANIFEST_CLASS, &key)))
     }
 
-    /// A file's key as its record has it. Empty files have none.
+    /// Returns a file's key wrapped as in its record. Empty files have none.
     pub(super) fn wrapped_for(&self, file: &Entry) -> Option<Vec<u8>> {
         let class = u32::from(file.protection_class());
         (file.size() > 0).then(|| self.under_class(class, &self.of_file(file)))
     }
 
-    /// The file's key: another one with each change of its contents.
+    /// Returns a file's key, which differs after each change of the contents.
     pub(super) fn of_file(&self, file: &Entry) -> [u8; 32] {
         let id = file.id();
         let mut hash = Sha256::new();
@@ -150,7 +154,7 @@ impl Keys {
         self.made("class", u64::from(class))
     }
 
-    /// `[class u32 LE][wrapped key, 40 bytes]`
+    /// Returns `[class u32 LE][wrapped key, 40 bytes]`.
     fn under_class(&self, class: u32, key: &[u8; 32]) -> Vec<u8> {
         let mut bytes = class.to_le_bytes().to_vec();
         bytes.extend(wrapped(&self.class_key(class), key));
@@ -161,7 +165,7 @@ impl Keys {
         self.made("salt", which)[..20].to_vec()
     }
 
-    /// Bytes that look random.
+    /// Returns pseudo-random bytes for a purpose.
     fn made(&self, what: &str, which: u64) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(what);
@@ -172,8 +176,8 @@ impl Keys {
     }
 }
 
-/// The bag in the backups of a phone without a password: of the right form, and nothing that
-/// anybody can open.
+/// Returns the key bag in backups of a phone without a password: correct in form, but impossible to
+/// open.
 pub(super) fn bag_without_password(seed: u64) -> Vec<u8> {
     let bytes = |salt: u64, count: u64| -> Vec<u8> {
         (0..count).map(|n| mix(&[seed, salt, n]) as u8).collect()
@@ -193,7 +197,7 @@ pub(super) fn bag_without_password(seed: u64) -> Vec<u8> {
     bag.0
 }
 
-/// A key bag being written: `[tag, 4 letters][length u32 BE][value]`
+/// A key bag that is being written: `[tag, 4 letters][length u32 BE][value]`.
 struct Bag(Vec<u8>);
 
 impl Bag {
@@ -226,7 +230,7 @@ impl Bag {
     }
 }
 
-/// RFC 3394.
+/// Wraps a key according to RFC 3394.
 fn wrapped(with: &[u8; 32], key: &[u8; 32]) -> Vec<u8> {
     let mut bytes = [0; 40];
     match KwAes256::new(&Array(*with)).wrap_key(key, &mut bytes) {
@@ -235,14 +239,15 @@ fn wrapped(with: &[u8; 32], key: &[u8; 32]) -> Vec<u8> {
     }
 }
 
-/// iOS 10.2 brought the first derivation and the encrypted Manifest.db.
+/// Returns true for iOS 10.2 and later, which have the first derivation and the encrypted
+/// Manifest.db.
 fn has_two_derivations(ios: &str) -> bool {
     let mut parts = ios.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     version >= (10, 2)
 }
 
-/// How long a file is once it is encrypted: always padded, but an empty one stays empty.
+/// Returns the size of a file after encryption: padding is always added, except to an empty file.
 pub(super) fn encrypted_size(size: u64) -> u64 {
     match size {
         0 => 0,
@@ -250,10 +255,10 @@ pub(super) fn encrypted_size(size: u64) -> u64 {
     }
 }
 
-/// Fills as much of a buffer as there are bytes left.
+/// Fills a buffer as far as bytes are left, and returns their number.
 pub(super) type Fill = Box<dyn FnMut(&mut [u8]) -> io::Result<usize>>;
 
-/// Encrypts what it reads: AES-256-CBC from a zero vector, PKCS#7 at the end.
+/// Encrypts data as it is read: AES-256-CBC with a zero IV, PKCS#7 padding at the end.
 pub(super) struct Encrypted<R> {
     plain: R,
     cipher: cbc::Encryptor<Aes256>,
@@ -261,7 +266,7 @@ pub(super) struct Encrypted<R> {
 }
 
 impl<R: FnMut(&mut [u8]) -> io::Result<usize>> Encrypted<R> {
-    /// `plain` fills as much of a buffer as there are bytes left.
+    /// Creates a reader. `plain` fills a buffer as far as bytes are left.
     pub(super) fn new(key: [u8; 32], plain: R) -> Encrypted<R> {
         Encrypted {
             plain,
@@ -270,7 +275,7 @@ impl<R: FnMut(&mut [u8]) -> io::Result<usize>> Encrypted<R> {
         }
     }
 
-    /// Fills as much of the buffer as there are bytes left. It has whole blocks.
+    /// Fills the buffer as far as bytes are left. Its length must be a multiple of the block size.
     pub(super) fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.ended {
             return Ok(0);

@@ -1,8 +1,8 @@
-//! What a restore brought to the phone, a row for each file, folder and link: what tests and
-//! rehearsals compare with the manifest.
+//! List of what a restore brought to the phone, with a row for each file, folder and link. Tests
+//! and rehearsals compare it with the manifest.
 //!
-//! It is a SQLite database on the disk, since a phone can have a million files and a rehearsal
-//! little memory:
+//! It is a SQLite database on disk, since a phone can have a million files, and a rehearsal must do
+//! with little memory:
 //! ```text
 //! Restored(fileID, domain, relativePath, kind file|folder|link, size, sha256, mode, modified, target)
 //! Facts(name, value): how the restore ended, its options, RestoreApplications.plist
@@ -29,38 +29,38 @@ const SCHEMA: &str = "
 /// A file, folder or link that a restore brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// The name under which the backup keeps it: 40 hex digits.
+    /// File name under which the backup stores it: 40 hex digits.
     pub file_id: String,
-    /// For example "CameraRollDomain".
+    /// Domain, for example "CameraRollDomain".
     pub domain: String,
-    /// Path inside the domain, empty for its own folder.
+    /// Path inside the domain; empty for the domain's own folder.
     pub path: String,
-    /// What it is.
+    /// Type of the entry.
     pub kind: RestoredKind,
-    /// Permissions and type, as the manifest has them.
+    /// Permissions and file type, as in the manifest.
     pub mode: u32,
-    /// Last change of its contents, seconds since 1970.
+    /// Last change of the contents, in seconds since 1970.
     pub modified: i64,
 }
 
-/// What a [`Restored`] is.
+/// Type of a [`Restored`] entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RestoredKind {
-    /// A file, as it came out of the backup: decrypted where that was encrypted.
+    /// A file, with the size and hash of its decrypted contents.
     File {
-        /// Its length in bytes.
+        /// Length in bytes.
         size: u64,
-        /// SHA-256 of its bytes, in hex; nothing where the phone takes none.
+        /// SHA-256 of the contents in hexadecimal; empty if the phone computes no hashes.
         sha256: String,
     },
-    /// A folder.
+    /// A folder, which has no contents.
     Folder,
-    /// A symbolic link and where it points.
+    /// A symbolic link and its target.
     Link(String),
 }
 
-/// The list of what a restore brought. The file below it goes with the last copy, unless the phone
-/// was told where to write it.
+/// The list of what a restore brought. Dropping the last clone removes the file, unless the phone
+/// was configured with a path for it.
 #[derive(Debug, Clone)]
 pub struct Ledger(Arc<Place>);
 
@@ -71,7 +71,7 @@ enum Place {
 }
 
 impl Ledger {
-    /// Where the database lies.
+    /// Returns the path of the database.
     pub fn path(&self) -> &Path {
         match &*self.0 {
             Place::Temporary(file) => file.path(),
@@ -79,7 +79,7 @@ impl Ledger {
         }
     }
 
-    /// Hands out each row in the order of `file_id`, until one is answered with false.
+    /// Passes each row to `row` in the order of `file_id`, until it returns false.
     pub fn each(&self, mut row: impl FnMut(Restored) -> bool) -> io::Result<()> {
         let read = |db: Connection| -> rusqlite::Result<()> {
             let mut statement = db.prepare("SELECT * FROM Restored ORDER BY fileID")?;
@@ -110,14 +110,14 @@ impl Ledger {
         self.open().and_then(read).map_err(io::Error::other)
     }
 
-    /// The bytes of RestoreApplications.plist that lay on the phone when the restore ended.
+    /// Returns the contents of RestoreApplications.plist on the phone when the restore ended.
     pub fn applications(&self) -> io::Result<Option<Vec<u8>>> {
         let read = |db: Connection| {
             let mut statement =
                 db.prepare("SELECT value FROM Facts WHERE name = 'applications'")?;
             let mut rows = statement.query([])?;
             let value = rows.next()?.map(|row| row.get::<_, Option<Vec<u8>>>(0));
-            // Noted in any case: as nothing where there was none.
+            // The fact is always recorded, as NULL if there was no such file.
             Ok(value.transpose()?.flatten())
         };
         self.open().and_then(read).map_err(io::Error::other)
@@ -130,16 +130,16 @@ impl Ledger {
     }
 }
 
-/// A ledger being written.
+/// A ledger that is being written.
 pub(super) struct Writer {
     db: Connection,
     place: Place,
-    /// Where it is written until it is whole, if its place has a name.
+    /// Temporary path until the ledger is complete, if its final path was given.
     partial: Option<PathBuf>,
 }
 
 impl Writer {
-    /// Begins a new one, in a temporary file or to be found at `named` when it is whole.
+    /// Creates a ledger in a temporary file, or in one that moves to `named` once it is complete.
     pub(super) fn begin(named: Option<&Path>) -> io::Result<Writer> {
         let (place, partial) = match named {
             None => (Place::Temporary(TempFile::new()?), None),
@@ -164,7 +164,7 @@ impl Writer {
         Ok(Writer { db, place, partial })
     }
 
-    /// Adds rows; false if there is one of the same name already.
+    /// Adds rows. Returns false if one of them exists already.
     pub(super) fn add(&self, rows: &[Restored]) -> io::Result<bool> {
         self.try_to_add(rows).map_err(io::Error::other)
     }
@@ -198,7 +198,7 @@ impl Writer {
         Ok(all_new)
     }
 
-    /// How many of these there is no row of.
+    /// Returns how many of these ids have no row.
     pub(super) fn lacks(&self, ids: impl Iterator<Item = [u8; 20]>) -> io::Result<u64> {
         let count = || -> rusqlite::Result<u64> {
             let mut select = self
@@ -213,7 +213,7 @@ impl Writer {
         count().map_err(io::Error::other)
     }
 
-    /// Notes one fact.
+    /// Records one fact.
     pub(super) fn note(&self, name: &str, value: impl Into<Value>) -> io::Result<()> {
         let value: Value = value.into();
         let noted = self.db.execute(
@@ -223,7 +223,7 @@ impl Writer {
         noted.map(drop).map_err(io::Error::other)
     }
 
-    /// Ends it: from now on it is to be read.
+    /// Completes the ledger and makes it readable.
     pub(super) fn finish(self) -> io::Result<Ledger> {
         self.db.execute_batch("COMMIT").map_err(io::Error::other)?;
         self.db.close().map_err(|(_, e)| io::Error::other(e))?;

@@ -1,4 +1,4 @@
-//! lockdownd: values, pairing, sessions, and the doors to all other services.
+//! lockdownd: values, pairing, sessions, and access to all other services.
 
 use std::io;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use super::tls::{self, DeviceKey, Link};
 use super::values;
 use crate::transport::plist_stream::{self, Encoding};
 
-/// Where lockdownd listens on every phone.
+/// Port of lockdownd on every phone.
 pub(super) const PORT: u16 = 62_078;
 const MESSAGE_BYTES_MAX: u32 = 1 << 20;
 
-/// What a computer may set that is not trusted yet: usbmuxd tells phones thus whom they are
-/// attached to.
+/// Keys that an untrusted computer may set. With them usbmuxd informs phones of the host to which
+/// they are attached.
 const ANYBODYS: [&str; 2] = ["UntrustedHostBUID", "UntrustedHostAttached"];
 
 /// A computer that the owner trusts.
@@ -30,20 +30,20 @@ pub(super) struct Pairing {
     escrow_bag: Vec<u8>,
 }
 
-/// What follows a reply.
+/// Action after a reply.
 enum Next {
     Stay,
     Secure(Pairing),
     Close,
 }
 
-/// Serves one client until it goes away.
+/// Serves one client until it disconnects.
 pub(super) fn serve(phone: &Phone, socket: Socket) {
     let mut link = Link::Plain(socket);
     let mut session: Option<Pairing> = None;
     let replay = phone.replay();
     let mut script = replay.as_ref().and_then(Replay::lockdown);
-    // A message that cannot be read is the end of the client.
+    // A message that cannot be read ends the connection.
     while let Ok(message) = plist_stream::read(&mut link, MESSAGE_BYTES_MAX) {
         let Value::Dictionary(request) = message else {
             break;
@@ -99,8 +99,8 @@ fn by_itself(
     (reply, next)
 }
 
-/// What was recorded is said; what the phone would do by itself is done unless a refusal was
-/// recorded.
+/// Combines a recorded answer with the phone's own behavior: returns the recorded reply, and
+/// performs the phone's own action unless the recorded reply is a refusal.
 fn as_recorded(
     recorded: &Answer,
     by_itself: impl FnOnce() -> Result<(Dictionary, Next), &'static str>,
@@ -167,7 +167,7 @@ fn answer(
             let host = host_id(request).ok_or("MissingHostID")?;
             let mut state = super::lock(&phone.state);
             state.pairings.remove(host).ok_or("InvalidHostID")?;
-            // The next Pair asks again.
+            // The next Pair request asks the owner again.
             (state.trusted, state.trust_asked) = (false, None);
             Ok(Dictionary::new())
         }
@@ -260,7 +260,7 @@ fn pair(phone: &Phone, request: &Dictionary) -> Result<Dictionary, &'static str>
     Ok(reply)
 }
 
-/// The phone's key pair; making it takes a moment the first time.
+/// Returns the phone's key pair. Generating it takes a moment the first time.
 pub(super) fn device_key(phone: &Phone) -> io::Result<Arc<DeviceKey>> {
     DeviceKey::of(phone.udid().as_str())
 }

@@ -20,7 +20,7 @@ use super::{apps, values};
 use crate::manifest::SCHEMA;
 use crate::private::PrivateDir;
 
-/// How far the computer's backup is, as `Status.plist` says.
+/// State of the computer's backup according to `Status.plist`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Snapshot {
     Uploading,
@@ -38,18 +38,18 @@ impl Snapshot {
     ];
 }
 
-/// What `Status.plist` on the computer says.
+/// Contents of `Status.plist` on the computer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) uuid: String,
     pub(super) empty: bool,
-    /// In the form of before iOS 4.
+    /// True for the format used before iOS 4.
     pub(super) old: bool,
     pub(super) snapshot: Snapshot,
 }
 
 impl Status {
-    /// Reads what the computer sent; an error is the MBErrorDomain code and its text.
+    /// Parses a file sent by the computer. The error is an MBErrorDomain code and its text.
     pub(super) fn parse(bytes: &[u8]) -> Result<Status, (u64, &'static str)> {
         const BAD: (u64, &str) = (
             11,
@@ -82,7 +82,7 @@ impl Status {
     }
 }
 
-/// `Status.plist` as the phone writes it.
+/// Returns `Status.plist` as the phone writes it.
 pub(super) fn status(uuid: &str, snapshot: Snapshot, full: bool) -> io::Result<Vec<u8>> {
     let name = Snapshot::NAMES.iter().find(|(_, s)| *s == snapshot);
     binary(super::dict([
@@ -100,7 +100,7 @@ pub(super) fn status(uuid: &str, snapshot: Snapshot, full: bool) -> io::Result<V
     ]))
 }
 
-/// `Manifest.plist` as the phone writes it.
+/// Returns `Manifest.plist` as the phone writes it.
 pub(super) fn plist(phone: &Phone, keys: Option<&Keys>, faults: &[Fault]) -> io::Result<Vec<u8>> {
     let config = &phone.config;
     let empty = || Value::Dictionary(Dictionary::new());
@@ -156,8 +156,8 @@ fn binary(dictionary: Dictionary) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A file in a folder of its own that nobody else may look into, removed when dropped: lists tell
-/// what a phone holds.
+/// A file in a private folder, removed when dropped. File lists are private, since they reveal the
+/// contents of a phone.
 #[derive(Debug)]
 pub(super) struct TempFile {
     path: PathBuf,
@@ -182,7 +182,8 @@ impl TempFile {
     }
 }
 
-/// A `Manifest.db` being made, a row for each file, folder and link. Given up when dropped.
+/// A `Manifest.db` that is being built, with a row for each file, folder and link. Dropping it
+/// cancels the work.
 pub(super) struct Database {
     _unwanted_when_dropped: Unwanted,
     thread: JoinHandle<io::Result<TempFile>>,
@@ -218,14 +219,14 @@ impl Database {
     }
 }
 
-/// `keyless`: the record of one file lacks its key.
+/// Fills the database. `keyless`: omit the key from the record of one file.
 fn fill(path: &Path, scan: &Scan, keyless: bool, unwanted: &AtomicBool) -> rusqlite::Result<()> {
     let db = Connection::open(path)?;
     db.execute_batch(
         "PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;",
     )?;
-    // Indexes are made at the end, which is faster; the order of the statements in the schema
-    // stays.
+    // Create the indexes at the end, which is faster. The order of the statements in the schema
+    // stays the same.
     let (indexes, tables): (Vec<&str>, Vec<&str>) =
         SCHEMA.lines().partition(|line| line.contains("INDEX"));
     db.execute_batch(&tables.concat())?;
@@ -250,7 +251,7 @@ fn fill(path: &Path, scan: &Scan, keyless: bool, unwanted: &AtomicBool) -> rusql
         for other in &scan.others {
             add(&other.id(), other)?;
         }
-        // In the order of the index, which is then only appended to.
+        // Insert in the order of the index, so that it is only appended to.
         let mut files = scan.files.clone();
         files.sort_unstable();
         for item in &files {

@@ -1,9 +1,9 @@
 //! A simulated iPhone behind a usbmuxd-compatible socket.
 //!
-//! It pairs, secures its services with TLS, and backs up by the rules of a real phone: it decides
-//! what to send, checks what the computer keeps, resumes what was cut, and refuses what is wrong.
-//! Its contents follow from a seed, so a test can compare every byte of a backup, and a hundred
-//! gigabytes cost nothing.
+//! It pairs, secures its services with TLS, and makes backups by the rules of a real phone: it
+//! decides what to send, checks the data on the computer, resumes interrupted backups, and rejects
+//! invalid data. Its contents are generated from a seed, so that a test can compare every byte of a
+//! backup, and a hundred gigabytes take no space.
 //!
 //! ```no_run
 //! use idev_backup::sim::{Daemon, Phone, PhoneConfig};
@@ -63,7 +63,7 @@ use plist::{Dictionary, Value};
 
 use crate::transport::plist_stream::FrameError;
 
-/// Locks; what a panicked thread left behind is still good enough for a simulation.
+/// Locks a mutex. Data that a panicked thread left behind is still good enough for a simulation.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -19,7 +19,7 @@ use crate::bounded_plist;
 use crate::trace::Recorder;
 use crate::udid::Udid;
 
-/// Longest message taken from a client; a pair record has about 13 KB.
+/// Longest message accepted from a client, in bytes; a pair record has about 13 KB.
 const MESSAGE_BYTES_MAX: u32 = 1 << 20;
 const RESULT_OK: u64 = 0;
 const RESULT_BAD_COMMAND: u64 = 1;
@@ -27,7 +27,7 @@ const RESULT_BAD_DEVICE: u64 = 2;
 const RESULT_REFUSED: u64 = 3;
 const RESULT_BAD_VERSION: u32 = 6;
 
-/// A running daemon; it ends, and all its connections with it, when dropped.
+/// A running daemon. Dropping it ends the daemon and all of its connections.
 #[derive(Debug)]
 pub struct Daemon {
     shared: Arc<Shared>,
@@ -39,9 +39,9 @@ pub struct Daemon {
 struct Shared {
     phones: Mutex<Vec<(u64, Arc<Phone>)>>,
     records: Mutex<HashMap<String, Vec<u8>>>,
-    /// Connections that asked to hear of phones that come and go.
+    /// Connections that asked for notifications about phones that come and go.
     listeners: Mutex<HashMap<u64, Socket>>,
-    /// Every open connection, and the phone that it reaches.
+    /// All open connections, with the phone that each one reaches.
     connections: Mutex<HashMap<u64, (Option<Udid>, Socket)>>,
     buid: String,
     next: AtomicU64,
@@ -50,7 +50,8 @@ struct Shared {
 }
 
 impl Daemon {
-    /// Listens on `UNIX:/path` or `host:port` (port 0: any free one) with these phones attached.
+    /// Starts a daemon that listens on `UNIX:/path` or `host:port` (port 0: any free one), with
+    /// these phones attached.
     pub fn start(listen: &str, phones: Vec<Arc<Phone>>) -> io::Result<Daemon> {
         let listener = Listener::bind(listen)?;
         let address = listener.address()?;
@@ -79,27 +80,27 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// What `USBMUXD_SOCKET_ADDRESS` must say for a client to come here.
+    /// Returns the value of `USBMUXD_SOCKET_ADDRESS` for clients of this daemon.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Has everything recorded that clients say from now on, and what they are told.
+    /// Records all messages to and from clients from now on.
     pub fn record(&self, recorder: Recorder) {
         *super::lock(&self.shared.recorder) = Some(recorder);
     }
 
-    /// Plugs a phone in; clients that listen hear of it.
+    /// Plugs a phone in, and notifies the clients that listen.
     pub fn attach(&self, phone: Arc<Phone>) {
         self.shared.attach(phone);
     }
 
-    /// Pulls a phone's cable: all connections to it end.
+    /// Pulls a phone's cable, which ends all connections to it.
     pub fn detach(&self, udid: &Udid) {
         self.shared.detach(udid);
     }
 
-    /// Waits for ever: a command that only serves has nothing else to do.
+    /// Waits forever. Used by a command that only serves.
     pub fn serve(mut self) {
         if let Some(acceptor) = self.acceptor.take()
             && acceptor.join().is_err()
@@ -115,7 +116,7 @@ impl Drop for Daemon {
         if let Some(acceptor) = self.acceptor.take() {
             Listener::wake(&self.address);
             if acceptor.join().is_err() {
-                // It panicked: it is gone, which is what we wait for.
+                // The acceptor panicked, so it has ended, as intended.
             }
         }
         for (_, socket) in super::lock(&self.shared.connections).values() {
@@ -130,7 +131,7 @@ fn accept(listener: &Listener, shared: &Arc<Shared>) {
         if shared.stopping.load(Ordering::SeqCst) {
             return;
         }
-        // A client that went away before it was accepted.
+        // The client disconnected before it was accepted.
         let Ok(mut socket) = accepted else { continue };
         let Ok(handle) = socket.try_clone() else {
             continue;
@@ -162,7 +163,7 @@ impl Shared {
         self.announce(event);
     }
 
-    /// Answers whether the phone was there.
+    /// Unplugs a phone. Returns true if it was attached.
     fn detach(&self, udid: &Udid) -> bool {
         let mut phones = super::lock(&self.phones);
         let mut gone = Vec::new();
@@ -184,7 +185,7 @@ impl Shared {
         !gone.is_empty()
     }
 
-    /// The phone goes away and comes back, as after a restore.
+    /// Detaches the phone and attaches it again, as a reboot after a restore does.
     fn restart(&self, phone: &Arc<Phone>) {
         if self.detach(phone.udid()) {
             thread::sleep(phone.config.restart);
@@ -193,11 +194,12 @@ impl Shared {
         }
     }
 
-    /// Answers one client until it goes away or is handed to a phone. An error is the client's end.
+    /// Answers one client until it disconnects or is connected to a phone. An error ends the
+    /// connection.
     fn serve(&self, id: u64, mut socket: Socket) {
         while let Ok(request) = Request::read(&mut socket) {
             let Some(request) = request else {
-                // An old client: told politely, by the old form of a result.
+                // An old client: refuse it with a result in the old form.
                 let mut refusal = Vec::new();
                 for word in [20u32, 0, 1, 0, RESULT_BAD_VERSION] {
                     refusal.extend(word.to_le_bytes());
@@ -232,7 +234,7 @@ impl Shared {
                     }
                 }
             } else if request.name() == "Listen" {
-                // The phones stay locked, so that none is missed or told of twice.
+                // Keep the phones locked, so that none is missed or announced twice.
                 let phones = super::lock(&self.phones);
                 if send(&mut socket, request.tag, &result(RESULT_OK)).is_err() {
                     return;
@@ -256,8 +258,8 @@ impl Shared {
         let phone = self
             .phone(request.number("DeviceID"))
             .ok_or(RESULT_BAD_DEVICE)?;
-        // The swapped port is sent as a signed 16-bit number by Apple's clients, unsigned by
-        // others.
+        // Apple's clients send the byte-swapped port as a signed 16-bit number, others as an
+        // unsigned one.
         let swapped = request
             .body
             .get("PortNumber")
@@ -316,7 +318,7 @@ impl Shared {
         }
     }
 
-    /// Tells all who listen; a listener that is gone is forgotten.
+    /// Sends an event to all listeners, and drops those that have disconnected.
     fn announce(&self, event: Value) {
         super::lock(&self.listeners).retain(|_, socket| send(socket, 0, &event).is_ok());
     }
@@ -328,7 +330,7 @@ struct Request {
 }
 
 impl Request {
-    /// Reads one message; `None` for the binary form that ended with usbmuxd 1.0.
+    /// Reads one message. Returns `None` for the binary form, which ended with usbmuxd 1.0.
     fn read(socket: &mut Socket) -> io::Result<Option<Request>> {
         let mut header = [0; 16];
         socket.read_exact(&mut header)?;
@@ -347,7 +349,7 @@ impl Request {
         }
         let body = match bounded_plist::parse(&bytes) {
             Ok(Value::Dictionary(body)) => body,
-            // Answered as an unknown request.
+            // The answer will be that of an unknown request.
             Ok(_) | Err(_) => Dictionary::new(),
         };
         Ok(Some(Request { tag, body }))

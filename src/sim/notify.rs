@@ -1,4 +1,4 @@
-//! notification_proxy: clients post notifications, and hear of those that they observe.
+//! notification_proxy: clients post notifications, and receive those that they observe.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Write};
@@ -15,7 +15,7 @@ use crate::transport::plist_stream::{self, Encoding};
 
 const MESSAGE_BYTES_MAX: u32 = 1 << 16;
 
-/// Who observes what on one phone.
+/// Observers of notifications on one phone.
 #[derive(Debug, Default)]
 pub(super) struct Hub {
     observers: Mutex<HashMap<u64, (HashSet<String>, Sender)>>,
@@ -23,7 +23,7 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    /// Tells everyone who observes this name.
+    /// Sends a notification to all clients that observe its name.
     pub(super) fn post(&self, name: &str) {
         let relay = Value::Dictionary(super::dict([
             ("Command", "RelayNotification".into()),
@@ -34,7 +34,7 @@ impl Hub {
     }
 }
 
-/// The writing half of a stream whose reading half waits in another thread.
+/// The writing half of a stream whose reading half waits on another thread.
 #[derive(Debug)]
 struct Sender {
     session: Option<Arc<Mutex<ServerConnection>>>,
@@ -61,7 +61,7 @@ impl Sender {
     }
 }
 
-/// The reading half: waits on the socket without holding the session.
+/// The reading half of a stream. Waits on the socket without locking the session.
 struct Receiver {
     session: Option<Arc<Mutex<ServerConnection>>>,
     socket: Socket,
@@ -102,7 +102,7 @@ impl Read for Receiver {
     }
 }
 
-/// Serves one client until it goes away.
+/// Serves one client until it disconnects.
 pub(super) fn serve(phone: &Phone, link: Link) -> io::Result<()> {
     let (session, socket, tap) = match link {
         Link::Plain(socket) => (None, socket, None),

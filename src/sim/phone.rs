@@ -1,4 +1,4 @@
-//! One simulated phone: how it is set up, and what it remembers.
+//! One simulated phone: its configuration and its state.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -23,23 +23,23 @@ use super::services;
 use super::socket::Socket;
 use crate::udid::Udid;
 
-/// The first port that services get; beyond 32767, so that the swapped signed form is met in both
-/// signs.
+/// First port handed out to services. Ports above 32767 make sure that clients meet both signs of
+/// the byte-swapped, signed form.
 const PORT_FIRST: u16 = 49_152;
 
-/// How long the phone looks at the connection before it looks at its owner again.
+/// Longest wait on the connection before the phone checks again whether its owner has acted.
 const PASSCODE_LOOK: Duration = Duration::from_millis(50);
 
-/// What became of the passcode sheet.
+/// Result of showing the passcode sheet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Passed {
     Yes,
     No,
-    /// The computer went away meanwhile.
+    /// The computer disconnected before the owner answered.
     Gone,
 }
 
-/// What the owner does when the phone asks whether to trust a computer.
+/// Owner's answer when the phone asks whether to trust a computer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
     /// Taps "Trust" at once.
@@ -48,76 +48,76 @@ pub enum Trust {
     After(Duration),
     /// Taps "Don't Trust".
     Deny,
-    /// Does nothing, until [`Phone::tap_trust`].
+    /// Does nothing until [`Phone::tap_trust`] is called.
     Never,
 }
 
-/// What the owner does when a backup asks for the passcode.
+/// Owner's answer when a backup asks for the passcode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passcode {
-    /// The phone has none and does not ask.
+    /// The phone has no passcode and does not ask.
     None,
     /// Enters it this long after being asked.
     After(Duration),
-    /// Does nothing, until [`Phone::enter_passcode`].
+    /// Does nothing until [`Phone::enter_passcode`] is called.
     Never,
 }
 
-/// How a phone is set up.
+/// Configuration of a simulated phone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhoneConfig {
-    /// Its name for life.
+    /// Permanent identifier of the phone.
     pub udid: Udid,
-    /// The name that its owner gave it.
+    /// Name that the owner gave the phone.
     pub name: String,
-    /// For example "iPhone16,1".
+    /// Model identifier, for example "iPhone16,1".
     pub model: String,
-    /// For example "18.6.2".
+    /// iOS version, for example "18.6.2".
     pub ios: String,
-    /// What is on it.
+    /// Files on the phone.
     pub content: Content,
-    /// What its owner does when asked to trust a computer.
+    /// Owner's answer when asked to trust a computer.
     pub trust: Trust,
-    /// What its owner does when a backup asks for the passcode.
+    /// Owner's answer when a backup asks for the passcode.
     pub passcode: Passcode,
-    /// How long a backup waits for the passcode before it gives up with 208.
+    /// Time that a backup waits for the passcode before it gives up with error 208.
     pub passcode_limit: Duration,
-    /// It is locked: no pairing, and no backup without the escrow bag.
+    /// Locks the phone: it refuses to pair, and refuses backups without the escrow bag.
     pub locked: bool,
-    /// Percent.
+    /// Battery charge in percent.
     pub battery: u8,
-    /// It encrypts its backups with this password.
+    /// Password with which the phone encrypts its backups; `None` leaves them unencrypted.
     pub backup_password: Option<Password>,
-    /// Rounds of the first derivation of a backup's keys. Real phones take 10,000,000, which take
-    /// seconds.
+    /// Rounds of the first key derivation of an encrypted backup. Real phones use 10,000,000, which
+    /// take seconds.
     pub key_rounds: u32,
-    /// Its administrator demands encrypted backups.
+    /// Requires encrypted backups, as an administrator's policy can.
     pub requires_encryption: bool,
-    /// Nothing is secured, as on no phone since iOS 5, but on some simulators.
+    /// Turns TLS off. No phone since iOS 5 does so, but some simulators do.
     pub plain: bool,
-    /// It restores from iCloud just now, and refuses backups and restores with 25.
+    /// Simulates a running iCloud restore: the phone refuses backups and restores with error 25.
     pub icloud_restore: bool,
-    /// Find My is on, and restores are refused with 211.
+    /// Turns Find My on: the phone refuses restores with error 211.
     pub find_my: bool,
-    /// It is not set up yet, and refuses restores with 212.
+    /// Leaves the phone's setup unfinished: it refuses restores with error 212.
     pub setup_unfinished: bool,
-    /// Its administrator allows no restores.
+    /// Forbids restores, as an administrator's policy can.
     pub forbids_restores: bool,
-    /// It was not started again after its last restore, and the next one ends with 102.
+    /// Simulates a phone that has not rebooted since its last restore: the next restore ends with
+    /// error 102.
     pub unfinished_restore: bool,
-    /// What is free on it, if that does not follow from its content. A restore that needs more ends
-    /// with 106.
+    /// Free space in bytes; `None` derives it from the content. A restore that needs more ends with
+    /// error 106.
     pub free_bytes: Option<u64>,
-    /// How long it is away when it starts again after a restore.
+    /// Time that the phone is disconnected while it reboots after a restore.
     pub restart: Duration,
-    /// Where the list of what a restore brought is written; a temporary file if not given.
+    /// File that receives the list of what a restore brought; a temporary file if `None`.
     pub ledger: Option<PathBuf>,
-    /// That list has the hash of each file. A phone whose list nobody reads restores faster
-    /// without.
+    /// Includes the hash of each file in that list. Without the hashes, restores are faster.
     pub ledger_hashes: bool,
-    /// The DeviceLink version that it offers: 400, or 300 as before iOS 14.
+    /// DeviceLink version that the phone offers: 400, or 300 as before iOS 14.
     pub device_link: u64,
-    /// What goes wrong in its backups.
+    /// Faults to inject into the phone's backups.
     pub faults: Vec<Fault>,
 }
 
@@ -154,28 +154,28 @@ impl Default for PhoneConfig {
     }
 }
 
-/// How one backup ended, as the phone saw it.
+/// Result of one backup, as the phone saw it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// The final ErrorCode; `None` if the computer went away before.
+    /// Final ErrorCode; `None` if the computer disconnected before it was sent.
     pub code: Option<u64>,
-    /// What the phone said or saw at the end; empty on success.
+    /// Last error that the phone reported or observed; empty on success.
     pub text: String,
-    /// Everything was to be sent.
+    /// True for a full backup, in which the phone sends every file.
     pub full: bool,
-    /// It went on where a cut backup had stopped.
+    /// True if the backup continued where an interrupted one had stopped.
     pub resumed: bool,
-    /// Files sent whole, without the metadata.
+    /// Number of files sent completely, not counting the metadata.
     pub files: u64,
-    /// Their bytes.
+    /// Size of those files in bytes.
     pub bytes: u64,
-    /// Files that the computer was asked to move into place.
+    /// Number of files that the phone asked the computer to move into place.
     pub moved: u64,
-    /// Files that the computer was asked to remove.
+    /// Number of files that the phone asked the computer to remove.
     pub removed: u64,
 }
 
-/// A simulated phone. It outlives the daemons that it is attached to.
+/// A simulated phone. It outlives the daemons to which it is attached.
 #[derive(Debug)]
 pub struct Phone {
     pub(super) config: PhoneConfig,
@@ -185,7 +185,7 @@ pub struct Phone {
     pub(super) state: Mutex<State>,
 }
 
-/// What changes in the life of a phone, apart from its backups.
+/// State of a phone that can change at any time, apart from its backups.
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
     pub(super) trust_asked: Option<Instant>,
@@ -197,21 +197,21 @@ pub(super) struct State {
     passcode_entered: bool,
     refused: u32,
     locked: Option<bool>,
-    /// Those of the backup password, if there is one.
+    /// Keys that belong to the backup password, if there is one.
     keys: Option<Arc<Keys>>,
     passwords: u64,
-    /// Other faults than it was set up with.
+    /// Faults that replace the configured ones.
     faults: Option<Vec<Fault>>,
     replay: Option<Arc<Replay>>,
     history: Vec<Outcome>,
     pub(super) restores: Vec<RestoreOutcome>,
     pub(super) ledger: Option<Ledger>,
-    /// A restore wants the phone to start again.
+    /// A restore has asked the phone to reboot.
     pub(super) restart_asked: bool,
 }
 
 impl Phone {
-    /// A phone that nobody has paired with yet.
+    /// Creates a phone that has not been paired with any computer.
     pub fn new(config: PhoneConfig) -> Arc<Phone> {
         let password = config.backup_password.clone();
         let memory = Memory::of(config.unfinished_restore);
@@ -228,8 +228,8 @@ impl Phone {
         Arc::new(phone)
     }
 
-    /// Another phone that is what this one is now, down to what it remembers: so that several ends
-    /// of one story can be told.
+    /// Creates a second phone in the current state of this one, including its memory of past
+    /// backups. Tests use it to continue one history in several ways.
     pub fn twin(&self) -> Arc<Phone> {
         Arc::new(Phone {
             config: self.config.clone(),
@@ -240,13 +240,13 @@ impl Phone {
         })
     }
 
-    /// Its name for life.
+    /// Returns the permanent identifier of the phone.
     pub fn udid(&self) -> &Udid {
         &self.config.udid
     }
 
-    /// The files that are on the phone now. After a successful backup these are the files of that
-    /// backup: contents change when the next one begins.
+    /// Returns the files that are on the phone now. After a successful backup these are the files
+    /// of that backup: contents change only when the next backup begins.
     pub fn files(&self) -> impl Iterator<Item = Entry> + use<> {
         let generation = super::lock(&self.memory).generation;
         let scan = self.scan(generation);
@@ -257,12 +257,12 @@ impl Phone {
         self.config.content.scan(generation, self.keys())
     }
 
-    /// Those of its backup password, if it has one.
+    /// Returns the keys that belong to the backup password, if there is one.
     pub(super) fn keys(&self) -> Option<Arc<Keys>> {
         super::lock(&self.state).keys.clone()
     }
 
-    /// It has this backup password now, or none; its next backup is a full one.
+    /// Sets or removes the backup password. The next backup will be a full one.
     pub(super) fn encrypt_with(&self, password: Option<Password>) {
         let config = &self.config;
         let mut state = super::lock(&self.state);
@@ -273,27 +273,28 @@ impl Phone {
         super::lock(&self.memory).forget_backups();
     }
 
-    /// FileProvider's `backup_manifest.db` cannot be read: always so on iOS 17, and harmless.
+    /// Returns true if FileProvider's `backup_manifest.db` cannot be read. On iOS 17 this is always
+    /// so, and harmless.
     pub(super) fn file_provider_fails(&self, faults: &[Fault]) -> bool {
         self.config.ios.starts_with("17") || faults.contains(&Fault::FileProvider)
     }
 
-    /// How its backups ended, oldest first.
+    /// Returns the results of the phone's backups, oldest first.
     pub fn history(&self) -> Vec<Outcome> {
         super::lock(&self.state).history.clone()
     }
 
-    /// The owner locks the phone, or unlocks it.
+    /// Locks or unlocks the phone, as its owner would.
     pub fn lock_screen(&self, locked: bool) {
         super::lock(&self.state).locked = Some(locked);
     }
 
-    /// From now on these things go wrong in its backups, and no others.
+    /// Replaces the phone's faults: from now on exactly these occur in its backups.
     pub fn suffer(&self, faults: &[Fault]) {
         super::lock(&self.state).faults = Some(faults.to_vec());
     }
 
-    /// From now on it says what a trace has, as far as that goes.
+    /// Replays a trace: from now on the phone answers as recorded, until the trace ends.
     pub fn play(&self, replay: Arc<Replay>) {
         super::lock(&self.state).replay = Some(replay);
     }
@@ -307,7 +308,7 @@ impl Phone {
         changed.unwrap_or_else(|| self.config.faults.clone())
     }
 
-    /// This service does not start: always, or for as many times as told.
+    /// Returns true if this service does not start: always, or as often as the fault demands.
     pub(super) fn refuses(&self, service: &str) -> bool {
         let faults = self.faults();
         let is_it = |f: &Fault| matches!(f, Fault::Refuse(name) if name == service);
@@ -325,12 +326,12 @@ impl Phone {
             .unwrap_or(self.config.locked)
     }
 
-    /// The owner taps "Trust".
+    /// Taps "Trust", as the owner would.
     pub fn tap_trust(&self) {
         super::lock(&self.state).trusted = true;
     }
 
-    /// The owner enters the passcode on the sheet of a backup.
+    /// Enters the passcode on the sheet that a backup shows, as the owner would.
     pub fn enter_passcode(&self) {
         super::lock(&self.state).passcode_entered = true;
     }
@@ -339,7 +340,8 @@ impl Phone {
         super::lock(&self.state).history.push(outcome);
     }
 
-    /// Shows the passcode sheet and waits. `gone` looks for so long whether the computer went away.
+    /// Shows the passcode sheet and waits. `gone` waits for the given time and returns true if the
+    /// computer disconnected.
     pub(super) fn await_passcode(&self, mut gone: impl FnMut(Duration) -> bool) -> Passed {
         let wait = match self.config.passcode {
             Passcode::None => return Passed::Yes,
@@ -371,7 +373,7 @@ impl Phone {
     pub(super) fn open_port(&self, service: &str, tls: &Arc<ServerConfig>) -> u16 {
         let mut state = super::lock(&self.state);
         let port = PORT_FIRST + state.ports_given % 16_000;
-        // Steps that reach both bytes of the number.
+        // The step changes both bytes of the port number.
         state.ports_given = state.ports_given.wrapping_add(97);
         let service = (service.to_owned(), Arc::clone(tls));
         state.ports.insert(port, service);
@@ -382,7 +384,7 @@ impl Phone {
         port == lockdown::PORT || super::lock(&self.state).ports.contains_key(&port)
     }
 
-    /// What listens on a port.
+    /// Returns the name of the service that listens on a port.
     pub(super) fn service_on(&self, port: u16) -> String {
         if port == lockdown::PORT {
             return "lockdown".to_owned();

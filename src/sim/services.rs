@@ -1,4 +1,4 @@
-//! The doors behind lockdown, and the small services that need no file of their own.
+//! Access to the services behind lockdown, and the small services without a file of their own.
 
 use std::io;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::{afc, apps, backup, notify};
 use crate::transport::plist_stream::{self, Encoding, FrameError};
 
 const MESSAGE_BYTES_MAX: u32 = 1 << 20;
-/// How often the phone asks whether the computer still lives.
+/// Interval at which the phone checks that the computer still responds.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 type Serve = fn(&Arc<Phone>, Link) -> io::Result<()>;
@@ -44,7 +44,7 @@ const SERVICES: [(&str, Serve); 9] = [
     ("com.apple.mobile.heartbeat", |_, link| heartbeat(link)),
 ];
 
-/// The phone has a service of this name.
+/// Returns true if the phone has a service of this name.
 pub(super) fn known(name: &str) -> bool {
     SERVICES.iter().any(|(known, _)| *known == name)
 }
@@ -61,13 +61,13 @@ pub(super) fn serve(phone: &Arc<Phone>, name: &str, tls: &Arc<ServerConfig>, soc
         (_, Some((_, serve))) => serve(phone, link),
         (_, None) => Ok(()),
     });
-    // How a client leaves is its own affair; what a backup came to stands in the phone's history.
+    // Ignore how the client disconnected; the phone's history contains the result of a backup.
     match served {
         Ok(()) | Err(_) => {}
     }
 }
 
-/// Answers property lists with property lists.
+/// Answers each property list with property lists.
 fn dialog(mut link: Link, answer: fn(&Dictionary) -> Vec<Dictionary>) -> io::Result<()> {
     loop {
         let request = match plist_stream::read(&mut link, MESSAGE_BYTES_MAX) {
@@ -139,7 +139,7 @@ fn installation_proxy(request: &Dictionary) -> Vec<Dictionary> {
     }
 }
 
-/// A PNG of one transparent pixel.
+/// PNG image of one transparent pixel.
 const ICON: &[u8] = &[
     0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d, 0x49, 0x48, 0x44, 0x52,
     0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x01, 0x08, 0x06, 0x00, 0x00, 0x00, 0x1f, 0x15, 0xc4,
@@ -171,7 +171,7 @@ fn heartbeat(mut link: Link) -> io::Result<()> {
         ]);
         plist_stream::write(&mut link, &Value::Dictionary(marco), Encoding::Xml)
             .map_err(super::frame_error)?;
-        // A computer that says nothing within twice the interval is taken for dead.
+        // A computer that does not answer within twice the interval counts as disconnected.
         link.socket().set_read_timeout(Some(2 * HEARTBEAT))?;
         plist_stream::read(&mut link, MESSAGE_BYTES_MAX).map_err(super::frame_error)?;
         link.socket().set_read_timeout(Some(HEARTBEAT))?;

@@ -1,4 +1,4 @@
-//! The one socket type of the simulation: TCP everywhere, a Unix socket where there is one, or a
+//! The socket type of the simulation: TCP on all systems, a Unix socket where available, or a
 //! connection over USB.
 
 use std::io::{self, Read, Write};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::usb::Pipe;
 use crate::trace::Tap;
 
-/// A connected socket, and what records it while nothing on it is encrypted.
+/// A connected socket. Its tap records the traffic as long as it is not encrypted.
 #[derive(Debug)]
 pub(super) struct Socket {
     kind: Kind,
@@ -25,7 +25,7 @@ enum Kind {
     Usb(Pipe),
 }
 
-/// Calls the same method whichever kind of socket it is.
+/// Calls the same method on any kind of socket.
 macro_rules! either {
     ($socket:expr, $s:ident => $call:expr) => {
         match $socket {
@@ -55,12 +55,12 @@ impl Socket {
         Ok(Socket::of(Kind::Tcp(socket)))
     }
 
-    /// A connection over USB.
+    /// Wraps a connection over USB.
     pub(super) fn over_usb(pipe: Pipe) -> Socket {
         Socket::of(Kind::Usb(pipe))
     }
 
-    /// A second handle of the same connection, recorded as the same channel.
+    /// Returns a second handle to the connection, which records to the same channel.
     pub(super) fn try_clone(&self) -> io::Result<Socket> {
         let kind = match &self.kind {
             Kind::Tcp(s) => s.try_clone().map(Kind::Tcp),
@@ -74,12 +74,12 @@ impl Socket {
         })
     }
 
-    /// Has everything that passes recorded, or no longer; answers what recorded it so far.
+    /// Starts or stops recording. Returns the previous tap.
     pub(super) fn record(&mut self, tap: Option<Tap>) -> Option<Tap> {
         std::mem::replace(&mut self.tap, tap)
     }
 
-    /// Ends the connection for both sides. A connection that is gone already is what we wanted.
+    /// Ends the connection for both sides. It is not an error if the connection has ended already.
     pub(super) fn cut(&self) {
         let cut = match &self.kind {
             Kind::Tcp(s) => s.shutdown(Shutdown::Both),
@@ -95,7 +95,7 @@ impl Socket {
         }
     }
 
-    /// How long a read may wait; `None` for ever.
+    /// Sets the longest time that a read may wait; `None` means forever.
     pub(super) fn set_read_timeout(&self, limit: Option<Duration>) -> io::Result<()> {
         match &self.kind {
             Kind::Tcp(s) => s.set_read_timeout(limit),
@@ -149,7 +149,7 @@ impl Write for Socket {
     }
 }
 
-/// A listening socket, which removes its file when dropped.
+/// A listening socket. Dropping it removes its file.
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
@@ -172,7 +172,7 @@ impl Listener {
         Ok(Listener::Tcp(TcpListener::bind(address)?))
     }
 
-    /// The address in the form of `USBMUXD_SOCKET_ADDRESS`.
+    /// Returns the address in the form of `USBMUXD_SOCKET_ADDRESS`.
     pub(super) fn address(&self) -> io::Result<String> {
         match self {
             Listener::Tcp(l) => l.local_addr().map(|a| a.to_string()),
@@ -194,7 +194,7 @@ impl Listener {
         }
     }
 
-    /// Connects once, so that a thread inside `accept` wakes up.
+    /// Connects once to wake a thread that waits in `accept`.
     pub(super) fn wake(address: &str) {
         #[cfg(unix)]
         if let Some(path) = address.strip_prefix("UNIX:") {
@@ -213,8 +213,8 @@ fn no_unix_sockets(path: &str) -> io::Error {
     )
 }
 
-/// The socket of a daemon that is gone stands in the way of a new one. Anything else that is there
-/// stays.
+/// Removes the socket of a daemon that no longer runs, so that a new one can listen. Never removes
+/// anything else.
 #[cfg(unix)]
 fn clear(path: &std::path::Path) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt;

@@ -1,5 +1,5 @@
-//! The phone's side of TLS: its own RSA key, the pair record's certificate, and only paired
-//! computers as clients.
+//! The phone's side of TLS: it has its own RSA key, presents the certificate of the pair record,
+//! and accepts only paired computers as clients.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -22,15 +22,15 @@ use rustls::{
 use super::socket::Socket;
 use crate::trace::Tap;
 
-/// The key pair that a phone keeps for life.
+/// The key pair that a phone keeps permanently.
 #[derive(Debug)]
 pub(super) struct DeviceKey {
     key: rcgen::KeyPair,
 }
 
 impl DeviceKey {
-    /// The key of the phone with this name: made once per process, since making one may take a
-    /// second.
+    /// Returns the key of the phone with this name. Each is generated only once per process, since
+    /// that may take a second.
     pub(super) fn of(name: &str) -> io::Result<Arc<DeviceKey>> {
         static MADE: OnceLock<Mutex<HashMap<String, Arc<DeviceKey>>>> = OnceLock::new();
         let mut made = super::lock(MADE.get_or_init(Mutex::default));
@@ -45,7 +45,7 @@ impl DeviceKey {
         Ok(key)
     }
 
-    /// What lockdown tells as `DevicePublicKey`: PKCS#1 in PEM.
+    /// Returns the `DevicePublicKey` that lockdown reports: PKCS#1 in PEM.
     pub(super) fn public_pem(&self) -> Vec<u8> {
         let body = BASE64_STANDARD.encode(self.key.public_key_raw());
         let mut pem = String::from("-----BEGIN RSA PUBLIC KEY-----\n");
@@ -58,8 +58,8 @@ impl DeviceKey {
     }
 }
 
-/// The TLS of a paired computer: shows `device_pem`, and admits the owners of `host_pem` and
-/// `root_pem`.
+/// Returns the TLS configuration for a paired computer. It presents `device_pem`, and accepts
+/// clients with `host_pem` or `root_pem`.
 pub(super) fn server(
     key: &DeviceKey,
     device_pem: &[u8],
@@ -88,13 +88,13 @@ pub(super) fn server(
         .with_client_cert_verifier(Arc::new(verifier))
         .with_single_cert(vec![device], private)
         .map_err(io::Error::other)?;
-    // Phones resume no sessions.
+    // Phones do not resume sessions.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     Ok(Arc::new(config))
 }
 
-/// The computer's clock, which may stand before 1970: rustls' own panics then.
+/// The system clock, which may be set before 1970: rustls' own time provider panics then.
 #[derive(Debug)]
 struct AnyClock;
 
@@ -175,7 +175,7 @@ impl Link {
     pub(super) fn secure(mut socket: Socket, config: &Arc<ServerConfig>) -> io::Result<Link> {
         let mut session = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
         let tap = socket.record(None);
-        // Whole buffers of the backup service go through at once.
+        // Lets whole buffers of the backup service pass at once.
         session.set_buffer_limit(Some(1 << 20));
         while session.is_handshaking() {
             session.complete_io(&mut socket)?;
@@ -186,7 +186,7 @@ impl Link {
         Ok(Link::Tls(Box::new(StreamOwned::new(session, socket)), tap))
     }
 
-    /// The socket underneath.
+    /// Returns the underlying socket.
     pub(super) fn socket(&self) -> &Socket {
         match self {
             Link::Plain(socket) => socket,
@@ -194,7 +194,7 @@ impl Link {
         }
     }
 
-    /// Says goodbye as TLS wants it. The client may be gone already.
+    /// Closes the connection with a TLS close_notify. The client may have disconnected already.
     pub(super) fn close(mut self) {
         if let Link::Tls(stream, _) = &mut self {
             stream.conn.send_close_notify();
@@ -212,7 +212,7 @@ impl Read for Link {
             Link::Plain(socket) => socket.read(buf),
             Link::Tls(stream, tap) => {
                 let read = match stream.read(buf) {
-                    // Not every client says goodbye as TLS wants it.
+                    // Not every client sends a close_notify.
                     Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
                     other => other,
                 };

@@ -1,6 +1,7 @@
-//! The phone's side of restoring an encrypted backup: a password opens the bag, the bag opens keys,
-//! keys open files. Written for itself, as `keys` is, and shares nothing with `keybag`: a mistake
-//! of ours would else open what only our own mistake can read.
+//! The phone's side of restoring an encrypted backup: the password opens the key bag, the bag opens
+//! class keys, and those open the keys of files. Like `keys`, this is an independent implementation
+//! that shares no code with `keybag`: otherwise a mistake of ours could go unnoticed, because both
+//! sides would make it.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -12,16 +13,16 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 const BLOCK: usize = 16;
-/// Real phones take 10,010,000 rounds; a bag that claims more than this would keep a rehearsal busy
-/// for minutes.
+/// Limit on the rounds of key derivation. Real phones use 10,010,000; a bag that claims more than
+/// this limit would keep a rehearsal busy for minutes.
 const ROUNDS_MAX: u32 = 30_000_000;
 
-/// Why a bag stays closed.
+/// Reason for which a key bag cannot be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Closed {
-    /// The password is not the one.
+    /// The password is wrong.
     Password,
-    /// It is no bag, or none that a password opens.
+    /// The bytes are not a key bag, or not one that a password opens.
     Damaged,
 }
 
@@ -69,7 +70,7 @@ impl<'a> Bag<'a> {
         bytes.is_empty().then_some(bag)
     }
 
-    /// What the password becomes before it opens class keys.
+    /// Derives from the password the key that opens class keys.
     fn root(&self, password: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
         let mut first = Zeroizing::new([0; 32]);
         let mut start = password;
@@ -88,7 +89,8 @@ impl<'a> Bag<'a> {
 /// Opens `BackupKeyBag` with a password.
 pub(super) fn open(bag: &[u8], password: &[u8]) -> Result<Opened, Closed> {
     let bag = Bag::read(bag).ok_or(Closed::Damaged)?;
-    // A key that is wrapped by the phone's own as well opens on that phone only.
+    // Skip class keys that are also wrapped with the phone's own key: only that phone can open
+    // them.
     let by_password = || bag.classes.iter().filter(|(_, wrap, _)| *wrap == 2);
     if by_password().count() == 0 {
         return Err(Closed::Damaged);
@@ -102,14 +104,14 @@ pub(super) fn open(bag: &[u8], password: &[u8]) -> Result<Opened, Closed> {
 }
 
 impl Opened {
-    /// The key behind `[class u32 LE][wrapped key, 40 bytes]`.
+    /// Unwraps a key of the form `[class u32 LE][wrapped key, 40 bytes]`.
     pub(super) fn key(&self, wrapped: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
         let (class, wrapped) = wrapped.split_first_chunk::<4>()?;
         unwrapped(self.0.get(&u32::from_le_bytes(*class))?, wrapped)
     }
 }
 
-/// RFC 3394.
+/// Unwraps a key according to RFC 3394.
 fn unwrapped(with: &[u8; 32], wrapped: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
     let wrapped: &[u8; 40] = wrapped.try_into().ok()?;
     let mut key = Zeroizing::new([0; 32]);
@@ -119,10 +121,10 @@ fn unwrapped(with: &[u8; 32], wrapped: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
     Some(key)
 }
 
-/// Decrypts what it is given in pieces: AES-256-CBC from a zero vector, padded or not.
+/// Decrypts data in pieces: AES-256-CBC with a zero IV, padded or not.
 pub(super) struct Decryption {
     cipher: cbc::Decryptor<Aes256>,
-    /// What is no whole block yet, or may be the last.
+    /// An incomplete block, or one that may be the last.
     held: Vec<u8>,
 }
 
@@ -134,7 +136,8 @@ impl Decryption {
         }
     }
 
-    /// Adds to `plain` what is decided by now.
+    /// Decrypts a piece, and appends the plaintext of all blocks that cannot be the last to
+    /// `plain`.
     pub(super) fn feed(&mut self, piece: &[u8], plain: &mut Vec<u8>) {
         self.held.extend(piece);
         let whole = self.held.len().saturating_sub(1) / BLOCK * BLOCK;
@@ -142,8 +145,8 @@ impl Decryption {
         plain.extend(self.held.drain(..whole));
     }
 
-    /// Adds the rest, and returns true if padding was found behind it. Some lists of files have
-    /// none: then the last block is whole.
+    /// Appends the remaining plaintext. Returns true if it was followed by padding. Some lists of
+    /// files have none: then the last block consists of data.
     pub(super) fn finish(mut self, plain: &mut Vec<u8>) -> bool {
         let mut is_padded = false;
         if self.held.len() == BLOCK {
@@ -163,7 +166,7 @@ impl Decryption {
     }
 }
 
-/// The same for a reader.
+/// Decrypts the data of a reader, as [`Decryption`] does for pieces.
 pub(super) struct Decrypted<R> {
     from: R,
     open: Option<Decryption>,

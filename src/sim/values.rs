@@ -1,4 +1,4 @@
-//! What lockdown tells of the phone, by domain and key.
+//! Values that lockdown reports about the phone, by domain and key.
 
 use plist::{Dictionary, Value};
 
@@ -6,7 +6,7 @@ use super::entry::mix;
 use super::lockdown;
 use super::phone::Phone;
 
-/// Known before a session, besides [`OPEN`]; all else is prohibited.
+/// Keys readable before a session begins; all others are prohibited.
 const OPEN: [&str; 22] = [
     "BoardId",
     "BuildVersion",
@@ -32,7 +32,7 @@ const OPEN: [&str; 22] = [
     "WiFiAddress",
 ];
 
-/// A value, or all values of a domain.
+/// Returns a value, or all values of a domain.
 pub(super) fn read(
     phone: &Phone,
     in_session: bool,
@@ -126,7 +126,7 @@ fn domain_values(phone: &Phone, domain: &str) -> Dictionary {
     }
 }
 
-/// What apps and their data may still take.
+/// Returns the space in bytes that is free for apps and their data.
 pub(super) fn free_bytes(phone: &Phone) -> u64 {
     let content = &phone.config.content;
     let used = u64::from(content.bulk) * content.bulk_size
@@ -224,7 +224,7 @@ fn udid_number(phone: &Phone) -> u64 {
     })
 }
 
-/// The serial number, which follows from the UDID.
+/// Returns the serial number, which is derived from the UDID.
 pub(super) fn serial(phone: &Phone) -> String {
     const LETTERS: &[u8] = b"0123456789CDFGHJKLMNPQRTVWXY";
     let mut rest = mix(&[udid_number(phone), 9]);
@@ -236,7 +236,7 @@ pub(super) fn serial(phone: &Phone) -> String {
     letters.collect()
 }
 
-/// The build of an iOS version, real ones where known.
+/// Returns the build number of an iOS version; a real one if known.
 pub(super) fn build_of(ios: &str) -> &'static str {
     match ios.split('.').next() {
         Some("26") => "23A341",

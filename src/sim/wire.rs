@@ -1,5 +1,5 @@
-//! The phone's end of the backup stream: messages and file frames through one large buffer, with
-//! the faults of the cable.
+//! The phone's end of the backup stream: sends messages and file frames through one large buffer,
+//! and injects faults of the cable.
 
 use std::io::{self, Read, Write};
 use std::time::Duration;
@@ -10,24 +10,24 @@ use super::faults::Fault;
 use super::tls::Link;
 use crate::transport::plist_stream;
 
-/// Data bytes of one frame, as phones send them.
+/// Data bytes in one frame, as phones send them.
 pub(super) const FRAME_BYTES: usize = 32 << 10;
-/// What is collected before it goes through TLS.
+/// Buffer size in bytes: data is collected up to this size before it is encrypted and sent.
 const BUFFER_BYTES: usize = 256 << 10;
 pub(super) const CODE_OK: u8 = 0;
 pub(super) const CODE_DATA: u8 = 0x0c;
 pub(super) const CODE_IO_ERROR: u8 = 0x0b;
 
-/// A buffered stream that counts, and breaks where it was told to.
+/// A buffered stream that counts bytes and messages, and breaks where a fault demands it.
 pub(super) struct Wire {
     link: Link,
     buffer: Vec<u8>,
     filled: usize,
-    /// Bytes that went out.
+    /// Number of bytes sent.
     sent: u64,
-    /// Bytes that came in.
+    /// Number of bytes received.
     pub(super) taken: u64,
-    /// Messages that went out.
+    /// Number of messages sent.
     messages: u64,
     /// Data bytes of the longest frame that the computer sent.
     pub(super) longest_frame: u32,
@@ -48,12 +48,12 @@ impl Wire {
         }
     }
 
-    /// Faults of the cable from now on.
+    /// Sets the faults of the cable from now on.
     pub(super) fn suffer(&mut self, faults: &[Fault]) {
         self.faults = faults.to_vec();
     }
 
-    /// Sends one message; its length prefix travels in a TLS record of its own.
+    /// Sends one message. Its length prefix is sent in a TLS record of its own.
     pub(super) fn message(&mut self, parts: Vec<Value>) -> io::Result<()> {
         let mut bytes = Vec::new();
         Value::Array(parts)
@@ -63,7 +63,7 @@ impl Wire {
         self.raw_message(length, &bytes)
     }
 
-    /// Sends bytes as a message that claims a length.
+    /// Sends bytes as a message with the given length prefix.
     pub(super) fn raw_message(&mut self, length: u32, bytes: &[u8]) -> io::Result<()> {
         let index = self.messages;
         if self.faults.contains(&Fault::CutAt(index)) {
@@ -79,7 +79,7 @@ impl Wire {
         self.flush()
     }
 
-    /// Adds bytes to the buffer.
+    /// Appends bytes to the buffer.
     pub(super) fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let room = self.room(1)?;
@@ -91,8 +91,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Adds a frame: its data is written straight into the buffer by `fill`, which says how much it
-    /// wrote.
+    /// Appends a frame. `fill` writes the data directly into the buffer and returns its length.
     pub(super) fn frame(
         &mut self,
         length: usize,
@@ -101,8 +100,8 @@ impl Wire {
         let room = self.room(5 + length)?;
         let count = fill(&mut room[5..5 + length])?;
         if count == 0 {
-            // The file ended with the block before; no phone sends an empty one, and
-            // pymobiledevice3 takes none.
+            // The file ended with the previous block. Phones never send an empty block, and
+            // pymobiledevice3 rejects them.
             return Ok(0);
         }
         let prefix = u32::try_from(count + 1).map_err(io::Error::other)?;
@@ -112,7 +111,7 @@ impl Wire {
         Ok(count)
     }
 
-    /// Ends a file: success, or an error and its text.
+    /// Ends a file with success, or with an error and its text.
     pub(super) fn end_of_file(&mut self, code: u8, text: &str) -> io::Result<()> {
         let length = u32::try_from(text.len() + 1).map_err(io::Error::other)?;
         self.put(&length.to_be_bytes())?;
@@ -120,7 +119,7 @@ impl Wire {
         self.put(text.as_bytes())
     }
 
-    /// The free end of the buffer, at least `least` bytes of it.
+    /// Returns the free part of the buffer, which has at least `least` bytes.
     fn room(&mut self, least: usize) -> io::Result<&mut [u8]> {
         if self.buffer.len() - self.filled < least {
             self.flush()?;
@@ -128,7 +127,7 @@ impl Wire {
         Ok(&mut self.buffer[self.filled..])
     }
 
-    /// Sends what was collected.
+    /// Sends the buffered data.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         let end = self.sent + self.filled as u64;
         let broken = self.faults.iter().find_map(|f| match f {
@@ -159,15 +158,15 @@ impl Wire {
         ))
     }
 
-    /// Says nothing more, and waits until the computer has had enough.
+    /// Sends nothing more, and waits until the computer disconnects.
     pub(super) fn stall(&mut self) -> io::Result<()> {
         let mut ignored = [0; 4096];
         while self.link.read(&mut ignored)? > 0 {}
         Err(io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// Waits for so long whether the computer goes away. It has nothing to say meanwhile, so a byte
-    /// is a goodbye too.
+    /// Waits for the given time, and returns true if the computer disconnected. The computer has
+    /// nothing to send meanwhile, so receiving a byte also counts as its goodbye.
     pub(super) fn gone_within(&mut self, wait: Duration) -> bool {
         let looked = self
             .link
@@ -182,30 +181,30 @@ impl Wire {
         !looked.is_err_and(|e| quiet.contains(&e.kind()))
     }
 
-    /// Reads one message.
+    /// Receives one message.
     pub(super) fn receive(&mut self) -> io::Result<Value> {
         plist_stream::read(self, plist_stream::MESSAGE_BYTES_MAX).map_err(super::frame_error)
     }
 
-    /// Reads a length.
+    /// Receives a length.
     pub(super) fn number(&mut self) -> io::Result<u32> {
         let mut bytes = [0; 4];
         self.read_exact(&mut bytes)?;
         Ok(u32::from_be_bytes(bytes))
     }
 
-    /// Reads exactly so many bytes.
+    /// Receives exactly as many bytes as the buffer holds.
     pub(super) fn exactly(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         self.read_exact(bytes)
     }
 
-    /// Says goodbye.
+    /// Closes the connection properly.
     pub(super) fn close(self) {
         self.link.close();
     }
 }
 
-/// What the computer sends, up to where the cable is cut.
+/// Reads from the computer, up to the byte at which a fault cuts the cable.
 impl Read for Wire {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let end = self.faults.iter().find_map(|fault| match fault {

@@ -1,4 +1,4 @@
-//! What is to be sent: everything, changes only, or what a cut backup left over.
+//! Decides what to send: everything, changes only, or the rest of an interrupted backup.
 
 use std::collections::HashSet;
 
@@ -10,16 +10,16 @@ use crate::sim::faults::Fault;
 use crate::sim::lock;
 use crate::sim::manifest::{Snapshot, Status};
 
-/// What the computer holds, as far as names tell.
+/// Files on the computer, identified by their names.
 #[derive(Default)]
 pub(super) struct Listing {
-    /// Sorted.
+    /// Ids of the files in the backup, sorted.
     pub(super) files: Vec<[u8; 20]>,
     pub(super) snapshot: Vec<[u8; 20]>,
 }
 impl Run<'_> {
-    /// Full, changes only, or going on with a cut backup: sets up `step`, and says from which state
-    /// to go on.
+    /// Chooses between a full backup, changes only, and the continuation of an interrupted backup.
+    /// Sets up `step`, and returns the state from which to continue, if any.
     pub(super) fn decide(&mut self) -> Result<Option<Snapshot>, Stop> {
         let sent = self.wire.download(&[self.path("Status.plist")], 0.0)?;
         let status = match sent.first() {
@@ -39,7 +39,7 @@ impl Run<'_> {
         };
         let finished = status.is_some_and(|s| s.snapshot == Snapshot::Finished);
         let mut base = found.as_ref().and_then(|(cache, _)| cache.base.clone());
-        // Once moving began, the manifests in place may be the old or the new ones.
+        // Once moving has begun, the manifests in place may be the old or the new ones.
         let reads = match &found {
             Some((_, snapshot)) => base.is_some() && *snapshot == Snapshot::Uploading,
             None => finished,
@@ -66,7 +66,7 @@ impl Run<'_> {
         Ok(None)
     }
 
-    /// Which of the phone's backups the computer has the manifest of, if of any.
+    /// Returns the phone's earlier backup whose manifest the computer has, if any.
     pub(super) fn held_manifest(&mut self) -> Result<Option<Kept>, Stop> {
         let names = [self.path("Manifest.plist"), self.path("Manifest.db")];
         let sent = self.wire.download(&names, 0.0)?;
@@ -79,7 +79,7 @@ impl Run<'_> {
         Ok(known.cloned())
     }
 
-    /// The next generation, and nothing that is known of the computer.
+    /// Advances to the next generation, and forgets the interrupted backup.
     pub(super) fn begin_anew(&mut self) {
         let mut memory = lock(&self.phone.memory);
         memory.cache = None;
@@ -127,7 +127,7 @@ impl Run<'_> {
     pub(super) fn holds_all(&self, listing: &Listing, generation: u32) -> bool {
         let held = |item: &Item| {
             let found = |ids: &Vec<[u8; 20]>| ids.binary_search(&item.id).is_ok();
-            // In the middle of moving, a file may be in either place.
+            // While files are being moved, each may be in either place.
             found(&listing.files) || self.outcome.resumed && found(&listing.snapshot)
         };
         let scan = self.phone.scan(generation);
@@ -135,12 +135,13 @@ impl Run<'_> {
         scan.files.iter().all(|item| held(item) || gone(item))
     }
 
-    /// The file was removed since the base: a cut backup may have removed it already.
+    /// Returns true if the file was removed since the base: an interrupted backup may have deleted
+    /// it already.
     pub(super) fn is_gone(&self, item: &Item) -> bool {
         let now = lock(&self.phone.memory).generation;
         !self.phone.config.content.has(item, now)
     }
-    /// Files that the base does not have in this form.
+    /// Returns the files that are new or changed since the base.
     pub(super) fn changed(&self, scan: &Scan) -> Vec<Item> {
         let Some(base) = &self.step.base else {
             return scan.files.clone();

@@ -1,7 +1,8 @@
-//! mobilebackup2: greets, takes requests, and backs up in the order of a real phone.
+//! mobilebackup2: greets the computer, accepts requests, and backs up in the order of a real phone.
 //!
-//! The computer may fail or go away at any message. A lost connection leaves the phone's cache, and
-//! the next backup goes on; an error deletes it, and the next backup sends everything.
+//! The computer may fail or disconnect at any message. After a lost connection the phone keeps its
+//! cache, and the next backup continues; an error deletes the cache, and the next backup sends
+//! everything.
 
 mod decide;
 mod password;
@@ -20,33 +21,32 @@ use super::tls::Link;
 use super::wire::Wire;
 use plist::{Dictionary, Value};
 
-/// Files in one message.
+/// Number of files in one message.
 const BATCH: usize = 128;
-/// What must stay free on the computer.
+/// Space in bytes that must stay free on the computer.
 const HEADROOM: u64 = 128 << 20;
-/// What the phone asks for beyond its need when it asks the computer to make room.
+/// Additional bytes that the phone requests when it asks the computer to free space.
 const OVERSHOOT: u64 = 2 << 30;
 
-/// What the phone remembers of its backups.
+/// The phone's memory of its backups and restores.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Memory {
-    /// The state of its contents.
+    /// Current generation of the contents.
     pub(super) generation: u32,
-    /// This generation is in a finished backup: the next one sees changes.
+    /// True if a finished backup holds this generation, so that the next one sees changes.
     kept: bool,
-    /// The backups that it sent, on whatever computer.
+    /// Finished backups, on any computer.
     sent: Vec<Kept>,
-    /// The backup that was cut.
+    /// State of an interrupted backup.
     cache: Option<Cache>,
     started: u32,
     busy: bool,
-    /// A restore that is not in place before the phone starts again.
+    /// A restore that the phone puts into place at its next reboot.
     staged: Option<restore::Staged>,
 }
 
 impl Memory {
-    /// Of a phone that was not started again after its last restore, or of one that holds nothing
-    /// of the kind.
+    /// Creates the memory of a new phone, with or without a restore that still waits for a reboot.
     pub(super) fn of(unfinished_restore: bool) -> Memory {
         Memory {
             staged: unfinished_restore.then(restore::Staged::unknown),
@@ -54,13 +54,13 @@ impl Memory {
         }
     }
 
-    /// Nothing that it sent is a base any more: it was encrypted with other keys.
+    /// Forgets all previous backups. They cannot serve as a base, since other keys encrypt them.
     pub(super) fn forget_backups(&mut self) {
         self.sent.clear();
         self.cache = None;
     }
 
-    /// As it would be if the backup under way had been cut just now.
+    /// Returns a copy of the memory as if the current backup had just been interrupted.
     pub(super) fn after_a_cut(&self) -> Memory {
         Memory {
             busy: false,
@@ -69,14 +69,14 @@ impl Memory {
     }
 }
 
-/// A backup on some computer, known by the hash of its Manifest.db.
+/// A backup on some computer, identified by the SHA-256 of its Manifest.db.
 #[derive(Debug, Clone)]
 struct Kept {
     generation: u32,
     database: [u8; 32],
 }
 
-/// What survives a lost connection.
+/// State that survives a lost connection.
 #[derive(Debug, Clone)]
 struct Cache {
     uuid: String,
@@ -86,7 +86,7 @@ struct Cache {
 }
 
 impl Cache {
-    /// A full backup under a new name.
+    /// Begins a full backup with a new UUID.
     fn anew() -> Cache {
         Cache {
             uuid: super::new_uuid(),
@@ -97,7 +97,7 @@ impl Cache {
     }
 }
 
-/// Serves one client until it goes away.
+/// Serves one client until it disconnects.
 pub(super) fn serve(phone: &Arc<Phone>, link: Link) -> io::Result<()> {
     let mut wire = Wire::new(link);
     let number = super::lock(&phone.memory).started + 1;
@@ -145,7 +145,7 @@ pub(super) fn serve(phone: &Arc<Phone>, link: Link) -> io::Result<()> {
     Ok(())
 }
 
-/// Agrees on versions; returns that of DeviceLink.
+/// Negotiates protocol versions. Returns the DeviceLink version.
 fn greet(phone: &Phone, wire: &mut Wire, faults: &[Fault]) -> io::Result<u64> {
     let bad = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, what.to_owned()));
     let offer = phone.config.device_link;
@@ -197,7 +197,7 @@ fn greet(phone: &Phone, wire: &mut Wire, faults: &[Fault]) -> io::Result<u64> {
     Ok(agreed)
 }
 
-/// One backup with its verdict, noted down in the phone's history before the computer hears it.
+/// Runs one backup. The phone's history records the result before the computer receives it.
 fn back_up(
     phone: &Arc<Phone>,
     wire: &mut Wire,
@@ -250,7 +250,7 @@ fn back_up(
     conclude(wire, faults, ended)
 }
 
-/// The verdict on a request.
+/// Sends the final result of a request.
 fn conclude(wire: &mut Wire, faults: &[Fault], ended: Result<(), Stop>) -> io::Result<()> {
     match ended {
         Ok(()) if faults.contains(&Fault::NoFinalResponse) => wire.stall(),
@@ -260,7 +260,7 @@ fn conclude(wire: &mut Wire, faults: &[Fault], ended: Result<(), Stop>) -> io::R
     }
 }
 
-/// The passcode, which the owner has to enter first.
+/// Waits until the owner has entered the passcode.
 fn passcode(phone: &Phone, wire: &mut Wire) -> Result<(), Stop> {
     match phone.await_passcode(|wait| wire.gone_within(wait)) {
         Passed::Yes => Ok(()),
@@ -272,7 +272,7 @@ fn passcode(phone: &Phone, wire: &mut Wire) -> Result<(), Stop> {
     }
 }
 
-/// The failure that this run was told to end with.
+/// Fails with the error code that an injected fault demands, if any.
 fn told_to_fail(faults: &[Fault]) -> Result<(), Stop> {
     let code = faults.iter().find_map(|fault| match fault {
         Fault::Error(code) => Some(*code),

@@ -1,5 +1,5 @@
-//! ChangePassword: the backup password is set, changed or removed. The phone says nothing until its
-//! owner has entered the passcode; then it gives its verdict, as after a backup.
+//! ChangePassword: sets, changes or removes the backup password. The phone is silent until its
+//! owner has entered the passcode; then it sends its final result, as after a backup.
 
 use std::io;
 
@@ -13,10 +13,10 @@ use crate::sim::lock;
 use crate::sim::phone::Phone;
 use crate::sim::wire::Wire;
 
-/// Since this version the passcode is asked for.
+/// First major version of iOS that asks for the passcode.
 const IOS_THAT_ASKS: u32 = 13;
 
-/// Carries out one request, and answers it. The faults of the cable are the wire's own.
+/// Carries out one request and answers it. `Wire` injects the faults of the cable.
 pub(super) fn change(
     phone: &Phone,
     wire: &mut Wire,
@@ -49,7 +49,7 @@ fn carry_out(
     Ok(())
 }
 
-/// The password that is asked for, if the one that it follows is right.
+/// Returns the requested password, provided that the current one is right.
 fn new_password(phone: &Phone, request: &Dictionary) -> Result<Option<Password>, Stop> {
     const INVALID: u64 = 207;
     let text = |key: &str| {
@@ -59,7 +59,7 @@ fn new_password(phone: &Phone, request: &Dictionary) -> Result<Option<Password>,
     let (old, new) = (text("OldPassword"), text("NewPassword"));
     match phone.keys() {
         Some(keys) if !keys.password.is(old) => return fails(INVALID, text_of(INVALID)),
-        // Nothing to remove, or a password that never was.
+        // There is no password to remove, or the request names a current one although none is set.
         None if old.is_some() || new.is_none() => return fails(INVALID, text_of(INVALID)),
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! One backup: the order of its messages, from the passcode to the verification.
+//! Runs one backup: its messages in order, from the passcode to the verification.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use crate::sim::manifest::{self, Database, Snapshot, Status};
 use crate::sim::phone::{Outcome, Phone};
 use crate::sim::wire::Wire;
 
-/// One backup in progress.
+/// State of a backup in progress.
 pub(super) struct Run<'a> {
     pub(super) phone: &'a Phone,
     pub(super) wire: &'a mut Wire,
     pub(super) faults: &'a [Fault],
-    /// Of DeviceLink.
+    /// DeviceLink version.
     pub(super) version: u64,
-    /// The folder on the computer.
+    /// Name of the backup's folder on the computer.
     pub(super) root: String,
     pub(super) forced: bool,
     pub(super) outcome: Outcome,
-    /// What is remembered if the connection is lost.
+    /// State that the phone keeps if the connection is lost.
     pub(super) step: Cache,
-    /// Bytes to send.
+    /// Number of bytes to send.
     pub(super) total: u64,
     pub(super) done: u64,
 }
@@ -46,7 +46,7 @@ impl Run<'_> {
         if let Some(base) = self.step.base.clone()
             && !self.holds_all(&listing, base.generation)
         {
-            // Something is missing that the manifest names: everything is sent again.
+            // A file of the manifest is missing, so send everything again.
             self.step = Cache::anew();
             return self.send(&scan, &listing, None);
         }
@@ -65,7 +65,7 @@ impl Run<'_> {
         let generation = lock(&self.phone.memory).generation;
         self.phone.scan(generation)
     }
-    /// Everything after the decision.
+    /// Runs everything after the decision on what to send.
     pub(super) fn send(
         &mut self,
         scan: &Arc<Scan>,
@@ -75,7 +75,7 @@ impl Run<'_> {
         self.outcome.full = self.step.full;
         let mut changed = self.changed(scan);
         let forgotten = self.forgotten(&mut changed);
-        // Made while the files are on their way, as it is not sent before them.
+        // Built while the files are being sent, since it is sent after them.
         let database = Database::begin(scan, self.faults);
         let properties = manifest::plist(self.phone, scan.keys.as_deref(), self.faults)?;
         if matches!(resumes, None | Some(Snapshot::Uploading)) {
@@ -95,7 +95,7 @@ impl Run<'_> {
             lock(&self.phone.memory).cache = Some(self.step.clone());
         }
         if resumes != Some(Snapshot::Removing) {
-            // What was moved before the cut is not there any more.
+            // Files moved before the interruption are no longer in the snapshot folder.
             let left: Vec<Item> = changed
                 .iter()
                 .filter(|i| {
@@ -109,7 +109,7 @@ impl Run<'_> {
         }
         self.remove_old(scan, listing)?;
         self.put_status(Snapshot::Finished)?;
-        // Rubbish is no base for the next backup.
+        // A damaged manifest cannot be the base of the next backup.
         let sound = !self.faults.contains(&Fault::BadManifest);
         if let Some(database) = self.step.database.filter(|_| sound) {
             let mut memory = lock(&self.phone.memory);
@@ -131,7 +131,7 @@ impl Run<'_> {
         if free > need {
             return Ok(());
         }
-        // Before DeviceLink 400 there is no such request.
+        // This request does not exist before DeviceLink 400.
         if self.version >= 400
             && self.wire.purge((need - free).saturating_add(OVERSHOOT))?
             && self.wire.free_space()? > need
@@ -172,7 +172,7 @@ impl Run<'_> {
         }
         let mut manifests = vec!["Manifest.plist", "Manifest.db"];
         if again {
-            // The cut may have come after they were moved.
+            // The interruption may have come after they were moved.
             let left = self.wire.list(&self.path("Snapshot"))?;
             manifests.retain(|name| left.iter().any(|(found, _)| found == name));
             if manifests.is_empty() {
@@ -186,7 +186,7 @@ impl Run<'_> {
         self.wire.move_items(pairs, 97.0)
     }
 
-    /// Removes what is listed but not on the phone any more, then the snapshot folder.
+    /// Removes files that are listed but no longer on the phone, then the snapshot folder.
     pub(super) fn remove_old(&mut self, scan: &Scan, listing: &Listing) -> Result<(), Stop> {
         let mut now: Vec<[u8; 20]> = scan.files.iter().map(|i| i.id).collect();
         now.sort_unstable();
@@ -204,7 +204,7 @@ impl Run<'_> {
         self.wire.remove_items(vec![snapshot], 98.5)
     }
 
-    /// Reads the metadata again and looks for every file by its name.
+    /// Reads the metadata again, and checks that every file exists by name.
     pub(super) fn verify(&mut self, scan: &Scan, forgotten: Option<[u8; 20]>) -> Result<(), Stop> {
         let names = ["Status.plist", "Manifest.plist", "Manifest.db"].map(|n| self.path(n));
         let sent = self.wire.download(&names, 99.0)?;

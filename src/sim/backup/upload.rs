@@ -1,4 +1,4 @@
-//! Uploads: status, payload in batches, manifests.
+//! Uploads the status, the files in batches, and the manifests.
 
 use std::io::{self, Read};
 
@@ -15,17 +15,17 @@ use crate::sim::keys::{Encrypted, Fill};
 use crate::sim::manifest::{self, Snapshot, TempFile};
 use crate::sim::wire::{CODE_IO_ERROR, CODE_OK, FRAME_BYTES};
 
-/// Ways to send a file.
+/// Manner in which a file is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
     Whole,
-    /// Without its second half, as if that were all of it.
+    /// Sends only the first half, as if it were the whole file.
     Cut,
-    /// Half of it, and then an error.
+    /// Sends the first half, then an error.
     Fails,
 }
 
-/// Returns true for a photo or a file of an application, of which the list has no digest.
+/// Returns true for a photo or a file of an application that has no digest in the list.
 fn can_be_cut(entry: &Entry) -> bool {
     let is_large = matches!(entry.kind, Kind::File { size, .. } if size > 1000);
     is_large && entry.record().digest.is_none()
@@ -100,7 +100,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Faults in the name of the first file.
+    /// Injects faults into the name of the first file.
     pub(super) fn bad_name(&mut self, path: String) -> Result<String, Stop> {
         for fault in self.faults {
             match fault {
@@ -151,7 +151,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The file that iOS 17 never manages to read.
+    /// Sends the file that iOS 17 always fails to read.
     pub(super) fn put_unreadable(&mut self) -> Result<(), Stop> {
         let path = "/var/mobile/Library/Application Support/FileProvider/backup/backup_manifest.db";
         let id = unhex("49128ab470583769cf58eb2e9fe2eb47983afac3").unwrap_or_default();
@@ -206,7 +206,7 @@ impl Run<'_> {
     }
 }
 
-/// Reads as much as the buffer holds, or all that is left.
+/// Fills the buffer, or reads all that is left.
 fn fill(file: &mut impl Read, room: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < room.len() {

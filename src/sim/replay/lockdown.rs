@@ -1,4 +1,4 @@
-//! Lockdown's answers from a trace, found by what is asked.
+//! Replays lockdown's answers from a trace, which are found by the request.
 
 use plist::{Dictionary, Value};
 use serde_json::Value as Json;
@@ -9,7 +9,7 @@ use crate::trace::framing::{Framing, Item};
 use crate::trace::json;
 use crate::trace::line::{Dir, Message};
 
-/// One connection to lockdown: questions and answers, found by what is asked.
+/// Replays one connection to lockdown.
 pub(in crate::sim) struct LockdownScript<'a> {
     replay: &'a Replay,
     channel: Option<usize>,
@@ -17,25 +17,26 @@ pub(in crate::sim) struct LockdownScript<'a> {
     _connected: Connected<'a>,
 }
 
-/// How like a recorded request another one must be.
+/// Degree to which a request must match a recorded one.
 #[derive(Clone, Copy)]
 enum Alike {
-    /// It means the same.
+    /// The requests mean the same.
     Wholly,
-    /// It asks for the same, with other options.
+    /// The requests ask for the same thing, with different options.
     InKind,
 }
 
-/// What lockdown is to answer.
+/// Answer that lockdown shall give.
 pub(in crate::sim) struct Answer {
     /// The recorded answer.
     pub(in crate::sim) reply: Json,
-    /// Then the phone hung up.
+    /// True if the phone closed the connection after this answer.
     pub(in crate::sim) last: bool,
 }
 
 impl<'a> LockdownScript<'a> {
-    /// The next recorded connection; past the last one, every answer is looked for elsewhere.
+    /// Takes the next recorded connection. If none is left, every answer comes from another
+    /// connection.
     pub(super) fn new(replay: &'a Replay) -> LockdownScript<'a> {
         LockdownScript {
             replay,
@@ -45,8 +46,8 @@ impl<'a> LockdownScript<'a> {
         }
     }
 
-    /// The recorded answer to a request; `None` where there is none, and the phone answers by
-    /// itself.
+    /// Returns the recorded answer to a request. Returns `None` if there is none, so that the phone
+    /// gives its own answer.
     pub(in crate::sim) fn answer(&mut self, request: &Dictionary) -> Option<Answer> {
         let item = Item::Plist(Value::Dictionary(request.clone()));
         let came = super::super::lock(&self.replay.state)
@@ -58,7 +59,7 @@ impl<'a> LockdownScript<'a> {
                 .find(|at| *at >= self.at)?;
             Some((channel, found))
         });
-        // Another program asks at another time, and in other words.
+        // A different program may send its requests at other times, and with other options.
         let found = here
             .or_else(|| self.elsewhere(&came, Alike::Wholly))
             .or_else(|| self.elsewhere(&came, Alike::InKind));
@@ -81,8 +82,8 @@ impl<'a> LockdownScript<'a> {
         })
     }
 
-    /// In what a request departs, when it was found `here`, or anywhere, or nowhere; and at which
-    /// message.
+    /// Describes how a request departs from the trace, given the match on this connection (`here`)
+    /// and on any (`found`). Also returns the index of the message.
     fn departure(
         &self,
         here: Option<(usize, usize)>,
@@ -113,7 +114,8 @@ impl<'a> LockdownScript<'a> {
         }
     }
 
-    /// The same request on any connection: the first that was not answered yet, else the last.
+    /// Finds the request on any connection: the first occurrence not answered yet, or else the
+    /// last.
     fn elsewhere(&self, came: &Message, alike: Alike) -> Option<(usize, usize)> {
         let channels = &self.replay.channels;
         let lockdowns = (0..channels.len()).filter(|at| channels[*at].name == LOCKDOWN);
@@ -132,7 +134,7 @@ impl<'a> LockdownScript<'a> {
         Some(found)
     }
 
-    /// Where a channel has this request, and an answer to it.
+    /// Returns the positions at which a channel has this request, followed by an answer.
     fn matching(
         &self,
         channel: usize,
@@ -155,7 +157,7 @@ impl<'a> LockdownScript<'a> {
         })
     }
 
-    /// The first request that was recorded between the last one and this.
+    /// Returns the first recorded request between the previous one and this one.
     fn skipped(&self, channel: usize, found: usize) -> Option<String> {
         let steps = self.replay.channels[channel].steps.get(self.at..found)?;
         steps.iter().find_map(|step| match &step.what {
@@ -165,7 +167,8 @@ impl<'a> LockdownScript<'a> {
     }
 }
 
-/// A recorded answer of lockdown with what must be new each time: data (keys, bags) and ports.
+/// Returns a recorded answer of lockdown in which values that must be fresh are replaced by live
+/// ones: data (keys, bags) and ports.
 pub(in crate::sim) fn renewed(recorded: &Json, live: Option<&Dictionary>) -> Dictionary {
     let Value::Dictionary(mut reply) = json::to_plist(recorded) else {
         return Dictionary::new();

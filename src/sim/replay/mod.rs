@@ -1,9 +1,9 @@
-//! The phone's side of a trace, played to any client, and where the client departs from what was
-//! recorded.
+//! Replays the phone's side of a trace to any client, and records where the client departs from the
+//! trace.
 //!
-//! Scripted are lockdown's answers and the services that the trace has; all else (the daemon,
-//! pairing, TLS, services that it lacks) is the simulated phone's own, since keys and ports are new
-//! each time. So a trace of one service alone can be played too.
+//! The answers of lockdown and of the services in the trace are replayed. Everything else (the
+//! daemon, pairing, TLS, services missing from the trace) comes from the simulated phone, since
+//! keys and ports are new each time. A trace of a single service can therefore be replayed too.
 
 mod lockdown;
 mod player;
@@ -26,11 +26,11 @@ pub(super) use lockdown::{Answer, LockdownScript, renewed};
 use player::Player;
 
 const LOCKDOWN: &str = "lockdown";
-/// How long a message waits for what came before it on another connection. A client that does
-/// something else will not come.
+/// Time that a message waits for messages that preceded it on other connections. A client that
+/// departs from the trace may never send those.
 const ORDER_WAIT: Duration = Duration::from_secs(2);
 
-/// A trace that is being played.
+/// A trace that is being replayed.
 #[derive(Debug)]
 pub struct Replay {
     channels: Vec<Scripted>,
@@ -39,7 +39,7 @@ pub struct Replay {
     passed: Condvar,
 }
 
-/// What one channel of the trace had.
+/// Recorded traffic of one channel.
 #[derive(Debug)]
 struct Scripted {
     name: String,
@@ -49,7 +49,7 @@ struct Scripted {
 
 #[derive(Debug)]
 struct Step {
-    /// Its place among all steps of the trace.
+    /// Position among all lines of the trace.
     order: usize,
     what: What,
 }
@@ -62,11 +62,11 @@ enum What {
 
 #[derive(Default)]
 struct State {
-    /// By channel: a client has opened it.
+    /// By channel: true once a client has opened it.
     used: Vec<bool>,
-    /// By order: the computer's steps that came, or will not come.
+    /// By order: true once a message of the computer has arrived, or can no longer arrive.
     passed: Vec<bool>,
-    /// All before this one have.
+    /// Index of the first step that has not passed.
     first_missing: usize,
     redactor: Redactor,
     departures: Vec<Departure>,
@@ -82,14 +82,15 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// Something in which the client did otherwise than what was recorded.
+/// A difference between the client's behavior and the trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Departure {
-    /// On which channel.
+    /// Name of the channel.
     pub channel: String,
-    /// At which of its messages, counted from 1 in both directions; 0 where it is none.
+    /// Index of the message on the channel, counted from 1 in both directions; 0 if the departure
+    /// does not concern a message.
     pub message: usize,
-    /// What.
+    /// Description of the difference.
     pub what: String,
 }
 
@@ -103,7 +104,7 @@ impl std::fmt::Display for Departure {
 }
 
 impl Replay {
-    /// Makes a trace ready.
+    /// Prepares a trace for replay.
     pub fn new(trace: &Trace) -> Result<Arc<Replay>, NotPlayable> {
         let mut numbers = Vec::new();
         let mut channels: Vec<Scripted> = Vec::new();
@@ -130,7 +131,7 @@ impl Replay {
             let at = at.ok_or(NotPlayable::NeverOpened(line.channel))?;
             channels[at].steps.push(Step { order, what });
         }
-        // The daemon is no part of the phone.
+        // The daemon is not part of the phone.
         channels.retain(|channel| channel.name != "usbmux");
         if channels.is_empty() {
             return Err(NotPlayable::NoPhone);
@@ -153,17 +154,18 @@ impl Replay {
         }))
     }
 
-    /// What the phone is called in the trace.
+    /// Returns the UDID of the phone in the trace.
     pub fn udid(&self) -> Option<&Udid> {
         self.udid.as_ref()
     }
 
-    /// The client was paired before the trace began, or the trace does not tell.
+    /// Returns true if the client was paired before the trace began. False if the trace does not
+    /// show it.
     pub fn begins_paired(&self) -> bool {
         self.first_lockdown_request(&["StartSession", "Pair"]) == Some("StartSession")
     }
 
-    /// No session was secured, as by no phone since iOS 5.
+    /// Returns true if the trace has a session without TLS. No phone since iOS 5 works so.
     pub fn is_plain(&self) -> bool {
         self.messages().any(|(dir, message)| match message {
             Message::Plist(answer) if dir == Dir::FromPhone => {
@@ -191,12 +193,12 @@ impl Replay {
         })
     }
 
-    /// Where the client departed so far.
+    /// Returns the client's departures so far.
     pub fn departures(&self) -> Vec<Departure> {
         super::lock(&self.state).departures.clone()
     }
 
-    /// Channels of the trace that no client has opened.
+    /// Returns the names of the channels that no client has opened.
     pub fn unplayed(&self) -> Vec<String> {
         let state = super::lock(&self.state);
         let names = self.channels.iter().zip(&state.used);
@@ -206,7 +208,8 @@ impl Replay {
             .collect()
     }
 
-    /// For how long nobody has been connected, once somebody was.
+    /// Returns the time since the last client disconnected. `None` while a client is connected, or
+    /// before the first.
     pub fn idle_for(&self) -> Option<Duration> {
         let state = super::lock(&self.state);
         state
@@ -215,7 +218,7 @@ impl Replay {
             .map(|at| at.elapsed())
     }
 
-    /// The trace has this service.
+    /// Returns true if the trace has a channel of this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.channels.iter().any(|channel| channel.name == name)
     }
@@ -228,7 +231,7 @@ impl Replay {
         });
     }
 
-    /// The next channel of this name that nobody has opened yet.
+    /// Claims the next channel of this name that no client has opened yet.
     fn take(&self, name: &str) -> Option<usize> {
         let mut state = super::lock(&self.state);
         let at = (0..self.channels.len())
@@ -237,7 +240,8 @@ impl Replay {
         Some(at)
     }
 
-    /// The computer's steps of a channel up to there have come, or will not.
+    /// Marks the computer's messages of a channel up to `up_to` as passed: they have arrived, or no
+    /// longer can.
     fn pass(&self, channel: usize, up_to: usize) {
         let mut state = super::lock(&self.state);
         for step in self.channels[channel].steps.iter().take(up_to + 1) {
@@ -246,7 +250,7 @@ impl Replay {
         self.passed.notify_all();
     }
 
-    /// Waits until what the computer had said elsewhere before this step has come.
+    /// Waits until the computer's messages that preceded this step on other channels have arrived.
     fn in_order(&self, order: usize) {
         let state = super::lock(&self.state);
         let missing = |state: &mut State| {
@@ -267,12 +271,12 @@ impl Replay {
         Connected(self)
     }
 
-    /// The script of one connection to lockdown, where the trace has any.
+    /// Returns the script of one lockdown connection, if the trace has any.
     pub(super) fn lockdown(self: &Arc<Self>) -> Option<LockdownScript<'_>> {
         self.has(LOCKDOWN).then(|| LockdownScript::new(self))
     }
 
-    /// Plays one connection to a service.
+    /// Replays one connection to a service.
     pub(super) fn serve(&self, name: &str, link: Link) -> io::Result<()> {
         let _connected = self.connected();
         let Some(at) = self.take(name) else {
@@ -293,7 +297,7 @@ impl Replay {
     }
 }
 
-/// A client is here as long as this lives.
+/// Counts a client as connected until it is dropped.
 struct Connected<'a>(&'a Replay);
 
 impl Drop for Connected<'_> {
@@ -304,7 +308,7 @@ impl Drop for Connected<'_> {
     }
 }
 
-/// A message with what tells it from others of its kind.
+/// Describes a message by its kind and the values that distinguish it from others of that kind.
 fn described(message: &Message) -> String {
     match message {
         Message::Plist(value) => {

@@ -1,4 +1,4 @@
-//! A service's side of a trace, message by message, and its bytes.
+//! Replays a service's side of a trace, message by message, and encodes the messages.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -10,27 +10,27 @@ use crate::trace::line::{AFC_OPERATIONS, Dir, Message, Packet};
 use crate::trace::{compare, json};
 use crate::transport::plist_stream::{self, Encoding};
 
-/// Data bytes of a block, as phones send them.
+/// Data bytes in one block, as phones send them.
 const CHUNK_BYTES: usize = 32 << 10;
 const DATA: u8 = 0x0c;
-/// Most bytes of what was no message, or beside a packet, that are played.
+/// Limit in bytes on replayed data that did not form a message, or that follows a packet.
 const RAW_BYTES_MAX: usize = 1 << 20;
 
-/// One connection to a service that is being played.
+/// Replays one connection to a service.
 pub(super) struct Player<'a> {
     replay: &'a Replay,
     channel: &'a Scripted,
     link: Link,
     framer: Framer,
     came: VecDeque<Message>,
-    /// The phone's last message.
+    /// Last message that the phone sent.
     question: Option<String>,
-    /// The count of the client's last packet, which an answer repeats.
+    /// Number of the client's last packet, which the answer repeats.
     packet: Option<u64>,
 }
 
 impl<'a> Player<'a> {
-    /// Plays `channel` over `link`.
+    /// Creates a player of `channel` over `link`.
     pub(super) fn new(replay: &'a Replay, channel: &'a Scripted, link: Link) -> Player<'a> {
         Player {
             replay,
@@ -43,12 +43,12 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Says goodbye.
+    /// Closes the connection properly.
     pub(super) fn close(self) {
         self.link.close();
     }
 
-    /// Plays channel number `number`, until either end hangs up.
+    /// Replays channel number `number` until either side closes the connection.
     pub(super) fn play(&mut self, number: usize) -> io::Result<()> {
         let steps = &self.channel.steps;
         let mut at = 0;
@@ -81,8 +81,8 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    /// Compares; answers the step that this message takes. A service that is only asked is asked in
-    /// any order.
+    /// Compares a message with the trace, and returns the step to which it belongs. A service that
+    /// only answers requests accepts them in any order.
     fn match_up(&mut self, at: usize, recorded: &Message, came: &Message) -> usize {
         let question = self.question.take();
         let Some(what) = compare::departure(recorded, came, question.as_deref()) else {
@@ -112,7 +112,7 @@ impl<'a> Player<'a> {
         later.unwrap_or(at)
     }
 
-    /// The client's next message; `None` when it hung up.
+    /// Returns the client's next message; `None` after it has disconnected.
     fn next(&mut self) -> io::Result<Option<Message>> {
         let mut buffer = [0; 64 << 10];
         while self.came.is_empty() {
@@ -153,7 +153,7 @@ impl<'a> Player<'a> {
         };
         let (framer, link) = (&mut self.framer, &mut self.link);
         emit(&answer, self.channel.framing, &mut |bytes| {
-            // The computer's files follow from what the phone says.
+            // The framer needs the phone's messages to recognize the files that the computer sends.
             framer.push(Dir::FromPhone, bytes, &mut |_| {});
             link.write_all(bytes)
         })?;
@@ -161,8 +161,8 @@ impl<'a> Player<'a> {
     }
 }
 
-/// A message as it goes over the wire, in pieces: a trace may claim a file of any size. Contents
-/// that it does not have are zeros.
+/// Encodes a message in pieces, since a trace may claim a file of any size. Contents missing from
+/// the trace are sent as zeros.
 fn emit(
     message: &Message,
     framing: Framing,
@@ -205,7 +205,7 @@ fn emit(
             match end {
                 FileEnd::Whole => out(&chunk(0, b"")),
                 FileEnd::Failed(code, text) => out(&chunk(*code, text.as_bytes())),
-                // A block that says more than it has.
+                // A block that claims to be longer than its data.
                 FileEnd::Cut => out(&[0, 0, 0x80, 1, DATA]),
             }
         }
@@ -230,7 +230,7 @@ fn text_bytes(text: &str) -> io::Result<Vec<u8>> {
     Ok([&length.to_be_bytes()[..], text.as_bytes()].concat())
 }
 
-/// `data` is a block, or words that a line of a trace had room for.
+/// Encodes a block. `data` is short: file data, or a text that fits into a line of a trace.
 fn chunk(code: u8, data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u32).saturating_add(1);
     [&length.to_be_bytes()[..], &[code], data].concat()

@@ -1,18 +1,19 @@
 //! The phone as a USB device: its descriptors, its configuration, and endpoint 0.
 //!
-//! What is here follows public sources (`lsusb -v` of real phones, and the rules of usbmuxd): four
-//! configurations, of which the first two have no mux, as a phone is found when nobody chose
-//! another.
+//! The data follows public sources (`lsusb -v` of real phones, and the rules of usbmuxd): four
+//! configurations, of which the first two have no mux. A phone starts in one of those until the
+//! computer chooses another.
 
 use super::redir::{self, Control, Endpoint, Interface};
 
 pub(super) const VENDOR: u16 = 0x05ac;
 pub(super) const PRODUCT: u16 = 0x12a8;
-/// The device's release number; newer phones have higher ones.
+/// Device release number; newer phones have higher ones.
 pub(super) const VERSION: u16 = 0x0e01;
-/// USB 2 at high speed: every bulk packet but a transfer's last has so many bytes.
+/// Packet size in bytes of USB 2 at high speed. All packets of a bulk transfer but the last have
+/// it.
 pub(super) const PACKET_BYTES: usize = 512;
-/// The mux's endpoints.
+/// Endpoint numbers of the mux.
 pub(super) const MUX_OUT: u8 = 0x04;
 pub(super) const MUX_IN: u8 = 0x85;
 
@@ -21,16 +22,16 @@ const BULK: u8 = 2;
 const INTERRUPT: u8 = 3;
 const HIGH_SPEED_INTERVAL: u8 = 10;
 
-/// One interface in one of its alternate settings.
+/// An interface in one of its alternate settings.
 #[derive(Debug)]
 struct Setting {
     interface: u8,
     alternate: u8,
     /// Class, subclass, protocol.
     class: [u8; 3],
-    /// Address and kind.
+    /// Address and type of each endpoint.
     ends: &'static [(u8, u8)],
-    /// The string that names it.
+    /// Index of the string with the interface's name.
     name: u8,
 }
 
@@ -70,14 +71,14 @@ const ETHERNET: Setting = Setting {
     name: 8,
 };
 
-/// The configurations 1 to 4, and the string that names each.
+/// Configurations 1 to 4, each with the index of its name string.
 static CONFIGURATIONS: [(&[Setting], u8); 4] = [
     (&[PTP], 5),
     (&[HID], 6),
     (&[PTP, MUX], 9),
     (&[PTP, MUX, ETHERNET_OFF, ETHERNET], 10),
 ];
-/// The strings from number 4 on; 1 to 3 are the maker, the product and the serial number.
+/// Strings from index 4 on; 1 to 3 are the manufacturer, the product and the serial number.
 const STRINGS: [&str; 7] = [
     "",
     "PTP",
@@ -88,7 +89,7 @@ const STRINGS: [&str; 7] = [
     "PTP + Apple Mobile Device + Apple USB Ethernet",
 ];
 
-/// What the phone answers to a control transfer.
+/// Answer of the phone to a control transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u8,
@@ -102,17 +103,17 @@ impl Answer {
     }
 }
 
-/// The state of the device that the computer may change.
+/// State of the device that the computer can change.
 #[derive(Debug)]
 pub(super) struct Device {
     serial: String,
     configuration: u8,
-    /// Of each interface.
+    /// Alternate setting of each interface.
     alternates: [u8; 3],
 }
 
 impl Device {
-    /// A device fresh from a reset.
+    /// Creates a device in its state after a reset.
     pub(super) fn new(serial: String) -> Device {
         Device {
             serial,
@@ -125,7 +126,7 @@ impl Device {
         self.configuration
     }
 
-    /// Takes a configuration, 0 for none; says whether there is such a one.
+    /// Selects a configuration, 0 for none. Returns false if it does not exist.
     pub(super) fn configure(&mut self, number: u8) -> bool {
         let known = usize::from(number) <= CONFIGURATIONS.len();
         if known {
@@ -135,7 +136,7 @@ impl Device {
         known
     }
 
-    /// The mux's endpoints are there.
+    /// Returns true if the active configuration has the mux's endpoints.
     pub(super) fn has_mux(&self) -> bool {
         self.settings().any(|s| s.class == MUX.class)
     }
@@ -145,7 +146,7 @@ impl Device {
         self.alternates.get(usize::from(interface)).copied()
     }
 
-    /// Takes an alternate setting; says whether there is such a one.
+    /// Selects an alternate setting. Returns false if it does not exist.
     pub(super) fn set_alternate(&mut self, interface: u8, alternate: u8) -> bool {
         let mut all = self.all_settings().iter();
         let known = all.any(|s| (s.interface, s.alternate) == (interface, alternate));
@@ -160,13 +161,13 @@ impl Device {
         at.map_or(&[], |at| CONFIGURATIONS[at].0)
     }
 
-    /// Those that are active.
+    /// Returns the active settings.
     fn settings(&self) -> impl Iterator<Item = &'static Setting> + use<'_> {
         let all = self.all_settings().iter();
         all.filter(|s| self.alternates[usize::from(s.interface)] == s.alternate)
     }
 
-    /// For usbredir: the active interfaces.
+    /// Returns the active interfaces, for usbredir.
     pub(super) fn interfaces(&self) -> Vec<Interface> {
         let active = self.settings();
         active
@@ -174,7 +175,7 @@ impl Device {
             .collect()
     }
 
-    /// For usbredir: the active endpoints, endpoint 0 in both directions among them.
+    /// Returns the active endpoints, for usbredir, including endpoint 0 in both directions.
     pub(super) fn endpoints(&self) -> Vec<Endpoint> {
         let zero = |address| Endpoint {
             address,
@@ -208,7 +209,7 @@ impl Device {
                 let status = redir::OK;
                 Answer { status, data }
             }
-            // GET_STATUS: powered by itself, nothing halted.
+            // GET_STATUS: self-powered, nothing halted.
             (0x80, 0) => status_word(1),
             (0x81 | 0x82, 0) => status_word(0),
             // CLEAR_FEATURE and SET_FEATURE of device, interface and endpoint.
@@ -229,7 +230,7 @@ impl Device {
             }
             2 => configuration(index),
             3 => self.string(index),
-            // What it would be at full speed.
+            // Device qualifier: the properties at full speed.
             6 => Some(vec![10, 6, 0, 2, 0, 0, 0, 64, 1, 0]),
             _ => None,
         }
@@ -269,7 +270,7 @@ fn interval(kind: u8) -> u8 {
     }
 }
 
-/// The configuration's descriptor and all that follows it.
+/// Returns a configuration descriptor and all descriptors that follow it.
 fn configuration(index: u8) -> Option<Vec<u8>> {
     let (settings, name) = CONFIGURATIONS.get(usize::from(index))?;
     let mut rest = Vec::new();
@@ -292,7 +293,7 @@ fn configuration(index: u8) -> Option<Vec<u8>> {
     let last = settings.last().map_or(0, |s| s.interface);
     let mut all = vec![9, 2];
     all.extend((9 + rest.len() as u16).to_le_bytes());
-    // Powered by itself, 500 mA.
+    // Self-powered, 500 mA.
     all.extend([last + 1, index + 1, *name, 0xc0, 250]);
     all.extend(rest);
     Some(all)

@@ -1,30 +1,30 @@
-//! What the phone's end of the cable tells.
+//! Events and counts at the phone's end of the cable.
 
 use std::fmt;
 
 use super::{Misstep, RedirError};
 
-/// What happens at the phone's end of the cable.
+/// Event at the phone's end of the cable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UsbEvent {
-    /// The phone is plugged in.
+    /// The phone was plugged in.
     Plugged,
-    /// It is not any more.
+    /// The phone was unplugged.
     Unplugged,
     /// The computer reset the device.
     Reset,
-    /// The computer chose this configuration; 0 is none.
+    /// The computer chose this configuration; 0 means none.
     Configured(u8),
     /// Both sides agreed on this version of the mux.
     Agreed(u32),
     /// A connection was opened to this service.
     Opened(String),
-    /// The computer did what it must not do.
+    /// The computer violated the protocol.
     Misstep(Misstep),
-    /// QEMU went away.
+    /// QEMU disconnected.
     Over,
-    /// QEMU sent what is no usbredir.
+    /// QEMU sent bytes that are not valid usbredir.
     Nonsense(RedirError),
 }
 
@@ -44,20 +44,20 @@ impl fmt::Display for UsbEvent {
     }
 }
 
-/// What passed since the last count.
+/// Traffic since the previous count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Transfers to the computer, and their bytes.
+    /// Number of transfers to the computer.
     pub transfers_in: u64,
-    /// Bytes of them.
+    /// Number of bytes in those transfers.
     pub bytes_in: u64,
-    /// Transfers from the computer.
+    /// Number of transfers from the computer.
     pub transfers_out: u64,
-    /// Bytes of them.
+    /// Number of bytes in those transfers.
     pub bytes_out: u64,
-    /// So many reads waited at most for the phone to say something.
+    /// Highest number of reads that waited for data from the phone at one time.
     pub reads_waiting_max: usize,
-    /// What the computer did wrong.
+    /// Number of protocol violations by the computer.
     pub missteps: u64,
 }
 

@@ -1,98 +1,98 @@
-//! What a computer does wrong on the wire, by name.
+//! Protocol violations that the simulated phone detects in a computer's USB traffic.
 
 use std::fmt;
 
-/// Something that a client of the USB mux must not do. The phone tells of it and goes on without
-/// what was wrong.
+/// A violation of the USB mux protocol by a client. The phone reports it and ignores the offending
+/// message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Misstep {
-    /// A message goes on beyond the longest one.
+    /// A message exceeds the maximum length.
     MessageTooLong {
-        /// What has come of it.
+        /// Bytes received so far.
         bytes: usize,
     },
-    /// A zero-length packet where no message was to be ended.
+    /// A zero-length packet arrived although no message had to be ended.
     EmptyMessage,
-    /// Shorter than the headers that it must have.
+    /// A message is shorter than its headers.
     TooShort {
-        /// What came.
+        /// Bytes received.
         bytes: usize,
     },
-    /// The header tells another length than what came: a zero-length packet may have been forgotten
-    /// before.
+    /// The length in the header differs from the bytes received. The sender may have forgotten a
+    /// zero-length packet earlier.
     WrongLength {
-        /// By the header.
+        /// Length according to the header.
         claimed: u32,
-        /// What came.
+        /// Bytes received.
         bytes: usize,
     },
-    /// The second version's header begins with another number.
+    /// A version 2 header begins with the wrong magic number.
     WrongMagic {
-        /// What stands there.
+        /// Magic number found in the header.
         magic: u32,
     },
-    /// Packets are numbered; this one has another number than the next.
+    /// A packet does not have the next packet number.
     OutOfOrder {
-        /// The next one.
+        /// Expected packet number.
         expected: u16,
-        /// What it has.
+        /// Packet number found.
         found: u16,
     },
-    /// Neither version, setup nor TCP.
+    /// The protocol is none of version, setup and TCP.
     UnknownProtocol {
-        /// What it is.
+        /// Protocol number found.
         protocol: u32,
     },
-    /// A version that no phone has.
+    /// The requested version does not exist on any phone.
     WrongVersion {
-        /// What was asked for.
+        /// Major version requested.
         major: u32,
     },
-    /// Before the version exchange, or TCP before SETUP.
+    /// A message arrived before the version exchange, or TCP before SETUP.
     TooEarly {
-        /// What came.
+        /// Protocol number of the message.
         protocol: u32,
     },
-    /// SETUP is one byte, 7.
+    /// SETUP does not consist of the single byte 7.
     WrongSetup,
-    /// The TCP header has options, or claims to be shorter than it is.
+    /// The TCP header has options, or its length field is too small.
     WrongTcpHeader {
-        /// Its fifth word's first byte.
+        /// First byte of the fifth word: the data offset.
         offset: u8,
     },
-    /// Other flags than SYN, ACK and RST in the ways that they are used.
+    /// The flags are not a valid combination of SYN, ACK and RST.
     WrongFlags {
-        /// All of them.
+        /// All flags of the packet.
         flags: u8,
     },
-    /// A number of a byte that is not the next one.
+    /// The sequence number is not the next one.
     WrongSequence {
-        /// The next one.
+        /// Expected sequence number.
         expected: u32,
-        /// What it has.
+        /// Sequence number found.
         found: u32,
     },
-    /// Bytes are acknowledged that were never sent.
+    /// An acknowledgement covers bytes that the phone never sent.
     WrongAcknowledgement {
-        /// The last that was sent.
+        /// Last sequence number sent.
         sent: u32,
-        /// What is acknowledged.
+        /// Acknowledgement number found.
         found: u32,
     },
-    /// More than the window takes.
+    /// The sender exceeded the receive window.
     WindowOverrun {
-        /// So many bytes more.
+        /// Number of bytes in excess.
         bytes: u32,
     },
-    /// More connections at once than a phone takes.
+    /// The computer opened more connections at once than a phone allows.
     TooManyConnections,
-    /// Answers pile up, since nobody reads them.
+    /// Answers pile up because the computer does not read them.
     NobodyReads,
-    /// A read that is no multiple of the packet size, and too small for what comes: real hardware
-    /// reports babble.
+    /// A read is not a multiple of the packet size and too small for the incoming data. Real
+    /// hardware reports this as babble.
     Babble {
-        /// What was asked for.
+        /// Requested length in bytes.
         length: u32,
     },
 }

@@ -1,9 +1,9 @@
-//! The simulated phone as a real USB device, for a machine under QEMU: usbredir to QEMU, the USB
-//! mux on top of it.
+//! The simulated phone as a real USB device for a virtual machine under QEMU: usbredir towards
+//! QEMU, and the USB mux on top of it.
 //!
 //! [`Cable`] connects to the socket of QEMU's `-chardev socket,... -device usb-redir,...`; the
-//! kernel of the guest then finds an iPhone on its bus. Nothing of `transport` is used, so that a
-//! mistake there meets a stranger here.
+//! kernel of the guest then finds an iPhone on its bus. This module uses no code of `transport`, so
+//! that a mistake there meets an independent implementation here.
 
 mod device;
 mod events;
@@ -32,19 +32,19 @@ use redir::{Control, Packet, Parser, Writer};
 use super::Phone;
 use super::socket::Socket;
 
-/// How much is read from QEMU at once.
+/// Size in bytes of one read from QEMU.
 const READ_BYTES: usize = 256 << 10;
-/// More reads than any computer has under way at once.
+/// Limit on pending reads, above what any computer has in flight at once.
 const WAITING_MAX: usize = 1024;
 
-/// A phone on the USB of a machine under QEMU. It is unplugged when this is dropped.
+/// A phone on the USB of a virtual machine under QEMU. Dropping the cable unplugs the phone.
 #[derive(Debug)]
 pub struct Cable {
     link: Arc<Shared>,
     socket: Socket,
 }
 
-/// The link, and what wakes those who wait for it.
+/// The link, and the condition variable that signals its changes.
 #[derive(Debug)]
 struct Shared {
     link: Mutex<Link>,
@@ -56,21 +56,21 @@ struct Link {
     phone: Arc<Phone>,
     device: Device,
     mux: Mux,
-    /// Known once QEMU has said hello.
+    /// Packet writer, available once QEMU has said hello.
     writer: Option<Writer>,
-    /// Plugged in as far as the owner is concerned; QEMU is told when it can be.
+    /// True if the owner has plugged the phone in. QEMU learns of it as soon as it can.
     plugged: bool,
-    /// Reads of the mux's endpoint that have no answer yet.
+    /// Pending reads of the mux's endpoint.
     reads: VecDeque<(u64, u32)>,
-    /// Reads of other endpoints, which never get one.
+    /// Pending reads of other endpoints, which are never answered.
     idle_reads: Vec<(u64, u8)>,
-    /// What is being read, and how much of it is.
+    /// The message being sent, and how many of its bytes are sent.
     sending: Option<(Vec<u8>, usize)>,
-    /// What has come of a message; `None` while a message that is too long goes by.
+    /// The message received so far; `None` while skipping the rest of a message that is too long.
     receiving: Option<Vec<u8>>,
-    /// Bytes for QEMU.
+    /// Bytes to send to QEMU.
     out: Vec<u8>,
-    /// Pull the cable after so many bytes more to the computer.
+    /// Unplugs the phone after this many more bytes to the computer.
     unplug_after: Option<u64>,
     over: bool,
     counts: Counts,
@@ -78,9 +78,9 @@ struct Link {
 }
 
 impl Cable {
-    /// Plugs a phone into the machine whose `usb-redir` listens on `UNIX:/path` or `host:port`.
-    /// `version_max` is the version of the mux that the phone speaks at most: 2, or 1 as before iOS
-    /// 7. What happens comes out of the receiver.
+    /// Plugs a phone into the virtual machine whose `usb-redir` listens on `UNIX:/path` or
+    /// `host:port`. `version_max` is the highest mux version that the phone speaks: 2, or 1 as
+    /// before iOS 7. The receiver returns the events of the cable.
     pub fn plug(
         address: &str,
         phone: &Arc<Phone>,
@@ -123,17 +123,17 @@ impl Cable {
         self.with(Link::plug_again);
     }
 
-    /// Pulls the cable. The phone keeps what it knows.
+    /// Pulls the cable. The phone keeps its state.
     pub fn unplug(&self) {
         self.with(Link::unplug);
     }
 
-    /// Pulls the cable after so many bytes more to the computer.
+    /// Pulls the cable after this many more bytes to the computer.
     pub fn unplug_after(&self, bytes: u64) {
         self.with(|link| link.unplug_after = Some(bytes));
     }
 
-    /// What passed since this was asked last.
+    /// Returns the traffic counts since the last call, and resets them.
     pub fn counts(&self) -> Counts {
         self.with(|link| std::mem::take(&mut link.counts))
     }
@@ -176,7 +176,7 @@ impl Shared {
         }
     }
 
-    /// Takes what QEMU sends, until it goes away.
+    /// Processes packets from QEMU until it disconnects.
     fn read(self: &Arc<Self>, mut socket: Socket) {
         let mut parser = Parser::default();
         let mut buffer = vec![0; READ_BYTES];
@@ -219,7 +219,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Hands to QEMU what there is for it.
+    /// Sends pending bytes to QEMU.
     fn write(&self, mut socket: Socket) {
         let mut link = self.lock();
         loop {
@@ -235,14 +235,14 @@ impl Shared {
             let written = socket.write_all(&bytes);
             link = self.lock();
             if written.is_err() {
-                // The reader sees the same end, and tells of it.
+                // The reader notices the same end, and reports it.
                 link.end();
                 return;
             }
         }
     }
 
-    /// The phone goes away and comes back, as after a restore.
+    /// Unplugs the phone and plugs it in again, as a reboot after a restore does.
     fn restart(&self, phone: &Phone) {
         self.lock().unplug();
         self.changed.notify_all();
@@ -254,7 +254,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Has the phone serve a connection that was opened.
+    /// Starts a thread on which the phone serves a new connection.
     fn serve(self: &Arc<Self>, phone: &Arc<Phone>, id: u64, port: u16) {
         let socket = Socket::over_usb(Pipe::new(Arc::clone(self), id));
         let (phone, cable) = (Arc::clone(phone), Arc::clone(self));
@@ -267,7 +267,7 @@ impl Shared {
                     cable.restart(&phone);
                 }
             });
-        // Without a thread the connection ends again; its handle went with the closure.
+        // If no thread could start, the connection ends again, since the closure owned its handle.
         drop(spawned);
     }
 }
@@ -277,11 +277,11 @@ impl Link {
         if let UsbEvent::Misstep(_) = event {
             self.counts.missteps += 1;
         }
-        // Nobody has to listen.
+        // The receiver of events may be gone.
         drop(self.events.send(event));
     }
 
-    /// Takes a packet; answers the connections that it opened, with their ports.
+    /// Processes a packet. Returns the connection that it opened, if any, and the port.
     fn take(&mut self, id: u64, packet: Packet) -> Option<(u64, u16)> {
         let writer = self.writer?;
         match packet {
@@ -361,7 +361,7 @@ impl Link {
             MUX_IN if mux && self.reads.len() < WAITING_MAX => {
                 self.reads.push_back((id, length));
                 self.pump();
-                // Those that are left wait for the phone.
+                // The remaining reads wait for data from the phone.
                 let waiting = self.reads.len();
                 self.counts.reads_waiting_max = self.counts.reads_waiting_max.max(waiting);
                 None
@@ -377,7 +377,7 @@ impl Link {
                 writer.bulk(&mut self.out, id, endpoint, redir::STALL, &[], 0);
                 None
             }
-            // The camera and the network adapter say nothing, and take everything.
+            // The camera and the network adapter send nothing, and accept everything.
             0x80.. if self.idle_reads.len() < WAITING_MAX => {
                 self.idle_reads.push((id, endpoint));
                 None
@@ -390,7 +390,7 @@ impl Link {
         }
     }
 
-    /// Puts transfers together to messages, each of which ends with a short packet.
+    /// Assembles transfers into messages, each of which ends with a short packet.
     fn assemble(&mut self, data: &[u8]) -> Option<(u64, u16)> {
         let last = !data.len().is_multiple_of(PACKET_BYTES) || data.is_empty();
         if let Some(message) = &mut self.receiving {
@@ -427,7 +427,7 @@ impl Link {
         opened
     }
 
-    /// Answers reads as long as there are reads and something to say.
+    /// Answers pending reads while there are messages to send.
     fn pump(&mut self) {
         let Some(writer) = self.writer else { return };
         while let Some((id, length)) = self.reads.front().copied() {
@@ -448,8 +448,8 @@ impl Link {
             let part = &message[*at..*at + count];
             writer.bulk(&mut self.out, id, MUX_IN, redir::OK, part, count as u32);
             *at += count;
-            // A message that fills its last read ends with a packet of no length in the next one,
-            // as the last packet was a whole one.
+            // A message that fills its last read exactly, with only full packets, ends with a
+            // zero-length packet in the next read.
             let whole = count == length as usize && count % PACKET_BYTES == 0;
             if *at == message.len() && !whole {
                 self.sending = None;
@@ -466,7 +466,7 @@ impl Link {
         }
     }
 
-    /// The transfer is not wanted any more. One that is answered already stays answered.
+    /// Cancels a transfer. Does nothing if it has been answered already.
     fn cancel(&mut self, id: u64) {
         let Some(writer) = self.writer else { return };
         let mut endpoint = None;
@@ -489,7 +489,7 @@ impl Link {
         }
     }
 
-    /// Nothing is under way any more.
+    /// Cancels all pending transfers.
     fn drop_transfers(&mut self) {
         let reads = self.reads.drain(..).map(|(id, _)| (id, MUX_IN));
         let all: Vec<(u64, u8)> = reads.chain(self.idle_reads.drain(..)).collect();
@@ -502,7 +502,7 @@ impl Link {
         self.receiving = Some(Vec::new());
     }
 
-    /// The device as it is after a reset, and every connection ended.
+    /// Resets the device and ends every connection.
     fn fresh(&mut self) {
         self.drop_transfers();
         self.device.configure(0);

@@ -1,19 +1,20 @@
-//! The phone's side of the USB mux: messages to connections, and back. Pure: no threads, no clock.
+//! The phone's side of the USB mux: turns messages into connections and back. Pure: no threads, no
+//! clock.
 //!
 //! ```text
 //! [protocol u32][length u32, all of it]                                        version 1, and the version exchange itself
 //! [protocol u32][length u32][magic u32 = FEEDFACE][number u16][last seen u16]  version 2
 //! protocol 6: [from u16][to u16][sequence u32][acknowledged u32][50][flags u8][window u16, in 256 bytes][0 u32] data
 //! ```
-//! All numbers are big-endian. It shares nothing with `transport`, which speaks the computer's
-//! side, and is stricter than a phone may be: whatever the computer does wrong comes out as a
-//! [`Misstep`].
+//! All numbers are big-endian. This module shares no code with `transport`, which implements the
+//! computer's side. It is stricter than a real phone: it reports every protocol violation of the
+//! computer as a [`Misstep`].
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::misstep::Misstep;
 
-/// The longest message in either direction.
+/// Longest message in either direction, in bytes.
 pub(super) const MESSAGE_BYTES_MAX: usize = 65_536;
 const MAGIC: u32 = 0xfeed_face;
 const VERSION: u32 = 0;
@@ -24,42 +25,43 @@ const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
 const TCP_BYTES: usize = 20;
-/// What a connection takes in before its service has read it.
+/// Receive window in bytes: data that a connection buffers for its service.
 const WINDOW: usize = 128 << 10;
-/// What a service may write before the computer has taken it.
+/// Send buffer in bytes: data that a service may write before the computer has received it.
 const SEND_BYTES_MAX: usize = 256 << 10;
 const CONNECTIONS_MAX: usize = 256;
 const ANSWERS_MAX: usize = 1024;
-/// Most messages are so long; every eighth is of a length where computers get it wrong.
+/// Usual message length in bytes. Every eighth message uses one of the lengths in `ODD_LENGTHS`, at
+/// which computers are prone to bugs.
 const MESSAGE_BYTES: usize = 32_768;
 const ODD_LENGTHS: [usize; 8] = [16_384, 512, 65_536, 1_024, 16_383, 65_535, 37, 49_152];
 
-/// What the rest of the phone must know.
+/// Event that concerns the rest of the phone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
-    /// Both sides agreed on this version; whatever was before is over.
+    /// Both sides agreed on this version; all earlier state is gone.
     Agreed(u32),
-    /// A connection to this port is open.
+    /// A connection to this port was opened.
     Opened { id: u64, port: u16 },
-    /// The computer did something wrong.
+    /// The computer violated the protocol.
     Misstep(Misstep),
 }
 
-/// What a read or a write on a connection came to.
+/// Result of a read or a write on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moved {
-    /// So many bytes.
+    /// Number of bytes moved.
     Bytes(usize),
-    /// Nothing yet.
+    /// Nothing can be moved yet.
     Wait,
-    /// There will be no more.
+    /// The connection has ended.
     End,
 }
 
-/// The mux of one phone, from one plug to the next.
+/// The mux of one phone, from being plugged in until it is unplugged.
 #[derive(Debug)]
 pub(super) struct Mux {
-    /// What it speaks at most.
+    /// Highest version that the phone speaks.
     version_max: u32,
     version: Option<u32>,
     set_up: bool,
@@ -76,28 +78,29 @@ pub(super) struct Mux {
 struct Connection {
     theirs: u16,
     ours: u16,
-    /// The last ACK of the three was seen.
+    /// True once the last ACK of the three-way handshake has arrived.
     open: bool,
     received: VecDeque<u8>,
-    /// The next byte of theirs, and the first one that they must not send.
+    /// Sequence number of the next byte from the computer; `edge` is the first one that it must not
+    /// send yet.
     expected: u32,
     edge: u32,
     ack_due: bool,
     to_send: VecDeque<u8>,
     sequence: u32,
-    /// The first byte of ours that they do not take.
+    /// First sequence number of ours beyond the computer's receive window.
     their_edge: u32,
     acknowledged: u32,
-    /// The service is done: what it wrote still goes out, then RST.
+    /// The service has closed: send the rest of its data, then RST.
     closing: bool,
-    /// Reset by either side; kept until the service has seen it.
+    /// Reset by either side; kept until the service has noticed.
     gone: bool,
-    /// A service has it.
+    /// True while a service holds the connection.
     held: bool,
 }
 
 impl Mux {
-    /// A mux that was spoken to by nobody yet. `version_max` is 1 or 2.
+    /// Creates a mux before any contact with a computer. `version_max` is 1 or 2.
     pub(super) fn new(version_max: u32) -> Mux {
         Mux {
             version_max,
@@ -113,7 +116,7 @@ impl Mux {
         }
     }
 
-    /// All is forgotten, as after a reset; services see their connections end.
+    /// Discards all state, as after a reset. Services see their connections end.
     pub(super) fn restart(&mut self) {
         let next_id = self.next_id;
         let mut left = std::mem::take(&mut self.connections);
@@ -130,12 +133,12 @@ impl Mux {
         self.connections.retain(|_, c| c.held || !c.gone);
     }
 
-    /// Takes a message of the computer.
+    /// Processes a message from the computer.
     pub(super) fn receive(&mut self, message: &[u8], listens: impl Fn(u16) -> bool) -> Vec<Event> {
         match self.take(message, listens) {
             Ok(event) => event.into_iter().collect(),
             Err(misstep) => {
-                // As phones do: the complaint is sent, and a daemon writes it into its log.
+                // Send the complaint as phones do; a daemon writes it to its log.
                 if self.version.is_some() {
                     let text = format!("\x03{misstep}");
                     self.answer(CONTROL, text.into_bytes());
@@ -198,7 +201,7 @@ impl Mux {
         if !(1..=2).contains(&major) {
             return Err(Misstep::WrongVersion { major });
         }
-        // A computer that begins again was gone meanwhile.
+        // A new version exchange means that the computer had disconnected.
         self.restart();
         let version = major.min(self.version_max);
         self.version = Some(version);
@@ -250,7 +253,7 @@ impl Mux {
         let Some((id, connection)) = found else {
             return match flags {
                 SYN => self.open(theirs, ours, sequence, window, listens),
-                // What crossed our own RST, or answers it.
+                // The packet crossed our own RST, or answers it.
                 _ if flags & RST != 0 => Ok(None),
                 ACK => {
                     self.refuse(theirs, ours, acknowledged, sequence, b"no such connection");
@@ -340,7 +343,7 @@ impl Mux {
         self.answer(TCP, reply);
     }
 
-    /// The next message to the computer, if there is one.
+    /// Returns the next message to the computer, if there is one.
     pub(super) fn next_message(&mut self) -> Option<Vec<u8>> {
         if let Some((protocol, body)) = self.answers.pop_front() {
             return Some(self.headed(protocol, &body));
@@ -363,7 +366,7 @@ impl Mux {
         Some(self.headed(TCP, &body))
     }
 
-    /// How many bytes of data the next message may carry.
+    /// Returns the maximum number of data bytes in the next message.
     fn room(&self) -> usize {
         let n = self.data_messages;
         let message = match n % 8 {
@@ -389,7 +392,7 @@ impl Mux {
         message
     }
 
-    /// A service reads.
+    /// Reads data on behalf of a service.
     pub(super) fn read(&mut self, id: u64, buf: &mut [u8]) -> Moved {
         let Some(connection) = self.connections.get_mut(&id) else {
             return Moved::End;
@@ -403,8 +406,8 @@ impl Mux {
         let count = buf.len().min(front.len());
         buf[..count].copy_from_slice(&front[..count]);
         received.drain(..count);
-        // A window that was nearly shut and is open again must be told, or the computer waits for
-        // ever.
+        // Announce a window that was nearly closed and is open again, or the computer would wait
+        // forever.
         if connection.edge.wrapping_sub(connection.expected) < (WINDOW / 2) as u32
             && connection.received.len() < WINDOW / 2
         {
@@ -413,7 +416,7 @@ impl Mux {
         Moved::Bytes(count)
     }
 
-    /// A service writes.
+    /// Writes data on behalf of a service.
     pub(super) fn write(&mut self, id: u64, bytes: &[u8]) -> Moved {
         match self.connections.get_mut(&id) {
             Some(connection) if !connection.gone && !connection.closing => {
@@ -428,14 +431,14 @@ impl Mux {
         }
     }
 
-    /// A service is done with its connection: what it wrote still goes out.
+    /// Closes a connection for its service. Data already written is still sent.
     pub(super) fn close(&mut self, id: u64) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.closing = true;
         }
     }
 
-    /// Nobody holds the connection any more.
+    /// Marks a connection as no longer held by a service.
     pub(super) fn forget(&mut self, id: u64) {
         if let Some(connection) = self.connections.get_mut(&id) {
             (connection.closing, connection.held) = (true, false);
@@ -445,7 +448,7 @@ impl Mux {
 }
 
 impl Connection {
-    /// Takes a segment; says whether it was the one that opens the connection.
+    /// Processes a segment. Returns true if it completed the opening of the connection.
     fn take(
         &mut self,
         sequence: u32,
@@ -478,7 +481,7 @@ impl Connection {
         if !data.is_empty() {
             self.expected = self.expected.wrapping_add(length);
             self.ack_due = true;
-            // A service that is done reads no more, and the window must not fill up for that.
+            // A closed service reads no more data, which must not fill the window.
             if !self.closing {
                 self.received.extend(data);
             }
@@ -486,7 +489,7 @@ impl Connection {
         Ok(!std::mem::replace(&mut self.open, true))
     }
 
-    /// How many bytes of ours they would take now.
+    /// Returns the number of bytes that the computer's window accepts now.
     fn sendable(&self) -> usize {
         let room = self.their_edge.wrapping_sub(self.sequence) as i32;
         self.to_send.len().min(usize::try_from(room).unwrap_or(0))
@@ -496,16 +499,16 @@ impl Connection {
         self.open && (self.ack_due || self.sendable() > 0 || self.is_over())
     }
 
-    /// The service is done, and all that it wrote is sent.
+    /// Returns true if the service has closed and all of its data is sent.
     fn is_over(&self) -> bool {
         self.closing && self.to_send.is_empty()
     }
 
-    /// The next segment, and whether it carries data.
+    /// Returns the next segment, and whether it carries data.
     fn next_segment(&mut self, room: usize) -> (Vec<u8>, bool) {
         let free = (WINDOW - self.received.len()) as u32 & !0xff;
         let edge = self.expected.wrapping_add(free);
-        // What was promised once stays promised.
+        // A window that was announced must not shrink.
         if (edge.wrapping_sub(self.edge) as i32) > 0 {
             self.edge = edge;
         }

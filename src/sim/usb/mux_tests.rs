@@ -1,15 +1,15 @@
-//! The phone's mux before a computer that does right, and one that does wrong.
+//! Tests of the phone's mux with a correct computer, and with one that violates the protocol.
 
 use super::*;
 
-/// What a computer sends, with the numbers that it should have.
+/// A computer that sends messages with correct packet numbers.
 struct Computer {
     mux: Mux,
     number: u16,
 }
 
 impl Computer {
-    /// Both sides have agreed, and this one has set up.
+    /// Creates a computer that has agreed on a version with the phone and sent SETUP.
     fn ready() -> Computer {
         let mut computer = Computer {
             mux: Mux::new(2),
@@ -42,7 +42,7 @@ impl Computer {
         self.raw(&message)
     }
 
-    /// Opens a connection from port 1; answers its id.
+    /// Opens a connection from port 1, and returns its id.
     fn open(&mut self, window: u32) -> u64 {
         self.send(TCP, &tcp(1, 62_078, 0, 0, SYN, window, &[]));
         let reply = self.mux.next_message().unwrap();
@@ -149,7 +149,7 @@ fn what_was_written_before_a_close_is_sent_before_the_reset() {
     }
     assert_eq!(sent, 40_000);
     assert!(computer.mux.connections.is_empty());
-    // What crossed it is no fault of the computer's.
+    // Data that crossed the RST is not a violation.
     assert_eq!(computer.data(1, 1, b"late"), []);
 }
 
@@ -292,7 +292,7 @@ fn each_misstep_has_its_name() {
         }
         let message = wrong(&mut computer);
         assert_eq!(computer.raw(&message), [Event::Misstep(misstep)]);
-        // The connection is over where the mistake was its own; the rest goes on.
+        // A violation may end its own connection; everything else continues.
         if let Moved::Wait = computer.mux.read(id, &mut [0; 8]) {
             assert_eq!(computer.mux.write(id, b"still there"), Moved::Bytes(11));
         }

@@ -1,4 +1,4 @@
-//! One connection over USB as a service sees it: a stream like a socket's.
+//! A connection over USB as a service sees it: a stream like that of a socket.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::mux::Moved;
 use super::{Link, Shared};
 
-/// A handle of a connection. The connection ends with the last one.
+/// A handle of a connection. The connection ends when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub(in crate::sim) struct Pipe(Arc<Held>);
 
@@ -37,12 +37,12 @@ impl Pipe {
         }))
     }
 
-    /// How long a read may wait, for all handles; `None` for ever.
+    /// Sets the longest time that a read may wait, for all handles; `None` means forever.
     pub(in crate::sim) fn set_read_timeout(&self, limit: Option<Duration>) {
         *crate::sim::lock(&self.0.read_limit) = limit;
     }
 
-    /// Ends the connection once everything is sent.
+    /// Ends the connection once all data is sent.
     pub(in crate::sim) fn cut(&self) {
         let mut link = self.0.link.lock();
         link.mux.close(self.0.id);
@@ -51,7 +51,7 @@ impl Pipe {
         self.0.link.changed.notify_all();
     }
 
-    /// Does `act` until it moves something, for as long as it may take.
+    /// Repeats `act` until it moves data or the time limit is reached.
     fn wait(
         &self,
         limit: Option<Duration>,
@@ -99,7 +99,7 @@ impl Write for Pipe {
         wrote.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 
-    /// All at once, so that the parts share messages.
+    /// Writes all parts at once, so that they share messages.
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let wrote = self.wait(None, |link| {
             let mut all = 0;

@@ -1,18 +1,20 @@
-//! usbredir, as the side that has the device: bytes to packets, and answers to bytes. Pure.
+//! The usbredir protocol, on the side that has the device: parses bytes into packets, and writes
+//! answers. Pure.
 //!
 //! ```text
 //! [type u32][length of what follows u32][id u32; u64 once both sides said that they can][fields of the type][data]
 //! ```
-//! All numbers are little-endian. The peer is QEMU's `usb-redir`; the protocol is the one that
-//! spice's usbredir describes.
+//! All numbers are little-endian. The peer is QEMU's `usb-redir`; spice's usbredir documentation
+//! describes the protocol.
 
 use std::fmt;
 
-/// What we can: device versions, packet sizes of endpoints, 64-bit ids, bulk packets beyond 64 KiB.
+/// Our capabilities: device versions, packet sizes of endpoints, 64-bit ids, bulk packets beyond 64
+/// KiB.
 pub(super) const OUR_CAPABILITIES: u32 = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 6;
 const WIDE_IDS: u32 = 1 << 5;
 const LONG_BULK: u32 = 1 << 6;
-/// Nothing that QEMU sends for this phone is near this long.
+/// Longest accepted packet in bytes. QEMU sends nothing nearly this long to this phone.
 const LENGTH_MAX: u32 = 4 << 20;
 const VERSION_BYTES: usize = 64;
 
@@ -22,7 +24,7 @@ pub(super) const INVALID: u8 = 2;
 pub(super) const STALL: u8 = 4;
 pub(super) const BABBLE: u8 = 6;
 
-/// A transfer on endpoint 0.
+/// A control transfer on endpoint 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Control {
     pub(super) endpoint: u8,
@@ -34,10 +36,10 @@ pub(super) struct Control {
     pub(super) data: Vec<u8>,
 }
 
-/// What the computer wants.
+/// A packet from the computer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Packet {
-    /// Its capabilities; must come first, and only once.
+    /// Capabilities of the computer; must come first, and only once.
     Hello(u32),
     Reset,
     SetConfiguration(u8),
@@ -51,41 +53,41 @@ pub(super) enum Packet {
     },
     StartInterrupt(u8),
     StopInterrupt(u8),
-    /// The transfer with this packet's id is not wanted any more.
+    /// Cancels the transfer with this packet's id.
     Cancel,
     Control(Control),
-    /// OUT has data, IN asks for at most `length`.
+    /// Bulk transfer: OUT carries data, IN requests at most `length` bytes.
     Bulk {
         endpoint: u8,
         length: u32,
         data: Vec<u8>,
     },
-    /// Something that this phone needs not answer.
+    /// A packet that this phone need not answer.
     Other(u32),
 }
 
-/// Why the bytes are no usbredir.
+/// Error: the bytes are not valid usbredir.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedirError {
-    /// Something else came before the hello.
+    /// Another packet arrived before the hello.
     NoHello {
-        /// The type of what came.
+        /// Type of that packet.
         kind: u32,
     },
-    /// A second hello.
+    /// A second hello arrived.
     HelloAgain,
-    /// A packet claims more than any has.
+    /// A packet claims to be longer than the limit.
     TooLong {
-        /// Its type.
+        /// Type of the packet.
         kind: u32,
-        /// What it claims.
+        /// Length that the packet claims, in bytes.
         length: u32,
     },
     /// A packet is shorter than the fields of its type.
     TooShort {
-        /// Its type.
+        /// Type of the packet.
         kind: u32,
-        /// What it has.
+        /// Length of the packet in bytes.
         length: u32,
     },
 }
@@ -115,14 +117,14 @@ impl fmt::Display for RedirError {
 
 impl std::error::Error for RedirError {}
 
-/// What both sides can, once both have said hello.
+/// Capabilities that both sides have, known once both have said hello.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Agreed {
     wide_ids: bool,
     long_bulk: bool,
 }
 
-/// Takes bytes as they come, and gives packets.
+/// Collects incoming bytes and parses them into packets.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     buffer: Vec<u8>,
@@ -131,14 +133,14 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    /// Takes some bytes more.
+    /// Appends received bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.at);
         self.at = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next packet and its id, if all of it is there.
+    /// Returns the next packet and its id, if it has arrived completely.
     pub(super) fn take(&mut self) -> Result<Option<(u64, Packet)>, RedirError> {
         let wide = self.agreed.is_some_and(|agreed| agreed.wide_ids);
         let mut fields = Fields(&self.buffer[self.at..]);
@@ -175,7 +177,7 @@ impl Parser {
         Ok(Some((id, packet)))
     }
 
-    /// Writes packets as both sides agreed to.
+    /// Returns a writer that uses the capabilities on which both sides agreed.
     pub(super) fn writer(&self) -> Writer {
         Writer(self.agreed.unwrap_or_default())
     }
@@ -185,7 +187,7 @@ fn packet(kind: u32, mut fields: Fields<'_>, agreed: Agreed) -> Option<Packet> {
     Some(match kind {
         0 => {
             fields.bytes(VERSION_BYTES)?;
-            // An old peer has no capabilities at all.
+            // An old peer sends no capabilities.
             Packet::Hello(fields.u32().unwrap_or(0))
         }
         3 => Packet::Reset,
@@ -233,27 +235,27 @@ fn packet(kind: u32, mut fields: Fields<'_>, agreed: Agreed) -> Option<Packet> {
     })
 }
 
-/// The kinds of endpoints, in both directions, as `ep_info` tells them.
+/// Type of an endpoint in one direction, as reported in `ep_info`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    /// With the direction in its highest bit.
+    /// Endpoint number, with the direction in its highest bit.
     pub(super) address: u8,
-    /// 0 control, 2 bulk, 3 interrupt.
+    /// Transfer type: 0 control, 2 bulk, 3 interrupt.
     pub(super) kind: u8,
     pub(super) interval: u8,
     pub(super) interface: u8,
     pub(super) packet_bytes_max: u16,
 }
 
-/// An interface as `interface_info` tells it: number, class, subclass, protocol.
+/// An interface as reported in `interface_info`: number, class, subclass, protocol.
 pub(super) type Interface = [u8; 4];
 
-/// Writes packets.
+/// Writes packets in the agreed format.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Writer(Agreed);
 
 impl Writer {
-    /// The first packet, whose id is always short.
+    /// Writes the first packet, which always has a short id.
     pub(super) fn hello(out: &mut Vec<u8>) {
         let mut version = [0; VERSION_BYTES];
         let name = b"idev-backup simulate";
@@ -275,7 +277,7 @@ impl Writer {
         }
     }
 
-    /// What the active configuration has.
+    /// Writes the interfaces and endpoints of the active configuration.
     pub(super) fn layout(self, out: &mut Vec<u8>, interfaces: &[Interface], ends: &[Endpoint]) {
         let mut info = (interfaces.len() as u32).to_le_bytes().to_vec();
         for field in 0..4 {
@@ -298,7 +300,7 @@ impl Writer {
         self.packet(out, 5, 0, &[&kinds, &intervals, &of, &sizes]);
     }
 
-    /// A device at 480 Mb/s is there.
+    /// Reports that a device has been connected at 480 Mb/s.
     pub(super) fn connect(self, out: &mut Vec<u8>, vendor: u16, product: u16, version: u16) {
         let mut body = vec![2, 0, 0, 0];
         for number in [vendor, product, version] {
@@ -323,7 +325,7 @@ impl Writer {
         self.packet(out, 17, id, &[&[status, endpoint]]);
     }
 
-    /// The answer to a control transfer: `data` for IN, how much was taken for OUT.
+    /// Answers a control transfer: with `data` for IN, with the number of bytes taken for OUT.
     pub(super) fn control(
         self,
         out: &mut Vec<u8>,
@@ -340,7 +342,7 @@ impl Writer {
         self.packet(out, 100, id, &[&body, data]);
     }
 
-    /// The answer to a bulk transfer: `data` for IN, how much was taken for OUT.
+    /// Answers a bulk transfer: with `data` for IN, with the number of bytes taken for OUT.
     pub(super) fn bulk(
         self,
         out: &mut Vec<u8>,
@@ -360,7 +362,7 @@ impl Writer {
     }
 }
 
-/// The rest of some bytes, from which numbers are taken.
+/// Reads numbers from the remaining bytes of a packet.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {

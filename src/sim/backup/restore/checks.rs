@@ -1,4 +1,4 @@
-//! What the phone reads of a backup before it asks for files, and what it refuses.
+//! Checks that the phone makes on a backup before it requests files.
 
 use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom, Write};
@@ -18,23 +18,23 @@ use crate::sim::manifest::{Snapshot, Status, TempFile};
 use crate::sim::unlock::{self, Closed, Decrypted};
 use crate::sim::values;
 
-/// What the backup says of itself, and its list of files.
+/// Properties of the backup, and its file list as received.
 pub(super) struct Listed {
     properties: Dictionary,
     bytes: TempFile,
-    /// Of the list as it came.
+    /// SHA-256 of the list as received.
     pub(super) hash: [u8; 32],
 }
 
-/// The list, to be read.
+/// The file list, ready to be read.
 pub(super) enum List {
-    /// Manifest.db.
+    /// Manifest.db, since iOS 10.
     Database(Scratch),
     /// Manifest.mbdb, before iOS 10.
     Records(File),
 }
 
-/// A row of the list.
+/// A row of the file list.
 pub(super) struct Row {
     pub(super) id: String,
     pub(super) domain: String,
@@ -43,14 +43,14 @@ pub(super) struct Row {
     pub(super) record: Stored,
 }
 
-/// What a row says of its file.
+/// The file's record in a row.
 pub(super) enum Stored {
     Archive(Vec<u8>),
     Record(Box<FileRecord>),
 }
 
 impl Stored {
-    /// Bytes of the file; 0 where that cannot be read.
+    /// Returns the size of the file in bytes; 0 if the record cannot be read.
     fn size(&self) -> u64 {
         let archive = match self {
             Stored::Archive(archive) => archive,
@@ -77,7 +77,7 @@ const NO_PROPERTIES: &str = "Error reading backup properties";
 const ROWS: &str = "SELECT fileID, domain, relativePath, flags, file FROM Files ORDER BY fileID";
 
 impl Run<'_> {
-    /// What is looked at before the status of the backup.
+    /// Makes the checks that precede those of the backup's status.
     pub(super) fn preconditions(&mut self) -> Result<(), Stop> {
         let names = ["Manifest.plist", "Manifest.db"].map(|n| self.path(n));
         let sent = self.wire.download(&names, 0.0)?;
@@ -97,7 +97,7 @@ impl Run<'_> {
             None => self.outcome.options.system_files,
         };
         if config.forbids_restores {
-            // Which code phones give is not known.
+            // The error code of real phones is not known.
             return fails(1, "Restoring from a backup is not allowed by a profile");
         }
         if config.icloud_restore {
@@ -108,7 +108,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Looks how far the backup came, and reads its list again, as a file of the phone.
+    /// Checks the state of the backup, and reads its list again, as real phones do.
     pub(super) fn resume(&mut self) -> Result<Listed, Stop> {
         let sent = self.wire.download(&[self.path("Status.plist")], 1.0)?;
         let Some(status) = sent.first().filter(|sent| !sent.absent) else {
@@ -131,8 +131,9 @@ impl Run<'_> {
         self.fetch_list(folder)
     }
 
-    /// A backup that was cut while its files were moved into place is whole, but in two folders.
-    /// Answers whether its lists are still in the first.
+    /// Finds files not yet moved into place. A backup that was interrupted while it moved its files
+    /// is complete, but spread over two folders. Returns true if its lists are still in the first
+    /// one.
     fn look_for_unmoved(&mut self) -> Result<bool, Stop> {
         let inner = self.wire.list(&self.path("Snapshot"))?;
         for (part, is_folder) in &inner {
@@ -177,7 +178,7 @@ impl Run<'_> {
         })
     }
 
-    /// The checks that need the list.
+    /// Makes the checks that need the list.
     pub(super) fn prepare(&mut self, listed: &Listed) -> Result<(), Stop> {
         self.check_version()?;
         self.open_keys(&listed.properties)?;
@@ -198,8 +199,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A backup of a newer iOS does not go onto an older one. A folder without Info.plist says
-    /// nothing of it.
+    /// Refuses a backup of a newer iOS version than the phone's. A folder without Info.plist gives
+    /// no version.
     fn check_version(&mut self) -> Result<(), Stop> {
         let sent = self.wire.download(&[self.path("Info.plist")], 3.0)?;
         let info = sent.first().filter(|sent| !sent.absent);
@@ -221,7 +222,7 @@ impl Run<'_> {
         if encrypted && self.password.is_none() {
             return fails(207, WRONG);
         }
-        // Phones write a key bag into each, and nothing in one that is not encrypted needs it.
+        // Phones write a key bag into every backup, but an unencrypted one does not need it.
         if !encrypted {
             return Ok(());
         }
@@ -245,7 +246,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Adds up what the list names.
+    /// Adds up the sizes of the files in the list.
     fn add_up(&mut self, listed: &Listed) -> Result<(), Stop> {
         let list = self.open_list(listed)?;
         let mut total = 0u64;
@@ -259,7 +260,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The list, decrypted where that is needed.
+    /// Opens the list, and decrypts it if necessary.
     pub(super) fn open_list(&self, listed: &Listed) -> Result<List, Stop> {
         let file = listed.bytes.open()?;
         if self.old_list {
@@ -274,8 +275,8 @@ impl Run<'_> {
     }
 }
 
-/// Hands out the rows of a list: of Manifest.db in the order of their names, of older ones as they
-/// come.
+/// Passes the rows of a list to `take`: those of Manifest.db in the order of their names, those of
+/// older lists in file order.
 pub(super) fn each_row(
     list: &List,
     take: &mut dyn FnMut(Row) -> Result<(), Stop>,
@@ -323,7 +324,7 @@ fn each_record(mut file: &File, take: &mut dyn FnMut(Row) -> Result<(), Stop>) -
     Ok(())
 }
 
-/// Manifest.plist as a dictionary.
+/// Returns Manifest.plist as a dictionary.
 fn properties(sent: Option<&Sent>) -> Result<Dictionary, Stop> {
     let sent = sent.filter(|sent| !sent.absent);
     let parsed = sent.and_then(|sent| crate::bounded_plist::parse(&sent.bytes).ok());
@@ -338,7 +339,7 @@ fn class_of_backup(properties: &Dictionary) -> Option<String> {
     Some(class_of(lockdown.get("ProductType")?.as_string()?))
 }
 
-/// "iPhone" of "iPhone16,1".
+/// Returns the device class of a model: "iPhone" for "iPhone16,1".
 fn class_of(model: &str) -> String {
     let letters = model.chars().take_while(char::is_ascii_alphabetic);
     letters.collect()

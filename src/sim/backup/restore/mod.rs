@@ -1,7 +1,7 @@
-//! Restore: the phone reads what a computer keeps, checks it, asks for every file, and puts all of
-//! it into place when it starts again.
+//! Restore: the phone reads the backup on the computer, checks it, requests every file, and puts
+//! all of them into place when it reboots.
 //!
-//! The order is that of the on-device agent, as others read it out of its code:
+//! The order is that of the on-device agent, as published analyses of its code describe it:
 //! ```text
 //! Manifest.plist, Manifest.db -> device class, policy, iCloud restore (25)
 //! Status.plist (204, 203) -> the manifests again (205) -> Info.plist: version of iOS (203) -> password (207)
@@ -28,96 +28,98 @@ use crate::sim::lock;
 use crate::sim::phone::Phone;
 use crate::sim::wire::Wire;
 
-/// Where the list of applications lies that are to be installed after a restore.
+/// Path of the list of applications to install after a restore.
 const APPLICATIONS: &str = "/iTunesRestore/RestoreApplications.plist";
-/// How long a computer has to say goodbye before the phone starts again.
+/// Time that a computer has to say goodbye before the phone reboots.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// What a computer asked for with a restore.
+/// Options that a computer sent with a restore request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RestoreOptions {
-    /// `RestoreSystemFiles`.
+    /// Option `RestoreSystemFiles`.
     pub system_files: bool,
-    /// `RestoreShouldReboot`.
+    /// Option `RestoreShouldReboot`.
     pub reboot: bool,
-    /// Not `RestoreDontCopyBackup`: the computer is to copy its folder of the target first.
+    /// Absence of `RestoreDontCopyBackup`: the computer must first copy its folder of the target.
     pub copy: bool,
-    /// `RestorePreserveSettings`: the phone keeps its own.
+    /// Option `RestorePreserveSettings`: the phone keeps its own settings.
     pub preserve_settings: bool,
-    /// `RemoveItemsNotRestored`.
+    /// Option `RemoveItemsNotRestored`.
     pub remove_items: bool,
-    /// There was a password with it.
+    /// True if the request included a password.
     pub password: bool,
 }
 
-/// How one restore ended, as the phone saw it.
+/// Result of one restore, as the phone saw it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestoreOutcome {
-    /// The final ErrorCode; `None` if the computer went away before.
+    /// Final ErrorCode; `None` if the computer disconnected before it was sent.
     pub code: Option<u64>,
-    /// What the phone said or saw at the end; empty on success.
+    /// Last error that the phone reported or observed; empty on success.
     pub text: String,
-    /// The folder on the computer.
+    /// Name of the backup's folder on the computer.
     pub source: String,
-    /// What it was asked for.
+    /// Options of the restore request.
     pub options: RestoreOptions,
-    /// Whether system files were restored: the phone decides by the device class of the backup,
-    /// where it has one.
+    /// True if system files were restored. If the backup names a device class, the phone decides by
+    /// that instead of by the option.
     pub system_files: bool,
-    /// Files that it got and found right.
+    /// Number of files that the phone received and verified.
     pub files: u64,
-    /// Their bytes, decrypted.
+    /// Size of those files in bytes, after decryption.
     pub bytes: u64,
-    /// Folders.
+    /// Number of folders.
     pub folders: u64,
-    /// Links.
+    /// Number of symbolic links.
     pub links: u64,
-    /// System files that it did not ask for, since the backup is of another class of device.
+    /// System files that the phone did not request, because the backup is from another device
+    /// class.
     pub passed_over: u64,
-    /// Files of its own that the backup lacks, and that go.
+    /// Number of the phone's own files that the backup lacks and the restore removes.
     pub removed: u64,
-    /// The folder that the computer made as a copy.
+    /// Folder to which the computer copied its existing backup of the target.
     pub copied_to: Option<String>,
-    /// Data bytes of the longest frame that the computer sent.
+    /// Data bytes in the longest frame that the computer sent.
     pub longest_frame: u32,
-    /// Bytes that the computer sent on this connection, up to the verdict.
+    /// Bytes that the computer sent on this connection before the final result.
     pub taken: u64,
-    /// Bytes of RestoreApplications.plist at the end.
+    /// Size in bytes of RestoreApplications.plist at the end.
     pub applications: Option<u64>,
 }
 
-/// A restore that is not in place before the phone starts again.
+/// A restore that the phone puts into place at its next reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sim) struct Staged {
-    /// The backup is this one of the phone's own.
+    /// Generation of the phone that the backup holds, if the backup is one of its own.
     generation: Option<u32>,
 }
 
 impl Staged {
-    /// Of a restore that nobody saw.
+    /// Creates the record of a restore about which nothing is known.
     pub(in crate::sim) fn unknown() -> Staged {
         Staged { generation: None }
     }
 }
 
 impl Phone {
-    /// How its restores ended, oldest first.
+    /// Returns the results of the phone's restores, oldest first.
     pub fn restores(&self) -> Vec<RestoreOutcome> {
         lock(&self.state).restores.clone()
     }
 
-    /// What the last restore brought, however it ended.
+    /// Returns the list of what the last restore brought, however it ended.
     pub fn ledger(&self) -> Option<Ledger> {
         lock(&self.state).ledger.clone()
     }
 
-    /// The list of applications that a computer left for it to fetch.
+    /// Returns the list of applications that a computer left for the phone to install.
     pub fn applications(&self) -> Option<Vec<u8>> {
         self.media.read(APPLICATIONS)
     }
 
-    /// It starts again: what a restore brought is in place now. After the restore of a backup of
-    /// its own the phone holds what it held then; of other backups it keeps the list only.
+    /// Reboots the phone, which puts the last restore into place. After the restore of one of its
+    /// own backups the phone holds the files of that backup; from any other backup it keeps only
+    /// the list.
     pub fn restart(&self) {
         let mut memory = lock(&self.memory);
         if let Some(staged) = memory.staged.take() {
@@ -131,13 +133,13 @@ impl Phone {
         }
     }
 
-    /// A restore just told it to start again.
+    /// Returns true, once, if a restore has just asked the phone to reboot.
     pub(in crate::sim) fn is_to_restart(&self) -> bool {
         std::mem::take(&mut lock(&self.state).restart_asked)
     }
 }
 
-/// One restore with its verdict, noted down in the phone's history before the computer hears it.
+/// Runs one restore. The phone's history records the result before the computer receives it.
 pub(super) fn restore(
     phone: &Arc<Phone>,
     wire: &mut Wire,
@@ -179,7 +181,7 @@ pub(super) fn restore(
     }
     let restarts = ended.is_ok() && options.reboot;
     let told = tell(wire, faults, ended, restarts);
-    // Also where the computer did not hear the verdict.
+    // Restart even if the computer did not receive the final result.
     lock(&phone.state).restart_asked = restarts;
     told
 }
@@ -198,7 +200,7 @@ fn tell(
     }
     wire.message(vec!["DLMessageDisconnect".into(), "Bye".into()])?;
     if restarts {
-        // The computer lets go of the sync lock and says goodbye meanwhile.
+        // Meanwhile the computer releases the sync lock and says goodbye.
         wire.gone_within(GOODBYE);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! One restore: the order of its messages.
+//! Runs one restore: its messages, in order.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,31 +18,31 @@ use crate::sim::phone::Phone;
 use crate::sim::unlock::Opened;
 use crate::sim::wire::Wire;
 
-/// One restore in progress.
+/// State of a restore in progress.
 pub(super) struct Run<'a> {
     pub(super) phone: &'a Phone,
     pub(super) wire: &'a mut Wire,
     pub(super) faults: &'a [Fault],
-    /// The folder of this phone's own backup on the computer.
+    /// Folder of this phone's own backup on the computer.
     pub(super) target: &'a str,
     pub(super) password: Option<Secret>,
     pub(super) ledger: Option<Writer>,
     pub(super) outcome: RestoreOutcome,
-    /// Of an encrypted backup, once its password was right.
+    /// Keys of an encrypted backup, once the password has opened them.
     pub(super) keys: Option<Opened>,
-    /// Of its list, where that is encrypted.
+    /// Key of the file list, if the list is encrypted.
     pub(super) list_key: Option<Zeroizing<[u8; 32]>>,
-    /// It is Manifest.mbdb, and the files lie flat in the folder.
+    /// True if the list is Manifest.mbdb, with all files directly in the folder.
     pub(super) old_list: bool,
-    /// Files that a cut backup had not moved into place yet.
+    /// Files that an interrupted backup had not yet moved into place.
     pub(super) unmoved: BTreeSet<[u8; 20]>,
-    /// Rows that are not in the ledger yet.
+    /// Rows not yet written to the ledger.
     pub(super) rows: Vec<Restored>,
-    /// Files whose digest in the list is that of their bytes, and encrypted files of which it is
-    /// not.
+    /// Number of files whose digest in the list is the SHA-1 of their contents, and number of
+    /// encrypted files for which it is not.
     pub(super) digests_right: u64,
     pub(super) digests_wrong: u64,
-    /// Bytes that the list names, and those that came.
+    /// Total size of the files in the list in bytes; `done` counts those received.
     pub(super) total: u64,
     pub(super) done: u64,
 }
@@ -77,7 +77,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Everything up to the verdict.
+    /// Runs everything up to the final result.
     pub(super) fn all(&mut self) -> Result<Staged, Stop> {
         self.wire.misbehave(self.faults)?;
         passcode(self.phone, self.wire)?;
@@ -88,7 +88,7 @@ impl<'a> Run<'a> {
         self.copy_backup()?;
         self.wander()?;
         self.take_all(&listed)?;
-        // Seen of real phones; some computers had nothing to say to it.
+        // Real phones send this empty request; some computers had no answer to it.
         self.wire.fetch(&[], 97.010_055, &mut |_, _| Ok(()))?;
         if self.outcome.options.remove_items {
             self.outcome.removed = self.not_in_the_backup()?;
@@ -101,7 +101,7 @@ impl<'a> Run<'a> {
         Ok(Staged { generation })
     }
 
-    /// Writes the ledger to its end, and notes the outcome.
+    /// Completes the ledger, and records the outcome.
     pub(super) fn close(&mut self, ended: &Result<Staged, Stop>) -> io::Result<()> {
         let outcome = &mut self.outcome;
         match ended {
@@ -145,13 +145,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A path in the folder that is restored from.
+    /// Returns a path inside the folder that is being restored.
     pub(super) fn path(&self, name: &str) -> String {
         format!("{}/{name}", self.outcome.source)
     }
 
-    /// The computer copies its folder of this phone, if it has one and room for another, and gives
-    /// the copy a name of its own.
+    /// Asks the computer to copy its folder of this phone under a new name, if the folder exists
+    /// and there is space for the copy.
     fn copy_backup(&mut self) -> Result<(), Stop> {
         if !self.outcome.options.copy {
             return Ok(());
@@ -212,7 +212,7 @@ impl<'a> Run<'a> {
         self.wire.end_upload()
     }
 
-    /// Faults that come between the checks and the files. No real phone is known to do either.
+    /// Injects faults between the checks and the files. No real phone is known to do either.
     fn wander(&mut self) -> Result<(), Stop> {
         for fault in self.faults {
             match fault {
@@ -227,8 +227,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Renames, removes and writes in what it takes for the backup's folder. What it still needs is
-    /// in place afterwards.
+    /// Renames, removes and writes files in the backup's folder. Everything that the restore still
+    /// needs is in place afterwards.
     fn meddle(&mut self) -> Result<(), Stop> {
         let [info, moved] = ["Info.plist", "Snapshot/Info.plist"].map(|n| self.path(n));
         let snapshot = self.path("Snapshot");
@@ -243,7 +243,7 @@ impl<'a> Run<'a> {
         self.wire.remove_items(gone, 5.0)
     }
 
-    /// How many files of its own the backup lacks.
+    /// Returns the number of the phone's own files that the backup lacks.
     fn not_in_the_backup(&self) -> Result<u64, Stop> {
         let Some(ledger) = &self.ledger else {
             return Ok(0);
@@ -253,14 +253,14 @@ impl<'a> Run<'a> {
         Ok(ledger.lacks(files.iter().map(|item| item.id))?)
     }
 
-    /// Which backup of its own this is, if it is one.
+    /// Returns the generation of this backup, if it is one of the phone's own.
     fn own_generation(&self, listed: &Listed) -> Option<u32> {
         let memory = lock(&self.phone.memory);
         let known = memory.sent.iter().find(|k| k.database == listed.hash);
         known.map(|kept| kept.generation)
     }
 
-    /// How far it is, in the phone's percent.
+    /// Returns the progress in percent, as the phone reports it.
     pub(super) fn progress(&self) -> f64 {
         match self.total {
             0 => 96.0,
@@ -268,6 +268,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Files in one message.
+    /// Number of files that one message requests.
     pub(super) const BATCH: usize = BATCH;
 }

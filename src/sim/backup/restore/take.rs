@@ -1,5 +1,5 @@
-//! The files of a restore: asked for in batches, decrypted, held against the manifest, and noted
-//! down.
+//! Receives the files of a restore: requests them in batches, decrypts them, compares them with the
+//! manifest, and records them.
 
 use sha1::{Digest, Sha1};
 
@@ -15,8 +15,8 @@ use crate::sim::faults::Fault;
 use crate::sim::ledger::{Restored, RestoredKind};
 use crate::sim::unlock::Decryption;
 
-/// What phones restore onto a device of the same class only. Which domains these are is not public;
-/// these hold nothing of a person.
+/// Domains that phones restore only onto a device of the same class. The real list is not public;
+/// these domains hold no personal data.
 const SYSTEM_DOMAINS: [&str; 7] = [
     "RootDomain",
     "SystemPreferencesDomain",
@@ -29,10 +29,10 @@ const SYSTEM_DOMAINS: [&str; 7] = [
 
 const WRONG_DIGEST: &str = "Digest didn't match for some files";
 
-/// A file on its way.
+/// A file that is being received.
 struct Incoming {
     row: Restored,
-    /// Where it is asked for.
+    /// Path under which the phone requests the file.
     place: String,
     size: u64,
     digest: Option<Vec<u8>>,
@@ -41,14 +41,14 @@ struct Incoming {
     head: Vec<u8>,
     sha256: Option<Sha256>,
     sha1: Sha1,
-    /// Digest of the bytes as they came, where they are encrypted.
+    /// Digest of the encrypted bytes, if the file is encrypted.
     raw_sha1: Option<Sha1>,
 }
 
-/// A file that came.
+/// A file that was received.
 struct Taken {
     row: Restored,
-    /// The digest in the list is that of its bytes; `None` where the list has none.
+    /// True if the digest in the list matches the contents; `None` if the list has no digest.
     has_digest: Option<bool>,
 }
 
@@ -79,7 +79,7 @@ impl Incoming {
         }
     }
 
-    /// Its row, if it is what the manifest says.
+    /// Returns the received file if it is what the manifest says, or else an error.
     fn finish(mut self, plain: &mut Vec<u8>) -> Result<Taken, Stop> {
         let is_encrypted = self.opening.is_some();
         let mut is_padded = true;
@@ -95,7 +95,7 @@ impl Incoming {
         let seen = Seen {
             length: self.came,
             head: &self.head,
-            // Of which bytes phones make the digests of encrypted files is not known.
+            // It is not known over which bytes phones compute the digests of encrypted files.
             has_digest: has_digest.filter(|is_right| *is_right || !is_encrypted),
         };
         let is_exact = || Database::of(&self.head).is_some_and(|found| found.is_exactly(self.came));
@@ -113,7 +113,7 @@ impl Incoming {
 }
 
 impl Run<'_> {
-    /// Asks for all that the list names.
+    /// Requests all files in the list.
     pub(super) fn take_all(&mut self, listed: &Listed) -> Result<(), Stop> {
         let list = self.open_list(listed)?;
         let mut batch = Vec::with_capacity(Self::BATCH);
@@ -142,15 +142,16 @@ impl Run<'_> {
         if !batch.is_empty() {
             self.take_batch(batch)?;
         }
-        // A wrong digest of an encrypted file means something once another one of the same backup
-        // is right.
+        // A wrong digest of an encrypted file counts only if the digest of another one in the same
+        // backup is right.
         if self.digests_wrong > 0 && self.digests_right > 0 {
             return fails(205, WRONG_DIGEST);
         }
         self.write_down()
     }
 
-    /// A file to be asked for; folders and links need only their row.
+    /// Prepares a row. Returns the file to request, or `None` for folders and links, which need
+    /// only the row.
     fn begin(&mut self, row: Row) -> Result<Option<Incoming>, Stop> {
         let Some(id) = unhex(&row.id) else {
             return fails(205, "A file in the manifest has no valid name");
@@ -206,7 +207,8 @@ impl Run<'_> {
         }))
     }
 
-    /// Files that a cut backup did not move into place lie in another folder.
+    /// Returns the path of a file. Those that an interrupted backup did not move into place are in
+    /// another folder.
     fn place_of(&self, id: &[u8; 20]) -> String {
         let name = hex(id);
         let folder = match self.unmoved.contains(id) {
