@@ -1,4 +1,4 @@
-//! Whether two messages mean the same. The order of keys does not matter; a status does.
+//! Compares messages by their meaning. The order of keys does not matter; a status does.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use super::line::Message;
 use super::words::class_of;
 
-/// How a program calls itself means nothing to a phone.
+/// Keys under which a program identifies itself. Phones ignore their values.
 const CALLS_ITSELF: [&str; 6] = [
     "BundleID",
     "ClientVersionString",
@@ -17,15 +17,14 @@ const CALLS_ITSELF: [&str; 6] = [
     "ProtocolVersion",
     "kLibUSBMuxVersion",
 ];
-/// Words beside a code that says it all, and sizes that every disk has its own of.
+/// Error texts, which only explain a code, and values that differ between disks.
 const WORDS: [&str; 2] = ["DLFileErrorString", "DLDeviceIOCallbacks"];
 
-/// The computer's own file in a backup: whether it is there yet, and how long it is, is its own
-/// affair.
+/// The computer's own file in a backup. Its existence and length depend on the computer alone.
 const OWN_FILE: &str = "Info.plist";
 
-/// The first thing in which `came` departs from `recorded`; `None` if both mean the same.
-/// `question` is the phone's message that both answer, where they answer one.
+/// Returns the first difference in meaning between `recorded` and `came`, or `None` if both mean
+/// the same. `question` is the message of the phone that both answer, if any.
 pub fn departure(recorded: &Message, came: &Message, question: Option<&str>) -> Option<String> {
     match (recorded, came) {
         (Message::Plist(one), Message::Plist(other)) => message(one, other, question),
@@ -85,7 +84,7 @@ fn afc(packet: &super::line::Packet) -> String {
     format!("{} {:?} {:?}", packet.operation, packet.words, packet.paths)
 }
 
-/// What a message is, in a few words.
+/// Describes the type of a message in a few words.
 pub fn kind(message: &Message) -> String {
     match message {
         Message::Plist(value) => name(value).unwrap_or("a property list").to_owned(),
@@ -96,7 +95,7 @@ pub fn kind(message: &Message) -> String {
     }
 }
 
-/// The name of a message: DeviceLink's, lockdown's, a service's.
+/// Returns the name of a message of DeviceLink, lockdown or a service.
 pub fn name(value: &Json) -> Option<&str> {
     match value {
         Json::Array(parts) => {
@@ -134,7 +133,7 @@ fn message(one: &Json, other: &Json, question: Option<&str>) -> Option<String> {
             Some("DLMessageGetFreeDiskSpace" | "DLMessagePurgeDiskSpace")
         );
         let unsaid = says_nothing(&payload) && says_nothing(&came);
-        // Every disk has another amount free.
+        // The amount of free space differs between disks.
         match unsaid || (free_space && payload.is_number() && came.is_number()) {
             true => None,
             false => value("payload", &payload, &came),
@@ -169,7 +168,7 @@ fn value(at: &str, one: &Json, other: &Json) -> Option<String> {
         }
         (Json::String(text), Json::String(other)) if normal(text) == normal(other) => None,
         (Json::Number(n), Json::Number(m)) if n.as_f64() == m.as_f64() => None,
-        // Numbers below zero are sent in their unsigned form by some.
+        // Some programs send negative numbers in unsigned form.
         (Json::Number(n), Json::Number(m)) if signed(n).is_some() && signed(n) == signed(m) => None,
         (one, other) if one == other => None,
         _ => differ(),
@@ -181,7 +180,7 @@ fn signed(number: &serde_json::Number) -> Option<i64> {
 }
 
 fn object(at: &str, one: &Map<String, Json>, other: &Map<String, Json>) -> Option<String> {
-    // What was replaced or is a time says only that it is there.
+    // Of redacted values and times, compare only the type.
     for kind in ["$data", "$date", "$redacted"] {
         if one.contains_key(kind) && other.contains_key(kind) {
             return None;
@@ -196,7 +195,8 @@ fn object(at: &str, one: &Map<String, Json>, other: &Map<String, Json>) -> Optio
             || WORDS.contains(&key)
             || (key == "DLFileSize" && is_folder(one) && is_folder(other))
     };
-    // Keys may be stand-ins: those of one class are alike, and stand in their order.
+    // Keys may be placeholders: treat those of one class as equal, and compare their values in
+    // order.
     let grouped = |fields: &'_ Map<String, Json>| {
         let mut groups: BTreeMap<String, Vec<Json>> = BTreeMap::new();
         for (key, value) in fields.iter().filter(|(key, _)| !ignored(key)) {
@@ -222,7 +222,7 @@ fn object(at: &str, one: &Map<String, Json>, other: &Map<String, Json>) -> Optio
     extra.map(|key| format!("{at}.{key} came, and was not recorded"))
 }
 
-/// Stand-ins of one class are alike, whichever number they got.
+/// Replaces the placeholders in a text by their class, without the number.
 fn normal(text: &str) -> String {
     let parts = text.split('/').map(|part| match class_of(part) {
         Some(class) => class,

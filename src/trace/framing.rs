@@ -1,5 +1,5 @@
-//! Bytes of a channel to messages: a pure state machine per direction, indifferent to how the bytes
-//! were cut.
+//! Splits the bytes of a channel into messages: a pure state machine per direction, which gives the
+//! same result however the bytes were divided among reads.
 //!
 //! ```text
 //! usbmux       [length u32 LE, header included][version u32][message u32][tag u32][property list]
@@ -18,36 +18,36 @@ use super::line::Dir;
 use crate::bounded_plist;
 use crate::sha256::Sha256;
 
-/// Longest message that is put together; a longer one has lost step.
+/// Longest accepted message in bytes. A longer one means that synchronization was lost.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
-/// Room for a message with a pair record.
+/// Buffer capacity in bytes that fits a message with a pair record.
 const RECORD_BYTES: usize = 64 << 10;
-/// Longest path or text of a file.
+/// Longest accepted path or error text of a file, in bytes.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 const USBMUX_HEADER: usize = 16;
 const AFC_HEADER: usize = 40;
 const AFC_MAGIC: &[u8] = b"CFA6LPAA";
 const DATA: u8 = 0x0c;
 
-/// What the phone sends of a backup's own books. Where asked for, their contents are kept, so that
-/// a replay can go to its end.
+/// Metadata files that the phone sends with a backup. Their contents are kept on request, because a
+/// replay needs them to run to its end.
 pub const METADATA: [&str; 3] = ["Manifest.db", "Manifest.plist", "Status.plist"];
 
-/// How a channel's messages are framed.
+/// Framing of a channel's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// The daemon's messages.
+    /// Messages of the usbmux daemon.
     Usbmux,
-    /// Lengths and property lists.
+    /// Property lists, each preceded by its length.
     Plists,
-    /// The same, with files between them.
+    /// Property lists as in [`Framing::Plists`], with files between them.
     DeviceLink,
     /// Apple File Conduit.
     Afc,
 }
 
 impl Framing {
-    /// The framing of a channel, by its name.
+    /// Returns the framing of a channel, given its name.
     pub fn of(channel: &str) -> Framing {
         match channel {
             "usbmux" => Framing::Usbmux,
@@ -58,57 +58,57 @@ impl Framing {
     }
 }
 
-/// Something that passed.
+/// A unit of traffic that passed in one direction.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
     /// A property list.
     Plist(Value),
-    /// A file.
+    /// A file and its contents.
     File(File),
     /// The end of a list of files.
     FilesEnd,
     /// A packet of AFC.
     Afc {
-        /// The sender's count of packets.
+        /// Packet number, counted by the sender.
         number: u64,
-        /// What is asked or answered.
+        /// Operation code of the request or answer.
         operation: u64,
         /// Arguments and payload.
         bytes: Vec<u8>,
     },
-    /// So many bytes that are no whole message.
+    /// Number of bytes that do not form a complete message.
     Raw(u64),
 }
 
-/// A file as it passed.
+/// A file as it was transferred.
 #[derive(Debug, Clone, PartialEq)]
 pub struct File {
-    /// Its path on the phone, when the phone sends it.
+    /// Path on the phone, if the phone is the sender.
     pub device_path: Option<String>,
-    /// Its path in the backup.
+    /// Path of the file in the backup.
     pub path: String,
-    /// Bytes of its contents that passed.
+    /// Number of content bytes that passed.
     pub size: u64,
-    /// Of those bytes.
+    /// SHA-256 of those bytes.
     pub sha256: [u8; 32],
-    /// The contents, where they are kept.
+    /// Contents of the file, if they are kept.
     pub body: Option<Vec<u8>>,
-    /// How it ended.
+    /// End of the transfer: complete, failed or cut.
     pub end: FileEnd,
 }
 
-/// How a file ended.
+/// End of a file transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileEnd {
-    /// Whole.
+    /// The file is complete.
     Whole,
-    /// With an error of the sender: its code and words.
+    /// The sender reported an error: its code and text.
     Failed(u8, String),
-    /// With the connection.
+    /// The connection ended first.
     Cut,
 }
 
-/// Puts both directions of a channel together.
+/// Reassembles both directions of a channel.
 pub struct Framer {
     framing: Framing,
     keep_metadata: bool,
@@ -116,7 +116,7 @@ pub struct Framer {
     from_phone: Side,
 }
 
-/// One direction: what comes next, and what has come of it.
+/// State of one direction: the next expected element, and the bytes received of it.
 struct Side {
     next: Next,
     buffer: Zeroizing<Vec<u8>>,
@@ -126,19 +126,19 @@ struct Side {
 enum Next {
     Header,
     Body(usize),
-    /// A length of a name, or the end of the list.
+    /// Length of a name, or the end of the list.
     NameLength,
     Name(usize),
     ChunkHead,
     ChunkData(usize),
     ChunkText(u8, usize),
-    /// Step was lost; so many bytes since.
+    /// Synchronization was lost; counts the bytes since then.
     Lost(u64),
 }
 
 struct Growing {
     device_path: Option<String>,
-    /// Empty until it is known.
+    /// Path in the backup; empty until it is known.
     path: String,
     size: u64,
     hash: Sha256,
@@ -146,7 +146,7 @@ struct Growing {
 }
 
 impl Framer {
-    /// A channel that begins; see [`METADATA`] for `keep_metadata`.
+    /// Creates the state for a new channel; see [`METADATA`] for `keep_metadata`.
     pub fn new(framing: Framing, keep_metadata: bool) -> Framer {
         let side = || Side {
             next: Next::Header,
@@ -161,7 +161,7 @@ impl Framer {
         }
     }
 
-    /// Takes bytes that passed, and tells `seen` of all that is whole now.
+    /// Processes bytes that passed, and calls `seen` for every item that they complete.
     pub fn push(&mut self, dir: Dir, mut bytes: &[u8], seen: &mut dyn FnMut(Item)) {
         while !bytes.is_empty() {
             let side = self.side(dir);
@@ -185,7 +185,7 @@ impl Framer {
             };
             let side = self.side(dir);
             if side.buffer.is_empty() {
-                // It may hold a pair record: one that grows would leave copies behind.
+                // The buffer may hold a pair record: growing it would leave copies in memory.
                 side.buffer.reserve(wanted.min(RECORD_BYTES));
             }
             let take = bytes.len().min(wanted.saturating_sub(side.buffer.len()));
@@ -199,7 +199,7 @@ impl Framer {
         }
     }
 
-    /// The channel ended: what was not whole is told too.
+    /// Ends a direction of the channel, and reports incomplete items to `seen` too.
     pub fn end(&mut self, dir: Dir, seen: &mut dyn FnMut(Item)) {
         let side = self.side(dir);
         let file = side.file.take().filter(|file| !file.path.is_empty());
@@ -218,7 +218,7 @@ impl Framer {
         }
     }
 
-    /// The next step has all of its bytes.
+    /// Returns true if all bytes of the next element have arrived.
     fn is_ready(&mut self, dir: Dir) -> bool {
         let wanted = self.wanted(dir);
         let side = self.side(dir);
@@ -232,7 +232,7 @@ impl Framer {
         }
     }
 
-    /// How many bytes the next step needs.
+    /// Returns the number of bytes that the next element needs.
     fn wanted(&mut self, dir: Dir) -> usize {
         let header = match self.framing {
             Framing::Usbmux => USBMUX_HEADER,
@@ -266,7 +266,7 @@ impl Framer {
                 self.side(dir).next = Next::Header;
                 if let Some(sender) = files_follow {
                     let sender = self.side(sender);
-                    // Half a message is under way where files were to come.
+                    // A partial message is in the buffer where files should begin.
                     sender.next = match sender.buffer.len() {
                         0..4 => Next::NameLength,
                         begun => Next::Lost(begun as u64),
@@ -312,7 +312,7 @@ impl Framer {
             }
             Framing::Afc if bytes.starts_with(AFC_MAGIC) => {
                 let length = little_endian(bytes, 1);
-                // The header stays in front of the body, for the numbers in it.
+                // Keep the header in front of the body: it holds numbers that are needed later.
                 self.side(dir).buffer.extend_from_slice(bytes);
                 usize::try_from(length).ok().filter(|n| *n >= AFC_HEADER)
             }
@@ -341,7 +341,7 @@ impl Framer {
         }
     }
 
-    /// A name is complete: the phone's first names where the file is on it.
+    /// Processes a complete name. A file from the phone has two: the path on the phone comes first.
     fn named(&mut self, dir: Dir, name: String) -> Next {
         let is_metadata = name
             .rsplit('/')
@@ -412,7 +412,7 @@ impl Growing {
     }
 }
 
-/// The name of a DeviceLink message.
+/// Returns the name of a DeviceLink message.
 fn name(message: &Value) -> Option<&str> {
     message.as_array()?.first()?.as_string()
 }
@@ -421,7 +421,7 @@ fn big_endian(bytes: &[u8]) -> usize {
     u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize
 }
 
-/// The n-th 64-bit word.
+/// Returns the n-th 64-bit word.
 fn little_endian(bytes: &[u8], n: usize) -> u64 {
     u64::from_le_bytes(std::array::from_fn(|i| bytes[n * 8 + i]))
 }
@@ -452,7 +452,7 @@ mod tests {
         [&length[..], &[code], bytes].concat()
     }
 
-    /// An upload of two files, and a download answered by two.
+    /// Builds an upload of two files, and a download that is answered with two.
     fn dialog() -> Vec<(Dir, Vec<u8>)> {
         let upload = [
             text("/var/a"),

@@ -1,4 +1,5 @@
-//! Property lists in JSON, where it has no kind of its own for a value; and back, for a replay.
+//! Represents property lists as JSON, including values that JSON cannot express, and converts them
+//! back for a replay.
 //!
 //! ```text
 //! data {"$data": length}   date {"$date": text}   UID {"$uid": n}   a number that identifies {"$redacted": "die-id-1"}
@@ -8,10 +9,10 @@
 use plist::Value;
 use serde_json::{Map, Value as Json};
 
-/// Bytes of data in one message that a replay makes up.
+/// Limit in bytes on the data that a replay generates for one message.
 const DATA_BYTES_MAX: u64 = 64 << 20;
 
-/// The property list that a line shows; data comes back as zeros of its length.
+/// Returns the property list for a line of a trace. Data consists of zeros, in the original length.
 pub fn to_plist(json: &Json) -> Value {
     value(json, &mut { DATA_BYTES_MAX })
 }
@@ -36,7 +37,7 @@ fn value(json: &Json, data_left: &mut u64) -> Value {
     }
 }
 
-/// A value of a kind that JSON lacks.
+/// Returns a value of a type that JSON lacks.
 fn typed(fields: &Map<String, Json>, data_left: &mut u64) -> Option<Value> {
     let (key, value) = fields.iter().next().filter(|_| fields.len() == 1)?;
     match key.as_str() {

@@ -1,5 +1,5 @@
-//! One line of a trace: JSON, a message or an event of a channel. docs/format.md describes it for
-//! people.
+//! One line of a trace: a JSON object that holds a message or an event of a channel. docs/format.md
+//! describes the format for users.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -8,20 +8,20 @@ use serde_json::{Map, Value as Json, json};
 
 use super::framing::FileEnd;
 
-/// The version of the form.
+/// Version of the trace format.
 pub const VERSION: u32 = 1;
 
-/// A direction.
+/// Direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dir {
-    /// `>`: from the computer.
+    /// `>`: sent by the computer.
     ToPhone,
-    /// `<`: from the phone, or from the daemon before it.
+    /// `<`: sent by the phone, or by the daemon in front of it.
     FromPhone,
 }
 
 impl Dir {
-    /// As it is written.
+    /// Returns the sign that stands for the direction in a trace.
     pub fn sign(self) -> &'static str {
         match self {
             Dir::ToPhone => ">",
@@ -38,97 +38,98 @@ impl Dir {
     }
 }
 
-/// The first line.
+/// The first line of a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// [`VERSION`]
+    /// Format version of the trace; see [`VERSION`].
     pub trace: u32,
-    /// Which program wrote it.
+    /// Program that wrote the trace.
     pub by: String,
-    /// "computer", "simulated phone", or "transcribed" where people wrote it down.
+    /// Place of the recording: "computer", "simulated phone", or "transcribed" if written down by
+    /// hand.
     pub at: String,
-    /// When it began, RFC 3339.
+    /// Start time of the trace (RFC 3339).
     #[serde(default)]
     pub time: String,
-    /// The contents of [`super::framing::METADATA`] are in it.
+    /// True if the trace includes the contents of [`super::framing::METADATA`].
     #[serde(default)]
     pub metadata: bool,
 }
 
-/// Any other line.
+/// Any line of a trace but the first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
-    /// Since the trace began.
+    /// Seconds since the trace began.
     pub seconds: f64,
-    /// Which channel, counted from 1.
+    /// Channel number, counted from 1.
     pub channel: u32,
-    /// What happened on it.
+    /// Event on the channel.
     pub event: Event,
 }
 
-/// What happens on a channel.
+/// Event on a channel.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// It begins.
+    /// The channel begins.
     Open {
         /// "usbmux", "lockdown" or a service's name.
         name: String,
-        /// The phone's UDID, or what stands for it.
+        /// The phone's UDID, or its placeholder.
         phone: Option<String>,
-        /// The channel whose connection it goes on with: the daemon's, after Connect.
+        /// Channel whose connection this one continues: that of the daemon, after Connect.
         on: Option<u32>,
     },
-    /// Something passed.
+    /// A message passed.
     Message(Dir, Message),
-    /// It ended, by whoever spoke in this direction.
+    /// The channel was closed by the side that sends in this direction.
     Close(Dir),
 }
 
-/// Something that passed, with nothing secret in it.
+/// A message, with all secrets removed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Message {
     /// A property list; see [`super::redact`] for its form in JSON.
     Plist(Json),
-    /// A file.
+    /// A file and its contents.
     File {
-        /// Stands for its path on the phone.
+        /// Placeholder for the path on the phone.
         from: Option<String>,
-        /// Its path in the backup.
+        /// Path of the file in the backup.
         to: String,
-        /// Bytes.
+        /// Size in bytes.
         size: u64,
-        /// Hexadecimal; empty where nobody knows it.
+        /// SHA-256 in hexadecimal; empty if unknown.
         sha256: String,
-        /// Its contents, if they were kept.
+        /// Contents of the file, if the trace kept them.
         body: Option<Vec<u8>>,
-        /// How it ended.
+        /// End of the transfer: complete, failed or cut.
         end: FileEnd,
     },
     /// The end of a list of files.
     FilesEnd,
     /// A packet of AFC.
     Afc(Packet),
-    /// So many bytes that were no message.
+    /// Number of bytes that did not form a message.
     Raw(u64),
 }
 
-/// A packet of AFC, taken apart.
+/// An AFC packet, split into its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
-    /// The sender's count.
+    /// Packet number, counted by the sender.
     pub number: u64,
-    /// Its operation: a name of [`AFC_OPERATIONS`], else the number.
+    /// Operation: a name from [`AFC_OPERATIONS`], or else the number.
     pub operation: String,
-    /// Its numbers.
+    /// Numeric arguments.
     pub words: Vec<u64>,
-    /// Its paths; of an answer to GetFileInfo, what it tells of the file.
+    /// Path arguments; in an answer to GetFileInfo, the keys and values that describe the file.
     pub paths: Vec<String>,
-    /// Bytes that follow.
+    /// Number of data bytes that follow.
     pub data: u64,
 }
 
-/// Operations of AFC: number, name, how many numbers come first, and whether paths follow (else
-/// bytes do).
+/// AFC operations: number, name, count of leading numeric arguments, and whether paths follow
+/// (otherwise data bytes do).
 pub const AFC_OPERATIONS: [(u64, &str, usize, bool); 21] = [
     (1, "Status", 1, false),
     (2, "Data", 0, false),
@@ -153,7 +154,7 @@ pub const AFC_OPERATIONS: [(u64, &str, usize, bool); 21] = [
     (30, "SetFileTime", 1, true),
 ];
 
-/// Why a line is none.
+/// Error: a line could not be parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotALine(String);
 
@@ -166,12 +167,12 @@ impl std::fmt::Display for NotALine {
 impl std::error::Error for NotALine {}
 
 impl Head {
-    /// As it is written.
+    /// Returns the line as JSON.
     pub fn to_json(&self) -> Json {
         json!(self)
     }
 
-    /// Reads the first line.
+    /// Parses the first line of a trace.
     pub fn parse(line: &str) -> Result<Head, NotALine> {
         let head: Head = serde_json::from_str(line)
             .map_err(|e| NotALine(format!("this is no trace of idev-backup: {e}")))?;
@@ -185,10 +186,10 @@ impl Head {
 }
 
 impl Line {
-    /// As it is written.
+    /// Returns the line as JSON.
     pub fn to_json(&self) -> Json {
         let mut fields = Map::new();
-        // Milliseconds are enough, and keep lines short.
+        // Millisecond precision is enough, and keeps lines short.
         fields.insert("t".into(), json!((self.seconds * 1e3).round() / 1e3));
         fields.insert("ch".into(), self.channel.into());
         match &self.event {
@@ -212,7 +213,7 @@ impl Line {
         Json::Object(fields)
     }
 
-    /// Reads any line but the first.
+    /// Parses any line but the first.
     pub fn parse(line: &str) -> Result<Line, NotALine> {
         let bad = |what: &str| NotALine(format!("it has no {what}"));
         let fields: Map<String, Json> =

@@ -1,10 +1,10 @@
-//! Recorded traffic: what passed between a computer and a phone, above TLS, as lines of JSON that
+//! Recorded traffic: the messages between a computer and a phone, above TLS, as lines of JSON that
 //! people can read and compare.
 //!
-//! A [`Recorder`] takes bytes where they are plain, one [`Tap`] per channel. [`framing`] cuts them
-//! into messages, [`redact`] replaces secrets and identities before anything is written, `line` is
-//! the form of a line (docs/format.md, "Traces"), and [`compare`] tells whether two messages mean
-//! the same.
+//! A [`Recorder`] receives plaintext bytes, through one [`Tap`] per channel. [`framing`] splits
+//! them into messages, [`redact`] replaces secrets and identities before anything is written,
+//! `line` defines the format of a line (docs/format.md, "Traces"), and [`compare`] decides if two
+//! messages mean the same.
 
 pub mod compare;
 pub mod framing;
@@ -23,16 +23,16 @@ use framing::{Framer, Framing};
 use line::{Dir, Event, Head, Line, NotALine};
 use redact::Redactor;
 
-/// Where a recorder listens.
+/// Side on which a recorder runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
-    /// In the program that talks to a phone.
+    /// Inside the program that talks to a phone.
     Computer,
-    /// In the simulated phone, and the daemon before it.
+    /// Inside the simulated phone, with the daemon in front of it.
     Phone,
 }
 
-/// Writes a trace. Cloned freely; all clones write into one.
+/// Writes a trace. All clones write to the same trace.
 #[derive(Clone)]
 pub struct Recorder {
     at: At,
@@ -55,8 +55,8 @@ impl fmt::Debug for Recorder {
 }
 
 impl Recorder {
-    /// Begins a trace at `time` (RFC 3339). Of files it has length and SHA-256; with
-    /// `keep_metadata` also the contents of [`framing::METADATA`], *as they are*.
+    /// Begins a trace at `time` (RFC 3339). The trace contains the length and SHA-256 of files;
+    /// with `keep_metadata` it also contains the contents of [`framing::METADATA`], *unredacted*.
     pub fn new(
         mut out: Box<dyn Write + Send>,
         at: At,
@@ -88,8 +88,8 @@ impl Recorder {
         })
     }
 
-    /// A new channel: "usbmux", "lockdown" or a service's name, and the UDID of its phone where
-    /// that is known.
+    /// Opens a channel: "usbmux", "lockdown" or a service's name, with the UDID of its phone if
+    /// known.
     pub fn open(&self, name: &str, phone: Option<&str>) -> Tap {
         self.channel(name, phone, None)
     }
@@ -121,7 +121,7 @@ impl Recorder {
         Tap(Arc::new(channel))
     }
 
-    /// Flushes; the first thing that could not be written, if any, is the answer.
+    /// Flushes the trace. Returns the first write error, if any occurred.
     pub fn finish(&self) -> io::Result<()> {
         let mut inner = lock(&self.inner);
         match inner.failed.take() {
@@ -141,7 +141,7 @@ impl Inner {
             channel,
             event,
         };
-        // A line at once: a program that is killed leaves whole ones.
+        // Write each line at once: a program that is killed then leaves only complete lines.
         let mut text = line.to_json().to_string();
         text.push('\n');
         if let Err(e) = self.out.write_all(text.as_bytes()) {
@@ -150,8 +150,8 @@ impl Inner {
     }
 }
 
-/// One channel of a trace, told of all bytes that pass. Cloned where two threads share a
-/// connection; the channel ends with the last clone.
+/// Records all bytes of one channel. Two threads that share a connection hold clones; the channel
+/// ends when the last one is dropped.
 #[derive(Clone)]
 pub struct Tap(Arc<Channel>);
 
@@ -174,7 +174,7 @@ impl fmt::Debug for Tap {
 }
 
 impl Tap {
-    /// These bytes were read here; none means that the other end closed the connection.
+    /// Records bytes that were read. An empty slice means that the other end closed the connection.
     pub fn read(&self, bytes: &[u8]) {
         match bytes {
             [] => self.0.end(self.0.there()),
@@ -182,7 +182,7 @@ impl Tap {
         }
     }
 
-    /// Reading failed: where the other end broke the connection, it ended it.
+    /// Records a read error. If the other end broke the connection, the channel ends.
     pub fn failed(&self, error: &io::Error) {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         if matches!(
@@ -193,12 +193,12 @@ impl Tap {
         }
     }
 
-    /// These bytes were written here.
+    /// Records bytes that were written.
     pub fn wrote(&self, bytes: &[u8]) {
         self.0.saw(self.0.here(), bytes);
     }
 
-    /// The connection goes on as another channel: the daemon's, after Connect.
+    /// Continues the connection as another channel, as the daemon's does after Connect.
     pub fn becomes(&self, name: &str, phone: Option<&str>) -> Tap {
         lock(&self.0.state).over = true;
         self.0.recorder.channel(name, phone, Some(self.0.number))
@@ -206,7 +206,7 @@ impl Tap {
 }
 
 impl Channel {
-    /// The direction in which this end speaks.
+    /// Returns the direction in which this side sends.
     fn here(&self) -> Dir {
         match self.recorder.at {
             At::Computer => Dir::ToPhone,
@@ -252,18 +252,18 @@ impl Drop for Channel {
     }
 }
 
-/// A whole trace in memory.
+/// A complete trace in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trace {
-    /// Its first line.
+    /// First line of the trace.
     pub head: Head,
-    /// The others.
+    /// All other lines.
     pub lines: Vec<Line>,
 }
 
 impl Trace {
-    /// Reads a trace. Its last line may be cut, as of a program that was killed; nothing else may
-    /// be wrong.
+    /// Parses a trace. The last line may be cut off, as in the trace of a program that was killed;
+    /// any other mistake is an error.
     pub fn parse(text: &str) -> Result<Trace, (usize, NotALine)> {
         let mut numbered = (1..).zip(text.lines());
         let (_, first) = numbered.next().unwrap_or((1, ""));
@@ -282,14 +282,14 @@ impl Trace {
     }
 }
 
-/// Why a trace cannot be played.
+/// Error: a trace cannot be replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotPlayable {
-    /// A channel has two beginnings.
+    /// A channel opens twice.
     OpenedTwice(u32),
-    /// A channel has no beginning.
+    /// A channel never opens.
     NeverOpened(u32),
-    /// No phone is in it, only a daemon.
+    /// The trace contains no phone, only a daemon.
     NoPhone,
 }
 

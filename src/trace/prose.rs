@@ -1,17 +1,17 @@
-//! Sentences in a trace: errors of phones and programs. Plain words stay; what is quoted, paths,
-//! and words of any other shape are replaced, and so is every name that was seen before.
+//! Redacts sentences in a trace, such as errors of phones and programs. Plain words stay.
+//! Quotations, paths, words of any other form, and names seen before are replaced.
 
 use super::redact::Redactor;
 use super::words::{class_of, is_apples, is_error_name, is_modern_udid};
 
-/// Longer ones are no sentences.
+/// Longest text in bytes that is treated as a sentence.
 const BYTES_MAX: usize = 2048;
-/// What DeviceLink says where there is nothing to say.
+/// Placeholder that DeviceLink sends for an empty text.
 const EMPTY: &str = "___EmptyParameterString___";
 const QUOTES: [(char, char); 5] = [('"', '"'), ('\'', '\''), ('“', '”'), ('‘', '’'), ('«', '»')];
 
 impl Redactor {
-    /// A sentence with nothing in it that could be somebody's.
+    /// Returns a sentence without any personal data.
     pub(super) fn prose(&mut self, text: &str) -> String {
         if text.is_empty() || text == EMPTY {
             return text.to_owned();
@@ -31,7 +31,8 @@ impl Redactor {
                 }
                 shown.push(self.quoted(&span, open, close));
             } else if is_path(word) {
-                // Names have blanks: what follows may belong to it, up to a code in parentheses.
+                // A path may contain spaces, so the following words may belong to it, up to a code
+                // in parentheses.
                 let mut path = word.to_owned();
                 while let Some(next) = words.next_if(|next| !next.starts_with('(')) {
                     path = format!("{path} {next}");
@@ -87,7 +88,7 @@ impl Redactor {
         word.replace(bare, &stand_in)
     }
 
-    /// The same text with stand-ins for all names in it that are known.
+    /// Replaces all known names in a text by their placeholders.
     fn without_names(&self, text: &str) -> String {
         let mut shown = text.to_owned();
         for (name, stand_in) in self.names() {
@@ -109,13 +110,13 @@ impl Redactor {
     }
 }
 
-/// The quotation marks that a word opens.
+/// Returns the pair of quotation marks that a word opens, if any.
 fn quote(word: &str) -> Option<(char, char)> {
     let first = word.trim_start_matches(['(', '[']).chars().next()?;
     QUOTES.into_iter().find(|(open, _)| *open == first)
 }
 
-/// The span ends with its closing mark, and perhaps punctuation.
+/// Returns true if the span ends with its closing mark, optionally followed by punctuation.
 fn is_closed(span: &str, open: char, close: char) -> bool {
     let after = span.split_once(open).map_or("", |(_, after)| after);
     after

@@ -1,10 +1,10 @@
-//! What stands in a trace instead of secrets and identities, decided while recording.
+//! Replaces secrets and identities with placeholders while a trace is being recorded.
 //!
-//! Everything that is not known to be harmless is replaced: texts by their key (`device-name-1`),
-//! data by its length. The same text gets the same stand-in everywhere, so that a reader can follow
-//! it. Harmless are the protocol's own words, numbers that cannot name anybody, and in paths of a
-//! backup the names that every backup has (SHA-1 names of files included). [`super::json`] has the
-//! form of what JSON lacks.
+//! Everything that is not known to be harmless is replaced: texts by a placeholder named after
+//! their key (`device-name-1`), data by its length. Equal texts get equal placeholders everywhere,
+//! so that a reader can follow them. Harmless are the protocol's own words, numbers that cannot
+//! identify a person, and in paths of a backup the names that every backup has (SHA-1 names of
+//! files included). [`super::json`] defines the form of values that JSON lacks.
 
 use std::collections::HashMap;
 
@@ -21,26 +21,27 @@ use super::words::{
 use crate::secret;
 use crate::udid::Udid;
 
-/// How long a name is that is looked for in sentences, and for how many.
+/// Length in bytes of the names that are searched for in sentences; `NAMES_MAX` limits their
+/// number.
 const NAME_BYTES: std::ops::RangeInclusive<usize> = 3..=100;
 const NAMES_MAX: usize = 2000;
-/// AFC's answer with bytes.
+/// AFC operation that answers with data bytes.
 const AFC_DATA: u64 = 2;
 
-/// Replaces, and remembers by what.
+/// Replaces sensitive texts, and remembers their placeholders.
 #[derive(Default)]
 pub struct Redactor {
     stand_ins: HashMap<String, String>,
     counts: HashMap<String, u32>,
     udids: HashMap<String, u32>,
-    /// What may stand in sentences, with its stand-in.
+    /// Names that may occur in sentences, with their placeholders.
     names: Vec<(String, String)>,
-    /// What is replaced comes from a trace: its stand-ins stay.
+    /// True if the input comes from a trace: its placeholders stay unchanged.
     replayed: bool,
 }
 
 impl Redactor {
-    /// For messages of a client that is told what a trace has.
+    /// Creates a redactor for the messages of a client to which a trace is replayed.
     pub fn of_a_replay() -> Redactor {
         Redactor {
             replayed: true,
@@ -48,7 +49,7 @@ impl Redactor {
         }
     }
 
-    /// An item as it may be written. What it held is wiped.
+    /// Returns an item in redacted form, and wipes the original contents.
     pub fn item(&mut self, framing: Framing, item: Item) -> Message {
         match item {
             Item::Plist(mut value) => {
@@ -81,7 +82,8 @@ impl Redactor {
         }
     }
 
-    /// A UDID, in any of its forms; each form of one UDID gets the same form of its stand-in.
+    /// Returns the placeholder of a UDID in any of its forms. Each form gets a placeholder of the
+    /// same form.
     pub fn udid(&mut self, text: &str) -> String {
         let Ok(udid) = text.parse::<Udid>() else {
             return self.stand_in("udid", text);
@@ -96,7 +98,7 @@ impl Redactor {
         }
     }
 
-    /// A name of Apple's, such as a service's; any other is replaced.
+    /// Returns a name that Apple defines, such as that of a service, unchanged; replaces any other.
     pub fn word(&mut self, text: &str) -> String {
         match text {
             "usbmux" | "lockdown" => text.to_owned(),
@@ -105,19 +107,19 @@ impl Redactor {
         }
     }
 
-    /// Names that were replaced so far, and by what.
+    /// Returns the names replaced so far, with their placeholders.
     pub(super) fn names(&self) -> &[(String, String)] {
         &self.names
     }
 
-    /// It stands for a phone that was seen.
+    /// Returns true if the text is the UDID of a phone seen before.
     pub(super) fn is_known_udid(&self, text: &str) -> bool {
         self.udids.contains_key(&text.to_ascii_uppercase())
     }
 
     fn value(&mut self, framing: Framing, key: Option<&str>, value: &Value) -> Json {
         match value {
-            // Not even whether two are equal, or how long they are.
+            // Do not even reveal whether two secrets are equal, or their length.
             Value::String(_) | Value::Data(_) | Value::Integer(_) if key.is_some_and(is_secret) => {
                 "password".into()
             }
@@ -143,7 +145,8 @@ impl Redactor {
         }
     }
 
-    /// An element of an array. The first ones of a DeviceLink message are the protocol's own words.
+    /// Redacts an element of an array. The first elements of a DeviceLink message are words of the
+    /// protocol.
     fn element(
         &mut self,
         framing: Framing,
@@ -172,7 +175,7 @@ impl Redactor {
         let mut object = Map::new();
         for (name, value) in fields {
             let shown = self.key(framing, name);
-            // The key names the stand-in of its value, so it must be harmless itself.
+            // The placeholder of a value contains the key, so the key must be harmless itself.
             let key = match name.as_str() {
                 "Value" => asked.unwrap_or("Value"),
                 name if shown == *name || is_secret(name) => name,
@@ -254,20 +257,20 @@ impl Redactor {
         self.stand_in(&kebab(key), text)
     }
 
-    /// A path: names that every backup has stay.
+    /// Redacts a path, except for names that every backup has.
     pub(super) fn path(&mut self, path: &str) -> String {
         let parts = path.split('/').enumerate();
         let parts: Vec<String> = parts.map(|(at, part)| self.part(part, at == 0)).collect();
         parts.join("/")
     }
 
-    /// A path of a backup begins with the phone's UDID, and an old one looks like the names of
-    /// files behind it.
+    /// Redacts a component of a path. The first one may be the UDID of a phone; an old UDID looks
+    /// like the file names in the components after it.
     fn part(&mut self, part: &str, is_first: bool) -> String {
         if is_modern_udid(part) || self.is_known_udid(part) || (is_first && is_hash(part)) {
             return self.udid(part);
         }
-        // An archive of Apple's: <UDID>-YYYYMMDD-HHMMSS.
+        // Archive name in Apple's format: <UDID>-YYYYMMDD-HHMMSS.
         if let Some((udid, stamp)) = split_archive(part) {
             return format!("{}-{stamp}", self.udid(udid));
         }
@@ -336,8 +339,8 @@ impl Redactor {
     }
 }
 
-/// What AFC tells of a file: names and values, each ended by a NUL. Sizes, kinds and times identify
-/// nobody, and a client that is played to needs them.
+/// Returns the keys and values with which AFC describes a file, each ended by a NUL. Sizes, types
+/// and times identify no person, and a client in a replay needs them.
 fn file_facts(bytes: &[u8]) -> Option<Vec<String>> {
     let text = std::str::from_utf8(bytes.strip_suffix(&[0])?).ok()?;
     let facts: Vec<String> = text.split('\0').map(str::to_owned).collect();
@@ -353,7 +356,7 @@ fn file_facts(bytes: &[u8]) -> Option<Vec<String>> {
     facts.chunks(2).all(harmless).then_some(facts)
 }
 
-/// Returns a date as text. That of plist panics at years that RFC 3339 cannot write.
+/// Returns a date as text. plist's own conversion panics at years that RFC 3339 cannot express.
 fn rfc3339(date: plist::Date) -> String {
     let time = jiff::Timestamp::try_from(std::time::SystemTime::from(date));
     time.map_or_else(|_| "in no year".to_owned(), |time| time.to_string())

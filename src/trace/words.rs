@@ -1,15 +1,16 @@
-//! What is known to be harmless, and what a text looks like: the tables and shapes by which
-//! [`super::redact`] decides.
+//! Tables of harmless texts, and functions that recognize texts by their form; [`super::redact`]
+//! decides by them.
 
 use crate::udid::Udid;
 
-/// Keys whose texts are words of the protocol.
+/// Keys with words of the protocol as their texts.
 #[rustfmt::skip]
 pub(super) const PROTOCOL: [&str; 9] = [
     "Command", "DLFileType", "Domain", "Key", "MessageName", "MessageType", "Request", "Service", "command",
 ];
 
-/// Keys whose texts are Apple's or a program's own constants, unless they are somebody's name.
+/// Keys with constants of Apple or of a program as their texts, unless the text looks like a
+/// person's name.
 #[rustfmt::skip]
 pub(super) const CONSTANT: [&str; 30] = [
     "ActivationState", "ApplicationType", "BuildVersion", "BundleID", "CPUArchitecture", "ClientVersionString",
@@ -20,35 +21,35 @@ pub(super) const CONSTANT: [&str; 30] = [
     "iTunesMinVersion",
 ];
 
-/// Those of them that have several words.
+/// Keys in `CONSTANT` whose texts may consist of several words.
 #[rustfmt::skip]
 pub(super) const WITH_BLANKS: [&str; 3] = [
     "ClientVersionString", "HumanReadableProductVersionString", "ProductName",
 ];
 
-/// Keys whose texts are sentences: paths, names and numbers in them are replaced.
+/// Keys with sentences as their texts: paths, names and numbers in them are replaced.
 #[rustfmt::skip]
 pub(super) const PROSE: [&str; 4] = [
     "DLFileErrorString", "ErrorDescription", "ErrorString", "ExtendedResponse",
 ];
 
-/// Keys of UDIDs in their old forms, which look like hashes.
+/// Keys with UDIDs in their old forms, which look like hashes.
 #[rustfmt::skip]
 pub(super) const UDIDS: [&str; 7] = [
     "PairRecordID", "SerialNumber", "SourceIdentifier", "TargetIdentifier", "UDID", "USBSerialNumber",
     "UniqueDeviceID",
 ];
 
-/// Numbers above this may be somebody's: a chip's, a telephone's.
+/// Largest number that cannot identify a person. Larger ones may be chip IDs or phone numbers.
 pub(super) const INTEGER_MAX: i128 = 9_999_999;
-/// ... but these are not.
+/// Keys of larger numbers that are harmless all the same.
 #[rustfmt::skip]
 pub(super) const AMOUNTS: [&str; 8] = [
     "AmountDataAvailable", "AmountDataReserved", "ConnectionSpeed", "LocationID", "TotalDataAvailable",
     "TotalDataCapacity", "TotalDiskCapacity", "TotalSystemCapacity",
 ];
 
-/// Names that DeviceLink's dictionaries have.
+/// Keys in DeviceLink's dictionaries.
 #[rustfmt::skip]
 pub(super) const DEVICE_LINK: [&str; 26] = [
     "BackupComputerBasePath", "CloudBackupState", "DLDeviceIOCallbacks", "DLFileErrorCode", "DLFileErrorString",
@@ -58,14 +59,14 @@ pub(super) const DEVICE_LINK: [&str; 26] = [
     "RestoreShouldReboot", "RestoreSystemFiles", "SourceIdentifier", "SupportedProtocolVersions", "TargetIdentifier", "loglevel",
 ];
 
-/// Keys of one word. Others are known by the capitals inside of them.
+/// Keys that consist of one word. Other keys are recognized by their inner capitals.
 #[rustfmt::skip]
 pub(super) const WORDS: [&str; 17] = [
     "BUID", "Command", "Domain", "Error", "Key", "Label", "Name", "Number", "Options", "Port", "Properties",
     "Request", "Service", "Total", "Type", "UDID", "Value",
 ];
 
-/// Names that every backup and every phone's media folder have.
+/// File names that occur in every backup and in every phone's media folder.
 #[rustfmt::skip]
 pub(super) const FILES: [&str; 34] = [
     ".b", "ApertureAlbumPrefs", "Books", "DCIM", "IC-Info.sidb", "IC-Info.sidv", "Info.plist", "Manifest.db",
@@ -75,7 +76,7 @@ pub(super) const FILES: [&str; 34] = [
     "iTunesPrefs", "iTunesPrefs.plist", "iTunes_Control", "private", "root", "tmp", "var", "mobile", "Media",
 ];
 
-/// `device-name-1` to `device-name`.
+/// Returns the class of a placeholder: `device-name` for `device-name-1`.
 pub(super) fn class_of(stand_in: &str) -> Option<&str> {
     let (class, number) = stand_in.rsplit_once('-')?;
     let is_class = !class.is_empty() && class.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
@@ -83,7 +84,7 @@ pub(super) fn class_of(stand_in: &str) -> Option<&str> {
     (is_class && is_number).then_some(class)
 }
 
-/// `DeviceName` to `device-name`.
+/// Converts a key to kebab case: `device-name` for `DeviceName`.
 pub(super) fn kebab(key: &str) -> String {
     let mut shown = String::new();
     let mut after_lower = false;
@@ -109,14 +110,14 @@ pub(super) fn kebab(key: &str) -> String {
     }
 }
 
-/// One word of letters and digits, as keys and messages are.
+/// Returns true if the text is one word of letters and digits, like a key or the name of a message.
 pub(super) fn is_word(text: &str) -> bool {
     let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     !text.is_empty() && text.len() <= 64 && text.bytes().all(fine)
 }
 
-/// A key as Apple's programs have them: `TimeIntervalSince1970`, `iTunesMetadata`. A name of
-/// somebody is hardly ever one.
+/// Returns true for a key in the style of Apple's programs: `TimeIntervalSince1970`,
+/// `iTunesMetadata`. A person's name rarely has that form.
 pub(super) fn is_key(text: &str) -> bool {
     let letters: Vec<u8> = text.bytes().collect();
     let hump = |pair: &[u8]| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase();
@@ -137,14 +138,14 @@ pub(super) fn is_apples(text: &str) -> bool {
     text.starts_with("com.apple.") && text.len() <= 100 && text.bytes().all(fine)
 }
 
-/// A version, a model, a program's name: one word, and no identifier.
+/// Returns true for a version, a model or a program's name: one word that is not an identifier.
 pub(super) fn is_constant(text: &str) -> bool {
     let fine = |b: u8| b.is_ascii_alphanumeric() || b"_-.,()".contains(&b);
     let is_id = matches!(text.len(), 24 | 40) && text.bytes().all(|b| b.is_ascii_hexdigit());
     text.len() <= 60 && text.bytes().all(fine) && !is_id && !is_uuid(text)
 }
 
-/// A key of what must never be seen.
+/// Returns true for keys with secret values.
 pub(super) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     ["password", "passcode", "passphrase"]
@@ -152,12 +153,12 @@ pub(super) fn is_secret(key: &str) -> bool {
         .any(|word| key.contains(word))
 }
 
-/// A file's name in a backup: SHA-1, as phones write it.
+/// Returns true for the name of a file in a backup: a SHA-1 in lowercase hexadecimal.
 pub(super) fn is_hash(name: &str) -> bool {
     name.len() == 40 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A folder of such files.
+/// Returns true for the name of a folder that holds such files.
 pub(super) fn is_folder(name: &str) -> bool {
     name.len() == 2 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -175,7 +176,8 @@ pub(super) fn is_mac(text: &str) -> bool {
     text.len() == 17 && parts.all(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// `MBErrorDomain/208`, and the one slash in the words of a system's errors.
+/// Returns true for `MBErrorDomain/208`, and for "input/output", the one term with a slash in
+/// system errors.
 pub(super) fn is_error_name(word: &str) -> bool {
     let is_code = word.split_once('/').is_some_and(|(domain, code)| {
         domain.ends_with("Domain")
