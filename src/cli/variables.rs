@@ -16,9 +16,10 @@ const PREFIX: &str = "IDEV_BACKUP_";
 
 /// Variables of the project's own tests, which the program may find in its environment during a
 /// test.
-const OF_TESTS: [&str; 12] = [
+const OF_TESTS: [&str; 13] = [
     "IDEV_BACKUP_CABLE_CUTS",
     "IDEV_BACKUP_CUT_EVERY",
+    "IDEV_BACKUP_DAMAGED",
     "IDEV_BACKUP_DISK_FAULTS",
     "IDEV_BACKUP_FUZZ_SECONDS",
     "IDEV_BACKUP_FUZZ_SEED",
