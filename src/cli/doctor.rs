@@ -17,9 +17,9 @@ use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output, schedule
 /// Time limit for all answers of a phone or a disk.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Look for what is in the way of the next backup, or explain an error: usbmuxd, USB, trust, the
-/// phone, the disk, the store.
+/// Look for what is in the way of the next backup, or explain an error
 ///
+/// Looks at usbmuxd, USB, trust, the phone, the disk and the store.
 /// Changes nothing; works without a phone, without usbmuxd and without a store.
 ///
 /// Example:  idev-backup doctor

@@ -25,8 +25,7 @@ const WAIT_BACK: Duration = Duration::from_secs(20 * 60);
 /// Interval at which a prompt checks for Ctrl-C while it waits for the answer.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
-/// Give a backup back to a phone: the one that it is of, or another. What is on the phone is
-/// overwritten.
+/// Restore a backup to the phone that it is of, or to another, and overwrite what is there
 ///
 /// Example:  idev-backup restore latest --dry-run
 ///           idev-backup restore latest
