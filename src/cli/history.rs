@@ -73,7 +73,7 @@ impl KeepArgs {
         self.of_phones.clone()
     }
 
-    /// Returns the given retention rules; if there are none, the default applies.
+    /// Returns the given retention rules; without any, the default applies.
     pub fn policy(&self) -> Policy {
         Policy {
             keep_last: self.keep_last,

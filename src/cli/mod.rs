@@ -211,7 +211,7 @@ fn refuse(e: &clap::Error, command: &clap::Command) -> ! {
     let variable = text(ContextKind::InvalidArg)
         .zip(text(ContextKind::InvalidValue))
         .and_then(|(option, value)| config::of_variable(command, option, value));
-    // If the message cannot be printed, there is no other place to report it.
+    // A message that cannot be printed cannot be reported elsewhere either.
     drop(e.print());
     if let Some(variable) = variable {
         output::tell(&format!(

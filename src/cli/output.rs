@@ -109,7 +109,7 @@ pub fn ended(code: u8) -> u8 {
     }
 }
 
-/// Copies bytes to stdout unchanged. Returns only read errors: a closed pipe is no error, and other
+/// Copies bytes to stdout unchanged. Returns only read errors: a closed pipe is ignored, and other
 /// write errors count as lost output.
 pub fn bytes(from: &mut impl Read) -> io::Result<()> {
     let mut out = io::stdout().lock();

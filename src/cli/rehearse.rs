@@ -52,7 +52,7 @@ pub fn run(
 ) -> Result<u8, Error> {
     let began = Instant::now();
     let options = &Options {
-        // There is no risk: the phone is a simulated one.
+        // Nothing is at risk: the phone is a simulated one.
         partial_at_own_risk: true,
         ..options.clone()
     };

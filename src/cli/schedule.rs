@@ -218,8 +218,8 @@ impl ScheduleCommand {
         };
         let places = places()?;
         if let Err(e) = install::install(kind, &job(when), &places).map_err(told) {
-            // Without a scheduler entry there is no job, and an older job of this name continues
-            // unchanged.
+            // Without a scheduler entry the job does not exist. An older job of this name
+            // continues unchanged.
             install::discard(kind, &add.name, &places);
             match &older {
                 Some(older) => {

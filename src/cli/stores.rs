@@ -82,7 +82,7 @@ impl WritableStoreArgs {
         open(&self.store.path()?, asked, self.is_typed)
     }
 
-    /// Returns the path of the store, or an error if there is no store. Never creates one.
+    /// Returns the path of the store, or an error if no store exists. Never creates one.
     pub fn check(&self) -> Result<PathBuf, Error> {
         let path = self.store.path()?;
         Store::open_made(&path)?;

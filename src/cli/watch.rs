@@ -133,7 +133,7 @@ impl Watcher for Guard<'_> {
         let Some(wanted) = self.wanted else {
             return true;
         };
-        // The store knows the name of a phone that is no longer connected.
+        // The store knows the name of a phone that has been unplugged.
         let of_store = named::of_store(self.store, wanted).unwrap_or_default();
         let connected = self.reach.phones().unwrap_or_default();
         let connected = named::meant(
