@@ -2,7 +2,8 @@
 //! files.
 //!
 //! ```text
-//! ["CFA6LPAA"][whole length u64 LE][length without bulk data u64 LE][packet number u64 LE][operation u64 LE]
+//! ["CFA6LPAA"][whole length u64 LE][length without bulk data u64 LE][packet number u64 LE]
+//!             [operation u64 LE]
 //! ```
 
 use std::collections::{BTreeMap, HashMap};

@@ -164,7 +164,7 @@ pub(super) fn of_backup(faults: &[Fault], number: u32) -> Vec<Fault> {
     }
 }
 
-/// Returns a binary property list of `depth` nested arrays, each of which holds the next one `fan`
+/// Returns a binary property list of `depth` nested arrays. Each array holds the next one `fan`
 /// times.
 pub(super) fn nested(depth: u32, fan: u8) -> Vec<u8> {
     let mut bytes = b"bplist00".to_vec();

@@ -3,12 +3,14 @@
 //! side would go unnoticed on the other.
 //!
 //! ```text
-//! password --PBKDF2-SHA256 (DPSL, DPIC)--> --PBKDF2-SHA1 (SALT, ITER)--> wraps class keys (BackupKeyBag)
-//! class key --wraps--> key of Manifest.db (ManifestKey), keys of files (EncryptionKey of their records)
+//! password --PBKDF2-SHA256 (DPSL, DPIC)--> --PBKDF2-SHA1 (SALT, ITER)--> wraps class keys
+//!          (BackupKeyBag)
+//! class key --wraps--> key of Manifest.db (ManifestKey), keys of files (EncryptionKey of their
+//!          records)
 //! ```
-//! Before iOS 10.2 there is no first step, and Manifest.db is plaintext. All keys are derived from
-//! the phone's seed and from the number of password changes, so that an unchanged file is encrypted
-//! to the same bytes as before.
+//! Before iOS 10.2 the first step is missing, and Manifest.db is plaintext. All keys are derived
+//! from the phone's seed and from the number of password changes, so that an unchanged file is
+//! encrypted to the same bytes as before.
 
 use std::fmt;
 use std::io;

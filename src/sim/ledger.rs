@@ -4,7 +4,8 @@
 //! It is a SQLite database on disk, since a phone can have a million files, and a rehearsal must do
 //! with little memory:
 //! ```text
-//! Restored(fileID, domain, relativePath, kind file|folder|link, size, sha256, mode, modified, target)
+//! Restored(fileID, domain, relativePath, kind file|folder|link, size, sha256, mode, modified,
+//!          target)
 //! Facts(name, value): how the restore ended, its options, RestoreApplications.plist
 //! ```
 

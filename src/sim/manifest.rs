@@ -1,4 +1,4 @@
-//! The four metadata files that the phone writes: Status.plist, Manifest.plist, Manifest.db.
+//! The metadata files that the phone writes: Status.plist, Manifest.plist, Manifest.db.
 
 use std::fs::File;
 use std::io;

@@ -1,7 +1,8 @@
 //! A daemon that speaks usbmuxd's protocol, with simulated phones behind it.
 //!
 //! ```text
-//! [length u32 LE, with the header][version u32 LE = 1][message u32 LE = 8][tag u32 LE][XML property list]
+//! [length u32 LE, with the header][version u32 LE = 1][message u32 LE = 8][tag u32 LE]
+//! [XML property list]
 //! ```
 //! After a successful Connect the socket is the raw stream to the phone's port.
 

@@ -1,4 +1,4 @@
-//! One simulated phone: its configuration and its state.
+//! A simulated phone: its configuration and its state.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -59,7 +59,7 @@ fn new_password(phone: &Phone, request: &Dictionary) -> Result<Option<Password>,
     let (old, new) = (text("OldPassword"), text("NewPassword"));
     match phone.keys() {
         Some(keys) if !keys.password.is(old) => return fails(INVALID, text_of(INVALID)),
-        // There is no password to remove, or the request names a current one although none is set.
+        // No password exists to remove, or the request names a current one although none is set.
         None if old.is_some() || new.is_none() => return fails(INVALID, text_of(INVALID)),
         _ => {}
     }

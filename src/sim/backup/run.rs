@@ -18,7 +18,7 @@ pub(super) struct Run<'a> {
     pub(super) phone: &'a Phone,
     pub(super) wire: &'a mut Wire,
     pub(super) faults: &'a [Fault],
-    /// DeviceLink version.
+    /// Negotiated version of DeviceLink.
     pub(super) version: u64,
     /// Name of the backup's folder on the computer.
     pub(super) root: String,

@@ -46,8 +46,8 @@ impl<'a> LockdownScript<'a> {
         }
     }
 
-    /// Returns the recorded answer to a request. Returns `None` if there is none, so that the phone
-    /// gives its own answer.
+    /// Returns the recorded answer to a request. Returns `None` if the trace has no answer, so
+    /// that the phone gives its own.
     pub(in crate::sim) fn answer(&mut self, request: &Dictionary) -> Option<Answer> {
         let item = Item::Plist(Value::Dictionary(request.clone()));
         let came = super::super::lock(&self.replay.state)

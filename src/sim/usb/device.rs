@@ -1,7 +1,7 @@
 //! The phone as a USB device: its descriptors, its configuration, and endpoint 0.
 //!
 //! The data follows public sources (`lsusb -v` of real phones, and the rules of usbmuxd): four
-//! configurations, of which the first two have no mux. A phone starts in one of those until the
+//! configurations, the first two without the mux. A phone starts in one of those until the
 //! computer chooses another.
 
 use super::redir::{self, Control, Endpoint, Interface};

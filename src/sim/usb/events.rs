@@ -22,7 +22,7 @@ pub enum UsbEvent {
     Opened(String),
     /// The computer violated the protocol.
     Misstep(Misstep),
-    /// QEMU disconnected.
+    /// QEMU closed the connection.
     Over,
     /// QEMU sent bytes that are not valid usbredir.
     Nonsense(RedirError),

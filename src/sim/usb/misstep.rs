@@ -16,7 +16,7 @@ pub enum Misstep {
     EmptyMessage,
     /// A message is shorter than its headers.
     TooShort {
-        /// Bytes received.
+        /// Number of bytes received.
         bytes: usize,
     },
     /// The length in the header differs from the bytes received. The sender may have forgotten a
@@ -24,7 +24,7 @@ pub enum Misstep {
     WrongLength {
         /// Length according to the header.
         claimed: u32,
-        /// Bytes received.
+        /// Number of bytes received.
         bytes: usize,
     },
     /// A version 2 header begins with the wrong magic number.
@@ -39,7 +39,7 @@ pub enum Misstep {
         /// Packet number found.
         found: u16,
     },
-    /// The protocol is none of version, setup and TCP.
+    /// The protocol is neither version, setup nor TCP.
     UnknownProtocol {
         /// Protocol number found.
         protocol: u32,

@@ -390,7 +390,7 @@ impl Link {
         }
     }
 
-    /// Assembles transfers into messages, each of which ends with a short packet.
+    /// Assembles transfers into messages. Each message ends with a short packet.
     fn assemble(&mut self, data: &[u8]) -> Option<(u64, u16)> {
         let last = !data.len().is_multiple_of(PACKET_BYTES) || data.is_empty();
         if let Some(message) = &mut self.receiving {

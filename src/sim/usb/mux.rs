@@ -2,9 +2,13 @@
 //! clock.
 //!
 //! ```text
-//! [protocol u32][length u32, all of it]                                        version 1, and the version exchange itself
-//! [protocol u32][length u32][magic u32 = FEEDFACE][number u16][last seen u16]  version 2
-//! protocol 6: [from u16][to u16][sequence u32][acknowledged u32][50][flags u8][window u16, in 256 bytes][0 u32] data
+//! version 1, and the version exchange itself:
+//!     [protocol u32][length u32, all of it]
+//! version 2:
+//!     [protocol u32][length u32][magic u32 = FEEDFACE][number u16][last seen u16]
+//! protocol 6:
+//!     [from u16][to u16][sequence u32][acknowledged u32]
+//!     [50][flags u8][window u16, in 256 bytes][0 u32] data
 //! ```
 //! All numbers are big-endian. This module shares no code with `transport`, which implements the
 //! computer's side. It is stricter than a real phone: it reports every protocol violation of the

@@ -2,7 +2,8 @@
 //! answers. Pure.
 //!
 //! ```text
-//! [type u32][length of what follows u32][id u32; u64 once both sides said that they can][fields of the type][data]
+//! [type u32][length of fields and data u32][id u32; u64 if both sides are capable of it]
+//! [fields of the type][data]
 //! ```
 //! All numbers are little-endian. The peer is QEMU's `usb-redir`; spice's usbredir documentation
 //! describes the protocol.

@@ -1,12 +1,15 @@
 //! Restore: the phone reads the backup on the computer, checks it, requests every file, and puts
 //! all of them into place when it reboots.
 //!
-//! The order is that of the on-device agent, as published analyses of its code describe it:
+//! The order is that of the on-device agent, as others have reconstructed it from its code:
 //! ```text
 //! Manifest.plist, Manifest.db -> device class, policy, iCloud restore (25)
-//! Status.plist (204, 203) -> the manifests again (205) -> Info.plist: version of iOS (203) -> password (207)
-//! room on the phone (106), Find My (211), setup (212) -> copy of the target's folder on the computer, if it was asked for
-//! files, 128 in a message (205) -> an empty list of files -> into place (102 while a restore before still waits for its reboot)
+//! Status.plist (204, 203) -> the manifests again (205) -> Info.plist: version of iOS (203)
+//!     -> password (207)
+//! space on the phone (106), Find My (211), setup (212)
+//!     -> copy of the target's folder on the computer, if it was asked for
+//! files, 128 in a message (205) -> an empty list of files
+//!     -> into place (102 while an earlier restore still waits for its reboot)
 //! ```
 
 mod checks;
@@ -36,15 +39,15 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// Options that a computer sent with a restore request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RestoreOptions {
-    /// Option `RestoreSystemFiles`.
+    /// Value of the option `RestoreSystemFiles`.
     pub system_files: bool,
-    /// Option `RestoreShouldReboot`.
+    /// Value of the option `RestoreShouldReboot`.
     pub reboot: bool,
     /// Absence of `RestoreDontCopyBackup`: the computer must first copy its folder of the target.
     pub copy: bool,
     /// Option `RestorePreserveSettings`: the phone keeps its own settings.
     pub preserve_settings: bool,
-    /// Option `RemoveItemsNotRestored`.
+    /// Value of the option `RemoveItemsNotRestored`.
     pub remove_items: bool,
     /// True if the request included a password.
     pub password: bool,
