@@ -4,11 +4,15 @@
 //! ```text
 //! usbmux       [length u32 LE, header included][version u32][message u32][tag u32][property list]
 //! property     [length u32 BE][property list]            lockdown, the small services
-//! DeviceLink   the same, and between two messages files:
-//!              from the phone  { [n u32][path on the phone] [n u32][path in the backup] chunks }* [0 u32]
-//!              to the phone    { [n u32][path in the backup] chunks }*                          [0 u32]
-//!              chunk: [n u32][code u8][n-1 bytes]        0x0C data, 0 end, else an error and its text
-//! AFC          ["CFA6LPAA"][whole length u64 LE][length without payload u64][number u64][operation u64][rest]
+//! DeviceLink   as above, with files between two messages:
+//!              from the phone:
+//!                  { [n u32][path on the phone] [n u32][path in the backup] chunks }* [0 u32]
+//!              to the phone:
+//!                  { [n u32][path in the backup] chunks }* [0 u32]
+//!              chunk: [n u32][code u8][n-1 bytes]
+//!                  code: 0x0C data, 0 end, else an error and its text
+//! AFC          ["CFA6LPAA"][whole length u64 LE][length without payload u64][number u64]
+//!              [operation u64][rest]
 //! ```
 
 use plist::Value;

@@ -2,7 +2,8 @@
 //! back for a replay.
 //!
 //! ```text
-//! data {"$data": length}   date {"$date": text}   UID {"$uid": n}   a number that identifies {"$redacted": "die-id-1"}
+//! data {"$data": length}   date {"$date": text}   UID {"$uid": n}
+//! a number that identifies {"$redacted": "die-id-1"}
 //! a real that JSON cannot hold {"$real": "nan"}
 //! ```
 

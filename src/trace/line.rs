@@ -1,4 +1,4 @@
-//! One line of a trace: a JSON object that holds a message or an event of a channel. docs/format.md
+//! A line of a trace: a JSON object that holds a message or an event of a channel. docs/format.md
 //! describes the format for users.
 
 use base64::Engine;
@@ -120,7 +120,7 @@ pub struct Packet {
     pub number: u64,
     /// Operation: a name from [`AFC_OPERATIONS`], or else the number.
     pub operation: String,
-    /// Numeric arguments.
+    /// Numeric arguments of the operation.
     pub words: Vec<u64>,
     /// Path arguments; in an answer to GetFileInfo, the keys and values that describe the file.
     pub paths: Vec<String>,

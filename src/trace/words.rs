@@ -42,7 +42,7 @@ pub(super) const UDIDS: [&str; 7] = [
 
 /// Largest number that cannot identify a person. Larger ones may be chip IDs or phone numbers.
 pub(super) const INTEGER_MAX: i128 = 9_999_999;
-/// Keys of larger numbers that are harmless all the same.
+/// Keys of larger numbers that are harmless nevertheless.
 #[rustfmt::skip]
 pub(super) const AMOUNTS: [&str; 8] = [
     "AmountDataAvailable", "AmountDataReserved", "ConnectionSpeed", "LocationID", "TotalDataAvailable",
