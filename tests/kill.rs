@@ -86,7 +86,8 @@ fn a_run_that_is_killed_at_any_moment_loses_nothing() {
     );
 }
 
-/// Commands that run beside each other, as their arguments. `OLDEST` stands for the oldest snapshot.
+/// Commands that run beside each other, as their arguments. `OLDEST` stands for the oldest
+/// snapshot.
 const COMMANDS: &[&[&str]] = &[
     &["create", "--quiet", "--keep", "20"],
     &["prune", "--keep-last", "20"],
