@@ -1,4 +1,5 @@
-//! What a user can wish for, one file each: the only place where wire and disk meet.
+//! The jobs behind the commands, one file each: the only modules that use both the phone's services
+//! and the store.
 
 pub mod adopt;
 mod awake;
@@ -57,140 +58,141 @@ use crate::transport::Trouble;
 use crate::transport::plist_stream::FrameError;
 use crate::{device, mobilebackup, store, transport};
 
-/// Why a job was not done.
+/// The reasons a job fails.
 #[derive(Debug)]
 pub enum Error {
-    /// The way to the phone, or the phone's services.
+    /// The connection to the phone, or one of the phone's services, failed.
     Device(device::Error),
-    /// The backup dialog.
+    /// The backup dialog with the phone failed.
     Dialog(mobilebackup::Error),
-    /// The dialog in which the backup password was to be changed: nobody knows whether it was.
+    /// The dialog that changes the backup password failed. The phone may or may not have changed
+    /// it.
     PasswordDialog(mobilebackup::Error),
-    /// What is found out beforehand says that a restore cannot work.
+    /// The preflight of a restore found problems that would make it fail.
     NotReady(Vec<doctor::Line>),
     /// The backup that is to be restored is damaged; nothing was sent.
     SourceDamaged(Box<verify::Report>),
-    /// The dialog of a restore broke off.
+    /// The dialog of a restore ended before the phone gave its verdict.
     RestoreDialog {
-        /// Why.
+        /// The error that ended the dialog.
         cause: mobilebackup::Error,
-        /// What state the phone is in.
+        /// The state in which the phone was left.
         left: restore::Left,
     },
-    /// The phone's verdict on a restore was no.
+    /// The phone refused the restore.
     RestoreRefused {
-        /// Why.
+        /// The phone's reason.
         refusal: verdict::Refusal,
-        /// What state the phone is in.
+        /// The state in which the phone was left.
         left: restore::Left,
     },
-    /// The disk.
+    /// The store could not be read or written.
     Store(store::Error),
-    /// A file of the backup could not be written; the phone was told, and this is why.
+    /// A file of the backup could not be written. The phone received an error; this is its cause.
     Keeping(store::Error),
-    /// No phone is there, or not the one that was asked for.
+    /// No phone is connected, or not the requested one.
     NoDevice {
-        /// The one that was asked for, if any.
+        /// The requested phone, if any.
         wanted: Option<String>,
-        /// Those that are there.
+        /// The phones that are connected.
         present: Vec<String>,
     },
-    /// Several phones are there and none was chosen, or several are meant.
+    /// Several phones are connected and none was requested, or the request matches several.
     WhichDevice {
-        /// The one that was asked for, if any.
+        /// The requested phone, if any.
         wanted: Option<String>,
-        /// Each with its name.
+        /// The candidates, each with its name.
         present: Vec<String>,
     },
-    /// The phone's verdict was no.
+    /// The phone refused the backup.
     Verdict(verdict::Refusal),
-    /// The phone said yes, and our own check said no.
+    /// The phone reported success, but our own check of the backup failed.
     CheckFailed(Box<verify::Report>),
-    /// A copy of a backup is not whole, and was not put in place.
+    /// The copy of a backup is incomplete or damaged and was not put in place.
     CopyDamaged(Box<verify::Report>),
-    /// The backup's own files cannot be read.
+    /// A file that describes the backup (its list or its keys, for example) cannot be read.
     Backup {
-        /// Which file.
+        /// The file that cannot be read.
         path: PathBuf,
-        /// Why.
+        /// The reason it cannot be read.
         why: Unreadable,
     },
-    /// One file of a backup cannot be read.
+    /// A single file of a backup cannot be read.
     File {
-        /// Its domain and path.
+        /// The file's domain and path.
         name: String,
-        /// Why.
+        /// The reason it cannot be read.
         why: String,
     },
-    /// The folder that is to be filled cannot be written.
+    /// The target folder, or something in it, cannot be written.
     Target {
-        /// It, or what of it.
+        /// The target folder or the item in it.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         cause: std::io::Error,
     },
-    /// The user ended it.
+    /// The user interrupted the job.
     Interrupted,
     /// The password does not open the backup.
     WrongPassword {
-        /// Which.
+        /// The backup that the password does not open.
         of: String,
     },
-    /// A password is needed, and there is none.
+    /// A password is needed, and none was given.
     NoPassword {
-        /// Why, as a whole sentence.
+        /// The reason, as a whole sentence.
         why: String,
     },
-    /// A new password was typed, and not so that it could be taken.
+    /// No valid new password was typed.
     Mistyped {
-        /// Why.
+        /// The reason it was not accepted.
         why: String,
     },
-    /// The passcode was not entered as long as it was to be waited for.
+    /// The passcode was not entered on the phone within the time limit.
     NoPasscode {
-        /// How long that was.
+        /// The time limit.
         waited: std::time::Duration,
     },
-    /// A restore could not be rehearsed: the fault is the rehearsal's, and no phone was touched.
+    /// The rehearsal of a restore failed through its own fault. No phone was involved.
     Rehearsal {
-        /// Why.
+        /// The reason the rehearsal failed.
         why: String,
-        /// What to do.
+        /// Advice for the user.
         hint: String,
         /// The kind of failure.
         class: Class,
     },
-    /// There is nothing there.
+    /// The requested item does not exist.
     Nothing {
-        /// What was looked for, as a whole sentence.
+        /// The message, as a whole sentence.
         what: String,
-        /// What to do.
+        /// Advice for the user.
         hint: String,
     },
 }
 
-/// The kinds of failure that scripts tell apart. docs/guide.md gives each its exit code.
+/// The kinds of failure that scripts can distinguish. docs/guide.md lists their exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// It failed.
+    /// Any failure without a class of its own.
     Failed,
-    /// No such phone.
+    /// The phone is not connected.
     NoDevice,
-    /// Locked, not trusted, passcode not entered.
+    /// The phone is locked, does not trust this computer, or did not get its passcode in time.
     Locked,
-    /// Wrong backup password, or none.
+    /// The backup password is wrong or missing.
     WrongPassword,
-    /// No room.
+    /// The disk is full.
     NoSpace,
     /// The connection was lost.
     Lost,
-    /// Interrupted by the user.
+    /// The user interrupted the job.
     Interrupted,
 }
 
 impl Class {
-    /// What the program ends with. Stable: scripts rest on it. 2 (usage) and 3 (done with problems)
-    /// are no failures of a job.
+    /// Returns the exit code of the program. Stable, because scripts rely on it. The codes 2
+    /// (usage) and 3 (done with problems) are not listed because they are not failures of a job.
     pub fn exit_code(self) -> u8 {
         match self {
             Class::Failed => 1,
@@ -205,7 +207,7 @@ impl Class {
 }
 
 impl Error {
-    /// The kind of failure.
+    /// Returns the kind of failure.
     pub fn class(&self) -> Class {
         match self {
             Error::NoDevice { .. } | Error::WhichDevice { .. } => Class::NoDevice,
@@ -236,7 +238,7 @@ impl Error {
         }
     }
 
-    /// What to do next.
+    /// Returns advice on what to do next, if there is any.
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::Device(e) => e.hint(),
@@ -358,7 +360,7 @@ fn class_of_device(e: &device::Error) -> Class {
         device::Error::Transport(transport::Error::Usb { trouble, .. }) => match trouble {
             Trouble::NoBus | Trouble::Unplugged => Class::NoDevice,
             Trouble::Silent | Trouble::Broken(_) | Trouble::Library { .. } => Class::Lost,
-            // It is there, and somebody has to do something.
+            // The phone is connected, but the user has to act.
             _ => Class::Failed,
         },
         device::Error::Transport(transport::Error::Io { .. })
@@ -530,7 +532,7 @@ impl From<store::Error> for Error {
     }
 }
 
-/// A phone's complaint about one of its own files, in words.
+/// Formats a phone's error about one of its own files.
 fn complaint(fault: &DeviceFault) -> String {
     format!(
         "the phone could not read its file {}: {} (code {})",

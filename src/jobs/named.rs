@@ -1,22 +1,21 @@
-//! Which phone a text means: by its UDID, by the beginning of that, or by the phone's name or its
-//! beginning.
+//! Finds the phone that a text identifies: by its UDID or name, or the beginning of either.
 
 use super::list;
 use crate::store::Store;
 use crate::udid::Udid;
 
-/// A phone is known by no less of its UDID: a stray digit must not choose one.
+/// Minimum length of a UDID prefix, so that a stray digit does not select a phone.
 const UDID_MIN: usize = 4;
 
-/// Returns the phones that `text` means, of those given with their names. A UDID outranks a name,
-/// and a whole name the beginning of another. `name` is asked only where the text is no UDID.
+/// Returns those of `phones` that `text` identifies. A UDID outranks a name, and a whole name
+/// outranks the beginning of another. `name` is called only if the text matches no UDID.
 pub fn meant<'a, T>(
     text: &str,
     phones: &'a [T],
     udid: impl Fn(&T) -> &Udid,
     name: impl Fn(&T) -> Option<String>,
 ) -> Vec<&'a T> {
-    // Brings a UDID from a USB serial number into the phone's own form.
+    // Converts a UDID from a USB serial number to the phone's own form.
     let whole: Option<Udid> = text.parse().ok();
     let head = whole.as_ref().map_or(text, Udid::as_str);
     let by_udid: Vec<&T> = phones
@@ -40,12 +39,12 @@ pub fn meant<'a, T>(
         .collect()
 }
 
-/// Returns the phones of a store that `text` means, each with its name.
+/// Returns the phones in a store that `text` identifies, each with its name.
 pub fn of_store(store: &Store, text: &str) -> Result<Vec<(Udid, Option<String>)>, super::Error> {
     let mut phones: Vec<(Udid, Option<String>)> = Vec::new();
     for snapshot in store.snapshots()? {
         if phones.iter().all(|(udid, _)| udid != snapshot.udid()) {
-            // The newest one comes first, and has the name of today.
+            // The newest snapshot comes first and has the phone's current name.
             phones.push((snapshot.udid().clone(), list::describe(&snapshot).name));
         }
     }
@@ -53,8 +52,8 @@ pub fn of_store(store: &Store, text: &str) -> Result<Vec<(Udid, Option<String>)>
     Ok(found.into_iter().cloned().collect())
 }
 
-/// Returns a name as it is compared: phones write a curved apostrophe and spaces that do not break,
-/// and keyboards do not.
+/// Normalizes a name for comparison: phones use curved apostrophes and non-breaking spaces, which
+/// keyboards do not produce.
 fn plain(name: &str) -> String {
     let name = name.replace(['\u{2019}', '\u{2018}'], "'").to_lowercase();
     name.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -1,37 +1,37 @@
-//! Names of a phone as a folder of this computer can hold them.
+//! Converts names on a phone to names that a folder on this computer can hold.
 //!
-//! What cannot be held is written as in a URL, `%3A` for `:`, and a name that is too long is cut
-//! and ends with a few digits of its hash. Names that lead out of their place are never made fit:
-//! they are refused (`Item::leads_out`).
+//! Characters that the disk cannot hold are percent-encoded as in a URL (`%3A` for `:`), and a name
+//! that is too long is cut and ends with a few digits of its hash. Names that lead out of their
+//! folder are never converted; they are refused (`Item::leads_out`).
 
 use sha1::{Digest, Sha1};
 
-/// Longest path of a phone that is taken: what iOS allows (PATH_MAX). It bounds how deep folders
-/// can be, too, which not every system bears.
+/// The longest accepted path on a phone, in bytes: the limit of iOS (PATH_MAX). It also limits how
+/// deeply folders are nested, which some systems cannot handle.
 pub const PATH_BYTES_MAX: usize = 1024;
 
-/// What the names of a folder's disk may be.
+/// The rules for names on a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// Windows' rules, which are those of FAT, exFAT and NTFS too.
+    /// True if the rules of Windows apply, which are also those of FAT, exFAT and NTFS.
     pub windows: bool,
-    /// `a` and `A` are one name.
+    /// True if `a` and `A` are the same name.
     pub folds_case: bool,
-    /// Longest name.
+    /// The length of the longest allowed name.
     pub length_max: Length,
 }
 
-/// How the length of a name is counted.
+/// A maximum length, and the unit in which it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
-    /// In bytes of UTF-8.
+    /// A number of bytes in UTF-8.
     Bytes(usize),
-    /// In units of UTF-16.
+    /// A number of code units in UTF-16.
     Units(usize),
 }
 
 impl Rules {
-    /// Those of this system, as long as nothing else is known of a disk.
+    /// Returns the usual rules of this operating system, for a disk that was not probed.
     pub fn of_system() -> Rules {
         Rules {
             windows: cfg!(windows),
@@ -43,20 +43,20 @@ impl Rules {
         }
     }
 
-    /// Where something lies below the target: the domain is one folder, the rest follows. `None` if
-    /// nothing is left of it.
+    /// Returns the place of an item below the target: one folder for the domain, then its path.
+    /// `None` if the domain is empty.
     pub fn place(&self, domain: &str, relative_path: &str) -> Option<Place> {
         let domain = Some(domain).filter(|domain| !domain.is_empty())?;
         self.below(std::iter::once(domain).chain(relative_path.split('/')))
     }
 
-    /// The same of names that are parts of a path each.
+    /// Returns the place for a path given as its parts. `None` if all parts are empty.
     pub fn below<'a>(&self, names: impl Iterator<Item = &'a str>) -> Option<Place> {
         let mut place = Place {
             parts: Vec::new(),
             is_altered: false,
         };
-        // `a//b` is `a/b` to every system.
+        // Every system reads `a//b` as `a/b`.
         for name in names.filter(|name| !name.is_empty()) {
             let held = self.held(name);
             place.is_altered |= held.is_some();
@@ -65,11 +65,11 @@ impl Rules {
         (!place.parts.is_empty()).then_some(place)
     }
 
-    /// Another name for one that cannot be held.
+    /// Returns a replacement for a name that the disk cannot hold; `None` if it can.
     pub fn held(&self, name: &str) -> Option<String> {
         let is_dots = matches!(name, "." | "..");
         let last = name.chars().next_back();
-        // Windows takes blanks and points off the end of a name.
+        // Windows removes spaces and dots from the end of a name.
         let bad_end = self.windows && matches!(last, Some('.' | ' '));
         let is_device = self.windows && is_device(name);
         let has_bad = name.chars().any(|c| self.is_bad(c));
@@ -78,7 +78,7 @@ impl Rules {
             let mut held = String::new();
             for (at, c) in name.char_indices() {
                 let is_bad = self.is_bad(c)
-                    // So that it can be turned back.
+                    // Escaping `%` too makes the name decodable.
                     || c == '%'
                     || is_dots
                     || (bad_end && at == end)
@@ -102,39 +102,39 @@ impl Rules {
     }
 
     fn is_bad(&self, c: char) -> bool {
-        // Control characters can be held by many disks, and move the cursor of whoever lists the
-        // folder.
+        // Many disks can hold control characters, but these move the cursor in a terminal that
+        // lists the folder.
         c == '/'
             || c.is_control()
             || (self.windows && matches!(c, '<' | '>' | ':' | '"' | '\\' | '|' | '?' | '*'))
     }
 }
 
-/// Where something lies below the target.
+/// The place of an item below the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Each a name; at least one.
+    /// The names of the folders and of the item; at least one.
     pub parts: Vec<String>,
-    /// It is not called what it was called on the phone.
+    /// True if a name differs from the one on the phone.
     pub is_altered: bool,
 }
 
 impl Place {
-    /// With `/` between its names.
+    /// Returns the names joined by `/`.
     pub fn path(&self) -> String {
         self.parts.join("/")
     }
 }
 
-/// `IMG.HEIC` and 2 are `IMG (2).HEIC`.
+/// Appends a number to a name: `IMG.HEIC` and 2 give `IMG (2).HEIC`.
 pub fn numbered(name: &str, number: u32) -> String {
     let (stem, dot, extension) = parts(name);
-    // Room for the number, where the name is as long as can be.
+    // A very long name is cut to make room for the number.
     let stem = cut(stem, 230usize.saturating_sub(extension.len()));
     format!("{stem} ({number}){dot}{extension}")
 }
 
-/// Stem, point and extension; the point of `.profile` begins none.
+/// Splits a name into stem, dot and extension. The dot of `.profile` does not begin an extension.
 pub fn parts(name: &str) -> (&str, &str, &str) {
     match name.rfind('.') {
         Some(at) if at > 0 && name.len() - at <= 17 => (&name[..at], ".", &name[at + 1..]),
@@ -154,7 +154,7 @@ fn cut(text: &str, length: usize) -> &str {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    // Half of an escape means nothing.
+    // Half of an escape sequence is meaningless, so it is cut off entirely.
     let cut = &text[..end];
     match cut.rfind('%') {
         Some(at) if end < text.len() && end - at < 3 => &cut[..at],
@@ -169,7 +169,7 @@ fn escape(c: char, to: &mut String) {
     }
 }
 
-/// `CON`, `nul.txt`, `COM1` and their like.
+/// Returns true for names that Windows reserves for devices: `CON`, `nul.txt`, `COM1` and others.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).trim_end();
     let stem = stem.to_uppercase();

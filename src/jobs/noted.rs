@@ -2,10 +2,10 @@
 
 use crate::monitor::{Event, Monitor};
 
-/// Problems that are kept for the report.
+/// Maximum number of problems that are kept for the report.
 const PROBLEMS_MAX: usize = 1000;
 
-/// Passes every event on, and keeps the problems for the report.
+/// A monitor that passes every event on and keeps the problems for the report.
 pub(super) struct Noted<'a> {
     inner: &'a dyn Monitor,
     problems: std::sync::Mutex<Vec<String>>,

@@ -1,5 +1,5 @@
-//! A backup that is open for reading: its list, and the plain bytes of its files, encrypted or not,
-//! of iOS 4 to 26.
+//! Opens a backup for reading: its list, and the plaintext of its files, encrypted or not, of iOS 4
+//! to 26.
 
 use std::cell::RefCell;
 use std::fs::{File, Metadata};
@@ -25,30 +25,30 @@ use crate::plain_file;
 use crate::store;
 use crate::store::sums::{self, Hash};
 
-/// An open backup.
+/// An open backup: its list and, if it is encrypted, its keys.
 pub struct Opened {
     folder: PathBuf,
     mark: Mark,
     list: List,
     keys: Option<Keys>,
-    /// What cannot be read of the backup, beside what the list itself knows.
+    /// The errors found while reading the backup, except those that the list itself records.
     unread: RefCell<Unread>,
 }
 
-/// A file, a folder or a link of a backup.
+/// A file, folder or link in a backup.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// 40 hex digits, in an honest list.
+    /// The file id: 40 hex digits, unless the list is damaged or forged.
     pub file_id: String,
     /// `HomeDomain`, `AppDomain-com.example`, ...
     pub domain: String,
     /// Path inside the domain; empty for the domain's own folder.
     pub relative_path: String,
-    /// What it is.
+    /// File, folder or link.
     pub kind: Kind,
     noted: Noted,
-    /// The size of a file, once it was looked up: that of its bytes in the backup if its record has
-    /// none.
+    /// The size of a file, once it was looked up. If the record has none, the length of its bytes
+    /// in the backup.
     known_size: Option<u64>,
 }
 
@@ -58,15 +58,15 @@ enum Noted {
     Record(Box<FileRecord>),
 }
 
-/// What tells a backup from the next one in the same folder: a run seals the new one there whenever
-/// it is done.
+/// A hash of Status.plist, which distinguishes a backup from the next one in the same folder: a run
+/// puts its new backup there when it finishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark(Option<Hash>);
 
 impl Mark {
     pub(super) fn of(folder: &Path) -> Mark {
         const STATUS: &str = "Status.plist";
-        // What is too large to be read is not hashed either.
+        // A file that is too large to be read is not hashed either.
         let is_sane = plists::length(folder, STATUS).is_ok();
         let hash = is_sane.then(|| sums::hash_file(&folder.join(STATUS)));
         Mark(hash.and_then(Result::ok).map(|(hash, _)| hash))
@@ -92,7 +92,7 @@ impl Mark {
 }
 
 impl Item {
-    /// What the phone noted of it.
+    /// Decodes the record that the phone wrote for this item.
     pub fn record(&self) -> Result<FileRecord, BadRecord> {
         match &self.noted {
             Noted::Archive(bytes) => FileRecord::decode(bytes),
@@ -100,7 +100,7 @@ impl Item {
         }
     }
 
-    /// Whether the phone noted the very same of another, which is much faster than to read both.
+    /// Returns true if both items have identical records. Much faster than decoding both.
     pub fn is_noted_as(&self, other: &Item) -> bool {
         match (&self.noted, &other.noted) {
             (Noted::Archive(one), Noted::Archive(other)) => one == other,
@@ -109,7 +109,7 @@ impl Item {
         }
     }
 
-    /// Only its size, which is much faster.
+    /// Returns the size. Much faster than decoding the whole record.
     pub fn size(&self) -> Result<u64, BadRecord> {
         if let Some(size) = self.known_size {
             return Ok(size);
@@ -123,7 +123,7 @@ impl Item {
         }
     }
 
-    /// What a listing shows of it, which is faster too.
+    /// Returns the facts that a listing shows. Faster than decoding the whole record.
     pub fn facts(&self) -> Result<Facts, BadRecord> {
         if let Noted::Archive(bytes) = &self.noted
             && let Some(facts) = glance::facts(bytes)
@@ -138,8 +138,8 @@ impl Item {
         })
     }
 
-    /// Looks up the size of a file. `stored` gives the length of its bytes where the record has
-    /// none.
+    /// Looks up the size of a file. `stored` returns the length of its bytes in the backup and is
+    /// called if the record has no size.
     fn look_up_size(&mut self, stored: impl FnOnce(&Item) -> Option<u64>) {
         self.known_size = match &self.noted {
             Noted::Record(record) => Some(record.size),
@@ -150,12 +150,13 @@ impl Item {
         };
     }
 
-    /// Whether its name leads out of the place where it belongs. No phone writes such a name.
+    /// Returns true if the name would lead out of the folder where the item belongs. No phone
+    /// writes such a name.
     pub fn leads_out(&self) -> bool {
         leads_out(&self.domain, &self.relative_path)
     }
 
-    /// Domain and path, as people name it.
+    /// Returns domain and path, as shown to people.
     pub fn name(&self) -> String {
         match self.relative_path.is_empty() {
             true => self.domain.clone(),
@@ -178,17 +179,17 @@ impl From<db::Row> for Item {
 }
 
 impl Opened {
-    /// Opens the backup in `folder`. Asks for the password where it is encrypted, and only there.
+    /// Opens the backup in `folder`. Asks for the password only if the backup is encrypted.
     pub fn open(folder: &Path, passwords: &dyn Passwords) -> Result<Opened, Error> {
         if !store::is_backup(folder) {
             return Err(no_backup(folder));
         }
-        // Before anything of it is read.
+        // Taken before anything of the backup is read.
         let mark = Mark::of(folder);
         let mut unread = Unread::default();
         let unlocked = match unlock(folder, passwords) {
-            // A plain list can be read without it. If the files are encrypted, their records show
-            // that below.
+            // An unencrypted list can be read without Manifest.plist. If the files are encrypted,
+            // their records show that below.
             Err(Error::Backup { why, .. }) if has_plain_list(folder) => {
                 unread.note(no_manifest_plist(&why));
                 None
@@ -196,7 +197,7 @@ impl Opened {
             unlocked => unlocked?,
         };
         if unlocked.is_none() && plists::list_form(folder) != ListForm::Unknown {
-            // Only backups of iOS 4 and 5 are whole without it.
+            // Only backups of iOS 4 and 5 are complete without Manifest.plist.
             if let Err(why @ Unreadable::Absent) = plists::length(folder, "Manifest.plist") {
                 unread.note(no_manifest_plist(&why));
             }
@@ -222,7 +223,7 @@ impl Opened {
         Ok(opened)
     }
 
-    /// Returns true if the first files of the list have keys, so that their bytes are encrypted
+    /// Returns true if the first files of the list all have keys, so that they are encrypted
     /// whatever Manifest.plist says.
     fn has_encrypted_files(&self) -> Result<bool, Error> {
         const FILES: u64 = 20;
@@ -240,7 +241,7 @@ impl Opened {
         Ok(files > 0 && files == with_key)
     }
 
-    /// One whose list and keys are open already.
+    /// Wraps a list and keys that are already open.
     pub(super) fn of(folder: &Path, list: List, keys: Option<Keys>) -> Opened {
         Opened {
             folder: folder.to_path_buf(),
@@ -251,7 +252,7 @@ impl Opened {
         }
     }
 
-    /// Returns what could not be read of the backup so far.
+    /// Returns the errors found so far while reading the backup.
     pub fn unread(&self) -> Unread {
         let mut unread = self.unread.borrow().clone();
         match &self.list {
@@ -261,7 +262,7 @@ impl Opened {
         unread
     }
 
-    /// Notes a file, folder or link whose record cannot be read.
+    /// Records that an item's record cannot be read.
     pub fn note_record(&self, item: &Item, why: &BadRecord) {
         self.note(item, format!("its record cannot be read: {why}"));
     }
@@ -274,7 +275,8 @@ impl Opened {
         self.unread.borrow_mut().add(key.finish(), row);
     }
 
-    /// Prepares a row for those who read it; `None` for one that nobody can read.
+    /// Completes an item for the caller. Returns `None`, and notes the error, if the list does not
+    /// say whether it is a file.
     fn prepared(&self, mut item: Item) -> Option<Item> {
         match item.kind {
             Kind::Other => {
@@ -291,33 +293,33 @@ impl Opened {
         Some(item)
     }
 
-    /// Fails where another backup has taken its place since it was opened: then its list and what
-    /// was read are of two.
+    /// Fails if another backup has replaced this one since it was opened. The list and the files
+    /// read would then belong to different backups.
     pub fn is_still_there(&self) -> Result<(), Error> {
         self.mark.is_still_in(&self.folder)
     }
 
-    /// Its folder.
+    /// Returns the folder of the backup.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Its files are encrypted.
+    /// Returns true if the files are encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.keys.is_some()
     }
 
-    /// Its list.
+    /// Returns the backup's list of files.
     pub fn list(&self) -> &List {
         &self.list
     }
 
-    /// Its keys, if it is encrypted.
+    /// Returns the keys, if the backup is encrypted.
     pub fn keys(&self) -> Option<&Keys> {
         self.keys.as_ref()
     }
 
-    /// Calls `each` for everything in it that the filter lets through, until it answers false.
+    /// Calls `each` for every item that the filter admits, until it returns false.
     pub fn each(&self, filter: &Filter, mut each: impl FnMut(Item) -> bool) -> Result<(), Error> {
         let mut each = |item| self.prepared(item).is_none_or(&mut each);
         let read = match &self.list {
@@ -327,8 +329,9 @@ impl Opened {
         read.map_err(|e| bad_list(&self.folder, self.list.name(), &e))
     }
 
-    /// Calls `each` for what is in a domain, or in all of them one after the other, at a path or
-    /// below it, each folder before what it holds, by name, until it answers false.
+    /// Calls `each` for the item at the path `below` and everything under it, in one domain or in
+    /// all of them in turn, until it returns false. Items are sorted by name, each folder before
+    /// its content.
     pub fn tree(
         &self,
         domain: Option<&str>,
@@ -360,7 +363,7 @@ impl Opened {
         read.map_err(|e| bad_list(&self.folder, self.list.name(), &e))
     }
 
-    /// What has this name.
+    /// Finds the item with this domain and path.
     pub fn find(&self, domain: &str, relative_path: &str) -> Result<Option<Item>, Error> {
         let filter = Filter {
             domain: Some(domain),
@@ -376,7 +379,7 @@ impl Opened {
         Ok(found)
     }
 
-    /// What has this id.
+    /// Finds the item with this file id.
     pub fn find_id(&self, file_id: &str) -> Result<Option<Item>, Error> {
         let filter = Filter {
             file_id: Some(file_id),
@@ -390,17 +393,18 @@ impl Opened {
         Ok(found)
     }
 
-    /// Where its bytes lie, as they are.
+    /// Returns the path of the item's bytes as stored, possibly encrypted.
     pub fn path_of(&self, item: &Item) -> Result<PathBuf, Error> {
         self.reader().path_of(item)
     }
 
-    /// Its plain bytes.
+    /// Opens the item's plaintext.
     pub fn bytes(&self, item: &Item) -> Result<Bytes, Error> {
         self.reader().bytes(item)
     }
 
-    /// What reads its files from any thread. The list itself is for one at a time.
+    /// Returns a reader that any thread can use. The list itself can be used by only one thread at
+    /// a time.
     pub fn reader(&self) -> Reader<'_> {
         Reader {
             folder: &self.folder,
@@ -410,20 +414,20 @@ impl Opened {
     }
 }
 
-/// Reads the files of a backup.
+/// Reads the files of a backup. Usable from any thread.
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
     folder: &'a Path,
-    /// Without the folders `xx`, as before iOS 10.
+    /// True if the files are not in subfolders `xx`, as in backups before iOS 10.
     is_flat: bool,
     keys: Option<&'a Keys>,
 }
 
 impl Reader<'_> {
-    /// Where an item's bytes lie, as they are.
+    /// Returns the path of an item's bytes as stored, possibly encrypted.
     pub fn path_of(&self, item: &Item) -> Result<PathBuf, Error> {
         let id = &item.file_id;
-        // It is a stranger's: only what has the form of an id is a path.
+        // The list may be forged, so only a well-formed id becomes part of a path.
         if id.len() != 40 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(unreadable(item, "the list names it by no file id"));
         }
@@ -433,7 +437,7 @@ impl Reader<'_> {
         })
     }
 
-    /// An item's plain bytes.
+    /// Opens an item's plaintext.
     pub fn bytes(&self, item: &Item) -> Result<Bytes, Error> {
         if self.keys.is_none() {
             return self.open(item).map(Bytes::AsItIs);
@@ -443,7 +447,7 @@ impl Reader<'_> {
         self.bytes_of(item, &record)
     }
 
-    /// The same, where its record was read already.
+    /// Opens an item's plaintext, using a record that was already decoded.
     pub fn bytes_of(&self, item: &Item, record: &FileRecord) -> Result<Bytes, Error> {
         let file = self.open(item)?;
         let Some(keys) = self.keys else {
@@ -462,7 +466,7 @@ impl Reader<'_> {
         Ok(Bytes::Decrypted(Box::new(plain)))
     }
 
-    /// Looks whether an item's bytes are there, and returns their length as they are.
+    /// Checks that an item's bytes exist, and returns their stored length.
     pub fn look(&self, item: &Item) -> Result<u64, Error> {
         self.place(item).map(|(_, meta)| meta.len())
     }
@@ -474,8 +478,8 @@ impl Reader<'_> {
 
     fn place(&self, item: &Item) -> Result<(PathBuf, Metadata), Error> {
         let path = self.path_of(item)?;
-        // A stranger's folder can hold a link to anywhere, or a pipe that nobody writes to; and so
-        // can its own folders be links.
+        // A backup from another source can hold links to anywhere, also instead of its own folders,
+        // or a pipe without a writer, which would block.
         let is_link = |path: &Path| path.is_symlink();
         if !self.is_flat && path.parent().is_some_and(is_link) {
             return Err(unreadable(item, "the folder that it lies in is a link"));
@@ -498,16 +502,16 @@ fn lacking(item: &Item, e: &io::Error) -> Error {
     }
 }
 
-/// Where a file's plain bytes come from.
+/// A reader of a file's plaintext.
 pub enum Bytes {
-    /// It is not encrypted.
+    /// The file as stored, in a backup that is not encrypted (or an empty file).
     AsItIs(File),
-    /// It is.
+    /// The file decrypted while reading.
     Decrypted(Box<Plain<File>>),
 }
 
 impl Bytes {
-    /// How an encrypted file ended, once it was read to its end.
+    /// Returns how the decryption of a file ended, once it was read to the end.
     pub fn ending(&self) -> Option<Ending> {
         match self {
             Bytes::AsItIs(_) => None,
@@ -547,7 +551,7 @@ fn each_of_mbdb(
             known_size: None,
         };
         match filter.sorted {
-            // A phone of those days had some thousands of files.
+            // Sorting in memory is fine: a phone of that time had some thousands of files.
             true => {
                 sorted.push(item);
                 true

@@ -1,5 +1,4 @@
-//! How a backup is opened: whether it is encrypted, the keys that its password opens, and its list
-//! of files.
+//! Opens the parts of a backup: its keys, if it is encrypted, and its list of files.
 
 use std::path::Path;
 
@@ -12,9 +11,10 @@ use crate::manifest::mbdb::Mbdb;
 use crate::manifest::plists::{self, Encryption, ListForm, Unreadable};
 use crate::store;
 
-/// A folder that holds something else, or nothing.
+/// Returns the error for a folder that does not hold a backup.
 pub(super) fn no_backup(folder: &Path) -> Error {
-    // Of what we may not look into, nothing is known.
+    // A folder that this user may not list could hold anything, so the missing permission is the
+    // error.
     let seen = std::fs::read_dir(folder).map_err(|e| store::Error::io("list", folder, e));
     if let Err(refused) = seen
         && refused.is_refused()
@@ -27,20 +27,20 @@ pub(super) fn no_backup(folder: &Path) -> Error {
     }
 }
 
-/// What a password opens.
+/// The keys that a password opens.
 pub(super) struct Unlocked {
     /// The keys of the protection classes.
     pub(super) keys: Keys,
-    /// The key of the list of files, wrapped; before iOS 10.2 there is none.
+    /// The wrapped key of the list of files; `None` before iOS 10.2.
     pub(super) manifest_key: Option<Vec<u8>>,
 }
 
-/// The keys of an encrypted backup; `None` where it is not encrypted.
+/// Returns the keys of the backup in `folder`; `None` if it is not encrypted.
 pub(super) fn unlock(folder: &Path, passwords: &dyn Passwords) -> Result<Option<Unlocked>, Error> {
     match Encryption::read(folder) {
         Ok(Some(encryption)) => unlock_with(folder, encryption, passwords).map(Some),
         Ok(None) => Ok(None),
-        // iOS 4 and 5 wrote it only where it was needed.
+        // iOS 4 and 5 wrote Manifest.plist only for encrypted backups.
         Err(Unreadable::Absent) => Ok(None),
         Err(why) => Err(Error::Backup {
             path: folder.join("Manifest.plist"),
@@ -80,11 +80,11 @@ pub(super) fn no_manifest_plist(why: &Unreadable) -> String {
     format!("Manifest.plist: {why}; the backup is read as one that is not encrypted")
 }
 
-/// Opens the list of the backup in `folder`, of a damaged one what can be read.
+/// Opens the list of the backup in `folder`. If it is damaged, recovers the rows that can be read.
 pub(super) fn open_list(folder: &Path, unlocked: Option<&Unlocked>) -> Result<List, Error> {
     let holds = |name| folder.join(name).exists();
     if holds("Manifest.mbdb") && !holds("Manifest.db") {
-        // Never encrypted as a whole, other than Manifest.db.
+        // Unlike Manifest.db, Manifest.mbdb is never encrypted as a whole.
         let list = Mbdb::open(folder).or_else(|e| match e {
             db::Error::Damaged(_) => Mbdb::salvage(folder).map_err(|_| e),
             _ => Err(e),

@@ -1,4 +1,4 @@
-//! Pairing with a phone, and forgetting it.
+//! Pairs with a phone, and removes a pairing.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::device::{self, Lockdown, PairRecord, Session};
 use crate::monitor::{Event, Monitor, Wait};
 use crate::transport::Attached;
 
-/// What pairing found.
+/// The result of pairing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was paired already, and the phone agrees.
+    /// Already paired, and the phone accepted the pair record.
     Already,
-    /// It is paired now.
+    /// Newly paired by this call.
     Paired,
 }
 
-/// Pairs with a phone, waiting up to `limit` for its owner to tap "Trust". The new record is tried
-/// before it is kept.
+/// Pairs with a phone, waiting up to `limit` for its owner to tap "Trust". The new record is tested
+/// before it is saved.
 pub fn pair(
     reach: &Reach,
     phone: &Attached,
@@ -37,7 +37,7 @@ pub fn pair(
     Ok(Outcome::Paired)
 }
 
-/// Opens a session with a phone that may not be paired yet; then it is paired first.
+/// Opens a session with a phone, pairing with it first if necessary.
 pub fn session_or_pair(
     reach: &Reach,
     phone: &Attached,
@@ -53,8 +53,8 @@ pub fn session_or_pair(
     }
 }
 
-/// Whether pairing anew is what helps: there is no record, or the phone has forgotten it. A damaged
-/// record, or a phone with another key, is for its owner to decide about.
+/// Returns true if pairing again helps: the record is missing, or the phone no longer knows it. If
+/// the record is damaged or the phone presents another key, the user has to decide.
 fn is_mendable(e: &device::Error) -> bool {
     matches!(e, device::Error::NotPaired)
         || e.is_lockdown("InvalidHostID")
@@ -94,7 +94,8 @@ fn new_record(
     )?)
 }
 
-/// Has phone and computer forget each other. A phone that has forgotten already is no trouble.
+/// Removes the pairing from both phone and computer. Not an error if the phone has already removed
+/// it.
 pub fn unpair(reach: &Reach, phone: &Attached) -> Result<(), Error> {
     match reach.records.load(&phone.udid) {
         Ok(record) => {
@@ -104,7 +105,8 @@ pub fn unpair(reach: &Reach, phone: &Attached) -> Result<(), Error> {
                 Err(e) => return Err(e.into()),
             }
         }
-        // What cannot be read cannot be shown to the phone, only forgotten.
+        // A record that cannot be read cannot be presented to the phone, but it can be removed
+        // here.
         Err(device::Error::BadRecord { .. }) => {}
         Err(e) => return Err(e.into()),
     }

@@ -1,4 +1,5 @@
-//! Hears of the phone's passcode sheet while a backup runs, or its password is changed.
+//! Watches for the phone's passcode sheet during a backup, a restore, or a change of the backup
+//! password.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,18 +11,18 @@ use crate::device::notify::{self, Notifications};
 use crate::monitor::{Event, Monitor, Wait};
 use crate::transport::Calm;
 
-/// How long the phone itself waits for the passcode, at most (iOS 26; 16.1 waits three minutes).
+/// The longest time that a phone waits for the passcode (iOS 26; iOS 16.1 waits three minutes).
 pub const WAIT_MAX: Duration = Duration::from_secs(30 * 60);
 
-/// Listens for the passcode sheet while the backup runs, on a connection and a thread of its own.
+/// Listens for the passcode sheet, on a connection and a thread of its own, until it is dropped.
 pub struct Watch<'scope> {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::ScopedJoinHandle<'scope, ()>>,
 }
 
 impl<'scope> Watch<'scope> {
-    /// Starts to listen. Does so best before the backup is asked for: the phone never says that it
-    /// began earlier.
+    /// Starts to listen. Call this before the backup is requested: the phone does not repeat
+    /// notifications that it sent earlier.
     pub fn start<'env: 'scope>(
         session: &mut Session,
         reach: &Reach,
@@ -71,7 +72,7 @@ impl Drop for Watch<'_> {
 
 fn watch(mut notifications: Notifications, cancel: &Calm, monitor: &dyn Monitor) {
     let mut up = false;
-    // Ends with the connection, or when the backup does.
+    // Ends when the connection does, or when the watch is dropped.
     while let Ok(Some(name)) = notifications.next_name() {
         match name.as_str() {
             notify::PASSCODE_SHEET_UP if !up => {

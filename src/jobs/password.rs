@@ -1,15 +1,15 @@
-//! Where backup passwords come from, as the jobs see it.
+//! Provides backup passwords to the jobs.
 
 use super::Error;
 use crate::secret::Secret;
 
-/// Knows the password of a backup, or asks for it. Asked only where one is needed.
+/// A source of backup passwords. Called only if a password is needed.
 pub trait Passwords {
-    /// The password of the backup that is called `of` in words.
+    /// Returns the password of a backup, described by `of` for use in messages.
     fn backup_password(&self, of: &str) -> Result<Secret, Error>;
 }
 
-/// Nobody knows one.
+/// A source without any password.
 pub struct NoPasswords;
 
 impl Passwords for NoPasswords {
@@ -20,7 +20,7 @@ impl Passwords for NoPasswords {
     }
 }
 
-/// This one.
+/// A source with one known password.
 #[derive(Clone)]
 pub struct Known(pub Secret);
 

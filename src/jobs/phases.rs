@@ -1,11 +1,11 @@
-//! The clock of a dialog with a phone: which phase it is in, how long each one took, and when
-//! somebody was last told of it.
+//! Tracks the phases of a dialog with a phone: the current one, the time spent in each, and the
+//! time of the last progress event.
 
 use std::time::{Duration, Instant};
 
 use crate::monitor::{Event, Monitor, Phase};
 
-/// How often progress is told.
+/// Minimum time between two progress events.
 const BETWEEN_NEWS: Duration = Duration::from_millis(100);
 
 /// The phases of one dialog.
@@ -18,7 +18,7 @@ pub(super) struct Phases<'a> {
 }
 
 impl<'a> Phases<'a> {
-    /// Begins with a phase of which whoever watches knows already.
+    /// Begins with a phase that the caller has already reported.
     pub(super) fn new(first: Phase, monitor: &'a dyn Monitor) -> Phases<'a> {
         let now = Instant::now();
         Phases {
@@ -34,7 +34,7 @@ impl<'a> Phases<'a> {
         self.now
     }
 
-    /// Goes on to another phase, and tells of it; nothing happens where it is this one.
+    /// Enters another phase and reports it. Does nothing if it is the current one.
     pub(super) fn enter(&mut self, phase: Phase) {
         if phase != self.now {
             let time = self.began.elapsed();
@@ -48,7 +48,7 @@ impl<'a> Phases<'a> {
         }
     }
 
-    /// What was spent in one phase until now.
+    /// Returns the time spent in a phase so far.
     pub(super) fn spent(&self, phase: Phase) -> Duration {
         let ended = self.ended.iter().filter(|(ended, _)| *ended == phase);
         let running = match phase == self.now {
@@ -58,7 +58,7 @@ impl<'a> Phases<'a> {
         running + ended.map(|(_, time)| *time).sum::<Duration>()
     }
 
-    /// Tells of progress, unless that was done a moment ago.
+    /// Reports progress, unless that was done within `BETWEEN_NEWS`.
     pub(super) fn news(&mut self, progress: impl FnOnce() -> Event) {
         if self.told.elapsed() >= BETWEEN_NEWS {
             self.told = Instant::now();

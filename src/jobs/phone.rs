@@ -1,4 +1,4 @@
-//! Finding the phone that is meant, and what it tells about itself.
+//! Finds the requested phone, and asks it about itself.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use crate::device::tls::Pin;
 use crate::device::{self, Lockdown, Session, model};
 use crate::transport::{Attached, Calm, Stream, Transport, Via};
 
-/// How phones are reached, the same for all commands.
+/// The means of reaching phones, shared by all commands.
 #[derive(Debug, Clone)]
 pub struct Reach {
-    /// The daemon, or USB.
+    /// The transport: a daemon, or USB directly.
     pub daemon: Transport,
-    /// Pair records.
+    /// The pair records, by phone.
     pub records: Records,
-    /// Whose key the phone must show.
+    /// The policy for the key that the phone must present.
     pub pin: Pin,
-    /// Ends waits.
+    /// The cancellation token for waits.
     pub calm: Arc<Calm>,
 }
 
 impl Reach {
-    /// Through a daemon or over USB, with pair records of our own in `folder`.
+    /// Creates a reach through a daemon or over USB, with our own pair records in `folder`.
     pub fn new(daemon: impl Into<Transport>, folder: PathBuf, pin: Pin, calm: Arc<Calm>) -> Reach {
         let daemon = daemon.into();
         Reach {
@@ -37,7 +37,7 @@ impl Reach {
         }
     }
 
-    /// The same, with waits that end with `calm`.
+    /// Returns a copy whose waits are cancelled through `calm`.
     pub fn with_calm(&self, calm: Arc<Calm>) -> Reach {
         let daemon = self.daemon.with_calm(calm.clone());
         Reach {
@@ -48,7 +48,7 @@ impl Reach {
         }
     }
 
-    /// The phones that are there, each once: the cable before Wi-Fi.
+    /// Returns the phones that are connected, each once, preferring the cable over Wi-Fi.
     pub fn phones(&self) -> Result<Vec<Attached>, Error> {
         let mut phones = self.daemon.devices()?;
         phones.sort_by(|a, b| {
@@ -58,7 +58,7 @@ impl Reach {
         Ok(phones)
     }
 
-    /// Finds the one phone that is meant, as [`named::meant`] knows it.
+    /// Finds the one phone that `wanted` identifies; see [`named::meant`].
     pub fn phone(&self, wanted: Option<&str>) -> Result<Attached, Error> {
         let phones = self.phones()?;
         let meant: Vec<&Attached> = match wanted {
@@ -80,13 +80,14 @@ impl Reach {
         }
     }
 
-    /// Returns the name of a phone, as far as it tells.
+    /// Returns the name of a phone, if it tells.
     pub fn name(&self, phone: &Attached) -> Option<String> {
         let lockdown = Lockdown::open(&self.daemon, phone, &self.calm);
         lockdown.and_then(|mut l| l.text("DeviceName")).ok()?
     }
 
-    /// "Mira's iPhone (00008130-...)", as far as the phone tells.
+    /// Returns "Mira's iPhone (00008130-...)", or only the UDID if the phone does not tell its
+    /// name.
     fn named(&self, phone: &Attached) -> String {
         match self.name(phone) {
             Some(name) => format!("{name} ({})", phone.udid),
@@ -94,7 +95,7 @@ impl Reach {
         }
     }
 
-    /// A secured conversation with a phone that is paired.
+    /// Opens an encrypted session with a paired phone.
     pub fn session(&self, phone: &Attached) -> Result<Session, Error> {
         let record = self.records.load(&phone.udid)?;
         Ok(Session::open(
@@ -107,21 +108,21 @@ impl Reach {
     }
 }
 
-/// What a phone tells before it trusts anybody.
+/// The facts that a phone tells without trusting this computer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Facts {
-    /// Its name.
+    /// The phone's name.
     pub name: String,
-    /// `iPhone16,1`
+    /// The product type, for example `iPhone16,1`.
     pub product_type: String,
-    /// "iPhone 15 Pro"
+    /// The model, for example "iPhone 15 Pro".
     pub model: String,
-    /// iOS version.
+    /// The iOS version, for example "18.6.2".
     pub ios: String,
 }
 
 impl Facts {
-    /// Asks.
+    /// Asks the phone for these facts.
     pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<Facts, device::Error> {
         let product_type = lockdown.text("ProductType")?.unwrap_or_default();
         Ok(Facts {
@@ -137,17 +138,17 @@ impl Facts {
     }
 }
 
-/// What a phone tells of the encryption of its backups.
+/// A phone's settings for the encryption of its backups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Encryption {
-    /// The next backup will be encrypted.
+    /// True if the next backup will be encrypted; `None` if the phone does not tell.
     pub is_on: Option<bool>,
-    /// The phone's administrator demands it.
+    /// True if the phone's administrator requires encryption.
     pub is_required: bool,
 }
 
 impl Encryption {
-    /// Asks.
+    /// Asks the phone for these settings.
     pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<Encryption, device::Error> {
         let mut value = |key: &str| lockdown.value(Some("com.apple.mobile.backup"), Some(key));
         Ok(Encryption {
@@ -157,7 +158,7 @@ impl Encryption {
     }
 }
 
-/// A flag, which some domains write as a number.
+/// Converts a flag, which some domains send as a number.
 pub(super) fn flag(value: Option<Value>) -> Option<bool> {
     match value {
         Some(Value::Boolean(flag)) => Some(flag),
@@ -166,23 +167,23 @@ pub(super) fn flag(value: Option<Value>) -> Option<bool> {
     }
 }
 
-/// What a phone tells to whom it trusts, as far as a backup is concerned.
+/// The facts relevant to a backup that a phone tells only to a computer it trusts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
-    /// The phone encrypts its backups.
+    /// True if the phone encrypts its backups; `None` if it does not tell.
     pub will_encrypt: Option<bool>,
-    /// Percent.
+    /// Battery charge, in percent.
     pub battery: Option<u64>,
-    /// It is being charged.
+    /// True if the battery is charging.
     pub charging: bool,
-    /// It is locked with a passcode now.
+    /// True if the phone is locked with a passcode now.
     pub locked: bool,
-    /// Bytes that it can hold.
+    /// Capacity for user data, in bytes.
     pub capacity_bytes: Option<u64>,
 }
 
 impl State {
-    /// Asks.
+    /// Asks the phone for these facts.
     pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<State, device::Error> {
         let mut value = |domain: Option<&str>, key: &str| lockdown.value(domain, Some(key));
         let number = |value: Option<Value>| value.and_then(|v| v.as_unsigned_integer());
@@ -203,7 +204,7 @@ impl State {
     }
 }
 
-/// All values of a domain, for Info.plist.
+/// Returns all values of a domain, for Info.plist.
 pub fn values<S: Stream>(
     lockdown: &mut Lockdown<S>,
     domain: Option<&str>,

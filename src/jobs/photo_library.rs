@@ -1,9 +1,11 @@
-//! Photos.sqlite: what the phone's Photos app knows of each photo and video.
+//! Reads Photos.sqlite, the library that the phone's Photos app keeps.
 //!
 //! ```text
-//! ZASSET (ZGENERICASSET before iOS 14)   ZDIRECTORY "DCIM/100APPLE", ZFILENAME "IMG_0001.HEIC", ZTRASHEDSTATE (1 in "Recently
-//!                                        Deleted"), ZHIDDEN, ZDATECREATED seconds since 2001-01-01 UTC
-//! ZADDITIONALASSETATTRIBUTES             ZASSET (its Z_PK), ZORIGINALFILENAME, ZTIMEZONEOFFSET seconds
+//! ZASSET (ZGENERICASSET before iOS 14)
+//!   ZDIRECTORY "DCIM/100APPLE", ZFILENAME "IMG_0001.HEIC",
+//!   ZTRASHEDSTATE (1 in "Recently Deleted"), ZHIDDEN, ZDATECREATED seconds since 2001-01-01 UTC
+//! ZADDITIONALASSETATTRIBUTES
+//!   ZASSET (its Z_PK), ZORIGINALFILENAME, ZTIMEZONEOFFSET seconds
 //! ```
 //! The tables are described by osxphotos, and by theforensicscooter.com for iOS 11 to 18. Any
 //! column may be absent.
@@ -17,56 +19,56 @@ use super::names;
 use super::opened::Opened;
 use crate::manifest::scratch::Scratch;
 
-/// Where the Photos app keeps it.
+/// The path of the library in its domain.
 const PATH: &str = "Media/PhotoData/Photos.sqlite";
 /// 2001-01-01 in seconds since 1970.
 const EPOCH: f64 = 978_307_200.0;
-/// Seconds since 1970 at which a photo can have been taken: from 1826, when the first one was, to
-/// 2100. Libraries of phones have dates such as 1601 and 4000, which say nothing.
+/// The range of plausible times of a photo, in seconds since 1970: from 1826, when the first photo
+/// was taken, to 2100. Libraries contain dates such as 1601 and 4000, which are meaningless.
 pub const TAKEN: std::ops::Range<f64> = -4_544_208_000.0..4_102_444_800.0;
-/// Rows that are read; a stranger's tables can be joined to any number.
+/// Maximum number of rows to read. A crafted database can join its tables into any number of rows.
 const ROWS_MAX: usize = 2 << 20;
-/// Bytes of all original names together.
+/// Maximum total bytes of all original names.
 const NAMES_MAX: usize = 32 << 20;
 
-/// What is known of all photos.
+/// The library's facts about all photos.
 pub struct Library {
-    /// By key.
+    /// The photos, sorted by key.
     assets: Vec<Asset>,
     names: String,
     hasher: RandomState,
 }
 
-/// What is known of a photo or video; its parts (HEIC and MOV) share it.
+/// The library's facts about a photo or video. Its parts (HEIC and MOV) share one entry.
 #[derive(Debug, Clone, Copy)]
 pub struct Asset {
     key: u64,
-    /// When it was taken, seconds since 1970.
+    /// The time it was taken, in seconds since 1970.
     pub created: Option<f64>,
-    /// How far its clock was from UTC, in seconds.
+    /// The offset from UTC where it was taken, in seconds.
     pub zone: i32,
-    /// Which of those of the same name it is; 0 until it has a name.
+    /// The number among photos of the same name; 0 until the photo has a name.
     pub number: u32,
     name: (u32, u16),
-    /// It should have a file in the backup, unless that is in iCloud only.
+    /// True if the photo should have a file in the backup, unless that is only in iCloud.
     has_file: bool,
-    /// The album that Photos shows it in, apart from the others.
+    /// The album that Photos shows it in.
     pub album: Album,
 }
 
-/// The albums whose photos are not among the others.
+/// The albums that Photos keeps apart from the ordinary library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Album {
-    /// None of them.
+    /// The ordinary library.
     Library,
-    /// "Recently Deleted", for some 30 days.
+    /// The album "Recently Deleted", which keeps photos for some 30 days.
     Deleted,
-    /// "Hidden".
+    /// The album "Hidden", which Photos does not show by default.
     Hidden,
 }
 
 impl Library {
-    /// One that knows nothing.
+    /// Creates a library without photos.
     pub fn empty() -> Library {
         Library {
             assets: Vec::new(),
@@ -75,7 +77,7 @@ impl Library {
         }
     }
 
-    /// Reads that of a backup; `None` where there is none.
+    /// Reads the library of a backup; `None` if it has none.
     pub fn read(backup: &Opened, domain: &str) -> Result<Option<Library>, String> {
         let words = |e: super::Error| e.to_string();
         let Some(item) = backup.find(domain, PATH).map_err(words)? else {
@@ -153,7 +155,7 @@ impl Library {
                     (_, Some(hidden)) if hidden != 0.0 => Album::Hidden,
                     _ => Album::Library,
                 },
-                // No place on earth is farther from UTC.
+                // No place on earth is farther from UTC than this.
                 zone: number(5)
                     .filter(|zone| zone.abs() <= 86_400.0)
                     .unwrap_or(0.0) as i32,
@@ -177,19 +179,20 @@ impl Library {
         place
     }
 
-    /// What stands for a photo: its folder and the stem of its files, "DCIM/100APPLE/IMG_0001".
+    /// Returns the key of a photo, given its folder and the stem of its files:
+    /// "DCIM/100APPLE/IMG_0001".
     pub fn key(&self, place: &str) -> u64 {
         self.hasher.hash_one(place)
     }
 
-    /// What is known of a photo.
+    /// Returns the entry of a photo.
     pub fn asset(&mut self, key: u64) -> Option<&mut Asset> {
         let at = self.assets.binary_search_by_key(&key, |asset| asset.key);
         self.assets.get_mut(at.ok()?)
     }
 
-    /// What it was called where it was taken, without extension, if that is not what the phone
-    /// calls it.
+    /// Returns the name that the photo had on the camera that took it, without extension, if it
+    /// differs from its name on the phone.
     pub fn original_name(&self, asset: &Asset) -> Option<&str> {
         let (start, length) = (asset.name.0 as usize, usize::from(asset.name.1));
         self.names
@@ -197,16 +200,17 @@ impl Library {
             .filter(|name| !name.is_empty())
     }
 
-    /// Photos that have no file in the backup: those without a number, in the end.
+    /// Counts the photos without a file in the backup. Call it last: these are the ones that never
+    /// got a number.
     pub fn without_file(&self) -> u64 {
         let without = |asset: &&Asset| asset.has_file && asset.number == 0;
         self.assets.iter().filter(without).count() as u64
     }
 }
 
-/// The columns of a table; none where it is no table.
+/// Returns the columns of a table; empty if the table does not exist.
 fn columns(db: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
-    // A view could go on for ever.
+    // Views are not accepted: reading a crafted one might never end.
     let is_table =
         "SELECT count(*) FROM sqlite_schema WHERE name = ?1 AND type = 'table' AND rootpage > 0";
     if db.query_row(is_table, [table], |row| row.get::<_, i64>(0))? != 1 {
@@ -252,7 +256,7 @@ mod tests {
 
     #[test]
     fn absurd_dates_are_no_dates() {
-        // 1601, 1826, 2100 and 4000.
+        // The years 1601, 1826, 2100 and 4000.
         for (seconds, is_date) in [
             (-12_622_780_800i64, false),
             (-5_522_515_200, true),

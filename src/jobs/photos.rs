@@ -1,10 +1,10 @@
-//! The camera roll in a folder: photos and videos with their original names and dates.
+//! Exports the camera roll to a folder: photos and videos with their original names and dates.
 //!
 //! ```text
 //! DIR/2024/2024-05/IMG_0001.HEIC, IMG_0001.MOV, IMG_0001 (edited).JPG
 //! ```
-//! All files of a photo (the still and the moving part of a Live Photo, what was edited, its .AAE)
-//! have one name, and where that name is taken the same number.
+//! All files of a photo (the still and the moving part of a Live Photo, the edited version, its
+//! .AAE) share one name and, if that name is already taken, one number.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -23,63 +23,65 @@ use crate::manifest::db::{Filter, Kind};
 use crate::manifest::unread::Unread;
 use crate::monitor::{Monitor, Phase};
 
-/// Where photos are: since iOS 4, and before.
+/// The domains that hold photos: since iOS 4, and before.
 const DOMAINS: [&str; 2] = ["CameraRollDomain", "MediaDomain"];
-/// Taken with the phone or imported; from iCloud; and what Photos makes of those that were edited.
+/// The folders that hold photos: taken with the phone or imported; from iCloud; edited versions.
 const FOLDERS: [&str; 3] = ["Media/DCIM", "Media/PhotoData/CPLAssets", MUTATIONS];
 const MUTATIONS: &str = "Media/PhotoData/Mutations";
 
-/// What a user can choose.
+/// Options for an export of photos.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// How the folder is filled.
+    /// Options for filling the target folder.
     pub into: Into,
-    /// All files in one folder.
+    /// Put all files into one folder.
     pub flat: bool,
-    /// Photos in "Recently Deleted" too, in a folder of that name.
+    /// Also export the photos in "Recently Deleted", to a folder of that name.
     pub deleted: bool,
-    /// Hidden photos too, in a folder of that name.
+    /// Also export hidden photos, to a folder named "Hidden".
     pub hidden: bool,
 }
 
-/// What was done.
+/// The result of an export.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
-    /// The folder.
+    /// The path of the target folder.
     pub to: String,
-    /// Nothing was written.
+    /// True if nothing was to be written.
     pub dry_run: bool,
-    /// It was done to its end.
+    /// True if the export ran to its end.
     pub complete: bool,
-    /// Files that were chosen.
+    /// Number of files that were to be exported.
     pub chosen: u64,
-    /// Photos and videos; a Live Photo is one.
+    /// Number of photos and videos; a Live Photo counts once.
     pub photos: u64,
-    /// Files that were written.
+    /// Number of files that were written.
     pub files: u64,
-    /// Their bytes.
+    /// Total bytes of the files that were written.
     pub bytes: u64,
-    /// The phone's own library was read: names and dates are those that Photos shows.
+    /// True if the phone's photo library was read, so that names and dates are those that Photos
+    /// shows.
     pub has_library: bool,
-    /// Photos that the phone's library has and this backup has not, since they are in iCloud only.
+    /// Number of photos in the phone's library whose files are only in iCloud, not in this backup.
     pub only_in_icloud: u64,
-    /// Photos in "Recently Deleted" that were left out.
+    /// Number of photos in "Recently Deleted" that were left out.
     pub deleted_left_out: u64,
-    /// Hidden photos that were left out.
+    /// Number of hidden photos that were left out.
     pub hidden_left_out: u64,
-    /// What could not be read of the backup's list.
+    /// The parts of the backup's list that could not be read.
     pub unread: Unread,
-    /// What is not as it should be.
+    /// The problems with single files.
     pub problems: Listing<Problem>,
-    /// What has a number behind its name, or another name, since the disk cannot hold that.
+    /// The files that got a number or another name because their own was taken or the disk cannot
+    /// hold it.
     pub renamed: Listing<Renamed>,
 }
 
-/// What was done, and why no more.
+/// The result of an export, and the error that ended it early, if any.
 pub struct Exported {
-    /// What was done.
+    /// The result so far.
     pub report: Report,
-    /// What ended it early.
+    /// The error that ended the export early.
     pub stopped: Option<Error>,
 }
 
@@ -165,10 +167,10 @@ pub fn export(
     })
 }
 
-/// Returns the album for which a photo is left out, and true for the first of its files; `None` for
-/// one that is exported.
+/// Returns the album for which a photo is left out, and true for the first of its files. Returns
+/// `None` if the photo is exported.
 fn left_out(library: &mut Library, part: &Part<'_>, options: &Options) -> Option<(bool, Album)> {
-    /// The number of a photo that is left out, so that it does not count as one without a file.
+    /// Marks a photo that is left out, so that it does not count as one without a file.
     const LEFT_OUT: u32 = u32::MAX;
     let key = library.key(&part.photo);
     let asset = library.asset(key)?;
@@ -202,7 +204,8 @@ fn library(backup: &Opened, monitor: &dyn Monitor) -> Option<Library> {
     None
 }
 
-/// Everything where photos are; sorted it has the parts of each photo one after the other.
+/// Calls `each` for every file in the folders of photos. If `sorted`, the files of one photo come
+/// directly after one another.
 fn each(backup: &Opened, sorted: bool, mut each: impl FnMut(&Item) -> bool) -> Result<(), Error> {
     let mut goes_on = true;
     for domain in DOMAINS {
@@ -224,19 +227,19 @@ fn each(backup: &Opened, sorted: bool, mut each: impl FnMut(&Item) -> bool) -> R
     Ok(())
 }
 
-/// What a file is of a photo.
+/// The role of a file within its photo.
 #[derive(Debug, PartialEq, Eq)]
 struct Part<'a> {
     /// The photo's folder and the stem of its files, as the library has them:
     /// "DCIM/100APPLE/IMG_0001".
     photo: String,
-    /// Behind the name: " (edited)".
+    /// A suffix for the exported name, such as " (edited)".
     tail: &'static str,
     extension: &'a str,
 }
 
 impl Part<'_> {
-    /// By its path; `None` for what is no part of a photo.
+    /// Derives the role from the path; `None` if the file is not part of a photo.
     fn of(item: &Item) -> Option<Part<'_>> {
         let path = item.relative_path.as_str();
         let is_hidden = path.split('/').any(|name| name.starts_with('.'));
@@ -250,7 +253,7 @@ impl Part<'_> {
         if let Some(path) = path.strip_prefix(MUTATIONS) {
             let (folder, name) = path.strip_prefix('/')?.rsplit_once('/')?;
             let (stem, _, extension) = parts(name);
-            // Beside it lie Adjustments.plist and what it was made from.
+            // The same folder also holds Adjustments.plist and the original.
             return (stem == "FullSizeRender")
                 .then_some(())
                 .and(folder.strip_suffix("/Adjustments"))
@@ -262,8 +265,8 @@ impl Part<'_> {
         }
         let (folder, name) = path.strip_prefix("Media/")?.rsplit_once('/')?;
         let (stem, _, extension) = parts(name);
-        // IMG_E0001.HEIC is what Photos made of IMG_0001.HEIC, and IMG_O0001.AAE belongs to what
-        // that was.
+        // IMG_E0001.HEIC is the edited version of IMG_0001.HEIC; IMG_O0001.AAE belongs to the
+        // original.
         let of_another = |letter: &str| {
             let number = stem.strip_prefix("IMG_")?.strip_prefix(letter)?;
             (number.len() >= 4 && number.bytes().all(|b| b.is_ascii_digit()))
@@ -284,16 +287,16 @@ impl Part<'_> {
     }
 }
 
-/// What the names of photos are.
+/// The state from which the exported names are made.
 struct Roll {
     target: Target,
     flat: bool,
     library: Library,
-    /// Times of photos that have a name, and of which the library knows no time.
+    /// Times of photos that already have a name and for which the library has no time.
     times: HashMap<u64, i64>,
-    /// Their numbers, where these are not 1.
+    /// Numbers of those photos, where they are not 1.
     numbers: HashMap<u64, u32>,
-    /// The last number of each name, by its hash.
+    /// The last number given to each name, by the name's hash.
     stems: HashMap<u64, u32>,
     photos: u64,
 }
@@ -328,12 +331,12 @@ impl Roll {
         Some(Task {
             item: item.clone(),
             to: self.target.path_of(&place),
-            // A file's own absurd date is left to whoever writes it.
+            // An absurd date is not set; the file keeps the time of writing.
             modified: Some(created).filter(|created| TAKEN.contains(created)),
         })
     }
 
-    /// A photo's folder, name, number, and time; the first of its files decides.
+    /// Returns a photo's folder, name, number and time. The first of its files determines them.
     fn name(&mut self, item: &Item, part: &Part<'_>, key: u64) -> (String, String, u32, f64) {
         let asset = self.library.asset(key).copied();
         let phones = part.photo.rsplit('/').next().unwrap_or_default();
@@ -369,7 +372,8 @@ impl Roll {
             return (folder, stem, number, created);
         }
         self.photos += 1;
-        // Letters' case makes no difference: the folder may come to another disk later.
+        // Names that differ only in case count as equal: the folder may be copied to another disk
+        // later.
         let base = format!("{folder}/{stem}").to_lowercase();
         let last = self.stems.entry(self.library.key(&base)).or_insert(0);
         *last += 1;
@@ -387,10 +391,11 @@ impl Roll {
     }
 }
 
-/// "2024/2024-05", by the clock of where it was taken.
+/// Returns the folder for a date, for example "2024/2024-05", in the time zone where the photo was
+/// taken.
 fn month(created: f64, zone: i32) -> String {
     let seconds = created + f64::from(zone);
-    // `as` keeps what is out of range at the limits, and those are no time.
+    // `as` saturates values out of range. The results are not valid times.
     let time = jiff::Timestamp::from_second(seconds as i64).ok();
     match time.filter(|_| TAKEN.contains(&created) && seconds != 0.0) {
         None => "undated".to_owned(),

@@ -1,4 +1,4 @@
-//! What a backup is going to do, and why, as far as it can be known before.
+//! Decides how a backup begins, and announces what it is going to do and why.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::transport::Calm;
 use crate::udid::Udid;
 use crate::units::counted;
 
-/// How a draft came to be, in words.
+/// Describes how a draft came to be.
 pub fn origin_words(origin: &Origin) -> String {
     match origin {
         Origin::Fresh => "empty".to_owned(),
@@ -56,17 +56,18 @@ pub fn origin_words(origin: &Origin) -> String {
     }
 }
 
-/// What a run begins with.
+/// The state with which a run begins.
 pub struct Begun {
-    /// What is filled.
+    /// The draft that the run fills.
     pub draft: Draft,
-    /// How it came to be.
+    /// The origin of the draft.
     pub origin: Origin,
-    /// The backup that is there is damaged, and nothing is taken over from it.
+    /// True if the current backup is damaged, so that nothing from it is used.
     pub is_spoilt: bool,
 }
 
-/// The draft of this run: what an earlier one left, a clone of the current backup, or an empty one.
+/// Creates the draft of this run: continues one that an earlier run left, or clones the current
+/// backup, or starts empty.
 pub fn begin(
     store: &Store,
     udid: &Udid,
@@ -78,7 +79,7 @@ pub fn begin(
     let mut lock = lock;
     let (leftover, aside) = Leftover::find(store, udid, &lock)?;
     super::tell_aside(&aside, monitor);
-    // Looked at after a seal that was under way has been brought to its end.
+    // Read only now, because `Leftover::find` may have completed an interrupted seal.
     let current = store.current(udid)?.filter(|_| !options.full);
     let base = match &current {
         Some(current) => base::judge(store, current, calm, monitor)?,
@@ -107,7 +108,7 @@ pub fn begin(
         monitor.note(format!("The draft of a run that broke off {why}."));
     }
     monitor.phase(Phase::Cloning);
-    // A backup that never became one is no base: the phone would only find that out itself.
+    // A backup that was never finished is not cloned: the phone would find that out only later.
     let is_usable = |current: &Snapshot| {
         Status::read(current.path())
             .is_ok_and(|status| is_complete(current.path(), &status) || status.is_resumable())
@@ -121,7 +122,7 @@ pub fn begin(
     })
 }
 
-/// Says what will happen, and why, as far as it can be known.
+/// Announces what the run will do and why, as far as it can be known.
 pub fn announce(
     begun: &Begun,
     facts: &Facts,

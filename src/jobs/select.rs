@@ -1,4 +1,4 @@
-//! Which things of a backup are meant: by pattern, domain, size and date.
+//! Selects items of a backup by pattern, domain, size and date.
 
 use std::ops::RangeInclusive;
 
@@ -8,27 +8,27 @@ use super::Error;
 use super::opened::Item;
 pub use crate::manifest::db::Kind;
 
-/// What a user asked for; without anything, all of it.
+/// The criteria for selecting items. Without any, all items match.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
-    /// Patterns of the shell (`*`, `**`, `?`, `[a-z]`, `{a,b}`). One with a `/` is for the domain
-    /// and the whole path (`CameraRollDomain/**/*.HEIC`), one without for the last name alone
+    /// Shell patterns (`*`, `**`, `?`, `[a-z]`, `{a,b}`). A pattern with a `/` must match domain
+    /// and path (`CameraRollDomain/**/*.HEIC`); one without must match the last name only
     /// (`*.HEIC`).
     pub patterns: Vec<String>,
-    /// Patterns of domains (`AppDomain-*`).
+    /// Shell patterns for domains (`AppDomain-*`).
     pub domains: Vec<String>,
-    /// Letters' case makes no difference.
+    /// Ignore case in patterns.
     pub any_case: bool,
-    /// Bytes of the file.
+    /// The range of file sizes, in bytes.
     pub size: Option<RangeInclusive<u64>>,
-    /// Last change of its contents, seconds since 1970.
+    /// The range of the last modification, in seconds since 1970.
     pub modified: Option<RangeInclusive<i64>>,
-    /// Files alone, or folders, or links.
+    /// Only items of this kind.
     pub kind: Option<Kind>,
 }
 
 impl Wanted {
-    /// Nothing was asked for, so all of it is meant.
+    /// Returns true if there are no criteria, so that all items match.
     pub fn is_everything(&self) -> bool {
         self.patterns.is_empty()
             && self.domains.is_empty()
@@ -38,7 +38,7 @@ impl Wanted {
     }
 }
 
-/// The same, ready to be asked.
+/// The criteria with compiled patterns.
 pub struct Select {
     wanted: Wanted,
     whole: Option<GlobSet>,
@@ -47,7 +47,7 @@ pub struct Select {
 }
 
 impl Select {
-    /// Reads the patterns.
+    /// Compiles the patterns.
     pub fn new(wanted: Wanted) -> Result<Select, Error> {
         let any_case = wanted.any_case;
         let (whole, names): (Vec<_>, Vec<_>) = wanted
@@ -62,8 +62,8 @@ impl Select {
         })
     }
 
-    /// Whether it is meant. What is damaged and so cannot be judged is meant too, and fails where
-    /// it is read.
+    /// Returns true if the item matches. An item whose record is damaged matches criteria that need
+    /// it; the error is reported when the item is read.
     pub fn has(&self, item: &Item) -> bool {
         self.has_name(&item.domain, &item.relative_path)
             && self.wanted.kind.is_none_or(|kind| kind == item.kind)

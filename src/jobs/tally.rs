@@ -1,4 +1,5 @@
-//! What was done so far, and what there is to say of single files: known to all threads that write.
+//! Counts the work done and collects the problems with single files. Shared by all threads that
+//! write.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,17 +12,17 @@ use super::opened::{Item, Opened};
 use super::target::NoPlace;
 use crate::monitor::{Event, Monitor};
 
-/// Things that are kept of a list; the others are only counted.
+/// Number of items that a listing keeps; further ones are only counted.
 const KEPT: usize = 1000;
-/// How often progress is told.
+/// Time between two progress events.
 const BETWEEN_EVENTS: Duration = Duration::from_millis(200);
 
-/// The first things of a list, and how many there are.
+/// The first items of a list, and their total number.
 #[derive(Debug, Clone, Serialize)]
 pub struct Listing<T> {
-    /// How many.
+    /// The total number of items.
     pub count: u64,
-    /// The first thousand.
+    /// The first items, at most 1,000.
     pub first: Vec<T>,
 }
 
@@ -35,7 +36,7 @@ impl<T> Default for Listing<T> {
 }
 
 impl<T> Listing<T> {
-    /// Adds one.
+    /// Adds an item, or only counts it if the listing is full.
     pub fn add(&mut self, one: T) {
         self.count += 1;
         if self.first.len() < KEPT {
@@ -44,26 +45,27 @@ impl<T> Listing<T> {
     }
 }
 
-/// What is wrong with something.
+/// The kinds of problem with a single item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wrong {
-    /// Its name leads out of the target; it was not written.
+    /// The item's name leads out of the target folder; it was not written.
     LeadsOut,
-    /// Its bytes cannot be read; it was not written.
+    /// The item's bytes cannot be read; it was not written.
     Unreadable,
-    /// It cannot be written.
+    /// The item cannot be written to the target.
     Unwritable,
-    /// It has less bytes than the phone's list says.
+    /// The item has fewer bytes than the phone's list says.
     Truncated,
-    /// It has more of them.
+    /// The item has more bytes than the phone's list says.
     OtherSize,
-    /// It was written, and what its key gives does not end as it must.
+    /// The item was written, but its content was altered: the decrypted bytes do not end as they
+    /// must, or the digest differs from the one in the phone's list.
     Altered,
 }
 
 impl Wrong {
-    /// In a word or two.
+    /// Returns the problem in one or two words.
     pub fn word(self) -> &'static str {
         match self {
             Wrong::LeadsOut => "leads out",
@@ -76,36 +78,36 @@ impl Wrong {
     }
 }
 
-/// Something of the backup that is not as it should be.
+/// A problem with an item of the backup.
 #[derive(Debug, Clone, Serialize)]
 pub struct Problem {
-    /// What is wrong.
+    /// The kind of problem.
     pub wrong: Wrong,
-    /// The phone's name of it: the domain ...
+    /// The item's domain in the backup.
     pub domain: String,
-    /// ... and the path in it.
+    /// The item's path in the domain.
     pub relative_path: String,
-    /// In words.
+    /// The problem, in words.
     pub detail: String,
 }
 
-/// Something that has another name than on the phone.
+/// An item that has another name in the target folder than on the phone.
 #[derive(Debug, Clone, Serialize)]
 pub struct Renamed {
-    /// The phone's name of it: the domain ...
+    /// The item's domain in the backup.
     pub domain: String,
-    /// ... and the path in it.
+    /// The item's path in the domain.
     pub relative_path: String,
-    /// Where it is, below the target.
+    /// The item's path below the target folder.
     pub to: String,
 }
 
-/// What was done so far, known to all threads.
+/// The work done so far. Shared by all threads.
 pub struct Tally<'a> {
     files: AtomicU64,
-    /// Of whole files.
+    /// Bytes of completely written files.
     written: AtomicU64,
-    /// Of those under way too.
+    /// Bytes written so far, including files in progress.
     bytes: AtomicU64,
     told: AtomicU64,
     begun: Instant,
@@ -117,21 +119,21 @@ pub struct Tally<'a> {
     lists: Mutex<Lists>,
 }
 
-/// What there is to say of single files.
+/// The messages about single files.
 #[derive(Default)]
 pub struct Lists {
-    /// What is not as it should be.
+    /// The problems that were found.
     pub problems: Listing<Problem>,
-    /// What has another name.
+    /// The items that were renamed.
     pub renamed: Listing<Renamed>,
-    /// The target's disk keeps no modes.
+    /// True if the target's disk does not keep file modes.
     pub lost_modes: bool,
-    /// Why all of it ended.
+    /// The error that ended the whole job early, if any.
     pub stopped: Option<Error>,
 }
 
 impl<'a> Tally<'a> {
-    /// Nothing so far, of so many files and bytes.
+    /// Starts counting, given the total numbers of files and bytes.
     pub fn new(
         files_total: u64,
         bytes_total: u64,
@@ -153,13 +155,13 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Files and bytes that were written.
+    /// Returns the numbers of files and bytes that were completely written.
     pub fn written(&self) -> (u64, u64) {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         (read(&self.files), read(&self.written))
     }
 
-    /// Nothing more is to be done.
+    /// Returns true if all threads should stop.
     pub fn is_over(&self) -> bool {
         if self.interrupt.load(Ordering::Relaxed) {
             self.stop(Error::Interrupted);
@@ -167,7 +169,8 @@ impl<'a> Tally<'a> {
         self.is_over.load(Ordering::Relaxed)
     }
 
-    /// What is known at the end, of a backup that is still the one that was opened.
+    /// Returns the lists at the end of the job. Sets `stopped` if another backup has replaced
+    /// `backup` in the meantime.
     pub fn into_lists(self, backup: &Opened) -> Lists {
         let lists = self.lists.into_inner();
         let mut lists = lists.unwrap_or_else(PoisonError::into_inner);
@@ -177,7 +180,7 @@ impl<'a> Tally<'a> {
         lists
     }
 
-    /// Something is not as it should be.
+    /// Records a problem with an item.
     pub fn problem(&self, item: &Item, wrong: Wrong, detail: String) {
         self.with(|lists| {
             lists.problems.add(Problem {
@@ -189,7 +192,7 @@ impl<'a> Tally<'a> {
         });
     }
 
-    /// Something has another name.
+    /// Records that an item got another name.
     pub fn renamed(&self, item: &Item, to: String) {
         self.with(|lists| {
             lists.renamed.add(Renamed {
@@ -200,7 +203,8 @@ impl<'a> Tally<'a> {
         });
     }
 
-    /// Something has no place, or nothing has any more.
+    /// Records that an item has no place in the target, or ends the job if no item has one any
+    /// more.
     pub fn no_place(&self, item: &Item, why: NoPlace) {
         match why {
             NoPlace::This(detail) => self.problem(item, Wrong::Unwritable, detail),
@@ -208,7 +212,7 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// All of it ends, for this reason.
+    /// Ends the job with this error. Only the first error is kept.
     pub fn stop(&self, error: Error) {
         self.is_over.store(true, Ordering::Relaxed);
         self.with(|lists| {
@@ -216,29 +220,29 @@ impl<'a> Tally<'a> {
         });
     }
 
-    /// Changes the lists.
+    /// Changes the lists while holding their lock.
     pub fn with(&self, change: impl FnOnce(&mut Lists)) {
         change(&mut self.lists.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// One file is whole.
+    /// Counts a file that was completely written.
     pub fn wrote(&self, bytes: u64) {
         self.files.fetch_add(1, Ordering::Relaxed);
         self.written.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// So many bytes more are there.
+    /// Adds to the bytes written so far, and reports progress.
     pub fn moved(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.progress();
     }
 
-    /// Tells how far it is, now and then.
+    /// Reports progress, at most once per `BETWEEN_EVENTS`.
     fn progress(&self) {
         let now = self.begun.elapsed().as_millis() as u64;
         let told = self.told.load(Ordering::Relaxed);
         let is_due = now >= told + BETWEEN_EVENTS.as_millis() as u64;
-        // One thread tells.
+        // Only the thread that wins the exchange reports.
         let relaxed = Ordering::Relaxed;
         if !is_due
             || self

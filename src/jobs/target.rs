@@ -1,6 +1,6 @@
-//! A folder that is filled with files of a backup. Whatever the backup's list says, nothing outside
-//! of it is written: names are made by [`super::names`], folders one by one and never through a
-//! link, files under a new name and then renamed.
+//! Fills a folder with files of a backup. Nothing outside the folder is written, whatever the
+//! backup's list says: names are made by [`super::names`], folders are created one by one and never
+//! through a link, and files are written under a temporary name and then renamed.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -12,40 +12,40 @@ use super::Error;
 use super::names::{Place, Rules, numbered};
 use crate::store::{self, disk};
 
-/// How a folder is filled.
+/// Options for filling a folder.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Into {
-    /// What is there already is replaced. Without it the folder must be empty.
+    /// Replace existing files. Without it the folder must be empty.
     pub overwrite: bool,
-    /// Nothing is written.
+    /// Write nothing; only check what would be written.
     pub dry_run: bool,
 }
 
-/// The folder.
+/// The folder that is filled.
 pub struct Target {
     root: PathBuf,
     rules: Rules,
     how: Into,
-    /// Hashes of the paths that were given away, so that a million of them take some 20 MB.
+    /// Hashes of the paths in use. A million of them take some 20 MB.
     taken: HashSet<u64>,
-    /// Of names that were given away more than once, the last number, by the hash of what stands
-    /// around it. A stranger's list can name one file a million times.
+    /// The last number appended to a name that was needed more than once, by the hash of the name
+    /// without its number. A forged list can name one file a million times.
     numbers: HashMap<u64, u32>,
-    /// Hashes of the folders that are there.
+    /// Hashes of the folders that were created or checked.
     made: HashSet<u64>,
     hasher: RandomState,
 }
 
-/// Why something has no place.
+/// The reasons for which an item cannot be written.
 pub enum NoPlace {
-    /// Only this one.
+    /// Only this item cannot be written.
     This(String),
     /// Nothing can be written any more.
     Any(Error),
 }
 
 impl Target {
-    /// Looks at the folder, and makes it. `backup` is what will be read.
+    /// Checks the folder and creates it. `backup` is the folder of the backup that will be read.
     pub fn open(folder: &Path, backup: &Path, how: Into) -> Result<Target, Error> {
         let failed = |e| cannot_write(folder, e);
         let root = std::path::absolute(folder).map_err(failed)?;
@@ -69,30 +69,30 @@ impl Target {
         })
     }
 
-    /// Where it is.
+    /// Returns the path of the folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// What its names may be.
+    /// Returns the rules for names on its disk.
     pub fn rules(&self) -> Rules {
         self.rules
     }
 
-    /// How it is filled.
+    /// Returns the options for filling it.
     pub fn how(&self) -> Into {
         self.how
     }
 
-    /// The path of a place, whether there is anything or not.
+    /// Returns the path of a place, which need not exist.
     pub fn path_of(&self, place: &Place) -> PathBuf {
         let mut path = self.root.clone();
         path.extend(&place.parts);
         path
     }
 
-    /// Gives a place away; one that was given away already becomes `name (2)`. Answers whether it
-    /// did.
+    /// Reserves a place. If it is already reserved, renames it to `name (2)` (or the next free
+    /// number) and returns true.
     pub fn take(&mut self, place: &mut Place) -> bool {
         let Some(name) = place.parts.pop() else {
             return false;
@@ -106,7 +106,7 @@ impl Target {
             place.parts.push(numbered(&name, number));
             place.path()
         };
-        // Long names are cut before their number, hence it is the cut one that is counted.
+        // A long name is cut to make room for its number, so the count belongs to the cut name.
         let around = self.key(&path_with(0));
         let mut number = self.numbers.get(&around).copied().unwrap_or(1);
         loop {
@@ -119,12 +119,12 @@ impl Target {
         }
     }
 
-    /// Whether [`Target::folder`] made it or went through it.
+    /// Returns true if [`Target::folder`] created this folder or passed through it.
     pub fn has_folder(&self, place: &Place) -> bool {
         self.made.contains(&self.key(&place.path()))
     }
 
-    /// Makes a folder, and those above it.
+    /// Creates a folder and its parents.
     pub fn folder(&mut self, parts: &[String]) -> Result<PathBuf, NoPlace> {
         let mut path = self.root.clone();
         let whole = self.key(&parts.join("/"));
@@ -159,7 +159,7 @@ impl Target {
     }
 }
 
-/// What an error of the target's disk means: for one file, or for all of them.
+/// Classifies an error of the target's disk: it concerns one file, or all of them.
 pub fn no_place(path: &Path, doing: &str, e: io::Error) -> NoPlace {
     match e.kind() {
         io::ErrorKind::StorageFull
@@ -169,7 +169,7 @@ pub fn no_place(path: &Path, doing: &str, e: io::Error) -> NoPlace {
     }
 }
 
-/// The target cannot be written.
+/// Returns the error for a target that cannot be written.
 pub fn cannot_write(path: &Path, cause: io::Error) -> Error {
     Error::Target {
         path: path.to_path_buf(),
@@ -177,7 +177,7 @@ pub fn cannot_write(path: &Path, cause: io::Error) -> Error {
     }
 }
 
-/// What makes folders for their owner only.
+/// Returns a builder of folders that only their owner can access.
 fn private_folders() -> fs::DirBuilder {
     #[cfg(unix)]
     {
@@ -189,7 +189,8 @@ fn private_folders() -> fs::DirBuilder {
     fs::DirBuilder::new()
 }
 
-/// The folder itself, and those above it: by its own error, since it is no store.
+/// Creates the target folder and its parents. Not done by the store's functions, whose errors speak
+/// of a store.
 fn make_root(root: &Path) -> Result<(), Error> {
     let made = private_folders().recursive(true).create(root);
     made.map_err(|e| cannot_write(root, e))
@@ -201,7 +202,7 @@ fn make_folder(path: &Path) -> Result<(), NoPlace> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         made => return made.map_err(failed),
     }
-    // What lies there may be anybody's: a link could lead anywhere.
+    // Anything may be in its place: a link could lead anywhere.
     match fs::symlink_metadata(path).map_err(failed)?.is_dir() {
         true => Ok(()),
         false => Err(NoPlace::This(format!(
@@ -211,7 +212,7 @@ fn make_folder(path: &Path) -> Result<(), NoPlace> {
     }
 }
 
-/// Whether there is nothing there yet.
+/// Returns true if the folder does not exist yet. Fails if it is not empty and must be.
 fn is_new(root: &Path, overwrite: bool) -> Result<bool, Error> {
     let mut entries = match fs::read_dir(root) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
@@ -229,7 +230,7 @@ fn is_new(root: &Path, overwrite: bool) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// A backup is never written into, nor a store.
+/// Refuses a target inside a backup or a store, or one that contains the backup.
 fn refuse_backups(root: &Path, backup: &Path) -> Result<(), Error> {
     let refused = |what: String| {
         Err(Error::Nothing {
@@ -238,7 +239,7 @@ fn refuse_backups(root: &Path, backup: &Path) -> Result<(), Error> {
         })
     };
     let source = fs::canonicalize(backup).unwrap_or_else(|_| backup.to_path_buf());
-    // Of a folder that is not there yet, what is there of the way to it.
+    // If the folder does not exist yet, use its nearest existing parent.
     let target = root
         .ancestors()
         .find_map(|path| fs::canonicalize(path).ok())
@@ -250,7 +251,7 @@ fn refuse_backups(root: &Path, backup: &Path) -> Result<(), Error> {
             backup.display()
         ));
     }
-    // What lies in a store would be listed as one of its backups, or be in the way of them.
+    // Files inside a store would be listed as one of its backups, or would get in their way.
     let holds_ours = |path: &Path| path.join(".idev-backup").exists();
     if let Some(store) = target.ancestors().find(|path| holds_ours(path)) {
         return refused(format!(
@@ -270,7 +271,7 @@ fn refuse_backups(root: &Path, backup: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Tries what the disk can hold, rather than to guess by its name.
+/// Tests which names the disk can hold, rather than guessing from its type.
 fn probe(root: &Path, rules: &mut Rules) -> io::Result<()> {
     let plain = root.join(format!(".idev-backup-probe-{}", std::process::id()));
     disk::create_private(&plain)?;
@@ -279,7 +280,7 @@ fn probe(root: &Path, rules: &mut Rules) -> io::Result<()> {
     disk::remove_if_there(&plain)?;
     if !rules.windows {
         let odd = root.join(format!(".idev-backup-probe-{}:?", std::process::id()));
-        // FAT and its kind refuse the name on every system.
+        // FAT and related file systems refuse this name on every operating system.
         rules.windows = disk::create_private(&odd).is_err();
         disk::remove_if_there(&odd).or_else(|e| match rules.windows {
             true => Ok(()),
@@ -331,7 +332,7 @@ mod tests {
     fn a_name_that_comes_often_takes_no_longer_each_time() {
         let dir = tempfile::tempdir().unwrap();
         let mut target = target(dir.path(), Into::default()).unwrap();
-        // Cut before their number all of these are one.
+        // If cut to make room for a number, all of these names are equal.
         let long = |end: u32| format!("{}{end:04}", "a".repeat(240));
         let start = std::time::Instant::now();
         let mut paths = HashSet::new();

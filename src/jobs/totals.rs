@@ -1,4 +1,4 @@
-//! How much a backup holds, added up in one pass over its list.
+//! Adds up how much a backup holds, in one pass over its list.
 
 use std::collections::HashMap;
 
@@ -9,48 +9,48 @@ use super::opened::Opened;
 use crate::manifest::db::{Filter, Kind};
 use crate::manifest::kinds::Amounts;
 
-/// Bytes of domains' names that are kept: a phone has some thousand domains, and a stranger's list
-/// could name millions.
+/// Maximum memory for names of domains. A phone has some thousand domains, but a forged list could
+/// name millions.
 const NAMES_BYTES_MAX: usize = 8 << 20;
 
-/// Files, and what they weigh.
+/// A number of files, and their total bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Sum {
-    /// Files.
+    /// Number of files.
     pub files: u64,
-    /// Their bytes as the phone counts them.
+    /// Total bytes, as the phone counts them.
     pub bytes: u64,
 }
 
 impl Sum {
-    /// Adds another one.
+    /// Adds another sum to this one.
     pub fn add(&mut self, other: Sum) {
         self.files += other.files;
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
 }
 
-/// What was added up.
+/// The totals of a backup.
 #[derive(Debug, Default)]
 pub struct Totals {
-    /// All files.
+    /// The sum of all files.
     pub all: Sum,
-    /// Folders.
+    /// Number of folders.
     pub folders: u64,
-    /// Symbolic links.
+    /// Number of symbolic links.
     pub links: u64,
-    /// By what they are to their owner.
+    /// The sums by kind of data.
     pub kinds: Amounts,
-    /// By domain.
+    /// The sums by domain.
     pub domains: HashMap<String, Sum>,
-    /// Of domains that are too many to be named.
+    /// The sum of the domains beyond the memory limit for names.
     pub unnamed: Sum,
-    /// Files whose records cannot be read: they count as files, and as no bytes.
+    /// Number of files whose records cannot be read. They count as files of 0 bytes.
     pub unreadable: u64,
 }
 
 impl Totals {
-    /// Adds up all of a backup.
+    /// Adds up everything in a backup.
     pub fn of(opened: &Opened) -> Result<Totals, Error> {
         let mut totals = Totals::default();
         let mut names_bytes = 0;
@@ -75,7 +75,7 @@ impl Totals {
                 }
                 Kind::Directory => totals.folders += 1,
                 Kind::Link => totals.links += 1,
-                // The backup names it among what cannot be read.
+                // `Opened::unread` lists it among what cannot be read.
                 Kind::Other => {}
             }
             if let Some(domain) = totals.domains.get_mut(&item.domain) {

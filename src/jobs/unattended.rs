@@ -1,5 +1,5 @@
-//! A backup that nobody watches: whether it is to be made now, who is told, how long is waited, and
-//! what is tried again.
+//! Makes unattended backups: decides when to make one, runs the user's hooks, limits waits, and
+//! retries.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -22,43 +22,43 @@ use crate::transport::{self, Attached, Calm};
 use crate::udid::Udid;
 use crate::units::span;
 
-/// How often it is looked whether a phone has come.
+/// Time between two checks for a phone that is not connected yet.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// How a backup is made that nobody watches. The default is to make it at once, and once.
+/// Options of an unattended backup. The default is to make it at once, without retries.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// What must hold.
+    /// The conditions under which a backup is made.
     pub conditions: Conditions,
-    /// How often a backup that broke off is tried again.
+    /// Number of retries after a backup that failed.
     pub retries: u32,
-    /// How long before that.
+    /// Time to wait before each retry.
     pub retry_wait: Duration,
-    /// How long the passcode is waited for; as long as the phone does, if not given.
+    /// Time limit for entering the passcode; `None` waits as long as the phone does.
     pub passcode_wait: Option<Duration>,
-    /// How long between reminders of it.
+    /// Time between reminders to enter the passcode; `None` for only the first notice.
     pub remind_every: Option<Duration>,
-    /// How old the last good backup may become before somebody is told.
+    /// Age of the last good backup from which it counts as overdue and the user is notified.
     pub overdue_after: Option<Duration>,
-    /// The user's commands.
+    /// The user's commands for notifications.
     pub hooks: Hooks,
-    /// Let the computer fall asleep meanwhile.
+    /// Allow the computer to fall asleep during a backup.
     pub may_sleep: bool,
-    /// Leave a phone to another run of ours that has it: nobody is there to be told that it is
-    /// busy.
+    /// Skip a phone that another run of this program is working on, instead of failing: an
+    /// unattended run has no user to whom an error would be useful.
     pub yields: bool,
 }
 
-/// How it ended, if it did not fail.
+/// The result of an unattended backup that did not fail.
 #[derive(Debug)]
 pub enum Outcome {
-    /// There is a new backup.
+    /// A new backup was made.
     Done(Box<Report>),
-    /// There was nothing to do, and why.
+    /// No backup was due or allowed now, with the reason.
     Skipped(String),
 }
 
-/// The phones that are meant; waits for the first to be connected.
+/// Returns the requested phones. Waits up to `wait` for the first to be connected.
 pub fn phones(
     reach: &Reach,
     wanted: Option<&str>,
@@ -93,9 +93,9 @@ pub fn phones(
     }
 }
 
-/// Returns true if the phone is not there. Where udev starts usbmuxd, there is no daemon either
-/// before a phone comes. A daemon whose address was given and that does not answer is a fault:
-/// nothing is known about phones then.
+/// Returns true if the phone is not connected. If udev starts usbmuxd, the daemon is absent too
+/// until a phone is plugged in. But if the address of a daemon was given and it does not answer,
+/// that is a fault, because nothing is known about phones then.
 pub fn is_absent(error: &Error) -> bool {
     match error {
         Error::Device(device::Error::Transport(transport::Error::NoDaemon { .. })) => {
@@ -105,7 +105,7 @@ pub fn is_absent(error: &Error) -> bool {
     }
 }
 
-/// Returns true if waiting may help: the phone is not there, or no daemon answers yet.
+/// Returns true if waiting may help: the phone is not connected, or no daemon answers yet.
 fn may_come(error: &Error) -> bool {
     matches!(
         error,
@@ -121,15 +121,15 @@ fn may_come(error: &Error) -> bool {
     )
 }
 
-/// Returns true if no other backup of the phone is expected: somebody retired it, and it was not
-/// backed up since.
+/// Returns true if no further backup of the phone is expected: the user retired it, and it has not
+/// been backed up since.
 pub fn is_retired(store: &Store, udid: &Udid) -> bool {
     let since = store.notes(udid).ok().and_then(|notes| notes.retired);
     let last = last_good(store, udid).map(list::rfc3339);
     since.is_some_and(|since| last.is_none_or(|last| last <= since))
 }
 
-/// Backs one phone up, if that is to be done now.
+/// Backs up one phone if the plan's conditions allow it now.
 pub fn back_up(
     reach: &Reach,
     phone: &Attached,
@@ -151,7 +151,7 @@ pub fn back_up(
     };
     const BUSY: &str = "another run of idev-backup is under way for this phone";
     if plan.yields && store.is_busy(&phone.udid) {
-        // The other one may hang.
+        // The other run may hang, so an overdue backup is still reported.
         teller.overdue(now, last);
         return Ok(Outcome::Skipped(BUSY.to_owned()));
     }
@@ -184,7 +184,7 @@ pub fn back_up(
             report.problems.extend(teller.problems());
             Ok(Outcome::Done(Box::new(report)))
         }
-        // It began in this moment.
+        // The other run began after the check above.
         Err(Error::Store(store::Error::Busy { .. })) if plan.yields => {
             teller.overdue(now, last);
             Ok(Outcome::Skipped(BUSY.to_owned()))
@@ -193,7 +193,7 @@ pub fn back_up(
     }
 }
 
-/// What the phone says of itself, before anything is begun.
+/// Asks the phone for the facts that the conditions need, before anything begins.
 fn asked(
     reach: &Reach,
     phone: &Attached,
@@ -204,8 +204,8 @@ fn asked(
     Ok(State::ask(session.lockdown())?)
 }
 
-/// Tells of a failure that came before there was a phone to back up; `wanted` is the one that was
-/// named, if any.
+/// Runs the hooks for a failure that occurred before a phone was found. `wanted` is the requested
+/// phone, if any.
 pub fn tell_failed(
     error: &Error,
     wanted: Option<&str>,
@@ -232,13 +232,14 @@ pub fn tell_failed(
     teller.failure(error, text);
 }
 
-/// Why nothing is to be done now, by the clock and the store.
+/// Returns the reason that no backup is made now, as far as the time and the store determine it.
 pub fn not_now(plan: &Plan, now: SystemTime, last: Option<SystemTime>) -> Option<String> {
     plan.conditions
         .against_the_time(now, local_minute(now), last)
 }
 
-/// What a command may call the phone; asked for only where there is one that would say it.
+/// Returns the phone's name for the hooks. Asks the phone only if there is a hook that uses the
+/// name.
 fn name(reach: &Reach, phone: &Attached, plan: &Plan) -> String {
     let hooks = &plan.hooks;
     let said = hooks.notify || hooks.any();
@@ -276,7 +277,7 @@ fn repeatedly(
             plan.retries
         ));
         pause(plan.retry_wait, &reach.calm)?;
-        // Plugged in anew, it has another number.
+        // If the phone was reconnected, the daemon has given it another number.
         match reach.phone(Some(phone.udid.as_str())) {
             Ok(found) => phone = found,
             Err(e) if may_come(&e) => {}
@@ -293,7 +294,7 @@ fn once(
     plan: &Plan,
     teller: &Teller<'_>,
 ) -> Result<Report, Error> {
-    // Giving up on the passcode of one phone is not meant for the others.
+    // Giving up on one phone's passcode does not cancel the work on the others.
     let reach = Reach {
         calm: reach.calm.for_one(),
         ..reach.clone()
@@ -325,13 +326,13 @@ fn once(
     }
 }
 
-/// The phone waits for its passcode, or no longer.
+/// A change in the phone's wait for its passcode: begun or over.
 enum Change {
     Waits,
     Over,
 }
 
-/// Passes everything on, and tells the warden of the passcode.
+/// A monitor that passes all events on and informs the warden about waits for the passcode.
 struct Watched<'a> {
     inner: &'a dyn Monitor,
     passcode_wait: Option<Duration>,
@@ -340,7 +341,7 @@ struct Watched<'a> {
 
 impl Monitor for Watched<'_> {
     fn event(&self, mut event: Event) {
-        // Whoever gives up first: the phone, or we.
+        // Shows the shorter limit: the phone's or ours.
         if let Event::Waiting {
             what: Wait::Passcode,
             limit_seconds,
@@ -361,14 +362,14 @@ impl Monitor for Watched<'_> {
         };
         if let Some(change) = change {
             let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-            // It lives as long as this does.
+            // Fails only if the warden is gone, and the warden lives as long as this monitor.
             drop(changes.send(change));
         }
         self.inner.event(event);
     }
 }
 
-/// Tells and reminds somebody of the passcode, and gives up.
+/// Reminds the user to enter the passcode, and gives up after the time limit.
 struct Warden<'a> {
     calm: Arc<Calm>,
     plan: &'a Plan,
@@ -419,7 +420,7 @@ impl Warden<'_> {
         }
     }
 
-    /// When to do something next.
+    /// Returns the time of the next reminder or of giving up, whichever is first.
     fn next(&self, since: Instant, reminded: Instant) -> Option<Instant> {
         let end = self.plan.passcode_wait.map(|wait| since + wait);
         let reminder = self.plan.remind_every.filter(|every| !every.is_zero());
@@ -433,7 +434,7 @@ impl Warden<'_> {
     }
 }
 
-/// Runs the user's commands about one phone.
+/// Runs the user's hooks about one phone.
 struct Teller<'a> {
     plan: &'a Plan,
     udid: Option<&'a str>,
@@ -465,7 +466,7 @@ impl Teller<'_> {
         }
     }
 
-    /// Tells of a failure, and answers it.
+    /// Runs the hooks for a failure, and returns the error.
     fn failed(&self, error: Error, last: Option<SystemTime>) -> Error {
         self.failure(&error, format!("its backup failed: {error}"));
         self.overdue(SystemTime::now(), last);
@@ -492,7 +493,7 @@ impl Teller<'_> {
     }
 }
 
-/// Says that the last good backup is too old, if it is.
+/// Returns a message if the last good backup is older than `limit`, or does not exist.
 pub fn overdue(
     now: SystemTime,
     last: Option<SystemTime>,
@@ -509,7 +510,8 @@ pub fn overdue(
     Some(format!("its last good backup is {} old", span(age)))
 }
 
-/// Tells of phones that are not there, by the store alone.
+/// Runs the hooks if the backup of a phone that is not connected is overdue, according to the
+/// store.
 pub fn tell_overdue(store: &Store, udid: &Udid, plan: &Plan, calm: &Calm, monitor: &dyn Monitor) {
     if is_retired(store, udid) {
         return;
@@ -529,14 +531,14 @@ pub fn tell_overdue(store: &Store, udid: &Udid, plan: &Plan, calm: &Calm, monito
     teller.overdue(SystemTime::now(), last);
 }
 
-/// The minute of the day where the computer is.
+/// Returns the minute of the day in the computer's time zone.
 fn local_minute(now: SystemTime) -> u16 {
     let now = jiff::Timestamp::try_from(now).unwrap_or_default();
     let now = now.to_zoned(jiff::tz::TimeZone::system());
     u16::from(now.hour().unsigned_abs()) * 60 + u16::from(now.minute().unsigned_abs())
 }
 
-/// Waits, unless somebody asks to stop.
+/// Waits for `time`. Fails at once if the token is cancelled.
 pub fn pause(time: Duration, calm: &Calm) -> Result<(), Error> {
     let start = Instant::now();
     loop {

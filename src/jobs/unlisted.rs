@@ -1,5 +1,5 @@
-//! Files of a draft that the phone's list does not name: a run that broke off had received them,
-//! and the phone deleted them before the next run took the draft over.
+//! Removes files from a draft that the phone's list does not name: an interrupted run received
+//! them, and the phone deleted them before the next run resumed the draft.
 
 use std::iter::Peekable;
 
@@ -13,12 +13,12 @@ use crate::store::walk::Walk;
 use crate::store::{Draft, layout};
 use crate::units::counted;
 
-/// Paths that are held at a time: about 1 MiB. What is beyond stays in the backup and is counted by
-/// its check.
+/// Maximum number of paths held in memory: about 1 MiB. Further files stay in the backup, and its
+/// check counts them.
 const HELD_MAX: usize = 20_000;
 
-/// Removes the files that the phone's list does not name from a draft that was taken over. Does
-/// nothing where the list cannot be read to its end: the check of the backup tells of both.
+/// Removes the files that the phone's list does not name from a resumed draft. Does nothing if the
+/// list cannot be read completely; the check of the backup reports that, and the files.
 pub(super) fn remove(
     draft: &mut Draft,
     password: Option<&Known>,
@@ -46,7 +46,7 @@ pub(super) fn remove(
     Ok(())
 }
 
-/// Returns the files that no row of the list names, or `None` where the list cannot be read.
+/// Returns the files that no row of the list names; `None` if the list cannot be read.
 fn find(opened: &Opened) -> Result<Option<Vec<BackupPath>>, Error> {
     let folder = opened.folder();
     let udid = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -90,7 +90,7 @@ fn find(opened: &Opened) -> Result<Option<Vec<BackupPath>>, Error> {
     Ok(Some(unlisted))
 }
 
-/// The files of a backup that are named by an id, in the order of their ids.
+/// The files of a backup whose names are file ids, in the order of their ids.
 struct Files {
     walk: Peekable<Walk>,
 }
@@ -102,7 +102,7 @@ impl Files {
         })
     }
 
-    /// Returns the next file, if its id comes before `id`. A file with this id is passed over.
+    /// Returns the next file if its id comes before `id`. Skips a file with this id.
     fn next_before(&mut self, id: &str) -> Result<Option<String>, store::Error> {
         loop {
             match self.walk.peek() {
@@ -126,11 +126,11 @@ impl Files {
 
     /// Returns the next file, if there is one.
     fn next(&mut self) -> Result<Option<String>, store::Error> {
-        // Every id comes before this: ids are hex digits.
+        // Every id comes before "~", because ids are hex digits.
         self.next_before("~")
     }
 
-    /// Ends, or returns the error that the walk gives.
+    /// Returns the error of the walk, or `None` at its end.
     fn next_error(&mut self) -> Result<Option<String>, store::Error> {
         match self.walk.next() {
             Some(Err(e)) => Err(e),

@@ -1,4 +1,4 @@
-//! What takes the room in a backup: by kind, and by application.
+//! Reports what takes up space in a backup: by kind, and by application.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,48 +12,48 @@ use crate::manifest::info::application_names;
 use crate::manifest::kinds::Amount;
 use crate::manifest::unread::Unread;
 
-/// What a domain of an application begins with; the rest is its bundle id, that of an extension, or
-/// of a group.
+/// The prefixes of domains that belong to applications. The rest is the bundle id of the
+/// application, of an extension, or of a group.
 const PREFIXES: [&str; 3] = ["AppDomain-", "AppDomainPlugin-", "AppDomainGroup-"];
 
-/// What takes the room.
+/// The report on the space used by a backup.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Where the backup is.
+    /// The path of the backup's folder.
     pub path: String,
     /// The phone's name.
     pub name: Option<String>,
     /// The phone's UDID.
     #[serde(skip)]
     pub udid: Option<String>,
-    /// When the backup was made, RFC 3339.
+    /// The time of the backup, as RFC 3339.
     pub date: Option<String>,
-    /// All of it.
+    /// The sum of all files.
     #[serde(flatten)]
     pub all: Sum,
-    /// By what the files are to their owner, largest first.
+    /// By the kind of data, largest first.
     pub kinds: Vec<Amount>,
     /// By application, largest first.
     pub apps: Vec<App>,
-    /// Files whose records cannot be read: they count as files, and as no bytes.
+    /// Number of files whose records cannot be read. They count as files of 0 bytes.
     pub unreadable: u64,
-    /// What else could not be read, and the names of the first.
+    /// The parts of the list that could not be read: their number, and the names of the first.
     pub unread: Unread,
 }
 
-/// What an application takes, with its extensions and groups.
+/// The space that an application uses, including its extensions and groups.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct App {
-    /// Its bundle id.
+    /// The application's bundle id.
     pub id: String,
-    /// Its name, where the backup tells it.
+    /// The application's name, if the backup contains it.
     pub name: Option<String>,
-    /// What it takes.
+    /// The application's files and their bytes.
     #[serde(flatten)]
     pub sum: Sum,
 }
 
-/// Adds up what is in a backup.
+/// Adds up the files of a backup.
 pub fn usage(opened: &Opened) -> Result<Report, Error> {
     let totals = Totals::of(opened)?;
     let known = of_property_lists(opened.folder())?;
@@ -72,7 +72,7 @@ pub fn usage(opened: &Opened) -> Result<Report, Error> {
     })
 }
 
-/// The bundle id in a domain of an application.
+/// Returns the bundle id in the domain of an application.
 pub(super) fn bundle_id(domain: &str) -> Option<&str> {
     PREFIXES
         .iter()
@@ -80,8 +80,8 @@ pub(super) fn bundle_id(domain: &str) -> Option<&str> {
 }
 
 fn apps(domains: &HashMap<String, Sum>, names: &BTreeMap<String, String>) -> Vec<App> {
-    // Applications that have a domain of their own, or a name: what else there is belongs to one of
-    // them, or to none.
+    // An application has a domain of its own, or a name. Every other id belongs to one of these, or
+    // to none.
     let known =
         |id: &str| names.contains_key(id) || domains.contains_key(&format!("AppDomain-{id}"));
     let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
@@ -105,11 +105,11 @@ fn apps(domains: &HashMap<String, Sum>, names: &BTreeMap<String, String>) -> Vec
     apps
 }
 
-/// Whose an extension (`com.example.app.share`) or a group (`group.com.example.app`,
-/// `group.com.example.app.shared`, `A1B2C3D4E5.com.example.app`) is, by its name: the longest
-/// beginning that is an application's. Else its own.
+/// Returns the application that an extension (`com.example.app.share`) or a group
+/// (`group.com.example.app`, `group.com.example.app.shared`, `A1B2C3D4E5.com.example.app`) belongs
+/// to: the longest prefix that is an application's id. Returns `id` itself if no prefix is.
 fn owner(id: &str, known: impl Fn(&str) -> bool) -> &str {
-    /// Names of applications have less parts; those of strangers could have a million.
+    /// Bundle ids have fewer parts; an id in a forged list could have a million.
     const PARTS_MAX: usize = 16;
     let behind_team = || {
         let (team, rest) = id.split_once('.')?;

@@ -1,4 +1,4 @@
-//! The phone's verdict in words: cause, evidence and next step for every MBErrorDomain code.
+//! Explains the phone's verdict: cause, evidence and next step for every MBErrorDomain code.
 
 use std::fmt;
 
@@ -6,22 +6,21 @@ use super::Class;
 use crate::mobilebackup::Verdict;
 use crate::units::size;
 
-/// The phone needs this much more than the upload itself before it proceeds, and asks for this much
-/// more still (protocol.md, "Free space").
+/// Space that the phone requests beyond what it needs to proceed (protocol.md, "Free space").
 pub(super) const ASKED_BEYOND_NEED_BYTES: u64 = 2 << 30;
 
-/// Why the phone did not make the backup.
+/// The phone's refusal of a request, explained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// MBErrorDomain.
+    /// The phone's code, from its MBErrorDomain.
     pub code: i64,
     /// The cause, in our words.
     pub cause: String,
-    /// The phone's own words.
+    /// The phone's own message.
     pub evidence: String,
-    /// What to do.
+    /// Advice for the user.
     pub hint: Option<String>,
-    /// For scripts.
+    /// The kind of failure, which determines the exit code.
     pub class: Class,
 }
 
@@ -36,11 +35,11 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Letters of a phone's own words that are shown.
+/// Maximum number of characters of the phone's message that are shown.
 const WORDS_MAX: usize = 500;
 
-/// A phone's own words, in one line of bearable length: they are shown as they came, and could look
-/// like ours.
+/// Makes the phone's message fit to be shown: one line of limited length, so that it cannot pass
+/// for output of ours.
 fn quoted(words: &str) -> String {
     let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
     let mut letters = words.chars();
@@ -51,29 +50,29 @@ fn quoted(words: &str) -> String {
     text
 }
 
-/// What the phone asked for when it lacked room.
+/// A phone's request for more space on the computer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shortage {
-    /// Its PurgeDiskSpace amount.
+    /// The amount in the phone's PurgeDiskSpace request.
     pub asked_bytes: u64,
-    /// What it was told is free.
+    /// The free space that we reported to the phone.
     pub free_bytes: u64,
 }
 
 impl Shortage {
-    /// The bytes that must be free for the phone to go on.
+    /// Returns the bytes that must be free for the phone to proceed.
     pub fn required_bytes(self) -> u64 {
         (self.asked_bytes.saturating_add(self.free_bytes)).saturating_sub(ASKED_BEYOND_NEED_BYTES)
     }
 
-    /// The bytes that must still be freed.
+    /// Returns the bytes that must still be freed.
     pub fn missing_bytes(self) -> u64 {
         self.required_bytes().saturating_sub(self.free_bytes)
     }
 }
 
-/// Explains a verdict other than 0. `capacity_bytes` is what the phone can hold, `place` where the
-/// store is.
+/// Explains a verdict other than 0. `capacity_bytes` is the phone's capacity, and `place` names the
+/// store's disk.
 pub fn explain(
     verdict: &Verdict,
     shortage: Option<Shortage>,
@@ -104,10 +103,11 @@ pub fn explain(
     refusal
 }
 
-/// The code that is meant, where an old phone's words say more than its code.
+/// Returns the code that fits the phone's message, where the message of an old phone is more
+/// precise than its code.
 pub fn meant(code: i64, description: &str) -> i64 {
     match code {
-        // limd#12, iOS 6.1.2: what a locked phone said.
+        // Sent by a locked phone (limd#12, iOS 6.1.2).
         1 if description.contains("copying keychain") => 13,
         1 if description.contains("MDM setting present") => 22,
         105 if description.contains("on device") => 106,
@@ -115,8 +115,8 @@ pub fn meant(code: i64, description: &str) -> i64 {
     }
 }
 
-/// Explains why the phone did not change its backup password. `is_required`: its administrator
-/// demands encryption.
+/// Explains why the phone did not change its backup password. `is_required` is true if its
+/// administrator requires encryption.
 pub fn explain_password(verdict: &Verdict, is_required: bool, has_old: bool) -> Refusal {
     let code = meant(verdict.code, &verdict.description);
     let (class, cause, hint) = words(code);
@@ -152,12 +152,12 @@ pub fn explain_password(verdict: &Verdict, is_required: bool, has_old: bool) -> 
     refusal(verdict, (class, cause, hint))
 }
 
-/// What a restore needs.
+/// The space that a restore needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Need {
-    /// Bytes of the backup.
+    /// Total bytes of the backup.
     pub backup_bytes: u64,
-    /// What the phone said beforehand that it has free.
+    /// Free space in bytes that the phone reported beforehand.
     pub free_bytes: Option<u64>,
 }
 
@@ -171,10 +171,10 @@ fn refusal(verdict: &Verdict, (class, cause, hint): (Class, &str, Option<&str>))
     }
 }
 
-/// Explains why the phone did not take a backup back.
+/// Explains why the phone refused to restore a backup.
 pub fn explain_restore(verdict: &Verdict, need: Need) -> Refusal {
     let mut refusal = refusal(verdict, restore_words(verdict.code));
-    // The computer has the backup already, so that both codes are about the phone.
+    // The computer already has the backup, so both codes concern space on the phone.
     if matches!(verdict.code, 105 | 106) {
         let backup = need.backup_bytes;
         let had = need.free_bytes.map_or_else(String::new, |free| {
@@ -200,8 +200,8 @@ pub fn explain_restore(verdict: &Verdict, need: Need) -> Refusal {
     refusal
 }
 
-/// What a code means at the end of a restore, where that is not what it means at the end of a
-/// backup.
+/// Returns class, cause and next step of a code at the end of a restore, where many codes mean
+/// something else than at the end of a backup.
 fn restore_words(code: i64) -> (Class, &'static str, Option<&'static str>) {
     use Class::{Failed, Interrupted, Locked, NoSpace, WrongPassword};
     const AGAIN: Option<&str> = Some("restart the phone and run the same command again");
@@ -310,7 +310,7 @@ fn restore_words(code: i64) -> (Class, &'static str, Option<&'static str>) {
     }
 }
 
-/// What a code says by itself; `None` for one that nobody has described.
+/// Explains a code without its context; `None` if its meaning is not known.
 pub fn described(code: i64) -> Option<Refusal> {
     let (class, cause, hint) = words(code);
     let at_restore = match code {
@@ -326,11 +326,11 @@ pub fn described(code: i64) -> Option<Refusal> {
     })
 }
 
-/// The cause of a code that is in no source.
+/// The cause given for a code whose meaning is not documented anywhere.
 const NOT_DESCRIBED: &str = "the phone gave up, with a code that nobody has described";
 
-/// Class, cause and next step of a code. Codes and texts: what devices sent in public threads
-/// (shared dialogs, error-codes) and the strings of the phone's backup agent.
+/// Returns class, cause and next step of a code. Sources: messages that devices sent in public
+/// threads (shared dialogs, error-codes), and the strings of the phone's backup agent.
 fn words(code: i64) -> (Class, &'static str, Option<&'static str>) {
     use Class::{Failed, Locked, Lost, NoSpace, WrongPassword};
     const AGAIN: Option<&str> = Some("restart the phone and run `idev-backup create` again");
@@ -403,7 +403,7 @@ fn words(code: i64) -> (Class, &'static str, Option<&'static str>) {
         103 => (
             Failed,
             "the phone could not read the status of the backup",
-            // limd#125: a locked phone says so too.
+            // A locked phone reports this code too (limd#125).
             Some("unlock the phone and try again; if it stays, run `idev-backup create --full`"),
         ),
         104 => (
@@ -491,7 +491,7 @@ mod tests {
 
     #[test]
     fn the_exact_need_is_told() {
-        // limd#1071: 10,000,000 free, asked for 26,418,026,591.
+        // From limd#1071: 10,000,000 bytes free, and the phone asked for 26,418,026,591.
         let shortage = Shortage {
             asked_bytes: 26_418_026_591,
             free_bytes: 10_000_000,
@@ -538,7 +538,7 @@ mod tests {
 
     #[test]
     fn an_absurd_estimate_is_shown_as_the_phones_own() {
-        // pmd3#1879: 969 GB claimed by a 256 GB phone.
+        // From pmd3#1879: a 256 GB phone claimed to need 969 GB.
         let shortage = Shortage {
             asked_bytes: 667_490_157_139,
             free_bytes: 302_044_200_960,

@@ -1,7 +1,9 @@
-//! Backs phones up when they are plugged in: the daemon's announcements, and who is due.
+//! Backs up phones when they are plugged in and a backup is due, following the daemon's
+//! announcements.
 //!
-//! One thread listens; the loop keeps one entry per phone that is there, and nothing of those that
-//! went. A backup has a thread of its own, so that the loop hears of other phones meanwhile.
+//! One thread listens to the daemon. The loop keeps one entry per connected phone and forgets
+//! phones that were unplugged. Each backup has a thread of its own, so that the loop can react to
+//! other phones meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -14,44 +16,44 @@ use crate::transport::usbmuxd::Change;
 use crate::transport::{Attached, Via};
 use crate::udid::Udid;
 
-/// A phone that is just plugged in, or has a bad cable, comes and goes; it is looked at when it
-/// stays for so long.
+/// Time that a phone must stay connected before it is considered. A phone that was just plugged in,
+/// or has a bad cable, may connect several times.
 const SETTLE: Duration = Duration::from_secs(2);
-/// How often it is looked whether a phone that stays is due.
+/// Time between two checks if a connected phone is due.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
-/// After a backup that broke off.
+/// Time to wait after a failed backup.
 const AFTER_FAILURE: Duration = Duration::from_secs(3600);
-/// Changes that may wait to be heard.
+/// Maximum number of changes that are queued.
 const CHANGES_MAX: usize = 64;
 
-/// Something worth a line.
+/// An event of a watch that is worth a line of output.
 #[derive(Debug)]
 pub enum Happening<'a> {
-    /// The daemon answers; phones will be announced.
+    /// The daemon answers and will announce phones.
     Listening,
-    /// The daemon is gone; it is asked again.
+    /// The connection to the daemon was lost, with the reason; the watch tries to reconnect.
     Lost(&'a str),
     /// A phone was plugged in.
     Attached(&'a Udid),
     /// A phone was unplugged.
     Detached(&'a Udid),
-    /// A phone is there and not due.
+    /// A phone is connected but not due, with the reason.
     NotDue(&'a Udid, &'a str),
-    /// Its backup ended.
+    /// The backup of a phone ended.
     Ended(&'a Udid, &'a Result<Outcome, Error>),
 }
 
-/// What a watch does; all of it may be called from several threads.
+/// The callbacks of a watch. They may be called from several threads.
 pub trait Watcher: Sync {
-    /// The phone is meant.
+    /// Returns true if this phone is to be backed up.
     fn wants(&self, udid: &Udid) -> bool;
-    /// Why a phone is not due, by the clock and the store.
+    /// Returns the reason that a phone is not due, by the time and the store; `None` if it is due.
     fn not_due(&self, udid: &Udid) -> Option<String>;
-    /// Backs a phone up.
+    /// Backs up a phone that is due.
     fn back_up(&self, phone: &Attached) -> Result<Outcome, Error>;
-    /// Something happened.
+    /// Receives an event of the watch.
     fn hear(&self, happening: Happening<'_>);
-    /// Called now and then.
+    /// Called at the start and about every ten minutes.
     fn tick(&self);
 }
 
@@ -63,7 +65,7 @@ enum Message {
     Stop,
 }
 
-/// Watches until the reach's calm is cancelled.
+/// Watches until the reach's cancellation token is cancelled.
 pub fn watch(reach: &Reach, due_after: Duration, watcher: &dyn Watcher) {
     let (messages, heard) = sync_channel(CHANGES_MAX);
     std::thread::scope(|scope| {
@@ -73,7 +75,7 @@ pub fn watch(reach: &Reach, due_after: Duration, watcher: &dyn Watcher) {
             let messages = messages.clone();
             scope.spawn(move || {
                 let result = watcher.back_up(&phone);
-                // The loop is gone only when everything ends.
+                // Sending fails only after the loop has ended with everything else.
                 drop(messages.send(Message::Ended(phone.udid, result)));
             });
         };
@@ -85,12 +87,12 @@ pub fn watch(reach: &Reach, due_after: Duration, watcher: &dyn Watcher) {
             start: &start,
         }
         .run(&heard);
-        // Whoever still sends must not wait for ever.
+        // Dropping the receiver unblocks any thread that is still sending.
         drop(heard);
     });
 }
 
-/// Passes on what the daemon announces, and comes back when the daemon does.
+/// Forwards the daemon's announcements, and reconnects if the daemon goes away.
 fn listen(reach: &Reach, messages: &SyncSender<Message>) {
     let mut wait = Duration::from_secs(1);
     let mut told = false;
@@ -121,7 +123,7 @@ fn listen(reach: &Reach, messages: &SyncSender<Message>) {
             }
         }
         if pause(wait, &reach.calm).is_err() {
-            // Nobody listens any more, if this fails.
+            // Fails only if the loop has already ended.
             drop(messages.send(Message::Stop));
             return;
         }
@@ -132,9 +134,9 @@ fn listen(reach: &Reach, messages: &SyncSender<Message>) {
 struct Loop<'a> {
     watcher: &'a dyn Watcher,
     due_after: Duration,
-    /// Phones that are there, by the daemon's number, and when each is looked at next.
+    /// The connected phones by the daemon's number, each with the time of its next check.
     phones: BTreeMap<u64, (Attached, Instant)>,
-    /// Phones that are being backed up, with the number under which that began.
+    /// The phones being backed up, with the number that each had when its backup began.
     running: BTreeMap<Udid, u64>,
     start: &'a dyn Fn(Attached),
 }
@@ -157,7 +159,7 @@ impl Loop<'_> {
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
-        // Their own waits end by the same cancel; what came of them is told.
+        // The same cancellation ends their waits. Their results are still reported.
         while !self.running.is_empty() {
             match heard.recv() {
                 Ok(message @ Message::Ended(..)) => self.take(message),
@@ -171,14 +173,14 @@ impl Loop<'_> {
         match message {
             Message::Listening => self.watcher.hear(Happening::Listening),
             Message::Lost(why) => {
-                // Those that are still there are announced anew, with other numbers.
+                // The daemon will announce connected phones again, with other numbers.
                 self.phones.clear();
                 self.watcher.hear(Happening::Lost(&why));
             }
             Message::Change(Change::Attached(phone)) => {
                 if phone.via == Via::Usb && self.watcher.wants(&phone.udid) {
                     self.watcher.hear(Happening::Attached(&phone.udid));
-                    // A daemon that tells of the same phone twice means the later one.
+                    // If the daemon announces a phone twice, the later announcement is valid.
                     self.phones.retain(|_, (other, _)| other.udid != phone.udid);
                     self.phones
                         .insert(phone.device_id, (phone, Instant::now() + SETTLE));
@@ -197,7 +199,8 @@ impl Loop<'_> {
                 let mut phones = self.phones.iter_mut();
                 let there = phones.find(|(_, (phone, _))| phone.udid == udid);
                 if let Some((id, (_, at))) = there {
-                    // Plugged in anew meanwhile: what broke off may go on at once.
+                    // The phone was reconnected meanwhile, so an interrupted backup may continue at
+                    // once.
                     let is_new = began != Some(*id);
                     *at = Instant::now() + if is_new { SETTLE } else { wait };
                 }
@@ -205,7 +208,7 @@ impl Loop<'_> {
         }
     }
 
-    /// Starts what is due.
+    /// Starts the backups that are due.
     fn look(&mut self, now: Instant) {
         for (id, (phone, at)) in &mut self.phones {
             if *at > now {
@@ -226,12 +229,13 @@ impl Loop<'_> {
     }
 }
 
-/// When a phone that stays connected is looked at again. One that is plugged in anew is looked at
-/// once more in any case.
+/// Returns the time until a connected phone is checked again after a backup. A phone that is
+/// reconnected is checked again in any case.
 fn again_after(result: &Result<Outcome, Error>, due_after: Duration) -> Duration {
     match result {
         Ok(_) => LOOK_EVERY,
-        // Somebody was asked and did not answer: not again and again, but not never either.
+        // The passcode was not entered, or Trust not tapped. Asking again too soon would be a
+        // nuisance, but the phone must not be given up.
         Err(e) if e.class() == Class::Locked => due_after.max(AFTER_FAILURE),
         Err(_) => AFTER_FAILURE,
     }

@@ -11,8 +11,8 @@ use crate::keybag::Ending;
 use crate::manifest::judgement::{Database, HEAD_BYTES, Judgement, Seen, judge};
 use crate::manifest::record::FileRecord;
 
-/// Judges a file that was just written to `at`: what is wrong with it, by the phone's list.
-/// `ending` is that of an encrypted file.
+/// Checks a file that was just written to `at` against the phone's list, and returns the problem,
+/// if any. `ending` tells how the decryption of an encrypted file ended.
 pub fn judged(
     record: &FileRecord,
     at: &Path,
@@ -34,7 +34,8 @@ pub fn judged(
     let seen = Seen {
         length: bytes,
         head: &head,
-        // Of which bytes phones make the digests of encrypted files is not known.
+        // A matching digest is valid in any case. A mismatch is ignored for encrypted files,
+        // because it is not known from which of their bytes phones compute the digest.
         has_digest: has_digest.filter(|is_right| *is_right || ending.is_none()),
     };
     let size = crate::units::size;
@@ -45,7 +46,7 @@ pub fn judged(
     );
     match judge(record.size, seen) {
         Judgement::AsListed => None,
-        // Phones compact databases while they send them.
+        // A different size is normal for databases, which phones compact while sending.
         Judgement::OtherSize if database.is_some() => None,
         Judgement::OtherSize => Some((Wrong::OtherSize, sizes)),
         Judgement::Short => Some((Wrong::Truncated, sizes)),

@@ -1,5 +1,5 @@
-//! What Linux tells of USB and of running programs, in files. Elsewhere nothing is looked at, and
-//! that is told.
+//! Reads from the files of Linux which phones are on USB and which programs are running. On other
+//! systems nothing is read, and the report says so.
 
 use std::fs;
 use std::io;
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use crate::udid::Udid;
 
-/// Where the system keeps these files.
+/// The folders in which the system keeps these files.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// A folder per USB device.
+    /// The folder with one subfolder per USB device.
     pub usb: PathBuf,
     /// The nodes through which programs talk to USB devices.
     pub nodes: PathBuf,
-    /// A folder per process.
+    /// The folder with one subfolder per process.
     pub processes: PathBuf,
 }
 
@@ -28,36 +28,38 @@ impl Default for Places {
     }
 }
 
-/// What a phone is doing, as its USB product number tells.
+/// A phone's mode, derived from its USB product number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// iOS runs.
+    /// Running iOS, so that a backup can be made.
     Normal,
-    /// The recovery screen: no backup can be made.
+    /// Showing the recovery screen: no backup can be made.
     Recovery,
-    /// Below even that.
+    /// DFU mode, one level below recovery: no backup can be made.
     Dfu,
 }
 
-/// A phone that hangs on USB, whether the daemon sees it or not.
+/// A phone on the USB bus, whether or not the daemon sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OnUsb {
-    /// Which phone, if its serial number is one.
+    /// The phone's UDID, if its serial number is a valid one.
     pub udid: Option<Udid>,
-    /// What it is doing.
+    /// The mode that the phone is in.
     pub mode: Mode,
-    /// Mbit/s that were negotiated: 1.5, 12, 480, 5000, ...
+    /// The negotiated speed in Mbit/s: 1.5, 12, 480, 5000, ...
     pub speed_mbits: Option<f64>,
-    /// Where Linux plugs it: "1-2.3" is bus 1, port 2, then port 3 of a hub.
+    /// The port as Linux names it: "1-2.3" is bus 1, port 2, then port 3 of a hub.
     pub port: String,
-    /// Why its node cannot be opened by us, if so. The daemon may be another user.
+    /// The device node and the error, if this user cannot open it. The daemon may run as another
+    /// user.
     pub node: Option<(PathBuf, io::ErrorKind)>,
 }
 
-/// Apple's number among USB vendors.
+/// Apple's USB vendor number.
 const APPLE: u32 = 0x05ac;
 
-/// Phones by their product number: usbmuxd's udev rules and libirecovery's irecv_mode.
+/// Returns the mode that a product number stands for. Sources: usbmuxd's udev rules and
+/// libirecovery's irecv_mode.
 fn mode(product: u32) -> Option<Mode> {
     match product {
         0x1290..=0x12af | 0x1901..=0x1905 | 0x8600 => Some(Mode::Normal),
@@ -67,7 +69,7 @@ fn mode(product: u32) -> Option<Mode> {
     }
 }
 
-/// The phones on USB; `None` where the system does not tell.
+/// Returns the phones on USB; `None` if the system does not tell.
 pub fn phones_on_usb(places: &Places) -> Option<Vec<OnUsb>> {
     let mut found: Vec<OnUsb> = fs::read_dir(&places.usb)
         .ok()?
@@ -105,13 +107,13 @@ fn on_usb(device: &Path, places: &Places) -> Option<OnUsb> {
 /// A running program that may hold the phone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// Its name.
+    /// The program's name.
     pub name: String,
-    /// Its process.
+    /// The process id.
     pub process: u32,
 }
 
-/// Programs that work on phones for long: backups, restores, mounts.
+/// Programs that use a phone for a long time: for backups, restores or mounts.
 const HOLDERS: [&str; 6] = [
     "idevicebackup",
     "idevicebackup2",
@@ -121,14 +123,14 @@ const HOLDERS: [&str; 6] = [
     "pymobiledevice3",
 ];
 
-/// This program holds a phone while it does one of these.
+/// The subcommands with which this program uses a phone for a long time.
 pub const OURS: (&str, [&str; 3]) = ("idev-backup", ["create", "restore", "encryption"]);
 
-/// Daemons that take phones from USB.
+/// Daemons that claim phones on USB.
 const DAEMONS: [&str; 3] = ["usbmuxd", "netmuxd", "usbfluxd"];
 
-/// The running programs that matter here: those that hold phones, and daemons. `None` where the
-/// system does not tell.
+/// Returns the running programs that matter here: those that use phones, and the daemons. `None` if
+/// the system does not tell.
 pub fn programs(places: &Places) -> Option<(Vec<Program>, Vec<Program>)> {
     let entries = fs::read_dir(&places.processes).ok()?;
     let (mut holders, mut daemons) = (Vec::new(), Vec::new());
@@ -144,7 +146,7 @@ pub fn programs(places: &Places) -> Option<(Vec<Program>, Vec<Program>)> {
         seen_any = true;
         let names = names(&entry.path());
         let is_ours = |words: &[String]| words[0] == OURS.0 && OURS.1.contains(&words[1].as_str());
-        // Not the one that asks.
+        // This process itself does not count.
         if process != std::process::id() && names.windows(2).any(is_ours) {
             let name = OURS.0.to_owned();
             holders.push(Program { name, process });
@@ -164,8 +166,8 @@ pub fn programs(places: &Places) -> Option<(Vec<Program>, Vec<Program>)> {
     seen_any.then_some((holders, daemons))
 }
 
-/// What a process is called: by the system, and by its first two words, since scripts are run by
-/// another program.
+/// Returns the names of a process: its `comm`, and the file names of its first two arguments,
+/// because a script is run by an interpreter.
 fn names(process: &Path) -> Vec<String> {
     let mut names = Vec::new();
     if let Ok(name) = fs::read_to_string(process.join("comm")) {
@@ -210,22 +212,22 @@ mod tests {
         put(
             &places.usb,
             &[
-                // A phone with its node, behind a hub, slow.
+                // A phone with its node, behind a hub, at low speed.
                 ("1-2.3/idVendor", "05ac\n"),
                 ("1-2.3/idProduct", "12a8\n"),
                 ("1-2.3/serial", "00008130001A2B3C4D5E6F70\n"),
                 ("1-2.3/speed", "12\n"),
                 ("1-2.3/busnum", "1\n"),
                 ("1-2.3/devnum", "7\n"),
-                // One in recovery mode, whose node is not there.
+                // A phone in recovery mode, without its node.
                 ("2-1/idVendor", "05ac\n"),
                 ("2-1/idProduct", "1281\n"),
                 ("2-1/serial", "CPID:8030 ECID:001C195E0A88802E\n"),
                 ("2-1/speed", "480\n"),
                 ("2-1/busnum", "2\n"),
                 ("2-1/devnum", "3\n"),
-                // A keyboard of Apple's, another vendor's phone, an interface, a root hub without
-                // any of it.
+                // An Apple keyboard, another vendor's phone, an interface, and a root hub that has
+                // none of these files.
                 ("1-3/idVendor", "05ac\n"),
                 ("1-3/idProduct", "0250\n"),
                 ("1-4/idVendor", "18d1\n"),
@@ -267,12 +269,12 @@ mod tests {
                 ),
                 ("9/comm", "usbmuxd\n"),
                 ("9/cmdline", "/usr/sbin/usbmuxd\0--user\0"),
-                // Ourselves, at work, and waiting for phones.
+                // This program making a backup, and waiting for phones.
                 ("50/comm", "idev-backup\n"),
                 ("50/cmdline", "/opt/idev-backup\0create\0--all\0"),
                 ("51/comm", "idev-backup\n"),
                 ("51/cmdline", "idev-backup\0watch\0"),
-                // Only spoken of.
+                // Only mentions the name in its arguments.
                 ("11/comm", "vim\n"),
                 ("11/cmdline", "vim\0-R\0idevicebackup2\0"),
                 ("12/cmdline", ""),

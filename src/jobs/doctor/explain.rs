@@ -1,5 +1,5 @@
-//! Error codes and messages, explained: the phone's, lockdown's, the daemon's, and how other
-//! programs put them.
+//! Explains error codes and messages: the phone's, lockdown's and the daemon's, also in the form in
+//! which other programs print them.
 
 use serde::Serialize;
 
@@ -8,18 +8,19 @@ use crate::device::lockdown;
 use crate::jobs::verdict;
 use crate::transport;
 
-/// What one code or message means.
+/// The explanation of one code or message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// What was recognised: "MBErrorDomain 105", "lockdown's PasswordProtected".
+    /// The code or message that was recognised: "MBErrorDomain 105", "lockdown's
+    /// PasswordProtected".
     pub of: String,
-    /// What it means.
+    /// The meaning of the code or message.
     pub means: String,
-    /// What to do.
+    /// Advice for the user.
     pub hint: Option<String>,
 }
 
-/// Explains everything in `text` that is known; empty where nothing is.
+/// Explains every known code and message in `text`. The list is empty if nothing in it is known.
 pub fn explain(text: &str) -> Vec<Explanation> {
     let text = text.trim();
     let mut found = Found(Vec::new());
@@ -27,7 +28,7 @@ pub fn explain(text: &str) -> Vec<Explanation> {
         bare_number(number, &mut found);
         return found.0;
     }
-    // A text that is known by its words says more than its codes.
+    // If a line is known by its wording, that explanation is more precise than the one of its code.
     let mut others = Vec::new();
     for line in text.lines() {
         match sayings::explained(line) {
@@ -41,7 +42,7 @@ pub fn explain(text: &str) -> Vec<Explanation> {
         found.verdict(verdict::meant(code, text));
     }
     for word in &lockdown::WORDS {
-        // Also in a longer name: kAMDPasswordProtectedError.
+        // Also matches inside a longer name, such as kAMDPasswordProtectedError.
         if text.contains(word.code) {
             found.lockdown(word.code);
         }
@@ -108,14 +109,15 @@ impl Found {
     }
 }
 
-/// The numbers with which usbmuxd says no (protocol.md, section 1).
+/// The result numbers with which usbmuxd refuses a request (protocol.md, section 1).
 const DAEMON: [u64; 4] = [1, 2, 3, 6];
 
-/// A number alone does not say whose it is: each that has it is told.
+/// Explains a number without any text. The number alone does not identify its source, so each
+/// source that uses it is explained.
 fn bare_number(number: i64, found: &mut Found) {
     found.verdict(number);
     if number < 0 {
-        // Some programs put the phone's codes so.
+        // Some programs print the phone's codes as negative numbers.
         found.verdict(number.saturating_neg());
         libimobiledevice_lockdown(number, found);
     }
@@ -127,8 +129,8 @@ fn bare_number(number: i64, found: &mut Found) {
     }
 }
 
-/// idevicebackup2 ends with minus the phone's code, which the system shows as 256 - code
-/// (dialogs/error-codes).
+/// Explains an exit status of idevicebackup2. The program exits with the negated code of the phone,
+/// which the system shows as 256 - code (dialogs/error-codes).
 fn exit_status(number: i64, found: &mut Found) {
     if (1..256).contains(&number) {
         found.verdict(256 - number);
@@ -138,7 +140,7 @@ fn exit_status(number: i64, found: &mut Found) {
     }
 }
 
-/// The phone's codes, as it and other programs write them.
+/// Finds the phone's codes in `text`, in the notations of the phone and of other programs.
 fn phone_codes(text: &str) -> Vec<i64> {
     const BEFORE: [&str; 6] = [
         "mberrordomain/",
@@ -152,8 +154,8 @@ fn phone_codes(text: &str) -> Vec<i64> {
     let mut codes = Vec::new();
     for before in BEFORE {
         for (at, _) in lower.match_indices(before) {
-            // Lockdown's codes of libimobiledevice are put alike: "connect to lockdownd, error code
-            // -17".
+            // libimobiledevice prints lockdown's codes in the same form: "connect to lockdownd,
+            // error code -17". They are negative.
             let number = number_at(&lower[at + before.len()..]).filter(|n| *n >= 0);
             codes.extend(number.filter(|code| !codes.contains(code)));
         }
@@ -161,7 +163,7 @@ fn phone_codes(text: &str) -> Vec<i64> {
     codes
 }
 
-/// The number that a text begins with.
+/// Parses the number at the beginning of a text.
 fn number_at(text: &str) -> Option<i64> {
     let text = text.trim_start_matches([' ', '(', ':', '=']);
     let digits = text.strip_prefix('-').unwrap_or(text);
@@ -176,8 +178,8 @@ fn number_at(text: &str) -> Option<i64> {
     })
 }
 
-/// What AMDevice calls of macOS and iTunes answer, as two public lists of kAMD names have it
-/// (0xE8000000 + n).
+/// Results of the AMDevice calls of macOS and iTunes (0xE8000000 + n), from two public lists of
+/// kAMD names.
 const MOBILE_DEVICE: [(u32, &str); 8] = [
     (0xe800_001a, "PasswordProtected"),
     (0xe800_001b, "MissingHostID"),
@@ -189,7 +191,7 @@ const MOBILE_DEVICE: [(u32, &str); 8] = [
     (0xe800_0096, "PairingDialogResponsePending"),
 ];
 
-/// lockdownd_error_t of libimobiledevice since 1.2 (2014), from its lockdown.h.
+/// Values of lockdownd_error_t since libimobiledevice 1.2 (2014), from its lockdown.h.
 const LOCKDOWND: [(i64, &str); 13] = [
     (-17, "PasswordProtected"),
     (-18, "UserDeniedPairing"),
@@ -216,7 +218,7 @@ fn libimobiledevice_lockdown(number: i64, found: &mut Found) {
     }
 }
 
-/// What idevicebackup2 and its kin print, beside the phone's own words.
+/// Explains messages of idevicebackup2 and other programs that use libimobiledevice.
 fn from_libimobiledevice(text: &str, found: &mut Found) {
     const LOST: &str = "the connection to the phone broke off, or nothing came for so long that the program gave up";
     const AGAIN: &str = "check the cable, keep the phone awake and try again; `idev-backup create` waits for 31 minutes of silence \
@@ -234,7 +236,7 @@ fn from_libimobiledevice(text: &str, found: &mut Found) {
             }
         }
     }
-    // mobilebackup2_error_t, from its mobilebackup2.h.
+    // The numbers are values of mobilebackup2_error_t, from libimobiledevice's mobilebackup2.h.
     if let Some(at) = text.find("from mobilebackup2") {
         match number_at(&text[at + "from mobilebackup2".len()..]) {
             Some(number @ (-5..=-3 | -256)) => {
@@ -266,14 +268,15 @@ fn from_libimobiledevice(text: &str, found: &mut Found) {
     }
 }
 
-/// "usbmuxd answers 3", "ResultNumber 2", "<key>Number</key><integer>6</integer>"
+/// Explains usbmuxd's result numbers: "usbmuxd answers 3", "ResultNumber 2",
+/// "<key>Number</key><integer>6</integer>".
 fn from_the_daemon(text: &str, found: &mut Found) {
     let lower = text.to_ascii_lowercase();
     let names = ["usbmux", "resultnumber", "result number", "number</key>"];
     let Some(at) = names.iter().find_map(|name| lower.find(name)) else {
         return;
     };
-    // Not every number is meant: "usbmuxd 1.1.1".
+    // Only a number after one of these words is a result; the ones in "usbmuxd 1.1.1" are not.
     const BEFORE: [&str; 7] = [
         "answers",
         "result",
@@ -294,14 +297,14 @@ fn from_the_daemon(text: &str, found: &mut Found) {
     }
 }
 
-/// What a message without a code means: the code that goes with it, or words of ours.
+/// The explanation of a message without a code: the code that belongs to it, or a text of ours.
 enum Phrase {
     Code(i64),
     Words(&'static str, &'static str),
 }
 
-/// Texts of phones (public threads, and the strings of the backup agent), and of Finder and iTunes.
-/// The first that fits.
+/// Messages of phones (from public threads and the strings of the backup agent), of Finder and of
+/// iTunes. The first that matches applies.
 const PHRASES: [(&str, Phrase); 23] = [
     ("copying keychain data", Phrase::Code(13)),
     ("failed to create snapshot", Phrase::Code(3)),
@@ -320,7 +323,7 @@ const PHRASES: [(&str, Phrase); 23] = [
     ("backup state is empty", Phrase::Code(204)),
     ("no status exists in backup", Phrase::Code(204)),
     ("reading backup properties", Phrase::Code(103)),
-    // Finder, Apple Devices, iTunes: "could not back up the iPhone because ..."
+    // Messages of Finder, Apple Devices and iTunes: "could not back up the iPhone because ..."
     ("enough free space", Phrase::Code(105)),
     ("was corrupt or not compatible", Phrase::Code(205)),
     ("password you entered", Phrase::Code(207)),

@@ -1,4 +1,4 @@
-//! What is found out before anything is judged. Nothing here waits for longer than its patience.
+//! The facts that the findings are based on. Every function here gives up after its `patience`.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -18,12 +18,12 @@ use crate::store::{self, Snapshot, Store};
 use crate::transport::{Attached, Calm};
 use crate::udid::Udid;
 
-/// What went wrong, in words.
+/// A failure, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// What.
+    /// The error message.
     pub text: String,
-    /// What to do.
+    /// Advice for the user.
     pub hint: Option<String>,
 }
 
@@ -54,23 +54,23 @@ impl From<&store::Error> for Trouble {
     }
 }
 
-/// The way to phones.
+/// The connection between this computer and its phones.
 #[derive(Debug, Clone)]
 pub struct Way {
-    /// Where the daemon is asked; `None` where phones are used over USB, without one.
+    /// The address of the daemon; `None` if phones are used over USB without a daemon.
     pub address: Option<String>,
-    /// A daemon would be there, and is not to be used.
+    /// True if a daemon is running but the user chose not to use it.
     pub passed_over: bool,
-    /// The phones that it sees, each once.
+    /// The phones that are reachable this way, each listed once.
     pub phones: Result<Vec<Attached>, Trouble>,
-    /// What hangs on USB; `None` where the system does not tell.
+    /// The phones on the USB bus; `None` if the system does not tell.
     pub on_usb: Option<Vec<OnUsb>>,
-    /// Programs that hold phones, and daemons; `None` where the system does not tell.
+    /// The programs that may be using a phone, and the daemons; `None` if the system does not tell.
     pub programs: Option<(Vec<Program>, Vec<Program>)>,
 }
 
 impl Way {
-    /// Why no daemon is asked.
+    /// Returns the reason for not using a daemon, in words.
     pub fn without(&self) -> &'static str {
         match self.passed_over {
             true => "usbmuxd runs here, holds the phones that it knows, and is not used, as wanted",
@@ -78,7 +78,8 @@ impl Way {
         }
     }
 
-    /// Looks at it; the daemon has `patience` to answer. Fails only if the user interrupts.
+    /// Gathers these facts, waiting at most `patience` for the daemon. Fails only if the user
+    /// interrupts.
     pub fn look(reach: &Reach, places: &Places, patience: Duration) -> Result<Way, Error> {
         let address = reach.daemon.daemon().map(|d| d.address().to_string());
         let phones = match within(reach, patience, Reach::phones) {
@@ -117,7 +118,7 @@ impl Way {
     }
 }
 
-/// Does something with a reach whose waits end after `patience`, whatever is being waited for.
+/// Calls `ask` with a reach whose waits are all cancelled after `patience`.
 fn within<T>(reach: &Reach, patience: Duration, ask: impl FnOnce(&Reach) -> T) -> T {
     let calm = reach.calm.for_one();
     let own = reach.with_calm(calm.clone());
@@ -138,43 +139,44 @@ fn is_cancelled(e: &Error) -> bool {
     matches!(e, Error::Device(device::Error::Cancelled))
 }
 
-/// One phone, as far as it told.
+/// The facts about one phone, as far as it answered.
 #[derive(Debug, Clone)]
 pub struct Health {
-    /// Which, and how it is connected.
+    /// The phone, and how it is connected.
     pub phone: Attached,
-    /// It fell silent, and nothing more was asked.
+    /// True if the phone stopped answering, after which no more questions were asked.
     pub silent: bool,
-    /// What anybody may ask it.
+    /// The facts that a phone tells without trusting this computer.
     pub facts: Option<Result<phone::Facts, Trouble>>,
-    /// It is locked now.
+    /// True if the phone is locked now.
     pub locked: Option<bool>,
-    /// There is a pair record, and whether that has what opens a locked phone's files.
+    /// True if the pair record has the escrow bag, which opens a locked phone's files. An error if
+    /// the record is missing or cannot be read.
     pub record: Option<Result<bool, Trouble>>,
-    /// It still trusts this computer.
+    /// The result of opening a session: an error if the phone no longer trusts this computer.
     pub session: Option<Result<(), Trouble>>,
-    /// Of its backups.
+    /// The phone's settings for backup encryption.
     pub encryption: Encryption,
-    /// Percent.
+    /// Battery charge, in percent.
     pub battery: Option<u64>,
-    /// It has power.
+    /// True if the phone is charging or has external power.
     pub charging: bool,
-    /// Bytes that it can hold.
+    /// Capacity for user data, in bytes.
     pub capacity_bytes: Option<u64>,
-    /// Bytes free on it.
+    /// Free space, in bytes.
     pub free_bytes: Option<u64>,
-    /// Seconds that its clock is ahead of the computer's.
+    /// Seconds by which the phone's clock is ahead of the computer's.
     pub clock_ahead: Option<f64>,
-    /// Its setup was finished.
+    /// True if the phone's initial setup was finished.
     pub set_up: Option<bool>,
-    /// No other program syncs it.
+    /// True if no other program holds the phone's sync lock.
     pub sync_free: Option<Result<bool, Trouble>>,
-    /// Its backup service starts.
+    /// The result of starting the backup service.
     pub service: Option<Result<(), Trouble>>,
 }
 
 impl Health {
-    /// Nothing is known yet.
+    /// Creates a record in which nothing is known yet.
     pub fn of(phone: Attached) -> Health {
         Health {
             phone,
@@ -195,7 +197,8 @@ impl Health {
         }
     }
 
-    /// Asks a phone everything, for `patience` at most. Fails only if the user interrupts.
+    /// Asks a phone for all of these facts, for at most `patience`. Fails only if the user
+    /// interrupts.
     pub fn ask(reach: &Reach, phone: Attached, patience: Duration) -> Result<Health, Error> {
         let mut health = Health::of(phone);
         let asked = within(reach, patience, |reach| health.ask_all(reach));
@@ -205,7 +208,7 @@ impl Health {
                 health.silent = true;
                 Ok(health)
             }
-            // What went wrong is noted where it happened.
+            // The error was already recorded in the field that it belongs to.
             Ok(()) | Err(_) => Ok(health),
         }
     }
@@ -247,8 +250,8 @@ impl Health {
         let is_free = free == Ok(true);
         self.sync_free = Some(free);
         if is_free {
-            // Only started: no backup begins before it is asked for. Not while somebody else may be
-            // using it.
+            // Starting the service does not start a backup. Skipped if another program holds the
+            // sync lock and may be using the service.
             let started = session.service(BACKUP_SERVICE, &reach.calm, SERVICE_SILENCE_MAX);
             self.service = Some(noted(started)?.map(drop));
         }
@@ -283,7 +286,7 @@ impl Health {
 const BACKUP_SERVICE: &str = "com.apple.mobilebackup2";
 const SERVICE_SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// Trouble is a finding, and a cancel is not.
+/// Turns an error into a finding, except a cancellation, which is passed on as an error.
 fn noted<T>(result: Result<T, device::Error>) -> Result<Result<T, Trouble>, device::Error> {
     match result {
         Err(device::Error::Cancelled) => Err(device::Error::Cancelled),
@@ -291,62 +294,62 @@ fn noted<T>(result: Result<T, device::Error>) -> Result<Result<T, Trouble>, devi
     }
 }
 
-/// The store, as far as it can be read.
+/// The facts about the store, as far as it can be read.
 #[derive(Debug, Clone)]
 pub struct Shelf {
-    /// Its folder.
+    /// The store's folder.
     pub path: PathBuf,
-    /// The user named it, rather than to rest on the default.
+    /// True if the user named the store; false if it is the default one.
     pub is_named: bool,
-    /// Something is there.
+    /// True if the folder exists.
     pub exists: bool,
-    /// Why there is no store, if there is none.
+    /// The reason that the folder holds no store, if it does not.
     pub absence: Option<Trouble>,
-    /// Its disk did not answer.
+    /// True if the disk did not answer.
     pub silent: bool,
-    /// Why it cannot be used, if so.
+    /// The reason that the store cannot be used, if it cannot.
     pub trouble: Option<Trouble>,
-    /// Bytes free on its disk, or on the one where it would be made.
+    /// Bytes free on the store's disk, or on the disk where the store would be created.
     pub free_bytes: Option<u64>,
-    /// What its disk can do; none where it was not tried.
+    /// The abilities of the store's disk; `None` if they were not probed.
     pub abilities: Option<Result<Abilities, Trouble>>,
-    /// What it holds, by phone.
+    /// The store's content, by phone.
     pub kept: Vec<Kept>,
-    /// The phones that runs of ours work on now.
+    /// The phones that another run of this program is working on.
     pub busy: Vec<Udid>,
 }
 
-/// What a store holds of one phone.
+/// The facts about one phone's part of a store.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    /// Which phone.
+    /// The phone's UDID.
     pub udid: Udid,
-    /// Its current backup.
+    /// The phone's current backup.
     pub current: Option<list::Backup>,
-    /// When the last good backup was made.
+    /// The time of the last good backup.
     pub made: Option<SystemTime>,
-    /// Everything was asked for in that run, and bytes that came.
+    /// True if the last run made a full backup, and the number of bytes that it received.
     pub last_run: Option<(bool, u64)>,
-    /// A draft: when it was last written to, and whether a run works on it now.
+    /// The draft, if any: the time of its last write, and true if a run is working on it.
     pub draft: Option<(SystemTime, bool)>,
-    /// The last check that found one of its backups whole, to the last byte.
+    /// The time of the last check that found one of the phone's backups whole, contents included.
     pub verified: Option<SystemTime>,
-    /// A check found the current one damaged.
+    /// True if a check found the current backup damaged.
     pub damaged: bool,
-    /// No other backup of it is expected.
+    /// True if no further backup of this phone is expected.
     pub retired: bool,
-    /// Why its notes cannot be read, if they cannot.
+    /// The reason that the phone's notes cannot be read, if they cannot.
     pub unread: Option<Trouble>,
 }
 
 impl Shelf {
-    /// A run of ours works on this phone now.
+    /// Returns true if a run of this program is working on this phone.
     pub fn is_busy_with(&self, udid: &Udid) -> bool {
         self.busy.contains(udid)
     }
 
-    /// Looks at the store at `path`, for `patience` at most: a disk that is gone can keep a program
-    /// waiting for ever. Fails only if the user interrupts.
+    /// Examines the store at `path`, for at most `patience`: a disk that has gone away can block a
+    /// program forever. Fails only if the user interrupts.
     pub fn look(
         path: PathBuf,
         is_named: bool,
@@ -356,7 +359,8 @@ impl Shelf {
         let (done, waiting) = mpsc::channel();
         let begun = Instant::now();
         let there = path.clone();
-        // Not joined: it may wait for ever, and then nobody is left to hear of it.
+        // The thread is not joined: it may block forever. If it finishes too late, the receiver is
+        // gone and the failed `send` does not matter.
         thread::spawn(move || drop(done.send(Shelf::look_at(there, is_named))));
         loop {
             match waiting.recv_timeout(Duration::from_millis(50)) {
@@ -374,7 +378,7 @@ impl Shelf {
         }
     }
 
-    /// Nothing is known of it yet.
+    /// Creates a record in which nothing is known yet.
     pub fn at(path: PathBuf, is_named: bool) -> Shelf {
         Shelf {
             path,

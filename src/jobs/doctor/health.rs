@@ -1,4 +1,4 @@
-//! Judges one phone.
+//! Judges the facts about one phone.
 
 use super::facts::Health;
 use super::{Level, Line, ios};
@@ -8,13 +8,14 @@ use crate::jobs::verdict;
 use crate::transport::Via;
 use crate::units::size;
 
-/// Below this a phone is short of room for its own work. Our choice: phones do not say how much a
-/// backup takes of it.
+/// Free space below which a phone may lack room for its own work during a backup. Our choice:
+/// phones do not say how much they need.
 const ROOM_LOW_BYTES: u64 = 1_000_000_000;
-/// Clocks that differ by more than this are wrong, and not only late. Our choice.
+/// Difference in seconds from which a clock counts as wrong rather than merely inaccurate. Our
+/// choice.
 const CLOCK_SECONDS_MAX: f64 = 300.0;
 
-/// Everything that a phone told, or why it did not.
+/// Returns the findings about a phone: everything that it answered, or the reason that it did not.
 pub fn judge(health: &Health) -> Vec<Line> {
     let name = name(health);
     let mut lines = vec![connected(health, &name)];
@@ -44,7 +45,7 @@ pub fn judge(health: &Health) -> Vec<Line> {
     lines.into_iter().map(about).collect()
 }
 
-/// What it is called.
+/// Returns the phone's name, or its UDID if the name is not known.
 pub fn name(health: &Health) -> String {
     match &health.facts {
         Some(Ok(facts)) => facts.name.clone(),
@@ -125,7 +126,7 @@ fn encryption(health: &Health, name: &str) -> Option<Line> {
     })
 }
 
-/// What follows from a code that the phone would end a backup with.
+/// Describes the failure of a backup that the phone would end with `code`.
 fn described(code: i64) -> String {
     let cause = verdict::described(code).map_or_else(String::new, |refusal| refusal.cause);
     format!("a backup would end with code {code}: {cause}")
@@ -213,8 +214,8 @@ fn others(health: &Health, name: &str) -> Option<Line> {
     })
 }
 
-/// What is found of a phone while a run of ours has it: that this one holds the sync lock is as it
-/// should be.
+/// Adapts a finding about a phone that another run of this program is backing up: that run is
+/// expected to hold the sync lock, so this is not a problem.
 pub fn under_way(line: Line) -> Line {
     match line.topic {
         "sync" if line.level == Level::Problem => Line {

@@ -1,16 +1,16 @@
-//! What is special to a version of iOS, as far as a backup is concerned. Each fact has its source.
+//! Lists the peculiarities of iOS versions that matter for a backup, each with its source.
 
 use super::Line;
 
 const TOPIC: &str = "ios";
 
-/// A range of versions, and what holds in it.
+/// A range of iOS versions, and the fact that applies to it.
 struct Fact {
     from: [u32; 3],
-    /// Not itself.
+    /// The end of the range, exclusive.
     to: [u32; 3],
     means: &'static str,
-    /// Where the version itself is in the way: what to do.
+    /// Advice for the user, if this version itself causes trouble.
     hint: Option<&'static str>,
 }
 
@@ -25,7 +25,7 @@ const FACTS: [Fact; 7] = [
         means: "before iOS 10 the list of files is Manifest.mbdb, which fewer programs read",
         hint: None,
     },
-    // imazing.com, 2017: "iPhone Disconnected iTunes Backup Error"
+    // Source: imazing.com, 2017: "iPhone Disconnected iTunes Backup Error".
     Fact {
         from: [10, 3, 3],
         to: [10, 3, 4],
@@ -34,7 +34,7 @@ const FACTS: [Fact; 7] = [
             "update iOS, or remove that file: idevicesyslog shows its name (\"No operation found for path\")",
         ),
     },
-    // protocol.md, "The passcode"
+    // Source: protocol.md, "The passcode".
     Fact {
         from: [15, 7, 1],
         to: [16, 0, 0],
@@ -47,21 +47,21 @@ const FACTS: [Fact; 7] = [
         means: ASKS,
         hint: None,
     },
-    // pmd3#755
+    // Source: pmd3#755.
     Fact {
         from: [17, 0, 0],
         to: [18, 0, 0],
         means: "on iOS 17 one file of FileProvider, backup_manifest.db, always fails; that is harmless, and only noted",
         hint: None,
     },
-    // limd#1735
+    // Source: limd#1735.
     Fact {
         from: [26, 0, 1],
         to: [26, 0, 2],
         means: "iOS 26.0.1 may finish a backup and never say so; then our own check decides, after the patience has run out",
         hint: Some("update iOS"),
     },
-    // protocol.md, "Restore"
+    // Source: protocol.md, "Restore".
     Fact {
         from: [27, 0, 0],
         to: LATER,
@@ -70,10 +70,10 @@ const FACTS: [Fact; 7] = [
     },
 ];
 
-/// iOS 26.4 and later announce themselves on Wi-Fi in another way (protocol.md, section 9).
+/// The first version that announces itself on Wi-Fi in a new way (protocol.md, section 9).
 const NEW_WIFI: [u32; 3] = [26, 4, 0];
 
-/// What its version means to a phone called `name`.
+/// Returns the finding about the iOS version of the phone called `name`.
 pub fn judge(name: &str, model: &str, ios: &str, over_wifi: bool) -> Line {
     let says = format!("{name} is an {model} with iOS {ios}");
     let Some(version) = version(ios) else {
@@ -98,7 +98,7 @@ pub fn judge(name: &str, model: &str, ios: &str, over_wifi: bool) -> Line {
     line
 }
 
-/// "18.6.2" as numbers; what is left out is 0.
+/// Parses a version such as "18.6.2". Missing parts are 0.
 pub(in crate::jobs) fn version(text: &str) -> Option<[u32; 3]> {
     let mut version = [0; 3];
     let parts: Vec<&str> = text.split('.').collect();

@@ -1,8 +1,7 @@
-//! What is in the way of the next backup, and what error codes mean.
+//! Finds what would keep the next backup from succeeding, and explains error codes.
 //!
-//! Facts are gathered first (`facts`, `computer`), with patience that ends; what they mean is
-//! judged apart from that, so that each judgment can be tested by itself (`way`, `health`, `shelf`,
-//! `ios`).
+//! Facts are gathered first (`facts`, `computer`), with a time limit. Their meaning is judged
+//! separately, so that each judgment can be tested alone (`way`, `health`, `shelf`, `ios`).
 
 pub mod computer;
 pub mod explain;
@@ -25,32 +24,32 @@ use crate::udid::Udid;
 use computer::Places;
 use facts::{Health, Shelf, Trouble, Way};
 
-/// How bad something is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// As it should be.
+    /// Everything is in order.
     Ok,
-    /// A backup works, or may; something should be done.
+    /// Backups work, or may work, but the user should do something.
     Warning,
-    /// No backup is made like this, or none is there.
+    /// No backup can be made in this state, or the store has none.
     Problem,
 }
 
-/// One finding.
+/// A single finding about the phone, the store or the computer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// How bad it is.
+    /// The severity of the finding.
     pub level: Level,
-    /// What was looked at, in one word. Stable: docs/guide.md lists them.
+    /// The subject, in one word. Stable: docs/guide.md lists them.
     pub topic: &'static str,
-    /// The phone that it is about, if it is about one.
+    /// The UDID of the phone that it concerns, if any.
     pub udid: Option<String>,
-    /// What was found.
+    /// The finding itself.
     pub says: String,
-    /// What follows from it.
+    /// The consequence, if any.
     pub means: Option<String>,
-    /// What to do.
+    /// Advice for the user.
     pub hint: Option<String>,
 }
 
@@ -101,37 +100,37 @@ impl Line {
     }
 }
 
-/// Everything that was found.
+/// The findings of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The worst of all.
+    /// The highest severity among the findings.
     pub level: Level,
-    /// The findings: the way to phones, each phone, the store.
+    /// The findings: the connection to phones, then each phone, then the store.
     pub lines: Vec<Line>,
-    /// What cannot be known here, and why.
+    /// The facts that could not be determined here, each with the reason.
     pub not_looked_at: Vec<String>,
 }
 
-/// What is looked at.
+/// The options of an examination.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Only this phone: its UDID, or how that begins.
+    /// The only phone to examine: its UDID, a prefix of it, or its name.
     pub device: Option<String>,
-    /// The store.
+    /// The store's folder.
     pub store: PathBuf,
-    /// The user named it.
+    /// True if the user named the store.
     pub store_is_named: bool,
-    /// A backup that is older is worth a warning.
+    /// The age from which the last backup is worth a warning.
     pub age_max: Duration,
-    /// How long a phone, or a disk, may take for all of its answers.
+    /// The time limit for all of a phone's answers, and for the store's disk.
     pub patience: Duration,
-    /// The time.
+    /// The current time.
     pub now: SystemTime,
-    /// Where Linux tells of USB and of programs.
+    /// The folders in which Linux lists USB devices and processes.
     pub places: Places,
 }
 
-/// Returns the UDID of the one phone that has this name, connected or in the store; else the text
+/// Returns the UDID of the one phone that `text` identifies, connected or in the store; else `text`
 /// itself.
 fn udid_of(text: &str, reach: &Reach, seen: &[Attached], shelf: &Shelf) -> String {
     let connected = named::meant(text, seen, |phone| &phone.udid, |phone| reach.name(phone));
@@ -144,7 +143,7 @@ fn udid_of(text: &str, reach: &Reach, seen: &[Attached], shelf: &Shelf) -> Strin
     }
 }
 
-/// Looks at everything. Fails only if the user interrupts: whatever else goes wrong is a finding.
+/// Examines everything. Fails only if the user interrupts; any other failure is a finding.
 pub fn examine(reach: &Reach, options: &Options) -> Result<Report, Error> {
     let way = Way::look(reach, &options.places, options.patience)?;
     let seen = way.phones.as_deref().unwrap_or_default();
@@ -188,7 +187,7 @@ pub fn examine(reach: &Reach, options: &Options) -> Result<Report, Error> {
     })
 }
 
-/// Whether a UDID is meant by `wanted`, which may lack the dash, as USB serial numbers do.
+/// Returns true if `udid` begins with `wanted`, which may lack the dash, as USB serial numbers do.
 fn begins(udid: &str, wanted: &str) -> bool {
     let plain = |text: &str| text.replace('-', "").to_ascii_lowercase();
     plain(udid).starts_with(&plain(wanted))

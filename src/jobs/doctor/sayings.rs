@@ -1,7 +1,7 @@
-//! Texts of phones and programs that mean something else than their code, or have none. They are
-//! known by their words.
+//! Explains messages of phones and programs by their wording: those without a code, and those whose
+//! code is misleading.
 
-/// One text: the words that must all be in a line, in lower case, and the explanation.
+/// A known message: the words that a line must all contain, in lower case, and the explanation.
 struct Saying {
     words: &'static [&'static str],
     means: &'static str,
@@ -18,7 +18,7 @@ const DAMAGED: &str = "`idev-backup verify` names what is missing or damaged; `i
 const PASSWORD: &str = "it is the one that the phone had when the backup was made; `idev-backup encryption check` tries one";
 const ROOM_ON_PHONE: &str = "free some on the phone (Settings > General > Storage), or erase it in its settings, and restore again";
 
-/// Public threads quote these texts. The first that fits a line explains it.
+/// The known messages, quoted from public threads. The first that matches a line explains it.
 #[rustfmt::skip]
 const SAYINGS: &[Saying] = &[
     saying(&["error removing snapshot directory"],
@@ -113,7 +113,7 @@ const SAYINGS: &[Saying] = &[
         "unlock it with its passcode, and try again"),
 ];
 
-/// Explains a line that is known by its words: the words, the meaning, and what to do.
+/// Explains a line by its wording. Returns the words that matched, the meaning and the advice.
 pub(super) fn explained(line: &str) -> Option<(&'static str, &'static str, &'static str)> {
     let line = line.to_ascii_lowercase().replace('\u{2019}', "'");
     let fits = |saying: &&Saying| saying.words.iter().all(|words| line.contains(words));
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::jobs::doctor::explain::explain;
 
-    /// Texts as people quote them, and words of the right cause.
+    /// Messages as people quote them, each with words from the right explanation.
     #[rustfmt::skip]
     const QUOTED: [(&str, &str); 37] = [
         ("ErrorCode 104: Error removing snapshot directory (MBErrorDomain/104). Underlying error: Directory not empty (MBErrorDomain/100).", "folder Snapshot of the backup on the computer"),

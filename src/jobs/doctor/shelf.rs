@@ -1,5 +1,5 @@
-//! Judges the store: its disk, and for each phone the last backup, a draft, and whether there is
-//! room for the next one.
+//! Judges the store: its disk, and for each phone the last backup, any draft, and the room for the
+//! next backup.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,10 +11,10 @@ use crate::store::probe::Abilities;
 use crate::udid::Udid;
 use crate::units::{counted, size};
 
-/// The phone wants so much more than it sends (protocol.md, "Free space").
+/// Space that the phone demands beyond the bytes that it sends (protocol.md, "Free space").
 const SPARE_BYTES: u64 = 128 << 20;
 
-/// The store itself.
+/// Returns the findings about the store itself and its disk.
 pub fn judge(shelf: &Shelf) -> Vec<Line> {
     const TOPIC: &str = "store";
     let path = shelf.path.display();
@@ -86,8 +86,7 @@ fn disk(disk: &Abilities) -> Vec<Line> {
                 .hint("use a disk with exFAT, APFS, NTFS or ext4"),
         ),
         Some(true) => lines.push(Line::ok(TOPIC, format!("{kind} holds files over 4 GB"))),
-        // Without the room for one file the next backup has none either, and that is told by
-        // "room".
+        // The probe found no room even for one small file. `room` reports that.
         None => {}
     }
     if !disk.case_sensitive {
@@ -99,7 +98,7 @@ fn disk(disk: &Abilities) -> Vec<Line> {
     lines
 }
 
-/// What is to be judged by phone: those in the store, and those that are connected.
+/// Returns the phones to judge: those in the store, and those that are connected.
 pub fn phones<'a>(shelf: &'a Shelf, phones: &'a [Health]) -> Vec<(Kept, Option<&'a Health>)> {
     if shelf.silent || shelf.trouble.is_some() {
         return Vec::new();
@@ -130,7 +129,7 @@ pub fn phones<'a>(shelf: &'a Shelf, phones: &'a [Health]) -> Vec<(Kept, Option<&
     all
 }
 
-/// What the store has of one phone, and will need for it.
+/// Returns the findings about one phone's backups and the room for the next one.
 pub fn judge_phone(
     shelf: &Shelf,
     kept: &Kept,
@@ -237,17 +236,17 @@ fn notes(kept: &Kept, name: &str) -> Option<Line> {
     })
 }
 
-/// After so long a disk may have lost something that nobody has looked at.
+/// Time after which a backup should be read through again, because disks lose data unnoticed.
 const UNREAD_MAX: Duration = Duration::from_secs(90 * 86_400);
 
 fn last_verified(kept: &Kept, name: &str, now: SystemTime) -> Option<Line> {
     const TOPIC: &str = "verified";
     let again = "run `idev-backup verify`";
-    // That is told of it already.
+    // `last_backup` already reports the damage.
     if kept.damaged {
         return None;
     }
-    // Every backup is checked when it is made, so that counts as the first time.
+    // Every backup is checked when it is made, which counts as the first check.
     let last = kept.verified.max(kept.made)?;
     let says = match kept.verified {
         Some(time) => format!(
@@ -269,17 +268,17 @@ fn days(age: Duration) -> String {
     counted(age.as_secs() / 86_400, "day")
 }
 
-/// What the next backup will need at most, and why.
+/// An estimate of the bytes that the next backup needs, with the reason.
 #[derive(Debug, PartialEq, Eq)]
 enum Need {
-    /// This much, more or less.
+    /// About this many bytes.
     About(u64, String),
-    /// About this at most, and likely less by far.
+    /// About this many bytes at most, and probably far fewer.
     AtMost(u64, String),
 }
 
-/// The phone says exactly what it needs when a backup begins, and not before. This is what can be
-/// known without.
+/// Estimates the bytes that the next backup needs. Only the phone knows the exact number, and it
+/// gives it only once a backup begins.
 fn need(shelf: &Shelf, kept: &Kept, health: &Health) -> Option<Need> {
     let used = health
         .capacity_bytes
@@ -339,7 +338,7 @@ fn room(shelf: &Shelf, kept: &Kept, health: &Health, name: &str) -> Option<Line>
     );
     Some(match need {
         _ if missing == 0 => Line::ok(TOPIC, says).means(why),
-        // However little is sent, the phone begins with less than this left.
+        // The phone refuses to begin with less free space than this, however little it would send.
         _ if free < SPARE_BYTES => Line::problem(TOPIC, says).means(why).hint(hint),
         Need::About(..) => Line::problem(TOPIC, says).means(why).hint(hint),
         Need::AtMost(..) => Line::warning(TOPIC, says)

@@ -1,4 +1,4 @@
-//! Judges the way to phones: the daemon, USB, and who else uses it.
+//! Judges the connection to phones: the daemon, USB, and other programs that use phones.
 
 use std::io::ErrorKind;
 
@@ -8,10 +8,12 @@ use super::{Line, begins};
 use crate::jobs::Error;
 use crate::transport::{Via, udev};
 
-/// USB 1.1, which no iPhone speaks by itself: a cable, port or hub that spoils the signal.
+/// Speed of USB 1.1. Every iPhone is faster, so a bad cable, port or hub is limiting the
+/// connection.
 const SLOW_MBITS: f64 = 12.0;
 
-/// Everything between this computer and its phones. `wanted` is the phone that was asked for.
+/// Returns the findings about the connection to phones. `wanted` is the phone that the user asked
+/// for.
 pub fn judge(way: &Way, wanted: Option<&str>) -> Vec<Line> {
     let mut lines = vec![daemon(way)];
     lines.extend(way.on_usb.iter().flatten().flat_map(|usb| on_usb(usb, way)));
@@ -75,7 +77,8 @@ fn on_usb(usb: &OnUsb, way: &Way) -> Vec<Line> {
             phone.via == Via::Usb && usb.udid.as_ref().is_none_or(|udid| *udid == phone.udid)
         });
         match (&way.address, &usb.node) {
-            // Its serial number can be read by everybody, so it is seen all the same.
+            // Any user can read the serial number, so the phone is listed although it cannot be
+            // opened.
             (None, Some((node, ErrorKind::PermissionDenied))) => lines.push(about(
                 Line::problem(
                     "usb",

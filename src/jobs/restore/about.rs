@@ -1,4 +1,4 @@
-//! What is restored, and onto what: as far as the backup and the phone tell by themselves.
+//! Gathers the facts about the backup and the phone that a restore depends on.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -14,37 +14,37 @@ use crate::store::walk::Walk;
 use crate::store::{self, snapshot};
 use crate::transport::{Attached, Stream};
 
-/// A backup, before it is restored.
+/// The facts about a backup that is to be restored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Source {
-    /// Its folder.
+    /// The path of its folder.
     pub path: String,
-    /// The phone that it is of, where anything says so.
+    /// The UDID of the phone that was backed up, if known.
     pub udid: Option<String>,
-    /// That phone's name.
+    /// The name of that phone.
     pub name: Option<String>,
-    /// `iPhone16,1`
+    /// The product type, for example `iPhone16,1`.
     pub product_type: Option<String>,
-    /// "iPhone 15 Pro"
+    /// The model, for example "iPhone 15 Pro".
     pub model: Option<String>,
-    /// iOS version.
+    /// The iOS version of that phone.
     pub ios: Option<String>,
-    /// When it was made, RFC 3339.
+    /// The time of the backup, as RFC 3339.
     pub date: Option<String>,
-    /// The phone finished it.
+    /// True if the phone finished the backup.
     pub complete: bool,
-    /// Its files are encrypted.
+    /// True if the files are encrypted.
     pub encrypted: bool,
-    /// Files in it.
+    /// Number of files in the backup.
     pub files: u64,
-    /// Their bytes on the disk.
+    /// Total bytes of the files on disk.
     pub bytes: u64,
-    /// Applications that were installed; null where it does not say.
+    /// Number of applications that were installed; null if the backup does not say.
     pub apps: Option<u64>,
 }
 
 impl Source {
-    /// Looks at a folder.
+    /// Reads these facts from a backup's folder.
     pub fn look(folder: &Path) -> Result<Source, Error> {
         if !store::is_backup(folder) {
             return Err(opened::no_backup(folder));
@@ -56,14 +56,15 @@ impl Source {
         let manifest = ManifestPlist::read(folder);
         let manifest = manifest.map_err(|why| unusable("Manifest.plist", why))?;
         let status = Status::read(folder).map_err(|why| unusable("Status.plist", why))?;
-        // The phone never reads it; only the list of applications is in it.
+        // An unreadable Info.plist is tolerated: the phone never reads it, and only the list of
+        // applications is found nowhere else.
         let info = Info::read(folder).unwrap_or_default();
         let (files, bytes) = amount(folder)?;
-        // What is none would be told to the phone, which then asks for files of such a name.
+        // Ignores an invalid UDID: the phone would use it as the folder name in its requests.
         let told = info.udid.or(manifest.udid);
         let told = told.and_then(|told| told.parse().ok());
         let udid = snapshot::phone_of(folder).or(told);
-        // The phone goes by this one: Info.plist is the computer's.
+        // Manifest.plist comes first because the phone goes by it. The computer wrote Info.plist.
         let product_type = manifest.product_type.or(info.product_type);
         let date = status.date.or(manifest.date).or(info.last_backup);
         Ok(Source {
@@ -74,7 +75,8 @@ impl Source {
             product_type,
             ios: manifest.product_version.or(info.product_version),
             date: date.map(list::rfc3339),
-            // Before iOS 4 nothing said so, and what another program writes need not either.
+            // Backups before iOS 4, and those of other programs, may not record whether they are
+            // complete.
             complete: last_good::is_complete(folder, &status),
             encrypted: manifest.encrypted,
             files,
@@ -83,14 +85,15 @@ impl Source {
         })
     }
 
-    /// Whether it is of this phone.
+    /// Returns true if this is a backup of the phone with this UDID.
     pub fn is_of(&self, udid: &str) -> bool {
         let of = self.udid.as_deref();
         of.is_some_and(|of| of.eq_ignore_ascii_case(udid))
     }
 }
 
-/// Files and their bytes: as the report of the run counts them, or as they lie there.
+/// Returns the number of files and their bytes: from the report of the run, else by listing the
+/// folder.
 fn amount(folder: &Path) -> Result<(u64, u64), Error> {
     let report = snapshot::find(folder).and_then(|found| list::read_report(&found.report()?));
     let number = |key: &str| report.as_ref()?.get(key)?.as_u64();
@@ -98,7 +101,7 @@ fn amount(folder: &Path) -> Result<(u64, u64), Error> {
         return Ok((files, bytes));
     }
     let (mut files, mut bytes) = (0, 0);
-    // What cannot be looked at is for the check to tell.
+    // Errors are skipped here; the check of the backup reports them.
     for found in Walk::new(folder)?.flatten() {
         files += 1;
         bytes += found.meta.len();
@@ -106,36 +109,36 @@ fn amount(folder: &Path) -> Result<(u64, u64), Error> {
     Ok((files, bytes))
 }
 
-/// A phone, before anything is restored onto it.
+/// The facts about the phone to restore to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Target {
-    /// Which.
+    /// The phone's UDID.
     pub udid: String,
-    /// What it tells about itself.
+    /// The facts that the phone tells any computer.
     #[serde(flatten)]
     pub facts: Facts,
-    /// Bytes free on it, without what it reserves for itself.
+    /// Free space in bytes, without what the phone reserves for itself.
     pub free_bytes: Option<u64>,
-    /// Bytes that it can hold.
+    /// Capacity for user data, in bytes.
     pub capacity_bytes: Option<u64>,
-    /// Find My is on, by its word.
+    /// True if Find My is on, according to the phone.
     pub find_my: Option<bool>,
-    /// Its setup was finished.
+    /// True if the phone's initial setup was finished.
     pub set_up: Option<bool>,
-    /// Percent.
+    /// Battery charge, in percent.
     pub battery: Option<u64>,
-    /// It has power.
+    /// True if the battery is charging.
     pub charging: bool,
-    /// It is locked with a passcode now.
+    /// True if the phone is locked with a passcode now.
     pub locked: bool,
-    /// It encrypts its own backups.
+    /// True if the phone encrypts its own backups.
     pub will_encrypt: Option<bool>,
-    /// Its administrator demands that.
+    /// True if the phone's administrator requires encryption.
     pub requires_encryption: bool,
 }
 
 impl Target {
-    /// Asks.
+    /// Asks the phone for these facts.
     pub fn ask<S: Stream>(
         phone: &Attached,
         lockdown: &mut Lockdown<S>,
@@ -165,7 +168,7 @@ impl Target {
         })
     }
 
-    /// "Mira's iPhone (iPhone 15 Pro, iOS 18.6.2)"
+    /// Returns a description such as "Mira's iPhone (iPhone 15 Pro, iOS 18.6.2)".
     pub fn words(&self) -> String {
         let Facts {
             name, model, ios, ..
@@ -174,7 +177,7 @@ impl Target {
     }
 }
 
-/// When a backup was made, as people want it.
+/// Converts an RFC 3339 time to local time, in the form that is shown to people.
 pub fn local_date(rfc3339: &str) -> Option<String> {
     let time: jiff::Timestamp = rfc3339.parse().ok()?;
     Some(list::local(SystemTime::from(time)))

@@ -1,5 +1,5 @@
-//! The list of applications that a phone fetches again once it was restored: handed over by AFC
-//! before the restore begins, and taken back where it fails.
+//! Sends the phone the list of applications that it fetches again after a restore. AFC writes the
+//! list before the restore begins, and removes it if the restore fails.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::transport::Calm;
 const FOLDER: &str = "/iTunesRestore";
 const FILE: &str = "/iTunesRestore/RestoreApplications.plist";
 
-/// The list, as the phone wants it: "Applications" of Info.plist, in XML, without those whose
-/// domain is not wanted. `None` where the backup has none, or none of them is wanted.
+/// Returns the list in the form that the phone expects: "Applications" of Info.plist as XML,
+/// without the applications whose domain is not wanted. `None` if no application remains.
 pub fn list(
     folder: &Path,
     is_wanted: impl Fn(&str) -> bool,
@@ -37,7 +37,7 @@ pub fn list(
     Ok(Some(xml))
 }
 
-/// Hands the list over. Where that fails, an empty or cut one may lie there.
+/// Writes the list to the phone. If this fails, an empty or truncated list may remain there.
 pub fn hand_over(
     session: &mut Session,
     calm: &Arc<Calm>,
@@ -48,7 +48,8 @@ pub fn hand_over(
     afc.write(FILE, list)
 }
 
-/// Takes it back, and one that an earlier run left; none is fine.
+/// Removes the list from the phone, also one left by an earlier run. Succeeds if the file does not
+/// exist.
 pub fn take_back(session: &mut Session, calm: &Arc<Calm>) -> Result<(), device::Error> {
     Afc::open(session, calm)?.remove(FILE)
 }

@@ -1,7 +1,7 @@
-//! What a phone received, against the backup: a restore that was played through proves something
-//! only if every byte arrived.
+//! Compares what a phone received with the backup. A rehearsal of a restore proves something only
+//! if every byte arrived.
 //!
-//! Both lists come in the order of file ids, so that nothing of them is held.
+//! Both lists are sorted by file id, so neither has to be held in memory.
 
 use std::cmp::Ordering;
 use std::io::Read;
@@ -19,64 +19,64 @@ use crate::sha256::Sha256;
 use crate::store::sums::hex;
 use crate::transport::Calm;
 
-/// Differences that are named; all are counted.
+/// Maximum number of differences that are described; all are counted.
 const NAMED_MAX: usize = 100;
 const BUFFER: usize = 128 << 10;
 
-/// Something that a phone received.
+/// An item that a phone received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// 40 hex digits.
+    /// The file id, 40 hex digits.
     pub file_id: String,
-    /// `HomeDomain`, ...
+    /// The domain, for example `HomeDomain`.
     pub domain: String,
     /// Path in the domain.
     pub relative_path: String,
-    /// What it is.
+    /// The item's type and content.
     pub what: What,
-    /// `st_mode`.
+    /// The type and permission bits, as in `st_mode`.
     pub mode: u32,
-    /// Last change, seconds since 1970.
+    /// Last modification, in seconds since 1970.
     pub modified: i64,
 }
 
-/// What something is that a phone received.
+/// The type and content of an item that a phone received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// A file, in plain bytes.
+    /// A file, decrypted if need be.
     File {
-        /// How many.
+        /// Number of bytes.
         size: u64,
-        /// SHA-256 of them, in hex.
+        /// SHA-256 of the bytes, in hex.
         sha256: String,
     },
-    /// A folder.
+    /// A folder, which has no content of its own.
     Folder,
-    /// A link, and where it leads.
+    /// A symbolic link, with its target.
     Link(String),
 }
 
-/// What came of the comparison.
+/// The result of a comparison.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Comparison {
-    /// Files that arrived as they are in the backup, byte for byte.
+    /// Number of files that arrived unchanged.
     pub files: u64,
-    /// Their bytes.
+    /// Total bytes of these files.
     pub bytes: u64,
-    /// Folders and links that did.
+    /// Number of folders and links that arrived unchanged.
     pub others: u64,
-    /// What the phone did not receive.
+    /// Number of items in the backup that the phone did not receive.
     pub missing: u64,
-    /// What it received and the backup does not name.
+    /// Number of items that the phone received and the backup's list does not name.
     pub extra: u64,
-    /// What it received otherwise than it is in the backup.
+    /// Number of items that arrived, but not as they are in the backup.
     pub different: u64,
-    /// The first of them.
+    /// Descriptions of the first differences.
     pub differences: Vec<String>,
 }
 
 impl Comparison {
-    /// Nothing is missing, extra or different.
+    /// Returns true if nothing is missing, extra or different.
     pub fn is_same(&self) -> bool {
         self.missing + self.extra + self.different == 0
     }
@@ -88,17 +88,17 @@ impl Comparison {
     }
 }
 
-/// How to compare.
+/// Options for a comparison.
 pub struct How<'a> {
-    /// Knows the password of an encrypted backup.
+    /// Source of the password of an encrypted backup.
     pub passwords: &'a dyn Passwords,
-    /// Only these domains were to be received.
+    /// The domains that the phone was to receive; `None` for all of them.
     pub domains: Option<&'a GlobSet>,
-    /// Says when to stop.
+    /// The cancellation token.
     pub calm: &'a Calm,
 }
 
-/// Compares what comes in the order of file ids with the backup in `folder`.
+/// Compares the received items, which must be sorted by file id, with the backup in `folder`.
 pub fn compare(
     folder: &Path,
     how: &How<'_>,
@@ -120,7 +120,7 @@ pub fn compare(
             return false;
         }
         let is_wanted = (how.domains).is_none_or(|domains| domains.is_match(&item.domain));
-        // Nobody has described what the other kind is, and no phone is known to restore it.
+        // The meaning of the other kinds is not documented, and no phone is known to restore them.
         if !is_wanted || item.kind == Kind::Other {
             return true;
         }
@@ -186,7 +186,7 @@ fn extra(received: Option<Received>, found: &mut Comparison) {
     }
 }
 
-/// In what they differ.
+/// Describes how an item in the backup and the received one differ; `None` if they are equal.
 fn differs(
     reader: &crate::jobs::opened::Reader<'_>,
     item: &Item,
@@ -199,7 +199,7 @@ fn differs(
     }
     let record = match item.record() {
         Ok(record) => Some(record),
-        // Other people's programs write none for folders.
+        // Other programs write no records for folders.
         Err(_) if item.kind == Kind::Directory => None,
         Err(why) => return Some(format!("its record cannot be read: {why}")),
     };

@@ -1,5 +1,5 @@
-//! The computer's side of a restore: the phone reads from a sealed backup, and whoever watches is
-//! told.
+//! Implements the computer's side of a restore: serves the phone from a sealed backup and reports
+//! progress.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -13,40 +13,40 @@ use crate::path::BackupPath;
 use crate::store::METADATA;
 use crate::store::overlay::Overlay;
 
-/// What happened while the phone was served.
+/// A record of what happened while the phone was served.
 #[derive(Debug, Default)]
 pub struct Course {
-    /// Files of the backup that were sent whole, each once, without its bookkeeping. The last of
-    /// them may not have arrived.
+    /// Number of the backup's data files that were sent to their end, each counted once. The last
+    /// of them may not have arrived.
     pub sent_files: u64,
-    /// The phone said that it has everything: it asked for nothing more, or went on after the last
-    /// file that the list names.
+    /// True if the phone seems to have everything: it sent an empty request, or made another
+    /// request after the last file of the list.
     pub asked_all: bool,
-    /// Their bytes.
+    /// Total bytes of these files.
     pub sent_bytes: u64,
-    /// Files that the phone asked for and that are not there, up to a limit.
+    /// Files that the phone asked for and that do not exist, at most `NAMES_MAX` (20).
     pub absent: Vec<String>,
-    /// Files that could not be read, each with why, up to a limit.
+    /// Files that could not be read, each with the error, at most `NAMES_MAX` (20).
     pub unread: Vec<String>,
-    /// The phone's own progress, the last that it told.
+    /// The last progress that the phone reported, in percent.
     pub percent: Option<f64>,
-    /// From the request to the first file.
+    /// Time from the request to the first file.
     pub preparing: Duration,
-    /// From the first file to the verdict.
+    /// Time from the first file to the verdict.
     pub sending: Duration,
 }
 
-/// Names that are kept to be shown.
+/// Maximum number of names that are kept for display.
 const NAMES_MAX: usize = 20;
 
-/// Files that are told apart from those that were sent before: more than phones hold, at some 20
-/// bytes each.
+/// Maximum number of files remembered in order to count each only once. More than phones hold, at
+/// some 20 bytes each.
 const KNOWN_MAX: usize = 4 << 20;
 
-/// Where the files of a backup are listed, in its folder: since iOS 10, and before.
+/// The names of a backup's list of files: since iOS 10, and before.
 const LISTS: [&str; 2] = ["Manifest.db", "Manifest.mbdb"];
 
-/// Serves the phone from a backup that nobody writes to.
+/// Serves the phone from a backup that does not change meanwhile.
 pub struct SnapshotHost<'a> {
     overlay: Overlay,
     monitor: &'a dyn Monitor,
@@ -57,7 +57,7 @@ pub struct SnapshotHost<'a> {
 }
 
 impl<'a> SnapshotHost<'a> {
-    /// Begins to serve. Whoever watches was told before that the phone prepares.
+    /// Begins to serve. The caller has already reported the phase [`Phase::Preparing`].
     pub fn new(
         overlay: Overlay,
         files_total: Option<u64>,
@@ -73,7 +73,7 @@ impl<'a> SnapshotHost<'a> {
         }
     }
 
-    /// What happened.
+    /// Returns the record of what happened.
     pub fn finish(self) -> Course {
         Course {
             preparing: self.phases.spent(Phase::Preparing),
@@ -87,11 +87,11 @@ impl<'a> SnapshotHost<'a> {
         self.phases.news(|| progress(course, total, 0));
     }
 
-    /// What is not there is told afterwards, where a phone needs it.
+    /// Records that a file does not exist, unless the phone can do without it.
     fn note_absence(&mut self, path: &BackupPath) {
         let name = path.name();
         let is_missed = match LISTS.iter().position(|list| *list == name) {
-            // Phones try both, and a backup has one of them.
+            // Phones ask for both lists, and a backup has only one of them.
             Some(at) => {
                 let other = LISTS[1 - at];
                 let other = path
@@ -126,7 +126,7 @@ fn is_payload(path: &BackupPath) -> bool {
     path.name().len() == 40
 }
 
-/// What tells one file from the others: names are SHA-1, and the beginning of one is enough.
+/// Returns a value that identifies a file: names are SHA-1 hashes, and their first 64 bits suffice.
 fn mark(path: &BackupPath) -> u64 {
     let start = path.name().get(..16);
     start
@@ -134,7 +134,7 @@ fn mark(path: &BackupPath) -> u64 {
         .unwrap_or(0)
 }
 
-/// Never more than there are, whatever the phone asks for.
+/// Limits the displayed number of files to the total, whatever the phone asks for.
 fn shown(files: u64, total: Option<u64>) -> u64 {
     total.map_or(files, |total| files.min(total))
 }
@@ -153,7 +153,7 @@ impl Host for SnapshotHost<'_> {
         if let Some(percent) = request.percent {
             self.course.percent = Some(percent.clamp(0.0, 100.0));
         }
-        // Whoever asks on has taken what was sent before.
+        // A phone that makes another request has received what was sent before.
         self.course.asked_all |=
             (self.files_total).is_some_and(|all| all > 0 && self.course.sent_files >= all);
         match &request.kind {
@@ -199,7 +199,8 @@ impl Host for SnapshotHost<'_> {
             }
             Err(e) => {
                 note(&mut self.course.unread, || format!("{path}: {e}"));
-                // Not "not found", whatever it is: the phone would believe that the file is gone.
+                // Never "not found", whatever the error is: the phone would conclude that the file
+                // was deleted.
                 return Err(Fault::Io);
             }
         };
@@ -261,8 +262,8 @@ impl Host for SnapshotHost<'_> {
     }
 }
 
-/// A file that tells of itself while it is read, so that one huge file shows progress. Counted once
-/// it was read to its end.
+/// A file that reports progress while it is read, so that a huge file shows some. Counted once it
+/// was read to its end.
 struct Counting<'a, 'm> {
     file: std::fs::File,
     path: BackupPath,
@@ -285,9 +286,9 @@ impl Read for Counting<'_, '_> {
         };
         self.bytes += n as u64;
         if n == 0 && self.payload && !buffer.is_empty() {
-            // Whoever reads on after the end does not count it twice.
+            // Reading on after the end must not count the file twice.
             self.payload = false;
-            // Nor does a phone that asks for one file again.
+            // A file that the phone requests again is not counted again either.
             let is_new = self.known.len() >= KNOWN_MAX || self.known.insert(mark(&self.path));
             if is_new {
                 self.course.sent_files += 1;
@@ -368,7 +369,7 @@ mod tests {
         host.begins(&asks(&[], 97.0));
         assert!(host.finish().asked_all);
 
-        // Where less than all is restored, the phone alone knows what all is.
+        // In a partial restore only the phone knows the total.
         let mut host = SnapshotHost::new(overlay(), Some(2), &Silent);
         host.begins(&asks(&[&a], 5.0));
         send(&mut host, &a);

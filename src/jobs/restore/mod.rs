@@ -1,8 +1,8 @@
-//! A backup, given back to a phone: the one that it is of, or another.
+//! Restores a backup to a phone: the one that was backed up, or another.
 //!
-//! What can be known is found out first (`about`, `ready`), and the backup checked; only then is
-//! the phone asked. It is served from the sealed backup through a throw-away draft (`host`), and
-//! its verdict is the last word (`phone`).
+//! First the preflight gathers and judges the facts (`about`, `ready`) and checks the backup; only
+//! then is the phone asked to restore. It reads from the sealed backup through a temporary overlay
+//! (`host`), and its verdict decides (`phone`).
 
 pub mod about;
 mod apps;
@@ -33,36 +33,36 @@ use about::{Source, Target};
 pub use phone::Left;
 use phone::{Job, await_return};
 
-/// What may be asked of a restore.
+/// Options of a restore.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Keep the phone's own settings; else it gets those of the backup.
+    /// Keep the phone's own settings instead of applying those of the backup.
     pub keep_settings: bool,
-    /// Restore the files of the system too: messages, calls, accounts and the like.
+    /// Also restore system files: messages, calls, accounts and the like.
     pub system_files: bool,
-    /// Hand the list of applications over, so that the phone fetches them again.
+    /// Send the phone the list of applications, so that it installs them again.
     pub apps: bool,
     /// Remove from the phone what the backup does not have.
     pub remove_others: bool,
-    /// Restart the phone in the end. Nothing of the backup appears before that.
+    /// Restart the phone at the end. Nothing from the backup appears before that.
     pub reboot: bool,
-    /// After the restart, wait so long until the phone is back.
+    /// Wait at most this long for the phone to come back after the restart.
     pub wait_back: Option<Duration>,
-    /// Only domains that match one of these patterns; all of them where there is none.
+    /// Restore only domains that match one of these patterns; empty for all domains.
     pub only: Vec<String>,
-    /// A part is wanted although nobody knows what a phone makes of it.
+    /// Allow a partial restore, although its effect on a real phone is unknown.
     pub partial_at_own_risk: bool,
-    /// How thoroughly the backup is checked before anything is sent.
+    /// The depth of the check of the backup before anything is sent.
     pub depth: Depth,
-    /// Go on with damage that phones do not mind ([`tolerated`]).
+    /// Continue in spite of damage that the phone does not notice ([`tolerated`]).
     pub force: bool,
-    /// The backup password.
+    /// The backup password, if the backup is encrypted.
     pub password: Option<Known>,
-    /// Keep the computer from falling asleep meanwhile.
+    /// Keep the computer awake meanwhile.
     pub stay_awake: bool,
-    /// Silence of the phone that is taken for its end.
+    /// Give up if the phone sends nothing for this long.
     pub silence_max: Duration,
-    /// How long to wait for "Trust".
+    /// Time to wait for the user to tap "Trust".
     pub trust_wait: Duration,
 }
 
@@ -87,55 +87,56 @@ impl Default for Options {
     }
 }
 
-/// Seconds of the parts of a run.
+/// The duration of each part of a restore, in seconds.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Seconds {
-    /// The backup was checked.
+    /// Checking the backup.
     pub check: f64,
-    /// The phone read the lists and checked whether it can.
+    /// The phone reading the lists and checking that it can restore.
     pub prepare: f64,
-    /// Files went to the phone, and it put them in their places.
+    /// Sending files to the phone, including the time it takes to put them in place.
     pub send: f64,
-    /// The phone restarted, as far as that was waited for.
+    /// Waiting for the phone to restart, if that was asked for.
     pub restart: f64,
-    /// All of it.
+    /// The whole run.
     pub total: f64,
 }
 
-/// What came of it: also the object of `--json`.
+/// The result of a restore; also the object that `--json` prints.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// The phone, as it was before.
+    /// The phone, in its state before the restore.
     pub target: Target,
-    /// The backup.
+    /// The backup that was restored.
     pub source: Source,
-    /// Files that the list names; null where nothing could be read of it.
+    /// Number of files in the backup's list; null if the list could not be read.
     pub listed_files: Option<u64>,
-    /// Files that were sent, each counted once.
+    /// Number of files that were sent, each counted once.
     pub sent_files: u64,
-    /// Their bytes.
+    /// Total bytes of these files.
     pub sent_bytes: u64,
-    /// The list of applications was handed over.
+    /// True if the list of applications was sent.
     pub apps: bool,
-    /// The phone keeps its own settings.
+    /// True if the phone keeps its own settings.
     pub kept_settings: bool,
-    /// Files of the system were asked for.
+    /// True if system files were to be restored.
     pub system_files: bool,
-    /// What the backup lacks was to be removed.
+    /// True if the phone was to remove what the backup does not have.
     pub removed_others: bool,
-    /// The phone was told to restart.
+    /// True if the phone was to restart.
     pub reboot: bool,
-    /// It was seen to be back after that; null where nobody waited, or not to the end.
+    /// True if the phone came back after the restart; null if the wait for it was skipped or
+    /// interrupted.
     pub is_back: Option<bool>,
-    /// What went wrong without failing the restore.
+    /// Problems that did not make the restore fail.
     pub problems: Vec<String>,
-    /// How long its parts took.
+    /// The duration of each part.
     pub seconds: Seconds,
 }
 
-/// Damage of which phones take no notice: they look at names, sizes and keys, and at the contents
-/// of files that their list has a digest of, and of the lists and property lists of the backup
-/// itself.
+/// Returns true if phones do not notice the damage. They check names, sizes and keys, and the
+/// contents only of files for which their list has a digest, of the backup's own list, and of its
+/// property lists.
 pub fn tolerated(report: &verify::Report) -> bool {
     let known = report.findings.iter().filter(|f| is_contents(f)).count();
     known as u64 == report.damage
@@ -151,11 +152,11 @@ fn is_contents(finding: &verify::Finding) -> bool {
         && name != "Manifest.mbdb"
 }
 
-/// Files with tolerated damage that are named.
+/// Maximum number of files with tolerated damage that are listed by name.
 const NAMED_MAX: usize = 50;
 
-/// What is restored in spite of its damage: each file, since nobody else tells which ones are wrong
-/// on the phone then.
+/// Lists the damaged files that are restored anyway, because nothing else will tell the user which
+/// files on the phone are wrong.
 fn tolerated_files(report: &verify::Report) -> String {
     let damaged = report.findings.iter().filter(|f| is_contents(f));
     let name = |f: &verify::Finding| {
@@ -171,19 +172,19 @@ fn tolerated_files(report: &verify::Report) -> String {
     }
 }
 
-/// A restore that is to be: what is on both sides, and what is found to be said of it before
-/// anything was read or sent.
+/// A restore before it begins: both sides, and the findings of the preflight before anything was
+/// read or sent.
 #[derive(Debug, Clone, Serialize)]
 pub struct Considered {
-    /// The backup.
+    /// The backup to restore.
     pub source: Source,
-    /// The phone.
+    /// The phone to restore to.
     pub target: Target,
-    /// What is to be said.
+    /// The findings about both.
     pub lines: Vec<Line>,
 }
 
-/// Looks at backup and phone, and changes nothing.
+/// Examines backup and phone without changing either.
 pub fn consider(
     reach: &Reach,
     phone: &Attached,
@@ -208,8 +209,8 @@ fn weigh(source: Source, target: Target, options: &Options) -> Considered {
     }
 }
 
-/// Everything that can be known without the phone doing it. `phone` answers which one is meant, or
-/// why there is none.
+/// Runs the preflight: finds out everything that can be known without restoring. `phone` is the
+/// selected phone, or the error that prevented selecting one.
 pub fn dry_run(
     reach: &Reach,
     phone: Result<Attached, Error>,
@@ -231,10 +232,11 @@ pub fn dry_run(
         Ok(target) => part::admit(folder, &source, target, options),
         Err(_) => Ok(()),
     };
-    // That nothing is in it shows before every byte is read.
+    // Done before the check, which reads every byte: a part without files should be reported at
+    // once.
     match admitted.and_then(|()| part::show(folder, options)) {
         Ok(Some(part)) => lines.push(ready::judge_part(&part, options)),
-        // A list that cannot be read is told by the check, and so is one that is encrypted.
+        // The check below reports a list that cannot be read or is encrypted.
         Ok(None) | Err(Error::Backup { .. }) => {}
         Err(e) => lines.push(problem("part", &e)),
     }
@@ -259,7 +261,7 @@ pub fn dry_run(
     })
 }
 
-/// What keeps a restore from beginning, as a line of a dry run.
+/// Returns the error that prevents a restore as a line of the dry run.
 fn problem(name: &'static str, e: &Error) -> Line {
     let line = Line::problem(name, e.to_string());
     match e.hint() {
@@ -268,14 +270,14 @@ fn problem(name: &'static str, e: &Error) -> Line {
     }
 }
 
-/// Where a check of contents has found the backup damaged, one that looks at none cannot say
-/// otherwise.
+/// Returns the damage that an earlier check of contents found. A quick check looks at no contents,
+/// so it cannot refute that.
 fn known_damage(folder: &Path, options: &Options) -> Option<Line> {
     if options.depth != Depth::Quick {
         return None;
     }
     let of = snapshot::find(folder)?;
-    // A store that cannot be read has its own way of being told.
+    // Other parts of the run report a store that cannot be read.
     let store = Store::open(of.path().parent()?).ok()?;
     let found = store.notes(of.udid()).ok()?.of(&of).damaged?;
     let when = found.parse::<jiff::Timestamp>();
@@ -302,12 +304,12 @@ fn check(
     verify::verify(folder, &how, monitor)
 }
 
-/// As long as this is held, no other run moves or drops the backup, which then would be missing
-/// file by file.
+/// A lock on a backup. While it is held, no other run moves or drops the backup, whose files would
+/// otherwise disappear during the restore.
 #[derive(Debug)]
 pub struct Held(#[expect(dead_code, reason = "held, and never looked at")] Option<Lock>);
 
-/// Takes hold of the backup in a folder. A store that cannot be written to holds still by itself.
+/// Locks the backup in a folder. A store that this user cannot write to needs no lock.
 pub fn hold(folder: &Path) -> Result<Held, Error> {
     hold_named(&Named {
         folder: folder.to_path_buf(),
@@ -315,8 +317,7 @@ pub fn hold(folder: &Path) -> Result<Held, Error> {
     })
 }
 
-/// Takes hold of the backup that was found by its name, and fails if another one stands in its
-/// place by then.
+/// Locks the backup that was found by its name. Fails if another backup has replaced it since.
 pub fn hold_named(named: &Named) -> Result<Held, Error> {
     let lock = lock(&named.folder)?;
     let now = snapshot::look(&named.folder)?.map(|found| found.id().clone());
@@ -342,8 +343,9 @@ fn lock(folder: &Path) -> Result<Option<Lock>, Error> {
     }
 }
 
-/// Restores a backup onto a phone. Returns once the phone has said yes. The caller has held the
-/// backup since it was shown to anybody: else another run may have put a newer one in its place.
+/// Restores a backup to a phone. Returns once the phone has reported success. The caller must hold
+/// the lock since before the backup was shown to the user, or another run may have put a newer one
+/// in its place.
 pub fn restore(
     _: &Held,
     reach: &Reach,
@@ -353,7 +355,7 @@ pub fn restore(
     monitor: &dyn Monitor,
 ) -> Result<Report, Error> {
     let started = Instant::now();
-    // "Stop" on one phone is not meant for the others.
+    // Cancelling on one phone does not cancel the work on the others.
     let reach = &Reach {
         calm: reach.calm.for_one(),
         ..reach.clone()
@@ -381,9 +383,10 @@ pub fn restore(
     if !obstacles.is_empty() {
         return Err(Error::NotReady(obstacles));
     }
-    // It may take a while, and a session that nobody uses ends.
+    // The check may take long, and the phone ends an idle session.
     drop(session);
-    // Before every byte is read: a part that has nothing in it is found out at once.
+    // Done before the check, which reads every byte: a part without files should be reported at
+    // once.
     let part = part::show(folder, options)?;
 
     let clock = Instant::now();
@@ -423,10 +426,11 @@ pub fn restore(
         return Err(Error::Interrupted);
     }
 
-    // The check may have taken an hour: plugged in anew meanwhile, the phone has another number.
+    // The check may have taken an hour. If the phone was reconnected meanwhile, the daemon has
+    // given it another number.
     let phone = &reach.phone(Some(phone.udid.as_str()))?;
     let mut session = reach.session(phone)?;
-    // What no list names is never asked for.
+    // The phone never asks for files that no list names, so the list gives the total.
     let files_total = part.as_ref().map(|part| part.files).or(checked.listed);
     let job = Job {
         reach,

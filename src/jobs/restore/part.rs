@@ -1,5 +1,5 @@
-//! A part of a backup: some of its domains, by a list of files that names no others. The sealed
-//! list stays as it is; the phone is shown another one.
+//! Selects a part of a backup: writes a list of files that names only the wanted domains, and shows
+//! it to the phone instead of the sealed list, which stays unchanged.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,20 +15,20 @@ use crate::manifest::plists::Unreadable;
 use crate::manifest::{db, part};
 use crate::private::PrivateDir;
 
-/// From here on a phone that gets a part removes the rest of what the system has: settings,
+/// The first iOS version that, when given a part, removes the rest of the system's data: settings,
 /// messages, photos (docs/protocol.md).
 const NO_PARTS_FROM: [u32; 3] = [27, 0, 0];
 
-/// What the phone is shown instead of the backup's own list. The folder goes with it.
+/// The list that the phone is shown instead of the backup's own. Dropping it deletes its folder.
 pub struct Shown {
-    /// The list.
+    /// The path of the list.
     pub list: PathBuf,
-    /// Files that it names.
+    /// Number of files in the list.
     pub files: u64,
     _folder: PrivateDir,
 }
 
-/// Refuses a part where it would do harm, or where nobody took the risk.
+/// Refuses a partial restore if it would do harm, or if the user has not accepted the risk.
 pub fn admit(
     folder: &Path,
     source: &Source,
@@ -88,13 +88,13 @@ pub fn admit(
     Ok(())
 }
 
-/// The domains that are wanted; nothing where all are.
+/// Returns the patterns of the wanted domains; `None` if all are wanted.
 pub fn domains(options: &Options) -> Result<Option<GlobSet>, Error> {
     let wanted: Vec<&String> = options.only.iter().collect();
     select::set(&wanted, false)
 }
 
-/// Makes the list of a part, if one is wanted.
+/// Writes the list for a partial restore, if one is wanted.
 pub fn show(folder: &Path, options: &Options) -> Result<Option<Shown>, Error> {
     let Some(domains) = domains(options)? else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The part of a restore that the phone has in hand: from the request to its verdict, and to the
+//! Runs the part of a restore that the phone controls: from the request to its verdict, and to the
 //! end of its restart.
 
 use std::fmt;
@@ -22,26 +22,26 @@ use crate::transport::plist_stream::FrameError;
 use crate::transport::{Attached, Calm};
 use crate::units::{count, counted};
 
-/// How often is looked whether a phone that restarts is back.
+/// Time between two checks for a phone that restarts.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
-/// How long a phone has to give the list of applications back.
+/// Time limit for removing the list of applications from the phone.
 const TAKE_BACK_MAX: Duration = Duration::from_secs(5);
-/// A phone that has not gone away by then does not restart.
+/// A phone that is still connected after this time is not restarting.
 const GONE_AFTER: Duration = Duration::from_secs(120);
 
-/// How far a restore came that broke off: what state the phone is in.
+/// The state in which a failed restore left the phone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
-    /// No file of the backup had been sent.
+    /// The phone had received no file of the backup.
     AsItWas,
-    /// Some had.
+    /// The phone had received some of the files.
     Partly {
-        /// How many at most: the last of them may have been on their way.
+        /// The number sent, an upper limit: the last ones may not have arrived.
         files: u64,
     },
-    /// All had, and no verdict came.
+    /// The phone had received all files, and sent no verdict.
     All {
-        /// The phone was told to restart by itself.
+        /// True if the phone was to restart when it is done.
         reboots: bool,
     },
 }
@@ -55,7 +55,7 @@ impl Left {
         }
     }
 
-    /// What to do after this.
+    /// Returns advice on what to do after this error.
     pub fn hint_after(self, cause: &mobilebackup::Error) -> &'static str {
         use mobilebackup::Error::{Cancelled, HungUp, Wire};
         match (self, cause) {
@@ -77,7 +77,7 @@ impl Left {
         }
     }
 
-    /// What to do.
+    /// Returns advice for a phone in this state.
     pub fn hint(self) -> &'static str {
         match self {
             Left::AsItWas => "check the cable, unlock the phone, and run the same command again",
@@ -112,26 +112,26 @@ impl fmt::Display for Left {
     }
 }
 
-/// What a dialog needs to know.
+/// The arguments of a restore dialog.
 pub(super) struct Job<'a> {
     pub(super) reach: &'a Reach,
     pub(super) phone: &'a Attached,
     pub(super) folder: &'a Path,
     pub(super) source: &'a Source,
-    /// What the phone said to have free before.
+    /// Free space in bytes that the phone reported beforehand.
     pub(super) free_bytes: Option<u64>,
     pub(super) options: &'a Options,
     pub(super) monitor: &'a dyn Monitor,
     pub(super) files_total: Option<u64>,
-    /// The phone is not expected to ask for all of them.
+    /// True if the phone is not expected to ask for all files.
     pub(super) takes_less: bool,
-    /// What the phone is shown instead of the backup's own list.
+    /// The list to show the phone instead of the backup's own.
     pub(super) list: Option<&'a Path>,
 }
 
 impl Job<'_> {
-    /// Lets the phone take the backup back, inside a sync session. Answers what happened, and
-    /// whether applications were listed.
+    /// Runs the restore inside a sync session. Returns what happened, and true if the list of
+    /// applications was sent.
     pub(super) fn run(
         &self,
         session: &mut Session,
@@ -151,7 +151,7 @@ impl Job<'_> {
             Err(_) if has_apps => self.take_apps_back(),
             _ => {}
         }
-        // A phone that is gone needs no unlocking; the verdict says what matters.
+        // If the phone is gone, there is nothing to unlock. The verdict is what matters.
         drop(sync.release());
         judged.map(|course| (course, has_apps))
     }
@@ -161,7 +161,7 @@ impl Job<'_> {
         session: &mut Session,
     ) -> Result<(Result<Verdict, mobilebackup::Error>, Course), Error> {
         let target = self.phone.udid.as_str();
-        // A folder that nothing is known of is taken for this phone's.
+        // A backup that does not tell its phone is assumed to be of this one.
         let source = self.source.udid.as_deref().unwrap_or(target);
         let password = self.options.password.as_ref();
         let password = password
@@ -179,7 +179,8 @@ impl Job<'_> {
             password,
         };
         std::thread::scope(|scope| {
-            // First, since the phone does not say when it has begun to tell of its sheet.
+            // Started first, because the phone does not confirm when it begins to announce its
+            // passcode sheet.
             let watch = passcode::Watch::start(session, self.reach, self.monitor, scope);
             let calm = self.reach.calm.fork();
             let silence_max = self.options.silence_max;
@@ -205,7 +206,7 @@ impl Job<'_> {
         })
     }
 
-    /// Whether the phone has taken it, by its word and by nothing else.
+    /// Turns the verdict into a result. Only the phone's word counts as success.
     fn judge(
         &self,
         verdict: Result<Verdict, mobilebackup::Error>,
@@ -215,7 +216,7 @@ impl Job<'_> {
         let left = Left::of(&course, self.options.reboot);
         match verdict {
             Ok(Verdict { code: 0, .. }) => {
-                // It was told, and overlooked it.
+                // The phone received an error for each of these files and ignored it.
                 for (names, what) in [
                     (&course.unread, "could not be read here"),
                     (&course.absent, "is not in the backup"),
@@ -256,7 +257,7 @@ impl Job<'_> {
         }
     }
 
-    /// Whether a phone that says yes has asked for what it says that it has.
+    /// Checks that a phone that reports success has asked for the files that the list names.
     fn judge_amount(&self, course: &Course, problems: &mut Vec<String>) -> Result<(), Error> {
         let listed = self.files_total.unwrap_or(0);
         if listed > 0 && course.sent_files == 0 {
@@ -270,7 +271,7 @@ impl Job<'_> {
                     .to_owned(),
             });
         }
-        // Those that could not be given were told.
+        // The caller has already reported the files that could not be sent.
         let told = (course.unread.len() + course.absent.len()) as u64;
         if course.sent_files.saturating_add(told) >= listed {
             return Ok(());
@@ -298,14 +299,14 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Answers whether the phone has the list now. Where it does not, none lies there either:
-    /// neither a cut one, nor that of an earlier run.
+    /// Sends the list of applications and returns true if the phone has it. Otherwise removes any
+    /// list from the phone: a truncated one, or one from an earlier run.
     fn hand_apps_over(
         &self,
         session: &mut Session,
         problems: &mut Vec<String>,
     ) -> Result<bool, Error> {
-        // Of a part only those applications whose data is in it.
+        // A partial restore lists only the applications whose data it contains.
         let domains = part::domains(self.options)?;
         let is_wanted = |domain: &str| domains.as_ref().is_none_or(|set| set.is_match(domain));
         let list = match self.options.apps {
@@ -345,8 +346,8 @@ impl Job<'_> {
         Ok(false)
     }
 
-    /// In a session of its own: the old one may have gone with the cable, and its waits end when
-    /// the user has interrupted.
+    /// Removes the list of applications, in a new session: the old one may have been lost with the
+    /// connection, and its waits fail once the user has interrupted.
     fn take_apps_back(&self) {
         self.monitor
             .note("Taking the list of applications back from the phone.".to_owned());
@@ -366,7 +367,7 @@ impl Job<'_> {
     }
 }
 
-/// Whether the phone may have said yes, and nobody heard it.
+/// Returns true if the phone may have accepted the backup without its verdict reaching us.
 fn may_have_taken(error: &Error) -> bool {
     matches!(
         error,
@@ -377,7 +378,7 @@ fn may_have_taken(error: &Error) -> bool {
     )
 }
 
-/// Does something that ends after a while, whatever the phone does.
+/// Calls `job`, and cancels `calm` after `limit`, so that the job ends whatever the phone does.
 fn within<T>(limit: Duration, calm: &Calm, job: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         let (end, ended) = channel::<()>();
@@ -392,7 +393,8 @@ fn within<T>(limit: Duration, calm: &Calm, job: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Waits until a phone that restarts is there again and answers. `None`: the user waits no longer.
+/// Waits until a restarting phone is connected again and answers. Returns `None` if the user
+/// interrupts the wait.
 pub(super) fn await_return(
     reach: &Reach,
     phone: &Attached,
@@ -412,7 +414,7 @@ pub(super) fn await_return(
         let now = now.into_iter().find(|p| p.udid == phone.udid);
         match now {
             None => is_gone = true,
-            // The daemon gives a new number at each attach.
+            // The daemon assigns a new number whenever a phone is connected.
             Some(now) if is_gone || now.device_id != phone.device_id => {
                 let answers = Lockdown::open(&reach.daemon, &now, &reach.calm)
                     .and_then(|mut lockdown| Facts::ask(&mut lockdown));

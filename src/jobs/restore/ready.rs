@@ -1,4 +1,4 @@
-//! What can be known of a restore before the phone is asked to do it. Pure: facts in, findings out.
+//! Judges before a restore whether it can work. Pure: facts in, findings out.
 
 use std::path::Path;
 
@@ -11,23 +11,24 @@ use crate::jobs::verify::{Depth, Finding, Outcome, Report, Wrong};
 use crate::store::{Store, snapshot};
 use crate::units::{counted, size};
 
-/// What a phone wants to have free beside the files themselves, to be told before it tells so
-/// itself.
+/// Free space that a phone needs in addition to the files themselves. An estimate that allows a
+/// warning before the phone refuses.
 const ROOM_TO_SPARE_BYTES: u64 = 1 << 30;
 
-/// What a restore leaves out where the backup is not encrypted.
+/// The data that a backup without encryption does not contain.
 pub const NOT_IN_PLAIN: &str =
     "saved passwords, Health, Home, Wi-Fi settings, Safari and call history";
 
-/// The findings that a restore is not begun with.
+/// Returns the findings that prevent a restore from starting.
 pub fn obstacles(lines: &[Line]) -> Vec<Line> {
-    // Of its room the phone knows more than can be seen from here, and has its own word for it.
+    // The phone knows better than we do how much space it needs, and it refuses the restore if it
+    // lacks any.
     let is_one = |line: &&Line| line.level == Level::Problem && line.topic != "phone_room";
     lines.iter().filter(is_one).cloned().collect()
 }
 
-/// How to come by a backup that is whole. Only a store holds other snapshots to take files back
-/// from.
+/// Returns advice on getting an undamaged backup. Only a store holds other snapshots from which
+/// files can be recovered.
 pub fn repair_hint(report: &Report) -> String {
     let of = snapshot::find(Path::new(&report.path));
     let store = of
@@ -46,7 +47,7 @@ pub fn repair_hint(report: &Report) -> String {
     }
 }
 
-/// What the check of the backup found.
+/// Returns the finding for the check of the backup.
 pub fn judge_check(report: &Report) -> Line {
     const TOPIC: &str = "check";
     let files = counted(report.files, "file");
@@ -101,30 +102,32 @@ pub fn judge_check(report: &Report) -> Line {
     }
 }
 
-/// Why a backup that is not damaged cannot be restored, by a check that looked at everything.
+/// Returns the reason that a backup cannot be restored although it is not damaged, according to a
+/// check that examined everything.
 pub(super) fn not_restorable(report: &Report) -> Option<String> {
     if report.outcome == Outcome::Damaged || report.restorable != Some(false) {
         return None;
     }
     let name = |f: &Finding| f.relative_path.clone().unwrap_or_else(|| f.file.clone());
-    // The phone compares these, and makes no exception for what it sent so itself.
+    // The phone compares sizes and digests, even if it sent the mismatch itself.
     let compared = |f: &&Finding| matches!(f.wrong, Wrong::Short | Wrong::OtherDigest);
     if let Some(f) = report.findings.iter().find(compared) {
         return Some(format!("{}: {}", name(f), f.detail));
     }
-    // A list that lacks an application lacks no file of it.
+    // Findings about Manifest.db concern an application that its list lacks. No file that the list
+    // names is missing.
     let lacks = |f: &&Finding| f.wrong == Wrong::NotRestored && f.file == "Manifest.db";
     let is_phones = |f: &Finding| f.wrong == Wrong::PhoneFault;
     match report.findings.iter().find(lacks) {
         Some(f) => Some(format!("{}: {}", name(f), f.detail)),
-        // A phone that made a backup without a file knows of it, and said that the backup is good:
-        // iOS 17 does so in each. Nobody is to be left without a restore for that.
+        // When a phone could not send a file, it knew that and still called the backup good (iOS 17
+        // always does this for one file). That must not prevent a restore.
         None if report.findings.iter().any(is_phones) => None,
         None => Some("Manifest.plist does not say of which iOS it is".to_owned()),
     }
 }
 
-/// What the backup tells by itself.
+/// Returns the findings about the backup alone.
 pub fn judge_backup(source: &Source, options: &Options) -> Vec<Line> {
     let mut lines = Vec::new();
     let name = source.name.as_deref().unwrap_or("a phone");
@@ -172,7 +175,7 @@ pub fn judge_backup(source: &Source, options: &Options) -> Vec<Line> {
     lines
 }
 
-/// What the phone tells by itself, and against the backup.
+/// Returns the findings about the phone, alone and compared with the backup.
 pub fn judge_phone(source: &Source, target: &Target, options: &Options) -> Vec<Line> {
     let mut lines = vec![
         whose(source, target),
@@ -263,14 +266,14 @@ fn versions(source: &Source, target: &Target) -> Line {
     }
 }
 
-/// "iPhone" of "iPhone16,1".
+/// Returns the kind of device, for example "iPhone" for "iPhone16,1".
 fn class(product_type: &str) -> &str {
     let end = product_type.find(|c: char| c.is_ascii_digit());
     &product_type[..end.unwrap_or(product_type.len())]
 }
 
-/// Whether a phone is to ask for less than all that the list names: by wish, or since it is of
-/// another kind.
+/// Returns true if the phone is expected to request fewer files than the list names: because the
+/// options say so, or because it is another kind of device.
 pub(super) fn takes_less(source: &Source, target: &Target, options: &Options) -> bool {
     let of = source.product_type.as_deref().map(class);
     !options.system_files || of != Some(class(&target.facts.product_type))
@@ -321,7 +324,7 @@ fn find_my(target: &Target) -> Line {
     }
 }
 
-/// What is restored of a backup of which not everything is.
+/// Returns the finding for a partial restore.
 pub fn judge_part(part: &Shown, options: &Options) -> Line {
     let says = format!(
         "only a part is restored, {}: {}",
@@ -332,7 +335,8 @@ pub fn judge_part(part: &Shown, options: &Options) -> Line {
         .means("nobody has tried that with a real phone; it may have to be erased afterwards")
 }
 
-/// A phone takes over the backup's password, or that there is none.
+/// Returns the finding about the phone's backup password after the restore: the phone adopts the
+/// backup's password, or none if the backup has none.
 fn password_afterwards(source: &Source, target: &Target) -> Option<Line> {
     const TOPIC: &str = "backup_password";
     match (source.encrypted, target.will_encrypt?) {
@@ -360,7 +364,7 @@ fn password_afterwards(source: &Source, target: &Target) -> Option<Line> {
     }
 }
 
-/// What only the phone itself knows.
+/// Returns the facts that only the phone itself knows.
 pub fn not_looked_at(has_phone: bool) -> Vec<String> {
     let mut not = vec![
         "whether a restore from iCloud is under way (code 25), or one before was not followed by a restart (102): a phone tells \
@@ -413,10 +417,10 @@ mod tests {
         }
     }
 
-    /// The level of a topic; nothing where there is no word about it.
+    /// Returns the level of the finding on a topic; `None` if the topic does not occur.
     fn level(lines: &[Line], topic: &str) -> Option<Level> {
         let line = lines.iter().find(|line| line.topic == topic)?;
-        // What is wrong is said with what to do, or what follows.
+        // Every finding that is not OK must come with a consequence or advice.
         assert!(line.level == Level::Ok || line.means.is_some() || line.hint.is_some());
         Some(line.level)
     }

@@ -1,17 +1,17 @@
-//! What goes wrong in a rehearsal, told as that: there is no phone whose cable could be looked at,
-//! and nothing to restart.
+//! Rewords the errors of a rehearsal: the phone is simulated, so advice about cables and restarts
+//! does not apply.
 
 use std::io;
 use std::path::Path;
 
 use crate::jobs::{Class, Error};
 
-/// What to do about what should not happen.
+/// Advice for errors that should not happen.
 pub const REPORT: &str = "please report this, with what `--json` says";
-/// What to do about a folder for temporary files that is no good.
+/// Advice if the folder for temporary files cannot be used.
 pub const ELSEWHERE: &str = "name another folder for temporary files in the variable TMPDIR (Windows: TMP), or make room there";
 
-/// `place`, the folder for temporary files, cannot be used.
+/// Returns the error for a folder for temporary files, `place`, that cannot be used.
 pub fn no_place(place: &Path, why: &io::Error) -> Error {
     let class = match why.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Class::NoSpace,
@@ -27,7 +27,7 @@ pub fn no_place(place: &Path, why: &io::Error) -> Error {
     }
 }
 
-/// What went wrong, told of the phone that it went wrong with: nobody has to look for a cable.
+/// Rewords an error of the simulated phone, so that the user does not look for a cable.
 pub fn simulated(error: Error, place: &Path) -> Error {
     const FULL_BYTES: u64 = 1 << 20;
     let class = error.class();
@@ -42,7 +42,7 @@ pub fn simulated(error: Error, place: &Path) -> Error {
         Error::Device(_) | Error::Dialog(_) | Error::NoDevice { .. } | Error::NoPasscode { .. } => {
             format!("the simulated phone does not do as it should: {error}")
         }
-        // The backup, its password, its disk.
+        // The error concerns the backup, its password or its disk, not the simulated phone.
         _ => return error,
     };
     let free = fs4::available_space(place);
