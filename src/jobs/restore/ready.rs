@@ -114,8 +114,8 @@ pub(super) fn not_restorable(report: &Report) -> Option<String> {
     if let Some(f) = report.findings.iter().find(compared) {
         return Some(format!("{}: {}", name(f), f.detail));
     }
-    // Findings about Manifest.db concern an application that its list lacks. No file that the list
-    // names is missing.
+    // Only rows of an unknown kind count, which are reported for Manifest.db. The same finding
+    // about Manifest.plist means that its list of applications lacks one; no file is missing then.
     let lacks = |f: &&Finding| f.wrong == Wrong::NotRestored && f.file == "Manifest.db";
     let is_phones = |f: &Finding| f.wrong == Wrong::PhoneFault;
     match report.findings.iter().find(lacks) {
