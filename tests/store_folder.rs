@@ -469,7 +469,11 @@ fn as_nobody(rig: &Rig, store: &Path, words: &[&str]) -> Ran {
     use std::os::unix::process::CommandExt;
     let copy = rig.dir.path().join("program");
     if !copy.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_idev-backup"), &copy).unwrap();
+        // Another program copies it: a process that a parallel test forks would inherit a handle of
+        // ours that is open for writing, and the copy could not be started ("text file busy").
+        let mut cp = std::process::Command::new("cp");
+        cp.arg(env!("CARGO_BIN_EXE_idev-backup")).arg(&copy);
+        assert!(cp.status().unwrap().success());
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(rig.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     }
