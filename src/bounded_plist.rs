@@ -1,7 +1,7 @@
-//! Property lists from outside: parsed with bounds on nesting and on size once expanded.
+//! Parses property lists from outside, with limits on nesting and on the expanded size.
 //!
-//! A binary property list may name the same object many times, so a few hundred bytes can unfold to
-//! terabytes, and a deeply nested one overflows the stack of whoever drops it.
+//! A binary property list may refer to the same object many times, so a few hundred bytes can
+//! expand to terabytes. A deeply nested list overflows the stack when it is dropped.
 
 use std::borrow::Cow;
 use std::io::{BufReader, Cursor, Read, Seek};
@@ -11,19 +11,19 @@ use std::time::{Duration, SystemTime};
 use plist::stream::{Event, Reader};
 use plist::{Date, Value};
 
-/// How deeply a property list may nest. Phones send less than ten levels.
+/// The deepest nesting allowed. Phones send fewer than ten levels.
 const DEPTH_MAX: usize = 64;
-/// Bytes of memory that a list may unfold to, per byte of its own (keys such as `DLFileType` are
-/// shared), ...
+/// The most bytes of memory that a list may expand to, per byte of its length (keys such as
+/// `DLFileType` are shared).
 const UNFOLD_MAX: usize = 16;
-/// ... and in any case this much, and no more than that.
+/// The range to which the limit from [`UNFOLD_MAX`] is clamped, in bytes.
 const UNFOLD_BYTES: RangeInclusive<usize> = 16 << 20..=384 << 20;
-/// What an object costs beside its text.
+/// The memory that an object is assumed to use beside its text, in bytes.
 const OBJECT_BYTES: usize = 64;
-/// Seconds since 1970 of the years that every form can write.
+/// The range of dates that every form of a property list can write, in seconds since 1970.
 const DATES: RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
-/// Why bytes are no property list that we take.
+/// The error for bytes that are not an acceptable property list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotAPlist(String);
 
@@ -35,7 +35,8 @@ impl std::fmt::Display for NotAPlist {
 
 impl std::error::Error for NotAPlist {}
 
-/// Parses an XML or binary property list. The older text form, which phones never send, is refused.
+/// Parses an XML or binary property list. The older text form, which phones never send, is an
+/// error.
 pub fn parse(bytes: &[u8]) -> Result<Value, NotAPlist> {
     let bytes = &*plain_xml(bytes);
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -55,10 +56,10 @@ pub fn parse(bytes: &[u8]) -> Result<Value, NotAPlist> {
     }
 }
 
-/// Calls `each` for every text, number, date and piece of data in a list, with the names of the
-/// dictionaries' fields that lead to it; what stands in an array has the name "" in it. `bytes` is
-/// the list's length. One such value is held at a time, and of XML the text that was read so far,
-/// since plist's reader (1.10) keeps it: a third of what the whole costs.
+/// Calls `each` for every string, number, date and piece of data in a list, with the names of the
+/// dictionary keys that lead to it. An array contributes the name "". `bytes` is the length of the
+/// list. Only one such value is in memory at a time, plus for XML the text read so far, since
+/// plist's reader (1.10) keeps it. That is a third of the memory that the whole list would need.
 pub fn visit(
     mut from: impl Read + Seek,
     bytes: u64,
@@ -78,7 +79,7 @@ pub fn visit(
     visit_plain(Cursor::new(&*plain), plain.len() as u64, each)
 }
 
-/// The same for what [`plain_xml`] does not change.
+/// Visits a list that [`plain_xml`] would not change.
 fn visit_plain(
     from: impl Read + Seek,
     bytes: u64,
@@ -86,7 +87,7 @@ fn visit_plain(
 ) -> Result<(), NotAPlist> {
     let mut guard = Guard::new(usize::try_from(bytes).unwrap_or(usize::MAX));
     let mut path: Vec<String> = Vec::new();
-    // Of each open collection: whether a field's name comes next, or `None` in an array.
+    // For each open dictionary: true if a key comes next. For each open array: `None`.
     let mut open: Vec<Option<bool>> = Vec::new();
     for event in Reader::new(BufReader::new(from)) {
         let event = event.map_err(|e| NotAPlist(e.to_string()))?;
@@ -136,15 +137,16 @@ fn visit_plain(
     }
 }
 
-/// Largest list in UTF-16 or with CDATA that is visited, since all of it is held for that.
+/// The largest list in UTF-16 or with CDATA that [`visit`] accepts, in bytes, since it is read as a
+/// whole.
 const OTHER_XML_BYTES_MAX: u64 = 64 << 20;
 const CDATA: &[u8] = b"<![CDATA[";
 const CDATA_END: &[u8] = b"]]>";
 const COMMENT: &[u8] = b"<!--";
 const COMMENT_END: &[u8] = b"-->";
 
-/// Returns XML as UTF-8 without CDATA sections, which plist's reader (1.10) takes for nothing.
-/// Anything else stays as it is.
+/// Returns XML as UTF-8 with CDATA sections replaced by escaped text, since plist's reader (1.10)
+/// ignores such sections. Returns anything else unchanged.
 fn plain_xml(bytes: &[u8]) -> Cow<'_, [u8]> {
     if bytes.starts_with(b"bplist00") {
         return bytes.into();
@@ -162,7 +164,7 @@ fn plain_xml(bytes: &[u8]) -> Cow<'_, [u8]> {
         plain.extend(&rest[..at]);
         rest = &rest[at..];
         if rest.starts_with(COMMENT) {
-            // What stands in a comment is no section.
+            // A section inside a comment does not count.
             let end = find(rest, COMMENT_END).map_or(rest.len(), |end| end + COMMENT_END.len());
             rest = &rest[end..];
         } else if let Some(section) = rest.strip_prefix(CDATA) {
@@ -185,8 +187,8 @@ fn plain_xml(bytes: &[u8]) -> Cow<'_, [u8]> {
     plain.into()
 }
 
-/// Returns UTF-16 as text, if bytes are UTF-16: with a byte order mark, or by the "<" that XML
-/// begins with.
+/// Returns the text if the bytes are UTF-16, which is recognized by a byte order mark or by the "<"
+/// with which XML begins.
 fn utf_16(bytes: &[u8]) -> Option<String> {
     let (is_big, text) = match bytes {
         [0xfe, 0xff, rest @ ..] => (true, rest),
@@ -202,7 +204,7 @@ fn utf_16(bytes: &[u8]) -> Option<String> {
     char::decode_utf16(units).collect::<Result<_, _>>().ok()
 }
 
-/// Looks through a list for what [`plain_xml`] changes, and goes back to its beginning.
+/// Returns true if [`plain_xml`] would change the list, and rewinds to its beginning.
 fn has_other_xml(from: &mut (impl Read + Seek)) -> std::io::Result<bool> {
     let mut window = vec![0; 64 << 10];
     let (mut kept, mut is_first, mut found) = (0, true, false);
@@ -215,7 +217,7 @@ fn has_other_xml(from: &mut (impl Read + Seek)) -> std::io::Result<bool> {
         found =
             is_first && utf_16(&seen[..seen.len().min(2)]).is_some() || find(seen, CDATA).is_some();
         is_first = false;
-        // A mark may lie across two windows.
+        // The start of a section may be split between two windows.
         let end = kept + read;
         kept = end.min(CDATA.len() - 1);
         window.copy_within(end - kept..end, 0);
@@ -235,8 +237,8 @@ fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
     }
 }
 
-/// Returns a time as every form of a date can hold it: before 1970 or after the year 9000 it is the
-/// nearest of these. The clocks of computers, and the times of files, can be anything.
+/// Returns the nearest time that every form of a date can hold: times before 1970 or after the year
+/// 9000 are replaced by that limit. The clocks of computers and the times of files can be anything.
 pub fn writable(time: SystemTime) -> SystemTime {
     const LAST: Duration = Duration::from_secs(221_845_392_000);
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
@@ -254,7 +256,7 @@ impl Guard {
     fn new(bytes: usize) -> Guard {
         Guard {
             depth: 0,
-            // Every event costs at least one byte in either form, unless containers are shared.
+            // Every event takes at least one byte in either form, unless containers are shared.
             events_left: bytes.saturating_add(16),
             bytes_left: bytes
                 .saturating_mul(UNFOLD_MAX)
@@ -271,7 +273,7 @@ impl Guard {
             }
             Event::EndCollection => {
                 self.depth = self.depth.saturating_sub(1);
-                // Closing costs no byte in the binary form.
+                // The end of a collection takes no bytes in the binary form.
                 self.events_left += 1;
                 0
             }
@@ -385,7 +387,7 @@ mod tests {
             visit(Cursor::new(&bytes), bytes.len() as u64, each).unwrap();
             assert_eq!(met, [wanted]);
         }
-        // What is cut is an error still.
+        // An incomplete section is still an error.
         assert!(parse(text("<![CDATA[x").as_bytes()).is_err());
         assert!(parse(&[0xfe, 0xff, 0, b'<', 0]).is_err());
     }
@@ -397,7 +399,7 @@ mod tests {
         assert_eq!(writable(epoch - day), epoch);
         assert_eq!(writable(epoch + day), epoch + day);
         for years in [7_030u32, 8_000, 100_000] {
-            // Windows has no clock for the last one.
+            // Windows cannot represent the last one.
             let Some(time) = epoch.checked_add(day * 366 * years) else {
                 continue;
             };
@@ -406,7 +408,8 @@ mod tests {
         }
     }
 
-    /// A binary list of `depth` arrays, each naming the next one `fan` times.
+    /// Returns a binary list of `depth` nested arrays. Every array refers to the next one `fan`
+    /// times.
     fn nested(depth: u8, fan: u8) -> Vec<u8> {
         let mut bytes = b"bplist00".to_vec();
         let mut offsets = Vec::new();
@@ -441,7 +444,7 @@ mod tests {
 
     #[test]
     fn a_list_that_takes_far_more_memory_than_bytes_is_refused() {
-        // One text of 64 bytes, named a million times.
+        // A single string of 64 bytes is referred to a million times.
         const NAMES: u32 = 1_000_000;
         let mut bytes = b"bplist00\xaf\x12".to_vec();
         bytes.extend(NAMES.to_be_bytes());

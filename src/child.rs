@@ -1,17 +1,17 @@
-//! Starts other programs. None of them gets a secret of this program's environment.
+//! Starts other programs, without passing on the secrets in this program's environment.
 
 use std::ffi::OsStr;
 use std::io;
 use std::process::Command;
 
-/// The variables that hold secrets.
+/// The environment variables that hold secrets.
 pub const SECRETS: [&str; 3] = [
     "IDEV_BACKUP_PASSWORD",
     "IDEV_BACKUP_NEW_PASSWORD",
     "IDEV_BACKUP_SIM_PASSWORD",
 ];
 
-/// Returns a command for a program of the system or of the user.
+/// Returns a command for a program of the system or of the user, without the secrets.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for secret in SECRETS {
@@ -20,7 +20,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Returns a command for the user's own shell text.
+/// Returns a command that runs the user's own shell command line, without the secrets.
 pub fn shell(text: impl AsRef<OsStr>) -> Command {
     let (shell, flag) = if cfg!(windows) {
         ("cmd", "/C")
@@ -32,7 +32,7 @@ pub fn shell(text: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Returns a command for this program itself, which needs the password of a job.
+/// Returns a command for this program itself. The secrets are kept, since a job needs its password.
 pub fn this_program() -> io::Result<Command> {
     Ok(Command::new(std::env::current_exe()?))
 }

@@ -1,8 +1,8 @@
-//! What a running job tells whoever watches it.
+//! Progress events that a running job sends to a monitor.
 
 use serde::Serialize;
 
-/// The stretches of a backup, in their order. The phone decides when one ends.
+/// The phases of a job, in their order for a backup. The phone decides when a phase ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -10,21 +10,21 @@ pub enum Phase {
     Cloning,
     /// Info.plist is made: applications, icons, settings.
     Describing,
-    /// The phone looks for what changed; it may be silent for many minutes.
+    /// The phone searches for changes. It may send nothing for many minutes.
     Scanning,
-    /// Files arrive.
+    /// The phone sends files.
     Receiving,
     /// The phone moves and removes files in the draft.
     Arranging,
-    /// The phone reads the manifests again and lists what is there.
+    /// The phone reads the manifests again and lists the files.
     PhoneChecking,
     /// The list of hashes is made.
     Hashing,
-    /// Our own check of the draft.
+    /// We check the draft ourselves.
     Checking,
-    /// The draft is made durable and takes its place.
+    /// The draft is made durable and put in its place.
     Sealing,
-    /// The files of snapshots are looked at, to know what their removal frees.
+    /// The files of snapshots are examined to find out how much their removal frees.
     Measuring,
     /// Snapshots are removed.
     Removing,
@@ -32,114 +32,115 @@ pub enum Phase {
     Copying,
     /// Files of a backup are written into a folder.
     Extracting,
-    /// The phone reads the lists of a backup that it shall take back, and checks whether it can.
+    /// The phone reads the lists of a backup that it is about to restore, and checks whether it
+    /// can.
     Preparing,
-    /// Files go to the phone.
+    /// Files are sent to the phone.
     Sending,
     /// The phone restarts.
     Restarting,
-    /// What a phone received is compared with the backup.
+    /// The files that a phone received are compared with the backup.
     Comparing,
 }
 
-/// What the phone waits for its owner to do.
+/// An action that the phone expects from its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wait {
-    /// To tap "Trust" (and enter the passcode).
+    /// Tap "Trust" (and enter the passcode).
     Trust,
-    /// To enter the passcode on the backup's own prompt.
+    /// Enter the passcode when the phone asks for it because of the backup.
     Passcode,
-    /// To unlock the phone, since pairing is refused while it is locked.
+    /// Unlock the phone, since it refuses pairing while it is locked.
     Unlock,
 }
 
-/// One thing that happened.
+/// An event of a running job.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The job knows its phone and what will be sent.
+    /// The phone is known, and so is what it will send.
     Plan {
         /// The phone's name, as its owner gave it.
         name: String,
-        /// "iPhone 15 Pro".
+        /// The name of the model, such as "iPhone 15 Pro".
         model: String,
         /// The iOS version.
         ios: String,
-        /// The store's folder.
+        /// The root folder of the store.
         store: String,
-        /// Everything will be sent (true) or only changes, as far as the host can know.
+        /// True if everything will be sent, false if only changes, as far as the host can know.
         full: bool,
-        /// Why, in words.
+        /// The reason for that, in words.
         why: String,
-        /// The phone encrypts its backups.
+        /// True if the phone encrypts its backups.
         encrypted: bool,
     },
-    /// A stretch begins.
+    /// A phase begins.
     Phase {
-        /// Which.
+        /// The phase that begins.
         phase: Phase,
     },
-    /// Something worth a line that is no problem, e.g. how the draft was made.
+    /// Useful information that is not a problem, e.g. how the draft was made.
     Note {
-        /// One sentence.
+        /// The text, one sentence.
         text: String,
     },
-    /// Numbers since the start of the phase.
+    /// The progress since the start of the phase.
     Progress {
-        /// The phone's own claim, 0-100, when it made one. It may stall, jump and go back.
+        /// The progress that the phone reports, 0 to 100, if it reports any. It may stall, jump and
+        /// go back.
         percent: Option<f64>,
-        /// Bytes of file bodies so far.
+        /// The bytes of file contents so far.
         bytes: u64,
-        /// Whole files so far.
+        /// The number of complete files so far.
         files: u64,
-        /// How many there are to do, when known.
+        /// The total number of files, if it is known.
         files_total: Option<u64>,
     },
     /// The phone waits for its owner.
     Waiting {
-        /// For what.
+        /// The action that the phone expects.
         what: Wait,
-        /// How long it will wait, as far as known.
+        /// The time in seconds after which the wait ends, as far as it is known.
         limit_seconds: u64,
     },
     /// The wait is over.
     WaitOver {
-        /// What it was for.
+        /// The action that the phone expected.
         what: Wait,
     },
-    /// Something went wrong that the job survives; it changes the exit code to "done with
-    /// problems".
+    /// A problem that does not stop the job. It changes the exit code to "done with problems".
     Problem {
-        /// What went wrong.
+        /// The problem, in words.
         text: String,
-        /// What to do about it.
+        /// Advice on what to do about it.
         hint: Option<String>,
     },
 }
 
-/// Whoever watches a job. Called from several threads.
+/// A receiver of a job's events. Its methods are called from several threads.
 pub trait Monitor: Send + Sync {
-    /// One thing happened. Must return soon: the job waits.
+    /// Receives an event. Must return soon, since the job waits.
     fn event(&self, event: Event);
 
-    /// Something went wrong that the job survives.
+    /// Reports a problem that does not stop the job.
     fn problem(&self, text: String, hint: Option<String>) {
         self.event(Event::Problem { text, hint });
     }
 
-    /// A line of information.
+    /// Reports a line of information.
     fn note(&self, text: String) {
         self.event(Event::Note { text });
     }
 
-    /// A stretch begins.
+    /// Reports that a phase begins.
     fn phase(&self, phase: Phase) {
         self.event(Event::Phase { phase });
     }
 }
 
-/// Nobody watches.
+/// A monitor that ignores all events.
 pub struct Silent;
 
 impl Monitor for Silent {

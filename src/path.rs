@@ -1,53 +1,53 @@
-//! Paths that a phone may name: parsed at the door, trusted inside.
+//! Paths that a phone sends. They are checked once when they are parsed, and trusted afterwards.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Longest path that is taken from a phone. What phones send is `<UDID>/Snapshot/xx/<40 hex>`, 93
-/// bytes.
+/// The longest path that is accepted from a phone, in bytes. Phones send paths of the form
+/// `<UDID>/Snapshot/xx/<40 hex>`, which have 93 bytes.
 const PATH_BYTES_MAX: usize = 1024;
-/// Longest component: what file systems hold.
+/// The longest component in bytes: the limit of common file systems.
 const COMPONENT_BYTES_MAX: usize = 255;
 
-/// A path below the backup root that cannot leave it, on no platform: relative, `/`-separated,
-/// without `..`, NUL, backslash, control characters, or a name that Windows cannot hold.
+/// A path that stays below the backup root on every platform: relative, separated by `/`, and
+/// without `..`, NUL, backslashes, control characters, or names that Windows does not allow.
 ///
-/// A leading `/` is taken off, since iOS sends `/.b/6/...` (see docs/protocol.md, "Paths").
+/// A leading `/` is removed, since iOS sends `/.b/6/...` (see docs/protocol.md, "Paths").
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BackupPath(String);
 
-/// Why a name from a phone is refused.
+/// The reason for refusing a path from a phone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadPath {
-    /// The name, cut to a length that can be shown.
+    /// The path, shortened so that it can be shown.
     pub name: String,
-    /// What is wrong with it.
+    /// The fault of the path.
     pub why: &'static str,
 }
 
 impl BackupPath {
-    /// The path as the phone writes it, without a leading `/`.
+    /// Returns the path as the phone writes it, without a leading `/`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Its components, at least one.
+    /// Returns the components of the path, at least one.
     pub fn components(&self) -> impl Iterator<Item = &str> {
         self.0.split('/')
     }
 
-    /// The first component: the folder directly below the backup root.
+    /// Returns the first component: the folder directly below the backup root.
     pub fn first(&self) -> &str {
         self.0.split_once('/').map_or(self.as_str(), |(f, _)| f)
     }
 
-    /// The last component.
+    /// Returns the last component.
     pub fn name(&self) -> &str {
         self.0.rsplit_once('/').map_or(self.as_str(), |(_, n)| n)
     }
 
-    /// Where it lies below `root`.
+    /// Returns the location of this path below `root`.
     pub fn below(&self, root: &Path) -> PathBuf {
         let mut path = root.to_path_buf();
         path.extend(self.components());
@@ -80,7 +80,7 @@ impl FromStr for BackupPath {
     }
 }
 
-/// What keeps `part` from being one folder or file name everywhere.
+/// Returns the reason why `part` is not a valid name of a file or folder on every platform.
 fn fault_of(part: &str) -> Option<&'static str> {
     if part.is_empty() {
         return Some("a component is empty");

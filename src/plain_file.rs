@@ -1,26 +1,26 @@
-//! Regular files of a store or a backup, opened without following a link and without waiting.
+//! Opens regular files of a store or a backup without following links and without blocking.
 //!
-//! Anybody who can write to the folder can put a FIFO, a socket, a device or a symbolic link in the
-//! place of a file. Opening a FIFO waits for a writer, and a link leads to a file that is not part
+//! Another user who can write to the folder could replace a file with a FIFO, a socket, a device or
+//! a symbolic link. Opening a FIFO waits for a writer, and a link leads to a file that is not part
 //! of the store.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Opens a regular file for reading. Anything else in its place is an error of the kind
-/// `InvalidInput` that says what stands there.
+/// Opens a regular file for reading. For anything else, returns an error of the kind `InvalidInput`
+/// that says what it is.
 pub fn open(path: &Path) -> io::Result<File> {
     open_with(OpenOptions::new().read(true), path)
 }
 
-/// Opens a regular file with options of the caller's. A file that `create` makes is a regular one.
+/// Opens a regular file with the caller's options. A file that `create` makes is a regular one.
 pub fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     {
         use rustix::fs::OFlags;
         use std::os::unix::fs::OpenOptionsExt;
-        // The flags fit: they are the C library's own `int`.
+        // The conversion is lossless, since the flags have the C library's type `int`.
         options.custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32);
     }
     #[cfg(not(unix))]
@@ -32,7 +32,7 @@ pub fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
             check(&file.metadata()?)?;
             Ok(file)
         }
-        // A link and a socket are refused by the system in words that explain nothing.
+        // The system refuses links and sockets too, but its error messages do not explain why.
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             if let Ok(meta) = fs::symlink_metadata(path) {
                 check(&meta)?;
@@ -43,14 +43,14 @@ pub fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     }
 }
 
-/// Reads a regular file whole.
+/// Reads the whole contents of a regular file.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Returns an error that names what stands in the place of a regular file.
+/// Returns an error that says what was found in the place of a regular file.
 fn check(meta: &Metadata) -> io::Result<()> {
     if meta.is_file() {
         return Ok(());

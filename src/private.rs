@@ -1,6 +1,7 @@
-//! Folders for temporary files into which nobody else can look. They go with their owner, and also
-//! where the program is told to end at once, which no owner hears of: a list of files can name what
-//! an encrypted backup hides.
+//! Private folders for temporary files that other users cannot read. A folder is removed when its
+//! owner is dropped, and also when the program is ordered to end at once, in which case owners are
+//! not dropped. This matters because a list of files can reveal names that an encrypted backup
+//! hides.
 
 use std::fs;
 use std::io;
@@ -9,20 +10,20 @@ use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
-/// Those that are there.
+/// The paths of all existing private folders.
 static THERE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// A folder of mode 0700.
+/// A temporary folder of mode 0700.
 #[derive(Debug)]
 pub struct PrivateDir(TempDir);
 
 impl PrivateDir {
-    /// Makes one in the folder for temporary files.
+    /// Creates a folder in the system's folder for temporary files.
     pub fn new(prefix: &str) -> io::Result<PrivateDir> {
         PrivateDir::new_in(prefix, &std::env::temp_dir())
     }
 
-    /// Makes one in `place`.
+    /// Creates a folder in `place`.
     pub fn new_in(prefix: &str, place: &Path) -> io::Result<PrivateDir> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(prefix);
@@ -34,7 +35,7 @@ impl PrivateDir {
         Ok(PrivateDir(folder))
     }
 
-    /// Where it is.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
@@ -47,10 +48,11 @@ impl Drop for PrivateDir {
     }
 }
 
-/// Removes all of them, before the program ends without its owners' doing. What cannot be removed
-/// stays.
+/// Removes all private folders before the program ends without dropping their owners. Folders that
+/// cannot be removed stay.
 pub fn remove_all() {
-    // Whoever makes one just now waits for this, and so for the end.
+    // The lock is never released, so a thread that creates a folder now waits until the program
+    // ends.
     let there = THERE.lock().unwrap_or_else(PoisonError::into_inner);
     for path in there.iter() {
         drop(fs::remove_dir_all(path));

@@ -1,4 +1,4 @@
-//! Bytes that must not be seen: no `Debug`, no `Display`, gone from memory when dropped.
+//! Secret bytes that cannot be printed (no `Debug`, no `Display`) and are overwritten when dropped.
 
 use plist::Value;
 use zeroize::{Zeroize, Zeroizing};
@@ -8,19 +8,19 @@ use zeroize::{Zeroize, Zeroizing};
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes the bytes; they are overwritten when the secret is dropped.
+    /// Takes the bytes. They are overwritten when the secret is dropped.
     pub fn new(bytes: Vec<u8>) -> Self {
         Secret(Zeroizing::new(bytes))
     }
 
-    /// The bytes, for the one place that must use them.
+    /// Returns the bytes, for the place that must use them.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// Overwrites the data and texts of a property list that held a secret. What the library that reads
-/// and writes such lists copied meanwhile is beyond our reach.
+/// Overwrites the data and strings of a property list that held a secret. Copies made by the
+/// library that reads and writes property lists cannot be reached.
 pub fn wipe(value: &mut Value) {
     match value {
         Value::Data(bytes) => bytes.zeroize(),

@@ -1,13 +1,13 @@
-//! SHA-256 of what is received and of what lies on the disk.
+//! Computes SHA-256 hashes of received data and of files on disk.
 //!
-//! By `sha2` where the processor has instructions for it. `sha2` without them takes 1.9 times the
-//! time of code that uses AVX2, and a whole backup is hashed each time it is made or checked: there
-//! aws-lc does it, which TLS brings along.
+//! `sha2` is used if the processor has instructions for SHA-256. Without them, `sha2` takes 1.9
+//! times as long as code that uses AVX2, and every backup is hashed completely when it is made or
+//! checked. In that case aws-lc is used, which is already a dependency for TLS.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use sha2::Digest;
 
-/// A hash in the making.
+/// A hash that is being computed.
 #[derive(Clone)]
 pub struct Sha256(By);
 
@@ -18,7 +18,7 @@ enum By {
 }
 
 impl Sha256 {
-    /// Of no bytes yet.
+    /// Begins a hash, of no bytes yet.
     #[expect(clippy::new_without_default, reason = "nobody asks for a default hash")]
     pub fn new() -> Sha256 {
         Sha256(match has_instructions() {
@@ -27,7 +27,7 @@ impl Sha256 {
         })
     }
 
-    /// More bytes.
+    /// Adds bytes to the hash.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             By::Sha2(hash) => hash.update(bytes),
@@ -35,7 +35,7 @@ impl Sha256 {
         }
     }
 
-    /// The hash of all of them.
+    /// Returns the hash of all bytes added.
     pub fn finalize(self) -> [u8; 32] {
         match self.0 {
             By::Sha2(hash) => hash.finalize().into(),
@@ -48,7 +48,7 @@ impl Sha256 {
     }
 }
 
-/// Whether `sha2` finds what it needs to be fast (its `sha256.rs`).
+/// Returns true if the processor has the instructions that make `sha2` fast (see its `sha256.rs`).
 fn has_instructions() -> bool {
     #[cfg(target_arch = "x86_64")]
     return is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1");
@@ -62,7 +62,8 @@ fn has_instructions() -> bool {
 mod tests {
     use super::*;
 
-    /// FIPS 180-2, appendix B, and the million of its third example; in pieces of every length.
+    /// The examples of FIPS 180-2, appendix B, including the million bytes of the third one, split
+    /// into pieces of every length.
     #[test]
     fn both_give_the_hashes_of_the_standard() {
         let million = vec![b'a'; 1_000_000];

@@ -1,4 +1,4 @@
-//! The name that a phone has for life.
+//! The permanent identifier of a phone.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,16 +6,17 @@ use std::str::FromStr;
 /// A phone's unique device identifier: 40 hex digits (up to iPhone 8/X) or
 /// `XXXXXXXX-XXXXXXXXXXXXXXXX` (since XS).
 ///
-/// Compared and stored as the phone writes it, since it names the folder that other tools look for.
+/// The identifier is compared and stored as the phone writes it, since it names the folder that
+/// other tools look for.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Udid(String);
 
-/// Why a text is no UDID.
+/// The error for text that is not a UDID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotAUdid(String);
 
 impl Udid {
-    /// The identifier as the phone writes it.
+    /// Returns the identifier as the phone writes it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -26,8 +27,8 @@ impl FromStr for Udid {
 
     fn from_str(text: &str) -> Result<Self, NotAUdid> {
         let hex = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit());
-        // A USB serial of 24 characters becomes the UDID by a "-" after the eighth (usbmuxd does
-        // the same).
+        // The USB serial number has 24 characters. It becomes the UDID by adding a "-" after the
+        // eighth (usbmuxd does the same).
         if text.len() == 24 && hex(text) {
             return Ok(Udid(format!("{}-{}", &text[..8], &text[8..])));
         }

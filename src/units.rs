@@ -1,8 +1,8 @@
-//! Numbers as people read them: decimal units as phones and disks show them, grouped thousands.
+//! Formats numbers for people: decimal units as phones and disks show them, grouped thousands.
 
 use std::time::Duration;
 
-/// "41.8 GB"
+/// Returns a size such as "41.8 GB".
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KB", "MB", "GB", "TB", "PB"];
     if bytes < 1000 {
@@ -17,7 +17,7 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// "94,027"
+/// Returns a number with grouped thousands such as "94,027".
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
@@ -30,13 +30,13 @@ pub fn count(number: u64) -> String {
     grouped
 }
 
-/// "1 file", "2 files"
+/// Returns a number with its noun such as "1 file", "2 files".
 pub fn counted(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", count(number))
 }
 
-/// "0:23", "1:02:03"; under ten seconds "4.2 s"
+/// Returns a duration such as "0:23" or "1:02:03", and below ten seconds such as "4.2 s".
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -51,7 +51,8 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// "1h30m", "20h", "7d", "45s": how people write spans of time; a number alone has no meaning.
+/// Parses a span of time such as "1h30m", "20h", "7d" or "45s". A number without a unit is an
+/// error.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
     let bad = || format!("{text:?} is no span of time: write 45s, 30m, 20h, 7d or 1h30m");
     let (mut seconds, mut number, mut units) = (0u64, None, 0);
@@ -75,14 +76,15 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
         seconds = sum.ok_or_else(bad)?;
         units += 1;
     }
-    // A hundred years: beyond it, times could not be reckoned with.
+    // The limit is a hundred years, since calculations with longer times could overflow.
     match units > 0 && number.is_none() && seconds <= 36_500 * 86_400 {
         true => Ok(Duration::from_secs(seconds)),
         false => Err(bad()),
     }
 }
 
-/// "20 hours", "3 days", "5 minutes": the largest unit of which there are two at least.
+/// Returns a span such as "20 hours", "3 days" or "5 minutes". The unit is the largest one that
+/// gives at least two.
 pub fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {

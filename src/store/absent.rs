@@ -1,5 +1,5 @@
-//! Tells why there is no store at a path: its disk is not mounted, a link leads nowhere, or nobody
-//! made one there.
+//! Finds out why there is no store at a path: its disk is not mounted, a link is broken, or no
+//! store was ever made there.
 
 use std::fmt;
 use std::fs;
@@ -9,28 +9,28 @@ use std::path::{Path, PathBuf};
 /// The reason why there is no store at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Absence {
-    /// The system's table of file systems names this mount point, and nothing is mounted there.
+    /// The system's file system table lists this mount point, but nothing is mounted there.
     NotMounted(PathBuf),
-    /// The path goes through a symbolic link, and what that names does not exist.
+    /// The path goes through a symbolic link whose target does not exist.
     DeadLink {
-        /// The link.
+        /// The path of the link.
         link: PathBuf,
-        /// What it names.
+        /// The target of the link.
         target: PathBuf,
     },
     /// This folder exists and is empty, as a mount point is while its disk is not mounted.
     Empty(PathBuf),
-    /// The folder does not exist; this is the last part of the path that does.
+    /// The folder does not exist. This is the longest part of the path that does.
     Missing(PathBuf),
-    /// The folder has files, and none of them says that it is a store.
+    /// The folder has files, but not the mark of a store.
     NoMark,
 }
 
 impl Absence {
-    /// Looks for the reason why there is no store at `root`.
+    /// Determines why there is no store at `root`.
     pub(super) fn of(root: &Path) -> Absence {
         let table = |path| mount_points(&fs::read_to_string(path).unwrap_or_default());
-        // Without the kernel's list a mount point is known by its device number.
+        // Without the kernel's list of mounts, a mount point is recognized by its device number.
         let mounted = fs::read_to_string("/proc/self/mounts").ok();
         let mounted = mounted.map(|text| mount_points(&text));
         let is_mounted = |point: &Path| match &mounted {
@@ -70,10 +70,10 @@ impl fmt::Display for Absence {
     }
 }
 
-/// Finds the reason; `fstab` has the mount points that the system knows.
+/// Determines the reason. `fstab` contains the mount points that the system knows.
 fn cause(root: &Path, fstab: &[PathBuf], is_mounted: &dyn Fn(&Path) -> bool) -> Absence {
     let mut parts: Vec<&Path> = root.ancestors().collect();
-    // From the root of the file system on: the first fault is the one that explains the others.
+    // The search begins at the root of the file system, since the first fault explains the others.
     parts.reverse();
     for part in &parts {
         if let Ok(target) = fs::read_link(part)
@@ -112,8 +112,8 @@ fn is_gone(path: &Path) -> bool {
     fs::metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
 
-/// Returns true for the folders that systems make when a disk is connected and remove when it goes:
-/// /Volumes/DISK and /run/media/USER/DISK.
+/// Returns true for the folders that systems create when a disk is connected and remove when it is
+/// disconnected: /Volumes/DISK and /run/media/USER/DISK.
 fn is_disk_of_desktop(path: &Path) -> bool {
     let below = |folder: &str, depth: usize| {
         let rest = path.strip_prefix(folder);
@@ -122,7 +122,7 @@ fn is_disk_of_desktop(path: &Path) -> bool {
     below("/Volumes", 1) || below("/run/media", 2)
 }
 
-/// Returns true if a folder lies on another file system than the folder around it.
+/// Returns true if a folder is on a different file system than its parent.
 fn has_device_of_its_own(point: &Path) -> bool {
     #[cfg(unix)]
     {
@@ -139,8 +139,8 @@ fn has_device_of_its_own(point: &Path) -> bool {
     }
 }
 
-/// Reads the mount points of a table of file systems, the second field of each line. Octal escapes
-/// stand for spaces, tabs and backslashes.
+/// Parses the mount points in a file system table: the second field of each line. Spaces, tabs,
+/// newlines and backslashes are written as octal escapes.
 fn mount_points(table: &str) -> Vec<PathBuf> {
     let lines = table.lines().map(str::trim_start);
     let fields = lines

@@ -1,10 +1,11 @@
-//! A draft or an import whose `seal.json` cannot be read: nobody can tell how far its seal had
-//! come, so it is set aside whole, and what is a sealed backup in it is put back first.
+//! Handles a draft or an import whose `seal.json` cannot be read. Its seal may have been
+//! interrupted at any point, so the whole folder is set aside. A sealed backup in it is put back
+//! first.
 //!
-//! Once the folder beside a new backup has been moved out of the draft, `root/<UDID>/` in the draft
-//! is one of two sealed backups: the new one, before the two change places, or the one before,
-//! after that. Either is put under its archive name, or in the current backup's place where nothing
-//! stands there.
+//! Once the folder of ours for the new backup has been moved out of the draft, `root/<UDID>/` in
+//! the draft is a sealed backup: the new one before it is exchanged with the current one, or the
+//! previous one after that. It is put in the current backup's place if that is free, and otherwise
+//! gets its archive name.
 
 use std::fmt;
 use std::fs;
@@ -17,13 +18,13 @@ use crate::udid::Udid;
 /// A folder that was set aside.
 #[derive(Debug)]
 pub struct SetAside {
-    /// Where it is now.
+    /// The folder's new path.
     pub to: PathBuf,
-    /// Why it cannot be used.
+    /// The error that made it unusable.
     pub why: Error,
-    /// A sealed backup that was in it, where it is now.
+    /// The new path of a sealed backup that was in it.
     pub rescued: Option<PathBuf>,
-    /// A backup that may be whole, and that no folder of ours belongs to.
+    /// A backup in it that may be complete and has no folder of ours.
     pub backup: Option<PathBuf>,
 }
 
@@ -44,7 +45,7 @@ impl fmt::Display for SetAside {
 }
 
 impl SetAside {
-    /// Says what to do with it.
+    /// Returns advice on what to do with the folder.
     pub fn hint(&self) -> String {
         match &self.backup {
             Some(backup) => format!(
@@ -57,7 +58,7 @@ impl SetAside {
     }
 }
 
-/// Sets a draft or an import aside, under a name that nothing uses.
+/// Sets a draft or an import aside under an unused name.
 pub(super) fn set_aside(
     store: &Store,
     udid: &Udid,
@@ -87,8 +88,8 @@ pub(super) fn set_aside(
     })
 }
 
-/// Puts a sealed backup that stands in a draft back among the backups of the store. A clone of the
-/// current backup is none: the same folder of ours belongs to the current backup too.
+/// Moves a sealed backup in a draft back to the other backups of the store. A clone of the current
+/// backup does not count, because its folder of ours also belongs to the current backup.
 fn rescue(store: &Store, udid: &Udid, backup: &Path) -> Result<Option<PathBuf>, Error> {
     if !guard::is_real_folder(backup)? {
         return Ok(None);
@@ -122,8 +123,7 @@ mod tests {
 
     const UDID: &str = "00008030-001C195E0A88802E";
 
-    /// A store in which one backup is sealed and a second one is complete, with the intent to seal
-    /// it.
+    /// A store with a sealed backup and a complete second one that is about to be sealed.
     struct World {
         dir: tempfile::TempDir,
         store: Store,
@@ -161,12 +161,12 @@ mod tests {
             self.store.own_of(&self.udid).join(name)
         }
 
-        /// Renames below the store's folder, as a seal does that breaks off after it.
+        /// Renames within the store's folder, as a seal does before it is interrupted.
         fn rename(&self, from: &Path, to: &Path) {
             fs::rename(from, to).unwrap();
         }
 
-        /// The backups of the store by the text of their Status.plist, the current one first.
+        /// Returns the texts of the backups' Status.plist, the current backup first.
         fn backups(&self) -> Vec<String> {
             let all = self.store.snapshots_of(&self.udid).unwrap();
             let status = |folder: &Path| fs::read_to_string(folder.join("Status.plist")).unwrap();
@@ -174,7 +174,7 @@ mod tests {
         }
     }
 
-    /// A seal of which the first so many renames have happened.
+    /// Carries out the first `renames` renames of a seal.
     fn seal_to(world: &World, renames: usize) {
         let (draft, current) = (world.own("draft"), world.dir.path().join(UDID));
         let new = draft.join("root").join(UDID);
@@ -199,7 +199,7 @@ mod tests {
             r#"{"stamp":"../../../x","archive":null}"#,
             r#"{"stamp":"20260102-000000","archive":"../x"}"#,
         ];
-        // A stamp that is damaged and still one: nothing has that name.
+        // The stamp is damaged but well-formed, and no folder has that name.
         let other = r#"{"stamp":"20990102-000000","archive":null}"#;
         for text in DAMAGED.into_iter().chain([other]) {
             for (first, renames, backups) in [
@@ -211,7 +211,7 @@ mod tests {
                 (false, 1, &["second"]),
                 (false, 2, &["second"]),
             ] {
-                // Nothing was renamed yet, so the name is a good one.
+                // Nothing has been renamed yet, so this name is valid.
                 if text == other && renames == 0 {
                     continue;
                 }

@@ -1,8 +1,8 @@
-//! Checks what the store keeps beside a backup against the backup's record.
+//! Checks our own files that accompany a backup against the backup's record.
 //!
 //! The lists, the copies of the metadata and the report are our own bookkeeping. Damage to them is
-//! no damage to the backup, but a list that does not prove itself proves nothing else, so it has to
-//! be found and named.
+//! not damage to the backup. A damaged list cannot prove anything about the backup's files,
+//! however, so the damage has to be found and reported.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -13,33 +13,32 @@ use super::sources::SOURCES;
 use super::{Error, RECORDED, REPORT, SUMS, Snapshot, disk};
 use crate::plain_file;
 
-/// Something that is wrong with what the store keeps beside a backup.
+/// A fault in one of our own files that accompany a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Name of the file, in the folder beside the backup.
+    /// The name of the file in the folder of ours.
     pub file: String,
-    /// What is wrong with it, in words.
+    /// The fault, in words.
     pub why: String,
 }
 
-/// How much of what is kept beside a backup is read.
+/// The extent of a check of our own files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// The record, the lists and the report.
+    /// Check the record, the lists and the report.
     Lists,
-    /// The copies of the metadata too, which can have 1.5 GB.
+    /// Also check the copies of the metadata, which can have 1.5 GB.
     All,
 }
 
-/// Returns true if these faults mean that a backup of ours has no list of hashes that proves
-/// itself.
+/// Returns true if these faults mean that a backup of ours has no valid list of hashes.
 pub fn has_damaged_list(of: &Snapshot, faults: &[Fault]) -> bool {
     of.beside().is_some()
         && (of.record().is_none() || faults.iter().any(|fault| fault.file == SUMS))
 }
 
 impl Snapshot {
-    /// Checks all that the store keeps beside this backup. Returns nothing for a backup that
+    /// Checks all of our own files that accompany this backup. Finds no faults for a backup that
     /// another program made.
     pub fn audit(&self, extent: Extent) -> Result<Vec<Fault>, Error> {
         let Some(beside) = self.beside() else {
@@ -76,8 +75,8 @@ impl Snapshot {
         Ok(faults)
     }
 
-    /// Returns the list of hashes, if it is the one that was sealed; the list of sources only if it
-    /// is, too.
+    /// Returns the list of hashes if it is unchanged since it was sealed. The list of sources is
+    /// included if it is unchanged too.
     pub fn proven(&self) -> Result<Option<Proven>, Error> {
         let (Some(beside), Some(record)) = (self.beside(), self.record()) else {
             return Ok(None);
@@ -93,8 +92,8 @@ impl Snapshot {
         }))
     }
 
-    /// Returns the names of the metadata files of this backup that are not what was sealed. Without
-    /// a record nothing is known, and the copies beside the backup decide.
+    /// Returns the names of this backup's metadata files that differ from what was sealed. Without
+    /// a record, they are compared with the copies that accompany the backup.
     pub fn altered_metadata(&self) -> Result<Vec<&'static str>, Error> {
         let Some(beside) = self.beside() else {
             return Ok(Vec::new());
@@ -114,8 +113,8 @@ impl Snapshot {
 }
 
 impl Snapshot {
-    /// Returns true if the copies of these metadata files are what was sealed, so that they can
-    /// stand in for them.
+    /// Returns true if the copies of these metadata files are unchanged since they were sealed, so
+    /// that they can replace the files.
     pub fn can_mend(&self, names: &[&str]) -> Result<bool, Error> {
         let (Some(beside), Some(record)) = (self.beside(), self.record()) else {
             return Ok(false);
@@ -129,7 +128,7 @@ impl Snapshot {
         Ok(true)
     }
 
-    /// Puts the copies of altered metadata files into a clone of this backup.
+    /// Replaces altered metadata files in a clone of this backup with their sealed copies.
     pub(super) fn mend_clone(&self, clone: &Path) -> Result<(), Error> {
         let altered = self.altered_metadata()?;
         let (Some(beside), true) = (self.beside(), self.can_mend(&altered)?) else {
@@ -137,7 +136,7 @@ impl Snapshot {
         };
         for name in altered {
             let to = clone.join(name);
-            // Never in place: the clone may share the file with the backup.
+            // The file is never changed in place, since the clone may share it with the backup.
             let copied =
                 disk::remove_if_there(&to).and_then(|()| disk::copy_file(&beside.join(name), &to));
             copied.map_err(|e| Error::io("copy", &to, e))?;
@@ -146,8 +145,8 @@ impl Snapshot {
     }
 }
 
-/// Returns the print of a file; `None` for one that cannot be read. A file that this user may not
-/// read is an error.
+/// Returns the print of a file. Returns `None` if the file cannot be read, but an error if only a
+/// permission is missing.
 fn print_of(path: &Path) -> Result<Option<Print>, Error> {
     match Print::of(path) {
         Err(e) if e.is_refused() => Err(e),
@@ -182,7 +181,7 @@ fn list_fault(path: &Path, wanted: &ListPrint) -> Result<Option<String>, Error> 
     if fault.is_none() {
         return Ok(None);
     }
-    // The number of lines says more to people than a length.
+    // For people, the number of lines says more than a length.
     match lines_of(path) {
         Some(lines) if lines != wanted.lines => Ok(Some(format!(
             "it has {lines} lines, and had {} when the backup was sealed",

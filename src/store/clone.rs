@@ -1,4 +1,4 @@
-//! A copy of a backup that shares its bytes where the file system lets it.
+//! Clones a backup. The clone shares data with the backup if the file system supports that.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -10,11 +10,11 @@ use super::layout::{self, LeftOut};
 use super::walk::Walk;
 use super::{Error, Origin, Snapshot};
 
-/// Clones the files that a backup consists of, folder by folder, on a few threads. Whatever else
-/// lies there is left out and counted.
+/// Clones the files that belong to a backup, folder by folder, on several threads. Everything else
+/// in the backup's folder is left out and counted.
 pub fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
     const THREADS: usize = 4;
-    // A backup that another program made may be written in place by it: no file of it may be
+    // Another program may change the files of its own backups in place, so none of those may be
     // shared.
     let ours = base.beside().is_some();
     let (mut names, mut files, mut left_out) = (VecDeque::new(), 0, LeftOut::default());
@@ -53,7 +53,7 @@ pub fn clone_backup(base: &Snapshot, target: &Path) -> Result<Origin, Error> {
             for found in Walk::new(&from)? {
                 let found = match found {
                     Ok(found) => found,
-                    // Its name is no text.
+                    // The name is not UTF-8.
                     Err(Error::Damaged { path, .. }) => {
                         left_out.add(path.strip_prefix(base.path()).unwrap_or(&path));
                         continue;

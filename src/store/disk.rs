@@ -1,4 +1,4 @@
-//! Whole or absent, private, durable: the few things that we ask of a file system.
+//! Helpers for the file system: files that are complete or absent, private, and durable.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use crate::plain_file;
 
-/// Makes a folder, and those above it, for its owner only. Folders that exist are left as they are.
+/// Makes a folder and its parents, accessible only to their owner. Existing folders are not
+/// changed.
 pub fn make_private_dirs(path: &Path) -> Result<(), Error> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -18,7 +19,7 @@ pub fn make_private_dirs(path: &Path) -> Result<(), Error> {
         .map_err(|e| Error::io("make the folder", path, e))
 }
 
-/// A new file for its owner only.
+/// Creates a new file that only its owner can access.
 pub fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -27,7 +28,7 @@ pub fn create_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Writes a small file whole, durably: temporary name, fsync, rename.
+/// Writes a small file completely and durably: temporary name, fsync, rename.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let temporary = partial(path);
     let write = || {
@@ -41,8 +42,8 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write().map_err(|e| Error::io("write", path, e))
 }
 
-/// The same for a file that several processes may write at once, all of them the same: each has a
-/// temporary name of its own, and the last rename wins.
+/// Writes a small file completely and durably, even if several processes write it at the same time
+/// with the same contents. Each uses its own temporary name, and the last rename wins.
 pub fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let write = || {
         let folder = path.parent().unwrap_or(Path::new("."));
@@ -59,14 +60,15 @@ pub fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write().map_err(|e| Error::io("write", path, e))
 }
 
-/// The temporary name beside a file. Appended: `Manifest.db` and `Manifest.plist` must not meet.
+/// Returns the temporary name beside a file. The suffix is appended to the whole name, since
+/// `Manifest.db` and `Manifest.plist` must not get the same temporary name.
 fn partial(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".partial");
     name.into()
 }
 
-/// Removes a file that may be absent.
+/// Removes a file, if it exists.
 pub fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
@@ -74,8 +76,8 @@ pub fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes whatever stands at a path, whole folders too; nothing there is fine. Links are removed,
-/// not followed.
+/// Removes whatever is at a path, including whole folders. Does nothing if the path does not exist.
+/// Links are removed, not followed.
 pub fn remove_all(path: &Path) -> io::Result<()> {
     let result = match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
@@ -88,19 +90,19 @@ pub fn remove_all(path: &Path) -> io::Result<()> {
     }
 }
 
-/// How a draft was cloned.
+/// The method by which files are cloned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloneKind {
-    /// Copy-on-write: shares blocks, not files.
+    /// A copy-on-write clone: shares blocks, but not the file.
     Reflink,
-    /// The same files under a second name.
+    /// A hard link: the same file under a second name.
     HardLink,
-    /// Every byte again.
+    /// A copy of every byte.
     Copy,
 }
 
-/// Clones one file, by `kind` or by what the disk has less of: the kind that worked is kept for the
-/// next file. Without `may_link` no file is shared.
+/// Clones one file by the method `kind`. If the disk does not support that, falls back to the next
+/// method and stores it in `kind` for the next file. Hard links are used only if `may_link`.
 pub fn clone_file(from: &Path, to: &Path, kind: &mut CloneKind, may_link: bool) -> io::Result<()> {
     loop {
         let result = match kind {
@@ -110,7 +112,7 @@ pub fn clone_file(from: &Path, to: &Path, kind: &mut CloneKind, may_link: bool) 
         };
         match result {
             Ok(()) => return Ok(()),
-            // Real trouble, not a lack of the feature; copying would meet it too.
+            // These are real errors, not a missing feature. Copying would fail too.
             Err(e)
                 if matches!(
                     e.kind(),
@@ -130,7 +132,7 @@ pub fn clone_file(from: &Path, to: &Path, kind: &mut CloneKind, may_link: bool) 
     }
 }
 
-/// Copies one file into a private one of its own.
+/// Copies one file to a new file that only its owner can access.
 pub fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     let mut source = plain_file::open(from)?;
     let mut target = create_private(to)?;
@@ -141,7 +143,7 @@ pub fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a rename in a folder durable.
+/// Makes a rename in the folder above `path` durable.
 pub fn sync_parent(path: &Path) -> io::Result<()> {
     // Windows has no way to flush a folder; NTFS logs its renames.
     if cfg!(unix)
@@ -152,9 +154,9 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes everything below `folder` durable that was written there. Linux flushes the whole file
-/// system in one call; elsewhere each file was flushed when it was written, and the folders follow
-/// here.
+/// Makes everything written below `folder` durable. Linux flushes the whole file system in one
+/// call. On other systems each file was flushed when it was written, and only the folders are
+/// flushed here.
 pub fn sync_tree(folder: &Path) -> Result<(), Error> {
     let failed = |e| Error::io("make durable", folder, e);
     #[cfg(target_os = "linux")]
@@ -176,7 +178,7 @@ pub fn sync_tree(folder: &Path) -> Result<(), Error> {
     }
 }
 
-/// Swaps two folders in one step; false where the system cannot.
+/// Swaps two folders atomically. Returns false if the system or disk does not support that.
 pub fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
     #[cfg(any(target_os = "linux", target_os = "macos"))]
     {
@@ -196,7 +198,8 @@ pub fn exchange(one: &Path, other: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether a disk can hold files over 4 GB; `None` where trying would need room that is not there.
+/// Returns true if a disk can hold files over 4 GB. Returns `None` if that is unknown, in
+/// particular if there is not enough free space to try.
 pub fn holds_large_files(folder: &Path, free_bytes: u64) -> Option<bool> {
     const LARGE: u64 = (4 << 30) + 1;
     if free_bytes < LARGE + (1 << 30) {
@@ -216,13 +219,13 @@ pub fn holds_large_files(folder: &Path, free_bytes: u64) -> Option<bool> {
         {
             None
         }
-        // Windows: ERROR_DISK_FULL or ERROR_INVALID_PARAMETER from FAT32.
+        // On Windows FAT32 gives ERROR_DISK_FULL or ERROR_INVALID_PARAMETER.
         Err(_) if cfg!(windows) => Some(false),
         Err(_) => None,
     }
 }
 
-/// Whether two files hold the same; one that is not there is like no other.
+/// Returns true if two files have the same contents, and false if one does not exist.
 pub fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
     let open = |path: &Path| match plain_file::open(path) {
         Ok(file) => Ok(Some((file.metadata()?.len(), file))),
@@ -249,7 +252,8 @@ pub fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether two paths are one file under two names. Not known where the system does not tell.
+/// Returns true if both metadata are of the same file (hard links). Always false on systems that
+/// cannot tell.
 pub fn same_file(one: &fs::Metadata, other: &fs::Metadata) -> bool {
     #[cfg(unix)]
     {
@@ -273,7 +277,7 @@ mod tests {
         let (folder, file) = (dir.path().join("a"), dir.path().join("b"));
         fs::create_dir_all(folder.join("c/d")).unwrap();
         fs::write(&file, "x").unwrap();
-        // Not what it is for; and nothing was removed.
+        // The function is not for folders: it fails and removes nothing.
         assert!(remove_if_there(&folder).is_err() && folder.exists());
         remove_if_there(&file).unwrap();
         remove_if_there(&file).unwrap();
@@ -284,7 +288,7 @@ mod tests {
             remove_all(path).unwrap();
             assert!(!path.exists());
         }
-        // Below a file there can be nothing: other trouble than "not there", which is told.
+        // A path below a file fails with an error other than "not found", which is reported.
         #[cfg(unix)]
         {
             fs::write(&file, "x").unwrap();

@@ -1,12 +1,13 @@
-//! A backup being written. Begins as a clone of the current one and never touches it.
+//! A backup that is being written. A draft begins as a clone of the current backup and never
+//! changes that backup.
 //!
 //! ```text
-//! draft/draft.json   what it was cloned from
-//! draft/root/        the backup root that the phone sees: <UDID>/ and, rarely, .b/ and <UDID>-<stamp>/
-//! draft/incoming/    files that are not whole yet
+//! draft/draft.json   what the draft was cloned from
+//! draft/root/        the root folder that the phone sees: <UDID>/, rarely .b/ and <UDID>-<stamp>/
+//! draft/incoming/    files that are not complete yet
 //! draft/journal/     what happened to the files (super::journal)
-//! draft/beside/      what will stand beside the sealed backup
-//! draft/seal.json    from here on the draft takes its place, whatever happens
+//! draft/beside/      our own files that will accompany the sealed backup
+//! draft/seal.json    once this exists, the draft is put in its place, even after a crash
 //! ```
 
 use std::fs::{self, File};
@@ -30,30 +31,31 @@ use crate::path::BackupPath;
 use crate::plain_file;
 use crate::udid::Udid;
 
-/// How a draft came to be.
+/// The way in which a draft was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Empty.
+    /// The draft started empty.
     Fresh,
-    /// Cloned from the current backup.
+    /// The draft was cloned from the current backup.
     Cloned {
-        /// How.
+        /// The method by which files were cloned.
         kind: CloneKind,
-        /// It was as we had left it, so that its files could be shared.
+        /// True if the current backup was as we had sealed it, so that its files could be shared.
         ours: bool,
-        /// Files in it.
+        /// The number of files in the clone.
         files: u64,
-        /// What no backup holds, left out: links, files of other programs.
+        /// Things that are not part of a backup and were left out: links, files of other programs.
         left_out: LeftOut,
     },
-    /// Taken over from a run that broke off.
+    /// The draft continues a run that was interrupted.
     Resumed {
-        /// Files of it that could not be proved whole and were dropped.
+        /// The number of files that were dropped because they could not be proved complete.
         dropped: u64,
     },
 }
 
-/// A draft. Dropped unsealed it stays on the disk, for the next run to take over or discard.
+/// A draft. If it is dropped unsealed, it stays on the disk so that the next run can resume or
+/// discard it.
 pub struct Draft {
     pub(super) store: Store,
     pub(super) udid: Udid,
@@ -70,7 +72,8 @@ impl Draft {
         Draft::begin(store, udid, lock, None).map(|(draft, _)| draft)
     }
 
-    /// Begins a draft as a clone of the current backup, or empty where there is none.
+    /// Begins a draft as a clone of the current backup, or an empty draft if there is no current
+    /// backup.
     pub fn begin(
         store: &Store,
         udid: &Udid,
@@ -89,8 +92,8 @@ impl Draft {
                 origin
             }
         };
-        // Written last, and after everything else is durable: a clone that broke off has no note,
-        // and is never taken over.
+        // The note is written last, after everything else is durable. A clone that was interrupted
+        // therefore has no note and is never resumed.
         if current.is_some() {
             disk::sync_tree(&folder)?;
         }
@@ -103,9 +106,9 @@ impl Draft {
         Ok((Draft::open(store, udid, lock, current)?, origin))
     }
 
-    /// Takes over what an earlier run left, if that is still of use: the backup under it is the
-    /// same, and everything in it is either that backup's or proved by the journal. `None` when
-    /// not.
+    /// Resumes what an earlier run left. This requires that the draft was cloned from the same
+    /// backup, and that everything in it either comes from that backup or is proved by the journal.
+    /// Otherwise returns the lock, unused.
     pub fn resume(
         store: &Store,
         leftover: Leftover,
@@ -124,7 +127,7 @@ impl Draft {
             udid,
             current.as_ref(),
         ) {
-            // After a power cut the journal may hold anything: it proves nothing then.
+            // After a power failure the journal may contain anything, so it proves nothing.
             Ok(None) | Err(Error::Damaged { .. }) => Ok(Err(lock)),
             Err(e) => Err(e),
             Ok(Some(dropped)) => Draft::open(store, udid, lock, current)
@@ -152,12 +155,13 @@ impl Draft {
         })
     }
 
-    /// Which phone it is of.
+    /// Returns the UDID of the draft's phone.
     pub fn udid(&self) -> &Udid {
         &self.udid
     }
 
-    /// Whether the phone has written a Status.plist that is not the one of the backup before.
+    /// Returns true if the phone has written a Status.plist that differs from the previous
+    /// backup's.
     pub fn has_new_status(&self) -> Result<bool, Error> {
         let status = self.backup().join("Status.plist");
         let before = self.store.current_path(&self.udid).join("Status.plist");
@@ -165,27 +169,28 @@ impl Draft {
         Ok(status.exists() && !same)
     }
 
-    /// Whether it rests on a backup that is there.
+    /// Returns true if the draft is based on an existing backup.
     pub fn has_base(&self) -> bool {
         self.base.is_some()
     }
 
-    /// The draft's files, in Apple's layout.
+    /// Returns the folder with the draft's files, in Apple's layout.
     pub fn backup(&self) -> PathBuf {
         self.root().join(self.udid.as_str())
     }
 
-    /// Bytes free on the draft's disk.
+    /// Returns the number of free bytes on the draft's disk.
     pub fn free_space(&self) -> Result<u64, Error> {
         self.store.free_space()
     }
 
-    /// Takes a file: it will be whole under its name, or not there. An error is one of `body`.
+    /// Stores a file: afterwards it is either complete under its name or absent. Errors come from
+    /// reading `body`; [`Draft::settle`] reports files that could not be written.
     pub fn keep(&mut self, path: &BackupPath, body: &mut dyn Read) -> io::Result<()> {
         self.keeper.keep(path, body)
     }
 
-    /// Waits until all files taken are in their places; answers those that could not be written.
+    /// Waits until all stored files are in their places. Returns those that could not be written.
     pub fn settle(&mut self) -> Result<Vec<(BackupPath, Error)>, Error> {
         let failed = self
             .keeper
@@ -201,7 +206,7 @@ impl Draft {
         plain_file::open(&place).map_err(|e| Error::io("read", &place, e))
     }
 
-    /// Where a path of the phone's lies.
+    /// Returns the location on disk of a path that the phone uses.
     pub fn place(&self, path: &BackupPath) -> PathBuf {
         path.below(&self.root())
     }
@@ -211,7 +216,7 @@ impl Draft {
         disk::make_private_dirs(&self.place(path))
     }
 
-    /// Moves a file or folder over whatever is there.
+    /// Moves a file or folder, replacing whatever is at the new path.
     pub fn rename(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Error> {
         let (source, target) = (self.place(from), self.place(to));
         let failed = |e| Error::io("move", &source, e);
@@ -231,12 +236,12 @@ impl Draft {
         moved.map_err(failed)
     }
 
-    /// Copies a file or folder.
+    /// Copies a file or folder, replacing whatever is at the new path.
     pub fn copy(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Error> {
         let (source, target) = (self.place(from), self.place(to));
         let failed = |e| Error::io("copy", &source, e);
-        // What stands there is removed first, and a folder would be copied into its own copy
-        // without end.
+        // The target is removed first, so it must not contain the source. A folder copied into
+        // itself would never end.
         if is_one_in_the_other(&source, &target) {
             return Err(failed(io::ErrorKind::InvalidInput.into()));
         }
@@ -258,7 +263,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Removes a file or folder; nothing there is fine.
+    /// Removes a file or folder. Does nothing if it does not exist.
     pub fn remove(&mut self, path: &BackupPath) -> Result<(), Error> {
         let place = self.place(path);
         let is_dir = place.is_dir();
@@ -266,7 +271,7 @@ impl Draft {
         disk::remove_all(&place).map_err(|e| Error::io("remove", &place, e))
     }
 
-    /// Ends the writing: makes the list of hashes and copies the metadata. `step` hears of each
+    /// Ends the writing: makes the list of hashes and copies the metadata. Calls `step` for each
     /// file.
     pub fn complete(mut self, step: &mut dyn FnMut()) -> Result<Complete, Error> {
         if let Some((_, error)) = self.settle()?.into_iter().next() {
@@ -276,8 +281,8 @@ impl Draft {
         disk::remove_all(&beside).map_err(|e| Error::io("empty", &beside, e))?;
         disk::make_private_dirs(&beside)?;
         let backup = self.backup();
-        // Once more, since hours may have passed: a list that is damaged by now proves nothing
-        // either.
+        // The list is checked again, since hours may have passed. If it has been damaged meanwhile,
+        // it proves nothing.
         let carried = self
             .base
             .as_ref()
@@ -321,7 +326,7 @@ impl Draft {
     }
 }
 
-/// A draft to which nothing will be added.
+/// A draft that is complete: nothing will be added to it.
 pub struct Complete {
     pub(super) store: Store,
     pub(super) udid: Udid,
@@ -334,23 +339,23 @@ pub struct Complete {
 }
 
 impl Complete {
-    /// Its files.
+    /// Returns the folder with the backup's files.
     pub fn backup(&self) -> &Path {
         &self.backup
     }
 
-    /// Its list of hashes.
+    /// Returns the path of its SHA256SUMS.
     pub fn sums(&self) -> &Path {
         &self.sums
     }
 
-    /// Returns true if the list of the backup before was damaged while this one was made, so that
-    /// what was taken over had to be read from the disk.
+    /// Returns true if the previous backup's list of hashes was damaged while this draft was made,
+    /// so that the files cloned from it had to be read again.
     pub fn has_lost_list(&self) -> bool {
         self.has_lost_list
     }
 
-    /// How the hashes came about.
+    /// Returns how many hashes came from which source.
     pub fn tally(&self) -> Tally {
         self.tally
     }
@@ -360,7 +365,7 @@ fn is_one_in_the_other(one: &Path, other: &Path) -> bool {
     one.starts_with(other) || other.starts_with(one)
 }
 
-/// Removes what stands at a place, and makes the folder above it.
+/// Removes whatever is at `target`, and creates the folder above it.
 fn make_way(target: &Path) -> io::Result<()> {
     disk::remove_all(target)?;
     match target.parent() {
@@ -379,7 +384,7 @@ mod tests {
     use std::time::Duration;
 
     const UDID: &str = "00008030-001C195E0A88802E";
-    /// When the drafts are sealed.
+    /// The date of the drafts' Status.plist.
     const MADE: &str = "2026-11-20T21:14:01Z";
 
     fn draft(dir: &tempfile::TempDir) -> Draft {
@@ -393,7 +398,7 @@ mod tests {
         format!("{UDID}/{name}").parse().unwrap()
     }
 
-    /// Everything in the draft, files with their text.
+    /// Returns all files in the draft, with their text.
     fn all(draft: &Draft) -> Vec<(String, String)> {
         let found = Walk::new(&draft.backup()).unwrap().map(Result::unwrap);
         let text = |path: &str| fs::read_to_string(draft.backup().join(path)).unwrap();
@@ -522,7 +527,7 @@ mod tests {
         for (name, hash) in sums::Sums::open(first.sums()).unwrap().map(Result::unwrap) {
             assert_eq!(sums::hash_file(&first.backup().join(name)).unwrap().0, hash);
         }
-        // Between the check and the seal.
+        // The change happens between the check and the seal.
         fs::write(first.backup().join("Status.plist"), "another").unwrap();
         let refused = first
             .seal(MADE.parse().unwrap(), b"{}", &3.into())

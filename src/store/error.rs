@@ -1,4 +1,4 @@
-//! Errors of the disk side, each with what to do next.
+//! Errors of the store, each with a hint about what to do next.
 
 use std::fmt;
 use std::io;
@@ -7,101 +7,101 @@ use std::path::{Path, PathBuf};
 use super::{Absence, FORMAT, MARK, notes, rights};
 use crate::udid::Udid;
 
-/// What went wrong on the disk.
+/// An error while reading or writing a store.
 #[derive(Debug)]
 pub enum Error {
-    /// The system refused.
+    /// The operating system refused an operation.
     Io {
-        /// "write", "rename", ...
+        /// The operation: "write", "rename", ...
         doing: &'static str,
-        /// What.
+        /// The file or folder that the operation was for.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         cause: io::Error,
     },
     /// The folder cannot be a store.
     NotAStore {
-        /// The folder.
+        /// The folder that was refused.
         path: PathBuf,
-        /// Why not.
+        /// The reason, for people.
         why: String,
     },
     /// The store has a format that this version does not know.
     OtherFormat {
-        /// The store.
+        /// The store's root folder.
         path: PathBuf,
         /// The number of its format.
         format: u64,
     },
-    /// There is no store at this path.
+    /// No store was found at this path.
     NoStore {
-        /// The path that was named.
+        /// The path that the user named.
         path: PathBuf,
-        /// The reason.
+        /// The reason why no store was found.
         cause: Absence,
     },
-    /// Another run works on this phone.
+    /// Another run is working on this phone.
     Busy {
-        /// The phone.
+        /// The phone's UDID.
         udid: Udid,
-        /// The lock that it holds.
+        /// The lock file that the other run holds.
         lock: PathBuf,
     },
-    /// Something else stands where a folder of our own should be.
+    /// Something else is in the place of one of our own folders.
     InTheWay {
-        /// The folder.
+        /// The path of our folder.
         path: PathBuf,
-        /// The kind of thing that stands there.
+        /// The kind of thing that was found instead.
         what: &'static str,
     },
     /// The phone's current backup is a symbolic link, which is read but never written through.
     Linked {
-        /// The link.
+        /// The link's own path.
         path: PathBuf,
-        /// The folder that it leads to.
+        /// The folder that the link points to.
         to: PathBuf,
     },
-    /// A folder or file belongs to another user, who does not let this one use it.
+    /// A folder or file belongs to another user and this user has no permission to use it.
     NotYours {
-        /// "write to" or "read".
+        /// The refused access: "write to" or "read".
         doing: &'static str,
         /// The folder or file.
         path: PathBuf,
-        /// The number of the user that it belongs to.
+        /// The numeric id of its owner.
         owner: u32,
-        /// The number of this user.
+        /// The numeric id of this user.
         user: u32,
     },
-    /// Root was to write into a store of another user.
+    /// Root tried to write into a store of another user.
     AsRoot {
-        /// The store.
+        /// The store's root folder.
         path: PathBuf,
-        /// The number of the user that it belongs to.
+        /// The numeric id of its owner.
         owner: u32,
     },
-    /// A snapshot was pinned, or got a name, after it was decided that it goes.
+    /// A snapshot was pinned or tagged after the decision to drop it.
     Pinned {
-        /// The snapshot.
+        /// The path of the snapshot.
         path: PathBuf,
     },
-    /// A part of something that was dropped cannot be removed.
+    /// A part of something that was dropped could not be removed.
     Stuck {
         /// The file or folder, in the trash.
         path: PathBuf,
-        /// The system's words.
+        /// The error of the operating system.
         cause: io::Error,
     },
-    /// A file of ours says what it cannot say.
+    /// The contents of one of our own files are invalid.
     Damaged {
-        /// Which.
+        /// The path of that file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem, for people.
         why: String,
     },
 }
 
 impl Error {
-    /// The system refused `doing` on `path`.
+    /// Creates an [`Error::Io`] for `doing` on `path`.
     pub fn io(doing: &'static str, path: &Path, cause: io::Error) -> Error {
         Error::Io {
             doing,
@@ -110,7 +110,8 @@ impl Error {
         }
     }
 
-    /// A file of ours could not be read; one that is no text is damaged.
+    /// Creates the error for a file of ours that could not be read. A file that is not UTF-8 counts
+    /// as damaged.
     pub(super) fn unreadable(path: &Path, cause: io::Error) -> Error {
         match cause.kind() {
             io::ErrorKind::InvalidData => Error::Damaged {
@@ -121,19 +122,19 @@ impl Error {
         }
     }
 
-    /// Whether somebody else's rights are in the way: then nothing is known of what lies there.
+    /// Returns true if a permission is missing, so that nothing is known about what is there.
     pub fn is_refused(&self) -> bool {
         matches!(self, Error::NotYours { .. })
             || matches!(self, Error::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied)
     }
 
-    /// Whether the disk is full.
+    /// Returns true if the disk or the user's quota is full.
     pub fn is_full(&self) -> bool {
         matches!(self, Error::Io { cause, .. }
             if matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
 
-    /// What to do next.
+    /// Returns advice on what to do next.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             e if e.is_full() => Some("free space on that disk, or choose another with --store"),

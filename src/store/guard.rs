@@ -1,5 +1,5 @@
-//! Checks that the folders of our own are folders. A symbolic link in the place of one would have
-//! us write to, and remove from, a folder that is not part of the store.
+//! Checks that our own folders are real folders. If one were a symbolic link, we would write to a
+//! folder outside the store, and remove files from it.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use super::trash::TRASH;
 use super::{Error, Store};
 use crate::udid::Udid;
 
-/// Folders below what is ours of a phone, in which a run writes or removes.
+/// The folders in a phone's own folder in which a run writes or removes files.
 const WRITTEN: [&str; 9] = [
     "draft",
     "draft/root",
@@ -22,8 +22,8 @@ const WRITTEN: [&str; 9] = [
     TRASH,
 ];
 
-/// Returns true if a real folder stands at `path`, and false if nothing does. Anything else is
-/// refused by name, and never followed.
+/// Returns true if there is a real folder at `path`, and false if there is nothing. Anything else
+/// is an error that names it, and links are never followed.
 pub(super) fn is_real_folder(path: &Path) -> Result<bool, Error> {
     let what = match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => return Ok(true),
@@ -39,7 +39,7 @@ pub(super) fn is_real_folder(path: &Path) -> Result<bool, Error> {
 }
 
 impl Store {
-    /// Checks every folder of ours in which a run for this phone writes, before it does.
+    /// Checks all of our own folders in which a run for this phone will write.
     pub(super) fn check_folders(&self, udid: &Udid) -> Result<(), Error> {
         let own = self.own_of(udid);
         is_real_folder(&self.own())?;
@@ -53,8 +53,8 @@ impl Store {
         self.check_current(udid)
     }
 
-    /// Checks that the phone's current backup is no link: a new one would take the place of the
-    /// link, on this disk, and not of the folder that the link leads to.
+    /// Checks that the phone's current backup is not a link. A new backup would replace the link on
+    /// this disk, and not the folder that the link points to.
     fn check_current(&self, udid: &Udid) -> Result<(), Error> {
         let path = self.current_path(udid);
         match fs::read_link(&path) {

@@ -1,4 +1,5 @@
-//! Snapshots as a plan sees them, and how one goes: out of sight in one rename, then removed.
+//! A phone's snapshots as input for a retention plan, and their removal: a single rename takes a
+//! snapshot out of sight, then its files are removed.
 
 use std::time::SystemTime;
 
@@ -14,20 +15,21 @@ use super::{Draft, Error, Lock, SetAside, Snapshot, Store, sizes, snapshot, stam
 use crate::udid::Udid;
 
 impl Store {
-    /// The phones that have snapshots.
+    /// Returns the phones that have snapshots.
     pub fn phones(&self) -> Result<Vec<Udid>, Error> {
         let mut phones: Vec<Udid> = self.snapshots()?.iter().map(|s| s.udid().clone()).collect();
         phones.dedup();
         Ok(phones)
     }
 
-    /// Those of one phone, the current one first, then newest first.
+    /// Returns the snapshots of one phone: the current backup, then the others, newest first.
     pub fn snapshots_of(&self, udid: &Udid) -> Result<Vec<Snapshot>, Error> {
         snapshot::of(self, udid)
     }
 
-    /// What becomes of a phone's snapshots, which come newest first, and why. Where the notes
-    /// cannot be read nothing is dropped, and the error tells.
+    /// Decides which of a phone's snapshots stay, and gives the reasons. `snapshots` must be sorted
+    /// newest first. If the notes cannot be read, nothing is dropped, and the error is returned
+    /// too.
     pub fn plan(
         &self,
         snapshots: &[Snapshot],
@@ -49,21 +51,22 @@ impl Store {
         (retention::plan(&facts, policy, now), trouble)
     }
 
-    /// Finishes what a run that was killed left half done: a seal, or the removal of a snapshot.
-    /// Returns what could not be finished and was set aside.
+    /// Finishes what a killed run left half done: a seal, or the removal of a snapshot. Returns
+    /// what could not be finished and was set aside.
     pub fn recover(&self, udid: &Udid, _lock: &Lock) -> Result<Vec<SetAside>, Error> {
         recover(self, udid)
     }
 
-    /// Removes what is left of snapshots and drafts that were dropped. The error names the first
-    /// file that cannot be removed; it stays in the trash, for the next run to try again.
+    /// Removes the remains of snapshots and drafts that were dropped. The error names the first
+    /// file that could not be removed. It stays in the trash, and the next run tries again.
     pub fn sweep(&self, udid: &Udid, _lock: &Lock) -> Result<(), Error> {
         trash::sweep(&self.own_of(udid))
     }
 
-    /// Removes a snapshot and what is ours beside it, after `done` of so many that go. A crash
-    /// leaves it whole, or not listed any more; `step` hears how far it is after each folder. One
-    /// that is pinned by now stays, and no rule drops one with a name.
+    /// Removes a snapshot and our own files that accompany it. `done` and `of` count the snapshots
+    /// of the whole removal, for `step`, which is called after each folder. After a crash the
+    /// snapshot is either complete or no longer listed. A snapshot that has been pinned meanwhile
+    /// stays, and a rule never drops a tagged one.
     pub fn remove(
         &self,
         _lock: &Lock,
@@ -79,7 +82,7 @@ impl Store {
         };
         let own = self.own_of(old.udid());
         let gone = {
-            // Whoever pins it now does so before it goes, or is told that it is gone.
+            // The lock on the notes prevents a pin between this check and the move.
             let _held = self.hold_notes(old.udid())?;
             let note = self.notes(old.udid())?.of(old);
             if note.pinned || (by == By::Rule && !note.tags.is_empty()) {
@@ -97,35 +100,36 @@ impl Store {
             throw_away(&own, beside, step)?;
         }
         if left.iter().all(|other| other.id() != old.id()) {
-            // Notes of a snapshot that is gone harm nobody.
+            // Leftover notes of a removed snapshot do no harm.
             drop(self.forget(old.udid(), old.id()));
         }
         Ok(())
     }
 }
 
-/// Who drops a snapshot.
+/// The reason for dropping a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// A person named it.
+    /// A person named the snapshot.
     Name,
-    /// No rule keeps it.
+    /// No retention rule keeps the snapshot.
     Rule,
 }
 
-/// How far the removal of snapshots is.
+/// The progress of the removal of snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Removal {
-    /// Snapshots that are gone.
+    /// The number of snapshots removed so far.
     pub done: usize,
-    /// Snapshots that go.
+    /// The number of snapshots to remove.
     pub of: usize,
-    /// Folders that are gone of the one after those.
+    /// The number of folders removed so far from the snapshot being removed.
     pub folders: u32,
 }
 
 impl Removal {
-    /// 0 to 100. A backup has 256 folders of files, and some beside them.
+    /// Returns the progress from 0 to 100. A backup has 256 folders of files and a few others, so
+    /// 260 folders count as one snapshot.
     pub fn percent(self) -> f64 {
         let part = (f64::from(self.folders) / 260.0).min(1.0);
         let count = |number: usize| u32::try_from(number).map_or(f64::MAX, f64::from);
@@ -133,30 +137,30 @@ impl Removal {
     }
 }
 
-/// The room that a phone asks for.
+/// The free space that a phone asks for.
 #[derive(Debug, Clone, Copy)]
 pub struct Need {
-    /// Bytes that it asks for.
+    /// The number of bytes it asks for.
     pub wanted_bytes: u64,
-    /// Bytes without which its backup is sure to fail.
+    /// The number of bytes without which its backup is sure to fail.
     pub least_bytes: u64,
 }
 
-/// What was dropped so that a phone has room.
+/// The result of dropping snapshots to make room for a backup.
 #[derive(Debug, Default)]
 pub struct Room {
-    /// Bytes that the disk has more than before.
+    /// The number of bytes by which free space grew.
     pub freed_bytes: u64,
-    /// The stamps of what was dropped.
+    /// The stamps of the dropped snapshots.
     pub dropped: Vec<String>,
 }
 
 impl Draft {
-    /// Drops what no rule would keep once this draft is sealed, the oldest first, until so many
-    /// bytes are free. The backup that the draft began as stays: it is the last good one until
-    /// then. Nothing is dropped if all of it together would free less than `need.least_bytes`,
-    /// since the backup would fail all the same. `step` hears how far it is, as if all of them had
-    /// to go.
+    /// Drops the snapshots that no rule would keep once this draft is sealed, oldest first, until
+    /// `need.wanted_bytes` have been freed. The current backup stays, since it is the last good one
+    /// until then. Nothing is dropped if all of them together would free less than
+    /// `need.least_bytes`, since the backup would fail anyway. `step` receives the progress,
+    /// calculated as if all of them had to go.
     pub fn make_room(
         &mut self,
         need: Need,
@@ -167,7 +171,8 @@ impl Draft {
         let store = &self.store;
         let before = store.free_space()?;
         let all = snapshot::of(store, &self.udid)?;
-        // What may be pinned stays; `create` tells of it when it seals.
+        // Without readable notes any snapshot may be pinned, so all stay. `create` reports the
+        // error when it seals.
         let Ok(notes) = store.notes(&self.udid) else {
             return Ok(Room::default());
         };
@@ -179,8 +184,8 @@ impl Draft {
             facts.ours |= facts.current && snapshot.beside().is_some();
             facts.current = false;
         }
-        // The draft is no good backup yet, so it takes no other's place but that of the current
-        // one.
+        // The draft is not a good backup yet. It replaces the current backup in the plan, and must
+        // not count as any other snapshot's replacement.
         ahead.push(Facts {
             udid: self.udid.clone(),
             made: now,
@@ -199,7 +204,7 @@ impl Draft {
         let goes = goes.filter(|(old, decision)| !decision.keeps() && !old.is_current());
         let goes: Vec<&Snapshot> = goes.map(|(old, _)| old).collect();
         let size = sizes::together(&goes)?;
-        // Where the system does not tell what a removal frees, it is no more than all bytes.
+        // If the system cannot tell how much a removal frees, the total size is the upper limit.
         if size.frees.unwrap_or(size.bytes) < need.least_bytes {
             return Ok(room);
         }
@@ -215,13 +220,13 @@ impl Draft {
     }
 }
 
-/// Ranks for so many snapshots that come newest first: the later one has the greater rank.
+/// Returns ranks for `count` snapshots sorted newest first. A later snapshot has a greater rank.
 fn ranks(count: usize) -> impl Iterator<Item = usize> {
     (0..count).rev()
 }
 
-/// What a plan needs to know. Without notes, or with a record that cannot be read, it may be
-/// pinned.
+/// Collects the facts about a snapshot for the plan. If the notes or the record cannot be read, the
+/// snapshot may be pinned and is marked as unknown.
 fn facts(snapshot: &Snapshot, rank: usize, notes: Option<&Notes>) -> Facts {
     let note = notes.map(|notes| notes.of(snapshot)).unwrap_or_default();
     Facts {
@@ -243,17 +248,17 @@ pub fn made(snapshot: &Snapshot) -> DateTime {
     civil(snapshot.date())
 }
 
-/// A moment in local time.
+/// Returns a system time in local time.
 pub fn local(time: SystemTime) -> DateTime {
     parse_stamp(&stamp_of(time)).unwrap_or_default()
 }
 
-/// Returns a moment's local time.
+/// Returns a timestamp in local time.
 pub fn civil(moment: Timestamp) -> DateTime {
     Zoned::new(moment, TimeZone::system()).datetime()
 }
 
-/// Reads `YYYYMMDD-HHMMSS`.
+/// Parses a stamp of the form `YYYYMMDD-HHMMSS`.
 pub fn parse_stamp(stamp: &str) -> Option<DateTime> {
     DateTime::strptime(STAMP, stamp).ok()
 }

@@ -1,9 +1,9 @@
 //! Decides which folder of ours belongs to which backup.
 //!
-//! A record names the SHA-256 of each metadata file of its backup. A backup belongs to it if all
-//! but one of those files are still the same, so that one damaged file neither makes it another
-//! program's backup nor takes away its list of hashes. Another program that continues the backup
-//! writes all of these files anew, and ends the tie.
+//! A record names the SHA-256 of each metadata file of its backup. A backup belongs to a record if
+//! at most one of those files has changed. One damaged file therefore neither turns the backup into
+//! another program's nor takes away its list of hashes. When another program continues a backup, it
+//! rewrites all of these files, so the backup no longer belongs to the record.
 
 use std::cell::OnceCell;
 use std::io;
@@ -13,8 +13,8 @@ use super::record::{Found, Print, Record};
 use super::sums::Hash;
 use super::{Error, RECORDED, sums};
 
-/// The order in which metadata files are compared: the smallest first, the list of files last,
-/// since that can have 1.5 GB.
+/// The metadata files in the order in which they are compared: the smallest first, and the list of
+/// files last, since that can have 1.5 GB.
 const COMPARED: [&str; RECORDED.len()] = [
     "Status.plist",
     "Manifest.plist",
@@ -23,24 +23,24 @@ const COMPARED: [&str; RECORDED.len()] = [
     "Manifest.mbdb",
 ];
 
-/// How many of [`COMPARED`] are property lists; those come first.
+/// The number of property lists in [`COMPARED`]; they come first.
 const PROPERTY_LISTS: usize = 3;
 
-/// With fewer metadata files than this all of them must be the same.
+/// The least number of metadata files for which one may differ. With fewer, all must be unchanged.
 const TOLERANT_FROM: usize = 3;
 
-/// The prints of the metadata files in a folder; each is hashed at most once, and only if somebody
-/// asks.
+/// The prints of the metadata files in a folder. Each file is hashed at most once, and only when
+/// its print is needed.
 pub struct Prints {
     folder: PathBuf,
     prints: [OnceCell<Seen>; COMPARED.len()],
 }
 
-/// What stands under the name of a metadata file.
+/// The state of a metadata file.
 #[derive(Debug, Clone)]
 enum Seen {
     Print(Print, Hash),
-    /// The file is gone, empty, no regular file, or cannot be read.
+    /// The file is missing, empty, not a regular file, or cannot be read.
     Lost(io::ErrorKind),
 }
 
@@ -77,7 +77,8 @@ impl Prints {
         }
     }
 
-    /// Returns false for a file that cannot be the wanted one by its length, without reading it.
+    /// Returns false if the file cannot be the wanted one because its length differs. Does not read
+    /// it.
     fn has_length(&self, at: usize, bytes: u64) -> bool {
         self.prints[at].get().is_some()
             || std::fs::metadata(self.folder.join(COMPARED[at]))
@@ -91,17 +92,18 @@ impl Prints {
     }
 }
 
-/// A folder of ours, beside some backup.
+/// A folder of ours that may accompany a backup.
 pub struct Kept {
-    /// The folder.
+    /// The path of the folder.
     pub folder: PathBuf,
-    /// The record in it.
+    /// The record in the folder.
     pub found: Found,
-    /// The copies of the metadata in it, for the case that both copies of the record are damaged.
+    /// The copies of the metadata in the folder. They are used if both copies of the record are
+    /// damaged.
     copies: Prints,
 }
 
-/// How a metadata file compares with what was sealed.
+/// The result of comparing a metadata file with its sealed print.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Compared {
     Same,
@@ -121,7 +123,7 @@ impl Kept {
         }
     }
 
-    /// Returns the record, if a copy of it proves itself.
+    /// Returns the record, if one of its copies has a valid checksum.
     pub fn record(&self) -> Option<&Record> {
         self.found.record.as_ref()
     }
@@ -149,7 +151,7 @@ impl Kept {
         if backup.has_length(at, wanted.bytes) && backup.print(at) == Some(wanted) {
             return Compared::Same;
         }
-        // A length that differs needs no hash, unless nothing is left.
+        // A different length already shows a change. Only a missing or empty file counts as lost.
         let path = backup.folder.join(COMPARED[at]);
         match std::fs::metadata(path) {
             Ok(meta) if meta.is_file() && meta.len() > 0 => Compared::Other,
@@ -157,8 +159,8 @@ impl Kept {
         }
     }
 
-    /// Returns true if this folder belongs to the backup with these prints: of the metadata files
-    /// that were sealed, at most one has changed or is gone.
+    /// Returns true if this folder belongs to the backup with these prints: at most one of the
+    /// sealed metadata files has changed or is gone.
     pub fn belongs_to(&self, backup: &Prints) -> bool {
         let known = (0..COMPARED.len()).filter(|&at| self.has(at)).count();
         let may_differ = usize::from(known >= TOLERANT_FROM);
@@ -179,25 +181,25 @@ impl Kept {
         false
     }
 
-    /// Returns true if the backup has all property lists that were sealed, unchanged.
+    /// Returns true if the backup has all sealed property lists, unchanged.
     fn is_just(&self, backup: &Prints) -> bool {
         let mut known = (0..PROPERTY_LISTS).filter(|&at| self.has(at)).peekable();
         known.peek().is_some() && known.all(|at| self.compare(backup, at) == Compared::Same)
     }
 
-    /// Returns true if this folder belongs to the backup even though most of its metadata may be
-    /// lost. For a repair: files that are gone or empty are no argument against it.
+    /// Returns true if this folder belonged to the backup before most of its metadata was lost.
+    /// Used for a repair: files that are missing or empty do not count against the match.
     pub fn belonged_to(&self, backup: &Prints) -> bool {
         let compared = |at| self.compare(backup, at);
         let all = || (0..COMPARED.len()).map(compared);
-        // The two files that every backup has anew.
+        // Status.plist and Info.plist are rewritten for every backup.
         let is_tied = compared(0) == Compared::Same || compared(2) == Compared::Same;
         is_tied && all().filter(|c| *c == Compared::Other).count() <= 1
     }
 }
 
-/// Finds the folder of ours that belongs to a backup. The folder with all three of its property
-/// lists is preferred to one that differs in one file; `named` is looked at first.
+/// Finds the folder of ours that belongs to a backup. A folder that matches all of the backup's
+/// property lists is preferred to one with a difference. The folder `named` is checked first.
 pub fn find(dirs: &[PathBuf], named: Option<&Path>, backup: &Prints) -> Option<Kept> {
     let named = named.map(Kept::read);
     if let Some(kept) = named.filter(|kept| kept.is_just(backup)) {
@@ -228,7 +230,7 @@ mod tests {
         "Status.plist",
     ];
 
-    /// A backup with the folder beside it.
+    /// A backup and the folder of ours that accompanies it.
     struct Pair {
         dir: tempfile::TempDir,
     }

@@ -1,14 +1,14 @@
-//! A backup that comes from another folder: copied into a folder of its own, proved, and sealed as
-//! a draft is.
+//! An import: a backup from another folder is copied into a folder of its own, proved, and sealed
+//! in the same way as a draft.
 //!
 //! ```text
-//! import/import.json   what is copied
-//! import/root/<UDID>/  the copy: a file is whole or absent
-//! import/beside/       what will stand beside the sealed backup
-//! import/seal.json     from here on it takes its place, whatever happens
+//! import/import.json   identifies what is being copied
+//! import/root/<UDID>/  the copy: each file is complete or absent
+//! import/beside/       our own files that will accompany the sealed backup
+//! import/seal.json     once this exists, the copy is put in its place, even after a crash
 //! ```
-//! It shares no file with where it comes from, since other programs write theirs in place: blocks
-//! at most.
+//! The copy shares no file with its source, because other programs change their files in place. At
+//! most it shares blocks (clones made by the file system).
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -32,12 +32,13 @@ use crate::plain_file;
 use crate::sha256::Sha256;
 use crate::udid::Udid;
 
-/// What an import remembers about itself: another one is not gone on with.
+/// The identity of the backup being imported. An interrupted import of a different one is not
+/// resumed.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 struct Origin {
     /// SHA-256 of the Status.plist.
     status: String,
-    /// SHA-256 of the list of hashes that it must fulfil.
+    /// SHA-256 of the list of hashes that the copy must match.
     sums: Option<String>,
 }
 
@@ -54,57 +55,57 @@ pub struct Import {
     _lock: Lock,
 }
 
-/// The list of hashes that a copy must fulfil.
+/// The list of hashes that a copy must match.
 #[derive(Debug, Clone)]
 pub struct Expected {
-    /// SHA256SUMS.
+    /// The path of SHA256SUMS.
     pub sums: PathBuf,
-    /// The list of sources, if it proves itself.
+    /// The list of sources, if it passes its own check.
     pub sources: Option<PathBuf>,
-    /// The list is the one that was sealed. Otherwise it is used as far as it goes, and proves no
-    /// file.
+    /// True if this is the list that was sealed. Otherwise it is used as far as possible, but does
+    /// not prove any file.
     pub is_proven: bool,
 }
 
-/// Where a copy goes.
+/// The name and time under which a copy is sealed.
 #[derive(Debug, Clone)]
 pub struct Placing {
-    /// The name that it should have, if that is free: local time, `YYYYMMDD-HHMMSS`.
+    /// The preferred name, used if it is free: local time, `YYYYMMDD-HHMMSS`.
     pub stamp: String,
-    /// When the backup was made, if its Status.plist does not say so.
+    /// The date of the backup if its Status.plist has none.
     pub date: Timestamp,
     /// The moment of sealing.
     pub now: Timestamp,
-    /// It becomes the phone's current backup.
+    /// True if the copy becomes the phone's current backup.
     pub as_current: bool,
 }
 
-/// Doubts about a copy that are kept.
+/// The most doubts about a copy that are recorded.
 const DOUBTS_MAX: usize = 100;
 
-/// How the files came.
+/// The numbers of files by the way in which they were brought in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Copied {
-    /// Copied, or cloned by the disk.
+    /// Files copied, or cloned by the file system.
     pub copied: u64,
-    /// They were there already, of a run that broke off.
+    /// Files already present from an interrupted run.
     pub there: u64,
-    /// Taken from another snapshot of the store that has the same.
+    /// Files taken from another snapshot of the store that has the same ones.
     pub shared: u64,
-    /// Bytes of all.
+    /// Bytes of all files together.
     pub bytes: u64,
-    /// Links and other things that no backup holds, left out.
+    /// Links and other things that are not part of a backup and were left out.
     pub left_out: u64,
 }
 
-/// Where the import of a phone is.
+/// Returns the folder in which a phone's import is made.
 pub(super) fn folder_of(store: &Store, udid: &Udid) -> PathBuf {
     store.own_of(udid).join("import")
 }
 
 impl Import {
-    /// Begins, or goes on with what an earlier run of the same left. With `expected`, only files
-    /// that fulfil it are taken.
+    /// Begins an import, or resumes an earlier one from the same source. With `expected`, a file
+    /// that does not match a proven list is an error.
     pub fn begin(
         store: &Store,
         udid: &Udid,
@@ -122,7 +123,7 @@ impl Import {
         let note = folder.join("import.json");
         let left = plain_file::read(&note).ok();
         let left: Option<Origin> = left.and_then(|text| serde_json::from_slice(&text).ok());
-        // Without hashes nothing proves what is there.
+        // Without expected hashes nothing proves the files that an earlier run left.
         if expected.is_none() || left.as_ref() != Some(&source) {
             throw_away(&store.own_of(udid), &folder, &mut || ())?;
             disk::make_private_dirs(&folder.join("root").join(udid.as_str()))?;
@@ -143,17 +144,18 @@ impl Import {
         })
     }
 
-    /// The copy, in Apple's layout.
+    /// Returns the folder of the copy, in Apple's layout.
     pub fn backup(&self) -> PathBuf {
         self.folder.join("root").join(self.udid.as_str())
     }
 
-    /// Its list of hashes.
+    /// Returns the path of its SHA256SUMS.
     pub fn sums(&self) -> PathBuf {
         self.folder.join("beside").join(SUMS)
     }
 
-    /// Copies every file and makes the list of hashes. `step` hears of each file's bytes.
+    /// Copies every file and makes the list of hashes. Calls `step` with the size of each file in
+    /// bytes.
     pub fn copy(&mut self, step: &mut dyn FnMut(u64)) -> Result<Copied, Error> {
         let beside = self.folder.join("beside");
         disk::remove_all(&beside).map_err(|e| Error::io("empty", &beside, e))?;
@@ -168,7 +170,7 @@ impl Import {
         };
         let (mut copied, mut tally) = (Copied::default(), Tally::default());
         let mut kind = CloneKind::Reflink;
-        // Those too in which there is nothing: the phone has made all 256.
+        // Empty folders are created too: the phone has made all 256.
         for name in snapshot::names(&self.from)? {
             let is_dir = fs::symlink_metadata(self.from.join(&name)).is_ok_and(|m| m.is_dir());
             if is_dir && layout::is_folder(&name) {
@@ -177,7 +179,7 @@ impl Import {
         }
         for found in Walk::new(&self.from)? {
             let found = match found {
-                // Its name is no text, so it is no part of a backup.
+                // A name that is not UTF-8 cannot be part of a backup.
                 Err(Error::Damaged { .. }) => {
                     copied.left_out += 1;
                     continue;
@@ -185,7 +187,7 @@ impl Import {
                 found => found?,
             };
             let is_part = found.is_file() && !found.path.starts_with("Snapshot/");
-            // Where a list says what was received, it decides.
+            // A list of the received files decides, if there is one.
             if !is_part || (expected.is_none() && !layout::is_part(&found.path)) {
                 copied.left_out += 1;
                 continue;
@@ -193,7 +195,7 @@ impl Import {
             let wanted = merge.as_mut().map(|merge| merge.hash_of(&found.path));
             let wanted = wanted.transpose()?.flatten();
             if wanted.is_none() && is_proven {
-                // What the list does not name is no part of the backup.
+                // A file that the proven list does not name is not part of the backup.
                 copied.left_out += 1;
                 continue;
             }
@@ -246,8 +248,8 @@ impl Import {
         Ok(copied)
     }
 
-    /// Returns what is doubtful about the copy, since the list of hashes that came with it does not
-    /// prove itself.
+    /// Returns the doubts about the copy. There are some if the list of hashes that came with it
+    /// fails its own check.
     pub fn doubts(&self) -> &[String] {
         &self.doubts
     }
@@ -258,7 +260,7 @@ impl Import {
         }
     }
 
-    /// Brings one file under its name, whole.
+    /// Copies one file and renames it into place once it is complete.
     fn bring(
         &self,
         path: &str,
@@ -284,8 +286,8 @@ impl Import {
         Ok(hash)
     }
 
-    /// Makes it durable and puts it in its place: as the current backup, or under its archive name.
-    /// Returns where it is, and what could not be tidied up after that.
+    /// Makes the copy durable and puts it in its place: as the current backup, or under its archive
+    /// name. Returns its path, and the first error of tidying up afterwards.
     pub fn seal(
         self,
         how: &Placing,
@@ -294,8 +296,8 @@ impl Import {
     ) -> Result<(PathBuf, Option<Error>), Error> {
         let (store, udid) = (&self.store, &self.udid);
         let (own, beside) = (store.own_of(udid), self.folder.join("beside"));
-        // What it was copied from must not have changed meanwhile, and must be tied to what stands
-        // beside it.
+        // The source must not have changed during the copy, and the metadata copies beside it must
+        // match both the copy and the source.
         if !has_its_copies(&beside, &self.backup())? || !has_its_copies(&beside, &self.from)? {
             return Err(Error::Damaged {
                 path: self.from.clone(),
@@ -339,7 +341,8 @@ impl Import {
             place: (!as_current).then(|| archived(&stamp)),
             stamp,
         };
-        // Before it can be seen, so that no rule drops it for want of a note.
+        // The note is written before the snapshot becomes visible, so that no retention rule drops
+        // it for lack of a note.
         if *note != Note::default() {
             let held = store.hold_notes(udid)?;
             store.note_id(&held, udid, &record.id, |noted| *noted = note.clone())?;
@@ -363,7 +366,8 @@ fn is_already(path: &Path, length: u64, wanted: &Hash) -> bool {
     is_as_long && hash_file(path).is_ok_and(|(hash, _)| hash == *wanted)
 }
 
-/// Clones a file where the disk can, else copies it; hashes it on the way. Shares no file.
+/// Clones a file if the disk can, else copies it, and returns its hash. The result shares no inode
+/// with the source.
 fn clone_hashed(from: &Path, to: &Path, kind: &mut CloneKind) -> io::Result<Hash> {
     if *kind == CloneKind::Reflink {
         let cloned = disk::clone_file(from, to, kind, false);
@@ -390,7 +394,7 @@ fn clone_hashed(from: &Path, to: &Path, kind: &mut CloneKind) -> io::Result<Hash
     Ok(hash.finalize())
 }
 
-/// A list of hashes, read beside a walk in the same order.
+/// A list of hashes that is read in step with a folder walk of the same order.
 struct Merge {
     path: PathBuf,
     is_proven: bool,
@@ -410,7 +414,7 @@ impl Merge {
         })
     }
 
-    /// Returns the hash of a file that is there, with the source that it has in the copy.
+    /// Returns the hash of an existing file, and the source to record for it in the copy.
     fn hash_of(&mut self, path: &str) -> Result<Option<(Hash, Source)>, Error> {
         let is_after = |line: &Result<Line, Error>| matches!(line, Ok(Line::Good(name, _)) if walk_order(name, path).is_gt());
         while let Some(line) = self.lines.next_if(|line| !is_after(line)) {
@@ -425,8 +429,8 @@ impl Merge {
         Ok(None)
     }
 
-    /// Takes note of a line for which there is no file. If the list proves itself, that file is
-    /// missing.
+    /// Handles a line that no file matches. If the list is proven, the named file is missing, which
+    /// is an error. Otherwise records a doubt.
     fn passed(&mut self, line: Line) -> Result<(), Error> {
         let doubt = match line {
             Line::Bad(number) => format!("line {number} of the list of hashes is damaged"),
@@ -454,7 +458,7 @@ impl Merge {
     }
 }
 
-/// Another snapshot of the store, whose files need not be copied again.
+/// Another snapshot of the same phone in the store, whose files need not be copied again.
 struct Relative {
     folder: PathBuf,
     lines: Peekable<Sums>,
@@ -462,7 +466,7 @@ struct Relative {
 }
 
 impl Relative {
-    /// The newest one that we made.
+    /// Opens the newest snapshot that we made.
     fn of(store: &Store, udid: &Udid) -> Result<Option<Relative>, Error> {
         let all = snapshot::of(store, udid)?;
         let ours = all.iter().find_map(|s| Some((s.path(), s.sums()?)));
@@ -477,7 +481,8 @@ impl Relative {
     }
 }
 
-/// Whether the same file was there, under the same name, and really has those bytes.
+/// Takes a file from the relative. Returns false if the relative has no file with that name and
+/// hash, or its bytes no longer match.
 fn take_from(
     relative: &mut Option<Relative>,
     path: &str,
@@ -496,7 +501,7 @@ fn take_from(
     let is_same =
         matches!(relative.lines.peek(), Some(Ok((name, hash))) if name == path && hash == wanted);
     let from = relative.folder.join(path);
-    // A list may say so, and the file be damaged since.
+    // The file may have been damaged since the list was written.
     if !is_same
         || relative.kind == CloneKind::Copy
         || !hash_file(&from).is_ok_and(|f| f.0 == *wanted)

@@ -1,13 +1,16 @@
-//! What happened to the files of a draft, so that each file's hash is known at the end without
-//! reading it again.
+//! The journal of a draft: records what happened to its files, so that each file's hash is known at
+//! the end without reading the file again.
 //!
-//! One line per event, in 17 files by the first digit of the file's name, so that a million files
-//! never stand in memory at once. Fields are separated by tabs, which no path here can hold:
+//! The journal has one line per event. The lines are spread over 17 files by the first digit of the
+//! file's name, so that the events of a million files are never in memory at once. Fields are
+//! separated by tabs, which no path here can contain:
 //!
 //! ```text
-//! K <sha256> <size> <path>    kept          M <from> <to>   moved        MD  a folder was moved
-//! C <from> <to>               copied        CD  a folder was copied
-//! R <path>                    removed       RD  a folder was removed     ?  <path>  contents not known
+//! K  <sha256> <size> <path>    file received completely
+//! ?  <path>                    contents unknown
+//! M  <from> <to>              file moved     MD <from> <to>   folder moved
+//! C  <from> <to>              file copied    CD <from> <to>   folder copied
+//! R  <path>                    file removed   RD <path>        folder removed
 //! ```
 
 use std::collections::HashMap;
@@ -20,10 +23,10 @@ use super::{Error, disk};
 use crate::path::BackupPath;
 use crate::plain_file;
 
-/// One for each hex digit, and one for names that are no file ids.
+/// The number of buckets: one for each hex digit, and one for names that are not file ids.
 pub const BUCKETS: usize = 17;
 
-/// The bucket of a path.
+/// Returns the bucket of a path.
 pub fn bucket(path: &str) -> usize {
     let name = path.rsplit('/').next().unwrap_or(path);
     let is_id = name.len() == 40 && name.bytes().all(|b| b.is_ascii_hexdigit());
@@ -31,7 +34,7 @@ pub fn bucket(path: &str) -> usize {
     digit.filter(|_| is_id).map_or(BUCKETS - 1, |d| d as usize)
 }
 
-/// Writes down what happens.
+/// The writing side of a journal.
 #[derive(Debug)]
 pub struct Journal {
     folder: PathBuf,
@@ -39,7 +42,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal in `folder`, to go on with it.
+    /// Opens the journal in `folder` and continues it.
     pub fn open(folder: &Path) -> Result<Journal, Error> {
         disk::make_private_dirs(folder)?;
         let mut files = Vec::with_capacity(BUCKETS);
@@ -60,13 +63,13 @@ impl Journal {
         })
     }
 
-    /// A file was received whole.
+    /// Records that a file was received completely.
     pub fn kept(&mut self, path: &BackupPath, hash: &Hash, size: u64) -> Result<(), Error> {
         let line = format!("K\t{}\t{size}\t{path}\n", hex(hash));
         self.write(bucket(path.as_str()), &line)
     }
 
-    /// A file or folder gets another name. Written before it happens.
+    /// Records that a file or folder is about to be moved.
     pub fn moved(&mut self, from: &BackupPath, to: &BackupPath, is_dir: bool) -> Result<(), Error> {
         let (source, target) = (bucket(from.as_str()), bucket(to.as_str()));
         if is_dir {
@@ -79,7 +82,7 @@ impl Journal {
         }
     }
 
-    /// A file or folder was copied.
+    /// Records that a file or folder was copied.
     pub fn copied(
         &mut self,
         from: &BackupPath,
@@ -96,7 +99,7 @@ impl Journal {
         }
     }
 
-    /// A file or folder was removed.
+    /// Records that a file or folder was removed.
     pub fn removed(&mut self, path: &BackupPath, is_dir: bool) -> Result<(), Error> {
         if is_dir {
             self.write_all(&format!("RD\t{path}\n"))
@@ -105,8 +108,8 @@ impl Journal {
         }
     }
 
-    /// Hands everything to the system. Done before the phone is answered, so that a killed run
-    /// knows what it answered.
+    /// Hands all buffered lines to the operating system. This happens before the phone is answered,
+    /// so that after a killed run the journal covers everything that was confirmed.
     pub fn flush(&mut self) -> Result<(), Error> {
         let flushed = self.files.iter_mut().try_for_each(BufWriter::flush);
         flushed.map_err(|e| Error::io("write", &self.folder, e))
@@ -122,8 +125,8 @@ impl Journal {
     }
 }
 
-/// A run that died, or met a full disk, may have left half a line; the next would be written behind
-/// it.
+/// Removes an incomplete last line, which a run that died or met a full disk may have left.
+/// Otherwise the next line would be appended to it.
 fn drop_torn_line(path: &Path) -> io::Result<()> {
     const TAIL: u64 = 8 << 10;
     let mut options = OpenOptions::new();
@@ -151,27 +154,27 @@ fn file(folder: &Path, bucket: usize) -> PathBuf {
     folder.join(format!("{bucket:02}"))
 }
 
-/// What the journal knows of a path.
+/// The state of a file according to the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Nothing happened to it: it is what it was in the backup before.
+    /// The file is unchanged from the previous backup.
     Untouched,
-    /// It was received, with this hash and size.
+    /// The file was received, with this hash and size.
     Received(Hash, u64),
-    /// Something happened to it, but its hash is not known.
+    /// The file was changed, but its hash is not known.
     Unknown,
 }
 
-/// One bucket of a journal, replayed.
+/// The replayed events of one bucket of a journal.
 #[derive(Debug, Default)]
 pub struct Replay {
     fates: HashMap<String, Option<(Hash, u64)>>,
-    /// Folders that got their contents by a move or copy of a folder.
+    /// Folders that got their contents when a folder was moved or copied.
     unknown_below: Vec<String>,
 }
 
 impl Replay {
-    /// Replays one bucket. A last line that is cut is as if it had not been written.
+    /// Replays one bucket. An incomplete last line is ignored.
     pub fn load(folder: &Path, bucket: usize) -> Result<Replay, Error> {
         let path = file(folder, bucket);
         let mut replay = Replay::default();
@@ -198,7 +201,7 @@ impl Replay {
         }
     }
 
-    /// What became of a path.
+    /// Returns the state of a file.
     pub fn fate(&self, path: &str) -> Fate {
         match self.fates.get(path) {
             Some(Some((hash, size))) => Fate::Received(*hash, *size),
@@ -256,7 +259,7 @@ fn is_below(path: &str, folder: &str) -> bool {
         .is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Removes a journal.
+/// Removes a journal folder, if it exists.
 pub fn remove(folder: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(folder) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", folder, e)),
@@ -332,7 +335,7 @@ mod tests {
         for of in [&from, &to] {
             assert_eq!(fate_after(both, of.as_str()), Fate::Received([7; 32], 5));
         }
-        // Into another bucket, and of what was not received, it is not known.
+        // The hash is not known after a move to another bucket, or of a file that was not received.
         let elsewhere = path("U/other");
         let away = |j: &mut Journal| {
             kept(j);
@@ -361,7 +364,7 @@ mod tests {
             kept(j);
             j.moved(&old, &path("U/new"), true).unwrap();
         };
-        // What stood where the folder goes is not there any more.
+        // A folder replaces what was at its new path.
         let moved_upon = |j: &mut Journal| {
             kept(j);
             j.moved(&path("U/new"), &old, true).unwrap();
@@ -410,7 +413,7 @@ mod tests {
     #[test]
     fn a_run_goes_on_behind_the_last_whole_line() {
         let torn = format!("K\t{}\t5\tU/a\nK\t{}", hex(&[1; 32]), "ab");
-        // Longer than what is looked at.
+        // The journal is longer than the tail that is searched for an incomplete line.
         let long = format!("R\tU/{}\n", "x".repeat(40)).repeat(1000);
         for before in [
             torn.clone(),

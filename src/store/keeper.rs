@@ -1,9 +1,9 @@
-//! Puts received files in their place while the next ones arrive: hash, write, rename, on threads
-//! of their own.
+//! Stores received files while the next ones arrive. Hashing, writing and renaming happen on
+//! threads of their own.
 //!
-//! Decrypting what comes and hashing and writing what came are the heavy parts of a backup; on
-//! several threads they overlap. A path always goes to the same thread, so that what is sent twice
-//! ends as it was sent last.
+//! Decrypting incoming data and hashing and writing received data are the expensive parts of a
+//! backup, and on several threads they overlap. A path always goes to the same thread, so if a file
+//! is sent twice, the last version wins.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -18,34 +18,35 @@ use super::{Error, disk};
 use crate::path::BackupPath;
 use crate::sha256::Sha256;
 
-/// Bytes handed over at a time.
+/// The size in bytes of the blocks handed to the threads.
 const BLOCK_BYTES: usize = 256 << 10;
-/// Blocks under way at most: with [`BLOCK_BYTES`] the memory that this costs.
+/// The most blocks in use at a time. Together with [`BLOCK_BYTES`] this limits the memory used.
 const BLOCKS: usize = 24;
 
-/// A batch with less room than this is handed over.
+/// A batch with less free space than this many bytes is handed to its thread.
 const ROOM_BYTES: usize = 16 << 10;
-/// A batch has at most so many files: empty ones never fill it.
+/// The most files in a batch. Without this limit empty files would never fill it.
 const FILES_MAX: usize = 256;
-/// Threads that write, at most; a disk gains little from more.
+/// The most writing threads; a disk gains little from more.
 const LANES_MAX: usize = 4;
 
 enum Job {
-    /// Whole files, one after the other in a block.
+    /// A batch of complete files.
     Batch(Batch),
-    /// A file begins that is larger than a block.
+    /// The beginning of a file that is larger than a block.
     Begin(BackupPath),
-    /// Bytes of it.
+    /// The next bytes of that file.
     Block(Block),
-    /// It is whole.
+    /// The end of that file: it is complete.
     Commit,
-    /// It is not, and never was.
+    /// The end of that file: its body failed, and it must be removed.
     Abort,
-    /// Everything before this is to be in its place.
+    /// A request for the failures so far, once all earlier jobs are done.
     Settle(Sender<Vec<(BackupPath, Error)>>),
 }
 
-/// A buffer, and how much of it is filled. Kept at its full length, so that it is zeroed only once.
+/// A buffer and the number of bytes filled. The buffer keeps its full length, so it is zeroed only
+/// once.
 struct Block {
     bytes: Box<[u8]>,
     filled: usize,
@@ -59,7 +60,7 @@ impl Block {
         }
     }
 
-    /// Fills it up as far as the body goes.
+    /// Fills the block from the body until either the block is full or the body ends.
     fn fill(&mut self, body: &mut dyn Read) -> io::Result<()> {
         while self.filled < BLOCK_BYTES {
             match body.read(&mut self.bytes[self.filled..]) {
@@ -81,14 +82,14 @@ impl Block {
     }
 }
 
-/// A block with whole files in it, each with its length. Most files of a phone are small, and
-/// handing each over by itself would cost more than writing it.
+/// A block of complete files, each with its length. Most files of a phone are small, and handing
+/// over each one separately would cost more than writing it.
 struct Batch {
     block: Block,
     files: Vec<(BackupPath, usize)>,
 }
 
-/// One thread that writes, and what is being gathered for it.
+/// A writing thread, with the batch that is being collected for it.
 struct Lane {
     jobs: SyncSender<Job>,
     batch: Option<Batch>,
@@ -101,23 +102,23 @@ impl Lane {
     }
 }
 
-/// The threads' handle.
+/// The handle of the writing threads.
 pub struct Keeper {
     lanes: Vec<Lane>,
     pool: Pool,
 }
 
-/// Blocks that nobody uses at the moment.
+/// The pool of unused blocks.
 struct Pool {
     empty: Receiver<Block>,
-    /// Those that never left.
+    /// Blocks that were taken but never handed to a thread.
     spare: Vec<Block>,
     blocks_made: usize,
 }
 
 impl Pool {
-    /// An empty block: one that was given back, a new one while there are few, else the next that
-    /// is given back.
+    /// Returns an empty block: a returned one, a new one while there are fewer than [`BLOCKS`], or
+    /// else the next one that is returned.
     fn block(&mut self) -> io::Result<Block> {
         let mut block = match self.spare.pop().map_or_else(|| self.empty.try_recv(), Ok) {
             Ok(block) => block,
@@ -133,14 +134,14 @@ impl Pool {
 }
 
 impl Keeper {
-    /// Starts the threads. Files are written in `incoming` and renamed to their places below
+    /// Starts the threads. Files are written in `incoming` and then renamed to their places below
     /// `root`.
     pub fn start(
         root: &Path,
         incoming: &Path,
         journal: &Arc<Mutex<Journal>>,
     ) -> Result<Keeper, Error> {
-        // A folder of an earlier run holds nothing but files that are not whole.
+        // A folder left by an earlier run contains only incomplete files.
         disk::remove_all(incoming).map_err(|e| Error::io("empty", incoming, e))?;
         disk::make_private_dirs(incoming)?;
         let (give_back, empty) = channel();
@@ -174,10 +175,10 @@ impl Keeper {
         })
     }
 
-    /// Takes a file. If its body fails nothing stays of it; whether it could be written is told by
-    /// [`Keeper::settle`].
+    /// Stores a file. If reading the body fails, nothing of the file is kept. Errors of writing it
+    /// are reported by [`Keeper::settle`].
     pub fn keep(&mut self, path: &BackupPath, body: &mut dyn Read) -> io::Result<()> {
-        // Ids are hashes, so that their last digit spreads them evenly.
+        // File ids are hashes, so their last digit spreads them evenly.
         let last = path.as_str().as_bytes().last().copied().unwrap_or_default();
         let number = usize::from(last) % self.lanes.len();
         let lane = &mut self.lanes[number];
@@ -203,9 +204,9 @@ impl Keeper {
             return filled;
         }
         let mut block = batch.block;
-        // Not `start > 0`: the others may be empty files.
+        // `start > 0` would not do, since the other files may be empty.
         if !batch.files.is_empty() {
-            // The file is larger than the room behind the others: it begins a block of its own.
+            // The file does not fit behind the other files, so it begins a block of its own.
             let mut own = self.pool.block()?;
             own.filled = BLOCK_BYTES - start;
             own.bytes[..own.filled].copy_from_slice(&block.bytes[start..]);
@@ -234,7 +235,7 @@ impl Keeper {
         }
     }
 
-    /// Waits until everything taken is in its place; answers what is not.
+    /// Waits until all stored files are in their places. Returns those that could not be written.
     pub fn settle(&mut self) -> io::Result<Vec<(BackupPath, Error)>> {
         let (done, wait) = channel();
         for lane in &mut self.lanes {
@@ -255,7 +256,7 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         for Lane { jobs, worker, .. } in self.lanes.drain(..) {
             drop(jobs);
-            // A panic of the thread has printed itself; whatever it held is a temporary file.
+            // A thread that panicked has printed its message, and leaves only temporary files.
             drop(worker.join());
         }
     }
@@ -274,7 +275,7 @@ struct Writer {
     failures: Vec<(BackupPath, Error)>,
 }
 
-/// A file being written.
+/// A file that is being written.
 struct Open {
     path: BackupPath,
     temporary: PathBuf,
@@ -283,7 +284,7 @@ struct Open {
     size: u64,
 }
 
-/// A file in its place.
+/// A file that is in its place.
 struct Kept {
     path: BackupPath,
     hash: Hash,
@@ -305,7 +306,7 @@ impl Writer {
                         kept.extend(self.put_in_place(small));
                     }
                     self.note(kept);
-                    // Nobody takes blocks back when the run has ended.
+                    // At the end of a run nothing receives returned blocks any more.
                     drop(give_back.send(block));
                 }
                 Job::Begin(path) => open = Some(self.begin(path)),
@@ -325,7 +326,7 @@ impl Writer {
                     }) = open.take()
                     {
                         drop(file);
-                        // What cannot be removed here goes with the folder.
+                        // If the file cannot be removed now, it is removed with the folder.
                         drop(disk::remove_if_there(&temporary));
                     }
                 }
@@ -350,8 +351,8 @@ impl Writer {
     fn put_in_place(&mut self, open: Open) -> Option<Kept> {
         let place = open.path.below(&self.root);
         let written = open.file.and_then(|file| {
-            // Linux makes all of the draft durable in one call at the end; others have no such
-            // call.
+            // On Linux one call at the end makes the whole draft durable. Other systems have no
+            // such call, so each file is flushed.
             if cfg!(target_os = "linux") {
                 Ok(())
             } else {
@@ -373,7 +374,7 @@ impl Writer {
         }
     }
 
-    /// Writes down what is in its place.
+    /// Records files that are in their places in the journal.
     fn note(&mut self, kept: impl IntoIterator<Item = Kept>) {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         for Kept { path, hash, size } in kept {
@@ -397,7 +398,7 @@ impl Open {
     }
 }
 
-/// Renames, and makes the folder only where it turns out to be missing.
+/// Renames a file into its place. Creates the folder above it only if it is missing.
 fn rename_into(temporary: &Path, place: &Path) -> io::Result<()> {
     match fs::rename(temporary, place) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -419,7 +420,7 @@ mod tests {
     use crate::store::journal::{Fate, Replay, bucket};
     use crate::store::sums;
 
-    /// A folder with a keeper at work in it.
+    /// A folder with a running keeper.
     struct Place {
         dir: tempfile::TempDir,
         journal: Arc<Mutex<Journal>>,
@@ -451,7 +452,7 @@ mod tests {
             self.keeper.keep(&Place::path(name), &mut body).unwrap();
         }
 
-        /// Everything is in its place, whole, and in the journal.
+        /// Asserts that all files are in their places, complete, and in the journal.
         fn assert_holds(&mut self, files: &[(&str, &[u8])]) {
             assert!(self.keeper.settle().unwrap().is_empty());
             self.journal.lock().unwrap().flush().unwrap();
@@ -473,7 +474,7 @@ mod tests {
         (0..length).map(|n| (n % 251) as u8).collect()
     }
 
-    /// Names of one last digit, so that one thread gets them all.
+    /// Returns names with the same last digit, so that one thread receives them all.
     fn name(number: usize) -> String {
         format!("{number:039x}0")
     }
@@ -536,7 +537,7 @@ mod tests {
         place.assert_holds(&files);
     }
 
-    /// A body whose every other reading is interrupted.
+    /// A body whose every other read is interrupted.
     struct Interrupted<'a>(&'a [u8], bool);
 
     impl Read for Interrupted<'_> {
@@ -549,7 +550,7 @@ mod tests {
         }
     }
 
-    /// A body that breaks off behind its bytes.
+    /// A body that fails after its bytes.
     struct Broken<'a>(&'a [u8]);
 
     impl Read for Broken<'_> {

@@ -1,6 +1,6 @@
-//! The names of the files that a backup consists of.
+//! The names of the files that belong to a backup.
 
-/// The lists and property lists at the top of a backup, of every version of iOS that is read.
+/// The metadata files at the top of a backup, for all supported versions of iOS.
 const TOP: [&str; 5] = [
     "Info.plist",
     "Manifest.db",
@@ -9,11 +9,11 @@ const TOP: [&str; 5] = [
     "Status.plist",
 ];
 
-/// Returns true if a backup consists of files with such a path: `xx/<fileID>`, `<fileID>` of iOS 9
-/// and older, and the metadata files. The phone's working folder `Snapshot/` is not among them.
+/// Returns true if a file with this path belongs to a backup: `xx/<fileID>`, `<fileID>` (iOS 9 and
+/// older), and the metadata files. The phone's working folder `Snapshot/` does not belong to it.
 ///
-/// Everything else was put there by other programs. A `Manifest.db-wal` that one of them left would
-/// be applied by every reader to the next backup's list.
+/// All other files come from other programs. A leftover `Manifest.db-wal` would be applied by every
+/// reader to the next backup's Manifest.db.
 pub fn is_part(path: &str) -> bool {
     match path.split_once('/') {
         None => TOP.contains(&path) || is_id(path),
@@ -21,12 +21,12 @@ pub fn is_part(path: &str) -> bool {
     }
 }
 
-/// Returns true for the folders that hold a backup's files: two hex digits.
+/// Returns true for the names of the folders that hold a backup's files: two hex digits.
 pub fn is_folder(name: &str) -> bool {
     name.len() == 2 && is_hex(name)
 }
 
-/// SHA-1 of domain and path, as 40 hex digits.
+/// Returns true for a file id: the SHA-1 of domain and path, as 40 hex digits.
 fn is_id(name: &str) -> bool {
     name.len() == 40 && is_hex(name)
 }
@@ -35,19 +35,19 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Names of things that were left out of a backup: all are counted, and the first ones kept.
+/// Things that were left out of a backup. All are counted, and the first names are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// How many.
+    /// The number of things left out.
     pub count: u64,
-    /// Names of the first of them, safe to print.
+    /// The first names, escaped so that they can be printed.
     pub first: Vec<String>,
 }
 
 impl LeftOut {
     const NAMED_MAX: usize = 3;
 
-    /// Counts one more.
+    /// Counts another thing that was left out.
     pub fn add(&mut self, name: &std::path::Path) {
         self.count += 1;
         if self.first.len() < Self::NAMED_MAX {
@@ -56,14 +56,14 @@ impl LeftOut {
         }
     }
 
-    /// Adds those of another count.
+    /// Adds the things counted by `other`.
     pub fn merge(&mut self, other: LeftOut) {
         self.count += other.count;
         let room = Self::NAMED_MAX - self.first.len();
         self.first.extend(other.first.into_iter().take(room));
     }
 
-    /// Returns the names that were kept, and how many more there are.
+    /// Returns the names that were kept, and the number of further ones.
     pub fn names(&self) -> String {
         let more = self.count.saturating_sub(self.first.len() as u64);
         let names = self.first.join(", ");

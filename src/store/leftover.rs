@@ -1,4 +1,4 @@
-//! A draft that an earlier run left: what it was cloned from, and whether it can be of use.
+//! A draft that an earlier run left, with a note about the backup from which it was cloned.
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::{Error, Lock, SetAside, Snapshot, Store, seal, sums};
 use crate::udid::Udid;
 
-/// What the draft remembers about itself.
+/// The note that a draft keeps about its base.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub(super) struct Note {
-    /// The id of the backup that it was cloned from; none for an empty draft.
+    /// The id of the backup from which the draft was cloned; `None` for an empty draft.
     base: Option<String>,
-    /// SHA-256 of that backup's Status.plist: it must still be the same for the draft to be of use.
+    /// SHA-256 of that backup's Status.plist. The draft can only be resumed if this is unchanged.
     base_status: Option<String>,
 }
 
@@ -37,7 +37,7 @@ impl Note {
     }
 }
 
-/// What earlier runs left: a draft, and what was set aside.
+/// The leftovers of earlier runs: a draft, if there is one, and the folders that were set aside.
 type Found = (Option<Leftover>, Vec<SetAside>);
 
 /// A draft that an earlier run left.
@@ -47,8 +47,8 @@ pub struct Leftover {
 }
 
 impl Leftover {
-    /// Looks for one. A seal that was under way is brought to its end first; what could not be is
-    /// set aside.
+    /// Finds a draft that an earlier run left. An interrupted seal is completed first. What cannot
+    /// be completed is set aside.
     pub fn find(store: &Store, udid: &Udid, _lock: &Lock) -> Result<Found, Error> {
         let aside = seal::recover(store, udid)?;
         let folder = folder_of(store, udid);
@@ -59,12 +59,12 @@ impl Leftover {
         Ok((leftover.folder.exists().then_some(leftover), aside))
     }
 
-    /// Returns its folder.
+    /// Returns the draft's folder.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Returns its files, in Apple's layout.
+    /// Returns the folder with the draft's files, in Apple's layout.
     pub fn backup(&self) -> &Path {
         &self.backup
     }

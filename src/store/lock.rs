@@ -1,4 +1,5 @@
-//! One run per phone at a time. The system drops the lock when its holder dies, however it dies.
+//! The lock that allows one run per phone at a time. The system releases it when the process ends
+//! for whatever reason.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -8,8 +9,8 @@ use super::{Error, disk};
 use crate::plain_file;
 use crate::udid::Udid;
 
-/// Whoever only looks whether a run is on, and a program that is just being started, have the lock
-/// for a moment.
+/// The longest time to wait for short holders of the lock: a process that only checks for a run, or
+/// a child process that is just being started and has inherited the lock.
 const PASSING_MAX: Duration = Duration::from_millis(300);
 
 /// A held lock on one phone's part of a store.
@@ -46,8 +47,8 @@ impl Lock {
         }
     }
 
-    /// Whether a run holds the lock of `folder` now. Takes and leaves a shared one, and makes
-    /// nothing.
+    /// Returns true if a run holds the lock of `folder` now. Takes a shared lock for a moment, and
+    /// does not create the lock file.
     pub(super) fn is_held(folder: &Path) -> bool {
         let file = plain_file::open(&folder.join("lock"));
         file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))

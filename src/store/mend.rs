@@ -1,6 +1,6 @@
-//! A file of a sealed backup, taken back from where its bytes are still whole. The one thing that
-//! is ever written into a sealed backup: the bytes that its own list of hashes names, and nothing
-//! else.
+//! Repairs a file of a sealed backup from another place where its bytes are intact. Sealed backups
+//! are never changed otherwise, and only bytes that match the backup's own list of hashes are
+//! written.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -15,11 +15,12 @@ use crate::plain_file;
 use crate::sha256::Sha256;
 
 impl Store {
-    /// Puts the bytes that give `hash` back to `path`, from the phone's other backups or from the
-    /// copies beside this one. Answers where they came from; `None` where nobody has them.
+    /// Restores the file at `path` with bytes whose hash is `hash`, from the phone's other backups
+    /// or from the copies that accompany this one. Returns the file that was copied, or `None` if
+    /// none has these bytes.
     ///
-    /// What stands there is replaced, not changed: other snapshots that share it by a hard link
-    /// keep what they have.
+    /// The file is replaced, not changed in place. Other snapshots that share it by a hard link
+    /// keep the old contents.
     pub fn take_back(
         &self,
         _lock: &Lock,
@@ -31,7 +32,7 @@ impl Store {
         folders(backup.path(), path).map_err(|e| Error::io("put back", &to, e))?;
         let is_right = |file: &Path| hash_file(file).is_ok_and(|(found, _)| found == *hash);
         if fs::symlink_metadata(&to).is_ok_and(|meta| meta.is_file()) && is_right(&to) {
-            // What is wrong with it is not its bytes.
+            // The bytes are correct, so restoring them does not help.
             return Ok(None);
         }
         let others = snapshot::of(self, backup.udid())?;
@@ -54,7 +55,7 @@ impl Store {
                     put(&temporary, &to).map_err(|e| Error::io("put back", &to, e))?;
                     return Ok(Some(source));
                 }
-                // Not these bytes, or they cannot be read either.
+                // The source has other bytes, or cannot be read either.
                 Ok(false) => {}
                 Err(e) if e.kind() == io::ErrorKind::StorageFull => {
                     drop(disk::remove_if_there(&temporary));
@@ -69,9 +70,9 @@ impl Store {
 }
 
 impl Store {
-    /// Writes damaged files of our own anew, where something proves what they must be: a copy of
-    /// the record by the other one, and copies of the metadata by the backup. Returns the file that
-    /// was written and where its bytes came from.
+    /// Rewrites damaged files of our own whose correct contents can be proved: a copy of the record
+    /// from the other copy, and copies of the metadata from the backup. Returns each file that was
+    /// written with the file that its contents came from.
     pub fn mend_records(
         &self,
         _lock: &Lock,
@@ -97,7 +98,8 @@ impl Store {
                 let failed = |e| Error::io("put back", &to, e);
                 disk::remove_if_there(&temporary).map_err(failed)?;
                 let hash = unhex(&wanted.sha256);
-                // Not these bytes, or they cannot be read: then it stays as it is, and is named.
+                // If the backup's file has other bytes or cannot be read, the damaged copy stays as
+                // it is. The next check reports it again.
                 if hash.is_some_and(|hash| copy_if(&from, &temporary, &hash).unwrap_or(false)) {
                     put(&temporary, &to).map_err(failed)?;
                     mended.push((to, from));
@@ -110,7 +112,8 @@ impl Store {
     }
 }
 
-/// Hashes what it copies: what is put in place is what was compared.
+/// Copies a file and returns true if its hash is `wanted`. The bytes are hashed while they are
+/// copied, so what was compared is what is put in place.
 fn copy_if(from: &Path, to: &Path, wanted: &Hash) -> io::Result<bool> {
     let (mut from, mut to) = (plain_file::open(from)?, disk::create_private(to)?);
     let mut hash = Sha256::new();
@@ -131,8 +134,8 @@ fn copy_if(from: &Path, to: &Path, wanted: &Hash) -> io::Result<bool> {
     Ok(found == *wanted)
 }
 
-/// Whether all that lies above a path is a folder, or not there yet: a link would lead out of the
-/// backup, or into another one.
+/// Returns an error if anything above a path is not a folder. Missing folders are allowed. A link
+/// would lead out of the backup, or into another one.
 fn folders(root: &Path, path: &BackupPath) -> io::Result<()> {
     let mut above = root.to_path_buf();
     for part in path.components() {

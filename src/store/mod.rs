@@ -1,15 +1,17 @@
-//! Where backups live. Knows folders and files, no phones.
+//! The folder in which backups are stored. This module deals with folders and files only, and does
+//! not talk to phones.
 //!
 //! ```text
-//! <store>/<UDID>/                       the current backup, in Apple's layout
-//! <store>/<UDID>-YYYYMMDD-HHMMSS/       earlier ones, under Apple's archive name
-//! <store>/.idev-backup/store.json       says that this is a store, and of which format
-//! <store>/.idev-backup/<UDID>/lock      one run per phone at a time
-//! <store>/.idev-backup/<UDID>/draft/    a backup being written
-//! <store>/.idev-backup/<UDID>/notes.json  what is pinned, named, verified
-//! <store>/.idev-backup/<UDID>/<stamp>/  beside each sealed backup: snapshot.json, SHA256SUMS, report.json, copies of its metadata
+//! <store>/<UDID>/                         the current backup, in Apple's layout
+//! <store>/<UDID>-YYYYMMDD-HHMMSS/         earlier backups, under Apple's archive name
+//! <store>/.idev-backup/store.json         marks the folder as a store and names its format
+//! <store>/.idev-backup/<UDID>/lock        allows one run per phone at a time
+//! <store>/.idev-backup/<UDID>/draft/      a backup being written
+//! <store>/.idev-backup/<UDID>/notes.json  pins, tags and results of checks
+//! <store>/.idev-backup/<UDID>/<stamp>/    accompanies a sealed backup: snapshot.json, SHA256SUMS,
+//!                                         report.json and copies of its metadata
 //! ```
-//! docs/format.md tells what a reader may trust.
+//! docs/format.md describes what a reader may rely on.
 
 mod absent;
 mod aside;
@@ -64,16 +66,16 @@ pub use snapshot::Snapshot;
 use crate::plain_file;
 use crate::udid::Udid;
 
-/// The folder of our own, in which nothing is Apple's.
+/// The name of our own folder in a store. Nothing in it belongs to Apple's layout.
 const OWN: &str = ".idev-backup";
-/// The mark of a store.
+/// The name of the file that marks a folder as a store.
 const MARK: &str = "store.json";
-/// The format that this version reads and writes.
+/// The store format that this version reads and writes.
 const FORMAT: u64 = 2;
 
-/// What the list of hashes is called.
+/// The name of a backup's list of hashes.
 pub const SUMS: &str = "SHA256SUMS";
-/// What the report of the run is called.
+/// The name of the report about the run that made a backup.
 pub const REPORT: &str = "report.json";
 /// The files without which a backup cannot be read.
 pub const METADATA: [&str; 4] = [
@@ -82,8 +84,8 @@ pub const METADATA: [&str; 4] = [
     "Manifest.plist",
     "Status.plist",
 ];
-/// The metadata files that a record names, and of which copies stand beside a backup: those of
-/// [`METADATA`], and the list of files of iOS 9 and older.
+/// The metadata files whose hashes are in a record and whose copies accompany a backup: those of
+/// [`METADATA`], and the list of files that iOS 9 and older write.
 pub const RECORDED: [&str; 5] = [
     "Info.plist",
     "Manifest.db",
@@ -92,15 +94,15 @@ pub const RECORDED: [&str; 5] = [
     "Manifest.mbdb",
 ];
 
-/// A folder of backups.
+/// A folder that holds backups.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
 }
 
 impl Store {
-    /// Opens a folder of backups to read them. A folder without the mark of a store is opened too,
-    /// since other programs' backups may lie there.
+    /// Opens a folder of backups for reading. The folder need not be marked as a store, since it
+    /// may hold backups made by other programs.
     pub fn open(root: &Path) -> Result<Store, Error> {
         match fs::metadata(root) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(no_store(root)),
@@ -122,7 +124,8 @@ impl Store {
         }
     }
 
-    /// A store inside of a backup or of another store's own folder would change what is sealed.
+    /// Returns an error if the store is inside a backup or inside a store's own folder, where
+    /// writing would change sealed data.
     fn check_place(&self) -> Result<(), Error> {
         let whole =
             fs::canonicalize(&self.root).map_err(|e| Error::io("open the store", &self.root, e))?;
@@ -141,8 +144,8 @@ impl Store {
         Ok(())
     }
 
-    /// Opens a store to write to it. Makes none: the disk of the one that is meant may not be
-    /// mounted.
+    /// Opens a store for writing. An unmarked folder is an error and is not made into a store,
+    /// since the disk with the real store may not be mounted.
     pub fn open_made(root: &Path) -> Result<Store, Error> {
         let store = Store::open(root)?;
         if store.is_marked() {
@@ -151,10 +154,11 @@ impl Store {
         Err(no_store(root))
     }
 
-    /// Makes a store of a folder, which need not exist; a store that is there is opened.
+    /// Makes a folder into a store, creating the folder if needed. An existing store is just
+    /// opened.
     pub fn create(root: &Path) -> Result<Store, Error> {
         if !root.exists() {
-            // Not even an empty folder inside of a backup.
+            // The check comes first, so that not even an empty folder is created inside a backup.
             if let Some(above) = root.ancestors().find(|above| above.exists()) {
                 let above = Store {
                     root: above.to_path_buf(),
@@ -168,14 +172,14 @@ impl Store {
         if !mark.exists() {
             disk::make_private_dirs(&store.own())?;
             let text = format!("{{\n  \"format\": {FORMAT},\n  \"made_by\": \"idev-backup\"\n}}\n");
-            // Another process may make the same store at this moment.
+            // Another process may be creating the same store at this moment.
             disk::write_shared(&mark, text.as_bytes())?;
         }
         Ok(store)
     }
 
-    /// Returns an error if this is an empty folder, or one that holds nothing of ours and no backup
-    /// of another program.
+    /// Returns an error if the folder is not marked as a store and contains no backup of another
+    /// program either.
     pub fn holds_something(&self) -> Result<(), Error> {
         if self.is_marked() || !self.snapshots()?.is_empty() {
             return Ok(());
@@ -183,30 +187,30 @@ impl Store {
         Err(no_store(&self.root))
     }
 
-    /// Its folder.
+    /// Returns the root folder of the store.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Bytes free for us on its disk.
+    /// Returns the number of free bytes on the store's disk that this user may use.
     pub fn free_space(&self) -> Result<u64, Error> {
         fs4::available_space(&self.root)
             .map_err(|e| Error::io("ask for the free space of", &self.root, e))
     }
 
-    /// Takes the phone's lock, for as long as it is held.
+    /// Takes the phone's lock, which is released when the result is dropped.
     pub fn lock(&self, udid: &Udid) -> Result<Lock, Error> {
         self.check_user()?;
         guard::is_real_folder(&self.own_of(udid))?;
         Lock::take(&self.own_of(udid), udid)
     }
 
-    /// Where the current backup of a phone is, or would be.
+    /// Returns the path of a phone's current backup, which need not exist.
     pub fn current_path(&self, udid: &Udid) -> PathBuf {
         self.root.join(udid.as_str())
     }
 
-    /// The current backup of a phone.
+    /// Returns the current backup of a phone, if there is one.
     pub fn current(&self, udid: &Udid) -> Result<Option<Snapshot>, Error> {
         let path = self.current_path(udid);
         if path.is_dir() {
@@ -216,17 +220,17 @@ impl Store {
         }
     }
 
-    /// Every backup in the store, by phone, newest first.
+    /// Returns every backup in the store, sorted by phone and then newest first.
     pub fn snapshots(&self) -> Result<Vec<Snapshot>, Error> {
         snapshot::all(self)
     }
 
-    /// Phones of which a run broke off, or goes on.
+    /// Returns the phones that have a draft: a run was interrupted or is still going on.
     pub fn drafts(&self) -> Result<Vec<Udid>, Error> {
         self.phones_with("draft")
     }
 
-    /// Phones of which a backup is being copied in, or was when that broke off.
+    /// Returns the phones that have an unfinished import: it was interrupted or is still going on.
     pub fn imports(&self) -> Result<Vec<Udid>, Error> {
         self.phones_with("import")
     }
@@ -241,7 +245,8 @@ impl Store {
         Ok(found)
     }
 
-    /// When a draft of a phone was last written to, and whether a run works on it now.
+    /// Returns the time of the last write to a phone's draft, and true if a run is working on the
+    /// phone now. Returns `None` if there is no draft.
     pub fn draft_state(&self, udid: &Udid) -> Option<(SystemTime, bool)> {
         let own = self.own_of(udid);
         let draft = own.join("draft");
@@ -255,12 +260,13 @@ impl Store {
         Some((last, Lock::is_held(&own)))
     }
 
-    /// Whether a run works on a phone in this store now.
+    /// Returns true if a run is working on a phone in this store now.
     pub fn is_busy(&self, udid: &Udid) -> bool {
         Lock::is_held(&self.own_of(udid))
     }
 
-    /// What its disk can do, tried in the folder of our own; `None` where that is not there yet.
+    /// Tests the abilities of the store's disk in our own folder. Returns `None` if that folder
+    /// does not exist yet.
     pub fn probe(&self) -> Result<Option<probe::Abilities>, Error> {
         let own = self.own();
         if !own.is_dir() {
@@ -273,7 +279,8 @@ impl Store {
         let mark = self.mark();
         let text = match plain_file::read(&mark) {
             Ok(text) => text,
-            // A folder of backups that other programs made may be read, and become a store.
+            // A folder of other programs' backups has no mark. It may be read, and can become a
+            // store.
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(Error::io("read", &mark, e)),
         };
@@ -291,7 +298,8 @@ impl Store {
         }
     }
 
-    /// Whether it was ever written to; a folder of other programs' backups is read only until then.
+    /// Returns true if the folder is marked as a store. Until then, a folder of other programs'
+    /// backups is only read.
     pub fn is_marked(&self) -> bool {
         self.mark().exists()
     }
@@ -304,7 +312,7 @@ impl Store {
         self.root.join(OWN)
     }
 
-    /// What is ours of one phone.
+    /// Returns our own folder for one phone.
     fn own_of(&self, udid: &Udid) -> PathBuf {
         self.own().join(udid.as_str())
     }
@@ -324,7 +332,7 @@ fn not_a_store(path: &Path, why: &str) -> Error {
     }
 }
 
-/// Whether a folder is itself a backup.
+/// Returns true if a folder is itself a backup.
 pub fn is_backup(folder: &Path) -> bool {
     ["Manifest.db", "Manifest.mbdb", "Manifest.plist"]
         .iter()

@@ -1,5 +1,5 @@
-//! The backup that a command means, from the moment at which its name was resolved. A run that
-//! seals a new backup puts it under the name of the one before, so a path is no name for a backup.
+//! Keeps track of the backup that a command refers to. A run that seals a new backup gives it the
+//! path of the previous one, so commands identify a backup by its id rather than by its path.
 
 use std::path::Path;
 
@@ -8,8 +8,9 @@ use super::{Error, Id, Lock, Snapshot, Store};
 use crate::udid::Udid;
 
 impl Store {
-    /// Finds the backup with this id: where it stood, else where it stands now. `None` if it is
-    /// gone. The answer holds for as long as the lock is held.
+    /// Finds the backup with this id: at its previous path `stood` if it is still there, else at
+    /// its new one. Returns `None` if it is gone. The result is valid for as long as the lock is
+    /// held.
     pub fn again(
         &self,
         udid: &Udid,
@@ -20,7 +21,8 @@ impl Store {
         self.look_again(udid, id, stood)
     }
 
-    /// The same without the lock: another run may move it at any moment.
+    /// Finds the backup with this id without holding the lock. Another run may move it at any
+    /// moment.
     pub fn look_again(
         &self,
         udid: &Udid,
@@ -28,20 +30,22 @@ impl Store {
         stood: &Path,
     ) -> Result<Option<Snapshot>, Error> {
         let mut all = self.snapshots_of(udid)?;
-        // Somebody may have copied a backup by hand: then the one that was named comes first.
+        // A backup may have been copied by hand, giving two with this id. The one at `stood` comes
+        // first.
         all.sort_by_key(|other| other.path() != stood);
         Ok(all.into_iter().find(|other| other.id() == id))
     }
 
-    /// Changes what is noted of the backup with this id, and of no other; `None` if it is gone.
-    /// Waits for whoever writes there at the moment, and not for a backup that runs.
+    /// Changes the notes about the backup that was seen, and returns the new ones. Returns `None`
+    /// if that backup is gone. Waits while another process is changing the notes, but not for a
+    /// running backup.
     pub fn note_again(
         &self,
         seen: &Snapshot,
         change: impl FnOnce(&mut Note),
     ) -> Result<Option<Note>, Error> {
-        // A run that seals a backup moves others, which are found in their new places at the next
-        // look.
+        // A run that seals a backup moves other backups during the search. The next search finds
+        // them in their new places.
         const LOOKS_MAX: usize = 5;
         let (udid, id) = (seen.udid(), seen.id());
         let held = self.hold_notes(udid)?;

@@ -1,11 +1,11 @@
-//! What people and checks have said of snapshots: pinned, named, verified, damaged. It stands in
-//! one small file of each phone, since a sealed backup is not written, and other programs' backups
-//! have no folder of ours.
+//! Notes about snapshots from users and checks: pinned, tagged, verified, damaged. Each phone has
+//! one small file for them, because a sealed backup is never changed and other programs' backups
+//! have no folder of ours beside them.
 //!
-//! A backup is known by its [`Id`]: that of its record, or for other programs' backups the SHA-256
-//! of its Status.plist, which the phone makes anew for each. So what is noted follows it from the
-//! current place to its archive name, and does not hold any more for what another program has made
-//! of it.
+//! Notes refer to a backup by its [`Id`]. This is the id in its record or, for other programs'
+//! backups, the SHA-256 of its Status.plist, which the phone rewrites for each backup. The notes
+//! therefore stay with a backup when it is renamed from the current place to its archive name, and
+//! no longer apply once another program has continued it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -18,33 +18,34 @@ use super::{Error, Id, Snapshot, Store, disk, guard};
 use crate::plain_file;
 use crate::udid::Udid;
 
-/// The file, in what is ours of a phone.
+/// The name of the notes file in a phone's own folder.
 pub const NOTES: &str = "notes.json";
 const VERSION: u32 = 1;
 
-/// A check that found a snapshot whole.
+/// A check that found a snapshot intact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
-    /// RFC 3339.
+    /// RFC 3339: the time of the check.
     pub time: String,
-    /// `bytes` or `deep`.
+    /// The kind of check: `bytes` or `deep`.
     pub how: String,
 }
 
-/// What is noted of one snapshot.
+/// The notes about one snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Note {
-    /// Somebody wants it kept.
+    /// True if the user wants it kept.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
-    /// Its names.
+    /// The names that the user gave it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// The last check that found it whole.
+    /// The last check that found it intact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified: Option<Verified>,
-    /// RFC 3339: a check found it damaged, and none has found it whole since.
+    /// RFC 3339: the time of a check that found it damaged. Cleared when a later check finds it
+    /// intact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
 }
@@ -53,22 +54,22 @@ pub struct Note {
 #[serde(deny_unknown_fields)]
 struct File {
     version: u32,
-    /// RFC 3339: since then nobody expects another backup of the phone.
+    /// RFC 3339: the time since which no further backups of the phone are expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retired: Option<String>,
     snapshots: BTreeMap<String, Note>,
 }
 
-/// What is noted of a phone and its snapshots.
+/// The notes about a phone and its snapshots.
 #[derive(Debug, Default)]
 pub struct Notes {
-    /// RFC 3339: since then nobody expects another backup of the phone.
+    /// RFC 3339: the time since which no further backups of the phone are expected.
     pub retired: Option<String>,
     snapshots: BTreeMap<String, Note>,
 }
 
 impl Notes {
-    /// Of one snapshot.
+    /// Returns the notes about one snapshot.
     pub fn of(&self, snapshot: &Snapshot) -> Note {
         let noted = self.snapshots.get(snapshot.id().as_str());
         noted.cloned().unwrap_or_default()
@@ -76,8 +77,8 @@ impl Notes {
 }
 
 impl Store {
-    /// Reads what is noted of a phone's snapshots. One that is damaged, or of a newer version, is
-    /// an error: nothing is known then, and nothing must be dropped.
+    /// Reads the notes about a phone and its snapshots. A file that is damaged or has another
+    /// version is an error. Nothing must be dropped then, since any snapshot may be pinned.
     pub fn notes(&self, udid: &Udid) -> Result<Notes, Error> {
         let path = self.own_of(udid).join(NOTES);
         let damaged = |why: String| Error::Damaged {
@@ -102,14 +103,15 @@ impl Store {
         }
     }
 
-    /// Changes what is noted of one snapshot; answers how it is noted now. Waits for whoever writes
-    /// there at the moment.
+    /// Changes the notes about one snapshot and returns the new ones. Waits while another process
+    /// is changing them.
     pub fn note(&self, snapshot: &Snapshot, change: impl FnOnce(&mut Note)) -> Result<Note, Error> {
         let held = self.hold_notes(snapshot.udid())?;
         self.note_id(&held, snapshot.udid(), snapshot.id(), change)
     }
 
-    /// The same by the id of a backup, for whoever holds the notes.
+    /// Changes the notes about the backup with this id and returns the new ones. The caller holds
+    /// the lock.
     pub(super) fn note_id(
         &self,
         held: &Held,
@@ -129,13 +131,13 @@ impl Store {
         })
     }
 
-    /// Notes since when no other backup of a phone is expected; `None` takes that back.
+    /// Records since when no further backups of a phone are expected; `None` removes that.
     pub fn retire(&self, udid: &Udid, since: Option<String>) -> Result<(), Error> {
         let held = self.hold_notes(udid)?;
         self.rewrite(&held, udid, |notes| notes.retired = since)
     }
 
-    /// Forgets what was noted of a snapshot that is gone.
+    /// Removes the notes about a snapshot that is gone.
     pub(super) fn forget(&self, udid: &Udid, id: &Id) -> Result<(), Error> {
         let key = id.as_str();
         if !self.notes(udid)?.snapshots.contains_key(key) {
@@ -145,7 +147,7 @@ impl Store {
         self.rewrite(&held, udid, |notes| drop(notes.snapshots.remove(key)))
     }
 
-    /// Waits until nobody else writes the notes of a phone, and keeps others from it.
+    /// Takes the lock on a phone's notes, waiting until it is free.
     pub(super) fn hold_notes(&self, udid: &Udid) -> Result<Held, Error> {
         if !self.is_marked() {
             return Err(Error::NotAStore {
@@ -181,11 +183,11 @@ impl Store {
     }
 }
 
-/// As long as this is held, nobody else writes the notes of the phone.
+/// The lock on a phone's notes. No other process changes them while this is held.
 pub(super) struct Held(#[expect(dead_code, reason = "held, and never looked at")] fs::File);
 
-/// Held while the file is read and written again, and by no backup: a check may note something
-/// while one runs.
+/// Waits for the lock on the notes. It is held only while the file is read and rewritten, never
+/// during a backup, so that a check can write notes while a backup runs.
 fn wait_for(path: &Path) -> Result<fs::File, Error> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);

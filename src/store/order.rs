@@ -1,27 +1,27 @@
-//! The order of a phone's backups: by sequence number and date in UTC, never by what a folder is
-//! called.
+//! The order of a phone's backups: by sequence number and date in UTC, never by the name of a
+//! folder.
 
 use jiff::Timestamp;
 
-/// The place of a backup in the order of its phone's backups; a later backup has a greater one.
+/// The place of a backup among its phone's backups. A later backup has a greater place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    /// Number of the record; for a backup without one, that of the last backup of ours that is not
-    /// younger.
+    /// The sequence number in the record. For a backup without a record, the number of the latest
+    /// backup of ours that is not younger.
     pub sequence: u64,
-    /// UTC.
+    /// The date of the backup, UTC.
     pub date: Timestamp,
 }
 
-/// Returns the sequence number for a backup that takes its place in the order by its date: that of
-/// the latest backup of ours that is not younger. Those without a record share it, and their dates
+/// Returns the sequence number for a backup that is ordered by its date: the number of the latest
+/// backup of ours that is not younger. Backups without a record share that number, and their dates
 /// order them.
 pub(super) fn by_date(known: &[Place], date: Timestamp) -> u64 {
     let before = known.iter().filter(|place| place.date <= date);
     before.max().map_or(0, |place| place.sequence)
 }
 
-/// Returns the sequence number for a backup that becomes the newest of all.
+/// Returns the sequence number for a backup that becomes the newest.
 pub(super) fn newest(known: &[Place]) -> u64 {
     known.iter().map(|place| place.sequence).max().unwrap_or(0) + 1
 }
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_wrong_changes_no_order() {
-        // The second was made while the phone's clock was behind by years.
+        // The second one was made while the phone's clock was years behind.
         let ours = [place(1, 1000), place(2, 10), place(3, 1010)];
         assert!(ours.is_sorted());
         assert_eq!(newest(&ours), 4);

@@ -1,8 +1,10 @@
-//! A throw-away draft over a sealed backup: a phone that takes it back may rename, remove and write
-//! in what it takes for the backup's folder, and the backup stays as it is.
+//! An overlay: a temporary layer over a sealed backup. While restoring, the phone may rename,
+//! remove and write files in what it takes for the backup's folder, and the backup itself does not
+//! change.
 //!
-//! Nothing is copied, linked or opened for writing: what was moved, removed or made is a map of
-//! names in memory, and what the phone sends lies in a private folder that goes with it.
+//! Nothing is copied, linked or opened for writing. A map in memory holds the names that were
+//! moved, removed or created. Files that the phone sends go into a private temporary folder that is
+//! removed together with the overlay.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -15,40 +17,42 @@ use super::disk;
 use crate::path::BackupPath;
 use crate::plain_file;
 
-/// Names that are held, and files that are taken. No phone is known to change any in a restore.
+/// The most changed names, and the most files taken from the phone. No phone is known to change any
+/// during a restore.
 const NAMES_MAX: usize = 10_000;
-/// Longest name that is held; iOS allows as much.
+/// The longest path in bytes; iOS allows as much.
 const NAME_BYTES_MAX: usize = 1024;
-/// Bytes that are taken from the phone.
+/// The most bytes taken from the phone in total.
 const BYTES_MAX: u64 = 1 << 30;
 
-/// What a name stands for, where that is not what the sealed backup has there.
+/// The meaning of a path where it differs from the sealed backup.
 #[derive(Debug, Clone)]
 enum Node {
-    /// Nothing.
+    /// The path was removed.
     Gone,
-    /// A folder of its own: what is in it are nodes.
+    /// A new folder. Its contents are nodes too.
     Folder,
-    /// A file or folder of the sealed backup, with all that is below it.
+    /// A file or folder of the sealed backup, with everything below it.
     Sealed(PathBuf),
-    /// A file that was written here. It is never written again, so that two names can have it.
+    /// A file that was written to the overlay. It is never changed afterwards, so two paths may
+    /// share it.
     Written(PathBuf),
 }
 
-/// What is found under a name.
+/// The result of looking up a path.
 enum Place {
     Nothing,
     Folder,
-    /// May be there or not: the disk tells.
+    /// A path in the sealed backup, which may or may not exist on disk.
     Sealed(PathBuf),
     Written(PathBuf),
 }
 
-/// What a folder holds: each name, and what the disk tells of it; nothing for a folder that is only
-/// here.
+/// The contents of a folder: each name with its metadata on disk, or `None` for a folder that
+/// exists only in the overlay.
 pub type Listing = Vec<(String, Option<Metadata>)>;
 
-/// A sealed backup, seen under a name of its own, and what was changed over it.
+/// A sealed backup as it appears under another name, with the changes made over it.
 #[derive(Debug)]
 pub struct Overlay {
     name: String,
@@ -57,12 +61,12 @@ pub struct Overlay {
     folder: Option<TempDir>,
     written_files: u64,
     written_bytes: u64,
-    /// The folder in which the last file lay, which is no link.
+    /// The folder of the last file that was looked up. No part of its path in the backup is a link.
     plain: Option<PathBuf>,
 }
 
 impl Overlay {
-    /// Over the backup in `sealed`, which is seen under `name`.
+    /// Creates an overlay for the backup in `sealed`, which appears under `name`.
     pub fn new(sealed: &Path, name: &str) -> Overlay {
         Overlay {
             name: name.to_owned(),
@@ -75,7 +79,7 @@ impl Overlay {
         }
     }
 
-    /// Opens a file. What is a link or anything else is not there.
+    /// Opens a file. Links and special files count as missing.
     pub fn open(&mut self, path: &BackupPath) -> io::Result<File> {
         match self.place(path.as_str()) {
             Place::Nothing | Place::Folder => Err(io::ErrorKind::NotFound.into()),
@@ -90,7 +94,7 @@ impl Overlay {
         }
     }
 
-    /// Lists a folder; one that is not there is empty.
+    /// Lists a folder. A missing folder is empty.
     pub fn list(&mut self, path: &BackupPath) -> io::Result<Listing> {
         let mut found = Listing::new();
         match self.place(path.as_str()) {
@@ -130,7 +134,7 @@ impl Overlay {
         }
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
-            // A name that is no text cannot be told to the phone.
+            // A name that is not UTF-8 cannot be sent to the phone.
             if let Ok(name) = entry.file_name().into_string()
                 && !self.nodes.contains_key(&format!("{path}/{name}"))
             {
@@ -140,7 +144,7 @@ impl Overlay {
         Ok(())
     }
 
-    /// Makes a folder, and those above it; one that is there is fine.
+    /// Makes a folder and its parents. Does nothing if the folder exists.
     pub fn make_dir(&mut self, path: &BackupPath) -> io::Result<()> {
         match self.is_dir(path.as_str())? {
             Some(true) => Ok(()),
@@ -152,7 +156,7 @@ impl Overlay {
         }
     }
 
-    /// Takes a file from the phone.
+    /// Stores a file that the phone sends.
     pub fn write(&mut self, path: &BackupPath, body: &mut dyn Read) -> io::Result<()> {
         if self.is_dir(path.as_str())? == Some(true) {
             return Err(io::ErrorKind::IsADirectory.into());
@@ -175,12 +179,12 @@ impl Overlay {
         self.set(path.as_str(), Node::Written(file))
     }
 
-    /// Shows this file under a name, whatever is there.
+    /// Makes `file` appear at a path, replacing whatever is there.
     pub fn show(&mut self, path: &BackupPath, file: PathBuf) -> io::Result<()> {
         self.set(path.as_str(), Node::Written(file))
     }
 
-    /// Moves a file or folder over what is there, and makes the folders above.
+    /// Moves a file or folder, replacing whatever is at the new path. Creates missing parents.
     pub fn rename(&mut self, from: &BackupPath, to: &BackupPath) -> io::Result<()> {
         if from == to {
             return Ok(());
@@ -189,7 +193,7 @@ impl Overlay {
         self.remove(from)
     }
 
-    /// Gives a file or folder a second name, over what is there.
+    /// Gives a file or folder a second path, replacing whatever is there.
     pub fn copy(&mut self, from: &BackupPath, to: &BackupPath) -> io::Result<()> {
         let (from, to) = (from.as_str(), to.as_str());
         let is_below = |one: &str, other: &str| {
@@ -226,22 +230,23 @@ impl Overlay {
         Ok(())
     }
 
-    /// Removes a file or folder; nothing there is fine.
+    /// Removes a file or folder. Does nothing if it does not exist.
     pub fn remove(&mut self, path: &BackupPath) -> io::Result<()> {
         self.forget_below(path.as_str());
         self.set(path.as_str(), Node::Gone)
     }
 
-    /// Bytes free for what the phone may send.
+    /// Returns the number of bytes that the phone may still send.
     pub fn free_space(&self) -> io::Result<u64> {
         let free = fs4::available_space(std::env::temp_dir())?;
         Ok(free.min(BYTES_MAX - self.written_bytes))
     }
 
-    /// What stands under a name.
+    /// Looks up a path: the nearest node at or above it decides, else the sealed backup.
     fn place(&self, path: &str) -> Place {
         let mut end = path.len();
-        // An overlay is nearly always empty, and is asked a million times.
+        // An overlay is nearly always empty and receives a million lookups, so the empty case is
+        // fast.
         while !self.nodes.is_empty() {
             let (above, rest) = path.split_at(end);
             if let Some(node) = self.nodes.get(above) {
@@ -265,7 +270,7 @@ impl Overlay {
         }
     }
 
-    /// Whether it is a folder; `None` where nothing is.
+    /// Returns true for a folder and false for a file, or `None` if nothing exists at the path.
     fn is_dir(&mut self, path: &str) -> io::Result<Option<bool>> {
         match self.place(path) {
             Place::Nothing => Ok(None),
@@ -282,7 +287,7 @@ impl Overlay {
         }
     }
 
-    /// The folders above a name are there, also those that it is the first to need.
+    /// Creates the missing folders above a path.
     fn make_parents(&mut self, path: &str) -> io::Result<()> {
         let ends: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
         for end in ends {
@@ -306,7 +311,7 @@ impl Overlay {
         Ok(())
     }
 
-    /// The nodes below a name, in their order.
+    /// Returns the nodes below a path, in order.
     fn below(&self, path: &str) -> impl Iterator<Item = (&String, &Node)> {
         let prefix = format!("{path}/");
         let from = prefix.clone();
@@ -339,7 +344,8 @@ impl Overlay {
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// The folders between the backup and what lies in it are no links, which would lead out of it.
+    /// Returns an error if a folder between the backup and `place` is a link, since that would lead
+    /// out of the backup.
     fn is_plain(&mut self, place: &Path) -> io::Result<()> {
         let Some(folder) = place.parent().filter(|_| place != self.sealed) else {
             return Ok(());
@@ -358,7 +364,7 @@ impl Overlay {
     }
 }
 
-/// `rest` is empty, or begins with a slash.
+/// Appends `rest` to a path. `rest` is empty or begins with a slash.
 fn join(place: &Path, rest: &str) -> PathBuf {
     let mut whole = place.to_path_buf();
     whole.extend(rest.split('/').filter(|part| !part.is_empty()));
@@ -375,7 +381,7 @@ mod tests {
         format!("{UDID}/{name}").parse().unwrap()
     }
 
-    /// A sealed backup, its files and their bytes before.
+    /// Returns a sealed backup's temporary folder and an overlay over it.
     fn sealed() -> (TempDir, Overlay) {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in [
@@ -463,7 +469,7 @@ mod tests {
         assert_eq!(names(&mut overlay, "ee"), ["gg"]);
         assert_eq!(names(&mut overlay, "Snapshot"), ["11"]);
         assert!(names(&mut overlay, "ff").is_empty());
-        // What was moved can be changed where it is now, and what was removed made anew.
+        // A moved file can be replaced at its new path, and a removed one created again.
         overlay.remove(&path("ee/gg/c")).unwrap();
         assert!(names(&mut overlay, "ee/gg").is_empty());
         overlay.make_dir(&path("ff/c")).unwrap();
@@ -471,7 +477,7 @@ mod tests {
         overlay.rename(&path("Snapshot"), &path("00")).unwrap();
         assert_eq!(names(&mut overlay, "00"), ["11"]);
         assert_eq!(text(&mut overlay, "00/11/n").as_deref(), Some("new"));
-        // A second name is not the first one.
+        // Changing the second path does not change the first.
         overlay.copy(&path("00/11/n"), &path("second")).unwrap();
         overlay.write(&path("00/11/n"), &mut &b"other"[..]).unwrap();
         assert_eq!(text(&mut overlay, "second").as_deref(), Some("new"));

@@ -1,4 +1,4 @@
-//! What the disk of a store can do, found by trying it in a folder that is gone afterwards.
+//! Finds out the abilities of a store's disk by trying them in a temporary folder.
 
 use std::fs;
 use std::io;
@@ -6,22 +6,24 @@ use std::path::Path;
 
 use super::{Error, disk};
 
-/// What a disk can do.
+/// The abilities of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Abilities {
-    /// Its file system, where the system tells: "ext4", "exfat".
+    /// The file system, if the system tells: "ext4", "exfat".
     pub file_system: Option<String>,
-    /// One file can have several names, so that backups share what is equal.
+    /// True if a file can have several names (hard links), so that backups can share unchanged
+    /// files.
     pub hard_links: bool,
-    /// Files can share their blocks (copy-on-write).
+    /// True if files can share blocks (copy-on-write clones).
     pub clones: bool,
-    /// `a` and `A` are two files.
+    /// True if `a` and `A` are different files.
     pub case_sensitive: bool,
-    /// Files over 4 GB; `None` where trying would need room that is not there.
+    /// True if files over 4 GB are possible. `None` if that is unknown, in particular if there is
+    /// not enough free space to try.
     pub large_files: Option<bool>,
 }
 
-/// Tries a disk in a folder of its own below `folder`.
+/// Tests a disk in a temporary folder below `folder`.
 pub(super) fn probe(folder: &Path, free_bytes: u64) -> Result<Abilities, Error> {
     let failed = |cause| Error::io("write in", folder, cause);
     let scratch = tempfile::Builder::new().prefix("probe-").tempdir_in(folder);
@@ -57,14 +59,15 @@ fn file_system(_: &Path) -> Option<String> {
     None
 }
 
-/// The file system that holds a path, by Linux's mountinfo: fields in a row, the fifth is where it
-/// is mounted, and after " - " comes its kind. Of two mounts at one place the later one is seen.
+/// Returns the type of the file system that holds a path, from Linux's mountinfo. Each line has the
+/// mount point as its fifth field, and the type after " - ". If two file systems are mounted at the
+/// same place, the later one is visible.
 #[cfg(any(target_os = "linux", test))]
 fn mounted(mountinfo: &str, path: &Path) -> Option<String> {
     let mount = |line: &str| {
         let (place, kind) = line.split_once(" - ")?;
         let place = place.split(' ').nth(4)?;
-        // Spaces and their like are written as octal numbers.
+        // Spaces and tabs are written as octal numbers.
         let place = place.replace("\\040", " ").replace("\\011", "\t");
         let kind = kind.split(' ').next()?.to_owned();
         path.starts_with(&place).then_some((place.len(), kind))

@@ -1,5 +1,5 @@
-//! Determines what each file's bytes must be: from the journal, from the list of the backup before,
-//! or by reading them again.
+//! Determines the expected hash of each file: from the journal, else from the previous backup's
+//! list, else by reading the file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,17 +13,17 @@ use super::walk::{Walk, order};
 use super::{Error, Snapshot, disk};
 use crate::udid::Udid;
 
-/// Where the hashes of a list come from.
+/// The numbers of a list's hashes by their source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Files hashed while they were received.
     pub received: u64,
-    /// Files that nothing happened to, with the hash that they have had since they were received
-    /// for an earlier backup.
+    /// Unchanged files, whose hash was computed when they were received for an earlier backup.
     pub carried: u64,
-    /// Files whose hash is of what stood on the disk, in this run or in an earlier one.
+    /// Files whose hash was computed from the file on disk, in this run or in an earlier one.
     pub read_again: u64,
-    /// How many of those were read in this run, so that their hash says nothing about them yet.
+    /// The number of files counted in `read_again` that were read in this run. Their hash does not
+    /// prove anything about them yet.
     #[serde(skip)]
     pub fresh: u64,
 }
@@ -39,18 +39,18 @@ impl Tally {
     }
 }
 
-/// A list of hashes of an earlier backup, with the sources of its hashes.
+/// An earlier backup's list of hashes, with the list of their sources.
 #[derive(Debug, Clone)]
 pub struct Proven {
-    /// SHA256SUMS.
+    /// The path of SHA256SUMS.
     pub sums: PathBuf,
-    /// The list of sources; `None` if that does not prove itself.
+    /// The path of the list of sources; `None` if that list fails its own check.
     pub sources: Option<PathBuf>,
 }
 
-/// Proves what an earlier run left. Files below `Snapshot/` that cannot be proved are removed, and
-/// the phone will send them again; one elsewhere makes the whole draft useless. Answers how many
-/// were removed.
+/// Verifies the files that an earlier run left. Files below `Snapshot/` that cannot be proved are
+/// removed, since the phone sends them again. Such a file anywhere else makes the whole draft
+/// useless: then returns `None`. Otherwise returns the number of removed files.
 pub fn prove(
     backup: &Path,
     journal: &Path,
@@ -88,12 +88,13 @@ pub fn prove(
     Ok(Some(dropped))
 }
 
-/// The journal's buckets, one in memory at a time: walks go through them in order.
+/// The journal's replayed buckets. Walks visit the buckets in order, so one at a time is in memory.
 struct Replays {
     folder: PathBuf,
     prefix: String,
     loaded: Option<(usize, Replay)>,
-    /// The bucket of names that are no ids is asked between all others; it is small.
+    /// The bucket of names that are not file ids. It stays in memory, since such names come between
+    /// all others. It is small.
     other: Option<Replay>,
 }
 
@@ -119,7 +120,8 @@ impl Replays {
             match &mut self.loaded {
                 Some((loaded, replay)) if *loaded == bucket => replay,
                 other => {
-                    // Let go of first: two at once would be the most memory that a run needs.
+                    // The old bucket is freed first. Two at once would be the peak memory use of a
+                    // run.
                     *other = None;
                     let replay = Replay::load(&self.folder, bucket)?;
                     &mut other.insert((bucket, replay)).1
@@ -130,7 +132,7 @@ impl Replays {
     }
 }
 
-/// The hashes of the backup before, asked for in the order of the walk.
+/// The hashes of the previous backup, read in the order of the walk.
 struct Carried {
     lines: Option<Sums>,
     sources: Sources,
@@ -147,8 +149,8 @@ impl Carried {
         })
     }
 
-    /// Returns the hash of a path with the source that it has in the next backup. A hash of unknown
-    /// source counts as read.
+    /// Returns the hash of a path, and the source to record for it in the next backup. A hash of
+    /// unknown source counts as read.
     fn hash_of(&mut self, path: &str) -> Result<Option<(sums::Hash, Source)>, Error> {
         loop {
             if self.ahead.is_none() {
@@ -170,8 +172,8 @@ impl Carried {
 }
 
 /// Determines each file's SHA-256 for SHA256SUMS, and its source: from the journal, else from the
-/// list of the backup before, else by reading the file. Writes both lists into `beside`; `step`
-/// hears of each file.
+/// previous backup's list, else by reading the file. Writes both lists into `beside` and calls
+/// `step` for each file.
 pub fn write_sums(
     backup: &Path,
     udid: &Udid,
@@ -193,7 +195,7 @@ pub fn write_sums(
             Fate::Received(hash, size) if size == found.meta.len() => {
                 Some((hash, Source::Received))
             }
-            // A hash of what is there now would bless the damage.
+            // Hashing the file as it is now would declare the damage to be correct.
             Fate::Received(_, size) => {
                 return Err(Error::Damaged {
                     path: backup.join(&found.path),
@@ -229,12 +231,11 @@ mod tests {
     use crate::store::{Store, sources};
 
     const UDID: &str = "00008030-001C195E0A88802E";
-    /// Two names of files, in different buckets of the journal.
+    /// The name of a file; the next one is in a different bucket of the journal.
     const ONE: &str = "ab/ab00000000000000000000000000000000000000";
     const TWO: &str = "cd/cd00000000000000000000000000000000000000";
 
-    /// A store with a backup that we made, of which `ONE` is known; and a draft, with an empty
-    /// journal.
+    /// A store with a backup of ours whose list contains `ONE`, and a draft with an empty journal.
     struct World {
         dir: tempfile::TempDir,
         udid: Udid,
@@ -269,12 +270,12 @@ mod tests {
             self.dir.path().join("journal")
         }
 
-        /// The draft has a file.
+        /// Writes a file into the draft.
         fn holds(&self, name: &str, text: &str) {
             write(&self.draft(), name, text);
         }
 
-        /// The journal says that a file was received.
+        /// Records in the journal that a file was received.
         fn received(&self, name: &str, text: &str) {
             let path = format!("{UDID}/{name}").parse().unwrap();
             let mut journal = Journal::open(&self.journal()).unwrap();
@@ -333,12 +334,12 @@ mod tests {
         let world = World::new();
         world.holds(TWO, "two");
         world.received(TWO, "two");
-        // A copy, known by its hash.
+        // A copy is proved by its hash.
         world.holds(ONE, "one");
         assert_eq!(world.prove(Some(&world.current)), Some(0));
         assert_eq!(world.prove(None), None);
         if cfg!(unix) {
-            // The very file, of which no list says anything.
+            // The same file (a hard link) needs no hash in any list.
             let place = "ef/ef";
             write(world.current.path(), place, "unlisted");
             fs::create_dir(world.draft().join("ef")).unwrap();
@@ -370,7 +371,7 @@ mod tests {
                 assert!(world.draft().join(ONE).exists(), "{case}");
             }
         }
-        // Of the size of the one before, and not it.
+        // The file has the previous one's size but other contents.
         let world = World::new();
         world.holds(ONE, "eno");
         assert_eq!(world.prove(Some(&world.current)), None);
@@ -413,7 +414,7 @@ mod tests {
         let world = World::new();
         let list = world.current.sums().unwrap();
         let whole = fs::read_to_string(&list).unwrap();
-        // The last one is a list like any other, and not the one that was sealed.
+        // This list is well-formed, but is not the one that was sealed.
         let other = format!("{}  {ONE}\n", sums::hex(&hash("two")));
         for text in ["rubbish\n", "rubbish", "\u{0}\n", "", &other] {
             fs::write(&list, text).unwrap();

@@ -1,10 +1,10 @@
 //! The record of a sealed backup: `snapshot.json`, and a second copy of it, in the folder beside
 //! the backup.
 //!
-//! The record says which backup this is (an id), where it stands in the order of the phone's
-//! backups (a sequence number), and what the files must hash to that the store keeps of it. Its
-//! last field is a checksum over all bytes before that field's line, so a reader can tell by the
-//! record alone whether it is damaged.
+//! The record contains the id of the backup, its place in the order of the phone's backups (a
+//! sequence number), and the hashes of the files that the store keeps about it. Its last field is a
+//! checksum of all bytes before that field's line, so that a reader can detect damage from the
+//! record alone.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,19 +20,19 @@ use super::sums::{self, Hash, hex};
 use super::{Error, disk};
 use crate::plain_file;
 
-/// Name of the record.
+/// The name of the record.
 pub const RECORD: &str = "snapshot.json";
-/// Name of the second copy of the record, for the day when the first is damaged.
+/// The name of the record's second copy, which is used if the first is damaged.
 pub const RECORD_COPY: &str = "snapshot.copy.json";
-/// Version of the record's form that this program reads and writes.
+/// The version of the record format that this program reads and writes.
 const VERSION: u32 = 1;
-/// A record has about 2 KB. More than this is none.
+/// The most bytes that are read of a record. Records have about 2 KB.
 const BYTES_MAX: u64 = 1 << 20;
 
 /// Identifies a backup.
 ///
 /// A backup of ours has the random id of its record. Any other backup has the SHA-256 of its
-/// Status.plist, which the phone writes anew for each backup, or else the name of its folder.
+/// Status.plist, which the phone rewrites for each backup, or else the name of its folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Id(String);
@@ -100,17 +100,17 @@ pub struct ListPrint {
     pub lines: u64,
 }
 
-/// The phone that a backup is of, as it was when the backup was made.
+/// The phone from which a backup was made, as it was at that time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Phone {
-    /// UDID.
+    /// The UDID of the phone.
     pub udid: String,
-    /// Name that its owner gave it.
+    /// The name that its owner gave it.
     pub name: Option<String>,
-    /// Kind of device, as in "iPhone16,1".
+    /// The kind of device, such as "iPhone16,1".
     pub product_type: Option<String>,
-    /// iOS version.
+    /// The version of iOS.
     pub ios: Option<String>,
 }
 
@@ -127,7 +127,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// Reads a report. A report that is no JSON object gives an empty summary.
+    /// Parses a report. If the report is not a JSON object, the summary is empty.
     pub fn of(report: &[u8]) -> Summary {
         serde_json::from_slice(report).unwrap_or_default()
     }
@@ -136,45 +136,46 @@ impl Summary {
 /// The record of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Version of this form.
+    /// The version of the record format.
     pub version: u32,
-    /// Random, and unlike any other backup's.
+    /// The random id of this backup.
     pub id: Id,
-    /// Position among this phone's backups in this store: a later one has a higher number. Several
-    /// adopted backups can share the number of the backup before them; their dates order them.
+    /// The position among this phone's backups in this store. A later backup has a higher number.
+    /// Several adopted backups can share the number of the backup before them; their dates order
+    /// them.
     pub sequence: u64,
-    /// Program and version that made the backup.
+    /// The program and version that made the backup.
     pub made_by: Option<String>,
     /// RFC 3339, UTC: when the run began.
     pub started: Option<String>,
     /// RFC 3339, UTC: when the run ended.
     pub finished: Option<String>,
-    /// When the backup was put in its place in this store, UTC.
+    /// The time at which the backup was put in its place in this store, UTC.
     #[serde(with = "utc")]
     pub sealed: Timestamp,
-    /// When the phone made the backup, UTC, by its Status.plist; where that has no date, the time
-    /// of sealing.
+    /// The time at which the phone made the backup, UTC, from its Status.plist. If that has no
+    /// date, the time of sealing.
     #[serde(with = "utc")]
     pub date: Timestamp,
-    /// The phone.
+    /// The phone from which the backup was made.
     pub phone: Phone,
-    /// Number of files.
+    /// The number of files.
     pub files: u64,
-    /// Bytes of all files.
+    /// The bytes of all files together.
     pub bytes: u64,
-    /// Number of files by the source of their hash.
+    /// The number of files by the source of their hash.
     pub hashes: Tally,
-    /// Print of SHA256SUMS.
+    /// The print of SHA256SUMS.
     pub list: ListPrint,
-    /// Print of the list of sources.
+    /// The print of the list of sources.
     pub sources: ListPrint,
-    /// Prints of the metadata files that the backup has.
+    /// The prints of the metadata files that the backup has.
     pub metadata: BTreeMap<String, Print>,
-    /// Print of report.json.
+    /// The print of report.json.
     pub report: Print,
 }
 
-/// What is known at the time of sealing beside the report: the arguments of [`Record::new`].
+/// The facts known at the time of sealing beside the report: the arguments of [`Record::new`].
 pub(super) struct Sealing<'a> {
     pub udid: &'a str,
     pub sequence: u64,
@@ -231,7 +232,7 @@ impl Record {
         Ok(format!("{body}{tail}"))
     }
 
-    /// Reads a record, and checks it by its own checksum.
+    /// Reads a record and verifies its checksum.
     fn read(path: &Path) -> Result<Record, Flaw> {
         let mut text = Vec::new();
         let read =
@@ -268,7 +269,7 @@ impl Record {
     }
 }
 
-/// Writes moments as RFC 3339 in UTC.
+/// Serializes timestamps as RFC 3339 in UTC.
 mod utc {
     use jiff::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer, de};
@@ -283,7 +284,7 @@ mod utc {
     }
 }
 
-/// Length of what [`tail`] returns.
+/// The length of the text that [`tail`] returns, in bytes.
 const TAIL_BYTES: usize = 83;
 
 /// Returns the end of a record whose other bytes are `body`.
@@ -300,7 +301,7 @@ pub enum Flaw {
     Missing,
     /// This user may not read it.
     Refused(String),
-    /// The file is damaged; why.
+    /// The file is damaged, for this reason.
     Damaged(String),
 }
 
@@ -323,7 +324,7 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// The record in a folder, as far as it can be read, with what is wrong with its two copies.
+/// The record of a folder, if it can be read, and the flaws of its two copies.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub record: Option<Record>,
@@ -331,7 +332,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Reads both copies; the first that proves itself counts.
+    /// Reads both copies of the record. The first one with a valid checksum is used.
     pub fn in_folder(folder: &Path) -> Found {
         let (mut record, mut flaws) = (None, Vec::new());
         for name in [RECORD, RECORD_COPY] {
@@ -348,7 +349,7 @@ impl Found {
         Found { record, flaws }
     }
 
-    /// Returns true if a copy may not be read by this user, so that nothing is known.
+    /// Returns true if there is no readable record because this user may not read a copy.
     pub fn is_refused(&self) -> bool {
         let refused = |(_, flaw): &(_, Flaw)| matches!(flaw, Flaw::Refused(_));
         self.record.is_none() && self.flaws.iter().any(refused)
@@ -359,7 +360,7 @@ impl Found {
 pub(super) mod tests {
     use super::*;
 
-    /// A record of an empty backup.
+    /// Returns the record of an empty backup.
     pub fn record(sequence: u64, date: &str) -> Record {
         let list = ListPrint {
             sha256: hex(&[1; 32]),

@@ -1,8 +1,9 @@
-//! Which snapshots stay, and why: a plan made of facts. It asks no disk and no clock, so that what
-//! it decides can be shown first and tried for any day.
+//! Retention: decides which snapshots stay, and why. The plan is a pure function of facts about the
+//! snapshots. It uses neither disk nor clock, so a decision can be shown before it is carried out
+//! and tested for any date.
 //!
-//! A rule only ever keeps: what no rule names is dropped, and some snapshots are kept whatever the
-//! rules say.
+//! Rules only ever keep snapshots. A snapshot that no rule keeps is dropped, except for those that
+//! are kept regardless of the rules.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,34 +15,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::udid::Udid;
 
-/// Snapshots that stay where nobody says anything.
+/// The number of snapshots to keep if the policy has no rules.
 const LAST: u32 = 3;
 
-/// A stamp that is further ahead than the end of summer time can make it is of a clock that was
-/// wrong.
+/// The largest plausible distance of a snapshot's date into the future. The end of summer time
+/// accounts for less than two hours, so a larger distance means that a clock was wrong.
 pub const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(2);
 
-/// The rules. One that says nothing at all keeps the last three.
+/// The retention rules. An empty policy keeps the last three snapshots.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Policy {
-    /// So many newest ones, beside the current backup.
+    /// Keep the N newest snapshots, beside the current backup.
     pub keep_last: Option<u32>,
-    /// The newest one of each of so many days that have one. The current backup is the newest of
-    /// its day.
+    /// Keep the newest snapshot of each of the last N days that have one. The current backup is the
+    /// newest of its day.
     pub keep_daily: Option<u32>,
-    /// The same by ISO weeks.
+    /// Keep the newest snapshot of each of the last N ISO weeks that have one.
     pub keep_weekly: Option<u32>,
-    /// The same by months.
+    /// Keep the newest snapshot of each of the last N months that have one.
     pub keep_monthly: Option<u32>,
-    /// The same by years.
+    /// Keep the newest snapshot of each of the last N years that have one.
     pub keep_yearly: Option<u32>,
-    /// All that are younger.
+    /// Keep all snapshots that are younger than this.
     pub keep_within: Option<Within>,
 }
 
 impl Policy {
-    /// The newest ones beside the current backup, and no other rule.
+    /// Returns a policy that keeps the `count` newest snapshots, beside the current backup.
     pub fn last(count: u32) -> Policy {
         Policy {
             keep_last: Some(count),
@@ -49,7 +50,7 @@ impl Policy {
         }
     }
 
-    /// The rules as they are meant.
+    /// Returns the effective rules: an empty policy is replaced by the default.
     fn meant(&self) -> Policy {
         match *self == Policy::default() {
             true => Policy::last(LAST),
@@ -82,7 +83,7 @@ impl fmt::Display for Policy {
     }
 }
 
-/// A stretch of time before now: `12h`, `30d`, `8w`, `6m`, `2y`.
+/// A span of time before now: `12h`, `30d`, `8w`, `6m` (months), `2y`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Within {
@@ -91,7 +92,7 @@ pub struct Within {
 }
 
 impl Within {
-    /// The moment so long before `now`.
+    /// Returns the moment this long before `now`, or `None` if it is out of range.
     fn before(self, now: DateTime) -> Option<DateTime> {
         let count = i64::from(self.count);
         let span = match self.unit {
@@ -142,68 +143,70 @@ impl fmt::Display for Within {
     }
 }
 
-/// What a plan needs to know of a snapshot.
+/// The facts about a snapshot that a plan needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// Which phone.
+    /// The snapshot's phone.
     pub udid: Udid,
-    /// When it was made, local time: the day that it counts for.
+    /// The local time at which the backup was made. It decides for which day, week, month and year
+    /// the snapshot counts.
     pub made: DateTime,
-    /// Its place in the order of the phone's backups: a later one has a greater rank, whatever the
+    /// The position among the phone's backups. A later backup has a greater rank, whatever the
     /// clocks said.
     pub rank: usize,
-    /// It is the phone's current backup.
+    /// True for the phone's current backup.
     pub current: bool,
-    /// We made it, and it stands where we put it.
+    /// True if we made the snapshot and it is where we put it.
     pub ours: bool,
-    /// We made it, nobody has changed it, and no check has found it damaged.
+    /// True if we made it, no other program has changed it, and no check has found it damaged.
     pub good: bool,
-    /// Somebody wants it kept.
+    /// True if the user pinned it.
     pub pinned: bool,
-    /// Somebody gave it a name.
+    /// True if the user gave it a name.
     pub tagged: bool,
-    /// What is noted of it cannot be read.
+    /// True if its notes or its record cannot be read.
     pub unknown: bool,
-    /// When it was last found whole, to the last byte.
+    /// The time of the last check that found every byte intact.
     pub verified: Option<Timestamp>,
 }
 
-/// Why a snapshot stays.
+/// The reason for which a snapshot stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
-    /// It is the phone's current backup.
+    /// The phone's current backup always stays.
     Current,
-    /// It is the newest one that is good.
+    /// The newest good snapshot always stays.
     NewestGood,
-    /// It is the last one that was verified, by its date or by that of the check.
+    /// The last verified snapshot stays: the newest one with a check, and the one with the newest
+    /// check.
     LastVerified,
-    /// It is pinned.
+    /// The user pinned it.
     Pinned,
-    /// It has a name.
+    /// The user gave it a name.
     Tagged,
     /// Another program made it, changed it or moved it.
     NotOurs,
-    /// It cannot be known whether it is pinned.
+    /// The notes or the record cannot be read, so the snapshot may be pinned.
     Unknown,
-    /// Its date lies ahead, so the clock was wrong when it was made, or is now.
+    /// The date is in the future, so the clock was wrong when it was made, or is wrong now.
     Ahead,
-    /// By this rule.
+    /// Kept by the rule `keep-last`.
     Last,
-    /// By this rule.
+    /// Kept by the rule `keep-daily`.
     Daily,
-    /// By this rule.
+    /// Kept by the rule `keep-weekly`.
     Weekly,
-    /// By this rule.
+    /// Kept by the rule `keep-monthly`.
     Monthly,
-    /// By this rule.
+    /// Kept by the rule `keep-yearly`.
     Yearly,
-    /// By this rule.
+    /// Kept by the rule `keep-within`.
     Within,
 }
 
 impl Why {
-    /// For people.
+    /// Returns the reason in words for people.
     pub fn words(&self) -> &'static str {
         match self {
             Why::Current => "the current backup",
@@ -224,29 +227,29 @@ impl Why {
     }
 }
 
-/// What becomes of a snapshot.
+/// The decision about one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// All that keeps it. Empty: it is dropped.
+    /// The reasons for keeping it. If empty, the snapshot is dropped.
     pub why: Vec<Why>,
 }
 
 impl Decision {
-    /// Whether it stays.
+    /// Returns true if the snapshot stays.
     pub fn keeps(&self) -> bool {
         !self.why.is_empty()
     }
 }
 
-/// The rules that a phone has of its own. How a UDID is written says nothing: people take it from
-/// wherever they see it.
+/// Returns the rules for one phone, if there are any. UDIDs are compared without regard to case,
+/// since people copy them from places that write them differently.
 pub fn own<'a>(rules: &'a BTreeMap<Udid, Policy>, udid: &Udid) -> Option<&'a Policy> {
     let is_it = |of: &Udid| of.as_str().eq_ignore_ascii_case(udid.as_str());
     rules.iter().find(|(of, _)| is_it(of)).map(|(_, own)| own)
 }
 
-/// Decides about each snapshot, in the order given; phones by themselves. `now` is local time, as
-/// their dates are.
+/// Decides about each snapshot, in the order given, separately for each phone. `now` is local time,
+/// like the snapshots' dates.
 pub fn plan(snapshots: &[Facts], policy: &Policy, now: DateTime) -> Vec<Decision> {
     let mut decisions = vec![Decision { why: Vec::new() }; snapshots.len()];
     let mut phones: BTreeMap<&Udid, Vec<usize>> = BTreeMap::new();
@@ -254,7 +257,7 @@ pub fn plan(snapshots: &[Facts], policy: &Policy, now: DateTime) -> Vec<Decision
         phones.entry(&facts.udid).or_default().push(at);
     }
     for mut of_one in phones.into_values() {
-        // The current one is the newest, whatever the clock said.
+        // The current backup counts as the newest, whatever the clock said.
         of_one.sort_by_key(|&at| {
             let facts = &snapshots[at];
             (facts.current, facts.rank)
@@ -265,7 +268,7 @@ pub fn plan(snapshots: &[Facts], policy: &Policy, now: DateTime) -> Vec<Decision
     decisions
 }
 
-/// About those of one phone, newest first.
+/// Decides about the snapshots of one phone, given newest first.
 fn decide(
     all: &[Facts],
     newest_first: &[usize],
@@ -310,7 +313,8 @@ fn decide(
         .chain(by_check)
         .for_each(|at| keep(at, Why::LastVerified));
 
-    // One that is damaged takes no good one's place, and stays as long as one in its place would.
+    // A damaged snapshot does not use up a rule's count. It is kept as long as a good one in its
+    // place would be.
     let counted = || in_time().filter(|&at| all[at].ours || (all[at].current && all[at].good));
     let mut left = policy.keep_last.unwrap_or(0);
     for at in counted().filter(|&at| !all[at].current) {
@@ -339,14 +343,14 @@ fn decide(
     }
     let since = policy.keep_within.map(|within| within.before(now));
     for at in counted() {
-        // So long ago that there was no calendar: all of them.
+        // `before` returns `None` for a time before the calendar's range: then all are younger.
         if since.is_some_and(|since| since.is_none_or(|since| all[at].made >= since)) {
             keep(at, Why::Within);
         }
     }
 }
 
-/// Which page of a calendar a moment is on.
+/// A function that returns the calendar period (day, week, month or year) of a moment.
 type Calendar = fn(DateTime) -> (i16, i16);
 
 fn day(time: DateTime) -> (i16, i16) {

@@ -1,5 +1,5 @@
-//! Checks of permissions before a run: a folder of another user must not be found when everything
-//! has been received.
+//! Checks permissions before a run, so that a folder of another user is not discovered only after
+//! everything has been received.
 
 use std::path::Path;
 
@@ -7,15 +7,15 @@ use super::{Error, Store};
 use crate::plain_file;
 use crate::udid::Udid;
 
-/// Tells whether root may write into a store, by the owner of its folder and the owner that a new
-/// file of root's gets there. `None` if it may; else the owner that the store belongs to.
+/// Returns the store's owner if root must not write into the store, else `None`. Root may write if
+/// it owns the store's folder, or if a new file of root's gets the same owner as the folder.
 #[cfg(any(unix, test))] // Only Unix has owners like these.
 fn stranger(effective: u32, folder: u32, new_file: impl FnOnce() -> Option<u32>) -> Option<u32> {
     const ROOT: u32 = 0;
     if effective != ROOT || folder == ROOT {
         return None;
     }
-    // A disk that is mounted for one user gives every file to that user.
+    // A disk that is mounted for one user assigns every file to that user.
     (new_file() != Some(folder)).then_some(folder)
 }
 
@@ -33,8 +33,8 @@ mod unix {
     use crate::store::{METADATA, layout};
 
     impl Store {
-        /// Refuses root in a store of another user, who could not use any more what root puts
-        /// there.
+        /// Returns an error if root would write into a store of another user. That user could not
+        /// use the files that root creates.
         pub(in crate::store) fn check_user(&self) -> Result<(), Error> {
             let own = self.own();
             let folder = if own.is_dir() {
@@ -58,8 +58,8 @@ mod unix {
             }
         }
 
-        /// Checks that this user may read and write what a backup of this phone needs, before the
-        /// phone sends anything. Names the folder that is in the way and its owner.
+        /// Checks that this user may read and write everything that a backup of this phone needs,
+        /// before the phone sends anything. The error names the folder concerned and its owner.
         pub fn check_rights(&self, udid: &Udid) -> Result<(), Error> {
             self.check_user()?;
             const ALL: Access = Access::READ_OK
@@ -83,7 +83,7 @@ mod unix {
         }
     }
 
-    /// The folders of a backup's files, 256 at most.
+    /// Returns the folders with a backup's files, 256 at most.
     fn folders(backup: &Path) -> impl Iterator<Item = PathBuf> {
         let entries = fs::read_dir(backup).into_iter().flatten().flatten();
         entries
@@ -91,7 +91,7 @@ mod unix {
             .map(|entry| entry.path())
     }
 
-    /// Returns an error if the system refuses this user the access; what is not there is fine.
+    /// Returns an error if the system refuses this user the access. A missing file is not an error.
     fn may(path: &Path, access: Access, doing: &'static str) -> Result<(), Error> {
         match accessat(CWD, path, access, AtFlags::EACCESS) {
             Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => {
@@ -118,20 +118,20 @@ impl Store {
         Ok(())
     }
 
-    /// Checks nothing on a system without owners like those of Unix.
+    /// Does nothing: this system has no owners like those of Unix.
     pub fn check_rights(&self, _: &Udid) -> Result<(), Error> {
         Ok(())
     }
 }
 
-/// Returns true if this user may not look into a backup, so that nothing can be said of it.
+/// Returns true if this user has no permission to read a backup, so that nothing is known about it.
 pub fn is_refused(backup: &Path) -> bool {
     let denied = |e: std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
     let status = plain_file::open(&backup.join("Status.plist"));
     status.err().is_some_and(denied) || std::fs::read_dir(backup).err().is_some_and(denied)
 }
 
-/// Names a user: root, or the number.
+/// Returns a name for a user: "root" or the number.
 pub(super) fn user(id: u32) -> String {
     if id == 0 {
         "root".to_owned()
@@ -140,7 +140,7 @@ pub(super) fn user(id: u32) -> String {
     }
 }
 
-/// A path as a shell takes it.
+/// Returns a path in quotes for a shell.
 pub(super) fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }
@@ -156,7 +156,7 @@ mod tests {
             (1000, 0, None, None),
             (0, 0, Some(0), None),
             (0, 1000, Some(0), Some(1000)),
-            // A disk that is mounted for one user.
+            // The disk is mounted for one user.
             (0, 1000, Some(1000), None),
             (0, 1000, None, Some(1000)),
         ] {

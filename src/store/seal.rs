@@ -1,9 +1,9 @@
-//! How a complete draft takes its place: durable first, then by renames that any crash can
-//! interrupt.
+//! Sealing: makes a complete draft durable and then puts it in its place with renames. A crash may
+//! interrupt these at any point.
 //!
 //! `seal.json` is written once everything else is durable. From then on the draft *is* the new
-//! backup: [`recover`] brings the renames to their end at the next run, and each of them may have
-//! happened or not.
+//! backup: after a crash [`recover`] completes the renames at the next run, whichever of them have
+//! already happened.
 
 use std::fs;
 use std::io;
@@ -25,45 +25,45 @@ use super::{
 use crate::plain_file;
 use crate::udid::Udid;
 
-/// `YYYYMMDD-HHMMSS`, local time.
+/// The format of a stamp, `YYYYMMDD-HHMMSS` in local time.
 pub(super) const STAMP: &str = "%Y%m%d-%H%M%S";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Intent {
-    /// The new backup's own stamp: the folder beside it.
+    /// The new backup's own stamp, which names the folder of ours that accompanies it.
     pub stamp: String,
-    /// The name that the backup before gets.
+    /// The archive name for the previous backup.
     pub archive: Option<String>,
-    /// The name that the new one gets, if it does not become the current backup.
+    /// The name of the new backup if it does not become the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
 }
 
-/// How a seal went.
+/// The result of a seal.
 pub struct Sealed {
-    /// Making everything durable.
+    /// The time spent on making everything durable.
     pub sync: Duration,
-    /// The renames, and dropping old snapshots.
+    /// The time spent on renames and on dropping old snapshots.
     pub renames: Duration,
-    /// Snapshots dropped, since no rule keeps them.
+    /// The stamps of the snapshots that no rule keeps and that were dropped.
     pub dropped: Vec<String>,
-    /// Snapshots that stand beside it.
+    /// The number of remaining snapshots beside the current backup.
     pub older: u64,
-    /// What could not be tidied up after the backup was in its place.
+    /// The first error of tidying up after the backup was in its place.
     pub untidy: Option<Error>,
 }
 
 impl Complete {
-    /// Makes the draft durable and puts it in its place; the backup before becomes a snapshot, and
-    /// those go that no rule keeps.
+    /// Makes the draft durable and puts it in its place. The previous backup becomes a snapshot,
+    /// and snapshots that no rule in `keep` keeps are dropped.
     ///
-    /// `now` is the moment of sealing. When this returns, a power cut loses nothing.
+    /// `now` is the moment of sealing. When this returns, a power failure loses nothing.
     pub fn seal(self, now: Timestamp, report: &[u8], keep: &Policy) -> Result<Sealed, Error> {
         self.seal_and_tell(now, report, Some(keep), &mut |_| ())
     }
 
-    /// The same. Without `keep` no snapshot goes; `step` hears how far the removal is of what no
-    /// rule keeps.
+    /// Seals the draft as [`Complete::seal`] does. Without `keep` no snapshot is dropped. `step`
+    /// receives the progress of removing snapshots.
     pub fn seal_and_tell(
         self,
         now: Timestamp,
@@ -75,7 +75,8 @@ impl Complete {
         let own = store.own_of(udid);
         let draft = own.join("draft");
         let begun = Instant::now();
-        // The tie between a backup and what we know of it.
+        // The copies of the metadata must match the new backup, and must not match the current one.
+        // Otherwise the new record could not be matched to its backup.
         let (beside, current) = (draft.join("beside"), store.current_path(udid));
         if !has_its_copies(&beside, self.backup())? || has_its_copies(&beside, &current)? {
             return Err(Error::Damaged {
@@ -99,8 +100,8 @@ impl Complete {
         let sync = begun.elapsed();
         let intent = Intent {
             stamp: free_stamp(&own, &stamp_of(now.into()))?,
-            // Not the draft's base: a full backup has none, and yet what stands there must not be
-            // lost.
+            // The phone's current backup is used here, not the draft's base. A full backup has no
+            // base, but the current backup must still be kept.
             archive: store
                 .current(udid)?
                 .map(|current| archive_name(store, udid, &current))
@@ -112,7 +113,7 @@ impl Complete {
         disk::write_whole(&draft.join("seal.json"), &text)?;
         let begun = Instant::now();
         finish(store, udid, &draft, &intent)?;
-        // From here on there is a backup, whatever else goes wrong.
+        // From here on the backup exists, whatever else goes wrong.
         let mut sealed = Sealed {
             sync,
             renames: Duration::ZERO,
@@ -131,13 +132,13 @@ impl Complete {
     }
 }
 
-/// Brings a seal to its end that a crash interrupted, of a draft or of an import, and removes what
-/// was being removed. Where the intent cannot be read, the folder is set aside, since nobody knows
-/// which of its renames have happened.
+/// Completes the seal of a draft or of an import that a crash interrupted, and removes what was
+/// being removed. If the intent cannot be read, the folder is set aside, since there is no way to
+/// know which of its renames have happened.
 pub(super) fn recover(store: &Store, udid: &Udid) -> Result<Vec<SetAside>, Error> {
     store.check_folders(udid)?;
     let own = store.own_of(udid);
-    // What cannot be removed now is told when the run sweeps at its end.
+    // The run sweeps again at its end, and reports then what cannot be removed.
     let _told_later = trash::sweep(&own);
     let mut set_aside = Vec::new();
     for folder in [own.join("draft"), import::folder_of(store, udid)] {
@@ -164,8 +165,8 @@ pub(super) fn recover(store: &Store, udid: &Udid) -> Result<Vec<SetAside>, Error
 }
 
 impl Intent {
-    /// Reads an intent; `None` where nothing was intended. One with names that no seal gives is
-    /// damaged.
+    /// Reads an intent. Returns `None` if there is none. Names that a seal never gives count as
+    /// damage.
     fn read(path: &Path, udid: &Udid) -> Result<Option<Intent>, Error> {
         let damaged = |why: String| Error::Damaged {
             path: path.to_path_buf(),
@@ -190,13 +191,14 @@ impl Intent {
     }
 }
 
-/// The archive name of what another program put in the place of a phone's current backup.
+/// Returns the archive name for a backup that another program put in the place of a phone's current
+/// backup.
 fn archive_of(store: &Store, udid: &Udid, folder: &Path) -> Result<String, Error> {
     let other = Snapshot::open(store, udid.clone(), folder.to_path_buf(), None)?;
     archive_name(store, udid, &other)
 }
 
-/// The renames, each of which may have happened already.
+/// Carries out the renames, any of which may have happened already.
 pub(super) fn finish(
     store: &Store,
     udid: &Udid,
@@ -213,7 +215,7 @@ pub(super) fn finish(
     let beside = own.join(&intent.stamp);
     rename_if_there(&draft.join("beside"), &beside)?;
 
-    // Asked of the new one: what stands in its place may have been changed by others since.
+    // The new backup is checked, since the current one may have been changed by others meanwhile.
     if belongs(&own, &beside, &new)? {
         let moved = if current.exists() {
             if intent.place.is_some() {
@@ -228,7 +230,7 @@ pub(super) fn finish(
                 Ok(false) => {
                     let archive = match &intent.archive {
                         Some(named) => named.clone(),
-                        // As below: another program made it since.
+                        // As below, another program made it after this seal was intended.
                         None => archive_of(store, udid, &current)?,
                     };
                     fs::rename(&current, store.root().join(archive))
@@ -240,7 +242,8 @@ pub(super) fn finish(
             fs::rename(&new, &current)
         };
         moved.map_err(|e| Error::io("put in place", &current, e))?;
-        // A disk may say that it renamed and have lost what it renamed: fusefat 0.1a was seen to.
+        // A file system may report success for a rename and lose the renamed folder. fusefat 0.1a
+        // did so.
         if belongs(&own, &beside, &new)? || !belongs(&own, &beside, &current)? {
             return Err(Error::Damaged {
                 path: current,
@@ -248,17 +251,18 @@ pub(super) fn finish(
             });
         }
     }
-    // After an exchange the backup before stands where the draft was.
+    // After an exchange the previous backup is where the draft was.
     let archive = match &intent.archive {
-        // Another program made it after this seal was intended: it is not ours to throw away with
-        // the draft.
+        // Another program made it after this seal was intended. It must not be thrown away with the
+        // draft.
         None if new.exists() => Some(archive_of(store, udid, &new)?),
         named => named.clone(),
     };
     if let Some(archive) = archive {
         rename_if_there(&new, &store.root().join(archive))?;
     }
-    // What the phone itself archived while it ran (backups of iOS versions with an older layout).
+    // The phone itself may have archived a backup during the run (iOS versions with an older
+    // layout).
     for name in snapshot::names(&root)? {
         let is_archive = name.starts_with(udid.as_str()) && name != udid.as_str();
         if is_archive && !store.root().join(&name).exists() {
@@ -270,7 +274,7 @@ pub(super) fn finish(
     disk::sync_parent(&beside).map_err(failed)
 }
 
-/// False where there was nothing to rename.
+/// Renames a file or folder. Returns false if it does not exist.
 fn rename_if_there(from: &Path, to: &Path) -> Result<bool, Error> {
     match fs::rename(from, to) {
         Ok(()) => Ok(true),
@@ -279,14 +283,13 @@ fn rename_if_there(from: &Path, to: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Returns true if what is kept in `beside`, a folder of `own`, belongs to the backup in `folder`.
+/// Returns true if `beside`, a folder in `own`, belongs to the backup in `folder`.
 pub(super) fn belongs(own: &Path, beside: &Path, folder: &Path) -> Result<bool, Error> {
     let kept = identity::find(&snapshot::stamped(own)?, Some(beside), &Prints::of(folder));
     Ok(kept.is_some_and(|kept| kept.folder == beside))
 }
 
-/// Returns true if the copies beside a backup that is about to be sealed are those of the files in
-/// `backup`.
+/// Returns true if the metadata copies in `beside` are the same as the files in `backup`.
 pub(super) fn has_its_copies(beside: &Path, backup: &Path) -> Result<bool, Error> {
     for name in ["Status.plist", "Info.plist"] {
         let same = disk::same_bytes(&beside.join(name), &backup.join(name));
@@ -297,9 +300,10 @@ pub(super) fn has_its_copies(beside: &Path, backup: &Path) -> Result<bool, Error
     Ok(true)
 }
 
-/// Returns `stamp`, or the second after the newest one where that is not later, so that names sort
-/// as people expect even when summer time ends. The order of backups does not depend on it. A
-/// newest one from far ahead is a clock that was wrong.
+/// Returns `stamp`, unless the newest existing stamp is the same or later: then the first free
+/// second from that stamp on. This keeps names in the expected order even when summer time ends.
+/// The order of backups does not depend on it. Stamps further ahead than [`retention::AHEAD_MAX`]
+/// are ignored, since a clock was wrong when they were made.
 fn free_stamp(own: &Path, stamp: &str) -> Result<String, Error> {
     let parse = |text: &str| jiff::civil::DateTime::strptime(STAMP, text).ok();
     let stamped = snapshot::stamped(own)?;
@@ -317,7 +321,7 @@ fn free_stamp(own: &Path, stamp: &str) -> Result<String, Error> {
     Ok(free_name(first, |candidate| own.join(candidate).exists()))
 }
 
-/// Apple's archive name for the backup before: the phone, and when that backup was made.
+/// Returns Apple's archive name for the previous backup: the UDID and the time of that backup.
 pub(super) fn archive_name(store: &Store, udid: &Udid, base: &Snapshot) -> Result<String, Error> {
     let stamp = match base.stamp() {
         Some(stamp) => stamp,
@@ -334,7 +338,7 @@ pub(super) fn archive_name(store: &Store, udid: &Udid, base: &Snapshot) -> Resul
     Ok(format!("{udid}-{}", free_name(&stamp, taken)))
 }
 
-/// Local time as Apple writes it into archive names.
+/// Returns a stamp in local time, as Apple writes it into archive names.
 pub fn stamp_of(time: SystemTime) -> String {
     let timestamp = jiff::Timestamp::try_from(time).unwrap_or_default();
     timestamp
@@ -361,8 +365,9 @@ pub(super) fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
     candidate
 }
 
-/// Drops the snapshots of a phone that no rule keeps. Only what this tool put where it stands is
-/// ever dropped: not what others made, nor copies of ours under another name.
+/// Drops the snapshots of a phone that no rule keeps. Only snapshots that this program made and
+/// that are still in their place are ever dropped, not those of others, nor copies of ours under
+/// another name.
 fn drop_old(
     complete: &Complete,
     now: Timestamp,
@@ -377,11 +382,11 @@ fn drop_old(
         return Ok(());
     };
     let (decisions, mut trouble) = store.plan(&all, policy, history::civil(now));
-    // The oldest first, so that a crash leaves those that are wanted most.
+    // The oldest are dropped first, so that a crash leaves the most wanted ones.
     let goes = all.iter().zip(&decisions).rev();
     let goes: Vec<&Snapshot> = goes.filter(|(_, d)| !d.keeps()).map(|(s, _)| s).collect();
     for (done, old) in goes.iter().enumerate() {
-        // One that cannot be dropped does not keep the others.
+        // A snapshot that cannot be dropped does not stop the others from being dropped.
         match store.remove(
             &complete.lock,
             old,
@@ -412,13 +417,13 @@ mod tests {
             (&[][..], "20261025-023000", "20261025-023000"),
             (&["20261025-022959"], "20261025-023000", "20261025-023000"),
             (&["20261025-023000"], "20261025-023000", "20261025-023001"),
-            // The first of them was dropped meanwhile.
+            // The first of two stamps was dropped meanwhile.
             (&["20261025-023001"], "20261025-023000", "20261025-023002"),
-            // The end of summer time.
+            // Summer time ends between the two.
             (&["20261025-025500"], "20261025-021000", "20261025-025501"),
             (&["20261025-235959"], "20261025-235959", "20261026-000000"),
             (&["20261025-043000"], "20261025-023000", "20261025-043001"),
-            // A clock that was wrong.
+            // The clock was wrong when the newest one was made.
             (&["20261025-043001"], "20261025-023000", "20261025-023000"),
             (&["20361025-023000"], "20261025-023000", "20261025-023000"),
         ] {
@@ -432,7 +437,7 @@ mod tests {
 
     const UDID: &str = "00008030-001C195E0A88802E";
 
-    /// A store with a whole draft, whose Status.plist says `status`.
+    /// Returns a store with a complete draft whose Status.plist contains `status`.
     fn drafted(root: &Path, status: &str) -> (Complete, Store, Udid) {
         let store = Store::create(root).unwrap();
         let udid: Udid = UDID.parse().unwrap();
@@ -442,7 +447,7 @@ mod tests {
             let path = format!("{UDID}/{name}").parse().unwrap();
             draft.keep(&path, &mut text.as_bytes()).unwrap();
         }
-        // What a phone may have put beside its backup.
+        // A phone may write these beside its backup.
         for name in [".b/6", "00008030-001C195E0A88802E-20200101-000000"] {
             let place = draft.place(&format!("{name}/y").parse().unwrap());
             fs::create_dir_all(place.parent().unwrap()).unwrap();
@@ -467,7 +472,7 @@ mod tests {
         let (complete, store, udid) = drafted(dir.path(), "first");
         drop(complete); // As the run that made it.
         let own = store.own_of(&udid);
-        // Nothing was intended: the draft stays, and only what was thrown away goes.
+        // There is no intent: the draft stays, and only the contents of the trash are removed.
         fs::create_dir(own.join("trash")).unwrap();
         recover(&store, &udid).unwrap();
         assert_eq!(names_in(&own), ["draft", "lock"]);
@@ -505,7 +510,7 @@ mod tests {
             names_in(dir.path()),
             [".idev-backup", UDID, &archived, &archive]
         );
-        // What the phone archived under a name that is taken is not put over it.
+        // A backup that the phone archived under an existing name does not replace that one.
         assert_eq!(
             fs::read(dir.path().join(&archived).join("y")).unwrap(),
             b"first"
@@ -562,7 +567,7 @@ mod tests {
             assert!(sealed.untidy.is_none());
             (sealed.older, sealed.dropped)
         };
-        // What the phone archived is not of our making: it has no folder beside it.
+        // The backup that the phone archived has no folder of ours, since we did not make it.
         let other = dir.path().join(format!("{UDID}-20200101-000000"));
         assert_eq!(seal("1", "20260101-000000", 2), (1, vec![]));
         assert_eq!(seal("2", "20260102-000000", 2), (2, vec![]));
@@ -587,7 +592,7 @@ mod tests {
         assert!(other.exists());
     }
 
-    /// The moment of a stamp in local time.
+    /// Returns the moment of a stamp in local time.
     fn moment(stamp: &str) -> Timestamp {
         let local = history::parse_stamp(stamp).unwrap();
         local

@@ -1,9 +1,9 @@
-//! How large snapshots are: as they are seen, and as what their removal frees. A file that another
-//! snapshot holds too, by a hard link, frees nothing.
+//! Sizes of snapshots: the bytes they contain, and the bytes that their removal would free. A file
+//! that another snapshot shares by a hard link frees nothing.
 //!
-//! This walks all files, since what is freed changes whenever a neighbour comes or goes. What
-//! shares blocks and not files (clones of APFS, btrfs, xfs) cannot be told apart without asking the
-//! file system in its own way: there the number is an upper bound.
+//! Sizes are found by walking all files, since the freed bytes change whenever another snapshot is
+//! added or removed. Files that share blocks (clones on APFS, btrfs, xfs) cannot be recognized
+//! without interfaces specific to each file system. There the number is an upper bound.
 
 use std::collections::HashMap;
 use std::fs::Metadata;
@@ -11,22 +11,23 @@ use std::fs::Metadata;
 use super::walk::Walk;
 use super::{Error, Snapshot};
 
-/// How large a snapshot is.
+/// The size of one or several snapshots.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Size {
-    /// Files in it.
+    /// The number of files.
     pub files: u64,
-    /// Their bytes.
+    /// The bytes of all files together.
     pub bytes: u64,
-    /// Bytes that are free once it is gone, with what is ours beside it. `None` where the system
-    /// does not tell.
+    /// The bytes freed by removing the snapshot and the folder of ours that accompanies it. `None`
+    /// if the system cannot tell.
     pub frees: Option<u64>,
 }
 
-/// Files with several names, as far as they were seen: how many names were met.
+/// The files with several hard links seen so far, by device and inode, with the number of links
+/// seen.
 type Links = HashMap<(u64, u64), u64>;
 
-/// Of one snapshot by itself.
+/// Returns the size of one snapshot. Calls `step` for each file.
 pub fn of(snapshot: &Snapshot, step: &mut dyn FnMut()) -> Result<Size, Error> {
     let mut sum = Sum::new();
     walk(snapshot, &mut |meta, is_its_own| {
@@ -36,7 +37,8 @@ pub fn of(snapshot: &Snapshot, step: &mut dyn FnMut()) -> Result<Size, Error> {
     Ok(sum.size)
 }
 
-/// Of several that go at once: a file that only they share is freed too.
+/// Returns the size of several snapshots that are removed together. Files that only these share are
+/// freed too.
 pub fn together(snapshots: &[&Snapshot]) -> Result<Size, Error> {
     let mut sum = Sum::new();
     for snapshot in snapshots {
@@ -45,7 +47,8 @@ pub fn together(snapshots: &[&Snapshot]) -> Result<Size, Error> {
     Ok(sum.size)
 }
 
-/// Of each by itself, and of all together, in one walk; `step` hears of each file.
+/// Returns the size of each snapshot, and the size of all together, from a single walk. Calls
+/// `step` for each file.
 pub fn each(snapshots: &[&Snapshot], step: &mut dyn FnMut()) -> Result<(Vec<Size>, Size), Error> {
     let (mut sizes, mut all) = (Vec::new(), Sum::new());
     for snapshot in snapshots {
@@ -64,14 +67,15 @@ fn of_both(snapshot: &Snapshot, all: &mut Sum, step: &mut dyn FnMut()) -> Result
     Ok(own.size)
 }
 
-/// Hands over each file, and whether it is the backup's own or ours beside it.
+/// Passes each file to `take`, with true if it is part of the backup and false if it is one of our
+/// own.
 fn walk(snapshot: &Snapshot, take: &mut dyn FnMut(&Metadata, bool)) -> Result<(), Error> {
     let beside = snapshot.beside().map(|beside| (beside, false));
     for (folder, is_its_own) in std::iter::once((snapshot.path(), true)).chain(beside) {
         for found in Walk::new(folder)? {
             match found {
                 Ok(found) if found.meta.is_file() => take(&found.meta, is_its_own),
-                // A name that is no text, or no file: nothing of a backup.
+                // Names that are not UTF-8, links and special files are not part of a backup.
                 Ok(_) | Err(Error::Damaged { .. }) => {}
                 Err(e) => return Err(e),
             }
@@ -80,7 +84,7 @@ fn walk(snapshot: &Snapshot, take: &mut dyn FnMut(&Metadata, bool)) -> Result<()
     Ok(())
 }
 
-/// What was met so far.
+/// The totals of the files seen so far.
 struct Sum {
     links: Links,
     size: Size,
@@ -108,7 +112,7 @@ impl Sum {
     }
 }
 
-/// The file's bytes, if this was the last of its names.
+/// Returns the file's size in bytes if all of its links have now been seen, else 0.
 #[cfg(unix)]
 fn freed_by(meta: &Metadata, links: &mut Links) -> u64 {
     use std::os::unix::fs::MetadataExt;

@@ -1,5 +1,5 @@
-//! A sealed backup: a folder of Apple's layout and, where we made it, what we know beside it. Never
-//! written again.
+//! A sealed backup: a folder in Apple's layout and, if we made the backup, a folder of ours with
+//! our records about it. It is never changed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,7 +28,7 @@ pub struct Snapshot {
     place: Place,
 }
 
-/// What we keep beside a backup.
+/// The folder of ours that accompanies a backup.
 #[derive(Debug, Clone)]
 struct Beside {
     folder: PathBuf,
@@ -68,7 +68,7 @@ impl Snapshot {
         prints: &Prints,
     ) -> Snapshot {
         let record = kept.as_ref().and_then(Kept::record);
-        // Without a readable record the copy of Status.plist still tells which backup it is.
+        // If the record cannot be read, the copy of Status.plist still identifies the backup.
         let status = || {
             let copy = kept.as_ref().and_then(Kept::status);
             copy.or_else(|| prints.status())
@@ -101,60 +101,62 @@ impl Snapshot {
         }
     }
 
-    /// Returns the phone that it is of.
+    /// Returns the UDID of the phone from which the backup was made.
     pub fn udid(&self) -> &Udid {
         &self.udid
     }
 
-    /// Returns Apple's folder.
+    /// Returns the backup's folder, in Apple's layout.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns what identifies this backup, wherever it stands and whatever it is called.
+    /// Returns the id of this backup, which does not depend on its path.
     pub fn id(&self) -> &Id {
         &self.id
     }
 
-    /// Returns its record; `None` for a backup that another program made, and where both copies of
+    /// Returns the backup's record. `None` if another program made the backup, or if both copies of
     /// the record are damaged.
     pub fn record(&self) -> Option<&Record> {
         self.beside.as_ref()?.record.as_ref()
     }
 
-    /// Returns what is wrong with the two copies of its record, by their names.
+    /// Returns the flaws of the two copies of the record, with their file names.
     pub fn flaws(&self) -> &[(&'static str, Flaw)] {
         self.beside.as_ref().map_or(&[], |beside| &beside.flaws)
     }
 
-    /// Returns when the phone made it: the date in Status.plist, else when its files were written.
+    /// Returns the time at which the phone made the backup: the date in its record or Status.plist,
+    /// else the modification time of its files.
     pub fn date(&self) -> Timestamp {
         self.place.date
     }
 
-    /// Returns true if it is the phone's current backup.
+    /// Returns true if this is the phone's current backup.
     pub fn is_current(&self) -> bool {
         self.archived.is_none()
     }
 
-    /// Returns its name in local time, `YYYYMMDD-HHMMSS`: that of the folder beside it, else that
-    /// of its archive name. A name says nothing about the order of backups.
+    /// Returns the backup's stamp in local time, `YYYYMMDD-HHMMSS`: the name of the folder of ours
+    /// that accompanies it, else the one in its archive name. Stamps do not determine the order of
+    /// backups.
     pub fn stamp(&self) -> Option<String> {
         let ours = self.beside().and_then(Path::file_name);
         let ours = ours.and_then(|name| name.to_str());
         ours.map(str::to_owned).or_else(|| self.archived.clone())
     }
 
-    /// Returns the folder beside it; `None` for a backup that another program made or has continued
-    /// since.
+    /// Returns the folder of ours that accompanies the backup. `None` for a backup that another
+    /// program made, or has continued since.
     pub fn beside(&self) -> Option<&Path> {
         self.beside.as_ref().map(|beside| beside.folder.as_path())
     }
 
-    /// Returns true if it stands under the name that we gave it: the phone, and the stamp of what
-    /// we keep beside it.
+    /// Returns true if the backup still has the name that we gave it: the UDID with the same stamp
+    /// as the folder of ours that accompanies it.
     pub(super) fn is_where_we_put_it(&self) -> bool {
-        // Somebody put the folder elsewhere, and a link in its place.
+        // The folder was moved elsewhere and replaced by a link.
         if self.path.is_symlink() {
             return false;
         }
@@ -162,8 +164,8 @@ impl Snapshot {
         ours.is_some() && ours.and_then(|name| name.to_str()) == self.archived.as_deref()
     }
 
-    /// Returns true if its store keeps something for a backup of the phone that is none of those
-    /// which are there.
+    /// Returns true if the store has a folder of ours for this phone that belongs to none of the
+    /// existing backups.
     pub fn has_loose_lists(&self) -> Result<bool, Error> {
         let Some(store) = self.path.parent().map(Store::open).transpose()? else {
             return Ok(false);
@@ -176,17 +178,17 @@ impl Snapshot {
         Ok(all.iter().any(|dir| !tied.contains(dir)))
     }
 
-    /// Returns the list of hashes.
+    /// Returns the path of the list of hashes, if it exists.
     pub fn sums(&self) -> Option<PathBuf> {
         self.kept_file(SUMS)
     }
 
-    /// Returns the report of the run that made it.
+    /// Returns the path of the report about the run that made the backup, if it exists.
     pub fn report(&self) -> Option<PathBuf> {
         self.kept_file(REPORT)
     }
 
-    /// Returns a file of the folder beside it, if it is there.
+    /// Returns the path of a file in the folder of ours, if it exists.
     pub(super) fn kept_file(&self, name: &str) -> Option<PathBuf> {
         let path = self.beside()?.join(name);
         path.exists().then_some(path)
@@ -206,7 +208,8 @@ pub(super) fn status_date(folder: &Path) -> Option<Timestamp> {
     Timestamp::try_from(SystemTime::from(date)).ok()
 }
 
-/// Returns the date in a backup's Status.plist, else the time at which its files were written.
+/// Returns the date in a backup's Status.plist, else the modification time of that file or of the
+/// folder.
 fn date_of(folder: &Path) -> Timestamp {
     let written = |path: &Path| {
         let time = fs::metadata(path).and_then(|meta| meta.modified()).ok()?;
@@ -218,12 +221,14 @@ fn date_of(folder: &Path) -> Timestamp {
         .unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// Finds what belongs to a backup folder at any path, if it lies in a store and that can be read.
+/// Finds the snapshot for a backup folder at any path. Returns `None` if the folder is not in a
+/// store, or cannot be read.
 pub fn find(folder: &Path) -> Option<Snapshot> {
     look(folder).ok().flatten()
 }
 
-/// The same, where it matters whether there is nothing, or something that cannot be read.
+/// Finds the snapshot for a backup folder at any path. Returns `None` if the folder is not in a
+/// store, and an error if something cannot be read.
 pub fn look(folder: &Path) -> Result<Option<Snapshot>, Error> {
     let folder = fs::canonicalize(folder).map_err(|e| Error::io("find", folder, e))?;
     let named = folder.file_name().and_then(|name| name.to_str());
@@ -232,9 +237,9 @@ pub fn look(folder: &Path) -> Result<Option<Snapshot>, Error> {
         return Ok(None);
     };
     let store = match Store::open(parent) {
-        // A draft's folder, and whatever else is none of a store's backups.
+        // The folder around it is not a store, for example the one in which a draft is written.
         Err(_) if !parent.join(OWN).exists() => return Ok(None),
-        // A store of another format: its backups are plain folders to this version.
+        // The store has another format. For this version its backups are plain folders.
         Err(Error::OtherFormat { .. }) => return Ok(None),
         opened => opened?,
     };
@@ -254,7 +259,8 @@ pub fn look(folder: &Path) -> Result<Option<Snapshot>, Error> {
     Ok(Some(snapshot))
 }
 
-/// The same for a repair, which also knows what is beside a backup of whose metadata most is lost.
+/// Finds the snapshot for a backup folder, for a repair. In contrast to [`look`], this also finds
+/// the folder of ours if most of the backup's metadata is lost.
 pub fn to_repair(folder: &Path) -> Result<Option<Snapshot>, Error> {
     let Some(mut snapshot) = look(folder)? else {
         return Ok(None);
@@ -274,8 +280,8 @@ pub fn to_repair(folder: &Path) -> Result<Option<Snapshot>, Error> {
     Ok(Some(snapshot))
 }
 
-/// The one folder that belongs to no other backup and is tied to this one by what is left of it; of
-/// several nobody knows which.
+/// Finds the folder of ours that belongs to no other backup and matches the remaining metadata of
+/// this one. Returns `None` if several do.
 fn beside_by_part(snapshot: &Snapshot) -> Result<Option<Kept>, Error> {
     let Some(store) = snapshot.path.parent().map(Store::open).transpose()? else {
         return Ok(None);
@@ -296,12 +302,12 @@ fn beside_by_part(snapshot: &Snapshot) -> Result<Option<Kept>, Error> {
     }
 }
 
-/// The phone that a backup's folder is named by.
+/// Returns the phone whose UDID is in the name of a backup's folder.
 pub fn phone_of(folder: &Path) -> Option<Udid> {
     parse_name(folder.file_name()?.to_str()?).map(|(udid, _)| udid)
 }
 
-/// Returns the places in the order of backups that the records of a phone name.
+/// Returns the places in the order of backups that a phone's records contain.
 pub(super) fn recorded(own: &Path) -> Result<Vec<Place>, Error> {
     let kept = stamped(own)?.into_iter().map(|dir| Kept::read(&dir));
     let places = kept.filter_map(|kept| {
@@ -313,7 +319,7 @@ pub(super) fn recorded(own: &Path) -> Result<Vec<Place>, Error> {
     Ok(places.collect())
 }
 
-/// The folders in `own` that are named by a stamp, newest first.
+/// Returns the folders in `own` whose names are stamps, newest first.
 pub(super) fn stamped(own: &Path) -> Result<Vec<PathBuf>, Error> {
     guard::is_real_folder(own)?;
     let mut dirs = Vec::new();
@@ -341,15 +347,15 @@ pub(super) fn names(folder: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// `YYYYMMDD-HHMMSS`
+/// Returns true for text of the form `YYYYMMDD-HHMMSS`.
 pub(super) fn is_stamp(text: &str) -> bool {
     let digits = |part: &str, n| part.len() == n && part.bytes().all(|b| b.is_ascii_digit());
     text.split_once('-')
         .is_some_and(|(date, time)| digits(date, 8) && digits(time, 6))
 }
 
-/// Reads `<UDID>` or `<UDID>-YYYYMMDD-HHMMSS`. Other programs and people write the UDID without its
-/// dash, or in other case: it is the same phone.
+/// Parses `<UDID>` or `<UDID>-YYYYMMDD-HHMMSS`. Other programs and people may write the UDID
+/// without its dash or in a different case, which is accepted.
 fn parse_name(name: &str) -> Option<(Udid, Option<String>)> {
     if let Ok(udid) = as_phones_write(name).parse() {
         return Some((udid, None));
@@ -361,7 +367,7 @@ fn parse_name(name: &str) -> Option<(Udid, Option<String>)> {
     Some((as_phones_write(udid).parse().ok()?, Some(stamp.to_owned())))
 }
 
-/// Returns a UDID in the case in which phones write it: 40 small digits, or 24 capital ones.
+/// Returns a UDID in the case that phones use: 40 lower-case digits, or 24 upper-case ones.
 fn as_phones_write(udid: &str) -> String {
     match udid.len() {
         40 => udid.to_ascii_lowercase(),
@@ -369,7 +375,7 @@ fn as_phones_write(udid: &str) -> String {
     }
 }
 
-/// Those of one phone, the current one first, then newest first.
+/// Returns the snapshots of one phone: the current backup, then the others, newest first.
 pub(super) fn of(store: &Store, udid: &Udid) -> Result<Vec<Snapshot>, Error> {
     let mut found = all(store)?;
     found.retain(|s| s.udid() == udid);
@@ -397,7 +403,8 @@ pub(super) fn all(store: &Store) -> Result<Vec<Snapshot>, Error> {
             snapshot.place.sequence = order::by_date(of_phone, snapshot.place.date);
         }
     }
-    // Of one phone the current one first, then the newest.
+    // The snapshots are sorted by phone. For each phone the current backup comes first, then the
+    // newest.
     found.sort_by(|a, b| {
         let key = |s: &Snapshot| (s.archived.is_some(), std::cmp::Reverse(s.place));
         (a.udid.cmp(&b.udid))

@@ -4,9 +4,9 @@
 //! received  00/00a1...
 //! carried  00/00b7...
 //! ```
-//! A line says: from this path on, in the order of SHA256SUMS, hashes have this source, until the
-//! next line says otherwise. So the list is short where many files in a row have one source, and it
-//! is read as a stream beside SHA256SUMS.
+//! A line gives the source of the hashes from its path on, in the order of SHA256SUMS, until the
+//! next line. The list is therefore short if many files in a row have the same source. It is read
+//! as a stream in step with SHA256SUMS.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,10 +22,10 @@ use super::{Error, RECORDED, SUMS, disk};
 use crate::plain_file;
 use crate::sha256::Sha256;
 
-/// Name of the list of sources.
+/// The name of the list of sources.
 pub const SOURCES: &str = "hash-sources.txt";
 
-/// Longest line of a list that is read.
+/// The longest line that is read, in bytes.
 const LINE_BYTES_MAX: u64 = 8 << 10;
 
 /// The source of a hash.
@@ -34,10 +34,10 @@ const LINE_BYTES_MAX: u64 = 8 << 10;
 pub enum Source {
     /// Computed while the phone sent the file.
     Received,
-    /// Computed while the phone sent the file for an earlier backup, and taken over from that
-    /// backup's list, which proved itself.
+    /// Computed while the phone sent the file for an earlier backup, and copied from that backup's
+    /// list after the list had passed its own check.
     Carried,
-    /// Computed from what stood on the disk, at some later time.
+    /// Computed at a later time from the file on disk.
     Read,
 }
 
@@ -56,8 +56,8 @@ impl Source {
             .find(|source| source.word() == word)
     }
 
-    /// Returns the source of the same hash in the next backup: a hash that was read from the disk
-    /// stays one.
+    /// Returns the source of the same hash in the next backup. A hash that was read from the disk
+    /// keeps that source.
     pub fn in_next(self) -> Source {
         match self {
             Source::Received | Source::Carried => Source::Carried,
@@ -66,7 +66,7 @@ impl Source {
     }
 }
 
-/// A file that is hashed while it is written.
+/// A file whose contents are hashed while they are written.
 struct Hashed {
     path: PathBuf,
     file: BufWriter<File>,
@@ -98,7 +98,7 @@ impl Hashed {
         written.map_err(|e| Error::io("write", &self.path, e))
     }
 
-    /// Makes everything durable.
+    /// Makes the file durable and returns its print.
     fn finish(self) -> Result<ListPrint, Error> {
         let path = self.path;
         let synced = self
@@ -123,14 +123,14 @@ pub struct Lists {
     metadata: BTreeMap<String, Print>,
 }
 
-/// What was written: the part of the record that tells of the lists.
+/// The prints of the written lists and of the metadata, as they go into the record.
 #[derive(Debug, Clone)]
 pub struct Listing {
-    /// Print of SHA256SUMS.
+    /// The print of SHA256SUMS.
     pub sums: ListPrint,
-    /// Print of the list of sources.
+    /// The print of the list of sources.
     pub sources: ListPrint,
-    /// Prints of the metadata files, by name.
+    /// The prints of the metadata files, by name.
     pub metadata: BTreeMap<String, Print>,
 }
 
@@ -145,7 +145,8 @@ impl Lists {
         })
     }
 
-    /// Adds a file; files come in the order of [`super::walk::order`]. `bytes` is its length.
+    /// Adds a file. Files must be added in the order of [`super::walk::order`]. `bytes` is the
+    /// length.
     pub fn add(
         &mut self,
         path: &str,
@@ -165,7 +166,7 @@ impl Lists {
         Ok(())
     }
 
-    /// Ends both lists durably.
+    /// Completes both lists durably.
     pub fn finish(self) -> Result<Listing, Error> {
         Ok(Listing {
             sums: self.sums.finish()?,
@@ -175,7 +176,7 @@ impl Lists {
     }
 }
 
-/// Reads a list of sources beside the walk of a backup.
+/// Reads a list of sources in step with the walk of a backup.
 pub struct Sources {
     lines: Option<BufReader<File>>,
     now: Option<Source>,
@@ -183,7 +184,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Opens a list of sources. Without one, no source is known.
+    /// Opens a list of sources. Without a list, all sources are unknown.
     pub fn open(path: Option<&Path>) -> Sources {
         let file = path.and_then(|path| plain_file::open(path).ok());
         Sources {
@@ -193,8 +194,8 @@ impl Sources {
         }
     }
 
-    /// Returns the source of the hash of a path; paths are asked for in the order of the list.
-    /// `None` if it is not known.
+    /// Returns the source of a path's hash, or `None` if it is unknown. Paths must be requested in
+    /// the order of the list.
     pub fn of(&mut self, path: &str) -> Option<Source> {
         loop {
             if self.ahead.is_none() {
@@ -222,7 +223,7 @@ impl Sources {
             .and_then(|line| line.split_once("  "))
             .and_then(|(word, path)| Some((Source::of_word(word)?, path.to_owned())));
         if read.is_err() || (parsed.is_none() && !line.is_empty()) {
-            // From a damaged line on, nothing is known of any source.
+            // After a damaged line all sources are unknown.
             self.now = None;
         }
         if parsed.is_none() {
@@ -269,8 +270,8 @@ mod tests {
             assert_eq!(line.unwrap().0, path);
             assert_eq!(sources.of(path), Some(source), "{path}");
         }
-        // Files between those of the list have the source of the file before them; nobody asks for
-        // a file before the first.
+        // A file that is not listed has the source of the file before it. No file before the first
+        // is requested.
         let mut sources = Sources::open(Some(&dir.path().join(SOURCES)));
         assert_eq!(sources.of("00/0"), None);
         assert_eq!(sources.of("zz"), Some(Source::Carried));

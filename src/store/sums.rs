@@ -1,4 +1,4 @@
-//! The list of hashes, as `sha256sum -c` reads it, in the order of [`super::walk`].
+//! The list of hashes, in the format of `sha256sum -c` and in the order of [`super::walk`].
 //!
 //! ```text
 //! <64 hex digits, lower case><two blanks><path below the backup's folder>\n
@@ -12,10 +12,10 @@ use super::Error;
 use crate::plain_file;
 use crate::sha256::Sha256;
 
-/// A SHA-256.
+/// A SHA-256 hash as bytes.
 pub type Hash = [u8; 32];
 
-/// As 64 hex digits.
+/// Returns a hash as 64 lower-case hex digits.
 pub fn hex(hash: &Hash) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(64);
@@ -26,7 +26,7 @@ pub fn hex(hash: &Hash) -> String {
     text
 }
 
-/// From 64 hex digits.
+/// Parses a hash from 64 hex digits.
 pub fn unhex(text: &str) -> Option<Hash> {
     let digits = text.as_bytes();
     if digits.len() != 64 {
@@ -40,7 +40,7 @@ pub fn unhex(text: &str) -> Option<Hash> {
     Some(hash)
 }
 
-/// Hashes all that `file` holds; answers its length too.
+/// Hashes everything that `file` contains. Returns the length in bytes too.
 pub fn hash(mut file: impl Read) -> io::Result<(Hash, u64)> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 128 << 10];
@@ -58,14 +58,14 @@ pub fn hash(mut file: impl Read) -> io::Result<(Hash, u64)> {
     }
 }
 
-/// Hashes the file at a path. A pipe or device is an error: to open one can wait for ever.
+/// Hashes the file at a path. A pipe or device is an error, since opening one may wait forever.
 pub fn hash_file(path: &Path) -> Result<(Hash, u64), Error> {
     plain_file::open(path)
         .and_then(hash)
         .map_err(|e| Error::io("read", path, e))
 }
 
-/// Reads a list, line by line.
+/// Reads a list of hashes, line by line.
 pub struct Sums {
     path: PathBuf,
     lines: BufReader<File>,
@@ -73,7 +73,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Opens a list.
+    /// Opens a list of hashes.
     pub fn open(path: &Path) -> Result<Sums, Error> {
         let file = plain_file::open(path).map_err(|e| Error::io("read", path, e))?;
         Ok(Sums {
@@ -113,30 +113,29 @@ impl Iterator for Sums {
     }
 }
 
-/// A line of a list that may be damaged.
+/// A line of a list of hashes that may be damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
     /// A path and its hash.
     Good(String, Hash),
-    /// The number of a line that is no hash with a path, or stands where no path like its own can
-    /// stand.
+    /// The number of a line that cannot be parsed, or whose path breaks the order of the list.
     Bad(u64),
 }
 
-/// The number of a line, and what it says if it is a hash with a path.
+/// The number of a line, with its path and hash if the line can be parsed.
 type Numbered = (u64, Option<(String, Hash)>);
 
-/// Reads a list that may be damaged: bad lines are named, and the others come in the order of
-/// [`super::walk::order`].
+/// Reads a list of hashes that may be damaged. Bad lines are returned as such, and the others are
+/// in the order of [`super::walk::order`].
 pub struct Lines {
     sums: Sums,
-    /// The line after the one that is being judged.
+    /// The line after the one being judged.
     ahead: Option<Numbered>,
     last: Option<String>,
 }
 
 impl Lines {
-    /// Opens a list.
+    /// Opens a list of hashes.
     pub fn open(path: &Path) -> Result<Lines, Error> {
         Ok(Lines {
             sums: Sums::open(path)?,
@@ -171,7 +170,8 @@ impl Lines {
             last.is_none_or(|last| super::walk::order(last, path).is_lt())
         };
         let is_in_order = is_after(&path, self.last.as_deref());
-        // Of two lines in the wrong order, that one is bad without which the rest is in order.
+        // If two lines are in the wrong order, the bad one is the one whose removal restores the
+        // order.
         let is_too_great = matches!(&self.ahead, Some((_, Some((next, _))))
             if !is_after(next, Some(&path)) && is_after(next, self.last.as_deref()));
         if !is_in_order || is_too_great {
@@ -215,7 +215,7 @@ mod tests {
         std::fs::write(&path, text.concat()).unwrap();
         let read: Vec<_> = Sums::open(&path).unwrap().map(Result::unwrap).collect();
         assert_eq!(read, lines.map(|(name, hash)| (name.to_owned(), hash)));
-        // A line that is cut is no line.
+        // An incomplete last line is an error.
         let text = std::fs::read(&path).unwrap();
         std::fs::write(&path, &text[..text.len() - 1]).unwrap();
         let mut cut = Sums::open(&path).unwrap();
@@ -254,7 +254,7 @@ mod tests {
                 lines[at] = damaged.clone();
                 let is_last = at == names.len() - 1 && damaged.ends_with("zz/z\n");
                 let wanted = match is_last {
-                    // Nothing after the last line contradicts it.
+                    // No line after the last one contradicts it.
                     true => (vec![], [&others[..], &["zz/z".to_owned()]].concat()),
                     false => (vec![at as u64 + 1], others.clone()),
                 };
@@ -263,7 +263,7 @@ mod tests {
         }
     }
 
-    /// Gives its bytes one by one, and is interrupted before each.
+    /// A reader that returns its bytes one by one, and is interrupted before each.
     struct Slow<'a>(&'a [u8], bool);
 
     impl Read for Slow<'_> {

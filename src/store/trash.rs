@@ -1,9 +1,9 @@
-//! The folder of what is being removed: `trash/<number>/`, one for each removal.
+//! The trash of a phone: folders being removed are in `trash/<number>/`, one for each removal.
 //!
 //! A folder is renamed into the trash in one step and removed there. A crash leaves the rest in the
 //! trash, and never half a backup under its own name. What cannot be removed (an immutable file, or
-//! on Windows one that another program has open) stays there and is in nobody's way: [`sweep`]
-//! tries again at the end of every run, and tells.
+//! on Windows one that another program has open) stays in the trash, where it does no harm.
+//! [`sweep`] tries again at the end of every run, and reports it.
 
 use std::fs;
 use std::io;
@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, disk, guard};
 
-/// The name of the folder, in what is ours of a phone.
+/// The name of the trash in a phone's own folder.
 pub(super) const TRASH: &str = "trash";
 
-/// Moves a folder into the trash, durably, and removes it as far as that is possible; [`sweep`]
-/// tells what is left. `step` hears of each folder in it. Does nothing if there is no such folder.
+/// Moves a folder into the trash, durably, and removes as much of it as possible. [`sweep`] reports
+/// what is left. Calls `step` for each entry of the folder. Does nothing if the folder does not
+/// exist.
 pub(super) fn throw_away(own: &Path, folder: &Path, step: &mut dyn FnMut()) -> Result<(), Error> {
     if let Some(gone) = move_away(own, folder)? {
         gone.remove(step);
@@ -23,15 +24,15 @@ pub(super) fn throw_away(own: &Path, folder: &Path, step: &mut dyn FnMut()) -> R
     Ok(())
 }
 
-/// A folder in the trash.
+/// A folder that was moved into the trash.
 pub(super) struct Gone {
     place: PathBuf,
 }
 
-/// Moves a folder into the trash, durably. `None` if there is no such folder.
+/// Moves a folder into the trash, durably. Returns `None` if the folder does not exist.
 ///
-/// The rename is durable before anything is removed: a power cut could otherwise undo it and keep
-/// what was removed after it.
+/// The rename is durable before anything is removed. Otherwise a power failure could undo the
+/// rename, and the folder would be back with parts missing.
 pub(super) fn move_away(own: &Path, folder: &Path) -> Result<Option<Gone>, Error> {
     if !is_there(folder)? {
         return Ok(None);
@@ -50,7 +51,7 @@ pub(super) fn move_away(own: &Path, folder: &Path) -> Result<Option<Gone>, Error
 }
 
 impl Gone {
-    /// Removes it. What cannot be removed is no error yet: [`sweep`] tries once more, and tells.
+    /// Removes the folder. A failure is not an error yet: [`sweep`] tries again and reports it.
     pub(super) fn remove(self, step: &mut dyn FnMut()) {
         if empty(&self.place, step).is_ok()
             && let Some(trash) = self.place.parent()
@@ -60,8 +61,8 @@ impl Gone {
     }
 }
 
-/// Removes all that is in the trash. Goes on after what cannot be removed, and returns an error
-/// that names the first such file.
+/// Removes everything in the trash. Continues after failures, and returns an error that names the
+/// first file that cannot be removed.
 pub(super) fn sweep(own: &Path) -> Result<(), Error> {
     let trash = own.join(TRASH);
     if !guard::is_real_folder(&trash)? {
@@ -75,7 +76,7 @@ pub(super) fn sweep(own: &Path) -> Result<(), Error> {
     swept
 }
 
-/// Removes a folder and all that is in it. Goes on after an error, and returns the first one.
+/// Removes a folder and everything in it. Continues after an error, and returns the first one.
 fn empty(folder: &Path, step: &mut dyn FnMut()) -> Result<(), Error> {
     let stuck = |path: &Path, cause| Error::Stuck {
         path: path.to_path_buf(),
@@ -92,8 +93,8 @@ fn empty(folder: &Path, step: &mut dyn FnMut()) -> Result<(), Error> {
     emptied.and_then(|()| disk::remove_all(folder).map_err(|e| stuck(folder, e)))
 }
 
-/// Removes a file, a link or a whole folder. Of a folder that cannot be removed whole, everything
-/// goes that can, and the first file that cannot is in the error.
+/// Removes a file, a link or a whole folder. If a folder cannot be removed completely, removes as
+/// much as possible. The error names the first file that cannot be removed.
 fn remove_tree(path: &Path) -> Result<(), (PathBuf, io::Error)> {
     let Err(first) = disk::remove_all(path) else {
         return Ok(());
@@ -123,7 +124,7 @@ fn remove_tree(path: &Path) -> Result<(), (PathBuf, io::Error)> {
     }
 }
 
-/// Removes the trash itself, if nothing is in it. It costs nothing if it stays.
+/// Removes the trash folder if it is empty. A failure does no harm.
 fn remove_if_empty(trash: &Path) {
     if entries(trash).is_ok_and(|left| left.is_empty()) {
         drop(fs::remove_dir(trash));
@@ -136,7 +137,7 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// Returns the first name in the trash that is not taken.
+/// Returns the first unused number in the trash as a path.
 fn free(trash: &Path) -> Result<PathBuf, Error> {
     for number in 0u64.. {
         let place = trash.join(number.to_string());
@@ -144,7 +145,7 @@ fn free(trash: &Path) -> Result<PathBuf, Error> {
             return Ok(place);
         }
     }
-    // More folders than any disk holds.
+    // No disk holds that many folders.
     Err(Error::io(
         "find a free name in",
         trash,

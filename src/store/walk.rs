@@ -1,38 +1,39 @@
-//! The files of a folder in one fixed order, a folder's listing at a time in memory.
+//! Walks the files below a folder in a fixed order. Only the listings of open folders are in
+//! memory.
 
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
 use super::Error;
 
-/// One thing in a folder.
+/// An entry found by a walk: a file, link or special file.
 #[derive(Debug)]
 pub struct Found {
-    /// Its path below the folder, `/` between components.
+    /// The path below the folder, with `/` between components.
     pub path: String,
-    /// What it is; links are not followed.
+    /// The entry's metadata; links are not followed.
     pub meta: Metadata,
 }
 
 impl Found {
-    /// Whether it is a plain file: neither folder nor link.
+    /// Returns true if the entry is a regular file, neither a folder nor a link.
     pub fn is_file(&self) -> bool {
         self.meta.is_file()
     }
 }
 
-/// Walks a folder depth first, names in byte order. Yields everything but the folders themselves,
-/// and goes on after an error.
+/// An iterator over the entries below a folder, depth first, with names in byte order. Folders
+/// themselves are not returned. The walk continues after an error.
 pub struct Walk {
     root: PathBuf,
-    /// Listings yet to be worked off, innermost last, each in reverse order.
+    /// The listings that are not finished, innermost last, each in reverse order.
     open: Vec<(String, Vec<String>)>,
-    /// What a listing could not give, to be told first.
+    /// Errors found while listing folders, which are returned before the next entry.
     trouble: Vec<Error>,
 }
 
 impl Walk {
-    /// Walks below `root`.
+    /// Starts a walk below `root`.
     pub fn new(root: &Path) -> Result<Walk, Error> {
         let mut trouble = Vec::new();
         let names = listing(root, &mut trouble)?;
@@ -80,8 +81,8 @@ impl Iterator for Walk {
     }
 }
 
-/// The names in a folder, in reverse byte order, so that they can be popped. Those that are no text
-/// go to `trouble`.
+/// Returns the names in a folder in reverse byte order, so that they can be popped. Names that are
+/// not UTF-8 are added to `trouble`.
 fn listing(folder: &Path, trouble: &mut Vec<Error>) -> Result<Vec<String>, Error> {
     let failed = |e| Error::io("list", folder, e);
     let mut names = Vec::new();
@@ -99,7 +100,7 @@ fn listing(folder: &Path, trouble: &mut Vec<Error>) -> Result<Vec<String>, Error
     Ok(names)
 }
 
-/// The order in which [`Walk`] yields paths: component by component.
+/// Compares two paths in the order in which [`Walk`] returns them: component by component.
 pub fn order(one: &str, other: &str) -> std::cmp::Ordering {
     one.split('/').cmp(other.split('/'))
 }
