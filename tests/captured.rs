@@ -1,4 +1,4 @@
-//! What real programs and real phones sent, read with our own codecs.
+//! Reads captures of real programs and real phones with our own codecs.
 //!
 //! The captured bytes are other people's and lie outside of this tree, in a folder `data` below the
 //! one that `IDEV_BACKUP_SHARED` names, else below `../shared`. Where they are absent the tests
@@ -527,7 +527,7 @@ fn backups_of_other_programs_are_verified() {
     // Nothing that their bytes could be compared with is there.
     assert_eq!((mini.outcome, mini.listed), (Outcome::Unchecked, Some(6)));
     assert!(mini.findings.is_empty(), "{:?}", mini.findings);
-    // What cannot be checked without the password is said, and is no damage.
+    // Files that cannot be checked without the password are reported, but not as damage.
     let encrypted = check(&format!(
         "{GOLEMINE}/ios-mini-encrypted-backup/00008030-001C195E0A88805E"
     ));
@@ -625,8 +625,8 @@ fn key_bags_of_other_programs_are_read() {
     }
 }
 
-/// What others publish of real phones' key bags are single keys; a bag around each must be read as
-/// it was put in.
+/// Checks single published keys of real phones' key bags. A bag built around each key must be read
+/// back unchanged.
 #[test]
 fn keys_of_real_phones_are_read_out_of_a_bag() {
     let Some(data) = data() else { return };
@@ -904,7 +904,7 @@ fn room_is_asked_for_and_the_need_follows_from_it() {
 #[test]
 fn verdicts_of_real_phones_are_classed() {
     for (code, description, class) in [
-        // limd#1380: nobody entered the passcode for about three minutes, iOS 16.1.
+        // limd#1380: the passcode was not entered for about three minutes, iOS 16.1.
         (208, "Device locked (MBErrorDomain/208)", Class::Locked),
         // limd#1384, pmd3#1879
         (

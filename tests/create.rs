@@ -543,13 +543,13 @@ fn a_draft_that_was_changed_behind_our_back_is_not_taken_over_as_it_is() {
 
 // ---- a crash while the draft takes its place ----
 
-/// A phone's two backups, the second of which was being sealed.
+/// A phone's two backups: the old one, and the new one that was being sealed.
 struct Sealing {
     old: Tree,
     new: Tree,
 }
 
-/// How far the renames got.
+/// The last rename that was completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Intended,
@@ -649,7 +649,7 @@ fn a_first_backup_whose_sealing_crashed_is_not_lost() {
 
 // ---- what a phone does wrong ----
 
-/// What must come of a fault.
+/// The expected outcome of a fault.
 #[derive(Debug)]
 enum Comes {
     /// Done, without a word.

@@ -1,5 +1,5 @@
-//! Damaged copies of a backup, read by every command: none panics or hangs, and `verify` never
-//! calls a copy whole of which it reads a byte that was changed.
+//! Reads damaged copies of a backup with every command. No command panics or hangs, and `verify`
+//! never reports a copy as whole if it reads a changed byte in it.
 //!
 //! `IDEV_BACKUP_DAMAGED` is the number of copies; 12 without it. `IDEV_BACKUP_TEST_SEED` is the
 //! seed of the first one, and each copy has the next one.

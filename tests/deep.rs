@@ -344,8 +344,8 @@ fn a_sample_reads_its_share_and_others_each_time() {
     assert!((2..30).contains(&found), "{found} of 40");
 }
 
-/// Two backups of the rig, of which the older has bytes of its own, as a disk without hard links
-/// gives them.
+/// Creates a rig with two backups. The older one has its own copies of the files, as on a disk
+/// without hard links.
 fn with_independent_snapshot() -> (Rig, PathBuf, PathBuf) {
     let rig = Rig::backed_up();
     rig.create();
@@ -395,7 +395,7 @@ fn what_another_snapshot_holds_whole_is_taken_back_and_nothing_else() {
     fs::remove_file(current.join(missing)).unwrap();
     fs::write(current.join(cut), b"short").unwrap();
     fs::remove_file(current.join("Manifest.plist")).unwrap();
-    // In the other one it is damaged too, so nobody has it whole.
+    // The file is damaged in the other backup too, so no undamaged copy exists.
     damage(&current, lost);
     damage(&older, lost);
     let old_tree = tree(&older);
@@ -457,7 +457,8 @@ fn each_file_of_metadata_is_taken_back_from_its_copy() {
             assert_same(&before, &tree(&current), name);
         }
     }
-    // Another backup has both files anew, and without both nothing tells whose the copies are.
+    // If Status.plist and Info.plist are both from another backup or both empty, nothing identifies
+    // the backup, so its list of hashes is not found.
     let status = fs::read(current.join("Status.plist")).unwrap();
     for left in [&b"another"[..], b""] {
         fs::write(current.join("Status.plist"), left).unwrap();

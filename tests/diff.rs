@@ -189,7 +189,7 @@ fn an_interrupt_ends_it_and_damage_is_an_error() {
     let length = fs::metadata(&list).unwrap().len();
     let file = fs::OpenOptions::new().write(true).open(&list).unwrap();
     file.set_len(length / 2 / 4096 * 4096).unwrap();
-    // What is left of the list is compared, and that it is cut is told.
+    // The rest of the list is compared, and the output states that the list is truncated.
     let compare = || program(&["diff", one.to_str().unwrap(), other.to_str().unwrap()]);
     let cut = compare();
     assert_eq!(cut.status.code(), Some(3), "{cut:?}");

@@ -1,11 +1,12 @@
-//! The disk refuses, or the program is killed, at each call in turn: no room, errors, no
-//! permission, read-only. Every run ends with the exit code that says so, an error and a hint; the
-//! last good backup is there to the last byte, `list` and `verify` say the truth, and the next run
-//! succeeds. And disks of all kinds hold backups, those without links too.
+//! Makes the disk refuse, or kills the program, at each system call in turn: no space, I/O errors,
+//! no permission, read-only. Every run must end with the matching exit code, an error and a hint.
+//! The last good backup must be there to the last byte, `list` and `verify` must report the truth,
+//! and the next run must succeed. Other tests make backups on disks of all kinds, including those
+//! without links.
 //!
-//! The program runs under strace, which answers the calls instead of the system, or kills.
-//! `IDEV_BACKUP_DISK_FAULTS` is the number of calls of each kind that meet that, or `all`; without
-//! it one, which the seed picks.
+//! The program runs under strace, which returns errors in place of the system, or kills the
+//! program. `IDEV_BACKUP_DISK_FAULTS` is the number of calls of each kind to try, or `all`; by
+//! default the seed selects one.
 
 #![cfg(target_os = "linux")] // Where strace is.
 
@@ -22,16 +23,16 @@ use crate::rig::{
 use idev_backup::sim::Phone;
 use idev_backup::store::Store;
 
-/// Which calls are refused.
+/// Selects the calls to refuse.
 #[derive(Debug, Clone, Copy)]
 enum Which {
-    /// One of each thread, and then no more.
+    /// Refuses one call of each thread.
     Once,
-    /// One of each thread, and all that follow: a disk that is full stays so.
+    /// Refuses one call of each thread and all later ones, as on a disk that stays full.
     On,
 }
 
-/// Calls, the error that they meet, and which of them meet it.
+/// Calls, the error that they return, and the selection of calls that fail.
 const FAULTS: &[(&str, &str, Which)] = &[
     ("write,pwrite64", "ENOSPC", Which::On),
     ("write,pwrite64", "ENOSPC", Which::Once),
@@ -66,8 +67,7 @@ const FAULTS: &[(&str, &str, Which)] = &[
     ("flock", "ENOLCK", Which::Once),
 ];
 
-/// A store with a good backup, and a phone that is to be backed up into it once more, as often as
-/// is wanted.
+/// A store with a good backup, and a phone that can be backed up into it repeatedly.
 struct Scene {
     rig: Rig,
     phone: Arc<Phone>,
@@ -75,7 +75,7 @@ struct Scene {
     older: Tree,
 }
 
-/// How a run of the program ended.
+/// The exit code and the output of a run of the program.
 struct Ended {
     code: Option<i32>,
     told: String,
@@ -101,7 +101,7 @@ impl Scene {
         self.rig.dir.path().join("disk")
     }
 
-    /// Everything as it was at the beginning.
+    /// Restores the initial state.
     fn reset(&mut self) {
         let store = self.store();
         if store.exists() {
@@ -111,7 +111,7 @@ impl Scene {
         self.rig.connect(self.phone.twin());
     }
 
-    /// Runs the program with strace's options.
+    /// Runs the program under strace with these options.
     fn run(&self, options: &[String]) -> Ended {
         let log = self.rig.dir.path().join("log");
         let mut program = self
@@ -124,7 +124,8 @@ impl Scene {
         }
     }
 
-    /// The store's paths that a run names, and how often one thread makes each call on one of them.
+    /// Returns the store's paths that a run uses, and for each call the highest number of times
+    /// that one thread makes it on such a path.
     fn rehearse(&mut self) -> (BTreeSet<PathBuf>, BTreeMap<String, usize>) {
         self.reset();
         let calls: BTreeSet<&str> = FAULTS
@@ -155,7 +156,7 @@ impl Scene {
         (paths, most)
     }
 
-    /// What must hold after a run that met `error`.
+    /// Asserts the promises that hold after a run that met `error`.
     fn judge(&self, ended: &Ended, error: &str, when: &str) {
         let Ended { code, told } = ended;
         let when = &format!("{when}: exit code {code:?}: {told}");
@@ -179,7 +180,7 @@ impl Scene {
         assert!(holds(&store, &self.good), "{when}: the good one is gone");
     }
 
-    /// One run that meets a fault, and one that does not.
+    /// Makes a run that meets a fault, and then one that does not.
     fn suffer(&mut self, options: &[String], error: &str, when: &str) -> Ended {
         self.reset();
         let ended = self.run(options);
@@ -188,11 +189,11 @@ impl Scene {
         ended
     }
 
-    /// The store after a run, and after the one that follows.
+    /// Checks the store after a run, and again after the next run.
     fn look_at_what_is_left(&self, when: &str) {
         let made = tree_of(&self.store().join(UDID));
-        // A run that failed when the phone had finished leaves a draft that is the new backup, or
-        // none.
+        // A run that failed after the phone had finished leaves either the new backup as its draft,
+        // or no draft.
         let draft = self
             .store()
             .join(".idev-backup")
@@ -210,7 +211,7 @@ impl Scene {
     }
 }
 
-/// How often one thread makes the one of these calls that it makes most.
+/// Returns how often a single thread makes the most frequent of these calls.
 fn most(calls: &str, counts: &BTreeMap<String, usize>) -> Option<usize> {
     let names = calls.split(',').map(|name| name.trim_start_matches('?'));
     names.filter_map(|name| counts.get(name)).max().copied()
@@ -223,8 +224,8 @@ fn tree_of(folder: &Path) -> Tree {
     }
 }
 
-/// Returns the calls to refuse of `count`: one that the seed picks, or as many as the environment
-/// asks for, evenly spread, with the first and the last among them.
+/// Selects the calls to refuse among `count`: one that the seed picks, or as many as the
+/// environment asks for, evenly spread from the first to the last.
 fn chosen(count: usize, random: &mut Random) -> Vec<usize> {
     let wanted = match std::env::var("IDEV_BACKUP_DISK_FAULTS") {
         Ok(text) if text == "all" => count,
@@ -300,7 +301,7 @@ fn a_disk_that_says_that_it_renamed_and_has_not_is_not_believed() {
     scene.look_at_what_is_left("after a lie");
 }
 
-/// Calls before which the program is killed: those that change what is on the disk.
+/// Calls before which the program is killed: those that change the disk.
 const KILLED_BEFORE: &[&str] = &[
     "write,pwrite64",
     "?mkdir,mkdirat",
@@ -343,12 +344,12 @@ fn a_run_that_is_killed_before_any_call_costs_no_backup() {
     }
 }
 
-/// A disk of its own, in a file.
+/// A separate disk, in an image file.
 struct Disk(tempfile::TempDir);
 
 impl Disk {
-    /// Makes one with the one command and mounts it with the other, where the tools and the system
-    /// know how.
+    /// Creates the disk with the command `make` and mounts it with the command `mount`. Returns
+    /// `None` if a tool is missing or the system does not support it.
     fn mount(make: &str, mount: &str) -> Option<Disk> {
         let dir = rig::room();
         let (image, place) = (dir.path().join("image"), dir.path().join("disk"));

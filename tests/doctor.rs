@@ -26,7 +26,7 @@ use serde_json::Value;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What is looked at, with nothing of this computer's own USB and programs.
+/// Returns options for the rig that exclude this computer's own USB and programs.
 fn options_of(rig: &Rig) -> Options {
     let at = |name: &str| rig.dir.path().join("system").join(name);
     Options {
@@ -149,7 +149,8 @@ fn what_is_in_the_way_on_the_phone_is_told() {
         "encryption",
         "administrator",
     );
-    // Nothing shows before a backup begins; that is said, and the code explained.
+    // The problem does not show before a backup begins; the report states this and explains the
+    // code.
     let restoring = phone(|c| c.icloud_restore = true);
     paired(&restoring);
     let report = examined(&restoring);

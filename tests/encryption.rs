@@ -1,5 +1,6 @@
-//! Backup passwords: a phone is told, and what it then sends opens with them. The program as people
-//! run it, and every byte of what it stored, opened by code that shares nothing with the phone's.
+//! Backup passwords: sets, changes and removes them on the phone, and opens what it then sends.
+//! Runs the program as people do, and decrypts every stored byte with code that shares nothing with
+//! the phone's.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -50,7 +51,8 @@ fn known(password: &str) -> Known {
     Known(Secret::new(password.as_bytes().to_vec()))
 }
 
-/// Every file of the phone is in the backup, byte for byte once it is decrypted; answers how many.
+/// Asserts that every file of the phone is in the backup, byte for byte once decrypted. Returns the
+/// number of files.
 fn assert_opens(rig: &Rig, backup: &Path, password: &str) -> usize {
     let open = Opened::open(backup, &known(password)).unwrap_or_else(|e| panic!("{e}"));
     assert!(open.is_encrypted());
@@ -279,7 +281,7 @@ fn the_passcode_sheet_is_announced_and_old_phones_have_none() {
 
 #[test]
 fn a_connection_that_is_lost_leaves_it_open_which_password_is_right_and_says_so() {
-    // 0 to 2 are the greetings; instead of 3, the verdict, the cable is cut.
+    // Messages 0 to 2 are the greetings. The cable is cut in place of message 3, the verdict.
     for (fault, says) in [
         (
             "cut-at:3",
@@ -337,14 +339,14 @@ fn a_wrong_password_drops_no_older_backup() {
     let said = runs(&rig, NEW, "", &["create", "--keep-last", "0"], 3);
     assert!(said.contains("No older backup is dropped"), "{said}");
     assert_eq!(rig.listed().len(), 4);
-    // Nor where the phone asks for room.
+    // The rules drop nothing where the phone asks for space either.
     let claim = "claim-size:900000000000000";
     rig.phone.suffer(&[claim.parse().unwrap()]);
     let said = runs(&rig, NEW, "", &["create", "--keep-last", "0"], 7);
     assert!(said.contains("does not open the backup"), "{said}");
     assert_eq!(rig.listed().len(), 4);
     rig.phone.suffer(&[]);
-    // With the right one the rules hold again.
+    // With the right password the rules apply again.
     runs(&rig, OLD, "", &["create", "--keep-last", "0"], 0);
     assert_eq!(rig.listed().len(), 1);
 }
@@ -365,7 +367,7 @@ fn passwords_come_from_files_and_commands_and_empty_ones_are_refused() {
     runs(&rig, "", "", &[&on[..], &[&empty]].concat(), 6);
     runs(&rig, "", "", &[&on[..], &["/no/such/file"]].concat(), 6);
     runs(&rig, "", "", &[&on[..], &[&one]].concat(), 0);
-    // Shells of Windows print other letters in a form of their own.
+    // Windows shells encode other letters differently.
     let new = "from-a-command-3";
     let command = format!("echo {new}");
     let change = [
@@ -379,7 +381,7 @@ fn passwords_come_from_files_and_commands_and_empty_ones_are_refused() {
     runs(&rig, "", "", &change, 0);
     runs(&rig, new, "", &["create"], 0);
     assert_opens(&rig, &rig.current(), new);
-    // Both from one place would be one password for two.
+    // Reading both from one source would give the same password twice.
     let both = [
         "encryption",
         "change",
@@ -390,19 +392,19 @@ fn passwords_come_from_files_and_commands_and_empty_ones_are_refused() {
     ];
     let said = runs(&rig, "", "", &both, 2);
     assert!(said.contains("standard input"), "{said}");
-    // Not as an argument.
+    // A password is not accepted as an argument.
     let ran = run(&rig, "", "", &["encryption", "on", NEW]);
     assert_eq!(ran.code, 2);
 }
 
-/// What the program says at a terminal where each of these is typed once the other was said, and
-/// how it left the terminal; nothing where there is no terminal to have.
+/// Runs the program at a terminal, and types each answer once its question has appeared. Returns
+/// the output and the final state of the terminal, or `None` if no terminal is available.
 fn at_a_terminal(rig: &Rig, args: &str, typed: &[(&str, &str)]) -> Option<String> {
     let is_there = |name: &str| {
         let tried = Command::new(name).arg("--version").output();
         tried.is_ok_and(|ran| ran.status.success())
     };
-    // Under an emulator nobody knows when the terminal hides what is typed.
+    // Under an emulator the moment at which the terminal hides the input is unpredictable.
     let is_emulated = cut_every() > 1;
     if !cfg!(target_os = "linux") || is_emulated || !is_there("script") || !is_there("timeout") {
         eprintln!("skipped: there is no terminal to type at");
@@ -435,7 +437,7 @@ fn at_a_terminal(rig: &Rig, args: &str, typed: &[(&str, &str)]) -> Option<String
         let new = String::from_utf8_lossy(&said[seen..]).into_owned();
         if let Some((_, answer)) = typed.next_if(|(question, _)| new.contains(question)) {
             seen = said.len();
-            // The question comes before what is typed is hidden.
+            // The question appears before the terminal hides the input.
             std::thread::sleep(Duration::from_millis(500));
             keys.write_all(answer.as_bytes()).unwrap();
         }
@@ -444,7 +446,7 @@ fn at_a_terminal(rig: &Rig, args: &str, typed: &[(&str, &str)]) -> Option<String
     Some(String::from_utf8_lossy(&said).into_owned())
 }
 
-/// How the program ended, and that the terminal is as it was.
+/// Asserts the exit code, and that the terminal is in its original state.
 fn assert_ended(said: &str, code: u8) {
     assert!(said.contains(&format!("code={code}\r\n")), "{said}");
     assert!(
@@ -519,7 +521,7 @@ fn without_the_credential_store_it_is_told_how_to_have_it() {
     }
 }
 
-/// On Linux a real keyring judges it: tests/peers/keyring.py.
+/// On Linux, tests/peers/keyring.py tests this with a real keyring.
 #[test]
 #[cfg(all(windows, feature = "keyring"))]
 fn the_credential_manager_keeps_a_password_until_it_is_forgotten() {
@@ -565,7 +567,7 @@ fn a_password_is_seen_nowhere() {
     }
     assert!(!phone_side.exists());
     for (path, bytes) in tree(rig.dir.path()) {
-        // What the phone sent is encrypted, and what it sent plain before knows no password.
+        // The phone's files are encrypted, and those sent unencrypted earlier contain no password.
         seen += &path;
         seen += &String::from_utf8_lossy(&bytes.unwrap_or_default());
     }

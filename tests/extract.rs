@@ -105,7 +105,7 @@ impl Room {
         self.dir.path().join("to")
     }
 
-    /// What is in the target, as text; all else is as it was.
+    /// Returns everything in the target, and asserts that everything outside of it is unchanged.
     fn extracted(&self) -> rig::Tree {
         let mut now = tree(self.dir.path());
         let inside: Vec<String> = now
@@ -655,7 +655,7 @@ fn folders_that_others_made_to_break_out_stay_inside() {
         &to("corrupt-length-mbdb"),
         &Options::default(),
     );
-    // What is not damaged comes out, and the rest is told.
+    // Undamaged files are extracted, and the others are reported.
     let told = match corrupt {
         Ok(extracted) => !extracted.report.unread.is_empty(),
         Err(e) => matches!(e, Error::Backup { .. }),

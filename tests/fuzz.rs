@@ -76,7 +76,8 @@ fn change(target: &str, body: fn(&[u8]), inputs: &[Vec<u8>]) {
     eprintln!("{target}: {tried} inputs in {seconds} s with seed {seed}");
 }
 
-/// One change: a bit, a number, or a range that is removed, doubled, made up, or another input's.
+/// Changes a byte or a number, removes or doubles a range, inserts random bytes, or replaces
+/// everything from a position on by the end of another input.
 fn alter(bytes: &mut Vec<u8>, inputs: &[Vec<u8>], random: &mut Random) {
     let at = random.below(bytes.len() + 1);
     let end = (at + 1 + random.below(32)).min(bytes.len());

@@ -1,5 +1,5 @@
-//! What must never be called a backup, and what must never be lost for one: cases that a careful
-//! reader found.
+//! Backups that must never be accepted as complete, and data that must never be lost for a new
+//! backup: cases found in a careful review.
 
 use std::fs;
 use std::path::PathBuf;

@@ -12,7 +12,7 @@ use idev_backup::transport::link::{Pipe, Wake};
 use idev_backup::transport::usb::{Bus, Found, Usb};
 use idev_backup::transport::{Attached, Calm, Trouble, Via};
 
-/// What happens to a pipe.
+/// Events of a pipe.
 enum Event {
     Transfer(Vec<u8>),
     Wake,
@@ -101,7 +101,7 @@ impl Bus for Yes {
         let pipe = YesPipe { events, answers };
         Ok((
             Box::new(pipe),
-            // Nobody is there any more in the end.
+            // The receiver may be gone by the end of the test.
             Arc::new(move || drop(wake.lock().unwrap().send(Event::Wake))),
         ))
     }
@@ -128,7 +128,7 @@ fn a_pump_that_dies_keeps_nobody_waiting() {
     bus.happens(Event::Panic);
     let error = wire.read(&mut [0]).unwrap_err();
     assert_ne!(error.kind(), ErrorKind::TimedOut, "{error}");
-    // The next one opens the phone anew.
+    // The next connection opens the phone again.
     usb.connect(&phone(), 1, "a service").unwrap();
 }
 

@@ -1,5 +1,5 @@
-//! History: which snapshots stay, day after day, and what prune, pin, delete, adopt and copy do,
-//! whatever happens to them.
+//! History: which snapshots the rules keep day after day, and what prune, pin, delete, adopt and
+//! copy do, also when they are interrupted or meet damage.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,18 +27,18 @@ fn time(text: &str) -> DateTime {
     text.parse().unwrap()
 }
 
-/// Hours since the year 2000.
+/// Returns the hours since the year 2000.
 fn hours(when: DateTime) -> usize {
     let since = when.duration_since(time("2000-01-01T00:00:00"));
     usize::try_from(since.as_hours()).unwrap()
 }
 
-/// A snapshot of ours that is good, archived, and of which nothing is noted.
+/// Returns the facts of a good, archived snapshot made by this program, without any notes.
 fn made(when: DateTime) -> Facts {
     Facts {
         udid: udid(UDID),
         made: when,
-        // Hours, so that a later one has a greater rank.
+        // In hours, so that a later snapshot has a higher rank.
         rank: hours(when),
         current: false,
         ours: true,
@@ -50,7 +50,7 @@ fn made(when: DateTime) -> Facts {
     }
 }
 
-/// The current backup at `now`, and one a day before it, so many; newest first.
+/// Returns `count` backups, newest first: the current one at `now`, and one on each day before.
 fn daily(now: DateTime, count: i32) -> Vec<Facts> {
     let mut all: Vec<Facts> = (0..count)
         .map(|day| made(now.checked_sub(day.days()).unwrap()))
@@ -108,20 +108,20 @@ fn what_must_stay_stays_under_the_hardest_rule() {
         with(|all| all.iter_mut().for_each(|f| f.unknown = true)),
         [0, 1, 2, 3, 4, 5]
     );
-    // The newest good one, where the current is damaged or of another program.
+    // The newest good one is kept where the current one is damaged or from another program.
     assert_eq!(with(|all| all[0].good = false), [0, 1]);
     assert_eq!(
         with(|all| (0..3).for_each(|at| all[at].good = false)),
         [0, 3]
     );
-    // The last one verified: by its date, and by that of the check.
+    // The snapshot verified last is kept, both by its own date and by the date of the check.
     let verified = |all: &mut [Facts]| {
         all[2].verified = Some("2026-11-20T00:00:00Z".parse().unwrap());
         all[5].verified = Some("2026-11-22T00:00:00Z".parse().unwrap());
         all[4].verified = Some("2026-11-19T00:00:00Z".parse().unwrap());
     };
     assert_eq!(with(verified), [0, 2, 5]);
-    // One that was found damaged since is no longer good.
+    // A snapshot that was found damaged since does not count as good.
     assert_eq!(
         with(|all| {
             all[2].verified = Some("2026-11-20T00:00:00Z".parse().unwrap());
@@ -137,11 +137,11 @@ fn snapshots_of_a_clock_that_was_ahead_take_nobodys_place() {
     let mut all = daily(now, 6);
     all.extend([1, 2, 3].map(|year| made(now.checked_add(year.years()).unwrap())));
     assert_eq!(kept(&all, &Policy::last(2), now), [0, 1, 2, 6, 7, 8]);
-    // The end of summer time is no wrong clock.
+    // The end of summer time does not count as a wrong clock.
     all.truncate(6);
     all.push(made(now.checked_add(1.hours()).unwrap()));
     assert_eq!(kept(&all, &Policy::last(1), now), [0, 6]);
-    // The clock jumped back by years: what was made before lies ahead, and stays.
+    // The clock jumped back by years: earlier backups now lie in the future, and stay.
     let past = time("2020-01-01T00:00:00");
     assert_eq!(kept(&all, &Policy::last(0), past), [0, 1, 2, 3, 4, 5, 6]);
 }
@@ -156,7 +156,7 @@ fn phones_are_decided_about_by_themselves() {
     assert_eq!(kept(&all, &Policy::last(1), now), [0, 1, 3, 4]);
 }
 
-/// Facts, rules and a moment that look random.
+/// Returns pseudo-random facts, rules and a moment.
 fn random_case(random: &mut Random) -> (Vec<Facts>, Policy, DateTime) {
     let now = time("2026-11-22T22:00:00");
     let some = |random: &mut Random, of: usize| random.below(of) == 0;
@@ -225,7 +225,7 @@ fn whatever_the_rules_what_is_needed_stays_and_more_generous_rules_keep_more() {
                 );
             }
         }
-        // What is left is left alone by the same rules.
+        // Applying the same rules again drops nothing more.
         let left: Vec<Facts> = (0..all.len())
             .filter(|&at| stays(at))
             .map(|at| all[at].clone())
@@ -235,7 +235,7 @@ fn whatever_the_rules_what_is_needed_stays_and_more_generous_rules_keep_more() {
             left.len(),
             "{round}: {all:#?}"
         );
-        // One more of anything keeps all that is kept now.
+        // Raising any of the counts keeps at least what is kept now.
         let more = |count: Option<u32>| count.map(|n| n + 1);
         if policy != Policy::default() {
             let generous = Policy {
@@ -253,7 +253,8 @@ fn whatever_the_rules_what_is_needed_stays_and_more_generous_rules_keep_more() {
     }
 }
 
-/// A lock; a program that another thread of the test starts holds it too, until it runs.
+/// Takes the lock, waiting if needed: a process that another test thread is starting also holds the
+/// lock until it has executed its program.
 fn lock(store: &Store, udid: &Udid) -> Lock {
     loop {
         match store.lock(udid) {
@@ -263,7 +264,7 @@ fn lock(store: &Store, udid: &Udid) -> Lock {
     }
 }
 
-/// Seals a tiny backup at a moment that is an argument.
+/// Seals a tiny backup, dated `when`.
 fn seal_at(store: &Store, phone: &str, when: DateTime, policy: &Policy) {
     let udid = udid(phone);
     let lock = lock(store, &udid);
@@ -360,7 +361,7 @@ fn a_clock_that_jumps_back_costs_no_snapshot_that_the_rules_name() {
     ] {
         seal_at(&store, UDID, time(when), &rules);
     }
-    // Somebody sets the clock.
+    // The user sets the clock back.
     for day in 1..6 {
         seal_at(
             &store,
@@ -452,7 +453,7 @@ fn a_pin_follows_its_backup_to_its_archive_name_and_goes_with_it() {
     assert!(!fs::read_to_string(notes).unwrap().contains('x'));
 }
 
-/// The program on a store.
+/// Returns a command that runs the program on a store.
 fn program(store: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
     command
@@ -481,7 +482,7 @@ fn json(store: &Path, args: &[&str], code: i32) -> Value {
     serde_json::from_str(out.lines().last().unwrap()).unwrap()
 }
 
-/// A store of so many backups, a day apart, the last one yesterday.
+/// Creates a store of `count` backups, one a day, the last one yesterday.
 fn stocked(store: &Path, count: i32) -> Vec<String> {
     let made = Store::create(store).unwrap();
     let now = jiff::Zoned::now().datetime();
@@ -525,7 +526,7 @@ fn prune_shows_what_it_would_do_and_then_does_that() {
         left,
         [&stamps[0], &stamps[1], &stamps[3], &stamps[4]].map(String::clone)
     );
-    // By its name; and then the rules decide again.
+    // Untag by name, after which the rules decide again.
     run(
         &store,
         &["tag", "before iOS 27", "before iOS 27", "--remove"],
@@ -630,7 +631,7 @@ fn delete_asks_and_without_anybody_to_ask_refuses() {
     );
     let left = self::stamps(&Store::open(&store).unwrap(), UDID);
     assert_eq!(left, [&stamps[0], &stamps[2]].map(String::clone));
-    // Whoever says so may delete the current one, and one of another program.
+    // With confirmation, the current backup and one of another program can be deleted.
     run(&store, &["delete", "latest", "-y"], 0);
     let foreign = store.join(format!("{UDID}-20200101-000000"));
     copy_dir(&store.join(format!("{UDID}-{}", stamps[2])), &foreign);
@@ -639,7 +640,7 @@ fn delete_asks_and_without_anybody_to_ask_refuses() {
     }
     run(&store, &["prune", "--keep", "0"], 0);
     assert!(foreign.exists());
-    // A script's variable that was never set, and a stray key.
+    // An unset variable in a script, and a mistyped key.
     for name in ["", " ", "2", "2020010"] {
         let (_, err) = run(&store, &["delete", name, "-y"], 1);
         assert!(err.contains("hint: "), "{name:?}: {err}");
@@ -675,7 +676,7 @@ fn a_check_is_noted_and_list_tells_of_it_and_of_what_is_overdue() {
         );
         assert!(frees > 0 && frees < seen, "{frees} of {seen}");
     }
-    // It stays for that, though no rule keeps it.
+    // The check keeps the snapshot, though no rule does.
     let pruned = json(store, &["prune", "--keep", "0"], 0);
     assert_eq!(pruned["snapshots"][1]["why"][0], "last_verified");
     assert!(rig.listed().len() == 2);
@@ -686,7 +687,7 @@ fn a_check_is_noted_and_list_tells_of_it_and_of_what_is_overdue() {
     );
     let (out, _) = run(store, &["list", "--overdue-days", "0"], 0);
     assert!(out.contains("OVERDUE: the last good backup is of"), "{out}");
-    // A check that finds damage is noted too, and then the other one is the newest that is good.
+    // A check that finds damage is noted too, and then the other one is the newest good backup.
     let status = rig.current().join("Manifest.db");
     let bytes = fs::read(&status).unwrap();
     fs::remove_file(&status).unwrap();
@@ -698,7 +699,7 @@ fn a_check_is_noted_and_list_tells_of_it_and_of_what_is_overdue() {
         fates["snapshots"][1]["why"],
         serde_json::json!(["newest_good", "last_verified"])
     );
-    // Once it is whole again, that is noted.
+    // A repair is noted as well.
     run(store, &["verify", "latest", "--repair"], 0);
     assert!(of(0)["damaged"].is_null() && of(0)["verified"]["how"] == "bytes");
 }
@@ -709,7 +710,7 @@ fn a_folder_of_other_programs_is_not_written_to_by_a_check() {
     let folder = rig.dir.path().join("MobileSync");
     copy_dir(&rig.current(), &folder.join(UDID));
     let before = tree(&folder);
-    // Nothing is there that the bytes could be compared with.
+    // There is no list of hashes to compare the bytes with.
     run(&folder, &["verify"], 3);
     run(&folder, &["list", "--sizes"], 0);
     let (_, err) = run(&folder, &["pin", "latest"], 1);
@@ -723,7 +724,7 @@ fn a_folder_of_other_programs_is_not_written_to_by_a_check() {
     let copy = ["copy", "latest", target.to_str().unwrap(), "--new-store"];
     run(&folder, &copy, 0);
     assert_whole(&target.join(UDID));
-    // Neither below it nor around it, however it is called.
+    // The target may be neither below the store nor around it, however the path is written.
     let below = folder.join("copies");
     let around = rig.dir.path().join("absent/../MobileSync/copies");
     for into in [&folder, &below, &rig.dir.path().to_path_buf(), &around] {
@@ -735,7 +736,7 @@ fn a_folder_of_other_programs_is_not_written_to_by_a_check() {
     assert_same(&before, &tree(&folder), "nothing is ours there");
 }
 
-/// Kills a program at a moment, and answers whether it had not ended by then.
+/// Kills a program after `moment`, and returns true if it was still running then.
 fn kill_after(mut command: Command, moment: Duration) -> bool {
     let mut run = command
         .stdout(Stdio::null())
@@ -755,7 +756,7 @@ fn kills() -> usize {
     }
 }
 
-/// A store of one real backup under many dates, each its own files.
+/// Creates a store that holds one real backup under many dates, each with files of its own.
 fn many(rig: &Rig, store: &Path, count: usize) -> Vec<(PathBuf, Tree)> {
     let made = Store::create(store).unwrap();
     let mut trees = Vec::new();
@@ -827,7 +828,7 @@ fn a_prune_that_is_killed_at_any_moment_leaves_each_snapshot_whole_or_unlisted()
     );
 }
 
-/// A disk of its own, so that nobody else changes what is free on it.
+/// A separate disk, so that no other process changes its free space.
 #[cfg(target_os = "linux")]
 struct Disk(tempfile::TempDir);
 
@@ -883,7 +884,7 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
     for _ in 0..4 {
         rig.create_in(&store, &keep(5));
     }
-    // The oldest is pinned, so it is not the one to go.
+    // The oldest is pinned, so it is not the one to be dropped.
     let before = stamps(&store, UDID);
     let oldest = store.snapshots_of(rig.udid()).unwrap().pop().unwrap();
     store.note(&oldest, |note| note.pinned = true).unwrap();
@@ -892,8 +893,8 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
         rig.phone
             .suffer(&[format!("claim-size:{need}").parse().unwrap()]);
     };
-    // Of three beside the new one the rule keeps two, with the one that is current now. What the
-    // third frees is not enough, so it stays.
+    // The rule keeps the current backup and one more beside the new one. Dropping the third would
+    // not free enough, so it stays.
     claim(90_000_000);
     let options = Options {
         full: false,
@@ -908,7 +909,7 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
     assert_eq!(error.class(), Class::NoSpace);
     assert_eq!(stamps(&store, UDID), before);
     assert!(!recorder.phases().contains(&Phase::Removing));
-    // Where it is enough, it goes, and the backup succeeds.
+    // If dropping it frees enough, it is dropped and the backup succeeds.
     claim(3_000_000);
     let recorder = rig::Recorder::default();
     let report = rig.try_in(&store, &options, &recorder).unwrap();
@@ -922,8 +923,8 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
         "{:?}",
         recorder.notes()
     );
-    // Why, before anything goes; and what takes a while is told while it lasts, then what the phone
-    // does once more.
+    // The reason comes before anything is dropped. A long step is reported while it lasts, then the
+    // phone's second attempt.
     let events = recorder.events();
     let at = |wanted: &str| {
         events
@@ -938,14 +939,14 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
     assert_eq!(phases[removing - 1], phases[removing + 1]);
 }
 
-/// A backup that another program made, of the rig's phone, under any name.
+/// Makes a copy of the rig's current backup, under any name, that looks like another program's.
 fn foreign(rig: &Rig, name: &str) -> PathBuf {
     let folder = rig.dir.path().join(name);
     copy_dir(&rig.current(), &folder);
     folder
 }
 
-/// Files that are one file under two names.
+/// Returns true if two folders have files in common as hard links.
 #[cfg(unix)]
 fn shares_files(one: &Path, other: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -987,17 +988,17 @@ fn a_backup_of_another_program_becomes_the_current_one_or_a_snapshot_of_its_date
             (&true.into(), &true.into(), &"Mira's iPhone".into())
         );
     }
-    // Pinned, so that the rules of a younger history do not drop it.
+    // The adopted backup is pinned, so that the rules of a younger history do not drop it.
     assert_eq!(json(&store, &["prune", "--keep", "0"], 0)["dropped"], 0);
     let (_, err) = run(&store, &["adopt", old.to_str().unwrap()], 0);
     assert!(
         err.contains("Nothing to do: ") && err.contains("in this store already"),
         "{err}"
     );
-    // The phone goes on from it.
+    // The phone continues from the adopted backup.
     let made = rig.create_in(&Store::open(&store).unwrap(), &rig::options());
     assert!(!made.full);
-    // One that is newer takes the current one's place, which becomes a snapshot.
+    // A newer one replaces the current backup, which becomes a snapshot.
     let other = rig.dir.path().join("other");
     run(&other, &["adopt", old.to_str().unwrap(), "--new-store"], 0);
     assert_eq!(
@@ -1030,7 +1031,7 @@ fn what_is_damaged_or_no_backup_is_not_taken_in() {
     assert!(err.contains("taken in as it is"), "{out}{err}");
     let list = json(&store, &["list"], 0);
     assert!(list["backups"][0]["damaged"].is_string() && list["phones"][0]["overdue"] == true);
-    // A folder that is no backup, one without Info.plist, and none at all.
+    // A folder that is not a backup, one without Info.plist, and one that does not exist.
     let empty = rig.dir.path().join("empty");
     fs::create_dir(&empty).unwrap();
     let bare = foreign(&rig, "bare");
@@ -1058,7 +1059,7 @@ fn a_snapshot_is_copied_to_another_disk_with_all_that_is_known_of_it() {
     let copied = json(store, &["copy", "latest", to], 0);
     assert_eq!(copied["current"], true);
     if cfg!(unix) {
-        // Files that the store has are not copied again.
+        // Files that the store has already are not copied again.
         assert!(copied["shared"].as_u64() > Some(25), "{copied}");
     }
     run(
@@ -1090,7 +1091,7 @@ fn a_snapshot_is_copied_to_another_disk_with_all_that_is_known_of_it() {
         err.contains("Nothing to do: ") && err.contains("in this store already"),
         "{err}"
     );
-    // A copy that is known to be damaged is none.
+    // A copy that is known to be damaged does not count as a copy.
     let file = walkdir::WalkDir::new(copies[2].path())
         .min_depth(2)
         .into_iter();
@@ -1105,7 +1106,7 @@ fn a_snapshot_is_copied_to_another_disk_with_all_that_is_known_of_it() {
         err.contains("found that damaged") && err.contains("--repair"),
         "{err}"
     );
-    // What has changed since it was received is not copied.
+    // A backup that changed since it was received is not copied.
     let target = rig.dir.path().join("third disk");
     let victim = rig
         .phone
@@ -1175,7 +1176,7 @@ fn adopt_and_copy_that_are_killed_at_any_moment_leave_nothing_half_and_go_on() {
                 assert_same(wanted, &tree(snapshot.path()), "what is listed is whole");
             }
         }
-        // Again: it is done, or was.
+        // Run it again: it completes now, or had completed before.
         let ended = start().output().unwrap();
         let told = String::from_utf8_lossy(&ended.stderr).into_owned();
         let was_done = told.contains("in this store already");
@@ -1204,7 +1205,7 @@ fn a_copy_that_broke_off_does_not_copy_again_what_is_there() {
     let target = rig.dir.path().join("target");
     let to = target.to_str().unwrap();
     let import = target.join(".idev-backup").join(UDID).join("import");
-    // As one that was killed half way leaves it.
+    // Leave the state of a copy that was killed half way.
     let store = Store::create(&target).unwrap();
     let current = rig.store.current(rig.udid()).unwrap().unwrap();
     let proven = current.proven().unwrap().unwrap();
@@ -1230,7 +1231,7 @@ fn a_copy_that_broke_off_does_not_copy_again_what_is_there() {
     for (n, path) in files.iter().enumerate() {
         match n % 4 {
             0 => fs::remove_file(path).unwrap(),
-            // A power cut leaves the name, and zeros of the right length.
+            // A power cut leaves the name, and a file of the right length filled with zeros.
             1 => fs::write(path, vec![0; fs::metadata(path).unwrap().len() as usize]).unwrap(),
             _ => {}
         }
@@ -1275,7 +1276,7 @@ fn a_backup_with_notes_that_cannot_be_read_succeeds_drops_nothing_and_tells() {
     let (out, _) = run(rig.store.root(), &["list"], 3);
     assert!(out.contains("is not known, so nothing is dropped"), "{out}");
     run(rig.store.root(), &["list", "--json"], 3);
-    // A check is told that it could not be noted, and is none the worse.
+    // A check reports that its result could not be noted, and still succeeds.
     run(rig.store.root(), &["verify"], 0);
     fs::remove_file(&notes).unwrap();
     run(rig.store.root(), &["prune", "--keep", "0"], 0);

@@ -125,8 +125,8 @@ fn cases() -> Vec<Case> {
         case("Call.storedata", &whole, length + 8192, None, remark),
         case("UPPER.SQLITE3", &whole, length + 4096, None, remark),
         case("grown", &whole, length - 4096, None, remark),
-        // A real backup has such a file: the digest is of the stored bytes, the size is that of
-        // before.
+        // A real backup has such a file: its digest matches the stored bytes, its size is the
+        // earlier one.
         case(
             "DataUsage.sqlite",
             &whole,
@@ -263,8 +263,8 @@ fn encrypting() -> PhoneConfig {
     }
 }
 
-/// Without the password the phone's list is not read, and nobody knows whether a file of it is
-/// missing.
+/// Checks a backup without its password: the phone's list cannot be read, so missing files cannot
+/// be detected.
 #[test]
 fn unread_lists_are_never_whole() {
     let rig = Rig::with(encrypting());

@@ -103,8 +103,8 @@ impl Phone {
         self.transfers(&packet)
     }
 
-    /// As a phone's endpoint delivers a packet: cut into transfers, an empty one at the end where
-    /// none is short.
+    /// Receives a packet as a phone's endpoint delivers it: cut into transfers, followed by an
+    /// empty one if none of them is short.
     fn transfers(&mut self, packet: &[u8]) -> Result<(), Broken> {
         for part in packet.chunks(TRANSFER_BYTES) {
             self.mux.receive(part)?;
@@ -278,7 +278,7 @@ fn no_more_is_sent_than_the_phone_has_room_for() {
         (second.seq, second.payload.len()),
         (1025, PAYLOAD_BYTES_MAX)
     );
-    // A full packet ends by itself on every endpoint there is.
+    // A full packet ends with a short transfer at every endpoint packet size.
     assert!(
         [64, 512, 1024]
             .iter()
@@ -330,7 +330,7 @@ fn a_refusal_and_an_end_are_told_apart() {
             phone.mux.write(port, b"x").unwrap_err().kind(),
             ErrorKind::BrokenPipe
         );
-        // It is over on both sides: nothing more is said.
+        // The connection is closed on both sides, so no further packet is sent.
         phone.mux.close(port).unwrap();
         assert_eq!(phone.seen(), None);
     }

@@ -1,9 +1,10 @@
-//! Two commands work on one store at the same time, at every point at which the first one can meet
-//! the second: after its name was resolved, and at the beginning of each of its phases. Whatever
-//! they are, no backup is lost that nobody named, and nothing is said that is not so.
+//! Runs two commands on one store at the same time, the second at every point at which the first
+//! can meet it: after the first has resolved the name of its backup, and at the beginning of each
+//! of its phases. For every pair, no backup is lost that no command named, and every reported
+//! result is true.
 //!
-//! `IDEV_BACKUP_PAIRS` is the number of cases that run, or `all`; 40 without it.
-//! `IDEV_BACKUP_TEST_SEED` chooses others, and each failure names the seed, the two commands and
+//! `IDEV_BACKUP_PAIRS` is the number of cases to run, or `all`; the default is 40.
+//! `IDEV_BACKUP_TEST_SEED` selects other cases. Each failure names the seed, the two commands and
 //! the point.
 
 use std::cell::RefCell;
@@ -24,7 +25,7 @@ use idev_backup::store::{Policy, Store, sums};
 
 use crate::rig::{self, Random, Rig, Tree, UDID, copy_dir, options, tree};
 
-/// What may run beside what.
+/// Commands that may run at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Command {
     Create,
@@ -52,30 +53,30 @@ const COMMANDS: [Command; 10] = [
     Command::List,
 ];
 
-/// What a command said in the end.
+/// The result that a command reported.
 #[derive(Debug)]
 enum Said {
-    /// A new backup was made or taken in.
+    /// A new backup was made, adopted or copied in.
     Made,
     /// The backup with this id is deleted.
     Deleted(String),
-    /// So many snapshots were dropped.
+    /// This many snapshots were dropped.
     Pruned(u64),
-    /// The backup with this id is whole, or damaged in these files.
+    /// The backup with this id was checked; these files of it are damaged (none if it is whole).
     Checked(String, Vec<String>),
-    /// A copy of the backup with this id is in another store.
+    /// The backup with this id was copied to another store.
     Copied(String),
     /// The backup with this id is pinned.
     Pinned(String),
-    /// These backups are there.
+    /// The store has the backups with these ids.
     Listed(Vec<String>),
-    /// The restore of the backup with this id can work, as far as the backup matters.
+    /// The restore of the backup with this id can work, as far as it depends on the backup.
     Restorable(String),
-    /// It ended with an error.
+    /// The command failed with this error.
     Failed(String),
 }
 
-/// Calls a hook at the beginning of each phase, and at no other event.
+/// Calls a hook at the beginning of each phase and ignores all other events.
 struct Phases<'a>(&'a (dyn Fn() + Sync));
 
 impl Monitor for Phases<'_> {
@@ -86,16 +87,16 @@ impl Monitor for Phases<'_> {
     }
 }
 
-/// A phone, and the store that each case begins with.
+/// A phone, and the store that each case starts from.
 struct World {
     rig: Rig,
-    /// Its three backups, by id, the newest first.
+    /// The ids of the store's three backups, newest first.
     ids: Vec<String>,
-    /// A file of the newest that is damaged, and whole in the one before.
+    /// A file that is damaged in the newest backup and whole in the one before.
     damaged: String,
 }
 
-/// A store of its own for a case.
+/// A case's own copy of the store.
 struct Case<'a> {
     world: &'a World,
     store: Store,
@@ -136,7 +137,8 @@ fn ids(store: &Store) -> Vec<String> {
     all.iter().map(|backup| backup.id().to_string()).collect()
 }
 
-/// Damages a file of the newest backup that the one before holds whole; its path in the backup.
+/// Damages a file of the newest backup that the previous backup holds undamaged. Returns the file's
+/// path in the backup.
 fn damage(rig: &Rig) -> String {
     let all = rig.store.snapshots().unwrap();
     let before = tree(all[1].path());
@@ -162,7 +164,7 @@ impl Case<'_> {
         one.unwrap().stamp().unwrap()
     }
 
-    /// Runs a command; `hook` is called at each of its points.
+    /// Runs a command, and calls `hook` at each of its points.
     fn run(&self, command: Command, hook: &(dyn Fn() + Sync)) -> Said {
         let said = self.try_run(command, hook);
         said.unwrap_or_else(|e| {
@@ -222,7 +224,7 @@ impl Case<'_> {
                 Came::There { why, .. } => Said::Failed(why),
             },
             Command::Copy => {
-                // The one before the newest, which is whole.
+                // Copies the backup before the newest, which is whole.
                 let chosen = history::find(store(), &self.stamp(1))?;
                 hook();
                 let target = Store::create(&self.target).unwrap();
@@ -274,7 +276,7 @@ impl Case<'_> {
         [said, other]
     }
 
-    /// What must hold whatever was said, and that what was said is so.
+    /// Checks the store and the reported results against the rules in the module documentation.
     fn judge(&self, said: &[Said; 2], commands: [Command; 2], case: &str) {
         let world = self.world;
         let case = &format!("{case}: {said:?}");
@@ -301,7 +303,8 @@ impl Case<'_> {
             let Some(path) = there.get(id) else {
                 let may_go = deleted.contains(id.as_str())
                     || (may_prune && place > 0 && !pinned(id))
-                    // With the newest gone the one before is the newest, and no rule drops that.
+                    // If the newest is gone, the one before becomes the newest, which no rule
+                    // drops.
                     && (place > 1 || deleted.is_empty());
                 assert!(may_go, "{case}: backup {place} is gone");
                 continue;
@@ -318,7 +321,7 @@ impl Case<'_> {
             }
             rig::assert_same(&before, &now, case);
         }
-        // What was made is whole, but for what was damaged in the backup that it began as.
+        // New backups are whole, except for the damage in the backup that they started from.
         for (id, path) in there.iter().filter(|(id, _)| !world.ids.contains(id)) {
             let report = verify::verify(path, &rig::read_all(), &Silent).unwrap();
             let damage = report.findings.iter().filter(|f| f.wrong.is_damage());
@@ -369,7 +372,7 @@ impl Case<'_> {
                 Said::Made | Said::Deleted(_) | Said::Pinned(_) => {}
             }
         }
-        // A note is about the backup that was looked at.
+        // A note belongs to the backup that was checked.
         let notes = self.store.notes(world.rig.udid()).unwrap();
         for backup in self.store.snapshots().unwrap() {
             let note = notes.of(&backup);
@@ -398,7 +401,7 @@ fn pairs_of_commands_lose_nothing() {
     let world = World::new();
     let number = RefCell::new(0);
     let next = || number.replace_with(|number| *number + 1);
-    // Each command alone, to see at how many points another can meet it.
+    // Run each command alone first, to count the points at which another can meet it.
     let mut cases = Vec::new();
     for first in COMMANDS {
         let (case, points) = (world.case(next()), AtomicUsize::new(0));

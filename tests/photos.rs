@@ -128,7 +128,8 @@ fn photos_have_their_names_and_dates_and_stay_with_their_other_parts() {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap();
     assert_eq!(since.as_millis(), MAY as u128 * 1000 + 250);
-    // In one folder two photos of one name are told apart, with all their parts.
+    // In a flat folder, two photos with the same name get distinct names, including all their
+    // parts.
     let flat = dir.path().join("flat");
     let options = Options {
         flat: true,

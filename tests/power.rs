@@ -26,7 +26,7 @@ use idev_backup::store::Store;
 struct Story {
     rig: Rig,
     recording: Recording,
-    /// As the phone was when it had sent everything.
+    /// The phone in its state after it had sent everything.
     phone: Arc<Phone>,
     /// The backups that were there before, newest first.
     before: Vec<Tree>,
@@ -141,7 +141,8 @@ fn draft(store: &Path) -> PathBuf {
     store.join(".idev-backup").join(UDID).join("draft")
 }
 
-/// A store on a disk of its own, with so many backups; they too, newest first.
+/// Creates a store on a disk of its own with `count` backups. Also returns the backups, newest
+/// first.
 fn with_backups(count: usize) -> (Rig, Vec<Tree>) {
     let rig = Rig::new();
     let disk = rig.dir.path().join("disk");

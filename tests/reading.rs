@@ -1,5 +1,5 @@
-//! Backups as their readers see them: `info`, `usage`, `ls`, `find` and `tree`, of the phone's, of
-//! others' and of strangers'.
+//! Backups as their readers see them: `info`, `usage`, `ls`, `find` and `tree` on backups of the
+//! simulated phone, of other programs and from untrusted sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,7 @@ use idev_backup::manifest::SCHEMA;
 use idev_backup::manifest::record::{FileRecord, file_id};
 use serde_json::Value;
 
-/// What a run printed, and how it ended.
+/// The output and the exit code of a run.
 struct Ran {
     code: i32,
     out: Vec<u8>,
@@ -23,7 +23,7 @@ impl Ran {
         String::from_utf8(self.out.clone()).unwrap()
     }
 
-    /// Every line, each an object.
+    /// Returns every line of the output, each of which must be a JSON object.
     fn objects(&self) -> Vec<Value> {
         let object = |line: &str| -> Value {
             assert!(!line.contains(char::is_control), "{line:?}");
@@ -35,7 +35,7 @@ impl Ran {
     }
 }
 
-/// The program, far from any home and terminal.
+/// Returns a command that runs the program without a home or a terminal.
 fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
     for variable in ["IDEV_BACKUP_STORE", "IDEV_BACKUP_PASSWORD"] {
@@ -72,7 +72,8 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// What others made, in the folder beside ours; a clone of a user has none.
+/// Returns a folder of other people's test data beside the checkout, or `None` if it is absent, as
+/// in a user's clone.
 fn shared(name: &str) -> Option<PathBuf> {
     let shared = std::env::var_os("IDEV_BACKUP_SHARED").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
@@ -88,13 +89,13 @@ fn shared(name: &str) -> Option<PathBuf> {
 
 const GOLEMINE: &str = "pmeenan-golemine/e2e/fixtures/generated";
 
-/// The only folder in a folder.
+/// Returns the only folder in a folder.
 fn within(folder: &Path) -> PathBuf {
     let mut inside = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
     inside.find(|path| path.is_dir()).unwrap()
 }
 
-/// A backup of iOS 10 or later of which there is only the list.
+/// Creates a backup of iOS 10 or later that consists only of its list.
 fn list_of(rows: &[(&str, &str, i64, Vec<u8>)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let db = rusqlite::Connection::open(dir.path().join("Manifest.db")).unwrap();
@@ -134,7 +135,7 @@ fn record(size: u64, modified: i64) -> Vec<u8> {
 
 const NEW_YEAR: i64 = 1_767_225_600; // 2026-01-01
 
-/// Some files of a phone, each with what a question can be about.
+/// Creates a list of files of a phone that covers every condition of a search.
 fn sample() -> tempfile::TempDir {
     let link = FileRecord {
         mode: 0o120_755,
@@ -241,7 +242,7 @@ fn what_is_shown_is_what_the_phone_holds() {
     let names = names.map(|name| String::from_utf8(name.to_vec()).unwrap());
     assert_eq!(names.collect::<BTreeSet<_>>(), wanted);
 
-    // Each folder's listing gives the same, all the way down.
+    // Listing each folder in turn gives the same files.
     let mut seen = BTreeSet::new();
     for domain in domains.keys() {
         let objects = runs(&["ls", backup, domain, "-R", "--json"]).objects();
@@ -254,7 +255,7 @@ fn what_is_shown_is_what_the_phone_holds() {
     assert_eq!(seen, wanted);
     let tree = runs(&["tree", backup]).text();
     for file in &files {
-        // No name ends a line, in a pipe either.
+        // A name never contains a line break in the output, not even in a pipe.
         let name = file.path.rsplit('/').next().unwrap();
         let shown: String = (name.chars())
             .map(|c| match c.is_control() {
@@ -301,7 +302,7 @@ fn a_folder_is_listed_by_name_with_what_is_in_it_and_no_more() {
     assert_eq!(
         lines(&["ls", "-l", backup, "HomeDomain"]),
         [
-            // The list has no row for it.
+            // The list has no row for this folder.
             "d?????????             -  ?                 Library/",
             "lrwxr-xr-x             -  1970-01-01 00:00  l -> /etc",
         ]
@@ -477,7 +478,7 @@ fn apps_take_room_with_their_extensions_and_have_names() {
         let mode = fs::metadata(&page).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
-    // What is there is not replaced, unless it is wanted.
+    // An existing file is replaced only with --force.
     fs::write(&page, "mine").unwrap();
     assert_eq!(run(&["usage", folder, "--html", text(&page)]).code, 1);
     assert_eq!(fs::read_to_string(&page).unwrap(), "mine");
@@ -485,7 +486,7 @@ fn apps_take_room_with_their_extensions_and_have_names() {
     assert_eq!(fs::read_to_string(&page).unwrap(), html);
     let nowhere = backup.path().join("no/page.html");
     assert_eq!(run(&["usage", folder, "--html", text(&nowhere)]).code, 1);
-    // What is no file stays what it is, and the page is not printed.
+    // A folder is not replaced, and the page is not printed instead.
     fs::create_dir(nowhere.parent().unwrap()).unwrap();
     let said = run(&[
         "usage",
@@ -550,7 +551,7 @@ fn what_cannot_be_meant_is_wrong_usage_or_told_in_words_of_its_own() {
     );
 }
 
-/// Every way to read a backup, and what each needs beside it.
+/// Every command that reads a backup, with its arguments after the backup.
 const WAYS: [&[&str]; 10] = [
     &["info"],
     &["info", "--json"],
@@ -564,7 +565,7 @@ const WAYS: [&[&str]; 10] = [
     &["tree"],
 ];
 
-/// Reads a folder in every way; each must end with one of these codes.
+/// Runs every reading command on a folder; each must end with one of these codes.
 fn read_in_every_way(folder: &Path, codes: &[i32]) {
     for way in WAYS {
         let args = [&way[..1], &[text(folder)], &way[1..]].concat();
@@ -607,13 +608,13 @@ fn names_of_strangers_do_no_harm() {
     ] {
         runs(args);
     }
-    // A pipe gets the name as it is.
+    // A pipe receives the name unchanged.
     let found = runs(&["find", folder, "-0", "HomeDomain/a*"]).out;
     let wanted = format!("HomeDomain/{odd}\0HomeDomain/again\0HomeDomain/and again\0");
     assert_eq!(found, wanted.as_bytes());
     let listed = runs(&["find", folder, "HomeDomain/a?*b*", "--json"]).objects();
     assert_eq!(listed[0]["path"], odd);
-    // A terminal does not; `script` is one.
+    // A terminal does not receive it unchanged; `script` provides one.
     let words = format!(
         "{} find '{folder}' 'HomeDomain/a*'",
         env!("CARGO_BIN_EXE_idev-backup")
@@ -694,7 +695,8 @@ fn any_folder_gives_a_report_or_an_error() {
             |f| {
                 let status = fs::File::options().write(true).open(f.join("Status.plist"));
                 let status = status.unwrap();
-                // Some disks hold no file of that size; the limit is below this one, too.
+                // Some disks cannot hold a file of that size; the smaller size also exceeds the
+                // limit.
                 if status.set_len(300 << 30).is_err() {
                     status.set_len(1 << 30).unwrap();
                 }
@@ -852,7 +854,7 @@ fn sql(folder: &Path, statements: &str) {
     database.execute_batch(statements).unwrap();
 }
 
-/// A list of 20 pages with 300^18 rows: each page but the last names the next one 300 times.
+/// Checks a list of 20 pages with 300^18 rows: each page but the last names the next one 300 times.
 #[test]
 fn a_list_that_goes_on_for_ever_is_an_error() {
     const PAGE: usize = 4096;
@@ -868,8 +870,8 @@ fn a_list_that_goes_on_for_ever_is_an_error() {
     assert_eq!(leaf.len(), PAGE);
     let mut endless = first.to_vec();
     for next in 3..=20u32 {
-        // Of each page: kind, free space, cells, where they begin, the last child; then where each
-        // cell is.
+        // The layout of each page: kind, free space, number of cells, start of the cells, last
+        // child; then the position of each cell.
         let cell = [&next.to_be_bytes()[..], &[1]].concat();
         let cells = PAGE - usize::from(TIMES) * cell.len();
         let mut page = vec![5, 0, 0];
@@ -914,7 +916,8 @@ fn folders_that_others_made_are_read() {
     read_in_every_way(&plain, &[0]);
     read_in_every_way(&within(&folder.join("ios-malformed-backup")), &[0]);
 
-    // Without the password the property lists still tell who and when, and nobody is asked.
+    // Without the password, the property lists still show the owner and the date, and no password
+    // is requested.
     let encrypted = within(&folder.join("ios-mini-encrypted-backup"));
     let info = &runs(&["info", text(&encrypted), "--json"]).objects()[0];
     assert_eq!(

@@ -33,7 +33,7 @@ fn flip(path: &Path) {
     });
 }
 
-/// Keeps so many lines of a list.
+/// Truncates a list after `lines` lines.
 fn cut(path: &Path, lines: usize) {
     replace(path, |bytes| {
         let ends = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n');
@@ -264,8 +264,8 @@ fn hashes_are_counted_by_their_source() {
     assert_eq!((record.files, record.bytes), (report.files, report.bytes));
     assert_eq!(record.phone.name, Some(report.phone.name.clone()));
 
-    // Of what was taken in from elsewhere nobody knows what the phone sent, and the next backup
-    // does not forget that.
+    // For an adopted backup, there is no record of the bytes that the phone sent. The next backup
+    // must keep that information.
     let other = rig.dir.path().join("other").join(UDID);
     copy_dir(&rig.current(), &other);
     let store = rig.new_store("adopted");

@@ -1,6 +1,6 @@
-//! Recorded traffic, played to our own program: every scene of fixtures/traffic. What it answers
-//! must mean what the recorded client answered, and it must end as a user would expect.
-//! fixtures/README.md tells where each scene comes from.
+//! Plays recorded traffic (every scene of fixtures/traffic) to our program. Its answers must mean
+//! the same as those of the recorded client, and it must end as a user would expect.
+//! fixtures/README.md states where each scene comes from.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,20 +29,21 @@ const ENCRYPT: &[&str] = &["encryption", "on"];
 const CHANGE: &[&str] = &["encryption", "change"];
 const PAIR: &[&str] = &["pair", "--wait", "20"];
 
-/// How our program ends when it is played a scene.
+/// A recorded scene, and the expected outcome for our program.
 struct Scene {
     name: &'static str,
-    /// The scene that is played before, into the same store.
+    /// The scene to play first, into the same store.
     after: Option<&'static str>,
-    /// Its arguments, without the store.
+    /// The program's arguments, without the store.
     command: &'static [&'static str],
     exit: i32,
-    /// Part of what it prints.
+    /// Part of the expected output.
     says: &'static str,
-    /// The bytes that the recorded phone asks to be freed. What it needs is that and what this
-    /// computer has free, less the 2 GiB that a phone asks for beyond its need.
+    /// The number of bytes that the recorded phone asks to have freed. The space that the backup
+    /// needs is this number plus the free space on this computer, less the 2 GiB that a phone
+    /// requests beyond its need.
     asked: Option<u64>,
-    /// In what it departs from the recorded client, rightly: parts of what is told of it.
+    /// Accepted differences from the recorded client: parts of the messages that describe them.
     departs: &'static [&'static str],
 }
 
@@ -58,8 +59,7 @@ const fn scene(name: &'static str, exit: i32, says: &'static str) -> Scene {
     }
 }
 
-/// The bytes of the size behind `words`, and how far from the truth it may be for having been
-/// rounded.
+/// Returns the size in bytes that follows `words`, and its maximum rounding error.
 fn size_after(printed: &str, words: &str) -> Option<(f64, f64)> {
     let mut told = printed.split_once(words)?.1.split_whitespace();
     let number: f64 = told.next()?.parse().ok()?;
@@ -72,8 +72,8 @@ fn size_after(printed: &str, words: &str) -> Option<(f64, f64)> {
     Some((number * unit, 0.0501 * unit))
 }
 
-/// Whether the need that was told follows from what the phone asked for and what the computer said
-/// it had free.
+/// Returns true if the printed need follows from the bytes that the phone asked for and the free
+/// space that the computer reported.
 fn is_need_right(printed: &str, asked: u64) -> bool {
     let need = size_after(printed, "the backup needs ");
     let free = size_after(printed, "/store has ").or_else(|| size_after(printed, "\\store has "));
@@ -83,10 +83,10 @@ fn is_need_right(printed: &str, asked: u64) -> bool {
     (asked as f64 + free - 2f64.powi(31) - need).abs() <= need_off + free_off
 }
 
-/// idevicebackup2 names the source of a backup as well; no phone asks for it.
+/// idevicebackup2 also sends the source of a backup; no phone asks for it.
 const LIMD: &[&str] = &["SourceIdentifier was recorded"];
-/// pymobiledevice3 puts a Status.plist and a Manifest.plist of its own where there are none, and
-/// hands them to the phone.
+/// pymobiledevice3 writes a Status.plist and a Manifest.plist of its own where these are missing,
+/// and sends them to the phone.
 const PMD3: &[&str] = &[
     "Status.plist ended with Whole, and now with Failed",
     "Manifest.plist ended with Whole, and now with Failed",
@@ -114,28 +114,29 @@ const SCENES: &[Scene] = &[
     scene("18.6.2-trust-removed", 0, DONE),
     scene("13.7-devicelink-300", 0, DONE),
 
-    // It asks on a connection of its own each time, and opens no session afterwards.
+    // idevicebackup2 opens a new connection for each pairing attempt, and no session afterwards.
     Scene { command: PAIR, departs: &["Pair came out of turn", "StartSession has no recorded answer"],
             ..scene("18.6.2-pair.idevicebackup2", 0, DONE) },
     Scene { command: PAIR, departs: &["Pair came out of turn"], ..scene("18.6.2-trust-refused.idevicebackup2", 5, "Don't Trust") },
     Scene { departs: LIMD, ..scene("18.6.2-full-backup.idevicebackup2", 0, DONE) },
     Scene { departs: LIMD, after: Some("18.6.2-full-backup.idevicebackup2"), ..scene("18.6.2-changes-only.idevicebackup2", 0, DONE) },
     Scene { departs: LIMD, ..scene("18.6.2-encrypted.idevicebackup2", 0, DONE) },
-    // Only the dialog is played: lockdown's WillEncrypt is the simulated phone's, whose password
-    // nobody set.
+    // Only the dialog is replayed. The simulated phone answers lockdown's WillEncrypt, and it has
+    // no password set.
     Scene { command: ENCRYPT, ..scene("18.6.2-encryption-on.idevicebackup2", 3, "agreed, but says") },
     Scene { command: CHANGE, ..scene("18.6.2-password-changed.idevicebackup2", 0, DONE) },
     Scene { command: CHANGE, ..scene("18.6.2-password-wrong.idevicebackup2", 6, "the backup password is wrong") },
     Scene { departs: LIMD, ..scene("18.6.2-passcode-entered.idevicebackup2", 0, DONE) },
     Scene { departs: LIMD, ..scene("18.6.2-passcode-not-entered.idevicebackup2", 5, "the passcode was not entered") },
-    // It leaves the request to purge unanswered, and hangs until it is killed.
+    // idevicebackup2 leaves the request to purge unanswered, and hangs until it is killed.
     Scene { departs: &["SourceIdentifier was recorded", "DLMessageStatusResponse came after the end"],
             ..scene("18.6.2-no-space.idevicebackup2", 8, "lost while it asked for room") },
     Scene { departs: LIMD, ..scene("18.6.2-device-file-error.idevicebackup2", 1, "MBErrorDomain/104") },
     Scene { departs: LIMD, ..scene("18.6.2-cable-cut.idevicebackup2", 8, "lost while it sent files") },
-    // It does not pair anew; ours asks the phone to, which the recording has no answer for.
+    // idevicebackup2 does not pair again. Our program asks the phone to, and the recording has no
+    // answer for that.
     Scene { departs: &["lockdown"], ..scene("18.6.2-trust-removed.idevicebackup2", 5, "the phone has forgotten this computer") },
-    // It answers the phone's 300 with its own 400.
+    // idevicebackup2 answers the phone's 300 with its own 400.
     Scene { departs: &["SourceIdentifier was recorded", "400 was recorded, 300 came"], ..scene("13.7-devicelink-300.idevicebackup2", 0, DONE) },
 
     Scene { command: PAIR, departs: &["lockdown"], ..scene("18.6.2-pair.pymobiledevice3", 0, DONE) },
@@ -163,7 +164,7 @@ const SCENES: &[Scene] = &[
     scene("8.2-setup-not-finished.limd-187", 1, "Unable to backup until Setup is finished"),
     scene("6.1.2-keychain-locked.limd-12", 5, "Error copying keychain data"),
     scene("8.0.2-phone-locked.limd-125", 1, "hint: unlock the phone"),
-    // The other questions are answered by the simulated phone.
+    // The simulated phone answers the other requests.
     Scene { departs: &["has no recorded answer", "StartService com.apple.mobilebackup2 came in other words", "came out of turn"],
             ..scene("18.7.2-service-locked.pmd3-1562", 5, "the phone is locked") },
 ];
@@ -172,7 +173,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/traffic")
 }
 
-/// What came of a scene.
+/// The outcome of playing a scene.
 struct Played {
     exit: i32,
     printed: String,
@@ -180,8 +181,8 @@ struct Played {
     unplayed: Vec<String>,
 }
 
-/// Of other programs' traces the backup service alone is played: what they ask lockdown and the
-/// small services is theirs.
+/// Reads a scene's trace. Of other programs' traces, keeps only the backup service: their requests
+/// to lockdown and to the small services differ from ours.
 fn trace(name: &str) -> Trace {
     let text = fs::read_to_string(folder().join(name).join("trace.jsonl")).unwrap();
     let mut trace = Trace::parse(&text).unwrap();
@@ -204,7 +205,8 @@ fn play(scene: &Scene, dir: &Path) -> Played {
     let phone = Phone::new(PhoneConfig {
         udid: replay.udid().cloned().unwrap_or(base.udid.clone()),
         plain: replay.is_plain(),
-        // What lockdown says where another client's recording leaves it to the phone.
+        // Supplies lockdown's answer where another client's recording leaves it to the simulated
+        // phone.
         backup_password: (scene.name.contains("-encrypted") || scene.command == CHANGE)
             .then(|| Password::new("simulated")),
         ..base
@@ -248,7 +250,7 @@ fn play(scene: &Scene, dir: &Path) -> Played {
     }
 }
 
-/// Plays a scene, and the one before it; what is wrong with it, if anything.
+/// Plays a scene, after the scene that it builds on, and returns the faults found.
 fn faults(scene: &Scene) -> Vec<String> {
     let dir = rig::room();
     if let Some(before) = scene.after {
@@ -296,8 +298,8 @@ fn faults(scene: &Scene) -> Vec<String> {
 
 #[test]
 fn our_program_does_in_every_scene_what_the_recorded_client_did_or_rightly_departs_from_it() {
-    // Under an emulator a scene takes many seconds, and other programs' are about the dialog, which
-    // is the same everywhere.
+    // Under an emulator a scene takes many seconds. Scenes of other programs test the dialog, which
+    // is the same on every processor, so they are skipped there.
     let here = |scene: &&Scene| {
         rig::cut_every() == 1 || !scene.name.contains(".idev") && !scene.name.contains(".pymo")
     };

@@ -1,5 +1,5 @@
-//! Restores to the simulated phone: every byte arrives, the sealed backup stays as it is whatever
-//! the phone or the cable does, and what goes wrong is told with what state the phone is in.
+//! Restores to the simulated phone. Every byte arrives, the sealed backup stays unchanged whatever
+//! the phone or the cable does, and each error states the phone's state.
 
 use std::fs;
 use std::io::Read;
@@ -36,7 +36,7 @@ fn how() -> Options {
     }
 }
 
-/// Names and sizes are enough where the check is not what is tested.
+/// Returns options that check only names and sizes, for tests in which the check does not matter.
 fn quick() -> Options {
     Options {
         depth: Depth::Quick,
@@ -48,8 +48,8 @@ fn known(password: &str) -> Option<Known> {
     Some(Known(Secret::new(password.as_bytes().to_vec())))
 }
 
-/// For restores one after the other: the test restarts the phone itself, so that nobody has to wait
-/// for it.
+/// Returns options for consecutive restores: the test restarts the phone itself, which avoids the
+/// wait for a reboot.
 fn staying() -> Options {
     Options {
         reboot: false,
@@ -57,10 +57,10 @@ fn staying() -> Options {
     }
 }
 
-/// What is otherwise about a phone.
+/// Changes the configuration of a phone.
 type Change = fn(&mut PhoneConfig);
 
-/// A phone that restarts at once.
+/// Returns the configuration of a phone that restarts immediately.
 fn plain() -> PhoneConfig {
     PhoneConfig {
         restart: Duration::ZERO,
@@ -76,14 +76,14 @@ fn encrypting() -> PhoneConfig {
     }
 }
 
-/// A rig whose store holds a backup, and the phone that made it.
+/// Creates a rig with a backup in its store and the phone that the backup was made of.
 fn backed_up(config: PhoneConfig) -> Rig {
     let rig = Rig::with(config);
     rig.try_create(&rig::options(), &Silent).unwrap();
     rig
 }
 
-/// The rig's phone, also while it restarts.
+/// Returns the rig's phone, waiting while it restarts.
 fn attached(rig: &Rig) -> Attached {
     loop {
         if let Ok(phone) = rig.reach().phone(Some(rig.udid().as_str())) {
@@ -112,7 +112,7 @@ fn try_restore(
 ) -> Result<Report, Error> {
     loop {
         match restores_on(rig, &rig.reach(), folder, options, monitor) {
-            // The phone has not yet seen that the run before is over, or restarts just now.
+            // The phone has not noticed yet that the previous run is over, or is restarting.
             Err(Error::RestoreRefused { refusal, .. }) if refusal.code == 14 => {}
             Err(Error::Device(e)) if format!("{e}").contains("not connected") => {}
             other => return other,
@@ -125,7 +125,7 @@ fn restores(rig: &Rig, folder: &Path, options: &Options) -> Report {
     try_restore(rig, folder, options, &Silent).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// A run that must fail; its error, which says what to do.
+/// Runs a restore that must fail, and returns its error, which must have a hint.
 fn fails(rig: &Rig, folder: &Path, options: &Options) -> Error {
     let error = try_restore(rig, folder, options, &Silent).unwrap_err();
     assert!(
@@ -139,7 +139,7 @@ fn last(phone: &Phone) -> RestoreOutcome {
     phone.restores().last().unwrap().clone()
 }
 
-/// What is in the store, but for what a check notes of it.
+/// Returns everything in the store except the notes and the lock, which a check may change.
 fn sealed(rig: &Rig) -> Tree {
     let mut all = tree(rig.store.root());
     all.retain(|path, _| !path.ends_with("notes.json") && !path.ends_with("lock"));
@@ -150,7 +150,7 @@ fn faults(specs: &[&str]) -> Vec<Fault> {
     specs.iter().map(|s| s.parse().unwrap()).collect()
 }
 
-/// What the phone received, as it wrote it down.
+/// Returns the files that the phone recorded as received.
 fn received(ledger: &Ledger) -> Vec<Received> {
     let mut rows = Vec::new();
     let each = ledger.each(|row| {
@@ -185,8 +185,8 @@ fn compared_with(folder: &Path, passwords: &dyn Passwords, rows: Vec<Received>) 
     compare(folder, &how, rows, &Silent).unwrap()
 }
 
-/// The ledger has these very bytes of each file that the phone had when it was backed up, hashed
-/// here and not by our reader.
+/// Asserts that the ledger has exactly these bytes of each file that the phone had at the time of
+/// the backup. The hashes are computed here, not by our reader.
 fn assert_has_the_files_of(ledger: &Ledger, phone: &Phone) {
     let rows = received(ledger);
     let mut files = 0;
@@ -330,7 +330,7 @@ fn an_older_snapshot_is_restored_as_it_was() {
     restores(&rig, &folder, &how());
     let compared = compared(&rig.phone, &folder, &NoPasswords);
     assert!(compared.is_same() && compared.files > 20, "{compared:#?}");
-    // And it is not the other one.
+    // It differs from the other backup.
     let other = self::compared(&rig.phone, &rig.current(), &NoPasswords);
     assert!(!other.is_same());
 }
@@ -341,7 +341,7 @@ fn a_folder_of_any_name_is_restored() {
     let folder = rig.dir.path().join("old backup");
     copy_dir(&rig.current(), &folder);
     let report = restores(&rig, &folder, &how());
-    // Info.plist says whose it is.
+    // Info.plist identifies the phone.
     assert_eq!(report.source.udid.as_deref(), Some(UDID));
     assert_eq!(last(&rig.phone).source, UDID);
 }
@@ -372,7 +372,7 @@ fn every_code_has_its_kind_its_state_and_a_next_step() {
             panic!("{code}: {error}")
         };
         assert_eq!((refusal.code, *left), (code, Left::AsItWas));
-        // What was handed over before is taken back.
+        // The list of applications sent earlier is removed again.
         assert!(last(&rig.phone).applications.is_some(), "{code}");
         assert_eq!(rig.phone.applications(), None, "{code}");
     }
@@ -399,7 +399,7 @@ fn a_phone_that_says_yes_and_did_not_ask_for_everything_is_not_believed() {
     );
     rig.phone.restart();
 
-    // Where less was asked of it, less is no problem.
+    // Receiving less is not a problem if less was requested.
     let recorder = Recorder::default();
     let less = Options {
         system_files: false,
@@ -431,7 +431,7 @@ fn no_list_of_applications_stays_on_a_phone_that_shall_not_use_it() {
         apps: false,
         ..staying()
     };
-    // It waits for its restart; what counts is what the run before left.
+    // The phone waits for its restart; the state that the previous run left is the one that counts.
     fails(&rig, &rig.current(), &none);
     assert_eq!(last(&rig.phone).applications, None);
 }
@@ -618,7 +618,7 @@ fn a_phone_that_meddles_changes_nothing_of_the_backup() {
     assert_same(&before, &sealed(&rig), "after a meddling phone");
 }
 
-/// The state that is told fits what the phone has.
+/// Asserts that the state in the error matches the phone's actual state.
 fn assert_told(rig: &Rig, error: &Error, when: &str) {
     assert_eq!(error.class(), Class::Lost, "{when}: {error}");
     let files = last(&rig.phone).files;
@@ -647,16 +647,16 @@ fn the_cable_is_pulled_at_every_message_and_the_backup_is_untouched() {
         let told = rig.phone.restores().len();
         let ended = try_restore(&rig, &rig.current(), &staying(), &Silent);
         if let Err(Error::RestoreDialog { left, .. }) = &ended {
-            // Where the phone may have taken the backup, it needs the list.
+            // If the phone may have accepted the backup, it needs the list of applications.
             let is_unheard = matches!(left, Left::All { .. });
             unheard += usize::from(is_unheard);
             assert_eq!(rig.phone.applications().is_some(), is_unheard, "{when}");
         }
-        // As the hint says: what it may have staged is in place or gone.
+        // As the hint says, a restart either puts staged files in place or discards them.
         rig.phone.restart();
         match ended {
             Ok(_) => break,
-            // In the greetings: there was no restore yet.
+            // Cut during the greetings, before any restore had begun.
             Err(e) if rig.phone.restores().len() == told => {
                 assert_eq!(e.class(), Class::Lost, "{when}: {e}");
             }
@@ -684,7 +684,7 @@ fn the_cable_is_pulled_at_random_bytes_and_the_backup_is_untouched() {
         Err(_) => 80 / cut_every(),
     };
     for number in 0..cuts {
-        // The phone's requests are few bytes, and the files many.
+        // The phone's requests are few bytes; the files are many.
         let (fault, all) = match number % 2 {
             0 => ("cut-after", 14_000),
             _ => ("cut-after-taken", 400_000),
@@ -718,11 +718,11 @@ fn a_damaged_backup_does_not_reach_the_phone() {
     type Damage = fn(&Path, &Path);
     let table: [(&str, Damage, bool); 13] = [
         ("two altered", flip_two, true),
-        // What the phone itself would see, and refuse after everything was sent.
+        // Damage that the phone itself would notice, and refuse after everything was sent.
         ("one with a digest altered", flip_digested, false),
         ("lengthened", lengthen, false),
         ("swapped with a smaller one", swap, false),
-        // It can still be read, and nobody knows what it names now.
+        // The list can still be read, but the files that it names now are unknown.
         ("list altered", flip_list, false),
         ("missing", |_, file| fs::remove_file(file).unwrap(), false),
         ("truncated", |_, file| fs::write(file, "x").unwrap(), false),
@@ -754,7 +754,7 @@ fn a_damaged_backup_does_not_reach_the_phone() {
     let whole = rig.dir.path().join("whole");
     copy_dir(&rig.current(), &whole);
     for (name, damage, tolerated) in table {
-        // In its place, so that it is compared with the list of hashes beside it.
+        // Damage the backup in its place, so that it is compared with the list of hashes beside it.
         fs::remove_dir_all(rig.current()).unwrap();
         copy_dir(&whole, &rig.current());
         damage(&rig.current(), &rig.current().join(&victim));
@@ -801,7 +801,7 @@ fn flip(_: &Path, file: &Path) {
     fs::write(file, bytes).unwrap();
 }
 
-/// The file, and one more that is not of the list.
+/// Alters the file, and another one that is neither a list nor a property list.
 fn flip_two(backup: &Path, file: &Path) {
     flip(backup, file);
     let parts = fs::read_dir(backup)
@@ -814,7 +814,7 @@ fn flip_two(backup: &Path, file: &Path) {
     });
     let is_other = |other: &PathBuf| {
         let head = fs::read(other).unwrap();
-        // No property list and no database: those would be corrupt, and not only altered.
+        // Skip property lists and databases: altering those would make them corrupt.
         other != file
             && head.len() > 64
             && !head.starts_with(b"bplist")
@@ -824,7 +824,7 @@ fn flip_two(backup: &Path, file: &Path) {
     flip(backup, &files.find(is_other).unwrap());
 }
 
-/// A file of the system: the phone's list has the digest of its bytes.
+/// Alters a system file, for which the phone's list holds a digest.
 fn flip_digested(backup: &Path, _: &Path) {
     let list = rusqlite::Connection::open(backup.join("Manifest.db")).unwrap();
     let id: String = list
@@ -842,7 +842,7 @@ fn lengthen(_: &Path, file: &Path) {
     fs::write(file, [bytes, b"more".to_vec()].concat()).unwrap();
 }
 
-/// Its bytes are those of the smaller file, and that one's are its own.
+/// Exchanges the file with a smaller one, so that each has the other's bytes.
 fn swap(backup: &Path, file: &Path) {
     let other = backup.join(file.parent().unwrap().parent().unwrap());
     let length = fs::metadata(file).unwrap().len();
@@ -857,7 +857,8 @@ fn swap(backup: &Path, file: &Path) {
     fs::write(other, mine).unwrap();
 }
 
-/// A list that names a file by an id which is not its own: without our hashes, nothing else tells.
+/// Makes the list name a file by an id that does not belong to its path. Without our hashes, only
+/// the id reveals this.
 fn misname(backup: &Path) {
     let list = rusqlite::Connection::open(backup.join("Manifest.db")).unwrap();
     let renamed = list.execute(
@@ -874,7 +875,7 @@ fn damage_that_only_a_list_or_a_key_shows_does_not_reach_the_phone() {
     let alone = rig.dir.path().join("alone");
     copy_dir(&rig.current(), &alone);
     misname(&alone);
-    // The phone leaves out the key of one file; its own backup is complete in every other way.
+    // The phone leaves out the key of one file; its backup is complete in every other way.
     let keyless = Rig::with(encrypting());
     keyless.phone.suffer(&faults(&["keyless-file"]));
     keyless.try_create(&rig::options(), &Silent).unwrap();
@@ -893,7 +894,7 @@ fn damage_that_only_a_list_or_a_key_shows_does_not_reach_the_phone() {
     assert!(rig.phone.restores().is_empty() && keyless.phone.restores().is_empty());
 }
 
-/// The number by which programs know whose database it is.
+/// Alters the application id in the database header of the list.
 fn flip_list(backup: &Path, _: &Path) {
     let list = backup.join("Manifest.db");
     let mut bytes = fs::read(&list).unwrap();
@@ -927,8 +928,8 @@ fn a_cancel_says_what_state_the_phone_is_in() {
             assert_eq!(*told, left, "{phase:?}");
         }
         if phase == Phase::Sending {
-            // Some files are there, and nobody said that it has them all: it is as it was once it
-            // restarts.
+            // Some files are there, but the phone was not told that it has them all. After a
+            // restart it is as it was before.
             let Error::RestoreDialog { left, .. } = &error else {
                 panic!("{error}");
             };
@@ -995,7 +996,7 @@ fn a_dry_run_tells_what_is_in_the_way_and_asks_nothing_of_the_phone() {
         let line = report.lines.iter().find(|line| line.topic == topic);
         (report.level, line.map(|line| line.level))
     };
-    // Not encrypted, and so a warning.
+    // The backup is not encrypted, so this is a warning.
     assert_eq!(level(&rig, "check"), (Level::Warning, Some(Level::Ok)));
     assert_eq!(level(&rig, "find_my"), (Level::Warning, Some(Level::Ok)));
     assert!(rig.phone.restores().is_empty());
@@ -1005,7 +1006,7 @@ fn a_dry_run_tells_what_is_in_the_way_and_asks_nothing_of_the_phone() {
         ..plain()
     });
     rig.connect(phone.clone());
-    // It has not met this computer yet, and a dry run asks for no trust.
+    // The phone does not know this computer yet, and a dry run does not ask for trust.
     assert_eq!(level(&rig, "phone"), (Level::Problem, Some(Level::Problem)));
     idev_backup::jobs::pair::pair(&reach, &attached(&rig), Duration::from_secs(10), &Silent)
         .unwrap();
@@ -1120,7 +1121,7 @@ fn a_trace_of_a_restore_has_its_options_and_not_its_password() {
     }
 }
 
-/// The program as people run it, without a terminal.
+/// Runs the program as people do, without a terminal.
 fn restore_by_program(rig: &Rig, args: &[&str]) -> (i32, String) {
     let mut command = program(rig);
     command.arg("restore").args(args);

@@ -62,7 +62,7 @@ fn another_phone_is_overwritten_unasked_only_where_it_is_named() {
     let ran = runs(&rig, &[folder.to_str().unwrap(), "--yes", "--quick-check"]);
     assert_eq!(ran.code, 1, "{}", ran.err);
     assert!(ran.err.contains("is another phone"), "{}", ran.err);
-    // Nor where nobody knows whose the backup is.
+    // It is also refused if the backup does not identify its phone.
     let manifest = folder.join("Manifest.plist");
     let mut fields = plist::Value::from_file(&manifest).unwrap();
     fields.as_dictionary_mut().unwrap().remove("Lockdown");
@@ -119,8 +119,8 @@ fn scripts_get_the_warnings_that_people_are_shown() {
     assert_eq!(line("find_my")["level"], "ok");
 }
 
-/// What the program says at a terminal where this is typed, and how it ends; nothing where there is
-/// no terminal to have.
+/// Runs the program at a terminal where this is typed. Returns the exit code and the output, or
+/// `None` if no terminal is available.
 fn at_a_terminal(rig: &Rig, args: &str, typed: &Path) -> Option<(i32, String)> {
     let words = format!("{} restore {args}", env!("CARGO_BIN_EXE_idev-backup"));
     let mut command = program(rig);
@@ -215,7 +215,7 @@ fn a_quick_rehearsal_claims_nothing_of_contents() {
     let ran = runs(&rig, &[&quick[..], &["--force"]].concat());
     assert_eq!(ran.code, 3, "{} {}", ran.out, ran.err);
     assert!(ran.out.contains("found this backup damaged"), "{}", ran.out);
-    // Nobody is silent about it: neither a quiet run, nor a real one, nor a dry one.
+    // The warning always appears: in a quiet run, in a real one and in a dry run.
     let ran = runs(&rig, &[&quick[..], &["--force", "--quiet"]].concat());
     assert_eq!(ran.code, 3, "{} {}", ran.out, ran.err);
     assert!(ran.err.contains("found this backup damaged"), "{}", ran.err);

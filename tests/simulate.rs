@@ -43,11 +43,11 @@ struct Host {
     files: BTreeMap<String, Vec<u8>>,
     folders: BTreeSet<String>,
     free: u64,
-    /// What the phone asked to purge.
+    /// The byte counts that the phone asked to purge.
     purges: Vec<u64>,
     /// Payload files in the order of their arrival.
     received: Vec<String>,
-    /// Goes away when so many payload files have arrived.
+    /// Disconnects when this many payload files have arrived.
     leave_after: usize,
     /// Goes away instead of answering the n-th message of this kind.
     leave_at: Option<(&'static str, usize)>,
@@ -769,7 +769,7 @@ fn two_phones_share_a_daemon() {
     });
 }
 
-/// What a backup with this fault comes to: a code, or `None` if the connection broke.
+/// Makes a backup with this fault. The first result is its code, or `None` if the connection broke.
 fn with_fault(spec: &str) -> (Option<u64>, Host, Arc<Phone>) {
     let faults = vec![spec.parse::<Fault>().unwrap()];
     let (daemon, phone) = plugged(PhoneConfig { faults, ..tiny() });

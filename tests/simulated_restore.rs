@@ -290,7 +290,7 @@ impl Bench {
         rows
     }
 
-    /// Waits for something that the phone does by itself.
+    /// Waits for something that the phone does unprompted.
     fn sees(&self, mut done: impl FnMut() -> bool) {
         let begun = Instant::now();
         while !done() {
@@ -664,7 +664,7 @@ fn a_database_may_be_smaller_than_the_manifest_says() {
     let bytes = host.files.get_mut(&sms).unwrap();
     let shorter = bytes.len() - 4096;
     bytes.truncate(shorter);
-    // Its digest is of before.
+    // The list still has the digest of the original bytes.
     let bench = Bench::with(config());
     assert_eq!(bench.restore(&mut host, no_reboot()).0, 205);
     host.edit_list("DELETE FROM Files WHERE relativePath = 'Library/SMS/sms.db'");
@@ -753,7 +753,7 @@ fn options_are_noted_and_honoured() {
         host.files[&format!("{UDID}/Info.plist")]
     );
 
-    // Onto another phone: there is no backup of it to be copied, and other files are on it.
+    // Restore onto another phone: it has no backup of its own to copy from, and holds other files.
     let mut content = config().content;
     content.small += 8;
     let other = Bench::with(PhoneConfig {

@@ -21,7 +21,7 @@ use snapbox::data::DataFormat;
 /// The width that help and tables are printed for.
 const COLUMNS: &str = "100";
 
-/// Patterns of what differs from run to run, and what stands in their place. They apply in this
+/// Patterns of text that differs from run to run, with its replacement. They apply in this
 /// order.
 const DIFFERS: &[(&str, &str)] = &[
     (r"\b\d{8}-\d{6}\b", "[STAMP]"),

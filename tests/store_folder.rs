@@ -1,5 +1,5 @@
-//! A store's folder that a person lives with: links, FIFOs, files of other programs, damaged or
-//! immutable files of ours, folders of another user.
+//! A store's folder that is also used by a person: links, FIFOs, files of other programs, damaged
+//! or immutable files of ours, folders of another user.
 
 #![cfg(target_os = "linux")] // Other systems have no FIFOs, immutable files or owners like these.
 
@@ -17,26 +17,26 @@ use rusqlite::Connection;
 use crate::rig::program::{Ran, ended, program};
 use crate::rig::{self, At, Recorder, Rig, UDID, assert_whole, options, tree};
 
-/// A rig with a current backup and one older one.
+/// Creates a rig with a current backup and an older one.
 fn two_backups() -> Rig {
     let rig = Rig::backed_up();
     rig.create();
     rig
 }
 
-/// The older backup of [`two_backups`].
+/// Returns the older backup of [`two_backups`].
 fn snapshot(rig: &Rig) -> PathBuf {
     let all = rig.listed();
     PathBuf::from(&all.iter().find(|backup| !backup.current).unwrap().path)
 }
 
-/// The folder beside the current backup.
+/// Returns the program's own folder that belongs to the current backup.
 fn beside(rig: &Rig) -> PathBuf {
     let stamp = rig.listed().into_iter().find(|backup| backup.current);
     rig.own().join(stamp.unwrap().stamp.unwrap())
 }
 
-/// Runs the program, which must end by itself.
+/// Runs the program, which must end without being killed.
 fn run(rig: &Rig, words: &[&str]) -> Ran {
     let mut command = program(rig);
     command.args(words);
@@ -60,7 +60,7 @@ const COMMANDS: [&[&str]; 9] = [
     &["create", "--quiet"],
 ];
 
-/// Files of a store by what they are for, each to be replaced by something that is no file.
+/// Returns files of a store, one of each purpose, to be replaced by something that is not a file.
 fn files(rig: &Rig) -> Vec<PathBuf> {
     let (own, beside, current) = (rig.own(), beside(rig), rig.current());
     let list = sums::Sums::open(&beside.join("SHA256SUMS")).unwrap();
@@ -100,7 +100,7 @@ fn fifos_keep_nobody_waiting() {
     let rig = two_backups();
     assert_eq!(run(&rig, &["pin", "latest"]).code, 0);
     for file in files(&rig) {
-        // What a command does before it meets the FIFO stays.
+        // Keep the changes that a command makes before it meets the FIFO.
         let whole = rig.dir.path().join("whole");
         fs::rename(&file, &whole).unwrap();
         mknodat(CWD, &file, FileType::Fifo, Mode::RWXU, 0).unwrap();
@@ -128,7 +128,7 @@ fn links_to_files_are_not_followed() {
     let rig = two_backups();
     assert_eq!(run(&rig, &["pin", "latest"]).code, 0);
     for file in files(&rig) {
-        // The very bytes, so that only the link is wrong.
+        // The same bytes, so that only the link is wrong.
         let victim = rig.dir.path().join("victim");
         fs::rename(&file, &victim).unwrap();
         let before = fs::read(&victim).unwrap();
@@ -261,7 +261,7 @@ fn strange_files_are_left_out() {
         assert!(!seen.contains_key(*name), "{name}");
     }
 
-    // They keep nobody from looking at the backup that has them, or from dropping it.
+    // The strange files prevent neither reading nor dropping the backup that contains them.
     for command in [
         &["list", "--sizes"][..],
         &["verify", UDID],
@@ -270,7 +270,7 @@ fn strange_files_are_left_out() {
         let ran = run(&rig, command);
         assert!([0, 3].contains(&ran.code), "{command:?}: {}", ran.all());
     }
-    // The folder with the strange files is now that of another program.
+    // The folder with the strange files now belongs to another program.
     let foreign = rig.dir.path().join("foreign");
     fs::create_dir(&foreign).unwrap();
     let from = foreign.join(UDID);
@@ -281,7 +281,7 @@ fn strange_files_are_left_out() {
     let adopted = store.current(rig.udid()).unwrap().unwrap();
     let names = tree(adopted.path());
     assert!(names.keys().all(|name| !strange.contains(&name.as_str())));
-    // And so are those that somebody has put into a backup of ours since.
+    // Files that were added to one of our backups later are left out as well.
     for name in &strange {
         fs::write(adopted.path().join(name), "x").unwrap();
     }
@@ -292,8 +292,8 @@ fn strange_files_are_left_out() {
     assert!(names.keys().all(|name| !strange.contains(&name.as_str())));
 }
 
-/// Puts files that nobody sent into a draft, once the phone has given its verdict or has arranged
-/// its files.
+/// Puts files that the phone did not send into a draft, after the phone has given its verdict or
+/// has arranged its files.
 fn strays(rig: &Rig, count: u32) {
     fs::create_dir_all(rig.draft_backup().join("ab")).unwrap();
     for number in 0..count {
@@ -307,7 +307,7 @@ fn unlisted_files_leave_resumed_drafts() {
     rig.phone.suffer(&[Fault::CutAt(779)]);
     rig.try_create(&options(), &Silent).unwrap_err();
     rig.phone.suffer(&[]);
-    // The phone looks for what it does not name before this.
+    // The phone looks for files that it does not name before this phase.
     let at = At(Phase::PhoneChecking, || strays(&rig, 5));
     let report = rig.try_create(&options(), &at).unwrap();
     assert!(report.draft.starts_with("taken over"), "{}", report.draft);
@@ -336,7 +336,7 @@ fn unlisted_files_are_told_in_one_line() {
     );
 }
 
-/// Tells two monitors.
+/// Passes each event to two monitors.
 struct Both<'a, M: Monitor>(&'a Recorder, M);
 
 impl<M: Monitor> Monitor for Both<'_, M> {
@@ -392,7 +392,7 @@ fn damaged_seals_block_no_backup() {
     }
 }
 
-/// Makes files immutable, where the disk can, and takes that back in the end.
+/// Makes a file immutable, where the disk supports it, and reverts that when dropped.
 struct Immutable(PathBuf);
 
 impl Immutable {
@@ -401,7 +401,7 @@ impl Immutable {
         let file = fs::File::open(path).unwrap();
         let flags = ioctl_getflags(&file).ok()?;
         ioctl_setflags(&file, flags | IFlags::IMMUTABLE).ok()?;
-        // Some disks take the flag, and nothing comes of it.
+        // Some disks accept the flag without any effect.
         let is_so = fs::OpenOptions::new().append(true).open(path).is_err();
         is_so.then(|| Immutable(path.to_path_buf()))
     }
@@ -410,7 +410,7 @@ impl Immutable {
 impl Drop for Immutable {
     fn drop(&mut self) {
         use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
-        // It was moved into the trash.
+        // The file was moved into the trash.
         let name = self.0.file_name().unwrap();
         let store = self.0.ancestors().find(|above| above.ends_with("store"));
         let all = walkdir::WalkDir::new(store.unwrap()).into_iter().flatten();
@@ -425,7 +425,7 @@ impl Drop for Immutable {
 #[test]
 fn immutable_files_block_nothing() {
     let rig = two_backups();
-    // The phone has changed it since, so that only the older backup has it.
+    // The phone has changed the file since, so that only the older backup has it.
     let own_file = |path: &Path| {
         use std::os::unix::fs::MetadataExt;
         fs::metadata(path).unwrap().nlink() == 1 && path.to_str().unwrap().len() > 100
@@ -463,7 +463,7 @@ fn immutable_files_block_nothing() {
     assert!(!trash.exists());
 }
 
-/// Has the program run as the user `nobody`, who cannot see where cargo builds it.
+/// Runs a copy of the program as the user `nobody`, who has no access to cargo's build folder.
 fn as_nobody(rig: &Rig, store: &Path, words: &[&str]) -> Ran {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
@@ -535,7 +535,7 @@ fn folders_of_root_are_named_before_the_transfer() {
         assert!(ran.err.contains("belongs to root"), "{case}");
         assert!(ran.err.contains("sudo chown -R 65534 "), "{case}");
         rig::assert_same(&before, &tree(&rig.current()), &case);
-        // What cannot be read is not called unfinished, nor absent.
+        // A backup that cannot be read is not reported as unfinished or absent.
         let listed = as_nobody(&rig, store, &["list"]).all();
         let words = format!("{}{listed}", ran.err);
         for word in ["unfinished", "never finished", "no backup of this phone"] {
@@ -570,7 +570,7 @@ fn root_leaves_stores_of_others_alone() {
         assert!(ran.err.contains("belongs to user 65534"), "{case}");
         assert!(ran.err.contains("without sudo"), "{case}");
     }
-    // A check reads; what it finds cannot be noted.
+    // A check only reads; its result cannot be noted here.
     assert_eq!(run(&rig, &["verify", "latest"]).code, 0);
     assert_eq!(run(&rig, &["list"]).code, 0);
     rig::assert_same(&before, &tree(rig.store.root()), "the store");

@@ -1,4 +1,4 @@
-//! Where the store is: a new one is made only when somebody asks for it, and a path means one
+//! The location of the store: a new one is created only on request, and a path means a single
 //! place.
 
 use std::fs;
@@ -14,7 +14,7 @@ fn runs(rig: &Rig, store: &Path, args: &[&str], code: i32) -> Ran {
     ran
 }
 
-/// Paths at which there is no store, and what is told of each.
+/// Returns paths at which there is no store, each with the expected explanation.
 fn places_without_a_store(rig: &Rig) -> Vec<(PathBuf, &'static str)> {
     let at = |name: &str| rig.dir.path().join("places").join(name);
     fs::create_dir_all(at("mount point")).unwrap();
@@ -46,7 +46,7 @@ fn link(to: &Path, at: &Path) {
 #[cfg(not(unix))]
 fn link(_: &Path, _: &Path) {}
 
-/// The commands that write to a store say why there is none, and make none.
+/// Checks that commands that write to a store explain why there is no store, and do not create one.
 #[test]
 fn no_command_makes_a_store_unasked() {
     let rig = Rig::backed_up();
@@ -106,7 +106,7 @@ fn a_new_store_is_made_where_asked() {
     }
 }
 
-/// The config file names the store of jobs, so it is not enough to make one.
+/// Checks that naming the store of jobs in the config file is not enough to create it.
 #[test]
 fn config_and_jobs_make_no_store() {
     let rig = Rig::new();
@@ -146,7 +146,7 @@ fn config_and_jobs_make_no_store() {
     assert_eq!(fs::read_dir(&mount_point).unwrap().count(), 0);
 }
 
-/// A watch opens the store once, and its disk may go while it waits for phones.
+/// Checks that `watch` creates no new store if the disk disappears while it waits for phones.
 #[test]
 fn a_disk_that_goes_gets_no_new_store() {
     let rig = Rig::backed_up();
@@ -181,7 +181,7 @@ fn in_a_terminal(command: &mut std::process::Command) -> i32 {
         .stderr(terminal())
         .spawn()
         .unwrap();
-    // What nobody reads would fill the terminal, and the program would wait.
+    // Read the output: otherwise it would fill the terminal and block the program.
     let mut shown = fs::File::from(master);
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];

@@ -1,9 +1,9 @@
 //! Another program writes in the store while a backup is made: in the draft, in the last good
-//! backup, in our own folder. A backup that is called done verifies to the last byte, nothing
-//! panics, and what the other program left of the last good backup is not touched by us.
+//! backup, or in our own folder. A backup that is reported as done verifies to the last byte,
+//! nothing panics, and our program does not change what the other one left of the last good backup.
 //!
-//! It stops when our check begins, as nobody can vouch for what is changed after that.
-//! `IDEV_BACKUP_STRANGERS` says how many backups are disturbed in each place; 6 without it.
+//! The other program stops when our check begins, because later changes cannot be detected.
+//! `IDEV_BACKUP_STRANGERS` is the number of backups to disturb in each place; the default is 6.
 
 #![cfg(unix)] // Elsewhere what is open cannot be replaced or removed, and a stranger only stands in the way.
 
@@ -20,11 +20,11 @@ use idev_backup::jobs::{Class, list};
 use idev_backup::monitor::{Phase, Silent};
 use idev_backup::store::Store;
 
-/// Does something to whatever stands somewhere below a folder. It may be gone the moment after:
-/// nothing here must succeed.
+/// Changes a random file or folder below `folder`. The path may disappear at any moment, so errors
+/// are ignored.
 ///
-/// Bytes are changed in place in the last backup only. Elsewhere a stranger would reach the lists
-/// of hashes as well, and who changes both a file and all that is known of it is found by nobody.
+/// Bytes are changed in place only in the last backup. Elsewhere the change could also reach the
+/// lists of hashes, and a change to both a file and its hash cannot be detected.
 fn meddle(folder: &Path, random: &mut Random) {
     let Some(path) = somewhere(folder, random) else {
         return;
@@ -46,7 +46,7 @@ fn meddle(folder: &Path, random: &mut Random) {
     drop(done);
 }
 
-/// A file below a folder, by chance.
+/// Returns a random path below a folder.
 fn somewhere(folder: &Path, random: &mut Random) -> Option<PathBuf> {
     let mut names: Vec<_> = fs::read_dir(folder).ok()?.flatten().collect();
     names.sort_unstable_by_key(|entry| entry.file_name());
@@ -63,11 +63,11 @@ fn somewhere(folder: &Path, random: &mut Random) -> Option<PathBuf> {
     None
 }
 
-/// Runs a backup while a stranger meddles with `folder`, and looks at what came of it; whether it
-/// was done.
+/// Runs a backup while another thread meddles with `folder`, and checks the result. Returns true if
+/// the backup was completed.
 ///
-/// A stranger who writes in place in the draft writes into the last backup too, where both share
-/// their files. We do not: it stays as it was when the stranger stopped.
+/// If the draft and the last backup share files, a change in place in the draft also changes the
+/// last backup. Our program must not: the last backup stays as it was when the thread stopped.
 fn disturbed(rig: &Rig, store: &Store, folder: &Path, seed: u64, when: &str) -> bool {
     let current = store.current_path(rig.udid());
     let goes_on = Mutex::new(true);
@@ -101,8 +101,8 @@ fn disturbed(rig: &Rig, store: &Store, folder: &Path, seed: u64, when: &str) -> 
         let report = verify::verify(&current, &read_all(), &Silent).unwrap();
         match report.outcome {
             Outcome::Whole => rig.assert_holds_the_phone(&current),
-            // Files too many; and files that grew, which phones are known to list with their size
-            // before.
+            // There may be extra files, and files that grew: phones are known to list those with
+            // their earlier size.
             Outcome::WholeWithRemarks => {}
             Outcome::NoDamageFound | Outcome::Unchecked | Outcome::Damaged => {
                 panic!("{when}: {:#?}", report.findings)
@@ -116,7 +116,8 @@ fn disturbed(rig: &Rig, store: &Store, folder: &Path, seed: u64, when: &str) -> 
     result.is_ok()
 }
 
-/// What is written in place and leaves a file's size is found by reading it again only.
+/// Returns options that read every file again, which is the only way to find a change in place that
+/// keeps the file's size.
 fn thorough() -> Options {
     Options {
         read_again: true,
@@ -124,7 +125,7 @@ fn thorough() -> Options {
     }
 }
 
-/// Disturbs backups in the place that `folder` names below the store.
+/// Disturbs backups in the folder `folder` of the store.
 fn disturb(place: &str, folder: &str) {
     let rounds: u64 = match std::env::var("IDEV_BACKUP_STRANGERS") {
         Ok(text) => text.parse().unwrap(),
@@ -143,7 +144,7 @@ fn disturb(place: &str, folder: &str) {
         let is_done = disturbed(&rig, &store, &store.root().join(folder), round, &when);
         done += u32::from(is_done);
 
-        // What a user does next, by the hints.
+        // Repair the store as a user would, following the hints.
         let mark = store.root().join(".idev-backup/store.json");
         if Store::open(store.root()).is_err() {
             fs::remove_file(mark).unwrap();

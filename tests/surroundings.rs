@@ -1,5 +1,5 @@
-//! What surrounds a command: variables, names of phones, other programs that it starts, and files
-//! that it writes beside the store.
+//! The environment of a command: variables, names of phones, other programs that it starts, and
+//! files that it writes beside the store.
 
 use std::fs;
 

@@ -1,13 +1,13 @@
-//! The rules of the house, enforced: who may import whom, how long a file may be, and what has no
-//! place in the tree.
+//! Enforces the rules of the source tree: which modules may import which, how long a file may be,
+//! and what must not be in the tree.
 //!
-//! A new arrow between rooms is a decision: it is made here, in [`MAY_IMPORT`], and in
-//! docs/ARCHITECTURE.md in the same commit.
+//! A new dependency between modules is a decision: change [`MAY_IMPORT`] and docs/ARCHITECTURE.md
+//! in the same commit.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Words that every room may need. Each imports nothing, not even its neighbours.
+/// Basic modules that every other module may import. Each of them imports nothing.
 const CELLAR: &[&str] = &[
     "bounded_plist",
     "child",
@@ -21,8 +21,8 @@ const CELLAR: &[&str] = &[
     "units",
 ];
 
-/// Who may import whom. A room is a file or folder directly under src/; `CELLAR` stands for all of
-/// it.
+/// The permitted imports of each module. A module ("room") is a file or folder directly under src/;
+/// `CELLAR` stands for all basic modules.
 #[rustfmt::skip]
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("bounded_plist", &[]),
@@ -54,10 +54,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cli",           &["CELLAR", "jobs", "schedule", "sim", "transport", "store", "device", "trace"]),
 ];
 
-/// Longer files want to be two.
+/// The maximum number of lines of a source file.
 const LINES_MAX: usize = 1_000;
 
-/// Put together here, so that this file does not hold them itself.
+/// Assembled from parts, so that this file does not contain the patterns itself.
 const UNFINISHED: &[&str] = &[
     concat!("#[", "ignore"),
     concat!("to", "do!("),
@@ -133,7 +133,8 @@ fn only_the_command_line_prints() {
     none(faults);
 }
 
-/// A child that is started elsewhere would get the passwords of the environment.
+/// Checks that only one file starts programs: a child started elsewhere would inherit the passwords
+/// in the environment.
 #[test]
 fn only_one_file_starts_programs() {
     let mut faults = Vec::new();
@@ -160,7 +161,8 @@ fn only_one_room_is_unsafe() {
     none(faults);
 }
 
-/// A fixture is an entry of fixtures/KIND/; one that is a folder is named as a whole.
+/// Checks that every fixture, an entry of fixtures/KIND/, is named by a test. An entry that is a
+/// folder is named as a whole.
 #[test]
 fn every_fixture_is_named_by_a_test() {
     let tests: String = below("tests")
@@ -191,8 +193,8 @@ fn every_target_of_the_package_has_its_file() {
     none(faults);
 }
 
-/// `.ci/run` runs every lane for a path without a row, and no test for a module that does not
-/// exist.
+/// Checks the table in `.ci/run`, which runs every test group for a path without a row, and no test
+/// for a module that does not exist.
 #[test]
 fn every_path_has_its_lanes() {
     let script = fs::read_to_string(root().join(".ci/run")).unwrap();
@@ -232,7 +234,7 @@ fn every_path_has_its_lanes() {
     none(faults);
 }
 
-/// The tree is for everyone: nothing in it leans on the folders of one machine.
+/// Checks that no file refers to the folders of one machine.
 #[test]
 fn no_file_speaks_of_one_machines_folders() {
     let needle = concat!("/wo", "rk/");
@@ -306,7 +308,7 @@ fn targets_without_a_file_are_seen() {
     assert_eq!(paths, [(1, Some("tests/bench/a.rs".into())), (5, None)]);
 }
 
-/// One text file of the tree, its name as git writes it.
+/// A text file of the tree; its name has the form that git uses.
 struct File {
     name: String,
 }
@@ -331,7 +333,8 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file below a folder of the tree, sorted; builds and git's own files are not part of it.
+/// Returns every file below a folder of the tree, sorted, without build results and git's own
+/// files.
 fn below(folder: &str) -> impl Iterator<Item = File> {
     fn walk(folder: &Path, name: &str, found: &mut Vec<File>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -361,7 +364,8 @@ fn below(folder: &str) -> impl Iterator<Item = File> {
     found.into_iter()
 }
 
-/// `src/store/draft.rs` -> `store`; the binary's files are the room `cli`.
+/// Returns the module of a file: `src/store/draft.rs` -> `store`. The binary's files are the module
+/// `cli`.
 fn room(file: &str) -> &str {
     let name = file.split('/').nth(1).unwrap_or_default();
     match name.strip_suffix(".rs").unwrap_or(name) {
@@ -379,7 +383,7 @@ fn allowed(room: &str) -> Option<Vec<&'static str>> {
     Some(listed.iter().flat_map(spread).collect())
 }
 
-/// The other rooms that a file reaches, with the line of each.
+/// Returns the other modules that a file imports, with the line of each import.
 fn imports(file: &str, text: &str) -> Vec<(usize, String)> {
     let code = code(text);
     let mut found = Vec::new();
@@ -395,9 +399,9 @@ fn imports(file: &str, text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// Where the code says "from the top of the library": (offset, length) of each `crate::`,
-/// `idev_backup::`, or run of `super::` that climbs all the way. In the binary `crate::` is the
-/// room itself.
+/// Returns (offset, length) of each path prefix that reaches the root of the library: `crate::`,
+/// `idev_backup::`, or a run of `super::` that climbs all the way. In the binary, `crate::` is the
+/// module itself.
 fn roots(file: &str, code: &str) -> Vec<(usize, usize)> {
     let starts_word =
         |at: usize| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
@@ -429,14 +433,14 @@ fn roots(file: &str, code: &str) -> Vec<(usize, usize)> {
     found
 }
 
-/// How many `super::` a path opens with.
+/// Returns the number of `super::` at the beginning of a path.
 fn supers(path: &str) -> usize {
     path.strip_prefix("super::")
         .map_or(0, |rest| 1 + supers(rest))
 }
 
-/// How many `mod name {` are still open where the text ends. Leans on rustfmt: each closes at its
-/// own indentation.
+/// Returns the number of `mod name {` that are still open at the end of the text. Relies on
+/// rustfmt: each closes at its own indentation.
 fn inline_modules(text: &str) -> usize {
     let mut open: Vec<&str> = Vec::new();
     for line in text.lines() {
@@ -452,8 +456,8 @@ fn inline_modules(text: &str) -> usize {
     open.len()
 }
 
-/// The first names of the path, or of each path of the braces, that the text opens with, with their
-/// offsets.
+/// Returns the first name of the path at the beginning of the text, or of each path in its braces,
+/// with their offsets.
 fn heads(text: &str) -> Vec<(usize, &str)> {
     let name_at = |at: usize| {
         let rest = &text[at..];
@@ -487,7 +491,7 @@ fn heads(text: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// The text with its comments cut off and its lines kept.
+/// Returns the text without its comments, keeping the lines.
 fn code(text: &str) -> String {
     let cut = |line: &str| match line.find("//") {
         Some(at) if !line[..at].ends_with(':') => line[..at].to_string() + "\n", // not the "//" of an address
@@ -496,7 +500,7 @@ fn code(text: &str) -> String {
     text.lines().map(cut).collect()
 }
 
-/// Line and `path` of every `[[bench]]`, `[[test]]`, `[[example]]` and `[[bin]]`.
+/// Returns the line and the `path` of every `[[bench]]`, `[[test]]`, `[[example]]` and `[[bin]]`.
 fn target_paths(manifest: &str) -> Vec<(usize, Option<String>)> {
     let mut found: Vec<(usize, Option<String>)> = Vec::new();
     let mut inside = false;

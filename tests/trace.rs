@@ -1,5 +1,5 @@
-//! What a trace must never hold: a planted set of secrets and identities, looked for in every form
-//! in which they could have got out. And what it must hold: whole messages, of both ends alike.
+//! Plants a set of secrets and identities and searches traces for them in every form in which they
+//! could leak. Also checks that a trace holds whole messages, equally from both ends.
 
 use std::fs;
 use std::io::Write;
@@ -62,8 +62,8 @@ fn assert_absent(trace: &str, secrets: &[Vec<u8>]) {
     }
 }
 
-/// Everything in a property list that could tell who somebody is: data, and texts but for those
-/// that are `harmless`.
+/// Collects every value in a property list that could identify a person: all data, and all texts
+/// except those that are `harmless`.
 fn secrets_of(value: &Value, harmless: &[&str], found: &mut Vec<Vec<u8>>) {
     match value {
         Value::Data(bytes) => found.push(bytes.clone()),
@@ -86,7 +86,7 @@ fn secrets_of(value: &Value, harmless: &[&str], found: &mut Vec<Vec<u8>>) {
     }
 }
 
-/// What a phone with this rig's pairing must not show.
+/// Returns the secrets of this rig's pairing that a trace must not contain.
 fn planted(rig: &Rig) -> Vec<Vec<u8>> {
     let mut secrets = Vec::new();
     let reach = rig.reach();

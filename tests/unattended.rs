@@ -1,4 +1,4 @@
-//! Backups that nobody watches: the config file, conditions, the user's commands, the passcode,
+//! Backups without supervision: the config file, conditions, the user's commands, the passcode,
 //! schedules and `watch`.
 
 use std::fs;
@@ -62,7 +62,7 @@ fn a_config_file_is_outranked_by_variables_and_those_by_flags() {
         ("5".into(), "environment".into())
     );
 
-    // The file's condition holds the second backup off, and a flag or a variable undoes it.
+    // The condition in the file prevents the second backup; a flag or a variable overrides it.
     runs(&rig, &["create", "-q"], 0);
     let ran = runs(&rig, &["create"], 0);
     assert!(
@@ -107,7 +107,7 @@ fn a_backup_that_was_found_damaged_is_no_good_one_to_rest_on() {
     fs::write(&file, bytes).unwrap();
     runs(&rig, &["verify", "--quiet"], 1);
     assert_eq!(last(), None);
-    // An older one is, and the damage does not live on in the next.
+    // An older backup counts as good, and the damage does not spread to the next one.
     let ran = runs(
         &rig,
         &["create", "--if-older-than", "20h", "--keep-last", "0"],
@@ -131,7 +131,7 @@ fn what_is_damaged_on_the_disk_is_fetched_anew_and_what_is_not_is_not() {
     let rig = Rig::backed_up();
     let full = || rig.phone.history().iter().filter(|b| b.full).count();
     let file = || rig.current().join(victim(&rig));
-    // A file of its own: older backups may share it.
+    // Replace the file rather than write in place: older backups may share it.
     let flip = || {
         let (mut bytes, meta) = (fs::read(file()).unwrap(), fs::metadata(file()).unwrap());
         bytes[0] ^= 1;
@@ -147,7 +147,7 @@ fn what_is_damaged_on_the_disk_is_fetched_anew_and_what_is_not_is_not() {
         assert_eq!(full(), times);
         runs(&rig, &["verify"], 0);
     }
-    // As where a deep check finds what the phone made so.
+    // As if a deep check had found damage that the phone itself had made.
     flip();
     runs(&rig, &["verify", "--quiet"], 1);
     flip();
@@ -271,7 +271,7 @@ fn the_battery_and_quiet_hours_hold_a_backup_off() {
         let ran = ended(program(&rig).args(&args));
         assert!(ran.err.contains(why), "{args:?}: {}", ran.err);
     }
-    // All of the day but one minute; only at that minute is there a backup.
+    // The quiet hours cover the whole day except one minute; a backup is made only in that minute.
     let ran = runs(&rig, &["create", "--quiet-hours", "12:01-12:00"], 0);
     assert!(ran.err.contains("quiet hours (12:01-12:00)") || ran.out.contains("Done"));
     runs(&rig, &["create", "--quiet-hours", "7-8"], 2);
@@ -294,13 +294,13 @@ fn what_broke_off_is_tried_again() {
     rig.phone.suffer(&["cut-at:60".parse().unwrap()]);
     let ran = runs(&rig, &args, 8);
     assert!(ran.err.contains("(2 of 2)"), "{}", ran.err);
-    // A wrong password does not become right.
+    // A wrong password stays wrong, so there is no second attempt.
     rig.phone.suffer(&["error:207".parse().unwrap()]);
     let ran = runs(&rig, &args, 6);
     assert!(!ran.err.contains("Trying again"), "{}", ran.err);
 }
 
-/// A command that appends its standard input, one line, to a file.
+/// Returns a command that appends its standard input, one line, to a file.
 #[cfg(unix)]
 fn noting(file: &Path) -> String {
     format!("cat >> '{0}'; echo >> '{0}'", file.display())
@@ -339,7 +339,7 @@ fn commands_get_the_report_and_failing_ones_cost_no_backup() {
     );
     assert!(objects[1]["report"]["files"].as_u64().unwrap() > 50);
 
-    // The backup password is none of their business.
+    // The user's commands do not receive the backup password.
     let mut command = program(&rig);
     command.env("IDEV_BACKUP_PASSWORD", "secret").args([
         "create",
@@ -447,7 +447,7 @@ fn a_failure_before_any_phone_is_reached_is_told_too() {
     );
     assert_eq!(noted(&file).len(), 1);
 
-    // Nor is it silent where a condition has the phone asked first, and that does not answer.
+    // A failure is also reported if the phone does not answer the question that a condition asks.
     let locked = Rig::with(PhoneConfig {
         trust: idev_backup::sim::Trust::Deny,
         ..config()
@@ -478,14 +478,14 @@ fn a_run_that_is_under_way_is_no_failure_of_the_next_that_nobody_watches() {
         assert!(told, "{args:?}: {}", ran.err);
     }
     assert!(noted(&file).is_empty());
-    // The other one may hang, and then no backup is made any more.
+    // The other run may hang, so the overdue command still runs.
     let overdue = ["create", "--overdue-after", "0s", "--on-overdue", &note];
     runs(&rig, &overdue, 0);
     assert_eq!(noted(&file)[0]["event"], "on_overdue");
     let mut command = program(&rig);
     command.env("IDEV_BACKUP_JOB", rig.dir.path().join("job.lock"));
     assert_eq!(ended(command.arg("create")).code, 0);
-    // Whoever typed it wants to know.
+    // A user who typed the command gets the error.
     let ran = runs(&rig, &["create"], 1);
     assert!(
         ran.err.contains("another idev-backup is working"),
@@ -497,7 +497,7 @@ fn a_run_that_is_under_way_is_no_failure_of_the_next_that_nobody_watches() {
     assert_eq!(rig.phone.history().len(), 2);
 }
 
-/// Stands for notify-send: appends what it is to show to a file.
+/// Installs a substitute for notify-send that appends its arguments to a file.
 #[cfg(target_os = "linux")]
 fn with_notify_send(rig: &Rig) -> (String, std::path::PathBuf) {
     use std::os::unix::fs::PermissionsExt;
@@ -603,7 +603,7 @@ fn a_phone_has_rules_of_its_own_where_the_config_file_says_so() {
     fs::write(config_file(&rig), twice).unwrap();
     let ran = runs(&rig, &["config", "check"], 2);
     assert!(ran.all().contains("stands here twice"), "{}", ran.all());
-    // Some programs show UDIDs in small letters.
+    // Some programs show UDIDs in lower case.
     let rules = format!("[retention]\nkeep-last = 9\n{}", own(&small));
     fs::write(config_file(&rig), rules).unwrap();
     runs(&rig, &["config", "check"], 0);
@@ -617,7 +617,7 @@ fn a_phone_has_rules_of_its_own_where_the_config_file_says_so() {
     }
     let count = || rig.store.snapshots_of(rig.udid()).unwrap().len();
     assert_eq!(count(), 2);
-    // A flag outranks them, and a phone without any has the others.
+    // A flag overrides them, and a phone without rules of its own uses the general ones.
     runs(&rig, &["create", "-q", "--keep", "5"], 0);
     assert_eq!(count(), 3);
     let pruned = runs(&rig, &["prune", "--dry-run"], 0).out;
@@ -776,7 +776,7 @@ fn a_log_file_gets_what_is_told_and_stays_small() {
     runs(&rig, &["create", "--log-file", "/nowhere/at/all"], 3);
 }
 
-/// A child whose stderr is read line by line.
+/// Starts a child whose stderr is read line by line.
 fn told(command: &mut Command) -> (Child, Receiver<String>) {
     let mut child = command
         .stderr(Stdio::piped())
@@ -909,7 +909,7 @@ fn watch_outlives_the_daemon() {
     let socket = rig.dir.path().join("mux");
     let address = format!("UNIX:{}", socket.display());
     let start = |phones: Vec<Arc<Phone>>| {
-        // The socket of a daemon that is gone stands in the way of the next, as with the real one.
+        // Remove the old daemon's socket, which blocks the next daemon, as with the real one.
         drop(fs::remove_file(&socket));
         Daemon::start(&address, phones).unwrap()
     };
@@ -928,7 +928,7 @@ fn watch_outlives_the_daemon() {
     wait_for(&lines, "plugged in");
     until(|| rig.current().exists());
     assert_eq!(terminate(&mut child), Some(0));
-    // It ends before its socket's folder does, which it needs for that.
+    // End the daemon before its socket's folder is removed, because it needs the folder to stop.
     rig.daemon = Daemon::start("127.0.0.1:0", Vec::new()).unwrap();
 }
 
@@ -939,7 +939,7 @@ fn watch_keeps_its_memory_and_sleeps_over_ten_thousand_phones() {
     rig.daemon.detach(rig.udid());
     let (mut child, lines) = told(program(&rig).arg("watch"));
     wait_for(&lines, "Waiting for phones");
-    // Whoever prints must not be stopped by a full pipe.
+    // Keep reading, so that a full pipe does not block the program.
     let counted = std::thread::spawn(move || {
         lines
             .iter()
@@ -982,7 +982,7 @@ fn watch_keeps_its_memory_and_sleeps_over_ten_thousand_phones() {
     assert_eq!(rig.phone.history().len(), 1);
 }
 
-/// Stands for the system's crontab(1): keeps it in a file.
+/// Runs the program with a substitute for the system's crontab(1) that keeps the table in a file.
 #[cfg(unix)]
 fn with_crontab(rig: &Rig, args: &[&str]) -> Ran {
     use std::os::unix::fs::PermissionsExt;
@@ -993,7 +993,7 @@ fn with_crontab(rig: &Rig, args: &[&str]) -> Ran {
         [ -e $f ] || { echo \"no crontab for me\" >&2; exit 1; }\ncat $f\n\
         elif [ -e \"$HOME/full\" ]; then exit 1\n\
         elif [ \"$1\" = -e ]; then sh -c \"$EDITOR $f\"\nelse cat > $f\nfi\n";
-    // Somebody is logged in to systemd while a file says so.
+    // The substitute systemctl reports a login session while the file `session` exists.
     for (name, script) in [
         ("crontab", script),
         ("systemctl", "#!/bin/sh\n[ -e \"$HOME/session\" ]\n"),
@@ -1055,8 +1055,8 @@ fn a_job_is_one_line_of_a_crontab_and_tells_how_it_ended() {
             .contains("has not run yet; next")
     );
 
-    // As cron does it, with nothing of our environment but what an emulator of another processor
-    // needs to start anything.
+    // As cron does, without our environment except for the variable that an emulator of another
+    // processor needs to start programs.
     let command = line.splitn(6, ' ').nth(5).unwrap().replace("\\%", "%");
     let emulator = std::env::vars_os().filter(|(name, _)| name == "QEMU_LD_PREFIX");
     let mut shell = Command::new("sh");
@@ -1076,13 +1076,13 @@ fn a_job_is_one_line_of_a_crontab_and_tells_how_it_ended() {
             && out.contains(" old"),
         "{out}"
     );
-    // What cannot be installed anew goes on as it was.
+    // If the new schedule cannot be installed, the old one remains.
     let full = rig.dir.path().join("home/full");
     fs::write(&full, "").unwrap();
     scheduled(&["add", "nightly", "--every", "12h", "--with", "cron"], 1);
     fs::remove_file(&full).unwrap();
     assert!(scheduled(&["list"], 0).out.contains("every 6h"));
-    // Nor does another system take it before it has it.
+    // No other scheduler takes the job unless its installation succeeds.
     scheduled(
         &["add", "nightly", "--every", "12h", "--with", "systemd"],
         1,
@@ -1104,7 +1104,7 @@ fn a_job_is_one_line_of_a_crontab_and_tells_how_it_ended() {
         .filter(|path| path.ends_with(".timer"))
         .collect();
     assert!(units.is_empty(), "{units:?}");
-    // And what one system does not give back the other does not take.
+    // A job that cannot be removed from one scheduler is not added to another.
     let session = rig.dir.path().join("home/session");
     fs::write(&session, "").unwrap();
     scheduled(
@@ -1119,7 +1119,7 @@ fn a_job_is_one_line_of_a_crontab_and_tells_how_it_ended() {
     fs::write(&session, "").unwrap();
     scheduled(&["remove", "other"], 0);
     fs::remove_file(&session).unwrap();
-    // Nor does a damaged note of one job keep anybody from the others, or from taking it away.
+    // A damaged note of one job does not prevent access to the others, nor its own removal.
     let notes = tree(&rig.dir.path().join("home"));
     let note = notes.keys().find(|path| path.ends_with("nightly.json"));
     let note = rig.dir.path().join("home").join(note.unwrap());
@@ -1197,12 +1197,12 @@ fn a_job_that_does_not_run_any_more_is_told_and_why() {
             format!("{{\"started\": \"{started}\", \"finished\": null, \"exit_code\": {code}}}");
         fs::write(&state, text).unwrap();
     };
-    // Neither has its next run.
+    // The next run is not due yet.
     ran(0, "0");
     with_crontab(&rig, &["schedule", "status"]);
     told(&rig, "ran ", true);
     ran(80, "0");
-    // It was added just now, so nothing was missed yet.
+    // The job was added just now, so no run was missed yet.
     told(&rig, "ran ", true);
     let added = std::time::SystemTime::from(now) - Duration::from_secs(90 * 3600);
     let job = fs::OpenOptions::new().append(true).open(&file).unwrap();
@@ -1214,7 +1214,7 @@ fn a_job_that_does_not_run_any_more_is_told_and_why() {
         doctor.contains("`idev-backup schedule run nightly`"),
         "{doctor}"
     );
-    // Begun: by somebody who is there, and by somebody who is gone.
+    // A run that has begun, whose process still exists or is gone.
     ran(1, "null");
     told(&rig, "was ended before it could say how", false);
     let lock = fs::File::create(file.with_extension("lock")).unwrap();
@@ -1222,7 +1222,7 @@ fn a_job_that_does_not_run_any_more_is_told_and_why() {
     told(&rig, "runs since ", true);
     ran(30, "null");
     told(&rig, "does not end", false);
-    // A second one leaves it alone.
+    // A second run does not touch the state of the first.
     let before = fs::read(&state).unwrap();
     let second = with_crontab(&rig, &["schedule", "run", "nightly"]);
     assert_eq!(second.code, 0, "{}", second.all());
@@ -1232,7 +1232,7 @@ fn a_job_that_does_not_run_any_more_is_told_and_why() {
     fs::write(&state, "{").unwrap();
     told(&rig, "cannot be read from ", false);
     fs::remove_file(&state).unwrap();
-    // Added long ago, and never run.
+    // The job was added long ago and has never run.
     let long_ago = std::time::SystemTime::now() - Duration::from_secs(80 * 3600);
     let open = fs::File::options().append(true).open(&file).unwrap();
     open.set_modified(long_ago).unwrap();

@@ -1,4 +1,5 @@
-//! One bad thing in a backup: every command gives all the rest, names what is bad, and ends with 3.
+//! Reads a backup with one fault: every command returns everything else, names the fault, and exits
+//! with code 3.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -167,7 +168,7 @@ fn one_zeroed_page_loses_no_file() {
                 let says = ran.err.contains("problem: ") && ran.err.contains("hint: ");
                 assert!(says, "{words:?}: {}", ran.all());
             } else {
-                // An index that a command does not use is no matter of it.
+                // A damaged index does not affect a command that does not use it.
                 assert!(kind == 10 || words[0] == "cat", "{words:?}: {}", ran.all());
             }
         }

@@ -1,6 +1,6 @@
-//! Whole jobs over USB, without a daemon and without hardware: a bus of the test's own, whose phone
-//! speaks the USB protocol with code of its own and hands each connection to the simulated phone's
-//! services. tests/mux.rs has the protocol itself.
+//! Runs whole jobs over USB without a daemon and without hardware. The test's own bus has a phone
+//! whose USB protocol is implemented here and which passes each connection to the simulated phone's
+//! services. tests/mux.rs tests the protocol itself.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,7 +27,7 @@ use idev_backup::transport::{self, Calm, Transport, Trouble, Usbmuxd};
 
 // ---- a bus ----
 
-/// What reaches whoever waits on a pipe.
+/// Events that the reader of a pipe receives.
 enum Event {
     Transfer(Vec<u8>),
     Sent,
@@ -35,21 +35,21 @@ enum Event {
     Gone,
 }
 
-/// What reaches the phone's end.
+/// Inputs of the phone's end.
 enum Input {
     Packet(Vec<u8>),
     FromService(u16, Vec<u8>),
     GivenBack,
 }
 
-/// One phone that is plugged in.
+/// A phone that is plugged in.
 struct Plug {
     place: u32,
     udid: String,
     serial: Result<String, Trouble>,
-    /// What opening it answers instead of a pipe.
+    /// The error that opening the phone returns, instead of a pipe.
     trouble: Option<Trouble>,
-    /// What it says instead of its version.
+    /// Packets that the phone sends instead of its version.
     instead: Vec<Vec<u8>>,
     held: Arc<AtomicBool>,
     events: Option<Sender<Event>>,
@@ -57,7 +57,7 @@ struct Plug {
 
 #[derive(Clone)]
 struct FakeBus {
-    /// Behind which the simulated phones are.
+    /// The address of the daemon behind which the simulated phones are.
     daemon: String,
     plugs: Arc<Mutex<Vec<Plug>>>,
     places: Arc<AtomicU32>,
@@ -82,7 +82,7 @@ impl FakeBus {
         self.plugs.lock().unwrap().push(Plug {
             place: self.places.fetch_add(1, Ordering::SeqCst) + 0x0102,
             udid: udid.to_owned(),
-            // As on USB: without its dash, and padded.
+            // As on USB: without the dash, and padded.
             serial: Ok(format!("{}\0\0", udid.replace('-', ""))),
             trouble: None,
             instead: Vec::new(),
@@ -115,7 +115,7 @@ impl FakeBus {
     fn reach(&self, rig: &Rig) -> Reach {
         let folder = rig.dir.path().join("our own/pairing");
         let mut reach = Reach::new(self.usb(), folder, Pin::PairRecord, calm());
-        // Nothing of this machine's own.
+        // Keep this machine's own pair records out of the test.
         reach.records = reach.records.beside(rig.dir.path().join("lockdown"));
         reach
     }
@@ -219,7 +219,7 @@ impl Drop for FakePipe {
     }
 }
 
-/// A phone's end of the bus, by protocol.md, section 8, and not by our own code.
+/// The phone's end of the bus, written from protocol.md, section 8, without our own code.
 struct PhonesEnd {
     daemon: String,
     udid: String,
@@ -227,7 +227,7 @@ struct PhonesEnd {
     events: Sender<Event>,
     inputs: Sender<Input>,
     resets: Arc<AtomicUsize>,
-    /// By the computer's port.
+    /// The open connections, by the computer's port.
     connections: BTreeMap<u16, ServiceConnection>,
     sent: u16,
 }
@@ -235,10 +235,10 @@ struct PhonesEnd {
 struct ServiceConnection {
     port: u16,
     socket: TcpStream,
-    /// The next byte that we send, and what of it is acknowledged.
+    /// The next byte that we send, and the first that is not yet acknowledged.
     seq: u32,
     acked: u32,
-    /// What we have taken.
+    /// The number of bytes received so far.
     taken: u32,
     backlog: Vec<u8>,
     is_over: bool,
@@ -317,7 +317,7 @@ impl PhonesEnd {
         self.pass_on(from);
     }
 
-    /// Sends what the computer has room for.
+    /// Sends as much as the computer's window allows.
     fn pass_on(&mut self, port: u16) {
         loop {
             let Some(connection) = self.connections.get_mut(&port) else {
@@ -367,8 +367,8 @@ impl PhonesEnd {
         drop(self.events.send(Event::Transfer(bytes)));
     }
 
-    /// A connection to the simulated phone's service, through its daemon; what comes from there is
-    /// an input.
+    /// Connects to the simulated phone's service through its daemon. The bytes from there arrive as
+    /// inputs.
     fn connect(&self, here: u16, there: u16) -> Option<ServiceConnection> {
         let phones = Usbmuxd::new(Address::parse(&self.daemon), calm())
             .devices()
@@ -445,7 +445,7 @@ fn a_backup_over_usb_holds_what_the_phone_holds() {
     rig.assert_holds_the_phone(&rig.current());
     create(&rig, &reach).unwrap();
     rig.assert_holds_the_phone(&rig.current());
-    // All of it in one holding of the phone, which ends with the program.
+    // The phone is opened once for all of it, and released when the program ends.
     assert_eq!(bus.opened.load(Ordering::SeqCst), 1);
     assert!(bus.is_held());
     drop(reach);
@@ -478,7 +478,7 @@ fn pairing_over_usb_keeps_the_record_and_this_computers_name_to_ourselves() {
     let buid = reach.records.system_buid().unwrap();
     assert!(fs::read_to_string(&name).unwrap().contains(&buid));
     assert!(fs::read_to_string(&record).unwrap().contains(&buid));
-    // The daemon was told nothing.
+    // The daemon did not receive the pair record.
     assert!(
         Usbmuxd::new(Address::parse(rig.daemon.address()), calm())
             .pair_record(rig.udid())
@@ -510,7 +510,7 @@ fn the_records_of_a_daemon_that_does_not_run_are_used_where_they_can_be_read() {
             .contains(&buid)
     );
     assert!(!ours.exists());
-    // They are that daemon's: we do not remove them.
+    // The records belong to that daemon, so we do not remove them.
     pair::unpair(&reach, &phone).unwrap();
     assert!(theirs.join(format!("{}.plist", rig.udid())).exists());
 }
@@ -594,7 +594,7 @@ fn a_cable_that_is_pulled_loses_the_connection_and_the_next_run_succeeds() {
     }
     let last = loop {
         match create(&rig, &reach) {
-            // The simulated phone has not yet seen that the run before is over.
+            // The simulated phone has not noticed yet that the previous run is over.
             Err(Error::Verdict(no)) if no.code == 14 => std::thread::yield_now(),
             other => break other,
         }
@@ -650,7 +650,7 @@ fn each_trouble_of_a_phone_is_told_with_what_to_do() {
         assert_eq!(error.class(), class, "{error}");
         assert!(error.to_string().contains(words), "{error}");
         assert!(error.hint().unwrap().contains(hint), "{:?}", error.hint());
-        // `devices` lists the phone all the same, with the trouble.
+        // `devices` still lists the phone, together with the trouble.
         let found = &devices::devices(&bus.reach(&rig), rig.dir.path()).unwrap()[0];
         assert!(found.trouble.as_ref().unwrap().contains(words) && found.hint.is_some());
     }
@@ -673,7 +673,7 @@ fn a_phone_whose_name_cannot_be_read_is_told_with_its_rule_and_does_not_hide_oth
         bus.reach(&rig).phone(None).unwrap().udid.as_str(),
         OTHER_UDID
     );
-    // Recovery mode has another kind of serial number.
+    // A phone in recovery mode has another kind of serial number.
     bus.change(|plug| plug.serial = Ok("CPID:8015 CPRV:11".to_owned()));
     assert_eq!(bus.reach(&rig).phones().unwrap().len(), 1);
 }
@@ -732,7 +732,7 @@ fn a_port_where_nobody_listens_is_a_refusal() {
 fn a_cancel_ends_the_wait_for_a_phone_that_says_nothing() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
-    // It answers, but not what was asked.
+    // The phone answers, but with something that was not asked for.
     bus.change(|plug| plug.instead = vec![vec![1; 10]]);
     let calm = calm();
     let usb = bus.usb().with_calm(calm.clone());
@@ -772,14 +772,15 @@ fn a_daemon_that_answers_is_preferred_and_done_without_when_it_goes() {
     let both = Transport::Either(nobody, bus.usb());
     let phone = both.devices().unwrap().remove(0);
     assert!(both.daemon().is_none() && Usb::knows(&phone));
-    // The number tells by which way the phone was found, whatever answers now.
+    // The device number shows how the phone was found, whatever is reachable now.
     let late = Transport::Either(daemon.clone(), bus.usb());
     drop(late.connect(&phone, 62078, "lockdown").unwrap());
     assert_eq!(bus.opened.load(Ordering::SeqCst), 1);
     let through_daemon = daemon.devices().unwrap().remove(0);
     drop(late.connect(&through_daemon, 62078, "lockdown").unwrap());
     assert_eq!(bus.opened.load(Ordering::SeqCst), 1);
-    // A watch over USB ends when a daemon comes, to begin anew with that.
+    // A watch over USB ends when a daemon appears, so that the caller can start again with the
+    // daemon.
     let mut watch = Transport::Either(daemon, bus.usb()).listen().unwrap();
     assert!(matches!(watch.next_change().unwrap(), Change::Attached(p) if !Usb::knows(&p)));
     let mut alone = bus.usb().listen().unwrap();
@@ -849,7 +850,7 @@ fn phones_that_come_and_go_are_told_of() {
         panic!("not attached");
     };
     assert_eq!(first.udid, *rig.udid());
-    // Unplugged and plugged in again between two looks: another place.
+    // Unplugged and plugged in again between two polls: it gets another place.
     bus.unplug();
     bus.plug(rig.udid().as_str());
     assert_eq!(next(), Change::Detached(first.device_id));
@@ -857,7 +858,7 @@ fn phones_that_come_and_go_are_told_of() {
         panic!("not attached");
     };
     assert!(again.udid == first.udid && again.device_id != first.device_id);
-    // A daemon that has come takes over.
+    // A watch switches to a daemon that has appeared.
     let daemon = || {
         Some(transport::Error::Refused {
             doing: "stop",

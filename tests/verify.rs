@@ -62,7 +62,7 @@ fn set_state(folder: &Path, state: &str) {
         .unwrap();
 }
 
-/// How a copy of the backup is damaged.
+/// Damages a copy of the backup.
 type Damage = Box<dyn Fn(&Path)>;
 
 #[test]
@@ -282,7 +282,8 @@ fn every_damage_is_found_and_called_what_it_is() {
         damage(&folder);
         let alone = rig.dir.path().join(format!("alone-{number}"));
         copy_dir(&folder, &alone);
-        // A backup with another Status.plist than ours is no longer ours: the list is named, then.
+        // With a Status.plist other than ours, the backup no longer counts as ours, so the list is
+        // passed explicitly.
         let sums = rig.store.current(rig.udid()).unwrap().unwrap().sums();
         let options = Options {
             sums,
@@ -473,8 +474,8 @@ fn a_check_writes_nothing() {
     assert_same(&before, &tree(rig.dir.path()), "after the check");
 }
 
-/// Three backups that somebody else's program made: the folder "shared" lies beside the project,
-/// where it is present.
+/// Checks three backups made by another program. They are in the folder "shared" beside the
+/// project; skipped where that is absent.
 #[test]
 fn backups_of_another_generator_are_judged_by_what_they_hold() {
     let Some(generated) = others("pmeenan-golemine/e2e/fixtures/generated") else {

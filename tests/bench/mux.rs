@@ -1,6 +1,6 @@
-//! How fast the USB protocol's own work goes on one core: packets of 64 KiB in transfers of 16 KiB,
-//! received, read and acknowledged; and written and put into packets. No USB, no threads: what is
-//! left for those.
+//! Measures the speed of the USB protocol code alone on one core, without USB and threads: packets
+//! of 64 KiB in transfers of 16 KiB are received, read and acknowledged, and data is written and
+//! put into packets.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 

@@ -1,5 +1,5 @@
-//! How fast the simulated phone sends to a computer that throws everything away: TLS on, both in
-//! this process.
+//! Measures the speed at which the simulated phone sends to a computer that discards everything,
+//! with TLS and with both in this process.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 

@@ -1,5 +1,5 @@
-//! What is fuzzed, each with what must hold whatever the bytes are. Used by the fuzz targets, and
-//! by `tests/fuzz.rs`, which runs the inputs that are kept on any compiler.
+//! Bodies of the fuzz targets, each with the promises that must hold for any bytes. The fuzz
+//! targets use them, and so does `tests/fuzz.rs`, which runs the stored inputs with any compiler.
 
 #![allow(dead_code, clippy::unwrap_used)] // Each target uses one of them, and a broken promise must panic.
 
@@ -37,17 +37,17 @@ use plist::Value;
 
 const UDID: &str = "00008130-001A2B3C4D5E6F70";
 
-/// What is taken can be written again in both forms, and dropped.
+/// Checks that a property list that is accepted can be written in both forms, and dropped.
 pub fn plist(bytes: &[u8]) {
     if let Ok(value) = bounded_plist::parse(bytes) {
         value.to_writer_binary(io::sink()).unwrap();
-        // Text that XML cannot hold is refused by the writer; a panic is not.
+        // The writer may refuse text that XML cannot hold, but must not panic.
         drop(value.to_writer_xml(io::sink()));
     }
 }
 
-/// A whole backup with a phone that sends these bytes after its greetings. No path that it names
-/// leaves the backup.
+/// Runs a whole backup with a phone that sends these bytes after its greetings. No path that the
+/// phone names may leave the backup.
 pub fn session(bytes: &[u8]) {
     let calm = Calm::new(Arc::new(AtomicBool::new(false)));
     let far = Far(Cursor::new([&greetings()[..], bytes].concat()));
@@ -55,15 +55,16 @@ pub fn session(bytes: &[u8]) {
     drop(session.backup(UDID, true, &mut Nobody));
 }
 
-/// A message of the daemon.
+/// Parses a message of the daemon.
 pub fn usbmux(bytes: &[u8]) {
     if let Ok((_, length)) = usbmuxd::parse_message(bytes) {
         assert!(length <= bytes.len());
     }
 }
 
-/// A phone on USB, and a computer that opens, reads, writes and closes meanwhile. Nothing is read
-/// that was not received, and what is held or waits to be sent is bounded.
+/// Feeds a phone's USB packets to a computer that opens, reads, writes and closes connections
+/// meanwhile. The computer must never read more than it received, and its buffers must stay
+/// bounded.
 pub fn mux(bytes: &[u8]) {
     let mut now = Instant::now();
     let mut mux = Mux::new();
@@ -73,7 +74,7 @@ pub fn mux(bytes: &[u8]) {
         let (mut used, many) = (0, usize::from(*many));
         let port = ports[many % ports.len()];
         match turn % 8 {
-            // What one transfer brings: a short one, or as much as there is of a full one.
+            // The bytes of one transfer: a short one, or as many of a full one as are left.
             kind @ 0..=2 => {
                 used = tail
                     .len()
@@ -116,12 +117,13 @@ pub fn mux(bytes: &[u8]) {
     assert!(waiting.len() <= 1024 && waiting.iter().map(Vec::len).sum::<usize>() < 1 << 20);
 }
 
-/// A packet of the file service.
+/// Parses a packet of the file service.
 pub fn afc(bytes: &[u8]) {
     drop(idev_backup::device::afc::parse_packet(bytes));
 }
 
-/// A trace that somebody sent us: what can be read can be played, and written again as it was.
+/// Reads a trace from an untrusted source. A trace that can be read can be played, and written
+/// again unchanged.
 pub fn trace(bytes: &[u8]) {
     let Ok(trace) = Trace::parse(&String::from_utf8_lossy(bytes)) else {
         return;
@@ -136,8 +138,8 @@ pub fn trace(bytes: &[u8]) {
     }
 }
 
-/// What passes on a recorded channel, cut into messages: however the bytes come, all are accounted
-/// for alike.
+/// Cuts the bytes of a recorded channel into messages. The result must not depend on how the bytes
+/// were split on arrival.
 pub fn framing(bytes: &[u8]) {
     let [kind, piece, rest @ ..] = bytes else {
         return;
@@ -151,7 +153,7 @@ pub fn framing(bytes: &[u8]) {
     let items = |piece: usize| {
         let mut framer = Framer::new(framing, true);
         let mut items = Vec::new();
-        // Turns of 100 bytes, as both ends speak.
+        // Turns of 100 bytes, because both ends take turns.
         for (turn, bytes) in rest.chunks(100).enumerate() {
             let dir = [Dir::FromPhone, Dir::ToPhone][turn / 4 % 2];
             for bytes in bytes.chunks(piece) {
@@ -171,15 +173,15 @@ pub fn framing(bytes: &[u8]) {
     assert_eq!(items(usize::from(*piece).max(1)), items(100));
 }
 
-/// A pair record, damaged or another's.
+/// Parses a pair record that may be damaged or foreign.
 pub fn pair_record(bytes: &[u8]) {
     if let Ok(record) = PairRecord::parse(&Secret::new(bytes.to_vec())) {
         drop(record.to_plist());
     }
 }
 
-/// The record of a file. The short ways, to its size and to all of it, never say another than the
-/// long way.
+/// Parses the record of a file. The fast paths, to its size alone and to all of it, must agree with
+/// the full parser.
 pub fn record(bytes: &[u8]) {
     let row = Row {
         file_id: String::new(),
@@ -195,7 +197,7 @@ pub fn record(bytes: &[u8]) {
     assert_eq!(row.record(), long);
 }
 
-/// The files without which a backup cannot be read, all with these bytes.
+/// Opens a backup whose metadata files all consist of these bytes.
 pub fn metadata(bytes: &[u8]) {
     let folder = folder("metadata");
     for name in [
@@ -220,8 +222,8 @@ pub fn metadata(bytes: &[u8]) {
     }
 }
 
-/// A list of files of iOS 9 or older. One that is taken is read again in the order of its ids, each
-/// record once, and the name of each is one in the backup's folder.
+/// Reads a list of files of iOS 9 or older. A list that is accepted can be read again in the order
+/// of its ids, each record once, and every name stays in the backup's folder.
 pub fn mbdb(bytes: &[u8]) {
     let folder = folder("mbdb");
     std::fs::write(folder.join("Manifest.mbdb"), bytes).unwrap();
@@ -247,8 +249,8 @@ pub fn mbdb(bytes: &[u8]) {
     }
 }
 
-/// The keys of an encrypted backup. A bag that is taken has what a password needs, and no more
-/// bytes than it was read from.
+/// Parses the keys of an encrypted backup. A bag that is accepted has everything that a password
+/// needs, and no more bytes than the input.
 pub fn keybag(bytes: &[u8]) {
     if let Ok(bag) = KeyBag::parse(bytes) {
         assert!(bag.iterations > 0 && !bag.salt.is_empty());
@@ -259,15 +261,16 @@ pub fn keybag(bytes: &[u8]) {
             .first_derivation
             .as_ref()
             .map_or(0, |first| first.iterations);
-        // A wrong password opens nothing; as many rounds as phones ask for would take seconds.
+        // A wrong password must open nothing. Skipped for the number of rounds that real phones
+        // use, which would take seconds.
         if bag.iterations.max(first) < 100 || bag.iterations > 10_000_000 || first > 50_000_000 {
             assert!(bag.unlock(&Secret::new(b"wrong".to_vec())).is_err());
         }
     }
 }
 
-/// A backup whose list is a stranger's: it is checked, read and extracted to an end, and nothing is
-/// written but in the target.
+/// Checks, reads and extracts a backup with an untrusted list. Each operation must end, and may
+/// write only to the target.
 pub fn backup(bytes: &[u8]) {
     let folder = folder("backup");
     let backup = folder.join("backup");
@@ -311,7 +314,7 @@ pub fn backup(bytes: &[u8]) {
     drop(std::fs::remove_dir_all(&target));
 }
 
-/// Our own lists, as a power cut may leave them.
+/// Reads our own lists as a power cut may leave them.
 pub fn lists(bytes: &[u8]) {
     let folder = folder("lists");
     let list = folder.join("SHA256SUMS");
@@ -322,7 +325,7 @@ pub fn lists(bytes: &[u8]) {
             break;
         }
     }
-    // Past damaged lines, the good ones come in order.
+    // The good lines between damaged ones must come in order.
     let mut last: Option<String> = None;
     for line in Lines::open(&list).unwrap().take(10_000) {
         if let sums::Line::Good(path, _) = line.unwrap() {
@@ -341,7 +344,7 @@ pub fn lists(bytes: &[u8]) {
     }
 }
 
-/// A path of a phone: what is taken lies below whatever it is put below.
+/// Parses a path from a phone. A path that is accepted stays below any folder that it is joined to.
 pub fn path(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Ok(path) = text.parse::<BackupPath>() {
@@ -354,7 +357,7 @@ pub fn path(bytes: &[u8]) {
     }
 }
 
-/// Removes what a target wrote.
+/// Removes the files that a target wrote.
 pub fn tidy_up(name: &str) {
     std::fs::remove_dir_all(folder(name)).unwrap();
 }
@@ -370,7 +373,7 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// What a phone says until the backup is asked for.
+/// Returns the messages that a phone sends before the backup is requested.
 fn greetings() -> Vec<u8> {
     let mut response = plist::Dictionary::new();
     response.insert("MessageName".into(), "Response".into());
@@ -394,7 +397,7 @@ fn greetings() -> Vec<u8> {
     bytes
 }
 
-/// The phone's end of a connection: it says what it was told to, and hears nothing.
+/// The phone's end of a connection: sends the prepared bytes, and ignores everything it receives.
 struct Far(Cursor<Vec<u8>>);
 
 impl Read for Far {
@@ -413,7 +416,7 @@ impl Write for Far {
     }
 }
 
-/// A computer that keeps nothing, and looks only at where it was to be kept.
+/// A computer that stores nothing and only checks the paths to which files would be written.
 struct Nobody;
 
 fn look(path: &BackupPath) {

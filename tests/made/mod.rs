@@ -29,7 +29,7 @@ impl Made {
         self.file_with(domain, path, bytes, record);
     }
 
-    /// Its size is that of the bytes.
+    /// Adds a file whose record has the size of the bytes.
     pub fn file_with(&mut self, domain: &str, path: &str, bytes: &[u8], record: FileRecord) {
         let record = FileRecord {
             size: bytes.len() as u64,

@@ -1,11 +1,11 @@
 //! A file system in memory that knows what a power cut may leave of it.
 //!
-//! What a program did to a real folder is replayed from the log of its system calls. POSIX promises
-//! little: what was written to a file is on the disk after `fsync` of the file, and its name after
-//! `fsync` of the folder; `syncfs` means everything. What is beyond that a power cut may have kept
-//! or not, each change by itself. Two things are taken for granted, as every file system with a
-//! journal has them: a rename has happened or not, never by half, and two changes of one name
-//! happen in their order.
+//! A program's changes to a real folder are replayed from the log of its system calls. POSIX
+//! promises little: bytes written to a file are on the disk after `fsync` of the file, and its name
+//! after `fsync` of the folder; `syncfs` makes everything durable. A power cut may keep or lose
+//! each other change independently. The model assumes two more guarantees, which every journaling
+//! file system gives: a rename happens completely or not at all, and two changes of one name happen
+//! in their order.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -18,13 +18,13 @@ use std::path::{Component, Path, PathBuf};
 use super::Random;
 use super::strace::Call;
 
-/// The calls that change files, all that Linux has: one that [`Recording`] does not understand ends
-/// the test.
+/// Calls that change files: all that Linux has. A call on the folder that [`Recording`] does not
+/// understand fails the test.
 const TRACED: &str = "?open,openat,?openat2,?creat,write,pwrite64,?pwritev,?pwritev2,writev,lseek,ftruncate,?truncate,\
      fallocate,copy_file_range,sendfile,splice,?rename,?renameat,renameat2,?link,linkat,?unlink,unlinkat,?mkdir,mkdirat,\
      ?rmdir,?symlink,symlinkat,?mknod,mknodat,fsync,fdatasync,?sync_file_range,syncfs,sync,ioctl,mmap,?io_uring_setup";
 
-/// strace's options for a [`Recording`].
+/// Returns the options that strace needs for a [`Recording`].
 pub fn options() -> Vec<String> {
     let mut options = vec!["-s".to_owned(), (4 << 20).to_string()];
     options.extend(["-e".to_owned(), format!("trace={TRACED}")]);
@@ -33,10 +33,10 @@ pub fn options() -> Vec<String> {
 
 type Node = usize;
 
-/// The root's own.
+/// The node of the root folder.
 const ROOT: Node = 0;
 
-/// The bytes of a file; those beyond `bytes` are zeros.
+/// The contents of a file; bytes from the end of `bytes` up to `length` are zeros.
 #[derive(Debug, Clone, Default)]
 struct Contents {
     bytes: Vec<u8>,
@@ -59,7 +59,7 @@ impl Contents {
     }
 }
 
-/// Folders with names, and files with contents.
+/// A file system tree: folders with names, and files with contents.
 #[derive(Debug, Clone, Default)]
 pub struct Disk {
     folders: HashMap<Node, BTreeMap<String, Node>>,
@@ -126,7 +126,7 @@ impl Disk {
         self.folders[&folder].get(name).copied()
     }
 
-    /// Every path below the root with what it stands for, folders first.
+    /// Returns every path below the root with its node, folders first.
     fn walk(&self) -> Vec<(PathBuf, Node)> {
         let mut found = Vec::new();
         let mut open = vec![(PathBuf::new(), ROOT)];
@@ -141,7 +141,7 @@ impl Disk {
         found
     }
 
-    /// Equal disks have equal marks.
+    /// Returns a hash of the disk; equal disks have equal hashes.
     pub fn mark(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for (path, node) in self.walk() {
@@ -153,7 +153,7 @@ impl Disk {
         hasher.finish()
     }
 
-    /// Makes it real, below a folder that is empty.
+    /// Writes the disk to an empty real folder.
     pub fn write_to(&self, root: &Path) {
         use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
         let mut made: HashMap<Node, PathBuf> = HashMap::new();
@@ -178,14 +178,14 @@ impl Disk {
     }
 }
 
-/// One thing that happens to a disk, whole or not at all.
+/// A change to the disk that happens completely or not at all.
 #[derive(Debug, Clone)]
 enum Change {
-    /// Names in folders get other nodes, or none.
+    /// Names in folders get other nodes, or are removed.
     Names(Vec<(Node, String, Option<Node>)>),
-    /// Bytes of a file, from an offset on.
+    /// Bytes are written to a file, from an offset on.
     Bytes(Node, u64, Vec<u8>),
-    /// A file is cut, or grows by zeros.
+    /// A file is truncated, or extended with zeros.
     Length(Node, u64),
 }
 
@@ -222,17 +222,17 @@ enum Event {
     FlushAll,
 }
 
-/// What a power cut does to all that was not flushed.
+/// Selects the unflushed changes that a power cut loses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// Nothing: it had reached the disk.
+    /// Loses nothing: all changes had reached the disk.
     KeepsAll,
-    /// All of it is lost.
+    /// Loses all of them.
     LosesAll,
-    /// Names are kept, in their order, and the bytes of files are lost: some files are empty, some
+    /// Keeps names, in their order, and loses the bytes of files: some files become empty, others
     /// hold zeros.
     LosesBytes,
-    /// Each change by itself is kept or lost.
+    /// Keeps or loses each change independently; the number is the seed.
     Shuffles(u64),
 }
 
@@ -242,12 +242,12 @@ struct Open {
     appends: bool,
 }
 
-/// A disk, and all that a program did to it.
+/// The initial state of a disk, and all changes that a program made to it.
 pub struct Recording {
     root: PathBuf,
     start: Disk,
     events: Vec<Event>,
-    /// The event that made a change durable.
+    /// For each event, the index of the event that made its change durable.
     durable_at: Vec<usize>,
     now: Disk,
     open: HashMap<i32, Open>,
@@ -255,7 +255,7 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// The disk before, whose root is a real folder.
+    /// Starts a recording of the disk in its present state; its root is a real folder.
     pub fn begin(root: &Path) -> Recording {
         let start = Disk::read(root);
         let nodes = start.walk().iter().map(|(_, node)| node + 1).max();
@@ -270,7 +270,7 @@ impl Recording {
         }
     }
 
-    /// Replays a program's calls. What comes out must be what the real folder holds.
+    /// Replays a program's calls. The result must equal the contents of the real folder.
     pub fn replay(&mut self, calls: &[Call]) {
         for call in calls {
             self.step(call);
@@ -287,12 +287,13 @@ impl Recording {
         self.note_what_was_flushed();
     }
 
-    /// Moments at which the power can be cut: before the first event, and after each.
+    /// Returns the number of moments at which the power can be cut: before the first event, and
+    /// after each event.
     pub fn moments(&self) -> usize {
         self.events.len() + 1
     }
 
-    /// The moment after the last `syncfs`, when the sealing begins.
+    /// Returns the moment after the last `syncfs`, when sealing begins.
     pub fn last_flush_of_all(&self) -> usize {
         let last = self
             .events
@@ -301,7 +302,7 @@ impl Recording {
         last.unwrap_or(0)
     }
 
-    /// What a power cut leaves after so many events.
+    /// Returns a disk as a power cut after `moment` events leaves it.
     pub fn cut(&self, moment: usize, cut: Cut) -> Disk {
         let mut disk = self.start.clone();
         for event in &self.events[..moment] {
@@ -315,7 +316,7 @@ impl Recording {
             Cut::Shuffles(seed) => seed,
             _ => 0,
         });
-        // Some cuts lose much, some little.
+        // Some cuts lose much, others little.
         let kept_percent = [30, 70, 95][random.below(3)];
         let mut habits: HashMap<Node, usize> = HashMap::new();
         let mut lost: Vec<&Change> = Vec::new();
@@ -346,7 +347,8 @@ impl Recording {
                     let habit = *habits.entry(*file).or_insert_with(|| match cut {
                         Cut::LosesAll => 0,
                         Cut::Shuffles(_) => random.below(4),
-                        // By the file, so that few disks differ by nothing else.
+                        // Chosen by the parity of the node, so that fewer of the resulting disks
+                        // differ only in this.
                         Cut::KeepsAll | Cut::LosesBytes => *file % 2,
                     });
                     lose_bytes(&mut disk, change, habit, &mut random);
@@ -356,7 +358,7 @@ impl Recording {
         disk
     }
 
-    /// A node that the program made must exist before a name for it does.
+    /// Creates a node that the program made, which must exist before a name for it does.
     fn prepare(&self, disk: &mut Disk, node: Node) {
         if self.now.folders.contains_key(&node) {
             disk.folders.entry(node).or_default();
@@ -373,7 +375,7 @@ impl Recording {
                 Event::Flush(node) => change.is_of(*node),
                 Event::FlushAll => true,
             };
-            // Backwards: a change of a name needs those of the same name before it.
+            // Go backwards: a change of a name also needs the earlier changes of that name.
             let mut needed: Vec<&Change> = Vec::new();
             for before in (0..now).rev() {
                 let Event::Change(change) = &self.events[before] else {
@@ -401,7 +403,7 @@ impl Recording {
         self.nodes - 1
     }
 
-    /// The folder and the name of a path, if it is below the root.
+    /// Returns the folder and the name of a path, if it is below the root.
     fn place(&self, path: &Path) -> Option<(Node, String)> {
         let below = path.strip_prefix(&self.root).ok()?;
         let mut parts: Vec<String> = Vec::new();
@@ -432,7 +434,7 @@ impl Recording {
         Some(found.unwrap_or_else(|| panic!("{} is not there", path.display())))
     }
 
-    /// The open file that an argument names, if it is ours.
+    /// Returns the open file that an argument names, if it is below the root.
     fn file(&mut self, call: &Call, at: usize) -> Option<&mut Open> {
         let (number, path) = call.file(at);
         if !path.starts_with(&self.root) {
@@ -488,13 +490,13 @@ impl Recording {
                     self.events.push(Event::FlushAll);
                 }
             }
-            // Only a shared one writes, and only if it may.
+            // Only a shared mapping writes to the file, and only with PROT_WRITE.
             "mmap" if !call.args[3].contains("MAP_SHARED") || !call.args[2].contains("WRITE") => {}
             _ => self.assert_not_ours(call),
         }
     }
 
-    /// A call that this file system does not know must not reach the folder.
+    /// Asserts that a call that this file system does not know does not touch the folder.
     fn assert_not_ours(&self, call: &Call) {
         let paths = call.args.iter().flat_map(|arg| {
             let quoted = arg.starts_with('"').then(|| arg.trim_matches('"'));
@@ -620,7 +622,8 @@ impl Recording {
     }
 }
 
-/// Bytes that were not flushed: lost, zeros, the first half of them, or there.
+/// Applies a change whose bytes were not flushed. By `habit`, the bytes are lost, zeros, only the
+/// first half, or all there.
 fn lose_bytes(disk: &mut Disk, change: &Change, habit: usize, random: &mut Random) {
     match (habit, change) {
         (0, _) => {}

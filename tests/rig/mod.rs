@@ -31,14 +31,15 @@ use idev_backup::transport::{Attached, Calm, Usbmuxd};
 use idev_backup::udid::Udid;
 use tempfile::TempDir;
 
-/// How long a phone may say that a run is still on which was killed.
+/// Limit on the time for which a phone may still report a run as active after that run was killed.
 const BUSY_MAX: Duration = Duration::from_secs(60);
 
 pub const UDID: &str = "00008130-001A2B3C4D5E6F70";
 pub const OTHER_UDID: &str = "00008130-000000000000002E";
 
-/// A folder of what others made, below `data` in the folder that `IDEV_BACKUP_SHARED` names, else
-/// in `../shared`; `None`, and a word about it, where it is absent.
+/// Returns the folder `name` of other people's test data: below `data` in the folder that
+/// `IDEV_BACKUP_SHARED` names, else in `../shared`. Prints a note and returns `None` if it is
+/// absent.
 pub fn others(name: &str) -> Option<PathBuf> {
     let shared = std::env::var_os("IDEV_BACKUP_SHARED").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
@@ -52,7 +53,7 @@ pub fn others(name: &str) -> Option<PathBuf> {
     Some(folder)
 }
 
-/// A phone with few and small files: 18 odd ones, and these.
+/// Describes a phone with few and small files: 18 files of unusual kinds, and these.
 pub fn small() -> Content {
     Content {
         small: 40,
@@ -71,7 +72,7 @@ pub fn config() -> PhoneConfig {
     }
 }
 
-/// What most tests ask for: the defaults, but impatient.
+/// Returns the options that most tests use: the defaults with shorter time limits.
 pub fn options() -> Options {
     Options {
         silence_max: Duration::from_secs(30),
@@ -80,7 +81,7 @@ pub fn options() -> Options {
     }
 }
 
-/// Everything that a run told.
+/// Records every event of a run.
 #[derive(Default)]
 pub struct Recorder(Mutex<Vec<Event>>);
 
@@ -114,7 +115,7 @@ impl Recorder {
     }
 }
 
-/// Does something at the beginning of a phase.
+/// Calls a function at the beginning of a phase.
 pub struct At<F: Fn() + Send + Sync>(pub Phase, pub F);
 
 impl<F: Fn() + Send + Sync> Monitor for At<F> {
@@ -125,8 +126,8 @@ impl<F: Fn() + Send + Sync> Monitor for At<F> {
     }
 }
 
-/// A folder for a rig: in memory where that is large enough, since flushing a disk takes most of a
-/// small backup's time. TMPDIR, when set, decides.
+/// Creates a temporary folder for a rig. Prefers memory if enough is free there, because flushing a
+/// disk takes most of a small backup's time. TMPDIR, when set, takes precedence.
 pub fn room() -> TempDir {
     let memory = Path::new("/dev/shm");
     let large = || fs4::available_space(memory).is_ok_and(|free| free > 1 << 30);
@@ -136,23 +137,23 @@ pub fn room() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// Of the places where a run is cut, one in this many is played: `IDEV_BACKUP_CUT_EVERY`, 1 without
-/// it. Under an emulator a backup of 512 folders takes seconds, and what is cut there is not cut
-/// otherwise than here.
+/// Returns N: tests that interrupt a run at many places try only every Nth place. Read from
+/// `IDEV_BACKUP_CUT_EVERY`, default 1. Under an emulator a backup of 512 folders takes seconds, and
+/// an interruption there behaves no differently.
 pub fn cut_every() -> usize {
     let every = std::env::var("IDEV_BACKUP_CUT_EVERY");
     every.map_or(1, |text| text.parse::<usize>().unwrap().max(1))
 }
 
-/// Prints and returns the seed of what a test samples: `IDEV_BACKUP_TEST_SEED`, 1 without it. The
-/// same seed tries the same places again.
+/// Prints and returns the seed for a test's random samples: `IDEV_BACKUP_TEST_SEED`, default 1. The
+/// same seed selects the same samples again.
 pub fn seed(test: &str) -> u64 {
     let seed = std::env::var("IDEV_BACKUP_TEST_SEED").map_or(1, |text| text.parse().unwrap());
     eprintln!("{test}: IDEV_BACKUP_TEST_SEED={seed}");
     seed
 }
 
-/// One phone behind a daemon, and a store in a folder that is watched.
+/// Holds a phone behind a daemon, and a store in a temporary folder that the tests can inspect.
 pub struct Rig {
     pub dir: TempDir,
     pub phone: Arc<Phone>,
@@ -183,7 +184,7 @@ impl Rig {
         }
     }
 
-    /// A rig whose store holds a first backup.
+    /// Creates a rig whose store holds a first backup.
     pub fn backed_up() -> Rig {
         let rig = Rig::new();
         rig.create();
@@ -221,7 +222,7 @@ impl Rig {
         self.try_in(&self.store, options, monitor)
     }
 
-    /// A backup that must succeed and be whole.
+    /// Makes a backup, which must succeed and be whole.
     pub fn create(&self) -> Report {
         self.create_in(&self.store, &options())
     }
@@ -234,7 +235,7 @@ impl Rig {
         let asked = Instant::now();
         let report = loop {
             match self.try_in(store, options, &Silent) {
-                // The phone has not yet seen that the run before is over.
+                // The phone has not noticed yet that the previous run is over.
                 Err(Error::Verdict(no)) if no.code == 14 => {
                     assert!(asked.elapsed() < BUSY_MAX, "the phone stays busy");
                     std::thread::yield_now();
@@ -249,8 +250,8 @@ impl Rig {
         report
     }
 
-    /// `idev-backup create --quiet` as a program of its own, below another where `around` names
-    /// one.
+    /// Returns the command `idev-backup create --quiet`, as an argument of the command `around` if
+    /// that is not empty.
     pub fn program(&self, around: &[OsString], store: &Path, keep: u32) -> Command {
         let mut words = around.to_vec();
         words.push(env!("CARGO_BIN_EXE_idev-backup").into());
@@ -274,15 +275,15 @@ impl Rig {
         command
     }
 
-    /// From now on this phone is connected instead.
+    /// Disconnects the present phone and connects this one.
     pub fn connect(&mut self, phone: Arc<Phone>) {
         self.daemon.detach(self.phone.udid());
         self.daemon.attach(phone.clone());
         self.phone = phone;
     }
 
-    /// What a user does next, after whatever happened to a store: another backup. It succeeds, and
-    /// these good ones stay.
+    /// Makes another backup, as a user would next, whatever happened to the store before. The
+    /// backup must succeed, and the good backups `kept` must still be there.
     pub fn assert_goes_on(&self, store: &Path, kept: &[&Tree], when: &str) {
         let store = Store::create(store).unwrap_or_else(|e| panic!("{when}: {e}"));
         let report = self.try_in(&store, &options(), &Silent);
@@ -300,7 +301,7 @@ impl Rig {
         }
     }
 
-    /// Every byte is the phone's.
+    /// Asserts that the backup holds every file of the phone, byte for byte.
     pub fn assert_holds_the_phone(&self, backup: &Path) {
         let mut files = 0;
         for file in self.phone.files() {
@@ -326,12 +327,13 @@ impl Rig {
         self.own().join("draft")
     }
 
-    /// The draft's own folder of Apple's layout.
+    /// Returns the draft's backup folder, which has Apple's layout.
     pub fn draft_backup(&self) -> PathBuf {
         self.draft().join("root").join(UDID)
     }
 
-    /// Everything below the rig's folder that a failed run must leave as it is: all but the draft.
+    /// Returns everything below the rig's folder that a failed run must not change: all but the
+    /// draft.
     pub fn untouchable(&self) -> Tree {
         let draft = format!("store/.idev-backup/{UDID}/draft");
         let mut all = tree(self.dir.path());
@@ -339,18 +341,18 @@ impl Rig {
         all
     }
 
-    /// The backups that `list` shows.
+    /// Returns the backups that `list` shows.
     pub fn listed(&self) -> Vec<list::Backup> {
         list::list(&self.store).unwrap()
     }
 
-    /// A new, empty store beside the others.
+    /// Creates a new, empty store beside the others.
     pub fn new_store(&self, name: &str) -> Store {
         Store::create(&self.dir.path().join(name)).unwrap()
     }
 }
 
-/// What is ours of the phone in a store.
+/// Returns the program's own folder for the phone in a store.
 pub fn own(store: &Store) -> PathBuf {
     store.root().join(".idev-backup").join(UDID)
 }
@@ -359,12 +361,12 @@ pub fn read_all() -> verify::Options<'static> {
     verify::Options::bytes()
 }
 
-/// The backup is whole, to the last byte.
+/// Asserts that the backup is whole, checking every byte.
 pub fn assert_whole(backup: &Path) {
     assert_whole_with(backup, None);
 }
 
-/// The same of a backup that may be encrypted: its list is read with the password.
+/// Asserts that a backup that may be encrypted is whole, reading its list with the password.
 pub fn assert_whole_with(backup: &Path, password: Option<&Known>) {
     let options = verify::Options {
         passwords: password.map(|known| known as _),
@@ -375,8 +377,8 @@ pub fn assert_whole_with(backup: &Path, password: Option<&Known>) {
     assert_eq!(report.hashed, report.files);
 }
 
-/// What is promised of a store whatever happened to it: these good backups are there, and nothing
-/// is listed as complete or said to be whole that is none of those that are `known`.
+/// Asserts what a store guarantees whatever happened to it: all backups in `kept` are there, and
+/// every backup that is listed as complete or verifies as whole is one of `known`.
 pub fn assert_promise(store: &Path, kept: &[&Tree], known: &[&Tree], when: &str) {
     for backup in kept {
         assert!(holds(store, backup), "{when}: a good backup is gone");
@@ -388,7 +390,8 @@ pub fn assert_promise(store: &Path, kept: &[&Tree], known: &[&Tree], when: &str)
     for backup in list::list(&store).unwrap() {
         let path = Path::new(&backup.path);
         let report = verify::verify(path, &read_all(), &Silent);
-        // Until the next run brings a seal to its end, the list of hashes is not where it belongs.
+        // Until the next run completes an interrupted seal, the list of hashes is not in its final
+        // place.
         let is_whole = report.is_ok_and(|report| {
             let mut findings = report.findings.iter();
             report.outcome != Outcome::Damaged && findings.all(|f| f.wrong == Wrong::Unchecked)
@@ -402,7 +405,7 @@ pub fn assert_promise(store: &Path, kept: &[&Tree], known: &[&Tree], when: &str)
     }
 }
 
-/// Whether a backup is at one of the places to which a seal brings it.
+/// Returns true if the backup is at one of the places through which sealing moves it.
 pub fn holds(store: &Path, backup: &Tree) -> bool {
     let draft = store.join(".idev-backup").join(UDID).join("draft");
     let mut places = vec![draft.join("root").join(UDID)];
@@ -417,7 +420,7 @@ pub fn holds(store: &Path, backup: &Tree) -> bool {
         .any(|place| place.is_dir() && &tree(place) == backup)
 }
 
-/// Everything below a folder: the bytes of files, `None` for folders.
+/// Everything below a folder: the bytes of each file, and `None` for a folder.
 pub type Tree = BTreeMap<String, Option<Vec<u8>>>;
 
 pub fn tree(root: &Path) -> Tree {
@@ -443,7 +446,7 @@ pub fn tree(root: &Path) -> Tree {
     found
 }
 
-/// Equal trees, or the names of what differs.
+/// Asserts that two trees are equal; the failure names the paths that differ.
 pub fn assert_same(before: &Tree, after: &Tree, when: &str) {
     let differing = |(path, bytes): &(&String, &Option<Vec<u8>>)| after.get(*path) != Some(*bytes);
     let gone: Vec<_> = before.iter().filter(differing).map(|(p, _)| p).collect();
@@ -454,7 +457,8 @@ pub fn assert_same(before: &Tree, after: &Tree, when: &str) {
     );
 }
 
-/// A file of the backup without a digest, and large enough to be cut: below the backup's folder.
+/// Returns the path of a backed-up file that has no digest in the phone's list and is large enough
+/// to be truncated.
 pub fn victim(rig: &Rig) -> PathBuf {
     let file = rig
         .phone
@@ -465,7 +469,7 @@ pub fn victim(rig: &Rig) -> PathBuf {
     PathBuf::from(&id[..2]).join(id)
 }
 
-/// A naive copy of a folder, as other programs would make it.
+/// Copies a folder file by file, as a simple program would.
 pub fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for (path, bytes) in tree(from) {
@@ -482,19 +486,19 @@ pub fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// Numbers that look random and are the same in each run.
+/// A generator of pseudo-random numbers that are the same in each run.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// Seeds that are close to each other give numbers that are not.
+    /// Creates a generator. Similar seeds give unrelated numbers.
     pub fn new(seed: u64) -> Random {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d);
         random.below(2);
         random
     }
 
-    /// From 0 to `limit`, which is not among them.
+    /// Returns a number from 0 to `limit - 1`.
     pub fn below(&mut self, limit: usize) -> usize {
         self.0 = self
             .0

@@ -31,14 +31,14 @@ pub fn program(rig: &Rig) -> Command {
     command
 }
 
-/// How a run ended, and what it printed.
+/// The exit code and the output of a run.
 pub struct Ran {
     pub code: i32,
     pub out: String,
     pub err: String,
 }
 
-/// Runs it to its end. It may fail, and never panics; nobody here is a terminal.
+/// Runs a command to its end, without a terminal. The command may fail, but must not panic.
 pub fn ended(command: &mut Command) -> Ran {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -1,14 +1,14 @@
-//! The program under strace (Linux): what it asks of the system is written down, or refused. So no
-//! code of the program knows of tests.
+//! Runs the program under strace (Linux), which logs its system calls or makes them fail. The
+//! program itself therefore needs no code for tests.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Whether programs can be traced here; says so where not.
+/// Returns true if programs can be traced here; otherwise prints the reason.
 pub fn is_there() -> bool {
-    // An emulator's own calls would be among the program's.
+    // Under an emulator, strace would log the emulator's calls as well as the program's.
     let machine = Command::new("uname").arg("-m").output();
     let machine = machine.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     if !machine.is_ok_and(|machine| machine == std::env::consts::ARCH) {
@@ -27,7 +27,8 @@ pub fn is_there() -> bool {
     }
 }
 
-/// `strace` with these options, writing to `log`; the program's own words follow.
+/// Returns the `strace` command with these options, writing to `log`. The caller appends the
+/// command to trace.
 pub fn around(log: &Path, options: &[String]) -> Vec<OsString> {
     let fixed = ["strace", "-f", "-y", "-xx", "--quiet=all", "-o"].map(OsString::from);
     let mut words = Vec::from(fixed);
@@ -37,13 +38,13 @@ pub fn around(log: &Path, options: &[String]) -> Vec<OsString> {
     words
 }
 
-/// Options that refuse these calls, from the first to the last.
+/// Returns options that make these calls fail, from the first to the last.
 pub fn refuse(calls: &str, error: &str) -> [String; 2] {
     ["-e".to_owned(), format!("inject={calls}:error={error}")]
 }
 
-/// Options that refuse what exFAT and FAT32 do not have: clones, hard links, and the exchange of
-/// two names.
+/// Returns options that make the operations fail that exFAT and FAT32 lack: clones, hard links, and
+/// the exchange of two names.
 pub fn exfat() -> Vec<String> {
     let refused = [
         refuse("ioctl", "EOPNOTSUPP"),
@@ -53,55 +54,55 @@ pub fn exfat() -> Vec<String> {
     refused.concat()
 }
 
-/// A system call that succeeded.
+/// Describes a system call that succeeded.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// Of the thread.
+    /// The id of the calling thread.
     pub pid: u32,
-    /// "openat", ...
+    /// The name of the call, such as "openat".
     pub name: String,
-    /// As strace writes them.
+    /// The arguments, as strace writes them.
     pub args: Vec<String>,
-    /// What it answered, as strace writes it.
+    /// The return value, as strace writes it.
     pub result: String,
 }
 
 impl Call {
-    /// A number, such as a length.
+    /// Returns an argument that is a number, such as a length.
     pub fn number(&self, at: usize) -> u64 {
         let arg = &self.args[at];
         arg.parse().unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    /// The bytes of a string, all of them.
+    /// Returns a string argument, which strace must not have shortened.
     pub fn bytes(&self, at: usize) -> Vec<u8> {
         let quoted = self.args[at].strip_prefix('"');
         let quoted = quoted.and_then(|text| text.strip_suffix('"'));
         unhex(quoted.unwrap_or_else(|| panic!("no whole string: {self:?}")))
     }
 
-    /// The number and the path of an open file.
+    /// Returns the descriptor number and the path of an argument that is an open file.
     pub fn file(&self, at: usize) -> (i32, PathBuf) {
         descriptor(&self.args[at]).unwrap_or_else(|| panic!("no open file: {self:?}"))
     }
 
-    /// The number of the file that it opened.
+    /// Returns the descriptor number of the file that the call opened.
     pub fn opened(&self) -> i32 {
         let opened = descriptor(&self.result);
         opened.unwrap_or_else(|| panic!("opened none: {self:?}")).0
     }
 
-    /// The path that a folder and a name below it make, `AT_FDCWD` too.
+    /// Returns the path that a folder argument (which may be `AT_FDCWD`) and a name argument make.
     pub fn path_at(&self, folder: usize, name: usize) -> PathBuf {
         self.folder(folder).join(self.path(name))
     }
 
-    /// A path.
+    /// Returns an argument that is a path.
     pub fn path(&self, at: usize) -> PathBuf {
         path_of(self.bytes(at))
     }
 
-    /// Every whole path among its arguments.
+    /// Returns every absolute path among the arguments.
     pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
         let path = |arg: &String| match arg.strip_prefix("\"\\x2f") {
             Some(rest) => Some(path_of(unhex(&format!("\\x2f{}", rest.strip_suffix('"')?)))),
@@ -121,7 +122,7 @@ fn path_of(bytes: Vec<u8>) -> PathBuf {
     String::from_utf8(bytes).unwrap().into()
 }
 
-/// `5<\x2f...>`
+/// Parses a descriptor such as `5<\x2f...>` into its number and path.
 fn descriptor(text: &str) -> Option<(i32, PathBuf)> {
     let (number, path) = split_descriptor(text)?;
     Some((number.parse().ok()?, path))
@@ -137,7 +138,7 @@ fn split_descriptor(text: &str) -> Option<(&str, PathBuf)> {
     Some((number, path))
 }
 
-/// `\x2f\x64`
+/// Decodes a string such as `\x2f\x64`.
 fn unhex(text: &str) -> Vec<u8> {
     let mut digits = text.split("\\x");
     assert_eq!(digits.next(), Some(""), "{text:.80}");
@@ -145,7 +146,7 @@ fn unhex(text: &str) -> Vec<u8> {
     digits.map(byte).collect()
 }
 
-/// The calls of a log that succeeded, in the order in which they ended.
+/// Returns the calls of a log that succeeded, in the order in which they returned.
 pub fn calls(log: &str) -> Vec<Call> {
     let mut begun: HashMap<u32, &str> = HashMap::new();
     let mut calls = Vec::new();
@@ -164,8 +165,8 @@ pub fn calls(log: &str) -> Vec<Call> {
     calls
 }
 
-/// `openat(AT_FDCWD<\x2f>, "\x2f\x61", O_RDONLY) = 3<\x2f\x61>`; `None` for what failed, or is no
-/// call.
+/// Parses a line such as `openat(AT_FDCWD<\x2f>, "\x2f\x61", O_RDONLY) = 3<\x2f\x61>`. Returns
+/// `None` if the call failed or the line is not a call.
 fn call(pid: u32, text: &str) -> Option<Call> {
     let (head, result) = text.rsplit_once(" = ")?;
     if result.starts_with('-') || result.starts_with('?') {
