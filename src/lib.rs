@@ -1,19 +1,19 @@
 //! Back up an iPhone or iPad to a folder that every tool can read, and prove that the backup is
 //! whole.
 //!
-//! The rooms, in the order of the data (docs/ARCHITECTURE.md has the picture, tests/tidy.rs the
+//! The modules, in the order of the data (docs/ARCHITECTURE.md has the diagram, tests/tidy.rs the
 //! rules):
 //!
-//! * cellar: [`udid`], [`path`], [`secret`], [`sha256`], [`monitor`], [`bounded_plist`],
-//!   [`plain_file`], [`units`], [`child`]: words everyone uses
-//! * beside the wire: [`trace`], what passes above TLS, recorded
-//! * wire: [`transport`] (bytes), `device` (lockdown and small services), `mobilebackup` (the
-//!   backup dialog)
-//! * disk: `store` (where backups live), [`manifest`] (what a backup holds), [`keybag`] (its keys,
-//!   if it is encrypted)
-//! * hall: `jobs`, one file per user wish, where the wings meet
-//! * [`schedule`], which has the system start a job
-//! * guest house: [`sim`], a simulated phone
+//! * foundation: [`udid`], [`path`], [`secret`], [`sha256`], [`monitor`], [`bounded_plist`],
+//!   [`plain_file`], [`units`], [`child`]: types and functions that all other modules use
+//! * [`trace`]: recordings of the communication with a phone, as plaintext above TLS
+//! * communication: [`transport`] (bytes), `device` (lockdown and small services), `mobilebackup`
+//!   (the backup dialog)
+//! * storage: `store` (the place of backups), [`manifest`] (the metadata of a backup), [`keybag`]
+//!   (the keys of an encrypted backup)
+//! * `jobs`: one file for each task of a user, which combines communication and storage
+//! * [`schedule`]: jobs that the system starts
+//! * [`sim`]: a simulated phone
 
 pub mod bounded_plist;
 pub mod child;

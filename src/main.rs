@@ -1,4 +1,4 @@
-//! `idev-backup`: parse, run, exit code.
+//! The program `idev-backup`: parses the command line, runs the command and returns its exit code.
 
 mod cli;
 

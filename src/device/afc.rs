@@ -1,8 +1,9 @@
-//! AFC, the phone's file service for its media folder: small files for Info.plist, the list of
-//! applications for a restore, and the sync lock.
+//! AFC, the phone's file service for its media folder. We use it for the small files in Info.plist,
+//! the list of applications for a restore, and the sync lock.
 //!
 //! ```text
-//! ["CFA6LPAA"][whole length u64 LE][length without payload u64 LE][number u64 LE][operation u64 LE][arguments][payload]
+//! ["CFA6LPAA"][whole length u64 LE][length without payload u64 LE][number u64 LE]
+//! [operation u64 LE][arguments][payload]
 //! ```
 
 use std::io::{Read, Write};
@@ -12,20 +13,20 @@ use std::time::Duration;
 use super::{Error, Session};
 use crate::transport::{AnyStream, Calm};
 
-/// The service's name.
+/// Name of the service.
 pub const SERVICE: &str = "com.apple.afc";
 
 const MAGIC: &[u8; 8] = b"CFA6LPAA";
 const HEADER_BYTES: usize = 40;
-/// Longest packet taken; we never ask for more than [`READ_BYTES`].
+/// Longest packet accepted, in bytes; we never ask for more than [`READ_BYTES`].
 const PACKET_BYTES_MAX: u64 = 1 << 20;
 const READ_BYTES: u64 = 64 << 10;
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// Bytes that are written at a time.
+/// Bytes sent in one write request.
 const WRITE_BYTES: usize = 64 << 10;
 const DOING: &str = "read or write files of the phone";
 
-/// Operations, by their numbers on the wire.
+/// Operation numbers of the wire format.
 mod op {
     pub const STATUS: u64 = 1;
     pub const DATA: u64 = 2;
@@ -41,17 +42,17 @@ mod op {
 
 /// Status: no such file.
 const OBJECT_NOT_FOUND: u64 = 8;
-/// Status: it is there already.
+/// Status: the object exists already.
 const OBJECT_EXISTS: u64 = 16;
-/// Status: somebody else holds the lock.
+/// Status: another program holds the lock.
 const OP_WOULD_BLOCK: u64 = 19;
 
-/// How a file is opened.
+/// Mode in which a file is opened.
 #[derive(Clone, Copy)]
 enum Mode {
     Read = 1,
     ReadWrite = 2,
-    /// What was in it goes.
+    /// Create the file, or discard its contents.
     Write = 3,
 }
 
@@ -79,13 +80,14 @@ impl Packet {
 }
 
 impl Afc {
-    /// Connects.
+    /// Starts the service and connects to it.
     pub fn open(session: &mut Session, calm: &Arc<Calm>) -> Result<Afc, Error> {
         let stream = session.service(SERVICE, calm, SILENCE_MAX)?;
         Ok(Afc { stream, number: 0 })
     }
 
-    /// A whole small file; `None` where there is none. Longer than `bytes_max` is an error.
+    /// Reads a whole small file. Returns `None` if it does not exist, and fails if it is longer
+    /// than `bytes_max`.
     pub fn read(&mut self, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, Error> {
         let Some(handle) = self.open_file(path, Mode::Read)? else {
             return Ok(None);
@@ -109,7 +111,7 @@ impl Afc {
         Ok(Some(contents))
     }
 
-    /// Makes a folder; one that is there is fine.
+    /// Creates a folder unless it exists.
     pub fn make_dir(&mut self, path: &str) -> Result<(), Error> {
         let answer = self.ask(op::MAKE_DIR, &terminated(path))?;
         match (answer.operation, answer.word()) {
@@ -118,7 +120,7 @@ impl Afc {
         }
     }
 
-    /// Writes a whole file, over what is there.
+    /// Writes a whole file, replacing an existing one.
     pub fn write(&mut self, path: &str, bytes: &[u8]) -> Result<(), Error> {
         let opened = self.open_file(path, Mode::Write)?;
         let handle = opened.ok_or_else(|| {
@@ -134,7 +136,7 @@ impl Afc {
         self.close(handle)
     }
 
-    /// Removes a file or an empty folder; one that is not there is fine.
+    /// Removes a file or an empty folder. An absent one is not an error.
     pub fn remove(&mut self, path: &str) -> Result<(), Error> {
         let answer = self.ask(op::REMOVE_PATH, &terminated(path))?;
         match (answer.operation, answer.word()) {
@@ -143,13 +145,13 @@ impl Afc {
         }
     }
 
-    /// Opens the file that programs lock while they sync.
+    /// Opens the file that programs lock during a sync.
     pub fn open_for_lock(&mut self, path: &str) -> Result<Handle, Error> {
         let opened = self.open_file(path, Mode::ReadWrite)?;
         opened.ok_or_else(|| Error::strange(DOING, format!("{path} is not there")))
     }
 
-    /// Takes the exclusive lock; false when somebody else holds it.
+    /// Takes the exclusive lock without waiting. Returns false if another program holds it.
     pub fn lock(&mut self, handle: Handle) -> Result<bool, Error> {
         const EXCLUSIVE_NOT_WAITING: u64 = 2 | 4;
         let answer = self.ask(op::FILE_LOCK, &words(&[handle.0, EXCLUSIVE_NOT_WAITING]))?;
@@ -160,7 +162,7 @@ impl Afc {
         }
     }
 
-    /// Gives the lock back.
+    /// Releases the lock.
     pub fn unlock(&mut self, handle: Handle) -> Result<(), Error> {
         const UNLOCK: u64 = 8 | 4;
         let answer = self.ask(op::FILE_LOCK, &words(&[handle.0, UNLOCK]))?;
@@ -228,7 +230,7 @@ fn read_packet(stream: &mut dyn Read) -> Result<Packet, Error> {
     })
 }
 
-/// The operation and the arguments of one packet as it stands in a capture.
+/// Parses one packet from a capture and returns its operation and its arguments.
 pub fn parse_packet(bytes: &[u8]) -> Result<(u64, Vec<u8>), Error> {
     let packet = read_packet(&mut &*bytes)?;
     Ok((packet.operation, packet.bytes))

@@ -1,4 +1,4 @@
-//! The phone's applications, as far as Info.plist lists them.
+//! The phone's applications, for Info.plist.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,29 +9,29 @@ use super::{Error, Session};
 use crate::transport::plist_stream::{self, Encoding, MESSAGE_BYTES_MAX};
 use crate::transport::{AnyStream, Calm};
 
-/// Lists applications.
+/// Name of the service that lists applications.
 pub const INSTALLATION_PROXY: &str = "com.apple.mobile.installation_proxy";
-/// Gives their icons.
+/// Name of the service that provides their icons.
 pub const SPRINGBOARD: &str = "com.apple.springboardservices";
 
 const SILENCE_MAX: Duration = Duration::from_secs(120);
-/// Phones have some hundred.
+/// Most applications accepted; phones have some hundred.
 const APPS_MAX: usize = 20_000;
-/// Longest icon that is taken.
+/// Longest icon accepted, in bytes.
 const ICON_BYTES_MAX: usize = 1 << 20;
 
 /// An application that its owner installed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct App {
-    /// Bundle identifier.
+    /// The bundle identifier, such as `com.example.app`.
     pub bundle_id: String,
-    /// The shop's signature; needed to install it again at a restore.
+    /// The App Store's signature, needed to install the application again after a restore.
     pub sinf: Option<Vec<u8>>,
-    /// The shop's description.
+    /// The App Store's description, a property list.
     pub metadata: Option<Vec<u8>>,
 }
 
-/// Asks for all applications that the owner installed.
+/// Lists all applications that the owner installed.
 pub fn user_apps(session: &mut Session, calm: &Arc<Calm>) -> Result<Vec<App>, Error> {
     const DOING: &str = "list the phone's applications";
     let mut stream = session.service(INSTALLATION_PROXY, calm, SILENCE_MAX)?;
@@ -77,19 +77,19 @@ fn app(entry: &Value) -> Option<App> {
     })
 }
 
-/// A connection that gives icons.
+/// A connection to the service that provides icons.
 pub struct Icons {
     stream: AnyStream,
 }
 
 impl Icons {
-    /// Connects.
+    /// Starts the service and connects to it.
     pub fn open(session: &mut Session, calm: &Arc<Calm>) -> Result<Icons, Error> {
         let stream = session.service(SPRINGBOARD, calm, SILENCE_MAX)?;
         Ok(Icons { stream })
     }
 
-    /// An application's icon as PNG, where it has one.
+    /// Returns an application's icon as PNG, or `None` if it has none or a very large one.
     pub fn png(&mut self, bundle_id: &str) -> Result<Option<Vec<u8>>, Error> {
         const DOING: &str = "ask for an application's icon";
         let mut request = Dictionary::new();

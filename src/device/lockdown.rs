@@ -1,7 +1,9 @@
-//! Lockdown: the phone's front desk. It tells about the phone, pairs, and opens services.
+//! Lockdown, the phone's main service: it gives information about the phone, pairs, and starts
+//! other services.
 //!
-//! Port 62078; each message `[length u32 BE][XML property list]`. A request is answered with the
-//! same `Request`, and fails by having an `Error` (`Result` is absent since iOS 5).
+//! It listens on port 62078; each message is `[length u32 BE][XML property list]`. An answer
+//! repeats the request's `Request`, and reports a failure as `Error` (`Result` is absent since iOS
+//! 5).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +17,19 @@ use crate::transport::{AnyStream, Attached, Calm, Stream, Transport, Wire};
 
 /// Lockdown's port on every phone.
 pub const PORT: u16 = 62078;
-/// Longest answer: values of a whole domain are a few hundred KiB.
+/// Longest answer accepted, in bytes: values of a whole domain are a few hundred KiB.
 const ANSWER_BYTES_MAX: u32 = 16 << 20;
-/// Lockdown answers at once, even while a dialog is up.
+/// Longest wait for an answer: lockdown answers at once, even while the phone shows a dialog.
 const ANSWER_SILENCE_MAX: Duration = Duration::from_secs(60);
 const LABEL: &str = "idev-backup";
 
-/// A conversation with lockdown, over whatever stream.
+/// Client of lockdown, over any stream.
 pub struct Lockdown<S = Wire> {
     stream: S,
 }
 
 impl Lockdown {
-    /// Opens a plain conversation: enough to ask for a name and to pair.
+    /// Opens an unencrypted connection, which is enough to ask for a name and to pair.
     pub fn open(daemon: &Transport, phone: &Attached, calm: &Arc<Calm>) -> Result<Lockdown, Error> {
         let wire = daemon.connect(phone, PORT, "lockdown")?;
         Lockdown::over(wire.with_patience(calm.clone(), ANSWER_SILENCE_MAX))
@@ -35,8 +37,7 @@ impl Lockdown {
 }
 
 impl<S: Stream> Lockdown<S> {
-    /// Speaks over a stream that is there already, and makes sure that lockdown is at its other
-    /// end.
+    /// Uses an open stream, after checking that lockdown is at its other end.
     pub fn over(stream: S) -> Result<Lockdown<S>, Error> {
         let mut lockdown = Lockdown { stream };
         let answer = lockdown.ask("reach lockdown", "QueryType", Dictionary::new())?;
@@ -49,7 +50,7 @@ impl<S: Stream> Lockdown<S> {
         }
     }
 
-    /// A value; `None` where the phone has none or does not tell.
+    /// Returns a value, or `None` if the phone does not have it or does not reveal it.
     pub fn value(
         &mut self,
         domain: Option<&str>,
@@ -80,12 +81,12 @@ impl<S: Stream> Lockdown<S> {
         }
     }
 
-    /// A value that is text.
+    /// Returns a value that is text.
     pub fn text(&mut self, key: &str) -> Result<Option<String>, Error> {
         Ok(self.value(None, Some(key))?.and_then(Value::into_string))
     }
 
-    /// Sends one request and takes its answer.
+    /// Sends one request and returns its answer.
     pub fn ask(
         &mut self,
         doing: &str,
@@ -112,7 +113,8 @@ impl<S: Stream> Lockdown<S> {
     }
 }
 
-/// A secured conversation: it may start services. Ends with the connection.
+/// An authenticated session, which can start services. It ends with the connection. It is
+/// encrypted, unless [`Pin::Anyone`] permits a phone without TLS.
 pub struct Session {
     lockdown: Lockdown<AnyStream>,
     daemon: Transport,
@@ -122,7 +124,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens lockdown and secures it with the pair record.
+    /// Connects to lockdown and starts a session with the pair record.
     pub fn open(
         daemon: &Transport,
         phone: &Attached,
@@ -138,7 +140,7 @@ impl Session {
         let answer = plain.ask(doing, "StartSession", request)?;
         let secured = answer.get("EnableSessionSSL").and_then(Value::as_boolean) == Some(true);
         let stream: AnyStream = match pin {
-            // TLS begins on the same connection, directly after the answer.
+            // TLS starts on the same connection, directly after the answer.
             _ if secured => Box::new(tls::secure(plain.stream, &record, pin)?),
             Pin::Anyone => Box::new(plain.stream),
             Pin::PairRecord => return Err(Error::NoEncryption),
@@ -152,19 +154,19 @@ impl Session {
         })
     }
 
-    /// Lockdown itself, for values.
+    /// Returns the lockdown client, to read values.
     pub fn lockdown(&mut self) -> &mut Lockdown<AnyStream> {
         &mut self.lockdown
     }
 
-    /// Which phone this is.
+    /// Returns the phone of this session.
     pub fn phone(&self) -> &Attached {
         &self.phone
     }
 
-    /// Starts a service and connects to it. The escrow bag goes along, so that a locked phone opens
-    /// its files too; where the phone no longer takes the bag, the service is asked for again
-    /// without it.
+    /// Starts a service and connects to it. The request includes the escrow bag, so that even a
+    /// locked phone opens its files. If the phone rejects the bag, the request is repeated without
+    /// it.
     pub fn service(
         &mut self,
         name: &str,
@@ -193,7 +195,7 @@ impl Session {
         let wire = self.daemon.connect(&self.phone, port, name)?;
         match answer.get("EnableServiceSSL").and_then(Value::as_boolean) {
             Some(true) => {
-                // The handshake has the short patience of a question to the daemon.
+                // The handshake keeps the shorter timeout of requests to the daemon.
                 let secure = tls::secure(wire, &self.record, self.pin)?;
                 Ok(Box::new(secure.with_patience(calm, silence_max)))
             }
@@ -202,14 +204,14 @@ impl Session {
     }
 }
 
-/// One of lockdown's own words for an error.
+/// Error code of lockdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Word {
-    /// As it comes from the phone.
+    /// The code in the phone's answer.
     pub code: &'static str,
-    /// What it means.
+    /// The meaning, as a clause for error messages.
     pub meaning: &'static str,
-    /// What to do about it.
+    /// Advice for the user.
     pub hint: &'static str,
 }
 
@@ -227,7 +229,7 @@ const ASK_THE_ADMINISTRATOR: &str =
     "ask whoever manages the phone to allow pairing (Apple Configurator: \"supervision identity\")";
 const CONNECT_AGAIN: &str = "check the cable, unlock the phone, and try again";
 
-/// Lockdown's words, and ours for them.
+/// Lockdown's error codes, with our explanations.
 pub const WORDS: [Word; 15] = [
     word("PasswordProtected", "the phone is locked", UNLOCK),
     word("DeviceLocked", "the phone is locked", UNLOCK),
@@ -276,7 +278,7 @@ pub const WORDS: [Word; 15] = [
         "too many programs talk to the phone at once",
         "close other programs that use the phone, or restart it",
     ),
-    // A phone in the middle of an update, or one whose backup agent has died, says so too.
+    // A phone reports this also during an update, or if its backup agent has died.
     word(
         "InvalidService",
         "this iOS has no such service",
@@ -303,12 +305,12 @@ fn known(code: &str) -> Option<&'static Word> {
     WORDS.iter().find(|word| word.code == code)
 }
 
-/// Lockdown's words in ours.
+/// Returns the meaning of an error code.
 pub(super) fn meaning(code: &str) -> Option<&'static str> {
     known(code).map(|word| word.meaning)
 }
 
-/// What to do about lockdown's words.
+/// Returns the advice for an error code.
 pub(super) fn hint(code: &str) -> Option<&'static str> {
     known(code).map(|word| word.hint)
 }

@@ -1,4 +1,4 @@
-//! A phone that we may talk to: lockdown, pairing, TLS and the small services that a backup needs.
+//! Access to a phone: lockdown, pairing, TLS and the small services that a backup needs.
 
 pub mod afc;
 pub mod apps;
@@ -19,60 +19,60 @@ use crate::transport::plist_stream::FrameError;
 pub use lockdown::{Lockdown, Session};
 pub use pairing::PairRecord;
 
-/// Why a phone could not be talked to.
+/// Failure to communicate with a phone.
 #[derive(Debug)]
 pub enum Error {
-    /// The daemon, or the way to it.
+    /// The daemon or the connection to it failed.
     Transport(transport::Error),
-    /// The connection to the phone broke, or it sent what cannot be read.
+    /// The connection to the phone broke, or the phone sent a malformed message.
     Wire {
-        /// What we were doing.
+        /// The step that failed; completes "cannot ...".
         doing: String,
-        /// What happened.
+        /// The error of the connection or of the message.
         cause: FrameError,
     },
-    /// Lockdown said no, in its own word.
+    /// Lockdown refused a request.
     Lockdown {
-        /// What it was asked for.
+        /// The request that failed; completes "cannot ...".
         request: String,
-        /// `PasswordProtected`, `InvalidHostID`, ...
+        /// The error code, such as `PasswordProtected` or `InvalidHostID`.
         code: String,
     },
-    /// An answer lacks what it must hold, or a service's own protocol was broken.
+    /// An answer lacks a required value, or a service violated its own protocol.
     Strange {
-        /// What we were doing.
+        /// The step that failed; completes "cannot ...".
         doing: String,
-        /// What is wrong.
+        /// The defect of the answer.
         why: String,
     },
     /// This computer holds no pair record of the phone.
     NotPaired,
-    /// A pair record that cannot be used.
+    /// A pair record is unusable.
     BadRecord {
-        /// What is wrong with it.
+        /// The defect of the record.
         why: String,
     },
     /// The TLS handshake failed.
     Tls {
-        /// What rustls or the phone says.
+        /// The error text of rustls, or a description of the phone's behaviour.
         why: String,
     },
-    /// The phone showed another key than the one it was paired with.
+    /// The phone presented a different key from the one it was paired with.
     OtherKey,
     /// The phone asked for a session without TLS.
     NoEncryption,
     /// The owner tapped "Don't Trust".
     TrustDenied,
-    /// Nobody answered the trust dialog, or unlocked the phone for it, in time.
+    /// The owner did not answer the trust dialog, or did not unlock the phone for it, in time.
     TrustTimeout {
-        /// How long we waited, in seconds.
+        /// The time that we waited, in seconds.
         seconds: u64,
     },
-    /// A file of our own could not be read or written.
+    /// A file of this program could not be read or written.
     File {
-        /// What we were doing, with the path.
+        /// The step that failed, with the path; completes "cannot ...".
         doing: String,
-        /// What happened.
+        /// The error of the file system.
         cause: io::Error,
     },
     /// Another program holds the phone's sync lock.
@@ -82,7 +82,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// An error of the stream while `doing`.
+    /// Wraps an error of the stream; `doing` names the step that failed.
     pub fn wire(doing: impl Into<String>, cause: impl Into<FrameError>) -> Error {
         match cause.into() {
             FrameError::Io(e) if transport::wire::is_cancelled(&e) => Error::Cancelled,
@@ -100,12 +100,12 @@ impl Error {
         }
     }
 
-    /// Whether lockdown answered with exactly this word.
+    /// Returns true if lockdown answered with exactly this error code.
     pub fn is_lockdown(&self, word: &str) -> bool {
         matches!(self, Error::Lockdown { code, .. } if code == word)
     }
 
-    /// What to do next.
+    /// Returns advice for the user, if there is any.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::Transport(e) => return e.hint().map(str::to_owned),

@@ -1,13 +1,14 @@
-//! What Apple's product types are called in shops.
+//! Marketing names of Apple's product types.
 
-/// "iPhone 15 Pro" for `iPhone16,1`; the type itself where it is newer than this list.
+/// Returns the marketing name, such as "iPhone 15 Pro" for `iPhone16,1`, or the product type itself
+/// if it is newer than this list.
 pub fn name(product_type: &str) -> &str {
     let found = NAMES.iter().find(|(kind, _)| *kind == product_type);
     found.map_or(product_type, |(_, name)| name)
 }
 
-/// Source: Apple's support pages "Identify your iPhone/iPad model" and public lists of product
-/// types.
+/// Product types and their marketing names. Source: Apple's support pages "Identify your
+/// iPhone/iPad model" and public lists of product types.
 const NAMES: &[(&str, &str)] = &[
     ("iPhone1,1", "iPhone"),
     ("iPhone1,2", "iPhone 3G"),

@@ -1,5 +1,5 @@
-//! Notifications: ours to the phone (a sync begins), and the phone's to us (a passcode sheet came
-//! up).
+//! Notifications: those we post on the phone (a sync begins), and those the phone sends us (a
+//! passcode sheet has appeared).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,14 @@ use super::{Error, Session};
 use crate::transport::plist_stream::{self, Encoding};
 use crate::transport::{AnyStream, Calm};
 
-/// The service's name.
+/// Name of the service.
 pub const SERVICE: &str = "com.apple.mobile.notification_proxy";
-/// The passcode sheet is on the phone's screen (iOS 15.7.1 and later show one at each backup).
+/// Notification: the passcode sheet is on the phone's screen (iOS 15.7.1 and later show one at each
+/// backup).
 pub const PASSCODE_SHEET_UP: &str = "com.apple.LocalAuthentication.ui.presented";
-/// The passcode sheet is gone, answered or not.
+/// Notification: the passcode sheet is gone, answered or not.
 pub const PASSCODE_SHEET_GONE: &str = "com.apple.LocalAuthentication.ui.dismissed";
-/// "Stop" was tapped on the phone.
+/// Notification: "Stop" was tapped on the phone.
 pub const CANCEL_REQUEST: &str = "com.apple.itunes-client.syncCancelRequest";
 
 const MESSAGE_BYTES_MAX: u32 = 1 << 20;
@@ -27,7 +28,7 @@ pub struct Notifications {
 }
 
 impl Notifications {
-    /// Connects.
+    /// Starts the service and connects to it.
     pub fn open(session: &mut Session, calm: &Arc<Calm>) -> Result<Notifications, Error> {
         let stream = session.service(SERVICE, calm, Duration::MAX)?;
         Ok(Notifications { stream })
@@ -38,7 +39,7 @@ impl Notifications {
         self.send("PostNotification", name)
     }
 
-    /// Asks to hear of a notification.
+    /// Subscribes to a notification.
     pub fn observe(&mut self, name: &str) -> Result<(), Error> {
         self.send("ObserveNotification", name)
     }
@@ -51,7 +52,7 @@ impl Notifications {
             .map_err(|cause| Error::wire("notify the phone", cause))
     }
 
-    /// Waits for the next observed notification; `None` when the phone closes the proxy.
+    /// Waits for the next observed notification. Returns `None` if the phone closes the proxy.
     pub fn next_name(&mut self) -> Result<Option<String>, Error> {
         loop {
             let message = plist_stream::read(&mut self.stream, MESSAGE_BYTES_MAX)

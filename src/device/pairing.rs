@@ -1,5 +1,5 @@
-//! Pairing: a record of keys that the phone and this computer keep of each other, after somebody
-//! tapped "Trust".
+//! Pairing: the phone and this computer exchange keys and store them, after the owner has tapped
+//! "Trust".
 
 use std::sync::Arc;
 use std::thread;
@@ -17,37 +17,38 @@ use crate::bounded_plist;
 use crate::secret::{self, Secret};
 use crate::transport::{Calm, Stream};
 
-/// How often the phone is asked whether somebody tapped. Repeats do not stack dialogs.
+/// Interval at which we ask the phone if the owner has answered. Repeated requests do not open
+/// further dialogs.
 const BETWEEN_QUESTIONS: Duration = Duration::from_secs(1);
-/// Ten years, as Apple's programs issue them.
+/// Validity of the certificates: ten years, as in those of Apple's programs.
 const VALID_DAYS: i64 = 3650;
 
-/// What this computer and a phone know of each other. The keys never leave [`Secret`] but to be
-/// used.
+/// Keys and identifiers shared by this computer and a phone. Private keys stay in [`Secret`] except
+/// while they are used.
 #[derive(Clone)]
 pub struct PairRecord {
-    /// Issued for the phone's public key, PEM.
+    /// The certificate for the phone's public key, PEM.
     pub device_certificate: Vec<u8>,
-    /// Ours, PEM.
+    /// The certificate of this computer, PEM.
     pub host_certificate: Vec<u8>,
-    /// The one that signed both, PEM.
+    /// The certificate that signed both, PEM.
     pub root_certificate: Vec<u8>,
-    /// Our key, PEM.
+    /// The private key of this computer, PEM.
     pub host_private_key: Secret,
-    /// The root's key, PEM.
+    /// The private key of the root certificate, PEM.
     pub root_private_key: Secret,
-    /// Names this pairing.
+    /// The identifier of this pairing.
     pub host_id: String,
-    /// Names this computer.
+    /// The identifier of this computer.
     pub system_buid: String,
-    /// The phone's Wi-Fi address at pairing, by which it is found on the network.
+    /// The phone's Wi-Fi address at pairing, which identifies it on the network.
     pub wifi_mac_address: Option<String>,
-    /// Opens the phone's files while it is locked; the phone hands it out at pairing.
+    /// The key that opens the phone's files while it is locked; the phone provides it at pairing.
     pub escrow_bag: Option<Secret>,
 }
 
 impl PairRecord {
-    /// Reads the property list that usbmuxd and Apple's programs keep.
+    /// Parses the property list in which usbmuxd and Apple's programs store the record.
     pub fn parse(record: &Secret) -> Result<PairRecord, Error> {
         let bad = |why: String| Error::BadRecord { why };
         let value = bounded_plist::parse(record.expose()).map_err(|e| bad(e.to_string()))?;
@@ -76,7 +77,7 @@ impl PairRecord {
         Ok(record)
     }
 
-    /// The property list, as other programs read it.
+    /// Encodes the record as the property list that other programs read.
     pub fn to_plist(&self) -> Result<Secret, Error> {
         let mut fields = self.public_part();
         fields.insert(
@@ -101,7 +102,7 @@ impl PairRecord {
         Ok(Secret::new(bytes))
     }
 
-    /// What the phone is given: no private key.
+    /// Returns the fields that the phone receives, without private keys.
     fn public_part(&self) -> Dictionary {
         let mut fields = Dictionary::new();
         fields.insert(
@@ -121,7 +122,7 @@ impl PairRecord {
         fields
     }
 
-    /// Makes keys and certificates for a phone's public key.
+    /// Creates keys and certificates for a phone's public key.
     fn issue(device_public_key: &[u8], system_buid: &str) -> Result<PairRecord, Error> {
         let failed =
             |e: rcgen::Error| Error::strange("issue certificates for the phone", e.to_string());
@@ -164,22 +165,22 @@ fn text(fields: &Dictionary, key: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// RSA-2048, empty name, version 3, ten years, SHA-256: SHA-1 breaks on current systems
-/// (libimobiledevice #1606).
+/// Returns the parameters of a certificate: RSA-2048, empty name, version 3, ten years, SHA-256,
+/// since current systems reject SHA-1 (libimobiledevice #1606).
 fn params(is_ca: IsCa, usages: &[KeyUsagePurpose]) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.is_ca = is_ca;
     params.key_usages = usages.to_vec();
-    // A certificate holds no year before 1950 and none after 9999.
+    // A certificate cannot hold a year before 1950 or after 9999.
     let now = bounded_plist::writable(std::time::SystemTime::now());
     params.not_before = now.into();
     params.not_after = (now + Duration::from_secs(VALID_DAYS as u64 * 86_400)).into();
     params
 }
 
-/// The phone gives its key as PKCS#1 (`RSA PUBLIC KEY`); certificates hold it wrapped (RFC 5280,
-/// RFC 8017):
+/// Converts the phone's public key to the form of certificates. The phone sends it as PKCS#1 (`RSA
+/// PUBLIC KEY`), which certificates wrap (RFC 5280, RFC 8017):
 ///
 /// ```text
 /// SEQUENCE { SEQUENCE { OID rsaEncryption, NULL }, BIT STRING { 0, PKCS#1 bytes } }
@@ -203,7 +204,7 @@ fn subject_public_key_info(pem: &[u8]) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// One DER element: tag, length, contents (shorter than 64 KiB).
+/// Encodes one DER element: tag, length, contents (shorter than 64 KiB).
 fn der(tag: u8, contents: &[u8]) -> Vec<u8> {
     let [high, low] = (contents.len() as u16).to_be_bytes();
     let mut element = match contents.len() {
@@ -215,18 +216,19 @@ fn der(tag: u8, contents: &[u8]) -> Vec<u8> {
     element
 }
 
-/// What the phone's owner must do before pairing goes on.
+/// Action that the phone's owner must take before pairing continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// Tap "Trust".
+    /// Tap "Trust" in the dialog.
     Trust,
     /// Unlock the phone first.
     Unlock,
 }
 
-/// Pairs: makes a record, has its owner tap "Trust" and takes the escrow bag.
+/// Pairs with the phone: creates a record, waits until the owner taps "Trust", and stores the
+/// escrow bag in the record.
 ///
-/// `waiting` hears what the phone waits for each time that this changes.
+/// Calls `waiting` whenever the action that the phone waits for changes.
 pub fn pair<S: Stream>(
     lockdown: &mut Lockdown<S>,
     system_buid: &str,
@@ -241,7 +243,7 @@ pub fn pair<S: Stream>(
             _ => None,
         });
     let key = key.ok_or_else(|| Error::strange("pair", "the phone gives no public key"))?;
-    // Before Pair: afterwards the phone may answer only within a session.
+    // Ask before Pair: afterwards the phone may answer only within a session.
     let wifi_mac_address = lockdown.text("WiFiAddress")?;
     let mut record = PairRecord::issue(&key, system_buid)?;
     record.wifi_mac_address = wifi_mac_address;
@@ -284,7 +286,7 @@ pub fn pair<S: Stream>(
     }
 }
 
-/// Has the phone forget this computer.
+/// Makes the phone forget this computer.
 pub fn unpair<S: Stream>(lockdown: &mut Lockdown<S>, record: &PairRecord) -> Result<(), Error> {
     lockdown
         .ask("unpair", "Unpair", request(record))

@@ -1,5 +1,5 @@
-//! Where pair records are kept: by the daemon, which shares them with every program, else in a
-//! folder of ours.
+//! Storage of pair records: the daemon's, which it shares with every program, else a folder of
+//! ours.
 
 use std::fs;
 use std::io::{self, Write};
@@ -14,17 +14,18 @@ use crate::transport::way::records_of_daemons;
 use crate::transport::{self, Attached, Transport, Usbmuxd};
 use crate::udid::Udid;
 
-/// The daemon's records, and ours where the daemon has none or there is none.
+/// Pair records of the daemon, and our own for phones that the daemon does not know or if no daemon
+/// runs.
 #[derive(Debug, Clone)]
 pub struct Records {
     daemon: Transport,
     folder: PathBuf,
-    /// Where a daemon keeps its own, which may be there though it does not run.
+    /// The folder in which a daemon keeps its records, which may exist although no daemon runs.
     daemons_folder: PathBuf,
 }
 
 impl Records {
-    /// Records of `daemon`, and of `folder` (made when needed).
+    /// Uses the records of `daemon` and those in `folder`, which is created when needed.
     pub fn new(daemon: impl Into<Transport>, folder: PathBuf) -> Records {
         Records {
             daemon: daemon.into(),
@@ -33,7 +34,7 @@ impl Records {
         }
     }
 
-    /// The same records, asked for through `daemon`.
+    /// Returns the same records, accessed through `daemon`.
     pub fn through(&self, daemon: impl Into<Transport>) -> Records {
         Records {
             daemon: daemon.into(),
@@ -41,19 +42,19 @@ impl Records {
         }
     }
 
-    /// The same, with another folder in which to look for a daemon's records.
+    /// Returns the same records, with another folder in which to look for a daemon's records.
     pub fn beside(mut self, daemons_folder: PathBuf) -> Records {
         self.daemons_folder = daemons_folder;
         self
     }
 
-    /// The record of a phone; [`Error::NotPaired`] when nobody has one.
+    /// Returns the record of a phone, or [`Error::NotPaired`] if none exists.
     pub fn load(&self, udid: &Udid) -> Result<PairRecord, Error> {
         let daemon = self.daemon.daemon();
         if let Some(daemon) = daemon {
             match daemon.pair_record(udid) {
                 Ok(Some(record)) => return PairRecord::parse(&record),
-                // A daemon that keeps no records at all (some simulators) is no reason to give up.
+                // Continue if the daemon keeps no records at all, as some simulators do.
                 Ok(None) | Err(transport::Error::Refused { .. }) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -64,7 +65,7 @@ impl Records {
             Err(cause) => return Err(self.failed("read", udid, cause)),
         }
         if daemon.is_none() {
-            // Root's, mostly: what we may not read is as good as none.
+            // The folder usually belongs to root. A file that we may not read counts as absent.
             let of_daemon = self.daemons_folder.join(format!("{udid}.plist"));
             if let Ok(bytes) = fs::read(of_daemon) {
                 return PairRecord::parse(&Secret::new(bytes));
@@ -73,7 +74,7 @@ impl Records {
         Err(Error::NotPaired)
     }
 
-    /// Keeps a record: the daemon takes it, or else our folder.
+    /// Stores a record in the daemon, or in our folder if the daemon refuses it or none runs.
     pub fn save(&self, phone: &Attached, record: &PairRecord) -> Result<(), Error> {
         let plist = record.to_plist()?;
         if let Some(daemon) = self.daemon.daemon() {
@@ -87,8 +88,8 @@ impl Records {
         written.map_err(|cause| self.failed("write", &phone.udid, cause))
     }
 
-    /// Forgets the record of a phone. A daemon that does not run keeps its own: another program may
-    /// rest on it.
+    /// Deletes the record of a phone from the running daemon and from our folder. The records of a
+    /// daemon that is not running stay, since other programs may need them.
     pub fn forget(&self, udid: &Udid) -> Result<(), Error> {
         if let Some(daemon) = self.daemon.daemon() {
             match daemon.delete_pair_record(udid) {
@@ -104,22 +105,23 @@ impl Records {
         }
     }
 
-    /// The computer's identifier: the daemon's, else one of our own, which is kept.
+    /// Returns the computer's identifier: the daemon's, else one that we create and keep.
     pub fn system_buid(&self) -> Result<String, Error> {
         match self.daemon.daemon().map(Usbmuxd::system_buid) {
             Some(Ok(buid)) => return Ok(buid),
             Some(Err(transport::Error::Refused { .. } | transport::Error::Strange { .. })) => {}
             Some(Err(e)) => return Err(e.into()),
-            // A daemon that does not run now is to find its own again.
+            // Use the identifier of a daemon that is not running now, so that it still matches
+            // later.
             None => {
-                // Most daemons let nobody else read it.
+                // Ignore an error: most daemons make the file readable only for themselves.
                 if let Ok(Some(buid)) = buid_in(&self.daemons_folder) {
                     return Ok(buid);
                 }
             }
         }
         let path = self.folder.join(CONFIGURATION);
-        // Pairings are bound to it: one that cannot be read is not replaced.
+        // Pairings depend on the identifier, so one that cannot be read is not replaced.
         let kept = || {
             buid_in(&self.folder).map_err(|cause| Error::File {
                 doing: format!("read this computer's identifier {}", path.display()),
@@ -139,7 +141,7 @@ impl Records {
             .and_then(|()| private(&self.folder, &bytes))
             .and_then(|file| match file.persist_noclobber(&path) {
                 Ok(_) => Ok(()),
-                // Somebody else was quicker, and theirs counts.
+                // Another process has written the file first; use its identifier.
                 Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
                 Err(e) => Err(e.error),
             });
@@ -162,11 +164,11 @@ impl Records {
     }
 }
 
-/// The file of this computer's identifier, as daemons name it.
+/// Name of the file with this computer's identifier, as in the daemons' folder.
 const CONFIGURATION: &str = "SystemConfiguration.plist";
 const BUID: &str = "SystemBUID";
 
-/// The identifier that a folder of pair records holds; nothing where there is no such file.
+/// Returns the identifier stored in a folder of pair records, or `None` if the file does not exist.
 fn buid_in(folder: &Path) -> io::Result<Option<String>> {
     let bytes = match fs::read(folder.join(CONFIGURATION)) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -184,14 +186,14 @@ fn buid_in(folder: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
+/// Writes a file that only its owner can read, so that it is either complete or absent.
 fn write_private(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     private(folder, bytes)?.persist(path).map_err(|e| e.error)?;
     Ok(())
 }
 
-/// A file that only its owner can read, with all of its bytes on the disk and no name yet that
-/// anybody looks for.
+/// Creates a temporary file that only its owner can read, with all bytes flushed to the disk. The
+/// caller gives it its final name.
 fn private(folder: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);

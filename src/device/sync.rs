@@ -1,9 +1,9 @@
-//! The sync session around a backup: what keeps Finder, iTunes and us from working on one phone at
-//! once.
+//! The sync session around a backup, which keeps Finder, iTunes and this program from working on
+//! one phone at the same time.
 //!
-//! Order as Apple's own programs have it: post syncWillStart, open the lock file by AFC, post
-//! syncLockRequest, lock (trying again while somebody else holds it), post syncDidStart; at the end
-//! unlock, close, post syncDidFinish.
+//! The steps follow the order of Apple's own programs: post syncWillStart, open the lock file
+//! through AFC, post syncLockRequest, lock (retrying while another program holds the lock), post
+//! syncDidStart; at the end unlock, close, post syncDidFinish.
 
 use std::sync::Arc;
 use std::thread;
@@ -18,7 +18,7 @@ const LOCK_FILE: &str = "/com.apple.itunes.lock_sync";
 const TRIES: usize = 50;
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
-/// A held sync lock.
+/// The sync lock, held.
 pub struct SyncLock {
     afc: Afc,
     handle: Handle,
@@ -50,8 +50,8 @@ impl SyncLock {
         Err(Error::SyncLocked)
     }
 
-    /// Whether no other program holds the lock now. Takes it for a moment, and posts nothing, so
-    /// that the phone shows nothing.
+    /// Returns true if no other program holds the lock now. Takes the lock for a moment, but posts
+    /// no notification, so that the phone shows nothing.
     pub fn is_free(session: &mut Session, calm: &Arc<Calm>) -> Result<bool, Error> {
         let mut afc = Afc::open(session, calm)?;
         let handle = afc.open_for_lock(LOCK_FILE)?;
@@ -63,8 +63,8 @@ impl SyncLock {
         Ok(free)
     }
 
-    /// Gives the lock back. A phone that is gone needs no unlocking, so the caller may ignore why
-    /// this failed.
+    /// Releases the lock. The caller may ignore an error, since a phone that is gone needs no
+    /// unlocking.
     pub fn release(mut self) -> Result<(), Error> {
         self.afc.unlock(self.handle)?;
         self.afc.close(self.handle)?;

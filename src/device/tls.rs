@@ -1,8 +1,8 @@
-//! TLS to the phone: our certificate from the pair record, and the phone's pinned to it by its
-//! public key.
+//! TLS to the phone: we present our certificate from the pair record, and check the phone's
+//! certificate against the public key in the record.
 //!
-//! No public authority signs a phone's certificate; at pairing the host issues it for the phone's
-//! own public key. So the one thing that identifies the phone is that key.
+//! No public authority signs a phone's certificate; at pairing the computer issues it for the
+//! phone's own public key. So only that key identifies the phone.
 
 use std::io::{self, BufReader, IoSlice, Read, Write};
 use std::sync::Arc;
@@ -19,25 +19,25 @@ use super::{Error, PairRecord};
 use crate::trace::Tap;
 use crate::transport::{Calm, Trouble, Wire};
 
-/// Bytes taken from the socket in one call. rustls alone would ask for 4 KiB at a time.
+/// Bytes read from the socket in one call. rustls alone would read 4 KiB at a time.
 const READ_BYTES: usize = 256 << 10;
 
-/// Whose key the phone must show.
+/// Key that the phone must present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pin {
-    /// The one in the pair record.
+    /// The key in the pair record.
     PairRecord,
-    /// Anybody's: the owner asked for it with `--any-certificate`.
+    /// Any key: the owner asked for it with `--any-certificate`.
     Anyone,
 }
 
-/// A secured stream.
+/// An encrypted stream.
 pub struct Secure {
     stream: StreamOwned<ClientConnection, Buffered>,
     tap: Option<Tap>,
 }
 
-/// Runs the handshake.
+/// Performs the handshake.
 pub fn secure(mut wire: Wire, record: &PairRecord, pin: Pin) -> Result<Secure, Error> {
     let connection =
         ClientConnection::new(Arc::new(configuration(record, pin)?), name()).map_err(tls)?;
@@ -55,7 +55,8 @@ pub fn secure(mut wire: Wire, record: &PairRecord, pin: Pin) -> Result<Secure, E
 }
 
 impl Secure {
-    /// The same stream with other patience, once it is secured.
+    /// Sets the cancellation token and the limit of silence, which differ from those of the
+    /// handshake.
     pub fn with_patience(mut self, calm: &Arc<Calm>, silence_max: Duration) -> Secure {
         let wire = self.stream.sock.0.get_mut();
         wire.set_patience(calm.clone(), silence_max);
@@ -67,7 +68,7 @@ fn explain(e: io::Error) -> Error {
     if crate::transport::wire::is_cancelled(&e) {
         return Error::Cancelled;
     }
-    // Over USB it is known what ended the connection, and then it was not the phone that hung up.
+    // Over USB the cause is known, so do not claim that the phone hung up.
     if e.get_ref().is_some_and(|inner| inner.is::<Trouble>()) {
         return Error::wire("secure the connection to the phone", e);
     }
@@ -90,7 +91,8 @@ fn tls(e: rustls::Error) -> Error {
     Error::Tls { why: e.to_string() }
 }
 
-/// Nothing here is looked up or sent by name: phones have none.
+/// Returns the server name that rustls requires. It is neither resolved nor sent, since phones have
+/// no names.
 fn name() -> ServerName<'static> {
     ServerName::IpAddress(rustls::pki_types::IpAddr::from(
         std::net::Ipv4Addr::LOCALHOST,
@@ -123,8 +125,8 @@ fn configuration(record: &PairRecord, pin: Pin) -> Result<ClientConfig, Error> {
         })
 }
 
-/// The computer's clock, which may stand before 1970: rustls' own panics then. No certificate of a
-/// phone is judged by it.
+/// Clock that accepts dates before 1970, for which rustls' own clock panics. The time does not
+/// matter: we do not check a phone's certificate against it.
 #[derive(Debug)]
 struct AnyClock;
 
@@ -135,13 +137,14 @@ impl TimeProvider for AnyClock {
     }
 }
 
-/// A certificate's public key, as DER.
+/// Returns a certificate's public key, as DER.
 fn public_key(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let parsed = webpki::EndEntityCert::try_from(certificate).ok()?;
     Some(parsed.subject_public_key_info().to_vec())
 }
 
-/// Checks the phone's certificate by its key, and that the phone holds it.
+/// Verifier that compares the key in the phone's certificate, and checks that the phone has the
+/// private key.
 #[derive(Debug)]
 struct Pinned {
     pinned: Option<Vec<u8>>,
@@ -192,7 +195,7 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
-/// Large reads, direct writes.
+/// Stream with buffered reads and unbuffered writes.
 struct Buffered(BufReader<Wire>);
 
 impl Read for Buffered {
@@ -218,7 +221,7 @@ impl Write for Buffered {
 impl Read for Secure {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = match self.stream.read(buffer) {
-            // Phones hang up without a closing alert; whoever reads knows whether the end was due.
+            // Phones hang up without a closing alert; the caller knows whether more was expected.
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
             other => other,
         };

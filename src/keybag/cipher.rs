@@ -1,42 +1,40 @@
-//! A file of an encrypted backup, decrypted while it is read: AES-256 in CBC mode, the first vector
-//! zero.
-//!
-//! Phones fill the last block as PKCS#7 says (one to sixteen bytes, each of which is their number);
-//! some lists of files have been seen without. So what the last block holds is decided by the
-//! length that the file should have, where it is known.
+//! Decrypts a file of an encrypted backup while it is read: AES-256 in CBC mode with an all-zero
+//! initialization vector.
+//! Phones pad the last block as in PKCS#7 (one to sixteen bytes, each with the number of padding
+//! bytes), but some lists of files have no padding. So the expected length of the file, if known,
+//! decides how much of the last block is padding.
 
 use std::io::{self, BufRead, Read};
 
 use aes::Aes256;
 use aes::cipher::{Array, BlockModeDecrypt, KeyIvInit, consts::U16};
 
-/// What AES decrypts at a time.
+/// Length of an AES block, in bytes.
 const BLOCK: usize = 16;
-/// Bytes that are read at a time: they stay in the processor's cache.
+/// Bytes read at a time: few enough to stay in the processor's cache.
 const BUFFER: usize = 64 << 10;
 
-/// How a file ended.
+/// State of the padding at the end of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Filled up to a whole block, as it should be.
+    /// The file was padded to a whole block, as expected.
     Padded,
-    /// Not filled up: its length is that of whole blocks, or there is nothing at all.
+    /// The file has no padding: its length is that of whole blocks, or it is empty.
     Unpadded,
-    /// What fills the last block is not what it must be: it was encrypted under another key, or
-    /// altered.
+    /// The padding is invalid: the file was encrypted with another key, or altered.
     Wrong,
 }
 
-/// A reader of the plain bytes.
+/// A reader of the plaintext.
 pub struct Plain<R> {
     from: R,
     cipher: cbc::Decryptor<Aes256>,
     size: Option<u64>,
-    /// A block that may be the last, then what was read behind it.
+    /// A block that was held back, since it may be the last, and the data read after it.
     buffer: Vec<u8>,
-    /// What of the buffer is ready to be given away.
+    /// The range of the buffer that can be returned to the caller.
     ready: std::ops::Range<usize>,
-    /// Whether the buffer begins with a block that was held back.
+    /// True if the next fill must keep the block after `ready`, which was held back.
     holds_block: bool,
     read: u64,
     ending: Option<Ending>,
@@ -44,7 +42,7 @@ pub struct Plain<R> {
 
 impl<R: Read> Plain<R> {
     pub(super) fn new(from: R, key: &[u8; 32], size: Option<u64>) -> Plain<R> {
-        // A million small files would else be a million times 64 KiB.
+        // Use a small buffer for a small file, since a backup can have a million of them.
         let ahead = match size {
             Some(size) if size < BUFFER as u64 => (size as usize / BLOCK + 2) * BLOCK,
             _ => BUFFER,
@@ -61,19 +59,19 @@ impl<R: Read> Plain<R> {
         }
     }
 
-    /// How the file ended; `None` until it was read to its end.
+    /// Returns the state of the padding, or `None` before the end of the file is reached.
     pub fn ending(&self) -> Option<Ending> {
         self.ending
     }
 
-    /// Bytes on the disk that were read.
+    /// Returns the number of encrypted bytes read.
     pub fn bytes_read(&self) -> u64 {
         self.read
     }
 
     fn fill(&mut self) -> io::Result<()> {
         if self.holds_block {
-            // What was ready ended where the block begins that was held back.
+            // The block that was held back follows the range that was ready.
             self.buffer
                 .copy_within(self.ready.end..self.ready.end + BLOCK, 0);
         }
@@ -98,7 +96,7 @@ impl<R: Read> Plain<R> {
         Ok(())
     }
 
-    /// Where the plain bytes end in the last part, and how.
+    /// Finds the end of the plaintext in the last part, and records the state of the padding.
     fn end(&mut self, start: usize, end: usize) -> usize {
         if start == end {
             self.ending = Some(Ending::Unpadded);
@@ -112,10 +110,11 @@ impl<R: Read> Plain<R> {
         let without = self.read - if is_padded { fill as u64 } else { 0 };
         let (ending, cut) = match self.size {
             Some(size) if size == without && is_padded => (Ending::Padded, fill),
-            // As long as it should be, with nothing to fill it up: its last bytes only look so.
+            // The file has its expected length without padding; its last bytes only look like
+            // padding.
             Some(size) if size == self.read => (Ending::Unpadded, 0),
             _ if is_padded => (Ending::Padded, fill),
-            // Filled with something else: what is known of the length is right.
+            // The padding is invalid, so cut the file at its expected length.
             Some(size) if (1..BLOCK as u64).contains(&self.read.wrapping_sub(size)) => {
                 (Ending::Wrong, (self.read - size) as usize)
             }
@@ -140,7 +139,7 @@ impl<R: Read> Read for Plain<R> {
     }
 }
 
-/// Lends what was decrypted where it lies, so that nobody has to copy it.
+/// Lends the decrypted bytes in the buffer, so that callers need not copy them.
 impl<R: Read> BufRead for Plain<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.ready.is_empty() && self.ending.is_none() {
@@ -156,8 +155,8 @@ impl<R: Read> BufRead for Plain<R> {
 
 impl<R> Drop for Plain<R> {
     fn drop(&mut self) {
-        // The file's bytes are private, though no secret of ours; they go as fast as they came.
-        // `zeroize` writes byte by byte, and took longer than decrypting them.
+        // The plaintext is private but not a key, so a fast wipe is enough: `zeroize` writes byte
+        // by byte, and took longer than the decryption.
         self.buffer.fill(0);
         std::hint::black_box(&self.buffer);
     }
@@ -244,7 +243,7 @@ mod tests {
                     "{length}"
                 );
             }
-            // Its last byte looks like one that fills up: the length decides.
+            // The last byte looks like padding; the length decides.
             if let Some(byte) = wanted.last_mut() {
                 *byte = 1;
                 let found = decrypted(&encrypted(&wanted, false), Some(length as u64));

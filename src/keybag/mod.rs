@@ -1,5 +1,5 @@
-//! The keys of an encrypted backup: as they lie in it, what a password makes of them, and files
-//! decrypted with them.
+//! The keys of an encrypted backup: parsing them, unlocking them with a password, and decrypting
+//! files with them.
 
 mod cipher;
 mod parse;

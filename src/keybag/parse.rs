@@ -1,80 +1,81 @@
-//! `BackupKeyBag` of Manifest.plist: one key for each protection class, wrapped with a key that
-//! comes from the password.
+//! `BackupKeyBag` of Manifest.plist: one key for each protection class, wrapped with a key derived
+//! from the password.
 //!
 //! ```text
-//! bag     VERS TYPE UUID HMCK WRAP SALT ITER [DPWT DPIC DPSL], then for each class: UUID CLAS WRAP KTYP WPKY [PBKY]
+//! bag     VERS TYPE UUID HMCK WRAP SALT ITER [DPWT DPIC DPSL], then for each class:
+//!         UUID CLAS WRAP KTYP WPKY [PBKY]
 //! field   tag, 4 letters; length u32 big-endian; that many bytes
 //! ```
 //! The second `UUID` begins the first class. Numbers have four bytes, big-endian. The layout is
 //! known from iphone-dataprotection (keybag.py) and from bags that other programs wrote; DPWT, DPIC
-//! and DPSL came with iOS 10.2. A field that nobody has described is passed over.
+//! and DPSL came with iOS 10.2. Unknown fields are ignored.
 
 use crate::secret::Secret;
 
-/// Longest bag; those of phones have less than 2 KiB.
+/// Longest key bag accepted, in bytes; a phone's has less than 2 KiB.
 const BAG_BYTES_MAX: usize = 64 << 10;
-/// Bit of `WRAP`: wrapped with a key that comes from the password.
+/// Bit of `WRAP`: the key is wrapped with a key derived from the password.
 const WRAPPED_WITH_PASSWORD: u32 = 2;
 
-/// A key bag: what stands before the classes, and the classes.
+/// A key bag: the fields before the classes, and the classes.
 #[derive(Default)]
 pub struct KeyBag {
-    /// `VERS`: 3 to 5 have been seen.
+    /// `VERS`: the version; values from 3 to 5 have been seen.
     pub version: u32,
-    /// `TYPE`: 1 is a backup's. The two highest bits are flags.
+    /// `TYPE`: 1 for a backup. The two highest bits are flags.
     pub kind: u32,
-    /// `UUID`
+    /// `UUID`: the identifier of the bag.
     pub uuid: Vec<u8>,
-    /// `HMCK`: the key of a signature that backups do not have, wrapped.
+    /// `HMCK`: the wrapped key of a signature that backups do not have.
     pub hmac_key: Option<Secret>,
-    /// `WRAP`
+    /// `WRAP`: flags of the whole bag.
     pub wrap: u32,
-    /// `SALT` of the last derivation.
+    /// `SALT`: the salt of the last derivation.
     pub salt: Vec<u8>,
-    /// `ITER`: rounds of PBKDF2-SHA1, in the last derivation.
+    /// `ITER`: the rounds of PBKDF2-SHA1 in the last derivation.
     pub iterations: u32,
-    /// `DPIC` and `DPSL`: the derivation before it, since iOS 10.2.
+    /// `DPIC` and `DPSL`: the derivation before the last one, since iOS 10.2.
     pub first_derivation: Option<Derivation>,
     /// The classes, in the order of the bag.
     pub class_keys: Vec<ClassKey>,
 }
 
-/// PBKDF2-SHA256 of the password.
+/// Parameters of the PBKDF2-SHA256 of the password.
 #[derive(Default)]
 pub struct Derivation {
-    /// `DPIC`: rounds.
+    /// `DPIC`: the number of rounds.
     pub iterations: u32,
-    /// `DPSL`
+    /// `DPSL`: the salt of the derivation.
     pub salt: Vec<u8>,
 }
 
 /// The key of one protection class.
 #[derive(Default)]
 pub struct ClassKey {
-    /// `UUID`
+    /// `UUID`: the identifier of the class key.
     pub uuid: Vec<u8>,
-    /// `CLAS`: 1 to 5 are files', 6 to 11 the keychain's.
+    /// `CLAS`: the class; 1 to 5 are for files, 6 to 11 for the keychain.
     pub class: u32,
-    /// `WRAP`: bit 0 for a key that never leaves the phone, bit 1 for one that comes from the
-    /// password.
+    /// `WRAP`: bit 0 for a key that never leaves the phone, bit 1 for one wrapped with a key
+    /// derived from the password.
     pub wrap: u32,
     /// `KTYP`: 0 for AES, 1 for Curve25519.
     pub key_type: u32,
-    /// `WPKY`: the key, wrapped as RFC 3394 says.
+    /// `WPKY`: the key, wrapped according to RFC 3394.
     pub wrapped_key: Option<Secret>,
     /// `PBKY`: the public key of a Curve25519 pair.
     pub public_key: Option<Vec<u8>>,
 }
 
 impl ClassKey {
-    /// Whether a password can open it.
+    /// Returns true if a password can unlock the key.
     pub(super) fn is_openable(&self) -> bool {
         let has_key = (self.wrapped_key.as_ref()).is_some_and(|key| !key.expose().is_empty());
         has_key && self.wrap & WRAPPED_WITH_PASSWORD != 0
     }
 }
 
-/// Why bytes are no key bag that a password can open.
+/// Reason why bytes are not a key bag that a password can unlock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadKeyBag(&'static str);
 
@@ -87,8 +88,8 @@ impl std::fmt::Display for BadKeyBag {
 impl std::error::Error for BadKeyBag {}
 
 impl KeyBag {
-    /// Reads a bag, which must have at least one class key that a password can open, and what a
-    /// password is derived with.
+    /// Parses a bag. Fails unless it has at least one class key that a password can unlock, and the
+    /// parameters to derive a key from the password.
     pub fn parse(bytes: &[u8]) -> Result<KeyBag, BadKeyBag> {
         if bytes.is_empty() {
             return Err(BadKeyBag("there is no key bag"));
@@ -145,7 +146,7 @@ impl KeyBag {
     }
 }
 
-/// The first field: its tag, its value, and what comes behind it.
+/// Splits off the first field and returns its tag, its value, and the remaining bytes.
 fn field(bytes: &[u8]) -> Option<(&[u8; 4], &[u8], &[u8])> {
     let (tag, rest) = bytes.split_first_chunk()?;
     let (length, rest) = rest.split_first_chunk()?;
@@ -170,7 +171,7 @@ mod tests {
         (*tag, number.to_be_bytes().to_vec())
     }
 
-    /// A bag of the form of iOS 10.2 and later, with one class of each form.
+    /// Returns a bag in the format of iOS 10.2 and later, with one class of each form.
     fn fields() -> Fields {
         vec![
             number_field(b"VERS", 5),
@@ -267,7 +268,7 @@ mod tests {
             let why = refused(&without(gone)).to_string();
             assert!(why.contains("salt") || why.contains("password"), "{why}");
         }
-        // Only keys of the phone itself; keys of no length; no classes at all.
+        // Bags with keys of the phone itself only, with empty keys, or without classes.
         let mut others = fields();
         for (tag, value) in &mut others {
             if tag == b"WRAP" {

@@ -1,13 +1,15 @@
-//! From the password to the keys.
+//! Derivation of the keys from the password.
 //!
 //! ```text
-//! iOS 10.2 and later   key = PBKDF2-SHA1(PBKDF2-SHA256(password, DPSL, DPIC), SALT, ITER), 32 bytes
-//! before               key = PBKDF2-SHA1(password, SALT, ITER)
-//! class key            AES-256 key unwrap (RFC 3394) of WPKY with that key, where bit 1 of WRAP is set
-//! file key             class as u32 little-endian, then the key of the file, wrapped in the same way with the class key
+//! key        PBKDF2-SHA1(PBKDF2-SHA256(password, DPSL, DPIC), SALT, ITER), 32 bytes
+//!            before iOS 10.2: PBKDF2-SHA1(password, SALT, ITER)
+//! class key  AES-256 key unwrap (RFC 3394) of WPKY with that key, if bit 1 of WRAP is set
+//! file key   class as u32 little-endian, then the key of the file, wrapped in the same way with
+//!            the class key
 //! ```
-//! RFC 3394 has a check value: a wrong password never gives a key. Sources: John the Ripper
-//! (itunes_fmt_plug.c) and hashcat (modules 14700 and 14800), whose vectors tests/keys.rs opens.
+//! RFC 3394 includes a check value, so a wrong password never yields a key. Sources: John the
+//! Ripper (itunes_fmt_plug.c) and hashcat (modules 14700 and 14800), whose test vectors
+//! tests/keys.rs opens.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -23,28 +25,28 @@ use super::cipher::Plain;
 use super::parse::{ClassKey, KeyBag};
 use crate::secret::Secret;
 
-/// Rounds of `DPIC` that are computed. Phones have 10,000,000, some seconds of work; more would be
-/// endless.
+/// Most rounds of `DPIC` that we compute. Phones use 10,000,000, which takes some seconds.
 const FIRST_ROUNDS_MAX: u32 = 50_000_000;
-/// Rounds of `ITER` that are computed. Phones have 10,000.
+/// Most rounds of `ITER` that we compute. Phones use 10,000.
 const LAST_ROUNDS_MAX: u32 = 10_000_000;
-/// Bytes of a key, and of one that is wrapped.
+/// Length of a key, and below that of a wrapped key, in bytes.
 const KEY_BYTES: usize = 32;
 const WRAPPED_BYTES: usize = KEY_BYTES + 8;
 
-/// A key in memory.
+/// A key in memory, wiped when dropped.
 type Key = Zeroizing<[u8; KEY_BYTES]>;
 
-/// Why a bag stays closed.
+/// Reason why a key bag cannot be unlocked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Locked {
-    /// The password opens none of its keys.
+    /// The password opens no key of the bag.
     WrongPassword,
-    /// It wants more rounds than any phone does, so that trying the password would take for ever.
+    /// The bag demands more rounds than any phone uses, so that trying the password would take too
+    /// long.
     Absurd {
-        /// `DPIC` or `ITER`
+        /// The field with the number of rounds, `DPIC` or `ITER`.
         field: &'static str,
-        /// What it says.
+        /// The number of rounds that it demands.
         rounds: u32,
     },
 }
@@ -63,14 +65,14 @@ impl std::fmt::Display for Locked {
 
 impl std::error::Error for Locked {}
 
-/// Why a file cannot be decrypted.
+/// Reason why a file cannot be decrypted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadKey {
-    /// It has not the form of a key.
+    /// The key does not have the format of a wrapped key.
     Form,
-    /// The bag has no key for its class that the password opens.
+    /// The password opens no key of this protection class.
     NoClass(u32),
-    /// RFC 3394's check value is not what it must be.
+    /// The check value of RFC 3394 does not match.
     Check,
 }
 
@@ -89,15 +91,15 @@ impl std::fmt::Display for BadKey {
 
 impl std::error::Error for BadKey {}
 
-/// The keys of the protection classes, open.
+/// The unlocked keys of the protection classes.
 pub struct Keys {
     classes: BTreeMap<u32, Key>,
     unopened: Vec<u32>,
 }
 
 impl KeyBag {
-    /// Opens every class key that is for a password. Takes seconds where the bag is of iOS 10.2 or
-    /// later.
+    /// Unlocks every class key that is wrapped with the password. This takes seconds for a bag of
+    /// iOS 10.2 or later.
     pub fn unlock(&self, password: &Secret) -> Result<Keys, Locked> {
         let key = self.derive(password)?;
         let mut keys = Keys {
@@ -155,7 +157,7 @@ fn unwrapped(wrapped: &[u8], key: &Key) -> Result<Key, BadKey> {
 }
 
 impl Keys {
-    /// Opens the key of a file, or of Manifest.db: as a record or Manifest.plist has it.
+    /// Unwraps the key of a file or of Manifest.db, as stored in the record or in Manifest.plist.
     pub fn open(&self, wrapped: &[u8]) -> Result<FileKey, BadKey> {
         let (class, wrapped) = wrapped.split_first_chunk().ok_or(BadKey::Form)?;
         let class = u32::from_le_bytes(*class);
@@ -163,33 +165,34 @@ impl Keys {
         unwrapped(wrapped, key).map(FileKey)
     }
 
-    /// Whether this is the key of a class.
+    /// Returns true if `key` is the key of this class.
     pub fn holds(&self, class: u32, key: &[u8]) -> bool {
         (self.classes.get(&class)).is_some_and(|known| known[..] == *key)
     }
 
-    /// Classes that the password opened.
+    /// Returns the classes that the password opened.
     pub fn classes(&self) -> impl Iterator<Item = u32> {
         self.classes.keys().copied()
     }
 
-    /// Classes whose keys are for this password and yet do not open: their files are lost.
+    /// Returns the classes whose keys should open with the password but do not. Their files are
+    /// lost.
     pub fn unopened(&self) -> &[u32] {
         &self.unopened
     }
 }
 
-/// The key of one file.
+/// The unwrapped key of a file.
 pub struct FileKey(Key);
 
 impl FileKey {
-    /// Decrypts what lies on the disk. `size` is the length that the file should have, where one is
+    /// Decrypts the stored bytes of a file. `size` is the expected length of the plaintext, if
     /// known.
     pub fn decrypt<R: Read>(&self, from: R, size: Option<u64>) -> Plain<R> {
         Plain::new(from, &self.0, size)
     }
 
-    /// The bytes, for the one place that must compare them.
+    /// Returns the bytes, for the one test that compares them.
     #[cfg(test)]
     pub(crate) fn expose(&self) -> &[u8] {
         &*self.0
@@ -212,7 +215,8 @@ mod tests {
         wrapped.to_vec()
     }
 
-    /// A bag whose classes have keys made of their numbers, under the password "secret".
+    /// Builds a bag whose class keys are derived from their numbers, locked with the password
+    /// "secret".
     fn bag(classes: &[u32], first_derivation: Option<Derivation>) -> KeyBag {
         let mut bag = KeyBag {
             salt: vec![3; 20],

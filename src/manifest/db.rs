@@ -15,17 +15,17 @@ use super::unread::{BadRow, Unread};
 use crate::keybag::FileKey;
 use crate::plain_file;
 
-/// What it is called in a backup's folder.
+/// Name of the file in a backup's folder.
 const NAME: &str = "Manifest.db";
 
-/// Why the list of files cannot be used.
+/// Failure to use the list of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// There is none.
+    /// The backup has no list of files.
     Absent,
-    /// SQLite cannot make sense of it.
+    /// SQLite cannot read the list.
     Damaged(String),
-    /// There is no place for what was decrypted of it.
+    /// The decrypted list cannot be stored temporarily.
     NoPlace(String),
 }
 
@@ -72,23 +72,23 @@ impl From<rusqlite::Error> for Error {
 /// An open list of files.
 ///
 /// [`Db::rows`] is for checks, and fails at the first damage. [`Db::select`] and [`Db::tree`] are
-/// for readers: they hand over every row that can be read, and [`Db::unread`] tells of the others.
+/// for readers: they pass on every row that can be read, and [`Db::unread`] returns the others.
 #[derive(Debug)]
 pub struct Db {
     scratch: Scratch,
-    /// The rows that were saved from damaged pages, once such a page was met.
+    /// The rows recovered from damaged pages; set when the first such page is found.
     saved: OnceCell<Box<Scratch>>,
     unread: RefCell<Unread>,
 }
 
 impl Db {
-    /// Opens the Manifest.db of the backup in `folder`. Nothing is locked or written, no file made
-    /// beside it.
+    /// Opens the Manifest.db of the backup in `folder`, without locks and without writing to it or
+    /// creating files beside it.
     pub fn open(folder: &Path) -> Result<Db, Error> {
         Db::with_files(Scratch::in_place(&folder.join(NAME))?)
     }
 
-    /// Opens one that SQLite does not open, with the rows that are found on its pages.
+    /// Recovers the rows from the pages of a list that SQLite cannot open.
     pub fn salvage(folder: &Path) -> Result<Db, Error> {
         let mut unread = Unread::default();
         let scratch = pages::save(&folder.join(NAME), &mut unread)?;
@@ -99,14 +99,14 @@ impl Db {
         })
     }
 
-    /// Opens one that is encrypted: since iOS 10.2 those of encrypted backups are.
+    /// Opens an encrypted list; encrypted backups have one since iOS 10.2.
     pub fn decrypt(folder: &Path, key: &FileKey) -> Result<Db, Error> {
         let file = plain_file::open(&folder.join(NAME)).map_err(scratch::Error::Read)?;
         let bytes = file.metadata().map_err(scratch::Error::Read)?.len();
         Db::with_files(Scratch::make(&mut key.decrypt(file, None), bytes)?)
     }
 
-    /// A table that is one, since a view could go on for ever.
+    /// Checks that `Files` is a table: a view could return rows without end.
     fn with_files(scratch: Scratch) -> Result<Db, Error> {
         let is_table = "SELECT count(*) FROM sqlite_schema WHERE name = 'Files' AND type = 'table' AND rootpage > 0";
         match scratch
@@ -127,7 +127,8 @@ impl Db {
         self.unread.borrow().clone()
     }
 
-    /// SQLite's own check of the whole file. `quick` leaves out whether indexes match their tables.
+    /// Runs SQLite's own check of the whole file. `quick` skips the comparison of indexes with
+    /// their tables.
     pub fn check(&self, quick: bool) -> Result<(), Error> {
         let pragma = if quick {
             "PRAGMA quick_check(1)"
@@ -147,7 +148,7 @@ impl Db {
         }
     }
 
-    /// Calls `each` for every row, in the order of file ids, until it answers false. Fails at the
+    /// Calls `each` for every row, in the order of file ids, until it returns false. Fails at the
     /// first row that cannot be read.
     pub fn rows(&self, mut each: impl FnMut(Row) -> bool) -> Result<(), Error> {
         let mut bad = None;
@@ -166,10 +167,10 @@ impl Db {
         }
     }
 
-    /// Calls `each` for the rows that the filter lets through, until it answers false.
+    /// Calls `each` for the rows that match the filter, until it returns false.
     pub fn select(&self, filter: &Filter, mut each: impl FnMut(Row) -> bool) -> Result<(), Error> {
-        // Half of the bounds is looked up in the indexes of the phone's list; `admits` has the last
-        // word.
+        // SQL narrows the rows down only by conditions for which the phone's list has an index;
+        // `admits` decides.
         let mut clauses = &[""][..];
         let mut bounds = String::new();
         let mut values: Vec<&dyn ToSql> = Vec::new();
@@ -181,7 +182,7 @@ impl Db {
                 values.push(path);
             }
         } else if let Some(id) = &filter.file_id {
-            // Another program wrote ids as BLOB, which equals no text.
+            // Another program stores ids as BLOB, which does not compare equal to text.
             bounds.push_str("WHERE fileID IN (?1, CAST(?1 AS BLOB))");
             values.push(id);
         } else if let Some(kind) = filter.kind {
@@ -209,8 +210,8 @@ impl Db {
         Ok(())
     }
 
-    /// Runs a query whose rows come in an order, and goes on in what can be saved of the list where
-    /// a page is damaged.
+    /// Runs a query with ordered rows. At a damaged page, recovers the list and continues with the
+    /// recovered rows.
     fn in_order(
         &self,
         sql: &str,
@@ -220,7 +221,7 @@ impl Db {
     ) -> Result<(), Error> {
         let mut last: Option<Key> = None;
         loop {
-            // Rows that were handed over before a damaged page was met do not come again.
+            // Skip the rows that were passed on before the damaged page was found.
             let done = last.clone();
             let read = self.query(self.source(), sql, values, |place, row| {
                 let row = match row {
@@ -244,7 +245,7 @@ impl Db {
         }
     }
 
-    /// Returns the database that rows are read from.
+    /// Returns the database from which rows are read.
     fn source(&self) -> &Connection {
         self.saved
             .get()
@@ -256,16 +257,16 @@ impl Db {
         self.saved.get().is_none() && is_damage(e)
     }
 
-    /// Saves all rows that can be read, and reads from them from here on.
+    /// Recovers all readable rows; later reads use the recovered database.
     fn save(&self) -> Result<(), Error> {
         let saved = salvage::save(self.scratch.connection(), &mut self.unread.borrow_mut())?;
-        // There is none yet.
+        // `saved` is still empty, as `can_be_saved` has checked.
         drop(self.saved.set(Box::new(saved)));
         Ok(())
     }
 
-    /// Calls `each` for what is in a domain, or in all of them one after the other, at a path or
-    /// below it, each folder before what it holds, by name, until it answers false.
+    /// Calls `each` for the rows at or below a path, in one domain or in all domains one after the
+    /// other, until it returns false. Rows are sorted by name, each folder before its contents.
     pub fn tree(
         &self,
         domain: Option<&str>,
@@ -277,8 +278,8 @@ impl Db {
             below: Some(below).filter(|path| !path.is_empty()),
             ..Filter::default()
         };
-        // '0' is the character behind '/'. With a path its own index is the better one, so that of
-        // domains is ruled out.
+        // '0' is the character after '/'. For a path, the index of paths is the better one; the `+`
+        // keeps SQLite from using that of domains.
         let behind = format!("{below}0");
         let (bounds, values): (_, &[&dyn ToSql]) = match below {
             "" if domain.is_none() => ("true", &[]),
@@ -288,13 +289,13 @@ impl Db {
                 &[&domain, &below, &behind],
             ),
         };
-        // Paths alone are sorted, without the records, and with what separates names before all
-        // that is in them.
+        // Sort the paths only, without the records. Replacing the separator with the lowest
+        // character puts a folder's contents directly after the folder.
         let sql = format!(
             "SELECT rowid FROM Files WHERE {bounds} ORDER BY domain, replace(relativePath, '/', char(1))"
         );
-        // The paths are all read before the first one comes out, so that nothing was handed over
-        // where they are damaged.
+        // SQLite reads all paths before it returns the first row, so no row has been passed on if
+        // the paths are damaged.
         let mut is_begun = false;
         let read = self.in_tree(&filter, &sql, values, &mut |row| {
             is_begun = true;
@@ -358,10 +359,10 @@ impl Db {
     }
 }
 
-/// The order in which rows come.
+/// The order in which rows are returned.
 #[derive(Clone, Copy)]
 enum Order {
-    /// As they lie in the list.
+    /// In the order of the list, by row number.
     Place,
     /// By file id.
     Id,
@@ -369,7 +370,7 @@ enum Order {
     Name,
 }
 
-/// The place of a row in an order.
+/// Position of a row in an order.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Place(i64),
@@ -395,7 +396,7 @@ impl Order {
     }
 }
 
-/// Returns true if SQLite says that the file is damaged, and not that something else is in the way.
+/// Returns true if SQLite reports damage to the file, rather than another problem.
 pub(super) fn is_damage(e: &rusqlite::Error) -> bool {
     matches!(
         e.sqlite_error_code(),
@@ -403,38 +404,39 @@ pub(super) fn is_damage(e: &rusqlite::Error) -> bool {
     )
 }
 
-/// Returns the conditions under which the rows of a kind are looked up, one after the other.
+/// Returns the conditions that find the rows of a kind; each is a separate query.
 fn clauses_of(kind: Kind) -> &'static [&'static str] {
     match kind {
-        // Most rows are files: an index would only be in the way.
+        // Most rows are files, so an index would only slow the query down.
         Kind::File | Kind::Other => &[""],
-        // Where the flags say nothing, the record does.
+        // For rows without meaningful flags, the record gives the kind.
         Kind::Directory => &["WHERE flags = 2", "WHERE flags = 0", "WHERE flags IS NULL"],
         Kind::Link => &["WHERE flags = 4", "WHERE flags = 0", "WHERE flags IS NULL"],
     }
 }
 
-/// Which rows of a list, and in what order.
+/// Selection of rows in a list, and their order.
 #[derive(Debug, Clone, Default)]
 pub struct Filter<'a> {
-    /// Only of this domain.
+    /// Only rows of this domain.
     pub domain: Option<&'a str>,
-    /// Only of this path, and what is below it.
+    /// Only the row of this path, and rows below it.
     pub below: Option<&'a str>,
-    /// Not what is below it.
+    /// Leave out the rows below `below`.
     pub only_itself: bool,
-    /// Only what has this id.
+    /// Only rows with this file id.
     pub file_id: Option<&'a str>,
-    /// Only what is of this kind.
+    /// Only rows of this kind.
     pub kind: Option<Kind>,
-    /// By file id.
+    /// Sort by file id.
     pub by_id: bool,
-    /// By domain, then by path, byte by byte. Else as they lie in the list, which is fastest.
+    /// Sort by domain, then by path, byte by byte. Without `by_id` or `sorted`, rows come in the
+    /// order of the list, which is fastest.
     pub sorted: bool,
 }
 
 impl Filter<'_> {
-    /// Whether it lets a row of this name through.
+    /// Returns true if the filter accepts a row with this name.
     pub fn admits(&self, domain: &str, relative_path: &str) -> bool {
         let is_below = |folder: &str| match relative_path.strip_prefix(folder) {
             Some("") => true,

@@ -1,36 +1,38 @@
-//! An archived record, or some numbers of it, read in place.
+//! Reads an archived record, or some of its numbers, in place.
 //!
-//! A check needs the record of every file, and a phone can have a million of them: building each
-//! archive as values is much of what a small file costs. A binary property list can be read where
-//! it lies:
+//! A check needs the record of every file, and a phone can have a million of them: decoding each
+//! archive into values takes a large part of the time for a small file. A binary property list can
+//! be read without decoding:
 //!
 //! ```text
-//! bplist00  objects...  offset table  [6 bytes][offset size u8][reference size u8][objects u64][top u64][table at u64]
+//! bplist00  objects...  offset table  trailer
+//! trailer   [6 bytes][offset size u8][reference size u8][objects u64][top u64][table at u64]
 //! ```
-//! (CoreFoundation's CFBinaryPList.c; all numbers big-endian.) Whatever does not look exactly like
-//! a phone's own archive is left to [`FileRecord::decode`], which reads it the long way.
+//! (CoreFoundation's CFBinaryPList.c; all numbers big-endian.) This module handles only archives
+//! that look exactly like a phone's own; all others are left to the slower
+//! [`FileRecord::decode_as_values`].
 
 use super::record::FileRecord;
 
-/// `Size` of the file that the archive describes; `None` means "read it the long way", not "there
-/// is none".
+/// Returns the `Size` of the file that the archive describes. `None` means that the archive needs
+/// full decoding, not that it has no size.
 pub fn size(archive: &[u8]) -> Option<u64> {
     let plist = Plist::open(archive)?;
     plist.integer(plist.fields()?.get("Size")?)
 }
 
-/// What a listing shows of a file.
+/// Fields of a record that a listing shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
     /// `st_mode`: type and permissions.
     pub mode: u32,
-    /// Last change of the contents, seconds since 1970.
+    /// The time of the last change of the contents, in seconds since 1970.
     pub modified: i64,
 }
 
-/// The same for what a listing shows.
+/// Returns the fields that a listing shows. `None` means that the archive needs full decoding.
 pub fn facts(archive: &[u8]) -> Option<Facts> {
     let plist = Plist::open(archive)?;
     let fields = plist.fields()?;
@@ -42,8 +44,8 @@ pub fn facts(archive: &[u8]) -> Option<Facts> {
     })
 }
 
-/// The whole record, where all of the archive is as a phone writes it: what is not read is looked
-/// at too.
+/// Returns the whole record, or `None` if any part of the archive, even one that is not needed,
+/// differs from the form that a phone writes.
 pub fn record(archive: &[u8]) -> Option<FileRecord> {
     let plist = Plist::open(archive)?;
     plist.is_sound()?;
@@ -59,7 +61,7 @@ pub fn record(archive: &[u8]) -> Option<FileRecord> {
             return None;
         };
         let number = || plist.integer(value);
-        // What is no number stands among the objects.
+        // Values other than numbers are references into the array of objects.
         let object = || match plist.uid(value) {
             Some(index) => plist.element(objects, index),
             None => Some(value),
@@ -84,32 +86,33 @@ pub fn record(archive: &[u8]) -> Option<FileRecord> {
     Some(record)
 }
 
-/// A binary property list, read in place; every access is checked.
+/// A binary property list, read in place with bounds checks.
 struct Plist<'a> {
-    /// All before the offset table.
+    /// The bytes before the offset table.
     bytes: &'a [u8],
-    /// Bytes of each entry of the offset table.
+    /// The length of each entry of the offset table, in bytes.
     offset_size: usize,
-    /// Bytes of each reference to an object.
+    /// The length of each reference to an object, in bytes.
     reference_size: usize,
     objects: usize,
     top: usize,
     table: &'a [u8],
 }
 
-/// A dictionary's references, keys and values.
+/// The references to keys and values of a dictionary.
 struct Dictionary<'p, 'a> {
     plist: &'p Plist<'a>,
     keys: &'a [u8],
     values: &'a [u8],
 }
 
-/// Objects of an archive that is read whole in place: phones' have some twenty.
+/// Most objects of an archive that we read in place; a phone's archives have about twenty.
 const OBJECTS_MAX: usize = 128;
-/// Bytes of such an archive, and what all its references stand for together.
+/// Longest archive that we read in place, and the limit of its size with all references expanded,
+/// in bytes.
 const BYTES_MAX: usize = 64 << 10;
 const UNFOLDED_MAX: usize = 1 << 20;
-/// How deep its arrays and dictionaries lie: phones' three.
+/// Deepest nesting of arrays and dictionaries; a phone's archives have three levels.
 const DEPTH_MAX: usize = 16;
 
 const BOOLEAN: u8 = 0x00;
@@ -142,23 +145,23 @@ impl<'a> Plist<'a> {
             .then_some(plist)
     }
 
-    /// The fields of the archive's root object.
+    /// Returns the fields of the archive's root object.
     fn fields(&self) -> Option<Dictionary<'_, 'a>> {
         let top = self.dictionary(self.top)?;
         let root = self.uid(self.dictionary(top.get("$top")?)?.get("root")?)?;
         self.dictionary(self.element(top.get("$objects")?, root)?)
     }
 
-    /// Whether every object can be read, and each array and dictionary is named once at most, by
-    /// one that stands before it: what the long way takes too. `None` where that is not so.
+    /// Returns `Some` if full decoding would accept the archive, too: every object can be read, and
+    /// each array and dictionary is referenced at most once, by an object that precedes it.
     fn is_sound(&self) -> Option<()> {
         let is_odd = |size: usize| !size.is_power_of_two();
         let is_large = self.objects > OBJECTS_MAX || self.bytes.len() > BYTES_MAX;
         if is_large || is_odd(self.offset_size) || is_odd(self.reference_size) {
             return None;
         }
-        // How deep each array and dictionary lies that was named; and what all names stand for,
-        // written out.
+        // The nesting depth of each array and dictionary referenced so far, and the total size of
+        // all references when expanded.
         let (mut depths, mut unfolded) = ([0; OBJECTS_MAX], 0);
         for number in 0..self.objects {
             let (kind, count, rest) = self.object(number)?;
@@ -194,7 +197,7 @@ impl<'a> Plist<'a> {
                     }
                     depths[named] = depth;
                 }
-                // What it names may claim any length until its own turn comes.
+                // The referenced object may claim any length until it is checked itself.
                 unfolded = count.saturating_add(unfolded);
             }
         }
@@ -212,7 +215,7 @@ impl<'a> Plist<'a> {
         text.filter(|text| text != "$null")
     }
 
-    /// Data, by itself or in the dictionary that an `NSData` is.
+    /// Returns the bytes of a data object, or of the dictionary that represents an `NSData`.
     fn data(&self, number: usize) -> Option<Vec<u8>> {
         match self.object(number)? {
             (DATA, count, rest) => Some(rest.get(..count)?.to_vec()),
@@ -224,7 +227,7 @@ impl<'a> Plist<'a> {
         }
     }
 
-    /// An object's type, its count, and the bytes behind them.
+    /// Returns an object's type, its count, and the bytes that follow.
     fn object(&self, number: usize) -> Option<(u8, usize, &'a [u8])> {
         if number >= self.objects {
             return None;
@@ -268,7 +271,8 @@ impl<'a> Plist<'a> {
         }
     }
 
-    /// A number that is not negative: one of eight bytes has a sign, shorter ones have none.
+    /// Returns a number that is not negative. An eight-byte number is signed, shorter ones are
+    /// unsigned.
     fn integer(&self, number: usize) -> Option<u64> {
         match self.object(number)? {
             (0x10, count @ 0..=3, rest) => {
@@ -280,7 +284,7 @@ impl<'a> Plist<'a> {
 }
 
 impl<'p> Dictionary<'p, '_> {
-    /// Its keys and values.
+    /// Returns the references to keys and values.
     fn entries(&self) -> impl Iterator<Item = (usize, usize)> + use<'p, '_> {
         let (size, keys, values) = (self.plist.reference_size, self.keys, self.values);
         (0..keys.len() / size)
@@ -289,7 +293,7 @@ impl<'p> Dictionary<'p, '_> {
 
     fn get(&self, key: &str) -> Option<usize> {
         let size = self.plist.reference_size;
-        // Of two equal keys the last one counts, as it does the long way.
+        // Of two equal keys the last one counts, as in full decoding.
         let place = (0..self.keys.len() / size).rev().find(|&place| {
             reference(self.keys, size, place)
                 .and_then(|number| self.plist.object(number))
@@ -307,7 +311,7 @@ fn reference(references: &[u8], size: usize, place: usize) -> Option<usize> {
     usize::try_from(big_endian(references.get(start..end)?)?).ok()
 }
 
-/// So many units of two bytes.
+/// Returns the first `count` UTF-16 code units.
 fn utf_16(bytes: &[u8], count: usize) -> Option<impl Iterator<Item = u16> + '_> {
     let units = bytes.get(..count.checked_mul(2)?)?.chunks_exact(2);
     Some(units.map(|unit| u16::from_be_bytes([unit[0], unit[1]])))
@@ -354,7 +358,8 @@ mod tests {
                 if let (Some(short), Ok(long)) = (size(&bytes), &long_way) {
                     assert_eq!(short, long.size, "byte {at} ^ {flip:#x}");
                 }
-                // What is read whole is what the long way reads, and nothing that it refuses.
+                // A record read in place equals the fully decoded one, and full decoding accepts
+                // the archive.
                 if let Some(short) = record(&bytes) {
                     assert_eq!(Ok(short), long_way, "byte {at} ^ {flip:#x}");
                 }
@@ -389,13 +394,13 @@ mod tests {
         }
     }
 
-    /// Among them records whose arrays hold themselves.
+    /// Some of the records have arrays that contain themselves.
     #[test]
     fn what_the_long_way_refuses_is_not_read_in_place() {
         let whole = archive(70_000);
         let (mut read, mut refused) = (0, 0);
         for at in 0..whole.len() - 1 {
-            // Every reference, turned to any object.
+            // Point every reference at any object.
             for to in 0..24 {
                 let mut bytes = whole.clone();
                 bytes[at] = to;
@@ -410,7 +415,7 @@ mod tests {
         assert!(read > 100 && refused > 100, "{read}, {refused}");
     }
 
-    /// Two names of data that claims to have as many bytes as can be counted.
+    /// Two references to data that claims the largest possible length.
     #[test]
     fn lengths_that_cannot_be_added_up_are_refused() {
         let mut bytes = b"bplist00\xa2\x01\x01\x4f\x13".to_vec();
@@ -439,7 +444,7 @@ mod tests {
             modified: 1_700_000_000,
         };
         assert_eq!(facts(&record.encode()), Some(wanted));
-        // What is before 1970 has a sign, and is read the long way.
+        // A time before 1970 is negative and needs full decoding.
         let before = FileRecord {
             last_modified: -5,
             ..record

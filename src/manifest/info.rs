@@ -1,6 +1,6 @@
-//! Info.plist, which the host writes: who the phone is, and which applications it has. Read as a
-//! stream, since the icons in it can be larger than all else that a reader of backups holds: it
-//! costs its own length, and not three times as much.
+//! Info.plist, written by the computer: it describes the phone and its applications. It is read as
+//! a stream, since its icons can be larger than everything else that a reader of backups holds in
+//! memory. Decoding the whole file would take about three times its length.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,33 +14,34 @@ use crate::bounded_plist;
 use crate::plain_file;
 
 const NAME: &str = "Info.plist";
-/// Longest name of an application, and most applications, that are taken from a stranger's list.
+/// Limits for another program's list of applications: the longest name in bytes, and the number of
+/// applications.
 const NAME_BYTES_MAX: usize = 1024;
 const APPLICATIONS_MAX: usize = 10_000;
 
-/// What it says of the phone.
+/// Description of the phone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Info {
     /// The phone's name.
     pub device_name: Option<String>,
-    /// `iPhone16,1`
+    /// The product type, such as `iPhone16,1`.
     pub product_type: Option<String>,
-    /// iOS version.
+    /// The version of iOS.
     pub product_version: Option<String>,
-    /// `22G100`
+    /// The build of iOS, such as `22G100`.
     pub build_version: Option<String>,
     /// The phone's serial number.
     pub serial_number: Option<String>,
     /// The phone's UDID.
     pub udid: Option<String>,
-    /// When the host wrote it.
+    /// The time at which the computer wrote the file.
     pub last_backup: Option<SystemTime>,
-    /// Applications that were installed; `None` where it does not say.
+    /// The number of installed applications; `None` if the file does not list them.
     pub installed: Option<usize>,
 }
 
 impl Info {
-    /// Reads it.
+    /// Reads the Info.plist of the backup in `folder`.
     pub fn read(folder: &Path) -> Result<Info, Unreadable> {
         let mut info = Info::default();
         visit(folder, NAME, |path, event| {
@@ -67,8 +68,9 @@ impl Info {
     }
 }
 
-/// The names of applications, by their bundle ids: from Info.plist, and where that has none from
-/// Manifest.plist, which has the name of each one's folder. What cannot be read gives no names.
+/// Returns the names of applications by bundle id. They come from Info.plist, or for applications
+/// without a name there from Manifest.plist, which has the names of their folders. Unreadable files
+/// yield no names.
 pub fn application_names(folder: &Path) -> BTreeMap<String, String> {
     let mut names = BTreeMap::new();
     let mut add = |id: &str, name: &str| {
@@ -77,7 +79,7 @@ pub fn application_names(folder: &Path) -> BTreeMap<String, String> {
             names.entry(id.to_owned()).or_insert(name.to_owned());
         }
     };
-    // Ids and nothing else are still good for listings.
+    // Ignore errors: listings can use bundle ids instead.
     drop(visit(folder, NAME, |path, event| {
         if let [first, id, last] = path
             && (first.as_str(), last.as_str()) == ("Applications", "iTunesMetadata")
@@ -122,7 +124,8 @@ mod tests {
             let whole = format!("<plist version=\"1.0\"><dict>{text}</dict></plist>");
             std::fs::write(dir.path().join(name), whole).unwrap();
         };
-        // "<plist><dict><key>itemName</key><string>Chess</string></dict></plist>"
+        // The data decodes to
+        // "<plist><dict><key>itemName</key><string>Chess</string></dict></plist>".
         let chess = "PHBsaXN0PjxkaWN0PjxrZXk+aXRlbU5hbWU8L2tleT48c3RyaW5nPkNoZXNzPC9zdHJpbmc+PC9kaWN0PjwvcGxpc3Q+";
         write(
             "Info.plist",

@@ -1,13 +1,13 @@
-//! Decides whether the bytes of a file are what the phone's list says of it.
+//! Decides if the contents of a file match its entry in the phone's list.
 //!
-//! Every command that compares a file with the list decides by this rule: `verify`, the check that
-//! closes `create`, `extract`, `adopt`, `restore`, and the simulated phone. So none of them refuses
-//! what another one calls whole.
+//! Every command that compares a file with the list uses this rule: `verify`, the check at the end
+//! of `create`, `extract`, `adopt`, `restore`, and the simulated phone. So no command refuses a
+//! file that another one accepts.
 //!
-//! A digest comes first, where the list has one: phones compute it over the bytes that they send,
-//! while the size in the list can be that of before (a real backup lists DataUsage.sqlite with
-//! 118,784 bytes, and stores 122,880 whose SHA-1 is the one in the list). Without a digest the size
-//! decides, except for databases: phones compact some of them while they send them.
+//! If the list has a digest, the digest decides: phones compute it over the bytes that they send,
+//! while the size in the list can be outdated (a real backup lists DataUsage.sqlite with 118,784
+//! bytes, but stores 122,880 whose SHA-1 is the one in the list). Without a digest the size
+//! decides, except for databases: phones compact some of them while sending.
 
 /// Bytes at the beginning of a file that the decision needs: the header of a SQLite database.
 pub const HEAD_BYTES: usize = 100;
@@ -15,15 +15,15 @@ pub const HEAD_BYTES: usize = 100;
 /// The first bytes of every SQLite database (sqlite.org/fileformat.html).
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
-/// The plain bytes of a file, as far as the decision needs them.
+/// Facts about a file's plaintext that the decision needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
-    /// Number of bytes.
+    /// The number of bytes.
     pub length: u64,
-    /// First bytes: [`HEAD_BYTES`], or all of them where there are fewer.
+    /// The first bytes: [`HEAD_BYTES`], or all of a shorter file.
     pub head: &'a [u8],
-    /// The digest in the list is that of these bytes; `None` where the list has no digest, or it
-    /// was not compared.
+    /// True if the bytes have the digest in the list; `None` if the list has none, or it was not
+    /// compared.
     pub has_digest: Option<bool>,
 }
 
@@ -32,23 +32,23 @@ pub struct Seen<'a> {
 pub enum Judgement {
     /// Nothing contradicts the list.
     AsListed,
-    /// The size is another one, and nothing shows that bytes are missing: a whole database, or a
-    /// file that is longer.
+    /// The size differs, but nothing shows that bytes are missing: the file is a whole database, or
+    /// longer than listed.
     OtherSize,
     /// Bytes are missing at the end.
     Short,
-    /// The bytes are not those that the list has the digest of.
+    /// The bytes do not have the digest in the list.
     Altered,
 }
 
 impl Judgement {
-    /// Returns true if a phone can take the file back as it is.
+    /// Returns true if a phone can restore the file as it is.
     pub fn is_acceptable(self) -> bool {
         matches!(self, Judgement::AsListed | Judgement::OtherSize)
     }
 }
 
-/// Compares a file with its size in the list, and with its digest where that was computed.
+/// Compares a file with its size in the list, and with its digest if that was computed.
 pub fn judge(listed_bytes: u64, seen: Seen<'_>) -> Judgement {
     let is_equal = seen.length == listed_bytes;
     let is_complete = || {
@@ -65,19 +65,19 @@ pub fn judge(listed_bytes: u64, seen: Seen<'_>) -> Judgement {
     }
 }
 
-/// The header of a SQLite database, as far as it tells how long the file must be.
+/// Fields of a SQLite database's header that determine the length of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Database {
-    /// Bytes of a page.
+    /// The length of a page, in bytes.
     pub page_bytes: u64,
-    /// Pages of the database; `None` where the header does not tell (programs before SQLite 3.7
-    /// leave it out of date).
+    /// The number of pages; `None` if the header does not have a current number (programs before
+    /// SQLite 3.7 do not update it).
     pub pages: Option<u64>,
 }
 
 impl Database {
-    /// Reads the header in the first bytes of a file; `None` if this is no database, whatever the
-    /// file is called.
+    /// Parses the header in the first bytes of a file. Returns `None` if the file is not a
+    /// database, whatever its name.
     pub fn of(head: &[u8]) -> Option<Database> {
         if !head.starts_with(MAGIC) {
             return None;
@@ -86,7 +86,8 @@ impl Database {
             let bytes = head.get(at..at + 4)?.try_into().ok()?;
             Some(u32::from_be_bytes(bytes))
         };
-        // The count is right only if whoever changed the database last wrote it too.
+        // The number of pages is valid only if the last program that changed the database updated
+        // it.
         let is_counted = number(24)? == number(92)?;
         Some(Database {
             page_bytes: page_bytes(head)?,
@@ -96,8 +97,8 @@ impl Database {
         })
     }
 
-    /// Returns true if a file of this length holds every page of the database, and no part of
-    /// another one.
+    /// Returns true if a file of this length holds every page of the database, and ends with a
+    /// whole page.
     pub fn is_whole(self, length: u64) -> bool {
         let pages = length / self.page_bytes;
         length > 0
@@ -105,14 +106,14 @@ impl Database {
             && self.pages.is_none_or(|wanted| wanted <= pages)
     }
 
-    /// Returns true if a file of this length is the database and nothing more, by the pages that
-    /// the header counts. Such a file needs no padding to be known as whole once it is decrypted.
+    /// Returns true if a file of this length has exactly the pages that the header counts. Such a
+    /// file is known to be whole after decryption even without padding.
     pub fn is_exactly(self, length: u64) -> bool {
         self.is_whole(length) && self.pages == Some(length / self.page_bytes)
     }
 }
 
-/// Returns the bytes of a database's pages: a power of two, where 1 stands for 65,536.
+/// Returns the length of a database's pages in bytes: a power of two, where 1 stands for 65,536.
 pub fn page_bytes(head: &[u8]) -> Option<u64> {
     let bytes = u16::from_be_bytes(head.get(16..18)?.try_into().ok()?);
     match bytes {
@@ -126,8 +127,8 @@ pub fn page_bytes(head: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A header of pages of 4,096 bytes; `written` and `counted` are the change counter and the one
-    /// that the count is valid for.
+    /// Builds a header with pages of 4,096 bytes. `written` is the change counter, `counted` the
+    /// change counter for which the number of pages is valid.
     fn header(pages: u32, written: u32, counted: u32) -> Vec<u8> {
         let mut head = MAGIC.to_vec();
         head.extend(4096u16.to_be_bytes());
@@ -145,9 +146,9 @@ mod tests {
         for (pages, length, judged) in [
             (7, 7 * 4096, OtherSize),
             (12, 12 * 4096, OtherSize),
-            // More pages than the header counts: SQLite ignores the rest.
+            // The file has more pages than the header counts; SQLite ignores the rest.
             (7, 8 * 4096, OtherSize),
-            // Cut between two pages, and inside of one.
+            // The file is cut between two pages, and inside a page.
             (10, 7 * 4096, Short),
             (7, 7 * 4096 - 1, Short),
             (12, 12 * 4096 + 5, Short),
@@ -161,7 +162,7 @@ mod tests {
             };
             assert_eq!(judge(LISTED, seen), judged, "{pages} pages in {length}");
         }
-        // A count that is out of date says nothing.
+        // An outdated number of pages is ignored.
         let stale = Database::of(&header(10, 6, 5)).unwrap();
         assert!(stale.pages.is_none() && stale.is_whole(7 * 4096));
         let mut odd = header(1, 1, 1);

@@ -1,8 +1,8 @@
-//! What a backup's files are to their owner: photos, messages, app data.
+//! Categories of a backup's files as their owner sees them: photos, messages, app data.
 
 use serde::Serialize;
 
-/// A kind of contents, in the order in which people look for them.
+/// Category of contents, in the order in which people look for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -10,7 +10,7 @@ pub enum Kind {
     Photos,
     /// Messages and their attachments.
     Messages,
-    /// What apps keep.
+    /// Data of apps.
     AppData,
     /// Contacts, calendars, notes, call history, voicemail.
     Personal,
@@ -25,7 +25,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All, in order.
+    /// All categories, in order.
     pub const ALL: [Kind; 8] = [
         Kind::Photos,
         Kind::Messages,
@@ -37,7 +37,7 @@ impl Kind {
         Kind::Settings,
     ];
 
-    /// The kind of a file by its domain and path.
+    /// Returns the category of a file with this domain and path.
     pub fn of(domain: &str, path: &str) -> Kind {
         let below = |folder: &str| {
             path.strip_prefix(folder)
@@ -70,7 +70,7 @@ impl Kind {
         }
     }
 
-    /// In words.
+    /// Returns the name for display.
     pub fn words(self) -> &'static str {
         match self {
             Kind::Photos => "Photos and videos",
@@ -85,30 +85,30 @@ impl Kind {
     }
 }
 
-/// How much there is of a kind.
+/// Amount of contents in a category.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Amount {
-    /// Of what.
+    /// The category of the files.
     pub kind: Kind,
-    /// Files.
+    /// The number of files.
     pub files: u64,
-    /// Their bytes as the phone counts them.
+    /// The total size in bytes, as recorded by the phone.
     pub bytes: u64,
 }
 
-/// Adds files up by kind.
+/// Totals of files by category.
 #[derive(Debug, Clone, Default)]
 pub struct Amounts([(u64, u64); Kind::ALL.len()]);
 
 impl Amounts {
-    /// Counts one file.
+    /// Counts one file of `bytes` bytes.
     pub fn add(&mut self, domain: &str, path: &str, bytes: u64) {
         let (files, total) = &mut self.0[Kind::of(domain, path) as usize];
         *files += 1;
         *total = total.saturating_add(bytes);
     }
 
-    /// The kinds of which there is anything.
+    /// Returns the categories that have files.
     pub fn list(&self) -> Vec<Amount> {
         let amount = |(kind, &(files, bytes)): (Kind, &(u64, u64))| Amount { kind, files, bytes };
         Kind::ALL

@@ -1,5 +1,5 @@
-//! Manifest.mbdb: the list of all files of iOS 5 to 9, which had no Manifest.db yet. Read record by
-//! record, never written.
+//! Manifest.mbdb, the list of all files in iOS 5 to 9, which did not have Manifest.db yet. It is
+//! read record by record and never written.
 //!
 //! ```text
 //! file    "mbdb" 05 00, then records until the end
@@ -7,14 +7,15 @@
 //!         mode u16, inode u64, user u32, group u32, modified i32,
 //!         status changed i32, born i32, size u64, protection class u8,
 //!         attributes u8                                                  40 bytes
-//!         name, value                                                    strings, for each of the attributes
+//!         name, value of each of the attributes                          strings
 //! string  length u16, that many bytes; the length ffff stands for "none"
 //! ```
 //! All numbers are big-endian, times are seconds since 1970. The layout is known from
 //! iphonebackupbrowser's wiki (MbdbMbdxFormat), fmartingr.com (2013-11-29) and
-//! iphone-dataprotection; they do not agree on the second time (accessed, or status changed), so it
-//! is called what it is in the `MBFile` of later lists. Files lie flat in the folder of the backup,
-//! without the `xx/` of later ones, and their names stand in no record: [`file_id`] gives them.
+//! iphone-dataprotection. They do not agree on the second time (accessed, or status changed), so we
+//! use the name that it has in the `MBFile` of later lists. Files are stored directly in the folder
+//! of the backup, without the `xx/` of later ones. The records do not contain the file names:
+//! [`file_id`] computes them.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -26,46 +27,46 @@ use super::unread::{BadRow, Unread};
 use crate::plain_file;
 
 const MAGIC: &[u8; 6] = b"mbdb\x05\x00";
-/// The length that stands for "none".
+/// Length that stands for "none".
 const NONE: u16 = 0xffff;
-/// Longest name. iOS allows a path 1024 bytes.
+/// Longest name, in bytes. iOS allows a path 1024 bytes.
 const NAME_BYTES_MAX: u16 = 4096;
-/// Longest of the other strings: the form holds no longer ones.
+/// Longest of the other strings, in bytes: the format cannot hold longer ones.
 const BYTES_MAX: u16 = NONE - 1;
-/// Records of a list, since a few bytes of each are held.
+/// Most records in a list, since 28 bytes of each are kept in memory.
 const RECORDS_MAX: usize = 4 << 20;
 
-/// One file, folder or link.
+/// A file, folder or link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// `HomeDomain`, `AppDomain-com.example`, ...
+    /// The domain: `HomeDomain`, `AppDomain-com.example`, ...
     pub domain: String,
-    /// What the phone noted of it.
+    /// The phone's metadata of the file.
     pub file: FileRecord,
-    /// Extended attributes: names and values.
+    /// The extended attributes, as names and values.
     pub attributes: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Record {
-    /// The name under which the backup keeps it.
+    /// Returns the name under which the backup stores the file.
     pub fn file_id(&self) -> String {
         file_id(&self.domain, &self.file.relative_path)
     }
 
-    /// What it stands for.
+    /// Returns the type of the item, according to its mode.
     pub fn kind(&self) -> Kind {
         kind_of_mode(self.file.mode)
     }
 }
 
-/// The records of a list as they come, one in memory at a time.
+/// Reader of the records of a list, with one in memory at a time.
 pub struct Records<R> {
     from: R,
-    /// What can be read of a name in the record that is not UTF-8.
+    /// The lossy text of a name in the current record that is not UTF-8.
     bad_name: Option<String>,
-    /// Bytes that were read.
+    /// The number of bytes read.
     offset: u64,
-    /// Records that were read.
+    /// The number of records read.
     count: u64,
 }
 
@@ -79,7 +80,7 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// Reads the first bytes, which tell that it is such a list.
+    /// Reads the first bytes and checks that they begin such a list.
     pub fn open(from: R) -> Result<Records<R>, Error> {
         let mut records = Records::at(from, 0);
         match records.bytes() {
@@ -89,7 +90,7 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// The next record; `None` where the list ends.
+    /// Reads the next record. Returns `None` at the end of the list.
     pub fn read(&mut self) -> Result<Option<Record>, Error> {
         let start = self.offset;
         let read = match self.from.fill_buf() {
@@ -118,7 +119,7 @@ impl<R: BufRead> Records<R> {
             encryption_key,
             mode: u16::from_be_bytes(self.bytes()?).into(),
             inode: u64::from_be_bytes(self.bytes()?),
-            // As a number with a sign, since "nobody" is -2.
+            // The ids are signed, since "nobody" is -2.
             user_id: i32::from_be_bytes(self.bytes()?).into(),
             group_id: i32::from_be_bytes(self.bytes()?).into(),
             last_modified: i32::from_be_bytes(self.bytes()?).into(),
@@ -139,7 +140,7 @@ impl<R: BufRead> Records<R> {
             domain,
             file,
         };
-        // Read to its end, so that whoever can do without it goes on behind it.
+        // Fail only at the end of the record, so that the caller can continue after it.
         if self.bad_name.is_some() {
             self.bad_name = Some(format!("{}/{}", record.domain, record.file.relative_path));
             return Err(invalid("a name is no text"));
@@ -191,13 +192,13 @@ fn words(e: &io::Error) -> String {
     }
 }
 
-/// An open list that was read to its end once, so that it is known to be whole.
+/// An open list that has been read to its end once and is known to be complete.
 ///
-/// A list has the order of its domains and paths, a check needs that of file ids: 28 bytes of each
-/// record are held.
+/// A list is sorted by domain and path, but a check needs the order of file ids, so 28 bytes of
+/// each record are kept in memory.
 pub struct Mbdb {
     path: PathBuf,
-    /// File ids, and where their records begin; in the order of file ids.
+    /// File ids with the offsets of their records, sorted by file id.
     index: Vec<([u8; 20], u64)>,
     unread: Unread,
 }
@@ -232,8 +233,8 @@ impl Mbdb {
         })
     }
 
-    /// Opens a damaged one with all records that can be read. Behind a damaged record the next one
-    /// is looked for.
+    /// Opens a damaged list with all records that can be read. After a damaged record, searches for
+    /// the next one.
     pub fn salvage(folder: &Path) -> Result<Mbdb, Error> {
         let path = folder.join("Manifest.mbdb");
         let damaged = |e: io::Error| Error::Damaged(words(&e));
@@ -256,7 +257,7 @@ impl Mbdb {
                     .unwrap_or(length);
             }
             match (read, bad_name) {
-                // One whose damaged length takes in those behind it is none.
+                // Discard a record whose damaged length extends over later records.
                 (Ok(record), _) if next >= end => {
                     let id = file_digest(&record.domain, &record.file.relative_path);
                     index.push((id, at));
@@ -294,10 +295,10 @@ impl Mbdb {
         &self.unread
     }
 
-    /// Calls `each` for every record, in the order of file ids, until it answers false.
+    /// Calls `each` for every record, in the order of file ids, until it returns false.
     pub fn rows(&self, mut each: impl FnMut(Record) -> bool) -> Result<(), Error> {
         let damaged = |e: io::Error| Error::Damaged(words(&e));
-        // Each record is read for itself: few bytes ahead are of use.
+        // Each record is read at its own offset, so reading far ahead is useless.
         let mut file =
             BufReader::with_capacity(512, plain_file::open(&self.path).map_err(damaged)?);
         for &(id, offset) in &self.index {
@@ -315,12 +316,12 @@ impl Mbdb {
     }
 }
 
-/// Returns the first place from `at` on where a record begins, as far as its domain, its path and
-/// its mode show.
+/// Returns the first offset from `at` at which a record begins, judging by its domain, its path and
+/// its mode.
 fn next_record(file: &mut BufReader<File>, mut at: u64) -> io::Result<Option<u64>> {
-    /// Bytes that are looked through at a time.
+    /// Bytes searched at a time.
     const WINDOW: u64 = 64 << 10;
-    /// Longest domain that is looked for, with its length before it.
+    /// Longest domain that the search finds, including the two bytes of its length.
     const DOMAIN_BYTES_MAX: usize = 2 + 255;
     let mut window = Vec::new();
     loop {
@@ -355,7 +356,7 @@ fn next_record(file: &mut BufReader<File>, mut at: u64) -> io::Result<Option<u64
     }
 }
 
-/// Returns true if a record can begin at a place, or the list ends there.
+/// Returns true if a record can begin at an offset, or the list ends there.
 fn begins_record(file: &mut BufReader<File>, at: u64, length: u64) -> io::Result<bool> {
     let mut head = Vec::new();
     file.seek(SeekFrom::Start(at))?;
@@ -363,8 +364,8 @@ fn begins_record(file: &mut BufReader<File>, at: u64, length: u64) -> io::Result
     Ok(at >= length || is_domain(&head))
 }
 
-/// Returns true if bytes begin with a string that can be the name of a domain: all have "Domain" in
-/// it.
+/// Returns true if `bytes` begin with a string that can be the name of a domain; all such names
+/// contain "Domain".
 fn is_domain(bytes: &[u8]) -> bool {
     let Some((length, rest)) = bytes.split_first_chunk() else {
         return false;
@@ -384,7 +385,7 @@ mod tests {
         [&(bytes.len() as u16).to_be_bytes(), bytes].concat()
     }
 
-    /// A record by hand: names, mode and size; the rest tells the fields apart.
+    /// Builds a record with these names, mode and size; the other fields have distinct values.
     fn record(domain: &str, path: &str, mode: u16, size: u64) -> Vec<u8> {
         let none = NONE.to_be_bytes();
         let mut bytes = [string(domain.as_bytes()), string(path.as_bytes())].concat();
@@ -551,7 +552,7 @@ mod tests {
                     true
                 };
                 saved.rows(each).unwrap();
-                // The damaged one, and at most the one that it is taken together with.
+                // Only the damaged record, and at most the one that is merged with it, may be lost.
                 assert!(found >= 38, "byte {at} ^ {flip:#x}: {found}");
                 assert!(
                     !is_lost || !saved.unread().is_empty() || found >= 39,

@@ -1,5 +1,5 @@
-//! What a backup holds: its three property lists, its list of files (Manifest.db, or Manifest.mbdb
-//! before iOS 10) and the archived record of each file.
+//! The metadata of a backup: its three property lists, its list of files (Manifest.db, or
+//! Manifest.mbdb before iOS 10) and the archived record of each file.
 
 pub mod db;
 pub mod glance;
@@ -16,8 +16,8 @@ mod salvage;
 pub mod scratch;
 pub mod unread;
 
-/// The statements that iOS 10 to 26 makes Manifest.db with (read off real databases of iOS 10.3 to
-/// 11.2).
+/// SQL statements with which iOS 10 to 26 create Manifest.db (taken from real databases of iOS 10.3
+/// to 11.2).
 pub const SCHEMA: &str = "\
 CREATE TABLE Files (fileID TEXT PRIMARY KEY, domain TEXT, relativePath TEXT, flags INTEGER, file BLOB);
 CREATE INDEX FilesDomainIdx ON Files(domain);
@@ -25,7 +25,8 @@ CREATE INDEX FilesRelativePathIdx ON Files(relativePath);
 CREATE INDEX FilesFlagsIdx ON Files(flags);
 CREATE TABLE Properties (key TEXT PRIMARY KEY, value BLOB);";
 
-/// Whether a name leads out of the place where a restore would put it. No phone writes such a name.
+/// Returns true if a name would lead a restore outside of its target folder. No phone writes such a
+/// name.
 pub fn leads_out(domain: &str, relative_path: &str) -> bool {
     [domain, relative_path].iter().any(|name| {
         name.starts_with('/') || name.contains('\0') || name.split('/').any(|part| part == "..")

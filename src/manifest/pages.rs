@@ -1,12 +1,13 @@
-//! Saves the rows of a Manifest.db whose beginning is damaged, so that SQLite does not open it:
-//! they are looked for page by page.
+//! Recovers the rows of a Manifest.db that SQLite cannot open, since its beginning is damaged: this
+//! module searches the file for rows page by page.
 //!
 //! ```text
-//! page    13, free block u16, cells u16, content u16, fragments u8, then u16 for each cell: where it is   (a leaf of a table)
-//! cell    payload length varint, row number varint, payload; what does not fit is on other pages
+//! page    13, free block u16, cells u16, content u16, fragments u8, then u16 for each cell: its
+//!         offset (a table's leaf page)
+//! cell    payload length varint, row number varint, payload; its excess is on other pages
 //! payload header length varint, a type varint for each column, then the columns
 //! ```
-//! (SQLite's "Database File Format".) A page that the phone gave back may still hold rows that it
+//! (SQLite's "Database File Format".) A page that the phone has freed may still hold rows that it
 //! removed.
 
 use std::fs::File;
@@ -20,16 +21,16 @@ use super::scratch::{self, Scratch};
 use super::unread::Unread;
 use crate::plain_file;
 
-/// The first byte of a page that is a leaf of a table.
+/// First byte of a table's leaf page.
 const LEAF: u8 = 13;
-/// Bytes of a leaf's head.
+/// Length of a leaf page's header, in bytes.
 const HEAD: usize = 8;
-/// Pages of phones have this size.
+/// Length of a page in a phone's database, in bytes.
 const PAGE: usize = 4096;
-/// Columns of the table of files.
+/// Number of columns in the table of files.
 const COLUMNS: usize = 5;
 
-/// Makes a database of the rows that the pages of a file hold.
+/// Creates a database of the rows found on the pages of a file.
 pub(super) fn save(path: &Path, unread: &mut Unread) -> Result<Scratch, Error> {
     let file = plain_file::open(path).map_err(scratch::Error::Read)?;
     let saved = Scratch::empty()?;
@@ -54,7 +55,7 @@ pub(super) fn save(path: &Path, unread: &mut Unread) -> Result<Scratch, Error> {
 }
 
 fn rows(file: File, to: &Connection) -> Result<usize, Error> {
-    // A row that is there twice is an old copy of itself.
+    // Of two copies of a row one is outdated; keep the one found first.
     let sql = "INSERT OR IGNORE INTO Files VALUES (?1, ?2, ?3, ?4, ?5)";
     let mut insert = to.prepare(sql)?;
     let mut file = BufReader::with_capacity(64 * PAGE, file);
@@ -63,13 +64,13 @@ fn rows(file: File, to: &Connection) -> Result<usize, Error> {
     loop {
         match file.read_exact(&mut page) {
             Ok(()) => rows += leaf(&page, &mut insert)?,
-            // Where it is cut, or cannot be read, it ends.
+            // Stop where the file is cut or cannot be read.
             Err(_) => return Ok(rows),
         }
     }
 }
 
-/// Saves the rows of a page; none if it is no leaf of a table.
+/// Saves the rows of a page and returns their number; 0 if the page is not a table's leaf page.
 fn leaf(page: &[u8], insert: &mut Statement<'_>) -> Result<usize, Error> {
     let mut rows = 0;
     if page[0] != LEAF {
@@ -94,18 +95,18 @@ fn leaf(page: &[u8], insert: &mut Statement<'_>) -> Result<usize, Error> {
     Ok(rows)
 }
 
-/// A row of the table of files, as it lies on its page.
+/// A row of the table of files, as stored on its page.
 #[derive(Debug, PartialEq, Eq)]
 struct Row<'a> {
     id: &'a [u8],
     domain: &'a [u8],
     path: &'a [u8],
     flags: Option<u8>,
-    /// `None` where it goes on on another page.
+    /// The record; `None` if it continues on another page.
     archive: Option<&'a [u8]>,
 }
 
-/// Reads a cell; `None` for what is no row of the table of files.
+/// Parses a cell. Returns `None` if it is not a row of the table of files.
 fn row(cell: &[u8]) -> Option<Row<'_>> {
     let (_, rest) = varint(cell)?;
     let (_, payload) = varint(rest)?;
@@ -116,7 +117,7 @@ fn row(cell: &[u8]) -> Option<Row<'_>> {
         let (kind, rest) = varint(types)?;
         types = rest;
         let length = length(kind)?;
-        // Only the last one may go on elsewhere.
+        // Only the last column may continue on another page.
         if length > values.len() && place + 1 < COLUMNS {
             return None;
         }
@@ -150,7 +151,7 @@ fn row(cell: &[u8]) -> Option<Row<'_>> {
     })
 }
 
-/// Returns how many bytes a value of a type has.
+/// Returns the length of a value of this type, in bytes.
 fn length(kind: u64) -> Option<usize> {
     match kind {
         0 | 8 | 9 => Some(0),
@@ -162,7 +163,7 @@ fn length(kind: u64) -> Option<usize> {
     }
 }
 
-/// Reads a number of one to nine bytes, and returns what is behind it.
+/// Reads a number of one to nine bytes, and returns it with the bytes that follow.
 fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0u64;
     for (place, byte) in bytes.iter().take(8).enumerate() {
@@ -187,7 +188,7 @@ mod tests {
         db.execute_batch(crate::manifest::SCHEMA).unwrap();
         db.execute_batch("BEGIN").unwrap();
         for number in 0..300i64 {
-            // The record of every tenth file goes on on other pages.
+            // The record of every tenth file continues on other pages.
             let archive = vec![7; if number % 10 == 0 { 9000 } else { 500 }];
             let row = (
                 format!("{number:040x}"),
@@ -223,7 +224,7 @@ mod tests {
             (100, 100, 100)
         );
         assert!(!unread.is_empty());
-        // Any byte may be damaged.
+        // Damage bytes throughout the file.
         for byte in bytes.iter_mut().step_by(97) {
             *byte ^= 0xff;
         }

@@ -1,4 +1,4 @@
-//! A list of files that names only a part of a backup: a copy of Manifest.db without the other
+//! A list of files that covers only part of a backup: a copy of Manifest.db without the other
 //! domains.
 
 use std::fs;
@@ -9,23 +9,23 @@ use rusqlite::Connection;
 use super::db::Error;
 use super::scratch;
 
-/// What a part has.
+/// Size of a partial list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Part {
-    /// Files, folders and links that are named still.
+    /// The number of remaining files, folders and links.
     pub rows: u64,
-    /// Files among them.
+    /// The number of files among them.
     pub files: u64,
 }
 
-/// Writes to `to`, where nothing is yet, what the Manifest.db of the backup in `folder` names in
-/// the domains that are wanted.
+/// Copies the Manifest.db of the backup in `folder` to `to`, which must not exist, and removes the
+/// rows of all domains that `is_wanted` rejects.
 pub fn write(folder: &Path, to: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Part, Error> {
-    // Opened first as any other: what is no list is not copied.
+    // Check first that it is a list of files, before copying it.
     super::db::Db::open(folder)?;
     let no_place = |e: std::io::Error| Error::NoPlace(e.to_string());
     fs::copy(folder.join("Manifest.db"), to).map_err(no_place)?;
-    // A sealed backup may be for reading only, and its copy is to be written.
+    // A sealed backup may be read-only, but the copy is going to be changed.
     #[cfg(unix)]
     {
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);

@@ -14,12 +14,12 @@ use crate::bounded_plist;
 use crate::keybag::{BadKeyBag, KeyBag};
 use crate::plain_file;
 
-/// Why a property list of a backup cannot be used.
+/// Failure to use a property list of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unreadable {
-    /// There is none.
+    /// The file does not exist.
     Absent,
-    /// It cannot be read, or parsed; why.
+    /// The file cannot be read or parsed, for this reason.
     Damaged(String),
 }
 
@@ -44,7 +44,8 @@ pub fn read(folder: &Path, name: &str) -> Result<Dictionary, Unreadable> {
         .ok_or_else(|| Unreadable::Damaged("it is no dictionary".to_owned()))
 }
 
-/// How many bytes one of them has, if it is there and not absurd.
+/// Returns the length of a property list in bytes. Fails if the file does not exist, is empty, or
+/// exceeds 512 MiB.
 pub fn length(folder: &Path, name: &str) -> Result<u64, Unreadable> {
     const BYTES_MAX: u64 = 512 << 20;
     let damaged = |why: String| Err(Unreadable::Damaged(why));
@@ -58,25 +59,25 @@ pub fn length(folder: &Path, name: &str) -> Result<u64, Unreadable> {
     }
 }
 
-/// The state of a backup that the phone has finished.
+/// State of a backup that the phone has finished.
 const FINISHED: &str = "finished";
 
-/// Status.plist: how far the phone got.
+/// Status.plist, which shows how far the phone got.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
-    /// `uploading`, `moving`, `removing` or `finished`.
+    /// The state: `uploading`, `moving`, `removing` or `finished`.
     pub snapshot_state: String,
-    /// When the backup was made.
+    /// The time at which the backup was made.
     pub date: Option<SystemTime>,
-    /// The phone sent everything, and not only what had changed.
+    /// True if the phone sent everything, not only the changes.
     pub is_full: Option<bool>,
 }
 
 impl Status {
-    /// Reads it.
+    /// Reads the Status.plist of the backup in `folder`.
     pub fn read(folder: &Path) -> Result<Status, Unreadable> {
         let fields = read(folder, "Status.plist")?;
-        // The first protocol had nothing but "Backup Success".
+        // The first version of the protocol had only "Backup Success".
         let succeeded = fields.get("Backup Success").and_then(Value::as_boolean);
         let snapshot_state = text(&fields, "SnapshotState")
             .or_else(|| succeeded.map(|good| if good { FINISHED } else { "failed" }.to_owned()));
@@ -87,12 +88,12 @@ impl Status {
         })
     }
 
-    /// Whether the phone finished it.
+    /// Returns true if the phone finished the backup.
     pub fn is_finished(&self) -> bool {
         self.snapshot_state == FINISHED
     }
 
-    /// Says how far the phone got, as the end of a sentence.
+    /// Describes how far the phone got, as the end of a sentence.
     pub fn words(&self) -> String {
         match self.snapshot_state.as_str() {
             "" => "Status.plist does not say how far the phone got".to_owned(),
@@ -100,7 +101,7 @@ impl Status {
         }
     }
 
-    /// Whether a phone may go on where it stopped.
+    /// Returns true if a phone can resume the backup where it stopped.
     pub fn is_resumable(&self) -> bool {
         matches!(
             self.snapshot_state.as_str(),
@@ -112,15 +113,15 @@ impl Status {
 /// Manifest.plist, as far as it can be read without a password.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ManifestPlist {
-    /// The files are encrypted with the backup password.
+    /// True if the files are encrypted with the backup password.
     pub encrypted: bool,
-    /// When the backup was made.
+    /// The time at which the backup was made.
     pub date: Option<SystemTime>,
-    /// iOS version.
+    /// The version of iOS.
     pub product_version: Option<String>,
-    /// Kind of device, as in "iPhone16,1".
+    /// The product type, such as "iPhone16,1".
     pub product_type: Option<String>,
-    /// Build of iOS, as in "22G100".
+    /// The build of iOS, such as "22G100".
     pub build_version: Option<String>,
     /// The phone's name.
     pub device_name: Option<String>,
@@ -128,14 +129,14 @@ pub struct ManifestPlist {
     pub serial_number: Option<String>,
     /// The phone's UDID.
     pub udid: Option<String>,
-    /// Applications that the backup knows of.
+    /// The bundle ids of the applications in the backup.
     pub application_ids: BTreeSet<String>,
-    /// Why the keys of an encrypted backup cannot be read, if they cannot.
+    /// The reason why the keys of an encrypted backup cannot be read, if so.
     pub unreadable_keys: Option<BadKeyBag>,
 }
 
 impl ManifestPlist {
-    /// Reads it.
+    /// Reads the Manifest.plist of the backup in `folder`.
     pub fn read(folder: &Path) -> Result<ManifestPlist, Unreadable> {
         let fields = read(folder, "Manifest.plist")?;
         let lockdown = fields.get("Lockdown").and_then(Value::as_dictionary);
@@ -161,16 +162,16 @@ impl ManifestPlist {
     }
 }
 
-/// What of Manifest.plist a password is needed for.
+/// Fields of Manifest.plist that are used with a password.
 pub struct Encryption {
     /// The keys of the protection classes.
     pub bag: KeyBag,
-    /// The key of Manifest.db, wrapped; lists before iOS 10.2 are not encrypted.
+    /// The wrapped key of Manifest.db; lists before iOS 10.2 are not encrypted.
     pub manifest_key: Option<Vec<u8>>,
 }
 
 impl Encryption {
-    /// Reads it; `None` where the backup is not encrypted.
+    /// Reads the keys of the backup in `folder`. Returns `None` if the backup is not encrypted.
     pub fn read(folder: &Path) -> Result<Option<Encryption>, Unreadable> {
         let fields = read(folder, "Manifest.plist")?;
         match is_encrypted(folder, &fields) {
@@ -179,8 +180,8 @@ impl Encryption {
         }
     }
 
-    /// Reads it from a Manifest.plist that says that the backup is not encrypted; `None` where
-    /// there are no keys.
+    /// Reads the keys even if Manifest.plist says that the backup is not encrypted. Returns `None`
+    /// if the file has no keys.
     pub fn read_anyway(folder: &Path) -> Option<Encryption> {
         let fields = read(folder, "Manifest.plist").ok()?;
         Encryption::of(&fields).ok()
@@ -195,8 +196,9 @@ impl Encryption {
     }
 }
 
-/// Returns true if the backup is encrypted. Manifest.plist says so, unless the bytes beside it show
-/// that it is wrong: there are encrypted backups whose Manifest.plist says "no", or says nothing.
+/// Returns true if the backup is encrypted. Manifest.plist says so, unless the first bytes of
+/// Manifest.db show that it is wrong: for some encrypted backups, Manifest.plist says "no" or
+/// nothing.
 fn is_encrypted(folder: &Path, fields: &Dictionary) -> bool {
     let said = match fields.get("IsEncrypted") {
         Some(Value::Boolean(said)) => Some(*said),
@@ -204,7 +206,7 @@ fn is_encrypted(folder: &Path, fields: &Dictionary) -> bool {
         _ => None,
     };
     match list_form(folder) {
-        // A backup whose list is plain and that has no keys has nothing to decrypt.
+        // If the list is a plain database and there are no keys, nothing needs decryption.
         ListForm::Plain => said == Some(true) && fields.contains_key("BackupKeyBag"),
         // Unencrypted backups have a key bag too, but no key for the list.
         ListForm::Sealed => {
@@ -216,18 +218,18 @@ fn is_encrypted(folder: &Path, fields: &Dictionary) -> bool {
     }
 }
 
-/// The form of Manifest.db, as its first bytes show it.
+/// Form of Manifest.db, judging by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListForm {
     /// A SQLite database.
     Plain,
-    /// Whole blocks of a cipher, or a database whose beginning is damaged.
+    /// Whole cipher blocks, or a database whose beginning is damaged.
     Sealed,
-    /// There is none, or it is cut.
+    /// The file does not exist, or is cut.
     Unknown,
 }
 
-/// Looks at the first bytes of the Manifest.db of the backup in `folder`.
+/// Determines the form of the Manifest.db of the backup in `folder`.
 pub fn list_form(folder: &Path) -> ListForm {
     let head = || -> std::io::Result<([u8; 16], u64)> {
         let mut file = plain_file::open(&folder.join("Manifest.db"))?;

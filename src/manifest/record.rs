@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! $archiver NSKeyedArchiver, $version 100000, $top {root: UID 1}
-//! $objects [ "$null", {Size, Mode, ..., RelativePath: UID, $class: UID}, path, digest?, target?, {$classname MBFile} ]
+//! $objects [ "$null", {Size, Mode, ..., RelativePath: UID, $class: UID}, path, digest?, target?,
+//!            {$classname MBFile} ]
 //! ```
-//! Other people's tools also write the fields as a plain dictionary; both are read.
+//! Tools other than Apple's also write the fields as a plain dictionary; this module reads both.
 
 use plist::{Dictionary, Uid, Value};
 use sha1::{Digest, Sha1};
@@ -13,42 +14,42 @@ use super::db::Kind;
 use super::glance;
 use crate::bounded_plist;
 
-/// Numbers that the phone notes down of one file. Times are seconds since 1970 (the phone's own
-/// form in these records).
+/// The phone's metadata of one file. Times are seconds since 1970, as in the archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileRecord {
-    /// Path inside its domain; empty for the domain's own folder.
+    /// The path inside its domain; empty for the domain's own folder.
     pub relative_path: String,
-    /// Bytes of the file; 0 for folders and links. SQLite files may be stored smaller than this
-    /// says.
+    /// The size in bytes; 0 for folders and links. SQLite files may be stored smaller than this
+    /// value.
     pub size: u64,
-    /// The record has no size, so that `size` means nothing: the file itself has it.
+    /// True if the record has no size. Then `size` is meaningless, and only the file itself shows
+    /// its size.
     pub lacks_size: bool,
     /// `st_mode`: type and permissions.
     pub mode: u32,
-    /// Last change of the contents.
+    /// The time of the last change of the contents.
     pub last_modified: i64,
-    /// Last change of the inode.
+    /// The time of the last change of the inode.
     pub last_status_change: i64,
-    /// Creation.
+    /// The time of creation.
     pub birth: i64,
-    /// Inode on the phone.
+    /// The inode number on the phone.
     pub inode: u64,
-    /// Owner; -2 is "nobody".
+    /// The numeric user id of the owner; -2 is "nobody".
     pub user_id: i64,
-    /// Group.
+    /// The numeric group id.
     pub group_id: i64,
-    /// Data protection class, 0 for none.
+    /// The data protection class, 0 for none.
     pub protection_class: u8,
-    /// SHA-1 of the contents; system domains only.
+    /// The SHA-1 of the contents; only system domains have one.
     pub digest: Option<Vec<u8>>,
-    /// Where a symbolic link points.
+    /// The target of a symbolic link.
     pub target: Option<String>,
     /// The wrapped file key of an encrypted backup: class as u32 LE, then the RFC 3394 wrapped key.
     pub encryption_key: Option<Vec<u8>>,
 }
 
-/// Why a record cannot be read.
+/// Reason why a record cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRecord(pub &'static str);
 
@@ -66,10 +67,10 @@ pub const MODE_FILE: u32 = 0o100_000;
 pub const MODE_DIR: u32 = 0o040_000;
 /// `st_mode` of a symbolic link.
 pub const MODE_LINK: u32 = 0o120_000;
-/// The bits of a mode that tell the type.
+/// Bits of a mode that hold the type.
 const MODE_TYPE: u32 = 0o170_000;
 
-/// Returns what a mode says that a row stands for.
+/// Returns the type of an item with this mode.
 pub fn kind_of_mode(mode: u32) -> Kind {
     match mode & MODE_TYPE {
         MODE_FILE => Kind::File,
@@ -79,13 +80,14 @@ pub fn kind_of_mode(mode: u32) -> Kind {
     }
 }
 
-/// The name under which a backup keeps a file: SHA-1 of `domain-relativePath`, 40 hex digits.
+/// Returns the name under which a backup stores a file: SHA-1 of `domain-relativePath`, 40 hex
+/// digits.
 pub fn file_id(domain: &str, relative_path: &str) -> String {
     let digest = file_digest(domain, relative_path);
     digest.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The same as bytes.
+/// Returns the SHA-1 from which [`file_id`] makes a name.
 pub fn file_digest(domain: &str, relative_path: &str) -> [u8; 20] {
     let mut hash = Sha1::new();
     hash.update(domain);
@@ -95,7 +97,7 @@ pub fn file_digest(domain: &str, relative_path: &str) -> [u8; 20] {
 }
 
 impl FileRecord {
-    /// The archive as a phone writes it, a binary property list.
+    /// Encodes the record as a phone does, as a binary property list.
     pub fn encode(&self) -> Vec<u8> {
         let mut objects = vec![Value::String("$null".into()), Value::Boolean(false)];
         let mut fields = Dictionary::new();
@@ -152,7 +154,7 @@ impl FileRecord {
         archive.insert("$top".into(), Value::Dictionary(top));
         archive.insert("$objects".into(), Value::Array(objects));
         let mut bytes = Vec::with_capacity(512);
-        // Writing to memory what was just built from finite parts cannot fail.
+        // Writing a small value to memory cannot fail.
         if Value::Dictionary(archive)
             .to_writer_binary(&mut bytes)
             .is_err()
@@ -162,13 +164,14 @@ impl FileRecord {
         bytes
     }
 
-    /// Reads an archive or a plain dictionary.
+    /// Decodes an archive or a plain dictionary.
     pub fn decode(bytes: &[u8]) -> Result<FileRecord, BadRecord> {
-        // An archive of the form that phones write needs no values built of it.
+        // Archives in the form that phones write are read in place, without decoding them into
+        // values.
         glance::record(bytes).map_or_else(|| FileRecord::decode_as_values(bytes), Ok)
     }
 
-    /// The same by way of the values of any property list.
+    /// Decodes the record from any property list, by parsing it into values.
     pub fn decode_as_values(bytes: &[u8]) -> Result<FileRecord, BadRecord> {
         let value = bounded_plist::parse(bytes).map_err(|_| BadRecord("no property list"))?;
         let plist = value.as_dictionary().ok_or(BadRecord("no dictionary"))?;
@@ -278,7 +281,7 @@ mod tests {
 
     #[test]
     fn file_id_is_the_sha1_that_other_tools_look_for() {
-        // sms.db has this name in every backup there is.
+        // In every backup, sms.db has this name.
         assert_eq!(
             file_id("HomeDomain", "Library/SMS/sms.db"),
             "3d0d7e5fb2ce288813306e4d4636395e047a3d28"

@@ -1,4 +1,4 @@
-//! One row of Manifest.db, read whatever types a stranger's list has.
+//! Rows of Manifest.db, tolerant of the column types that other programs write.
 
 use rusqlite::Rows;
 use rusqlite::types::ValueRef;
@@ -7,56 +7,56 @@ use super::glance;
 use super::record::{BadRecord, FileRecord, file_id, kind_of_mode};
 use super::unread::BadRow;
 
-/// The columns that are read of each row, in the order in which [`read_rows`] expects them.
+/// Columns that are read of each row, in the order that [`read_rows`] expects.
 pub(super) const COLUMNS: &str =
     "SELECT fileID, domain, relativePath, flags, file, rowid FROM Files";
 
-/// What a row stands for.
+/// Type of item that a row describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A file, kept at `xx/<fileID>`.
+    /// A file, stored at `xx/<fileID>`.
     File,
-    /// A folder; nothing is kept.
+    /// A folder; the backup stores nothing for it.
     Directory,
-    /// A symbolic link; its target stands in the record.
+    /// A symbolic link, whose target is in the record.
     Link,
-    /// Flags that nobody has described.
+    /// Flags of unknown meaning.
     Other,
 }
 
-/// One row.
+/// A row of Manifest.db.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// 40 hex digits, in an honest list.
+    /// The file id: 40 hex digits, unless the list is damaged or forged.
     pub file_id: String,
-    /// `HomeDomain`, `AppDomain-com.example`, ...
+    /// The domain: `HomeDomain`, `AppDomain-com.example`, ...
     pub domain: String,
-    /// Path inside the domain.
+    /// The path inside the domain.
     pub relative_path: String,
-    /// What it stands for.
+    /// The type of the item.
     pub kind: Kind,
-    /// What the phone noted of it, as it stands in the list.
+    /// The phone's metadata of the file, still encoded.
     pub archive: Vec<u8>,
 }
 
 impl Row {
-    /// Whether the row's name is what its domain and path give.
+    /// Returns true if the file id matches the domain and path.
     pub fn is_named_right(&self) -> bool {
         self.file_id == file_id(&self.domain, &self.relative_path)
     }
 
-    /// What the phone noted of it.
+    /// Decodes the phone's metadata of the file.
     pub fn record(&self) -> Result<FileRecord, BadRecord> {
         FileRecord::decode(&self.archive)
     }
 
-    /// Only its size, which is much faster; the rest of the record may be damaged.
+    /// Returns only the size, which is much faster. The rest of the record may be damaged.
     pub fn size(&self) -> Result<u64, BadRecord> {
         glance::size(&self.archive).map_or_else(|| Ok(self.record()?.size), Ok)
     }
 }
 
-/// Calls `each` for every row with its number, until it answers false.
+/// Calls `each` for every row, with its row number, until it returns false.
 pub(super) fn read_rows(
     rows: &mut Rows<'_>,
     mut each: impl FnMut(i64, Result<Row, BadRow>) -> bool,
@@ -70,7 +70,7 @@ pub(super) fn read_rows(
     Ok(())
 }
 
-/// Reads a row, whatever types a stranger's list has.
+/// Reads a row with any column types. The inner error describes a row whose name is not UTF-8.
 fn read(row: &rusqlite::Row<'_>, place: i64) -> rusqlite::Result<Result<Row, BadRow>> {
     let texts = (
         text(row.get_ref(0)?),
@@ -97,7 +97,7 @@ fn read(row: &rusqlite::Row<'_>, place: i64) -> rusqlite::Result<Result<Row, Bad
         ValueRef::Integer(1) => Kind::File,
         ValueRef::Integer(2) => Kind::Directory,
         ValueRef::Integer(4) => Kind::Link,
-        // A phone with iOS 10 wrote such rows: the record says what they are.
+        // A phone with iOS 10 wrote such rows; the record gives the type.
         ValueRef::Integer(0) | ValueRef::Null => kind_in(&archive),
         _ => Kind::Other,
     };
@@ -110,7 +110,7 @@ fn read(row: &rusqlite::Row<'_>, place: i64) -> rusqlite::Result<Result<Row, Bad
     }))
 }
 
-/// Returns a value as text; one that is not UTF-8 as what of it can be read.
+/// Converts a value to text. Fails with the lossy text if it is not UTF-8.
 fn text(value: ValueRef<'_>) -> Result<String, String> {
     match value {
         ValueRef::Null => Ok(String::new()),

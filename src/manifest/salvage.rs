@@ -1,10 +1,11 @@
-//! Saves the rows of a Manifest.db with damaged pages: a new database is made of all that can still
-//! be read.
+//! Recovers the rows of a Manifest.db with damaged pages: everything that can still be read is
+//! copied to a new database.
 //!
-//! 1. The table is read in the order of its rows. Where a page is damaged, the next row that can be
-//!    read is looked for.
-//! 2. The four indexes of the list repeat id, domain, path and flags of each row. Rows that were
-//!    lost with a page of the table get their names from there; only their records are gone.
+//! 1. The table is read in the order of its rows. After a damaged page, a search finds the next row
+//!    that can be read.
+//! 2. The four indexes of the list repeat the id, domain, path and flags of each row. They provide
+//!    the names of rows that were lost with a page of the table; only the records of those rows are
+//!    gone.
 
 use std::cell::RefCell;
 
@@ -16,9 +17,9 @@ use super::row::COLUMNS;
 use super::scratch::{self, Scratch};
 use super::unread::{BadRow, Unread};
 
-/// Places at which the table may be damaged; behind the last one the rows come from the indexes.
+/// Most damaged places in the table that are skipped; after that, the rows come from the indexes.
 const GAPS_MAX: usize = 10_000;
-/// The columns that have an index each, as phones make them.
+/// Columns that have an index each, as phones create them, with the names of the indexes.
 const INDEXES: [(&str, &str); 4] = [
     ("fileID", "sqlite_autoindex_Files_1"),
     ("domain", "FilesDomainIdx"),
@@ -26,12 +27,12 @@ const INDEXES: [(&str, &str); 4] = [
     ("flags", "FilesFlagsIdx"),
 ];
 
-/// Makes a database of the rows of `from` that can be read, with the same row numbers, and tells of
-/// the others.
+/// Creates a database of the readable rows of `from`, with the same row numbers, and adds the
+/// others to `unread`.
 pub(super) fn save(from: &Connection, unread: &mut Unread) -> Result<Scratch, Error> {
     let saved = Scratch::empty()?;
     let to = saved.connection();
-    // Without types, so that each value stays as it is.
+    // The columns have no types, so that each value stays as it is.
     to.execute_batch(
         "CREATE TABLE Files (fileID, domain, relativePath, flags, file);
          CREATE TABLE Lost (place INTEGER PRIMARY KEY, fileID, domain, relativePath, flags);
@@ -54,8 +55,8 @@ pub(super) fn save(from: &Connection, unread: &mut Unread) -> Result<Scratch, Er
     if rows == 0 {
         return Err(Error::Damaged("no row of it can be read".to_owned()));
     }
-    // Without indexes: to make one takes longer than the few passes that a command makes over the
-    // rows.
+    // Do not create indexes: creating one takes longer than the few passes that a command makes
+    // over the rows.
     to.execute_batch("DROP TABLE Lost; COMMIT")?;
     scratch::bound(to)?;
     unread.note(sentence);
@@ -66,21 +67,22 @@ struct Salvage<'a> {
     from: &'a Connection,
     to: &'a Connection,
     insert: RefCell<Statement<'a>>,
-    /// Row numbers between which the table cannot be read, both exclusive.
+    /// The row numbers before and after each unreadable part of the table, both exclusive.
     gaps: Vec<(i64, i64)>,
-    /// Rows whose names are known, and whose records are not.
+    /// The number of rows that keep their names but have lost their records.
     without_record: u64,
 }
 
 impl Salvage<'_> {
-    /// Saves the rows that the table still gives.
+    /// Saves the rows that can be read from the table.
     fn table(&mut self) -> rusqlite::Result<()> {
         let mut last = i64::MIN;
         while self.gaps.len() < GAPS_MAX {
             match self.rows_behind(&mut last) {
                 Ok(()) => return Ok(()),
                 Err(e) if !is_damage(&e) => {
-                    // It goes on for ever, or was too much: what there is will do.
+                    // The table is endless, or another limit was reached; use the rows found so
+                    // far.
                     self.gaps.push((last, i64::MAX));
                     return Ok(());
                 }
@@ -104,7 +106,8 @@ impl Salvage<'_> {
         Ok(())
     }
 
-    /// Saves rows up to the first that cannot be read, and keeps the number of the last one.
+    /// Saves rows up to the first unreadable one, and stores the number of the last saved row in
+    /// `last`.
     fn rows_behind(&self, last: &mut i64) -> rusqlite::Result<()> {
         let sql = format!("{COLUMNS} WHERE rowid > ?1 ORDER BY rowid");
         let mut statement = self.from.prepare(&sql)?;
@@ -130,8 +133,8 @@ impl Salvage<'_> {
         Ok(())
     }
 
-    /// Saves the next row without its record, where that alone lies on a damaged page. Returns true
-    /// if there was one.
+    /// Saves the next row without its record, if only the record is on a damaged page. Returns true
+    /// if it saved a row.
     fn row_without_record(&mut self, last: &mut i64) -> rusqlite::Result<bool> {
         let sql = "SELECT fileID, domain, relativePath, flags, NULL, rowid FROM Files WHERE rowid > ?1 ORDER BY rowid LIMIT 1";
         let mut statement = self.from.prepare(sql)?;
@@ -150,10 +153,10 @@ impl Salvage<'_> {
         Ok(true)
     }
 
-    /// Returns the number of a row behind a damaged page: with steps that double, then by halving
-    /// the last one.
+    /// Returns the number of a row after a damaged page: first with steps that double, then by
+    /// bisecting the last step.
     fn next_readable(&self, last: i64) -> Option<i64> {
-        // A step beyond the last row finds none, and is the end.
+        // Searching after the last row finds none, which is the end.
         let probe = |from: i64| -> rusqlite::Result<Option<i64>> {
             let sql =
                 "SELECT rowid FROM Files NOT INDEXED WHERE rowid >= ?1 ORDER BY rowid LIMIT 1";
@@ -163,7 +166,7 @@ impl Salvage<'_> {
         let mut bad = last;
         let mut step = 1i64;
         let mut good = loop {
-            // Row numbers of phones begin with 1.
+            // A phone's row numbers begin with 1.
             let next = bad.max(0).saturating_add(step);
             match probe(next) {
                 Ok(None) => return None,
@@ -184,19 +187,19 @@ impl Salvage<'_> {
         Some(good.1)
     }
 
-    /// Returns true if a row may have been lost.
+    /// Returns true if the row is in an unreadable part of the table.
     fn is_in_gap(&self, place: i64) -> bool {
         let at = self.gaps.partition_point(|gap| gap.1 <= place);
         self.gaps.get(at).is_some_and(|gap| gap.0 < place)
     }
 
-    /// Collects what the indexes have of the rows that were lost.
+    /// Collects the indexed values of the lost rows.
     fn indexes(&self) -> rusqlite::Result<()> {
         if self.gaps.is_empty() {
             return Ok(());
         }
         for (column, index) in INDEXES {
-            // Where the index is damaged too, its other half is read from its end.
+            // If the index is damaged too, read its other half from the end.
             for direction in ["", "DESC"] {
                 let sql = format!(
                     "SELECT rowid, {column} FROM Files INDEXED BY {index} ORDER BY {column} {direction}"
@@ -225,7 +228,7 @@ impl Salvage<'_> {
         Ok(())
     }
 
-    /// Saves the rows that the indexes know.
+    /// Saves the rows that were found in the indexes.
     fn rows_of_indexes(&mut self, unread: &mut Unread) -> rusqlite::Result<()> {
         let sql = format!("{COLUMNS} WHERE rowid = ?1");
         let mut again = self.from.prepare(&sql)?;
@@ -235,7 +238,7 @@ impl Salvage<'_> {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let place: i64 = row.get(5)?;
-            // A whole page between two damaged ones may have been stepped over.
+            // The search may have skipped an intact page between two damaged ones.
             let whole = again.query_row([place], |row| self.put(place, row));
             if whole.is_ok() {
                 continue;
@@ -278,7 +281,7 @@ impl Salvage<'_> {
     }
 }
 
-/// A value as it lies in one database, for another one: text that is not UTF-8 stays as it is.
+/// A value copied from one database to another unchanged, even text that is not UTF-8.
 struct Raw<'a>(ValueRef<'a>);
 
 impl rusqlite::ToSql for Raw<'_> {

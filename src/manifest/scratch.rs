@@ -1,9 +1,8 @@
-//! A database that is made of a stream: in memory where it is small, else in a private temporary
-//! file.
+//! A database made from a stream: in memory if it is small, else in a private temporary file.
 //!
-//! A decrypted list of files names everything that is on a phone, so it is not left behind: on Unix
-//! the file loses its name before anything is in it. On Windows it goes when we are done with it,
-//! and stays if the program is killed before.
+//! A decrypted list of files names everything on a phone, so the file must not be left behind: on
+//! Unix it loses its name before it receives any data. On Windows it is deleted after use, and
+//! stays only if the program is killed before that.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,46 +15,46 @@ use zeroize::Zeroizing;
 
 use crate::plain_file;
 
-/// Larger databases go to a file: a phone's list can have 1.5 GB.
+/// Larger databases are stored in a file: a phone's list can have 1.5 GB.
 const MEMORY_BYTES_MAX: u64 = 16 << 20;
-/// Longest value in a row; records have some hundred bytes, and what apps keep in theirs can be
-/// more.
+/// Longest value in a row, in bytes. Records have some hundred bytes, but apps can store more in
+/// theirs.
 const VALUE_BYTES_MAX: i32 = 16 << 20;
-/// Steps of SQLite's machine between two looks at how many there were, ...
+/// Steps of SQLite's virtual machine between two checks of the limit below.
 const STEPS: i32 = 100_000;
-/// ... and the most that a database is worth: so many whatever it has, and so many for each byte of
-/// it. Reading a row takes some ten, and a row has some hundred bytes.
+/// Limit of the steps: a fixed number, plus a number for each byte of the database. Reading a row
+/// takes some ten steps, and a row has some hundred bytes.
 const STEPS_MAX: u64 = 20_000_000;
 const STEPS_PER_BYTE: u64 = 16;
-/// The first bytes of a database.
+/// First bytes of a database.
 pub(super) const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// Where a database says that it has a write-ahead log. There is none beside a scratch, and SQLite
-/// would look for it.
+/// Bytes of the header that say that a database has a write-ahead log. A scratch database has none,
+/// and SQLite would search for it.
 const WAL_MARK: std::ops::Range<usize> = 18..20;
 
-/// An open database, and the file that it may lie in.
+/// An open database, and the temporary file that may hold it.
 #[derive(Debug)]
 pub struct Scratch {
-    // First, since it is dropped first.
+    // Declared first, so that it is dropped before the file.
     connection: Connection,
     _file: Option<TempPath>,
 }
 
-/// Why a stream is no database that can be read.
+/// Failure to open a database.
 #[derive(Debug)]
 pub enum Error {
-    /// The stream ended with an error.
+    /// Reading the stream failed.
     Read(io::Error),
-    /// There is no room for it, or no place.
+    /// The temporary file could not be created or written.
     Write(io::Error),
-    /// It does not begin as one.
+    /// The stream does not begin with the header of a database.
     NoDatabase,
     /// SQLite cannot open it.
     Sqlite(rusqlite::Error),
 }
 
 impl Scratch {
-    /// Reads all of `from`, which has about so many bytes.
+    /// Creates a database from all of `from`. `bytes` is its approximate length.
     pub fn make(from: &mut dyn Read, bytes: u64) -> Result<Scratch, Error> {
         let mut head = [0; 32];
         read_head(from, &mut head)?;
@@ -77,8 +76,7 @@ impl Scratch {
         Scratch::bounded(connection, None)
     }
 
-    /// Makes an empty database to be filled: in a private temporary file, which on Unix has no
-    /// name.
+    /// Creates an empty database for writing, in a private temporary file that has no name on Unix.
     pub(super) fn empty() -> Result<Scratch, Error> {
         let (_, path) = NamedTempFile::with_prefix("idev-backup-")
             .map_err(Error::Write)?
@@ -88,7 +86,7 @@ impl Scratch {
             true => path.close().map(|()| None).map_err(Error::Write)?,
             false => Some(path),
         };
-        // Nothing of it outlives the program, so no crash has to be survived.
+        // The database does not outlive the program, so it need not survive a crash.
         connection
             .execute_batch(
                 "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -4096",
@@ -106,9 +104,9 @@ impl Scratch {
         let (mut file, path) = NamedTempFile::with_prefix("idev-backup-")
             .map_err(Error::Write)?
             .into_parts();
-        // SQLite holds the file from here on, and reads it when it is asked (other than an
-        // immutable one, which it measures at once). So its name can go before there is anything in
-        // it, and nothing is left behind however the program ends.
+        // From here on SQLite holds the file open, and reads it only on request (an immutable
+        // database would be measured at once). So we can remove its name before it has any data,
+        // and nothing is left behind however the program ends.
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
         let connection = Connection::open_with_flags(&path, flags).map_err(Error::Sqlite)?;
         let path = match cfg!(unix) {
@@ -120,7 +118,7 @@ impl Scratch {
         Scratch::bounded(connection, path)
     }
 
-    /// Opens a database where it lies, and writes nothing beside it.
+    /// Opens an existing database in place, without writing to it or beside it.
     pub fn in_place(path: &Path) -> Result<Scratch, Error> {
         let path = std::path::absolute(path).map_err(Error::Read)?;
         let mut file = plain_file::open(&path).map_err(Error::Read)?;
@@ -139,15 +137,15 @@ impl Scratch {
         })
     }
 
-    /// The database.
+    /// Returns the connection to the database.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
 }
 
-/// Makes a database of a stranger harmless: bounded memory whatever its size, no functions in its
-/// schema, no endless values, and no endless tables: one whose pages name each other again and
-/// again has more rows than there are atoms.
+/// Protects against a malicious database: limits memory whatever its size, disables functions in
+/// its schema, limits the length of values, and stops endless tables, whose pages refer to each
+/// other in a cycle.
 pub fn bound(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -4096)?;
     connection.pragma_update(None, "mmap_size", 0)?;
@@ -185,12 +183,12 @@ fn copy(from: &mut dyn Read, to: &mut File) -> Result<(), Error> {
     }
 }
 
-/// A whole path as SQLite's URI form: `immutable` keeps it from making `-wal` and `-shm` beside a
-/// sealed backup.
+/// Returns an absolute path as a SQLite URI. The `immutable` flag keeps SQLite from creating `-wal`
+/// and `-shm` files beside a sealed backup.
 fn uri(path: &Path) -> String {
     #[cfg(unix)]
     let text = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
-    // The extended form of Windows (`\\?\C:\...`) means the same file to SQLite without its prefix.
+    // SQLite accepts an extended path of Windows (`\\?\C:\...`) without its prefix.
     #[cfg(not(unix))]
     let slashes = path.to_string_lossy().replace('\\', "/");
     #[cfg(not(unix))]

@@ -1,12 +1,13 @@
-//! Rows of a backup's list that cannot be read: the number of them, and the names of the first.
+//! Rows of a backup's list that cannot be read: their number, and the names of the first ones.
 
 use std::collections::HashSet;
 
 use serde::Serialize;
 
-/// Rows that are named; the others are counted.
+/// Most rows that are named; the others are only counted.
 const NAMED_MAX: usize = 100;
-/// Rows that are told apart. A command reads a list several times, and counts each bad row once.
+/// Most rows that are remembered, so that each is counted once although a command reads a list
+/// several times.
 const COUNTED_MAX: usize = 100_000;
 
 /// A row that cannot be read.
@@ -18,14 +19,14 @@ pub struct BadRow {
     pub why: String,
 }
 
-/// All that cannot be read of a list.
+/// Summary of the unreadable parts of a list.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Unread {
-    /// Rows that cannot be read, each counted once.
+    /// The number of unreadable rows, each counted once.
     pub count: u64,
-    /// True if there are more than `count` says, since only so many rows are told apart.
+    /// True if there are more than `count`, since the number of remembered rows is limited.
     pub is_more: bool,
-    /// The first of them.
+    /// The first unreadable rows.
     pub first: Vec<BadRow>,
     /// Sentences about the list as a whole, such as a damaged page.
     pub notes: Vec<String>,
@@ -34,8 +35,8 @@ pub struct Unread {
 }
 
 impl Unread {
-    /// Adds a row. `key` tells it from others, so that a second pass over the list does not count
-    /// it again.
+    /// Adds a row. `key` identifies it, so that a second pass over the list does not count it
+    /// again.
     pub fn add(&mut self, key: u64, row: impl FnOnce() -> BadRow) {
         if self.seen.contains(&key) {
             return;
@@ -63,7 +64,7 @@ impl Unread {
         self.count == 0 && self.notes.is_empty()
     }
 
-    /// Adds what another one has, whose rows are not among those of this one.
+    /// Adds the rows and notes of `other`, whose rows must be different ones.
     pub fn join(&mut self, other: &Unread) {
         self.count += other.count;
         self.is_more |= other.is_more;

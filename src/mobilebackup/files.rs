@@ -1,9 +1,10 @@
-//! File bodies between the messages.
+//! File contents between the messages.
 //!
 //! ```text
-//! phone to host:  { [n u32 BE][path on the phone] [n u32 BE][path in the backup] chunks }*  [0 u32]
-//! host to phone:  { [n u32 BE][path in the backup] chunks }*                               [0 u32]
-//! chunk:          [n u32 BE][code u8][n-1 bytes]   code 0x0C data, 0x00 end, else minus a status and its text
+//! phone to host:  { [n u32 BE][path on the phone] [n u32 BE][path in the backup] chunks }* [0 u32]
+//! host to phone:  { [n u32 BE][path in the backup] chunks }*                              [0 u32]
+//! chunk:          [n u32 BE][code u8][n-1 bytes]
+//!                 code 0x0C data, 0x00 end, else minus a status and its text
 //! ```
 
 use std::io::{self, Read, Write};
@@ -14,23 +15,25 @@ use crate::transport::{Calm, Stream, read_u32};
 
 /// A chunk of data.
 const DATA: u8 = 0x0c;
-/// The end of a whole file.
+/// The end of a complete file.
 const END: u8 = 0x00;
-/// Longest chunk we send: bigger ones get the phone's backup agent killed (pymobiledevice3 #1857).
+/// Longest chunk we send, in bytes: longer ones get the phone's backup agent killed
+/// (pymobiledevice3 #1857).
 const SEND_BYTES_MAX: usize = 32 << 10;
-/// Longest chunk we take. Phones send 32 KiB; the limit only tells a stream that has lost step.
+/// Longest chunk we accept, in bytes. Phones send 32 KiB; the limit only detects a stream that has
+/// lost synchronization.
 const CHUNK_BYTES_MAX: u32 = 64 << 20;
-/// Longest path we take.
+/// Longest path we accept, in bytes.
 const NAME_BYTES_MAX: u32 = 4096;
-/// Longest error text we take.
+/// Longest error text we accept, in bytes.
 const TEXT_BYTES_MAX: u32 = 64 << 10;
 
 const RECEIVING: &str = "sent files";
 
-/// The body of one file that the phone sends; its end is the file's end.
+/// The body of one file that the phone sends, as a reader that ends where the file ends.
 ///
-/// If the phone cannot go on with the file, reading fails, and so it does when the connection
-/// breaks: either way the file is not whole.
+/// Reading fails if the phone cannot continue the file or the connection breaks. In both cases the
+/// file is incomplete.
 pub struct Body<'a> {
     stream: &'a mut dyn Stream,
     calm: &'a Calm,
@@ -38,24 +41,24 @@ pub struct Body<'a> {
     end: Option<End>,
 }
 
-/// How a body ended.
+/// End of a body.
 #[derive(Debug)]
 pub enum End {
-    /// Whole.
+    /// The phone sent the complete file.
     Whole,
-    /// The phone could not read it.
+    /// The phone could not read the file.
     Device {
-        /// The phone's code.
+        /// The phone's error code.
         code: u8,
-        /// Its words.
+        /// The phone's error text.
         text: String,
     },
-    /// The connection broke or lost step.
+    /// The connection broke or lost synchronization.
     Wire(Error),
 }
 
 impl<'a> Body<'a> {
-    /// The body that begins here.
+    /// Starts reading the body at the current position of `stream`.
     pub fn new(stream: &'a mut dyn Stream, calm: &'a Calm) -> Body<'a> {
         Body {
             stream,
@@ -65,15 +68,15 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Reads what is left of the body and tells how it ended.
+    /// Reads the rest of the body and returns how it ended.
     pub fn finish(mut self) -> End {
         let mut rest = [0; 8 << 10];
-        // An error of `read` stands in `end` as well.
+        // `read` records its errors in `end` as well.
         while self.end.is_none() && self.read(&mut rest).is_ok_and(|n| n > 0) {}
         self.end.unwrap_or(End::Whole)
     }
 
-    /// Goes to the next chunk of data; false at the end.
+    /// Moves to the next chunk of data. Returns false at the end of the file.
     fn next_chunk(&mut self) -> Result<bool, Error> {
         while self.left_in_chunk == 0 {
             if self.end.is_some() {
@@ -152,8 +155,8 @@ impl Read for Body<'_> {
     }
 }
 
-/// The head of the next file: its path on the phone (only to be shown) and in the backup; `None`
-/// after the last one.
+/// Reads the header of the next file and returns its path on the phone (for display only) and its
+/// path in the backup, or `None` after the last file.
 pub fn read_head(stream: &mut dyn Stream) -> Result<Option<(String, BackupPath)>, Error> {
     let length = read_u32(stream).map_err(|e| Error::wire(RECEIVING, e))?;
     if length == 0 {
@@ -180,13 +183,13 @@ fn read_text(stream: &mut dyn Stream, length: u32, limit: u32) -> Result<String,
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Bytes that are collected before they are handed on: a write costs a look at the socket and a
-/// piece of cryptography, and most files of a phone are smaller than that.
+/// Bytes collected before they are written: each write costs a system call and an encryption, and
+/// most of a phone's files are smaller than this.
 const TOGETHER_BYTES: usize = 256 << 10;
-/// The head of a chunk.
+/// Length of a chunk's header: its length and its code.
 const HEAD: usize = 5;
 
-/// The files that are sent in answer to one request, many small ones in one piece.
+/// Sender of the files that answer one request. Many small files go out in one write.
 pub struct Outgoing<'a> {
     stream: &'a mut dyn Stream,
     calm: &'a Calm,
@@ -195,7 +198,7 @@ pub struct Outgoing<'a> {
 }
 
 impl<'a> Outgoing<'a> {
-    /// Nothing is sent yet.
+    /// Creates a sender; it has not sent anything yet.
     pub fn new(stream: &'a mut dyn Stream, calm: &'a Calm) -> Outgoing<'a> {
         Outgoing {
             stream,
@@ -205,8 +208,8 @@ impl<'a> Outgoing<'a> {
         }
     }
 
-    /// Sends one file, or the reason why there is none. A file that cannot be read to its end ends
-    /// with its fault.
+    /// Sends one file, or the reason why it is missing. Returns the fault that the phone received
+    /// for the file, if any: one that cannot be read to its end is followed by [`Fault::Io`].
     pub fn send(
         &mut self,
         path: &BackupPath,
@@ -245,7 +248,7 @@ impl<'a> Outgoing<'a> {
                     Ok(0) => break,
                     Ok(n) => at += n,
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                    // Not "not found": the phone would believe that the file is gone.
+                    // Do not report "not found": the phone would conclude that the file is gone.
                     Err(_) => return Ok(Some(Fault::Io)),
                 }
             }
@@ -256,7 +259,7 @@ impl<'a> Outgoing<'a> {
                 self.waiting[self.filled + 4] = DATA;
                 self.filled = at;
             }
-            // Less than was asked for is the end.
+            // A chunk that is not full is the last one.
             if length < SEND_BYTES_MAX {
                 return Ok(None);
             }
@@ -273,7 +276,7 @@ impl<'a> Outgoing<'a> {
     fn make_room(&mut self, bytes: usize) -> io::Result<()> {
         if self.waiting.len() - self.filled < bytes {
             self.hand_on()?;
-            // Only a request that needs it costs the room.
+            // Allocate the buffer only for a request that sends something.
             self.waiting.resize(TOGETHER_BYTES, 0);
         }
         Ok(())
@@ -284,7 +287,7 @@ impl<'a> Outgoing<'a> {
         self.stream.write_all(&self.waiting[..filled])
     }
 
-    /// Ends the list of files.
+    /// Ends the list of files and sends what is buffered.
     pub fn finish(mut self) -> io::Result<()> {
         self.put(&[0; 4])?;
         self.hand_on()?;
@@ -362,7 +365,7 @@ mod tests {
     fn the_longest_chunk_and_name_are_taken() {
         let mut wire = CHUNK_BYTES_MAX.to_be_bytes().to_vec();
         wire.push(DATA);
-        // Taken, and cut.
+        // The chunk is accepted, but cut off.
         assert!(!matches!(
             received(wire).1,
             End::Wire(Error::Strange { .. })
@@ -410,7 +413,7 @@ mod tests {
         assert!(matches!(body.finish(), End::Whole));
     }
 
-    /// Gives a byte, is interrupted, gives another one, and fails.
+    /// A reader that yields a byte, is interrupted, yields another byte, and fails.
     struct Failing(u8);
 
     impl Read for Failing {
@@ -444,7 +447,7 @@ mod tests {
             let wanted = [head.clone(), told(fault)].concat();
             assert_eq!(send(Err(fault)), (Some(fault), wanted));
         }
-        // What was read before goes nowhere: the phone must not take it for the file.
+        // The data read before the error is dropped: the phone must not take it for the file.
         let wanted = [head.clone(), told(Fault::Io)].concat();
         assert_eq!(send(Ok(Box::new(Failing(0)))), (Some(Fault::Io), wanted));
         let interrupted = Box::new(Failing(1).take(1));
@@ -456,7 +459,7 @@ mod tests {
         assert_eq!(wire.into_inner(), [0; 4]);
     }
 
-    /// What goes over the wire for one file, and its fault.
+    /// Returns the bytes on the wire for one file, and its fault.
     fn sent(
         path: &BackupPath,
         file: Result<Box<dyn Read + Send>, Fault>,
@@ -469,7 +472,7 @@ mod tests {
         (fault, wire.into_inner())
     }
 
-    /// Counts how often it is written to.
+    /// A stream that records the length of each write.
     #[derive(Default)]
     struct Pieces(Vec<usize>);
 

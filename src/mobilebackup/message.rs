@@ -1,65 +1,68 @@
-//! DeviceLink's messages: property lists to requests, replies to property lists. Pure; the only
-//! place with wire names.
+//! DeviceLink's messages: property lists to requests, replies to property lists. This module does
+//! no I/O and is the only place with wire names.
 
 use plist::{Dictionary, Value};
 
 use super::{Entry, EntryKind, Error, Fault, Passwords, RestoreOptions};
 use crate::path::BackupPath;
 
-/// What stands in a message where there is nothing to say.
+/// Placeholder for an empty parameter in a message.
 const EMPTY: &str = "___EmptyParameterString___";
 
-/// What the phone asks for.
+/// Request from the phone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// What.
+    /// The requested operation.
     pub kind: Kind,
-    /// The phone's own progress once this is done, 0-100. It stalls, jumps and goes back.
+    /// The phone's own progress after this request, 0-100. It stalls, jumps and goes back.
     pub percent: Option<f64>,
 }
 
-/// The requests, named from our side.
+/// The requested operations, named from our side.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
     /// `DLMessageDownloadFiles`: send these files.
     SendFiles(Vec<BackupPath>),
-    /// `DLMessageUploadFiles`: files follow, of so many bytes as the phone thinks.
+    /// `DLMessageUploadFiles`: the phone sends files. The number is its own estimate of their
+    /// bytes.
     ReceiveFiles(u64),
     /// `DLMessageGetFreeDiskSpace` (DeviceLink 300 and later).
     FreeSpace,
-    /// `DLMessagePurgeDiskSpace` (400 and later): free so many bytes.
+    /// `DLMessagePurgeDiskSpace` (400 and later): free this many bytes.
     Purge(u64),
-    /// `DLContentsOfDirectory`
+    /// `DLContentsOfDirectory`: list the folder.
     List(BackupPath),
-    /// `DLMessageCreateDirectory`
+    /// `DLMessageCreateDirectory`: create the folder.
     MakeDir(BackupPath),
-    /// `DLMessageMoveItems`, before DeviceLink 200 `DLMessageMoveFiles`. In the phone's order.
+    /// `DLMessageMoveItems`, before DeviceLink 200 `DLMessageMoveFiles`: move each first path to
+    /// the second, in the phone's order.
     Move(Vec<(BackupPath, BackupPath)>),
-    /// `DLMessageRemoveItems`, before 200 `DLMessageRemoveFiles` and `DLMessageRemoveDirectory`.
+    /// `DLMessageRemoveItems`, before 200 `DLMessageRemoveFiles` and `DLMessageRemoveDirectory`:
+    /// remove these files and folders.
     Remove(Vec<BackupPath>),
-    /// `DLMessageCopyItem`
+    /// `DLMessageCopyItem`: copy the first path to the second.
     Copy(BackupPath, BackupPath),
     /// `DLMessageProcessMessage` with a response: the phone's verdict on the whole backup.
     Verdict(Verdict),
-    /// `DLMessagePing`
+    /// `DLMessagePing`: answer with success.
     Ping,
-    /// `DLMessageDisconnect`, with its reason.
+    /// `DLMessageDisconnect`: the phone ends the dialog, giving this reason.
     Disconnect(String),
-    /// Anything else, by name. It is answered "not supported", never left unanswered.
+    /// Any other message, by name. We answer "not supported", since the phone waits for an answer.
     Unknown(String),
 }
 
-/// The phone's last word.
+/// The phone's final result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// 0 for success, else an MBErrorDomain code.
     pub code: i64,
-    /// The phone's words; empty on success.
+    /// The phone's error text; empty on success.
     pub description: String,
 }
 
 impl Request {
-    /// Translates a message.
+    /// Parses a message from the phone.
     pub fn parse(message: &Value) -> Result<Request, Error> {
         const DOING: &str = "asked for something";
         let parts = message
@@ -117,7 +120,7 @@ impl Request {
         Ok(Request { kind, percent })
     }
 
-    /// Every path that it names.
+    /// Returns every path that the request names.
     pub fn paths(&self) -> Vec<&BackupPath> {
         match &self.kind {
             Kind::SendFiles(paths) | Kind::Remove(paths) => paths.iter().collect(),
@@ -128,7 +131,7 @@ impl Request {
         }
     }
 
-    /// What the phone is doing, to complete "while it ...".
+    /// Describes the phone's activity, to complete "while it ...".
     pub fn doing(&self) -> &'static str {
         match self.kind {
             Kind::SendFiles(_) => "read files of the backup",
@@ -145,7 +148,7 @@ impl Request {
     }
 }
 
-/// A progress value: a real, or also an integer 0.
+/// Returns a progress value, which is a real or the integer 0.
 fn number(value: &Value) -> Option<f64> {
     value
         .as_real()
@@ -156,8 +159,8 @@ fn parse_path(text: &str) -> Result<BackupPath, Error> {
     text.parse().map_err(Error::Hostile)
 }
 
-/// An array of paths, or a single one. The files that a phone wants at once. Each is answered for,
-/// so that there is a limit to what one question costs.
+/// Parses the files that a phone requests at once, an array of paths or a single one. The limit on
+/// their number bounds the cost of one request, since we answer for each file.
 fn asked_for(value: Option<&Value>) -> Option<Result<Vec<BackupPath>, Error>> {
     match value?.as_array() {
         Some(list) if list.len() > FILES_AT_ONCE_MAX => Some(Err(Error::strange(
@@ -209,25 +212,25 @@ fn verdict(response: Option<&Value>) -> Result<Verdict, Error> {
     })
 }
 
-/// What we answer: always four elements, or the phone complains of "too few components".
+/// Reply to a request. It always has four elements, or the phone reports "too few components".
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// Done.
+    /// Success without a value.
     Done,
-    /// Done, with a number: bytes free, bytes purged.
+    /// Success with a number: bytes free, or bytes purged.
     Number(u64),
-    /// Done: the contents of a folder.
+    /// Success with the contents of a folder.
     Entries(Vec<Entry>),
-    /// It failed as a whole.
+    /// Failure of the whole request.
     Failed(Fault),
-    /// Some of it failed: each path with its fault.
+    /// The paths that failed, each with its fault; empty on success.
     Several(Vec<(BackupPath, Fault)>),
-    /// There was no room to free.
+    /// No space could be freed.
     NotPurged,
 }
 
 impl Reply {
-    /// `["DLMessageStatusResponse", status, text, payload]`
+    /// Builds `["DLMessageStatusResponse", status, text, payload]`.
     pub fn to_plist(&self) -> Value {
         let empty = || Value::Dictionary(Dictionary::new());
         let (status, text, payload) = match self {
@@ -283,13 +286,14 @@ fn contents(entries: &[Entry]) -> Dictionary {
     entries.iter().map(one).collect()
 }
 
-/// Files that a phone may want at once; they ask for 128.
+/// Most files that a phone may request at once; phones request up to 128.
 const FILES_AT_ONCE_MAX: usize = 10_000;
 
-/// The version we speak, at most what the phone offers: 400 is what iOS 14 and later has.
+/// Highest version that we accept: 400 is the version of iOS 14 and later. We use the phone's
+/// version if it is lower.
 pub const VERSION_MAX: u64 = 400;
 
-/// The version in the phone's first message.
+/// Returns the version in the phone's first message.
 pub fn offered_version(message: &Value) -> Result<u64, Error> {
     const DOING: &str = "opened the backup service";
     let parts = message
@@ -301,7 +305,7 @@ pub fn offered_version(message: &Value) -> Result<u64, Error> {
     version.ok_or_else(|| Error::strange(DOING, "it offers no version"))
 }
 
-/// Our answer to the phone's first message.
+/// Builds our answer to the phone's first message.
 pub fn accept_version(version: u64) -> Value {
     Value::Array(vec![
         "DLMessageVersionExchange".into(),
@@ -310,7 +314,7 @@ pub fn accept_version(version: u64) -> Value {
     ])
 }
 
-/// Whether the phone says that it is ready.
+/// Returns true if the message says that the phone is ready.
 pub fn is_ready(message: &Value) -> bool {
     let name = message
         .as_array()
@@ -343,7 +347,8 @@ pub fn backup(udid: &str, full: bool) -> Value {
     process(message)
 }
 
-/// Asks for another backup password. The message holds passwords: wipe it once it is sent.
+/// Asks the phone to change the backup password. The message holds passwords, so the caller wipes
+/// it after sending.
 pub fn change_password(udid: &str, passwords: Passwords<'_>) -> Value {
     let mut message = Dictionary::new();
     message.insert("MessageName".into(), "ChangePassword".into());
@@ -357,9 +362,9 @@ pub fn change_password(udid: &str, passwords: Passwords<'_>) -> Value {
     process(message)
 }
 
-/// Asks the phone called `target` to take back the backup of `source`, under whose name it will ask
-/// for the files. All options are said, since phones have defaults of their own. The message may
-/// hold a password: wipe it once it is sent.
+/// Asks the phone `target` to restore the backup of `source`; the phone then requests files under
+/// the name of `source`. The message states every option, since phones have defaults of their own.
+/// It may hold a password, so the caller wipes it after sending.
 pub fn restore(source: &str, target: &str, how: &RestoreOptions<'_>) -> Value {
     let mut options = Dictionary::new();
     for (name, wanted) in [
@@ -382,14 +387,14 @@ pub fn restore(source: &str, target: &str, how: &RestoreOptions<'_>) -> Value {
     process(message)
 }
 
-/// Whether a message asks for files, so that its answer begins with them; also one whose paths
-/// nobody may take.
+/// Returns true if a message requests files, so that its answer starts with the list of files. This
+/// also holds for messages whose paths we refuse.
 pub fn asks_for_files(message: &Value) -> bool {
     let parts = message.as_array();
     parts.and_then(|p| p.first()).and_then(Value::as_string) == Some("DLMessageDownloadFiles")
 }
 
-/// Ends the dialog.
+/// Builds the message that ends the dialog.
 pub fn disconnect() -> Value {
     Value::Array(vec!["DLMessageDisconnect".into(), EMPTY.into()])
 }

@@ -1,9 +1,8 @@
-//! The backup dialog: what the phone asks of the computer that keeps its backup, and what it is
-//! answered.
+//! The backup dialog: the phone's requests to the computer that keeps its backup, and the answers.
 //!
-//! `com.apple.mobilebackup2` turns the roles round: after one request of ours (Backup), the phone
-//! asks and we answer, strictly in order, until it gives its verdict. Its words are from its own
-//! side: "Download" means that we send.
+//! `com.apple.mobilebackup2` reverses the roles: after one request of ours (Backup), the phone asks
+//! and we answer, strictly in order, until it sends its verdict. Its messages are named from its
+//! own side: "Download" means that we send.
 
 pub mod files;
 pub mod message;
@@ -20,64 +19,63 @@ use crate::path::{BackupPath, BadPath};
 use crate::transport::plist_stream::FrameError;
 use crate::transport::wire::is_cancelled;
 
-/// What a password is changed with: the old one and the new one, where there is one. They are
-/// UTF-8.
+/// Old and new backup password of a password change, as UTF-8.
 #[derive(Clone, Copy)]
 pub struct Passwords<'a> {
-    /// The present one; none while backups are not encrypted.
+    /// The current password; `None` while backups are not encrypted.
     pub old: Option<&'a str>,
-    /// The one that is wanted; none to switch encryption off.
+    /// The new password; `None` to turn encryption off.
     pub new: Option<&'a str>,
 }
 
-/// What a phone is asked to do with a backup that it takes back. It is never asked to keep a copy
-/// of what the computer has of it: that would be written into a backup that nobody may write to any
-/// more.
+/// Options of a restore. We never ask the phone to copy the existing backup: it would write that
+/// copy into a backup that must not change any more.
 #[derive(Clone, Copy)]
 pub struct RestoreOptions<'a> {
-    /// Take the system's own files too, such as messages, calls and accounts. The phone decides for
-    /// itself where the backup is of another class of device.
+    /// Restore the system's own files too, such as messages, calls and accounts. The phone decides
+    /// for itself if the backup comes from another class of device.
     pub system_files: bool,
-    /// Restart in the end. What was restored appears only after a restart.
+    /// Restart the phone at the end. Restored content appears only after a restart.
     pub reboot: bool,
     /// Keep the phone's own settings.
     pub keep_settings: bool,
-    /// Remove what the backup does not have.
+    /// Remove content that the backup does not have.
     pub remove_others: bool,
-    /// What opens an encrypted backup.
+    /// The password of an encrypted backup.
     pub password: Option<&'a str>,
 }
 
-/// The service's name.
+/// Name of the service.
 pub const SERVICE: &str = "com.apple.mobilebackup2";
 
-/// Why the dialog ended without a verdict.
+/// Failure of the dialog before the phone's verdict.
 #[derive(Debug)]
 pub enum Error {
-    /// The connection broke, or fell silent.
+    /// The connection broke, or the phone stopped answering.
     Wire {
-        /// What the phone was doing.
+        /// The phone's activity at the time; completes "while it ...".
         doing: &'static str,
-        /// What happened.
+        /// The error of the connection or of the message.
         cause: FrameError,
     },
-    /// The phone named a path that no honest phone names. Nothing of it was touched.
+    /// The phone named a path that no genuine backup uses. We did not touch any file for the
+    /// request.
     Hostile(BadPath),
-    /// The phone sent what the protocol does not have.
+    /// The phone violated the protocol.
     Strange {
-        /// What the phone was doing.
+        /// The phone's activity at the time; completes "while it ...".
         doing: &'static str,
-        /// What is wrong.
+        /// The violation of the protocol.
         why: String,
     },
-    /// The phone hung up before its verdict, giving this reason.
+    /// The phone ended the dialog before its verdict.
     HungUp {
-        /// Its own words, if any.
+        /// The phone's reason; empty if it gave none.
         reason: String,
     },
-    /// No version of the protocol in common.
+    /// Phone and computer have no version of the protocol in common.
     NoCommonVersion,
-    /// The wait was cancelled; the phone was told.
+    /// The wait was cancelled, and the phone has been informed.
     Cancelled,
 }
 
@@ -131,25 +129,26 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The little that a phone understands of what went wrong here.
+/// Error codes that the phone understands.
 ///
-/// Only a real "not found" may be [`Fault::NotFound`]: the phone believes that such a file is gone.
+/// Use [`Fault::NotFound`] only for a file that does not exist: the phone concludes that it is
+/// gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// -1
+    /// An unspecified failure, status -1.
     Generic,
-    /// -1 too, as other computers answer what they do not know
+    /// An unsupported request, also status -1, as other computers answer it.
     Unsupported,
-    /// -6
+    /// A missing file, status -6.
     NotFound,
-    /// -11
+    /// A failed read or write, status -11.
     Io,
-    /// -15
+    /// A full disk, status -15.
     NoSpace,
 }
 
 impl Fault {
-    /// DeviceLink's status, and the text that goes with it.
+    /// Returns DeviceLink's status and the text that belongs to it.
     pub fn status(self) -> (i64, &'static str) {
         match self {
             Fault::Generic => (-1, "Operation failed"),
@@ -171,81 +170,81 @@ impl From<&io::Error> for Fault {
     }
 }
 
-/// What kind of thing a folder holds under a name.
+/// Type of an entry in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
-    /// A file.
+    /// A regular file.
     Regular,
-    /// A folder.
+    /// A folder, also called directory.
     Directory,
-    /// Neither.
+    /// Neither a file nor a folder.
     Unknown,
 }
 
-/// One name in a folder.
+/// Entry in a folder.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The name.
+    /// The name, without the folder's path.
     pub name: String,
-    /// What it is.
+    /// The type of the entry.
     pub kind: EntryKind,
-    /// Bytes of a file.
+    /// The size of a file, in bytes.
     pub size: u64,
-    /// Its last change.
+    /// The time of the last change.
     pub modified: std::time::SystemTime,
 }
 
-/// A file that the phone could not read for us.
+/// File that the phone could not read for us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceFault {
-    /// Where the phone wanted it to be kept.
+    /// The path in the backup at which the phone wanted the file to be stored.
     pub path: BackupPath,
-    /// Its path on the phone; never used as a path here.
+    /// The path on the phone, for display only.
     pub device_path: String,
-    /// The phone's code for the cause.
+    /// The phone's error code.
     pub code: u8,
-    /// The phone's words.
+    /// The phone's error text.
     pub text: String,
 }
 
-/// What the phone may ask of the computer that keeps its backup.
+/// The computer's side of the dialog: the operations that the phone may request.
 pub trait Host {
-    /// The phone begins to ask for `request`; called before it is carried out.
+    /// Announces a request before it is carried out.
     fn begins(&mut self, request: &Request);
 
-    /// Bytes free for the backup.
+    /// Returns the bytes available for the backup.
     fn free_space(&mut self) -> Result<u64, Fault>;
 
-    /// The phone lacks `amount` bytes; answers how many were freed.
+    /// Tries to free `amount` bytes that the phone is missing; returns how many were freed.
     fn purge(&mut self, amount: u64) -> Result<u64, Fault>;
 
-    /// Keeps a file that the phone sends. `body` ends where the file ends; an error of `body` means
-    /// that the phone did not send the whole file, and then nothing may stay under its name.
+    /// Stores a file that the phone sends. `body` ends where the file ends. An error of `body`
+    /// means that the phone did not send the complete file; then no file may remain under its name.
     ///
     /// A host may finish the file later, but before [`Host::settle`] returns.
     fn receive(&mut self, path: &BackupPath, body: &mut dyn Read) -> Result<(), Fault>;
 
-    /// Waits until everything received is in its place; answers what failed.
+    /// Waits until every received file is in its place; returns the failures.
     fn settle(&mut self) -> Vec<(BackupPath, Fault)>;
 
-    /// The phone could not read one of its files.
+    /// Records that the phone could not read one of its files.
     fn device_fault(&mut self, fault: DeviceFault);
 
     /// Opens a file for the phone to read.
     fn open(&mut self, path: &BackupPath) -> Result<Box<dyn Read + Send + '_>, Fault>;
 
-    /// Lists a folder; an absent one is empty.
+    /// Lists a folder. An absent folder counts as empty.
     fn list(&mut self, path: &BackupPath) -> Result<Vec<Entry>, Fault>;
 
-    /// Makes a folder; one that exists is fine.
+    /// Creates a folder unless it exists.
     fn make_dir(&mut self, path: &BackupPath) -> Result<(), Fault>;
 
-    /// Moves a file or folder, over what is there, making the folders above.
+    /// Moves a file or folder, replacing an existing target and creating its parent folders.
     fn rename(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Fault>;
 
     /// Copies a file or a whole folder.
     fn copy(&mut self, from: &BackupPath, to: &BackupPath) -> Result<(), Fault>;
 
-    /// Removes a file or a whole folder; an absent one is fine.
+    /// Removes a file or a whole folder. An absent one is not an error.
     fn remove(&mut self, path: &BackupPath) -> Result<(), Fault>;
 }

@@ -1,13 +1,13 @@
-//! The host of a dialog that is about no backup.
+//! A host for dialogs without a backup, such as a password change.
 
 use std::io::Read;
 
 use super::{DeviceFault, Entry, Fault, Host, Request};
 use crate::path::BackupPath;
 
-/// A computer that keeps no backup: nothing is there, and nothing is taken. While a password is
-/// changed no phone is known to ask for anything; one that does is answered, so that the dialog
-/// stays in step.
+/// A host that keeps no backup: it has no files and accepts none. No phone is known to send
+/// requests while a password is changed; if one does, it receives an answer, so that the dialog
+/// stays synchronized.
 pub struct NoBackup;
 
 impl Host for NoBackup {

@@ -13,14 +13,14 @@ use crate::secret;
 use crate::transport::plist_stream::{self, Encoding, MESSAGE_BYTES_MAX};
 use crate::transport::{AnyStream, Calm, Stream, read_u32};
 
-/// An open backup service, past its greetings.
+/// An open connection to the backup service, after the version exchange.
 pub struct Session {
     stream: AnyStream,
     calm: Arc<Calm>,
 }
 
 impl Session {
-    /// Agrees on versions with the phone.
+    /// Negotiates the versions with the phone.
     pub fn open(stream: AnyStream, calm: Arc<Calm>) -> Result<Session, Error> {
         const DOING: &str = "opened the backup service";
         let mut session = Session { stream, calm };
@@ -47,14 +47,14 @@ impl Session {
     pub fn backup(mut self, udid: &str, full: bool, host: &mut dyn Host) -> Result<Verdict, Error> {
         let asked = self.say(&message::backup(udid, full), "was asked for a backup");
         let result = asked.and_then(|()| self.serve(&[udid], "prepared", host));
-        // Files that are still on their way to the disk belong to this run, however it ends.
+        // Finish the files that are still being written, however the dialog ended.
         let _late = host.settle();
         self.part(&result);
         result
     }
 
-    /// Asks for another backup password and waits for the phone's verdict; until its owner has
-    /// entered the passcode the phone says nothing (iOS 13 and later).
+    /// Asks for a change of the backup password and waits for the phone's verdict. The phone sends
+    /// nothing until its owner has entered the passcode (iOS 13 and later).
     pub fn change_password(
         mut self,
         udid: &str,
@@ -69,8 +69,8 @@ impl Session {
         result
     }
 
-    /// Asks the phone called `target` to take back the backup of `source`, which may be another
-    /// phone's, and serves it until its verdict. The phone asks for files below the name of either.
+    /// Asks the phone `target` to restore the backup of `source`, possibly another phone's, and
+    /// serves it until its verdict. The phone may request files under either name.
     pub fn restore(
         mut self,
         source: &str,
@@ -89,14 +89,14 @@ impl Session {
         result
     }
 
-    /// Says goodbye, if the dialog has come to where that can be said.
+    /// Sends a disconnect message, if the dialog is at a point where that is possible.
     fn part(&mut self, result: &Result<Verdict, Error>) {
         if matches!(
             result,
             Ok(_) | Err(Error::Cancelled | Error::Hostile(_) | Error::Strange { .. })
         ) {
-            // As other computers end the dialog. The phone may be gone already; then there is
-            // nobody to tell.
+            // Other computers end the dialog like this, too. If the phone is gone already, the
+            // error does not matter.
             self.calm.set_between_messages(false);
             drop(self.say(&message::disconnect(), "was told that it is over"));
         }
@@ -149,8 +149,8 @@ impl Session {
         }
     }
 
-    /// Answers a message that names what no phone may name: there is no such thing. Nothing more is
-    /// served afterwards, so that whether the phone hears it makes no difference.
+    /// Answers "not found" to a message with a forbidden path. The session ends afterwards, so
+    /// errors in sending the answer do not matter.
     fn refuse(&mut self, message: &Value) {
         if message::asks_for_files(message)
             && Outgoing::new(&mut self.stream, &self.calm)
@@ -173,7 +173,7 @@ impl Session {
                 faults.push((path.clone(), fault));
             }
         }
-        // Also after an empty list: the phone waits for it (limd#112).
+        // This is needed for an empty list, too: the phone waits for it (limd#112).
         outgoing.finish().map_err(|e| Error::wire(DOING, e))?;
         Ok(Reply::Several(faults))
     }
@@ -184,8 +184,8 @@ impl Session {
             admit(&path, names)?;
             let mut body = Body::new(&mut self.stream, &self.calm);
             let kept = host.receive(&path, &mut body);
-            // What the host left unread goes to the drain, or the stream would lose step; and a
-            // broken wire is told as what it is, never as "cannot write".
+            // `finish` reads what the host left unread, so that the stream stays synchronized. A
+            // broken connection is reported as such, not as a failure to write.
             match body.finish() {
                 End::Wire(e) => return Err(e),
                 End::Device { code, text } => host.device_fault(DeviceFault {
@@ -205,7 +205,7 @@ impl Session {
         Ok(Reply::Several(faults))
     }
 
-    /// The next message. Only while none of it has come may the wait be cancelled.
+    /// Reads the next message. The wait may be cancelled only before the message begins.
     fn next(&mut self, doing: &'static str) -> Result<Value, Error> {
         if self.calm.cancelled() {
             return Err(Error::Cancelled);
@@ -226,9 +226,9 @@ impl Session {
     }
 }
 
-/// A phone may name its own backup, or the one that it takes back, the staging area of restores
-/// (`.b`), and archives of a backup (`<UDID>-YYYYMMDD-HHMMSS`); nothing else is any business of
-/// its.
+/// Checks that a path belongs to this dialog. A phone may name its own backup or the one that it
+/// restores, the staging area of restores (`.b`), and archives of a backup
+/// (`<UDID>-YYYYMMDD-HHMMSS`).
 fn admit(path: &BackupPath, names: &[&str]) -> Result<(), Error> {
     let archive = |rest: &str| {
         let digits = |part: &str, n| part.len() == n && part.bytes().all(|b| b.is_ascii_digit());
@@ -317,7 +317,7 @@ mod tests {
                 "{path}"
             );
         }
-        // While it takes back the backup of another phone, it may name both.
+        // A phone that restores another phone's backup may name both.
         let both = [udid, "00008030-001C195E0A88802F"];
         for (path, allowed) in [
             ("00008030-001C195E0A88802E/Status.plist", true),

@@ -1,4 +1,4 @@
-//! One marked line in a crontab that belongs to its user. What others wrote stays as it is, byte
+//! Jobs in the user's crontab, each a single marked line. All other lines stay as they are, byte
 //! for byte.
 //!
 //! ```text
@@ -7,12 +7,12 @@
 
 use super::{Job, When};
 
-/// What our lines end with.
+/// Returns the comment at the end of a job's line.
 fn mark(name: &str) -> String {
     format!(" # idev-backup:{name}")
 }
 
-/// The line of a job, without its end.
+/// Returns the line of a job, without the line break.
 pub fn line(job: &Job) -> String {
     let when = match job.when {
         When::Daily { hour, minute } => format!("{minute} {hour} * * *"),
@@ -27,15 +27,15 @@ pub fn line(job: &Job) -> String {
     format!("{when} {}{}", words.join(" "), mark(&job.name))
 }
 
-/// For sh, and for cron, which takes a bare `%` for the end of the line.
+/// Quotes a word for sh, and escapes `%`, which cron would read as the end of the line.
 fn quoted(word: &str) -> String {
     let word: String = word.chars().filter(|c| *c != '\n' && *c != '\r').collect();
     let word = format!("'{}'", word.replace('\'', "'\\''"));
-    // cron takes the backslash away before sh sees the word.
+    // cron removes the backslash before sh sees the word.
     word.replace('%', "\\%")
 }
 
-/// The names of our jobs in a crontab.
+/// Returns the names of our jobs in a crontab.
 pub fn names(crontab: &[u8]) -> Vec<String> {
     let ours = |line: &[u8]| {
         let text = String::from_utf8_lossy(line);
@@ -46,7 +46,8 @@ pub fn names(crontab: &[u8]) -> Vec<String> {
     lines(crontab).filter_map(ours).collect()
 }
 
-/// The crontab with the job's line: in the place of an older one of its name, else at the end.
+/// Returns the crontab with the job's line, which replaces an older one of the same name or is
+/// added at the end.
 pub fn with(crontab: &[u8], job: &Job) -> Vec<u8> {
     let line = line(job).into_bytes();
     let mut out = Vec::with_capacity(crontab.len() + line.len() + 1);
@@ -61,7 +62,7 @@ pub fn with(crontab: &[u8], job: &Job) -> Vec<u8> {
         }
     }
     if !placed {
-        // cron ignores a last line without an end, and so would whoever added one after it.
+        // cron ignores a last line without a line break, and our line would be appended to it.
         if out.last().is_some_and(|b| *b != b'\n') {
             out.push(b'\n');
         }
@@ -71,7 +72,7 @@ pub fn with(crontab: &[u8], job: &Job) -> Vec<u8> {
     out
 }
 
-/// The crontab without the job's line; none where it has no such line.
+/// Returns the crontab without the job's line, or `None` if it has no such line.
 pub fn without(crontab: &[u8], name: &str) -> Option<Vec<u8>> {
     let kept: Vec<&[u8]> = lines(crontab).filter(|line| !is_of(line, name)).collect();
     let kept = kept.concat();
@@ -83,7 +84,7 @@ fn is_of(line: &[u8], name: &str) -> bool {
     text.ends_with(mark(name).as_bytes()) && !text.starts_with(b"#")
 }
 
-/// Lines with their ends.
+/// Splits a crontab into lines that keep their line breaks.
 fn lines(crontab: &[u8]) -> impl Iterator<Item = &[u8]> {
     crontab.split_inclusive(|b| *b == b'\n')
 }
@@ -159,7 +160,7 @@ mod tests {
         let lines: Vec<&str> = changed.lines().collect();
         assert_eq!((lines.len(), lines[0], lines[2]), (3, "a", "z"));
         assert!(lines[1].starts_with("0 */6"), "{changed}");
-        // A line that somebody gave Windows' ends, or doubled, is still ours.
+        // A line that was given Windows line breaks, or is there twice, is still ours.
         let doubled = [&between[..], &between[..]].concat();
         let doubled = String::from_utf8(doubled).unwrap().replace('\n', "\r\n");
         let left = without(doubled.as_bytes(), "nightly").unwrap();

@@ -1,4 +1,4 @@
-//! The thin part: hands the texts to the system, and takes them back.
+//! Installation of jobs: passes the generated texts to the system's scheduler, and removes them.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -9,14 +9,14 @@ use crate::child;
 
 use super::{Job, Kind, When, cron, launchd, systemd, windows};
 
-/// Why a job could not be installed or removed.
+/// Failure to install or remove a job.
 #[derive(Debug)]
 pub struct Error {
-    /// What was being done.
+    /// The step that failed; completes "cannot ...".
     pub doing: String,
-    /// What went wrong.
+    /// The cause of the failure.
     pub why: String,
-    /// What to do.
+    /// Advice for the user.
     pub hint: &'static str,
 }
 
@@ -28,16 +28,16 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Where the system looks for its files.
+/// Folders in which the system looks for its files.
 #[derive(Debug, Clone)]
 pub struct Places {
-    /// The user's home.
+    /// The user's home folder.
     pub home: PathBuf,
-    /// The user's place for configuration.
+    /// The user's folder for configuration.
     pub config: PathBuf,
 }
 
-/// What this system has.
+/// Returns the scheduler that this system offers.
 pub fn detect() -> Result<Kind, Error> {
     if cfg!(target_os = "macos") {
         return Ok(Kind::Launchd);
@@ -62,8 +62,8 @@ pub fn detect() -> Result<Kind, Error> {
     }
 }
 
-/// Installs a job, in the place of an older one of its name. Answers the file that holds it, if it
-/// is one.
+/// Installs a job, replacing an older one of the same name. Returns the path of the job's file, if
+/// the scheduler uses one.
 pub fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<PathBuf>, Error> {
     for word in &job.command {
         super::check_path(word).map_err(|why| Error {
@@ -91,7 +91,7 @@ pub fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<PathBuf>
         }
         Kind::Launchd => {
             let path = agent_file(&job.name, places);
-            // One of that name may be loaded, and then has to go first.
+            // An agent of the same name may be loaded, and must be unloaded first.
             run(child::command("launchctl").args(["bootout", &agent_target(&job.name)])).ok();
             write(&path, launchd::agent(job).as_bytes())?;
             run(child::command("launchctl")
@@ -114,8 +114,8 @@ pub fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<PathBuf>
     }
 }
 
-/// Removes the files of a job that could not be installed: some of them may start it all the same
-/// at the next login.
+/// Removes the files of a job whose installation failed, since some of them could still start it at
+/// the next login.
 pub fn discard(kind: Kind, name: &str, places: &Places) {
     let files = match kind {
         Kind::Systemd => {
@@ -130,14 +130,14 @@ pub fn discard(kind: Kind, name: &str, places: &Places) {
     }
 }
 
-/// Whether the system has a job, as far as its own files or programs tell. `always`: it is to run
-/// all the time.
+/// Returns true if the scheduler has the job, according to its own files or programs. `always` says
+/// that the job is one that runs all the time.
 pub fn is_installed(kind: Kind, name: &str, always: bool, places: &Places) -> Result<bool, Error> {
     Ok(match kind {
         Kind::Cron => cron::names(&read_crontab()?).contains(&name.to_owned()),
         Kind::Systemd => {
             let (service, timer) = unit_files(name, places);
-            // What always runs has no timer, and of all else that is what starts it.
+            // A job that always runs has no timer; every other job is started by its timer.
             match always {
                 true => service.exists(),
                 false => timer.exists(),
@@ -158,7 +158,7 @@ pub fn is_installed(kind: Kind, name: &str, always: bool, places: &Places) -> Re
     })
 }
 
-/// Takes a job back from wherever it is found.
+/// Removes a job from every scheduler that has it.
 pub fn remove_wherever(name: &str, places: &Places) -> Result<(), Error> {
     let (service, timer) = unit_files(name, places);
     let lines = || read_crontab().is_ok_and(|crontab| cron::names(&crontab).contains(&name.into()));
@@ -175,7 +175,7 @@ pub fn remove_wherever(name: &str, places: &Places) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes a job back; one that is not there is no error.
+/// Removes a job. An absent job is not an error.
 pub fn remove(kind: Kind, name: &str, places: &Places) -> Result<(), Error> {
     match kind {
         Kind::Cron => match cron::without(&read_crontab()?, name) {
@@ -194,7 +194,7 @@ pub fn remove(kind: Kind, name: &str, places: &Places) -> Result<(), Error> {
             run(child::command("systemctl").args(["--user", "daemon-reload"])).map(drop)
         }
         Kind::Launchd => {
-            // One that is not loaded needs no unloading.
+            // An agent that is not loaded cannot be unloaded, so ignore the error.
             run(child::command("launchctl").args(["bootout", &agent_target(name)])).ok();
             remove_file(&agent_file(name, places))
         }
@@ -222,7 +222,7 @@ fn agent_file(name: &str, places: &Places) -> PathBuf {
     folder.join(format!("{}.plist", launchd::label(name)))
 }
 
-/// The session of whoever is logged in.
+/// Returns launchd's domain for the session of the logged-in user.
 fn domain() -> String {
     #[cfg(unix)]
     let user = rustix::process::getuid().as_raw();
@@ -235,8 +235,8 @@ fn agent_target(name: &str) -> String {
     format!("{}/{}", domain(), launchd::label(name))
 }
 
-/// The user's crontab as it is. Only "there is none" is an empty one: anything else must not end in
-/// a new crontab that lacks what was there.
+/// Reads the user's crontab. Only the message "no crontab for" counts as an empty crontab: after
+/// any other failure, writing a new one would lose the existing lines.
 fn read_crontab() -> Result<Vec<u8>, Error> {
     const DOING: &str = "read your crontab";
     let output = child::command("crontab")
@@ -255,8 +255,8 @@ fn read_crontab() -> Result<Vec<u8>, Error> {
     }
 }
 
-/// Debian's `crontab -l` shows a carriage return as `\r`, and what is shown is not what is there.
-/// An editor gets the bytes.
+/// Reads the crontab through an editor. Debian's `crontab -l` prints a carriage return as `\r`, so
+/// its output differs from the file; an editor gets the original bytes.
 fn read_crontab_raw(shown: &[u8]) -> Result<Vec<u8>, Error> {
     const DOING: &str = "read your crontab";
     const EDITOR: &str = "sh -c 'cat \"$0\" > \"$IDEV_BACKUP_CRONTAB\"'";
@@ -327,7 +327,7 @@ fn run(command: &mut Command) -> Result<Output, Error> {
     }
 }
 
-/// Whole or absent.
+/// Writes a file so that it is either complete or absent.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let doing = format!("write {}", path.display());
     let folder = path.parent().unwrap_or(Path::new("."));

@@ -1,13 +1,13 @@
-//! A launch agent of the user's own; see launchd.plist(5).
+//! Launch agents of the user; see launchd.plist(5).
 
 use super::{Job, When, xml};
 
-/// What launchd calls the job.
+/// Returns launchd's label of a job.
 pub fn label(name: &str) -> String {
     format!("org.idev-backup.{name}")
 }
 
-/// The property list.
+/// Builds the property list of a job.
 pub fn agent(job: &Job) -> String {
     let mut words = String::new();
     for word in &job.command {
@@ -30,7 +30,8 @@ pub fn agent(job: &Job) -> String {
             ("Hour", hour.into()),
             ("Minute", minute.into()),
         ])),
-        // Not StartInterval: what was missed in sleep is made up for only with a calendar.
+        // Do not use StartInterval: launchd makes up for runs missed during sleep only with a
+        // calendar.
         When::Every { minutes } if minutes < 60 => {
             let times = (0..60).step_by(usize::from(minutes));
             calendar(times.map(|m| at(&[("Minute", m)])).collect())

@@ -1,5 +1,5 @@
-//! Jobs that the system starts by itself: the text of each kind, pure, and a thin layer that
-//! installs it.
+//! Jobs that the system starts on a schedule: one module without I/O per scheduler builds the text
+//! of a job, and [`install`] passes it to the system.
 
 pub mod cron;
 pub mod install;
@@ -12,36 +12,37 @@ use std::str::FromStr;
 
 use jiff::Zoned;
 
-/// When a job runs, local time.
+/// Schedule of a job, in local time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// Every day.
+    /// Once a day.
     Daily {
-        /// 0 to 23.
+        /// The hour, 0 to 23.
         hour: u8,
-        /// 0 to 59.
+        /// The minute, 0 to 59.
         minute: u8,
     },
-    /// Every week.
+    /// Once a week.
     Weekly {
-        /// 0 is Sunday, as in crontab(5) and launchd.plist(5).
+        /// The day of the week; 0 is Sunday, as in crontab(5) and launchd.plist(5).
         day: u8,
-        /// 0 to 23.
+        /// The hour, 0 to 23.
         hour: u8,
-        /// 0 to 59.
+        /// The minute, 0 to 59.
         minute: u8,
     },
-    /// Several times a day, beginning at midnight.
+    /// Several times a day, starting at midnight.
     Every {
-        /// Divides a day, so that each day has the same times in all kinds of schedulers.
+        /// The interval in minutes. It divides a day, so that each day has the same times in all
+        /// schedulers.
         minutes: u16,
     },
-    /// From when the user logs in, or the computer starts: `watch`.
+    /// All the time, starting when the user logs in or the computer starts: `watch`.
     Always,
 }
 
 impl When {
-    /// The next time after `now`; none for what always runs.
+    /// Returns the next time after `now`, or `None` for a job that always runs.
     pub fn next(self, now: &Zoned) -> Option<Zoned> {
         let (step, first, day) = match self {
             When::Daily { hour, minute } => (1440, (hour, minute), None),
@@ -60,7 +61,7 @@ impl When {
             minutes.find_map(|minute| {
                 let hour = i8::try_from(minute / 60).ok()?;
                 let at = date.at(hour, i8::try_from(minute % 60).ok()?, 0, 0);
-                // An hour that a clock change leaves out is moved by it.
+                // A time that a clock change skips is moved by the length of the change.
                 let at = at.to_zoned(now.time_zone().clone()).ok()?;
                 (at > *now).then_some(at)
             })
@@ -68,7 +69,7 @@ impl When {
     }
 }
 
-/// The days, Sunday first.
+/// English names of the days, Sunday first.
 pub const DAYS: [&str; 7] = [
     "Sunday",
     "Monday",
@@ -98,7 +99,7 @@ impl fmt::Display for When {
 impl FromStr for When {
     type Err = String;
 
-    /// Reads what [`When`] prints: "daily 22:00", "weekly Sun 22:00", "every 6h", "always".
+    /// Parses the output of `Display`: "daily 22:00", "weekly Sun 22:00", "every 6h", "always".
     fn from_str(text: &str) -> Result<When, String> {
         let words: Vec<&str> = text.split_whitespace().collect();
         match words[..] {
@@ -117,7 +118,7 @@ impl FromStr for When {
     }
 }
 
-/// "22:00"
+/// Parses a time of day such as "22:00" into hour and minute.
 fn parse_clock(text: &str) -> Result<(u8, u8), String> {
     let bad = || format!("{text:?} is no time of day: write 22:00");
     let part = |text: &str, limit: u8| {
@@ -129,7 +130,7 @@ fn parse_clock(text: &str) -> Result<(u8, u8), String> {
     part(hour, 24).zip(part(minute, 60)).ok_or_else(bad)
 }
 
-/// "Sun", "sunday"
+/// Parses the name of a day, such as "Sun" or "sunday"; three letters are enough.
 fn parse_day(text: &str) -> Result<u8, String> {
     let begins = |day: &&str| {
         let head = day.get(..text.len());
@@ -140,7 +141,7 @@ fn parse_day(text: &str) -> Result<u8, String> {
     at.ok_or_else(|| format!("{text:?} is no day of the week: write Sun"))
 }
 
-/// "6h", "30m"
+/// Parses an interval such as "6h" or "30m".
 fn parse_every(text: &str) -> Result<When, String> {
     let bad = || {
         format!(
@@ -152,7 +153,8 @@ fn parse_every(text: &str) -> Result<When, String> {
         .or_else(|| text.strip_suffix('m').map(|number| (number, 1)))
         .ok_or_else(bad)?;
     let minutes = number.parse::<u16>().ok().and_then(|n| n.checked_mul(unit));
-    // Within an hour, an hour is divided; above, a day. Five minutes at least.
+    // An interval below an hour must divide an hour, a longer one must divide a day. The minimum is
+    // five minutes.
     match minutes {
         Some(minutes @ 5..60) if 60 % minutes == 0 => Ok(When::Every { minutes }),
         Some(minutes @ 60..=1440) if minutes % 60 == 0 && 1440 % minutes == 0 => {
@@ -162,21 +164,21 @@ fn parse_every(text: &str) -> Result<When, String> {
     }
 }
 
-/// What starts jobs.
+/// Scheduler that starts jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// crontab(1).
+    /// cron, with the user's crontab(1).
     Cron,
-    /// The user's own systemd.
+    /// The user's instance of systemd.
     Systemd,
-    /// macOS.
+    /// launchd, on macOS.
     Launchd,
-    /// Windows Task Scheduler.
+    /// The Task Scheduler, on Windows.
     Task,
 }
 
 impl Kind {
-    /// As users name it.
+    /// Returns the name that users type.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Cron => "cron",
@@ -197,18 +199,18 @@ impl FromStr for Kind {
     }
 }
 
-/// A job as schedulers see it: a name, a time, and a command without any shell.
+/// Job as schedulers see it: a name, a time, and a command that runs without a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Letters, digits, `-` and `_`.
+    /// The name: letters, digits, `-` and `_`.
     pub name: String,
-    /// When it runs.
+    /// The times at which the job runs.
     pub when: When,
-    /// The program, an absolute path, and its arguments.
+    /// The absolute path of the program, and its arguments.
     pub command: Vec<String>,
 }
 
-/// A name that is harmless in every file and unit that it becomes part of.
+/// Checks that a name is harmless in every file and unit that it becomes part of.
 pub fn check_name(name: &str) -> Result<(), String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     let first = name
@@ -223,8 +225,8 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-/// Refuses a path that has a line break or another control character: a line of a crontab or of a
-/// unit ends there, and what follows would be a line of its own.
+/// Rejects a path that contains a line break or another control character: a line of a crontab or
+/// of a unit ends there, and the rest would become a line of its own.
 pub fn check_path(path: &str) -> Result<(), String> {
     match path.chars().find(|letter| letter.is_control()) {
         Some(letter) => Err(format!(
@@ -235,7 +237,7 @@ pub fn check_path(path: &str) -> Result<(), String> {
     }
 }
 
-/// Text in XML: escaped, and without what XML cannot hold.
+/// Escapes text for XML and removes characters that XML cannot represent.
 fn xml(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -255,7 +257,8 @@ fn xml(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What every kind's tests use: a command with all that needs quoting somewhere.
+    /// Builds a job whose command has characters that need quoting somewhere, for the tests of
+    /// every scheduler.
     pub fn hostile(when: When) -> Job {
         Job {
             name: "nightly".to_owned(),
@@ -308,7 +311,7 @@ mod tests {
 
     #[test]
     fn the_next_time_is_after_now() {
-        // A Monday, and the night in which the clocks of Berlin go forward.
+        // A Monday, and the night in which Berlin switches to summer time.
         for (when, now, next) in [
             (
                 "daily 22:00",

@@ -1,17 +1,18 @@
-//! A service and a timer of the user's own systemd; see systemd.service(5) and systemd.timer(5).
+//! Services and timers of the user's systemd; see systemd.service(5) and systemd.timer(5).
 
 use super::{DAYS, Job, When};
 
-/// What the unit is called, without its ending.
+/// Returns the name of a job's unit, without its suffix.
 pub fn unit(name: &str) -> String {
     format!("idev-backup-{name}")
 }
 
-/// The service: once, or for ever.
+/// Builds the service, which runs once per start or, for [`When::Always`], permanently.
 pub fn service(job: &Job) -> String {
     let words: Vec<String> = job.command.iter().map(|word| quoted(word)).collect();
     let command = words.join(" ");
-    // Nothing to do ends with 0; 3 is a backup with problems, which is one.
+    // A run without anything to do exits with 0. Exit status 3 means a backup with problems, which
+    // counts as a backup.
     let (kind, install) = match job.when {
         When::Always => (
             "Type=exec\nRestart=on-failure\nRestartSec=30",
@@ -35,7 +36,7 @@ pub fn service(job: &Job) -> String {
     )
 }
 
-/// The timer; none for what runs for ever.
+/// Builds the timer, or returns `None` for a job that always runs.
 pub fn timer(job: &Job) -> Option<String> {
     let calendar = match job.when {
         When::Daily { hour, minute } => format!("*-*-* {hour:02}:{minute:02}:00"),
@@ -64,7 +65,7 @@ pub fn timer(job: &Job) -> Option<String> {
     ))
 }
 
-/// A word of ExecStart: quoted, with `%` and `$` doubled, which mean specifiers and variables
+/// Quotes a word of ExecStart. Doubles `%` and `$`, which would start specifiers and variables
 /// there.
 fn quoted(word: &str) -> String {
     let mut out = String::from("\"");

@@ -1,16 +1,17 @@
-//! A task for Windows' Task Scheduler, by its schema 1.2 (MS-TSCH, section 2.5). The order of
-//! elements is the schema's.
+//! Tasks for Windows' Task Scheduler, in its schema 1.2 (MS-TSCH, section 2.5). The schema
+//! prescribes the order of elements.
 
 use super::{DAYS, Job, When, xml};
 
-/// What the scheduler calls the task.
+/// Returns the path of a job's task in the Task Scheduler.
 pub fn task_name(name: &str) -> String {
     format!("\\idev-backup\\{name}")
 }
 
-/// The task's definition. `schtasks /Create /XML` wants it as UTF-16 with a mark: [`encoded`].
+/// Builds the task's definition. `schtasks /Create /XML` expects it as UTF-16 with a byte order
+/// mark: [`encoded`].
 pub fn task(job: &Job) -> String {
-    // A day that is long past: only the time of day counts.
+    // The date is a day in the past: only the time of day matters.
     let calendar = |hour: u8, minute: u8, repeat: String, by: String| {
         format!(
             "    <CalendarTrigger>\n{repeat}      <StartBoundary>2024-01-07T{hour:02}:{minute:02}:00</StartBoundary>\n      \
@@ -73,7 +74,7 @@ pub fn task(job: &Job) -> String {
     )
 }
 
-/// A word as CommandLineToArgvW reads it.
+/// Quotes a word for CommandLineToArgvW.
 fn quoted(word: &str) -> String {
     let mut out = String::from("\"");
     let mut backslashes = 0;
@@ -93,7 +94,7 @@ fn quoted(word: &str) -> String {
     out
 }
 
-/// As a file: UTF-16, little-endian, with its mark.
+/// Encodes a definition as UTF-16, little-endian, with a byte order mark.
 pub fn encoded(text: &str) -> Vec<u8> {
     let units = std::iter::once(0xfeff).chain(text.encode_utf16());
     units.flat_map(u16::to_le_bytes).collect()

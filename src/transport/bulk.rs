@@ -1,16 +1,16 @@
-//! Several bulk transfers under way at once: the only room with `unsafe`, since rusb's own calls
-//! wait for one transfer each, and threads that each wait for one would not know in which order
-//! theirs ended.
+//! Several asynchronous bulk transfers at once. This is the only module with `unsafe`: rusb's own
+//! calls wait for one transfer each, and threads that each wait for one transfer could not tell in
+//! which order the transfers ended.
 //!
-//! What must hold, and why it does:
-//! * *A transfer that is under way is libusb's.* [`Transfer`] then touches neither its fields nor
-//!   its buffer until the callback has said `done`. The buffer and the flag are on the heap and do
-//!   not move with it.
+//! The invariants, and how each is upheld:
+//! * *libusb owns a transfer that is under way.* [`Transfer`] touches neither its fields nor its
+//!   buffer until the callback has set `done`. The buffer and the flag are on the heap, so they do
+//!   not move when the `Transfer` moves.
 //! * *The callback only sets a flag*, and cannot panic. Its store (release) and our load (acquire)
 //!   make the bytes visible, whichever thread handles libusb's events.
-//! * *No transfer outlives its device handle*, and none is freed under way: [`Bulk::drop`] cancels
-//!   all, waits for each, and closes the handle last. Where libusb does not give one back in time,
-//!   memory and handle are left to leak.
+//! * *No transfer outlives its device handle*, and none is freed while under way: [`Bulk::drop`]
+//!   cancels all transfers, waits for each, and closes the handle last. If libusb does not return a
+//!   transfer in time, the memory and the handle are leaked.
 
 #![allow(
     unsafe_code,
@@ -33,20 +33,21 @@ use libusb1_sys::constants::{
 };
 use rusb::{Context, DeviceHandle, UsbContext};
 
-/// How long cancelled transfers may take to come back.
+/// Longest wait for cancelled transfers to be returned.
 const CANCEL_WITHIN: Duration = Duration::from_secs(5);
 
 /// A phone's endpoints, with transfers under way on both.
 pub struct Bulk {
     handle: ManuallyDrop<DeviceHandle<Context>>,
     to_phone: u8,
-    /// In the order in which they were submitted, which is that of the bytes.
+    /// Transfers in the order of submission, which is also the order of the bytes.
     incoming: VecDeque<Transfer>,
     outgoing: VecDeque<Transfer>,
 }
 
 impl Bulk {
-    /// Starts `count` transfers of `bytes` each from the phone. The interface is claimed already.
+    /// Starts `count` transfers of `bytes` each from the phone. The caller has already claimed the
+    /// interface.
     pub fn start(
         handle: DeviceHandle<Context>,
         from_phone: u8,
@@ -67,20 +68,20 @@ impl Bulk {
         Ok(bulk)
     }
 
-    /// Transfers to the phone that are under way.
+    /// Returns the number of transfers to the phone that are under way.
     pub fn outgoing(&self) -> usize {
         self.outgoing.len()
     }
 
-    /// Begins to send.
+    /// Starts sending `bytes`.
     pub fn send(&mut self, bytes: Vec<u8>) -> rusb::Result<()> {
         let transfer = Transfer::submitted(&self.handle, self.to_phone, bytes)?;
         self.outgoing.push_back(transfer);
         Ok(())
     }
 
-    /// Lets libusb work until something happens or `patience` ends, then hands out what has
-    /// arrived, in order.
+    /// Handles libusb's events until something happens or `patience` has passed, then passes the
+    /// received bytes to `take`, in order.
     pub fn wait<E: From<rusb::Error>>(
         &mut self,
         patience: Duration,
@@ -100,7 +101,7 @@ impl Bulk {
             }
             self.outgoing.pop_front();
         }
-        // Each at most once, so that a phone that never pauses does not keep us here.
+        // Take each transfer at most once, so that a phone that never pauses does not keep us here.
         for _ in 0..self.incoming.len() {
             let Some(mut first) = self.incoming.pop_front() else {
                 break;
@@ -132,7 +133,7 @@ impl Drop for Bulk {
             all.all(|transfer| !transfer.is_under_way())
         };
         while !is_done(self) && Instant::now() < until {
-            // An error here is no reason to stop waiting: until the end of patience all is tried.
+            // Ignore errors here and keep trying until the time is up.
             if self
                 .handle
                 .context()
@@ -145,7 +146,8 @@ impl Drop for Bulk {
         if is_done(self) {
             self.incoming.clear();
             self.outgoing.clear();
-            // SAFETY: it is dropped only here, and not used afterwards. No transfer of it is left.
+            // SAFETY: the handle is dropped only here and not used afterwards. All of its transfers
+            // have been freed.
             unsafe { ManuallyDrop::drop(&mut self.handle) }
         } else {
             std::mem::forget(std::mem::take(&mut self.incoming));
@@ -154,27 +156,26 @@ impl Drop for Bulk {
     }
 }
 
-/// One of libusb's transfers with the memory it uses.
+/// A libusb transfer with the memory it uses.
 struct Transfer {
     raw: NonNull<sys::libusb_transfer>,
     buffer: Vec<u8>,
     done: Arc<AtomicBool>,
 }
 
-// SAFETY: libusb's transfers belong to no thread, and there is one owner, through whom all access
-// goes.
+// SAFETY: libusb's transfers are not bound to a thread, and all access goes through the one owner.
 unsafe impl Send for Transfer {}
 
 impl Transfer {
-    /// A transfer that is under way on an endpoint. Its handle must outlive it, which `Bulk` sees
-    /// to.
+    /// Creates a transfer on an endpoint and submits it. The handle must outlive the transfer;
+    /// `Bulk` ensures that.
     fn submitted(
         handle: &DeviceHandle<Context>,
         endpoint: u8,
         buffer: Vec<u8>,
     ) -> rusb::Result<Transfer> {
         let length = c_int::try_from(buffer.len()).map_err(|_| rusb::Error::InvalidParam)?;
-        // SAFETY: it takes no pointers; what it answers is ours, or null.
+        // SAFETY: the call takes no pointers; it returns a transfer that we own, or null.
         let raw =
             NonNull::new(unsafe { sys::libusb_alloc_transfer(0) }).ok_or(rusb::Error::NoMem)?;
         let mut transfer = Transfer {
@@ -202,8 +203,8 @@ impl Transfer {
 
     fn submit(&mut self) -> rusb::Result<()> {
         self.done.store(false, Ordering::Relaxed);
-        // SAFETY: all of its fields are set, and it is not under way: it is new, or `ended` has
-        // answered.
+        // SAFETY: all of its fields are set, and the transfer is not under way: it is new, or
+        // `ended` has returned its result.
         match unsafe { sys::libusb_submit_transfer(self.raw.as_ptr()) } {
             LIBUSB_SUCCESS => Ok(()),
             code => {
@@ -217,12 +218,13 @@ impl Transfer {
         !self.done.load(Ordering::Acquire)
     }
 
-    /// What came of it; `None` while it is under way. Of one that arrived, its bytes.
+    /// Returns the result of the transfer, or `None` while it is under way. For a transfer from the
+    /// phone, the result is the received bytes.
     fn ended(&self) -> Option<rusb::Result<&[u8]>> {
         if self.is_under_way() {
             return None;
         }
-        // SAFETY: it is not under way, so nobody writes its fields.
+        // SAFETY: the transfer is not under way, so libusb does not write its fields.
         let (status, count) = unsafe {
             let fields = self.raw.as_ptr();
             ((*fields).status, (*fields).actual_length)
@@ -242,7 +244,8 @@ impl Transfer {
 
     fn cancel(&self) {
         if self.is_under_way() {
-            // SAFETY: the transfer is alive. One that has just ended is refused, which is as good.
+            // SAFETY: the transfer is allocated. If it has just ended, libusb refuses to cancel it,
+            // which does no harm.
             unsafe {
                 sys::libusb_cancel_transfer(self.raw.as_ptr());
             }
@@ -254,8 +257,8 @@ impl Drop for Transfer {
     fn drop(&mut self) {
         debug_assert!(!self.is_under_way());
         if !self.is_under_way() {
-            // SAFETY: libusb made it, nobody uses it any more, and it is freed once. The buffer
-            // stays ours (no FREE_BUFFER).
+            // SAFETY: libusb allocated it, it is not in use any more, and it is freed once. The
+            // buffer stays ours (no FREE_BUFFER).
             unsafe { sys::libusb_free_transfer(self.raw.as_ptr()) }
         }
     }
@@ -263,7 +266,8 @@ impl Drop for Transfer {
 
 extern "system" fn done(transfer: *mut sys::libusb_transfer) {
     // SAFETY: libusb calls this once for each submission, with the transfer that was submitted. Its
-    // `user_data` is the flag of a `Transfer`, which is alive, since none is dropped under way.
+    // `user_data` is the flag of a `Transfer`, which still exists, since none is dropped while
+    // under way.
     unsafe {
         let flag = (*transfer).user_data.cast::<AtomicBool>();
         (*flag).store(true, Ordering::Release);

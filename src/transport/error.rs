@@ -1,5 +1,5 @@
-//! Why a phone could not be reached: what a daemon answered, or what went wrong on USB, with what
-//! to do next.
+//! Errors in reaching a phone: answers from the daemon and failures on USB, each with a hint at the
+//! cure.
 
 use std::fmt;
 use std::io;
@@ -8,49 +8,49 @@ use super::mux;
 use super::udev;
 use super::usbmuxd::from_variable;
 
-/// What the daemon answered, or why it did not.
+/// Failure to reach a phone, through the daemon or over USB.
 #[derive(Debug)]
 pub enum Error {
-    /// Nobody listens there.
+    /// No daemon listens on the address.
     NoDaemon {
-        /// Where.
+        /// The address, as shown to the user.
         address: String,
-        /// Why the socket could not be opened.
+        /// The error from opening the socket.
         cause: io::Error,
     },
-    /// The daemon closed the connection, fell silent or the wait was cancelled.
+    /// The daemon closed the connection or stopped answering, or the wait was cancelled.
     Io {
-        /// What it was asked.
+        /// The request or wait that failed; completes "cannot ...".
         doing: &'static str,
-        /// What happened.
+        /// The error of the socket.
         cause: io::Error,
     },
-    /// What came is not the daemon's protocol.
+    /// The answer does not follow the daemon's protocol.
     Strange {
-        /// What it was asked.
+        /// The request that failed; completes "cannot ...".
         doing: &'static str,
-        /// What is wrong with the answer.
+        /// The defect of the answer.
         why: String,
     },
-    /// The daemon said no: 1 bad command, 2 no such device (or record), 3 connection refused, 6 bad
-    /// version.
+    /// The daemon refused the request: 1 bad command, 2 no such device (or record), 3 connection
+    /// refused, 6 bad version.
     Refused {
-        /// What it was asked.
+        /// The request that failed; completes "cannot ...".
         doing: &'static str,
-        /// Its number.
+        /// The number in the daemon's answer.
         number: u64,
     },
-    /// The phone could not be used over USB, without a daemon.
+    /// The phone could not be used over USB without a daemon.
     Usb {
-        /// What it was to be used for.
+        /// The step that failed; completes "cannot ...".
         doing: &'static str,
-        /// What went wrong.
+        /// The cause of the failure.
         trouble: Trouble,
     },
 }
 
 impl Error {
-    /// What to do next.
+    /// Returns advice for the user, if there is any.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Error::NoDaemon { .. } if from_variable().is_some() => Some(
@@ -110,51 +110,52 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What can go wrong on USB.
+/// Failure on USB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
-    /// This user may not open the phone's node.
+    /// The user lacks permission to open the phone's device node.
     NoRights {
-        /// The node, or where the phone is.
+        /// The path of the node, or the phone's bus and address where there are no nodes.
         node: String,
     },
     /// Another program uses the phone's interface.
     Busy {
-        /// Who, as far as the system tells.
+        /// The names and process ids of the programs that may hold it, as far as the system shows
+        /// them.
         by: Vec<String>,
     },
-    /// This computer, or container, has no USB that we may look at.
+    /// USB is not accessible on this computer or in this container.
     NoBus,
-    /// It is not there, or no longer.
+    /// The phone is not attached, or no longer.
     Unplugged,
     /// The phone offers no interface for this: it is in recovery mode, or shares only its pictures.
     NoInterface,
-    /// Windows: its driver lets no other program near.
+    /// On Windows, the phone's driver lets no other program use it.
     Driver,
     /// The phone does not answer.
     Silent,
-    /// It does not keep to the protocol.
+    /// The phone violates the protocol.
     Broken(mux::Broken),
-    /// Nobody listens on that port of the phone.
+    /// The phone refuses the connection, since no service listens on that port.
     Refused {
-        /// The phone's own words, if it said any.
+        /// The text that the phone gave as its reason, if any.
         words: Option<String>,
     },
-    /// More connections to one phone than anybody needs.
+    /// The limit of open connections to one phone is reached.
     Crowded,
-    /// libusb says so.
+    /// libusb reported another error.
     Library {
-        /// What we were doing.
+        /// The step that failed; completes "libusb failed to ...".
         doing: &'static str,
-        /// Its words.
+        /// The error text of libusb.
         why: String,
     },
-    /// This program was built without it, or this system has no need for it.
+    /// This program was built without USB support, or this system does not need it.
     NotBuilt,
 }
 
 impl Trouble {
-    /// What to do next.
+    /// Returns advice for the user, if there is any.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Trouble::NoRights { .. } => udev::HINT,
@@ -229,7 +230,7 @@ impl From<mux::Broken> for Trouble {
     }
 }
 
-/// The trouble of a phone as an error of the stream that broke by it.
+/// Wraps the trouble in an error of the stream that it broke.
 impl From<Trouble> for io::Error {
     fn from(trouble: Trouble) -> io::Error {
         let kind = match trouble {

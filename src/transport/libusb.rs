@@ -1,6 +1,6 @@
-//! Phones on this computer's own USB, by libusb: found, configured and claimed.
+//! Phones on this computer's own USB, through libusb: listing, configuring and claiming them.
 //!
-//! Each look and each phone has a libusb context of its own: a look sees what is there at that
+//! Each listing and each phone uses a libusb context of its own: a listing shows the phones of that
 //! moment, without udev or events, and only a phone's own pump handles the events of its context.
 
 use std::path::Path;
@@ -15,22 +15,23 @@ use super::link::{Pipe, Wake};
 use super::mux::TRANSFER_BYTES;
 use super::usb::{Bus, Found};
 
-/// Apple's number among vendors.
+/// USB vendor id of Apple.
 const APPLE: u16 = 0x05AC;
-/// Transfers from the phone that are under way: while one is taken, the others wait for bytes. 8
-/// are a whole window.
+/// Transfers from the phone that are under way: while one is processed, the others wait for bytes.
+/// 8 transfers cover a whole window.
 const INCOMING: usize = 8;
-/// Transfers to the phone that are under way.
+/// Most transfers to the phone that are under way.
 const OUTGOING: usize = 4;
-/// A phone that was just plugged in is configured by the kernel and by udev at the same time.
+/// Attempts to open a phone: right after it is plugged in, the kernel and udev configure it at the
+/// same time.
 const TRIES: usize = 5;
 const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
-/// The bus of this computer.
+/// The USB bus of this computer.
 pub struct Libusb;
 
 impl Libusb {
-    /// Whether this computer lets us look at its USB.
+    /// Returns true if libusb can access this computer's USB.
     pub fn is_here() -> bool {
         begin().is_ok()
     }
@@ -52,7 +53,7 @@ impl Bus for Libusb {
         let mut tries = TRIES;
         loop {
             match open(place_) {
-                // Configured anew by somebody else between two of our steps.
+                // The kernel or udev has reconfigured the phone between two of our steps.
                 Err(Trouble::Library { .. } | Trouble::Busy { .. }) if tries > 1 => {
                     tries -= 1;
                     std::thread::sleep(BETWEEN_TRIES);
@@ -63,7 +64,8 @@ impl Bus for Libusb {
     }
 }
 
-/// libusb starts where there is a bus, and has no better word where there is none.
+/// Creates a libusb context. This fails if the computer has no bus, and libusb's error does not say
+/// so.
 fn begin() -> Result<Context, Trouble> {
     Context::new().map_err(|_| Trouble::NoBus)
 }
@@ -85,7 +87,7 @@ fn place(device: &Device<Context>) -> u32 {
     u32::from(device.bus_number()) << 8 | u32::from(device.address())
 }
 
-/// Where the phone's node is, as far as the system has such.
+/// Returns the path of the phone's device node, or a description where there are no nodes.
 fn node(device: &Device<Context>) -> String {
     let (bus, address) = (device.bus_number(), device.address());
     match cfg!(target_os = "linux") {
@@ -94,7 +96,8 @@ fn node(device: &Device<Context>) -> String {
     }
 }
 
-/// Linux tells everybody the serial number; elsewhere the phone is asked.
+/// Returns the phone's serial number. On Linux sysfs shows it to every user; elsewhere we ask the
+/// phone.
 fn serial(device: &Device<Context>) -> Result<String, Trouble> {
     if let Ok(ports) = device.port_numbers()
         && cfg!(target_os = "linux")
@@ -114,7 +117,7 @@ fn serial(device: &Device<Context>) -> Result<String, Trouble> {
     text.map_err(|e| trouble("read the phone's serial number", e, device))
 }
 
-/// An interface that speaks mux, in one of the phone's configurations.
+/// Interface that speaks the mux protocol, in one of the phone's configurations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     configuration: u8,
@@ -140,7 +143,7 @@ fn open(wanted: u32) -> Result<(Box<dyn Pipe>, Wake), Trouble> {
         let set = handle.set_active_configuration(mux.configuration);
         set.map_err(|e| trouble("configure the phone", e, &device))?;
     }
-    // Windows and others have no such thing, and need none.
+    // Windows and some other systems do not support this and do not need it.
     match handle.set_auto_detach_kernel_driver(true) {
         Ok(()) | Err(rusb::Error::NotSupported) => {}
         Err(e) => {
@@ -174,15 +177,15 @@ fn open(wanted: u32) -> Result<(Box<dyn Pipe>, Wake), Trouble> {
     Ok((Box::new(pipe), wake))
 }
 
-/// Drivers of the kernel keep a configuration from being changed (pictures, tethering). Whoever
-/// else has an interface stays.
+/// Detaches the kernel's drivers (pictures, tethering), which prevent a change of configuration.
+/// Interfaces that other programs have claimed stay claimed.
 fn free_interfaces(device: &Device<Context>, handle: &DeviceHandle<Context>) {
     let Ok(active) = device.active_config_descriptor() else {
         return; // it is not configured
     };
     for interface in active.interfaces() {
         let number = interface.number();
-        // What cannot be freed makes the next step fail, which says why.
+        // If one cannot be detached, the next step fails with the reason.
         if handle.kernel_driver_active(number) == Ok(true)
             && handle.detach_kernel_driver(number).is_err()
         {
@@ -196,7 +199,7 @@ fn interfaces(device: &Device<Context>) -> Result<Vec<Place>, Trouble> {
     let told = told.map_err(|e| trouble("read the phone's description", e, device))?;
     let mut found = Vec::new();
     for index in 0..told.num_configurations() {
-        // One that cannot be read is as good as none.
+        // Skip a configuration that cannot be read.
         let Ok(configuration) = device.config_descriptor(index) else {
             continue;
         };
@@ -232,8 +235,8 @@ fn interfaces(device: &Device<Context>) -> Result<Vec<Place>, Trouble> {
     Ok(found)
 }
 
-/// The one of the configuration that is active, so that nothing changes for others; else that of
-/// the highest, as other hosts do.
+/// Chooses the interface of the active configuration, so that nothing changes for other programs;
+/// else the one of the highest configuration, as other hosts do.
 fn choose(found: Vec<Place>, active: u8) -> Option<Place> {
     let rank = |place: &Place| (place.configuration == active, place.configuration);
     found.into_iter().max_by_key(rank)
@@ -258,17 +261,17 @@ fn trouble(doing: &'static str, e: rusb::Error, device: &Device<Context>) -> Tro
     }
 }
 
-/// The programs that have the phone's node open, and daemons that are known to hold phones though
-/// they are another user's.
+/// Lists the programs that have the phone's node open, and the daemons that are known to hold
+/// phones, whose open files we cannot see if they run as another user.
 fn holders(node: &str) -> Vec<String> {
     const DAEMONS: [&str; 3] = ["usbmuxd", "netmuxd", "usbfluxd"];
     let mut found = Vec::new();
     if !cfg!(target_os = "linux") {
         return found;
     }
-    // Nothing there: no Linux, or not for us.
+    // Without a readable /proc, the list stays empty.
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    // `self` and `thread-self` are there too, and are this program.
+    // Only numbers are processes: `self` and `thread-self` would list this program.
     let number = |p: &std::fs::DirEntry| p.file_name().to_str()?.parse::<u32>().ok();
     let others = processes.filter(|p| number(p).is_some_and(|n| n != std::process::id()));
     for process in others {
@@ -284,7 +287,7 @@ fn holders(node: &str) -> Vec<String> {
         };
         if DAEMONS.contains(&name.trim()) || files.into_iter().any(has_it) {
             let number = process.file_name();
-            // A program chooses its own name, and terminals obey some.
+            // A program chooses its own name, so remove characters that a terminal would obey.
             let name: String = name.chars().filter(|c| !c.is_control()).collect();
             found.push(format!("{name} (process {})", number.to_string_lossy()));
         }
@@ -297,7 +300,7 @@ struct UsbPipe {
     packet_bytes: usize,
 }
 
-/// An error of a transfer in [`Trouble`]'s words.
+/// Error of a transfer, as a [`Trouble`].
 struct Failed(Trouble);
 
 impl From<rusb::Error> for Failed {
@@ -322,7 +325,7 @@ impl Pipe for UsbPipe {
     }
 
     fn send(&mut self, packet: Vec<u8>) -> Result<(), Trouble> {
-        // The phone sees the end of a packet by a transfer that is not full.
+        // The phone recognizes the end of a packet by a transfer that is not full.
         let is_full = packet.len().is_multiple_of(self.packet_bytes);
         self.bulk.send(packet).map_err(|e| Failed::from(e).0)?;
         if is_full {
@@ -362,7 +365,7 @@ mod tests {
         let both = vec![at(3), at(4)];
         assert_eq!(choose(both.clone(), 3), Some(at(3)));
         assert_eq!(choose(both.clone(), 4), Some(at(4)));
-        // 0 is a phone that udev left unconfigured, 1 what the kernel chose.
+        // Configuration 0 is a phone that udev left unconfigured, 1 is the kernel's choice.
         assert_eq!(choose(both.clone(), 0), Some(at(4)));
         assert_eq!(choose(both, 1), Some(at(4)));
         assert_eq!(choose(Vec::new(), 1), None);

@@ -1,9 +1,9 @@
-//! One phone's connections over USB, shared by threads: a pump moves packets between its endpoints
-//! and [`Mux`], whoever reads or writes a connection only touches `Mux`.
+//! Connections to one phone over USB, shared by threads. A pump moves packets between the phone's
+//! endpoints and [`Mux`]; readers and writers of a connection only touch `Mux`.
 //!
-//! The pump is a thread of its own, since transfers must be taken when they come, whoever is
-//! reading. It sleeps in [`Pipe::wait`] and is woken by transfers, by time, and by whoever has made
-//! something to send.
+//! The pump is a thread of its own, since transfers must be taken as they arrive, whether or not a
+//! connection is being read. It sleeps in [`Pipe::wait`] and is woken by transfers, by time, and by
+//! callers that have queued something to send.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -15,27 +15,27 @@ use super::error::Trouble;
 use super::mux::{Mux, Standing};
 use super::wire::{Calm, TICK, cancelled};
 
-/// How long a phone may take to tell its version, or to answer a new connection.
+/// Longest wait for the phone's version, or for its answer to a new connection.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// A phone that nobody uses is given back after so long, so that other programs can have it.
+/// Time without connections after which the phone is released, so that other programs can use it.
 const UNUSED_MAX: Duration = Duration::from_secs(3);
-/// How long the last packets may take when it is given back.
+/// Longest wait for the last packets to be sent when the phone is released.
 const PARTING_MAX: Duration = Duration::from_secs(1);
 
-/// A phone's two endpoints. Dropped, it gives the phone back.
+/// A phone's two endpoints. Dropping it releases the phone.
 pub trait Pipe: Send {
-    /// Whether another packet may be sent now.
+    /// Returns true if another packet may be sent now.
     fn has_room(&self) -> bool;
 
-    /// Whether all that was sent has left.
+    /// Returns true if every packet has been sent.
     fn is_flushed(&self) -> bool;
 
-    /// Begins to send a packet, whose end the phone can see: an empty one follows where that is
-    /// needed.
+    /// Starts sending a packet. Where the phone could not recognize its end, an empty transfer
+    /// follows.
     fn send(&mut self, packet: Vec<u8>) -> Result<(), Trouble>;
 
-    /// Waits until something happens: a transfer arrives, of which each is handed to `take`, one
-    /// was sent, somebody calls the [`Wake`], or `patience` ends.
+    /// Waits until transfers arrive, one was sent, the [`Wake`] is called, or `patience` has
+    /// passed. Passes each received transfer to `take`.
     fn wait(
         &mut self,
         patience: Duration,
@@ -43,10 +43,10 @@ pub trait Pipe: Send {
     ) -> Result<(), Trouble>;
 }
 
-/// Ends the wait of a [`Pipe`]; when it does not wait, its next one.
+/// Ends the current wait of a [`Pipe`], or its next one if it is not waiting.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// A phone that is held.
+/// A phone that this program holds open.
 pub struct Link {
     shared: Arc<Shared>,
     pump: Option<JoinHandle<()>>,
@@ -60,9 +60,9 @@ struct Shared {
 
 struct State {
     mux: Mux,
-    /// Why nothing goes any more. The pump has ended, or is ending.
+    /// The reason why the link is dead. The pump has ended, or is ending.
     over: Option<Trouble>,
-    /// Everything is to end.
+    /// Set when the pump is to close all connections and end.
     leaving: bool,
 }
 
@@ -71,7 +71,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a change, for one tick.
+    /// Waits for a change, for one tick at most.
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         let waited = self.changed.wait_timeout(state, TICK);
         waited.unwrap_or_else(PoisonError::into_inner).0
@@ -79,9 +79,9 @@ impl Shared {
 }
 
 impl Link {
-    /// Starts the pump, and waits until the phone has told its version.
+    /// Starts the pump, and waits until the phone has sent its version.
     ///
-    /// What fails for a [`Trouble`] holds it.
+    /// If the cause of an error is a [`Trouble`], the error wraps it.
     pub fn start(pipe: Box<dyn Pipe>, wake: Wake, calm: &Calm) -> io::Result<Link> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
@@ -117,14 +117,14 @@ impl Link {
         }
     }
 
-    /// Nothing goes through it any more.
+    /// Returns true if the link accepts no new connections.
     pub fn is_over(&self) -> bool {
         let state = self.shared.lock();
         state.over.is_some() || state.leaving
     }
 
-    /// Opens a connection to a port of the phone. `None` when the phone was given back meanwhile:
-    /// open it anew.
+    /// Opens a connection to a port of the phone. Returns `None` if the phone has been released
+    /// meanwhile; the caller then opens it again.
     pub fn connect(&self, port: u16, calm: &Calm) -> io::Result<Option<Connection>> {
         let mut state = self.shared.lock();
         if state.over.is_some() || state.leaving {
@@ -136,7 +136,7 @@ impl Link {
         };
         drop(state);
         (self.shared.wake)();
-        // From here on it is closed when it is dropped.
+        // From here on, dropping it closes the connection.
         let connection = Connection {
             shared: self.shared.clone(),
             port: here,
@@ -172,7 +172,7 @@ impl Drop for Link {
         self.shared.lock().leaving = true;
         (self.shared.wake)();
         if let Some(pump) = self.pump.take() {
-            // A pump that panicked has given the phone back, too, and told so.
+            // A pump that panicked has also released the phone and recorded the reason.
             drop(pump.join());
         }
     }
@@ -184,14 +184,15 @@ impl fmt::Debug for Link {
     }
 }
 
-/// One connection. Closed when it is dropped.
+/// A connection to the phone. Dropping it closes it.
 pub struct Connection {
     shared: Arc<Shared>,
     port: u16,
 }
 
 impl Connection {
-    /// Reads what is there, and waits a moment for something: `WouldBlock` when nothing came.
+    /// Reads the bytes that are available, waiting up to one tick for some. Fails with `WouldBlock`
+    /// if none arrive.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.once(|state, port| {
             let before = state.mux.deadline();
@@ -203,16 +204,16 @@ impl Connection {
         })
     }
 
-    /// Sends what the phone has room for, and waits a moment for room: `WouldBlock` when there is
-    /// none.
+    /// Sends as many bytes as the phone has room for, waiting up to one tick for room. Fails with
+    /// `WouldBlock` if it has no room.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_vectored(&[IoSlice::new(bytes)])
     }
 
-    /// The same of several pieces.
+    /// Sends several slices like [`Connection::write`], without copying them together first.
     pub fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.once(|state, port| match &state.over {
-            // What was received may still be read; what is sent goes nowhere.
+            // Bytes received earlier may still be read, but nothing can be sent any more.
             Some(trouble) => (Err(trouble.clone().into()), false),
             None => (state.mux.write_vectored(port, pieces), true),
         })
@@ -265,7 +266,7 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// The pump's life. Whatever ends it, nobody goes on waiting for it.
+/// Runs the pump. [`Ending`] wakes all waiting connections however the pump ends, even by a panic.
 fn run(shared: &Shared, pipe: Box<dyn Pipe>) {
     let mut ending = Ending {
         shared,
@@ -287,7 +288,7 @@ struct Ending<'a> {
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        // Given back before anybody is told, who may want it at once.
+        // Release the phone before notifying waiters, since one of them may open it at once.
         self.pipe = None;
         let mut state = self.shared.lock();
         state.leaving = true;
@@ -318,7 +319,7 @@ fn pump(shared: &Shared, pipe: &mut dyn Pipe) -> Result<(), Trouble> {
                 state.mux.close_all()?;
                 parting = Some(now);
             }
-            // What a pipe takes at once is its own affair; it says so packet by packet.
+            // The pipe decides packet by packet how many it takes at once.
             if pipe.has_room() {
                 packets.extend(state.mux.output());
             }
@@ -338,7 +339,7 @@ fn pump(shared: &Shared, pipe: &mut dyn Pipe) -> Result<(), Trouble> {
         }
         if let Some(packet) = packets.pop() {
             pipe.send(packet)?;
-            // There may be room for more.
+            // The pipe may have room for more.
             patience = Duration::ZERO;
         }
         let mut came = false;

@@ -1,5 +1,5 @@
-//! How bytes reach a phone: a daemon's socket or USB itself, and the framing that all of its
-//! services share.
+//! Transport of bytes to a phone, through a daemon's socket or over USB, and the framing that all
+//! of the phone's services share.
 
 #[cfg(all(feature = "usb", not(target_os = "macos")))]
 mod bulk;
@@ -24,10 +24,10 @@ pub use usbmuxd::{Attached, Usbmuxd, Via};
 pub use way::Transport;
 pub use wire::{Calm, Stream, Wire};
 
-/// A stream whose kind no longer matters.
+/// A stream of any kind.
 pub type AnyStream = Box<dyn Stream>;
 
-/// Reads a big-endian u32, the length in front of nearly everything a phone sends.
+/// Reads a big-endian u32, the length prefix of nearly everything a phone sends.
 pub fn read_u32(stream: &mut (impl Read + ?Sized)) -> std::io::Result<u32> {
     let mut bytes = [0; 4];
     stream.read_exact(&mut bytes)?;

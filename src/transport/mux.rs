@@ -6,9 +6,9 @@
 //! version 2:  the same, then [FEEDFACE][tx_seq u16][rx_seq u16]
 //! protocol 6: then a TCP header of 20 bytes; its window counts 256 bytes
 //! ```
-//! Pure: bytes and the time go in, packets come out. [`super::link`] moves them. Of a byte that
-//! arrives one copy is made when it is received and one when it is read, of a byte that is sent
-//! one. Source: protocol.md, section 8.
+//! The module does no I/O: bytes and the time go in, packets come out. [`super::link`] moves them.
+//! A received byte is copied once when it is received and once when it is read; a sent byte is
+//! copied once. Source: protocol.md, section 8.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice, Read};
@@ -20,44 +20,45 @@ use super::packet::{
 };
 pub use super::packet::{Broken, PACKET_BYTES_MAX};
 
-/// What one transfer from a phone is asked to hold. A shorter one ends a packet.
+/// Size of each transfer that we request from a phone, in bytes. A shorter one ends a packet.
 pub const TRANSFER_BYTES: usize = 16384;
-/// Most that one packet of ours carries. Three transfers are the limit; one word less, so that a
-/// full packet is no multiple of any endpoint's packet size and needs no empty one behind it.
+/// Longest payload of a packet that we send. The limit is three transfers; 4 bytes less ensure that
+/// a full packet is not a multiple of any endpoint's packet size and needs no empty one behind it.
 pub const PAYLOAD_BYTES_MAX: usize = 3 * TRANSFER_BYTES - HEADER_BYTES_MAX - 4;
-/// How much a phone may send before we acknowledge it.
+/// Receive window: bytes that a phone may send before we acknowledge them.
 pub const WINDOW_BYTES: usize = 131_072;
-/// What is held of a connection whose phone sends more than the window. Other hosts take as much
-/// before they hang up.
+/// Longest input buffered for a connection whose phone sends more than the window. Other hosts also
+/// buffer this much before they hang up.
 pub const INPUT_BYTES_MAX: usize = 2 * WINDOW_BYTES;
-/// What was read is acknowledged at the latest after so long.
+/// Longest delay before we acknowledge bytes that were read.
 pub const ACK_WITHIN: Duration = Duration::from_millis(30);
-/// What was read is acknowledged at once when it is so much: a quarter of the window.
+/// Bytes read after which we acknowledge at once: a quarter of the window.
 const ACK_BYTES: u32 = WINDOW_BYTES as u32 / 4;
-/// Data that may wait to be sent.
+/// Bytes that may be queued for sending.
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
-/// Packets that may wait to be sent. Only a phone that asks much and takes nothing gets there.
+/// Packets that may be queued for sending. Only a phone that keeps sending and takes nothing
+/// reaches this limit.
 pub(super) const PACKETS_MAX: usize = 1024;
-/// Connections that are open at once. A backup needs five.
+/// Connections that may be open at once. A backup needs five.
 pub const CONNECTIONS_MAX: usize = 64;
-/// What a phone may still send of a conversation with a program before us, until it answers the
-/// version.
+/// Longest leftover of a previous program's conversation that we skip while waiting for the phone's
+/// version, in bytes.
 const STALE_BYTES_MAX: usize = 16 << 20;
-/// What is kept of a phone's own words.
+/// Longest text kept of a message from the phone, in bytes.
 const WORDS_BYTES_MAX: usize = 200;
 
-/// Where a connection stands.
+/// State of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     /// The phone has not answered yet.
     Opening,
     /// Bytes may go both ways.
     Open,
-    /// Nobody listens on that port of the phone.
+    /// The phone refused the connection, since no service listens on that port.
     Refused,
     /// The phone ended it.
     Ended,
-    /// The phone broke the rules of it, and we ended it.
+    /// The phone violated the protocol on this connection, so we ended it.
     Faulty(&'static str),
 }
 
@@ -66,24 +67,24 @@ struct Connection {
     standing: Standing,
     /// The number of the next byte that we send.
     tx_next: u32,
-    /// What of it the phone has.
+    /// The number of the next byte that the phone has not acknowledged.
     tx_acked: u32,
-    /// What the phone has room for.
+    /// The send window: bytes that the phone has room for.
     tx_window: u32,
-    /// What was read here: what the next packet acknowledges.
+    /// The number of the next byte to be read here, which the next packet acknowledges.
     read: u32,
-    /// What the last packet acknowledged.
+    /// The number that the last packet acknowledged.
     told: u32,
-    /// Since when something is read and not acknowledged.
+    /// The time since which bytes have been read but not acknowledged.
     untold_since: Option<Instant>,
     input: VecDeque<u8>,
 }
 
-/// Which part of a packet comes next.
+/// The expected part of a packet.
 enum Next {
-    /// Of its headers so much is there.
+    /// Headers, with the number of their bytes received so far.
     Header(usize),
-    /// So much of its payload is to come, for whom.
+    /// Payload, with the number of bytes to come and their recipient.
     Payload(usize, For),
 }
 
@@ -96,7 +97,7 @@ enum For {
 
 /// All of one phone's connections.
 pub struct Mux {
-    /// Once the phone has told its version.
+    /// The packet format; set once the phone has sent its version.
     form: Option<Form>,
     stale: usize,
     header: [u8; HEADER_BYTES_MAX],
@@ -115,7 +116,7 @@ impl Default for Mux {
 }
 
 impl Mux {
-    /// Begins: the first packet asks for the version.
+    /// Creates the state and queues the first packet, which asks for the phone's version.
     pub fn new() -> Mux {
         let ask = packet::version();
         Mux {
@@ -131,22 +132,22 @@ impl Mux {
         }
     }
 
-    /// The phone has told its version.
+    /// Returns true if the phone has sent its version.
     pub fn is_ready(&self) -> bool {
         self.form.is_some()
     }
 
-    /// Nobody uses it.
+    /// Returns true if no connection exists.
     pub fn is_unused(&self) -> bool {
         self.connections.is_empty()
     }
 
-    /// The last complaint that the phone made in words, if any.
+    /// Returns the last complaint that the phone sent as text, if any.
     pub fn words(&self) -> Option<String> {
         (!self.words.is_empty()).then(|| String::from_utf8_lossy(&self.words).trim().to_owned())
     }
 
-    /// Takes what one transfer brought. An empty one only ended a packet.
+    /// Processes the bytes of one transfer. An empty transfer only marks the end of a packet.
     pub fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Broken> {
         let is_short = bytes.len() < TRANSFER_BYTES;
         if self.form.is_none() {
@@ -187,8 +188,8 @@ impl Mux {
         }
     }
 
-    /// Takes the answer to our version. What comes before it is left from a program that used the
-    /// phone before us.
+    /// Processes the answer to our version. Any bytes before the answer are left over from a
+    /// program that used the phone before us.
     fn agree(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         let is_answer = bytes.len() == 20 && word(bytes, 0) == VERSION && word(bytes, 4) == 20;
         if !is_answer {
@@ -212,8 +213,8 @@ impl Mux {
         Ok(())
     }
 
-    /// How long the headers are of which `have` bytes are there. A kind and a length that cannot be
-    /// are known early.
+    /// Returns the length of the headers, judging by their first `have` bytes. An impossible kind
+    /// or length is rejected as soon as it is known.
     fn header_bytes(&self, have: usize) -> Result<usize, Broken> {
         if have < 8 {
             return Ok(8);
@@ -231,7 +232,7 @@ impl Mux {
         }
     }
 
-    /// The headers are whole.
+    /// Processes complete headers.
     fn begin(&mut self, header_bytes: usize) -> Result<(), Broken> {
         let payload = word(&self.header, 4) as usize - header_bytes;
         if let Some(form) = &mut self.form {
@@ -252,8 +253,8 @@ impl Mux {
         Ok(())
     }
 
-    /// A packet of a connection: who gets its payload. What it says of sequence no host looks at:
-    /// USB neither loses nor reorders.
+    /// Processes the header of a connection's packet and returns the recipient of its payload. Like
+    /// other hosts, it ignores sequence numbers: USB neither loses nor reorders packets.
     fn tcp(&mut self, at: usize) -> Result<For, Broken> {
         let header = &self.header[at..at + TCP_BYTES];
         let (there, port, seq, ack) = (
@@ -284,7 +285,7 @@ impl Mux {
             }
             Standing::Opening if flags & RST != 0 => {
                 connection.standing = Standing::Refused;
-                // Why, in the phone's words.
+                // The payload is the phone's reason, as text.
                 self.words.clear();
                 Ok(For::Words)
             }
@@ -318,7 +319,7 @@ impl Mux {
             For::Nobody => {}
             For::Words => {
                 let room = WORDS_BYTES_MAX - self.words.len();
-                // The first byte of a control message is its kind, and no text.
+                // The first byte of a control message is its kind, not text.
                 let text = bytes.iter().filter(|byte| **byte >= b' ');
                 self.words.extend(text.take(room));
             }
@@ -339,7 +340,7 @@ impl Mux {
         Ok(())
     }
 
-    /// The phone broke a connection's rules: that connection is over, the others are not.
+    /// Ends one connection whose rules the phone violated. The other connections continue.
     fn fault(&mut self, port: u16, why: &'static str) -> Result<For, Broken> {
         if let Some(connection) = self.connections.get_mut(&port) {
             connection.standing = Standing::Faulty(why);
@@ -349,8 +350,8 @@ impl Mux {
         Ok(For::Nobody)
     }
 
-    /// Opens a connection to a port of the phone; the answer is its number here, `None` when too
-    /// many are open, or the phone has not told its version.
+    /// Opens a connection to a port of the phone and returns its local port number. Returns `None`
+    /// if too many connections are open, or if the phone has not sent its version.
     pub fn connect(&mut self, there: u16) -> Result<Option<u16>, Broken> {
         if self.connections.len() >= CONNECTIONS_MAX || !self.is_ready() {
             return Ok(None);
@@ -392,7 +393,7 @@ impl Mux {
         Ok(Some(port))
     }
 
-    /// Where a connection stands; one that was closed has ended.
+    /// Returns the state of a connection. A closed connection counts as ended.
     pub fn standing(&self, port: u16) -> Standing {
         match self.connections.get(&port) {
             Some(connection) => connection.standing.clone(),
@@ -400,15 +401,15 @@ impl Mux {
         }
     }
 
-    /// Reads what is there. `WouldBlock` when nothing is, 0 when the phone ended the connection; an
-    /// error when it was ended here.
+    /// Reads the bytes that are available. Fails with `WouldBlock` if no bytes are, returns 0 if
+    /// the phone ended the connection, and fails with another error if we ended it.
     pub fn read(&mut self, now: Instant, port: u16, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(connection) = self.connections.get_mut(&port) else {
             return Err(io::ErrorKind::ConnectionAborted.into());
         };
         let mut count = connection.input.read(buffer)?;
         if count < buffer.len() {
-            // It is a ring: the rest is at its beginning.
+            // The input is a ring buffer: its rest is at the beginning.
             count += connection.input.read(&mut buffer[count..])?;
         }
         if count == 0 && !buffer.is_empty() {
@@ -429,12 +430,12 @@ impl Mux {
         Ok(count)
     }
 
-    /// Sends as much of `bytes` as the phone has room for. `WouldBlock` when it has none.
+    /// Sends as much of `bytes` as the phone has room for. Fails with `WouldBlock` if it has none.
     pub fn write(&mut self, port: u16, bytes: &[u8]) -> io::Result<usize> {
         self.write_vectored(port, &[IoSlice::new(bytes)])
     }
 
-    /// The same of several pieces, in one packet.
+    /// Sends several slices like [`Mux::write`], in one packet.
     pub fn write_vectored(&mut self, port: u16, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         let Some(connection) = self.connections.get_mut(&port) else {
             return Err(io::ErrorKind::BrokenPipe.into());
@@ -480,7 +481,7 @@ impl Mux {
         Ok(count)
     }
 
-    /// Ends a connection; what was read of it is forgotten.
+    /// Closes a connection and discards its unread input.
     pub fn close(&mut self, port: u16) -> Result<(), Broken> {
         match self.connections.remove(&port) {
             Some(connection)
@@ -492,7 +493,7 @@ impl Mux {
         }
     }
 
-    /// Ends all connections.
+    /// Closes all connections.
     pub fn close_all(&mut self) -> Result<(), Broken> {
         while let Some(port) = self.connections.keys().next().copied() {
             self.close(port)?;
@@ -500,7 +501,7 @@ impl Mux {
         Ok(())
     }
 
-    /// Acknowledges what has waited long enough.
+    /// Acknowledges bytes whose acknowledgement is due.
     pub fn tick(&mut self, now: Instant) -> Result<(), Broken> {
         let is_due = |c: &Connection| {
             c.untold_since
@@ -515,20 +516,20 @@ impl Mux {
         due.into_iter().try_for_each(|port| self.acknowledge(port))
     }
 
-    /// When [`Mux::tick`] has something to do.
+    /// Returns the time at which [`Mux::tick`] has something to do, if any.
     pub fn deadline(&self) -> Option<Instant> {
         let waiting = self.connections.values().filter_map(|c| c.untold_since);
         waiting.min().map(|since| since + ACK_WITHIN)
     }
 
-    /// The next packet to send.
+    /// Removes and returns the next packet to send.
     pub fn output(&mut self) -> Option<Vec<u8>> {
         let packet = self.output.pop_front()?;
         self.output_bytes -= packet.len();
         Some(packet)
     }
 
-    /// Something is to be sent.
+    /// Returns true if packets are queued for sending.
     pub fn has_output(&self) -> bool {
         !self.output.is_empty()
     }
@@ -579,7 +580,8 @@ impl Mux {
         Ok(())
     }
 
-    /// The headers of a connection's packet. No connection is before the version.
+    /// Builds the headers of a connection's packet. No connection exists before the phone has sent
+    /// its version.
     fn segment(&mut self, told: Segment, payload: usize) -> Vec<u8> {
         let form = self.form.get_or_insert_with(Form::first);
         form.segment(told, payload)

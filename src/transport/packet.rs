@@ -1,11 +1,11 @@
-//! The form of packets over USB, and what can be wrong with one. [`super::mux`] has the picture and
-//! the meaning.
+//! The format of packets over USB, and the errors of malformed ones. [`super::mux`] shows the
+//! layout and explains the meaning.
 
 use std::fmt;
 
 use super::mux::{PACKETS_MAX, WINDOW_BYTES};
 
-/// Longest packet that is taken.
+/// Longest packet that we accept, in bytes.
 pub const PACKET_BYTES_MAX: usize = 65536;
 pub(super) const VERSION: u32 = 0;
 pub(super) const CONTROL: u32 = 1;
@@ -21,30 +21,30 @@ pub(super) const RST: u8 = 0x04;
 pub(super) const PSH: u8 = 0x08;
 pub(super) const ACK: u8 = 0x10;
 
-/// Why a phone cannot be understood. Everything on it is over.
+/// Violation of the protocol by a phone. All of its connections end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broken {
-    /// It speaks a version that we do not.
+    /// The phone speaks an unsupported version of the protocol.
     Version(u32),
-    /// It goes on with something else instead of telling its version.
+    /// The phone keeps sending other bytes instead of its version.
     NoVersion,
-    /// A packet's length cannot be.
+    /// A packet states an impossible length.
     Length {
-        /// What it says, in bytes.
+        /// The length that the packet states, in bytes.
         said: u32,
-        /// The least that its kind has.
+        /// The least length of a packet of its kind.
         least: usize,
     },
-    /// A packet ends before its length.
+    /// A packet ends before its stated length.
     Cut {
-        /// What of it did not come, in bytes.
+        /// The number of missing bytes.
         missing: usize,
     },
-    /// A packet of version 2 does not begin as one.
+    /// A packet of version 2 does not start with FEEDFACE.
     Magic(u32),
-    /// A packet of no known kind.
+    /// A packet has an unknown kind.
     Protocol(u32),
-    /// It takes nothing of what is sent to it, and goes on sending.
+    /// The phone takes none of our packets, but keeps sending.
     Deaf,
 }
 
@@ -80,7 +80,8 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// The question for a phone's version, with ours; always in version 1's form.
+/// Builds the packet that states our version and asks for the phone's; always in version 1's
+/// format.
 pub(super) fn version() -> Vec<u8> {
     let mut ask = Vec::with_capacity(20);
     for word in [VERSION, 20, 2, 0, 0] {
@@ -89,7 +90,7 @@ pub(super) fn version() -> Vec<u8> {
     ask
 }
 
-/// Which of the two forms is spoken, and where its numbers stand.
+/// The packet format in use (version 1 or 2), with its sequence numbers.
 #[derive(Debug)]
 pub(super) struct Form {
     is_second: bool,
@@ -97,7 +98,7 @@ pub(super) struct Form {
     rx_seq: u16,
 }
 
-/// What a packet of a connection says beside its payload.
+/// Header fields of a connection's packet.
 pub(super) struct Segment {
     pub(super) port: u16,
     pub(super) there: u16,
@@ -107,7 +108,7 @@ pub(super) struct Segment {
 }
 
 impl Form {
-    /// Version 1.
+    /// Returns the format of version 1.
     pub(super) fn first() -> Form {
         Form {
             is_second: false,
@@ -116,7 +117,7 @@ impl Form {
         }
     }
 
-    /// Version 2.
+    /// Returns the format of version 2, with sequence numbers.
     pub(super) fn second() -> Form {
         Form {
             is_second: true,
@@ -124,12 +125,12 @@ impl Form {
         }
     }
 
-    /// Bytes of a packet's own header.
+    /// Returns the length of a packet's own header, in bytes.
     pub(super) fn header_bytes(&self) -> usize {
         if self.is_second { 16 } else { 8 }
     }
 
-    /// Takes note of a header that has come.
+    /// Checks a received header and remembers its sequence number.
     pub(super) fn take(&mut self, header: &[u8]) -> Result<(), Broken> {
         if self.is_second {
             match word(header, 8) {
@@ -140,7 +141,7 @@ impl Form {
         Ok(())
     }
 
-    /// A packet's own header, with room for the `rest` that follows it.
+    /// Builds a packet's own header, with capacity for the `rest` that follows it.
     pub(super) fn packet(&mut self, protocol: u32, rest: usize) -> Vec<u8> {
         let length = self.header_bytes() + rest;
         let mut packet = Vec::with_capacity(length);
@@ -155,7 +156,7 @@ impl Form {
         packet
     }
 
-    /// The headers of a connection's packet, with room for its payload.
+    /// Builds the headers of a connection's packet, with capacity for its payload.
     pub(super) fn segment(&mut self, told: Segment, payload: usize) -> Vec<u8> {
         let mut packet = self.packet(TCP, TCP_BYTES + payload);
         packet.extend_from_slice(&told.port.to_be_bytes());
@@ -170,12 +171,12 @@ impl Form {
     }
 }
 
-/// A big-endian u32 inside of bytes that are long enough.
+/// Reads a big-endian u32 at `at`; `bytes` must be long enough.
 pub(super) fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// A big-endian u16 inside of bytes that are long enough.
+/// Reads a big-endian u16 at `at`; `bytes` must be long enough.
 pub(super) fn half(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }

@@ -12,23 +12,23 @@ use zeroize::Zeroizing;
 
 use crate::bounded_plist::{self, NotAPlist};
 
-/// Longest message that is taken where nothing says otherwise. Directory listings of a whole backup
-/// are the largest.
+/// Default limit of a message's length, in bytes. Directory listings of a whole backup are the
+/// largest.
 pub const MESSAGE_BYTES_MAX: u32 = 64 << 20;
 
-/// Why a message could not be read or written.
+/// Failure to read or write a message.
 #[derive(Debug)]
 pub enum FrameError {
     /// The stream ended or failed.
     Io(io::Error),
     /// The length prefix is over the limit.
     TooLong {
-        /// What the prefix said, in bytes.
+        /// The length that the prefix states, in bytes.
         length: u32,
-        /// What is allowed here, in bytes.
+        /// The limit that applies here, in bytes.
         limit: u32,
     },
-    /// The bytes are no property list.
+    /// The bytes are not a property list.
     NotAPlist(NotAPlist),
 }
 
@@ -55,12 +55,12 @@ impl std::fmt::Display for FrameError {
 
 impl std::error::Error for FrameError {}
 
-/// How a property list is written.
+/// Encoding of a property list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// Lockdown and the small services.
+    /// XML, for lockdown and the small services.
     Xml,
-    /// DeviceLink.
+    /// Binary, for DeviceLink.
     Binary,
 }
 
@@ -76,7 +76,7 @@ pub fn read_body(stream: &mut dyn Read, length: u32, limit: u32) -> Result<Value
     if length > limit {
         return Err(FrameError::TooLong { length, limit });
     }
-    // Grown as bytes arrive: a prefix alone reserves nothing.
+    // Grow the buffer as bytes arrive, so that a prefix alone reserves no memory.
     let mut body = Vec::new();
     stream.take(u64::from(length)).read_to_end(&mut body)?;
     if body.len() != length as usize {
@@ -91,7 +91,7 @@ pub fn write(
     message: &Value,
     encoding: Encoding,
 ) -> Result<(), FrameError> {
-    // Some hold keys and passwords.
+    // Some messages hold keys and passwords.
     let mut bytes = Zeroizing::new(vec![0; 4]);
     let written = match encoding {
         Encoding::Xml => message.to_writer_xml(&mut *bytes),

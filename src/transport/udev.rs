@@ -1,7 +1,7 @@
-//! The udev rule that lets people use phones on Linux, where only root may open USB devices by
-//! itself.
+//! The udev rule that lets users open phones on Linux, where by default only root may open USB
+//! devices.
 
-/// The file that the rule belongs into. Before 73-seat-late.rules, which acts on `uaccess`, and
+/// Path of the rule's file. The name sorts before 73-seat-late.rules, which acts on `uaccess`, and
 /// after 39-usbmuxd.rules.
 pub const FILE: &str = "/etc/udev/rules.d/70-idev-backup.rules";
 
@@ -17,7 +17,7 @@ pub const RULE: &str = concat!(
     ", MODE=\"0660\", GROUP=\"plugdev\", TAG+=\"uaccess\""
 );
 
-/// What a user is told who has no rights.
+/// Advice for a user who lacks permission to open the phone.
 pub const HINT: &str = concat!(
     "let yourself use it: `idev-backup udev-rule | sudo tee /etc/udev/rules.d/70-idev-backup.rules && sudo udevadm control --reload`, \
      then plug the phone in again. The rule is: ",
@@ -25,7 +25,7 @@ pub const HINT: &str = concat!(
     ", MODE=\"0660\", GROUP=\"plugdev\", TAG+=\"uaccess\""
 );
 
-/// The whole file, with what it is for.
+/// Returns the content of the whole file, with a comment on its purpose.
 pub fn file() -> String {
     format!(
         "# Lets people use iPhones and iPads without a daemon (idev-backup): whoever sits at the computer, by uaccess, and the members\n\
@@ -47,7 +47,7 @@ mod tests {
         for text in [HINT.to_owned(), file()] {
             assert!(text.contains(RULE) && text.contains(FILE), "{text}");
         }
-        // udev reads a line that is neither a comment nor a rule as an error.
+        // udev reports a line that is neither a comment nor a rule as an error.
         let rules: Vec<String> = file()
             .lines()
             .filter(|l| !l.starts_with('#'))

@@ -1,8 +1,8 @@
-//! Phones on USB without a daemon: which are there, and connections to them.
+//! Phones on USB without a daemon: listing them, and connections to them.
 //!
-//! A [`Bus`] knows the hardware (`libusb.rs`, or a test's own); here is what is the same for all of
-//! them. A phone is held while somebody uses it and a little longer, by one [`Link`] for all of its
-//! connections.
+//! A [`Bus`] gives access to the hardware (`libusb.rs`, or a test's own); this module holds what
+//! all of them share. A phone is held while it has connections and a little longer, by one [`Link`]
+//! for all of its connections.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,32 +16,32 @@ use super::wire::{Calm, Socket, TICK, Wire, cancelled};
 use crate::trace::Recorder;
 use crate::udid::Udid;
 
-/// How often it is looked which phones are there: libusb tells of changes on some systems only.
+/// Interval between two listings of the phones: libusb reports changes on some systems only.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Until somebody has better patience.
+/// Longest silence of a new connection, until its user sets another limit.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
-/// The numbers of phones here have this bit, so that they are never taken for a daemon's.
+/// Bit that is set in the numbers of all phones here, so that they never equal a daemon's numbers.
 const OURS: u64 = 1 << 32;
 
-/// A phone that hangs on a bus.
+/// A phone attached to a bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Where: bus and address, which are new at every attach.
+    /// Bus and address, which are new at every attach.
     pub place: u32,
-    /// Its serial number, or why that cannot be read.
+    /// The serial number, or the reason why it cannot be read.
     pub serial: Result<String, Trouble>,
 }
 
-/// Phones of one computer.
+/// Access to the phones of one computer.
 pub trait Bus: Send + Sync {
-    /// Those that are there.
+    /// Lists the attached phones.
     fn phones(&self) -> Result<Vec<Found>, Trouble>;
 
-    /// Takes the phone at a place for us alone.
+    /// Claims the phone at a place exclusively.
     fn open(&self, place: u32) -> Result<(Box<dyn Pipe>, Wake), Trouble>;
 }
 
-/// All phones on USB. Clones share the phones that are held.
+/// All phones on USB. Clones share the open phones.
 #[derive(Clone)]
 pub struct Usb {
     held: Arc<Held>,
@@ -49,7 +49,8 @@ pub struct Usb {
     recorder: Option<Recorder>,
 }
 
-/// One phone's place, and its link while that is used. One thread opens it, others wait for that.
+/// Slot for one phone's link, filled while the link is in use. One thread opens it while others
+/// wait on the mutex.
 type Slot = Arc<Mutex<Option<Link>>>;
 
 struct Held {
@@ -64,7 +65,7 @@ impl fmt::Debug for Usb {
 }
 
 impl Usb {
-    /// The phones of a bus; waits end with `calm`.
+    /// Uses the phones of a bus; waits end when `calm` is cancelled.
     pub fn new(bus: Box<dyn Bus>, calm: Arc<Calm>) -> Usb {
         Usb {
             held: Arc::new(Held {
@@ -76,13 +77,13 @@ impl Usb {
         }
     }
 
-    /// Has everything recorded that is said to phones.
+    /// Records all communication with phones.
     pub fn recorded(mut self, recorder: Recorder) -> Usb {
         self.recorder = Some(recorder);
         self
     }
 
-    /// The same phones, with waits that end with `calm`.
+    /// Returns a clone whose waits end when `calm` is cancelled.
     pub fn with_calm(&self, calm: Arc<Calm>) -> Usb {
         Usb {
             calm,
@@ -90,18 +91,20 @@ impl Usb {
         }
     }
 
-    /// Whether it is this that gave the phone its number.
+    /// Returns true if this transport, not a daemon, assigned the phone's number.
     pub fn knows(phone: &Attached) -> bool {
         phone.device_id & OURS != 0
     }
 
-    /// The phones that are there. Fails when there are some and not one of them can be named.
+    /// Lists the attached phones. Fails if there are phones but none of their serial numbers can be
+    /// read.
     pub fn devices(&self) -> Result<Vec<Attached>, Error> {
         let found = self.held.bus.phones().map_err(unlisted)?;
         let mut why = None;
         let mut phones = Vec::new();
         for phone in found {
-            // What has another kind of serial number is in recovery mode, or no phone.
+            // A phone in recovery mode, or a device that is not a phone, has another kind of serial
+            // number.
             match phone.serial.map(|serial| serial.trim_matches('\0').parse()) {
                 Ok(Ok(udid)) => phones.push(Attached {
                     device_id: OURS | u64::from(phone.place),
@@ -118,7 +121,7 @@ impl Usb {
         }
     }
 
-    /// Opens a connection to a port of a phone, where `service` is.
+    /// Opens a connection to a port of a phone; `service` names the connection in recordings.
     pub fn connect(&self, phone: &Attached, port: u16, service: &str) -> Result<Wire, Error> {
         const DOING: &str = "connect to the phone over USB";
         let failed = |cause: std::io::Error| match cause.get_ref().and_then(|e| e.downcast_ref()) {
@@ -137,7 +140,7 @@ impl Usb {
         let connection = loop {
             let link = match slot.take() {
                 Some(link) if !link.is_over() => link,
-                // The old one gives the phone back before it is opened anew.
+                // Drop the old link first, so that it releases the phone before it is opened again.
                 over => {
                     drop(over);
                     self.open(phone).map_err(failed)?
@@ -146,7 +149,7 @@ impl Usb {
             let link = slot.insert(link);
             match link.connect(port, &self.calm).map_err(failed)? {
                 Some(connection) => break connection,
-                // It was given back at this moment, since nobody had used it.
+                // The link has just released the phone, since it was unused.
                 None if tries > 0 => tries -= 1,
                 None => return Err(failed(Trouble::Unplugged.into())),
             }
@@ -167,8 +170,8 @@ impl Usb {
     fn slot(&self, phone: &Attached) -> Slot {
         let links = &self.held.links;
         let mut links = links.lock().unwrap_or_else(PoisonError::into_inner);
-        // A watch goes on for months: phones that went leave nothing behind. What somebody else has
-        // at hand is in use, or about to be: a slot gets a second owner under this lock only.
+        // Remove the slots of phones that have left, since a watch runs for months. A slot with a
+        // second owner is in use, or about to be: it gets that owner under this lock only.
         let mut gone = Vec::new();
         links.retain(|_, slot| {
             let used = Arc::strong_count(slot) > 1
@@ -183,14 +186,14 @@ impl Usb {
         });
         let slot = links.entry(phone.device_id).or_default().clone();
         drop(links);
-        // The end of a link may take a moment, in which other phones need not wait.
+        // Ending a link may take a moment; other phones need not wait for it.
         drop(gone);
         slot
     }
 
-    /// Asks to be told of every phone that comes and goes; those that are there come first.
+    /// Subscribes to phones being attached and detached, starting with those already attached.
     pub fn listen(&self) -> Result<Listener, Error> {
-        // Where USB cannot be looked at, nothing will ever come.
+        // Fail now if USB is not accessible, since no phone would ever appear.
         self.held.bus.phones().map_err(unlisted)?;
         Ok(Listener {
             usb: self.clone(),
@@ -208,7 +211,7 @@ fn unlisted(trouble: Trouble) -> Error {
     }
 }
 
-/// The changes, as they are seen.
+/// Stream of changes, found by polling.
 pub struct Listener {
     usb: Usb,
     known: BTreeMap<u64, Udid>,
@@ -217,8 +220,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Waits for the next change. `gone_on` is asked now and then, and ends the wait when it says
-    /// why.
+    /// Waits for the next change. Calls `gone_on` at every poll; an error that it returns ends the
+    /// wait.
     pub fn next_change(
         &mut self,
         gone_on: &mut dyn FnMut() -> Option<Error>,
@@ -248,8 +251,7 @@ impl Listener {
 
     fn look(&mut self) -> Result<(), Error> {
         let there = match self.usb.devices() {
-            // Somebody may still give rights to a phone that was just plugged in: that is udev's
-            // work.
+            // udev may still be about to grant access to a phone that was just plugged in.
             Err(Error::Usb {
                 trouble: Trouble::NoRights { .. } | Trouble::Unplugged,
                 ..
@@ -267,7 +269,8 @@ impl Listener {
         }
         for id in gone {
             self.known.remove(&id);
-            // The last is told first: who goes before who comes.
+            // `news` is popped from the end, so that detached phones are reported before attached
+            // ones.
             self.news.push(Change::Detached(id));
         }
         Ok(())

@@ -1,7 +1,9 @@
-//! The daemon that shares a computer's phones among programs: usbmuxd, Apple's or anybody's.
+//! Client of usbmuxd, the daemon that shares a computer's phones among programs: Apple's own or a
+//! compatible one.
 //!
 //! ```text
-//! [length u32 LE, header included][version u32 LE = 1][message u32 LE = 8, a plist][tag u32 LE][XML property list]
+//! [length u32 LE, header included][version u32 LE = 1][message u32 LE = 8, a plist]
+//! [tag u32 LE][XML property list]
 //! ```
 //! Source: protocol.md, section 1; checked against captured bytes of Apple's daemon in
 //! tests/captured.rs.
@@ -27,29 +29,31 @@ use crate::secret::{self, Secret};
 use crate::trace::Recorder;
 use crate::udid::Udid;
 
-/// The header's version for property lists.
+/// Version in the header of a message that holds a property list.
 const VERSION: u32 = 1;
-/// The header's message number for property lists.
+/// Message number in the header of a message that holds a property list.
 const MESSAGE_PLIST: u32 = 8;
 const HEADER_BYTES: u32 = 16;
-/// Room for a message with a pair record, so that its buffer need not grow and leave copies behind.
+/// Initial capacity for a message that may hold a pair record, so that its buffer does not grow and
+/// leave copies of the keys in memory.
 const RECORD_BYTES: usize = 64 << 10;
-/// Longest answer taken from the daemon: pair records are the largest, under 16 KiB.
+/// Longest answer accepted from the daemon, in bytes. Pair records are the largest, under 16 KiB.
 const ANSWER_BYTES_MAX: u32 = 4 << 20;
-/// The daemon answers at once or is stuck.
+/// Longest wait for an answer: the daemon answers at once or is stuck.
 const ANSWER_SILENCE_MAX: Duration = Duration::from_secs(20);
 
-/// Where the daemon listens.
+/// Address on which a daemon listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
-    /// A local socket's path.
+    /// The path of a local socket.
     Unix(PathBuf),
-    /// `host:port`.
+    /// TCP, as `host:port`.
     Tcp(String),
 }
 
 impl Address {
-    /// What `USBMUXD_SOCKET_ADDRESS` says (`UNIX:/path` or `host:port`), else the platform's own.
+    /// Returns the address in `USBMUXD_SOCKET_ADDRESS` (`UNIX:/path` or `host:port`), else the
+    /// platform's default.
     pub fn from_environment() -> Address {
         match from_variable() {
             Some(text) => Address::parse(&text),
@@ -67,7 +71,8 @@ impl Address {
         }
     }
 
-    /// Whether anybody listens there, be it that it takes nobody in at present.
+    /// Returns true if a daemon listens on the address, even if it accepts no connections at
+    /// present.
     pub fn answers(&self) -> bool {
         match self.open() {
             Ok(_) => true,
@@ -86,8 +91,8 @@ impl Address {
     }
 }
 
-/// Linux waits without end while more clients wait than a daemon that hangs has room for; here that
-/// is `WouldBlock`.
+/// Connects without blocking. On Linux a blocking connect waits forever while the backlog of a
+/// hanging daemon is full; this one fails with `WouldBlock`.
 #[cfg(target_os = "linux")]
 fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -99,18 +104,18 @@ fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     Ok(socket)
 }
 
-/// Others refuse where there is no room.
+/// Connects; outside Linux, a full backlog is an error at once.
 #[cfg(all(unix, not(target_os = "linux")))]
 fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(path)
 }
 
-/// The first of a name's addresses that answers. A computer that is switched off must not keep us
-/// for minutes.
+/// Connects to the first address of a host name that answers. The timeout keeps a computer that is
+/// switched off from blocking us for minutes.
 fn connect(address: &str) -> io::Result<TcpStream> {
     let mut why = io::ErrorKind::AddrNotAvailable.into();
     for address in address.to_socket_addrs()? {
-        // This computer answers at once, one way or the other.
+        // This computer accepts or refuses at once.
         let connected = match address.ip().is_loopback() {
             true => TcpStream::connect(address),
             false => TcpStream::connect_timeout(&address, ANSWER_SILENCE_MAX),
@@ -123,7 +128,7 @@ fn connect(address: &str) -> io::Result<TcpStream> {
     Err(why)
 }
 
-/// Returns the address that the environment gives, if it gives one.
+/// Returns the address in `USBMUXD_SOCKET_ADDRESS`, if it is set and not empty.
 pub fn from_variable() -> Option<String> {
     let text = std::env::var("USBMUXD_SOCKET_ADDRESS").ok();
     text.filter(|text| !text.is_empty())
@@ -138,12 +143,12 @@ impl fmt::Display for Address {
     }
 }
 
-/// How a phone is attached.
+/// Kind of attachment of a phone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
-    /// By cable.
+    /// Attached by cable.
     Usb,
-    /// Over Wi-Fi.
+    /// Reachable over Wi-Fi.
     Network,
 }
 
@@ -159,11 +164,11 @@ impl fmt::Display for Via {
 /// A phone as the daemon lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
-    /// The daemon's number, new at every attach.
+    /// The number assigned by the daemon, new at every attach.
     pub device_id: u64,
-    /// Which phone.
+    /// The phone's UDID.
     pub udid: Udid,
-    /// Cable or Wi-Fi.
+    /// The kind of attachment.
     pub via: Via,
 }
 
@@ -184,24 +189,24 @@ impl Attached {
     }
 }
 
-/// Something that happened to the daemon's phones.
+/// Change in the daemon's list of phones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A phone came.
+    /// A phone was attached.
     Attached(Attached),
-    /// The phone of this number went.
+    /// The phone of this number was detached.
     Detached(u64),
     /// The phone of this number was paired.
     Paired(u64),
 }
 
-/// The changes, as they happen.
+/// Stream of changes, as the daemon reports them.
 pub struct Listener {
     wire: Wire,
 }
 
 impl Listener {
-    /// Waits for the next change. A phone whose entry cannot be read is passed over.
+    /// Waits for the next change, ignoring phones whose entry cannot be read.
     pub fn next_change(&mut self) -> Result<Change, Error> {
         const DOING: &str = "wait for phones";
         loop {
@@ -221,7 +226,7 @@ impl Listener {
     }
 }
 
-/// The daemon. Each question opens a connection of its own, as Apple's programs do.
+/// Client of the daemon. Each request opens a connection of its own, as in Apple's programs.
 #[derive(Debug, Clone)]
 pub struct Usbmuxd {
     address: Address,
@@ -230,7 +235,7 @@ pub struct Usbmuxd {
 }
 
 impl Usbmuxd {
-    /// The daemon at `address`; its waits end with `calm`.
+    /// Uses the daemon at `address`; waits end when `calm` is cancelled.
     pub fn new(address: Address, calm: Arc<Calm>) -> Usbmuxd {
         Usbmuxd {
             address,
@@ -239,13 +244,13 @@ impl Usbmuxd {
         }
     }
 
-    /// Has everything recorded that is said to the daemon, and through it to phones.
+    /// Records all communication with the daemon, and through it with phones.
     pub fn recorded(mut self, recorder: Recorder) -> Usbmuxd {
         self.recorder = Some(recorder);
         self
     }
 
-    /// The same daemon, with waits that end with `calm`.
+    /// Returns a clone whose waits end when `calm` is cancelled.
     pub fn with_calm(&self, calm: Arc<Calm>) -> Usbmuxd {
         Usbmuxd {
             calm,
@@ -253,17 +258,17 @@ impl Usbmuxd {
         }
     }
 
-    /// Whether it is there.
+    /// Returns true if the daemon is running, even if it accepts no connections at present.
     pub fn answers(&self) -> bool {
         self.address.answers()
     }
 
-    /// Where it listens.
+    /// Returns the address of the daemon.
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// The phones it sees, each by its own entries: one phone may be there by cable and by Wi-Fi.
+    /// Lists the attached phones. A phone that is attached by cable and by Wi-Fi has two entries.
     pub fn devices(&self) -> Result<Vec<Attached>, Error> {
         const DOING: &str = "list phones";
         let answer = self.ask(DOING, "ListDevices", Dictionary::new())?;
@@ -275,13 +280,13 @@ impl Usbmuxd {
         Ok(list.iter().filter_map(Attached::parse).collect())
     }
 
-    /// Opens a connection to a port of a phone, where `service` is.
+    /// Opens a connection to a port of a phone; `service` names the connection in recordings.
     pub fn connect(&self, phone: &Attached, port: u16, service: &str) -> Result<Wire, Error> {
         const DOING: &str = "connect to the phone";
         let mut request = Dictionary::new();
         request.insert("DeviceID".into(), Value::Integer(phone.device_id.into()));
-        // In network byte order. Apple's clients write it as a signed number, libusbmuxd unsigned;
-        // daemons take both.
+        // The port is in network byte order. Apple's clients write it as a signed number,
+        // libusbmuxd unsigned; daemons accept both.
         request.insert(
             "PortNumber".into(),
             Value::Integer(port.swap_bytes().into()),
@@ -295,7 +300,7 @@ impl Usbmuxd {
         Ok(wire)
     }
 
-    /// Asks to be told of every phone that comes and goes; those that are there come first.
+    /// Subscribes to phones being attached and detached, starting with those already attached.
     pub fn listen(&self) -> Result<Listener, Error> {
         const DOING: &str = "wait for phones";
         let mut wire = self.open()?;
@@ -305,7 +310,7 @@ impl Usbmuxd {
         Ok(Listener { wire })
     }
 
-    /// The computer's own identifier, shared by all of its pair records.
+    /// Returns the computer's own identifier, shared by all of its pair records.
     pub fn system_buid(&self) -> Result<String, Error> {
         const DOING: &str = "ask for the computer's identifier";
         let answer = self.ask(DOING, "ReadBUID", Dictionary::new())?;
@@ -316,7 +321,7 @@ impl Usbmuxd {
         })
     }
 
-    /// The pair record of a phone, a property list; `None` when the daemon has none.
+    /// Returns the pair record of a phone, a property list, or `None` if the daemon has none.
     pub fn pair_record(&self, udid: &Udid) -> Result<Option<Secret>, Error> {
         const DOING: &str = "read the pair record";
         let mut request = Dictionary::new();
@@ -331,7 +336,7 @@ impl Usbmuxd {
         }
     }
 
-    /// Hands a pair record to the daemon.
+    /// Stores a pair record in the daemon.
     pub fn save_pair_record(&self, device: &Attached, record: &Secret) -> Result<(), Error> {
         const DOING: &str = "save the pair record";
         let mut request = Dictionary::new();
@@ -344,7 +349,7 @@ impl Usbmuxd {
         accepted(&self.ask(DOING, "SavePairRecord", request)?, DOING)
     }
 
-    /// Has the daemon forget a pair record.
+    /// Deletes a pair record from the daemon.
     pub fn delete_pair_record(&self, udid: &Udid) -> Result<(), Error> {
         const DOING: &str = "delete the pair record";
         let mut request = Dictionary::new();
@@ -372,8 +377,8 @@ impl Usbmuxd {
         Ok(wire)
     }
 
-    /// A daemon that hangs takes nobody in: it is given up as one that takes a question and does
-    /// not answer.
+    /// Connects to the daemon, waiting while its backlog is full. Gives up after the same time as
+    /// for a daemon that accepts a request but does not answer.
     fn patiently(&self) -> io::Result<Socket> {
         let since = Instant::now();
         loop {
@@ -416,7 +421,7 @@ fn exchange(
     );
     request.insert("ProgName".into(), "idev-backup".into());
     request.insert("kLibUSBMuxVersion".into(), Value::Integer(3.into()));
-    // It may hold a pair record.
+    // The request may hold a pair record.
     let mut body = Zeroizing::new(Vec::with_capacity(RECORD_BYTES));
     body.resize(HEADER_BYTES as usize, 0);
     let failed = |cause| Error::Io { doing, cause };
@@ -438,7 +443,7 @@ fn receive(wire: &mut Wire, doing: &'static str) -> Result<Dictionary, Error> {
     wire.read_exact(&mut header).map_err(failed)?;
     let strange = |why: String| Error::Strange { doing, why };
     let length = body_length(&header).map_err(strange)?;
-    // Exactly the answer and no byte more: after Connect the phone's own bytes may follow at once.
+    // Read exactly the answer: after Connect, the phone's own bytes may follow at once.
     let mut body = Zeroizing::new(Vec::with_capacity(RECORD_BYTES));
     wire.take(length.into())
         .read_to_end(&mut body)
@@ -449,7 +454,7 @@ fn receive(wire: &mut Wire, doing: &'static str) -> Result<Dictionary, Error> {
     parse_body(&body).map_err(|e| strange(e.to_string()))
 }
 
-/// The length of the property list that follows a header.
+/// Returns the length of the property list that follows a header.
 fn body_length(header: &[u8; HEADER_BYTES as usize]) -> Result<u32, String> {
     let word = |at: usize| {
         u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
@@ -468,7 +473,7 @@ fn body_length(header: &[u8; HEADER_BYTES as usize]) -> Result<u32, String> {
 }
 
 fn parse_body(body: &[u8]) -> Result<Dictionary, NotAPlist> {
-    // A plist that is no dictionary has none of the keys that are asked of it.
+    // A property list that is not a dictionary has none of the expected keys.
     Ok(bounded_plist::parse(body)?
         .into_dictionary()
         .unwrap_or_default())
@@ -485,7 +490,7 @@ fn accepted(answer: &Dictionary, doing: &'static str) -> Result<(), Error> {
     }
 }
 
-/// One whole message as it stands in a capture: its property list.
+/// Parses one whole message from a capture. Returns its property list and its length in bytes.
 pub fn parse_message(bytes: &[u8]) -> Result<(Dictionary, usize), Error> {
     const DOING: &str = "read a captured message";
     let strange = |why: String| Error::Strange { doing: DOING, why };

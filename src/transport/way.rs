@@ -1,4 +1,4 @@
-//! Which way to phones: through a daemon, over USB, or whichever there is.
+//! Choice of the transport to phones: a daemon, USB, or the one that is available.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,12 +10,12 @@ use super::usbmuxd::{self, Address, Attached, Change, Usbmuxd};
 use super::wire::{Calm, Wire};
 use crate::trace::Recorder;
 
-/// What a user may ask for.
+/// Transport that the user may request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
-    /// The daemon and nothing else.
+    /// The daemon only.
     Usbmuxd,
-    /// USB and nothing else.
+    /// USB only, even if a daemon runs.
     Usb,
 }
 
@@ -31,15 +31,15 @@ impl FromStr for Wanted {
     }
 }
 
-/// The way to phones.
+/// Transport to phones.
 #[derive(Debug, Clone)]
 pub enum Transport {
     /// Through a daemon.
     Daemon(Usbmuxd),
-    /// Over USB.
+    /// Over USB, without a daemon.
     Usb(Usb),
-    /// Through the daemon while one answers, else over USB. Asked anew each time: udev starts and
-    /// stops daemons with phones.
+    /// Through the daemon while one answers, else over USB. Checked again for each call, since udev
+    /// starts and stops daemons as phones are attached and detached.
     Either(Usbmuxd, Usb),
 }
 
@@ -55,15 +55,15 @@ impl From<Usb> for Transport {
     }
 }
 
-/// The one that serves now.
+/// The transport in use for one call.
 enum Now<'a> {
     Daemon(&'a Usbmuxd),
     Usb(&'a Usb),
 }
 
 impl Transport {
-    /// What is wanted, or what is best here: a daemon whose address was given, else whichever there
-    /// is.
+    /// Returns the requested transport. Without a request, uses a daemon whose address the
+    /// environment gives, else whichever transport is available.
     pub fn choose(wanted: Option<Wanted>, calm: Arc<Calm>) -> Result<Transport, Error> {
         let daemon = Usbmuxd::new(Address::from_environment(), calm.clone());
         match wanted {
@@ -75,7 +75,7 @@ impl Transport {
         }
     }
 
-    /// Has everything recorded that is said to the daemon and to phones.
+    /// Records all communication with the daemon and with phones.
     pub fn recorded(self, recorder: Recorder) -> Transport {
         match self {
             Transport::Daemon(daemon) => Transport::Daemon(daemon.recorded(recorder)),
@@ -86,7 +86,7 @@ impl Transport {
         }
     }
 
-    /// The same way, with waits that end with `calm`.
+    /// Returns a clone whose waits end when `calm` is cancelled.
     pub fn with_calm(&self, calm: Arc<Calm>) -> Transport {
         match self {
             Transport::Daemon(daemon) => Transport::Daemon(daemon.with_calm(calm)),
@@ -106,7 +106,7 @@ impl Transport {
         }
     }
 
-    /// The daemon, if it is that which serves now.
+    /// Returns the daemon, if it is the transport in use now.
     pub fn daemon(&self) -> Option<&Usbmuxd> {
         match self.now() {
             Now::Daemon(daemon) => Some(daemon),
@@ -114,18 +114,19 @@ impl Transport {
         }
     }
 
-    /// USB was asked for, and a daemon is there all the same: it holds the phones that it knows.
+    /// Returns true if USB was requested although a daemon answers: the daemon holds the phones
+    /// that it knows.
     pub fn passes_over_a_daemon(&self) -> bool {
         matches!(self, Transport::Usb(_)) && Address::from_environment().answers()
     }
 
-    /// The phones that are there, each by its own entries.
+    /// Lists the attached phones. A phone that is attached by cable and by Wi-Fi has two entries.
     pub fn devices(&self) -> Result<Vec<Attached>, Error> {
         match self.now() {
             Now::Daemon(daemon) => daemon.devices(),
             Now::Usb(usb) => match (self, usb.devices()?) {
-                // There Apple's service is the way, and libusb sees little without it: that it is
-                // missing is what to tell.
+                // On Windows, Apple's service is the usual transport, and libusb sees little
+                // without it. Ask the service, so that the error says that it is missing.
                 (Transport::Either(daemon, _), phones) if cfg!(windows) && phones.is_empty() => {
                     daemon.devices()
                 }
@@ -134,8 +135,8 @@ impl Transport {
         }
     }
 
-    /// Opens a connection to a port of a phone, where `service` is: the way by which the phone was
-    /// found.
+    /// Opens a connection to a port of a phone, through the transport by which the phone was found.
+    /// `service` names the connection in recordings.
     pub fn connect(&self, phone: &Attached, port: u16, service: &str) -> Result<Wire, Error> {
         match self {
             Transport::Daemon(daemon) => daemon.connect(phone, port, service),
@@ -146,7 +147,7 @@ impl Transport {
         }
     }
 
-    /// Asks to be told of every phone that comes and goes; those that are there come first.
+    /// Subscribes to phones being attached and detached, starting with those already attached.
     pub fn listen(&self) -> Result<Listener, Error> {
         Ok(match self.now() {
             Now::Daemon(daemon) => Listener::Daemon(daemon.listen()?),
@@ -162,11 +163,11 @@ impl Transport {
     }
 }
 
-/// The changes, as they happen.
+/// Stream of changes.
 pub enum Listener {
-    /// The daemon tells them.
+    /// The daemon reports the changes.
     Daemon(usbmuxd::Listener),
-    /// They are looked for, until a daemon answers.
+    /// The changes are found by polling USB, until a daemon answers.
     Usb(usb::Listener, Option<Usbmuxd>),
 }
 
@@ -186,7 +187,7 @@ impl Listener {
     }
 }
 
-/// Where usbmuxd, or Apple's own daemon, keeps its pair records.
+/// Returns the folder in which usbmuxd, or Apple's own daemon, keeps its pair records.
 pub fn records_of_daemons() -> PathBuf {
     if cfg!(windows) {
         let data = std::env::var_os("ProgramData").unwrap_or_else(|| r"C:\ProgramData".into());
@@ -203,7 +204,7 @@ fn on_this_computer(calm: Arc<Calm>) -> Result<Usb, Error> {
     Ok(Usb::new(Box::new(super::libusb::Libusb), calm))
 }
 
-/// Whether there is any USB to do without a daemon with: containers mostly have none.
+/// Returns true if USB can be used without a daemon; in most containers it cannot.
 #[cfg(all(feature = "usb", not(target_os = "macos")))]
 fn is_usable() -> bool {
     super::libusb::Libusb::is_here()

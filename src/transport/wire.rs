@@ -1,4 +1,4 @@
-//! A socket that waits with patience: silence has a limit, and a cancelled wait ends at once.
+//! Socket with bounded waits: silence has a limit, and a cancelled wait ends early.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
@@ -9,33 +9,33 @@ use std::time::{Duration, Instant};
 use super::link::Connection;
 use crate::trace::Tap;
 
-/// Anything that bytes go through, both ways.
+/// Bidirectional byte stream.
 pub trait Stream: Read + Write + Send {}
 
 impl<T: Read + Write + Send> Stream for T {}
 
-/// How often a wait looks at its limits.
+/// Interval at which a wait checks its limits.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
-/// What ends a wait early, shared by whoever asks for it and the connections that wait.
+/// Cancellation token, shared by the caller that cancels and the connections that wait.
 ///
-/// A cancel takes effect where the dialog stands between two messages; in the middle of one it
-/// would lose step. But a message can hold files of many gigabytes, or never end: after some
-/// seconds a cancel takes effect anywhere.
+/// A cancellation takes effect between two messages of the dialog; in the middle of one, both sides
+/// would lose synchronization. But a message can hold files of many gigabytes, or never end, so
+/// after a few seconds a cancellation takes effect anywhere.
 #[derive(Debug, Default)]
 pub struct Calm {
     cancel: Arc<AtomicBool>,
-    /// What stops more, up to everything, where this stops only one phone.
+    /// Flags of the parent tokens, where this token covers only one phone.
     wider: Vec<Arc<AtomicBool>>,
     between_messages: AtomicBool,
     seen: OnceLock<Instant>,
 }
 
-/// How long a cancel waits for the end of a message.
+/// Longest time that a cancellation waits for the end of a message.
 const GRACE: Duration = Duration::from_secs(3);
 
 impl Calm {
-    /// Waits that end when `cancel` becomes true.
+    /// Creates a token that is cancelled when `cancel` becomes true.
     pub fn new(cancel: Arc<AtomicBool>) -> Arc<Calm> {
         Arc::new(Calm {
             cancel,
@@ -45,7 +45,8 @@ impl Calm {
         })
     }
 
-    /// The same cancel, for another connection with its own place in its dialog.
+    /// Returns a token with the same cancel flags, for another connection with its own position in
+    /// its dialog.
     pub fn fork(&self) -> Arc<Calm> {
         Arc::new(Calm {
             cancel: self.cancel.clone(),
@@ -55,7 +56,8 @@ impl Calm {
         })
     }
 
-    /// A cancel of its own, that this one's reaches too: one phone among several.
+    /// Returns a child token, for one phone among several. Cancelling this token also cancels the
+    /// child, but not the other way round.
     pub fn for_one(&self) -> Arc<Calm> {
         let mut wider = self.wider.clone();
         wider.push(self.cancel.clone());
@@ -67,28 +69,28 @@ impl Calm {
         })
     }
 
-    /// Asks to stop.
+    /// Cancels the token.
     pub fn cancel(&self) {
         self.cancel.store(true, Ordering::SeqCst);
     }
 
-    /// Whether somebody asked to stop.
+    /// Returns true if the token or one of its parents is cancelled.
     pub fn cancelled(&self) -> bool {
         let set = |flag: &Arc<AtomicBool>| flag.load(Ordering::SeqCst);
         set(&self.cancel) || self.wider.iter().any(set)
     }
 
-    /// Says whether a wait may be cut short now.
+    /// Records whether the dialog is between two messages, where a wait may be ended at once.
     pub fn set_between_messages(&self, between: bool) {
         self.between_messages.store(between, Ordering::SeqCst);
     }
 
-    /// The error of what was cut short.
+    /// Returns the error that a cancelled operation reports.
     pub fn cancellation(&self) -> io::Error {
         cancelled()
     }
 
-    /// Whether what is under way is to be cut short now.
+    /// Returns true if the operation under way must end now.
     pub fn stops(&self) -> bool {
         self.cancelled()
             && (self.between_messages.load(Ordering::SeqCst)
@@ -96,7 +98,7 @@ impl Calm {
     }
 }
 
-/// The wait was ended by [`Calm`].
+/// Marker of an error that [`Calm`] caused.
 #[derive(Debug)]
 struct Cancelled;
 
@@ -108,25 +110,25 @@ impl std::fmt::Display for Cancelled {
 
 impl std::error::Error for Cancelled {}
 
-/// Whether `error` means that a wait was cancelled.
+/// Returns true if `error` means that a wait was cancelled.
 pub fn is_cancelled(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Cancelled>())
 }
 
-/// The error of a wait that was cancelled.
+/// Returns the error of a cancelled wait.
 pub(super) fn cancelled() -> io::Error {
     io::Error::other(Cancelled)
 }
 
-/// A connected socket: the daemon's, and after Connect the phone's.
+/// A connected socket: first the daemon's, and after Connect the phone's.
 #[derive(Debug)]
 pub enum Socket {
-    /// Local socket.
+    /// A local socket.
     #[cfg(unix)]
     Unix(std::os::unix::net::UnixStream),
-    /// TCP: Windows, containers, other machines.
+    /// A TCP socket, for Windows, containers and other machines.
     Tcp(TcpStream),
-    /// A connection of a phone on USB.
+    /// A connection to a phone on USB.
     Usb(Connection),
 }
 
@@ -143,7 +145,7 @@ impl Socket {
                 s.set_read_timeout(Some(TICK))?;
                 s.set_write_timeout(Some(TICK))
             }
-            // It waits no longer than a tick by itself.
+            // A USB connection already waits no longer than a tick.
             Socket::Usb(_) => Ok(()),
         }
     }
@@ -170,24 +172,25 @@ impl Wire {
         })
     }
 
-    /// Has everything that passes from now on recorded.
+    /// Records all bytes that pass from now on.
     pub fn record(&mut self, tap: Tap) {
         self.tap = Some(tap);
     }
 
-    /// Ends recording here: what passes from now on is encrypted, and is recorded where it is not.
+    /// Stops recording here and returns the tap. From now on the bytes are encrypted; they are
+    /// recorded in the layer above, as plaintext.
     pub fn take_tap(&mut self) -> Option<Tap> {
         self.tap.take()
     }
 
-    /// The same wire with other patience: a service's dialog may be silent for longer than a
-    /// question to the daemon.
+    /// Sets the cancellation token and the limit of silence. A service's dialog may be silent for
+    /// longer than the daemon.
     pub fn with_patience(mut self, calm: Arc<Calm>, silence_max: Duration) -> Wire {
         self.set_patience(calm, silence_max);
         self
     }
 
-    /// The same in place.
+    /// Sets the cancellation token and the limit of silence in place.
     pub fn set_patience(&mut self, calm: Arc<Calm>, silence_max: Duration) {
         self.calm = calm;
         self.silence_max = silence_max;
@@ -240,8 +243,8 @@ impl Read for Wire {
 }
 
 impl Write for Wire {
-    /// Several pieces at once: a record of TLS has 16 KiB at most, and a call for each costs more
-    /// than what is in it.
+    /// Writes several slices in one call: a TLS record holds at most 16 KiB, and a system call for
+    /// each would cost more than its content.
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.tap.is_some() {
             let first = pieces.iter().find(|piece| !piece.is_empty());
