@@ -1,5 +1,5 @@
-//! A backup from elsewhere, taken into a store: one of another program (`adopt`), or a snapshot
-//! onto another disk (`copy`).
+//! Takes a backup from elsewhere into a store: one that another program made (`adopt`), or a
+//! snapshot of a store on another disk (`copy`).
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -20,40 +20,40 @@ use crate::store::walk::Walk;
 use crate::store::{self, Snapshot, Store, snapshot, stamp_of};
 use crate::udid::Udid;
 
-/// What came of it.
+/// Result of taking a backup into a store.
 #[derive(Debug, Clone, Serialize)]
 pub struct Taken {
-    /// Which phone.
+    /// UDID of the phone.
     pub udid: String,
-    /// Where it came from.
+    /// Folder from which the backup was taken.
     pub from: String,
-    /// Where it is now.
+    /// Folder of the backup in the store.
     pub path: String,
-    /// It is the phone's current backup in that store.
+    /// The backup is now the phone's current one in that store.
     pub current: bool,
-    /// How its files came.
+    /// Totals of the copied files, by how they were copied.
     #[serde(flatten)]
     pub copied: Copied,
-    /// What is wrong with it, where it was taken in all the same.
+    /// Number of damaged files, if the backup was taken in despite damage.
     pub damage: u64,
 }
 
-/// How it ended, if it did not fail.
+/// Outcome of a successful call.
 #[derive(Debug)]
 pub enum Came {
-    /// It is in the store now.
+    /// The backup is now in the store.
     Taken(Box<Taken>),
-    /// It was there before, and why that is known.
+    /// The backup was in the store before.
     There {
-        /// Which phone.
+        /// UDID of the phone.
         udid: Udid,
-        /// In words.
+        /// Explanation of how that is known, in words.
         why: String,
     },
 }
 
-/// Takes a backup of Finder, iTunes, iMazing or any other program into a store; what it is taken
-/// from stays as it is. One that is damaged is refused, unless `force`.
+/// Takes a backup of Finder, iTunes, iMazing or any other program into a store. The source stays as
+/// it is. A damaged backup is refused, unless `force` is true.
 pub fn adopt(
     store: &Store,
     from: &Path,
@@ -83,7 +83,7 @@ pub fn adopt(
         stamp: None,
         report: None,
         note: Note {
-            // The rules were not made for it.
+            // The retention rules were not made for this backup, so they must not drop it.
             pinned: true,
             damaged: (quick.damage > 0).then(|| list::rfc3339(SystemTime::now())),
             ..Note::default()
@@ -104,11 +104,11 @@ pub fn adopt(
     Ok(came)
 }
 
-/// Copies a snapshot into another store. One that broke off is gone on with.
+/// Copies a snapshot into another store. Resumes a copy that was interrupted.
 pub fn copy(chosen: &Chosen, target: &Store, monitor: &dyn Monitor) -> Result<Came, Error> {
     let source = &chosen.store;
-    // A folder of other programs is not written to. And who cannot write there has nobody to fear
-    // who does.
+    // A folder of other programs is not written to, so it is not locked. If we may not write to the
+    // source, the lock fails, and the copy runs without it.
     let _lock = match source
         .is_marked()
         .then(|| source.lock(chosen.snapshot.udid()))
@@ -116,7 +116,8 @@ pub fn copy(chosen: &Chosen, target: &Store, monitor: &dyn Monitor) -> Result<Ca
         None | Some(Err(store::Error::Io { .. } | store::Error::AsRoot { .. })) => None,
         Some(other) => Some(other?),
     };
-    // A backup that was sealed since may stand in its place.
+    // A backup that was sealed since may have taken the snapshot's place, so look up where it is
+    // now.
     let from = &chosen.where_it_is()?;
     let sums = expected_of(from)?;
     let mut note = source.notes(from.udid())?.of(from);
@@ -140,7 +141,7 @@ pub fn copy(chosen: &Chosen, target: &Store, monitor: &dyn Monitor) -> Result<Ca
     take(target, wanted, monitor)
 }
 
-/// The list of hashes that a copy of a snapshot must fulfil.
+/// Returns the list of hashes that a copy of a snapshot must match.
 fn expected_of(from: &Snapshot) -> Result<Option<Expected>, Error> {
     Ok(match from.proven()? {
         Some(proven) => Some(Expected {
@@ -159,13 +160,13 @@ fn expected_of(from: &Snapshot) -> Result<Option<Expected>, Error> {
 struct Wanted<'a> {
     udid: Udid,
     from: &'a Path,
-    /// The hashes that it must fulfil.
+    /// Hashes that the copy must match.
     sums: Option<Expected>,
-    /// Damage that is known and accepted.
+    /// Number of damaged files that are known and accepted.
     damage: u64,
     date: SystemTime,
     stamp: Option<String>,
-    /// The report of the run that made it.
+    /// Report of the run that made the backup.
     report: Option<PathBuf>,
     note: Note,
 }
@@ -189,7 +190,8 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
         .unwrap_or(false)
     };
     if let Some(same) = there.iter().find(same) {
-        // What is known to be damaged is no second copy, and nobody may believe that it is.
+        // A copy that is known to be damaged does not count as a second copy, and the user must
+        // know that.
         if store.notes(&wanted.udid)?.of(same).damaged.is_some() {
             let at = same.path().display();
             return Err(Error::Nothing {
@@ -211,7 +213,7 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
             why,
         });
     }
-    // Newer than what is current, or nothing is.
+    // The backup becomes the current one if it is newer than that, or if there is none.
     let current = store.current(&wanted.udid)?;
     let as_current = current.is_none_or(|current| date_of(current.path()) < wanted.date);
 
@@ -276,7 +278,7 @@ fn copy_files(
     const BETWEEN_NEWS: Duration = Duration::from_millis(100);
     monitor.phase(Phase::Copying);
     let (mut files_total, mut bytes_total) = (0, 0);
-    // What cannot be copied is told when it is its turn.
+    // Entries that cannot be read are skipped here: the copy reports them when it reaches them.
     for found in Walk::new(wanted.from)?.flatten() {
         files_total += 1;
         bytes_total += found.meta.len();
@@ -297,7 +299,8 @@ fn copy_files(
     })
 }
 
-/// Whose backup it is: its folder may have any name.
+/// Returns the UDID of the phone that a backup belongs to, from Info.plist if possible: the folder
+/// may have any name.
 fn udid_of(folder: &Path) -> Result<Udid, Error> {
     let unreadable = |why| Error::Backup {
         path: folder.join("Info.plist"),
@@ -320,7 +323,7 @@ fn udid_of(folder: &Path) -> Result<Udid, Error> {
     })
 }
 
-/// When a backup was made.
+/// Returns the time at which a backup was made, from the first source that has it.
 fn date_of(folder: &Path) -> SystemTime {
     let status = Status::read(folder).ok().and_then(|s| s.date);
     let manifest = || ManifestPlist::read(folder).ok().and_then(|m| m.date);
@@ -333,7 +336,7 @@ fn date_of(folder: &Path) -> SystemTime {
         .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// The report of a backup that had none: what it is, and where it came from.
+/// Returns a report for a backup that had none: its facts, and where it came from.
 fn describe(wanted: &Wanted, checked: &verify::Report, copied: &Copied) -> Vec<u8> {
     let info = Info::read(wanted.from).unwrap_or_default();
     let problems = match checked.damage {

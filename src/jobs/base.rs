@@ -1,8 +1,8 @@
-//! Judges the current backup before a run takes over files from it.
+//! Judges the current backup before a run reuses files from it.
 //!
-//! What is taken over keeps the hash that it has in the list of hashes. If that list is not the one
-//! that was sealed, its hashes prove nothing, and new ones would make damage look like what the
-//! phone has sent. So nothing rests on such a list.
+//! A reused file keeps its hash from the list of hashes. If that list is not the one that was
+//! sealed, its hashes prove nothing, and new hashes would make damage look like what the phone
+//! sent. So a run reuses nothing if the list is damaged.
 
 use std::sync::Arc;
 
@@ -15,21 +15,21 @@ use crate::store::audit::{Extent, has_damaged_list};
 use crate::store::{Snapshot, Store};
 use crate::transport::Calm;
 
-/// How far a run may rest on the current backup.
+/// Extent to which a run may reuse the current backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
-    /// As it is.
+    /// The whole backup may be reused.
     Sound,
-    /// On all but some metadata files, which are taken from the copies beside it. A draft of an
-    /// earlier run may hold the damaged ones, and is not used.
+    /// All may be reused but some metadata files, which are restored from the copies beside the
+    /// backup. A draft of an earlier run may hold the damaged ones, and is not used.
     Mended,
-    /// Not at all: the phone has to send everything.
+    /// Nothing may be reused: the phone has to send everything.
     Spoilt,
 }
 
 const HINT: &str = "check the disk; `idev-backup verify` names what else is damaged";
 
-/// Judges the current backup, and tells what is wrong with it.
+/// Judges the current backup, and reports what is wrong with it.
 pub fn judge(
     store: &Store,
     current: &Snapshot,
@@ -43,10 +43,10 @@ pub fn judge(
     Ok(ours)
 }
 
-/// Compares the files that the store keeps of a backup, and the backup's metadata, with its record.
+/// Compares the store's own files about a backup, and the backup's metadata, with their record.
 fn judge_our_files(current: &Snapshot, monitor: &dyn Monitor) -> Result<Base, Error> {
     let Some(beside) = current.beside() else {
-        // Another program made it: no hash of it is taken over.
+        // Another program made the backup: none of its hashes is reused.
         return Ok(Base::Sound);
     };
     let problem = |text: String| monitor.problem(text, Some(HINT.to_owned()));
@@ -84,7 +84,7 @@ fn judge_our_files(current: &Snapshot, monitor: &dyn Monitor) -> Result<Base, Er
     }
 }
 
-/// Tells that the list of hashes was damaged while the backup ran.
+/// Reports that the list of hashes was damaged while the backup ran.
 pub fn tell_lost_list(monitor: &dyn Monitor) {
     monitor.problem(
         "the list of hashes of the backup before was damaged while this run went on: files that were taken over were hashed as they \
@@ -94,15 +94,16 @@ pub fn tell_lost_list(monitor: &dyn Monitor) {
     );
 }
 
-/// Returns true if a check found the current backup damaged and its bytes are still not those that
-/// were received. Damage that the phone itself makes it would make again.
+/// Returns true if a check found the current backup damaged and its bytes still differ from those
+/// that were received. Damage that the phone itself causes does not count: a new backup would have
+/// it too.
 fn is_damaged(
     store: &Store,
     current: &Snapshot,
     calm: &Arc<Calm>,
     monitor: &dyn Monitor,
 ) -> Result<bool, Error> {
-    // Notes that cannot be read are told of when the backup is sealed.
+    // Unreadable notes are reported when the backup is sealed.
     let notes = store.notes(current.udid()).unwrap_or_default();
     let is_finished = |status: Status| is_complete(current.path(), &status);
     if notes.of(current).damaged.is_none() || !Status::read(current.path()).is_ok_and(is_finished) {
@@ -117,10 +118,10 @@ fn is_damaged(
         ..verify::Options::bytes()
     };
     match verify::look_through(current.path(), &how, monitor) {
-        // What could be compared with nothing may be what is damaged.
+        // Bytes that could be compared with nothing may be the damaged ones.
         Ok(report) => Ok(report.outcome == Outcome::Damaged || report.not_compared > 0),
         Err(Error::Interrupted) => Err(Error::Interrupted),
-        // Then nothing is to be taken over from it either.
+        // A backup that cannot be checked is not reused either.
         Err(_) => Ok(true),
     }
 }

@@ -1,4 +1,4 @@
-//! A backup, from a phone to a sealed and checked folder.
+//! Makes a backup: from a phone to a sealed and checked folder.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,32 +26,33 @@ use crate::transport::{Attached, Via};
 use crate::udid::Udid;
 use crate::units::counted;
 
-/// Below this, a phone that is not charging may not live to see the end.
+/// Battery level, in percent, below which a phone that is not charging may run out of power before
+/// the backup ends.
 pub(super) const BATTERY_LOW_PERCENT: u64 = 20;
 
-/// What may be asked of a backup.
+/// Options of a backup run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Everything anew, whatever is there.
+    /// Asks the phone for a full backup, ignoring any existing one.
     pub full: bool,
-    /// Which snapshots stay beside the current backup.
+    /// Retention rules: they decide which snapshots stay beside the current backup.
     pub keep: Policy,
-    /// The same, of phones that have rules of their own.
+    /// Retention rules of single phones, which replace `keep` for them.
     pub keep_of: BTreeMap<Udid, Policy>,
     /// List the applications in Info.plist.
     pub apps: bool,
     /// Read every byte of the finished backup once more before it is sealed.
     pub read_again: bool,
-    /// Silence of the phone that is taken for its end.
+    /// Give up if the phone sends nothing for this long.
     pub silence_max: Duration,
-    /// How long to wait for "Trust".
+    /// Longest wait for the owner to tap "Trust" on the phone.
     pub trust_wait: Duration,
-    /// The backup password, to be tried on the new backup before it is sealed.
+    /// The backup password. It is tried on the new backup before that is sealed.
     pub password: Option<Known>,
 }
 
 impl Options {
-    /// Which snapshots of a phone stay.
+    /// Returns the retention rules that apply to this phone.
     fn keep_of(&self, udid: &Udid) -> &Policy {
         retention::own(&self.keep_of, udid).unwrap_or(&self.keep)
     }
@@ -65,8 +66,8 @@ impl Default for Options {
             keep_of: BTreeMap::new(),
             apps: true,
             read_again: false,
-            // The phone may wait this long for a passcode, and be silent for 15 minutes without
-            // one.
+            // The phone may wait this long for a passcode, and may send nothing for 15 minutes when
+            // no passcode is needed.
             silence_max: passcode::WAIT_MAX + Duration::from_secs(60),
             trust_wait: Duration::from_secs(120),
             password: None,
@@ -74,85 +75,86 @@ impl Default for Options {
     }
 }
 
-/// Seconds of the parts of a run.
+/// Duration of each part of a run, in seconds.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Seconds {
-    /// Cloning the draft.
+    /// Cloning the current backup as the draft.
     pub clone: f64,
-    /// Making Info.plist.
+    /// Building Info.plist from the phone's answers.
     pub describe: f64,
-    /// The phone looked for changes.
+    /// Waiting while the phone looks for changes.
     pub scan: f64,
-    /// Files arrived.
+    /// Receiving files from the phone.
     pub receive: f64,
-    /// The phone arranged and checked them.
+    /// Waiting while the phone arranges and checks the files.
     pub finish: f64,
-    /// The list of hashes was made.
+    /// Making the list of hashes.
     pub hashes: f64,
-    /// Our own check.
+    /// Checking the backup ourselves.
     pub check: f64,
-    /// Everything was made durable.
+    /// Making everything durable on the disk.
     pub sync: f64,
-    /// The renames, and dropping old snapshots. Not in report.json, which is sealed before.
+    /// Renaming the folders and dropping old snapshots. Not in report.json, which is written
+    /// before.
     pub seal: f64,
-    /// All of it.
+    /// The whole run.
     pub total: f64,
 }
 
-/// What came of it: also `report.json`, and the object of `--json`.
+/// Outcome of a backup run: written as `report.json`, and printed as the object of `--json`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Of this object's form.
+    /// Version of this object's format.
     pub version: u32,
-    /// The phone.
+    /// UDID of the phone.
     pub udid: String,
-    /// What it tells about itself.
+    /// Facts that the phone states about itself.
     pub phone: Facts,
-    /// This program.
+    /// Name and version of this program.
     pub made_by: String,
-    /// RFC 3339.
+    /// Start of the run, RFC 3339.
     pub started: String,
-    /// RFC 3339.
+    /// End of the run, RFC 3339.
     pub finished: String,
-    /// Where the backup is.
+    /// Folder of the backup.
     pub path: String,
-    /// Everything was asked for.
+    /// The phone was asked for a full backup.
     pub full: bool,
-    /// How the draft came to be.
+    /// Origin of the draft, in words.
     pub draft: String,
-    /// Its files are encrypted.
+    /// The files of the backup are encrypted.
     pub encrypted: bool,
-    /// The password that was given opens it; null where none was given, or none is needed.
+    /// True if the given password opens the backup; null if none was given or none is needed.
     pub password_opens: Option<bool>,
-    /// Files in it.
+    /// Number of files in the backup.
     pub files: u64,
-    /// Their bytes on the disk.
+    /// Size of these files on the disk, in bytes.
     pub bytes: u64,
-    /// Files that the phone's list names; null where the list is encrypted and no password was
-    /// given: then nobody knows whether one is missing.
+    /// Number of files that the phone's list names. Null if the list is encrypted and no password
+    /// was given: the check cannot tell then whether a file is missing.
     pub listed: Option<u64>,
-    /// Files that have another size than the phone's list says.
+    /// Number of files whose size differs from the one in the phone's list.
     pub other_sizes: u64,
-    /// Files that the phone sent.
+    /// Number of files that the phone sent.
     pub received_files: u64,
-    /// Their bytes.
+    /// Size of these files, in bytes.
     pub received_bytes: u64,
-    /// Files that are no longer on the phone.
+    /// Number of files that were removed because they are no longer on the phone.
     pub removed_files: u64,
-    /// Where the hashes come from.
+    /// Number of hashes by their source.
     pub hashes: Tally,
-    /// What is in it, by kind; empty when the list is encrypted.
+    /// Contents of the backup by kind; empty if the list is encrypted.
     pub contents: Vec<Amount>,
-    /// What went wrong without failing the backup.
+    /// Problems that did not make the backup fail.
     pub problems: Vec<String>,
-    /// Files that the phone could not read, so that `verify` can tell a phone's fault from a
-    /// disk's.
+    /// Files that the phone could not read. They let `verify` tell a fault of the phone from a
+    /// fault of the disk.
     pub complaints: Vec<Complaint>,
-    /// How long its parts took.
+    /// Duration of each part of the run.
     pub seconds: Seconds,
-    /// Snapshots that stand beside it.
+    /// Number of older snapshots beside the backup.
     pub older: u64,
-    /// Snapshots that were dropped for it.
+    /// Snapshots that were dropped to make room or by the retention rules.
     pub dropped: Vec<String>,
 }
 
@@ -165,17 +167,17 @@ pub fn create(
     monitor: &dyn Monitor,
 ) -> Result<Report, Error> {
     let started = (SystemTime::now(), Instant::now());
-    // "Stop" on one phone is not meant for the others.
+    // "Stop" on one phone does not stop the backups of the others.
     let reach = &Reach {
         calm: reach.calm.for_one(),
         ..reach.clone()
     };
     let noted = Noted::new(monitor);
     let monitor: &dyn Monitor = &noted;
-    // Not after an hour of receiving.
+    // Checked now, so that missing rights do not show only after an hour of receiving.
     store.check_rights(&phone.udid)?;
-    // The disk may have gone since the store was opened, and its mount point is an empty folder
-    // then.
+    // The disk may have been removed since the store was opened. Its mount point is then an empty
+    // folder.
     Store::open_made(store.root())?;
     let lock = store.lock(&phone.udid)?;
     let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
@@ -234,7 +236,7 @@ pub fn create(
             true => Depth::Bytes,
             false => Depth::Quick,
         },
-        // One that does not open it was told, and the backup is none the worse.
+        // A wrong password was reported already, and the backup is no worse for it.
         passwords: (options.password.as_ref())
             .filter(|_| password_opens == Some(true))
             .map(|known| known as _),
@@ -313,7 +315,7 @@ fn seal(
     Ok(())
 }
 
-/// What can be known before the phone is asked.
+/// Reports what may hinder the backup and is known before the phone is asked for it.
 fn precheck(store: &Store, via: Via, state: &State, monitor: &dyn Monitor) -> Result<(), Error> {
     let free = store.free_space()?;
     if disk::holds_large_files(store.root(), free) == Some(false) {
@@ -345,7 +347,7 @@ fn precheck(store: &Store, via: Via, state: &State, monitor: &dyn Monitor) -> Re
     Ok(())
 }
 
-/// The dialog with the phone, and what it is about.
+/// Everything that the dialog with the phone needs.
 struct Dialog<'a> {
     reach: &'a Reach,
     state: &'a State,
@@ -355,7 +357,7 @@ struct Dialog<'a> {
 }
 
 impl Dialog<'_> {
-    /// Holds it, inside a sync session.
+    /// Runs the dialog inside a sync session, and returns its course.
     fn hold(
         &self,
         session: &mut Session,
@@ -380,7 +382,8 @@ impl Dialog<'_> {
 
         let udid = draft.udid().clone();
         std::thread::scope(|scope| {
-            // First, since the phone does not say when it has begun to tell of its sheet.
+            // Start the watch first: the phone does not say when it starts to report its passcode
+            // sheet.
             let watch = passcode::Watch::start(session, self.reach, self.monitor, scope);
             let calm = self.reach.calm.fork();
             let stream = session.service(mobilebackup::SERVICE, &calm, self.options.silence_max)?;
@@ -391,7 +394,7 @@ impl Dialog<'_> {
             let verdict = dialog.backup(udid.as_str(), self.options.full, &mut host);
             let course = host.finish();
             drop(watch);
-            // A phone that is gone needs no unlocking; the verdict says what matters.
+            // If the phone is gone, there is nothing to unlock. The verdict tells what matters.
             drop(sync.release());
             seconds.scan = course.scanning.as_secs_f64();
             seconds.receive = course.receiving.as_secs_f64();
@@ -400,8 +403,8 @@ impl Dialog<'_> {
         })
     }
 
-    /// Returns true if the password that was given is known not to open the current backup, and so
-    /// hardly the new one.
+    /// Returns true if the given password is known not to open the current backup. It will then
+    /// hardly open the new one.
     fn is_password_wrong_now(&self, udid: &Udid) -> bool {
         let current = self.store.current_path(udid);
         self.options.password.as_ref().is_some_and(|password| {
@@ -410,20 +413,21 @@ impl Dialog<'_> {
         })
     }
 
-    /// Whether there is a backup now, by the phone's word and by what stands in the draft.
+    /// Decides whether the draft is now a backup, from the phone's verdict and the draft's
+    /// contents.
     fn judge(
         &self,
         verdict: Result<Verdict, mobilebackup::Error>,
         course: Course,
         draft: &Draft,
     ) -> Result<Course, Error> {
-        // The old one, cloned, says "finished" too. That of a run that broke off was sent in that
-        // run.
+        // The clone of the old Status.plist says "finished" too. A resumed draft may hold a new one
+        // that the phone sent in the run that broke off.
         let is_new = course.status_came || draft.has_new_status()?;
         let finished = || is_new && Status::read(&draft.backup()).is_ok_and(|s| s.is_finished());
         match verdict {
             Ok(Verdict { code: 0, .. }) => match course.disk_error {
-                // The phone overlooked what it was told.
+                // The phone did not heed the error that we reported to it.
                 Some(e) => Err(Error::Keeping(e)),
                 None if is_new => Ok(course),
                 None => Err(Error::Dialog(mobilebackup::Error::Strange {
@@ -443,7 +447,7 @@ impl Dialog<'_> {
                 );
                 Ok(course)
             }
-            // A full disk ends in many ways on the phone's side; the cause is ours.
+            // A full disk makes the phone end the dialog in many ways; the cause is ours.
             Err(e) => match course.disk_error {
                 Some(cause) if !matches!(e, mobilebackup::Error::Cancelled) => {
                     Err(Error::Keeping(cause))
@@ -458,7 +462,7 @@ fn store_error(store: &Store, e: std::io::Error) -> Error {
     Error::Store(crate::store::Error::io("write to", store.root(), e))
 }
 
-/// What the phone could not read, by where it would lie in the backup.
+/// Returns the files that the phone could not read, by their paths in the backup.
 fn complaints(course: &Course) -> Vec<Complaint> {
     let complaint = |fault: &mobilebackup::DeviceFault| {
         let below = fault
@@ -490,7 +494,7 @@ fn refused(verdict: &Verdict, course: Course, state: &State, store: &Store) -> E
     Error::Verdict(refusal)
 }
 
-/// Our own check of what is to be sealed. Damage means that it is not.
+/// Checks the backup before it is sealed. Damage is an error, so the backup is not sealed.
 fn check(
     complete: &Complete,
     how: &verify::Options,
@@ -536,8 +540,8 @@ fn check(
     Ok(report)
 }
 
-/// Tries the password on the backup. One that is wrong is a problem of whoever wants to read it
-/// later: the backup is what the phone sent.
+/// Tries the password on the backup. A wrong password is reported as a problem and does not fail
+/// the run: the backup holds what the phone sent.
 fn prove(complete: &Complete, password: Option<&Known>, monitor: &dyn Monitor) -> Option<bool> {
     const ANEW: &str = "restart the phone and run `idev-backup create --full`";
     let (why, hint) = match encryption::check(complete.backup(), password?) {
@@ -558,7 +562,7 @@ fn prove(complete: &Complete, password: Option<&Known>, monitor: &dyn Monitor) -
             "try others with `idev-backup encryption check latest`; if none opens it, set one that you know with \
              `idev-backup encryption change` or by resetting all settings on the phone",
         ),
-        // The draft's path is gone by the time that somebody reads this.
+        // The draft's path no longer exists by the time that the user reads this.
         Err(Error::Backup { path, why }) => (
             format!("{}: {why}", path.file_name().unwrap_or_default().display()),
             ANEW,

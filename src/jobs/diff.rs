@@ -1,8 +1,7 @@
-//! What changed between two backups: by what the phone noted of each file, without reading a single
-//! one.
+//! Compares two backups by what the phone noted of each file, without reading any file.
 //!
-//! Both lists come in the order of file ids, each from a thread of its own, and are merged: nothing
-//! of them is held.
+//! Two threads read the lists in the order of file ids, and this module merges them. Neither list
+//! is held in memory.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -20,12 +19,12 @@ use crate::manifest::kinds::Kind;
 use crate::manifest::plists::{self, Info, ManifestPlist, Status};
 use crate::manifest::unread::Unread;
 
-/// Items that are handed over at a time.
+/// Number of items in a batch that a thread hands over.
 const HANDFUL: usize = 64;
-/// How many such handfuls wait at most.
+/// Number of batches that wait at most.
 const WAITING: usize = 4;
 
-/// What happened to a file or link.
+/// Kind of change to a file or link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
@@ -37,29 +36,29 @@ pub enum Change {
     Changed,
 }
 
-/// A file or link that is not the same in both.
+/// A file or link that differs between the two backups.
 #[derive(Debug, Clone, Serialize)]
 pub struct Difference {
-    /// What happened to it.
+    /// Kind of the change.
     pub change: Change,
-    /// The phone's name of it: the domain ...
+    /// Domain of the file on the phone.
     pub domain: String,
-    /// ... and the path in it.
+    /// Path of the file in its domain.
     pub relative_path: String,
-    /// What it was.
+    /// State in the first backup; `None` if the file was added.
     pub before: Option<Noted>,
-    /// What it is.
+    /// State in the second backup; `None` if the file was removed.
     pub after: Option<Noted>,
 }
 
-/// What the phone noted.
+/// State of a file or link, as the phone noted it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Noted {
-    /// Bytes.
+    /// Size in bytes.
     pub bytes: u64,
-    /// When its contents were changed, seconds since 1970.
+    /// Time of the last change to the contents, in seconds since 1970.
     pub modified: i64,
-    /// Where a link points.
+    /// Target of a link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     #[serde(skip)]
@@ -68,77 +67,76 @@ pub struct Noted {
     is_readable: bool,
 }
 
-/// How many files, and how large they are in the backup that has them; of changed ones in the
-/// second.
+/// Number and size of files. The size of a changed file is the one in the second backup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Amount {
-    /// Files and links.
+    /// Number of files and links.
     pub files: u64,
-    /// Their bytes.
+    /// Size of these files in bytes.
     pub bytes: u64,
 }
 
-/// What changed, of all files or of a kind.
+/// Amounts by change, for all files or for one kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Amounts {
-    /// Those that only the second backup has.
+    /// Files that only the second backup has.
     pub added: Amount,
-    /// Those that only the first one has.
+    /// Files that only the first backup has.
     pub removed: Amount,
-    /// Those that both have.
+    /// Files that both backups have, and that differ.
     pub changed: Amount,
 }
 
-/// The same of a kind.
+/// Amounts for one kind of files.
 #[derive(Debug, Clone, Serialize)]
 pub struct OfKind {
-    /// Of what.
+    /// The kind that the amounts are for.
     pub kind: Kind,
-    /// How much.
+    /// Amounts of this kind.
     #[serde(flatten)]
     pub amounts: Amounts,
 }
 
-/// One of the two backups.
+/// One of the two backups that are compared.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Side {
-    /// Its folder.
+    /// Folder of the backup.
     pub path: String,
     /// The phone's name.
     pub name: Option<String>,
-    /// iOS version.
+    /// Version of iOS on the phone.
     pub ios: Option<String>,
-    /// When it was made, RFC 3339.
+    /// Time at which the backup was made, RFC 3339.
     pub date: Option<String>,
-    /// Its files are encrypted.
+    /// The files of the backup are encrypted.
     pub encrypted: bool,
-    /// What could not be read of it.
+    /// Parts of the backup's list that could not be read.
     pub unread: Unread,
     #[serde(skip)]
     apps: BTreeSet<String>,
 }
 
-/// What changed.
+/// Result of a comparison.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// The first backup.
     pub before: Side,
-    /// The second one.
+    /// The second backup.
     pub after: Side,
-    /// Of all kinds together.
+    /// Amounts for all kinds together.
     #[serde(flatten)]
     pub amounts: Amounts,
-    /// Files and links that are the same in both.
+    /// Number of files and links that are the same in both.
     pub unchanged: u64,
-    /// Of those kinds of which anything changed.
+    /// Amounts for each kind that has changes.
     pub kinds: Vec<OfKind>,
     /// Apps that only the second backup knows.
     pub apps_added: Vec<String>,
-    /// Apps that only the first one knows.
+    /// Apps that only the first backup knows.
     pub apps_removed: Vec<String>,
 }
 
-/// Compares two backups, and hands over each difference as it is found, in the order of file ids.
+/// Compares two backups. Hands each difference to `each` as it is found, in the order of file ids.
 pub fn diff(
     before: Opened,
     after: Opened,
@@ -158,7 +156,7 @@ pub fn diff(
             }
             !interrupt.load(atomic::Ordering::Relaxed)
         });
-        // Whoever still sends ends, since nobody listens any more.
+        // The receivers are gone by now, so a thread that still sends ends at its next batch.
         for (side, thread) in sides.iter_mut().zip([first, second]) {
             match thread.join() {
                 Ok(sent) => side.unread = sent?,
@@ -190,7 +188,7 @@ pub fn diff(
 impl Side {
     fn of(backup: &Opened) -> Side {
         let folder = backup.folder();
-        // Each of them may be absent or damaged; `verify` tells of that.
+        // Each of these files may be absent or damaged; `verify` reports that.
         let manifest = ManifestPlist::read(folder).ok();
         let info = Info::read(folder).unwrap_or_default();
         let date = Status::read(folder)
@@ -247,12 +245,12 @@ fn send(backup: &Opened, to: &SyncSender<Vec<Item>>) -> Result<(), Error> {
         handful.push(item);
         handful.len() < HANDFUL || to.send(std::mem::take(&mut handful)).is_ok()
     })?;
-    // Who has stopped listening knows why.
+    // If the receiver is gone, it has its reasons, and nothing is left to do here.
     drop(to.send(handful));
     Ok(())
 }
 
-/// What a thread sends, one after the other.
+/// Items that a thread sends, one after the other.
 struct Items {
     from: Receiver<Vec<Item>>,
     handful: std::vec::IntoIter<Item>,
@@ -270,7 +268,7 @@ impl Items {
         items
     }
 
-    /// Takes the next one, and looks at the one behind it.
+    /// Returns the next item, and reads the one behind it into `next`.
     fn take(&mut self) -> Option<Item> {
         loop {
             if let Some(item) = self.handful.next() {
@@ -284,7 +282,8 @@ impl Items {
     }
 }
 
-/// Calls `each` for what both or one of them has, until it answers false; whether it never did.
+/// Calls `each` with every item of either list, paired if both lists have it, until `each` returns
+/// false. Returns true if it never did.
 fn merge(
     mut one: Items,
     mut other: Items,
@@ -357,7 +356,7 @@ fn noted(item: &Item) -> Noted {
     let is_readable = record.is_ok();
     let record = record.unwrap_or_default();
     Noted {
-        // Of a record without a size the file's own.
+        // If the record has no size, use that of the file itself.
         bytes: item.size().unwrap_or(record.size),
         modified: record.last_modified,
         target: record.target,
@@ -366,11 +365,12 @@ fn noted(item: &Item) -> Noted {
     }
 }
 
-/// Keys, inodes and the like change with every restore, and say nothing of what is in a file.
+/// Returns true if the noted facts are equal. Keys, inodes and the like change with every restore
+/// and say nothing about a file's contents, so they do not count.
 fn is_same(before: &Noted, after: &Noted) -> bool {
     let same_digest = match (&before.digest, &after.digest) {
         (Some(before), Some(after)) => before == after,
-        // One iOS writes it for fewer files than another.
+        // Some iOS versions write a digest for fewer files than others do.
         _ => true,
     };
     before.is_readable

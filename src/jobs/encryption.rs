@@ -1,5 +1,5 @@
-//! The encryption of a phone's backups: on, off, another password; and whether a password opens a
-//! backup.
+//! Switches the encryption of a phone's backups on or off, changes its password, and checks whether
+//! a password opens a backup.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,27 +18,27 @@ use crate::secret::Secret;
 use crate::store::Store;
 use crate::transport::Attached;
 
-/// How often the phone is asked whether it has taken over what it agreed to, and how long between.
+/// Number of times that the phone is asked whether a change that it agreed to is in effect.
 const LOOKS: usize = 10;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 
-/// What is wanted.
+/// Change to the encryption that the user asks for.
 pub enum Wish {
     /// Encrypt backups with this password.
     On {
-        /// The password.
+        /// The password that is to be set.
         new: Secret,
     },
-    /// Encrypt them no more.
+    /// Stop encrypting backups.
     Off {
         /// The present password.
         old: Secret,
     },
-    /// Another password.
+    /// Replace the password.
     Change {
-        /// The present one.
+        /// The present password.
         old: Secret,
-        /// The one that follows it.
+        /// The password that replaces it.
         new: Secret,
     },
 }
@@ -67,12 +67,12 @@ impl Wish {
     }
 }
 
-/// How it is asked for.
+/// Options for asking a phone about its encryption.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Silence of the phone that is taken for its end.
+    /// Give up if the phone sends nothing for this long.
     pub silence_max: Duration,
-    /// How long to wait for "Trust".
+    /// Longest wait for the owner to tap "Trust" on the phone.
     pub trust_wait: Duration,
 }
 
@@ -85,50 +85,50 @@ impl Default for Options {
     }
 }
 
-/// What was done.
+/// Change that was made to the encryption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Done {
     /// Encryption was switched on.
     On,
-    /// It was switched off.
+    /// Encryption was switched off.
     Off,
-    /// There is another password.
+    /// The password was replaced.
     Changed,
 }
 
-/// What is known afterwards.
+/// State of the phone's encryption after a query or a change.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// The phone.
+    /// Facts that the phone states about itself.
     pub phone: Facts,
-    /// What was done; nothing where the state was only read.
+    /// The change that was made; `None` if the state was only read.
     pub done: Option<Done>,
-    /// The next backup will be encrypted, by the phone's word.
+    /// The phone says that it will encrypt the next backup.
     pub encrypted: Option<bool>,
-    /// The phone's administrator demands it.
+    /// The phone's administrator demands encrypted backups.
     pub required: bool,
-    /// The phone's backups in the store, where there is one.
+    /// The phone's backups in the store, if there is a store.
     pub store: Option<Room>,
 }
 
-/// The store, before a full backup.
+/// State of the store before a full backup.
 #[derive(Debug, Clone, Serialize)]
 pub struct Room {
-    /// Its folder.
+    /// Folder of the store.
     pub path: String,
     /// The phone's current backup is encrypted.
     pub encrypted: Option<bool>,
-    /// What it takes, as our report counts it: about what a full backup will take.
+    /// Size of the current backup in bytes, from our report: about what a full backup will take.
     pub bytes: Option<u64>,
-    /// Encrypted backups of the phone. Each keeps the password that it was made with.
+    /// Number of encrypted backups of the phone. Each keeps the password that it was made with.
     pub encrypted_backups: u64,
-    /// Bytes free.
+    /// Free space in bytes.
     pub free_bytes: u64,
 }
 
 impl Room {
-    /// A full backup beside the present one will not fit, as far as that is known.
+    /// Returns true if a full backup is known not to fit beside the present one.
     pub fn is_short(&self) -> bool {
         self.bytes.is_some_and(|bytes| bytes > self.free_bytes)
     }
@@ -148,8 +148,8 @@ pub fn status(
     report(phone, facts, encryption, None, store)
 }
 
-/// Has a phone encrypt its backups, or not, or with another password. Only the next backup proves
-/// it: the phone gives its word and nothing else.
+/// Changes the encryption of a phone's backups as `wish` says. The phone only says that it agreed;
+/// the next backup proves it.
 pub fn change(
     reach: &Reach,
     phone: &Attached,
@@ -180,7 +180,8 @@ pub fn change(
     report(phone, facts, after, Some(wish.done()), store)
 }
 
-/// Refuses what the phone's state makes pointless, before anybody is asked for a password.
+/// Refuses a change that the phone's state makes pointless, before the user is asked for a
+/// password.
 pub fn admit(wanted: Done, state: Encryption) -> Result<(), Error> {
     let nothing = |what: &str, hint: &str| {
         Err(Error::Nothing {
@@ -220,7 +221,8 @@ fn ask(
     };
     let sync = SyncLock::take(session, &reach.calm)?;
     let verdict = std::thread::scope(|scope| {
-        // First, since the phone does not say when it has begun to tell of its sheet.
+        // Start the watch first: the phone does not say when it starts to report its passcode
+        // sheet.
         let watch = passcode::Watch::start(session, reach, monitor, scope);
         let calm = reach.calm.fork();
         let stream = session.service(mobilebackup::SERVICE, &calm, options.silence_max)?;
@@ -229,7 +231,7 @@ fn ask(
         drop(watch);
         verdict.map_err(Error::PasswordDialog)
     });
-    // A phone that is gone needs no unlocking; the verdict says what matters.
+    // If the phone is gone, there is nothing to unlock. The verdict tells what matters.
     drop(sync.release());
     match verdict? {
         verdict if verdict.code == 0 => Ok(()),
@@ -241,7 +243,7 @@ fn ask(
     }
 }
 
-/// Nothing was asked yet.
+/// Converts an error from opening the dialog. Nothing has been asked of the phone by then.
 fn not_opened(e: mobilebackup::Error) -> Error {
     match e {
         mobilebackup::Error::Wire { cause, .. } => {
@@ -251,7 +253,7 @@ fn not_opened(e: mobilebackup::Error) -> Error {
     }
 }
 
-/// Phones take texts only.
+/// Returns the password as text, the only form that phones take.
 fn text(password: &Secret) -> Result<&str, Error> {
     match std::str::from_utf8(password.expose()) {
         Ok("") => Err(no_password("the password is empty")),
@@ -266,7 +268,8 @@ fn no_password(why: &str) -> Error {
     }
 }
 
-/// What the phone says now; it may take a moment.
+/// Asks the phone for its state until it is as wanted, or until [`LOOKS`] is reached: a change may
+/// take a moment to show.
 fn look_again(reach: &Reach, session: &mut Session, phone: &Attached, wanted: bool) -> Encryption {
     let mut seen = Encryption::default();
     for look in 0..LOOKS {
@@ -275,7 +278,7 @@ fn look_again(reach: &Reach, session: &mut Session, phone: &Attached, wanted: bo
         }
         match Encryption::ask(session.lockdown()) {
             Ok(encryption) => seen = encryption,
-            // The old connection may have gone while the phone waited for its owner.
+            // The old connection may have ended while the phone waited for its owner.
             Err(_) => match reach.session(phone) {
                 Ok(fresh) => *session = fresh,
                 Err(_) => break,
@@ -318,19 +321,19 @@ fn room(store: &Store, phone: &Attached) -> Result<Room, Error> {
     })
 }
 
-/// What a password does to a backup.
+/// Result of trying a password on a backup.
 #[derive(Debug, Clone, Serialize)]
 pub struct Proof {
-    /// The backup.
+    /// Folder of the backup.
     pub path: String,
-    /// It is encrypted; else no password is needed.
+    /// The backup is encrypted. Otherwise no password is needed.
     pub encrypted: bool,
-    /// Protection classes whose key is for the password and yet does not open: their files are
+    /// Protection classes whose key is wrapped with the password and does not open. Their files are
     /// lost.
     pub closed_classes: Vec<u32>,
 }
 
-/// Tries a password on a backup: its keys, and its list. A wrong one is an error.
+/// Tries a password on a backup: on its keys and on its list. A wrong password is an error.
 pub fn check(folder: &Path, passwords: &dyn Passwords) -> Result<Proof, Error> {
     let open = opened::Opened::open(folder, passwords)?;
     let closed = open.keys().map(|keys| keys.unopened().to_vec());

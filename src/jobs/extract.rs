@@ -1,10 +1,16 @@
-//! Files of a backup in a folder, with the names, times and modes that they had on the phone.
+//! Extracts files of a backup into a folder, with the names, times and modes that they had on the
+//! phone.
 //!
 //! ```text
 //! DIR/<domain>/<path in it>
 //! ```
-//! Three passes over the list, none of which holds it: files, then links (so that no file is ever
-//! written through one), then the times of folders (which change with every file in them).
+//!
+//! ```text
+//! DIR/<domain>/<path in it>
+//! ```
+//! The module reads the list three times and never holds it in memory: first for files, then for
+//! links (so that no file is ever written through a link), then for the times of folders (which
+//! change with every file that is written into them).
 
 use std::fs;
 use std::io;
@@ -24,66 +30,67 @@ use crate::manifest::db::{Filter, Kind};
 use crate::manifest::unread::Unread;
 use crate::monitor::{Monitor, Phase};
 
-/// What a user can choose.
+/// Options of an extraction.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Which files; all of them without anything.
+    /// Selection of files; all of them by default.
     pub wanted: Wanted,
-    /// How the folder is filled.
+    /// Rules for filling the folder.
     pub into: Into,
-    /// Group and others get the rights that they had on the phone, too.
+    /// Give group and others the rights that they had on the phone, too.
     pub all_modes: bool,
 }
 
-/// What was done.
+/// Result of an extraction.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
-    /// The folder.
+    /// The folder that was filled.
     pub to: String,
     /// Nothing was written.
     pub dry_run: bool,
-    /// It was done to its end.
+    /// The extraction ran to its end.
     pub complete: bool,
-    /// Files that were chosen.
+    /// Number of files that were chosen.
     pub chosen: u64,
-    /// Files that were written.
+    /// Number of files that were written.
     pub files: u64,
-    /// Their bytes.
+    /// Size of the written files in bytes.
     pub bytes: u64,
-    /// Links that were made.
+    /// Number of links that were made.
     pub links: u64,
-    /// What is not as it should be.
+    /// Problems with single files.
     pub problems: Listing<Problem>,
-    /// What has another name than on the phone, since the folder's disk cannot hold that.
+    /// Files that were given another name, because the folder's disk cannot hold the one on the
+    /// phone.
     pub renamed: Listing<Renamed>,
-    /// Links that were not made, since they lead out of their domain.
+    /// Links that were not made, because they lead out of their domain.
     pub links_left_out: Listing<Link>,
-    /// The folder's disk keeps no modes.
+    /// The folder's disk stores no modes.
     pub lost_modes: bool,
-    /// What could not be read of the backup's list.
+    /// Parts of the backup's list that could not be read.
     pub unread: Unread,
 }
 
-/// A symbolic link of the phone.
+/// A symbolic link on the phone.
 #[derive(Debug, Clone, Serialize)]
 pub struct Link {
-    /// The phone's name of it: the domain ...
+    /// Domain of the link on the phone.
     pub domain: String,
-    /// ... and the path in it.
+    /// Path of the link in its domain.
     pub relative_path: String,
-    /// Where it points.
+    /// Target of the link.
     pub target: String,
 }
 
-/// What was done, and why no more.
+/// Result of an extraction, with the error that ended it early.
 pub struct Extracted {
-    /// What was done.
+    /// Result up to that point.
     pub report: Report,
-    /// What ended it early.
+    /// Error that ended the extraction early.
     pub stopped: Option<Error>,
 }
 
-/// Extracts what is wanted of a backup into a folder.
+/// Extracts the selected part of a backup into a folder.
 pub fn extract(
     backup: &Opened,
     to: &Path,
@@ -125,7 +132,7 @@ pub fn extract(
     Ok(run.end())
 }
 
-/// How much is chosen.
+/// Number and size of the chosen items.
 struct Chosen {
     all: u64,
     files: u64,
@@ -192,7 +199,7 @@ impl Run<'_> {
         })
     }
 
-    /// Everything of a kind that is wanted, in turn.
+    /// Calls `each` with every selected item of a kind, until the run is over.
     fn each(&mut self, kind: Kind, each: fn(&mut Self, &Item)) -> Result<(), Error> {
         let filter = Filter {
             kind: Some(kind),
@@ -228,7 +235,7 @@ impl Run<'_> {
         };
         let to = record.target.unwrap_or_default();
         let Some(harmless) = self.harmless(&item.relative_path, &to) else {
-            // The same that a file of this name would be told of.
+            // Report the same problems with the name as for a file.
             if place_of(&self.target, &self.tally, item).is_some() {
                 self.report.links_left_out.add(Link {
                     domain: item.domain.clone(),
@@ -252,8 +259,9 @@ impl Run<'_> {
         }
     }
 
-    /// What a link may say: some `..`, then names, all inside of its domain. A `..` behind a name
-    /// could climb from wherever a link of that name leads.
+    /// Returns the text of a link if it cannot lead out of its domain: any number of `..`, then
+    /// only names. A `..` behind a name is refused, since that name may itself be a link, and `..`
+    /// would climb from its target.
     fn harmless(&self, relative_path: &str, to: &str) -> Option<String> {
         let depth = relative_path.split('/').filter(|n| !n.is_empty()).count();
         let parts: Vec<&str> = to
@@ -262,7 +270,7 @@ impl Run<'_> {
             .collect();
         let climbs = parts.iter().take_while(|name| **name == "..").count();
         let rest = &parts[climbs..];
-        // From its folder, which is one less deep than itself.
+        // A link starts from its folder, which is one level above the link itself.
         let is_inside = !to.starts_with('/') && !to.contains('\0') && climbs < depth;
         if !is_inside || rest.contains(&"..") || to.is_empty() || to.len() > PATH_BYTES_MAX {
             return None;
@@ -281,7 +289,8 @@ impl Run<'_> {
         }
     }
 
-    /// Times and modes of the folders that were made, chosen themselves or for what is in them.
+    /// Sets the times and modes of all folders that were made, both the selected ones and those
+    /// made to hold selected files.
     fn each_folder(&mut self) -> Result<(), Error> {
         if self.options.into.dry_run {
             return Ok(());
@@ -332,7 +341,7 @@ impl Run<'_> {
     }
 }
 
-/// Where an item has its place, its name alone looked at; what has none is told of.
+/// Returns the place of an item, judged by its name alone. Reports an item that has none.
 fn place_of(target: &Target, tally: &Tally<'_>, item: &Item) -> Option<Place> {
     let bad = |wrong, why: &str| {
         tally.problem(item, wrong, why.to_owned());
@@ -353,7 +362,7 @@ fn place_of(target: &Target, tally: &Tally<'_>, item: &Item) -> Option<Place> {
     }
 }
 
-/// Takes a place for a file or link, and makes its folder.
+/// Reserves a place for a file or link, and makes its folder.
 fn placed(target: &mut Target, tally: &Tally<'_>, item: &Item) -> Option<std::path::PathBuf> {
     let mut place = place_of(target, tally, item)?;
     let made = target.folder(&place.parts[..place.parts.len() - 1]);
@@ -373,7 +382,8 @@ fn make_link(to: &str, path: &Path, overwrite: bool) -> io::Result<()> {
     }
     #[cfg(unix)]
     return std::os::unix::fs::symlink(to, path);
-    // Whether it is one to a file or a folder must be said there; and most users may make none.
+    // Windows has one call for links to files and another for links to folders, and lets most users
+    // make neither.
     #[cfg(windows)]
     {
         let to = to.replace('/', "\\");

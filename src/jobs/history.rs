@@ -1,5 +1,5 @@
-//! What people do with a history: drop what no rule keeps, pin, name, delete; and what a check says
-//! of a snapshot.
+//! Changes the history of a phone on request: drops the snapshots that no rule keeps, pins, names
+//! and deletes snapshots, and notes the result of a check.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,43 +18,43 @@ use crate::store::retention::{self, Policy};
 use crate::store::{self, Snapshot, Store, sizes, snapshot};
 use crate::udid::Udid;
 
-/// What becomes of one snapshot.
+/// Decision about one snapshot.
 #[derive(Debug, Clone, Serialize)]
 pub struct Fate {
-    /// Which phone.
+    /// UDID of the phone.
     pub udid: String,
-    /// Its time, as it is named by.
+    /// Time stamp that names the snapshot.
     pub stamp: Option<String>,
-    /// Where it is, or was.
+    /// Folder in which the snapshot is, or was.
     pub path: String,
-    /// It stays.
+    /// True if the snapshot stays.
     pub keep: bool,
-    /// What keeps it; empty: no rule does.
+    /// Reasons for keeping the snapshot; empty if no rule keeps it.
     pub why: Vec<Why>,
-    /// Bytes that its removal alone frees; null where the system does not tell, and for those that
-    /// stay.
+    /// Bytes that removing this snapshot alone frees. Null if the system does not report it, and
+    /// for snapshots that stay.
     pub frees_bytes: Option<u64>,
 }
 
-/// What a prune does, or would do.
+/// Result of a prune, or of its dry run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Pruned {
-    /// Nothing was dropped; this is what would be.
+    /// Nothing was dropped: the report shows what would be.
     pub dry_run: bool,
-    /// The rules, in words.
+    /// Retention rules, in words.
     pub policy: String,
-    /// Those of phones that have their own, by UDID.
+    /// Rules of phones that have their own, by UDID.
     pub of_phones: BTreeMap<String, String>,
-    /// Every snapshot, by phone, newest first.
+    /// All snapshots, by phone, newest first.
     pub snapshots: Vec<Fate>,
-    /// How many were dropped, or would be.
+    /// Number of snapshots that were dropped, or would be.
     pub dropped: u64,
-    /// Bytes that all of them together free; null where the system does not tell.
+    /// Bytes that dropping all of them frees; null if the system does not report it.
     pub frees_bytes: Option<u64>,
 }
 
 impl Pruned {
-    /// Takes back that a snapshot was dropped.
+    /// Corrects the report for a snapshot that could not be dropped.
     fn stays(&mut self, old: &Snapshot, e: &store::Error) {
         let path = old.path().display().to_string();
         if let Some(fate) = self.snapshots.iter_mut().find(|fate| fate.path == path) {
@@ -70,20 +70,20 @@ impl Pruned {
     }
 }
 
-/// How to prune.
+/// Options of a prune.
 #[derive(Debug, Clone, Default)]
 pub struct Prune {
-    /// The rules.
+    /// Retention rules.
     pub policy: Policy,
-    /// Those of phones that have their own.
+    /// Rules of phones that have their own.
     pub of_phones: BTreeMap<Udid, Policy>,
-    /// Only this phone's.
+    /// Prune only the snapshots of this phone.
     pub udid: Option<Udid>,
     /// Decide, and drop nothing.
     pub dry_run: bool,
 }
 
-/// Drops the snapshots that no rule keeps. It may be killed at any moment.
+/// Drops the snapshots that no rule keeps. Killing it at any moment leaves the store consistent.
 pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned, Error> {
     let phones = match &how.udid {
         Some(udid) => vec![udid.clone()],
@@ -98,8 +98,8 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
         frees_bytes: cfg!(unix).then_some(0),
     };
     for udid in phones {
-        // What would be is looked at while others work.
-        // And a folder to which nothing was ever written holds nothing of ours.
+        // A dry run takes no lock, so it also works during a backup. An unmarked folder was never
+        // written to and holds nothing of ours, so it needs no lock either.
         let lock = match how.dry_run || !store.is_marked() {
             true => None,
             false => Some(store.lock(&udid)?),
@@ -153,14 +153,14 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
         };
         if !goes.is_empty() {
             monitor.phase(Phase::Removing);
-            // The oldest first, so that what is left after a kill is what is wanted most.
+            // Drop the oldest first: if the run is killed, the most wanted snapshots are left.
             for (done, old) in goes.iter().rev().enumerate() {
                 let name = old.stamp().unwrap_or_default();
                 monitor.note(format!("Dropping {name} ({} of {})", done + 1, goes.len()));
                 let removed = store.remove(&lock, old, By::Rule, (done, goes.len()), &mut |r| {
                     monitor.event(removing(r));
                 });
-                // One that cannot be dropped does not keep the others.
+                // A snapshot that cannot be dropped does not stop the others from being dropped.
                 if let Err(e) = removed {
                     pruned.stays(old, &e);
                     let text = format!("{name} stays: {e}");
@@ -173,7 +173,7 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
     Ok(pruned)
 }
 
-/// Counts files that are looked at, and tells now and then.
+/// Returns a callback that counts measured files and reports progress every 1,000 files.
 fn measured(monitor: &dyn Monitor) -> impl FnMut() {
     let mut files = 0;
     move || {
@@ -189,7 +189,7 @@ fn measured(monitor: &dyn Monitor) -> impl FnMut() {
     }
 }
 
-/// How far a removal is, as an event.
+/// Returns the progress of a removal as an event.
 pub(super) fn removing(removal: Removal) -> Event {
     Event::Progress {
         percent: Some(removal.percent()),
@@ -199,7 +199,7 @@ pub(super) fn removing(removal: Removal) -> Event {
     }
 }
 
-/// Finds a phone of a store, as [`named::meant`] knows it.
+/// Finds a phone of a store by the text that [`named::meant`] understands.
 pub fn phone(store: &Store, text: &str) -> Result<Udid, Error> {
     match &named::of_store(store, text)?[..] {
         [(udid, _)] => Ok(udid.clone()),
@@ -228,16 +228,15 @@ pub fn phone(store: &Store, text: &str) -> Result<Udid, Error> {
 /// A snapshot that a command was asked to act on.
 #[derive(Debug, Clone)]
 pub struct Chosen {
-    /// The store that it lies in.
+    /// The store that holds the snapshot.
     pub store: Store,
-    /// The snapshot, where it stood when its name was resolved. What stands there later may be
-    /// another one.
+    /// The snapshot as it was when its name was resolved. Its path may hold another one later.
     pub snapshot: Snapshot,
 }
 
 impl Chosen {
-    /// Finds the snapshot again under the lock, and fails if it is gone or stands in another place
-    /// than the one that was shown.
+    /// Finds the snapshot again under the lock. Fails if it is gone or has moved from the path that
+    /// was shown.
     fn again(&self, lock: &store::Lock) -> Result<Snapshot, Error> {
         let seen = &self.snapshot;
         let there = self
@@ -249,7 +248,7 @@ impl Chosen {
         }
     }
 
-    /// Finds the snapshot wherever it stands now.
+    /// Finds the snapshot wherever it is now.
     pub(super) fn where_it_is(&self) -> Result<Snapshot, Error> {
         let seen = &self.snapshot;
         let there = self.store.look_again(seen.udid(), seen.id(), seen.path())?;
@@ -268,7 +267,7 @@ impl Chosen {
     }
 }
 
-/// The error for a backup that is not where it was when its name was resolved.
+/// Returns the error for a backup that is not where it was when its name was resolved.
 pub(super) fn moved(from: &Path, to: Option<&Snapshot>) -> Error {
     let from = from.display();
     Error::Nothing {
@@ -285,7 +284,7 @@ pub(super) fn moved(from: &Path, to: Option<&Snapshot>) -> Error {
     }
 }
 
-/// A snapshot in a store, by its path or by how [`list::find`] knows it.
+/// Finds a snapshot in a store by its path or by any name that [`list::find`] understands.
 pub fn find<E: Into<Error>>(store: Result<Store, E>, name: &str) -> Result<Chosen, Error> {
     let Named { folder, id } = list::resolve(store, Some(name))?;
     if let Ok(to) = folder.read_link()
@@ -306,33 +305,34 @@ pub fn find<E: Into<Error>>(store: Result<Store, E>, name: &str) -> Result<Chose
     }
 }
 
-/// What is noted of a snapshot now.
+/// Notes about a snapshot, after a change.
 #[derive(Debug, Clone, Serialize)]
 pub struct Noted {
-    /// Where it is.
+    /// Folder of the snapshot.
     pub path: String,
-    /// What is noted.
+    /// The notes.
     #[serde(flatten)]
     pub note: Note,
 }
 
-/// Pins a snapshot, or takes the pin away.
+/// Pins or unpins a snapshot.
 pub fn pin(of: &Chosen, pinned: bool) -> Result<Noted, Error> {
     of.note(|note| note.pinned = pinned)
 }
 
-/// What is noted of a phone that is gone, or is back.
+/// Note that a phone is retired, or is in use again.
 #[derive(Debug, Clone, Serialize)]
 pub struct Retired {
-    /// The phone.
+    /// UDID of the phone.
     pub udid: String,
-    /// Its name, as the newest backup has it.
+    /// Name of the phone, from its newest backup.
     pub name: Option<String>,
-    /// RFC 3339: since then no other backup is expected. Null where that was taken back.
+    /// Time since which no more backups are expected, RFC 3339. Null if the note was withdrawn.
     pub retired: Option<String>,
 }
 
-/// Notes that no other backup of a phone is expected, or takes that back. Its backups stay.
+/// Notes that no more backups of a phone are expected, or withdraws that note. The phone's backups
+/// stay in either case.
 pub fn retire(store: &Store, text: &str, is_undone: bool) -> Result<Retired, Error> {
     let udid = phone(store, text)?;
     let now = list::rfc3339(SystemTime::now());
@@ -349,7 +349,7 @@ pub fn retire(store: &Store, text: &str, is_undone: bool) -> Result<Retired, Err
 /// Longest name of a snapshot, in characters.
 const TAG_CHARS_MAX: usize = 80;
 
-/// Gives a snapshot a name, or takes one away.
+/// Adds a name to a snapshot, or removes one.
 pub fn tag(of: &Chosen, name: &str, remove: bool) -> Result<Noted, Error> {
     let refused = |what: String, hint: &str| Error::Nothing {
         what,
@@ -378,26 +378,26 @@ pub fn tag(of: &Chosen, name: &str, remove: bool) -> Result<Noted, Error> {
     })
 }
 
-/// What deleting a snapshot means, for whoever is asked.
+/// Consequences of deleting a snapshot, to show to the user before confirmation.
 #[derive(Debug, Clone, Serialize)]
 pub struct Deleted {
-    /// Which phone.
+    /// UDID of the phone.
     pub udid: String,
-    /// Where it is, or was.
+    /// Folder in which the snapshot is, or was.
     pub path: String,
-    /// Bytes that are free once it is gone; null where the system does not tell.
+    /// Bytes that are free once the snapshot is gone; null if the system does not report it.
     pub frees_bytes: Option<u64>,
-    /// It is the last backup of this phone in the store.
+    /// True for the last backup of this phone in the store.
     pub last_of_phone: bool,
-    /// It is the phone's current backup: the next one sends everything.
+    /// True for the phone's current backup: without it, the phone has to send everything next time.
     pub current: bool,
-    /// It is pinned, or whether it is cannot be known.
+    /// True if the snapshot is pinned, or if the notes that would tell cannot be read.
     pub pinned: bool,
-    /// Its names.
+    /// Names of the snapshot.
     pub tags: Vec<String>,
 }
 
-/// What deleting a snapshot would mean.
+/// Determines what deleting a snapshot would mean.
 pub fn consider(chosen: &Chosen, monitor: &dyn Monitor) -> Result<Deleted, Error> {
     let (store, old) = (&chosen.store, &chosen.snapshot);
     monitor.phase(Phase::Measuring);
@@ -414,8 +414,8 @@ pub fn consider(chosen: &Chosen, monitor: &dyn Monitor) -> Result<Deleted, Error
     })
 }
 
-/// Removes the snapshot that was chosen and shown, whoever made it. One that is pinned stays: the
-/// pin is taken away first.
+/// Removes the snapshot that was chosen and shown, whichever program made it. A pinned snapshot is
+/// refused: the user has to unpin it first.
 pub fn delete(chosen: &Chosen, seen: Deleted, monitor: &dyn Monitor) -> Result<Deleted, Error> {
     let (store, udid) = (&chosen.store, chosen.snapshot.udid());
     if !store.is_marked() {
@@ -430,7 +430,7 @@ pub fn delete(chosen: &Chosen, seen: Deleted, monitor: &dyn Monitor) -> Result<D
     let lock = store.lock(udid)?;
     super::tell_aside(&store.recover(udid, &lock)?, monitor);
     let old = &chosen.again(&lock)?;
-    // Read anew under the lock. Notes that cannot be read are no reason to drop anything.
+    // Read the notes again under the lock. If they cannot be read, nothing is dropped.
     if store.notes(udid)?.of(old).pinned {
         return Err(Error::Nothing {
             what: format!("{} is pinned", old.path().display()),
@@ -445,15 +445,15 @@ pub fn delete(chosen: &Chosen, seen: Deleted, monitor: &dyn Monitor) -> Result<D
     Ok(seen)
 }
 
-/// Tells of what was dropped and cannot be removed.
+/// Removes what was dropped earlier and is still on the disk, and reports what cannot be removed.
 fn sweep(store: &Store, udid: &Udid, lock: &store::Lock, monitor: &dyn Monitor) {
     if let Err(e) = store.sweep(udid, lock) {
         monitor.problem(e.to_string(), e.hint().map(str::to_owned));
     }
 }
 
-/// Notes what a check of all bytes found, if what it looked at is a snapshot of a store, and is
-/// there yet. That it cannot be noted harms no backup.
+/// Notes the result of a check of all bytes, if the checked backup is a snapshot of a store and is
+/// still there. A failure to note it harms no backup, so it is only reported.
 pub fn record(report: &Report, monitor: &dyn Monitor) {
     let Some(of) = &report.of else {
         return;
@@ -472,11 +472,11 @@ pub fn record(report: &Report, monitor: &dyn Monitor) {
     };
     let changed = match report.outcome {
         Outcome::Damaged => store.note_again(of, |note| note.damaged = Some(now)),
-        // A list of hashes that is not the one that was sealed takes back nothing that an earlier
-        // check found.
+        // If the list of hashes is not the one that was sealed, the result withdraws nothing that
+        // an earlier check found.
         _ if report.sample.is_some() || how.is_empty() || report.has_damaged_list => return,
-        // Every byte is right, and only the phone's list could not be read. What a check with the
-        // password found stays.
+        // Every byte is right, but the phone's list could not be read. The result of an earlier
+        // check with the password stays.
         Outcome::Unchecked if report.not_compared > 0 => return,
         outcome => store.note_again(of, |note| {
             if outcome == Outcome::Unchecked && note.damaged.is_some() {

@@ -1,5 +1,5 @@
-//! Commands of the user's own at the turns of a backup, and desktop notifications. Neither may cost
-//! a backup.
+//! Runs the user's commands at certain events of a backup, and shows desktop notifications. A
+//! failure of either never makes a backup fail.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -12,11 +12,12 @@ use serde::Serialize;
 use crate::child;
 use crate::transport::Calm;
 
-/// What a command prints is kept to this length, from its end, to say why it failed.
+/// Longest part of a command's output that an error message quotes, in bytes. The end of the output
+/// is kept, since it says why the command failed.
 const WORDS_MAX: u64 = 400;
 
-/// A notification could not be shown, and that was told: the next one of this run would say the
-/// same.
+/// A notification could not be shown, and the problem was reported. The next one in this run would
+/// fail in the same way, so it is not reported again.
 static UNSHOWN: AtomicBool = AtomicBool::new(false);
 
 const NOTIFICATION_HINT: &str = if cfg!(any(target_os = "macos", windows)) {
@@ -26,13 +27,13 @@ const NOTIFICATION_HINT: &str = if cfg!(any(target_os = "macos", windows)) {
      it was added. Or leave --notify out"
 };
 
-/// The turns.
+/// Events that run a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Turn {
     /// A backup begins.
     OnStart,
-    /// The phone waits for its passcode; again at each reminder.
+    /// The phone waits for its passcode. Repeated at each reminder.
     OnWaitingForPasscode,
     /// A backup is done.
     OnSuccess,
@@ -43,7 +44,7 @@ pub enum Turn {
 }
 
 impl Turn {
-    /// As in the config file and in the object.
+    /// Returns the name in the config file and in the object on standard input.
     pub fn name(self) -> &'static str {
         match self {
             Turn::OnStart => "on_start",
@@ -58,19 +59,19 @@ impl Turn {
 /// The user's commands.
 #[derive(Debug, Clone)]
 pub struct Hooks {
-    /// At [`Turn::OnStart`].
+    /// Command for [`Turn::OnStart`].
     pub on_start: Option<String>,
-    /// At [`Turn::OnWaitingForPasscode`].
+    /// Command for [`Turn::OnWaitingForPasscode`].
     pub on_waiting_for_passcode: Option<String>,
-    /// At [`Turn::OnSuccess`].
+    /// Command for [`Turn::OnSuccess`].
     pub on_success: Option<String>,
-    /// At [`Turn::OnFailure`].
+    /// Command for [`Turn::OnFailure`].
     pub on_failure: Option<String>,
-    /// At [`Turn::OnOverdue`].
+    /// Command for [`Turn::OnOverdue`].
     pub on_overdue: Option<String>,
-    /// Then a command is killed, with its children.
+    /// Time after which a command is killed, with its children.
     pub time_limit: Duration,
-    /// Notifications on the desktop, where somebody has to do something, and where a backup failed.
+    /// Show desktop notifications when the user has to act and when a backup failed.
     pub notify: bool,
 }
 
@@ -88,31 +89,31 @@ impl Default for Hooks {
     }
 }
 
-/// What a command reads on its standard input, one object.
+/// The object that a command reads on its standard input.
 #[derive(Debug, Clone, Serialize)]
 pub struct Told<'a> {
-    /// Of this object's form.
+    /// Version of this object's format.
     pub version: u32,
-    /// RFC 3339.
+    /// Time of the event, RFC 3339.
     pub time: String,
-    /// The phone, where it is known which.
+    /// UDID of the phone, if it is known.
     pub udid: Option<&'a str>,
-    /// Which turn.
+    /// Name of the event.
     pub event: &'static str,
     /// One sentence for people.
     pub text: String,
-    /// The last good backup, RFC 3339.
+    /// Time of the last good backup, RFC 3339.
     pub last_backup: Option<String>,
-    /// Of a failure: what the program would end with.
+    /// Exit code of the program, after a failure.
     pub exit_code: Option<u8>,
-    /// Of a failure: what to do.
+    /// Advice on what to do, after a failure.
     pub hint: Option<String>,
-    /// Of a success: `report.json`.
+    /// Contents of `report.json`, after a success.
     pub report: Option<&'a super::create::Report>,
 }
 
 impl Hooks {
-    /// There is any command.
+    /// Returns true if there is a command for any event.
     pub fn any(&self) -> bool {
         let all = [
             Turn::OnStart,
@@ -135,8 +136,8 @@ impl Hooks {
         command.as_deref()
     }
 
-    /// Runs the command of a turn, and shows a notification; what goes wrong is told in a sentence
-    /// each, with what to do. Whoever asks to stop meanwhile stops them too.
+    /// Runs the command for an event, and shows a notification. Returns each problem as a sentence
+    /// with a hint. Cancelling `calm` meanwhile stops both.
     pub fn at(
         &self,
         turn: Turn,
@@ -144,7 +145,7 @@ impl Hooks {
         calm: &Calm,
     ) -> Vec<(String, Option<&'static str>)> {
         let mut wrong = Vec::new();
-        // That a backup was stopped is worth telling, and to be told in peace.
+        // If the backup itself was cancelled, the event still runs its command, and to the end.
         let was_stopped = calm.cancelled();
         let is_stopped = || calm.cancelled() && !was_stopped;
         if let Some(command) = self.command(turn) {
@@ -169,8 +170,8 @@ impl Hooks {
     }
 }
 
-/// The system's own program for it. The text holds the phone's name, so it never becomes part of a
-/// script.
+/// Returns the system's command that shows a notification. The text contains the phone's name, so
+/// it is passed as an argument or variable and never becomes part of a script.
 fn notification(text: &str) -> Command {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
     const TITLE: &str = "idev-backup";
@@ -200,8 +201,8 @@ fn notification(text: &str) -> Command {
     command
 }
 
-/// Runs a command, hands it `input`, and kills it with its children when its time is over or
-/// somebody asks to stop.
+/// Runs a command with `input` on its standard input. Kills it with its children after `limit`, or
+/// as soon as `is_stopped` returns true.
 fn run(
     mut command: Command,
     input: &[u8],
@@ -209,8 +210,8 @@ fn run(
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<(), String> {
     let named = |e: std::io::Error| format!("could not be run: {e}");
-    // Files and not pipes: a child of the command that lives on would keep a pipe open, and nobody
-    // could wait for its end.
+    // Use files, not pipes: a child of the command that outlives it would keep a pipe open, and
+    // reading to the end of that pipe would block.
     let mut said = tempfile::tempfile().map_err(named)?;
     let mut heard = tempfile::tempfile().map_err(named)?;
     heard.write_all(input).map_err(named)?;
@@ -254,7 +255,8 @@ fn wait(
     }
 }
 
-/// One that is gone already needs no killing, so failures are dropped.
+/// Kills a process with its children, and ignores failures: a process that has ended already needs
+/// no killing.
 fn kill_with_children(child: &mut Child) {
     #[cfg(unix)]
     if let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {

@@ -1,5 +1,5 @@
-//! The computer's side of a backup: what the phone asks is done in the draft, and whoever watches
-//! is told.
+//! Implements the computer's side of a backup: carries out the phone's requests in the draft, and
+//! reports progress.
 
 use std::io::Read;
 use std::time::{Duration, SystemTime};
@@ -15,36 +15,37 @@ use crate::store::history::Room;
 use crate::store::{self, Draft, METADATA, Policy};
 use crate::units::size;
 
-/// What happened while the phone was served.
+/// Events and totals of one dialog with the phone.
 #[derive(Debug, Default)]
 pub struct Course {
-    /// Files received that are part of the backup, not of its bookkeeping.
+    /// Number of received files that are part of the backup, not of its bookkeeping.
     pub received_files: u64,
-    /// Their bytes.
+    /// Size of these files in bytes.
     pub received_bytes: u64,
-    /// Files that the phone removed from the backup.
+    /// Number of files that the phone removed from the backup.
     pub removed_files: u64,
     /// Files that the phone could not read.
     pub device_faults: Vec<DeviceFault>,
-    /// The first thing that went wrong on our disk.
+    /// The first error on our disk.
     pub disk_error: Option<store::Error>,
-    /// The phone got as far as putting files in their places.
+    /// The phone got as far as moving files to their places.
     pub arranged: bool,
-    /// The phone wrote its Status.plist.
+    /// The phone sent its Status.plist.
     pub status_came: bool,
-    /// Snapshots that were dropped since the phone asked for room.
+    /// Snapshots that were dropped because the phone asked for room.
     pub dropped: Vec<String>,
-    /// What the phone lacked.
+    /// Space that the phone still lacked after snapshots were dropped.
     pub shortage: Option<Shortage>,
-    /// From the request to the first file.
+    /// Time from the request to the first file.
     pub scanning: Duration,
-    /// From the first file to the last.
+    /// Time from the first file to the last.
     pub receiving: Duration,
-    /// From the last file to the verdict.
+    /// Time from the last file to the verdict.
     pub finishing: Duration,
 }
 
-/// Files that the phone could not read, as far as they are kept to be shown.
+/// Number of files that the phone could not read and that are kept to be shown; more are only
+/// reported.
 const FAULTS_MAX: usize = 100;
 
 const STATUS: &str = "Status.plist";
@@ -61,8 +62,8 @@ pub struct DraftHost<'a> {
 }
 
 impl<'a> DraftHost<'a> {
-    /// Begins to serve. Where the phone lacks room and `may_drop` agrees, those snapshots go that
-    /// `keep` does not keep.
+    /// Starts to serve. If the phone lacks room and `may_drop` returns true, snapshots that `keep`
+    /// does not keep are dropped.
     pub fn new(
         draft: &'a mut Draft,
         keep: &'a Policy,
@@ -81,7 +82,7 @@ impl<'a> DraftHost<'a> {
         }
     }
 
-    /// What happened.
+    /// Ends the service, and returns the course of the dialog.
     pub fn finish(self) -> Course {
         let spent = |phase| self.phases.spent(phase);
         Course {
@@ -97,7 +98,7 @@ impl<'a> DraftHost<'a> {
         self.phases.news(|| progress(course, percent, 0));
     }
 
-    /// The phone is told little; the whole error is kept for people.
+    /// Keeps the whole error for the user, and returns the short code that the phone receives.
     fn fault(&mut self, e: store::Error) -> Fault {
         let fault = match &e {
             store::Error::Io { cause, .. } => Fault::from(cause),
@@ -128,7 +129,7 @@ impl Host for DraftHost<'_> {
             Kind::SendFiles(_) | Kind::List(_) if arranged => {
                 self.phases.enter(Phase::PhoneChecking);
             }
-            // Some phones begin anew after files changed under them.
+            // Some phones start to send files again after files changed under them.
             Kind::ReceiveFiles(_) if !arranged => self.phases.enter(Phase::Receiving),
             _ => {}
         }
@@ -181,7 +182,8 @@ impl Host for DraftHost<'_> {
         self.course.dropped.extend(room.dropped);
         let freed_bytes = room.freed_bytes;
         let free_bytes = self.draft.free_space().map_err(|e| self.fault(e))?;
-        // What it lacks still; its request names more than it needs, so it may go on all the same.
+        // Note what the phone still lacks. It asks for more than it needs, so it may continue
+        // despite that.
         self.course.shortage = Some(Shortage {
             asked_bytes: amount.saturating_sub(freed_bytes),
             free_bytes,
@@ -209,8 +211,8 @@ impl Host for DraftHost<'_> {
             self.course.received_bytes += bytes;
         }
         self.tell();
-        // Only the body itself can fail here, and the session knows why; the disk's errors come
-        // when it settles.
+        // Only reading the body can fail here, and the session knows that error. Errors of the disk
+        // are reported by `settle`.
         kept.map_err(|_| Fault::Io)
     }
 
@@ -232,7 +234,7 @@ impl Host for DraftHost<'_> {
     }
 
     fn device_fault(&mut self, fault: DeviceFault) {
-        // Always fails on iOS 17 and loses nothing (pymobiledevice3 #755).
+        // This file always fails on iOS 17, and nothing is lost (pymobiledevice3 #755).
         let harmless = fault
             .device_path
             .ends_with("FileProvider/backup/backup_manifest.db");
@@ -251,7 +253,7 @@ impl Host for DraftHost<'_> {
 
     fn open(&mut self, path: &BackupPath) -> Result<Box<dyn Read + Send>, Fault> {
         let file = match self.draft.read(path) {
-            // Not there is an answer, not an error: every first backup begins with it.
+            // A missing file is an answer, not an error: every first backup begins with one.
             Err(store::Error::Io { cause, .. }) if cause.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Fault::NotFound);
             }
@@ -259,7 +261,8 @@ impl Host for DraftHost<'_> {
         };
         let empty = file.metadata().is_ok_and(|m| m.len() == 0);
         if empty && METADATA.contains(&path.name()) {
-            // An empty property list of a broken run would end in 205 (libimobiledevice #1582).
+            // An empty property list of an interrupted run would end in error 205 (libimobiledevice
+            // #1582).
             return Err(Fault::NotFound);
         }
         Ok(Box::new(file))
@@ -313,7 +316,8 @@ fn progress(course: &Course, percent: Option<f64>, more_bytes: u64) -> Event {
 }
 
 fn describe(entry: &std::fs::DirEntry) -> std::io::Result<Option<Entry>> {
-    // A name that is no text cannot be told to the phone, and none that it made is such.
+    // A name that is not valid Unicode cannot be sent to the phone. The phone never made such a
+    // name.
     let Ok(name) = entry.file_name().into_string() else {
         return Ok(None);
     };
@@ -331,7 +335,7 @@ fn describe(entry: &std::fs::DirEntry) -> std::io::Result<Option<Entry>> {
     }))
 }
 
-/// A body that tells of itself while it is read, so that one huge file shows progress.
+/// A body that reports progress while it is read, so that a single huge file shows progress.
 struct Counting<'a, 'm> {
     body: &'a mut dyn Read,
     bytes: u64,

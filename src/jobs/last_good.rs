@@ -12,11 +12,11 @@ use crate::store::notes::Notes;
 use crate::store::{Snapshot, Store};
 use crate::udid::Udid;
 
-/// Returns true if the phone finished the backup in `folder`, by its own word, and its list of
-/// files is there.
+/// Returns true if the Status.plist in `folder` says that the phone finished the backup, and the
+/// list of files is there.
 ///
-/// Other programs leave a Status.plist that says "finished" where the phone refused at once; then
-/// there is no list.
+/// Other programs leave a Status.plist that says "finished" even if the phone refused at once.
+/// There is no list of files then.
 pub fn is_complete(folder: &Path, status: &Status) -> bool {
     let has_list = ["Manifest.db", "Manifest.mbdb"].iter().any(|name| {
         fs::metadata(folder.join(name)).is_ok_and(|meta| meta.is_file() && meta.len() > 0)
@@ -24,28 +24,28 @@ pub fn is_complete(folder: &Path, status: &Status) -> bool {
     status.is_finished() && has_list
 }
 
-/// Returns when a good backup was made; `None` for one that is not good: not complete, or found
-/// damaged by a check.
+/// Returns the time at which a good backup was made; `None` if the backup is incomplete or a check
+/// found it damaged.
 fn made(notes: &Notes, snapshot: &Snapshot) -> Option<SystemTime> {
     let folder = snapshot.path();
     let status = Status::read(folder).ok()?;
     if !is_complete(folder, &status) || notes.of(snapshot).damaged.is_some() {
         return None;
     }
-    // Other programs write a date into one of the three only.
+    // Other programs write a date into only one of the three files.
     let manifest = || ManifestPlist::read(folder).ok()?.date;
     let info = || Info::read(folder).ok()?.last_backup;
     status.date.or_else(manifest).or_else(info)
 }
 
-/// Chooses the newest of several dates. One that lies ahead is chosen only if there is no other: it
-/// would stay the newest for ever.
+/// Returns the newest of several dates. A date in the future is returned only if there is no other:
+/// otherwise it would stay the newest for ever.
 pub fn newest(dates: impl IntoIterator<Item = SystemTime>, now: SystemTime) -> Option<SystemTime> {
     let dates = dates.into_iter();
     dates.max_by_key(|date| (conditions::age(now, *date).is_some(), *date))
 }
 
-/// Returns when the phone's last good backup was made.
+/// Returns the time at which the phone's last good backup was made.
 pub fn last_good(store: &Store, udid: &Udid) -> Option<SystemTime> {
     let notes = store.notes(udid).unwrap_or_default();
     let all = store.snapshots_of(udid).ok()?;
@@ -53,16 +53,16 @@ pub fn last_good(store: &Store, udid: &Udid) -> Option<SystemTime> {
     newest(good, SystemTime::now())
 }
 
-/// Returns when the current backup was made, if it is a good one: whether another is due is judged
-/// by that. The next run builds on the current backup, so an older one that is good does not
+/// Returns the time at which the current backup was made, if it is good. This time decides whether
+/// another backup is due: the next run builds on the current backup, so an older good one does not
 /// replace it.
 pub fn rests_on(store: &Store, udid: &Udid) -> Option<SystemTime> {
     let notes = store.notes(udid).unwrap_or_default();
     made(&notes, &store.current(udid).ok()??)
 }
 
-/// Returns true if the last good backup is older than `limit`, or there is none. Of one that lies
-/// ahead nothing is known.
+/// Returns true if the last good backup is older than `limit`, or if there is none. Returns false
+/// for a date in the future, whose age is unknown.
 pub fn is_overdue(last: Option<SystemTime>, now: SystemTime, limit: Duration) -> bool {
     last.is_none_or(|last| conditions::age(now, last).is_some_and(|age| age > limit))
 }
