@@ -34,7 +34,7 @@ pub struct Taken {
     /// Totals of the copied files, by how they were copied.
     #[serde(flatten)]
     pub copied: Copied,
-    /// Number of damaged files, if the backup was taken in despite damage.
+    /// Amount of damage, counted in findings, if the backup was taken in despite it.
     pub damage: u64,
 }
 
@@ -107,8 +107,8 @@ pub fn adopt(
 /// Copies a snapshot into another store. Resumes a copy that was interrupted.
 pub fn copy(chosen: &Chosen, target: &Store, monitor: &dyn Monitor) -> Result<Came, Error> {
     let source = &chosen.store;
-    // A folder of other programs is not written to, so it is not locked. If we may not write to the
-    // source, the lock fails, and the copy runs without it.
+    // A folder of other programs is not written to, so it is not locked. If this user cannot write
+    // to the source, it cannot be locked either, and the copy runs without a lock.
     let _lock = match source
         .is_marked()
         .then(|| source.lock(chosen.snapshot.udid()))
@@ -162,7 +162,7 @@ struct Wanted<'a> {
     from: &'a Path,
     /// Hashes that the copy must match.
     sums: Option<Expected>,
-    /// Number of damaged files that are known and accepted.
+    /// Amount of damage that is known and accepted, counted in findings.
     damage: u64,
     date: SystemTime,
     stamp: Option<String>,
@@ -213,7 +213,7 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
             why,
         });
     }
-    // The backup becomes the current one if it is newer than that, or if there is none.
+    // The backup becomes the current one if it is newer than the present one, or the phone's first.
     let current = store.current(&wanted.udid)?;
     let as_current = current.is_none_or(|current| date_of(current.path()) < wanted.date);
 

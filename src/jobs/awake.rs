@@ -1,15 +1,15 @@
-//! Keeps the computer from sleeping while a backup runs, by the system's own program for it.
+//! Keeps the computer from sleeping while a backup runs, by means of the system.
 //!
-//! A child process and not a library: macOS and Linux have a program that holds the lock as long as
-//! it lives, and Apple's frameworks cannot be linked everywhere. Windows has none, and is told by a
-//! call.
+//! A child process is used and not a library: macOS and Linux have a program that holds the lock as
+//! long as it lives, and Apple's frameworks cannot be linked everywhere. Windows has no such
+//! program, so a library makes the system call there.
 
 use std::process::{Child, Stdio};
 
 use crate::child;
 
-/// As long as this lives the computer does not fall asleep by itself. It belongs to the thread that
-/// began it.
+/// Guard that keeps the computer awake as long as it lives. It must stay on the thread that created
+/// it.
 pub struct Awake {
     holder: Option<Child>,
     #[cfg(windows)]
@@ -17,17 +17,17 @@ pub struct Awake {
 }
 
 impl Awake {
-    /// Begins. A system that offers nothing is let be: a backup that is interrupted by sleep fails
-    /// safely.
+    /// Starts to keep the computer awake. Does nothing if the system offers no way: a backup that
+    /// is interrupted by sleep fails safely.
     pub fn keep() -> Awake {
         let mut command = match () {
-            // Ends with this program, however that ends.
+            // The process ends with this program, however that ends.
             () if cfg!(target_os = "macos") => {
                 let mut command = child::command("caffeinate");
                 command.args(["-i", "-w", &std::process::id().to_string()]);
                 command
             }
-            // The inner command is what the lock lives by: its input ends when this program does.
+            // The lock lasts as long as the inner command, whose input ends when this program does.
             () if cfg!(target_os = "linux") => {
                 let mut command = child::command("systemd-inhibit");
                 command.args(["--what=sleep:idle", "--who=idev-backup", "--mode=block"]);
@@ -61,8 +61,8 @@ impl Drop for Awake {
             return;
         };
         if cfg!(target_os = "linux") {
-            // `cat` ends at the end of its input, and its keeper with it; killing the keeper would
-            // leave `cat` behind.
+            // `cat` ends at the end of its input, and systemd-inhibit ends with it. Killing
+            // systemd-inhibit would leave `cat` behind.
             drop(holder.stdin.take());
             for _ in 0..50 {
                 if !matches!(holder.try_wait(), Ok(None)) {
@@ -71,7 +71,8 @@ impl Drop for Awake {
                 std::thread::sleep(std::time::Duration::from_millis(20));
             }
         }
-        // Where the system does not answer, nothing is held, or `cat` ends by itself.
+        // If systemd-inhibit got no answer from the system, it holds no lock and may be killed. A
+        // `cat` that is left ends with its input.
         drop(holder.kill());
         drop(holder.wait());
     }

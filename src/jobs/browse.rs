@@ -1,5 +1,5 @@
-//! What lies where in a backup: its domains, what a folder holds, what has a name, and all of it as
-//! a tree.
+//! Answers questions about the contents of a backup: its domains, the contents of a folder, the
+//! files that match a pattern, and all of it as a tree.
 
 use std::ops::Range;
 
@@ -17,51 +17,51 @@ use crate::manifest::info::application_names;
 /// The domains of a backup.
 #[derive(Debug, Clone, Serialize)]
 pub struct Domains {
-    /// By name.
+    /// Domains, sorted by name.
     pub domains: Vec<Domain>,
-    /// In domains that are too many to be named; no phone has so many.
+    /// Files in domains beyond the number that is kept by name; no phone has that many.
     pub unnamed: Sum,
-    /// Files whose records cannot be read: they count as files, and as no bytes.
+    /// Number of files whose records cannot be read. They count as files, and as no bytes.
     pub unreadable: u64,
 }
 
-/// One domain.
+/// A domain of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Domain {
-    /// `HomeDomain`, `AppDomain-com.example`, ...
+    /// Name of the domain: `HomeDomain`, `AppDomain-com.example`, ...
     pub domain: String,
-    /// The name of the application whose it is, where the backup tells it.
+    /// Name of the application that owns the domain, if the backup has it.
     pub app: Option<String>,
-    /// What is in it.
+    /// Number and size of the domain's files.
     #[serde(flatten)]
     pub sum: Sum,
 }
 
-/// Something in a backup.
+/// A file, folder or link in a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {
-    /// Its domain.
+    /// Domain of the entry.
     pub domain: String,
-    /// Its path in it.
+    /// Path of the entry in its domain.
     pub path: String,
     /// `file`, `folder`, `link` or `other`.
     pub kind: &'static str,
-    /// Bytes.
+    /// Size in bytes.
     pub size: Option<u64>,
     /// `st_mode`: type and permissions.
     pub mode: Option<u32>,
-    /// Last change of its contents, RFC 3339.
+    /// Last change of the contents, RFC 3339.
     pub modified: Option<String>,
-    /// Where a link points.
+    /// Target of a link.
     pub target: Option<String>,
-    /// What its bytes are called in the backup; `None` for a folder that is only named in other
+    /// Name of the entry's bytes in the backup; `None` for a folder that appears only in other
     /// paths.
     pub file_id: Option<String>,
 }
 
 impl Entry {
-    /// Returns what the list has of an item. What of it is damaged is left out, and the backup
-    /// notes it.
+    /// Returns the list's facts about an item. Damaged facts are left out, and the backup notes
+    /// them.
     pub fn of(opened: &Opened, item: &Item) -> Entry {
         let facts = item.facts();
         if let (Err(why), Kind::File | Kind::Link) = (&facts, item.kind) {
@@ -89,7 +89,7 @@ impl Entry {
         }
     }
 
-    /// A folder that the list has no row for.
+    /// Returns an entry for a folder that has no row in the list.
     fn implied(domain: &str, path: &str) -> Entry {
         Entry {
             domain: domain.to_owned(),
@@ -104,7 +104,7 @@ impl Entry {
     }
 }
 
-/// The domains, with what is in each.
+/// Returns the domains, with the number and size of the files in each.
 pub fn domains(opened: &Opened) -> Result<Domains, Error> {
     let totals = Totals::of(opened)?;
     let names = application_names(opened.folder());
@@ -125,8 +125,9 @@ pub fn domains(opened: &Opened) -> Result<Domains, Error> {
     })
 }
 
-/// Calls `each` for what the folder at a path holds, by name, until it answers false; `recursive`,
-/// for all below it. What is no folder is its own listing. Answers how many there were.
+/// Calls `each` for the contents of the folder at `path`, in the order of names, until it returns
+/// false. With `recursive`, covers everything below the folder. If `path` is not a folder, calls
+/// `each` for that item alone. Returns the number of calls.
 pub fn list(
     opened: &Opened,
     domain: &str,
@@ -167,7 +168,7 @@ pub fn list(
     }
 }
 
-/// The path of something in a folder as it is seen from there.
+/// Returns a path relative to the folder that it is in.
 fn below<'a>(path: &'a str, folder: &str) -> &'a str {
     let rest = path.strip_prefix(folder).unwrap_or(path);
     match folder.is_empty() {
@@ -199,8 +200,9 @@ fn nothing_at(domain: &str, path: &str) -> Error {
     }
 }
 
-/// Calls `each` for what is meant, as the phone lists it, until it answers false. `domain` is the
-/// only one that can have it, if that is known. Answers how much there was.
+/// Calls `each` for every selected item, in the order of the phone's list, until it returns false.
+/// `domain` limits the search to the only domain that can match, if that is known. Returns the
+/// number of calls.
 pub fn find(
     opened: &Opened,
     select: &Select,
@@ -225,11 +227,11 @@ pub fn find(
     Ok(count)
 }
 
-/// What a folder holds, with what is below each part of it added up.
+/// Contents of a folder, with the sum of everything below each part.
 #[derive(Debug, Default)]
 pub struct Tree {
     names: String,
-    /// Each before what it holds. The first is the folder itself.
+    /// Nodes of the tree, each before its contents. The first is the folder itself.
     nodes: Vec<Node>,
 }
 
@@ -245,21 +247,21 @@ struct Node {
 /// A part of a tree.
 #[derive(Debug)]
 pub struct Branch<'a> {
-    /// Its name.
+    /// Name of the part.
     pub name: &'a str,
-    /// Whether it is a folder.
+    /// True for a folder.
     pub is_folder: bool,
-    /// What is in it, or what it is.
+    /// Sum of the files in a folder; of a file, the file itself.
     pub sum: Sum,
-    /// Of what it is in, from the outside, and of itself: whether it is the last one there. Empty
-    /// for the tree's own folder.
+    /// Flags that tell, for each folder around this part from the outermost inwards and then for
+    /// the part itself, whether it is the last one in its folder. Empty for the tree's own folder.
     pub lasts: &'a [bool],
 }
 
-/// Deepest that a tree is drawn: a phone's paths have some twenty parts, and each part widens all
-/// lines below it.
+/// Greatest depth of a drawn tree. The paths of a phone have some twenty parts, and each level
+/// widens all lines below it.
 pub const DEPTH_MAX: u16 = 64;
-/// Largest that is kept to be drawn.
+/// Largest number of nodes of a tree.
 const NODES_MAX: usize = 1_500_000;
 const TEXT_BYTES_MAX: usize = 40 << 20;
 
@@ -282,7 +284,7 @@ impl Tree {
         });
     }
 
-    /// Whether there is room for something with so long a path.
+    /// Returns true if there is room for an item whose path has this length in bytes.
     fn has_room(&self, bytes: usize) -> bool {
         self.names.len() + bytes <= TEXT_BYTES_MAX
             && self.nodes.len() + usize::from(DEPTH_MAX) <= NODES_MAX
@@ -293,7 +295,8 @@ impl Tree {
         &self.names[name.start as usize..name.end as usize]
     }
 
-    /// Adds an item. `open` is the way to the one before, without the tree's own folder.
+    /// Adds an item. `open` holds the nodes on the path to the previous item, without the tree's
+    /// own folder.
     fn put(&mut self, open: &mut Vec<usize>, path: &str, item: &Item, depth_max: u16) {
         let parts: Vec<&str> = (path.split('/').take(depth_max.into()))
             .filter(|_| !path.is_empty())
@@ -318,7 +321,7 @@ impl Tree {
         }
     }
 
-    /// Marks the last one of each folder, from the end.
+    /// Marks the last part of each folder, walking backwards.
     fn end(&mut self) {
         let mut has_later = vec![false; usize::from(DEPTH_MAX) + 2];
         for node in self.nodes.iter_mut().rev() {
@@ -328,7 +331,7 @@ impl Tree {
         }
     }
 
-    /// Calls `each` for all of it from the top, until it answers false.
+    /// Calls `each` for every part from the top down, until it returns false.
     pub fn each(&self, mut each: impl FnMut(Branch) -> bool) {
         let mut lasts = Vec::new();
         for (place, node) in self.nodes.iter().enumerate() {
@@ -349,8 +352,9 @@ impl Tree {
     }
 }
 
-/// Calls `each` with the tree of a domain, at a path, or without one with that of every domain,
-/// until it answers false. What is deeper than `depth_max` counts for what it is in.
+/// Calls `each` with the tree of a domain at `path`, or, without a domain, with the tree of every
+/// domain, until it returns false. Items deeper than `depth_max` count for the folder at that
+/// depth.
 pub fn tree(
     opened: &Opened,
     domain: Option<&str>,

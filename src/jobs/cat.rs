@@ -1,4 +1,4 @@
-//! One file of a backup, as it is on the phone.
+//! Reads one file of a backup as it is on the phone.
 
 use std::io::{self, Read};
 
@@ -7,13 +7,13 @@ use super::opened::{Bytes, Item, Opened};
 use crate::keybag::Ending;
 use crate::manifest::db::Kind;
 
-/// Its plain bytes.
+/// Plaintext of a file.
 pub struct Body {
     name: String,
     bytes: Bytes,
 }
 
-/// Opens the file that has this name.
+/// Opens the file with this domain and path.
 pub fn open(backup: &Opened, domain: &str, relative_path: &str) -> Result<Body, Error> {
     match backup.find(domain, relative_path)? {
         Some(item) => body(backup, &item),
@@ -21,7 +21,7 @@ pub fn open(backup: &Opened, domain: &str, relative_path: &str) -> Result<Body, 
     }
 }
 
-/// Opens the file that has this file id, 40 hex digits.
+/// Opens the file with this file id, 40 hex digits.
 pub fn open_id(backup: &Opened, file_id: &str) -> Result<Body, Error> {
     match backup.find_id(&file_id.to_ascii_lowercase())? {
         Some(item) => body(backup, &item),
@@ -66,7 +66,8 @@ fn body(backup: &Opened, item: &Item) -> Result<Body, Error> {
 }
 
 impl Body {
-    /// Whether what was read to its end is what the phone sent, as far as its end shows it.
+    /// Checks, after everything was read, that the file ends as an encrypted file must. Other
+    /// damage does not show here.
     pub fn check(&self) -> Result<(), Error> {
         match self.bytes.ending() {
             Some(Ending::Wrong) => Err(self.failed(
@@ -77,7 +78,7 @@ impl Body {
         }
     }
 
-    /// That it cannot be read, and why.
+    /// Returns an error that says why the file cannot be read.
     pub fn failed(&self, why: &str) -> Error {
         Error::File {
             name: self.name.clone(),

@@ -1,5 +1,5 @@
-//! Whether a backup is to be made now. Decisions only: the time, the last backup and the phone's
-//! state are given.
+//! Decides whether a backup is to be made now. Decides only: the time, the last backup and the
+//! phone's state are arguments.
 
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::phone::State;
 use crate::units;
 
-/// Hours of the day, local time, from a minute up to and without another; they may lie around
+/// A span of the day in local time, from one minute up to and without another. It may include
 /// midnight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hours {
@@ -16,7 +16,7 @@ pub struct Hours {
 }
 
 impl Hours {
-    /// Whether a minute of the day (0 to 1439) is among them.
+    /// Returns true if a minute of the day (0 to 1439) is in the span.
     pub fn hold(self, minute: u16) -> bool {
         match self.from < self.to {
             true => (self.from..self.to).contains(&minute),
@@ -28,7 +28,7 @@ impl Hours {
 impl FromStr for Hours {
     type Err = String;
 
-    /// Reads "23:00-07:00".
+    /// Parses a span such as "23:00-07:00".
     fn from_str(text: &str) -> Result<Hours, String> {
         let bad = || format!("{text:?} is no span of hours: write 23:00-07:00");
         let (from, to) = text.split_once('-').ok_or_else(bad)?;
@@ -48,7 +48,7 @@ impl std::fmt::Display for Hours {
     }
 }
 
-/// "22:00", an hour and a minute of the day.
+/// Parses a time of day such as "22:00" into hour and minute.
 pub fn parse_clock(text: &str) -> Result<(u8, u8), String> {
     let bad = || format!("{text:?} is no time of day: write 22:00");
     let part = |text: &str, limit: u8| {
@@ -60,22 +60,22 @@ pub fn parse_clock(text: &str) -> Result<(u8, u8), String> {
     part(hour, 24).zip(part(minute, 60)).ok_or_else(bad)
 }
 
-/// What must hold for a backup to begin. What is not set always holds.
+/// Conditions for starting a backup. Conditions that are not set always hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// The last backup is older than this.
     pub older_than: Option<Duration>,
     /// The phone is charging.
     pub charging: bool,
-    /// Its battery has so many percent.
+    /// The phone's battery has at least this many percent.
     pub battery_min: Option<u64>,
-    /// No backup begins in these hours.
+    /// No backup starts in these hours.
     pub quiet: Option<Hours>,
 }
 
 impl Conditions {
-    /// Why there is nothing to do now, as far as the clock and the store tell; `minute` is that of
-    /// the local day.
+    /// Returns the reason against a backup now, as far as the clock and the store show one.
+    /// `minute` is the present minute of the local day.
     pub fn against_the_time(
         &self,
         now: SystemTime,
@@ -97,7 +97,7 @@ impl Conditions {
         })
     }
 
-    /// Why there is nothing to do now, as far as the phone tells.
+    /// Returns the reason against a backup now, as far as the phone's state shows one.
     pub fn against_the_phone(&self, state: &State) -> Option<String> {
         if self.charging && !state.charging {
             return Some("the phone is not charging".to_owned());
@@ -113,14 +113,15 @@ impl Conditions {
         }
     }
 
-    /// The phone must be asked.
+    /// Returns true if the conditions depend on the phone's state.
     pub fn need_the_phone(&self) -> bool {
         self.charging || self.battery_min.is_some()
     }
 }
 
-/// How old something is; none where its time lies in the future, since then the clock was wrong,
-/// now or at that time, and nothing is known. Two minutes of it are no more than clocks differ by.
+/// Returns the age of something that was made at `then`. Returns `None` if that is in the future: a
+/// clock was wrong, now or then, so the age is unknown. Up to two minutes count as zero, since
+/// clocks may differ by that much.
 pub fn age(now: SystemTime, then: SystemTime) -> Option<Duration> {
     match now.duration_since(then) {
         Ok(age) => Some(age),

@@ -92,9 +92,9 @@ pub struct Seconds {
     pub hashes: f64,
     /// Checking the backup ourselves.
     pub check: f64,
-    /// Making everything durable on the disk.
+    /// Making everything durable on the disk. Zero in report.json, which is written before.
     pub sync: f64,
-    /// Renaming the folders and dropping old snapshots. Not in report.json, which is written
+    /// Renaming the folders and dropping old snapshots. Zero in report.json, which is written
     /// before.
     pub seal: f64,
     /// The whole run.
@@ -152,9 +152,11 @@ pub struct Report {
     pub complaints: Vec<Complaint>,
     /// Duration of each part of the run.
     pub seconds: Seconds,
-    /// Number of older snapshots beside the backup.
+    /// Number of older snapshots beside the backup. Zero in report.json, which is written before
+    /// they are counted.
     pub older: u64,
-    /// Snapshots that were dropped to make room or by the retention rules.
+    /// Snapshots that were dropped to make room or by the retention rules. In report.json only
+    /// those that were dropped to make room.
     pub dropped: Vec<String>,
 }
 
@@ -236,7 +238,7 @@ pub fn create(
             true => Depth::Bytes,
             false => Depth::Quick,
         },
-        // A wrong password was reported already, and the backup is no worse for it.
+        // A wrong password was reported already. It does not make the backup itself worse.
         passwords: (options.password.as_ref())
             .filter(|_| password_opens == Some(true))
             .map(|known| known as _),
@@ -394,7 +396,7 @@ impl Dialog<'_> {
             let verdict = dialog.backup(udid.as_str(), self.options.full, &mut host);
             let course = host.finish();
             drop(watch);
-            // If the phone is gone, there is nothing to unlock. The verdict tells what matters.
+            // If the phone is gone, its lock is gone as well. The verdict tells what matters.
             drop(sync.release());
             seconds.scan = course.scanning.as_secs_f64();
             seconds.receive = course.receiving.as_secs_f64();

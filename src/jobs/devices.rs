@@ -1,4 +1,4 @@
-//! Which phones are there.
+//! Lists the phones that are connected.
 
 use std::path::Path;
 
@@ -10,30 +10,30 @@ use crate::device::{self, Lockdown};
 use crate::store::Store;
 use crate::transport::Attached;
 
-/// One phone, as far as it tells.
+/// Facts about one phone, as far as it answers.
 #[derive(Debug, Clone, Serialize)]
 pub struct Device {
-    /// Its identifier.
+    /// UDID of the phone.
     pub udid: String,
-    /// "USB" or "Wi-Fi".
+    /// Connection: "USB" or "Wi-Fi".
     pub via: String,
-    /// What anybody may ask it; none when it does not answer.
+    /// Facts that the phone gives without pairing; `None` if it does not answer.
     pub facts: Option<Facts>,
-    /// This computer is paired with it.
+    /// This computer is paired with the phone.
     pub paired: bool,
-    /// Its backups are encrypted; none when not known.
+    /// The phone's backups are encrypted; `None` if that is not known.
     pub encrypted: Option<bool>,
-    /// Percent; none when not known.
+    /// Battery level in percent; `None` if that is not known.
     pub battery: Option<u64>,
-    /// The last backup in the store, RFC 3339.
+    /// Time of the current backup in the store, RFC 3339.
     pub last_backup: Option<String>,
-    /// Why something above is not known.
+    /// Reason that some of these facts are not known.
     pub trouble: Option<String>,
-    /// What to do about it.
+    /// Advice on what to do about it.
     pub hint: Option<String>,
 }
 
-/// Lists the phones, with their last backups where `store` is one.
+/// Lists the phones. Adds their last backups if `store` is a store.
 pub fn devices(reach: &Reach, store: &Path) -> Result<Vec<Device>, Error> {
     let backups = match Store::open(store) {
         Ok(store) => list::list(&store)?,

@@ -97,7 +97,7 @@ pub struct OfKind {
     pub amounts: Amounts,
 }
 
-/// One of the two backups that are compared.
+/// A side of the comparison: one of the two backups.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Side {
     /// Folder of the backup.

@@ -231,7 +231,7 @@ fn ask(
         drop(watch);
         verdict.map_err(Error::PasswordDialog)
     });
-    // If the phone is gone, there is nothing to unlock. The verdict tells what matters.
+    // If the phone is gone, its lock is gone as well. The verdict tells what matters.
     drop(sync.release());
     match verdict? {
         verdict if verdict.code == 0 => Ok(()),

@@ -5,9 +5,6 @@
 //! DIR/<domain>/<path in it>
 //! ```
 //!
-//! ```text
-//! DIR/<domain>/<path in it>
-//! ```
 //! The module reads the list three times and never holds it in memory: first for files, then for
 //! links (so that no file is ever written through a link), then for the times of folders (which
 //! change with every file that is written into them).

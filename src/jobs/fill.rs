@@ -1,5 +1,5 @@
-//! Files of a backup written into a folder, on as many threads as there are cores: what `extract`
-//! and `export` have in common.
+//! Writes files of a backup into a folder, on one thread per core, up to eight. `extract` and
+//! `export` share this module.
 
 use std::fs::{self, File, FileTimes};
 use std::io::{self, BufRead, Read, Write};
@@ -18,32 +18,33 @@ use crate::keybag::Ending;
 use crate::manifest::record::FileRecord;
 use crate::store::disk;
 
-/// Files that wait for a thread.
+/// Number of files that wait for a thread.
 const WAITING: usize = 64;
-/// Bytes that are copied before somebody is asked whether to go on.
+/// Number of bytes to copy between two checks for cancellation.
 const CHUNK: u64 = 8 << 20;
 
-/// One file to be written.
+/// A file to be written.
 pub struct Task {
-    /// What.
+    /// The file in the backup.
     pub item: Item,
-    /// Where; its folder is there.
+    /// Path to write to; its folder exists.
     pub to: PathBuf,
-    /// When it was changed, seconds since 1970; else what the phone noted.
+    /// Time of the last change, in seconds since 1970. If absent, the time that the phone noted is
+    /// used.
     pub modified: Option<f64>,
 }
 
-/// How files are written.
+/// Options for writing files.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Manner {
-    /// What is there already is replaced.
+    /// Replace existing files.
     pub overwrite: bool,
-    /// Group and others get the rights that they had on the phone, too.
+    /// Give group and others the rights that they had on the phone, too.
     pub all_modes: bool,
 }
 
-/// Writes the files that `plan` gives into the folder `root`, until it ends or nothing more is to
-/// be done.
+/// Writes the files that `plan` hands over into the folder `root`, until `plan` returns or the run
+/// is over.
 pub fn fill<R>(
     reader: Reader<'_>,
     root: &Path,
@@ -79,8 +80,8 @@ pub fn fill<R>(
     })
 }
 
-/// Looks whether the file of a task is there, and counts it as written where it is: all that a dry
-/// run does.
+/// Checks that the file of a task exists, and counts it as written if so. A dry run does nothing
+/// else.
 pub fn look(reader: Reader<'_>, task: &Task, tally: &Tally<'_>) {
     match reader.look(&task.item) {
         Ok(length) => tally.wrote(task.item.size().unwrap_or(length)),
@@ -97,20 +98,21 @@ fn give(tasks: &SyncSender<Task>, tally: &Tally<'_>, task: Task) -> bool {
     !tally.is_over() && tasks.send(task).is_ok()
 }
 
-/// A thread's part.
+/// State of one writer thread.
 struct Writer<'a> {
     reader: Reader<'a>,
     /// The folder that is filled.
     root: &'a Path,
     manner: Manner,
     tally: &'a Tally<'a>,
-    /// What a file is called while it is written.
+    /// Name of a file while it is written.
     partial: String,
-    /// The disk clones files, as far as is known. Linux does so when it is told to copy.
+    /// The disk is believed to clone files. Always false on Linux, where the copy call itself
+    /// clones.
     clones: bool,
 }
 
-/// Why a file was not written.
+/// Reason that a file was not written.
 enum NotWritten {
     Read(String),
     Write(NoPlace),
@@ -124,7 +126,7 @@ impl Writer<'_> {
         match self.try_write(task, &partial) {
             Ok(bytes) => {
                 tally.wrote(bytes);
-                // Those of large files were counted as they went.
+                // The whole chunks of a large file were counted while it was copied.
                 tally.moved(bytes % CHUNK);
             }
             Err(NotWritten::Read(detail)) => tally.problem(&task.item, Wrong::Unreadable, detail),
@@ -143,8 +145,7 @@ impl Writer<'_> {
         let written = self
             .copy(task, from, partial, record.as_ref().ok())
             .and_then(|(bytes, ending)| {
-                // Without a size in the record there is nothing to compare with but the end of an
-                // encrypted file.
+                // Without a size in the record, only the end of an encrypted file can be checked.
                 let judged = record.as_mut().map(|record| {
                     if record.lacks_size {
                         record.size = bytes;
@@ -155,7 +156,7 @@ impl Writer<'_> {
                 Ok((bytes, judged.ok().flatten()))
             });
         let (bytes, wrong) = written.inspect_err(|_| {
-            // What cannot be removed was told of by what went wrong before.
+            // If it cannot be removed, the error that is returned here already says what is wrong.
             drop(disk::remove_if_there(partial));
         })?;
         match record {
@@ -207,7 +208,7 @@ impl Writer<'_> {
         Ok((bytes, ending))
     }
 
-    /// The same blocks under another name, where the system has a way to say so.
+    /// Makes a file that shares the blocks of the original, if the system and the disk can.
     fn clone_of(&mut self, task: &Task, partial: &Path) -> Option<File> {
         if !self.clones {
             return None;
@@ -216,7 +217,7 @@ impl Writer<'_> {
         let cloned = reflink_copy::reflink(path, partial)
             .and_then(|()| fs::OpenOptions::new().write(true).open(partial));
         if cloned.is_err() {
-            // No such disk: it is copied instead, and so are the others.
+            // The disk cannot clone: copy this file and all later ones.
             self.clones = false;
             drop(disk::remove_if_there(partial));
         }
@@ -226,7 +227,7 @@ impl Writer<'_> {
     fn copy_plain(&self, task: &Task, mut from: &File, to: &mut File) -> Result<u64, NotWritten> {
         let mut bytes = 0;
         loop {
-            // In the kernel where that can be done; there one error stands for both sides.
+            // The kernel does the copying if it can. Its error then may be for either file.
             let copied = io::copy(&mut (&mut from).take(CHUNK), to)
                 .map_err(|e| NotWritten::Write(no_place(&task.to, "write", e)))?;
             bytes += copied;
@@ -272,7 +273,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Its time and mode, as the phone noted them.
+    /// Sets the time and the mode of a file, as the phone noted them.
     fn describe(&self, task: &Task, file: &File, record: Option<&FileRecord>) -> io::Result<()> {
         if let Some(record) = record {
             let mode = mode(record.mode, 0o400, 0o600, self.manner.all_modes);
@@ -294,7 +295,7 @@ impl Writer<'_> {
             Err(e) if is_taken(&e) && !self.manner.overwrite => {}
             renamed => return renamed.map_err(failed),
         }
-        // To this disk it is the name of another file, for a reason that is only its own.
+        // This disk treats the name as that of another file, by rules of its own.
         let name = task.to.file_name().unwrap_or_default().to_string_lossy();
         for number in 2..1000 {
             let to = task.to.with_file_name(numbered(&name, number));
@@ -313,8 +314,9 @@ impl Writer<'_> {
     }
 }
 
-/// The mode of a file or folder: its owner's part, and all of it if that was asked for. Nobody
-/// becomes another user by it.
+/// Returns the mode for a file or folder: the owner's part, or with `all` all permission bits. The
+/// bits of `least` are always added, and `unknown` is returned if the phone noted no permissions.
+/// The set-user-id and set-group-id bits are never included.
 pub fn mode(noted: u32, least: u32, unknown: u32, all: bool) -> u32 {
     match noted & 0o777 {
         0 => unknown,
@@ -323,8 +325,8 @@ pub fn mode(noted: u32, least: u32, unknown: u32, all: bool) -> u32 {
     }
 }
 
-/// Sets a mode; false where the disk has none. `has_other` says that the file was not made with
-/// 0600.
+/// Sets a mode. Returns false if the disk stores no modes. `has_other` says that the file was not
+/// created with 0600.
 fn set_mode(file: &File, mode: u32, has_other: bool) -> io::Result<bool> {
     #[cfg(unix)]
     {
@@ -359,7 +361,8 @@ pub fn describe_folder(path: &Path, mode: u32, modified: i64) -> io::Result<()> 
     #[cfg(windows)]
     {
         use std::os::windows::fs::OpenOptionsExt;
-        // FILE_WRITE_ATTRIBUTES, and FILE_FLAG_BACKUP_SEMANTICS, without which no folder is opened.
+        // These are FILE_WRITE_ATTRIBUTES and FILE_FLAG_BACKUP_SEMANTICS; without the latter,
+        // Windows does not open a folder.
         options.access_mode(0x100).custom_flags(0x0200_0000);
     }
     let folder = options.open(path)?;
@@ -370,9 +373,9 @@ pub fn describe_folder(path: &Path, mode: u32, modified: i64) -> io::Result<()> 
     }
 }
 
-/// Seconds since 1970 as a time, where there is such a time.
+/// Converts seconds since 1970 to a time; `None` if they are out of range or zero.
 fn time(seconds: f64) -> Option<SystemTime> {
-    // What a stranger's list says can be any number; disks hold a few hundred years.
+    // An untrusted list can hold any number; disks can store times within a few hundred years.
     const FAR: f64 = 100_000_000_000.0;
     if !(-FAR..FAR).contains(&seconds) || seconds == 0.0 {
         return None;
@@ -393,7 +396,7 @@ fn rename(from: &Path, to: &Path, overwrite: bool) -> io::Result<()> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         use rustix::io::Errno;
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            // The disk does not know how: the other way.
+            // The disk does not support this call: check and rename in two steps.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
             renamed => return renamed.map_err(Into::into),
         }
@@ -404,7 +407,8 @@ fn rename(from: &Path, to: &Path, overwrite: bool) -> io::Result<()> {
     }
 }
 
-/// Without the name, which stands beside it.
+/// Returns the reason that a file is unreadable, without its name: the report gives the name
+/// separately.
 fn unreadable(error: Error) -> String {
     match error {
         Error::File { why, .. } => why,

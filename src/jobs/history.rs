@@ -73,7 +73,7 @@ impl Pruned {
 /// Options of a prune.
 #[derive(Debug, Clone, Default)]
 pub struct Prune {
-    /// Retention rules.
+    /// Retention rules of the store.
     pub policy: Policy,
     /// Rules of phones that have their own.
     pub of_phones: BTreeMap<Udid, Policy>,
@@ -310,7 +310,7 @@ pub fn find<E: Into<Error>>(store: Result<Store, E>, name: &str) -> Result<Chose
 pub struct Noted {
     /// Folder of the snapshot.
     pub path: String,
-    /// The notes.
+    /// Notes about the snapshot.
     #[serde(flatten)]
     pub note: Note,
 }

@@ -100,7 +100,7 @@ pub struct Told<'a> {
     pub udid: Option<&'a str>,
     /// Name of the event.
     pub event: &'static str,
-    /// One sentence for people.
+    /// Text for people, one sentence.
     pub text: String,
     /// Time of the last good backup, RFC 3339.
     pub last_backup: Option<String>,

@@ -1,4 +1,5 @@
-//! What a backup is: which phone, when, how much. What the property lists tell needs no password.
+//! Summarizes a backup: its phone, date and size. The facts from the property lists need no
+//! password.
 
 use std::path::Path;
 
@@ -17,78 +18,78 @@ use crate::manifest::unread::Unread;
 use crate::store;
 use crate::store::snapshot;
 
-/// How a backup is looked at.
+/// Options for reading a backup.
 #[derive(Default)]
 pub struct Options<'a> {
-    /// The password, where there is one. Nobody is asked for it.
+    /// The password, if there is one. The user is not asked for it.
     pub password: Option<&'a dyn Passwords>,
 }
 
-/// A backup. What is `None` is not known.
+/// Facts about a backup. Unknown facts are `None`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
-    /// Where it is.
+    /// Folder of the backup.
     pub path: String,
     /// The phone's name.
     pub name: Option<String>,
     /// The phone's UDID.
     #[serde(skip)]
     pub udid: Option<String>,
-    /// In words.
+    /// Model of the phone, in words.
     pub model: Option<String>,
-    /// `iPhone16,1`
+    /// Model identifier of the phone, for example `iPhone16,1`.
     pub product_type: Option<String>,
     /// The phone's serial number.
     pub serial: Option<String>,
-    /// iOS version.
+    /// Version of iOS on the phone.
     pub ios: Option<String>,
-    /// And its build.
+    /// Build number of that iOS version.
     pub build: Option<String>,
-    /// When it was made, RFC 3339.
+    /// Time at which the backup was made, RFC 3339.
     pub date: Option<String>,
-    /// The phone finished it.
+    /// The phone finished the backup.
     pub complete: Option<bool>,
-    /// The phone sent everything for it, and not only what had changed.
+    /// The phone sent everything for this backup, and not only changes.
     pub full: Option<bool>,
-    /// Its files are encrypted.
+    /// The files of the backup are encrypted.
     pub encrypted: Option<bool>,
-    /// Made by this tool, and unchanged since as far as a glance tells.
+    /// This tool made the backup, which is unchanged since as far as a quick look shows.
     pub ours: bool,
-    /// Applications that were installed.
+    /// Number of applications that were installed.
     pub apps: Option<u64>,
-    /// What it weighs on the disk, as our report of its making has it.
+    /// Number of files and size on the disk, from the report of the run that made the backup.
     pub stored: Option<Sum>,
-    /// What is in it; `None` where its list cannot be read.
+    /// Contents of the backup; `None` if the list of files cannot be read.
     pub contents: Option<Contents>,
-    /// It is encrypted, and there was no password to read its list with.
+    /// The backup is encrypted, and no password was given to read the list with.
     pub needs_password: bool,
-    /// What cannot be read of it, each as a sentence.
+    /// Parts of the backup that cannot be read, each as a sentence.
     pub problems: Vec<String>,
-    /// What could not be read of its list.
+    /// Parts of the list that could not be read.
     pub unread: Unread,
 }
 
-/// What is in a backup, by its list.
+/// Contents of a backup, from the list of files.
 #[derive(Debug, Clone, Serialize)]
 pub struct Contents {
-    /// `Manifest.db`, or `Manifest.mbdb` of iOS 9 and older.
+    /// Name of the list: `Manifest.db`, or `Manifest.mbdb` from iOS 9 and older.
     pub list: &'static str,
-    /// Files, and their bytes.
+    /// Number of files, and their size in bytes.
     #[serde(flatten)]
     pub all: Sum,
-    /// Folders.
+    /// Number of folders.
     pub folders: u64,
-    /// Symbolic links.
+    /// Number of symbolic links.
     pub links: u64,
-    /// Domains.
+    /// Number of domains.
     pub domains: u64,
-    /// By what the files are to their owner.
+    /// Amounts by the kind of file.
     pub kinds: Vec<Amount>,
-    /// Files whose records cannot be read.
+    /// Number of files whose records cannot be read.
     pub unreadable: u64,
 }
 
-/// Looks at the backup in `folder`.
+/// Summarizes the backup in `folder`.
 pub fn info(folder: &Path, options: &Options) -> Result<Report, Error> {
     let mut report = of_property_lists(folder)?;
     if let Some(snapshot) = snapshot::find(folder) {
@@ -110,7 +111,7 @@ pub fn info(folder: &Path, options: &Options) -> Result<Report, Error> {
             report.contents = Some(contents(opened.list().name(), &totals));
             report.encrypted = Some(opened.is_encrypted());
             report.unread = opened.unread();
-            // The problem with Manifest.plist was told once already.
+            // The problem with Manifest.plist is among `problems` already.
             let is_told = !report.problems.is_empty();
             (report.unread.notes).retain(|note| !is_told || !note.starts_with("Manifest.plist:"));
         }
@@ -135,7 +136,7 @@ fn contents(list: &'static str, totals: &Totals) -> Contents {
     }
 }
 
-/// What needs no password.
+/// Reads the facts that need no password.
 pub(super) fn of_property_lists(folder: &Path) -> Result<Report, Error> {
     if !store::is_backup(folder) {
         return Err(super::opened::no_backup(folder));
@@ -144,7 +145,7 @@ pub(super) fn of_property_lists(folder: &Path) -> Result<Report, Error> {
     let info = or_default(Info::read(folder), "Info.plist", &mut problems);
     let status = or_default(Status::read(folder), "Status.plist", &mut problems);
     let manifest = ManifestPlist::read(folder);
-    // iOS 4 and 5 wrote it only where it was needed.
+    // iOS 4 and 5 wrote Manifest.plist only when it was needed.
     let is_old = folder.join("Manifest.mbdb").exists();
     let encrypted = match &manifest {
         Ok(manifest) => Some(manifest.encrypted),
@@ -157,7 +158,7 @@ pub(super) fn of_property_lists(folder: &Path) -> Result<Report, Error> {
     };
     let apps = info.installed.unwrap_or(manifest.application_ids.len()) as u64;
     let date = status.date.or(manifest.date).or(info.last_backup);
-    // Manifest.plist knows the phone too.
+    // Manifest.plist describes the phone too.
     let product_type = info.product_type.or(manifest.product_type);
     Ok(Report {
         path: folder.display().to_string(),

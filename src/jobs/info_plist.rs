@@ -1,5 +1,5 @@
-//! Info.plist, the one file of a backup that the host writes: who the phone is and which
-//! applications it has.
+//! Makes Info.plist, the one file of a backup that the host writes: it describes the phone and its
+//! applications.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,9 +15,9 @@ use crate::device::{self, Session};
 use crate::monitor::Monitor;
 use crate::transport::Calm;
 
-/// The version of iTunes that we say we are where the phone asks for none (protocol.md, section 6).
+/// Version of iTunes that we claim if the phone requires none (protocol.md, section 6).
 const ITUNES_VERSION: &str = "10.0.1";
-/// Small files of the media library that Info.plist carries.
+/// Small files of the media library that are copied into Info.plist.
 const ITUNES_FILES: [&str; 11] = [
     "ApertureAlbumPrefs",
     "IC-Info.sidb",
@@ -31,10 +31,10 @@ const ITUNES_FILES: [&str; 11] = [
     "iTunesPrefs",
     "iTunesPrefs.plist",
 ];
-/// None of them is longer than a few KiB.
+/// Size limit in bytes for each of these files. Real ones have at most a few KiB.
 const FILE_BYTES_MAX: usize = 16 << 20;
 
-/// Makes the file. What a service does not give is left out, and told as a problem.
+/// Makes the file. Anything that a service does not provide is left out, and reported as a problem.
 pub fn make(
     session: &mut Session,
     calm: &Arc<Calm>,
@@ -130,7 +130,8 @@ fn basics(session: &mut Session) -> Result<Dictionary, Error> {
     Ok(info)
 }
 
-/// Whole seconds: Apple writes no fractions into XML dates, and other readers stumble over them.
+/// Returns the time in whole seconds: Apple writes no fractions into XML dates, and other readers
+/// stumble over them.
 fn now() -> SystemTime {
     let now = bounded_plist::writable(SystemTime::now());
     let since = now.duration_since(SystemTime::UNIX_EPOCH);
@@ -147,21 +148,21 @@ fn add_apps(
     let mut icons = match Icons::open(session, calm) {
         Ok(icons) => Some(icons),
         Err(e) => {
-            // Pictures for a list in Finder: nothing of the phone's is lost.
+            // These are only icons for a list in Finder: the backup lacks no data without them.
             monitor.note(format!("icons of applications are not in this backup: {e}"));
             None
         }
     };
     let mut described = Dictionary::new();
     for app in apps {
-        // Only what can be installed again at a restore.
+        // Only applications that a restore can install again are described.
         let (Some(sinf), Some(metadata)) = (&app.sinf, &app.metadata) else {
             continue;
         };
         let mut entry = Dictionary::new();
         entry.insert("ApplicationSINF".into(), Value::Data(sinf.clone()));
         entry.insert("iTunesMetadata".into(), Value::Data(metadata.clone()));
-        // An application without an icon is no less installable.
+        // An application without an icon can still be installed.
         if let Some(Ok(Some(png))) = icons.as_mut().map(|icons| icons.png(&app.bundle_id)) {
             entry.insert("PlaceholderIcon".into(), Value::Data(png));
         }

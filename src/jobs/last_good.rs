@@ -15,8 +15,8 @@ use crate::udid::Udid;
 /// Returns true if the Status.plist in `folder` says that the phone finished the backup, and the
 /// list of files is there.
 ///
-/// Other programs leave a Status.plist that says "finished" even if the phone refused at once.
-/// There is no list of files then.
+/// Other programs leave a Status.plist that says "finished" even if the phone refused at once. The
+/// list of files is missing then.
 pub fn is_complete(folder: &Path, status: &Status) -> bool {
     let has_list = ["Manifest.db", "Manifest.mbdb"].iter().any(|name| {
         fs::metadata(folder.join(name)).is_ok_and(|meta| meta.is_file() && meta.len() > 0)
@@ -38,8 +38,8 @@ fn made(notes: &Notes, snapshot: &Snapshot) -> Option<SystemTime> {
     status.date.or_else(manifest).or_else(info)
 }
 
-/// Returns the newest of several dates. A date in the future is returned only if there is no other:
-/// otherwise it would stay the newest for ever.
+/// Returns the newest of several dates. A date in the future is returned only if all are in the
+/// future: otherwise it would stay the newest for ever.
 pub fn newest(dates: impl IntoIterator<Item = SystemTime>, now: SystemTime) -> Option<SystemTime> {
     let dates = dates.into_iter();
     dates.max_by_key(|date| (conditions::age(now, *date).is_some(), *date))
@@ -61,8 +61,8 @@ pub fn rests_on(store: &Store, udid: &Udid) -> Option<SystemTime> {
     made(&notes, &store.current(udid).ok()??)
 }
 
-/// Returns true if the last good backup is older than `limit`, or if there is none. Returns false
-/// for a date in the future, whose age is unknown.
+/// Returns true if the last good backup is older than `limit`, or if `last` is `None`. Returns
+/// false for a date in the future, whose age is unknown.
 pub fn is_overdue(last: Option<SystemTime>, now: SystemTime, limit: Duration) -> bool {
     last.is_none_or(|last| conditions::age(now, last).is_some_and(|age| age > limit))
 }

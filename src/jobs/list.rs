@@ -1,4 +1,4 @@
-//! What a store holds.
+//! Lists the contents of a store, and finds a backup by its name.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,52 +15,53 @@ use crate::store::notes::{Notes, Verified};
 use crate::store::{self, Id, Snapshot, Store, sizes, snapshot};
 use crate::udid::Udid;
 
-/// One backup, as its own property lists and our report tell.
+/// Facts about one backup, from its own property lists, our report and our notes.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Backup {
-    /// Which phone.
+    /// UDID of the phone.
     pub udid: String,
     /// The phone's name.
     pub name: Option<String>,
-    /// In words.
+    /// Model of the phone, in words.
     pub model: Option<String>,
-    /// iOS version.
+    /// Version of iOS on the phone.
     pub ios: Option<String>,
-    /// When it was made, RFC 3339.
+    /// Time at which the backup was made, RFC 3339.
     pub date: Option<String>,
-    /// It is the phone's current backup.
+    /// True for the phone's current backup.
     pub current: bool,
-    /// The phone finished it, and its list of files is there.
+    /// The phone finished the backup, and its list of files is there.
     pub complete: bool,
-    /// This user may not read it, so nothing else is known of it.
+    /// This user may not read the backup, so nothing else is known about it.
     pub refused: bool,
-    /// Its files are encrypted.
+    /// The files of the backup are encrypted.
     pub encrypted: Option<bool>,
-    /// Files, as our report counts them.
+    /// Number of files, from our report.
     pub files: Option<u64>,
-    /// Bytes of all files, as our report counts them.
+    /// Size of all files in bytes, from our report.
     pub bytes: Option<u64>,
-    /// Made by this tool, and unchanged since as far as a glance tells.
+    /// This tool made the backup, which is unchanged since as far as a quick look shows.
     pub ours: bool,
-    /// What identifies it: the id of its record, else the SHA-256 of its Status.plist, else the
+    /// Identity of the backup: the id of its record, else the SHA-256 of its Status.plist, else the
     /// name of its folder.
     pub id: String,
-    /// The number of its record: a later backup has a higher one. Null where it has no record.
+    /// Number of the backup's record: a later backup has a higher one. Null without a record.
     pub sequence: Option<u64>,
-    /// Where it is.
+    /// Folder of the backup.
     pub path: String,
-    /// `YYYYMMDD-HHMMSS`, local time: what it is named by.
+    /// Time stamp that names the backup: `YYYYMMDD-HHMMSS`, local time.
     pub stamp: Option<String>,
-    /// Bytes that are free once it alone is gone; null where that was not asked for, or the system
-    /// does not tell.
+    /// Bytes that removing this backup alone frees. Null if they were not asked for, or if the
+    /// system does not report them.
     pub frees_bytes: Option<u64>,
-    /// It stays, whatever the rules say; null where the notes cannot be read.
+    /// The backup stays, whatever the retention rules say. Null if the notes cannot be read.
     pub pinned: Option<bool>,
-    /// Its names.
+    /// Names that the user gave to the backup.
     pub tags: Vec<String>,
-    /// The last check that found it whole, to the last byte.
+    /// The last check that compared every byte and found the backup whole.
     pub verified: Option<Verified>,
-    /// RFC 3339: a check found it damaged, and none has found it whole since.
+    /// Time at which a check found the backup damaged, RFC 3339; null if there was none, or if a
+    /// later check found it whole.
     pub damaged: Option<String>,
 }
 
@@ -94,58 +95,58 @@ fn with_notes(backup: Backup, snapshot: &Snapshot, notes: Option<&Notes>) -> Bac
     }
 }
 
-/// One phone of a store.
+/// Summary of one phone in a store.
 #[derive(Debug, Clone, Serialize)]
 pub struct Phone {
-    /// Which.
+    /// UDID of the phone.
     pub udid: String,
-    /// Its name, as the newest backup has it.
+    /// Name of the phone, from its newest backup that has one.
     pub name: Option<String>,
-    /// Backups of it.
+    /// Number of its backups.
     pub snapshots: u64,
-    /// Bytes as they are seen, of those of which that is known.
+    /// Sum of the sizes of its backups in bytes, as far as they are known.
     pub bytes: u64,
-    /// Bytes on the disk: a file in several snapshots counts once. Null where that was not asked
-    /// for, or the system does not tell.
+    /// Space on the disk in bytes: a file in several snapshots counts once. Null if it was not
+    /// asked for, or if the system does not report it.
     pub disk_bytes: Option<u64>,
-    /// RFC 3339: when the newest one was made that is complete and not damaged.
+    /// Time of the newest backup that is complete and not damaged, RFC 3339.
     pub last_good: Option<String>,
-    /// That is longer ago than it should be, or there is none.
+    /// The last good backup is older than the limit, or the phone has no good backup.
     pub overdue: bool,
-    /// RFC 3339: since then no other backup is expected, so none is overdue. Null once there is a
-    /// younger one.
+    /// Time since which no more backups are expected, so that none is overdue, RFC 3339. Null once
+    /// there is a newer backup.
     pub retired: Option<String>,
-    /// Why its notes cannot be read, if they cannot.
+    /// Reason that the notes about the phone cannot be read.
     pub trouble: Option<String>,
 }
 
-/// All that a store holds.
+/// Contents of a store.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Overview {
-    /// By phone, newest first.
+    /// Backups by phone, newest first.
     pub backups: Vec<Backup>,
-    /// What they come to, a phone each.
+    /// Totals for each phone.
     pub phones: Vec<Phone>,
-    /// Phones of which a run broke off, or goes on.
+    /// Phones with an unfinished backup run, interrupted or still active.
     pub drafts: Vec<String>,
-    /// Phones of which a backup is being copied in, or was when that broke off.
+    /// Phones with an unfinished import of a backup, interrupted or still active.
     pub imports: Vec<String>,
-    /// Room left on the disk.
+    /// Free space on the disk in bytes.
     pub free_bytes: Option<u64>,
 }
 
-/// How to look.
+/// Options of an overview.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
-    /// Walk all files to see what each snapshot takes by itself.
+    /// Walk over all files to determine the space that each snapshot takes alone.
     pub sizes: bool,
-    /// A last good backup that is older is overdue.
+    /// Age above which a last good backup is overdue.
     pub overdue: Duration,
-    /// The moment from which that is counted.
+    /// Present time, from which the age is counted.
     pub now: SystemTime,
 }
 
-/// Lists all that a store holds, with totals.
+/// Lists the contents of a store, with totals.
 pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
     let snapshots = store.snapshots()?;
     let mut backups = listed(store, &snapshots);
@@ -171,8 +172,8 @@ pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
         let last_good = last_good::newest(dates, look.now);
         let notes = store.notes(&udid);
         let retired = notes.as_ref().ok().and_then(|notes| notes.retired.clone());
-        // A phone that is backed up again is not retired any more. Both are UTC, so texts can be
-        // compared.
+        // A phone that was backed up since does not count as retired. Both times are UTC in the
+        // same format, so their texts can be compared.
         let retired = retired.filter(|since| last_good.is_none_or(|last| rfc3339(last) <= *since));
         phones.push(Phone {
             name: of_one().find_map(|b| b.name.clone()),
@@ -198,19 +199,20 @@ pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
     })
 }
 
-/// A stamp is known by no less than its day: a stray digit must not choose what is deleted.
+/// Minimum length of a stamp's beginning: a whole day, so that a stray digit does not choose what
+/// is deleted.
 const STAMP_MIN: usize = 8;
-/// A phone is known by no less of its UDID than `--device` takes.
+/// Minimum length of a UDID's beginning, the same as for `--device`.
 const UDID_MIN: usize = 4;
 
-/// Whether a text begins so, in whatever case its hex digits are.
+/// Returns true if a text begins with `head`, ignoring the case of ASCII letters.
 pub fn head_is(text: &str, head: &str) -> bool {
     let start = text.get(..head.len());
     start.is_some_and(|start| start.eq_ignore_ascii_case(head))
 }
 
-/// Finds a backup by its path, or in the store by `latest`, by phone, by stamp, by the beginning of
-/// either, by a name that it was given, or by the name of its phone.
+/// Finds a backup by its path, or in the store by any of these: `latest`, its phone's UDID, its
+/// stamp, the beginning of either, a name that the user gave it, or its phone's name.
 pub fn find<E: Into<Error>>(store: Result<Store, E>, name: Option<&str>) -> Result<PathBuf, Error> {
     resolve(store, name).map(|named| named.folder)
 }
@@ -218,9 +220,9 @@ pub fn find<E: Into<Error>>(store: Result<Store, E>, name: Option<&str>) -> Resu
 /// A backup that was found by its name.
 #[derive(Debug, Clone)]
 pub struct Named {
-    /// Its folder, in which a run may put another backup at any moment.
+    /// Folder of the backup. A run may put another backup there at any moment.
     pub folder: PathBuf,
-    /// Its identity, if it lies in a store.
+    /// Identity of the backup, if it is in a store.
     pub id: Option<Id>,
 }
 
@@ -228,7 +230,7 @@ impl Named {
     fn of(snapshot: &Snapshot) -> Named {
         Named {
             folder: snapshot.path().to_path_buf(),
-            // A link leads out of the store.
+            // The folder is a link that leads out of the store.
             id: (!snapshot.path().is_symlink()).then(|| snapshot.id().clone()),
         }
     }
@@ -242,8 +244,8 @@ pub fn resolve<E: Into<Error>>(
     resolve_of(store, name, None)
 }
 
-/// Finds a backup as [`resolve`] does; `latest` means that of this phone, if the store has one of
-/// it.
+/// Finds a backup as [`resolve`] does. If the store has several phones, `latest` means the current
+/// backup of `phone`, if it has one.
 pub fn resolve_of<E: Into<Error>>(
     store: Result<Store, E>,
     name: Option<&str>,
@@ -266,7 +268,7 @@ pub fn resolve_of<E: Into<Error>>(
     let store = store.map_err(Into::into)?;
     let snapshots = store.snapshots()?;
     let has_name = |snapshot: &&Snapshot| {
-        // Notes that cannot be read know no names.
+        // If the notes cannot be read, the backup has no names.
         let notes = store.notes(snapshot.udid()).ok();
         let tags = notes
             .map(|notes| notes.of(snapshot).tags)
@@ -326,7 +328,7 @@ pub fn resolve_of<E: Into<Error>>(
                 false => "`idev-backup list` shows what the store holds".to_owned(),
             },
         }),
-        // A whole name before the beginnings of times.
+        // A complete name outranks the beginnings of stamps.
         _ if tagged.len() == 1 => Ok(Named::of(tagged[0])),
         _ if name.is_none() => Err(Error::Nothing {
             what: format!("the store holds backups of {} phones", found.len()),
@@ -339,8 +341,8 @@ pub fn resolve_of<E: Into<Error>>(
     }
 }
 
-/// Returns true if a name is the UDID of the phone whose current backup this is, however folder and
-/// name spell it.
+/// Returns true if a name is the UDID of the phone whose current backup this is, or its beginning.
+/// The folder and the name may spell the UDID in different ways.
 fn is_phone(snapshot: &Snapshot, name: &str) -> bool {
     let udid = snapshot.udid().as_str();
     let is_named = match name.parse::<Udid>() {
@@ -350,7 +352,8 @@ fn is_phone(snapshot: &Snapshot, name: &str) -> bool {
     snapshot.is_current() && is_named
 }
 
-/// Whether this names files of a backup rather than a backup: the backup was forgotten before it.
+/// Returns true if the text selects files of a backup rather than a backup: the user forgot to name
+/// the backup before it.
 fn is_of_files(name: &str) -> bool {
     name.contains('*')
         || name.contains("Domain/")
@@ -358,8 +361,8 @@ fn is_of_files(name: &str) -> bool {
         || name.starts_with("AppDomain")
 }
 
-/// One backup. What our report says is not looked up in Info.plist and Manifest.plist, which can
-/// have tens of MB.
+/// Describes a backup. Facts in our report are not read from Info.plist and Manifest.plist again,
+/// since these can have tens of MB.
 pub fn describe(snapshot: &Snapshot) -> Backup {
     let folder = snapshot.path();
     let report = snapshot.report().and_then(|path| read_report(&path));
@@ -393,7 +396,7 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
         .date
         .or(manifest.as_ref().and_then(|m| m.date))
         .or(info.last_backup);
-    // Where Info.plist does not name the phone, Manifest.plist does.
+    // If Info.plist does not describe the phone, Manifest.plist does.
     let lockdown = manifest.clone().unwrap_or_default();
     Backup {
         udid: snapshot.udid().to_string(),
@@ -427,20 +430,21 @@ pub(super) fn read_report(path: &Path) -> Option<Value> {
     serde_json::from_slice(&plain_file::read(path).ok()?).ok()
 }
 
-/// As people want it: local, to the minute.
+/// Formats a time for people: local time, to the minute.
 pub fn local(time: SystemTime) -> String {
     let timestamp = jiff::Timestamp::try_from(time).unwrap_or_default();
     let zoned = timestamp.to_zoned(jiff::tz::TimeZone::system());
     zoned.strftime("%Y-%m-%d %H:%M").to_string()
 }
 
-/// As scripts want it: UTC, whole seconds.
+/// Formats a time for scripts: RFC 3339 in UTC, whole seconds.
 pub fn rfc3339(time: SystemTime) -> String {
     let timestamp = jiff::Timestamp::try_from(time).unwrap_or_default();
     timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The same for what a phone notes, seconds since 1970; `None` for what no calendar has.
+/// Formats seconds since 1970, as a phone notes times, in the format of [`rfc3339`]. Returns `None`
+/// if no calendar has the time.
 pub fn rfc3339_seconds(seconds: i64) -> Option<String> {
     let timestamp = jiff::Timestamp::from_second(seconds).ok()?;
     Some(timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())

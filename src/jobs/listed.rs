@@ -1,5 +1,4 @@
-//! The phone's list of files as a check needs it, read and decoded beside the check on a thread of
-//! its own.
+//! Reads and decodes the phone's list of files for a check, on a separate thread beside the check.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -11,24 +10,24 @@ use crate::manifest::leads_out;
 use crate::manifest::mbdb::Mbdb;
 use crate::manifest::record::BadRecord;
 
-/// Files that are handed over at a time.
+/// Number of files in a batch that is handed over.
 const HANDFUL: usize = 256;
-/// How many such handfuls wait at most.
+/// Number of batches that wait at most.
 const WAITING: usize = 4;
 
 /// An open list.
 pub enum List {
-    /// Manifest.db, since iOS 10.
+    /// Manifest.db, used since iOS 10.
     Db(Db),
-    /// Manifest.mbdb, before.
+    /// Manifest.mbdb, used before iOS 10.
     Mbdb(Mbdb),
 }
 
 impl List {
-    /// Reads the key and the digest of one file; `None` where the list does not name it, or its
-    /// record cannot be read.
+    /// Reads the key and the digest of one file; `None` if the list does not name the file, or if
+    /// its record cannot be read.
     pub fn sealed_of(&self, file_id: &str) -> Option<Sealed> {
-        // The records of the older list are handed over whole.
+        // Rows of the older list always come with key and digest.
         let List::Db(db) = self else { return None };
         let filter = Filter {
             file_id: Some(file_id),
@@ -46,7 +45,7 @@ impl List {
         })
     }
 
-    /// Its file in the backup's folder.
+    /// Returns the name of the list's file in the backup's folder.
     pub fn name(&self) -> &'static str {
         match self {
             List::Db(_) => "Manifest.db",
@@ -55,36 +54,36 @@ impl List {
     }
 }
 
-/// One file of the phone's list.
+/// A file of the phone's list.
 pub struct Listed<'a> {
-    /// 40 hex digits, in an honest list.
+    /// File id: 40 hex digits, unless the list is damaged or forged.
     pub file_id: &'a str,
-    /// The phone's name of it: the domain ...
+    /// Domain of the file on the phone.
     pub domain: &'a str,
-    /// ... and the path in it.
+    /// Path of the file in the domain.
     pub relative_path: &'a str,
-    /// Its length, or why its record cannot be read.
+    /// Size in bytes, or the reason that the record cannot be read.
     pub size: Result<u64, BadRecord>,
-    /// It is longer on the disk: encrypted, in whole blocks. `None` where only the whole record
-    /// would tell.
+    /// True if the file is longer on the disk, because it is encrypted in whole blocks. `None` if
+    /// only the whole record would tell.
     pub is_padded: Option<bool>,
-    /// Its id is what its domain and path give.
+    /// The id is the one that results from domain and path.
     pub is_named_right: bool,
-    /// Its key and its digest, where they were asked for.
+    /// Key and digest, if they were asked for.
     pub sealed: Option<&'a Sealed>,
 }
 
-/// What opens a file, and what its bytes give.
+/// Key of a file, and digest of its bytes.
 #[derive(Debug, Clone, Default)]
 pub struct Sealed {
-    /// Its wrapped key, in an encrypted backup.
+    /// Wrapped key, in an encrypted backup.
     pub key: Option<Vec<u8>>,
-    /// SHA-1 of its bytes; phones note it in system domains only.
+    /// SHA-1 of the bytes. Phones note it in system domains only.
     pub digest: Option<Vec<u8>>,
 }
 
-/// Some files, all their texts in one: a text of its own for each would be given back on the other
-/// thread, and two threads that share an allocator wait for each other.
+/// A batch of files that keeps all their texts in one string. Separate strings would be freed on
+/// the other thread, and two threads that share an allocator wait for each other.
 #[derive(Default)]
 pub struct Handful {
     text: String,
@@ -119,7 +118,7 @@ impl Handful {
         });
     }
 
-    /// The files in it.
+    /// Returns the files of the batch.
     pub fn files(&self) -> impl Iterator<Item = Listed<'_>> {
         self.files.iter().map(|entry| Listed {
             file_id: &self.text[entry.file_id.clone()],
@@ -133,34 +132,34 @@ impl Handful {
     }
 }
 
-/// Where the files come out, in the order of their ids.
+/// Receiving end of the batches. The files come in the order of their ids.
 pub type Handfuls = Receiver<Handful>;
 
-/// What is known of a list when it was read.
+/// Facts about a list, known when it was read.
 #[derive(Default)]
 pub struct Summary {
-    /// How much of each kind there is.
+    /// Number and size of the files, by kind.
     pub amounts: Amounts,
-    /// Names that lead out of where they belong, of files, folders and links, ...
+    /// Number of names of files, folders and links that lead out of where they belong.
     pub leading_out: u64,
-    /// ... and the first of them, as domain and path.
+    /// Domain and path of the first such name.
     pub first_leading_out: Option<(String, String)>,
-    /// Applications of which there is data, up to a limit.
+    /// Applications that have data in the backup, up to a limit.
     pub apps: BTreeSet<String>,
-    /// Rows that are neither of files, folders nor links.
+    /// Rows that are neither files, folders nor links.
     pub strange: Strange,
     /// Rows of folders and links whose record cannot be read.
     pub unreadable: Strange,
-    /// The same, whose id is not what domain and path give.
+    /// Rows of folders and links whose id is not the one that results from domain and path.
     pub misnamed: Strange,
 }
 
-/// Rows that have something in common: how many, and the name of the first.
+/// Rows that have something in common: their number, and the name of the first.
 #[derive(Default)]
 pub struct Strange {
-    /// How many.
+    /// Number of rows.
     pub count: u64,
-    /// Domain and path of the first.
+    /// Domain and path of the first row.
     pub first: Option<(String, String)>,
 }
 
@@ -171,19 +170,19 @@ impl Strange {
     }
 }
 
-/// Applications that are noted; phones have some hundreds.
+/// Largest number of applications that are noted; phones have a few hundred.
 const APPS_MAX: usize = 20_000;
 
-/// How much of each record is read.
+/// Extent to which each record is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Records {
     /// Only the size, which is much faster.
     Size,
-    /// All of it, so that what cannot be read is seen. Keys and digests are handed over.
+    /// The whole record, to detect records that cannot be read. Keys and digests are handed over.
     Whole,
 }
 
-/// The thread's side.
+/// The end that reads the list, for its thread.
 pub struct Reader {
     list: List,
     records: Records,
@@ -197,8 +196,8 @@ struct Out {
     summary: Summary,
 }
 
-/// A reader of an open list, and where its files come out. Those of an `encrypted` backup are
-/// longer on the disk.
+/// Returns a reader of an open list, and the receiving end of its files. `encrypted` says that
+/// files may be longer on the disk than in the list.
 pub fn reader(list: List, records: Records, encrypted: bool) -> (Reader, Handfuls) {
     let (handfuls, files) = sync_channel(WAITING);
     let out = Out {
@@ -216,7 +215,7 @@ pub fn reader(list: List, records: Records, encrypted: bool) -> (Reader, Handful
 }
 
 impl Reader {
-    /// Reads until the end of the list, or until nobody takes it any more. Gives the list back.
+    /// Reads until the end of the list, or until the receiver is gone. Returns the list, too.
     pub fn read(self) -> (Summary, Result<(), db::Error>, List) {
         let Reader {
             list,
@@ -277,7 +276,7 @@ impl Reader {
                 })
             }),
         };
-        // Who has stopped listening knows why.
+        // If the receiver is gone, it has its reasons, and nothing is left to do here.
         drop(out.handfuls.send(out.handful));
         (out.summary, read, list)
     }
@@ -298,14 +297,14 @@ impl Out {
         }
     }
 
-    /// A folder or a link, of which nothing lies in the backup but this row; or what nobody has
-    /// described.
+    /// Checks a row that is not a file: a folder or link, which has only this row in the backup, or
+    /// a row of an unknown kind.
     fn no_file(&mut self, row: &Row, records: Records) {
         let (domain, path) = (&row.domain, &row.relative_path);
         if row.kind == Kind::Other {
             self.summary.strange.add(domain, path);
         }
-        // Other people's programs write none for folders.
+        // Other programs write no record for folders.
         if records > Records::Size && !row.archive.is_empty() && row.record().is_err() {
             self.summary.unreadable.add(domain, path);
         }
@@ -314,7 +313,7 @@ impl Out {
         }
     }
 
-    /// Whether somebody still takes them.
+    /// Adds a file to the batch, and sends a full batch. Returns false if the receiver is gone.
     fn file(&mut self, row: Listed) -> bool {
         if let Ok(size) = row.size {
             self.summary

@@ -1,4 +1,4 @@
-//! What is looked at after the walk, or for all files together.
+//! Holds the parts of a check that run after the walk, or once for all files.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -18,8 +18,9 @@ use crate::store::disk;
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::walk::Found;
 
-/// Encrypted files with another digest than the phone's list has: altered, if digests of this
-/// backup are of such bytes at all.
+/// Returns the encrypted files whose digest differs from the phone's list. They count as altered
+/// only if another digest of this backup is right, which shows that digests are made from such
+/// bytes.
 pub fn other_digests(all: &mut Yield) -> Vec<Finding> {
     let mut found = std::mem::take(&mut all.other_digests);
     if all.digests_right == 0 {
@@ -32,8 +33,8 @@ pub fn other_digests(all: &mut Yield) -> Vec<Finding> {
     found
 }
 
-/// Files that have each other's bytes are told so: nothing is lost, it only lies in the wrong
-/// place.
+/// Marks files that have the bytes of another file: nothing is lost, the bytes are only in the
+/// wrong place.
 pub fn name_swapped(found: &mut [Finding], sums: Option<&Path>) -> Result<(), Error> {
     let mut strange: HashMap<Hash, Vec<usize>> = HashMap::new();
     for (place, finding) in found.iter().enumerate() {
@@ -56,8 +57,8 @@ pub fn name_swapped(found: &mut [Finding], sums: Option<&Path>) -> Result<(), Er
     Ok(())
 }
 
-/// Databases that are broken by themselves, together with their logs: what has not been written
-/// back yet may be what is missing.
+/// Checks databases that are broken on their own once more, together with their logs: the missing
+/// pages may be in a log and not yet written back. Returns those that are still broken.
 pub fn look_again(
     folder: &Path,
     suspects: Vec<Finding>,
@@ -86,23 +87,24 @@ pub fn look_again(
         .collect()
 }
 
-/// Larger databases are not copied to be looked at with their logs.
+/// Size limit in bytes: larger databases are not copied to be checked with their logs.
 const COPIED_BYTES_MAX: u64 = 1 << 30;
 
-/// `None` where it has no logs.
+/// Checks a database together with its write-ahead log. Returns `None` if it has no log, or if the
+/// two cannot be copied.
 fn with_logs(opened: &Opened, finding: &Finding) -> Option<Look> {
     let (domain, path) = (finding.domain.as_ref()?, finding.relative_path.as_ref()?);
     let beside = |suffix: &str| {
         let item = opened.find(domain, &format!("{path}{suffix}")).ok()??;
         (item.size().ok()? > 0).then_some(item)
     };
-    // A rollback journal can name any file of this computer, which SQLite would remove. So none is
-    // ever given to it.
+    // A rollback journal can name any file of this computer, and SQLite would remove that file. So
+    // SQLite never gets a journal.
     if beside("-journal").is_some() {
         return Some(Look::Unknown);
     }
     let (main, log) = (beside("")?, beside("-wal")?);
-    // What is decrypted is not written to a disk under a name.
+    // Decrypted data is never written to a disk under a name.
     let on_disk = |item| Some(opened.path_of(item).ok()?.metadata().ok()?.len());
     let bytes = on_disk(&main)?.saturating_add(on_disk(&log)?);
     if opened.is_encrypted() || bytes > COPIED_BYTES_MAX {
@@ -114,14 +116,14 @@ fn with_logs(opened: &Opened, finding: &Finding) -> Option<Look> {
         io::copy(&mut opened.bytes(item).ok()?, &mut to).ok()?;
     }
     let connection = rusqlite::Connection::open(place.path().join("database")).ok()?;
-    // What SQLite cannot even begin with is broken.
+    // A database that SQLite cannot even open is broken.
     if let Err(e) = scratch::bound(&connection) {
         return Some(inside::judged(&e));
     }
     Some(inside::quick_check(&connection))
 }
 
-/// What a phone would refuse, or leave out, when it restores.
+/// Returns what a phone would refuse, or leave out, in a restore.
 pub fn not_restored(manifest: &ManifestPlist, apps: &BTreeSet<String>) -> Vec<String> {
     let mut told = apps_not_restored(manifest, apps);
     if manifest.product_version.is_none() {
@@ -131,7 +133,7 @@ pub fn not_restored(manifest: &ManifestPlist, apps: &BTreeSet<String>) -> Vec<St
 }
 
 fn apps_not_restored(manifest: &ManifestPlist, apps: &BTreeSet<String>) -> Vec<String> {
-    // Lists of other programs' backups, and of iOS 4, have none at all.
+    // Backups of other programs, and of iOS 4, list no applications at all.
     if manifest.application_ids.is_empty() {
         return match apps.len() {
             0 => Vec::new(),
@@ -151,8 +153,8 @@ fn apps_not_restored(manifest: &ManifestPlist, apps: &BTreeSet<String>) -> Vec<S
     apps.iter().filter(unknown).map(detail).collect()
 }
 
-/// Whether files are for their owner only. Snapshots share files by hard links: who can change one
-/// changes it in all of them.
+/// Counts files that users other than the owner can get at. Snapshots share files by hard links, so
+/// a change to a file changes it in all of them.
 pub struct Shared {
     #[cfg_attr(not(unix), allow(dead_code, reason = "only Unix has owners and modes"))]
     owner: Option<u32>,
@@ -162,18 +164,19 @@ pub struct Shared {
     open: (u64, Option<String>),
 }
 
-/// Permissions of all but the owner.
+/// Permission bits of all but the owner.
 #[cfg(unix)]
 const OTHERS: u32 = 0o077;
 
 impl Shared {
-    /// Of a backup's folder. Only those that we made are private.
+    /// Starts the count for a backup's folder. Only backups that we made are expected to be
+    /// private.
     pub fn of(folder: &Path, is_ours: bool) -> Shared {
         #[cfg(unix)]
         let (owner, private) = {
             use std::os::unix::fs::MetadataExt;
             let meta = std::fs::metadata(folder).ok();
-            // A disk that knows no modes shows the same for everything.
+            // A disk that stores no modes shows the same mode for everything.
             let keeps_modes = meta.as_ref().is_some_and(|meta| meta.mode() & OTHERS == 0);
             (meta.map(|meta| meta.uid()), is_ours && keeps_modes)
         };
@@ -190,7 +193,7 @@ impl Shared {
         }
     }
 
-    /// Looks at one file.
+    /// Examines one file.
     #[cfg(unix)]
     pub fn look(&mut self, found: &Found) {
         use std::os::unix::fs::MetadataExt;
@@ -206,11 +209,11 @@ impl Shared {
         }
     }
 
-    /// Looks at one file.
+    /// Examines one file.
     #[cfg(not(unix))]
     pub fn look(&mut self, _: &Found) {}
 
-    /// What is to be told: the first file, and how many.
+    /// Returns the findings: for each kind the first file, and a detail with the number of files.
     pub fn told(&mut self) -> Vec<(String, String)> {
         let counted = |count| crate::units::counted(count, "file");
         let mut told = Vec::new();

@@ -1,5 +1,4 @@
-//! The walk: what lies in the folder, beside the phone's list and our list of hashes, all in one
-//! order.
+//! Walks over the folder, and in the same order through the phone's list and our list of hashes.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -21,42 +20,41 @@ use crate::store::sums::Hash;
 use crate::store::walk::{Found, Walk, order};
 use crate::store::{self, METADATA, Snapshot};
 
-/// Files of another size that wait until the list is free and tells their digests; each takes some
-/// hundred bytes of memory.
+/// Largest number of files with another size that wait until the list is free to give their
+/// digests. Each takes a few hundred bytes of memory.
 const WAITING_MAX: usize = 10_000;
 
 pub(super) struct Check<'a> {
     pub(super) folder: &'a Path,
     pub(super) options: Options<'a>,
     pub(super) sums: Option<OurList>,
-    /// What is wrong with our own files.
+    /// Faults of our own files.
     pub(super) ours: OurFiles,
-    /// What we keep beside it, if we made it.
+    /// Folder of the files that we keep beside the backup, if we made it.
     pub(super) beside: Option<PathBuf>,
-    /// The store has lists of hashes that belong to no backup any more.
+    /// The store has lists of hashes that no longer belong to any backup.
     pub(super) has_loose_lists: bool,
     pub(super) manifest: ManifestPlist,
-    /// The keys of an encrypted backup, where the password is known.
+    /// Keys of an encrypted backup, if the password is known.
     pub(super) unlocked: Option<Unlocked>,
     pub(super) findings: Findings,
     pub(super) files: u64,
     pub(super) bytes: u64,
     pub(super) compared: Compared,
     pub(super) has_list: bool,
-    /// The keys were found, and so every file can be opened.
+    /// The keys were found, so every file can be opened.
     pub(super) has_keys: bool,
-    /// Files of another size whose records the list was not asked for yet.
+    /// Files with another size whose records have not been read from the list yet.
     waiting: Vec<Task>,
-    /// Files lie beside each other, as before iOS 10.
+    /// All files are directly in the backup's folder, as before iOS 10.
     pub(super) is_flat: bool,
     pub(super) listed: Option<u64>,
     pub(super) summary: Summary,
-    /// Rows of the list have no file, through no fault of the disk, or nobody knows what they stand
-    /// for.
+    /// The list has rows without a file, through no fault of the disk, or rows of an unknown kind.
     pub(super) lacks_something: bool,
     pub(super) yield_: Yield,
     shared: after::Shared,
-    /// What we may not look at: then nothing is known.
+    /// First error for lack of permission: then nothing is known about the backup.
     refused: Option<store::Error>,
 }
 
@@ -143,7 +141,7 @@ impl<'a> Check<'a> {
         let encrypted = self.manifest.encrypted;
         let reader = list.map(|list| listed::reader(list, records, encrypted));
         let (reader, list) = reader.unzip();
-        // Not borrowed from self, which the walk changes.
+        // Taken out of self, because the walk needs self mutably.
         let keys = self.unlocked.take().map(|unlocked| unlocked.keys);
         self.has_keys = keys.is_some();
         let bench = Bench {
@@ -154,7 +152,7 @@ impl<'a> Check<'a> {
             calm: self.options.calm.clone(),
             yield_: Mutex::default(),
         };
-        // Hashing is the slow part; it runs beside the walk, on as many threads as there are cores.
+        // Hashing is the slow part. It runs beside the walk, on one thread per core.
         let (queue, waiting) = sync_channel::<Task>(256);
         let waiting = Mutex::new(waiting);
         let threads = thread::available_parallelism().map_or(2, usize::from);
@@ -162,7 +160,7 @@ impl<'a> Check<'a> {
             for _ in 0..threads {
                 scope.spawn(|| bench.work(&waiting));
             }
-            // Reading the phone's list is as much work as the walk, and runs beside it too.
+            // Reading the phone's list takes as long as the walk, so it runs beside it too.
             let reader = reader.map(|reader| scope.spawn(|| reader.read()));
             let walked = self.walk(list, &queue, monitor);
             let list = match reader.map(thread::ScopedJoinHandle::join) {
@@ -184,7 +182,7 @@ impl<'a> Check<'a> {
                 if let (Some(list), Some(noted)) = (&list, &mut task.noted) {
                     noted.sealed = list.sealed_of(id);
                 }
-                // The receivers live until the queue is closed.
+                // Sending cannot fail: the receivers live until the queue is closed.
                 drop(queue.send(task));
             }
             drop(queue);
@@ -212,7 +210,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// What is told once for all files.
+    /// Adds the findings that cover all files at once.
     fn findings_of_all(&mut self) {
         for (wrong, strange, what) in [
             (
@@ -255,7 +253,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// One finding for all of them.
+    /// Adds one finding for all names that lead out of where they belong.
     fn names_that_lead_out(&mut self, list: &str) {
         let Some((domain, relative_path)) = self.summary.first_leading_out.take() else {
             return;
@@ -299,7 +297,7 @@ impl<'a> Check<'a> {
         self.rest_of_sums()
     }
 
-    /// The next thing in the folder. What cannot even be looked at is told, and passed over.
+    /// Returns the next entry of the folder. Entries that cannot be read are reported and skipped.
     fn next(&mut self, walk: &mut std::iter::Peekable<Walk>) -> Option<Found> {
         loop {
             match walk.next()? {
@@ -309,11 +307,11 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// What the walk could not look at.
+    /// Reports an entry that the walk could not read.
     fn trouble(&mut self, e: store::Error) {
         match e {
             e if e.is_refused() => self.refused = Some(e),
-            // No phone gives such a name, so nothing of the backup is lost by it.
+            // No phone gives such a name, so the backup has lost nothing by it.
             store::Error::Damaged { path, why } => {
                 let below = path.strip_prefix(self.folder).unwrap_or(&path);
                 self.find(Wrong::Extra, &below.display().to_string(), why);
@@ -322,7 +320,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// One row of the phone's list: everything on the disk before it is in no list.
+    /// Handles one row of the phone's list. Files on the disk that come before it are in no row.
     fn row(
         &mut self,
         row: &Listed,
@@ -365,7 +363,8 @@ impl<'a> Check<'a> {
                     return Ok(());
                 }
                 std::cmp::Ordering::Greater => {
-                    // Our list misses it too, and need not say so.
+                    // Skip our own list's line for this file too, so that the file is reported
+                    // once.
                     self.hash_of(&wanted)?;
                     self.missing(row);
                     return Ok(());
@@ -391,7 +390,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// One file on the disk, with its row of the phone's list.
+    /// Handles one file on the disk, with its row of the phone's list if there is one.
     fn met(
         &mut self,
         found: Found,
@@ -402,7 +401,7 @@ impl<'a> Check<'a> {
         if !found.is_file() {
             let detail = "it is neither a file nor a folder";
             match row {
-                // What a link leads to is not what was backed up.
+                // The target of a link is not what was backed up.
                 Some(row) => self.find_row(Wrong::Unreadable, row, detail),
                 None => self.find(Wrong::Extra, &found.path, detail),
             }
@@ -449,7 +448,7 @@ impl<'a> Check<'a> {
                 "it is not in the list of hashes",
             );
         }
-        // At least one, however small the share.
+        // Read at least one file, however small the sample is.
         let is_first = self.compared.read == 0;
         let is_read = self.options.depth >= Depth::Bytes
             && (self.options.sample).is_none_or(|sample| is_first || sample.has(&found.path));
@@ -486,13 +485,13 @@ impl<'a> Check<'a> {
         if lacks_record && self.waiting.len() < WAITING_MAX {
             self.waiting.push(task);
         } else {
-            // The receivers live until the walk ends.
+            // Sending cannot fail: the receivers live until the walk ends.
             drop(queue.send(task));
         }
         Ok(())
     }
 
-    /// The size in the phone's list, where its record can be read.
+    /// Returns the size in the phone's list. Reports a record that cannot be read.
     fn listed_size(&mut self, row: &Listed) -> Option<u64> {
         match &row.size {
             Ok(size) => Some(*size),
@@ -504,8 +503,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// A file that is not in the phone's list: one of the few that never are, or one that has no
-    /// business here.
+    /// Judges a file that is not in the phone's list: either one of the few that never are, or one
+    /// that does not belong here.
     fn unlisted(&mut self, found: &Found, has_hash: bool) {
         let path = found.path.as_str();
         if METADATA.contains(&path) || matches!(path, "Manifest.mbdb" | "Manifest.mbdx") {
@@ -529,7 +528,8 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// The hash that the list has for a path; lines before it have no file.
+    /// Returns the hash that our list has for a path. Lines before it have no file, and are
+    /// reported.
     fn hash_of(&mut self, path: &str) -> Result<Option<Hash>, Error> {
         self.list_up_to(Some(path))
     }
@@ -538,7 +538,7 @@ impl<'a> Check<'a> {
         self.list_up_to(None).map(drop)
     }
 
-    /// Where a file lies in the folder.
+    /// Returns the path of a file in the backup's folder.
     fn place(&self, file_id: &str) -> String {
         match self.is_flat {
             true => file_id.to_owned(),

@@ -1,5 +1,5 @@
-//! Reading the files of a backup: hashes, decryption, and what is inside. A thread's part of a
-//! check.
+//! Reads the files of a backup on several threads: compares hashes, decrypts, and opens databases
+//! and property lists.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -22,39 +22,39 @@ use crate::store;
 use crate::store::sums::Hash;
 use crate::transport::Calm;
 
-/// Bytes that are read at a time.
+/// Number of bytes to read at a time.
 const BUFFER: usize = 128 << 10;
-/// Databases that are looked at once more, together with what lies beside them.
+/// Largest number of databases that are checked a second time, together with their log files.
 const SUSPECTS_MAX: usize = 1000;
 
 /// A file that is to be read.
 pub struct Task {
-    /// Where it lies in the folder.
+    /// Path of the file in the backup's folder.
     pub path: String,
-    /// Its bytes on the disk.
+    /// Size on the disk, in bytes.
     pub on_disk: u64,
-    /// What its bytes must give, where that is known.
+    /// Expected hash, if it is known.
     pub hash: Option<Hash>,
-    /// The phone's name of it: domain and path.
+    /// Domain and path of the file on the phone.
     pub name: Option<(String, String)>,
-    /// Its size differs from the phone's list, and its bytes are to decide.
+    /// Difference between the file's size and the phone's list. The bytes decide what it means.
     pub other_size: Option<OtherSize>,
-    /// The phone's notes on it, where its bytes are to be compared with them.
+    /// Facts from the phone's list, if the bytes are to be compared with them.
     pub noted: Option<Noted>,
 }
 
-/// What the phone noted of a file.
+/// Facts that the phone noted about a file.
 pub struct Noted {
-    /// Its length.
+    /// Size in bytes.
     pub size: u64,
-    /// Key and digest; `None` where they were not read.
+    /// Key and digest; `None` if they were not read.
     pub sealed: Option<Sealed>,
-    /// A database or property list inside is to be opened too.
+    /// A database or property list is to be opened too.
     pub looks_inside: bool,
 }
 
 impl Noted {
-    /// Returns what computes the digest, where there is one to compare with.
+    /// Returns a hasher for the digest, if there is a digest to compare with.
     fn digest(&self) -> Option<Sha1> {
         self.wanted_digest().map(|_| Sha1::new())
     }
@@ -64,50 +64,51 @@ impl Noted {
     }
 }
 
-/// What the threads know together.
+/// State that the threads share.
 pub struct Bench<'a> {
-    /// The backup's folder.
+    /// Folder of the backup.
     pub folder: &'a Path,
-    /// The keys of an encrypted backup.
+    /// Keys of an encrypted backup.
     pub keys: Option<&'a Keys>,
-    /// Its files are encrypted.
+    /// The files are encrypted.
     pub encrypted: bool,
-    /// The hashes were made of what came, not of what lies there.
+    /// The hashes were made from the bytes that arrived, not from the files on the disk.
     pub hashes_prove: bool,
-    /// Says when to stop: then nothing that is said of a file counts any more.
+    /// Cancellation token. Once it is cancelled, findings about files no longer count.
     pub calm: Option<Arc<Calm>>,
-    /// What came of it.
+    /// Combined results of all threads.
     pub yield_: Mutex<Yield>,
 }
 
-/// What came of reading.
+/// Results of reading files.
 #[derive(Default)]
 pub struct Yield {
-    /// What is wrong.
+    /// Findings about these files.
     pub findings: Vec<Finding>,
-    /// What was looked into.
+    /// Number of databases and property lists that were opened.
     pub inside: Inside,
-    /// Files whose plain bytes were read to their end.
+    /// Number of files whose plaintext was read to its end.
     pub opened: u64,
-    /// Digests of the phone that were compared.
+    /// Number of digests of the phone that were compared.
     pub digests: u64,
-    /// Those that are of the bytes that lie there.
+    /// Number of these digests that match the bytes on the disk.
     pub digests_right: u64,
-    /// The number of right digests of files that have no hash.
+    /// Number of right digests among files that have no hash.
     pub proved_by_digest: u64,
-    /// Encrypted files with another digest, which nothing else proves. Of which bytes a phone makes
-    /// it is known from no public backup: it means something once one of the same backup is right.
+    /// Encrypted files whose digest differs, and which no hash proves. No public backup shows which
+    /// bytes a phone makes such a digest from, so a difference means something only if another
+    /// digest of the same backup is right.
     pub other_digests: Vec<Finding>,
-    /// Databases that are broken without what lies beside them.
+    /// Databases that are broken when opened without their log files.
     pub suspects: Vec<Finding>,
-    /// A file that we may not read: then nothing is known.
+    /// First error for lack of permission: then nothing is known about the backup.
     pub refused: Option<store::Error>,
 }
 
 impl Bench<'_> {
     /// Reads files until no more come.
     pub fn work(&self, waiting: &Mutex<Receiver<Task>>) {
-        // A few at a time: small files are read faster than a lock changes hands.
+        // Take a few files at a time: a small file is read faster than a lock changes hands.
         let mut batch = VecDeque::new();
         let mut buffer = vec![0; BUFFER];
         loop {
@@ -169,8 +170,8 @@ impl Bench<'_> {
                 format!("{what} inside cannot be used: {why}{whose}"),
                 None,
             ));
-            // With what lies beside it, it may be whole: that is found out when the list is free
-            // again.
+            // The database may be whole together with its log files. A second check follows when
+            // the list is free again.
             if *form == Form::Database && all.suspects.len() < SUSPECTS_MAX {
                 all.suspects.push(found);
             } else {
@@ -187,13 +188,13 @@ impl Bench<'_> {
         }
     }
 
-    /// Returns true if the file's hash, once it was found right, proves that the phone sent these
-    /// bytes.
+    /// Returns true if the file's hash proves that the phone sent these bytes, provided that it was
+    /// found right.
     fn is_proven(&self, task: &Task) -> bool {
         task.hash.is_some() && self.hashes_prove
     }
 
-    /// One pass over the bytes, whatever is to be learned of them.
+    /// Reads the file once, and gets all results from that one pass.
     fn pass(
         &self,
         task: &Task,
@@ -224,14 +225,15 @@ impl Bench<'_> {
             Some(noted) => self.open(task, noted, &mut raw, reading, buffer),
             None => Ok(()),
         };
-        // The rest, where opening did not come that far.
+        // Read the rest, if opening the file did not get that far.
         if raw.hash.is_some() {
             drain(&mut raw, buffer).map_err(unreadable)?;
         }
         if let (Some(wanted), Some(hash)) = (task.hash, raw.hash) {
             let found = hash.finalize();
             if found != wanted {
-                // What is inside of other bytes than those that came says nothing more.
+                // The bytes are not those that arrived, so results about their contents mean
+                // nothing.
                 *reading = Reading::default();
                 let (wrong, detail) = match task.other_size {
                     _ if task.on_disk == 0 => {
@@ -243,7 +245,8 @@ impl Bench<'_> {
                         "its bytes are not those that were received".to_owned(),
                     ),
                 };
-                // Empty files have all the same bytes, and none was swapped.
+                // All empty files have the same bytes, so the hash cannot show that two were
+                // swapped.
                 let found = (task.on_disk > 0).then_some(found);
                 reading.found.push((wrong, detail, found));
                 reading.shows_on_phone = opened.is_err() || task.other_size.is_some();
@@ -268,7 +271,7 @@ impl Bench<'_> {
             let mut plain = Digested::new(raw, noted);
             let at = noted.looks_inside.then_some(Place::Disk(&path));
             let looked = look(&mut plain, task.on_disk, at).map_err(cut)?;
-            // The beginning and the length are enough where there is nothing to compute.
+            // Without a digest to compute, the beginning and the length are enough.
             let reads_all = noted.looks_inside || plain.digest.is_some();
             if reads_all {
                 drain(&mut plain, buffer).map_err(cut)?;
@@ -293,8 +296,8 @@ impl Bench<'_> {
         let at = noted.looks_inside.then_some(Place::Stream);
         let looked = look(&mut plain, task.on_disk, at).map_err(cut)?;
         drain(&mut plain, buffer).map_err(cut)?;
-        // A whole database that nothing fills up needs no padding, whatever the list says of its
-        // size.
+        // A database that has exactly the pages that its header counts is whole even without
+        // padding, whatever size the list gives.
         let is_exact =
             || Database::of(&looked.head).is_some_and(|found| found.is_exactly(plain.length));
         if plain.from.ending() == Some(Ending::Wrong) && !is_exact() {
@@ -306,8 +309,8 @@ impl Bench<'_> {
         }
         let (digest, length) = (plain.digest.take(), plain.length);
         drop(plain);
-        // Nobody has described of which bytes a phone makes the digest here: of the plain ones, or
-        // of those that it sends.
+        // Public sources do not say from which bytes a phone makes this digest: from the plaintext,
+        // or from the bytes that it sends. So compute both.
         let digests = [digest, raw.digest.take()];
         self.judge(task, noted, looked, digests, length, reading)
     }
@@ -327,7 +330,7 @@ impl Bench<'_> {
         }
     }
 
-    /// Compares the plain bytes with what the phone noted.
+    /// Compares the plaintext with what the phone noted.
     fn judge(
         &self,
         task: &Task,
@@ -350,7 +353,7 @@ impl Bench<'_> {
             Seen {
                 length,
                 head: &looked.head,
-                // Of an encrypted file only a digest that is right says something by itself.
+                // For an encrypted file, a single digest proves something only if it is right.
                 has_digest: has_digest.filter(|is_right| *is_right || !self.encrypted),
             },
         );
@@ -403,10 +406,10 @@ impl Bench<'_> {
     }
 }
 
-/// Words for what a hash or digest proves to be no fault of the disk.
+/// Words for a fault that, as a hash or digest proves, the disk did not cause.
 const AS_SENT: &str = "; it is as the phone sent it";
 
-/// What was learned of one file.
+/// Results for one file.
 #[derive(Default)]
 struct Reading {
     found: Vec<(Wrong, String, Option<Hash>)>,
@@ -418,22 +421,23 @@ struct Reading {
     refused: Option<store::Error>,
 }
 
-/// The beginning of a file, and what came of a look inside.
+/// Beginning of a file, and the result of opening it.
 struct Looked {
     head: Vec<u8>,
     inside: Option<(Form, Look)>,
 }
 
-/// The place of a file's plain bytes.
+/// Location of a file's plaintext.
 #[derive(Clone, Copy)]
 enum Place<'a> {
-    /// They lie on the disk as they are.
+    /// The plaintext is on the disk as it is.
     Disk(&'a Path),
-    /// They exist only while they are read.
+    /// The plaintext exists only while it is read.
     Stream,
 }
 
-/// Reads the beginning, and looks inside where that is wanted and there is something to look into.
+/// Reads the beginning of a file. If `at` is given and the file is a database or property list,
+/// opens it too.
 fn look(from: &mut impl Read, length: u64, at: Option<Place<'_>>) -> io::Result<Looked> {
     let mut head = Vec::new();
     from.by_ref()
@@ -464,7 +468,7 @@ fn drain(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<()> {
     }
 }
 
-/// Bytes as they lie on the disk, hashed as they are read.
+/// Reader of the bytes on the disk that hashes what it reads.
 struct Hashed<'a> {
     calm: Option<&'a Calm>,
     from: File,
@@ -488,7 +492,7 @@ impl Read for Hashed<'_> {
     }
 }
 
-/// Plain bytes, counted and digested as they are read.
+/// Reader of plaintext that counts and digests what it reads.
 struct Digested<R> {
     from: R,
     digest: Option<Sha1>,

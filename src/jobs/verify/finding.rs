@@ -1,4 +1,4 @@
-//! What a check finds, and the verdict on it.
+//! Defines the findings of a check, and the verdict on them.
 
 use std::collections::HashSet;
 
@@ -9,60 +9,62 @@ use crate::manifest::kinds::Amount;
 use crate::store::Snapshot;
 use crate::store::sums::Hash;
 
-/// Findings that are listed; all are counted.
+/// Number of findings that are listed. Further ones are only counted.
 const LISTED_MAX: usize = 1000;
 
-/// What is wrong.
+/// Kind of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wrong {
-    /// A file of the phone's list, or of ours, is not there.
+    /// A file of the phone's list, or of ours, is absent.
     Missing,
-    /// It is shorter than it should be.
+    /// The file is shorter than it should be.
     Truncated,
-    /// Its bytes are not what was received.
+    /// The file's bytes differ from those that were received.
     Altered,
-    /// It has the bytes of another file of this backup.
+    /// The file has the bytes of another file of this backup.
     Swapped,
-    /// Its key does not open, so that nothing ever decrypts it.
+    /// The file's key does not open, so the file can never be decrypted.
     NoKey,
-    /// A database or property list inside cannot be used, and nothing proves that the phone sent it
-    /// so.
+    /// A database or property list in the backup cannot be used, and nothing proves that the phone
+    /// sent it like this.
     Corrupt,
-    /// It is there, but in no list.
+    /// The file exists, but no list names it.
     Extra,
-    /// It was received, or has the name of a file that was, but the phone's list does not name it.
+    /// The file was received, or has the name of a file that could have been, but the phone's list
+    /// does not name it.
     Orphaned,
-    /// Its name is not the SHA-1 of its domain and path, or those lead out of where they belong.
+    /// The file's name is not the SHA-1 of its domain and path, or these lead out of where they
+    /// belong.
     Misnamed,
     /// A property list or the database cannot be read.
     Unreadable,
     /// The phone never finished this backup, or left its working folder.
     Unfinished,
-    /// Its size differs from the phone's list, though nothing was lost (iOS compacts databases
-    /// while sending).
+    /// The file's size differs from the phone's list, though nothing was lost (iOS compacts
+    /// databases while it sends them).
     OtherSize,
-    /// A file that is shorter than the phone's list says, and that the phone sent so.
+    /// A file that is shorter than the phone's list says, and that the phone sent like this.
     Short,
-    /// The phone could not read it when the backup was made: no fault of the disk.
+    /// The phone could not read the file when the backup was made: no fault of the disk.
     PhoneFault,
-    /// A database or property list inside cannot be used, as the phone sent it.
+    /// A database or property list in the backup cannot be used, and the phone sent it like this.
     Inside,
-    /// The phone's own digest is of other bytes than it sent.
+    /// The phone's own digest does not match the bytes that it sent.
     OtherDigest,
-    /// Somebody else owns it, or can read or change it.
+    /// The file has another owner, or other users can read or change it.
     Shared,
-    /// A restore would lack it.
+    /// A restore would lack the file.
     NotRestored,
-    /// A file that the store keeps beside the backup is damaged: the backup itself has lost nothing
-    /// by it.
+    /// A file that the store keeps beside the backup is damaged. The backup itself has lost nothing
+    /// by that.
     Records,
     /// Something could not be checked.
     Unchecked,
 }
 
 impl Wrong {
-    /// Whether it means that something is lost; the others are remarks.
+    /// Returns true if this kind means that something is lost. The other kinds are remarks.
     pub fn is_damage(self) -> bool {
         matches!(
             self,
@@ -78,7 +80,7 @@ impl Wrong {
         )
     }
 
-    /// One word.
+    /// Returns a short name for tables.
     pub fn word(self) -> &'static str {
         match self {
             Wrong::Missing => "missing",
@@ -105,30 +107,30 @@ impl Wrong {
     }
 }
 
-/// One thing found.
+/// A finding of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What is wrong.
+    /// Kind of the finding.
     pub wrong: Wrong,
-    /// The phone's name of the file, where the list gives one.
+    /// Domain of the file on the phone, if the list has it.
     pub domain: Option<String>,
-    /// Its path in the domain.
+    /// Path of the file in the domain.
     pub relative_path: Option<String>,
-    /// The file in the backup's folder.
+    /// Path of the file in the backup's folder.
     pub file: String,
-    /// More words.
+    /// Details in words.
     pub detail: String,
-    /// What its bytes give, where that is not what they should.
+    /// Hash of the file's actual bytes, if it differs from the expected one.
     #[serde(skip)]
     pub hash: Option<Hash>,
-    /// A phone that is given it back sees that it is wrong: it has another size than the phone's
-    /// list says, or another digest, or its end cannot be decrypted.
+    /// True if a phone would notice the damage in a restore: the file's size or digest differs from
+    /// the phone's list, or its end cannot be decrypted.
     #[serde(skip)]
     pub shows_on_phone: bool,
 }
 
 impl Finding {
-    /// The file as people know it: its path on the phone, if that is known.
+    /// Returns the name that people know the file by: its path on the phone, if that is known.
     pub fn name(&self) -> String {
         match (&self.domain, &self.relative_path) {
             (Some(domain), Some(path)) => format!("{domain}/{path} ({})", self.file),
@@ -137,83 +139,86 @@ impl Finding {
     }
 }
 
-/// The verdict.
+/// Verdict of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// Every file of the phone's list is there, and every byte was compared with what was received.
+    /// Every file of the phone's list is present, and every byte was compared with what was
+    /// received.
     Whole,
-    /// A whole backup about which there is something to say.
+    /// Everything is whole, but there are remarks.
     WholeWithRemarks,
-    /// Everything that was asked for was looked at, and no damage found. Not every byte was
-    /// compared: only names and sizes were asked for, or a sample; or there are no hashes, and
-    /// every file was opened instead.
+    /// Everything that was asked for was checked, and no damage was found. Not every byte was
+    /// compared, for one of these reasons: the check covered only names and sizes, or a sample; or
+    /// there are no hashes, and every file was opened instead.
     NoDamageFound,
-    /// No damage was found, but not everything that was asked for could be looked at.
+    /// No damage was found, but not everything that was asked for could be checked.
     Unchecked,
     /// Something is lost.
     Damaged,
 }
 
-/// What was found.
+/// Result of a check.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// The folder.
+    /// Folder of the backup.
     pub path: String,
-    /// The backup that was looked at, if it lies in a store.
+    /// Snapshot that was checked, if it is in a store.
     #[serde(skip)]
     pub of: Option<Snapshot>,
-    /// The verdict.
+    /// Verdict of the check.
     pub outcome: Outcome,
-    /// How much was looked at.
+    /// Level of the check.
     pub depth: Depth,
-    /// The share of the files whose bytes were read, where it was not all of them.
+    /// Share of the files whose bytes were read (0 to 1), if only a sample was read.
     pub sample: Option<f64>,
-    /// Files on the disk.
+    /// Number of files on the disk.
     pub files: u64,
-    /// Their bytes.
+    /// Size of these files in bytes.
     pub bytes: u64,
-    /// Files that the phone's list names; none when the list cannot be read without a password.
+    /// Number of files that the phone's list names; `None` if the list cannot be read without a
+    /// password.
     pub listed: Option<u64>,
-    /// Files whose bytes were read and compared with the list of hashes.
+    /// Number of files whose bytes were read and compared with the list of hashes.
     pub hashed: u64,
-    /// Files whose bytes were read, at least in part, for whatever reason.
+    /// Number of files whose bytes were read, at least in part, for any reason.
     pub read: u64,
-    /// Files whose bytes were compared with nothing: no hash or digest of them was read.
+    /// Number of files whose bytes were compared with nothing: neither a hash nor a digest was
+    /// checked.
     pub not_compared: u64,
-    /// Files of another size than the phone's list says.
+    /// Number of files whose size differs from the phone's list.
     pub other_sizes: u64,
-    /// There is a list of hashes.
+    /// A list of hashes exists.
     pub has_sums: bool,
-    /// Files whose bytes were compared with a hash, by what that hash is worth.
+    /// Number of files whose bytes were compared with a hash, by what that hash is worth.
     pub proof: Proof,
-    /// The list of hashes is gone, or is not the one that was sealed: what it says proves nothing.
+    /// The list of hashes is lost, or is not the one that was sealed, so it proves nothing.
     pub has_damaged_list: bool,
     /// The files are encrypted.
     pub encrypted: bool,
-    /// The password opened it.
+    /// The password opened the backup.
     pub unlocked: bool,
-    /// Files that were opened: decrypted where they are encrypted, and read to their end.
+    /// Number of files that were opened: decrypted if they are encrypted, and read to their end.
     pub opened: u64,
-    /// Digests of the phone's list that were compared.
+    /// Number of digests of the phone's list that were compared.
     pub digests: u64,
-    /// What was looked into.
+    /// Number of databases and property lists that were opened.
     pub inside: Inside,
-    /// Whether a phone would take it back, as far as can be known without one; `None` where not all
-    /// was looked at.
+    /// True if a phone would accept this backup in a restore, as far as can be known without one;
+    /// `None` if not everything was checked.
     pub restorable: Option<bool>,
-    /// Damage, counted.
+    /// Number of findings that are damage.
     pub damage: u64,
-    /// Remarks, counted.
+    /// Number of findings that are remarks.
     pub remarks: u64,
-    /// Both, as far as listed.
+    /// Damage and remarks, up to the limit of the list.
     pub findings: Vec<Finding>,
-    /// What is in it.
+    /// Contents of the backup, by kind.
     pub contents: Vec<Amount>,
 }
 
 impl Report {
-    /// The first damage in words.
+    /// Returns the first damage in words.
     pub fn first_damage(&self) -> String {
         let first = self.findings.iter().find(|f| f.wrong.is_damage());
         first.map_or_else(String::new, |f| {
@@ -231,32 +236,33 @@ impl Report {
     }
 }
 
-/// What has been found so far.
+/// Findings that a check has collected so far.
 #[derive(Default)]
 pub struct Findings {
-    /// What means a loss, counted.
+    /// Number of findings that are damage.
     pub damage: u64,
-    /// What does not, counted.
+    /// Number of findings that are remarks.
     pub remarks: u64,
-    /// Both, up to a limit.
+    /// Damage and remarks, up to a limit.
     pub listed: Vec<Finding>,
-    /// Kinds that were met, however many findings were listed.
+    /// All kinds that were found, including those of findings beyond the limit.
     kinds: HashSet<Wrong>,
 }
 
 impl Findings {
-    /// Returns true if there is one of this kind.
+    /// Returns true if there is a finding of this kind.
     pub fn has(&self, wrong: Wrong) -> bool {
         self.kinds.contains(&wrong)
     }
 
-    /// Takes one.
+    /// Adds a finding.
     pub fn add(&mut self, finding: Finding) {
         let same = |f: &&mut Finding| f.wrong == Wrong::Missing && f.file == finding.file;
         if finding.wrong == Wrong::Missing
             && let Some(known) = self.listed.iter_mut().find(same)
         {
-            // Both lists miss it; the phone's knows more of it.
+            // Both lists name the missing file; keep the finding of the phone's list, which says
+            // more.
             if finding.domain.is_some() {
                 *known = finding;
             }
@@ -273,7 +279,7 @@ impl Findings {
         } else if finding.wrong.is_damage()
             && let Some(remark) = self.listed.iter().position(|f| !f.wrong.is_damage())
         {
-            // Damage is never crowded out by remarks.
+            // Remarks never crowd out damage.
             self.listed[remark] = finding;
         }
     }

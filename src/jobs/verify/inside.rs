@@ -1,4 +1,4 @@
-//! What is inside of files: databases and property lists, which an app must be able to open after a
+//! Checks the databases and property lists in a backup, which an app must be able to open after a
 //! restore.
 
 use std::io::{self, Read};
@@ -10,36 +10,37 @@ use serde::Serialize;
 use super::property_list::{self, Scan};
 use crate::manifest::scratch::{self, Scratch};
 
-/// Larger property lists are not looked into; those of phones have a few megabytes.
+/// Size limit in bytes: larger property lists are not read. Those of phones have a few megabytes.
 const PLIST_BYTES_MAX: u64 = 32 << 20;
-/// Length of the beginning that tells what a file is: of XML, in two bytes for each letter, enough
-/// for what stands before `<plist`.
+/// Number of bytes at the beginning that identify a file's form. Enough for everything before
+/// `<plist` in XML with two bytes per character.
 pub const HEAD_BYTES: usize = 512;
 
-/// How many files were looked into.
+/// Number of files that were opened and checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Inside {
-    /// Databases of SQLite that its own quick check finds whole.
+    /// SQLite databases that SQLite's own quick check finds whole.
     pub databases: u64,
     /// Property lists that can be read.
     pub property_lists: u64,
-    /// Both, where it cannot be told: those of an app that extends SQLite, or that are too large.
+    /// Files of either kind that could not be judged: databases of an app that extends SQLite, and
+    /// files that are too large.
     pub unknown: u64,
 }
 
-/// What a file is, by its first bytes.
+/// Form of a file, from its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// SQLite's.
+    /// Database of SQLite.
     Database,
-    /// Binary or XML.
+    /// Property list, binary or XML.
     PropertyList,
-    /// Something else, of which nothing is claimed.
+    /// Anything else. It is not checked.
     Other,
 }
 
 impl Form {
-    /// By the first bytes of a file.
+    /// Returns the form of a file that begins with these bytes.
     pub fn of(head: &[u8]) -> Form {
         if head.starts_with(b"SQLite format 3\0") {
             Form::Database
@@ -51,23 +52,23 @@ impl Form {
     }
 }
 
-/// What came of a look inside.
+/// Result of opening a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Look {
-    /// It can be used.
+    /// The file can be used.
     Fine,
-    /// It cannot be told.
+    /// The file could not be judged.
     Unknown,
-    /// It cannot be used; why.
+    /// The file cannot be used; the reason.
     Broken(String),
 }
 
-/// Checks a database where it lies.
+/// Checks a database in place.
 pub fn database_at(path: &Path) -> Look {
     checked(Scratch::in_place(path))
 }
 
-/// Checks a database that comes as a stream of about so many bytes.
+/// Checks a database that is read from a stream of about this many bytes.
 pub fn database_of(from: &mut dyn Read, bytes: u64) -> io::Result<Look> {
     match Scratch::make(from, bytes) {
         Err(scratch::Error::Read(e)) => Err(e),
@@ -80,19 +81,19 @@ fn checked(opened: Result<Scratch, scratch::Error>) -> Look {
         Ok(scratch) => scratch,
         Err(scratch::Error::Sqlite(e)) => return judged(&e),
         Err(scratch::Error::NoDatabase) => return Look::Broken("it is cut".to_owned()),
-        // No room for a copy of it, or no right to read it: nothing of the database.
+        // The disk is full, or the file may not be read: that says nothing about the database.
         Err(scratch::Error::Read(_) | scratch::Error::Write(_)) => return Look::Unknown,
     };
     quick_check(scratch.connection())
 }
 
-/// SQLite's own check of a database.
+/// Runs SQLite's own check of a database.
 pub fn quick_check(connection: &rusqlite::Connection) -> Look {
     let word = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
     match word {
         Ok(word) if word == "ok" => Look::Fine,
-        // "*** in database main *** Tree 2 page 3 ..." is of its structure; all else is of rules
-        // that the app made.
+        // Messages such as "*** in database main *** Tree 2 page 3 ..." are about the structure.
+        // All others are about constraints that the app made.
         Ok(word) if word.contains("***") || word.contains("malformed") => {
             Look::Broken(word.replace('\n', " "))
         }
@@ -101,16 +102,16 @@ pub fn quick_check(connection: &rusqlite::Connection) -> Look {
     }
 }
 
-/// What an error of SQLite says of a database.
+/// Returns what an error of SQLite says about a database.
 pub fn judged(e: &rusqlite::Error) -> Look {
     match e.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Look::Broken(e.to_string()),
-        // A function, a tokenizer or a collation of the app's own, for one.
+        // For example, the database uses a function, tokenizer or collation of the app.
         _ => Look::Unknown,
     }
 }
 
-/// Reads a property list of so many bytes.
+/// Reads a property list of this many bytes.
 pub fn property_list(from: &mut dyn Read, bytes: u64) -> io::Result<Look> {
     if bytes > PLIST_BYTES_MAX {
         return Ok(Look::Unknown);
@@ -159,7 +160,7 @@ mod tests {
         let path = folder.path().join("y.db");
         for (bytes, fine) in [(&whole, true), (&broken, false)] {
             std::fs::write(&path, bytes).unwrap();
-            // Both in memory and, by its claimed length, in a file.
+            // Once in memory and, because of the claimed length, once in a file.
             for length in [bytes.len() as u64, 100 << 20] {
                 let look = database_of(&mut &bytes[..], length).unwrap();
                 assert_eq!(look == Look::Fine, fine, "{look:?}");

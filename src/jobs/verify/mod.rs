@@ -1,9 +1,11 @@
-//! Is a backup whole? For any folder of Apple's layout, ours or another program's.
+//! Checks whether a backup is whole. Works for any folder of Apple's layout, made by us or by
+//! another program.
 //!
-//! One walk over the folder in the order of file ids (`check`), beside it the phone's list
-//! (Manifest.db, or Manifest.mbdb of iOS 9 and older) and our list of hashes, both in the same
-//! order: nothing is held in memory but the findings, and those are capped. Threads read the files'
-//! bytes (`contents`) and look into databases and property lists (`inside`).
+//! The check walks once over the folder in the order of file ids (`check`). Beside the walk it
+//! reads the phone's list (Manifest.db, or Manifest.mbdb of iOS 9 and older) and our list of
+//! hashes, both in the same order. So it holds only the findings in memory, and their number is
+//! capped. Threads read the bytes of the files (`contents`) and open databases and property lists
+//! (`inside`).
 
 mod after;
 mod check;
@@ -37,32 +39,32 @@ use our_files::OurFiles;
 pub use our_files::Proof;
 pub use repair::{Repair, Repaired, repair};
 
-/// How much is looked at. Each level does all that the one before does.
+/// Level of a check. Each level includes the ones before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Depth {
-    /// What must be there is there, with the right name and size.
+    /// Checks that every required file is present, with the right name and size.
     #[default]
     Quick,
-    /// Every byte of it is what was received, where there is a list of hashes.
+    /// Compares every byte with what was received, if there is a list of hashes.
     Bytes,
-    /// Every file can be decrypted and used: *could this be restored?*
+    /// Decrypts and opens every file: *could this be restored?*
     Deep,
 }
 
-/// Reads only some of the files.
+/// Restricts a check to a sample of the files.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
-    /// How many of them: 0.05 for one in twenty.
+    /// Share of the files to read: 0.05 for one in twenty.
     pub fraction: f64,
-    /// Another number chooses other files.
+    /// Seed of the sample: another number selects other files.
     pub salt: u64,
 }
 
 impl Sample {
-    /// Whether this file is among them: the same salt chooses the same files.
+    /// Returns true if this file is in the sample. The same salt always selects the same files.
     fn has(self, path: &str) -> bool {
-        // FNV-1a, then a multiplication that spreads it over all bits.
+        // FNV-1a, then a multiplication that spreads the result over all bits.
         let hash = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         let sum = path.bytes().fold(0xcbf2_9ce4_8422_2325 ^ self.salt, hash);
         let mixed = (sum ^ (sum >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -73,37 +75,39 @@ impl Sample {
 /// A file that the phone could not read when the backup was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Complaint {
-    /// Where it would lie in the backup's folder.
+    /// Path that the file would have in the backup's folder.
     pub file: String,
-    /// Its path on the phone.
+    /// Path of the file on the phone.
     pub device_path: String,
-    /// The phone's code.
+    /// Error code of the phone.
     pub code: u8,
-    /// The phone's words.
+    /// Error message of the phone.
     pub text: String,
 }
 
-/// How to check.
+/// Options of a check.
 #[derive(Clone, Default)]
 pub struct Options<'a> {
-    /// The list of hashes; without one the folder's own is looked for beside it.
+    /// The list of hashes; by default the folder's own, which the store keeps beside it.
     pub sums: Option<PathBuf>,
-    /// Some of its hashes were made of the files just now, so that they prove nothing about them.
+    /// Some of the hashes were made just now from the files themselves, so they prove nothing about
+    /// these files.
     pub fresh_hashes: bool,
-    /// How much is looked at.
+    /// Level of the check.
     pub depth: Depth,
-    /// Reads only some of the files.
+    /// Read only a sample of the files.
     pub sample: Option<Sample>,
-    /// Knows the password of an encrypted backup. Without it only names, sizes and hashes can be
-    /// checked.
+    /// Source of the password of an encrypted backup. Without it, only names, sizes and hashes can
+    /// be checked.
     pub passwords: Option<&'a dyn Passwords>,
-    /// The password may be of another backup: one that does not open this one is a remark.
+    /// The password may belong to another backup: if it does not open this one, that is a remark
+    /// and not an error.
     pub password_is_a_guess: bool,
-    /// The identity of the backup that was named: another one in its place is an error.
+    /// Identity of the backup that the user named. A different backup in its place is an error.
     pub id: Option<Id>,
-    /// Says when to stop: then the check ends as interrupted.
+    /// Cancellation token: a cancelled check ends with [`Error::Interrupted`].
     pub calm: Option<Arc<Calm>>,
-    /// What the phone could not read; without any, those of the run's report beside the backup.
+    /// Files that the phone could not read; by default those in the run's report beside the backup.
     pub complaints: Vec<Complaint>,
 }
 
@@ -112,7 +116,7 @@ impl Options<'_> {
         self.calm.as_ref().is_some_and(|calm| calm.cancelled())
     }
 
-    /// Every byte.
+    /// Returns the options for a check of every byte.
     pub fn bytes() -> Options<'static> {
         Options {
             depth: Depth::Bytes,
@@ -130,7 +134,7 @@ pub fn verify(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
     Ok(report)
 }
 
-/// The same, as a part of a phase that has begun.
+/// Checks the backup in `folder` as a part of a phase that has already begun.
 pub(super) fn look_through(
     folder: &Path,
     options: &Options,
@@ -166,7 +170,7 @@ pub(super) fn look_through(
     options.sums = options
         .sums
         .or_else(|| known.as_ref().and_then(|s| s.sums()))
-        // A pipe or a folder in its place is told of as damage to our files.
+        // A pipe or folder in its place is reported as damage to our files.
         .filter(|sums| sums.is_file());
     if options.complaints.is_empty() {
         options.complaints = known
@@ -179,7 +183,8 @@ pub(super) fn look_through(
     Ok(Report { of, ..report })
 }
 
-/// What we may not read is not damaged, and nothing can be said of it.
+/// Fails if we lack the permission to read the metadata: such a backup is not damaged, and nothing
+/// can be said about it.
 fn may_read(folder: &Path) -> Result<(), Error> {
     for name in store::METADATA.into_iter().chain(["Manifest.mbdb"]) {
         let path = folder.join(name);
@@ -191,7 +196,7 @@ fn may_read(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the report of a run says of files that the phone could not read.
+/// Reads the files that the phone could not read from the report of a run.
 pub(super) fn complaints(report: &Path) -> Vec<Complaint> {
     let read = || -> Option<Vec<Complaint>> {
         let report: serde_json::Value =

@@ -1,4 +1,4 @@
-//! What is opened before the walk: property lists, keys, and the phone's list.
+//! Opens the property lists, the keys and the phone's list before the walk.
 
 use super::check::Check;
 use super::finding::Wrong;
@@ -13,7 +13,7 @@ use crate::store;
 use crate::store::walk::Walk;
 
 impl Check<'_> {
-    /// The keys, where the backup is encrypted and somebody knows the password.
+    /// Opens the keys if the backup is encrypted and the password is known.
     pub(super) fn unlock(&mut self) -> Result<(), Error> {
         let Some(passwords) = self.options.passwords else {
             return Ok(());
@@ -42,7 +42,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The phone's working folder, where no file in it tells of it: nothing is lost with it.
+    /// Reports the phone's working folder if it was left empty. Nothing is lost with it. The walk
+    /// reports a working folder that holds files.
     pub(super) fn working_folder(&mut self) {
         const NAME: &str = "Snapshot";
         let folder = self.folder.join(NAME);
@@ -57,7 +58,7 @@ impl Check<'_> {
         }
     }
 
-    /// Our list of hashes, where there must be one and none is found.
+    /// Reports the faults of our own files, and a list of hashes that is lost or proves nothing.
     pub(super) fn our_list(&mut self) {
         let mut why_list = None;
         for fault in std::mem::take(&mut self.ours.faults) {
@@ -115,13 +116,13 @@ impl Check<'_> {
         }
     }
 
-    /// The phone's list, checked for itself; `None` where it cannot be read, for the reason that is
-    /// noted.
+    /// Opens the phone's list and checks its structure. Returns `None` if it cannot be read, and
+    /// reports the reason.
     pub(super) fn list(&mut self) -> Option<List> {
         let holds = |name| self.folder.join(name).exists();
         if holds("Manifest.mbdb") && !holds("Manifest.db") {
             self.is_flat = true;
-            // Never encrypted as a whole, other than Manifest.db.
+            // Unlike Manifest.db, this list is never encrypted as a whole.
             let opened = Mbdb::open(self.folder);
             let noted = opened
                 .map_err(|why| self.find(Wrong::Unreadable, "Manifest.mbdb", why.to_string()));

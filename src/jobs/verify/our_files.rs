@@ -1,5 +1,5 @@
-//! Our own files beside a backup: whether they prove themselves, and the list of hashes as far as
-//! it can be read.
+//! Checks our own files beside a backup against their record, and reads the list of hashes as far
+//! as possible.
 
 use std::path::Path;
 
@@ -16,23 +16,24 @@ use super::check::Check;
 use super::finding::Wrong;
 use crate::jobs::Error;
 
-/// Files whose bytes were compared with a hash, by what that hash is worth.
+/// Number of files whose bytes were compared with a hash, by what that hash is worth.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Proof {
     /// The hash was computed while the phone sent the file, for this backup or an earlier one.
     pub received: u64,
-    /// The hash was read from the disk later: what the phone sent is not known by it.
+    /// The hash was computed later from the file on the disk, so it does not show what the phone
+    /// sent.
     pub read_later: u64,
     /// The list of hashes is not the one that was sealed, so its hashes prove nothing.
     pub unproven: u64,
 }
 
-/// What is known of our own files before the files of the backup are looked at.
+/// State of our own files, determined before the files of the backup are checked.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OurFiles {
-    /// What is wrong with them.
+    /// Faults of our files.
     pub faults: Vec<Fault>,
-    /// The list of hashes is gone, or is not the one that was sealed.
+    /// The list of hashes is lost, or is not the one that was sealed.
     pub has_damaged_list: bool,
 }
 
@@ -60,7 +61,7 @@ pub(super) struct OurList {
     proof: Proof,
 }
 
-/// The next thing that the list tells.
+/// Next item of the list of hashes.
 pub(super) enum Step {
     /// The hash of the path that was asked for.
     Hash(Hash),
@@ -68,7 +69,7 @@ pub(super) enum Step {
     Gone(String),
     /// The line with this number is damaged.
     Bad(u64),
-    /// The list tells no more, up to the path that was asked for.
+    /// The list has nothing more up to the path that was asked for.
     Nothing,
 }
 
@@ -85,7 +86,7 @@ impl OurList {
         })
     }
 
-    /// Returns the next step towards a path; without one, towards the end.
+    /// Returns the next step towards `path`, or towards the end of the list if `path` is `None`.
     pub fn step(&mut self, path: Option<&str>) -> Result<Step, store::Error> {
         if self.ahead.is_none() {
             match self.lines.next().transpose()? {
@@ -118,19 +119,20 @@ impl OurList {
         *counter += 1;
     }
 
-    /// Returns what was counted.
+    /// Returns the counts.
     pub fn proof(&self) -> Proof {
         self.proof
     }
 
-    /// Returns true if the list is the one that was sealed, or that was made in this run.
+    /// Returns true if the list is the one that was sealed, or the one that was made in this run.
     pub fn is_proven(&self) -> bool {
         self.is_proven
     }
 }
 
 impl Check<'_> {
-    /// Reads the list of hashes up to a path, without one to its end; tells what it passes.
+    /// Reads the list of hashes up to `path`, or to its end if `path` is `None`. Reports the lines
+    /// that it passes.
     pub(super) fn list_up_to(&mut self, path: Option<&str>) -> Result<Option<Hash>, Error> {
         loop {
             let step = self.sums.as_mut().map(|list| list.step(path));
@@ -157,8 +159,8 @@ impl Check<'_> {
     }
 }
 
-/// Returns the name of a fault's file as a finding has it: apart from the files of the backup,
-/// which can have the same name.
+/// Returns the name of a fault's file for a finding. The name is marked as the store's own, because
+/// a file of the backup can have the same name.
 pub(super) fn name_of(fault: &Fault) -> String {
     format!("{} (the store's own)", fault.file)
 }

@@ -1,48 +1,47 @@
-//! Decides the verdict, by what was found and by what was looked at.
+//! Decides the verdict from the findings and from the extent of the check.
 
 use super::Depth;
 use super::check::Check;
 use super::finding::{Outcome, Report, Wrong};
 use super::our_files::OurList;
 
-/// Counts what the bytes of the files were compared with.
+/// Counts of files by what their bytes were compared with.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Compared {
     /// Files whose bytes are compared with a hash.
     pub(super) hashed: u64,
     /// Files whose bytes are read.
     pub(super) read: u64,
-    /// Files of another size than the phone's list says.
+    /// Files whose size differs from the phone's list.
     pub(super) other_sizes: u64,
-    /// Files of the backup that have a hash which is not looked at.
+    /// Files of the backup whose hash exists and is not checked.
     passed_over: u64,
-    /// Files of the backup that have bytes, and no hash.
+    /// Files of the backup that are not empty and have no hash.
     without_hash: u64,
 }
 
 impl Compared {
-    /// Counts one file. `counts` is false for those that have no bytes, and those that belong to no
-    /// backup.
+    /// Counts one file. `counts` is false for empty files, and for files that belong to no backup.
     pub(super) fn count(&mut self, has_hash: bool, is_read: bool, counts: bool) {
         self.without_hash += u64::from(counts && !has_hash);
         self.passed_over += u64::from(counts && has_hash && !is_read);
     }
 }
 
-/// Everything that the verdict depends on.
+/// All facts that the verdict depends on.
 #[derive(Debug, Clone, Copy, Default)]
 struct Facts {
     depth: Depth,
     is_sample: bool,
     /// The phone's list was read.
     has_list: bool,
-    /// There is a list of hashes.
+    /// A list of hashes exists.
     has_sums: bool,
     /// Files can be opened: they are not encrypted, or the keys are known.
     can_open: bool,
-    /// Something that was to be compared could not be.
+    /// A comparison that was asked for could not be made.
     was_hindered: bool,
-    /// Files whose bytes were compared with nothing.
+    /// Number of files whose bytes were compared with nothing.
     not_compared: u64,
     damage: u64,
     remarks: u64,
@@ -50,7 +49,7 @@ struct Facts {
 
 fn decide(facts: Facts) -> Outcome {
     let Facts { depth, .. } = facts;
-    // What the level promises beyond names and sizes.
+    // Each level promises more than names and sizes.
     let keeps_promise = match depth {
         Depth::Quick => true,
         Depth::Bytes => facts.has_sums || facts.not_compared == 0,
@@ -70,7 +69,7 @@ fn decide(facts: Facts) -> Outcome {
 }
 
 impl Check<'_> {
-    /// The report of a check that has ended.
+    /// Returns the report of a check that has ended.
     pub(super) fn report(self) -> Report {
         let encrypted = self.manifest.encrypted;
         let unlocked = encrypted && self.has_list;
@@ -95,8 +94,8 @@ impl Check<'_> {
         };
         let looked_at_all =
             facts.depth == Depth::Deep && !facts.is_sample && (unlocked || !encrypted);
-        // A phone compares digests, though of encrypted files nobody knows of which bytes it makes
-        // them.
+        // A phone compares digests. Of encrypted files it is unknown which bytes it makes them
+        // from, so there a wrong digest counts only if another one of this backup is right.
         let refuses_digest =
             self.findings.has(Wrong::OtherDigest) && (!encrypted || self.yield_.digests_right > 0);
         let lacks_something =
@@ -162,7 +161,7 @@ mod tests {
             change(&mut facts);
             facts
         };
-        // What is true of the backup, and the verdict at each level.
+        // Facts about the backup, and the verdict at each level.
         for (facts, quick, bytes, deep) in [
             (with(|_| {}), NoDamageFound, Whole, Whole),
             (
@@ -172,28 +171,28 @@ mod tests {
                 WholeWithRemarks,
             ),
             (with(|f| f.damage = 1), Damaged, Damaged, Damaged),
-            // Encrypted, and the password is not known.
+            // An encrypted backup whose password is not known.
             (
                 with(|f| (f.has_list, f.can_open) = (false, false)),
                 Unchecked,
                 Unchecked,
                 Unchecked,
             ),
-            // The same before iOS 10.2, whose list is not encrypted.
+            // An encrypted backup from before iOS 10.2, whose list is not encrypted.
             (
                 with(|f| f.can_open = false),
                 NoDamageFound,
                 Whole,
                 Unchecked,
             ),
-            // Another program's, without hashes.
+            // A backup of another program, without hashes.
             (
                 with(|f| (f.has_sums, f.not_compared) = (false, 9)),
                 NoDamageFound,
                 Unchecked,
                 NoDamageFound,
             ),
-            // The same, and the phone's list has a digest of every file.
+            // A backup of another program, whose list has a digest of every file.
             (with(|f| f.has_sums = false), NoDamageFound, Whole, Whole),
             (
                 with(|f| (f.is_sample, f.not_compared) = (true, 9)),
@@ -201,7 +200,7 @@ mod tests {
                 NoDamageFound,
                 NoDamageFound,
             ),
-            // Our list of hashes lacks lines.
+            // A list of hashes that lacks lines.
             (
                 with(|f| (f.was_hindered, f.not_compared) = (true, 9)),
                 Unchecked,

@@ -1,5 +1,5 @@
-//! What is damaged, taken back from other backups of the phone that hold it whole: the same file,
-//! with the same hash. Nothing is ever guessed.
+//! Repairs a damaged backup with files from other backups of the phone that have them whole: the
+//! same file, with the same hash. Nothing is ever guessed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,28 +14,29 @@ use crate::path::BackupPath;
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::{Snapshot, Store, snapshot};
 
-/// A file that was taken back.
+/// A file that was repaired.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Repaired {
-    /// The file in the backup's folder.
+    /// Path of the file in the backup's folder.
     pub file: String,
-    /// Where its bytes were whole.
+    /// Place from which the right bytes were taken.
     pub from: String,
 }
 
-/// What came of it.
+/// Result of a repair.
 #[derive(Debug, Clone, Serialize)]
 pub struct Repair {
-    /// Files that were taken back.
+    /// Files that were repaired.
     pub repaired: Vec<Repaired>,
-    /// Why others could not be put back, though another backup has them.
+    /// Reasons that other files could not be repaired, though another backup has them.
     pub hindered: Vec<String>,
-    /// How the backup is now, looked at anew.
+    /// Report of the check after the repair.
     #[serde(flatten)]
     pub report: Report,
 }
 
-/// Checks the backup in `folder`, takes back what other backups hold whole, and checks again.
+/// Checks the backup in `folder`, repairs it with what other backups have whole, and checks it
+/// again.
 pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result<Repair, Error> {
     let nothing = |what: String| Error::Nothing {
         what,
@@ -50,7 +51,7 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
     };
     let store = Store::open(named.path().parent().unwrap_or(folder))?;
     let lock = store.lock(named.udid())?;
-    // A run that sealed a new backup may have put it there before this one had the lock.
+    // Another run may have sealed a new backup at this path before this run had the lock.
     let is_named = |now: Option<Snapshot>| {
         options.id.is_none() || now.map(|now| now.id().clone()) == options.id
     };
@@ -69,7 +70,8 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
         );
         return Err(nothing(what));
     };
-    // A look at the folder alone may not find it, as long as a file of the tie is lost.
+    // Name the list of hashes explicitly: if a file that ties it to the backup is lost, a check of
+    // the folder alone may not find it.
     let options = &Options {
         id: None,
         sums: options.sums.clone().or_else(|| Some(sums.clone())),
@@ -92,7 +94,8 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
             let Ok(path) = file.parse::<BackupPath>() else {
                 continue;
             };
-            // Once: what is still called damaged with the right bytes was so when it was received.
+            // Try each file once: if it has the right bytes and is still reported as damaged, it
+            // was damaged when it was received.
             if !tried.insert(file.clone()) {
                 continue;
             }
@@ -107,8 +110,8 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
                 Err(e) => hindered.push(e.to_string()),
             }
         }
-        // What was taken back is looked at once more, and so is what did not fit into the list of
-        // findings.
+        // Check again after each round: the check confirms the repaired files, and finds damage
+        // that did not fit into the list of findings.
         if taken == 0 {
             return Ok(Repair {
                 repaired,
@@ -119,7 +122,7 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
     }
 }
 
-/// The hashes of what is damaged.
+/// Returns the hashes of the damaged files.
 fn wanted(report: &Report, sums: &Path) -> Result<BTreeMap<String, Hash>, Error> {
     let by_bytes = |wrong| {
         matches!(

@@ -2,20 +2,20 @@
 
 use std::ops::RangeInclusive;
 
-/// A file that has not the size that the phone's list gives it.
+/// A file whose size differs from the one in the phone's list.
 #[derive(Clone, Copy)]
 pub struct OtherSize {
-    /// Its size on the disk.
+    /// Size on the disk, in bytes.
     pub on_disk: u64,
-    /// Its size in the list.
+    /// Size in the list, in bytes.
     pub listed: u64,
-    /// It lacks bytes.
+    /// The file lacks bytes.
     pub is_short: bool,
 }
 
 impl OtherSize {
-    /// Where a size is not what the list says. Encrypted files are padded; of some nobody knows
-    /// whether they are.
+    /// Returns the difference if the size does not match the list. Encrypted files are padded;
+    /// `is_padded` is `None` if it is unknown whether the file is encrypted.
     pub fn of(on_disk: u64, listed: u64, is_padded: Option<bool>) -> Option<OtherSize> {
         let right = match is_padded {
             Some(false) => listed..=listed,
@@ -31,18 +31,18 @@ impl OtherSize {
         })
     }
 
-    /// Returns true if bytes are missing, whatever the file holds: nothing is left of it, or an
-    /// encrypted file ends inside of a block.
+    /// Returns true if bytes are surely missing, whatever the contents: the file is empty, or it is
+    /// encrypted and ends within a block.
     pub fn is_surely_cut(self, is_padded: Option<bool>) -> bool {
         let is_broken_off = is_padded == Some(true) && !self.on_disk.is_multiple_of(BLOCK);
         self.is_short && (self.on_disk == 0 || is_broken_off)
     }
 
-    /// In words.
+    /// Describes the difference in words.
     pub fn words(self) -> String {
         let size = crate::units::size;
         let (has, listed) = match (size(self.on_disk), size(self.listed)) {
-            // Too small a difference for round numbers.
+            // The rounded sizes are equal, so give exact ones.
             (has, listed) if has == listed => (
                 crate::units::counted(self.on_disk, "byte"),
                 crate::units::count(self.listed),
@@ -53,10 +53,11 @@ impl OtherSize {
     }
 }
 
-/// Bytes that AES encrypts at a time.
+/// Block size of AES, in bytes.
 const BLOCK: u64 = 16;
 
-/// Sizes on the disk of an encrypted file: filled up to a whole block, or by one more (PKCS#7).
+/// Returns the possible sizes of an encrypted file on the disk: filled up to a whole block, or with
+/// one more block (PKCS#7).
 fn padded(size: u64) -> RangeInclusive<u64> {
     let filled = size.div_ceil(BLOCK).saturating_mul(BLOCK);
     filled..=(size / BLOCK + 1).saturating_mul(BLOCK)

@@ -2,9 +2,9 @@
 
 use super::CUT;
 
-/// A binary property list: objects, a table of where they begin, and a trailer.
+/// A binary property list: objects, a table of their offsets, and a trailer.
 pub(super) struct Binary<'a> {
-    /// Objects, before the table.
+    /// All bytes before the table.
     objects: &'a [u8],
     offsets: &'a [u8],
     offset_bytes: usize,
@@ -13,7 +13,7 @@ pub(super) struct Binary<'a> {
     top: usize,
 }
 
-/// References to the members of an open container that are still to be followed.
+/// References to those members of an open container that have not been followed yet.
 struct Members {
     object: usize,
     at: usize,
@@ -51,7 +51,7 @@ impl<'a> Binary<'a> {
         })
     }
 
-    /// Follows every object that the list consists of.
+    /// Follows every object of the list.
     pub(super) fn walk(&self) -> Result<(), &'static str> {
         let mut met = vec![Met::Never; self.count];
         let mut open: Vec<Members> = Vec::new();
@@ -90,7 +90,7 @@ impl<'a> Binary<'a> {
         }
     }
 
-    /// Checks that one object lies inside the file, and returns the references of a container.
+    /// Checks that an object is inside the file, and returns the references of a container.
     fn members(&self, object: usize) -> Result<Option<Members>, &'static str> {
         let offset = object * self.offset_bytes;
         let offset = number(&self.offsets[offset..offset + self.offset_bytes]);
@@ -105,7 +105,7 @@ impl<'a> Binary<'a> {
             0x0 if matches!(low, 0 | 8 | 9) => {}
             0x1 if low <= 4 => drop(inside(at + 1, Some(1 << low))?),
             0x2 if matches!(low, 2 | 3) => drop(inside(at + 1, Some(1 << low))?),
-            // Any number is a date: what no calendar has too.
+            // Any number is a valid date, even one that no calendar has.
             0x3 if low == 3 => drop(inside(at + 1, Some(8))?),
             0x8 => drop(inside(at + 1, Some(low + 1))?),
             kind @ (0x4..=0x6 | 0xa | 0xc | 0xd) => {
@@ -128,7 +128,7 @@ impl<'a> Binary<'a> {
         Ok(None)
     }
 
-    /// The number of things in an object, and where they begin.
+    /// Returns the number of elements of an object, and the position of the first.
     fn counted(&self, at: usize, low: usize) -> Result<(usize, usize), &'static str> {
         if low < 0x0f {
             return Ok((low, at + 1));
@@ -144,7 +144,7 @@ impl<'a> Binary<'a> {
     }
 }
 
-/// Reads a number of up to eight bytes, the highest byte first.
+/// Reads a big-endian number of up to eight bytes.
 fn number(bytes: &[u8]) -> u64 {
     bytes
         .iter()

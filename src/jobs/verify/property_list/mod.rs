@@ -1,9 +1,9 @@
-//! Decides whether CFPropertyList, which apps read their property lists with, would accept a file.
+//! Decides whether CFPropertyList, with which apps read their property lists, would accept a file.
 //!
 //! A parser for values is too strict for that: it refuses dates that no calendar has
 //! (`NSDate.distantPast`, or the largest number of seconds there is), text with half a surrogate
-//! pair, and deep nesting. All of them are in backups of real phones. This scan builds no values.
-//! It follows every object once, in a loop instead of by recursion, so its memory is bounded by the
+//! pair, and deep nesting. Backups of real phones have all of these. This scan builds no values. It
+//! follows every object once, in a loop instead of by recursion, so its memory is bounded by the
 //! file's size.
 
 mod binary;
@@ -39,8 +39,7 @@ pub fn scan(bytes: &[u8]) -> Scan {
     scanned.map_or_else(Scan::Broken, |()| Scan::Valid)
 }
 
-/// Returns true if a file that begins so is an XML property list, in any of the encodings of
-/// Unicode.
+/// Returns true if a file with this beginning is an XML property list in UTF-8 or UTF-16.
 pub fn is_xml(head: &[u8]) -> bool {
     let text = match utf16_of(head) {
         Some(text) => Cow::Owned(text),
@@ -53,8 +52,8 @@ pub fn is_xml(head: &[u8]) -> bool {
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 const CUT: &str = "it is cut";
 
-/// Decodes UTF-16, with or without a byte order mark; `None` where the bytes do not begin as such
-/// XML.
+/// Decodes UTF-16, with or without a byte order mark. Returns `None` if the bytes do not begin like
+/// XML in UTF-16.
 fn utf16_of(bytes: &[u8]) -> Option<String> {
     let (from, rest): (fn([u8; 2]) -> u16, _) = match bytes {
         [0xfe, 0xff, rest @ ..] => (u16::from_be_bytes, rest),
@@ -65,7 +64,7 @@ fn utf16_of(bytes: &[u8]) -> Option<String> {
     };
     let (units, _) = rest.as_chunks::<2>();
     let units = units.iter().map(|unit| from(*unit));
-    // Half a surrogate pair is no fault to CFString.
+    // CFString accepts half a surrogate pair.
     Some(
         char::decode_utf16(units)
             .map(|c| c.unwrap_or('\u{fffd}'))
@@ -73,7 +72,7 @@ fn utf16_of(bytes: &[u8]) -> Option<String> {
     )
 }
 
-/// The text of an XML property list; `None` in an encoding other than those of Unicode.
+/// Returns the text of an XML property list; `None` if its encoding is neither UTF-8 nor UTF-16.
 fn text_of(bytes: &[u8]) -> Result<Option<Cow<'_, str>>, &'static str> {
     if let Some(text) = utf16_of(bytes) {
         return Ok(Some(Cow::Owned(text)));
@@ -94,7 +93,7 @@ fn text_of(bytes: &[u8]) -> Result<Option<Cow<'_, str>>, &'static str> {
     }
 }
 
-/// Returns true unless the XML declaration names an encoding of which UTF-8 is none.
+/// Returns true unless the XML declaration names an encoding other than UTF-8 or ASCII.
 fn is_utf8_declared(text: &str) -> bool {
     let declaration = text
         .strip_prefix("<?xml")
@@ -115,7 +114,7 @@ fn is_utf8_declared(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// A binary list of these objects, the first of which is the whole.
+    /// Builds a binary list of these objects. The first one is the top object.
     fn binary(objects: &[&[u8]]) -> Vec<u8> {
         let mut bytes = b"bplist00".to_vec();
         let mut offsets = Vec::new();

@@ -2,18 +2,18 @@
 
 use super::CUT;
 
-/// The rest of an XML property list that is being read.
+/// The unread rest of an XML property list.
 pub(super) struct Xml<'a> {
     rest: &'a str,
 }
 
-/// An element that has others in it.
+/// An element that can contain others and has not ended yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Open {
-    /// `plist`, and whether its value was met.
+    /// `plist`; true once its value was read.
     List(bool),
     Array,
-    /// `dict`, and whether a key waits for its value.
+    /// `dict`; true while a key waits for its value.
     Dictionary(bool),
 }
 
@@ -32,7 +32,7 @@ impl<'a> Xml<'a> {
         Xml { rest: text }
     }
 
-    /// Reads all of it.
+    /// Reads the whole list.
     pub(super) fn document(mut self) -> Result<(), &'static str> {
         let mut open: Vec<Open> = Vec::new();
         loop {
@@ -60,7 +60,7 @@ impl<'a> Xml<'a> {
         }
     }
 
-    /// Takes an element whose name was just read.
+    /// Reads the rest of an element after its start tag.
     fn element(
         &mut self,
         name: &str,
@@ -114,7 +114,7 @@ impl<'a> Xml<'a> {
         Ok(())
     }
 
-    /// Passes over whitespace, comments, processing instructions and the document type.
+    /// Skips whitespace, comments, processing instructions and the document type.
     fn skip_others(&mut self) -> Result<(), &'static str> {
         loop {
             self.rest = self
@@ -134,7 +134,7 @@ impl<'a> Xml<'a> {
         }
     }
 
-    /// The name of an element that begins, and whether nothing is in it.
+    /// Returns the name of a start tag, and true if the element is empty.
     fn tag(&mut self) -> Result<(&'a str, bool), &'static str> {
         let (inside, rest) = self.rest.split_once('>').ok_or(CUT)?;
         self.rest = rest;
@@ -148,7 +148,7 @@ impl<'a> Xml<'a> {
         ))
     }
 
-    /// The rest of an end tag.
+    /// Reads the rest of an end tag.
     fn close(&mut self, name: &str) -> Result<(), &'static str> {
         let rest = self.rest.strip_prefix(name);
         let rest = rest.and_then(|rest| rest.trim_start().strip_prefix('>'));
@@ -156,7 +156,7 @@ impl<'a> Xml<'a> {
         Ok(())
     }
 
-    /// The text up to the end of an element, as it stands there.
+    /// Returns the text up to the end of an element, without resolving its references.
     fn text(&mut self, name: &str, is_empty: bool) -> Result<&'a str, &'static str> {
         const DATA: &str = "<![CDATA[";
         if is_empty {
@@ -184,7 +184,7 @@ impl<'a> Xml<'a> {
     }
 }
 
-/// Returns true for what may stand behind `&`: `lt;`, `#60;` or `#x3c;`.
+/// Returns true for a valid reference, without its `&`: `lt;`, `#60;` or `#x3c;`.
 fn is_reference(after: &str) -> bool {
     let Some((name, _)) = after.split_once(';') else {
         return false;
@@ -215,13 +215,13 @@ fn is_integer(text: &str) -> bool {
     is_digits && number.is_ok_and(|n| (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&n))
 }
 
-/// Returns true for any number with a point, infinity and "not a number" included.
+/// Returns true for any floating-point number, including infinity and "not a number".
 fn is_real(text: &str) -> bool {
     text.trim().parse::<f64>().is_ok()
 }
 
-/// Returns true for `YYYY-MM-DDTHH:MM:SSZ`. The year has any number of digits, and no calendar is
-/// asked: 0000-12-30 is a date.
+/// Returns true for `YYYY-MM-DDTHH:MM:SSZ`. The year may have any number of digits, and the date
+/// need not be in the calendar: 0000-12-30 is accepted.
 fn is_date(text: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let text = text.trim();
