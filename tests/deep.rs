@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::rig::program::{ended, program};
 use crate::rig::*;
@@ -213,6 +214,20 @@ fn a_database_is_looked_at_together_with_its_log() {
     let report = check(backup.folder(), &deep());
     assert_eq!(wrongs(&report), []);
     assert_eq!(report.inside.databases, 1);
+    // A computer without room for the copies cannot judge the database, and does not call it broken.
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
+    verify
+        .args(["verify", "--deep", "--json"])
+        .arg(backup.folder());
+    verify.env("TMPDIR", scratch.path().join("nowhere"));
+    let printed = verify.output().unwrap().stdout;
+    let last = printed
+        .trim_ascii_end()
+        .rsplit(|byte| *byte == b'\n')
+        .next();
+    let report: serde_json::Value = serde_json::from_slice(last.unwrap()).unwrap();
+    assert_eq!(report["findings"].as_array().unwrap().len(), 0, "{report}");
+    assert_eq!(report["inside"]["unknown"], 1, "{report}");
 }
 
 #[test]

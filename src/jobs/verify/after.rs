@@ -9,7 +9,7 @@ use super::finding::{Finding, Wrong};
 use super::inside::{self, Inside, Look};
 use crate::jobs::Error;
 use crate::jobs::listed::List;
-use crate::jobs::opened::Opened;
+use crate::jobs::opened::{Item, Opened};
 use crate::keybag::Keys;
 use crate::manifest::plists::ManifestPlist;
 use crate::manifest::scratch;
@@ -90,8 +90,7 @@ pub fn look_again(
 /// Size limit in bytes: larger databases are not copied to be checked with their logs.
 const COPIED_BYTES_MAX: u64 = 1 << 30;
 
-/// Checks a database together with its write-ahead log. Returns `None` if it has no log, or if the
-/// two cannot be copied.
+/// Checks a database together with its write-ahead log. Returns `None` if it has no log.
 fn with_logs(opened: &Opened, finding: &Finding) -> Option<Look> {
     let (domain, path) = (finding.domain.as_ref()?, finding.relative_path.as_ref()?);
     let beside = |suffix: &str| {
@@ -110,8 +109,14 @@ fn with_logs(opened: &Opened, finding: &Finding) -> Option<Look> {
     if opened.is_encrypted() || bytes > COPIED_BYTES_MAX {
         return Some(Look::Unknown);
     }
+    // A computer that lacks room for the copies says nothing about the database.
+    Some(check_copies(opened, &main, &log).unwrap_or(Look::Unknown))
+}
+
+/// Copies a database and its log, and checks the copies. Returns `None` if they cannot be copied.
+fn check_copies(opened: &Opened, main: &Item, log: &Item) -> Option<Look> {
     let place = PrivateDir::new("idev-backup-").ok()?;
-    for (item, name) in [(&main, "database"), (&log, "database-wal")] {
+    for (item, name) in [(main, "database"), (log, "database-wal")] {
         let mut to = disk::create_private(&place.path().join(name)).ok()?;
         io::copy(&mut opened.bytes(item).ok()?, &mut to).ok()?;
     }
