@@ -909,6 +909,29 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
     assert_eq!(error.class(), Class::NoSpace);
     assert_eq!(stamps(&store, UDID), before);
     assert!(!recorder.phases().contains(&Phase::Removing));
+    // A snapshot that cannot be dropped (here a mount point) does not end the run by itself: that is
+    // a problem, and the phone is told that there is no room.
+    let stuck = store.snapshots_of(rig.udid()).unwrap()[2]
+        .path()
+        .to_path_buf();
+    let system = |program: &str, args: &[&std::ffi::OsStr]| {
+        assert!(Command::new(program).args(args).status().unwrap().success());
+    };
+    system(
+        "mount",
+        &["--bind".as_ref(), stuck.as_ref(), stuck.as_ref()],
+    );
+    claim(3_000_000);
+    let recorder = rig::Recorder::default();
+    let error = rig.try_in(&store, &options, &recorder).unwrap_err();
+    system("umount", &[stuck.as_ref()]);
+    assert!(
+        matches!(&error, Error::Verdict(no) if no.code == 105),
+        "{error}"
+    );
+    let told = format!("{:?}", recorder.events());
+    assert!(told.contains("a snapshot stays"), "{told}");
+    assert_eq!(stamps(&store, UDID), before);
     // If dropping it frees enough, it is dropped and the backup succeeds.
     claim(3_000_000);
     let recorder = rig::Recorder::default();

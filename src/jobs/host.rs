@@ -172,6 +172,11 @@ impl Host for DraftHost<'_> {
         };
         self.phases.enter(before);
         let room = room.map_err(|e| self.fault(e))?;
+        if let Some(e) = room.trouble {
+            let hint = e.hint().map(str::to_owned);
+            self.monitor
+                .problem(format!("a snapshot stays that was to make room: {e}"), hint);
+        }
         if !room.dropped.is_empty() {
             let freed = size(room.freed_bytes);
             self.monitor.note(format!(

@@ -153,6 +153,8 @@ pub struct Room {
     pub freed_bytes: u64,
     /// The stamps of the dropped snapshots.
     pub dropped: Vec<String>,
+    /// The first error of a snapshot that could not be dropped. It does not keep the others.
+    pub trouble: Option<Error>,
 }
 
 impl Draft {
@@ -212,8 +214,12 @@ impl Draft {
             if room.freed_bytes >= need.wanted_bytes {
                 break;
             }
-            store.remove(&self.lock, old, By::Rule, (done, goes.len()), step)?;
-            room.dropped.extend(old.stamp());
+            match store.remove(&self.lock, old, By::Rule, (done, goes.len()), step) {
+                Ok(()) => room.dropped.extend(old.stamp()),
+                Err(e) => {
+                    room.trouble.get_or_insert(e);
+                }
+            }
             room.freed_bytes = store.free_space()?.saturating_sub(before);
         }
         Ok(room)
