@@ -15,23 +15,14 @@
 //! * [`schedule`]: jobs that the system starts
 //! * [`sim`]: a simulated phone
 
-pub mod bounded_plist;
-pub mod child;
+pub mod base;
 pub mod device;
 pub mod jobs;
 pub mod keybag;
 pub mod manifest;
 pub mod mobilebackup;
-pub mod monitor;
-pub mod path;
-pub mod plain_file;
-pub mod private;
 pub mod schedule;
-pub mod secret;
-pub mod sha256;
 pub mod sim;
 pub mod store;
 pub mod trace;
 pub mod transport;
-pub mod udid;
-pub mod units;

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use idev_backup::bounded_plist;
+use idev_backup::base::bounded_plist;
+use idev_backup::base::progress::Silent;
 use idev_backup::device::{Lockdown, afc};
 use idev_backup::jobs::Class;
 use idev_backup::jobs::verdict::{self, Shortage};
@@ -30,7 +31,6 @@ use idev_backup::manifest::record::FileRecord;
 use idev_backup::mobilebackup::files::Outgoing;
 use idev_backup::mobilebackup::message::{self, Reply};
 use idev_backup::mobilebackup::{Fault, Kind, Request, Verdict};
-use idev_backup::monitor::Silent;
 use idev_backup::transport::plist_stream::{self, MESSAGE_BYTES_MAX};
 use idev_backup::transport::usbmuxd::{self, Address, Change};
 use idev_backup::transport::{Attached, Calm, Usbmuxd, Via};
@@ -747,7 +747,7 @@ fn request(xml: &str) -> Request {
     Request::parse(&array(xml)).unwrap()
 }
 
-fn at(path: &str) -> idev_backup::path::BackupPath {
+fn at(path: &str) -> idev_backup::base::backup_path::BackupPath {
     path.parse().unwrap()
 }
 

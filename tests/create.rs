@@ -10,12 +10,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::rig::*;
+use idev_backup::base::progress::{Event, Monitor, Phase, Silent, Wait};
+use idev_backup::base::secret::Secret;
 use idev_backup::device;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::create::{self, Options, Report};
 use idev_backup::jobs::{Class, Error, pair, verify};
-use idev_backup::monitor::{Event, Monitor, Phase, Silent, Wait};
-use idev_backup::secret::Secret;
 use idev_backup::sim::{Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust};
 use idev_backup::store::{self, METADATA, Store, sums};
 use idev_backup::transport::Calm;

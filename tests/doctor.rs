@@ -13,12 +13,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::rig::program::{ended, program};
 use crate::rig::*;
+use idev_backup::base::progress::Silent;
 use idev_backup::jobs::doctor::computer::Places;
 use idev_backup::jobs::doctor::{Level, Line, Options, Report, examine};
-use idev_backup::jobs::pair;
 use idev_backup::jobs::phone::Reach;
-use idev_backup::jobs::{history, verify};
-use idev_backup::monitor::Silent;
+use idev_backup::jobs::{history, pair, verify};
 use idev_backup::sim::{Password, PhoneConfig, Trust};
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};

@@ -5,13 +5,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::rig::{self, At, Rig, UDID, assert_same, assert_whole, config, copy_dir, options, tree};
+use idev_backup::base::progress::{Phase, Silent};
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::create::{self, Options};
 use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::mobilebackup;
-use idev_backup::monitor::{Phase, Silent};
 use idev_backup::sim::{Content, PhoneConfig};
 
 fn suffer(rig: &Rig, fault: &str) {

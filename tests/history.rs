@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use crate::rig::{
     self, OTHER_UDID, Random, Rig, Tree, UDID, assert_same, assert_whole, copy_dir, tree,
 };
+use idev_backup::base::udid::Udid;
 use idev_backup::store::history::By;
 use idev_backup::store::retention::{Decision, Facts, Policy, Why, plan};
 use idev_backup::store::{self, Draft, Lock, Store};
-use idev_backup::udid::Udid;
 use jiff::ToSpan;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -861,9 +861,9 @@ impl Drop for Disk {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
+    use idev_backup::base::progress::Phase;
     use idev_backup::jobs::create::Options;
     use idev_backup::jobs::{Class, Error};
-    use idev_backup::monitor::Phase;
     use idev_backup::sim::{Content, PhoneConfig};
     let Some(disk) = Disk::mount("size=240m") else {
         return;

@@ -18,7 +18,7 @@ use crate::rig::{
     self, Random, Rig, Tree, UDID, assert_promise, assert_same, assert_whole, holds, options,
     strace, tree,
 };
-use idev_backup::monitor::Silent;
+use idev_backup::base::progress::Silent;
 use idev_backup::sim::{Fault, Phone};
 use idev_backup::store::Store;
 

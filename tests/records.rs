@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::rig::{self, At, Recorder, Rig, UDID, assert_whole, copy_dir, tree, victim};
-use idev_backup::jobs::history::Chosen;
+use idev_backup::base::progress::{Event, Phase, Silent};
+use idev_backup::jobs::adopt;
+use idev_backup::jobs::history::{self, Chosen};
 use idev_backup::jobs::verify::{self, Outcome, Wrong};
-use idev_backup::jobs::{adopt, history};
-use idev_backup::monitor::{Event, Phase, Silent};
 use idev_backup::store::sources::SOURCES;
 use idev_backup::store::{self, Draft, Policy, RECORDED, REPORT, SUMS, Snapshot, Store};
 use jiff::Timestamp;

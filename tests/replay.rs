@@ -12,10 +12,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::rig;
+use idev_backup::base::progress::Silent;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::pair;
 use idev_backup::jobs::phone::Reach;
-use idev_backup::monitor::Silent;
 use idev_backup::sim::{Daemon, Departure, Password, Phone, PhoneConfig, Replay};
 use idev_backup::trace::Trace;
 use idev_backup::trace::line::Event;

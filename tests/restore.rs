@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::rig;
 use crate::rig::program::{ended, program};
-use crate::rig::*;
+use crate::rig::{self, *};
+use idev_backup::base::progress::{Monitor, Phase, Silent};
+use idev_backup::base::secret::Secret;
 use idev_backup::jobs::doctor::Level;
 use idev_backup::jobs::password::{Known, NoPasswords, Passwords};
 use idev_backup::jobs::phone::Reach;
@@ -18,8 +19,6 @@ use idev_backup::jobs::restore::compare::{Comparison, How, Received, What, compa
 use idev_backup::jobs::restore::{self, Left, Options, Report};
 use idev_backup::jobs::verify::Depth;
 use idev_backup::jobs::{Class, Error};
-use idev_backup::monitor::{Monitor, Phase, Silent};
-use idev_backup::secret::Secret;
 use idev_backup::sim::{
     Fault, Ledger, Passcode, Password, Phone, PhoneConfig, RestoreOutcome, RestoredKind,
 };

@@ -5,16 +5,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::rig;
 use crate::rig::program::{Ran, ended, program};
-use crate::rig::*;
-use idev_backup::jobs::restore::rehearsal;
+use crate::rig::{self, *};
+use idev_backup::base::progress::Silent;
+use idev_backup::jobs::restore::{self, rehearsal};
 use idev_backup::jobs::verify::{self, Depth};
-use idev_backup::jobs::{Class, Error, history, restore};
-use idev_backup::mobilebackup;
-use idev_backup::monitor::Silent;
+use idev_backup::jobs::{Class, Error, history};
 use idev_backup::sim::{Phone, PhoneConfig};
-use idev_backup::store;
+use idev_backup::{mobilebackup, store};
 use serde_json::Value;
 
 /// A phone that restarts at once.
@@ -461,7 +459,7 @@ fn a_dry_run_writes_nothing_at_all() {
 
 #[test]
 fn hints_have_one_space_between_words() {
-    let path = "x/../y".parse::<idev_backup::path::BackupPath>();
+    let path = "x/../y".parse::<idev_backup::base::backup_path::BackupPath>();
     for error in [
         Error::NoPasscode {
             waited: Duration::from_secs(60),
@@ -485,7 +483,7 @@ fn what_goes_wrong_is_told_of_the_simulated_phone_and_sends_nobody_to_a_cable() 
     };
     let error = rehearsal::simulated(broken(mobilebackup::Error::Cancelled), &place);
     assert!(matches!(error, Error::Interrupted), "{error}");
-    let hostile = "x/../y".parse::<idev_backup::path::BackupPath>();
+    let hostile = "x/../y".parse::<idev_backup::base::backup_path::BackupPath>();
     let cause = mobilebackup::Error::Hostile(hostile.unwrap_err());
     let error = rehearsal::simulated(broken(cause), &place);
     let said = format!("{error} {}", error.hint().unwrap_or_default());

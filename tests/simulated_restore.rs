@@ -409,7 +409,7 @@ fn an_encrypted_backup_is_opened_by_the_phone_itself() {
             ios: ios.into(),
             ..encrypting()
         });
-        rig.try_create(&rig::options(), &idev_backup::monitor::Silent)
+        rig.try_create(&rig::options(), &idev_backup::base::progress::Silent)
             .unwrap();
         let mut host = Host::of(&rig.current());
         let bench = Bench::with(config());

@@ -7,15 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 
+use crate::rig::program::{Ran, ended, program};
+use crate::rig::{self, At, Recorder, Rig, UDID, assert_whole, options, tree};
+use idev_backup::base::progress::{Event, Monitor, Phase, Silent};
 use idev_backup::jobs::verify::{self, Wrong};
 use idev_backup::jobs::{adopt, history};
-use idev_backup::monitor::{Event, Monitor, Phase, Silent};
 use idev_backup::sim::Fault;
 use idev_backup::store::{Store, sums};
 use rusqlite::Connection;
-
-use crate::rig::program::{Ran, ended, program};
-use crate::rig::{self, At, Recorder, Rig, UDID, assert_whole, options, tree};
 
 /// Creates a rig with a current backup and an older one.
 fn two_backups() -> Rig {

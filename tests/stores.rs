@@ -153,7 +153,7 @@ fn a_disk_that_goes_gets_no_new_store() {
     let root = rig.store.root();
     fs::rename(root, rig.dir.path().join("away")).unwrap();
     fs::create_dir(root).unwrap();
-    let monitor = idev_backup::monitor::Silent;
+    let monitor = idev_backup::base::progress::Silent;
     let error = rig
         .try_create(&crate::rig::options(), &monitor)
         .unwrap_err();

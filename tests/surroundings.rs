@@ -234,7 +234,7 @@ fn no_child_gets_a_secret() {
     let with_secrets = |args: &[&str]| {
         let mut command = program(&rig);
         command.env("PATH", &path);
-        for secret in idev_backup::child::SECRETS {
+        for secret in idev_backup::base::child::SECRETS {
             command.env(secret, "hunter2");
         }
         ended(command.args(args))

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use crate::rig::{self, Rig, config};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use idev_backup::bounded_plist;
+use idev_backup::base::bounded_plist;
 use idev_backup::jobs::phone;
 use idev_backup::sim::PhoneConfig;
 use idev_backup::trace::line::{Dir, Event, Message};
@@ -435,7 +435,7 @@ fn a_trace_whose_disk_is_full_is_a_problem_and_the_backup_is_none_the_worse() {
         &rig.attached(),
         &rig.store,
         &options,
-        &idev_backup::monitor::Silent,
+        &idev_backup::base::progress::Silent,
     );
     made.unwrap();
     assert!(recorder.finish().is_err());

@@ -12,12 +12,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::rig::{At, OTHER_UDID, Rig, config, options, small};
+use idev_backup::base::progress::{Phase, Silent};
+use idev_backup::base::secret::Secret;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::encryption::{self, Wish};
 use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::{Class, Error, create, devices, pair};
-use idev_backup::monitor::{Phase, Silent};
-use idev_backup::secret::Secret;
 use idev_backup::sim::Phone;
 use idev_backup::transport::link::{Pipe, Wake};
 use idev_backup::transport::mux::{Broken, TRANSFER_BYTES, WINDOW_BYTES};

@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use super::progress::{Show, Style, Watch};
+use super::stores::path_parser;
+use super::{OutputArgs, StoreArgs, WritableStoreArgs, create, exit, output};
+use crate::cli::stores;
 use clap::Args;
+use idev_backup::base::units::{counted, size};
 use idev_backup::jobs::adopt::{self, Came, Taken};
 use idev_backup::jobs::{Error, history};
 use idev_backup::store::Store;
-use idev_backup::units::{counted, size};
-
-use super::progress::{Show, Style, Watch};
-use super::stores::{self, path_parser};
-use super::{OutputArgs, StoreArgs, WritableStoreArgs, create, exit, output};
 
 /// Take a backup of Finder, iTunes, iMazing or another program into the store.
 ///

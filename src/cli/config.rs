@@ -7,17 +7,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::{exit, output};
 use clap::builder::Resettable;
 use clap::{ArgAction, Command};
+use idev_backup::base::udid::Udid;
+use idev_backup::base::units::parse_span;
 use idev_backup::jobs::conditions::Hours;
 use idev_backup::store::retention::Within;
-use idev_backup::udid::Udid;
-use idev_backup::units::parse_span;
 use serde::Serialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-use super::{exit, output};
 
 /// Type of a key's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

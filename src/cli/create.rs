@@ -4,25 +4,24 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use clap::Args;
-use idev_backup::jobs::create::{Options, Report};
-use idev_backup::jobs::password::Known;
-use idev_backup::jobs::phone::Reach;
-use idev_backup::jobs::unattended::{self, Outcome, Plan};
-use idev_backup::jobs::{Error, list, named};
-
-use idev_backup::secret::Secret;
-use idev_backup::store::Store;
-use idev_backup::transport::{Attached, Calm};
-use idev_backup::udid::Udid;
-use idev_backup::units::{count, counted, duration, parse_span, size};
-use serde::Serialize;
-
 use super::history::KeepArgs;
 use super::password::PasswordArgs;
 use super::progress::{PROBLEMS_SHOWN, Show, Style, Watch};
 use super::unattended::UnattendedArgs;
 use super::{DeviceArgs, OutputArgs, ReachArgs, WritableStoreArgs, exit, interrupt, log, output};
+use clap::Args;
+use idev_backup::base::secret::Secret;
+use idev_backup::base::udid::Udid;
+use idev_backup::base::units::{count, counted, duration, parse_span, size};
+use idev_backup::jobs::create::{Options, Report};
+use idev_backup::jobs::password::Known;
+use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::unattended::{self, Outcome, Plan};
+use idev_backup::jobs::{Error, list, named};
+use idev_backup::store::Store;
+use idev_backup::transport::{Attached, Calm};
+
+use serde::Serialize;
 
 /// Back up a phone: everything the first time, then only what changed.
 ///

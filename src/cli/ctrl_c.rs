@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use idev_backup::private;
-
 use super::{exit, output};
+use idev_backup::base::private_dir;
 
 /// State of the Ctrl-C handler.
 #[derive(Default)]
@@ -74,7 +73,7 @@ impl Ctrl {
             output::tell("stopping at the next safe point; press Ctrl-C again to quit at once");
             return;
         }
-        private::remove_all();
+        private_dir::remove_all();
         std::process::exit(i32::from(exit::INTERRUPTED));
     }
 }

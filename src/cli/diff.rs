@@ -5,17 +5,17 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use super::password::PasswordArgs;
+use super::reading::tell_unread;
+use super::{StoreArgs, exit, interrupt, output};
+use crate::cli::password;
 use clap::Args;
+use idev_backup::base::secret::Secret;
+use idev_backup::base::units::{count, counted, size};
 use idev_backup::jobs::diff::{self, Amount, Change, Difference, Report, Side};
 use idev_backup::jobs::opened::Opened;
 use idev_backup::jobs::password::{Known, Passwords};
 use idev_backup::jobs::{Error, list};
-use idev_backup::secret::Secret;
-use idev_backup::units::{count, counted, size};
-
-use super::password::{self, PasswordArgs};
-use super::reading::tell_unread;
-use super::{StoreArgs, exit, interrupt, output};
 
 /// Number of differences shown without `--all`.
 const SHOWN_MAX: usize = 40;

@@ -3,16 +3,15 @@
 use std::io::{IsTerminal, Read};
 use std::time::{Duration, SystemTime};
 
+use super::unattended::OverdueArgs;
+use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output, schedule_health};
 use clap::{Args, Subcommand};
+use idev_backup::base::units::counted;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::doctor::computer::Places;
 use idev_backup::jobs::doctor::explain::{self, Explanation};
 use idev_backup::jobs::doctor::{Level, Line, Options, Report, examine};
-use idev_backup::units::counted;
 use serde::Serialize;
-
-use super::unattended::OverdueArgs;
-use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output, schedule_health};
 
 /// Time limit for all answers of a phone or a disk.
 const PATIENCE: Duration = Duration::from_secs(30);

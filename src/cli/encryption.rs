@@ -1,18 +1,15 @@
 //! `idev-backup encryption`
 
-use clap::{Args, Subcommand};
-use idev_backup::jobs::Error;
-use idev_backup::jobs::encryption::{self, Done, Options, Proof, Report, Room, Wish};
-use idev_backup::jobs::phone;
-use idev_backup::monitor::Monitor;
-use idev_backup::store::Store;
-use idev_backup::units::{counted, size};
-
-use super::keyring;
 use super::password::{NewPasswordArgs, PasswordArgs};
 use super::progress::{Show, Style, Watch};
 use super::reading::ReadArgs;
-use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output};
+use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, keyring, output};
+use clap::{Args, Subcommand};
+use idev_backup::base::progress::Monitor;
+use idev_backup::base::units::{counted, size};
+use idev_backup::jobs::encryption::{self, Done, Options, Proof, Report, Room, Wish};
+use idev_backup::jobs::{Error, phone};
+use idev_backup::store::Store;
 
 /// Switch the encryption of a phone's backups on or off, change its password, or try a password on
 /// a backup.

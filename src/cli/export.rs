@@ -1,13 +1,12 @@
 //! `idev-backup export`
 
-use clap::{Args, Subcommand};
-use idev_backup::jobs::photos::{self, Options, Report};
-use idev_backup::units::{counted, size};
-
 use super::extract::{IntoArgs, problems, renamed};
-use super::progress::Show;
+use super::progress::{self, Show};
 use super::reading::{ReadArgs, tell_unread};
-use super::{OutputArgs, exit, interrupt, output, progress};
+use super::{OutputArgs, exit, interrupt, output};
+use clap::{Args, Subcommand};
+use idev_backup::base::units::{counted, size};
+use idev_backup::jobs::photos::{self, Options, Report};
 
 /// Write photos and videos of a backup into a folder, in a form that people use.
 #[derive(Args)]
@@ -103,7 +102,10 @@ fn text(report: &Report) -> Vec<String> {
         "{} in {}, {},",
         match report.photos {
             1 => "1 photo or video".to_owned(),
-            many => format!("{} photos and videos", idev_backup::units::count(many)),
+            many => format!(
+                "{} photos and videos",
+                idev_backup::base::units::count(many)
+            ),
         },
         counted(report.files, "file"),
         size(report.bytes)
@@ -114,14 +116,14 @@ fn text(report: &Report) -> Vec<String> {
         (false, false) => format!(
             "STOPPED. Exported {} of {} into {}.",
             counted(report.files, "file"),
-            idev_backup::units::count(report.chosen),
+            idev_backup::base::units::count(report.chosen),
             report.to
         ),
     }];
     if report.only_in_icloud > 0 {
         lines.push(format!(
             "  {} more {} only in iCloud: the phone had no file of {} that a backup could hold.",
-            idev_backup::units::count(report.only_in_icloud),
+            idev_backup::base::units::count(report.only_in_icloud),
             if report.only_in_icloud == 1 {
                 "is"
             } else {

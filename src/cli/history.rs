@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal};
 
-use clap::Args;
-use idev_backup::jobs::Error;
-use idev_backup::jobs::history::{self, Chosen, Deleted, Noted, Prune as How, Pruned};
-use idev_backup::store::retention::{Policy, Within};
-use idev_backup::udid::Udid;
-use idev_backup::units::{counted, size};
-
 use super::config::Config;
 use super::progress::{Show, Style, Watch};
 use super::{OutputArgs, StoreArgs, exit, output};
+use clap::Args;
+use idev_backup::base::udid::Udid;
+use idev_backup::base::units::{counted, size};
+use idev_backup::jobs::Error;
+use idev_backup::jobs::history::{self, Chosen, Deleted, Noted, Prune as How, Pruned};
+use idev_backup::store::retention::{Policy, Within};
 
 /// Which snapshots stay. A rule only ever keeps; several add up.
 #[derive(Args, Clone, Default)]

@@ -1,12 +1,11 @@
 //! `idev-backup info`
 
-use clap::Args;
-use idev_backup::jobs::info::{self, Contents, Options, Report};
-use idev_backup::jobs::password::Passwords;
-use idev_backup::units::{count, counted, size};
-
 use super::reading::{ReadArgs, tell_unread};
 use super::{exit, output};
+use clap::Args;
+use idev_backup::base::units::{count, counted, size};
+use idev_backup::jobs::info::{self, Contents, Options, Report};
+use idev_backup::jobs::password::Passwords;
 
 /// Show what a backup is: which phone, iOS, when, encrypted or not, how much.
 ///

@@ -1,8 +1,8 @@
 //! Access to the system's credential store: Secret Service on Linux, Keychain on macOS, Credential
 //! Manager on Windows. Needs the feature `keyring`, and is used only if the user asks for it.
 
+use idev_backup::base::secret::Secret;
 use idev_backup::jobs::Error;
-use idev_backup::secret::Secret;
 
 /// Default name of a password.
 pub const NAME: &str = "backup";

@@ -1,16 +1,15 @@
 //! `idev-backup ls`
 
+use super::output::{self, Lines};
+use super::reading::{ReadArgs, domain_and_path, tell_unread};
+use super::{bounds, exit};
 use clap::Args;
+use idev_backup::base::units::{count, size};
 use idev_backup::jobs::Error;
 use idev_backup::jobs::browse::{self, Domains, Entry};
 use idev_backup::jobs::opened::{Opened, Unread};
-use idev_backup::units::{count, size};
 use jiff::tz::TimeZone;
 use serde::Serialize;
-
-use super::output::Lines;
-use super::reading::{ReadArgs, domain_and_path, tell_unread};
-use super::{bounds, exit, output};
 
 /// List the domains of a backup, or what a folder in it holds.
 ///

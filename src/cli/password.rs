@@ -7,13 +7,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use super::{ctrl_c, keyring};
 use clap::Args;
-use idev_backup::child;
+use idev_backup::base::child;
+use idev_backup::base::secret::Secret;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::password::Passwords;
-use idev_backup::secret::Secret;
-
-use super::{ctrl_c, keyring};
 
 /// Longest accepted password in bytes.
 const BYTES_MAX: usize = 4096;

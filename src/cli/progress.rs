@@ -4,12 +4,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use idev_backup::monitor::{Event, Monitor, Phase, Wait};
-use idev_backup::units::{counted, duration, size};
+use super::output;
+use idev_backup::base::progress::{Event, Monitor, Phase, Wait};
+use idev_backup::base::units::{counted, duration, size};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
-
-use super::output;
 
 /// Interval between lines about a phase that continues, without a terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(30);

@@ -2,15 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use idev_backup::jobs::list::Named;
-use idev_backup::jobs::opened::{Opened, Unread};
-use idev_backup::jobs::password::Known;
-use idev_backup::jobs::{Error, list};
-use idev_backup::units::count;
-
 use super::password::PasswordArgs;
 use super::{StoreArgs, exit, output};
+use clap::Args;
+use idev_backup::base::units::count;
+use idev_backup::jobs::Error;
+use idev_backup::jobs::list::{self, Named};
+use idev_backup::jobs::opened::{Opened, Unread};
+use idev_backup::jobs::password::Known;
 
 /// Which backup, and how to open it.
 #[derive(Args, Clone)]

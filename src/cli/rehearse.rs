@@ -7,6 +7,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use super::progress::{Style, Watch};
+use super::{exit, interrupt, output};
+use idev_backup::base::private_dir::PrivateDir;
+use idev_backup::base::secret::Secret;
+use idev_backup::base::units::{count, counted, duration, size};
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::password::{Known, NoPasswords, Passwords};
 use idev_backup::jobs::phone::Reach;
@@ -16,16 +21,10 @@ use idev_backup::jobs::restore::rehearsal::{ELSEWHERE, REPORT, no_place, simulat
 use idev_backup::jobs::restore::{self, Held, Options, Report, part};
 use idev_backup::jobs::verify::Depth;
 use idev_backup::jobs::{Class, Error};
-use idev_backup::private::PrivateDir;
-use idev_backup::secret::Secret;
 use idev_backup::sim::{Content, Daemon, Ledger, Phone, PhoneConfig, Restored, RestoredKind};
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
-use idev_backup::units::{count, counted, duration, size};
 use serde::Serialize;
-
-use super::progress::{Style, Watch};
-use super::{exit, interrupt, output};
 
 /// Number of ledger rows that may wait to be compared.
 const WAITING: usize = 256;

@@ -5,19 +5,19 @@ use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use clap::Args;
-use idev_backup::jobs::doctor::{Level, Line};
-use idev_backup::jobs::password::Known;
-use idev_backup::jobs::restore::about::Source;
-use idev_backup::jobs::restore::{self, Considered, Held, Options, Report, ready};
-use idev_backup::jobs::verify::Depth;
-use idev_backup::jobs::{Error, phone::Reach};
-use idev_backup::units::{counted, duration, size};
-use serde::Serialize;
-
 use super::progress::{Show, Style, Watch};
 use super::reading::ReadArgs;
 use super::{DeviceArgs, OutputArgs, ReachArgs, bounds, doctor, exit, log, output, rehearse};
+use clap::Args;
+use idev_backup::base::units::{counted, duration, size};
+use idev_backup::jobs::Error;
+use idev_backup::jobs::doctor::{Level, Line};
+use idev_backup::jobs::password::Known;
+use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::restore::about::Source;
+use idev_backup::jobs::restore::{self, Considered, Held, Options, Report, ready};
+use idev_backup::jobs::verify::Depth;
+use serde::Serialize;
 
 /// Longest time that `--wait` waits for the phone: a reboot after a restore takes minutes, because
 /// the phone migrates its data.

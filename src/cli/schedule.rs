@@ -10,16 +10,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::schedule_run::{Ran, State, lock_path, state_of, state_path};
+use super::{StoreArgs, create, exit, home, output, schedule_health};
+use crate::cli::schedule_run;
 use clap::{Args, Subcommand};
-use idev_backup::jobs::Error;
-use idev_backup::jobs::{conditions, list, unattended};
+use idev_backup::base::units::span;
+use idev_backup::jobs::{Error, conditions, list, unattended};
 use idev_backup::schedule::{self, Job, Kind, When, install};
 use idev_backup::store::disk;
-use idev_backup::units::span;
 use serde::{Deserialize, Serialize};
-
-use super::schedule_run::{self, Ran, State, lock_path, state_of, state_path};
-use super::{StoreArgs, create, exit, home, output, schedule_health};
 
 /// Have the system start backups by itself.
 ///

@@ -10,14 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use idev_backup::child;
+use super::schedule::{Note, folder, io, read, write};
+use super::{exit, output};
+use idev_backup::base::child;
 use idev_backup::jobs::Error;
 #[cfg(unix)]
 use idev_backup::schedule::When;
 use serde::{Deserialize, Serialize};
-
-use super::schedule::{Note, folder, io, read, write};
-use super::{exit, output};
 
 /// Environment variable that tells a command that it runs as a job, and names the job's lock.
 pub const JOB: &str = "IDEV_BACKUP_JOB";

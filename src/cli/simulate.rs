@@ -7,13 +7,12 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use super::trace::TraceArgs;
+use idev_backup::base::udid::Udid;
 use idev_backup::sim::{
     Cable, Content, Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust, UsbEvent,
 };
 use idev_backup::trace::At;
-use idev_backup::udid::Udid;
-
-use super::trace::TraceArgs;
 
 /// Pretend to be an iPhone behind a usbmuxd-compatible socket.
 ///

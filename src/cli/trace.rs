@@ -7,19 +7,18 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
+use super::{exit, interrupt, output};
 use clap::{Args, Subcommand};
+use idev_backup::base::progress::Silent;
+use idev_backup::base::units::{counted, size};
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::{Error, pair};
-use idev_backup::monitor::Silent;
 use idev_backup::sim::{Daemon, Phone, PhoneConfig, Replay};
 use idev_backup::trace::line::{Event, Line, Message};
 use idev_backup::trace::{At, Recorder, Trace, compare};
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Calm, Usbmuxd};
-use idev_backup::units::{counted, size};
-
-use super::{exit, interrupt, output};
 
 /// How a conversation is recorded.
 #[derive(Args, Clone, Debug)]

@@ -1,13 +1,13 @@
 //! `idev-backup tree`
 
+use super::exit;
+use super::output::Lines;
+use super::reading::{ReadArgs, domain_and_path, tell_unread};
+use crate::cli::output;
 use clap::Args;
+use idev_backup::base::units::{counted, size};
 use idev_backup::jobs::Error;
 use idev_backup::jobs::browse::{self, Branch, DEPTH_MAX};
-use idev_backup::units::{counted, size};
-
-use super::exit;
-use super::output::{self, Lines};
-use super::reading::{ReadArgs, domain_and_path, tell_unread};
 
 /// Draw the folders of a backup as a tree, each with its files and their size.
 ///

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::{log, schedule_run as schedule};
 use clap::{Args, ValueEnum};
+use idev_backup::base::units::parse_span;
 use idev_backup::jobs::conditions::{Conditions, Hours};
 use idev_backup::jobs::hooks::Hooks;
 use idev_backup::jobs::unattended::Plan;
-use idev_backup::units::parse_span;
-
-use super::{log, schedule_run as schedule};
 
 /// When a backup is too old, for those who only tell of it.
 #[derive(Args, Clone)]

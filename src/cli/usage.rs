@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::builder::TypedValueParser;
-use clap::{Args, ValueEnum};
-use idev_backup::jobs::Error;
-use idev_backup::jobs::totals::Sum;
-use idev_backup::jobs::usage::{self, Report};
-use idev_backup::units::{counted, size};
-
 use super::reading::{ReadArgs, tell_unread};
 use super::stores::path_parser;
 use super::{exit, new_file, output, page};
+use clap::builder::TypedValueParser;
+use clap::{Args, ValueEnum};
+use idev_backup::base::units::{counted, size};
+use idev_backup::jobs::Error;
+use idev_backup::jobs::totals::Sum;
+use idev_backup::jobs::usage::{self, Report};
 
 /// Show what takes the room in a backup, by kind and by app.
 ///

@@ -6,11 +6,10 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::{Command, CommandFactory};
-use idev_backup::child;
-use idev_backup::jobs::doctor::{Level, Line};
-
 use super::{config, exit, output, schedule_run, stores};
+use clap::{Command, CommandFactory};
+use idev_backup::base::child;
+use idev_backup::jobs::doctor::{Level, Line};
 
 const PREFIX: &str = "IDEV_BACKUP_";
 

@@ -4,25 +4,23 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use clap::Args;
-use idev_backup::jobs::Error;
-use idev_backup::jobs::create::Options;
-use idev_backup::jobs::phone::Reach;
-use idev_backup::jobs::unattended::{self, Outcome, Plan};
-use idev_backup::jobs::watch::{self, Happening, Watcher};
-use idev_backup::jobs::{list, named};
-use idev_backup::store::Store;
-use idev_backup::transport::{Attached, Calm};
-use idev_backup::udid::Udid;
-use idev_backup::units::parse_span;
-use serde::Serialize;
-
 use super::progress::{Show, Style};
 use super::unattended::UnattendedArgs;
 use super::{
     DeviceArgs, OutputArgs, ReachArgs, WritableStoreArgs, create, exit, interrupt, output,
     schedule_run,
 };
+use clap::Args;
+use idev_backup::base::udid::Udid;
+use idev_backup::base::units::parse_span;
+use idev_backup::jobs::create::Options;
+use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::unattended::{self, Outcome, Plan};
+use idev_backup::jobs::watch::{self, Happening, Watcher};
+use idev_backup::jobs::{Error, list, named};
+use idev_backup::store::Store;
+use idev_backup::transport::{Attached, Calm};
+use serde::Serialize;
 
 /// Interval between notifications about an overdue backup.
 const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);

@@ -3,7 +3,6 @@
 pub mod afc;
 pub mod apps;
 pub mod lockdown;
-pub mod model;
 pub mod notify;
 pub mod pairing;
 pub mod records;

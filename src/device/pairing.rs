@@ -13,8 +13,8 @@ use rcgen::{
 use zeroize::Zeroizing;
 
 use super::{Error, Lockdown};
-use crate::bounded_plist;
-use crate::secret::{self, Secret};
+use crate::base::bounded_plist;
+use crate::base::secret::{self, Secret};
 use crate::transport::{Calm, Stream};
 
 /// Interval at which we ask the phone if the owner has answered. Repeated requests do not open

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use plist::{Dictionary, Value};
 
 use super::{Error, PairRecord};
-use crate::bounded_plist;
-use crate::secret::Secret;
+use crate::base::bounded_plist;
+use crate::base::secret::Secret;
+use crate::base::udid::Udid;
 use crate::transport::way::records_of_daemons;
 use crate::transport::{self, Attached, Transport, Usbmuxd};
-use crate::udid::Udid;
 
 /// Pair records of the daemon, and our own for phones that the daemon does not know or if no daemon
 /// runs.

@@ -8,17 +8,17 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::history::Chosen;
-use super::verify::{self, Depth, Options, Outcome};
+use super::verify::{Depth, Options, Outcome};
 use super::{Error, list};
-use crate::device::model;
+use crate::base::progress::{Event, Monitor, Phase};
+use crate::base::udid::Udid;
+use crate::base::{plain_file, product_names};
+use crate::jobs::verify;
 use crate::manifest::plists::{self, Info, ManifestPlist, Status};
-use crate::monitor::{Event, Monitor, Phase};
-use crate::plain_file;
 use crate::store::import::{Copied, Expected, Import, Placing};
 use crate::store::notes::{Note, Verified};
 use crate::store::walk::Walk;
 use crate::store::{self, Snapshot, Store, snapshot, stamp_of};
-use crate::udid::Udid;
 
 /// Result of taking a backup into a store.
 #[derive(Debug, Clone, Serialize)]
@@ -352,7 +352,7 @@ fn describe(wanted: &Wanted, checked: &verify::Report, copied: &Copied) -> Vec<u
         "phone": {
             "name": info.device_name,
             "product_type": info.product_type,
-            "model": info.product_type.as_deref().map(model::name),
+            "model": info.product_type.as_deref().map(product_names::name),
             "ios": info.product_version,
         },
         "made_by": concat!("idev-backup ", env!("CARGO_PKG_VERSION")),

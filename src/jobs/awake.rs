@@ -6,7 +6,7 @@
 
 use std::process::{Child, Stdio};
 
-use crate::child;
+use crate::base::child;
 
 /// Guard that keeps the computer awake as long as it lives. It must stay on the thread that created
 /// it.

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::Error;
 use super::last_good::is_complete;
-use super::verify::{self, Outcome};
+use super::verify::Outcome;
+use crate::base::progress::{Monitor, Phase};
+use crate::jobs::verify;
 use crate::manifest::plists::Status;
-use crate::monitor::{Monitor, Phase};
 use crate::store::audit::{Extent, has_damaged_list};
 use crate::store::{Snapshot, Store};
 use crate::transport::Calm;

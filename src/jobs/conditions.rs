@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use super::phone::State;
-use crate::units;
+use crate::base::units;
 
 /// A span of the day in local time, from one minute up to and without another. It may include
 /// midnight.

@@ -9,22 +9,22 @@ use super::host::{Course, DraftHost};
 use super::noted::Noted;
 use super::password::Known;
 use super::phone::{Facts, Reach, State};
-use super::plan::{self, Begun};
-use super::verdict::{self, Refusal};
-use super::verify::{self, Complaint, Depth, Outcome, Wrong};
+use super::plan::Begun;
+use super::verdict::Refusal;
+use super::verify::{Complaint, Depth, Outcome, Wrong};
 use super::{Error, base, complaint, encryption, info_plist, list, pair, passcode, unlisted};
+use crate::base::progress::{Event, Monitor, Phase};
+use crate::base::udid::Udid;
+use crate::base::units::counted;
 use crate::device::Session;
 use crate::device::sync::SyncLock;
+use crate::jobs::{plan, verdict, verify};
 pub use crate::manifest::kinds::{Amount, Kind};
 use crate::manifest::plists::Status;
 use crate::mobilebackup::{self, Verdict};
-use crate::monitor::{Event, Monitor, Phase};
-use crate::store::disk;
 use crate::store::draft::{Complete, Tally};
-use crate::store::{Draft, Origin, Policy, Store, retention};
+use crate::store::{Draft, Origin, Policy, Store, disk, retention};
 use crate::transport::{Attached, Via};
-use crate::udid::Udid;
-use crate::units::counted;
 
 /// Battery level, in percent, below which a phone that is not charging may run out of power before
 /// the backup ends.

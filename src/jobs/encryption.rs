@@ -8,13 +8,12 @@ use serde::Serialize;
 
 use super::password::Passwords;
 use super::phone::{Encryption, Facts, Reach};
-use super::verdict;
-use super::{Error, list, opened, pair, passcode};
+use super::{Error, list, opened, pair, passcode, verdict};
+use crate::base::progress::Monitor;
+use crate::base::secret::Secret;
 use crate::device::sync::SyncLock;
 use crate::device::{self, Session};
 use crate::mobilebackup;
-use crate::monitor::Monitor;
-use crate::secret::Secret;
 use crate::store::Store;
 use crate::transport::Attached;
 

@@ -17,15 +17,16 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 
 use super::Error;
-use super::fill::{self, Manner, Task};
+use super::fill::{Manner, Task};
 use super::names::{PATH_BYTES_MAX, Place};
 use super::opened::{Item, Opened};
 use super::select::{Select, Wanted};
 use super::tally::{Listing, Problem, Renamed, Tally, Wrong};
 use super::target::{Into, Target, no_place};
+use crate::base::progress::{Monitor, Phase};
+use crate::jobs::fill;
 use crate::manifest::db::{Filter, Kind};
 use crate::manifest::unread::Unread;
-use crate::monitor::{Monitor, Phase};
 
 /// Options of an extraction.
 #[derive(Debug, Clone, Default)]

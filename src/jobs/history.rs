@@ -7,16 +7,16 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::list::Named;
+use super::list::{self, Named};
 use super::verify::{Depth, Outcome, Report};
-use super::{Error, list, named};
-use crate::monitor::{Event, Monitor, Phase};
+use super::{Error, named};
+use crate::base::progress::{Event, Monitor, Phase};
+use crate::base::udid::Udid;
 use crate::store::history::{By, Removal, local};
 use crate::store::notes::{Note, Verified};
 pub use crate::store::retention::Why;
 use crate::store::retention::{self, Policy};
 use crate::store::{self, Snapshot, Store, sizes, snapshot};
-use crate::udid::Udid;
 
 /// Decision about one snapshot.
 #[derive(Debug, Clone, Serialize)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::child;
+use crate::base::child;
 use crate::transport::Calm;
 
 /// Longest part of a command's output that an error message quotes, in bytes. The end of the output

@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use super::complaint;
 use super::history::removing;
-use super::phases::Phases;
 use super::verdict::{ASKED_BEYOND_NEED_BYTES, Shortage};
+use crate::base::backup_path::BackupPath;
+use crate::base::phases::Phases;
+use crate::base::progress::{Event, Monitor, Phase};
+use crate::base::units::size;
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
-use crate::monitor::{Event, Monitor, Phase};
-use crate::path::BackupPath;
 use crate::store::history::Room;
 use crate::store::{self, Draft, METADATA, Policy};
-use crate::units::size;
 
 /// Events and totals of one dialog with the phone.
 #[derive(Debug, Default)]

@@ -11,12 +11,11 @@ use super::list::{describe, rfc3339};
 use super::opened::Opened;
 use super::password::Passwords;
 use super::totals::{Sum, Totals};
-use crate::device::model;
+use crate::base::product_names;
 use crate::manifest::kinds::Amount;
 use crate::manifest::plists::{Info, ManifestPlist, Status, Unreadable};
 use crate::manifest::unread::Unread;
-use crate::store;
-use crate::store::snapshot;
+use crate::store::{self, snapshot};
 
 /// Options for reading a backup.
 #[derive(Default)]
@@ -164,7 +163,7 @@ pub(super) fn of_property_lists(folder: &Path) -> Result<Report, Error> {
         path: folder.display().to_string(),
         name: info.device_name.or(manifest.device_name),
         udid: info.udid.or(manifest.udid),
-        model: (product_type.as_deref()).map(|t| model::name(t).to_owned()),
+        model: (product_type.as_deref()).map(|t| product_names::name(t).to_owned()),
         product_type,
         serial: info.serial_number.or(manifest.serial_number),
         ios: info.product_version.or(manifest.product_version),

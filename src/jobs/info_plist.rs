@@ -8,11 +8,12 @@ use plist::{Dictionary, Value};
 
 use super::Error;
 use super::phone::values;
-use crate::bounded_plist;
+use crate::base::bounded_plist;
+use crate::base::product_names;
+use crate::base::progress::Monitor;
 use crate::device::afc::Afc;
 use crate::device::apps::{self, App, Icons};
 use crate::device::{self, Session};
-use crate::monitor::Monitor;
 use crate::transport::Calm;
 
 /// Version of iTunes that we claim if the phone requires none (protocol.md, section 6).
@@ -107,7 +108,7 @@ fn basics(session: &mut Session) -> Result<Dictionary, Error> {
         .unwrap_or_default();
     info.insert(
         "Product Name".into(),
-        device::model::name(product_type).into(),
+        product_names::name(product_type).into(),
     );
     info.insert(
         "GUID".into(),

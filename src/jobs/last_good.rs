@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::conditions;
+use crate::base::udid::Udid;
 use crate::manifest::plists::{Info, ManifestPlist, Status};
 use crate::store::notes::Notes;
 use crate::store::{Snapshot, Store};
-use crate::udid::Udid;
 
 /// Returns true if the Status.plist in `folder` says that the phone finished the backup, and the
 /// list of files is there.

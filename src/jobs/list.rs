@@ -8,12 +8,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Error, last_good};
-use crate::device::model;
+use crate::base::udid::Udid;
+use crate::base::{plain_file, product_names};
 use crate::manifest::plists::{Info, ManifestPlist, Status};
-use crate::plain_file;
 use crate::store::notes::{Notes, Verified};
 use crate::store::{self, Id, Snapshot, Store, sizes, snapshot};
-use crate::udid::Udid;
 
 /// Facts about one backup, from its own property lists, our report and our notes.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -404,7 +403,7 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
         model: (info.product_type)
             .or(lockdown.product_type)
             .as_deref()
-            .map(|t| model::name(t).to_owned()),
+            .map(|t| product_names::name(t).to_owned()),
         ios: info.product_version.or(lockdown.product_version),
         date: date.map(rfc3339),
         current: snapshot.is_current(),

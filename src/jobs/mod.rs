@@ -30,7 +30,6 @@ mod opening;
 pub mod pair;
 mod passcode;
 pub mod password;
-mod phases;
 pub mod phone;
 mod photo_library;
 pub mod photos;
@@ -373,7 +372,7 @@ fn class_of_device(e: &device::Error) -> Class {
 }
 
 /// Reports drafts and imports that could not be finished and were set aside.
-fn tell_aside(aside: &[store::SetAside], monitor: &dyn crate::monitor::Monitor) {
+fn tell_aside(aside: &[store::SetAside], monitor: &dyn crate::base::progress::Monitor) {
     for aside in aside {
         monitor.problem(aside.to_string(), Some(aside.hint()));
     }
@@ -494,7 +493,7 @@ impl fmt::Display for Error {
             Error::NoPasscode { waited } => write!(
                 f,
                 "the phone asked for its passcode, and nobody entered it within {}",
-                crate::units::span(*waited)
+                crate::base::units::span(*waited)
             ),
             Error::NoPassword { why } => f.write_str(why),
             Error::Mistyped { why } => write!(f, "no new password was given: {why}"),

@@ -1,8 +1,8 @@
 //! Finds the phone that a text identifies: by its UDID or name, or the beginning of either.
 
 use super::list;
+use crate::base::udid::Udid;
 use crate::store::Store;
-use crate::udid::Udid;
 
 /// Minimum length of a UDID prefix, so that a stray digit does not select a phone.
 const UDID_MIN: usize = 4;

@@ -1,6 +1,6 @@
 //! Keeps the problems of a run for its report.
 
-use crate::monitor::{Event, Monitor};
+use crate::base::progress::{Event, Monitor};
 
 /// Maximum number of problems that are kept for the report.
 const PROBLEMS_MAX: usize = 1000;

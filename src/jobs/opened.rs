@@ -12,6 +12,7 @@ use super::listed::List;
 pub(super) use super::opening::{Unlocked, no_backup, unlock};
 use super::opening::{bad_list, has_plain_list, no_manifest_plist, open_list, unlock_with};
 use super::password::Passwords;
+use crate::base::plain_file;
 use crate::keybag::{Ending, Keys, Plain};
 use crate::manifest::db::{self, Filter, Kind};
 use crate::manifest::glance::{self, Facts};
@@ -21,7 +22,6 @@ use crate::manifest::plists::{self, Encryption, ListForm, Unreadable};
 use crate::manifest::record::{BadRecord, FileRecord};
 use crate::manifest::unread::BadRow;
 pub use crate::manifest::unread::Unread;
-use crate::plain_file;
 use crate::store;
 use crate::store::sums::{self, Hash};
 

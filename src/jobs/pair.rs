@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::Error;
 use super::phone::Reach;
+use crate::base::progress::{Event, Monitor, Wait};
 use crate::device::pairing::{self, Asked};
 use crate::device::{self, Lockdown, PairRecord, Session};
-use crate::monitor::{Event, Monitor, Wait};
 use crate::transport::Attached;
 
 /// The result of pairing.

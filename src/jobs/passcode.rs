@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::phone::Reach;
+use crate::base::progress::{Event, Monitor, Wait};
 use crate::device::Session;
 use crate::device::notify::{self, Notifications};
-use crate::monitor::{Event, Monitor, Wait};
 use crate::transport::Calm;
 
 /// The longest time that a phone waits for the passcode (iOS 26; iOS 16.1 waits three minutes).

@@ -1,7 +1,7 @@
 //! Provides backup passwords to the jobs.
 
 use super::Error;
-use crate::secret::Secret;
+use crate::base::secret::Secret;
 
 /// A source of backup passwords. Called only if a password is needed.
 pub trait Passwords {

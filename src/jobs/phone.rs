@@ -7,9 +7,10 @@ use plist::{Dictionary, Value};
 use serde::Serialize;
 
 use super::{Error, named};
+use crate::base::product_names;
 use crate::device::records::Records;
 use crate::device::tls::Pin;
-use crate::device::{self, Lockdown, Session, model};
+use crate::device::{self, Lockdown, Session};
 use crate::transport::{Attached, Calm, Stream, Transport, Via};
 
 /// The means of reaching phones, shared by all commands.
@@ -129,7 +130,7 @@ impl Facts {
             name: lockdown
                 .text("DeviceName")?
                 .unwrap_or_else(|| "iPhone".to_owned()),
-            model: model::name(&product_type).to_owned(),
+            model: product_names::name(&product_type).to_owned(),
             ios: lockdown
                 .text("ProductVersion")?
                 .unwrap_or_else(|| "?".to_owned()),

@@ -13,15 +13,16 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 
 use super::Error;
-use super::fill::{self, Manner, Task};
+use super::fill::{Manner, Task};
 use super::names::{PATH_BYTES_MAX, parts};
 use super::opened::{Item, Opened};
 use super::photo_library::{Album, Library, TAKEN};
 use super::tally::{Listing, Problem, Renamed, Tally, Wrong};
 use super::target::{Into, Target};
+use crate::base::progress::{Monitor, Phase};
+use crate::jobs::fill;
 use crate::manifest::db::{Filter, Kind};
 use crate::manifest::unread::Unread;
-use crate::monitor::{Monitor, Phase};
 
 /// The domains that hold photos: since iOS 4, and before.
 const DOMAINS: [&str; 2] = ["CameraRollDomain", "MediaDomain"];

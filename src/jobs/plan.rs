@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use super::base::{self, Base};
+use super::base::Base;
 use super::create::Options;
 use super::last_good::is_complete;
 use super::phone::{Facts, State};
 use super::{Error, list};
+use crate::base::progress::{Event, Monitor, Phase};
+use crate::base::udid::Udid;
+use crate::base::units::counted;
+use crate::jobs::base;
 use crate::manifest::plists::{ManifestPlist, Status};
-use crate::monitor::{Event, Monitor, Phase};
 use crate::store::disk::CloneKind;
 use crate::store::draft::Leftover;
 use crate::store::layout::LeftOut;
 use crate::store::{Draft, Lock, Origin, Snapshot, Store};
 use crate::transport::Calm;
-use crate::udid::Udid;
-use crate::units::counted;
 
 /// Describes how a draft came to be.
 pub fn origin_words(origin: &Origin) -> String {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Error;
 use super::opened::{Item, Opened};
 use super::target::NoPlace;
-use crate::monitor::{Event, Monitor};
+use crate::base::progress::{Event, Monitor};
 
 /// Number of items that a listing keeps; further ones are only counted.
 const KEPT: usize = 1000;

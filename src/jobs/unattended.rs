@@ -7,20 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::awake::Awake;
-use super::conditions::{self, Conditions};
-use super::create::{self, Options, Report};
+use super::conditions::Conditions;
+use super::create::{Options, Report};
 use super::hooks::{Hooks, Told, Turn};
 use super::last_good::is_overdue;
 pub use super::last_good::{last_good, rests_on};
 use super::phone::{Facts, Reach, State};
 use super::{Class, Error, list, pair};
-use crate::device;
-use crate::mobilebackup;
-use crate::monitor::{Event, Monitor, Wait};
+use crate::base::progress::{Event, Monitor, Wait};
+use crate::base::udid::Udid;
+use crate::base::units::span;
+use crate::jobs::{conditions, create};
 use crate::store::{self, Store};
 use crate::transport::{self, Attached, Calm};
-use crate::udid::Udid;
-use crate::units::span;
+use crate::{device, mobilebackup};
 
 /// Time between two checks for a phone that is not connected yet.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

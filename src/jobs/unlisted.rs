@@ -6,12 +6,12 @@ use std::iter::Peekable;
 use super::opened::Opened;
 use super::password::{Known, NoPasswords, Passwords};
 use super::{Error, store};
+use crate::base::backup_path::BackupPath;
+use crate::base::progress::Monitor;
+use crate::base::units::counted;
 use crate::manifest::db::Filter;
-use crate::monitor::Monitor;
-use crate::path::BackupPath;
 use crate::store::walk::Walk;
 use crate::store::{Draft, layout};
-use crate::units::counted;
 
 /// Maximum number of paths held in memory: about 1 MiB. Further files stay in the backup, and its
 /// check counts them.

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::Class;
+use crate::base::units::size;
 use crate::mobilebackup::Verdict;
-use crate::units::size;
 
 /// Space that the phone requests beyond what it needs to proceed (protocol.md, "Free space").
 pub(super) const ASKED_BEYOND_NEED_BYTES: u64 = 2 << 30;

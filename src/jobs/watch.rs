@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use super::phone::Reach;
 use super::unattended::{Outcome, pause};
 use super::{Class, Error};
+use crate::base::udid::Udid;
 use crate::transport::usbmuxd::Change;
 use crate::transport::{Attached, Via};
-use crate::udid::Udid;
 
 /// Time that a phone must stay connected before it is considered. A phone that was just plugged in,
 /// or has a bad cable, may connect several times.

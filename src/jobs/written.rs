@@ -38,7 +38,7 @@ pub fn judged(
         // because it is not known from which of their bytes phones compute the digest.
         has_digest: has_digest.filter(|is_right| *is_right || ending.is_none()),
     };
-    let size = crate::units::size;
+    let size = crate::base::units::size;
     let sizes = format!(
         "it has {}, the phone's list says {}",
         size(bytes),

@@ -10,7 +10,7 @@
 //! known from iphone-dataprotection (keybag.py) and from bags that other programs wrote; DPWT, DPIC
 //! and DPSL came with iOS 10.2. Unknown fields are ignored.
 
-use crate::secret::Secret;
+use crate::base::secret::Secret;
 
 /// Longest key bag accepted, in bytes; a phone's has less than 2 KiB.
 const BAG_BYTES_MAX: usize = 64 << 10;

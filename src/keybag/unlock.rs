@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 
 use super::cipher::Plain;
 use super::parse::{ClassKey, KeyBag};
-use crate::secret::Secret;
+use crate::base::secret::Secret;
 
 /// Most rounds of `DPIC` that we compute. Phones use 10,000,000, which takes some seconds.
 const FIRST_ROUNDS_MAX: u32 = 50_000_000;

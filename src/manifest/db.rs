@@ -6,14 +6,14 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql};
 
-use super::pages;
 use super::row::{COLUMNS, read_rows};
 pub use super::row::{Kind, Row};
-use super::salvage;
-use super::scratch::{self, Scratch};
+use super::scratch::Scratch;
 use super::unread::{BadRow, Unread};
+use super::{pages, salvage};
+use crate::base::plain_file;
 use crate::keybag::FileKey;
-use crate::plain_file;
+use crate::manifest::scratch;
 
 /// Name of the file in a backup's folder.
 const NAME: &str = "Manifest.db";

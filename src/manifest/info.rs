@@ -9,9 +9,9 @@ use std::time::SystemTime;
 use plist::Value;
 use plist::stream::Event;
 
-use super::plists::{self, Unreadable};
-use crate::bounded_plist;
-use crate::plain_file;
+use super::plists::Unreadable;
+use crate::base::{bounded_plist, plain_file};
+use crate::manifest::plists;
 
 const NAME: &str = "Info.plist";
 /// Limits for another program's list of applications: the longest name in bytes, and the number of

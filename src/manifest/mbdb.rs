@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use super::db::{Error, Kind};
 use super::record::{FileRecord, file_digest, file_id, kind_of_mode};
 use super::unread::{BadRow, Unread};
-use crate::plain_file;
+use crate::base::plain_file;
 
 const MAGIC: &[u8; 6] = b"mbdb\x05\x00";
 /// Length that stands for "none".

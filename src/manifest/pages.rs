@@ -17,9 +17,10 @@ use std::path::Path;
 use rusqlite::{Connection, Statement, params};
 
 use super::db::Error;
-use super::scratch::{self, Scratch};
+use super::scratch::Scratch;
 use super::unread::Unread;
-use crate::plain_file;
+use crate::base::plain_file;
+use crate::manifest::scratch;
 
 /// First byte of a table's leaf page.
 const LEAF: u8 = 13;

@@ -10,9 +10,8 @@ use plist::{Dictionary, Value};
 
 pub use super::info::Info;
 use super::scratch;
-use crate::bounded_plist;
+use crate::base::{bounded_plist, plain_file};
 use crate::keybag::{BadKeyBag, KeyBag};
-use crate::plain_file;
 
 /// Failure to use a property list of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]

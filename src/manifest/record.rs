@@ -12,7 +12,7 @@ use sha1::{Digest, Sha1};
 
 use super::db::Kind;
 use super::glance;
-use crate::bounded_plist;
+use crate::base::bounded_plist;
 
 /// The phone's metadata of one file. Times are seconds since 1970, as in the archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use tempfile::{NamedTempFile, TempPath};
 use zeroize::Zeroizing;
 
-use crate::plain_file;
+use crate::base::plain_file;
 
 /// Larger databases are stored in a file: a phone's list can have 1.5 GB.
 const MEMORY_BYTES_MAX: u64 = 16 << 20;

@@ -10,7 +10,7 @@
 use std::io::{self, Read, Write};
 
 use super::{Error, Fault};
-use crate::path::BackupPath;
+use crate::base::backup_path::BackupPath;
 use crate::transport::{Calm, Stream, read_u32};
 
 /// A chunk of data.

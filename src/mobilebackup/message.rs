@@ -4,7 +4,7 @@
 use plist::{Dictionary, Value};
 
 use super::{Entry, EntryKind, Error, Fault, Passwords, RestoreOptions};
-use crate::path::BackupPath;
+use crate::base::backup_path::BackupPath;
 
 /// Placeholder for an empty parameter in a message.
 const EMPTY: &str = "___EmptyParameterString___";
@@ -279,7 +279,7 @@ fn contents(entries: &[Entry]) -> Dictionary {
         details.insert("DLFileSize".into(), Value::Integer(entry.size.into()));
         details.insert(
             "DLFileModificationDate".into(),
-            Value::Date(crate::bounded_plist::writable(entry.modified).into()),
+            Value::Date(crate::base::bounded_plist::writable(entry.modified).into()),
         );
         (entry.name.clone(), Value::Dictionary(details))
     };
@@ -412,7 +412,7 @@ mod tests {
 
     fn parse(xml: &str) -> Result<Request, Error> {
         let xml = format!("<plist version=\"1.0\"><array>{xml}</array></plist>");
-        Request::parse(&crate::bounded_plist::parse(xml.as_bytes()).unwrap())
+        Request::parse(&crate::base::bounded_plist::parse(xml.as_bytes()).unwrap())
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::io::{self, Read};
 pub use message::{Kind, Request, Verdict};
 pub use session::Session;
 
-use crate::path::{BackupPath, BadPath};
+use crate::base::backup_path::{BackupPath, BadPath};
 use crate::transport::plist_stream::FrameError;
 use crate::transport::wire::is_cancelled;
 

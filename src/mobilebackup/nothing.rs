@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::{DeviceFault, Entry, Fault, Host, Request};
-use crate::path::BackupPath;
+use crate::base::backup_path::BackupPath;
 
 /// A host that keeps no backup: it has no files and accepts none. No phone is known to send
 /// requests while a password is changed; if one does, it receives an answer, so that the dialog

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use plist::Value;
 
-use super::files::{self, Body, End, Outgoing};
-use super::message::{self, Kind, Reply, Request, Verdict};
+use super::files::{Body, End, Outgoing};
+use super::message::{Kind, Reply, Request, Verdict};
 use super::nothing::NoBackup;
 use super::{DeviceFault, Error, Fault, Host, Passwords, RestoreOptions};
-use crate::path::{BackupPath, BadPath};
-use crate::secret;
+use crate::base::backup_path::{BackupPath, BadPath};
+use crate::base::secret;
+use crate::mobilebackup::{files, message};
 use crate::transport::plist_stream::{self, Encoding, MESSAGE_BYTES_MAX};
 use crate::transport::{AnyStream, Calm, Stream, read_u32};
 

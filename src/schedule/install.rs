@@ -5,9 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::child;
-
 use super::{Job, Kind, When, cron, launchd, systemd, windows};
+use crate::base::child;
 
 /// Failure to install or remove a job.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use plist::{Dictionary, Value};
 
 use super::faults::{Fault, nested};
 use super::wire::{CODE_DATA, Wire};
-use crate::sha256::Sha256;
+use crate::base::sha256::Sha256;
 
 /// Maximum size in bytes of metadata that is kept in memory.
 const KEPT_BYTES_MAX: usize = 64 << 20;

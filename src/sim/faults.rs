@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn a_nested_list_is_what_it_claims() {
         assert!(plist::from_bytes::<plist::Value>(&nested(3, 1)).is_ok());
-        assert!(crate::bounded_plist::parse(&nested(40, 10)).is_err());
-        assert!(crate::bounded_plist::parse(&nested(5000, 1)).is_err());
+        assert!(crate::base::bounded_plist::parse(&nested(40, 10)).is_err());
+        assert!(crate::base::bounded_plist::parse(&nested(5000, 1)).is_err());
     }
 }

@@ -21,7 +21,7 @@ use aes_kw::KwAes256;
 use sha2::{Digest, Sha256};
 
 use super::entry::{Entry, mix};
-use crate::secret::Secret;
+use crate::base::secret::Secret;
 
 const BLOCK_BYTES: u64 = 16;
 /// Highest value of `ITER`, the one that all real phones use.

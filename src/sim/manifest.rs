@@ -14,11 +14,12 @@ use rusqlite::{Connection, params};
 use super::content::Scan;
 use super::entry::{Entry, hex};
 use super::faults::Fault;
-use super::keys::{self, Keys};
+use super::keys::Keys;
 use super::phone::{Passcode, Phone};
 use super::{apps, values};
+use crate::base::private_dir::PrivateDir;
 use crate::manifest::SCHEMA;
-use crate::private::PrivateDir;
+use crate::sim::keys;
 
 /// State of the computer's backup according to `Status.plist`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Status {
             11,
             "Error deserializing properties: Cannot parse the status",
         );
-        let parsed = crate::bounded_plist::parse(bytes).map_err(|_| BAD)?;
+        let parsed = crate::base::bounded_plist::parse(bytes).map_err(|_| BAD)?;
         let status = parsed.as_dictionary().ok_or(BAD)?;
         let text = |key: &str| status.get(key).and_then(Value::as_string).ok_or(BAD);
         let version: f64 = text("Version")?.parse().map_err(|_| BAD)?;
@@ -89,9 +90,9 @@ pub(super) fn status(uuid: &str, snapshot: Snapshot, full: bool) -> io::Result<V
         ("BackupState", "new".into()),
         (
             "Date",
-            Value::Date(Date::from(
-                crate::bounded_plist::writable(SystemTime::now()),
-            )),
+            Value::Date(Date::from(crate::base::bounded_plist::writable(
+                SystemTime::now(),
+            ))),
         ),
         ("IsFullBackup", full.into()),
         ("SnapshotState", name.map_or("", |(name, _)| name).into()),
@@ -131,9 +132,9 @@ pub(super) fn plist(phone: &Phone, keys: Option<&Keys>, faults: &[Fault]) -> io:
         ("BackupKeyBag", Value::Data(bag)),
         (
             "Date",
-            Value::Date(Date::from(
-                crate::bounded_plist::writable(SystemTime::now()),
-            )),
+            Value::Date(Date::from(crate::base::bounded_plist::writable(
+                SystemTime::now(),
+            ))),
         ),
         ("IsEncrypted", keys.is_some().into()),
         ("Lockdown", Value::Dictionary(lockdown)),

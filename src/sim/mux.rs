@@ -16,9 +16,9 @@ use plist::{Dictionary, Value};
 
 use super::Phone;
 use super::socket::{Listener, Socket};
-use crate::bounded_plist;
+use crate::base::bounded_plist;
+use crate::base::udid::Udid;
 use crate::trace::Recorder;
-use crate::udid::Udid;
 
 /// Longest message accepted from a client, in bytes; a pair record has about 13 KB.
 const MESSAGE_BYTES_MAX: u32 = 1 << 20;

@@ -13,15 +13,16 @@ use super::backup::Memory;
 use super::backup::restore::RestoreOutcome;
 use super::content::{Content, Scan};
 use super::entry::Entry;
-use super::faults::{self, Fault};
+use super::faults::Fault;
 use super::keys::{Keys, Password};
 use super::ledger::Ledger;
-use super::lockdown::{self, Pairing};
+use super::lockdown::Pairing;
 use super::notify::Hub;
 use super::replay::Replay;
 use super::services;
 use super::socket::Socket;
-use crate::udid::Udid;
+use crate::base::udid::Udid;
+use crate::sim::{faults, lockdown};
 
 /// First port handed out to services. Ports above 32767 make sure that clients meet both signs of
 /// the byte-swapped, signed form.

@@ -11,9 +11,9 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::seal::free_name;
-use super::{Error, Store, disk, guard, seal, snapshot};
-use crate::udid::Udid;
+use super::seal::{self, free_name};
+use super::{Error, Store, disk, guard, snapshot};
+use crate::base::udid::Udid;
 
 /// A folder that was set aside.
 #[derive(Debug)]

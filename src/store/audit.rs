@@ -11,7 +11,7 @@ use super::proof::Proven;
 use super::record::{ListPrint, Print};
 use super::sources::SOURCES;
 use super::{Error, RECORDED, REPORT, SUMS, Snapshot, disk};
-use crate::plain_file;
+use crate::base::plain_file;
 
 /// A fault in one of our own files that accompany a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]

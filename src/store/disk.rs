@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use crate::plain_file;
+use crate::base::plain_file;
 
 /// Makes a folder and its parents, accessible only to their owner. Existing folders are not
 /// changed.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::clone::clone_backup;
-use super::disk::{self, CloneKind};
+use super::disk::CloneKind;
 use super::journal::Journal;
 use super::keeper::Keeper;
 use super::layout::LeftOut;
@@ -27,9 +27,10 @@ use super::proof::{prove, write_sums};
 use super::sources::Listing;
 use super::walk::Walk;
 use super::{Error, Lock, RECORDED, SUMS, Snapshot, Store, trash};
-use crate::path::BackupPath;
-use crate::plain_file;
-use crate::udid::Udid;
+use crate::base::backup_path::BackupPath;
+use crate::base::plain_file;
+use crate::base::udid::Udid;
+use crate::store::disk;
 
 /// The way in which a draft was created.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Absence, FORMAT, MARK, notes, rights};
-use crate::udid::Udid;
+use crate::base::udid::Udid;
 
 /// An error while reading or writing a store.
 #[derive(Debug)]

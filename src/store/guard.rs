@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::trash::TRASH;
 use super::{Error, Store};
-use crate::udid::Udid;
+use crate::base::udid::Udid;
 
 /// The folders in a phone's own folder in which a run writes or removes files.
 const WRITTEN: [&str; 9] = [

@@ -8,11 +8,12 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 use super::notes::Notes;
-use super::retention::{self, Decision, Facts, Policy};
+use super::retention::{Decision, Facts, Policy};
 use super::seal::{STAMP, recover};
-use super::trash::{self, throw_away};
+use super::trash::throw_away;
 use super::{Draft, Error, Lock, SetAside, Snapshot, Store, sizes, snapshot, stamp_of};
-use crate::udid::Udid;
+use crate::base::udid::Udid;
+use crate::store::{retention, trash};
 
 impl Store {
     /// Returns the phones that have snapshots.

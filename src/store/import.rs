@@ -18,19 +18,20 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::disk::{self, CloneKind};
+use super::disk::CloneKind;
 use super::notes::Note;
 use super::proof::Tally;
 use super::record::{Record, Sealing};
 use super::seal::{Intent, archive_name, finish, free_name, has_its_copies};
 use super::sources::{Listing, Lists, Source, Sources};
 use super::sums::{Hash, Line, Lines, Sums, hash_file, hex};
-use super::trash::{self, throw_away};
+use super::trash::throw_away;
 use super::walk::{Walk, order as walk_order};
 use super::{Error, Lock, RECORDED, REPORT, SUMS, Store, layout, order, snapshot};
-use crate::plain_file;
-use crate::sha256::Sha256;
-use crate::udid::Udid;
+use crate::base::plain_file;
+use crate::base::sha256::Sha256;
+use crate::base::udid::Udid;
+use crate::store::{disk, trash};
 
 /// The identity of the backup being imported. An interrupted import of a different one is not
 /// resumed.

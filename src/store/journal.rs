@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 
 use super::sums::{Hash, hex, unhex};
 use super::{Error, disk};
-use crate::path::BackupPath;
-use crate::plain_file;
+use crate::base::backup_path::BackupPath;
+use crate::base::plain_file;
 
 /// The number of buckets: one for each hex digit, and one for names that are not file ids.
 pub const BUCKETS: usize = 17;

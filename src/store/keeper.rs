@@ -15,8 +15,8 @@ use std::thread::JoinHandle;
 use super::journal::Journal;
 use super::sums::Hash;
 use super::{Error, disk};
-use crate::path::BackupPath;
-use crate::sha256::Sha256;
+use crate::base::backup_path::BackupPath;
+use crate::base::sha256::Sha256;
 
 /// The size in bytes of the blocks handed to the threads.
 const BLOCK_BYTES: usize = 256 << 10;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Lock, SetAside, Snapshot, Store, seal, sums};
-use crate::udid::Udid;
+use crate::base::udid::Udid;
 
 /// The note that a draft keeps about its base.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]

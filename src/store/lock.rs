@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{Error, disk};
-use crate::plain_file;
-use crate::udid::Udid;
+use crate::base::plain_file;
+use crate::base::udid::Udid;
 
 /// The longest time to wait for short holders of the lock: a process that only checks for a run, or
 /// a child process that is just being started and has inherited the lock.

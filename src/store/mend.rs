@@ -10,9 +10,9 @@ use super::audit::Extent;
 use super::record::{RECORD, RECORD_COPY};
 use super::sums::{Hash, hash_file, unhex};
 use super::{Error, Lock, RECORDED, Snapshot, Store, disk, snapshot};
-use crate::path::BackupPath;
-use crate::plain_file;
-use crate::sha256::Sha256;
+use crate::base::backup_path::BackupPath;
+use crate::base::plain_file;
+use crate::base::sha256::Sha256;
 
 impl Store {
     /// Restores the file at `path` with bytes whose hash is `hash`, from the phone's other backups

@@ -63,8 +63,8 @@ pub use rights::is_refused;
 pub use seal::stamp_of;
 pub use snapshot::Snapshot;
 
-use crate::plain_file;
-use crate::udid::Udid;
+use crate::base::plain_file;
+use crate::base::udid::Udid;
 
 /// The name of our own folder in a store. Nothing in it belongs to Apple's layout.
 const OWN: &str = ".idev-backup";

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::notes::Note;
 use super::{Error, Id, Lock, Snapshot, Store};
-use crate::udid::Udid;
+use crate::base::udid::Udid;
 
 impl Store {
     /// Finds the backup with this id: at its previous path `stood` if it is still there, else at

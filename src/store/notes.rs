@@ -15,8 +15,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Id, Snapshot, Store, disk, guard};
-use crate::plain_file;
-use crate::udid::Udid;
+use crate::base::plain_file;
+use crate::base::udid::Udid;
 
 /// The name of the notes file in a phone's own folder.
 pub const NOTES: &str = "notes.json";

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::disk;
-use crate::path::BackupPath;
-use crate::plain_file;
+use crate::base::backup_path::BackupPath;
+use crate::base::plain_file;
 
 /// The most changed names, and the most files taken from the phone. No phone is known to change any
 /// during a restore.

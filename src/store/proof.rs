@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::{self, BUCKETS, Fate, Replay};
+use super::journal::{BUCKETS, Fate, Replay};
 use super::sources::{Listing, Lists, Source, Sources};
-use super::sums::{self, Sums};
+use super::sums::Sums;
 use super::walk::{Walk, order};
 use super::{Error, Snapshot, disk};
-use crate::udid::Udid;
+use crate::base::udid::Udid;
+use crate::store::{journal, sums};
 
 /// The numbers of a list's hashes by their source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::draft::Tally;
 use super::sources::Listing;
-use super::sums::{self, Hash, hex};
+use super::sums::{Hash, hex};
 use super::{Error, disk};
-use crate::plain_file;
+use crate::base::plain_file;
+use crate::store::sums;
 
 /// The name of the record.
 pub const RECORD: &str = "snapshot.json";
@@ -289,7 +290,7 @@ const TAIL_BYTES: usize = 83;
 
 /// Returns the end of a record whose other bytes are `body`.
 fn tail(body: &[u8]) -> String {
-    let mut hash = crate::sha256::Sha256::new();
+    let mut hash = crate::base::sha256::Sha256::new();
     hash.update(body);
     format!("  \"checksum\": \"{}\"\n}}\n", hex(&hash.finalize()))
 }

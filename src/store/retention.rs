@@ -13,7 +13,7 @@ use jiff::civil::DateTime;
 use jiff::{SignedDuration, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::udid::Udid;
+use crate::base::udid::Udid;
 
 /// The number of snapshots to keep if the policy has no rules.
 const LAST: u32 = 3;

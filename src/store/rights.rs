@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use super::{Error, Store};
-use crate::plain_file;
-use crate::udid::Udid;
+use crate::base::plain_file;
+use crate::base::udid::Udid;
 
 /// Returns the store's owner if root must not write into the store, else `None`. Root may write if
 /// it owns the store's folder, or if a new file of root's gets the same owner as the folder.

@@ -14,16 +14,17 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::draft::Complete;
-use super::history::Removal;
-use super::identity::{self, Prints};
+use super::history::{self, Removal};
+use super::identity::Prints;
 use super::record::{Record, Sealing};
-use super::trash::{self, throw_away};
+use super::trash::throw_away;
 use super::{
-    Error, Policy, REPORT, SetAside, Snapshot, Store, aside, disk, history, import, order,
-    retention, snapshot,
+    Error, Policy, REPORT, SetAside, Snapshot, Store, aside, disk, import, order, retention,
+    snapshot,
 };
-use crate::plain_file;
-use crate::udid::Udid;
+use crate::base::plain_file;
+use crate::base::udid::Udid;
+use crate::store::{identity, trash};
 
 /// The format of a stamp, `YYYYMMDD-HHMMSS` in local time.
 pub(super) const STAMP: &str = "%Y%m%d-%H%M%S";

@@ -9,13 +9,13 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
-use super::identity::{self, Kept, Prints};
-use super::order::{self, Place};
+use super::identity::{Kept, Prints};
+use super::order::Place;
 use super::record::{Flaw, Id, Record};
 use super::{Error, OWN, REPORT, SUMS, Store, guard};
-use crate::bounded_plist;
-use crate::plain_file;
-use crate::udid::Udid;
+use crate::base::udid::Udid;
+use crate::base::{bounded_plist, plain_file};
+use crate::store::{identity, order};
 
 /// A backup in a store.
 #[derive(Debug, Clone)]

@@ -19,8 +19,8 @@ use super::record::{ListPrint, Print};
 use super::sums::{Hash, hex};
 use super::walk::order;
 use super::{Error, RECORDED, SUMS, disk};
-use crate::plain_file;
-use crate::sha256::Sha256;
+use crate::base::plain_file;
+use crate::base::sha256::Sha256;
 
 /// The name of the list of sources.
 pub const SOURCES: &str = "hash-sources.txt";

@@ -9,8 +9,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use crate::plain_file;
-use crate::sha256::Sha256;
+use crate::base::plain_file;
+use crate::base::sha256::Sha256;
 
 /// A SHA-256 hash as bytes.
 pub type Hash = [u8; 32];

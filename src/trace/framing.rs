@@ -19,8 +19,8 @@ use plist::Value;
 use zeroize::Zeroizing;
 
 use super::line::Dir;
-use crate::bounded_plist;
-use crate::sha256::Sha256;
+use crate::base::bounded_plist;
+use crate::base::sha256::Sha256;
 
 /// Longest accepted message in bytes. A longer one means that synchronization was lost.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;

@@ -18,8 +18,8 @@ use super::words::{
     class_of, is_apples, is_constant, is_folder, is_hash, is_key, is_mac, is_modern_udid,
     is_secret, is_uuid, is_word, kebab, split_archive,
 };
-use crate::secret;
-use crate::udid::Udid;
+use crate::base::secret;
+use crate::base::udid::Udid;
 
 /// Length in bytes of the names that are searched for in sentences; `NAMES_MAX` limits their
 /// number.
@@ -368,7 +368,7 @@ mod tests {
 
     fn shown(redactor: &mut Redactor, framing: Framing, xml: &str) -> String {
         let xml = format!("<plist version=\"1.0\">{xml}</plist>");
-        let value = crate::bounded_plist::parse(xml.as_bytes()).unwrap();
+        let value = crate::base::bounded_plist::parse(xml.as_bytes()).unwrap();
         match redactor.item(framing, Item::Plist(value)) {
             Message::Plist(json) => json.to_string(),
             other => panic!("{other:?}"),

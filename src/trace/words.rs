@@ -1,7 +1,7 @@
 //! Tables of harmless texts, and functions that recognize texts by their form; [`super::redact`]
 //! decides by them.
 
-use crate::udid::Udid;
+use crate::base::udid::Udid;
 
 /// Keys with words of the protocol as their texts.
 #[rustfmt::skip]

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use plist::Value;
 use zeroize::Zeroizing;
 
-use crate::bounded_plist::{self, NotAPlist};
+use crate::base::bounded_plist::{self, NotAPlist};
 
 /// Default limit of a message's length, in bytes. Directory listings of a whole backup are the
 /// largest.

@@ -13,8 +13,8 @@ use super::error::{Error, Trouble};
 use super::link::{Link, Pipe, Wake};
 use super::usbmuxd::{Attached, Change, Via};
 use super::wire::{Calm, Socket, TICK, Wire, cancelled};
+use crate::base::udid::Udid;
 use crate::trace::Recorder;
-use crate::udid::Udid;
 
 /// Interval between two listings of the phones: libusb reports changes on some systems only.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

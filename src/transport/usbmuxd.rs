@@ -24,10 +24,10 @@ use zeroize::Zeroizing;
 
 pub use super::error::Error;
 use super::wire::{Calm, Socket, TICK, Wire, cancelled, is_cancelled};
-use crate::bounded_plist::{self, NotAPlist};
-use crate::secret::{self, Secret};
+use crate::base::bounded_plist::{self, NotAPlist};
+use crate::base::secret::{self, Secret};
+use crate::base::udid::Udid;
 use crate::trace::Recorder;
-use crate::udid::Udid;
 
 /// Version in the header of a message that holds a property list.
 const VERSION: u32 = 1;

@@ -17,18 +17,18 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use idev_backup::base::progress::{Event, Monitor, Phase, Silent};
+use idev_backup::base::udid::Udid;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::create::{self, Options, Report};
 use idev_backup::jobs::password::Known;
 use idev_backup::jobs::phone::Reach;
 use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::jobs::{Error, list};
-use idev_backup::monitor::{Event, Monitor, Phase, Silent};
 use idev_backup::sim::{Content, Daemon, Phone, PhoneConfig};
 use idev_backup::store::Store;
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Attached, Calm, Usbmuxd};
-use idev_backup::udid::Udid;
 use tempfile::TempDir;
 
 /// Limit on the time for which a phone may still report a run as active after that run was killed.

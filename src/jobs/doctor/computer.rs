@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::udid::Udid;
+use crate::base::udid::Udid;
 
 /// The folders in which the system keeps these files.
 #[derive(Debug, Clone)]

@@ -7,16 +7,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use plist::Value;
 
-use super::computer::{self, OnUsb, Places, Program};
+use super::computer::{OnUsb, Places, Program};
+use crate::base::udid::Udid;
 use crate::device::sync::SyncLock;
 use crate::device::{self, Lockdown};
+use crate::jobs::doctor::computer;
 use crate::jobs::phone::{self, Encryption, Reach};
 use crate::jobs::{Error, last_good, list, unattended};
 use crate::store::notes::Notes;
 use crate::store::probe::Abilities;
 use crate::store::{self, Snapshot, Store};
 use crate::transport::{Attached, Calm};
-use crate::udid::Udid;
 
 /// A failure, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]

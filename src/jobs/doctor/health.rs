@@ -2,11 +2,11 @@
 
 use super::facts::Health;
 use super::{Level, Line, ios};
+use crate::base::units::size;
 use crate::device;
 use crate::jobs::create::BATTERY_LOW_PERCENT;
 use crate::jobs::verdict;
 use crate::transport::Via;
-use crate::units::size;
 
 /// Free space below which a phone may lack room for its own work during a backup. Our choice:
 /// phones do not say how much they need.

@@ -19,8 +19,8 @@ use serde::Serialize;
 
 use super::phone::Reach;
 use super::{Error, named};
+use crate::base::udid::Udid;
 use crate::transport::Attached;
-use crate::udid::Udid;
 use computer::Places;
 use facts::{Health, Shelf, Trouble, Way};
 

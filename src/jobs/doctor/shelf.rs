@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 use super::Line;
 use super::facts::{Health, Kept, Shelf};
 use super::health::name;
+use crate::base::udid::Udid;
+use crate::base::units::{counted, size};
 use crate::jobs::{conditions, list};
 use crate::store::probe::Abilities;
-use crate::udid::Udid;
-use crate::units::{counted, size};
 
 /// Space that the phone demands beyond the bytes that it sends (protocol.md, "Free space").
 const SPARE_BYTES: u64 = 128 << 20;

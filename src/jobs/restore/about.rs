@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use plist::Value;
 use serde::Serialize;
 
-use crate::device::{self, Lockdown, model};
+use crate::base::product_names;
+use crate::device::{self, Lockdown};
 use crate::jobs::phone::{self, Encryption, Facts};
 use crate::jobs::{Error, last_good, list, opened};
 use crate::manifest::plists::{Info, ManifestPlist, Status, Unreadable};
@@ -71,7 +72,7 @@ impl Source {
             path: folder.display().to_string(),
             udid: udid.map(|udid| udid.to_string()),
             name: info.device_name.or(manifest.device_name),
-            model: (product_type.as_deref()).map(|t| model::name(t).to_owned()),
+            model: (product_type.as_deref()).map(|t| product_names::name(t).to_owned()),
             product_type,
             ios: manifest.product_version.or(info.product_version),
             date: date.map(list::rfc3339),

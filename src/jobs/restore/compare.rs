@@ -10,12 +10,12 @@ use std::path::Path;
 use globset::GlobSet;
 use serde::Serialize;
 
+use crate::base::progress::{Event, Monitor, Phase};
+use crate::base::sha256::Sha256;
 use crate::jobs::Error;
 use crate::jobs::opened::{Item, Opened};
 use crate::jobs::password::Passwords;
 use crate::manifest::db::{Filter, Kind};
-use crate::monitor::{Event, Monitor, Phase};
-use crate::sha256::Sha256;
 use crate::store::sums::hex;
 use crate::transport::Calm;
 

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 use std::time::{Duration, SystemTime};
 
+use crate::base::backup_path::BackupPath;
+use crate::base::phases::Phases;
+use crate::base::progress::{Event, Monitor, Phase};
 use crate::jobs::complaint;
-use crate::jobs::phases::Phases;
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
-use crate::monitor::{Event, Monitor, Phase};
-use crate::path::BackupPath;
 use crate::store::METADATA;
 use crate::store::overlay::Overlay;
 
@@ -307,7 +307,7 @@ impl Read for Counting<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::Silent;
+    use crate::base::progress::Silent;
     use std::fs;
 
     fn path(name: &str) -> BackupPath {

@@ -9,11 +9,11 @@ use globset::GlobSet;
 use super::Options;
 use super::about::{Source, Target};
 use super::rehearsal::ELSEWHERE;
+use crate::base::private_dir::PrivateDir;
 use crate::jobs::doctor::ios;
 use crate::jobs::{Error, select};
 use crate::manifest::plists::Unreadable;
 use crate::manifest::{db, part};
-use crate::private::PrivateDir;
 
 /// The first iOS version that, when given a part, removes the rest of the system's data: settings,
 /// messages, photos (docs/protocol.md).

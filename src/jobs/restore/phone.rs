@@ -7,20 +7,19 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use super::Options;
 use super::about::Source;
 use super::host::{Course, SnapshotHost};
-use super::{apps, part};
+use super::{Options, apps, part};
+use crate::base::progress::{Event, Monitor, Phase};
+use crate::base::units::{count, counted};
 use crate::device::sync::SyncLock;
 use crate::device::{self, Lockdown, Session};
 use crate::jobs::phone::{Facts, Reach};
 use crate::jobs::{Error, passcode, verdict};
 use crate::mobilebackup::{self, RestoreOptions, Verdict};
-use crate::monitor::{Event, Monitor, Phase};
 use crate::store::overlay::Overlay;
 use crate::transport::plist_stream::FrameError;
 use crate::transport::{Attached, Calm};
-use crate::units::{count, counted};
 
 /// Time between two checks for a phone that restarts.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);

@@ -6,14 +6,15 @@ use std::path::Path;
 
 use super::contents::Yield;
 use super::finding::{Finding, Wrong};
-use super::inside::{self, Inside, Look};
+use super::inside::{Inside, Look};
+use crate::base::private_dir::PrivateDir;
 use crate::jobs::Error;
 use crate::jobs::listed::List;
 use crate::jobs::opened::{Item, Opened};
+use crate::jobs::verify::inside;
 use crate::keybag::Keys;
 use crate::manifest::plists::ManifestPlist;
 use crate::manifest::scratch;
-use crate::private::PrivateDir;
 use crate::store::disk;
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::walk::Found;
@@ -144,7 +145,7 @@ fn apps_not_restored(manifest: &ManifestPlist, apps: &BTreeSet<String>) -> Vec<S
             0 => Vec::new(),
             count => vec![format!(
                 "it lists no applications, and there is data of {}: a phone would not take that back",
-                crate::units::counted(count as u64, "application")
+                crate::base::units::counted(count as u64, "application")
             )],
         };
     }
@@ -220,7 +221,7 @@ impl Shared {
 
     /// Returns the findings: for each kind the first file, and a detail with the number of files.
     pub fn told(&mut self) -> Vec<(String, String)> {
-        let counted = |count| crate::units::counted(count, "file");
+        let counted = |count| crate::base::units::counted(count, "file");
         let mut told = Vec::new();
         if let (count, Some(first)) = &mut self.foreign {
             let detail = format!(

@@ -11,11 +11,11 @@ use super::our_files::{OurFiles, OurList};
 use super::outcome::Compared;
 use super::size::OtherSize;
 use super::{Depth, Options, after};
+use crate::base::progress::{Event, Monitor};
 use crate::jobs::Error;
 use crate::jobs::listed::{self, Handfuls, List, Listed, Records, Summary};
 use crate::jobs::opened::Unlocked;
 use crate::manifest::plists::ManifestPlist;
-use crate::monitor::{Event, Monitor};
 use crate::store::sums::Hash;
 use crate::store::walk::{Found, Walk, order};
 use crate::store::{self, METADATA, Snapshot};
@@ -237,7 +237,7 @@ impl<'a> Check<'a> {
                     domain,
                     relative_path,
                     file: "Manifest.db".to_owned(),
-                    detail: format!("{} {what}", crate::units::count(strange.count)),
+                    detail: format!("{} {what}", crate::base::units::count(strange.count)),
                     hash: None,
                     shows_on_phone: false,
                 });
@@ -375,7 +375,7 @@ impl<'a> Check<'a> {
 
     fn missing(&mut self, row: &Listed) {
         let place = self.place(row.file_id);
-        let size = crate::units::size(*row.size.as_ref().unwrap_or(&0));
+        let size = crate::base::units::size(*row.size.as_ref().unwrap_or(&0));
         let complaints = &self.options.complaints;
         match complaints.iter().find(|complaint| complaint.file == place) {
             None => self.find_row(Wrong::Missing, row, format!("it should have {size}")),

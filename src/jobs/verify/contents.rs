@@ -11,13 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha1::{Digest, Sha1};
 
 use super::finding::{Finding, Wrong};
-use super::inside::{self, Form, Inside, Look};
+use super::inside::{Form, Inside, Look};
 use super::size::OtherSize;
+use crate::base::plain_file;
+use crate::base::sha256::Sha256;
 use crate::jobs::listed::Sealed;
+use crate::jobs::verify::inside;
 use crate::keybag::{Ending, Keys};
 use crate::manifest::judgement::{Database, Judgement, Seen, judge, page_bytes};
-use crate::plain_file;
-use crate::sha256::Sha256;
 use crate::store;
 use crate::store::sums::Hash;
 use crate::transport::Calm;

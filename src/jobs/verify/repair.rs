@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::finding::{Report, Wrong};
 use super::{Options, look_through};
+use crate::base::backup_path::BackupPath;
+use crate::base::progress::{Monitor, Phase};
 use crate::jobs::{Error, history};
-use crate::monitor::{Monitor, Phase};
-use crate::path::BackupPath;
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::{Snapshot, Store, snapshot};
 

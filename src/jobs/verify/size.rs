@@ -40,12 +40,12 @@ impl OtherSize {
 
     /// Describes the difference in words.
     pub fn words(self) -> String {
-        let size = crate::units::size;
+        let size = crate::base::units::size;
         let (has, listed) = match (size(self.on_disk), size(self.listed)) {
             // The rounded sizes are equal, so give exact ones.
             (has, listed) if has == listed => (
-                crate::units::counted(self.on_disk, "byte"),
-                crate::units::count(self.listed),
+                crate::base::units::counted(self.on_disk, "byte"),
+                crate::base::units::count(self.listed),
             ),
             both => both,
         };

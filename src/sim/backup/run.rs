@@ -213,7 +213,7 @@ impl Run<'_> {
         let state = Status::parse(&status.bytes).ok();
         let finished =
             state.is_some_and(|s| s.uuid == self.step.uuid && s.snapshot == Snapshot::Finished);
-        let described = crate::bounded_plist::parse(&properties.bytes).is_ok();
+        let described = crate::base::bounded_plist::parse(&properties.bytes).is_ok();
         if !finished || !described || Some(database.hash) != self.step.database {
             return fails(205, "Backup metadata is not what was sent");
         }

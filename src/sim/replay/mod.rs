@@ -15,12 +15,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value as Json;
 
 use super::tls::Link;
-use crate::trace::compare;
+use crate::base::udid::Udid;
 use crate::trace::framing::Framing;
 use crate::trace::line::{Dir, Event, Message};
 use crate::trace::redact::Redactor;
-use crate::trace::{NotPlayable, Trace};
-use crate::udid::Udid;
+use crate::trace::{NotPlayable, Trace, compare};
 
 pub(super) use lockdown::{Answer, LockdownScript, renewed};
 use player::Player;

@@ -6,12 +6,12 @@ use std::io::{BufReader, Seek, SeekFrom, Write};
 use plist::{Dictionary, Value};
 
 use super::run::Run;
+use crate::base::sha256::Sha256;
 use crate::manifest::db::Kind;
 use crate::manifest::glance;
 use crate::manifest::mbdb::Records;
 use crate::manifest::record::FileRecord;
 use crate::manifest::scratch::Scratch;
-use crate::sha256::Sha256;
 use crate::sim::backup::decide::unhex;
 use crate::sim::dialog::{Fate, Sent, Stop, fails};
 use crate::sim::manifest::{Snapshot, Status, TempFile};
@@ -204,7 +204,7 @@ impl Run<'_> {
     fn check_version(&mut self) -> Result<(), Stop> {
         let sent = self.wire.download(&[self.path("Info.plist")], 3.0)?;
         let info = sent.first().filter(|sent| !sent.absent);
-        let info = info.and_then(|sent| crate::bounded_plist::parse(&sent.bytes).ok());
+        let info = info.and_then(|sent| crate::base::bounded_plist::parse(&sent.bytes).ok());
         let info = info.as_ref().and_then(Value::as_dictionary);
         let version = info.and_then(|info| info.get("Product Version")?.as_string());
         match version {
@@ -327,7 +327,7 @@ fn each_record(mut file: &File, take: &mut dyn FnMut(Row) -> Result<(), Stop>) -
 /// Returns Manifest.plist as a dictionary.
 fn properties(sent: Option<&Sent>) -> Result<Dictionary, Stop> {
     let sent = sent.filter(|sent| !sent.absent);
-    let parsed = sent.and_then(|sent| crate::bounded_plist::parse(&sent.bytes).ok());
+    let parsed = sent.and_then(|sent| crate::base::bounded_plist::parse(&sent.bytes).ok());
     match parsed {
         Some(Value::Dictionary(properties)) => Ok(properties),
         _ => fails(205, NO_PROPERTIES),

@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use plist::{Dictionary, Value};
 
-use self::run::Run;
-use crate::secret::Secret;
+use crate::base::secret::Secret;
+use crate::sim::backup::restore::run::Run;
 use crate::sim::dialog::Stop;
 use crate::sim::faults::Fault;
 use crate::sim::ledger::{Ledger, Writer};

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::checks::Listed;
 use super::{APPLICATIONS, RestoreOutcome, Staged};
-use crate::secret::Secret;
+use crate::base::secret::Secret;
 use crate::sim::backup::{BATCH, HEADROOM, passcode, told_to_fail};
 use crate::sim::dialog::{Stop, fails};
 use crate::sim::faults::Fault;
@@ -182,7 +182,7 @@ impl<'a> Run<'a> {
         let copy = format!("{target}-{now}");
         self.wire.copy_item(target, &copy)?;
         self.outcome.copied_to = Some(copy.clone());
-        let Ok(Value::Dictionary(mut info)) = crate::bounded_plist::parse(&info.bytes) else {
+        let Ok(Value::Dictionary(mut info)) = crate::base::bounded_plist::parse(&info.bytes) else {
             return Ok(());
         };
         let name = info.get("Display Name").and_then(Value::as_string);

@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::monitor::{Event, Monitor, Phase};
+use crate::base::progress::{Event, Monitor, Phase};
 
 /// Minimum time between two progress events.
 const BETWEEN_NEWS: Duration = Duration::from_millis(100);
 
 /// The phases of one dialog.
-pub(super) struct Phases<'a> {
+pub(crate) struct Phases<'a> {
     monitor: &'a dyn Monitor,
     now: Phase,
     began: Instant,
@@ -19,7 +19,7 @@ pub(super) struct Phases<'a> {
 
 impl<'a> Phases<'a> {
     /// Begins with a phase that the caller has already reported.
-    pub(super) fn new(first: Phase, monitor: &'a dyn Monitor) -> Phases<'a> {
+    pub(crate) fn new(first: Phase, monitor: &'a dyn Monitor) -> Phases<'a> {
         let now = Instant::now();
         Phases {
             monitor,
@@ -30,12 +30,12 @@ impl<'a> Phases<'a> {
         }
     }
 
-    pub(super) fn now(&self) -> Phase {
+    pub(crate) fn now(&self) -> Phase {
         self.now
     }
 
     /// Enters another phase and reports it. Does nothing if it is the current one.
-    pub(super) fn enter(&mut self, phase: Phase) {
+    pub(crate) fn enter(&mut self, phase: Phase) {
         if phase != self.now {
             let time = self.began.elapsed();
             match self.ended.iter_mut().find(|(ended, _)| *ended == self.now) {
@@ -49,7 +49,7 @@ impl<'a> Phases<'a> {
     }
 
     /// Returns the time spent in a phase so far.
-    pub(super) fn spent(&self, phase: Phase) -> Duration {
+    pub(crate) fn spent(&self, phase: Phase) -> Duration {
         let ended = self.ended.iter().filter(|(ended, _)| *ended == phase);
         let running = match phase == self.now {
             true => self.began.elapsed(),
@@ -59,7 +59,7 @@ impl<'a> Phases<'a> {
     }
 
     /// Reports progress, unless that was done within `BETWEEN_NEWS`.
-    pub(super) fn news(&mut self, progress: impl FnOnce() -> Event) {
+    pub(crate) fn news(&mut self, progress: impl FnOnce() -> Event) {
         if self.told.elapsed() >= BETWEEN_NEWS {
             self.told = Instant::now();
             self.monitor.event(progress());

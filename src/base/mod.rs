@@ -1,0 +1,14 @@
+//! Types and functions that every other module may use. This module imports no other.
+
+pub mod backup_path;
+pub mod bounded_plist;
+pub mod child;
+pub(crate) mod phases;
+pub mod plain_file;
+pub mod private_dir;
+pub mod product_names;
+pub mod progress;
+pub mod secret;
+pub mod sha256;
+pub mod udid;
+pub mod units;
