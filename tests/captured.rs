@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use idev_backup::base::bounded_plist;
+use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::device::{Lockdown, afc};
 use idev_backup::jobs::Class;
@@ -33,7 +34,7 @@ use idev_backup::mobilebackup::message::{self, Reply};
 use idev_backup::mobilebackup::{Fault, Kind, Request, Verdict};
 use idev_backup::transport::plist_stream::{self, MESSAGE_BYTES_MAX};
 use idev_backup::transport::usbmuxd::{self, Address, Change};
-use idev_backup::transport::{Attached, Calm, Usbmuxd, Via};
+use idev_backup::transport::{Attached, Usbmuxd, Via};
 use plist::{Dictionary, Uid, Value};
 
 const APPIUM: &str = "appium-ios-device/test/fixtures";
@@ -91,8 +92,8 @@ fn daemon(answer: Vec<u8>) -> Usbmuxd {
         // Until the client has read everything and hangs up.
         drop(client.read(&mut [0]));
     });
-    let calm = Calm::new(Arc::new(AtomicBool::new(false)));
-    Usbmuxd::new(Address::Tcp(address), calm)
+    let token = CancelToken::new(Arc::new(AtomicBool::new(false)));
+    Usbmuxd::new(Address::Tcp(address), token)
 }
 
 /// A property list behind usbmuxd's header.
@@ -809,8 +810,8 @@ fn a_status_that_is_not_there_is_answered_as_macs_do() {
     assert_eq!(asked.kind, Kind::SendFiles(vec![at(path)]));
 
     let mut wire = Cursor::new(Vec::new());
-    let calm = Calm::default();
-    let mut outgoing = Outgoing::new(&mut wire, &calm);
+    let token = CancelToken::default();
+    let mut outgoing = Outgoing::new(&mut wire, &token);
     let fault = outgoing.send(&at(path), Err(Fault::NotFound)).unwrap();
     assert_eq!(fault, Some(Fault::NotFound));
     outgoing.finish().unwrap();

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::rig::*;
+use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::{Event, Monitor, Phase, Silent, Wait};
 use idev_backup::base::secret::Secret;
 use idev_backup::device;
@@ -18,7 +19,6 @@ use idev_backup::jobs::create::{self, Options, Report};
 use idev_backup::jobs::{Class, Error, pair, verify};
 use idev_backup::sim::{Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust};
 use idev_backup::store::{self, METADATA, Store, sums};
-use idev_backup::transport::Calm;
 
 /// A run that must fail; its error.
 fn fails(rig: &Rig, options: &Options) -> Error {
@@ -1011,10 +1011,16 @@ fn a_run_that_is_cancelled_ends_as_interrupted_at_any_phase_that_waits_for_the_p
         Phase::PhoneChecking,
     ] {
         let before = rig.untouchable();
-        let calm = Calm::new(Arc::new(AtomicBool::new(false)));
-        let reach = rig.reach_with(calm.clone());
-        let monitor = At(phase, || calm.cancel());
-        let error = create::create(&reach, &rig.attached(), &rig.store, &options(), &monitor);
+        let token = CancelToken::new(Arc::new(AtomicBool::new(false)));
+        let connector = rig.connector_with(token.clone());
+        let monitor = At(phase, || token.cancel());
+        let error = create::create(
+            &connector,
+            &rig.attached(),
+            &rig.store,
+            &options(),
+            &monitor,
+        );
         let error = error.unwrap_err();
         assert_eq!(error.class(), Class::Interrupted, "{phase:?}: {error}");
         assert_same(&before, &rig.untouchable(), &format!("{phase:?}"));
@@ -1053,15 +1059,15 @@ fn two_phones_are_backed_up_into_one_store_at_once() {
         ..config()
     });
     rig.daemon.attach(other.clone());
-    let reach = rig.reach();
-    let phones = reach.phones().unwrap();
+    let connector = rig.connector();
+    let phones = connector.phones().unwrap();
     assert_eq!(phones.len(), 2);
     for _ in 0..2 {
         std::thread::scope(|scope| {
             for phone in &phones {
-                let (reach, rig) = (&reach, &rig);
+                let (connector, rig) = (&connector, &rig);
                 scope.spawn(move || {
-                    create::create(reach, phone, &rig.store, &options(), &Silent).unwrap()
+                    create::create(connector, phone, &rig.store, &options(), &Silent).unwrap()
                 });
             }
         });
@@ -1079,8 +1085,8 @@ fn two_phones_are_backed_up_into_one_store_at_once() {
 
 /// Has the daemon keep these bytes as the phone's record.
 fn save_record(rig: &Rig, bytes: Vec<u8>) {
-    let reach = rig.reach();
-    let saved = reach
+    let connector = rig.connector();
+    let saved = connector
         .daemon
         .daemon()
         .unwrap()
@@ -1090,7 +1096,7 @@ fn save_record(rig: &Rig, bytes: Vec<u8>) {
 
 fn record_of(rig: &Rig) -> plist::Dictionary {
     let record = rig
-        .reach()
+        .connector()
         .daemon
         .daemon()
         .unwrap()
@@ -1102,9 +1108,9 @@ fn record_of(rig: &Rig) -> plist::Dictionary {
 }
 
 fn pair_anew(rig: &Rig) {
-    let (reach, phone) = (rig.reach(), rig.attached());
-    pair::unpair(&reach, &phone).unwrap();
-    let paired = pair::pair(&reach, &phone, Duration::from_secs(10), &Silent);
+    let (connector, phone) = (rig.connector(), rig.attached());
+    pair::unpair(&connector, &phone).unwrap();
+    let paired = pair::pair(&connector, &phone, Duration::from_secs(10), &Silent);
     assert_eq!(paired.unwrap(), pair::Outcome::Paired);
     rig.create();
 }
@@ -1134,8 +1140,14 @@ fn a_phone_with_another_key_is_not_trusted_until_it_is_paired_anew() {
         udid: OTHER_UDID.parse().unwrap(),
         ..config()
     });
-    let reach = other.reach();
-    pair::pair(&reach, &other.attached(), Duration::from_secs(10), &Silent).unwrap();
+    let connector = other.connector();
+    pair::pair(
+        &connector,
+        &other.attached(),
+        Duration::from_secs(10),
+        &Silent,
+    )
+    .unwrap();
     let mut record = record_of(&rig);
     let certificate = record_of(&other).get("DeviceCertificate").unwrap().clone();
     record.insert("DeviceCertificate".into(), certificate);
@@ -1150,7 +1162,7 @@ fn a_phone_with_another_key_is_not_trusted_until_it_is_paired_anew() {
         matches!(error, Error::Device(device::Error::OtherKey)),
         "{error}"
     );
-    let mut anyone = rig.reach();
+    let mut anyone = rig.connector();
     anyone.pin = Pin::Anyone;
     create::create(&anyone, &rig.attached(), &rig.store, &options(), &Silent).unwrap();
     pair_anew(&rig);
@@ -1392,12 +1404,12 @@ fn a_backup_of_the_default_options_keeps_three_and_lists_the_applications() {
 #[test]
 fn a_store_that_lost_its_daemon_is_no_device() {
     let rig = Rig::new();
-    let (reach, attached) = (rig.reach(), rig.attached());
+    let (connector, attached) = (rig.connector(), rig.attached());
     let Rig {
         dir, store, daemon, ..
     } = rig;
     drop::<Daemon>(daemon);
-    let error = create::create(&reach, &attached, &store, &options(), &Silent).unwrap_err();
+    let error = create::create(&connector, &attached, &store, &options(), &Silent).unwrap_err();
     assert_eq!(error.class(), Class::NoDevice, "{error}");
     assert!(error.hint().is_some());
     drop(dir);

@@ -13,14 +13,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::rig::program::{ended, program};
 use crate::rig::*;
+use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::jobs::doctor::computer::Places;
 use idev_backup::jobs::doctor::{Level, Line, Options, Report, examine};
-use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::phone::Connector;
 use idev_backup::jobs::{history, pair, verify};
 use idev_backup::sim::{Password, PhoneConfig, Trust};
+use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
-use idev_backup::transport::{Calm, Usbmuxd};
 use serde_json::Value;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -44,12 +45,12 @@ fn options_of(rig: &Rig) -> Options {
 }
 
 fn examined(rig: &Rig) -> Report {
-    examine(&rig.reach(), &options_of(rig)).unwrap()
+    examine(&rig.connector(), &options_of(rig)).unwrap()
 }
 
 fn paired(rig: &Rig) {
     pair::pair(
-        &rig.reach(),
+        &rig.connector(),
         &rig.attached(),
         Duration::from_secs(10),
         &Silent,
@@ -201,18 +202,18 @@ fn without_a_phone_or_a_daemon_the_store_is_looked_at_all_the_same() {
     told(&report, Level::Ok, "backup", "Mira's iPhone");
     let mut options = options_of(&rig);
     options.device = Some("ffff".to_owned());
-    let report = examine(&rig.reach(), &options).unwrap();
+    let report = examine(&rig.connector(), &options).unwrap();
     told(&report, Level::Problem, "phone", "ffff");
     assert!(!report.lines.iter().any(|l| l.topic == "backup"));
 
-    let calm = Calm::new(Arc::new(AtomicBool::new(false)));
-    let nobody = Usbmuxd::new(Address::parse("127.0.0.1:1"), calm.clone());
-    let reach = Reach {
+    let token = CancelToken::new(Arc::new(AtomicBool::new(false)));
+    let nobody = Usbmuxd::new(Address::parse("127.0.0.1:1"), token.clone());
+    let connector = Connector {
         daemon: nobody.into(),
-        calm,
-        ..rig.reach()
+        token,
+        ..rig.connector()
     };
-    let report = examine(&reach, &options_of(&rig)).unwrap();
+    let report = examine(&connector, &options_of(&rig)).unwrap();
     told(&report, Level::Problem, "usbmuxd", "no usbmuxd answers");
     told(&report, Level::Ok, "backup", "Mira's iPhone");
     assert_eq!(report.level, Level::Problem);
@@ -224,7 +225,7 @@ fn a_store_that_is_not_there_or_is_none_is_a_line() {
     let looked = |path: PathBuf, named: bool| {
         let mut options = options_of(&rig);
         (options.store, options.store_is_named) = (path, named);
-        examine(&rig.reach(), &options).unwrap()
+        examine(&rig.connector(), &options).unwrap()
     };
     let absent = rig.dir.path().join("absent/store");
     told(
@@ -272,10 +273,10 @@ fn a_draft_that_broke_off_and_an_old_backup_are_told() {
     drop(lock);
     let mut options = options_of(&rig);
     options.now += 9 * DAY;
-    let report = examine(&rig.reach(), &options).unwrap();
+    let report = examine(&rig.connector(), &options).unwrap();
     told(&report, Level::Warning, "backup", "9 days old");
     options.age_max = 10 * DAY;
-    let report = examine(&rig.reach(), &options).unwrap();
+    let report = examine(&rig.connector(), &options).unwrap();
     told(&report, Level::Ok, "backup", "last good backup");
 }
 
@@ -292,10 +293,15 @@ fn notes_that_cannot_be_read_are_told() {
 fn a_run_of_ours_is_no_other_program() {
     use idev_backup::device::sync::SyncLock;
     let rig = Rig::backed_up();
-    let reach = rig.reach();
-    let mut session =
-        pair::session_or_pair(&reach, &rig.attached(), Duration::from_secs(10), &Silent).unwrap();
-    let sync = SyncLock::take(&mut session, &reach.calm).unwrap();
+    let connector = rig.connector();
+    let mut session = pair::session_or_pair(
+        &connector,
+        &rig.attached(),
+        Duration::from_secs(10),
+        &Silent,
+    )
+    .unwrap();
+    let sync = SyncLock::take(&mut session, &connector.token).unwrap();
     let report = examined(&rig);
     let line = told(
         &report,
@@ -347,7 +353,7 @@ fn what_verify_found_is_told_and_when() {
     told(&examined(&rig), Level::Ok, "verified", "last read through");
     let mut options = options_of(&rig);
     options.now += 100 * DAY;
-    let report = examine(&rig.reach(), &options).unwrap();
+    let report = examine(&rig.connector(), &options).unwrap();
     told(&report, Level::Warning, "verified", "last read through");
     let victim = rig.phone.files().find(|f| f.size() > 0).unwrap().file_id();
     fs::remove_file(rig.current().join(&victim[..2]).join(&victim)).unwrap();
@@ -376,7 +382,7 @@ fn a_disk_that_is_read_only_is_told() {
     let read_only = mount(&["-o", "remount,ro"]);
     let mut options = options_of(&rig);
     options.store = place.join("store");
-    let report = examine(&rig.reach(), &options).unwrap();
+    let report = examine(&rig.connector(), &options).unwrap();
     let unmounted = Command::new("umount").arg(&place).status().unwrap();
     assert!(read_only && unmounted.success());
     let line = told(&report, Level::Problem, "store", "Read-only file system");
@@ -393,16 +399,16 @@ fn a_phone_that_says_nothing_is_given_up_and_the_rest_is_told() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let cancel = Arc::new(AtomicBool::new(false));
-    let calm = Calm::new(cancel.clone());
-    let reach = Reach {
-        daemon: Usbmuxd::new(Address::parse(&address), calm.clone()).into(),
-        calm,
-        ..rig.reach()
+    let token = CancelToken::new(cancel.clone());
+    let connector = Connector {
+        daemon: Usbmuxd::new(Address::parse(&address), token.clone()).into(),
+        token,
+        ..rig.connector()
     };
     let mut options = options_of(&rig);
     options.patience = Duration::from_millis(300);
     let begun = Instant::now();
-    let report = examine(&reach, &options).unwrap();
+    let report = examine(&connector, &options).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(10));
     told(&report, Level::Problem, "usbmuxd", "does not answer");
     told(&report, Level::Ok, "backup", "last good backup");
@@ -412,7 +418,7 @@ fn a_phone_that_says_nothing_is_given_up_and_the_rest_is_told() {
         std::thread::sleep(Duration::from_millis(200));
         cancel.store(true, std::sync::atomic::Ordering::SeqCst);
     });
-    let error = examine(&reach, &options).unwrap_err();
+    let error = examine(&connector, &options).unwrap_err();
     assert_eq!(error.class(), idev_backup::jobs::Class::Interrupted);
     stop.join().unwrap();
 }

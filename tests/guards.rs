@@ -9,7 +9,7 @@ use idev_backup::base::progress::{Phase, Silent};
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::create::{self, Options};
-use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::phone::Connector;
 use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::mobilebackup;
 use idev_backup::sim::{Content, PhoneConfig};
@@ -245,10 +245,10 @@ fn a_phone_that_wants_no_encryption_is_served_only_when_it_was_asked_for() {
         "{error}"
     );
     assert!(!rig.current().exists());
-    let reach = Reach {
+    let connector = Connector {
         pin: Pin::Anyone,
-        ..rig.reach()
+        ..rig.connector()
     };
-    create::create(&reach, &rig.attached(), &rig.store, &options(), &Silent).unwrap();
+    create::create(&connector, &rig.attached(), &rig.store, &options(), &Silent).unwrap();
     assert_whole(&rig.current());
 }

@@ -7,10 +7,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
+use idev_backup::base::cancel::CancelToken;
 use idev_backup::device::records::Records;
 use idev_backup::transport::link::{Pipe, Wake};
 use idev_backup::transport::usb::{Bus, Found, Usb};
-use idev_backup::transport::{Attached, Calm, Trouble, Via};
+use idev_backup::transport::{Attached, Trouble, Via};
 
 /// Events of a pipe.
 enum Event {
@@ -33,7 +34,7 @@ impl Yes {
     }
 
     fn usb(&self) -> Usb {
-        Usb::new(Box::new(self.clone()), calm())
+        Usb::new(Box::new(self.clone()), token())
     }
 }
 
@@ -107,8 +108,8 @@ impl Bus for Yes {
     }
 }
 
-fn calm() -> Arc<Calm> {
-    Calm::new(Arc::default())
+fn token() -> Arc<CancelToken> {
+    CancelToken::new(Arc::default())
 }
 
 fn phone() -> Attached {
@@ -124,7 +125,7 @@ fn a_pump_that_dies_keeps_nobody_waiting() {
     let bus = Yes::default();
     let usb = bus.usb();
     let mut wire = usb.connect(&phone(), 1, "a service").unwrap();
-    wire.set_patience(calm(), Duration::from_secs(600));
+    wire.set_patience(token(), Duration::from_secs(600));
     bus.happens(Event::Panic);
     let error = wire.read(&mut [0]).unwrap_err();
     assert_ne!(error.kind(), ErrorKind::TimedOut, "{error}");
@@ -200,14 +201,14 @@ fn a_daemon_that_takes_nobody_in_is_there_and_can_be_given_up() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("socket");
     let _hangs = UnixListener::bind(&path).unwrap();
-    let calm = calm();
-    let daemon = Usbmuxd::new(Address::Unix(path), calm.clone());
+    let token = token();
+    let daemon = Usbmuxd::new(Address::Unix(path), token.clone());
     // More than any system lets wait: 4,096.
     for _ in 0..10_000 {
         assert!(daemon.answers());
     }
-    calm.cancel();
-    calm.set_between_messages(true);
+    token.cancel();
+    token.set_between_messages(true);
     let begun = std::time::Instant::now();
     daemon.devices().unwrap_err();
     assert!(begun.elapsed() < Duration::from_secs(10), "it had to wait");

@@ -242,8 +242,8 @@ impl Case<'_> {
                     depth: Depth::Bytes,
                     ..restore::Options::default()
                 };
-                let phone = rig.reach().phone(Some(UDID));
-                let report = restore::dry_run(&rig.reach(), phone, &folder, &how, &monitor)?;
+                let phone = rig.connector().phone(Some(UDID));
+                let report = restore::dry_run(&rig.connector(), phone, &folder, &how, &monitor)?;
                 let check = report.lines.iter().find(|line| line.topic == "check");
                 let level = check.map(|line| line.level);
                 assert!(

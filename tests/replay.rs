@@ -12,15 +12,16 @@ use std::thread;
 use std::time::Duration;
 
 use crate::rig;
+use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::pair;
-use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::phone::Connector;
 use idev_backup::sim::{Daemon, Departure, Password, Phone, PhoneConfig, Replay};
 use idev_backup::trace::Trace;
 use idev_backup::trace::line::Event;
+use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
-use idev_backup::transport::{Calm, Usbmuxd};
 
 const BACKUP: &str = "com.apple.mobilebackup2";
 const CREATE: &[&str] = &["create", "--new-store"];
@@ -213,11 +214,11 @@ fn play(scene: &Scene, dir: &Path) -> Played {
     });
     let daemon = Daemon::start("127.0.0.1:0", vec![phone.clone()]).unwrap();
     if replay.begins_paired() {
-        let calm = Calm::new(Arc::new(AtomicBool::new(false)));
-        let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), calm.clone());
-        let reach = Reach::new(usbmuxd, dir.join("pairing"), Pin::PairRecord, calm);
-        let attached = reach.phone(None).unwrap();
-        pair::pair(&reach, &attached, Duration::from_secs(10), &Silent).unwrap();
+        let token = CancelToken::new(Arc::new(AtomicBool::new(false)));
+        let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), token.clone());
+        let connector = Connector::new(usbmuxd, dir.join("pairing"), Pin::PairRecord, token);
+        let attached = connector.phone(None).unwrap();
+        pair::pair(&connector, &attached, Duration::from_secs(10), &Silent).unwrap();
     }
     phone.play(replay.clone());
     let home = dir.join("home");

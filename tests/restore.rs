@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use crate::rig::program::{ended, program};
 use crate::rig::{self, *};
+use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::{Monitor, Phase, Silent};
 use idev_backup::base::secret::Secret;
 use idev_backup::jobs::doctor::Level;
 use idev_backup::jobs::password::{Known, NoPasswords, Passwords};
-use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::phone::Connector;
 use idev_backup::jobs::restore::compare::{Comparison, How, Received, What, compare};
 use idev_backup::jobs::restore::{self, Left, Options, Report};
 use idev_backup::jobs::verify::Depth;
@@ -22,7 +23,7 @@ use idev_backup::jobs::{Class, Error};
 use idev_backup::sim::{
     Fault, Ledger, Passcode, Password, Phone, PhoneConfig, RestoreOutcome, RestoredKind,
 };
-use idev_backup::transport::{Attached, Calm};
+use idev_backup::transport::Attached;
 use sha2::{Digest, Sha256};
 
 const PASSWORD: &str = "correct horse";
@@ -85,7 +86,7 @@ fn backed_up(config: PhoneConfig) -> Rig {
 /// Returns the rig's phone, waiting while it restarts.
 fn attached(rig: &Rig) -> Attached {
     loop {
-        if let Ok(phone) = rig.reach().phone(Some(rig.udid().as_str())) {
+        if let Ok(phone) = rig.connector().phone(Some(rig.udid().as_str())) {
             return phone;
         }
         std::thread::yield_now();
@@ -94,13 +95,13 @@ fn attached(rig: &Rig) -> Attached {
 
 fn restores_on(
     rig: &Rig,
-    reach: &Reach,
+    connector: &Connector,
     folder: &Path,
     options: &Options,
     monitor: &dyn Monitor,
 ) -> Result<Report, Error> {
     let held = restore::hold(folder)?;
-    restore::restore(&held, reach, &attached(rig), folder, options, monitor)
+    restore::restore(&held, connector, &attached(rig), folder, options, monitor)
 }
 
 fn try_restore(
@@ -110,7 +111,7 @@ fn try_restore(
     monitor: &dyn Monitor,
 ) -> Result<Report, Error> {
     loop {
-        match restores_on(rig, &rig.reach(), folder, options, monitor) {
+        match restores_on(rig, &rig.connector(), folder, options, monitor) {
             // The phone has not noticed yet that the previous run is over, or is restarting.
             Err(Error::RestoreRefused { refusal, .. }) if refusal.code == 14 => {}
             Err(Error::Device(e)) if format!("{e}").contains("not connected") => {}
@@ -179,7 +180,7 @@ fn compared_with(folder: &Path, passwords: &dyn Passwords, rows: Vec<Received>) 
     let how = How {
         passwords,
         domains: None,
-        calm: &Calm::new(Arc::default()),
+        token: &CancelToken::new(Arc::default()),
     };
     compare(folder, &how, rows, &Silent).unwrap()
 }
@@ -454,8 +455,8 @@ fn a_backup_that_cannot_be_restored_is_refused_though_nothing_of_it_is_lost() {
     assert!(error.to_string().contains("Manifest.plist"), "{error}");
     assert!(error.hint().unwrap().contains("--force"));
     assert!(rig.phone.restores().is_empty());
-    let phone = rig.reach().phone(Some(UDID));
-    let report = restore::dry_run(&rig.reach(), phone, &folder, &how(), &Silent).unwrap();
+    let phone = rig.connector().phone(Some(UDID));
+    let report = restore::dry_run(&rig.connector(), phone, &folder, &how(), &Silent).unwrap();
     let line = report.lines.iter().find(|line| line.topic == "check");
     assert_eq!(line.unwrap().level, Level::Problem);
     let forced = Options {
@@ -489,14 +490,14 @@ fn a_name_that_is_no_phones_is_not_told_to_the_phone() {
 #[test]
 fn who_waits_no_longer_for_the_restart_is_told_of_no_problem() {
     let rig = backed_up(plain());
-    let calm = Calm::new(Arc::new(AtomicBool::new(false)));
-    let reach = rig.reach_with(calm.clone());
-    let stop = At(Phase::Restarting, || calm.cancel());
+    let token = CancelToken::new(Arc::new(AtomicBool::new(false)));
+    let connector = rig.connector_with(token.clone());
+    let stop = At(Phase::Restarting, || token.cancel());
     let waiting = Options {
         wait_back: Some(Duration::from_secs(60)),
         ..quick()
     };
-    let report = restores_on(&rig, &reach, &rig.current(), &waiting, &stop);
+    let report = restores_on(&rig, &connector, &rig.current(), &waiting, &stop);
     let report = report.unwrap();
     assert_eq!(report.is_back, None);
     assert!(report.problems.is_empty(), "{:?}", report.problems);
@@ -917,10 +918,10 @@ fn a_cancel_says_what_state_the_phone_is_in() {
         (Phase::Preparing, Some(Left::AsItWas)),
         (Phase::Sending, None),
     ] {
-        let calm = Calm::new(Arc::new(AtomicBool::new(false)));
-        let reach = rig.reach_with(calm.clone());
-        let stop = At(phase, || calm.cancel());
-        let ended = restores_on(&rig, &reach, &rig.current(), &quick(), &stop);
+        let token = CancelToken::new(Arc::new(AtomicBool::new(false)));
+        let connector = rig.connector_with(token.clone());
+        let stop = At(phase, || token.cancel());
+        let ended = restores_on(&rig, &connector, &rig.current(), &quick(), &stop);
         let error = ended.unwrap_err();
         assert_eq!(error.class(), Class::Interrupted, "{phase:?}: {error}");
         if let (Some(left), Error::RestoreDialog { left: told, .. }) = (left, &error) {
@@ -945,17 +946,17 @@ fn a_cancel_says_what_state_the_phone_is_in() {
 fn a_stop_ends_a_dry_run_and_a_comparison_without_a_verdict() {
     let rig = backed_up(plain());
     restores(&rig, &rig.current(), &quick());
-    let calm = Calm::new(Arc::default());
-    let reach = rig.reach_with(calm.clone());
-    let stop = At(Phase::Checking, || calm.cancel());
+    let token = CancelToken::new(Arc::default());
+    let connector = rig.connector_with(token.clone());
+    let stop = At(Phase::Checking, || token.cancel());
     let phone = Ok(attached(&rig));
-    let looked = restore::dry_run(&reach, phone, &rig.current(), &how(), &stop);
+    let looked = restore::dry_run(&connector, phone, &rig.current(), &how(), &stop);
     assert_eq!(looked.unwrap_err().class(), Class::Interrupted);
 
     let how = How {
         passwords: &NoPasswords,
         domains: None,
-        calm: &calm,
+        token: &token,
     };
     let rows = received(&rig.phone.ledger().unwrap());
     let compared = compare(&rig.current(), &how, rows, &Silent);
@@ -987,10 +988,10 @@ fn the_passcode_is_waited_for_and_told() {
 #[test]
 fn a_dry_run_tells_what_is_in_the_way_and_asks_nothing_of_the_phone() {
     let mut rig = backed_up(plain());
-    let reach = rig.reach();
+    let connector = rig.connector();
     let level = |rig: &Rig, topic: &str| {
-        let phone = rig.reach().phone(Some(UDID));
-        let report = restore::dry_run(&rig.reach(), phone, &rig.current(), &how(), &Silent);
+        let phone = rig.connector().phone(Some(UDID));
+        let report = restore::dry_run(&rig.connector(), phone, &rig.current(), &how(), &Silent);
         let report = report.unwrap();
         let line = report.lines.iter().find(|line| line.topic == topic);
         (report.level, line.map(|line| line.level))
@@ -1007,8 +1008,13 @@ fn a_dry_run_tells_what_is_in_the_way_and_asks_nothing_of_the_phone() {
     rig.connect(phone.clone());
     // The phone does not know this computer yet, and a dry run does not ask for trust.
     assert_eq!(level(&rig, "phone"), (Level::Problem, Some(Level::Problem)));
-    idev_backup::jobs::pair::pair(&reach, &attached(&rig), Duration::from_secs(10), &Silent)
-        .unwrap();
+    idev_backup::jobs::pair::pair(
+        &connector,
+        &attached(&rig),
+        Duration::from_secs(10),
+        &Silent,
+    )
+    .unwrap();
     for topic in ["find_my", "phone_room"] {
         assert_eq!(
             level(&rig, topic),

@@ -182,9 +182,9 @@ fn a_backup_is_held_as_long_as_whoever_restores_it_wants() {
         depth: Depth::Quick,
         ..restore::Options::default()
     };
-    let (reach, phone) = (rig.reach(), rig.attached());
+    let (connector, phone) = (rig.connector(), rig.attached());
     let folder = rig.current();
-    restore::restore(&held, &reach, &phone, &folder, &options, &Silent).unwrap();
+    restore::restore(&held, &connector, &phone, &folder, &options, &Silent).unwrap();
     assert!(busy());
     drop(held);
     assert!(!busy());
@@ -441,7 +441,7 @@ fn what_lies_in_no_store_is_not_said_to_be_repaired_from_one() {
 fn a_dry_run_writes_nothing_at_all() {
     let rig = backed_up();
     // So that the phone has met this computer.
-    rig.reach().session(&rig.attached()).unwrap();
+    rig.connector().session(&rig.attached()).unwrap();
     let before = tree(rig.store.root());
     let ran = runs(&rig, &["latest", "--dry-run"]);
     assert!(

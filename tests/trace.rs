@@ -89,8 +89,8 @@ fn secrets_of(value: &Value, harmless: &[&str], found: &mut Vec<Vec<u8>>) {
 /// Returns the secrets of this rig's pairing that a trace must not contain.
 fn planted(rig: &Rig) -> Vec<Vec<u8>> {
     let mut secrets = Vec::new();
-    let reach = rig.reach();
-    let record = reach
+    let connector = rig.connector();
+    let record = connector
         .daemon
         .daemon()
         .unwrap()
@@ -99,7 +99,7 @@ fn planted(rig: &Rig) -> Vec<Vec<u8>> {
         .unwrap();
     let record = bounded_plist::parse(record.expose()).unwrap();
     secrets_of(&record, &[], &mut secrets);
-    let mut session = reach.session(&rig.attached()).unwrap();
+    let mut session = connector.session(&rig.attached()).unwrap();
     let values = phone::values(session.lockdown(), None).unwrap();
     // Apple's own words, and amounts.
     let harmless = [
@@ -427,11 +427,11 @@ fn a_trace_whose_disk_is_full_is_a_problem_and_the_backup_is_none_the_worse() {
     }
     let rig = Rig::new();
     let recorder = Recorder::new(Box::new(Full(0)), At::Computer, false, String::new()).unwrap();
-    let mut reach = rig.reach();
-    reach.daemon = reach.daemon.recorded(recorder.clone());
+    let mut connector = rig.connector();
+    connector.daemon = connector.daemon.recorded(recorder.clone());
     let options = rig::options();
     let made = idev_backup::jobs::create::create(
-        &reach,
+        &connector,
         &rig.attached(),
         &rig.store,
         &options,

@@ -12,18 +12,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::rig::{At, OTHER_UDID, Rig, config, options, small};
+use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::{Phase, Silent};
 use idev_backup::base::secret::Secret;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::encryption::{self, Wish};
-use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::phone::Connector;
 use idev_backup::jobs::{Class, Error, create, devices, pair};
 use idev_backup::sim::Phone;
 use idev_backup::transport::link::{Pipe, Wake};
 use idev_backup::transport::mux::{Broken, TRANSFER_BYTES, WINDOW_BYTES};
 use idev_backup::transport::usb::{Bus, Found, Usb};
 use idev_backup::transport::usbmuxd::{Address, Change};
-use idev_backup::transport::{self, Calm, Transport, Trouble, Usbmuxd};
+use idev_backup::transport::{self, Transport, Trouble, Usbmuxd};
 
 // ---- a bus ----
 
@@ -109,20 +110,20 @@ impl FakeBus {
     }
 
     fn usb(&self) -> Usb {
-        Usb::new(Box::new(self.clone()), calm())
+        Usb::new(Box::new(self.clone()), token())
     }
 
-    fn reach(&self, rig: &Rig) -> Reach {
+    fn connector(&self, rig: &Rig) -> Connector {
         let folder = rig.dir.path().join("our own/pairing");
-        let mut reach = Reach::new(self.usb(), folder, Pin::PairRecord, calm());
+        let mut connector = Connector::new(self.usb(), folder, Pin::PairRecord, token());
         // Keep this machine's own pair records out of the test.
-        reach.records = reach.records.beside(rig.dir.path().join("lockdown"));
-        reach
+        connector.records = connector.records.beside(rig.dir.path().join("lockdown"));
+        connector
     }
 }
 
-fn calm() -> Arc<Calm> {
-    Calm::new(Arc::default())
+fn token() -> Arc<CancelToken> {
+    CancelToken::new(Arc::default())
 }
 
 impl Bus for FakeBus {
@@ -370,7 +371,7 @@ impl PhonesEnd {
     /// Connects to the simulated phone's service through its daemon. The bytes from there arrive as
     /// inputs.
     fn connect(&self, here: u16, there: u16) -> Option<ServiceConnection> {
-        let phones = Usbmuxd::new(Address::parse(&self.daemon), calm())
+        let phones = Usbmuxd::new(Address::parse(&self.daemon), token())
             .devices()
             .ok()?;
         let phone = phones
@@ -429,9 +430,9 @@ fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap())
 }
 
-fn create(rig: &Rig, reach: &Reach) -> Result<create::Report, Error> {
-    let phone = reach.phone(Some(rig.udid().as_str()))?;
-    create::create(reach, &phone, &rig.store, &options(), &Silent)
+fn create(rig: &Rig, connector: &Connector) -> Result<create::Report, Error> {
+    let phone = connector.phone(Some(rig.udid().as_str()))?;
+    create::create(connector, &phone, &rig.store, &options(), &Silent)
 }
 
 // ---- jobs ----
@@ -440,15 +441,15 @@ fn create(rig: &Rig, reach: &Reach) -> Result<create::Report, Error> {
 fn a_backup_over_usb_holds_what_the_phone_holds() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
-    let reach = bus.reach(&rig);
-    create(&rig, &reach).unwrap();
+    let connector = bus.connector(&rig);
+    create(&rig, &connector).unwrap();
     rig.assert_holds_the_phone(&rig.current());
-    create(&rig, &reach).unwrap();
+    create(&rig, &connector).unwrap();
     rig.assert_holds_the_phone(&rig.current());
     // The phone is opened once for all of it, and released when the program ends.
     assert_eq!(bus.opened.load(Ordering::SeqCst), 1);
     assert!(bus.is_held());
-    drop(reach);
+    drop(connector);
     assert!(!bus.is_held());
     assert!(bus.resets.load(Ordering::SeqCst) > 0);
 }
@@ -457,12 +458,13 @@ fn a_backup_over_usb_holds_what_the_phone_holds() {
 fn pairing_over_usb_keeps_the_record_and_this_computers_name_to_ourselves() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
-    let reach = bus.reach(&rig);
-    let phone = reach.phone(None).unwrap();
-    let paired =
-        |reach: &Reach| pair::pair(reach, &phone, Duration::from_secs(10), &Silent).unwrap();
-    assert_eq!(paired(&reach), pair::Outcome::Paired);
-    assert_eq!(paired(&reach), pair::Outcome::Already);
+    let connector = bus.connector(&rig);
+    let phone = connector.phone(None).unwrap();
+    let paired = |connector: &Connector| {
+        pair::pair(connector, &phone, Duration::from_secs(10), &Silent).unwrap()
+    };
+    assert_eq!(paired(&connector), pair::Outcome::Paired);
+    assert_eq!(paired(&connector), pair::Outcome::Already);
     let folder = rig.dir.path().join("our own/pairing");
     let record = folder.join(format!("{}.plist", rig.udid()));
     let name = folder.join("SystemConfiguration.plist");
@@ -475,35 +477,35 @@ fn pairing_over_usb_keeps_the_record_and_this_computers_name_to_ourselves() {
             "{path:?}"
         );
     }
-    let buid = reach.records.system_buid().unwrap();
+    let buid = connector.records.system_buid().unwrap();
     assert!(fs::read_to_string(&name).unwrap().contains(&buid));
     assert!(fs::read_to_string(&record).unwrap().contains(&buid));
     // The daemon did not receive the pair record.
     assert!(
-        Usbmuxd::new(Address::parse(rig.daemon.address()), calm())
+        Usbmuxd::new(Address::parse(rig.daemon.address()), token())
             .pair_record(rig.udid())
             .unwrap()
             .is_none()
     );
-    pair::unpair(&reach, &phone).unwrap();
+    pair::unpair(&connector, &phone).unwrap();
     assert!(!record.exists());
-    assert_eq!(reach.records.system_buid().unwrap(), buid);
+    assert_eq!(connector.records.system_buid().unwrap(), buid);
 }
 
 #[test]
 fn the_records_of_a_daemon_that_does_not_run_are_used_where_they_can_be_read() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
-    let reach = bus.reach(&rig);
-    let phone = reach.phone(None).unwrap();
-    pair::pair(&reach, &phone, Duration::from_secs(10), &Silent).unwrap();
+    let connector = bus.connector(&rig);
+    let phone = connector.phone(None).unwrap();
+    pair::pair(&connector, &phone, Duration::from_secs(10), &Silent).unwrap();
     let (ours, theirs) = (
         rig.dir.path().join("our own/pairing"),
         rig.dir.path().join("lockdown"),
     );
     fs::rename(&ours, &theirs).unwrap();
-    reach.session(&phone).unwrap();
-    let buid = reach.records.system_buid().unwrap();
+    connector.session(&phone).unwrap();
+    let buid = connector.records.system_buid().unwrap();
     assert!(
         fs::read_to_string(theirs.join("SystemConfiguration.plist"))
             .unwrap()
@@ -511,7 +513,7 @@ fn the_records_of_a_daemon_that_does_not_run_are_used_where_they_can_be_read() {
     );
     assert!(!ours.exists());
     // The records belong to that daemon, so we do not remove them.
-    pair::unpair(&reach, &phone).unwrap();
+    pair::unpair(&connector, &phone).unwrap();
     assert!(theirs.join(format!("{}.plist", rig.udid())).exists());
 }
 
@@ -519,9 +521,9 @@ fn the_records_of_a_daemon_that_does_not_run_are_used_where_they_can_be_read() {
 fn devices_and_encryption_work_over_usb() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
-    let reach = bus.reach(&rig);
-    create(&rig, &reach).unwrap();
-    let found = devices::devices(&reach, &rig.dir.path().join("store")).unwrap();
+    let connector = bus.connector(&rig);
+    create(&rig, &connector).unwrap();
+    let found = devices::devices(&connector, &rig.dir.path().join("store")).unwrap();
     assert_eq!(
         (found.len(), found[0].udid.as_str(), found[0].via.as_str()),
         (1, rig.udid().as_str(), "USB")
@@ -530,14 +532,14 @@ fn devices_and_encryption_work_over_usb() {
     let wish = Wish::On {
         new: Secret::new(b"over usb".to_vec()),
     };
-    let phone = reach.phone(None).unwrap();
+    let phone = connector.phone(None).unwrap();
     let settings = encryption::Options {
         silence_max: Duration::from_secs(30),
         trust_wait: Duration::from_secs(10),
     };
-    encryption::change(&reach, &phone, None, &wish, &settings, &Silent).unwrap();
+    encryption::change(&connector, &phone, None, &wish, &settings, &Silent).unwrap();
     assert_eq!(
-        devices::devices(&reach, rig.dir.path()).unwrap()[0].encrypted,
+        devices::devices(&connector, rig.dir.path()).unwrap()[0].encrypted,
         Some(true)
     );
 }
@@ -553,12 +555,14 @@ fn two_phones_are_backed_up_at_once() {
     rig.daemon.attach(other);
     let bus = FakeBus::new(&rig);
     bus.plug(OTHER_UDID);
-    let reach = bus.reach(&rig);
-    let phones = reach.phones().unwrap();
+    let connector = bus.connector(&rig);
+    let phones = connector.phones().unwrap();
     assert_eq!(phones.len(), 2);
     std::thread::scope(|scope| {
         for phone in &phones {
-            scope.spawn(|| create::create(&reach, phone, &rig.store, &options(), &Silent).unwrap());
+            scope.spawn(|| {
+                create::create(&connector, phone, &rig.store, &options(), &Silent).unwrap()
+            });
         }
     });
     rig.assert_holds_the_phone(&rig.current());
@@ -577,23 +581,23 @@ fn two_phones_are_backed_up_at_once() {
 fn a_cable_that_is_pulled_loses_the_connection_and_the_next_run_succeeds() {
     let rig = Rig::backed_up();
     let bus = FakeBus::new(&rig);
-    let reach = bus.reach(&rig);
+    let connector = bus.connector(&rig);
     for phase in [Phase::Scanning, Phase::Receiving] {
-        let phone = reach.phone(None).unwrap();
+        let phone = connector.phone(None).unwrap();
         let pull = At(phase, || bus.unplug());
-        let error = create::create(&reach, &phone, &rig.store, &options(), &pull).unwrap_err();
+        let error = create::create(&connector, &phone, &rig.store, &options(), &pull).unwrap_err();
         assert_eq!(error.class(), Class::Lost, "{phase:?}: {error}");
         assert!(
             error.to_string().contains("unplugged"),
             "{phase:?}: {error}"
         );
         assert!(error.hint().unwrap().contains("cable"), "{phase:?}");
-        let none = reach.phone(None).unwrap_err();
+        let none = connector.phone(None).unwrap_err();
         assert_eq!(none.class(), Class::NoDevice);
         bus.plug(rig.udid().as_str());
     }
     let last = loop {
-        match create(&rig, &reach) {
+        match create(&rig, &connector) {
             // The simulated phone has not noticed yet that the previous run is over.
             Err(Error::Verdict(no)) if no.code == 14 => std::thread::yield_now(),
             other => break other,
@@ -646,12 +650,12 @@ fn each_trouble_of_a_phone_is_told_with_what_to_do() {
     ];
     for (trouble, class, words, hint) in cases {
         bus.change(|plug| plug.trouble = Some(trouble.clone()));
-        let error = create(&rig, &bus.reach(&rig)).unwrap_err();
+        let error = create(&rig, &bus.connector(&rig)).unwrap_err();
         assert_eq!(error.class(), class, "{error}");
         assert!(error.to_string().contains(words), "{error}");
         assert!(error.hint().unwrap().contains(hint), "{:?}", error.hint());
         // `devices` still lists the phone, together with the trouble.
-        let found = &devices::devices(&bus.reach(&rig), rig.dir.path()).unwrap()[0];
+        let found = &devices::devices(&bus.connector(&rig), rig.dir.path()).unwrap()[0];
         assert!(found.trouble.as_ref().unwrap().contains(words) && found.hint.is_some());
     }
 }
@@ -665,17 +669,17 @@ fn a_phone_whose_name_cannot_be_read_is_told_with_its_rule_and_does_not_hide_oth
             node: "the node".to_owned(),
         })
     });
-    let error = bus.reach(&rig).phone(None).unwrap_err();
+    let error = bus.connector(&rig).phone(None).unwrap_err();
     assert_eq!(error.class(), Class::Failed);
     assert!(error.hint().unwrap().contains("udev-rule"), "{error}");
     bus.plug(OTHER_UDID);
     assert_eq!(
-        bus.reach(&rig).phone(None).unwrap().udid.as_str(),
+        bus.connector(&rig).phone(None).unwrap().udid.as_str(),
         OTHER_UDID
     );
     // A phone in recovery mode has another kind of serial number.
     bus.change(|plug| plug.serial = Ok("CPID:8015 CPRV:11".to_owned()));
-    assert_eq!(bus.reach(&rig).phones().unwrap().len(), 1);
+    assert_eq!(bus.connector(&rig).phones().unwrap().len(), 1);
 }
 
 #[test]
@@ -701,7 +705,7 @@ fn a_phone_that_talks_nonsense_is_given_up_by_name() {
         ),
     ] {
         bus.change(|plug| plug.instead = instead);
-        let error = create(&rig, &bus.reach(&rig)).unwrap_err();
+        let error = create(&rig, &bus.connector(&rig)).unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
         assert_eq!(error.class(), Class::Lost, "{error}");
         assert!(!bus.is_held());
@@ -734,10 +738,10 @@ fn a_cancel_ends_the_wait_for_a_phone_that_says_nothing() {
     let bus = FakeBus::new(&rig);
     // The phone answers, but with something that was not asked for.
     bus.change(|plug| plug.instead = vec![vec![1; 10]]);
-    let calm = calm();
-    let usb = bus.usb().with_calm(calm.clone());
+    let token = token();
+    let usb = bus.usb().with_token(token.clone());
     let phone = usb.devices().unwrap().remove(0);
-    calm.cancel();
+    token.cancel();
     let begun = Instant::now();
     let error = usb.connect(&phone, 62078, "lockdown").unwrap_err();
     assert!(error.to_string().contains("interrupted"), "{error}");
@@ -764,11 +768,11 @@ fn a_phone_that_nobody_uses_is_given_back_and_taken_again() {
 fn a_daemon_that_answers_is_preferred_and_done_without_when_it_goes() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
-    let daemon = Usbmuxd::new(Address::parse(rig.daemon.address()), calm());
+    let daemon = Usbmuxd::new(Address::parse(rig.daemon.address()), token());
     let both = Transport::Either(daemon.clone(), bus.usb());
     assert_eq!(both.devices().unwrap(), daemon.devices().unwrap());
     assert!(both.daemon().is_some());
-    let nobody = Usbmuxd::new(Address::parse("127.0.0.1:1"), calm());
+    let nobody = Usbmuxd::new(Address::parse("127.0.0.1:1"), token());
     let both = Transport::Either(nobody, bus.usb());
     let phone = both.devices().unwrap().remove(0);
     assert!(both.daemon().is_none() && Usb::knows(&phone));
@@ -835,7 +839,7 @@ impl Bus for NoBus {
 
 #[test]
 fn nobody_listens_to_a_bus_that_cannot_be_looked_at() {
-    let usb = Usb::new(Box::new(NoBus), calm());
+    let usb = Usb::new(Box::new(NoBus), token());
     let error = usb.listen().err().unwrap();
     assert!(error.hint().is_some(), "{error}");
 }

@@ -2,6 +2,7 @@
 
 pub mod backup_path;
 pub mod bounded_plist;
+pub mod cancel;
 pub mod child;
 pub(crate) mod phases;
 pub mod plain_file;

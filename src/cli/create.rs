@@ -8,18 +8,21 @@ use super::history::KeepArgs;
 use super::password::PasswordArgs;
 use super::progress::{PROBLEMS_SHOWN, Show, Style, Watch};
 use super::unattended::UnattendedArgs;
-use super::{DeviceArgs, OutputArgs, ReachArgs, WritableStoreArgs, exit, interrupt, log, output};
+use super::{
+    ConnectionArgs, DeviceArgs, OutputArgs, WritableStoreArgs, exit, interrupt, log, output,
+};
 use clap::Args;
+use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::secret::Secret;
 use idev_backup::base::udid::Udid;
 use idev_backup::base::units::{count, counted, duration, parse_span, size};
 use idev_backup::jobs::create::{Options, Report};
 use idev_backup::jobs::password::Known;
-use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::phone::Connector;
 use idev_backup::jobs::unattended::{self, Outcome, Plan};
 use idev_backup::jobs::{Error, list, named};
 use idev_backup::store::Store;
-use idev_backup::transport::{Attached, Calm};
+use idev_backup::transport::Attached;
 
 use serde::Serialize;
 
@@ -62,7 +65,7 @@ pub struct Create {
     #[command(flatten)]
     pub(super) store: WritableStoreArgs,
     #[command(flatten)]
-    pub(super) reach: ReachArgs,
+    pub(super) connector: ConnectionArgs,
     #[command(flatten)]
     output: OutputArgs,
     // Keep this last: options that follow would appear under its headings in the help text.
@@ -109,21 +112,21 @@ impl Create {
         let password = self.password();
         // Install the handler only now: during a password prompt, Ctrl-C must end the program at
         // once.
-        let calm = Calm::new(interrupt());
+        let token = CancelToken::new(interrupt());
         let show = Show::new(style);
         let watch = show.watch(None, None);
         let prepared = password.and_then(|password| {
-            let found = self.phones(&plan, &calm, &watch)?;
+            let found = self.phones(&plan, &token, &watch)?;
             Ok((password, found))
         });
         match prepared {
-            Ok((password, (reach, store, phones))) => {
+            Ok((password, (connector, store, phones))) => {
                 let options = Options {
                     full: self.full,
                     password: password.map(Known),
                     ..self.backup.options()
                 };
-                back_up(&reach, &store, &phones, &options, &plan, style)
+                back_up(&connector, &store, &phones, &options, &plan, style)
             }
             Err(e) if self.if_present && unattended::is_absent(&e) => {
                 skipped(None, "", &e.to_string(), style);
@@ -132,7 +135,7 @@ impl Create {
             // The user who interrupted it is watching, so no notification is needed.
             Err(e @ Error::Interrupted) => output::failure(&e, None, self.output.json),
             Err(e) => {
-                unattended::tell_failed(&e, self.wanted(), &plan, &calm, &watch);
+                unattended::tell_failed(&e, self.wanted(), &plan, &token, &watch);
                 output::failure(&e, None, self.output.json)
             }
         }
@@ -153,20 +156,20 @@ impl Create {
     fn phones(
         &self,
         plan: &Plan,
-        calm: &Arc<Calm>,
+        token: &Arc<CancelToken>,
         watch: &Watch<'_>,
-    ) -> Result<(Reach, Store, Vec<Attached>), Error> {
+    ) -> Result<(Connector, Store, Vec<Attached>), Error> {
         let store = self.store.open()?;
-        let reach = self.reach.reach_with(calm.clone())?;
+        let connector = self.connector.connector_with(token.clone())?;
         let wanted = self.wanted();
         let wait = self.wait_for_device;
-        let phones = unattended::phones(&reach, wanted, self.all, wait, watch);
+        let phones = unattended::phones(&connector, wanted, self.all, wait, watch);
         if phones.as_ref().is_err_and(unattended::is_absent) {
             for phone in known(&store, wanted) {
-                unattended::tell_overdue(&store, &phone, plan, &reach.calm, watch);
+                unattended::tell_overdue(&store, &phone, plan, &connector.token, watch);
             }
         }
-        Ok((reach, store, phones?))
+        Ok((connector, store, phones?))
     }
 }
 
@@ -187,7 +190,7 @@ pub fn known(store: &Store, wanted: Option<&str>) -> Vec<Udid> {
 
 /// Backs up phones in parallel, each on its own thread, and reports the results.
 pub fn back_up(
-    reach: &Reach,
+    connector: &Connector,
     store: &Store,
     phones: &[Attached],
     options: &Options,
@@ -205,7 +208,7 @@ pub fn back_up(
         .collect();
     let results: Vec<Option<Result<Outcome, Error>>> = std::thread::scope(|scope| {
         let run = |phone: &Attached, watch: &Watch<'_>| {
-            let result = unattended::back_up(reach, phone, store, options, plan, watch);
+            let result = unattended::back_up(connector, phone, store, options, plan, watch);
             watch.finish();
             result
         };

@@ -2,22 +2,20 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use idev_backup::device::tls::Pin;
-use idev_backup::jobs::Error;
-use idev_backup::jobs::create::Options;
-use idev_backup::jobs::phone::Reach;
-use idev_backup::jobs::unattended::Plan;
-use idev_backup::jobs::verify;
-use idev_backup::sim::{Daemon, Phone, PhoneConfig};
-use idev_backup::store::{self, Store};
-use idev_backup::transport::usbmuxd::Address;
-use idev_backup::transport::{Calm, Usbmuxd};
-
 use super::progress::{Show, Style};
 use super::stores::path_parser;
-use super::verify as verify_command;
-use super::{OutputArgs, create, exit, interrupt, output};
+use super::{OutputArgs, create, exit, interrupt, output, verify as verify_command};
+use clap::Args;
+use idev_backup::base::cancel::CancelToken;
+use idev_backup::device::tls::Pin;
+use idev_backup::jobs::create::Options;
+use idev_backup::jobs::phone::Connector;
+use idev_backup::jobs::unattended::Plan;
+use idev_backup::jobs::{Error, verify};
+use idev_backup::sim::{Daemon, Phone, PhoneConfig};
+use idev_backup::store::{self, Store};
+use idev_backup::transport::Usbmuxd;
+use idev_backup::transport::usbmuxd::Address;
 
 /// Back up a simulated iPhone twice and verify the result: everything that `create` does, without a
 /// phone.
@@ -65,19 +63,19 @@ impl Demo {
         let phone = Phone::new(PhoneConfig::default());
         let daemon = Daemon::start("127.0.0.1:0", vec![phone]).map_err(failed)?;
         let store = Store::create(&path)?;
-        let calm = Calm::new(interrupt());
-        let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), calm.clone());
-        let reach = Reach::new(
+        let token = CancelToken::new(interrupt());
+        let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), token.clone());
+        let connector = Connector::new(
             usbmuxd,
             path.join(".idev-backup").join("pairing"),
             Pin::PairRecord,
-            calm,
+            token,
         );
-        let phones = vec![reach.phone(None)?];
+        let phones = vec![connector.phone(None)?];
 
         say("A simulated iPhone is plugged in. The first backup:\n");
         let first = create::back_up(
-            &reach,
+            &connector,
             &store,
             &phones,
             &Options::default(),
@@ -89,7 +87,7 @@ impl Demo {
         }
         say("\nSome files changed on it. The second backup:\n");
         let second = create::back_up(
-            &reach,
+            &connector,
             &store,
             &phones,
             &Options::default(),

@@ -5,7 +5,7 @@ use idev_backup::jobs::Error;
 use idev_backup::jobs::devices::{self, Device};
 use serde::Serialize;
 
-use super::{ReachArgs, StoreArgs, exit, output};
+use super::{ConnectionArgs, StoreArgs, exit, output};
 
 /// Show the phones that are connected, and how far they are ready for a backup.
 ///
@@ -15,7 +15,7 @@ pub struct Devices {
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
-    pub(super) reach: ReachArgs,
+    pub(super) connector: ConnectionArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -27,7 +27,7 @@ impl Devices {
         let found = self
             .store
             .path()
-            .and_then(|store| devices::devices(&self.reach.reach()?, &store));
+            .and_then(|store| devices::devices(&self.connector.connector()?, &store));
         match found {
             Err(e) => output::failure(&e, None, self.json),
             Ok(found) if found.is_empty() => {

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Read};
 use std::time::{Duration, SystemTime};
 
 use super::unattended::OverdueArgs;
-use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, output, schedule_health};
+use super::{ConnectionArgs, DeviceArgs, OutputArgs, StoreArgs, exit, output, schedule_health};
 use clap::{Args, Subcommand};
 use idev_backup::base::units::counted;
 use idev_backup::jobs::Error;
@@ -40,7 +40,7 @@ pub struct Doctor {
     #[command(flatten)]
     overdue: OverdueArgs,
     #[command(flatten)]
-    pub(super) reach: ReachArgs,
+    pub(super) connector: ConnectionArgs,
     #[command(flatten)]
     output: OutputArgs,
     /// What is wrong with the config file, which then has no say.
@@ -105,7 +105,7 @@ impl Doctor {
             now: SystemTime::now(),
             places: Places::default(),
         };
-        let mut report = examine(&self.reach.reach()?, &options)?;
+        let mut report = examine(&self.connector.connector()?, &options)?;
         // The library does not know the config file and the jobs, so add their findings here.
         report.lines.extend(self.config.iter().cloned());
         report.lines.extend(schedule_health::examined());

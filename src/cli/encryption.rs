@@ -3,7 +3,7 @@
 use super::password::{NewPasswordArgs, PasswordArgs};
 use super::progress::{Show, Style, Watch};
 use super::reading::ReadArgs;
-use super::{DeviceArgs, OutputArgs, ReachArgs, StoreArgs, exit, keyring, output};
+use super::{ConnectionArgs, DeviceArgs, OutputArgs, StoreArgs, exit, keyring, output};
 use clap::{Args, Subcommand};
 use idev_backup::base::progress::Monitor;
 use idev_backup::base::units::{counted, size};
@@ -57,7 +57,7 @@ struct Ask {
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
-    reach: ReachArgs,
+    connector: ConnectionArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -209,7 +209,7 @@ impl Ask {
             }
             Err(e) => output::failure(&e, None, self.output.json),
         };
-        self.reach.trace.end(code)
+        self.connector.trace.end(code)
     }
 
     fn done(
@@ -217,12 +217,12 @@ impl Ask {
         change: Option<(Done, AskFor<'_>)>,
         watch: &Watch<'_>,
     ) -> Result<(Report, String), Error> {
-        let reach = self.reach.reach()?;
-        let phone = reach.phone(self.device.device.as_deref())?;
+        let connector = self.connector.connector()?;
+        let phone = connector.phone(self.device.device.as_deref())?;
         // Include the backups in the store, if there is one.
         let store = Store::open(&self.store.path()?).ok();
         let options = Options::default();
-        let now = encryption::status(&reach, &phone, store.as_ref(), &options, watch)?;
+        let now = encryption::status(&connector, &phone, store.as_ref(), &options, watch)?;
         let Some((wanted, passwords)) = change else {
             return Ok((now, phone.udid.to_string()));
         };
@@ -235,7 +235,8 @@ impl Ask {
         // Warn first: after the change the user no longer has a choice.
         watch.note(room_for_a_full_one(now.store.as_ref()));
         let wish = passwords(&now.phone.name)?;
-        let report = encryption::change(&reach, &phone, store.as_ref(), &wish, &options, watch)?;
+        let report =
+            encryption::change(&connector, &phone, store.as_ref(), &wish, &options, watch)?;
         Ok((report, phone.udid.to_string()))
     }
 }

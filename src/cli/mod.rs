@@ -54,12 +54,13 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use etcetera::BaseStrategy;
+use idev_backup::base::cancel::CancelToken;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
-use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::phone::Connector;
 use idev_backup::trace::At;
+use idev_backup::transport::Transport;
 use idev_backup::transport::way::Wanted;
-use idev_backup::transport::{Calm, Transport};
 
 use config::Config;
 use ctrl_c::interrupt;
@@ -283,15 +284,15 @@ fn of_job(words: &[String], named: Option<&Path>) -> Result<Option<WritableStore
 
 fn obey(cli: Cli) -> u8 {
     match cli.command {
-        Command::Create(c) => c.reach.trace.end(c.run()),
-        Command::Devices(c) => c.reach.trace.end(c.run()),
-        Command::Doctor(c) => c.reach.trace.end(c.run()),
+        Command::Create(c) => c.connector.trace.end(c.run()),
+        Command::Devices(c) => c.connector.trace.end(c.run()),
+        Command::Doctor(c) => c.connector.trace.end(c.run()),
         Command::Encryption(c) => c.run(),
-        Command::Pair(c) => c.reach.trace.end(c.run()),
-        Command::Unpair(c) => c.reach.trace.end(c.run()),
+        Command::Pair(c) => c.connector.trace.end(c.run()),
+        Command::Unpair(c) => c.connector.trace.end(c.run()),
         Command::List(c) => c.run(),
         Command::Verify(c) => c.run(),
-        Command::Restore(c) => c.reach.trace.end(c.run()),
+        Command::Restore(c) => c.connector.trace.end(c.run()),
         Command::Prune(c) => c.run(),
         Command::Pin(c) => c.run(),
         Command::Unpin(c) => c.run(),
@@ -319,7 +320,7 @@ fn obey(cli: Cli) -> u8 {
         },
         Command::Trace(c) => c.run(),
         Command::Schedule(c) => c.run(cli.config.as_deref()),
-        Command::Watch(c) => c.reach.trace.end(c.run()),
+        Command::Watch(c) => c.connector.trace.end(c.run()),
         Command::Config(c) => c.run(
             cli.config.as_deref(),
             &Config::default().apply(Cli::command()),
@@ -332,7 +333,7 @@ fn obey(cli: Cli) -> u8 {
 
 /// How a phone is reached.
 #[derive(Args, Clone)]
-struct ReachArgs {
+struct ConnectionArgs {
     /// Go on though the phone shows another key than the one it was paired with
     #[arg(long)]
     any_certificate: bool,
@@ -343,27 +344,27 @@ struct ReachArgs {
     trace: TraceArgs,
 }
 
-impl ReachArgs {
-    fn reach(&self) -> Result<Reach, Error> {
-        self.reach_with(Calm::new(interrupt()))
+impl ConnectionArgs {
+    fn connector(&self) -> Result<Connector, Error> {
+        self.connector_with(CancelToken::new(interrupt()))
     }
 
-    /// Connects with waits that `calm` can cancel.
-    fn reach_with(&self, calm: Arc<Calm>) -> Result<Reach, Error> {
+    /// Connects with waits that `token` can cancel.
+    fn connector_with(&self, token: Arc<CancelToken>) -> Result<Connector, Error> {
         let pin = if self.any_certificate {
             Pin::Anyone
         } else {
             Pin::PairRecord
         };
-        let mut daemon = Transport::choose(self.transport, calm.clone())?;
+        let mut daemon = Transport::choose(self.transport, token.clone())?;
         if let Some(recorder) = self.trace.begin(At::Computer)? {
             daemon = daemon.recorded(recorder);
         }
-        Ok(Reach::new(
+        Ok(Connector::new(
             daemon,
             home()?.1.join("idev-backup").join("pairing"),
             pin,
-            calm,
+            token,
         ))
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use idev_backup::jobs::pair::{self, Outcome};
 
 use super::progress::{Show, Style};
-use super::{DeviceArgs, ReachArgs, exit, output};
+use super::{ConnectionArgs, DeviceArgs, exit, output};
 
 /// Have a phone trust this computer.
 ///
@@ -21,17 +21,17 @@ pub struct Pair {
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     wait: u64,
     #[command(flatten)]
-    pub(super) reach: ReachArgs,
+    pub(super) connector: ConnectionArgs,
 }
 
 impl Pair {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let show = Show::new(Style::People);
-        let paired = self.reach.reach().and_then(|reach| {
-            let phone = reach.phone(self.device.device.as_deref())?;
+        let paired = self.connector.connector().and_then(|connector| {
+            let phone = connector.phone(self.device.device.as_deref())?;
             let watch = show.watch(Some(phone.udid.as_str()), None);
-            let outcome = pair::pair(&reach, &phone, Duration::from_secs(self.wait), &watch)?;
+            let outcome = pair::pair(&connector, &phone, Duration::from_secs(self.wait), &watch)?;
             Ok((outcome, phone.udid))
         });
         match paired {
@@ -56,15 +56,15 @@ pub struct Unpair {
     #[command(flatten)]
     device: DeviceArgs,
     #[command(flatten)]
-    pub(super) reach: ReachArgs,
+    pub(super) connector: ConnectionArgs,
 }
 
 impl Unpair {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        let unpaired = self.reach.reach().and_then(|reach| {
-            let phone = reach.phone(self.device.device.as_deref())?;
-            pair::unpair(&reach, &phone)?;
+        let unpaired = self.connector.connector().and_then(|connector| {
+            let phone = connector.phone(self.device.device.as_deref())?;
+            pair::unpair(&connector, &phone)?;
             Ok(phone.udid)
         });
         match unpaired {

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::progress::{Style, Watch};
 use super::{exit, interrupt, output};
+use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::private_dir::PrivateDir;
 use idev_backup::base::secret::Secret;
 use idev_backup::base::units::{count, counted, duration, size};
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::password::{Known, NoPasswords, Passwords};
-use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::phone::Connector;
 use idev_backup::jobs::restore::about::Source;
 use idev_backup::jobs::restore::compare::{Comparison, How, Received, What, compare};
 use idev_backup::jobs::restore::rehearsal::{ELSEWHERE, REPORT, no_place, simulated};
@@ -22,8 +23,8 @@ use idev_backup::jobs::restore::{self, Held, Options, Report, part};
 use idev_backup::jobs::verify::Depth;
 use idev_backup::jobs::{Class, Error};
 use idev_backup::sim::{Content, Daemon, Ledger, Phone, PhoneConfig, Restored, RestoredKind};
+use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
-use idev_backup::transport::{Calm, Usbmuxd};
 use serde::Serialize;
 
 /// Number of ledger rows that may wait to be compared.
@@ -64,12 +65,12 @@ pub fn run(
     let phone = Phone::new(stage(&source));
     let daemon = listen(&private, &phone).map_err(failed)?;
     let pairing = private.path().join("pairing");
-    let calm = Calm::new(interrupt());
-    let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), calm.clone());
-    let reach = Reach::new(usbmuxd, pairing, Pin::PairRecord, calm.clone());
-    let attached = reach.phone(None).map_err(|e| simulated(e, &place))?;
+    let token = CancelToken::new(interrupt());
+    let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), token.clone());
+    let connector = Connector::new(usbmuxd, pairing, Pin::PairRecord, token.clone());
+    let attached = connector.phone(None).map_err(|e| simulated(e, &place))?;
     let restored = super::restore::ticking(watch, || {
-        restore::restore(held, &reach, &attached, folder, options, watch)
+        restore::restore(held, &connector, &attached, folder, options, watch)
     });
     let restored = restored.map_err(|e| simulated(e, &place))?;
     let ledger = phone.ledger().ok_or_else(|| Error::Rehearsal {
@@ -87,7 +88,7 @@ pub fn run(
         let how = How {
             passwords,
             domains: domains.as_ref(),
-            calm: &calm,
+            token: &token,
         };
         against(&ledger, folder, &how, watch).map_err(|e| e.unwrap_or_else(failed))
     })?;

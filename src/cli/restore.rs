@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::progress::{Show, Style, Watch};
 use super::reading::ReadArgs;
-use super::{DeviceArgs, OutputArgs, ReachArgs, bounds, doctor, exit, log, output, rehearse};
+use super::{ConnectionArgs, DeviceArgs, OutputArgs, bounds, doctor, exit, log, output, rehearse};
 use clap::Args;
 use idev_backup::base::units::{counted, duration, size};
 use idev_backup::jobs::Error;
 use idev_backup::jobs::doctor::{Level, Line};
 use idev_backup::jobs::password::Known;
-use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::phone::Connector;
 use idev_backup::jobs::restore::about::Source;
 use idev_backup::jobs::restore::{self, Considered, Held, Options, Report, ready};
 use idev_backup::jobs::verify::Depth;
@@ -92,7 +92,7 @@ pub struct Restore {
     #[arg(long, value_name = "MINUTES", default_value_t = 31, value_parser = clap::value_parser!(u64).range(5..=600))]
     patience: u64,
     #[command(flatten)]
-    pub(super) reach: ReachArgs,
+    pub(super) connector: ConnectionArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -129,11 +129,11 @@ impl Restore {
         if let (true, Some(held)) = (self.rehearse, &held) {
             return rehearse::run(held, &folder, &options, self.output.style(), watch);
         }
-        let reach = self.reach.reach()?;
+        let connector = self.connector.connector()?;
         let wanted = self.device.device.as_deref();
         let Some(held) = held else {
-            let phone = reach.phone(wanted);
-            let report = restore::dry_run(&reach, phone, &folder, &options, watch)?;
+            let phone = connector.phone(wanted);
+            let report = restore::dry_run(&connector, phone, &folder, &options, watch)?;
             watch.finish();
             match self.output.json {
                 true => {
@@ -149,19 +149,19 @@ impl Restore {
                 Level::Problem => exit::FAILED,
             });
         };
-        self.restore(&held, &reach, &folder, &options, watch)
+        self.restore(&held, &connector, &folder, &options, watch)
     }
 
     fn restore(
         &self,
         held: &Held,
-        reach: &Reach,
+        connector: &Connector,
         folder: &Path,
         options: &Options,
         watch: &Watch<'_>,
     ) -> Result<u8, Error> {
-        let phone = reach.phone(self.device.device.as_deref())?;
-        let seen = restore::consider(reach, &phone, folder, options, watch)?;
+        let phone = connector.phone(self.device.device.as_deref())?;
+        let seen = restore::consider(connector, &phone, folder, options, watch)?;
         let obstacles = ready::obstacles(&seen.lines);
         if !obstacles.is_empty() {
             return Err(Error::NotReady(obstacles));
@@ -173,10 +173,10 @@ impl Restore {
                     warnings(&seen).iter().for_each(|line| output::tell(line));
                 }
             }
-            false => agrees(&seen, options, || reach.calm.cancelled())?,
+            false => agrees(&seen, options, || connector.token.cancelled())?,
         }
         let report = ticking(watch, || {
-            restore::restore(held, reach, &phone, folder, options, watch)
+            restore::restore(held, connector, &phone, folder, options, watch)
         })?;
         watch.finish();
         log::add(&format!(

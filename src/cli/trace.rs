@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use super::{exit, interrupt, output};
 use clap::{Args, Subcommand};
+use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::base::units::{counted, size};
 use idev_backup::device::tls::Pin;
-use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::phone::Connector;
 use idev_backup::jobs::{Error, pair};
 use idev_backup::sim::{Daemon, Phone, PhoneConfig, Replay};
 use idev_backup::trace::line::{Event, Line, Message};
 use idev_backup::trace::{At, Recorder, Trace, compare};
+use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
-use idev_backup::transport::{Calm, Usbmuxd};
 
 /// How a conversation is recorded.
 #[derive(Args, Clone, Debug)]
@@ -252,9 +253,9 @@ impl Play {
             ..base
         });
         let daemon = Daemon::start(&self.listen, vec![phone.clone()]).map_err(failed)?;
-        let calm = Calm::new(interrupt());
+        let token = CancelToken::new(interrupt());
         if replay.begins_paired() {
-            pair_beforehand(&daemon, &calm)?;
+            pair_beforehand(&daemon, &token)?;
         }
         phone.play(replay.clone());
         output::line(&format!("USBMUXD_SOCKET_ADDRESS={}", daemon.address()));
@@ -265,7 +266,7 @@ impl Play {
                 output::line(&format!("departs: {departure}"));
                 told += 1;
             }
-            if calm.cancelled() || replay.idle_for().is_some_and(|quiet| quiet >= idle) {
+            if token.cancelled() || replay.idle_for().is_some_and(|quiet| quiet >= idle) {
                 break;
             }
             thread::sleep(Duration::from_millis(100));
@@ -293,10 +294,10 @@ impl Play {
 
 /// Pairs with the phone in advance, for a trace that begins with a paired computer: the daemon
 /// receives a pair record that fits this phone's new keys.
-fn pair_beforehand(daemon: &Daemon, calm: &std::sync::Arc<Calm>) -> Result<(), Error> {
-    let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), calm.clone());
-    let reach = Reach::new(usbmuxd, PathBuf::new(), Pin::PairRecord, calm.clone());
-    let phone = reach.phone(None)?;
-    pair::pair(&reach, &phone, Duration::from_secs(10), &Silent)?;
+fn pair_beforehand(daemon: &Daemon, token: &std::sync::Arc<CancelToken>) -> Result<(), Error> {
+    let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), token.clone());
+    let connector = Connector::new(usbmuxd, PathBuf::new(), Pin::PairRecord, token.clone());
+    let phone = connector.phone(None)?;
+    pair::pair(&connector, &phone, Duration::from_secs(10), &Silent)?;
     Ok(())
 }

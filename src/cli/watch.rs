@@ -7,19 +7,20 @@ use std::time::{Duration, Instant, SystemTime};
 use super::progress::{Show, Style};
 use super::unattended::UnattendedArgs;
 use super::{
-    DeviceArgs, OutputArgs, ReachArgs, WritableStoreArgs, create, exit, interrupt, output,
+    ConnectionArgs, DeviceArgs, OutputArgs, WritableStoreArgs, create, exit, interrupt, output,
     schedule_run,
 };
 use clap::Args;
+use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::udid::Udid;
 use idev_backup::base::units::parse_span;
 use idev_backup::jobs::create::Options;
-use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::phone::Connector;
 use idev_backup::jobs::unattended::{self, Outcome, Plan};
 use idev_backup::jobs::watch::{self, Happening, Watcher};
 use idev_backup::jobs::{Error, list, named};
 use idev_backup::store::Store;
-use idev_backup::transport::{Attached, Calm};
+use idev_backup::transport::Attached;
 use serde::Serialize;
 
 /// Interval between notifications about an overdue backup.
@@ -43,7 +44,7 @@ pub struct WatchCommand {
     #[command(flatten)]
     pub(super) store: WritableStoreArgs,
     #[command(flatten)]
-    pub(super) reach: ReachArgs,
+    pub(super) connector: ConnectionArgs,
     #[command(flatten)]
     output: OutputArgs,
     // Keep this last: options that follow would appear under its headings in the help text.
@@ -63,22 +64,22 @@ impl WatchCommand {
         plan.yields = true;
         let _job = schedule_run::hold_as_job();
         let style = self.output.style();
-        let calm = Calm::new(interrupt());
+        let token = CancelToken::new(interrupt());
         let opened = self
             .store
             .open()
-            .and_then(|store| Ok((store, self.reach.reach_with(calm.clone())?)));
-        let (store, reach) = match opened {
+            .and_then(|store| Ok((store, self.connector.connector_with(token.clone())?)));
+        let (store, connector) = match opened {
             Ok(opened) => opened,
             Err(e) => {
                 let show = Show::new(style);
                 let wanted = self.device.device.as_deref();
-                unattended::tell_failed(&e, wanted, &plan, &calm, &show.watch(None, None));
+                unattended::tell_failed(&e, wanted, &plan, &token, &show.watch(None, None));
                 return output::failure(&e, None, self.output.json);
             }
         };
         let guard = Guard {
-            reach: &reach,
+            connector: &connector,
             store: &store,
             wanted: self.device.device.as_deref(),
             options: self.backup.options(),
@@ -88,14 +89,14 @@ impl WatchCommand {
             show: Show::new(style),
             told: Mutex::default(),
         };
-        watch::watch(&reach, self.due_after, &guard);
+        watch::watch(&connector, self.due_after, &guard);
         guard.say(None, "stopped", "Stopped.");
         exit::DONE
     }
 }
 
 struct Guard<'a> {
-    reach: &'a Reach,
+    connector: &'a Connector,
     store: &'a Store,
     wanted: Option<&'a str>,
     options: Options,
@@ -133,12 +134,12 @@ impl Watcher for Guard<'_> {
         };
         // The store knows the name of a phone that has been unplugged.
         let of_store = named::of_store(self.store, wanted).unwrap_or_default();
-        let connected = self.reach.phones().unwrap_or_default();
+        let connected = self.connector.phones().unwrap_or_default();
         let connected = named::meant(
             wanted,
             &connected,
             |phone| &phone.udid,
-            |phone| self.reach.name(phone),
+            |phone| self.connector.name(phone),
         );
         list::head_is(udid.as_str(), wanted)
             || of_store.iter().any(|(other, _)| other == udid)
@@ -153,8 +154,8 @@ impl Watcher for Guard<'_> {
     fn back_up(&self, phone: &Attached) -> Result<Outcome, Error> {
         let name = Some(phone.udid.to_string());
         let watch = self.show.watch(Some(phone.udid.as_str()), name);
-        let (reach, options) = (self.reach, &self.options);
-        let result = unattended::back_up(reach, phone, self.store, options, &self.plan, &watch);
+        let (connector, options) = (self.connector, &self.options);
+        let result = unattended::back_up(connector, phone, self.store, options, &self.plan, &watch);
         watch.finish();
         result
     }
@@ -197,8 +198,8 @@ impl Watcher for Guard<'_> {
             told.insert(udid.clone(), Instant::now());
             drop(told);
             let watch = self.show.watch(Some(udid.as_str()), None);
-            let calm = &self.reach.calm;
-            unattended::tell_overdue(self.store, &udid, &self.overdue, calm, &watch);
+            let token = &self.connector.token;
+            unattended::tell_overdue(self.store, &udid, &self.overdue, token, &watch);
         }
     }
 }

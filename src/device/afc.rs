@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Error, Session};
-use crate::transport::{AnyStream, Calm};
+use crate::base::cancel::CancelToken;
+use crate::transport::AnyStream;
 
 /// Name of the service.
 pub const SERVICE: &str = "com.apple.afc";
@@ -81,8 +82,8 @@ impl Packet {
 
 impl Afc {
     /// Starts the service and connects to it.
-    pub fn open(session: &mut Session, calm: &Arc<Calm>) -> Result<Afc, Error> {
-        let stream = session.service(SERVICE, calm, SILENCE_MAX)?;
+    pub fn open(session: &mut Session, token: &Arc<CancelToken>) -> Result<Afc, Error> {
+        let stream = session.service(SERVICE, token, SILENCE_MAX)?;
         Ok(Afc { stream, number: 0 })
     }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use plist::{Dictionary, Value};
 
 use super::{Error, Session};
+use crate::base::cancel::CancelToken;
+use crate::transport::AnyStream;
 use crate::transport::plist_stream::{self, Encoding, MESSAGE_BYTES_MAX};
-use crate::transport::{AnyStream, Calm};
 
 /// Name of the service that lists applications.
 pub const INSTALLATION_PROXY: &str = "com.apple.mobile.installation_proxy";
@@ -32,9 +33,9 @@ pub struct App {
 }
 
 /// Lists all applications that the owner installed.
-pub fn user_apps(session: &mut Session, calm: &Arc<Calm>) -> Result<Vec<App>, Error> {
+pub fn user_apps(session: &mut Session, token: &Arc<CancelToken>) -> Result<Vec<App>, Error> {
     const DOING: &str = "list the phone's applications";
-    let mut stream = session.service(INSTALLATION_PROXY, calm, SILENCE_MAX)?;
+    let mut stream = session.service(INSTALLATION_PROXY, token, SILENCE_MAX)?;
     let attributes = ["CFBundleIdentifier", "ApplicationSINF", "iTunesMetadata"];
     let mut options = Dictionary::new();
     options.insert("ApplicationType".into(), "User".into());
@@ -84,8 +85,8 @@ pub struct Icons {
 
 impl Icons {
     /// Starts the service and connects to it.
-    pub fn open(session: &mut Session, calm: &Arc<Calm>) -> Result<Icons, Error> {
-        let stream = session.service(SPRINGBOARD, calm, SILENCE_MAX)?;
+    pub fn open(session: &mut Session, token: &Arc<CancelToken>) -> Result<Icons, Error> {
+        let stream = session.service(SPRINGBOARD, token, SILENCE_MAX)?;
         Ok(Icons { stream })
     }
 

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use plist::{Dictionary, Value};
 
-use super::tls::{self, Pin};
+use super::tls::Pin;
 use super::{Error, PairRecord};
+use crate::base::cancel::CancelToken;
+use crate::device::tls;
 use crate::transport::plist_stream::{self, Encoding};
-use crate::transport::{AnyStream, Attached, Calm, Stream, Transport, Wire};
+use crate::transport::{AnyStream, Attached, Stream, Transport, Wire};
 
 /// Lockdown's port on every phone.
 pub const PORT: u16 = 62078;
@@ -30,9 +32,13 @@ pub struct Lockdown<S = Wire> {
 
 impl Lockdown {
     /// Opens an unencrypted connection, which is enough to ask for a name and to pair.
-    pub fn open(daemon: &Transport, phone: &Attached, calm: &Arc<Calm>) -> Result<Lockdown, Error> {
+    pub fn open(
+        daemon: &Transport,
+        phone: &Attached,
+        token: &Arc<CancelToken>,
+    ) -> Result<Lockdown, Error> {
         let wire = daemon.connect(phone, PORT, "lockdown")?;
-        Lockdown::over(wire.with_patience(calm.clone(), ANSWER_SILENCE_MAX))
+        Lockdown::over(wire.with_patience(token.clone(), ANSWER_SILENCE_MAX))
     }
 }
 
@@ -130,10 +136,10 @@ impl Session {
         phone: &Attached,
         record: PairRecord,
         pin: Pin,
-        calm: &Arc<Calm>,
+        token: &Arc<CancelToken>,
     ) -> Result<Session, Error> {
         let doing = "open a session with the phone";
-        let mut plain = Lockdown::open(daemon, phone, calm)?;
+        let mut plain = Lockdown::open(daemon, phone, token)?;
         let mut request = Dictionary::new();
         request.insert("HostID".into(), record.host_id.as_str().into());
         request.insert("SystemBUID".into(), record.system_buid.as_str().into());
@@ -170,7 +176,7 @@ impl Session {
     pub fn service(
         &mut self,
         name: &str,
-        calm: &Arc<Calm>,
+        token: &Arc<CancelToken>,
         silence_max: Duration,
     ) -> Result<AnyStream, Error> {
         let doing = format!("start {name} on the phone");
@@ -197,9 +203,9 @@ impl Session {
             Some(true) => {
                 // The handshake keeps the shorter timeout of requests to the daemon.
                 let secure = tls::secure(wire, &self.record, self.pin)?;
-                Ok(Box::new(secure.with_patience(calm, silence_max)))
+                Ok(Box::new(secure.with_patience(token, silence_max)))
             }
-            _ => Ok(Box::new(wire.with_patience(calm.clone(), silence_max))),
+            _ => Ok(Box::new(wire.with_patience(token.clone(), silence_max))),
         }
     }
 }

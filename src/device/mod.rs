@@ -84,7 +84,7 @@ impl Error {
     /// Wraps an error of the stream; `doing` names the step that failed.
     pub fn wire(doing: impl Into<String>, cause: impl Into<FrameError>) -> Error {
         match cause.into() {
-            FrameError::Io(e) if transport::wire::is_cancelled(&e) => Error::Cancelled,
+            FrameError::Io(e) if crate::base::cancel::is_cancelled(&e) => Error::Cancelled,
             cause => Error::Wire {
                 doing: doing.into(),
                 cause,
@@ -172,7 +172,7 @@ impl std::error::Error for Error {}
 impl From<transport::Error> for Error {
     fn from(e: transport::Error) -> Self {
         match e {
-            transport::Error::Io { cause, .. } if transport::wire::is_cancelled(&cause) => {
+            transport::Error::Io { cause, .. } if crate::base::cancel::is_cancelled(&cause) => {
                 Error::Cancelled
             }
             e => Error::Transport(e),

@@ -7,8 +7,9 @@ use std::time::Duration;
 use plist::{Dictionary, Value};
 
 use super::{Error, Session};
+use crate::base::cancel::CancelToken;
+use crate::transport::AnyStream;
 use crate::transport::plist_stream::{self, Encoding};
-use crate::transport::{AnyStream, Calm};
 
 /// Name of the service.
 pub const SERVICE: &str = "com.apple.mobile.notification_proxy";
@@ -29,8 +30,8 @@ pub struct Notifications {
 
 impl Notifications {
     /// Starts the service and connects to it.
-    pub fn open(session: &mut Session, calm: &Arc<Calm>) -> Result<Notifications, Error> {
-        let stream = session.service(SERVICE, calm, Duration::MAX)?;
+    pub fn open(session: &mut Session, token: &Arc<CancelToken>) -> Result<Notifications, Error> {
+        let stream = session.service(SERVICE, token, Duration::MAX)?;
         Ok(Notifications { stream })
     }
 

@@ -14,8 +14,9 @@ use zeroize::Zeroizing;
 
 use super::{Error, Lockdown};
 use crate::base::bounded_plist;
+use crate::base::cancel::CancelToken;
 use crate::base::secret::{self, Secret};
-use crate::transport::{Calm, Stream};
+use crate::transport::Stream;
 
 /// Interval at which we ask the phone if the owner has answered. Repeated requests do not open
 /// further dialogs.
@@ -233,7 +234,7 @@ pub fn pair<S: Stream>(
     lockdown: &mut Lockdown<S>,
     system_buid: &str,
     limit: Duration,
-    calm: &Arc<Calm>,
+    token: &Arc<CancelToken>,
     waiting: &mut dyn FnMut(Option<Asked>),
 ) -> Result<PairRecord, Error> {
     let key = lockdown
@@ -279,7 +280,7 @@ pub fn pair<S: Stream>(
                 seconds: limit.as_secs(),
             });
         }
-        if calm.cancelled() {
+        if token.cancelled() {
             return Err(Error::Cancelled);
         }
         thread::sleep(BETWEEN_QUESTIONS.min(limit));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::afc::{Afc, Handle};
 use super::notify::Notifications;
 use super::{Error, Session};
-use crate::transport::Calm;
+use crate::base::cancel::CancelToken;
 
 const LOCK_FILE: &str = "/com.apple.itunes.lock_sync";
 const TRIES: usize = 50;
@@ -27,14 +27,14 @@ pub struct SyncLock {
 
 impl SyncLock {
     /// Takes the lock, waiting up to ten seconds for another program.
-    pub fn take(session: &mut Session, calm: &Arc<Calm>) -> Result<SyncLock, Error> {
-        let mut notifications = Notifications::open(session, calm)?;
+    pub fn take(session: &mut Session, token: &Arc<CancelToken>) -> Result<SyncLock, Error> {
+        let mut notifications = Notifications::open(session, token)?;
         notifications.post("com.apple.itunes-mobdev.syncWillStart")?;
-        let mut afc = Afc::open(session, calm)?;
+        let mut afc = Afc::open(session, token)?;
         let handle = afc.open_for_lock(LOCK_FILE)?;
         notifications.post("com.apple.itunes-mobdev.syncLockRequest")?;
         for _ in 0..TRIES {
-            if calm.cancelled() {
+            if token.cancelled() {
                 return Err(Error::Cancelled);
             }
             if afc.lock(handle)? {
@@ -52,8 +52,8 @@ impl SyncLock {
 
     /// Returns true if no other program holds the lock now. Takes the lock for a moment, but posts
     /// no notification, so that the phone shows nothing.
-    pub fn is_free(session: &mut Session, calm: &Arc<Calm>) -> Result<bool, Error> {
-        let mut afc = Afc::open(session, calm)?;
+    pub fn is_free(session: &mut Session, token: &Arc<CancelToken>) -> Result<bool, Error> {
+        let mut afc = Afc::open(session, token)?;
         let handle = afc.open_for_lock(LOCK_FILE)?;
         let free = afc.lock(handle)?;
         if free {

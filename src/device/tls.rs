@@ -16,8 +16,9 @@ use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 use super::{Error, PairRecord};
+use crate::base::cancel::CancelToken;
 use crate::trace::Tap;
-use crate::transport::{Calm, Trouble, Wire};
+use crate::transport::{Trouble, Wire};
 
 /// Bytes read from the socket in one call. rustls alone would read 4 KiB at a time.
 const READ_BYTES: usize = 256 << 10;
@@ -57,15 +58,15 @@ pub fn secure(mut wire: Wire, record: &PairRecord, pin: Pin) -> Result<Secure, E
 impl Secure {
     /// Sets the cancellation token and the limit of silence, which differ from those of the
     /// handshake.
-    pub fn with_patience(mut self, calm: &Arc<Calm>, silence_max: Duration) -> Secure {
+    pub fn with_patience(mut self, token: &Arc<CancelToken>, silence_max: Duration) -> Secure {
         let wire = self.stream.sock.0.get_mut();
-        wire.set_patience(calm.clone(), silence_max);
+        wire.set_patience(token.clone(), silence_max);
         self
     }
 }
 
 fn explain(e: io::Error) -> Error {
-    if crate::transport::wire::is_cancelled(&e) {
+    if crate::base::cancel::is_cancelled(&e) {
         return Error::Cancelled;
     }
     // Over USB the cause is known, so do not claim that the phone hung up.

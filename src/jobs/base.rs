@@ -9,12 +9,12 @@ use std::sync::Arc;
 use super::Error;
 use super::last_good::is_complete;
 use super::verify::Outcome;
+use crate::base::cancel::CancelToken;
 use crate::base::progress::{Monitor, Phase};
 use crate::jobs::verify;
 use crate::manifest::plists::Status;
 use crate::store::audit::{Extent, has_damaged_list};
 use crate::store::{Snapshot, Store};
-use crate::transport::Calm;
 
 /// Extent to which a run may reuse the current backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +34,11 @@ const HINT: &str = "check the disk; `idev-backup verify` names what else is dama
 pub fn judge(
     store: &Store,
     current: &Snapshot,
-    calm: &Arc<Calm>,
+    token: &Arc<CancelToken>,
     monitor: &dyn Monitor,
 ) -> Result<Base, Error> {
     let ours = judge_our_files(current, monitor)?;
-    if ours != Base::Spoilt && is_damaged(store, current, calm, monitor)? {
+    if ours != Base::Spoilt && is_damaged(store, current, token, monitor)? {
         return Ok(Base::Spoilt);
     }
     Ok(ours)
@@ -101,7 +101,7 @@ pub fn tell_lost_list(monitor: &dyn Monitor) {
 fn is_damaged(
     store: &Store,
     current: &Snapshot,
-    calm: &Arc<Calm>,
+    token: &Arc<CancelToken>,
     monitor: &dyn Monitor,
 ) -> Result<bool, Error> {
     // Unreadable notes are reported when the backup is sealed.
@@ -115,7 +115,7 @@ fn is_damaged(
     );
     monitor.phase(Phase::Checking);
     let how = verify::Options {
-        calm: Some(calm.clone()),
+        token: Some(token.clone()),
         ..verify::Options::bytes()
     };
     match verify::look_through(current.path(), &how, monitor) {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::host::{Course, DraftHost};
 use super::noted::Noted;
 use super::password::Known;
-use super::phone::{Facts, Reach, State};
+use super::phone::{Connector, Facts, State};
 use super::plan::Begun;
 use super::verdict::Refusal;
 use super::verify::{Complaint, Depth, Outcome, Wrong};
@@ -162,7 +162,7 @@ pub struct Report {
 
 /// Backs up one phone.
 pub fn create(
-    reach: &Reach,
+    connector: &Connector,
     phone: &Attached,
     store: &Store,
     options: &Options,
@@ -170,9 +170,9 @@ pub fn create(
 ) -> Result<Report, Error> {
     let started = (SystemTime::now(), Instant::now());
     // "Stop" on one phone does not stop the backups of the others.
-    let reach = &Reach {
-        calm: reach.calm.for_one(),
-        ..reach.clone()
+    let connector = &Connector {
+        token: connector.token.for_one(),
+        ..connector.clone()
     };
     let noted = Noted::new(monitor);
     let monitor: &dyn Monitor = &noted;
@@ -182,13 +182,13 @@ pub fn create(
     // folder.
     Store::open_made(store.root())?;
     let lock = store.lock(&phone.udid)?;
-    let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
+    let mut session = pair::session_or_pair(connector, phone, options.trust_wait, monitor)?;
     let facts = Facts::ask(session.lockdown())?;
     let state = State::ask(session.lockdown())?;
     precheck(store, phone.via, &state, monitor)?;
 
     let clock = Instant::now();
-    let begun = plan::begin(store, &phone.udid, options, lock, &reach.calm, monitor)?;
+    let begun = plan::begin(store, &phone.udid, options, lock, &connector.token, monitor)?;
     let mut seconds = Seconds {
         clone: clock.elapsed().as_secs_f64(),
         ..Seconds::default()
@@ -199,7 +199,7 @@ pub fn create(
     } = begun;
 
     let dialog = Dialog {
-        reach,
+        connector,
         state: &state,
         options,
         store,
@@ -351,7 +351,7 @@ fn precheck(store: &Store, via: Via, state: &State, monitor: &dyn Monitor) -> Re
 
 /// Everything that the dialog with the phone needs.
 struct Dialog<'a> {
-    reach: &'a Reach,
+    connector: &'a Connector,
     state: &'a State,
     options: &'a Options,
     store: &'a Store,
@@ -366,10 +366,15 @@ impl Dialog<'_> {
         draft: &mut Draft,
         seconds: &mut Seconds,
     ) -> Result<Course, Error> {
-        let sync = SyncLock::take(session, &self.reach.calm)?;
+        let sync = SyncLock::take(session, &self.connector.token)?;
         self.monitor.phase(Phase::Describing);
         let clock = Instant::now();
-        let info = info_plist::make(session, &self.reach.calm, self.options.apps, self.monitor)?;
+        let info = info_plist::make(
+            session,
+            &self.connector.token,
+            self.options.apps,
+            self.monitor,
+        )?;
         let name = format!("{}/Info.plist", draft.udid());
         let path = name
             .parse()
@@ -386,10 +391,11 @@ impl Dialog<'_> {
         std::thread::scope(|scope| {
             // Start the watch first: the phone does not say when it starts to report its passcode
             // sheet.
-            let watch = passcode::Watch::start(session, self.reach, self.monitor, scope);
-            let calm = self.reach.calm.fork();
-            let stream = session.service(mobilebackup::SERVICE, &calm, self.options.silence_max)?;
-            let dialog = mobilebackup::Session::open(stream, calm)?;
+            let watch = passcode::Watch::start(session, self.connector, self.monitor, scope);
+            let token = self.connector.token.fork();
+            let stream =
+                session.service(mobilebackup::SERVICE, &token, self.options.silence_max)?;
+            let dialog = mobilebackup::Session::open(stream, token)?;
             let keep = self.options.keep_of(&udid);
             let may_drop = || !self.is_password_wrong_now(&udid);
             let mut host = DraftHost::new(draft, keep, &may_drop, self.monitor);

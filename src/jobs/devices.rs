@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::phone::{Facts, Reach, State};
+use super::phone::{Connector, Facts, State};
 use super::{Error, list};
 use crate::device::{self, Lockdown};
 use crate::store::Store;
@@ -34,7 +34,7 @@ pub struct Device {
 }
 
 /// Lists the phones. Adds their last backups if `store` is a store.
-pub fn devices(reach: &Reach, store: &Path) -> Result<Vec<Device>, Error> {
+pub fn devices(connector: &Connector, store: &Path) -> Result<Vec<Device>, Error> {
     let backups = match Store::open(store) {
         Ok(store) => list::list(&store)?,
         Err(_) => Vec::new(),
@@ -46,15 +46,15 @@ pub fn devices(reach: &Reach, store: &Path) -> Result<Vec<Device>, Error> {
             .and_then(|b| b.date.clone())
     };
     let mut found = Vec::new();
-    for phone in reach.phones()? {
-        let mut device = look(reach, &phone);
+    for phone in connector.phones()? {
+        let mut device = look(connector, &phone);
         device.last_backup = last(&device.udid);
         found.push(device);
     }
     Ok(found)
 }
 
-fn look(reach: &Reach, phone: &Attached) -> Device {
+fn look(connector: &Connector, phone: &Attached) -> Device {
     let mut device = Device {
         udid: phone.udid.to_string(),
         via: phone.via.to_string(),
@@ -66,8 +66,8 @@ fn look(reach: &Reach, phone: &Attached) -> Device {
         trouble: None,
         hint: None,
     };
-    let facts =
-        Lockdown::open(&reach.daemon, phone, &reach.calm).and_then(|mut l| Facts::ask(&mut l));
+    let facts = Lockdown::open(&connector.daemon, phone, &connector.token)
+        .and_then(|mut l| Facts::ask(&mut l));
     match facts {
         Ok(facts) => device.facts = Some(facts),
         Err(e) => {
@@ -76,7 +76,7 @@ fn look(reach: &Reach, phone: &Attached) -> Device {
             return device;
         }
     }
-    match reach.session(phone) {
+    match connector.session(phone) {
         Ok(mut session) => {
             device.paired = true;
             if let Ok(state) = State::ask(session.lockdown()) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::password::Passwords;
-use super::phone::{Encryption, Facts, Reach};
+use super::phone::{Connector, Encryption, Facts};
 use super::{Error, list, opened, pair, passcode, verdict};
 use crate::base::progress::Monitor;
 use crate::base::secret::Secret;
@@ -135,13 +135,13 @@ impl Room {
 
 /// Asks a phone about the encryption of its backups.
 pub fn status(
-    reach: &Reach,
+    connector: &Connector,
     phone: &Attached,
     store: Option<&Store>,
     options: &Options,
     monitor: &dyn Monitor,
 ) -> Result<Report, Error> {
-    let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
+    let mut session = pair::session_or_pair(connector, phone, options.trust_wait, monitor)?;
     let facts = Facts::ask(session.lockdown())?;
     let encryption = Encryption::ask(session.lockdown())?;
     report(phone, facts, encryption, None, store)
@@ -150,21 +150,29 @@ pub fn status(
 /// Changes the encryption of a phone's backups as `wish` says. The phone only says that it agreed;
 /// the next backup proves it.
 pub fn change(
-    reach: &Reach,
+    connector: &Connector,
     phone: &Attached,
     store: Option<&Store>,
     wish: &Wish,
     options: &Options,
     monitor: &dyn Monitor,
 ) -> Result<Report, Error> {
-    let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
+    let mut session = pair::session_or_pair(connector, phone, options.trust_wait, monitor)?;
     let facts = Facts::ask(session.lockdown())?;
     let before = Encryption::ask(session.lockdown())?;
     admit(wish.done(), before)?;
-    ask(reach, &mut session, phone, wish, before, options, monitor)?;
+    ask(
+        connector,
+        &mut session,
+        phone,
+        wish,
+        before,
+        options,
+        monitor,
+    )?;
 
     let wanted = wish.done() != Done::Off;
-    let after = look_again(reach, &mut session, phone, wanted);
+    let after = look_again(connector, &mut session, phone, wanted);
     if after.is_on != Some(wanted) {
         let says = match after.is_on {
             None => "does not say whether it encrypts its backups",
@@ -206,7 +214,7 @@ pub fn admit(wanted: Done, state: Encryption) -> Result<(), Error> {
 }
 
 fn ask(
-    reach: &Reach,
+    connector: &Connector,
     session: &mut Session,
     phone: &Attached,
     wish: &Wish,
@@ -218,14 +226,14 @@ fn ask(
         old: wish.old_password().map(text).transpose()?,
         new: wish.new_password().map(text).transpose()?,
     };
-    let sync = SyncLock::take(session, &reach.calm)?;
+    let sync = SyncLock::take(session, &connector.token)?;
     let verdict = std::thread::scope(|scope| {
         // Start the watch first: the phone does not say when it starts to report its passcode
         // sheet.
-        let watch = passcode::Watch::start(session, reach, monitor, scope);
-        let calm = reach.calm.fork();
-        let stream = session.service(mobilebackup::SERVICE, &calm, options.silence_max)?;
-        let dialog = mobilebackup::Session::open(stream, calm).map_err(not_opened)?;
+        let watch = passcode::Watch::start(session, connector, monitor, scope);
+        let token = connector.token.fork();
+        let stream = session.service(mobilebackup::SERVICE, &token, options.silence_max)?;
+        let dialog = mobilebackup::Session::open(stream, token).map_err(not_opened)?;
         let verdict = dialog.change_password(phone.udid.as_str(), passwords);
         drop(watch);
         verdict.map_err(Error::PasswordDialog)
@@ -269,7 +277,12 @@ fn no_password(why: &str) -> Error {
 
 /// Asks the phone for its state until it is as wanted, or until [`LOOKS`] is reached: a change may
 /// take a moment to show.
-fn look_again(reach: &Reach, session: &mut Session, phone: &Attached, wanted: bool) -> Encryption {
+fn look_again(
+    connector: &Connector,
+    session: &mut Session,
+    phone: &Attached,
+    wanted: bool,
+) -> Encryption {
     let mut seen = Encryption::default();
     for look in 0..LOOKS {
         if look > 0 {
@@ -278,12 +291,12 @@ fn look_again(reach: &Reach, session: &mut Session, phone: &Attached, wanted: bo
         match Encryption::ask(session.lockdown()) {
             Ok(encryption) => seen = encryption,
             // The old connection may have ended while the phone waited for its owner.
-            Err(_) => match reach.session(phone) {
+            Err(_) => match connector.session(phone) {
                 Ok(fresh) => *session = fresh,
                 Err(_) => break,
             },
         }
-        if seen.is_on == Some(wanted) || reach.calm.cancelled() {
+        if seen.is_on == Some(wanted) || connector.token.cancelled() {
             break;
         }
     }

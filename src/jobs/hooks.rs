@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::base::cancel::CancelToken;
 use crate::base::child;
-use crate::transport::Calm;
 
 /// Longest part of a command's output that an error message quotes, in bytes. The end of the output
 /// is kept, since it says why the command failed.
@@ -137,17 +137,17 @@ impl Hooks {
     }
 
     /// Runs the command for an event, and shows a notification. Returns each problem as a sentence
-    /// with a hint. Cancelling `calm` meanwhile stops both.
+    /// with a hint. Cancelling `token` meanwhile stops both.
     pub fn at(
         &self,
         turn: Turn,
         told: &Told<'_>,
-        calm: &Calm,
+        token: &CancelToken,
     ) -> Vec<(String, Option<&'static str>)> {
         let mut wrong = Vec::new();
         // If the backup itself was cancelled, the event still runs its command, and to the end.
-        let was_stopped = calm.cancelled();
-        let is_stopped = || calm.cancelled() && !was_stopped;
+        let was_stopped = token.cancelled();
+        let is_stopped = || token.cancelled() && !was_stopped;
         if let Some(command) = self.command(turn) {
             let input = serde_json::to_vec(told).unwrap_or_default();
             if let Err(why) = run(child::shell(command), &input, self.time_limit, &is_stopped) {

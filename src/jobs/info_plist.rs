@@ -8,13 +8,12 @@ use plist::{Dictionary, Value};
 
 use super::Error;
 use super::phone::values;
-use crate::base::bounded_plist;
-use crate::base::product_names;
+use crate::base::cancel::CancelToken;
 use crate::base::progress::Monitor;
+use crate::base::{bounded_plist, product_names};
 use crate::device::afc::Afc;
 use crate::device::apps::{self, App, Icons};
 use crate::device::{self, Session};
-use crate::transport::Calm;
 
 /// Version of iTunes that we claim if the phone requires none (protocol.md, section 6).
 const ITUNES_VERSION: &str = "10.0.1";
@@ -38,14 +37,14 @@ const FILE_BYTES_MAX: usize = 16 << 20;
 /// Makes the file. Anything that a service does not provide is left out, and reported as a problem.
 pub fn make(
     session: &mut Session,
-    calm: &Arc<Calm>,
+    token: &Arc<CancelToken>,
     with_apps: bool,
     monitor: &dyn Monitor,
 ) -> Result<Vec<u8>, Error> {
     let mut info = basics(session)?;
     if with_apps {
-        match apps::user_apps(session, calm) {
-            Ok(apps) => add_apps(&mut info, &apps, session, calm, monitor),
+        match apps::user_apps(session, token) {
+            Ok(apps) => add_apps(&mut info, &apps, session, token, monitor),
             Err(device::Error::Cancelled) => return Err(device::Error::Cancelled.into()),
             Err(e) => monitor.problem(
                 format!("the list of applications is not in this backup: {e}"),
@@ -53,7 +52,7 @@ pub fn make(
             ),
         }
     }
-    match files(session, calm) {
+    match files(session, token) {
         Ok((itunes, ibooks)) => {
             info.insert("iTunes Files".into(), Value::Dictionary(itunes));
             if let Some(books) = ibooks {
@@ -143,10 +142,10 @@ fn add_apps(
     info: &mut Dictionary,
     apps: &[App],
     session: &mut Session,
-    calm: &Arc<Calm>,
+    token: &Arc<CancelToken>,
     monitor: &dyn Monitor,
 ) {
-    let mut icons = match Icons::open(session, calm) {
+    let mut icons = match Icons::open(session, token) {
         Ok(icons) => Some(icons),
         Err(e) => {
             // These are only icons for a list in Finder: the backup lacks no data without them.
@@ -179,9 +178,9 @@ fn add_apps(
 
 fn files(
     session: &mut Session,
-    calm: &Arc<Calm>,
+    token: &Arc<CancelToken>,
 ) -> Result<(Dictionary, Option<Vec<u8>>), device::Error> {
-    let mut afc = Afc::open(session, calm)?;
+    let mut afc = Afc::open(session, token)?;
     let mut found = Dictionary::new();
     for name in ITUNES_FILES {
         if let Some(bytes) = afc.read(&format!("/iTunes_Control/iTunes/{name}"), FILE_BYTES_MAX)? {

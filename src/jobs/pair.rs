@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Error;
-use super::phone::Reach;
+use super::phone::Connector;
 use crate::base::progress::{Event, Monitor, Wait};
 use crate::device::pairing::{self, Asked};
 use crate::device::{self, Lockdown, PairRecord, Session};
@@ -21,33 +21,39 @@ pub enum Outcome {
 /// Pairs with a phone, waiting up to `limit` for its owner to tap "Trust". The new record is tested
 /// before it is saved.
 pub fn pair(
-    reach: &Reach,
+    connector: &Connector,
     phone: &Attached,
     limit: Duration,
     monitor: &dyn Monitor,
 ) -> Result<Outcome, Error> {
-    match reach.session(phone) {
+    match connector.session(phone) {
         Ok(_) => return Ok(Outcome::Already),
         Err(Error::Device(e)) if is_mendable(&e) => {}
         Err(e) => return Err(e),
     }
-    let record = new_record(reach, phone, limit, monitor)?;
-    Session::open(&reach.daemon, phone, record.clone(), reach.pin, &reach.calm)?;
-    reach.records.save(phone, &record)?;
+    let record = new_record(connector, phone, limit, monitor)?;
+    Session::open(
+        &connector.daemon,
+        phone,
+        record.clone(),
+        connector.pin,
+        &connector.token,
+    )?;
+    connector.records.save(phone, &record)?;
     Ok(Outcome::Paired)
 }
 
 /// Opens a session with a phone, pairing with it first if necessary.
 pub fn session_or_pair(
-    reach: &Reach,
+    connector: &Connector,
     phone: &Attached,
     limit: Duration,
     monitor: &dyn Monitor,
 ) -> Result<Session, Error> {
-    match reach.session(phone) {
+    match connector.session(phone) {
         Err(Error::Device(e)) if is_mendable(&e) => {
-            pair(reach, phone, limit, monitor)?;
-            reach.session(phone)
+            pair(connector, phone, limit, monitor)?;
+            connector.session(phone)
         }
         other => other,
     }
@@ -62,13 +68,13 @@ fn is_mendable(e: &device::Error) -> bool {
 }
 
 fn new_record(
-    reach: &Reach,
+    connector: &Connector,
     phone: &Attached,
     limit: Duration,
     monitor: &dyn Monitor,
 ) -> Result<PairRecord, Error> {
-    let buid = reach.records.system_buid()?;
-    let mut lockdown = Lockdown::open(&reach.daemon, phone, &reach.calm)?;
+    let buid = connector.records.system_buid()?;
+    let mut lockdown = Lockdown::open(&connector.daemon, phone, &connector.token)?;
     let mut shown = None;
     let mut waiting = |asked: Option<Asked>| {
         if let Some(what) = shown.take() {
@@ -89,17 +95,17 @@ fn new_record(
         &mut lockdown,
         &buid,
         limit,
-        &reach.calm,
+        &connector.token,
         &mut waiting,
     )?)
 }
 
 /// Removes the pairing from both phone and computer. Not an error if the phone has already removed
 /// it.
-pub fn unpair(reach: &Reach, phone: &Attached) -> Result<(), Error> {
-    match reach.records.load(&phone.udid) {
+pub fn unpair(connector: &Connector, phone: &Attached) -> Result<(), Error> {
+    match connector.records.load(&phone.udid) {
         Ok(record) => {
-            let mut lockdown = Lockdown::open(&reach.daemon, phone, &reach.calm)?;
+            let mut lockdown = Lockdown::open(&connector.daemon, phone, &connector.token)?;
             match pairing::unpair(&mut lockdown, &record) {
                 Ok(()) | Err(device::Error::Lockdown { .. }) => {}
                 Err(e) => return Err(e.into()),
@@ -110,5 +116,5 @@ pub fn unpair(reach: &Reach, phone: &Attached) -> Result<(), Error> {
         Err(device::Error::BadRecord { .. }) => {}
         Err(e) => return Err(e.into()),
     }
-    Ok(reach.records.forget(&phone.udid)?)
+    Ok(connector.records.forget(&phone.udid)?)
 }

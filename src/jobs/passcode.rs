@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::phone::Reach;
+use super::phone::Connector;
+use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Wait};
 use crate::device::Session;
 use crate::device::notify::{self, Notifications};
-use crate::transport::Calm;
 
 /// The longest time that a phone waits for the passcode (iOS 26; iOS 16.1 waits three minutes).
 pub const WAIT_MAX: Duration = Duration::from_secs(30 * 60);
@@ -25,13 +25,13 @@ impl<'scope> Watch<'scope> {
     /// notifications that it sent earlier.
     pub fn start<'env: 'scope>(
         session: &mut Session,
-        reach: &Reach,
+        connector: &Connector,
         monitor: &'env dyn Monitor,
         scope: &'scope std::thread::Scope<'scope, 'env>,
     ) -> Watch<'scope> {
         let stop = Arc::new(AtomicBool::new(false));
-        let opened =
-            Notifications::open(session, &Calm::new(stop.clone())).and_then(|mut notifications| {
+        let opened = Notifications::open(session, &CancelToken::new(stop.clone())).and_then(
+            |mut notifications| {
                 for name in [
                     notify::PASSCODE_SHEET_UP,
                     notify::PASSCODE_SHEET_GONE,
@@ -40,8 +40,9 @@ impl<'scope> Watch<'scope> {
                     notifications.observe(name)?;
                 }
                 Ok(notifications)
-            });
-        let cancel = reach.calm.clone();
+            },
+        );
+        let cancel = connector.token.clone();
         let thread = match opened {
             Ok(notifications) => {
                 let thread = std::thread::Builder::new().name("passcode".to_owned());
@@ -70,7 +71,7 @@ impl Drop for Watch<'_> {
     }
 }
 
-fn watch(mut notifications: Notifications, cancel: &Calm, monitor: &dyn Monitor) {
+fn watch(mut notifications: Notifications, cancel: &CancelToken, monitor: &dyn Monitor) {
     let mut up = false;
     // Ends when the connection does, or when the watch is dropped.
     while let Ok(Some(name)) = notifications.next_name() {

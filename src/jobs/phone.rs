@@ -7,15 +7,16 @@ use plist::{Dictionary, Value};
 use serde::Serialize;
 
 use super::{Error, named};
+use crate::base::cancel::CancelToken;
 use crate::base::product_names;
 use crate::device::records::Records;
 use crate::device::tls::Pin;
 use crate::device::{self, Lockdown, Session};
-use crate::transport::{Attached, Calm, Stream, Transport, Via};
+use crate::transport::{Attached, Stream, Transport, Via};
 
 /// The means of reaching phones, shared by all commands.
 #[derive(Debug, Clone)]
-pub struct Reach {
+pub struct Connector {
     /// The transport: a daemon, or USB directly.
     pub daemon: Transport,
     /// The pair records, by phone.
@@ -23,29 +24,34 @@ pub struct Reach {
     /// The policy for the key that the phone must present.
     pub pin: Pin,
     /// The cancellation token for waits.
-    pub calm: Arc<Calm>,
+    pub token: Arc<CancelToken>,
 }
 
-impl Reach {
+impl Connector {
     /// Creates a reach through a daemon or over USB, with our own pair records in `folder`.
-    pub fn new(daemon: impl Into<Transport>, folder: PathBuf, pin: Pin, calm: Arc<Calm>) -> Reach {
+    pub fn new(
+        daemon: impl Into<Transport>,
+        folder: PathBuf,
+        pin: Pin,
+        token: Arc<CancelToken>,
+    ) -> Connector {
         let daemon = daemon.into();
-        Reach {
+        Connector {
             records: Records::new(daemon.clone(), folder),
             daemon,
             pin,
-            calm,
+            token,
         }
     }
 
-    /// Returns a copy whose waits are cancelled through `calm`.
-    pub fn with_calm(&self, calm: Arc<Calm>) -> Reach {
-        let daemon = self.daemon.with_calm(calm.clone());
-        Reach {
+    /// Returns a copy whose waits are cancelled through `token`.
+    pub fn with_token(&self, token: Arc<CancelToken>) -> Connector {
+        let daemon = self.daemon.with_token(token.clone());
+        Connector {
             records: self.records.through(daemon.clone()),
             daemon,
             pin: self.pin,
-            calm,
+            token,
         }
     }
 
@@ -83,7 +89,7 @@ impl Reach {
 
     /// Returns the name of a phone, if it tells.
     pub fn name(&self, phone: &Attached) -> Option<String> {
-        let lockdown = Lockdown::open(&self.daemon, phone, &self.calm);
+        let lockdown = Lockdown::open(&self.daemon, phone, &self.token);
         lockdown.and_then(|mut l| l.text("DeviceName")).ok()?
     }
 
@@ -104,7 +110,7 @@ impl Reach {
             phone,
             record,
             self.pin,
-            &self.calm,
+            &self.token,
         )?)
     }
 }

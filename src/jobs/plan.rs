@@ -7,6 +7,7 @@ use super::create::Options;
 use super::last_good::is_complete;
 use super::phone::{Facts, State};
 use super::{Error, list};
+use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::udid::Udid;
 use crate::base::units::counted;
@@ -16,7 +17,6 @@ use crate::store::disk::CloneKind;
 use crate::store::draft::Leftover;
 use crate::store::layout::LeftOut;
 use crate::store::{Draft, Lock, Origin, Snapshot, Store};
-use crate::transport::Calm;
 
 /// Describes how a draft came to be.
 pub fn origin_words(origin: &Origin) -> String {
@@ -74,7 +74,7 @@ pub fn begin(
     udid: &Udid,
     options: &Options,
     lock: Lock,
-    calm: &Arc<Calm>,
+    token: &Arc<CancelToken>,
     monitor: &dyn Monitor,
 ) -> Result<Begun, Error> {
     let mut lock = lock;
@@ -83,7 +83,7 @@ pub fn begin(
     // Read only now, because `Leftover::find` may have completed an interrupted seal.
     let current = store.current(udid)?.filter(|_| !options.full);
     let base = match &current {
-        Some(current) => base::judge(store, current, calm, monitor)?,
+        Some(current) => base::judge(store, current, token, monitor)?,
         None => Base::Sound,
     };
     let is_spoilt = base == Base::Spoilt;

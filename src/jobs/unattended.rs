@@ -12,14 +12,15 @@ use super::create::{Options, Report};
 use super::hooks::{Hooks, Told, Turn};
 use super::last_good::is_overdue;
 pub use super::last_good::{last_good, rests_on};
-use super::phone::{Facts, Reach, State};
+use super::phone::{Connector, Facts, State};
 use super::{Class, Error, list, pair};
+use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Wait};
 use crate::base::udid::Udid;
 use crate::base::units::span;
 use crate::jobs::{conditions, create};
 use crate::store::{self, Store};
-use crate::transport::{self, Attached, Calm};
+use crate::transport::{self, Attached};
 use crate::{device, mobilebackup};
 
 /// Time between two checks for a phone that is not connected yet.
@@ -60,7 +61,7 @@ pub enum Outcome {
 
 /// Returns the requested phones. Waits up to `wait` for the first to be connected.
 pub fn phones(
-    reach: &Reach,
+    connector: &Connector,
     wanted: Option<&str>,
     all: bool,
     wait: Duration,
@@ -70,14 +71,16 @@ pub fn phones(
     let mut told = false;
     loop {
         let found = match all {
-            false => reach.phone(wanted).map(|phone| vec![phone]),
-            true => reach.phones().and_then(|phones| match phones.is_empty() {
-                true => Err(Error::NoDevice {
-                    wanted: None,
-                    present: Vec::new(),
+            false => connector.phone(wanted).map(|phone| vec![phone]),
+            true => connector
+                .phones()
+                .and_then(|phones| match phones.is_empty() {
+                    true => Err(Error::NoDevice {
+                        wanted: None,
+                        present: Vec::new(),
+                    }),
+                    false => Ok(phones),
                 }),
-                false => Ok(phones),
-            }),
         };
         let left = wait.saturating_sub(start.elapsed());
         match found {
@@ -86,7 +89,7 @@ pub fn phones(
                     monitor.note(format!("{e}; waiting for it for up to {}", span(wait)));
                     told = true;
                 }
-                pause(LOOK_EVERY.min(left), &reach.calm)?;
+                pause(LOOK_EVERY.min(left), &connector.token)?;
             }
             other => return other,
         }
@@ -131,7 +134,7 @@ pub fn is_retired(store: &Store, udid: &Udid) -> bool {
 
 /// Backs up one phone if the plan's conditions allow it now.
 pub fn back_up(
-    reach: &Reach,
+    connector: &Connector,
     phone: &Attached,
     store: &Store,
     options: &Options,
@@ -143,9 +146,9 @@ pub fn back_up(
     let teller = Teller {
         plan,
         udid: Some(phone.udid.as_str()),
-        name: name(reach, phone, plan),
+        name: name(connector, phone, plan),
         last: last.map(list::rfc3339),
-        calm: &reach.calm,
+        token: &connector.token,
         monitor,
         problems: Mutex::default(),
     };
@@ -157,7 +160,7 @@ pub fn back_up(
     }
     let held_off = match not_now(plan, now, rests_on(store, &phone.udid)) {
         None if plan.conditions.need_the_phone() => {
-            asked(reach, phone, options, monitor).map(|s| plan.conditions.against_the_phone(&s))
+            asked(connector, phone, options, monitor).map(|s| plan.conditions.against_the_phone(&s))
         }
         decided => Ok(decided),
     };
@@ -171,9 +174,9 @@ pub fn back_up(
     }
     let awake = (!plan.may_sleep).then(Awake::keep);
     teller.tell(Turn::OnStart, "its backup begins".to_owned(), |_| {});
-    let result = match reach.calm.cancelled() {
+    let result = match connector.token.cancelled() {
         true => Err(Error::Interrupted),
-        false => repeatedly(reach, phone, store, options, plan, &teller),
+        false => repeatedly(connector, phone, store, options, plan, &teller),
     };
     drop(awake);
     match result {
@@ -195,12 +198,12 @@ pub fn back_up(
 
 /// Asks the phone for the facts that the conditions need, before anything begins.
 fn asked(
-    reach: &Reach,
+    connector: &Connector,
     phone: &Attached,
     options: &Options,
     monitor: &dyn Monitor,
 ) -> Result<State, Error> {
-    let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
+    let mut session = pair::session_or_pair(connector, phone, options.trust_wait, monitor)?;
     Ok(State::ask(session.lockdown())?)
 }
 
@@ -210,7 +213,7 @@ pub fn tell_failed(
     error: &Error,
     wanted: Option<&str>,
     plan: &Plan,
-    calm: &Calm,
+    token: &CancelToken,
     monitor: &dyn Monitor,
 ) {
     let teller = Teller {
@@ -221,7 +224,7 @@ pub fn tell_failed(
             None => "No phone was reached".to_owned(),
         },
         last: None,
-        calm,
+        token,
         monitor,
         problems: Mutex::default(),
     };
@@ -240,11 +243,11 @@ pub fn not_now(plan: &Plan, now: SystemTime, last: Option<SystemTime>) -> Option
 
 /// Returns the phone's name for the hooks. Asks the phone only if there is a hook that uses the
 /// name.
-fn name(reach: &Reach, phone: &Attached, plan: &Plan) -> String {
+fn name(connector: &Connector, phone: &Attached, plan: &Plan) -> String {
     let hooks = &plan.hooks;
     let said = hooks.notify || hooks.any();
     let asked = said.then(|| {
-        device::Lockdown::open(&reach.daemon, phone, &reach.calm)
+        device::Lockdown::open(&connector.daemon, phone, &connector.token)
             .and_then(|mut l| Facts::ask(&mut l))
     });
     match asked {
@@ -254,7 +257,7 @@ fn name(reach: &Reach, phone: &Attached, plan: &Plan) -> String {
 }
 
 fn repeatedly(
-    reach: &Reach,
+    connector: &Connector,
     phone: &Attached,
     store: &Store,
     options: &Options,
@@ -264,10 +267,10 @@ fn repeatedly(
     let mut phone = phone.clone();
     let mut attempt = 0;
     loop {
-        let result = once(reach, &phone, store, options, plan, teller);
+        let result = once(connector, &phone, store, options, plan, teller);
         let Err(e) = result else { return result };
         let worth_it = matches!(e.class(), Class::Failed | Class::Lost | Class::NoDevice);
-        if attempt >= plan.retries || !worth_it || reach.calm.cancelled() {
+        if attempt >= plan.retries || !worth_it || connector.token.cancelled() {
             return Err(e);
         }
         attempt += 1;
@@ -276,9 +279,9 @@ fn repeatedly(
             span(plan.retry_wait),
             plan.retries
         ));
-        pause(plan.retry_wait, &reach.calm)?;
+        pause(plan.retry_wait, &connector.token)?;
         // If the phone was reconnected, the daemon has given it another number.
-        match reach.phone(Some(phone.udid.as_str())) {
+        match connector.phone(Some(phone.udid.as_str())) {
             Ok(found) => phone = found,
             Err(e) if may_come(&e) => {}
             Err(e) => return Err(e),
@@ -287,7 +290,7 @@ fn repeatedly(
 }
 
 fn once(
-    reach: &Reach,
+    connector: &Connector,
     phone: &Attached,
     store: &Store,
     options: &Options,
@@ -295,15 +298,15 @@ fn once(
     teller: &Teller<'_>,
 ) -> Result<Report, Error> {
     // Giving up on one phone's passcode does not cancel the work on the others.
-    let reach = Reach {
-        calm: reach.calm.for_one(),
-        ..reach.clone()
+    let connector = Connector {
+        token: connector.token.for_one(),
+        ..connector.clone()
     };
     let given_up = AtomicBool::new(false);
     let (changes, changed) = channel();
     let result = std::thread::scope(|scope| {
         let warden = Warden {
-            calm: reach.calm.clone(),
+            token: connector.token.clone(),
             plan,
             teller,
             given_up: &given_up,
@@ -314,7 +317,7 @@ fn once(
             passcode_wait: plan.passcode_wait,
             changes: Mutex::new(changes),
         };
-        create::create(&reach, phone, store, options, &watched)
+        create::create(&connector, phone, store, options, &watched)
     });
     match result {
         Err(
@@ -371,7 +374,7 @@ impl Monitor for Watched<'_> {
 
 /// Reminds the user to enter the passcode, and gives up after the time limit.
 struct Warden<'a> {
-    calm: Arc<Calm>,
+    token: Arc<CancelToken>,
     plan: &'a Plan,
     teller: &'a Teller<'a>,
     given_up: &'a AtomicBool,
@@ -401,7 +404,7 @@ impl Warden<'_> {
                     let waited = began.elapsed();
                     if self.plan.passcode_wait.is_some_and(|max| waited >= max) {
                         self.given_up.store(true, Ordering::SeqCst);
-                        self.calm.cancel();
+                        self.token.cancel();
                         since = None;
                     } else {
                         reminded = Instant::now();
@@ -440,7 +443,7 @@ struct Teller<'a> {
     udid: Option<&'a str>,
     name: String,
     last: Option<String>,
-    calm: &'a Calm,
+    token: &'a CancelToken,
     monitor: &'a dyn Monitor,
     problems: Mutex<Vec<String>>,
 }
@@ -459,7 +462,7 @@ impl Teller<'_> {
             report: None,
         };
         more(&mut told);
-        for (problem, hint) in self.plan.hooks.at(turn, &told, self.calm) {
+        for (problem, hint) in self.plan.hooks.at(turn, &told, self.token) {
             let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
             problems.push(problem.clone());
             self.monitor.problem(problem, hint.map(str::to_owned));
@@ -512,7 +515,13 @@ pub fn overdue(
 
 /// Runs the hooks if the backup of a phone that is not connected is overdue, according to the
 /// store.
-pub fn tell_overdue(store: &Store, udid: &Udid, plan: &Plan, calm: &Calm, monitor: &dyn Monitor) {
+pub fn tell_overdue(
+    store: &Store,
+    udid: &Udid,
+    plan: &Plan,
+    token: &CancelToken,
+    monitor: &dyn Monitor,
+) {
     if is_retired(store, udid) {
         return;
     }
@@ -524,7 +533,7 @@ pub fn tell_overdue(store: &Store, udid: &Udid, plan: &Plan, calm: &Calm, monito
         udid: Some(udid.as_str()),
         name: name.unwrap_or_else(|| format!("Phone {udid}")),
         last: last.map(list::rfc3339),
-        calm,
+        token,
         monitor,
         problems: Mutex::default(),
     };
@@ -539,10 +548,10 @@ fn local_minute(now: SystemTime) -> u16 {
 }
 
 /// Waits for `time`. Fails at once if the token is cancelled.
-pub fn pause(time: Duration, calm: &Calm) -> Result<(), Error> {
+pub fn pause(time: Duration, token: &CancelToken) -> Result<(), Error> {
     let start = Instant::now();
     loop {
-        if calm.cancelled() {
+        if token.cancelled() {
             return Err(Error::Device(device::Error::Cancelled));
         }
         match time.saturating_sub(start.elapsed()) {

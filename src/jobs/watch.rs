@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::phone::Reach;
+use super::phone::Connector;
 use super::unattended::{Outcome, pause};
 use super::{Class, Error};
 use crate::base::udid::Udid;
@@ -66,11 +66,11 @@ enum Message {
 }
 
 /// Watches until the reach's cancellation token is cancelled.
-pub fn watch(reach: &Reach, due_after: Duration, watcher: &dyn Watcher) {
+pub fn watch(connector: &Connector, due_after: Duration, watcher: &dyn Watcher) {
     let (messages, heard) = sync_channel(CHANGES_MAX);
     std::thread::scope(|scope| {
         let changes = messages.clone();
-        scope.spawn(move || listen(reach, &changes));
+        scope.spawn(move || listen(connector, &changes));
         let start = |phone: Attached| {
             let messages = messages.clone();
             scope.spawn(move || {
@@ -93,11 +93,11 @@ pub fn watch(reach: &Reach, due_after: Duration, watcher: &dyn Watcher) {
 }
 
 /// Forwards the daemon's announcements, and reconnects if the daemon goes away.
-fn listen(reach: &Reach, messages: &SyncSender<Message>) {
+fn listen(connector: &Connector, messages: &SyncSender<Message>) {
     let mut wait = Duration::from_secs(1);
     let mut told = false;
     loop {
-        let why = match reach.daemon.listen() {
+        let why = match connector.daemon.listen() {
             Err(e) => e.to_string(),
             Ok(mut listener) => {
                 (wait, told) = (Duration::from_secs(1), false);
@@ -116,13 +116,13 @@ fn listen(reach: &Reach, messages: &SyncSender<Message>) {
                 }
             }
         };
-        if !told && !reach.calm.cancelled() {
+        if !told && !connector.token.cancelled() {
             told = true;
             if messages.send(Message::Lost(why)).is_err() {
                 return;
             }
         }
-        if pause(wait, &reach.calm).is_err() {
+        if pause(wait, &connector.token).is_err() {
             // Fails only if the loop has already ended.
             drop(messages.send(Message::Stop));
             return;

@@ -11,7 +11,8 @@ use std::io::{self, Read, Write};
 
 use super::{Error, Fault};
 use crate::base::backup_path::BackupPath;
-use crate::transport::{Calm, Stream, read_u32};
+use crate::base::cancel::CancelToken;
+use crate::transport::{Stream, read_u32};
 
 /// A chunk of data.
 const DATA: u8 = 0x0c;
@@ -36,7 +37,7 @@ const RECEIVING: &str = "sent files";
 /// file is incomplete.
 pub struct Body<'a> {
     stream: &'a mut dyn Stream,
-    calm: &'a Calm,
+    token: &'a CancelToken,
     left_in_chunk: u32,
     end: Option<End>,
 }
@@ -59,10 +60,10 @@ pub enum End {
 
 impl<'a> Body<'a> {
     /// Starts reading the body at the current position of `stream`.
-    pub fn new(stream: &'a mut dyn Stream, calm: &'a Calm) -> Body<'a> {
+    pub fn new(stream: &'a mut dyn Stream, token: &'a CancelToken) -> Body<'a> {
         Body {
             stream,
-            calm,
+            token,
             left_in_chunk: 0,
             end: None,
         }
@@ -82,7 +83,7 @@ impl<'a> Body<'a> {
             if self.end.is_some() {
                 return Ok(false);
             }
-            if self.calm.stops() {
+            if self.token.stops() {
                 return Err(Error::Cancelled);
             }
             let length = read_u32(self.stream).map_err(|e| Error::wire(RECEIVING, e))?;
@@ -192,17 +193,17 @@ const HEAD: usize = 5;
 /// Sender of the files that answer one request. Many small files go out in one write.
 pub struct Outgoing<'a> {
     stream: &'a mut dyn Stream,
-    calm: &'a Calm,
+    token: &'a CancelToken,
     waiting: Vec<u8>,
     filled: usize,
 }
 
 impl<'a> Outgoing<'a> {
     /// Creates a sender; it has not sent anything yet.
-    pub fn new(stream: &'a mut dyn Stream, calm: &'a Calm) -> Outgoing<'a> {
+    pub fn new(stream: &'a mut dyn Stream, token: &'a CancelToken) -> Outgoing<'a> {
         Outgoing {
             stream,
-            calm,
+            token,
             waiting: Vec::new(),
             filled: 0,
         }
@@ -236,8 +237,8 @@ impl<'a> Outgoing<'a> {
 
     fn body(&mut self, file: &mut dyn Read) -> io::Result<Option<Fault>> {
         loop {
-            if self.calm.stops() {
-                return Err(self.calm.cancellation());
+            if self.token.stops() {
+                return Err(self.token.cancellation());
             }
             self.make_room(HEAD + SEND_BYTES_MAX)?;
             let start = self.filled + HEAD;
@@ -309,9 +310,9 @@ mod tests {
 
     fn received(wire: Vec<u8>) -> (io::Result<Vec<u8>>, End) {
         let mut stream = Cursor::new(wire);
-        let calm = Calm::default();
-        calm.set_between_messages(false);
-        let mut body = Body::new(&mut stream, &calm);
+        let token = CancelToken::default();
+        token.set_between_messages(false);
+        let mut body = Body::new(&mut stream, &token);
         let mut bytes = Vec::new();
         let read = body.read_to_end(&mut bytes).map(|_| bytes);
         (read, body.finish())
@@ -394,18 +395,21 @@ mod tests {
         ]
         .concat();
         let mut stream = Cursor::new([&body[..], b"next"].concat());
-        let calm = Calm::default();
-        calm.set_between_messages(false);
-        assert!(matches!(Body::new(&mut stream, &calm).finish(), End::Whole));
+        let token = CancelToken::default();
+        token.set_between_messages(false);
+        assert!(matches!(
+            Body::new(&mut stream, &token).finish(),
+            End::Whole
+        ));
         assert_eq!(stream.position(), body.len() as u64);
     }
 
     #[test]
     fn a_buffer_without_room_is_no_end() {
         let mut stream = Cursor::new([chunk(DATA, b"ab"), chunk(END, b"")].concat());
-        let calm = Calm::default();
-        calm.set_between_messages(false);
-        let mut body = Body::new(&mut stream, &calm);
+        let token = CancelToken::default();
+        token.set_between_messages(false);
+        let mut body = Body::new(&mut stream, &token);
         assert_eq!(body.read(&mut []).unwrap(), 0);
         let mut bytes = Vec::new();
         body.read_to_end(&mut bytes).unwrap();
@@ -454,8 +458,8 @@ mod tests {
         let wanted = [head, chunk(DATA, &[3]), chunk(END, b"")].concat();
         assert_eq!(send(Ok(interrupted)), (None, wanted));
         let mut wire = Cursor::new(Vec::new());
-        let calm = Calm::default();
-        Outgoing::new(&mut wire, &calm).finish().unwrap();
+        let token = CancelToken::default();
+        Outgoing::new(&mut wire, &token).finish().unwrap();
         assert_eq!(wire.into_inner(), [0; 4]);
     }
 
@@ -465,8 +469,8 @@ mod tests {
         file: Result<Box<dyn Read + Send>, Fault>,
     ) -> (Option<Fault>, Vec<u8>) {
         let mut wire = Cursor::new(Vec::new());
-        let calm = Calm::default();
-        let mut outgoing = Outgoing::new(&mut wire, &calm);
+        let token = CancelToken::default();
+        let mut outgoing = Outgoing::new(&mut wire, &token);
         let fault = outgoing.send(path, file).unwrap();
         outgoing.finish().unwrap();
         (fault, wire.into_inner())
@@ -495,8 +499,8 @@ mod tests {
 
     #[test]
     fn small_files_travel_together_and_no_chunk_is_longer_than_phones_bear() {
-        let (mut pieces, calm) = (Pieces::default(), Calm::default());
-        let mut outgoing = Outgoing::new(&mut pieces, &calm);
+        let (mut pieces, token) = (Pieces::default(), CancelToken::default());
+        let mut outgoing = Outgoing::new(&mut pieces, &token);
         let path: BackupPath = "U/3d/x".parse().unwrap();
         for _ in 0..1000 {
             let file = Cursor::new(vec![7; 1000]);
@@ -519,14 +523,14 @@ mod tests {
 
     #[test]
     fn a_cancel_ends_a_file_that_has_no_end() {
-        let (mut wire, calm) = (Cursor::new(Vec::new()), Calm::default());
-        calm.set_between_messages(true);
-        calm.cancel();
+        let (mut wire, token) = (Cursor::new(Vec::new()), CancelToken::default());
+        token.set_between_messages(true);
+        token.cancel();
         let path: BackupPath = "U/x".parse().unwrap();
-        let mut outgoing = Outgoing::new(&mut wire, &calm);
+        let mut outgoing = Outgoing::new(&mut wire, &token);
         let endless = Box::new(io::repeat(7));
         let ended = outgoing.send(&path, Ok(endless)).unwrap_err();
-        assert!(crate::transport::wire::is_cancelled(&ended));
+        assert!(crate::base::cancel::is_cancelled(&ended));
     }
 
     #[test]

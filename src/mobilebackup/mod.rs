@@ -16,8 +16,8 @@ pub use message::{Kind, Request, Verdict};
 pub use session::Session;
 
 use crate::base::backup_path::{BackupPath, BadPath};
+use crate::base::cancel::is_cancelled;
 use crate::transport::plist_stream::FrameError;
-use crate::transport::wire::is_cancelled;
 
 /// Old and new backup password of a password change, as UTF-8.
 #[derive(Clone, Copy)]

@@ -9,22 +9,23 @@ use super::message::{Kind, Reply, Request, Verdict};
 use super::nothing::NoBackup;
 use super::{DeviceFault, Error, Fault, Host, Passwords, RestoreOptions};
 use crate::base::backup_path::{BackupPath, BadPath};
+use crate::base::cancel::CancelToken;
 use crate::base::secret;
 use crate::mobilebackup::{files, message};
 use crate::transport::plist_stream::{self, Encoding, MESSAGE_BYTES_MAX};
-use crate::transport::{AnyStream, Calm, Stream, read_u32};
+use crate::transport::{AnyStream, Stream, read_u32};
 
 /// An open connection to the backup service, after the version exchange.
 pub struct Session {
     stream: AnyStream,
-    calm: Arc<Calm>,
+    token: Arc<CancelToken>,
 }
 
 impl Session {
     /// Negotiates the versions with the phone.
-    pub fn open(stream: AnyStream, calm: Arc<Calm>) -> Result<Session, Error> {
+    pub fn open(stream: AnyStream, token: Arc<CancelToken>) -> Result<Session, Error> {
         const DOING: &str = "opened the backup service";
-        let mut session = Session { stream, calm };
+        let mut session = Session { stream, token };
         let version = message::offered_version(&session.next(DOING)?)?;
         session.say(
             &message::accept_version(version.min(message::VERSION_MAX)),
@@ -98,7 +99,7 @@ impl Session {
         ) {
             // Other computers end the dialog like this, too. If the phone is gone already, the
             // error does not matter.
-            self.calm.set_between_messages(false);
+            self.token.set_between_messages(false);
             drop(self.say(&message::disconnect(), "was told that it is over"));
         }
     }
@@ -154,7 +155,7 @@ impl Session {
     /// errors in sending the answer do not matter.
     fn refuse(&mut self, message: &Value) {
         if message::asks_for_files(message)
-            && Outgoing::new(&mut self.stream, &self.calm)
+            && Outgoing::new(&mut self.stream, &self.token)
                 .finish()
                 .is_err()
         {
@@ -167,7 +168,7 @@ impl Session {
     fn send_files(&mut self, paths: &[BackupPath], host: &mut dyn Host) -> Result<Reply, Error> {
         const DOING: &str = "read files of the backup";
         let mut faults = Vec::new();
-        let mut outgoing = Outgoing::new(&mut self.stream, &self.calm);
+        let mut outgoing = Outgoing::new(&mut self.stream, &self.token);
         for path in paths {
             let sent = outgoing.send(path, host.open(path));
             if let Some(fault) = sent.map_err(|e| Error::wire(DOING, e))? {
@@ -183,7 +184,7 @@ impl Session {
         let mut faults = Vec::new();
         while let Some((device_path, path)) = files::read_head(&mut self.stream)? {
             admit(&path, names)?;
-            let mut body = Body::new(&mut self.stream, &self.calm);
+            let mut body = Body::new(&mut self.stream, &self.token);
             let kept = host.receive(&path, &mut body);
             // `finish` reads what the host left unread, so that the stream stays synchronized. A
             // broken connection is reported as such, not as a failure to write.
@@ -208,12 +209,12 @@ impl Session {
 
     /// Reads the next message. The wait may be cancelled only before the message begins.
     fn next(&mut self, doing: &'static str) -> Result<Value, Error> {
-        if self.calm.cancelled() {
+        if self.token.cancelled() {
             return Err(Error::Cancelled);
         }
-        self.calm.set_between_messages(true);
+        self.token.set_between_messages(true);
         let length = read_u32(&mut self.stream);
-        self.calm.set_between_messages(false);
+        self.token.set_between_messages(false);
         let length = length.map_err(|e| Error::wire(doing, e))?;
         let stream: &mut dyn Stream = &mut self.stream;
         let mut reader = stream;

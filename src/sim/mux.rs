@@ -211,7 +211,7 @@ impl Shared {
                 continue;
             };
             if request.name() == "Connect" {
-                match self.reach(&request) {
+                match self.route(&request) {
                     Ok((phone, port)) => {
                         super::lock(&self.connections)
                             .entry(id)
@@ -255,7 +255,7 @@ impl Shared {
         }
     }
 
-    fn reach(&self, request: &Request) -> Result<(Arc<Phone>, u16), u64> {
+    fn route(&self, request: &Request) -> Result<(Arc<Phone>, u16), u64> {
         let phone = self
             .phone(request.number("DeviceID"))
             .ok_or(RESULT_BAD_DEVICE)?;

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use super::error::Trouble;
 use super::mux::{Mux, Standing};
-use super::wire::{Calm, TICK, cancelled};
+use super::wire::TICK;
+use crate::base::cancel::{CancelToken, cancelled};
 
 /// Longest wait for the phone's version, or for its answer to a new connection.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -82,7 +83,7 @@ impl Link {
     /// Starts the pump, and waits until the phone has sent its version.
     ///
     /// If the cause of an error is a [`Trouble`], the error wraps it.
-    pub fn start(pipe: Box<dyn Pipe>, wake: Wake, calm: &Calm) -> io::Result<Link> {
+    pub fn start(pipe: Box<dyn Pipe>, wake: Wake, token: &CancelToken) -> io::Result<Link> {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
                 mux: Mux::new(),
@@ -99,18 +100,18 @@ impl Link {
             shared,
             pump: Some(pump?),
         };
-        link.await_version(calm)?;
+        link.await_version(token)?;
         Ok(link)
     }
 
-    fn await_version(&self, calm: &Calm) -> io::Result<()> {
+    fn await_version(&self, token: &CancelToken) -> io::Result<()> {
         let since = Instant::now();
         let mut state = self.shared.lock();
         loop {
             match &state.over {
                 Some(trouble) => return Err(trouble.clone().into()),
                 None if state.mux.is_ready() => return Ok(()),
-                None if calm.stops() => return Err(cancelled()),
+                None if token.stops() => return Err(cancelled()),
                 None if since.elapsed() > ANSWER_WITHIN => return Err(Trouble::Silent.into()),
                 None => state = self.shared.wait(state),
             }
@@ -125,7 +126,7 @@ impl Link {
 
     /// Opens a connection to a port of the phone. Returns `None` if the phone has been released
     /// meanwhile; the caller then opens it again.
-    pub fn connect(&self, port: u16, calm: &Calm) -> io::Result<Option<Connection>> {
+    pub fn connect(&self, port: u16, token: &CancelToken) -> io::Result<Option<Connection>> {
         let mut state = self.shared.lock();
         if state.over.is_some() || state.leaving {
             return Ok(None);
@@ -147,7 +148,7 @@ impl Link {
             match (&state.over, state.mux.standing(here)) {
                 (_, Standing::Open) => break,
                 (Some(trouble), _) => return Err(trouble.clone().into()),
-                (None, Standing::Opening) if calm.stops() => return Err(cancelled()),
+                (None, Standing::Opening) if token.stops() => return Err(cancelled()),
                 (None, Standing::Opening) if since.elapsed() > ANSWER_WITHIN => {
                     return Err(Trouble::Silent.into());
                 }

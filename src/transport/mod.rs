@@ -22,7 +22,7 @@ pub use error::{Error, Trouble};
 pub use usb::Usb;
 pub use usbmuxd::{Attached, Usbmuxd, Via};
 pub use way::Transport;
-pub use wire::{Calm, Stream, Wire};
+pub use wire::{Stream, Wire};
 
 /// A stream of any kind.
 pub type AnyStream = Box<dyn Stream>;

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use super::error::{Error, Trouble};
 use super::link::{Link, Pipe, Wake};
 use super::usbmuxd::{Attached, Change, Via};
-use super::wire::{Calm, Socket, TICK, Wire, cancelled};
+use super::wire::{Socket, TICK, Wire};
+use crate::base::cancel::{CancelToken, cancelled};
 use crate::base::udid::Udid;
 use crate::trace::Recorder;
 
@@ -45,7 +46,7 @@ pub trait Bus: Send + Sync {
 #[derive(Clone)]
 pub struct Usb {
     held: Arc<Held>,
-    calm: Arc<Calm>,
+    token: Arc<CancelToken>,
     recorder: Option<Recorder>,
 }
 
@@ -65,14 +66,14 @@ impl fmt::Debug for Usb {
 }
 
 impl Usb {
-    /// Uses the phones of a bus; waits end when `calm` is cancelled.
-    pub fn new(bus: Box<dyn Bus>, calm: Arc<Calm>) -> Usb {
+    /// Uses the phones of a bus; waits end when `token` is cancelled.
+    pub fn new(bus: Box<dyn Bus>, token: Arc<CancelToken>) -> Usb {
         Usb {
             held: Arc::new(Held {
                 bus,
                 links: Mutex::default(),
             }),
-            calm,
+            token,
             recorder: None,
         }
     }
@@ -83,10 +84,10 @@ impl Usb {
         self
     }
 
-    /// Returns a clone whose waits end when `calm` is cancelled.
-    pub fn with_calm(&self, calm: Arc<Calm>) -> Usb {
+    /// Returns a clone whose waits end when `token` is cancelled.
+    pub fn with_token(&self, token: Arc<CancelToken>) -> Usb {
         Usb {
-            calm,
+            token,
             ..self.clone()
         }
     }
@@ -147,14 +148,14 @@ impl Usb {
                 }
             };
             let link = slot.insert(link);
-            match link.connect(port, &self.calm).map_err(failed)? {
+            match link.connect(port, &self.token).map_err(failed)? {
                 Some(connection) => break connection,
                 // The link has just released the phone, since it was unused.
                 None if tries > 0 => tries -= 1,
                 None => return Err(failed(Trouble::Unplugged.into())),
             }
         };
-        let wire = Wire::new(Socket::Usb(connection), self.calm.clone(), SILENCE_MAX);
+        let wire = Wire::new(Socket::Usb(connection), self.token.clone(), SILENCE_MAX);
         let mut wire = wire.map_err(failed)?;
         if let Some(recorder) = &self.recorder {
             wire.record(recorder.open(service, Some(phone.udid.as_str())));
@@ -164,7 +165,7 @@ impl Usb {
 
     fn open(&self, phone: &Attached) -> std::io::Result<Link> {
         let (pipe, wake) = self.held.bus.open((phone.device_id & !OURS) as u32)?;
-        Link::start(pipe, wake, &self.calm)
+        Link::start(pipe, wake, &self.token)
     }
 
     fn slot(&self, phone: &Attached) -> Slot {
@@ -230,7 +231,7 @@ impl Listener {
             if let Some(change) = self.news.pop() {
                 return Ok(change);
             }
-            if self.usb.calm.stops() {
+            if self.usb.token.stops() {
                 return Err(Error::Io {
                     doing: "wait for phones",
                     cause: cancelled(),

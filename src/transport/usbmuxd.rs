@@ -23,8 +23,9 @@ use plist::{Dictionary, Value};
 use zeroize::Zeroizing;
 
 pub use super::error::Error;
-use super::wire::{Calm, Socket, TICK, Wire, cancelled, is_cancelled};
+use super::wire::{Socket, TICK, Wire};
 use crate::base::bounded_plist::{self, NotAPlist};
+use crate::base::cancel::{CancelToken, cancelled, is_cancelled};
 use crate::base::secret::{self, Secret};
 use crate::base::udid::Udid;
 use crate::trace::Recorder;
@@ -230,16 +231,16 @@ impl Listener {
 #[derive(Debug, Clone)]
 pub struct Usbmuxd {
     address: Address,
-    calm: Arc<Calm>,
+    token: Arc<CancelToken>,
     recorder: Option<Recorder>,
 }
 
 impl Usbmuxd {
-    /// Uses the daemon at `address`; waits end when `calm` is cancelled.
-    pub fn new(address: Address, calm: Arc<Calm>) -> Usbmuxd {
+    /// Uses the daemon at `address`; waits end when `token` is cancelled.
+    pub fn new(address: Address, token: Arc<CancelToken>) -> Usbmuxd {
         Usbmuxd {
             address,
-            calm,
+            token,
             recorder: None,
         }
     }
@@ -250,10 +251,10 @@ impl Usbmuxd {
         self
     }
 
-    /// Returns a clone whose waits end when `calm` is cancelled.
-    pub fn with_calm(&self, calm: Arc<Calm>) -> Usbmuxd {
+    /// Returns a clone whose waits end when `token` is cancelled.
+    pub fn with_token(&self, token: Arc<CancelToken>) -> Usbmuxd {
         Usbmuxd {
-            calm,
+            token,
             ..self.clone()
         }
     }
@@ -306,7 +307,7 @@ impl Usbmuxd {
         let mut wire = self.open()?;
         let answer = exchange(&mut wire, DOING, "Listen", Dictionary::new())?;
         accepted(&answer, DOING)?;
-        let wire = wire.with_patience(self.calm.clone(), Duration::MAX);
+        let wire = wire.with_patience(self.token.clone(), Duration::MAX);
         Ok(Listener { wire })
     }
 
@@ -360,7 +361,7 @@ impl Usbmuxd {
     fn open(&self) -> Result<Wire, Error> {
         let opened = self.patiently();
         let mut wire = opened
-            .and_then(|socket| Wire::new(socket, self.calm.clone(), ANSWER_SILENCE_MAX))
+            .and_then(|socket| Wire::new(socket, self.token.clone(), ANSWER_SILENCE_MAX))
             .map_err(|cause| match is_cancelled(&cause) {
                 true => Error::Io {
                     doing: "reach usbmuxd",
@@ -384,7 +385,7 @@ impl Usbmuxd {
         loop {
             match self.address.open() {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    if self.calm.stops() {
+                    if self.token.stops() {
                         return Err(cancelled());
                     }
                     if since.elapsed() >= ANSWER_SILENCE_MAX {

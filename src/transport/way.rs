@@ -5,10 +5,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::error::Error;
-use super::usb::{self, Usb};
-use super::usbmuxd::{self, Address, Attached, Change, Usbmuxd};
-use super::wire::{Calm, Wire};
+use super::usb::Usb;
+use super::usbmuxd::{Address, Attached, Change, Usbmuxd};
+use super::wire::Wire;
+use crate::base::cancel::CancelToken;
 use crate::trace::Recorder;
+use crate::transport::{usb, usbmuxd};
 
 /// Transport that the user may request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,13 +66,13 @@ enum Now<'a> {
 impl Transport {
     /// Returns the requested transport. Without a request, uses a daemon whose address the
     /// environment gives, else whichever transport is available.
-    pub fn choose(wanted: Option<Wanted>, calm: Arc<Calm>) -> Result<Transport, Error> {
-        let daemon = Usbmuxd::new(Address::from_environment(), calm.clone());
+    pub fn choose(wanted: Option<Wanted>, token: Arc<CancelToken>) -> Result<Transport, Error> {
+        let daemon = Usbmuxd::new(Address::from_environment(), token.clone());
         match wanted {
             Some(Wanted::Usbmuxd) => Ok(Transport::Daemon(daemon)),
-            Some(Wanted::Usb) => Ok(Transport::Usb(on_this_computer(calm)?)),
+            Some(Wanted::Usb) => Ok(Transport::Usb(on_this_computer(token)?)),
             None if usbmuxd::from_variable().is_some() => Ok(Transport::Daemon(daemon)),
-            None if is_usable() => Ok(Transport::Either(daemon, on_this_computer(calm)?)),
+            None if is_usable() => Ok(Transport::Either(daemon, on_this_computer(token)?)),
             None => Ok(Transport::Daemon(daemon)),
         }
     }
@@ -86,13 +88,13 @@ impl Transport {
         }
     }
 
-    /// Returns a clone whose waits end when `calm` is cancelled.
-    pub fn with_calm(&self, calm: Arc<Calm>) -> Transport {
+    /// Returns a clone whose waits end when `token` is cancelled.
+    pub fn with_token(&self, token: Arc<CancelToken>) -> Transport {
         match self {
-            Transport::Daemon(daemon) => Transport::Daemon(daemon.with_calm(calm)),
-            Transport::Usb(usb) => Transport::Usb(usb.with_calm(calm)),
+            Transport::Daemon(daemon) => Transport::Daemon(daemon.with_token(token)),
+            Transport::Usb(usb) => Transport::Usb(usb.with_token(token)),
             Transport::Either(daemon, usb) => {
-                Transport::Either(daemon.with_calm(calm.clone()), usb.with_calm(calm))
+                Transport::Either(daemon.with_token(token.clone()), usb.with_token(token))
             }
         }
     }
@@ -200,8 +202,8 @@ pub fn records_of_daemons() -> PathBuf {
 }
 
 #[cfg(all(feature = "usb", not(target_os = "macos")))]
-fn on_this_computer(calm: Arc<Calm>) -> Result<Usb, Error> {
-    Ok(Usb::new(Box::new(super::libusb::Libusb), calm))
+fn on_this_computer(token: Arc<CancelToken>) -> Result<Usb, Error> {
+    Ok(Usb::new(Box::new(super::libusb::Libusb), token))
 }
 
 /// Returns true if USB can be used without a daemon; in most containers it cannot.
@@ -216,7 +218,7 @@ fn is_usable() -> bool {
 }
 
 #[cfg(not(all(feature = "usb", not(target_os = "macos"))))]
-fn on_this_computer(_calm: Arc<Calm>) -> Result<Usb, Error> {
+fn on_this_computer(_token: Arc<CancelToken>) -> Result<Usb, Error> {
     Err(Error::Usb {
         doing: "reach phones over USB",
         trouble: super::error::Trouble::NotBuilt,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use idev_backup::base::backup_path::BackupPath;
 use idev_backup::base::bounded_plist;
+use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::base::secret::Secret;
 use idev_backup::device::PairRecord;
@@ -32,7 +33,7 @@ use idev_backup::trace::line::{Dir, Event, Line, Message};
 use idev_backup::trace::redact::Redactor;
 use idev_backup::trace::{Trace, json};
 use idev_backup::transport::mux::{INPUT_BYTES_MAX, Mux, TRANSFER_BYTES};
-use idev_backup::transport::{Calm, usbmuxd};
+use idev_backup::transport::usbmuxd;
 use plist::Value;
 
 const UDID: &str = "00008130-001A2B3C4D5E6F70";
@@ -49,9 +50,9 @@ pub fn plist(bytes: &[u8]) {
 /// Runs a whole backup with a phone that sends these bytes after its greetings. No path that the
 /// phone names may leave the backup.
 pub fn session(bytes: &[u8]) {
-    let calm = Calm::new(Arc::new(AtomicBool::new(false)));
+    let token = CancelToken::new(Arc::new(AtomicBool::new(false)));
     let far = Far(Cursor::new([&greetings()[..], bytes].concat()));
-    let session = Session::open(Box::new(far), calm).unwrap();
+    let session = Session::open(Box::new(far), token).unwrap();
     drop(session.backup(UDID, true, &mut Nobody));
 }
 

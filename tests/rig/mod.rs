@@ -17,18 +17,19 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::{Event, Monitor, Phase, Silent};
 use idev_backup::base::udid::Udid;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::create::{self, Options, Report};
 use idev_backup::jobs::password::Known;
-use idev_backup::jobs::phone::Reach;
+use idev_backup::jobs::phone::Connector;
 use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::jobs::{Error, list};
 use idev_backup::sim::{Content, Daemon, Phone, PhoneConfig};
 use idev_backup::store::Store;
 use idev_backup::transport::usbmuxd::Address;
-use idev_backup::transport::{Attached, Calm, Usbmuxd};
+use idev_backup::transport::{Attached, Usbmuxd};
 use tempfile::TempDir;
 
 /// Limit on the time for which a phone may still report a run as active after that run was killed.
@@ -191,18 +192,18 @@ impl Rig {
         rig
     }
 
-    pub fn reach_with(&self, calm: Arc<Calm>) -> Reach {
-        let daemon = Usbmuxd::new(Address::parse(self.daemon.address()), calm.clone());
+    pub fn connector_with(&self, token: Arc<CancelToken>) -> Connector {
+        let daemon = Usbmuxd::new(Address::parse(self.daemon.address()), token.clone());
         let records = self.dir.path().join("pairing");
-        Reach::new(daemon, records, Pin::PairRecord, calm)
+        Connector::new(daemon, records, Pin::PairRecord, token)
     }
 
-    pub fn reach(&self) -> Reach {
-        self.reach_with(Calm::new(Arc::new(AtomicBool::new(false))))
+    pub fn connector(&self) -> Connector {
+        self.connector_with(CancelToken::new(Arc::new(AtomicBool::new(false))))
     }
 
     pub fn attached(&self) -> Attached {
-        self.reach().phone(Some(self.udid().as_str())).unwrap()
+        self.connector().phone(Some(self.udid().as_str())).unwrap()
     }
 
     pub fn udid(&self) -> &Udid {
@@ -215,7 +216,7 @@ impl Rig {
         options: &Options,
         monitor: &dyn Monitor,
     ) -> Result<Report, Error> {
-        create::create(&self.reach(), &self.attached(), store, options, monitor)
+        create::create(&self.connector(), &self.attached(), store, options, monitor)
     }
 
     pub fn try_create(&self, options: &Options, monitor: &dyn Monitor) -> Result<Report, Error> {

@@ -8,16 +8,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use plist::Value;
 
 use super::computer::{OnUsb, Places, Program};
+use crate::base::cancel::CancelToken;
 use crate::base::udid::Udid;
 use crate::device::sync::SyncLock;
 use crate::device::{self, Lockdown};
 use crate::jobs::doctor::computer;
-use crate::jobs::phone::{self, Encryption, Reach};
+use crate::jobs::phone::{self, Connector, Encryption};
 use crate::jobs::{Error, last_good, list, unattended};
 use crate::store::notes::Notes;
 use crate::store::probe::Abilities;
 use crate::store::{self, Snapshot, Store};
-use crate::transport::{Attached, Calm};
+use crate::transport::Attached;
 
 /// A failure, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,10 +82,10 @@ impl Way {
 
     /// Gathers these facts, waiting at most `patience` for the daemon. Fails only if the user
     /// interrupts.
-    pub fn look(reach: &Reach, places: &Places, patience: Duration) -> Result<Way, Error> {
-        let address = reach.daemon.daemon().map(|d| d.address().to_string());
-        let phones = match within(reach, patience, Reach::phones) {
-            Err(e) if is_cancelled(&e) && reach.calm.cancelled() => return Err(e),
+    pub fn look(connector: &Connector, places: &Places, patience: Duration) -> Result<Way, Error> {
+        let address = connector.daemon.daemon().map(|d| d.address().to_string());
+        let phones = match within(connector, patience, Connector::phones) {
+            Err(e) if is_cancelled(&e) && connector.token.cancelled() => return Err(e),
             Err(e) if is_cancelled(&e) => Err(Trouble {
                 text: match &address {
                     Some(at) => format!("usbmuxd on {at} takes the question and does not answer"),
@@ -111,7 +112,7 @@ impl Way {
         };
         Ok(Way {
             address,
-            passed_over: reach.daemon.passes_over_a_daemon(),
+            passed_over: connector.daemon.passes_over_a_daemon(),
             phones,
             on_usb: computer::phones_on_usb(places),
             programs: computer::programs(places),
@@ -120,14 +121,14 @@ impl Way {
 }
 
 /// Calls `ask` with a reach whose waits are all cancelled after `patience`.
-fn within<T>(reach: &Reach, patience: Duration, ask: impl FnOnce(&Reach) -> T) -> T {
-    let calm = reach.calm.for_one();
-    let own = reach.with_calm(calm.clone());
+fn within<T>(connector: &Connector, patience: Duration, ask: impl FnOnce(&Connector) -> T) -> T {
+    let token = connector.token.for_one();
+    let own = connector.with_token(token.clone());
     let (done, waiting) = mpsc::channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || {
             if waiting.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-                calm.cancel();
+                token.cancel();
             }
         });
         let asked = ask(&own);
@@ -200,11 +201,15 @@ impl Health {
 
     /// Asks a phone for all of these facts, for at most `patience`. Fails only if the user
     /// interrupts.
-    pub fn ask(reach: &Reach, phone: Attached, patience: Duration) -> Result<Health, Error> {
+    pub fn ask(
+        connector: &Connector,
+        phone: Attached,
+        patience: Duration,
+    ) -> Result<Health, Error> {
         let mut health = Health::of(phone);
-        let asked = within(reach, patience, |reach| health.ask_all(reach));
+        let asked = within(connector, patience, |connector| health.ask_all(connector));
         match asked {
-            Err(e) if is_cancelled(&e) && reach.calm.cancelled() => Err(e),
+            Err(e) if is_cancelled(&e) && connector.token.cancelled() => Err(e),
             Err(e) if is_cancelled(&e) => {
                 health.silent = true;
                 Ok(health)
@@ -214,13 +219,14 @@ impl Health {
         }
     }
 
-    fn ask_all(&mut self, reach: &Reach) -> Result<(), Error> {
-        let opened =
-            Lockdown::open(&reach.daemon, &self.phone, &reach.calm).and_then(|mut lockdown| {
+    fn ask_all(&mut self, connector: &Connector) -> Result<(), Error> {
+        let opened = Lockdown::open(&connector.daemon, &self.phone, &connector.token).and_then(
+            |mut lockdown| {
                 let facts = phone::Facts::ask(&mut lockdown)?;
                 let locked = lockdown.value(None, Some("PasswordProtected"))?;
                 Ok((facts, locked))
-            });
+            },
+        );
         self.locked = match &opened {
             Ok((_, locked)) => phone::flag(locked.clone()),
             Err(_) => None,
@@ -229,12 +235,12 @@ impl Health {
         if let Some(Err(_)) = self.facts {
             return Ok(());
         }
-        let record = noted(reach.records.load(&self.phone.udid))?;
+        let record = noted(connector.records.load(&self.phone.udid))?;
         self.record = Some(record.map(|record| record.escrow_bag.is_some()));
         if let Some(Err(_)) = self.record {
             return Ok(());
         }
-        let mut session = match reach.session(&self.phone) {
+        let mut session = match connector.session(&self.phone) {
             Ok(session) => session,
             Err(Error::Device(e)) => {
                 self.session = Some(noted(Err(e))?);
@@ -247,13 +253,13 @@ impl Health {
         };
         self.session = Some(Ok(()));
         self.ask_values(session.lockdown())?;
-        let free = noted(SyncLock::is_free(&mut session, &reach.calm))?;
+        let free = noted(SyncLock::is_free(&mut session, &connector.token))?;
         let is_free = free == Ok(true);
         self.sync_free = Some(free);
         if is_free {
             // Starting the service does not start a backup. Skipped if another program holds the
             // sync lock and may be using the service.
-            let started = session.service(BACKUP_SERVICE, &reach.calm, SERVICE_SILENCE_MAX);
+            let started = session.service(BACKUP_SERVICE, &connector.token, SERVICE_SILENCE_MAX);
             self.service = Some(noted(started)?.map(drop));
         }
         Ok(())
@@ -355,7 +361,7 @@ impl Shelf {
         path: PathBuf,
         is_named: bool,
         patience: Duration,
-        calm: &Calm,
+        token: &CancelToken,
     ) -> Result<Shelf, Error> {
         let (done, waiting) = mpsc::channel();
         let begun = Instant::now();
@@ -366,7 +372,7 @@ impl Shelf {
         loop {
             match waiting.recv_timeout(Duration::from_millis(50)) {
                 Ok(shelf) => return Ok(shelf),
-                Err(_) if calm.cancelled() => return Err(device::Error::Cancelled.into()),
+                Err(_) if token.cancelled() => return Err(device::Error::Cancelled.into()),
                 Err(RecvTimeoutError::Timeout) if begun.elapsed() < patience => {}
                 Err(_) => {
                     return Ok(Shelf {

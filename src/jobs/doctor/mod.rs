@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::phone::Reach;
+use super::phone::Connector;
 use super::{Error, named};
 use crate::base::udid::Udid;
 use crate::transport::Attached;
@@ -132,8 +132,13 @@ pub struct Options {
 
 /// Returns the UDID of the one phone that `text` identifies, connected or in the store; else `text`
 /// itself.
-fn udid_of(text: &str, reach: &Reach, seen: &[Attached], shelf: &Shelf) -> String {
-    let connected = named::meant(text, seen, |phone| &phone.udid, |phone| reach.name(phone));
+fn udid_of(text: &str, connector: &Connector, seen: &[Attached], shelf: &Shelf) -> String {
+    let connected = named::meant(
+        text,
+        seen,
+        |phone| &phone.udid,
+        |phone| connector.name(phone),
+    );
     let name = |kept: &facts::Kept| kept.current.as_ref()?.name.clone();
     let kept = named::meant(text, &shelf.kept, |kept| &kept.udid, name);
     match (&connected[..], &kept[..]) {
@@ -144,24 +149,24 @@ fn udid_of(text: &str, reach: &Reach, seen: &[Attached], shelf: &Shelf) -> Strin
 }
 
 /// Examines everything. Fails only if the user interrupts; any other failure is a finding.
-pub fn examine(reach: &Reach, options: &Options) -> Result<Report, Error> {
-    let way = Way::look(reach, &options.places, options.patience)?;
+pub fn examine(connector: &Connector, options: &Options) -> Result<Report, Error> {
+    let way = Way::look(connector, &options.places, options.patience)?;
     let seen = way.phones.as_deref().unwrap_or_default();
     let mut shelf = Shelf::look(
         options.store.clone(),
         options.store_is_named,
         options.patience,
-        &reach.calm,
+        &connector.token,
     )?;
     let wanted = options.device.as_deref();
-    let wanted = wanted.map(|text| udid_of(text, reach, seen, &shelf));
+    let wanted = wanted.map(|text| udid_of(text, connector, seen, &shelf));
     let is_meant = |udid: &str| {
         let wanted = wanted.as_deref();
         wanted.is_none_or(|wanted| begins(udid, wanted))
     };
     let mut phones = Vec::new();
     for phone in seen.iter().filter(|p| is_meant(p.udid.as_str())) {
-        phones.push(Health::ask(reach, phone.clone(), options.patience)?);
+        phones.push(Health::ask(connector, phone.clone(), options.patience)?);
     }
     shelf.kept.retain(|kept| is_meant(kept.udid.as_str()));
 

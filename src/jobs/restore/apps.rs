@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use plist::Value;
 
+use crate::base::cancel::CancelToken;
 use crate::device::afc::Afc;
 use crate::device::{self, Session};
 use crate::manifest::plists::{self, Unreadable};
-use crate::transport::Calm;
 
 const FOLDER: &str = "/iTunesRestore";
 const FILE: &str = "/iTunesRestore/RestoreApplications.plist";
@@ -40,16 +40,16 @@ pub fn list(
 /// Writes the list to the phone. If this fails, an empty or truncated list may remain there.
 pub fn hand_over(
     session: &mut Session,
-    calm: &Arc<Calm>,
+    token: &Arc<CancelToken>,
     list: &[u8],
 ) -> Result<(), device::Error> {
-    let mut afc = Afc::open(session, calm)?;
+    let mut afc = Afc::open(session, token)?;
     afc.make_dir(FOLDER)?;
     afc.write(FILE, list)
 }
 
 /// Removes the list from the phone, also one left by an earlier run. Succeeds if the file does not
 /// exist.
-pub fn take_back(session: &mut Session, calm: &Arc<Calm>) -> Result<(), device::Error> {
-    Afc::open(session, calm)?.remove(FILE)
+pub fn take_back(session: &mut Session, token: &Arc<CancelToken>) -> Result<(), device::Error> {
+    Afc::open(session, token)?.remove(FILE)
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use globset::GlobSet;
 use serde::Serialize;
 
+use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::sha256::Sha256;
 use crate::jobs::Error;
@@ -17,7 +18,6 @@ use crate::jobs::opened::{Item, Opened};
 use crate::jobs::password::Passwords;
 use crate::manifest::db::{Filter, Kind};
 use crate::store::sums::hex;
-use crate::transport::Calm;
 
 /// Maximum number of differences that are described; all are counted.
 const NAMED_MAX: usize = 100;
@@ -95,7 +95,7 @@ pub struct How<'a> {
     /// The domains that the phone was to receive; `None` for all of them.
     pub domains: Option<&'a GlobSet>,
     /// The cancellation token.
-    pub calm: &'a Calm,
+    pub token: &'a CancelToken,
 }
 
 /// Compares the received items, which must be sorted by file id, with the backup in `folder`.
@@ -116,7 +116,7 @@ pub fn compare(
         ..Filter::default()
     };
     opened.each(&by_id, |item| {
-        if how.calm.cancelled() {
+        if how.token.cancelled() {
             return false;
         }
         let is_wanted = (how.domains).is_none_or(|domains| domains.is_match(&item.domain));
@@ -137,7 +137,7 @@ pub fn compare(
                 }
                 Ordering::Equal => {
                     if let Some(got) = received.next() {
-                        match differs(&reader, &item, &got, how.calm, &mut buffer) {
+                        match differs(&reader, &item, &got, how.token, &mut buffer) {
                             Some(why) => {
                                 found.different += 1;
                                 found.note(format!("{}: {why}", item.name()));
@@ -165,7 +165,7 @@ pub fn compare(
         }
         true
     })?;
-    if how.calm.cancelled() {
+    if how.token.cancelled() {
         return Err(Error::Interrupted);
     }
     for rest in received {
@@ -191,7 +191,7 @@ fn differs(
     reader: &crate::jobs::opened::Reader<'_>,
     item: &Item,
     got: &Received,
-    calm: &Calm,
+    token: &CancelToken,
     buffer: &mut [u8],
 ) -> Option<String> {
     if (&got.domain, &got.relative_path) != (&item.domain, &item.relative_path) {
@@ -221,7 +221,7 @@ fn differs(
                 Err(e) => return Some(e.to_string()),
             };
             let (mut hash, mut length) = (Sha256::new(), 0);
-            while !calm.cancelled() {
+            while !token.cancelled() {
                 match bytes.read(buffer) {
                     Ok(0) => break,
                     Ok(n) => {

@@ -21,15 +21,16 @@ use serde::Serialize;
 
 use super::awake::Awake;
 use super::doctor::{Level, Line};
-use super::list::{self, Named};
+use super::list::Named;
 use super::password::Known;
-use super::phone::Reach;
+use super::phone::Connector;
 use super::verify::{Depth, Outcome, Wrong};
 use super::{Error, history, pair, passcode};
+use crate::base::cancel::CancelToken;
 use crate::base::progress::Monitor;
-use crate::jobs::{doctor, verify};
+use crate::jobs::{doctor, list, verify};
 use crate::store::{self, Lock, Store, snapshot};
-use crate::transport::{Attached, Calm};
+use crate::transport::Attached;
 use about::{Source, Target};
 pub use phone::Left;
 use phone::{Job, await_return};
@@ -187,14 +188,14 @@ pub struct Considered {
 
 /// Examines backup and phone without changing either.
 pub fn consider(
-    reach: &Reach,
+    connector: &Connector,
     phone: &Attached,
     folder: &Path,
     options: &Options,
     monitor: &dyn Monitor,
 ) -> Result<Considered, Error> {
     let source = Source::look(folder)?;
-    let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
+    let mut session = pair::session_or_pair(connector, phone, options.trust_wait, monitor)?;
     let target = Target::ask(phone, session.lockdown())?;
     part::admit(folder, &source, &target, options)?;
     Ok(weigh(source, target, options))
@@ -213,7 +214,7 @@ fn weigh(source: Source, target: Target, options: &Options) -> Considered {
 /// Runs the preflight: finds out everything that can be known without restoring. `phone` is the
 /// selected phone, or the error that prevented selecting one.
 pub fn dry_run(
-    reach: &Reach,
+    connector: &Connector,
     phone: Result<Attached, Error>,
     folder: &Path,
     options: &Options,
@@ -221,7 +222,7 @@ pub fn dry_run(
 ) -> Result<doctor::Report, Error> {
     let source = Source::look(folder)?;
     let target = phone.and_then(|phone| {
-        let mut session = reach.session(&phone)?;
+        let mut session = connector.session(&phone)?;
         Ok(Target::ask(&phone, session.lockdown())?)
     });
     let mut lines = ready::judge_backup(&source, options);
@@ -241,7 +242,7 @@ pub fn dry_run(
         Ok(None) | Err(Error::Backup { .. }) => {}
         Err(e) => lines.push(problem("part", &e)),
     }
-    match check(folder, options, &reach.calm, monitor) {
+    match check(folder, options, &connector.token, monitor) {
         Ok(report) => lines.push(match known_damage(folder, options) {
             Some(damage) if report.outcome != Outcome::Damaged => damage,
             _ => ready::judge_check(&report),
@@ -293,11 +294,11 @@ fn known_damage(folder: &Path, options: &Options) -> Option<Line> {
 fn check(
     folder: &Path,
     options: &Options,
-    calm: &Arc<Calm>,
+    token: &Arc<CancelToken>,
     monitor: &dyn Monitor,
 ) -> Result<verify::Report, Error> {
     let how = verify::Options {
-        calm: Some(calm.clone()),
+        token: Some(token.clone()),
         depth: options.depth,
         passwords: options.password.as_ref().map(|known| known as _),
         ..verify::Options::default()
@@ -349,7 +350,7 @@ fn lock(folder: &Path) -> Result<Option<Lock>, Error> {
 /// in its place.
 pub fn restore(
     _: &Held,
-    reach: &Reach,
+    connector: &Connector,
     phone: &Attached,
     folder: &Path,
     options: &Options,
@@ -357,9 +358,9 @@ pub fn restore(
 ) -> Result<Report, Error> {
     let started = Instant::now();
     // Cancelling on one phone does not cancel the work on the others.
-    let reach = &Reach {
-        calm: reach.calm.for_one(),
-        ..reach.clone()
+    let connector = &Connector {
+        token: connector.token.for_one(),
+        ..connector.clone()
     };
     let _awake = options.stay_awake.then(Awake::keep);
     let mut problems = Vec::new();
@@ -372,7 +373,7 @@ pub fn restore(
             ),
         });
     }
-    let mut session = pair::session_or_pair(reach, phone, options.trust_wait, monitor)?;
+    let mut session = pair::session_or_pair(connector, phone, options.trust_wait, monitor)?;
     let target = Target::ask(phone, session.lockdown())?;
     part::admit(folder, &source, &target, options)?;
     let Considered {
@@ -391,7 +392,7 @@ pub fn restore(
     let part = part::show(folder, options)?;
 
     let clock = Instant::now();
-    let checked = check(folder, options, &reach.calm, monitor)?;
+    let checked = check(folder, options, &connector.token, monitor)?;
     history::record(&checked, monitor);
     let mut seconds = Seconds {
         check: clock.elapsed().as_secs_f64(),
@@ -423,18 +424,18 @@ pub fn restore(
         monitor.problem(text.clone(), None);
         problems.push(text);
     }
-    if reach.calm.cancelled() {
+    if connector.token.cancelled() {
         return Err(Error::Interrupted);
     }
 
     // The check may have taken an hour. If the phone was reconnected meanwhile, the daemon has
     // given it another number.
-    let phone = &reach.phone(Some(phone.udid.as_str()))?;
-    let mut session = reach.session(phone)?;
+    let phone = &connector.phone(Some(phone.udid.as_str()))?;
+    let mut session = connector.session(phone)?;
     // The phone never asks for files that no list names, so the list gives the total.
     let files_total = part.as_ref().map(|part| part.files).or(checked.listed);
     let job = Job {
-        reach,
+        connector,
         phone,
         folder,
         source: &source,
@@ -452,7 +453,7 @@ pub fn restore(
 
     let clock = Instant::now();
     let is_back = match options.wait_back.filter(|_| options.reboot) {
-        Some(limit) => await_return(reach, phone, limit, monitor)?,
+        Some(limit) => await_return(connector, phone, limit, monitor)?,
         None => None,
     };
     seconds.restart = clock.elapsed().as_secs_f64();

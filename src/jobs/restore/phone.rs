@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 use super::about::Source;
 use super::host::{Course, SnapshotHost};
 use super::{Options, apps, part};
+use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::units::{count, counted};
 use crate::device::sync::SyncLock;
 use crate::device::{self, Lockdown, Session};
-use crate::jobs::phone::{Facts, Reach};
+use crate::jobs::phone::{Connector, Facts};
 use crate::jobs::{Error, passcode, verdict};
 use crate::mobilebackup::{self, RestoreOptions, Verdict};
 use crate::store::overlay::Overlay;
+use crate::transport::Attached;
 use crate::transport::plist_stream::FrameError;
-use crate::transport::{Attached, Calm};
 
 /// Time between two checks for a phone that restarts.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
@@ -113,7 +114,7 @@ impl fmt::Display for Left {
 
 /// The arguments of a restore dialog.
 pub(super) struct Job<'a> {
-    pub(super) reach: &'a Reach,
+    pub(super) connector: &'a Connector,
     pub(super) phone: &'a Attached,
     pub(super) folder: &'a Path,
     pub(super) source: &'a Source,
@@ -137,7 +138,7 @@ impl Job<'_> {
         problems: &mut Vec<String>,
     ) -> Result<(Course, bool), Error> {
         self.monitor.phase(Phase::Preparing);
-        let sync = SyncLock::take(session, &self.reach.calm)?;
+        let sync = SyncLock::take(session, &self.connector.token)?;
         let has_apps = self.hand_apps_over(session, problems)?;
         let ended = self.dialog(session);
         let judged = ended.and_then(|(verdict, course)| self.judge(verdict, course, problems));
@@ -180,11 +181,11 @@ impl Job<'_> {
         std::thread::scope(|scope| {
             // Started first, because the phone does not confirm when it begins to announce its
             // passcode sheet.
-            let watch = passcode::Watch::start(session, self.reach, self.monitor, scope);
-            let calm = self.reach.calm.fork();
+            let watch = passcode::Watch::start(session, self.connector, self.monitor, scope);
+            let token = self.connector.token.fork();
             let silence_max = self.options.silence_max;
-            let stream = session.service(mobilebackup::SERVICE, &calm, silence_max)?;
-            let dialog = mobilebackup::Session::open(stream, calm).map_err(|cause| {
+            let stream = session.service(mobilebackup::SERVICE, &token, silence_max)?;
+            let dialog = mobilebackup::Session::open(stream, token).map_err(|cause| {
                 Error::RestoreDialog {
                     cause,
                     left: Left::AsItWas,
@@ -314,7 +315,7 @@ impl Job<'_> {
         };
         let handed = match list {
             Ok(None) => {
-                return match apps::take_back(session, &self.reach.calm) {
+                return match apps::take_back(session, &self.connector.token) {
                     Ok(()) => Ok(false),
                     Err(device::Error::Cancelled) => Err(Error::Interrupted),
                     Err(e) => {
@@ -325,7 +326,7 @@ impl Job<'_> {
                     }
                 };
             }
-            Ok(Some(list)) => match apps::hand_over(session, &self.reach.calm, &list) {
+            Ok(Some(list)) => match apps::hand_over(session, &self.connector.token, &list) {
                 Ok(()) => return Ok(true),
                 Err(device::Error::Cancelled) => {
                     self.take_apps_back();
@@ -350,11 +351,11 @@ impl Job<'_> {
     fn take_apps_back(&self) {
         self.monitor
             .note("Taking the list of applications back from the phone.".to_owned());
-        let calm = Calm::new(Arc::default());
-        let reach = self.reach.with_calm(calm.clone());
-        let taken = within(TAKE_BACK_MAX, &calm, || {
-            let mut session = reach.session(self.phone)?;
-            apps::take_back(&mut session, &calm).map_err(Error::from)
+        let token = CancelToken::new(Arc::default());
+        let connector = self.connector.with_token(token.clone());
+        let taken = within(TAKE_BACK_MAX, &token, || {
+            let mut session = connector.session(self.phone)?;
+            apps::take_back(&mut session, &token).map_err(Error::from)
         });
         if taken.is_err() {
             self.monitor.note(
@@ -377,13 +378,13 @@ fn may_have_taken(error: &Error) -> bool {
     )
 }
 
-/// Calls `job`, and cancels `calm` after `limit`, so that the job ends whatever the phone does.
-fn within<T>(limit: Duration, calm: &Calm, job: impl FnOnce() -> T) -> T {
+/// Calls `job`, and cancels `token` after `limit`, so that the job ends whatever the phone does.
+fn within<T>(limit: Duration, token: &CancelToken, job: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         let (end, ended) = channel::<()>();
         scope.spawn(move || {
             if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-                calm.cancel();
+                token.cancel();
             }
         });
         let done = job();
@@ -395,7 +396,7 @@ fn within<T>(limit: Duration, calm: &Calm, job: impl FnOnce() -> T) -> T {
 /// Waits until a restarting phone is connected again and answers. Returns `None` if the user
 /// interrupts the wait.
 pub(super) fn await_return(
-    reach: &Reach,
+    connector: &Connector,
     phone: &Attached,
     limit: Duration,
     monitor: &dyn Monitor,
@@ -404,18 +405,18 @@ pub(super) fn await_return(
     let began = Instant::now();
     let mut is_gone = false;
     while began.elapsed() < limit {
-        if reach.calm.cancelled() {
+        if connector.token.cancelled() {
             // The restore itself is done, and nothing is lost by not waiting.
             monitor.note("Not waiting any longer; the phone goes on by itself.".to_owned());
             return Ok(None);
         }
-        let now = reach.phones().unwrap_or_default();
+        let now = connector.phones().unwrap_or_default();
         let now = now.into_iter().find(|p| p.udid == phone.udid);
         match now {
             None => is_gone = true,
             // The daemon assigns a new number whenever a phone is connected.
             Some(now) if is_gone || now.device_id != phone.device_id => {
-                let answers = Lockdown::open(&reach.daemon, &now, &reach.calm)
+                let answers = Lockdown::open(&connector.daemon, &now, &connector.token)
                     .and_then(|mut lockdown| Facts::ask(&mut lockdown));
                 if answers.is_ok() {
                     return Ok(Some(true));
@@ -486,14 +487,14 @@ mod tests {
 
     #[test]
     fn a_phone_that_answers_nothing_is_waited_for_no_longer_than_said() {
-        let calm = Calm::new(Arc::default());
-        within(Duration::from_millis(20), &calm, || {
-            while !calm.stops() {
+        let token = CancelToken::new(Arc::default());
+        within(Duration::from_millis(20), &token, || {
+            while !token.stops() {
                 std::thread::yield_now();
             }
         });
-        let calm = Calm::new(Arc::default());
-        within(Duration::from_secs(3600), &calm, || ());
-        assert!(!calm.cancelled());
+        let token = CancelToken::new(Arc::default());
+        within(Duration::from_secs(3600), &token, || ());
+        assert!(!token.cancelled());
     }
 }

@@ -149,7 +149,7 @@ impl<'a> Check<'a> {
             keys: keys.as_ref(),
             encrypted,
             hashes_prove: !self.options.fresh_hashes,
-            calm: self.options.calm.clone(),
+            token: self.options.token.clone(),
             yield_: Mutex::default(),
         };
         // Hashing is the slow part. It runs beside the walk, on one thread per core.

@@ -13,6 +13,7 @@ use sha1::{Digest, Sha1};
 use super::finding::{Finding, Wrong};
 use super::inside::{Form, Inside, Look};
 use super::size::OtherSize;
+use crate::base::cancel::CancelToken;
 use crate::base::plain_file;
 use crate::base::sha256::Sha256;
 use crate::jobs::listed::Sealed;
@@ -21,7 +22,6 @@ use crate::keybag::{Ending, Keys};
 use crate::manifest::judgement::{Database, Judgement, Seen, judge, page_bytes};
 use crate::store;
 use crate::store::sums::Hash;
-use crate::transport::Calm;
 
 /// Number of bytes to read at a time.
 const BUFFER: usize = 128 << 10;
@@ -76,7 +76,7 @@ pub struct Bench<'a> {
     /// The hashes were made from the bytes that arrived, not from the files on the disk.
     pub hashes_prove: bool,
     /// Cancellation token. Once it is cancelled, findings about files no longer count.
-    pub calm: Option<Arc<Calm>>,
+    pub token: Option<Arc<CancelToken>>,
     /// Combined results of all threads.
     pub yield_: Mutex<Yield>,
 }
@@ -213,7 +213,7 @@ impl Bench<'_> {
             Err(e) => return Err((Wrong::Unreadable, e.to_string())),
         };
         let mut raw = Hashed {
-            calm: self.calm.as_deref(),
+            token: self.token.as_deref(),
             from: file,
             hash: task.hash.map(|_| Sha256::new()),
             digest: task
@@ -471,7 +471,7 @@ fn drain(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<()> {
 
 /// Reader of the bytes on the disk that hashes what it reads.
 struct Hashed<'a> {
-    calm: Option<&'a Calm>,
+    token: Option<&'a CancelToken>,
     from: File,
     hash: Option<Sha256>,
     digest: Option<Sha1>,
@@ -479,7 +479,7 @@ struct Hashed<'a> {
 
 impl Read for Hashed<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.calm.is_some_and(Calm::cancelled) {
+        if self.token.is_some_and(CancelToken::cancelled) {
             return Ok(0);
         }
         let length = self.from.read(out)?;

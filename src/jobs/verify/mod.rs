@@ -27,11 +27,11 @@ use serde::Serialize;
 use super::opened::Mark;
 use super::password::Passwords;
 use super::{Error, history};
+use crate::base::cancel::CancelToken;
 use crate::base::plain_file;
 use crate::base::progress::{Monitor, Phase};
 use crate::manifest::plists::{self, Unreadable};
 use crate::store::{self, Id, snapshot};
-use crate::transport::Calm;
 use check::Check;
 pub use finding::{Finding, Outcome, Report, Wrong};
 pub use inside::Inside;
@@ -106,14 +106,14 @@ pub struct Options<'a> {
     /// Identity of the backup that the user named. A different backup in its place is an error.
     pub id: Option<Id>,
     /// Cancellation token: a cancelled check ends with [`Error::Interrupted`].
-    pub calm: Option<Arc<Calm>>,
+    pub token: Option<Arc<CancelToken>>,
     /// Files that the phone could not read; by default those in the run's report beside the backup.
     pub complaints: Vec<Complaint>,
 }
 
 impl Options<'_> {
     fn is_cancelled(&self) -> bool {
-        self.calm.as_ref().is_some_and(|calm| calm.cancelled())
+        self.token.as_ref().is_some_and(|token| token.cancelled())
     }
 
     /// Returns the options for a check of every byte.
