@@ -13,10 +13,10 @@ use crate::rig::*;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::{Event, Monitor, Phase, Silent, Wait};
 use idev_backup::base::secret::Secret;
-use idev_backup::device;
 use idev_backup::device::tls::Pin;
+use idev_backup::device::{self, trust};
 use idev_backup::jobs::create::{self, Options, Report};
-use idev_backup::jobs::{Class, Error, pair, verify};
+use idev_backup::jobs::{Class, Error, verify};
 use idev_backup::sim::{Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust};
 use idev_backup::store::{self, METADATA, Store, sums};
 
@@ -1109,9 +1109,9 @@ fn record_of(rig: &Rig) -> plist::Dictionary {
 
 fn pair_anew(rig: &Rig) {
     let (connector, phone) = (rig.connector(), rig.attached());
-    pair::unpair(&connector, &phone).unwrap();
-    let paired = pair::pair(&connector, &phone, Duration::from_secs(10), &Silent);
-    assert_eq!(paired.unwrap(), pair::Outcome::Paired);
+    trust::unpair(&connector, &phone).unwrap();
+    let paired = trust::pair(&connector, &phone, Duration::from_secs(10), &Silent);
+    assert_eq!(paired.unwrap(), trust::Outcome::Paired);
     rig.create();
 }
 
@@ -1141,7 +1141,7 @@ fn a_phone_with_another_key_is_not_trusted_until_it_is_paired_anew() {
         ..config()
     });
     let connector = other.connector();
-    pair::pair(
+    trust::pair(
         &connector,
         &other.attached(),
         Duration::from_secs(10),

@@ -15,10 +15,11 @@ use crate::rig::program::{ended, program};
 use crate::rig::*;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
+use idev_backup::device::connector::Connector;
+use idev_backup::device::trust;
 use idev_backup::jobs::doctor::computer::Places;
 use idev_backup::jobs::doctor::{Level, Line, Options, Report, examine};
-use idev_backup::jobs::phone::Connector;
-use idev_backup::jobs::{history, pair, verify};
+use idev_backup::jobs::{history, verify};
 use idev_backup::sim::{Password, PhoneConfig, Trust};
 use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
@@ -49,7 +50,7 @@ fn examined(rig: &Rig) -> Report {
 }
 
 fn paired(rig: &Rig) {
-    pair::pair(
+    trust::pair(
         &rig.connector(),
         &rig.attached(),
         Duration::from_secs(10),
@@ -291,10 +292,10 @@ fn notes_that_cannot_be_read_are_told() {
 
 #[test]
 fn a_run_of_ours_is_no_other_program() {
-    use idev_backup::device::sync::SyncLock;
+    use idev_backup::device::sync_lock::SyncLock;
     let rig = Rig::backed_up();
     let connector = rig.connector();
-    let mut session = pair::session_or_pair(
+    let mut session = trust::session_or_pair(
         &connector,
         &rig.attached(),
         Duration::from_secs(10),

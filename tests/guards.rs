@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use crate::rig::{self, At, Rig, UDID, assert_same, assert_whole, config, copy_dir, options, tree};
 use idev_backup::base::progress::{Phase, Silent};
+use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::create::{self, Options};
-use idev_backup::jobs::phone::Connector;
 use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::mobilebackup;
 use idev_backup::sim::{Content, PhoneConfig};

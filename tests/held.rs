@@ -8,8 +8,8 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
 use idev_backup::base::cancel::CancelToken;
-use idev_backup::device::records::Records;
-use idev_backup::transport::link::{Pipe, Wake};
+use idev_backup::device::pair_records::Records;
+use idev_backup::transport::usb::pump::{Pipe, Wake};
 use idev_backup::transport::usb::{Bus, Found, Usb};
 use idev_backup::transport::{Attached, Trouble, Via};
 

@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use idev_backup::transport::mux::{
+use idev_backup::transport::usb::mux::{
     ACK_WITHIN, Broken, CONNECTIONS_MAX, INPUT_BYTES_MAX, Mux, PAYLOAD_BYTES_MAX, Standing,
     TRANSFER_BYTES, WINDOW_BYTES,
 };

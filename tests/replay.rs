@@ -14,9 +14,9 @@ use std::time::Duration;
 use crate::rig;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
+use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
-use idev_backup::jobs::pair;
-use idev_backup::jobs::phone::Connector;
+use idev_backup::device::trust;
 use idev_backup::sim::{Daemon, Departure, Password, Phone, PhoneConfig, Replay};
 use idev_backup::trace::Trace;
 use idev_backup::trace::line::Event;
@@ -218,7 +218,7 @@ fn play(scene: &Scene, dir: &Path) -> Played {
         let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), token.clone());
         let connector = Connector::new(usbmuxd, dir.join("pairing"), Pin::PairRecord, token);
         let attached = connector.phone(None).unwrap();
-        pair::pair(&connector, &attached, Duration::from_secs(10), &Silent).unwrap();
+        trust::pair(&connector, &attached, Duration::from_secs(10), &Silent).unwrap();
     }
     phone.play(replay.clone());
     let home = dir.join("home");

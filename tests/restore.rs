@@ -13,9 +13,9 @@ use crate::rig::{self, *};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::{Monitor, Phase, Silent};
 use idev_backup::base::secret::Secret;
+use idev_backup::device::connector::Connector;
 use idev_backup::jobs::doctor::Level;
 use idev_backup::jobs::password::{Known, NoPasswords, Passwords};
-use idev_backup::jobs::phone::Connector;
 use idev_backup::jobs::restore::compare::{Comparison, How, Received, What, compare};
 use idev_backup::jobs::restore::{self, Left, Options, Report};
 use idev_backup::jobs::verify::Depth;
@@ -1008,7 +1008,7 @@ fn a_dry_run_tells_what_is_in_the_way_and_asks_nothing_of_the_phone() {
     rig.connect(phone.clone());
     // The phone does not know this computer yet, and a dry run does not ask for trust.
     assert_eq!(level(&rig, "phone"), (Level::Problem, Some(Level::Problem)));
-    idev_backup::jobs::pair::pair(
+    idev_backup::device::trust::pair(
         &connector,
         &attached(&rig),
         Duration::from_secs(10),

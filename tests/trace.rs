@@ -12,7 +12,7 @@ use crate::rig::{self, Rig, config};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use idev_backup::base::bounded_plist;
-use idev_backup::jobs::phone;
+use idev_backup::device::connector;
 use idev_backup::sim::PhoneConfig;
 use idev_backup::trace::line::{Dir, Event, Message};
 use idev_backup::trace::{At, Recorder, Trace};
@@ -100,7 +100,7 @@ fn planted(rig: &Rig) -> Vec<Vec<u8>> {
     let record = bounded_plist::parse(record.expose()).unwrap();
     secrets_of(&record, &[], &mut secrets);
     let mut session = connector.session(&rig.attached()).unwrap();
-    let values = phone::values(session.lockdown(), None).unwrap();
+    let values = connector::values(session.lockdown(), None).unwrap();
     // Apple's own words, and amounts.
     let harmless = [
         "ActivationState",

@@ -15,13 +15,14 @@ use crate::rig::{At, OTHER_UDID, Rig, config, options, small};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::{Phase, Silent};
 use idev_backup::base::secret::Secret;
+use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
+use idev_backup::device::trust;
 use idev_backup::jobs::encryption::{self, Wish};
-use idev_backup::jobs::phone::Connector;
-use idev_backup::jobs::{Class, Error, create, devices, pair};
+use idev_backup::jobs::{Class, Error, create, devices};
 use idev_backup::sim::Phone;
-use idev_backup::transport::link::{Pipe, Wake};
-use idev_backup::transport::mux::{Broken, TRANSFER_BYTES, WINDOW_BYTES};
+use idev_backup::transport::usb::mux::{Broken, TRANSFER_BYTES, WINDOW_BYTES};
+use idev_backup::transport::usb::pump::{Pipe, Wake};
 use idev_backup::transport::usb::{Bus, Found, Usb};
 use idev_backup::transport::usbmuxd::{Address, Change};
 use idev_backup::transport::{self, Transport, Trouble, Usbmuxd};
@@ -461,10 +462,10 @@ fn pairing_over_usb_keeps_the_record_and_this_computers_name_to_ourselves() {
     let connector = bus.connector(&rig);
     let phone = connector.phone(None).unwrap();
     let paired = |connector: &Connector| {
-        pair::pair(connector, &phone, Duration::from_secs(10), &Silent).unwrap()
+        trust::pair(connector, &phone, Duration::from_secs(10), &Silent).unwrap()
     };
-    assert_eq!(paired(&connector), pair::Outcome::Paired);
-    assert_eq!(paired(&connector), pair::Outcome::Already);
+    assert_eq!(paired(&connector), trust::Outcome::Paired);
+    assert_eq!(paired(&connector), trust::Outcome::Already);
     let folder = rig.dir.path().join("our own/pairing");
     let record = folder.join(format!("{}.plist", rig.udid()));
     let name = folder.join("SystemConfiguration.plist");
@@ -487,7 +488,7 @@ fn pairing_over_usb_keeps_the_record_and_this_computers_name_to_ourselves() {
             .unwrap()
             .is_none()
     );
-    pair::unpair(&connector, &phone).unwrap();
+    trust::unpair(&connector, &phone).unwrap();
     assert!(!record.exists());
     assert_eq!(connector.records.system_buid().unwrap(), buid);
 }
@@ -498,7 +499,7 @@ fn the_records_of_a_daemon_that_does_not_run_are_used_where_they_can_be_read() {
     let bus = FakeBus::new(&rig);
     let connector = bus.connector(&rig);
     let phone = connector.phone(None).unwrap();
-    pair::pair(&connector, &phone, Duration::from_secs(10), &Silent).unwrap();
+    trust::pair(&connector, &phone, Duration::from_secs(10), &Silent).unwrap();
     let (ours, theirs) = (
         rig.dir.path().join("our own/pairing"),
         rig.dir.path().join("lockdown"),
@@ -513,7 +514,7 @@ fn the_records_of_a_daemon_that_does_not_run_are_used_where_they_can_be_read() {
     );
     assert!(!ours.exists());
     // The records belong to that daemon, so we do not remove them.
-    pair::unpair(&connector, &phone).unwrap();
+    trust::unpair(&connector, &phone).unwrap();
     assert!(theirs.join(format!("{}.plist", rig.udid())).exists());
 }
 
@@ -810,7 +811,7 @@ fn the_program_prints_the_rule_and_knows_the_two_ways() {
     let rule = ran(&["udev-rule"]);
     let text = String::from_utf8(rule.stdout).unwrap();
     assert!(
-        rule.status.success() && text.contains(transport::udev::RULE),
+        rule.status.success() && text.contains(transport::udev_rule::RULE),
         "{text}"
     );
     let wrong = ran(&["devices", "--transport", "pigeon"]);

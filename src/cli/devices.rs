@@ -68,7 +68,7 @@ fn show(found: &[Device]) {
     ];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for device in found {
-        let fact = |pick: fn(&idev_backup::jobs::phone::Facts) -> &String| {
+        let fact = |pick: fn(&idev_backup::device::connector::Facts) -> &String| {
             device
                 .facts
                 .as_ref()

@@ -7,8 +7,9 @@ use super::{ConnectionArgs, DeviceArgs, OutputArgs, StoreArgs, exit, keyring, ou
 use clap::{Args, Subcommand};
 use idev_backup::base::progress::Monitor;
 use idev_backup::base::units::{counted, size};
+use idev_backup::device::connector;
+use idev_backup::jobs::Error;
 use idev_backup::jobs::encryption::{self, Done, Options, Proof, Report, Room, Wish};
-use idev_backup::jobs::{Error, phone};
 use idev_backup::store::Store;
 
 /// Switch the encryption of a phone's backups on or off, change its password, or try a password on
@@ -226,7 +227,7 @@ impl Ask {
         let Some((wanted, passwords)) = change else {
             return Ok((now, phone.udid.to_string()));
         };
-        let state = phone::Encryption {
+        let state = connector::Encryption {
             is_on: now.encrypted,
             is_required: now.required,
         };

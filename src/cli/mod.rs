@@ -55,12 +55,12 @@ use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use etcetera::BaseStrategy;
 use idev_backup::base::cancel::CancelToken;
+use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
-use idev_backup::jobs::phone::Connector;
 use idev_backup::trace::At;
 use idev_backup::transport::Transport;
-use idev_backup::transport::way::Wanted;
+use idev_backup::transport::select::Wanted;
 
 use config::Config;
 use ctrl_c::interrupt;

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use clap::Args;
-use idev_backup::jobs::pair::{self, Outcome};
-
 use super::progress::{Show, Style};
 use super::{ConnectionArgs, DeviceArgs, exit, output};
+use clap::Args;
+use idev_backup::device::trust::{self, Outcome};
 
 /// Have a phone trust this computer.
 ///
@@ -31,7 +30,7 @@ impl Pair {
         let paired = self.connector.connector().and_then(|connector| {
             let phone = connector.phone(self.device.device.as_deref())?;
             let watch = show.watch(Some(phone.udid.as_str()), None);
-            let outcome = pair::pair(&connector, &phone, Duration::from_secs(self.wait), &watch)?;
+            let outcome = trust::pair(&connector, &phone, Duration::from_secs(self.wait), &watch)?;
             Ok((outcome, phone.udid))
         });
         match paired {
@@ -64,7 +63,7 @@ impl Unpair {
     pub fn run(&self) -> u8 {
         let unpaired = self.connector.connector().and_then(|connector| {
             let phone = connector.phone(self.device.device.as_deref())?;
-            pair::unpair(&connector, &phone)?;
+            trust::unpair(&connector, &phone)?;
             Ok(phone.udid)
         });
         match unpaired {

@@ -10,10 +10,10 @@ use super::reading::ReadArgs;
 use super::{ConnectionArgs, DeviceArgs, OutputArgs, bounds, doctor, exit, log, output, rehearse};
 use clap::Args;
 use idev_backup::base::units::{counted, duration, size};
+use idev_backup::device::connector::Connector;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::doctor::{Level, Line};
 use idev_backup::jobs::password::Known;
-use idev_backup::jobs::phone::Connector;
 use idev_backup::jobs::restore::about::Source;
 use idev_backup::jobs::restore::{self, Considered, Held, Options, Report, ready};
 use idev_backup::jobs::verify::Depth;
@@ -541,7 +541,7 @@ mod tests {
         };
         let target = restore::about::Target {
             udid: "A".to_owned(),
-            facts: idev_backup::jobs::phone::Facts {
+            facts: idev_backup::device::connector::Facts {
                 name: forged.to_owned(),
                 product_type: "iPhone16,1".to_owned(),
                 model: "iPhone 15 Pro".to_owned(),

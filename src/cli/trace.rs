@@ -12,9 +12,10 @@ use clap::{Args, Subcommand};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::base::units::{counted, size};
+use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
-use idev_backup::jobs::phone::Connector;
-use idev_backup::jobs::{Error, pair};
+use idev_backup::device::trust;
+use idev_backup::jobs::Error;
 use idev_backup::sim::{Daemon, Phone, PhoneConfig, Replay};
 use idev_backup::trace::line::{Event, Line, Message};
 use idev_backup::trace::{At, Recorder, Trace, compare};
@@ -298,6 +299,6 @@ fn pair_beforehand(daemon: &Daemon, token: &std::sync::Arc<CancelToken>) -> Resu
     let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), token.clone());
     let connector = Connector::new(usbmuxd, PathBuf::new(), Pin::PairRecord, token.clone());
     let phone = connector.phone(None)?;
-    pair::pair(&connector, &phone, Duration::from_secs(10), &Silent)?;
+    trust::pair(&connector, &phone, Duration::from_secs(10), &Silent)?;
     Ok(())
 }

@@ -1,10 +1,9 @@
 //! `idev-backup udev-rule`
 
-use clap::Args;
-use idev_backup::transport::udev;
-
 use super::exit;
 use super::output::Lines;
+use clap::Args;
+use idev_backup::transport::udev_rule;
 
 /// Print the udev rule that lets you use phones over USB without a daemon (Linux).
 ///
@@ -18,7 +17,7 @@ impl UdevRule {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let mut lines = Lines::new();
-        lines.text(udev::file().as_bytes());
+        lines.text(udev_rule::file().as_bytes());
         lines.end(exit::DONE)
     }
 }

@@ -1,13 +1,15 @@
 //! Access to a phone: lockdown, pairing, TLS and the small services that a backup needs.
 
 pub mod afc;
-pub mod apps;
+pub mod connector;
+pub mod installed_apps;
 pub mod lockdown;
-pub mod notify;
+pub mod notifications;
+pub mod pair_records;
 pub mod pairing;
-pub mod records;
-pub mod sync;
+pub mod sync_lock;
 pub mod tls;
+pub mod trust;
 
 use std::fmt;
 use std::io;

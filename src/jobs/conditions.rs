@@ -4,8 +4,8 @@
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use super::phone::State;
 use crate::base::units;
+use crate::device::connector::State;
 
 /// A span of the day in local time, from one minute up to and without another. It may include
 /// midnight.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::phone::{Connector, Facts, State};
 use super::{Error, list};
+use crate::device::connector::{Connector, Facts, State};
 use crate::device::{self, Lockdown};
 use crate::store::Store;
 use crate::transport::Attached;

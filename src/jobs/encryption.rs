@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::password::Passwords;
-use super::phone::{Connector, Encryption, Facts};
-use super::{Error, list, opened, pair, passcode, verdict};
+use super::{Error, list, opened, passcode, verdict};
 use crate::base::progress::Monitor;
 use crate::base::secret::Secret;
-use crate::device::sync::SyncLock;
-use crate::device::{self, Session};
+use crate::device::connector::{Connector, Encryption, Facts};
+use crate::device::sync_lock::SyncLock;
+use crate::device::{self, Session, trust};
 use crate::mobilebackup;
 use crate::store::Store;
 use crate::transport::Attached;
@@ -141,7 +141,7 @@ pub fn status(
     options: &Options,
     monitor: &dyn Monitor,
 ) -> Result<Report, Error> {
-    let mut session = pair::session_or_pair(connector, phone, options.trust_wait, monitor)?;
+    let mut session = trust::session_or_pair(connector, phone, options.trust_wait, monitor)?;
     let facts = Facts::ask(session.lockdown())?;
     let encryption = Encryption::ask(session.lockdown())?;
     report(phone, facts, encryption, None, store)
@@ -157,7 +157,7 @@ pub fn change(
     options: &Options,
     monitor: &dyn Monitor,
 ) -> Result<Report, Error> {
-    let mut session = pair::session_or_pair(connector, phone, options.trust_wait, monitor)?;
+    let mut session = trust::session_or_pair(connector, phone, options.trust_wait, monitor)?;
     let facts = Facts::ask(session.lockdown())?;
     let before = Encryption::ask(session.lockdown())?;
     admit(wish.done(), before)?;

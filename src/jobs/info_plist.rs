@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime};
 use plist::{Dictionary, Value};
 
 use super::Error;
-use super::phone::values;
 use crate::base::cancel::CancelToken;
 use crate::base::progress::Monitor;
 use crate::base::{bounded_plist, product_names};
 use crate::device::afc::Afc;
-use crate::device::apps::{self, App, Icons};
+use crate::device::connector::values;
+use crate::device::installed_apps::{self, App, Icons};
 use crate::device::{self, Session};
 
 /// Version of iTunes that we claim if the phone requires none (protocol.md, section 6).
@@ -43,7 +43,7 @@ pub fn make(
 ) -> Result<Vec<u8>, Error> {
     let mut info = basics(session)?;
     if with_apps {
-        match apps::user_apps(session, token) {
+        match installed_apps::user_apps(session, token) {
             Ok(apps) => add_apps(&mut info, &apps, session, token, monitor),
             Err(device::Error::Cancelled) => return Err(device::Error::Cancelled.into()),
             Err(e) => monitor.problem(

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::phone::Connector;
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Wait};
 use crate::device::Session;
-use crate::device::notify::{self, Notifications};
+use crate::device::connector::Connector;
+use crate::device::notifications::{self, Notifications};
 
 /// The longest time that a phone waits for the passcode (iOS 26; iOS 16.1 waits three minutes).
 pub const WAIT_MAX: Duration = Duration::from_secs(30 * 60);
@@ -33,9 +33,9 @@ impl<'scope> Watch<'scope> {
         let opened = Notifications::open(session, &CancelToken::new(stop.clone())).and_then(
             |mut notifications| {
                 for name in [
-                    notify::PASSCODE_SHEET_UP,
-                    notify::PASSCODE_SHEET_GONE,
-                    notify::CANCEL_REQUEST,
+                    notifications::PASSCODE_SHEET_UP,
+                    notifications::PASSCODE_SHEET_GONE,
+                    notifications::CANCEL_REQUEST,
                 ] {
                     notifications.observe(name)?;
                 }
@@ -76,20 +76,20 @@ fn watch(mut notifications: Notifications, cancel: &CancelToken, monitor: &dyn M
     // Ends when the connection does, or when the watch is dropped.
     while let Ok(Some(name)) = notifications.next_name() {
         match name.as_str() {
-            notify::PASSCODE_SHEET_UP if !up => {
+            notifications::PASSCODE_SHEET_UP if !up => {
                 up = true;
                 monitor.event(Event::Waiting {
                     what: Wait::Passcode,
                     limit_seconds: WAIT_MAX.as_secs(),
                 });
             }
-            notify::PASSCODE_SHEET_GONE if up => {
+            notifications::PASSCODE_SHEET_GONE if up => {
                 up = false;
                 monitor.event(Event::WaitOver {
                     what: Wait::Passcode,
                 });
             }
-            notify::CANCEL_REQUEST => {
+            notifications::CANCEL_REQUEST => {
                 monitor.note("it was cancelled on the phone".to_owned());
                 cancel.cancel();
             }

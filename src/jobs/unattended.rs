@@ -12,16 +12,17 @@ use super::create::{Options, Report};
 use super::hooks::{Hooks, Told, Turn};
 use super::last_good::is_overdue;
 pub use super::last_good::{last_good, rests_on};
-use super::phone::{Connector, Facts, State};
-use super::{Class, Error, list, pair};
+use super::{Class, Error, list};
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Wait};
 use crate::base::udid::Udid;
 use crate::base::units::span;
+use crate::device::connector::{Connector, Facts, State};
+use crate::device::{self, trust};
 use crate::jobs::{conditions, create};
+use crate::mobilebackup;
 use crate::store::{self, Store};
 use crate::transport::{self, Attached};
-use crate::{device, mobilebackup};
 
 /// Time between two checks for a phone that is not connected yet.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -203,7 +204,7 @@ fn asked(
     options: &Options,
     monitor: &dyn Monitor,
 ) -> Result<State, Error> {
-    let mut session = pair::session_or_pair(connector, phone, options.trust_wait, monitor)?;
+    let mut session = trust::session_or_pair(connector, phone, options.trust_wait, monitor)?;
     Ok(State::ask(session.lockdown())?)
 }
 

@@ -4,9 +4,9 @@
 use std::fmt;
 use std::io;
 
-use super::mux;
-use super::udev;
 use super::usbmuxd::from_variable;
+use crate::transport::udev_rule;
+use crate::transport::usb::mux;
 
 /// Failure to reach a phone, through the daemon or over USB.
 #[derive(Debug)]
@@ -158,7 +158,7 @@ impl Trouble {
     /// Returns advice for the user, if there is any.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Trouble::NoRights { .. } => udev::HINT,
+            Trouble::NoRights { .. } => udev_rule::HINT,
             Trouble::Busy { .. } => {
                 "if usbmuxd runs, use it: leave `--transport` away; else close the program that uses the phone (photo \
                  importers and file managers do)"

@@ -1,28 +1,21 @@
 //! Transport of bytes to a phone, through a daemon's socket or over USB, and the framing that all
 //! of the phone's services share.
 
-#[cfg(all(feature = "usb", not(target_os = "macos")))]
-mod bulk;
 pub mod error;
-#[cfg(all(feature = "usb", not(target_os = "macos")))]
-mod libusb;
-pub mod link;
-pub mod mux;
-mod packet;
 pub mod plist_stream;
-pub mod udev;
+pub mod select;
+pub mod socket;
+pub mod udev_rule;
 pub mod usb;
 pub mod usbmuxd;
-pub mod way;
-pub mod wire;
 
 use std::io::{Read, Write};
 
 pub use error::{Error, Trouble};
+pub use select::Transport;
+pub use socket::{Stream, Wire};
 pub use usb::Usb;
 pub use usbmuxd::{Attached, Usbmuxd, Via};
-pub use way::Transport;
-pub use wire::{Stream, Wire};
 
 /// A stream of any kind.
 pub type AnyStream = Box<dyn Stream>;

@@ -23,12 +23,12 @@ use plist::{Dictionary, Value};
 use zeroize::Zeroizing;
 
 pub use super::error::Error;
-use super::wire::{Socket, TICK, Wire};
 use crate::base::bounded_plist::{self, NotAPlist};
 use crate::base::cancel::{CancelToken, cancelled, is_cancelled};
 use crate::base::secret::{self, Secret};
 use crate::base::udid::Udid;
 use crate::trace::Recorder;
+use crate::transport::socket::{Socket, TICK, Wire};
 
 /// Version in the header of a message that holds a property list.
 const VERSION: u32 = 1;

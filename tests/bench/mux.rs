@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use idev_backup::transport::mux::{Mux, TRANSFER_BYTES};
+use idev_backup::transport::usb::mux::{Mux, TRANSFER_BYTES};
 
 const TCP: u32 = 6;
 const GIB: usize = 1 << 30;

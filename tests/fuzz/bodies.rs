@@ -32,7 +32,7 @@ use idev_backup::trace::framing::{Framer, Framing};
 use idev_backup::trace::line::{Dir, Event, Line, Message};
 use idev_backup::trace::redact::Redactor;
 use idev_backup::trace::{Trace, json};
-use idev_backup::transport::mux::{INPUT_BYTES_MAX, Mux, TRANSFER_BYTES};
+use idev_backup::transport::usb::mux::{INPUT_BYTES_MAX, Mux, TRANSFER_BYTES};
 use idev_backup::transport::usbmuxd;
 use plist::Value;
 

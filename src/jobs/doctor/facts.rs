@@ -10,10 +10,10 @@ use plist::Value;
 use super::computer::{OnUsb, Places, Program};
 use crate::base::cancel::CancelToken;
 use crate::base::udid::Udid;
-use crate::device::sync::SyncLock;
+use crate::device::connector::{self, Connector, Encryption};
+use crate::device::sync_lock::SyncLock;
 use crate::device::{self, Lockdown};
 use crate::jobs::doctor::computer;
-use crate::jobs::phone::{self, Connector, Encryption};
 use crate::jobs::{Error, last_good, list, unattended};
 use crate::store::notes::Notes;
 use crate::store::probe::Abilities;
@@ -149,7 +149,7 @@ pub struct Health {
     /// True if the phone stopped answering, after which no more questions were asked.
     pub silent: bool,
     /// The facts that a phone tells without trusting this computer.
-    pub facts: Option<Result<phone::Facts, Trouble>>,
+    pub facts: Option<Result<connector::Facts, Trouble>>,
     /// True if the phone is locked now.
     pub locked: Option<bool>,
     /// True if the pair record has the escrow bag, which opens a locked phone's files. An error if
@@ -222,13 +222,13 @@ impl Health {
     fn ask_all(&mut self, connector: &Connector) -> Result<(), Error> {
         let opened = Lockdown::open(&connector.daemon, &self.phone, &connector.token).and_then(
             |mut lockdown| {
-                let facts = phone::Facts::ask(&mut lockdown)?;
+                let facts = connector::Facts::ask(&mut lockdown)?;
                 let locked = lockdown.value(None, Some("PasswordProtected"))?;
                 Ok((facts, locked))
             },
         );
         self.locked = match &opened {
-            Ok((_, locked)) => phone::flag(locked.clone()),
+            Ok((_, locked)) => connector::flag(locked.clone()),
             Err(_) => None,
         };
         self.facts = Some(noted(opened.map(|(facts, _)| facts))?);
@@ -274,12 +274,12 @@ impl Health {
         let number = |value: Option<Value>| value.and_then(|v| v.as_unsigned_integer());
         let battery = Some("com.apple.mobile.battery");
         self.battery = number(value(battery, "BatteryCurrentCapacity")?);
-        self.charging = phone::flag(value(battery, "BatteryIsCharging")?).unwrap_or(false)
-            || phone::flag(value(battery, "ExternalConnected")?).unwrap_or(false);
+        self.charging = connector::flag(value(battery, "BatteryIsCharging")?).unwrap_or(false)
+            || connector::flag(value(battery, "ExternalConnected")?).unwrap_or(false);
         let disk = Some("com.apple.disk_usage");
         self.capacity_bytes = number(value(disk, "TotalDataCapacity")?);
         self.free_bytes = number(value(disk, "TotalDataAvailable")?);
-        self.set_up = phone::flag(value(Some("com.apple.purplebuddy"), "SetupDone")?);
+        self.set_up = connector::flag(value(Some("com.apple.purplebuddy"), "SetupDone")?);
         let clock = value(None, "TimeIntervalSince1970")?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         self.clock_ahead = clock

@@ -242,8 +242,8 @@ fn service(health: &Health, name: &str) -> Option<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::connector::{Encryption, Facts};
     use crate::jobs::doctor::facts::Trouble;
-    use crate::jobs::phone::{Encryption, Facts};
     use crate::transport::Attached;
 
     fn healthy() -> Health {

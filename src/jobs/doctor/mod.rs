@@ -17,9 +17,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::phone::Connector;
 use super::{Error, named};
 use crate::base::udid::Udid;
+use crate::device::connector::Connector;
 use crate::transport::Attached;
 use computer::Places;
 use facts::{Health, Shelf, Trouble, Way};

@@ -6,7 +6,7 @@ use super::computer::{Mode, OnUsb};
 use super::facts::Way;
 use super::{Line, begins};
 use crate::jobs::Error;
-use crate::transport::{Via, udev};
+use crate::transport::{Via, udev_rule};
 
 /// Speed of USB 1.1. Every iPhone is faster, so a bad cable, port or hub is limiting the
 /// connection.
@@ -89,7 +89,7 @@ fn on_usb(usb: &OnUsb, way: &Way) -> Vec<Line> {
                     way.without(),
                     node.display()
                 ))
-                .hint(udev::HINT),
+                .hint(udev_rule::HINT),
             )),
             _ if !is_seen => lines.push(about(not_seen(&place, usb, way.address.is_some()))),
             _ => {}

@@ -7,8 +7,8 @@ use plist::Value;
 use serde::Serialize;
 
 use crate::base::product_names;
+use crate::device::connector::{self, Encryption, Facts};
 use crate::device::{self, Lockdown};
-use crate::jobs::phone::{self, Encryption, Facts};
 use crate::jobs::{Error, last_good, list, opened};
 use crate::manifest::plists::{Info, ManifestPlist, Status, Unreadable};
 use crate::store::walk::Walk;
@@ -146,7 +146,7 @@ impl Target {
     ) -> Result<Target, device::Error> {
         let facts = Facts::ask(lockdown)?;
         let encryption = Encryption::ask(lockdown)?;
-        let state = phone::State::ask(lockdown)?;
+        let state = connector::State::ask(lockdown)?;
         let mut value = |domain: &str, key: &str| lockdown.value(Some(domain), Some(key));
         let number = |value: Option<Value>| value.and_then(|v| v.as_unsigned_integer());
         const DISK: &str = "com.apple.disk_usage";
@@ -159,8 +159,8 @@ impl Target {
             facts,
             free_bytes: number(free),
             capacity_bytes: state.capacity_bytes,
-            find_my: phone::flag(value("com.apple.fmip", "IsAssociated")?),
-            set_up: phone::flag(value("com.apple.purplebuddy", "SetupDone")?),
+            find_my: connector::flag(value("com.apple.fmip", "IsAssociated")?),
+            set_up: connector::flag(value("com.apple.purplebuddy", "SetupDone")?),
             battery: state.battery,
             charging: state.charging,
             locked: state.locked,

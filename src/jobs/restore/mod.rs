@@ -23,11 +23,12 @@ use super::awake::Awake;
 use super::doctor::{Level, Line};
 use super::list::Named;
 use super::password::Known;
-use super::phone::Connector;
 use super::verify::{Depth, Outcome, Wrong};
-use super::{Error, history, pair, passcode};
+use super::{Error, history, passcode};
 use crate::base::cancel::CancelToken;
 use crate::base::progress::Monitor;
+use crate::device::connector::Connector;
+use crate::device::trust;
 use crate::jobs::{doctor, list, verify};
 use crate::store::{self, Lock, Store, snapshot};
 use crate::transport::Attached;
@@ -195,7 +196,7 @@ pub fn consider(
     monitor: &dyn Monitor,
 ) -> Result<Considered, Error> {
     let source = Source::look(folder)?;
-    let mut session = pair::session_or_pair(connector, phone, options.trust_wait, monitor)?;
+    let mut session = trust::session_or_pair(connector, phone, options.trust_wait, monitor)?;
     let target = Target::ask(phone, session.lockdown())?;
     part::admit(folder, &source, &target, options)?;
     Ok(weigh(source, target, options))
@@ -373,7 +374,7 @@ pub fn restore(
             ),
         });
     }
-    let mut session = pair::session_or_pair(connector, phone, options.trust_wait, monitor)?;
+    let mut session = trust::session_or_pair(connector, phone, options.trust_wait, monitor)?;
     let target = Target::ask(phone, session.lockdown())?;
     part::admit(folder, &source, &target, options)?;
     let Considered {

@@ -380,7 +380,7 @@ pub fn not_looked_at(has_phone: bool) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::phone::Facts;
+    use crate::device::connector::Facts;
 
     fn source() -> Source {
         Source {

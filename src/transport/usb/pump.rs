@@ -11,10 +11,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::error::Trouble;
 use super::mux::{Mux, Standing};
-use super::wire::TICK;
 use crate::base::cancel::{CancelToken, cancelled};
+use crate::transport::error::Trouble;
+use crate::transport::socket::TICK;
 
 /// Longest wait for the phone's version, or for its answer to a new connection.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::error::Error;
 use super::usb::Usb;
 use super::usbmuxd::{Address, Attached, Change, Usbmuxd};
-use super::wire::Wire;
 use crate::base::cancel::CancelToken;
 use crate::trace::Recorder;
+use crate::transport::socket::Wire;
 use crate::transport::{usb, usbmuxd};
 
 /// Transport that the user may request.
@@ -203,13 +203,16 @@ pub fn records_of_daemons() -> PathBuf {
 
 #[cfg(all(feature = "usb", not(target_os = "macos")))]
 fn on_this_computer(token: Arc<CancelToken>) -> Result<Usb, Error> {
-    Ok(Usb::new(Box::new(super::libusb::Libusb), token))
+    Ok(Usb::new(
+        Box::new(crate::transport::usb::libusb::Libusb),
+        token,
+    ))
 }
 
 /// Returns true if USB can be used without a daemon; in most containers it cannot.
 #[cfg(all(feature = "usb", not(target_os = "macos")))]
 fn is_usable() -> bool {
-    super::libusb::Libusb::is_here()
+    crate::transport::usb::libusb::Libusb::is_here()
 }
 
 #[cfg(not(all(feature = "usb", not(target_os = "macos"))))]

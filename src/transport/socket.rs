@@ -5,9 +5,9 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::link::Connection;
 use crate::base::cancel::{CancelToken, cancelled};
 use crate::trace::Tap;
+use crate::transport::usb::pump::Connection;
 
 /// Bidirectional byte stream.
 pub trait Stream: Read + Write + Send {}

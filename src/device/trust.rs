@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::Error;
-use super::phone::Connector;
 use crate::base::progress::{Event, Monitor, Wait};
+use crate::device::connector::Connector;
 use crate::device::pairing::{self, Asked};
 use crate::device::{self, Lockdown, PairRecord, Session};
+use crate::jobs::Error;
 use crate::transport::Attached;
 
 /// The result of pairing.

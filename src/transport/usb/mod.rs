@@ -4,18 +4,26 @@
 //! all of them share. A phone is held while it has connections and a little longer, by one [`Link`]
 //! for all of its connections.
 
+#[cfg(all(feature = "usb", not(target_os = "macos")))]
+pub(crate) mod bulk;
+#[cfg(all(feature = "usb", not(target_os = "macos")))]
+pub(crate) mod libusb;
+pub mod mux;
+pub(crate) mod packet;
+pub mod pump;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::error::{Error, Trouble};
-use super::link::{Link, Pipe, Wake};
 use super::usbmuxd::{Attached, Change, Via};
-use super::wire::{Socket, TICK, Wire};
 use crate::base::cancel::{CancelToken, cancelled};
 use crate::base::udid::Udid;
 use crate::trace::Recorder;
+use crate::transport::socket::{Socket, TICK, Wire};
+use crate::transport::usb::pump::{Link, Pipe, Wake};
 
 /// Interval between two listings of the phones: libusb reports changes on some systems only.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

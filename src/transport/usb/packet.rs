@@ -7,19 +7,19 @@ use super::mux::{PACKETS_MAX, WINDOW_BYTES};
 
 /// Longest packet that we accept, in bytes.
 pub const PACKET_BYTES_MAX: usize = 65536;
-pub(super) const VERSION: u32 = 0;
-pub(super) const CONTROL: u32 = 1;
-pub(super) const SETUP: u32 = 2;
-pub(super) const TCP: u32 = 6;
-pub(super) const MAGIC: u32 = 0xFEED_FACE;
-pub(super) const TCP_BYTES: usize = 20;
-pub(super) const HEADER_BYTES_MAX: usize = 16 + TCP_BYTES;
+pub(crate) const VERSION: u32 = 0;
+pub(crate) const CONTROL: u32 = 1;
+pub(crate) const SETUP: u32 = 2;
+pub(crate) const TCP: u32 = 6;
+pub(crate) const MAGIC: u32 = 0xFEED_FACE;
+pub(crate) const TCP_BYTES: usize = 20;
+pub(crate) const HEADER_BYTES_MAX: usize = 16 + TCP_BYTES;
 
-pub(super) const FIN: u8 = 0x01;
-pub(super) const SYN: u8 = 0x02;
-pub(super) const RST: u8 = 0x04;
-pub(super) const PSH: u8 = 0x08;
-pub(super) const ACK: u8 = 0x10;
+pub(crate) const FIN: u8 = 0x01;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const RST: u8 = 0x04;
+pub(crate) const PSH: u8 = 0x08;
+pub(crate) const ACK: u8 = 0x10;
 
 /// Violation of the protocol by a phone. All of its connections end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl std::error::Error for Broken {}
 
 /// Builds the packet that states our version and asks for the phone's; always in version 1's
 /// format.
-pub(super) fn version() -> Vec<u8> {
+pub(crate) fn version() -> Vec<u8> {
     let mut ask = Vec::with_capacity(20);
     for word in [VERSION, 20, 2, 0, 0] {
         ask.extend_from_slice(&u32::to_be_bytes(word));
@@ -92,24 +92,24 @@ pub(super) fn version() -> Vec<u8> {
 
 /// The packet format in use (version 1 or 2), with its sequence numbers.
 #[derive(Debug)]
-pub(super) struct Form {
+pub(crate) struct Form {
     is_second: bool,
     tx_seq: u16,
     rx_seq: u16,
 }
 
 /// Header fields of a connection's packet.
-pub(super) struct Segment {
-    pub(super) port: u16,
-    pub(super) there: u16,
-    pub(super) seq: u32,
-    pub(super) ack: u32,
-    pub(super) flags: u8,
+pub(crate) struct Segment {
+    pub(crate) port: u16,
+    pub(crate) there: u16,
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
+    pub(crate) flags: u8,
 }
 
 impl Form {
     /// Returns the format of version 1.
-    pub(super) fn first() -> Form {
+    pub(crate) fn first() -> Form {
         Form {
             is_second: false,
             tx_seq: 0,
@@ -118,7 +118,7 @@ impl Form {
     }
 
     /// Returns the format of version 2, with sequence numbers.
-    pub(super) fn second() -> Form {
+    pub(crate) fn second() -> Form {
         Form {
             is_second: true,
             ..Form::first()
@@ -126,12 +126,12 @@ impl Form {
     }
 
     /// Returns the length of a packet's own header, in bytes.
-    pub(super) fn header_bytes(&self) -> usize {
+    pub(crate) fn header_bytes(&self) -> usize {
         if self.is_second { 16 } else { 8 }
     }
 
     /// Checks a received header and remembers its sequence number.
-    pub(super) fn take(&mut self, header: &[u8]) -> Result<(), Broken> {
+    pub(crate) fn take(&mut self, header: &[u8]) -> Result<(), Broken> {
         if self.is_second {
             match word(header, 8) {
                 MAGIC => self.rx_seq = half(header, 14),
@@ -142,7 +142,7 @@ impl Form {
     }
 
     /// Builds a packet's own header, with capacity for the `rest` that follows it.
-    pub(super) fn packet(&mut self, protocol: u32, rest: usize) -> Vec<u8> {
+    pub(crate) fn packet(&mut self, protocol: u32, rest: usize) -> Vec<u8> {
         let length = self.header_bytes() + rest;
         let mut packet = Vec::with_capacity(length);
         packet.extend_from_slice(&protocol.to_be_bytes());
@@ -157,7 +157,7 @@ impl Form {
     }
 
     /// Builds the headers of a connection's packet, with capacity for its payload.
-    pub(super) fn segment(&mut self, told: Segment, payload: usize) -> Vec<u8> {
+    pub(crate) fn segment(&mut self, told: Segment, payload: usize) -> Vec<u8> {
         let mut packet = self.packet(TCP, TCP_BYTES + payload);
         packet.extend_from_slice(&told.port.to_be_bytes());
         packet.extend_from_slice(&told.there.to_be_bytes());
@@ -172,11 +172,11 @@ impl Form {
 }
 
 /// Reads a big-endian u32 at `at`; `bytes` must be long enough.
-pub(super) fn word(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 /// Reads a big-endian u16 at `at`; `bytes` must be long enough.
-pub(super) fn half(bytes: &[u8], at: usize) -> u16 {
+pub(crate) fn half(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }

@@ -10,9 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::afc::{Afc, Handle};
-use super::notify::Notifications;
 use super::{Error, Session};
 use crate::base::cancel::CancelToken;
+use crate::device::notifications::Notifications;
 
 const LOCK_FILE: &str = "/com.apple.itunes.lock_sync";
 const TRIES: usize = 50;

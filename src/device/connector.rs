@@ -6,12 +6,12 @@ use std::sync::Arc;
 use plist::{Dictionary, Value};
 use serde::Serialize;
 
-use super::{Error, named};
 use crate::base::cancel::CancelToken;
 use crate::base::product_names;
-use crate::device::records::Records;
+use crate::device::pair_records::Records;
 use crate::device::tls::Pin;
 use crate::device::{self, Lockdown, Session};
+use crate::jobs::{Error, named};
 use crate::transport::{Attached, Stream, Transport, Via};
 
 /// The means of reaching phones, shared by all commands.
@@ -166,7 +166,7 @@ impl Encryption {
 }
 
 /// Converts a flag, which some domains send as a number.
-pub(super) fn flag(value: Option<Value>) -> Option<bool> {
+pub(crate) fn flag(value: Option<Value>) -> Option<bool> {
     match value {
         Some(Value::Boolean(flag)) => Some(flag),
         Some(other) => other.as_signed_integer().map(|n| n != 0),

@@ -10,10 +10,10 @@ use std::time::Duration;
 use rusb::{Context, Device, DeviceHandle, Direction, TransferType, UsbContext};
 
 use super::bulk::Bulk;
-use super::error::Trouble;
-use super::link::{Pipe, Wake};
 use super::mux::TRANSFER_BYTES;
-use super::usb::{Bus, Found};
+use crate::transport::error::Trouble;
+use crate::transport::usb::pump::{Pipe, Wake};
+use crate::transport::usb::{Bus, Found};
 
 /// USB vendor id of Apple.
 const APPLE: u16 = 0x05AC;

@@ -11,7 +11,7 @@ use super::{Error, PairRecord};
 use crate::base::bounded_plist;
 use crate::base::secret::Secret;
 use crate::base::udid::Udid;
-use crate::transport::way::records_of_daemons;
+use crate::transport::select::records_of_daemons;
 use crate::transport::{self, Attached, Transport, Usbmuxd};
 
 /// Pair records of the daemon, and our own for phones that the daemon does not know or if no daemon

@@ -6,7 +6,7 @@
 //! version 2:  the same, then [FEEDFACE][tx_seq u16][rx_seq u16]
 //! protocol 6: then a TCP header of 20 bytes; its window counts 256 bytes
 //! ```
-//! The module does no I/O: bytes and the time go in, packets come out. [`super::link`] moves them.
+//! The module does no I/O: bytes and the time go in, packets come out. [`crate::transport::usb::pump`] moves them.
 //! A received byte is copied once when it is received and once when it is read; a sent byte is
 //! copied once. Source: protocol.md, section 8.
 
@@ -15,10 +15,11 @@ use std::io::{self, IoSlice, Read};
 use std::time::{Duration, Instant};
 
 use super::packet::{
-    self, ACK, CONTROL, FIN, Form, HEADER_BYTES_MAX, PSH, RST, SETUP, SYN, Segment, TCP, TCP_BYTES,
+    ACK, CONTROL, FIN, Form, HEADER_BYTES_MAX, PSH, RST, SETUP, SYN, Segment, TCP, TCP_BYTES,
     VERSION, half, word,
 };
 pub use super::packet::{Broken, PACKET_BYTES_MAX};
+use crate::transport::usb::packet;
 
 /// Size of each transfer that we request from a phone, in bytes. A shorter one ends a packet.
 pub const TRANSFER_BYTES: usize = 16384;
@@ -38,7 +39,7 @@ const ACK_BYTES: u32 = WINDOW_BYTES as u32 / 4;
 const OUTPUT_BYTES_MAX: usize = 256 << 10;
 /// Packets that may be queued for sending. Only a phone that keeps sending and takes nothing
 /// reaches this limit.
-pub(super) const PACKETS_MAX: usize = 1024;
+pub(crate) const PACKETS_MAX: usize = 1024;
 /// Connections that may be open at once. A backup needs five.
 pub const CONNECTIONS_MAX: usize = 64;
 /// Longest leftover of a previous program's conversation that we skip while waiting for the phone's
