@@ -15,11 +15,10 @@
 //! * [`schedule`]: jobs that the system starts
 //! * [`sim`]: a simulated phone
 
+pub mod backup_format;
 pub mod base;
 pub mod device;
 pub mod jobs;
-pub mod keybag;
-pub mod manifest;
 pub mod mobilebackup;
 pub mod schedule;
 pub mod sim;

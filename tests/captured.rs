@@ -16,6 +16,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
+use idev_backup::backup_format::SCHEMA;
+use idev_backup::backup_format::keybag::KeyBag;
+use idev_backup::backup_format::manifest_db::{self, Db};
+use idev_backup::backup_format::manifest_mbdb::Mbdb;
+use idev_backup::backup_format::plists::{Info, ManifestPlist, Status};
+use idev_backup::backup_format::record::FileRecord;
 use idev_backup::base::bounded_plist;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
@@ -23,12 +29,6 @@ use idev_backup::device::{Lockdown, afc};
 use idev_backup::jobs::Class;
 use idev_backup::jobs::verdict::{self, Shortage};
 use idev_backup::jobs::verify::{self, Outcome, Wrong};
-use idev_backup::keybag::KeyBag;
-use idev_backup::manifest::SCHEMA;
-use idev_backup::manifest::db::{self, Db};
-use idev_backup::manifest::mbdb::Mbdb;
-use idev_backup::manifest::plists::{Info, ManifestPlist, Status};
-use idev_backup::manifest::record::FileRecord;
 use idev_backup::mobilebackup::files::Outgoing;
 use idev_backup::mobilebackup::message::{self, Reply};
 use idev_backup::mobilebackup::{Fault, Kind, Request, Verdict};
@@ -492,7 +492,7 @@ fn lists_of_files_of_somebody_elses_generator_are_read() {
         let mut paths = Vec::new();
         db.rows(|row| {
             assert!(row.is_named_right(), "{name}: {}", row.relative_path);
-            assert_eq!(row.kind, db::Kind::File);
+            assert_eq!(row.kind, manifest_db::Kind::File);
             // The fields as a plain dictionary, no archive.
             let record = row.record().unwrap();
             assert_eq!(record.mode, 0o100_644);
@@ -512,7 +512,10 @@ fn an_encrypted_list_of_files_is_no_database() {
     let Some(data) = data() else { return };
     let folder = "ios-mini-encrypted-backup/00008030-001C195E0A88805E";
     let folder = data.join(GOLEMINE).join(folder);
-    assert!(matches!(Db::open(&folder), Err(db::Error::Damaged(_))));
+    assert!(matches!(
+        Db::open(&folder),
+        Err(manifest_db::Error::Damaged(_))
+    ));
 }
 
 #[test]
@@ -583,15 +586,20 @@ fn records_of_an_old_list_are_read() {
     };
     let file = find("Documents/a.bin");
     assert_eq!(file.domain, "AppDomain-com.example.app");
-    assert_eq!((file.kind(), file.file.mode), (db::Kind::File, 0o100_755));
+    assert_eq!(
+        (file.kind(), file.file.mode),
+        (manifest_db::Kind::File, 0o100_755)
+    );
     assert_eq!((file.file.size, file.file.user_id), (10240, 501));
     assert_eq!(file.file.protection_class, 4);
     assert_eq!(file.file.digest.as_ref().map(Vec::len), Some(20));
     assert_eq!(file.file.last_modified, 0x6b02_edbe);
     let link = find("Library/abslink");
-    assert_eq!(link.kind(), db::Kind::Link);
+    assert_eq!(link.kind(), manifest_db::Kind::Link);
     assert_eq!(link.file.target.as_deref(), Some("/etc/passwd"));
-    let folders = records.iter().filter(|r| r.kind() == db::Kind::Directory);
+    let folders = records
+        .iter()
+        .filter(|r| r.kind() == manifest_db::Kind::Directory);
     assert_eq!(folders.count(), 4);
 }
 
@@ -730,7 +738,11 @@ fn property_lists_of_old_layouts_are_read() {
         assert!(Status::read(&folder).unwrap().is_finished(), "{name}");
         assert!(!ManifestPlist::read(&folder).unwrap().encrypted, "{name}");
         assert_eq!(Info::read(&folder).unwrap(), Info::default(), "{name}");
-        assert_eq!(Db::open(&folder).unwrap_err(), db::Error::Absent, "{name}");
+        assert_eq!(
+            Db::open(&folder).unwrap_err(),
+            manifest_db::Error::Absent,
+            "{name}"
+        );
     }
 }
 

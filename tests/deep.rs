@@ -6,13 +6,13 @@ use std::process::Command;
 
 use crate::rig::program::{ended, program};
 use crate::rig::*;
+use idev_backup::backup_format::SCHEMA;
+use idev_backup::backup_format::record::{FileRecord, file_id};
 use idev_backup::base::progress::Silent;
 use idev_backup::base::secret::Secret;
 use idev_backup::jobs::password::{Known, NoPasswords};
 use idev_backup::jobs::verify::{self, Depth, Options, Outcome, Report, Sample, Wrong};
 use idev_backup::jobs::{Class, Error};
-use idev_backup::manifest::SCHEMA;
-use idev_backup::manifest::record::{FileRecord, file_id};
 use idev_backup::sim::{Password, PhoneConfig};
 use idev_backup::store::METADATA;
 use rusqlite::Connection;

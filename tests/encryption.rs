@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use crate::rig::program::{Ran, ended, program};
 use crate::rig::*;
+use idev_backup::backup_format::manifest_db::{Filter, Kind};
 use idev_backup::base::secret::Secret;
 use idev_backup::jobs::opened::Opened;
 use idev_backup::jobs::password::Known;
-use idev_backup::manifest::db::{Filter, Kind};
 use idev_backup::sim::{Passcode, Password, PhoneConfig};
 
 const OLD: &str = "correct horse 1";

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::made::*;
 use crate::rig::{self, Rig, assert_same, tree};
+use idev_backup::backup_format::record::{FileRecord, MODE_FILE, file_id};
 use idev_backup::base::progress::Silent;
 use idev_backup::base::secret::Secret;
 use idev_backup::jobs::extract::{self, Extracted, Options, Report};
@@ -18,7 +19,6 @@ use idev_backup::jobs::select::Wanted;
 use idev_backup::jobs::tally::Wrong;
 use idev_backup::jobs::target::Into;
 use idev_backup::jobs::{Class, Error};
-use idev_backup::manifest::record::{FileRecord, MODE_FILE, file_id};
 
 fn try_extract(backup: &Path, to: &Path, options: &Options) -> Result<Extracted, Error> {
     let opened = Opened::open(backup, &NoPasswords)?;

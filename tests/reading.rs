@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::rig::*;
-use idev_backup::manifest::SCHEMA;
-use idev_backup::manifest::record::{FileRecord, file_id};
+use idev_backup::backup_format::SCHEMA;
+use idev_backup::backup_format::record::{FileRecord, file_id};
 use serde_json::Value;
 
 /// The output and the exit code of a run.

@@ -488,7 +488,7 @@ fn the_manifest_names_every_file() {
             (domain, path, flags),
             (file.domain.clone(), file.path.clone(), 1)
         );
-        let record = idev_backup::manifest::record::FileRecord::decode(&record).unwrap();
+        let record = idev_backup::backup_format::record::FileRecord::decode(&record).unwrap();
         assert_eq!(record.size, file.size());
     }
     let count = |flags: i64| -> i64 {

@@ -19,13 +19,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("mobilebackup",  &["base", "transport"]),
     // the disk
     ("store",         &["base"]),
-    ("keybag",        &["base"]),
-    ("manifest",      &["base", "keybag"]),
+    ("backup_format", &["base"]),
     // the actions, which join the two
-    ("jobs",          &["base", "transport", "device", "mobilebackup", "store", "keybag", "manifest"]),
+    ("jobs",          &["base", "transport", "device", "mobilebackup", "store", "backup_format"]),
     ("schedule",      &["base"]),
     // the simulated phone
-    ("sim",           &["base", "transport", "mobilebackup", "manifest", "keybag", "trace"]),
+    ("sim",           &["base", "transport", "mobilebackup", "backup_format", "trace"]),
     // the binary: src/main.rs and src/cli/
     ("cli",           &["base", "jobs", "schedule", "sim", "transport", "store", "device", "trace"]),
 ];

@@ -8,11 +8,11 @@ use std::process::Command;
 #[cfg(target_os = "linux")]
 use crate::rig::program::{ended, program};
 use crate::rig::*;
+use idev_backup::backup_format::keybag::KeyBag;
+use idev_backup::backup_format::plists::Status;
+use idev_backup::backup_format::record::file_id;
 use idev_backup::base::progress::{Phase, Silent};
 use idev_backup::jobs::verify::{self, Options, Outcome, Report, Wrong};
-use idev_backup::keybag::KeyBag;
-use idev_backup::manifest::plists::Status;
-use idev_backup::manifest::record::file_id;
 use idev_backup::store::Store;
 
 fn check(folder: &Path, read_all: bool) -> Report {

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use super::Error;
 use super::last_good::is_complete;
 use super::verify::Outcome;
+use crate::backup_format::plists::Status;
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Monitor, Phase};
 use crate::jobs::verify;
-use crate::manifest::plists::Status;
 use crate::store::audit::{Extent, has_damaged_list};
 use crate::store::{Snapshot, Store};
 

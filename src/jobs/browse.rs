@@ -11,8 +11,8 @@ use super::opened::{Item, Opened};
 use super::select::Select;
 use super::totals::{Sum, Totals};
 use super::usage::bundle_id;
-use crate::manifest::db::{Filter, Kind};
-use crate::manifest::info::application_names;
+use crate::backup_format::info_plist::application_names;
+use crate::backup_format::manifest_db::{Filter, Kind};
 
 /// The domains of a backup.
 #[derive(Debug, Clone, Serialize)]

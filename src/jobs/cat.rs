@@ -4,8 +4,8 @@ use std::io::{self, Read};
 
 use super::Error;
 use super::opened::{Bytes, Item, Opened};
-use crate::keybag::Ending;
-use crate::manifest::db::Kind;
+use crate::backup_format::keybag::Ending;
+use crate::backup_format::manifest_db::Kind;
 
 /// Plaintext of a file.
 pub struct Body {

@@ -14,10 +14,10 @@ use serde::Serialize;
 use super::Error;
 use super::list::rfc3339;
 use super::opened::{Item, Opened};
-use crate::manifest::db::{Filter, Kind as Is};
-use crate::manifest::kinds::Kind;
-use crate::manifest::plists::{self, Info, ManifestPlist, Status};
-use crate::manifest::unread::Unread;
+use crate::backup_format::categories::Kind;
+use crate::backup_format::manifest_db::{Filter, Kind as Is};
+use crate::backup_format::plists::{self, Info, ManifestPlist, Status};
+use crate::backup_format::unreadable_rows::Unread;
 
 /// Number of items in a batch that a thread hands over.
 const HANDFUL: usize = 64;

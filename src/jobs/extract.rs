@@ -23,10 +23,10 @@ use super::opened::{Item, Opened};
 use super::select::{Select, Wanted};
 use super::tally::{Listing, Problem, Renamed, Tally, Wrong};
 use super::target::{Into, Target, no_place};
+use crate::backup_format::manifest_db::{Filter, Kind};
+use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
 use crate::jobs::fill;
-use crate::manifest::db::{Filter, Kind};
-use crate::manifest::unread::Unread;
 
 /// Options of an extraction.
 #[derive(Debug, Clone, Default)]

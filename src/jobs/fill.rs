@@ -14,8 +14,8 @@ use super::opened::{Bytes, Item, Reader};
 use super::tally::{Tally, Wrong};
 use super::target::{NoPlace, no_place};
 use super::written::judged;
-use crate::keybag::Ending;
-use crate::manifest::record::FileRecord;
+use crate::backup_format::keybag::Ending;
+use crate::backup_format::record::FileRecord;
 use crate::store::disk;
 
 /// Number of files that wait for a thread.

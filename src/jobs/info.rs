@@ -11,10 +11,10 @@ use super::list::{describe, rfc3339};
 use super::opened::Opened;
 use super::password::Passwords;
 use super::totals::{Sum, Totals};
+use crate::backup_format::categories::Amount;
+use crate::backup_format::plists::{Info, ManifestPlist, Status, Unreadable};
+use crate::backup_format::unreadable_rows::Unread;
 use crate::base::product_names;
-use crate::manifest::kinds::Amount;
-use crate::manifest::plists::{Info, ManifestPlist, Status, Unreadable};
-use crate::manifest::unread::Unread;
 use crate::store::{self, snapshot};
 
 /// Options for reading a backup.

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::conditions;
+use crate::backup_format::plists::{Info, ManifestPlist, Status};
 use crate::base::udid::Udid;
-use crate::manifest::plists::{Info, ManifestPlist, Status};
 use crate::store::notes::Notes;
 use crate::store::{Snapshot, Store};
 

@@ -8,9 +8,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{Error, last_good};
+use crate::backup_format::plists::{Info, ManifestPlist, Status};
 use crate::base::udid::Udid;
 use crate::base::{plain_file, product_names};
-use crate::manifest::plists::{Info, ManifestPlist, Status};
 use crate::store::notes::{Notes, Verified};
 use crate::store::{self, Id, Snapshot, Store, sizes, snapshot};
 

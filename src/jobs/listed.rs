@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use crate::manifest::db::{self, Db, Filter, Kind, Row};
-use crate::manifest::kinds::Amounts;
-use crate::manifest::leads_out;
-use crate::manifest::mbdb::Mbdb;
-use crate::manifest::record::BadRecord;
+use crate::backup_format::categories::Amounts;
+use crate::backup_format::leads_out;
+use crate::backup_format::manifest_db::{self, Db, Filter, Kind, Row};
+use crate::backup_format::manifest_mbdb::Mbdb;
+use crate::backup_format::record::BadRecord;
 
 /// Number of files in a batch that is handed over.
 const HANDFUL: usize = 256;
@@ -216,7 +216,7 @@ pub fn reader(list: List, records: Records, encrypted: bool) -> (Reader, Handful
 
 impl Reader {
     /// Reads until the end of the list, or until the receiver is gone. Returns the list, too.
-    pub fn read(self) -> (Summary, Result<(), db::Error>, List) {
+    pub fn read(self) -> (Summary, Result<(), manifest_db::Error>, List) {
         let Reader {
             list,
             records,

@@ -49,11 +49,11 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use crate::manifest::plists::Unreadable;
-use crate::mobilebackup::DeviceFault;
-use crate::transport::Trouble;
+use crate::backup_format::plists::Unreadable;
+use crate::mobilebackup::{self, DeviceFault};
 use crate::transport::plist_stream::FrameError;
-use crate::{device, mobilebackup, store, transport};
+use crate::transport::{self, Trouble};
+use crate::{device, store};
 
 /// The reasons a job fails.
 #[derive(Debug)]

@@ -12,16 +12,16 @@ use super::listed::List;
 pub(super) use super::opening::{Unlocked, no_backup, unlock};
 use super::opening::{bad_list, has_plain_list, no_manifest_plist, open_list, unlock_with};
 use super::password::Passwords;
+use crate::backup_format::keybag::{Ending, Keys, Plain};
+use crate::backup_format::leads_out;
+use crate::backup_format::manifest_db::{self, Filter, Kind};
+use crate::backup_format::manifest_mbdb::Mbdb;
+use crate::backup_format::plists::{self, Encryption, ListForm, Unreadable};
+use crate::backup_format::record::fast::{self, Facts};
+use crate::backup_format::record::{BadRecord, FileRecord};
+use crate::backup_format::unreadable_rows::BadRow;
+pub use crate::backup_format::unreadable_rows::Unread;
 use crate::base::plain_file;
-use crate::keybag::{Ending, Keys, Plain};
-use crate::manifest::db::{self, Filter, Kind};
-use crate::manifest::glance::{self, Facts};
-use crate::manifest::leads_out;
-use crate::manifest::mbdb::Mbdb;
-use crate::manifest::plists::{self, Encryption, ListForm, Unreadable};
-use crate::manifest::record::{BadRecord, FileRecord};
-use crate::manifest::unread::BadRow;
-pub use crate::manifest::unread::Unread;
 use crate::store;
 use crate::store::sums::{self, Hash};
 
@@ -115,7 +115,7 @@ impl Item {
             return Ok(size);
         }
         match &self.noted {
-            Noted::Archive(bytes) => match glance::size(bytes) {
+            Noted::Archive(bytes) => match fast::size(bytes) {
                 Some(size) => Ok(size),
                 None => Ok(self.record()?.size),
             },
@@ -126,7 +126,7 @@ impl Item {
     /// Returns the facts that a listing shows. Faster than decoding the whole record.
     pub fn facts(&self) -> Result<Facts, BadRecord> {
         if let Noted::Archive(bytes) = &self.noted
-            && let Some(facts) = glance::facts(bytes)
+            && let Some(facts) = fast::facts(bytes)
         {
             return Ok(facts);
         }
@@ -143,7 +143,7 @@ impl Item {
     fn look_up_size(&mut self, stored: impl FnOnce(&Item) -> Option<u64>) {
         self.known_size = match &self.noted {
             Noted::Record(record) => Some(record.size),
-            Noted::Archive(bytes) => glance::size(bytes).or_else(|| match self.record() {
+            Noted::Archive(bytes) => fast::size(bytes).or_else(|| match self.record() {
                 Ok(record) if record.lacks_size => stored(self),
                 record => record.ok().map(|record| record.size),
             }),
@@ -165,8 +165,8 @@ impl Item {
     }
 }
 
-impl From<db::Row> for Item {
-    fn from(row: db::Row) -> Item {
+impl From<manifest_db::Row> for Item {
+    fn from(row: manifest_db::Row) -> Item {
         Item {
             file_id: row.file_id,
             domain: row.domain,
@@ -533,7 +533,7 @@ fn each_of_mbdb(
     mbdb: &Mbdb,
     filter: &Filter,
     each: &mut impl FnMut(Item) -> bool,
-) -> Result<(), db::Error> {
+) -> Result<(), manifest_db::Error> {
     let mut sorted = Vec::new();
     mbdb.rows(|record| {
         let is_meant = filter.admits(&record.domain, &record.file.relative_path)

@@ -5,10 +5,10 @@ use std::path::Path;
 use super::Error;
 use super::listed::List;
 use super::password::Passwords;
-use crate::keybag::{Keys, Locked};
-use crate::manifest::db::{self, Db};
-use crate::manifest::mbdb::Mbdb;
-use crate::manifest::plists::{self, Encryption, ListForm, Unreadable};
+use crate::backup_format::keybag::{Keys, Locked};
+use crate::backup_format::manifest_db::{self, Db};
+use crate::backup_format::manifest_mbdb::Mbdb;
+use crate::backup_format::plists::{self, Encryption, ListForm, Unreadable};
 use crate::store;
 
 /// Returns the error for a folder that does not hold a backup.
@@ -86,7 +86,7 @@ pub(super) fn open_list(folder: &Path, unlocked: Option<&Unlocked>) -> Result<Li
     if holds("Manifest.mbdb") && !holds("Manifest.db") {
         // Unlike Manifest.db, Manifest.mbdb is never encrypted as a whole.
         let list = Mbdb::open(folder).or_else(|e| match e {
-            db::Error::Damaged(_) => Mbdb::salvage(folder).map_err(|_| e),
+            manifest_db::Error::Damaged(_) => Mbdb::salvage(folder).map_err(|_| e),
             _ => Err(e),
         });
         return Ok(List::Mbdb(
@@ -105,7 +105,7 @@ pub(super) fn open_list(folder: &Path, unlocked: Option<&Unlocked>) -> Result<Li
             Db::decrypt(folder, &key)
         }
         _ => Db::open(folder).or_else(|e| match e {
-            db::Error::Damaged(_) => Db::salvage(folder).map_err(|_| e),
+            manifest_db::Error::Damaged(_) => Db::salvage(folder).map_err(|_| e),
             _ => Err(e),
         }),
     };
@@ -114,11 +114,11 @@ pub(super) fn open_list(folder: &Path, unlocked: Option<&Unlocked>) -> Result<Li
     ))
 }
 
-pub(super) fn bad_list(folder: &Path, name: &str, e: &db::Error) -> Error {
+pub(super) fn bad_list(folder: &Path, name: &str, e: &manifest_db::Error) -> Error {
     Error::Backup {
         path: folder.join(name),
         why: match e {
-            db::Error::Absent => Unreadable::Absent,
+            manifest_db::Error::Absent => Unreadable::Absent,
             other => Unreadable::Damaged(other.to_string()),
         },
     }

@@ -17,7 +17,7 @@ use rusqlite::types::ValueRef;
 
 use super::names;
 use super::opened::Opened;
-use crate::manifest::scratch::Scratch;
+use crate::backup_format::temp_db::Scratch;
 
 /// The path of the library in its domain.
 const PATH: &str = "Media/PhotoData/Photos.sqlite";
@@ -88,7 +88,8 @@ impl Library {
             true => Scratch::make(&mut bytes, item.size().unwrap_or(u64::MAX)),
             false => Scratch::in_place(&backup.path_of(&item).map_err(words)?),
         };
-        let scratch = scratch.map_err(|e| crate::manifest::db::Error::from(e).to_string())?;
+        let scratch =
+            scratch.map_err(|e| crate::backup_format::manifest_db::Error::from(e).to_string())?;
         let read = Library::of(scratch.connection());
         read.map(Some).map_err(|e| e.to_string())
     }

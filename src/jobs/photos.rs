@@ -19,10 +19,10 @@ use super::opened::{Item, Opened};
 use super::photo_library::{Album, Library, TAKEN};
 use super::tally::{Listing, Problem, Renamed, Tally, Wrong};
 use super::target::{Into, Target};
+use crate::backup_format::manifest_db::{Filter, Kind};
+use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
 use crate::jobs::fill;
-use crate::manifest::db::{Filter, Kind};
-use crate::manifest::unread::Unread;
 
 /// The domains that hold photos: since iOS 4, and before.
 const DOMAINS: [&str; 2] = ["CameraRollDomain", "MediaDomain"];

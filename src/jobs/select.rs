@@ -6,7 +6,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::Error;
 use super::opened::Item;
-pub use crate::manifest::db::Kind;
+pub use crate::backup_format::manifest_db::Kind;
 
 /// The criteria for selecting items. Without any, all items match.
 #[derive(Debug, Clone, Default)]

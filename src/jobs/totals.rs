@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::Error;
 use super::opened::Opened;
-use crate::manifest::db::{Filter, Kind};
-use crate::manifest::kinds::Amounts;
+use crate::backup_format::categories::Amounts;
+use crate::backup_format::manifest_db::{Filter, Kind};
 
 /// Maximum memory for names of domains. A phone has some thousand domains, but a forged list could
 /// name millions.

@@ -8,9 +8,9 @@ use super::Error;
 use super::info::of_property_lists;
 use super::opened::Opened;
 use super::totals::{Sum, Totals};
-use crate::manifest::info::application_names;
-use crate::manifest::kinds::Amount;
-use crate::manifest::unread::Unread;
+use crate::backup_format::categories::Amount;
+use crate::backup_format::info_plist::application_names;
+use crate::backup_format::unreadable_rows::Unread;
 
 /// The prefixes of domains that belong to applications. The rest is the bundle id of the
 /// application, of an extension, or of a group.

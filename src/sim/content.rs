@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use super::entry::{Entry, Kind, mix};
 use super::files;
-use super::keys::{self, Encrypted, Fill, Keys};
-use crate::manifest::record::FileRecord;
+use super::keys::{Encrypted, Fill, Keys};
+use crate::backup_format::record::FileRecord;
+use crate::sim::keys;
 
 /// Number of small files in one folder.
 const FOLDER: u64 = 256;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sha1::{Digest, Sha1};
 
-use crate::manifest::record::{FileRecord, MODE_DIR, MODE_FILE, MODE_LINK};
+use crate::backup_format::record::{FileRecord, MODE_DIR, MODE_FILE, MODE_LINK};
 
 /// Base of all modification times: 2024-01-01.
 const EPOCH: i64 = 1_704_067_200;

@@ -17,8 +17,8 @@ use super::faults::Fault;
 use super::keys::Keys;
 use super::phone::{Passcode, Phone};
 use super::{apps, values};
+use crate::backup_format::SCHEMA;
 use crate::base::private_dir::PrivateDir;
-use crate::manifest::SCHEMA;
 use crate::sim::keys;
 
 /// State of the computer's backup according to `Status.plist`.

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use idev_backup::manifest::SCHEMA;
-use idev_backup::manifest::record::{FileRecord, MODE_DIR, MODE_FILE, MODE_LINK, file_id};
+use idev_backup::backup_format::SCHEMA;
+use idev_backup::backup_format::record::{FileRecord, MODE_DIR, MODE_FILE, MODE_LINK, file_id};
 
 /// Rows of a list of files, and the bytes that lie beside it.
 #[derive(Default)]

@@ -6,11 +6,11 @@ use std::time::SystemTime;
 use plist::Value;
 use serde::Serialize;
 
+use crate::backup_format::plists::{Info, ManifestPlist, Status, Unreadable};
 use crate::base::product_names;
 use crate::device::connector::{self, Encryption, Facts};
 use crate::device::{self, Lockdown};
 use crate::jobs::{Error, last_good, list, opened};
-use crate::manifest::plists::{Info, ManifestPlist, Status, Unreadable};
 use crate::store::walk::Walk;
 use crate::store::{self, snapshot};
 use crate::transport::{Attached, Stream};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use plist::Value;
 
+use crate::backup_format::plists::{self, Unreadable};
 use crate::base::cancel::CancelToken;
 use crate::device::afc::Afc;
 use crate::device::{self, Session};
-use crate::manifest::plists::{self, Unreadable};
 
 const FOLDER: &str = "/iTunesRestore";
 const FILE: &str = "/iTunesRestore/RestoreApplications.plist";

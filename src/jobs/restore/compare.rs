@@ -10,13 +10,13 @@ use std::path::Path;
 use globset::GlobSet;
 use serde::Serialize;
 
+use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::sha256::Sha256;
 use crate::jobs::Error;
 use crate::jobs::opened::{Item, Opened};
 use crate::jobs::password::Passwords;
-use crate::manifest::db::{Filter, Kind};
 use crate::store::sums::hex;
 
 /// Maximum number of differences that are described; all are counted.

@@ -9,11 +9,11 @@ use globset::GlobSet;
 use super::Options;
 use super::about::{Source, Target};
 use super::rehearsal::ELSEWHERE;
+use crate::backup_format::plists::Unreadable;
+use crate::backup_format::{domain_subset, manifest_db};
 use crate::base::private_dir::PrivateDir;
 use crate::jobs::doctor::ios;
 use crate::jobs::{Error, select};
-use crate::manifest::plists::Unreadable;
-use crate::manifest::{db, part};
 
 /// The first iOS version that, when given a part, removes the rest of the system's data: settings,
 /// messages, photos (docs/protocol.md).
@@ -112,9 +112,9 @@ pub fn show(folder: &Path, options: &Options) -> Result<Option<Shown>, Error> {
     };
     let private = PrivateDir::new("idev-backup-").map_err(no_place)?;
     let list = private.path().join("Manifest.db");
-    let part = part::write(folder, &list, |domain| domains.is_match(domain));
+    let part = domain_subset::write(folder, &list, |domain| domains.is_match(domain));
     let part = part.map_err(|e| match e {
-        db::Error::NoPlace(why) => no_place(io::Error::other(why)),
+        manifest_db::Error::NoPlace(why) => no_place(io::Error::other(why)),
         e => unusable(e.to_string()),
     })?;
     if part.rows == 0 {

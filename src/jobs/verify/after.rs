@@ -7,14 +7,14 @@ use std::path::Path;
 use super::contents::Yield;
 use super::finding::{Finding, Wrong};
 use super::inside::{Inside, Look};
+use crate::backup_format::keybag::Keys;
+use crate::backup_format::plists::ManifestPlist;
+use crate::backup_format::temp_db;
 use crate::base::private_dir::PrivateDir;
 use crate::jobs::Error;
 use crate::jobs::listed::List;
 use crate::jobs::opened::{Item, Opened};
 use crate::jobs::verify::inside;
-use crate::keybag::Keys;
-use crate::manifest::plists::ManifestPlist;
-use crate::manifest::scratch;
 use crate::store::disk;
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::walk::Found;
@@ -123,7 +123,7 @@ fn check_copies(opened: &Opened, main: &Item, log: &Item) -> Option<Look> {
     }
     let connection = rusqlite::Connection::open(place.path().join("database")).ok()?;
     // A database that SQLite cannot even open is broken.
-    if let Err(e) = scratch::bound(&connection) {
+    if let Err(e) = temp_db::bound(&connection) {
         return Some(inside::judged(&e));
     }
     Some(inside::quick_check(&connection))

@@ -13,13 +13,13 @@ use sha1::{Digest, Sha1};
 use super::finding::{Finding, Wrong};
 use super::inside::{Form, Inside, Look};
 use super::size::OtherSize;
+use crate::backup_format::content_match::{Database, Judgement, Seen, judge, page_bytes};
+use crate::backup_format::keybag::{Ending, Keys};
 use crate::base::cancel::CancelToken;
 use crate::base::plain_file;
 use crate::base::sha256::Sha256;
 use crate::jobs::listed::Sealed;
 use crate::jobs::verify::inside;
-use crate::keybag::{Ending, Keys};
-use crate::manifest::judgement::{Database, Judgement, Seen, judge, page_bytes};
 use crate::store;
 use crate::store::sums::Hash;
 

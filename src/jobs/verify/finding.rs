@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::{Depth, Inside, Proof};
-use crate::manifest::kinds::Amount;
+use crate::backup_format::categories::Amount;
 use crate::store::Snapshot;
 use crate::store::sums::Hash;
 

@@ -7,8 +7,9 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 use serde::Serialize;
 
-use super::property_list::{self, Scan};
-use crate::manifest::scratch::{self, Scratch};
+use super::property_list::Scan;
+use crate::backup_format::temp_db::{self, Scratch};
+use crate::jobs::verify::property_list;
 
 /// Size limit in bytes: larger property lists are not read. Those of phones have a few megabytes.
 const PLIST_BYTES_MAX: u64 = 32 << 20;
@@ -71,18 +72,18 @@ pub fn database_at(path: &Path) -> Look {
 /// Checks a database that is read from a stream of about this many bytes.
 pub fn database_of(from: &mut dyn Read, bytes: u64) -> io::Result<Look> {
     match Scratch::make(from, bytes) {
-        Err(scratch::Error::Read(e)) => Err(e),
+        Err(temp_db::Error::Read(e)) => Err(e),
         made => Ok(checked(made)),
     }
 }
 
-fn checked(opened: Result<Scratch, scratch::Error>) -> Look {
+fn checked(opened: Result<Scratch, temp_db::Error>) -> Look {
     let scratch = match opened {
         Ok(scratch) => scratch,
-        Err(scratch::Error::Sqlite(e)) => return judged(&e),
-        Err(scratch::Error::NoDatabase) => return Look::Broken("it is cut".to_owned()),
+        Err(temp_db::Error::Sqlite(e)) => return judged(&e),
+        Err(temp_db::Error::NoDatabase) => return Look::Broken("it is cut".to_owned()),
         // The disk is full, or the file may not be read: that says nothing about the database.
-        Err(scratch::Error::Read(_) | scratch::Error::Write(_)) => return Look::Unknown,
+        Err(temp_db::Error::Read(_) | temp_db::Error::Write(_)) => return Look::Unknown,
     };
     quick_check(scratch.connection())
 }

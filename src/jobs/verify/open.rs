@@ -3,12 +3,12 @@
 use super::check::Check;
 use super::finding::Wrong;
 use super::our_files;
+use crate::backup_format::manifest_db::{self, Db};
+use crate::backup_format::manifest_mbdb::Mbdb;
+use crate::backup_format::plists::{self, ManifestPlist, Status};
 use crate::jobs::Error;
 use crate::jobs::listed::List;
 use crate::jobs::opened::{self, Unlocked};
-use crate::manifest::db::{self, Db};
-use crate::manifest::mbdb::Mbdb;
-use crate::manifest::plists::{self, ManifestPlist, Status};
 use crate::store;
 use crate::store::walk::Walk;
 
@@ -162,7 +162,7 @@ impl Check<'_> {
         };
         match opened.and_then(|db| db.check(true).map(|()| db)) {
             Ok(db) => Some(db),
-            Err(why @ db::Error::NoPlace(_)) => {
+            Err(why @ manifest_db::Error::NoPlace(_)) => {
                 self.find(Wrong::Unchecked, "Manifest.db", why.to_string());
                 None
             }

@@ -6,12 +6,11 @@ use std::io::{BufReader, Seek, SeekFrom, Write};
 use plist::{Dictionary, Value};
 
 use super::run::Run;
+use crate::backup_format::manifest_db::Kind;
+use crate::backup_format::manifest_mbdb::Records;
+use crate::backup_format::record::{FileRecord, fast};
+use crate::backup_format::temp_db::Scratch;
 use crate::base::sha256::Sha256;
-use crate::manifest::db::Kind;
-use crate::manifest::glance;
-use crate::manifest::mbdb::Records;
-use crate::manifest::record::FileRecord;
-use crate::manifest::scratch::Scratch;
 use crate::sim::backup::decide::unhex;
 use crate::sim::dialog::{Fate, Sent, Stop, fails};
 use crate::sim::manifest::{Snapshot, Status, TempFile};
@@ -57,7 +56,7 @@ impl Stored {
             Stored::Record(record) => return record.size,
         };
         let long_way = || Some(FileRecord::decode(archive).ok()?.size);
-        glance::size(archive).or_else(long_way).unwrap_or(0)
+        fast::size(archive).or_else(long_way).unwrap_or(0)
     }
 
     pub(super) fn read(self) -> Result<FileRecord, Stop> {

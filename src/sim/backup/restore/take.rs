@@ -5,9 +5,9 @@ use sha1::{Digest, Sha1};
 
 use super::checks::{Listed, Row, each_row};
 use super::run::Run;
+use crate::backup_format::content_match::{Database, HEAD_BYTES, Seen, judge};
+use crate::backup_format::leads_out;
 use crate::base::sha256::Sha256;
-use crate::manifest::judgement::{Database, HEAD_BYTES, Seen, judge};
-use crate::manifest::leads_out;
 use crate::sim::backup::decide::unhex;
 use crate::sim::dialog::{Fate, Stop, fails};
 use crate::sim::entry::hex;

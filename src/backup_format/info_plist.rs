@@ -10,8 +10,8 @@ use plist::Value;
 use plist::stream::Event;
 
 use super::plists::Unreadable;
+use crate::backup_format::plists;
 use crate::base::{bounded_plist, plain_file};
-use crate::manifest::plists;
 
 const NAME: &str = "Info.plist";
 /// Limits for another program's list of applications: the longest name in bytes, and the number of

@@ -16,11 +16,10 @@ use std::path::Path;
 
 use rusqlite::{Connection, Statement, params};
 
-use super::db::Error;
-use super::scratch::Scratch;
-use super::unread::Unread;
+use crate::backup_format::manifest_db::Error;
+use crate::backup_format::temp_db::{self, Scratch};
+use crate::backup_format::unreadable_rows::Unread;
 use crate::base::plain_file;
-use crate::manifest::scratch;
 
 /// First byte of a table's leaf page.
 const LEAF: u8 = 13;
@@ -32,8 +31,8 @@ const PAGE: usize = 4096;
 const COLUMNS: usize = 5;
 
 /// Creates a database of the rows found on the pages of a file.
-pub(super) fn save(path: &Path, unread: &mut Unread) -> Result<Scratch, Error> {
-    let file = plain_file::open(path).map_err(scratch::Error::Read)?;
+pub(crate) fn save(path: &Path, unread: &mut Unread) -> Result<Scratch, Error> {
+    let file = plain_file::open(path).map_err(temp_db::Error::Read)?;
     let saved = Scratch::empty()?;
     let to = saved.connection();
     to.execute_batch(
@@ -43,7 +42,7 @@ pub(super) fn save(path: &Path, unread: &mut Unread) -> Result<Scratch, Error> {
     )?;
     let rows = rows(file, to)?;
     to.execute_batch("COMMIT")?;
-    scratch::bound(to)?;
+    temp_db::bound(to)?;
     if rows == 0 {
         return Err(Error::Damaged("no row of it can be read".to_owned()));
     }
@@ -186,7 +185,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("Manifest.db");
         let db = Connection::open(&path).unwrap();
-        db.execute_batch(crate::manifest::SCHEMA).unwrap();
+        db.execute_batch(crate::backup_format::SCHEMA).unwrap();
         db.execute_batch("BEGIN").unwrap();
         for number in 0..300i64 {
             // The record of every tenth file continues on other pages.

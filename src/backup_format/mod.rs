@@ -1,20 +1,19 @@
 //! The metadata of a backup: its three property lists, its list of files (Manifest.db, or
 //! Manifest.mbdb before iOS 10) and the archived record of each file.
 
-pub mod db;
-pub mod glance;
-pub mod info;
-pub mod judgement;
-pub mod kinds;
-pub mod mbdb;
-mod pages;
-pub mod part;
+pub mod categories;
+pub mod content_match;
+pub mod domain_subset;
+pub mod info_plist;
+pub mod keybag;
+pub mod manifest_db;
+pub mod manifest_mbdb;
 pub mod plists;
 pub mod record;
 mod row;
 mod salvage;
-pub mod scratch;
-pub mod unread;
+pub mod temp_db;
+pub mod unreadable_rows;
 
 /// SQL statements with which iOS 10 to 26 create Manifest.db (taken from real databases of iOS 10.3
 /// to 11.2).

@@ -7,15 +7,17 @@
 //!    the names of rows that were lost with a page of the table; only the records of those rows are
 //!    gone.
 
+pub(crate) mod pages;
+
 use std::cell::RefCell;
 
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
-use super::db::{Error, is_damage};
 use super::row::COLUMNS;
-use super::scratch::{self, Scratch};
-use super::unread::{BadRow, Unread};
+use crate::backup_format::manifest_db::{Error, is_damage};
+use crate::backup_format::temp_db::{self, Scratch};
+use crate::backup_format::unreadable_rows::{BadRow, Unread};
 
 /// Most damaged places in the table that are skipped; after that, the rows come from the indexes.
 const GAPS_MAX: usize = 10_000;
@@ -58,7 +60,7 @@ pub(super) fn save(from: &Connection, unread: &mut Unread) -> Result<Scratch, Er
     // Do not create indexes: creating one takes longer than the few passes that a command makes
     // over the rows.
     to.execute_batch("DROP TABLE Lost; COMMIT")?;
-    scratch::bound(to)?;
+    temp_db::bound(to)?;
     unread.note(sentence);
     Ok(saved)
 }

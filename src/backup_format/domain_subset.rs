@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::db::Error;
-use super::scratch;
+use crate::backup_format::manifest_db::Error;
+use crate::backup_format::temp_db;
 
 /// Size of a partial list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Part {
 /// rows of all domains that `is_wanted` rejects.
 pub fn write(folder: &Path, to: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Part, Error> {
     // Check first that it is a list of files, before copying it.
-    super::db::Db::open(folder)?;
+    crate::backup_format::manifest_db::Db::open(folder)?;
     let no_place = |e: std::io::Error| Error::NoPlace(e.to_string());
     fs::copy(folder.join("Manifest.db"), to).map_err(no_place)?;
     // A sealed backup may be read-only, but the copy is going to be changed.
@@ -32,7 +32,7 @@ pub fn write(folder: &Path, to: &Path, is_wanted: impl Fn(&str) -> bool) -> Resu
         fs::set_permissions(to, private).map_err(no_place)?;
     }
     let db = Connection::open(to)?;
-    scratch::bound(&db)?;
+    temp_db::bound(&db)?;
     db.pragma_update(None, "journal_mode", "MEMORY")?;
     let mut domains = Vec::new();
     {

@@ -21,9 +21,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::db::{Error, Kind};
 use super::record::{FileRecord, file_digest, file_id, kind_of_mode};
-use super::unread::{BadRow, Unread};
+use crate::backup_format::manifest_db::{Error, Kind};
+use crate::backup_format::unreadable_rows::{BadRow, Unread};
 use crate::base::plain_file;
 
 const MAGIC: &[u8; 6] = b"mbdb\x05\x00";

@@ -12,7 +12,7 @@
 //! that look exactly like a phone's own; all others are left to the slower
 //! [`FileRecord::decode_as_values`].
 
-use super::record::FileRecord;
+use crate::backup_format::record::FileRecord;
 
 /// Returns the `Size` of the file that the archive describes. `None` means that the archive needs
 /// full decoding, not that it has no size.

@@ -202,7 +202,7 @@ impl FileKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keybag::Derivation;
+    use crate::backup_format::keybag::Derivation;
 
     fn secret(bytes: &[u8]) -> Secret {
         Secret::new(bytes.to_vec())

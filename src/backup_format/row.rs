@@ -3,9 +3,9 @@
 use rusqlite::Rows;
 use rusqlite::types::ValueRef;
 
-use super::glance;
 use super::record::{BadRecord, FileRecord, file_id, kind_of_mode};
-use super::unread::BadRow;
+use crate::backup_format::record::fast;
+use crate::backup_format::unreadable_rows::BadRow;
 
 /// Columns that are read of each row, in the order that [`read_rows`] expects.
 pub(super) const COLUMNS: &str =
@@ -52,7 +52,7 @@ impl Row {
 
     /// Returns only the size, which is much faster. The rest of the record may be damaged.
     pub fn size(&self) -> Result<u64, BadRecord> {
-        glance::size(&self.archive).map_or_else(|| Ok(self.record()?.size), Ok)
+        fast::size(&self.archive).map_or_else(|| Ok(self.record()?.size), Ok)
     }
 }
 
@@ -124,7 +124,7 @@ fn text(value: ValueRef<'_>) -> Result<String, String> {
 }
 
 fn kind_in(archive: &[u8]) -> Kind {
-    let mode = match glance::facts(archive) {
+    let mode = match fast::facts(archive) {
         Some(facts) => facts.mode,
         None => FileRecord::decode(archive).map_or(0, |record| record.mode),
     };

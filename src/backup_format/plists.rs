@@ -8,10 +8,10 @@ use std::time::SystemTime;
 
 use plist::{Dictionary, Value};
 
-pub use super::info::Info;
-use super::scratch;
+pub use crate::backup_format::info_plist::Info;
+use crate::backup_format::keybag::{BadKeyBag, KeyBag};
+use crate::backup_format::temp_db;
 use crate::base::{bounded_plist, plain_file};
-use crate::keybag::{BadKeyBag, KeyBag};
 
 /// Failure to use a property list of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,7 +237,7 @@ pub fn list_form(folder: &Path) -> ListForm {
         Ok((head, file.metadata()?.len()))
     };
     match head() {
-        Ok((head, _)) if &head == scratch::MAGIC => ListForm::Plain,
+        Ok((head, _)) if &head == temp_db::MAGIC => ListForm::Plain,
         Ok((_, length)) if length % 16 == 0 => ListForm::Sealed,
         _ => ListForm::Unknown,
     }

@@ -8,12 +8,12 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql};
 
 use super::row::{COLUMNS, read_rows};
 pub use super::row::{Kind, Row};
-use super::scratch::Scratch;
-use super::unread::{BadRow, Unread};
-use super::{pages, salvage};
+use super::salvage;
+use crate::backup_format::keybag::FileKey;
+use crate::backup_format::salvage::pages;
+use crate::backup_format::temp_db::{self, Scratch};
+use crate::backup_format::unreadable_rows::{BadRow, Unread};
 use crate::base::plain_file;
-use crate::keybag::FileKey;
-use crate::manifest::scratch;
 
 /// Name of the file in a backup's folder.
 const NAME: &str = "Manifest.db";
@@ -45,16 +45,16 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<scratch::Error> for Error {
-    fn from(e: scratch::Error) -> Self {
+impl From<temp_db::Error> for Error {
+    fn from(e: temp_db::Error) -> Self {
         match e {
-            scratch::Error::Read(e) if e.kind() == io::ErrorKind::NotFound => Error::Absent,
-            scratch::Error::Read(e) => Error::Damaged(e.to_string()),
-            scratch::Error::Write(e) => Error::NoPlace(e.to_string()),
-            scratch::Error::NoDatabase => {
+            temp_db::Error::Read(e) if e.kind() == io::ErrorKind::NotFound => Error::Absent,
+            temp_db::Error::Read(e) => Error::Damaged(e.to_string()),
+            temp_db::Error::Write(e) => Error::NoPlace(e.to_string()),
+            temp_db::Error::NoDatabase => {
                 Error::Damaged("it is no database, or it is cut".to_owned())
             }
-            scratch::Error::Sqlite(e) => e.into(),
+            temp_db::Error::Sqlite(e) => e.into(),
         }
     }
 }
@@ -101,8 +101,8 @@ impl Db {
 
     /// Opens an encrypted list; encrypted backups have one since iOS 10.2.
     pub fn decrypt(folder: &Path, key: &FileKey) -> Result<Db, Error> {
-        let file = plain_file::open(&folder.join(NAME)).map_err(scratch::Error::Read)?;
-        let bytes = file.metadata().map_err(scratch::Error::Read)?.len();
+        let file = plain_file::open(&folder.join(NAME)).map_err(temp_db::Error::Read)?;
+        let bytes = file.metadata().map_err(temp_db::Error::Read)?.len();
         Db::with_files(Scratch::make(&mut key.decrypt(file, None), bytes)?)
     }
 
@@ -450,7 +450,7 @@ impl Filter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::record::{FileRecord, file_id};
+    use crate::backup_format::record::{FileRecord, file_id};
 
     #[test]
     fn a_list_is_read_in_the_order_of_its_ids_and_left_alone() {
@@ -458,7 +458,7 @@ mod tests {
         let folder = dir.path().join("a b#%é");
         std::fs::create_dir(&folder).unwrap();
         let db = Connection::open(folder.join("Manifest.db")).unwrap();
-        db.execute_batch(crate::manifest::SCHEMA).unwrap();
+        db.execute_batch(crate::backup_format::SCHEMA).unwrap();
         for (domain, path, flags) in [
             ("HomeDomain", "b", 1),
             ("HomeDomain", "a", 2),
@@ -495,7 +495,7 @@ mod tests {
     fn a_folder_comes_before_what_it_holds_and_nothing_comes_between() {
         let dir = tempfile::tempdir().unwrap();
         let db = Connection::open(dir.path().join("Manifest.db")).unwrap();
-        db.execute_batch(crate::manifest::SCHEMA).unwrap();
+        db.execute_batch(crate::backup_format::SCHEMA).unwrap();
         let paths = [
             "", "a-b", "a/b", "a", "a.c/d", "a/b/c", "a.c", "a/b-", "a0", "b",
         ];

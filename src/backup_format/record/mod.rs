@@ -7,11 +7,12 @@
 //! ```
 //! Tools other than Apple's also write the fields as a plain dictionary; this module reads both.
 
+pub mod fast;
+
 use plist::{Dictionary, Uid, Value};
 use sha1::{Digest, Sha1};
 
-use super::db::Kind;
-use super::glance;
+use crate::backup_format::manifest_db::Kind;
 use crate::base::bounded_plist;
 
 /// The phone's metadata of one file. Times are seconds since 1970, as in the archive.
@@ -168,7 +169,7 @@ impl FileRecord {
     pub fn decode(bytes: &[u8]) -> Result<FileRecord, BadRecord> {
         // Archives in the form that phones write are read in place, without decoding them into
         // values.
-        glance::record(bytes).map_or_else(|| FileRecord::decode_as_values(bytes), Ok)
+        fast::record(bytes).map_or_else(|| FileRecord::decode_as_values(bytes), Ok)
     }
 
     /// Decodes the record from any property list, by parsing it into values.
