@@ -21,7 +21,7 @@ pub mod device;
 pub mod jobs;
 pub mod mobilebackup;
 pub mod schedule;
-pub mod sim;
+pub mod simulator;
 pub mod store;
 pub mod trace;
 pub mod transport;

@@ -13,7 +13,7 @@ use crate::rig::{
 use idev_backup::base::progress::Silent;
 use idev_backup::jobs::Class;
 use idev_backup::jobs::create::Options;
-use idev_backup::sim::{Content, Fault, PhoneConfig};
+use idev_backup::simulator::{Content, Fault, PhoneConfig};
 
 fn cuts() -> usize {
     match std::env::var("IDEV_BACKUP_CABLE_CUTS") {

@@ -27,9 +27,9 @@ use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::device::{Lockdown, afc};
 use idev_backup::jobs::Class;
-use idev_backup::jobs::verdict::{self, Shortage};
 use idev_backup::jobs::verify::{self, Outcome, Wrong};
-use idev_backup::mobilebackup::files::Outgoing;
+use idev_backup::mobilebackup::error_codes::{self, Shortage};
+use idev_backup::mobilebackup::file_stream::Outgoing;
 use idev_backup::mobilebackup::message::{self, Reply};
 use idev_backup::mobilebackup::{Fault, Kind, Request, Verdict};
 use idev_backup::transport::plist_stream::{self, MESSAGE_BYTES_MAX};
@@ -952,7 +952,7 @@ fn verdicts_of_real_phones_are_classed() {
         let Kind::Verdict(verdict) = verdict.kind else {
             panic!("{code}")
         };
-        let refusal = verdict::explain(&verdict, None, None, "/srv");
+        let refusal = error_codes::explain(&verdict, None, None, "/srv");
         assert_eq!(
             (refusal.code, refusal.class),
             (code, class),

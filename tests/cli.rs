@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::rig::program::{Ran, ended, program};
 use crate::rig::*;
-use idev_backup::sim::{Phone, PhoneConfig, Trust};
+use idev_backup::simulator::{Phone, PhoneConfig, Trust};
 use serde_json::Value;
 
 fn run(rig: &Rig, args: &[&str]) -> Ran {

@@ -17,7 +17,7 @@ use idev_backup::device::tls::Pin;
 use idev_backup::device::{self, trust};
 use idev_backup::jobs::create::{self, Options, Report};
 use idev_backup::jobs::{Class, Error, verify};
-use idev_backup::sim::{Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust};
+use idev_backup::simulator::{Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust};
 use idev_backup::store::{self, METADATA, Store, sums};
 
 /// A run that must fail; its error.
@@ -1055,7 +1055,7 @@ fn two_phones_are_backed_up_into_one_store_at_once() {
     let rig = Rig::new();
     let other = Phone::new(PhoneConfig {
         udid: OTHER_UDID.parse().unwrap(),
-        content: idev_backup::sim::Content { seed: 7, ..small() },
+        content: idev_backup::simulator::Content { seed: 7, ..small() },
         ..config()
     });
     rig.daemon.attach(other.clone());

@@ -13,7 +13,7 @@ use idev_backup::base::secret::Secret;
 use idev_backup::jobs::password::{Known, NoPasswords};
 use idev_backup::jobs::verify::{self, Depth, Options, Outcome, Report, Sample, Wrong};
 use idev_backup::jobs::{Class, Error};
-use idev_backup::sim::{Password, PhoneConfig};
+use idev_backup::simulator::{Password, PhoneConfig};
 use idev_backup::store::METADATA;
 use rusqlite::Connection;
 use sha1::{Digest, Sha1};

@@ -20,7 +20,7 @@ use crate::rig::{
     self, Random, Rig, Tree, UDID, assert_promise, assert_whole, copy_dir, holds, options, strace,
     tree,
 };
-use idev_backup::sim::Phone;
+use idev_backup::simulator::Phone;
 use idev_backup::store::Store;
 
 /// Selects the calls to refuse.

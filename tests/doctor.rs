@@ -20,7 +20,7 @@ use idev_backup::device::trust;
 use idev_backup::jobs::doctor::computer::Places;
 use idev_backup::jobs::doctor::{Level, Line, Options, Report, examine};
 use idev_backup::jobs::{history, verify};
-use idev_backup::sim::{Password, PhoneConfig, Trust};
+use idev_backup::simulator::{Password, PhoneConfig, Trust};
 use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
 use serde_json::Value;
@@ -183,7 +183,7 @@ fn a_phone_that_has_forgotten_this_computer_is_told() {
     };
     // The same phone, erased.
     let mut rig = rig;
-    rig.connect(idev_backup::sim::Phone::new(twin));
+    rig.connect(idev_backup::simulator::Phone::new(twin));
     let report = examined(&rig);
     told(&report, Level::Problem, "trust", "forgotten");
     assert!(!report.lines.iter().any(|l| l.topic == "encryption"));

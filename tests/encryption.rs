@@ -14,7 +14,7 @@ use idev_backup::backup_format::manifest_db::{Filter, Kind};
 use idev_backup::base::secret::Secret;
 use idev_backup::jobs::opened::Opened;
 use idev_backup::jobs::password::Known;
-use idev_backup::sim::{Passcode, Password, PhoneConfig};
+use idev_backup::simulator::{Passcode, Password, PhoneConfig};
 
 const OLD: &str = "correct horse 1";
 const NEW: &str = "battery-staple-ü2";

@@ -12,7 +12,7 @@ use idev_backup::jobs::Error;
 use idev_backup::jobs::create::{self, Options};
 use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::mobilebackup;
-use idev_backup::sim::{Content, PhoneConfig};
+use idev_backup::simulator::{Content, PhoneConfig};
 
 fn suffer(rig: &Rig, fault: &str) {
     rig.phone.suffer(&[fault.parse().unwrap()]);

@@ -864,7 +864,7 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
     use idev_backup::base::progress::Phase;
     use idev_backup::jobs::create::Options;
     use idev_backup::jobs::{Class, Error};
-    use idev_backup::sim::{Content, PhoneConfig};
+    use idev_backup::simulator::{Content, PhoneConfig};
     let Some(disk) = Disk::mount("size=240m") else {
         return;
     };

@@ -15,7 +15,7 @@ use idev_backup::jobs::last_good::{last_good, rests_on};
 use idev_backup::jobs::list::{self, Look};
 use idev_backup::jobs::password::Known;
 use idev_backup::jobs::verify::{self, Depth, Options, Outcome, Report, Wrong};
-use idev_backup::sim::{Password, PhoneConfig};
+use idev_backup::simulator::{Password, PhoneConfig};
 use rusqlite::Connection;
 use sha1::{Digest, Sha1};
 

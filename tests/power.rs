@@ -19,7 +19,7 @@ use crate::rig::{
     strace, tree,
 };
 use idev_backup::base::progress::Silent;
-use idev_backup::sim::{Fault, Phone};
+use idev_backup::simulator::{Fault, Phone};
 use idev_backup::store::Store;
 
 /// A backup whose every step on the disk is known.

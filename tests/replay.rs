@@ -17,7 +17,7 @@ use idev_backup::base::progress::Silent;
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
 use idev_backup::device::trust;
-use idev_backup::sim::{Daemon, Departure, Password, Phone, PhoneConfig, Replay};
+use idev_backup::simulator::{Daemon, Departure, Password, Phone, PhoneConfig, Replay};
 use idev_backup::trace::Trace;
 use idev_backup::trace::line::Event;
 use idev_backup::transport::Usbmuxd;

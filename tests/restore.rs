@@ -20,7 +20,7 @@ use idev_backup::jobs::restore::compare::{Comparison, How, Received, What, compa
 use idev_backup::jobs::restore::{self, Left, Options, Report};
 use idev_backup::jobs::verify::Depth;
 use idev_backup::jobs::{Class, Error};
-use idev_backup::sim::{
+use idev_backup::simulator::{
     Fault, Ledger, Passcode, Password, Phone, PhoneConfig, RestoreOutcome, RestoredKind,
 };
 use idev_backup::transport::Attached;

@@ -11,7 +11,7 @@ use idev_backup::base::progress::Silent;
 use idev_backup::jobs::restore::{self, rehearsal};
 use idev_backup::jobs::verify::{self, Depth};
 use idev_backup::jobs::{Class, Error, history};
-use idev_backup::sim::{Phone, PhoneConfig};
+use idev_backup::simulator::{Phone, PhoneConfig};
 use idev_backup::{mobilebackup, store};
 use serde_json::Value;
 
@@ -231,7 +231,7 @@ fn a_quick_rehearsal_claims_nothing_of_contents() {
 fn what_is_shown_stays_in_its_place_while_somebody_is_asked() {
     const PASSWORD: &str = "correct horse";
     let rig = Rig::with(PhoneConfig {
-        backup_password: Some(idev_backup::sim::Password::new(PASSWORD)),
+        backup_password: Some(idev_backup::simulator::Password::new(PASSWORD)),
         key_rounds: 10,
         ..plain()
     });

@@ -11,7 +11,9 @@ use crate::support::{
     self, Computer, Stream, answer, ask, begin_backup, connect, device_ids, dict, get, hear, mux,
     mux_receive, mux_send, open, pair_request, receive_files, say,
 };
-use idev_backup::sim::{Content, Daemon, Fault, Outcome, Passcode, Phone, PhoneConfig, Trust};
+use idev_backup::simulator::{
+    Content, Daemon, Fault, Outcome, Passcode, Phone, PhoneConfig, Trust,
+};
 use idev_backup::transport::plist_stream::{self, Encoding};
 use plist::{Dictionary, Value};
 

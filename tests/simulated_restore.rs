@@ -11,7 +11,7 @@ use crate::rig::{self, OTHER_UDID, Rig, UDID, config};
 use crate::support::{
     Computer, Stream, answer, device_ids, dict, greet, hear, process, receive_files, say,
 };
-use idev_backup::sim::{
+use idev_backup::simulator::{
     Daemon, Fault, Passcode, Password, Phone, PhoneConfig, RestoreOutcome, Restored, RestoredKind,
 };
 use plist::{Dictionary, Value};

@@ -12,7 +12,7 @@ use crate::rig::{self, At, Recorder, Rig, UDID, assert_whole, options, tree};
 use idev_backup::base::progress::{Event, Monitor, Phase, Silent};
 use idev_backup::jobs::verify::{self, Wrong};
 use idev_backup::jobs::{adopt, history};
-use idev_backup::sim::Fault;
+use idev_backup::simulator::Fault;
 use idev_backup::store::{Store, sums};
 use rusqlite::Connection;
 

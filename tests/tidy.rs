@@ -16,7 +16,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("trace",         &["base"]),
     ("transport",     &["base", "trace"]),
     ("device",        &["base", "transport", "trace", "jobs"]),
-    ("mobilebackup",  &["base", "transport"]),
+    ("mobilebackup",  &["base", "transport", "jobs"]),
     // the disk
     ("store",         &["base"]),
     ("backup_format", &["base"]),
@@ -24,9 +24,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("jobs",          &["base", "transport", "device", "mobilebackup", "store", "backup_format"]),
     ("schedule",      &["base"]),
     // the simulated phone
-    ("sim",           &["base", "transport", "mobilebackup", "backup_format", "trace"]),
+    ("simulator",           &["base", "transport", "mobilebackup", "backup_format", "trace"]),
     // the binary: src/main.rs and src/cli/
-    ("cli",           &["base", "jobs", "schedule", "sim", "transport", "store", "device", "trace"]),
+    ("cli",           &["base", "jobs", "schedule", "simulator", "transport", "store", "device", "trace"]),
 ];
 
 /// The maximum number of lines of a source file.
@@ -249,7 +249,7 @@ fn imports_are_seen_in_every_form() {
             store,
             "use crate::{\n    device::{self, Phone},\n    sim,\n};"
         ),
-        ["device", "sim"]
+        ["device", "simulator"]
     );
     assert_eq!(seen(store, "use super::super::device::Phone;"), ["device"]);
     assert_eq!(seen("src/store/mod.rs", "use super::device;"), ["device"]);

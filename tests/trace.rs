@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use idev_backup::base::bounded_plist;
 use idev_backup::device::connector;
-use idev_backup::sim::PhoneConfig;
+use idev_backup::simulator::PhoneConfig;
 use idev_backup::trace::line::{Dir, Event, Message};
 use idev_backup::trace::{At, Recorder, Trace};
 use idev_backup::transport::plist_stream::{self, Encoding};

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use crate::rig::program::{Ran, ended, program};
 use crate::rig::*;
 use idev_backup::jobs::unattended;
-use idev_backup::sim::PhoneConfig;
+use idev_backup::simulator::PhoneConfig;
 #[cfg(unix)]
-use idev_backup::sim::{Daemon, Passcode, Phone};
+use idev_backup::simulator::{Daemon, Passcode, Phone};
 #[cfg(unix)]
 use serde_json::Value;
 
@@ -449,7 +449,7 @@ fn a_failure_before_any_phone_is_reached_is_told_too() {
 
     // A failure is also reported if the phone does not answer the question that a condition asks.
     let locked = Rig::with(PhoneConfig {
-        trust: idev_backup::sim::Trust::Deny,
+        trust: idev_backup::simulator::Trust::Deny,
         ..config()
     });
     drop(fs::remove_file(&file));

@@ -256,8 +256,8 @@ fn a_damaged_manifest_plist_is_named() {
 /// number.
 #[test]
 fn a_lie_about_encryption_is_found_out() {
-    let rig = Rig::with(idev_backup::sim::PhoneConfig {
-        backup_password: Some(idev_backup::sim::Password::new("secret")),
+    let rig = Rig::with(idev_backup::simulator::PhoneConfig {
+        backup_password: Some(idev_backup::simulator::Password::new("secret")),
         ..rig::config()
     });
     rig.try_create(&rig::options(), &Silent).unwrap();

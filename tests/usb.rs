@@ -20,7 +20,7 @@ use idev_backup::device::tls::Pin;
 use idev_backup::device::trust;
 use idev_backup::jobs::encryption::{self, Wish};
 use idev_backup::jobs::{Class, Error, create, devices};
-use idev_backup::sim::Phone;
+use idev_backup::simulator::Phone;
 use idev_backup::transport::usb::mux::{Broken, TRANSFER_BYTES, WINDOW_BYTES};
 use idev_backup::transport::usb::pump::{Pipe, Wake};
 use idev_backup::transport::usb::{Bus, Found, Usb};
@@ -548,9 +548,9 @@ fn devices_and_encryption_work_over_usb() {
 #[test]
 fn two_phones_are_backed_up_at_once() {
     let rig = Rig::new();
-    let other = Phone::new(idev_backup::sim::PhoneConfig {
+    let other = Phone::new(idev_backup::simulator::PhoneConfig {
         udid: OTHER_UDID.parse().unwrap(),
-        content: idev_backup::sim::Content { seed: 7, ..small() },
+        content: idev_backup::simulator::Content { seed: 7, ..small() },
         ..config()
     });
     rig.daemon.attach(other);

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::Receiver;
 
-use idev_backup::sim::{Cable, Misstep, Phone, PhoneConfig, RedirError, UsbEvent};
+use idev_backup::simulator::{Cable, Misstep, Phone, PhoneConfig, RedirError, UsbEvent};
 
 /// QEMU with 64-bit ids and long bulk packets, as it is today.
 struct Qemu {

@@ -12,7 +12,7 @@ use idev_backup::device::tls::Pin;
 use idev_backup::jobs::create::Options;
 use idev_backup::jobs::unattended::Plan;
 use idev_backup::jobs::{Error, verify};
-use idev_backup::sim::{Daemon, Phone, PhoneConfig};
+use idev_backup::simulator::{Daemon, Phone, PhoneConfig};
 use idev_backup::store::{self, Store};
 use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;

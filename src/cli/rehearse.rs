@@ -22,7 +22,7 @@ use idev_backup::jobs::restore::rehearsal::{ELSEWHERE, REPORT, no_place, simulat
 use idev_backup::jobs::restore::{self, Held, Options, Report, part};
 use idev_backup::jobs::verify::Depth;
 use idev_backup::jobs::{Class, Error};
-use idev_backup::sim::{Content, Daemon, Ledger, Phone, PhoneConfig, Restored, RestoredKind};
+use idev_backup::simulator::{Content, Daemon, Ledger, Phone, PhoneConfig, Restored, RestoredKind};
 use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
 use serde::Serialize;

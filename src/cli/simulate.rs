@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::trace::TraceArgs;
 use idev_backup::base::udid::Udid;
-use idev_backup::sim::{
+use idev_backup::simulator::{
     Cable, Content, Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust, UsbEvent,
 };
 use idev_backup::trace::At;

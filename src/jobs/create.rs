@@ -9,7 +9,6 @@ use super::host::{Course, DraftHost};
 use super::noted::Noted;
 use super::password::Known;
 use super::plan::Begun;
-use super::verdict::Refusal;
 use super::verify::{Complaint, Depth, Outcome, Wrong};
 use super::{Error, base, complaint, encryption, info_plist, list, passcode, unlisted};
 pub use crate::backup_format::categories::{Amount, Kind};
@@ -20,7 +19,8 @@ use crate::base::units::counted;
 use crate::device::connector::{Connector, Facts, State};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{Session, trust};
-use crate::jobs::{plan, verdict, verify};
+use crate::jobs::{plan, verify};
+use crate::mobilebackup::error_codes::{self, Refusal};
 use crate::mobilebackup::{self, Verdict};
 use crate::store::draft::{Complete, Tally};
 use crate::store::{Draft, Origin, Policy, Store, disk, retention};
@@ -494,7 +494,7 @@ fn refused(verdict: &Verdict, course: Course, state: &State, store: &Store) -> E
     }
     let place = store.root().display().to_string();
     let mut refusal: Refusal =
-        verdict::explain(verdict, course.shortage, state.capacity_bytes, &place);
+        error_codes::explain(verdict, course.shortage, state.capacity_bytes, &place);
     if !course.device_faults.is_empty() {
         let named: Vec<String> = course.device_faults.iter().take(5).map(complaint).collect();
         refusal.evidence = format!("{}\n  {}", refusal.evidence, named.join("\n  "));

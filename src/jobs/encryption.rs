@@ -7,13 +7,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::password::Passwords;
-use super::{Error, list, opened, passcode, verdict};
+use super::{Error, list, opened, passcode};
 use crate::base::progress::Monitor;
 use crate::base::secret::Secret;
 use crate::device::connector::{Connector, Encryption, Facts};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{self, Session, trust};
-use crate::mobilebackup;
+use crate::mobilebackup::{self, error_codes};
 use crate::store::Store;
 use crate::transport::Attached;
 
@@ -242,7 +242,7 @@ fn ask(
     drop(sync.release());
     match verdict? {
         verdict if verdict.code == 0 => Ok(()),
-        verdict => Err(Error::Verdict(verdict::explain_password(
+        verdict => Err(Error::Verdict(error_codes::explain_password(
             &verdict,
             before.is_required,
             wish.old_password().is_some(),

@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use super::complaint;
 use super::history::removing;
-use super::verdict::{ASKED_BEYOND_NEED_BYTES, Shortage};
 use crate::base::backup_path::BackupPath;
 use crate::base::phases::Phases;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::units::size;
+use crate::mobilebackup::error_codes::{ASKED_BEYOND_NEED_BYTES, Shortage};
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
 use crate::store::history::Room;
 use crate::store::{self, Draft, METADATA, Policy};

@@ -40,7 +40,6 @@ pub mod totals;
 pub mod unattended;
 mod unlisted;
 pub mod usage;
-pub mod verdict;
 pub mod verify;
 pub mod watch;
 mod written;
@@ -79,7 +78,7 @@ pub enum Error {
     /// The phone refused the restore.
     RestoreRefused {
         /// The phone's reason.
-        refusal: verdict::Refusal,
+        refusal: Refusal,
         /// The state in which the phone was left.
         left: restore::Left,
     },
@@ -102,7 +101,7 @@ pub enum Error {
         present: Vec<String>,
     },
     /// The phone refused the backup.
-    Verdict(verdict::Refusal),
+    Verdict(Refusal),
     /// The phone reported success, but our own check of the backup failed.
     CheckFailed(Box<verify::Report>),
     /// The copy of a backup is incomplete or damaged and was not put in place.

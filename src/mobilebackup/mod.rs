@@ -4,9 +4,10 @@
 //! and we answer, strictly in order, until it sends its verdict. Its messages are named from its
 //! own side: "Download" means that we send.
 
-pub mod files;
+pub mod error_codes;
+pub mod file_stream;
 pub mod message;
-mod nothing;
+mod null_host;
 pub mod session;
 
 use std::fmt;

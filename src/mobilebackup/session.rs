@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use plist::Value;
 
-use super::files::{Body, End, Outgoing};
 use super::message::{Kind, Reply, Request, Verdict};
-use super::nothing::NoBackup;
 use super::{DeviceFault, Error, Fault, Host, Passwords, RestoreOptions};
 use crate::base::backup_path::{BackupPath, BadPath};
 use crate::base::cancel::CancelToken;
 use crate::base::secret;
-use crate::mobilebackup::{files, message};
+use crate::mobilebackup::file_stream::{self, Body, End, Outgoing};
+use crate::mobilebackup::message;
+use crate::mobilebackup::null_host::NoBackup;
 use crate::transport::plist_stream::{self, Encoding, MESSAGE_BYTES_MAX};
 use crate::transport::{AnyStream, Stream, read_u32};
 
@@ -182,7 +182,7 @@ impl Session {
 
     fn receive_files(&mut self, names: &[&str], host: &mut dyn Host) -> Result<Reply, Error> {
         let mut faults = Vec::new();
-        while let Some((device_path, path)) = files::read_head(&mut self.stream)? {
+        while let Some((device_path, path)) = file_stream::read_head(&mut self.stream)? {
             admit(&path, names)?;
             let mut body = Body::new(&mut self.stream, &self.token);
             let kept = host.receive(&path, &mut body);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 
 use super::line::Message;
-use super::words::class_of;
+use crate::trace::redact::words::class_of;
 
 /// Keys under which a program identifies itself. Phones ignore their values.
 const CALLS_ITSELF: [&str; 6] = [

@@ -10,9 +10,7 @@ pub mod compare;
 pub mod framing;
 pub mod json;
 pub mod line;
-mod prose;
 pub mod redact;
-mod words;
 
 use std::fmt;
 use std::io::{self, Write};

@@ -9,7 +9,7 @@ mod support;
 use std::io::Read;
 use std::time::Instant;
 
-use idev_backup::sim::{Content, Daemon, Phone, PhoneConfig};
+use idev_backup::simulator::{Content, Daemon, Phone, PhoneConfig};
 use plist::Value;
 use support::{Computer, Stream, answer, begin_backup, device_ids, hear};
 

@@ -129,7 +129,7 @@ pub fn trace(bytes: &[u8]) {
     let Ok(trace) = Trace::parse(&String::from_utf8_lossy(bytes)) else {
         return;
     };
-    drop(idev_backup::sim::Replay::new(&trace));
+    drop(idev_backup::simulator::Replay::new(&trace));
     for line in &trace.lines {
         let again = Line::parse(&line.to_json().to_string()).unwrap();
         assert_eq!(line.event, again.event);

@@ -26,7 +26,7 @@ use idev_backup::jobs::create::{self, Options, Report};
 use idev_backup::jobs::password::Known;
 use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::jobs::{Error, list};
-use idev_backup::sim::{Content, Daemon, Phone, PhoneConfig};
+use idev_backup::simulator::{Content, Daemon, Phone, PhoneConfig};
 use idev_backup::store::Store;
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Attached, Usbmuxd};

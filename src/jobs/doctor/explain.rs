@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::sayings;
 use crate::device::lockdown;
-use crate::jobs::verdict;
+use crate::mobilebackup::error_codes;
 use crate::transport;
 
 /// The explanation of one code or message.
@@ -39,7 +39,7 @@ pub fn explain(text: &str) -> Vec<Explanation> {
     let text = others.join("\n");
     let text = text.as_str();
     for code in phone_codes(text) {
-        found.verdict(verdict::meant(code, text));
+        found.verdict(error_codes::meant(code, text));
     }
     for word in &lockdown::WORDS {
         // Also matches inside a longer name, such as kAMDPasswordProtectedError.
@@ -83,7 +83,7 @@ impl Found {
 
     fn verdict(&mut self, code: i64) {
         let of = format!("MBErrorDomain {code}");
-        match verdict::described(code) {
+        match error_codes::described(code) {
             Some(refusal) => self.add(&of, &refusal.cause, refusal.hint.as_deref()),
             None if code == 0 => self.add(&of, "it is done, without an error", None),
             None => {}
@@ -495,7 +495,7 @@ mod tests {
         for (phrase, meaning) in &PHRASES {
             assert_eq!(*phrase, phrase.to_ascii_lowercase());
             if let Phrase::Code(code) = meaning {
-                assert!(verdict::described(*code).is_some(), "{phrase}");
+                assert!(error_codes::described(*code).is_some(), "{phrase}");
             }
         }
     }

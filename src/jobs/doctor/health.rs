@@ -5,7 +5,7 @@ use super::{Level, Line, ios};
 use crate::base::units::size;
 use crate::device;
 use crate::jobs::create::BATTERY_LOW_PERCENT;
-use crate::jobs::verdict;
+use crate::mobilebackup::error_codes;
 use crate::transport::Via;
 
 /// Free space below which a phone may lack room for its own work during a backup. Our choice:
@@ -128,7 +128,7 @@ fn encryption(health: &Health, name: &str) -> Option<Line> {
 
 /// Describes the failure of a backup that the phone would end with `code`.
 fn described(code: i64) -> String {
-    let cause = verdict::described(code).map_or_else(String::new, |refusal| refusal.cause);
+    let cause = error_codes::described(code).map_or_else(String::new, |refusal| refusal.cause);
     format!("a backup would end with code {code}: {cause}")
 }
 

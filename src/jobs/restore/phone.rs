@@ -16,8 +16,8 @@ use crate::base::units::{count, counted};
 use crate::device::connector::{Connector, Facts};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{self, Lockdown, Session};
-use crate::jobs::{Error, passcode, verdict};
-use crate::mobilebackup::{self, RestoreOptions, Verdict};
+use crate::jobs::{Error, passcode};
+use crate::mobilebackup::{self, RestoreOptions, Verdict, error_codes};
 use crate::store::overlay::Overlay;
 use crate::transport::Attached;
 use crate::transport::plist_stream::FrameError;
@@ -240,11 +240,11 @@ impl Job<'_> {
                 Ok(course)
             }
             Ok(verdict) => {
-                let need = verdict::Need {
+                let need = error_codes::Need {
                     backup_bytes: self.source.bytes,
                     free_bytes: self.free_bytes,
                 };
-                let mut refusal = verdict::explain_restore(&verdict, need);
+                let mut refusal = error_codes::explain_restore(&verdict, need);
                 let named = course.unread.iter().chain(&course.absent).take(5);
                 for name in named {
                     refusal

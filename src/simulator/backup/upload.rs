@@ -7,13 +7,13 @@ use sha2::{Digest, Sha256};
 use super::BATCH;
 use super::decide::unhex;
 use super::run::Run;
-use crate::sim::content::{Item, Scan};
-use crate::sim::dialog::{Stop, fails};
-use crate::sim::entry::{Entry, Kind};
-use crate::sim::faults::Fault;
-use crate::sim::keys::{Encrypted, Fill};
-use crate::sim::manifest::{self, Snapshot, TempFile};
-use crate::sim::wire::{CODE_IO_ERROR, CODE_OK, FRAME_BYTES};
+use crate::simulator::content::{Item, Scan};
+use crate::simulator::dialog::{Stop, fails};
+use crate::simulator::entry::{Entry, Kind};
+use crate::simulator::faults::Fault;
+use crate::simulator::keys::{Encrypted, Fill};
+use crate::simulator::manifest::{self, Snapshot, TempFile};
+use crate::simulator::wire::{CODE_IO_ERROR, CODE_OK, FRAME_BYTES};
 
 /// Manner in which a file is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]

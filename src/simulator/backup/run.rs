@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::decide::Listing;
 use super::{BATCH, Cache, HEADROOM, Kept, OVERSHOOT, passcode, told_to_fail};
-use crate::sim::content::{Item, Scan};
-use crate::sim::dialog::{Stop, fails};
-use crate::sim::entry::hex;
-use crate::sim::faults::Fault;
-use crate::sim::lock;
-use crate::sim::manifest::{self, Database, Snapshot, Status};
-use crate::sim::phone::{Outcome, Phone};
-use crate::sim::wire::Wire;
+use crate::simulator::content::{Item, Scan};
+use crate::simulator::dialog::{Stop, fails};
+use crate::simulator::entry::hex;
+use crate::simulator::faults::Fault;
+use crate::simulator::lock;
+use crate::simulator::manifest::{self, Database, Snapshot, Status};
+use crate::simulator::phone::{Outcome, Phone};
+use crate::simulator::wire::Wire;
 
 /// State of a backup in progress.
 pub(super) struct Run<'a> {

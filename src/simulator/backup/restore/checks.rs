@@ -11,11 +11,11 @@ use crate::backup_format::manifest_mbdb::Records;
 use crate::backup_format::record::{FileRecord, fast};
 use crate::backup_format::temp_db::Scratch;
 use crate::base::sha256::Sha256;
-use crate::sim::backup::decide::unhex;
-use crate::sim::dialog::{Fate, Sent, Stop, fails};
-use crate::sim::manifest::{Snapshot, Status, TempFile};
-use crate::sim::unlock::{self, Closed, Decrypted};
-use crate::sim::values;
+use crate::simulator::backup::decide::unhex;
+use crate::simulator::dialog::{Fate, Sent, Stop, fails};
+use crate::simulator::manifest::{Snapshot, Status, TempFile};
+use crate::simulator::unlock::{self, Closed, Decrypted};
+use crate::simulator::values;
 
 /// Properties of the backup, and its file list as received.
 pub(super) struct Listed {

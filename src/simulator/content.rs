@@ -12,7 +12,7 @@ use super::entry::{Entry, Kind, mix};
 use super::files;
 use super::keys::{Encrypted, Fill, Keys};
 use crate::backup_format::record::FileRecord;
-use crate::sim::keys;
+use crate::simulator::keys;
 
 /// Number of small files in one folder.
 const FOLDER: u64 = 256;

@@ -23,13 +23,13 @@ use std::time::Duration;
 use plist::{Dictionary, Value};
 
 use crate::base::secret::Secret;
-use crate::sim::backup::restore::run::Run;
-use crate::sim::dialog::Stop;
-use crate::sim::faults::Fault;
-use crate::sim::ledger::{Ledger, Writer};
-use crate::sim::lock;
-use crate::sim::phone::Phone;
-use crate::sim::wire::Wire;
+use crate::simulator::backup::restore::run::Run;
+use crate::simulator::dialog::Stop;
+use crate::simulator::faults::Fault;
+use crate::simulator::ledger::{Ledger, Writer};
+use crate::simulator::lock;
+use crate::simulator::phone::Phone;
+use crate::simulator::wire::Wire;
 
 /// Path of the list of applications to install after a restore.
 const APPLICATIONS: &str = "/iTunesRestore/RestoreApplications.plist";
@@ -92,14 +92,14 @@ pub struct RestoreOutcome {
 
 /// A restore that the phone puts into place at its next reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sim) struct Staged {
+pub(crate) struct Staged {
     /// Generation of the phone that the backup holds, if the backup is one of its own.
     generation: Option<u32>,
 }
 
 impl Staged {
     /// Creates the record of a restore about which nothing is known.
-    pub(in crate::sim) fn unknown() -> Staged {
+    pub(crate) fn unknown() -> Staged {
         Staged { generation: None }
     }
 }
@@ -137,7 +137,7 @@ impl Phone {
     }
 
     /// Returns true, once, if a restore has just asked the phone to reboot.
-    pub(in crate::sim) fn is_to_restart(&self) -> bool {
+    pub(crate) fn is_to_restart(&self) -> bool {
         std::mem::take(&mut lock(&self.state).restart_asked)
     }
 }

@@ -301,7 +301,7 @@ impl<R: FnMut(&mut [u8]) -> io::Result<usize>> Encrypted<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::entry::Kind;
+    use crate::simulator::entry::Kind;
     use aes::cipher::BlockModeDecrypt;
     use cbc::cipher::block_padding::Pkcs7;
 

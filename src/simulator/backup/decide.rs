@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use super::run::Run;
 use super::{Cache, Kept};
-use crate::sim::content::{Item, Scan};
-use crate::sim::dialog::{Stop, fails};
-use crate::sim::faults::Fault;
-use crate::sim::lock;
-use crate::sim::manifest::{Snapshot, Status};
+use crate::simulator::content::{Item, Scan};
+use crate::simulator::dialog::{Stop, fails};
+use crate::simulator::faults::Fault;
+use crate::simulator::lock;
+use crate::simulator::manifest::{Snapshot, Status};
 
 /// Files on the computer, identified by their names.
 #[derive(Default)]

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::Class;
 use crate::base::units::size;
+use crate::jobs::Class;
 use crate::mobilebackup::Verdict;
 
 /// Space that the phone requests beyond what it needs to proceed (protocol.md, "Free space").
-pub(super) const ASKED_BEYOND_NEED_BYTES: u64 = 2 << 30;
+pub(crate) const ASKED_BEYOND_NEED_BYTES: u64 = 2 << 30;
 
 /// The phone's refusal of a request, explained.
 #[derive(Debug, Clone, PartialEq, Eq)]

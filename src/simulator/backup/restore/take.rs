@@ -8,12 +8,12 @@ use super::run::Run;
 use crate::backup_format::content_match::{Database, HEAD_BYTES, Seen, judge};
 use crate::backup_format::leads_out;
 use crate::base::sha256::Sha256;
-use crate::sim::backup::decide::unhex;
-use crate::sim::dialog::{Fate, Stop, fails};
-use crate::sim::entry::hex;
-use crate::sim::faults::Fault;
-use crate::sim::ledger::{Restored, RestoredKind};
-use crate::sim::unlock::Decryption;
+use crate::simulator::backup::decide::unhex;
+use crate::simulator::dialog::{Fate, Stop, fails};
+use crate::simulator::entry::hex;
+use crate::simulator::faults::Fault;
+use crate::simulator::ledger::{Restored, RestoredKind};
+use crate::simulator::unlock::Decryption;
 
 /// Domains that phones restore only onto a device of the same class. The real list is not public;
 /// these domains hold no personal data.

@@ -19,7 +19,7 @@ use super::phone::{Passcode, Phone};
 use super::{apps, values};
 use crate::backup_format::SCHEMA;
 use crate::base::private_dir::PrivateDir;
-use crate::sim::keys;
+use crate::simulator::keys;
 
 /// State of the computer's backup according to `Status.plist`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -213,8 +213,8 @@ impl<R: Read> Read for Decrypted<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::entry::{Entry, Kind};
-    use crate::sim::keys::{Encrypted, Keys, Password};
+    use crate::simulator::entry::{Entry, Kind};
+    use crate::simulator::keys::{Encrypted, Keys, Password};
 
     #[test]
     fn what_the_phone_encrypted_opens_with_its_password_and_no_other() {
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn no_bag_is_damaged_and_not_a_wrong_password() {
         let keys = Keys::new("18.6.2", 1, 1, 2, Password::new("x")).bag(None);
-        let without_password = crate::sim::keys::bag_without_password(1);
+        let without_password = crate::simulator::keys::bag_without_password(1);
         for bag in [
             &b""[..],
             b"VERS",

@@ -8,11 +8,11 @@ use plist::{Dictionary, Value};
 use rustls::ServerConfig;
 
 use super::phone::{Phone, Trust};
-use super::replay::{self, Answer, Replay};
-use super::services;
+use super::replay::{Answer, Replay};
 use super::socket::Socket;
-use super::tls::{self, DeviceKey, Link};
-use super::values;
+use super::tls::{DeviceKey, Link};
+use super::{services, values};
+use crate::simulator::{replay, tls};
 use crate::transport::plist_stream::{self, Encoding};
 
 /// Port of lockdownd on every phone.

@@ -16,13 +16,13 @@ use serde_json::Value as Json;
 
 use super::tls::Link;
 use crate::base::udid::Udid;
+use crate::simulator::replay::player::Player;
 use crate::trace::framing::Framing;
 use crate::trace::line::{Dir, Event, Message};
 use crate::trace::redact::Redactor;
 use crate::trace::{NotPlayable, Trace, compare};
 
 pub(super) use lockdown::{Answer, LockdownScript, renewed};
-use player::Player;
 
 const LOCKDOWN: &str = "lockdown";
 /// Time that a message waits for messages that preceded it on other connections. A client that

@@ -9,14 +9,14 @@ use zeroize::Zeroizing;
 use super::checks::Listed;
 use super::{APPLICATIONS, RestoreOutcome, Staged};
 use crate::base::secret::Secret;
-use crate::sim::backup::{BATCH, HEADROOM, passcode, told_to_fail};
-use crate::sim::dialog::{Stop, fails};
-use crate::sim::faults::Fault;
-use crate::sim::ledger::{Restored, Writer};
-use crate::sim::lock;
-use crate::sim::phone::Phone;
-use crate::sim::unlock::Opened;
-use crate::sim::wire::Wire;
+use crate::simulator::backup::{BATCH, HEADROOM, passcode, told_to_fail};
+use crate::simulator::dialog::{Stop, fails};
+use crate::simulator::faults::Fault;
+use crate::simulator::ledger::{Restored, Writer};
+use crate::simulator::lock;
+use crate::simulator::phone::Phone;
+use crate::simulator::unlock::Opened;
+use crate::simulator::wire::Wire;
 
 /// State of a restore in progress.
 pub(super) struct Run<'a> {
@@ -201,14 +201,16 @@ impl<'a> Run<'a> {
         self.wire.name_file("/var/tmp/file", path)?;
         let mut rest = bytes;
         while !rest.is_empty() {
-            self.wire
-                .frame(rest.len().min(crate::sim::wire::FRAME_BYTES), |room| {
+            self.wire.frame(
+                rest.len().min(crate::simulator::wire::FRAME_BYTES),
+                |room| {
                     room.copy_from_slice(&rest[..room.len()]);
                     rest = &rest[room.len()..];
                     Ok(room.len())
-                })?;
+                },
+            )?;
         }
-        self.wire.end_of_file(crate::sim::wire::CODE_OK, "")?;
+        self.wire.end_of_file(crate::simulator::wire::CODE_OK, "")?;
         self.wire.end_upload()
     }
 

@@ -1,18 +1,18 @@
-//! Tables of harmless texts, and functions that recognize texts by their form; [`super::redact`]
+//! Tables of harmless texts, and functions that recognize texts by their form; [`crate::trace::redact`]
 //! decides by them.
 
 use crate::base::udid::Udid;
 
 /// Keys with words of the protocol as their texts.
 #[rustfmt::skip]
-pub(super) const PROTOCOL: [&str; 9] = [
+pub(crate) const PROTOCOL: [&str; 9] = [
     "Command", "DLFileType", "Domain", "Key", "MessageName", "MessageType", "Request", "Service", "command",
 ];
 
 /// Keys with constants of Apple or of a program as their texts, unless the text looks like a
 /// person's name.
 #[rustfmt::skip]
-pub(super) const CONSTANT: [&str; 30] = [
+pub(crate) const CONSTANT: [&str; 30] = [
     "ActivationState", "ApplicationType", "BuildVersion", "BundleID", "CPUArchitecture", "ClientVersionString",
     "ConnectionType", "DeviceClass", "DeviceColor", "DeviceEnclosureColor", "Error", "HardwareModel",
     "HardwarePlatform", "HumanReadableProductVersionString", "Label", "MinITunesVersion",
@@ -23,35 +23,35 @@ pub(super) const CONSTANT: [&str; 30] = [
 
 /// Keys in `CONSTANT` whose texts may consist of several words.
 #[rustfmt::skip]
-pub(super) const WITH_BLANKS: [&str; 3] = [
+pub(crate) const WITH_BLANKS: [&str; 3] = [
     "ClientVersionString", "HumanReadableProductVersionString", "ProductName",
 ];
 
 /// Keys with sentences as their texts: paths, names and numbers in them are replaced.
 #[rustfmt::skip]
-pub(super) const PROSE: [&str; 4] = [
+pub(crate) const PROSE: [&str; 4] = [
     "DLFileErrorString", "ErrorDescription", "ErrorString", "ExtendedResponse",
 ];
 
 /// Keys with UDIDs in their old forms, which look like hashes.
 #[rustfmt::skip]
-pub(super) const UDIDS: [&str; 7] = [
+pub(crate) const UDIDS: [&str; 7] = [
     "PairRecordID", "SerialNumber", "SourceIdentifier", "TargetIdentifier", "UDID", "USBSerialNumber",
     "UniqueDeviceID",
 ];
 
 /// Largest number that cannot identify a person. Larger ones may be chip IDs or phone numbers.
-pub(super) const INTEGER_MAX: i128 = 9_999_999;
+pub(crate) const INTEGER_MAX: i128 = 9_999_999;
 /// Keys of larger numbers that are harmless nevertheless.
 #[rustfmt::skip]
-pub(super) const AMOUNTS: [&str; 8] = [
+pub(crate) const AMOUNTS: [&str; 8] = [
     "AmountDataAvailable", "AmountDataReserved", "ConnectionSpeed", "LocationID", "TotalDataAvailable",
     "TotalDataCapacity", "TotalDiskCapacity", "TotalSystemCapacity",
 ];
 
 /// Keys in DeviceLink's dictionaries.
 #[rustfmt::skip]
-pub(super) const DEVICE_LINK: [&str; 26] = [
+pub(crate) const DEVICE_LINK: [&str; 26] = [
     "BackupComputerBasePath", "CloudBackupState", "DLDeviceIOCallbacks", "DLFileErrorCode", "DLFileErrorString",
     "DLFileIsEncrypted", "DLFileModificationDate", "DLFileSize", "DLFileType", "ErrorCode", "ErrorDescription",
     "ForceFullBackup", "MessageName", "NewPassword", "OldPassword", "Options", "ProtocolVersion",
@@ -61,14 +61,14 @@ pub(super) const DEVICE_LINK: [&str; 26] = [
 
 /// Keys that consist of one word. Other keys are recognized by their inner capitals.
 #[rustfmt::skip]
-pub(super) const WORDS: [&str; 17] = [
+pub(crate) const WORDS: [&str; 17] = [
     "BUID", "Command", "Domain", "Error", "Key", "Label", "Name", "Number", "Options", "Port", "Properties",
     "Request", "Service", "Total", "Type", "UDID", "Value",
 ];
 
 /// File names that occur in every backup and in every phone's media folder.
 #[rustfmt::skip]
-pub(super) const FILES: [&str; 34] = [
+pub(crate) const FILES: [&str; 34] = [
     ".b", "ApertureAlbumPrefs", "Books", "DCIM", "IC-Info.sidb", "IC-Info.sidv", "Info.plist", "Manifest.db",
     "Manifest.db-shm", "Manifest.db-wal", "Manifest.mbdb", "Manifest.mbdx", "Manifest.plist", "Photos",
     "PhotosFolderAlbums", "PhotosFolderName", "PhotosFolderPrefs", "Snapshot", "Status.plist", "VoiceMemos.plist",
@@ -77,7 +77,7 @@ pub(super) const FILES: [&str; 34] = [
 ];
 
 /// Returns the class of a placeholder: `device-name` for `device-name-1`.
-pub(super) fn class_of(stand_in: &str) -> Option<&str> {
+pub(crate) fn class_of(stand_in: &str) -> Option<&str> {
     let (class, number) = stand_in.rsplit_once('-')?;
     let is_class = !class.is_empty() && class.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
     let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
@@ -85,7 +85,7 @@ pub(super) fn class_of(stand_in: &str) -> Option<&str> {
 }
 
 /// Converts a key to kebab case: `device-name` for `DeviceName`.
-pub(super) fn kebab(key: &str) -> String {
+pub(crate) fn kebab(key: &str) -> String {
     let mut shown = String::new();
     let mut after_lower = false;
     for c in key.chars().take(60) {
@@ -111,14 +111,14 @@ pub(super) fn kebab(key: &str) -> String {
 }
 
 /// Returns true if the text is one word of letters and digits, like a key or the name of a message.
-pub(super) fn is_word(text: &str) -> bool {
+pub(crate) fn is_word(text: &str) -> bool {
     let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     !text.is_empty() && text.len() <= 64 && text.bytes().all(fine)
 }
 
 /// Returns true for a key in the style of Apple's programs: `TimeIntervalSince1970`,
 /// `iTunesMetadata`. A person's name rarely has that form.
-pub(super) fn is_key(text: &str) -> bool {
+pub(crate) fn is_key(text: &str) -> bool {
     let letters: Vec<u8> = text.bytes().collect();
     let hump = |pair: &[u8]| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase();
     let short = |pair: &[u8]| pair[0].is_ascii_uppercase() && pair[1].is_ascii_uppercase();
@@ -133,20 +133,20 @@ pub(super) fn is_key(text: &str) -> bool {
         && letters[0].is_ascii_alphabetic()
 }
 
-pub(super) fn is_apples(text: &str) -> bool {
+pub(crate) fn is_apples(text: &str) -> bool {
     let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
     text.starts_with("com.apple.") && text.len() <= 100 && text.bytes().all(fine)
 }
 
 /// Returns true for a version, a model or a program's name: one word that is not an identifier.
-pub(super) fn is_constant(text: &str) -> bool {
+pub(crate) fn is_constant(text: &str) -> bool {
     let fine = |b: u8| b.is_ascii_alphanumeric() || b"_-.,()".contains(&b);
     let is_id = matches!(text.len(), 24 | 40) && text.bytes().all(|b| b.is_ascii_hexdigit());
     text.len() <= 60 && text.bytes().all(fine) && !is_id && !is_uuid(text)
 }
 
 /// Returns true for keys with secret values.
-pub(super) fn is_secret(key: &str) -> bool {
+pub(crate) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     ["password", "passcode", "passphrase"]
         .iter()
@@ -154,31 +154,31 @@ pub(super) fn is_secret(key: &str) -> bool {
 }
 
 /// Returns true for the name of a file in a backup: a SHA-1 in lowercase hexadecimal.
-pub(super) fn is_hash(name: &str) -> bool {
+pub(crate) fn is_hash(name: &str) -> bool {
     name.len() == 40 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Returns true for the name of a folder that holds such files.
-pub(super) fn is_folder(name: &str) -> bool {
+pub(crate) fn is_folder(name: &str) -> bool {
     name.len() == 2 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-pub(super) fn is_modern_udid(text: &str) -> bool {
+pub(crate) fn is_modern_udid(text: &str) -> bool {
     text.len() == 25 && text.parse::<Udid>().is_ok()
 }
 
-pub(super) fn is_uuid(text: &str) -> bool {
+pub(crate) fn is_uuid(text: &str) -> bool {
     uuid::Uuid::try_parse(text).is_ok()
 }
 
-pub(super) fn is_mac(text: &str) -> bool {
+pub(crate) fn is_mac(text: &str) -> bool {
     let mut parts = text.split(':');
     text.len() == 17 && parts.all(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// Returns true for `MBErrorDomain/208`, and for "input/output", the one term with a slash in
 /// system errors.
-pub(super) fn is_error_name(word: &str) -> bool {
+pub(crate) fn is_error_name(word: &str) -> bool {
     let is_code = word.split_once('/').is_some_and(|(domain, code)| {
         domain.ends_with("Domain")
             && domain.bytes().all(|b| b.is_ascii_alphabetic())
@@ -187,7 +187,7 @@ pub(super) fn is_error_name(word: &str) -> bool {
     is_code || word.eq_ignore_ascii_case("input/output")
 }
 
-pub(super) fn split_archive(name: &str) -> Option<(&str, &str)> {
+pub(crate) fn split_archive(name: &str) -> Option<(&str, &str)> {
     let at = name.len().checked_sub("-YYYYMMDD-HHMMSS".len())?;
     let (udid, stamp) = (name.get(..at)?, name.get(at + 1..)?);
     let digits = stamp.bytes().all(|b| b.is_ascii_digit() || b == b'-');

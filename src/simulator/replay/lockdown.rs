@@ -4,13 +4,12 @@ use plist::{Dictionary, Value};
 use serde_json::Value as Json;
 
 use super::{Connected, LOCKDOWN, Replay, Step, What, described};
-use crate::trace::compare;
 use crate::trace::framing::{Framing, Item};
-use crate::trace::json;
 use crate::trace::line::{Dir, Message};
+use crate::trace::{compare, json};
 
 /// Replays one connection to lockdown.
-pub(in crate::sim) struct LockdownScript<'a> {
+pub(crate) struct LockdownScript<'a> {
     replay: &'a Replay,
     channel: Option<usize>,
     at: usize,
@@ -27,11 +26,11 @@ enum Alike {
 }
 
 /// Answer that lockdown shall give.
-pub(in crate::sim) struct Answer {
+pub(crate) struct Answer {
     /// The recorded answer.
-    pub(in crate::sim) reply: Json,
+    pub(crate) reply: Json,
     /// True if the phone closed the connection after this answer.
-    pub(in crate::sim) last: bool,
+    pub(crate) last: bool,
 }
 
 impl<'a> LockdownScript<'a> {
@@ -48,7 +47,7 @@ impl<'a> LockdownScript<'a> {
 
     /// Returns the recorded answer to a request. Returns `None` if the trace has no answer, so
     /// that the phone gives its own.
-    pub(in crate::sim) fn answer(&mut self, request: &Dictionary) -> Option<Answer> {
+    pub(crate) fn answer(&mut self, request: &Dictionary) -> Option<Answer> {
         let item = Item::Plist(Value::Dictionary(request.clone()));
         let came = super::super::lock(&self.replay.state)
             .redactor
@@ -169,7 +168,7 @@ impl<'a> LockdownScript<'a> {
 
 /// Returns a recorded answer of lockdown in which values that must be fresh are replaced by live
 /// ones: data (keys, bags) and ports.
-pub(in crate::sim) fn renewed(recorded: &Json, live: Option<&Dictionary>) -> Dictionary {
+pub(crate) fn renewed(recorded: &Json, live: Option<&Dictionary>) -> Dictionary {
     let Value::Dictionary(mut reply) = json::to_plist(recorded) else {
         return Dictionary::new();
     };

@@ -4,7 +4,8 @@
 //! configurations, the first two without the mux. A phone starts in one of those until the
 //! computer chooses another.
 
-use super::redir::{self, Control, Endpoint, Interface};
+use super::redir::{Control, Endpoint, Interface};
+use crate::simulator::usb::redir;
 
 pub(super) const VENDOR: u16 = 0x05ac;
 pub(super) const PRODUCT: u16 = 0x12a8;

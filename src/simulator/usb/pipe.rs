@@ -9,7 +9,7 @@ use super::{Link, Shared};
 
 /// A handle of a connection. The connection ends when the last handle is dropped.
 #[derive(Debug, Clone)]
-pub(in crate::sim) struct Pipe(Arc<Held>);
+pub(crate) struct Pipe(Arc<Held>);
 
 #[derive(Debug)]
 struct Held {
@@ -38,12 +38,12 @@ impl Pipe {
     }
 
     /// Sets the longest time that a read may wait, for all handles; `None` means forever.
-    pub(in crate::sim) fn set_read_timeout(&self, limit: Option<Duration>) {
-        *crate::sim::lock(&self.0.read_limit) = limit;
+    pub(crate) fn set_read_timeout(&self, limit: Option<Duration>) {
+        *crate::simulator::lock(&self.0.read_limit) = limit;
     }
 
     /// Ends the connection once all data is sent.
-    pub(in crate::sim) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         let mut link = self.0.link.lock();
         link.mux.close(self.0.id);
         link.pump();
@@ -84,7 +84,7 @@ impl Read for Pipe {
         if buf.is_empty() {
             return Ok(0);
         }
-        let limit = *crate::sim::lock(&self.0.read_limit);
+        let limit = *crate::simulator::lock(&self.0.read_limit);
         let read = self.wait(limit, |link| link.mux.read(self.0.id, buf))?;
         Ok(read.unwrap_or(0))
     }

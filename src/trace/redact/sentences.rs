@@ -1,8 +1,8 @@
 //! Redacts sentences in a trace, such as errors of phones and programs. Plain words stay.
 //! Quotations, paths, words of any other form, and names seen before are replaced.
 
-use super::redact::Redactor;
 use super::words::{class_of, is_apples, is_error_name, is_modern_udid};
+use crate::trace::redact::Redactor;
 
 /// Longest text in bytes that is treated as a sentence.
 const BYTES_MAX: usize = 2048;
@@ -12,7 +12,7 @@ const QUOTES: [(char, char); 5] = [('"', '"'), ('\'', '\''), ('“', '”'), ('�
 
 impl Redactor {
     /// Returns a sentence without any personal data.
-    pub(super) fn prose(&mut self, text: &str) -> String {
+    pub(crate) fn prose(&mut self, text: &str) -> String {
         if text.is_empty() || text == EMPTY {
             return text.to_owned();
         }

@@ -6,6 +6,9 @@
 //! identify a person, and in paths of a backup the names that every backup has (SHA-1 names of
 //! files included). [`super::json`] defines the form of values that JSON lacks.
 
+pub(crate) mod sentences;
+pub(crate) mod words;
+
 use std::collections::HashMap;
 
 use plist::{Dictionary, Value};
@@ -13,13 +16,13 @@ use serde_json::{Map, Value as Json, json};
 
 use super::framing::{FileEnd, Framing, Item};
 use super::line::{AFC_OPERATIONS, Message, Packet};
-use super::words::{
+use crate::base::secret;
+use crate::base::udid::Udid;
+use crate::trace::redact::words::{
     AMOUNTS, CONSTANT, DEVICE_LINK, FILES, INTEGER_MAX, PROSE, PROTOCOL, UDIDS, WITH_BLANKS, WORDS,
     class_of, is_apples, is_constant, is_folder, is_hash, is_key, is_mac, is_modern_udid,
     is_secret, is_uuid, is_word, kebab, split_archive,
 };
-use crate::base::secret;
-use crate::base::udid::Udid;
 
 /// Length in bytes of the names that are searched for in sentences; `NAMES_MAX` limits their
 /// number.

@@ -6,12 +6,12 @@ use std::io;
 use plist::{Dictionary, Value};
 
 use super::{conclude, passcode, text_of, told_to_fail};
-use crate::sim::dialog::{Stop, fails};
-use crate::sim::faults::Fault;
-use crate::sim::keys::Password;
-use crate::sim::lock;
-use crate::sim::phone::Phone;
-use crate::sim::wire::Wire;
+use crate::simulator::dialog::{Stop, fails};
+use crate::simulator::faults::Fault;
+use crate::simulator::keys::Password;
+use crate::simulator::lock;
+use crate::simulator::phone::Phone;
+use crate::simulator::wire::Wire;
 
 /// First major version of iOS that asks for the passcode.
 const IOS_THAT_ASKS: u32 = 13;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 
 use super::{Replay, Scripted, What, described};
-use crate::sim::tls::Link;
+use crate::simulator::tls::Link;
 use crate::trace::framing::{FileEnd, Framer, Framing};
 use crate::trace::line::{AFC_OPERATIONS, Dir, Message, Packet};
 use crate::trace::{compare, json};

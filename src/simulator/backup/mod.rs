@@ -13,12 +13,13 @@ mod upload;
 use std::io;
 use std::sync::Arc;
 
-use self::run::Run;
 use super::dialog::{Stop, fails};
-use super::faults::{self, Fault};
+use super::faults::Fault;
 use super::phone::{Outcome, Passed, Phone};
 use super::tls::Link;
 use super::wire::Wire;
+use crate::simulator::backup::run::Run;
+use crate::simulator::faults;
 use plist::{Dictionary, Value};
 
 /// Number of files in one message.

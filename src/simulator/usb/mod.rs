@@ -25,12 +25,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use device::{Device, MUX_IN, MUX_OUT, PACKET_BYTES};
-use mux::{MESSAGE_BYTES_MAX, Mux};
-use redir::{Control, Packet, Parser, Writer};
-
 use super::Phone;
 use super::socket::Socket;
+use crate::simulator::usb::device::{Device, MUX_IN, MUX_OUT, PACKET_BYTES};
+use crate::simulator::usb::mux::{MESSAGE_BYTES_MAX, Mux};
+use crate::simulator::usb::redir::{Control, Packet, Parser, Writer};
 
 /// Size in bytes of one read from QEMU.
 const READ_BYTES: usize = 256 << 10;

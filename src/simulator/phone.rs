@@ -22,7 +22,7 @@ use super::replay::Replay;
 use super::services;
 use super::socket::Socket;
 use crate::base::udid::Udid;
-use crate::sim::{faults, lockdown};
+use crate::simulator::{faults, lockdown};
 
 /// First port handed out to services. Ports above 32767 make sure that clients meet both signs of
 /// the byte-swapped, signed form.
