@@ -11,7 +11,7 @@ use crate::rig::{
     self, OTHER_UDID, Random, Rig, Tree, UDID, assert_same, assert_whole, copy_dir, tree,
 };
 use idev_backup::base::udid::Udid;
-use idev_backup::store::history::By;
+use idev_backup::store::removal::By;
 use idev_backup::store::retention::{Decision, Facts, Policy, Why, plan};
 use idev_backup::store::{self, Draft, Lock, Store};
 use jiff::ToSpan;

@@ -9,7 +9,7 @@ use idev_backup::base::progress::{Event, Phase, Silent};
 use idev_backup::jobs::adopt;
 use idev_backup::jobs::history::{self, Chosen};
 use idev_backup::jobs::verify::{self, Outcome, Wrong};
-use idev_backup::store::sources::SOURCES;
+use idev_backup::store::hash_sources::SOURCES;
 use idev_backup::store::{self, Draft, Policy, RECORDED, REPORT, SUMS, Snapshot, Store};
 use jiff::Timestamp;
 

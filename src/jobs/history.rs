@@ -7,13 +7,14 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::list::{self, Named};
+use super::list::Named;
 use super::verify::{Depth, Outcome, Report};
 use super::{Error, named};
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::udid::Udid;
-use crate::store::history::{By, Removal, local};
+use crate::jobs::list;
 use crate::store::notes::{Note, Verified};
+use crate::store::removal::{By, Removal, local};
 pub use crate::store::retention::Why;
 use crate::store::retention::{self, Policy};
 use crate::store::{self, Snapshot, Store, sizes, snapshot};

@@ -12,7 +12,7 @@ use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::units::size;
 use crate::mobilebackup::error_codes::{ASKED_BEYOND_NEED_BYTES, Shortage};
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
-use crate::store::history::Room;
+use crate::store::removal::Room;
 use crate::store::{self, Draft, METADATA, Policy};
 
 /// Events and totals of one dialog with the phone.
@@ -142,8 +142,8 @@ impl Host for DraftHost<'_> {
     }
 
     fn purge(&mut self, amount: u64) -> Result<u64, Fault> {
-        let now = store::history::local(SystemTime::now());
-        let need = store::history::Need {
+        let now = store::removal::local(SystemTime::now());
+        let need = store::removal::Need {
             wanted_bytes: amount,
             least_bytes: amount.saturating_sub(ASKED_BEYOND_NEED_BYTES),
         };

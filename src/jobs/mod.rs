@@ -49,6 +49,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::backup_format::plists::Unreadable;
+use crate::mobilebackup::error_codes::Refusal;
 use crate::mobilebackup::{self, DeviceFault};
 use crate::transport::plist_stream::FrameError;
 use crate::transport::{self, Trouble};

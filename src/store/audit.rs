@@ -7,11 +7,11 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::proof::Proven;
 use super::record::{ListPrint, Print};
-use super::sources::SOURCES;
 use super::{Error, RECORDED, REPORT, SUMS, Snapshot, disk};
 use crate::base::plain_file;
+use crate::store::draft::hashes::Proven;
+use crate::store::hash_sources::SOURCES;
 
 /// A fault in one of our own files that accompany a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Absence, FORMAT, MARK, notes, rights};
+use super::{Absence, FORMAT, MARK, notes};
 use crate::base::udid::Udid;
+use crate::store::permissions;
 
 /// An error while reading or writing a store.
 #[derive(Debug)]
@@ -269,15 +270,15 @@ impl fmt::Display for Error {
                 f,
                 "cannot {doing} {}: it belongs to {}, and this is {}. `sudo chown -R {user} {}` gives it to this user",
                 path.display(),
-                rights::user(*owner),
-                rights::user(*user),
-                rights::quoted(path)
+                permissions::user(*owner),
+                permissions::user(*user),
+                permissions::quoted(path)
             ),
             Error::AsRoot { path, owner } => write!(
                 f,
                 "{} belongs to {}, and this is root: what root writes there its owner could not use",
                 path.display(),
-                rights::user(*owner)
+                permissions::user(*owner)
             ),
             Error::Pinned { path } => write!(f, "{} is pinned, and stays", path.display()),
             Error::Stuck { path, cause } => write!(

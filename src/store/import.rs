@@ -20,10 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::CloneKind;
 use super::notes::Note;
-use super::proof::Tally;
 use super::record::{Record, Sealing};
-use super::seal::{Intent, archive_name, finish, free_name, has_its_copies};
-use super::sources::{Listing, Lists, Source, Sources};
 use super::sums::{Hash, Line, Lines, Sums, hash_file, hex};
 use super::trash::throw_away;
 use super::walk::{Walk, order as walk_order};
@@ -31,6 +28,9 @@ use super::{Error, Lock, RECORDED, REPORT, SUMS, Store, layout, order, snapshot}
 use crate::base::plain_file;
 use crate::base::sha256::Sha256;
 use crate::base::udid::Udid;
+use crate::store::draft::commit::{Intent, archive_name, finish, free_name, has_its_copies};
+use crate::store::draft::hashes::Tally;
+use crate::store::hash_sources::{Listing, Lists, Source, Sources};
 use crate::store::{disk, trash};
 
 /// The identity of the backup being imported. An interrupted import of a different one is not

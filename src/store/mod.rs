@@ -13,36 +13,30 @@
 //! ```
 //! docs/format.md describes what a reader may rely on.
 
-mod absent;
-mod aside;
 pub mod audit;
-mod clone;
+mod backup_ref;
+pub mod capabilities;
 pub mod disk;
 pub mod draft;
 mod error;
-mod guard;
-pub mod history;
+pub mod hash_sources;
 mod identity;
 pub mod import;
-pub mod journal;
-mod keeper;
 pub mod layout;
-mod leftover;
 pub mod lock;
-mod mend;
-mod named;
+mod missing_store;
 pub mod notes;
 mod order;
-pub mod overlay;
-pub mod probe;
-mod proof;
+mod permissions;
+mod real_folders;
 pub mod record;
+pub mod removal;
+mod repair_file;
+pub mod restore_overlay;
 pub mod retention;
-mod rights;
-mod seal;
+mod set_aside;
 pub mod sizes;
 pub mod snapshot;
-pub mod sources;
 pub mod sums;
 mod trash;
 pub mod walk;
@@ -52,15 +46,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-pub use absent::Absence;
-pub use aside::SetAside;
+pub use draft::commit::stamp_of;
 pub use draft::{Draft, Origin};
 pub use error::Error;
 pub use lock::Lock;
+pub use missing_store::Absence;
+pub use permissions::is_refused;
 pub use record::{Id, Record};
 pub use retention::Policy;
-pub use rights::is_refused;
-pub use seal::stamp_of;
+pub use set_aside::SetAside;
 pub use snapshot::Snapshot;
 
 use crate::base::plain_file;
@@ -117,7 +111,7 @@ impl Store {
                     root: root.to_path_buf(),
                 };
                 store.check_place()?;
-                guard::is_real_folder(&store.own())?;
+                real_folders::is_real_folder(&store.own())?;
                 store.check_mark()?;
                 Ok(store)
             }
@@ -201,7 +195,7 @@ impl Store {
     /// Takes the phone's lock, which is released when the result is dropped.
     pub fn lock(&self, udid: &Udid) -> Result<Lock, Error> {
         self.check_user()?;
-        guard::is_real_folder(&self.own_of(udid))?;
+        real_folders::is_real_folder(&self.own_of(udid))?;
         Lock::take(&self.own_of(udid), udid)
     }
 
@@ -267,12 +261,12 @@ impl Store {
 
     /// Tests the abilities of the store's disk in our own folder. Returns `None` if that folder
     /// does not exist yet.
-    pub fn probe(&self) -> Result<Option<probe::Abilities>, Error> {
+    pub fn probe(&self) -> Result<Option<capabilities::Abilities>, Error> {
         let own = self.own();
         if !own.is_dir() {
             return Ok(None);
         }
-        probe::probe(&own, self.free_space()?).map(Some)
+        capabilities::probe(&own, self.free_space()?).map(Some)
     }
 
     fn check_mark(&self) -> Result<(), Error> {

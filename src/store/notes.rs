@@ -14,9 +14,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Id, Snapshot, Store, disk, guard};
+use super::{Error, Id, Snapshot, Store, disk};
 use crate::base::plain_file;
 use crate::base::udid::Udid;
+use crate::store::real_folders;
 
 /// The name of the notes file in a phone's own folder.
 pub const NOTES: &str = "notes.json";
@@ -85,7 +86,7 @@ impl Store {
             path: path.clone(),
             why,
         };
-        guard::is_real_folder(&self.own_of(udid))?;
+        real_folders::is_real_folder(&self.own_of(udid))?;
         let text = match plain_file::read(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Notes::default()),
@@ -157,7 +158,7 @@ impl Store {
         }
         self.check_user()?;
         let own = self.own_of(udid);
-        guard::is_real_folder(&own)?;
+        real_folders::is_real_folder(&own)?;
         disk::make_private_dirs(&own)?;
         wait_for(&own.join("notes.lock")).map(Held)
     }

@@ -15,10 +15,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::draft::Tally;
-use super::sources::Listing;
 use super::sums::{Hash, hex};
 use super::{Error, disk};
 use crate::base::plain_file;
+use crate::store::hash_sources::Listing;
 use crate::store::sums;
 
 /// The name of the record.

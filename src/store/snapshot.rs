@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use super::identity::{Kept, Prints};
 use super::order::Place;
 use super::record::{Flaw, Id, Record};
-use super::{Error, OWN, REPORT, SUMS, Store, guard};
+use super::{Error, OWN, REPORT, SUMS, Store};
 use crate::base::udid::Udid;
 use crate::base::{bounded_plist, plain_file};
-use crate::store::{identity, order};
+use crate::store::{identity, order, real_folders};
 
 /// A backup in a store.
 #[derive(Debug, Clone)]
@@ -321,11 +321,11 @@ pub(super) fn recorded(own: &Path) -> Result<Vec<Place>, Error> {
 
 /// Returns the folders in `own` whose names are stamps, newest first.
 pub(super) fn stamped(own: &Path) -> Result<Vec<PathBuf>, Error> {
-    guard::is_real_folder(own)?;
+    real_folders::is_real_folder(own)?;
     let mut dirs = Vec::new();
     for name in names(own)?.into_iter().filter(|name| is_stamp(name)) {
         let dir = own.join(name);
-        if guard::is_real_folder(&dir)? {
+        if real_folders::is_real_folder(&dir)? {
             dirs.push(dir);
         }
     }

@@ -9,7 +9,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Error, disk, guard};
+use super::{Error, disk};
+use crate::store::real_folders;
 
 /// The name of the trash in a phone's own folder.
 pub(super) const TRASH: &str = "trash";
@@ -39,7 +40,7 @@ pub(super) fn move_away(own: &Path, folder: &Path) -> Result<Option<Gone>, Error
     }
     let trash = own.join(TRASH);
     let durable = |e| Error::io("make durable", own, e);
-    if !guard::is_real_folder(&trash)? {
+    if !real_folders::is_real_folder(&trash)? {
         disk::make_private_dirs(&trash)?;
         disk::sync_parent(&trash).map_err(durable)?;
     }
@@ -65,7 +66,7 @@ impl Gone {
 /// first file that cannot be removed.
 pub(super) fn sweep(own: &Path) -> Result<(), Error> {
     let trash = own.join(TRASH);
-    if !guard::is_real_folder(&trash)? {
+    if !real_folders::is_real_folder(&trash)? {
         return Ok(());
     }
     let mut swept = Ok(());

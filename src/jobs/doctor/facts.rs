@@ -15,8 +15,8 @@ use crate::device::sync_lock::SyncLock;
 use crate::device::{self, Lockdown};
 use crate::jobs::doctor::computer;
 use crate::jobs::{Error, last_good, list, unattended};
+use crate::store::capabilities::Abilities;
 use crate::store::notes::Notes;
-use crate::store::probe::Abilities;
 use crate::store::{self, Snapshot, Store};
 use crate::transport::Attached;
 

@@ -9,7 +9,7 @@ use super::health::name;
 use crate::base::udid::Udid;
 use crate::base::units::{counted, size};
 use crate::jobs::{conditions, list};
-use crate::store::probe::Abilities;
+use crate::store::capabilities::Abilities;
 
 /// Space that the phone demands beyond the bytes that it sends (protocol.md, "Free space").
 const SPARE_BYTES: u64 = 128 << 20;

@@ -11,7 +11,7 @@ use crate::base::progress::{Event, Monitor, Phase};
 use crate::jobs::complaint;
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
 use crate::store::METADATA;
-use crate::store::overlay::Overlay;
+use crate::store::restore_overlay::Overlay;
 
 /// A record of what happened while the phone was served.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ use crate::device::sync_lock::SyncLock;
 use crate::device::{self, Lockdown, Session};
 use crate::jobs::{Error, passcode};
 use crate::mobilebackup::{self, RestoreOptions, Verdict, error_codes};
-use crate::store::overlay::Overlay;
+use crate::store::restore_overlay::Overlay;
 use crate::transport::Attached;
 use crate::transport::plist_stream::FrameError;
 

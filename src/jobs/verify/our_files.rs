@@ -5,16 +5,15 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::store::audit::{Extent, Fault, has_damaged_list};
-use crate::store::sources::{SOURCES, Source, Sources};
-use crate::store::sums::{Hash, Line, Lines};
-use crate::store::walk::order;
-use crate::store::{self, Snapshot};
-
 use super::Depth;
 use super::check::Check;
 use super::finding::Wrong;
 use crate::jobs::Error;
+use crate::store::audit::{Extent, Fault, has_damaged_list};
+use crate::store::hash_sources::{SOURCES, Source, Sources};
+use crate::store::sums::{Hash, Line, Lines};
+use crate::store::walk::order;
+use crate::store::{self, Snapshot};
 
 /// Number of files whose bytes were compared with a hash, by what that hash is worth.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Lock, SetAside, Snapshot, Store, seal, sums};
 use crate::base::udid::Udid;
+use crate::store::draft::commit;
+use crate::store::{Error, Lock, SetAside, Snapshot, Store, sums};
 
 /// The note that a draft keeps about its base.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub(super) struct Note {
+pub(crate) struct Note {
     /// The id of the backup from which the draft was cloned; `None` for an empty draft.
     base: Option<String>,
     /// SHA-256 of that backup's Status.plist. The draft can only be resumed if this is unchanged.
@@ -50,7 +51,7 @@ impl Leftover {
     /// Finds a draft that an earlier run left. An interrupted seal is completed first. What cannot
     /// be completed is set aside.
     pub fn find(store: &Store, udid: &Udid, _lock: &Lock) -> Result<Found, Error> {
-        let aside = seal::recover(store, udid)?;
+        let aside = commit::recover(store, udid)?;
         let folder = folder_of(store, udid);
         let leftover = Leftover {
             backup: folder.join("root").join(udid.as_str()),
@@ -60,7 +61,7 @@ impl Leftover {
     }
 
     /// Returns the draft's folder.
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
@@ -70,6 +71,6 @@ impl Leftover {
     }
 }
 
-pub(super) fn folder_of(store: &Store, udid: &Udid) -> PathBuf {
+pub(crate) fn folder_of(store: &Store, udid: &Udid) -> PathBuf {
     store.own_of(udid).join("draft")
 }

@@ -11,9 +11,10 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::seal::{self, free_name};
-use super::{Error, Store, disk, guard, snapshot};
+use super::{Error, Store, disk, snapshot};
 use crate::base::udid::Udid;
+use crate::store::draft::commit::{self, free_name};
+use crate::store::real_folders;
 
 /// A folder that was set aside.
 #[derive(Debug)]
@@ -91,17 +92,17 @@ pub(super) fn set_aside(
 /// Moves a sealed backup in a draft back to the other backups of the store. A clone of the current
 /// backup does not count, because its folder of ours also belongs to the current backup.
 fn rescue(store: &Store, udid: &Udid, backup: &Path) -> Result<Option<PathBuf>, Error> {
-    if !guard::is_real_folder(backup)? {
+    if !real_folders::is_real_folder(backup)? {
         return Ok(None);
     }
     let current = store.current_path(udid);
     let own = store.own_of(udid);
     for beside in snapshot::stamped(&own)? {
-        let belongs = |folder: &Path| seal::belongs(&own, &beside, folder);
+        let belongs = |folder: &Path| commit::belongs(&own, &beside, folder);
         if !belongs(backup)? || belongs(&current)? {
             continue;
         }
-        let to = if guard::is_real_folder(&current)? {
+        let to = if real_folders::is_real_folder(&current)? {
             let name = |stamp: &str| store.root().join(format!("{udid}-{stamp}"));
             let stamp = beside.file_name().unwrap_or_default().to_string_lossy();
             name(&free_name(&stamp, |stamp| name(stamp).exists()))

@@ -18,10 +18,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::sums::{Hash, hex, unhex};
-use super::{Error, disk};
 use crate::base::backup_path::BackupPath;
 use crate::base::plain_file;
+use crate::store::sums::{Hash, hex, unhex};
+use crate::store::{Error, disk};
 
 /// The number of buckets: one for each hex digit, and one for names that are not file ids.
 pub const BUCKETS: usize = 17;

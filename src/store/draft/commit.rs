@@ -13,24 +13,23 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::draft::Complete;
-use super::history::{self, Removal};
-use super::identity::Prints;
-use super::record::{Record, Sealing};
-use super::trash::throw_away;
-use super::{
-    Error, Policy, REPORT, SetAside, Snapshot, Store, aside, disk, import, order, retention,
-    snapshot,
-};
 use crate::base::plain_file;
 use crate::base::udid::Udid;
-use crate::store::{identity, trash};
+use crate::store::draft::Complete;
+use crate::store::identity::{self, Prints};
+use crate::store::record::{Record, Sealing};
+use crate::store::removal::{self, Removal};
+use crate::store::trash::{self, throw_away};
+use crate::store::{
+    Error, Policy, REPORT, SetAside, Snapshot, Store, disk, import, order, retention, set_aside,
+    snapshot,
+};
 
 /// The format of a stamp, `YYYYMMDD-HHMMSS` in local time.
-pub(super) const STAMP: &str = "%Y%m%d-%H%M%S";
+pub(crate) const STAMP: &str = "%Y%m%d-%H%M%S";
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Intent {
+pub(crate) struct Intent {
     /// The new backup's own stamp, which names the folder of ours that accompanies it.
     pub stamp: String,
     /// The archive name for the previous backup.
@@ -136,7 +135,7 @@ impl Complete {
 /// Completes the seal of a draft or of an import that a crash interrupted, and removes what was
 /// being removed. If the intent cannot be read, the folder is set aside, since there is no way to
 /// know which of its renames have happened.
-pub(super) fn recover(store: &Store, udid: &Udid) -> Result<Vec<SetAside>, Error> {
+pub(crate) fn recover(store: &Store, udid: &Udid) -> Result<Vec<SetAside>, Error> {
     store.check_folders(udid)?;
     let own = store.own_of(udid);
     // The run sweeps again at its end, and reports then what cannot be removed.
@@ -152,14 +151,14 @@ pub(super) fn recover(store: &Store, udid: &Udid) -> Result<Vec<SetAside>, Error
                         path: folder.join("seal.json"),
                         why: format!("there is no folder {}", beside.display()),
                     };
-                    set_aside.push(aside::set_aside(store, udid, &folder, why)?);
+                    set_aside.push(set_aside::set_aside(store, udid, &folder, why)?);
                     continue;
                 }
                 finish(store, udid, &folder, &intent)?;
                 throw_away(&own, &folder, &mut || ())?;
             }
             Err(e) if e.is_refused() => return Err(e),
-            Err(e) => set_aside.push(aside::set_aside(store, udid, &folder, e)?),
+            Err(e) => set_aside.push(set_aside::set_aside(store, udid, &folder, e)?),
         }
     }
     Ok(set_aside)
@@ -200,7 +199,7 @@ fn archive_of(store: &Store, udid: &Udid, folder: &Path) -> Result<String, Error
 }
 
 /// Carries out the renames, any of which may have happened already.
-pub(super) fn finish(
+pub(crate) fn finish(
     store: &Store,
     udid: &Udid,
     draft: &Path,
@@ -285,13 +284,13 @@ fn rename_if_there(from: &Path, to: &Path) -> Result<bool, Error> {
 }
 
 /// Returns true if `beside`, a folder in `own`, belongs to the backup in `folder`.
-pub(super) fn belongs(own: &Path, beside: &Path, folder: &Path) -> Result<bool, Error> {
+pub(crate) fn belongs(own: &Path, beside: &Path, folder: &Path) -> Result<bool, Error> {
     let kept = identity::find(&snapshot::stamped(own)?, Some(beside), &Prints::of(folder));
     Ok(kept.is_some_and(|kept| kept.folder == beside))
 }
 
 /// Returns true if the metadata copies in `beside` are the same as the files in `backup`.
-pub(super) fn has_its_copies(beside: &Path, backup: &Path) -> Result<bool, Error> {
+pub(crate) fn has_its_copies(beside: &Path, backup: &Path) -> Result<bool, Error> {
     for name in ["Status.plist", "Info.plist"] {
         let same = disk::same_bytes(&beside.join(name), &backup.join(name));
         if !same.map_err(|e| Error::io("compare with the copy beside it", backup, e))? {
@@ -323,7 +322,7 @@ fn free_stamp(own: &Path, stamp: &str) -> Result<String, Error> {
 }
 
 /// Returns Apple's archive name for the previous backup: the UDID and the time of that backup.
-pub(super) fn archive_name(store: &Store, udid: &Udid, base: &Snapshot) -> Result<String, Error> {
+pub(crate) fn archive_name(store: &Store, udid: &Udid, base: &Snapshot) -> Result<String, Error> {
     let stamp = match base.stamp() {
         Some(stamp) => stamp,
         None => {
@@ -348,7 +347,7 @@ pub fn stamp_of(time: SystemTime) -> String {
         .to_string()
 }
 
-pub(super) fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
+pub(crate) fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
     let parsed = jiff::civil::DateTime::strptime(STAMP, stamp);
     let mut candidate = stamp.to_owned();
     let mut seconds = 0;
@@ -382,7 +381,7 @@ fn drop_old(
     let Some(policy) = policy else {
         return Ok(());
     };
-    let (decisions, mut trouble) = store.plan(&all, policy, history::civil(now));
+    let (decisions, mut trouble) = store.plan(&all, policy, removal::civil(now));
     // The oldest are dropped first, so that a crash leaves the most wanted ones.
     let goes = all.iter().zip(&decisions).rev();
     let goes: Vec<&Snapshot> = goes.filter(|(_, d)| !d.keeps()).map(|(s, _)| s).collect();
@@ -391,7 +390,7 @@ fn drop_old(
         match store.remove(
             &complete.lock,
             old,
-            history::By::Rule,
+            removal::By::Rule,
             (done, goes.len()),
             step,
         ) {
@@ -595,7 +594,7 @@ mod tests {
 
     /// Returns the moment of a stamp in local time.
     fn moment(stamp: &str) -> Timestamp {
-        let local = history::parse_stamp(stamp).unwrap();
+        let local = removal::parse_stamp(stamp).unwrap();
         local
             .to_zoned(jiff::tz::TimeZone::system())
             .unwrap()

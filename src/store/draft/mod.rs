@@ -5,32 +5,39 @@
 //! draft/draft.json   what the draft was cloned from
 //! draft/root/        the root folder that the phone sees: <UDID>/, rarely .b/ and <UDID>-<stamp>/
 //! draft/incoming/    files that are not complete yet
-//! draft/journal/     what happened to the files (super::journal)
+//! draft/journal/     what happened to the files (crate::store::draft::journal)
 //! draft/beside/      our own files that will accompany the sealed backup
 //! draft/seal.json    once this exists, the draft is put in its place, even after a crash
 //! ```
+
+pub(crate) mod clone;
+pub(crate) mod commit;
+pub(crate) mod hashes;
+pub mod journal;
+pub(crate) mod leftover;
+pub(crate) mod writer_pool;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::clone::clone_backup;
 use super::disk::CloneKind;
-use super::journal::Journal;
-use super::keeper::Keeper;
 use super::layout::LeftOut;
-pub use super::leftover::Leftover;
-use super::leftover::{Note, folder_of};
-pub use super::proof::Tally;
-use super::proof::{prove, write_sums};
-use super::sources::Listing;
 use super::walk::Walk;
 use super::{Error, Lock, RECORDED, SUMS, Snapshot, Store, trash};
 use crate::base::backup_path::BackupPath;
 use crate::base::plain_file;
 use crate::base::udid::Udid;
 use crate::store::disk;
+use crate::store::draft::clone::clone_backup;
+pub use crate::store::draft::hashes::Tally;
+use crate::store::draft::hashes::{prove, write_sums};
+use crate::store::draft::journal::Journal;
+pub use crate::store::draft::leftover::Leftover;
+use crate::store::draft::leftover::{Note, folder_of};
+use crate::store::draft::writer_pool::WriterPool;
+use crate::store::hash_sources::Listing;
 
 /// The way in which a draft was created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +70,7 @@ pub struct Draft {
     folder: PathBuf,
     base: Option<Snapshot>,
     journal: Arc<Mutex<Journal>>,
-    keeper: Keeper,
+    writers: WriterPool,
     pub(super) lock: Lock,
 }
 
@@ -144,14 +151,14 @@ impl Draft {
     ) -> Result<Draft, Error> {
         let folder = folder_of(store, udid);
         let journal = Arc::new(Mutex::new(Journal::open(&folder.join("journal"))?));
-        let keeper = Keeper::start(&folder.join("root"), &folder.join("incoming"), &journal)?;
+        let writers = WriterPool::start(&folder.join("root"), &folder.join("incoming"), &journal)?;
         Ok(Draft {
             store: store.clone(),
             udid: udid.clone(),
             folder,
             base,
             journal,
-            keeper,
+            writers,
             lock,
         })
     }
@@ -188,13 +195,13 @@ impl Draft {
     /// Stores a file: afterwards it is either complete under its name or absent. Errors come from
     /// reading `body`; [`Draft::settle`] reports files that could not be written.
     pub fn keep(&mut self, path: &BackupPath, body: &mut dyn Read) -> io::Result<()> {
-        self.keeper.keep(path, body)
+        self.writers.keep(path, body)
     }
 
     /// Waits until all stored files are in their places. Returns those that could not be written.
     pub fn settle(&mut self) -> Result<Vec<(BackupPath, Error)>, Error> {
         let failed = self
-            .keeper
+            .writers
             .settle()
             .map_err(|e| Error::io("write to", &self.folder, e))?;
         self.journal().flush()?;

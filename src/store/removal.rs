@@ -9,10 +9,10 @@ use jiff::{Timestamp, Zoned};
 
 use super::notes::Notes;
 use super::retention::{Decision, Facts, Policy};
-use super::seal::{STAMP, recover};
 use super::trash::throw_away;
 use super::{Draft, Error, Lock, SetAside, Snapshot, Store, sizes, snapshot, stamp_of};
 use crate::base::udid::Udid;
+use crate::store::draft::commit::{STAMP, recover};
 use crate::store::{retention, trash};
 
 impl Store {

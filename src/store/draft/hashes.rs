@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{BUCKETS, Fate, Replay};
-use super::sources::{Listing, Lists, Source, Sources};
-use super::sums::Sums;
-use super::walk::{Walk, order};
-use super::{Error, Snapshot, disk};
 use crate::base::udid::Udid;
-use crate::store::{journal, sums};
+use crate::store::draft::journal;
+use crate::store::hash_sources::{Listing, Lists, Source, Sources};
+use crate::store::sums::{self, Sums};
+use crate::store::walk::{Walk, order};
+use crate::store::{Error, Snapshot, disk};
 
 /// The numbers of a list's hashes by their source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Tally {
 
 impl Tally {
     /// Counts a hash by its source.
-    pub(super) fn count(&mut self, source: Source) {
+    pub(crate) fn count(&mut self, source: Source) {
         match source {
             Source::Received => self.received += 1,
             Source::Carried => self.carried += 1,
@@ -227,9 +227,9 @@ pub fn write_sums(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::journal::Journal;
+    use crate::store::draft::journal::Journal;
     use crate::store::record::{self, Print};
-    use crate::store::{Store, sources};
+    use crate::store::{Store, hash_sources};
 
     const UDID: &str = "00008030-001C195E0A88802E";
     /// The name of a file; the next one is in a different bucket of the journal.
@@ -432,7 +432,7 @@ mod tests {
     fn a_hash_of_unknown_source_is_not_carried() {
         let world = World::new();
         world.holds(ONE, "one");
-        let sources = world.current.beside().unwrap().join(sources::SOURCES);
+        let sources = world.current.beside().unwrap().join(hash_sources::SOURCES);
         fs::write(sources, format!("carried  {ONE}\n")).unwrap();
         let (tally, _) = world.sums().unwrap();
         assert_eq!((tally.carried, tally.read_again, tally.fresh), (0, 1, 0));

@@ -35,7 +35,7 @@ mod unix {
     impl Store {
         /// Returns an error if root would write into a store of another user. That user could not
         /// use the files that root creates.
-        pub(in crate::store) fn check_user(&self) -> Result<(), Error> {
+        pub(crate) fn check_user(&self) -> Result<(), Error> {
             let own = self.own();
             let folder = if own.is_dir() {
                 own

@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::journal::Journal;
-use super::sums::Hash;
-use super::{Error, disk};
 use crate::base::backup_path::BackupPath;
 use crate::base::sha256::Sha256;
+use crate::store::sums::Hash;
+use crate::store::{Error, disk};
 
 /// The size in bytes of the blocks handed to the threads.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -103,7 +103,7 @@ impl Lane {
 }
 
 /// The handle of the writing threads.
-pub struct Keeper {
+pub struct WriterPool {
     lanes: Vec<Lane>,
     pool: Pool,
 }
@@ -133,14 +133,14 @@ impl Pool {
     }
 }
 
-impl Keeper {
+impl WriterPool {
     /// Starts the threads. Files are written in `incoming` and then renamed to their places below
     /// `root`.
     pub fn start(
         root: &Path,
         incoming: &Path,
         journal: &Arc<Mutex<Journal>>,
-    ) -> Result<Keeper, Error> {
+    ) -> Result<WriterPool, Error> {
         // A folder left by an earlier run contains only incomplete files.
         disk::remove_all(incoming).map_err(|e| Error::io("empty", incoming, e))?;
         disk::make_private_dirs(incoming)?;
@@ -165,7 +165,7 @@ impl Keeper {
                 worker: worker.map_err(|e| Error::io("start writing to", incoming, e))?,
             })
         });
-        Ok(Keeper {
+        Ok(WriterPool {
             lanes: lanes.collect::<Result<_, Error>>()?,
             pool: Pool {
                 empty,
@@ -176,7 +176,7 @@ impl Keeper {
     }
 
     /// Stores a file. If reading the body fails, nothing of the file is kept. Errors of writing it
-    /// are reported by [`Keeper::settle`].
+    /// are reported by [`WriterPool::settle`].
     pub fn keep(&mut self, path: &BackupPath, body: &mut dyn Read) -> io::Result<()> {
         // File ids are hashes, so their last digit spreads them evenly.
         let last = path.as_str().as_bytes().last().copied().unwrap_or_default();
@@ -252,7 +252,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for WriterPool {
     fn drop(&mut self) {
         for Lane { jobs, worker, .. } in self.lanes.drain(..) {
             drop(jobs);
@@ -417,14 +417,14 @@ fn rename_into(temporary: &Path, place: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::journal::{Fate, Replay, bucket};
+    use crate::store::draft::journal::{Fate, Replay, bucket};
     use crate::store::sums;
 
     /// A folder with a running keeper.
     struct Place {
         dir: tempfile::TempDir,
         journal: Arc<Mutex<Journal>>,
-        keeper: Keeper,
+        writers: WriterPool,
     }
 
     impl Place {
@@ -435,11 +435,11 @@ mod tests {
             let incoming = dir.path().join("incoming");
             fs::create_dir(&incoming).unwrap();
             fs::write(incoming.join("0-1.partial"), "of a run that died").unwrap();
-            let keeper = Keeper::start(&dir.path().join("root"), &incoming, &journal).unwrap();
+            let writers = WriterPool::start(&dir.path().join("root"), &incoming, &journal).unwrap();
             Place {
                 dir,
                 journal,
-                keeper,
+                writers,
             }
         }
 
@@ -449,12 +449,12 @@ mod tests {
 
         fn keep(&mut self, name: &str, body: &[u8]) {
             let mut body = Interrupted(body, false);
-            self.keeper.keep(&Place::path(name), &mut body).unwrap();
+            self.writers.keep(&Place::path(name), &mut body).unwrap();
         }
 
         /// Asserts that all files are in their places, complete, and in the journal.
         fn assert_holds(&mut self, files: &[(&str, &[u8])]) {
-            assert!(self.keeper.settle().unwrap().is_empty());
+            assert!(self.writers.settle().unwrap().is_empty());
             self.journal.lock().unwrap().flush().unwrap();
             for (name, body) in files {
                 let path = Place::path(name);
@@ -576,7 +576,7 @@ mod tests {
             place.keep(&name(1), b"before");
             let body = bytes(length);
             let broken = place
-                .keeper
+                .writers
                 .keep(&Place::path(&name(2)), &mut Broken(&body));
             assert!(broken.is_err(), "{length}");
             place.keep(&name(3), b"after");
@@ -594,7 +594,7 @@ mod tests {
         fs::write(blocked.join("00"), "no folder").unwrap();
         place.keep(&name(1), b"small");
         place.keep(&name(2), &bytes(BLOCK_BYTES + 1));
-        let failed = place.keeper.settle().unwrap();
+        let failed = place.writers.settle().unwrap();
         let failed: Vec<_> = failed
             .iter()
             .map(|(path, _)| path.name().to_owned())

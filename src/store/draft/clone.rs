@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use super::disk::{self, CloneKind};
-use super::layout::{self, LeftOut};
-use super::walk::Walk;
-use super::{Error, Origin, Snapshot};
+use crate::store::disk::{self, CloneKind};
+use crate::store::layout::{self, LeftOut};
+use crate::store::walk::Walk;
+use crate::store::{Error, Origin, Snapshot};
 
 /// Clones the files that belong to a backup, folder by folder, on several threads. Everything else
 /// in the backup's folder is left out and counted.
