@@ -20,6 +20,7 @@ pub mod base;
 pub mod device;
 pub mod jobs;
 pub mod mobilebackup;
+pub mod reader;
 pub mod schedule;
 pub mod simulator;
 pub mod store;

@@ -9,9 +9,9 @@ use crate::made::Made;
 use crate::rig;
 use idev_backup::backup_format::record::{FileRecord, MODE_FILE};
 use idev_backup::jobs::Error;
-use idev_backup::jobs::diff::{self, Change, Difference, Report};
-use idev_backup::jobs::opened::Opened;
-use idev_backup::jobs::password::NoPasswords;
+use idev_backup::reader::backup::Opened;
+use idev_backup::reader::diff::{self, Change, Difference, Report};
+use idev_backup::reader::passwords::NoPasswords;
 
 fn compare(one: &Path, other: &Path) -> (Report, Vec<Difference>) {
     let open = |path| Opened::open(path, &NoPasswords).unwrap();

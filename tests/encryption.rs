@@ -12,8 +12,8 @@ use crate::rig::program::{Ran, ended, program};
 use crate::rig::*;
 use idev_backup::backup_format::manifest_db::{Filter, Kind};
 use idev_backup::base::secret::Secret;
-use idev_backup::jobs::opened::Opened;
-use idev_backup::jobs::password::Known;
+use idev_backup::reader::backup::Opened;
+use idev_backup::reader::passwords::Known;
 use idev_backup::simulator::{Passcode, Password, PhoneConfig};
 
 const OLD: &str = "correct horse 1";
@@ -77,7 +77,7 @@ fn assert_opens(rig: &Rig, backup: &Path, password: &str) -> usize {
         count += 1;
     }
     let mut listed = 0;
-    let count_files = |item: idev_backup::jobs::opened::Item| {
+    let count_files = |item: idev_backup::reader::backup::Item| {
         listed += usize::from(item.kind == Kind::File);
         true
     };

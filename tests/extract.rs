@@ -13,12 +13,12 @@ use idev_backup::backup_format::record::{FileRecord, MODE_FILE, file_id};
 use idev_backup::base::progress::Silent;
 use idev_backup::base::secret::Secret;
 use idev_backup::jobs::extract::{self, Extracted, Options, Report};
-use idev_backup::jobs::opened::Opened;
-use idev_backup::jobs::password::{Known, NoPasswords};
-use idev_backup::jobs::select::Wanted;
 use idev_backup::jobs::tally::Wrong;
 use idev_backup::jobs::target::Into;
 use idev_backup::jobs::{Class, Error};
+use idev_backup::reader::backup::Opened;
+use idev_backup::reader::passwords::{Known, NoPasswords};
+use idev_backup::reader::selection::Wanted;
 
 fn try_extract(backup: &Path, to: &Path, options: &Options) -> Result<Extracted, Error> {
     let opened = Opened::open(backup, &NoPasswords)?;

@@ -8,9 +8,9 @@ use crate::rig;
 use idev_backup::backup_format::keybag::{ClassKey, Derivation, Ending, KeyBag, Locked};
 use idev_backup::backup_format::manifest_db::{Filter, Kind};
 use idev_backup::base::secret::Secret;
-use idev_backup::jobs::opened::Opened;
-use idev_backup::jobs::password::{Known, NoPasswords};
 use idev_backup::jobs::{Class, Error};
+use idev_backup::reader::backup::Opened;
+use idev_backup::reader::passwords::{Known, NoPasswords};
 
 fn unhex(text: &str) -> Vec<u8> {
     let digits = text.as_bytes().chunks(2);

@@ -9,10 +9,10 @@ use crate::made::Made;
 use crate::rig;
 use idev_backup::backup_format::record::{FileRecord, MODE_FILE};
 use idev_backup::base::progress::Silent;
-use idev_backup::jobs::opened::Opened;
-use idev_backup::jobs::password::NoPasswords;
 use idev_backup::jobs::photos::{self, Options, Report};
 use idev_backup::jobs::target::Into;
+use idev_backup::reader::backup::Opened;
+use idev_backup::reader::passwords::NoPasswords;
 
 const ROLL: &str = "CameraRollDomain";
 /// 2024-05-31 23:43:20 UTC.

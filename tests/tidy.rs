@@ -20,13 +20,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // the disk
     ("store",         &["base"]),
     ("backup_format", &["base"]),
+    ("reader",        &["base", "backup_format", "store", "jobs"]),
     // the actions, which join the two
-    ("jobs",          &["base", "transport", "device", "mobilebackup", "store", "backup_format"]),
+    ("jobs",          &["base", "transport", "device", "mobilebackup", "store", "backup_format", "reader"]),
     ("schedule",      &["base"]),
     // the simulated phone
     ("simulator",           &["base", "transport", "mobilebackup", "backup_format", "trace"]),
     // the binary: src/main.rs and src/cli/
-    ("cli",           &["base", "jobs", "schedule", "simulator", "transport", "store", "device", "trace"]),
+    ("cli",           &["base", "jobs", "schedule", "simulator", "transport", "store", "device", "trace", "reader", "mobilebackup"]),
 ];
 
 /// The maximum number of lines of a source file.

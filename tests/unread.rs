@@ -12,8 +12,8 @@ use crate::rig::{self, Rig, UDID};
 use idev_backup::backup_format::record::{FileRecord, MODE_DIR, MODE_FILE, file_id};
 use idev_backup::base::progress::Silent;
 use idev_backup::jobs::extract::{self, Options};
-use idev_backup::jobs::opened::Opened;
-use idev_backup::jobs::password::NoPasswords;
+use idev_backup::reader::backup::Opened;
+use idev_backup::reader::passwords::NoPasswords;
 use rusqlite::Connection;
 
 const ROLL: &str = "CameraRollDomain";

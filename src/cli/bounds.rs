@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
-use idev_backup::jobs::select::{Select, Wanted};
+use idev_backup::reader::selection::{Select, Wanted};
 use jiff::civil;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};

@@ -3,12 +3,11 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use idev_backup::jobs::Error;
-use idev_backup::jobs::cat::{self, Body};
-
 use super::reading::{ReadArgs, domain_and_path, tell_unread};
 use super::{exit, new_file, output};
+use clap::Args;
+use idev_backup::jobs::Error;
+use idev_backup::reader::cat::{self, Body};
 
 /// Print a file of a backup, as it is on the phone.
 ///

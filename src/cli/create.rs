@@ -18,9 +18,9 @@ use idev_backup::base::udid::Udid;
 use idev_backup::base::units::{count, counted, duration, parse_span, size};
 use idev_backup::device::connector::Connector;
 use idev_backup::jobs::create::{Options, Report};
-use idev_backup::jobs::password::Known;
 use idev_backup::jobs::unattended::{self, Outcome, Plan};
 use idev_backup::jobs::{Error, list, named};
+use idev_backup::reader::passwords::Known;
 use idev_backup::store::Store;
 use idev_backup::transport::Attached;
 

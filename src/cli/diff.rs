@@ -12,10 +12,10 @@ use crate::cli::password;
 use clap::Args;
 use idev_backup::base::secret::Secret;
 use idev_backup::base::units::{count, counted, size};
-use idev_backup::jobs::diff::{self, Amount, Change, Difference, Report, Side};
-use idev_backup::jobs::opened::Opened;
-use idev_backup::jobs::password::{Known, Passwords};
 use idev_backup::jobs::{Error, list};
+use idev_backup::reader::backup::Opened;
+use idev_backup::reader::diff::{self, Amount, Change, Difference, Report, Side};
+use idev_backup::reader::passwords::{Known, Passwords};
 
 /// Number of differences shown without `--all`.
 const SHOWN_MAX: usize = 40;

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use super::progress::{self, Show};
+use super::progress::Show;
 use super::reading::{ReadArgs, tell_unread};
 use super::{OutputArgs, bounds, exit, interrupt, output};
+use crate::cli::progress;
 use clap::Args;
 use idev_backup::base::units::{count, counted, size};
 use idev_backup::jobs::extract::{self, Options, Report};
-use idev_backup::jobs::select::Wanted;
 use idev_backup::jobs::tally::{Listing, Problem, Renamed};
 use idev_backup::jobs::target::Into;
+use idev_backup::reader::selection::Wanted;
 
 /// Number of problems, and of renamed files, that are shown.
 const SHOWN_MAX: usize = 20;

@@ -2,16 +2,15 @@
 
 use std::ops::RangeInclusive;
 
+use super::output::{self, Lines};
+use super::reading::{ReadArgs, tell_unread};
+use super::{bounds, exit};
 use clap::{Args, ValueEnum};
 use idev_backup::jobs::Error;
-use idev_backup::jobs::browse::{self, Entry};
-use idev_backup::jobs::opened::Unread;
-use idev_backup::jobs::select::{self, Select, Wanted};
+use idev_backup::reader::backup::Unread;
+use idev_backup::reader::browse::{self, Entry};
+use idev_backup::reader::selection::{self, Select, Wanted};
 use serde::Serialize;
-
-use super::output::Lines;
-use super::reading::{ReadArgs, tell_unread};
-use super::{bounds, exit, output};
 
 /// Find files in a backup by name, domain, size and date.
 ///
@@ -106,9 +105,9 @@ impl Find {
             size: self.size.clone(),
             modified: has_dates.then_some(from..=to),
             kind: kind.map(|kind| match kind {
-                Kind::File => select::Kind::File,
-                Kind::Folder => select::Kind::Directory,
-                Kind::Link => select::Kind::Link,
+                Kind::File => selection::Kind::File,
+                Kind::Folder => selection::Kind::Directory,
+                Kind::Link => selection::Kind::Link,
             }),
         }
     }

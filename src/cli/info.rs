@@ -4,8 +4,8 @@ use super::reading::{ReadArgs, tell_unread};
 use super::{exit, output};
 use clap::Args;
 use idev_backup::base::units::{count, counted, size};
-use idev_backup::jobs::info::{self, Contents, Options, Report};
-use idev_backup::jobs::password::Passwords;
+use idev_backup::reader::info::{self, Contents, Options, Report};
+use idev_backup::reader::passwords::Passwords;
 
 /// Show what a backup is: which phone, iOS, when, encrypted or not, how much.
 ///

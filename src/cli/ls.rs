@@ -1,13 +1,14 @@
 //! `idev-backup ls`
 
-use super::output::{self, Lines};
+use super::output::Lines;
 use super::reading::{ReadArgs, domain_and_path, tell_unread};
 use super::{bounds, exit};
+use crate::cli::output;
 use clap::Args;
 use idev_backup::base::units::{count, size};
 use idev_backup::jobs::Error;
-use idev_backup::jobs::browse::{self, Domains, Entry};
-use idev_backup::jobs::opened::{Opened, Unread};
+use idev_backup::reader::backup::{Opened, Unread};
+use idev_backup::reader::browse::{self, Domains, Entry};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 

@@ -12,7 +12,7 @@ use clap::Args;
 use idev_backup::base::child;
 use idev_backup::base::secret::Secret;
 use idev_backup::jobs::Error;
-use idev_backup::jobs::password::Passwords;
+use idev_backup::reader::passwords::Passwords;
 
 /// Longest accepted password in bytes.
 const BYTES_MAX: usize = 4096;

@@ -8,8 +8,8 @@ use clap::Args;
 use idev_backup::base::units::count;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::list::{self, Named};
-use idev_backup::jobs::opened::{Opened, Unread};
-use idev_backup::jobs::password::Known;
+use idev_backup::reader::backup::{Opened, Unread};
+use idev_backup::reader::passwords::Known;
 
 /// Which backup, and how to open it.
 #[derive(Args, Clone)]

@@ -13,10 +13,10 @@ use idev_backup::base::units::{counted, duration, size};
 use idev_backup::device::connector::Connector;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::doctor::{Level, Line};
-use idev_backup::jobs::password::Known;
 use idev_backup::jobs::restore::about::Source;
 use idev_backup::jobs::restore::{self, Considered, Held, Options, Report, ready};
 use idev_backup::jobs::verify::Depth;
+use idev_backup::reader::passwords::Known;
 use serde::Serialize;
 
 /// Longest time that `--wait` waits for the phone: a reboot after a restore takes minutes, because

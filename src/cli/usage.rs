@@ -9,8 +9,8 @@ use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum};
 use idev_backup::base::units::{counted, size};
 use idev_backup::jobs::Error;
-use idev_backup::jobs::totals::Sum;
-use idev_backup::jobs::usage::{self, Report};
+use idev_backup::reader::totals::Sum;
+use idev_backup::reader::usage::{self, Report};
 
 /// Show what takes the room in a backup, by kind and by app.
 ///

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::password::PasswordArgs;
-use super::progress::{self, Show};
+use super::progress::Show;
 use super::{OutputArgs, StoreArgs, exit, output};
+use crate::cli::progress;
 use clap::Args;
 use idev_backup::base::units::{count, counted, size};
-use idev_backup::jobs::password::{Known, Passwords};
 use idev_backup::jobs::verify::{
     self, Depth, Finding, Options, Outcome, Proof, Repair, Report, Sample, Wrong,
 };
 use idev_backup::jobs::{Error, history, list};
+use idev_backup::reader::passwords::{Known, Passwords};
 
 /// Check that a backup is whole: ours, Finder's, iTunes' or any other program's.
 ///

@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::host::{Course, DraftHost};
 use super::noted::Noted;
-use super::password::Known;
 use super::plan::Begun;
 use super::verify::{Complaint, Depth, Outcome, Wrong};
 use super::{Error, base, complaint, encryption, info_plist, list, passcode, unlisted};
@@ -22,6 +21,7 @@ use crate::device::{Session, trust};
 use crate::jobs::{plan, verify};
 use crate::mobilebackup::error_codes::{self, Refusal};
 use crate::mobilebackup::{self, Verdict};
+use crate::reader::passwords::Known;
 use crate::store::draft::{Complete, Tally};
 use crate::store::{Draft, Origin, Policy, Store, disk, retention};
 use crate::transport::{Attached, Via};

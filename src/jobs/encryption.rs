@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::password::Passwords;
-use super::{Error, list, opened, passcode};
+use super::{Error, list, passcode};
 use crate::base::progress::Monitor;
 use crate::base::secret::Secret;
 use crate::device::connector::{Connector, Encryption, Facts};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{self, Session, trust};
 use crate::mobilebackup::{self, error_codes};
+use crate::reader::backup;
+use crate::reader::passwords::Passwords;
 use crate::store::Store;
 use crate::transport::Attached;
 
@@ -347,7 +348,7 @@ pub struct Proof {
 
 /// Tries a password on a backup: on its keys and on its list. A wrong password is an error.
 pub fn check(folder: &Path, passwords: &dyn Passwords) -> Result<Proof, Error> {
-    let open = opened::Opened::open(folder, passwords)?;
+    let open = backup::Opened::open(folder, passwords)?;
     let closed = open.keys().map(|keys| keys.unopened().to_vec());
     Ok(Proof {
         path: folder.display().to_string(),

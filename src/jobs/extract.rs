@@ -19,14 +19,14 @@ use serde::Serialize;
 use super::Error;
 use super::fill::{Manner, Task};
 use super::names::{PATH_BYTES_MAX, Place};
-use super::opened::{Item, Opened};
-use super::select::{Select, Wanted};
 use super::tally::{Listing, Problem, Renamed, Tally, Wrong};
 use super::target::{Into, Target, no_place};
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
 use crate::jobs::fill;
+use crate::reader::backup::{Item, Opened};
+use crate::reader::selection::{Select, Wanted};
 
 /// Options of an extraction.
 #[derive(Debug, Clone, Default)]

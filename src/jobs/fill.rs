@@ -10,12 +10,12 @@ use std::time::{Duration, SystemTime};
 
 use super::Error;
 use super::names::numbered;
-use super::opened::{Bytes, Item, Reader};
 use super::tally::{Tally, Wrong};
 use super::target::{NoPlace, no_place};
 use super::written::judged;
 use crate::backup_format::keybag::Ending;
 use crate::backup_format::record::FileRecord;
+use crate::reader::backup::{Bytes, Item, Reader};
 use crate::store::disk;
 
 /// Number of files that wait for a thread.

@@ -16,8 +16,8 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 use super::names;
-use super::opened::Opened;
 use crate::backup_format::temp_db::Scratch;
+use crate::reader::backup::Opened;
 
 /// The path of the library in its domain.
 const PATH: &str = "Media/PhotoData/Photos.sqlite";

@@ -15,7 +15,6 @@ use serde::Serialize;
 use super::Error;
 use super::fill::{Manner, Task};
 use super::names::{PATH_BYTES_MAX, parts};
-use super::opened::{Item, Opened};
 use super::photo_library::{Album, Library, TAKEN};
 use super::tally::{Listing, Problem, Renamed, Tally, Wrong};
 use super::target::{Into, Target};
@@ -23,6 +22,7 @@ use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
 use crate::jobs::fill;
+use crate::reader::backup::{Item, Opened};
 
 /// The domains that hold photos: since iOS 4, and before.
 const DOMAINS: [&str; 2] = ["CameraRollDomain", "MediaDomain"];

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::Error;
-use super::opened::{Item, Opened};
 use super::target::NoPlace;
 use crate::base::progress::{Event, Monitor};
+use crate::reader::backup::{Item, Opened};
 
 /// Number of items that a listing keeps; further ones are only counted.
 const KEPT: usize = 1000;

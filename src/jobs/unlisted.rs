@@ -3,13 +3,13 @@
 
 use std::iter::Peekable;
 
-use super::opened::Opened;
-use super::password::{Known, NoPasswords, Passwords};
 use super::{Error, store};
 use crate::backup_format::manifest_db::Filter;
 use crate::base::backup_path::BackupPath;
 use crate::base::progress::Monitor;
 use crate::base::units::counted;
+use crate::reader::backup::Opened;
+use crate::reader::passwords::{Known, NoPasswords, Passwords};
 use crate::store::walk::Walk;
 use crate::store::{Draft, layout};
 

@@ -10,7 +10,8 @@ use crate::backup_format::plists::{Info, ManifestPlist, Status, Unreadable};
 use crate::base::product_names;
 use crate::device::connector::{self, Encryption, Facts};
 use crate::device::{self, Lockdown};
-use crate::jobs::{Error, last_good, list, opened};
+use crate::jobs::{Error, last_good, list};
+use crate::reader::backup;
 use crate::store::walk::Walk;
 use crate::store::{self, snapshot};
 use crate::transport::{Attached, Stream};
@@ -48,7 +49,7 @@ impl Source {
     /// Reads these facts from a backup's folder.
     pub fn look(folder: &Path) -> Result<Source, Error> {
         if !store::is_backup(folder) {
-            return Err(opened::no_backup(folder));
+            return Err(backup::no_backup(folder));
         }
         let unusable = |name: &str, why: Unreadable| Error::Backup {
             path: folder.join(name),

@@ -15,8 +15,8 @@ use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::sha256::Sha256;
 use crate::jobs::Error;
-use crate::jobs::opened::{Item, Opened};
-use crate::jobs::password::Passwords;
+use crate::reader::backup::{Item, Opened};
+use crate::reader::passwords::Passwords;
 use crate::store::sums::hex;
 
 /// Maximum number of differences that are described; all are counted.
@@ -188,7 +188,7 @@ fn extra(received: Option<Received>, found: &mut Comparison) {
 
 /// Describes how an item in the backup and the received one differ; `None` if they are equal.
 fn differs(
-    reader: &crate::jobs::opened::Reader<'_>,
+    reader: &crate::reader::backup::Reader<'_>,
     item: &Item,
     got: &Received,
     token: &CancelToken,

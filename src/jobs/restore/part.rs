@@ -12,8 +12,9 @@ use super::rehearsal::ELSEWHERE;
 use crate::backup_format::plists::Unreadable;
 use crate::backup_format::{domain_subset, manifest_db};
 use crate::base::private_dir::PrivateDir;
+use crate::jobs::Error;
 use crate::jobs::doctor::ios;
-use crate::jobs::{Error, select};
+use crate::reader::selection;
 
 /// The first iOS version that, when given a part, removes the rest of the system's data: settings,
 /// messages, photos (docs/protocol.md).
@@ -91,7 +92,7 @@ pub fn admit(
 /// Returns the patterns of the wanted domains; `None` if all are wanted.
 pub fn domains(options: &Options) -> Result<Option<GlobSet>, Error> {
     let wanted: Vec<&String> = options.only.iter().collect();
-    select::set(&wanted, false)
+    selection::set(&wanted, false)
 }
 
 /// Writes the list for a partial restore, if one is wanted.

@@ -14,8 +14,8 @@ use super::{Depth, Options, after};
 use crate::backup_format::plists::ManifestPlist;
 use crate::base::progress::{Event, Monitor};
 use crate::jobs::Error;
-use crate::jobs::listed::{self, Handfuls, List, Listed, Records, Summary};
-use crate::jobs::opened::Unlocked;
+use crate::reader::backup::Unlocked;
+use crate::reader::manifest_feed::{self, Handfuls, List, Listed, Records, Summary};
 use crate::store::sums::Hash;
 use crate::store::walk::{Found, Walk, order};
 use crate::store::{self, METADATA, Snapshot};
@@ -139,7 +139,7 @@ impl<'a> Check<'a> {
             Depth::Bytes | Depth::Deep => Records::Whole,
         };
         let encrypted = self.manifest.encrypted;
-        let reader = list.map(|list| listed::reader(list, records, encrypted));
+        let reader = list.map(|list| manifest_feed::reader(list, records, encrypted));
         let (reader, list) = reader.unzip();
         // Taken out of self, because the walk needs self mutably.
         let keys = self.unlocked.take().map(|unlocked| unlocked.keys);

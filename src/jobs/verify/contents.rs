@@ -18,8 +18,8 @@ use crate::backup_format::keybag::{Ending, Keys};
 use crate::base::cancel::CancelToken;
 use crate::base::plain_file;
 use crate::base::sha256::Sha256;
-use crate::jobs::listed::Sealed;
 use crate::jobs::verify::inside;
+use crate::reader::manifest_feed::Sealed;
 use crate::store;
 use crate::store::sums::Hash;
 

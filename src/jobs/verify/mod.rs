@@ -24,13 +24,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::opened::Mark;
-use super::password::Passwords;
 use super::{Error, history};
 use crate::backup_format::plists::{self, Unreadable};
 use crate::base::cancel::CancelToken;
 use crate::base::plain_file;
 use crate::base::progress::{Monitor, Phase};
+use crate::reader::backup::Mark;
+use crate::reader::passwords::Passwords;
 use crate::store::{self, Id, snapshot};
 use check::Check;
 pub use finding::{Finding, Outcome, Report, Wrong};

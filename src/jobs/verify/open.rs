@@ -7,8 +7,8 @@ use crate::backup_format::manifest_db::{self, Db};
 use crate::backup_format::manifest_mbdb::Mbdb;
 use crate::backup_format::plists::{self, ManifestPlist, Status};
 use crate::jobs::Error;
-use crate::jobs::listed::List;
-use crate::jobs::opened::{self, Unlocked};
+use crate::reader::backup::{self, Unlocked};
+use crate::reader::manifest_feed::List;
 use crate::store;
 use crate::store::walk::Walk;
 
@@ -21,7 +21,7 @@ impl Check<'_> {
         if !self.manifest.encrypted || self.manifest.unreadable_keys.is_some() {
             return Ok(());
         }
-        self.unlocked = match opened::unlock(self.folder, passwords) {
+        self.unlocked = match backup::unlock(self.folder, passwords) {
             Err(Error::WrongPassword { .. }) if self.options.password_is_a_guess => {
                 let detail = "the password that was given is of another backup; it is checked as without one";
                 self.find(Wrong::Unchecked, "Manifest.plist", detail);

@@ -11,13 +11,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use plist::Value;
 use serde::Serialize;
 
-use super::Error;
-use super::list::rfc3339;
-use super::opened::{Item, Opened};
 use crate::backup_format::categories::Kind;
 use crate::backup_format::manifest_db::{Filter, Kind as Is};
 use crate::backup_format::plists::{self, Info, ManifestPlist, Status};
 use crate::backup_format::unreadable_rows::Unread;
+use crate::jobs::Error;
+use crate::jobs::list::rfc3339;
+use crate::reader::backup::{Item, Opened};
 
 /// Number of items in a batch that a thread hands over.
 const HANDFUL: usize = 64;

@@ -5,16 +5,16 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::Error;
-use super::last_good::is_complete;
-use super::list::{describe, rfc3339};
-use super::opened::Opened;
-use super::password::Passwords;
 use super::totals::{Sum, Totals};
 use crate::backup_format::categories::Amount;
 use crate::backup_format::plists::{Info, ManifestPlist, Status, Unreadable};
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::product_names;
+use crate::jobs::Error;
+use crate::jobs::last_good::is_complete;
+use crate::jobs::list::{describe, rfc3339};
+use crate::reader::backup::Opened;
+use crate::reader::passwords::Passwords;
 use crate::store::{self, snapshot};
 
 /// Options for reading a backup.
@@ -100,7 +100,9 @@ pub fn info(folder: &Path, options: &Options) -> Result<Report, Error> {
         report.needs_password = true;
         return Ok(report);
     }
-    let passwords = options.password.unwrap_or(&super::password::NoPasswords);
+    let passwords = options
+        .password
+        .unwrap_or(&crate::reader::passwords::NoPasswords);
     let read = Opened::open(folder, passwords).and_then(|opened| {
         let totals = Totals::of(&opened)?;
         Ok((opened, totals))
@@ -136,9 +138,9 @@ fn contents(list: &'static str, totals: &Totals) -> Contents {
 }
 
 /// Reads the facts that need no password.
-pub(super) fn of_property_lists(folder: &Path) -> Result<Report, Error> {
+pub(crate) fn of_property_lists(folder: &Path) -> Result<Report, Error> {
     if !store::is_backup(folder) {
-        return Err(super::opened::no_backup(folder));
+        return Err(crate::reader::backup::no_backup(folder));
     }
     let mut problems = Vec::new();
     let info = or_default(Info::read(folder), "Info.plist", &mut problems);

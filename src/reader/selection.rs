@@ -4,9 +4,9 @@ use std::ops::RangeInclusive;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::Error;
-use super::opened::Item;
 pub use crate::backup_format::manifest_db::Kind;
+use crate::jobs::Error;
+use crate::reader::backup::Item;
 
 /// The criteria for selecting items. Without any, all items match.
 #[derive(Debug, Clone, Default)]
@@ -92,7 +92,7 @@ impl Select {
     }
 }
 
-pub(super) fn set(patterns: &[&String], any_case: bool) -> Result<Option<GlobSet>, Error> {
+pub(crate) fn set(patterns: &[&String], any_case: bool) -> Result<Option<GlobSet>, Error> {
     if patterns.is_empty() {
         return Ok(None);
     }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::Error;
-use super::opened::Opened;
 use crate::backup_format::categories::Amounts;
 use crate::backup_format::manifest_db::{Filter, Kind};
+use crate::jobs::Error;
+use crate::reader::backup::Opened;
 
 /// Maximum memory for names of domains. A phone has some thousand domains, but a forged list could
 /// name millions.

@@ -5,14 +5,14 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::Error;
-use super::list::rfc3339_seconds;
-use super::opened::{Item, Opened};
-use super::select::Select;
 use super::totals::{Sum, Totals};
 use super::usage::bundle_id;
 use crate::backup_format::info_plist::application_names;
 use crate::backup_format::manifest_db::{Filter, Kind};
+use crate::jobs::Error;
+use crate::jobs::list::rfc3339_seconds;
+use crate::reader::backup::{Item, Opened};
+use crate::reader::selection::Select;
 
 /// The domains of a backup.
 #[derive(Debug, Clone, Serialize)]

@@ -2,10 +2,10 @@
 
 use std::io::{self, Read};
 
-use super::Error;
-use super::opened::{Bytes, Item, Opened};
 use crate::backup_format::keybag::Ending;
 use crate::backup_format::manifest_db::Kind;
+use crate::jobs::Error;
+use crate::reader::backup::{Bytes, Item, Opened};
 
 /// Plaintext of a file.
 pub struct Body {

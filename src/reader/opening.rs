@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use super::Error;
-use super::listed::List;
-use super::password::Passwords;
 use crate::backup_format::keybag::{Keys, Locked};
 use crate::backup_format::manifest_db::{self, Db};
 use crate::backup_format::manifest_mbdb::Mbdb;
 use crate::backup_format::plists::{self, Encryption, ListForm, Unreadable};
+use crate::jobs::Error;
+use crate::reader::manifest_feed::List;
+use crate::reader::passwords::Passwords;
 use crate::store;
 
 /// Returns the error for a folder that does not hold a backup.
-pub(super) fn no_backup(folder: &Path) -> Error {
+pub(crate) fn no_backup(folder: &Path) -> Error {
     // A folder that this user may not list could hold anything, so the missing permission is the
     // error.
     let seen = std::fs::read_dir(folder).map_err(|e| store::Error::io("list", folder, e));
@@ -28,15 +28,15 @@ pub(super) fn no_backup(folder: &Path) -> Error {
 }
 
 /// The keys that a password opens.
-pub(super) struct Unlocked {
+pub(crate) struct Unlocked {
     /// The keys of the protection classes.
-    pub(super) keys: Keys,
+    pub(crate) keys: Keys,
     /// The wrapped key of the list of files; `None` before iOS 10.2.
-    pub(super) manifest_key: Option<Vec<u8>>,
+    pub(crate) manifest_key: Option<Vec<u8>>,
 }
 
 /// Returns the keys of the backup in `folder`; `None` if it is not encrypted.
-pub(super) fn unlock(folder: &Path, passwords: &dyn Passwords) -> Result<Option<Unlocked>, Error> {
+pub(crate) fn unlock(folder: &Path, passwords: &dyn Passwords) -> Result<Option<Unlocked>, Error> {
     match Encryption::read(folder) {
         Ok(Some(encryption)) => unlock_with(folder, encryption, passwords).map(Some),
         Ok(None) => Ok(None),
@@ -49,7 +49,7 @@ pub(super) fn unlock(folder: &Path, passwords: &dyn Passwords) -> Result<Option<
     }
 }
 
-pub(super) fn unlock_with(
+pub(crate) fn unlock_with(
     folder: &Path,
     encryption: Encryption,
     passwords: &dyn Passwords,
@@ -71,17 +71,17 @@ pub(super) fn unlock_with(
 }
 
 /// Returns true if the list of the backup in `folder` can be read without keys.
-pub(super) fn has_plain_list(folder: &Path) -> bool {
+pub(crate) fn has_plain_list(folder: &Path) -> bool {
     let is_old = folder.join("Manifest.mbdb").exists() && !folder.join("Manifest.db").exists();
     is_old || plists::list_form(folder) == ListForm::Plain
 }
 
-pub(super) fn no_manifest_plist(why: &Unreadable) -> String {
+pub(crate) fn no_manifest_plist(why: &Unreadable) -> String {
     format!("Manifest.plist: {why}; the backup is read as one that is not encrypted")
 }
 
 /// Opens the list of the backup in `folder`. If it is damaged, recovers the rows that can be read.
-pub(super) fn open_list(folder: &Path, unlocked: Option<&Unlocked>) -> Result<List, Error> {
+pub(crate) fn open_list(folder: &Path, unlocked: Option<&Unlocked>) -> Result<List, Error> {
     let holds = |name| folder.join(name).exists();
     if holds("Manifest.mbdb") && !holds("Manifest.db") {
         // Unlike Manifest.db, Manifest.mbdb is never encrypted as a whole.
@@ -114,7 +114,7 @@ pub(super) fn open_list(folder: &Path, unlocked: Option<&Unlocked>) -> Result<Li
     ))
 }
 
-pub(super) fn bad_list(folder: &Path, name: &str, e: &manifest_db::Error) -> Error {
+pub(crate) fn bad_list(folder: &Path, name: &str, e: &manifest_db::Error) -> Error {
     Error::Backup {
         path: folder.join(name),
         why: match e {

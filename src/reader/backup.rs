@@ -7,11 +7,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::Error;
-use super::listed::List;
-pub(super) use super::opening::{Unlocked, no_backup, unlock};
+pub(crate) use super::opening::{Unlocked, no_backup, unlock};
 use super::opening::{bad_list, has_plain_list, no_manifest_plist, open_list, unlock_with};
-use super::password::Passwords;
 use crate::backup_format::keybag::{Ending, Keys, Plain};
 use crate::backup_format::leads_out;
 use crate::backup_format::manifest_db::{self, Filter, Kind};
@@ -22,6 +19,9 @@ use crate::backup_format::record::{BadRecord, FileRecord};
 use crate::backup_format::unreadable_rows::BadRow;
 pub use crate::backup_format::unreadable_rows::Unread;
 use crate::base::plain_file;
+use crate::jobs::Error;
+use crate::reader::manifest_feed::List;
+use crate::reader::passwords::Passwords;
 use crate::store;
 use crate::store::sums::{self, Hash};
 
@@ -61,10 +61,10 @@ enum Noted {
 /// A hash of Status.plist, which distinguishes a backup from the next one in the same folder: a run
 /// puts its new backup there when it finishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mark(Option<Hash>);
+pub(crate) struct Mark(Option<Hash>);
 
 impl Mark {
-    pub(super) fn of(folder: &Path) -> Mark {
+    pub(crate) fn of(folder: &Path) -> Mark {
         const STATUS: &str = "Status.plist";
         // A file that is too large to be read is not hashed either.
         let is_sane = plists::length(folder, STATUS).is_ok();
@@ -72,7 +72,7 @@ impl Mark {
         Mark(hash.and_then(Result::ok).map(|(hash, _)| hash))
     }
 
-    pub(super) fn is_still_in(&self, folder: &Path) -> Result<(), Error> {
+    pub(crate) fn is_still_in(&self, folder: &Path) -> Result<(), Error> {
         let now = Mark::of(folder);
         let folder = folder.display();
         let (what, hint) = match now.0 {
@@ -242,7 +242,7 @@ impl Opened {
     }
 
     /// Wraps a list and keys that are already open.
-    pub(super) fn of(folder: &Path, list: List, keys: Option<Keys>) -> Opened {
+    pub(crate) fn of(folder: &Path, list: List, keys: Option<Keys>) -> Opened {
         Opened {
             folder: folder.to_path_buf(),
             mark: Mark::of(folder),

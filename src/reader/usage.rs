@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use super::Error;
 use super::info::of_property_lists;
-use super::opened::Opened;
 use super::totals::{Sum, Totals};
 use crate::backup_format::categories::Amount;
 use crate::backup_format::info_plist::application_names;
 use crate::backup_format::unreadable_rows::Unread;
+use crate::jobs::Error;
+use crate::reader::backup::Opened;
 
 /// The prefixes of domains that belong to applications. The rest is the bundle id of the
 /// application, of an extension, or of a group.
@@ -73,7 +73,7 @@ pub fn usage(opened: &Opened) -> Result<Report, Error> {
 }
 
 /// Returns the bundle id in the domain of an application.
-pub(super) fn bundle_id(domain: &str) -> Option<&str> {
+pub(crate) fn bundle_id(domain: &str) -> Option<&str> {
     PREFIXES
         .iter()
         .find_map(|prefix| domain.strip_prefix(prefix))

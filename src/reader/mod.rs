@@ -1,0 +1,13 @@
+//! TODO-DOC
+
+pub mod backup;
+pub mod browse;
+pub mod cat;
+pub mod diff;
+pub mod info;
+pub mod manifest_feed;
+pub(crate) mod opening;
+pub mod passwords;
+pub mod selection;
+pub mod totals;
+pub mod usage;
