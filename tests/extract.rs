@@ -12,9 +12,9 @@ use crate::rig::{self, Rig, assert_same, tree};
 use idev_backup::backup_format::record::{FileRecord, MODE_FILE, file_id};
 use idev_backup::base::progress::Silent;
 use idev_backup::base::secret::Secret;
-use idev_backup::jobs::extract::{self, Extracted, Options, Report};
-use idev_backup::jobs::tally::Wrong;
-use idev_backup::jobs::target::Into;
+use idev_backup::export::destination::Into;
+use idev_backup::export::files::{self, Extracted, Options, Report};
+use idev_backup::export::outcome::Wrong;
 use idev_backup::jobs::{Class, Error};
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::passwords::{Known, NoPasswords};
@@ -22,7 +22,7 @@ use idev_backup::reader::selection::Wanted;
 
 fn try_extract(backup: &Path, to: &Path, options: &Options) -> Result<Extracted, Error> {
     let opened = Opened::open(backup, &NoPasswords)?;
-    extract::extract(&opened, to, options, &AtomicBool::new(false), &Silent)
+    files::extract(&opened, to, options, &AtomicBool::new(false), &Silent)
 }
 
 fn extract_all(backup: &Path, to: &Path) -> Report {
@@ -560,7 +560,7 @@ fn an_interrupt_ends_it_and_leaves_whole_files() {
     let room = Room::new(&backup);
     let opened = Opened::open(&room.backup(), &NoPasswords).unwrap();
     let interrupt = AtomicBool::new(true);
-    let extracted = extract::extract(
+    let extracted = files::extract(
         &opened,
         &room.to(),
         &Options::default(),
@@ -693,7 +693,7 @@ fn an_encrypted_folder_of_others_comes_out_and_what_was_altered_is_told() {
     let run = |to: &str| {
         let to = dir.path().join(to);
         let no = AtomicBool::new(false);
-        extract::extract(&opened, &to, &Options::default(), &no, &Silent)
+        files::extract(&opened, &to, &Options::default(), &no, &Silent)
             .unwrap()
             .report
     };

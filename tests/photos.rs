@@ -9,8 +9,8 @@ use crate::made::Made;
 use crate::rig;
 use idev_backup::backup_format::record::{FileRecord, MODE_FILE};
 use idev_backup::base::progress::Silent;
-use idev_backup::jobs::photos::{self, Options, Report};
-use idev_backup::jobs::target::Into;
+use idev_backup::export::destination::Into;
+use idev_backup::export::photos::{self, Options, Report};
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::passwords::NoPasswords;
 

@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // the actions, which join the two
     ("jobs",          &["base", "transport", "device", "mobilebackup", "store", "backup_format", "reader"]),
     ("schedule",      &["base"]),
+    ("export",        &["base", "backup_format", "store", "reader", "jobs"]),
     // the simulated phone
     ("simulator",           &["base", "transport", "mobilebackup", "backup_format", "trace"]),
     // the binary: src/main.rs and src/cli/

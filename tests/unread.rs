@@ -11,7 +11,7 @@ use crate::rig::program::{Ran, ended, program};
 use crate::rig::{self, Rig, UDID};
 use idev_backup::backup_format::record::{FileRecord, MODE_DIR, MODE_FILE, file_id};
 use idev_backup::base::progress::Silent;
-use idev_backup::jobs::extract::{self, Options};
+use idev_backup::export::files::{self, Options};
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::passwords::NoPasswords;
 use rusqlite::Connection;
@@ -138,7 +138,7 @@ fn one_zeroed_page_loses_no_file() {
         let to = room.dir.path().join(format!("to-{page}"));
         let opened = Opened::open(&room.backup(), &NoPasswords).unwrap();
         let no = AtomicBool::new(false);
-        let extracted = extract::extract(&opened, &to, &Options::default(), &no, &Silent).unwrap();
+        let extracted = files::extract(&opened, &to, &Options::default(), &no, &Silent).unwrap();
         let report = extracted.report;
         assert_eq!(files_below(&to), FILES, "page {page}: {:?}", report.unread);
     }

@@ -1,12 +1,13 @@
 //! `idev-backup export`
 
 use super::extract::{IntoArgs, problems, renamed};
-use super::progress::{self, Show};
+use super::progress::Show;
 use super::reading::{ReadArgs, tell_unread};
 use super::{OutputArgs, exit, interrupt, output};
+use crate::cli::progress;
 use clap::{Args, Subcommand};
 use idev_backup::base::units::{counted, size};
-use idev_backup::jobs::photos::{self, Options, Report};
+use idev_backup::export::photos::{self, Options, Report};
 
 /// Write photos and videos of a backup into a folder, in a form that people use.
 #[derive(Args)]

@@ -8,9 +8,9 @@ use super::{OutputArgs, bounds, exit, interrupt, output};
 use crate::cli::progress;
 use clap::Args;
 use idev_backup::base::units::{count, counted, size};
-use idev_backup::jobs::extract::{self, Options, Report};
-use idev_backup::jobs::tally::{Listing, Problem, Renamed};
-use idev_backup::jobs::target::Into;
+use idev_backup::export::destination::Into;
+use idev_backup::export::files::{self, Options, Report};
+use idev_backup::export::outcome::{Listing, Problem, Renamed};
 use idev_backup::reader::selection::Wanted;
 
 /// Number of problems, and of renamed files, that are shown.
@@ -87,7 +87,7 @@ impl Extract {
         };
         // While the user is prompted for a password, Ctrl-C ends the program at once.
         let extracted = self.read.open().and_then(|backup| {
-            extract::extract(&backup, &self.into.to, &options, &interrupt(), &watch)
+            files::extract(&backup, &self.into.to, &options, &interrupt(), &watch)
         });
         watch.finish();
         let json = self.output.json;

@@ -1,4 +1,5 @@
-//! TODO-DOC
+//! An open backup: its files in plaintext, what it holds, and how two backups differ. This module
+//! only reads, and needs no phone.
 
 pub mod backup;
 pub mod browse;

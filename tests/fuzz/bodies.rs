@@ -20,7 +20,8 @@ use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::base::secret::Secret;
 use idev_backup::device::PairRecord;
-use idev_backup::jobs::{extract, verify};
+use idev_backup::export::files;
+use idev_backup::jobs::verify;
 use idev_backup::mobilebackup::{DeviceFault, Entry, Fault, Host, Request, Session};
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::info;
@@ -297,10 +298,10 @@ pub fn backup(bytes: &[u8]) {
     let target = folder.join("target");
     if let Ok(opened) = Opened::open(&backup, &NoPasswords) {
         let never = AtomicBool::new(false);
-        drop(extract::extract(
+        drop(files::extract(
             &opened,
             &target,
-            &extract::Options::default(),
+            &files::Options::default(),
             &never,
             &Silent,
         ));

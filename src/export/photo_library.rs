@@ -15,8 +15,8 @@ use std::hash::{BuildHasher, RandomState};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
-use super::names;
 use crate::backup_format::temp_db::Scratch;
+use crate::export::file_names;
 use crate::reader::backup::Opened;
 
 /// The path of the library in its domain.
@@ -79,7 +79,7 @@ impl Library {
 
     /// Reads the library of a backup; `None` if it has none.
     pub fn read(backup: &Opened, domain: &str) -> Result<Option<Library>, String> {
-        let words = |e: super::Error| e.to_string();
+        let words = |e: crate::jobs::Error| e.to_string();
         let Some(item) = backup.find(domain, PATH).map_err(words)? else {
             return Ok(None);
         };
@@ -140,8 +140,8 @@ impl Library {
             let (Some(folder), Some(file)) = (text(0), text(1)) else {
                 continue;
             };
-            let (stem, ..) = names::parts(file);
-            let original = text(4).map_or("", |name| names::parts(name).0);
+            let (stem, ..) = file_names::parts(file);
+            let original = text(4).map_or("", |name| file_names::parts(name).0);
             let name = match original != stem && (1..=255).contains(&original.len()) {
                 true => library.keep(original),
                 false => (0, 0),

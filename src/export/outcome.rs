@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::Error;
-use super::target::NoPlace;
 use crate::base::progress::{Event, Monitor};
+use crate::export::destination::NoPlace;
+use crate::jobs::Error;
 use crate::reader::backup::{Item, Opened};
 
 /// Number of items that a listing keeps; further ones are only counted.

@@ -12,16 +12,15 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use super::Error;
-use super::fill::{Manner, Task};
-use super::names::{PATH_BYTES_MAX, parts};
 use super::photo_library::{Album, Library, TAKEN};
-use super::tally::{Listing, Problem, Renamed, Tally, Wrong};
-use super::target::{Into, Target};
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
-use crate::jobs::fill;
+use crate::export::destination::{Into, Target};
+use crate::export::file_names::{PATH_BYTES_MAX, parts};
+use crate::export::outcome::{Listing, Problem, Renamed, Tally, Wrong};
+use crate::export::workers::{self, Manner, Task};
+use crate::jobs::Error;
 use crate::reader::backup::{Item, Opened};
 
 /// The domains that hold photos: since iOS 4, and before.
@@ -136,7 +135,7 @@ pub fn export(
         all_modes: false,
     };
     let root = roll.target.root().to_path_buf();
-    fill::fill(backup.reader(), &root, manner, &tally, |give| {
+    workers::fill(backup.reader(), &root, manner, &tally, |give| {
         each(backup, true, |item| {
             let Some(part) = Part::of(item) else {
                 return !tally.is_over();
@@ -147,7 +146,7 @@ pub fn export(
             match roll.task(item, &part, &tally) {
                 Some(task) if !options.into.dry_run => give(task),
                 Some(task) => {
-                    fill::look(backup.reader(), &task, &tally);
+                    workers::look(backup.reader(), &task, &tally);
                     !tally.is_over()
                 }
                 None => !tally.is_over(),

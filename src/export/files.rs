@@ -16,15 +16,14 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use super::Error;
-use super::fill::{Manner, Task};
-use super::names::{PATH_BYTES_MAX, Place};
-use super::tally::{Listing, Problem, Renamed, Tally, Wrong};
-use super::target::{Into, Target, no_place};
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
-use crate::jobs::fill;
+use crate::export::destination::{Into, Target, no_place};
+use crate::export::file_names::{PATH_BYTES_MAX, Place};
+use crate::export::outcome::{Listing, Problem, Renamed, Tally, Wrong};
+use crate::export::workers::{self, Manner, Task};
+use crate::jobs::Error;
 use crate::reader::backup::{Item, Opened};
 use crate::reader::selection::{Select, Wanted};
 
@@ -175,7 +174,7 @@ impl Run<'_> {
         let (backup, tally, select) = (self.backup, &self.tally, &self.select);
         let (target, dry_run) = (&mut self.target, self.options.into.dry_run);
         let root = target.root().to_path_buf();
-        fill::fill(backup.reader(), &root, manner, tally, |give| {
+        workers::fill(backup.reader(), &root, manner, tally, |give| {
             backup.each(&Filter::default(), |item| {
                 if item.kind != Kind::File || !select.has(&item) {
                     return !tally.is_over();
@@ -188,7 +187,7 @@ impl Run<'_> {
                 match task {
                     Some(task) if !dry_run => give(task),
                     Some(task) => {
-                        fill::look(backup.reader(), &task, tally);
+                        workers::look(backup.reader(), &task, tally);
                         !tally.is_over()
                     }
                     None => !tally.is_over(),
@@ -311,8 +310,8 @@ impl Run<'_> {
                 && let Ok(record) = item.record()
             {
                 let path = self.target.path_of(&place);
-                let mode = fill::mode(record.mode, 0o700, 0o700, self.options.all_modes);
-                if let Err(e) = fill::describe_folder(&path, mode, record.last_modified) {
+                let mode = workers::mode(record.mode, 0o700, 0o700, self.options.all_modes);
+                if let Err(e) = workers::describe_folder(&path, mode, record.last_modified) {
                     let why = no_place(&path, "set the time of", e);
                     self.tally.no_place(&item, why);
                 }

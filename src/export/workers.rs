@@ -8,13 +8,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::Error;
-use super::names::numbered;
-use super::tally::{Tally, Wrong};
-use super::target::{NoPlace, no_place};
-use super::written::judged;
 use crate::backup_format::keybag::Ending;
 use crate::backup_format::record::FileRecord;
+use crate::export::destination::{NoPlace, no_place};
+use crate::export::existing::judged;
+use crate::export::file_names::numbered;
+use crate::export::outcome::{Tally, Wrong};
+use crate::jobs::Error;
 use crate::reader::backup::{Bytes, Item, Reader};
 use crate::store::disk;
 

@@ -1,5 +1,5 @@
 //! Fills a folder with files of a backup. Nothing outside the folder is written, whatever the
-//! backup's list says: names are made by [`super::names`], folders are created one by one and never
+//! backup's list says: names are made by [`crate::export::file_names`], folders are created one by one and never
 //! through a link, and files are written under a temporary name and then renamed.
 
 use std::collections::{HashMap, HashSet};
@@ -8,8 +8,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Error;
-use super::names::{Place, Rules, numbered};
+use crate::export::file_names::{Place, Rules, numbered};
+use crate::jobs::Error;
 use crate::store::{self, disk};
 
 /// Options for filling a folder.

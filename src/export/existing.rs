@@ -6,10 +6,10 @@ use std::path::Path;
 
 use sha1::{Digest, Sha1};
 
-use super::tally::Wrong;
 use crate::backup_format::content_match::{Database, HEAD_BYTES, Judgement, Seen, judge};
 use crate::backup_format::keybag::Ending;
 use crate::backup_format::record::FileRecord;
+use crate::export::outcome::Wrong;
 
 /// Checks a file that was just written to `at` against the phone's list, and returns the problem,
 /// if any. `ending` tells how the decryption of an encrypted file ended.
