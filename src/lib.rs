@@ -27,3 +27,4 @@ pub mod simulator;
 pub mod store;
 pub mod trace;
 pub mod transport;
+pub mod verify;

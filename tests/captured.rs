@@ -27,7 +27,6 @@ use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::device::{Lockdown, afc};
 use idev_backup::jobs::Class;
-use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::mobilebackup::error_codes::{self, Shortage};
 use idev_backup::mobilebackup::file_stream::Outgoing;
 use idev_backup::mobilebackup::message::{self, Reply};
@@ -35,6 +34,7 @@ use idev_backup::mobilebackup::{Fault, Kind, Request, Verdict};
 use idev_backup::transport::plist_stream::{self, MESSAGE_BYTES_MAX};
 use idev_backup::transport::usbmuxd::{self, Address, Change};
 use idev_backup::transport::{Attached, Usbmuxd, Via};
+use idev_backup::verify::{self, Outcome, Wrong};
 use plist::{Dictionary, Uid, Value};
 
 const APPIUM: &str = "appium-ios-device/test/fixtures";

@@ -16,9 +16,10 @@ use idev_backup::base::secret::Secret;
 use idev_backup::device::tls::Pin;
 use idev_backup::device::{self, trust};
 use idev_backup::jobs::create::{self, Options, Report};
-use idev_backup::jobs::{Class, Error, verify};
+use idev_backup::jobs::{Class, Error};
 use idev_backup::simulator::{Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust};
 use idev_backup::store::{self, METADATA, Store, sums};
+use idev_backup::verify;
 
 /// A run that must fail; its error.
 fn fails(rig: &Rig, options: &Options) -> Error {

@@ -19,10 +19,11 @@ use idev_backup::device::connector::Connector;
 use idev_backup::device::trust;
 use idev_backup::jobs::doctor::computer::Places;
 use idev_backup::jobs::doctor::{Level, Line, Options, Report, examine};
-use idev_backup::jobs::{history, verify};
+use idev_backup::jobs::history;
 use idev_backup::simulator::{Password, PhoneConfig, Trust};
 use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
+use idev_backup::verify;
 use serde_json::Value;
 
 const DAY: Duration = Duration::from_secs(86_400);

@@ -10,9 +10,9 @@ use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
 use idev_backup::jobs::create::{self, Options};
-use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::mobilebackup;
 use idev_backup::simulator::{Content, PhoneConfig};
+use idev_backup::verify::{self, Outcome, Wrong};
 
 fn suffer(rig: &Rig, fault: &str) {
     rig.phone.suffer(&[fault.parse().unwrap()]);

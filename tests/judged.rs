@@ -13,9 +13,9 @@ use idev_backup::base::progress::Silent;
 use idev_backup::base::secret::Secret;
 use idev_backup::jobs::last_good::{last_good, rests_on};
 use idev_backup::jobs::list::{self, Look};
-use idev_backup::jobs::verify::{self, Depth, Options, Outcome, Report, Wrong};
 use idev_backup::reader::passwords::Known;
 use idev_backup::simulator::{Password, PhoneConfig};
+use idev_backup::verify::{self, Depth, Options, Outcome, Report, Wrong};
 use rusqlite::Connection;
 use sha1::{Digest, Sha1};
 

@@ -18,9 +18,9 @@ use crate::rig::{self, Random, Rig, Tree, UDID, copy_dir, options, tree};
 use idev_backup::base::progress::{Event, Monitor, Silent};
 use idev_backup::jobs::adopt::{self, Came};
 use idev_backup::jobs::history::{self, Prune};
-use idev_backup::jobs::verify::{self, Depth, Outcome};
 use idev_backup::jobs::{Error, create, list, restore};
 use idev_backup::store::{Policy, Store, sums};
+use idev_backup::verify::{self, Depth, Outcome};
 
 /// Commands that may run at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,9 +8,9 @@ use crate::rig::{self, At, Recorder, Rig, UDID, assert_whole, copy_dir, tree, vi
 use idev_backup::base::progress::{Event, Phase, Silent};
 use idev_backup::jobs::adopt;
 use idev_backup::jobs::history::{self, Chosen};
-use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::store::hash_sources::SOURCES;
 use idev_backup::store::{self, Draft, Policy, RECORDED, REPORT, SUMS, Snapshot, Store};
+use idev_backup::verify::{self, Outcome, Wrong};
 use jiff::Timestamp;
 
 fn current(rig: &Rig) -> Snapshot {

@@ -17,13 +17,13 @@ use idev_backup::device::connector::Connector;
 use idev_backup::jobs::doctor::Level;
 use idev_backup::jobs::restore::compare::{Comparison, How, Received, What, compare};
 use idev_backup::jobs::restore::{self, Left, Options, Report};
-use idev_backup::jobs::verify::Depth;
 use idev_backup::jobs::{Class, Error};
 use idev_backup::reader::passwords::{Known, NoPasswords, Passwords};
 use idev_backup::simulator::{
     Fault, Ledger, Passcode, Password, Phone, PhoneConfig, RestoreOutcome, RestoredKind,
 };
 use idev_backup::transport::Attached;
+use idev_backup::verify::Depth;
 use sha2::{Digest, Sha256};
 
 const PASSWORD: &str = "correct horse";

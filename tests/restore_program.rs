@@ -9,9 +9,9 @@ use crate::rig::program::{Ran, ended, program};
 use crate::rig::{self, *};
 use idev_backup::base::progress::Silent;
 use idev_backup::jobs::restore::{self, rehearsal};
-use idev_backup::jobs::verify::{self, Depth};
 use idev_backup::jobs::{Class, Error, history};
 use idev_backup::simulator::{Phone, PhoneConfig};
+use idev_backup::verify::{self, Depth};
 use idev_backup::{mobilebackup, store};
 use serde_json::Value;
 

@@ -10,10 +10,10 @@ use std::sync::Barrier;
 use crate::rig::program::{Ran, ended, program};
 use crate::rig::{self, At, Recorder, Rig, UDID, assert_whole, options, tree};
 use idev_backup::base::progress::{Event, Monitor, Phase, Silent};
-use idev_backup::jobs::verify::{self, Wrong};
 use idev_backup::jobs::{adopt, history};
 use idev_backup::simulator::Fault;
 use idev_backup::store::{Store, sums};
+use idev_backup::verify::{self, Wrong};
 use rusqlite::Connection;
 
 /// Creates a rig with a current backup and an older one.

@@ -16,9 +16,9 @@ use std::time::Duration;
 use crate::rig::{At, Random, Rig, Tree, UDID, copy_dir, holds, options, read_all, tree};
 use idev_backup::base::progress::{Phase, Silent};
 use idev_backup::jobs::create::Options;
-use idev_backup::jobs::verify::{self, Outcome};
 use idev_backup::jobs::{Class, list};
 use idev_backup::store::Store;
+use idev_backup::verify::{self, Outcome};
 
 /// Changes a random file or folder below `folder`. The path may disappear at any moment, so errors
 /// are ignored.

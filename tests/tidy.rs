@@ -22,9 +22,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("backup_format", &["base"]),
     ("reader",        &["base", "backup_format", "store", "jobs"]),
     // the actions, which join the two
-    ("jobs",          &["base", "transport", "device", "mobilebackup", "store", "backup_format", "reader"]),
+    ("jobs",          &["base", "transport", "device", "mobilebackup", "store", "backup_format", "reader", "export", "verify"]),
     ("schedule",      &["base"]),
     ("export",        &["base", "backup_format", "store", "reader", "jobs"]),
+    ("verify",        &["base", "backup_format", "store", "reader", "jobs"]),
     // the simulated phone
     ("simulator",           &["base", "transport", "mobilebackup", "backup_format", "trace"]),
     // the binary: src/main.rs and src/cli/

@@ -12,8 +12,8 @@ use idev_backup::backup_format::keybag::KeyBag;
 use idev_backup::backup_format::plists::Status;
 use idev_backup::backup_format::record::file_id;
 use idev_backup::base::progress::{Phase, Silent};
-use idev_backup::jobs::verify::{self, Options, Outcome, Report, Wrong};
 use idev_backup::store::Store;
+use idev_backup::verify::{self, Options, Outcome, Report, Wrong};
 
 fn check(folder: &Path, read_all: bool) -> Report {
     let options = match read_all {

@@ -9,13 +9,14 @@ use clap::Args;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
+use idev_backup::jobs::Error;
 use idev_backup::jobs::create::Options;
 use idev_backup::jobs::unattended::Plan;
-use idev_backup::jobs::{Error, verify};
 use idev_backup::simulator::{Daemon, Phone, PhoneConfig};
 use idev_backup::store::{self, Store};
 use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
+use idev_backup::verify;
 
 /// Back up a simulated iPhone twice and verify the result: everything that `create` does, without a
 /// phone.

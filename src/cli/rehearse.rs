@@ -19,12 +19,12 @@ use idev_backup::jobs::restore::about::Source;
 use idev_backup::jobs::restore::compare::{Comparison, How, Received, What, compare};
 use idev_backup::jobs::restore::rehearsal::{ELSEWHERE, REPORT, no_place, simulated};
 use idev_backup::jobs::restore::{self, Held, Options, Report, part};
-use idev_backup::jobs::verify::Depth;
 use idev_backup::jobs::{Class, Error};
 use idev_backup::reader::passwords::{Known, NoPasswords, Passwords};
 use idev_backup::simulator::{Content, Daemon, Ledger, Phone, PhoneConfig, Restored, RestoredKind};
 use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
+use idev_backup::verify::Depth;
 use serde::Serialize;
 
 /// Number of ledger rows that may wait to be compared.

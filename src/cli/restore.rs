@@ -15,8 +15,8 @@ use idev_backup::jobs::Error;
 use idev_backup::jobs::doctor::{Level, Line};
 use idev_backup::jobs::restore::about::Source;
 use idev_backup::jobs::restore::{self, Considered, Held, Options, Report, ready};
-use idev_backup::jobs::verify::Depth;
 use idev_backup::reader::passwords::Known;
+use idev_backup::verify::Depth;
 use serde::Serialize;
 
 /// Longest time that `--wait` waits for the phone: a reboot after a restore takes minutes, because

@@ -9,11 +9,11 @@ use super::{OutputArgs, StoreArgs, exit, output};
 use crate::cli::progress;
 use clap::Args;
 use idev_backup::base::units::{count, counted, size};
-use idev_backup::jobs::verify::{
-    self, Depth, Finding, Options, Outcome, Proof, Repair, Report, Sample, Wrong,
-};
 use idev_backup::jobs::{Error, history, list};
 use idev_backup::reader::passwords::{Known, Passwords};
+use idev_backup::verify::{
+    self, Depth, Finding, Options, Outcome, Proof, Repair, Report, Sample, Wrong,
+};
 
 /// Check that a backup is whole: ours, Finder's, iTunes' or any other program's.
 ///

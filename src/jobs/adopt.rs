@@ -8,17 +8,16 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::history::Chosen;
-use super::verify::{Depth, Options, Outcome};
 use super::{Error, list};
 use crate::backup_format::plists::{self, Info, ManifestPlist, Status};
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::udid::Udid;
 use crate::base::{plain_file, product_names};
-use crate::jobs::verify;
 use crate::store::import::{Copied, Expected, Import, Placing};
 use crate::store::notes::{Note, Verified};
 use crate::store::walk::Walk;
 use crate::store::{self, Snapshot, Store, snapshot, stamp_of};
+use crate::verify::{self, Depth, Options, Outcome};
 
 /// Result of taking a backup into a store.
 #[derive(Debug, Clone, Serialize)]

@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use super::Error;
 use super::last_good::is_complete;
-use super::verify::Outcome;
 use crate::backup_format::plists::Status;
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Monitor, Phase};
-use crate::jobs::verify;
 use crate::store::audit::{Extent, has_damaged_list};
 use crate::store::{Snapshot, Store};
+use crate::verify::{self, Outcome};
 
 /// Extent to which a run may reuse the current backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

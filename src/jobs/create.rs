@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::host::{Course, DraftHost};
 use super::noted::Noted;
 use super::plan::Begun;
-use super::verify::{Complaint, Depth, Outcome, Wrong};
 use super::{Error, base, complaint, encryption, info_plist, list, passcode, unlisted};
 pub use crate::backup_format::categories::{Amount, Kind};
 use crate::backup_format::plists::Status;
@@ -18,13 +17,14 @@ use crate::base::units::counted;
 use crate::device::connector::{Connector, Facts, State};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{Session, trust};
-use crate::jobs::{plan, verify};
+use crate::jobs::plan;
 use crate::mobilebackup::error_codes::{self, Refusal};
 use crate::mobilebackup::{self, Verdict};
 use crate::reader::passwords::Known;
 use crate::store::draft::{Complete, Tally};
 use crate::store::{Draft, Origin, Policy, Store, disk, retention};
 use crate::transport::{Attached, Via};
+use crate::verify::{self, Complaint, Depth, Outcome, Wrong};
 
 /// Battery level, in percent, below which a phone that is not charging may run out of power before
 /// the backup ends.

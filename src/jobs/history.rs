@@ -8,7 +8,6 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::list::Named;
-use super::verify::{Depth, Outcome, Report};
 use super::{Error, named};
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::udid::Udid;
@@ -18,6 +17,7 @@ use crate::store::removal::{By, Removal, local};
 pub use crate::store::retention::Why;
 use crate::store::retention::{self, Policy};
 use crate::store::{self, Snapshot, Store, sizes, snapshot};
+use crate::verify::{Depth, Outcome, Report};
 
 /// Decision about one snapshot.
 #[derive(Debug, Clone, Serialize)]

@@ -22,7 +22,6 @@ mod plan;
 pub mod restore;
 pub mod unattended;
 mod unlisted;
-pub mod verify;
 pub mod watch;
 
 use std::fmt;
@@ -34,6 +33,7 @@ use crate::mobilebackup::error_codes::Refusal;
 use crate::mobilebackup::{self, DeviceFault};
 use crate::transport::plist_stream::FrameError;
 use crate::transport::{self, Trouble};
+use crate::verify;
 use crate::{device, store};
 
 /// The reasons a job fails.

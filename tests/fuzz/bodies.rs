@@ -21,7 +21,6 @@ use idev_backup::base::progress::Silent;
 use idev_backup::base::secret::Secret;
 use idev_backup::device::PairRecord;
 use idev_backup::export::files;
-use idev_backup::jobs::verify;
 use idev_backup::mobilebackup::{DeviceFault, Entry, Fault, Host, Request, Session};
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::info;
@@ -36,6 +35,7 @@ use idev_backup::trace::redact::Redactor;
 use idev_backup::trace::{Trace, json};
 use idev_backup::transport::usb::mux::{INPUT_BYTES_MAX, Mux, TRANSFER_BYTES};
 use idev_backup::transport::usbmuxd;
+use idev_backup::verify;
 use plist::Value;
 
 const UDID: &str = "00008130-001A2B3C4D5E6F70";

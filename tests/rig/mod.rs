@@ -23,13 +23,13 @@ use idev_backup::base::udid::Udid;
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::create::{self, Options, Report};
-use idev_backup::jobs::verify::{self, Outcome, Wrong};
 use idev_backup::jobs::{Error, list};
 use idev_backup::reader::passwords::Known;
 use idev_backup::simulator::{Content, Daemon, Phone, PhoneConfig};
 use idev_backup::store::Store;
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::transport::{Attached, Usbmuxd};
+use idev_backup::verify::{self, Outcome, Wrong};
 use tempfile::TempDir;
 
 /// Limit on the time for which a phone may still report a run as active after that run was killed.

@@ -8,8 +8,8 @@ use super::{Options, tolerated};
 use crate::base::units::{counted, size};
 use crate::jobs::create::BATTERY_LOW_PERCENT;
 use crate::jobs::doctor::{Level, Line, ios};
-use crate::jobs::verify::{Depth, Finding, Outcome, Report, Wrong};
 use crate::store::{Store, snapshot};
+use crate::verify::{Depth, Finding, Outcome, Report, Wrong};
 
 /// Free space that a phone needs in addition to the files themselves. An estimate that allows a
 /// warning before the phone refuses.

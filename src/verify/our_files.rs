@@ -6,7 +6,6 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Depth;
-use super::check::Check;
 use super::finding::Wrong;
 use crate::jobs::Error;
 use crate::store::audit::{Extent, Fault, has_damaged_list};
@@ -14,6 +13,7 @@ use crate::store::hash_sources::{SOURCES, Source, Sources};
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::walk::order;
 use crate::store::{self, Snapshot};
+use crate::verify::walk::Check;
 
 /// Number of files whose bytes were compared with a hash, by what that hash is worth.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

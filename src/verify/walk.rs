@@ -5,12 +5,11 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::contents::{Bench, Noted, Task, Yield};
 use super::finding::{Finding, Findings, Report, Wrong};
 use super::our_files::{OurFiles, OurList};
 use super::outcome::Compared;
 use super::size::OtherSize;
-use super::{Depth, Options, after};
+use super::{Depth, Options};
 use crate::backup_format::plists::ManifestPlist;
 use crate::base::progress::{Event, Monitor};
 use crate::jobs::Error;
@@ -19,6 +18,8 @@ use crate::reader::manifest_feed::{self, Handfuls, List, Listed, Records, Summar
 use crate::store::sums::Hash;
 use crate::store::walk::{Found, Walk, order};
 use crate::store::{self, METADATA, Snapshot};
+use crate::verify::cross_checks;
+use crate::verify::worker::{Bench, Noted, Task, Yield};
 
 /// Largest number of files with another size that wait until the list is free to give their
 /// digests. Each takes a few hundred bytes of memory.
@@ -53,7 +54,7 @@ pub(super) struct Check<'a> {
     /// The list has rows without a file, through no fault of the disk, or rows of an unknown kind.
     pub(super) lacks_something: bool,
     pub(super) yield_: Yield,
-    shared: after::Shared,
+    shared: cross_checks::Shared,
     /// First error for lack of permission: then nothing is known about the backup.
     refused: Option<store::Error>,
 }
@@ -76,7 +77,7 @@ impl<'a> Check<'a> {
                 .map(|sums| OurList::open(sums, !ours.has_damaged_list))
                 .transpose()?,
             ours,
-            shared: after::Shared::of(folder, beside.is_some()),
+            shared: cross_checks::Shared::of(folder, beside.is_some()),
             beside,
             has_loose_lists,
             options,
@@ -197,11 +198,17 @@ impl<'a> Check<'a> {
             return Err(refused.into());
         }
         let mut found = std::mem::take(&mut self.yield_.findings);
-        found.append(&mut after::other_digests(&mut self.yield_));
-        after::name_swapped(&mut found, self.options.sums.as_deref())?;
+        found.append(&mut cross_checks::other_digests(&mut self.yield_));
+        cross_checks::name_swapped(&mut found, self.options.sums.as_deref())?;
         let suspects = std::mem::take(&mut self.yield_.suspects);
         let inside = &mut self.yield_.inside;
-        found.extend(after::look_again(self.folder, suspects, list, keys, inside));
+        found.extend(cross_checks::look_again(
+            self.folder,
+            suspects,
+            list,
+            keys,
+            inside,
+        ));
         for finding in found {
             self.findings.add(finding);
         }
@@ -247,7 +254,7 @@ impl<'a> Check<'a> {
             self.find(Wrong::Shared, &file, detail);
         }
         if self.options.depth == Depth::Deep {
-            for detail in after::not_restored(&self.manifest, &self.summary.apps) {
+            for detail in cross_checks::not_restored(&self.manifest, &self.summary.apps) {
                 self.find(Wrong::NotRestored, "Manifest.plist", detail);
             }
         }

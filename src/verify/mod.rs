@@ -1,41 +1,41 @@
 //! Checks whether a backup is whole. Works for any folder of Apple's layout, made by us or by
 //! another program.
 //!
-//! The check walks once over the folder in the order of file ids (`check`). Beside the walk it
+//! The check walks once over the folder in the order of file ids (`walk`). Beside the walk it
 //! reads the phone's list (Manifest.db, or Manifest.mbdb of iOS 9 and older) and our list of
 //! hashes, both in the same order. So it holds only the findings in memory, and their number is
-//! capped. Threads read the bytes of the files (`contents`) and open databases and property lists
-//! (`inside`).
+//! capped. Threads read the bytes of the files (`worker`) and open databases and property lists
+//! (`content_checks`).
 
-mod after;
-mod check;
-mod contents;
+mod content_checks;
+mod cross_checks;
 mod finding;
-mod inside;
-mod open;
+mod inputs;
 mod our_files;
 mod outcome;
 mod property_list;
 mod repair;
 mod size;
+mod walk;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Error, history};
 use crate::backup_format::plists::{self, Unreadable};
 use crate::base::cancel::CancelToken;
 use crate::base::plain_file;
 use crate::base::progress::{Monitor, Phase};
+use crate::jobs::{Error, history};
 use crate::reader::backup::Mark;
 use crate::reader::passwords::Passwords;
 use crate::store::{self, Id, snapshot};
-use check::Check;
+use crate::verify::our_files::OurFiles;
+use crate::verify::walk::Check;
+pub use content_checks::Inside;
 pub use finding::{Finding, Outcome, Report, Wrong};
-pub use inside::Inside;
-use our_files::OurFiles;
 pub use our_files::Proof;
 pub use repair::{Repair, Repaired, repair};
 
@@ -135,7 +135,7 @@ pub fn verify(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
 }
 
 /// Checks the backup in `folder` as a part of a phase that has already begun.
-pub(super) fn look_through(
+pub(crate) fn look_through(
     folder: &Path,
     options: &Options,
     monitor: &dyn Monitor,
@@ -197,7 +197,7 @@ fn may_read(folder: &Path) -> Result<(), Error> {
 }
 
 /// Reads the files that the phone could not read from the report of a run.
-pub(super) fn complaints(report: &Path) -> Vec<Complaint> {
+pub(crate) fn complaints(report: &Path) -> Vec<Complaint> {
     let read = || -> Option<Vec<Complaint>> {
         let report: serde_json::Value =
             serde_json::from_slice(&plain_file::read(report).ok()?).ok()?;

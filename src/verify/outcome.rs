@@ -1,9 +1,9 @@
 //! Decides the verdict from the findings and from the extent of the check.
 
 use super::Depth;
-use super::check::Check;
 use super::finding::{Outcome, Report, Wrong};
 use super::our_files::OurList;
+use crate::verify::walk::Check;
 
 /// Counts of files by what their bytes were compared with.
 #[derive(Debug, Clone, Copy, Default)]

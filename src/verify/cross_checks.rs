@@ -4,20 +4,19 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
 
-use super::contents::Yield;
 use super::finding::{Finding, Wrong};
-use super::inside::{Inside, Look};
 use crate::backup_format::keybag::Keys;
 use crate::backup_format::plists::ManifestPlist;
 use crate::backup_format::temp_db;
 use crate::base::private_dir::PrivateDir;
 use crate::jobs::Error;
-use crate::jobs::verify::inside;
 use crate::reader::backup::{Item, Opened};
 use crate::reader::manifest_feed::List;
 use crate::store::disk;
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::walk::Found;
+use crate::verify::content_checks::{self, Inside, Look};
+use crate::verify::worker::Yield;
 
 /// Returns the encrypted files whose digest differs from the phone's list. They count as altered
 /// only if another digest of this backup is right, which shows that digests are made from such
@@ -124,9 +123,9 @@ fn check_copies(opened: &Opened, main: &Item, log: &Item) -> Option<Look> {
     let connection = rusqlite::Connection::open(place.path().join("database")).ok()?;
     // A database that SQLite cannot even open is broken.
     if let Err(e) = temp_db::bound(&connection) {
-        return Some(inside::judged(&e));
+        return Some(content_checks::judged(&e));
     }
-    Some(inside::quick_check(&connection))
+    Some(content_checks::quick_check(&connection))
 }
 
 /// Returns what a phone would refuse, or leave out, in a restore.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::property_list::Scan;
 use crate::backup_format::temp_db::{self, Scratch};
-use crate::jobs::verify::property_list;
+use crate::verify::property_list;
 
 /// Size limit in bytes: larger property lists are not read. Those of phones have a few megabytes.
 const PLIST_BYTES_MAX: u64 = 32 << 20;

@@ -1,6 +1,5 @@
 //! Opens the property lists, the keys and the phone's list before the walk.
 
-use super::check::Check;
 use super::finding::Wrong;
 use super::our_files;
 use crate::backup_format::manifest_db::{self, Db};
@@ -11,6 +10,7 @@ use crate::reader::backup::{self, Unlocked};
 use crate::reader::manifest_feed::List;
 use crate::store;
 use crate::store::walk::Walk;
+use crate::verify::walk::Check;
 
 impl Check<'_> {
     /// Opens the keys if the backup is encrypted and the password is known.

@@ -11,17 +11,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sha1::{Digest, Sha1};
 
 use super::finding::{Finding, Wrong};
-use super::inside::{Form, Inside, Look};
 use super::size::OtherSize;
 use crate::backup_format::content_match::{Database, Judgement, Seen, judge, page_bytes};
 use crate::backup_format::keybag::{Ending, Keys};
 use crate::base::cancel::CancelToken;
 use crate::base::plain_file;
 use crate::base::sha256::Sha256;
-use crate::jobs::verify::inside;
 use crate::reader::manifest_feed::Sealed;
 use crate::store;
 use crate::store::sums::Hash;
+use crate::verify::content_checks::{self, Form, Inside, Look};
 
 /// Number of bytes to read at a time.
 const BUFFER: usize = 128 << 10;
@@ -442,15 +441,17 @@ enum Place<'a> {
 fn look(from: &mut impl Read, length: u64, at: Option<Place<'_>>) -> io::Result<Looked> {
     let mut head = Vec::new();
     from.by_ref()
-        .take(inside::HEAD_BYTES as u64)
+        .take(content_checks::HEAD_BYTES as u64)
         .read_to_end(&mut head)?;
     let form = Form::of(&head);
     let mut whole = (&head[..]).chain(from);
     let inside = match (form, at) {
         (_, None) | (Form::Other, _) => None,
-        (Form::Database, Some(Place::Disk(path))) => Some(inside::database_at(path)),
-        (Form::Database, Some(Place::Stream)) => Some(inside::database_of(&mut whole, length)?),
-        (Form::PropertyList, Some(_)) => Some(inside::property_list(&mut whole, length)?),
+        (Form::Database, Some(Place::Disk(path))) => Some(content_checks::database_at(path)),
+        (Form::Database, Some(Place::Stream)) => {
+            Some(content_checks::database_of(&mut whole, length)?)
+        }
+        (Form::PropertyList, Some(_)) => Some(content_checks::property_list(&mut whole, length)?),
     };
     Ok(Looked {
         inside: inside.map(|look| (form, look)),

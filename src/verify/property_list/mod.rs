@@ -11,8 +11,8 @@ mod xml;
 
 use std::borrow::Cow;
 
-use binary::Binary;
-use xml::Xml;
+use crate::verify::property_list::binary::Binary;
+use crate::verify::property_list::xml::Xml;
 
 /// Result of a scan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
