@@ -19,6 +19,7 @@ pub mod backup_format;
 pub mod base;
 pub mod device;
 pub mod export;
+pub mod history;
 pub mod jobs;
 pub mod mobilebackup;
 pub mod reader;

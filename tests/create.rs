@@ -333,7 +333,7 @@ fn cut_and_go_on(rig: &Rig, store: &Store, fault: Fault) -> Option<bool> {
     let current = store.current_path(rig.udid());
     let exists = current.exists();
     let before = exists.then(|| tree(&current));
-    let listed = |s: &Store| format!("{:?}", idev_backup::jobs::list::list(s).unwrap());
+    let listed = |s: &Store| format!("{:?}", idev_backup::history::list::list(s).unwrap());
     let listed_before = listed(store);
     rig.phone.suffer(std::slice::from_ref(&fault));
     let when = format!("{fault:?}");

@@ -17,9 +17,9 @@ use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::device::connector::Connector;
 use idev_backup::device::trust;
+use idev_backup::history::change;
 use idev_backup::jobs::doctor::computer::Places;
 use idev_backup::jobs::doctor::{Level, Line, Options, Report, examine};
-use idev_backup::jobs::history;
 use idev_backup::simulator::{Password, PhoneConfig, Trust};
 use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
@@ -349,7 +349,7 @@ fn what_verify_found_is_told_and_when() {
     let verify = || {
         let options = verify::Options::bytes();
         let report = verify::verify(&rig.current(), &options, &Silent).unwrap();
-        history::record(&report, &Silent);
+        change::record(&report, &Silent);
     };
     verify();
     told(&examined(&rig), Level::Ok, "verified", "last read through");

@@ -16,9 +16,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::rig::{self, Random, Rig, Tree, UDID, copy_dir, options, tree};
 use idev_backup::base::progress::{Event, Monitor, Silent};
-use idev_backup::jobs::adopt::{self, Came};
-use idev_backup::jobs::history::{self, Prune};
-use idev_backup::jobs::{Error, create, list, restore};
+use idev_backup::history::adopt::{self, Came};
+use idev_backup::history::change::{self, Prune};
+use idev_backup::history::list;
+use idev_backup::jobs::{Error, create, restore};
 use idev_backup::store::{Policy, Store, sums};
 use idev_backup::verify::{self, Depth, Outcome};
 
@@ -183,11 +184,11 @@ impl Case<'_> {
                 Said::Made
             }
             Command::Delete => {
-                let chosen = history::find(store(), "latest")?;
+                let chosen = change::find(store(), "latest")?;
                 let id = chosen.snapshot.id().to_string();
-                let seen = history::consider(&chosen, &monitor)?;
+                let seen = change::consider(&chosen, &monitor)?;
                 hook();
-                history::delete(&chosen, seen, &monitor)?;
+                change::delete(&chosen, seen, &monitor)?;
                 Said::Deleted(id)
             }
             Command::Prune => {
@@ -195,7 +196,7 @@ impl Case<'_> {
                     policy: Policy::from(1),
                     ..Prune::default()
                 };
-                Said::Pruned(history::prune(&self.store, &how, &monitor)?.dropped)
+                Said::Pruned(change::prune(&self.store, &how, &monitor)?.dropped)
             }
             Command::Verify | Command::Repair => {
                 let named = list::resolve(store(), Some("latest"))?;
@@ -210,7 +211,7 @@ impl Case<'_> {
                     verify::repair(&named.folder, &how, &monitor)?.report
                 };
                 hook();
-                history::record(&report, &monitor);
+                change::record(&report, &monitor);
                 let id = report.of.as_ref().unwrap().id().to_string();
                 let files = report.findings.iter().map(|f| f.file.clone()).collect();
                 let is_damaged = report.outcome == Outcome::Damaged;
@@ -222,16 +223,16 @@ impl Case<'_> {
             },
             Command::Copy => {
                 // Copies the backup before the newest, which is whole.
-                let chosen = history::find(store(), &self.stamp(1))?;
+                let chosen = change::find(store(), &self.stamp(1))?;
                 hook();
                 let target = Store::create(&self.target).unwrap();
                 adopt::copy(&chosen, &target, &monitor)?;
                 Said::Copied(chosen.snapshot.id().to_string())
             }
             Command::Pin => {
-                let chosen = history::find(store(), &self.stamp(2))?;
+                let chosen = change::find(store(), &self.stamp(2))?;
                 hook();
-                history::pin(&chosen, true)?;
+                change::pin(&chosen, true)?;
                 Said::Pinned(chosen.snapshot.id().to_string())
             }
             Command::Restore => {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::rig::{self, At, Recorder, Rig, UDID, assert_whole, copy_dir, tree, victim};
 use idev_backup::base::progress::{Event, Phase, Silent};
-use idev_backup::jobs::adopt;
-use idev_backup::jobs::history::{self, Chosen};
+use idev_backup::history::adopt;
+use idev_backup::history::change::{self, Chosen};
 use idev_backup::store::hash_sources::SOURCES;
 use idev_backup::store::{self, Draft, Policy, RECORDED, REPORT, SUMS, Snapshot, Store};
 use idev_backup::verify::{self, Outcome, Wrong};
@@ -199,7 +199,7 @@ fn a_damaged_list_takes_back_no_note() {
     let noted = || rig.store.notes(rig.udid()).unwrap().of(&current(&rig));
     let verify = || {
         let report = check(&folder);
-        history::record(&report, &Silent);
+        change::record(&report, &Silent);
         report.outcome
     };
     flip(&folder.join(victim(&rig)));

@@ -8,8 +8,9 @@ use std::time::Duration;
 use crate::rig::program::{Ran, ended, program};
 use crate::rig::{self, *};
 use idev_backup::base::progress::Silent;
+use idev_backup::history::change;
 use idev_backup::jobs::restore::{self, rehearsal};
-use idev_backup::jobs::{Class, Error, history};
+use idev_backup::jobs::{Class, Error};
 use idev_backup::simulator::{Phone, PhoneConfig};
 use idev_backup::verify::{self, Depth};
 use idev_backup::{mobilebackup, store};
@@ -202,7 +203,7 @@ fn a_quick_rehearsal_claims_nothing_of_contents() {
     let file = rig.current().join(victim(&rig));
     flip(&file);
     let report = verify::verify(&rig.current(), &verify::Options::bytes(), &Silent);
-    history::record(&report.unwrap(), &Silent);
+    change::record(&report.unwrap(), &Silent);
     let ran = runs(&rig, &quick);
     assert_eq!(ran.code, 1, "{} {}", ran.out, ran.err);
     assert!(

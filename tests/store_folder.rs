@@ -10,7 +10,7 @@ use std::sync::Barrier;
 use crate::rig::program::{Ran, ended, program};
 use crate::rig::{self, At, Recorder, Rig, UDID, assert_whole, options, tree};
 use idev_backup::base::progress::{Event, Monitor, Phase, Silent};
-use idev_backup::jobs::{adopt, history};
+use idev_backup::history::{adopt, change};
 use idev_backup::simulator::Fault;
 use idev_backup::store::{Store, sums};
 use idev_backup::verify::{self, Wrong};
@@ -285,7 +285,7 @@ fn strange_files_are_left_out() {
         fs::write(adopted.path().join(name), "x").unwrap();
     }
     let target = rig.new_store("copied");
-    let chosen = history::find(Ok::<_, idev_backup::jobs::Error>(store.clone()), "latest").unwrap();
+    let chosen = change::find(Ok::<_, idev_backup::jobs::Error>(store.clone()), "latest").unwrap();
     adopt::copy(&chosen, &target, &Silent).unwrap();
     let names = tree(&target.current_path(rig.udid()));
     assert!(names.keys().all(|name| !strange.contains(&name.as_str())));

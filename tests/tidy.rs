@@ -26,6 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("schedule",      &["base"]),
     ("export",        &["base", "backup_format", "store", "reader", "jobs"]),
     ("verify",        &["base", "backup_format", "store", "reader", "jobs"]),
+    ("history",       &["base", "backup_format", "store", "reader", "verify", "jobs"]),
     // the simulated phone
     ("simulator",           &["base", "transport", "mobilebackup", "backup_format", "trace"]),
     // the binary: src/main.rs and src/cli/

@@ -8,8 +8,9 @@ use super::{OutputArgs, StoreArgs, WritableStoreArgs, create, exit, output};
 use crate::cli::stores;
 use clap::Args;
 use idev_backup::base::units::{counted, size};
-use idev_backup::jobs::adopt::{self, Came, Taken};
-use idev_backup::jobs::{Error, history};
+use idev_backup::history::adopt::{self, Came, Taken};
+use idev_backup::history::change;
+use idev_backup::jobs::Error;
 use idev_backup::store::Store;
 
 /// Take a backup of Finder, iTunes, iMazing or another program into the store.
@@ -70,7 +71,7 @@ impl Copy {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         run("copied", self.output, |watch| {
-            let from = history::find(self.store.open(), &self.snapshot)?;
+            let from = change::find(self.store.open(), &self.snapshot)?;
             let source = &from.store;
             let target = stores::whole(&self.target)?;
             apart(&target, source)?;

@@ -17,9 +17,10 @@ use idev_backup::base::secret::Secret;
 use idev_backup::base::udid::Udid;
 use idev_backup::base::units::{count, counted, duration, parse_span, size};
 use idev_backup::device::connector::Connector;
+use idev_backup::history::{list, phone_names};
+use idev_backup::jobs::Error;
 use idev_backup::jobs::create::{Options, Report};
 use idev_backup::jobs::unattended::{self, Outcome, Plan};
-use idev_backup::jobs::{Error, list, named};
 use idev_backup::reader::passwords::Known;
 use idev_backup::store::Store;
 use idev_backup::transport::Attached;
@@ -176,7 +177,7 @@ impl Create {
 /// Returns the phones that have backups in the store and match `wanted`.
 pub fn known(store: &Store, wanted: Option<&str>) -> Vec<Udid> {
     let snapshots = store.snapshots().unwrap_or_default();
-    let meant = wanted.map(|text| named::of_store(store, text).unwrap_or_default());
+    let meant = wanted.map(|text| phone_names::of_store(store, text).unwrap_or_default());
     let is_meant = |udid: &&Udid| {
         let meant = meant.as_ref();
         meant.is_none_or(|meant| meant.iter().any(|(other, _)| other == *udid))

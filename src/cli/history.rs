@@ -9,8 +9,8 @@ use super::{OutputArgs, StoreArgs, exit, output};
 use clap::Args;
 use idev_backup::base::udid::Udid;
 use idev_backup::base::units::{counted, size};
+use idev_backup::history::change::{self, Chosen, Deleted, Noted, Prune as How, Pruned};
 use idev_backup::jobs::Error;
-use idev_backup::jobs::history::{self, Chosen, Deleted, Noted, Prune as How, Pruned};
 use idev_backup::store::retention::{Policy, Within};
 
 /// Which snapshots stay. A rule only ever keeps; several add up.
@@ -134,7 +134,7 @@ impl Prune {
         let store = self.store.open()?;
         let udid = match &self.device {
             None => None,
-            Some(beginning) => Some(history::phone(&store, beginning)?),
+            Some(beginning) => Some(change::phone(&store, beginning)?),
         };
         let how = How {
             policy: self.keep.policy(),
@@ -142,7 +142,7 @@ impl Prune {
             udid,
             dry_run: self.dry_run,
         };
-        history::prune(&store, &how, watch)
+        change::prune(&store, &how, watch)
     }
 }
 
@@ -153,7 +153,7 @@ fn show_fates(pruned: &Pruned) {
             .to_vec(),
     ];
     for fate in &pruned.snapshots {
-        let words: Vec<&str> = fate.why.iter().map(history::Why::words).collect();
+        let words: Vec<&str> = fate.why.iter().map(change::Why::words).collect();
         rows.push(vec![
             fate.udid.clone(),
             fate.stamp.clone().unwrap_or_else(|| "?".to_owned()),
@@ -203,7 +203,7 @@ struct SnapshotArgs {
 
 impl SnapshotArgs {
     fn find(&self) -> Result<Chosen, Error> {
-        history::find(self.store.open(), &self.snapshot)
+        change::find(self.store.open(), &self.snapshot)
     }
 
     fn note(&self, words: &str, change: impl FnOnce(&Chosen) -> Result<Noted, Error>) -> u8 {
@@ -234,7 +234,7 @@ impl Pin {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         self.of
-            .note("is pinned, and stays", |of| history::pin(of, true))
+            .note("is pinned, and stays", |of| change::pin(of, true))
     }
 }
 
@@ -251,7 +251,7 @@ impl Unpin {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         self.of
-            .note("is not pinned any more", |of| history::pin(of, false))
+            .note("is not pinned any more", |of| change::pin(of, false))
     }
 }
 
@@ -277,7 +277,7 @@ impl Tag {
             false => format!("is called {:?}, and stays", self.name),
         };
         self.of
-            .note(&words, |of| history::tag(of, &self.name, self.remove))
+            .note(&words, |of| change::tag(of, &self.name, self.remove))
     }
 }
 
@@ -305,7 +305,7 @@ impl Retire {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let store = self.store.open();
-        match store.and_then(|store| history::retire(&store, &self.phone, self.undo)) {
+        match store.and_then(|store| change::retire(&store, &self.phone, self.undo)) {
             Err(e) => output::failure(&e, None, self.json),
             Ok(noted) if self.json => {
                 output::object("retired", Some(&noted.udid), &noted);
@@ -369,13 +369,13 @@ impl Delete {
 
     fn delete(&self, watch: &Watch) -> Result<Option<Deleted>, Error> {
         let chosen = self.of.find()?;
-        let seen = history::consider(&chosen, watch)?;
+        let seen = change::consider(&chosen, watch)?;
         // Finish the progress display first, so that it does not redraw below the question.
         watch.finish();
         if !self.yes && !agrees(&seen)? {
             return Ok(None);
         }
-        history::delete(&chosen, seen, watch).map(Some)
+        change::delete(&chosen, seen, watch).map(Some)
     }
 }
 

@@ -7,11 +7,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use idev_backup::jobs::{Error, list};
+use super::{exit, log};
+use idev_backup::history::list;
+use idev_backup::jobs::Error;
 use indicatif::MultiProgress;
 use serde::Serialize;
-
-use super::{exit, log};
 
 /// Returns the progress bars of running jobs if stderr is a terminal. Lines are printed above them.
 pub fn bars() -> Option<&'static MultiProgress> {

@@ -9,7 +9,8 @@ use super::{OutputArgs, StoreArgs, exit, output};
 use crate::cli::progress;
 use clap::Args;
 use idev_backup::base::units::{count, counted, size};
-use idev_backup::jobs::{Error, history, list};
+use idev_backup::history::{change, list};
+use idev_backup::jobs::Error;
 use idev_backup::reader::passwords::{Known, Passwords};
 use idev_backup::verify::{
     self, Depth, Finding, Options, Outcome, Proof, Repair, Report, Sample, Wrong,
@@ -120,7 +121,7 @@ impl Verify {
             false => verify::verify(&folder, &options, watch).map(Checked::Found),
         }?;
         let (Checked::Repaired(Repair { report, .. }) | Checked::Found(report)) = &checked;
-        history::record(report, watch);
+        change::record(report, watch);
         Ok(checked)
     }
 }

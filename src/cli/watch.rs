@@ -15,10 +15,11 @@ use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::udid::Udid;
 use idev_backup::base::units::parse_span;
 use idev_backup::device::connector::Connector;
+use idev_backup::history::{list, phone_names};
+use idev_backup::jobs::Error;
 use idev_backup::jobs::create::Options;
 use idev_backup::jobs::unattended::{self, Outcome, Plan};
 use idev_backup::jobs::watch::{self, Happening, Watcher};
-use idev_backup::jobs::{Error, list, named};
 use idev_backup::store::Store;
 use idev_backup::transport::Attached;
 use serde::Serialize;
@@ -133,9 +134,9 @@ impl Watcher for Guard<'_> {
             return true;
         };
         // The store knows the name of a phone that has been unplugged.
-        let of_store = named::of_store(self.store, wanted).unwrap_or_default();
+        let of_store = phone_names::of_store(self.store, wanted).unwrap_or_default();
         let connected = self.connector.phones().unwrap_or_default();
-        let connected = named::meant(
+        let connected = phone_names::meant(
             wanted,
             &connected,
             |phone| &phone.udid,

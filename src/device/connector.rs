@@ -11,7 +11,8 @@ use crate::base::product_names;
 use crate::device::pair_records::Records;
 use crate::device::tls::Pin;
 use crate::device::{self, Lockdown, Session};
-use crate::jobs::{Error, named};
+use crate::history::phone_names;
+use crate::jobs::Error;
 use crate::transport::{Attached, Stream, Transport, Via};
 
 /// The means of reaching phones, shared by all commands.
@@ -65,13 +66,13 @@ impl Connector {
         Ok(phones)
     }
 
-    /// Finds the one phone that `wanted` identifies; see [`named::meant`].
+    /// Finds the one phone that `wanted` identifies; see [`phone_names::meant`].
     pub fn phone(&self, wanted: Option<&str>) -> Result<Attached, Error> {
         let phones = self.phones()?;
         let meant: Vec<&Attached> = match wanted {
             None => phones.iter().collect(),
             Some(text) => {
-                named::meant(text, &phones, |phone| &phone.udid, |phone| self.name(phone))
+                phone_names::meant(text, &phones, |phone| &phone.udid, |phone| self.name(phone))
             }
         };
         match meant[..] {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::host::{Course, DraftHost};
 use super::noted::Noted;
 use super::plan::Begun;
-use super::{Error, base, complaint, encryption, info_plist, list, passcode, unlisted};
+use super::{Error, base, complaint, encryption, info_plist, passcode, unlisted};
 pub use crate::backup_format::categories::{Amount, Kind};
 use crate::backup_format::plists::Status;
 use crate::base::progress::{Event, Monitor, Phase};
@@ -17,6 +17,7 @@ use crate::base::units::counted;
 use crate::device::connector::{Connector, Facts, State};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{Session, trust};
+use crate::history::list;
 use crate::jobs::plan;
 use crate::mobilebackup::error_codes::{self, Refusal};
 use crate::mobilebackup::{self, Verdict};
@@ -302,7 +303,7 @@ fn seal(
         if !std::mem::replace(&mut removes, true) {
             monitor.phase(Phase::Removing);
         }
-        monitor.event(super::history::removing(removal));
+        monitor.event(crate::history::change::removing(removal));
     })?;
     report.seconds.sync = sealed.sync.as_secs_f64();
     report.seconds.seal = sealed.renames.as_secs_f64();

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Error, list, passcode};
+use super::{Error, passcode};
 use crate::base::progress::Monitor;
 use crate::base::secret::Secret;
 use crate::device::connector::{Connector, Encryption, Facts};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{self, Session, trust};
+use crate::history::list;
 use crate::mobilebackup::{self, error_codes};
 use crate::reader::backup;
 use crate::reader::passwords::Passwords;

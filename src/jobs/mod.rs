@@ -1,7 +1,6 @@
 //! The jobs behind the commands, one file each: the only modules that use both the phone's services
 //! and the store.
 
-pub mod adopt;
 mod awake;
 mod base;
 pub mod conditions;
@@ -9,13 +8,9 @@ pub mod create;
 pub mod devices;
 pub mod doctor;
 pub mod encryption;
-pub mod history;
 pub mod hooks;
 mod host;
 mod info_plist;
-pub mod last_good;
-pub mod list;
-pub mod named;
 mod noted;
 mod passcode;
 mod plan;
@@ -351,7 +346,7 @@ fn class_of_device(e: &device::Error) -> Class {
 }
 
 /// Reports drafts and imports that could not be finished and were set aside.
-fn tell_aside(aside: &[store::SetAside], monitor: &dyn crate::base::progress::Monitor) {
+pub(crate) fn tell_aside(aside: &[store::SetAside], monitor: &dyn crate::base::progress::Monitor) {
     for aside in aside {
         monitor.problem(aside.to_string(), Some(aside.hint()));
     }

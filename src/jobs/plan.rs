@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use super::Error;
 use super::base::Base;
 use super::create::Options;
-use super::last_good::is_complete;
-use super::{Error, list};
 use crate::backup_format::plists::{ManifestPlist, Status};
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::udid::Udid;
 use crate::base::units::counted;
 use crate::device::connector::{Facts, State};
+use crate::history::last_good::is_complete;
+use crate::history::list;
 use crate::jobs::base;
 use crate::store::disk::CloneKind;
 use crate::store::draft::Leftover;

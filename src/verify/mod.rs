@@ -28,7 +28,8 @@ use crate::backup_format::plists::{self, Unreadable};
 use crate::base::cancel::CancelToken;
 use crate::base::plain_file;
 use crate::base::progress::{Monitor, Phase};
-use crate::jobs::{Error, history};
+use crate::history::change;
+use crate::jobs::Error;
 use crate::reader::backup::Mark;
 use crate::reader::passwords::Passwords;
 use crate::store::{self, Id, snapshot};
@@ -160,7 +161,7 @@ pub(crate) fn look_through(
     if let Some(id) = &options.id
         && of.as_ref().is_none_or(|now| now.id() != id)
     {
-        return Err(history::moved(folder, None));
+        return Err(change::moved(folder, None));
     }
     let mut options = options.clone();
     let ours = match &known {

@@ -10,7 +10,8 @@ use super::finding::{Report, Wrong};
 use super::{Options, look_through};
 use crate::base::backup_path::BackupPath;
 use crate::base::progress::{Monitor, Phase};
-use crate::jobs::{Error, history};
+use crate::history::change;
+use crate::jobs::Error;
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::{Snapshot, Store, snapshot};
 
@@ -61,7 +62,7 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
         _ => None,
     };
     let Some(backup) = there else {
-        return Err(history::moved(folder, None));
+        return Err(change::moved(folder, None));
     };
     let Some(sums) = backup.sums() else {
         let what = format!(

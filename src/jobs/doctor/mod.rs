@@ -17,9 +17,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::{Error, named};
+use super::Error;
 use crate::base::udid::Udid;
 use crate::device::connector::Connector;
+use crate::history::phone_names;
 use crate::transport::Attached;
 use computer::Places;
 use facts::{Health, Shelf, Trouble, Way};
@@ -133,14 +134,14 @@ pub struct Options {
 /// Returns the UDID of the one phone that `text` identifies, connected or in the store; else `text`
 /// itself.
 fn udid_of(text: &str, connector: &Connector, seen: &[Attached], shelf: &Shelf) -> String {
-    let connected = named::meant(
+    let connected = phone_names::meant(
         text,
         seen,
         |phone| &phone.udid,
         |phone| connector.name(phone),
     );
     let name = |kept: &facts::Kept| kept.current.as_ref()?.name.clone();
-    let kept = named::meant(text, &shelf.kept, |kept| &kept.udid, name);
+    let kept = phone_names::meant(text, &shelf.kept, |kept| &kept.udid, name);
     match (&connected[..], &kept[..]) {
         ([phone], _) => phone.udid.to_string(),
         ([], [kept]) => kept.udid.to_string(),

@@ -8,7 +8,8 @@ use super::facts::{Health, Kept, Shelf};
 use super::health::name;
 use crate::base::udid::Udid;
 use crate::base::units::{counted, size};
-use crate::jobs::{conditions, list};
+use crate::history::list;
+use crate::jobs::conditions;
 use crate::store::capabilities::Abilities;
 
 /// Space that the phone demands beyond the bytes that it sends (protocol.md, "Free space").
@@ -352,9 +353,9 @@ fn room(shelf: &Shelf, kept: &Kept, health: &Health, name: &str) -> Option<Line>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::list::Backup;
     use crate::jobs::doctor::Level;
     use crate::jobs::doctor::facts::Trouble;
-    use crate::jobs::list::Backup;
     use crate::transport::{Attached, Via};
 
     const UDID: &str = "00008130-001A2B3C4D5E6F70";

@@ -21,13 +21,14 @@ use serde::Serialize;
 
 use super::awake::Awake;
 use super::doctor::{Level, Line};
-use super::list::Named;
-use super::{Error, history, passcode};
+use super::{Error, passcode};
 use crate::base::cancel::CancelToken;
 use crate::base::progress::Monitor;
 use crate::device::connector::Connector;
 use crate::device::trust;
-use crate::jobs::{doctor, list};
+use crate::history::change;
+use crate::history::list::{self, Named};
+use crate::jobs::doctor;
 use crate::reader::passwords::Known;
 use crate::store::{self, Lock, Store, snapshot};
 use crate::transport::Attached;
@@ -327,7 +328,7 @@ pub fn hold_named(named: &Named) -> Result<Held, Error> {
     if now == named.id {
         Ok(Held(lock))
     } else {
-        Err(history::moved(&named.folder, None))
+        Err(change::moved(&named.folder, None))
     }
 }
 
@@ -394,7 +395,7 @@ pub fn restore(
 
     let clock = Instant::now();
     let checked = check(folder, options, &connector.token, monitor)?;
-    history::record(&checked, monitor);
+    change::record(&checked, monitor);
     let mut seconds = Seconds {
         check: clock.elapsed().as_secs_f64(),
         ..Seconds::default()

@@ -8,10 +8,10 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::list::Named;
-use super::{Error, named};
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::udid::Udid;
-use crate::jobs::list;
+use crate::history::{list, phone_names};
+use crate::jobs::Error;
 use crate::store::notes::{Note, Verified};
 use crate::store::removal::{By, Removal, local};
 pub use crate::store::retention::Why;
@@ -106,7 +106,7 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
             false => Some(store.lock(&udid)?),
         };
         if let Some(lock) = &lock {
-            super::tell_aside(&store.recover(&udid, lock)?, monitor);
+            crate::jobs::tell_aside(&store.recover(&udid, lock)?, monitor);
         }
         let all = store.snapshots_of(&udid)?;
         let own = retention::own(&how.of_phones, &udid);
@@ -191,7 +191,7 @@ fn measured(monitor: &dyn Monitor) -> impl FnMut() {
 }
 
 /// Returns the progress of a removal as an event.
-pub(super) fn removing(removal: Removal) -> Event {
+pub(crate) fn removing(removal: Removal) -> Event {
     Event::Progress {
         percent: Some(removal.percent()),
         bytes: 0,
@@ -200,9 +200,9 @@ pub(super) fn removing(removal: Removal) -> Event {
     }
 }
 
-/// Finds a phone of a store by the text that [`named::meant`] understands.
+/// Finds a phone of a store by the text that [`phone_names::meant`] understands.
 pub fn phone(store: &Store, text: &str) -> Result<Udid, Error> {
-    match &named::of_store(store, text)?[..] {
+    match &phone_names::of_store(store, text)?[..] {
         [(udid, _)] => Ok(udid.clone()),
         [] => Err(Error::Nothing {
             what: format!("the store holds no backup of a phone {text}"),
@@ -250,7 +250,7 @@ impl Chosen {
     }
 
     /// Finds the snapshot wherever it is now.
-    pub(super) fn where_it_is(&self) -> Result<Snapshot, Error> {
+    pub(crate) fn where_it_is(&self) -> Result<Snapshot, Error> {
         let seen = &self.snapshot;
         let there = self.store.look_again(seen.udid(), seen.id(), seen.path())?;
         there.ok_or_else(|| moved(self.snapshot.path(), None))
@@ -269,7 +269,7 @@ impl Chosen {
 }
 
 /// Returns the error for a backup that is not where it was when its name was resolved.
-pub(super) fn moved(from: &Path, to: Option<&Snapshot>) -> Error {
+pub(crate) fn moved(from: &Path, to: Option<&Snapshot>) -> Error {
     let from = from.display();
     Error::Nothing {
         what: match to {
@@ -429,7 +429,7 @@ pub fn delete(chosen: &Chosen, seen: Deleted, monitor: &dyn Monitor) -> Result<D
         });
     }
     let lock = store.lock(udid)?;
-    super::tell_aside(&store.recover(udid, &lock)?, monitor);
+    crate::jobs::tell_aside(&store.recover(udid, &lock)?, monitor);
     let old = &chosen.again(&lock)?;
     // Read the notes again under the lock. If they cannot be read, nothing is dropped.
     if store.notes(udid)?.of(old).pinned {

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 use serde_json::json;
 
-use super::history::Chosen;
-use super::{Error, list};
+use super::list;
 use crate::backup_format::plists::{self, Info, ManifestPlist, Status};
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::udid::Udid;
 use crate::base::{plain_file, product_names};
+use crate::history::change::Chosen;
+use crate::jobs::Error;
 use crate::store::import::{Copied, Expected, Import, Placing};
 use crate::store::notes::{Note, Verified};
 use crate::store::walk::Walk;
@@ -179,7 +180,7 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
     }
     store.check_rights(&wanted.udid)?;
     let lock = store.lock(&wanted.udid)?;
-    super::tell_aside(&store.recover(&wanted.udid, &lock)?, monitor);
+    crate::jobs::tell_aside(&store.recover(&wanted.udid, &lock)?, monitor);
     let there = store.snapshots_of(&wanted.udid)?;
     let same = |s: &&Snapshot| {
         store::disk::same_bytes(

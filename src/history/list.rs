@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Error, last_good};
+use super::last_good;
 use crate::backup_format::plists::{Info, ManifestPlist, Status};
 use crate::base::udid::Udid;
 use crate::base::{plain_file, product_names};
+use crate::jobs::Error;
 use crate::store::notes::{Notes, Verified};
 use crate::store::{self, Id, Snapshot, Store, sizes, snapshot};
 
@@ -302,7 +303,7 @@ pub fn resolve_of<E: Into<Error>>(
     let mut found: Vec<&Snapshot> = snapshots.iter().filter(named).collect();
     let wanted = name.unwrap_or("latest");
     let current_of = |text: &str| -> Result<Vec<&Snapshot>, Error> {
-        let phones = super::named::of_store(&store, text)?;
+        let phones = crate::history::phone_names::of_store(&store, text)?;
         let is_one =
             |s: &&Snapshot| s.is_current() && phones.iter().any(|(udid, _)| udid == s.udid());
         Ok(snapshots.iter().filter(is_one).collect())
@@ -425,7 +426,7 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
     }
 }
 
-pub(super) fn read_report(path: &Path) -> Option<Value> {
+pub(crate) fn read_report(path: &Path) -> Option<Value> {
     serde_json::from_slice(&plain_file::read(path).ok()?).ok()
 }
 

@@ -40,7 +40,10 @@ pub fn meant<'a, T>(
 }
 
 /// Returns the phones in a store that `text` identifies, each with its name.
-pub fn of_store(store: &Store, text: &str) -> Result<Vec<(Udid, Option<String>)>, super::Error> {
+pub fn of_store(
+    store: &Store,
+    text: &str,
+) -> Result<Vec<(Udid, Option<String>)>, crate::jobs::Error> {
     let mut phones: Vec<(Udid, Option<String>)> = Vec::new();
     for snapshot in store.snapshots()? {
         if phones.iter().all(|(udid, _)| udid != snapshot.udid()) {

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::conditions;
 use crate::backup_format::plists::{Info, ManifestPlist, Status};
 use crate::base::udid::Udid;
+use crate::jobs::conditions;
 use crate::store::notes::Notes;
 use crate::store::{Snapshot, Store};
 
