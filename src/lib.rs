@@ -15,9 +15,11 @@
 //! * [`schedule`]: jobs that the system starts
 //! * [`sim`]: a simulated phone
 
+pub mod backup;
 pub mod backup_format;
 pub mod base;
 pub mod device;
+pub mod encryption;
 pub mod export;
 pub mod history;
 pub mod jobs;

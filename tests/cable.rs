@@ -10,9 +10,9 @@ use crate::rig::{
     self, Random, Rig, Tree, assert_promise, assert_same, assert_whole, config, cut_every, options,
     tree,
 };
+use idev_backup::backup::create::Options;
 use idev_backup::base::progress::Silent;
 use idev_backup::jobs::Class;
-use idev_backup::jobs::create::Options;
 use idev_backup::simulator::{Content, Fault, PhoneConfig};
 
 fn cuts() -> usize {

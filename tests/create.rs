@@ -10,12 +10,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::rig::*;
+use idev_backup::backup::create::{self, Options, Report};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::{Event, Monitor, Phase, Silent, Wait};
 use idev_backup::base::secret::Secret;
 use idev_backup::device::tls::Pin;
 use idev_backup::device::{self, trust};
-use idev_backup::jobs::create::{self, Options, Report};
 use idev_backup::jobs::{Class, Error};
 use idev_backup::simulator::{Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust};
 use idev_backup::store::{self, METADATA, Store, sums};

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::rig::{self, At, Rig, UDID, assert_same, assert_whole, config, copy_dir, options, tree};
+use idev_backup::backup::create::{self, Options};
 use idev_backup::base::progress::{Phase, Silent};
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
 use idev_backup::jobs::Error;
-use idev_backup::jobs::create::{self, Options};
 use idev_backup::mobilebackup;
 use idev_backup::simulator::{Content, PhoneConfig};
 use idev_backup::verify::{self, Outcome, Wrong};

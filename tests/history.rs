@@ -861,8 +861,8 @@ impl Drop for Disk {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
+    use idev_backup::backup::create::Options;
     use idev_backup::base::progress::Phase;
-    use idev_backup::jobs::create::Options;
     use idev_backup::jobs::{Class, Error};
     use idev_backup::simulator::{Content, PhoneConfig};
     let Some(disk) = Disk::mount("size=240m") else {
@@ -1275,7 +1275,7 @@ fn a_backup_with_notes_that_cannot_be_read_succeeds_drops_nothing_and_tells() {
     rig.create();
     let notes = rig.own().join("notes.json");
     fs::write(&notes, "rubbish").unwrap();
-    let options = idev_backup::jobs::create::Options {
+    let options = idev_backup::backup::create::Options {
         keep: 0.into(),
         ..rig::options()
     };

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::rig::program::{ended, program};
 use crate::rig::{self, Random, Rig, Tree, assert_promise, config, options, tree};
-use idev_backup::jobs::create::Options;
+use idev_backup::backup::create::Options;
 use idev_backup::simulator::{Content, PhoneConfig};
 
 /// Backups that stay beside the current one, so that each seal drops one.

@@ -15,11 +15,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::rig::{self, Random, Rig, Tree, UDID, copy_dir, options, tree};
+use idev_backup::backup::create;
 use idev_backup::base::progress::{Event, Monitor, Silent};
 use idev_backup::history::adopt::{self, Came};
 use idev_backup::history::change::{self, Prune};
 use idev_backup::history::list;
-use idev_backup::jobs::{Error, create, restore};
+use idev_backup::jobs::{Error, restore};
 use idev_backup::store::{Policy, Store, sums};
 use idev_backup::verify::{self, Depth, Outcome};
 

@@ -27,6 +27,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("export",        &["base", "backup_format", "store", "reader", "jobs"]),
     ("verify",        &["base", "backup_format", "store", "reader", "jobs"]),
     ("history",       &["base", "backup_format", "store", "reader", "verify", "jobs"]),
+    ("encryption",    &["base", "transport", "device", "mobilebackup", "store", "history", "reader", "backup", "jobs"]),
+    ("backup",        &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "encryption", "jobs"]),
     // the simulated phone
     ("simulator",           &["base", "transport", "mobilebackup", "backup_format", "trace"]),
     // the binary: src/main.rs and src/cli/

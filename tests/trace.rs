@@ -430,7 +430,7 @@ fn a_trace_whose_disk_is_full_is_a_problem_and_the_backup_is_none_the_worse() {
     let mut connector = rig.connector();
     connector.daemon = connector.daemon.recorded(recorder.clone());
     let options = rig::options();
-    let made = idev_backup::jobs::create::create(
+    let made = idev_backup::backup::create::create(
         &connector,
         &rig.attached(),
         &rig.store,

@@ -12,14 +12,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::rig::{At, OTHER_UDID, Rig, config, options, small};
+use idev_backup::backup::create;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::{Phase, Silent};
 use idev_backup::base::secret::Secret;
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
 use idev_backup::device::trust;
-use idev_backup::jobs::encryption::{self, Wish};
-use idev_backup::jobs::{Class, Error, create, devices};
+use idev_backup::encryption::{self, Wish};
+use idev_backup::jobs::{Class, Error, devices};
 use idev_backup::simulator::Phone;
 use idev_backup::transport::usb::mux::{Broken, TRANSFER_BYTES, WINDOW_BYTES};
 use idev_backup::transport::usb::pump::{Pipe, Wake};

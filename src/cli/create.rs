@@ -12,6 +12,7 @@ use super::{
     ConnectionArgs, DeviceArgs, OutputArgs, WritableStoreArgs, exit, interrupt, log, output,
 };
 use clap::Args;
+use idev_backup::backup::create::{Options, Report};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::secret::Secret;
 use idev_backup::base::udid::Udid;
@@ -19,7 +20,6 @@ use idev_backup::base::units::{count, counted, duration, parse_span, size};
 use idev_backup::device::connector::Connector;
 use idev_backup::history::{list, phone_names};
 use idev_backup::jobs::Error;
-use idev_backup::jobs::create::{Options, Report};
 use idev_backup::jobs::unattended::{self, Outcome, Plan};
 use idev_backup::reader::passwords::Known;
 use idev_backup::store::Store;

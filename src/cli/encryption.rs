@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use idev_backup::base::progress::Monitor;
 use idev_backup::base::units::{counted, size};
 use idev_backup::device::connector;
+use idev_backup::encryption::{self, Done, Options, Proof, Report, Room, Wish};
 use idev_backup::jobs::Error;
-use idev_backup::jobs::encryption::{self, Done, Options, Proof, Report, Room, Wish};
 use idev_backup::store::Store;
 
 /// Switch the encryption of a phone's backups on or off, change its password, or try a password on

@@ -11,13 +11,13 @@ use super::{
     schedule_run,
 };
 use clap::Args;
+use idev_backup::backup::create::Options;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::udid::Udid;
 use idev_backup::base::units::parse_span;
 use idev_backup::device::connector::Connector;
 use idev_backup::history::{list, phone_names};
 use idev_backup::jobs::Error;
-use idev_backup::jobs::create::Options;
 use idev_backup::jobs::unattended::{self, Outcome, Plan};
 use idev_backup::jobs::watch::{self, Happening, Watcher};
 use idev_backup::store::Store;

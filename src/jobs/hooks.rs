@@ -109,7 +109,7 @@ pub struct Told<'a> {
     /// Advice on what to do, after a failure.
     pub hint: Option<String>,
     /// Contents of `report.json`, after a success.
-    pub report: Option<&'a super::create::Report>,
+    pub report: Option<&'a crate::backup::create::Report>,
 }
 
 impl Hooks {

@@ -2,21 +2,12 @@
 //! and the store.
 
 mod awake;
-mod base;
 pub mod conditions;
-pub mod create;
 pub mod devices;
 pub mod doctor;
-pub mod encryption;
 pub mod hooks;
-mod host;
-mod info_plist;
-mod noted;
-mod passcode;
-mod plan;
 pub mod restore;
 pub mod unattended;
-mod unlisted;
 pub mod watch;
 
 use std::fmt;
@@ -506,7 +497,7 @@ impl From<store::Error> for Error {
 }
 
 /// Formats a phone's error about one of its own files.
-fn complaint(fault: &DeviceFault) -> String {
+pub(crate) fn complaint(fault: &DeviceFault) -> String {
     format!(
         "the phone could not read its file {}: {} (code {})",
         fault.device_path, fault.text, fault.code

@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use idev_backup::backup::create::{self, Options, Report};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::{Event, Monitor, Phase, Silent};
 use idev_backup::base::udid::Udid;
@@ -24,7 +25,6 @@ use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
 use idev_backup::history::list;
 use idev_backup::jobs::Error;
-use idev_backup::jobs::create::{self, Options, Report};
 use idev_backup::reader::passwords::Known;
 use idev_backup::simulator::{Content, Daemon, Phone, PhoneConfig};
 use idev_backup::store::Store;

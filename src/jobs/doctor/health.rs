@@ -2,9 +2,9 @@
 
 use super::facts::Health;
 use super::{Level, Line, ios};
+use crate::backup::create::BATTERY_LOW_PERCENT;
 use crate::base::units::size;
 use crate::device;
-use crate::jobs::create::BATTERY_LOW_PERCENT;
 use crate::mobilebackup::error_codes;
 use crate::transport::Via;
 

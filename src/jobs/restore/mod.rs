@@ -19,9 +19,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::Error;
 use super::awake::Awake;
 use super::doctor::{Level, Line};
-use super::{Error, passcode};
+use crate::backup::passcode_prompt;
 use crate::base::cancel::CancelToken;
 use crate::base::progress::Monitor;
 use crate::device::connector::Connector;
@@ -85,7 +86,7 @@ impl Default for Options {
             force: false,
             password: None,
             stay_awake: false,
-            silence_max: passcode::WAIT_MAX + Duration::from_secs(60),
+            silence_max: passcode_prompt::WAIT_MAX + Duration::from_secs(60),
             trust_wait: Duration::from_secs(120),
         }
     }

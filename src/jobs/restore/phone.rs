@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use super::about::Source;
 use super::host::{Course, SnapshotHost};
 use super::{Options, apps, part};
+use crate::backup::passcode_prompt;
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::units::{count, counted};
 use crate::device::connector::{Connector, Facts};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{self, Lockdown, Session};
-use crate::jobs::{Error, passcode};
+use crate::jobs::Error;
 use crate::mobilebackup::{self, RestoreOptions, Verdict, error_codes};
 use crate::store::restore_overlay::Overlay;
 use crate::transport::Attached;
@@ -181,7 +182,7 @@ impl Job<'_> {
         std::thread::scope(|scope| {
             // Started first, because the phone does not confirm when it begins to announce its
             // passcode sheet.
-            let watch = passcode::Watch::start(session, self.connector, self.monitor, scope);
+            let watch = passcode_prompt::Watch::start(session, self.connector, self.monitor, scope);
             let token = self.connector.token.fork();
             let silence_max = self.options.silence_max;
             let stream = session.service(mobilebackup::SERVICE, &token, silence_max)?;

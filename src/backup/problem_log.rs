@@ -6,20 +6,20 @@ use crate::base::progress::{Event, Monitor};
 const PROBLEMS_MAX: usize = 1000;
 
 /// A monitor that passes every event on and keeps the problems for the report.
-pub(super) struct Noted<'a> {
+pub(crate) struct Noted<'a> {
     inner: &'a dyn Monitor,
     problems: std::sync::Mutex<Vec<String>>,
 }
 
 impl<'a> Noted<'a> {
-    pub(super) fn new(inner: &'a dyn Monitor) -> Noted<'a> {
+    pub(crate) fn new(inner: &'a dyn Monitor) -> Noted<'a> {
         Noted {
             inner,
             problems: std::sync::Mutex::default(),
         }
     }
 
-    pub(super) fn problems(&self) -> Vec<String> {
+    pub(crate) fn problems(&self) -> Vec<String> {
         self.problems
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)

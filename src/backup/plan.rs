@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Error;
-use super::base::Base;
 use super::create::Options;
+use crate::backup::baseline::{self, Base};
 use crate::backup_format::plists::{ManifestPlist, Status};
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
@@ -13,7 +12,7 @@ use crate::base::units::counted;
 use crate::device::connector::{Facts, State};
 use crate::history::last_good::is_complete;
 use crate::history::list;
-use crate::jobs::base;
+use crate::jobs::Error;
 use crate::store::disk::CloneKind;
 use crate::store::draft::Leftover;
 use crate::store::layout::LeftOut;
@@ -80,11 +79,11 @@ pub fn begin(
 ) -> Result<Begun, Error> {
     let mut lock = lock;
     let (leftover, aside) = Leftover::find(store, udid, &lock)?;
-    super::tell_aside(&aside, monitor);
+    crate::jobs::tell_aside(&aside, monitor);
     // Read only now, because `Leftover::find` may have completed an interrupted seal.
     let current = store.current(udid)?.filter(|_| !options.full);
     let base = match &current {
-        Some(current) => base::judge(store, current, token, monitor)?,
+        Some(current) => baseline::judge(store, current, token, monitor)?,
         None => Base::Sound,
     };
     let is_spoilt = base == Base::Spoilt;

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use super::host::{Course, DraftHost};
-use super::noted::Noted;
 use super::plan::Begun;
-use super::{Error, base, complaint, encryption, info_plist, passcode, unlisted};
+use super::unlisted;
+use crate::backup::problem_log::Noted;
+use crate::backup::{baseline, info_plist_writer, passcode_prompt, plan};
 pub use crate::backup_format::categories::{Amount, Kind};
 use crate::backup_format::plists::Status;
 use crate::base::progress::{Event, Monitor, Phase};
@@ -17,8 +18,9 @@ use crate::base::units::counted;
 use crate::device::connector::{Connector, Facts, State};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{Session, trust};
+use crate::encryption;
 use crate::history::list;
-use crate::jobs::plan;
+use crate::jobs::{Error, complaint};
 use crate::mobilebackup::error_codes::{self, Refusal};
 use crate::mobilebackup::{self, Verdict};
 use crate::reader::passwords::Known;
@@ -29,7 +31,7 @@ use crate::verify::{self, Complaint, Depth, Outcome, Wrong};
 
 /// Battery level, in percent, below which a phone that is not charging may run out of power before
 /// the backup ends.
-pub(super) const BATTERY_LOW_PERCENT: u64 = 20;
+pub(crate) const BATTERY_LOW_PERCENT: u64 = 20;
 
 /// Options of a backup run.
 #[derive(Debug, Clone)]
@@ -69,7 +71,7 @@ impl Default for Options {
             read_again: false,
             // The phone may wait this long for a passcode, and may send nothing for 15 minutes when
             // no passcode is needed.
-            silence_max: passcode::WAIT_MAX + Duration::from_secs(60),
+            silence_max: passcode_prompt::WAIT_MAX + Duration::from_secs(60),
             trust_wait: Duration::from_secs(120),
             password: None,
         }
@@ -226,7 +228,7 @@ pub fn create(
     })?;
     seconds.hashes = clock.elapsed().as_secs_f64();
     if complete.has_lost_list() {
-        base::tell_lost_list(monitor);
+        baseline::tell_lost_list(monitor);
     }
     let clock = Instant::now();
     monitor.phase(Phase::Checking);
@@ -370,7 +372,7 @@ impl Dialog<'_> {
         let sync = SyncLock::take(session, &self.connector.token)?;
         self.monitor.phase(Phase::Describing);
         let clock = Instant::now();
-        let info = info_plist::make(
+        let info = info_plist_writer::make(
             session,
             &self.connector.token,
             self.options.apps,
@@ -392,7 +394,7 @@ impl Dialog<'_> {
         std::thread::scope(|scope| {
             // Start the watch first: the phone does not say when it starts to report its passcode
             // sheet.
-            let watch = passcode::Watch::start(session, self.connector, self.monitor, scope);
+            let watch = passcode_prompt::Watch::start(session, self.connector, self.monitor, scope);
             let token = self.connector.token.fork();
             let stream =
                 session.service(mobilebackup::SERVICE, &token, self.options.silence_max)?;

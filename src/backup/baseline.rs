@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use super::Error;
 use crate::backup_format::plists::Status;
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Monitor, Phase};
 use crate::history::last_good::is_complete;
+use crate::jobs::Error;
 use crate::store::audit::{Extent, has_damaged_list};
 use crate::store::{Snapshot, Store};
 use crate::verify::{self, Outcome};

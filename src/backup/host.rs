@@ -4,12 +4,12 @@
 use std::io::Read;
 use std::time::{Duration, SystemTime};
 
-use super::complaint;
 use crate::base::backup_path::BackupPath;
 use crate::base::phases::Phases;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::units::size;
 use crate::history::change::removing;
+use crate::jobs::complaint;
 use crate::mobilebackup::error_codes::{ASKED_BEYOND_NEED_BYTES, Shortage};
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
 use crate::store::removal::Room;

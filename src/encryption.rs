@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Error, passcode};
+use crate::backup::passcode_prompt;
 use crate::base::progress::Monitor;
 use crate::base::secret::Secret;
 use crate::device::connector::{Connector, Encryption, Facts};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{self, Session, trust};
 use crate::history::list;
+use crate::jobs::Error;
 use crate::mobilebackup::{self, error_codes};
 use crate::reader::backup;
 use crate::reader::passwords::Passwords;
@@ -80,7 +81,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            silence_max: passcode::WAIT_MAX + Duration::from_secs(60),
+            silence_max: passcode_prompt::WAIT_MAX + Duration::from_secs(60),
             trust_wait: Duration::from_secs(120),
         }
     }
@@ -232,7 +233,7 @@ fn ask(
     let verdict = std::thread::scope(|scope| {
         // Start the watch first: the phone does not say when it starts to report its passcode
         // sheet.
-        let watch = passcode::Watch::start(session, connector, monitor, scope);
+        let watch = passcode_prompt::Watch::start(session, connector, monitor, scope);
         let token = connector.token.fork();
         let stream = session.service(mobilebackup::SERVICE, &token, options.silence_max)?;
         let dialog = mobilebackup::Session::open(stream, token).map_err(not_opened)?;

@@ -3,13 +3,14 @@
 
 use std::iter::Peekable;
 
-use super::{Error, store};
 use crate::backup_format::manifest_db::Filter;
 use crate::base::backup_path::BackupPath;
 use crate::base::progress::Monitor;
 use crate::base::units::counted;
+use crate::jobs::Error;
 use crate::reader::backup::Opened;
 use crate::reader::passwords::{Known, NoPasswords, Passwords};
+use crate::store;
 use crate::store::walk::Walk;
 use crate::store::{Draft, layout};
 
@@ -19,7 +20,7 @@ const HELD_MAX: usize = 20_000;
 
 /// Removes the files that the phone's list does not name from a resumed draft. Does nothing if the
 /// list cannot be read completely; the check of the backup reports that, and the files.
-pub(super) fn remove(
+pub(crate) fn remove(
     draft: &mut Draft,
     password: Option<&Known>,
     monitor: &dyn Monitor,

@@ -1,0 +1,10 @@
+//! Makes a backup of a phone: the plan, the computer's side of the dialog, and the sealed folder.
+
+pub(crate) mod baseline;
+pub mod create;
+pub(crate) mod host;
+pub(crate) mod info_plist_writer;
+pub(crate) mod passcode_prompt;
+pub(crate) mod plan;
+pub(crate) mod problem_log;
+pub(crate) mod unlisted;
