@@ -20,7 +20,8 @@ use idev_backup::base::progress::{Event, Monitor, Silent};
 use idev_backup::history::adopt::{self, Came};
 use idev_backup::history::change::{self, Prune};
 use idev_backup::history::list;
-use idev_backup::jobs::{Error, restore};
+use idev_backup::jobs::Error;
+use idev_backup::restore;
 use idev_backup::store::{Policy, Store, sums};
 use idev_backup::verify::{self, Depth, Outcome};
 
@@ -249,7 +250,7 @@ impl Case<'_> {
                 let check = report.lines.iter().find(|line| line.topic == "check");
                 let level = check.map(|line| line.level);
                 assert!(
-                    level.is_some_and(|level| level < idev_backup::jobs::doctor::Level::Problem),
+                    level.is_some_and(|level| level < idev_backup::doctor::Level::Problem),
                     "{report:#?}"
                 );
                 Said::Restorable(id.map(|found| found.id().to_string()).unwrap_or_default())

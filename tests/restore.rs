@@ -14,11 +14,11 @@ use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::{Monitor, Phase, Silent};
 use idev_backup::base::secret::Secret;
 use idev_backup::device::connector::Connector;
-use idev_backup::jobs::doctor::Level;
-use idev_backup::jobs::restore::compare::{Comparison, How, Received, What, compare};
-use idev_backup::jobs::restore::{self, Left, Options, Report};
+use idev_backup::doctor::Level;
 use idev_backup::jobs::{Class, Error};
 use idev_backup::reader::passwords::{Known, NoPasswords, Passwords};
+use idev_backup::restore::compare::{Comparison, How, Received, What, compare};
+use idev_backup::restore::{self, Left, Options, Report};
 use idev_backup::simulator::{
     Fault, Ledger, Passcode, Password, Phone, PhoneConfig, RestoreOutcome, RestoredKind,
 };

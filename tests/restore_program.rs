@@ -9,8 +9,8 @@ use crate::rig::program::{Ran, ended, program};
 use crate::rig::{self, *};
 use idev_backup::base::progress::Silent;
 use idev_backup::history::change;
-use idev_backup::jobs::restore::{self, rehearsal};
 use idev_backup::jobs::{Class, Error};
+use idev_backup::restore::{self, rehearse};
 use idev_backup::simulator::{Phone, PhoneConfig};
 use idev_backup::verify::{self, Depth};
 use idev_backup::{mobilebackup, store};
@@ -482,11 +482,11 @@ fn what_goes_wrong_is_told_of_the_simulated_phone_and_sends_nobody_to_a_cable() 
         cause,
         left: restore::Left::Partly { files: 4864 },
     };
-    let error = rehearsal::simulated(broken(mobilebackup::Error::Cancelled), &place);
+    let error = rehearse::simulated(broken(mobilebackup::Error::Cancelled), &place);
     assert!(matches!(error, Error::Interrupted), "{error}");
     let hostile = "x/../y".parse::<idev_backup::base::backup_path::BackupPath>();
     let cause = mobilebackup::Error::Hostile(hostile.unwrap_err());
-    let error = rehearsal::simulated(broken(cause), &place);
+    let error = rehearse::simulated(broken(cause), &place);
     let said = format!("{error} {}", error.hint().unwrap_or_default());
     assert_eq!(error.class(), Class::Failed);
     assert!(said.contains("the simulated phone"), "{said}");
@@ -494,6 +494,6 @@ fn what_goes_wrong_is_told_of_the_simulated_phone_and_sends_nobody_to_a_cable() 
         assert!(!said.contains(word), "{word}: {said}");
     }
     // What is not the phone's stays as it is.
-    let error = rehearsal::simulated(Error::Interrupted, &place);
+    let error = rehearse::simulated(Error::Interrupted, &place);
     assert!(matches!(error, Error::Interrupted));
 }

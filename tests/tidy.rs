@@ -29,6 +29,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("history",       &["base", "backup_format", "store", "reader", "verify", "jobs"]),
     ("encryption",    &["base", "transport", "device", "mobilebackup", "store", "history", "reader", "backup", "jobs"]),
     ("backup",        &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "encryption", "jobs"]),
+    ("doctor",        &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "backup", "encryption", "jobs"]),
+    ("restore",       &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "backup", "encryption", "doctor", "jobs"]),
     // the simulated phone
     ("simulator",           &["base", "transport", "mobilebackup", "backup_format", "trace"]),
     // the binary: src/main.rs and src/cli/

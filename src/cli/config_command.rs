@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use clap::{Args, Command, Subcommand};
-use idev_backup::jobs::doctor::{Level, Line};
-use serde::Serialize;
-
 use super::config::{Config, KEYS, Mistake, at, place, tell_mistakes, variable};
 use super::{exit, output, variables};
+use clap::{Args, Command, Subcommand};
+use idev_backup::doctor::{Level, Line};
+use serde::Serialize;
 
 /// Show and check the config file.
 ///

@@ -1,11 +1,10 @@
 //! `idev-backup devices`
 
-use clap::Args;
-use idev_backup::jobs::Error;
-use idev_backup::jobs::devices::{self, Device};
-use serde::Serialize;
-
 use super::{ConnectionArgs, StoreArgs, exit, output};
+use clap::Args;
+use idev_backup::doctor::devices::{self, Device};
+use idev_backup::jobs::Error;
+use serde::Serialize;
 
 /// Show the phones that are connected, and how far they are ready for a backup.
 ///

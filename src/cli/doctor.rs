@@ -7,10 +7,10 @@ use super::unattended::OverdueArgs;
 use super::{ConnectionArgs, DeviceArgs, OutputArgs, StoreArgs, exit, output, schedule_health};
 use clap::{Args, Subcommand};
 use idev_backup::base::units::counted;
+use idev_backup::doctor::computer::Places;
+use idev_backup::doctor::explain::{self, Explanation};
+use idev_backup::doctor::{Level, Line, Options, Report, examine};
 use idev_backup::jobs::Error;
-use idev_backup::jobs::doctor::computer::Places;
-use idev_backup::jobs::doctor::explain::{self, Explanation};
-use idev_backup::jobs::doctor::{Level, Line, Options, Report, examine};
 use serde::Serialize;
 
 /// Time limit for all answers of a phone or a disk.

@@ -15,12 +15,12 @@ use idev_backup::base::secret::Secret;
 use idev_backup::base::units::{count, counted, duration, size};
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
-use idev_backup::jobs::restore::about::Source;
-use idev_backup::jobs::restore::compare::{Comparison, How, Received, What, compare};
-use idev_backup::jobs::restore::rehearsal::{ELSEWHERE, REPORT, no_place, simulated};
-use idev_backup::jobs::restore::{self, Held, Options, Report, part};
 use idev_backup::jobs::{Class, Error};
 use idev_backup::reader::passwords::{Known, NoPasswords, Passwords};
+use idev_backup::restore::compare::{Comparison, How, Received, What, compare};
+use idev_backup::restore::rehearse::{ELSEWHERE, REPORT, no_place, simulated};
+use idev_backup::restore::subject::Source;
+use idev_backup::restore::{self, Held, Options, Report, partial};
 use idev_backup::simulator::{Content, Daemon, Ledger, Phone, PhoneConfig, Restored, RestoredKind};
 use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
@@ -56,7 +56,7 @@ pub fn run(
         partial_at_own_risk: true,
         ..options.clone()
     };
-    let domains = part::domains(options)?;
+    let domains = partial::domains(options)?;
     let source = Source::look(folder)?;
     let place = std::env::temp_dir();
     room(&place, folder, &source)?;

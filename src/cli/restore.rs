@@ -11,11 +11,11 @@ use super::{ConnectionArgs, DeviceArgs, OutputArgs, bounds, doctor, exit, log, o
 use clap::Args;
 use idev_backup::base::units::{counted, duration, size};
 use idev_backup::device::connector::Connector;
+use idev_backup::doctor::{Level, Line};
 use idev_backup::jobs::Error;
-use idev_backup::jobs::doctor::{Level, Line};
-use idev_backup::jobs::restore::about::Source;
-use idev_backup::jobs::restore::{self, Considered, Held, Options, Report, ready};
 use idev_backup::reader::passwords::Known;
+use idev_backup::restore::subject::Source;
+use idev_backup::restore::{self, Considered, Held, Options, Report, preflight};
 use idev_backup::verify::Depth;
 use serde::Serialize;
 
@@ -102,7 +102,7 @@ struct DryRun<'a> {
     /// Path of the backup that was checked.
     path: String,
     #[serde(flatten)]
-    report: &'a idev_backup::jobs::doctor::Report,
+    report: &'a idev_backup::doctor::Report,
 }
 
 impl Restore {
@@ -162,7 +162,7 @@ impl Restore {
     ) -> Result<u8, Error> {
         let phone = connector.phone(self.device.device.as_deref())?;
         let seen = restore::consider(connector, &phone, folder, options, watch)?;
-        let obstacles = ready::obstacles(&seen.lines);
+        let obstacles = preflight::obstacles(&seen.lines);
         if !obstacles.is_empty() {
             return Err(Error::NotReady(obstacles));
         }
@@ -485,7 +485,7 @@ fn summary(report: &Report, options: &Options) -> Vec<String> {
     if !report.source.encrypted {
         lines.push(format!(
             "  Not restored, since the backup is not encrypted: {}.",
-            ready::NOT_IN_PLAIN
+            preflight::NOT_IN_PLAIN
         ));
     }
     lines.push(format!(
@@ -559,7 +559,7 @@ mod tests {
         };
         let options = Options::default();
         let seen = Considered {
-            lines: ready::judge_phone(&source, &target, &options),
+            lines: preflight::judge_phone(&source, &target, &options),
             source,
             target,
         };

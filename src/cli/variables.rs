@@ -9,7 +9,7 @@ use std::path::Path;
 use super::{config, exit, output, schedule_run, stores};
 use clap::{Command, CommandFactory};
 use idev_backup::base::child;
-use idev_backup::jobs::doctor::{Level, Line};
+use idev_backup::doctor::{Level, Line};
 
 const PREFIX: &str = "IDEV_BACKUP_";
 

@@ -1,12 +1,9 @@
 //! The jobs behind the commands, one file each: the only modules that use both the phone's services
 //! and the store.
 
-mod awake;
+pub(crate) mod awake;
 pub mod conditions;
-pub mod devices;
-pub mod doctor;
 pub mod hooks;
-pub mod restore;
 pub mod unattended;
 pub mod watch;
 
@@ -21,6 +18,7 @@ use crate::transport::plist_stream::FrameError;
 use crate::transport::{self, Trouble};
 use crate::verify;
 use crate::{device, store};
+use crate::{doctor, restore};
 
 /// The reasons a job fails.
 #[derive(Debug)]
@@ -220,7 +218,7 @@ impl Error {
                 Some(hints.join("; "))
             }
             Error::SourceDamaged(report) => {
-                let repair = restore::ready::repair_hint(report);
+                let repair = restore::preflight::repair_hint(report);
                 Some(match restore::tolerated(report) {
                     true => format!(
                         "{repair}. The phone has no digest of what is altered, so `--force` restores it as it is"

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use globset::GlobSet;
 
 use super::Options;
-use super::about::{Source, Target};
-use super::rehearsal::ELSEWHERE;
 use crate::backup_format::plists::Unreadable;
 use crate::backup_format::{domain_subset, manifest_db};
 use crate::base::private_dir::PrivateDir;
+use crate::doctor::ios_notes;
 use crate::jobs::Error;
-use crate::jobs::doctor::ios;
 use crate::reader::selection;
+use crate::restore::rehearse::ELSEWHERE;
+use crate::restore::subject::{Source, Target};
 
 /// The first iOS version that, when given a part, removes the rest of the system's data: settings,
 /// messages, photos (docs/protocol.md).
@@ -46,7 +46,7 @@ pub fn admit(
         })
     };
     const WHOLE: &str = "restore the whole backup, or take single files out of it with `idev-backup extract` and `idev-backup export photos`";
-    match ios::version(&target.facts.ios) {
+    match ios_notes::version(&target.facts.ios) {
         Some(version) if version < NO_PARTS_FROM => {}
         Some(_) => {
             return refused(

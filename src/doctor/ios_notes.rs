@@ -99,7 +99,7 @@ pub fn judge(name: &str, model: &str, ios: &str, over_wifi: bool) -> Line {
 }
 
 /// Parses a version such as "18.6.2". Missing parts are 0.
-pub(in crate::jobs) fn version(text: &str) -> Option<[u32; 3]> {
+pub(crate) fn version(text: &str) -> Option<[u32; 3]> {
     let mut version = [0; 3];
     let parts: Vec<&str> = text.split('.').collect();
     if parts.len() > 3 {
@@ -114,7 +114,7 @@ pub(in crate::jobs) fn version(text: &str) -> Option<[u32; 3]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::doctor::Level;
+    use crate::doctor::Level;
 
     #[test]
     fn each_version_is_told_what_holds_for_it() {

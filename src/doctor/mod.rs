@@ -1,29 +1,31 @@
 //! Finds what would keep the next backup from succeeding, and explains error codes.
 //!
 //! Facts are gathered first (`facts`, `computer`), with a time limit. Their meaning is judged
-//! separately, so that each judgment can be tested alone (`way`, `health`, `shelf`, `ios`).
+//! separately, so that each judgment can be tested alone (`check_connection`, `check_phone`, `check_store`,
+//! `ios_notes`).
 
+mod check_connection;
+mod check_phone;
+mod check_store;
 pub mod computer;
+pub mod devices;
 pub mod explain;
 mod facts;
-mod health;
-pub(in crate::jobs) mod ios;
-mod sayings;
-mod shelf;
-mod way;
+pub(crate) mod ios_notes;
+mod messages;
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::Error;
 use crate::base::udid::Udid;
 use crate::device::connector::Connector;
+use crate::doctor::computer::Places;
+use crate::doctor::facts::{Health, Shelf, Trouble, Way};
 use crate::history::phone_names;
+use crate::jobs::Error;
 use crate::transport::Attached;
-use computer::Places;
-use facts::{Health, Shelf, Trouble, Way};
 
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -55,7 +57,7 @@ pub struct Line {
 }
 
 impl Line {
-    pub(in crate::jobs) fn new(level: Level, topic: &'static str, says: impl Into<String>) -> Line {
+    pub(crate) fn new(level: Level, topic: &'static str, says: impl Into<String>) -> Line {
         Line {
             level,
             topic,
@@ -66,15 +68,15 @@ impl Line {
         }
     }
 
-    pub(in crate::jobs) fn ok(topic: &'static str, says: impl Into<String>) -> Line {
+    pub(crate) fn ok(topic: &'static str, says: impl Into<String>) -> Line {
         Line::new(Level::Ok, topic, says)
     }
 
-    pub(in crate::jobs) fn warning(topic: &'static str, says: impl Into<String>) -> Line {
+    pub(crate) fn warning(topic: &'static str, says: impl Into<String>) -> Line {
         Line::new(Level::Warning, topic, says)
     }
 
-    pub(in crate::jobs) fn problem(topic: &'static str, says: impl Into<String>) -> Line {
+    pub(crate) fn problem(topic: &'static str, says: impl Into<String>) -> Line {
         Line::new(Level::Problem, topic, says)
     }
 
@@ -90,12 +92,12 @@ impl Line {
         self
     }
 
-    pub(in crate::jobs) fn means(mut self, means: impl Into<String>) -> Line {
+    pub(crate) fn means(mut self, means: impl Into<String>) -> Line {
         self.means = Some(means.into());
         self
     }
 
-    pub(in crate::jobs) fn hint(mut self, hint: impl Into<String>) -> Line {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Line {
         self.hint = Some(hint.into());
         self
     }
@@ -171,20 +173,20 @@ pub fn examine(connector: &Connector, options: &Options) -> Result<Report, Error
     }
     shelf.kept.retain(|kept| is_meant(kept.udid.as_str()));
 
-    let mut lines = way::judge(&way, wanted.as_deref());
+    let mut lines = check_connection::judge(&way, wanted.as_deref());
     for phone in &phones {
-        let judged = health::judge(phone).into_iter();
+        let judged = check_phone::judge(phone).into_iter();
         lines.extend(
             judged.map(|line| match shelf.is_busy_with(&phone.phone.udid) {
-                true => health::under_way(line),
+                true => check_phone::under_way(line),
                 false => line,
             }),
         );
     }
-    lines.extend(shelf::judge(&shelf));
-    let of_phones = shelf::phones(&shelf, &phones);
+    lines.extend(check_store::judge(&shelf));
+    let of_phones = check_store::phones(&shelf, &phones);
     lines.extend(of_phones.iter().flat_map(|(kept, health)| {
-        shelf::judge_phone(&shelf, kept, *health, options.now, options.age_max)
+        check_store::judge_phone(&shelf, kept, *health, options.now, options.age_max)
     }));
     Ok(Report {
         level: lines.iter().map(|l| l.level).max().unwrap_or(Level::Ok),

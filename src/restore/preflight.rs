@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::about::{Source, Target};
-use super::part::Shown;
 use super::{Options, tolerated};
 use crate::backup::create::BATTERY_LOW_PERCENT;
 use crate::base::units::{counted, size};
-use crate::jobs::doctor::{Level, Line, ios};
+use crate::doctor::{Level, Line, ios_notes};
+use crate::restore::partial::Shown;
+use crate::restore::subject::{Source, Target};
 use crate::store::{Store, snapshot};
 use crate::verify::{Depth, Finding, Outcome, Report, Wrong};
 
@@ -133,7 +133,7 @@ pub fn judge_backup(source: &Source, options: &Options) -> Vec<Line> {
     let name = source.name.as_deref().unwrap_or("a phone");
     let model = source.model.as_deref().unwrap_or("unknown model");
     let ios = source.ios.as_deref().unwrap_or("of an unknown version");
-    let date = (source.date.as_deref()).and_then(super::about::local_date);
+    let date = (source.date.as_deref()).and_then(crate::restore::subject::local_date);
     let says = format!(
         "the backup is of {name} ({model}, iOS {ios}), made {}: {}, {}",
         date.as_deref().unwrap_or("at an unknown time"),
@@ -238,7 +238,7 @@ fn versions(source: &Source, target: &Target) -> Line {
     const TOPIC: &str = "version";
     let (of, on) = (source.ios.as_deref(), target.facts.ios.as_str());
     let of_words = of.unwrap_or("?");
-    match (of.and_then(ios::version), ios::version(on)) {
+    match (of.and_then(ios_notes::version), ios_notes::version(on)) {
         (Some(backup), Some(phone)) if backup > phone => {
             let line = match backup[..2] > phone[..2] {
                 true => Line::problem(

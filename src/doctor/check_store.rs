@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use super::Line;
 use super::facts::{Health, Kept, Shelf};
-use super::health::name;
 use crate::base::udid::Udid;
 use crate::base::units::{counted, size};
+use crate::doctor::check_phone::name;
 use crate::history::list;
 use crate::jobs::conditions;
 use crate::store::capabilities::Abilities;
@@ -353,9 +353,9 @@ fn room(shelf: &Shelf, kept: &Kept, health: &Health, name: &str) -> Option<Line>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::Level;
+    use crate::doctor::facts::Trouble;
     use crate::history::list::Backup;
-    use crate::jobs::doctor::Level;
-    use crate::jobs::doctor::facts::Trouble;
     use crate::transport::{Attached, Via};
 
     const UDID: &str = "00008130-001A2B3C4D5E6F70";

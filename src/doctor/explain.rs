@@ -3,8 +3,8 @@
 
 use serde::Serialize;
 
-use super::sayings;
 use crate::device::lockdown;
+use crate::doctor::messages;
 use crate::mobilebackup::error_codes;
 use crate::transport;
 
@@ -31,7 +31,7 @@ pub fn explain(text: &str) -> Vec<Explanation> {
     // If a line is known by its wording, that explanation is more precise than the one of its code.
     let mut others = Vec::new();
     for line in text.lines() {
-        match sayings::explained(line) {
+        match messages::explained(line) {
             Some((words, means, hint)) => found.add(&format!("{words:?}"), means, Some(hint)),
             None => others.push(line),
         }
@@ -502,7 +502,7 @@ mod tests {
 
     #[test]
     fn every_code_of_the_guide_is_explained() {
-        let guide = include_str!("../../../docs/guide.md");
+        let guide = include_str!("../../docs/guide.md");
         let table = guide.split("(MBErrorDomain)").nth(1).unwrap();
         let mut codes = 0;
         for row in table.lines().skip_while(|line| !line.starts_with("| 1")) {

@@ -1,17 +1,17 @@
 //! Restores a backup to a phone: the one that was backed up, or another.
 //!
-//! First the preflight gathers and judges the facts (`about`, `ready`) and checks the backup; only
+//! First the preflight gathers and judges the facts (`subject`, `preflight`) and checks the backup; only
 //! then is the phone asked to restore. It reads from the sealed backup through a temporary overlay
-//! (`host`), and its verdict decides (`phone`).
+//! (`host`), and its verdict decides (`run`).
 
-pub mod about;
-mod apps;
+mod app_list;
 pub mod compare;
 mod host;
-pub mod part;
-mod phone;
-pub mod ready;
-pub mod rehearsal;
+pub mod partial;
+pub mod preflight;
+pub mod rehearse;
+mod run;
+pub mod subject;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,24 +19,24 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::Error;
-use super::awake::Awake;
 use super::doctor::{Level, Line};
 use crate::backup::passcode_prompt;
 use crate::base::cancel::CancelToken;
 use crate::base::progress::Monitor;
 use crate::device::connector::Connector;
 use crate::device::trust;
+use crate::doctor;
 use crate::history::change;
 use crate::history::list::{self, Named};
-use crate::jobs::doctor;
+use crate::jobs::Error;
+use crate::jobs::awake::Awake;
 use crate::reader::passwords::Known;
+use crate::restore::run::{Job, await_return};
+use crate::restore::subject::{Source, Target};
 use crate::store::{self, Lock, Store, snapshot};
 use crate::transport::Attached;
 use crate::verify::{self, Depth, Outcome, Wrong};
-use about::{Source, Target};
-pub use phone::Left;
-use phone::{Job, await_return};
+pub use run::Left;
 
 /// Options of a restore.
 #[derive(Debug, Clone)]
@@ -200,13 +200,13 @@ pub fn consider(
     let source = Source::look(folder)?;
     let mut session = trust::session_or_pair(connector, phone, options.trust_wait, monitor)?;
     let target = Target::ask(phone, session.lockdown())?;
-    part::admit(folder, &source, &target, options)?;
+    partial::admit(folder, &source, &target, options)?;
     Ok(weigh(source, target, options))
 }
 
 fn weigh(source: Source, target: Target, options: &Options) -> Considered {
-    let mut lines = ready::judge_backup(&source, options);
-    lines.extend(ready::judge_phone(&source, &target, options));
+    let mut lines = preflight::judge_backup(&source, options);
+    lines.extend(preflight::judge_phone(&source, &target, options));
     Considered {
         source,
         target,
@@ -228,19 +228,19 @@ pub fn dry_run(
         let mut session = connector.session(&phone)?;
         Ok(Target::ask(&phone, session.lockdown())?)
     });
-    let mut lines = ready::judge_backup(&source, options);
+    let mut lines = preflight::judge_backup(&source, options);
     match &target {
-        Ok(target) => lines.extend(ready::judge_phone(&source, target, options)),
+        Ok(target) => lines.extend(preflight::judge_phone(&source, target, options)),
         Err(e) => lines.push(problem("phone", e)),
     }
     let admitted = match &target {
-        Ok(target) => part::admit(folder, &source, target, options),
+        Ok(target) => partial::admit(folder, &source, target, options),
         Err(_) => Ok(()),
     };
     // Done before the check, which reads every byte: a part without files should be reported at
     // once.
-    match admitted.and_then(|()| part::show(folder, options)) {
-        Ok(Some(part)) => lines.push(ready::judge_part(&part, options)),
+    match admitted.and_then(|()| partial::show(folder, options)) {
+        Ok(Some(part)) => lines.push(preflight::judge_part(&part, options)),
         // The check below reports a list that cannot be read or is encrypted.
         Ok(None) | Err(Error::Backup { .. }) => {}
         Err(e) => lines.push(problem("part", &e)),
@@ -248,7 +248,7 @@ pub fn dry_run(
     match check(folder, options, &connector.token, monitor) {
         Ok(report) => lines.push(match known_damage(folder, options) {
             Some(damage) if report.outcome != Outcome::Damaged => damage,
-            _ => ready::judge_check(&report),
+            _ => preflight::judge_check(&report),
         }),
         Err(e @ (Error::WrongPassword { .. } | Error::NoPassword { .. })) => {
             lines.push(problem("check", &e));
@@ -261,7 +261,7 @@ pub fn dry_run(
             .map(|line| line.level)
             .max()
             .unwrap_or(Level::Ok),
-        not_looked_at: ready::not_looked_at(target.is_ok()),
+        not_looked_at: preflight::not_looked_at(target.is_ok()),
         lines,
     })
 }
@@ -378,13 +378,13 @@ pub fn restore(
     }
     let mut session = trust::session_or_pair(connector, phone, options.trust_wait, monitor)?;
     let target = Target::ask(phone, session.lockdown())?;
-    part::admit(folder, &source, &target, options)?;
+    partial::admit(folder, &source, &target, options)?;
     let Considered {
         source,
         target,
         lines,
     } = weigh(source, target, options);
-    let obstacles = ready::obstacles(&lines);
+    let obstacles = preflight::obstacles(&lines);
     if !obstacles.is_empty() {
         return Err(Error::NotReady(obstacles));
     }
@@ -392,7 +392,7 @@ pub fn restore(
     drop(session);
     // Done before the check, which reads every byte: a part without files should be reported at
     // once.
-    let part = part::show(folder, options)?;
+    let part = partial::show(folder, options)?;
 
     let clock = Instant::now();
     let checked = check(folder, options, &connector.token, monitor)?;
@@ -419,9 +419,9 @@ pub fn restore(
         monitor.problem(damage.says.clone(), None);
         problems.push(damage.says);
     }
-    if let Some(why) = ready::not_restorable(&checked) {
+    if let Some(why) = preflight::not_restorable(&checked) {
         if !options.force {
-            return Err(Error::NotReady(vec![ready::judge_check(&checked)]));
+            return Err(Error::NotReady(vec![preflight::judge_check(&checked)]));
         }
         let text = format!("the backup is restored although it lacks something, as wanted: {why}");
         monitor.problem(text.clone(), None);
@@ -446,7 +446,7 @@ pub fn restore(
         options,
         monitor,
         files_total,
-        takes_less: ready::takes_less(&source, &target, options),
+        takes_less: preflight::takes_less(&source, &target, options),
         list: part.as_ref().map(|part| part.list.as_path()),
     };
     let (course, has_apps) = job.run(&mut session, &mut problems)?;

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use super::about::Source;
+use super::Options;
 use super::host::{Course, SnapshotHost};
-use super::{Options, apps, part};
 use crate::backup::passcode_prompt;
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
@@ -19,6 +18,8 @@ use crate::device::sync_lock::SyncLock;
 use crate::device::{self, Lockdown, Session};
 use crate::jobs::Error;
 use crate::mobilebackup::{self, RestoreOptions, Verdict, error_codes};
+use crate::restore::subject::Source;
+use crate::restore::{app_list, partial};
 use crate::store::restore_overlay::Overlay;
 use crate::transport::Attached;
 use crate::transport::plist_stream::FrameError;
@@ -308,15 +309,15 @@ impl Job<'_> {
         problems: &mut Vec<String>,
     ) -> Result<bool, Error> {
         // A partial restore lists only the applications whose data it contains.
-        let domains = part::domains(self.options)?;
+        let domains = partial::domains(self.options)?;
         let is_wanted = |domain: &str| domains.as_ref().is_none_or(|set| set.is_match(domain));
         let list = match self.options.apps {
-            true => apps::list(self.folder, is_wanted),
+            true => app_list::list(self.folder, is_wanted),
             false => Ok(None),
         };
         let handed = match list {
             Ok(None) => {
-                return match apps::take_back(session, &self.connector.token) {
+                return match app_list::take_back(session, &self.connector.token) {
                     Ok(()) => Ok(false),
                     Err(device::Error::Cancelled) => Err(Error::Interrupted),
                     Err(e) => {
@@ -327,7 +328,7 @@ impl Job<'_> {
                     }
                 };
             }
-            Ok(Some(list)) => match apps::hand_over(session, &self.connector.token, &list) {
+            Ok(Some(list)) => match app_list::hand_over(session, &self.connector.token, &list) {
                 Ok(()) => return Ok(true),
                 Err(device::Error::Cancelled) => {
                     self.take_apps_back();
@@ -356,7 +357,7 @@ impl Job<'_> {
         let connector = self.connector.with_token(token.clone());
         let taken = within(TAKE_BACK_MAX, &token, || {
             let mut session = connector.session(self.phone)?;
-            apps::take_back(&mut session, &token).map_err(Error::from)
+            app_list::take_back(&mut session, &token).map_err(Error::from)
         });
         if taken.is_err() {
             self.monitor.note(

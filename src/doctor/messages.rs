@@ -124,7 +124,7 @@ pub(super) fn explained(line: &str) -> Option<(&'static str, &'static str, &'sta
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::doctor::explain::explain;
+    use crate::doctor::explain::explain;
 
     /// Messages as people quote them, each with words from the right explanation.
     #[rustfmt::skip]

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::Error;
 use crate::device::connector::{Connector, Facts, State};
 use crate::device::{self, Lockdown};
 use crate::history::list;
+use crate::jobs::Error;
 use crate::store::Store;
 use crate::transport::Attached;
 

@@ -1,10 +1,11 @@
 //! Judges the facts about one phone.
 
 use super::facts::Health;
-use super::{Level, Line, ios};
+use super::{Level, Line};
 use crate::backup::create::BATTERY_LOW_PERCENT;
 use crate::base::units::size;
 use crate::device;
+use crate::doctor::ios_notes;
 use crate::mobilebackup::error_codes;
 use crate::transport::Via;
 
@@ -21,7 +22,7 @@ pub fn judge(health: &Health) -> Vec<Line> {
     let mut lines = vec![connected(health, &name)];
     if let Some(Ok(facts)) = &health.facts {
         let over_wifi = health.phone.via == Via::Network;
-        lines.push(ios::judge(&name, &facts.model, &facts.ios, over_wifi));
+        lines.push(ios_notes::judge(&name, &facts.model, &facts.ios, over_wifi));
     }
     lines.extend(trust(health, &name));
     lines.extend(locked(health, &name));
@@ -243,7 +244,7 @@ fn service(health: &Health, name: &str) -> Option<Line> {
 mod tests {
     use super::*;
     use crate::device::connector::{Encryption, Facts};
-    use crate::jobs::doctor::facts::Trouble;
+    use crate::doctor::facts::Trouble;
     use crate::transport::Attached;
 
     fn healthy() -> Health {

@@ -176,9 +176,9 @@ fn programs(way: &Way) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::doctor::Level;
-    use crate::jobs::doctor::computer::Program;
-    use crate::jobs::doctor::facts::Trouble;
+    use crate::doctor::Level;
+    use crate::doctor::computer::Program;
+    use crate::doctor::facts::Trouble;
     use crate::transport::Attached;
 
     const UDID: &str = "00008130-001A2B3C4D5E6F70";
