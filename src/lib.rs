@@ -15,19 +15,19 @@
 //! * [`schedule`]: jobs that the system starts
 //! * [`sim`]: a simulated phone
 
+pub mod automation;
 pub mod backup;
 pub mod backup_format;
 pub mod base;
 pub mod device;
 pub mod doctor;
 pub mod encryption;
+pub mod error;
 pub mod export;
 pub mod history;
-pub mod jobs;
 pub mod mobilebackup;
 pub mod reader;
 pub mod restore;
-pub mod schedule;
 pub mod simulator;
 pub mod store;
 pub mod trace;

@@ -12,7 +12,7 @@ use crate::rig::{
 };
 use idev_backup::backup::create::Options;
 use idev_backup::base::progress::Silent;
-use idev_backup::jobs::Class;
+use idev_backup::error::Class;
 use idev_backup::simulator::{Content, Fault, PhoneConfig};
 
 fn cuts() -> usize {

@@ -26,7 +26,7 @@ use idev_backup::base::bounded_plist;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::device::{Lockdown, afc};
-use idev_backup::jobs::Class;
+use idev_backup::error::Class;
 use idev_backup::mobilebackup::error_codes::{self, Shortage};
 use idev_backup::mobilebackup::file_stream::Outgoing;
 use idev_backup::mobilebackup::message::{self, Reply};

@@ -16,7 +16,7 @@ use idev_backup::base::progress::{Event, Monitor, Phase, Silent, Wait};
 use idev_backup::base::secret::Secret;
 use idev_backup::device::tls::Pin;
 use idev_backup::device::{self, trust};
-use idev_backup::jobs::{Class, Error};
+use idev_backup::error::{Class, Error};
 use idev_backup::simulator::{Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust};
 use idev_backup::store::{self, METADATA, Store, sums};
 use idev_backup::verify;

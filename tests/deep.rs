@@ -10,7 +10,7 @@ use idev_backup::backup_format::SCHEMA;
 use idev_backup::backup_format::record::{FileRecord, file_id};
 use idev_backup::base::progress::Silent;
 use idev_backup::base::secret::Secret;
-use idev_backup::jobs::{Class, Error};
+use idev_backup::error::{Class, Error};
 use idev_backup::reader::passwords::{Known, NoPasswords};
 use idev_backup::simulator::{Password, PhoneConfig};
 use idev_backup::store::METADATA;

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use crate::made::Made;
 use crate::rig;
 use idev_backup::backup_format::record::{FileRecord, MODE_FILE};
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::diff::{self, Change, Difference, Report};
 use idev_backup::reader::passwords::NoPasswords;

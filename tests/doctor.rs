@@ -421,7 +421,7 @@ fn a_phone_that_says_nothing_is_given_up_and_the_rest_is_told() {
         cancel.store(true, std::sync::atomic::Ordering::SeqCst);
     });
     let error = examine(&connector, &options).unwrap_err();
-    assert_eq!(error.class(), idev_backup::jobs::Class::Interrupted);
+    assert_eq!(error.class(), idev_backup::error::Class::Interrupted);
     stop.join().unwrap();
 }
 

@@ -9,7 +9,7 @@ use idev_backup::backup::create::{self, Options};
 use idev_backup::base::progress::{Phase, Silent};
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use idev_backup::mobilebackup;
 use idev_backup::simulator::{Content, PhoneConfig};
 use idev_backup::verify::{self, Outcome, Wrong};

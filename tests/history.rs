@@ -863,7 +863,7 @@ impl Drop for Disk {
 fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
     use idev_backup::backup::create::Options;
     use idev_backup::base::progress::Phase;
-    use idev_backup::jobs::{Class, Error};
+    use idev_backup::error::{Class, Error};
     use idev_backup::simulator::{Content, PhoneConfig};
     let Some(disk) = Disk::mount("size=240m") else {
         return;

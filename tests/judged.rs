@@ -1,6 +1,7 @@
 //! Is a file what the phone's list says? `verify`, `extract`, `adopt`, and the rehearsal of a
 //! restore all give the same answer.
 
+use idev_backup::base::time;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -419,6 +420,6 @@ fn one_date_for_every_command() {
         now: made + Duration::from_secs(151 * 86_400),
     };
     let phone = &list::overview(store, &look).unwrap().phones[0];
-    assert_eq!(phone.last_good, Some(list::rfc3339(made)));
+    assert_eq!(phone.last_good, Some(time::rfc3339(made)));
     assert!(phone.overdue);
 }

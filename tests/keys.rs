@@ -8,7 +8,7 @@ use crate::rig;
 use idev_backup::backup_format::keybag::{ClassKey, Derivation, Ending, KeyBag, Locked};
 use idev_backup::backup_format::manifest_db::{Filter, Kind};
 use idev_backup::base::secret::Secret;
-use idev_backup::jobs::{Class, Error};
+use idev_backup::error::{Class, Error};
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::passwords::{Known, NoPasswords};
 

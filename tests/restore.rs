@@ -15,7 +15,7 @@ use idev_backup::base::progress::{Monitor, Phase, Silent};
 use idev_backup::base::secret::Secret;
 use idev_backup::device::connector::Connector;
 use idev_backup::doctor::Level;
-use idev_backup::jobs::{Class, Error};
+use idev_backup::error::{Class, Error};
 use idev_backup::reader::passwords::{Known, NoPasswords, Passwords};
 use idev_backup::restore::compare::{Comparison, How, Received, What, compare};
 use idev_backup::restore::{self, Left, Options, Report};

@@ -285,7 +285,7 @@ fn strange_files_are_left_out() {
         fs::write(adopted.path().join(name), "x").unwrap();
     }
     let target = rig.new_store("copied");
-    let chosen = change::find(Ok::<_, idev_backup::jobs::Error>(store.clone()), "latest").unwrap();
+    let chosen = change::find(Ok::<_, idev_backup::error::Error>(store.clone()), "latest").unwrap();
     adopt::copy(&chosen, &target, &Silent).unwrap();
     let names = tree(&target.current_path(rig.udid()));
     assert!(names.keys().all(|name| !strange.contains(&name.as_str())));

@@ -16,8 +16,8 @@ use std::time::Duration;
 use crate::rig::{At, Random, Rig, Tree, UDID, copy_dir, holds, options, read_all, tree};
 use idev_backup::backup::create::Options;
 use idev_backup::base::progress::{Phase, Silent};
+use idev_backup::error::Class;
 use idev_backup::history::list;
-use idev_backup::jobs::Class;
 use idev_backup::store::Store;
 use idev_backup::verify::{self, Outcome};
 

@@ -12,29 +12,31 @@ use std::path::{Path, PathBuf};
 #[rustfmt::skip]
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("base",          &[]),
+    ("error",         &["base", "transport", "device", "mobilebackup", "backup_format", "store", "verify", "doctor", "restore"]),
     // the traffic with a phone, and recordings of it
     ("trace",         &["base"]),
     ("transport",     &["base", "trace"]),
-    ("device",        &["base", "transport", "trace", "jobs"]),
-    ("mobilebackup",  &["base", "transport", "jobs"]),
+    ("device",        &["base", "transport", "trace", "error"]),
+    ("mobilebackup",  &["base", "transport", "error"]),
     // the disk
     ("store",         &["base"]),
     ("backup_format", &["base"]),
-    ("reader",        &["base", "backup_format", "store", "jobs"]),
+    ("reader",        &["base", "backup_format", "store", "error"]),
     // the actions, which join the two
-    ("jobs",          &["base", "transport", "device", "mobilebackup", "store", "backup_format", "reader", "export", "verify"]),
-    ("schedule",      &["base"]),
-    ("export",        &["base", "backup_format", "store", "reader", "jobs"]),
-    ("verify",        &["base", "backup_format", "store", "reader", "jobs"]),
-    ("history",       &["base", "backup_format", "store", "reader", "verify", "jobs"]),
-    ("encryption",    &["base", "transport", "device", "mobilebackup", "store", "history", "reader", "backup", "jobs"]),
-    ("backup",        &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "encryption", "jobs"]),
-    ("doctor",        &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "backup", "encryption", "jobs"]),
-    ("restore",       &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "backup", "encryption", "doctor", "jobs"]),
+
+    ("export",        &["base", "backup_format", "store", "reader", "error"]),
+    ("verify",        &["base", "backup_format", "store", "reader", "error"]),
+    ("history",       &["base", "backup_format", "store", "reader", "verify", "error"]),
+    ("encryption",    &["base", "transport", "device", "mobilebackup", "store", "history", "reader", "backup", "error"]),
+    ("backup",        &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "encryption", "error"]),
+    ("doctor",        &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "backup", "encryption", "error"]),
+    ("restore",       &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "backup", "encryption", "doctor", "error"]),
+    ("automation",    &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "backup", "encryption", "doctor", "restore", "error"]),
     // the simulated phone
     ("simulator",           &["base", "transport", "mobilebackup", "backup_format", "trace"]),
     // the binary: src/main.rs and src/cli/
-    ("cli",           &["base", "jobs", "schedule", "simulator", "transport", "store", "device", "trace", "reader", "mobilebackup"]),
+    ("cli",           &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "export", "verify", "history",
+                        "backup", "encryption", "restore", "doctor", "automation", "trace", "simulator", "error"]),
 ];
 
 /// The maximum number of lines of a source file.
@@ -255,7 +257,7 @@ fn imports_are_seen_in_every_form() {
     assert_eq!(
         seen(
             store,
-            "use crate::{\n    device::{self, Phone},\n    sim,\n};"
+            "use crate::{\n    device::{self, Phone},\n    simulator,\n};"
         ),
         ["device", "simulator"]
     );

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::rig::program::{Ran, ended, program};
 use crate::rig::*;
-use idev_backup::jobs::unattended;
+use idev_backup::automation::policy;
 use idev_backup::simulator::PhoneConfig;
 #[cfg(unix)]
 use idev_backup::simulator::{Daemon, Passcode, Phone};
@@ -98,7 +98,7 @@ fn a_store_that_would_be_another_one_in_each_folder_is_a_mistake() {
 #[test]
 fn a_backup_that_was_found_damaged_is_no_good_one_to_rest_on() {
     let rig = Rig::backed_up();
-    let last = || unattended::last_good(&rig.store, rig.udid());
+    let last = || policy::last_good(&rig.store, rig.udid());
     assert!(last().is_some());
     let file = rig.current().join("Manifest.db");
     let mut bytes = fs::read(&file).unwrap();
@@ -160,7 +160,7 @@ fn what_is_damaged_on_the_disk_is_fetched_anew_and_what_is_not_is_not() {
 fn an_older_backup_that_lies_ahead_makes_nothing_due() {
     let rig = Rig::backed_up();
     rig.create();
-    let last = || unattended::last_good(&rig.store, rig.udid());
+    let last = || policy::last_good(&rig.store, rig.udid());
     let before = last().unwrap();
     let all = rig.store.snapshots_of(rig.udid()).unwrap();
     let status = all[1].path().join("Status.plist");

@@ -21,7 +21,7 @@ use idev_backup::device::tls::Pin;
 use idev_backup::device::trust;
 use idev_backup::doctor::devices;
 use idev_backup::encryption::{self, Wish};
-use idev_backup::jobs::{Class, Error};
+use idev_backup::error::{Class, Error};
 use idev_backup::simulator::Phone;
 use idev_backup::transport::usb::mux::{Broken, TRANSFER_BYTES, WINDOW_BYTES};
 use idev_backup::transport::usb::pump::{Pipe, Wake};

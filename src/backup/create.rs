@@ -1,5 +1,6 @@
 //! Makes a backup: from a phone to a sealed and checked folder.
 
+use crate::base::time;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,8 +20,7 @@ use crate::device::connector::{Connector, Facts, State};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{Session, trust};
 use crate::encryption;
-use crate::history::list;
-use crate::jobs::{Error, complaint};
+use crate::error::{Error, complaint};
 use crate::mobilebackup::error_codes::{self, Refusal};
 use crate::mobilebackup::{self, Verdict};
 use crate::reader::passwords::Known;
@@ -256,7 +256,7 @@ pub fn create(
         udid: phone.udid.to_string(),
         phone: facts,
         made_by: concat!("idev-backup ", env!("CARGO_PKG_VERSION")).to_owned(),
-        started: list::rfc3339(started.0),
+        started: time::rfc3339(started.0),
         finished: String::new(),
         path: store.current_path(&phone.udid).display().to_string(),
         full: options.full || origin == Origin::Fresh,
@@ -296,7 +296,7 @@ fn seal(
 ) -> Result<(), Error> {
     monitor.phase(Phase::Sealing);
     let now = SystemTime::now();
-    report.finished = list::rfc3339(now);
+    report.finished = time::rfc3339(now);
     report.seconds.total = started.elapsed().as_secs_f64();
     let text = serde_json::to_vec_pretty(&report).unwrap_or_default();
     let mut removes = false;

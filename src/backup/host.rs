@@ -8,8 +8,8 @@ use crate::base::backup_path::BackupPath;
 use crate::base::phases::Phases;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::units::size;
+use crate::error::complaint;
 use crate::history::change::removing;
-use crate::jobs::complaint;
 use crate::mobilebackup::error_codes::{ASKED_BEYOND_NEED_BYTES, Shortage};
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
 use crate::store::removal::Room;
@@ -142,7 +142,7 @@ impl Host for DraftHost<'_> {
     }
 
     fn purge(&mut self, amount: u64) -> Result<u64, Fault> {
-        let now = store::removal::local(SystemTime::now());
+        let now = crate::base::time::local(SystemTime::now());
         let need = store::removal::Need {
             wanted_bytes: amount,
             least_bytes: amount.saturating_sub(ASKED_BEYOND_NEED_BYTES),

@@ -13,7 +13,7 @@ use crate::device::afc::Afc;
 use crate::device::connector::values;
 use crate::device::installed_apps::{self, App, Icons};
 use crate::device::{self, Session};
-use crate::jobs::Error;
+use crate::error::Error;
 
 /// Version of iTunes that we claim if the phone requires none (protocol.md, section 6).
 const ITUNES_VERSION: &str = "10.0.1";

@@ -1,5 +1,6 @@
 //! Decides how a backup begins, and announces what it is going to do and why.
 
+use crate::base::time;
 use std::sync::Arc;
 
 use super::create::Options;
@@ -10,9 +11,8 @@ use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::udid::Udid;
 use crate::base::units::counted;
 use crate::device::connector::{Facts, State};
+use crate::error::Error;
 use crate::history::last_good::is_complete;
-use crate::history::list;
-use crate::jobs::Error;
 use crate::store::disk::CloneKind;
 use crate::store::draft::Leftover;
 use crate::store::layout::LeftOut;
@@ -79,7 +79,7 @@ pub fn begin(
 ) -> Result<Begun, Error> {
     let mut lock = lock;
     let (leftover, aside) = Leftover::find(store, udid, &lock)?;
-    crate::jobs::tell_aside(&aside, monitor);
+    crate::error::tell_aside(&aside, monitor);
     // Read only now, because `Leftover::find` may have completed an interrupted seal.
     let current = store.current(udid)?.filter(|_| !options.full);
     let base = match &current {
@@ -143,7 +143,7 @@ pub fn announce(
     let before = status
         .as_ref()
         .and_then(|s| s.date)
-        .map(list::local)
+        .map(time::local_text)
         .unwrap_or_default();
     let (full, why) = match (&status, &manifest, origin) {
         _ if options.full => (true, "since you asked for it".to_owned()),

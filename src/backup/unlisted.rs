@@ -7,12 +7,11 @@ use crate::backup_format::manifest_db::Filter;
 use crate::base::backup_path::BackupPath;
 use crate::base::progress::Monitor;
 use crate::base::units::counted;
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::reader::backup::Opened;
 use crate::reader::passwords::{Known, NoPasswords, Passwords};
-use crate::store;
 use crate::store::walk::Walk;
-use crate::store::{Draft, layout};
+use crate::store::{self, Draft, layout};
 
 /// Maximum number of paths held in memory: about 1 MiB. Further files stay in the backup, and its
 /// check counts them.

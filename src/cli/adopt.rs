@@ -8,9 +8,9 @@ use super::{OutputArgs, StoreArgs, WritableStoreArgs, create, exit, output};
 use crate::cli::stores;
 use clap::Args;
 use idev_backup::base::units::{counted, size};
+use idev_backup::error::Error;
 use idev_backup::history::adopt::{self, Came, Taken};
 use idev_backup::history::change;
-use idev_backup::jobs::Error;
 use idev_backup::store::Store;
 
 /// Take a backup of Finder, iTunes, iMazing or another program into the store.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::reading::{ReadArgs, domain_and_path, tell_unread};
 use super::{exit, new_file, output};
 use clap::Args;
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use idev_backup::reader::cat::{self, Body};
 
 /// Print a file of a backup, as it is on the phone.

@@ -12,15 +12,15 @@ use super::{
     ConnectionArgs, DeviceArgs, OutputArgs, WritableStoreArgs, exit, interrupt, log, output,
 };
 use clap::Args;
+use idev_backup::automation::policy::{self, Outcome, Plan};
 use idev_backup::backup::create::{Options, Report};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::secret::Secret;
 use idev_backup::base::udid::Udid;
 use idev_backup::base::units::{count, counted, duration, parse_span, size};
 use idev_backup::device::connector::Connector;
+use idev_backup::error::Error;
 use idev_backup::history::{list, phone_names};
-use idev_backup::jobs::Error;
-use idev_backup::jobs::unattended::{self, Outcome, Plan};
 use idev_backup::reader::passwords::Known;
 use idev_backup::store::Store;
 use idev_backup::transport::Attached;
@@ -129,14 +129,14 @@ impl Create {
                 };
                 back_up(&connector, &store, &phones, &options, &plan, style)
             }
-            Err(e) if self.if_present && unattended::is_absent(&e) => {
+            Err(e) if self.if_present && policy::is_absent(&e) => {
                 skipped(None, "", &e.to_string(), style);
                 exit::DONE
             }
             // The user who interrupted it is watching, so no notification is needed.
             Err(e @ Error::Interrupted) => output::failure(&e, None, self.output.json),
             Err(e) => {
-                unattended::tell_failed(&e, self.wanted(), &plan, &token, &watch);
+                policy::tell_failed(&e, self.wanted(), &plan, &token, &watch);
                 output::failure(&e, None, self.output.json)
             }
         }
@@ -164,10 +164,10 @@ impl Create {
         let connector = self.connector.connector_with(token.clone())?;
         let wanted = self.wanted();
         let wait = self.wait_for_device;
-        let phones = unattended::phones(&connector, wanted, self.all, wait, watch);
-        if phones.as_ref().is_err_and(unattended::is_absent) {
+        let phones = policy::phones(&connector, wanted, self.all, wait, watch);
+        if phones.as_ref().is_err_and(policy::is_absent) {
             for phone in known(&store, wanted) {
-                unattended::tell_overdue(&store, &phone, plan, &connector.token, watch);
+                policy::tell_overdue(&store, &phone, plan, &connector.token, watch);
             }
         }
         Ok((connector, store, phones?))
@@ -209,7 +209,7 @@ pub fn back_up(
         .collect();
     let results: Vec<Option<Result<Outcome, Error>>> = std::thread::scope(|scope| {
         let run = |phone: &Attached, watch: &Watch<'_>| {
-            let result = unattended::back_up(connector, phone, store, options, plan, watch);
+            let result = policy::back_up(connector, phone, store, options, plan, watch);
             watch.finish();
             result
         };

@@ -3,7 +3,7 @@
 use super::{ConnectionArgs, StoreArgs, exit, output};
 use clap::Args;
 use idev_backup::doctor::devices::{self, Device};
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use serde::Serialize;
 
 /// Show the phones that are connected, and how far they are ready for a backup.

@@ -10,7 +10,7 @@ use idev_backup::base::units::counted;
 use idev_backup::doctor::computer::Places;
 use idev_backup::doctor::explain::{self, Explanation};
 use idev_backup::doctor::{Level, Line, Options, Report, examine};
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use serde::Serialize;
 
 /// Time limit for all answers of a phone or a disk.

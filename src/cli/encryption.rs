@@ -9,7 +9,7 @@ use idev_backup::base::progress::Monitor;
 use idev_backup::base::units::{counted, size};
 use idev_backup::device::connector;
 use idev_backup::encryption::{self, Done, Options, Proof, Report, Room, Wish};
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use idev_backup::store::Store;
 
 /// Switch the encryption of a phone's backups on or off, change its password, or try a password on

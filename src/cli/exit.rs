@@ -1,6 +1,6 @@
 //! Exit codes. They are stable: scripts depend on them, and docs/guide.md lists them.
 
-use idev_backup::jobs::Class;
+use idev_backup::error::Class;
 
 /// Success, or nothing to do.
 pub const DONE: u8 = 0;

@@ -2,11 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use super::output::{self, Lines};
+use super::output::Lines;
 use super::reading::{ReadArgs, tell_unread};
 use super::{bounds, exit};
+use crate::cli::output;
 use clap::{Args, ValueEnum};
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use idev_backup::reader::backup::Unread;
 use idev_backup::reader::browse::{self, Entry};
 use idev_backup::reader::selection::{self, Select, Wanted};

@@ -9,8 +9,8 @@ use super::{OutputArgs, StoreArgs, exit, output};
 use clap::Args;
 use idev_backup::base::udid::Udid;
 use idev_backup::base::units::{counted, size};
+use idev_backup::error::Error;
 use idev_backup::history::change::{self, Chosen, Deleted, Noted, Prune as How, Pruned};
-use idev_backup::jobs::Error;
 use idev_backup::store::retention::{Policy, Within};
 
 /// Which snapshots stay. A rule only ever keeps; several add up.

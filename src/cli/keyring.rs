@@ -2,7 +2,7 @@
 //! Manager on Windows. Needs the feature `keyring`, and is used only if the user asks for it.
 
 use idev_backup::base::secret::Secret;
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 
 /// Default name of a password.
 pub const NAME: &str = "backup";

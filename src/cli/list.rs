@@ -7,8 +7,8 @@ use super::unattended::OverdueArgs;
 use super::{StoreArgs, exit, output};
 use clap::Args;
 use idev_backup::base::units::{count, counted, size};
+use idev_backup::error::Error;
 use idev_backup::history::list::{self, Backup, Look, Overview, Phone};
-use idev_backup::jobs::Error;
 
 /// Show the backups in the store: what each is, what it takes, what keeps it, and which phones are
 /// overdue.

@@ -6,7 +6,7 @@ use super::{bounds, exit};
 use crate::cli::output;
 use clap::Args;
 use idev_backup::base::units::{count, size};
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use idev_backup::reader::backup::{Opened, Unread};
 use idev_backup::reader::browse::{self, Domains, Entry};
 use jiff::tz::TimeZone;

@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 
+use super::output::Lines;
+use super::{Cli, exit};
+use crate::cli::output;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
-use idev_backup::jobs::Error;
-
-use super::output::{self, Lines};
-use super::{Cli, exit};
+use idev_backup::error::Error;
 
 /// Print what a shell needs to complete commands and options.
 ///

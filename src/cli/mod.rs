@@ -57,7 +57,7 @@ use etcetera::BaseStrategy;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use idev_backup::trace::At;
 use idev_backup::transport::Transport;
 use idev_backup::transport::select::Wanted;

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 
 /// Returns an error if the path exists and must not be replaced. Only a regular file can be
 /// replaced, and only if `replace` is set.

@@ -1,6 +1,7 @@
 //! Prints all output of the program; no other file does. Data goes to stdout, everything else to
 //! stderr.
 
+use idev_backup::base::time;
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, Read, Stdout, Write};
 use std::sync::OnceLock;
@@ -8,8 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use super::{exit, log};
-use idev_backup::history::list;
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use indicatif::MultiProgress;
 use serde::Serialize;
 
@@ -168,7 +168,7 @@ pub fn object(event: &str, udid: Option<&str>, body: &impl Serialize) {
 
 /// Returns the current time as RFC 3339, the form of all times for scripts.
 pub fn now() -> String {
-    list::rfc3339(SystemTime::now())
+    time::rfc3339(SystemTime::now())
 }
 
 /// Prints an object that already has the common fields.
@@ -333,7 +333,7 @@ pub fn when(rfc3339: &str) -> String {
 /// Returns a time in the local zone as "2026-11-20 22:14", even if it is today.
 pub fn when_exactly(rfc3339: &str) -> String {
     match rfc3339.parse::<jiff::Timestamp>() {
-        Ok(time) => list::local(time.into()),
+        Ok(time) => time::local_text(time.into()),
         Err(_) => rfc3339.to_owned(),
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::usage::{Part, apps, kinds, percent};
 use super::{new_file, output};
 use idev_backup::base::units::{count, counted, size};
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use idev_backup::reader::usage::Report;
 
 /// Maximum number of rows in a table. Owners read only the first ones, and a manipulated backup

@@ -11,7 +11,7 @@ use super::{ctrl_c, keyring};
 use clap::Args;
 use idev_backup::base::child;
 use idev_backup::base::secret::Secret;
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use idev_backup::reader::passwords::Passwords;
 
 /// Longest accepted password in bytes.

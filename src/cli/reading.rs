@@ -6,8 +6,8 @@ use super::password::PasswordArgs;
 use super::{StoreArgs, exit, output};
 use clap::Args;
 use idev_backup::base::units::count;
+use idev_backup::error::Error;
 use idev_backup::history::list::{self, Named};
-use idev_backup::jobs::Error;
 use idev_backup::reader::backup::{Opened, Unread};
 use idev_backup::reader::passwords::Known;
 

@@ -15,7 +15,7 @@ use idev_backup::base::secret::Secret;
 use idev_backup::base::units::{count, counted, duration, size};
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
-use idev_backup::jobs::{Class, Error};
+use idev_backup::error::{Class, Error};
 use idev_backup::reader::passwords::{Known, NoPasswords, Passwords};
 use idev_backup::restore::compare::{Comparison, How, Received, What, compare};
 use idev_backup::restore::rehearse::{ELSEWHERE, REPORT, no_place, simulated};

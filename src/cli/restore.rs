@@ -12,7 +12,7 @@ use clap::Args;
 use idev_backup::base::units::{counted, duration, size};
 use idev_backup::device::connector::Connector;
 use idev_backup::doctor::{Level, Line};
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use idev_backup::reader::passwords::Known;
 use idev_backup::restore::subject::Source;
 use idev_backup::restore::{self, Considered, Held, Options, Report, preflight};
@@ -539,7 +539,7 @@ mod tests {
             ios: Some(forged.to_owned()),
             ..Source::default()
         };
-        let target = restore::about::Target {
+        let target = restore::subject::Target {
             udid: "A".to_owned(),
             facts: idev_backup::device::connector::Facts {
                 name: forged.to_owned(),

@@ -4,6 +4,7 @@
 //! its working directory and its environment, so that no scheduler has to quote them. A second file
 //! next to it records how the job last ended.
 
+use idev_backup::base::time;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -14,10 +15,11 @@ use super::schedule_run::{Ran, State, lock_path, state_of, state_path};
 use super::{StoreArgs, create, exit, home, output, schedule_health};
 use crate::cli::schedule_run;
 use clap::{Args, Subcommand};
+use idev_backup::automation::schedule::{self, Job, Kind, When, install};
+use idev_backup::automation::policy;
 use idev_backup::base::units::span;
+use idev_backup::error::Error;
 use idev_backup::history::list;
-use idev_backup::jobs::{Error, conditions, unattended};
-use idev_backup::schedule::{self, Job, Kind, When, install};
 use idev_backup::store::disk;
 use serde::{Deserialize, Serialize};
 
@@ -349,14 +351,14 @@ impl ScheduleCommand {
         let mut phones = Vec::new();
         if let Ok(store) = store.open() {
             for udid in create::known(&store, None) {
-                let last = unattended::last_good(&store, &udid);
+                let last = policy::last_good(&store, &udid);
                 let snapshot = store.current(&udid)?;
                 phones.push(PhoneStatus {
                     name: snapshot.and_then(|s| list::describe(&s).name),
                     udid: udid.to_string(),
-                    last_backup: last.map(list::rfc3339),
+                    last_backup: last.map(time::rfc3339),
                     age_seconds: last
-                        .and_then(|last| conditions::age(now, last))
+                        .and_then(|last| time::age(now, last))
                         .map(|age| age.as_secs()),
                 });
             }

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use super::output;
 use super::schedule::{Note, folder, notes, places, told};
 use super::schedule_run::{Ran, State, state_of};
+use idev_backup::automation::schedule::{Kind, When, install};
 use idev_backup::doctor::{Level, Line};
-use idev_backup::jobs::Error;
-use idev_backup::schedule::{Kind, When, install};
+use idev_backup::error::Error;
 use jiff::{Timestamp, Zoned};
 
 /// A job that starts this much later than scheduled counts as not running at all. The margin allows

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use super::schedule::{Note, folder, io, read, write};
 use super::{exit, output};
-use idev_backup::base::child;
-use idev_backup::jobs::Error;
 #[cfg(unix)]
-use idev_backup::schedule::When;
+use idev_backup::automation::schedule::When;
+use idev_backup::base::child;
+use idev_backup::error::Error;
 use serde::{Deserialize, Serialize};
 
 /// Environment variable that tells a command that it runs as a job, and names the job's lock.

@@ -4,13 +4,12 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use super::{home, output, schedule_run};
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::parser::ValueSource;
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use idev_backup::store::{self, Store};
-
-use super::{home, output, schedule_run};
 
 /// Where backups are kept.
 #[derive(Args, Clone)]

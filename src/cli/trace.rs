@@ -15,7 +15,7 @@ use idev_backup::base::units::{counted, size};
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
 use idev_backup::device::trust;
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use idev_backup::simulator::{Daemon, Phone, PhoneConfig, Replay};
 use idev_backup::trace::line::{Event, Line, Message};
 use idev_backup::trace::{At, Recorder, Trace, compare};

@@ -6,7 +6,7 @@ use super::reading::{ReadArgs, domain_and_path, tell_unread};
 use crate::cli::output;
 use clap::Args;
 use idev_backup::base::units::{counted, size};
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use idev_backup::reader::browse::{self, Branch, DEPTH_MAX};
 
 /// Draw the folders of a backup as a tree, each with its files and their size.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::{log, schedule_run as schedule};
 use clap::{Args, ValueEnum};
+use idev_backup::automation::conditions::{Conditions, Hours};
+use idev_backup::automation::hooks::Hooks;
+use idev_backup::automation::policy::Plan;
 use idev_backup::base::units::parse_span;
-use idev_backup::jobs::conditions::{Conditions, Hours};
-use idev_backup::jobs::hooks::Hooks;
-use idev_backup::jobs::unattended::Plan;
 
 /// When a backup is too old, for those who only tell of it.
 #[derive(Args, Clone)]

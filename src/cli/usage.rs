@@ -8,7 +8,7 @@ use super::{exit, new_file, output, page};
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum};
 use idev_backup::base::units::{counted, size};
-use idev_backup::jobs::Error;
+use idev_backup::error::Error;
 use idev_backup::reader::totals::Sum;
 use idev_backup::reader::usage::{self, Report};
 

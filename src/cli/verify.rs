@@ -9,8 +9,8 @@ use super::{OutputArgs, StoreArgs, exit, output};
 use crate::cli::progress;
 use clap::Args;
 use idev_backup::base::units::{count, counted, size};
+use idev_backup::error::Error;
 use idev_backup::history::{change, list};
-use idev_backup::jobs::Error;
 use idev_backup::reader::passwords::{Known, Passwords};
 use idev_backup::verify::{
     self, Depth, Finding, Options, Outcome, Proof, Repair, Report, Sample, Wrong,

@@ -11,15 +11,15 @@ use super::{
     schedule_run,
 };
 use clap::Args;
+use idev_backup::automation::policy::{self, Outcome, Plan};
+use idev_backup::automation::watch::{self, Happening, Watcher};
 use idev_backup::backup::create::Options;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::udid::Udid;
 use idev_backup::base::units::parse_span;
 use idev_backup::device::connector::Connector;
+use idev_backup::error::Error;
 use idev_backup::history::{list, phone_names};
-use idev_backup::jobs::Error;
-use idev_backup::jobs::unattended::{self, Outcome, Plan};
-use idev_backup::jobs::watch::{self, Happening, Watcher};
 use idev_backup::store::Store;
 use idev_backup::transport::Attached;
 use serde::Serialize;
@@ -75,7 +75,7 @@ impl WatchCommand {
             Err(e) => {
                 let show = Show::new(style);
                 let wanted = self.device.device.as_deref();
-                unattended::tell_failed(&e, wanted, &plan, &token, &show.watch(None, None));
+                policy::tell_failed(&e, wanted, &plan, &token, &show.watch(None, None));
                 return output::failure(&e, None, self.output.json);
             }
         };
@@ -148,15 +148,15 @@ impl Watcher for Guard<'_> {
     }
 
     fn not_due(&self, udid: &Udid) -> Option<String> {
-        let last = unattended::rests_on(self.store, udid);
-        unattended::not_now(&self.plan, SystemTime::now(), last)
+        let last = policy::rests_on(self.store, udid);
+        policy::not_now(&self.plan, SystemTime::now(), last)
     }
 
     fn back_up(&self, phone: &Attached) -> Result<Outcome, Error> {
         let name = Some(phone.udid.to_string());
         let watch = self.show.watch(Some(phone.udid.as_str()), name);
         let (connector, options) = (self.connector, &self.options);
-        let result = unattended::back_up(connector, phone, self.store, options, &self.plan, &watch);
+        let result = policy::back_up(connector, phone, self.store, options, &self.plan, &watch);
         watch.finish();
         result
     }
@@ -187,20 +187,17 @@ impl Watcher for Guard<'_> {
         for udid in create::known(self.store, self.wanted) {
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
             let recently = told.get(&udid).is_some_and(|at| at.elapsed() < TELL_EVERY);
-            let last = unattended::last_good(self.store, &udid);
+            let last = policy::last_good(self.store, &udid);
             let limit = self.overdue.overdue_after;
-            let is_retired = unattended::is_retired(self.store, &udid);
-            if recently
-                || is_retired
-                || unattended::overdue(SystemTime::now(), last, limit).is_none()
-            {
+            let is_retired = policy::is_retired(self.store, &udid);
+            if recently || is_retired || policy::overdue(SystemTime::now(), last, limit).is_none() {
                 continue;
             }
             told.insert(udid.clone(), Instant::now());
             drop(told);
             let watch = self.show.watch(Some(udid.as_str()), None);
             let token = &self.connector.token;
-            unattended::tell_overdue(self.store, &udid, &self.overdue, token, &watch);
+            policy::tell_overdue(self.store, &udid, &self.overdue, token, &watch);
         }
     }
 }

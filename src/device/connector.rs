@@ -11,8 +11,8 @@ use crate::base::product_names;
 use crate::device::pair_records::Records;
 use crate::device::tls::Pin;
 use crate::device::{self, Lockdown, Session};
+use crate::error::Error;
 use crate::history::phone_names;
-use crate::jobs::Error;
 use crate::transport::{Attached, Stream, Transport, Via};
 
 /// The means of reaching phones, shared by all commands.

@@ -6,7 +6,7 @@ use crate::base::progress::{Event, Monitor, Wait};
 use crate::device::connector::Connector;
 use crate::device::pairing::{self, Asked};
 use crate::device::{self, Lockdown, PairRecord, Session};
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::transport::Attached;
 
 /// The result of pairing.

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use super::computer::{Mode, OnUsb};
 use super::facts::Way;
 use super::{Line, begins};
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::transport::{Via, udev_rule};
 
 /// Speed of USB 1.1. Every iPhone is faster, so a bad cable, port or hub is limiting the

@@ -1,6 +1,7 @@
 //! Judges the store: its disk, and for each phone the last backup, any draft, and the room for the
 //! next backup.
 
+use crate::base::time;
 use std::time::{Duration, SystemTime};
 
 use super::Line;
@@ -8,8 +9,6 @@ use super::facts::{Health, Kept, Shelf};
 use crate::base::udid::Udid;
 use crate::base::units::{counted, size};
 use crate::doctor::check_phone::name;
-use crate::history::list;
-use crate::jobs::conditions;
 use crate::store::capabilities::Abilities;
 
 /// Space that the phone demands beyond the bytes that it sends (protocol.md, "Free space").
@@ -155,7 +154,7 @@ pub fn judge_phone(
 
 fn draft(kept: &Kept, name: &str) -> Option<Line> {
     let (written, running) = kept.draft?;
-    let when = list::local(written);
+    let when = time::local_text(written);
     Some(match running {
         true => Line::ok("draft", format!("a backup of {name} is under way, last written to {when}")),
         false => Line::warning("draft", format!("a backup of {name} broke off, last written to {when}"))
@@ -196,12 +195,12 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
         .means("none of its property lists has a date that can be read")
         .hint("`idev-backup verify` tells whether it is whole");
     };
-    match conditions::age(now, made) {
+    match time::age(now, made) {
         None => Line::warning(
             TOPIC,
             format!(
                 "the last good backup of {name} is from {}, which is still to come",
-                list::local(made)
+                time::local_text(made)
             ),
         )
         .means("the clock of this computer or of the phone is, or was, wrong")
@@ -210,7 +209,7 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
             TOPIC,
             format!(
                 "the last good backup of {name} is of {}, and the phone is retired",
-                list::local(made)
+                time::local_text(made)
             ),
         ),
         Some(age) if age > age_max => Line::warning(
@@ -221,7 +220,10 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
         .hint(again),
         Some(_) => Line::ok(
             TOPIC,
-            format!("the last good backup of {name} is of {}", list::local(made)),
+            format!(
+                "the last good backup of {name} is of {}",
+                time::local_text(made)
+            ),
         ),
     }
 }
@@ -252,7 +254,7 @@ fn last_verified(kept: &Kept, name: &str, now: SystemTime) -> Option<Line> {
     let says = match kept.verified {
         Some(time) => format!(
             "a backup of {name} was last read through on {}",
-            list::local(time)
+            time::local_text(time)
         ),
         None => format!("no backup of {name} was read through since it was made"),
     };

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::device::connector::{Connector, Facts, State};
 use crate::device::{self, Lockdown};
+use crate::error::Error;
 use crate::history::list;
-use crate::jobs::Error;
 use crate::store::Store;
 use crate::transport::Attached;
 

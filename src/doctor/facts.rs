@@ -8,14 +8,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use plist::Value;
 
 use super::computer::{OnUsb, Places, Program};
+use crate::automation::policy;
 use crate::base::cancel::CancelToken;
 use crate::base::udid::Udid;
 use crate::device::connector::{self, Connector, Encryption};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{self, Lockdown};
 use crate::doctor::computer;
+use crate::error::Error;
 use crate::history::{last_good, list};
-use crate::jobs::{Error, unattended};
 use crate::store::capabilities::Abilities;
 use crate::store::notes::Notes;
 use crate::store::{self, Snapshot, Store};
@@ -448,7 +449,7 @@ impl Shelf {
             self.kept.push(Kept {
                 verified: store.snapshots_of(&udid)?.iter().filter_map(checked).max(),
                 damaged: (current.as_ref()).is_some_and(|s| notes.of(s).damaged.is_some()),
-                retired: unattended::is_retired(store, &udid),
+                retired: policy::is_retired(store, &udid),
                 unread,
                 made,
                 last_run: report.and_then(|r| {

@@ -23,8 +23,8 @@ use crate::base::udid::Udid;
 use crate::device::connector::Connector;
 use crate::doctor::computer::Places;
 use crate::doctor::facts::{Health, Shelf, Trouble, Way};
+use crate::error::Error;
 use crate::history::phone_names;
-use crate::jobs::Error;
 use crate::transport::Attached;
 
 /// The severity of a finding.

@@ -8,8 +8,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::error::Error;
 use crate::export::file_names::{Place, Rules, numbered};
-use crate::jobs::Error;
 use crate::store::{self, disk};
 
 /// Options for filling a folder.

@@ -19,11 +19,11 @@ use serde::Serialize;
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
+use crate::error::Error;
 use crate::export::destination::{Into, Target, no_place};
 use crate::export::file_names::{PATH_BYTES_MAX, Place};
 use crate::export::outcome::{Listing, Problem, Renamed, Tally, Wrong};
 use crate::export::workers::{self, Manner, Task};
-use crate::jobs::Error;
 use crate::reader::backup::{Item, Opened};
 use crate::reader::selection::{Select, Wanted};
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::base::progress::{Event, Monitor};
+use crate::error::Error;
 use crate::export::destination::NoPlace;
-use crate::jobs::Error;
 use crate::reader::backup::{Item, Opened};
 
 /// Number of items that a listing keeps; further ones are only counted.

@@ -79,7 +79,7 @@ impl Library {
 
     /// Reads the library of a backup; `None` if it has none.
     pub fn read(backup: &Opened, domain: &str) -> Result<Option<Library>, String> {
-        let words = |e: crate::jobs::Error| e.to_string();
+        let words = |e: crate::error::Error| e.to_string();
         let Some(item) = backup.find(domain, PATH).map_err(words)? else {
             return Ok(None);
         };

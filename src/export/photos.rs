@@ -16,11 +16,11 @@ use super::photo_library::{Album, Library, TAKEN};
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
+use crate::error::Error;
 use crate::export::destination::{Into, Target};
 use crate::export::file_names::{PATH_BYTES_MAX, parts};
 use crate::export::outcome::{Listing, Problem, Renamed, Tally, Wrong};
 use crate::export::workers::{self, Manner, Task};
-use crate::jobs::Error;
 use crate::reader::backup::{Item, Opened};
 
 /// The domains that hold photos: since iOS 4, and before.

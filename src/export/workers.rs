@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime};
 
 use crate::backup_format::keybag::Ending;
 use crate::backup_format::record::FileRecord;
+use crate::error::Error;
 use crate::export::destination::{NoPlace, no_place};
 use crate::export::existing::judged;
 use crate::export::file_names::numbered;
 use crate::export::outcome::{Tally, Wrong};
-use crate::jobs::Error;
 use crate::reader::backup::{Bytes, Item, Reader};
 use crate::store::disk;
 

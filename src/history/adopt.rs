@@ -1,23 +1,24 @@
 //! Takes a backup from elsewhere into a store: one that another program made (`adopt`), or a
 //! snapshot of a store on another disk (`copy`).
 
+use crate::base::time::stamp_of;
+use crate::base::time;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 use serde_json::json;
 
-use super::list;
 use crate::backup_format::plists::{self, Info, ManifestPlist, Status};
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::udid::Udid;
 use crate::base::{plain_file, product_names};
+use crate::error::Error;
 use crate::history::change::Chosen;
-use crate::jobs::Error;
 use crate::store::import::{Copied, Expected, Import, Placing};
 use crate::store::notes::{Note, Verified};
 use crate::store::walk::Walk;
-use crate::store::{self, Snapshot, Store, snapshot, stamp_of};
+use crate::store::{self, Snapshot, Store, snapshot};
 use crate::verify::{self, Depth, Options, Outcome};
 
 /// Result of taking a backup into a store.
@@ -85,7 +86,7 @@ pub fn adopt(
         note: Note {
             // The retention rules were not made for this backup, so they must not drop it.
             pinned: true,
-            damaged: (quick.damage > 0).then(|| list::rfc3339(SystemTime::now())),
+            damaged: (quick.damage > 0).then(|| time::rfc3339(SystemTime::now())),
             ..Note::default()
         },
     };
@@ -124,7 +125,7 @@ pub fn copy(chosen: &Chosen, target: &Store, monitor: &dyn Monitor) -> Result<Ca
     let is_proven = sums.as_ref().is_some_and(|sums| sums.is_proven);
     if is_proven && note.damaged.is_none() {
         note.verified = Some(Verified {
-            time: list::rfc3339(SystemTime::now()),
+            time: time::rfc3339(SystemTime::now()),
             how: "bytes".to_owned(),
         });
     }
@@ -180,7 +181,7 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
     }
     store.check_rights(&wanted.udid)?;
     let lock = store.lock(&wanted.udid)?;
-    crate::jobs::tell_aside(&store.recover(&wanted.udid, &lock)?, monitor);
+    crate::error::tell_aside(&store.recover(&wanted.udid, &lock)?, monitor);
     let there = store.snapshots_of(&wanted.udid)?;
     let same = |s: &&Snapshot| {
         store::disk::same_bytes(
@@ -357,7 +358,7 @@ fn describe(wanted: &Wanted, checked: &verify::Report, copied: &Copied) -> Vec<u
         },
         "made_by": concat!("idev-backup ", env!("CARGO_PKG_VERSION")),
         "taken_from": wanted.from.display().to_string(),
-        "finished": list::rfc3339(SystemTime::now()),
+        "finished": time::rfc3339(SystemTime::now()),
         "encrypted": checked.encrypted,
         "files": checked.files,
         "bytes": checked.bytes,

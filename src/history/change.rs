@@ -1,23 +1,24 @@
 //! Changes the history of a phone on request: drops the snapshots that no rule keeps, pins, names
 //! and deletes snapshots, and notes the result of a check.
 
+use super::list::Named;
+use crate::base::progress::{Event, Monitor, Phase};
+use crate::base::time::{self, local};
+use crate::base::udid::Udid;
+use crate::error::Error;
+use crate::history::{list, phone_names};
+use crate::store::notes::{Note, Verified};
+use crate::store::removal::{By, Removal};
+use crate::store::retention::{self, Policy};
+use crate::store::{self, Snapshot, Store, sizes, snapshot};
+use crate::verify::{Depth, Outcome, Report};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::list::Named;
-use crate::base::progress::{Event, Monitor, Phase};
-use crate::base::udid::Udid;
-use crate::history::{list, phone_names};
-use crate::jobs::Error;
-use crate::store::notes::{Note, Verified};
-use crate::store::removal::{By, Removal, local};
 pub use crate::store::retention::Why;
-use crate::store::retention::{self, Policy};
-use crate::store::{self, Snapshot, Store, sizes, snapshot};
-use crate::verify::{Depth, Outcome, Report};
 
 /// Decision about one snapshot.
 #[derive(Debug, Clone, Serialize)]
@@ -106,7 +107,7 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
             false => Some(store.lock(&udid)?),
         };
         if let Some(lock) = &lock {
-            crate::jobs::tell_aside(&store.recover(&udid, lock)?, monitor);
+            crate::error::tell_aside(&store.recover(&udid, lock)?, monitor);
         }
         let all = store.snapshots_of(&udid)?;
         let own = retention::own(&how.of_phones, &udid);
@@ -336,7 +337,7 @@ pub struct Retired {
 /// stay in either case.
 pub fn retire(store: &Store, text: &str, is_undone: bool) -> Result<Retired, Error> {
     let udid = phone(store, text)?;
-    let now = list::rfc3339(SystemTime::now());
+    let now = time::rfc3339(SystemTime::now());
     let retired = (!is_undone).then_some(now);
     store.retire(&udid, retired.clone())?;
     let newest = store.snapshots_of(&udid)?.into_iter().next();
@@ -429,7 +430,7 @@ pub fn delete(chosen: &Chosen, seen: Deleted, monitor: &dyn Monitor) -> Result<D
         });
     }
     let lock = store.lock(udid)?;
-    crate::jobs::tell_aside(&store.recover(udid, &lock)?, monitor);
+    crate::error::tell_aside(&store.recover(udid, &lock)?, monitor);
     let old = &chosen.again(&lock)?;
     // Read the notes again under the lock. If they cannot be read, nothing is dropped.
     if store.notes(udid)?.of(old).pinned {
@@ -465,7 +466,7 @@ pub fn record(report: &Report, monitor: &dyn Monitor) {
     if !store.is_marked() {
         return;
     }
-    let now = list::rfc3339(SystemTime::now());
+    let now = time::rfc3339(SystemTime::now());
     let how = match report.depth {
         Depth::Deep if report.restorable == Some(true) || report.hashed > 0 => "deep",
         Depth::Bytes if report.hashed > 0 => "bytes",

@@ -2,13 +2,13 @@
 //! `watch`, `schedule`, and `create --if-older-than` all ask here, so that none of them contradicts
 //! another.
 
+use crate::base::time;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::backup_format::plists::{Info, ManifestPlist, Status};
 use crate::base::udid::Udid;
-use crate::jobs::conditions;
 use crate::store::notes::Notes;
 use crate::store::{Snapshot, Store};
 
@@ -42,7 +42,7 @@ fn made(notes: &Notes, snapshot: &Snapshot) -> Option<SystemTime> {
 /// future: otherwise it would stay the newest for ever.
 pub fn newest(dates: impl IntoIterator<Item = SystemTime>, now: SystemTime) -> Option<SystemTime> {
     let dates = dates.into_iter();
-    dates.max_by_key(|date| (conditions::age(now, *date).is_some(), *date))
+    dates.max_by_key(|date| (time::age(now, *date).is_some(), *date))
 }
 
 /// Returns the time at which the phone's last good backup was made.
@@ -64,7 +64,7 @@ pub fn rests_on(store: &Store, udid: &Udid) -> Option<SystemTime> {
 /// Returns true if the last good backup is older than `limit`, or if `last` is `None`. Returns
 /// false for a date in the future, whose age is unknown.
 pub fn is_overdue(last: Option<SystemTime>, now: SystemTime, limit: Duration) -> bool {
-    last.is_none_or(|last| conditions::age(now, last).is_some_and(|age| age > limit))
+    last.is_none_or(|last| time::age(now, last).is_some_and(|age| age > limit))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Lists the contents of a store, and finds a backup by its name.
 
+use crate::base::time::rfc3339;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -11,7 +12,7 @@ use super::last_good;
 use crate::backup_format::plists::{Info, ManifestPlist, Status};
 use crate::base::udid::Udid;
 use crate::base::{plain_file, product_names};
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::store::notes::{Notes, Verified};
 use crate::store::{self, Id, Snapshot, Store, sizes, snapshot};
 
@@ -428,24 +429,4 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
 
 pub(crate) fn read_report(path: &Path) -> Option<Value> {
     serde_json::from_slice(&plain_file::read(path).ok()?).ok()
-}
-
-/// Formats a time for people: local time, to the minute.
-pub fn local(time: SystemTime) -> String {
-    let timestamp = jiff::Timestamp::try_from(time).unwrap_or_default();
-    let zoned = timestamp.to_zoned(jiff::tz::TimeZone::system());
-    zoned.strftime("%Y-%m-%d %H:%M").to_string()
-}
-
-/// Formats a time for scripts: RFC 3339 in UTC, whole seconds.
-pub fn rfc3339(time: SystemTime) -> String {
-    let timestamp = jiff::Timestamp::try_from(time).unwrap_or_default();
-    timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// Formats seconds since 1970, as a phone notes times, in the format of [`rfc3339`]. Returns `None`
-/// if no calendar has the time.
-pub fn rfc3339_seconds(seconds: i64) -> Option<String> {
-    let timestamp = jiff::Timestamp::from_second(seconds).ok()?;
-    Some(timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

@@ -43,7 +43,7 @@ pub fn meant<'a, T>(
 pub fn of_store(
     store: &Store,
     text: &str,
-) -> Result<Vec<(Udid, Option<String>)>, crate::jobs::Error> {
+) -> Result<Vec<(Udid, Option<String>)>, crate::error::Error> {
     let mut phones: Vec<(Udid, Option<String>)> = Vec::new();
     for snapshot in store.snapshots()? {
         if phones.iter().all(|(udid, _)| udid != snapshot.udid()) {

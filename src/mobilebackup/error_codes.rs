@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::base::units::size;
-use crate::jobs::Class;
+use crate::error::Class;
 use crate::mobilebackup::Verdict;
 
 /// Space that the phone requests beyond what it needs to proceed (protocol.md, "Free space").

@@ -19,7 +19,7 @@ use crate::backup_format::record::{BadRecord, FileRecord};
 use crate::backup_format::unreadable_rows::BadRow;
 pub use crate::backup_format::unreadable_rows::Unread;
 use crate::base::plain_file;
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::reader::manifest_feed::List;
 use crate::reader::passwords::Passwords;
 use crate::store;

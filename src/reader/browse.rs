@@ -9,8 +9,8 @@ use super::totals::{Sum, Totals};
 use super::usage::bundle_id;
 use crate::backup_format::info_plist::application_names;
 use crate::backup_format::manifest_db::{Filter, Kind};
-use crate::history::list::rfc3339_seconds;
-use crate::jobs::Error;
+use crate::base::time::rfc3339_seconds;
+use crate::error::Error;
 use crate::reader::backup::{Item, Opened};
 use crate::reader::selection::Select;
 

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use crate::backup_format::keybag::Ending;
 use crate::backup_format::manifest_db::Kind;
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::reader::backup::{Bytes, Item, Opened};
 
 /// Plaintext of a file.

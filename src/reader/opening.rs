@@ -6,7 +6,7 @@ use crate::backup_format::keybag::{Keys, Locked};
 use crate::backup_format::manifest_db::{self, Db};
 use crate::backup_format::manifest_mbdb::Mbdb;
 use crate::backup_format::plists::{self, Encryption, ListForm, Unreadable};
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::reader::manifest_feed::List;
 use crate::reader::passwords::Passwords;
 use crate::store;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 pub use crate::backup_format::manifest_db::Kind;
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::reader::backup::Item;
 
 /// The criteria for selecting items. Without any, all items match.

@@ -9,7 +9,7 @@ use super::totals::{Sum, Totals};
 use crate::backup_format::categories::Amount;
 use crate::backup_format::info_plist::application_names;
 use crate::backup_format::unreadable_rows::Unread;
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::reader::backup::Opened;
 
 /// The prefixes of domains that belong to applications. The rest is the bundle id of the

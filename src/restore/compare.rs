@@ -14,7 +14,7 @@ use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::sha256::Sha256;
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::reader::backup::{Item, Opened};
 use crate::reader::passwords::Passwords;
 use crate::store::sums::hex;

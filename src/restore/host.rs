@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use crate::base::backup_path::BackupPath;
 use crate::base::phases::Phases;
 use crate::base::progress::{Event, Monitor, Phase};
-use crate::jobs::complaint;
+use crate::error::complaint;
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
 use crate::store::METADATA;
 use crate::store::restore_overlay::Overlay;

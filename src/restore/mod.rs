@@ -13,6 +13,7 @@ pub mod rehearse;
 mod run;
 pub mod subject;
 
+use crate::base::time;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,14 +23,14 @@ use serde::Serialize;
 use super::doctor::{Level, Line};
 use crate::backup::passcode_prompt;
 use crate::base::cancel::CancelToken;
+use crate::base::keep_awake::Awake;
 use crate::base::progress::Monitor;
 use crate::device::connector::Connector;
 use crate::device::trust;
 use crate::doctor;
+use crate::error::Error;
 use crate::history::change;
-use crate::history::list::{self, Named};
-use crate::jobs::Error;
-use crate::jobs::awake::Awake;
+use crate::history::list::Named;
 use crate::reader::passwords::Known;
 use crate::restore::run::{Job, await_return};
 use crate::restore::subject::{Source, Target};
@@ -286,7 +287,7 @@ fn known_damage(folder: &Path, options: &Options) -> Option<Line> {
     let store = Store::open(of.path().parent()?).ok()?;
     let found = store.notes(of.udid()).ok()?.of(&of).damaged?;
     let when = found.parse::<jiff::Timestamp>();
-    let when = when.map_or(found, |time| list::local(time.into()));
+    let when = when.map_or(found, |time| time::local_text(time.into()));
     let says =
         format!("a check found this backup damaged ({when}), and a quick one looks at no contents");
     Some(

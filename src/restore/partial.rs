@@ -11,7 +11,7 @@ use crate::backup_format::plists::Unreadable;
 use crate::backup_format::{domain_subset, manifest_db};
 use crate::base::private_dir::PrivateDir;
 use crate::doctor::ios_notes;
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::reader::selection;
 use crate::restore::rehearse::ELSEWHERE;
 use crate::restore::subject::{Source, Target};

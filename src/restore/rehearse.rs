@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::jobs::{Class, Error};
+use crate::error::{Class, Error};
 
 /// Advice for errors that should not happen.
 pub const REPORT: &str = "please report this, with what `--json` says";

@@ -16,7 +16,7 @@ use crate::base::units::{count, counted};
 use crate::device::connector::{Connector, Facts};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{self, Lockdown, Session};
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::mobilebackup::{self, RestoreOptions, Verdict, error_codes};
 use crate::restore::subject::Source;
 use crate::restore::{app_list, partial};

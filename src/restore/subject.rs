@@ -1,5 +1,6 @@
 //! Gathers the facts about the backup and the phone that a restore depends on.
 
+use crate::base::time;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -10,8 +11,8 @@ use crate::backup_format::plists::{Info, ManifestPlist, Status, Unreadable};
 use crate::base::product_names;
 use crate::device::connector::{self, Encryption, Facts};
 use crate::device::{self, Lockdown};
+use crate::error::Error;
 use crate::history::{last_good, list};
-use crate::jobs::Error;
 use crate::reader::backup;
 use crate::store::walk::Walk;
 use crate::store::{self, snapshot};
@@ -77,7 +78,7 @@ impl Source {
             model: (product_type.as_deref()).map(|t| product_names::name(t).to_owned()),
             product_type,
             ios: manifest.product_version.or(info.product_version),
-            date: date.map(list::rfc3339),
+            date: date.map(time::rfc3339),
             // Backups before iOS 4, and those of other programs, may not record whether they are
             // complete.
             complete: last_good::is_complete(folder, &status),
@@ -183,5 +184,5 @@ impl Target {
 /// Converts an RFC 3339 time to local time, in the form that is shown to people.
 pub fn local_date(rfc3339: &str) -> Option<String> {
     let time: jiff::Timestamp = rfc3339.parse().ok()?;
-    Some(list::local(SystemTime::from(time)))
+    Some(time::local_text(SystemTime::from(time)))
 }

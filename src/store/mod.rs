@@ -46,7 +46,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-pub use draft::commit::stamp_of;
 pub use draft::{Draft, Origin};
 pub use error::Error;
 pub use lock::Lock;

@@ -1,18 +1,16 @@
 //! A phone's snapshots as input for a retention plan, and their removal: a single rename takes a
 //! snapshot out of sight, then its files are removed.
 
-use std::time::SystemTime;
+use crate::base::time::civil;
 
 use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
 
 use super::notes::Notes;
 use super::retention::{Decision, Facts, Policy};
 use super::trash::throw_away;
-use super::{Draft, Error, Lock, SetAside, Snapshot, Store, sizes, snapshot, stamp_of};
+use super::{Draft, Error, Lock, SetAside, Snapshot, Store, sizes, snapshot};
 use crate::base::udid::Udid;
-use crate::store::draft::commit::{STAMP, recover};
+use crate::store::draft::commit::recover;
 use crate::store::{retention, trash};
 
 impl Store {
@@ -253,19 +251,4 @@ fn facts(snapshot: &Snapshot, rank: usize, notes: Option<&Notes>) -> Facts {
 /// Returns when a backup was made, in local time.
 pub fn made(snapshot: &Snapshot) -> DateTime {
     civil(snapshot.date())
-}
-
-/// Returns a system time in local time.
-pub fn local(time: SystemTime) -> DateTime {
-    parse_stamp(&stamp_of(time)).unwrap_or_default()
-}
-
-/// Returns a timestamp in local time.
-pub fn civil(moment: Timestamp) -> DateTime {
-    Zoned::new(moment, TimeZone::system()).datetime()
-}
-
-/// Parses a stamp of the form `YYYYMMDD-HHMMSS`.
-pub fn parse_stamp(stamp: &str) -> Option<DateTime> {
-    DateTime::strptime(STAMP, stamp).ok()
 }

@@ -9,7 +9,7 @@ use crate::backup_format::keybag::Keys;
 use crate::backup_format::plists::ManifestPlist;
 use crate::backup_format::temp_db;
 use crate::base::private_dir::PrivateDir;
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::reader::backup::{Item, Opened};
 use crate::reader::manifest_feed::List;
 use crate::store::disk;

@@ -5,7 +5,7 @@ use super::our_files;
 use crate::backup_format::manifest_db::{self, Db};
 use crate::backup_format::manifest_mbdb::Mbdb;
 use crate::backup_format::plists::{self, ManifestPlist, Status};
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::reader::backup::{self, Unlocked};
 use crate::reader::manifest_feed::List;
 use crate::store;

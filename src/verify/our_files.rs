@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Depth;
 use super::finding::Wrong;
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::store::audit::{Extent, Fault, has_damaged_list};
 use crate::store::hash_sources::{SOURCES, Source, Sources};
 use crate::store::sums::{Hash, Line, Lines};

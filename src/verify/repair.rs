@@ -10,8 +10,8 @@ use super::finding::{Report, Wrong};
 use super::{Options, look_through};
 use crate::base::backup_path::BackupPath;
 use crate::base::progress::{Monitor, Phase};
+use crate::error::Error;
 use crate::history::change;
-use crate::jobs::Error;
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::{Snapshot, Store, snapshot};
 

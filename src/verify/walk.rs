@@ -12,7 +12,7 @@ use super::size::OtherSize;
 use super::{Depth, Options};
 use crate::backup_format::plists::ManifestPlist;
 use crate::base::progress::{Event, Monitor};
-use crate::jobs::Error;
+use crate::error::Error;
 use crate::reader::backup::Unlocked;
 use crate::reader::manifest_feed::{self, Handfuls, List, Listed, Records, Summary};
 use crate::store::sums::Hash;

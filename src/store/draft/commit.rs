@@ -5,10 +5,12 @@
 //! backup: after a crash [`recover`] completes the renames at the next run, whichever of them have
 //! already happened.
 
+use crate::base::time;
+use crate::base::time::stamp_of;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,8 +27,7 @@ use crate::store::{
     snapshot,
 };
 
-/// The format of a stamp, `YYYYMMDD-HHMMSS` in local time.
-pub(crate) const STAMP: &str = "%Y%m%d-%H%M%S";
+use crate::base::time::STAMP;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Intent {
@@ -338,15 +339,6 @@ pub(crate) fn archive_name(store: &Store, udid: &Udid, base: &Snapshot) -> Resul
     Ok(format!("{udid}-{}", free_name(&stamp, taken)))
 }
 
-/// Returns a stamp in local time, as Apple writes it into archive names.
-pub fn stamp_of(time: SystemTime) -> String {
-    let timestamp = jiff::Timestamp::try_from(time).unwrap_or_default();
-    timestamp
-        .to_zoned(jiff::tz::TimeZone::system())
-        .strftime(STAMP)
-        .to_string()
-}
-
 pub(crate) fn free_name(stamp: &str, taken: impl Fn(&str) -> bool) -> String {
     let parsed = jiff::civil::DateTime::strptime(STAMP, stamp);
     let mut candidate = stamp.to_owned();
@@ -381,7 +373,7 @@ fn drop_old(
     let Some(policy) = policy else {
         return Ok(());
     };
-    let (decisions, mut trouble) = store.plan(&all, policy, removal::civil(now));
+    let (decisions, mut trouble) = store.plan(&all, policy, time::civil(now));
     // The oldest are dropped first, so that a crash leaves the most wanted ones.
     let goes = all.iter().zip(&decisions).rev();
     let goes: Vec<&Snapshot> = goes.filter(|(_, d)| !d.keeps()).map(|(s, _)| s).collect();
@@ -594,7 +586,7 @@ mod tests {
 
     /// Returns the moment of a stamp in local time.
     fn moment(stamp: &str) -> Timestamp {
-        let local = removal::parse_stamp(stamp).unwrap();
+        let local = time::parse_stamp(stamp).unwrap();
         local
             .to_zoned(jiff::tz::TimeZone::system())
             .unwrap()

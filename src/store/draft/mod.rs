@@ -576,7 +576,7 @@ mod tests {
             .path()
             .join("store/.idev-backup")
             .join(UDID)
-            .join(super::super::stamp_of(
+            .join(crate::base::time::stamp_of(
                 MADE.parse::<jiff::Timestamp>().unwrap().into(),
             ));
         assert_eq!(fs::read(beside.join("report.json")).unwrap(), b"{}");

@@ -1,11 +1,4 @@
-//! The jobs behind the commands, one file each: the only modules that use both the phone's services
-//! and the store.
-
-pub(crate) mod awake;
-pub mod conditions;
-pub mod hooks;
-pub mod unattended;
-pub mod watch;
+//! The reasons an action fails, and the kinds of failure that a script can distinguish.
 
 use std::fmt;
 use std::io::ErrorKind;

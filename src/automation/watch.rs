@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use super::unattended::{Outcome, pause};
-use super::{Class, Error};
+use crate::automation::policy::{Outcome, pause};
 use crate::base::udid::Udid;
 use crate::device::connector::Connector;
+use crate::error::{Class, Error};
 use crate::transport::usbmuxd::Change;
 use crate::transport::{Attached, Via};
 

@@ -1,26 +1,26 @@
 //! Makes unattended backups: decides when to make one, runs the user's hooks, limits waits, and
 //! retries.
 
+use crate::base::time;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::awake::Awake;
 use super::conditions::Conditions;
 use super::hooks::{Hooks, Told, Turn};
-use super::{Class, Error};
 use crate::backup::create::{self, Options, Report};
 use crate::base::cancel::CancelToken;
+use crate::base::keep_awake::Awake;
 use crate::base::progress::{Event, Monitor, Wait};
 use crate::base::udid::Udid;
 use crate::base::units::span;
 use crate::device::connector::{Connector, Facts, State};
 use crate::device::{self, trust};
+use crate::error::{Class, Error};
 use crate::history::last_good::is_overdue;
 pub use crate::history::last_good::{last_good, rests_on};
 use crate::history::list;
-use crate::jobs::conditions;
 use crate::mobilebackup;
 use crate::store::{self, Store};
 use crate::transport::{self, Attached};
@@ -130,7 +130,7 @@ fn may_come(error: &Error) -> bool {
 /// been backed up since.
 pub fn is_retired(store: &Store, udid: &Udid) -> bool {
     let since = store.notes(udid).ok().and_then(|notes| notes.retired);
-    let last = last_good(store, udid).map(list::rfc3339);
+    let last = last_good(store, udid).map(time::rfc3339);
     since.is_some_and(|since| last.is_none_or(|last| last <= since))
 }
 
@@ -149,7 +149,7 @@ pub fn back_up(
         plan,
         udid: Some(phone.udid.as_str()),
         name: name(connector, phone, plan),
-        last: last.map(list::rfc3339),
+        last: last.map(time::rfc3339),
         token: &connector.token,
         monitor,
         problems: Mutex::default(),
@@ -454,7 +454,7 @@ impl Teller<'_> {
     fn tell<'b>(&'b self, turn: Turn, text: String, more: impl FnOnce(&mut Told<'b>)) {
         let mut told = Told {
             version: 1,
-            time: list::rfc3339(SystemTime::now()),
+            time: time::rfc3339(SystemTime::now()),
             udid: self.udid,
             event: turn.name(),
             text: format!("{}: {text}", self.name),
@@ -511,7 +511,7 @@ pub fn overdue(
     if !is_overdue(Some(last), now, limit) {
         return None;
     }
-    let age = conditions::age(now, last)?;
+    let age = time::age(now, last)?;
     Some(format!("its last good backup is {} old", span(age)))
 }
 
@@ -534,7 +534,7 @@ pub fn tell_overdue(
         plan,
         udid: Some(udid.as_str()),
         name: name.unwrap_or_else(|| format!("Phone {udid}")),
-        last: last.map(list::rfc3339),
+        last: last.map(time::rfc3339),
         token,
         monitor,
         problems: Mutex::default(),

@@ -1,6 +1,7 @@
 //! Decides whether a backup is to be made now. Decides only: the time, the last backup and the
 //! phone's state are arguments.
 
+use crate::base::time::age;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
@@ -116,17 +117,6 @@ impl Conditions {
     /// Returns true if the conditions depend on the phone's state.
     pub fn need_the_phone(&self) -> bool {
         self.charging || self.battery_min.is_some()
-    }
-}
-
-/// Returns the age of something that was made at `then`. Returns `None` if that is in the future: a
-/// clock was wrong, now or then, so the age is unknown. Up to two minutes count as zero, since
-/// clocks may differ by that much.
-pub fn age(now: SystemTime, then: SystemTime) -> Option<Duration> {
-    match now.duration_since(then) {
-        Ok(age) => Some(age),
-        Err(e) if e.duration() <= Duration::from_secs(120) => Some(Duration::ZERO),
-        Err(_) => None,
     }
 }
 

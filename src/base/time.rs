@@ -1,0 +1,63 @@
+//! Times as people, scripts and folder names write them.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+
+/// Format of a stamp: `YYYYMMDD-HHMMSS` in local time.
+pub(crate) const STAMP: &str = "%Y%m%d-%H%M%S";
+
+/// Formats a time for people: local time, to the minute.
+pub fn local_text(time: SystemTime) -> String {
+    let timestamp = Timestamp::try_from(time).unwrap_or_default();
+    let zoned = timestamp.to_zoned(TimeZone::system());
+    zoned.strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+/// Formats a time for scripts: RFC 3339 in UTC, whole seconds.
+pub fn rfc3339(time: SystemTime) -> String {
+    let timestamp = Timestamp::try_from(time).unwrap_or_default();
+    timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Formats seconds since 1970, as a phone notes times, in the format of [`rfc3339`]. Returns `None`
+/// if no calendar has the time.
+pub fn rfc3339_seconds(seconds: i64) -> Option<String> {
+    let timestamp = Timestamp::from_second(seconds).ok()?;
+    Some(timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// Returns the age of something that was made at `then`. Returns `None` if that is in the future: a
+/// clock was wrong, now or then, so the age is unknown. Up to two minutes count as zero, since
+/// clocks may differ by that much.
+pub fn age(now: SystemTime, then: SystemTime) -> Option<Duration> {
+    match now.duration_since(then) {
+        Ok(age) => Some(age),
+        Err(e) if e.duration() <= Duration::from_secs(120) => Some(Duration::ZERO),
+        Err(_) => None,
+    }
+}
+
+/// Returns a stamp in local time, as Apple writes it into archive names.
+pub fn stamp_of(time: SystemTime) -> String {
+    let timestamp = Timestamp::try_from(time).unwrap_or_default();
+    let zoned = timestamp.to_zoned(TimeZone::system());
+    zoned.strftime(STAMP).to_string()
+}
+
+/// Parses a stamp of the form `YYYYMMDD-HHMMSS`.
+pub fn parse_stamp(stamp: &str) -> Option<DateTime> {
+    DateTime::strptime(STAMP, stamp).ok()
+}
+
+/// Returns a system time in local time.
+pub fn local(time: SystemTime) -> DateTime {
+    parse_stamp(&stamp_of(time)).unwrap_or_default()
+}
+
+/// Returns a timestamp in local time.
+pub fn civil(moment: Timestamp) -> DateTime {
+    Zoned::new(moment, TimeZone::system()).datetime()
+}
