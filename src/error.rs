@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::backup_format::plists::Unreadable;
 use crate::mobilebackup::error_codes::Refusal;
 use crate::mobilebackup::{self, DeviceFault};
+use crate::store::Snapshot;
 use crate::transport::plist_stream::FrameError;
 use crate::transport::{self, Trouble};
 use crate::verify;
@@ -493,4 +494,21 @@ pub(crate) fn complaint(fault: &DeviceFault) -> String {
         "the phone could not read its file {}: {} (code {})",
         fault.device_path, fault.text, fault.code
     )
+}
+
+/// Returns the error for a backup that is not where it was when its name was resolved.
+pub(crate) fn moved(from: &Path, to: Option<&Snapshot>) -> Error {
+    let from = from.display();
+    Error::Nothing {
+        what: match to {
+            Some(to) => format!(
+                "another run has put a newer backup in the place of {from} since; the one that was meant is now {}",
+                to.path().display()
+            ),
+            None => format!(
+                "{from} is not the backup that was meant any more: another run has removed or replaced it"
+            ),
+        },
+        hint: "`idev-backup list` shows what is there now; then run the command again".to_owned(),
+    }
 }

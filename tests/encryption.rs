@@ -64,13 +64,13 @@ fn assert_opens(rig: &Rig, backup: &Path, password: &str) -> usize {
             (item.kind, item.file_id.as_str()),
             (Kind::File, &*file.file_id())
         );
-        let (mut plain, mut meant) = (Vec::new(), Vec::new());
+        let (mut plain, mut matching) = (Vec::new(), Vec::new());
         open.bytes(&item).unwrap().read_to_end(&mut plain).unwrap();
-        file.bytes().read_to_end(&mut meant).unwrap();
-        assert!(plain == meant, "{} {} differs", file.domain, file.path);
+        file.bytes().read_to_end(&mut matching).unwrap();
+        assert!(plain == matching, "{} {} differs", file.domain, file.path);
         let stored = fs::read(open.path_of(&item).unwrap()).unwrap();
         assert!(
-            meant.is_empty() || stored != meant,
+            matching.is_empty() || stored != matching,
             "{} is plain",
             file.path
         );

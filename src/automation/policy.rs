@@ -2,6 +2,7 @@
 //! retries.
 
 use crate::base::time;
+use crate::history::last_good::is_retired;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -124,14 +125,6 @@ fn may_come(error: &Error) -> bool {
                     }
             ))
     )
-}
-
-/// Returns true if no further backup of the phone is expected: the user retired it, and it has not
-/// been backed up since.
-pub fn is_retired(store: &Store, udid: &Udid) -> bool {
-    let since = store.notes(udid).ok().and_then(|notes| notes.retired);
-    let last = last_good(store, udid).map(time::rfc3339);
-    since.is_some_and(|since| last.is_none_or(|last| last <= since))
 }
 
 /// Backs up one phone if the plan's conditions allow it now.

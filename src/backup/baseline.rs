@@ -6,11 +6,10 @@
 
 use std::sync::Arc;
 
-use crate::backup_format::plists::Status;
+use crate::backup_format::plists::{Status, is_complete};
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Monitor, Phase};
 use crate::error::Error;
-use crate::history::last_good::is_complete;
 use crate::store::audit::{Extent, has_damaged_list};
 use crate::store::{Snapshot, Store};
 use crate::verify::{self, Outcome};

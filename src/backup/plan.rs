@@ -1,22 +1,20 @@
 //! Decides how a backup begins, and announces what it is going to do and why.
 
-use crate::base::time;
-use std::sync::Arc;
-
 use super::create::Options;
 use crate::backup::baseline::{self, Base};
-use crate::backup_format::plists::{ManifestPlist, Status};
+use crate::backup_format::plists::{ManifestPlist, Status, is_complete};
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
+use crate::base::time;
 use crate::base::udid::Udid;
 use crate::base::units::counted;
 use crate::device::connector::{Facts, State};
 use crate::error::Error;
-use crate::history::last_good::is_complete;
 use crate::store::disk::CloneKind;
 use crate::store::draft::Leftover;
 use crate::store::layout::LeftOut;
 use crate::store::{Draft, Lock, Origin, Snapshot, Store};
+use std::sync::Arc;
 
 /// Describes how a draft came to be.
 pub fn origin_words(origin: &Origin) -> String {

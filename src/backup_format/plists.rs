@@ -260,3 +260,41 @@ fn date(fields: &Dictionary, key: &str) -> Option<SystemTime> {
         .and_then(Value::as_date)
         .map(SystemTime::from)
 }
+
+/// Returns true if the Status.plist in `folder` says that the phone finished the backup, and the
+/// list of files is there.
+///
+/// Other programs leave a Status.plist that says "finished" even if the phone refused at once. The
+/// list of files is missing then.
+pub fn is_complete(folder: &Path, status: &Status) -> bool {
+    let has_list = ["Manifest.db", "Manifest.mbdb"].iter().any(|name| {
+        fs::metadata(folder.join(name)).is_ok_and(|meta| meta.is_file() && meta.len() > 0)
+    });
+    status.is_finished() && has_list
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn finished_without_list_is_incomplete() {
+        let folder = tempfile::tempdir().unwrap();
+        let status = |state: &str| Status {
+            snapshot_state: state.to_owned(),
+            ..Status::default()
+        };
+        assert!(!is_complete(folder.path(), &status("finished")));
+        for name in ["Manifest.db", "Manifest.mbdb"] {
+            let list = folder.path().join(name);
+            fs::write(&list, "").unwrap();
+            assert!(!is_complete(folder.path(), &status("finished")), "{name}");
+            fs::write(&list, "x").unwrap();
+            assert!(is_complete(folder.path(), &status("finished")), "{name}");
+            assert!(!is_complete(folder.path(), &status("uploading")), "{name}");
+            fs::remove_file(&list).unwrap();
+        }
+    }
+}

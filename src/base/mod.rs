@@ -6,6 +6,7 @@ pub mod cancel;
 pub mod child;
 pub(crate) mod keep_awake;
 pub(crate) mod phases;
+pub mod phone_names;
 pub mod plain_file;
 pub mod private_dir;
 pub mod product_names;

@@ -20,7 +20,7 @@ use idev_backup::base::udid::Udid;
 use idev_backup::base::units::{count, counted, duration, parse_span, size};
 use idev_backup::device::connector::Connector;
 use idev_backup::error::Error;
-use idev_backup::history::{list, phone_names};
+use idev_backup::history::list;
 use idev_backup::reader::passwords::Known;
 use idev_backup::store::Store;
 use idev_backup::transport::Attached;
@@ -177,10 +177,10 @@ impl Create {
 /// Returns the phones that have backups in the store and match `wanted`.
 pub fn known(store: &Store, wanted: Option<&str>) -> Vec<Udid> {
     let snapshots = store.snapshots().unwrap_or_default();
-    let meant = wanted.map(|text| phone_names::of_store(store, text).unwrap_or_default());
+    let matching = wanted.map(|text| list::phones_named(store, text).unwrap_or_default());
     let is_meant = |udid: &&Udid| {
-        let meant = meant.as_ref();
-        meant.is_none_or(|meant| meant.iter().any(|(other, _)| other == *udid))
+        let matching = matching.as_ref();
+        matching.is_none_or(|matching| matching.iter().any(|(other, _)| other == *udid))
     };
     let udids = snapshots
         .iter()

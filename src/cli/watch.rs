@@ -1,5 +1,6 @@
 //! `idev-backup watch`
 
+use idev_backup::history::last_good;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,11 +16,12 @@ use idev_backup::automation::policy::{self, Outcome, Plan};
 use idev_backup::automation::watch::{self, Happening, Watcher};
 use idev_backup::backup::create::Options;
 use idev_backup::base::cancel::CancelToken;
+use idev_backup::base::phone_names;
 use idev_backup::base::udid::Udid;
 use idev_backup::base::units::parse_span;
 use idev_backup::device::connector::Connector;
 use idev_backup::error::Error;
-use idev_backup::history::{list, phone_names};
+use idev_backup::history::list;
 use idev_backup::store::Store;
 use idev_backup::transport::Attached;
 use serde::Serialize;
@@ -134,15 +136,15 @@ impl Watcher for Guard<'_> {
             return true;
         };
         // The store knows the name of a phone that has been unplugged.
-        let of_store = phone_names::of_store(self.store, wanted).unwrap_or_default();
+        let of_store = list::phones_named(self.store, wanted).unwrap_or_default();
         let connected = self.connector.phones().unwrap_or_default();
-        let connected = phone_names::meant(
+        let connected = phone_names::matching(
             wanted,
             &connected,
             |phone| &phone.udid,
             |phone| self.connector.name(phone),
         );
-        list::head_is(udid.as_str(), wanted)
+        phone_names::head_is(udid.as_str(), wanted)
             || of_store.iter().any(|(other, _)| other == udid)
             || connected.iter().any(|phone| phone.udid == *udid)
     }
@@ -189,7 +191,7 @@ impl Watcher for Guard<'_> {
             let recently = told.get(&udid).is_some_and(|at| at.elapsed() < TELL_EVERY);
             let last = policy::last_good(self.store, &udid);
             let limit = self.overdue.overdue_after;
-            let is_retired = policy::is_retired(self.store, &udid);
+            let is_retired = last_good::is_retired(self.store, &udid);
             if recently || is_retired || policy::overdue(SystemTime::now(), last, limit).is_none() {
                 continue;
             }

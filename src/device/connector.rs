@@ -7,12 +7,12 @@ use plist::{Dictionary, Value};
 use serde::Serialize;
 
 use crate::base::cancel::CancelToken;
+use crate::base::phone_names;
 use crate::base::product_names;
 use crate::device::pair_records::Records;
 use crate::device::tls::Pin;
 use crate::device::{self, Lockdown, Session};
 use crate::error::Error;
-use crate::history::phone_names;
 use crate::transport::{Attached, Stream, Transport, Via};
 
 /// The means of reaching phones, shared by all commands.
@@ -66,16 +66,16 @@ impl Connector {
         Ok(phones)
     }
 
-    /// Finds the one phone that `wanted` identifies; see [`phone_names::meant`].
+    /// Finds the one phone that `wanted` identifies; see [`phone_names::matching`].
     pub fn phone(&self, wanted: Option<&str>) -> Result<Attached, Error> {
         let phones = self.phones()?;
-        let meant: Vec<&Attached> = match wanted {
+        let matching: Vec<&Attached> = match wanted {
             None => phones.iter().collect(),
             Some(text) => {
-                phone_names::meant(text, &phones, |phone| &phone.udid, |phone| self.name(phone))
+                phone_names::matching(text, &phones, |phone| &phone.udid, |phone| self.name(phone))
             }
         };
-        match meant[..] {
+        match matching[..] {
             [phone] => Ok(phone.clone()),
             [] => Err(Error::NoDevice {
                 wanted: wanted.map(str::to_owned),
@@ -83,7 +83,7 @@ impl Connector {
             }),
             _ => Err(Error::WhichDevice {
                 wanted: wanted.map(str::to_owned),
-                present: meant.iter().map(|p| self.named(p)).collect(),
+                present: matching.iter().map(|p| self.named(p)).collect(),
             }),
         }
     }

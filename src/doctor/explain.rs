@@ -39,7 +39,7 @@ pub fn explain(text: &str) -> Vec<Explanation> {
     let text = others.join("\n");
     let text = text.as_str();
     for code in phone_codes(text) {
-        found.verdict(error_codes::meant(code, text));
+        found.verdict(error_codes::actual_code(code, text));
     }
     for word in &lockdown::WORDS {
         // Also matches inside a longer name, such as kAMDPasswordProtectedError.
@@ -288,11 +288,11 @@ fn from_the_daemon(text: &str, found: &mut Found) {
     ];
     let words = lower[at..].split(|c: char| !c.is_ascii_alphanumeric());
     let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
-    let meant = words
+    let matching = words
         .windows(2)
         .filter(|pair| BEFORE.contains(&pair[0]))
         .find_map(|pair| pair[1].parse().ok());
-    if let Some(number) = meant {
+    if let Some(number) = matching {
         found.daemon(number);
     }
 }

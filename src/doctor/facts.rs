@@ -1,5 +1,6 @@
 //! The facts that the findings are based on. Every function here gives up after its `patience`.
 
+use crate::store::snapshot;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -8,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use plist::Value;
 
 use super::computer::{OnUsb, Places, Program};
-use crate::automation::policy;
 use crate::base::cancel::CancelToken;
 use crate::base::udid::Udid;
 use crate::device::connector::{self, Connector, Encryption};
@@ -435,7 +435,7 @@ impl Shelf {
             let current = store.current(&udid)?;
             let report = current
                 .as_ref()
-                .and_then(|s| list::read_report(&s.report()?));
+                .and_then(|s| snapshot::read_report(&s.report()?));
             let backup = current.as_ref().map(list::describe);
             let made = last_good::last_good(store, &udid);
             let (notes, unread) = match store.notes(&udid) {
@@ -449,7 +449,7 @@ impl Shelf {
             self.kept.push(Kept {
                 verified: store.snapshots_of(&udid)?.iter().filter_map(checked).max(),
                 damaged: (current.as_ref()).is_some_and(|s| notes.of(s).damaged.is_some()),
-                retired: policy::is_retired(store, &udid),
+                retired: last_good::is_retired(store, &udid),
                 unread,
                 made,
                 last_run: report.and_then(|r| {

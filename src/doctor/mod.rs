@@ -19,12 +19,12 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::base::phone_names;
 use crate::base::udid::Udid;
 use crate::device::connector::Connector;
 use crate::doctor::computer::Places;
 use crate::doctor::facts::{Health, Shelf, Trouble, Way};
 use crate::error::Error;
-use crate::history::phone_names;
 use crate::transport::Attached;
 
 /// The severity of a finding.
@@ -136,14 +136,14 @@ pub struct Options {
 /// Returns the UDID of the one phone that `text` identifies, connected or in the store; else `text`
 /// itself.
 fn udid_of(text: &str, connector: &Connector, seen: &[Attached], shelf: &Shelf) -> String {
-    let connected = phone_names::meant(
+    let connected = phone_names::matching(
         text,
         seen,
         |phone| &phone.udid,
         |phone| connector.name(phone),
     );
     let name = |kept: &facts::Kept| kept.current.as_ref()?.name.clone();
-    let kept = phone_names::meant(text, &shelf.kept, |kept| &kept.udid, name);
+    let kept = phone_names::matching(text, &shelf.kept, |kept| &kept.udid, name);
     match (&connected[..], &kept[..]) {
         ([phone], _) => phone.udid.to_string(),
         ([], [kept]) => kept.udid.to_string(),

@@ -1,8 +1,8 @@
 //! Takes a backup from elsewhere into a store: one that another program made (`adopt`), or a
 //! snapshot of a store on another disk (`copy`).
 
-use crate::base::time::stamp_of;
 use crate::base::time;
+use crate::base::time::stamp_of;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 

@@ -6,14 +6,14 @@ use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::time::{self, local};
 use crate::base::udid::Udid;
 use crate::error::Error;
-use crate::history::{list, phone_names};
+use crate::error::moved;
+use crate::history::list;
 use crate::store::notes::{Note, Verified};
 use crate::store::removal::{By, Removal};
 use crate::store::retention::{self, Policy};
 use crate::store::{self, Snapshot, Store, sizes, snapshot};
 use crate::verify::{Depth, Outcome, Report};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -201,9 +201,9 @@ pub(crate) fn removing(removal: Removal) -> Event {
     }
 }
 
-/// Finds a phone of a store by the text that [`phone_names::meant`] understands.
+/// Finds a phone of a store by the text that [`phone_names::matching`] understands.
 pub fn phone(store: &Store, text: &str) -> Result<Udid, Error> {
-    match &phone_names::of_store(store, text)?[..] {
+    match &list::phones_named(store, text)?[..] {
         [(udid, _)] => Ok(udid.clone()),
         [] => Err(Error::Nothing {
             what: format!("the store holds no backup of a phone {text}"),
@@ -266,23 +266,6 @@ impl Chosen {
             }),
             None => Err(moved(self.snapshot.path(), None)),
         }
-    }
-}
-
-/// Returns the error for a backup that is not where it was when its name was resolved.
-pub(crate) fn moved(from: &Path, to: Option<&Snapshot>) -> Error {
-    let from = from.display();
-    Error::Nothing {
-        what: match to {
-            Some(to) => format!(
-                "another run has put a newer backup in the place of {from} since; the one that was meant is now {}",
-                to.path().display()
-            ),
-            None => format!(
-                "{from} is not the backup that was meant any more: another run has removed or replaced it"
-            ),
-        },
-        hint: "`idev-backup list` shows what is there now; then run the command again".to_owned(),
     }
 }
 

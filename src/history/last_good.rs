@@ -2,27 +2,14 @@
 //! `watch`, `schedule`, and `create --if-older-than` all ask here, so that none of them contradicts
 //! another.
 
+use crate::backup_format::plists::is_complete;
 use crate::base::time;
-use std::fs;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::backup_format::plists::{Info, ManifestPlist, Status};
 use crate::base::udid::Udid;
 use crate::store::notes::Notes;
 use crate::store::{Snapshot, Store};
-
-/// Returns true if the Status.plist in `folder` says that the phone finished the backup, and the
-/// list of files is there.
-///
-/// Other programs leave a Status.plist that says "finished" even if the phone refused at once. The
-/// list of files is missing then.
-pub fn is_complete(folder: &Path, status: &Status) -> bool {
-    let has_list = ["Manifest.db", "Manifest.mbdb"].iter().any(|name| {
-        fs::metadata(folder.join(name)).is_ok_and(|meta| meta.is_file() && meta.len() > 0)
-    });
-    status.is_finished() && has_list
-}
 
 /// Returns the time at which a good backup was made; `None` if the backup is incomplete or a check
 /// found it damaged.
@@ -67,30 +54,19 @@ pub fn is_overdue(last: Option<SystemTime>, now: SystemTime, limit: Duration) ->
     last.is_none_or(|last| time::age(now, last).is_some_and(|age| age > limit))
 }
 
+/// Returns true if no further backup of the phone is expected: the user retired it, and it has not
+/// been backed up since.
+pub fn is_retired(store: &Store, udid: &Udid) -> bool {
+    let since = store.notes(udid).ok().and_then(|notes| notes.retired);
+    let last = last_good(store, udid).map(time::rfc3339);
+    since.is_some_and(|since| last.is_none_or(|last| last <= since))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
-
-    #[test]
-    fn finished_without_list_is_incomplete() {
-        let folder = tempfile::tempdir().unwrap();
-        let status = |state: &str| Status {
-            snapshot_state: state.to_owned(),
-            ..Status::default()
-        };
-        assert!(!is_complete(folder.path(), &status("finished")));
-        for name in ["Manifest.db", "Manifest.mbdb"] {
-            let list = folder.path().join(name);
-            fs::write(&list, "").unwrap();
-            assert!(!is_complete(folder.path(), &status("finished")), "{name}");
-            fs::write(&list, "x").unwrap();
-            assert!(is_complete(folder.path(), &status("finished")), "{name}");
-            assert!(!is_complete(folder.path(), &status("uploading")), "{name}");
-            fs::remove_file(&list).unwrap();
-        }
-    }
 
     #[test]
     fn dates_ahead_come_last() {

@@ -1,6 +1,10 @@
 //! Lists the contents of a store, and finds a backup by its name.
 
+use crate::backup_format::plists;
+use crate::base::phone_names::head_is;
+use crate::base::phone_names::matching;
 use crate::base::time::rfc3339;
+use crate::store::snapshot::read_report;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -10,8 +14,8 @@ use serde_json::Value;
 
 use super::last_good;
 use crate::backup_format::plists::{Info, ManifestPlist, Status};
+use crate::base::product_names;
 use crate::base::udid::Udid;
-use crate::base::{plain_file, product_names};
 use crate::error::Error;
 use crate::store::notes::{Notes, Verified};
 use crate::store::{self, Id, Snapshot, Store, sizes, snapshot};
@@ -206,12 +210,6 @@ const STAMP_MIN: usize = 8;
 /// Minimum length of a UDID's beginning, the same as for `--device`.
 const UDID_MIN: usize = 4;
 
-/// Returns true if a text begins with `head`, ignoring the case of ASCII letters.
-pub fn head_is(text: &str, head: &str) -> bool {
-    let start = text.get(..head.len());
-    start.is_some_and(|start| start.eq_ignore_ascii_case(head))
-}
-
 /// Finds a backup by its path, or in the store by any of these: `latest`, its phone's UDID, its
 /// stamp, the beginning of either, a name that the user gave it, or its phone's name.
 pub fn find<E: Into<Error>>(store: Result<Store, E>, name: Option<&str>) -> Result<PathBuf, Error> {
@@ -304,7 +302,7 @@ pub fn resolve_of<E: Into<Error>>(
     let mut found: Vec<&Snapshot> = snapshots.iter().filter(named).collect();
     let wanted = name.unwrap_or("latest");
     let current_of = |text: &str| -> Result<Vec<&Snapshot>, Error> {
-        let phones = crate::history::phone_names::of_store(&store, text)?;
+        let phones = crate::history::list::phones_named(&store, text)?;
         let is_one =
             |s: &&Snapshot| s.is_current() && phones.iter().any(|(udid, _)| udid == s.udid());
         Ok(snapshots.iter().filter(is_one).collect())
@@ -409,7 +407,7 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
         ios: info.product_version.or(lockdown.product_version),
         date: date.map(rfc3339),
         current: snapshot.is_current(),
-        complete: last_good::is_complete(folder, &status),
+        complete: plists::is_complete(folder, &status),
         refused: store::is_refused(folder),
         encrypted: manifest.map(|m| m.encrypted).or(encrypted),
         files: count("files"),
@@ -427,6 +425,18 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
     }
 }
 
-pub(crate) fn read_report(path: &Path) -> Option<Value> {
-    serde_json::from_slice(&plain_file::read(path).ok()?).ok()
+/// Returns the phones in a store that `text` identifies, each with its name.
+pub fn phones_named(
+    store: &Store,
+    text: &str,
+) -> Result<Vec<(Udid, Option<String>)>, crate::error::Error> {
+    let mut phones: Vec<(Udid, Option<String>)> = Vec::new();
+    for snapshot in store.snapshots()? {
+        if phones.iter().all(|(udid, _)| udid != snapshot.udid()) {
+            // The newest snapshot comes first and has the phone's current name.
+            phones.push((snapshot.udid().clone(), describe(&snapshot).name));
+        }
+    }
+    let found = matching(text, &phones, |phone| &phone.0, |phone| phone.1.clone());
+    Ok(found.into_iter().cloned().collect())
 }

@@ -5,4 +5,3 @@ pub mod adopt;
 pub mod change;
 pub mod last_good;
 pub mod list;
-pub mod phone_names;

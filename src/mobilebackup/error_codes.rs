@@ -79,7 +79,7 @@ pub fn explain(
     capacity_bytes: Option<u64>,
     place: &str,
 ) -> Refusal {
-    let words = words(meant(verdict.code, &verdict.description));
+    let words = words(actual_code(verdict.code, &verdict.description));
     let mut refusal = refusal(verdict, words);
     if let (105, Some(shortage)) = (verdict.code, shortage) {
         let (need, free) = (shortage.required_bytes(), shortage.free_bytes);
@@ -105,7 +105,7 @@ pub fn explain(
 
 /// Returns the code that fits the phone's message, where the message of an old phone is more
 /// precise than its code.
-pub fn meant(code: i64, description: &str) -> i64 {
+pub fn actual_code(code: i64, description: &str) -> i64 {
     match code {
         // Sent by a locked phone (limd#12, iOS 6.1.2).
         1 if description.contains("copying keychain") => 13,
@@ -118,7 +118,7 @@ pub fn meant(code: i64, description: &str) -> i64 {
 /// Explains why the phone did not change its backup password. `is_required` is true if its
 /// administrator requires encryption.
 pub fn explain_password(verdict: &Verdict, is_required: bool, has_old: bool) -> Refusal {
-    let code = meant(verdict.code, &verdict.description);
+    let code = actual_code(verdict.code, &verdict.description);
     let (class, cause, hint) = words(code);
     let (cause, hint) = match code {
         22 => (

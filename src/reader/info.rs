@@ -7,16 +7,15 @@ use serde::Serialize;
 
 use super::totals::{Sum, Totals};
 use crate::backup_format::categories::Amount;
-use crate::backup_format::plists::{Info, ManifestPlist, Status, Unreadable};
+use crate::backup_format::plists::{Info, ManifestPlist, Status, Unreadable, is_complete};
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::product_names;
 use crate::base::time::rfc3339;
 use crate::error::Error;
-use crate::history::last_good::is_complete;
-use crate::history::list::describe;
 use crate::reader::backup::Opened;
 use crate::reader::passwords::Passwords;
-use crate::store::{self, snapshot};
+use crate::store;
+use crate::store::snapshot::{self, read_report};
 
 /// Options for reading a backup.
 #[derive(Default)]
@@ -93,9 +92,11 @@ pub struct Contents {
 pub fn info(folder: &Path, options: &Options) -> Result<Report, Error> {
     let mut report = of_property_lists(folder)?;
     if let Some(snapshot) = snapshot::find(folder) {
-        let known = describe(&snapshot);
-        report.ours = known.ours;
-        report.stored = (known.files.zip(known.bytes)).map(|(files, bytes)| Sum { files, bytes });
+        report.ours = snapshot.beside().is_some();
+        let run = snapshot.report().and_then(|path| read_report(&path));
+        let count = |key: &str| run.as_ref()?.get(key)?.as_u64();
+        let stored = count("files").zip(count("bytes"));
+        report.stored = stored.map(|(files, bytes)| Sum { files, bytes });
     }
     if report.encrypted == Some(true) && options.password.is_none() {
         report.needs_password = true;

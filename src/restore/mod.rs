@@ -14,6 +14,7 @@ mod run;
 pub mod subject;
 
 use crate::base::time;
+use crate::error;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -330,7 +331,7 @@ pub fn hold_named(named: &Named) -> Result<Held, Error> {
     if now == named.id {
         Ok(Held(lock))
     } else {
-        Err(change::moved(&named.folder, None))
+        Err(error::moved(&named.folder, None))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Gathers the facts about the backup and the phone that a restore depends on.
 
+use crate::backup_format::plists;
 use crate::base::time;
 use std::path::Path;
 use std::time::SystemTime;
@@ -12,7 +13,6 @@ use crate::base::product_names;
 use crate::device::connector::{self, Encryption, Facts};
 use crate::device::{self, Lockdown};
 use crate::error::Error;
-use crate::history::{last_good, list};
 use crate::reader::backup;
 use crate::store::walk::Walk;
 use crate::store::{self, snapshot};
@@ -81,7 +81,7 @@ impl Source {
             date: date.map(time::rfc3339),
             // Backups before iOS 4, and those of other programs, may not record whether they are
             // complete.
-            complete: last_good::is_complete(folder, &status),
+            complete: plists::is_complete(folder, &status),
             encrypted: manifest.encrypted,
             files,
             bytes,
@@ -99,7 +99,7 @@ impl Source {
 /// Returns the number of files and their bytes: from the report of the run, else by listing the
 /// folder.
 fn amount(folder: &Path) -> Result<(u64, u64), Error> {
-    let report = snapshot::find(folder).and_then(|found| list::read_report(&found.report()?));
+    let report = snapshot::find(folder).and_then(|found| snapshot::read_report(&found.report()?));
     let number = |key: &str| report.as_ref()?.get(key)?.as_u64();
     if let (Some(files), Some(bytes)) = (number("files"), number("bytes")) {
         return Ok((files, bytes));

@@ -51,7 +51,7 @@ impl Policy {
     }
 
     /// Returns the effective rules: an empty policy is replaced by the default.
-    fn meant(&self) -> Policy {
+    fn matching(&self) -> Policy {
         match *self == Policy::default() {
             true => Policy::last(LAST),
             false => self.clone(),
@@ -67,18 +67,18 @@ impl From<u32> for Policy {
 
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let meant = self.meant();
+        let matching = self.matching();
         let counts = [
-            ("keep-last", meant.keep_last),
-            ("keep-daily", meant.keep_daily),
-            ("keep-weekly", meant.keep_weekly),
-            ("keep-monthly", meant.keep_monthly),
-            ("keep-yearly", meant.keep_yearly),
+            ("keep-last", matching.keep_last),
+            ("keep-daily", matching.keep_daily),
+            ("keep-weekly", matching.keep_weekly),
+            ("keep-monthly", matching.keep_monthly),
+            ("keep-yearly", matching.keep_yearly),
         ];
         let counts = counts
             .iter()
             .filter_map(|(name, count)| Some(format!("{name} {}", (*count)?)));
-        let within = meant.keep_within.map(|w| format!("keep-within {w}"));
+        let within = matching.keep_within.map(|w| format!("keep-within {w}"));
         f.write_str(&counts.chain(within).collect::<Vec<_>>().join(", "))
     }
 }
@@ -263,7 +263,7 @@ pub fn plan(snapshots: &[Facts], policy: &Policy, now: DateTime) -> Vec<Decision
             (facts.current, facts.rank)
         });
         of_one.reverse();
-        decide(snapshots, &of_one, &policy.meant(), now, &mut decisions);
+        decide(snapshots, &of_one, &policy.matching(), now, &mut decisions);
     }
     decisions
 }

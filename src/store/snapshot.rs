@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::identity::{Kept, Prints};
 use super::order::Place;
@@ -412,6 +413,10 @@ pub(super) fn all(store: &Store) -> Result<Vec<Snapshot>, Error> {
             .then_with(|| b.archived.cmp(&a.archived))
     });
     Ok(found)
+}
+
+pub(crate) fn read_report(path: &Path) -> Option<Value> {
+    serde_json::from_slice(&plain_file::read(path).ok()?).ok()
 }
 
 #[cfg(test)]

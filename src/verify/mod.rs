@@ -19,6 +19,7 @@ mod size;
 mod walk;
 mod worker;
 
+use crate::error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,7 +30,6 @@ use crate::base::cancel::CancelToken;
 use crate::base::plain_file;
 use crate::base::progress::{Monitor, Phase};
 use crate::error::Error;
-use crate::history::change;
 use crate::reader::backup::Mark;
 use crate::reader::passwords::Passwords;
 use crate::store::{self, Id, snapshot};
@@ -161,7 +161,7 @@ pub(crate) fn look_through(
     if let Some(id) = &options.id
         && of.as_ref().is_none_or(|now| now.id() != id)
     {
-        return Err(change::moved(folder, None));
+        return Err(error::moved(folder, None));
     }
     let mut options = options.clone();
     let ours = match &known {

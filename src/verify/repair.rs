@@ -1,6 +1,7 @@
 //! Repairs a damaged backup with files from other backups of the phone that have them whole: the
 //! same file, with the same hash. Nothing is ever guessed.
 
+use crate::error;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -11,7 +12,6 @@ use super::{Options, look_through};
 use crate::base::backup_path::BackupPath;
 use crate::base::progress::{Monitor, Phase};
 use crate::error::Error;
-use crate::history::change;
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::{Snapshot, Store, snapshot};
 
@@ -62,7 +62,7 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
         _ => None,
     };
     let Some(backup) = there else {
-        return Err(change::moved(folder, None));
+        return Err(error::moved(folder, None));
     };
     let Some(sums) = backup.sums() else {
         let what = format!(

@@ -572,13 +572,13 @@ mod tests {
             fs::read(current.join("Status.plist")).unwrap(),
             b"Status.plist"
         );
-        let beside = dir
-            .path()
-            .join("store/.idev-backup")
-            .join(UDID)
-            .join(crate::base::time::stamp_of(
-                MADE.parse::<jiff::Timestamp>().unwrap().into(),
-            ));
+        let beside =
+            dir.path()
+                .join("store/.idev-backup")
+                .join(UDID)
+                .join(crate::base::time::stamp_of(
+                    MADE.parse::<jiff::Timestamp>().unwrap().into(),
+                ));
         assert_eq!(fs::read(beside.join("report.json")).unwrap(), b"{}");
     }
 }

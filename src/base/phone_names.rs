@@ -1,15 +1,26 @@
 //! Finds the phone that a text identifies: by its UDID or name, or the beginning of either.
 
-use super::list;
 use crate::base::udid::Udid;
-use crate::store::Store;
 
 /// Minimum length of a UDID prefix, so that a stray digit does not select a phone.
-const UDID_MIN: usize = 4;
+pub(crate) const UDID_MIN: usize = 4;
+
+/// Returns true if a text begins with `head`, ignoring the case of ASCII letters.
+pub fn head_is(text: &str, head: &str) -> bool {
+    let start = text.get(..head.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(head))
+}
+
+/// Normalizes a name for comparison: phones use curved apostrophes and non-breaking spaces, which
+/// keyboards do not produce.
+pub(crate) fn plain(name: &str) -> String {
+    let name = name.replace(['\u{2019}', '\u{2018}'], "'").to_lowercase();
+    name.split_whitespace().collect::<Vec<_>>().join(" ")
+}
 
 /// Returns those of `phones` that `text` identifies. A UDID outranks a name, and a whole name
 /// outranks the beginning of another. `name` is called only if the text matches no UDID.
-pub fn meant<'a, T>(
+pub fn matching<'a, T>(
     text: &str,
     phones: &'a [T],
     udid: impl Fn(&T) -> &Udid,
@@ -20,7 +31,7 @@ pub fn meant<'a, T>(
     let head = whole.as_ref().map_or(text, Udid::as_str);
     let by_udid: Vec<&T> = phones
         .iter()
-        .filter(|phone| head.len() >= UDID_MIN && list::head_is(udid(phone).as_str(), head))
+        .filter(|phone| head.len() >= UDID_MIN && head_is(udid(phone).as_str(), head))
         .collect();
     if !by_udid.is_empty() {
         return by_udid;
@@ -39,29 +50,6 @@ pub fn meant<'a, T>(
         .collect()
 }
 
-/// Returns the phones in a store that `text` identifies, each with its name.
-pub fn of_store(
-    store: &Store,
-    text: &str,
-) -> Result<Vec<(Udid, Option<String>)>, crate::error::Error> {
-    let mut phones: Vec<(Udid, Option<String>)> = Vec::new();
-    for snapshot in store.snapshots()? {
-        if phones.iter().all(|(udid, _)| udid != snapshot.udid()) {
-            // The newest snapshot comes first and has the phone's current name.
-            phones.push((snapshot.udid().clone(), list::describe(&snapshot).name));
-        }
-    }
-    let found = meant(text, &phones, |phone| &phone.0, |phone| phone.1.clone());
-    Ok(found.into_iter().cloned().collect())
-}
-
-/// Normalizes a name for comparison: phones use curved apostrophes and non-breaking spaces, which
-/// keyboards do not produce.
-fn plain(name: &str) -> String {
-    let name = name.replace(['\u{2019}', '\u{2018}'], "'").to_lowercase();
-    name.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,7 +66,7 @@ mod tests {
             (udid("4"), Some("Blue iPhone".to_owned())),
         ];
         let found = |text: &str| -> Vec<usize> {
-            let found = meant(text, &phones, |phone| &phone.0, |phone| phone.1.clone());
+            let found = matching(text, &phones, |phone| &phone.0, |phone| phone.1.clone());
             let at = |one: &&(Udid, Option<String>)| phones.iter().position(|p| p.0 == one.0);
             found.iter().filter_map(at).collect()
         };
