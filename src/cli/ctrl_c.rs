@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use super::{exit, output};
 use idev_backup::base::private_dir;
+
+use super::exit;
+use crate::cli::render::output;
 
 /// State of the Ctrl-C handler.
 #[derive(Default)]

@@ -1,0 +1,17 @@
+//! Options that several commands share, and the sources of their values: the command line, variables
+//! and the config file.
+
+pub(crate) mod config;
+pub(crate) mod connection;
+pub(crate) mod device;
+pub(crate) mod folders;
+pub(crate) mod keep;
+pub(crate) mod keyring;
+pub(crate) mod output;
+pub(crate) mod password;
+pub(crate) mod reading;
+pub(crate) mod store;
+pub(crate) mod trace;
+pub(crate) mod unattended;
+pub(crate) mod value_parsers;
+pub(crate) mod variables;

@@ -1,0 +1,205 @@
+//! Options that name a store, and the rules by which a command may create one.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::parser::ValueSource;
+use idev_backup::error::Error;
+use idev_backup::store::{self, Store};
+
+use crate::cli::args::folders::home;
+use crate::cli::commands::schedule_run;
+use crate::cli::render::output;
+
+/// Where backups are kept.
+#[derive(Args, Clone)]
+pub struct StoreArgs {
+    /// The folder of backups [default: the platform's place for data, e.g.
+    /// ~/.local/share/idev-backup]
+    #[arg(long, env = "IDEV_BACKUP_STORE", value_name = "DIR", value_parser = path_parser())]
+    store: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    /// Returns true if the user named a store by option, variable or config file.
+    pub fn is_named(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// Returns the absolute path of the store, since it is printed and written into reports.
+    pub fn path(&self) -> Result<PathBuf, Error> {
+        match &self.store {
+            Some(path) => whole(path),
+            None => Ok(home()?.0.join("idev-backup")),
+        }
+    }
+
+    /// Opens the store for reading. An empty folder is an error: the disk of the store may not be
+    /// mounted.
+    pub fn open(&self) -> Result<Store, Error> {
+        let store = Store::open(&self.path()?)?;
+        store.holds_something()?;
+        Ok(store)
+    }
+}
+
+/// The store of a command that writes to it.
+#[derive(Args, Clone)]
+pub struct WritableStoreArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Make a new store if there is none [default: only for a --store that is typed in a terminal]
+    #[arg(long)]
+    new_store: bool,
+    /// `--store` was typed, or nothing names a store.
+    #[arg(skip)]
+    is_typed: bool,
+}
+
+impl WritableStoreArgs {
+    /// Records whether the user typed the path of the store. Variables, the config file and jobs
+    /// always name an existing store.
+    pub fn note_source(&mut self, args: &clap::ArgMatches) {
+        let source = args.value_source("store");
+        self.is_typed = matches!(source, None | Some(ValueSource::CommandLine));
+    }
+
+    /// Returns true if `--new-store` was given.
+    pub fn is_new(&self) -> bool {
+        self.new_store
+    }
+
+    /// Opens the store. Creates one only if the user asked for it.
+    pub fn open(&self) -> Result<Store, Error> {
+        open(&self.store.path()?, self.new_store, self.is_typed)
+    }
+
+    /// Opens the store for a command that never runs as a job: a typed `--store` may create a new
+    /// one, even in a script.
+    pub fn open_by_hand(&self) -> Result<Store, Error> {
+        let asked = self.new_store || (self.is_typed && self.store.is_named());
+        open(&self.store.path()?, asked, self.is_typed)
+    }
+
+    /// Returns the path of the store, or an error if no store exists. Never creates one.
+    pub fn check(&self) -> Result<PathBuf, Error> {
+        let path = self.store.path()?;
+        Store::open_made(&path)?;
+        Ok(path)
+    }
+}
+
+/// Opens a store for writing. `asked`: an option asked for a new store. `is_typed`: the user typed
+/// the path, so that it does not come from a variable or file.
+pub fn open(path: &Path, asked: bool, is_typed: bool) -> Result<Store, Error> {
+    let is_terminal = || std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let may_make = !schedule_run::runs_as_job() && (asked || (is_typed && is_terminal()));
+    match Store::open_made(path) {
+        Err(store::Error::NoStore { .. }) if may_make => {
+            let store = Store::create(path)?;
+            if !asked {
+                output::tell(&format!("This is a new store: {}", path.display()));
+            }
+            Ok(store)
+        }
+        opened => Ok(opened?),
+    }
+}
+
+/// Returns the absolute form of a path.
+pub fn whole(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|e| Error::Store(store::Error::io("find", path, e)))
+}
+
+/// Returns the parser for paths of the command line and of variables.
+pub fn path_parser() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(path)
+}
+
+/// Parses a path. `~` stands for the home folder, as in a shell. Rejects an empty path, since a
+/// script that passes one meant a different place.
+pub fn path(text: OsString) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("the path is empty".to_owned());
+    }
+    let path = PathBuf::from(text);
+    let Some(first) = path.components().next() else {
+        return Ok(path);
+    };
+    let first = first.as_os_str().as_encoded_bytes();
+    if first == b"~" {
+        let rest = path.strip_prefix("~").unwrap_or(&path);
+        let home = etcetera::home_dir().map_err(|_| "you have no home folder for `~`")?;
+        // Joining an empty path would append a separator.
+        return Ok(match rest.as_os_str().is_empty() {
+            true => home,
+            false => home.join(rest),
+        });
+    }
+    if first.starts_with(b"~") {
+        return Err(format!(
+            "only `~/` is known as a home folder: write the whole path, or ./{} for a name that begins so",
+            path.display()
+        ));
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tilde_is_the_home_folder() {
+        let home = etcetera::home_dir().unwrap();
+        let read = |text: &str| path(text.into());
+        assert_eq!(read("~"), Ok(home.clone()));
+        assert_eq!(read("~/"), Ok(home.clone()));
+        assert_eq!(read("~/a/b"), Ok(home.join("a/b")));
+        assert_eq!(read("a/~/b"), Ok("a/~/b".into()));
+        assert_eq!(read("./~"), Ok("./~".into()));
+        for text in ["", "~mira", "~mira/a"] {
+            assert!(read(text).is_err(), "{text:?}");
+        }
+    }
+    /// Every option and argument that is a path goes through the same reader.
+    #[test]
+    fn no_path_may_be_empty() {
+        use clap::CommandFactory;
+        fn paths(command: &clap::Command, names: &[String], found: &mut Vec<Vec<String>>) {
+            for arg in command.get_arguments() {
+                let is_path = arg.get_value_parser().type_id() == std::any::TypeId::of::<PathBuf>();
+                if is_path {
+                    let option = arg.get_long().map(|long| format!("--{long}="));
+                    found.push([names, &[option.unwrap_or_default()]].concat());
+                }
+            }
+            for command in command.get_subcommands() {
+                let name = command.get_name().to_owned();
+                paths(command, &[names, &[name]].concat(), found);
+            }
+        }
+        let command = crate::cli::dispatch::Cli::command();
+        let mut found = Vec::new();
+        paths(&command, &["idev-backup".to_owned()], &mut found);
+        assert!(found.len() > 20, "{found:?}");
+        for words in found {
+            // Other arguments may have to precede the one under test.
+            let told = [0, 1].map(|before| {
+                let mut words = words.clone();
+                let last = words.pop().unwrap_or_default();
+                words.extend(vec!["x".to_owned(); before]);
+                words.push(last);
+                let told = command.clone().try_get_matches_from(&words).err();
+                told.map(|e| e.to_string()).unwrap_or_default()
+            });
+            assert!(
+                told.iter().any(|told| told.contains("is empty")),
+                "{words:?}: {told:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Options for unattended backups, shared by `create` and `watch`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use idev_backup::automation::conditions::{Conditions, Hours};
+use idev_backup::automation::hooks::Hooks;
+use idev_backup::automation::policy::Plan;
+use idev_backup::base::units::parse_span;
+
+use crate::cli::commands::schedule_run as schedule;
+use crate::cli::render::log;
+
+/// When a backup is too old, for those who only tell of it.
+#[derive(Args, Clone)]
+pub struct OverdueArgs {
+    /// The same as a time, 20h or 7d; by itself that of the config file
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_OVERDUE_AFTER", value_parser = parse_span)]
+    overdue_after: Option<Duration>,
+}
+
+impl OverdueArgs {
+    /// Returns `given` in days, else the time from `--overdue-after`, else seven days.
+    pub fn limit(&self, given: Option<u32>) -> Duration {
+        let days = |count: u32| Duration::from_secs(u64::from(count) * 86_400);
+        match (given, self.overdue_after) {
+            (Some(count), _) => days(count),
+            (None, Some(time)) => time,
+            (None, None) => days(7),
+        }
+    }
+}
+
+/// When a backup is made, and what is tried again.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Unattended")]
+pub struct UnattendedArgs {
+    /// Begin only while the phone is charging
+    #[arg(long, env = "IDEV_BACKUP_CONDITIONS_IF_CHARGING")]
+    if_charging: bool,
+    /// Begin only if the phone's battery has so many percent
+    #[arg(long, value_name = "PERCENT", env = "IDEV_BACKUP_CONDITIONS_MIN_BATTERY", value_parser = clap::value_parser!(u64).range(0..=100))]
+    min_battery: Option<u64>,
+    /// Begin no backup in these hours, as 23:00-07:00
+    #[arg(
+        long,
+        value_name = "FROM-TO",
+        env = "IDEV_BACKUP_CONDITIONS_QUIET_HOURS"
+    )]
+    quiet_hours: Option<Hours>,
+    /// How often to try again what failed or broke off
+    #[arg(long, value_name = "N", env = "IDEV_BACKUP_CONDITIONS_RETRY", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    retry: u32,
+    /// How long to wait before that
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_CONDITIONS_RETRY_WAIT", default_value = "5m", value_parser = parse_span)]
+    retry_wait: Duration,
+    /// How long to wait for the passcode [default: as long as the phone does]
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_CONDITIONS_PASSCODE_WAIT", value_parser = parse_span)]
+    passcode_wait: Option<Duration>,
+    /// How long between reminders of the passcode
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_CONDITIONS_REMIND_EVERY", value_parser = parse_span)]
+    remind_every: Option<Duration>,
+    /// Tell (`--on-overdue`) when the last good backup is older than this
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_OVERDUE_AFTER", value_parser = parse_span)]
+    overdue_after: Option<Duration>,
+    /// Let the computer fall asleep while a backup runs
+    #[arg(long, env = "IDEV_BACKUP_CREATE_MAY_SLEEP")]
+    may_sleep: bool,
+    #[command(flatten)]
+    hooks: HookArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// Commands of the user's own. Each gets a JSON object on its standard input.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Commands of your own")]
+struct HookArgs {
+    /// Run this when a backup begins
+    #[arg(long, value_name = "COMMAND", env = "IDEV_BACKUP_HOOKS_ON_START")]
+    on_start: Option<String>,
+    /// Run this when the phone waits for its passcode
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        env = "IDEV_BACKUP_HOOKS_ON_WAITING_FOR_PASSCODE"
+    )]
+    on_waiting_for_passcode: Option<String>,
+    /// Run this when a backup is done
+    #[arg(long, value_name = "COMMAND", env = "IDEV_BACKUP_HOOKS_ON_SUCCESS")]
+    on_success: Option<String>,
+    /// Run this when a backup failed
+    #[arg(long, value_name = "COMMAND", env = "IDEV_BACKUP_HOOKS_ON_FAILURE")]
+    on_failure: Option<String>,
+    /// Run this when the last good backup is too old
+    #[arg(long, value_name = "COMMAND", env = "IDEV_BACKUP_HOOKS_ON_OVERDUE")]
+    on_overdue: Option<String>,
+    /// How long such a command may take; then it is killed
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_HOOKS_TIME_LIMIT", default_value = "60s", value_parser = parse_span)]
+    hook_time_limit: Duration,
+    /// Show a desktop notification where somebody has to do something, and of failures
+    #[arg(long, env = "IDEV_BACKUP_HOOKS_NOTIFY")]
+    notify: bool,
+}
+
+/// What goes to a log.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Log")]
+struct LogArgs {
+    /// Append what stderr gets to this file too; beyond 1 MB it becomes FILE.1
+    #[arg(long, value_name = "FILE", env = "IDEV_BACKUP_LOG_FILE", value_parser = crate::cli::args::store::path_parser())]
+    log_file: Option<PathBuf>,
+    /// What goes there
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "IDEV_BACKUP_LOG_LEVEL",
+        default_value = "info"
+    )]
+    log_level: Level,
+}
+
+/// How much a log gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Level {
+    /// Failures.
+    Error,
+    /// Those, and problems.
+    Warning,
+    /// Everything.
+    Info,
+}
+
+impl UnattendedArgs {
+    /// Starts the log and returns the plan for backups of phones whose last one is older than
+    /// `older_than`.
+    pub fn plan(&self, older_than: Option<Duration>) -> Plan {
+        let hooks = &self.hooks;
+        if let Some(file) = &self.log.log_file {
+            log::begin(file, self.log.log_level);
+        }
+        let conditions = Conditions {
+            older_than,
+            charging: self.if_charging,
+            battery_min: self.min_battery,
+            quiet: self.quiet_hours,
+        };
+        let waits = self.passcode_wait.is_some() || self.remind_every.is_some();
+        let told = hooks.notify || self.overdue_after.is_some();
+        let is_unattended = conditions != Conditions::default() || self.retry > 0 || waits || told;
+        Plan {
+            conditions,
+            retries: self.retry,
+            retry_wait: self.retry_wait,
+            passcode_wait: self.passcode_wait,
+            remind_every: self.remind_every,
+            overdue_after: self.overdue_after,
+            yields: is_unattended || self.hooks().any() || schedule::runs_as_job(),
+            hooks: self.hooks(),
+            may_sleep: self.may_sleep,
+        }
+    }
+
+    fn hooks(&self) -> Hooks {
+        let hooks = &self.hooks;
+        Hooks {
+            on_start: hooks.on_start.clone(),
+            on_waiting_for_passcode: hooks.on_waiting_for_passcode.clone(),
+            on_success: hooks.on_success.clone(),
+            on_failure: hooks.on_failure.clone(),
+            on_overdue: hooks.on_overdue.clone(),
+            time_limit: hooks.hook_time_limit,
+            notify: hooks.notify,
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Parses sizes, dates and patterns as users type them.
+
+use std::ops::RangeInclusive;
+use std::time::SystemTime;
+
+use idev_backup::reader::selection::{Select, Wanted};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned, civil};
+
+/// Parses a pattern of names or domains, so that a mistake is found before any data is read.
+pub fn pattern(text: &str) -> Result<String, String> {
+    let wanted = Wanted {
+        patterns: vec![text.to_owned()],
+        ..Wanted::default()
+    };
+    match Select::new(wanted) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+/// Parses a range of sizes: "+10M" (at least), "-1k" (at most), "1M..2M", "500" (exactly).
+pub fn sizes(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let range = match (text.strip_prefix('+'), text.strip_prefix('-')) {
+        (Some(least), _) => size(least)?..=u64::MAX,
+        (_, Some(most)) => 0..=size(most)?,
+        _ => match text.split_once("..") {
+            Some((least, most)) => size(least)?..=size(most)?,
+            None => size(text)?..=size(text)?,
+        },
+    };
+    match range.is_empty() {
+        true => Err("nothing is of such a size: the first one is the larger".to_owned()),
+        false => Ok(range),
+    }
+}
+
+/// Parses a size such as "1.5M", in the decimal units that phones and disks use.
+fn size(text: &str) -> Result<u64, String> {
+    const WRONG: &str =
+        "a size is a number of bytes, or of k, M, G or T (1M is 1,000,000): +10M, -1k, 1M..2M";
+    let text = text.trim_end_matches(['b', 'B']);
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "" => 1,
+        "k" | "K" => 1_000,
+        "M" | "m" => 1_000_000,
+        "G" | "g" => 1_000_000_000,
+        "T" | "t" => 1_000_000_000_000,
+        _ => return Err(WRONG.to_owned()),
+    };
+    let is_number = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let whole = digits.parse::<u64>().ok();
+    let exact = whole.and_then(|number| number.checked_mul(unit));
+    let about = || {
+        digits
+            .parse::<f64>()
+            .ok()
+            .map(|number| number * unit as f64)
+    };
+    match (exact, about()) {
+        (Some(bytes), _) => Ok(bytes),
+        (None, Some(bytes)) if is_number && bytes < u64::MAX as f64 => Ok(bytes as u64),
+        _ => Err(WRONG.to_owned()),
+    }
+}
+
+/// Parses a date: "2026-01-31", "2026-01-31T18:00", RFC 3339, or "7d" ago. Returns seconds since
+/// 1970.
+pub fn date(text: &str) -> Result<i64, String> {
+    // The computer's clock may show a year that no calendar can express.
+    let now = Timestamp::try_from(SystemTime::now()).unwrap_or_default();
+    date_at(text, &now.to_zoned(TimeZone::system()))
+}
+
+fn date_at(text: &str, now: &Zoned) -> Result<i64, String> {
+    const WRONG: &str =
+        "a date is 2026-01-31, 2026-01-31T18:00, 2026-01-31T18:00:00Z, or a time ago: 12h, 7d, 4w";
+    let second = |zoned: Zoned| zoned.timestamp().as_second();
+    let local = |time: civil::DateTime| time.to_zoned(now.time_zone().clone()).map(second);
+    if let Ok(timestamp) = text.parse::<Timestamp>() {
+        return Ok(timestamp.as_second());
+    }
+    // The branch above handles dates of other time zones.
+    if !text.contains('[')
+        && let Ok(time) = text.parse::<civil::DateTime>()
+    {
+        return local(time).map_err(|_| WRONG.to_owned());
+    }
+    let ago = text.char_indices().last().and_then(|(at, unit)| {
+        let seconds: i64 = match unit {
+            'h' => 3600,
+            'd' => 24 * 3600,
+            'w' => 7 * 24 * 3600,
+            _ => return None,
+        };
+        let number: u32 = text[..at].parse().ok()?;
+        now.timestamp()
+            .as_second()
+            .checked_sub(seconds * i64::from(number))
+    });
+    ago.ok_or_else(|| WRONG.to_owned())
+}
+
+/// Formats a time for listings: local time, to the minute.
+pub fn local(rfc3339: &str, zone: &TimeZone) -> String {
+    match rfc3339.parse::<Timestamp>() {
+        Ok(time) => {
+            let local = time.to_zoned(zone.clone());
+            local.strftime("%Y-%m-%d %H:%M").to_string()
+        }
+        Err(_) => rfc3339.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_decimal_units() {
+        for (text, range) in [
+            ("+10M", 10_000_000..=u64::MAX),
+            ("-1k", 0..=1000),
+            ("1M..2M", 1_000_000..=2_000_000),
+            ("1.5GB", 1_500_000_000..=1_500_000_000),
+            ("500", 500..=500),
+            ("0", 0..=0),
+            ("-0", 0..=0),
+        ] {
+            assert_eq!(sizes(text), Ok(range), "{text}");
+        }
+        for text in [
+            "",
+            "+",
+            "M",
+            "1X",
+            "1..",
+            "..2",
+            "2M..1M",
+            "--1",
+            "1e9",
+            "inf",
+            "nan",
+            "-99999999T",
+            "1 M",
+            "1é",
+        ] {
+            assert!(sizes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_are_local_or_exact_or_ago() {
+        let now: Zoned = "2026-02-07T12:00[Europe/Berlin]".parse().unwrap();
+        for (text, wanted) in [
+            ("2026-01-31", "2026-01-30T23:00:00Z"),
+            ("2026-01-31T18:00", "2026-01-31T17:00:00Z"),
+            ("2026-01-31T18:00:00+05:00", "2026-01-31T13:00:00Z"),
+            ("2026-01-31T18:00:00Z", "2026-01-31T18:00:00Z"),
+            ("7d", "2026-01-31T11:00:00Z"),
+            ("2h", "2026-02-07T09:00:00Z"),
+            ("1w", "2026-01-31T11:00:00Z"),
+        ] {
+            let wanted: Timestamp = wanted.parse().unwrap();
+            assert_eq!(date_at(text, &now), Ok(wanted.as_second()), "{text}");
+        }
+        for text in [
+            "",
+            "d",
+            "-7d",
+            "7",
+            "yesterday",
+            "2026-13-01",
+            "31.01.2026",
+            "1é",
+        ] {
+            assert!(date_at(text, &now).is_err(), "{text}");
+        }
+    }
+}

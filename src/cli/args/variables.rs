@@ -1,0 +1,199 @@
+//! Checks the environment variables that begin with this program's prefix. Each must be known and
+//! have a value: a misspelled one would have no effect, and an empty one is usually a mistake in a
+//! script.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{Command, CommandFactory};
+use idev_backup::base::child;
+use idev_backup::doctor::{Level, Line};
+
+use super::config;
+use crate::cli::args::store;
+use crate::cli::commands::schedule_run;
+use crate::cli::exit;
+use crate::cli::render::output;
+
+const PREFIX: &str = "IDEV_BACKUP_";
+
+/// Variables of the project's own tests, which the program may find in its environment during a
+/// test.
+const OF_TESTS: [&str; 13] = [
+    "IDEV_BACKUP_CABLE_CUTS",
+    "IDEV_BACKUP_CUT_EVERY",
+    "IDEV_BACKUP_DAMAGED",
+    "IDEV_BACKUP_DISK_FAULTS",
+    "IDEV_BACKUP_FUZZ_SECONDS",
+    "IDEV_BACKUP_FUZZ_SEED",
+    "IDEV_BACKUP_JUDGE_ON_ITS_OWN_BUS",
+    "IDEV_BACKUP_KILLS",
+    "IDEV_BACKUP_PAIRS",
+    "IDEV_BACKUP_POWER_CUTS",
+    "IDEV_BACKUP_SHARED",
+    "IDEV_BACKUP_STRANGERS",
+    "IDEV_BACKUP_TEST_SEED",
+];
+
+/// A mistake in an environment variable.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mistake {
+    text: String,
+    hint: String,
+}
+
+/// Returns the mistakes in the environment of this program.
+pub fn mistakes() -> Vec<Mistake> {
+    among(
+        std::env::vars_os(),
+        &known(&crate::cli::dispatch::Cli::command()),
+    )
+}
+
+/// Reports the mistakes and returns the exit code.
+pub fn tell(mistakes: &[Mistake]) -> u8 {
+    for mistake in mistakes {
+        output::tell(&format!("error: {}", mistake.text));
+        output::tell(&format!("  hint: {}", mistake.hint));
+    }
+    exit::USAGE
+}
+
+/// Returns the mistakes as findings of `doctor`.
+pub fn findings(mistakes: &[Mistake]) -> Vec<Line> {
+    let finding = |mistake: &Mistake| Line {
+        level: Level::Problem,
+        topic: "variables",
+        udid: None,
+        says: mistake.text.clone(),
+        means: Some("every other command ends with 2".to_owned()),
+        hint: Some(mistake.hint.clone()),
+    };
+    mistakes.iter().map(finding).collect()
+}
+
+fn known(command: &Command) -> BTreeSet<String> {
+    let own = command.get_arguments().filter_map(clap::Arg::get_env);
+    let mut names: BTreeSet<String> = own.map(|env| env.to_string_lossy().into_owned()).collect();
+    for subcommand in command.get_subcommands() {
+        names.extend(known(subcommand));
+    }
+    names.extend(child::SECRETS.map(str::to_owned));
+    names.insert(schedule_run::JOB.to_owned());
+    names
+}
+
+fn among(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    known: &BTreeSet<String>,
+) -> Vec<Mistake> {
+    let mut mistakes: Vec<Mistake> = variables
+        .filter_map(|(name, value)| {
+            let name = name.to_string_lossy().into_owned();
+            // On Windows, the case of names does not matter.
+            let name = if cfg!(windows) {
+                name.to_uppercase()
+            } else {
+                name
+            };
+            name.starts_with(PREFIX)
+                .then(|| mistake(&name, &value, known))?
+        })
+        .collect();
+    mistakes.sort_by(|a, b| a.text.cmp(&b.text));
+    mistakes
+}
+
+fn mistake(name: &str, value: &OsString, known: &BTreeSet<String>) -> Option<Mistake> {
+    if OF_TESTS.contains(&name) {
+        return None;
+    }
+    if !known.contains(name) {
+        let near = known
+            .iter()
+            .map(|other| (strsim::damerau_levenshtein(other, name), other))
+            .filter(|(distance, _)| *distance <= (name.len() - PREFIX.len()).div_ceil(3))
+            .min();
+        return Some(Mistake {
+            text: format!("there is no variable {name}"),
+            hint: match near {
+                Some((_, other)) => format!("did you mean {other}?"),
+                None => {
+                    "unset it; `idev-backup config show --json` lists the variables of all settings"
+                        .to_owned()
+                }
+            },
+        });
+    }
+    if value.is_empty() {
+        return Some(Mistake {
+            text: format!("the variable {name} is empty"),
+            hint: "give it a value, or unset it; in a script, look at where the value comes from"
+                .to_owned(),
+        });
+    }
+    if config::is_place(name) && store::path(value.clone()).is_ok_and(|path| !is_whole(&path)) {
+        return Some(Mistake {
+            text: format!("the variable {name} is no whole path: {}", value.display()),
+            hint:
+                "write the path from the root on: a relative one means another place in each folder"
+                    .to_owned(),
+        });
+    }
+    None
+}
+
+fn is_whole(path: &Path) -> bool {
+    path.is_absolute()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(name: &str, value: &str) -> Option<Mistake> {
+        let known = known(&crate::cli::dispatch::Cli::command());
+        among([(name.into(), value.into())].into_iter(), &known).pop()
+    }
+
+    #[test]
+    fn each_mistake_is_named() {
+        for (name, value, text, hint) in [
+            (
+                "RETENTION_KEEP_LST",
+                "9",
+                "there is no variable",
+                "KEEP_LAST?",
+            ),
+            ("STOER", "/x", "there is no variable", "IDEV_BACKUP_STORE?"),
+            ("WHATEVER_IT_IS", "9", "there is no variable", "config show"),
+            ("STORE", "", "is empty", "unset"),
+            ("PASSWORD", "", "is empty", "unset"),
+            ("CREATE_FULL", "", "is empty", "unset"),
+            ("STORE", "backups", "no whole path", "from the root"),
+            ("CONFIG", "./a.toml", "no whole path", "from the root"),
+            ("LOG_FILE", "a.log", "no whole path", "from the root"),
+        ] {
+            let mistake = told(&format!("{PREFIX}{name}"), value).unwrap();
+            assert!(mistake.text.contains(text), "{name}: {mistake:?}");
+            assert!(mistake.text.contains(name), "{name}: {mistake:?}");
+            assert!(mistake.hint.contains(hint), "{name}: {mistake:?}");
+        }
+    }
+
+    #[test]
+    fn variables_that_are_right_pass() {
+        let root = if cfg!(windows) { "C:\\x" } else { "/x" };
+        for (name, value) in [
+            ("IDEV_BACKUP_STORE", root),
+            ("IDEV_BACKUP_STORE", "~/backups"),
+            ("IDEV_BACKUP_RETENTION_KEEP_LAST", "9"),
+            ("IDEV_BACKUP_NEW_PASSWORD", "x"),
+            ("IDEV_BACKUP_KILLS", "9"),
+            ("OTHER", ""),
+        ] {
+            assert_eq!(told(name, value), None, "{name}");
+        }
+    }
+}

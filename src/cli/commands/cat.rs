@@ -1,0 +1,136 @@
+//! `idev-backup cat`
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use idev_backup::error::Error;
+use idev_backup::reader::cat::{self, Body};
+
+use crate::cli::args::reading::{ReadArgs, domain_and_path, tell_unread};
+use crate::cli::render::output;
+use crate::cli::{exit, new_file};
+
+/// Print a file of a backup, as it is on the phone.
+///
+/// Example:  idev-backup cat latest HomeDomain/Library/SMS/sms.db -o sms.db
+///
+/// What was printed of a file that turns out to be damaged stays printed; the exit code is 1 then.
+#[derive(Args)]
+pub struct Cat {
+    #[command(flatten)]
+    read: ReadArgs,
+    /// The file: domain and path, or its file id (40 hex digits)
+    #[arg(value_name = "DOMAIN/PATH")]
+    file: String,
+    /// Write it to this file, which must not be there yet
+    #[arg(short, long, value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
+    output: Option<PathBuf>,
+    /// Print to a terminal what is no text; replace the file of --output
+    #[arg(long)]
+    force: bool,
+}
+
+/// Number of bytes at the start of a file that are checked for binary data.
+const HEAD_BYTES: u64 = 8 << 10;
+
+impl Cat {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        self.print()
+            .unwrap_or_else(|e| output::failure(&e, None, false))
+    }
+
+    fn print(&self) -> Result<u8, Error> {
+        let backup = self.read.open()?;
+        let is_id = self.file.len() == 40 && self.file.bytes().all(|b| b.is_ascii_hexdigit());
+        let opened = if is_id {
+            cat::open_id(&backup, &self.file)
+        } else {
+            let (domain, path) = domain_and_path(&self.file);
+            cat::open(&backup, domain, path)
+        };
+        let mut body = match opened {
+            Ok(body) => body,
+            Err(e) => {
+                // A row that cannot be read may be the requested file.
+                tell_unread(&backup.unread(), exit::FAILED);
+                return Err(e);
+            }
+        };
+        match &self.output {
+            Some(file) if file.as_os_str() != "-" => self.write(&mut body, file)?,
+            _ => self.show(&mut body)?,
+        }
+        body.check()?;
+        Ok(tell_unread(&backup.unread(), exit::DONE))
+    }
+
+    fn show(&self, body: &mut Body) -> Result<(), Error> {
+        let mut head = Vec::new();
+        if output::is_terminal() && !self.force {
+            let read = body.by_ref().take(HEAD_BYTES).read_to_end(&mut head);
+            read.map_err(|e| body.failed(&e.to_string()))?;
+            if !is_text(&head) {
+                return Err(Error::Nothing {
+                    what: format!("{} is no text, and would disturb the terminal", self.file),
+                    hint: "write it to a file with `-o FILE` or into a pipe; --force prints it as it is".to_owned(),
+                });
+            }
+        }
+        let printed = output::bytes(&mut head.as_slice().chain(body.by_ref()));
+        printed.map_err(|e| body.failed(&e.to_string()))
+    }
+
+    /// Writes a file completely or not at all.
+    fn write(&self, body: &mut Body, file: &Path) -> Result<(), Error> {
+        new_file::write(file, self.force, |to| {
+            let mut buffer = vec![0; 128 << 10];
+            loop {
+                let read = body.read(&mut buffer);
+                let length = read.map_err(|e| body.failed(&e.to_string()))?;
+                if length == 0 {
+                    return body.check();
+                }
+                let written = to.write_all(&buffer[..length]);
+                written.map_err(|e| new_file::cannot(file, &e))?;
+            }
+        })
+    }
+}
+
+/// Returns true for UTF-8 without control characters, on which a terminal would act. A head of
+/// maximum length may end in the middle of a character.
+fn is_text(head: &[u8]) -> bool {
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        Err(e) if e.error_len().is_none() && head.len() as u64 == HEAD_BYTES => {
+            std::str::from_utf8(&head[..e.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    !text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t' | '\u{c}'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HEAD_BYTES, is_text};
+
+    #[test]
+    fn control_characters_are_no_text() {
+        for text in ["", "a\tb\r\n", "写真", "{\"a\": 1}"] {
+            assert!(is_text(text.as_bytes()), "{text:?}");
+        }
+        // The end of the head falls inside a character.
+        let long = format!("x{}", "ä".repeat(HEAD_BYTES as usize / 2));
+        assert!(is_text(&long.as_bytes()[..HEAD_BYTES as usize]));
+        for bytes in [
+            &b"SQLite format 3\0"[..],
+            b"bplist00\xd1",
+            b"a\x1b[2J",
+            b"\xff\xfe",
+        ] {
+            assert!(!is_text(bytes), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `idev-backup config`
+
+use std::path::Path;
+
+use clap::{Args, Command, Subcommand};
+use idev_backup::doctor::{Level, Line};
+use serde::Serialize;
+
+use crate::cli::args::config::{Config, KEYS, Mistake, at, place, tell_mistakes, variable};
+use crate::cli::args::variables;
+use crate::cli::exit;
+use crate::cli::render::output;
+
+/// Show and check the config file.
+///
+/// Example:  idev-backup config show
+///
+/// A flag outranks a variable of the environment, and that the file.
+#[derive(Args)]
+pub struct ConfigCommand {
+    #[command(subcommand)]
+    what: What,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand, Clone, Copy)]
+enum What {
+    /// Every key, its value, and where that comes from
+    Show,
+    /// Where the file is, whether it exists or not
+    Path,
+    /// Read the file and tell every mistake
+    Check,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    key: String,
+    value: Option<String>,
+    /// "environment", "file" or "default".
+    from: &'static str,
+    /// Environment variable of the key; `None` for a rule of one phone.
+    variable: Option<String>,
+    help: &'static str,
+}
+
+#[derive(Serialize)]
+struct About {
+    path: String,
+    exists: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mistakes: Option<Vec<Mistake>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<Vec<Shown>>,
+}
+
+impl ConfigCommand {
+    /// Runs the command and returns its exit code. `plain` is the command line without the values
+    /// of any file.
+    pub fn run(&self, named: Option<&Path>, plain: &Command) -> u8 {
+        let Some((path, is_named)) = place(named) else {
+            output::tell("error: you have no home folder\n  hint: name a file with --config");
+            return exit::FAILED;
+        };
+        let mut about = About {
+            path: path.display().to_string(),
+            exists: path.is_file(),
+            mistakes: None,
+            keys: None,
+        };
+        if let What::Path = self.what {
+            match self.json {
+                true => output::object("config", None, &about),
+                false => output::line(&about.path),
+            }
+            return exit::DONE;
+        }
+        let (config, mistakes) = match Config::read(&path, is_named) {
+            Ok(config) => (config, Vec::new()),
+            Err(mistakes) => (Config::default(), mistakes),
+        };
+        let code = tell_mistakes(&path, &mistakes);
+        let of_variables = variables::mistakes();
+        variables::tell(&of_variables);
+        let is_wrong = !mistakes.is_empty() || !of_variables.is_empty();
+        match (self.what, self.json) {
+            (What::Check, false) if !is_wrong && about.exists => {
+                output::line(&format!("{}: no mistakes", about.path));
+            }
+            (What::Check, false) if !is_wrong => {
+                output::line(&format!(
+                    "{}: there is no such file, which is fine",
+                    about.path
+                ));
+            }
+            (What::Show, false) if !is_wrong => {
+                let rows = std::iter::once(["KEY", "VALUE", "FROM"].map(str::to_owned).to_vec());
+                let rows = rows.chain(config.shown(plain).into_iter().map(|shown| {
+                    vec![
+                        shown.key,
+                        shown.value.unwrap_or_default(),
+                        shown.from.into(),
+                    ]
+                }));
+                output::table(&rows.collect::<Vec<_>>())
+                    .iter()
+                    .for_each(|line| output::lines(line));
+            }
+            (What::Show, true) if !is_wrong => about.keys = Some(config.shown(plain)),
+            _ => {}
+        }
+        if self.json {
+            about.mistakes = Some(mistakes);
+            output::object("config", None, &about);
+        }
+        if is_wrong {
+            exit::worst(&[code, exit::USAGE])
+        } else {
+            exit::DONE
+        }
+    }
+}
+
+impl Config {
+    fn shown(&self, plain: &Command) -> Vec<Shown> {
+        let of_phones = self.phones.iter().flat_map(|(udid, rules)| {
+            rules.iter().map(move |(name, value)| Shown {
+                key: format!("phone.{udid}.{name}"),
+                value: Some(value.clone()),
+                from: "file",
+                variable: None,
+                help: "a rule of this phone alone",
+            })
+        });
+        KEYS.iter()
+            .map(|key| {
+                let variable = variable(key.name);
+                let (value, from) = match (std::env::var(&variable), self.values.get(key.name)) {
+                    (Ok(text), _) if !text.is_empty() => (Some(text), "environment"),
+                    (_, Some(text)) => (Some(text.clone()), "file"),
+                    _ => (default_of(plain, &variable), "default"),
+                };
+                Shown {
+                    key: key.name.to_owned(),
+                    value,
+                    from,
+                    variable: Some(variable),
+                    help: key.help,
+                }
+            })
+            .chain(of_phones)
+            .collect()
+    }
+}
+
+fn default_of(command: &Command, variable: &str) -> Option<String> {
+    let reads = |arg: &&clap::Arg| arg.get_env().is_some_and(|env| env == variable);
+    let own = command.get_arguments().find(reads);
+    let own = own.and_then(|arg| arg.get_default_values().first()?.to_str());
+    let deeper = || {
+        command
+            .get_subcommands()
+            .find_map(|c| default_of(c, variable))
+    };
+    own.map(str::to_owned).or_else(deeper)
+}
+
+/// Returns mistakes as findings of `doctor`.
+pub fn findings(path: &Path, mistakes: &[Mistake]) -> Vec<Line> {
+    let finding = |mistake: &Mistake| Line {
+        level: Level::Problem,
+        topic: "config",
+        udid: None,
+        says: format!(
+            "config file {}{}: {}",
+            path.display(),
+            at(mistake),
+            mistake.text
+        ),
+        means: Some("every other command that reads the file ends with 2".to_owned()),
+        hint: mistake.hint.clone(),
+    };
+    mistakes.iter().map(finding).collect()
+}

@@ -1,0 +1,122 @@
+//! `idev-backup demo`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use idev_backup::automation::policy::Plan;
+use idev_backup::backup::create::Options;
+use idev_backup::base::cancel::CancelToken;
+use idev_backup::device::connector::Connector;
+use idev_backup::device::tls::Pin;
+use idev_backup::error::Error;
+use idev_backup::simulator::{Daemon, Phone, PhoneConfig};
+use idev_backup::store::{self, Store};
+use idev_backup::transport::Usbmuxd;
+use idev_backup::transport::usbmuxd::Address;
+use idev_backup::verify;
+
+use super::{create, verify as verify_command};
+use crate::cli::args::output::OutputArgs;
+use crate::cli::args::store::path_parser;
+use crate::cli::ctrl_c::interrupt;
+use crate::cli::exit;
+use crate::cli::render::output;
+use crate::cli::render::progress::{Show, Style};
+
+/// Back up a simulated iPhone twice and verify the result: everything that `create` does, without a
+/// phone.
+///
+/// Example:  idev-backup demo
+#[derive(Args)]
+pub struct Demo {
+    /// Keep the store here; without it, it is removed at the end
+    #[arg(long, value_name = "DIR", value_parser = path_parser())]
+    store: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Demo {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        let temporary =
+            std::env::temp_dir().join(format!("idev-backup-demo-{}", std::process::id()));
+        let path = self.store.clone().unwrap_or_else(|| temporary.clone());
+        let code = self
+            .rehearse(path)
+            .unwrap_or_else(|e| output::failure(&e, None, self.output.json));
+        if self.store.is_none()
+            && let Err(e) = std::fs::remove_dir_all(&temporary)
+        {
+            output::tell(&format!(
+                "problem: cannot remove {}: {e}",
+                temporary.display()
+            ));
+        }
+        code
+    }
+
+    fn rehearse(&self, path: PathBuf) -> Result<u8, Error> {
+        let style = self.output.style();
+        let say = |text: &str| {
+            if style == Style::People {
+                output::lines(text);
+            }
+        };
+        let failed = |e: std::io::Error| {
+            Error::Store(store::Error::io("start a simulated phone for", &path, e))
+        };
+        let phone = Phone::new(PhoneConfig::default());
+        let daemon = Daemon::start("127.0.0.1:0", vec![phone]).map_err(failed)?;
+        let store = Store::create(&path)?;
+        let token = CancelToken::new(interrupt());
+        let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), token.clone());
+        let connector = Connector::new(
+            usbmuxd,
+            path.join(".idev-backup").join("pairing"),
+            Pin::PairRecord,
+            token,
+        );
+        let phones = vec![connector.phone(None)?];
+
+        say("A simulated iPhone is plugged in. The first backup:\n");
+        let first = create::back_up(
+            &connector,
+            &store,
+            &phones,
+            &Options::default(),
+            &Plan::default(),
+            style,
+        );
+        if first != exit::DONE {
+            return Ok(first);
+        }
+        say("\nSome files changed on it. The second backup:\n");
+        let second = create::back_up(
+            &connector,
+            &store,
+            &phones,
+            &Options::default(),
+            &Plan::default(),
+            style,
+        );
+        if second != exit::DONE {
+            return Ok(second);
+        }
+        say("\nAnd every byte of it verified:\n");
+        let show = Show::new(style);
+        let watch = show.watch(None, None);
+        let options = verify::Options::bytes();
+        let report = verify::verify(&store.current_path(&phones[0].udid), &options, &watch)?;
+        watch.finish();
+        let code = verify_command::tell(&report, style);
+        if self.store.is_none() {
+            say("\nThis store is removed now; `demo --store DIR` keeps it.");
+        }
+        say(
+            "\nWith a real phone: connect it, unlock it, and run `idev-backup create`. It makes a new store only when it is asked to: in a \
+             terminal with `--store DIR`, else with `--new-store`.",
+        );
+        Ok(code)
+    }
+}

@@ -1,0 +1,117 @@
+//! `idev-backup devices`
+
+use clap::Args;
+use idev_backup::doctor::devices::{self, Device};
+use idev_backup::error::Error;
+use serde::Serialize;
+
+use crate::cli::args::connection::ConnectionArgs;
+use crate::cli::args::store::StoreArgs;
+use crate::cli::exit;
+use crate::cli::render::output;
+
+/// Show the phones that are connected, and how far they are ready for a backup.
+///
+/// Example:  idev-backup devices --json
+#[derive(Args)]
+pub struct Devices {
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) connector: ConnectionArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Devices {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        let found = self
+            .store
+            .path()
+            .and_then(|store| devices::devices(&self.connector.connector()?, &store));
+        match found {
+            Err(e) => output::failure(&e, None, self.json),
+            Ok(found) if found.is_empty() => {
+                let none = Error::NoDevice {
+                    wanted: None,
+                    present: Vec::new(),
+                };
+                output::failure(&none, None, self.json)
+            }
+            Ok(devices) if self.json => {
+                output::object("devices", None, &Found { devices });
+                exit::DONE
+            }
+            Ok(found) => {
+                show(&found);
+                exit::DONE
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Found {
+    devices: Vec<Device>,
+}
+
+fn show(found: &[Device]) {
+    let heads = [
+        "NAME",
+        "MODEL",
+        "IOS",
+        "VIA",
+        "PAIRED",
+        "ENCRYPTED",
+        "BATTERY",
+        "LAST BACKUP",
+        "UDID",
+    ];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    for device in found {
+        let fact = |pick: fn(&idev_backup::device::connector::Facts) -> &String| {
+            device
+                .facts
+                .as_ref()
+                .map_or_else(|| "?".to_owned(), |facts| pick(facts).clone())
+        };
+        let yes_no = |known: Option<bool>, yes: &str, no: &str| match known {
+            Some(true) => yes.to_owned(),
+            Some(false) => no.to_owned(),
+            None => "?".to_owned(),
+        };
+        rows.push(vec![
+            fact(|f| &f.name),
+            fact(|f| &f.model),
+            fact(|f| &f.ios),
+            device.via.clone(),
+            yes_no(Some(device.paired), "yes", "no"),
+            yes_no(device.encrypted, "on", "off"),
+            device
+                .battery
+                .map_or_else(|| "?".to_owned(), |percent| format!("{percent} %")),
+            device
+                .last_backup
+                .as_deref()
+                .map_or_else(|| "never".to_owned(), output::when),
+            device.udid.clone(),
+        ]);
+    }
+    let lines = output::table(&rows);
+    for (at, line) in lines.iter().enumerate() {
+        if !line.is_empty() {
+            output::lines(line);
+        }
+        let Some(device) = at.checked_sub(1).and_then(|at| found.get(at)) else {
+            continue;
+        };
+        if let Some(trouble) = &device.trouble {
+            output::line(&format!("  {trouble}"));
+        }
+        if let Some(hint) = &device.hint {
+            output::line(&format!("  hint: {hint}"));
+        }
+    }
+}

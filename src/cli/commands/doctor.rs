@@ -1,0 +1,214 @@
+//! `idev-backup doctor`
+
+use std::io::{IsTerminal, Read};
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, Subcommand};
+use idev_backup::base::units::counted;
+use idev_backup::doctor::computer::Places;
+use idev_backup::doctor::explain::{self, Explanation};
+use idev_backup::doctor::{Level, Line, Options, Report, examine};
+use idev_backup::error::Error;
+use serde::Serialize;
+
+use super::schedule_health;
+use crate::cli::args::connection::ConnectionArgs;
+use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::output::OutputArgs;
+use crate::cli::args::store::StoreArgs;
+use crate::cli::args::unattended::OverdueArgs;
+use crate::cli::exit;
+use crate::cli::render::output;
+
+/// Time limit for all answers of a phone or a disk.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Look for what is in the way of the next backup, or explain an error
+///
+/// Looks at usbmuxd, USB, trust, the phone, the disk and the store.
+/// Changes nothing; works without a phone, without usbmuxd and without a store.
+///
+/// Example:  idev-backup doctor
+///           idev-backup doctor explain 105
+///
+/// Exit code 0: all is well. 3: there are warnings. 1: there is a problem. 130: interrupted.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, verbatim_doc_comment)]
+pub struct Doctor {
+    #[command(subcommand)]
+    explain: Option<Explain>,
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Days after which the last good backup is too old [default: --overdue-after, else 7]
+    #[arg(long, value_name = "DAYS")]
+    max_age: Option<u32>,
+    #[command(flatten)]
+    overdue: OverdueArgs,
+    #[command(flatten)]
+    pub(crate) connector: ConnectionArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// What is wrong with the config file, which then has no say.
+    #[arg(skip)]
+    pub(crate) config: Vec<Line>,
+}
+
+#[derive(Subcommand)]
+enum Explain {
+    /// Explain an error code or message: of a phone, of usbmuxd, of Finder, iTunes or
+    /// idevicebackup2
+    ///
+    /// Example:  idev-backup doctor explain 'Multiple errors uploading files (MBErrorDomain/104)'
+    ///
+    /// Exit code 0: explained. 1: nothing in it is known.
+    Explain {
+        /// The code or the message; from standard input if left out
+        #[arg(allow_negative_numbers = true)]
+        text: Vec<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Doctor {
+    /// Returns true if the command explains an error instead of examining the system.
+    pub fn explains(&self) -> bool {
+        self.explain.is_some()
+    }
+
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        if let Some(Explain::Explain { text, json }) = &self.explain {
+            return explain(text, *json);
+        }
+        let as_json = self.output.json;
+        match self.examine() {
+            Err(e) => output::failure(&e, None, as_json),
+            Ok(report) => {
+                if as_json {
+                    output::object("doctor", None, &report);
+                } else {
+                    show(&report, self.output.quiet);
+                }
+                match report.level {
+                    Level::Ok => exit::DONE,
+                    Level::Warning => exit::DONE_WITH_PROBLEMS,
+                    Level::Problem => exit::FAILED,
+                }
+            }
+        }
+    }
+
+    fn examine(&self) -> Result<Report, Error> {
+        let options = Options {
+            device: self.device.device.clone(),
+            store: self.store.path()?,
+            store_is_named: self.store.is_named(),
+            age_max: self.overdue.limit(self.max_age),
+            patience: PATIENCE,
+            now: SystemTime::now(),
+            places: Places::default(),
+        };
+        let mut report = examine(&self.connector.connector()?, &options)?;
+        // The library does not know the config file and the jobs, so add their findings here.
+        report.lines.extend(self.config.iter().cloned());
+        report.lines.extend(schedule_health::examined());
+        let worst = report.lines.iter().map(|line| line.level).max();
+        report.level = worst.unwrap_or(report.level);
+        Ok(report)
+    }
+}
+
+/// Prints the findings and their number.
+pub fn show(report: &Report, quiet: bool) {
+    let shown = |line: &&Line| !quiet || line.level != Level::Ok;
+    for line in report.lines.iter().filter(shown) {
+        let word = match line.level {
+            Level::Ok => "ok",
+            Level::Warning => "warning",
+            Level::Problem => "problem",
+        };
+        output::line(&format!("{word:<8} {}", output::one_line(&line.says)));
+        if let Some(means) = &line.means {
+            output::line(&format!("           {means}"));
+        }
+        if let Some(hint) = &line.hint {
+            output::line(&format!("           hint: {hint}"));
+        }
+    }
+    if quiet {
+        return;
+    }
+    for what in &report.not_looked_at {
+        output::line(&format!("not looked at: {what}"));
+    }
+    let of = |level| report.lines.iter().filter(|l| l.level == level).count() as u64;
+    output::line(&match (of(Level::Problem), of(Level::Warning)) {
+        (0, 0) => "All is well.".to_owned(),
+        (0, warnings) => format!("{}, no problem.", counted(warnings, "warning")),
+        (problems, warnings) => {
+            format!(
+                "{}, {}.",
+                counted(problems, "problem"),
+                counted(warnings, "warning")
+            )
+        }
+    });
+}
+
+#[derive(Serialize)]
+struct Explained {
+    text: String,
+    explanations: Vec<Explanation>,
+}
+
+fn explain(words: &[String], as_json: bool) -> u8 {
+    let text = match words {
+        [] => match pasted() {
+            Ok(text) => text,
+            Err(e) => return output::failure(&e, None, as_json),
+        },
+        words => words.join(" "),
+    };
+    let explanations = explain::explain(&text);
+    if explanations.is_empty() {
+        let nothing = Error::Nothing {
+            what: format!("nothing is known about {:?}", text.trim()),
+            hint: "give the whole message, with its number; docs/guide.md, \"When it goes wrong\", has more".to_owned(),
+        };
+        return output::failure(&nothing, None, as_json);
+    }
+    if as_json {
+        output::object("explained", None, &Explained { text, explanations });
+        return exit::DONE;
+    }
+    for explanation in &explanations {
+        output::line(&format!("{}: {}", explanation.of, explanation.means));
+        if let Some(hint) = &explanation.hint {
+            output::line(&format!("  hint: {hint}"));
+        }
+    }
+    exit::DONE
+}
+
+/// Reads another program's message from standard input.
+fn pasted() -> Result<String, Error> {
+    const BYTES_MAX: u64 = 1 << 20;
+    if std::io::stdin().is_terminal() {
+        output::tell(
+            "Paste the message, then press Ctrl-D on a line of its own (on Windows Ctrl-Z and Enter).",
+        );
+    }
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().take(BYTES_MAX).read_to_end(&mut bytes);
+    match read {
+        Ok(_) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(e) => Err(Error::Nothing {
+            what: format!("cannot read standard input: {e}"),
+            hint: "give the message as an argument".to_owned(),
+        }),
+    }
+}

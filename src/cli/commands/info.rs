@@ -1,0 +1,153 @@
+//! `idev-backup info`
+
+use clap::Args;
+use idev_backup::base::units::{count, counted, size};
+use idev_backup::reader::info::{self, Contents, Options, Report};
+use idev_backup::reader::passwords::Passwords;
+
+use crate::cli::args::reading::{ReadArgs, tell_unread};
+use crate::cli::exit;
+use crate::cli::render::output;
+
+/// Show what a backup is: which phone, iOS, when, encrypted or not, how much.
+///
+/// Example:  idev-backup info latest
+///
+/// What is in an encrypted backup is shown where its password is given; it is never asked for.
+/// Exit code 3: some of the backup's own lists cannot be read.
+#[derive(Args)]
+pub struct Info {
+    #[command(flatten)]
+    read: ReadArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Info {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        let looked = self.read.folder().and_then(|folder| {
+            let password = self.read.given_password()?;
+            let password = password.as_ref().map(|known| known as &dyn Passwords);
+            info::info(&folder, &Options { password })
+        });
+        let report = match looked {
+            Err(e) => return output::failure(&e, None, self.json),
+            Ok(report) => report,
+        };
+        match self.json {
+            true => output::object("info", report.udid.as_deref(), &report),
+            false => text(&report).iter().for_each(|line| output::line(line)),
+        }
+        for problem in &report.problems {
+            output::tell(&format!("problem: {}", output::one_line(problem)));
+        }
+        let code = tell_unread(&report.unread, exit::DONE);
+        if report.problems.is_empty() {
+            return code;
+        }
+        output::tell("  hint: `idev-backup verify` tells what else of this backup is damaged");
+        exit::DONE_WITH_PROBLEMS
+    }
+}
+
+fn text(report: &Report) -> Vec<String> {
+    let with = |text: &Option<String>, more: &Option<String>| match (text, more) {
+        (Some(text), Some(more)) if text != more => Some(format!("{text} ({more})")),
+        (Some(text), _) | (None, Some(text)) => Some(text.clone()),
+        (None, None) => None,
+    };
+    let made = report.date.as_deref().map(|date| {
+        let full = report.full.map_or("", |full| match full {
+            true => ", of everything",
+            false => ", of changes",
+        });
+        format!("{}{full}", output::when(date))
+    });
+    let facts = [
+        ("Model", with(&report.model, &report.product_type)),
+        ("iOS", with(&report.ios, &report.build)),
+        ("Serial", report.serial.clone()),
+        ("UDID", report.udid.clone()),
+        ("Made", made),
+        ("State", state(report)),
+        ("Encrypted", report.encrypted.map(yes_or_no)),
+        ("Apps", report.apps.map(count)),
+        ("Contents", contents(report)),
+        (
+            "On disk",
+            report
+                .stored
+                .map(|sum| format!("{}, {}", counted(sum.files, "file"), size(sum.bytes))),
+        ),
+        ("Folder", Some(report.path.clone())),
+    ];
+    let name = report.name.as_deref().unwrap_or("A phone without a name");
+    let mut lines = vec![output::one_line(name)];
+    for (head, fact) in facts {
+        if let Some(fact) = fact {
+            lines.push(format!("  {head:<10}  {}", output::one_line(&fact)));
+        }
+    }
+    if let Some(contents) = &report.contents {
+        lines.push(String::new());
+        lines.extend(kinds(contents));
+    }
+    lines
+}
+
+fn state(report: &Report) -> Option<String> {
+    Some(
+        match (report.complete?, report.ours) {
+            (true, true) => "complete",
+            (true, false) => "complete; made or changed by another program",
+            (false, _) => "unfinished: the phone did not end it",
+        }
+        .to_owned(),
+    )
+}
+
+fn yes_or_no(is_so: bool) -> String {
+    if is_so { "yes" } else { "no" }.to_owned()
+}
+
+fn contents(report: &Report) -> Option<String> {
+    if report.needs_password {
+        return Some(
+            "encrypted: give the password to see what is in it (--password-file, ...)".to_owned(),
+        );
+    }
+    let Some(contents) = &report.contents else {
+        return Some("not known: its list cannot be read".to_owned());
+    };
+    let mut text = format!(
+        "{}, {}; {}, {}, {}",
+        counted(contents.all.files, "file"),
+        size(contents.all.bytes),
+        counted(contents.folders, "folder"),
+        counted(contents.links, "link"),
+        counted(contents.domains, "domain"),
+    );
+    if contents.unreadable > 0 {
+        let unreadable = counted(contents.unreadable, "record");
+        text.push_str(&format!("; {unreadable} cannot be read"));
+    }
+    Some(text)
+}
+
+fn kinds(contents: &Contents) -> Vec<String> {
+    let mut kinds = contents.kinds.clone();
+    kinds.sort_by_key(|amount| std::cmp::Reverse(amount.bytes));
+    kinds
+        .iter()
+        .map(|amount| {
+            format!(
+                "  {:<34} {:>10}  {}",
+                amount.kind.words(),
+                size(amount.bytes),
+                counted(amount.files, "file")
+            )
+        })
+        .collect()
+}

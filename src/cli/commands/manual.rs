@@ -1,0 +1,69 @@
+//! `idev-backup completions` and `idev-backup man`, both generated from the definition of the
+//! command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+use idev_backup::error::Error;
+
+use crate::cli::dispatch::Cli;
+use crate::cli::exit;
+use crate::cli::render::output::{self, Lines};
+
+/// Print what a shell needs to complete commands and options.
+///
+/// Example:  idev-backup completions bash > ~/.local/share/bash-completion/completions/idev-backup
+#[derive(Args)]
+pub struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+impl Completions {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        let mut text = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "idev-backup", &mut text);
+        print(&text)
+    }
+}
+
+/// Print the manual page, or write one for each command.
+///
+/// Example:  idev-backup man --to ~/.local/share/man/man1
+#[derive(Args)]
+pub struct Man {
+    /// Write the pages of all commands into this folder
+    #[arg(long, value_name = "DIR", value_parser = crate::cli::args::store::path_parser())]
+    to: Option<PathBuf>,
+}
+
+impl Man {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        let Some(folder) = &self.to else {
+            let mut text = Vec::new();
+            return match clap_mangen::Man::new(Cli::command()).render(&mut text) {
+                Ok(()) => print(&text),
+                Err(e) => failed(PathBuf::from("the page"), e),
+            };
+        };
+        let written = std::fs::create_dir_all(folder)
+            .and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
+        match written {
+            Ok(()) => exit::DONE,
+            Err(e) => failed(folder.clone(), e),
+        }
+    }
+}
+
+fn print(text: &[u8]) -> u8 {
+    let mut lines = Lines::new();
+    lines.text(text);
+    lines.end(exit::DONE)
+}
+
+fn failed(path: PathBuf, cause: std::io::Error) -> u8 {
+    output::failure(&Error::Target { path, cause }, None, false)
+}

@@ -1,0 +1,32 @@
+//! One file for each command: it reads the options, calls the library and prints the report.
+
+pub(crate) mod adopt;
+pub(crate) mod cat;
+pub(crate) mod config;
+pub(crate) mod create;
+pub(crate) mod demo;
+pub(crate) mod devices;
+pub(crate) mod diff;
+pub(crate) mod doctor;
+pub(crate) mod encryption;
+pub(crate) mod export;
+pub(crate) mod extract;
+pub(crate) mod find;
+pub(crate) mod history;
+pub(crate) mod info;
+pub(crate) mod list;
+pub(crate) mod ls;
+pub(crate) mod manual;
+pub(crate) mod pair;
+pub(crate) mod rehearse;
+pub(crate) mod restore;
+pub(crate) mod schedule;
+pub(crate) mod schedule_health;
+pub(crate) mod schedule_run;
+pub(crate) mod simulate;
+pub(crate) mod trace;
+pub(crate) mod tree;
+pub(crate) mod udev_rule;
+pub(crate) mod usage;
+pub(crate) mod verify;
+pub(crate) mod watch;

@@ -1,0 +1,83 @@
+//! `idev-backup pair` and `unpair`
+
+use std::time::Duration;
+
+use clap::Args;
+use idev_backup::device::trust::{self, Outcome};
+
+use crate::cli::args::connection::ConnectionArgs;
+use crate::cli::args::device::DeviceArgs;
+use crate::cli::exit;
+use crate::cli::render::output;
+use crate::cli::render::progress::{Show, Style};
+
+/// Have a phone trust this computer.
+///
+/// Example:  idev-backup pair
+///
+/// Unlock the phone, tap Trust when it asks, and enter its passcode.
+#[derive(Args)]
+pub struct Pair {
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Seconds to wait for somebody to tap Trust
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    wait: u64,
+    #[command(flatten)]
+    pub(crate) connector: ConnectionArgs,
+}
+
+impl Pair {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        let show = Show::new(Style::People);
+        let paired = self.connector.connector().and_then(|connector| {
+            let phone = connector.phone(self.device.device.as_deref())?;
+            let watch = show.watch(Some(phone.udid.as_str()), None);
+            let outcome = trust::pair(&connector, &phone, Duration::from_secs(self.wait), &watch)?;
+            Ok((outcome, phone.udid))
+        });
+        match paired {
+            Ok((Outcome::Already, udid)) => {
+                output::line(&format!("{udid} is paired with this computer already."));
+                exit::DONE
+            }
+            Ok((Outcome::Paired, udid)) => {
+                output::line(&format!("{udid} is paired with this computer now."));
+                exit::DONE
+            }
+            Err(e) => output::failure(&e, None, false),
+        }
+    }
+}
+
+/// Have a phone and this computer forget each other.
+///
+/// Example:  idev-backup unpair
+#[derive(Args)]
+pub struct Unpair {
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) connector: ConnectionArgs,
+}
+
+impl Unpair {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        let unpaired = self.connector.connector().and_then(|connector| {
+            let phone = connector.phone(self.device.device.as_deref())?;
+            trust::unpair(&connector, &phone)?;
+            Ok(phone.udid)
+        });
+        match unpaired {
+            Ok(udid) => {
+                output::line(&format!(
+                    "{udid} and this computer have forgotten each other."
+                ));
+                exit::DONE
+            }
+            Err(e) => output::failure(&e, None, false),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! `idev-backup watch`
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use clap::Args;
+use idev_backup::automation::policy::{self, Outcome, Plan};
+use idev_backup::automation::watch::{self, Happening, Watcher};
+use idev_backup::backup::create::Options;
+use idev_backup::base::cancel::CancelToken;
+use idev_backup::base::phone_names;
+use idev_backup::base::udid::Udid;
+use idev_backup::base::units::parse_span;
+use idev_backup::device::connector::Connector;
+use idev_backup::error::Error;
+use idev_backup::history::{last_good, list};
+use idev_backup::store::Store;
+use idev_backup::transport::Attached;
+use serde::Serialize;
+
+use super::{create, schedule_run};
+use crate::cli::args::connection::ConnectionArgs;
+use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::output::OutputArgs;
+use crate::cli::args::store::WritableStoreArgs;
+use crate::cli::args::unattended::UnattendedArgs;
+use crate::cli::ctrl_c::interrupt;
+use crate::cli::exit;
+use crate::cli::render::output;
+use crate::cli::render::progress::{Show, Style};
+
+/// Interval between notifications about an overdue backup.
+const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// Back phones up when they are plugged in, if their last backup is old enough; runs until it is
+/// stopped.
+///
+/// Example:  idev-backup watch --due-after 20h --notify
+///
+/// It takes phones with a cable. `idev-backup schedule add --watch` has the system start it.
+#[derive(Args)]
+pub struct WatchCommand {
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Back a phone up when its last backup is older than this
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_DUE_AFTER", default_value = "20h", value_parser = parse_span)]
+    due_after: Duration,
+    #[command(flatten)]
+    pub(crate) backup: create::BackupArgs,
+    #[command(flatten)]
+    pub(crate) store: WritableStoreArgs,
+    #[command(flatten)]
+    pub(crate) connector: ConnectionArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    // Keep this last: options that follow would appear under its headings in the help text.
+    #[command(flatten)]
+    unattended: UnattendedArgs,
+}
+
+impl WatchCommand {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        let mut plan = self.unattended.plan(Some(self.due_after));
+        // Report overdue backups here, once a day, and not at each check of a phone.
+        let overdue = Plan {
+            overdue_after: plan.overdue_after.take(),
+            ..plan.clone()
+        };
+        plan.yields = true;
+        let _job = schedule_run::hold_as_job();
+        let style = self.output.style();
+        let token = CancelToken::new(interrupt());
+        let opened = self
+            .store
+            .open()
+            .and_then(|store| Ok((store, self.connector.connector_with(token.clone())?)));
+        let (store, connector) = match opened {
+            Ok(opened) => opened,
+            Err(e) => {
+                let show = Show::new(style);
+                let wanted = self.device.device.as_deref();
+                policy::tell_failed(&e, wanted, &plan, &token, &show.watch(None, None));
+                return output::failure(&e, None, self.output.json);
+            }
+        };
+        let guard = Guard {
+            connector: &connector,
+            store: &store,
+            wanted: self.device.device.as_deref(),
+            options: self.backup.options(),
+            plan,
+            overdue,
+            style,
+            show: Show::new(style),
+            told: Mutex::default(),
+        };
+        watch::watch(&connector, self.due_after, &guard);
+        guard.say(None, "stopped", "Stopped.");
+        exit::DONE
+    }
+}
+
+struct Guard<'a> {
+    connector: &'a Connector,
+    store: &'a Store,
+    wanted: Option<&'a str>,
+    options: Options,
+    plan: Plan,
+    overdue: Plan,
+    style: Style,
+    show: Show,
+    /// Time of the last notification about each phone's overdue backup.
+    told: Mutex<HashMap<Udid, Instant>>,
+}
+
+#[derive(Serialize)]
+struct Said<'a> {
+    text: &'a str,
+}
+
+impl Guard<'_> {
+    fn say(&self, udid: Option<&Udid>, event: &str, text: &str) {
+        let udid = udid.map(Udid::as_str);
+        match self.style {
+            Style::Quiet => {}
+            Style::Json => output::object(event, udid, &Said { text }),
+            Style::People => {
+                let name = udid.map_or_else(String::new, |udid| format!("{udid}: "));
+                output::tell(&format!("{} {name}{text}", output::now()));
+            }
+        }
+    }
+}
+
+impl Watcher for Guard<'_> {
+    fn wants(&self, udid: &Udid) -> bool {
+        let Some(wanted) = self.wanted else {
+            return true;
+        };
+        // The store knows the name of a phone that has been unplugged.
+        let of_store = list::phones_named(self.store, wanted).unwrap_or_default();
+        let connected = self.connector.phones().unwrap_or_default();
+        let connected = phone_names::matching(
+            wanted,
+            &connected,
+            |phone| &phone.udid,
+            |phone| self.connector.name(phone),
+        );
+        phone_names::head_is(udid.as_str(), wanted)
+            || of_store.iter().any(|(other, _)| other == udid)
+            || connected.iter().any(|phone| phone.udid == *udid)
+    }
+
+    fn not_due(&self, udid: &Udid) -> Option<String> {
+        let last = policy::rests_on(self.store, udid);
+        policy::not_now(&self.plan, SystemTime::now(), last)
+    }
+
+    fn back_up(&self, phone: &Attached) -> Result<Outcome, Error> {
+        let name = Some(phone.udid.to_string());
+        let watch = self.show.watch(Some(phone.udid.as_str()), name);
+        let (connector, options) = (self.connector, &self.options);
+        let result = policy::back_up(connector, phone, self.store, options, &self.plan, &watch);
+        watch.finish();
+        result
+    }
+
+    fn hear(&self, happening: Happening<'_>) {
+        match happening {
+            Happening::Listening => self.say(None, "listening", "Waiting for phones."),
+            Happening::Lost(why) => {
+                let text = format!("No phone can be seen ({why}). Waiting until that is over.");
+                self.say(None, "lost", &text);
+            }
+            Happening::Attached(udid) => self.say(Some(udid), "attached", "plugged in"),
+            Happening::Detached(udid) => self.say(Some(udid), "detached", "unplugged"),
+            Happening::NotDue(udid, why) => {
+                self.say(Some(udid), "not_due", &format!("nothing to do: {why}"));
+            }
+            Happening::Ended(udid, result) => {
+                let name = format!("{udid}: ");
+                create::ended(Some(udid.as_str()), &name, result, self.store, self.style);
+            }
+        }
+    }
+
+    fn tick(&self) {
+        if self.overdue.overdue_after.is_none() {
+            return;
+        }
+        for udid in create::known(self.store, self.wanted) {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let recently = told.get(&udid).is_some_and(|at| at.elapsed() < TELL_EVERY);
+            let last = policy::last_good(self.store, &udid);
+            let limit = self.overdue.overdue_after;
+            let is_retired = last_good::is_retired(self.store, &udid);
+            if recently || is_retired || policy::overdue(SystemTime::now(), last, limit).is_none() {
+                continue;
+            }
+            told.insert(udid.clone(), Instant::now());
+            drop(told);
+            let watch = self.show.watch(Some(udid.as_str()), None);
+            let token = &self.connector.token;
+            policy::tell_overdue(self.store, &udid, &self.overdue, token, &watch);
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Parses the command line and the config file, and runs the command.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use idev_backup::error::Error;
+
+use crate::cli::args::config::{self, Config};
+use crate::cli::args::keep::KeepArgs;
+use crate::cli::args::store::WritableStoreArgs;
+use crate::cli::args::variables;
+use crate::cli::render::output;
+use crate::cli::{commands, exit};
+
+/// Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is
+/// whole.
+///
+/// Connect a phone with its cable, unlock it, and run:  idev-backup create
+#[derive(Parser)]
+#[command(
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "No phone at hand? `idev-backup demo` backs up a simulated one.\n\
+    Exit codes: 0 done, 1 failed, 2 usage, 3 done with problems, 4 no device, 5 locked or not trusted, 6 wrong password, \
+    7 no space, 8 connection lost, 130 interrupted."
+)]
+pub(crate) struct Cli {
+    /// The config file [default: idev-backup/config.toml in the platform's place for configuration]
+    #[arg(long, global = true, env = "IDEV_BACKUP_CONFIG", value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Create(Box<commands::create::Create>),
+    Devices(commands::devices::Devices),
+    Doctor(Box<commands::doctor::Doctor>),
+    Encryption(Box<commands::encryption::EncryptionCommand>),
+    Pair(commands::pair::Pair),
+    Unpair(commands::pair::Unpair),
+    List(commands::list::List),
+    Verify(commands::verify::Verify),
+    Restore(Box<commands::restore::Restore>),
+    Prune(commands::history::Prune),
+    Pin(commands::history::Pin),
+    Unpin(commands::history::Unpin),
+    Tag(commands::history::Tag),
+    Delete(commands::history::Delete),
+    Retire(commands::history::Retire),
+    Adopt(commands::adopt::Adopt),
+    Copy(commands::adopt::Copy),
+    Schedule(commands::schedule::ScheduleCommand),
+    Watch(Box<commands::watch::WatchCommand>),
+    Config(commands::config::ConfigCommand),
+    Info(commands::info::Info),
+    Usage(commands::usage::Usage),
+    Ls(commands::ls::Ls),
+    Find(commands::find::Find),
+    Tree(commands::tree::Tree),
+    Cat(commands::cat::Cat),
+    Extract(commands::extract::Extract),
+    Export(commands::export::Export),
+    Diff(commands::diff::Diff),
+    Demo(commands::demo::Demo),
+    Simulate(Box<commands::simulate::Simulate>),
+    Trace(commands::trace::TraceCommand),
+    UdevRule(commands::udev_rule::UdevRule),
+    Completions(commands::manual::Completions),
+    Man(commands::manual::Man),
+}
+
+impl Command {
+    /// Returns the retention rules of a command that drops snapshots.
+    fn keep(&mut self) -> Option<&mut KeepArgs> {
+        match self {
+            Command::Create(create) => Some(&mut create.backup.keep),
+            Command::Watch(watch) => Some(&mut watch.backup.keep),
+            Command::Prune(prune) => Some(&mut prune.keep),
+            _ => None,
+        }
+    }
+}
+
+/// Parses the command line and runs the command.
+pub fn run() -> ExitCode {
+    match parse() {
+        Ok(cli) => ExitCode::from(output::ended(obey(cli))),
+        Err(code) => ExitCode::from(code),
+    }
+}
+
+/// Parses the command line, with the config file's values as defaults.
+fn parse() -> Result<Cli, u8> {
+    let plain = Config::default().apply(Cli::command());
+    let mut cli = of(plain.clone());
+    match &mut cli.command {
+        Command::Doctor(doctor) if doctor.explains() => return Ok(cli),
+        Command::Config(_)
+        | Command::Demo(_)
+        | Command::Simulate(_)
+        | Command::Trace(_)
+        | Command::UdevRule(_)
+        | Command::Completions(_)
+        | Command::Man(_) => return Ok(cli),
+        Command::Schedule(schedule) if !schedule.reads_config() => return Ok(cli),
+        _ => {}
+    }
+    let mistakes = variables::mistakes();
+    match &mut cli.command {
+        Command::Doctor(doctor) => doctor.config = variables::findings(&mistakes),
+        _ if !mistakes.is_empty() => return Err(variables::tell(&mistakes)),
+        _ => {}
+    }
+    let Some((path, is_named)) = config::place(cli.config.as_deref()) else {
+        return Ok(cli);
+    };
+    match Config::read(&path, is_named) {
+        Ok(config) => {
+            let mut with_config = of(config.apply(Cli::command()));
+            if let (Some(keep), Some(typed)) = (with_config.command.keep(), cli.command.keep()) {
+                keep.read(&config, typed);
+            }
+            if let (Command::Doctor(doctor), Command::Doctor(plain)) =
+                (&mut with_config.command, &mut cli.command)
+            {
+                doctor.config = std::mem::take(&mut plain.config);
+            }
+            Ok(with_config)
+        }
+        Err(mistakes) => match &mut cli.command {
+            // `doctor` reports the mistakes among its findings.
+            Command::Doctor(doctor) => {
+                doctor
+                    .config
+                    .extend(commands::config::findings(&path, &mistakes));
+                Ok(cli)
+            }
+            _ => Err(config::tell_mistakes(&path, &mistakes)),
+        },
+    }
+}
+
+/// Reports why the command line is invalid, and exits. A value that the user did not type comes
+/// from a variable.
+fn refuse(e: &clap::Error, command: &clap::Command) -> ! {
+    use clap::error::{ContextKind, ContextValue};
+    let text = |kind| match e.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let variable = text(ContextKind::InvalidArg)
+        .zip(text(ContextKind::InvalidValue))
+        .and_then(|(option, value)| config::of_variable(command, option, value));
+    // A message that cannot be printed cannot be reported elsewhere either.
+    drop(e.print());
+    if let Some(variable) = variable {
+        output::tell(&format!(
+            "  hint: that is the value of the variable {variable}"
+        ));
+    }
+    std::process::exit(e.exit_code())
+}
+
+fn of(command: clap::Command) -> Cli {
+    let mut command = command;
+    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    let matches = matches.unwrap_or_else(|e| refuse(&e, &command));
+    let cli = Cli::from_arg_matches(&matches);
+    let mut cli = cli.unwrap_or_else(|e| e.format(&mut command).exit());
+    // A variable or the config file names a phone for all commands, so ignore it for those that
+    // take no phone.
+    let typed =
+        |args: &clap::ArgMatches| args.value_source("device") == Some(ValueSource::CommandLine);
+    match (&mut cli.command, matches.subcommand()) {
+        (Command::Create(create), Some((_, args))) => create.store.note_source(args),
+        (Command::Watch(watch), Some((_, args))) => watch.store.note_source(args),
+        (Command::Adopt(adopt), Some((_, args))) => adopt.store.note_source(args),
+        _ => {}
+    }
+    let conflict = match (&mut cli.command, matches.subcommand()) {
+        (Command::Restore(restore), Some((_, args))) => {
+            restore.device_is_named = typed(args);
+            (restore.rehearse && restore.device_is_named)
+                .then_some("--rehearse plays the phone that the backup is of: leave --device out")
+        }
+        (Command::Create(create), Some((_, args))) => {
+            (create.all && typed(args)).then_some("--all is every phone, and --device is one")
+        }
+        _ => None,
+    };
+    if let Some(why) = conflict {
+        command.error(ErrorKind::ArgumentConflict, why).exit();
+    }
+    cli
+}
+
+/// Parses the command line of a job, with the current values of the config file.
+pub(crate) fn of_job(
+    words: &[String],
+    named: Option<&Path>,
+) -> Result<Option<WritableStoreArgs>, Error> {
+    let exit = |e: clap::Error| -> ! { e.exit() };
+    let words = || std::iter::once("idev-backup").chain(words.iter().map(String::as_str));
+    let plain = Config::default().apply(Cli::command());
+    let plain = plain
+        .try_get_matches_from(words())
+        .unwrap_or_else(|e| exit(e));
+    let typed = plain.value_source("config") == Some(ValueSource::CommandLine);
+    let of_job = plain.get_one::<PathBuf>("config").filter(|_| typed);
+    let of_job = of_job.map(PathBuf::as_path);
+    let config = match config::place(of_job.or(named)) {
+        Some((path, is_named)) => Config::read(&path, is_named).map_err(|_| Error::Nothing {
+            what: format!("the job could not read the config file {}", path.display()),
+            hint: "`idev-backup config check` tells its mistakes".to_owned(),
+        })?,
+        None => Config::default(),
+    };
+    let matches = config.apply(Cli::command()).try_get_matches_from(words());
+    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    Ok(match cli.unwrap_or_else(|e| exit(e)).command {
+        Command::Create(create) => Some(create.store),
+        Command::Watch(watch) => Some(watch.store),
+        _ => None,
+    })
+}
+
+fn obey(cli: Cli) -> u8 {
+    match cli.command {
+        Command::Create(c) => c.connector.trace.end(c.run()),
+        Command::Devices(c) => c.connector.trace.end(c.run()),
+        Command::Doctor(c) => c.connector.trace.end(c.run()),
+        Command::Encryption(c) => c.run(),
+        Command::Pair(c) => c.connector.trace.end(c.run()),
+        Command::Unpair(c) => c.connector.trace.end(c.run()),
+        Command::List(c) => c.run(),
+        Command::Verify(c) => c.run(),
+        Command::Restore(c) => c.connector.trace.end(c.run()),
+        Command::Prune(c) => c.run(),
+        Command::Pin(c) => c.run(),
+        Command::Unpin(c) => c.run(),
+        Command::Tag(c) => c.run(),
+        Command::Delete(c) => c.run(),
+        Command::Retire(c) => c.run(),
+        Command::Adopt(c) => c.run(),
+        Command::Copy(c) => c.run(),
+        Command::Info(c) => c.run(),
+        Command::Usage(c) => c.run(),
+        Command::Ls(c) => c.run(),
+        Command::Find(c) => c.run(),
+        Command::Tree(c) => c.run(),
+        Command::Cat(c) => c.run(),
+        Command::Extract(c) => c.run(),
+        Command::Export(c) => c.run(),
+        Command::Diff(c) => c.run(),
+        Command::Demo(c) => c.run(),
+        Command::Simulate(c) => match c.run() {
+            Ok(()) => exit::DONE,
+            Err(e) => {
+                output::tell(&format!("error: {e}"));
+                exit::FAILED
+            }
+        },
+        Command::Trace(c) => c.run(),
+        Command::Schedule(c) => c.run(cli.config.as_deref()),
+        Command::Watch(c) => c.connector.trace.end(c.run()),
+        Command::Config(c) => c.run(
+            cli.config.as_deref(),
+            &Config::default().apply(Cli::command()),
+        ),
+        Command::UdevRule(c) => c.run(),
+        Command::Completions(c) => c.run(),
+        Command::Man(c) => c.run(),
+    }
+}

@@ -1,0 +1,96 @@
+//! Log file: a copy of all lines on stderr, with a timestamp before each. Only one older file is
+//! kept, so that the log cannot fill the disk.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::output;
+use crate::cli::args::unattended::Level;
+
+/// Size in bytes beyond which the log is renamed to FILE.1, replacing the previous one.
+const BYTES_MAX: u64 = 1_000_000;
+
+struct Log {
+    path: PathBuf,
+    level: Level,
+    open: Mutex<Open>,
+}
+
+struct Open {
+    file: File,
+    bytes: u64,
+    last: Level,
+}
+
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Starts the log. Failure to write it is only a problem, since the backup matters more.
+pub fn begin(path: &Path, level: Level) {
+    match open(path) {
+        Ok((file, bytes)) => {
+            let open = Mutex::new(Open {
+                file,
+                bytes,
+                last: Level::Info,
+            });
+            let path = path.to_path_buf();
+            // If two logs are started, the first one stays.
+            drop(LOG.set(Log { path, level, open }));
+        }
+        Err(e) => output::problem(
+            &format!("cannot write the log {}: {e}", path.display()),
+            "name another with --log-file",
+        ),
+    }
+}
+
+/// Adds lines printed for the user to the log.
+pub fn add(text: &str) {
+    let Some(log) = LOG.get() else { return };
+    let mut open = log.open.lock().unwrap_or_else(PoisonError::into_inner);
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let level = match line {
+            // Hints and other indented lines belong to the line before.
+            line if line.starts_with(' ') => open.last,
+            line if line.contains("error: ") => Level::Error,
+            line if line.contains("problem: ") => Level::Warning,
+            _ => Level::Info,
+        };
+        open.last = level;
+        if level > log.level {
+            continue;
+        }
+        let now = output::now();
+        let line = match line.starts_with(&now[..11]) {
+            true => format!("{line}\n"),
+            false => format!("{now} {line}\n"),
+        };
+        if open.bytes > BYTES_MAX
+            && let Ok((file, bytes)) = self::open(&log.path)
+        {
+            (open.file, open.bytes) = (file, bytes);
+        }
+        // On a full disk, the backup itself reports the error.
+        if open.file.write_all(line.as_bytes()).is_ok() {
+            open.bytes += line.len() as u64;
+        }
+    }
+}
+
+fn open(path: &Path) -> std::io::Result<(File, u64)> {
+    if std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > BYTES_MAX) {
+        let mut older = path.as_os_str().to_owned();
+        older.push(".1");
+        std::fs::rename(path, older)?;
+    }
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    // The log names the phone and its files, so only its owner may read it.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    let bytes = file.metadata()?.len();
+    Ok((file, bytes))
+}

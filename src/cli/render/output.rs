@@ -1,0 +1,430 @@
+//! Prints all output of the program; no other file does. Data goes to stdout, everything else to
+//! stderr.
+
+use std::borrow::Cow;
+use std::io::{self, BufWriter, IsTerminal, Read, Stdout, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use idev_backup::base::time;
+use idev_backup::error::Error;
+use indicatif::MultiProgress;
+use serde::Serialize;
+
+use super::log;
+use crate::cli::exit;
+
+/// Returns the progress bars of running jobs if stderr is a terminal. Lines are printed above them.
+pub fn bars() -> Option<&'static MultiProgress> {
+    static BARS: OnceLock<Option<MultiProgress>> = OnceLock::new();
+    let make = || std::io::stderr().is_terminal().then(MultiProgress::new);
+    BARS.get_or_init(make).as_ref()
+}
+
+fn above_the_bars(print: impl FnOnce()) {
+    match bars() {
+        Some(bars) => bars.suspend(print),
+        None => print(),
+    }
+}
+
+/// Returns true for characters that move the cursor, change colors, or change the direction of the
+/// text that follows, and so could disguise a name.
+fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Start of a continuation line that an error appends to its first line.
+const CONTINUED: &str = "\n  ";
+
+/// Escapes the characters that terminals act on, since names come from phones.
+///
+/// A line break stays only before an indented line, as in errors that quote the phone: a name
+/// cannot end a line and begin one that looks like our own output.
+fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_obeyed) {
+        return text.into();
+    }
+    let shown = text.split(CONTINUED).map(one_line);
+    shown.collect::<Vec<_>>().join(CONTINUED).into()
+}
+
+/// Returns a name for use within a line, with all of its line breaks escaped.
+pub fn one_line(text: &str) -> String {
+    let shown = |c: char| match is_obeyed(c) {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
+/// Prints several lines of data, such as the rows of a table.
+pub fn lines(text: &str) {
+    text.split('\n').for_each(line);
+}
+
+/// Prints a line of data. Does not treat a closed pipe as an error.
+pub fn line(text: &str) {
+    let mut written = Ok(());
+    above_the_bars(|| written = writeln!(io::stdout().lock(), "{}", harmless(text)));
+    if let Err(e) = written {
+        unprinted(&e);
+    }
+}
+
+fn unprinted(e: &io::Error) {
+    if e.kind() != io::ErrorKind::BrokenPipe {
+        lost(e);
+    }
+}
+
+/// True once some of the output was lost.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Reports the first loss of output; later calls do nothing.
+fn lost(why: &io::Error) {
+    if !LOST.swap(true, Ordering::SeqCst) {
+        tell(&format!("error: cannot write the output: {why}"));
+        tell("  hint: is the disk that it goes to full?");
+    }
+}
+
+/// True once a problem occurred outside of any job.
+static PROBLEM: AtomicBool = AtomicBool::new(false);
+
+/// Reports a problem outside of the job, which continues. The exit code of the program will show
+/// it.
+pub fn problem(text: &str, hint: &str) {
+    PROBLEM.store(true, Ordering::SeqCst);
+    tell(&format!("problem: {text}"));
+    tell(&format!("  hint: {hint}"));
+}
+
+/// Returns the exit code of the program. Lost output turns success into failure.
+pub fn ended(code: u8) -> u8 {
+    match code {
+        exit::DONE | exit::DONE_WITH_PROBLEMS if LOST.load(Ordering::SeqCst) => exit::FAILED,
+        exit::DONE if PROBLEM.load(Ordering::SeqCst) => exit::DONE_WITH_PROBLEMS,
+        code => code,
+    }
+}
+
+/// Copies bytes to stdout unchanged. Returns only read errors: a closed pipe is ignored, and other
+/// write errors count as lost output.
+pub fn bytes(from: &mut impl Read) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        let length = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => {
+                // Print the data read so far. The read error came first, so report that one.
+                drop(out.flush());
+                return Err(e);
+            }
+        };
+        if let Err(e) = out.write_all(&buffer[..length]) {
+            unprinted(&e);
+            return Ok(());
+        }
+    }
+    if let Err(e) = out.flush() {
+        unprinted(&e);
+    }
+    Ok(())
+}
+
+/// Prints a line to stderr for people.
+pub fn tell(text: &str) {
+    log::add(&harmless(text));
+    above_the_bars(|| drop(writeln!(std::io::stderr().lock(), "{}", harmless(text))));
+}
+
+/// A JSON object for scripts. All objects have these fields in common.
+#[derive(Serialize)]
+struct Object<'a, T> {
+    /// Version of the object format.
+    version: u32,
+    time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    udid: Option<&'a str>,
+    event: &'a str,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+/// Prints an object with the common fields; `udid` names the phone that it is about, if any.
+pub fn object(event: &str, udid: Option<&str>, body: &impl Serialize) {
+    json(&Object {
+        version: 1,
+        time: now(),
+        udid,
+        event,
+        body,
+    });
+}
+
+/// Returns the current time as RFC 3339, the form of all times for scripts.
+pub fn now() -> String {
+    time::rfc3339(SystemTime::now())
+}
+
+/// Prints an object that already has the common fields.
+pub fn json(object: &impl Serialize) {
+    if let Some(text) = json_text(object) {
+        line(&text);
+    }
+}
+
+/// Returns an object as one line of JSON. Escapes characters that a terminal would act on, since
+/// JSON leaves some of them as they are.
+fn json_text(object: &impl Serialize) -> Option<String> {
+    let text = serde_json::to_string(object);
+    let text = text.map_err(|e| tell(&format!("error: cannot write JSON: {e}")));
+    let shown = |c: char| match is_obeyed(c) {
+        true => format!("\\u{:04x}", u32::from(c)),
+        false => c.to_string(),
+    };
+    text.ok().map(|text| match text.contains(is_obeyed) {
+        true => text.chars().map(shown).collect(),
+        false => text,
+    })
+}
+
+/// Returns true if people read stdout.
+pub fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Writes many lines of data, in large chunks unless stdout is a terminal. Each method returns
+/// false once the reader has gone.
+pub struct Lines {
+    out: BufWriter<Stdout>,
+    /// True if stdout is a terminal, so that each line is written at once.
+    is_terminal: bool,
+    failed: Option<io::Error>,
+}
+
+impl Lines {
+    /// Creates a writer to stdout.
+    pub fn new() -> Lines {
+        let out = io::stdout();
+        Lines {
+            is_terminal: out.is_terminal(),
+            out: BufWriter::with_capacity(64 << 10, out),
+            failed: None,
+        }
+    }
+
+    /// Writes a line. Escapes a line break in a name for pipes too, since a script reads each line
+    /// as a name.
+    pub fn line(&mut self, text: &str) -> bool {
+        match text.contains(is_obeyed) {
+            true => self.bytes(&[one_line(text).as_bytes(), b"\n"]),
+            false => self.bytes(&[text.as_bytes(), b"\n"]),
+        }
+    }
+
+    /// Writes a name unchanged, followed by a NUL byte, which no name contains.
+    pub fn ended_by_null(&mut self, name: &str) -> bool {
+        self.bytes(&[name.as_bytes(), b"\0"])
+    }
+
+    /// Writes bytes unchanged.
+    pub fn text(&mut self, text: &[u8]) -> bool {
+        self.bytes(&[text])
+    }
+
+    /// Writes an object with the common fields.
+    pub fn object(&mut self, event: &str, body: &impl Serialize) -> bool {
+        let object = Object {
+            version: 1,
+            time: now(),
+            udid: None,
+            event,
+            body,
+        };
+        json_text(&object).is_none_or(|text| self.bytes(&[text.as_bytes(), b"\n"]))
+    }
+
+    fn bytes(&mut self, parts: &[&[u8]]) -> bool {
+        let out = &mut self.out;
+        let mut written = parts.iter().try_for_each(|part| out.write_all(part));
+        if self.is_terminal && written.is_ok() {
+            written = out.flush();
+        }
+        self.keep(written);
+        self.failed.is_none()
+    }
+
+    fn keep(&mut self, written: io::Result<()>) {
+        if let Err(e) = written {
+            self.failed.get_or_insert(e);
+        }
+    }
+
+    /// Writes the remaining data and returns the exit code. Does not treat a closed pipe as an
+    /// error.
+    pub fn end(mut self, code: u8) -> u8 {
+        let written = self.out.flush();
+        self.keep(written);
+        match &self.failed {
+            Some(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+                lost(e);
+                exit::FAILED
+            }
+            _ => code,
+        }
+    }
+}
+
+/// JSON form of a failure.
+#[derive(Serialize)]
+struct Failure {
+    text: String,
+    hint: Option<String>,
+    exit_code: u8,
+}
+
+/// Reports a failure and returns its exit code; `udid` names the phone that it is about, if any.
+pub fn failure(error: &Error, udid: Option<&str>, as_json: bool) -> u8 {
+    failure_of("", error, udid, as_json)
+}
+
+/// Reports a failure as [`failure`] does, with a phone's name in front.
+pub fn failure_of(prefix: &str, error: &Error, udid: Option<&str>, as_json: bool) -> u8 {
+    let exit_code = exit::code(error.class());
+    let hint = error.hint();
+    tell(&format!("{prefix}error: {error}"));
+    if let Some(hint) = &hint {
+        tell(&format!("  hint: {hint}"));
+    }
+    if as_json {
+        let failure = Failure {
+            text: error.to_string(),
+            hint,
+            exit_code,
+        };
+        object("error", udid, &failure);
+    }
+    exit_code
+}
+
+/// Returns a time in the local zone: "today 22:14", "yesterday 22:14" or "2026-11-20 22:14".
+pub fn when(rfc3339: &str) -> String {
+    let Ok(time) = rfc3339.parse::<jiff::Timestamp>() else {
+        return rfc3339.to_owned();
+    };
+    let zone = jiff::tz::TimeZone::system();
+    let now = jiff::Timestamp::try_from(SystemTime::now())
+        .unwrap_or_default()
+        .to_zoned(zone.clone());
+    let then = time.to_zoned(zone);
+    let clock = then.strftime("%H:%M");
+    match now.date().since(then.date()).map(|span| span.get_days()) {
+        Ok(0) => format!("today {clock}"),
+        Ok(1) => format!("yesterday {clock}"),
+        _ => then.strftime("%Y-%m-%d %H:%M").to_string(),
+    }
+}
+
+/// Returns a time in the local zone as "2026-11-20 22:14", even if it is today.
+pub fn when_exactly(rfc3339: &str) -> String {
+    match rfc3339.parse::<jiff::Timestamp>() {
+        Ok(time) => time::local_text(time.into()),
+        Err(_) => rfc3339.to_owned(),
+    }
+}
+
+/// Returns true if the terminal can print characters beyond ASCII.
+pub fn speaks_utf8() -> bool {
+    if cfg!(windows) {
+        return true;
+    }
+    let variables = ["LC_ALL", "LC_CTYPE", "LANG"].map(std::env::var);
+    // The first variable that is set decides.
+    let locale = variables.into_iter().flatten().find(|v| !v.is_empty());
+    let locale = locale.unwrap_or_default().to_ascii_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
+/// Aligns the columns of a table. If the terminal is too narrow, each row becomes a block of lines
+/// instead.
+pub fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| one_line(cell)).collect())
+        .collect();
+    let lines = aligned(&rows);
+    let widest = lines
+        .iter()
+        .map(|line| line.chars().count())
+        .max()
+        .unwrap_or(0);
+    let out = console::Term::stdout();
+    if !out.is_term() || widest <= usize::from(out.size().1) {
+        return lines;
+    }
+    let Some((heads, rows)) = rows.split_first() else {
+        return lines;
+    };
+    let block = |row: &Vec<String>| {
+        let mut cells = heads.iter().zip(row);
+        let name = cells.next().map(|(_, cell)| cell.clone());
+        let facts = cells.map(|(head, cell)| format!("  {:<12} {cell}", head.to_lowercase()));
+        name.into_iter().chain(facts).collect::<Vec<_>>().join("\n")
+    };
+    // Blocks have no header, but still print an empty line in its place, so that each row keeps its
+    // index.
+    std::iter::once(String::new())
+        .chain(rows.iter().map(block))
+        .collect()
+}
+
+fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |c: usize| {
+        rows.iter()
+            .filter_map(|r| r.get(c))
+            .map(|t| t.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let aligned = |row: &Vec<String>| {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(text, &width)| format!("{text:<width$}"));
+        cells.collect::<Vec<_>>().join("   ").trim_end().to_owned()
+    };
+    rows.iter().map(aligned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_are_told_nothing_by_a_name() {
+        assert_eq!(
+            harmless("a\u{202e}gpj.exe\u{2066}\u{200f}\u{61c}\u{1b}"),
+            "a\\u{202e}gpj.exe\\u{2066}\\u{200f}\\u{61c}\\u{1b}"
+        );
+        assert_eq!(harmless("写真 \u{200d}ä"), "写真 \u{200d}ä");
+        // A name cannot begin a new line, but a continuation of an error can.
+        assert_eq!(harmless("x\nWHOLE."), "x\\nWHOLE.");
+        assert_eq!(
+            harmless("error: x\r\n\n  says: y\n"),
+            "error: x\\r\\n\n  says: y\\n"
+        );
+        assert_eq!(one_line("x\n  y"), "x\\n  y");
+        let text = json_text(&"a\u{202e}b").unwrap();
+        assert_eq!(text, r#""a\u202eb""#);
+        assert_eq!(serde_json::from_str::<String>(&text).unwrap(), "a\u{202e}b");
+    }
+}
