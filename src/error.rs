@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::backup_format::plists::Unreadable;
 use crate::mobilebackup::error_codes::Refusal;
 use crate::mobilebackup::{self, DeviceFault};
-use crate::store::Snapshot;
+use crate::store::{self, Snapshot};
 use crate::transport::plist_stream::FrameError;
 use crate::transport::{self, Trouble};
-use crate::verify;
-use crate::{device, store};
-use crate::{doctor, restore};
+use crate::{device, doctor, restore, verify};
 
 /// The reasons a job fails.
 #[derive(Debug)]

@@ -6,14 +6,15 @@
 
 use std::fs;
 
-use crate::rig::{
-    self, Random, Rig, Tree, assert_promise, assert_same, assert_whole, config, cut_every, options,
-    tree,
-};
 use idev_backup::backup::create::Options;
 use idev_backup::base::progress::Silent;
 use idev_backup::error::Class;
 use idev_backup::simulator::{Content, Fault, PhoneConfig};
+
+use crate::rig::{
+    self, Random, Rig, Tree, assert_promise, assert_same, assert_whole, config, cut_every, options,
+    tree,
+};
 
 fn cuts() -> usize {
     match std::env::var("IDEV_BACKUP_CABLE_CUTS") {

@@ -8,13 +8,12 @@
 //! Thread names: limd#N is libimobiledevice/libimobiledevice, pmd3#N doronz88/pymobiledevice3,
 //! net#N libimobiledevice-win32/imobiledevice-net.
 
-use std::fs;
 use std::io::{self, Cursor, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread;
+use std::{fs, thread};
 
 use idev_backup::backup_format::SCHEMA;
 use idev_backup::backup_format::keybag::KeyBag;

@@ -4,10 +4,11 @@
 use std::fs;
 use std::path::Path;
 
-use crate::rig::program::{Ran, ended, program};
-use crate::rig::*;
 use idev_backup::simulator::{Phone, PhoneConfig, Trust};
 use serde_json::Value;
+
+use crate::rig::program::{Ran, ended, program};
+use crate::rig::*;
 
 fn run(rig: &Rig, args: &[&str]) -> Ran {
     ended(program(rig).args(args))

@@ -4,12 +4,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::rig::*;
 use idev_backup::backup::create::{self, Options, Report};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::{Event, Monitor, Phase, Silent, Wait};
@@ -20,6 +18,8 @@ use idev_backup::error::{Class, Error};
 use idev_backup::simulator::{Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust};
 use idev_backup::store::{self, METADATA, Store, sums};
 use idev_backup::verify;
+
+use crate::rig::*;
 
 /// A run that must fail; its error.
 fn fails(rig: &Rig, options: &Options) -> Error {

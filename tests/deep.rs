@@ -4,8 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::rig::program::{ended, program};
-use crate::rig::*;
 use idev_backup::backup_format::SCHEMA;
 use idev_backup::backup_format::record::{FileRecord, file_id};
 use idev_backup::base::progress::Silent;
@@ -17,6 +15,9 @@ use idev_backup::store::METADATA;
 use idev_backup::verify::{self, Depth, Options, Outcome, Report, Sample, Wrong};
 use rusqlite::Connection;
 use sha1::{Digest, Sha1};
+
+use crate::rig::program::{ended, program};
+use crate::rig::*;
 
 fn deep() -> Options<'static> {
     Options {

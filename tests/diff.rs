@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;
 
-use crate::made::Made;
-use crate::rig;
 use idev_backup::backup_format::record::{FileRecord, MODE_FILE};
 use idev_backup::error::Error;
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::diff::{self, Change, Difference, Report};
 use idev_backup::reader::passwords::NoPasswords;
+
+use crate::made::Made;
+use crate::rig;
 
 fn compare(one: &Path, other: &Path) -> (Report, Vec<Difference>) {
     let open = |path| Opened::open(path, &NoPasswords).unwrap();

@@ -4,15 +4,11 @@
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-#[cfg(target_os = "linux")]
-use std::process::Command;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::rig::program::{ended, program};
-use crate::rig::*;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::device::connector::Connector;
@@ -25,6 +21,12 @@ use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::verify;
 use serde_json::Value;
+
+use crate::rig::program::{ended, program};
+use crate::rig::*;
+
+#[cfg(target_os = "linux")]
+use std::process::Command;
 
 const DAY: Duration = Duration::from_secs(86_400);
 

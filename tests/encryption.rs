@@ -8,13 +8,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::rig::program::{Ran, ended, program};
-use crate::rig::*;
 use idev_backup::backup_format::manifest_db::{Filter, Kind};
 use idev_backup::base::secret::Secret;
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::passwords::Known;
 use idev_backup::simulator::{Passcode, Password, PhoneConfig};
+
+use crate::rig::program::{Ran, ended, program};
+use crate::rig::*;
 
 const OLD: &str = "correct horse 1";
 const NEW: &str = "battery-staple-ü2";

@@ -7,8 +7,6 @@ use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
-use crate::made::*;
-use crate::rig::{self, Rig, assert_same, tree};
 use idev_backup::backup_format::record::{FileRecord, MODE_FILE, file_id};
 use idev_backup::base::progress::Silent;
 use idev_backup::base::secret::Secret;
@@ -19,6 +17,9 @@ use idev_backup::export::outcome::Wrong;
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::passwords::{Known, NoPasswords};
 use idev_backup::reader::selection::Wanted;
+
+use crate::made::*;
+use crate::rig::{self, Rig, assert_same, tree};
 
 fn try_extract(backup: &Path, to: &Path, options: &Options) -> Result<Extracted, Error> {
     let opened = Opened::open(backup, &NoPasswords)?;

@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::rig::{self, At, Rig, UDID, assert_same, assert_whole, config, copy_dir, options, tree};
 use idev_backup::backup::create::{self, Options};
 use idev_backup::base::progress::{Phase, Silent};
 use idev_backup::device::connector::Connector;
@@ -13,6 +12,8 @@ use idev_backup::error::Error;
 use idev_backup::mobilebackup;
 use idev_backup::simulator::{Content, PhoneConfig};
 use idev_backup::verify::{self, Outcome, Wrong};
+
+use crate::rig::{self, At, Rig, UDID, assert_same, assert_whole, config, copy_dir, options, tree};
 
 fn suffer(rig: &Rig, fault: &str) {
     rig.phone.suffer(&[fault.parse().unwrap()]);

@@ -7,9 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::rig::{
-    self, OTHER_UDID, Random, Rig, Tree, UDID, assert_same, assert_whole, copy_dir, tree,
-};
 use idev_backup::base::udid::Udid;
 use idev_backup::store::removal::By;
 use idev_backup::store::retention::{Decision, Facts, Policy, Why, plan};
@@ -18,6 +15,10 @@ use jiff::ToSpan;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde_json::Value;
+
+use crate::rig::{
+    self, OTHER_UDID, Random, Rig, Tree, UDID, assert_same, assert_whole, copy_dir, tree,
+};
 
 fn udid(text: &str) -> Udid {
     text.parse().unwrap()

@@ -1,17 +1,14 @@
 //! Is a file what the phone's list says? `verify`, `extract`, `adopt`, and the rehearsal of a
 //! restore all give the same answer.
 
-use idev_backup::base::time;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::made::Made;
-use crate::rig::program::{Ran, ended, program};
-use crate::rig::*;
 use idev_backup::backup_format::record::{FileRecord, MODE_FILE, file_id};
 use idev_backup::base::progress::Silent;
 use idev_backup::base::secret::Secret;
+use idev_backup::base::time;
 use idev_backup::history::last_good::{last_good, rests_on};
 use idev_backup::history::list::{self, Look};
 use idev_backup::reader::passwords::Known;
@@ -19,6 +16,10 @@ use idev_backup::simulator::{Password, PhoneConfig};
 use idev_backup::verify::{self, Depth, Options, Outcome, Report, Wrong};
 use rusqlite::Connection;
 use sha1::{Digest, Sha1};
+
+use crate::made::Made;
+use crate::rig::program::{Ran, ended, program};
+use crate::rig::*;
 
 const DOMAIN: &str = "HomeDomain";
 

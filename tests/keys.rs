@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 
-use crate::rig;
 use idev_backup::backup_format::keybag::{ClassKey, Derivation, Ending, KeyBag, Locked};
 use idev_backup::backup_format::manifest_db::{Filter, Kind};
 use idev_backup::base::secret::Secret;
 use idev_backup::error::{Class, Error};
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::passwords::{Known, NoPasswords};
+
+use crate::rig;
 
 fn unhex(text: &str) -> Vec<u8> {
     let digits = text.as_bytes().chunks(2);

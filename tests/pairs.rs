@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::rig::{self, Random, Rig, Tree, UDID, copy_dir, options, tree};
 use idev_backup::backup::create;
 use idev_backup::base::progress::{Event, Monitor, Silent};
 use idev_backup::error::Error;
@@ -24,6 +23,8 @@ use idev_backup::history::list;
 use idev_backup::restore;
 use idev_backup::store::{Policy, Store, sums};
 use idev_backup::verify::{self, Depth, Outcome};
+
+use crate::rig::{self, Random, Rig, Tree, UDID, copy_dir, options, tree};
 
 /// Commands that may run at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
-use crate::made::Made;
-use crate::rig;
 use idev_backup::backup_format::record::{FileRecord, MODE_FILE};
 use idev_backup::base::progress::Silent;
 use idev_backup::export::destination::Into;
 use idev_backup::export::photos::{self, Options, Report};
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::passwords::NoPasswords;
+
+use crate::made::Made;
+use crate::rig;
 
 const ROLL: &str = "CameraRollDomain";
 /// 2024-05-31 23:43:20 UTC.

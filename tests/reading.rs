@@ -6,10 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::rig::*;
 use idev_backup::backup_format::SCHEMA;
 use idev_backup::backup_format::record::{FileRecord, file_id};
 use serde_json::Value;
+
+use crate::rig::*;
 
 /// The output and the exit code of a run.
 struct Ran {

@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::rig::{self, At, Recorder, Rig, UDID, assert_whole, copy_dir, tree, victim};
 use idev_backup::base::progress::{Event, Phase, Silent};
 use idev_backup::history::adopt;
 use idev_backup::history::change::{self, Chosen};
@@ -12,6 +11,8 @@ use idev_backup::store::hash_sources::SOURCES;
 use idev_backup::store::{self, Draft, Policy, RECORDED, REPORT, SUMS, Snapshot, Store};
 use idev_backup::verify::{self, Outcome, Wrong};
 use jiff::Timestamp;
+
+use crate::rig::{self, At, Recorder, Rig, UDID, assert_whole, copy_dir, tree, victim};
 
 fn current(rig: &Rig) -> Snapshot {
     rig.store.current(rig.udid()).unwrap().unwrap()

@@ -3,15 +3,13 @@
 //! fixtures/README.md states where each scene comes from.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
-use crate::rig;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
 use idev_backup::device::connector::Connector;
@@ -22,6 +20,8 @@ use idev_backup::trace::Trace;
 use idev_backup::trace::line::Event;
 use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
+
+use crate::rig;
 
 const BACKUP: &str = "com.apple.mobilebackup2";
 const CREATE: &[&str] = &["create", "--new-store"];

@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::rig::program::{ended, program};
-use crate::rig::{self, *};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::{Monitor, Phase, Silent};
 use idev_backup::base::secret::Secret;
@@ -25,6 +23,9 @@ use idev_backup::simulator::{
 use idev_backup::transport::Attached;
 use idev_backup::verify::Depth;
 use sha2::{Digest, Sha256};
+
+use crate::rig::program::{ended, program};
+use crate::rig::{self, *};
 
 const PASSWORD: &str = "correct horse";
 

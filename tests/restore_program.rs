@@ -5,8 +5,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::rig::program::{Ran, ended, program};
-use crate::rig::{self, *};
 use idev_backup::base::progress::Silent;
 use idev_backup::error::{Class, Error};
 use idev_backup::history::change;
@@ -15,6 +13,9 @@ use idev_backup::simulator::{Phone, PhoneConfig};
 use idev_backup::verify::{self, Depth};
 use idev_backup::{mobilebackup, store};
 use serde_json::Value;
+
+use crate::rig::program::{Ran, ended, program};
+use crate::rig::{self, *};
 
 /// A phone that restarts at once.
 fn plain() -> PhoneConfig {

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{
-    self, Computer, Stream, answer, ask, begin_backup, connect, device_ids, dict, get, hear, mux,
-    mux_receive, mux_send, open, pair_request, receive_files, say,
-};
 use idev_backup::simulator::{
     Content, Daemon, Fault, Outcome, Passcode, Phone, PhoneConfig, Trust,
 };
 use idev_backup::transport::plist_stream::{self, Encoding};
 use plist::{Dictionary, Value};
+
+use crate::support::{
+    self, Computer, Stream, answer, ask, begin_backup, connect, device_ids, dict, get, hear, mux,
+    mux_receive, mux_send, open, pair_request, receive_files, say,
+};
 
 fn tiny() -> PhoneConfig {
     PhoneConfig {

@@ -7,16 +7,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::rig::{self, OTHER_UDID, Rig, UDID, config};
-use crate::support::{
-    Computer, Stream, answer, device_ids, dict, greet, hear, process, receive_files, say,
-};
 use idev_backup::simulator::{
     Daemon, Fault, Passcode, Password, Phone, PhoneConfig, RestoreOutcome, Restored, RestoredKind,
 };
 use plist::{Dictionary, Value};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
+
+use crate::rig::{self, OTHER_UDID, Rig, UDID, config};
+use crate::support::{
+    Computer, Stream, answer, device_ids, dict, greet, hear, process, receive_files, say,
+};
 
 type Change = fn(&mut PhoneConfig);
 type Harm = fn(&mut Host);

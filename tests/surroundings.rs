@@ -3,9 +3,10 @@
 
 use std::fs;
 
+use idev_backup::simulator::{Phone, PhoneConfig};
+
 use crate::rig::program::{Ran, ended, program};
 use crate::rig::{Rig, config};
-use idev_backup::simulator::{Phone, PhoneConfig};
 
 const OTHER_UDID: &str = "00008110-001A2B3C4D5E002E";
 

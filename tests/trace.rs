@@ -2,13 +2,11 @@
 //! could leak. Also checks that a trace holds whole messages, equally from both ends.
 
 use std::fs;
-use std::io::Write;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use crate::rig::{self, Rig, config};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use idev_backup::base::bounded_plist;
@@ -18,6 +16,8 @@ use idev_backup::trace::line::{Dir, Event, Message};
 use idev_backup::trace::{At, Recorder, Trace};
 use idev_backup::transport::plist_stream::{self, Encoding};
 use plist::{Dictionary, Value};
+
+use crate::rig::{self, Rig, config};
 
 /// A sink that can be read afterwards.
 #[derive(Clone, Default)]

@@ -5,15 +5,18 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-#[cfg(unix)]
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use crate::rig::program::{Ran, ended, program};
-use crate::rig::*;
 use idev_backup::automation::policy;
 use idev_backup::simulator::PhoneConfig;
+
+use crate::rig::program::{Ran, ended, program};
+use crate::rig::*;
+
+#[cfg(unix)]
+use std::sync::Arc;
+
 #[cfg(unix)]
 use idev_backup::simulator::{Daemon, Passcode, Phone};
 #[cfg(unix)]

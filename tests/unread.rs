@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 
-use crate::made::Made;
-use crate::rig::program::{Ran, ended, program};
-use crate::rig::{self, Rig, UDID};
 use idev_backup::backup_format::record::{FileRecord, MODE_DIR, MODE_FILE, file_id};
 use idev_backup::base::progress::Silent;
 use idev_backup::export::files::{self, Options};
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::passwords::NoPasswords;
 use rusqlite::Connection;
+
+use crate::made::Made;
+use crate::rig::program::{Ran, ended, program};
+use crate::rig::{self, Rig, UDID};
 
 const ROLL: &str = "CameraRollDomain";
 const FILES: usize = 400;

@@ -11,7 +11,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::rig::{At, OTHER_UDID, Rig, config, options, small};
 use idev_backup::backup::create;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::{Phase, Silent};
@@ -28,6 +27,8 @@ use idev_backup::transport::usb::pump::{Pipe, Wake};
 use idev_backup::transport::usb::{Bus, Found, Usb};
 use idev_backup::transport::usbmuxd::{Address, Change};
 use idev_backup::transport::{self, Transport, Trouble, Usbmuxd};
+
+use crate::rig::{At, OTHER_UDID, Rig, config, options, small};
 
 // ---- a bus ----
 

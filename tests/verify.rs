@@ -2,18 +2,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-#[cfg(target_os = "linux")]
-use std::process::Command;
 
-#[cfg(target_os = "linux")]
-use crate::rig::program::{ended, program};
-use crate::rig::*;
 use idev_backup::backup_format::keybag::KeyBag;
 use idev_backup::backup_format::plists::Status;
 use idev_backup::backup_format::record::file_id;
 use idev_backup::base::progress::{Phase, Silent};
 use idev_backup::store::Store;
 use idev_backup::verify::{self, Options, Outcome, Report, Wrong};
+
+use crate::rig::*;
+
+#[cfg(target_os = "linux")]
+use std::process::Command;
+
+#[cfg(target_os = "linux")]
+use crate::rig::program::{ended, program};
 
 fn check(folder: &Path, read_all: bool) -> Report {
     let options = match read_all {

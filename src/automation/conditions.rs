@@ -1,10 +1,10 @@
 //! Decides whether a backup is to be made now. Decides only: the time, the last backup and the
 //! phone's state are arguments.
 
-use crate::base::time::age;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
+use crate::base::time::age;
 use crate::base::units;
 use crate::device::connector::State;
 

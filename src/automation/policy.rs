@@ -1,8 +1,6 @@
 //! Makes unattended backups: decides when to make one, runs the user's hooks, limits waits, and
 //! retries.
 
-use crate::base::time;
-use crate::history::last_good::is_retired;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,17 +12,19 @@ use crate::backup::create::{self, Options, Report};
 use crate::base::cancel::CancelToken;
 use crate::base::keep_awake::Awake;
 use crate::base::progress::{Event, Monitor, Wait};
+use crate::base::time;
 use crate::base::udid::Udid;
 use crate::base::units::span;
 use crate::device::connector::{Connector, Facts, State};
 use crate::device::{self, trust};
 use crate::error::{Class, Error};
-use crate::history::last_good::is_overdue;
-pub use crate::history::last_good::{last_good, rests_on};
+use crate::history::last_good::{is_overdue, is_retired};
 use crate::history::list;
 use crate::mobilebackup;
 use crate::store::{self, Store};
 use crate::transport::{self, Attached};
+
+pub use crate::history::last_good::{last_good, rests_on};
 
 /// Time between two checks for a phone that is not connected yet.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

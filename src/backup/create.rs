@@ -1,6 +1,5 @@
 //! Makes a backup: from a phone to a sealed and checked folder.
 
-use crate::base::time;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,9 +10,9 @@ use super::plan::Begun;
 use super::unlisted;
 use crate::backup::problem_log::Noted;
 use crate::backup::{baseline, info_plist_writer, passcode_prompt, plan};
-pub use crate::backup_format::categories::{Amount, Kind};
 use crate::backup_format::plists::Status;
 use crate::base::progress::{Event, Monitor, Phase};
+use crate::base::time;
 use crate::base::udid::Udid;
 use crate::base::units::counted;
 use crate::device::connector::{Connector, Facts, State};
@@ -28,6 +27,8 @@ use crate::store::draft::{Complete, Tally};
 use crate::store::{Draft, Origin, Policy, Store, disk, retention};
 use crate::transport::{Attached, Via};
 use crate::verify::{self, Complaint, Depth, Outcome, Wrong};
+
+pub use crate::backup_format::categories::{Amount, Kind};
 
 /// Battery level, in percent, below which a phone that is not charging may run out of power before
 /// the backup ends.

@@ -1,5 +1,7 @@
 //! Decides how a backup begins, and announces what it is going to do and why.
 
+use std::sync::Arc;
+
 use super::create::Options;
 use crate::backup::baseline::{self, Base};
 use crate::backup_format::plists::{ManifestPlist, Status, is_complete};
@@ -14,7 +16,6 @@ use crate::store::disk::CloneKind;
 use crate::store::draft::Leftover;
 use crate::store::layout::LeftOut;
 use crate::store::{Draft, Lock, Origin, Snapshot, Store};
-use std::sync::Arc;
 
 /// Describes how a draft came to be.
 pub fn origin_words(origin: &Origin) -> String {

@@ -7,13 +7,14 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql};
 
 use super::row::{COLUMNS, read_rows};
-pub use super::row::{Kind, Row};
 use super::salvage;
 use crate::backup_format::keybag::FileKey;
 use crate::backup_format::salvage::pages;
 use crate::backup_format::temp_db::{self, Scratch};
 use crate::backup_format::unreadable_rows::{BadRow, Unread};
 use crate::base::plain_file;
+
+pub use super::row::{Kind, Row};
 
 /// Name of the file in a backup's folder.
 const NAME: &str = "Manifest.db";

@@ -8,10 +8,11 @@ use std::time::SystemTime;
 
 use plist::{Dictionary, Value};
 
-pub use crate::backup_format::info_plist::Info;
 use crate::backup_format::keybag::{BadKeyBag, KeyBag};
 use crate::backup_format::temp_db;
 use crate::base::{bounded_plist, plain_file};
+
+pub use crate::backup_format::info_plist::Info;
 
 /// Failure to use a property list of a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,10 +3,9 @@
 //! not dropped. This matters because a list of files can reveal names that an encrypted backup
 //! hides.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::{fs, io};
 
 use tempfile::TempDir;
 

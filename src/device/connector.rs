@@ -7,8 +7,7 @@ use plist::{Dictionary, Value};
 use serde::Serialize;
 
 use crate::base::cancel::CancelToken;
-use crate::base::phone_names;
-use crate::base::product_names;
+use crate::base::{phone_names, product_names};
 use crate::device::pair_records::Records;
 use crate::device::tls::Pin;
 use crate::device::{self, Lockdown, Session};

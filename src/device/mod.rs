@@ -11,8 +11,7 @@ pub mod sync_lock;
 pub mod tls;
 pub mod trust;
 
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 use crate::transport;
 use crate::transport::plist_stream::FrameError;

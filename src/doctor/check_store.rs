@@ -1,11 +1,11 @@
 //! Judges the store: its disk, and for each phone the last backup, any draft, and the room for the
 //! next backup.
 
-use crate::base::time;
 use std::time::{Duration, SystemTime};
 
 use super::Line;
 use super::facts::{Health, Kept, Shelf};
+use crate::base::time;
 use crate::base::udid::Udid;
 use crate::base::units::{counted, size};
 use crate::doctor::check_phone::name;

@@ -1,9 +1,8 @@
 //! Reads from the files of Linux which phones are on USB and which programs are running. On other
 //! systems nothing is read, and the report says so.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::base::udid::Udid;
 

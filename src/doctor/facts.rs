@@ -1,6 +1,5 @@
 //! The facts that the findings are based on. Every function here gives up after its `patience`.
 
-use crate::store::snapshot;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -19,7 +18,7 @@ use crate::error::Error;
 use crate::history::{last_good, list};
 use crate::store::capabilities::Abilities;
 use crate::store::notes::Notes;
-use crate::store::{self, Snapshot, Store};
+use crate::store::{self, Snapshot, Store, snapshot};
 use crate::transport::Attached;
 
 /// A failure, in words.

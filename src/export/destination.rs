@@ -3,10 +3,9 @@
 //! through a link, and files are written under a temporary name and then renamed.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::error::Error;
 use crate::export::file_names::{Place, Rules, numbered};

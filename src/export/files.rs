@@ -9,10 +9,9 @@
 //! links (so that no file is ever written through a link), then for the times of folders (which
 //! change with every file that is written into them).
 
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use std::{fs, io};
 
 use serde::Serialize;
 

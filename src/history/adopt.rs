@@ -1,8 +1,6 @@
 //! Takes a backup from elsewhere into a store: one that another program made (`adopt`), or a
 //! snapshot of a store on another disk (`copy`).
 
-use crate::base::time;
-use crate::base::time::stamp_of;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,6 +9,7 @@ use serde_json::json;
 
 use crate::backup_format::plists::{self, Info, ManifestPlist, Status};
 use crate::base::progress::{Event, Monitor, Phase};
+use crate::base::time::{self, stamp_of};
 use crate::base::udid::Udid;
 use crate::base::{plain_file, product_names};
 use crate::error::Error;

@@ -1,22 +1,22 @@
 //! Changes the history of a phone on request: drops the snapshots that no rule keeps, pins, names
 //! and deletes snapshots, and notes the result of a check.
 
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
 use super::list::Named;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::time::{self, local};
 use crate::base::udid::Udid;
-use crate::error::Error;
-use crate::error::moved;
+use crate::error::{Error, moved};
 use crate::history::list;
 use crate::store::notes::{Note, Verified};
 use crate::store::removal::{By, Removal};
 use crate::store::retention::{self, Policy};
 use crate::store::{self, Snapshot, Store, sizes, snapshot};
 use crate::verify::{Depth, Outcome, Report};
-use std::collections::BTreeMap;
-use std::time::SystemTime;
-
-use serde::Serialize;
 
 pub use crate::store::retention::Why;
 

@@ -2,11 +2,10 @@
 //! `watch`, `schedule`, and `create --if-older-than` all ask here, so that none of them contradicts
 //! another.
 
-use crate::backup_format::plists::is_complete;
-use crate::base::time;
 use std::time::{Duration, SystemTime};
 
-use crate::backup_format::plists::{Info, ManifestPlist, Status};
+use crate::backup_format::plists::{Info, ManifestPlist, Status, is_complete};
+use crate::base::time;
 use crate::base::udid::Udid;
 use crate::store::notes::Notes;
 use crate::store::{Snapshot, Store};

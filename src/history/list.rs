@@ -1,10 +1,5 @@
 //! Lists the contents of a store, and finds a backup by its name.
 
-use crate::backup_format::plists;
-use crate::base::phone_names::head_is;
-use crate::base::phone_names::matching;
-use crate::base::time::rfc3339;
-use crate::store::snapshot::read_report;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -13,12 +8,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::last_good;
-use crate::backup_format::plists::{Info, ManifestPlist, Status};
+use crate::backup_format::plists::{self, Info, ManifestPlist, Status};
+use crate::base::phone_names::{head_is, matching};
 use crate::base::product_names;
+use crate::base::time::rfc3339;
 use crate::base::udid::Udid;
 use crate::error::Error;
 use crate::store::notes::{Notes, Verified};
-use crate::store::{self, Id, Snapshot, Store, sizes, snapshot};
+use crate::store::snapshot::{self, read_report};
+use crate::store::{self, Id, Snapshot, Store, sizes};
 
 /// Facts about one backup, from its own property lists, our report and our notes.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -13,12 +13,12 @@ pub mod session;
 use std::fmt;
 use std::io::{self, Read};
 
-pub use message::{Kind, Request, Verdict};
-pub use session::Session;
-
 use crate::base::backup_path::{BackupPath, BadPath};
 use crate::base::cancel::is_cancelled;
 use crate::transport::plist_stream::FrameError;
+
+pub use message::{Kind, Request, Verdict};
+pub use session::Session;
 
 /// Old and new backup password of a password change, as UTF-8.
 #[derive(Clone, Copy)]

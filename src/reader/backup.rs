@@ -7,7 +7,6 @@ use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-pub(crate) use super::opening::{Unlocked, no_backup, unlock};
 use super::opening::{bad_list, has_plain_list, no_manifest_plist, open_list, unlock_with};
 use crate::backup_format::keybag::{Ending, Keys, Plain};
 use crate::backup_format::leads_out;
@@ -17,13 +16,15 @@ use crate::backup_format::plists::{self, Encryption, ListForm, Unreadable};
 use crate::backup_format::record::fast::{self, Facts};
 use crate::backup_format::record::{BadRecord, FileRecord};
 use crate::backup_format::unreadable_rows::BadRow;
-pub use crate::backup_format::unreadable_rows::Unread;
 use crate::base::plain_file;
 use crate::error::Error;
 use crate::reader::manifest_feed::List;
 use crate::reader::passwords::Passwords;
 use crate::store;
 use crate::store::sums::{self, Hash};
+
+pub(crate) use super::opening::{Unlocked, no_backup, unlock};
+pub use crate::backup_format::unreadable_rows::Unread;
 
 /// An open backup: its list and, if it is encrypted, its keys.
 pub struct Opened {

@@ -4,9 +4,10 @@ use std::ops::RangeInclusive;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-pub use crate::backup_format::manifest_db::Kind;
 use crate::error::Error;
 use crate::reader::backup::Item;
+
+pub use crate::backup_format::manifest_db::Kind;
 
 /// The criteria for selecting items. Without any, all items match.
 #[derive(Debug, Clone, Default)]

@@ -13,8 +13,6 @@ pub mod rehearse;
 mod run;
 pub mod subject;
 
-use crate::base::time;
-use crate::error;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,10 +24,11 @@ use crate::backup::passcode_prompt;
 use crate::base::cancel::CancelToken;
 use crate::base::keep_awake::Awake;
 use crate::base::progress::Monitor;
+use crate::base::time;
 use crate::device::connector::Connector;
 use crate::device::trust;
 use crate::doctor;
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::history::change;
 use crate::history::list::Named;
 use crate::reader::passwords::Known;
@@ -38,6 +37,7 @@ use crate::restore::subject::{Source, Target};
 use crate::store::{self, Lock, Store, snapshot};
 use crate::transport::Attached;
 use crate::verify::{self, Depth, Outcome, Wrong};
+
 pub use run::Left;
 
 /// Options of a restore.

@@ -1,15 +1,13 @@
 //! Gathers the facts about the backup and the phone that a restore depends on.
 
-use crate::backup_format::plists;
-use crate::base::time;
 use std::path::Path;
 use std::time::SystemTime;
 
 use plist::Value;
 use serde::Serialize;
 
-use crate::backup_format::plists::{Info, ManifestPlist, Status, Unreadable};
-use crate::base::product_names;
+use crate::backup_format::plists::{self, Info, ManifestPlist, Status, Unreadable};
+use crate::base::{product_names, time};
 use crate::device::connector::{self, Encryption, Facts};
 use crate::device::{self, Lockdown};
 use crate::error::Error;

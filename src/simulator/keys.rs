@@ -12,8 +12,7 @@
 //! from the phone's seed and from the number of password changes, so that an unchanged file is
 //! encrypted to the same bytes as before.
 
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 use aes::Aes256;
 use aes::cipher::{Array, BlockModeEncrypt, KeyInit, KeyIvInit};

@@ -9,10 +9,9 @@
 //! Facts(name, value): how the restore ended, its options, RestoreApplications.plist
 //! ```
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params};

@@ -3,12 +3,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-#[cfg(unix)]
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use super::usb::Pipe;
 use crate::trace::Tap;
+
+#[cfg(unix)]
+use std::os::unix::net::{UnixListener, UnixStream};
 
 /// A connected socket. Its tap records the traffic as long as it is not encrypted.
 #[derive(Debug)]

@@ -1,8 +1,7 @@
 //! Finds out the abilities of a store's disk by trying them in a temporary folder.
 
-use std::fs;
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
 use super::{Error, disk};
 

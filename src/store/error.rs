@@ -1,8 +1,7 @@
 //! Errors of the store, each with a hint about what to do next.
 
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use super::{Absence, FORMAT, MARK, notes};
 use crate::base::udid::Udid;

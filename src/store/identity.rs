@@ -10,8 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::record::{Found, Print, Record};
-use super::sums::Hash;
-use super::{Error, RECORDED, sums};
+use super::sums::{self, Hash};
+use super::{Error, RECORDED};
 
 /// The metadata files in the order in which they are compared: the smallest first, and the list of
 /// files last, since that can have 1.5 GB.

@@ -1,10 +1,8 @@
 //! Finds out why there is no store at a path: its disk is not mounted, a link is broken, or no
 //! store was ever made there.
 
-use std::fmt;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
 
 /// The reason why there is no store at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]

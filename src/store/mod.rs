@@ -41,10 +41,12 @@ pub mod sums;
 mod trash;
 pub mod walk;
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+use std::{fs, io};
+
+use crate::base::plain_file;
+use crate::base::udid::Udid;
 
 pub use draft::{Draft, Origin};
 pub use error::Error;
@@ -55,9 +57,6 @@ pub use record::{Id, Record};
 pub use retention::Policy;
 pub use set_aside::SetAside;
 pub use snapshot::Snapshot;
-
-use crate::base::plain_file;
-use crate::base::udid::Udid;
 
 /// The name of our own folder in a store. Nothing in it belongs to Apple's layout.
 const OWN: &str = ".idev-backup";

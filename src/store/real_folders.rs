@@ -1,9 +1,8 @@
 //! Checks that our own folders are real folders. If one were a symbolic link, we would write to a
 //! folder outside the store, and remove files from it.
 
-use std::fs;
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
 use super::trash::TRASH;
 use super::{Error, Store};

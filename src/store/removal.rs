@@ -1,14 +1,13 @@
 //! A phone's snapshots as input for a retention plan, and their removal: a single rename takes a
 //! snapshot out of sight, then its files are removed.
 
-use crate::base::time::civil;
-
 use jiff::civil::DateTime;
 
 use super::notes::Notes;
 use super::retention::{Decision, Facts, Policy};
 use super::trash::throw_away;
 use super::{Draft, Error, Lock, SetAside, Snapshot, Store, sizes, snapshot};
+use crate::base::time::civil;
 use crate::base::udid::Udid;
 use crate::store::draft::commit::recover;
 use crate::store::{retention, trash};

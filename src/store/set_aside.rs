@@ -7,9 +7,8 @@
 //! previous one after that. It is put in the current backup's place if that is free, and otherwise
 //! gets its archive name.
 
-use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use super::{Error, Store, disk, snapshot};
 use crate::base::udid::Udid;

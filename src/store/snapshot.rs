@@ -2,10 +2,9 @@
 //! our records about it. It is never changed.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+use std::{fs, io};
 
 use jiff::Timestamp;
 use serde_json::Value;

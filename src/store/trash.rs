@@ -5,9 +5,8 @@
 //! on Windows one that another program has open) stays in the trash, where it does no harm.
 //! [`sweep`] tries again at the end of every run, and reports it.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::{Error, disk};
 use crate::store::real_folders;

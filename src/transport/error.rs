@@ -1,8 +1,7 @@
 //! Errors in reaching a phone: answers from the daemon and failures on USB, each with a hint at the
 //! cure.
 
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 use super::usbmuxd::from_variable;
 use crate::transport::udev_rule;

@@ -11,10 +11,6 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::net::{TcpStream, ToSocketAddrs};
-#[cfg(unix)]
-use std::os::unix::net::UnixStream;
-#[cfg(unix)]
-use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,13 +18,19 @@ use std::time::{Duration, Instant};
 use plist::{Dictionary, Value};
 use zeroize::Zeroizing;
 
-pub use super::error::Error;
 use crate::base::bounded_plist::{self, NotAPlist};
 use crate::base::cancel::{CancelToken, cancelled, is_cancelled};
 use crate::base::secret::{self, Secret};
 use crate::base::udid::Udid;
 use crate::trace::Recorder;
 use crate::transport::socket::{Socket, TICK, Wire};
+
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+#[cfg(unix)]
+use std::path::Path;
+
+pub use super::error::Error;
 
 /// Version in the header of a message that holds a property list.
 const VERSION: u32 = 1;

@@ -19,7 +19,6 @@ mod size;
 mod walk;
 mod worker;
 
-use crate::error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,12 +28,13 @@ use crate::backup_format::plists::{self, Unreadable};
 use crate::base::cancel::CancelToken;
 use crate::base::plain_file;
 use crate::base::progress::{Monitor, Phase};
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::reader::backup::Mark;
 use crate::reader::passwords::Passwords;
 use crate::store::{self, Id, snapshot};
 use crate::verify::our_files::OurFiles;
 use crate::verify::walk::Check;
+
 pub use content_checks::Inside;
 pub use finding::{Finding, Outcome, Report, Wrong};
 pub use our_files::Proof;

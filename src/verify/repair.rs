@@ -1,7 +1,6 @@
 //! Repairs a damaged backup with files from other backups of the phone that have them whole: the
 //! same file, with the same hash. Nothing is ever guessed.
 
-use crate::error;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -11,7 +10,7 @@ use super::finding::{Report, Wrong};
 use super::{Options, look_through};
 use crate::base::backup_path::BackupPath;
 use crate::base::progress::{Monitor, Phase};
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::{Snapshot, Store, snapshot};
 

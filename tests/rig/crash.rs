@@ -7,9 +7,8 @@
 //! file system gives: a rename happens completely or not at all, and two changes of one name happen
 //! in their order.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::io::{Seek, SeekFrom, Write};

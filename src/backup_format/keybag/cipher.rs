@@ -7,7 +7,8 @@
 use std::io::{self, BufRead, Read};
 
 use aes::Aes256;
-use aes::cipher::{Array, BlockModeDecrypt, KeyIvInit, consts::U16};
+use aes::cipher::consts::U16;
+use aes::cipher::{Array, BlockModeDecrypt, KeyIvInit};
 
 /// Length of an AES block, in bytes.
 const BLOCK: usize = 16;

@@ -13,6 +13,8 @@ mod upload;
 use std::io;
 use std::sync::Arc;
 
+use plist::{Dictionary, Value};
+
 use super::dialog::{Stop, fails};
 use super::faults::Fault;
 use super::phone::{Outcome, Passed, Phone};
@@ -20,7 +22,6 @@ use super::tls::Link;
 use super::wire::Wire;
 use crate::simulator::backup::run::Run;
 use crate::simulator::faults;
-use plist::{Dictionary, Value};
 
 /// Number of files in one message.
 const BATCH: usize = 128;

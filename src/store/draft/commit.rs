@@ -5,17 +5,15 @@
 //! backup: after a crash [`recover`] completes the renames at the next run, whichever of them have
 //! already happened.
 
-use crate::base::time;
-use crate::base::time::stamp_of;
-use std::fs;
-use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::base::plain_file;
+use crate::base::time::{self, STAMP, stamp_of};
 use crate::base::udid::Udid;
 use crate::store::draft::Complete;
 use crate::store::identity::{self, Prints};
@@ -26,8 +24,6 @@ use crate::store::{
     Error, Policy, REPORT, SetAside, Snapshot, Store, disk, import, order, retention, set_aside,
     snapshot,
 };
-
-use crate::base::time::STAMP;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Intent {

@@ -31,13 +31,14 @@ use crate::base::plain_file;
 use crate::base::udid::Udid;
 use crate::store::disk;
 use crate::store::draft::clone::clone_backup;
-pub use crate::store::draft::hashes::Tally;
 use crate::store::draft::hashes::{prove, write_sums};
 use crate::store::draft::journal::Journal;
-pub use crate::store::draft::leftover::Leftover;
 use crate::store::draft::leftover::{Note, folder_of};
 use crate::store::draft::writer_pool::WriterPool;
 use crate::store::hash_sources::Listing;
+
+pub use crate::store::draft::hashes::Tally;
+pub use crate::store::draft::leftover::Leftover;
 
 /// The way in which a draft was created.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,8 +18,9 @@ use super::packet::{
     ACK, CONTROL, FIN, Form, HEADER_BYTES_MAX, PSH, RST, SETUP, SYN, Segment, TCP, TCP_BYTES,
     VERSION, half, word,
 };
-pub use super::packet::{Broken, PACKET_BYTES_MAX};
 use crate::transport::usb::packet;
+
+pub use super::packet::{Broken, PACKET_BYTES_MAX};
 
 /// Size of each transfer that we request from a phone, in bytes. A shorter one ends a packet.
 pub const TRANSFER_BYTES: usize = 16384;
