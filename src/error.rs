@@ -211,12 +211,13 @@ impl Error {
             }
             Error::SourceDamaged(report) => {
                 let repair = restore::preflight::repair_hint(report);
-                Some(match restore::tolerated(report) {
-                    true => format!(
+                Some(if restore::tolerated(report) {
+format!(
                         "{repair}. The phone has no digest of what is altered, so `--force` restores it as it is"
-                    ),
-                    false => repair,
-                })
+                    )
+} else {
+repair
+})
             }
             Error::RestoreDialog { cause, left } => Some(match cause {
                 mobilebackup::Error::Hostile(_) => {

@@ -225,9 +225,10 @@ fn an_encrypted_backup_is_compared_with_its_plain_twin() {
         inside("ios-mini-encrypted-backup"),
     );
     let (plain, encrypted) = (plain.to_str().unwrap(), encrypted.to_str().unwrap());
-    let right = match cfg!(windows) {
-        true => "echo G0lemine-M5!",
-        false => "echo 'G0lemine-M5!'",
+    let right = if cfg!(windows) {
+        "echo G0lemine-M5!"
+    } else {
+        "echo 'G0lemine-M5!'"
     };
     for options in [
         [plain, encrypted, "--password-command", right].as_slice(),

@@ -218,9 +218,10 @@ fn most(calls: &str, counts: &BTreeMap<String, usize>) -> Option<usize> {
 }
 
 fn tree_of(folder: &Path) -> Tree {
-    match folder.is_dir() {
-        true => tree(folder),
-        false => Tree::new(),
+    if folder.is_dir() {
+        tree(folder)
+    } else {
+        Tree::new()
     }
 }
 

@@ -55,9 +55,12 @@ fn a_run_that_is_killed_at_any_moment_loses_nothing() {
         interrupted += u32::from(!ended.success());
 
         let when = format!("killed in round {round} after {moment:?}");
-        let made = [rig.draft_backup(), rig.current()].map(|place| match place.is_dir() {
-            true => tree(&place),
-            false => Tree::new(),
+        let made = [rig.draft_backup(), rig.current()].map(|place| {
+            if place.is_dir() {
+                tree(&place)
+            } else {
+                Tree::new()
+            }
         });
         sealed += u32::from(made[1] != last);
         let known: Vec<&Tree> = known.iter().chain(&made).collect();

@@ -259,9 +259,12 @@ fn what_is_shown_is_what_the_phone_holds() {
         // A name never contains a line break in the output, not even in a pipe.
         let name = file.path.rsplit('/').next().unwrap();
         let shown: String = (name.chars())
-            .map(|c| match c.is_control() {
-                true => c.escape_default().to_string(),
-                false => c.to_string(),
+            .map(|c| {
+                if c.is_control() {
+                    c.escape_default().to_string()
+                } else {
+                    c.to_string()
+                }
             })
             .collect();
         assert!(tree.contains(&shown), "{}", file.path);

@@ -151,9 +151,10 @@ fn damage_to_our_own_files_is_named() {
             );
             let report = check(&rig.current());
             let is_list = name == SUMS;
-            let outcome = match is_list {
-                true => Outcome::Unchecked,
-                false => Outcome::WholeWithRemarks,
+            let outcome = if is_list {
+                Outcome::Unchecked
+            } else {
+                Outcome::WholeWithRemarks
             };
             assert_eq!(report.outcome, outcome, "{name} {gone}");
             assert_eq!(

@@ -700,9 +700,10 @@ fn the_cable_is_pulled_at_random_bytes_and_the_backup_is_untouched() {
             Ok(_) => whole += 1,
             Err(e) => {
                 cut += 1;
-                match rig.phone.restores().len() == told {
-                    true => assert_eq!(e.class(), Class::Lost, "{when}: {e}"),
-                    false => assert_told(&rig, &e, &when),
+                if rig.phone.restores().len() == told {
+                    assert_eq!(e.class(), Class::Lost, "{when}: {e}")
+                } else {
+                    assert_told(&rig, &e, &when)
                 }
             }
         }
@@ -771,26 +772,23 @@ fn a_damaged_backup_does_not_reach_the_phone() {
             force: true,
             ..how()
         };
-        match tolerated {
-            false => {
-                fails(&rig, &rig.current(), &forced);
-                assert_eq!(rig.phone.restores().len(), reached, "{name}");
-            }
-            true => {
-                assert!(error.hint().unwrap().contains("--force"), "{name}");
-                let report = restores(&rig, &rig.current(), &forced);
-                assert!(
-                    report.problems[0].contains("altered"),
-                    "{:?}",
-                    report.problems
-                );
-                let named = report.problems[0].matches(" is altered").count();
-                assert_eq!(
-                    named,
-                    if name == "two altered" { 2 } else { 1 },
-                    "{report:?}"
-                );
-            }
+        if tolerated {
+            assert!(error.hint().unwrap().contains("--force"), "{name}");
+            let report = restores(&rig, &rig.current(), &forced);
+            assert!(
+                report.problems[0].contains("altered"),
+                "{:?}",
+                report.problems
+            );
+            let named = report.problems[0].matches(" is altered").count();
+            assert_eq!(
+                named,
+                if name == "two altered" { 2 } else { 1 },
+                "{report:?}"
+            );
+        } else {
+            fails(&rig, &rig.current(), &forced);
+            assert_eq!(rig.phone.restores().len(), reached, "{name}");
         }
     }
 }

@@ -224,9 +224,12 @@ impl Host {
         let folders = self.folders.iter().filter_map(|p| child(p));
         let folders = folders.map(|(name, _)| (name, true));
         let files = self.files.keys().filter_map(|p| child(p));
-        let kind = |folder| match folder {
-            true => "DLFileTypeDirectory",
-            false => "DLFileTypeRegular",
+        let kind = |folder| {
+            if folder {
+                "DLFileTypeDirectory"
+            } else {
+                "DLFileTypeRegular"
+            }
         };
         let entries = files.chain(folders);
         let entries =

@@ -53,9 +53,10 @@ fn somewhere(folder: &Path, random: &mut Random) -> Option<PathBuf> {
     names.sort_unstable_by_key(|entry| entry.file_name());
     while !names.is_empty() {
         let path = names.swap_remove(random.below(names.len())).path();
-        let found = match path.is_dir() {
-            true => somewhere(&path, random),
-            false => Some(path),
+        let found = if path.is_dir() {
+            somewhere(&path, random)
+        } else {
+            Some(path)
         };
         if found.is_some() {
             return found;

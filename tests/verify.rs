@@ -19,9 +19,10 @@ use std::process::Command;
 use crate::rig::program::{ended, program};
 
 fn check(folder: &Path, read_all: bool) -> Report {
-    let options = match read_all {
-        true => Options::bytes(),
-        false => Options::default(),
+    let options = if read_all {
+        Options::bytes()
+    } else {
+        Options::default()
     };
     verify::verify(folder, &options, &Silent).unwrap()
 }
@@ -315,10 +316,12 @@ fn every_damage_is_found_and_called_what_it_is() {
                 "{what}: {wrong:?} is not among {:#?}",
                 report.findings
             );
-            let outcome = match wrong.is_damage() {
-                true => Outcome::Damaged,
-                false if report.has_sums => Outcome::WholeWithRemarks,
-                false => Outcome::Unchecked,
+            let outcome = if wrong.is_damage() {
+                Outcome::Damaged
+            } else if report.has_sums {
+                Outcome::WholeWithRemarks
+            } else {
+                Outcome::Unchecked
             };
             assert_eq!(report.outcome, outcome, "{what}: {:?}", report.findings);
             let counted = report
@@ -452,9 +455,10 @@ fn what_this_user_may_not_read_is_not_called_damaged() {
         let before = fs::metadata(&path).unwrap().permissions();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
         let is_root = fs::metadata(path.join(".")).is_ok() || fs::read(&path).is_ok();
-        let mut command = match is_root {
-            true => as_one_of_many(&rig),
-            false => program(&rig),
+        let mut command = if is_root {
+            as_one_of_many(&rig)
+        } else {
+            program(&rig)
         };
         let folder = rig.current();
         let ran = ended(command.arg(word).arg(folder));

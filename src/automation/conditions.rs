@@ -19,9 +19,10 @@ pub struct Hours {
 impl Hours {
     /// Returns true if a minute of the day (0 to 1439) is in the span.
     pub fn hold(self, minute: u16) -> bool {
-        match self.from < self.to {
-            true => (self.from..self.to).contains(&minute),
-            false => minute >= self.from || minute < self.to,
+        if self.from < self.to {
+            (self.from..self.to).contains(&minute)
+        } else {
+            minute >= self.from || minute < self.to
         }
     }
 }

@@ -228,9 +228,10 @@ fn run(
         Some(status) => Err(format!("failed ({status}){}", last_words(&mut said))),
         None => {
             kill_with_children(&mut started);
-            Err(match is_stopped() {
-                true => "was stopped".to_owned(),
-                false => format!("did not end within {} s and was killed", limit.as_secs()),
+            Err(if is_stopped() {
+                "was stopped".to_owned()
+            } else {
+                format!("did not end within {} s and was killed", limit.as_secs())
             })
         }
     }

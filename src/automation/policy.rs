@@ -73,17 +73,19 @@ pub fn phones(
     let start = Instant::now();
     let mut told = false;
     loop {
-        let found = match all {
-            false => connector.phone(wanted).map(|phone| vec![phone]),
-            true => connector
-                .phones()
-                .and_then(|phones| match phones.is_empty() {
-                    true => Err(Error::NoDevice {
+        let found = if all {
+            connector.phones().and_then(|phones| {
+                if phones.is_empty() {
+                    Err(Error::NoDevice {
                         wanted: None,
                         present: Vec::new(),
-                    }),
-                    false => Ok(phones),
-                }),
+                    })
+                } else {
+                    Ok(phones)
+                }
+            })
+        } else {
+            connector.phone(wanted).map(|phone| vec![phone])
         };
         let left = wait.saturating_sub(start.elapsed());
         match found {
@@ -169,9 +171,10 @@ pub fn back_up(
     }
     let awake = (!plan.may_sleep).then(Awake::keep);
     teller.tell(Turn::OnStart, "its backup begins".to_owned(), |_| {});
-    let result = match connector.token.cancelled() {
-        true => Err(Error::Interrupted),
-        false => repeatedly(connector, phone, store, options, plan, &teller),
+    let result = if connector.token.cancelled() {
+        Err(Error::Interrupted)
+    } else {
+        repeatedly(connector, phone, store, options, plan, &teller)
     };
     drop(awake);
     match result {

@@ -238,9 +238,10 @@ pub fn create(
     let how = verify::Options {
         sums: Some(complete.sums().to_path_buf()),
         fresh_hashes: complete.tally().fresh > 0,
-        depth: match options.read_again {
-            true => Depth::Bytes,
-            false => Depth::Quick,
+        depth: if options.read_again {
+            Depth::Bytes
+        } else {
+            Depth::Quick
         },
         // A wrong password was reported already. It does not make the backup itself worse.
         passwords: (options.password.as_ref())
@@ -518,9 +519,10 @@ fn check(
         return Err(Error::CheckFailed(Box::new(report)));
     }
     if will_encrypt.is_some_and(|will| will != report.encrypted) {
-        let (will, is) = match report.encrypted {
-            false => ("encrypts", "is not encrypted"),
-            true => ("does not encrypt", "is encrypted"),
+        let (will, is) = if report.encrypted {
+            ("does not encrypt", "is encrypted")
+        } else {
+            ("encrypts", "is not encrypted")
         };
         monitor.problem(
             format!("the phone says that it {will} its backups, and this one {is}"),

@@ -101,9 +101,10 @@ pub fn begin(
                 Err(back) => lock = back,
             }
         }
-        let why = match options.full {
-            true => "is not used, since everything is wanted anew, and was discarded",
-            false => "could not be used again and was discarded",
+        let why = if options.full {
+            "is not used, since everything is wanted anew, and was discarded"
+        } else {
+            "could not be used again and was discarded"
         };
         monitor.note(format!("The draft of a run that broke off {why}."));
     }

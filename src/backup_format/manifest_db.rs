@@ -63,9 +63,10 @@ impl From<temp_db::Error> for Error {
 impl From<rusqlite::Error> for Error {
     fn from(e: rusqlite::Error) -> Self {
         let is_endless = e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted);
-        Error::Damaged(match is_endless {
-            true => "it goes on far beyond its size".to_owned(),
-            false => e.to_string(),
+        Error::Damaged(if is_endless {
+            "it goes on far beyond its size".to_owned()
+        } else {
+            e.to_string()
         })
     }
 }

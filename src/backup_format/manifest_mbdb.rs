@@ -329,9 +329,10 @@ fn next_record(file: &mut BufReader<File>, mut at: u64) -> io::Result<Option<u64
         file.seek(SeekFrom::Start(at))?;
         file.by_ref().take(WINDOW).read_to_end(&mut window)?;
         let is_last = (window.len() as u64) < WINDOW;
-        let places = match is_last {
-            true => window.len(),
-            false => window.len() - DOMAIN_BYTES_MAX,
+        let places = if is_last {
+            window.len()
+        } else {
+            window.len() - DOMAIN_BYTES_MAX
         };
         for place in 0..places {
             if !is_domain(&window[place..]) {

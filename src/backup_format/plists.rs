@@ -174,9 +174,10 @@ impl Encryption {
     /// Reads the keys of the backup in `folder`. Returns `None` if the backup is not encrypted.
     pub fn read(folder: &Path) -> Result<Option<Encryption>, Unreadable> {
         let fields = read(folder, "Manifest.plist")?;
-        match is_encrypted(folder, &fields) {
-            true => Encryption::of(&fields).map(Some),
-            false => Ok(None),
+        if is_encrypted(folder, &fields) {
+            Encryption::of(&fields).map(Some)
+        } else {
+            Ok(None)
         }
     }
 

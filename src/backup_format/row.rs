@@ -82,9 +82,10 @@ fn read(row: &rusqlite::Row<'_>, place: i64) -> rusqlite::Result<Result<Row, Bad
             Ok(text) | Err(text) => text,
         });
         return Ok(Err(BadRow {
-            name: match domain.is_empty() && path.is_empty() {
-                true => format!("row {place}"),
-                false => format!("{domain}/{path} ({id})"),
+            name: if domain.is_empty() && path.is_empty() {
+                format!("row {place}")
+            } else {
+                format!("{domain}/{path} ({id})")
             },
             why: "its name is not UTF-8".to_owned(),
         }));

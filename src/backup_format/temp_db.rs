@@ -82,9 +82,10 @@ impl Scratch {
             .map_err(Error::Write)?
             .into_parts();
         let connection = Connection::open(&path).map_err(Error::Sqlite)?;
-        let path = match cfg!(unix) {
-            true => path.close().map(|()| None).map_err(Error::Write)?,
-            false => Some(path),
+        let path = if cfg!(unix) {
+            path.close().map(|()| None).map_err(Error::Write)?
+        } else {
+            Some(path)
         };
         // The database does not outlive the program, so it need not survive a crash.
         connection
@@ -109,9 +110,10 @@ impl Scratch {
         // and nothing is left behind however the program ends.
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
         let connection = Connection::open_with_flags(&path, flags).map_err(Error::Sqlite)?;
-        let path = match cfg!(unix) {
-            true => path.close().map(|()| None).map_err(Error::Write)?,
-            false => Some(path),
+        let path = if cfg!(unix) {
+            path.close().map(|()| None).map_err(Error::Write)?
+        } else {
+            Some(path)
         };
         file.write_all(&head).map_err(Error::Write)?;
         copy(from, &mut file)?;

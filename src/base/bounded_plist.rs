@@ -197,9 +197,12 @@ fn utf_16(bytes: &[u8]) -> Option<String> {
         [b'<', 0, ..] => (false, bytes),
         _ => return None,
     };
-    let units = text.chunks_exact(2).map(|unit| match is_big {
-        true => u16::from_be_bytes([unit[0], unit[1]]),
-        false => u16::from_le_bytes([unit[0], unit[1]]),
+    let units = text.chunks_exact(2).map(|unit| {
+        if is_big {
+            u16::from_be_bytes([unit[0], unit[1]])
+        } else {
+            u16::from_le_bytes([unit[0], unit[1]])
+        }
     });
     char::decode_utf16(units).collect::<Result<_, _>>().ok()
 }

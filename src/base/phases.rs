@@ -51,9 +51,10 @@ impl<'a> Phases<'a> {
     /// Returns the time spent in a phase so far.
     pub(crate) fn spent(&self, phase: Phase) -> Duration {
         let ended = self.ended.iter().filter(|(ended, _)| *ended == phase);
-        let running = match phase == self.now {
-            true => self.began.elapsed(),
-            false => Duration::ZERO,
+        let running = if phase == self.now {
+            self.began.elapsed()
+        } else {
+            Duration::ZERO
         };
         running + ended.map(|(_, time)| *time).sum::<Duration>()
     }

@@ -21,9 +21,10 @@ impl Sha256 {
     /// Begins a hash, of no bytes yet.
     #[expect(clippy::new_without_default, reason = "nobody asks for a default hash")]
     pub fn new() -> Sha256 {
-        Sha256(match has_instructions() {
-            true => By::Sha2(sha2::Sha256::new()),
-            false => By::AwsLc(Context::new(&SHA256)),
+        Sha256(if has_instructions() {
+            By::Sha2(sha2::Sha256::new())
+        } else {
+            By::AwsLc(Context::new(&SHA256))
         })
     }
 

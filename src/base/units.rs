@@ -77,9 +77,10 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
         units += 1;
     }
     // The limit is a hundred years, since calculations with longer times could overflow.
-    match units > 0 && number.is_none() && seconds <= 36_500 * 86_400 {
-        true => Ok(Duration::from_secs(seconds)),
-        false => Err(bad()),
+    if units > 0 && number.is_none() && seconds <= 36_500 * 86_400 {
+        Ok(Duration::from_secs(seconds))
+    } else {
+        Err(bad())
     }
 }
 

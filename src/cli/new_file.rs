@@ -37,9 +37,10 @@ pub fn write(
     fill(draft.as_file_mut())?;
     draft.as_file().sync_all().map_err(cannot)?;
     refuse_if_there(file, replace)?;
-    let placed = match replace {
-        true => draft.persist(file),
-        false => draft.persist_noclobber(file),
+    let placed = if replace {
+        draft.persist(file)
+    } else {
+        draft.persist_noclobber(file)
     };
     match placed {
         Ok(_) => Ok(()),

@@ -108,9 +108,10 @@ fn on_usb(usb: &OnUsb, way: &Way) -> Vec<Line> {
 }
 
 fn not_seen(place: &str, usb: &OnUsb, by_daemon: bool) -> Line {
-    let line = match by_daemon {
-        true => format!("{place} is there, and usbmuxd does not see it"),
-        false => format!("{place} is there, and cannot be used"),
+    let line = if by_daemon {
+        format!("{place} is there, and usbmuxd does not see it")
+    } else {
+        format!("{place} is there, and cannot be used")
     };
     let line = Line::problem("usb", line);
     match &usb.node {

@@ -155,11 +155,15 @@ pub fn judge_phone(
 fn draft(kept: &Kept, name: &str) -> Option<Line> {
     let (written, running) = kept.draft?;
     let when = time::local_text(written);
-    Some(match running {
-        true => Line::ok("draft", format!("a backup of {name} is under way, last written to {when}")),
-        false => Line::warning("draft", format!("a backup of {name} broke off, last written to {when}"))
+    Some(if running {
+        Line::ok(
+            "draft",
+            format!("a backup of {name} is under way, last written to {when}"),
+        )
+    } else {
+        Line::warning("draft", format!("a backup of {name} broke off, last written to {when}"))
             .means("its draft takes room until the next run, which goes on with it if the phone agrees; the last good backup is untouched")
-            .hint("run `idev-backup create`"),
+            .hint("run `idev-backup create`")
     })
 }
 

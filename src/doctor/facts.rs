@@ -75,9 +75,10 @@ pub struct Way {
 impl Way {
     /// Returns the reason for not using a daemon, in words.
     pub fn without(&self) -> &'static str {
-        match self.passed_over {
-            true => "usbmuxd runs here, holds the phones that it knows, and is not used, as wanted",
-            false => "no usbmuxd runs here",
+        if self.passed_over {
+            "usbmuxd runs here, holds the phones that it knows, and is not used, as wanted"
+        } else {
+            "no usbmuxd runs here"
         }
     }
 

@@ -88,9 +88,10 @@ pub fn judge(name: &str, model: &str, ios: &str, over_wifi: bool) -> Line {
         means.push("since iOS 26.4 phones announce themselves on Wi-Fi in a new way, which older programs do not find");
     }
     let hints: Vec<&str> = facts.iter().filter_map(|fact| fact.hint).collect();
-    let mut line = match hints.is_empty() {
-        true => Line::ok(TOPIC, says),
-        false => Line::warning(TOPIC, says).hint(hints.join("; ")),
+    let mut line = if hints.is_empty() {
+        Line::ok(TOPIC, says)
+    } else {
+        Line::warning(TOPIC, says).hint(hints.join("; "))
     };
     if !means.is_empty() {
         line = line.means(means.join("; "));

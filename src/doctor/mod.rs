@@ -176,12 +176,13 @@ pub fn examine(connector: &Connector, options: &Options) -> Result<Report, Error
     let mut lines = check_connection::judge(&way, wanted.as_deref());
     for phone in &phones {
         let judged = check_phone::judge(phone).into_iter();
-        lines.extend(
-            judged.map(|line| match shelf.is_busy_with(&phone.phone.udid) {
-                true => check_phone::under_way(line),
-                false => line,
-            }),
-        );
+        lines.extend(judged.map(|line| {
+            if shelf.is_busy_with(&phone.phone.udid) {
+                check_phone::under_way(line)
+            } else {
+                line
+            }
+        }));
     }
     lines.extend(check_store::judge(&shelf));
     let of_phones = check_store::phones(&shelf, &phones);
@@ -203,9 +204,10 @@ fn begins(udid: &str, wanted: &str) -> bool {
 
 fn not_looked_at(way: &Way, phones: &[Health], shelf: &Shelf) -> Vec<String> {
     let mut not = Vec::new();
-    let unseen = match cfg!(target_os = "linux") {
-        true => "this system does not tell, as in a container",
-        false => "only Linux tells in files",
+    let unseen = if cfg!(target_os = "linux") {
+        "this system does not tell, as in a container"
+    } else {
+        "only Linux tells in files"
     };
     if way.on_usb.is_none() {
         not.push(format!(

@@ -151,9 +151,10 @@ impl Target {
     }
 
     fn key(&self, path: &str) -> u64 {
-        match self.rules.folds_case {
-            true => self.hasher.hash_one(path.to_lowercase()),
-            false => self.hasher.hash_one(path),
+        if self.rules.folds_case {
+            self.hasher.hash_one(path.to_lowercase())
+        } else {
+            self.hasher.hash_one(path)
         }
     }
 }
@@ -202,12 +203,13 @@ fn make_folder(path: &Path) -> Result<(), NoPlace> {
         made => return made.map_err(failed),
     }
     // Anything may be in its place: a link could lead anywhere.
-    match fs::symlink_metadata(path).map_err(failed)?.is_dir() {
-        true => Ok(()),
-        false => Err(NoPlace::This(format!(
+    if fs::symlink_metadata(path).map_err(failed)?.is_dir() {
+        Ok(())
+    } else {
+        Err(NoPlace::This(format!(
             "{} is in its way, and is no folder",
             path.display()
-        ))),
+        )))
     }
 }
 
@@ -281,10 +283,7 @@ fn probe(root: &Path, rules: &mut Rules) -> io::Result<()> {
         let odd = root.join(format!(".idev-backup-probe-{}:?", std::process::id()));
         // FAT and related file systems refuse this name on every operating system.
         rules.windows = disk::create_private(&odd).is_err();
-        disk::remove_if_there(&odd).or_else(|e| match rules.windows {
-            true => Ok(()),
-            false => Err(e),
-        })?;
+        disk::remove_if_there(&odd).or_else(|e| if rules.windows { Ok(()) } else { Err(e) })?;
     }
     Ok(())
 }

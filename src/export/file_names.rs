@@ -36,9 +36,10 @@ impl Rules {
         Rules {
             windows: cfg!(windows),
             folds_case: cfg!(any(windows, target_vendor = "apple")),
-            length_max: match cfg!(any(windows, target_vendor = "apple")) {
-                true => Length::Units(255),
-                false => Length::Bytes(255),
+            length_max: if cfg!(any(windows, target_vendor = "apple")) {
+                Length::Units(255)
+            } else {
+                Length::Bytes(255)
             },
         }
     }
@@ -83,9 +84,10 @@ impl Rules {
                     || is_dots
                     || (bad_end && at == end)
                     || (is_device && at == 0);
-                match is_bad {
-                    true => escape(c, &mut held),
-                    false => held.push(c),
+                if is_bad {
+                    escape(c, &mut held)
+                } else {
+                    held.push(c)
                 }
             }
             held

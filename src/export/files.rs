@@ -279,9 +279,10 @@ impl Run<'_> {
         let text: Vec<String> = std::iter::repeat_n("..".to_owned(), climbs)
             .chain(held)
             .collect();
-        match text.is_empty() {
-            true => Some(".".to_owned()),
-            false => Some(text.join("/")),
+        if text.is_empty() {
+            Some(".".to_owned())
+        } else {
+            Some(text.join("/"))
         }
     }
 
@@ -300,9 +301,10 @@ impl Run<'_> {
                 return false;
             }
             let rules = self.target.rules();
-            let place = match item.leads_out() || item.relative_path.len() > PATH_BYTES_MAX {
-                true => None,
-                false => rules.place(&item.domain, &item.relative_path),
+            let place = if item.leads_out() || item.relative_path.len() > PATH_BYTES_MAX {
+                None
+            } else {
+                rules.place(&item.domain, &item.relative_path)
             };
             if let Some(place) = place
                 && self.target.has_folder(&place)
@@ -384,9 +386,10 @@ fn make_link(to: &str, path: &Path, overwrite: bool) -> io::Result<()> {
     {
         let to = to.replace('/', "\\");
         let leads_to_folder = path.parent().is_some_and(|dir| dir.join(&to).is_dir());
-        match leads_to_folder {
-            true => std::os::windows::fs::symlink_dir(to, path),
-            false => std::os::windows::fs::symlink_file(to, path),
+        if leads_to_folder {
+            std::os::windows::fs::symlink_dir(to, path)
+        } else {
+            std::os::windows::fs::symlink_file(to, path)
         }
     }
     #[cfg(not(any(unix, windows)))]

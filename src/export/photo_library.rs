@@ -84,9 +84,10 @@ impl Library {
             return Ok(None);
         };
         let mut bytes = backup.bytes(&item).map_err(words)?;
-        let scratch = match backup.is_encrypted() {
-            true => Scratch::make(&mut bytes, item.size().unwrap_or(u64::MAX)),
-            false => Scratch::in_place(&backup.path_of(&item).map_err(words)?),
+        let scratch = if backup.is_encrypted() {
+            Scratch::make(&mut bytes, item.size().unwrap_or(u64::MAX))
+        } else {
+            Scratch::in_place(&backup.path_of(&item).map_err(words)?)
         };
         let scratch =
             scratch.map_err(|e| crate::backup_format::manifest_db::Error::from(e).to_string())?;
@@ -103,14 +104,17 @@ impl Library {
         };
         let assets = columns(db, table)?;
         let more = columns(db, "ZADDITIONALASSETATTRIBUTES")?;
-        let column = |all: &[String], prefix: &str, name: &str| match all.iter().any(|c| c == name)
-        {
-            true => format!("{prefix}.{name}"),
-            false => "NULL".to_owned(),
+        let column = |all: &[String], prefix: &str, name: &str| {
+            if all.iter().any(|c| c == name) {
+                format!("{prefix}.{name}")
+            } else {
+                "NULL".to_owned()
+            }
         };
-        let join = match more.iter().any(|c| c == "ZASSET") && assets.iter().any(|c| c == "Z_PK") {
-            true => "LEFT JOIN ZADDITIONALASSETATTRIBUTES m ON m.ZASSET = a.Z_PK",
-            false => "",
+        let join = if more.iter().any(|c| c == "ZASSET") && assets.iter().any(|c| c == "Z_PK") {
+            "LEFT JOIN ZADDITIONALASSETATTRIBUTES m ON m.ZASSET = a.Z_PK"
+        } else {
+            ""
         };
         let more = if join.is_empty() { Vec::new() } else { more };
         let mut statement = db.prepare(&format!(
@@ -142,9 +146,10 @@ impl Library {
             };
             let (stem, ..) = file_names::parts(file);
             let original = text(4).map_or("", |name| file_names::parts(name).0);
-            let name = match original != stem && (1..=255).contains(&original.len()) {
-                true => library.keep(original),
-                false => (0, 0),
+            let name = if original != stem && (1..=255).contains(&original.len()) {
+                library.keep(original)
+            } else {
+                (0, 0)
             };
             library.assets.push(Asset {
                 key: library.key(&format!("{folder}/{stem}")),

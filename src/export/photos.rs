@@ -350,9 +350,10 @@ impl Roll {
             time as f64
         });
         let zone = asset.map_or(0, |asset| asset.zone);
-        let month = match self.flat {
-            true => String::new(),
-            false => month(created, zone),
+        let month = if self.flat {
+            String::new()
+        } else {
+            month(created, zone)
         };
         let album = match asset.map(|asset| asset.album) {
             Some(Album::Deleted) => "Recently Deleted",

@@ -267,9 +267,10 @@ impl Writer<'_> {
 
     fn went_on(&self, bytes: u64) -> Result<(), NotWritten> {
         self.tally.moved(bytes);
-        match self.tally.is_over() {
-            true => Err(NotWritten::Over),
-            false => Ok(()),
+        if self.tally.is_over() {
+            Err(NotWritten::Over)
+        } else {
+            Ok(())
         }
     }
 
@@ -381,9 +382,10 @@ fn time(seconds: f64) -> Option<SystemTime> {
         return None;
     }
     let span = Duration::try_from_secs_f64(seconds.abs()).ok()?;
-    match seconds < 0.0 {
-        true => SystemTime::UNIX_EPOCH.checked_sub(span),
-        false => SystemTime::UNIX_EPOCH.checked_add(span),
+    if seconds < 0.0 {
+        SystemTime::UNIX_EPOCH.checked_sub(span)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(span)
     }
 }
 

@@ -102,9 +102,10 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
     for udid in phones {
         // A dry run takes no lock, so it also works during a backup. An unmarked folder was never
         // written to and holds nothing of ours, so it needs no lock either.
-        let lock = match how.dry_run || !store.is_marked() {
-            true => None,
-            false => Some(store.lock(&udid)?),
+        let lock = if how.dry_run || !store.is_marked() {
+            None
+        } else {
+            Some(store.lock(&udid)?)
         };
         if let Some(lock) = &lock {
             crate::error::tell_aside(&store.recover(&udid, lock)?, monitor);
@@ -142,9 +143,10 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
                 stamp: snapshot.stamp(),
                 path: snapshot.path().display().to_string(),
                 keep: decision.keeps(),
-                frees_bytes: match decision.keeps() {
-                    true => None,
-                    false => each.next().and_then(|size| size.frees),
+                frees_bytes: if decision.keeps() {
+                    None
+                } else {
+                    each.next().and_then(|size| size.frees)
                 },
                 why: decision.why,
             });

@@ -182,9 +182,10 @@ pub fn overview(store: &Store, look: &Look) -> Result<Overview, Error> {
             name: of_one().find_map(|b| b.name.clone()),
             snapshots: of_one().count() as u64,
             bytes: of_one().filter_map(|b| b.bytes).sum(),
-            disk_bytes: match look.sizes {
-                true => sizes::together(&folders)?.frees,
-                false => None,
+            disk_bytes: if look.sizes {
+                sizes::together(&folders)?.frees
+            } else {
+                None
             },
             overdue: retired.is_none() && last_good::is_overdue(last_good, look.now, look.overdue),
             retired,
@@ -318,11 +319,12 @@ pub fn resolve_of<E: Into<Error>>(
         [one] => Ok(Named::of(one)),
         [] => Err(Error::Nothing {
             what: format!("there is no backup {wanted:?}, neither as a folder nor in the store"),
-            hint: match is_of_files(wanted) {
-                true => format!(
+            hint: if is_of_files(wanted) {
+                format!(
                     "name the backup first, as in `idev-backup find latest '{wanted}'`; `idev-backup list` shows all of them"
-                ),
-                false => "`idev-backup list` shows what the store holds".to_owned(),
+                )
+            } else {
+                "`idev-backup list` shows what the store holds".to_owned()
             },
         }),
         // A complete name outranks the beginnings of stamps.
@@ -381,12 +383,13 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
         && reported.product_version.is_some()
         && encrypted.is_some()
         && status.date.is_some();
-    let (info, manifest) = match is_told {
-        true => (reported, None),
-        false => (
+    let (info, manifest) = if is_told {
+        (reported, None)
+    } else {
+        (
             Info::read(folder).unwrap_or_default(),
             ManifestPlist::read(folder).ok(),
-        ),
+        )
     };
     let count = |key: &str| value(&[key]).and_then(Value::as_u64);
     let date = status

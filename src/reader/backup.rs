@@ -159,9 +159,10 @@ impl Item {
 
     /// Returns domain and path, as shown to people.
     pub fn name(&self) -> String {
-        match self.relative_path.is_empty() {
-            true => self.domain.clone(),
-            false => format!("{}/{}", self.domain, self.relative_path),
+        if self.relative_path.is_empty() {
+            self.domain.clone()
+        } else {
+            format!("{}/{}", self.domain, self.relative_path)
         }
     }
 }
@@ -432,9 +433,10 @@ impl Reader<'_> {
         if id.len() != 40 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(unreadable(item, "the list names it by no file id"));
         }
-        Ok(match self.is_flat {
-            false => self.folder.join(&id[..2]).join(id),
-            true => self.folder.join(id),
+        Ok(if self.is_flat {
+            self.folder.join(id)
+        } else {
+            self.folder.join(&id[..2]).join(id)
         })
     }
 
@@ -486,12 +488,13 @@ impl Reader<'_> {
             return Err(unreadable(item, "the folder that it lies in is a link"));
         }
         let meta = path.symlink_metadata().map_err(|e| lacking(item, &e))?;
-        match meta.is_file() {
-            true => Ok((path, meta)),
-            false => Err(unreadable(
+        if meta.is_file() {
+            Ok((path, meta))
+        } else {
+            Err(unreadable(
                 item,
                 "what the backup has in its place is no file",
-            )),
+            ))
         }
     }
 }
@@ -551,13 +554,12 @@ fn each_of_mbdb(
             noted: Noted::Record(Box::new(record.file)),
             known_size: None,
         };
-        match filter.sorted {
+        if filter.sorted {
             // Sorting in memory is fine: a phone of that time had some thousands of files.
-            true => {
-                sorted.push(item);
-                true
-            }
-            false => each(item),
+            sorted.push(item);
+            true
+        } else {
+            each(item)
         }
     })?;
     sorted.sort_by(|a, b| (&a.domain, &a.relative_path).cmp(&(&b.domain, &b.relative_path)));

@@ -154,26 +154,29 @@ pub fn list(
             }
             last = Some(child.to_owned());
             let length = item.relative_path.len() - rest.len() + child.len();
-            match child.len() == rest.len() {
-                true => Entry::of(opened, &item),
-                false => Entry::implied(domain, &item.relative_path[..length]),
+            if child.len() == rest.len() {
+                Entry::of(opened, &item)
+            } else {
+                Entry::implied(domain, &item.relative_path[..length])
             }
         };
         count += 1;
         each(entry)
     })?;
-    match is_there {
-        true => Ok(count),
-        false => Err(nothing_at(domain, path)),
+    if is_there {
+        Ok(count)
+    } else {
+        Err(nothing_at(domain, path))
     }
 }
 
 /// Returns a path relative to the folder that it is in.
 fn below<'a>(path: &'a str, folder: &str) -> &'a str {
     let rest = path.strip_prefix(folder).unwrap_or(path);
-    match folder.is_empty() {
-        true => rest,
-        false => rest.strip_prefix('/').unwrap_or(rest),
+    if folder.is_empty() {
+        rest
+    } else {
+        rest.strip_prefix('/').unwrap_or(rest)
     }
 }
 
@@ -186,17 +189,18 @@ fn nothing_at(domain: &str, path: &str) -> Error {
                 .to_owned(),
         };
     }
-    match path.is_empty() {
-        true => Error::Nothing {
+    if path.is_empty() {
+        Error::Nothing {
             what: format!("the backup has no domain {domain:?}"),
             hint: "`idev-backup ls BACKUP` shows its domains".to_owned(),
-        },
-        false => Error::Nothing {
+        }
+    } else {
+        Error::Nothing {
             what: format!("the backup has nothing at {path:?} in {domain}"),
             hint: format!(
                 "`idev-backup ls BACKUP {domain}` shows what is there; `idev-backup find` looks everywhere"
             ),
-        },
+        }
     }
 }
 
@@ -373,9 +377,10 @@ pub fn tree(
                 whole.end();
                 goes_on = each(whole);
             }
-            let name = match path.is_empty() {
-                true => item.domain.clone(),
-                false => format!("{}/{path}", item.domain),
+            let name = if path.is_empty() {
+                item.domain.clone()
+            } else {
+                format!("{}/{path}", item.domain)
             };
             open.clear();
             current = Some((item.domain.clone(), Tree::new(&name)));

@@ -163,9 +163,10 @@ pub fn diff(
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        match merged {
-            true => Ok(()),
-            false => Err(Error::Interrupted),
+        if merged {
+            Ok(())
+        } else {
+            Err(Error::Interrupted)
         }
     })?;
     let [before, after] = sides;

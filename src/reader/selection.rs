@@ -83,9 +83,10 @@ impl Select {
         if self.whole.is_none() && self.names.is_none() {
             return true;
         }
-        let whole = match relative_path.is_empty() {
-            true => domain.to_owned(),
-            false => format!("{domain}/{relative_path}"),
+        let whole = if relative_path.is_empty() {
+            domain.to_owned()
+        } else {
+            format!("{domain}/{relative_path}")
         };
         let name = whole.rsplit('/').next().unwrap_or_default();
         (self.whole.as_ref()).is_some_and(|set| set.is_match(&whole))

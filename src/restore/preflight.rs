@@ -78,11 +78,12 @@ pub fn judge_check(report: &Report) -> Line {
                 format!("the backup is damaged: {}", report.first_damage()),
             );
             let line = line.hint(repair_hint(report));
-            match tolerated(report) {
-                true => line.means(
+            if tolerated(report) {
+                line.means(
                     "the phone's list has no digest of what is altered, so that the phone takes it as it is; `--force` restores it",
-                ),
-                false => line.means("a phone refuses such a backup, or ends up with part of it"),
+                )
+            } else {
+                line.means("a phone refuses such a backup, or ends up with part of it")
             }
         }
         Outcome::WholeWithRemarks => with_remarks(format!("the backup is whole ({files}, {how})")),
@@ -140,11 +141,12 @@ pub fn judge_backup(source: &Source, options: &Options) -> Vec<Line> {
         counted(source.files, "file"),
         size(source.bytes),
     );
-    lines.push(match source.complete {
-        true => Line::ok("backup", says),
-        false => Line::problem("backup", format!("{says}; the phone never finished it"))
+    lines.push(if source.complete {
+        Line::ok("backup", says)
+    } else {
+        Line::problem("backup", format!("{says}; the phone never finished it"))
             .means("a phone ends the restore of such a backup with code 204")
-            .hint("`idev-backup list` shows other backups"),
+            .hint("`idev-backup list` shows other backups")
     });
     lines.push(match (source.encrypted, options.password.is_some()) {
         (true, true) => Line::ok("encryption", "the backup is encrypted, and a password is given"),
@@ -158,16 +160,17 @@ pub fn judge_backup(source: &Source, options: &Options) -> Vec<Line> {
         _ if !options.apps => Line::ok("apps", "applications are not asked for again, as wanted"),
         Some(apps) => Line::ok(
             "apps",
-            match options.only.is_empty() {
-                true => format!(
+            if options.only.is_empty() {
+format!(
                     "the phone is handed the list of {}, to fetch them from the App Store",
                     counted(apps, "application")
-                ),
-                false => format!(
+                )
+} else {
+format!(
                     "of {} the phone is handed the list of those in this part, to fetch them from the App Store",
                     counted(apps, "application")
-                ),
-            },
+                )
+},
         ),
         None => Line::warning("apps", "the backup has no list of applications")
             .means("their data is restored, but each application has to be installed by hand"),
@@ -199,11 +202,12 @@ pub fn judge_phone(source: &Source, target: &Target, options: &Options) -> Vec<L
     }
     if let Some(battery) = target.battery {
         let says = format!("its battery is at {battery} %");
-        lines.push(match battery < BATTERY_LOW_PERCENT && !target.charging {
-            true => Line::warning("battery", format!("{says}, and not charging"))
+        lines.push(if battery < BATTERY_LOW_PERCENT && !target.charging {
+            Line::warning("battery", format!("{says}, and not charging"))
                 .means("a phone that switches off in between has to be restored anew")
-                .hint("connect it to power"),
-            false => Line::ok("battery", says),
+                .hint("connect it to power")
+        } else {
+            Line::ok("battery", says)
         });
     }
     lines.extend(password_afterwards(source, target));
@@ -228,9 +232,10 @@ fn whose(source: &Source, target: &Target) -> Line {
         TOPIC,
         format!("{} is another phone than the backup is of", target.words()),
     );
-    match source.encrypted {
-        true => line.means("it becomes the other one, but for what a phone never gives away, such as Face ID and Apple Pay"),
-        false => line.means("it becomes the other one, but for passwords and keys, which only encrypted backups carry to another phone"),
+    if source.encrypted {
+        line.means("it becomes the other one, but for what a phone never gives away, such as Face ID and Apple Pay")
+    } else {
+        line.means("it becomes the other one, but for passwords and keys, which only encrypted backups carry to another phone")
     }
 }
 
@@ -240,19 +245,20 @@ fn versions(source: &Source, target: &Target) -> Line {
     let of_words = of.unwrap_or("?");
     match (of.and_then(ios_notes::version), ios_notes::version(on)) {
         (Some(backup), Some(phone)) if backup > phone => {
-            let line = match backup[..2] > phone[..2] {
-                true => Line::problem(
+            let line = if backup[..2] > phone[..2] {
+                Line::problem(
                     TOPIC,
                     format!(
                         "the backup is of iOS {of_words}, which is newer than the phone's {on}"
                     ),
-                ),
-                false => Line::warning(
+                )
+            } else {
+                Line::warning(
                     TOPIC,
                     format!(
                         "the backup is of iOS {of_words}, a little newer than the phone's {on}"
                     ),
-                ),
+                )
             };
             line.means("a phone takes no backup of a newer iOS (code 203)")
                 .hint(format!("update the phone to iOS {of_words} or later first"))
@@ -301,14 +307,15 @@ fn room(source: &Source, target: &Target) -> Option<Line> {
         size(source.bytes),
         size(free)
     );
-    Some(match free < need {
-        true => Line::problem(TOPIC, says)
+    Some(if free < need {
+        Line::problem(TOPIC, says)
             .means("the phone keeps what it receives beside what it has, and refuses with code 106 where that does not fit")
             .hint(format!(
                 "free {} on the phone: Settings > General > Storage; or erase it in its settings first",
                 size(need - free)
-            )),
-        false => Line::ok(TOPIC, says),
+            ))
+    } else {
+        Line::ok(TOPIC, says)
     })
 }
 

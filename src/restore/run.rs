@@ -311,9 +311,10 @@ impl Job<'_> {
         // A partial restore lists only the applications whose data it contains.
         let domains = partial::domains(self.options)?;
         let is_wanted = |domain: &str| domains.as_ref().is_none_or(|set| set.is_match(domain));
-        let list = match self.options.apps {
-            true => app_list::list(self.folder, is_wanted),
-            false => Ok(None),
+        let list = if self.options.apps {
+            app_list::list(self.folder, is_wanted)
+        } else {
+            Ok(None)
         };
         let handed = match list {
             Ok(None) => {

@@ -347,9 +347,10 @@ impl Content {
             version: 0,
             inode: 100 + n,
         });
-        let private = match encrypted {
-            true => files::in_encrypted_backups(),
-            false => &[],
+        let private = if encrypted {
+            files::in_encrypted_backups()
+        } else {
+            &[]
         };
         let whole = files::in_all_backups().iter().chain(private);
         let whole = (200u64..)

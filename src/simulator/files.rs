@@ -155,9 +155,10 @@ mod tests {
     #[test]
     fn every_made_file_is_what_its_name_says() {
         for (_, path, bytes) in in_all_backups().iter().chain(in_encrypted_backups()) {
-            match path.ends_with(".plist") {
-                true => assert!(bytes.starts_with(b"bplist00"), "{path}"),
-                false => assert!(bytes.starts_with(b"SQLite format 3\0"), "{path}"),
+            if path.ends_with(".plist") {
+                assert!(bytes.starts_with(b"bplist00"), "{path}")
+            } else {
+                assert!(bytes.starts_with(b"SQLite format 3\0"), "{path}")
             }
         }
     }

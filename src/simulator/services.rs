@@ -52,9 +52,10 @@ pub(super) fn known(name: &str) -> bool {
 /// Serves one connection to a service until it ends.
 pub(super) fn serve(phone: &Arc<Phone>, name: &str, tls: &Arc<ServerConfig>, socket: Socket) {
     let serve = SERVICES.iter().find(|(known, _)| *known == name);
-    let link = match phone.config.plain {
-        true => Ok(Link::Plain(socket)),
-        false => Link::secure(socket, tls),
+    let link = if phone.config.plain {
+        Ok(Link::Plain(socket))
+    } else {
+        Link::secure(socket, tls)
     };
     let served = link.and_then(|link| match (phone.replay(), serve) {
         (Some(replay), _) if replay.has(name) => replay.serve(name, link),

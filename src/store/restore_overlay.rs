@@ -86,9 +86,10 @@ impl Overlay {
             Place::Written(file) => plain_file::open(file.as_ref()),
             Place::Sealed(file) => {
                 self.is_plain(&file)?;
-                match fs::symlink_metadata(&file)?.is_file() {
-                    true => plain_file::open(&file),
-                    false => Err(io::ErrorKind::NotFound.into()),
+                if fs::symlink_metadata(&file)?.is_file() {
+                    plain_file::open(&file)
+                } else {
+                    Err(io::ErrorKind::NotFound.into())
                 }
             }
         }

@@ -52,9 +52,10 @@ impl Policy {
 
     /// Returns the effective rules: an empty policy is replaced by the default.
     fn matching(&self) -> Policy {
-        match *self == Policy::default() {
-            true => Policy::last(LAST),
-            false => self.clone(),
+        if *self == Policy::default() {
+            Policy::last(LAST)
+        } else {
+            self.clone()
         }
     }
 }

@@ -253,10 +253,11 @@ mod tests {
                 let mut lines = whole.clone();
                 lines[at] = damaged.clone();
                 let is_last = at == names.len() - 1 && damaged.ends_with("zz/z\n");
-                let wanted = match is_last {
+                let wanted = if is_last {
                     // No line after the last one contradicts it.
-                    true => (vec![], [&others[..], &["zz/z".to_owned()]].concat()),
-                    false => (vec![at as u64 + 1], others.clone()),
+                    (vec![], [&others[..], &["zz/z".to_owned()]].concat())
+                } else {
+                    (vec![at as u64 + 1], others.clone())
                 };
                 assert_eq!(read(&lines), wanted, "{damaged}");
             }
@@ -269,9 +270,10 @@ mod tests {
     impl Read for Slow<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             self.1 = !self.1;
-            match self.1 {
-                true => Err(io::ErrorKind::Interrupted.into()),
-                false => self.0.read(&mut buffer[..1]),
+            if self.1 {
+                Err(io::ErrorKind::Interrupted.into())
+            } else {
+                self.0.read(&mut buffer[..1])
             }
         }
     }

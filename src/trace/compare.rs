@@ -134,9 +134,10 @@ fn message(one: &Json, other: &Json, question: Option<&str>) -> Option<String> {
         );
         let unsaid = says_nothing(&payload) && says_nothing(&came);
         // The amount of free space differs between disks.
-        match unsaid || (free_space && payload.is_number() && came.is_number()) {
-            true => None,
-            false => value("payload", &payload, &came),
+        if unsaid || (free_space && payload.is_number() && came.is_number()) {
+            None
+        } else {
+            value("payload", &payload, &came)
         }
     })
 }

@@ -119,9 +119,10 @@ fn connect(address: &str) -> io::Result<TcpStream> {
     let mut why = io::ErrorKind::AddrNotAvailable.into();
     for address in address.to_socket_addrs()? {
         // This computer accepts or refuses at once.
-        let connected = match address.ip().is_loopback() {
-            true => TcpStream::connect(address),
-            false => TcpStream::connect_timeout(&address, ANSWER_SILENCE_MAX),
+        let connected = if address.ip().is_loopback() {
+            TcpStream::connect(address)
+        } else {
+            TcpStream::connect_timeout(&address, ANSWER_SILENCE_MAX)
         };
         match connected {
             Ok(socket) => return Ok(socket),
@@ -364,15 +365,18 @@ impl Usbmuxd {
         let opened = self.patiently();
         let mut wire = opened
             .and_then(|socket| Wire::new(socket, self.token.clone(), ANSWER_SILENCE_MAX))
-            .map_err(|cause| match is_cancelled(&cause) {
-                true => Error::Io {
-                    doing: "reach usbmuxd",
-                    cause,
-                },
-                false => Error::NoDaemon {
-                    address: self.address.to_string(),
-                    cause,
-                },
+            .map_err(|cause| {
+                if is_cancelled(&cause) {
+                    Error::Io {
+                        doing: "reach usbmuxd",
+                        cause,
+                    }
+                } else {
+                    Error::NoDaemon {
+                        address: self.address.to_string(),
+                        cause,
+                    }
+                }
             })?;
         if let Some(recorder) = &self.recorder {
             wire.record(recorder.open("usbmux", None));

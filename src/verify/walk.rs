@@ -547,9 +547,10 @@ impl<'a> Check<'a> {
 
     /// Returns the path of a file in the backup's folder.
     fn place(&self, file_id: &str) -> String {
-        match self.is_flat {
-            true => file_id.to_owned(),
-            false => format!("{}/{file_id}", file_id.get(..2).unwrap_or_default()),
+        if self.is_flat {
+            file_id.to_owned()
+        } else {
+            format!("{}/{file_id}", file_id.get(..2).unwrap_or_default())
         }
     }
 }

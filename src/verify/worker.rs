@@ -181,9 +181,10 @@ impl Bench<'_> {
         let is_doubtful = self.encrypted && reading.digest && !reading.has_its_digest;
         let findings = reading.found.into_iter().map(finding);
         for finding in findings {
-            match finding.wrong == Wrong::Altered && task.hash.is_none() && is_doubtful {
-                true => all.other_digests.push(finding),
-                false => all.findings.push(finding),
+            if finding.wrong == Wrong::Altered && task.hash.is_none() && is_doubtful {
+                all.other_digests.push(finding)
+            } else {
+                all.findings.push(finding)
             }
         }
     }

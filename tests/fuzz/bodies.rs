@@ -367,9 +367,10 @@ pub fn tidy_up(name: &str) {
 
 fn folder(name: &str) -> PathBuf {
     let memory = Path::new("/dev/shm");
-    let base = match memory.is_dir() {
-        true => memory.to_path_buf(),
-        false => std::env::temp_dir(),
+    let base = if memory.is_dir() {
+        memory.to_path_buf()
+    } else {
+        std::env::temp_dir()
     };
     let folder = base.join(format!("idev-backup-fuzz-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();

@@ -337,9 +337,10 @@ impl Recording {
                         }
                         Cut::KeepsAll | Cut::LosesBytes => true,
                     };
-                    match kept {
-                        true => disk.apply(change),
-                        false => lost.push(change),
+                    if kept {
+                        disk.apply(change)
+                    } else {
+                        lost.push(change)
                     }
                 }
                 Change::Bytes(file, ..) | Change::Length(file, _) => {
@@ -552,9 +553,10 @@ impl Recording {
         else {
             return;
         };
-        let offset = match appends {
-            true => self.now.files[&node].length,
-            false => position,
+        let offset = if appends {
+            self.now.files[&node].length
+        } else {
+            position
         };
         let length: usize = call.result.parse().unwrap();
         let mut bytes = call.bytes(1);

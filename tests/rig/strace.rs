@@ -131,9 +131,10 @@ fn descriptor(text: &str) -> Option<(i32, PathBuf)> {
 fn split_descriptor(text: &str) -> Option<(&str, PathBuf)> {
     let (number, path) = text.strip_suffix('>')?.split_once('<')?;
     // Pipes and sockets have no path.
-    let path = match path.starts_with("\\x2f") {
-        true => path_of(unhex(path)),
-        false => PathBuf::new(),
+    let path = if path.starts_with("\\x2f") {
+        path_of(unhex(path))
+    } else {
+        PathBuf::new()
     };
     Some((number, path))
 }

@@ -137,9 +137,10 @@ pub fn is_installed(kind: Kind, name: &str, always: bool, places: &Places) -> Re
         Kind::Systemd => {
             let (service, timer) = unit_files(name, places);
             // A job that always runs has no timer; every other job is started by its timer.
-            match always {
-                true => service.exists(),
-                false => timer.exists(),
+            if always {
+                service.exists()
+            } else {
+                timer.exists()
             }
         }
         Kind::Launchd => agent_file(name, places).exists(),
@@ -200,11 +201,10 @@ pub fn remove(kind: Kind, name: &str, places: &Places) -> Result<(), Error> {
         Kind::Task => {
             let name = windows::task_name(name);
             let there = run(child::command("schtasks").args(["/Query", "/TN", &name])).is_ok();
-            match there {
-                true => {
-                    run(child::command("schtasks").args(["/Delete", "/F", "/TN", &name])).map(drop)
-                }
-                false => Ok(()),
+            if there {
+                run(child::command("schtasks").args(["/Delete", "/F", "/TN", &name])).map(drop)
+            } else {
+                Ok(())
             }
         }
     }
@@ -244,13 +244,16 @@ fn read_crontab() -> Result<Vec<u8>, Error> {
         .stdin(Stdio::null())
         .output();
     let output = output.map_err(|e| failed(DOING, &e))?;
-    match output.status.success() {
-        true if holds(&output.stdout, b"\\r") => read_crontab_raw(&output.stdout),
-        true => Ok(output.stdout),
-        false if String::from_utf8_lossy(&output.stderr).contains("no crontab for") => {
-            Ok(Vec::new())
+    if output.status.success() {
+        if holds(&output.stdout, b"\\r") {
+            read_crontab_raw(&output.stdout)
+        } else {
+            Ok(output.stdout)
         }
-        false => Err(refused(DOING, &output)),
+    } else if String::from_utf8_lossy(&output.stderr).contains("no crontab for") {
+        Ok(Vec::new())
+    } else {
+        Err(refused(DOING, &output))
     }
 }
 
@@ -275,14 +278,15 @@ fn read_crontab_raw(shown: &[u8]) -> Result<Vec<u8>, Error> {
             byte => as_shown.push(*byte),
         }
     }
-    match as_shown == shown {
-        true => Ok(bytes),
-        false => Err(Error {
+    if as_shown == shown {
+        Ok(bytes)
+    } else {
+        Err(Error {
             doing: DOING.to_owned(),
             why: "it holds control characters that `crontab -l` does not show as they are"
                 .to_owned(),
             hint: "take them out with `crontab -e`, or use another kind: --with systemd",
-        }),
+        })
     }
 }
 
@@ -303,9 +307,10 @@ fn write_crontab(crontab: &[u8]) -> Result<(), Error> {
         stdin.write_all(crontab).map_err(|e| named(&e))?;
     }
     let output = child.wait_with_output().map_err(|e| named(&e))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(refused(DOING, &output)),
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(refused(DOING, &output))
     }
 }
 
@@ -320,9 +325,10 @@ fn run(command: &mut Command) -> Result<Output, Error> {
     let doing = doing();
     let output = command.stdin(Stdio::null()).output();
     let output = output.map_err(|e| failed(&doing, &e))?;
-    match output.status.success() {
-        true => Ok(output),
-        false => Err(refused(&doing, &output)),
+    if output.status.success() {
+        Ok(output)
+    } else {
+        Err(refused(&doing, &output))
     }
 }
 
@@ -367,9 +373,10 @@ fn failed(doing: &str, cause: &io::Error) -> Error {
 fn refused(doing: &str, output: &Output) -> Error {
     let words = String::from_utf8_lossy(&output.stderr);
     let words = words.trim();
-    let why = match words.is_empty() {
-        true => output.status.to_string(),
-        false => words.to_owned(),
+    let why = if words.is_empty() {
+        output.status.to_string()
+    } else {
+        words.to_owned()
     };
     Error {
         doing: doing.to_owned(),

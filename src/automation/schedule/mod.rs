@@ -217,11 +217,12 @@ pub fn check_name(name: &str) -> Result<(), String> {
         .bytes()
         .next()
         .is_some_and(|b| b.is_ascii_alphanumeric());
-    match first && name.len() <= 40 && name.bytes().all(fits) {
-        true => Ok(()),
-        false => Err(format!(
+    if first && name.len() <= 40 && name.bytes().all(fits) {
+        Ok(())
+    } else {
+        Err(format!(
             "{name:?} is no name for a job: up to 40 letters, digits, - and _"
-        )),
+        ))
     }
 }
 

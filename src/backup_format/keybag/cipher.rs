@@ -186,9 +186,10 @@ mod tests {
 
     fn encrypted(plain: &[u8], padded: bool) -> Vec<u8> {
         let cipher = cbc::Encryptor::<Aes256>::new(&KEY.into(), &[0; BLOCK].into());
-        match padded {
-            true => cipher.encrypt_padded_vec::<Pkcs7>(plain),
-            false => cipher.encrypt_padded_vec::<NoPadding>(plain),
+        if padded {
+            cipher.encrypt_padded_vec::<Pkcs7>(plain)
+        } else {
+            cipher.encrypt_padded_vec::<NoPadding>(plain)
         }
     }
 

@@ -112,9 +112,10 @@ impl KeyBag {
                 None => keys.unopened.push(class.class),
             }
         }
-        match keys.classes.is_empty() {
-            true => Err(Locked::WrongPassword),
-            false => Ok(keys),
+        if keys.classes.is_empty() {
+            Err(Locked::WrongPassword)
+        } else {
+            Ok(keys)
         }
     }
 

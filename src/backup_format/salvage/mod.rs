@@ -273,11 +273,10 @@ impl Salvage<'_> {
                 self.without_record
             ));
         }
-        text.push_str(match self.gaps.is_empty() {
-            true => "; no name is lost",
-            false => {
-                "; files that neither its table nor its indexes name any more cannot be counted"
-            }
+        text.push_str(if self.gaps.is_empty() {
+            "; no name is lost"
+        } else {
+            "; files that neither its table nor its indexes name any more cannot be counted"
         });
         text
     }

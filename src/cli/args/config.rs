@@ -148,9 +148,10 @@ impl Config {
             }
         }
         reader.mistakes.sort_by_key(|mistake| mistake.line);
-        match reader.mistakes.is_empty() {
-            true => Ok(reader.config),
-            false => Err(reader.mistakes),
+        if reader.mistakes.is_empty() {
+            Ok(reader.config)
+        } else {
+            Err(reader.mistakes)
         }
     }
 

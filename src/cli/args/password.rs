@@ -164,12 +164,12 @@ fn prompt_twice(question: &str) -> Result<Secret, Error> {
     let mut tries = TRIES;
     loop {
         let first = typed(&format!("{question}: "))?;
-        let why = match first.expose().is_empty() {
-            true => "it is empty",
-            false if typed("The same once more: ")? == first => {
-                return usable(first, "the password that was typed");
-            }
-            false => "the two are not the same",
+        let why = if first.expose().is_empty() {
+            "it is empty"
+        } else if typed("The same once more: ")? == first {
+            return usable(first, "the password that was typed");
+        } else {
+            "the two are not the same"
         };
         tries -= 1;
         if tries == 0 {
@@ -191,9 +191,10 @@ fn of_file(path: &PathBuf) -> Result<Secret, Error> {
             path.display()
         ))
     };
-    let bytes = match is_stdin(path) {
-        true => first_line(&mut io::stdin().lock()),
-        false => File::open(path).and_then(|mut file| first_line(&mut file)),
+    let bytes = if is_stdin(path) {
+        first_line(&mut io::stdin().lock())
+    } else {
+        File::open(path).and_then(|mut file| first_line(&mut file))
     };
     let of = format!("the password file {}", path.display());
     usable(Secret::new(bytes.map_err(named)?), &of)
@@ -238,12 +239,13 @@ fn first_line(from: &mut impl Read) -> io::Result<Vec<u8>> {
     if bytes.last() == Some(&b'\r') {
         bytes.pop();
     }
-    match bytes.len() > BYTES_MAX {
-        true => Err(io::Error::new(
+    if bytes.len() > BYTES_MAX {
+        Err(io::Error::new(
             io::ErrorKind::InvalidData,
             "it is too long for a password",
-        )),
-        false => Ok(bytes),
+        ))
+    } else {
+        Ok(bytes)
     }
 }
 

@@ -134,9 +134,10 @@ pub fn path(text: OsString) -> Result<PathBuf, String> {
         let rest = path.strip_prefix("~").unwrap_or(&path);
         let home = etcetera::home_dir().map_err(|_| "you have no home folder for `~`")?;
         // Joining an empty path would append a separator.
-        return Ok(match rest.as_os_str().is_empty() {
-            true => home,
-            false => home.join(rest),
+        return Ok(if rest.as_os_str().is_empty() {
+            home
+        } else {
+            home.join(rest)
         });
     }
     if first.starts_with(b"~") {

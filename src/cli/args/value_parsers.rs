@@ -29,9 +29,10 @@ pub fn sizes(text: &str) -> Result<RangeInclusive<u64>, String> {
             None => size(text)?..=size(text)?,
         },
     };
-    match range.is_empty() {
-        true => Err("nothing is of such a size: the first one is the larger".to_owned()),
-        false => Ok(range),
+    if range.is_empty() {
+        Err("nothing is of such a size: the first one is the larger".to_owned())
+    } else {
+        Ok(range)
     }
 }
 

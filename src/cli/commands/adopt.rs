@@ -87,15 +87,16 @@ impl Copy {
 }
 
 fn apart(target: &Path, source: &Store) -> Result<(), Error> {
-    match within(target, source.root()) || within(source.root(), target) {
-        false => Ok(()),
-        true => Err(Error::Nothing {
+    if within(target, source.root()) || within(source.root(), target) {
+        Err(Error::Nothing {
             what: format!(
                 "{} lies in the store that the backup is in, or around it",
                 target.display()
             ),
             hint: "name a folder on another disk".to_owned(),
-        }),
+        })
+    } else {
+        Ok(())
     }
 }
 
@@ -155,9 +156,10 @@ fn tell(taken: &Taken) {
         size(copied.bytes),
         ways.join(", ")
     ));
-    let what = match taken.current {
-        true => "the phone's current backup",
-        false => "a snapshot of its own date",
+    let what = if taken.current {
+        "the phone's current backup"
+    } else {
+        "a snapshot of its own date"
     };
     output::line(&format!("  {} is {what}.", taken.path));
 }

@@ -71,9 +71,10 @@ impl ConfigCommand {
             keys: None,
         };
         if let What::Path = self.what {
-            match self.json {
-                true => output::object("config", None, &about),
-                false => output::line(&about.path),
+            if self.json {
+                output::object("config", None, &about)
+            } else {
+                output::line(&about.path)
             }
             return exit::DONE;
         }

@@ -147,9 +147,10 @@ impl Create {
     }
 
     fn password(&self) -> Result<Option<Secret>, Error> {
-        match self.ask_password {
-            true => self.password.present("Backup password").map(Some),
-            false => self.password.given(),
+        if self.ask_password {
+            self.password.present("Backup password").map(Some)
+        } else {
+            self.password.given()
         }
     }
 
@@ -264,9 +265,10 @@ pub fn ended(
             tell(report, name, style);
             let files = counted(report.files, "file");
             log::add(&format!("{name}Done: {files} in {}", report.path));
-            match report.problems.is_empty() {
-                true => exit::DONE,
-                false => exit::DONE_WITH_PROBLEMS,
+            if report.problems.is_empty() {
+                exit::DONE
+            } else {
+                exit::DONE_WITH_PROBLEMS
             }
         }
         Err(e) => {

@@ -76,16 +76,18 @@ impl Diff {
         let before = Opened::open(&before, &asked)?;
         let after = self.open_other(&after, &asked)?;
         let mut shown = Shown::new(self.all);
-        let report = diff::diff(before, after, &interrupt(), |difference| match self.json {
-            true => output::object("difference", None, &difference),
-            false => shown.add(difference),
-        })?;
-        match self.json {
-            true => output::object("diff", None, &report),
-            false => {
-                let text = text(&report);
-                shown.tell(&text);
+        let report = diff::diff(before, after, &interrupt(), |difference| {
+            if self.json {
+                output::object("difference", None, &difference)
+            } else {
+                shown.add(difference)
             }
+        })?;
+        if self.json {
+            output::object("diff", None, &report)
+        } else {
+            let text = text(&report);
+            shown.tell(&text);
         }
         let mut unread = report.before.unread;
         unread.join(&report.after.unread);
@@ -188,9 +190,10 @@ impl Shown {
     }
 
     fn tell(mut self, text: &[String]) {
-        match self.all {
-            true => self.sort(),
-            false => self.keep_the_first(),
+        if self.all {
+            self.sort()
+        } else {
+            self.keep_the_first()
         }
         text.iter().for_each(|line| output::line(line));
         self.held.iter().for_each(|one| output::line(&line(one)));
@@ -234,16 +237,17 @@ fn text(report: &Report) -> Vec<String> {
         parts.join(", ")
     };
     let is_same = *amounts == diff::Amounts::default();
-    let mut lines = vec![match is_same {
-        true => format!(
+    let mut lines = vec![if is_same {
+        format!(
             "SAME. {} in both, by what the phone noted of them.",
             counted(report.unchanged, "file")
-        ),
-        false => format!(
+        )
+    } else {
+        format!(
             "DIFFERENT. Files {}; {} unchanged.",
             parts(amounts),
             count(report.unchanged)
-        ),
+        )
     }];
     for (word, side) in [("from", &report.before), ("to", &report.after)] {
         lines.push(format!("  {word:<5} {}", side_words(side)));
@@ -287,8 +291,9 @@ fn side_words(side: &Side) -> String {
         .into_iter()
         .flatten()
         .collect();
-    match facts.is_empty() {
-        true => side.path.clone(),
-        false => output::one_line(&format!("{} ({})", side.path, facts.join(", "))),
+    if facts.is_empty() {
+        side.path.clone()
+    } else {
+        output::one_line(&format!("{} ({})", side.path, facts.join(", ")))
     }
 }

@@ -179,12 +179,13 @@ impl Remember {
 
 impl Forget {
     fn done(&self) -> Result<(), Error> {
-        output::line(&match keyring::forget(&self.name)? {
-            true => format!(
+        output::line(&if keyring::forget(&self.name)? {
+            format!(
                 "The password {:?} is no longer in the credential store.",
                 self.name
-            ),
-            false => format!("The credential store has no password {:?}.", self.name),
+            )
+        } else {
+            format!("The credential store has no password {:?}.", self.name)
         });
         Ok(())
     }
@@ -346,9 +347,10 @@ impl Check {
         match proof {
             Ok(proof) => {
                 tell_proof(&proof, self.output.style());
-                match proof.closed_classes.is_empty() {
-                    true => exit::DONE,
-                    false => exit::DONE_WITH_PROBLEMS,
+                if proof.closed_classes.is_empty() {
+                    exit::DONE
+                } else {
+                    exit::DONE_WITH_PROBLEMS
                 }
             }
             Err(e) => output::failure(&e, None, self.output.json),

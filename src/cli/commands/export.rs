@@ -94,9 +94,10 @@ fn tell(report: &Report, style: progress::Style) -> u8 {
         progress::Style::Quiet if is_good => {}
         _ => text(report).iter().for_each(|line| output::line(line)),
     }
-    let code = match is_good {
-        true => exit::DONE,
-        false => exit::DONE_WITH_PROBLEMS,
+    let code = if is_good {
+        exit::DONE
+    } else {
+        exit::DONE_WITH_PROBLEMS
     };
     tell_unread(&report.unread, code)
 }

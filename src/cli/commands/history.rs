@@ -88,9 +88,10 @@ fn show_fates(pruned: &Pruned) {
             fate.stamp.clone().unwrap_or_else(|| "?".to_owned()),
             if fate.keep { "keep" } else { "drop" }.to_owned(),
             fate.frees_bytes.map_or_else(String::new, size),
-            match fate.keep {
-                true => words.join(", "),
-                false => "no rule keeps it".to_owned(),
+            if fate.keep {
+                words.join(", ")
+            } else {
+                "no rule keeps it".to_owned()
             },
         ]);
     }
@@ -108,12 +109,13 @@ fn show_fates(pruned: &Pruned) {
         .frees_bytes
         .filter(|_| pruned.dropped > 0)
         .map_or_else(String::new, |bytes| format!(", {}", size(bytes)));
-    output::line(&match pruned.dry_run {
-        true => format!(
+    output::line(&if pruned.dry_run {
+        format!(
             "{number} would be dropped{room} ({}). Nothing was changed.",
             pruned.policy
-        ),
-        false => format!("{number} dropped{room} ({}).", pruned.policy),
+        )
+    } else {
+        format!("{number} dropped{room} ({}).", pruned.policy)
     });
 }
 
@@ -201,9 +203,10 @@ pub struct Tag {
 impl Tag {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        let words = match self.remove {
-            true => format!("is not called {:?} any more", self.name),
-            false => format!("is called {:?}, and stays", self.name),
+        let words = if self.remove {
+            format!("is not called {:?} any more", self.name)
+        } else {
+            format!("is called {:?}, and stays", self.name)
         };
         self.of
             .note(&words, |of| change::tag(of, &self.name, self.remove))
@@ -269,9 +272,10 @@ pub struct Delete {
 impl Delete {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        let style = match self.of.json {
-            true => Style::Json,
-            false => Style::People,
+        let style = if self.of.json {
+            Style::Json
+        } else {
+            Style::People
         };
         let show = Show::new(style);
         let watch = show.watch(None, None);

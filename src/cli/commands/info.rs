@@ -36,9 +36,10 @@ impl Info {
             Err(e) => return output::failure(&e, None, self.json),
             Ok(report) => report,
         };
-        match self.json {
-            true => output::object("info", report.udid.as_deref(), &report),
-            false => text(&report).iter().for_each(|line| output::line(line)),
+        if self.json {
+            output::object("info", report.udid.as_deref(), &report)
+        } else {
+            text(&report).iter().for_each(|line| output::line(line))
         }
         for problem in &report.problems {
             output::tell(&format!("problem: {}", output::one_line(problem)));
@@ -59,9 +60,12 @@ fn text(report: &Report) -> Vec<String> {
         (None, None) => None,
     };
     let made = report.date.as_deref().map(|date| {
-        let full = report.full.map_or("", |full| match full {
-            true => ", of everything",
-            false => ", of changes",
+        let full = report.full.map_or("", |full| {
+            if full {
+                ", of everything"
+            } else {
+                ", of changes"
+            }
         });
         format!("{}{full}", output::when(date))
     });

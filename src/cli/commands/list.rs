@@ -72,9 +72,10 @@ impl List {
     }
 
     fn code(&self, overview: &Overview) -> u8 {
-        let problems = match overview.phones.iter().any(|phone| phone.trouble.is_some()) {
-            true => exit::DONE_WITH_PROBLEMS,
-            false => exit::DONE,
+        let problems = if overview.phones.iter().any(|phone| phone.trouble.is_some()) {
+            exit::DONE_WITH_PROBLEMS
+        } else {
+            exit::DONE
         };
         if self.check && !is_well(overview) {
             return exit::worst(&[exit::FAILED, problems]);
@@ -190,9 +191,10 @@ fn row(backup: &Backup, with_sizes: bool) -> Vec<String> {
     ];
     cells.extend(with_sizes.then(|| backup.frees_bytes.map_or_else(|| "?".to_owned(), size)));
     cells.push(verified);
-    cells.push(match kept.is_empty() {
-        true => "-".to_owned(),
-        false => kept.join(", "),
+    cells.push(if kept.is_empty() {
+        "-".to_owned()
+    } else {
+        kept.join(", ")
     });
     cells.push(folder.to_owned());
     cells

@@ -83,9 +83,10 @@ pub fn run(
     })?;
     let passwords = options.password.clone();
     let passwords = passwords.unwrap_or_else(|| Known(Secret::new(Vec::new())));
-    let passwords: &dyn Passwords = match restored.source.encrypted {
-        true => &passwords,
-        false => &NoPasswords,
+    let passwords: &dyn Passwords = if restored.source.encrypted {
+        &passwords
+    } else {
+        &NoPasswords
     };
     let compared = super::restore::ticking(watch, || {
         let how = How {
@@ -130,9 +131,8 @@ fn room(place: &Path, folder: &Path, source: &Source) -> Result<(), Error> {
     let list = length("Manifest.db").max(length("Manifest.mbdb"));
     let need = list * LISTS + source.files.saturating_mul(ROW_BYTES) + SPARE_BYTES;
     let free = fs4::available_space(place).map_err(|e| no_place(place, &e))?;
-    match free < need {
-        false => Ok(()),
-        true => Err(Error::Rehearsal {
+    if free < need {
+        Err(Error::Rehearsal {
             why: format!(
                 "its lists take up to {}, and {} has room for {}",
                 size(need),
@@ -141,7 +141,9 @@ fn room(place: &Path, folder: &Path, source: &Source) -> Result<(), Error> {
             ),
             hint: ELSEWHERE.to_owned(),
             class: Class::NoSpace,
-        }),
+        })
+    } else {
+        Ok(())
     }
 }
 
@@ -150,9 +152,10 @@ fn private() -> io::Result<PrivateDir> {
     // A socket's path has a length limit (macOS: 104 bytes); subtract the part that is added here.
     const FOLDER_BYTES_MAX: usize = 80;
     const PREFIX: &str = "idev-";
-    match cfg!(unix) && std::env::temp_dir().as_os_str().len() > FOLDER_BYTES_MAX {
-        true => PrivateDir::new_in(PREFIX, Path::new("/tmp")),
-        false => PrivateDir::new(PREFIX),
+    if cfg!(unix) && std::env::temp_dir().as_os_str().len() > FOLDER_BYTES_MAX {
+        PrivateDir::new_in(PREFIX, Path::new("/tmp"))
+    } else {
+        PrivateDir::new(PREFIX)
     }
 }
 
@@ -237,12 +240,12 @@ fn words(
     const SHOWN_MAX: usize = 20;
     let mut lines = vec![String::new()];
     let bad = compared.missing + compared.extra + compared.different;
-    lines.push(match compared.is_same() {
-        true => {
-            let what = match options.only.is_empty() {
-                true => "the whole backup".to_owned(),
-                false => format!("a part of the backup ({})", output::one_line(&options.only.join(", "))),
-            };
+    lines.push(if compared.is_same() {
+            let what = if options.only.is_empty() {
+"the whole backup".to_owned()
+} else {
+format!("a part of the backup ({})", output::one_line(&options.only.join(", ")))
+};
             let has = match options.depth {
                 Depth::Quick => "what arrived is what lies here of",
                 _ => "has every byte of",
@@ -254,12 +257,13 @@ fn words(
                 size(compared.bytes),
                 count(compared.others),
             )
-        }
-        false => format!(
+
+} else {
+format!(
             "THE REHEARSAL FAILED: what the phone received is not what the backup names, in {}.",
             counted(bad, "place")
-        ),
-    });
+        )
+});
     if options.depth == Depth::Quick && compared.is_same() {
         lines.push(
             "  Whether that is still what the phone once gave was not checked: leave --quick-check out."

@@ -127,9 +127,10 @@ impl Restore {
         // Take the lock before showing the backup, and keep it while the user decides: a backup
         // that begins meanwhile would replace the data that the user agreed to restore. A dry run
         // asks nothing and needs no lock.
-        let held = match self.dry_run {
-            true => None,
-            false => Some(restore::hold_named(&named)?),
+        let held = if self.dry_run {
+            None
+        } else {
+            Some(restore::hold_named(&named)?)
         };
         let folder = named.folder;
         let options = self.options(&folder)?;
@@ -142,13 +143,12 @@ impl Restore {
             let phone = connector.phone(wanted);
             let report = restore::dry_run(&connector, phone, &folder, &options, watch)?;
             watch.finish();
-            match self.output.json {
-                true => {
-                    let path = folder.display().to_string();
-                    let report = &report;
-                    output::object("dry_run", None, &DryRun { path, report });
-                }
-                false => doctor::show(&report, self.output.quiet),
+            if self.output.json {
+                let path = folder.display().to_string();
+                let report = &report;
+                output::object("dry_run", None, &DryRun { path, report });
+            } else {
+                doctor::show(&report, self.output.quiet)
             }
             return Ok(match report.level {
                 Level::Ok => exit::DONE,
@@ -173,14 +173,13 @@ impl Restore {
         if !obstacles.is_empty() {
             return Err(Error::NotReady(obstacles));
         }
-        match self.yes {
-            true => {
-                self.vouched(&seen)?;
-                if self.output.style() == Style::People {
-                    warnings(&seen).iter().for_each(|line| output::tell(line));
-                }
+        if self.yes {
+            self.vouched(&seen)?;
+            if self.output.style() == Style::People {
+                warnings(&seen).iter().for_each(|line| output::tell(line));
             }
-            false => agrees(&seen, options, || connector.token.cancelled())?,
+        } else {
+            agrees(&seen, options, || connector.token.cancelled())?
         }
         let report = ticking(watch, || {
             restore::restore(held, connector, &phone, folder, options, watch)
@@ -202,9 +201,10 @@ impl Restore {
             }
             Style::People => (summary(&report, options).iter()).for_each(|line| output::line(line)),
         }
-        Ok(match report.problems.is_empty() {
-            true => exit::DONE,
-            false => exit::DONE_WITH_PROBLEMS,
+        Ok(if report.problems.is_empty() {
+            exit::DONE
+        } else {
+            exit::DONE_WITH_PROBLEMS
         })
     }
 
@@ -235,15 +235,13 @@ impl Restore {
     /// Builds the restore options. Asks for the password only if the backup is encrypted.
     fn options(&self, folder: &Path) -> Result<Options, Error> {
         let source = Source::look(folder)?;
-        let password = match source.encrypted {
-            false => None,
-            true if self.dry_run && !std::io::stdin().is_terminal() => {
-                self.read.given_password()?
-            }
-            true => {
-                let question = format!("Password of the backup {}", source.path);
-                Some(Known(self.read.password().present(&question)?))
-            }
+        let password = if !source.encrypted {
+            None
+        } else if self.dry_run && !std::io::stdin().is_terminal() {
+            self.read.given_password()?
+        } else {
+            let question = format!("Password of the backup {}", source.path);
+            Some(Known(self.read.password().present(&question)?))
         };
         Ok(Options {
             keep_settings: self.keep_settings,
@@ -252,9 +250,10 @@ impl Restore {
             remove_others: self.remove_others,
             reboot: !self.no_reboot,
             wait_back: self.wait.then_some(WAIT_BACK),
-            depth: match self.quick_check {
-                true => Depth::Quick,
-                false => Depth::Deep,
+            depth: if self.quick_check {
+                Depth::Quick
+            } else {
+                Depth::Deep
             },
             force: self.force,
             password,
@@ -388,9 +387,10 @@ fn question(seen: &Considered, options: &Options) -> Vec<String> {
         "  {}, {}, {}: {}",
         counted(source.files, "file"),
         size(source.bytes),
-        match source.encrypted {
-            true => "encrypted",
-            false => "not encrypted",
+        if source.encrypted {
+            "encrypted"
+        } else {
+            "not encrypted"
         },
         output::one_line(&source.path)
     ));
@@ -400,9 +400,12 @@ fn question(seen: &Considered, options: &Options) -> Vec<String> {
             output::one_line(&options.only.join(", "))
         ));
     }
-    let choose = |is: bool, yes: &str, no: &str| match is {
-        true => format!("  {yes}"),
-        false => format!("  {no}"),
+    let choose = |is: bool, yes: &str, no: &str| {
+        if is {
+            format!("  {yes}")
+        } else {
+            format!("  {no}")
+        }
     };
     lines.push(choose(
         options.keep_settings,
@@ -416,11 +419,10 @@ fn question(seen: &Considered, options: &Options) -> Vec<String> {
     ));
     lines.push(choose(
         options.apps,
-        match options.only.is_empty() {
-            true => "Applications: the phone fetches them from the App Store.",
-            false => {
-                "Applications: of those in this part, the phone fetches them from the App Store."
-            }
+        if options.only.is_empty() {
+            "Applications: the phone fetches them from the App Store."
+        } else {
+            "Applications: of those in this part, the phone fetches them from the App Store."
         },
         "Applications: not fetched.",
     ));
@@ -460,12 +462,13 @@ fn summary(report: &Report, options: &Options) -> Vec<String> {
         "Done{with} in {}. {} has taken {}: {}, {}.",
         time(report.seconds.total),
         output::one_line(&report.target.facts.name),
-        match options.only.is_empty() {
-            true => "the backup".to_owned(),
-            false => format!(
+        if options.only.is_empty() {
+            "the backup".to_owned()
+        } else {
+            format!(
                 "a part of the backup ({})",
                 output::one_line(&options.only.join(", "))
-            ),
+            )
         },
         counted(report.sent_files, "file"),
         size(report.sent_bytes),

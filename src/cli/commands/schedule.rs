@@ -296,9 +296,10 @@ impl ScheduleCommand {
         for file in [path.clone(), state_path(&path), lock_path(&path)] {
             disk::remove_if_there(&file).map_err(|e| io("remove", &file, e))?;
         }
-        match self.json {
-            true => output::object("schedule_removed", None, &note),
-            false => output::line(&format!("{name} is removed.")),
+        if self.json {
+            output::object("schedule_removed", None, &note)
+        } else {
+            output::line(&format!("{name} is removed."))
         }
         Ok(exit::DONE)
     }
@@ -369,9 +370,10 @@ impl ScheduleCommand {
             }
         }
         let all = All { jobs, phones };
-        match self.json {
-            true => output::object("schedule_status", None, &all),
-            false => show_status(&all),
+        if self.json {
+            output::object("schedule_status", None, &all)
+        } else {
+            show_status(&all)
         }
         Ok(exit::DONE)
     }
@@ -419,9 +421,10 @@ fn show_status(all: &All) {
                 format!("ran {}: {}", output::when(started), exit::words(*code))
             }
             Some(Ran { started, .. }) => {
-                let what = match job.running {
-                    true => "runs since",
-                    false => "began, and was ended before it could say how:",
+                let what = if job.running {
+                    "runs since"
+                } else {
+                    "began, and was ended before it could say how:"
                 };
                 format!("{what} {}", output::when(started))
             }

@@ -64,9 +64,10 @@ pub fn state_of(note: &Note, folder: &Path) -> (Result<Option<Ran>, Error>, Stat
     let path = folder.join(format!("{}.json", note.name));
     let file = File::open(lock_path(&path));
     let held = |file: File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
-    let state = match file.is_ok_and(held) {
-        true => State::Running,
-        false => State::Idle,
+    let state = if file.is_ok_and(held) {
+        State::Running
+    } else {
+        State::Idle
     };
     (last(&state_path(&path)), state)
 }

@@ -267,9 +267,10 @@ impl Simulate {
 }
 
 fn with_scheme(address: &str) -> String {
-    match address.starts_with('/') {
-        true => format!("UNIX:{address}"),
-        false => address.to_owned(),
+    if address.starts_with('/') {
+        format!("UNIX:{address}")
+    } else {
+        address.to_owned()
     }
 }
 

@@ -165,11 +165,12 @@ fn chart(parts: &[Part], all: u64) -> Vec<String> {
     let terminal = console::Term::stdout();
     // Width of name, size and percentage, and the gaps between them.
     let taken = width + 2 + 10 + 2 + 6 + 2;
-    let room = match terminal.is_term() {
-        true => usize::from(terminal.size().1)
+    let room = if terminal.is_term() {
+        usize::from(terminal.size().1)
             .saturating_sub(taken + 1)
-            .min(60),
-        false => 0,
+            .min(60)
+    } else {
+        0
     };
     (names.iter().zip(parts))
         .map(|(name, part)| {

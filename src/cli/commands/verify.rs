@@ -63,18 +63,20 @@ fn percent(text: &str) -> Result<f64, String> {
         .trim_end()
         .parse()
         .map_err(|_| "it is no percentage, like 5%".to_owned())?;
-    match number > 0.0 && number <= 100.0 {
-        true => Ok(number / 100.0),
-        false => Err("it must be more than 0% and at most 100%".to_owned()),
+    if number > 0.0 && number <= 100.0 {
+        Ok(number / 100.0)
+    } else {
+        Err("it must be more than 0% and at most 100%".to_owned())
     }
 }
 
 /// Returns a fraction as a percentage, rounded to a thousandth.
 fn words_of(share: f64) -> String {
     let thousandths = (share * 100_000.0).round();
-    match thousandths >= 1.0 {
-        true => format!("{} %", thousandths / 1000.0),
-        false => "less than 0.001 %".to_owned(),
+    if thousandths >= 1.0 {
+        format!("{} %", thousandths / 1000.0)
+    } else {
+        "less than 0.001 %".to_owned()
     }
 }
 
@@ -119,10 +121,11 @@ impl Verify {
             password_is_a_guess: !self.deep && !self.password.is_named(),
             ..Options::default()
         };
-        let checked = match self.repair {
-            true => verify::repair(&folder, &options, watch).map(Checked::Repaired),
-            false => verify::verify(&folder, &options, watch).map(Checked::Found),
-        }?;
+        let checked = if self.repair {
+            Checked::Repaired(verify::repair(&folder, &options, watch)?)
+        } else {
+            Checked::Found(verify::verify(&folder, &options, watch)?)
+        };
         let (Checked::Repaired(Repair { report, .. }) | Checked::Found(report)) = &checked;
         change::record(report, watch);
         Ok(checked)
@@ -227,15 +230,16 @@ fn text(report: &Report) -> Vec<String> {
         ));
     }
     if report.outcome == Outcome::Damaged {
-        lines.push(match report.has_sums {
-            true => format!(
+        lines.push(if report.has_sums {
+format!(
                 "  hint: what an older snapshot holds whole can be taken back: `idev-backup verify --repair \"{}\"`; a new backup: \
                  `idev-backup create --full`",
                 report.path
-            ),
-            false => "  hint: `idev-backup list` shows older snapshots; a new backup: `idev-backup create --full`"
-                .to_owned(),
-        });
+            )
+} else {
+"  hint: `idev-backup list` shows older snapshots; a new backup: `idev-backup create --full`"
+                .to_owned()
+});
     }
     lines
 }
@@ -278,9 +282,10 @@ fn gaps(report: &Report) -> String {
     let mut gaps = Vec::new();
     if report.listed.is_none() {
         gaps.push(
-            match report.encrypted {
-                true => "whether a file is missing is not known without the password",
-                false => "whether a file is missing is not known",
+            if report.encrypted {
+                "whether a file is missing is not known without the password"
+            } else {
+                "whether a file is missing is not known"
             }
             .to_owned(),
         );
@@ -297,9 +302,10 @@ fn gaps(report: &Report) -> String {
             ),
         });
     }
-    match gaps.is_empty() {
-        true => "not everything could be checked".to_owned(),
-        false => gaps.join("; "),
+    if gaps.is_empty() {
+        "not everything could be checked".to_owned()
+    } else {
+        gaps.join("; ")
     }
 }
 

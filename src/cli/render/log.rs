@@ -63,9 +63,10 @@ pub fn add(text: &str) {
             continue;
         }
         let now = output::now();
-        let line = match line.starts_with(&now[..11]) {
-            true => format!("{line}\n"),
-            false => format!("{now} {line}\n"),
+        let line = if line.starts_with(&now[..11]) {
+            format!("{line}\n")
+        } else {
+            format!("{now} {line}\n")
         };
         if open.bytes > BYTES_MAX
             && let Ok((file, bytes)) = self::open(&log.path)

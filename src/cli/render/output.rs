@@ -53,9 +53,12 @@ fn harmless(text: &str) -> Cow<'_, str> {
 
 /// Returns a name for use within a line, with all of its line breaks escaped.
 pub fn one_line(text: &str) -> String {
-    let shown = |c: char| match is_obeyed(c) {
-        true => c.escape_default().to_string(),
-        false => c.to_string(),
+    let shown = |c: char| {
+        if is_obeyed(c) {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
     };
     text.chars().map(shown).collect()
 }
@@ -185,13 +188,19 @@ pub fn json(object: &impl Serialize) {
 fn json_text(object: &impl Serialize) -> Option<String> {
     let text = serde_json::to_string(object);
     let text = text.map_err(|e| tell(&format!("error: cannot write JSON: {e}")));
-    let shown = |c: char| match is_obeyed(c) {
-        true => format!("\\u{:04x}", u32::from(c)),
-        false => c.to_string(),
+    let shown = |c: char| {
+        if is_obeyed(c) {
+            format!("\\u{:04x}", u32::from(c))
+        } else {
+            c.to_string()
+        }
     };
-    text.ok().map(|text| match text.contains(is_obeyed) {
-        true => text.chars().map(shown).collect(),
-        false => text,
+    text.ok().map(|text| {
+        if text.contains(is_obeyed) {
+            text.chars().map(shown).collect()
+        } else {
+            text
+        }
     })
 }
 
@@ -223,9 +232,10 @@ impl Lines {
     /// Writes a line. Escapes a line break in a name for pipes too, since a script reads each line
     /// as a name.
     pub fn line(&mut self, text: &str) -> bool {
-        match text.contains(is_obeyed) {
-            true => self.bytes(&[one_line(text).as_bytes(), b"\n"]),
-            false => self.bytes(&[text.as_bytes(), b"\n"]),
+        if text.contains(is_obeyed) {
+            self.bytes(&[one_line(text).as_bytes(), b"\n"])
+        } else {
+            self.bytes(&[text.as_bytes(), b"\n"])
         }
     }
 

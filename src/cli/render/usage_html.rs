@@ -123,9 +123,10 @@ fn table(title: &str, about: &str, parts: &[Part], all: u64, in_colours: bool) -
     let largest = parts.iter().map(|part| part.sum.bytes).max().unwrap_or(0);
     for (place, part) in parts.iter().take(ROWS_MAX).enumerate() {
         let colour = if in_colours { place % 8 } else { 0 };
-        let dot = match in_colours {
-            true => format!("<span class=\"dot\" style=\"background:var(--k{colour})\"></span>"),
-            false => String::new(),
+        let dot = if in_colours {
+            format!("<span class=\"dot\" style=\"background:var(--k{colour})\"></span>")
+        } else {
+            String::new()
         };
         let note = part
             .note
@@ -174,9 +175,10 @@ fn escaped(name: &str) -> String {
 
 /// Parses the path of the page. Rejects `-`, because the page is never printed to stdout.
 pub fn place(file: PathBuf) -> Result<PathBuf, &'static str> {
-    match file.as_os_str() == "-" {
-        true => Err("the page is not printed: name a file"),
-        false => Ok(file),
+    if file.as_os_str() == "-" {
+        Err("the page is not printed: name a file")
+    } else {
+        Ok(file)
     }
 }
 

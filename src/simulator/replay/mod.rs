@@ -315,9 +315,10 @@ fn described(message: &Message) -> String {
             let about = about.iter().filter_map(|key| value.get(key)?.as_str());
             let about: Vec<&str> = about.collect();
             let name = compare::kind(message);
-            match about.is_empty() {
-                true => name,
-                false => format!("{name} {}", about.join(" ")),
+            if about.is_empty() {
+                name
+            } else {
+                format!("{name} {}", about.join(" "))
             }
         }
         other => compare::kind(other),

@@ -290,9 +290,10 @@ impl Link {
                 self.tell(UsbEvent::Reset);
             }
             Packet::SetConfiguration(number) => {
-                let status = match self.device.configure(number) {
-                    true => redir::OK,
-                    false => redir::INVALID,
+                let status = if self.device.configure(number) {
+                    redir::OK
+                } else {
+                    redir::INVALID
                 };
                 self.drop_transfers();
                 self.mux.restart();
@@ -309,9 +310,10 @@ impl Link {
                 interface,
                 alternate,
             } => {
-                let status = match self.device.set_alternate(interface, alternate) {
-                    true => redir::OK,
-                    false => redir::INVALID,
+                let status = if self.device.set_alternate(interface, alternate) {
+                    redir::OK
+                } else {
+                    redir::INVALID
                 };
                 self.lay_out(writer);
                 writer.alternate(&mut self.out, id, status, [interface, alternate]);

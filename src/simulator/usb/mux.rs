@@ -223,14 +223,16 @@ impl Mux {
         }
         let found = half(message, 12).ok_or(Misstep::TooShort { bytes })?;
         half(message, 14).ok_or(Misstep::TooShort { bytes })?;
-        let expected = match first {
-            true => 0,
-            false => self.last_seen.wrapping_add(1),
+        let expected = if first {
+            0
+        } else {
+            self.last_seen.wrapping_add(1)
         };
         self.last_seen = found;
-        match found == expected {
-            true => Ok(()),
-            false => Err(Misstep::OutOfOrder { expected, found }),
+        if found == expected {
+            Ok(())
+        } else {
+            Err(Misstep::OutOfOrder { expected, found })
         }
     }
 
@@ -519,9 +521,10 @@ impl Connection {
         self.ack_due = false;
         let count = self.sendable().min(room);
         let data: Vec<u8> = self.to_send.drain(..count).collect();
-        let flags = match count == 0 && self.is_over() {
-            true => RST | ACK,
-            false => ACK,
+        let flags = if count == 0 && self.is_over() {
+            RST | ACK
+        } else {
+            ACK
         };
         self.gone |= flags & RST != 0;
         let (ours, theirs) = (self.ours, self.theirs);

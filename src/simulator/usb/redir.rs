@@ -152,9 +152,10 @@ impl Parser {
         if length > LENGTH_MAX {
             return Err(RedirError::TooLong { kind, length });
         }
-        let id = match wide {
-            true => fields.u64(),
-            false => fields.u32().map(u64::from),
+        let id = if wide {
+            fields.u64()
+        } else {
+            fields.u32().map(u64::from)
         };
         let Some((id, body)) = id.zip(fields.bytes(length as usize)) else {
             return Ok(None);
@@ -222,9 +223,10 @@ fn packet(kind: u32, mut fields: Fields<'_>, agreed: Agreed) -> Option<Packet> {
             fields.u8()?;
             let low = u32::from(fields.u16()?);
             fields.u32()?; // the stream, which USB 2 has not
-            let high = match agreed.long_bulk {
-                true => u32::from(fields.u16()?),
-                false => 0,
+            let high = if agreed.long_bulk {
+                u32::from(fields.u16()?)
+            } else {
+                0
             };
             Packet::Bulk {
                 endpoint,
@@ -269,9 +271,10 @@ impl Writer {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         out.extend(kind.to_le_bytes());
         out.extend((length as u32).to_le_bytes());
-        match self.0.wide_ids {
-            true => out.extend(id.to_le_bytes()),
-            false => out.extend((id as u32).to_le_bytes()),
+        if self.0.wide_ids {
+            out.extend(id.to_le_bytes())
+        } else {
+            out.extend((id as u32).to_le_bytes())
         }
         for part in parts {
             out.extend_from_slice(part);

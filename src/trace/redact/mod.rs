@@ -196,15 +196,16 @@ impl Redactor {
 
     fn key(&mut self, framing: Framing, name: &str) -> String {
         if framing == Framing::DeviceLink {
-            return match DEVICE_LINK.contains(&name) || (is_hash(name) && !self.is_known_udid(name))
-            {
-                true => name.to_owned(),
-                false => self.path(name),
+            return if DEVICE_LINK.contains(&name) || (is_hash(name) && !self.is_known_udid(name)) {
+                name.to_owned()
+            } else {
+                self.path(name)
             };
         }
-        match self.is_harmless_key(name) {
-            true => name.to_owned(),
-            false => self.text(framing, Some("key"), name),
+        if self.is_harmless_key(name) {
+            name.to_owned()
+        } else {
+            self.text(framing, Some("key"), name)
         }
     }
 
@@ -218,11 +219,10 @@ impl Redactor {
         let harmless = size.abs() <= INTEGER_MAX
             || framing == Framing::DeviceLink
             || key.is_some_and(|key| AMOUNTS.contains(&key));
-        match harmless {
-            true => json,
-            false => {
-                json!({"$redacted": self.stand_in(&kebab(key.unwrap_or("number")), &size.to_string())})
-            }
+        if harmless {
+            json
+        } else {
+            json!({"$redacted": self.stand_in(&kebab(key.unwrap_or("number")), &size.to_string())})
         }
     }
 
@@ -241,9 +241,10 @@ impl Redactor {
         if let Some(known) = self.stand_ins.get(text) {
             return known.clone();
         }
-        let words = match WITH_BLANKS.contains(&key) {
-            true => text.replace(' ', ""),
-            false => text.to_owned(),
+        let words = if WITH_BLANKS.contains(&key) {
+            text.replace(' ', "")
+        } else {
+            text.to_owned()
         };
         if CONSTANT.contains(&key) && is_constant(&words) {
             return text.to_owned();
@@ -281,9 +282,10 @@ impl Redactor {
             || FILES.contains(&part)
             || is_folder(part)
             || is_hash(part);
-        match known {
-            true => part.to_owned(),
-            false => self.stand_in("name", part),
+        if known {
+            part.to_owned()
+        } else {
+            self.stand_in("name", part)
         }
     }
 

@@ -61,9 +61,10 @@ impl Redactor {
 
     fn bare_path(&mut self, path: &str) -> String {
         let first = path.split('/').next().unwrap_or_default();
-        match is_modern_udid(first) || self.is_known_udid(first) {
-            true => self.path(path),
-            false => self.stand_in("path", path),
+        if is_modern_udid(first) || self.is_known_udid(first) {
+            self.path(path)
+        } else {
+            self.stand_in("path", path)
         }
     }
 
@@ -81,9 +82,10 @@ impl Redactor {
         if harmless {
             return word.to_owned();
         }
-        let stand_in = match is_modern_udid(bare) || self.is_known_udid(bare) {
-            true => self.udid(bare),
-            false => self.stand_in("word", bare),
+        let stand_in = if is_modern_udid(bare) || self.is_known_udid(bare) {
+            self.udid(bare)
+        } else {
+            self.stand_in("word", bare)
         };
         word.replace(bare, &stand_in)
     }

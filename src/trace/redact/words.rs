@@ -104,9 +104,10 @@ pub(crate) fn kebab(key: &str) -> String {
             _ => after_lower = true,
         }
     }
-    match shown.is_empty() {
-        true => "text".to_owned(),
-        false => shown,
+    if shown.is_empty() {
+        "text".to_owned()
+    } else {
+        shown
     }
 }
 

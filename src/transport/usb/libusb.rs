@@ -90,9 +90,10 @@ fn place(device: &Device<Context>) -> u32 {
 /// Returns the path of the phone's device node, or a description where there are no nodes.
 fn node(device: &Device<Context>) -> String {
     let (bus, address) = (device.bus_number(), device.address());
-    match cfg!(target_os = "linux") {
-        true => format!("/dev/bus/usb/{bus:03}/{address:03}"),
-        false => format!("the phone on USB bus {bus}, address {address}"),
+    if cfg!(target_os = "linux") {
+        format!("/dev/bus/usb/{bus:03}/{address:03}")
+    } else {
+        format!("the phone on USB bus {bus}, address {address}")
     }
 }
 

@@ -196,9 +196,10 @@ impl Mux {
         let is_answer = bytes.len() == 20 && word(bytes, 0) == VERSION && word(bytes, 4) == 20;
         if !is_answer {
             self.stale += bytes.len().max(1);
-            return match self.stale > STALE_BYTES_MAX {
-                true => Err(Broken::NoVersion),
-                false => Ok(()),
+            return if self.stale > STALE_BYTES_MAX {
+                Err(Broken::NoVersion)
+            } else {
+                Ok(())
             };
         }
         match word(bytes, 8) {

@@ -149,9 +149,10 @@ impl Run<'_> {
     }
 
     fn list_name(&self) -> &'static str {
-        match self.old_list {
-            true => "Manifest.mbdb",
-            false => "Manifest.db",
+        if self.old_list {
+            "Manifest.mbdb"
+        } else {
+            "Manifest.db"
         }
     }
 

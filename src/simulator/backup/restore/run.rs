@@ -165,12 +165,11 @@ impl<'a> Run<'a> {
         let target = self.target;
         let top = self.wire.list_sizes(target)?;
         for (name, folder, bytes) in top {
-            match folder {
-                false => size += bytes,
-                true => {
-                    let inner = self.wire.list_sizes(&format!("{target}/{name}"))?;
-                    size += inner.iter().map(|(_, _, bytes)| bytes).sum::<u64>();
-                }
+            if folder {
+                let inner = self.wire.list_sizes(&format!("{target}/{name}"))?;
+                size += inner.iter().map(|(_, _, bytes)| bytes).sum::<u64>();
+            } else {
+                size += bytes
             }
         }
         if self.wire.free_space()? < size + HEADROOM {

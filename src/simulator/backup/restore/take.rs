@@ -211,13 +211,15 @@ impl Run<'_> {
     /// another folder.
     fn place_of(&self, id: &[u8; 20]) -> String {
         let name = hex(id);
-        let folder = match self.unmoved.contains(id) {
-            true => "Snapshot/",
-            false => "",
+        let folder = if self.unmoved.contains(id) {
+            "Snapshot/"
+        } else {
+            ""
         };
-        match self.old_list {
-            true => self.path(&format!("{folder}{name}")),
-            false => self.path(&format!("{folder}{}/{name}", &name[..2])),
+        if self.old_list {
+            self.path(&format!("{folder}{name}"))
+        } else {
+            self.path(&format!("{folder}{}/{name}", &name[..2]))
         }
     }
 
@@ -263,9 +265,10 @@ impl Run<'_> {
         let Some(ledger) = &self.ledger else {
             return Ok(());
         };
-        match ledger.add(&rows)? {
-            true => Ok(()),
-            false => fails(205, "The manifest names a file twice"),
+        if ledger.add(&rows)? {
+            Ok(())
+        } else {
+            fails(205, "The manifest names a file twice")
         }
     }
 }
