@@ -7,18 +7,70 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::backup::passcode_prompt;
+use crate::base::failure_kind::FailureKind;
 use crate::base::progress::Monitor;
 use crate::base::secret::Secret;
 use crate::device::connector::{Connector, Encryption, Facts};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{self, Session, trust};
-use crate::error::Error;
-use crate::history::list;
-use crate::mobilebackup::{self, error_codes};
-use crate::reader::backup;
+use crate::history::{self, list};
+use crate::mobilebackup;
+use crate::mobilebackup::error_codes::{self, Refusal};
 use crate::reader::passwords::Passwords;
-use crate::store::Store;
+use crate::reader::{self, backup};
+use crate::store::{self, Store};
 use crate::transport::Attached;
+
+/// The reasons that the encryption of a phone's backups cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The connection to the phone, or one of the phone's services, failed.
+    #[error(transparent)]
+    Device(#[from] device::Error),
+    /// The dialog with the phone could not be opened. Nothing was asked of the phone.
+    #[error(transparent)]
+    Dialog(mobilebackup::Error),
+    /// The dialog failed. The phone may or may not have changed its password.
+    #[error("{0}; it is not known whether the backup password was changed")]
+    PasswordDialog(mobilebackup::Error),
+    /// The phone refused the change.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The phone encrypts its backups already.
+    #[error("the phone encrypts its backups already")]
+    AlreadyOn,
+    /// The phone does not encrypt its backups.
+    #[error("the phone does not encrypt its backups")]
+    NotOn,
+    /// The phone's administrator demands encrypted backups.
+    #[error("the phone's administrator demands encrypted backups")]
+    Required,
+    /// The password cannot be used.
+    #[error("{0}")]
+    BadPassword(&'static str),
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The phone's backups in the store could not be listed.
+    #[error(transparent)]
+    History(#[from] history::Error),
+}
+
+impl Error {
+    /// Returns the kind of failure.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Error::Device(e) => e.kind(),
+            Error::Dialog(e) | Error::PasswordDialog(e) => e.kind(),
+            Error::Refused(refusal) => refusal.kind,
+            Error::BadPassword(_) => FailureKind::WrongPassword,
+            Error::Store(e) => e.kind(),
+            Error::History(e) => e.kind(),
+            Error::AlreadyOn | Error::NotOn | Error::Required => FailureKind::Failed,
+        }
+    }
+}
 
 /// Number of times that the phone is asked whether a change that it agreed to is in effect.
 const LOOKS: usize = 10;
@@ -193,25 +245,10 @@ pub fn change(
 /// Refuses a change that the phone's state makes pointless, before the user is asked for a
 /// password.
 pub fn admit(wanted: Done, state: Encryption) -> Result<(), Error> {
-    let nothing = |what: &str, hint: &str| {
-        Err(Error::Nothing {
-            what: what.to_owned(),
-            hint: hint.to_owned(),
-        })
-    };
     match (wanted, state.is_on) {
-        (Done::On, Some(true)) => nothing(
-            "the phone encrypts its backups already",
-            "`idev-backup encryption change` sets another password",
-        ),
-        (Done::Off | Done::Changed, Some(false)) => nothing(
-            "the phone does not encrypt its backups",
-            "`idev-backup encryption on` has it do so",
-        ),
-        (Done::Off, _) if state.is_required => nothing(
-            "the phone's administrator demands encrypted backups",
-            "ask whoever administers the phone",
-        ),
+        (Done::On, Some(true)) => Err(Error::AlreadyOn),
+        (Done::Off | Done::Changed, Some(false)) => Err(Error::NotOn),
+        (Done::Off, _) if state.is_required => Err(Error::Required),
         _ => Ok(()),
     }
 }
@@ -245,7 +282,7 @@ fn ask(
     drop(sync.release());
     match verdict? {
         verdict if verdict.code == 0 => Ok(()),
-        verdict => Err(Error::Verdict(error_codes::explain_password(
+        verdict => Err(Error::Refused(error_codes::explain_password(
             &verdict,
             before.is_required,
             wish.old_password().is_some(),
@@ -266,15 +303,9 @@ fn not_opened(e: mobilebackup::Error) -> Error {
 /// Returns the password as text, the only form that phones take.
 fn text(password: &Secret) -> Result<&str, Error> {
     match std::str::from_utf8(password.expose()) {
-        Ok("") => Err(no_password("the password is empty")),
+        Ok("") => Err(Error::BadPassword("the password is empty")),
         Ok(text) => Ok(text),
-        Err(_) => Err(no_password("the password is no text in UTF-8")),
-    }
-}
-
-fn no_password(why: &str) -> Error {
-    Error::NoPassword {
-        why: why.to_owned(),
+        Err(_) => Err(Error::BadPassword("the password is no text in UTF-8")),
     }
 }
 
@@ -349,7 +380,7 @@ pub struct Proof {
 }
 
 /// Tries a password on a backup: on its keys and on its list. A wrong password is an error.
-pub fn check(folder: &Path, passwords: &dyn Passwords) -> Result<Proof, Error> {
+pub fn check(folder: &Path, passwords: &dyn Passwords) -> Result<Proof, reader::Error> {
     let open = backup::Opened::open(folder, passwords)?;
     let closed = open.keys().map(|keys| keys.unopened().to_vec());
     Ok(Proof {

@@ -22,7 +22,6 @@ pub mod base;
 pub mod device;
 pub mod doctor;
 pub mod encryption;
-pub mod error;
 pub mod export;
 pub mod history;
 pub mod mobilebackup;

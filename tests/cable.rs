@@ -1,16 +1,17 @@
-//! The cable is pulled at random places of a backup. Each time the last good backup is there to the
-//! last byte, `list` and `verify` say the truth, and the next run succeeds.
+//! Pulls the cable at random places of a backup. Each time the last good backup must be unchanged,
+//! `list` and `verify` must report the truth, and the next run must succeed.
 //!
-//! `IDEV_BACKUP_CABLE_CUTS` is how often; 8 times without it, at places that the seed picks. With
-//! it, a short session is cut after every byte.
+//! `IDEV_BACKUP_CABLE_CUTS` is the number of cuts; the default is 8. The seed selects their places.
+//! If the variable is set, a short session is also cut after every byte.
 
 use std::fs;
 
 use idev_backup::backup::create::Options;
+use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::base::progress::Silent;
-use idev_backup::error::Class;
 use idev_backup::simulator::{Content, Fault, PhoneConfig};
 
+use crate::advice::Advice as _;
 use crate::rig::{
     self, Random, Rig, Tree, assert_promise, assert_same, assert_whole, config, cut_every, options,
     tree,
@@ -23,10 +24,11 @@ fn cuts() -> usize {
     }
 }
 
-/// Bytes that the phone sends to ask for the folders of a backup, and to look into them.
+/// The number of bytes in which the phone asks to create the folders of a backup and to list them.
 const ASKING_BYTES: u64 = 165_000;
 
-/// Pulls the cable at random places of backups, each beside the one before.
+/// Makes backups one after the other, and pulls the cable at a random place of each. With `full`,
+/// the phone sends everything each time, otherwise only the changes.
 fn pull(name: &str, content: Content, full: bool) {
     let rig = Rig::with(PhoneConfig {
         content,
@@ -57,7 +59,7 @@ fn pull(name: &str, content: Content, full: bool) {
             Ok(_) => tree(&rig.current()),
             Err(e) => {
                 cut += 1;
-                assert_eq!(e.class(), Class::Lost, "{when}: {e}");
+                assert_eq!(e.kind(), FailureKind::Lost, "{when}: {e}");
                 assert!(e.hint().is_some(), "{when}: {e}");
                 assert_same(&last, &tree(&rig.current()), &when);
                 Tree::new()
@@ -76,14 +78,14 @@ fn pull(name: &str, content: Content, full: bool) {
         resumed += u32::from(rig.phone.history().last().unwrap().resumed);
     }
     eprintln!(
-        "{name}: the cable pulled {} times, {cut} of them before the end; {resumed} went on where they were; none lost a backup",
+        "{name}: the cable was pulled {} times, {cut} of them before the end; {resumed} drafts were resumed; no backup was lost",
         cuts()
     );
-    assert!(cut > cuts() / 2, "{cut} were cut");
+    assert!(cut > cuts() / 2, "only {cut} were cut");
 }
 
 #[test]
-fn a_long_backup_cut_anywhere_loses_no_backup() {
+fn long_backup_cuts_lose_nothing() {
     let content = Content {
         small: 400,
         small_size: 1000..=20_000,
@@ -92,20 +94,20 @@ fn a_long_backup_cut_anywhere_loses_no_backup() {
         changes: 160,
         ..Content::default()
     };
-    pull("everything of a long backup", content.clone(), true);
-    pull("changes of a long backup", content, false);
+    pull("a full long backup", content.clone(), true);
+    pull("an incremental long backup", content, false);
 }
 
 #[test]
-fn a_short_backup_cut_anywhere_loses_no_backup() {
-    pull("everything of a short backup", rig::small(), true);
-    pull("changes of a short backup", rig::small(), false);
+fn short_backup_cuts_lose_nothing() {
+    pull("a full short backup", rig::small(), true);
+    pull("an incremental short backup", rig::small(), false);
 }
 
-/// A short session: the phone finds that it lacks room, and says so. Every byte of it fits into a
-/// test.
+/// Cuts a session after every byte, or after every 37th by default. The session is short, because
+/// the phone states a size for which the computer lacks room.
 #[test]
-fn a_short_session_cut_after_every_byte_loses_no_backup() {
+fn session_cuts_lose_nothing() {
     let every = match std::env::var("IDEV_BACKUP_CABLE_CUTS") {
         Ok(_) => 1,
         Err(_) => 37 * cut_every() as u64,
@@ -124,9 +126,9 @@ fn a_short_session_cut_after_every_byte_loses_no_backup() {
         let error = rig.try_create(&full, &Silent).unwrap_err();
         assert!(error.hint().is_some(), "{place}: {error}");
         assert_same(&last, &tree(&rig.current()), &format!("cut at {place}"));
-        match error.class() {
-            Class::Lost => cut += 1,
-            Class::NoSpace => break,
+        match error.kind() {
+            FailureKind::Lost => cut += 1,
+            FailureKind::NoSpace => break,
             other => panic!("cut at {place}: {other:?}: {error}"),
         }
         if cut % 100 == 0 {
@@ -134,7 +136,9 @@ fn a_short_session_cut_after_every_byte_loses_no_backup() {
         }
         place += every;
     }
-    eprintln!("a session of some {place} bytes: the cable pulled {cut} times; none lost a backup");
+    eprintln!(
+        "a session of about {place} bytes: the cable was pulled {cut} times; no backup was lost"
+    );
     rig.phone.suffer(&[]);
     rig.create();
     assert!(place > 300, "{place}");

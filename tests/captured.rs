@@ -1,9 +1,9 @@
 //! Reads captures of real programs and real phones with our own codecs.
 //!
-//! The captured bytes are other people's and lie outside of this tree, in a folder `data` below the
-//! one that `IDEV_BACKUP_SHARED` names, else below `../shared`. Where they are absent the tests
-//! that need them say so on stderr and pass. The forms of messages at the end are facts from public
-//! threads, written down here; they need no folder.
+//! The captured bytes belong to other projects and are not in this repository. The tests read them
+//! from the folder `data` below the one that `IDEV_BACKUP_SHARED` names, or below `../shared` if it
+//! is unset. Tests whose data is absent print a note to stderr and pass. The messages in the tests
+//! at the end are quoted from public threads and need no data.
 //!
 //! Thread names: limd#N is libimobiledevice/libimobiledevice, pmd3#N doronz88/pymobiledevice3,
 //! net#N libimobiledevice-win32/imobiledevice-net.
@@ -23,9 +23,9 @@ use idev_backup::backup_format::plists::{Info, ManifestPlist, Status};
 use idev_backup::backup_format::record::FileRecord;
 use idev_backup::base::bounded_plist;
 use idev_backup::base::cancel::CancelToken;
+use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::base::progress::Silent;
 use idev_backup::device::{Lockdown, afc};
-use idev_backup::error::Class;
 use idev_backup::mobilebackup::error_codes::{self, Shortage};
 use idev_backup::mobilebackup::file_stream::Outgoing;
 use idev_backup::mobilebackup::message::{self, Reply};
@@ -42,7 +42,7 @@ const KAPONATA: &str = "filipnavara-kaponata/src/Kaponata.iOS.Tests";
 const GOLEMINE: &str = "pmeenan-golemine/e2e/fixtures/generated";
 const TROLL: &str = "JJTech0130-TrollRestore";
 
-/// The folder of captured bytes; `None`, and a word about it, where it is not there.
+/// Returns the folder of captured bytes. Prints a note and returns `None` if it is absent.
 fn data() -> Option<PathBuf> {
     let shared = match std::env::var_os("IDEV_BACKUP_SHARED") {
         Some(folder) => PathBuf::from(folder),
@@ -51,7 +51,7 @@ fn data() -> Option<PathBuf> {
     let data = shared.join("data");
     if !data.is_dir() {
         let test = thread::current().name().unwrap_or_default().to_owned();
-        eprintln!("{test}: skipped, there is no folder {}", data.display());
+        eprintln!("{test}: skipped, {} is absent", data.display());
         return None;
     }
     Some(data)
@@ -66,7 +66,7 @@ fn text<'a>(dict: &'a Dictionary, key: &str) -> &'a str {
     dict.get(key).and_then(Value::as_string).unwrap_or_default()
 }
 
-/// Every length-prefixed property list of a capture; it must end where a message ends.
+/// Returns every length-prefixed property list of a capture, whose last message must be complete.
 fn frames(bytes: &[u8]) -> Vec<Dictionary> {
     let mut rest = bytes;
     let mut found = Vec::new();
@@ -77,7 +77,7 @@ fn frames(bytes: &[u8]) -> Vec<Dictionary> {
     found
 }
 
-/// A daemon that answers one connection with these bytes, in one write.
+/// Starts a daemon that answers one connection with these bytes, in one write.
 fn daemon(answer: Vec<u8>) -> Usbmuxd {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -88,14 +88,14 @@ fn daemon(answer: Vec<u8>) -> Usbmuxd {
         let mut request = vec![0; u32::from_le_bytes(length) as usize - 4];
         client.read_exact(&mut request).unwrap();
         client.write_all(&answer).unwrap();
-        // Until the client has read everything and hangs up.
+        // Wait until the client has read everything and disconnects.
         drop(client.read(&mut [0]));
     });
     let token = CancelToken::new(Arc::new(AtomicBool::new(false)));
     Usbmuxd::new(Address::Tcp(address), token)
 }
 
-/// A property list behind usbmuxd's header.
+/// Returns the property list with usbmuxd's header before it.
 fn muxed(xml: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for word in [xml.len() as u32 + 16, 1, 8, 1] {
@@ -105,7 +105,7 @@ fn muxed(xml: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A stream whose other end has said everything already.
+/// A stream whose other end has already sent everything.
 struct Recorded {
     said: Cursor<Vec<u8>>,
     heard: Vec<u8>,
@@ -147,7 +147,7 @@ fn a_phone() -> Attached {
 }
 
 #[test]
-fn apples_daemon_accepts_a_connection() {
+fn usbmuxd_connect_success_is_parsed() {
     let Some(data) = data() else { return };
     let bytes = read(&data, APPIUM, "usbmuxconnectmessage.bin");
     let (answer, end) = usbmuxd::parse_message(&bytes).unwrap();
@@ -160,8 +160,10 @@ fn apples_daemon_accepts_a_connection() {
         .unwrap();
 }
 
+/// Checks that the phone's first bytes are kept if they arrive in the same read as the daemon's
+/// reply.
 #[test]
-fn the_phones_first_bytes_may_come_in_one_read_with_the_daemons_answer() {
+fn coalesced_connect_reply_is_split() {
     let Some(data) = data() else { return };
     let bytes = read(&data, APPIUM, "usbmuxconnectandlockdown.bin");
     let (answer, end) = usbmuxd::parse_message(&bytes).unwrap();
@@ -176,8 +178,9 @@ fn the_phones_first_bytes_may_come_in_one_read_with_the_daemons_answer() {
     assert_eq!(text(&message, "Key"), "TimeIntervalSince1970");
 }
 
+/// Checks that ListDevices requests of other clients have the same form as ours.
 #[test]
-fn requests_of_other_clients_have_the_form_of_ours() {
+fn foreign_client_requests_are_parsed() {
     let Some(data) = data() else { return };
     for (folder, name, program) in [
         (GO_IOS.to_owned(), "readdevices.bin", "go-usbmux"),
@@ -192,12 +195,12 @@ fn requests_of_other_clients_have_the_form_of_ours() {
 }
 
 #[test]
-fn lists_of_phones_are_read() {
+fn device_lists_are_parsed() {
     let Some(data) = data() else { return };
     let muxer = format!("{KAPONATA}/Muxer");
     let (a, b, c) = ("a".repeat(40), "b".repeat(40), "c".repeat(40));
     let two = vec![(5, a, Via::Usb), (6, b, Via::Usb)];
-    // The daemon gives a serial of 24 characters; the UDID has a dash.
+    // The daemon reports a serial number of 24 characters; the UDID has a dash in it.
     let serial = "00000000-0000000000000000".to_owned();
     for (name, answer, wanted) in [
         (
@@ -230,8 +233,9 @@ fn lists_of_phones_are_read() {
     }
 }
 
+/// Checks that the events for attached, paired and detached phones are parsed.
 #[test]
-fn phones_come_go_and_are_paired() {
+fn device_events_are_parsed() {
     let Some(data) = data() else { return };
     let muxer = format!("{KAPONATA}/Muxer");
     let said: Vec<u8> = ["result.xml", "attached.xml", "paired.xml", "detached.xml"]
@@ -247,8 +251,9 @@ fn phones_come_go_and_are_paired() {
     assert_eq!(listener.next_change().unwrap(), Change::Detached(2));
 }
 
+/// Checks that the computer's identifier (BUID) is read from a reply without a MessageType.
 #[test]
-fn the_computers_identifier_comes_without_a_message_type() {
+fn buid_reply_lacks_message_type() {
     let Some(data) = data() else { return };
     let answer = muxed(&read(&data, &format!("{KAPONATA}/Muxer"), "buid.xml"));
     assert_eq!(
@@ -258,7 +263,7 @@ fn the_computers_identifier_comes_without_a_message_type() {
 }
 
 #[test]
-fn a_daemon_that_says_no_is_believed() {
+fn refused_connect_is_an_error() {
     let Some(data) = data() else { return };
     let answer = muxed(&read(&data, GO_IOS, "usbmuxresponse.plist"));
     let refused = daemon(answer)
@@ -271,7 +276,7 @@ fn a_daemon_that_says_no_is_believed() {
 }
 
 #[test]
-fn small_property_lists_of_other_clients_are_read() {
+fn foreign_property_lists_are_parsed() {
     let Some(data) = data() else { return };
     let primitives = read_plist(&data, GO_IOS, "sample-plist-primitives.plist");
     assert_eq!(primitives.get("FloatValue"), Some(&Value::Real(0.2)));
@@ -279,7 +284,7 @@ fn small_property_lists_of_other_clients_are_read() {
     assert_eq!(text(&primitives, "StringValue"), "d");
     let listen = read_plist(&data, &format!("{KAPONATA}/Muxer"), "listen.xml");
     assert_eq!(text(&listen, "MessageType"), "Listen");
-    // This one with its length before it, as it came.
+    // This capture still has its length prefix.
     let framed = "sample-plist-plistcodec-basebandkeyhashinfotype.plist";
     let hash = frames(&read(&data, GO_IOS, framed)).remove(0);
     assert_eq!(hash.get("SKeyHash"), Some(&Value::Data(vec![0])));
@@ -293,7 +298,7 @@ fn read_plist(data: &Path, folder: &str, name: &str) -> Dictionary {
 // ---- lockdown and the small services ----
 
 #[test]
-fn lockdowns_answers_are_read() {
+fn lockdown_replies_are_parsed() {
     let Some(data) = data() else { return };
     for (name, request, value) in [
         ("lockdownquerytypemessage.bin", "QueryType", None),
@@ -316,7 +321,7 @@ fn lockdowns_answers_are_read() {
 }
 
 #[test]
-fn a_value_is_asked_of_a_real_phones_lockdown() {
+fn captured_lockdown_value_is_read() {
     let Some(data) = data() else { return };
     let said = [
         "lockdownquerytypemessage.bin",
@@ -331,8 +336,9 @@ fn a_value_is_asked_of_a_real_phones_lockdown() {
     assert_eq!(version.as_deref(), Some("12.3.1"));
 }
 
+/// Checks that a service is refused if the type that it reports is not lockdown's.
 #[test]
-fn only_lockdown_is_taken_for_lockdown() {
+fn lockdown_rejects_other_services() {
     let Some(data) = data() else { return };
     let folder = format!("{KAPONATA}/Lockdown");
     let over = |name: &str| Lockdown::over(Recorded::new(read(&data, &folder, name)));
@@ -341,8 +347,10 @@ fn only_lockdown_is_taken_for_lockdown() {
     assert!(why.to_string().contains("io.kaponata.ios.unknown"), "{why}");
 }
 
+/// Checks that captured messages of hosts and devices to lockdown and the notification proxy are
+/// parsed.
 #[test]
-fn what_hosts_say_to_the_small_services_is_read() {
+fn service_messages_are_parsed() {
     let Some(data) = data() else { return };
     for (name, key, value) in [
         ("Lockdown/connect-host.bin", "Request", "QueryType"),
@@ -364,8 +372,9 @@ fn what_hosts_say_to_the_small_services_is_read() {
     }
 }
 
+/// Checks that replies of services are parsed, whether they are XML or binary property lists.
 #[test]
-fn services_that_answer_in_either_encoding_are_read() {
+fn service_replies_parse_both_encodings() {
     let Some(data) = data() else { return };
     let install = frames(&read(&data, APPIUM, "installationproxyinstallmessage.bin"));
     assert!(install.len() > 1);
@@ -376,14 +385,15 @@ fn services_that_answer_in_either_encoding_are_read() {
         "mountImageAlreadyMountedResponse.bin",
         "noImagesResponse.bin",
     ] {
-        // Without the length before them.
+        // These captures have no length prefix.
         let answer = read_plist(&data, &format!("{KAPONATA}/MobileImageMounter"), name);
         assert!(!answer.is_empty(), "{name}");
     }
 }
 
+/// Checks that a captured message is an error if it is truncated, at any byte.
 #[test]
-fn a_message_cut_anywhere_is_an_error() {
+fn truncated_messages_are_errors() {
     let Some(data) = data() else { return };
     let framed = read(&data, APPIUM, "lockdowngetvaluemessage.bin");
     for cut in 0..framed.len() {
@@ -400,7 +410,7 @@ fn a_message_cut_anywhere_is_an_error() {
 }
 
 #[test]
-fn afcs_answers_are_read() {
+fn afc_replies_are_parsed() {
     let Some(data) = data() else { return };
     let parse = |name: &str| afc::parse_packet(&read(&data, APPIUM, name)).unwrap();
     assert_eq!(parse("afcsuccessresponse.bin"), (1, vec![0; 8]));
@@ -427,7 +437,7 @@ fn afcs_answers_are_read() {
 // ---- backups ----
 
 #[test]
-fn the_list_of_files_has_the_schema_of_real_phones() {
+fn manifest_schema_matches_real_phones() {
     let Some(data) = data() else { return };
     let words = |sql: &str| {
         let all = sql.split_whitespace().map(str::to_owned);
@@ -444,8 +454,9 @@ fn the_list_of_files_has_the_schema_of_real_phones() {
     }
 }
 
+/// Checks that a real phone's com.apple.MobileBackup.plist, its own backup settings, is parsed.
 #[test]
-fn a_real_phones_own_settings_of_its_backups_are_read() {
+fn mobilebackup_settings_are_parsed() {
     let Some(data) = data() else { return };
     let folder = "log2timeline-plaso/test_data/ios";
     let bytes = read(&data, folder, "com.apple.MobileBackup.plist");
@@ -457,8 +468,9 @@ fn a_real_phones_own_settings_of_its_backups_are_read() {
     assert_eq!(events.as_array().unwrap().len(), 10);
 }
 
+/// Checks that the property lists of golemine's generated backups are read.
 #[test]
-fn backups_of_somebody_elses_generator_are_read() {
+fn golemine_metadata_is_read() {
     let Some(data) = data() else { return };
     for (name, udid, encrypted) in [
         ("ios-mini-backup", "00008030-001C195E0A88802E", false),
@@ -478,8 +490,9 @@ fn backups_of_somebody_elses_generator_are_read() {
     }
 }
 
+/// Checks that the rows and records of golemine's generated file lists are read.
 #[test]
-fn lists_of_files_of_somebody_elses_generator_are_read() {
+fn golemine_file_lists_are_read() {
     let Some(data) = data() else { return };
     for (name, udid) in [
         ("ios-mini-backup", "00008030-001C195E0A88802E"),
@@ -492,7 +505,7 @@ fn lists_of_files_of_somebody_elses_generator_are_read() {
         db.rows(|row| {
             assert!(row.is_named_right(), "{name}: {}", row.relative_path);
             assert_eq!(row.kind, manifest_db::Kind::File);
-            // The fields as a plain dictionary, no archive.
+            // The generator writes the fields as a plain dictionary, not as an archive.
             let record = row.record().unwrap();
             assert_eq!(record.mode, 0o100_644);
             let stored = folder.join(&row.file_id[..2]).join(&row.file_id);
@@ -506,8 +519,9 @@ fn lists_of_files_of_somebody_elses_generator_are_read() {
     }
 }
 
+/// Checks that an encrypted Manifest.db, opened without its key, is reported as damaged.
 #[test]
-fn an_encrypted_list_of_files_is_no_database() {
+fn encrypted_manifest_is_not_database() {
     let Some(data) = data() else { return };
     let folder = "ios-mini-encrypted-backup/00008030-001C195E0A88805E";
     let folder = data.join(GOLEMINE).join(folder);
@@ -517,8 +531,10 @@ fn an_encrypted_list_of_files_is_no_database() {
     ));
 }
 
+/// Checks that `verify` finds no damage in backups made by other programs, and calls them
+/// unchecked.
 #[test]
-fn backups_of_other_programs_are_verified() {
+fn foreign_backups_are_verified() {
     let Some(data) = data() else { return };
     let check = |folder: &str| {
         let options = verify::Options::bytes();
@@ -527,7 +543,7 @@ fn backups_of_other_programs_are_verified() {
     let mini = check(&format!(
         "{GOLEMINE}/ios-mini-backup/00008030-001C195E0A88802E"
     ));
-    // Nothing that their bytes could be compared with is there.
+    // The folder has no hashes to compare the bytes with.
     assert_eq!((mini.outcome, mini.listed), (Outcome::Unchecked, Some(6)));
     assert!(mini.findings.is_empty(), "{:?}", mini.findings);
     // Files that cannot be checked without the password are reported, but not as damage.
@@ -542,8 +558,10 @@ fn backups_of_other_programs_are_verified() {
     assert_eq!((old.listed, old.files), (Some(3), 7));
 }
 
+/// Checks that `verify` reports a Manifest.mbdb that leads out of its domains, and one with wrong
+/// lengths, as damage.
 #[test]
-fn hostile_and_damaged_lists_of_files_of_other_programs_are_found() {
+fn hostile_mbdb_lists_are_damage() {
     let Some(data) = data() else { return };
     let check = |name: &str| {
         let folder = data.join(TROLL).join(name);
@@ -555,21 +573,23 @@ fn hostile_and_damaged_lists_of_files_of_other_programs_are_found() {
         assert_eq!(finding.file, "Manifest.mbdb", "{name}");
         (report.listed, finding.wrong, finding.detail.clone())
     };
-    // Everything that it names is there; it is what it would do at a restore.
+    // Every file that the list names exists, but a restore would write outside of their
+    // domains.
     let (listed, wrong, detail) = check("hostile-traversal-mbdb");
     assert_eq!((listed, wrong), (Some(4), Wrong::Misnamed));
     assert!(
         detail.contains("lead out of where they belong (4)"),
         "{detail}"
     );
-    // Lengths in characters instead of bytes, from the first name on that is not ASCII.
+    // The lengths count characters instead of bytes, so the first name that is not ASCII is wrong.
     let (listed, wrong, detail) = check("corrupt-length-mbdb");
     assert_eq!((listed, wrong), (None, Wrong::Unreadable));
     assert!(detail.contains("record 5, at byte 434"), "{detail}");
 }
 
+/// Checks that the records of a Manifest.mbdb (iOS 9 or older) are read.
 #[test]
-fn records_of_an_old_list_are_read() {
+fn mbdb_records_are_read() {
     let Some(data) = data() else { return };
     let mut records = Vec::new();
     let each = |record| {
@@ -603,7 +623,7 @@ fn records_of_an_old_list_are_read() {
 }
 
 #[test]
-fn key_bags_of_other_programs_are_read() {
+fn foreign_keybags_are_parsed() {
     let Some(data) = data() else { return };
     let encrypted = format!("{GOLEMINE}/ios-mini-encrypted-backup/00008030-001C195E0A88805E");
     for (folder, version, first_rounds, classes) in [
@@ -633,10 +653,10 @@ fn key_bags_of_other_programs_are_read() {
     }
 }
 
-/// Checks single published keys of real phones' key bags. A bag built around each key must be read
-/// back unchanged.
+/// Checks that published keys of real phones' keybags are read back unchanged, each from a keybag
+/// that is built around it.
 #[test]
-fn keys_of_real_phones_are_read_out_of_a_bag() {
+fn published_keys_survive_keybag_parsing() {
     let Some(data) = data() else { return };
     let bytes = |hex: &str| -> Vec<u8> {
         let digits = hex.as_bytes().chunks(2);
@@ -673,18 +693,18 @@ fn keys_of_real_phones_are_read_out_of_a_bag() {
     assert_eq!(keys, 7);
 }
 
-/// The form that real phones write, with the indirections of `$top`, as the generator of the
-/// encrypted backup writes it too (there it lies inside the encrypted list). Built by hand, so that
-/// our own writer does not judge our reader.
+/// Checks that a record is found through the references in `$top`, as real phones write it. The
+/// generator of the encrypted backup writes this form too, inside of the encrypted list. The
+/// archive is built by hand so that the test does not depend on our own writer.
 #[test]
-fn a_record_in_an_archive_is_found_through_its_indirections() {
+fn archived_record_follows_top_references() {
     let uid = |n| Value::Uid(Uid::new(n));
     let dict = |pairs: Vec<(&str, Value)>| {
         let pairs = pairs.into_iter().map(|(k, v)| (k.to_owned(), v));
         Value::Dictionary(pairs.collect())
     };
     let class = |name: &str| dict(vec![("$classname", name.into())]);
-    // The record is not the first object: only $top tells where it is.
+    // The record is not the first object; only `$top` refers to it.
     let objects = vec![
         "$null".into(),
         class("MBFile"),
@@ -725,8 +745,9 @@ fn a_record_in_an_archive_is_found_through_its_indirections() {
     assert_eq!(FileRecord::decode(&bytes).unwrap(), wanted);
 }
 
+/// Checks that the property lists of backups with a Manifest.mbdb (iOS 9 or older) are read.
 #[test]
-fn property_lists_of_old_layouts_are_read() {
+fn legacy_property_lists_are_read() {
     let Some(data) = data() else { return };
     for name in [
         "plain-mbdb",
@@ -764,7 +785,7 @@ fn at(path: &str) -> idev_backup::base::backup_path::BackupPath {
 }
 
 #[test]
-fn versions_are_agreed_on() {
+fn version_exchange_accepts_offer() {
     // limd#248: 300 on iOS 8; limd#998 and limd#1540: 400 since iOS 14.
     for version in [300, 400] {
         let offer = array(&format!(
@@ -780,9 +801,10 @@ fn versions_are_agreed_on() {
     assert!(message::is_ready(&ready));
 }
 
+/// Checks that Hello offers two protocol versions, and that ErrorCode 0 in the response is success.
 #[test]
-fn hello_has_two_versions_and_code_0_is_success() {
-    // net#81: iOS 12.1.1. The poster took ErrorCode 0 for an error.
+fn hello_response_code_zero_succeeds() {
+    // net#81: iOS 12.1.1. The author of the thread mistook ErrorCode 0 for an error.
     let hello = array(
         "<string>DLMessageProcessMessage</string><dict><key>MessageName</key><string>Hello</string>\
          <key>SupportedProtocolVersions</key><array><real>2.0</real><real>2.1</real></array></dict>",
@@ -799,8 +821,9 @@ fn hello_has_two_versions_and_code_0_is_success() {
     assert_eq!(response.kind, Kind::Verdict(success));
 }
 
+/// Checks that our request for a full backup equals that of other clients.
 #[test]
-fn a_full_backup_is_asked_for_as_others_do() {
+fn full_backup_request_matches_others() {
     // limd#1380
     let asked = array(
         "<string>DLMessageProcessMessage</string><dict><key>MessageName</key><string>Backup</string>\
@@ -810,9 +833,10 @@ fn a_full_backup_is_asked_for_as_others_do() {
     assert_eq!(message::backup("X", true), asked);
 }
 
+/// Checks that the reply to a request for an absent Status.plist equals that of a Mac.
 #[test]
-fn a_status_that_is_not_there_is_answered_as_macs_do() {
-    // limd#1412: the first request of every backup, and what a Mac answers.
+fn missing_file_reply_matches_mac() {
+    // limd#1412: the first request of every backup, and the reply of a Mac.
     let path = "00008030-001C195E0A88802E/Status.plist";
     let asked = request(&format!(
         "<string>DLMessageDownloadFiles</string><array><string>{path}</string></array>\
@@ -845,7 +869,7 @@ fn a_status_that_is_not_there_is_answered_as_macs_do() {
 }
 
 #[test]
-fn uploads_are_read_in_both_forms() {
+fn upload_requests_parse_both_forms() {
     // limd#437 (iOS 7 and later), limd#180 (iOS 8). The real is the progress after the batch; it
     // may exceed 100.
     for (xml, bytes, percent) in [
@@ -869,8 +893,8 @@ fn uploads_are_read_in_both_forms() {
 }
 
 #[test]
-fn an_empty_list_of_files_is_still_answered() {
-    // limd#112: a host that returned silently made the phone ask for ever.
+fn empty_download_list_is_answered() {
+    // limd#112: if the host sends no reply, the phone repeats the request forever.
     let asked = request(
         "<string>DLMessageDownloadFiles</string><array></array>\
          <dict><key>DLDeviceIOCallbacks</key><integer>400508120</integer></dict>\
@@ -885,8 +909,10 @@ fn an_empty_list_of_files_is_still_answered() {
     assert_eq!(Reply::Several(vec![]).to_plist(), done);
 }
 
+/// Checks the requests for free and for purged disk space and our replies, and that the required
+/// space is computed from them.
 #[test]
-fn room_is_asked_for_and_the_need_follows_from_it() {
+fn disk_space_messages_are_parsed() {
     // limd#1071: 10,000,000 bytes free were not enough.
     let space = request("<string>DLMessageGetFreeDiskSpace</string>");
     assert_eq!(space.kind, Kind::FreeSpace);
@@ -899,13 +925,13 @@ fn room_is_asked_for_and_the_need_follows_from_it() {
         "<string>DLMessagePurgeDiskSpace</string><integer>26418026591</integer><integer>4</integer>",
     );
     assert_eq!(purge.kind, Kind::Purge(26_418_026_591));
-    // pmd3#1884: Apple's own host answers -1 and 0, and keeps serving. The words are free.
+    // pmd3#1884: Apple's own host answers -1 and 0, and keeps serving. The text is arbitrary.
     let reply = Reply::NotPurged.to_plist();
     let reply = reply.as_array().unwrap();
     assert_eq!(reply[1], Value::Integer((-1).into()));
     assert_eq!(reply[3], Value::Integer(0.into()));
-    // pmd3#1879: asked and free together are what the thread tells as the phone's estimate;
-    // pmd3#1886: 2 GiB of it are beyond the need.
+    // pmd3#1879: the requested and the free bytes add up to the phone's estimate in the thread.
+    // pmd3#1886: the estimate exceeds the need by 2 GiB.
     let shortage = Shortage {
         asked_bytes: 667_490_157_139,
         free_bytes: 302_044_200_960,
@@ -914,33 +940,37 @@ fn room_is_asked_for_and_the_need_follows_from_it() {
 }
 
 #[test]
-fn verdicts_of_real_phones_are_classed() {
+fn real_error_codes_are_classified() {
     for (code, description, class) in [
         // limd#1380: the passcode was not entered for about three minutes, iOS 16.1.
-        (208, "Device locked (MBErrorDomain/208)", Class::Locked),
+        (
+            208,
+            "Device locked (MBErrorDomain/208)",
+            FailureKind::Locked,
+        ),
         // limd#1384, pmd3#1879
         (
             105,
             "Insufficient free disk space on drive to back up (MBErrorDomain/105)",
-            Class::NoSpace,
+            FailureKind::NoSpace,
         ),
         // limd#1361
         (
             104,
             "Multiple errors uploading files (MBErrorDomain/104)",
-            Class::Failed,
+            FailureKind::Failed,
         ),
         // limd#187
         (
             212,
             "Unable to backup until Setup is finished (MBErrorDomain/212)",
-            Class::Failed,
+            FailureKind::Failed,
         ),
         // limd#996
         (
             207,
             "Invalid password (MBErrorDomain/207)",
-            Class::WrongPassword,
+            FailureKind::WrongPassword,
         ),
     ] {
         let verdict = request(&format!(
@@ -952,17 +982,14 @@ fn verdicts_of_real_phones_are_classed() {
             panic!("{code}")
         };
         let refusal = error_codes::explain(&verdict, None, None, "/srv");
-        assert_eq!(
-            (refusal.code, refusal.class),
-            (code, class),
-            "{description}"
-        );
+        assert_eq!((refusal.code, refusal.kind), (code, class), "{description}");
         assert!(refusal.to_string().contains(description), "{code}");
     }
 }
 
+/// Checks that the requests of a first backup are parsed, in the order in which a phone sent them.
 #[test]
-fn a_first_backup_goes_in_this_order() {
+fn first_backup_messages_are_parsed() {
     // limd#180: iOS 8, the first messages of a first backup.
     const U: &str = "0123456789abcdef0123456789abcdef01234567";
     let path = |rest: &str| at(&format!("{U}{rest}"));
@@ -1003,9 +1030,10 @@ fn a_first_backup_goes_in_this_order() {
     }
 }
 
+/// Checks that a request to create a folder below `_unback_` is parsed together with its progress.
 #[test]
-fn a_folder_of_unback_is_read_with_its_progress() {
-    // limd#311: iOS 9.3. A progress of 0.0 in the fourth place.
+fn unback_directory_request_has_progress() {
+    // limd#311: iOS 9.3. The fourth element is a progress of 0.0.
     let folder = "_unback_/00000000-0000-0000-0000-000000000000/var/mobile/Applications/com.apple.TestFlight/Library";
     let asked = request(&format!(
         "<string>DLMessageCreateDirectory</string><string>{folder}</string><dict/><real>0.0</real>"

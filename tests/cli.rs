@@ -1,4 +1,4 @@
-//! The built program, as people and scripts run it: exit codes, what is printed where, and the
+//! The built program, as users and scripts run it: exit codes, output on stdout and stderr, and
 //! JSON.
 
 use std::fs;
@@ -25,7 +25,7 @@ fn suffer(rig: &Rig, spec: &str) {
 }
 
 #[test]
-fn each_way_to_end_has_its_exit_code_and_its_hint() {
+fn errors_set_exit_code_and_hint() {
     let rig = Rig::backed_up();
     let table = [
         ("error:1", 1),
@@ -58,9 +58,9 @@ fn each_way_to_end_has_its_exit_code_and_its_hint() {
 }
 
 #[test]
-fn a_backup_that_is_done_with_problems_says_so() {
+fn problems_set_exit_code_three() {
     let rig = Rig::backed_up();
-    // Cut where only the last check of the phone and its verdict are left.
+    // Cut the connection when only the phone's last check and its verdict are left.
     suffer(&rig, "cut-at:787");
     let ran = runs(&rig, &["create"], 3);
     assert!(ran.err.contains("problem: "), "{}", ran.err);
@@ -71,8 +71,9 @@ fn a_backup_that_is_done_with_problems_says_so() {
     assert!(ran.err.contains("problem: ") && ran.out.is_empty());
 }
 
+/// Checks that wrong usage exits with 2, and that the help of each command has an example.
 #[test]
-fn wrong_usage_is_two_and_help_has_an_example() {
+fn usage_errors_exit_with_two() {
     let rig = Rig::new();
     for args in [
         &["frobnicate"][..],
@@ -100,8 +101,9 @@ fn wrong_usage_is_two_and_help_has_an_example() {
     );
 }
 
+/// Checks that commands exit with 4 if they find no phone or no daemon.
 #[test]
-fn without_a_phone_or_a_daemon_it_is_four() {
+fn missing_phone_exits_with_four() {
     let rig = Rig::new();
     rig.daemon.detach(rig.udid());
     for command in [
@@ -124,7 +126,7 @@ fn without_a_phone_or_a_daemon_it_is_four() {
     let ran = runs(&rig, &["devices", "--json"], 4);
     assert_eq!(ran.objects().last().unwrap()["event"], "error");
 
-    // A port that was free a moment ago.
+    // No process listens on this port.
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = gone.local_addr().unwrap().to_string();
     drop(gone);
@@ -147,7 +149,7 @@ fn without_a_phone_or_a_daemon_it_is_four() {
 }
 
 #[test]
-fn json_is_an_object_a_line_and_ends_with_the_report() {
+fn json_lines_end_with_the_report() {
     let rig = Rig::new();
     for full in [true, false] {
         let ran = runs(&rig, &["create", "--json"], 0);
@@ -177,7 +179,7 @@ fn json_is_an_object_a_line_and_ends_with_the_report() {
 }
 
 #[test]
-fn quiet_prints_nothing_when_all_is_well() {
+fn quiet_prints_nothing_on_success() {
     let rig = Rig::new();
     for args in [
         &["create", "--quiet"][..],
@@ -196,8 +198,10 @@ fn quiet_prints_nothing_when_all_is_well() {
     );
 }
 
+/// Checks that the text output says what the backup contains, what it lacks, and which snapshots
+/// are kept or dropped.
 #[test]
-fn people_read_what_was_done_and_what_is_not_in_it() {
+fn text_output_summarizes_the_backup() {
     let rig = Rig::new();
     let ran = runs(&rig, &["create", "--no-apps", "--read-again"], 0);
     for words in [
@@ -281,7 +285,7 @@ fn phones_are_listed_paired_and_forgotten() {
 }
 
 #[test]
-fn an_owner_who_does_not_trust_is_five() {
+fn refused_trust_exits_with_five() {
     let rig = Rig::with(PhoneConfig {
         trust: Trust::Deny,
         ..config()
@@ -298,7 +302,7 @@ fn an_owner_who_does_not_trust_is_five() {
 }
 
 #[test]
-fn backups_are_listed_and_verified_by_any_name() {
+fn verify_accepts_every_backup_name() {
     let rig = Rig::new();
     let ran = runs(&rig, &["list"], 0);
     assert!(ran.out.contains("holds no backups yet"), "{}", ran.out);
@@ -353,7 +357,7 @@ fn backups_are_listed_and_verified_by_any_name() {
         assert_eq!(report["path"], path.display().to_string(), "{args:?}");
         assert_eq!(report["hashed"], report["files"], "{args:?}");
     }
-    // A time may be the newest one's too; then both are meant, or that of the older one alone.
+    // The newest backup may have the same time, which makes the name ambiguous.
     let ran = run(&rig, &["verify", stamp]);
     assert!(
         ran.code == 0 || ran.err.contains("are meant by"),
@@ -392,8 +396,10 @@ fn backups_are_listed_and_verified_by_any_name() {
     runs(&rig, &["verify", &folder], 3);
 }
 
+/// Checks that `create` with several phones names them and needs `--device` or `--all`, and that a
+/// failure of one phone does not affect the others.
 #[test]
-fn several_phones_are_named_and_all_can_be_backed_up() {
+fn multiple_phones_require_a_choice() {
     let rig = Rig::new();
     let other = Phone::new(PhoneConfig {
         udid: OTHER_UDID.parse().unwrap(),
@@ -412,7 +418,7 @@ fn several_phones_are_named_and_all_can_be_backed_up() {
     ] {
         assert!(ran.err.contains(words), "{words}: {}", ran.err);
     }
-    // A variable names a phone for any command that takes one.
+    // The variable names a phone for every command that takes one, and --all overrides it.
     let mut all = program(&rig);
     all.args(["create", "--all"]);
     let ran = ended(all.env("IDEV_BACKUP_DEVICE", UDID));
@@ -431,7 +437,7 @@ fn several_phones_are_named_and_all_can_be_backed_up() {
     runs(&rig, &["create", "--device", OTHER_UDID], 0);
     assert_eq!((rig.phone.history().len(), other.history().len()), (1, 2));
 
-    // One that fails does not keep the other from its backup, and decides the exit code.
+    // If one phone fails, the other is still backed up, and the failure decides the exit code.
     suffer(&rig, "error:208");
     let ran = runs(&rig, &["create", "--all", "--json"], 5);
     let ends: Vec<_> = ran
@@ -445,7 +451,7 @@ fn several_phones_are_named_and_all_can_be_backed_up() {
 }
 
 #[test]
-fn a_store_that_is_not_named_lies_in_the_platforms_place_for_data() {
+fn default_store_uses_platform_data_folder() {
     let rig = Rig::new();
     let mut command = program(&rig);
     command
@@ -470,8 +476,9 @@ fn a_store_that_is_not_named_lies_in_the_platforms_place_for_data() {
     assert!(rig.listed().is_empty());
 }
 
+/// Checks that the demo needs neither a phone nor a daemon, and leaves no temporary files.
 #[test]
-fn the_demo_needs_nothing_and_leaves_nothing() {
+fn demo_leaves_no_files() {
     let rig = Rig::new();
     let temporary = rig.dir.path().join("tmp");
     fs::create_dir(&temporary).unwrap();

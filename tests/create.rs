@@ -1,5 +1,5 @@
-//! A backup from the phone to the sealed folder, against the simulated phone: what is promised,
-//! what goes wrong, and that the last good backup survives all of it.
+//! Backups of the simulated phone, from the first message to the sealed folder: their guarantees,
+//! their failures, and the survival of the last good backup.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,20 +8,22 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use idev_backup::backup::Error;
 use idev_backup::backup::create::{self, Options, Report};
 use idev_backup::base::cancel::CancelToken;
+use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::base::progress::{Event, Monitor, Phase, Silent, Wait};
 use idev_backup::base::secret::Secret;
 use idev_backup::device::tls::Pin;
 use idev_backup::device::{self, trust};
-use idev_backup::error::{Class, Error};
 use idev_backup::simulator::{Daemon, Fault, Passcode, Password, Phone, PhoneConfig, Trust};
 use idev_backup::store::{self, METADATA, Store, sums};
 use idev_backup::verify;
 
+use crate::advice::Advice as _;
 use crate::rig::*;
 
-/// A run that must fail; its error.
+/// Runs a backup that must fail, and returns its error.
 fn fails(rig: &Rig, options: &Options) -> Error {
     fails_with(rig, options, &Silent)
 }
@@ -36,7 +38,7 @@ fn faults(specs: &[&str]) -> Vec<Fault> {
     specs.iter().map(|s| s.parse().unwrap()).collect()
 }
 
-/// The snapshots of the rig's phone beside the current backup, oldest first.
+/// Returns the snapshots of the rig's phone beside the current backup, oldest first.
 fn archives(store: &Store) -> Vec<std::path::PathBuf> {
     let mut found: Vec<_> = store
         .snapshots()
@@ -49,8 +51,10 @@ fn archives(store: &Store) -> Vec<std::path::PathBuf> {
     found
 }
 
+/// Checks that a first backup holds every byte of the phone in Apple's layout, and that its hash
+/// list, report and phases describe it.
 #[test]
-fn a_first_backup_holds_every_byte_of_the_phone_and_says_what_it_is() {
+fn first_backup_is_complete() {
     let rig = Rig::new();
     let recorder = Recorder::default();
     let report = rig.try_create(&options(), &recorder).unwrap();
@@ -93,7 +97,7 @@ fn a_first_backup_holds_every_byte_of_the_phone_and_says_what_it_is() {
         assert!(copy == fs::read(current.join(name)).unwrap(), "{name}");
     }
 
-    // report.json is what was returned, but for what happens after it is written.
+    // report.json equals the returned report, except for fields that are set after it is written.
     let json = fs::read(snapshot.report().unwrap()).unwrap();
     let mut json: serde_json::Value = serde_json::from_slice(&json).unwrap();
     let mut returned = serde_json::to_value(&report).unwrap();
@@ -133,7 +137,7 @@ fn a_first_backup_holds_every_byte_of_the_phone_and_says_what_it_is() {
 
 #[cfg(unix)]
 #[test]
-fn a_backup_is_for_its_owner_only() {
+fn backup_permissions_are_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let rig = Rig::backed_up();
     rig.create();
@@ -145,8 +149,10 @@ fn a_backup_is_for_its_owner_only() {
     }
 }
 
+/// Checks that the phone sends only changes for a second backup, and that the first backup becomes
+/// an unchanged snapshot.
 #[test]
-fn a_second_backup_is_sent_only_what_changed_and_leaves_the_first_as_it_was() {
+fn second_backup_transfers_only_changes() {
     let rig = Rig::backed_up();
     let first = tree(&rig.current());
     let times = modified(&rig.current());
@@ -198,7 +204,7 @@ fn modified(root: &Path) -> Vec<(String, std::time::SystemTime)> {
         .collect()
 }
 
-/// Paths that are one file in both folders.
+/// Returns the paths that are hard links to the same file in both folders.
 #[cfg(unix)]
 fn shared_files(one: &Path, other: &Path) -> Vec<String> {
     use std::os::unix::fs::MetadataExt;
@@ -213,7 +219,7 @@ fn shared_files(one: &Path, other: &Path) -> Vec<String> {
 }
 
 #[test]
-fn as_many_snapshots_stay_as_were_asked_for() {
+fn keep_option_limits_snapshots() {
     let rig = Rig::backed_up();
     let mut known = vec![tree(&rig.current())];
     for (keep, stay) in [
@@ -234,10 +240,10 @@ fn as_many_snapshots_stay_as_were_asked_for() {
         assert_eq!(found.len(), stay, "keep {keep}");
         assert_eq!(report.older, stay as u64);
         for (archive, expected) in found.iter().rev().zip(known.iter().rev()) {
-            assert_same(expected, &tree(archive), "the newest stay");
+            assert_same(expected, &tree(archive), "the newest snapshots stay");
             assert_whole(archive);
         }
-        // Beside the backups stand as many folders of ours, and nothing but locks.
+        // The program's own folder holds one folder for each backup, and otherwise only lock files.
         let besides = fs::read_dir(rig.own()).unwrap().map(Result::unwrap);
         let besides = besides.filter(|entry| entry.path().is_dir()).count();
         assert_eq!(besides, stay + 1, "keep {keep}");
@@ -246,7 +252,7 @@ fn as_many_snapshots_stay_as_were_asked_for() {
 }
 
 #[test]
-fn a_full_backup_starts_empty() {
+fn full_backup_starts_empty() {
     let rig = Rig::backed_up();
     let first = tree(&rig.current());
     let report = rig.create_with(&Options {
@@ -257,13 +263,15 @@ fn a_full_backup_starts_empty() {
     assert_eq!(report.received_files as usize, rig.phone.files().count());
     assert_eq!(report.hashes.carried, 0);
     assert_eq!(report.draft, "empty");
-    // The backup before is not lost by it.
+    // The previous backup becomes a snapshot.
     assert_eq!(archives(&rig.store).len(), 1);
     assert_same(&first, &tree(&archives(&rig.store)[0]), "after --full");
 }
 
+/// Checks that a current backup with an empty Status.plist is never deleted, whether or not the
+/// store holds a copy of that file.
 #[test]
-fn what_stands_in_a_backups_place_is_never_thrown_away() {
+fn unusable_backup_becomes_a_snapshot() {
     let rig = Rig::backed_up();
     let current = rig.store.current(rig.udid()).unwrap().unwrap();
     let empty = |folder: &Path| {
@@ -274,21 +282,28 @@ fn what_stands_in_a_backups_place_is_never_thrown_away() {
     empty(current.path());
     let before = tree(&rig.current());
     let report = rig.create();
-    assert!(!report.full, "there is a copy of what is lost");
-    assert_same(&before, &tree(&archives(&rig.store)[0]), "mended");
+    assert!(!report.full, "Status.plist is read from its copy");
+    assert_same(
+        &before,
+        &tree(&archives(&rig.store)[0]),
+        "the backup with the empty Status.plist",
+    );
 
     let current = rig.store.current(rig.udid()).unwrap().unwrap();
     empty(current.path());
     empty(current.beside().unwrap());
     let before = tree(&rig.current());
     let report = rig.create();
-    assert!(report.full, "the phone cannot go on with it");
+    assert!(report.full, "the phone cannot continue from that backup");
     let mut archived = archives(&rig.store).into_iter();
-    assert!(archived.any(|folder| tree(&folder) == before), "unusable");
+    assert!(
+        archived.any(|folder| tree(&folder) == before),
+        "the unusable backup is gone"
+    );
 }
 
 #[test]
-fn a_damaged_list_of_hashes_makes_the_phone_send_everything() {
+fn damaged_hash_list_forces_full_backup() {
     for bytes in [&b"rubbish\n"[..], b"\xff\xfe\n", b""] {
         let rig = Rig::backed_up();
         let sums = rig.store.current(rig.udid()).unwrap().unwrap().sums();
@@ -299,8 +314,10 @@ fn a_damaged_list_of_hashes_makes_the_phone_send_everything() {
     }
 }
 
+/// Checks that a backup of another program stays as it was, and shares no hard link with the new
+/// backup.
 #[test]
-fn a_backup_that_another_program_made_is_kept_untouched_and_shares_no_file() {
+fn foreign_backup_is_kept_unchanged() {
     let rig = Rig::backed_up();
     let store = rig.new_store("foreign");
     let foreign = store.current_path(rig.udid());
@@ -313,9 +330,12 @@ fn a_backup_that_another_program_made_is_kept_untouched_and_shares_no_file() {
             ..options()
         },
     );
-    assert!(!report.full, "its files are used: {report:?}");
+    assert!(
+        !report.full,
+        "the files of the foreign backup are not used: {report:?}"
+    );
     let archives = archives(&store);
-    assert_eq!(archives.len(), 1, "only what is ours is dropped");
+    assert_eq!(archives.len(), 1, "only our own snapshots are dropped");
     assert_same(&before, &tree(&archives[0]), "the foreign backup");
     #[cfg(unix)]
     assert_eq!(
@@ -324,11 +344,11 @@ fn a_backup_that_another_program_made_is_kept_untouched_and_shares_no_file() {
     );
 }
 
-// ---- what is cut ----
+// ---- interrupted connections ----
 
-/// Has a run cut short by `fault`: the last good backup stays, and the next run succeeds. `None`
-/// when the backup was over before the fault came; else whether the phone went on where it had
-/// stopped.
+/// Runs a backup that `fault` cuts short, and checks that the last good backup stays and that the
+/// next run succeeds. Returns `None` if the backup ended before the fault occurred, and otherwise
+/// true if the phone resumed where it had stopped.
 fn cut_and_go_on(rig: &Rig, store: &Store, fault: Fault) -> Option<bool> {
     let current = store.current_path(rig.udid());
     let exists = current.exists();
@@ -339,14 +359,15 @@ fn cut_and_go_on(rig: &Rig, store: &Store, fault: Fault) -> Option<bool> {
     let when = format!("{fault:?}");
     match rig.try_in(store, &options(), &Silent) {
         Ok(report) => {
-            // Cut after the phone had finished: told as a problem, and our own check decided.
+            // The connection was cut after the phone had finished. The report contains a problem,
+            // and the program's own check decided that the backup is good.
             let heard = rig.phone.history().last().unwrap().code.is_some();
             assert_eq!(report.problems.is_empty(), heard, "{when}: {report:?}");
             assert_whole(&current);
             return None;
         }
         Err(e) => {
-            assert_eq!(e.class(), Class::Lost, "{when}: {e}");
+            assert_eq!(e.kind(), FailureKind::Lost, "{when}: {e}");
             assert!(e.hint().is_some(), "{when}");
         }
     }
@@ -369,8 +390,10 @@ fn cut_and_go_on(rig: &Rig, store: &Store, fault: Fault) -> Option<bool> {
     Some(resumed)
 }
 
+/// Checks that an incremental backup that is cut at any message leaves the last good backup as it
+/// was, and that the next run can resume.
 #[test]
-fn a_changes_only_backup_cut_at_any_message_leaves_the_last_one_and_can_go_on() {
+fn incremental_backup_survives_cut_at_message() {
     let rig = Rig::backed_up();
     // Messages 6 to 261 list folders and 263 to 776 make them; then come files, manifests, moves
     // and removals.
@@ -386,12 +409,17 @@ fn a_changes_only_backup_cut_at_any_message_leaves_the_last_one_and_can_go_on() 
         }
     }
     assert!(cut >= 20 / cut_every(), "{cut} were cut");
-    assert!(resumed >= 8 / cut_every(), "{resumed} of {cut} went on");
-    assert!(finished > 0, "none was cut after the phone had finished");
+    assert!(
+        resumed >= 8 / cut_every(),
+        "{resumed} of {cut} were resumed"
+    );
+    assert!(finished > 0, "no run was cut after the phone had finished");
 }
 
+/// Checks that a first backup that is cut after any byte leaves no backup, and that the next run
+/// can resume.
 #[test]
-fn a_first_backup_cut_after_any_byte_leaves_nothing_and_can_go_on() {
+fn first_backup_survives_cut_at_byte() {
     let rig = Rig::new();
     let (mut cut, mut resumed) = (0, 0_usize);
     for number in (0..24).step_by(cut_every()) {
@@ -404,14 +432,19 @@ fn a_first_backup_cut_after_any_byte_leaves_nothing_and_can_go_on() {
         fs::remove_dir_all(store.root()).unwrap();
     }
     assert!(cut > 15 / cut_every(), "{cut} were cut");
-    assert!(resumed > 10 / cut_every(), "{resumed} of {cut} went on");
+    assert!(
+        resumed > 10 / cut_every(),
+        "{resumed} of {cut} were resumed"
+    );
 }
 
+/// Checks that an incremental backup that is cut after any byte leaves the last good backup as it
+/// was, and that the next run can resume.
 #[test]
-fn a_changes_only_backup_cut_after_any_byte_leaves_the_last_one_and_can_go_on() {
+fn incremental_backup_survives_cut_at_byte() {
     let rig = Rig::backed_up();
     let (mut cut, mut resumed) = (0, 0_usize);
-    // Most of what is sent are requests to list and make folders.
+    // Most of the transfer consists of requests to list and make folders.
     for number in (0..18).step_by(cut_every()) {
         let offset = 161_000 + number * 3_001;
         if let Some(went_on) = cut_and_go_on(&rig, &rig.store, Fault::CutAfter(offset)) {
@@ -420,10 +453,13 @@ fn a_changes_only_backup_cut_after_any_byte_leaves_the_last_one_and_can_go_on() 
         }
     }
     assert!(cut >= 8 / cut_every(), "{cut} were cut");
-    assert!(resumed >= 4 / cut_every(), "{resumed} of {cut} went on");
+    assert!(
+        resumed >= 4 / cut_every(),
+        "{resumed} of {cut} were resumed"
+    );
 }
 
-/// Has a run cut when the phone has sent its files and not yet its manifests.
+/// Cuts a run after the phone has sent its files and before it sends its manifests.
 fn cut_after_the_files(rig: &Rig) {
     rig.phone.suffer(&[Fault::CutAt(779)]);
     rig.try_create(&options(), &Silent).unwrap_err();
@@ -431,7 +467,7 @@ fn cut_after_the_files(rig: &Rig) {
     assert!(snapshot_files(rig).len() > 1);
 }
 
-/// The files below the draft's Snapshot/.
+/// Returns the files below the draft's Snapshot/ that are not empty.
 fn snapshot_files(rig: &Rig) -> Vec<std::path::PathBuf> {
     let folder = rig.draft_backup().join("Snapshot");
     if !folder.exists() {
@@ -444,8 +480,10 @@ fn snapshot_files(rig: &Rig) -> Vec<std::path::PathBuf> {
         .collect()
 }
 
+/// Checks that a run does not rely on a draft that something else has changed since the last run:
+/// it drops the changed files, or starts from the current backup.
 #[test]
-fn a_draft_that_was_changed_behind_our_back_is_not_taken_over_as_it_is() {
+fn changed_draft_is_checked_before_resuming() {
     type Change = fn(&Rig);
     let table: [(&str, Change, &str); 9] = [
         (
@@ -469,7 +507,7 @@ fn a_draft_that_was_changed_behind_our_back_is_not_taken_over_as_it_is() {
             "1 file of it dropped",
         ),
         (
-            "a stranger below Snapshot",
+            "an unknown file below Snapshot",
             |rig| {
                 let folder = rig.draft_backup().join("Snapshot").join("ab");
                 fs::write(folder.join("ab".repeat(20)), "stranger").unwrap();
@@ -504,7 +542,7 @@ fn a_draft_that_was_changed_behind_our_back_is_not_taken_over_as_it_is() {
             "cloned",
         ),
         (
-            "a journal that a power cut left as zeros and worse",
+            "a journal that a power cut left as zeros and invalid UTF-8",
             |rig| {
                 for entry in fs::read_dir(rig.draft().join("journal")).unwrap() {
                     fs::write(entry.unwrap().path(), b"\0\0\xff\xfe\n").unwrap();
@@ -513,7 +551,7 @@ fn a_draft_that_was_changed_behind_our_back_is_not_taken_over_as_it_is() {
             "cloned",
         ),
         (
-            "a file of the backup before replaced",
+            "a replaced file of the previous backup",
             |rig| {
                 let id = rig.phone.files().next().unwrap().file_id();
                 let path = rig.draft_backup().join(&id[..2]).join(&id);
@@ -523,7 +561,7 @@ fn a_draft_that_was_changed_behind_our_back_is_not_taken_over_as_it_is() {
             "cloned",
         ),
         (
-            "its note garbled",
+            "a damaged draft.json",
             |rig| fs::write(rig.draft().join("draft.json"), "{").unwrap(),
             "cloned",
         ),
@@ -542,7 +580,7 @@ fn a_draft_that_was_changed_behind_our_back_is_not_taken_over_as_it_is() {
     }
 }
 
-// ---- a crash while the draft takes its place ----
+// ---- crashes while sealing ----
 
 /// A phone's two backups: the old one, and the new one that was being sealed.
 struct Sealing {
@@ -563,7 +601,7 @@ enum Step {
 }
 
 impl Sealing {
-    /// Makes a store where a crash came after `step` of sealing.
+    /// Prepares a store as a crash after `step` of sealing leaves it.
     fn crashed(rig: &Rig, step: Step) -> Sealing {
         rig.create_with(&Options {
             keep: 0.into(),
@@ -579,7 +617,7 @@ impl Sealing {
             let snapshot = rig.store.current(rig.udid()).unwrap().unwrap();
             snapshot.stamp().unwrap()
         };
-        // Backwards from the finished seal.
+        // Start from the finished seal and revert its steps, the last one first.
         fs::create_dir_all(draft.join("root")).unwrap();
         fs::create_dir_all(draft.join("journal")).unwrap();
         fs::create_dir_all(draft.join("incoming")).unwrap();
@@ -605,8 +643,9 @@ impl Sealing {
     }
 }
 
+/// Checks that the next run completes a seal that crashed at any step.
 #[test]
-fn a_crash_at_any_step_of_sealing_is_brought_to_its_end_by_the_next_run() {
+fn next_run_completes_crashed_seal() {
     let rig = Rig::new();
     for step in [
         Step::Intended,
@@ -636,7 +675,7 @@ fn a_crash_at_any_step_of_sealing_is_brought_to_its_end_by_the_next_run() {
 }
 
 #[test]
-fn a_first_backup_whose_sealing_crashed_is_not_lost() {
+fn first_backup_survives_seal_crash() {
     let rig = Rig::backed_up();
     let first = tree(&rig.current());
     let stamp = rig.store.current(rig.udid()).unwrap().unwrap().stamp();
@@ -648,21 +687,21 @@ fn a_first_backup_whose_sealing_crashed_is_not_lost() {
     assert_same(&first, &tree(&archives(&rig.store)[0]), "the first backup");
 }
 
-// ---- what a phone does wrong ----
+// ---- faulty phones ----
 
 /// The expected outcome of a fault.
 #[derive(Debug)]
 enum Comes {
-    /// Done, without a word.
+    /// The backup succeeds without problems.
     Done,
-    /// Done, with a problem that says this.
+    /// The backup succeeds with a problem that contains this text.
     Problem(&'static str),
-    /// Not done; the error's class, and what it says.
-    Fails(Class, &'static str),
+    /// The backup fails with an error of this class that contains this text.
+    Fails(FailureKind, &'static str),
 }
 
-/// Runs a backup with each of the phone's faults, and one without at the end, and looks at what
-/// came of them.
+/// Runs a backup with each of the phone's faults and checks for the expected outcome. At the end, a
+/// backup without faults must succeed.
 fn suffer(table: &[(&str, Comes)]) {
     let rig = Rig::backed_up();
     let impatient = Options {
@@ -683,7 +722,7 @@ fn suffer(table: &[(&str, Comes)]) {
         let after = rig.untouchable();
         match (comes, result) {
             (Comes::Fails(class, says), Err(e)) => {
-                assert_eq!(e.class(), *class, "{spec}: {e}");
+                assert_eq!(e.kind(), *class, "{spec}: {e}");
                 assert!(e.to_string().contains(says), "{spec}: {e}");
                 assert!(e.hint().is_some(), "{spec}: no hint for {e}");
                 assert_same(&before, &after, spec);
@@ -694,7 +733,7 @@ fn suffer(table: &[(&str, Comes)]) {
             (Comes::Problem(says), Ok(report)) => {
                 assert!(report.problems[0].contains(says), "{spec}: {report:?}");
             }
-            (_, result) => panic!("{spec}: {comes:?} was to come, and not {result:?}"),
+            (_, result) => panic!("{spec}: expected {comes:?}, got {result:?}"),
         }
         assert_same(&outside(before), &outside(after), spec);
         assert_whole(&rig.current());
@@ -704,11 +743,13 @@ fn suffer(table: &[(&str, Comes)]) {
 }
 
 const fn refused(what: &'static str) -> Comes {
-    Comes::Fails(Class::Failed, what)
+    Comes::Fails(FailureKind::Failed, what)
 }
 
+/// Checks that file names that no backup needs are refused, and that nothing outside the draft
+/// changes.
 #[test]
-fn names_that_no_backup_needs_are_refused_and_nothing_outside_the_draft_is_touched() {
+fn invalid_file_names_are_refused() {
     let own = |name: &str| format!("name:{UDID}/{name}");
     let (device, stream, climbs) = (own("nul"), own("a:b"), own("../../../etc/passwd"));
     let (nul, backslash) = (own("a\\0b"), own("..\\..\\x"));
@@ -731,7 +772,7 @@ fn names_that_no_backup_needs_are_refused_and_nothing_outside_the_draft_is_touch
 }
 
 #[test]
-fn messages_that_make_no_sense_are_refused() {
+fn malformed_messages_are_refused() {
     suffer(&[
         (
             "length:4294967295",
@@ -756,9 +797,9 @@ fn messages_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn every_verdict_of_the_phone_is_told_as_what_it_is() {
-    use Class::{Interrupted, Locked, NoSpace, WrongPassword};
+fn phone_error_codes_map_to_classes() {
     use Comes::Fails;
+    use FailureKind::{Interrupted, Locked, NoSpace, WrongPassword};
     suffer(&[
         ("error:1", refused("could not make the backup")),
         ("error:3", refused("an earlier run is in the way")),
@@ -777,7 +818,7 @@ fn every_verdict_of_the_phone_is_told_as_what_it_is() {
 }
 
 #[test]
-fn a_backup_that_is_not_whole_is_never_sealed() {
+fn incomplete_backup_is_never_sealed() {
     use Comes::{Done, Fails};
     suffer(&[
         ("device-error:5", refused("could not read its file")),
@@ -786,15 +827,15 @@ fn a_backup_that_is_not_whole_is_never_sealed() {
         ("bad-manifest", refused("Manifest.db")),
         (
             "claim-size:900000000000000000",
-            Fails(Class::NoSpace, "needs 900.0 PB"),
+            Fails(FailureKind::NoSpace, "needs 900.0 PB"),
         ),
     ]);
 }
 
 #[test]
-fn a_phone_that_falls_silent_is_given_up() {
-    use Class::Lost;
+fn silent_phone_times_out() {
     use Comes::{Fails, Problem};
+    use FailureKind::Lost;
     suffer(&[
         ("no-final-response", Problem("gave no verdict")),
         ("stall-at:0", Fails(Lost, "opened the backup service")),
@@ -805,7 +846,7 @@ fn a_phone_that_falls_silent_is_given_up() {
 }
 
 #[test]
-fn a_first_backup_that_fails_leaves_a_store_without_backups() {
+fn failed_first_backup_is_not_listed() {
     let rig = Rig::new();
     for spec in ["missing-file", "bad-manifest", "error:1", "device-error:3"] {
         rig.phone.suffer(&faults(&[spec]));
@@ -816,8 +857,10 @@ fn a_first_backup_that_fails_leaves_a_store_without_backups() {
     rig.create();
 }
 
+/// Checks that the error for a full disk names the size that the phone asks for, the store and its
+/// free space.
 #[test]
-fn the_need_for_room_is_told_with_the_phones_numbers() {
+fn no_space_error_names_required_size() {
     let rig = Rig::backed_up();
     rig.phone
         .suffer(&faults(&["claim-size:900000000000000000"]));
@@ -831,7 +874,7 @@ fn the_need_for_room_is_told_with_the_phones_numbers() {
 }
 
 #[test]
-fn what_the_phone_could_not_read_is_named() {
+fn file_unreadable_on_phone_is_named() {
     let rig = Rig::backed_up();
     rig.phone.suffer(&faults(&["device-error:4"]));
     let recorder = Recorder::default();
@@ -845,12 +888,12 @@ fn what_the_phone_could_not_read_is_named() {
 // ---- the owner ----
 
 #[test]
-fn a_passcode_that_is_entered_is_waited_for_and_announced() {
+fn passcode_wait_is_announced() {
     let rig = Rig::with(PhoneConfig {
         passcode: Passcode::Never,
         ..config()
     });
-    // Entered the moment that it is asked for.
+    // Enters the passcode as soon as the phone asks for it.
     struct Owner(Arc<Phone>, Recorder);
     impl Monitor for Owner {
         fn event(&self, event: Event) {
@@ -876,8 +919,8 @@ fn a_passcode_that_is_entered_is_waited_for_and_announced() {
 }
 
 #[test]
-fn what_keeps_a_phone_from_backing_up_is_told_as_what_it_is() {
-    let table: [(&str, PhoneConfig, Class, &str); 6] = [
+fn blocked_phone_errors_name_the_cause() {
+    let table: [(&str, PhoneConfig, FailureKind, &str); 6] = [
         (
             "the passcode is never entered",
             PhoneConfig {
@@ -885,7 +928,7 @@ fn what_keeps_a_phone_from_backing_up_is_told_as_what_it_is() {
                 passcode_limit: Duration::from_millis(50),
                 ..config()
             },
-            Class::Locked,
+            FailureKind::Locked,
             "passcode was not entered",
         ),
         (
@@ -894,7 +937,7 @@ fn what_keeps_a_phone_from_backing_up_is_told_as_what_it_is() {
                 trust: Trust::Deny,
                 ..config()
             },
-            Class::Locked,
+            FailureKind::Locked,
             "Don't Trust",
         ),
         (
@@ -903,7 +946,7 @@ fn what_keeps_a_phone_from_backing_up_is_told_as_what_it_is() {
                 trust: Trust::Never,
                 ..config()
             },
-            Class::Locked,
+            FailureKind::Locked,
             "nobody tapped Trust",
         ),
         (
@@ -912,7 +955,7 @@ fn what_keeps_a_phone_from_backing_up_is_told_as_what_it_is() {
                 locked: true,
                 ..config()
             },
-            Class::Locked,
+            FailureKind::Locked,
             "",
         ),
         (
@@ -921,7 +964,7 @@ fn what_keeps_a_phone_from_backing_up_is_told_as_what_it_is() {
                 icloud_restore: true,
                 ..config()
             },
-            Class::Failed,
+            FailureKind::Failed,
             "restored from iCloud",
         ),
         (
@@ -930,7 +973,7 @@ fn what_keeps_a_phone_from_backing_up_is_told_as_what_it_is() {
                 device_link: 100,
                 ..config()
             },
-            Class::Failed,
+            FailureKind::Failed,
             "",
         ),
     ];
@@ -943,7 +986,7 @@ fn what_keeps_a_phone_from_backing_up_is_told_as_what_it_is() {
         match rig.try_create(&impatient, &Silent) {
             Ok(_) => assert_eq!(what, "it speaks no DeviceLink that we know"),
             Err(e) => {
-                assert_eq!(e.class(), class, "{what}: {e}");
+                assert_eq!(e.kind(), class, "{what}: {e}");
                 assert!(e.to_string().contains(says), "{what}: {e}");
                 assert!(e.hint().is_some(), "{what}: {e}");
                 assert!(rig.listed().is_empty(), "{what}");
@@ -952,8 +995,10 @@ fn what_keeps_a_phone_from_backing_up_is_told_as_what_it_is() {
     }
 }
 
+/// Checks backups of phones with another DeviceLink version, an older iOS, or a low battery and a
+/// late tap on Trust.
 #[test]
-fn phones_that_are_a_little_different_are_backed_up_too() {
+fn phone_variants_are_backed_up() {
     for config in [
         PhoneConfig {
             device_link: 300,
@@ -975,8 +1020,9 @@ fn phones_that_are_a_little_different_are_backed_up_too() {
     }
 }
 
+/// Checks that a paired phone is backed up while it is locked, and that a note says so.
 #[test]
-fn a_paired_phone_is_backed_up_while_it_is_locked_and_this_is_noted() {
+fn locked_paired_phone_is_backed_up() {
     let rig = Rig::backed_up();
     rig.phone.lock_screen(true);
     let recorder = Recorder::default();
@@ -987,7 +1033,7 @@ fn a_paired_phone_is_backed_up_while_it_is_locked_and_this_is_noted() {
 }
 
 #[test]
-fn the_plan_says_whether_the_backup_will_be_encrypted() {
+fn plan_event_states_encryption() {
     for will_encrypt in [false, true] {
         let rig = Rig::with(PhoneConfig {
             backup_password: will_encrypt.then(|| Password::new("correct horse")),
@@ -1000,8 +1046,10 @@ fn the_plan_says_whether_the_backup_will_be_encrypted() {
     }
 }
 
+/// Checks that a run can be cancelled in each phase that waits for the phone, and then changes no
+/// backup.
 #[test]
-fn a_run_that_is_cancelled_ends_as_interrupted_at_any_phase_that_waits_for_the_phone() {
+fn cancelled_run_ends_as_interrupted() {
     let rig = Rig::backed_up();
     for phase in [
         Phase::Cloning,
@@ -1023,7 +1071,7 @@ fn a_run_that_is_cancelled_ends_as_interrupted_at_any_phase_that_waits_for_the_p
             &monitor,
         );
         let error = error.unwrap_err();
-        assert_eq!(error.class(), Class::Interrupted, "{phase:?}: {error}");
+        assert_eq!(error.kind(), FailureKind::Interrupted, "{phase:?}: {error}");
         assert_same(&before, &rig.untouchable(), &format!("{phase:?}"));
         rig.create_with(&Options {
             keep: 0.into(),
@@ -1032,10 +1080,11 @@ fn a_run_that_is_cancelled_ends_as_interrupted_at_any_phase_that_waits_for_the_p
     }
 }
 
-// ---- several at once ----
+// ---- concurrent runs ----
 
+/// Checks that a second run on the same phone fails because the first one holds the lock.
 #[test]
-fn a_second_run_on_the_same_phone_is_told_that_it_is_busy() {
+fn second_run_reports_busy() {
     let rig = Rig::backed_up();
     let second: Mutex<Option<Error>> = Mutex::new(None);
     let monitor = At(Phase::Receiving, || {
@@ -1052,7 +1101,7 @@ fn a_second_run_on_the_same_phone_is_told_that_it_is_busy() {
 }
 
 #[test]
-fn two_phones_are_backed_up_into_one_store_at_once() {
+fn two_phones_share_one_store() {
     let rig = Rig::new();
     let other = Phone::new(PhoneConfig {
         udid: OTHER_UDID.parse().unwrap(),
@@ -1084,7 +1133,7 @@ fn two_phones_are_backed_up_into_one_store_at_once() {
 
 // ---- pair records ----
 
-/// Has the daemon keep these bytes as the phone's record.
+/// Stores these bytes in the daemon as the phone's pair record.
 fn save_record(rig: &Rig, bytes: Vec<u8>) {
     let connector = rig.connector();
     let saved = connector
@@ -1108,7 +1157,7 @@ fn record_of(rig: &Rig) -> plist::Dictionary {
     value.into_dictionary().unwrap()
 }
 
-fn pair_anew(rig: &Rig) {
+fn pair_again(rig: &Rig) {
     let (connector, phone) = (rig.connector(), rig.attached());
     trust::unpair(&connector, &phone).unwrap();
     let paired = trust::pair(&connector, &phone, Duration::from_secs(10), &Silent);
@@ -1116,8 +1165,9 @@ fn pair_anew(rig: &Rig) {
     rig.create();
 }
 
+/// Checks that a damaged pair record is reported, and that pairing again repairs it.
 #[test]
-fn a_damaged_pair_record_is_told_and_pairing_anew_helps() {
+fn damaged_pair_record_is_reported() {
     let rig = Rig::backed_up();
     let mut cut = record_of(&rig);
     cut.remove("HostPrivateKey");
@@ -1130,12 +1180,14 @@ fn a_damaged_pair_record_is_told_and_pairing_anew_helps() {
         let error = fails(&rig, &options());
         let is_it = matches!(error, Error::Device(device::Error::BadRecord { .. }));
         assert!(is_it, "{error}");
-        pair_anew(&rig);
+        pair_again(&rig);
     }
 }
 
+/// Checks that a phone whose key differs from the one in its pair record is refused until the user
+/// pairs it again or accepts any certificate.
 #[test]
-fn a_phone_with_another_key_is_not_trusted_until_it_is_paired_anew() {
+fn mismatched_device_key_is_refused() {
     let rig = Rig::backed_up();
     let other = Rig::with(PhoneConfig {
         udid: OTHER_UDID.parse().unwrap(),
@@ -1166,11 +1218,11 @@ fn a_phone_with_another_key_is_not_trusted_until_it_is_paired_anew() {
     let mut anyone = rig.connector();
     anyone.pin = Pin::Anyone;
     create::create(&anyone, &rig.attached(), &rig.store, &options(), &Silent).unwrap();
-    pair_anew(&rig);
+    pair_again(&rig);
 }
 
 #[test]
-fn a_phone_that_forgot_this_computer_is_paired_with_again() {
+fn forgotten_pairing_is_renewed() {
     let rig = Rig::backed_up();
     rig.daemon.detach(rig.udid());
     let erased = Phone::new(config());
@@ -1178,7 +1230,7 @@ fn a_phone_that_forgot_this_computer_is_paired_with_again() {
     let recorder = Recorder::default();
     rig.try_create(&options(), &recorder).unwrap();
     assert_whole(&rig.current());
-    // It does not know the manifest that we hold, so it sends everything.
+    // The erased phone does not know the manifest of our backup, so it sends everything.
     assert!(erased.history()[0].full);
 
     let denies = Phone::new(PhoneConfig {
@@ -1187,17 +1239,17 @@ fn a_phone_that_forgot_this_computer_is_paired_with_again() {
     });
     rig.daemon.detach(rig.udid());
     rig.daemon.attach(denies);
-    assert_eq!(fails(&rig, &options()).class(), Class::Locked);
+    assert_eq!(fails(&rig, &options()).kind(), FailureKind::Locked);
 }
 
 #[test]
-fn a_phone_that_is_pulled_off_in_the_middle_is_a_lost_connection() {
+fn unplugged_phone_reports_lost_connection() {
     let rig = Rig::backed_up();
     let before = rig.untouchable();
     let pull = At(Phase::Receiving, || rig.daemon.detach(rig.udid()));
     let error = fails_with(&rig, &options(), &pull);
-    assert_eq!(error.class(), Class::Lost, "{error}");
-    assert_same(&before, &rig.untouchable(), "pulled");
+    assert_eq!(error.kind(), FailureKind::Lost, "{error}");
+    assert_same(&before, &rig.untouchable(), "unplugged");
     rig.daemon.attach(rig.phone.clone());
     rig.create();
 }
@@ -1205,7 +1257,7 @@ fn a_phone_that_is_pulled_off_in_the_middle_is_a_lost_connection() {
 // ---- the disk ----
 
 #[test]
-fn a_folder_that_can_be_no_store_is_told_as_what_it_is() {
+fn unusable_store_folders_are_refused() {
     let rig = Rig::backed_up();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
@@ -1236,14 +1288,14 @@ fn a_folder_that_can_be_no_store_is_told_as_what_it_is() {
         let error = Error::Store(Store::create(path).unwrap_err());
         assert!(error.to_string().contains(says), "{error}");
         assert!(error.hint().is_some(), "{error}");
-        assert_eq!(error.class(), Class::Failed, "{error}");
+        assert_eq!(error.kind(), FailureKind::Failed, "{error}");
         assert_eq!(before, path.is_dir().then(|| tree(path)), "{error}");
     }
 }
 
 #[cfg(unix)]
 #[test]
-fn a_store_that_cannot_be_written_is_told() {
+fn unwritable_store_is_reported() {
     use std::os::unix::fs::PermissionsExt;
     let rig = Rig::new();
     let locked = rig.dir.path().join("locked");
@@ -1257,7 +1309,7 @@ fn a_store_that_cannot_be_written_is_told() {
     assert!(error.hint().unwrap().contains("--store"), "{error}");
 }
 
-/// A small disk of its own, where this machine lets us have one.
+/// A small tmpfs, on machines where the test may mount one.
 #[cfg(target_os = "linux")]
 struct Disk(tempfile::TempDir);
 
@@ -1299,7 +1351,7 @@ impl Drop for Disk {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_read_only_disk_is_told() {
+fn read_only_disk_is_reported() {
     let Some(disk) = Disk::mount("size=8m") else {
         return;
     };
@@ -1308,19 +1360,19 @@ fn a_read_only_disk_is_told() {
     disk.remount("ro");
     let error = rig.try_in(&store, &options(), &Silent).unwrap_err();
     assert!(error.hint().unwrap().contains("read-only"), "{error}");
-    assert_eq!(error.class(), Class::Failed);
+    assert_eq!(error.kind(), FailureKind::Failed);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_that_is_full_from_the_start_is_told_before_anything_is_sent() {
+fn full_disk_fails_before_transfer() {
     let Some(disk) = Disk::mount("size=16m") else {
         return;
     };
     let rig = Rig::new();
     let store = Store::create(disk.0.path()).unwrap();
     let error = rig.try_in(&store, &options(), &Silent).unwrap_err();
-    assert_eq!(error.class(), Class::NoSpace, "{error}");
+    assert_eq!(error.kind(), FailureKind::NoSpace, "{error}");
     assert!(
         error.to_string().contains("the backup needs 134."),
         "{error}"
@@ -1328,11 +1380,12 @@ fn a_disk_that_is_full_from_the_start_is_told_before_anything_is_sent() {
     assert_eq!(rig.phone.history()[0].files, 0);
 }
 
+/// Checks that the last good backup stays as it was if the disk becomes full in any phase.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_that_runs_full_at_any_phase_leaves_the_last_good_backup() {
+fn disk_filling_up_keeps_last_backup() {
     use std::io::Write;
-    // The phone wants 134 MB free before it sends anything.
+    // The phone requires 134 MB of free space before it sends anything.
     let Some(disk) = Disk::mount("size=150m") else {
         return;
     };
@@ -1367,11 +1420,11 @@ fn a_disk_that_runs_full_at_any_phase_leaves_the_last_good_backup() {
         fs::remove_file(&filler).unwrap();
         match result {
             Err(error) => {
-                assert_eq!(error.class(), Class::NoSpace, "{phase:?}: {error}");
+                assert_eq!(error.kind(), FailureKind::NoSpace, "{phase:?}: {error}");
                 assert!(error.hint().is_some(), "{phase:?}: {error}");
                 assert_same(&before, &tree(&current), &format!("{phase:?}"));
             }
-            // Renames need no room; what was written then fitted.
+            // Sealing mostly renames files, which needs no space.
             Ok(_) => assert_eq!(phase, Phase::Sealing),
         }
         assert_whole(&current);
@@ -1385,8 +1438,9 @@ fn a_disk_that_runs_full_at_any_phase_leaves_the_last_good_backup() {
     }
 }
 
+/// Checks that the default options keep three snapshots and list the installed applications.
 #[test]
-fn a_backup_of_the_default_options_keeps_three_and_lists_the_applications() {
+fn default_options_keep_three_snapshots() {
     let options = Options::default();
     assert!(!options.full && options.apps && !options.read_again);
     assert_eq!(options.keep.to_string(), "keep-last 3");
@@ -1403,7 +1457,7 @@ fn a_backup_of_the_default_options_keeps_three_and_lists_the_applications() {
 }
 
 #[test]
-fn a_store_that_lost_its_daemon_is_no_device() {
+fn stopped_daemon_reports_no_device() {
     let rig = Rig::new();
     let (connector, attached) = (rig.connector(), rig.attached());
     let Rig {
@@ -1411,7 +1465,7 @@ fn a_store_that_lost_its_daemon_is_no_device() {
     } = rig;
     drop::<Daemon>(daemon);
     let error = create::create(&connector, &attached, &store, &options(), &Silent).unwrap_err();
-    assert_eq!(error.class(), Class::NoDevice, "{error}");
+    assert_eq!(error.kind(), FailureKind::NoDevice, "{error}");
     assert!(error.hint().is_some());
     drop(dir);
 }

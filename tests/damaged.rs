@@ -1,8 +1,8 @@
 //! Reads damaged copies of a backup with every command. No command panics or hangs, and `verify`
 //! never reports a copy as whole if it reads a changed byte in it.
 //!
-//! `IDEV_BACKUP_DAMAGED` is the number of copies; 12 without it. `IDEV_BACKUP_TEST_SEED` is the
-//! seed of the first one, and each copy has the next one.
+//! `IDEV_BACKUP_DAMAGED` is the number of copies (12 by default). `IDEV_BACKUP_TEST_SEED` is the
+//! seed of the first copy; each further copy uses the next number.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::rig::program::program;
 use crate::rig::{self, Random, Rig, Tree, UDID, tree};
 
-/// A command that takes longer hangs.
+/// Time after which a command counts as hanging.
 const LIMIT: Duration = Duration::from_secs(60);
 const PAGE: usize = 4096;
 
@@ -34,7 +34,7 @@ const COMMANDS: [&[&str]; 13] = [
 ];
 
 #[test]
-fn damaged_copies_never_pass_for_whole() {
+fn damaged_copies_never_verify_as_whole() {
     let rig = Rig::backed_up();
     let whole = tree(&rig.current());
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
@@ -58,7 +58,7 @@ fn damaged_copies_never_pass_for_whole() {
     }
 }
 
-/// Damages a copy in one way, and says how.
+/// Damages a copy in one random way. Returns a description of the damage.
 fn damage(backup: &Path, seed: u64) -> String {
     let mut random = Random::new(seed);
     let mut files: Vec<PathBuf> = (tree(backup).into_iter())
@@ -114,7 +114,7 @@ fn damage(backup: &Path, seed: u64) -> String {
     }
 }
 
-/// The names of files that are not as they were.
+/// Returns the names of the files that differ.
 fn changed(whole: &Tree, damaged: &Tree) -> Vec<String> {
     let names = whole.keys().chain(damaged.keys());
     let differ = names.filter(|name| whole.get(*name) != damaged.get(*name));
@@ -152,7 +152,7 @@ fn run(
         }
         if begun.elapsed() > LIMIT {
             child.kill().unwrap();
-            panic!("{when}: it hangs");
+            panic!("{when}: the command hangs");
         }
         std::thread::sleep(Duration::from_millis(2));
     };

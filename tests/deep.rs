@@ -1,4 +1,4 @@
-//! `verify --deep`, `--sample` and `--repair`: what is inside of files, and what can be taken back.
+//! `verify --deep`, `--sample` and `--repair`: damage inside of files, and what a repair restores.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,16 +6,18 @@ use std::process::Command;
 
 use idev_backup::backup_format::SCHEMA;
 use idev_backup::backup_format::record::{FileRecord, file_id};
+use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::base::progress::Silent;
 use idev_backup::base::secret::Secret;
-use idev_backup::error::{Class, Error};
 use idev_backup::reader::passwords::{Known, NoPasswords};
 use idev_backup::simulator::{Password, PhoneConfig};
 use idev_backup::store::METADATA;
+use idev_backup::verify::Error;
 use idev_backup::verify::{self, Depth, Options, Outcome, Report, Sample, Wrong};
 use rusqlite::Connection;
 use sha1::{Digest, Sha1};
 
+use crate::advice::Advice as _;
 use crate::rig::program::{ended, program};
 use crate::rig::*;
 
@@ -39,7 +41,7 @@ fn wrongs(report: &Report) -> Vec<(Wrong, &str)> {
     all
 }
 
-/// A folder as a phone makes it, by hand: so a test knows what is inside of its files.
+/// A backup folder built by hand, so that a test knows the contents of its files.
 struct Handmade(tempfile::TempDir);
 
 impl Handmade {
@@ -110,7 +112,8 @@ impl Handmade {
     }
 }
 
-/// A database, and its log with what is not yet in it.
+/// Returns the bytes of a database and of its write-ahead log. If `in_log` is true, the log holds
+/// an update that the database file lacks.
 fn database(folder: &Path, in_log: bool) -> (Vec<u8>, Vec<u8>) {
     let path = folder.join("made.db");
     let db = Connection::open(&path).unwrap();
@@ -141,8 +144,10 @@ fn property_list() -> Vec<u8> {
     bytes
 }
 
+/// Checks that `verify --deep` opens databases and property lists, and reports corrupt ones and
+/// files of apps that Manifest.plist does not list.
 #[test]
-fn what_is_inside_is_looked_into() {
+fn deep_check_opens_file_contents() {
     let backup = Handmade::new(&["net.example"]);
     let scratch = tempfile::tempdir().unwrap();
     let (whole, _) = database(scratch.path(), false);
@@ -188,7 +193,7 @@ fn what_is_inside_is_looked_into() {
         (report.outcome, report.restorable),
         (Outcome::Damaged, Some(false))
     );
-    // The levels below do not look there, and do not claim to have.
+    // A check of lower depth does not open files, and does not claim that it did.
     let shallow = check(backup.folder(), &Options::bytes());
     assert_eq!(
         (shallow.outcome, shallow.restorable, shallow.opened),
@@ -196,17 +201,18 @@ fn what_is_inside_is_looked_into() {
     );
 }
 
+/// Checks that a database is checked together with its write-ahead log.
 #[test]
-fn a_database_is_looked_at_together_with_its_log() {
+fn database_is_checked_with_wal() {
     let backup = Handmade::new(&[]);
     let scratch = tempfile::tempdir().unwrap();
     let (mut main, log) = database(scratch.path(), true);
-    // As if the phone had begun to write the log back when it took the copy: only both together are
-    // right.
+    // Simulate a copy that was made while the phone wrote the log back: the database is consistent
+    // only together with its log.
     let page = main.len() - 4096;
     main[page..page + 200].fill(0x5a);
     backup.add("HomeDomain", "Library/a.db", &main);
-    // The digest proves that the phone sent it so.
+    // The digest proves that the phone sent the file in this state.
     assert_eq!(
         wrongs(&check(backup.folder(), &deep())),
         [(Wrong::Inside, "Library/a.db")]
@@ -215,7 +221,8 @@ fn a_database_is_looked_at_together_with_its_log() {
     let report = check(backup.folder(), &deep());
     assert_eq!(wrongs(&report), []);
     assert_eq!(report.inside.databases, 1);
-    // A computer without room for the copies cannot judge the database, and does not call it broken.
+    // Without disk space for the copies, the check does not judge the database and does not report
+    // it as damaged.
     let mut verify = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
     verify
         .args(["verify", "--deep", "--json"])
@@ -231,8 +238,9 @@ fn a_database_is_looked_at_together_with_its_log() {
     assert_eq!(report["inside"]["unknown"], 1, "{report}");
 }
 
+/// Checks that, without our list of hashes, the digests in the phone's list reveal an altered file.
 #[test]
-fn without_hashes_the_phones_own_digests_find_what_was_altered() {
+fn phone_digests_reveal_altered_files() {
     let backup = Handmade::new(&[]);
     for n in 0..3 {
         backup.add("HomeDomain", &format!("Library/{n}"), &[n; 5000]);
@@ -248,9 +256,10 @@ fn without_hashes_the_phones_own_digests_find_what_was_altered() {
     assert_eq!(report.digests, 3);
 }
 
-/// Padding proves the end of an encrypted file, and nothing before it.
+/// Checks that the phone's digests reveal an altered byte in encrypted and in unencrypted backups.
+/// The padding of an encrypted file proves only its end.
 #[test]
-fn the_phones_digest_finds_what_was_altered_encrypted_or_not() {
+fn digests_reveal_alteration_despite_encryption() {
     let password = Known(Secret::new(b"correct horse".to_vec()));
     let opening = Options {
         passwords: Some(&password),
@@ -262,7 +271,7 @@ fn the_phones_digest_finds_what_was_altered_encrypted_or_not() {
             ..config()
         });
         rig.try_create(&options(), &Silent).unwrap();
-        // Where no list of hashes is.
+        // A copy outside of the store has no list of hashes.
         let alone = rig.dir.path().join("alone");
         copy_dir(&rig.current(), &alone);
         let report = check(&alone, &opening);
@@ -295,8 +304,9 @@ fn the_phones_digest_finds_what_was_altered_encrypted_or_not() {
     }
 }
 
+/// Checks that a backup that does not state its iOS version is not reported as restorable.
 #[test]
-fn a_backup_that_does_not_say_its_ios_is_not_called_restorable() {
+fn missing_ios_version_prevents_restore() {
     let backup = Handmade::new(&[]);
     backup.add("HomeDomain", "a", b"a");
     let path = backup.folder().join("Manifest.plist");
@@ -313,8 +323,9 @@ fn a_backup_that_does_not_say_its_ios_is_not_called_restorable() {
     );
 }
 
+/// Checks that a deep check finds no damage in the files as the phone sent them.
 #[test]
-fn what_the_phone_sent_so_is_no_damage() {
+fn fresh_backup_passes_deep_check() {
     let rig = Rig::backed_up();
     let report = check(&rig.current(), &deep());
     assert_eq!(
@@ -329,8 +340,10 @@ fn what_the_phone_sent_so_is_no_damage() {
     );
 }
 
+/// Checks that `--sample` reads about the requested fraction of the files, and different files for
+/// each salt.
 #[test]
-fn a_sample_reads_its_share_and_others_each_time() {
+fn sample_reads_its_fraction() {
     let rig = Rig::backed_up();
     let sample = |fraction, salt| Options {
         sample: Some(Sample { fraction, salt }),
@@ -343,7 +356,7 @@ fn a_sample_reads_its_share_and_others_each_time() {
         .collect();
     let mean = counts.iter().sum::<u64>() as f64 / 40.0 / all as f64;
     assert!((0.15..0.35).contains(&mean), "{mean}");
-    // One altered file is found in the end, and nothing else ever is.
+    // Some of the samples contain the one altered file, but not all of them.
     let victim = rig
         .phone
         .files()
@@ -387,8 +400,10 @@ fn with_independent_snapshot() -> (Rig, PathBuf, PathBuf) {
     (rig, current, older)
 }
 
+/// Checks that a repair restores each damaged file that has an intact copy in another snapshot, and
+/// no other file.
 #[test]
-fn what_another_snapshot_holds_whole_is_taken_back_and_nothing_else() {
+fn repair_copies_only_intact_files() {
     let (rig, current, older) = with_independent_snapshot();
     let shared: Vec<String> = rig
         .phone
@@ -433,8 +448,12 @@ fn what_another_snapshot_holds_whole_is_taken_back_and_nothing_else() {
         .map(|f| (f.wrong, f.file.as_str()))
         .collect();
     assert_eq!(left, [(Wrong::Altered, lost.as_str())]);
-    assert_eq!(tree(&older), old_tree, "the other one is only read");
-    // Once it is whole there too, all is as it was.
+    assert_eq!(
+        tree(&older),
+        old_tree,
+        "the repair must only read the other snapshot"
+    );
+    // Once the older snapshot has an intact copy, the repair restores everything.
     fs::write(older.join(lost), {
         let mut bytes = fs::read(older.join(lost)).unwrap();
         bytes[100] ^= 0x40;
@@ -450,8 +469,9 @@ fn what_another_snapshot_holds_whole_is_taken_back_and_nothing_else() {
     rig.create();
 }
 
+/// Checks that a repair restores each metadata file, missing or empty, from the copy in the store.
 #[test]
-fn each_file_of_metadata_is_taken_back_from_its_copy() {
+fn repair_restores_metadata_from_copies() {
     let rig = Rig::backed_up();
     let current = rig.current();
     let before = tree(&current);
@@ -494,8 +514,10 @@ fn each_file_of_metadata_is_taken_back_from_its_copy() {
     );
 }
 
+/// Checks that a damaged file that is hard-linked into every snapshot is reported as damaged: no
+/// intact copy is left. On a disk without hard links, the repair succeeds.
 #[test]
-fn a_repair_of_what_shares_its_bytes_says_that_nobody_has_them() {
+fn hard_linked_damage_is_not_repaired() {
     let rig = Rig::backed_up();
     rig.create();
     let (current, older) = (rig.current(), rig.store.snapshots().unwrap().pop().unwrap());
@@ -510,7 +532,7 @@ fn a_repair_of_what_shares_its_bytes_says_that_nobody_has_them() {
         same(&current.join(&path), &older.path().join(&path))
     });
     let path = shared.map(|id| format!("{}/{id}", &id[..2])).unwrap();
-    // In place, as a bad disk does it: a hard link shares that.
+    // Write in place, as a failing disk would: a hard link shares the damage.
     let file = fs::OpenOptions::new()
         .write(true)
         .open(current.join(&path))
@@ -524,8 +546,9 @@ fn a_repair_of_what_shares_its_bytes_says_that_nobody_has_them() {
     assert_eq!(repair.report.outcome == Outcome::Damaged, is_shared);
 }
 
+/// Checks that a repair fails while the store is locked, and for a folder without a list of hashes.
 #[test]
-fn a_repair_waits_for_nobody_and_guesses_nothing() {
+fn repair_requires_lock_and_hashes() {
     let rig = Rig::backed_up();
     let lock = rig.store.lock(rig.udid()).unwrap();
     let busy = verify::repair(&rig.current(), &Options::bytes(), &Silent).unwrap_err();
@@ -538,13 +561,15 @@ fn a_repair_waits_for_nobody_and_guesses_nothing() {
     copy_dir(&rig.current(), &alone);
     let error = verify::repair(&alone, &Options::bytes(), &Silent).unwrap_err();
     assert!(
-        matches!(error, Error::Nothing { .. }) && error.hint().is_some(),
+        matches!(error, Error::NotInStore(_)) && error.hint().is_some(),
         "{error}"
     );
 }
 
+/// Checks that a missing file that the phone reported as unreadable is a fault of the phone, not
+/// damage.
 #[test]
-fn what_the_phone_could_not_read_is_no_fault_of_the_disk() {
+fn complaint_makes_missing_file_phone_fault() {
     let rig = Rig::backed_up();
     let victim = rig
         .phone
@@ -575,8 +600,10 @@ fn what_the_phone_could_not_read_is_no_fault_of_the_disk() {
     assert_eq!(report.outcome, Outcome::NoDamageFound);
 }
 
+/// Checks that `verify` reads the phone's complaints from the report of the run that made the
+/// backup.
 #[test]
-fn what_the_runs_report_complains_of_is_called_the_phones_fault() {
+fn verify_uses_recorded_complaints() {
     let rig = Rig::backed_up();
     let victim = rig
         .phone
@@ -609,8 +636,9 @@ fn what_the_runs_report_complains_of_is_called_the_phones_fault() {
     );
 }
 
+/// Checks that a leftover Snapshot folder is reported, whether it is empty or not.
 #[test]
-fn a_working_folder_that_was_left_is_told_even_if_it_is_empty() {
+fn leftover_snapshot_folder_is_reported() {
     let backup = Handmade::new(&[]);
     fs::create_dir_all(backup.folder().join("Snapshot/00")).unwrap();
     let report = check(backup.folder(), &Options::default());
@@ -620,8 +648,9 @@ fn a_working_folder_that_was_left_is_told_even_if_it_is_empty() {
     assert_eq!(wrongs(&report), [(Wrong::Unfinished, "Snapshot/00/x")]);
 }
 
+/// Checks that missing metadata files count among the files that a backup should have.
 #[test]
-fn no_more_files_are_damaged_than_there_should_be() {
+fn damage_count_never_exceeds_total() {
     let rig = Rig::new();
     let backup = Handmade::new(&[]);
     for name in ["Info.plist", "Status.plist", "Manifest.plist"] {
@@ -637,7 +666,7 @@ fn no_more_files_are_damaged_than_there_should_be() {
 
 #[cfg(unix)]
 #[test]
-fn files_of_another_user_are_told() {
+fn files_of_other_users_are_reported() {
     let rig = Rig::backed_up();
     let victim = rig.current().join(victim(&rig));
     // Only root may give a file away.
@@ -659,7 +688,7 @@ fn files_of_another_user_are_told() {
 
 #[cfg(unix)]
 #[test]
-fn files_that_others_may_read_are_told() {
+fn world_readable_files_are_reported() {
     use std::os::unix::fs::PermissionsExt;
     let rig = Rig::backed_up();
     let path = rig.current().join("Info.plist");
@@ -669,7 +698,7 @@ fn files_that_others_may_read_are_told() {
     assert_eq!(report.outcome, Outcome::NoDamageFound);
 }
 
-/// A copy of the encrypted folder that another program made, to be damaged.
+/// Returns a copy of an encrypted backup made by another program, which the test may damage.
 fn encrypted() -> Option<(tempfile::TempDir, PathBuf)> {
     let folder = others("pmeenan-golemine/e2e/fixtures/generated/ios-mini-encrypted-backup")?;
     let backup = fs::read_dir(folder)
@@ -683,8 +712,10 @@ fn encrypted() -> Option<(tempfile::TempDir, PathBuf)> {
     Some((dir, copy))
 }
 
+/// Checks that a deep check decrypts every byte of an encrypted backup: it reports altered and
+/// truncated files and lists, and a wrong or missing password is an error.
 #[test]
-fn an_encrypted_backup_is_opened_to_its_last_byte() {
+fn deep_check_decrypts_every_byte() {
     let Some((_dir, folder)) = encrypted() else {
         return;
     };
@@ -705,10 +736,11 @@ fn an_encrypted_backup_is_opened_to_its_last_byte() {
     let wrong = Known(Secret::new(b"other".to_vec()));
     for options in [with(&wrong), with(&NoPasswords)] {
         let error = verify::verify(&folder, &options, &Silent).unwrap_err();
-        assert_eq!(error.class(), Class::WrongPassword, "{error}");
+        assert_eq!(error.kind(), FailureKind::WrongPassword, "{error}");
     }
 
-    // One byte in the last block but one of a file: only what fills up the last block can tell.
+    // Alter one byte in the second-to-last block of a file: only the padding in the last block
+    // reveals it.
     let payload = |least: u64| {
         let files = walkdir::WalkDir::new(&folder)
             .min_depth(2)
@@ -735,7 +767,7 @@ fn an_encrypted_backup_is_opened_to_its_last_byte() {
             .map(|f| f.wrong)
     };
     assert_eq!(damage(&report), Some(Wrong::Altered));
-    // A file that is cut between blocks, and inside of one.
+    // Truncate the file between two blocks (32 bytes), and inside of one (33 bytes).
     for length in [32, 33] {
         fs::write(&victim, &whole[..whole.len() - length]).unwrap();
         let report = check(&folder, &with(&right));
@@ -757,7 +789,7 @@ fn an_encrypted_backup_is_opened_to_its_last_byte() {
 
 #[cfg(unix)]
 #[test]
-fn a_repair_never_writes_through_a_link() {
+fn repair_never_follows_symlinks() {
     let (rig, current, older) = with_independent_snapshot();
     let victim = rig
         .phone
@@ -784,14 +816,16 @@ fn a_repair_never_writes_through_a_link() {
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
         assert_eq!(tree(&older), before);
     }
-    // Once the link is gone, all of it comes back.
+    // Once the link is removed, the repair restores every file.
     fs::remove_file(current.join(folder)).unwrap();
     let repair = verify::repair(&current, &Options::bytes(), &Silent).unwrap();
     assert_eq!(repair.report.damage, 0, "{:?}", repair.report.findings);
 }
 
+/// Checks that a repair ends, and reports damage, if the list matches its recorded hash but has an
+/// unreadable record.
 #[test]
-fn a_repair_ends_where_the_bytes_are_right_and_yet_no_good() {
+fn repair_stops_at_unrepairable_list() {
     let (rig, current, _older) = with_independent_snapshot();
     let victim = rig
         .phone
@@ -799,7 +833,7 @@ fn a_repair_ends_where_the_bytes_are_right_and_yet_no_good() {
         .find(|f| f.size() > 200)
         .unwrap()
         .file_id();
-    // As if the phone had sent such a list: its hash and the copy of it say so too.
+    // Simulate a phone that sent such a list: the recorded hash and our copy of the list match it.
     for snapshot in rig.store.snapshots().unwrap() {
         let place = snapshot.path().join("Manifest.db");
         let old = idev_backup::store::sums::hash_file(&place).unwrap().0;
@@ -820,9 +854,11 @@ fn a_repair_ends_where_the_bytes_are_right_and_yet_no_good() {
     assert_eq!(repair.report.outcome, Outcome::Damaged);
 }
 
+/// Checks that a symbolic link in place of a file is damage, and that a pipe in place of a metadata
+/// file is damage and does not make the check hang.
 #[cfg(unix)]
 #[test]
-fn a_link_in_a_files_place_is_damage_and_a_pipe_hangs_nothing() {
+fn symlinks_and_pipes_are_damage() {
     let backup = Handmade::new(&[]);
     backup.add("HomeDomain", "a", b"abc");
     let place = backup.place("HomeDomain", "a");
@@ -847,10 +883,10 @@ fn a_link_in_a_files_place_is_damage_and_a_pipe_hangs_nothing() {
     }
 }
 
-/// Only a database may be shorter than the phone's list says: iOS compacts those while it sends
-/// them.
+/// Checks that a file that only has the name of a database must have its listed size. Only a real
+/// database may be shorter, because iOS compacts databases while it sends them.
 #[test]
-fn what_only_has_a_databases_name_may_not_be_short() {
+fn short_non_database_is_truncated() {
     let backup = Handmade::new(&[]);
     backup.add("HomeDomain", "Library/notes.db", &[b'x'; 5000]);
     fs::write(backup.place("HomeDomain", "Library/notes.db"), [b'x'; 3000]).unwrap();
@@ -860,8 +896,9 @@ fn what_only_has_a_databases_name_may_not_be_short() {
     }
 }
 
+/// Checks that rows with an invalid record, an invalid id or unknown flags are reported.
 #[test]
-fn rows_that_nobody_can_use_are_told() {
+fn unusable_rows_are_reported() {
     let backup = Handmade::new(&[]);
     backup.add("HomeDomain", "a", b"abc");
     let sql = |statement: &str| {
@@ -889,9 +926,10 @@ fn rows_that_nobody_can_use_are_told() {
     );
 }
 
-/// SQLite removes the file that the end of a hot journal names, wherever it lies.
+/// Checks that a rollback journal in a backup never reaches SQLite. SQLite would delete the file
+/// that the end of a hot journal names, wherever that file is.
 #[test]
-fn a_journal_of_a_stranger_is_never_given_to_sqlite() {
+fn hot_journal_never_reaches_sqlite() {
     let backup = Handmade::new(&[]);
     let scratch = tempfile::tempdir().unwrap();
     let (mut main, _) = database(scratch.path(), false);

@@ -1,4 +1,4 @@
-//! `diff`: what changed between two backups, whichever way they were made.
+//! `diff`: the changes between two backups, however they were made.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;
 
 use idev_backup::backup_format::record::{FileRecord, MODE_FILE};
-use idev_backup::error::Error;
+use idev_backup::reader::Error;
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::diff::{self, Change, Difference, Report};
 use idev_backup::reader::passwords::NoPasswords;
@@ -41,7 +41,7 @@ fn describe(folder: &Path, ios: &str, apps: &[&str]) {
     plist::Value::Dictionary(info).to_file_xml(path).unwrap();
 }
 
-/// Two backups: something was added, removed, changed, and the rest not.
+/// Creates two backups that differ in added, removed and changed items; all others are equal.
 fn two(dir: &Path) -> (PathBuf, PathBuf) {
     let record = |last_modified, inode| FileRecord {
         mode: MODE_FILE | 0o644,
@@ -79,7 +79,7 @@ fn two(dir: &Path) -> (PathBuf, PathBuf) {
 }
 
 #[test]
-fn what_changed_is_found_and_counted() {
+fn diff_counts_every_change() {
     let dir = rig::room();
     let (one, other) = two(dir.path());
     let (report, found) = compare(&one, &other);
@@ -113,7 +113,7 @@ fn what_changed_is_found_and_counted() {
         (report.before.ios.as_deref(), report.after.ios.as_deref()),
         (Some("17.5"), Some("18.0"))
     );
-    // The other way around, and with itself.
+    // Compare in the other direction, and a backup with itself.
     let (back, _) = compare(&other, &one);
     assert_eq!(
         (back.amounts.added, back.amounts.removed),
@@ -124,7 +124,7 @@ fn what_changed_is_found_and_counted() {
 }
 
 #[test]
-fn it_is_told_to_people_and_to_scripts() {
+fn diff_prints_text_and_json() {
     let dir = rig::room();
     let (one, other) = two(dir.path());
     let paths = [one.to_str().unwrap(), other.to_str().unwrap()];
@@ -178,8 +178,10 @@ fn it_is_told_to_people_and_to_scripts() {
     );
 }
 
+/// Checks that an interrupt ends the comparison, that a truncated list is reported with exit code
+/// 3, and that an unreadable one is an error.
 #[test]
-fn an_interrupt_ends_it_and_damage_is_an_error() {
+fn diff_reports_interrupts_and_damage() {
     let dir = rig::room();
     let (one, other) = two(dir.path());
     let open = |path: &Path| Opened::open(path, &NoPasswords);
@@ -203,8 +205,10 @@ fn an_interrupt_ends_it_and_damage_is_an_error() {
     assert_eq!(nothing.status.code(), Some(1), "{nothing:?}");
 }
 
+/// Checks that encrypted and unencrypted backups are compared in either order, with a password for
+/// each, and that a wrong password ends with exit code 6.
 #[test]
-fn an_encrypted_backup_is_compared_with_its_plain_twin() {
+fn encrypted_and_plain_backups_compare() {
     let data = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../shared/data/pmeenan-golemine/e2e/fixtures/generated"

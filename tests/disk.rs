@@ -8,7 +8,7 @@
 //! program. `IDEV_BACKUP_DISK_FAULTS` is the number of calls of each kind to try, or `all`; by
 //! default the seed selects one.
 
-#![cfg(target_os = "linux")] // Where strace is.
+#![cfg(target_os = "linux")] // strace runs only on Linux.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -177,7 +177,7 @@ impl Scene {
             }
             _ => panic!("{when}"),
         }
-        assert!(holds(&store, &self.good), "{when}: the good one is gone");
+        assert!(holds(&store, &self.good), "{when}: the good backup is gone");
     }
 
     /// Makes a run that meets a fault, and then one that does not.
@@ -242,7 +242,7 @@ fn chosen(count: usize, random: &mut Random) -> Vec<usize> {
 }
 
 #[test]
-fn a_disk_that_refuses_any_call_costs_no_backup_and_is_told_as_what_it_is() {
+fn failing_system_calls_lose_no_backup() {
     if !strace::is_there() {
         return;
     }
@@ -279,8 +279,9 @@ fn a_disk_that_refuses_any_call_costs_no_backup_and_is_told_as_what_it_is() {
     }
 }
 
+/// Checks that a run fails if a rename reports success without any effect.
 #[test]
-fn a_disk_that_says_that_it_renamed_and_has_not_is_not_believed() {
+fn ineffective_rename_is_detected() {
     if !strace::is_there() {
         return;
     }
@@ -314,7 +315,7 @@ const KILLED_BEFORE: &[&str] = &[
 ];
 
 #[test]
-fn a_run_that_is_killed_before_any_call_costs_no_backup() {
+fn kill_before_call_loses_no_backup() {
     if !strace::is_there() {
         return;
     }
@@ -384,8 +385,10 @@ impl Drop for Disk {
     }
 }
 
+/// Checks backups on several file systems, and that each clones a backup by the best method that it
+/// supports.
 #[test]
-fn every_kind_of_disk_holds_backups_and_is_cloned_as_it_can_be() {
+fn every_file_system_holds_backups() {
     const LOOP: &str = "mount -o loop";
     for (make, mount, how) in [
         ("mkfs.ext4 -q", LOOP, "hard links"),
@@ -421,8 +424,9 @@ fn every_kind_of_disk_holds_backups_and_is_cloned_as_it_can_be() {
     }
 }
 
+/// Checks backups on a disk without hard links, copy-on-write clones and atomic exchange.
 #[test]
-fn a_disk_without_links_clones_and_exchange_holds_backups_too() {
+fn disk_without_links_holds_backups() {
     if !strace::is_there() {
         return;
     }

@@ -1,5 +1,5 @@
-//! `doctor` before a simulated phone and real folders: each thing that is in the way is a line, and
-//! none of them ends the rest.
+//! Runs `doctor` with a simulated phone and real folders. Each problem must be a line of the
+//! report, and no problem may stop the other checks.
 
 use std::fs;
 use std::io::Write;
@@ -62,7 +62,8 @@ fn paired(rig: &Rig) {
     .unwrap();
 }
 
-/// The one line of a topic at a level, with these words in it.
+/// Returns the line with this topic and level that contains `words`. A warning or problem must have
+/// an explanation and a hint.
 #[track_caller]
 fn told<'a>(report: &'a Report, level: Level, topic: &str, words: &str) -> &'a Line {
     let is_it =
@@ -86,8 +87,10 @@ fn encrypted() -> Rig {
     phone(|c| c.backup_password = Some(Password::new("secret")))
 }
 
+/// Checks that a phone with a backup of today has no problem or warning in any topic, and that
+/// `doctor` changes nothing in the store.
 #[test]
-fn a_phone_with_a_backup_of_today_is_all_right() {
+fn healthy_phone_reports_no_problem() {
     let rig = encrypted();
     rig.try_create(&options(), &Silent).unwrap();
     let before = tree(rig.store.root());
@@ -122,12 +125,12 @@ fn a_phone_with_a_backup_of_today_is_all_right() {
             .iter()
             .any(|what| what.contains("iCloud"))
     );
-    // Neither the backup service nor the sync lock was left in the next run's way.
+    // `doctor` has released the backup service and the sync lock, so the next run works.
     rig.try_create(&options(), &Silent).unwrap();
 }
 
 #[test]
-fn what_is_in_the_way_on_the_phone_is_told() {
+fn phone_problems_are_reported() {
     let rig = Rig::new();
     let report = examined(&rig);
     let line = told(&report, Level::Problem, "trust", "not paired");
@@ -153,8 +156,7 @@ fn what_is_in_the_way_on_the_phone_is_told() {
         "encryption",
         "administrator",
     );
-    // The problem does not show before a backup begins; the report states this and explains the
-    // code.
+    // This problem shows only when a backup begins; the report states this and explains the code.
     let restoring = phone(|c| c.icloud_restore = true);
     paired(&restoring);
     let report = examined(&restoring);
@@ -177,7 +179,7 @@ fn what_is_in_the_way_on_the_phone_is_told() {
 }
 
 #[test]
-fn a_phone_that_has_forgotten_this_computer_is_told() {
+fn forgotten_pairing_is_reported() {
     let rig = Rig::new();
     paired(&rig);
     let twin = PhoneConfig {
@@ -192,8 +194,9 @@ fn a_phone_that_has_forgotten_this_computer_is_told() {
     assert!(!report.lines.iter().any(|l| l.topic == "encryption"));
 }
 
+/// Checks that `doctor` reports on the store when no phone is connected and when no daemon runs.
 #[test]
-fn without_a_phone_or_a_daemon_the_store_is_looked_at_all_the_same() {
+fn store_is_checked_without_phone() {
     let rig = Rig::backed_up();
     rig.daemon.detach(rig.udid());
     let report = examined(&rig);
@@ -211,9 +214,9 @@ fn without_a_phone_or_a_daemon_the_store_is_looked_at_all_the_same() {
     assert!(!report.lines.iter().any(|l| l.topic == "backup"));
 
     let token = CancelToken::new(Arc::new(AtomicBool::new(false)));
-    let nobody = Usbmuxd::new(Address::parse("127.0.0.1:1"), token.clone());
+    let absent = Usbmuxd::new(Address::parse("127.0.0.1:1"), token.clone());
     let connector = Connector {
-        daemon: nobody.into(),
+        daemon: absent.into(),
         token,
         ..rig.connector()
     };
@@ -223,8 +226,10 @@ fn without_a_phone_or_a_daemon_the_store_is_looked_at_all_the_same() {
     assert_eq!(report.level, Level::Problem);
 }
 
+/// Checks that a store that does not exist, or is not a folder, is a line of the report, and that
+/// `doctor` creates nothing.
 #[test]
-fn a_store_that_is_not_there_or_is_none_is_a_line() {
+fn missing_store_is_reported() {
     let rig = Rig::new();
     let looked = |path: PathBuf, named: bool| {
         let mut options = options_of(&rig);
@@ -265,7 +270,7 @@ fn a_store_that_is_not_there_or_is_none_is_a_line() {
 }
 
 #[test]
-fn a_draft_that_broke_off_and_an_old_backup_are_told() {
+fn interrupted_draft_and_old_backup_reported() {
     let rig = Rig::backed_up();
     rig.phone.suffer(&["cut-at:20".parse().unwrap()]);
     rig.try_create(&options(), &Silent).unwrap_err();
@@ -285,7 +290,7 @@ fn a_draft_that_broke_off_and_an_old_backup_are_told() {
 }
 
 #[test]
-fn notes_that_cannot_be_read_are_told() {
+fn unreadable_notes_are_reported() {
     let rig = Rig::backed_up();
     fs::write(rig.own().join("notes.json"), "rubbish").unwrap();
     let report = examined(&rig);
@@ -293,8 +298,9 @@ fn notes_that_cannot_be_read_are_told() {
     assert!(line.hint.as_ref().unwrap().contains("look into that file"));
 }
 
+/// Checks that a sync lock that one of our own runs holds is not reported as another program's.
 #[test]
-fn a_run_of_ours_is_no_other_program() {
+fn own_sync_lock_is_recognized() {
     use idev_backup::device::sync_lock::SyncLock;
     let rig = Rig::backed_up();
     let connector = rig.connector();
@@ -317,7 +323,7 @@ fn a_run_of_ours_is_no_other_program() {
         line.hint.as_ref().unwrap().contains("idev-backup"),
         "{line:?}"
     );
-    // Whose run it is tells the lock of the store.
+    // The lock on the store shows that the run is ours.
     let lock = rig.store.lock(rig.udid()).unwrap();
     let report = examined(&rig);
     told(&report, Level::Ok, "sync", "a backup of it is under way");
@@ -328,8 +334,10 @@ fn a_run_of_ours_is_no_other_program() {
     drop((lock, sync));
 }
 
+/// Checks that an error in the config file is a line of the report, and that the other checks still
+/// run.
 #[test]
-fn a_mistake_in_the_config_file_is_a_line_and_the_rest_is_looked_at() {
+fn config_error_does_not_stop_checks() {
     let rig = Rig::new();
     let file = rig.dir.path().join("mine.toml");
     fs::write(&file, "[retention]\nkeep-within = \"30x\"\n").unwrap();
@@ -344,8 +352,9 @@ fn a_mistake_in_the_config_file_is_a_line_and_the_rest_is_looked_at() {
     assert!(out.contains("MBErrorDomain 105"), "{out}");
 }
 
+/// Checks that the report states when the backup was last verified, and what `verify` found.
 #[test]
-fn what_verify_found_is_told_and_when() {
+fn last_verification_is_reported() {
     let rig = Rig::backed_up();
     told(&examined(&rig), Level::Ok, "verified", "since it was made");
     let verify = || {
@@ -369,7 +378,7 @@ fn what_verify_found_is_told_and_when() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_that_is_read_only_is_told() {
+fn read_only_disk_is_reported() {
     let rig = Rig::new();
     let place = rig.dir.path().join("disk");
     fs::create_dir(&place).unwrap();
@@ -396,10 +405,12 @@ fn a_disk_that_is_read_only_is_told() {
     );
 }
 
+/// Checks that `doctor` gives up on a daemon that does not answer and still reports on the backup,
+/// and that Ctrl-C ends the wait.
 #[test]
-fn a_phone_that_says_nothing_is_given_up_and_the_rest_is_told() {
+fn silent_daemon_times_out() {
     let rig = Rig::backed_up();
-    // A daemon that takes every question and answers none.
+    // This daemon accepts every connection and answers no request.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let cancel = Arc::new(AtomicBool::new(false));
@@ -416,14 +427,17 @@ fn a_phone_that_says_nothing_is_given_up_and_the_rest_is_told() {
     assert!(begun.elapsed() < Duration::from_secs(10));
     told(&report, Level::Problem, "usbmuxd", "does not answer");
     told(&report, Level::Ok, "backup", "last good backup");
-    // Ctrl-C ends it.
+    // Ctrl-C ends the wait.
     options.patience = Duration::from_secs(600);
     let stop = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(200));
         cancel.store(true, std::sync::atomic::Ordering::SeqCst);
     });
     let error = examine(&connector, &options).unwrap_err();
-    assert_eq!(error.class(), idev_backup::error::Class::Interrupted);
+    assert_eq!(
+        error.kind(),
+        idev_backup::base::failure_kind::FailureKind::Interrupted
+    );
     stop.join().unwrap();
 }
 
@@ -439,7 +453,7 @@ fn runs(rig: &Rig, args: &[&str], code: i32) -> String {
 }
 
 #[test]
-fn people_and_scripts_are_told_the_same() {
+fn text_and_json_reports_agree() {
     let rig = Rig::new();
     let run = |args: &[&str], code| runs(&rig, args, code);
     let out = run(&[], 1);
@@ -481,7 +495,7 @@ fn people_and_scripts_are_told_the_same() {
 }
 
 #[test]
-fn errors_are_explained_from_arguments_and_from_a_pipe() {
+fn explain_reads_arguments_and_stdin() {
     let rig = Rig::new();
     let explained = |args: &[&str], code| runs(&rig, &[&["explain"], args].concat(), code);
     let out = explained(&["105"], 0);

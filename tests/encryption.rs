@@ -91,8 +91,10 @@ fn opens(backup: &Path, password: &str) -> bool {
     Opened::open(backup, &known(password)).is_ok()
 }
 
+/// Checks that `encryption on`, `change` and `off` take effect on the phone, that the next backup
+/// is a full one, and that each backup opens with the password it was made with.
 #[test]
-fn a_phone_is_told_to_encrypt_to_change_its_password_and_to_stop() {
+fn encryption_on_change_off_works() {
     let rig = Rig::backed_up();
     let plain = rig.phone.files().count();
     let said = runs(&rig, "", "", &["encryption", "status"], 0);
@@ -143,8 +145,9 @@ fn a_phone_is_told_to_encrypt_to_change_its_password_and_to_stop() {
     rig.assert_holds_the_phone(&rig.current());
 }
 
+/// Checks that encrypted backups open for each version of iOS with a key derivation of its own.
 #[test]
-fn every_version_of_ios_has_its_own_derivation() {
+fn backups_of_every_ios_decrypt() {
     for ios in ["10.1", "10.2", "13.7", "18.6.2", "26.0"] {
         let rig = Rig::with(PhoneConfig {
             ios: ios.to_owned(),
@@ -157,8 +160,10 @@ fn every_version_of_ios_has_its_own_derivation() {
     }
 }
 
+/// Checks that a refused change of encryption has its own exit code and a hint, and leaves the
+/// password of the phone unchanged.
 #[test]
-fn what_the_phone_refuses_changes_nothing_and_has_its_exit_code() {
+fn refused_changes_keep_the_password() {
     let demanded = PhoneConfig {
         requires_encryption: true,
         ..encrypting(OLD)
@@ -240,14 +245,14 @@ fn what_the_phone_refuses_changes_nothing_and_has_its_exit_code() {
         ),
     ] {
         let is_on = config.backup_password.is_some();
-        let asks_nobody = config.passcode == Passcode::None;
+        let needs_no_passcode = config.passcode == Passcode::None;
         let rig = Rig::with(config);
         let said = runs(&rig, password, new, &["encryption", wish], code);
         assert!(said.contains(says), "{wish}: {said}");
         assert!(said.contains("hint: "), "{wish}: {said}");
         let status = runs(&rig, "", "", &["encryption", "status"], 0);
         assert_eq!(status.contains("does not"), !is_on, "{wish}: {status}");
-        if is_on && asks_nobody {
+        if is_on && needs_no_passcode {
             runs(&rig, "", "", &["create"], 0);
             assert_opens(&rig, &rig.current(), OLD);
         }
@@ -263,8 +268,10 @@ fn what_the_phone_refuses_changes_nothing_and_has_its_exit_code() {
     assert_opens(&rig, &rig.current(), OLD);
 }
 
+/// Checks that the request for the passcode is announced, except on old versions of iOS, which do
+/// not ask for it.
 #[test]
-fn the_passcode_sheet_is_announced_and_old_phones_have_none() {
+fn passcode_prompt_is_announced() {
     let rig = Rig::with(PhoneConfig {
         ios: "12.5.7".to_owned(),
         passcode: Passcode::Never,
@@ -280,8 +287,10 @@ fn the_passcode_sheet_is_announced_and_old_phones_have_none() {
     assert!(said.contains("Enter the passcode on the phone"), "{said}");
 }
 
+/// Checks that, if the connection is lost before the phone's verdict, the error says that it is
+/// unknown whether the password was changed.
 #[test]
-fn a_connection_that_is_lost_leaves_it_open_which_password_is_right_and_says_so() {
+fn lost_connection_reports_unknown_password() {
     // Messages 0 to 2 are the greetings. The cable is cut in place of message 3, the verdict.
     for (fault, says) in [
         (
@@ -302,8 +311,10 @@ fn a_connection_that_is_lost_leaves_it_open_which_password_is_right_and_says_so(
     }
 }
 
+/// Checks that `create` tries the password on the new backup and reports a wrong one as a problem,
+/// and that `encryption check` does the same.
 #[test]
-fn the_new_backup_is_tried_with_the_password_and_a_wrong_one_is_a_loud_problem() {
+fn wrong_password_is_reported_after_backup() {
     let rig = Rig::with(encrypting(OLD));
     let said = runs(&rig, NEW, "", &["create"], 3);
     assert!(said.contains("DOES NOT OPEN"), "{said}");
@@ -331,8 +342,9 @@ fn the_new_backup_is_tried_with_the_password_and_a_wrong_one_is_a_loud_problem()
     );
 }
 
+/// Checks that no older backup is dropped if the given password does not open the new one.
 #[test]
-fn a_wrong_password_drops_no_older_backup() {
+fn wrong_password_suspends_retention() {
     let rig = Rig::with(encrypting(OLD));
     for _ in 0..3 {
         runs(&rig, "", "", &["create"], 0);
@@ -352,8 +364,10 @@ fn a_wrong_password_drops_no_older_backup() {
     assert_eq!(rig.listed().len(), 1);
 }
 
+/// Checks that passwords are read from files and commands, that empty ones are refused, and that a
+/// password is not accepted as an argument.
 #[test]
-fn passwords_come_from_files_and_commands_and_empty_ones_are_refused() {
+fn password_files_and_commands_work() {
     let rig = Rig::new();
     let file = |name: &str, text: &str| {
         let path = rig.dir.path().join(name);
@@ -408,7 +422,7 @@ fn at_a_terminal(rig: &Rig, args: &str, typed: &[(&str, &str)]) -> Option<String
     // Under an emulator the moment at which the terminal hides the input is unpredictable.
     let is_emulated = cut_every() > 1;
     if !cfg!(target_os = "linux") || is_emulated || !is_there("script") || !is_there("timeout") {
-        eprintln!("skipped: there is no terminal to type at");
+        eprintln!("skipped: no terminal is available");
         return None;
     }
     let exe = env!("CARGO_BIN_EXE_idev-backup");
@@ -456,8 +470,10 @@ fn assert_ended(said: &str, code: u8) {
     );
 }
 
+/// Checks that Ctrl-C at a password prompt interrupts the program and restores the state of the
+/// terminal.
 #[test]
-fn ctrl_c_at_the_question_for_a_password_interrupts_and_leaves_the_terminal_as_it_was() {
+fn ctrl_c_restores_the_terminal() {
     let rig = Rig::with(encrypting(OLD));
     runs(&rig, OLD, "", &["create"], 0);
     let plain = Rig::new();
@@ -478,8 +494,10 @@ fn ctrl_c_at_the_question_for_a_password_interrupts_and_leaves_the_terminal_as_i
     assert!(said.contains("does not encrypt"), "{said}");
 }
 
+/// Checks that a new password is requested twice, after a note that the next backup will be a full
+/// one.
 #[test]
-fn a_new_password_is_asked_for_twice_and_what_it_means_for_the_room_is_told_before() {
+fn new_password_is_confirmed() {
     let rig = Rig::new();
     let (first, again) = ("New backup password of", "The same once more");
     let wrong = [(first, "one\n"), (again, "two\n")];
@@ -506,9 +524,10 @@ fn a_new_password_is_asked_for_twice_and_what_it_means_for_the_room_is_told_befo
     assert_opens(&rig, &rig.current(), "three");
 }
 
+/// Checks that a build without the feature `keyring` explains how to get it.
 #[test]
 #[cfg(not(feature = "keyring"))]
-fn without_the_credential_store_it_is_told_how_to_have_it() {
+fn missing_keyring_feature_has_hint() {
     let rig = Rig::with(encrypting(OLD));
     runs(&rig, OLD, "", &["create"], 0);
     for words in [
@@ -522,10 +541,11 @@ fn without_the_credential_store_it_is_told_how_to_have_it() {
     }
 }
 
-/// On Linux, tests/peers/keyring.py tests this with a real keyring.
+/// Checks that the Windows Credential Manager keeps a password until `encryption forget`. On Linux,
+/// tests/peers/keyring.py tests this with a real keyring.
 #[test]
 #[cfg(all(windows, feature = "keyring"))]
-fn the_credential_manager_keeps_a_password_until_it_is_forgotten() {
+fn credential_manager_remembers_password() {
     let rig = Rig::with(encrypting(OLD));
     runs(&rig, OLD, "", &["create"], 0);
     let name = format!("tried by {}", std::process::id());
@@ -541,8 +561,9 @@ fn the_credential_manager_keeps_a_password_until_it_is_forgotten() {
     runs(&rig, "", "", &check, 6);
 }
 
+/// Checks that no output, trace or stored file contains a password.
 #[test]
-fn a_password_is_seen_nowhere() {
+fn passwords_are_never_exposed() {
     let rig = Rig::backed_up();
     let mut seen = String::new();
     let phone_side = rig.dir.path().join("phone.jsonl");
@@ -577,8 +598,10 @@ fn a_password_is_seen_nowhere() {
     }
 }
 
+/// Checks that the errors for an excessive number of derivation rounds, a missing Manifest.db key
+/// and a file without a key name the cause.
 #[test]
-fn what_is_wrong_with_keys_is_told_by_name() {
+fn key_faults_are_named() {
     for (fault, says) in [
         ("key-rounds:4000000000", "4000000000 rounds"),
         ("no-manifest-key", "Manifest.db"),

@@ -1,5 +1,5 @@
-//! Files of a backup in a folder: all of them, as they were on the phone, and nothing anywhere
-//! else, whatever the list says.
+//! `extract` and `cat`: every file comes out as it was on the phone, and nothing is written outside
+//! of the target, whatever the list says.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,14 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use idev_backup::backup_format::record::{FileRecord, MODE_FILE, file_id};
+use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::base::progress::Silent;
 use idev_backup::base::secret::Secret;
-use idev_backup::error::{Class, Error};
+use idev_backup::export::Error;
 use idev_backup::export::destination::Into;
 use idev_backup::export::files::{self, Extracted, Options, Report};
 use idev_backup::export::outcome::Wrong;
+use idev_backup::reader;
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::passwords::{Known, NoPasswords};
 use idev_backup::reader::selection::Wanted;
@@ -82,7 +84,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// The folder that everything happens in, and a watch over all of it but the target.
+/// The working folder of a test. Detects changes to anything in it but the target.
 struct Room {
     dir: tempfile::TempDir,
     before: rig::Tree,
@@ -131,8 +133,10 @@ fn files(tree: &rig::Tree) -> Vec<&str> {
     files.map(|(path, _)| path.as_str()).collect()
 }
 
+/// Checks that `extract` writes every file of the phone, and that a second run over the same target
+/// changes nothing.
 #[test]
-fn a_whole_backup_comes_out_as_it_is_on_the_phone() {
+fn extract_returns_all_files() {
     let rig = Rig::backed_up();
     let to = rig.dir.path().join("to");
     let report = extract_all(&rig.current(), &to);
@@ -148,7 +152,7 @@ fn a_whole_backup_comes_out_as_it_is_on_the_phone() {
     }
     assert_eq!(report.bytes, bytes);
     assert!(report.complete);
-    // Again, over what is there.
+    // Extract again, over the existing files.
     let before = tree(&to);
     let again = try_extract(&rig.current(), &to, &overwriting()).unwrap();
     assert_eq!(again.report.files, report.files);
@@ -156,7 +160,7 @@ fn a_whole_backup_comes_out_as_it_is_on_the_phone() {
 }
 
 #[test]
-fn times_and_modes_are_those_of_the_phone() {
+fn extract_preserves_times_and_modes() {
     let mut backup = Made::default();
     let record = |mode, last_modified| FileRecord {
         mode,
@@ -212,8 +216,9 @@ fn times_and_modes_are_those_of_the_phone() {
     }
 }
 
+/// Checks that `extract` writes only the files that match the patterns and domains.
 #[test]
-fn only_what_is_wanted_comes_out() {
+fn extract_applies_filters() {
     let mut backup = Made::default();
     backup.folder("CameraRollDomain", "Media/DCIM/100APPLE", 1_400_000_000);
     backup.folder("CameraRollDomain", "Media/Empty", 1_400_000_000);
@@ -238,24 +243,26 @@ fn only_what_is_wanted_comes_out() {
         wanted(&wanting(&["HomeDomain/**"], &[])),
         "HomeDomain/Library/x.heic"
     );
-    // A folder that was made for what is in it has its time too.
+    // A folder that is created only for a file in it gets its time too.
     let room = Room::new(&backup);
     try_extract(&room.backup(), &room.to(), &wanting(&["*.HEIC"], &[])).unwrap();
     assert_eq!(
         seconds(&room.to().join("CameraRollDomain/Media/DCIM/100APPLE")),
         1_400_000_000
     );
-    // Nothing: an error, and no folder.
+    // If no file matches, the result is an error, and the target is not created.
     let room = Room::new(&backup);
     let nothing = try_extract(&room.backup(), &room.to(), &wanting(&["*.PNG"], &[]));
-    assert!(matches!(nothing, Err(Error::Nothing { .. })));
+    assert!(matches!(nothing, Err(Error::NothingMatches)));
     let bad = try_extract(&room.backup(), &room.to(), &wanting(&["[a"], &[]));
-    assert!(matches!(bad, Err(Error::Nothing { .. })));
+    assert!(matches!(bad, Err(Error::Read(reader::Error::Pattern(_)))));
     assert!(!room.to().exists());
 }
 
+/// Checks that names that lead out of the target are reported and not written, and that names that
+/// the disk cannot hold are changed.
 #[test]
-fn no_name_leads_out_of_the_target() {
+fn extracted_names_stay_in_target() {
     let mut backup = Made::default();
     backup.file("HomeDomain", "good", b"good");
     let long = format!("{}.HEIC", "n".repeat(300));
@@ -323,9 +330,11 @@ fn no_name_leads_out_of_the_target() {
     assert!(report.files >= 8);
 }
 
+/// Checks that only symbolic links that stay inside of their domain are created, and that nothing
+/// is written through a link.
 #[cfg(unix)]
 #[test]
-fn links_stay_inside_and_nothing_is_written_through_them() {
+fn symlinks_never_leave_target() {
     let mut backup = Made::default();
     backup.file("HomeDomain", "Library/real", b"real");
     backup.folder("HomeDomain", "a/b/c", 0);
@@ -350,7 +359,7 @@ fn links_stay_inside_and_nothing_is_written_through_them() {
     for (path, to) in bad {
         backup.link("HomeDomain", path, to);
     }
-    // A file below a link, and a link where a folder of files is.
+    // A file below a link, and links in the place of folders that contain files.
     backup.link("HomeDomain", "trap", "Library");
     backup.file("HomeDomain", "trap/mine", b"below");
     backup.link("HomeDomain", "Library", "a");
@@ -374,14 +383,14 @@ fn links_stay_inside_and_nothing_is_written_through_them() {
     assert_eq!(report.links, 4);
     assert_eq!(report.links_left_out.count, bad.len() as u64 + 2);
     assert!(fs::symlink_metadata(room.to().join("Sibling")).is_err());
-    // A folder is there already.
+    // A folder already exists at these two paths.
     let unwritable = names(&report, Wrong::Unwritable);
     assert_eq!(unwritable, ["HomeDomain/trap", "HomeDomain/Library"]);
 }
 
 #[cfg(unix)]
 #[test]
-fn links_that_lay_in_the_target_before_are_not_followed() {
+fn existing_symlinks_are_not_followed() {
     use std::os::unix::fs::symlink;
     let mut backup = Made::default();
     backup.file("HomeDomain", "Library/a", b"a");
@@ -402,8 +411,10 @@ fn links_that_lay_in_the_target_before_are_not_followed() {
     assert_eq!(fs::read(home.join("mine")).unwrap(), b"replaced");
 }
 
+/// Checks that a target that is not empty requires `overwrite`, and that the backup's own folder is
+/// never a target.
 #[test]
-fn a_folder_that_is_not_empty_is_left_alone_unless_it_is_to_be_overwritten() {
+fn nonempty_target_requires_overwrite() {
     let mut backup = Made::default();
     backup.file("HomeDomain", "a", b"new");
     let room = Room::new(&backup);
@@ -412,7 +423,7 @@ fn a_folder_that_is_not_empty_is_left_alone_unless_it_is_to_be_overwritten() {
     fs::write(home.join("a"), "old").unwrap();
     fs::write(home.join("b"), "mine").unwrap();
     let refused = try_extract(&room.backup(), &room.to(), &Options::default());
-    assert!(matches!(refused, Err(Error::Nothing { .. })));
+    assert!(matches!(refused, Err(Error::NotEmpty(_))));
     assert_eq!(fs::read(home.join("a")).unwrap(), b"old");
     try_extract(&room.backup(), &room.to(), &overwriting()).unwrap();
     assert_eq!(fs::read(home.join("a")).unwrap(), b"new");
@@ -423,7 +434,7 @@ fn a_folder_that_is_not_empty_is_left_alone_unless_it_is_to_be_overwritten() {
 }
 
 #[test]
-fn a_dry_run_tells_and_writes_nothing() {
+fn extract_dry_run_writes_nothing() {
     let mut backup = Made::default();
     backup.file("HomeDomain", "a\n", b"12345");
     let room = Room::new(&backup);
@@ -445,8 +456,10 @@ fn a_dry_run_tells_and_writes_nothing() {
     room.extracted();
 }
 
+/// Checks that damaged files and rows are reported, with exit code 3, and that all other files are
+/// written.
 #[test]
-fn what_is_damaged_is_told_of_and_the_rest_comes_out() {
+fn extract_skips_and_reports_damage() {
     let mut backup = Made::default();
     backup.file("HomeDomain", "good", b"good");
     let sized = |size| FileRecord {
@@ -507,9 +520,10 @@ fn what_is_damaged_is_told_of_and_the_rest_comes_out() {
     assert_eq!(run.status.code(), Some(3), "{run:?}");
 }
 
+/// Checks that a pipe or a symbolic link in place of a backup's file is reported as unreadable.
 #[cfg(unix)]
 #[test]
-fn what_is_no_file_in_a_files_place_is_not_opened() {
+fn pipes_and_symlinks_are_not_opened() {
     let mut backup = Made::default();
     backup.file("HomeDomain", "pipe", b"");
     backup.file("HomeDomain", "link", b"");
@@ -531,8 +545,10 @@ fn what_is_no_file_in_a_files_place_is_not_opened() {
     );
 }
 
+/// Checks that files whose names become equal when they are changed for the disk get distinct
+/// names.
 #[test]
-fn two_files_of_one_name_are_two_files() {
+fn colliding_names_are_kept_apart() {
     let mut backup = Made::default();
     backup.file("HomeDomain", "a\u{1}.txt", b"1");
     backup.file("HomeDomain", "a%01.txt", b"2");
@@ -555,7 +571,7 @@ fn two_files_of_one_name_are_two_files() {
 }
 
 #[test]
-fn an_interrupt_ends_it_and_leaves_whole_files() {
+fn interrupt_leaves_no_partial_files() {
     let mut backup = Made::default();
     backup.file("HomeDomain", "a", b"a");
     let room = Room::new(&backup);
@@ -571,14 +587,14 @@ fn an_interrupt_ends_it_and_leaves_whole_files() {
     let extracted = extracted.unwrap();
     assert!(!extracted.report.complete);
     let stopped = extracted.stopped.unwrap();
-    assert_eq!(stopped.class(), Class::Interrupted);
+    assert_eq!(stopped.kind(), FailureKind::Interrupted);
     assert_eq!(files(&room.extracted()).len(), 0);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_file_that_the_disk_refuses_leaves_nothing_behind() {
-    // A limit on the size of files is a disk that holds no larger ones, as FAT32.
+fn failed_write_leaves_no_file() {
+    // The size limit simulates a disk that cannot hold larger files, such as one with FAT32.
     let mut backup = Made::default();
     backup.file("HomeDomain", "large", &vec![7; 4 << 20]);
     let room = Room::new(&backup);
@@ -590,11 +606,16 @@ fn a_file_that_the_disk_refuses_leaves_nothing_behind() {
     );
     let run = Command::new("bash").args(["-c", &script]).output().unwrap();
     assert_eq!(run.status.code(), Some(3), "{run:?}");
-    assert_eq!(files(&room.extracted()).len(), 0, "no half file has a name");
+    assert_eq!(
+        files(&room.extracted()).len(),
+        0,
+        "no partial file may remain"
+    );
 }
 
+/// Checks that any folder, with any metadata, ends with an error or a report.
 #[test]
-fn any_folder_at_all_is_an_error_or_a_report() {
+fn extract_survives_any_folder() {
     let dir = rig::room();
     let to = dir.path().join("to");
     let empty = dir.path().join("empty");
@@ -629,8 +650,10 @@ fn data(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
+/// Checks that TrollRestore's backups, which are made to write elsewhere, write nothing outside of
+/// the target.
 #[test]
-fn folders_that_others_made_to_break_out_stay_inside() {
+fn hostile_mbdb_stays_in_target() {
     let Some(data) = data("JJTech0130-TrollRestore") else {
         return;
     };
@@ -659,7 +682,7 @@ fn folders_that_others_made_to_break_out_stay_inside() {
     // Undamaged files are extracted, and the others are reported.
     let told = match corrupt {
         Ok(extracted) => !extracted.report.unread.is_empty(),
-        Err(e) => matches!(e, Error::Backup { .. }),
+        Err(e) => matches!(e, Error::Read(reader::Error::Metadata { .. })),
     };
     assert!(told);
     for name in [
@@ -681,8 +704,10 @@ fn inside(folder: &Path) -> PathBuf {
     folders.next().unwrap()
 }
 
+/// Checks that an encrypted backup made by another program is extracted, and that altered and
+/// truncated files are reported.
 #[test]
-fn an_encrypted_folder_of_others_comes_out_and_what_was_altered_is_told() {
+fn encrypted_extract_detects_alteration() {
     let Some(data) = data("pmeenan-golemine/e2e/fixtures/generated") else {
         return;
     };
@@ -702,7 +727,7 @@ fn an_encrypted_folder_of_others_comes_out_and_what_was_altered_is_told() {
     assert_eq!(report.problems.count, 0, "{:?}", report.problems.first);
     let sms = dir.path().join("to/HomeDomain/Library/SMS/sms.db");
     assert!(fs::read(&sms).unwrap().starts_with(b"SQLite format 3\0"));
-    // Whole, altered at its end, cut.
+    // The same file is read whole, then altered at its end, then truncated.
     let id = file_id("HomeDomain", "Library/SMS/sms.db");
     let path = folder.join(&id[..2]).join(&id);
     let whole = fs::read(&path).unwrap();
@@ -748,8 +773,10 @@ fn an_encrypted_folder_of_others_comes_out_and_what_was_altered_is_told() {
     ));
 }
 
+/// Checks that `cat` prints exactly the bytes of a file, and that a full disk, a folder, a link or
+/// an unknown name is an error.
 #[test]
-fn cat_prints_a_files_bytes_and_nothing_else() {
+fn cat_prints_exact_bytes() {
     let mut backup = Made::default();
     let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
     backup.file("HomeDomain", "Library/x", &bytes);
@@ -761,7 +788,7 @@ fn cat_prints_a_files_bytes_and_nothing_else() {
     let printed = cat("HomeDomain/Library/x");
     assert!(printed.status.success() && printed.stdout == bytes && printed.stderr.is_empty());
     assert_eq!(cat(&file_id("HomeDomain", "Library/x")).stdout, bytes);
-    // A disk that takes no more, as the shell's limit plays it.
+    // The shell's size limit simulates a full disk.
     #[cfg(unix)]
     {
         let out = folder.with_file_name("printed");
@@ -792,7 +819,7 @@ fn cat_prints_a_files_bytes_and_nothing_else() {
         assert!(failed.stdout.is_empty() && error.contains(said), "{error}");
         assert_eq!(failed.status.code(), Some(1), "{name}");
     }
-    // Who reads only the beginning causes no error.
+    // A reader that stops after the first byte does not cause an error.
     #[cfg(unix)]
     {
         let script = format!(

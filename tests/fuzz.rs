@@ -1,7 +1,7 @@
-//! The inputs that fuzzing keeps (`tests/fuzz/inputs/TARGET/`), run by any compiler: as they are,
-//! cut anywhere, and changed at random for `IDEV_BACKUP_FUZZ_SECONDS` (1), as
-//! `IDEV_BACKUP_FUZZ_SEED` says. An input that breaks a promise is kept below `target/tmp/`, and
-//! belongs into the folder of its target.
+//! Runs the fuzz targets with any compiler, on the stored inputs (`tests/fuzz/inputs/TARGET/`): as
+//! they are, cut at up to 64 places, and changed at random. `IDEV_BACKUP_FUZZ_SECONDS` is the time
+//! for random changes of each target, default 1; `IDEV_BACKUP_FUZZ_SEED` is their seed, default 0.
+//! An input that makes a target fail is kept below `target/tmp/`; add it to the target's folder.
 
 #[path = "fuzz/bodies.rs"]
 mod bodies;
@@ -11,7 +11,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Numbers at which lengths and signs go wrong.
+/// Numbers at the limits of integer types, where lengths and signs go wrong.
 const ODD: [u64; 12] = [
     0,
     1,
@@ -26,7 +26,7 @@ const ODD: [u64; 12] = [
     i64::MAX as u64,
     u64::MAX,
 ];
-/// Changed inputs do not grow beyond this.
+/// The maximum length of a changed input.
 const BYTES_MAX: usize = 64 << 10;
 
 fn run(target: &str, body: fn(&[u8])) {
@@ -37,7 +37,7 @@ fn run(target: &str, body: fn(&[u8])) {
     for entry in fs::read_dir(&folder).unwrap() {
         let bytes = fs::read(entry.unwrap().path()).unwrap();
         body(&bytes);
-        // And cut anywhere.
+        // Also cut the input.
         for cut in (0..bytes.len()).step_by(bytes.len().div_ceil(64).max(1)) {
             body(&bytes[..cut]);
         }
@@ -48,7 +48,7 @@ fn run(target: &str, body: fn(&[u8])) {
     bodies::tidy_up(target);
 }
 
-/// Runs changed inputs until the time is over.
+/// Runs changed inputs until the time is up.
 fn change(target: &str, body: fn(&[u8]), inputs: &[Vec<u8>]) {
     let number = |name| std::env::var(name).ok().map(|text| text.parse().unwrap());
     let seconds = number("IDEV_BACKUP_FUZZ_SECONDS").unwrap_or(1);
@@ -114,7 +114,7 @@ fn alter(bytes: &mut Vec<u8>, inputs: &[Vec<u8>], random: &mut Random) {
     }
 }
 
-/// splitmix64: the same numbers for the same seed, everywhere.
+/// The generator splitmix64, which gives the same numbers for the same seed on every machine.
 struct Random(u64);
 
 impl Random {
@@ -134,6 +134,7 @@ impl Random {
     }
 }
 
+// Each test has the name of its target, which is also the name of its body and of its folder.
 macro_rules! targets {
     ($($name:ident)*) => {$(
         #[test]

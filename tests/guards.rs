@@ -4,22 +4,23 @@
 use std::fs;
 use std::path::PathBuf;
 
+use idev_backup::backup::Error;
 use idev_backup::backup::create::{self, Options};
 use idev_backup::base::progress::{Phase, Silent};
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
-use idev_backup::error::Error;
 use idev_backup::mobilebackup;
 use idev_backup::simulator::{Content, PhoneConfig};
 use idev_backup::verify::{self, Outcome, Wrong};
 
+use crate::advice::Advice as _;
 use crate::rig::{self, At, Rig, UDID, assert_same, assert_whole, config, copy_dir, options, tree};
 
 fn suffer(rig: &Rig, fault: &str) {
     rig.phone.suffer(&[fault.parse().unwrap()]);
 }
 
-/// A photo of some size in the current backup.
+/// Returns the path of a file of more than 80,000 bytes in the current backup.
 fn photo(rig: &Rig) -> PathBuf {
     let file = rig.phone.files().find(|f| f.size() > 80_000).unwrap();
     let id = file.file_id();
@@ -27,18 +28,18 @@ fn photo(rig: &Rig) -> PathBuf {
 }
 
 #[test]
-fn a_file_that_was_cut_in_the_backup_before_is_not_carried_into_the_next() {
+fn truncated_file_is_not_carried_forward() {
     let rig = Rig::backed_up();
     let photo = photo(&rig);
-    // Not in place: the snapshot must not share what becomes of it here.
+    // Write a new file, because a snapshot may share the old one as a hard link.
     let whole = fs::read(&photo).unwrap();
     fs::remove_file(&photo).unwrap();
     fs::write(&photo, &whole[..100]).unwrap();
     let Err(Error::CheckFailed(report)) = rig.try_create(&options(), &Silent) else {
-        panic!("it was sealed");
+        panic!("the backup was sealed");
     };
     assert!(report.findings.iter().any(|f| f.wrong == Wrong::Truncated));
-    // Without reading every byte it is found as well.
+    // A quick check, which does not read every byte, finds the damage as well.
     let quick = verify::Options::default();
     let report = verify::verify(&rig.current(), &quick, &Silent).unwrap();
     assert_eq!(report.outcome, Outcome::Damaged, "{:?}", report.findings);
@@ -50,7 +51,7 @@ fn a_file_that_was_cut_in_the_backup_before_is_not_carried_into_the_next() {
 }
 
 #[test]
-fn a_file_that_changed_after_it_was_received_is_not_blessed() {
+fn file_changed_after_receipt_is_refused() {
     let rig = Rig::new();
     let id = rig
         .phone
@@ -69,7 +70,7 @@ fn a_file_that_changed_after_it_was_received_is_not_blessed() {
 }
 
 #[test]
-fn a_verdict_without_a_backup_is_no_backup() {
+fn verdict_without_transfer_is_refused() {
     let rig = Rig::backed_up();
     let before = rig.untouchable();
     suffer(&rig, "error:0");
@@ -78,13 +79,13 @@ fn a_verdict_without_a_backup_is_no_backup() {
         matches!(error, Error::Dialog(mobilebackup::Error::Strange { .. })),
         "{error}"
     );
-    assert_same(&before, &rig.untouchable(), "after a hasty verdict");
+    assert_same(&before, &rig.untouchable(), "after an early verdict");
     rig.phone.suffer(&[]);
     rig.create();
 }
 
 #[test]
-fn many_files_that_break_off_hang_nothing() {
+fn many_failed_files_do_not_hang() {
     let content = Content {
         small: 10,
         bulk: 80,
@@ -98,13 +99,13 @@ fn many_files_that_break_off_hang_nothing() {
     suffer(&rig, "device-error:1");
     let error = rig.try_create(&options(), &Silent).unwrap_err();
     assert!(
-        matches!(&error, Error::Verdict(no) if no.code == 104),
+        matches!(&error, Error::Refused(no) if no.code == 104),
         "{error}"
     );
 }
 
 #[test]
-fn copies_that_somebody_made_are_never_dropped() {
+fn manual_copies_are_never_dropped() {
     let rig = Rig::backed_up();
     rig.create();
     let copy = rig.store.root().join(format!("{UDID}-20200101-000000"));
@@ -121,14 +122,14 @@ fn copies_that_somebody_made_are_never_dropped() {
     // The current one, one snapshot, and the copy.
     assert_eq!(snapshots.len(), 3);
     for snapshot in &snapshots {
-        // The copy keeps its list, though the snapshot that it was made of is gone.
+        // The copy keeps its hash list, although the backup that it was copied from was dropped.
         assert!(snapshot.sums().is_some(), "{:?}", snapshot.path());
         assert_whole(snapshot.path());
     }
 }
 
 #[test]
-fn a_folder_of_another_phone_that_cannot_be_read_is_in_nobodys_way() {
+fn unreadable_folder_blocks_no_other_phone() {
     let rig = Rig::backed_up();
     let other = rig.store.root().join("00008130-000000000000002E");
     fs::create_dir_all(other.join("Status.plist")).unwrap();
@@ -139,7 +140,7 @@ fn a_folder_of_another_phone_that_cannot_be_read_is_in_nobodys_way() {
 }
 
 #[test]
-fn an_encrypted_backup_without_its_list_is_damaged() {
+fn encrypted_backup_without_manifest_is_damaged() {
     let rig = Rig::backed_up();
     let folder = rig.dir.path().join(UDID);
     fs::create_dir(&folder).unwrap();
@@ -156,7 +157,7 @@ fn an_encrypted_backup_without_its_list_is_damaged() {
 }
 
 #[test]
-fn hashes_that_are_missing_from_the_list_are_told() {
+fn missing_hashes_are_reported() {
     let rig = Rig::backed_up();
     let sums = rig
         .store
@@ -170,7 +171,7 @@ fn hashes_that_are_missing_from_the_list_are_told() {
     fs::write(&sums, text.split_once('\n').unwrap().1).unwrap();
     let report = check();
     assert_eq!(report.outcome, Outcome::Unchecked);
-    // The file that the list lacks, and the list.
+    // One remark names the file that the list lacks, and one names the list.
     assert_eq!(report.remarks, 2);
     fs::remove_file(&sums).unwrap();
     let report = check();
@@ -179,7 +180,7 @@ fn hashes_that_are_missing_from_the_list_are_told() {
 }
 
 #[test]
-fn a_list_of_files_that_never_ends_is_no_list() {
+fn endless_manifest_is_unreadable() {
     let rig = Rig::backed_up();
     let folder = rig.dir.path().join(UDID);
     copy_dir(&rig.current(), &folder);
@@ -202,7 +203,7 @@ fn a_list_of_files_that_never_ends_is_no_list() {
 }
 
 #[test]
-fn a_store_inside_of_a_backup_is_refused() {
+fn store_inside_backup_is_refused() {
     let rig = Rig::backed_up();
     let before = rig.untouchable();
     for inside in [
@@ -219,11 +220,11 @@ fn a_store_inside_of_a_backup_is_refused() {
 }
 
 #[test]
-fn a_run_that_could_not_write_its_journal_whole_is_gone_on_with() {
+fn run_with_truncated_journal_is_resumed() {
     let rig = Rig::new();
     suffer(&rig, "cut-after:300000");
     rig.try_create(&options(), &Silent).unwrap_err();
-    // As a full disk, or a kill, leaves it.
+    // A full disk or a kill leaves an incomplete last line.
     for bucket in fs::read_dir(rig.draft().join("journal")).unwrap() {
         let path = bucket.unwrap().path();
         let text = fs::read(&path).unwrap();
@@ -235,7 +236,7 @@ fn a_run_that_could_not_write_its_journal_whole_is_gone_on_with() {
 }
 
 #[test]
-fn a_phone_that_wants_no_encryption_is_served_only_when_it_was_asked_for() {
+fn unencrypted_session_requires_explicit_option() {
     let rig = Rig::with(PhoneConfig {
         plain: true,
         ..config()

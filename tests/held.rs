@@ -1,5 +1,5 @@
-//! A phone that is held over USB when something goes wrong on this computer's side, and what is
-//! kept of pairings: a pump that dies, two that begin at once, a daemon that hangs.
+//! Failures on the computer's side of a connection: a USB pump that panics, an unplugged phone, two
+//! callers that create the computer's identifier at once, and a daemon that hangs.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -21,7 +21,7 @@ enum Event {
     Panic,
 }
 
-/// A bus whose phones say yes to every connection, and nothing more.
+/// A bus whose phones accept every connection and send nothing else.
 #[derive(Clone, Default)]
 struct Yes {
     events: Arc<Mutex<Option<Sender<Event>>>>,
@@ -63,7 +63,7 @@ impl Pipe for YesPipe {
             0 => words(&[0, 20, 2, 0, 0]),
             6 if packet[16 + 13] == SYN => {
                 let mut answer = words(&[6, 36, 0xFEED_FACE, 0]);
-                // The ports, the other way round.
+                // The two ports, swapped.
                 answer.extend(&packet[18..20]);
                 answer.extend(&packet[16..18]);
                 answer.extend(words(&[0, 1]));
@@ -84,7 +84,7 @@ impl Pipe for YesPipe {
         match self.events.recv_timeout(patience) {
             Ok(Event::Transfer(bytes)) => take(&bytes),
             Ok(Event::Gone) => Err(Trouble::Unplugged),
-            Ok(Event::Panic) => panic!("as the test wants it"),
+            Ok(Event::Panic) => panic!("the test asked for this panic"),
             Ok(Event::Wake) | Err(_) => Ok(()),
         }
     }
@@ -121,7 +121,7 @@ fn phone() -> Attached {
 }
 
 #[test]
-fn a_pump_that_dies_keeps_nobody_waiting() {
+fn panicking_pump_fails_pending_reads() {
     let bus = Yes::default();
     let usb = bus.usb();
     let mut wire = usb.connect(&phone(), 1, "a service").unwrap();
@@ -134,7 +134,7 @@ fn a_pump_that_dies_keeps_nobody_waiting() {
 }
 
 #[test]
-fn what_is_sent_after_the_cable_was_pulled_is_an_error() {
+fn write_after_unplugging_fails() {
     let bus = Yes::default();
     let usb = bus.usb();
     let mut wire = usb.connect(&phone(), 1, "a service").unwrap();
@@ -143,19 +143,23 @@ fn what_is_sent_after_the_cable_was_pulled_is_an_error() {
     wire.write(&[1; 100]).unwrap_err();
 }
 
+/// Checks that a read fails if the link is closed. An end of data would mean that the phone closed
+/// the connection.
 #[test]
-fn a_connection_that_ends_with_the_link_is_no_end_of_the_phones_making() {
+fn closed_link_fails_pending_reads() {
     let bus = Yes::default();
     let usb = bus.usb();
     let mut wire = usb.connect(&phone(), 1, "a service").unwrap();
-    // Given back, and with it every connection.
+    // Dropping it closes every connection.
     drop(usb);
     let read = wire.read(&mut [0]);
     assert!(read.is_err(), "{read:?}");
 }
 
+/// Checks that two callers that create this computer's identifier (SystemBUID) at once get the same
+/// one.
 #[test]
-fn two_that_make_this_computers_identifier_at_once_get_the_same() {
+fn concurrent_callers_create_one_buid() {
     for _ in 0..50 {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("pairing");
@@ -177,7 +181,7 @@ fn two_that_make_this_computers_identifier_at_once_get_the_same() {
 }
 
 #[test]
-fn an_identifier_that_cannot_be_read_is_not_replaced() {
+fn unreadable_buid_is_not_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("pairing");
     let file = folder.join("SystemConfiguration.plist");
@@ -190,10 +194,12 @@ fn an_identifier_that_cannot_be_read_is_not_replaced() {
     assert_eq!(fs::read(&file).unwrap(), b"damaged");
 }
 
-/// Linux lets connections wait until there is room for them; others refuse them.
+/// Checks that a daemon that does not accept connections (its backlog is full) counts as running,
+/// and that the wait for it can be cancelled. Only Linux lets such connections wait; other systems
+/// refuse them.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_daemon_that_takes_nobody_in_is_there_and_can_be_given_up() {
+fn daemon_with_full_backlog_is_cancellable() {
     use idev_backup::transport::Usbmuxd;
     use idev_backup::transport::usbmuxd::Address;
     use std::os::unix::net::UnixListener;
@@ -203,7 +209,7 @@ fn a_daemon_that_takes_nobody_in_is_there_and_can_be_given_up() {
     let _hangs = UnixListener::bind(&path).unwrap();
     let token = token();
     let daemon = Usbmuxd::new(Address::Unix(path), token.clone());
-    // More than any system lets wait: 4,096.
+    // More connections than the longest backlog of any system, 4,096.
     for _ in 0..10_000 {
         assert!(daemon.answers());
     }
@@ -211,5 +217,8 @@ fn a_daemon_that_takes_nobody_in_is_there_and_can_be_given_up() {
     token.set_between_messages(true);
     let begun = std::time::Instant::now();
     daemon.devices().unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(10), "it had to wait");
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "the cancelled call kept waiting"
+    );
 }

@@ -70,7 +70,7 @@ fn policy(text: &str) -> Policy {
 }
 
 #[test]
-fn each_rule_keeps_what_it_names() {
+fn each_rule_keeps_its_snapshots() {
     // A Sunday.
     let now = time("2026-11-22T22:00:00");
     let all = daily(now, 60);
@@ -93,7 +93,7 @@ fn each_rule_keeps_what_it_names() {
 }
 
 #[test]
-fn what_must_stay_stays_under_the_hardest_rule() {
+fn protected_snapshots_survive_every_rule() {
     let now = time("2026-11-22T22:00:00");
     let none = Policy::last(0);
     let with = |change: fn(&mut [Facts])| {
@@ -132,8 +132,9 @@ fn what_must_stay_stays_under_the_hardest_rule() {
     );
 }
 
+/// Checks that snapshots made while the clock was ahead are kept and do not count towards a rule.
 #[test]
-fn snapshots_of_a_clock_that_was_ahead_take_nobodys_place() {
+fn future_snapshots_displace_no_others() {
     let now = time("2026-11-22T22:00:00");
     let mut all = daily(now, 6);
     all.extend([1, 2, 3].map(|year| made(now.checked_add(year.years()).unwrap())));
@@ -148,7 +149,7 @@ fn snapshots_of_a_clock_that_was_ahead_take_nobodys_place() {
 }
 
 #[test]
-fn phones_are_decided_about_by_themselves() {
+fn retention_applies_per_phone() {
     let now = time("2026-11-22T22:00:00");
     let mut all = daily(now, 3);
     let mut others = daily(now.checked_sub(1.years()).unwrap(), 3);
@@ -195,8 +196,10 @@ fn random_case(random: &mut Random) -> (Vec<Facts>, Policy, DateTime) {
     (all, policy, now)
 }
 
+/// Checks random histories and rules: required snapshots stay, a second plan drops nothing more,
+/// and higher counts keep at least as many snapshots.
 #[test]
-fn whatever_the_rules_what_is_needed_stays_and_more_generous_rules_keep_more() {
+fn random_plans_keep_required_snapshots() {
     let mut random = Random::new(7);
     for round in 0..3000 {
         let (all, policy, now) = random_case(&mut random);
@@ -215,14 +218,14 @@ fn whatever_the_rules_what_is_needed_stays_and_more_generous_rules_keep_more() {
                 let is_there = good
                     .clone()
                     .any(|at| stays(at) && (all[at].current || all[at].made >= all[newest].made));
-                assert!(is_there, "{round}: the newest good one");
+                assert!(is_there, "{round}: the newest good snapshot is dropped");
             }
             let verified = || good.clone().filter(|&at| all[at].verified.is_some());
             if let Some(last) = verified().max_by_key(|&at| all[at].verified) {
                 let last = all[last].verified;
                 assert!(
                     verified().any(|at| stays(at) && all[at].verified == last),
-                    "{round}: the last one verified"
+                    "{round}: the snapshot verified last is dropped"
                 );
             }
         }
@@ -286,8 +289,10 @@ fn stamps(store: &Store, phone: &str) -> Vec<String> {
     all.iter().map(|s| s.stamp().unwrap()).collect()
 }
 
+/// Checks that thirty days of backups of two phones, one of them away for two weeks, leave exactly
+/// the snapshots that the rules name.
 #[test]
-fn thirty_days_of_phones_that_come_and_go_leave_what_the_rules_name() {
+fn thirty_days_follow_the_rules() {
     let dir = rig::room();
     let store = Store::create(&dir.path().join("store")).unwrap();
     let rules = policy(r#"{"keep-daily": 4, "keep-weekly": 3, "keep-within": "12h"}"#);
@@ -345,13 +350,13 @@ fn thirty_days_of_phones_that_come_and_go_leave_what_the_rules_name() {
         assert_eq!(
             besides,
             stamps(&store, phone).len(),
-            "nothing of ours is left over"
+            "each backup has one folder beside it"
         );
     }
 }
 
 #[test]
-fn a_clock_that_jumps_back_costs_no_snapshot_that_the_rules_name() {
+fn clock_set_back_keeps_snapshots() {
     let dir = rig::room();
     let store = Store::create(&dir.path().join("store")).unwrap();
     let rules = Policy::last(2);
@@ -380,7 +385,7 @@ fn a_clock_that_jumps_back_costs_no_snapshot_that_the_rules_name() {
 }
 
 #[test]
-fn notes_that_cannot_be_read_are_no_reason_to_drop_anything() {
+fn unreadable_notes_prevent_dropping() {
     for text in [
         "",
         "{",
@@ -415,13 +420,14 @@ fn notes_that_cannot_be_read_are_no_reason_to_drop_anything() {
         assert_eq!(
             fs::read_to_string(&notes).unwrap(),
             text,
-            "it stays for whoever looks into it"
+            "the unreadable notes stay as they are"
         );
     }
 }
 
+/// Checks that the note of a backup stays with it when it is archived, and is removed with it.
 #[test]
-fn a_pin_follows_its_backup_to_its_archive_name_and_goes_with_it() {
+fn pin_follows_the_archived_backup() {
     let dir = rig::room();
     let store = Store::create(&dir.path().join("store")).unwrap();
     let rules = Policy::last(0);
@@ -495,7 +501,7 @@ fn stocked(store: &Path, count: i32) -> Vec<String> {
 }
 
 #[test]
-fn prune_shows_what_it_would_do_and_then_does_that() {
+fn prune_does_what_dry_run_shows() {
     let dir = rig::room();
     let store = dir.path().join("store");
     let stamps = stocked(&store, 5);
@@ -549,7 +555,7 @@ fn prune_shows_what_it_would_do_and_then_does_that() {
 }
 
 #[test]
-fn what_a_prune_does_is_told_while_it_works() {
+fn prune_reports_its_progress() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("store");
     stocked(&store, 3);
@@ -566,12 +572,14 @@ fn what_a_prune_does_is_told_while_it_works() {
     assert_eq!(events["backups"].as_array().unwrap().len(), 1);
 }
 
+/// Checks that `delete` at a terminal names the backup that it deletes and accepts only the answer
+/// `yes`.
 #[test]
 #[cfg(target_os = "linux")]
-fn delete_at_a_terminal_says_what_goes_and_takes_no_other_answer_than_yes() {
+fn delete_prompt_accepts_only_yes() {
     let is_there = Command::new("script").arg("--version").output();
     if !is_there.is_ok_and(|ran| ran.status.success()) {
-        eprintln!("skipped: there is no terminal to type at");
+        eprintln!("skipped: `script`, which provides a terminal, is not installed");
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -600,7 +608,7 @@ fn delete_at_a_terminal_says_what_goes_and_takes_no_other_answer_than_yes() {
 }
 
 #[test]
-fn a_store_whose_mark_is_damaged_is_told_with_one_advice() {
+fn damaged_store_marker_gives_one_hint() {
     let rig = Rig::backed_up();
     fs::write(rig.store.root().join(".idev-backup/store.json"), "{").unwrap();
     let (_, err) = run(rig.store.root(), &["list"], 1);
@@ -610,7 +618,7 @@ fn a_store_whose_mark_is_damaged_is_told_with_one_advice() {
 }
 
 #[test]
-fn delete_asks_and_without_anybody_to_ask_refuses() {
+fn delete_requires_confirmation() {
     let dir = rig::room();
     let store = dir.path().join("store");
     let stamps = stocked(&store, 3);
@@ -620,7 +628,7 @@ fn delete_asks_and_without_anybody_to_ask_refuses() {
         err.contains("cannot be undone") && err.contains("--yes"),
         "{err}"
     );
-    assert_same(&before, &tree(&store), "nobody agreed");
+    assert_same(&before, &tree(&store), "delete without confirmation");
     run(&store, &["pin", &stamps[1]], 0);
     let (_, err) = run(&store, &["delete", &stamps[1], "--yes"], 1);
     assert!(err.contains("pinned"), "{err}");
@@ -650,8 +658,10 @@ fn delete_asks_and_without_anybody_to_ask_refuses() {
     assert!(!foreign.exists());
 }
 
+/// Checks that `verify` notes its result, and that `list` and `prune` use it. `list` also shows
+/// overdue phones.
 #[test]
-fn a_check_is_noted_and_list_tells_of_it_and_of_what_is_overdue() {
+fn list_shows_checks_and_overdue_phones() {
     let rig = Rig::backed_up();
     rig.create();
     let store = rig.store.root();
@@ -662,7 +672,7 @@ fn a_check_is_noted_and_list_tells_of_it_and_of_what_is_overdue() {
         run(store, &[args, &[&archive]].concat(), 0);
         assert!(
             of(1)["verified"].is_null(),
-            "{args:?} is no check of all bytes"
+            "{args:?} does not read all bytes"
         );
     }
     run(store, &["verify", &archive], 0);
@@ -706,12 +716,12 @@ fn a_check_is_noted_and_list_tells_of_it_and_of_what_is_overdue() {
 }
 
 #[test]
-fn a_folder_of_other_programs_is_not_written_to_by_a_check() {
+fn foreign_folder_is_never_written() {
     let rig = Rig::backed_up();
     let folder = rig.dir.path().join("MobileSync");
     copy_dir(&rig.current(), &folder.join(UDID));
     let before = tree(&folder);
-    // There is no list of hashes to compare the bytes with.
+    // The folder has no list of hashes to compare the bytes with.
     run(&folder, &["verify"], 3);
     run(&folder, &["list", "--sizes"], 0);
     let (_, err) = run(&folder, &["pin", "latest"], 1);
@@ -734,7 +744,7 @@ fn a_folder_of_other_programs_is_not_written_to_by_a_check() {
         assert!(err.contains("lies in the store"), "{into:?}: {err}");
     }
     drop(fs::remove_dir_all(&below));
-    assert_same(&before, &tree(&folder), "nothing is ours there");
+    assert_same(&before, &tree(&folder), "the folder of another program");
 }
 
 /// Kills a program after `moment`, and returns true if it was still running then.
@@ -788,8 +798,10 @@ fn many(rig: &Rig, store: &Path, count: usize) -> Vec<(PathBuf, Tree)> {
     trees
 }
 
+/// Checks that a prune that is killed at any moment leaves each snapshot either intact or unlisted,
+/// and that the next prune completes.
 #[test]
-fn a_prune_that_is_killed_at_any_moment_leaves_each_snapshot_whole_or_unlisted() {
+fn killed_prune_leaves_whole_snapshots() {
     let rig = Rig::backed_up();
     let (mut interrupted, mut between) = (0, 0);
     let mut random = Random::new(3);
@@ -815,7 +827,11 @@ fn a_prune_that_is_killed_at_any_moment_leaves_each_snapshot_whole_or_unlisted()
         assert!(listed.len() >= 2, "round {round}");
         for snapshot in &listed {
             let whole = before.iter().find(|(path, _)| path == snapshot.path());
-            assert_same(&whole.unwrap().1, &tree(snapshot.path()), "it is listed");
+            assert_same(
+                &whole.unwrap().1,
+                &tree(snapshot.path()),
+                "a listed snapshot",
+            );
             assert!(snapshot.beside().is_some(), "round {round}");
             assert_whole(snapshot.path());
         }
@@ -859,12 +875,15 @@ impl Drop for Disk {
     }
 }
 
+/// Checks that a backup without enough space drops the snapshots that no rule keeps, if that frees
+/// enough.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
+fn low_space_drops_expendable_snapshots() {
+    use idev_backup::backup::Error;
     use idev_backup::backup::create::Options;
+    use idev_backup::base::failure_kind::FailureKind;
     use idev_backup::base::progress::Phase;
-    use idev_backup::error::{Class, Error};
     use idev_backup::simulator::{Content, PhoneConfig};
     let Some(disk) = Disk::mount("size=240m") else {
         return;
@@ -904,14 +923,14 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
     let recorder = rig::Recorder::default();
     let error = rig.try_in(&store, &options, &recorder).unwrap_err();
     assert!(
-        matches!(&error, Error::Verdict(no) if no.code == 105),
+        matches!(&error, Error::Refused(no) if no.code == 105),
         "{error}"
     );
-    assert_eq!(error.class(), Class::NoSpace);
+    assert_eq!(error.kind(), FailureKind::NoSpace);
     assert_eq!(stamps(&store, UDID), before);
     assert!(!recorder.phases().contains(&Phase::Removing));
-    // A snapshot that cannot be dropped (here a mount point) does not end the run by itself: that is
-    // a problem, and the phone is told that there is no room.
+    // A snapshot that cannot be dropped (here a mount point) does not end the run at once. The
+    // program reports a problem and answers the phone that the disk is full.
     let stuck = store.snapshots_of(rig.udid()).unwrap()[2]
         .path()
         .to_path_buf();
@@ -927,7 +946,7 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
     let error = rig.try_in(&store, &options, &recorder).unwrap_err();
     system("umount", &[stuck.as_ref()]);
     assert!(
-        matches!(&error, Error::Verdict(no) if no.code == 105),
+        matches!(&error, Error::Refused(no) if no.code == 105),
         "{error}"
     );
     let told = format!("{:?}", recorder.events());
@@ -955,11 +974,11 @@ fn a_phone_that_lacks_room_gets_that_of_what_no_rule_would_keep() {
             .iter()
             .position(|e| format!("{e:?}").contains(wanted))
     };
-    let asks = at("The phone asks for room.").expect("told why");
+    let asks = at("The phone asks for room.").expect("the reason is reported");
     assert!(Some(asks) < at("Removing") && at("Removing") < at(&before[2]));
     let phases = recorder.phases();
     let removing = phases.iter().position(|phase| *phase == Phase::Removing);
-    let removing = removing.expect("told that snapshots are removed");
+    let removing = removing.expect("the removal is reported");
     assert_eq!(phases[removing - 1], phases[removing + 1]);
 }
 
@@ -984,8 +1003,10 @@ fn shares_files(one: &Path, other: &Path) -> bool {
     })
 }
 
+/// Checks that an adopted backup becomes the current one or a snapshot, depending on its date, and
+/// that later backups continue from it.
 #[test]
-fn a_backup_of_another_program_becomes_the_current_one_or_a_snapshot_of_its_date() {
+fn adopted_backup_is_placed_by_date() {
     let rig = Rig::backed_up();
     let store = rig.dir.path().join("new");
     let old = foreign(&rig, "finder");
@@ -996,9 +1017,9 @@ fn a_backup_of_another_program_becomes_the_current_one_or_a_snapshot_of_its_date
     assert_eq!(adopted["current"], true);
     let adopted = json(&store, &["adopt", old.to_str().unwrap()], 0);
     assert_eq!(adopted["current"], false);
-    assert_same(&before, &tree(&old), "what it was taken from");
+    assert_same(&before, &tree(&old), "the source");
     let place = PathBuf::from(adopted["path"].as_str().unwrap());
-    assert_same(&before, &tree(&place), "what was taken in");
+    assert_same(&before, &tree(&place), "the adopted backup");
     #[cfg(unix)]
     assert!(!shares_files(&old, &place));
     for snapshot in Store::open(&store).unwrap().snapshots().unwrap() {
@@ -1032,8 +1053,10 @@ fn a_backup_of_another_program_becomes_the_current_one_or_a_snapshot_of_its_date
     assert_eq!(Store::open(&other).unwrap().snapshots().unwrap().len(), 2);
 }
 
+/// Checks that `adopt` refuses a damaged backup without `--force`, and a folder that is not a
+/// backup even with it.
 #[test]
-fn what_is_damaged_or_no_backup_is_not_taken_in() {
+fn adopt_refuses_damaged_or_invalid_folders() {
     let rig = Rig::backed_up();
     let store = rig.dir.path().join("new");
     let damaged = foreign(&rig, "damaged");
@@ -1065,8 +1088,9 @@ fn what_is_damaged_or_no_backup_is_not_taken_in() {
     }
 }
 
+/// Checks that `copy` copies a backup with its report, date and tags, and refuses a damaged one.
 #[test]
-fn a_snapshot_is_copied_to_another_disk_with_all_that_is_known_of_it() {
+fn copy_preserves_backup_and_notes() {
     let rig = Rig::backed_up();
     rig.create();
     rig.create();
@@ -1155,8 +1179,10 @@ fn a_snapshot_is_copied_to_another_disk_with_all_that_is_known_of_it() {
     );
 }
 
+/// Checks that `adopt` and `copy` that are killed at any moment list no incomplete backup, and that
+/// running them again completes.
 #[test]
-fn adopt_and_copy_that_are_killed_at_any_moment_leave_nothing_half_and_go_on() {
+fn killed_adopt_and_copy_can_resume() {
     let rig = Rig::backed_up();
     rig.create();
     let old = foreign(&rig, "finder");
@@ -1197,7 +1223,7 @@ fn adopt_and_copy_that_are_killed_at_any_moment_leave_nothing_half_and_go_on() {
         }
         if let Ok(store) = Store::open(&target) {
             for snapshot in store.snapshots().unwrap() {
-                assert_same(wanted, &tree(snapshot.path()), "what is listed is whole");
+                assert_same(wanted, &tree(snapshot.path()), "a listed backup");
             }
         }
         // Run it again: it completes now, or had completed before.
@@ -1209,7 +1235,7 @@ fn adopt_and_copy_that_are_killed_at_any_moment_leave_nothing_half_and_go_on() {
         let store = Store::open(&target).unwrap();
         let all = store.snapshots().unwrap();
         assert_eq!(all.len(), 1, "round {round}");
-        assert_same(wanted, &tree(all[0].path()), "afterwards");
+        assert_same(wanted, &tree(all[0].path()), "after the second run");
         assert_whole(all[0].path());
         assert!(all[0].sums().is_some());
         for left in ["import", "trash"] {
@@ -1224,7 +1250,7 @@ fn adopt_and_copy_that_are_killed_at_any_moment_leave_nothing_half_and_go_on() {
 }
 
 #[test]
-fn a_copy_that_broke_off_does_not_copy_again_what_is_there() {
+fn resumed_copy_skips_copied_files() {
     let rig = Rig::backed_up();
     let target = rig.dir.path().join("target");
     let to = target.to_str().unwrap();
@@ -1270,8 +1296,10 @@ fn a_copy_that_broke_off_does_not_copy_again_what_is_there() {
     assert!(!import.exists());
 }
 
+/// Checks that a backup succeeds although the notes cannot be read. It then drops nothing, and
+/// commands report the unreadable file.
 #[test]
-fn a_backup_with_notes_that_cannot_be_read_succeeds_drops_nothing_and_tells() {
+fn unreadable_notes_do_not_stop_backup() {
     let rig = Rig::backed_up();
     rig.create();
     let notes = rig.own().join("notes.json");

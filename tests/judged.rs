@@ -1,5 +1,5 @@
-//! Is a file what the phone's list says? `verify`, `extract`, `adopt`, and the rehearsal of a
-//! restore all give the same answer.
+//! Comparison of a backup's files with the phone's list: `verify`, `extract`, `adopt` and the
+//! rehearsal of a restore must all come to the same result.
 
 use std::fs;
 use std::path::Path;
@@ -23,17 +23,17 @@ use crate::rig::*;
 
 const DOMAIN: &str = "HomeDomain";
 
-/// A file of a backup: as it is stored, as it is listed, and the finding that is expected.
+/// A file of a backup: its stored bytes, its entry in the list, and the expected finding.
 struct Case {
     path: &'static str,
     stored: Vec<u8>,
     listed: u64,
-    /// Bytes that the digest in the list is of.
+    /// The bytes whose digest the list contains.
     digest_of: Option<Vec<u8>>,
     finding: Option<Wrong>,
 }
 
-/// A whole database of one page for each of `rows`, and some more.
+/// Returns an intact database with one page for each of `rows`, and some more pages.
 fn database(rows: usize) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("made.db");
@@ -190,7 +190,7 @@ fn every_command_judges_files_alike() {
         for depth in [Depth::Quick, Depth::Bytes, Depth::Deep] {
             let report = check(&folder, depth);
             let mut found: Vec<Wrong> = report.findings.iter().map(|f| f.wrong).collect();
-            // What is cut or replaced may not open either.
+            // A truncated or replaced database may also fail to open.
             found.retain(|wrong| *wrong != Wrong::Corrupt);
             let wanted: Vec<Wrong> = case.finding.into_iter().collect();
             assert_eq!(found, wanted, "{what} {depth:?}: {:?}", report.findings);
@@ -227,10 +227,10 @@ fn every_command_judges_files_alike() {
     }
 }
 
-/// A phone sends half of a file, and says that the backup is good: the backup is kept, and the file
-/// named.
+/// Checks a phone that sends half of a file and reports a good backup: the backup is kept, and a
+/// problem names the file.
 #[test]
-fn short_files_are_problems() {
+fn short_file_is_a_problem() {
     let rig = Rig::new();
     rig.phone.suffer(&["short-file".parse().unwrap()]);
     let ran = ended(program(&rig).arg("create"));
@@ -250,7 +250,7 @@ fn short_files_are_problems() {
     }
     let ran = ended(program(&rig).arg("verify"));
     assert_eq!(ran.code, 3, "{}", ran.all());
-    // A phone compares sizes, so that a restore is not begun, and the rehearsal says the same.
+    // A phone compares sizes, so no restore begins, and the rehearsal reports the same.
     assert_eq!(check(&rig.current(), Depth::Deep).restorable, Some(false));
     let ran = ended(program(&rig).args(["restore", "latest", "--rehearse"]));
     assert_eq!(ran.code, 1, "{}", ran.all());
@@ -268,7 +268,7 @@ fn encrypting() -> PhoneConfig {
 /// Checks a backup without its password: the phone's list cannot be read, so missing files cannot
 /// be detected.
 #[test]
-fn unread_lists_are_never_whole() {
+fn unread_manifest_is_never_whole() {
     let rig = Rig::with(encrypting());
     rig.phone.suffer(&["missing-file".parse().unwrap()]);
     let ran = ended(program(&rig).arg("create"));
@@ -286,7 +286,7 @@ fn unread_lists_are_never_whole() {
         let ran = ended(program(&rig).args(level));
         assert!(ran.out.starts_with("UNCHECKED. "), "{}", ran.out);
     }
-    // With it, the missing file is found.
+    // With the password, `verify` finds the missing file.
     let mut command = program(&rig);
     let ran = ended(
         command
@@ -321,7 +321,7 @@ fn first_line_says_what_was_read() {
     assert!(first(&["verify", "--deep", alone], 0).starts_with("NO DAMAGE FOUND. "));
 }
 
-/// A file that holds another file's bytes does not decrypt, whatever its length.
+/// Checks that a file that holds another file's ciphertext counts as damaged, whatever its length.
 #[test]
 fn swapped_ciphertext_is_damage() {
     let rig = Rig::with(encrypting());
@@ -332,7 +332,7 @@ fn swapped_ciphertext_is_damage() {
     let mut files: Vec<_> = rig.phone.files().map(|f| (f.size(), f.file_id())).collect();
     files.retain(|(size, _)| *size > 100);
     files.sort();
-    // One of 256 other files has an end that looks right by chance: of three, not all.
+    // The padding of one in 256 wrong files is valid by chance, so swap three files.
     let (small, large) = (&files[..3], &files[files.len() - 3..]);
     for ((_, one), (_, other)) in small.iter().zip(large) {
         fs::copy(place(other), place(one)).unwrap();
@@ -348,9 +348,9 @@ fn swapped_ciphertext_is_damage() {
     assert_eq!(report.restorable, Some(false));
 }
 
-/// Dates that no calendar has are in the property lists of every phone.
+/// Checks dates outside the calendar, which the property lists of every phone contain.
 #[test]
-fn any_date_is_no_damage() {
+fn impossible_dates_are_not_damage() {
     let mut list = b"bplist00\x33".to_vec();
     list.extend((-63_114_076_800f64).to_be_bytes());
     list.push(8);
@@ -373,9 +373,10 @@ fn any_date_is_no_damage() {
     }
 }
 
-/// Another program leaves a Status.plist that says "finished" where the phone refuses at once.
+/// Checks a run of another program that the phone refused at once. It leaves a Status.plist that
+/// says "finished", but must not count as a backup.
 #[test]
-fn aborted_runs_are_no_backups() {
+fn aborted_runs_do_not_count() {
     let rig = Rig::new();
     let folder = rig.store.current_path(rig.udid());
     let case = &cases()[0];
@@ -392,9 +393,10 @@ fn aborted_runs_are_no_backups() {
     assert!(folder.join("Manifest.db").exists(), "{}", ran.all());
 }
 
-/// Other programs write the date into one of three property lists only. All commands read the same.
+/// Checks that all commands find the same date of a backup. Other programs write it into only one
+/// of three property lists.
 #[test]
-fn one_date_for_every_command() {
+fn every_command_reads_one_date() {
     let rig = Rig::new();
     let folder = rig.store.current_path(rig.udid());
     write(&cases()[0], &folder);

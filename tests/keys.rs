@@ -1,4 +1,4 @@
-//! Keys and encrypted backups that others made: known answers, and a whole folder.
+//! Keybags and encrypted backups made by others: published test vectors, and a complete backup.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -6,11 +6,13 @@ use std::path::PathBuf;
 
 use idev_backup::backup_format::keybag::{ClassKey, Derivation, Ending, KeyBag, Locked};
 use idev_backup::backup_format::manifest_db::{Filter, Kind};
+use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::base::secret::Secret;
-use idev_backup::error::{Class, Error};
+use idev_backup::reader::Error;
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::passwords::{Known, NoPasswords};
 
+use crate::advice::Advice as _;
 use crate::rig;
 
 fn unhex(text: &str) -> Vec<u8> {
@@ -23,10 +25,10 @@ fn secret(text: &str) -> Secret {
     Secret::new(text.as_bytes().to_vec())
 }
 
-/// RFC 3394 has no other opening than the right one, so what opens is compared with a file key that
-/// is wrapped with it.
+/// Checks that each published keybag vector unlocks with its password and not with a wrong one. The
+/// unwrapped class key must match the expected one.
 #[test]
-fn every_vector_of_others_opens_with_its_password_and_with_no_other() {
+fn published_vectors_require_their_password() {
     let Some(folder) = rig::others("openwall-john+hashcat") else {
         return;
     };
@@ -47,8 +49,8 @@ fn every_vector_of_others_opens_with_its_password_and_with_no_other() {
         else {
             panic!("{line}");
         };
-        // Ten million rounds take minutes under an emulator, and do nothing there that a thousand
-        // do not.
+        // Ten million rounds take minutes under an emulator, and test nothing that a thousand do
+        // not.
         if rig::cut_every() > 1 && first_rounds.len() > 6 {
             skipped += 1;
             continue;
@@ -87,8 +89,10 @@ fn mini() -> Option<PathBuf> {
     inside.map(|e| e.unwrap().path()).find(|path| path.is_dir())
 }
 
+/// Checks that an encrypted backup made by another program decrypts to the files of its unencrypted
+/// counterpart.
 #[test]
-fn an_encrypted_folder_of_others_is_read_with_its_password() {
+fn encrypted_backup_opens_with_password() {
     let Some(folder) = mini() else { return };
     let opened = Opened::open(&folder, &Known(secret("G0lemine-M5!"))).unwrap();
     assert!(opened.is_encrypted());
@@ -106,7 +110,7 @@ fn an_encrypted_folder_of_others_is_read_with_its_password() {
             true
         })
         .unwrap();
-    // The same files as in the folder beside it, which is not encrypted.
+    // Compare with the same files in the unencrypted backup beside it.
     let plain = PathBuf::from(
         folder
             .to_str()
@@ -138,8 +142,10 @@ fn an_encrypted_folder_of_others_is_read_with_its_password() {
     assert!(database.1.starts_with(b"SQLite format 3\0"));
 }
 
+/// Checks that a wrong and a missing password are different errors with the same error class and
+/// exit code.
 #[test]
-fn a_wrong_password_and_none_have_an_exit_code_of_their_own() {
+fn wrong_or_missing_password_is_classified() {
     let Some(folder) = mini() else { return };
     let wrong = Opened::open(&folder, &Known(secret("G0lemine-M5")))
         .err()
@@ -148,7 +154,7 @@ fn a_wrong_password_and_none_have_an_exit_code_of_their_own() {
     let none = Opened::open(&folder, &NoPasswords).err().unwrap();
     assert!(matches!(none, Error::NoPassword { .. }), "{none}");
     for error in [wrong, none] {
-        assert_eq!(error.class(), Class::WrongPassword);
+        assert_eq!(error.kind(), FailureKind::WrongPassword);
         assert!(error.hint().is_some());
     }
 }

@@ -1,12 +1,12 @@
-//! The program is killed at random moments of a backup, of the seal and of dropping old snapshots.
-//! Each time the last good backup is there to the last byte, `list` and `verify` say the truth, and
-//! the next run succeeds.
+//! Kills the program at random moments of a backup, of the seal and of dropping old snapshots. Each
+//! time, the last good backup must be there to the last byte, `list` and `verify` must report the
+//! truth, and the next run must succeed.
 //!
-//! `IDEV_BACKUP_KILLS` is how often; 30 times without it. The seed picks the moments.
+//! `IDEV_BACKUP_KILLS` is the number of kills; the default is 30. The seed selects the moments.
 
 #![cfg(unix)]
-// wine keeps connections of killed programs open at times, and the simulated phone then waits for
-// one that is gone.
+// Wine sometimes keeps connections of killed programs open. The simulated phone then waits for a
+// program that no longer runs.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::rig::{self, Random, Rig, Tree, assert_promise, config, options, tree}
 use idev_backup::backup::create::Options;
 use idev_backup::simulator::{Content, PhoneConfig};
 
-/// Backups that stay beside the current one, so that each seal drops one.
+/// The number of snapshots to keep, so that each seal drops one.
 const KEEP: u32 = 1;
 
 fn start(rig: &Rig) -> std::process::Child {
@@ -25,7 +25,7 @@ fn start(rig: &Rig) -> std::process::Child {
 }
 
 #[test]
-fn a_run_that_is_killed_at_any_moment_loses_nothing() {
+fn killed_run_loses_no_backup() {
     let content = Content {
         small: 120,
         ..rig::small()
@@ -47,7 +47,7 @@ fn a_run_that_is_killed_at_any_moment_loses_nothing() {
         let known: Vec<Tree> = rig.listed().iter().map(|b| tree(b.path.as_ref())).collect();
         let last = tree(&rig.current());
         let mut run = start(&rig);
-        // Some runs end before they are killed: the last moments matter most.
+        // Some runs end before the kill, so that the last moments, which matter most, are covered.
         let moment = takes.mul_f64(random.below(1100) as f64 / 1000.0);
         std::thread::sleep(moment);
         run.kill().unwrap();
@@ -65,7 +65,7 @@ fn a_run_that_is_killed_at_any_moment_loses_nothing() {
         sealed += u32::from(made[1] != last);
         let known: Vec<&Tree> = known.iter().chain(&made).collect();
         assert_promise(rig.store.root(), &[&last], &known, &when);
-        // What a user does next.
+        // The user's next backup.
         let begun = Instant::now();
         rig.create_with(&Options {
             keep: KEEP.into(),
@@ -104,9 +104,10 @@ const COMMANDS: &[&[&str]] = &[
 ];
 
 /// Kills one of two commands that run on one store at the same time. `IDEV_BACKUP_KILLS` is the
-/// number of pairs; 12 without it. Only the snapshot that `delete` names may be gone afterwards.
+/// number of pairs; the default is 12. Only the snapshot that `delete` names may be gone
+/// afterwards.
 #[test]
-fn killed_pairs_lose_nothing() {
+fn killed_concurrent_command_loses_no_backup() {
     let rig = Rig::with(PhoneConfig {
         content: rig::small(),
         ..config()

@@ -1,8 +1,10 @@
-//! Every test of whole jobs, as one program: thirty would hold, and link, the library thirty times.
-//! A module of it is run by `cargo test --test all MODULE::`.
+//! Holds all integration tests in one program, because thirty programs would link the library
+//! thirty times. `cargo test --test all MODULE::` runs the tests of one module.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr)] // Tests stop at what is unexpected, and one that cannot run says so.
+// Tests panic at unexpected results, and print the reason if they cannot run.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod advice;
 mod made;
 mod rig;
 mod support;

@@ -1,5 +1,5 @@
-//! The USB protocol's connections, against packets that are put together here by hand: both
-//! versions, both windows, and every lie.
+//! Tests the USB protocol's connections with packets that are built here by hand: both protocol
+//! versions, both receive windows, and every violation.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
 
-/// A packet of ours as the phone sees it.
+/// A packet of the computer, as the phone parses it.
 #[derive(Debug, PartialEq)]
 struct Seen {
     from: u16,
@@ -26,7 +26,7 @@ struct Seen {
     payload: Vec<u8>,
 }
 
-/// The phone's end.
+/// The phone's end of the protocol.
 struct Phone {
     mux: Mux,
     major: u32,
@@ -171,7 +171,7 @@ fn bytes(count: usize) -> Vec<u8> {
 }
 
 #[test]
-fn bytes_go_both_ways_in_both_versions() {
+fn both_versions_transfer_data() {
     for major in [1, 2] {
         let mut phone = Phone::new(major);
         let port = phone.open(62078, 512);
@@ -186,7 +186,7 @@ fn bytes_go_both_ways_in_both_versions() {
         assert_eq!(phone.read(port, 100), b"answer");
         let nothing = phone.mux.read(phone.now, port, &mut [0; 1]).unwrap_err();
         assert_eq!(nothing.kind(), ErrorKind::WouldBlock);
-        // What goes out next acknowledges what was read.
+        // The next packet acknowledges what was read.
         phone.mux.write(port, b"more").unwrap();
         let more = phone.seen().unwrap();
         assert_eq!((more.seq, more.ack), (11, 10));
@@ -198,7 +198,7 @@ fn bytes_go_both_ways_in_both_versions() {
 }
 
 #[test]
-fn each_connection_has_its_own_bytes() {
+fn connections_keep_data_separate() {
     let mut phone = Phone::new(2);
     let ports: Vec<u16> = (0..5).map(|i| phone.open(50000 + i, 512)).collect();
     for (i, port) in (0..).zip(&ports) {
@@ -210,7 +210,7 @@ fn each_connection_has_its_own_bytes() {
 }
 
 #[test]
-fn a_packet_may_come_in_parts_of_any_kind() {
+fn packets_are_reassembled_from_transfers() {
     let whole = bytes(65536 - 36);
     let mut phone = Phone::new(2);
     let port = phone.open(1, 512);
@@ -220,7 +220,7 @@ fn a_packet_may_come_in_parts_of_any_kind() {
         came.extend(phone.read(port, 1000));
     }
     assert!(came == whole);
-    // Two in one transfer, the second ending in the next.
+    // Two packets in one transfer; the second one ends in the next transfer.
     let mut both = phone.segment(1, port, 1, ACK, 512, b"first");
     both.extend(phone.segment(1, port, 1, ACK, 512, &whole[..20000]));
     phone.transfers(&both).unwrap();
@@ -228,8 +228,10 @@ fn a_packet_may_come_in_parts_of_any_kind() {
     assert_eq!(phone.read(port, 65536), whole[..20000]);
 }
 
+/// Checks that reads are acknowledged together, at the latest `ACK_WITHIN` after the first of them,
+/// and that a stream is acknowledged four times per window.
 #[test]
-fn what_was_read_is_acknowledged_in_time_and_not_byte_by_byte() {
+fn reads_are_acknowledged_in_batches() {
     let mut phone = Phone::new(2);
     let port = phone.open(1, 512);
     phone.say(1, port, 1, ACK, 512, &bytes(1000));
@@ -245,7 +247,7 @@ fn what_was_read_is_acknowledged_in_time_and_not_byte_by_byte() {
     let ack = phone.seen().unwrap();
     assert_eq!((ack.flags, ack.ack, ack.payload.len()), (ACK, 21, 0));
     assert_eq!((phone.seen(), phone.mux.deadline()), (None, None));
-    // A stream is acknowledged four times a window, whatever the clock says.
+    // A stream is acknowledged four times per window, independently of the clock.
     let mut acks = 0;
     for _ in 0..8 {
         phone.say(1, port, 1, ACK, 512, &bytes(16000));
@@ -256,7 +258,7 @@ fn what_was_read_is_acknowledged_in_time_and_not_byte_by_byte() {
 }
 
 #[test]
-fn no_more_is_sent_than_the_phone_has_room_for() {
+fn sending_respects_receive_window() {
     let mut phone = Phone::new(2);
     let port = phone.open(1, 4);
     let data = bytes(100_000);
@@ -287,7 +289,7 @@ fn no_more_is_sent_than_the_phone_has_room_for() {
 }
 
 #[test]
-fn what_waits_to_be_sent_is_bounded() {
+fn send_queue_is_bounded() {
     let mut phone = Phone::new(2);
     let mut queued = 0;
     let data = bytes(PAYLOAD_BYTES_MAX);
@@ -301,8 +303,10 @@ fn what_waits_to_be_sent_is_bounded() {
     assert!((200_000..400_000).contains(&queued), "{queued}");
 }
 
+/// Checks that a refused connection keeps the phone's text, and that the data of an ended
+/// connection can still be read.
 #[test]
-fn a_refusal_and_an_end_are_told_apart() {
+fn refusal_and_end_are_distinct() {
     let mut phone = Phone::new(2);
     let refused = phone.mux.connect(9).unwrap().unwrap();
     phone.seen();
@@ -336,8 +340,10 @@ fn a_refusal_and_an_end_are_told_apart() {
     }
 }
 
+/// Checks that packets for an earlier program are skipped up to the version packet, but not without
+/// limit, and that an unknown version is an error.
 #[test]
-fn what_is_left_of_a_program_before_us_is_passed_over() {
+fn stale_input_is_skipped() {
     let mut mux = Mux::new();
     for stale in [
         bytes(16384),
@@ -362,8 +368,9 @@ fn what_is_left_of_a_program_before_us_is_passed_over() {
     assert!(mux.connect(1).unwrap().is_none());
 }
 
+/// Checks that each kind of invalid packet has its own error, which states the wrong value.
 #[test]
-fn packets_that_cannot_be_end_the_phone_by_name() {
+fn invalid_packets_are_errors() {
     let broken = |made: &dyn Fn(&mut Phone) -> Vec<u8>| {
         let mut phone = Phone::new(2);
         let packet = made(&mut phone);
@@ -416,7 +423,7 @@ fn packets_that_cannot_be_end_the_phone_by_name() {
         whole[..whole.len() - 30].to_vec()
     };
     assert_eq!(broken(&cut), Broken::Cut { missing: 30 });
-    // Each says what is wrong.
+    // The message states the length that is wrong.
     assert!(
         Broken::Length {
             said: 65537,
@@ -427,8 +434,10 @@ fn packets_that_cannot_be_end_the_phone_by_name() {
     );
 }
 
+/// Checks that a violation on one connection resets only that connection, within the memory limit,
+/// and that other connections still work.
 #[test]
-fn a_connection_that_lies_ends_and_the_others_go_on() {
+fn violation_ends_one_connection() {
     type Lie<'a> = (&'a str, &'a dyn Fn(&mut Phone, u16));
     let lies: [Lie<'_>; 3] = [
         ("never sent", &|phone, port| {
@@ -465,15 +474,17 @@ fn a_connection_that_lies_ends_and_the_others_go_on() {
         phone.say(2, other, 1, ACK, 512, b"still here");
         assert_eq!(phone.read(other, 100), b"still here");
     }
-    // Neither yes nor no.
+    // Data arrives before the phone has accepted or refused the connection.
     let mut phone = Phone::new(2);
     let port = phone.mux.connect(1).unwrap().unwrap();
     phone.say(1, port, 1, ACK, 512, b"data");
     assert!(matches!(phone.mux.standing(port), Standing::Faulty(_)));
 }
 
+/// Checks that packets for closed ports are answered with resets, and that a flood of them is an
+/// error.
 #[test]
-fn data_for_closed_ports_is_refused_and_a_flood_of_it_ends_the_phone() {
+fn closed_ports_answer_with_reset() {
     let mut phone = Phone::new(2);
     phone.say(40000, 7, 1, SYN, 512, &[]);
     let reset = phone.seen().unwrap();
@@ -483,13 +494,15 @@ fn data_for_closed_ports_is_refused_and_a_flood_of_it_ends_the_phone() {
     // A reset is never answered by another.
     phone.say(40000, 7, 1, RST, 0, &[]);
     assert_eq!(phone.seen(), None);
-    // A phone that takes nothing of it cannot fill our memory.
+    // A phone that never reads the resets cannot fill our memory.
     let flood = (0..100_000).find_map(|i| phone.try_say(40000, i as u16, 1, SYN, 512, &[]).err());
     assert_eq!(flood, Some(Broken::Deaf));
 }
 
+/// Checks that port numbers are reused without a collision, and that the number of connections is
+/// limited.
 #[test]
-fn connections_are_counted_and_ports_come_round_again() {
+fn ports_are_reused_within_limit() {
     let mut phone = Phone::new(2);
     let kept = phone.open(1, 512);
     for _ in 0..70_000 {
@@ -507,7 +520,7 @@ fn connections_are_counted_and_ports_come_round_again() {
 }
 
 #[test]
-fn a_phones_own_words_are_kept_short() {
+fn phone_text_is_truncated() {
     let mut phone = Phone::new(2);
     let mut body = vec![3];
     body.extend([b'x'; 60000]);
@@ -519,8 +532,9 @@ fn a_phones_own_words_are_kept_short() {
     assert_eq!(phone.mux.words(), None);
 }
 
+/// Checks that sequence numbers wrap around after 4 GiB.
 #[test]
-fn numbers_go_round_after_four_gigabytes() {
+fn sequence_numbers_wrap_around() {
     let mut phone = Phone::new(1);
     let port = phone.open(1, 512);
     let data = vec![0; WINDOW_BYTES / 2];

@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::advice::failure::Failure as Error;
 use idev_backup::backup::create;
 use idev_backup::base::progress::{Event, Monitor, Silent};
-use idev_backup::error::Error;
 use idev_backup::history::adopt::{self, Came};
 use idev_backup::history::change::{self, Prune};
 use idev_backup::history::list;
@@ -246,7 +246,10 @@ impl Case<'_> {
                     depth: Depth::Bytes,
                     ..restore::Options::default()
                 };
-                let phone = rig.connector().phone(Some(UDID));
+                let phone = rig
+                    .connector()
+                    .phone(Some(UDID))
+                    .map_err(restore::Error::from);
                 let report = restore::dry_run(&rig.connector(), phone, &folder, &how, &monitor)?;
                 let check = report.lines.iter().find(|line| line.topic == "check");
                 let level = check.map(|line| line.level);
@@ -396,7 +399,7 @@ fn deleted(said: &Said) -> Option<&str> {
 }
 
 #[test]
-fn pairs_of_commands_lose_nothing() {
+fn concurrent_commands_lose_no_backup() {
     let seed = rig::seed("pairs of commands");
     let wanted = std::env::var("IDEV_BACKUP_PAIRS").unwrap_or_else(|_| "40".to_owned());
     let world = World::new();

@@ -1,4 +1,5 @@
-//! `export photos`: original names and dates, what belongs together together, and nothing lost.
+//! `export photos`: photos keep their original names and dates, their parts stay together, and no
+//! file is lost.
 
 use std::fs;
 use std::path::Path;
@@ -61,8 +62,10 @@ fn exported(to: &Path) -> Vec<String> {
     files.map(|(path, _)| path).collect()
 }
 
+/// Checks that photos get their original names and dates, and that the parts of a photo (video,
+/// edits) stay together.
 #[test]
-fn photos_have_their_names_and_dates_and_stay_with_their_other_parts() {
+fn export_preserves_names_and_dates() {
     let mut backup = Made::default();
     for path in [
         "Media/DCIM/100APPLE/IMG_0001.HEIC",
@@ -111,7 +114,7 @@ fn photos_have_their_names_and_dates_and_stay_with_their_other_parts() {
             "2024/2024-05/IMG_0001.JPG",
             "2024/2024-05/IMG_0001.MOV",
             "2024/2024-05/holiday (2).jpg",
-            // Two hours east of UTC it was June already.
+            // In the time zone of the photo, UTC+2, it was already June.
             "2024/2024-06/IMG_0001 (edited).HEIC",
             "2024/2024-06/IMG_0001 (original).AAE",
             "2024/2024-06/IMG_0001.AAE",
@@ -149,8 +152,9 @@ fn photos_have_their_names_and_dates_and_stay_with_their_other_parts() {
     assert_eq!((names.len(), report.files), (11, 11));
 }
 
+/// Checks that the dates of the files are used if the phone's photo library is missing or damaged.
 #[test]
-fn without_the_phones_library_the_files_own_dates_are_taken() {
+fn missing_library_uses_file_dates() {
     let mut backup = Made::default();
     photo(&mut backup, "Media/DCIM/100APPLE/IMG_0001.HEIC");
     photo(&mut backup, "Media/DCIM/100APPLE/IMG_0001.MOV");
@@ -184,7 +188,7 @@ fn without_the_phones_library_the_files_own_dates_are_taken() {
 }
 
 #[test]
-fn no_photo_is_written_outside_of_the_folder() {
+fn photo_export_stays_in_target() {
     let mut backup = Made::default();
     for path in [
         "Media/DCIM/../../../evil.HEIC",

@@ -1,12 +1,12 @@
-//! The power fails at any moment of a backup: what the program asked of the file system is
-//! recorded, and each of the disks that a power cut may leave of it is made and looked at. Each
-//! time the last good backup is there to the last byte, `list` and `verify` say the truth, and the
-//! next run succeeds.
+//! Simulates power cuts at any moment of a backup. Each test records the program's calls to the
+//! file system, builds the disks that a power cut may leave, and checks each of them: the last good
+//! backup must be there to the last byte, `list` and `verify` must report the truth, and the next
+//! run must succeed.
 //!
-//! `IDEV_BACKUP_POWER_CUTS` is the number of moments of each backup, or `all`; 10 without it. The
-//! seed picks them.
+//! `IDEV_BACKUP_POWER_CUTS` is the number of moments of each backup, or `all`; the default is 10.
+//! The seed selects them.
 
-#![cfg(target_os = "linux")] // Where strace is.
+#![cfg(target_os = "linux")] // strace runs only on Linux.
 
 use std::collections::HashSet;
 use std::fs;
@@ -22,22 +22,22 @@ use idev_backup::base::progress::Silent;
 use idev_backup::simulator::{Fault, Phone};
 use idev_backup::store::Store;
 
-/// A backup whose every step on the disk is known.
+/// A backup, and a recording of its steps on the disk.
 struct Story {
     rig: Rig,
     recording: Recording,
     /// The phone in its state after it had sent everything.
     phone: Arc<Phone>,
-    /// The backups that were there before, newest first.
+    /// The backups that existed before, newest first.
     before: Vec<Tree>,
     /// The backup that was made.
     made: Tree,
 }
 
 impl Story {
-    /// Has the program make a backup, beside these that are there; one is to be kept. The system
-    /// `refuses` some calls.
-    fn of(rig: Rig, before: Vec<Tree>, cut: Option<Fault>, refuses: &[String]) -> Story {
+    /// Runs the program to make a backup in the store that holds `before`, and to keep one
+    /// snapshot. `refuses` holds options of strace that refuse some calls.
+    fn record(rig: Rig, before: Vec<Tree>, cut: Option<Fault>, refuses: &[String]) -> Story {
         let disk = rig.dir.path().join("disk");
         let store = disk.join("store");
         let mut recording = Recording::begin(&disk);
@@ -60,8 +60,8 @@ impl Story {
         }
     }
 
-    /// Returns the moments to try: one of each of many equal stretches, and half of them in the
-    /// seal.
+    /// Returns the moments to try: one from each of several equal intervals of the backup, and as
+    /// many from the seal.
     fn moments(&self, name: &str) -> Vec<usize> {
         let all = self.recording.moments();
         let wanted = match std::env::var("IDEV_BACKUP_POWER_CUTS") {
@@ -83,8 +83,8 @@ impl Story {
         moments
     }
 
-    /// Cuts the power at all these moments, and looks at what is left.
-    fn tell(mut self, name: &str) {
+    /// Cuts the power at each of these moments, and checks the disks that this leaves.
+    fn cut_power(mut self, name: &str) {
         let moments = self.moments(name);
         let (mut seen, mut tried, mut made) = (HashSet::new(), 0, 0);
         for &moment in &moments {
@@ -99,7 +99,7 @@ impl Story {
                 if seen.insert(disk.mark()) {
                     made += 1;
                     let ended = moment + 1 == self.recording.moments();
-                    self.look_at(&disk, ended, &format!("{name}: {cut:?} at {moment}"));
+                    self.check_disk(&disk, ended, &format!("{name}: {cut:?} at {moment}"));
                 }
             }
         }
@@ -110,14 +110,17 @@ impl Story {
         );
     }
 
-    fn look_at(&mut self, disk: &Disk, ended: bool, when: &str) {
+    fn check_disk(&mut self, disk: &Disk, ended: bool, when: &str) {
         let root = self.rig.dir.path().join("cut");
         fs::create_dir(&root).unwrap();
         disk.write_to(&root);
         let path = root.join("store");
         let current = path.join(UDID);
         if ended {
-            assert!(tree(&current) == self.made, "{when}: done, and yet lost");
+            assert!(
+                tree(&current) == self.made,
+                "{when}: the finished backup is lost"
+            );
             assert_whole(&current);
         }
         let known: Vec<&Tree> = self.before.iter().chain([&self.made]).collect();
@@ -132,7 +135,7 @@ impl Story {
     }
 }
 
-/// The seal had begun: the draft is the new backup.
+/// Returns true if the seal had begun, so that the draft is the new backup.
 fn has_intent(store: &Path) -> bool {
     draft(store).join("seal.json").exists()
 }
@@ -156,8 +159,8 @@ fn with_backups(count: usize) -> (Rig, Vec<Tree>) {
     (rig, before)
 }
 
-/// The phone's first message that checks what it has sent: cut there, it knows of no end, and its
-/// backup is sealed.
+/// Finds the phone's first message that checks the files it has sent. A cut there leaves the phone
+/// without an end of its backup, which is sealed nevertheless.
 fn cut_at_its_check(rig: &Rig, store: &Path) -> Fault {
     let phone = rig.phone.clone();
     let mut other = Rig::new();
@@ -176,46 +179,49 @@ fn cut_at_its_check(rig: &Rig, store: &Path) -> Fault {
 }
 
 #[test]
-fn a_power_cut_in_a_first_backup_leaves_a_store_to_go_on_with() {
+fn first_backup_survives_power_cut() {
     if strace::is_there() {
         let (rig, before) = with_backups(0);
-        Story::of(rig, before, None, &[]).tell("first backup");
+        Story::record(rig, before, None, &[]).cut_power("first backup");
     }
 }
 
 #[test]
-fn a_power_cut_in_a_backup_loses_no_backup() {
+fn incremental_backup_survives_power_cut() {
     if strace::is_there() {
         let (rig, before) = with_backups(2);
-        Story::of(rig, before, None, &[]).tell("changes only");
+        Story::record(rig, before, None, &[]).cut_power("changes only");
     }
 }
 
+/// Checks power cuts in a run that seals its backup although the connection to the phone was cut
+/// before the phone gave its verdict.
 #[test]
-fn a_power_cut_in_a_backup_that_the_phone_would_go_on_with_loses_no_backup() {
+fn unacknowledged_backup_survives_power_cut() {
     if strace::is_there() {
         let (rig, before) = with_backups(2);
         let cut = cut_at_its_check(&rig, &rig.dir.path().join("disk/store"));
-        Story::of(rig, before, Some(cut), &[]).tell("gone on with");
+        Story::record(rig, before, Some(cut), &[]).cut_power("unacknowledged backup");
     }
 }
 
 #[test]
-fn a_power_cut_in_a_run_that_takes_a_draft_over_loses_no_backup() {
+fn resumed_draft_survives_power_cut() {
     if strace::is_there() {
         let (rig, before) = with_backups(2);
-        // The files are there, and not yet the manifests.
+        // The phone has sent its files and not yet its manifests.
         rig.phone.suffer(&[Fault::CutAt(779)]);
         let store = Store::open(&rig.dir.path().join("disk/store")).unwrap();
         rig.try_in(&store, &options(), &Silent).unwrap_err();
-        let story = Story::of(rig, before, None, &[]);
+        let story = Story::record(rig, before, None, &[]);
         assert!(story.phone.history().last().unwrap().resumed);
-        story.tell("draft taken over");
+        story.cut_power("resumed draft");
     }
 }
 
+/// Checks power cuts in a run that completes the seal of a run that was killed.
 #[test]
-fn a_power_cut_while_a_seal_is_brought_to_its_end_loses_no_backup() {
+fn interrupted_seal_survives_power_cut() {
     if strace::is_there() {
         let (rig, mut before) = with_backups(2);
         let store = rig.dir.path().join("disk/store");
@@ -225,20 +231,23 @@ fn a_power_cut_while_a_seal_is_brought_to_its_end_loses_no_backup() {
         assert_eq!(ended.status.code(), None, "{ended:?}");
         assert!(has_intent(&store));
         before.insert(0, tree(&draft(&store).join("root").join(UDID)));
-        Story::of(rig, before, None, &[]).tell("seal brought to its end");
+        Story::record(rig, before, None, &[]).cut_power("interrupted seal");
     }
 }
 
+/// Checks power cuts on a disk that, like exFAT, has neither hard links nor an atomic exchange.
 #[test]
-fn a_power_cut_on_a_disk_without_links_and_exchange_loses_no_backup() {
+fn exfat_backup_survives_power_cut() {
     if strace::is_there() {
         let (rig, before) = with_backups(2);
-        Story::of(rig, before, None, &strace::exfat()).tell("as on exFAT");
+        Story::record(rig, before, None, &strace::exfat()).cut_power("as on exFAT");
     }
 }
 
+/// Checks the simulation of power cuts: the recorded disk loses exactly the data that was not
+/// flushed.
 #[test]
-fn the_tests_own_disk_loses_what_was_not_flushed() {
+fn recorded_disk_loses_unflushed_data() {
     let rig = Rig::new();
     let root = rig.dir.path().join("disk");
     fs::create_dir(&root).unwrap();

@@ -24,7 +24,7 @@ impl Ran {
         String::from_utf8(self.out.clone()).unwrap()
     }
 
-    /// Returns every line of the output, each of which must be a JSON object.
+    /// Returns the lines of the output as JSON objects. Every line must be one.
     fn objects(&self) -> Vec<Value> {
         let object = |line: &str| -> Value {
             assert!(!line.contains(char::is_control), "{line:?}");
@@ -190,8 +190,10 @@ fn sample() -> tempfile::TempDir {
     ])
 }
 
+/// Checks that `info`, `usage`, `ls`, `find` and `tree` agree with the files of the simulated
+/// phone.
 #[test]
-fn what_is_shown_is_what_the_phone_holds() {
+fn readers_show_all_phone_files() {
     let rig = Rig::backed_up();
     let backup = rig.current();
     let backup = text(&backup);
@@ -271,8 +273,10 @@ fn what_is_shown_is_what_the_phone_holds() {
     }
 }
 
+/// Checks the exact output of `ls` and `tree` for a folder, and that a name that does not exist is
+/// an error.
 #[test]
-fn a_folder_is_listed_by_name_with_what_is_in_it_and_no_more() {
+fn ls_and_tree_list_folders() {
     let backup = sample();
     let backup = text(backup.path());
     let lines = |args: &[&str]| {
@@ -350,7 +354,7 @@ fn a_folder_is_listed_by_name_with_what_is_in_it_and_no_more() {
 }
 
 #[test]
-fn what_is_found_is_what_was_asked_for() {
+fn find_applies_every_filter() {
     let backup = sample();
     let (one, two, mov) = ("Media/IMG_1.HEIC", "Media/IMG_2.heic", "Media-2/a.mov");
     let table: &[(&[&str], &[&str])] = &[
@@ -418,8 +422,10 @@ fn what_is_found_is_what_was_asked_for() {
     assert_eq!(run(&["find", text(backup.path()), "["]).code, 2);
 }
 
+/// Checks that `usage` adds the extensions of an app to the app and shows its name. The HTML page
+/// escapes that name, loads nothing, and replaces an existing file only with `--force`.
 #[test]
-fn apps_take_room_with_their_extensions_and_have_names() {
+fn usage_reports_apps_with_extensions() {
     let backup = sample();
     let mut metadata = Vec::new();
     let mut app = plist::Dictionary::new();
@@ -507,9 +513,10 @@ fn apps_take_room_with_their_extensions_and_have_names() {
     assert!(!backup.path().join("-").exists());
 }
 
+/// Checks that `usage --html` never replaces a symbolic link or a pipe, even with `--force`.
 #[cfg(unix)]
 #[test]
-fn a_page_takes_the_place_of_a_file_and_of_nothing_else() {
+fn html_report_replaces_only_files() {
     use std::os::unix::fs::FileTypeExt;
     let backup = list_of(&[("HomeDomain", "a", 1, record(5, 0))]);
     let folder = text(backup.path());
@@ -530,8 +537,10 @@ fn a_page_takes_the_place_of_a_file_and_of_nothing_else() {
     assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
 }
 
+/// Checks that an invalid pattern ends with exit code 2, and that a path without a domain has its
+/// own error message.
 #[test]
-fn what_cannot_be_meant_is_wrong_usage_or_told_in_words_of_its_own() {
+fn invalid_patterns_are_usage_errors() {
     let backup = list_of(&[("HomeDomain", "a", 1, record(5, 0))]);
     let folder = text(backup.path());
     let to = backup.path().join("to");
@@ -586,8 +595,10 @@ fn read_in_every_way(folder: &Path, codes: &[i32]) {
     }
 }
 
+/// Checks that hostile names, such as control sequences, `..` and a megabyte of letters, break no
+/// command. A terminal gets them escaped; a pipe gets them unchanged.
 #[test]
-fn names_of_strangers_do_no_harm() {
+fn hostile_names_are_escaped() {
     let long = "x".repeat(1_000_000);
     let deep = format!("{}f", "d/".repeat(400_000));
     let odd = "a\u{1b}[2J\nb\u{7f}\u{9b}\u{7}";
@@ -636,12 +647,13 @@ fn names_of_strangers_do_no_harm() {
             );
             assert!(!shown.contains('\u{1b}'), "{shown:?}");
         }
-        _ => eprintln!("skipped: there is no terminal to look at"),
+        _ => eprintln!("skipped: no terminal is available"),
     }
 }
 
+/// Checks that every command reports unreadable records with exit code 3 and shows the other files.
 #[test]
-fn records_that_cannot_be_read_are_told_and_the_rest_is_shown() {
+fn unreadable_records_are_reported() {
     let backup = list_of(&[
         ("HomeDomain", "a", 1, record(5, 0)),
         ("HomeDomain", "b", 1, vec![]),
@@ -683,8 +695,9 @@ fn records_that_cannot_be_read_are_told_and_the_rest_is_shown() {
     );
 }
 
+/// Checks that no folder, however damaged its metadata is, makes a reading command panic.
 #[test]
-fn any_folder_gives_a_report_or_an_error() {
+fn any_folder_yields_report_or_error() {
     let rig = Rig::backed_up();
     let whole = rig.current();
     let empty = tempfile::tempdir().unwrap();
@@ -858,9 +871,10 @@ fn sql(folder: &Path, statements: &str) {
     database.execute_batch(statements).unwrap();
 }
 
-/// Checks a list of 20 pages with 300^18 rows: each page but the last names the next one 300 times.
+/// Checks that a list of 20 pages with 300^18 rows is an error. Each page but the last names the
+/// next one 300 times.
 #[test]
-fn a_list_that_goes_on_for_ever_is_an_error() {
+fn endless_file_list_is_rejected() {
     const PAGE: usize = 4096;
     const TIMES: u16 = 300;
     let backup = list_of(&[]);
@@ -903,8 +917,10 @@ fn a_list_that_goes_on_for_ever_is_an_error() {
     }
 }
 
+/// Checks that backups made by other programs are read: unencrypted, encrypted, hostile and damaged
+/// ones.
 #[test]
-fn folders_that_others_made_are_read() {
+fn foreign_backups_are_read() {
     if let Some(folder) = shared("JJTech0130-TrollRestore") {
         read_in_every_way(&folder.join("plain-mbdb"), &[0]);
         read_in_every_way(&folder.join("hostile-traversal-mbdb"), &[0]);
@@ -947,7 +963,7 @@ fn folders_that_others_made_are_read() {
 }
 
 #[test]
-fn shells_complete_and_every_command_has_a_page() {
+fn completions_and_man_pages_exist() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let script = runs(&["completions", shell]).text();
         for word in ["usage", "password-file", "ignore-case"] {
@@ -980,9 +996,10 @@ fn shells_complete_and_every_command_has_a_page() {
     }
 }
 
+/// Checks that a command fails, with one message, if its output cannot be written.
 #[cfg(target_os = "linux")]
 #[test]
-fn output_that_is_lost_is_a_failure() {
+fn lost_output_is_an_error() {
     let backup = sample();
     let folder = text(backup.path());
     let full = || fs::OpenOptions::new().write(true).open("/dev/full");
@@ -1005,8 +1022,10 @@ fn output_that_is_lost_is_a_failure() {
     }
 }
 
+/// Checks that the hint for a file name in place of a backup suggests `find`, and the hint for a
+/// folder in `cat` suggests `ls`.
 #[test]
-fn errors_lead_to_what_was_meant() {
+fn errors_suggest_intended_command() {
     let backup = sample();
     let folder = text(backup.path());
     let store = tempfile::tempdir().unwrap();
@@ -1033,9 +1052,11 @@ fn errors_lead_to_what_was_meant() {
     );
 }
 
+/// Checks that `extract` refuses a dangling symbolic link as its target, and that `cat` does not
+/// follow a symbolic link inside of a backup.
 #[cfg(unix)]
 #[test]
-fn links_in_a_backup_or_to_nowhere_are_not_followed() {
+fn symlinks_are_not_followed() {
     let backup = sample();
     let folder = text(backup.path());
     let outside = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Records: which backup is which, in which order, what its hashes prove, and what damage to our
-//! own files does.
+//! Records of backups: their identity and order, the proof that their hashes give, and the effects
+//! of damage to the store's own files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,8 @@ fn current(rig: &Rig) -> Snapshot {
     rig.store.current(rig.udid()).unwrap().unwrap()
 }
 
-/// Changes a file as a dying disk does: a new file, so that hard links of the old one keep their
-/// bytes.
+/// Changes a file as a failing disk would. Writes a new file, so that hard links to the old one
+/// keep their bytes.
 fn replace(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).unwrap();
     change(&mut bytes);
@@ -47,7 +47,7 @@ fn check(folder: &Path) -> verify::Report {
     verify::verify(folder, &verify::Options::bytes(), &Silent).unwrap()
 }
 
-/// The files that the store keeps beside a backup.
+/// Returns the names of the files that the store keeps beside a backup.
 fn our_files() -> Vec<&'static str> {
     let metadata = RECORDED.into_iter().filter(|name| *name != "Manifest.mbdb");
     [SUMS, SOURCES, REPORT, "snapshot.json", "snapshot.copy.json"]
@@ -56,8 +56,10 @@ fn our_files() -> Vec<&'static str> {
         .collect()
 }
 
+/// Checks that a damaged file is either replaced from the phone or reported by `verify` after the
+/// next backup, even if the records that prove the damage are damaged too.
 #[test]
-fn damage_is_never_laundered() {
+fn damaged_file_never_passes_as_whole() {
     type Damage = fn(beside: &Path, backup: &Path);
     let damages: [(&str, Damage); 12] = [
         ("a letter of the list", |beside, _| {
@@ -99,7 +101,10 @@ fn damage_is_never_laundered() {
         damage(before.beside().unwrap(), before.path());
         assert_eq!(current(&rig).beside(), before.beside(), "{what}");
         let report = rig.try_create(&rig::options(), &Silent).unwrap();
-        assert!(!report.problems.is_empty(), "{what}: nothing was told");
+        assert!(
+            !report.problems.is_empty(),
+            "{what}: no problem was reported"
+        );
         let checked = check(&rig.current());
         if fs::read(&file).is_ok_and(|now| now == sent) {
             assert_eq!(checked.outcome, Outcome::Whole, "{what}");
@@ -107,13 +112,13 @@ fn damage_is_never_laundered() {
         } else {
             assert_eq!(checked.outcome, Outcome::Damaged, "{what}");
         }
-        // The backup before stays as a snapshot.
+        // The previous backup stays as a snapshot.
         assert_eq!(rig.listed().len(), 2, "{what}");
     }
 }
 
 #[test]
-fn a_list_damaged_during_the_run_proves_nothing() {
+fn hash_list_damaged_midrun_is_ignored() {
     let rig = Rig::backed_up();
     let file = rig.current().join(victim(&rig));
     flip(&file);
@@ -132,7 +137,7 @@ fn a_list_damaged_during_the_run_proves_nothing() {
 }
 
 #[test]
-fn damage_to_our_own_files_is_named() {
+fn damaged_store_files_are_named() {
     for name in our_files() {
         for gone in [false, true] {
             let rig = Rig::backed_up();
@@ -176,7 +181,7 @@ fn damage_to_our_own_files_is_named() {
 }
 
 #[test]
-fn a_repair_mends_our_own_files() {
+fn repair_restores_store_files() {
     for name in our_files() {
         let rig = Rig::backed_up();
         let path = current(&rig).beside().unwrap().join(name);
@@ -195,7 +200,7 @@ fn a_repair_mends_our_own_files() {
 }
 
 #[test]
-fn a_damaged_list_takes_back_no_note() {
+fn damaged_list_keeps_damage_note() {
     let rig = Rig::backed_up();
     let folder = rig.current();
     let noted = || rig.store.notes(rig.udid()).unwrap().of(&current(&rig));
@@ -213,7 +218,7 @@ fn a_damaged_list_takes_back_no_note() {
 }
 
 #[test]
-fn a_damaged_line_hides_no_missing_file() {
+fn damaged_line_hides_no_missing_file() {
     let rig = Rig::backed_up();
     let file = victim(&rig);
     fs::remove_file(rig.current().join(&file)).unwrap();
@@ -229,7 +234,7 @@ fn a_damaged_line_hides_no_missing_file() {
 }
 
 #[test]
-fn notes_follow_the_id() {
+fn notes_follow_the_snapshot_id() {
     let rig = Rig::backed_up();
     let first = current(&rig);
     rig.store.note(&first, |note| note.pinned = true).unwrap();
@@ -266,8 +271,8 @@ fn hashes_are_counted_by_their_source() {
     assert_eq!((record.files, record.bytes), (report.files, report.bytes));
     assert_eq!(record.phone.name, Some(report.phone.name.clone()));
 
-    // For an adopted backup, there is no record of the bytes that the phone sent. The next backup
-    // must keep that information.
+    // An adopted backup has no record of the bytes that the phone sent. The next backup must keep
+    // that information.
     let other = rig.dir.path().join("other").join(UDID);
     copy_dir(&rig.current(), &other);
     let store = rig.new_store("adopted");
@@ -291,7 +296,7 @@ fn hashes_are_counted_by_their_source() {
 }
 
 #[test]
-fn a_copy_of_a_damaged_list_loses_no_file() {
+fn copy_with_damaged_list_is_complete() {
     type Damage = fn(&Path);
     let damages: [Damage; 3] = [
         |list| replace(list, |bytes| bytes[3] = b'x'),
@@ -319,8 +324,8 @@ fn a_copy_of_a_damaged_list_loses_no_file() {
     }
 }
 
-/// Seals a tiny backup whose Status.plist has a date, at a moment of this computer's clock. Answers
-/// its id.
+/// Seals a tiny backup with `phone_date` in its Status.plist while this computer's clock shows
+/// `now`. Returns its id and the snapshots that were dropped.
 fn seal(store: &Store, phone_date: &str, now: &str, keep: u32) -> (store::Id, Vec<String>) {
     let udid = UDID.parse().unwrap();
     let lock = store.lock(&udid).unwrap();
@@ -408,7 +413,7 @@ fn folder_names_decide_no_order() {
         .0
     });
     let own = dir.path().join("store/.idev-backup").join(UDID);
-    // As if the clock had shown other times, the oldest the latest.
+    // Rename the snapshots so that the oldest has the latest time in its name.
     let mut all = store.snapshots_of(&UDID.parse().unwrap()).unwrap();
     all.retain(|snapshot| !snapshot.is_current());
     for (at, snapshot) in all.iter().enumerate() {
@@ -422,19 +427,20 @@ fn folder_names_decide_no_order() {
     assert_eq!(ids(&store), newest_first);
     let (last, dropped) = seal(&store, "2026-11-24T10:00:00Z", "2026-11-24T10:00:00Z", 2);
     assert_eq!(ids(&store), [last, sealed[3].clone(), sealed[2].clone()]);
-    // The oldest goes first.
+    // The oldest is dropped first.
     assert_eq!(dropped, ["20300103-000000", "20300102-000000"]);
 }
 
 #[test]
-fn adopted_backups_stand_by_their_date() {
+fn adopted_backups_sort_by_date() {
     let rig = Rig::backed_up();
     let folder = rig.dir.path().join("older").join(UDID);
     copy_dir(&rig.current(), &folder);
     for _ in 0..2 {
         rig.create();
     }
-    // Of other backups of the phone, made between and before those that are there.
+    // Adopt two other backups of the phone: one made between the existing ones, and one before
+    // them.
     let all = rig.store.snapshots_of(rig.udid()).unwrap();
     let between = all[1].date() - jiff::SignedDuration::from_millis(1);
     let before: Timestamp = "2020-01-01T00:00:00Z".parse().unwrap();
@@ -465,7 +471,7 @@ fn adopted_backups_stand_by_their_date() {
 }
 
 #[test]
-fn backups_of_a_format_1_store_can_be_adopted() {
+fn format_1_backups_can_be_adopted() {
     let rig = Rig::backed_up();
     let mark = rig.store.root().join(".idev-backup/store.json");
     fs::write(&mark, "{ \"format\": 1, \"made_by\": \"idev-backup\" }").unwrap();
@@ -485,7 +491,7 @@ fn backups_of_a_format_1_store_can_be_adopted() {
 }
 
 #[test]
-fn a_backup_without_a_record_is_never_dropped() {
+fn backup_without_record_is_never_dropped() {
     let dir = rig::room();
     let store = Store::create(&dir.path().join("store")).unwrap();
     for day in ["2026-11-20", "2026-11-21"] {
@@ -498,5 +504,5 @@ fn a_backup_without_a_record_is_never_dropped() {
     }
     let (_, dropped) = seal(&store, "2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z", 0);
     assert_eq!(dropped.len(), 1);
-    assert!(old.path().exists(), "nobody knows whether it is pinned");
+    assert!(old.path().exists(), "it may be pinned");
 }

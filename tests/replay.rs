@@ -268,7 +268,7 @@ fn faults(scene: &Scene) -> Vec<String> {
     let mut fault = |what: String| faults.push(format!("{}: {what}", scene.name));
     if played.exit != scene.exit {
         fault(format!(
-            "exit {} and not {}: {}",
+            "exit code {}, expected {}: {}",
             played.exit, scene.exit, played.printed
         ));
     }
@@ -278,7 +278,7 @@ fn faults(scene: &Scene) -> Vec<String> {
     if let Some(asked) = scene.asked
         && !is_need_right(&played.printed, asked)
     {
-        fault(format!("tells a wrong need: {}", played.printed));
+        fault(format!("prints a wrong need: {}", played.printed));
     }
     let told: Vec<String> = played.departures.iter().map(Departure::to_string).collect();
     for departure in &told {
@@ -288,7 +288,7 @@ fn faults(scene: &Scene) -> Vec<String> {
     }
     for known in scene.departs {
         if !told.iter().any(|departure| departure.contains(known)) {
-            fault(format!("does not depart any more: {known}"));
+            fault(format!("no longer departs: {known}"));
         }
     }
     if scene.departs.is_empty() && !played.unplayed.is_empty() {
@@ -297,8 +297,10 @@ fn faults(scene: &Scene) -> Vec<String> {
     faults
 }
 
+/// Checks in every scene that the program does what the recorded client did, except for the
+/// departures that the scene lists.
 #[test]
-fn our_program_does_in_every_scene_what_the_recorded_client_did_or_rightly_departs_from_it() {
+fn replay_matches_recorded_client() {
     // Under an emulator a scene takes many seconds. Scenes of other programs test the dialog, which
     // is the same on every processor, so they are skipped there.
     let here = |scene: &&Scene| {

@@ -9,12 +9,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use idev_backup::base::cancel::CancelToken;
+use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::base::progress::{Monitor, Phase, Silent};
 use idev_backup::base::secret::Secret;
 use idev_backup::device::connector::Connector;
 use idev_backup::doctor::Level;
-use idev_backup::error::{Class, Error};
 use idev_backup::reader::passwords::{Known, NoPasswords, Passwords};
+use idev_backup::restore::Error;
 use idev_backup::restore::compare::{Comparison, How, Received, What, compare};
 use idev_backup::restore::{self, Left, Options, Report};
 use idev_backup::simulator::{
@@ -24,6 +25,7 @@ use idev_backup::transport::Attached;
 use idev_backup::verify::Depth;
 use sha2::{Digest, Sha256};
 
+use crate::advice::Advice as _;
 use crate::rig::program::{ended, program};
 use crate::rig::{self, *};
 
@@ -114,7 +116,7 @@ fn try_restore(
     loop {
         match restores_on(rig, &rig.connector(), folder, options, monitor) {
             // The phone has not noticed yet that the previous run is over, or is restarting.
-            Err(Error::RestoreRefused { refusal, .. }) if refusal.code == 14 => {}
+            Err(Error::Refused { refusal, .. }) if refusal.code == 14 => {}
             Err(Error::Device(e)) if format!("{e}").contains("not connected") => {}
             other => return other,
         }
@@ -214,8 +216,10 @@ fn assert_has_the_files_of(ledger: &Ledger, phone: &Phone) {
     assert_eq!(received.count(), files);
 }
 
+/// Checks that a restore sends every byte of the backup, and that the report, the phone's record
+/// and the sealed backup agree afterwards.
 #[test]
-fn a_phone_gets_back_every_byte_of_its_backup() {
+fn restore_returns_every_byte() {
     let rig = backed_up(plain());
     let before = sealed(&rig);
     let recorder = Recorder::default();
@@ -250,8 +254,10 @@ fn a_phone_gets_back_every_byte_of_its_backup() {
     assert_same(&before, &sealed(&rig), "after a restore");
 }
 
+/// Checks that the phone receives every option as requested, and that no restore asks the phone to
+/// copy the existing backup.
 #[test]
-fn what_is_asked_for_reaches_the_phone_and_a_copy_never_is() {
+fn restore_options_reach_phone() {
     let rig = backed_up(plain());
     let wanted = Options {
         keep_settings: true,
@@ -268,23 +274,25 @@ fn what_is_asked_for_reaches_the_phone_and_a_copy_never_is() {
     assert!(!report.apps && report.kept_settings && report.removed_others && !report.system_files);
 }
 
+/// Checks that no restore begins if the password is missing or wrong, and that the right password
+/// restores the plaintext.
 #[test]
-fn an_encrypted_backup_needs_its_password_and_arrives_decrypted() {
+fn encrypted_restore_requires_password() {
     let rig = backed_up(encrypting());
     let before = sealed(&rig);
     for (password, class) in [
-        (None, Class::WrongPassword),
-        (known("wrong"), Class::WrongPassword),
+        (None, FailureKind::WrongPassword),
+        (known("wrong"), FailureKind::WrongPassword),
     ] {
         let wanted = Options {
             password,
             ..quick()
         };
-        assert_eq!(fails(&rig, &rig.current(), &wanted).class(), class);
+        assert_eq!(fails(&rig, &rig.current(), &wanted).kind(), class);
     }
     assert!(
         rig.phone.restores().is_empty(),
-        "a wrong password is found out here"
+        "a wrong password must not reach the phone"
     );
     let wanted = Options {
         password: known(PASSWORD),
@@ -299,8 +307,10 @@ fn an_encrypted_backup_needs_its_password_and_arrives_decrypted() {
     assert_same(&before, &sealed(&rig), "after a restore");
 }
 
+/// Checks that a different phone is asked to restore from the UDID of the phone that the backup was
+/// made of.
 #[test]
-fn another_phone_takes_the_backup_under_the_name_of_the_first() {
+fn restore_to_different_phone_names_source() {
     let mut rig = backed_up(plain());
     let (folder, old) = (rig.current(), rig.phone.clone());
     let new = Phone::new(PhoneConfig {
@@ -317,7 +327,7 @@ fn another_phone_takes_the_backup_under_the_name_of_the_first() {
 }
 
 #[test]
-fn an_older_snapshot_is_restored_as_it_was() {
+fn older_snapshot_restores_unchanged() {
     let rig = backed_up(plain());
     let first = tree(&rig.current());
     rig.create();
@@ -337,7 +347,7 @@ fn an_older_snapshot_is_restored_as_it_was() {
 }
 
 #[test]
-fn a_folder_of_any_name_is_restored() {
+fn restore_accepts_any_folder_name() {
     let rig = backed_up(plain());
     let folder = rig.dir.path().join("old backup");
     copy_dir(&rig.current(), &folder);
@@ -347,29 +357,31 @@ fn a_folder_of_any_name_is_restored() {
     assert_eq!(last(&rig.phone).source, UDID);
 }
 
+/// Checks that each refusal code of the phone has an error class, a hint and a statement of the
+/// phone's state, and that the list of applications is removed again.
 #[test]
-fn every_code_has_its_kind_its_state_and_a_next_step() {
+fn refusal_codes_map_to_error_classes() {
     let rig = backed_up(plain());
     let before = sealed(&rig);
     for (code, class) in [
-        (1, Class::Failed),
-        (13, Class::Locked),
-        (25, Class::Failed),
-        (102, Class::Failed),
-        (106, Class::NoSpace),
-        (202, Class::Interrupted),
-        (203, Class::Failed),
-        (204, Class::Failed),
-        (205, Class::Failed),
-        (207, Class::WrongPassword),
-        (208, Class::Locked),
-        (211, Class::Failed),
-        (212, Class::Failed),
+        (1, FailureKind::Failed),
+        (13, FailureKind::Locked),
+        (25, FailureKind::Failed),
+        (102, FailureKind::Failed),
+        (106, FailureKind::NoSpace),
+        (202, FailureKind::Interrupted),
+        (203, FailureKind::Failed),
+        (204, FailureKind::Failed),
+        (205, FailureKind::Failed),
+        (207, FailureKind::WrongPassword),
+        (208, FailureKind::Locked),
+        (211, FailureKind::Failed),
+        (212, FailureKind::Failed),
     ] {
         rig.phone.suffer(&faults(&[&format!("error:{code}")]));
         let error = fails(&rig, &rig.current(), &quick());
-        assert_eq!(error.class(), class, "{code}: {error}");
-        let Error::RestoreRefused { refusal, left } = &error else {
+        assert_eq!(error.kind(), class, "{code}: {error}");
+        let Error::Refused { refusal, left } = &error else {
             panic!("{code}: {error}")
         };
         assert_eq!((refusal.code, *left), (code, Left::AsItWas));
@@ -377,15 +389,17 @@ fn every_code_has_its_kind_its_state_and_a_next_step() {
         assert!(last(&rig.phone).applications.is_some(), "{code}");
         assert_eq!(rig.phone.applications(), None, "{code}");
     }
-    assert_same(&before, &sealed(&rig), "after all of them");
+    assert_same(&before, &sealed(&rig), "after all refusals");
 }
 
+/// Checks that a phone that reports success without requesting any file causes an error. If it
+/// requested only some of the files, the report lists a problem.
 #[test]
-fn a_phone_that_says_yes_and_did_not_ask_for_everything_is_not_believed() {
+fn incomplete_restore_is_not_success() {
     let rig = backed_up(plain());
     rig.phone.suffer(&faults(&["error:0"]));
     let error = fails(&rig, &rig.current(), &staying());
-    assert_eq!(error.class(), Class::Failed);
+    assert_eq!(error.kind(), FailureKind::Failed);
     assert!(error.to_string().contains("asked for none"), "{error}");
     assert_eq!(rig.phone.applications(), None);
 
@@ -415,14 +429,20 @@ fn a_phone_that_says_yes_and_did_not_ask_for_everything_is_not_believed() {
     );
 }
 
+/// Checks that no list of applications remains on the phone if writing it failed, or if the restore
+/// excludes applications.
 #[test]
-fn no_list_of_applications_stays_on_a_phone_that_shall_not_use_it() {
+fn unused_application_list_is_removed() {
     let rig = backed_up(plain());
     rig.phone.suffer(&faults(&["refuses-writes:18"]));
     let report = restores(&rig, &rig.current(), &staying());
     assert!(!report.apps);
     assert!(report.problems[0].contains("list of applications"));
-    assert_eq!(last(&rig.phone).applications, None, "an empty one");
+    assert_eq!(
+        last(&rig.phone).applications,
+        None,
+        "an unwritten list must not remain"
+    );
     rig.phone.suffer(&[]);
     rig.phone.restart();
 
@@ -437,8 +457,10 @@ fn no_list_of_applications_stays_on_a_phone_that_shall_not_use_it() {
     assert_eq!(last(&rig.phone).applications, None);
 }
 
+/// Checks that an undamaged backup whose Manifest.plist lacks the iOS version is refused, and that
+/// `--force` restores it.
 #[test]
-fn a_backup_that_cannot_be_restored_is_refused_though_nothing_of_it_is_lost() {
+fn missing_ios_version_requires_force() {
     let rig = backed_up(plain());
     let folder = rig.dir.path().join("old backup");
     copy_dir(&rig.current(), &folder);
@@ -456,7 +478,7 @@ fn a_backup_that_cannot_be_restored_is_refused_though_nothing_of_it_is_lost() {
     assert!(error.to_string().contains("Manifest.plist"), "{error}");
     assert!(error.hint().unwrap().contains("--force"));
     assert!(rig.phone.restores().is_empty());
-    let phone = rig.connector().phone(Some(UDID));
+    let phone = rig.connector().phone(Some(UDID)).map_err(Error::from);
     let report = restore::dry_run(&rig.connector(), phone, &folder, &how(), &Silent).unwrap();
     let line = report.lines.iter().find(|line| line.topic == "check");
     assert_eq!(line.unwrap().level, Level::Problem);
@@ -472,8 +494,10 @@ fn a_backup_that_cannot_be_restored_is_refused_though_nothing_of_it_is_lost() {
     );
 }
 
+/// Checks that an invalid UDID in Info.plist never reaches the phone, which would use it as a
+/// folder name.
 #[test]
-fn a_name_that_is_no_phones_is_not_told_to_the_phone() {
+fn invalid_source_udid_is_ignored() {
     let rig = backed_up(plain());
     let folder = rig.dir.path().join("old backup");
     copy_dir(&rig.current(), &folder);
@@ -488,8 +512,10 @@ fn a_name_that_is_no_phones_is_not_told_to_the_phone() {
     assert_eq!(last(&rig.phone).source, UDID);
 }
 
+/// Checks that cancelling the wait for the restart ends the restore without a problem in its
+/// report.
 #[test]
-fn who_waits_no_longer_for_the_restart_is_told_of_no_problem() {
+fn cancelled_restart_wait_is_success() {
     let rig = backed_up(plain());
     let token = CancelToken::new(Arc::new(AtomicBool::new(false)));
     let connector = rig.connector_with(token.clone());
@@ -504,8 +530,9 @@ fn who_waits_no_longer_for_the_restart_is_told_of_no_problem() {
     assert!(report.problems.is_empty(), "{:?}", report.problems);
 }
 
+/// Checks that a refusal caused by the state of the phone keeps its code and has a fitting hint.
 #[test]
-fn what_a_phone_refuses_by_its_state_is_told_as_that() {
+fn phone_state_refusals_have_hints() {
     let table: [(Change, i64, &str); 5] = [
         (|c| c.icloud_restore = true, 25, "iCloud"),
         (|c| c.unfinished_restore = true, 102, "restart"),
@@ -519,7 +546,7 @@ fn what_a_phone_refuses_by_its_state_is_told_as_that() {
         change(&mut config);
         rig.connect(Phone::new(config));
         let error = fails(&rig, &rig.current(), &quick());
-        let Error::RestoreRefused { refusal, .. } = &error else {
+        let Error::Refused { refusal, .. } = &error else {
             panic!("{code}: {error}")
         };
         assert_eq!(refusal.code, code);
@@ -531,8 +558,10 @@ fn what_a_phone_refuses_by_its_state_is_told_as_that() {
     }
 }
 
+/// Checks that a restore does not begin if Find My is on, the phone's iOS is older than the
+/// backup's, or an administrator demands encrypted backups.
 #[test]
-fn what_cannot_work_is_not_begun() {
+fn preflight_blocks_impossible_restores() {
     let table: [(Change, &str); 3] = [
         (|c| c.find_my = true, "Find My"),
         (|c| c.ios = "17.0".into(), "newer"),
@@ -551,13 +580,15 @@ fn what_cannot_work_is_not_begun() {
     }
 }
 
+/// Checks that a phone that has not restarted after a restore refuses the next one with code 102,
+/// and that the error says that all files are staged on the phone.
 #[test]
-fn without_a_restart_nothing_is_in_place_and_the_next_restore_is_refused() {
+fn unrestarted_phone_refuses_next_restore() {
     let rig = backed_up(plain());
     let report = restores(&rig, &rig.current(), &staying());
     assert!(!report.reboot);
-    let Error::RestoreRefused { refusal, left } = fails(&rig, &rig.current(), &quick()) else {
-        panic!("the phone did not mind")
+    let Error::Refused { refusal, left } = fails(&rig, &rig.current(), &quick()) else {
+        panic!("the phone did not refuse")
     };
     assert_eq!(refusal.code, 102);
     assert!(matches!(left, Left::All { .. }), "{left:?}");
@@ -567,7 +598,7 @@ fn without_a_restart_nothing_is_in_place_and_the_next_restore_is_refused() {
 }
 
 #[test]
-fn a_phone_that_restarts_is_waited_for() {
+fn restore_waits_for_restart() {
     let rig = backed_up(plain());
     let waiting = Options {
         wait_back: Some(Duration::from_secs(60)),
@@ -577,8 +608,10 @@ fn a_phone_that_restarts_is_waited_for() {
     assert_eq!(report.is_back, Some(true));
 }
 
+/// Checks that a request for a path outside of the phone's own backup ends the restore before any
+/// file is sent.
 #[test]
-fn a_phone_that_asks_for_what_is_none_of_its_business_is_left() {
+fn hostile_path_requests_abort_restore() {
     let rig = backed_up(plain());
     let before = sealed(&rig);
     for path in [
@@ -591,14 +624,14 @@ fn a_phone_that_asks_for_what_is_none_of_its_business_is_left() {
     ] {
         rig.phone.suffer(&faults(&[&format!("asks-for:{path}")]));
         let error = fails(&rig, &rig.current(), &quick());
-        let Error::RestoreDialog { cause, left } = &error else {
+        let Error::Dialog { cause, left } = &error else {
             panic!("{path}: {error}")
         };
         assert!(
             matches!(cause, idev_backup::mobilebackup::Error::Hostile(_)),
             "{path}: {error}"
         );
-        assert_eq!((error.class(), *left), (Class::Failed, Left::AsItWas));
+        assert_eq!((error.kind(), *left), (FailureKind::Failed, Left::AsItWas));
         assert!(error.hint().unwrap().contains("do not trust"), "{path}");
         let told = last(&rig.phone);
         assert!(told.text.contains("No such file"), "{path}: {told:?}");
@@ -607,8 +640,10 @@ fn a_phone_that_asks_for_what_is_none_of_its_business_is_left() {
     assert_same(&before, &sealed(&rig), "after a hostile phone");
 }
 
+/// Checks that a phone that asks to rename, remove and write files leaves the sealed backup
+/// unchanged.
 #[test]
-fn a_phone_that_meddles_changes_nothing_of_the_backup() {
+fn phone_cannot_modify_backup() {
     let rig = backed_up(plain());
     let before = sealed(&rig);
     rig.phone.suffer(&faults(&["meddles"]));
@@ -621,9 +656,9 @@ fn a_phone_that_meddles_changes_nothing_of_the_backup() {
 
 /// Asserts that the state in the error matches the phone's actual state.
 fn assert_told(rig: &Rig, error: &Error, when: &str) {
-    assert_eq!(error.class(), Class::Lost, "{when}: {error}");
+    assert_eq!(error.kind(), FailureKind::Lost, "{when}: {error}");
     let files = last(&rig.phone).files;
-    let Error::RestoreDialog { left, .. } = error else {
+    let Error::Dialog { left, .. } = error else {
         panic!("{when}: {error}")
     };
     match left {
@@ -637,8 +672,10 @@ fn assert_told(rig: &Rig, error: &Error, when: &str) {
     );
 }
 
+/// Cuts the connection at each message in turn. Checks that the backup stays unchanged and that
+/// each error states the phone's actual state.
 #[test]
-fn the_cable_is_pulled_at_every_message_and_the_backup_is_untouched() {
+fn cut_at_every_message_preserves_backup() {
     let rig = backed_up(plain());
     let before = sealed(&rig);
     let (mut cuts, mut unheard) = (0, 0);
@@ -647,7 +684,7 @@ fn the_cable_is_pulled_at_every_message_and_the_backup_is_untouched() {
         rig.phone.suffer(&faults(&[&format!("cut-at:{cuts}")]));
         let told = rig.phone.restores().len();
         let ended = try_restore(&rig, &rig.current(), &staying(), &Silent);
-        if let Err(Error::RestoreDialog { left, .. }) = &ended {
+        if let Err(Error::Dialog { left, .. }) = &ended {
             // If the phone may have accepted the backup, it needs the list of applications.
             let is_unheard = matches!(left, Left::All { .. });
             unheard += usize::from(is_unheard);
@@ -659,12 +696,12 @@ fn the_cable_is_pulled_at_every_message_and_the_backup_is_untouched() {
             Ok(_) => break,
             // Cut during the greetings, before any restore had begun.
             Err(e) if rig.phone.restores().len() == told => {
-                assert_eq!(e.class(), Class::Lost, "{when}: {e}");
+                assert_eq!(e.kind(), FailureKind::Lost, "{when}: {e}");
             }
             Err(e) => assert_told(&rig, &e, &when),
         }
         cuts += 1;
-        assert!(cuts < 100, "it never ends");
+        assert!(cuts < 100, "the restore still fails after 100 cuts");
     }
     assert!(
         cuts > 8 && unheard > 0,
@@ -674,8 +711,10 @@ fn the_cable_is_pulled_at_every_message_and_the_backup_is_untouched() {
     assert!(compared(&rig.phone, &rig.current(), &NoPasswords).is_same());
 }
 
+/// Cuts the connection after random numbers of bytes. `IDEV_BACKUP_CABLE_CUTS` sets the number of
+/// cuts.
 #[test]
-fn the_cable_is_pulled_at_random_bytes_and_the_backup_is_untouched() {
+fn cut_at_random_bytes_preserves_backup() {
     let rig = backed_up(plain());
     let before = sealed(&rig);
     let mut random = Random::new(rig::seed("cables pulled in restores"));
@@ -701,7 +740,7 @@ fn the_cable_is_pulled_at_random_bytes_and_the_backup_is_untouched() {
             Err(e) => {
                 cut += 1;
                 if rig.phone.restores().len() == told {
-                    assert_eq!(e.class(), Class::Lost, "{when}: {e}")
+                    assert_eq!(e.kind(), FailureKind::Lost, "{when}: {e}")
                 } else {
                     assert_told(&rig, &e, &when)
                 }
@@ -715,8 +754,9 @@ fn the_cable_is_pulled_at_random_bytes_and_the_backup_is_untouched() {
     assert!(compared(&rig.phone, &rig.current(), &NoPasswords).is_same());
 }
 
+/// Checks that damage is found before the restore begins. `--force` overrides only altered bytes.
 #[test]
-fn a_damaged_backup_does_not_reach_the_phone() {
+fn damaged_backup_is_refused() {
     type Damage = fn(&Path, &Path);
     let table: [(&str, Damage, bool); 13] = [
         ("two altered", flip_two, true),
@@ -762,7 +802,7 @@ fn a_damaged_backup_does_not_reach_the_phone() {
         damage(&rig.current(), &rig.current().join(&victim));
         let reached = rig.phone.restores().len();
         let error = fails(&rig, &rig.current(), &how());
-        assert_eq!(error.class(), Class::Failed, "{name}: {error}");
+        assert_eq!(error.kind(), FailureKind::Failed, "{name}: {error}");
         assert_eq!(
             rig.phone.restores().len(),
             reached,
@@ -867,8 +907,10 @@ fn misname(backup: &Path) {
     assert_eq!(renamed.unwrap(), 1);
 }
 
+/// Checks that the restore is refused, even with `--force`, if a file's id does not match its path
+/// or a file has no key.
 #[test]
-fn damage_that_only_a_list_or_a_key_shows_does_not_reach_the_phone() {
+fn misnamed_or_keyless_files_are_refused() {
     // Outside of a store, so without our hashes.
     let rig = backed_up(plain());
     let alone = rig.dir.path().join("alone");
@@ -909,7 +951,7 @@ fn unfinish(backup: &Path, _: &Path) {
 }
 
 #[test]
-fn a_cancel_says_what_state_the_phone_is_in() {
+fn cancellation_reports_phone_state() {
     let rig = backed_up(plain());
     let before = sealed(&rig);
     for (phase, left) in [
@@ -922,18 +964,21 @@ fn a_cancel_says_what_state_the_phone_is_in() {
         let stop = At(phase, || token.cancel());
         let ended = restores_on(&rig, &connector, &rig.current(), &quick(), &stop);
         let error = ended.unwrap_err();
-        assert_eq!(error.class(), Class::Interrupted, "{phase:?}: {error}");
-        if let (Some(left), Error::RestoreDialog { left: told, .. }) = (left, &error) {
+        assert_eq!(error.kind(), FailureKind::Interrupted, "{phase:?}: {error}");
+        if let (Some(left), Error::Dialog { left: told, .. }) = (left, &error) {
             assert_eq!(*told, left, "{phase:?}");
         }
         if phase == Phase::Sending {
-            // Some files are there, but the phone was not told that it has them all. After a
-            // restart it is as it was before.
-            let Error::RestoreDialog { left, .. } = &error else {
+            // The phone has some files, but no confirmation that they are complete. A restart
+            // returns it to its previous state.
+            let Error::Dialog { left, .. } = &error else {
                 panic!("{error}");
             };
             assert!(matches!(left, Left::Partly { .. }), "{left:?}");
-            assert!(rig.phone.applications().is_none(), "its list stayed there");
+            assert!(
+                rig.phone.applications().is_none(),
+                "the list of applications stayed on the phone"
+            );
             rig.phone.restart();
         }
     }
@@ -941,8 +986,9 @@ fn a_cancel_says_what_state_the_phone_is_in() {
     restores(&rig, &rig.current(), &quick());
 }
 
+/// Checks that a cancelled dry run and a cancelled comparison return an error instead of a report.
 #[test]
-fn a_stop_ends_a_dry_run_and_a_comparison_without_a_verdict() {
+fn cancellation_ends_checks_without_verdict() {
     let rig = backed_up(plain());
     restores(&rig, &rig.current(), &quick());
     let token = CancelToken::new(Arc::default());
@@ -950,7 +996,7 @@ fn a_stop_ends_a_dry_run_and_a_comparison_without_a_verdict() {
     let stop = At(Phase::Checking, || token.cancel());
     let phone = Ok(attached(&rig));
     let looked = restore::dry_run(&connector, phone, &rig.current(), &how(), &stop);
-    assert_eq!(looked.unwrap_err().class(), Class::Interrupted);
+    assert_eq!(looked.unwrap_err().kind(), FailureKind::Interrupted);
 
     let how = How {
         passwords: &NoPasswords,
@@ -959,11 +1005,13 @@ fn a_stop_ends_a_dry_run_and_a_comparison_without_a_verdict() {
     };
     let rows = received(&rig.phone.ledger().unwrap());
     let compared = compare(&rig.current(), &how, rows, &Silent);
-    assert_eq!(compared.unwrap_err().class(), Class::Interrupted);
+    assert_eq!(compared.unwrap_err().kind(), FailureKind::Interrupted);
 }
 
+/// Checks that a restore waits until the passcode is entered, and fails with code 208 if it never
+/// is.
 #[test]
-fn the_passcode_is_waited_for_and_told() {
+fn restore_waits_for_passcode() {
     let mut rig = backed_up(plain());
     for (passcode, code) in [
         (Passcode::After(Duration::from_millis(50)), Some(0)),
@@ -979,17 +1027,19 @@ fn the_passcode_is_waited_for_and_told() {
         assert_eq!(last(&phone).code, code);
         match ended {
             Ok(_) => assert_eq!(code, Some(0)),
-            Err(e) => assert_eq!((e.class(), code), (Class::Locked, Some(208)), "{e}"),
+            Err(e) => assert_eq!((e.kind(), code), (FailureKind::Locked, Some(208)), "{e}"),
         }
     }
 }
 
+/// Checks that a dry run lists everything that would block the restore, and starts neither a
+/// restore nor a trust dialog.
 #[test]
-fn a_dry_run_tells_what_is_in_the_way_and_asks_nothing_of_the_phone() {
+fn dry_run_reports_obstacles() {
     let mut rig = backed_up(plain());
     let connector = rig.connector();
     let level = |rig: &Rig, topic: &str| {
-        let phone = rig.connector().phone(Some(UDID));
+        let phone = rig.connector().phone(Some(UDID)).map_err(Error::from);
         let report = restore::dry_run(&rig.connector(), phone, &rig.current(), &how(), &Silent);
         let report = report.unwrap();
         let line = report.lines.iter().find(|line| line.topic == topic);
@@ -1026,8 +1076,10 @@ fn a_dry_run_tells_what_is_in_the_way_and_asks_nothing_of_the_phone() {
     assert!(phone.restores().is_empty());
 }
 
+/// Checks that a partial restore requires `--partial-at-my-own-risk`. It is always refused on iOS
+/// 27 or later, from an encrypted backup, and together with `--remove-others`.
 #[test]
-fn a_part_is_restored_only_where_it_does_no_known_harm_and_somebody_takes_the_risk() {
+fn partial_restore_requires_accepted_risk() {
     let part = |only: &str| Options {
         only: vec![only.to_owned()],
         partial_at_own_risk: true,
@@ -1045,7 +1097,7 @@ fn a_part_is_restored_only_where_it_does_no_known_harm_and_somebody_takes_the_ri
     rig.phone.restart();
 
     let told = rig.phone.restores().len();
-    let nobody = Options {
+    let without_consent = Options {
         partial_at_own_risk: false,
         ..part("HomeDomain")
     };
@@ -1054,7 +1106,7 @@ fn a_part_is_restored_only_where_it_does_no_known_harm_and_somebody_takes_the_ri
         ..part("HomeDomain")
     };
     for (wanted, word) in [
-        (nobody, "at-my-own-risk"),
+        (without_consent, "at-my-own-risk"),
         (all_else, "remove-others"),
         (part("No*"), "ls"),
     ] {
@@ -1084,7 +1136,7 @@ fn a_part_is_restored_only_where_it_does_no_known_harm_and_somebody_takes_the_ri
 }
 
 #[test]
-fn no_other_run_touches_a_backup_while_it_is_restored() {
+fn restore_locks_the_backup() {
     let rig = backed_up(plain());
     let busy = |result: Result<idev_backup::store::Lock, idev_backup::store::Error>| {
         matches!(result, Err(idev_backup::store::Error::Busy { .. }))
@@ -1106,8 +1158,9 @@ fn no_other_run_touches_a_backup_while_it_is_restored() {
     restores(&rig, &rig.current(), &staying());
 }
 
+/// Checks that a trace contains the options of the restore, but no password, name or UDID.
 #[test]
-fn a_trace_of_a_restore_has_its_options_and_not_its_password() {
+fn restore_trace_omits_secrets() {
     let rig = backed_up(encrypting());
     let file = rig.dir.path().join("trace.jsonl");
     let (code, said) = restore_by_program(
@@ -1133,8 +1186,10 @@ fn restore_by_program(rig: &Rig, args: &[&str]) -> (i32, String) {
     (ran.code, ran.all())
 }
 
+/// Checks that the program, without a terminal, refuses a restore without `--yes` and a partial
+/// restore without `--partial-at-my-own-risk`.
 #[test]
-fn nobody_is_overwritten_unasked_and_no_part_is_restored() {
+fn unattended_restore_requires_consent() {
     let rig = backed_up(plain());
     let (code, said) = restore_by_program(&rig, &["latest"]);
     assert_eq!(code, 1, "{said}");
@@ -1155,8 +1210,10 @@ fn nobody_is_overwritten_unasked_and_no_part_is_restored() {
     assert_eq!(last(&rig.phone).code, Some(0));
 }
 
+/// Checks that a rehearsal does not contact the phone, compares every file, and fails if the backup
+/// is damaged.
 #[test]
-fn a_rehearsal_needs_no_phone_and_finds_what_is_wrong() {
+fn rehearsal_needs_no_phone() {
     for config in [plain(), encrypting()] {
         let rig = backed_up(config);
         let before = sealed(&rig);
@@ -1175,7 +1232,7 @@ fn a_rehearsal_needs_no_phone_and_finds_what_is_wrong() {
         assert_eq!(json["compared"]["different"].as_u64(), Some(0));
         assert!(
             rig.phone.restores().is_empty(),
-            "the real phone was left alone"
+            "a rehearsal must not contact the real phone"
         );
         assert_same(&before, &sealed(&rig), "after a rehearsal");
         fs::remove_file(rig.current().join(victim(&rig))).unwrap();
@@ -1184,8 +1241,9 @@ fn a_rehearsal_needs_no_phone_and_finds_what_is_wrong() {
     }
 }
 
+/// Checks that a comparison counts missing, extra and different items.
 #[test]
-fn a_comparison_tells_what_is_missing_extra_and_different() {
+fn comparison_counts_every_difference() {
     let rig = backed_up(plain());
     restores(&rig, &rig.current(), &quick());
     let rows = received(&rig.phone.ledger().unwrap());

@@ -1,4 +1,4 @@
-//! `restore` as people and scripts run it: whom it asks, what it says, and how it ends.
+//! `restore` as people and scripts run it: its prompts, its messages and its exit codes.
 
 use std::fs;
 use std::path::Path;
@@ -6,18 +6,20 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use idev_backup::base::progress::Silent;
-use idev_backup::error::{Class, Error};
 use idev_backup::history::change;
-use idev_backup::restore::{self, rehearse};
+use idev_backup::restore::Error;
+use idev_backup::restore::{self};
 use idev_backup::simulator::{Phone, PhoneConfig};
+use idev_backup::store;
 use idev_backup::verify::{self, Depth};
-use idev_backup::{mobilebackup, store};
 use serde_json::Value;
 
+use crate::advice::failure::Failure;
 use crate::rig::program::{Ran, ended, program};
 use crate::rig::{self, *};
+use idev_backup::backup;
 
-/// A phone that restarts at once.
+/// Returns the configuration of a phone that restarts immediately.
 fn plain() -> PhoneConfig {
     PhoneConfig {
         restart: Duration::ZERO,
@@ -25,7 +27,7 @@ fn plain() -> PhoneConfig {
     }
 }
 
-/// A rig whose store holds a backup, and the phone that made it.
+/// Creates a rig with a backup in its store and the phone that the backup was made of.
 fn backed_up() -> Rig {
     let rig = Rig::with(plain());
     rig.try_create(&rig::options(), &Silent).unwrap();
@@ -44,8 +46,10 @@ fn other_phone() -> std::sync::Arc<Phone> {
     })
 }
 
+/// Checks that `--yes` restores to a phone other than the backup's only if `--device` on the
+/// command line names it. The environment and the configuration file do not count.
 #[test]
-fn another_phone_is_overwritten_unasked_only_where_it_is_named() {
+fn different_phone_requires_device_option() {
     let mut rig = backed_up();
     let folder = rig.dir.path().join("old backup");
     copy_dir(&rig.current(), &folder);
@@ -57,7 +61,7 @@ fn another_phone_is_overwritten_unasked_only_where_it_is_named() {
         assert!(ran.err.contains(word), "{word}: {}", ran.err);
     }
     assert!(other.restores().is_empty());
-    // Without Info.plist it is the phone that Manifest.plist names.
+    // Without Info.plist, Manifest.plist identifies the phone.
     fs::remove_file(folder.join("Info.plist")).unwrap();
     let ran = runs(&rig, &[folder.to_str().unwrap(), "--yes", "--quick-check"]);
     assert_eq!(ran.code, 1, "{}", ran.err);
@@ -73,7 +77,7 @@ fn another_phone_is_overwritten_unasked_only_where_it_is_named() {
     assert!(ran.err.contains("does not say which phone"), "{}", ran.err);
     assert!(other.restores().is_empty());
 
-    // A name that stands somewhere for any command is not meant for this one.
+    // A device that is set for all commands does not count.
     let mut command = program(&rig);
     command.args(["restore", "latest", "--yes", "--quick-check"]);
     let ran = ended(command.env("IDEV_BACKUP_DEVICE", OTHER_UDID));
@@ -103,7 +107,7 @@ fn another_phone_is_overwritten_unasked_only_where_it_is_named() {
 }
 
 #[test]
-fn scripts_get_the_warnings_that_people_are_shown() {
+fn json_report_includes_warnings() {
     let mut rig = backed_up();
     rig.connect(other_phone());
     let args = ["latest", "--yes", "--quick-check", "--json", "--device"];
@@ -139,7 +143,7 @@ fn at_a_terminal(rig: &Rig, args: &str, typed: &Path) -> Option<(i32, String)> {
             .output()
             .is_ok_and(|ran| ran.status.success());
     if !is_there {
-        eprintln!("skipped: there is no terminal to type at");
+        eprintln!("skipped: no terminal is available");
         return None;
     }
     let ran = terminal.output().unwrap();
@@ -147,8 +151,9 @@ fn at_a_terminal(rig: &Rig, args: &str, typed: &Path) -> Option<(i32, String)> {
     Some((ran.status.code().unwrap(), said))
 }
 
+/// Checks that every answer but `yes` ends with exit code 130, and that nothing is restored.
 #[test]
-fn who_does_not_agree_has_interrupted_it_and_nothing_is_restored() {
+fn declined_confirmation_interrupts_restore() {
     let rig = backed_up();
     let typed = rig.dir.path().join("typed");
     for answer in ["no\n", "\n", "y\n"] {
@@ -175,8 +180,10 @@ fn flip(file: &Path) {
     fs::write(file, bytes).unwrap();
 }
 
+/// Checks that the lock on the backup lasts until the caller releases it, not just until the
+/// restore ends.
 #[test]
-fn a_backup_is_held_as_long_as_whoever_restores_it_wants() {
+fn hold_outlives_the_restore() {
     let rig = backed_up();
     let busy = || matches!(rig.store.lock(rig.udid()), Err(store::Error::Busy { .. }));
     let held = restore::hold(&rig.current()).unwrap();
@@ -192,8 +199,10 @@ fn a_backup_is_held_as_long_as_whoever_restores_it_wants() {
     assert!(!busy());
 }
 
+/// Checks that a rehearsal with `--quick-check` does not claim to have checked any contents, and
+/// that recorded damage is always mentioned.
 #[test]
-fn a_quick_rehearsal_claims_nothing_of_contents() {
+fn quick_rehearsal_claims_no_contents() {
     let rig = backed_up();
     let quick = ["latest", "--rehearse", "--quick-check"];
     let ran = runs(&rig, &quick);
@@ -228,9 +237,10 @@ fn a_quick_rehearsal_claims_nothing_of_contents() {
     assert!(rig.phone.restores().is_empty());
 }
 
+/// Checks that the backup stays locked while the password is requested.
 #[cfg(unix)]
 #[test]
-fn what_is_shown_stays_in_its_place_while_somebody_is_asked() {
+fn password_prompt_holds_the_lock() {
     const PASSWORD: &str = "correct horse";
     let rig = Rig::with(PhoneConfig {
         backup_password: Some(idev_backup::simulator::Password::new(PASSWORD)),
@@ -258,8 +268,10 @@ fn what_is_shown_stays_in_its_place_while_somebody_is_asked() {
     assert_eq!(ran.code, 0, "{}", ran.err);
 }
 
+/// Checks that a rehearsal simulates the model that Manifest.plist names if Info.plist does not
+/// name one.
 #[test]
-fn a_rehearsal_plays_the_phone_that_the_phones_own_list_names() {
+fn rehearsal_reads_model_from_manifest() {
     let rig = Rig::with(PhoneConfig {
         model: "iPad14,1".into(),
         ..plain()
@@ -279,8 +291,10 @@ fn a_rehearsal_plays_the_phone_that_the_phones_own_list_names() {
     );
 }
 
+/// Checks that a rehearsal ignores the device in the environment, and refuses `--device` and
+/// `--trace`.
 #[test]
-fn a_rehearsal_is_of_no_phone_that_is_named_for_other_commands() {
+fn rehearsal_ignores_device_setting() {
     let rig = backed_up();
     let mut command = program(&rig);
     command.args(["restore", "latest", "--rehearse"]);
@@ -292,9 +306,10 @@ fn a_rehearsal_is_of_no_phone_that_is_named_for_other_commands() {
     }
 }
 
+/// Checks that the error of a rehearsal without a temporary folder names that folder and `TMPDIR`.
 #[cfg(unix)]
 #[test]
-fn a_rehearsal_without_a_place_for_its_lists_names_the_place() {
+fn rehearsal_names_missing_temp_folder() {
     let rig = backed_up();
     let absent = rig.dir.path().join("no such folder");
     let mut command = program(&rig);
@@ -311,8 +326,10 @@ fn a_rehearsal_without_a_place_for_its_lists_names_the_place() {
     }
 }
 
+/// Checks that an invalid UDID in Info.plist never reaches the phone, even if `--device` names the
+/// phone.
 #[test]
-fn a_backup_that_says_it_is_of_no_phone_gives_the_phone_no_such_name() {
+fn invalid_udid_never_reaches_phone() {
     let rig = backed_up();
     let folder = rig.dir.path().join("old backup");
     copy_dir(&rig.current(), &folder);
@@ -328,8 +345,10 @@ fn a_backup_that_says_it_is_of_no_phone_gives_the_phone_no_such_name() {
     assert_eq!(rig.phone.restores().last().unwrap().source, UDID);
 }
 
+/// Checks that a partial restore sends the list of only those applications that it contains, and
+/// that the output calls it partial.
 #[test]
-fn a_part_hands_over_its_own_applications_and_is_called_a_part() {
+fn partial_restore_sends_own_applications() {
     let rig = backed_up();
     let info: plist::Dictionary = plist::from_file(rig.current().join("Info.plist")).unwrap();
     let apps = info["Applications"].as_dictionary().unwrap();
@@ -350,8 +369,10 @@ fn a_part_hands_over_its_own_applications_and_is_called_a_part() {
     assert_eq!(handed.keys().collect::<Vec<_>>(), [app]);
 }
 
+/// Checks that a partial restore can be rehearsed without `--partial-at-my-own-risk`, and that a
+/// dry run reports what would block it.
 #[test]
-fn a_part_is_rehearsed_without_risk_and_looked_at_beforehand() {
+fn partial_rehearsal_needs_no_consent() {
     let rig = backed_up();
     let rehearsed = |more: &[&str]| {
         let ran = runs(&rig, &[&["latest", "--rehearse", "--json"], more].concat());
@@ -397,8 +418,10 @@ fn a_part_is_rehearsed_without_risk_and_looked_at_beforehand() {
     assert!(rig.phone.restores().is_empty());
 }
 
+/// Checks that an invalid pattern, a pattern without a match, and a part of a backup of iOS 9 are
+/// refused before the backup is checked.
 #[test]
-fn a_part_that_cannot_be_is_refused_before_the_backup_is_read() {
+fn impossible_selection_is_refused_early() {
     let rig = backed_up();
     let part = ["latest", "--yes", "--json", "--partial-at-my-own-risk"];
     for pattern in ["[", "", " "] {
@@ -421,8 +444,9 @@ fn a_part_that_cannot_be_is_refused_before_the_backup_is_read() {
     assert!(rig.phone.restores().is_empty());
 }
 
+/// Checks that the hint suggests `verify --repair` only for a backup in a store.
 #[test]
-fn what_lies_in_no_store_is_not_said_to_be_repaired_from_one() {
+fn repair_hint_requires_store() {
     let rig = backed_up();
     let folder = rig.dir.path().join("old backup");
     copy_dir(&rig.current(), &folder);
@@ -440,9 +464,9 @@ fn what_lies_in_no_store_is_not_said_to_be_repaired_from_one() {
 }
 
 #[test]
-fn a_dry_run_writes_nothing_at_all() {
+fn restore_dry_run_writes_nothing() {
     let rig = backed_up();
-    // So that the phone has met this computer.
+    // Pair first, so that the phone knows this computer.
     rig.connector().session(&rig.attached()).unwrap();
     let before = tree(rig.store.root());
     let ran = runs(&rig, &["latest", "--dry-run"]);
@@ -460,41 +484,18 @@ fn a_dry_run_writes_nothing_at_all() {
 }
 
 #[test]
-fn hints_have_one_space_between_words() {
+fn hints_contain_no_double_spaces() {
     let path = "x/../y".parse::<idev_backup::base::backup_path::BackupPath>();
     for error in [
-        Error::NoPasscode {
+        Failure::from(backup::Error::NoPasscode {
             waited: Duration::from_secs(60),
-        },
-        Error::RestoreDialog {
+        }),
+        Failure::from(Error::Dialog {
             cause: idev_backup::mobilebackup::Error::Hostile(path.unwrap_err()),
             left: restore::Left::AsItWas,
-        },
+        }),
     ] {
         let hint = error.hint().unwrap();
         assert!(!hint.contains("  "), "{hint}");
     }
-}
-
-#[test]
-fn what_goes_wrong_is_told_of_the_simulated_phone_and_sends_nobody_to_a_cable() {
-    let place = std::env::temp_dir();
-    let broken = |cause| Error::RestoreDialog {
-        cause,
-        left: restore::Left::Partly { files: 4864 },
-    };
-    let error = rehearse::simulated(broken(mobilebackup::Error::Cancelled), &place);
-    assert!(matches!(error, Error::Interrupted), "{error}");
-    let hostile = "x/../y".parse::<idev_backup::base::backup_path::BackupPath>();
-    let cause = mobilebackup::Error::Hostile(hostile.unwrap_err());
-    let error = rehearse::simulated(broken(cause), &place);
-    let said = format!("{error} {}", error.hint().unwrap_or_default());
-    assert_eq!(error.class(), Class::Failed);
-    assert!(said.contains("the simulated phone"), "{said}");
-    for word in ["cable", "restart the phone", "4,864", "do not trust"] {
-        assert!(!said.contains(word), "{word}: {said}");
-    }
-    // What is not the phone's stays as it is.
-    let error = rehearse::simulated(Error::Interrupted, &place);
-    assert!(matches!(error, Error::Interrupted));
 }

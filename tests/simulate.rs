@@ -1,5 +1,5 @@
-//! The simulated phone against a small host of its own: the protocol, what is sent, and what goes
-//! wrong on purpose.
+//! Backups of the simulated phone, made by a small host in this file: the protocol, the files that
+//! the phone sends, and its configured faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
@@ -52,7 +52,7 @@ struct Host {
     received: Vec<String>,
     /// Disconnects when this many payload files have arrived.
     leave_after: usize,
-    /// Goes away instead of answering the n-th message of this kind.
+    /// Disconnects instead of answering the n-th message of this kind.
     leave_at: Option<(&'static str, usize)>,
     /// Answers uploads with this status.
     upload_status: i64,
@@ -237,7 +237,8 @@ impl Host {
         entries.collect()
     }
 
-    /// Every file of the phone is kept, byte for byte, and nothing else.
+    /// Asserts that the host has every file of the phone, byte for byte, and beyond that only the
+    /// three files of metadata.
     fn assert_holds(&self, phone: &Phone) {
         let root = phone.udid();
         let mut count = 0;
@@ -249,12 +250,16 @@ impl Host {
             assert!(kept == Some(&bytes), "{} {}", file.domain, file.path);
             count += 1;
         }
-        assert_eq!(self.files.len(), count + 3, "and the metadata");
+        assert_eq!(
+            self.files.len(),
+            count + 3,
+            "the files of the phone and of the metadata"
+        );
     }
 }
 
-/// Waits until the phone has noticed that a computer left, and noted down how its backup ended:
-/// until then it is busy.
+/// Waits until the phone has noticed that the computer disconnected, and has recorded the outcome
+/// of the backup. Until then the phone is busy.
 fn noticed(phone: &Phone, backups: usize) {
     let patience = Instant::now() + Duration::from_secs(30);
     while phone.history().len() < backups && Instant::now() < patience {
@@ -268,7 +273,7 @@ fn last(phone: &Phone) -> Outcome {
 }
 
 #[test]
-fn the_daemon_answers_as_usbmuxd_does() {
+fn daemon_replies_match_usbmuxd() {
     let (daemon, phone) = plugged(tiny());
     let address = daemon.address();
     let list = mux(address, dict([("MessageType", "ListDevices".into())]));
@@ -324,8 +329,9 @@ fn the_daemon_answers_as_usbmuxd_does() {
     }
 }
 
+/// Checks that a request in usbmuxd's binary protocol is answered with result 6.
 #[test]
-fn the_binary_protocol_is_refused_with_a_result() {
+fn binary_protocol_is_refused() {
     let (daemon, _) = plugged(tiny());
     let mut stream = open(daemon.address());
     let request: Vec<u8> = [16u32, 0, 3, 9]
@@ -338,8 +344,10 @@ fn the_binary_protocol_is_refused_with_a_result() {
     assert_eq!(reply[16], 6);
 }
 
+/// Checks that listeners receive Attached and Detached events, and that detaching closes open
+/// connections.
 #[test]
-fn listeners_hear_of_phones_that_come_and_go() {
+fn listeners_receive_attach_events() {
     let (daemon, phone) = plugged(tiny());
     let mut stream = open(daemon.address());
     mux_send(&mut stream, dict([("MessageType", "Listen".into())]));
@@ -355,14 +363,15 @@ fn listeners_hear_of_phones_that_come_and_go() {
     assert_eq!(next(), "Detached");
     assert!(
         lockdown.read(&mut [0]).is_ok_and(|n| n == 0),
-        "the cable is pulled"
+        "detaching must close the connection"
     );
     daemon.attach(phone);
     assert_eq!(next(), "Attached");
 }
 
+/// Checks that lockdown returns only public values before a session, and the others only in one.
 #[test]
-fn lockdown_tells_little_before_a_session_and_all_in_one() {
+fn lockdown_values_require_session() {
     let (daemon, phone) = plugged(tiny());
     let id = device_ids(daemon.address())[0];
     let mut lockdown = connect(daemon.address(), id, 62_078);
@@ -390,7 +399,7 @@ fn lockdown_tells_little_before_a_session_and_all_in_one() {
 }
 
 #[test]
-fn pairing_waits_for_the_owner() {
+fn pairing_waits_for_user() {
     let (daemon, phone) = plugged(PhoneConfig {
         trust: Trust::Never,
         ..tiny()
@@ -421,7 +430,7 @@ fn pairing_waits_for_the_owner() {
 }
 
 #[test]
-fn a_stranger_gets_no_tls() {
+fn unpaired_host_gets_no_tls() {
     let (daemon, _) = plugged(tiny());
     let known = paired(&daemon);
     let id = device_ids(daemon.address())[0];
@@ -441,8 +450,9 @@ fn a_stranger_gets_no_tls() {
     assert!(asked.is_err() || plist_stream::read(&mut stream, 1000).is_err());
 }
 
+/// Checks that a full backup contains every byte and that the next one sends only the changes.
 #[test]
-fn a_backup_holds_every_byte_and_the_next_sends_only_changes() {
+fn incremental_backup_sends_only_changes() {
     let (daemon, phone) = plugged(tiny());
     let computer = paired(&daemon);
     let mut host = Host::new();
@@ -474,7 +484,7 @@ fn a_backup_holds_every_byte_and_the_next_sends_only_changes() {
 }
 
 #[test]
-fn the_manifest_names_every_file() {
+fn manifest_lists_every_file() {
     let (daemon, phone) = plugged(tiny());
     let mut host = Host::new();
     host.back_up(&paired(&daemon), &phone).unwrap();
@@ -506,7 +516,7 @@ fn the_manifest_names_every_file() {
 }
 
 #[test]
-fn a_cut_backup_goes_on_where_it_stopped() {
+fn interrupted_backup_is_resumed() {
     let (daemon, phone) = plugged(tiny());
     let computer = paired(&daemon);
     let mut host = Host::new();
@@ -523,8 +533,10 @@ fn a_cut_backup_goes_on_where_it_stopped() {
     host.assert_holds(&phone);
 }
 
+/// Interrupts a backup at messages of every kind. Checks that the next backup succeeds and is
+/// complete.
 #[test]
-fn a_backup_cut_at_any_message_is_finished_by_the_next() {
+fn next_backup_completes_interrupted_one() {
     let (daemon, phone) = plugged(tiny());
     let computer = paired(&daemon);
     let mut host = Host::new();
@@ -555,8 +567,10 @@ fn a_backup_cut_at_any_message_is_finished_by_the_next() {
     assert!(cuts > 20, "{cuts}");
 }
 
+/// Checks that a host with too little free space gets a request to purge the missing bytes plus 2
+/// GiB, and then code 105.
 #[test]
-fn a_full_disk_is_told_by_how_much() {
+fn full_disk_reports_required_bytes() {
     let (daemon, phone) = plugged(tiny());
     let computer = paired(&daemon);
     let size: u64 = phone.files().map(|f| f.size()).sum();
@@ -573,8 +587,9 @@ fn a_full_disk_is_told_by_how_much() {
     assert_eq!(host.back_up(&computer, &phone).unwrap().0, 0);
 }
 
+/// Checks that the phone makes a full backup if the host lacks a file of the previous one.
 #[test]
-fn what_is_not_as_it_was_is_sent_again() {
+fn missing_host_files_force_full_backup() {
     let (daemon, phone) = plugged(tiny());
     let computer = paired(&daemon);
     let mut host = Host::new();
@@ -589,8 +604,9 @@ fn what_is_not_as_it_was_is_sent_again() {
     }
 }
 
+/// Checks that the phone continues an older backup incrementally if the host has returned to it.
 #[test]
-fn an_older_backup_is_known_again() {
+fn older_backup_continues_incrementally() {
     let (daemon, phone) = plugged(tiny());
     let computer = paired(&daemon);
     let mut host = Host::new();
@@ -604,7 +620,7 @@ fn an_older_backup_is_known_again() {
 }
 
 #[test]
-fn bad_answers_end_the_backup_with_an_error() {
+fn bad_replies_fail_the_backup() {
     let (daemon, phone) = plugged(tiny());
     let computer = paired(&daemon);
     let mut host = Host::new();
@@ -621,7 +637,7 @@ fn bad_answers_end_the_backup_with_an_error() {
     }
 }
 
-/// Observes notifications of these names; returns when the phone knows.
+/// Observes the notifications with these names. Returns once the phone has registered them.
 fn observe(computer: &Computer, names: &[String]) -> Stream {
     let mut notes = computer.service("com.apple.mobile.notification_proxy");
     let mut tell = |command: &str, name: &str| {
@@ -631,7 +647,7 @@ fn observe(computer: &Computer, names: &[String]) -> Stream {
     for name in names {
         tell("ObserveNotification", name);
     }
-    // One of our own comes back only after the others are observed.
+    // The phone relays our own notification only after it has registered the others.
     tell("ObserveNotification", "mine");
     tell("PostNotification", "mine");
     let note = plist_stream::read(&mut notes, 10_000).unwrap();
@@ -642,8 +658,10 @@ fn observe(computer: &Computer, names: &[String]) -> Stream {
     notes
 }
 
+/// Checks that a backup fails with code 208 if the passcode is not entered in time, and that the
+/// passcode sheet is announced.
 #[test]
-fn the_passcode_is_waited_for() {
+fn backup_requires_passcode_entry() {
     let config = PhoneConfig {
         passcode: Passcode::Never,
         passcode_limit: Duration::from_millis(50),
@@ -667,7 +685,7 @@ fn the_passcode_is_waited_for() {
 }
 
 #[test]
-fn a_computer_that_leaves_takes_the_passcode_sheet_with_it() {
+fn disconnect_dismisses_passcode_sheet() {
     let (daemon, phone) = plugged(PhoneConfig {
         passcode: Passcode::Never,
         ..tiny()
@@ -680,7 +698,7 @@ fn a_computer_that_leaves_takes_the_passcode_sheet_with_it() {
 }
 
 #[test]
-fn a_refused_service_starts_when_the_fault_is_over() {
+fn refused_service_recovers_after_fault() {
     let service = "com.apple.mobilebackup2";
     let faults = vec![Fault::Refuse(service.into()), Fault::Times(1)];
     let (daemon, _) = plugged(PhoneConfig { faults, ..tiny() });
@@ -694,7 +712,7 @@ fn a_refused_service_starts_when_the_fault_is_over() {
 }
 
 #[test]
-fn a_locked_phone_needs_the_escrow_bag() {
+fn locked_phone_requires_escrow_bag() {
     let (daemon, phone) = plugged(tiny());
     let computer = paired(&daemon);
     let ask_for = |bag: Option<&[u8]>| {
@@ -717,10 +735,10 @@ fn a_locked_phone_needs_the_escrow_bag() {
 }
 
 #[test]
-fn the_sync_lock_has_one_holder() {
+fn sync_lock_is_exclusive() {
     let (daemon, _) = plugged(tiny());
     let computer = paired(&daemon);
-    // Operation and body of an AFC packet; the first number of the answer's body.
+    // Sends an AFC packet with this operation and body. Returns the first number of the reply.
     let afc = |stream: &mut Stream, operation: u64, body: &[u8]| {
         let length = 40 + body.len() as u64;
         let mut packet = b"CFA6LPAA".to_vec();
@@ -744,13 +762,17 @@ fn the_sync_lock_has_one_holder() {
         afc(&mut other, 13, &open_file),
     );
     assert_eq!(afc(&mut one, 27, &exclusive(mine)), 0);
-    assert_eq!(afc(&mut other, 27, &exclusive(theirs)), 19, "would block");
+    assert_eq!(
+        afc(&mut other, 27, &exclusive(theirs)),
+        19,
+        "the second holder must get 'would block'"
+    );
     assert_eq!(afc(&mut one, 20, &mine.to_le_bytes()), 0);
     assert_eq!(afc(&mut other, 27, &exclusive(theirs)), 0);
 }
 
 #[test]
-fn two_phones_share_a_daemon() {
+fn daemon_serves_two_phones() {
     let other = PhoneConfig {
         udid: "00008130-001A2B3C4D5E6F71".parse().unwrap(),
         content: Content {
@@ -786,7 +808,7 @@ fn with_fault(spec: &str) -> (Option<u64>, Host, Arc<Phone>) {
 }
 
 #[test]
-fn faults_happen_as_told() {
+fn faults_have_expected_results() {
     for (spec, code) in [
         ("error:212", Some(212)),
         ("error:3", Some(3)),
@@ -813,7 +835,7 @@ fn faults_happen_as_told() {
 }
 
 #[test]
-fn faults_end_after_their_times() {
+fn faults_expire_after_count() {
     let faults = vec![Fault::CutAfter(500_000), Fault::Times(2)];
     let (daemon, phone) = plugged(PhoneConfig { faults, ..tiny() });
     let computer = paired(&daemon);
@@ -827,7 +849,7 @@ fn faults_end_after_their_times() {
 }
 
 #[test]
-fn other_requests_are_answered_and_refused() {
+fn unsupported_requests_are_refused() {
     let (daemon, _) = plugged(tiny());
     let computer = paired(&daemon);
     let mut stream = begin_backup_less(&computer);
@@ -847,7 +869,7 @@ fn other_requests_are_answered_and_refused() {
     assert_eq!(refused["Error"].as_string(), Some("InvalidService"));
 }
 
-/// Greets without asking for anything.
+/// Completes the greeting without requesting a backup.
 fn begin_backup_less(computer: &Computer) -> Stream {
     let mut stream = computer.service("com.apple.mobilebackup2");
     hear(&mut stream).unwrap();

@@ -1,4 +1,4 @@
-//! The simulated phone restores: against a small host of the tests' own, which keeps a backup in
+//! Restores of the simulated phone, served by a small host in this file that keeps a backup in
 //! memory and may misbehave.
 
 use std::collections::BTreeMap;
@@ -31,19 +31,21 @@ fn encrypting() -> PhoneConfig {
     }
 }
 
-/// A computer that serves a backup out of memory.
+/// A computer that serves a backup from memory.
 #[derive(Clone, Default)]
 struct Host {
     files: BTreeMap<String, Vec<u8>>,
-    /// Names of the messages that came, and every path that was asked for.
+    /// Names of the messages from the phone.
     messages: Vec<String>,
+    /// Paths that the phone requested.
     asked: Vec<String>,
+    /// Source and target of each copy that the phone requested.
     copied: Vec<(String, String)>,
-    /// Goes away instead of answering the message of this number.
+    /// Disconnects instead of answering the message with this index.
     leave_at: Option<usize>,
-    /// Data bytes of one frame.
+    /// Number of data bytes in one frame.
     frame: usize,
-    /// Says of this file that it cannot be read.
+    /// Reports that this file cannot be read.
     unreadable: Option<String>,
 }
 
@@ -70,7 +72,7 @@ impl Host {
         value.to_writer_binary(bytes).unwrap();
     }
 
-    /// Changes the list of files.
+    /// Runs this SQL statement on the list of files.
     fn edit_list(&mut self, statement: &str) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("Manifest.db");
@@ -268,7 +270,7 @@ impl Bench {
                 .restore(&self.computer, target, options.clone())
                 .unwrap()
             {
-                // The phone has not yet seen that the one before is over.
+                // The phone has not noticed yet that the previous run is over.
                 (14, _) => std::thread::yield_now(),
                 said => return said,
             }
@@ -295,7 +297,10 @@ impl Bench {
     fn sees(&self, mut done: impl FnMut() -> bool) {
         let begun = Instant::now();
         while !done() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "it never does");
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "the phone did not do it within 20 seconds"
+            );
             std::thread::yield_now();
         }
     }
@@ -314,8 +319,8 @@ fn with_password(password: &str) -> Dictionary {
     options
 }
 
-/// The ledger holds every file of the phone that made the backup, byte for byte, and its folders
-/// and links.
+/// Asserts that the ledger holds every file of the phone that made the backup, byte for byte, and
+/// its folders and links.
 fn assert_got_all(bench: &Bench, maker: &Phone) {
     let rows = bench.rows();
     let mut files = 0;
@@ -355,8 +360,10 @@ fn assert_got_all(bench: &Bench, maker: &Phone) {
     assert!(rows.iter().any(|row| row.kind == link));
 }
 
+/// Checks that the phone receives every file, and requests the metadata first, in the order of a
+/// real phone.
 #[test]
-fn a_restore_brings_every_file_and_asks_in_the_order_of_a_phone() {
+fn restore_requests_files_in_order() {
     let rig = Rig::backed_up();
     let mut host = Host::of(&rig.current());
     let bench = Bench::with(config());
@@ -383,7 +390,7 @@ fn a_restore_brings_every_file_and_asks_in_the_order_of_a_phone() {
 }
 
 #[test]
-fn a_phone_without_hashes_still_notes_every_file() {
+fn ledger_without_hashes_lists_files() {
     let rig = Rig::backed_up();
     let rows_of = |ledger_hashes| {
         let bench = Bench::with(PhoneConfig {
@@ -403,8 +410,10 @@ fn a_phone_without_hashes_still_notes_every_file() {
     assert_eq!(rows_of(false), hashed);
 }
 
+/// Checks that the phone decrypts a backup with the password from the options, and answers a wrong
+/// or missing one with code 207.
 #[test]
-fn an_encrypted_backup_is_opened_by_the_phone_itself() {
+fn phone_decrypts_encrypted_backup() {
     for ios in ["10.1", "18.6.2"] {
         let rig = Rig::with(PhoneConfig {
             ios: ios.into(),
@@ -425,8 +434,9 @@ fn an_encrypted_backup_is_opened_by_the_phone_itself() {
     }
 }
 
+/// Checks that a phone that has not restarted after a restore refuses the next one with code 102.
 #[test]
-fn nothing_is_in_place_before_the_phone_starts_again() {
+fn pending_restore_blocks_the_next() {
     let rig = Rig::backed_up();
     let mut host = Host::of(&rig.current());
     let bench = Bench::with(config());
@@ -434,7 +444,10 @@ fn nothing_is_in_place_before_the_phone_starts_again() {
     let (code, text) = bench.restore(&mut host, no_reboot());
     assert_eq!(code, 102, "{text}");
     assert!(text.contains("/var/.backup.i"), "{text}");
-    assert!(bench.last().files > 40, "it comes when everything was sent");
+    assert!(
+        bench.last().files > 40,
+        "the code must come after all files were sent"
+    );
     bench.phone.restart();
     assert_eq!(bench.restore(&mut host, no_reboot()).0, 0);
     let begun_so = Bench::with(PhoneConfig {
@@ -444,8 +457,9 @@ fn nothing_is_in_place_before_the_phone_starts_again() {
     assert_eq!(begun_so.restore(&mut host, no_reboot()).0, 102);
 }
 
+/// Checks that the phone disconnects and reconnects under a new id if the options ask for a reboot.
 #[test]
-fn the_phone_goes_away_and_comes_back_when_it_is_to_reboot() {
+fn phone_reboots_when_requested() {
     let rig = Rig::backed_up();
     let mut host = Host::of(&rig.current());
     let bench = Bench::with(config());
@@ -459,8 +473,10 @@ fn the_phone_goes_away_and_comes_back_when_it_is_to_reboot() {
     });
 }
 
+/// Checks that a restore of the phone's own backup returns its content to that backup once it has
+/// restarted.
 #[test]
-fn after_a_restore_of_its_own_backup_the_phone_is_what_it_was() {
+fn restore_reverts_phone_content() {
     let rig = Rig::backed_up();
     let mut host = Host::of(&rig.current());
     let held = |phone: &Phone| -> Vec<_> { phone.files().collect() };
@@ -470,17 +486,26 @@ fn after_a_restore_of_its_own_backup_the_phone_is_what_it_was() {
     let computer = Computer::pair(rig.daemon.address(), device_ids(rig.daemon.address())[0]);
     let (code, text) = host.restore(&computer, UDID, no_reboot()).unwrap();
     assert_eq!(code, 0, "{text}");
-    assert_ne!(held(&rig.phone), first, "not before it starts again");
+    assert_ne!(
+        held(&rig.phone),
+        first,
+        "the content must not change before the restart"
+    );
     rig.phone.restart();
     assert_eq!(held(&rig.phone), first);
     let mut next = Vec::new();
     rig.create();
     next.extend(held(&rig.phone));
-    assert_eq!(next, first, "the next backup gives it back");
+    assert_eq!(
+        next, first,
+        "the next backup must hold the restored content"
+    );
 }
 
+/// Checks that each failed check ends with its own code, that the phone requests only metadata, and
+/// that it changes nothing on the host.
 #[test]
-fn every_check_has_its_code_and_nothing_is_asked_for_after_it() {
+fn failed_checks_return_their_code() {
     let rig = Rig::backed_up();
     let whole = Host::of(&rig.current());
     let none: (Change, Harm) = (|_| {}, |_| {});
@@ -517,7 +542,7 @@ fn every_check_has_its_code_and_nothing_is_asked_for_after_it() {
             none.1,
         ),
         (
-            "a code that it was told to give",
+            "a configured error code",
             17,
             |c| c.faults.push(Fault::Error(17)),
             none.1,
@@ -561,9 +586,9 @@ fn every_check_has_its_code_and_nothing_is_asked_for_after_it() {
     }
 }
 
-/// Nothing in a backup that is not encrypted needs a key.
+/// Checks that an unencrypted backup is restored without a keybag: nothing in it needs a key.
 #[test]
-fn plain_backups_need_no_key_bag() {
+fn unencrypted_backup_needs_no_keybag() {
     let rig = Rig::backed_up();
     let (bench, mut host) = (Bench::with(config()), Host::of(&rig.current()));
     host.edit("Manifest.plist", |d| drop(d.remove("BackupKeyBag")));
@@ -591,7 +616,7 @@ fn status(host: &mut Host, key: &str, value: &str) {
 }
 
 #[test]
-fn the_phone_without_a_passcode_entered_refuses_and_with_one_restores() {
+fn restore_requires_passcode_entry() {
     let rig = Rig::backed_up();
     let mut host = Host::of(&rig.current());
     let never = PhoneConfig {
@@ -601,7 +626,10 @@ fn the_phone_without_a_passcode_entered_refuses_and_with_one_restores() {
     };
     let bench = Bench::with(never);
     assert_eq!(bench.restore(&mut host, no_reboot()).0, 208);
-    assert!(host.asked.is_empty(), "it asks for nothing before");
+    assert!(
+        host.asked.is_empty(),
+        "the phone must not request files before the passcode"
+    );
     let bench = Bench::with(PhoneConfig {
         passcode: Passcode::After(Duration::from_millis(1)),
         ..config()
@@ -609,8 +637,10 @@ fn the_phone_without_a_passcode_entered_refuses_and_with_one_restores() {
     assert_eq!(bench.restore(&mut host, no_reboot()).0, 0);
 }
 
+/// Checks that a file or row that does not fit the manifest fails the restore with code 205, and
+/// does not block the next one.
 #[test]
-fn what_differs_from_the_manifest_is_seen() {
+fn manifest_mismatches_fail_restore() {
     let rig = Rig::backed_up();
     let whole = Host::of(&rig.current());
     let table: [(&str, Harm); 9] = [
@@ -623,14 +653,14 @@ fn what_differs_from_the_manifest_is_seen() {
         }),
         ("a file is shorter", |h| h.payload(3).1.truncate(99)),
         ("a file is longer", |h| h.payload(3).1.push(0)),
-        ("the digest is another", |h| {
+        ("the digest differs", |h| {
             let sms = format!("{UDID}/3d/3d0d7e5fb2ce288813306e4d4636395e047a3d28");
             h.files.get_mut(&sms).unwrap()[5000] ^= 1;
         }),
-        ("a path climbs", |h| {
+        ("a path leads out of its domain", |h| {
             h.edit_list("UPDATE Files SET relativePath = '../../etc/passwd' WHERE relativePath = 'Library/SMS/sms.db'");
         }),
-        ("a name is none", |h| {
+        ("a file id is invalid", |h| {
             h.edit_list(
                 "UPDATE Files SET fileID = '../x' WHERE relativePath = 'Library/SMS/sms.db'",
             );
@@ -648,7 +678,7 @@ fn what_differs_from_the_manifest_is_seen() {
         let (code, text) = bench.restore(&mut host, no_reboot());
         assert_eq!(code, 205, "{what}: {text}");
         assert!(!host.asked.iter().any(|path| path.contains("..")), "{what}");
-        // A restore that failed leaves nothing that the next one would stumble over.
+        // A failed restore leaves nothing behind that would make the next one fail.
         assert_eq!(
             bench.restore(&mut whole.clone(), no_reboot()).0,
             0,
@@ -657,8 +687,10 @@ fn what_differs_from_the_manifest_is_seen() {
     }
 }
 
+/// Checks that a shorter database whose digest is in the list fails with code 205, and that the
+/// restore succeeds once its row is deleted.
 #[test]
-fn a_database_may_be_smaller_than_the_manifest_says() {
+fn truncated_database_fails_digest() {
     let rig = Rig::backed_up();
     let mut host = Host::of(&rig.current());
     let sms = format!("{UDID}/3d/3d0d7e5fb2ce288813306e4d4636395e047a3d28");
@@ -672,8 +704,10 @@ fn a_database_may_be_smaller_than_the_manifest_says() {
     assert_eq!(bench.restore(&mut host, no_reboot()).0, 0);
 }
 
+/// Checks that a backup whose final move was interrupted is read from its own folder and from
+/// Snapshot.
 #[test]
-fn a_backup_that_was_cut_while_it_moved_is_taken_from_both_folders() {
+fn interrupted_move_reads_both_folders() {
     let rig = Rig::backed_up();
     let mut host = Host::of(&rig.current());
     let mut names: Vec<String> = host.files.keys().cloned().collect();
@@ -695,8 +729,10 @@ fn a_backup_that_was_cut_while_it_moved_is_taken_from_both_folders() {
     assert_eq!(bench.restore(&mut host, no_reboot()).0, 205);
 }
 
+/// Checks that the phone restores TrollRestore's plain backup, as real phones did, and rejects the
+/// one whose paths lead out of their domains and the corrupt one.
 #[test]
-fn what_real_phones_took_of_trollrestore_is_taken_and_what_climbs_is_not() {
+fn phone_rejects_hostile_mbdb_backups() {
     let Some(folders) = rig::others("JJTech0130-TrollRestore") else {
         return;
     };
@@ -718,7 +754,7 @@ fn what_real_phones_took_of_trollrestore_is_taken_and_what_climbs_is_not() {
 }
 
 #[test]
-fn options_are_noted_and_honoured() {
+fn restore_options_take_effect() {
     let rig = Rig::backed_up();
     let mut host = Host::of(&rig.current());
     let bench = Bench::with(config());
@@ -732,9 +768,12 @@ fn options_are_noted_and_honoured() {
     assert!(outcome.options.remove_items && !outcome.options.reboot);
     assert!(
         !outcome.options.system_files && outcome.system_files,
-        "the phone decides"
+        "the phone decides about system files"
     );
-    assert_eq!(outcome.removed, 0, "it holds what the backup holds");
+    assert_eq!(
+        outcome.removed, 0,
+        "the phone must have no files that the backup lacks"
+    );
     let [(from, to)] = &host.copied[..] else {
         panic!("{:?}", host.copied)
     };
@@ -772,7 +811,7 @@ fn options_are_noted_and_honoured() {
 }
 
 #[test]
-fn a_phone_of_another_class_does_not_ask_for_system_files() {
+fn different_device_class_skips_system_files() {
     let rig = Rig::backed_up();
     let mut host = Host::of(&rig.current());
     let bench = Bench::with(PhoneConfig {
@@ -793,8 +832,10 @@ fn a_phone_of_another_class_does_not_ask_for_system_files() {
     );
 }
 
+/// Checks that the faults `meddles` and `asks-for` take effect: the phone changes the host's backup
+/// and requests a path outside of it.
 #[test]
-fn a_phone_that_meddles_does_so_and_asks_where_it_should_not() {
+fn hostile_restore_faults_take_effect() {
     let rig = Rig::backed_up();
     let mut host = Host::of(&rig.current());
     let bench = Bench::with(PhoneConfig {
@@ -819,8 +860,10 @@ fn a_phone_that_meddles_does_so_and_asks_where_it_should_not() {
     assert_got_all(&bench, &rig.phone);
 }
 
+/// Disconnects the host at each message in turn. Checks that no unfinished restore remains on the
+/// phone.
 #[test]
-fn a_computer_that_leaves_at_any_message_leaves_the_phone_as_it_was() {
+fn disconnected_host_leaves_phone_unchanged() {
     let rig = Rig::backed_up();
     let mut host = Host::of(&rig.current());
     let bench = Bench::with(config());
@@ -843,11 +886,16 @@ fn a_computer_that_leaves_at_any_message_leaves_the_phone_as_it_was() {
         assert_eq!(bench.last().code, None, "at {at}");
     }
     host.leave_at = None;
-    assert_eq!(bench.restore(&mut host, no_reboot()).0, 0, "and not 102");
+    assert_eq!(
+        bench.restore(&mut host, no_reboot()).0,
+        0,
+        "no unfinished restore (102) may remain"
+    );
 }
 
+/// Checks that the fault `cut-at` ends the dialog at each message of the phone in turn.
 #[test]
-fn the_cable_is_cut_at_any_message_of_the_phone() {
+fn cut_at_message_ends_dialog() {
     let rig = Rig::backed_up();
     let mut host = Host::of(&rig.current());
     let bench = Bench::with(config());
@@ -859,7 +907,7 @@ fn the_cable_is_cut_at_any_message_of_the_phone() {
         bench.phone.suffer(&[Fault::CutAt(at)]);
         let cut = loop {
             match host.restore(&bench.computer, UDID, no_reboot()) {
-                // The phone has not yet seen that the run before is over.
+                // The phone has not noticed yet that the previous run is over.
                 Ok((14, _)) => std::thread::yield_now(),
                 cut => break cut,
             }
@@ -867,12 +915,14 @@ fn the_cable_is_cut_at_any_message_of_the_phone() {
         assert!(cut.is_err(), "at {at}: {cut:?}");
     }
     bench.phone.suffer(&[]);
-    // The last cut took only the verdict away: what the phone did it did.
+    // The last cut suppressed only the verdict; the phone had completed the restore.
     assert_eq!(bench.restore(&mut host, no_reboot()).0, 102);
 }
 
+/// Checks that the fault `cut-after-taken` ends the restore after exactly that many bytes from the
+/// computer.
 #[test]
-fn the_cable_is_cut_after_any_byte_of_the_computer() {
+fn cut_after_received_bytes_aborts_restore() {
     let rig = Rig::backed_up();
     let mut host = Host::of(&rig.current());
     let bench = Bench::with(config());
@@ -882,8 +932,7 @@ fn the_cable_is_cut_after_any_byte_of_the_computer() {
     let size: usize = host.files.values().map(Vec::len).sum();
     assert!(taken > size as u64, "{taken} of {size}");
     let mut random = rig::Random::new(7);
-    // Before the first 2,000 there is only the greeting, which the host of these tests takes for
-    // granted.
+    // The first 2,000 bytes are only the greeting, which the host in this file expects to succeed.
     for round in 0..40 {
         let at = 2000 + random.below(taken as usize - 2000) as u64;
         bench.phone.suffer(&[Fault::CutAfterTaken(at)]);
@@ -895,15 +944,24 @@ fn the_cable_is_cut_after_any_byte_of_the_computer() {
         assert_eq!((outcome.code, outcome.taken), (None, at), "round {round}");
     }
     bench.phone.suffer(&[]);
-    assert_eq!(bench.restore(&mut host, no_reboot()).0, 0, "and not 102");
+    assert_eq!(
+        bench.restore(&mut host, no_reboot()).0,
+        0,
+        "no unfinished restore (102) may remain"
+    );
 }
 
+/// Checks that the phone records the length of the longest frame, so that tests can compare it with
+/// the 32 KiB that our host sends.
 #[test]
-fn an_agent_does_not_survive_a_frame_that_is_too_long() {
+fn oversized_frames_are_recorded() {
     let rig = Rig::backed_up();
     let mut host = Host::of(&rig.current());
     host.frame = 1 << 20;
     let bench = Bench::with(config());
     assert_eq!(bench.restore(&mut host, no_reboot()).0, 0);
-    assert!(bench.last().longest_frame > 32_768, "which a test can see");
+    assert!(
+        bench.last().longest_frame > 32_768,
+        "the phone must record the length of the frame"
+    );
 }

@@ -3,10 +3,10 @@
 //! `SNAPSHOTS=overwrite cargo test --test all snapshots::` accepts it; read the diff of
 //! `tests/snapshots` before you commit it.
 //!
-//! What differs from run to run (times, durations, folders, free space, ports) is replaced by a
-//! name in brackets.
+//! Values that differ from run to run (times, durations, folders, free space, ports) are replaced
+//! by a name in brackets.
 
-#![cfg(target_os = "linux")] // Paths and the words of the system differ elsewhere.
+#![cfg(target_os = "linux")] // Paths and system messages differ elsewhere.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,11 +18,11 @@ use regex::Regex;
 use snapbox::Data;
 use snapbox::data::DataFormat;
 
-/// The width that help and tables are printed for.
+/// The width of the terminal for which help and tables are printed, in columns.
 const COLUMNS: &str = "100";
 
-/// Patterns of text that differs from run to run, with its replacement. They apply in this
-/// order.
+/// Patterns of text that differs from run to run, with their replacements, in the order in which
+/// they apply.
 const DIFFERS: &[(&str, &str)] = &[
     (r"\b\d{8}-\d{6}\b", "[STAMP]"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
@@ -51,7 +51,7 @@ const DIFFERS: &[(&str, &str)] = &[
     (r"\(process \d+\)", "(process [PID])"),
 ];
 
-/// Replaces what differs from run to run.
+/// Replaces the text that differs from run to run.
 fn steady(text: &str, folder: &Path) -> String {
     let mut text = text.replace(folder.to_str().unwrap(), "[DIR]");
     for (pattern, name) in DIFFERS {
@@ -60,7 +60,7 @@ fn steady(text: &str, folder: &Path) -> String {
             .replace_all(&text, *name)
             .into_owned();
     }
-    // Progress depends on how fast the machine is.
+    // Progress lines depend on the speed of the machine.
     let progress = Regex::new(r#"^\[TIME\] [a-z]|"event":"progress""#).unwrap();
     let mut lines: Vec<&str> = text
         .lines()
@@ -73,7 +73,7 @@ fn steady(text: &str, folder: &Path) -> String {
         .collect()
 }
 
-/// Compares with tests/snapshots/NAME.
+/// Asserts that the text equals the file tests/snapshots/NAME.
 fn assert_snapshot(name: &str, text: String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/snapshots")
@@ -102,7 +102,7 @@ fn run(rig: &Rig, args: &[&str]) -> Ran {
     crate::rig::program::ended(&mut command)
 }
 
-/// Runs commands in turn, and returns what a reader sees of each.
+/// Runs commands in turn, and returns each command line with its output and exit code.
 fn session(rig: &Rig, commands: &[&[&str]]) -> String {
     let mut all = String::new();
     for args in commands {
@@ -142,7 +142,7 @@ fn subcommands(rig: &Rig, command: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn help_of_every_command() {
+fn help_matches_snapshots() {
     let rig = Rig::new();
     let mut written = BTreeSet::new();
     let mut all = vec![Vec::new()];
@@ -165,7 +165,7 @@ fn help_of_every_command() {
         let name = PathBuf::from(entry.unwrap().file_name());
         assert!(
             written.contains(&name),
-            "{name:?} belongs to no command any more"
+            "{name:?} is not the help of any command"
         );
     }
 }
@@ -178,7 +178,7 @@ fn stocked() -> Rig {
 }
 
 #[test]
-fn reports_of_create() {
+fn create_reports_match_snapshot() {
     let rig = Rig::new();
     let quiet = session(
         &rig,
@@ -195,7 +195,7 @@ fn reports_of_create() {
 }
 
 #[test]
-fn reports_of_a_store() {
+fn store_reports_match_snapshot() {
     let rig = stocked();
     let commands: &[&[&str]] = &[
         &["devices"],
@@ -224,7 +224,7 @@ fn reports_of_a_store() {
 }
 
 #[test]
-fn reports_of_a_backup() {
+fn backup_reports_match_snapshots() {
     let rig = stocked();
     let target = rig.dir.path().join("out");
     let page = rig.dir.path().join("page.html");
@@ -256,7 +256,7 @@ fn reports_of_a_backup() {
 }
 
 #[test]
-fn errors_with_their_hints() {
+fn errors_match_snapshots() {
     let mut rig = stocked();
     let nowhere = rig.dir.path().join("nowhere");
     let nowhere = nowhere.to_str().unwrap();

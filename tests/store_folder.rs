@@ -94,7 +94,7 @@ fn files(rig: &Rig) -> Vec<PathBuf> {
 }
 
 #[test]
-fn fifos_keep_nobody_waiting() {
+fn fifos_block_no_command() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     let rig = two_backups();
     assert_eq!(run(&rig, &["pin", "latest"]).code, 0);
@@ -285,7 +285,11 @@ fn strange_files_are_left_out() {
         fs::write(adopted.path().join(name), "x").unwrap();
     }
     let target = rig.new_store("copied");
-    let chosen = change::find(Ok::<_, idev_backup::error::Error>(store.clone()), "latest").unwrap();
+    let chosen = change::find(
+        Ok::<_, idev_backup::history::Error>(store.clone()),
+        "latest",
+    )
+    .unwrap();
     adopt::copy(&chosen, &target, &Silent).unwrap();
     let names = tree(&target.current_path(rig.udid()));
     assert!(names.keys().all(|name| !strange.contains(&name.as_str())));
@@ -301,7 +305,7 @@ fn strays(rig: &Rig, count: u32) {
 }
 
 #[test]
-fn unlisted_files_leave_resumed_drafts() {
+fn resumed_drafts_drop_unlisted_files() {
     let rig = Rig::backed_up();
     rig.phone.suffer(&[Fault::CutAt(779)]);
     rig.try_create(&options(), &Silent).unwrap_err();
@@ -316,7 +320,7 @@ fn unlisted_files_leave_resumed_drafts() {
 }
 
 #[test]
-fn unlisted_files_are_told_in_one_line() {
+fn unlisted_files_share_one_note() {
     let rig = Rig::backed_up();
     let recorder = Recorder::default();
     let both = Both(&recorder, At(Phase::Hashing, || strays(&rig, 5)));
@@ -346,7 +350,7 @@ impl<M: Monitor> Monitor for Both<'_, M> {
 }
 
 #[test]
-fn stores_are_made_by_many_at_once() {
+fn concurrent_store_creation_succeeds() {
     const THREADS: usize = 8;
     let dir = rig::room();
     for round in 0..25 {
@@ -385,7 +389,7 @@ fn damaged_seals_block_no_backup() {
         assert_eq!(ran.code, 3, "{}", ran.all());
         assert!(ran.all().contains("damaged-draft-1"), "{}", ran.all());
         assert!(rig.own().join("damaged-draft-1").is_dir());
-        rig::assert_same(&before, &tree(&snapshot(&rig)), "the backup before");
+        rig::assert_same(&before, &tree(&snapshot(&rig)), "the previous backup");
         assert_whole(&rig.current());
         assert_eq!(run(&rig, &["create"]).code, 0);
     }
@@ -450,7 +454,7 @@ fn immutable_files_block_nothing() {
             .flatten()
             .collect();
         let left = left.iter().filter(|entry| entry.file_type().is_file());
-        assert_eq!(left.count(), 1, "all else is gone");
+        assert_eq!(left.count(), 1, "only the immutable file is left");
     }
     let ran = run(&rig, &["prune"]);
     assert_eq!(ran.code, 3, "{}", ran.all());
@@ -462,7 +466,7 @@ fn immutable_files_block_nothing() {
     assert!(!trash.exists());
 }
 
-/// Runs a copy of the program as the user `nobody`, who has no access to cargo's build folder.
+/// Runs a copy of the program as user 65534, who has no access to cargo's build folder.
 fn as_nobody(rig: &Rig, store: &Path, words: &[&str]) -> Ran {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
@@ -497,8 +501,9 @@ fn give(folder: &Path, owner: u32) {
     }
 }
 
+/// Checks that folders of another user are named before the transfer begins.
 #[test]
-fn folders_of_root_are_named_before_the_transfer() {
+fn root_owned_folders_are_reported_early() {
     use std::os::unix::fs::PermissionsExt;
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root can make folders of two users");
@@ -547,7 +552,7 @@ fn folders_of_root_are_named_before_the_transfer() {
 }
 
 #[test]
-fn root_leaves_stores_of_others_alone() {
+fn root_refuses_stores_of_others() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root can make folders of another user");
         return;

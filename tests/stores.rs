@@ -14,7 +14,7 @@ fn runs(rig: &Rig, store: &Path, args: &[&str], code: i32) -> Ran {
     ran
 }
 
-/// Returns paths at which there is no store, each with the expected explanation.
+/// Returns paths without a store, each with the expected explanation.
 fn places_without_a_store(rig: &Rig) -> Vec<(PathBuf, &'static str)> {
     let at = |name: &str| rig.dir.path().join("places").join(name);
     fs::create_dir_all(at("mount point")).unwrap();
@@ -46,7 +46,7 @@ fn link(to: &Path, at: &Path) {
 #[cfg(not(unix))]
 fn link(_: &Path, _: &Path) {}
 
-/// Checks that commands that write to a store explain why there is no store, and do not create one.
+/// Checks that commands explain why they find no store, and do not create one.
 #[test]
 fn no_command_makes_a_store_unasked() {
     let rig = Rig::backed_up();
@@ -84,7 +84,7 @@ fn no_command_makes_a_store_unasked() {
 }
 
 #[test]
-fn a_new_store_is_made_where_asked() {
+fn new_store_option_creates_store() {
     let rig = Rig::backed_up();
     for (number, (place, cause)) in places_without_a_store(&rig).into_iter().enumerate() {
         if cause.contains("link") {
@@ -148,7 +148,7 @@ fn config_and_jobs_make_no_store() {
 
 /// Checks that `watch` creates no new store if the disk disappears while it waits for phones.
 #[test]
-fn a_disk_that_goes_gets_no_new_store() {
+fn removed_disk_gets_no_store() {
     let rig = Rig::backed_up();
     let root = rig.store.root();
     fs::rename(root, rig.dir.path().join("away")).unwrap();
@@ -190,9 +190,11 @@ fn in_a_terminal(command: &mut std::process::Command) -> i32 {
     child.wait().unwrap().code().unwrap()
 }
 
+/// Checks that `--store` typed at a terminal creates a store without `--new-store`. A variable and
+/// a job do not.
 #[test]
 #[cfg(unix)]
-fn a_store_typed_in_a_terminal_is_made() {
+fn store_typed_at_terminal_is_created() {
     let rig = Rig::new();
     let place = |name: &str| rig.dir.path().join(name);
     let create = |store: &Path| {

@@ -1,11 +1,13 @@
 //! Another program writes in the store while a backup is made: in the draft, in the last good
 //! backup, or in our own folder. A backup that is reported as done verifies to the last byte,
-//! nothing panics, and our program does not change what the other one left of the last good backup.
+//! nothing panics, and our program changes nothing in the last good backup that the other one left.
 //!
 //! The other program stops when our check begins, because later changes cannot be detected.
 //! `IDEV_BACKUP_STRANGERS` is the number of backups to disturb in each place; the default is 6.
 
-#![cfg(unix)] // Elsewhere what is open cannot be replaced or removed, and a stranger only stands in the way.
+// On other systems an open file cannot be replaced or removed, so the other program could only make
+// the backup fail.
+#![cfg(unix)]
 
 use std::fs;
 use std::io::Write;
@@ -13,10 +15,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
+use crate::advice::Advice as _;
 use crate::rig::{At, Random, Rig, Tree, UDID, copy_dir, holds, options, read_all, tree};
 use idev_backup::backup::create::Options;
+use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::base::progress::{Phase, Silent};
-use idev_backup::error::Class;
 use idev_backup::history::list;
 use idev_backup::store::Store;
 use idev_backup::verify::{self, Outcome};
@@ -96,7 +99,7 @@ fn disturbed(rig: &Rig, store: &Store, folder: &Path, seed: u64, when: &str) -> 
         result
     });
     if let Err(e) = &result {
-        assert_eq!(e.class(), Class::Failed, "{when}: {e}");
+        assert_eq!(e.kind(), FailureKind::Failed, "{when}: {e}");
         assert!(e.hint().is_some(), "{when}: no hint for {e}");
         assert!(!e.to_string().contains("died"), "{when}: {e}");
     } else {
@@ -163,26 +166,29 @@ fn disturb(place: &str, folder: &str) {
             assert!(e.hint().is_some(), "{when}: no hint for {e}");
         }
         let full = rig.try_in(&store, &full, &Silent);
-        full.unwrap_or_else(|e| panic!("{when}: everything anew: {e}"));
+        full.unwrap_or_else(|e| panic!("{when}: a full backup: {e}"));
         rig.assert_holds_the_phone(&current);
         fs::remove_dir_all(store.root()).unwrap();
     }
     eprintln!(
-        "{place}: {rounds} backups disturbed, {done} done and whole, the others told; none lost a backup"
+        "{place}: {rounds} backups disturbed; {done} completed and whole, the others failed with an error; no backup was lost"
     );
 }
 
+/// Checks that no damaged backup is sealed when another program writes in the draft.
 #[test]
-fn a_stranger_in_the_draft_brings_no_bad_backup_into_place() {
+fn draft_interference_seals_no_damage() {
     disturb("in the draft", &format!(".idev-backup/{UDID}/draft"));
 }
 
+/// Checks that no damaged backup is sealed when another program writes in the last good backup.
 #[test]
-fn a_stranger_in_the_last_backup_brings_no_bad_backup_into_place() {
+fn backup_interference_seals_no_damage() {
     disturb("in the last backup", UDID);
 }
 
+/// Checks that no damaged backup is sealed when another program writes in our own folder.
 #[test]
-fn a_stranger_in_our_own_folder_brings_no_bad_backup_into_place() {
+fn own_folder_interference_seals_no_damage() {
     disturb("in our own folder", ".idev-backup");
 }

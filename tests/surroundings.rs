@@ -56,7 +56,7 @@ fn mistaken_variables_are_refused_by_name() {
 }
 
 #[test]
-fn a_tilde_is_the_home_folder() {
+fn tilde_expands_to_home_folder() {
     let rig = Rig::new();
     let home = rig.dir.path().join("home");
     let folder = rig.dir.path().join("folder");
@@ -83,9 +83,10 @@ fn a_tilde_is_the_home_folder() {
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
 }
 
-/// Nothing is known about phones then, and a job must not look as if all were well.
+/// Checks that a stopped daemon is an error even with `--if-present`. Nothing is known about phones
+/// then, and a job must not seem to succeed.
 #[test]
-fn a_dead_daemon_is_no_absent_phone() {
+fn stopped_daemon_is_an_error() {
     let rig = Rig::new();
     let mut command = program(&rig);
     command.env("USBMUXD_SOCKET_ADDRESS", "127.0.0.1:1");
@@ -95,7 +96,7 @@ fn a_dead_daemon_is_no_absent_phone() {
 }
 
 #[test]
-fn phones_are_known_by_their_names() {
+fn phones_are_selected_by_name() {
     let rig = two_phones();
     runs(&rig, &["create", "-q", "--device", "kitchen"], 0);
     runs(&rig, &["create", "-q", "--device", "Kitchen iPad"], 0);
@@ -120,7 +121,7 @@ fn phones_are_known_by_their_names() {
 }
 
 #[test]
-fn latest_is_that_of_the_named_phone() {
+fn latest_respects_the_named_phone() {
     let rig = two_phones();
     runs(&rig, &["create", "-q", "--all"], 0);
     let restore = |args: &[&str]| {
@@ -136,14 +137,14 @@ fn latest_is_that_of_the_named_phone() {
 }
 
 #[test]
-fn list_check_ends_with_one_when_not_well() {
+fn list_check_fails_on_problems() {
     let rig = Rig::backed_up();
     runs(&rig, &["list", "--check"], 0);
     let overdue = ["list", "--check", "--overdue-after", "0s"];
     std::thread::sleep(std::time::Duration::from_millis(1100));
     runs(&rig, &overdue, 1);
     runs(&rig, &overdue[..1], 0);
-    // A phone that is gone is not overdue, until it is backed up again.
+    // A retired phone is not overdue until it is backed up again.
     let ran = runs(&rig, &["retire", "Mira's iPhone"], 0);
     assert!(ran.out.contains("is retired"), "{}", ran.all());
     let ran = runs(&rig, &overdue, 0);
@@ -173,7 +174,7 @@ fn list_check_ends_with_one_when_not_well() {
 }
 
 #[test]
-fn an_earlier_trace_is_kept() {
+fn existing_trace_is_not_overwritten() {
     let rig = Rig::new();
     let trace = rig.dir.path().join("run.trace");
     let create = ["create", "-q", "--trace", trace.to_str().unwrap()];
@@ -189,7 +190,7 @@ fn an_earlier_trace_is_kept() {
 
 #[test]
 #[cfg(unix)]
-fn the_log_is_for_its_owner_only() {
+fn log_permissions_are_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let rig = Rig::new();
     let log = rig.dir.path().join("run.log");
@@ -206,17 +207,18 @@ fn the_log_is_for_its_owner_only() {
     assert_eq!(ended(&mut command).code, 0);
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&log), 0o600);
-    // Each new file after the first one too.
+    // The new file after a rotation has the same mode.
     fs::write(&log, vec![b'x'; 1_100_000]).unwrap();
     assert_eq!(ended(&mut command).code, 0);
     assert!(log.with_extension("log.1").exists());
     assert_eq!(mode(&log), 0o600);
 }
 
-/// Each program that a command starts writes down its environment.
+/// Checks that no program that a command starts receives a secret. Substitutes for these programs
+/// write down their environment.
 #[test]
 #[cfg(target_os = "linux")]
-fn no_child_gets_a_secret() {
+fn child_processes_get_no_secrets() {
     use std::os::unix::fs::PermissionsExt;
     let rig = Rig::new();
     let bin = rig.dir.path().join("bin");
@@ -269,7 +271,7 @@ fn no_child_gets_a_secret() {
 
 #[test]
 #[cfg(unix)]
-fn a_job_with_a_line_break_in_a_path_is_refused() {
+fn job_path_with_newline_is_refused() {
     let rig = Rig::new();
     let home = rig.dir.path().join("home\n* * * * * x");
     fs::create_dir(&home).unwrap();

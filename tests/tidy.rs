@@ -12,31 +12,30 @@ use std::path::{Path, PathBuf};
 #[rustfmt::skip]
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("base",          &[]),
-    ("error",         &["base", "transport", "device", "mobilebackup", "backup_format", "store", "verify", "doctor", "restore"]),
-    // the traffic with a phone, and recordings of it
+    // the phone: bytes, a paired phone, the backup protocol, and recordings of the traffic
     ("trace",         &["base"]),
     ("transport",     &["base", "trace"]),
-    ("device",        &["base", "transport", "trace", "error"]),
-    ("mobilebackup",  &["base", "transport", "error"]),
-    // the disk
+    ("device",        &["base", "transport", "trace"]),
+    ("mobilebackup",  &["base", "transport"]),
+    // the disk: the store, Apple's formats, and reading
     ("store",         &["base"]),
     ("backup_format", &["base"]),
-    ("reader",        &["base", "backup_format", "store", "error"]),
+    ("reader",        &["base", "backup_format", "store"]),
+    ("export",        &["base", "backup_format", "store", "reader"]),
+    ("verify",        &["base", "backup_format", "store", "reader"]),
+    ("history",       &["base", "backup_format", "store", "reader", "verify"]),
     // the actions, which join the two
-
-    ("export",        &["base", "backup_format", "store", "reader", "error"]),
-    ("verify",        &["base", "backup_format", "store", "reader", "error"]),
-    ("history",       &["base", "backup_format", "store", "reader", "verify", "error"]),
-    ("encryption",    &["base", "transport", "device", "mobilebackup", "store", "history", "reader", "backup", "error"]),
-    ("backup",        &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "encryption", "error"]),
-    ("doctor",        &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "backup", "encryption", "error"]),
-    ("restore",       &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "backup", "encryption", "doctor", "error"]),
-    ("automation",    &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "backup", "encryption", "doctor", "restore", "error"]),
+    ("backup",        &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "encryption"]),
+    ("encryption",    &["base", "transport", "device", "mobilebackup", "store", "reader", "history", "backup"]),
+    ("restore",       &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "verify", "history", "backup",
+                        "doctor", "simulator"]),
+    ("doctor",        &["base", "transport", "device", "mobilebackup", "store", "history", "backup", "automation"]),
+    ("automation",    &["base", "transport", "device", "mobilebackup", "store", "history", "backup"]),
     // the simulated phone
-    ("simulator",           &["base", "transport", "mobilebackup", "backup_format", "trace"]),
+    ("simulator",     &["base", "transport", "mobilebackup", "backup_format", "trace"]),
     // the binary: src/main.rs and src/cli/
     ("cli",           &["base", "transport", "device", "mobilebackup", "backup_format", "store", "reader", "export", "verify", "history",
-                        "backup", "encryption", "restore", "doctor", "automation", "trace", "simulator", "error"]),
+                        "backup", "encryption", "restore", "doctor", "automation", "trace", "simulator"]),
 ];
 
 /// The maximum number of lines of a source file.

@@ -40,7 +40,8 @@ impl Shared {
     }
 }
 
-/// The forms in which a trace could show bytes; of long ones any part would do.
+/// Returns the forms in which a trace could show these bytes. Long values are cut into pieces,
+/// because any piece would be a leak.
 fn forms(bytes: &[u8]) -> Vec<String> {
     let mut forms = vec![BASE64_STANDARD.encode(bytes)];
     for piece in bytes.chunks(24).filter(|piece| piece.len() > 4) {
@@ -57,7 +58,7 @@ fn assert_absent(trace: &str, secrets: &[Vec<u8>]) {
     for secret in secrets {
         for form in forms(secret) {
             let line = trace.lines().find(|line| line.contains(&form));
-            assert!(line.is_none(), "{form:?} stands in {}", line.unwrap());
+            assert!(line.is_none(), "{form:?} is in {}", line.unwrap());
         }
     }
 }
@@ -101,7 +102,7 @@ fn planted(rig: &Rig) -> Vec<Vec<u8>> {
     secrets_of(&record, &[], &mut secrets);
     let mut session = connector.session(&rig.attached()).unwrap();
     let values = connector::values(session.lockdown(), None).unwrap();
-    // Apple's own words, and amounts.
+    // Values that Apple assigned, and that identify neither a phone nor a person.
     let harmless = [
         "ActivationState",
         "BuildVersion",
@@ -135,8 +136,10 @@ fn zaphods() -> Rig {
     })
 }
 
+/// Checks that traces of a backup, recorded by the program and by the phone, contain no secret and
+/// no identity, and that both contain the same messages.
 #[test]
-fn a_trace_of_a_whole_backup_holds_no_secret_and_no_identity_at_either_end() {
+fn backup_trace_leaks_no_secrets() {
     let rig = zaphods();
     let at_the_phone = Shared::default();
     let recorder = Recorder::new(
@@ -176,7 +179,8 @@ fn a_trace_of_a_whole_backup_holds_no_secret_and_no_identity_at_either_end() {
         );
     }
 
-    // Both ends saw the same messages of the backup, in the same order; goodbyes cross.
+    // Both ends must have seen the same messages of the backup, in the same order. Disconnects are
+    // left out, because both ends may send one at the same time.
     let messages = |text: &str| {
         let trace = Trace::parse(text).unwrap();
         let is_backup = |event: &Event| match event {
@@ -215,7 +219,7 @@ fn a_trace_of_a_whole_backup_holds_no_secret_and_no_identity_at_either_end() {
         "{:?}",
         differs.map(|n| (&ours[n], &theirs[n]))
     );
-    // The phone has gone before our goodbye.
+    // The phone may have closed the connection before it received our last message.
     assert!(
         ours.len() - theirs.len() <= 1,
         "{} {}",
@@ -239,8 +243,9 @@ fn framed(value: &Value) -> Vec<u8> {
     bytes
 }
 
+/// Checks that planted values do not reach the trace from any place of any kind of message.
 #[test]
-fn nothing_planted_in_any_place_of_any_message_gets_out() {
+fn planted_values_are_always_redacted() {
     const PLANTED: [&str; 17] = [
         "hunter2-the-password",
         "C39ZQ1ABCD12",
@@ -271,7 +276,7 @@ fn nothing_planted_in_any_place_of_any_message_gets_out() {
         ])])
     };
 
-    // Before anything is known to be a name, and after.
+    // In the first round no value is known to be a name yet; in the second one they are known.
     for _ in 0..2 {
         for name in [
             "lockdown",
@@ -390,7 +395,7 @@ fn nothing_planted_in_any_place_of_any_message_gets_out() {
 }
 
 #[test]
-fn a_trace_takes_the_place_of_no_other_file() {
+fn trace_never_overwrites_files() {
     let rig = Rig::new();
     let precious = rig.dir.path().join("precious.jpg");
     fs::write(&precious, "pixels").unwrap();
@@ -409,14 +414,16 @@ fn a_trace_takes_the_place_of_no_other_file() {
     assert_eq!(fs::read(&precious).unwrap(), b"pixels");
 }
 
+/// Checks that a full disk under the trace is reported when the trace ends, and that the backup
+/// succeeds.
 #[test]
-fn a_trace_whose_disk_is_full_is_a_problem_and_the_backup_is_none_the_worse() {
+fn full_trace_disk_spares_backup() {
     struct Full(u32);
     impl Write for Full {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0 += 1;
             match self.0 {
-                // The head, in as many pieces as it comes, and some lines.
+                // Accepts the head, which arrives in several pieces, and some lines.
                 0..40 => Ok(bytes.len()),
                 _ => Err(std::io::ErrorKind::StorageFull.into()),
             }
@@ -446,7 +453,8 @@ fn fixture(name: &str) -> PathBuf {
     traffic.join(name).join("trace.jsonl")
 }
 
-/// Plays a scene with `trace replay` to `create`; the exit codes of both, and what the replay said.
+/// Plays a scene with `trace replay` to `create`. Returns the exit codes of both, and the output of
+/// the replay.
 fn replayed(scene: &str, options: &[&str]) -> (i32, i32, String) {
     let dir = tempfile::tempdir().unwrap();
     let mut replay = Command::new(env!("CARGO_BIN_EXE_idev-backup"))
@@ -480,8 +488,10 @@ fn replayed(scene: &str, options: &[&str]) -> (i32, i32, String) {
     (code, made.status.code().unwrap(), rest)
 }
 
+/// Checks that `trace replay` reports whether the client did what was recorded, and that its exit
+/// code agrees.
 #[test]
-fn a_replay_says_whether_the_client_did_as_was_recorded() {
+fn replay_reports_client_departures() {
     let (replay, create, said) = replayed("18.6.2-full-backup", &[]);
     assert_eq!((replay, create), (0, 0), "{said}");
     assert!(said.contains("the client did as was recorded"), "{said}");
@@ -493,8 +503,10 @@ fn a_replay_says_whether_the_client_did_as_was_recorded() {
     );
 }
 
+/// Checks that `trace show` prints one line for each message, and that a file that is not a trace
+/// is an error with a hint.
 #[test]
-fn a_trace_is_shown_a_line_for_each_message_and_what_is_none_is_told() {
+fn trace_show_prints_every_message() {
     let show = |path: &Path| {
         Command::new(env!("CARGO_BIN_EXE_idev-backup"))
             .args(["trace", "show"])

@@ -35,8 +35,9 @@ fn config_file(rig: &Rig) -> std::path::PathBuf {
     path
 }
 
+/// Checks that variables override the config file, and that flags override both.
 #[test]
-fn a_config_file_is_outranked_by_variables_and_those_by_flags() {
+fn flags_override_variables_and_config_file() {
     let rig = Rig::new();
     let path = config_file(&rig);
     let shown = |command: &mut Command, key: &str| {
@@ -87,8 +88,9 @@ fn a_config_file_is_outranked_by_variables_and_those_by_flags() {
     runs(&rig, &["config", "check"], 0);
 }
 
+/// Checks that the config file may not name the store by a path that depends on the current folder.
 #[test]
-fn a_store_that_would_be_another_one_in_each_folder_is_a_mistake() {
+fn relative_store_path_is_refused() {
     let rig = Rig::new();
     let path = config_file(&rig);
     for place in ["backups", "~mira/backups"] {
@@ -98,8 +100,10 @@ fn a_store_that_would_be_another_one_in_each_folder_is_a_mistake() {
     }
 }
 
+/// Checks that a backup that `verify` found damaged does not count as good, so that a new one is
+/// due.
 #[test]
-fn a_backup_that_was_found_damaged_is_no_good_one_to_rest_on() {
+fn damaged_backup_does_not_count() {
     let rig = Rig::backed_up();
     let last = || policy::last_good(&rig.store, rig.udid());
     assert!(last().is_some());
@@ -129,8 +133,10 @@ fn a_backup_that_was_found_damaged_is_no_good_one_to_rest_on() {
     assert!(!rig.phone.history().last().unwrap().full);
 }
 
+/// Checks that damage on the disk makes the next backup a full one. A damage note for files that
+/// still match their hashes does not.
 #[test]
-fn what_is_damaged_on_the_disk_is_fetched_anew_and_what_is_not_is_not() {
+fn damage_on_disk_forces_full_backup() {
     let rig = Rig::backed_up();
     let full = || rig.phone.history().iter().filter(|b| b.full).count();
     let file = || rig.current().join(victim(&rig));
@@ -159,8 +165,9 @@ fn what_is_damaged_on_the_disk_is_fetched_anew_and_what_is_not_is_not() {
     runs(&rig, &["verify"], 0);
 }
 
+/// Checks that an older backup with a date in the future does not make a new backup due.
 #[test]
-fn an_older_backup_that_lies_ahead_makes_nothing_due() {
+fn snapshot_from_future_is_ignored() {
     let rig = Rig::backed_up();
     rig.create();
     let last = || policy::last_good(&rig.store, rig.udid());
@@ -179,7 +186,7 @@ fn an_older_backup_that_lies_ahead_makes_nothing_due() {
 
 #[test]
 #[cfg(unix)]
-fn where_no_backup_is_good_that_is_overdue() {
+fn phone_without_good_backup_is_overdue() {
     let rig = Rig::backed_up();
     fs::write(rig.current().join("Manifest.db"), "no database").unwrap();
     runs(&rig, &["verify", "--quiet"], 1);
@@ -194,8 +201,9 @@ fn where_no_backup_is_good_that_is_overdue() {
     assert!(text.contains("no good backup"), "{text}");
 }
 
+/// Checks that a mistake in the config file stops every command except `config path`.
 #[test]
-fn a_mistake_in_the_config_file_stops_everything_but_config() {
+fn config_error_stops_commands() {
     let rig = Rig::new();
     fs::write(config_file(&rig), "# mine\r\n[create]\r\nful = true\r\n").unwrap();
     for args in [
@@ -231,8 +239,10 @@ fn a_mistake_in_the_config_file_stops_everything_but_config() {
     runs(&rig, &["list", "--config", named], 0);
 }
 
+/// Checks that `create` without a phone exits with 4, succeeds with `--if-present`, and waits with
+/// `--wait-for-device`.
 #[test]
-fn a_phone_that_is_not_there_is_four_or_nothing_or_waited_for() {
+fn absent_phone_fails_skips_or_waits() {
     let rig = Rig::backed_up();
     rig.daemon.detach(rig.udid());
     runs(&rig, &["create"], 4);
@@ -261,7 +271,7 @@ fn a_phone_that_is_not_there_is_four_or_nothing_or_waited_for() {
 }
 
 #[test]
-fn the_battery_and_quiet_hours_hold_a_backup_off() {
+fn battery_and_quiet_hours_defer_backup() {
     let rig = Rig::with(PhoneConfig {
         battery: 15,
         ..config()
@@ -282,7 +292,7 @@ fn the_battery_and_quiet_hours_hold_a_backup_off() {
 }
 
 #[test]
-fn what_broke_off_is_tried_again() {
+fn interrupted_backup_is_retried() {
     let rig = Rig::new();
     rig.phone
         .suffer(&["cut-at:60".parse().unwrap(), "times:1".parse().unwrap()]);
@@ -297,7 +307,7 @@ fn what_broke_off_is_tried_again() {
     rig.phone.suffer(&["cut-at:60".parse().unwrap()]);
     let ran = runs(&rig, &args, 8);
     assert!(ran.err.contains("(2 of 2)"), "{}", ran.err);
-    // A wrong password stays wrong, so there is no second attempt.
+    // A wrong password stays wrong, so the program does not try again.
     rig.phone.suffer(&["error:207".parse().unwrap()]);
     let ran = runs(&rig, &args, 6);
     assert!(!ran.err.contains("Trying again"), "{}", ran.err);
@@ -317,9 +327,11 @@ fn noted(file: &Path) -> Vec<Value> {
         .collect()
 }
 
+/// Checks that hooks receive the report on their standard input but not the password, and that a
+/// failing hook does not prevent the backup.
 #[test]
 #[cfg(unix)]
-fn commands_get_the_report_and_failing_ones_cost_no_backup() {
+fn hooks_receive_the_report() {
     let rig = Rig::new();
     let file = rig.dir.path().join("noted");
     let note = noting(&file);
@@ -407,9 +419,10 @@ fn commands_get_the_report_and_failing_ones_cost_no_backup() {
     assert_eq!(noted(&file).last().unwrap()["event"], "on_overdue");
 }
 
+/// Checks that `--on-failure` also runs if the program fails before it reaches a phone.
 #[test]
 #[cfg(unix)]
-fn a_failure_before_any_phone_is_reached_is_told_too() {
+fn early_failure_runs_failure_hook() {
     let rig = Rig::backed_up();
     rig.daemon.detach(rig.udid());
     let file = rig.dir.path().join("noted");
@@ -462,9 +475,10 @@ fn a_failure_before_any_phone_is_reached_is_told_too() {
     assert_eq!(noted(&file)[0]["exit_code"], 5);
 }
 
+/// Checks that an unattended run succeeds with nothing to do while another run holds the lock.
 #[test]
 #[cfg(unix)]
-fn a_run_that_is_under_way_is_no_failure_of_the_next_that_nobody_watches() {
+fn concurrent_unattended_run_is_skipped() {
     let rig = Rig::backed_up();
     let file = rig.dir.path().join("noted");
     let note = noting(&file);
@@ -514,9 +528,10 @@ fn with_notify_send(rig: &Rig) -> (String, std::path::PathBuf) {
     (path, shown)
 }
 
+/// Checks that `--notify` shows a desktop notification for each failure, and none for a success.
 #[test]
 #[cfg(target_os = "linux")]
-fn notifications_are_shown_where_somebody_has_to_do_something_and_of_failures() {
+fn failures_show_a_notification() {
     let rig = Rig::new();
     let (path, shown) = with_notify_send(&rig);
     let run = |rig: &Rig, args: &[&str]| {
@@ -545,9 +560,10 @@ fn notifications_are_shown_where_somebody_has_to_do_something_and_of_failures() 
     assert!(lines().contains("the backup failed: no iPhone or iPad is connected"));
 }
 
+/// Checks that the report of a failed notification appears once and names the missing program.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_notification_that_cannot_be_shown_is_told_once_and_by_its_program() {
+fn failed_notification_is_reported_once() {
     let rig = Rig::with(PhoneConfig {
         passcode: Passcode::After(Duration::from_secs(4)),
         ..config()
@@ -562,7 +578,7 @@ fn a_notification_that_cannot_be_shown_is_told_once_and_by_its_program() {
 }
 
 #[test]
-fn the_headings_of_help_hold_for_what_is_below_them_and_no_more() {
+fn help_headings_match_their_options() {
     let rig = Rig::new();
     for command in ["create", "watch"] {
         let help = runs(&rig, &[command, "--help"], 0).out;
@@ -579,7 +595,7 @@ fn the_headings_of_help_hold_for_what_is_below_them_and_no_more() {
 }
 
 #[test]
-fn empty_and_wrong_variables_are_named() {
+fn invalid_variables_are_named() {
     let rig = Rig::backed_up();
     let prune = |value: &str, code: i32| {
         let mut command = program(&rig);
@@ -598,7 +614,7 @@ fn empty_and_wrong_variables_are_named() {
 }
 
 #[test]
-fn a_phone_has_rules_of_its_own_where_the_config_file_says_so() {
+fn phone_section_overrides_retention() {
     let rig = Rig::backed_up();
     let small = UDID.to_lowercase();
     let own = |udid: &str| format!("[phone.{udid}.retention]\nkeep-last = 1\n");
@@ -634,7 +650,7 @@ fn a_phone_has_rules_of_its_own_where_the_config_file_says_so() {
 }
 
 #[test]
-fn list_and_doctor_take_when_a_backup_is_overdue_from_the_config_file() {
+fn overdue_limit_comes_from_config() {
     let rig = Rig::backed_up();
     fs::write(config_file(&rig), "[watch]\noverdue-after = \"0s\"\n").unwrap();
     assert!(runs(&rig, &["list"], 0).out.contains("OVERDUE"));
@@ -644,9 +660,10 @@ fn list_and_doctor_take_when_a_backup_is_overdue_from_the_config_file() {
     assert!(out.contains("is 0 days old"), "{out}");
 }
 
+/// Checks that a hook that exceeds its time limit is killed together with its child processes.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_command_that_hangs_is_killed_with_its_children() {
+fn hanging_hook_is_killed() {
     let rig = Rig::new();
     let file = rig.dir.path().join("child");
     let hangs = format!("sleep 600 & echo $! > '{}'; wait", file.display());
@@ -671,9 +688,10 @@ fn a_command_that_hangs_is_killed_with_its_children() {
     until(gone);
 }
 
+/// Checks that SIGTERM stops the hook `on_start`, and that no backup begins afterwards.
 #[test]
 #[cfg(unix)]
-fn a_stop_ends_a_command_and_no_backup_begins_after_it() {
+fn sigterm_stops_hook_and_run() {
     let rig = Rig::new();
     let file = rig.dir.path().join("begun");
     let hangs = format!("echo > '{}'; sleep 600", file.display());
@@ -700,7 +718,7 @@ fn until(done: impl Fn() -> bool) {
 
 #[test]
 #[cfg(unix)]
-fn the_passcode_is_told_of_reminded_of_and_given_up() {
+fn passcode_wait_reminds_and_expires() {
     let rig = Rig::with(PhoneConfig {
         passcode: Passcode::Never,
         ..config()
@@ -748,7 +766,7 @@ fn the_passcode_is_told_of_reminded_of_and_given_up() {
 }
 
 #[test]
-fn a_log_file_gets_what_is_told_and_stays_small() {
+fn log_file_is_complete_and_rotated() {
     let rig = Rig::new();
     let file = rig.dir.path().join("log");
     let log = file.to_str().unwrap();
@@ -804,7 +822,7 @@ fn wait_for(lines: &Receiver<String>, words: &str) {
         match lines.recv_timeout(Duration::from_secs(60)) {
             Ok(line) if line.contains(words) => return,
             Ok(line) => seen.push(line),
-            Err(_) => panic!("{words:?} was not told: {seen:#?}"),
+            Err(_) => panic!("{words:?} was not printed: {seen:#?}"),
         }
     }
 }
@@ -816,9 +834,11 @@ fn terminate(child: &mut Child) -> Option<i32> {
     child.wait().unwrap().code()
 }
 
+/// Checks that `watch` backs up a phone that is plugged in if a backup is due, and ends cleanly on
+/// SIGTERM.
 #[test]
 #[cfg(unix)]
-fn watch_backs_up_what_is_plugged_in_and_due_and_ends_cleanly() {
+fn watch_backs_up_due_phones() {
     let rig = Rig::new();
     rig.daemon.detach(rig.udid());
     let (mut child, lines) = told(program(&rig).arg("watch"));
@@ -837,7 +857,7 @@ fn watch_backs_up_what_is_plugged_in_and_due_and_ends_cleanly() {
 
 #[test]
 #[cfg(unix)]
-fn watch_tells_of_what_is_overdue_by_itself() {
+fn watch_reports_overdue_phones() {
     let rig = Rig::backed_up();
     rig.daemon.detach(rig.udid());
     let file = rig.dir.path().join("noted");
@@ -853,9 +873,11 @@ fn watch_tells_of_what_is_overdue_by_itself() {
     assert_eq!(objects[0]["udid"], UDID);
 }
 
+/// Checks that the computer is kept awake while a backup runs, not longer, and not with
+/// `--may-sleep`.
 #[test]
 #[cfg(target_os = "linux")]
-fn the_computer_is_kept_awake_while_a_backup_runs_and_no_longer() {
+fn sleep_is_inhibited_during_backup() {
     use std::os::unix::fs::PermissionsExt;
     let rig = Rig::new();
     let bin = rig.dir.path().join("awake");
@@ -891,7 +913,7 @@ fn the_computer_is_kept_awake_while_a_backup_runs_and_no_longer() {
 
 #[test]
 #[cfg(unix)]
-fn watch_asks_again_at_the_next_plug_in() {
+fn watch_asks_again_after_replugging() {
     let rig = Rig::with(PhoneConfig {
         passcode: Passcode::Never,
         ..config()
@@ -907,7 +929,7 @@ fn watch_asks_again_at_the_next_plug_in() {
 
 #[test]
 #[cfg(unix)]
-fn watch_outlives_the_daemon() {
+fn watch_survives_daemon_restart() {
     let mut rig = Rig::new();
     let socket = rig.dir.path().join("mux");
     let address = format!("UNIX:{}", socket.display());
@@ -935,9 +957,11 @@ fn watch_outlives_the_daemon() {
     rig.daemon = Daemon::start("127.0.0.1:0", Vec::new()).unwrap();
 }
 
+/// Checks that ten thousand phones that come and go do not increase the memory of `watch`, and that
+/// it uses no processor time while it waits.
 #[test]
 #[cfg(target_os = "linux")]
-fn watch_keeps_its_memory_and_sleeps_over_ten_thousand_phones() {
+fn watch_neither_leaks_nor_spins() {
     let rig = Rig::backed_up();
     rig.daemon.detach(rig.udid());
     let (mut child, lines) = told(program(&rig).arg("watch"));
@@ -979,7 +1003,10 @@ fn watch_keeps_its_memory_and_sleeps_over_ten_thousand_phones() {
     };
     let busy = ticks(&child);
     std::thread::sleep(Duration::from_secs(3));
-    assert!(ticks(&child) <= busy + 6, "it waits busily");
+    assert!(
+        ticks(&child) <= busy + 6,
+        "watch uses the processor while it waits"
+    );
     assert_eq!(terminate(&mut child), Some(0));
     assert_eq!(counted.join().unwrap(), 11_000);
     assert_eq!(rig.phone.history().len(), 1);
@@ -1008,9 +1035,11 @@ fn with_crontab(rig: &Rig, args: &[&str]) -> Ran {
     ended(program(rig).env("PATH", path).args(args))
 }
 
+/// Checks that a job is one line of the crontab, that `status` reports how its last run ended, and
+/// that a failed change leaves the old schedule.
 #[test]
 #[cfg(unix)]
-fn a_job_is_one_line_of_a_crontab_and_tells_how_it_ended() {
+fn cron_job_is_one_line() {
     let rig = Rig::new();
     let crontab = rig.dir.path().join("home/crontab");
     let scheduled = |args: &[&str], code: i32| {
@@ -1152,9 +1181,10 @@ fn a_job_is_one_line_of_a_crontab_and_tells_how_it_ended() {
     scheduled(&["remove", "nightly"], 1);
 }
 
+/// Checks that `schedule status` and `doctor` report a job that no longer runs, and the cause.
 #[test]
 #[cfg(unix)]
-fn a_job_that_does_not_run_any_more_is_told_and_why() {
+fn stopped_job_is_reported_with_cause() {
     let rig = Rig::new();
     let add = [
         "schedule", "add", "nightly", "--daily", "22:00", "--with", "cron",
@@ -1247,7 +1277,7 @@ fn a_job_that_does_not_run_any_more_is_told_and_why() {
 
 #[test]
 #[cfg(unix)]
-fn a_watch_that_a_job_runs_holds_the_lock_of_the_job() {
+fn watch_job_holds_job_lock() {
     let rig = Rig::new();
     let add = ["schedule", "add", "plugged", "--watch", "--with", "cron"];
     assert_eq!(with_crontab(&rig, &add).code, 0);
@@ -1259,9 +1289,11 @@ fn a_watch_that_a_job_runs_holds_the_lock_of_the_job() {
     assert_eq!(running()["jobs"][0]["running"], false);
 }
 
+/// Checks that a crontab that cannot be read is not replaced, and that `schedule add` refuses
+/// invalid arguments.
 #[test]
 #[cfg(unix)]
-fn a_crontab_that_cannot_be_read_is_not_replaced_and_mistakes_are_told_at_once() {
+fn unreadable_crontab_is_not_replaced() {
     let rig = Rig::new();
     let home = rig.dir.path().join("home");
     fs::create_dir_all(&home).unwrap();
@@ -1297,7 +1329,7 @@ fn a_crontab_that_cannot_be_read_is_not_replaced_and_mistakes_are_told_at_once()
 
 #[test]
 #[cfg(unix)]
-fn a_job_notes_no_password() {
+fn job_stores_no_password() {
     let rig = Rig::new();
     let bin = rig.dir.path().join("bin");
     with_crontab(&rig, &["config", "path"]);

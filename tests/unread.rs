@@ -25,7 +25,7 @@ fn photo(number: usize) -> String {
     format!("Media/DCIM/100APPLE/IMG_{number:04}.JPG")
 }
 
-/// 400 photos; each holds its name.
+/// Creates a backup of 400 photos. The content of each file is its path.
 fn photos() -> Made {
     let mut made = Made::default();
     for number in 0..FILES {
@@ -81,9 +81,10 @@ fn files_below(folder: &Path) -> usize {
     all.values().filter(|bytes| bytes.is_some()).count()
 }
 
-/// Every command that reads a list, over lists with one bad row each.
+/// Checks that every command that reads a list with one bad row names the row, exits with code 3
+/// and returns all other files.
 #[test]
-fn one_bad_row_leaves_the_others() {
+fn bad_row_spares_other_rows() {
     let bad_name = "UPDATE Files SET relativePath = CAST(replace(relativePath, 'IMG_0100', 'IMG_') || x'ff' AS TEXT)
                     WHERE relativePath LIKE '%IMG_0100%'";
     let bad_record =
@@ -125,9 +126,10 @@ fn one_bad_row_leaves_the_others() {
     }
 }
 
-/// Each page of the list is zeroed in turn. The indexes name what was on a page of the table.
+/// Zeroes each page of the list in turn and checks that no file is lost: the indexes still hold the
+/// names from a zeroed page of the table.
 #[test]
-fn one_zeroed_page_loses_no_file() {
+fn zeroed_page_loses_no_file() {
     let room = Room::new(&photos());
     let list = room.backup().join("Manifest.db");
     let whole = fs::read(&list).unwrap();
@@ -178,8 +180,9 @@ fn one_zeroed_page_loses_no_file() {
     }
 }
 
+/// Checks that rows with flags of 0, an id stored as a blob, or a record without a size are read.
 #[test]
-fn rows_of_other_types_are_read() {
+fn nonstandard_row_types_are_read() {
     let mut made = Made::default();
     made.file("HomeDomain", "a", b"aaa");
     made.file("HomeDomain", "b", b"bbb");
@@ -231,7 +234,7 @@ fn rows_of_other_types_are_read() {
 }
 
 #[test]
-fn a_damaged_manifest_plist_is_named() {
+fn damaged_manifest_plist_is_reported() {
     let room = Room::new(&photos());
     let path = room.backup().join("Manifest.plist");
     let damage: [&dyn Fn(); 3] = [
@@ -253,10 +256,10 @@ fn a_damaged_manifest_plist_is_named() {
     }
 }
 
-/// Manifest.plist says that an encrypted backup is not encrypted, or says nothing, or says it as a
-/// number.
+/// Checks that an encrypted backup is read if its Manifest.plist claims that it is not encrypted,
+/// omits the flag, or stores it as a number.
 #[test]
-fn a_lie_about_encryption_is_found_out() {
+fn false_encryption_flag_is_detected() {
     let rig = Rig::with(idev_backup::simulator::PhoneConfig {
         backup_password: Some(idev_backup::simulator::Password::new("secret")),
         ..rig::config()
@@ -295,7 +298,7 @@ fn a_lie_about_encryption_is_found_out() {
 }
 
 #[test]
-fn metadata_of_other_programs_is_read() {
+fn foreign_metadata_is_read() {
     let mut made = Made::default();
     made.file("HomeDomain", "a", b"a");
     let room = Room::new(&made);
@@ -304,14 +307,14 @@ fn metadata_of_other_programs_is_read() {
             format!("<?xml version=\"1.0\"?><plist version=\"1.0\"><dict>{text}</dict></plist>");
         fs::write(room.backup().join(name), whole).unwrap();
     };
-    // The phone is named by Manifest.plist alone, in a CDATA section.
+    // Only Manifest.plist names the phone, in a CDATA section.
     write(
         "Manifest.plist",
         "<key>IsEncrypted</key><false/><key>Lockdown</key><dict><key>DeviceName</key><string><![CDATA[Mira & Co]]></string>
          <key>ProductVersion</key><string>10.2</string><key>ProductType</key><string>iPhone8,1</string>
          <key>UniqueDeviceID</key><string>0123456789abcdef0123456789abcdef01234567</string></dict>",
     );
-    // The first protocol's words.
+    // The first backup protocol used this key.
     write("Status.plist", "<key>Backup Success</key><true/>");
     let info = room.ends(&["info", "BACKUP", "--json"], 3).last_object();
     assert_eq!(info["name"], "Mira & Co");
@@ -336,9 +339,10 @@ fn metadata_of_other_programs_is_read() {
     assert!(!verified.contains("\"\""), "{verified}");
 }
 
-/// The folder of a phone's backup has its UDID without the dash, and in small letters.
+/// Checks that a backup folder named with the UDID without its dash, or in lower case, belongs to
+/// the phone.
 #[test]
-fn other_spellings_of_a_udid_are_the_phone() {
+fn udid_spellings_are_normalized() {
     let rig = Rig::backed_up();
     for spelled in [UDID.replace('-', ""), UDID.to_ascii_lowercase()] {
         let store = rig.dir.path().join(format!("store of {spelled}"));
@@ -363,7 +367,7 @@ fn other_spellings_of_a_udid_are_the_phone() {
 }
 
 #[test]
-fn a_dry_run_counts_only_files_that_exist() {
+fn dry_run_counts_existing_files() {
     let room = Room::new(&photos());
     for number in 0..FILES - 3 {
         let id = file_id(ROLL, &photo(number));
@@ -391,8 +395,10 @@ fn a_dry_run_counts_only_files_that_exist() {
     }
 }
 
+/// Checks that deleted and hidden photos are left out by default, and exported to folders of their
+/// own with `--deleted` and `--hidden`.
 #[test]
-fn deleted_and_hidden_photos_stay_apart() {
+fn deleted_and_hidden_photos_are_separated() {
     let mut made = photos();
     let dir = rig::room();
     let path = dir.path().join("Photos.sqlite");
@@ -464,9 +470,9 @@ fn deleted_and_hidden_photos_stay_apart() {
     assert!(told.contains("1 hidden photo; --hidden"), "{told}");
 }
 
-/// A name with a line break begins no line of any command's output.
+/// Checks that a line break in a name never starts a new line in the output of any command.
 #[test]
-fn no_name_fakes_a_line() {
+fn names_cannot_forge_lines() {
     let mut made = Made::default();
     let name = "x\nWHOLE. All is well\r\n  hint: none\u{1b}[2J";
     made.file("HomeDomain", name, b"1");
@@ -509,7 +515,7 @@ fn no_name_fakes_a_line() {
             .any(|line| line.contains(" WHOLE") && !line.contains("\\n")),
         "{log}"
     );
-    // For scripts the name comes as it is, and ends with a zero byte.
+    // Scripts get the name unchanged, terminated by a zero byte.
     let mut find = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
     find.arg("find")
         .arg(room.backup())
@@ -519,8 +525,10 @@ fn no_name_fakes_a_line() {
     assert!(found.contains(&format!("HomeDomain/{name}\0")), "{found:?}");
 }
 
+/// Checks that `cat` prints binary data to a terminal only with `--force`, and that `-o` replaces a
+/// file only with `--force`.
 #[test]
-fn binary_bytes_reach_no_terminal() {
+fn cat_keeps_binary_from_terminal() {
     let mut made = Made::default();
     let bytes: Vec<u8> = (0..=255).cycle().take(20_000).collect();
     made.file("HomeDomain", "binary", &bytes);
@@ -544,7 +552,7 @@ fn binary_bytes_reach_no_terminal() {
         0,
     );
     assert_eq!(fs::metadata(&out).unwrap().len(), 22_000);
-    // `script` is a terminal.
+    // `script` provides a terminal.
     let in_terminal = |words: &str| {
         let words = format!(
             "{} cat '{}' {words}",
@@ -558,7 +566,7 @@ fn binary_bytes_reach_no_terminal() {
         script.output().ok().filter(|_| cfg!(target_os = "linux"))
     };
     let Some(shown) = in_terminal("HomeDomain/binary") else {
-        eprintln!("skipped: there is no terminal to look at");
+        eprintln!("skipped: no terminal is available");
         return;
     };
     let text = String::from_utf8_lossy(&shown.stdout);

@@ -11,24 +11,24 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::advice::Advice as _;
+use crate::rig::{At, OTHER_UDID, Rig, config, options, small};
+use idev_backup::backup::Error;
 use idev_backup::backup::create;
 use idev_backup::base::cancel::CancelToken;
+use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::base::progress::{Phase, Silent};
 use idev_backup::base::secret::Secret;
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
-use idev_backup::device::trust;
-use idev_backup::doctor::devices;
+use idev_backup::device::{listing, trust};
 use idev_backup::encryption::{self, Wish};
-use idev_backup::error::{Class, Error};
 use idev_backup::simulator::Phone;
 use idev_backup::transport::usb::mux::{Broken, TRANSFER_BYTES, WINDOW_BYTES};
 use idev_backup::transport::usb::pump::{Pipe, Wake};
 use idev_backup::transport::usb::{Bus, Found, Usb};
 use idev_backup::transport::usbmuxd::{Address, Change};
 use idev_backup::transport::{self, Transport, Trouble, Usbmuxd};
-
-use crate::rig::{At, OTHER_UDID, Rig, config, options, small};
 
 // ---- a bus ----
 
@@ -224,7 +224,7 @@ impl Drop for FakePipe {
     }
 }
 
-/// The phone's end of the bus, written from protocol.md, section 8, without our own code.
+/// The phone's end of the bus, written from protocol.md, section 8, without the program's code.
 struct PhonesEnd {
     daemon: String,
     udid: String,
@@ -300,7 +300,7 @@ impl PhonesEnd {
             return;
         }
         let Some(connection) = self.connections.get_mut(&from) else {
-            return; // it was ended from here
+            return; // The computer has already reset the connection.
         };
         if flags & 4 != 0 {
             self.resets.fetch_add(1, Ordering::SeqCst);
@@ -442,7 +442,7 @@ fn create(rig: &Rig, connector: &Connector) -> Result<create::Report, Error> {
 // ---- jobs ----
 
 #[test]
-fn a_backup_over_usb_holds_what_the_phone_holds() {
+fn usb_backup_equals_phone_content() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
     let connector = bus.connector(&rig);
@@ -458,8 +458,10 @@ fn a_backup_over_usb_holds_what_the_phone_holds() {
     assert!(bus.resets.load(Ordering::SeqCst) > 0);
 }
 
+/// Checks that pairing over USB stores the pair record and this computer's BUID only in the
+/// program's own folder, readable only by its owner, and does not pass the record to usbmuxd.
 #[test]
-fn pairing_over_usb_keeps_the_record_and_this_computers_name_to_ourselves() {
+fn usb_pairing_keeps_record_private() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
     let connector = bus.connector(&rig);
@@ -496,8 +498,10 @@ fn pairing_over_usb_keeps_the_record_and_this_computers_name_to_ourselves() {
     assert_eq!(connector.records.system_buid().unwrap(), buid);
 }
 
+/// Checks that pair records of a usbmuxd that does not run are used if they can be read, and that
+/// `unpair` does not remove them.
 #[test]
-fn the_records_of_a_daemon_that_does_not_run_are_used_where_they_can_be_read() {
+fn stopped_daemons_records_are_used() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
     let connector = bus.connector(&rig);
@@ -527,7 +531,7 @@ fn devices_and_encryption_work_over_usb() {
     let bus = FakeBus::new(&rig);
     let connector = bus.connector(&rig);
     create(&rig, &connector).unwrap();
-    let found = devices::devices(&connector, &rig.dir.path().join("store")).unwrap();
+    let found = listing::devices(&connector, |_| Some("2026-01-01T00:00:00Z".to_owned())).unwrap();
     assert_eq!(
         (found.len(), found[0].udid.as_str(), found[0].via.as_str()),
         (1, rig.udid().as_str(), "USB")
@@ -543,13 +547,13 @@ fn devices_and_encryption_work_over_usb() {
     };
     encryption::change(&connector, &phone, None, &wish, &settings, &Silent).unwrap();
     assert_eq!(
-        devices::devices(&connector, rig.dir.path()).unwrap()[0].encrypted,
+        listing::devices(&connector, |_| None).unwrap()[0].encrypted,
         Some(true)
     );
 }
 
 #[test]
-fn two_phones_are_backed_up_at_once() {
+fn two_phones_back_up_concurrently() {
     let rig = Rig::new();
     let other = Phone::new(idev_backup::simulator::PhoneConfig {
         udid: OTHER_UDID.parse().unwrap(),
@@ -581,8 +585,10 @@ fn two_phones_are_backed_up_at_once() {
 
 // ---- trouble ----
 
+/// Checks that an unplugged cable ends the run as a lost connection with a hint about the cable,
+/// and that the next run succeeds.
 #[test]
-fn a_cable_that_is_pulled_loses_the_connection_and_the_next_run_succeeds() {
+fn next_run_succeeds_after_unplug() {
     let rig = Rig::backed_up();
     let bus = FakeBus::new(&rig);
     let connector = bus.connector(&rig);
@@ -590,20 +596,20 @@ fn a_cable_that_is_pulled_loses_the_connection_and_the_next_run_succeeds() {
         let phone = connector.phone(None).unwrap();
         let pull = At(phase, || bus.unplug());
         let error = create::create(&connector, &phone, &rig.store, &options(), &pull).unwrap_err();
-        assert_eq!(error.class(), Class::Lost, "{phase:?}: {error}");
+        assert_eq!(error.kind(), FailureKind::Lost, "{phase:?}: {error}");
         assert!(
             error.to_string().contains("unplugged"),
             "{phase:?}: {error}"
         );
         assert!(error.hint().unwrap().contains("cable"), "{phase:?}");
         let none = connector.phone(None).unwrap_err();
-        assert_eq!(none.class(), Class::NoDevice);
+        assert_eq!(none.kind(), FailureKind::NoDevice);
         bus.plug(rig.udid().as_str());
     }
     let last = loop {
         match create(&rig, &connector) {
             // The simulated phone has not noticed yet that the previous run is over.
-            Err(Error::Verdict(no)) if no.code == 14 => std::thread::yield_now(),
+            Err(Error::Refused(no)) if no.code == 14 => std::thread::yield_now(),
             other => break other,
         }
     };
@@ -611,15 +617,17 @@ fn a_cable_that_is_pulled_loses_the_connection_and_the_next_run_succeeds() {
     rig.assert_holds_the_phone(&rig.current());
 }
 
+/// Checks the class, message and hint of each kind of USB trouble, and that `devices` still lists
+/// the phone.
 #[test]
-fn each_trouble_of_a_phone_is_told_with_what_to_do() {
+fn each_usb_trouble_has_hint() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
     let node = "/dev/bus/usb/001/007".to_owned();
-    let cases: [(Trouble, Class, &str, &str); 7] = [
+    let cases: [(Trouble, FailureKind, &str, &str); 7] = [
         (
             Trouble::NoRights { node },
-            Class::Failed,
+            FailureKind::Failed,
             "/dev/bus/usb/001/007",
             "TAG+=\"uaccess\"",
         ),
@@ -627,27 +635,37 @@ fn each_trouble_of_a_phone_is_told_with_what_to_do() {
             Trouble::Busy {
                 by: vec!["usbmuxd (process 7)".into()],
             },
-            Class::Failed,
+            FailureKind::Failed,
             "usbmuxd (process 7)",
             "usbmuxd runs",
         ),
         (
             Trouble::NoInterface,
-            Class::Failed,
+            FailureKind::Failed,
             "no interface",
             "restart it",
         ),
         (
             Trouble::Silent,
-            Class::Lost,
+            FailureKind::Lost,
             "does not answer",
             "restart it",
         ),
-        (Trouble::Driver, Class::Failed, "driver", "Apple Devices"),
-        (Trouble::Unplugged, Class::NoDevice, "unplugged", "cable"),
+        (
+            Trouble::Driver,
+            FailureKind::Failed,
+            "driver",
+            "Apple Devices",
+        ),
+        (
+            Trouble::Unplugged,
+            FailureKind::NoDevice,
+            "unplugged",
+            "cable",
+        ),
         (
             Trouble::Broken(Broken::Deaf),
-            Class::Lost,
+            FailureKind::Lost,
             "takes none",
             "restart it",
         ),
@@ -655,17 +673,19 @@ fn each_trouble_of_a_phone_is_told_with_what_to_do() {
     for (trouble, class, words, hint) in cases {
         bus.change(|plug| plug.trouble = Some(trouble.clone()));
         let error = create(&rig, &bus.connector(&rig)).unwrap_err();
-        assert_eq!(error.class(), class, "{error}");
+        assert_eq!(error.kind(), class, "{error}");
         assert!(error.to_string().contains(words), "{error}");
         assert!(error.hint().unwrap().contains(hint), "{:?}", error.hint());
         // `devices` still lists the phone, together with the trouble.
-        let found = &devices::devices(&bus.connector(&rig), rig.dir.path()).unwrap()[0];
+        let found = &listing::devices(&bus.connector(&rig), |_| None).unwrap()[0];
         assert!(found.trouble.as_ref().unwrap().contains(words) && found.hint.is_some());
     }
 }
 
+/// Checks that a phone whose serial number cannot be read for lack of rights gives a hint about the
+/// udev rule, and that other phones are still found.
 #[test]
-fn a_phone_whose_name_cannot_be_read_is_told_with_its_rule_and_does_not_hide_others() {
+fn unreadable_serial_suggests_udev_rule() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
     bus.change(|plug| {
@@ -674,7 +694,7 @@ fn a_phone_whose_name_cannot_be_read_is_told_with_its_rule_and_does_not_hide_oth
         })
     });
     let error = bus.connector(&rig).phone(None).unwrap_err();
-    assert_eq!(error.class(), Class::Failed);
+    assert_eq!(error.kind(), FailureKind::Failed);
     assert!(error.hint().unwrap().contains("udev-rule"), "{error}");
     bus.plug(OTHER_UDID);
     assert_eq!(
@@ -686,8 +706,10 @@ fn a_phone_whose_name_cannot_be_read_is_told_with_its_rule_and_does_not_hide_oth
     assert_eq!(bus.connector(&rig).phones().unwrap().len(), 1);
 }
 
+/// Checks that each kind of malformed packet ends the connection with an error that names it, and
+/// releases the phone.
 #[test]
-fn a_phone_that_talks_nonsense_is_given_up_by_name() {
+fn malformed_packets_end_connection() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
     for (instead, words) in [
@@ -711,13 +733,13 @@ fn a_phone_that_talks_nonsense_is_given_up_by_name() {
         bus.change(|plug| plug.instead = instead);
         let error = create(&rig, &bus.connector(&rig)).unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
-        assert_eq!(error.class(), Class::Lost, "{error}");
+        assert_eq!(error.kind(), FailureKind::Lost, "{error}");
         assert!(!bus.is_held());
     }
 }
 
 #[test]
-fn a_port_where_nobody_listens_is_a_refusal() {
+fn closed_port_is_refused() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
     let usb = bus.usb();
@@ -737,7 +759,7 @@ fn a_port_where_nobody_listens_is_a_refusal() {
 }
 
 #[test]
-fn a_cancel_ends_the_wait_for_a_phone_that_says_nothing() {
+fn cancellation_ends_connect_wait() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
     // The phone answers, but with something that was not asked for.
@@ -752,8 +774,9 @@ fn a_cancel_ends_the_wait_for_a_phone_that_says_nothing() {
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
+/// Checks that a phone without connections is released after a while and opened again when needed.
 #[test]
-fn a_phone_that_nobody_uses_is_given_back_and_taken_again() {
+fn idle_phone_is_released() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
     let usb = bus.usb();
@@ -768,16 +791,18 @@ fn a_phone_that_nobody_uses_is_given_back_and_taken_again() {
     assert_eq!(bus.opened.load(Ordering::SeqCst), 2);
 }
 
+/// Checks that a daemon that answers takes precedence over USB, that USB is used without one, and
+/// that a phone stays on the way on which it was found.
 #[test]
-fn a_daemon_that_answers_is_preferred_and_done_without_when_it_goes() {
+fn running_daemon_is_preferred() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
     let daemon = Usbmuxd::new(Address::parse(rig.daemon.address()), token());
     let both = Transport::Either(daemon.clone(), bus.usb());
     assert_eq!(both.devices().unwrap(), daemon.devices().unwrap());
     assert!(both.daemon().is_some());
-    let nobody = Usbmuxd::new(Address::parse("127.0.0.1:1"), token());
-    let both = Transport::Either(nobody, bus.usb());
+    let absent = Usbmuxd::new(Address::parse("127.0.0.1:1"), token());
+    let both = Transport::Either(absent, bus.usb());
     let phone = both.devices().unwrap().remove(0);
     assert!(both.daemon().is_none() && Usb::knows(&phone));
     // The device number shows how the phone was found, whatever is reachable now.
@@ -801,8 +826,10 @@ fn a_daemon_that_answers_is_preferred_and_done_without_when_it_goes() {
     assert!(over.is_err());
 }
 
+/// Checks the output of `udev-rule`, and that an unknown transport is a usage error that names the
+/// known ones.
 #[test]
-fn the_program_prints_the_rule_and_knows_the_two_ways() {
+fn program_prints_udev_rule() {
     let ran = |words: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_idev-backup"));
         command
@@ -842,14 +869,16 @@ impl Bus for NoBus {
 }
 
 #[test]
-fn nobody_listens_to_a_bus_that_cannot_be_looked_at() {
+fn watch_fails_without_bus() {
     let usb = Usb::new(Box::new(NoBus), token());
     let error = usb.listen().err().unwrap();
     assert!(error.hint().is_some(), "{error}");
 }
 
+/// Checks that a watch reports phones that are attached and detached, also between two polls, and
+/// that it ends when a daemon appears.
 #[test]
-fn phones_that_come_and_go_are_told_of() {
+fn watch_reports_attach_and_detach() {
     let rig = Rig::new();
     let bus = FakeBus::new(&rig);
     let mut listener = bus.usb().listen().unwrap();

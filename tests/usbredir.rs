@@ -1,5 +1,5 @@
-//! The simulated phone as a USB device, before a QEMU of the tests' own that speaks usbredir by
-//! hand. The real one, with a kernel behind it, is in tests/usblab.
+//! Tests the simulated phone as a USB device. The tests play QEMU with their own implementation of
+//! the usbredir protocol; tests/usblab uses the real QEMU with a kernel.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 
 use idev_backup::simulator::{Cable, Misstep, Phone, PhoneConfig, RedirError, UsbEvent};
 
-/// QEMU with 64-bit ids and long bulk packets, as it is today.
+/// QEMU's end of usbredir, with 64-bit ids and long bulk packets as current versions have them.
 struct Qemu {
     socket: TcpStream,
     events: Receiver<UsbEvent>,
@@ -17,7 +17,7 @@ struct Qemu {
 }
 
 impl Qemu {
-    /// The phone is plugged in, and has told what it is.
+    /// Plugs in the phone, and reads its description.
     fn new() -> Qemu {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -42,7 +42,7 @@ impl Qemu {
             let (found, _, body) = qemu.packet();
             assert_eq!(found, kind);
             if kind == 1 {
-                // 480 Mb/s, and an iPhone.
+                // The speed of 480 Mbit/s, and the ids of an iPhone.
                 assert_eq!(body, [2, 0, 0, 0, 0xac, 0x05, 0xa8, 0x12, 0x01, 0x0e]);
             }
         }
@@ -50,7 +50,7 @@ impl Qemu {
         qemu
     }
 
-    /// ... and the mux can be spoken to.
+    /// Also selects the configuration that has the mux interface.
     fn configured() -> Qemu {
         let mut qemu = Qemu::new();
         qemu.send(6, &[4]);
@@ -62,7 +62,7 @@ impl Qemu {
         qemu
     }
 
-    /// ... and agrees with the computer.
+    /// Also exchanges the mux version.
     fn agreed() -> Qemu {
         let mut qemu = Qemu::configured();
         qemu.out(&big(&[0, 20, 2, 0, 0]));
@@ -85,7 +85,7 @@ impl Qemu {
         self.next - 1
     }
 
-    /// The next packet of the phone: type, id, body.
+    /// Reads the phone's next packet, and returns its type, id and body.
     fn packet(&mut self) -> (u32, u64, Vec<u8>) {
         let mut header = [0; 16];
         self.socket.read_exact(&mut header).unwrap();
@@ -95,7 +95,7 @@ impl Qemu {
         (word(0), u64::from(word(8)), body)
     }
 
-    /// Sends a message to the mux, with a zero-length packet where one is needed.
+    /// Sends a message to the mux, followed by a zero-length packet if its length requires one.
     fn out(&mut self, message: &[u8]) {
         let last = match message.len() % 512 {
             0 => vec![message, &[]],
@@ -115,7 +115,7 @@ impl Qemu {
         self.send(101, &body)
     }
 
-    /// A message of the second version.
+    /// Sends a message of mux version 2.
     fn say(&mut self, protocol: u32, body: &[u8]) {
         let mut message = big(&[protocol, 16 + body.len() as u32, 0xfeed_face]);
         message.extend(self.number.to_be_bytes());
@@ -179,8 +179,10 @@ fn lockdown_answers_over_usb() {
     assert!(counts.bytes_in > 100 && counts.bytes_out > data.len() as u64);
 }
 
+/// Checks that the phone notices a message of full packets only that is not followed by a
+/// zero-length packet.
 #[test]
-fn a_forgotten_zero_length_packet_is_seen() {
+fn missing_zero_length_packet_detected() {
     let mut qemu = Qemu::agreed();
     let mut message = big(&[6, 512, 0xfeed_face]);
     message.extend([0, 1, 0, 0]);
@@ -196,8 +198,9 @@ fn a_forgotten_zero_length_packet_is_seen() {
     assert_eq!(qemu.event(), UsbEvent::Misstep(misstep));
 }
 
+/// Checks that the phone drops a message that is too long, and accepts the next one.
 #[test]
-fn a_message_without_end_is_not_kept() {
+fn endless_message_is_dropped() {
     let mut qemu = Qemu::agreed();
     for _ in 0..40 {
         qemu.bulk(0x04, 4096, &[0; 4096]);
@@ -208,11 +211,16 @@ fn a_message_without_end_is_not_kept() {
     qemu.bulk(0x04, 0, &[]);
     qemu.packet();
     qemu.out(&big(&[0, 20, 2, 0, 0]));
-    assert_eq!(qemu.event(), UsbEvent::Agreed(2), "the next one is taken");
+    assert_eq!(
+        qemu.event(),
+        UsbEvent::Agreed(2),
+        "the next message is accepted"
+    );
 }
 
+/// Checks that bytes that are not usbredir end the session with an error that names the fault.
 #[test]
-fn what_is_no_usbredir_is_named_and_ends_it() {
+fn invalid_usbredir_ends_session() {
     let mut qemu = Qemu::new();
     qemu.socket
         .write_all(&words(&[101, u32::MAX, 0, 0]))
@@ -226,7 +234,7 @@ fn what_is_no_usbredir_is_named_and_ends_it() {
 }
 
 #[test]
-fn a_transfer_that_is_not_wanted_any_more_is_given_back() {
+fn cancelled_transfer_is_returned() {
     let mut qemu = Qemu::configured();
     let waiting = qemu.bulk(0x85, 512, &[]);
     let mut cancel = words(&[21, 0]);
@@ -236,11 +244,13 @@ fn a_transfer_that_is_not_wanted_any_more_is_given_back() {
     assert_eq!((kind, id, body[1]), (101, waiting, 1));
 }
 
+/// Checks that unplugging the phone returns all pending transfers, and that it can be plugged in
+/// again.
 #[test]
-fn an_unplugged_phone_gives_back_all_transfers_and_can_come_again() {
+fn unplug_returns_all_transfers() {
     let mut qemu = Qemu::agreed();
     let waiting = qemu.bulk(0x85, 512, &[]);
-    // Answered when the read is known.
+    // The answer to this request shows that the phone has received the read.
     qemu.send(7, &[]);
     assert_eq!(qemu.packet().2, [0, 4]);
     qemu.cable.unplug();

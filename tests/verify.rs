@@ -1,4 +1,4 @@
-//! Damage to a backup: what `verify` finds of it, and what it calls it.
+//! `verify`: the damage that it finds in a backup, and how it classifies it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use idev_backup::base::progress::{Phase, Silent};
 use idev_backup::store::Store;
 use idev_backup::verify::{self, Options, Outcome, Report, Wrong};
 
+use crate::advice::Advice as _;
 use crate::rig::*;
 
 #[cfg(target_os = "linux")]
@@ -27,14 +28,14 @@ fn check(folder: &Path, read_all: bool) -> Report {
     verify::verify(folder, &options, &Silent).unwrap()
 }
 
-/// The backup's folder of a store like the rig's.
+/// Copies the rig's store. Returns the folder of the current backup in the copy.
 fn copied(rig: &Rig, name: &str) -> PathBuf {
     let root = rig.dir.path().join(name);
     copy_dir(rig.store.root(), &root);
     Store::open(&root).unwrap().current_path(rig.udid())
 }
 
-/// A file of the phone, as `xx/<file id>`: of the smallest that is at least so large.
+/// Returns the smallest file of the phone with at least `least` bytes, as `xx/<file id>`.
 fn place(rig: &Rig, least: u64) -> String {
     let files = rig.phone.files().filter(|f| f.size() >= least);
     let id = files.min_by_key(|f| f.size()).unwrap().file_id();
@@ -69,19 +70,20 @@ fn set_state(folder: &Path, state: &str) {
 /// Damages a copy of the backup.
 type Damage = Box<dyn Fn(&Path)>;
 
+/// Checks that only a check of all bytes against our hashes calls a backup whole.
 #[test]
-fn whole_needs_hashes_of_every_byte() {
+fn whole_requires_hashing_every_byte() {
     let rig = Rig::backed_up();
     let report = check(&rig.current(), true);
     assert_eq!(report.outcome, Outcome::Whole, "{:?}", report.findings);
     assert_eq!((report.hashed, report.has_sums), (report.files, true));
     assert_eq!(report.listed, Some(report.files - 4));
     let quick = check(&rig.current(), false);
-    // Names and sizes alone prove no byte.
+    // Names and sizes alone prove nothing about the contents.
     assert_eq!((quick.outcome, quick.hashed), (Outcome::NoDamageFound, 0));
     assert_eq!(report.not_compared, 0);
     assert!((1..=report.files).contains(&quick.not_compared));
-    // Anywhere else there is only the phone's list.
+    // Outside of a store, only the phone's list is available.
     let alone = rig.dir.path().join("elsewhere");
     copy_dir(&rig.current(), &alone);
     let report = check(&alone, true);
@@ -91,8 +93,10 @@ fn whole_needs_hashes_of_every_byte() {
     assert_eq!(quick.outcome, Outcome::NoDamageFound);
 }
 
+/// Checks that every kind of damage is found and classified, in a store with hashes and in a folder
+/// without them.
 #[test]
-fn every_damage_is_found_and_called_what_it_is() {
+fn every_damage_is_classified() {
     let rig = Rig::backed_up();
     let large = place(&rig, 90_000);
     let medium = place(&rig, 40_000);
@@ -144,8 +148,8 @@ fn every_damage_is_found_and_called_what_it_is() {
     let remove = |path: &Path| fs::remove_file(path).unwrap();
     let empty = |path: &Path| cut(path, 0);
 
-    // What is done, which file the finding names ("" for any), what it is called with hashes, and
-    // what it is called in a folder without them (none: it cannot be known there).
+    // Each case has a label, the damage, the file that the finding names ("" for any), the finding
+    // with hashes, and the finding in a folder without them (`None` if it cannot be detected).
     use Wrong::{
         Altered, Extra, Misnamed, Missing, Orphaned, Swapped, Truncated, Unfinished, Unreadable,
     };
@@ -267,14 +271,14 @@ fn every_damage_is_found_and_called_what_it_is() {
             Some(Unfinished),
         ),
         (
-            "a row with another's name",
+            "a row with a changed path",
             rename_row,
             &medium,
             Misnamed,
             Some(Misnamed),
         ),
         (
-            "a row that is no file id",
+            "a row with an invalid file id",
             stranger,
             "",
             Misnamed,
@@ -337,8 +341,9 @@ fn every_damage_is_found_and_called_what_it_is() {
     }
 }
 
+/// Checks that a finding names the file's domain and path on the phone.
 #[test]
-fn a_damaged_file_is_named_by_its_name_on_the_phone() {
+fn findings_name_phone_paths() {
     let rig = Rig::backed_up();
     let folder = copied(&rig, "copy");
     let file = rig.phone.files().find(|f| f.size() > 80_000).unwrap();
@@ -350,12 +355,13 @@ fn a_damaged_file_is_named_by_its_name_on_the_phone() {
     assert_eq!(finding.relative_path.as_ref(), Some(&file.path));
 }
 
+/// Checks that a backup in a store whose list of hashes cannot be found is unchecked, not whole.
 #[test]
-fn a_list_of_hashes_that_cannot_be_found_is_no_reason_to_call_it_whole() {
+fn missing_hash_list_means_unchecked() {
     let rig = Rig::backed_up();
     let lists = ["Status.plist", "Info.plist"].map(|name| rig.current().join(name));
     let before = lists.each_ref().map(|path| fs::read(path).unwrap());
-    // As another program leaves a backup that it has continued.
+    // Simulate a backup that another program has continued.
     for (path, bytes) in lists.iter().zip(&before) {
         let mut fields: plist::Dictionary = plist::from_bytes(bytes).unwrap();
         fields.insert("UUID".into(), "another".into());
@@ -382,9 +388,11 @@ fn a_list_of_hashes_that_cannot_be_found_is_no_reason_to_call_it_whole() {
     assert!(error.hint().is_some(), "{error}");
 }
 
+/// Checks that a file whose name is not UTF-8 is reported and does not stop the check of its
+/// folder.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_name_that_is_no_text_hides_no_file() {
+fn non_utf8_names_hide_nothing() {
     use std::os::unix::ffi::OsStrExt;
     let rig = Rig::backed_up();
     for folder in fs::read_dir(rig.current()).unwrap() {
@@ -405,8 +413,9 @@ fn a_name_that_is_no_text_hides_no_file() {
     assert_whole(&rig.current());
 }
 
+/// Checks that an empty or absent folder is an error, not a damaged backup.
 #[test]
-fn what_is_no_backup_is_not_called_damaged() {
+fn non_backup_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     for path in [dir.path().to_path_buf(), dir.path().join("absent")] {
         let error = verify::verify(&path, &Options::default(), &Silent).unwrap_err();
@@ -414,8 +423,9 @@ fn what_is_no_backup_is_not_called_damaged() {
     }
 }
 
+/// Checks that a backup that a newer one replaces during the check is an error, not damage.
 #[test]
-fn a_backup_that_gives_way_to_a_newer_one_meanwhile_is_not_called_damaged() {
+fn replaced_backup_is_not_damaged() {
     let rig = Rig::backed_up();
     let newer = At(Phase::Checking, || {
         rig.create();
@@ -425,9 +435,9 @@ fn a_backup_that_gives_way_to_a_newer_one_meanwhile_is_not_called_damaged() {
     assert!(error.hint().is_some());
 }
 
-/// The program, without the right of root to read what is not root's.
+/// Returns the program without root's capability to read the files of other users.
 #[cfg(target_os = "linux")]
-fn as_one_of_many(rig: &Rig) -> Command {
+fn without_root_privileges(rig: &Rig) -> Command {
     let program = program(rig);
     let mut command = Command::new("setpriv");
     command
@@ -442,9 +452,10 @@ fn as_one_of_many(rig: &Rig) -> Command {
     command
 }
 
+/// Checks that files that the user has no permission to read are reported as errors, not as damage.
 #[test]
 #[cfg(target_os = "linux")]
-fn what_this_user_may_not_read_is_not_called_damaged() {
+fn unreadable_files_are_not_damage() {
     use std::os::unix::fs::PermissionsExt;
     let rig = Rig::backed_up();
     let victim = victim(&rig);
@@ -456,7 +467,7 @@ fn what_this_user_may_not_read_is_not_called_damaged() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
         let is_root = fs::metadata(path.join(".")).is_ok() || fs::read(&path).is_ok();
         let mut command = if is_root {
-            as_one_of_many(&rig)
+            without_root_privileges(&rig)
         } else {
             program(&rig)
         };
@@ -474,17 +485,17 @@ fn what_this_user_may_not_read_is_not_called_damaged() {
 }
 
 #[test]
-fn a_check_writes_nothing() {
+fn verify_writes_nothing() {
     let rig = Rig::backed_up();
     let before = tree(rig.dir.path());
     check(&rig.current(), true);
     assert_same(&before, &tree(rig.dir.path()), "after the check");
 }
 
-/// Checks three backups made by another program. They are in the folder "shared" beside the
-/// project; skipped where that is absent.
+/// Checks three backups that golemine generated. They are in the folder `shared` beside the
+/// project; the test is skipped if it is absent.
 #[test]
-fn backups_of_another_generator_are_judged_by_what_they_hold() {
+fn golemine_backups_are_verified() {
     let Some(generated) = others("pmeenan-golemine/e2e/fixtures/generated") else {
         return;
     };
@@ -504,7 +515,7 @@ fn backups_of_another_generator_are_judged_by_what_they_hold() {
 }
 
 #[test]
-fn a_status_that_is_finished_is_read_as_finished() {
+fn finished_status_is_recognized() {
     let rig = Rig::backed_up();
     assert!(Status::read(&rig.current()).unwrap().is_finished());
     let folder = copied(&rig, "copy");
@@ -513,12 +524,12 @@ fn a_status_that_is_finished_is_read_as_finished() {
     assert!(status.is_resumable() && !status.is_finished());
 }
 
-/// A file of a backup of iOS 9 or older: domain, path, what is on the disk, the size that the list
-/// gives it, and whether it has a key of its own.
+/// A file of a backup of iOS 9 or older: domain, path, bytes on disk, size in the list, and true if
+/// it has a key.
 type Old<'a> = (&'a str, &'a str, &'a [u8], u64, bool);
 
-/// A backup of iOS 9 or older, with a folder and a link in its list, and these files beside each
-/// other.
+/// Creates a backup of iOS 9 or older with these files in one folder. Its list also has a folder
+/// and a link.
 fn old_backup(files: &[Old]) -> tempfile::TempDir {
     let string = |text: &[u8]| [&(text.len() as u16).to_be_bytes(), text].concat();
     let none = [0xff, 0xff];
@@ -559,7 +570,7 @@ fn old_backup(files: &[Old]) -> tempfile::TempDir {
     dir
 }
 
-/// The least that a password can open.
+/// Returns the smallest keybag that a password can open.
 fn key_bag() -> Vec<u8> {
     let fields: [(&[u8; 4], &[u8]); 7] = [
         (b"UUID", &[1; 16]),
@@ -576,8 +587,9 @@ fn key_bag() -> Vec<u8> {
     fields.into_iter().flat_map(field).collect()
 }
 
+/// Checks that damage to a backup of iOS 9 is found with its Manifest.mbdb.
 #[test]
-fn a_backup_of_ios_9_is_checked_by_its_list() {
+fn mbdb_backup_is_verified() {
     let files: [Old; 3] = [
         ("HomeDomain", "Library/a", b"0123456789", 10, false),
         ("HomeDomain", "Library/b", b"", 0, false),
@@ -618,8 +630,10 @@ fn a_backup_of_ios_9_is_checked_by_its_list() {
     }
 }
 
+/// Checks that the size of an encrypted file of iOS 9 on disk is judged by its listed size, rounded
+/// to whole blocks.
 #[test]
-fn encrypted_files_of_ios_9_have_whole_blocks() {
+fn encrypted_mbdb_sizes_are_checked() {
     let one = |on_disk: usize, size| {
         let bytes = vec![7; on_disk];
         let files: [Old; 2] = [
@@ -648,7 +662,7 @@ fn encrypted_files_of_ios_9_have_whole_blocks() {
             "{on_disk} for {size}"
         );
     }
-    // As short as a compacted database may be, and only the password shows what it is.
+    // As short as a compacted database may be: only the password can show whether it is one.
     for (on_disk, size) in [(16, 17), (4992, 5000)] {
         assert_eq!(
             one(on_disk, size),
@@ -665,8 +679,9 @@ fn encrypted_files_of_ios_9_have_whole_blocks() {
     }
 }
 
+/// Checks that names that lead out of their domain are damage, in Manifest.mbdb and in Manifest.db.
 #[test]
-fn names_that_lead_out_of_their_place_are_damage_in_either_list() {
+fn escaping_names_are_damage() {
     let old = old_backup(&[
         ("HomeDomain", "Library/a", b"x", 1, false),
         ("SysContainerDomain-../../var", "b", b"x", 1, false),
@@ -685,7 +700,7 @@ fn names_that_lead_out_of_their_place_are_damage_in_either_list() {
         let Some(finding) = report.findings.iter().find(leads_out) else {
             panic!("{:#?}", report.findings);
         };
-        // Names that were changed have other ids than they should, too.
+        // The rows with changed names also have ids that do not match.
         assert!(report.findings.len() <= 2, "{:#?}", report.findings);
         assert_eq!((finding.wrong, &*finding.file), (Wrong::Misnamed, list));
         let name = format!("{:?}/{:?}", finding.domain, finding.relative_path);
@@ -693,8 +708,10 @@ fn names_that_lead_out_of_their_place_are_damage_in_either_list() {
     }
 }
 
+/// Checks that a missing or unreadable keybag is damage in an encrypted backup, and not in an
+/// unencrypted one.
 #[test]
-fn an_encrypted_backup_whose_keys_cannot_be_read_is_lost() {
+fn unreadable_keybag_is_damage() {
     let check_with = |bag: Option<&[u8]>, is_encrypted: bool| {
         let old = old_backup(&[("HomeDomain", "a", b"x", 1, false)]);
         let mut fields = plist::Dictionary::new();
@@ -715,7 +732,7 @@ fn an_encrypted_backup_whose_keys_cannot_be_read_is_lost() {
         let why = report.first_damage();
         assert!(why.contains("can ever be opened"), "{bad:?}: {why}");
         assert_eq!((report.outcome, report.damage), (Outcome::Damaged, 1));
-        // Where nothing is encrypted the keys are for nothing.
+        // An unencrypted backup does not need the keys.
         let outcome = check_with(bad, false).outcome;
         assert_eq!(outcome, Outcome::NoDamageFound, "{bad:?}");
     }
@@ -724,7 +741,7 @@ fn an_encrypted_backup_whose_keys_cannot_be_read_is_lost() {
 }
 
 #[test]
-fn the_keys_of_the_simulated_phone_are_read() {
+fn simulated_keybag_is_parsed() {
     let rig = Rig::backed_up();
     let manifest = plist::Value::from_file(rig.current().join("Manifest.plist")).unwrap();
     let bag = manifest.as_dictionary().unwrap().get("BackupKeyBag");

@@ -128,7 +128,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn hours_may_lie_around_midnight() {
+    fn quiet_hours_may_span_midnight() {
         let hours: Hours = "23:00-07:00".parse().unwrap();
         for (minute, held) in [
             (1380, true),
@@ -155,8 +155,10 @@ mod tests {
         }
     }
 
+    /// Checks that a run is skipped only while the last backup is younger than the limit. A last
+    /// backup dated an hour ahead, as after a change of the clock, does not count.
     #[test]
-    fn a_backup_is_made_when_the_last_is_old_enough_or_its_time_makes_no_sense() {
+    fn recent_backup_skips_the_run() {
         let due = Conditions {
             older_than: Some(20 * HOUR),
             ..Conditions::default()
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn quiet_hours_and_the_battery_say_why() {
+    fn skip_reason_names_the_condition() {
         let all = Conditions {
             charging: true,
             battery_min: Some(30),

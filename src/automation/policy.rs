@@ -8,8 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::conditions::Conditions;
 use super::hooks::{Hooks, Told, Turn};
+use crate::backup::Error;
 use crate::backup::create::{self, Options, Report};
 use crate::base::cancel::CancelToken;
+use crate::base::failure_kind::FailureKind;
 use crate::base::keep_awake::Awake;
 use crate::base::progress::{Event, Monitor, Wait};
 use crate::base::time;
@@ -17,7 +19,6 @@ use crate::base::udid::Udid;
 use crate::base::units::span;
 use crate::device::connector::{Connector, Facts, State};
 use crate::device::{self, trust};
-use crate::error::{Class, Error};
 use crate::history::last_good::{is_overdue, is_retired};
 use crate::history::list;
 use crate::mobilebackup;
@@ -48,9 +49,22 @@ pub struct Plan {
     pub hooks: Hooks,
     /// Allow the computer to fall asleep during a backup.
     pub may_sleep: bool,
+    /// Describes a failure for the hooks. Without it, they get neither exit code nor advice.
+    pub describe: Option<fn(&Error) -> Described>,
     /// Skip a phone that another run of this program is working on, instead of failing: an
     /// unattended run has no user to whom an error would be useful.
     pub yields: bool,
+}
+
+/// Description of a failure in the terms of the program that runs the hooks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// The error message.
+    pub text: String,
+    /// The program's exit code for the failure.
+    pub exit_code: u8,
+    /// The program's advice.
+    pub hint: Option<String>,
 }
 
 /// The result of an unattended backup that did not fail.
@@ -69,14 +83,14 @@ pub fn phones(
     all: bool,
     wait: Duration,
     monitor: &dyn Monitor,
-) -> Result<Vec<Attached>, Error> {
+) -> Result<Vec<Attached>, device::Error> {
     let start = Instant::now();
     let mut told = false;
     loop {
         let found = if all {
             connector.phones().and_then(|phones| {
                 if phones.is_empty() {
-                    Err(Error::NoDevice {
+                    Err(device::Error::NoDevice {
                         wanted: None,
                         present: Vec::new(),
                     })
@@ -104,9 +118,9 @@ pub fn phones(
 /// Returns true if the phone is not connected. If udev starts usbmuxd, the daemon is absent too
 /// until a phone is plugged in. But if the address of a daemon was given and it does not answer,
 /// that is a fault, because nothing is known about phones then.
-pub fn is_absent(error: &Error) -> bool {
+pub fn is_absent(error: &device::Error) -> bool {
     match error {
-        Error::Device(device::Error::Transport(transport::Error::NoDaemon { .. })) => {
+        device::Error::Transport(transport::Error::NoDaemon { .. }) => {
             transport::usbmuxd::from_variable().is_none()
         }
         error => may_come(error),
@@ -114,18 +128,18 @@ pub fn is_absent(error: &Error) -> bool {
 }
 
 /// Returns true if waiting may help: the phone is not connected, or no daemon answers yet.
-fn may_come(error: &Error) -> bool {
+fn may_come(error: &device::Error) -> bool {
     matches!(
         error,
-        Error::NoDevice { .. }
-            | Error::Device(device::Error::Transport(
+        device::Error::NoDevice { .. }
+            | device::Error::Transport(
                 transport::Error::NoDaemon { .. }
                     | transport::Error::Refused { number: 2, .. }
                     | transport::Error::Usb {
                         trouble: transport::Trouble::Unplugged,
                         ..
                     }
-            ))
+            )
     )
 }
 
@@ -208,7 +222,7 @@ fn asked(
 /// Runs the hooks for a failure that occurred before a phone was found. `wanted` is the requested
 /// phone, if any.
 pub fn tell_failed(
-    error: &Error,
+    failure: Described,
     wanted: Option<&str>,
     plan: &Plan,
     token: &CancelToken,
@@ -227,10 +241,10 @@ pub fn tell_failed(
         problems: Mutex::default(),
     };
     let text = match wanted {
-        Some(_) => format!("its backup failed: {error}"),
-        None => format!("the backup failed: {error}"),
+        Some(_) => format!("its backup failed: {}", failure.text),
+        None => format!("the backup failed: {}", failure.text),
     };
-    teller.failure(error, text);
+    teller.failure(Some(failure), text);
 }
 
 /// Returns the reason that no backup is made now, as far as the time and the store determine it.
@@ -267,7 +281,10 @@ fn repeatedly(
     loop {
         let result = once(connector, &phone, store, options, plan, teller);
         let Err(e) = result else { return result };
-        let worth_it = matches!(e.class(), Class::Failed | Class::Lost | Class::NoDevice);
+        let worth_it = matches!(
+            e.kind(),
+            FailureKind::Failed | FailureKind::Lost | FailureKind::NoDevice
+        );
         if attempt >= plan.retries || !worth_it || connector.token.cancelled() {
             return Err(e);
         }
@@ -282,7 +299,7 @@ fn repeatedly(
         match connector.phone(Some(phone.udid.as_str())) {
             Ok(found) => phone = found,
             Err(e) if may_come(&e) => {}
-            Err(e) => return Err(e),
+            Err(e) => return Err(e.into()),
         }
     }
 }
@@ -469,15 +486,18 @@ impl Teller<'_> {
 
     /// Runs the hooks for a failure, and returns the error.
     fn failed(&self, error: Error, last: Option<SystemTime>) -> Error {
-        self.failure(&error, format!("its backup failed: {error}"));
+        let described = self.plan.describe.map(|describe| describe(&error));
+        self.failure(described, format!("its backup failed: {error}"));
         self.overdue(SystemTime::now(), last);
         error
     }
 
-    fn failure(&self, error: &Error, text: String) {
+    fn failure(&self, described: Option<Described>, text: String) {
         self.tell(Turn::OnFailure, text, |told| {
-            told.exit_code = Some(error.class().exit_code());
-            told.hint = error.hint();
+            if let Some(described) = described {
+                told.exit_code = Some(described.exit_code);
+                told.hint = described.hint;
+            }
         });
     }
 
@@ -546,11 +566,11 @@ fn local_minute(now: SystemTime) -> u16 {
 }
 
 /// Waits for `time`. Fails at once if the token is cancelled.
-pub fn pause(time: Duration, token: &CancelToken) -> Result<(), Error> {
+pub fn pause(time: Duration, token: &CancelToken) -> Result<(), device::Error> {
     let start = Instant::now();
     loop {
         if token.cancelled() {
-            return Err(Error::Device(device::Error::Cancelled));
+            return Err(device::Error::Cancelled);
         }
         match time.saturating_sub(start.elapsed()) {
             left if left.is_zero() => return Ok(()),

@@ -10,9 +10,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use crate::automation::policy::{Outcome, pause};
+use crate::backup::Error;
+use crate::base::failure_kind::FailureKind;
 use crate::base::udid::Udid;
 use crate::device::connector::Connector;
-use crate::error::{Class, Error};
 use crate::transport::usbmuxd::Change;
 use crate::transport::{Attached, Via};
 
@@ -236,7 +237,7 @@ fn again_after(result: &Result<Outcome, Error>, due_after: Duration) -> Duration
         Ok(_) => LOOK_EVERY,
         // The passcode was not entered, or Trust not tapped. Asking again too soon would be a
         // nuisance, but the phone must not be given up.
-        Err(e) if e.class() == Class::Locked => due_after.max(AFTER_FAILURE),
+        Err(e) if e.kind() == FailureKind::Locked => due_after.max(AFTER_FAILURE),
         Err(_) => AFTER_FAILURE,
     }
 }
@@ -245,8 +246,10 @@ fn again_after(result: &Result<Outcome, Error>, due_after: Duration) -> Duration
 mod tests {
     use super::*;
 
+    /// Checks that a phone whose owner did not enter the passcode is asked again when the next
+    /// backup is due, not after the short delay that follows other failures.
     #[test]
-    fn a_phone_whose_owner_does_not_answer_is_not_asked_every_hour() {
+    fn passcode_timeout_delays_next_attempt() {
         let day = Duration::from_secs(86_400);
         let passcode = Err(Error::NoPasscode { waited: day });
         assert_eq!(again_after(&passcode, day), day);

@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
+use crate::backup::Error;
 use crate::backup_format::plists::{Status, is_complete};
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Monitor, Phase};
-use crate::error::Error;
 use crate::store::audit::{Extent, has_damaged_list};
 use crate::store::{Snapshot, Store};
 use crate::verify::{self, Outcome};
@@ -119,7 +119,7 @@ fn is_damaged(
     match verify::look_through(current.path(), &how, monitor) {
         // Bytes that could be compared with nothing may be the damaged ones.
         Ok(report) => Ok(report.outcome == Outcome::Damaged || report.not_compared > 0),
-        Err(Error::Interrupted) => Err(Error::Interrupted),
+        Err(verify::Error::Interrupted) => Err(Error::Interrupted),
         // A backup that cannot be checked is not reused either.
         Err(_) => Ok(true),
     }

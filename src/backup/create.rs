@@ -9,7 +9,7 @@ use super::host::{Course, DraftHost};
 use super::plan::Begun;
 use super::unlisted;
 use crate::backup::problem_log::Noted;
-use crate::backup::{baseline, info_plist_writer, passcode_prompt, plan};
+use crate::backup::{Error, baseline, info_plist_writer, passcode_prompt, plan};
 use crate::backup_format::plists::Status;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::time;
@@ -18,8 +18,6 @@ use crate::base::units::counted;
 use crate::device::connector::{Connector, Facts, State};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{Session, trust};
-use crate::encryption;
-use crate::error::{Error, complaint};
 use crate::mobilebackup::error_codes::{self, Refusal};
 use crate::mobilebackup::{self, Verdict};
 use crate::reader::passwords::Known;
@@ -27,6 +25,7 @@ use crate::store::draft::{Complete, Tally};
 use crate::store::{Draft, Origin, Policy, Store, disk, retention};
 use crate::transport::{Attached, Via};
 use crate::verify::{self, Complaint, Depth, Outcome, Wrong};
+use crate::{encryption, reader};
 
 pub use crate::backup_format::categories::{Amount, Kind};
 
@@ -422,7 +421,7 @@ impl Dialog<'_> {
         let current = self.store.current_path(udid);
         self.options.password.as_ref().is_some_and(|password| {
             let tried = encryption::check(&current, password);
-            matches!(tried, Err(Error::WrongPassword { .. }))
+            matches!(tried, Err(reader::Error::WrongPassword { .. }))
         })
     }
 
@@ -501,10 +500,15 @@ fn refused(verdict: &Verdict, course: Course, state: &State, store: &Store) -> E
     let mut refusal: Refusal =
         error_codes::explain(verdict, course.shortage, state.capacity_bytes, &place);
     if !course.device_faults.is_empty() {
-        let named: Vec<String> = course.device_faults.iter().take(5).map(complaint).collect();
+        let named: Vec<String> = course
+            .device_faults
+            .iter()
+            .take(5)
+            .map(ToString::to_string)
+            .collect();
         refusal.evidence = format!("{}\n  {}", refusal.evidence, named.join("\n  "));
     }
-    Error::Verdict(refusal)
+    Error::Refused(refusal)
 }
 
 /// Checks the backup before it is sealed. Damage is an error, so the backup is not sealed.
@@ -571,13 +575,13 @@ fn prove(complete: &Complete, password: Option<&Known>, monitor: &dyn Monitor) -
             format!("keys of its classes {:?} stay closed", proof.closed_classes),
             ANEW,
         ),
-        Err(Error::WrongPassword { .. }) => (
+        Err(reader::Error::WrongPassword { .. }) => (
             "it is whole, and encrypted with another one".to_owned(),
             "try others with `idev-backup encryption check latest`; if none opens it, set one that you know with \
              `idev-backup encryption change` or by resetting all settings on the phone",
         ),
         // The draft's path no longer exists by the time that the user reads this.
-        Err(Error::Backup { path, why }) => (
+        Err(reader::Error::Metadata { path, why }) => (
             format!("{}: {why}", path.file_name().unwrap_or_default().display()),
             ANEW,
         ),

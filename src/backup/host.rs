@@ -8,7 +8,6 @@ use crate::base::backup_path::BackupPath;
 use crate::base::phases::Phases;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::units::size;
-use crate::error::complaint;
 use crate::history::change::removing;
 use crate::mobilebackup::error_codes::{ASKED_BEYOND_NEED_BYTES, Shortage};
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
@@ -244,12 +243,10 @@ impl Host for DraftHost<'_> {
             .device_path
             .ends_with("FileProvider/backup/backup_manifest.db");
         if harmless {
-            self.monitor.note(format!(
-                "{}: known on iOS 17, nothing is lost",
-                complaint(&fault)
-            ));
+            self.monitor
+                .note(format!("{}: known on iOS 17, nothing is lost", fault));
         } else {
-            self.monitor.problem(complaint(&fault), None);
+            self.monitor.problem(fault.to_string(), None);
         }
         if self.course.device_faults.len() < FAULTS_MAX {
             self.course.device_faults.push(fault);

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use plist::{Dictionary, Value};
 
+use crate::backup::Error;
 use crate::base::cancel::CancelToken;
 use crate::base::progress::Monitor;
 use crate::base::{bounded_plist, product_names};
@@ -13,7 +14,6 @@ use crate::device::afc::Afc;
 use crate::device::connector::values;
 use crate::device::installed_apps::{self, App, Icons};
 use crate::device::{self, Session};
-use crate::error::Error;
 
 /// Version of iTunes that we claim if the phone requires none (protocol.md, section 6).
 const ITUNES_VERSION: &str = "10.0.1";

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::create::Options;
+use crate::backup::Error;
 use crate::backup::baseline::{self, Base};
 use crate::backup_format::plists::{ManifestPlist, Status, is_complete};
 use crate::base::cancel::CancelToken;
@@ -11,7 +12,7 @@ use crate::base::time;
 use crate::base::udid::Udid;
 use crate::base::units::counted;
 use crate::device::connector::{Facts, State};
-use crate::error::Error;
+use crate::history::tell_set_aside;
 use crate::store::disk::CloneKind;
 use crate::store::draft::Leftover;
 use crate::store::layout::LeftOut;
@@ -78,7 +79,7 @@ pub fn begin(
 ) -> Result<Begun, Error> {
     let mut lock = lock;
     let (leftover, aside) = Leftover::find(store, udid, &lock)?;
-    crate::error::tell_aside(&aside, monitor);
+    tell_set_aside(&aside, monitor);
     // Read only now, because `Leftover::find` may have completed an interrupted seal.
     let current = store.current(udid)?.filter(|_| !options.full);
     let base = match &current {

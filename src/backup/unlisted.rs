@@ -3,11 +3,11 @@
 
 use std::iter::Peekable;
 
+use crate::backup::Error;
 use crate::backup_format::manifest_db::Filter;
 use crate::base::backup_path::BackupPath;
 use crate::base::progress::Monitor;
 use crate::base::units::counted;
-use crate::error::Error;
 use crate::reader::backup::Opened;
 use crate::reader::passwords::{Known, NoPasswords, Passwords};
 use crate::store::walk::Walk;

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_known_by_where_they_lie() {
+    fn file_kind_follows_domain_and_path() {
         for (domain, path, kind) in [
             (
                 "CameraRollDomain",

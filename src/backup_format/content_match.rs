@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn phones_take_what_is_acceptable() {
+    fn short_or_altered_files_are_unacceptable() {
         use Judgement::{Altered, AsListed, OtherSize, Short};
         let taken = [AsListed, OtherSize, Short, Altered].map(Judgement::is_acceptable);
         assert_eq!(taken, [true, true, false, false]);

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn applications_have_their_names_from_either_list() {
+    fn app_names_come_from_both_lists() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let whole = format!("<plist version=\"1.0\"><dict>{text}</dict></plist>");

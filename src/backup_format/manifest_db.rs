@@ -454,8 +454,10 @@ mod tests {
     use super::*;
     use crate::backup_format::record::{FileRecord, file_id};
 
+    /// Checks that the rows come sorted by file ID and that reading adds no file to the backup
+    /// folder.
     #[test]
-    fn a_list_is_read_in_the_order_of_its_ids_and_left_alone() {
+    fn rows_come_sorted_by_file_id() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("a b#%é");
         std::fs::create_dir(&folder).unwrap();
@@ -494,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_comes_before_what_it_holds_and_nothing_comes_between() {
+    fn tree_lists_folders_before_their_contents() {
         let dir = tempfile::tempdir().unwrap();
         let db = Connection::open(dir.path().join("Manifest.db")).unwrap();
         db.execute_batch(crate::backup_format::SCHEMA).unwrap();
@@ -537,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_database_is_an_error() {
+    fn absent_and_damaged_databases_are_errors() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Db::open(dir.path()).unwrap_err(), Error::Absent);
         std::fs::write(dir.path().join("Manifest.db"), [7; 4096]).unwrap();

@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_is_read() {
+    fn mbdb_record_fields_are_parsed() {
         let records = read(&list(&[record("HomeDomain", "Library/ä", 0o100_644, 9)])).unwrap();
         let wanted = Record {
             domain: "HomeDomain".into(),
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_what_its_mode_says() {
+    fn record_kind_follows_file_mode() {
         for (mode, kind) in [
             (0o100_755, Kind::File),
             (0o040_755, Kind::Directory),
@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_cut_anywhere_but_between_records_is_damaged() {
+    fn list_truncated_inside_record_is_damaged() {
         let first = list(&[record("HomeDomain", "a", 0o100_644, 9)]);
         let whole = list(&[
             record("HomeDomain", "a", 0o100_644, 9),
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_no_phone_writes_are_damage() {
+    fn invalid_record_names_are_damage() {
         let long = "x".repeat(usize::from(NAME_BYTES_MAX) + 1);
         let mut no_text = list(&[record("HomeDomain", "a", 0o100_644, 9)]);
         no_text[8] = 0xff;
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn records_come_in_the_order_of_their_ids() {
+    fn mbdb_records_are_sorted_by_id() {
         let names: Vec<String> = (0..50).map(|n| format!("Library/{n}")).collect();
         let records: Vec<_> = (0..)
             .zip(&names)
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn records_around_a_bad_one_are_saved() {
+    fn salvage_keeps_records_around_damage() {
         let names: Vec<String> = (0..40).map(|n| format!("Library/{n}")).collect();
         let records: Vec<_> = (names.iter())
             .map(|name| record("HomeDomain", name, 0o100_644, 1))
@@ -566,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_names_a_file_twice_or_changes_is_damaged() {
+    fn duplicate_or_changed_list_is_damaged() {
         let one = record("HomeDomain", "a", 0o100_644, 9);
         let twice = folder(&list(&[one.clone(), one.clone()]));
         assert!(matches!(

@@ -37,7 +37,7 @@ mod tests {
     use super::leads_out;
 
     #[test]
-    fn names_that_climb_are_seen_and_odd_ones_are_not_taken_for_them() {
+    fn only_escaping_paths_are_flagged() {
         for (domain, path) in [
             ("SysContainerDomain-../../var", "x"),
             ("HomeDomain", "Library/../../x"),

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_phones_send_is_taken() {
+    fn paths_sent_by_phones_are_accepted() {
         for (sent, kept) in [
             (
                 "00008030-001C195E0A88802E/Status.plist",
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_what_they_say() {
+    fn path_length_limits_are_exact() {
         let component = |length| format!("U/{}", "a".repeat(length));
         assert!(component(255).parse::<BackupPath>().is_ok());
         assert!(component(256).parse::<BackupPath>().is_err());
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_only_begin_like_a_device_are_taken() {
+    fn device_names_are_matched_exactly() {
         for name in ["COM", "COMA", "com10", "LPTX", "x1y2", "CONS", "nul0", "ab"] {
             assert!(format!("U/{name}").parse::<BackupPath>().is_ok(), "{name}");
         }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_has_parts_and_a_place() {
+    fn path_splits_into_components() {
         let path: BackupPath = "/U/3d/x.plist".parse().unwrap();
         assert_eq!((path.first(), path.name()), ("U", "x.plist"));
         assert_eq!(
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_leave_the_backup_or_not_be_held_is_refused() {
+    fn escaping_or_unstorable_paths_are_refused() {
         let long = "a".repeat(256);
         let deep = "a/".repeat(600);
         for name in [

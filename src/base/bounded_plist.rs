@@ -316,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_visit_meets_every_value_under_its_name() {
+    fn visit_reports_values_with_paths() {
         let list = r#"<plist version="1.0"><dict><key>a</key><string>1</string><key>b</key><dict><key>c</key><array>
             <string>2</string><dict><key>d</key><integer>3</integer></dict><true/></array><key>e</key><data>BAUG</data>
             </dict><key>f</key><dict/><key>g</key><string>7</string></dict></plist>"#;
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn every_clock_gives_a_writable_date() {
+    fn every_time_becomes_a_writable_date() {
         let epoch = SystemTime::UNIX_EPOCH;
         let day = Duration::from_secs(86_400);
         assert_eq!(writable(epoch - day), epoch);
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_unfolds_without_end_is_refused() {
+    fn exponentially_expanding_plist_is_refused() {
         assert!(parse(&nested(3, 1)).is_ok());
         assert!(
             parse(&nested(40, 2))
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_takes_far_more_memory_than_bytes_is_refused() {
+    fn memory_amplifying_plist_is_refused() {
         // A single string of 64 bytes is referred to a million times.
         const NAMES: u32 = 1_000_000;
         let mut bytes = b"bplist00\xaf\x12".to_vec();
@@ -463,8 +463,9 @@ mod tests {
         assert!(refused.contains("unfolds"), "{refused}");
     }
 
+    /// Checks that a date that cannot be written again is refused while reading.
     #[test]
-    fn a_date_that_nobody_can_write_is_refused() {
+    fn out_of_range_dates_are_refused() {
         let dated = |seconds: f64| {
             let mut bytes = b"bplist00\x33".to_vec();
             bytes.extend(seconds.to_be_bytes());
@@ -481,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_depth_is_refused_in_both_forms() {
+    fn excessive_plist_depth_is_refused() {
         assert!(
             parse(&nested(200, 1))
                 .unwrap_err()
@@ -498,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn rubbish_and_nothing_are_errors() {
+    fn malformed_and_empty_plists_are_errors() {
         for bytes in [
             &b""[..],
             b"x",

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_takes_the_call() {
+    fn windows_accepts_keep_awake_request() {
         assert!(Awake::keep()._told.is_some());
     }
 }

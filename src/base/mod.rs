@@ -4,6 +4,7 @@ pub mod backup_path;
 pub mod bounded_plist;
 pub mod cancel;
 pub mod child;
+pub mod failure_kind;
 pub(crate) mod keep_awake;
 pub(crate) mod phases;
 pub mod phone_names;

@@ -81,8 +81,10 @@ mod tests {
         }
     }
 
+    /// Checks that entering the current phase again sends no second event, and that the time of a
+    /// phase adds up over all its entries.
     #[test]
-    fn each_phase_is_told_once_and_has_the_time_of_all_its_stretches() {
+    fn phases_report_changes_and_total_times() {
         let heard = Heard(Mutex::default());
         let mut phases = Phases::new(Phase::Scanning, &heard);
         let pause = Duration::from_millis(20);
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn news_come_at_most_every_so_often() {
+    fn progress_events_are_rate_limited() {
         let heard = Heard(Mutex::default());
         let mut phases = Phases::new(Phase::Sending, &heard);
         let progress = || Event::Note {

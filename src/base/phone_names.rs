@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_beginnings_choose() {
+    fn phones_match_by_name_or_prefix() {
         let udid =
             |last: &str| -> Udid { format!("00008130-001A2B3C4D5E6F7{last}").parse().unwrap() };
         let phones = [

@@ -83,7 +83,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn other_things_are_named() {
+    fn links_and_special_files_are_refused() {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);

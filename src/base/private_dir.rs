@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_private_and_goes_with_its_owner() -> io::Result<()> {
+    fn private_dir_is_removed_on_drop() -> io::Result<()> {
         let folder = PrivateDir::new("idev-backup-test-")?;
         let path = folder.path().to_path_buf();
         fs::write(path.join("file"), "x")?;

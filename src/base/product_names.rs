@@ -176,7 +176,7 @@ const NAMES: &[(&str, &str)] = &[
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_known_type_has_words_and_a_new_one_its_own_name() {
+    fn unknown_product_types_keep_their_name() {
         assert_eq!(super::name("iPhone16,1"), "iPhone 15 Pro");
         assert_eq!(super::name("iPhone99,9"), "iPhone99,9");
     }

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_and_the_usb_serial_are_udids() {
+    fn all_udid_forms_are_accepted() {
         for (text, udid) in [
             ("00008030-001C195E0A88802E", "00008030-001C195E0A88802E"),
             ("00008030001C195E0A88802E", "00008030-001C195E0A88802E"),
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn malformed_udids_are_refused() {
         for text in [
             "",
             "..",

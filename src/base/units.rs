@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_for_people() {
+    fn quantities_are_formatted_for_display() {
         assert_eq!(size(0), "0 bytes");
         assert_eq!(size(999_949), "999.9 KB");
         assert_eq!(size(999_999), "1.0 MB");
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_read_as_people_write_them() {
+    fn time_spans_are_parsed() {
         let seconds = |text: &str| parse_span(text).map(|span| span.as_secs()).ok();
         for (text, expected) in [
             ("45s", Some(45)),

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use idev_backup::error::Error;
 
 use crate::cli::args::config::{self, Config};
 use crate::cli::args::keep::KeepArgs;
 use crate::cli::args::store::WritableStoreArgs;
 use crate::cli::args::variables;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 use crate::cli::{commands, exit};
 
@@ -207,7 +207,7 @@ fn of(command: clap::Command) -> Cli {
 pub(crate) fn of_job(
     words: &[String],
     named: Option<&Path>,
-) -> Result<Option<WritableStoreArgs>, Error> {
+) -> Result<Option<WritableStoreArgs>, Failure> {
     let exit = |e: clap::Error| -> ! { e.exit() };
     let words = || std::iter::once("idev-backup").chain(words.iter().map(String::as_str));
     let plain = Config::default().apply(Cli::command());
@@ -218,7 +218,7 @@ pub(crate) fn of_job(
     let of_job = plain.get_one::<PathBuf>("config").filter(|_| typed);
     let of_job = of_job.map(PathBuf::as_path);
     let config = match config::place(of_job.or(named)) {
-        Some((path, is_named)) => Config::read(&path, is_named).map_err(|_| Error::Nothing {
+        Some((path, is_named)) => Config::read(&path, is_named).map_err(|_| Failure::Command {
             what: format!("the job could not read the config file {}", path.display()),
             hint: "`idev-backup config check` tells its mistakes".to_owned(),
         })?,

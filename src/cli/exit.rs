@@ -1,6 +1,6 @@
 //! Exit codes. They are stable: scripts depend on them, and docs/guide.md lists them.
 
-use idev_backup::error::Class;
+use idev_backup::base::failure_kind::FailureKind;
 
 /// Success, or nothing to do.
 pub const DONE: u8 = 0;
@@ -13,9 +13,17 @@ pub const DONE_WITH_PROBLEMS: u8 = 3;
 /// Interrupted by the user.
 pub const INTERRUPTED: u8 = 130;
 
-/// Returns the exit code of a class of failures. Code 2 (usage) belongs to clap.
-pub fn code(class: Class) -> u8 {
-    class.exit_code()
+/// Returns the exit code of a kind of failure. Code 2 (usage) belongs to clap.
+pub fn code(kind: FailureKind) -> u8 {
+    match kind {
+        FailureKind::NoDevice => 4,
+        FailureKind::Locked => 5,
+        FailureKind::WrongPassword => 6,
+        FailureKind::NoSpace => 7,
+        FailureKind::Lost => 8,
+        FailureKind::Interrupted => INTERRUPTED,
+        _ => FAILED,
+    }
 }
 
 /// Returns the most severe of several phones' codes: any failure before problems before success.

@@ -6,6 +6,8 @@ mod commands;
 mod ctrl_c;
 pub(crate) mod dispatch;
 mod exit;
+mod failure;
+mod hints;
 mod new_file;
 mod render;
 

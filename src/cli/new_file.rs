@@ -4,14 +4,14 @@
 use std::fs::File;
 use std::path::Path;
 
-use idev_backup::error::Error;
+use crate::cli::failure::Failure;
 
 /// Returns an error if the path exists and must not be replaced. Only a regular file can be
 /// replaced, and only if `replace` is set.
-pub fn refuse_if_there(file: &Path, replace: bool) -> Result<(), Error> {
+pub fn refuse_if_there(file: &Path, replace: bool) -> Result<(), Failure> {
     match file.symlink_metadata() {
         Ok(meta) if replace && meta.is_file() => Ok(()),
-        Ok(_) if replace => Err(Error::Nothing {
+        Ok(_) if replace => Err(Failure::Command {
             what: format!("{} is no file, and is not replaced", file.display()),
             hint: "name a file: a link, a folder, a pipe or a device stays what it is".to_owned(),
         }),
@@ -24,8 +24,8 @@ pub fn refuse_if_there(file: &Path, replace: bool) -> Result<(), Error> {
 pub fn write(
     file: &Path,
     replace: bool,
-    fill: impl FnOnce(&mut File) -> Result<(), Error>,
-) -> Result<(), Error> {
+    fill: impl FnOnce(&mut File) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     refuse_if_there(file, replace)?;
     let cannot = |e: std::io::Error| cannot(file, &e);
     let folder = file
@@ -50,15 +50,15 @@ pub fn write(
 }
 
 /// Returns the error of a file that cannot be written.
-pub fn cannot(file: &Path, e: &std::io::Error) -> Error {
-    Error::Nothing {
+pub fn cannot(file: &Path, e: &std::io::Error) -> Failure {
+    Failure::Command {
         what: format!("cannot write {}: {e}", file.display()),
         hint: "name another file, in a folder that you may write and that has room".to_owned(),
     }
 }
 
-fn is_there(file: &Path) -> Error {
-    Error::Nothing {
+fn is_there(file: &Path) -> Failure {
+    Failure::Command {
         what: format!("{} is there already", file.display()),
         hint: "choose another name, or replace it with --force".to_owned(),
     }

@@ -10,8 +10,7 @@ use crate::base::cancel::CancelToken;
 use crate::base::{phone_names, product_names};
 use crate::device::pair_records::Records;
 use crate::device::tls::Pin;
-use crate::device::{self, Lockdown, Session};
-use crate::error::Error;
+use crate::device::{Error, Lockdown, Session};
 use crate::transport::{Attached, Stream, Transport, Via};
 
 /// The means of reaching phones, shared by all commands.
@@ -130,7 +129,7 @@ pub struct Facts {
 
 impl Facts {
     /// Asks the phone for these facts.
-    pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<Facts, device::Error> {
+    pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<Facts, Error> {
         let product_type = lockdown.text("ProductType")?.unwrap_or_default();
         Ok(Facts {
             name: lockdown
@@ -156,7 +155,7 @@ pub struct Encryption {
 
 impl Encryption {
     /// Asks the phone for these settings.
-    pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<Encryption, device::Error> {
+    pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<Encryption, Error> {
         let mut value = |key: &str| lockdown.value(Some("com.apple.mobile.backup"), Some(key));
         Ok(Encryption {
             is_on: flag(value("WillEncrypt")?),
@@ -191,7 +190,7 @@ pub struct State {
 
 impl State {
     /// Asks the phone for these facts.
-    pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<State, device::Error> {
+    pub fn ask<S: Stream>(lockdown: &mut Lockdown<S>) -> Result<State, Error> {
         let mut value = |domain: Option<&str>, key: &str| lockdown.value(domain, Some(key));
         let number = |value: Option<Value>| value.and_then(|v| v.as_unsigned_integer());
         Ok(State {
@@ -215,7 +214,7 @@ impl State {
 pub fn values<S: Stream>(
     lockdown: &mut Lockdown<S>,
     domain: Option<&str>,
-) -> Result<Dictionary, device::Error> {
+) -> Result<Dictionary, Error> {
     let values = lockdown.value(domain, None)?;
     Ok(values.and_then(Value::into_dictionary).unwrap_or_default())
 }

@@ -3,6 +3,7 @@
 pub mod afc;
 pub mod connector;
 pub mod installed_apps;
+pub mod listing;
 pub mod lockdown;
 pub mod notifications;
 pub mod pair_records;
@@ -13,15 +14,31 @@ pub mod trust;
 
 use std::{fmt, io};
 
-use crate::transport;
+use crate::base::failure_kind::FailureKind;
 use crate::transport::plist_stream::FrameError;
+use crate::transport::{self, Trouble};
 
 pub use lockdown::{Lockdown, Session};
 pub use pairing::PairRecord;
 
 /// Failure to communicate with a phone.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Error {
+    /// No phone is connected, or not the requested one.
+    NoDevice {
+        /// The requested phone, if any.
+        wanted: Option<String>,
+        /// The phones that are connected.
+        present: Vec<String>,
+    },
+    /// Several phones are connected and none was requested, or the request matches several.
+    WhichDevice {
+        /// The requested phone, if any.
+        wanted: Option<String>,
+        /// The candidates, each with its name.
+        present: Vec<String>,
+    },
     /// The daemon or the connection to it failed.
     Transport(transport::Error),
     /// The connection to the phone broke, or the phone sent a malformed message.
@@ -105,9 +122,52 @@ impl Error {
         matches!(self, Error::Lockdown { code, .. } if code == word)
     }
 
+    /// Returns the kind of failure.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Error::NoDevice { .. } | Error::WhichDevice { .. } => FailureKind::NoDevice,
+            Error::Cancelled => FailureKind::Interrupted,
+            Error::NotPaired | Error::TrustDenied | Error::TrustTimeout { .. } => {
+                FailureKind::Locked
+            }
+            Error::Lockdown { code, .. } => match code.as_str() {
+                "PasswordProtected"
+                | "InvalidHostID"
+                | "MissingHostID"
+                | "UserDeniedPairing"
+                | "EscrowLocked"
+                | "DeviceLocked"
+                | "PairingDialogResponsePending"
+                | "MCChallengeRequired"
+                | "MCProtected" => FailureKind::Locked,
+                _ => FailureKind::Failed,
+            },
+            Error::Transport(transport::Error::Refused { number: 2, .. }) => FailureKind::NoDevice,
+            Error::Transport(transport::Error::NoDaemon { .. }) => FailureKind::NoDevice,
+            Error::Transport(transport::Error::Usb { trouble, .. }) => match trouble {
+                Trouble::NoBus | Trouble::Unplugged => FailureKind::NoDevice,
+                Trouble::Silent | Trouble::Broken(_) | Trouble::Library { .. } => FailureKind::Lost,
+                // The phone is connected, but the user has to act.
+                _ => FailureKind::Failed,
+            },
+            Error::Transport(transport::Error::Io { .. })
+            | Error::Wire {
+                cause: FrameError::Io(_),
+                ..
+            } => FailureKind::Lost,
+            _ => FailureKind::Failed,
+        }
+    }
+
     /// Returns advice for the user, if there is any.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Error::NoDevice { .. } => {
+                "connect it with a cable, unlock it and tap Trust; `idev-backup devices` shows what is there"
+            }
+            Error::WhichDevice { .. } => {
+                "choose one with --device and its UDID or name (`create --all` backs up all of them)"
+            }
             Error::Transport(e) => return e.hint().map(str::to_owned),
             Error::Lockdown { code, .. } => return lockdown::hint(code).map(str::to_owned),
             Error::NotPaired => "run `idev-backup pair` and tap Trust on the phone",
@@ -140,6 +200,45 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Error::NoDevice { wanted: None, .. } => f.write_str("no iPhone or iPad is connected"),
+            Error::NoDevice {
+                wanted: Some(udid),
+                present,
+            } if present.is_empty() => {
+                write!(f, "phone {udid} is not connected, nor is any other")
+            }
+            Error::NoDevice {
+                wanted: Some(udid),
+                present,
+            } => {
+                write!(
+                    f,
+                    "phone {udid} is not connected; there is {}",
+                    present.join(", ")
+                )
+            }
+            Error::WhichDevice {
+                wanted: None,
+                present,
+            } => {
+                write!(
+                    f,
+                    "{} phones are connected: {}",
+                    present.len(),
+                    present.join(", ")
+                )
+            }
+            Error::WhichDevice {
+                wanted: Some(wanted),
+                present,
+            } => {
+                write!(
+                    f,
+                    "{} phones are meant by {wanted:?}: {}",
+                    present.len(),
+                    present.join(", ")
+                )
+            }
             Error::Transport(e) => write!(f, "{e}"),
             Error::Wire { doing, cause } => write!(f, "cannot {doing}: {cause}"),
             Error::Lockdown { request, code } => match lockdown::meaning(code) {
@@ -168,7 +267,16 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Transport(e) => Some(e),
+            Error::Wire { cause, .. } => Some(cause),
+            Error::File { cause, .. } => Some(cause),
+            _ => None,
+        }
+    }
+}
 
 impl From<transport::Error> for Error {
     fn from(e: transport::Error) -> Self {

@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_survives_writing_and_reading() {
+    fn pair_record_round_trips() {
         let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
         let spki = key.public_key_pem();
         let record = PairRecord::issue(spki.as_bytes(), "BUID").unwrap();
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_phone_is_given_no_private_key() {
+    fn phone_never_gets_private_keys() {
         let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
         let record = PairRecord::issue(key.public_key_pem().as_bytes(), "BUID").unwrap();
         let mut sent = Vec::new();
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_record_says_what_it_lacks() {
+    fn damaged_pair_record_names_missing_field() {
         let record = Secret::new(
             b"<plist><dict><key>HostID</key><string>x</string></dict></plist>".to_vec(),
         );

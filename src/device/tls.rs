@@ -253,8 +253,10 @@ impl Write for Secure {
 mod tests {
     use super::*;
 
+    /// Checks that an unplugged cable during the TLS handshake is reported as a connection error,
+    /// not as a phone that hung up.
     #[test]
-    fn a_cable_pulled_in_the_handshake_is_not_taken_for_a_phone_that_hung_up() {
+    fn unplugged_cable_is_a_wire_error() {
         let pulled = explain(io::Error::from(Trouble::Unplugged));
         assert!(matches!(pulled, Error::Wire { .. }), "{pulled:?}");
         let hung_up = explain(io::ErrorKind::UnexpectedEof.into());

@@ -5,8 +5,7 @@ use std::time::Duration;
 use crate::base::progress::{Event, Monitor, Wait};
 use crate::device::connector::Connector;
 use crate::device::pairing::{self, Asked};
-use crate::device::{self, Lockdown, PairRecord, Session};
-use crate::error::Error;
+use crate::device::{Error, Lockdown, PairRecord, Session};
 use crate::transport::Attached;
 
 /// The result of pairing.
@@ -28,7 +27,7 @@ pub fn pair(
 ) -> Result<Outcome, Error> {
     match connector.session(phone) {
         Ok(_) => return Ok(Outcome::Already),
-        Err(Error::Device(e)) if is_mendable(&e) => {}
+        Err(e) if is_mendable(&e) => {}
         Err(e) => return Err(e),
     }
     let record = new_record(connector, phone, limit, monitor)?;
@@ -51,7 +50,7 @@ pub fn session_or_pair(
     monitor: &dyn Monitor,
 ) -> Result<Session, Error> {
     match connector.session(phone) {
-        Err(Error::Device(e)) if is_mendable(&e) => {
+        Err(e) if is_mendable(&e) => {
             pair(connector, phone, limit, monitor)?;
             connector.session(phone)
         }
@@ -61,8 +60,8 @@ pub fn session_or_pair(
 
 /// Returns true if pairing again helps: the record is missing, or the phone no longer knows it. If
 /// the record is damaged or the phone presents another key, the user has to decide.
-fn is_mendable(e: &device::Error) -> bool {
-    matches!(e, device::Error::NotPaired)
+fn is_mendable(e: &Error) -> bool {
+    matches!(e, Error::NotPaired)
         || e.is_lockdown("InvalidHostID")
         || e.is_lockdown("MissingHostID")
 }
@@ -107,13 +106,13 @@ pub fn unpair(connector: &Connector, phone: &Attached) -> Result<(), Error> {
         Ok(record) => {
             let mut lockdown = Lockdown::open(&connector.daemon, phone, &connector.token)?;
             match pairing::unpair(&mut lockdown, &record) {
-                Ok(()) | Err(device::Error::Lockdown { .. }) => {}
+                Ok(()) | Err(Error::Lockdown { .. }) => {}
                 Err(e) => return Err(e.into()),
             }
         }
         // A record that cannot be read cannot be presented to the phone, but it can be removed
         // here.
-        Err(device::Error::BadRecord { .. }) => {}
+        Err(Error::BadRecord { .. }) => {}
         Err(e) => return Err(e.into()),
     }
     Ok(connector.records.forget(&phone.udid)?)

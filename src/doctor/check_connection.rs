@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use super::computer::{Mode, OnUsb};
 use super::facts::Way;
 use super::{Line, begins};
-use crate::error::Error;
+use crate::device::Error;
 use crate::transport::{Via, udev_rule};
 
 /// Speed of USB 1.1. Every iPhone is faster, so a bad cable, port or hub is limiting the
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phone_that_is_there_is_all_right() {
+    fn connected_phone_has_no_problems() {
         assert!(judge(&way(), None).iter().all(|l| l.level == Level::Ok));
         let mut way = way();
         way.programs = None;
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_daemon_a_phone_without_rights_is_told_with_the_rule() {
+    fn direct_usb_problems_are_explained() {
         let mut direct = way();
         direct.address = None;
         told(&direct, None, Level::Ok, "usb", "over USB directly");
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_on_the_way_is_named() {
+    fn connection_problems_are_named() {
         use Level::{Problem, Warning};
         let mut silent = way();
         silent.phones = Err(Trouble {

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_healthy_phone_has_nothing_but_ok() {
+    fn healthy_phone_passes_every_check() {
         let lines = judge(&healthy());
         assert!(lines.iter().all(|l| l.level == Level::Ok), "{lines:#?}");
         assert!(lines.iter().all(|l| l.udid.is_some()));
@@ -306,8 +306,9 @@ mod tests {
         );
     }
 
+    /// Checks that each problem gives exactly one line, which has an explanation and a hint.
     #[test]
-    fn one_thing_that_is_wrong_is_one_line_with_a_meaning_and_a_hint() {
+    fn each_phone_problem_gets_one_line() {
         use Level::{Problem, Warning};
         type Change = fn(&mut Health);
         let table: [(Level, &str, &str, Change); 19] = [
@@ -381,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_low_battery_that_is_charged_is_no_trouble() {
+    fn low_battery_is_fine_while_charging() {
         let mut health = healthy();
         (health.battery, health.charging) = (Some(9), true);
         assert!(judge(&health).iter().all(|l| l.level == Level::Ok));

@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_can_hold_backups_is_all_right() {
+    fn usable_store_passes_every_check() {
         let lines = judge(&shelf());
         assert_eq!(lines.len(), 3);
         assert!(lines.iter().all(|l| l.level == Level::Ok), "{lines:#?}");
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_store_or_its_disk_is_told() {
+    fn store_and_disk_problems_are_reported() {
         use Level::{Ok as Fine, Problem, Warning};
         let trouble = || Trouble {
             text: "cannot write in x".to_owned(),
@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_store_has_of_a_phone_is_told() {
+    fn backup_and_draft_states_are_reported() {
         use Level::{Ok as Fine, Problem, Warning};
         type Change = fn(&mut Kept);
         let table: [(Level, &str, &str, Change); 8] = [
@@ -546,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_backup_needs_what_can_be_known_of_it() {
+    fn next_backup_size_is_estimated() {
         let need_of = |shelf: &Shelf, kept: &Kept| match need(shelf, kept, &health()).unwrap() {
             Need::About(bytes, _) => (bytes / GB, true),
             Need::AtMost(bytes, _) => (bytes / GB, false),
@@ -576,8 +576,10 @@ mod tests {
         assert_eq!(need(&shelf(), &first, &mute), None);
     }
 
+    /// Checks that a lack of space is a problem if the need is known, and a warning if only an
+    /// upper bound is known.
     #[test]
-    fn too_little_room_is_a_problem_where_the_need_is_known() {
+    fn known_shortage_is_a_problem() {
         let level = |free, kept: &Kept| {
             let shelf = Shelf {
                 free_bytes: Some(free),

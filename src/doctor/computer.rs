@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn phones_are_found_among_other_usb_devices() {
+    fn only_phones_are_found_on_usb() {
         let (_dir, places) = made_up();
         put(
             &places.usb,
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_are_known_by_their_name_or_by_the_script_that_runs() {
+    fn programs_match_by_name_or_script() {
         let (_dir, places) = made_up();
         put(
             &places.processes,
@@ -292,8 +292,10 @@ mod tests {
         assert_eq!(named(&daemons), ["usbmuxd 9"]);
     }
 
+    /// Checks that a system that does not list its USB devices is not reported as one without
+    /// phones.
     #[test]
-    fn a_system_that_does_not_tell_is_not_one_without_phones() {
+    fn unknown_differs_from_no_phones() {
         let (_dir, places) = made_up();
         assert_eq!(phones_on_usb(&places), None);
         assert_eq!(programs(&places), None);

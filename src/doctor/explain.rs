@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_known_in_whatever_words_it_comes() {
+    fn error_codes_are_found_in_text() {
         let table = [
             ("105", "MBErrorDomain 105"),
             (" 105\n", "MBErrorDomain 105"),
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_two_have_is_told_for_both() {
+    fn ambiguous_codes_get_both_explanations() {
         assert_eq!(recognised("3"), ["MBErrorDomain 3", "usbmuxd's result 3"]);
         let chain = "Invalid password (MBErrorDomain/207). Underlying error: Input/output error (MBErrorDomain/100)";
         assert_eq!(
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_not_explained() {
+    fn unknown_codes_are_not_explained() {
         for text in [
             "",
             "hello",
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lists_name_only_words_that_are_explained() {
+    fn listed_names_have_explanations() {
         let names = MOBILE_DEVICE.map(|(_, name)| name);
         for name in names.into_iter().chain(LOCKDOWND.map(|(_, name)| name)) {
             assert!(
@@ -501,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_of_the_guide_is_explained() {
+    fn guide_codes_are_all_explained() {
         let guide = include_str!("../../docs/guide.md");
         let table = guide.split("(MBErrorDomain)").nth(1).unwrap();
         let mut codes = 0;

@@ -12,9 +12,8 @@ use crate::base::cancel::CancelToken;
 use crate::base::udid::Udid;
 use crate::device::connector::{self, Connector, Encryption};
 use crate::device::sync_lock::SyncLock;
-use crate::device::{self, Lockdown};
+use crate::device::{self, Error, Lockdown};
 use crate::doctor::computer;
-use crate::error::Error;
 use crate::history::{last_good, list};
 use crate::store::capabilities::Abilities;
 use crate::store::notes::Notes;
@@ -32,15 +31,6 @@ pub struct Trouble {
 
 impl From<&device::Error> for Trouble {
     fn from(e: &device::Error) -> Trouble {
-        Trouble {
-            text: e.to_string(),
-            hint: e.hint(),
-        }
-    }
-}
-
-impl From<&Error> for Trouble {
-    fn from(e: &Error) -> Trouble {
         Trouble {
             text: e.to_string(),
             hint: e.hint(),
@@ -122,7 +112,7 @@ impl Way {
     }
 }
 
-/// Calls `ask` with a reach whose waits are all cancelled after `patience`.
+/// Calls `ask` with a connector whose waits are all cancelled after `patience`.
 fn within<T>(connector: &Connector, patience: Duration, ask: impl FnOnce(&Connector) -> T) -> T {
     let token = connector.token.for_one();
     let own = connector.with_token(token.clone());
@@ -140,7 +130,7 @@ fn within<T>(connector: &Connector, patience: Duration, ask: impl FnOnce(&Connec
 }
 
 fn is_cancelled(e: &Error) -> bool {
-    matches!(e, Error::Device(device::Error::Cancelled))
+    matches!(e, Error::Cancelled)
 }
 
 /// The facts about one phone, as far as it answered.
@@ -244,12 +234,8 @@ impl Health {
         }
         let mut session = match connector.session(&self.phone) {
             Ok(session) => session,
-            Err(Error::Device(e)) => {
-                self.session = Some(noted(Err(e))?);
-                return Ok(());
-            }
             Err(e) => {
-                self.session = Some(Err(Trouble::from(&e)));
+                self.session = Some(noted(Err(e))?);
                 return Ok(());
             }
         };

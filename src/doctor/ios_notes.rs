@@ -118,7 +118,7 @@ mod tests {
     use crate::doctor::Level;
 
     #[test]
-    fn each_version_is_told_what_holds_for_it() {
+    fn ios_notes_match_the_version() {
         let table = [
             (
                 "9.3.5",

@@ -169,7 +169,7 @@ mod tests {
     ];
 
     #[test]
-    fn quoted_texts_have_their_cause() {
+    fn quoted_messages_get_their_cause() {
         for (text, cause) in QUOTED {
             let explained = explain(text);
             assert_eq!(explained.len(), 1, "{text}: {explained:?}");
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_lower_case() {
+    fn search_words_are_lower_case() {
         for words in SAYINGS.iter().flat_map(|saying| saying.words) {
             assert_eq!(*words, words.to_ascii_lowercase());
         }

@@ -8,7 +8,6 @@ mod check_connection;
 mod check_phone;
 mod check_store;
 pub mod computer;
-pub mod devices;
 pub mod explain;
 mod facts;
 pub(crate) mod ios_notes;
@@ -21,10 +20,10 @@ use serde::Serialize;
 
 use crate::base::phone_names;
 use crate::base::udid::Udid;
+use crate::device::Error;
 use crate::device::connector::Connector;
 use crate::doctor::computer::Places;
 use crate::doctor::facts::{Health, Shelf, Trouble, Way};
-use crate::error::Error;
 use crate::transport::Attached;
 
 /// The severity of a finding.

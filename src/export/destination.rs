@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::error::Error;
+use crate::export::Error;
 use crate::export::file_names::{Place, Rules, numbered};
 use crate::store::{self, disk};
 
@@ -220,25 +220,13 @@ fn is_new(root: &Path, overwrite: bool) -> Result<bool, Error> {
         entries => entries.map_err(|e| cannot_write(root, e))?,
     };
     if !overwrite && entries.next().is_some() {
-        return Err(Error::Nothing {
-            what: format!(
-                "{} is not empty, and nothing was written",
-                root.display()
-            ),
-            hint: "name a folder that is empty or not there yet, or add --overwrite to replace files in it".to_owned(),
-        });
+        return Err(Error::NotEmpty(root.to_path_buf()));
     }
     Ok(false)
 }
 
 /// Refuses a target inside a backup or a store, or one that contains the backup.
 fn refuse_backups(root: &Path, backup: &Path) -> Result<(), Error> {
-    let refused = |what: String| {
-        Err(Error::Nothing {
-            what,
-            hint: "name another folder with --to".to_owned(),
-        })
-    };
     let source = fs::canonicalize(backup).unwrap_or_else(|_| backup.to_path_buf());
     // If the folder does not exist yet, use its nearest existing parent.
     let target = root
@@ -246,28 +234,23 @@ fn refuse_backups(root: &Path, backup: &Path) -> Result<(), Error> {
         .find_map(|path| fs::canonicalize(path).ok())
         .unwrap_or_else(|| root.to_path_buf());
     if target.starts_with(&source) || (root.exists() && source.starts_with(&target)) {
-        return refused(format!(
-            "{} and the backup {} lie in one another",
-            root.display(),
-            backup.display()
-        ));
+        return Err(Error::AroundBackup {
+            target: root.to_path_buf(),
+            backup: backup.to_path_buf(),
+        });
     }
     // Files inside a store would be listed as one of its backups, or would get in their way.
     let holds_ours = |path: &Path| path.join(".idev-backup").exists();
     if let Some(store) = target.ancestors().find(|path| holds_ours(path)) {
-        return refused(format!(
-            "{} is, or lies in, the store {}",
-            root.display(),
-            store.display()
-        ));
+        return Err(Error::InStore {
+            target: root.to_path_buf(),
+            store: store.to_path_buf(),
+        });
     }
     let is_in_backup = target.ancestors().any(store::is_backup);
     let is_ours = |name: &std::ffi::OsStr| name == ".idev-backup";
     if is_in_backup || target.iter().any(is_ours) {
-        return refused(format!(
-            "{} is, or lies in, a backup or what a store keeps of them",
-            root.display()
-        ));
+        return Err(Error::InBackup(root.to_path_buf()));
     }
     Ok(())
 }
@@ -308,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_given_away_once() {
+    fn duplicate_paths_are_numbered() {
         let dir = tempfile::tempdir().unwrap();
         let mut target = target(dir.path(), Into::default()).unwrap();
         let mut take = |path: &str| {
@@ -327,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_comes_often_takes_no_longer_each_time() {
+    fn numbering_many_duplicates_stays_fast() {
         let dir = tempfile::tempdir().unwrap();
         let mut target = target(dir.path(), Into::default()).unwrap();
         // If cut to make room for a number, all of these names are equal.
@@ -346,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_empty_is_left_alone() {
+    fn non_empty_target_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("to/x")).unwrap();
         let refused = target(dir.path(), Into::default()).err().unwrap();
@@ -360,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dry_run_makes_nothing() {
+    fn dry_run_creates_no_folder() {
         let dir = tempfile::tempdir().unwrap();
         let how = Into {
             dry_run: true,
@@ -372,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn backups_and_stores_are_no_targets() {
+    fn backups_and_stores_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let backup = dir.path().join("backup");
         fs::create_dir_all(&backup).unwrap();
@@ -408,7 +391,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn no_folder_is_made_through_a_link() {
+    fn folders_are_not_created_through_links() {
         let dir = tempfile::tempdir().unwrap();
         let mut target = target(dir.path(), Into::default()).unwrap();
         let outside = dir.path().join("outside");

@@ -207,7 +207,7 @@ mod tests {
     };
 
     #[test]
-    fn what_can_be_held_stays_as_it_is() {
+    fn valid_file_names_stay_unchanged() {
         for name in [
             "IMG_0001.HEIC",
             "a:b",
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_held_is_escaped() {
+    fn invalid_file_names_are_escaped() {
         for (name, held) in [
             ("Icon\r", "Icon%0D"),
             ("a\u{1b}[2J%", "a%1B[2J%25"),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_cut_and_keeps_its_kind() {
+    fn long_names_keep_their_extension() {
         let long = |c: &str| format!("{}.HEIC", c.repeat(400));
         let held = LINUX.held(&long("ä")).unwrap();
         assert!(held.len() <= 255 && held.ends_with(".HEIC"), "{held}");
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_below_its_domain() {
+    fn exported_path_starts_with_domain() {
         let place = LINUX.place("HomeDomain", "Library//a/./b").unwrap();
         assert_eq!(place.path(), "HomeDomain/Library/a/%2E/b");
         assert_eq!(LINUX.place("a/../b", "").unwrap().path(), "a%2F..%2Fb");
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_stand_before_the_extension() {
+    fn numbers_precede_the_extension() {
         for (name, numbered_name) in [
             ("a.txt", "a (2).txt"),
             (".profile", ".profile (2)"),

@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
-use crate::error::Error;
+use crate::export::Error;
 use crate::export::destination::{Into, Target, no_place};
 use crate::export::file_names::{PATH_BYTES_MAX, Place};
 use crate::export::outcome::{Listing, Problem, Renamed, Tally, Wrong};
@@ -97,12 +97,7 @@ pub fn extract(
     let select = Select::new(options.wanted.clone())?;
     let chosen = count(backup, &select)?;
     if chosen.all == 0 && !options.wanted.is_everything() {
-        return Err(Error::Nothing {
-            what: "nothing in the backup is meant by these patterns, and nothing was written".to_owned(),
-            hint: "a pattern with a `/` is for domain and path (`HomeDomain/Library/SMS/**`), one without for the last name \
-                   alone (`*.HEIC`); --any-case"
-                .to_owned(),
-        });
+        return Err(Error::NothingMatches);
     }
     let target = Target::open(to, backup.folder(), options.into)?;
     if !options.into.dry_run {
@@ -173,7 +168,7 @@ impl Run<'_> {
         let (backup, tally, select) = (self.backup, &self.tally, &self.select);
         let (target, dry_run) = (&mut self.target, self.options.into.dry_run);
         let root = target.root().to_path_buf();
-        workers::fill(backup.reader(), &root, manner, tally, |give| {
+        let listed = workers::fill(backup.reader(), &root, manner, tally, |give| {
             backup.each(&Filter::default(), |item| {
                 if item.kind != Kind::File || !select.has(&item) {
                     return !tally.is_over();
@@ -192,7 +187,8 @@ impl Run<'_> {
                     None => !tally.is_over(),
                 }
             })
-        })
+        });
+        Ok(listed?)
     }
 
     /// Calls `each` with every selected item of a kind, until the run is over.
@@ -202,12 +198,12 @@ impl Run<'_> {
             ..Filter::default()
         };
         let backup = self.backup;
-        backup.each(&filter, |item| {
+        Ok(backup.each(&filter, |item| {
             if !self.tally.is_over() && self.select.has(&item) {
                 each(self, &item);
             }
             !self.tally.is_over()
-        })
+        })?)
     }
 
     fn folder(&mut self, item: &Item) {
@@ -296,7 +292,7 @@ impl Run<'_> {
             kind: Some(Kind::Directory),
             ..Filter::default()
         };
-        self.backup.each(&filter, |item| {
+        let listed = self.backup.each(&filter, |item| {
             if self.tally.is_over() {
                 return false;
             }
@@ -318,7 +314,8 @@ impl Run<'_> {
                 }
             }
             true
-        })
+        });
+        Ok(listed?)
     }
 
     fn end(self) -> Extracted {

@@ -1,6 +1,7 @@
 //! Files of a backup written to a folder, under the names that they have on the phone.
 
 pub mod destination;
+mod error;
 pub(crate) mod existing;
 pub mod file_names;
 pub mod files;
@@ -8,3 +9,5 @@ pub mod outcome;
 pub(crate) mod photo_library;
 pub mod photos;
 pub(crate) mod workers;
+
+pub use error::Error;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::base::progress::{Event, Monitor};
-use crate::error::Error;
+use crate::export::Error;
 use crate::export::destination::NoPlace;
 use crate::reader::backup::{Item, Opened};
 
@@ -175,7 +175,7 @@ impl<'a> Tally<'a> {
         let lists = self.lists.into_inner();
         let mut lists = lists.unwrap_or_else(PoisonError::into_inner);
         if lists.stopped.is_none() {
-            lists.stopped = backup.is_still_there().err();
+            lists.stopped = backup.is_still_there().err().map(Error::from);
         }
         lists
     }

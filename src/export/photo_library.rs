@@ -79,7 +79,7 @@ impl Library {
 
     /// Reads the library of a backup; `None` if it has none.
     pub fn read(backup: &Opened, domain: &str) -> Result<Option<Library>, String> {
-        let words = |e: crate::error::Error| e.to_string();
+        let words = |e: crate::reader::Error| e.to_string();
         let Some(item) = backup.find(domain, PATH).map_err(words)? else {
             return Ok(None);
         };
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_dates_are_read_from_old_and_new_tables() {
+    fn old_and_new_tables_are_read() {
         for table in ["ZASSET", "ZGENERICASSET"] {
             let mut library = library(&format!(
                 "CREATE TABLE {table} (Z_PK INTEGER PRIMARY KEY, ZDIRECTORY, ZFILENAME, ZDATECREATED, ZTRASHEDSTATE);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_dates_are_no_dates() {
+    fn impossible_photo_dates_are_ignored() {
         // The years 1601, 1826, 2100 and 4000.
         for (seconds, is_date) in [
             (-12_622_780_800i64, false),
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_another_form_are_no_error() {
+    fn unexpected_tables_are_ignored() {
         for sql in [
             "",
             "CREATE VIEW ZASSET AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x AS Z_PK FROM n;",

@@ -16,7 +16,7 @@ use super::photo_library::{Album, Library, TAKEN};
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::progress::{Monitor, Phase};
-use crate::error::Error;
+use crate::export::Error;
 use crate::export::destination::{Into, Target};
 use crate::export::file_names::{PATH_BYTES_MAX, parts};
 use crate::export::outcome::{Listing, Problem, Renamed, Tally, Wrong};
@@ -412,7 +412,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_belong_to_photos() {
+    fn paths_are_grouped_by_photo() {
         for (path, photo, tail, extension) in [
             (
                 "Media/DCIM/100APPLE/IMG_0001.HEIC",
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn a_month_is_that_of_the_place() {
+    fn month_uses_local_time_zone() {
         assert_eq!(month(1_717_199_000.0, 0), "2024/2024-05");
         assert_eq!(month(1_717_199_000.0, 7200), "2024/2024-06");
         for absurd in [0.0, f64::NAN, f64::INFINITY, 1e300, -1e18] {

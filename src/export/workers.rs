@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime};
 
 use crate::backup_format::keybag::Ending;
 use crate::backup_format::record::FileRecord;
-use crate::error::Error;
 use crate::export::destination::{NoPlace, no_place};
 use crate::export::existing::judged;
 use crate::export::file_names::numbered;
 use crate::export::outcome::{Tally, Wrong};
+use crate::reader;
 use crate::reader::backup::{Bytes, Item, Reader};
 use crate::store::disk;
 
@@ -411,9 +411,9 @@ fn rename(from: &Path, to: &Path, overwrite: bool) -> io::Result<()> {
 
 /// Returns the reason that a file is unreadable, without its name: the report gives the name
 /// separately.
-fn unreadable(error: Error) -> String {
+fn unreadable(error: reader::Error) -> String {
     match error {
-        Error::File { why, .. } => why,
+        reader::Error::File { why, .. } => why,
         other => other.to_string(),
     }
 }
@@ -422,8 +422,10 @@ fn unreadable(error: Error) -> String {
 mod tests {
     use super::*;
 
+    /// Checks that only the owner gets rights to an extracted file, unless the rights of group and
+    /// others are requested too.
     #[test]
-    fn nobody_but_the_owner_gets_rights_that_nobody_asked_for() {
+    fn others_get_rights_only_on_request() {
         for (noted, all, wanted) in [
             (0o100_644, false, 0o600),
             (0o100_644, true, 0o644),
@@ -437,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_no_disk_holds_is_none() {
+    fn out_of_range_times_are_ignored() {
         for absurd in [f64::NAN, f64::INFINITY, 1e18, -1e18, i64::MIN as f64] {
             assert_eq!(time(absurd), None, "{absurd}");
         }
@@ -447,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rename_takes_nobodys_place_unless_it_may() {
+    fn rename_overwrites_only_when_allowed() {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
         fs::write(&a, "a").unwrap();

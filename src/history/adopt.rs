@@ -12,8 +12,8 @@ use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::time::{self, stamp_of};
 use crate::base::udid::Udid;
 use crate::base::{plain_file, product_names};
-use crate::error::Error;
 use crate::history::change::Chosen;
+use crate::history::{Error, tell_set_aside};
 use crate::store::import::{Copied, Expected, Import, Placing};
 use crate::store::notes::{Note, Verified};
 use crate::store::walk::Walk;
@@ -64,13 +64,9 @@ pub fn adopt(
     monitor.phase(Phase::Checking);
     let quick = verify::look_through(from, &Options::default(), monitor)?;
     if quick.outcome == Outcome::Damaged && !force {
-        return Err(Error::Nothing {
-            what: format!(
-                "{} is damaged, and was not taken in: {}",
-                from.display(),
-                quick.first_damage()
-            ),
-            hint: "`idev-backup verify` names all of it; --force takes it in as it is".to_owned(),
+        return Err(Error::SourceDamaged {
+            path: from.clone(),
+            report: Box::new(quick),
         });
     }
     let udid = udid_of(from)?;
@@ -175,12 +171,12 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
     for name in ["Status.plist", "Info.plist"] {
         if let Err(why) = plists::read(wanted.from, name) {
             let path = wanted.from.join(name);
-            return Err(Error::Backup { path, why });
+            return Err(Error::Metadata { path, why });
         }
     }
     store.check_rights(&wanted.udid)?;
     let lock = store.lock(&wanted.udid)?;
-    crate::error::tell_aside(&store.recover(&wanted.udid, &lock)?, monitor);
+    tell_set_aside(&store.recover(&wanted.udid, &lock)?, monitor);
     let there = store.snapshots_of(&wanted.udid)?;
     let same = |s: &&Snapshot| {
         store::disk::same_bytes(
@@ -193,15 +189,7 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
         // A copy that is known to be damaged does not count as a second copy, and the user must
         // know that.
         if store.notes(&wanted.udid)?.of(same).damaged.is_some() {
-            let at = same.path().display();
-            return Err(Error::Nothing {
-                what: format!(
-                    "it is in this store already, as {at}, and a check found that damaged"
-                ),
-                hint: format!(
-                    "`idev-backup verify --repair {at}` mends what other snapshots there hold; or delete it there, and run this again"
-                ),
-            });
+            return Err(Error::PresentDamaged(same.path().to_path_buf()));
         }
         let why = format!(
             "{} is in this store already, as {}",
@@ -302,7 +290,7 @@ fn copy_files(
 /// Returns the UDID of the phone that a backup belongs to, from Info.plist if possible: the folder
 /// may have any name.
 fn udid_of(folder: &Path) -> Result<Udid, Error> {
-    let unreadable = |why| Error::Backup {
+    let unreadable = |why| Error::Metadata {
         path: folder.join("Info.plist"),
         why,
     };
@@ -317,10 +305,9 @@ fn udid_of(folder: &Path) -> Result<Udid, Error> {
         })
         .find_map(|text| text.parse().ok());
     let by_folder = || snapshot::phone_of(folder);
-    named.or_else(by_folder).ok_or_else(|| Error::Nothing {
-        what: format!("{} does not say of which phone it is", folder.display()),
-        hint: "its Info.plist lacks the Target Identifier; give the folder the phone's UDID as its name".to_owned(),
-    })
+    named
+        .or_else(by_folder)
+        .ok_or_else(|| Error::UnknownPhone(folder.to_path_buf()))
 }
 
 /// Returns the time at which a backup was made, from the first source that has it.

@@ -10,8 +10,7 @@ use super::list::Named;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::time::{self, local};
 use crate::base::udid::Udid;
-use crate::error::{Error, moved};
-use crate::history::list;
+use crate::history::{Error, list, tell_set_aside};
 use crate::store::notes::{Note, Verified};
 use crate::store::removal::{By, Removal};
 use crate::store::retention::{self, Policy};
@@ -108,7 +107,7 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
             Some(store.lock(&udid)?)
         };
         if let Some(lock) = &lock {
-            crate::error::tell_aside(&store.recover(&udid, lock)?, monitor);
+            tell_set_aside(&store.recover(&udid, lock)?, monitor);
         }
         let all = store.snapshots_of(&udid)?;
         let own = retention::own(&how.of_phones, &udid);
@@ -207,23 +206,16 @@ pub(crate) fn removing(removal: Removal) -> Event {
 pub fn phone(store: &Store, text: &str) -> Result<Udid, Error> {
     match &list::phones_named(store, text)?[..] {
         [(udid, _)] => Ok(udid.clone()),
-        [] => Err(Error::Nothing {
-            what: format!("the store holds no backup of a phone {text}"),
-            hint: "`idev-backup list` shows what the store holds".to_owned(),
-        }),
+        [] => Err(Error::NoPhone(text.to_owned())),
         several => {
             let shown = |(udid, name): &(Udid, Option<String>)| match name {
                 Some(name) => format!("{name} ({udid})"),
                 None => udid.to_string(),
             };
             let shown: Vec<String> = several.iter().map(shown).collect();
-            Err(Error::Nothing {
-                what: format!(
-                    "{} phones of the store are meant by {text:?}: {}",
-                    several.len(),
-                    shown.join(", ")
-                ),
-                hint: "write more of the UDID or the name".to_owned(),
+            Err(Error::AmbiguousPhone {
+                text: text.to_owned(),
+                phones: shown,
             })
         }
     }
@@ -248,7 +240,7 @@ impl Chosen {
             .again(seen.udid(), seen.id(), seen.path(), lock)?;
         match there {
             Some(there) if there.path() == self.snapshot.path() => Ok(there),
-            there => Err(moved(self.snapshot.path(), there.as_ref())),
+            there => Err(store::Error::moved(self.snapshot.path(), there.as_ref()).into()),
         }
     }
 
@@ -256,7 +248,7 @@ impl Chosen {
     pub(crate) fn where_it_is(&self) -> Result<Snapshot, Error> {
         let seen = &self.snapshot;
         let there = self.store.look_again(seen.udid(), seen.id(), seen.path())?;
-        there.ok_or_else(|| moved(self.snapshot.path(), None))
+        there.ok_or_else(|| store::Error::moved(self.snapshot.path(), None).into())
     }
 
     fn note(&self, change: impl FnOnce(&mut Note)) -> Result<Noted, Error> {
@@ -266,14 +258,19 @@ impl Chosen {
                 path: self.snapshot.path().display().to_string(),
                 note,
             }),
-            None => Err(moved(self.snapshot.path(), None)),
+            None => Err(store::Error::moved(self.snapshot.path(), None).into()),
         }
     }
 }
 
 /// Finds a snapshot in a store by its path or by any name that [`list::find`] understands.
-pub fn find<E: Into<Error>>(store: Result<Store, E>, name: &str) -> Result<Chosen, Error> {
-    let Named { folder, id } = list::resolve(store, Some(name))?;
+pub fn find<E: From<Error>>(store: Result<Store, E>, name: &str) -> Result<Chosen, E> {
+    let named = list::resolve(store, Some(name))?;
+    Ok(choose(named)?)
+}
+
+fn choose(named: Named) -> Result<Chosen, Error> {
+    let Named { folder, id } = named;
     if let Ok(to) = folder.read_link()
         && snapshot::phone_of(&folder).is_some()
     {
@@ -284,11 +281,8 @@ pub fn find<E: Into<Error>>(store: Result<Store, E>, name: &str) -> Result<Chose
             let store = Store::open(snapshot.path().parent().unwrap_or(&folder))?;
             Ok(Chosen { store, snapshot })
         }
-        (Some(_), Some(_)) => Err(moved(&folder, None)),
-        _ => Err(Error::Nothing {
-            what: format!("{} lies in no store", folder.display()),
-            hint: "`idev-backup list` shows what the store holds; `idev-backup adopt` takes a backup in".to_owned(),
-        }),
+        (Some(_), Some(_)) => Err(store::Error::moved(&folder, None).into()),
+        _ => Err(Error::NotInStore(folder)),
     }
 }
 
@@ -338,24 +332,17 @@ const TAG_CHARS_MAX: usize = 80;
 
 /// Adds a name to a snapshot, or removes one.
 pub fn tag(of: &Chosen, name: &str, remove: bool) -> Result<Noted, Error> {
-    let refused = |what: String, hint: &str| Error::Nothing {
-        what,
-        hint: hint.to_owned(),
-    };
     let name = name.trim();
     let is_text = !name.is_empty() && !name.contains(char::is_control);
     if !is_text || name.chars().count() > TAG_CHARS_MAX || name == "latest" {
-        return Err(refused(
-            format!("{name:?} cannot be a snapshot's name"),
-            "a name has 1 to 80 characters and is not `latest`",
-        ));
+        return Err(Error::BadTag(name.to_owned()));
     }
     let there = of.store.notes(of.snapshot.udid())?.of(&of.snapshot).tags;
     if remove && !there.iter().any(|tag| tag == name) {
-        return Err(refused(
-            format!("{} has no name {name:?}", of.snapshot.path().display()),
-            "`idev-backup list` shows the names",
-        ));
+        return Err(Error::NoTag {
+            path: of.snapshot.path().to_path_buf(),
+            tag: name.to_owned(),
+        });
     }
     of.note(|note| {
         note.tags.retain(|tag| tag != name);
@@ -406,23 +393,14 @@ pub fn consider(chosen: &Chosen, monitor: &dyn Monitor) -> Result<Deleted, Error
 pub fn delete(chosen: &Chosen, seen: Deleted, monitor: &dyn Monitor) -> Result<Deleted, Error> {
     let (store, udid) = (&chosen.store, chosen.snapshot.udid());
     if !store.is_marked() {
-        return Err(Error::Nothing {
-            what: format!(
-                "{} is a folder of other programs, and no store yet",
-                store.root().display()
-            ),
-            hint: "delete it with the program that made it; `idev-backup adopt` takes a backup into a store".to_owned(),
-        });
+        return Err(Error::NotOurs(store.root().to_path_buf()));
     }
     let lock = store.lock(udid)?;
-    crate::error::tell_aside(&store.recover(udid, &lock)?, monitor);
+    tell_set_aside(&store.recover(udid, &lock)?, monitor);
     let old = &chosen.again(&lock)?;
     // Read the notes again under the lock. If they cannot be read, nothing is dropped.
     if store.notes(udid)?.of(old).pinned {
-        return Err(Error::Nothing {
-            what: format!("{} is pinned", old.path().display()),
-            hint: "take the pin away first: `idev-backup unpin`".to_owned(),
-        });
+        return Err(Error::Pinned(old.path().to_path_buf()));
     }
     monitor.phase(Phase::Removing);
     store.remove(&lock, old, By::Name, (0, 1), &mut |removal| {

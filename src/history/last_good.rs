@@ -68,7 +68,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn dates_ahead_come_last() {
+    fn future_dates_rank_last() {
         let now = SystemTime::UNIX_EPOCH + 1_000_000 * HOUR;
         let (old, young, ahead) = (now - 9 * HOUR, now - HOUR, now + HOUR);
         assert_eq!(newest([old, ahead, young], now), Some(young));

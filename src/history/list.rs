@@ -13,7 +13,7 @@ use crate::base::phone_names::{head_is, matching};
 use crate::base::product_names;
 use crate::base::time::rfc3339;
 use crate::base::udid::Udid;
-use crate::error::Error;
+use crate::history::Error;
 use crate::store::notes::{Notes, Verified};
 use crate::store::snapshot::{self, read_report};
 use crate::store::{self, Id, Snapshot, Store, sizes};
@@ -211,7 +211,7 @@ const UDID_MIN: usize = 4;
 
 /// Finds a backup by its path, or in the store by any of these: `latest`, its phone's UDID, its
 /// stamp, the beginning of either, a name that the user gave it, or its phone's name.
-pub fn find<E: Into<Error>>(store: Result<Store, E>, name: Option<&str>) -> Result<PathBuf, Error> {
+pub fn find<E: From<Error>>(store: Result<Store, E>, name: Option<&str>) -> Result<PathBuf, E> {
     resolve(store, name).map(|named| named.folder)
 }
 
@@ -235,20 +235,17 @@ impl Named {
 }
 
 /// Finds a backup as [`find`] does, with its identity.
-pub fn resolve<E: Into<Error>>(
-    store: Result<Store, E>,
-    name: Option<&str>,
-) -> Result<Named, Error> {
+pub fn resolve<E: From<Error>>(store: Result<Store, E>, name: Option<&str>) -> Result<Named, E> {
     resolve_of(store, name, None)
 }
 
 /// Finds a backup as [`resolve`] does. If the store has several phones, `latest` means the current
 /// backup of `phone`, if it has one.
-pub fn resolve_of<E: Into<Error>>(
+pub fn resolve_of<E: From<Error>>(
     store: Result<Store, E>,
     name: Option<&str>,
     phone: Option<&str>,
-) -> Result<Named, Error> {
+) -> Result<Named, E> {
     if let Some(path) = name.map(Path::new)
         && path.is_dir()
     {
@@ -258,12 +255,12 @@ pub fn resolve_of<E: Into<Error>>(
         });
     }
     if name.is_some_and(|name| name.trim().is_empty()) {
-        return Err(Error::Nothing {
-            what: "the name of the backup is empty".to_owned(),
-            hint: "`idev-backup list` shows what the store holds; in a script, look at where the name comes from".to_owned(),
-        });
+        return Err(Error::EmptyName.into());
     }
-    let store = store.map_err(Into::into)?;
+    Ok(in_store(&store?, name, phone)?)
+}
+
+fn in_store(store: &Store, name: Option<&str>, phone: Option<&str>) -> Result<Named, Error> {
     let snapshots = store.snapshots()?;
     let has_name = |snapshot: &&Snapshot| {
         // If the notes cannot be read, the backup has no names.
@@ -275,10 +272,7 @@ pub fn resolve_of<E: Into<Error>>(
     };
     let tagged: Vec<&Snapshot> = snapshots.iter().filter(has_name).collect();
     if snapshots.is_empty() && name.is_none() {
-        return Err(Error::Nothing {
-            what: "the store holds no backups yet".to_owned(),
-            hint: "name a backup's folder, or another store with --store".to_owned(),
-        });
+        return Err(Error::NoBackups);
     }
     let named = |s: &&Snapshot| match name {
         None | Some("latest") => s.is_current(),
@@ -301,7 +295,7 @@ pub fn resolve_of<E: Into<Error>>(
     let mut found: Vec<&Snapshot> = snapshots.iter().filter(named).collect();
     let wanted = name.unwrap_or("latest");
     let current_of = |text: &str| -> Result<Vec<&Snapshot>, Error> {
-        let phones = crate::history::list::phones_named(&store, text)?;
+        let phones = crate::history::list::phones_named(store, text)?;
         let is_one =
             |s: &&Snapshot| s.is_current() && phones.iter().any(|(udid, _)| udid == s.udid());
         Ok(snapshots.iter().filter(is_one).collect())
@@ -317,25 +311,18 @@ pub fn resolve_of<E: Into<Error>>(
     }
     match found[..] {
         [one] => Ok(Named::of(one)),
-        [] => Err(Error::Nothing {
-            what: format!("there is no backup {wanted:?}, neither as a folder nor in the store"),
-            hint: if is_of_files(wanted) {
-                format!(
-                    "name the backup first, as in `idev-backup find latest '{wanted}'`; `idev-backup list` shows all of them"
-                )
-            } else {
-                "`idev-backup list` shows what the store holds".to_owned()
-            },
+        [] => Err(Error::NotFound {
+            name: wanted.to_owned(),
+            is_of_files: is_of_files(wanted),
         }),
         // A complete name outranks the beginnings of stamps.
         _ if tagged.len() == 1 => Ok(Named::of(tagged[0])),
-        _ if name.is_none() => Err(Error::Nothing {
-            what: format!("the store holds backups of {} phones", found.len()),
-            hint: "name one of them by its UDID; `idev-backup list` shows them".to_owned(),
+        _ if name.is_none() => Err(Error::WhichPhone {
+            phones: found.len(),
         }),
-        _ => Err(Error::Nothing {
-            what: format!("{} backups are meant by {wanted:?}", found.len()),
-            hint: "name one by its phone or its time; `idev-backup list` shows them".to_owned(),
+        _ => Err(Error::Ambiguous {
+            name: wanted.to_owned(),
+            count: found.len(),
         }),
     }
 }
@@ -427,10 +414,7 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
 }
 
 /// Returns the phones in a store that `text` identifies, each with its name.
-pub fn phones_named(
-    store: &Store,
-    text: &str,
-) -> Result<Vec<(Udid, Option<String>)>, crate::error::Error> {
+pub fn phones_named(store: &Store, text: &str) -> Result<Vec<(Udid, Option<String>)>, Error> {
     let mut phones: Vec<(Udid, Option<String>)> = Vec::new();
     for snapshot in store.snapshots()? {
         if phones.iter().all(|(udid, _)| udid != snapshot.udid()) {

@@ -3,5 +3,18 @@
 
 pub mod adopt;
 pub mod change;
+mod error;
 pub mod last_good;
 pub mod list;
+
+pub use error::Error;
+
+use crate::base::progress::Monitor;
+use crate::store;
+
+/// Reports drafts and imports that could not be finished and were set aside.
+pub(crate) fn tell_set_aside(aside: &[store::SetAside], monitor: &dyn Monitor) {
+    for aside in aside {
+        monitor.problem(aside.to_string(), Some(aside.hint()));
+    }
+}

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::base::failure_kind::FailureKind;
 use crate::base::units::size;
-use crate::error::Class;
 use crate::mobilebackup::Verdict;
 
 /// Space that the phone requests beyond what it needs to proceed (protocol.md, "Free space").
@@ -21,7 +21,7 @@ pub struct Refusal {
     /// Advice for the user.
     pub hint: Option<String>,
     /// The kind of failure, which determines the exit code.
-    pub class: Class,
+    pub kind: FailureKind,
 }
 
 impl fmt::Display for Refusal {
@@ -119,7 +119,7 @@ pub fn actual_code(code: i64, description: &str) -> i64 {
 /// administrator requires encryption.
 pub fn explain_password(verdict: &Verdict, is_required: bool, has_old: bool) -> Refusal {
     let code = actual_code(verdict.code, &verdict.description);
-    let (class, cause, hint) = words(code);
+    let (kind, cause, hint) = words(code);
     let (cause, hint) = match code {
         22 => (
             "the phone's administrator (a configuration profile) demands encrypted backups",
@@ -149,7 +149,7 @@ pub fn explain_password(verdict: &Verdict, is_required: bool, has_old: bool) -> 
         14 => (cause, hint),
         _ => (cause, Some("restart the phone and try again")),
     };
-    refusal(verdict, (class, cause, hint))
+    refusal(verdict, (kind, cause, hint))
 }
 
 /// The space that a restore needs.
@@ -161,13 +161,13 @@ pub struct Need {
     pub free_bytes: Option<u64>,
 }
 
-fn refusal(verdict: &Verdict, (class, cause, hint): (Class, &str, Option<&str>)) -> Refusal {
+fn refusal(verdict: &Verdict, (kind, cause, hint): (FailureKind, &str, Option<&str>)) -> Refusal {
     Refusal {
         code: verdict.code,
         cause: cause.to_owned(),
         evidence: quoted(&verdict.description),
         hint: hint.map(str::to_owned),
-        class,
+        kind,
     }
 }
 
@@ -200,10 +200,10 @@ pub fn explain_restore(verdict: &Verdict, need: Need) -> Refusal {
     refusal
 }
 
-/// Returns class, cause and next step of a code at the end of a restore, where many codes mean
+/// Returns kind, cause and next step of a code at the end of a restore, where many codes mean
 /// something else than at the end of a backup.
-fn restore_words(code: i64) -> (Class, &'static str, Option<&'static str>) {
-    use Class::{Failed, Interrupted, Locked, NoSpace, WrongPassword};
+fn restore_words(code: i64) -> (FailureKind, &'static str, Option<&'static str>) {
+    use FailureKind::{Failed, Interrupted, Locked, NoSpace, WrongPassword};
     const AGAIN: Option<&str> = Some("restart the phone and run the same command again");
     const VERIFY: Option<&str> = Some(
         "`idev-backup verify --deep` tells what is wrong with the backup; `idev-backup list` shows others",
@@ -286,17 +286,17 @@ fn restore_words(code: i64) -> (Class, &'static str, Option<&'static str>) {
             ),
         ),
         13 => {
-            let (class, cause, _) = words(code);
+            let (kind, cause, _) = words(code);
             (
-                class,
+                kind,
                 cause,
                 Some("unlock the phone, keep it unlocked, and run the same command again"),
             )
         }
         14 => {
-            let (class, cause, _) = words(code);
+            let (kind, cause, _) = words(code);
             (
-                class,
+                kind,
                 cause,
                 Some(
                     "wait until it has ended, or restart the phone, and run the same command again",
@@ -304,15 +304,15 @@ fn restore_words(code: i64) -> (Class, &'static str, Option<&'static str>) {
             )
         }
         code => {
-            let (class, cause, _) = words(code);
-            (class, cause, AGAIN)
+            let (kind, cause, _) = words(code);
+            (kind, cause, AGAIN)
         }
     }
 }
 
 /// Explains a code without its context; `None` if its meaning is not known.
 pub fn described(code: i64) -> Option<Refusal> {
-    let (class, cause, hint) = words(code);
+    let (kind, cause, hint) = words(code);
     let at_restore = match code {
         105 => "; at the end of a restore, the phone lacks room",
         _ => "",
@@ -322,17 +322,17 @@ pub fn described(code: i64) -> Option<Refusal> {
         cause: format!("{cause}{at_restore}"),
         evidence: String::new(),
         hint: hint.map(str::to_owned),
-        class,
+        kind,
     })
 }
 
 /// The cause given for a code whose meaning is not documented anywhere.
 const NOT_DESCRIBED: &str = "the phone gave up, with a code that nobody has described";
 
-/// Returns class, cause and next step of a code. Sources: messages that devices sent in public
+/// Returns kind, cause and next step of a code. Sources: messages that devices sent in public
 /// threads (shared dialogs, error-codes), and the strings of the phone's backup agent.
-fn words(code: i64) -> (Class, &'static str, Option<&'static str>) {
-    use Class::{Failed, Locked, Lost, NoSpace, WrongPassword};
+fn words(code: i64) -> (FailureKind, &'static str, Option<&'static str>) {
+    use FailureKind::{Failed, Locked, Lost, NoSpace, WrongPassword};
     const AGAIN: Option<&str> = Some("restart the phone and run `idev-backup create` again");
     const FULL: Option<&str> = Some("run `idev-backup create --full`");
     match code {
@@ -424,7 +424,7 @@ fn words(code: i64) -> (Class, &'static str, Option<&'static str>) {
             Some("free some space on the phone (Settings > General > Storage)"),
         ),
         202 => (
-            Class::Interrupted,
+            FailureKind::Interrupted,
             "the backup was cancelled on the phone",
             Some("run `idev-backup create` again"),
         ),
@@ -490,7 +490,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_exact_need_is_told() {
+    fn shortage_names_the_required_space() {
         // From limd#1071: 10,000,000 bytes free, and the phone asked for 26,418,026,591.
         let shortage = Shortage {
             asked_bytes: 26_418_026_591,
@@ -507,20 +507,23 @@ mod tests {
         };
         let refusal = explain(&verdict, Some(shortage), None, "/srv");
         assert!(refusal.to_string().contains("needs 24.3 GB"), "{refusal}");
-        assert_eq!(refusal.class, Class::NoSpace);
+        assert_eq!(refusal.kind, FailureKind::NoSpace);
     }
 
     #[test]
-    fn a_locked_phone_is_known_by_its_old_words_too() {
+    fn old_locked_message_is_recognised() {
         let verdict = Verdict {
             code: 1,
             description: "Error copying keychain data (MBErrorDomain/1)".to_owned(),
         };
-        assert_eq!(explain(&verdict, None, None, "/srv").class, Class::Locked);
+        assert_eq!(
+            explain(&verdict, None, None, "/srv").kind,
+            FailureKind::Locked
+        );
     }
 
     #[test]
-    fn the_phones_own_words_forge_no_lines_of_ours() {
+    fn phone_message_stays_on_one_line() {
         let verdict = Verdict {
             code: 205,
             description: format!("bad\nDone. All is well.\r\u{1b}[2K{}", "x".repeat(5000)),
@@ -537,7 +540,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absurd_estimate_is_shown_as_the_phones_own() {
+    fn implausible_estimate_is_attributed_to_phone() {
         // From pmd3#1879: a 256 GB phone claimed to need 969 GB.
         let shortage = Shortage {
             asked_bytes: 667_490_157_139,
@@ -552,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restore_that_was_refused_has_a_cause_and_a_step_that_fit_it() {
+    fn refused_restore_gets_fitting_hint() {
         for code in [
             1, 4, 11, 13, 14, 25, 100, 101, 102, 103, 105, 106, 202, 203, 204, 205, 207, 208, 209,
             211, 212, -99,
@@ -584,7 +587,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_that_devices_sent_has_a_cause_of_its_own() {
+    fn every_known_code_has_a_cause() {
         assert_eq!(described(-99), None);
         for code in [
             1, 2, 3, 4, 11, 13, 24, 25, 100, 101, 102, 103, 104, 105, 106, 202, 203, 204, 205, 207,

@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_the_sum_of_its_chunks() {
+    fn body_joins_all_its_chunks() {
         let wire = [
             chunk(DATA, b"ab"),
             chunk(DATA, b""),
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_the_phone_cannot_read_is_not_whole() {
+    fn unreadable_phone_file_is_incomplete() {
         let (read, end) =
             received([chunk(DATA, b"ab"), chunk(0x0b, b"Input/output error (5)")].concat());
         assert!(read.is_err());
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_cut_anywhere_is_not_whole() {
+    fn truncated_body_is_incomplete() {
         let wire = [chunk(DATA, b"abc"), chunk(DATA, b"de"), chunk(END, b"")].concat();
         for cut in 0..wire.len() {
             let (read, end) = received(wire[..cut].to_vec());
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn lies_about_lengths_are_errors() {
+    fn wrong_lengths_are_errors() {
         for wire in [vec![0xff; 4], vec![0; 4], chunk(END, b"x")] {
             assert!(matches!(received(wire).1, End::Wire(Error::Strange { .. })));
         }
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_chunk_and_name_are_taken() {
+    fn longest_chunk_and_name_are_accepted() {
         let mut wire = CHUNK_BYTES_MAX.to_be_bytes().to_vec();
         wire.push(DATA);
         // The chunk is accepted, but cut off.
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_nobody_reads_is_drained_to_its_end() {
+    fn unread_body_is_drained() {
         let body = [
             chunk(DATA, &[7; 20_000]),
             chunk(DATA, b"x"),
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_without_room_is_no_end() {
+    fn empty_buffer_does_not_end_body() {
         let mut stream = Cursor::new([chunk(DATA, b"ab"), chunk(END, b"")].concat());
         let token = CancelToken::default();
         token.set_between_messages(false);
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_sent_ends_with_why() {
+    fn failed_send_reports_its_cause() {
         let path: BackupPath = "U/x".parse().unwrap();
         let send = |file| {
             let (fault, mut wire) = sent(&path, file);
@@ -497,8 +497,10 @@ mod tests {
         }
     }
 
+    /// Checks that small files share writes and that no chunk exceeds 32 KiB: longer chunks get the
+    /// phone's backup agent killed.
     #[test]
-    fn small_files_travel_together_and_no_chunk_is_longer_than_phones_bear() {
+    fn small_files_are_sent_in_batches() {
         let (mut pieces, token) = (Pieces::default(), CancelToken::default());
         let mut outgoing = Outgoing::new(&mut pieces, &token);
         let path: BackupPath = "U/3d/x".parse().unwrap();
@@ -522,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancel_ends_a_file_that_has_no_end() {
+    fn cancellation_stops_an_endless_file() {
         let (mut wire, token) = (Cursor::new(Vec::new()), CancelToken::default());
         token.set_between_messages(true);
         token.cancel();
@@ -534,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_can_be_received() {
+    fn sent_file_can_be_received() {
         let contents = vec![7; 100_000];
         let path: BackupPath = "U/Manifest.db".parse().unwrap();
         let (_, wire) = sent(&path, Ok(Box::new(Cursor::new(contents.clone()))));

@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_says_where_the_phone_will_be() {
+    fn upload_request_is_parsed() {
         // limd#437, iOS 7 and later.
         let request = parse(
             "<string>DLMessageUploadFiles</string><dict/><real>0.5</real><integer>77</integer>",
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_asks_for_a_million_files_at_once() {
+    fn oversized_file_requests_are_refused() {
         let files = "<string>a</string>".repeat(FILES_AT_ONCE_MAX + 1);
         let asked = parse(&format!(
             "<string>DLMessageDownloadFiles</string><array>{files}</array><dict/><real>0</real>"
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_of_files_is_a_request_like_any_other() {
+    fn empty_download_request_is_valid() {
         // limd#112
         let request = parse(
             "<string>DLMessageDownloadFiles</string><array></array><dict/><real>97.0</real><integer>0</integer>",
@@ -458,14 +458,14 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_climbs_out_is_hostile() {
+    fn escaping_path_is_hostile() {
         let remove =
             parse("<string>DLMessageRemoveItems</string><array><string>../../etc</string></array>");
         assert!(matches!(remove, Err(Error::Hostile(_))));
     }
 
     #[test]
-    fn the_passcode_verdict_is_read() {
+    fn passcode_verdict_is_parsed() {
         // limd#1380
         let request = parse(
             "<string>DLMessageProcessMessage</string><dict><key>ErrorCode</key><integer>208</integer>\
@@ -498,8 +498,10 @@ mod tests {
         }
     }
 
+    /// Checks that a restore request states every option and always tells the phone not to copy the
+    /// backup.
     #[test]
-    fn a_restore_says_all_its_options_and_never_has_the_backup_copied() {
+    fn restore_request_states_all_options() {
         let how = RestoreOptions {
             system_files: true,
             reboot: false,
@@ -540,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_lack_what_they_need_are_errors() {
+    fn incomplete_messages_are_errors() {
         for xml in [
             "",
             "<integer>1</integer>",

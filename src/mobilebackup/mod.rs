@@ -15,6 +15,7 @@ use std::io::{self, Read};
 
 use crate::base::backup_path::{BackupPath, BadPath};
 use crate::base::cancel::is_cancelled;
+use crate::base::failure_kind::FailureKind;
 use crate::transport::plist_stream::FrameError;
 
 pub use message::{Kind, Request, Verdict};
@@ -51,6 +52,7 @@ pub const SERVICE: &str = "com.apple.mobilebackup2";
 
 /// Failure of the dialog before the phone's verdict.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Error {
     /// The connection broke, or the phone stopped answering.
     Wire {
@@ -81,6 +83,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns the kind of failure.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Error::Cancelled => FailureKind::Interrupted,
+            Error::Wire {
+                cause: FrameError::Io(_),
+                ..
+            }
+            | Error::HungUp { .. } => FailureKind::Lost,
+            _ => FailureKind::Failed,
+        }
+    }
+
     fn wire(doing: &'static str, cause: impl Into<FrameError>) -> Error {
         match cause.into() {
             FrameError::Io(e) if is_cancelled(&e) => Error::Cancelled,
@@ -128,7 +143,15 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Wire { cause, .. } => Some(cause),
+            Error::Hostile(path) => Some(path),
+            _ => None,
+        }
+    }
+}
 
 /// Error codes that the phone understands.
 ///
@@ -206,6 +229,16 @@ pub struct DeviceFault {
     pub code: u8,
     /// The phone's error text.
     pub text: String,
+}
+
+impl fmt::Display for DeviceFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the phone could not read its file {}: {} (code {})",
+            self.device_path, self.text, self.code
+        )
+    }
 }
 
 /// The computer's side of the dialog: the operations that the phone may request.

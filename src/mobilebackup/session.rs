@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_failed_is_told_by_its_path_and_nothing_else_is() {
+    fn reply_lists_only_failed_paths() {
         let path = |name: &str| name.parse::<BackupPath>().unwrap();
         let results = [
             (Ok(()), path("U/a")),
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phone_may_name_only_its_own_backup() {
+    fn only_own_backup_paths_are_admitted() {
         let udid = "00008030-001C195E0A88802E";
         for (path, allowed) in [
             ("00008030-001C195E0A88802E/Status.plist", true),

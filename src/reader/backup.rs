@@ -17,7 +17,7 @@ use crate::backup_format::record::fast::{self, Facts};
 use crate::backup_format::record::{BadRecord, FileRecord};
 use crate::backup_format::unreadable_rows::BadRow;
 use crate::base::plain_file;
-use crate::error::Error;
+use crate::reader::Error;
 use crate::reader::manifest_feed::List;
 use crate::reader::passwords::Passwords;
 use crate::store;
@@ -75,20 +75,11 @@ impl Mark {
 
     pub(crate) fn is_still_in(&self, folder: &Path) -> Result<(), Error> {
         let now = Mark::of(folder);
-        let folder = folder.display();
-        let (what, hint) = match now.0 {
-            _ if now == *self => return Ok(()),
-            Some(_) => (
-                format!("a newer backup took the place of {folder} while it was read"),
-                "run the same command again: nothing is known to be wrong with either of them",
-            ),
-            None => (
-                format!("{folder} was removed while it was read, or can no longer be read"),
-                "`idev-backup list` shows what is there",
-            ),
-        };
-        let hint = hint.to_owned();
-        Err(Error::Nothing { what, hint })
+        match now.0 {
+            _ if now == *self => Ok(()),
+            Some(_) => Err(Error::Replaced(folder.to_path_buf())),
+            None => Err(Error::Removed(folder.to_path_buf())),
+        }
     }
 }
 
@@ -192,7 +183,7 @@ impl Opened {
         let unlocked = match unlock(folder, passwords) {
             // An unencrypted list can be read without Manifest.plist. If the files are encrypted,
             // their records show that below.
-            Err(Error::Backup { why, .. }) if has_plain_list(folder) => {
+            Err(Error::Metadata { why, .. }) if has_plain_list(folder) => {
                 unread.note(no_manifest_plist(&why));
                 None
             }
@@ -213,7 +204,7 @@ impl Opened {
             unread: RefCell::new(unread),
         };
         if opened.keys.is_none() && opened.has_encrypted_files()? {
-            let encryption = Encryption::read_anyway(folder).ok_or_else(|| Error::Backup {
+            let encryption = Encryption::read_anyway(folder).ok_or_else(|| Error::Metadata {
                 path: folder.join("Manifest.plist"),
                 why: Unreadable::Damaged(
                     "the files of this backup are encrypted, and their keys, which it should have, cannot be read"

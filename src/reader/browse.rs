@@ -10,7 +10,7 @@ use super::usage::bundle_id;
 use crate::backup_format::info_plist::application_names;
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::base::time::rfc3339_seconds;
-use crate::error::Error;
+use crate::reader::Error;
 use crate::reader::backup::{Item, Opened};
 use crate::reader::selection::Select;
 
@@ -182,24 +182,13 @@ fn below<'a>(path: &'a str, folder: &str) -> &'a str {
 
 fn nothing_at(domain: &str, path: &str) -> Error {
     if domain.is_empty() {
-        return Error::Nothing {
-            what: format!("no domain is named before {:?}", format!("/{path}")),
-            hint: "a place begins with its domain, without a slash before it, as in HomeDomain/Library; `idev-backup ls BACKUP` shows \
-                   the domains"
-                .to_owned(),
-        };
-    }
-    if path.is_empty() {
-        Error::Nothing {
-            what: format!("the backup has no domain {domain:?}"),
-            hint: "`idev-backup ls BACKUP` shows its domains".to_owned(),
-        }
+        Error::NoDomainNamed(path.to_owned())
+    } else if path.is_empty() {
+        Error::NoDomain(domain.to_owned())
     } else {
-        Error::Nothing {
-            what: format!("the backup has nothing at {path:?} in {domain}"),
-            hint: format!(
-                "`idev-backup ls BACKUP {domain}` shows what is there; `idev-backup find` looks everywhere"
-            ),
+        Error::NoPath {
+            domain: domain.to_owned(),
+            path: path.to_owned(),
         }
     }
 }
@@ -402,11 +391,7 @@ pub fn tree(
         goes_on && !too_large
     })?;
     if too_large {
-        return Err(Error::Nothing {
-            what: "there is more than can be drawn as a tree".to_owned(),
-            hint: "name a folder, or draw less of it with --depth; `idev-backup find` lists all"
-                .to_owned(),
-        });
+        return Err(Error::TreeTooLarge);
     }
     match (current, domain) {
         (Some((_, mut tree)), _) if goes_on => {

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use crate::backup_format::keybag::Ending;
 use crate::backup_format::manifest_db::Kind;
-use crate::error::Error;
+use crate::reader::Error;
 use crate::reader::backup::{Bytes, Item, Opened};
 
 /// Plaintext of a file.
@@ -30,11 +30,7 @@ pub fn open_id(backup: &Opened, file_id: &str) -> Result<Body, Error> {
 }
 
 fn nothing(name: &str) -> Error {
-    Error::Nothing {
-        what: format!("the backup has no {name}"),
-        hint: "it takes the domain and the whole path, as in HomeDomain/Library/SMS/sms.db"
-            .to_owned(),
-    }
+    Error::NoFile(name.to_owned())
 }
 
 fn body(backup: &Opened, item: &Item) -> Result<Body, Error> {
@@ -44,13 +40,7 @@ fn body(backup: &Opened, item: &Item) -> Result<Body, Error> {
     };
     match item.kind {
         Kind::Directory => {
-            return Err(Error::Nothing {
-                what: format!("cannot read {}: it is a folder", item.name()),
-                hint: format!(
-                    "`idev-backup ls BACKUP '{}'` shows what is in it",
-                    item.name()
-                ),
-            });
+            return Err(Error::IsFolder(item.name()));
         }
         Kind::Link => {
             let to = item.record().ok().and_then(|record| record.target);

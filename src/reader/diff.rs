@@ -16,7 +16,7 @@ use crate::backup_format::manifest_db::{Filter, Kind as Is};
 use crate::backup_format::plists::{self, Info, ManifestPlist, Status};
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::time::rfc3339;
-use crate::error::Error;
+use crate::reader::Error;
 use crate::reader::backup::{Item, Opened};
 
 /// Number of items in a batch that a thread hands over.

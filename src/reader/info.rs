@@ -11,7 +11,7 @@ use crate::backup_format::plists::{Info, ManifestPlist, Status, Unreadable, is_c
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::product_names;
 use crate::base::time::rfc3339;
-use crate::error::Error;
+use crate::reader::Error;
 use crate::reader::backup::Opened;
 use crate::reader::passwords::Passwords;
 use crate::store;
@@ -118,7 +118,7 @@ pub fn info(folder: &Path, options: &Options) -> Result<Report, Error> {
             let is_told = !report.problems.is_empty();
             (report.unread.notes).retain(|note| !is_told || !note.starts_with("Manifest.plist:"));
         }
-        Err(Error::Backup { path, why }) => {
+        Err(Error::Metadata { path, why }) => {
             let problem = format!("cannot read {}: {why}", path.display());
             report.problems.push(problem);
         }

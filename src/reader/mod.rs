@@ -5,6 +5,7 @@ pub mod backup;
 pub mod browse;
 pub mod cat;
 pub mod diff;
+mod error;
 pub mod info;
 pub mod manifest_feed;
 pub(crate) mod opening;
@@ -12,3 +13,5 @@ pub mod passwords;
 pub mod selection;
 pub mod totals;
 pub mod usage;
+
+pub use error::Error;

@@ -6,7 +6,7 @@ use crate::backup_format::keybag::{Keys, Locked};
 use crate::backup_format::manifest_db::{self, Db};
 use crate::backup_format::manifest_mbdb::Mbdb;
 use crate::backup_format::plists::{self, Encryption, ListForm, Unreadable};
-use crate::error::Error;
+use crate::reader::Error;
 use crate::reader::manifest_feed::List;
 use crate::reader::passwords::Passwords;
 use crate::store;
@@ -21,10 +21,7 @@ pub(crate) fn no_backup(folder: &Path) -> Error {
     {
         return refused.into();
     }
-    Error::Nothing {
-        what: format!("{} is no backup of an iPhone or iPad", folder.display()),
-        hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
-    }
+    Error::NoBackup(folder.to_path_buf())
 }
 
 /// The keys that a password opens.
@@ -42,7 +39,7 @@ pub(crate) fn unlock(folder: &Path, passwords: &dyn Passwords) -> Result<Option<
         Ok(None) => Ok(None),
         // iOS 4 and 5 wrote Manifest.plist only for encrypted backups.
         Err(Unreadable::Absent) => Ok(None),
-        Err(why) => Err(Error::Backup {
+        Err(why) => Err(Error::Metadata {
             path: folder.join("Manifest.plist"),
             why,
         }),
@@ -59,7 +56,7 @@ pub(crate) fn unlock_with(
         Locked::WrongPassword => Error::WrongPassword {
             of: folder.display().to_string(),
         },
-        Locked::Absurd { .. } => Error::Backup {
+        Locked::Absurd { .. } => Error::Metadata {
             path: folder.join("Manifest.plist"),
             why: Unreadable::Damaged(why.to_string()),
         },
@@ -98,7 +95,7 @@ pub(crate) fn open_list(folder: &Path, unlocked: Option<&Unlocked>) -> Result<Li
             keys,
             manifest_key: Some(wrapped),
         }) => {
-            let key = keys.open(wrapped).map_err(|why| Error::Backup {
+            let key = keys.open(wrapped).map_err(|why| Error::Metadata {
                 path: folder.join("Manifest.plist"),
                 why: Unreadable::Damaged(format!("the key of the list of files: {why}")),
             })?;
@@ -115,7 +112,7 @@ pub(crate) fn open_list(folder: &Path, unlocked: Option<&Unlocked>) -> Result<Li
 }
 
 pub(crate) fn bad_list(folder: &Path, name: &str, e: &manifest_db::Error) -> Error {
-    Error::Backup {
+    Error::Metadata {
         path: folder.join(name),
         why: match e {
             manifest_db::Error::Absent => Unreadable::Absent,

@@ -1,7 +1,7 @@
 //! Provides backup passwords to the jobs.
 
 use crate::base::secret::Secret;
-use crate::error::Error;
+use crate::reader::Error;
 
 /// A source of backup passwords. Called only if a password is needed.
 pub trait Passwords {

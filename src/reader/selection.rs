@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::error::Error;
+use crate::reader::Error;
 use crate::reader::backup::Item;
 
 pub use crate::backup_format::manifest_db::Kind;
@@ -98,11 +98,6 @@ pub(crate) fn set(patterns: &[&String], any_case: bool) -> Result<Option<GlobSet
     if patterns.is_empty() {
         return Ok(None);
     }
-    let bad = |e: globset::Error| Error::Nothing {
-        what: format!("the pattern cannot be read: {e}"),
-        hint: "patterns are those of a shell: *.HEIC, CameraRollDomain/**, Library/{SMS,Notes}/*"
-            .to_owned(),
-    };
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         let glob = GlobBuilder::new(pattern)
@@ -110,9 +105,9 @@ pub(crate) fn set(patterns: &[&String], any_case: bool) -> Result<Option<GlobSet
             .backslash_escape(true)
             .case_insensitive(any_case)
             .build();
-        set.add(glob.map_err(bad)?);
+        set.add(glob.map_err(Error::Pattern)?);
     }
-    set.build().map(Some).map_err(bad)
+    set.build().map(Some).map_err(Error::Pattern)
 }
 
 #[cfg(test)]
@@ -130,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_for_the_last_name_or_for_all_of_it() {
+    fn patterns_match_name_or_full_path() {
         let photo = ("CameraRollDomain", "Media/DCIM/100APPLE/IMG_0001.HEIC");
         for pattern in [
             "*.HEIC",
@@ -156,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_is_none_is_an_error() {
+    fn invalid_pattern_is_an_error() {
         let wanted = Wanted {
             patterns: vec!["[".to_owned()],
             ..Wanted::default()

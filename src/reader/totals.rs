@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::backup_format::categories::Amounts;
 use crate::backup_format::manifest_db::{Filter, Kind};
-use crate::error::Error;
+use crate::reader::Error;
 use crate::reader::backup::Opened;
 
 /// Maximum memory for names of domains. A phone has some thousand domains, but a forged list could

@@ -9,7 +9,7 @@ use super::totals::{Sum, Totals};
 use crate::backup_format::categories::Amount;
 use crate::backup_format::info_plist::application_names;
 use crate::backup_format::unreadable_rows::Unread;
-use crate::error::Error;
+use crate::reader::Error;
 use crate::reader::backup::Opened;
 
 /// The prefixes of domains that belong to applications. The rest is the bundle id of the
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn extensions_and_groups_are_their_applications() {
+    fn app_extensions_count_toward_their_app() {
         let domains: HashMap<String, Sum> = [
             "AppDomain-com.example.chat",
             "AppDomainPlugin-com.example.chat.share",

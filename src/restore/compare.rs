@@ -14,9 +14,9 @@ use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::sha256::Sha256;
-use crate::error::Error;
 use crate::reader::backup::{Item, Opened};
 use crate::reader::passwords::Passwords;
+use crate::restore::Error;
 use crate::store::sums::hex;
 
 /// Maximum number of differences that are described; all are counted.

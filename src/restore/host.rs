@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 use crate::base::backup_path::BackupPath;
 use crate::base::phases::Phases;
 use crate::base::progress::{Event, Monitor, Phase};
-use crate::error::complaint;
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
 use crate::store::METADATA;
 use crate::store::restore_overlay::Overlay;
@@ -186,7 +185,7 @@ impl Host for SnapshotHost<'_> {
     }
 
     fn device_fault(&mut self, fault: DeviceFault) {
-        self.monitor.problem(complaint(&fault), None);
+        self.monitor.problem(fault.to_string(), None);
     }
 
     fn open(&mut self, path: &BackupPath) -> Result<Box<dyn Read + Send + '_>, Fault> {
@@ -326,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_has_one_list_and_the_other_is_not_missed() {
+    fn one_manifest_list_is_enough() {
         for (has, asked, missed) in [
             (Some("Manifest.mbdb"), "Manifest.db", false),
             (Some("Manifest.db"), "Manifest.mbdb", false),
@@ -344,8 +343,10 @@ mod tests {
         }
     }
 
+    /// Checks that a file the phone requests twice counts once. All files count as requested only
+    /// after the phone's next message.
     #[test]
-    fn a_file_that_is_asked_for_twice_counts_once_and_all_is_said_when_the_phone_went_on() {
+    fn repeated_requests_count_once() {
         let folder = tempfile::tempdir().unwrap();
         let names = ["a", "b"].map(|letter| letter.repeat(40));
         for name in &names {

@@ -6,6 +6,7 @@
 
 mod app_list;
 pub mod compare;
+mod error;
 mod host;
 pub mod partial;
 pub mod preflight;
@@ -22,13 +23,12 @@ use serde::Serialize;
 use super::doctor::{Level, Line};
 use crate::backup::passcode_prompt;
 use crate::base::cancel::CancelToken;
+use crate::base::failure_kind::FailureKind;
 use crate::base::keep_awake::Awake;
 use crate::base::progress::Monitor;
 use crate::base::time;
 use crate::device::connector::Connector;
 use crate::device::trust;
-use crate::doctor;
-use crate::error::{self, Error};
 use crate::history::change;
 use crate::history::list::Named;
 use crate::reader::passwords::Known;
@@ -37,7 +37,9 @@ use crate::restore::subject::{Source, Target};
 use crate::store::{self, Lock, Store, snapshot};
 use crate::transport::Attached;
 use crate::verify::{self, Depth, Outcome, Wrong};
+use crate::{doctor, reader};
 
+pub use error::Error;
 pub use run::Left;
 
 /// Options of a restore.
@@ -71,6 +73,8 @@ pub struct Options {
     pub silence_max: Duration,
     /// Time to wait for the user to tap "Trust".
     pub trust_wait: Duration,
+    /// Returns advice for an error that a dry run reports as a finding.
+    pub advise: Option<fn(&Error) -> Option<String>>,
 }
 
 impl Default for Options {
@@ -90,6 +94,7 @@ impl Default for Options {
             stay_awake: false,
             silence_max: passcode_prompt::WAIT_MAX + Duration::from_secs(60),
             trust_wait: Duration::from_secs(120),
+            advise: None,
         }
     }
 }
@@ -233,7 +238,7 @@ pub fn dry_run(
     let mut lines = preflight::judge_backup(&source, options);
     match &target {
         Ok(target) => lines.extend(preflight::judge_phone(&source, target, options)),
-        Err(e) => lines.push(problem("phone", e)),
+        Err(e) => lines.push(problem("phone", e, options)),
     }
     let admitted = match &target {
         Ok(target) => partial::admit(folder, &source, target, options),
@@ -244,16 +249,16 @@ pub fn dry_run(
     match admitted.and_then(|()| partial::show(folder, options)) {
         Ok(Some(part)) => lines.push(preflight::judge_part(&part, options)),
         // The check below reports a list that cannot be read or is encrypted.
-        Ok(None) | Err(Error::Backup { .. }) => {}
-        Err(e) => lines.push(problem("part", &e)),
+        Ok(None) | Err(Error::Read(reader::Error::Metadata { .. })) => {}
+        Err(e) => lines.push(problem("part", &e, options)),
     }
     match check(folder, options, &connector.token, monitor) {
         Ok(report) => lines.push(match known_damage(folder, options) {
             Some(damage) if report.outcome != Outcome::Damaged => damage,
             _ => preflight::judge_check(&report),
         }),
-        Err(e @ (Error::WrongPassword { .. } | Error::NoPassword { .. })) => {
-            lines.push(problem("check", &e));
+        Err(e) if e.kind() == FailureKind::WrongPassword => {
+            lines.push(problem("check", &e, options));
         }
         Err(e) => return Err(e),
     }
@@ -269,9 +274,9 @@ pub fn dry_run(
 }
 
 /// Returns the error that prevents a restore as a line of the dry run.
-fn problem(name: &'static str, e: &Error) -> Line {
+fn problem(name: &'static str, e: &Error, options: &Options) -> Line {
     let line = Line::problem(name, e.to_string());
-    match e.hint() {
+    match options.advise.and_then(|advise| advise(e)) {
         Some(hint) => line.hint(hint),
         None => line,
     }
@@ -308,7 +313,7 @@ fn check(
         passwords: options.password.as_ref().map(|known| known as _),
         ..verify::Options::default()
     };
-    verify::verify(folder, &how, monitor)
+    Ok(verify::verify(folder, &how, monitor)?)
 }
 
 /// A lock on a backup. While it is held, no other run moves or drops the backup, whose files would
@@ -331,7 +336,7 @@ pub fn hold_named(named: &Named) -> Result<Held, Error> {
     if now == named.id {
         Ok(Held(lock))
     } else {
-        Err(error::moved(&named.folder, None))
+        Err(store::Error::moved(&named.folder, None).into())
     }
 }
 
@@ -371,12 +376,13 @@ pub fn restore(
     let mut problems = Vec::new();
     let source = Source::look(folder)?;
     if source.encrypted && options.password.is_none() {
-        return Err(Error::NoPassword {
+        return Err(reader::Error::NoPassword {
             why: format!(
                 "the backup {} is encrypted, and no password was given",
                 source.path
             ),
-        });
+        }
+        .into());
     }
     let mut session = trust::session_or_pair(connector, phone, options.trust_wait, monitor)?;
     let target = Target::ask(phone, session.lockdown())?;

@@ -433,14 +433,14 @@ mod tests {
     }
 
     #[test]
-    fn a_phone_that_is_as_it_should_be_gets_no_warning() {
+    fn suitable_phone_gets_no_warning() {
         let lines = judge_phone(&source(), &target(), &Options::default());
         let worst = lines.iter().map(|line| line.level).max();
         assert_eq!(worst, Some(Level::Ok), "{lines:#?}");
     }
 
     #[test]
-    fn what_is_in_the_way_is_told_by_its_topic() {
+    fn preflight_problems_have_their_topic() {
         type Change = fn(&mut Source, &mut Target, &mut Options);
         let table: [(&str, Level, Change); 15] = [
             ("version", Level::Problem, |_, t, _| {
@@ -483,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_that_lacks_something_is_told_as_such() {
+    fn incomplete_backup_is_reported() {
         let options = Options::default();
         let lines = judge_backup(&source(), &options);
         assert_eq!(

@@ -16,10 +16,10 @@ use crate::base::units::{count, counted};
 use crate::device::connector::{Connector, Facts};
 use crate::device::sync_lock::SyncLock;
 use crate::device::{self, Lockdown, Session};
-use crate::error::Error;
 use crate::mobilebackup::{self, RestoreOptions, Verdict, error_codes};
+use crate::reader;
 use crate::restore::subject::Source;
-use crate::restore::{app_list, partial};
+use crate::restore::{Error, app_list, partial};
 use crate::store::restore_overlay::Overlay;
 use crate::transport::Attached;
 use crate::transport::plist_stream::FrameError;
@@ -170,7 +170,7 @@ impl Job<'_> {
             .filter(|_| self.source.encrypted)
             .map(|known| std::str::from_utf8(known.0.expose()))
             .transpose()
-            .map_err(|_| Error::NoPassword {
+            .map_err(|_| reader::Error::NoPassword {
                 why: "the password is no text in UTF-8, and phones take no other".to_owned(),
             })?;
         let how = RestoreOptions {
@@ -187,16 +187,18 @@ impl Job<'_> {
             let token = self.connector.token.fork();
             let silence_max = self.options.silence_max;
             let stream = session.service(mobilebackup::SERVICE, &token, silence_max)?;
-            let dialog = mobilebackup::Session::open(stream, token).map_err(|cause| {
-                Error::RestoreDialog {
+            let dialog =
+                mobilebackup::Session::open(stream, token).map_err(|cause| Error::Dialog {
                     cause,
                     left: Left::AsItWas,
-                }
-            })?;
+                })?;
             let mut overlay = Overlay::new(self.folder, source);
             if let Some(list) = self.list {
                 let shown = format!("{source}/Manifest.db").parse();
-                let shown = shown.map_err(|e| Error::Dialog(mobilebackup::Error::Hostile(e)))?;
+                let shown = shown.map_err(|e| Error::Dialog {
+                    cause: mobilebackup::Error::Hostile(e),
+                    left: Left::AsItWas,
+                })?;
                 let place = overlay.show(&shown, list.to_path_buf());
                 place.map_err(|e| Error::Store(crate::store::Error::io("show", list, e)))?;
             }
@@ -253,9 +255,9 @@ impl Job<'_> {
                         .evidence
                         .push_str(&format!("\n  it asked for {name}"));
                 }
-                Err(Error::RestoreRefused { refusal, left })
+                Err(Error::Refused { refusal, left })
             }
-            Err(cause) => Err(Error::RestoreDialog { cause, left }),
+            Err(cause) => Err(Error::Dialog { cause, left }),
         }
     }
 
@@ -263,15 +265,7 @@ impl Job<'_> {
     fn judge_amount(&self, course: &Course, problems: &mut Vec<String>) -> Result<(), Error> {
         let listed = self.files_total.unwrap_or(0);
         if listed > 0 && course.sent_files == 0 {
-            return Err(Error::Nothing {
-                what: format!(
-                    "the phone says that it has taken the backup, and asked for none of the {} that the backup's list names: nothing \
-                     was restored",
-                    counted(listed, "file")
-                ),
-                hint: "restart the phone and run the same command again; `idev-backup verify --deep` tells what is wrong with the backup"
-                    .to_owned(),
-            });
+            return Err(Error::NothingTaken { listed });
         }
         // The caller has already reported the files that could not be sent.
         let told = (course.unread.len() + course.absent.len()) as u64;
@@ -374,7 +368,7 @@ impl Job<'_> {
 fn may_have_taken(error: &Error) -> bool {
     matches!(
         error,
-        Error::RestoreDialog {
+        Error::Dialog {
             left: Left::All { .. },
             ..
         }
@@ -444,7 +438,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_far_it_came_says_what_state_the_phone_is_in() {
+    fn progress_determines_phone_state() {
         for (sent_files, asked_all, left) in [
             (0, false, Left::AsItWas),
             (0, true, Left::AsItWas),
@@ -461,8 +455,10 @@ mod tests {
         }
     }
 
+    /// Checks that the hint names the cable only after a connection error that the cable may have
+    /// caused.
     #[test]
-    fn the_cable_is_blamed_only_where_it_may_be_the_cause() {
+    fn cable_hint_only_for_wire_errors() {
         let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
         let wire = |cause| mobilebackup::Error::Wire {
             doing: "read files",
@@ -488,8 +484,10 @@ mod tests {
         }
     }
 
+    /// Checks that the job is cancelled after the limit, and that a job that ends earlier is not
+    /// cancelled.
     #[test]
-    fn a_phone_that_answers_nothing_is_waited_for_no_longer_than_said() {
+    fn wait_for_silent_phone_ends() {
         let token = CancelToken::new(Arc::default());
         within(Duration::from_millis(20), &token, || {
             while !token.stops() {

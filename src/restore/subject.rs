@@ -10,8 +10,8 @@ use crate::backup_format::plists::{self, Info, ManifestPlist, Status, Unreadable
 use crate::base::{product_names, time};
 use crate::device::connector::{self, Encryption, Facts};
 use crate::device::{self, Lockdown};
-use crate::error::Error;
-use crate::reader::backup;
+use crate::reader::{self, backup};
+use crate::restore::Error;
 use crate::store::walk::Walk;
 use crate::store::{self, snapshot};
 use crate::transport::{Attached, Stream};
@@ -49,9 +49,9 @@ impl Source {
     /// Reads these facts from a backup's folder.
     pub fn look(folder: &Path) -> Result<Source, Error> {
         if !store::is_backup(folder) {
-            return Err(backup::no_backup(folder));
+            return Err(backup::no_backup(folder).into());
         }
-        let unusable = |name: &str, why: Unreadable| Error::Backup {
+        let unusable = |name: &str, why: Unreadable| reader::Error::Metadata {
             path: folder.join(name),
             why,
         };

@@ -398,7 +398,7 @@ mod tests {
     use std::collections::HashMap;
 
     #[test]
-    fn each_generation_changes_as_many_files_as_it_was_told() {
+    fn generation_changes_requested_number_of_files() {
         let content = Content {
             changes: 80,
             ..Content::default()

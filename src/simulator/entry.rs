@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_do_not_depend_on_how_they_are_read() {
+    fn content_is_independent_of_read_sizes() {
         let entry = Entry {
             domain: "HomeDomain".into(),
             path: "x".into(),

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_fault_has_a_text() {
+    fn fault_specs_are_parsed() {
         for (spec, fault) in [
             ("cut-after:100", Fault::CutAfter(100)),
             ("name:a\\0b", Fault::Name("a\0b".into())),
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nested_list_is_what_it_claims() {
+    fn nested_plists_exceed_our_limits() {
         assert!(plist::from_bytes::<plist::Value>(&nested(3, 1)).is_ok());
         assert!(crate::base::bounded_plist::parse(&nested(40, 10)).is_err());
         assert!(crate::base::bounded_plist::parse(&nested(5000, 1)).is_err());

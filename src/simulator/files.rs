@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_made_file_is_what_its_name_says() {
+    fn generated_files_match_their_extension() {
         for (_, path, bytes) in in_all_backups().iter().chain(in_encrypted_backups()) {
             if path.ends_with(".plist") {
                 assert!(bytes.starts_with(b"bplist00"), "{path}")

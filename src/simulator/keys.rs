@@ -305,7 +305,7 @@ mod tests {
     use cbc::cipher::block_padding::Pkcs7;
 
     #[test]
-    fn what_is_encrypted_in_pieces_opens_as_a_whole() {
+    fn piecewise_encryption_decrypts_as_whole() {
         for size in [1u64, 15, 16, 17, 4095, 4096, 4097, 70_000] {
             let plain: Vec<u8> = (0..size).map(|n| n as u8).collect();
             let mut rest = &plain[..];
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_keeps_its_key_until_it_or_the_password_changes() {
+    fn new_version_or_password_changes_key() {
         let keys = |change| Keys::new("18.6.2", 1, change, 2, Password::new("x"));
         let file = |version| Entry {
             domain: "HomeDomain".into(),
@@ -348,8 +348,10 @@ mod tests {
         assert_eq!(first.wrapped_for(&file(0)).unwrap().len(), 44);
     }
 
+    /// Checks that backups from before iOS 10.2 have a key bag with one derivation and lack a
+    /// manifest key.
     #[test]
-    fn before_ios_10_2_there_is_one_derivation_and_no_manifest_key() {
+    fn old_ios_has_no_manifest_key() {
         for (ios, two) in [
             ("9.3.5", false),
             ("10.1", false),

@@ -249,8 +249,10 @@ mod tests {
         }
     }
 
+    /// Checks that the rows are read sorted by file ID, and that the temporary file is removed with
+    /// the last copy of the ledger.
     #[test]
-    fn what_is_noted_is_read_in_order_and_the_file_goes_with_the_last_copy() {
+    fn ledger_rows_are_read_in_order() {
         let file = RestoredKind::File {
             size: 5_000_000_000,
             sha256: "ab".repeat(32),
@@ -284,8 +286,10 @@ mod tests {
         assert!(!path.exists());
     }
 
+    /// Checks that a ledger with a name replaces the previous one only when it is complete, and
+    /// that it stays.
     #[test]
-    fn a_named_ledger_is_there_when_it_is_whole_and_stays() {
+    fn named_ledger_appears_when_finished() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.db");
         for id in ["a", "b"] {

@@ -6,7 +6,7 @@
 //! backup, and a hundred gigabytes take no space.
 //!
 //! ```no_run
-//! use crate::simulator::{Daemon, Phone, PhoneConfig};
+//! use idev_backup::simulator::{Daemon, Phone, PhoneConfig};
 //!
 //! # fn main() -> std::io::Result<()> {
 //! let phone = Phone::new(PhoneConfig::default());

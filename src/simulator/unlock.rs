@@ -217,7 +217,7 @@ mod tests {
     use crate::simulator::keys::{Encrypted, Keys, Password};
 
     #[test]
-    fn what_the_phone_encrypted_opens_with_its_password_and_no_other() {
+    fn only_right_password_opens_key_bag() {
         let file = Entry {
             domain: "HomeDomain".into(),
             path: "a".into(),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn no_bag_is_damaged_and_not_a_wrong_password() {
+    fn damaged_bag_is_not_wrong_password() {
         let keys = Keys::new("18.6.2", 1, 1, 2, Password::new("x")).bag(None);
         let without_password = crate::simulator::keys::bag_without_password(1);
         for bag in [
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_any_length_open_as_the_whole() {
+    fn decryption_accepts_any_piece_length() {
         for size in [0usize, 1, 15, 16, 17, 4095, 70_000] {
             let plain: Vec<u8> = (0..size).map(|n| n as u8).collect();
             let mut rest = &plain[..];

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_is_tried_and_left_as_it_was() {
+    fn probe_leaves_no_files_behind() {
         let dir = tempfile::tempdir().unwrap();
         let abilities = probe(dir.path(), 1 << 40).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_system_is_that_of_the_nearest_mount() {
+    fn nearest_mount_gives_file_system() {
         let mountinfo = "\
             21 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n\
             22 21 0:5 / /proc rw - proc proc rw\n\

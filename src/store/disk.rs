@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_there_is_removed_and_what_is_not_is_fine() {
+    fn removal_tolerates_absent_paths() {
         let dir = tempfile::tempdir().unwrap();
         let (folder, file) = (dir.path().join("a"), dir.path().join("b"));
         fs::create_dir_all(folder.join("c/d")).unwrap();
@@ -298,7 +298,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_is_removed_and_not_followed() {
+    fn removal_does_not_follow_links() {
         let dir = tempfile::tempdir().unwrap();
         let (folder, link) = (dir.path().join("a"), dir.path().join("l"));
         fs::create_dir_all(folder.join("b")).unwrap();
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_written_whole_over_what_a_crash_left() {
+    fn write_replaces_leftover_partial_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("seal.json");
         fs::write(&path, "old").unwrap();
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_holds_the_same_and_links_only_where_it_may() {
+    fn clone_links_only_when_allowed() {
         let dir = tempfile::tempdir().unwrap();
         let from = dir.path().join("from");
         fs::write(&from, "bytes").unwrap();
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_alike_only_if_both_are_there() {
+    fn absent_files_are_never_equal() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         for (name, text) in [("a", "x"), ("b", "x"), ("c", "y"), ("d", "")] {
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn two_folders_change_places_or_stay_where_they_are() {
+    fn folder_exchange_is_all_or_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let (one, other) = (dir.path().join("a"), dir.path().join("b"));
         fs::create_dir_all(one.join("1")).unwrap();
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn whether_large_files_fit_is_tried_only_where_there_is_room() {
+    fn large_file_probe_needs_space() {
         const ROOM: u64 = (5 << 30) + 1;
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(holds_large_files(dir.path(), ROOM - 1), None);

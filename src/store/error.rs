@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use super::{Absence, FORMAT, MARK, notes};
+use super::{Absence, FORMAT, MARK, Snapshot, notes};
+use crate::base::failure_kind::FailureKind;
 use crate::base::udid::Udid;
 use crate::store::permissions;
 
 /// An error while reading or writing a store.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation.
     Io {
@@ -91,6 +93,13 @@ pub enum Error {
         /// The error of the operating system.
         cause: io::Error,
     },
+    /// The backup is not where it was when its name was resolved.
+    Moved {
+        /// The place of the backup at that time.
+        from: PathBuf,
+        /// The place of the backup now, if it is still there.
+        to: Option<PathBuf>,
+    },
     /// The contents of one of our own files are invalid.
     Damaged {
         /// The path of that file.
@@ -101,6 +110,23 @@ pub enum Error {
 }
 
 impl Error {
+    /// Creates the error for a backup that is not where it was when its name was resolved.
+    pub(crate) fn moved(from: &Path, to: Option<&Snapshot>) -> Error {
+        Error::Moved {
+            from: from.to_path_buf(),
+            to: to.map(|to| to.path().to_path_buf()),
+        }
+    }
+
+    /// Returns the kind of failure.
+    pub fn kind(&self) -> FailureKind {
+        if self.is_full() {
+            FailureKind::NoSpace
+        } else {
+            FailureKind::Failed
+        }
+    }
+
     /// Creates an [`Error::Io`] for `doing` on `path`.
     pub fn io(doing: &'static str, path: &Path, cause: io::Error) -> Error {
         Error::Io {
@@ -209,6 +235,9 @@ impl Error {
             Error::OtherFormat { .. } => {
                 Some("use the version of idev-backup that made it, or a later one")
             }
+            Error::Moved { .. } => {
+                Some("`idev-backup list` shows what is there now; then run the command again")
+            }
             Error::Damaged { path, .. } if path.ends_with(notes::NOTES) => Some(
                 "look into that file; without it all pins, names and dates of checks are forgotten",
             ),
@@ -285,6 +314,17 @@ impl fmt::Display for Error {
                 "what was dropped cannot be removed whole: {}: {cause}",
                 path.display()
             ),
+            Error::Moved { from, to: Some(to) } => write!(
+                f,
+                "another run has put a newer backup in the place of {} since; the one that was meant is now {}",
+                from.display(),
+                to.display()
+            ),
+            Error::Moved { from, to: None } => write!(
+                f,
+                "{} is not the backup that was meant any more: another run has removed or replaced it",
+                from.display()
+            ),
             Error::Damaged { path, why } if path.ends_with(MARK) => {
                 write!(f, "{} is damaged: {why}", path.display())
             }
@@ -293,4 +333,11 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { cause, .. } | Error::Stuck { cause, .. } => Some(cause),
+            _ => None,
+        }
+    }
+}

@@ -241,7 +241,7 @@ mod tests {
     use crate::store::sums::{self, Sums};
 
     #[test]
-    fn sources_are_read_as_written() {
+    fn hash_sources_round_trip() {
         let dir = tempfile::tempdir().unwrap();
         let files = [
             ("00/a", Source::Received),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_list_of_sources_tells_of_no_source() {
+    fn damaged_source_list_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(SOURCES);
         for text in ["received  a\nrubbish\n", "received  a\ncarried  c"] {
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_was_read_never_counts_as_received() {
+    fn read_hash_never_becomes_received() {
         for (source, next) in [
             (Source::Received, Source::Carried),
             (Source::Carried, Source::Carried),

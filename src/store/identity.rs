@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn identity_survives_damage_to_any_one_file() {
+    fn identity_survives_one_damaged_file() {
         let pair = Pair::new();
         assert!(pair.is_ours());
         let backup = NAMES.map(|name| pair.backup().join(name));
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_decide_where_both_records_are_damaged() {
+    fn copies_replace_two_damaged_records() {
         let pair = Pair::new();
         for name in [RECORD, RECORD_COPY] {
             flip(&pair.beside().join(name));
@@ -307,8 +307,9 @@ mod tests {
         }
     }
 
+    /// Checks that a backup that another program continued no longer counts as ours.
     #[test]
-    fn a_backup_that_another_program_continued_is_not_ours() {
+    fn backup_continued_elsewhere_is_foreign() {
         for damaged in [false, true] {
             let pair = Pair::new();
             if damaged {
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repair_finds_what_belongs_to_the_rest_of_a_backup() {
+    fn repair_matches_partly_damaged_backup() {
         let pair = Pair::new();
         for name in ["Manifest.plist", "Status.plist"] {
             fs::remove_file(pair.backup().join(name)).unwrap();

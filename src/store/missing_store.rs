@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_cause_is_told_apart() {
+    fn absence_causes_are_distinguished() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::create_dir_all(at("mnt")).unwrap();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_file_systems_are_read() {
+    fn fstab_mount_points_are_parsed() {
         let table = "# /dev/sda1 /old ext4\n\nUUID=1 / ext4 defaults 0 1\nUUID=2\t/mnt/my\\040disk\text4 noauto\n\
                      UUID=3 none swap sw\n/dev/sdb /srv/backups xfs\nbroken\n";
         let points = mount_points(table);

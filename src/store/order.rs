@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_without_number_stands_by_its_date() {
+    fn unnumbered_backup_sorts_by_date() {
         let ours = [place(1, 10), place(2, 20), place(3, 30)];
         for (day, sequence) in [(5, 0), (10, 1), (15, 1), (29, 2), (30, 3), (99, 3)] {
             let date = place(0, day).date;
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_wrong_changes_no_order() {
+    fn wrong_clock_keeps_backup_order() {
         // The second one was made while the phone's clock was years behind.
         let ours = [place(1, 1000), place(2, 10), place(3, 1010)];
         assert!(ours.is_sorted());

@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn root_is_refused_in_others_stores() {
+    fn root_is_refused_in_foreign_stores() {
         for (effective, folder, new_file, refused) in [
             (1000, 1000, Some(1000), None),
             (1000, 0, None, None),

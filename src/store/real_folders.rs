@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn real_folders_are_fine() {
+    fn real_folders_are_accepted() {
         let dir = tempfile::tempdir().unwrap();
         let udid: Udid = UDID.parse().unwrap();
         let own = dir.path().join(".idev-backup").join(UDID);

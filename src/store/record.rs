@@ -436,7 +436,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_later_record_is_refused_by_version() {
+    fn newer_record_version_is_refused() {
         let mut later = record(7, "2026-11-20T21:14:01Z");
         later.version = 2;
         let text = later.to_text().unwrap();

@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_is_seen_under_its_name() {
+    fn overlay_shows_sealed_files() {
         let (_dir, mut overlay) = sealed();
         assert_eq!(text(&mut overlay, "00/a").as_deref(), Some("one"));
         assert_eq!(names(&mut overlay, "00"), ["a", "b"]);
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_seen_and_the_backup_stays_as_it_is() {
+    fn overlay_changes_leave_backup_untouched() {
         let (dir, mut overlay) = sealed();
         overlay.write(&path("00/a"), &mut &b"written"[..]).unwrap();
         overlay
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_and_changes_nothing() {
+    fn invalid_overlay_operations_change_nothing() {
         let (dir, mut overlay) = sealed();
         for (from, to) in [("00", "00/x"), ("00/a", "00"), ("absent", "x")] {
             assert!(overlay.rename(&path(from), &path(to)).is_err(), "{from}");
@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_breaks_off_leaves_nothing() {
+    fn interrupted_body_leaves_nothing() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -522,7 +522,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn links_lead_nowhere() {
+    fn overlay_does_not_follow_links() {
         let (dir, mut overlay) = sealed();
         let sealed = dir.path().join("sealed");
         fs::create_dir(dir.path().join("out")).unwrap();

@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stretch_of_time_is_read_as_it_is_written() {
+    fn retention_spans_round_trip() {
         for text in ["12h", "30d", "8w", "6m", "2y", "0d"] {
             assert_eq!(text.parse::<Within>().unwrap().to_string(), text);
         }
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_read_from_a_file_and_refuses_what_it_does_not_know() {
+    fn policy_refuses_unknown_keys() {
         let read = |text: &str| serde_json::from_str::<Policy>(text);
         let policy = read(r#"{"keep-last": 3, "keep-within": "30d"}"#).unwrap();
         assert_eq!(policy.to_string(), "keep-last 3, keep-within 30d");
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_one_takes_no_good_ones_place() {
+    fn damaged_backup_displaces_no_good_one() {
         let now = "2026-11-22T12:00:00".parse().unwrap();
         let mut all = ["2026-11-22T10:00:00", "2026-11-21T10:00:00"]
             .map(facts)

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn intents_that_are_no_files() {
+    fn folder_as_intent_is_set_aside() {
         let world = World::new(true);
         fs::create_dir(world.own("draft/seal.json")).unwrap();
         let lock = world.store.lock(&world.udid).unwrap();

@@ -423,7 +423,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn apples_archive_names_are_read() {
+    fn apple_archive_names_are_parsed() {
         let (udid, stamp) = parse_name("00008030-001C195E0A88802E-20261120-221401").unwrap();
         assert_eq!(udid.as_str(), "00008030-001C195E0A88802E");
         assert_eq!(stamp.as_deref(), Some("20261120-221401"));
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_has_a_date_and_a_time() {
+    fn stamps_need_date_and_time() {
         assert!(is_stamp("20261120-221401"));
         for text in [
             "",
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_stands_where_we_put_it_only_under_its_own_stamp() {
+    fn own_place_requires_matching_stamp() {
         let snapshot = |archived: Option<&str>, beside: Option<&str>| Snapshot {
             udid: "00008030-001C195E0A88802E".parse().unwrap(),
             path: PathBuf::new(),
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn stamps_come_newest_first_and_alone() {
+    fn stamped_folders_sort_newest_first() {
         let dir = tempfile::tempdir().unwrap();
         for name in [
             "20261120-221401",

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hex_goes_both_ways() {
+    fn hex_encoding_round_trips() {
         let (hash, length) = hash(&b"abc"[..]).unwrap();
         assert_eq!(length, 3);
         assert_eq!(
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_read_as_it_was_written() {
+    fn hash_list_round_trips() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("SUMS");
         let lines = [("00/x  y", [7; 32]), ("Info.plist", [0xab; 32])];
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_lines_are_named_and_the_others_are_read() {
+    fn bad_lines_are_reported_and_skipped() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("SUMS");
         let names = ["00/a", "00/b", "Info.plist", "ab/x"];
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_of_all_bytes_however_they_come() {
+    fn hash_is_independent_of_read_sizes() {
         let bytes: Vec<u8> = (0..1000u32).map(|n| n as u8).collect();
         let whole = hash(&bytes[..]).unwrap();
         assert_eq!(whole.1, 1000);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_list_is_an_error() {
+    fn damaged_hash_list_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("SUMS");
         std::fs::write(&path, "deadbeef  x\n").unwrap();

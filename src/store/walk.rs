@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_walk_is_in_its_own_order() {
+    fn walk_yields_paths_in_order() {
         let dir = tempfile::tempdir().unwrap();
         for path in ["b/2", "b/10", "a.x", "a/z/q", "Info.plist", "00/00ff"] {
             let path = dir.path().join(path);

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_the_same_does_not_depart() {
+    fn equivalent_messages_compare_equal() {
         for (one, other) in [
             (json!({"a": 1, "b": 2}), json!({"b": 2.0, "a": 1})),
             (json!({"a": {"$data": 5}}), json!({"a": {"$data": 900}})),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_a_key_and_a_path_do_depart() {
+    fn changed_values_compare_as_different() {
         for (one, other) in [
             (json!({"a": 1}), json!({"a": 2})),
             (json!({"a": 1}), json!({})),
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn stand_ins_as_keys_are_compared_each_with_its_own() {
+    fn placeholder_keys_compare_one_to_one() {
         let two = |first: u64, second: u64| json!({"name-1": first, "name-2": second});
         assert!(same(two(1, 2), two(1, 2), None));
         assert!(!same(two(1, 2), two(3, 2), None));
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn every_disk_has_another_amount_free() {
+    fn free_space_may_differ() {
         let free = |bytes: u64| json!(["DLMessageStatusResponse", 0, "", bytes]);
         assert!(same(free(5), free(6), Some("DLMessageGetFreeDiskSpace")));
     }

@@ -501,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn files_between_messages_are_told_from_them_however_the_bytes_are_cut() {
+    fn files_and_messages_are_separated() {
         let whole = items(Framing::DeviceLink, &dialog(), usize::MAX);
         let kinds: Vec<String> = whole
             .iter()
@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_the_connection_cuts_is_told_as_cut() {
+    fn cut_off_file_is_marked() {
         let mut dialog = dialog();
         dialog.truncate(2);
         dialog[1].1.truncate(10 + 7 + 6);
@@ -547,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn only_bodies_of_the_phones_metadata_are_kept() {
+    fn only_metadata_bodies_are_kept() {
         let all = items(Framing::DeviceLink, &dialog(), 7);
         let bodies: Vec<_> = all
             .iter()
@@ -560,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_of_afc_and_messages_of_the_daemon_are_cut_too() {
+    fn afc_and_usbmux_frames_are_split() {
         let mut packet = AFC_MAGIC.to_vec();
         for word in [48u64, 48, 3, 20, 7] {
             packet.extend(word.to_le_bytes());
@@ -592,7 +592,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lost_step_is_counted_and_no_more() {
+    fn unframed_bytes_are_only_counted() {
         let all = items(Framing::Plists, &[(ToPhone, vec![0xff; 100])], 9);
         assert_eq!(all, [(ToPhone, Item::Raw(100))]);
     }

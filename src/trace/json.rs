@@ -66,7 +66,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_value_comes_back_as_its_kind() {
+    fn json_values_keep_their_type() {
         for (json, value) in [
             (json!(2.0), Value::Real(2.0)),
             (json!(2), Value::Integer(2.into())),

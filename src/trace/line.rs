@@ -372,7 +372,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_line_is_read_as_it_was_written() {
+    fn every_trace_line_round_trips() {
         let file = |end, body| Message::File {
             from: Some("path-1".into()),
             to: "U/a".into(),
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_lacks_something_says_what() {
+    fn incomplete_line_names_missing_part() {
         for (line, why) in [
             ("{\"ch\":1,\"dir\":\">\"}", "message"),
             ("{\"ch\":1,\"files\":\"end\"}", "direction"),

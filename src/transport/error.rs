@@ -9,6 +9,7 @@ use crate::transport::usb::mux;
 
 /// Failure to reach a phone, through the daemon or over USB.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Error {
     /// No daemon listens on the address.
     NoDaemon {
@@ -107,10 +108,19 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::NoDaemon { cause, .. } | Error::Io { cause, .. } => Some(cause),
+            Error::Usb { trouble, .. } => Some(trouble),
+            _ => None,
+        }
+    }
+}
 
 /// Failure on USB.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Trouble {
     /// The user lacks permission to open the phone's device node.
     NoRights {

@@ -194,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn silence_has_a_limit() {
+    fn silent_read_times_out() {
         let (mut wire, _far) = pair(Duration::from_millis(1), &Arc::default());
         let error = wire.read(&mut [0; 4]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
-    fn a_cancel_reaches_all_that_is_narrower_and_nothing_wider() {
+    fn cancellation_reaches_only_child_tokens() {
         let all = CancelToken::new(Arc::default());
         let one = all.for_one();
         let part = one.for_one();
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancel_waits_for_the_end_of_the_message() {
+    fn cancellation_waits_for_message_end() {
         let cancel = Arc::new(AtomicBool::new(true));
         let (mut wire, mut far) = pair(Duration::from_secs(60), &cancel);
         wire.token.set_between_messages(false);

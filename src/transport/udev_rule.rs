@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hint_and_the_file_hold_the_rule_and_name_the_file() {
+    fn hint_and_file_contain_rule() {
         for text in [HINT.to_owned(), file()] {
             assert!(text.contains(RULE) && text.contains(FILE), "{text}");
         }

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_is_whole_or_broken_wherever_it_is_read_from() {
+    fn database_check_is_independent_of_source() {
         let folder = tempfile::tempdir().unwrap();
         let whole = database(folder.path());
         assert!(
@@ -181,8 +181,10 @@ mod tests {
         ));
     }
 
+    /// Checks that a database that needs a collation of its app does not count as checked and
+    /// whole.
     #[test]
-    fn what_an_app_added_to_sqlite_is_not_called_broken() {
+    fn custom_collation_is_not_called_fine() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.db");
         let db = Connection::open(&path).unwrap();
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_property_list_is_read_or_broken() {
+    fn truncated_property_list_is_broken() {
         let mut bytes = Vec::new();
         plist::Value::Array(vec!["a".into()])
             .to_writer_binary(&mut bytes)

@@ -9,12 +9,12 @@ use crate::backup_format::keybag::Keys;
 use crate::backup_format::plists::ManifestPlist;
 use crate::backup_format::temp_db;
 use crate::base::private_dir::PrivateDir;
-use crate::error::Error;
 use crate::reader::backup::{Item, Opened};
 use crate::reader::manifest_feed::List;
 use crate::store::disk;
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::walk::Found;
+use crate::verify::Error;
 use crate::verify::content_checks::{self, Inside, Look};
 use crate::verify::worker::Yield;
 
@@ -244,8 +244,10 @@ impl Shared {
 mod tests {
     use super::*;
 
+    /// Checks that differing digests count as damage only if at least one digest of the backup
+    /// matches.
     #[test]
-    fn another_digest_means_something_once_one_of_the_backup_is_right() {
+    fn digest_mismatch_counts_after_one_match() {
         let finding = Finding {
             wrong: Wrong::Altered,
             domain: None,

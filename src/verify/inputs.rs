@@ -5,11 +5,12 @@ use super::our_files;
 use crate::backup_format::manifest_db::{self, Db};
 use crate::backup_format::manifest_mbdb::Mbdb;
 use crate::backup_format::plists::{self, ManifestPlist, Status};
-use crate::error::Error;
+use crate::reader;
 use crate::reader::backup::{self, Unlocked};
 use crate::reader::manifest_feed::List;
 use crate::store;
 use crate::store::walk::Walk;
+use crate::verify::Error;
 use crate::verify::walk::Check;
 
 impl Check<'_> {
@@ -22,7 +23,7 @@ impl Check<'_> {
             return Ok(());
         }
         self.unlocked = match backup::unlock(self.folder, passwords) {
-            Err(Error::WrongPassword { .. }) if self.options.password_is_a_guess => {
+            Err(reader::Error::WrongPassword { .. }) if self.options.password_is_a_guess => {
                 let detail = "the password that was given is of another backup; it is checked as without one";
                 self.find(Wrong::Unchecked, "Manifest.plist", detail);
                 None

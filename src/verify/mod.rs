@@ -9,6 +9,7 @@
 
 mod content_checks;
 mod cross_checks;
+mod error;
 mod finding;
 mod inputs;
 mod our_files;
@@ -28,7 +29,7 @@ use crate::backup_format::plists::{self, Unreadable};
 use crate::base::cancel::CancelToken;
 use crate::base::plain_file;
 use crate::base::progress::{Monitor, Phase};
-use crate::error::{self, Error};
+use crate::reader;
 use crate::reader::backup::Mark;
 use crate::reader::passwords::Passwords;
 use crate::store::{self, Id, snapshot};
@@ -36,6 +37,7 @@ use crate::verify::our_files::OurFiles;
 use crate::verify::walk::Check;
 
 pub use content_checks::Inside;
+pub use error::Error;
 pub use finding::{Finding, Outcome, Report, Wrong};
 pub use our_files::Proof;
 pub use repair::{Repair, Repaired, repair};
@@ -142,18 +144,12 @@ pub(crate) fn look_through(
     monitor: &dyn Monitor,
 ) -> Result<Report, Error> {
     if !folder.is_dir() {
-        return Err(Error::Nothing {
-            what: format!("there is no folder {}", folder.display()),
-            hint: "`idev-backup list` shows the backups of the store".to_owned(),
-        });
+        return Err(reader::Error::NoFolder(folder.to_path_buf()).into());
     }
     if !store::is_backup(folder)
         && plists::read(folder, "Status.plist").err() == Some(Unreadable::Absent)
     {
-        return Err(Error::Nothing {
-            what: format!("{} is no backup of an iPhone or iPad", folder.display()),
-            hint: "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store".to_owned(),
-        });
+        return Err(reader::Error::NoBackup(folder.to_path_buf()).into());
     }
     may_read(folder)?;
     let known = snapshot::look(folder)?;
@@ -161,7 +157,7 @@ pub(crate) fn look_through(
     if let Some(id) = &options.id
         && of.as_ref().is_none_or(|now| now.id() != id)
     {
-        return Err(error::moved(folder, None));
+        return Err(store::Error::moved(folder, None).into());
     }
     let mut options = options.clone();
     let ours = match &known {

@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use super::Depth;
 use super::finding::Wrong;
-use crate::error::Error;
 use crate::store::audit::{Extent, Fault, has_damaged_list};
 use crate::store::hash_sources::{SOURCES, Source, Sources};
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::walk::order;
 use crate::store::{self, Snapshot};
+use crate::verify::Error;
 use crate::verify::walk::Check;
 
 /// Number of files whose bytes were compared with a hash, by what that hash is worth.

@@ -10,9 +10,9 @@ use super::finding::{Report, Wrong};
 use super::{Options, look_through};
 use crate::base::backup_path::BackupPath;
 use crate::base::progress::{Monitor, Phase};
-use crate::error::{self, Error};
 use crate::store::sums::{Hash, Line, Lines};
-use crate::store::{Snapshot, Store, snapshot};
+use crate::store::{self, Snapshot, Store, snapshot};
+use crate::verify::Error;
 
 /// A file that was repaired.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,16 +38,8 @@ pub struct Repair {
 /// Checks the backup in `folder`, repairs it with what other backups have whole, and checks it
 /// again.
 pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result<Repair, Error> {
-    let nothing = |what: String| Error::Nothing {
-        what,
-        hint: "make a new one: `idev-backup create --full`".to_owned(),
-    };
     let Some(named) = snapshot::to_repair(folder)? else {
-        let what = format!(
-            "{} lies in no store, so there are no snapshots to take anything from",
-            folder.display()
-        );
-        return Err(nothing(what));
+        return Err(Error::NotInStore(folder.to_path_buf()));
     };
     let store = Store::open(named.path().parent().unwrap_or(folder))?;
     let lock = store.lock(named.udid())?;
@@ -61,14 +53,10 @@ pub fn repair(folder: &Path, options: &Options, monitor: &dyn Monitor) -> Result
         _ => None,
     };
     let Some(backup) = there else {
-        return Err(error::moved(folder, None));
+        return Err(store::Error::moved(folder, None).into());
     };
     let Some(sums) = backup.sums() else {
-        let what = format!(
-            "no list of hashes belongs to {}: another program made or changed it, and nothing tells which bytes are right",
-            folder.display()
-        );
-        return Err(nothing(what));
+        return Err(Error::NoHashes(folder.to_path_buf()));
     };
     // Name the list of hashes explicitly: if a file that ties it to the backup is lost, a check of
     // the folder alone may not find it.

@@ -12,14 +12,13 @@ use super::size::OtherSize;
 use super::{Depth, Options};
 use crate::backup_format::plists::ManifestPlist;
 use crate::base::progress::{Event, Monitor};
-use crate::error::Error;
 use crate::reader::backup::Unlocked;
 use crate::reader::manifest_feed::{self, Handfuls, List, Listed, Records, Summary};
 use crate::store::sums::Hash;
 use crate::store::walk::{Found, Walk, order};
 use crate::store::{self, METADATA, Snapshot};
-use crate::verify::cross_checks;
 use crate::verify::worker::{Bench, Noted, Task, Yield};
+use crate::verify::{Error, cross_checks};
 
 /// Largest number of files with another size that wait until the list is free to give their
 /// digests. Each takes a few hundred bytes of memory.

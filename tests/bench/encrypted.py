@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Makes an encrypted backup of random files, for measuring: python3 encrypted.py DIR FILES BYTES [DPIC]
+"""Makes an encrypted backup of random files for benchmarks.
 
-Prints one line per file that says how openssl decrypts it: <its path> <its key in hex digits> <its name>. Needs `cryptography`; the
-password is "password". The list has names of a phone's shape; all files have one size. A small DPIC leaves the opening of the key bag,
-which takes every program some seconds, out of what is measured.
+    python3 encrypted.py DIR FILES BYTES [DPIC]
+
+Prints one line for each file, with which openssl can decrypt it: <its path> <its key in hex digits>
+<its name>. Needs `cryptography`. The password is "password". The names resemble those of a phone;
+all files have the same size. With a small DPIC, opening the key bag, which takes every program some
+seconds, does not count in measurements.
 """
 
 import hashlib
@@ -88,7 +91,7 @@ def main(folder, files, size, rounds):
     key = os.urandom(32)
     folder.joinpath("Manifest.db").write_bytes(encrypt(key, plain.read_bytes()))
     plain.unlink()
-    # Without a version of iOS no phone would take it, and `verify` says so.
+    # Without a version of iOS no phone would accept the backup, and `verify` would report that.
     lockdown = {"ProductVersion": "18.6.2"}
     manifest = {"IsEncrypted": True, "BackupKeyBag": bag, "ManifestKey": wrapped(key), "Version": "10.0", "Lockdown": lockdown}
     folder.joinpath("Manifest.plist").write_bytes(plistlib.dumps(manifest, fmt=plistlib.FMT_BINARY))

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""What a backup costs, beside other programs, against one simulated phone on one machine in one run.
+"""Compares the cost of a backup with other programs: one simulated phone, one machine, one run.
 
-    python3 tests/bench/measure.py target/release/idev-backup [large] [small] [memory] [unchanged] [verify] [reading] [extract] [restore] [history]
+    python3 tests/bench/measure.py target/release/idev-backup [large] [small] [memory] [unchanged]
+                                   [verify] [reading] [extract] [restore] [history]
 
-Needs Linux and libimobiledevice-utils; pymobiledevice3 is measured where tests/peers/run.py has installed it, and openssl
-where it is there; `reading` needs sqlite3 and no phone. `--on DIR` chooses the disk (`/dev/shm` without it: the programs are compared, not the disk), `--runs N`
-how often each is run; the median counts. Prints Markdown. Times are of this machine, so only their ratios say anything.
+Needs Linux and libimobiledevice-utils. Also measures pymobiledevice3 if tests/peers/run.py has
+installed it, and openssl if it is installed; `reading` needs sqlite3 and no phone. `--on DIR`
+selects the disk; the default is `/dev/shm`, because the programs are compared and not the disk.
+`--runs N` is the number of runs of each program; the median counts. Prints Markdown. Times depend
+on the machine, so only their ratios are meaningful.
 """
 
 import argparse
@@ -30,7 +33,7 @@ GIB = 1 << 30
 
 
 class Cost:
-    """Seconds, processor seconds and peak memory of a program that ended well."""
+    """Seconds, processor seconds and peak memory of a program that succeeded."""
 
     def __init__(self, *command, **options):
         begun = time.monotonic()
@@ -89,7 +92,7 @@ class Bench:
         return json.loads(newest.read_text())
 
     def settle(self):
-        """Waits until the phone has restarted: it goes away a moment after its verdict."""
+        """Waits until the phone has restarted, which it does a moment after its verdict."""
         time.sleep(1)
         for _ in range(100):
             found = subprocess.run(["idevice_id", "-l"], env=self.environment, capture_output=True, text=True)
@@ -103,7 +106,7 @@ class Bench:
         os.sync()
 
     def full_backups(self, runs):
-        """Each program in turn, so that whatever else the machine does meets all of them. Costs by program."""
+        """Returns the costs by program. Runs them in turn, so that other load affects them all."""
         costs = {}
         programs = {
             "idev-backup": lambda: self.create("--full", "--keep", "0"),
@@ -129,7 +132,7 @@ def median(costs, what):
 
 
 def compare(title, bench, runs):
-    """Prints and answers the programs' median seconds."""
+    """Prints the programs' median costs, and returns the cost of every run."""
     costs = bench.full_backups(runs)
     ours = median(costs["idev-backup"], "seconds")
     print(f"\n### {title}\n\n| | seconds (of each run) | times idev-backup | processor | memory |\n|---|---|---|---|---|")
@@ -147,7 +150,7 @@ def parts(seconds):
 
 
 def openssl_seconds_per_gib(*what):
-    """What one core needs at best, in blocks of the size of a TLS record."""
+    """Returns the least time that one core needs, in blocks of the size of a TLS record."""
     command = ["openssl", "speed", "-mr", "-seconds", "2", "-bytes", "16384", *what]
     for line in subprocess.run(command, capture_output=True, text=True).stdout.splitlines():
         if line.startswith("+F:"):
@@ -203,12 +206,15 @@ def unchanged(ours, on, runs):
 
 
 def verify(ours, on, runs):
-    """Encrypted backups, checked beside openssl over the same bytes on as many cores, one large file for each of them."""
+    """Measures checks of encrypted backups beside openssl.
+
+    openssl reads the same bytes on as many cores, from one large file for each core.
+    """
     with Bench(ours, on, "--files", "10000", "--bulk", "24x128M", "--will-encrypt") as bench:
         bench.create()
         (bench.folder / "password").write_text("simulated\n")
         backup = next(path for path in (bench.folder / "store").iterdir() if not path.name.startswith("."))
-        alone = bench.folder / "alone"  # without a list of hashes
+        alone = bench.folder / "alone"  # A copy without the list of hashes.
         shutil.copytree(backup, alone, copy_function=os.link)
         cores = os.cpu_count()
         parts = [bench.folder / f"part{core}" for core in range(cores)]
@@ -246,7 +252,7 @@ CREATE TABLE Properties (key TEXT PRIMARY KEY, value BLOB);
 
 
 def record(path, size, mode, modified, inode, chance):
-    """An archived MBFile as iOS writes it for a file with a digest and a key."""
+    """Returns an archived MBFile as iOS writes it for a file with a digest and a key."""
     uid = plistlib.UID
     classes = {"$classname": "NSMutableData", "$classes": ["NSMutableData", "NSData", "NSObject"]}
     file = {
@@ -263,7 +269,7 @@ def record(path, size, mode, modified, inode, chance):
 
 
 def list_of_files(files, chance):
-    """Domain, path and flags of so many files, and of the folders above them, with shares as phones have them."""
+    """Yields domain, path and flags of `files` files and their folders, in a phone's proportions."""
     apps = [f"AppDomain-com.example.app{n:03}" for n in range(200)]
     seen = set()
     while files > 0:
@@ -289,7 +295,7 @@ def list_of_files(files, chance):
 
 
 def backup_of(folder, files):
-    """A backup of which only the lists are there; that is all that `info`, `usage`, `ls` and `find` look at."""
+    """Makes a backup that has only lists; `info`, `usage`, `ls` and `find` read nothing else."""
     chance = random.Random(7)
     folder.mkdir()
     plain = {"IsEncrypted": False, "Version": "10.0", "Applications": {}}
@@ -322,7 +328,7 @@ def reading(ours, on, runs):
     folder = Path(tempfile.mkdtemp(prefix="measure-", dir=on))
     try:
         backup = folder / "backup"
-        # In a process of its own: what this one ever held would count for each that it starts.
+        # Use a separate process: the peak memory of this one would count for each of its children.
         maker = multiprocessing.Process(target=backup_of, args=(backup, 1_000_000))
         maker.start()
         maker.join()
@@ -363,12 +369,15 @@ def extract(ours, on, runs):
 
 
 class Encrypted:
-    """An encrypted backup, and the same bytes as one file per core: what starting processes costs is no decryption."""
+    """An encrypted backup, and the same bytes as one file per core.
+
+    One file per core leaves the cost of starting processes out of the measurement.
+    """
 
     def __init__(self, on, files, size):
         self.python = PYMOBILEDEVICE3.with_name("python")
         if not self.python.exists():
-            sys.exit(f"{self.python} is not there: tests/peers/run.py makes it; it needs cryptography and iphone_backup_decrypt")
+            sys.exit(f"{self.python} does not exist: tests/peers/run.py makes it; it needs cryptography and iphone_backup_decrypt")
         self.folder = Path(tempfile.mkdtemp(prefix="measure-", dir=on))
         self.backup, self.to, self.cores = self.folder / "backup", self.folder / "to", os.cpu_count()
         made = [self.python, ROOT / "tests/bench/encrypted.py", self.backup, str(files), str(size)]
@@ -389,12 +398,12 @@ class Encrypted:
         shutil.rmtree(self.folder)
 
     def openssl(self, out):
-        """One file per core; `{core}` in `out` is its number."""
+        """Returns the command that decrypts one file per core; `{core}` in `out` is its number."""
         one = lambda core: f"{OPENSSL} -K {'11' * 32} -in {self.folder}/part{core} -out {out.format(core=core)}"  # noqa: E731
         return ["sh", "-c", " & ".join(map(one, range(self.cores))) + " & wait"]
 
     def openssl_each(self):
-        """A process for each file."""
+        """Returns the command that decrypts each file in its own process."""
         each = f"exec {OPENSSL} -K $1 -in $0 -out {self.to}/$2"
         return ["sh", "-c", f"cd {self.backup}; xargs -P{self.cores} -L1 sh -c '{each}' < {self.folder}/files"]
 
@@ -402,7 +411,10 @@ class Encrypted:
         return [self.python, "-c", DECRYPT.format(backup=self.backup, to=self.to)]
 
     def costs(self, programs, runs):
-        """Of programs that may fill the folder `to`; the one named "idev-backup" makes it itself."""
+        """Returns the costs of programs that may fill the folder `to`.
+
+        The program named "idev-backup" creates the folder.
+        """
         costs = {}
         for _ in range(runs):
             for name, command in programs.items():
@@ -415,7 +427,7 @@ class Encrypted:
 
 
 def table(title, costs, beside):
-    """A row for each program, with its seconds as a multiple of another's: `beside` names whose, by the row's name."""
+    """Prints a row for each program, with its seconds as a multiple of those of `beside[name]`."""
     print(f"\n### {title}\n\n| | seconds (of each run) | times | processor | memory |\n|---|---|---|---|---|")
     for name, each in costs.items():
         seconds, cpu = median(each, "seconds"), median(each, "cpu")
@@ -426,7 +438,10 @@ def table(title, costs, beside):
 
 
 def extract_of(ours, on, runs, files, size):
-    """An encrypted backup, beside openssl on as many cores over the same bytes, and beside iphone-backup-decrypt."""
+    """Measures the extraction of an encrypted backup, beside openssl and iphone-backup-decrypt.
+
+    openssl decrypts the same bytes on as many cores.
+    """
     with Encrypted(on, files, size) as made:
         programs = {
             "idev-backup": [ours, "extract", made.backup, "--to", made.to, *made.password, "--quiet"],
@@ -441,7 +456,7 @@ def extract_of(ours, on, runs, files, size):
 
 
 def verify_of(ours, on, runs, files, size):
-    """The same backup, checked: nothing is written but by iphone-backup-decrypt, which cannot do without."""
+    """Measures a check of the same backup. Only iphone-backup-decrypt writes files; it has to."""
     with Encrypted(on, files, size) as made:
         programs = {
             "openssl enc -d": made.openssl("/dev/null"),
@@ -454,7 +469,10 @@ def verify_of(ours, on, runs, files, size):
 
 
 def restore(ours, on, runs):
-    """One backup, given back to the phone that made it, which restarts at once and is waited for outside of the measured time."""
+    """Measures the restore of a backup to its phone.
+
+    The phone restarts at once; waiting for it is not part of the measured time.
+    """
     for title, flags in {
         "4 GiB in 40 files": ("--files", "0", "--bulk", "40x100M"),
         "50,000 files of 2-20 KiB": ("--files", "50000", "--file-size", "2K..20K", "--bulk", "0x0"),
@@ -474,7 +492,7 @@ def restore(ours, on, runs):
                     costs.setdefault(name, []).append(bench.cost(*command))
                     bench.settle()
             print_restores(title, costs)
-    # In memory what counts is how many files there are.
+    # Peak memory depends on the number of files.
     with Bench(ours, on, "--restart", "0", "--files", "1000000", "--file-size", "1..100", "--bulk", "0x0") as bench:
         bench.create()
         store = bench.folder / "store"
@@ -500,7 +518,7 @@ def history(ours, on, runs):
 
 
 def history_of(ours, on, runs, phones, snapshots, files):
-    """What `list` costs of many snapshots, and `prune` of one with many files."""
+    """Measures `list` with many snapshots, and `prune` of a snapshot with many files."""
     print("\n### History\n\n| | processor seconds | seconds | peak |\n|---|---|---|---|")
 
     def row(what, costs):
@@ -531,8 +549,8 @@ def main():
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ours", type=Path, help="the program")
-    parser.add_argument("what", nargs="*", help=f"which of {', '.join(benches)}; all if none is named")
-    parser.add_argument("--on", type=Path, default=Path("/dev/shm"), help="the disk")
+    parser.add_argument("what", nargs="*", help=f"some of {', '.join(benches)}; all by default")
+    parser.add_argument("--on", type=Path, default=Path("/dev/shm"), help="the folder to work in")
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     for name in options.what or benches:

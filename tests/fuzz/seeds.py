@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the first inputs of the fuzz targets: one valid thing of each kind, from nothing but Python's own libraries."""
+"""Makes the first inputs of the fuzz targets, one valid input of each kind, only with Python."""
 
 import hashlib
 import json
@@ -155,7 +155,8 @@ keep("framing", "usbmux", b"\x00\x03" + struct.pack("<IIII", 16 + len(answer), 1
 keep("framing", "lockdown", b"\x01\x02" + struct.pack(">I", len(answer)) + answer)
 
 
-# A phone on USB: turns of [kind][how many], where 0 is a transfer of so many bytes, 3 connects, 4 reads, 5 writes, 6 closes, 7 waits.
+# A phone on USB: turns of [kind][count]. Kind 0 is a transfer of `count` bytes and kind 1 one of
+# 256 times as many; 3 connects, 4 reads, 5 writes, 6 closes, and 7 waits.
 def transfer(data):
     return (b"\0" + bytes([len(data)]) if len(data) < 256 else b"\1" + bytes([len(data) >> 8])) + data
 

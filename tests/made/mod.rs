@@ -1,4 +1,4 @@
-//! Backups that a test makes up row by row, with whatever a phone would never write.
+//! Builds backups row by row, with contents that a phone would never write.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use idev_backup::backup_format::SCHEMA;
 use idev_backup::backup_format::record::{FileRecord, MODE_DIR, MODE_FILE, MODE_LINK, file_id};
 
-/// Rows of a list of files, and the bytes that lie beside it.
+/// The rows of a list of files, and the contents of the files.
 #[derive(Default)]
 pub struct Made(Vec<Row>);
 
@@ -79,8 +79,8 @@ impl Made {
         self.0.last_mut().unwrap().file_id = id.to_owned();
     }
 
-    /// Writes it as a folder of iOS 10 and later, with the one property list without which no file
-    /// is read in silence.
+    /// Writes the backup as a folder of iOS 10 or later. Writes only one property list,
+    /// Manifest.plist: readers report a problem without it.
     pub fn write(&self, folder: &Path) {
         fs::create_dir_all(folder).unwrap();
         let plain = "<plist version=\"1.0\"><dict><key>IsEncrypted</key><false/></dict></plist>";
@@ -89,7 +89,7 @@ impl Made {
         db.execute_batch(SCHEMA).unwrap();
         let rows = db.transaction().unwrap();
         for row in &self.0 {
-            // One name twice has one id only.
+            // Rows with the same name have the same id; the last one replaces the others.
             rows.execute(
                 "INSERT OR REPLACE INTO Files VALUES (?, ?, ?, ?, ?)",
                 (

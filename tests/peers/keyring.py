@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The judges of backup passwords in the system's credential store: GNOME Keyring, which keeps them, and libsecret's secret-tool.
+"""Judges backup passwords in the system's credential store with GNOME Keyring, which stores them,
+and libsecret's secret-tool, which reads them.
 
     python3 tests/peers/keyring.py target/release/idev-backup
 
-The program must be built with the feature `keyring`. Needs dbus, gnome-keyring and libsecret-tools, and starts a bus and a keyring of
-its own.
+The program must be built with the feature `keyring`. Needs dbus, gnome-keyring and libsecret-tools.
+The script starts its own bus and its own keyring.
 """
 
 import os
@@ -20,16 +21,17 @@ ON_OUR_BUS = "IDEV_BACKUP_JUDGE_ON_ITS_OWN_BUS"
 
 
 def secret_tool(*words, password=None):
-    """What it prints, or None where it knows no such password."""
+    """Returns what secret-tool prints, or None if it does not find the password."""
     done = subprocess.run(["secret-tool", *words], input=password, capture_output=True, text=True, timeout=60, check=False)
     check(done.returncode == 0 or not done.stderr, done.stderr)
     return done.stdout if done.returncode == 0 else None
 
 
 def refused(words, *command, **environment):
+    """Checks that a command ends with exit code 6, an error with these words, and a hint."""
     done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
                           env={**os.environ, **environment}, check=False)  # fmt: skip
-    check(done.returncode == 6, f"it ended with {done.returncode}: {done.stderr}")
+    check(done.returncode == 6, f"the command ended with {done.returncode}: {done.stderr}")
     check(words in done.stderr and "hint: " in done.stderr, done.stderr)
 
 
@@ -74,20 +76,20 @@ def main():
         run(ours, "encryption", "check", "latest", "--password-keyring=family's")
 
     def forgets():
-        check("no longer" in run(ours, "encryption", "forget"), "it does not say so")
+        check("no longer" in run(ours, "encryption", "forget"), "`forget` does not say that the password is gone")
         kept = secret_tool("lookup", "service", "idev-backup", "username", "backup")
         check(kept is None, f"secret-tool still reads {kept!r}")
         refused("encryption remember", ours, "encryption", "check", "latest", "--password-keyring")
-        check("has no password" in run(ours, "encryption", "forget"), "it forgets what is not there")
+        check("has no password" in run(ours, "encryption", "forget"), "`forget` does not say that there was no password")
         run(ours, "encryption", "check", "latest", "--password-keyring=family's")
 
     def without_a_bus():
         away = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nowhere/at/all"}
         refused("credential store cannot be used", ours, "encryption", "check", "latest", "--password-keyring", **away)
 
-    for name, act in (("secret-tool reads what we keep", remembers), ("a backup with the password of the keyring", backs_up),
-                      ("we read what secret-tool keeps", takes_what_others_stored), ("what is forgotten is gone", forgets),
-                      ("without a bus it is told", without_a_bus)):  # fmt: skip
+    for name, act in (("secret-tool reads our password", remembers), ("a backup with the password from the keyring", backs_up),
+                      ("we read secret-tool's password", takes_what_others_stored), ("a forgotten password is gone", forgets),
+                      ("a missing bus is reported", without_a_bus)):  # fmt: skip
         report.scene(name, act)
     print(f"{report.passed} passed, {report.failed} failed")
     sys.exit(1 if report.failed else 0)

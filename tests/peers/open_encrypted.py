@@ -1,8 +1,9 @@
-"""Opens an encrypted backup with one of the judges and prints fileID and SHA-256 of each file as it was on the phone.
+"""Opens an encrypted backup with one of the judges, and prints the fileID of each file and the
+SHA-256 of its decrypted content.
 
     PASSWORD=... open_encrypted.py iphone_backup_decrypt|pyiosbackup BACKUP
 
-Runs in the judges' venv.
+Runs in the judges' virtual environment.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ def iphone_backup_decrypt(folder, password):
     with backup.manifest_db_cursor() as cursor:
         rows = cursor.execute("SELECT fileID, file FROM Files WHERE flags = 1").fetchall()
     for file_id, record in rows:
-        # A record without a key is a folder or an empty file, it says.
+        # According to the library, a record without a key is a folder or an empty file.
         if b"EncryptionKey" in record:
             yield file_id, backup._decrypt_inner_file(file_id=file_id, file_bplist=record)
 
@@ -27,7 +28,7 @@ def pyiosbackup(folder, password):
     from pyiosbackup import Backup
 
     for file in Backup.from_path(folder, password).iter_files():
-        # It expects a key and padding in every file; phones give empty ones neither.
+        # The library expects a key and padding in every file; empty files of phones have neither.
         if file.size > 0:
             yield file.file_id, file.read_bytes()
 

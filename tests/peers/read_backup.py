@@ -1,8 +1,10 @@
-"""Reads a backup folder without any code of ours, and prints what a phone must get of it, a JSON object for each row.
+"""Reads a backup folder without any of the program's code, and prints a JSON object for each row
+that a phone must receive.
 
     [PASSWORD=...] read_backup.py BACKUP
 
-Plain backups by sqlite3, plistlib and hashlib; encrypted ones by iphone_backup_decrypt. Runs in the judges' venv.
+Reads plain backups with sqlite3, plistlib and hashlib, and encrypted ones with
+iphone_backup_decrypt. Runs in the judges' virtual environment.
 """
 
 import hashlib
@@ -17,7 +19,7 @@ KINDS = {1: "file", 2: "folder", 4: "link"}
 
 
 def fields(archive):
-    """The record of one file: what its archive's root holds, references followed."""
+    """Returns the record of a file: the fields of its archive's root, with references resolved."""
     plist = plistlib.loads(archive)
     objects = plist["$objects"]
     root = objects[plist["$top"]["root"].data]
@@ -53,7 +55,7 @@ def main():
         rows = cursor.execute(query).fetchall()
 
     def decrypted(file_id, archive):
-        # A record without a key is that of an empty file.
+        # A record without a key belongs to an empty file.
         if b"EncryptionKey" not in archive:
             return stored(file_id)
         return backup._decrypt_inner_file(file_id=file_id, file_bplist=archive)

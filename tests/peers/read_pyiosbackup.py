@@ -1,4 +1,6 @@
-"""Opens a backup with pyiosbackup, reads every file in it, and prints how many there were. Runs in the judges' venv."""
+"""Opens a backup with pyiosbackup, reads every file in it, and prints the number of files. Runs in
+the judges' virtual environment.
+"""
 
 import sys
 
@@ -8,5 +10,5 @@ files = list(Backup.from_path(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else
 for file in files:
     content = file.read_bytes()
     if len(content) != file.size:
-        sys.exit(f"{file.domain}/{file.relative_path}: {len(content)} bytes, should be {file.size}")
+        sys.exit(f"{file.domain}/{file.relative_path}: {len(content)} bytes, expected {file.size}")
 print(len(files), "files")

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Records fixtures/traffic: the scenes below, with idev-backup, idevicebackup2 and pymobiledevice3 as the phone's clients.
+"""Records the scenes below into fixtures/traffic, with idev-backup, idevicebackup2 and
+pymobiledevice3 as the phone's clients.
 
     python3 tests/peers/record.py target/release/idev-backup [SCENE...]
 
-The phone is the simulated one. A trace of idev-backup is taken by itself, of the others by the phone. Scenes that exist are
-left alone unless they are named. Needs what tests/peers/run.py needs, and its virtual environment.
+The phone is the simulated one. idev-backup writes its own trace; for the other clients the phone
+writes it. Existing scenes are kept unless they are named. Needs what tests/peers/run.py needs, and
+its virtual environment.
 """
 
 import plistlib
@@ -24,7 +26,7 @@ UDID = "00008130-001A2B3C4D5E6F70"
 PHONE = ["--files", "2", "--file-size", "10..50", "--bulk", "0x1", "--changes", "2"]
 SECONDS_MAX = 40
 
-# name: flags of the phone. A scene that begins with "2-" goes on with the folder and the phone of the one without.
+# The phone's flags for each scene.
 SCENES = {
     "18.6.2-pair": ["--trust", "after:2"],
     "18.6.2-trust-refused": ["--trust", "deny"],
@@ -41,18 +43,19 @@ SCENES = {
     "18.6.2-trust-removed": [],
     "13.7-devicelink-300": ["--devicelink", "300", "--ios", "13.7"],
 }
-# scene: what is asked for, the password given and the next one. The phone's own is "simulated".
+# For each scene: the action, the password given, and the new one. The phone's own password is
+# "simulated".
 PASSWORDS = {
     "18.6.2-encryption-on": ("on", "simulated", ""),
     "18.6.2-password-changed": ("change", "simulated", "another"),
     "18.6.2-password-wrong": ("change", "wrong", "another"),
 }
-CHANGES = "18.6.2-changes-only"  # recorded together with 18.6.2-full-backup
+CHANGES = "18.6.2-changes-only"  # Recorded together with 18.6.2-full-backup.
 CLIENTS = ["", ".idevicebackup2", ".pymobiledevice3"]
 
 
 class Phone:
-    """A simulated phone; `trace` is written by it."""
+    """A simulated phone, which writes the file `trace`."""
 
     def __init__(self, ours, flags, trace=None):
         options = ["--trace", trace, "--trace-metadata"] if trace else []
@@ -74,7 +77,7 @@ class Phone:
         self.folder.cleanup()
 
     def ask(self, message, **fields):
-        """A question to the daemon."""
+        """Sends a request to the daemon, and returns its answer."""
         body = plistlib.dumps({"MessageType": message, "ProgName": "record.py", **fields})
         with socket.socket(socket.AF_UNIX) as wire:
             wire.connect(str(self.path))
@@ -86,7 +89,7 @@ class Phone:
 
 def call(phone, command, home, passwords=("", "")):
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "IDEV_BACKUP_"))}
-    # pymobiledevice3 takes "UNIX:" for a host.
+    # pymobiledevice3 would read "UNIX:" as the name of a host.
     address = str(phone.path) if "pymobiledevice3" in str(command[0]) else f"UNIX:{phone.path}"
     environment |= {"HOME": str(home), "USBMUXD_SOCKET_ADDRESS": address}
     environment |= {"IDEV_BACKUP_PASSWORD": passwords[0], "IDEV_BACKUP_NEW_PASSWORD": passwords[1]}
@@ -96,14 +99,15 @@ def call(phone, command, home, passwords=("", "")):
     )
     try:
         said, _ = client.communicate(timeout=SECONDS_MAX)
-    except subprocess.TimeoutExpired:  # idevicebackup2 leaves a request to purge unanswered, and waits for ever
+    except subprocess.TimeoutExpired:
+        # idevicebackup2 does not answer a request to purge, and waits forever.
         client.kill()
         said, _ = client.communicate()
     return client.returncode, said.decode(errors="replace")
 
 
 def command(ours, client, scene, folder, trace):
-    """What a client is called with; pairing scenes have no backup."""
+    """Returns the command line of a client; pairing scenes have no backup."""
     if scene in PASSWORDS:
         return password_command(ours, client, scene, folder, trace)
     pairs = scene in ("18.6.2-pair", "18.6.2-trust-refused")
@@ -117,7 +121,10 @@ def command(ours, client, scene, folder, trace):
 
 
 def password_command(ours, client, scene, folder, trace):
-    """Others take passwords as arguments only; ours has them in its environment."""
+    """Returns the command line for a scene of PASSWORDS.
+
+    Other clients accept passwords only as arguments; ours reads them from its environment.
+    """
     wish, old, new = PASSWORDS[scene]
     if client == "":
         return [ours, "encryption", wish, "--quiet", "--store", folder, "--trace", trace, "--trace-metadata"]
@@ -128,7 +135,7 @@ def password_command(ours, client, scene, folder, trace):
 
 
 def pair_record(ours, home):
-    """The record of a pairing that the phone will have forgotten: made with a phone that is gone afterwards."""
+    """Returns a pair record that the next phone does not know, because another phone made it."""
     with Phone(ours, []) as phone:
         call(phone, [ours, "pair"], home)
         return phone.ask("ReadPairRecord", PairRecordID=UDID)["PairRecordData"]
@@ -144,10 +151,11 @@ def record(ours, scene, client, stage):
     with Phone(ours, flags, None if client == "" else trace) as phone:
         if forgotten:
             phone.ask("SavePairRecord", PairRecordID=UDID, PairRecordData=forgotten)
-        if client == ".idevicebackup2" and scene in PASSWORDS:  # it does not pair by itself for this
+        # idevicebackup2 does not pair before it sets or changes a password.
+        if client == ".idevicebackup2" and scene in PASSWORDS:
             call(phone, ["idevicepair", "pair"], home)
         code, said = call(phone, command(ours, client, scene, folder, trace), home, PASSWORDS.get(scene, ("", "", ""))[1:])
-        # idevicepair does not wait for the owner.
+        # idevicepair does not wait until the owner taps "Trust".
         while "Please accept the trust dialog" in said:
             time.sleep(1)
             code, said = call(phone, command(ours, client, scene, folder, trace), home)
@@ -166,7 +174,11 @@ def record(ours, scene, client, stage):
 
 
 def keep(trace, name, but=""):
-    """Copies a trace into the fixtures; without the lines `but` after its first, when one trace has two scenes."""
+    """Copies a trace into the fixtures.
+
+    If one trace has two scenes, `but` is the text of the first scene. The copy then has the first
+    line, and everything after that text.
+    """
     text = trace.read_text()
     if but:
         first = text.splitlines(keepends=True)[0]

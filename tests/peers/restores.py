@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Restores: every client that knows how puts back, onto our simulated phone, what every client wrote.
+"""Restores to the simulated phone, with every client that can restore, what every client wrote.
 
     python3 tests/peers/restores.py target/release/idev-backup [--all] [WORD]
 
-Ours is one of the clients. Nine restores put every client together with every writer, every kind of backup and every
-age; `--all` plays the full product of 36.
-The phone writes down what it got (`simulate --ledger`). That is held, row for row and byte for byte, against what judges read in the
-backup: sqlite3 and plistlib, and iphone_backup_decrypt where it is encrypted. A further client is one more row in CLIENTS. With
-WORD only scenes with that word in their name are played. Needs what run.py needs.
+Our program is one of the clients. Nine restores combine every client with every writer, every kind
+of backup and every age in pairs; `--all` plays all 36 combinations. The phone records what it
+received (`simulate --ledger`). Each row and its bytes must equal what judges read in the backup:
+sqlite3 and plistlib, and iphone_backup_decrypt if it is encrypted. To add a client, add a row to
+CLIENTS. With WORD, only scenes with that word in their names are played. Needs what run.py needs.
 """
 
 import itertools
@@ -35,12 +35,12 @@ OTHER = "00008130-0000000000ABCDEF"
 
 @dataclass
 class Wish:
-    """What a restore is to do, in the words of the protocol."""
+    """The options of a restore, in the terms of the protocol."""
 
     system: bool = True
     reboot: bool = True
     copy: bool = False
-    settings: bool = True  # those of the backup
+    settings: bool = True  # Restore the settings of the backup.
     remove: bool = False
     apps: bool = True
     password: str | None = None
@@ -56,12 +56,13 @@ class Wish:
         }
 
 
-# The clients. Each has the command that restores `backup` to the phone `udid`, and how it tells of success and of a code.
+# The clients. Each one has the command that restores `backup` to the phone `udid`, and recognizes
+# success and an error code of the phone in its output.
 
 
 class Idevicebackup2:
     name = "idevicebackup2"
-    copies_whole = False  # 1.3.0 makes empty files of the folders in it
+    copies_whole = False  # 1.3.0 copies folders as empty files.
 
     def restores(self, backup, udid, wish):
         words = ["idevicebackup2", "-u", udid, "-s", backup.name, "restore"]
@@ -85,7 +86,7 @@ class Pymobiledevice3:
             return f"--{name}" if on else f"--no-{name}"
 
         words = [VENV / "bin" / "pymobiledevice3", "--no-color", "backup2", "restore", "--udid", udid, "--source", backup.name]
-        # What it calls settings are those of the phone.
+        # Its --settings keeps the settings of the phone.
         words += [flag("system", wish.system), flag("reboot", wish.reboot), flag("copy", wish.copy)]
         words += [flag("settings", not wish.settings), flag("remove", wish.remove), flag("skip-apps", not wish.apps)]
         return [*words, *(["--password", wish.password] if wish.password else []), backup.parent]
@@ -98,10 +99,10 @@ class Pymobiledevice3:
 
 
 class Ours:
-    """Ours checks first: what the phone would refuse for a reason that can be seen from here never reaches it."""
+    """Our program, which checks first: it does not ask the phone for a restore that must fail."""
 
     name = "idev-backup"
-    program = None  # set by main
+    program = None  # Set by main.
     refuses_itself = (203, 205, 207, 211)
 
     def restores(self, backup, udid, wish):
@@ -129,10 +130,11 @@ CLIENTS = [Idevicebackup2(), Pymobiledevice3(), Ours()]
 
 
 def words_of(client, backup, udid, wish):
-    """Runs a client; what it said, and its exit code."""
+    """Runs a client, and returns its output and its exit code."""
     address = os.environ["USBMUXD_SOCKET_ADDRESS"]
     if client.name == "pymobiledevice3":
-        os.environ["USBMUXD_SOCKET_ADDRESS"] = address.removeprefix("UNIX:")  # a host, it thinks
+        # It would read "UNIX" as a host.
+        os.environ["USBMUXD_SOCKET_ADDRESS"] = address.removeprefix("UNIX:")
     try:
         done = subprocess.run(
             [str(word) for word in client.restores(backup, udid, wish)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -143,7 +145,7 @@ def words_of(client, backup, udid, wish):
     return done.stdout, done.returncode
 
 
-# The writers: each makes a backup of the phone that is there, in `folder`.
+# The writers. Each one makes a backup of the connected phone in `folder`.
 
 
 def idevicebackup2_writes(_, folder):
@@ -170,7 +172,10 @@ WRITERS = {"idevicebackup2": idevicebackup2_writes, "pymobiledevice3": pymobiled
 
 
 def written(ours, stage, writer, encrypted):
-    """A first backup, and the same after another of changes: {"full": folder, "after changes": folder}."""
+    """Makes a full backup, and then an incremental one over it.
+
+    Returns {"full": folder, "after changes": folder}.
+    """
     folder = stage / f"{writer}{' encrypted' if encrypted else ''}"
     (folder / "now").mkdir(parents=True)
     password = folder / "password"
@@ -186,11 +191,11 @@ def written(ours, stage, writer, encrypted):
     return found
 
 
-# What is compared
+# Comparisons
 
 
 def expected(backup, password):
-    """{fileID: row} as judges read the backup."""
+    """Returns {fileID: row} as judges read the backup."""
     if password:
         os.environ["PASSWORD"] = password
     try:
@@ -201,7 +206,7 @@ def expected(backup, password):
 
 
 def ledger(path):
-    """The facts, and {fileID: row} of what the phone got."""
+    """Returns the facts that the phone recorded, and {fileID: row} of what it received."""
     check(path.is_file(), "the phone wrote no ledger")
     database = sqlite3.connect(path)
     database.row_factory = sqlite3.Row
@@ -213,10 +218,10 @@ def ledger(path):
 
 def same_rows(got, wanted):
     check(len(wanted) >= 400, f"the judges find only {len(wanted)} rows")
-    check(got.keys() == wanted.keys(), f"{len(wanted.keys() - got.keys())} rows lack, {len(got.keys() - wanted.keys())} are too many")
+    check(got.keys() == wanted.keys(), f"{len(wanted.keys() - got.keys())} rows are missing, {len(got.keys() - wanted.keys())} are extra")
     for name, row in wanted.items():
         for key, value in row.items():
-            check(got[name][key] == value, f"{row['domain']} {row['relativePath']}: {key} is {got[name][key]!r} and not {value!r}")
+            check(got[name][key] == value, f"{row['domain']} {row['relativePath']}: {key} is {got[name][key]!r}, expected {value!r}")
 
 
 def tree(folder):
@@ -224,7 +229,10 @@ def tree(folder):
 
 
 def device_ids(address):
-    """DeviceIDs by a request of our own: other clients show only UDIDs, which stay when a phone comes back."""
+    """Returns the DeviceIDs, which change when a phone comes back.
+
+    Sends its own request, because clients show only UDIDs, which stay the same.
+    """
     body = plistlib.dumps({"MessageType": "ListDevices", "ClientVersionString": "judge", "ProgName": "judge"})
     with socket.socket(socket.AF_UNIX) as usbmuxd:
         usbmuxd.connect(address.removeprefix("UNIX:"))
@@ -243,7 +251,7 @@ def comes_back(before):
 
 
 class Fresh(Phone):
-    """A paired phone with a ledger, that nobody restored to."""
+    """A paired phone with a ledger that has not received a restore yet."""
 
     def __init__(self, ours, folder, *flags):
         folder.mkdir(parents=True)
@@ -260,7 +268,7 @@ class Fresh(Phone):
 
 
 def restores(ours, stage, client, backup, wish, udid=UDID, flags=()):
-    """A restore that must succeed, and bring all; returns the facts."""
+    """Plays a restore that must succeed and transfer everything; returns the facts."""
     before = tree(backup)
     wanted = expected(backup, wish.password)
     with Fresh(ours, stage, "--udid", udid, *flags) as phone:
@@ -269,9 +277,9 @@ def restores(ours, stage, client, backup, wish, udid=UDID, flags=()):
         check(client.succeeded(said, code), said[-900:])
         facts, rows = ledger(phone.ledger)
         same_rows(rows, wanted)
-        check(facts["code"] == 0 and facts["source"] == backup.name and facts["target"] == udid, f"the phone notes {facts}")
+        check(facts["code"] == 0 and facts["source"] == backup.name and facts["target"] == udid, f"the phone recorded {facts}")
         for name, value in wish.facts().items():
-            check(facts[name] == value, f"{name} is {facts[name]} and not {value}")
+            check(facts[name] == value, f"{name} is {facts[name]}, expected {value}")
         check(facts["longest_frame"] <= 32_768, f"a frame held {facts['longest_frame']} bytes")
         if wish.reboot:
             comes_back(there)
@@ -287,34 +295,37 @@ def restores(ours, stage, client, backup, wish, udid=UDID, flags=()):
 
 
 def is_told(ours, stage, client, backup, code, wish, flags):
-    """A restore that the phone refuses: the client hears the code, and the folder stays as it was."""
+    """Plays a restore that the phone refuses: the client reports the code and changes no file."""
     before = tree(backup)
     with Fresh(ours, stage, *flags) as phone:
         said, exit_code = words_of(client, backup, UDID, wish)
         if code in getattr(client, "refuses_itself", ()):
             check(client.refused(said, exit_code, code), f"ended with {exit_code}: {said[-900:]}")
-            check(not phone.ledger.exists(), "it asked the phone all the same")
+            check(not phone.ledger.exists(), "the client still asked the phone")
             check(tree(backup) == before, "the folder is not as it was")
             return
         check(client.was_told(said, exit_code, code), f"ended with {exit_code}: {said[-900:]}")
         facts, _ = ledger(phone.ledger)
-        check(facts["code"] == code, f"the phone notes {facts['code']}")
+        check(facts["code"] == code, f"the phone recorded {facts['code']}")
     check(tree(backup) == before, "the folder is not as it was")
 
 
 def is_told_after_no_reboot(ours, stage, client, backup):
-    """What was not rebooted stands in the way of the next restore."""
+    """Plays a restore without a reboot; the phone must refuse the next one."""
     with Fresh(ours, stage) as phone:
         said, code = words_of(client, backup, UDID, Wish(reboot=False))
         check(client.succeeded(said, code) and ledger(phone.ledger)[0]["code"] == 0, said[-900:])
         said, code = words_of(client, backup, UDID, Wish())
         check(client.was_told(said, code, 102), f"ended with {code}: {said[-900:]}")
         facts, rows = ledger(phone.ledger)
-        check(facts["code"] == 102 and len(rows) >= 400, "it must come when everything was sent")
+        check(facts["code"] == 102 and len(rows) >= 400, "the phone must refuse it after everything was sent")
 
 
 def copies(ours, stage, client, backup):
-    """The phone has the folder copied first, under a name with the time, and only the copy's Info.plist differs."""
+    """Plays a restore with a copy: the client first copies the folder to a name with the time.
+
+    Only the Info.plist of the copy may differ.
+    """
     folder = stage / "folder" / UDID
     shutil.copytree(backup, folder)
     before = tree(folder)
@@ -324,7 +335,7 @@ def copies(ours, stage, client, backup):
         facts, rows = ledger(phone.ledger)
         same_rows(rows, expected(backup, None))
     made = [other for other in folder.parent.iterdir() if other != folder]
-    check([copy.name for copy in made] == [facts["copied_to"]], f"made {made}, and the phone named it {facts['copied_to']}")
+    check([copy.name for copy in made] == [facts["copied_to"]], f"made {made}, but the phone asked for {facts['copied_to']}")
     check(re.fullmatch(re.escape(UDID) + r"-\d{8}-\d{6}", made[0].name), made[0].name)
     check(tree(folder) == before, "the folder is not as it was")
     if not client.copies_whole:
@@ -333,11 +344,11 @@ def copies(ours, stage, client, backup):
     info = plistlib.loads(copy.pop("Info.plist"))
     check(info["Target Identifier"] == made[0].name, f"its Target Identifier is {info['Target Identifier']}")
     del before["Info.plist"]
-    check(copy == before, "the copy is another")
+    check(copy == before, "the copy differs")
 
 
 def gives_back(ours, stage, client, backup):
-    """After a restore of its own backup the phone is what it was then: its next backup holds the same files."""
+    """Restores a phone's own backup: the phone's next backup must hold the same files."""
     (stage / "after").mkdir(parents=True)
     with Fresh(ours, stage / "phone"):
         run("idevicebackup2", "backup", stage / "after")
@@ -355,8 +366,8 @@ def gives_back(ours, stage, client, backup):
 
 REFUSED = {
     "an iCloud restore is running": (25, ["--icloud-restore"]),
-    "the backup is of a newer iOS": (203, ["--ios", "17.4"]),
-    "there is no room on the phone": (106, ["--free-space", "1M"]),
+    "the backup has a newer iOS": (203, ["--ios", "17.4"]),
+    "the phone lacks room": (106, ["--free-space", "1M"]),
     "Find My is on": (211, ["--find-my"]),
     "the phone is not set up": (212, ["--setup-unfinished"]),
     "the passcode is not entered": (208, ["--passcode", "never", "--passcode-limit", "1"]),
@@ -364,7 +375,7 @@ REFUSED = {
 
 
 def damaged(backup, folder):
-    """The same backup with one byte of one file changed, of those whose digest the phone notes."""
+    """Copies a backup, and changes one byte of a file for which the phone recorded a digest."""
     shutil.copytree(backup, folder / UDID)
     name = "3d0d7e5fb2ce288813306e4d4636395e047a3d28"  # sms.db
     file = folder / UDID / name[:2] / name
@@ -374,7 +385,8 @@ def damaged(backup, folder):
     return folder / UDID
 
 
-# The restores of a run without --all: client, writer, encrypted, age. Any two values of two columns stand in one row.
+# The restores of a run without --all: client, writer, encrypted, age. For any two columns, every
+# combination of their values is in at least one row.
 PAIRS = [
     ("idevicebackup2", "idevicebackup2", False, "full"),
     ("idevicebackup2", "pymobiledevice3", True, "full"),
@@ -389,7 +401,7 @@ PAIRS = [
 
 
 def covers_every_pair():
-    """Fails if two values of two columns of PAIRS stand in no row together."""
+    """Fails if a combination of the values of two columns is not in any row of PAIRS."""
     columns = [[client.name for client in CLIENTS], list(WRITERS), [False, True], ["full", "after changes"]]
     for one, other in itertools.combinations(range(4), 2):
         seen = {(row[one], row[other]) for row in PAIRS}
@@ -435,15 +447,15 @@ def play(report, ours, stage, word="", everything=False):
             scene(f"{who} restores {what}", restores, client, plain, wish)
         scene(f"{who} restores to another phone", restores, client, plain, Wish(), OTHER)
         scene(f"{who} restores after the passcode", restores, client, plain, Wish(), UDID, ["--passcode", "after:1"])
-        scene(f"{who} is told of a wrong password (207)", is_told, client, locked, 207, Wish(password="wrong"), [])
+        scene(f"{who} reports a wrong password (207)", is_told, client, locked, 207, Wish(password="wrong"), [])
         for why, (code, flags) in REFUSED.items():
-            scene(f"{who} is told that {why} ({code})", is_told, client, plain, code, Wish(), flags)
+            scene(f"{who} reports that {why} ({code})", is_told, client, plain, code, Wish(), flags)
         bad = damaged(plain, stage / f"damaged for {who}")
-        scene(f"{who} is told that a file is damaged (205)", is_told, client, bad, 205, Wish(), [])
-        scene(f"{who} is told that nobody rebooted (102)", is_told_after_no_reboot, client, plain)
-        if hasattr(client, "copies_whole"):  # ours never has the phone do that
+        scene(f"{who} reports that a file is damaged (205)", is_told, client, bad, 205, Wish(), [])
+        scene(f"{who} reports a missing reboot (102)", is_told_after_no_reboot, client, plain)
+        if hasattr(client, "copies_whole"):  # Ours never requests the copy.
             scene(f"{who} copies the folder first", copies, client, plain)
-        scene(f"{who} gives the phone back what it was", gives_back, client, plain)
+        scene(f"{who} restores the phone to its earlier state", gives_back, client, plain)
 
 
 def main():
@@ -457,7 +469,7 @@ def main():
     install_judges()
     ours = Path(sys.argv[1]).resolve(strict=True)
     Ours.program = ours
-    stage = WORK / "restores"  # kept until the next run, for whoever wants to look
+    stage = WORK / "restores"  # Kept until the next run, for inspection.
     shutil.rmtree(stage, ignore_errors=True)
     (stage / "home").mkdir(parents=True)
     os.environ["HOME"] = str(stage / "home")

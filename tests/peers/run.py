@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The judges: programs that nobody here wrote, set upon our simulated phone and upon our backups.
+"""The judges: programs of other projects, run against our simulated phone and our backups.
 
     python3 tests/peers/run.py target/release/idev-backup
 
-Needs libimobiledevice-utils, sqlite3 and python3-venv. The judges written in Python (requirements.txt) are installed below
-target/peers. Every scene prints `ok NAME` or `FAIL NAME: why`; the last line counts them, and any failure is exit code 1.
+Needs libimobiledevice-utils, sqlite3 and python3-venv. The judges written in Python
+(requirements.txt) are installed below target/peers. Every scene prints `ok NAME` or
+`FAIL NAME: why`. The last line counts them; the exit code is 1 if one failed.
 """
 
 import hashlib
@@ -24,11 +25,11 @@ FIXTURES = HERE.parents[1] / "fixtures" / "traffic"
 WORK = HERE.parents[1] / "target" / "peers"
 VENV = WORK / "venv"
 PHONE = ["--files", "400", "--bulk", "2x3M", "--seed", "7"]
-SECONDS_MAX = 300  # for any one program
+SECONDS_MAX = 300  # For each program.
 
 
 class Failed(Exception):
-    """Why a scene failed, for its line in the report."""
+    """The reason why a scene failed, for its line in the report."""
 
 
 def check(condition, why):
@@ -37,7 +38,10 @@ def check(condition, why):
 
 
 def run(*command, cwd=None, also_ok=()):
-    """What a program prints, both streams. It fails the scene by exit code, and shows its last words."""
+    """Runs a program, and returns its stdout and stderr together.
+
+    Fails the scene with the last lines of the output if the exit code is not 0 or in `also_ok`.
+    """
     command = [str(word) for word in command]
     try:
         done = subprocess.run(
@@ -53,12 +57,13 @@ def run(*command, cwd=None, also_ok=()):
 
 
 class Phone:
-    """A simulated phone in a process of its own. While it runs, every client finds it through the environment."""
+    """A simulated phone in its own process. Clients find it through the environment."""
 
     def __init__(self, ours, folder, *flags):
         self.command = [ours, "simulate", *PHONE, *flags]
         self.log = folder / "phone.log"
-        self.socket_folder = tempfile.TemporaryDirectory(prefix="phone-")  # a socket's name must be short
+        # The path of a socket must be short.
+        self.socket_folder = tempfile.TemporaryDirectory(prefix="phone-")
 
     def __enter__(self):
         socket = Path(self.socket_folder.name) / "sim.sock"
@@ -87,7 +92,7 @@ class Phone:
 
 
 class Replayed(Phone):
-    """The phone of a recorded scene, in a process of its own; `said` tells how the client departed from it."""
+    """The phone of a recorded scene, in its own process; `said` returns the client's departures."""
 
     def __init__(self, ours, folder, scene):
         super().__init__(ours, folder)
@@ -97,7 +102,7 @@ class Replayed(Phone):
         try:
             self.process.wait(timeout=30)
         except subprocess.TimeoutExpired:
-            raise Failed("the replay did not see that the client had gone") from None
+            raise Failed("the replay did not notice the end of the client") from None
         return self.log.read_text().splitlines()[1:]
 
 
@@ -106,11 +111,11 @@ class Report:
         self.passed = self.failed = 0
 
     def scene(self, name, act):
-        """Play one scene; what it returns is for the scenes after it, and is None when it failed."""
+        """Plays one scene, and returns its result for later scenes, or None if the scene failed."""
         started = time.monotonic()
         try:
             result = act()
-        except Exception as why:  # whatever goes wrong in a scene is that scene's failure
+        except Exception as why:  # Any error in a scene makes that scene fail.
             self.failed += 1
             detail = str(why) if isinstance(why, Failed) else f"{type(why).__name__}: {why}"
             print(f"FAIL {name}: {detail}", flush=True)
@@ -120,11 +125,14 @@ class Report:
         return result
 
 
-# What scenes look at
+# Checks that scenes share
 
 
 def payload(backup):
-    """{fileID: SHA-256} of the files that a phone sent; not its plists and Manifest.db, which carry dates."""
+    """Returns {fileID: SHA-256} of the files that a phone sent.
+
+    Leaves out property lists and Manifest.db, which contain dates.
+    """
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in backup.glob("[0-9a-f][0-9a-f]/*")}
 
 
@@ -139,7 +147,7 @@ def same_payload(ours, theirs):
 
 
 def manifest_is_whole(backup):
-    """By sqlite3's own word, and each file that Manifest.db lists is there."""
+    """Checks that sqlite3 accepts Manifest.db, and that each file listed in it exists."""
     verdict = run("sqlite3", "-readonly", backup / "Manifest.db", "pragma integrity_check").strip()
     check(verdict == "ok", f"integrity_check: {verdict}")
     listed = run("sqlite3", "-readonly", backup / "Manifest.db", "select fileID from Files where flags = 1").split()
@@ -149,7 +157,7 @@ def manifest_is_whole(backup):
 
 
 def phone_finished(backup, full):
-    """The phone's own last words in Status.plist."""
+    """Checks in Status.plist that the phone finished the backup."""
     status = plistlib.loads((backup / "Status.plist").read_bytes())
     check(status["SnapshotState"] == "finished", f"SnapshotState is {status['SnapshotState']}")
     check(status["IsFullBackup"] is full, f"IsFullBackup is {status['IsFullBackup']}")
@@ -163,7 +171,7 @@ def ours_finds_it_whole(ours, backup):
 
 
 def libimobiledevice(report, ours, folder):
-    """Plays idevicebackup2 and its kin, and returns the payload of a first full backup."""
+    """Plays the tools of libimobiledevice, and returns the payload of a first full backup."""
 
     def lists():
         udids = run("idevice_id", "-l").split()
@@ -206,7 +214,8 @@ def libimobiledevice(report, ours, folder):
 
 def pymobiledevice3(report, ours, folder, reference):
     program = VENV / "bin" / "pymobiledevice3"
-    os.environ["USBMUXD_SOCKET_ADDRESS"] = os.environ["USBMUXD_SOCKET_ADDRESS"].removeprefix("UNIX:")  # a host, it thinks
+    # It would read "UNIX" as a host.
+    os.environ["USBMUXD_SOCKET_ADDRESS"] = os.environ["USBMUXD_SOCKET_ADDRESS"].removeprefix("UNIX:")
 
     def lists():
         said = run(program, "--no-color", "usbmux", "list")
@@ -233,11 +242,11 @@ def pymobiledevice3(report, ours, folder, reference):
     report.scene("we find pymobiledevice3's folder whole", lambda: ours_finds_it_whole(ours, folder / udid))
 
 
-# Encryption. These are passwords of a simulated phone, and other clients take them as arguments only.
+# Encryption. These are passwords of a simulated phone; other clients accept them only as arguments.
 
 
 def opened(library, backup, password):
-    """{fileID: SHA-256} of what was encrypted, as a judge opens it."""
+    """Returns {fileID: SHA-256} of the encrypted files, as a judge decrypts them."""
     os.environ["PASSWORD"] = password
     try:
         said = run(VENV / "bin" / "python", HERE / "open_encrypted.py", library, backup)
@@ -247,7 +256,10 @@ def opened(library, backup, password):
 
 
 def holds(files, reference):
-    """Every file of the plain backup of the same phone but the empty one, and the five that only encrypted ones have."""
+    """Checks the files of an encrypted backup against the plain backup of the same phone.
+
+    It must hold the same files except the empty one, and five that only encrypted backups have.
+    """
     reference = {name: digest for name, digest in reference.items() if digest != hashlib.sha256(b"").hexdigest()}
     check(reference, "there is nothing to compare with")
     same_payload({name: files[name] for name in files if name in reference}, reference)
@@ -283,7 +295,7 @@ def idevicebackup2_encrypts(report, ours, folder, reference):
     report.scene("idevicebackup2 makes an encrypted backup", lambda: backs_up("Full"))
     report.scene("the judges open idevicebackup2's encrypted backup", lambda: opens("one"))
     report.scene(
-        "idevicebackup2 is told that a password is wrong",
+        "idevicebackup2 reports a wrong password",
         lambda: speaks("changepw", "wrong", "two", leaves="true", **refused),
     )
     report.scene(
@@ -320,13 +332,17 @@ def pymobiledevice3_encrypts(report, ours, folder, reference):
 
     report.scene("pymobiledevice3 switches encryption on", lambda: speaks("encryption", "on", "one", leaves="true"))
     report.scene("pymobiledevice3 makes an encrypted backup that opens", backs_up)
-    report.scene("pymobiledevice3 is told that a password is wrong", is_refused)
+    report.scene("pymobiledevice3 reports a wrong password", is_refused)
     report.scene("pymobiledevice3 changes the password", lambda: speaks("change-password", "one", "two", leaves="true"))
     report.scene("pymobiledevice3 switches encryption off", lambda: speaks("encryption", "off", "two", leaves="false"))
 
 
 def our_encrypted_backups(report, ours, store, reference):
-    """pyiosbackup expects a key and padding in empty files too, which phones give them not; it reads all others."""
+    """Plays our encrypted backups to the judges.
+
+    pyiosbackup expects a key and padding in empty files too, but phones write neither for them. It
+    reads all other files.
+    """
     passwords = store / "passwords"
     passwords.mkdir()
     for name in ("one", "two"):
@@ -351,12 +367,12 @@ def our_encrypted_backups(report, ours, store, reference):
         check(will_encrypt() == "false", f"WillEncrypt is {will_encrypt()}")
 
     run("idevicepair", "pair")
-    report.scene("encryption switches it on", switches_on)
+    report.scene("`encryption` switches encryption on", switches_on)
     backup = report.scene("create makes an encrypted backup that its password opens", creates)
     if not backup:
         return
     for library in ("iphone_backup_decrypt", "pyiosbackup"):
-        report.scene(f"{library} opens every file of it", lambda: holds(opened(library, backup, "password one"), reference))
+        report.scene(f"{library} opens every file of the backup", lambda: holds(opened(library, backup, "password one"), reference))
 
     def next_client_goes_on():
         folder = store.parent / "continued"
@@ -367,11 +383,11 @@ def our_encrypted_backups(report, ours, store, reference):
             files = opened(library, folder / backup.name, "password one")
             check(len(files) >= 400, f"{library} opens {len(files)} files")
 
-    report.scene("idevicebackup2 goes on from our encrypted folder, and all of it opens", next_client_goes_on)
-    report.scene("encryption changes the password, and switches it off", changes_and_switches_off)
+    report.scene("idevicebackup2 continues in our encrypted folder, and every file opens", next_client_goes_on)
+    report.scene("`encryption` changes the password, and switches encryption off", changes_and_switches_off)
 
 
-# Our backups before other readers and clients
+# Our backups, read and continued by other programs
 
 
 def our_backups(report, ours, store, reference):
@@ -385,7 +401,7 @@ def our_backups(report, ours, store, reference):
 
     def sums_agree():
         lists = sorted((store / ".idev-backup" / backup.name).glob("[0-9]*-[0-9]*/SHA256SUMS"))
-        check(lists, "there is no SHA256SUMS")
+        check(lists, "SHA256SUMS is missing")
         listed = len(lists[-1].read_text().splitlines())
         check(listed >= 400, f"SHA256SUMS lists only {listed} files")
         run("sha256sum", "--check", "--strict", "--quiet", lists[-1], cwd=backup)
@@ -407,14 +423,14 @@ def our_backups(report, ours, store, reference):
         return
     report.scene("create stored what idevicebackup2 fetched", lambda: same_payload(payload(backup), reference))
     report.scene("create makes an incremental backup", lambda: creates(full=False))
-    report.scene("sqlite3 finds its Manifest.db whole", lambda: manifest_is_whole(backup))
+    report.scene("sqlite3 finds Manifest.db whole", lambda: manifest_is_whole(backup))
     report.scene("sha256sum finds every file as received", sums_agree)
     report.scene("pyiosbackup reads every file", pyiosbackup_reads)
-    report.scene("idevicebackup2 goes on from our folder", next_client_goes_on)
+    report.scene("idevicebackup2 continues in our folder", next_client_goes_on)
 
 
 def replays(report, ours, stage):
-    """Recorded scenes, played to the programs that they were recorded of: they must do again what they did."""
+    """Plays recorded scenes to the recorded programs, which must do the same again."""
 
     def played(scene, client, but=()):
         folder = stage / scene
@@ -434,7 +450,7 @@ def replays(report, ours, stage):
         run(VENV / "bin" / "pymobiledevice3", "--no-color", "backup2", "backup", folder)
 
     report.scene("idevicebackup2 is played its own backup", lambda: played("18.6.2-full-backup.idevicebackup2", idevicebackup2))
-    # The Status.plist that it makes where there is none has the date of the day.
+    # It creates a missing Status.plist with the current date.
     report.scene(
         "pymobiledevice3 is played its own backup",
         lambda: played("18.6.2-full-backup.pymobiledevice3", pymobiledevice3, ["Status.plist has other contents"]),
@@ -442,7 +458,7 @@ def replays(report, ours, stage):
 
 
 def on_a_fresh_phone(report, ours, folder, act):
-    """Every act begins with the same phone, so that the first full backup of each must hold the same."""
+    """Runs `act` with a new phone of the same content, so all first backups must be equal."""
     backups = folder / "backups"
     backups.mkdir(parents=True)
     try:
@@ -467,10 +483,10 @@ def main():
     ours = Path(sys.argv[1]).resolve(strict=True)
     install_judges()
 
-    stage = WORK / "stage"  # kept until the next run, for whoever wants to look
+    stage = WORK / "stage"  # Kept until the next run, for inspection.
     shutil.rmtree(stage, ignore_errors=True)
     (stage / "home").mkdir(parents=True)
-    os.environ["HOME"] = str(stage / "home")  # pair records and settings of earlier runs have no say
+    os.environ["HOME"] = str(stage / "home")  # Ignore pair records and settings of earlier runs.
     for name in [name for name in os.environ if name.startswith(("XDG_", "IDEV_BACKUP_"))]:
         del os.environ[name]
 
@@ -485,7 +501,7 @@ def main():
     ):
         on_a_fresh_phone(report, ours, stage / name, partial(act, reference=reference))
     replays(report, ours, stage)
-    report.scene("demo", lambda: check(run(ours, "demo").strip(), "says nothing"))
+    report.scene("demo", lambda: check(run(ours, "demo").strip(), "prints nothing"))
 
     print(f"{report.passed} passed, {report.failed} failed")
     sys.exit(1 if report.failed else 0)

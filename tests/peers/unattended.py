@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""The judges of unattended backups: the schedulers themselves, and what their formats are checked with.
+"""Judges unattended backups with real schedulers and with programs that check their formats.
 
     python3 tests/peers/unattended.py target/release/idev-backup
 
-A real cron runs an installed line until a backup comes out; systemd-analyze reads the units; Python's plistlib and xmllint
-(with Apple's own DTD, written out below) read the launch agent; the task is held against the schema of MS-TSCH, section 2.5.
-Needs root, cron, systemd and libxml2-utils. It starts cron only where none runs, and puts root's crontab back as it was.
+A real cron runs an installed line until it has made a backup. systemd-analyze reads the units.
+Python's plistlib and xmllint (with Apple's DTD, copied below) read the launch agent. xmllint checks
+the task against the schema of MS-TSCH, section 2.5. Needs root, cron, systemd and libxml2-utils.
+The script starts cron only if it does not run, and restores root's crontab.
 """
 
 import os
@@ -39,7 +40,8 @@ PLIST_DTD = """
 <!ELEMENT integer (#PCDATA)>
 """
 
-# The part of the task schema that we use, with its own order of elements and its patterns: MS-TSCH, section 2.5 and below.
+# The part of the task schema that we use, with its order of elements and its patterns: MS-TSCH,
+# section 2.5 and below.
 TASK_XSD = """<?xml version="1.0"?>
 <xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task"
   targetNamespace="http://schemas.microsoft.com/windows/2004/02/mit/task" elementFormDefault="qualified">
@@ -106,7 +108,11 @@ TASK_XSD = """<?xml version="1.0"?>
 
 
 def stand_ins(folder):
-    """Programs of other systems, each of which keeps what it is given. The formats are judged, not the programs."""
+    """Makes stand-ins for programs of other systems, and returns a PATH with them.
+
+    They succeed without doing anything; schtasks also keeps its file. Only the formats are judged,
+    not the programs.
+    """
     bin = folder / "bin"
     bin.mkdir(parents=True)
     # The last argument of schtasks is the file.
@@ -158,7 +164,7 @@ def task(ours, folder, path):
     for when in WHENS:
         with_path(path, ours, "add", "judged", *when, "--with", "task")
         definition = folder / "task.xml"
-        check(definition.read_bytes()[:2] == b"\xff\xfe", "no UTF-16 with a mark")
+        check(definition.read_bytes()[:2] == b"\xff\xfe", "the task is not UTF-16 with a byte order mark")
         run("xmllint", "--noout", "--nonet", "--schema", folder / "task.xsd", definition)
         found = ElementTree.fromstring(definition.read_bytes())
         command = found.find(".//{*}Command").text
@@ -167,13 +173,16 @@ def task(ours, folder, path):
 
 
 def stored():
-    """root's crontab as it is: Debian's `crontab -l` shows a carriage return as two other characters."""
+    """Returns root's crontab, read from its file.
+
+    Debian's `crontab -l` shows a carriage return as two other characters.
+    """
     return "".join(Path("/var/spool/cron/crontabs/root").read_bytes().decode().partition("# DO NOT EDIT")[2].split("\n", 3)[3:])
 
 
 def a_real_cron(ours, folder):
-    """A line that the program installed is run by cron itself, which knows nothing of our environment."""
-    odd = folder / "50% o'clock \"home\""  # what a crontab must escape
+    """Has cron run a line that the program installed; cron does not pass on our environment."""
+    odd = folder / "50% o'clock \"home\""  # Characters that a crontab must escape.
     odd.mkdir()
     store = folder / "store"
     before = subprocess.run(["crontab", "-l"], capture_output=True, check=False)
@@ -181,13 +190,13 @@ def a_real_cron(ours, folder):
     subprocess.run(["crontab", "-"], input=others.encode(), check=True)
     cron = None
     environment = ["env", f"HOME={odd}", f"IDEV_BACKUP_STORE={store}"]
-    # A job never makes a store, so there is one with a first backup.
+    # A job never creates a store, so make one with a first backup.
     run(*environment, ours, "create", "--new-store")
     try:
         run(*environment, ours, "schedule", "add", "judged", "--every", "5m", "--with", "cron", "--", "--if-present")
         crontab = stored()
-        check(crontab.startswith(others), f"the others' lines: {crontab!r}")
-        # Nobody waits for five minutes: cron is asked for the next one.
+        check(crontab.startswith(others), f"the lines of others have changed: {crontab!r}")
+        # Let cron run the line in the next minute instead of waiting up to five minutes.
         check(crontab.count("*/5 * * * *") == 1, crontab)
         subprocess.run(["crontab", "-"], input=crontab.replace("*/5 * * * *", "* * * * *").encode(), check=True)
         if subprocess.run(["pgrep", "-x", "cron"], capture_output=True, check=False).returncode:
@@ -205,7 +214,7 @@ def a_real_cron(ours, folder):
         run(*environment, ours, "verify", "--quick")
         run(*environment, ours, "schedule", "remove", "judged")
         crontab = stored()
-        check(crontab == others, f"what is left: {crontab!r}")
+        check(crontab == others, f"`remove` left another crontab: {crontab!r}")
     finally:
         if cron:
             cron.terminate()
@@ -228,18 +237,18 @@ def main():
         del os.environ[name]
     report = Report()
     path = stand_ins(stage)
-    # `schedule add` wants a store that exists.
+    # `schedule add` requires an existing store.
     with Phone(ours, stage):
         run(ours, "create", "--new-store")
     for name, judge in (("systemd-analyze reads the units", systemd), ("xmllint and plistlib read the launch agent", launchd),
-                        ("the task keeps to its schema", task)):  # fmt: skip
+                        ("the task conforms to its schema", task)):  # fmt: skip
         report.scene(name, lambda judge=judge: judge(ours, stage, path))
 
     def cron_runs():
         with Phone(ours, stage):
             a_real_cron(ours, stage)
 
-    report.scene("a real cron backs a phone up", cron_runs)
+    report.scene("a real cron backs up a phone", cron_runs)
     print(f"{report.passed} passed, {report.failed} failed")
     sys.exit(1 if report.failed else 0)
 

@@ -1,4 +1,4 @@
-//! A file system in memory that knows what a power cut may leave of it.
+//! Models a file system in memory, and computes the states in which a power cut may leave it.
 //!
 //! A program's changes to a real folder are replayed from the log of its system calls. POSIX
 //! promises little: bytes written to a file are on the disk after `fsync` of the file, and its name
@@ -17,8 +17,8 @@ use std::path::{Component, Path, PathBuf};
 use super::Random;
 use super::strace::Call;
 
-/// Calls that change files: all that Linux has. A call on the folder that [`Recording`] does not
-/// understand fails the test.
+/// All Linux system calls that change files. A call on the folder that [`Recording`] does not
+/// support fails the test.
 const TRACED: &str = "?open,openat,?openat2,?creat,write,pwrite64,?pwritev,?pwritev2,writev,lseek,ftruncate,?truncate,\
      fallocate,copy_file_range,sendfile,splice,?rename,?renameat,renameat2,?link,linkat,?unlink,unlinkat,?mkdir,mkdirat,\
      ?rmdir,?symlink,symlinkat,?mknod,mknodat,fsync,fdatasync,?sync_file_range,syncfs,sync,ioctl,mmap,?io_uring_setup";
@@ -315,7 +315,7 @@ impl Recording {
             Cut::Shuffles(seed) => seed,
             _ => 0,
         });
-        // Some cuts lose much, others little.
+        // Some power cuts lose many changes, others few.
         let kept_percent = [30, 70, 95][random.below(3)];
         let mut habits: HashMap<Node, usize> = HashMap::new();
         let mut lost: Vec<&Change> = Vec::new();

@@ -1,6 +1,6 @@
-//! A simulated phone, a store and a way between them, for tests of whole jobs.
+//! Provides a simulated phone, a store and a connection between them for integration tests.
 
-#![allow(dead_code)] // Not every system uses all of it.
+#![allow(dead_code)] // Some helpers are used on some systems only.
 
 #[cfg(target_os = "linux")]
 pub mod crash;
@@ -17,13 +17,13 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use idev_backup::backup::Error;
 use idev_backup::backup::create::{self, Options, Report};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::{Event, Monitor, Phase, Silent};
 use idev_backup::base::udid::Udid;
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
-use idev_backup::error::Error;
 use idev_backup::history::list;
 use idev_backup::reader::passwords::Known;
 use idev_backup::simulator::{Content, Daemon, Phone, PhoneConfig};
@@ -39,7 +39,7 @@ const BUSY_MAX: Duration = Duration::from_secs(60);
 pub const UDID: &str = "00008130-001A2B3C4D5E6F70";
 pub const OTHER_UDID: &str = "00008130-000000000000002E";
 
-/// Returns the folder `name` of other people's test data: below `data` in the folder that
+/// Returns the folder `name` of test data from other projects: below `data` in the folder that
 /// `IDEV_BACKUP_SHARED` names, else in `../shared`. Prints a note and returns `None` if it is
 /// absent.
 pub fn others(name: &str) -> Option<PathBuf> {
@@ -55,7 +55,8 @@ pub fn others(name: &str) -> Option<PathBuf> {
     Some(folder)
 }
 
-/// Describes a phone with few and small files: 18 files of unusual kinds, and these.
+/// Describes a phone with few and small files: the 18 files of unusual kinds that every simulated
+/// phone has, and those below.
 pub fn small() -> Content {
     Content {
         small: 40,
@@ -238,7 +239,7 @@ impl Rig {
         let report = loop {
             match self.try_in(store, options, &Silent) {
                 // The phone has not noticed yet that the previous run is over.
-                Err(Error::Verdict(no)) if no.code == 14 => {
+                Err(Error::Refused(no)) if no.code == 14 => {
                     assert!(asked.elapsed() < BUSY_MAX, "the phone stays busy");
                     std::thread::yield_now();
                 }
@@ -284,8 +285,8 @@ impl Rig {
         self.phone = phone;
     }
 
-    /// Makes another backup, as a user would next, whatever happened to the store before. The
-    /// backup must succeed, and the good backups `kept` must still be there.
+    /// Makes another backup, as a user would do next, after anything that may have happened to the
+    /// store. The backup must succeed, and the good backups `kept` must still exist.
     pub fn assert_goes_on(&self, store: &Path, kept: &[&Tree], when: &str) {
         let store = Store::create(store).unwrap_or_else(|e| panic!("{when}: {e}"));
         let report = self.try_in(&store, &options(), &Silent);
@@ -379,8 +380,8 @@ pub fn assert_whole_with(backup: &Path, password: Option<&Known>) {
     assert_eq!(report.hashed, report.files);
 }
 
-/// Asserts what a store guarantees whatever happened to it: all backups in `kept` are there, and
-/// every backup that is listed as complete or verifies as whole is one of `known`.
+/// Asserts the guarantees of a store after any interruption: all backups in `kept` exist, and every
+/// backup that is listed as complete or verifies as whole is one of `known`.
 pub fn assert_promise(store: &Path, kept: &[&Tree], known: &[&Tree], when: &str) {
     for backup in kept {
         assert!(holds(store, backup), "{when}: a good backup is gone");
@@ -488,7 +489,7 @@ pub fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// A generator of pseudo-random numbers that are the same in each run.
+/// A generator of pseudo-random numbers that are the same in every run.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 

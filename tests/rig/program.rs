@@ -1,4 +1,4 @@
-//! The built program, as people and scripts run it.
+//! Runs the built program as people and scripts do.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Rig;
 
-/// The program with a home of its own, and the rig's daemon and store.
+/// Returns a command for the program with its own home folder and the rig's daemon and store.
 pub fn program(rig: &Rig) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_idev-backup"));
     let home = rig.dir.path().join("home");
@@ -54,23 +54,23 @@ pub fn ended(command: &mut Command) -> Ran {
 }
 
 impl Ran {
-    /// All that it printed.
+    /// Returns all output: stdout, then stderr.
     pub fn all(&self) -> String {
         format!("{}\n{}", self.out, self.err)
     }
 
-    /// Every line, each an object.
+    /// Parses every line of stdout as a JSON object.
     pub fn objects(&self) -> Vec<Value> {
         let object = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         self.out.lines().map(object).collect()
     }
 
-    /// The last line.
+    /// Parses the last line of stdout as a JSON object.
     pub fn last_object(&self) -> Value {
         self.objects().pop().unwrap()
     }
 
-    /// The first object of this event.
+    /// Returns the first object with this event; panics if there is not one.
     pub fn object(&self, event: &str) -> Value {
         let mut objects = self.objects().into_iter();
         let of = objects.find(|object| object["event"] == event);

@@ -1,7 +1,8 @@
-//! A small client of its own for tests of the simulated phone: shares no protocol code with the
-//! program but the framing.
+//! A small, separate client for tests of the simulated phone. It uses only the framing from the
+//! program's protocol code.
 
-#![allow(dead_code, clippy::unwrap_used)] // The bench uses a part of it, and stops at what is unexpected.
+// The bench uses only a part of the client, and panics at unexpected results.
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -62,7 +63,7 @@ pub fn mux_send(stream: &mut Stream, request: Dictionary) {
     stream.write_all(&bytes).unwrap();
 }
 
-/// Reads a usbmux message: its tag and body.
+/// Reads a usbmux message, and returns its tag and body.
 pub fn mux_receive(stream: &mut Stream) -> (u32, Dictionary) {
     let mut header = [0; 16];
     stream.read_exact(&mut header).unwrap();
@@ -80,7 +81,8 @@ pub fn mux(address: &str, request: Dictionary) -> Dictionary {
     mux_receive(&mut stream).1
 }
 
-/// Connects to a port of a phone, as Apple's clients write it: a signed swapped number.
+/// Connects to a port of a phone. The port is sent as Apple's clients send it: with its bytes
+/// swapped, as a signed number.
 pub fn connect(address: &str, device: u64, port: u16) -> Stream {
     let mut stream = open(address);
     let number = i64::from(port.swap_bytes() as i16);
@@ -121,7 +123,7 @@ pub fn device_ids(address: &str) -> Vec<u64> {
     list.iter().map(|d| id(d).unwrap()).collect()
 }
 
-/// The request to pair, and the computer that it makes.
+/// Returns a request to pair, and the computer that it pairs.
 pub fn pair_request(address: &str, device: u64) -> (Dictionary, Computer) {
     let mut lockdown = connect(address, device, 62_078);
     let pem = get(&mut lockdown, "", "DevicePublicKey")["Value"].clone();
@@ -189,7 +191,7 @@ impl Computer {
         Box::new(StreamOwned::new(session, stream))
     }
 
-    /// Lockdown, in a session.
+    /// Connects to lockdown, and starts a session.
     pub fn session(&self) -> Stream {
         let mut lockdown = connect(&self.address, self.device, 62_078);
         let reply = ask(
@@ -220,7 +222,7 @@ impl Computer {
 
 /// Wraps `RSAPublicKey` as `SubjectPublicKeyInfo`.
 fn spki_of_pkcs1(pem: &[u8]) -> SubjectPublicKeyInfo {
-    // The reader of PEM does not mind the label's meaning.
+    // The PEM parser compares only the label, so with this label it accepts PKCS #1 content.
     let text = String::from_utf8(pem.to_vec()).unwrap();
     let text = text.replace("RSA PUBLIC KEY", "PUBLIC KEY");
     let inner = SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes()).unwrap();
@@ -243,7 +245,7 @@ fn spki_of_pkcs1(pem: &[u8]) -> SubjectPublicKeyInfo {
     key
 }
 
-/// Takes only this certificate.
+/// Accepts only this certificate.
 #[derive(Debug)]
 struct Pinned(Vec<u8>);
 
@@ -381,8 +383,8 @@ pub fn number(stream: &mut Stream) -> io::Result<u32> {
     Ok(u32::from_be_bytes(bytes))
 }
 
-/// Receives the files of an upload; `keep` gets each file's path on the computer, then its bytes in
-/// pieces, then `None` for the end or the code of an error.
+/// Receives the files of an upload, and returns their number. Calls `keep` with a file's path on
+/// the computer and each piece of its bytes, then with `None` and the code of the end or error.
 pub fn receive_files(
     stream: &mut Stream,
     buffer: &mut Vec<u8>,

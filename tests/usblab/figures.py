@@ -1,4 +1,7 @@
-"""USB and usbmuxd side by side: the same backup, in the same machine. No scene: under emulation no speed is promised."""
+"""Compares USB with usbmuxd: the same backup, in the same machine.
+
+Runs only when it is named, because speeds under emulation are not reliable.
+"""
 
 import time
 

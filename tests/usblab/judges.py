@@ -1,4 +1,4 @@
-"""Debian's own programs on the simulated phone: what they accept, a phone is."""
+"""Runs Debian's own programs on the simulated phone, to judge that it behaves like a phone."""
 
 import re
 import time
@@ -20,11 +20,12 @@ class Daemon:
         return self
 
     def __exit__(self, *_):
-        # One that loses a phone while bytes are on their way may hang or crash (1.1.1): it is stopped while all is quiet.
+        # usbmuxd 1.1.1 may hang or crash if it loses a phone during a transfer, so it is stopped
+        # while nothing is transferred.
         self.machine.run("killall -q usbmuxd; while pidof usbmuxd >/dev/null; do usleep 50000; done; rm -f /run/usbmuxd*", code=None)
 
     def lists(self, count=1):
-        """Waits until it lists so many phones: its preflight makes a key first, which takes the machine a while."""
+        """Waits until usbmuxd lists `count` phones. Its preflight takes a while."""
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         while len(found := self.machine.run("idevice_id -l", code=None).split()) != count:
             if time.monotonic() > deadline:
@@ -34,19 +35,19 @@ class Daemon:
 
 
 def right(phone):
-    """The phone saw nothing that a computer must not do."""
+    """Checks that the phone saw no violation of the protocol."""
     peers.check(not phone.missteps(), "\n    ".join(phone.missteps()[:5]))
 
 
 def whole(ours, backup, reference):
-    """On the host: the same bytes, and every file that is listed."""
+    """Checks on the host that a backup has the same bytes and every file that is listed."""
     peers.manifest_is_whole(backup)
     peers.same_payload(peers.payload(backup), reference)
     peers.run(ours, "verify", backup, also_ok=[3])
 
 
 def reference(ours, folder, flags, times):
-    """What the phone with these flags sends in its first `times` backups, without any USB."""
+    """Returns what a phone with these flags sends in its first `times` backups, without USB."""
     folder.mkdir(parents=True)
     payloads = []
     store = folder / "store"
@@ -87,7 +88,7 @@ def play(report, machine, ours):
             told = phone.says().count("usb: mux version")
             machine.run(f"{PROGRAM} create --new-store --store /tmp/through")
             whole(ours, machine.fetched("/tmp/through") / udid, expected[2])
-            peers.check(phone.says().count("usb: mux version") == told, "the phone was spoken to by another than usbmuxd")
+            peers.check(phone.says().count("usb: mux version") == told, "a program other than usbmuxd used the phone")
             right(phone)
 
         found = report.scene("usbmuxd finds the phone, and idevice_id lists it", daemon.lists)
@@ -98,4 +99,4 @@ def play(report, machine, ours):
         report.scene("idevicepair pairs and validates over USB", pairs)
         report.scene("idevicebackup2 makes a full backup over USB", lambda: backs_up(0))
         report.scene("idevicebackup2 makes an incremental backup over USB", lambda: backs_up(1))
-        report.scene("create takes the daemon's socket where it answers", ours_through_it)
+        report.scene("create uses the daemon's socket if it answers", ours_through_it)

@@ -1,4 +1,4 @@
-"""A machine under QEMU with a stock Debian kernel, on whose USB simulated phones are plugged.
+"""Runs a machine under QEMU with a stock Debian kernel, and plugs simulated phones into its USB.
 
 Everything is downloaded and unpacked below target/usblab; nothing is installed.
 """
@@ -21,15 +21,16 @@ WORK = HERE.parents[1] / "target" / "usblab"
 QEMU = """qemu-system-x86 qemu-system-common qemu-system-data seabios libcapstone4 libdaxctl1 libfdt1 libibverbs1 libndctl6
     libnl-3-200 libnl-route-3-200 libpmem1 librdmacm1 libslirp0 libusbredirparser1 libvdeplug2""".split()
 GUEST = """busybox-static usbmuxd libimobiledevice-utils libimobiledevice6 libplist3 libusbmuxd6 libusb-1.0-0 udev""".split()
-# What the guest's programs are, beside busybox and ours.
+# The programs of the guest, in addition to busybox and ours.
 TOOLS = "usr/sbin/usbmuxd usr/bin/idevice_id usr/bin/ideviceinfo usr/bin/idevicepair usr/bin/idevicebackup2 bin/udevadm".split()
 ARCH = "x86_64-linux-gnu"
 MODULES = ["xhci-pci", "virtio_pci", "9pnet_virtio", "9p"]
-SOCKETS = 2  # phones at once
-# They end what hangs, and judge no speed: the machine is emulated, and may have to share its core.
+SOCKETS = 2  # The maximum number of phones.
+# Limits that end what hangs. They do not judge speed: the machine is emulated, and may share its
+# core with other work.
 BOOT_SECONDS_MAX = 300
 WAIT_SECONDS_MAX = 300
-# That a phone is gone must be noticed; the silence of one that is there is borne for longer.
+# The program must notice within this time that a phone is gone. It waits longer for a silent phone.
 NOTICE_SECONDS_MAX = 60
 
 
@@ -44,12 +45,12 @@ def load(name, file):
     return module
 
 
-# What tests/peers/run.py has: how a scene is played, and what is looked at in a backup. The others there know it by this name.
+# tests/peers/run.py, which plays scenes and checks backups. The files beside it import it as `run`.
 peers = load("run", "run.py")
 
 
 def restore_judge():
-    """What tests/peers/restores.py has: what the phone noted of a restore, and what judges read in the backup."""
+    """Loads tests/peers/restores.py, which compares the phone's ledger with a backup."""
     try:
         peers.install_judges()
     except (OSError, subprocess.CalledProcessError) as why:
@@ -84,7 +85,7 @@ def kernel_package():
 
 
 def fetch():
-    """Downloads and unpacks the packages, once; answers the kernel's package."""
+    """Downloads and unpacks the packages, once, and returns the name of the kernel's package."""
     try:
         kernel = kernel_package()
     except Unavailable:
@@ -106,7 +107,7 @@ def fetch():
     for names, folder in ((QEMU, "host"), (GUEST, "guest")):
         for name in names:
             call("dpkg-deb", "-x", next((WORK / "debs").glob(f"{name}_*.deb")), WORK / folder)
-    # Of the kernel's 400 MB only what is loaded, and the kernel.
+    # Of the 400 MB of the kernel's package, unpack only the kernel and the modules that are loaded.
     with subprocess.Popen(
         ["dpkg-deb", "--fsys-tarfile", next((WORK / "debs").glob(f"{kernel}_*.deb"))], stdout=subprocess.PIPE
     ) as package:  # fmt: skip
@@ -125,7 +126,7 @@ def fetch():
 
 
 def vmlinux():
-    """The kernel itself, cut out of its compressed image: QEMU starts it in a third of the time."""
+    """Unpacks the kernel from its compressed image, which reduces QEMU's start to a third."""
     target = WORK / "vmlinux"
     image = next((WORK / "kernel" / "boot").glob("vmlinuz*")).read_bytes()
     setup = (image[0x1F1] or 4) + 1
@@ -143,7 +144,7 @@ def module_files():
 
 
 def kernel_module(name):
-    """The file of a module that scenes load by themselves."""
+    """Returns the file of a module that scenes load on their own."""
     file = module_files().get(name)
     if not file:
         raise Unavailable(f"the kernel's package has no module {name}")
@@ -151,14 +152,14 @@ def kernel_module(name):
 
 
 def modules():
-    """The files of MODULES and of what they depend on, in the order of loading."""
+    """Returns the files of MODULES and of their dependencies, in the order of loading."""
     files = module_files()
     order = []
 
     def add(name):
         name = name.replace("-", "_")
         if name not in files or files[name] in order:
-            return  # built in, or there
+            return  # Built into the kernel, or added already.
         for entry in files[name].read_bytes().split(b"\0"):
             if entry.startswith(b"depends=") and len(entry) > 8:
                 for needed in entry[8:].decode().split(","):
@@ -175,7 +176,10 @@ def library_folders(prefix):
 
 
 def libraries(*programs):
-    """{name: file} of the shared libraries that programs need; those that were unpacked for the guest come first."""
+    """Returns {name: file} of the shared libraries that programs need.
+
+    Libraries that were unpacked for the guest take precedence.
+    """
     found = {}
     env = {**os.environ, "LD_LIBRARY_PATH": library_folders("guest")}
     for program in programs:
@@ -188,7 +192,7 @@ def libraries(*programs):
 
 
 class Archive:
-    """A newc archive, as the kernel unpacks it into its first file system."""
+    """A newc archive, which the kernel unpacks into its first file system."""
 
     def __init__(self):
         self.parts, self.seen, self.number = [], set(), 0
@@ -252,7 +256,7 @@ GROUP = "root:x:0:\nplugdev:x:46:\nguest:x:1000:\n" + "".join(
 
 
 def initramfs(program):
-    """The first file system: busybox, the tools, and every library that they and our program need."""
+    """Packs the first file system: busybox, the tools, and the libraries of all programs."""
     guest = WORK / "guest"
     archive = Archive()
     for name in "proc sys dev lab program root usr/sbin usr/bin etc var/lib".split():
@@ -291,7 +295,7 @@ class Machine:
         self.lab = WORK / "lab"
         shutil.rmtree(self.lab, ignore_errors=True)
         (self.lab / "calls").mkdir(parents=True)
-        self.sockets = tempfile.TemporaryDirectory(prefix="usblab-")  # a socket's name must be short
+        self.sockets = tempfile.TemporaryDirectory(prefix="usblab-")  # Socket paths must be short.
         self.number = 0
         self.process = None
 
@@ -304,7 +308,7 @@ class Machine:
         share = "local,security_model=none,path={},mount_tag={}"
         command = [
             host / "bin" / "qemu-system-x86_64", "-L", host / "share" / "qemu", "-L", host / "share" / "seabios",
-            # /dev/kvm may be there and yet be of no use.
+            # Emulate, because /dev/kvm may exist and not work.
             "-accel", "tcg", "-M", "pc", "-cpu", "max", "-smp", "1", "-m", "1024", "-display", "none", "-nodefaults", "-no-reboot",
             "-kernel", self.kernel, "-initrd", self.files, "-append", "console=ttyS0 quiet panic=-1 loglevel=4",
             "-serial", f"file:{WORK / 'console.log'}", "-serial", f"unix:{self.socket('agent')},server=on,wait=off",
@@ -367,12 +371,18 @@ class Machine:
         return Call(self, self.number, script)
 
     def run(self, script, *, code=0, user=None):
-        """What a script prints. It fails the scene by any other exit code than this one (None: any)."""
+        """Runs a script, and returns what it prints.
+
+        Fails the scene if the exit code is not `code`; None accepts every code.
+        """
         self.last = self.start(script, user)
         return self.last.wait(code)
 
     def fetched(self, folder):
-        """A folder of the machine, as it is on the host: packed, as one file after the other takes a minute to pass."""
+        """Copies a folder of the machine to the host, and returns its path there.
+
+        The files are passed in one archive, because passing them one by one takes a minute.
+        """
         target = self.lab / folder.rpartition("/")[2]
         shutil.rmtree(target, ignore_errors=True)
         self.run(f"tar -c -f /lab/packed.tar -C {folder} .")
@@ -416,7 +426,7 @@ class Call:
 
 
 class Phone:
-    """A simulated phone on the machine's USB, in a process of its own. It is unplugged when the process ends."""
+    """A simulated phone on the machine's USB, in its own process, whose end unplugs it."""
 
     def __init__(self, machine, at, flags):
         self.machine = machine
@@ -434,7 +444,7 @@ class Phone:
         return self
 
     def settled(self):
-        """Waits until the machine's kernel and udev are done with the phone."""
+        """Waits until the machine's kernel and udev have set up the phone."""
         found = f"grep -qs {self.serial} /sys/bus/usb/devices/*/serial"
         self.machine.run(f"until {found}; do usleep 20000; done; udevadm settle")
 
@@ -446,7 +456,7 @@ class Phone:
         return self.log.read_text(errors="replace")
 
     def told(self, line, times=1):
-        """Waits until the phone has told this so often."""
+        """Waits until the phone has printed `line` at least `times` times."""
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         while self.says().count(line) < times:
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -458,7 +468,7 @@ class Phone:
         self.process.stdin.flush()
 
     def counts(self):
-        """{name: number} of what passed since this was asked last."""
+        """Returns {name: number} of the traffic since the last call."""
         asked = self.says().count("usb: in ")
         self.command("counts")
         self.told("missteps ", asked + 1)

@@ -1,4 +1,4 @@
-"""Our program over USB without a daemon: what it does, and what it says when it cannot."""
+"""Runs our program over USB without a daemon, and checks its results and its errors."""
 
 import shutil
 from functools import partial
@@ -6,19 +6,19 @@ from functools import partial
 from judges import PROGRAM, Daemon, reference, right, whole
 from machine import NOTICE_SECONDS_MAX, WORK, kernel_module, peers, restore_judge
 
-# Some tens of MiB: small files, and a few that take many messages.
+# Some tens of MiB: small files, and a few large ones that take many messages.
 LARGE = ["--seed", "11", "--files", "600", "--file-size", "1K..12K", "--bulk", "3x8M"]
 SECOND = ["--seed", "21", "--files", "450", "--file-size", "1K..9K", "--bulk", "1x2M", "--udid", "00008130-001A2B3C4D5E6FAA"]
 UDID = "00008130-001A2B3C4D5E6F70"
 STORE = "/tmp/store"
 DEVICE = "$(dirname $(grep -l 00008130001A2B3C4D5E6F70 /sys/bus/usb/devices/*/serial))"
-# A program that is at work with the phone for as long as a scene needs.
+# A backup that takes longer than any scene.
 LONG = ["--seed", "31", "--files", "50", "--bulk", "4x16M"]
 SHORT = ["--seed", "41", "--files", "400", "--file-size", "1K..9K", "--bulk", "1x1M"]
 
 
 def fails(said, *words):
-    """Says what is wrong, and what to do about it."""
+    """Checks that an error has these words and a hint."""
     for word in (*words, "hint:"):
         peers.check(word in said, f"does not say {word!r}: {said[-600:]}")
 
@@ -49,8 +49,8 @@ def backs_up(report, machine, ours, folder):
         report.scene("devices finds the phone without a daemon", lists)
         report.scene("pair pairs over USB", pairs)
         report.scene("create backs up over USB, byte for byte", partial(creates, phone, 0))
-        report.scene("create backs up over USB again, what changed", partial(creates, phone, 1))
-        report.scene("verify finds it whole in the machine", verifies)
+        report.scene("create backs up the changes over USB", partial(creates, phone, 1))
+        report.scene("verify finds the backup whole in the machine", verifies)
         counts = phone.counts()
         print(
             f"   {counts['transfers_in'] / counts['bytes_in'] * 2**20:.0f} IN transfers per MiB, "
@@ -86,7 +86,7 @@ def configurations(report, machine):
 
     def configure(number):
         machine.run(f"echo {number} >{DEVICE}/bConfigurationValue")
-        # An unconfigured device has an empty line there.
+        # The file of an unconfigured device has an empty line.
         taken = machine.run(f"cat {DEVICE}/bConfigurationValue").strip()
         peers.check(taken == (str(number) if number else ""), f"the phone is in configuration {taken!r}")
 
@@ -106,7 +106,8 @@ def configurations(report, machine):
     with machine.plug(0, *SHORT) as phone:
         for number in (0, 1, 2, 4):
             report.scene(f"the phone is found in configuration {number}", partial(lists, phone, number))
-        # In 1 another interface is the driver's, and the configuration must change; in 4 it is the very one that we want.
+        # In configuration 1 the driver has another interface, and the configuration must change. In
+        # configuration 4 it has the interface that our program needs.
         for number in (1, 4):
             report.scene(
                 f"a driver of the kernel is detached in configuration {number}", partial(takes_it_from_the_kernel, phone, number)
@@ -144,10 +145,10 @@ def refusals(report, machine):
         peers.check(said == ["660", "plugdev"], f"the node has {said}")
 
     with machine.plug(0, *LONG) as phone:
-        report.scene("a user without rights is told the udev rule", no_rights)
-        report.scene("the rule, installed as it is printed, gives them to the group", rule_gives_rights)
-        report.scene("a second program is told that another uses the phone", lambda: held_by_another(phone))
-        report.scene("usbmuxd, which holds the phone, is named", held_by_usbmuxd)
+        report.scene("the error for a user without rights names the udev rule", no_rights)
+        report.scene("the printed rule gives rights to the group", rule_gives_rights)
+        report.scene("the error of a second program names the first one", lambda: held_by_another(phone))
+        report.scene("the error names usbmuxd, which holds the phone", held_by_usbmuxd)
 
 
 def interruptions(report, machine, ours, folder):
@@ -182,9 +183,9 @@ def interruptions(report, machine, ours, folder):
         fails(working.wait(8, NOTICE_SECONDS_MAX))
 
     with machine.plug(0, *LARGE) as phone:
-        report.scene("the cable pulled in mid-transfer ends with the code for it", partial(unplugged, phone))
-        report.scene("plugged in again, the backup goes on and is whole", partial(plugged_in_again, phone))
-        report.scene("a reset in mid-transfer ends with the code for it", partial(reset, phone))
+        report.scene("a cable pulled during a transfer ends with exit code 8", partial(unplugged, phone))
+        report.scene("the backup is resumed after plugging in, and is whole", partial(plugged_in_again, phone))
+        report.scene("a reset during a transfer ends with exit code 8", partial(reset, phone))
 
 
 def others(report, machine):
@@ -205,15 +206,15 @@ def others(report, machine):
         right(phone)
 
     with machine.plug(0, *LONG) as phone:
-        report.scene("the configuration taken away in mid-transfer ends with the code for it", partial(taken_away, phone))
+        report.scene("a configuration removed during a transfer ends with exit code 8", partial(taken_away, phone))
     with machine.plug(0, *SHORT) as phone:
-        report.scene("watch hears of a phone that is plugged in, and backs it up", partial(watches, phone))
+        report.scene("watch notices a phone that is plugged in, and backs it up", partial(watches, phone))
     with machine.plug(0, "--mux-version", "1", *SHORT) as phone:
         report.scene("an old phone, with version 1 of the mux, is backed up", lambda: (create(machine, "/tmp/old"), right(phone)))
 
 
 def restores(report, machine):
-    """What `backs_up` left in the machine goes back to phones of the same kind, which note down what they get."""
+    """Restores the backup that `backs_up` made to phones of the same kind, which keep a ledger."""
     judge = restore_judge()
     backup = machine.lab / "store" / UDID
 
@@ -226,7 +227,7 @@ def restores(report, machine):
         machine.run(f"{PROGRAM} restore latest --yes --wait --device {UDID} --store {STORE}")
         facts, rows = judge.ledger(file)
         judge.same_rows(rows, judge.expected(backup, None))
-        peers.check(facts["code"] == 0, f"the phone notes {facts['code']}")
+        peers.check(facts["code"] == 0, f"the phone recorded {facts['code']}")
         phone.told("usb: plugged in", 2)
         right(phone)
 
@@ -234,20 +235,20 @@ def restores(report, machine):
         before = judge.tree(backup)
         working = machine.start(f"{PROGRAM} restore latest --yes --device {UDID} --store {STORE}")
         phone.told("usb: connection to com.apple.mobilebackup2")
-        # In the midst of what is sent: about a third of it.
+        # Unplug the phone after about a third of the transfer.
         sent = phone.counts()["bytes_out"]
         while sent < 8 << 20:
-            peers.check(not working.ended(), f"the restore ended before: {working.said()[-600:]}")
+            peers.check(not working.ended(), f"the restore ended earlier: {working.said()[-600:]}")
             sent += phone.counts()["bytes_out"]
         phone.command("unplug")
         fails(working.wait(8, NOTICE_SECONDS_MAX), "The phone had received up to", "the backup is untouched")
-        peers.check(judge.tree(machine.fetched(STORE) / UDID) == before, "the backup is not as it was")
+        peers.check(judge.tree(machine.fetched(STORE) / UDID) == before, "the backup has changed")
 
     file = ledger("restored")
     with machine.plug(0, *LARGE, "--ledger", file) as phone:
-        report.scene("restore gives every file back over USB, and sees the phone come back", partial(gives_back, phone, file))
+        report.scene("restore transfers every file over USB, and waits for the phone to come back", partial(gives_back, phone, file))
     with machine.plug(0, *LARGE) as phone:
-        report.scene("a restore whose cable is pulled says so, and leaves the backup alone", partial(is_cut, phone))
+        report.scene("a restore reports a pulled cable, and does not change the backup", partial(is_cut, phone))
 
 
 def play(report, machine, ours):

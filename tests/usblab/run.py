@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""The USB lab: simulated phones on the USB of a machine under QEMU, with a stock Debian kernel.
+"""The USB lab: simulated phones on the USB of a machine under QEMU with a stock Debian kernel.
 
     python3 tests/usblab/run.py target/release/idev-backup [judges] [ours] [figures]
 
-First Debian's own programs judge the simulated phone (usbmuxd, idevice_id, ideviceinfo, idevicepair, idevicebackup2), then
-our program must do the same without a daemon, and say the right thing when it cannot. `figures` is played only when it is
-named: it takes times, which mean something on an idle computer only.
+First, Debian's programs judge the simulated phone (usbmuxd, idevice_id, ideviceinfo, idevicepair,
+idevicebackup2). Then our program must do the same without a daemon, and report the right errors if
+it cannot. `figures` runs only if it is named: it measures times, which are useful only on an idle
+computer.
 
-Needs apt's lists, the network, python3-venv, sqlite3 and 400 MB below target/usblab; nothing is installed but the Python judges
-below target/peers. Where the packages cannot be had, it says so and fails. Every scene prints `ok NAME` or `FAIL NAME: why`; the
-last line counts them. What the machine, the phones and the programs said stays in target/usblab.
+Needs apt's lists, the network, python3-venv, sqlite3 and 400 MB below target/usblab. Nothing is
+installed except the Python judges below target/peers. If the packages are not available, the lab
+reports this and fails. Every scene prints `ok NAME` or `FAIL NAME: why`; the last line counts them.
+The output of the machine, the phones and the programs stays in target/usblab.
 """
 
 import os
@@ -37,7 +39,7 @@ def main():
     os.environ["HOME"] = str(WORK / "home")
     for name in [name for name in os.environ if name.startswith(("XDG_", "IDEV_BACKUP_"))]:
         del os.environ[name]
-    # Ended from outside, the machine and the phones end too.
+    # A SIGTERM ends the machine and the phones too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     report = peers.Report()
     try:
@@ -47,7 +49,7 @@ def main():
             for part in wanted:
                 PARTS[part](report, machine, ours)
     except Unavailable as why:
-        print(f"FAIL the USB lab cannot be had here: {why}", flush=True)
+        print(f"FAIL the USB lab cannot run here: {why}", flush=True)
         report.failed += 1
     print(f"{report.passed} passed, {report.failed} failed")
     sys.exit(1 if report.failed else 0)

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_words_are_crons() {
+    fn schedules_become_escaped_cron_lines() {
         for (when, expected) in [
             ("daily 22:00", "0 22 * * * "),
             ("weekly Sun 3:05", "5 3 * * 0 "),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_stays_byte_for_byte() {
+    fn foreign_crontab_lines_stay_unchanged() {
         let odd: &[&[u8]] = &[
             b"",
             b"\n",
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_is_changed_in_its_place() {
+    fn cron_job_is_replaced_in_place() {
         let between = with(b"a\n", &job("daily 22:00"));
         let between = [&between[..], b"z\n"].concat();
         let changed = String::from_utf8(with(&between, &job("every 6h"))).unwrap();

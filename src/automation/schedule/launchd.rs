@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_a_property_list_with_the_very_words() {
+    fn launchd_plist_holds_command_and_times() {
         for (when, times) in [
             ("daily 22:00", 1),
             ("weekly Sun 3:05", 1),

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_as_they_are_written() {
+    fn schedule_text_round_trips() {
         for text in [
             "daily 22:00",
             "weekly Sun 03:05",
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_time_is_after_now() {
+    fn next_run_is_after_now() {
         // A Monday, and the night in which Berlin switches to summer time.
         for (when, now, next) in [
             (
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_harmless() {
+    fn unsafe_names_and_paths_are_refused() {
         for (name, good) in [
             ("nightly", true),
             ("a-b_3", true),

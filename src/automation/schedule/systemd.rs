@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_quoted_and_times_are_calendars() {
+    fn schedules_become_escaped_systemd_units() {
         let text = service(&hostile(When::Always));
         assert!(
             text.contains("\"/home/o'brien/50%% \\\"x\\\" $$HOME \\\\ & <é>.json\""),

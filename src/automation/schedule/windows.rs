@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_quoted_as_windows_reads_them() {
+    fn windows_arguments_are_quoted_correctly() {
         for (word, expected) in [
             ("run", r#""run""#),
             (r"C:\my data\", r#""C:\my data\\""#),
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn each_time_has_its_trigger() {
+    fn each_schedule_has_its_trigger() {
         for (when, has) in [
             ("daily 22:00", "T22:00:00</StartBoundary>"),
             ("weekly Sun 3:05", "<Sunday />"),

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_every_length_come_out_as_they_went_in() {
+    fn every_file_length_decrypts_correctly() {
         for length in [
             0,
             1,
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_nothing_fills_up_is_whole() {
+    fn files_without_padding_decrypt_completely() {
         for length in [0, 16, 4096, BUFFER, BUFFER + 16] {
             let mut wanted = plain(length);
             for last in [2, 0] {
@@ -257,8 +257,10 @@ mod tests {
         }
     }
 
+    /// Checks that wrong padding at the end of a file is reported. Decryption with the wrong key
+    /// ends in such padding.
     #[test]
-    fn another_key_is_seen_at_the_end() {
+    fn wrong_padding_is_reported() {
         let mut bytes = encrypted(&plain(100), true);
         let last = bytes.len() - 20;
         bytes[last] ^= 1;
@@ -267,13 +269,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_length_keeps_what_it_has() {
+    fn wrong_listed_size_keeps_all_bytes() {
         let (out, ending) = decrypted(&encrypted(&plain(100), true), Some(5000));
         assert_eq!((out, ending), (plain(100), Some(Ending::Padded)));
     }
 
     #[test]
-    fn a_cut_file_is_an_error() {
+    fn truncated_ciphertext_is_an_error() {
         let bytes = encrypted(&plain(100), true);
         let mut out = Vec::new();
         let error = Plain::new(&bytes[..50], &KEY, None).read_to_end(&mut out);

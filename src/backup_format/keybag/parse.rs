@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn every_field_is_read() {
+    fn key_bag_fields_are_parsed() {
         let bag = KeyBag::parse(&bag(&fields())).unwrap();
         assert_eq!((bag.version, bag.kind, bag.wrap), (5, 0x4000_0001, 1));
         assert_eq!((bag.uuid, bag.salt), (vec![1; 16], vec![3; 20]));
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bag_of_older_phones_has_one_derivation() {
+    fn older_key_bag_has_one_derivation() {
         let mut fields = fields();
         fields.retain(|(tag, _)| !tag.starts_with(b"DP"));
         let bag = KeyBag::parse(&bag(&fields)).unwrap();
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bag_cut_inside_of_a_field_is_refused() {
+    fn truncated_key_bag_is_refused() {
         let fields = fields();
         let whole = bag(&fields);
         let ends: Vec<_> = (0..=fields.len())
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bag_that_no_password_opens_is_refused() {
+    fn bags_without_password_keys_are_refused() {
         let without = |gone: &[u8; 4]| {
             let mut fields = fields();
             fields.retain(|(tag, _)| tag != gone);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn rubbish_is_refused() {
+    fn malformed_key_bags_are_refused() {
         let mut short = fields();
         short[6].1.pop();
         for bytes in [

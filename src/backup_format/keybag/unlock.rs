@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_opens_a_bag_and_the_bag_a_file() {
+    fn password_unlocks_class_and_file_keys() {
         for first in [None, first()] {
             let keys = bag(&[1, 3], first).unlock(&secret(b"secret")).ok().unwrap();
             assert_eq!(keys.classes().collect::<Vec<_>>(), [1, 3]);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_open_has_a_reason() {
+    fn unlock_errors_name_their_cause() {
         let why = |bag: &KeyBag, password: &[u8]| bag.unlock(&secret(password)).err();
         let bag_of_two = bag(&[1, 3], first());
         for wrong in [&b"Secret"[..], b"", b"secret\n"] {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_is_damaged_does_not_close_the_others() {
+    fn damaged_class_leaves_others_unlocked() {
         let mut bag = bag(&[1, 3], None);
         bag.class_keys[0].wrapped_key = Some(Secret::new(vec![7; WRAPPED_BYTES]));
         let keys = bag.unlock(&secret(b"secret")).ok().unwrap();
@@ -280,8 +280,9 @@ mod tests {
         assert_eq!(keys.unopened(), [1]);
     }
 
+    /// Checks that an excessive iteration count is refused before any key is derived.
     #[test]
-    fn absurd_counts_are_refused_before_any_work() {
+    fn excessive_iteration_counts_are_refused() {
         let mut slow = bag(&[1], first());
         slow.iterations = u32::MAX;
         let why = slow.unlock(&secret(b"secret")).err();

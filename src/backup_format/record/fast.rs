@@ -338,14 +338,16 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_size_that_the_whole_record_has() {
+    fn fast_path_reads_the_size() {
         for wanted in [0, 1, 255, 256, 65_536, 1 << 32, i64::MAX as u64] {
             assert_eq!(size(&archive(wanted)), Some(wanted));
         }
     }
 
+    /// Checks with truncated and altered records that the fast path does not panic and never
+    /// contradicts full decoding.
     #[test]
-    fn what_is_damaged_never_panics_and_never_lies() {
+    fn fast_path_never_contradicts_full_decoding() {
         let whole = archive(70_000);
         for cut in 0..whole.len() {
             assert_eq!(size(&whole[..cut]), None, "cut at {cut}");
@@ -368,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_record_is_read_in_place() {
+    fn fast_path_reads_whole_record() {
         let full = FileRecord {
             relative_path: "Library/Größe 写真 😀".into(),
             size: 70_000,
@@ -396,7 +398,7 @@ mod tests {
 
     /// Some of the records have arrays that contain themselves.
     #[test]
-    fn what_the_long_way_refuses_is_not_read_in_place() {
+    fn fast_path_accepts_only_decodable_records() {
         let whole = archive(70_000);
         let (mut read, mut refused) = (0, 0);
         for at in 0..whole.len() - 1 {
@@ -417,7 +419,7 @@ mod tests {
 
     /// Two references to data that claims the largest possible length.
     #[test]
-    fn lengths_that_cannot_be_added_up_are_refused() {
+    fn overflowing_lengths_are_refused() {
         let mut bytes = b"bplist00\xa2\x01\x01\x4f\x13".to_vec();
         bytes.extend([0xff; 8]);
         let table = bytes.len() as u8;
@@ -431,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_listing_shows_is_what_the_whole_record_has() {
+    fn listing_facts_match_the_record() {
         let record = FileRecord {
             size: 300,
             mode: 0o100_644,
@@ -453,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn other_property_lists_are_left_to_others() {
+    fn other_plists_need_full_decoding() {
         let mut plain = Vec::new();
         let mut fields = plist::Dictionary::new();
         fields.insert("Size".to_owned(), plist::Value::from(7u64));

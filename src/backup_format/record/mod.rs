@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn file_record_round_trips() {
         let record = FileRecord {
             relative_path: "Library/SMS/sms.db".into(),
             size: 5_000_000_000,
@@ -280,8 +280,9 @@ mod tests {
         assert_eq!(FileRecord::decode(&record.encode()).unwrap(), record);
     }
 
+    /// Checks that a file ID equals the SHA-1 under which other backup tools look up the file.
     #[test]
-    fn file_id_is_the_sha1_that_other_tools_look_for() {
+    fn file_id_matches_known_sha1() {
         // In every backup, sms.db has this name.
         assert_eq!(
             file_id("HomeDomain", "Library/SMS/sms.db"),
@@ -290,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn rubbish_is_an_error() {
+    fn malformed_records_are_errors() {
         for bytes in [&b""[..], b"bplist00", b"hello", &[0xff; 64]] {
             assert!(FileRecord::decode(bytes).is_err());
         }

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_found_without_the_first_page() {
+    fn rows_survive_loss_of_first_page() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("Manifest.db");
         let db = Connection::open(&path).unwrap();

@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typo_is_told_with_its_line_and_the_nearest_key() {
+    fn config_errors_name_line_and_key() {
         for (text, line, says, hint) in [
             ("stroe = 'x'", 1, "no key \"stroe\"", "\"store\""),
             (
@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_every_key_is_taken() {
+    fn config_accepts_every_key() {
         let mut text = String::new();
         let mut section = "";
         for key in KEYS {
@@ -563,7 +563,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_is_the_default_of_an_option() {
+    fn every_config_key_has_an_option() {
         use clap::CommandFactory;
         fn variables(command: &Command, found: &mut Vec<String>) {
             let of = |arg: &clap::Arg| arg.get_env().map(|env| env.to_string_lossy().into_owned());
@@ -578,7 +578,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_outranks_the_file_which_outranks_the_default() {
+    fn flag_outranks_config_outranks_default() {
         use clap::CommandFactory;
         let config = Config::parse("[retention]\nkeep-last = 9\n[create]\nfull = true").unwrap();
         let parsed = |args: &[&str]| {
@@ -595,7 +595,7 @@ mod tests {
     }
 
     #[test]
-    fn the_guide_shows_every_key_and_no_other() {
+    fn guide_shows_exactly_the_config_keys() {
         let guide = include_str!("../../../docs/guide.md");
         let root = if cfg!(windows) { "\"C:/" } else { "\"/" };
         let blocks = guide.split("```toml\n").skip(1);

@@ -6,7 +6,6 @@ use clap::Args;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
-use idev_backup::error::Error;
 use idev_backup::trace::At;
 use idev_backup::transport::Transport;
 use idev_backup::transport::select::Wanted;
@@ -14,6 +13,7 @@ use idev_backup::transport::select::Wanted;
 use crate::cli::args::folders::home;
 use crate::cli::args::trace::TraceArgs;
 use crate::cli::ctrl_c::interrupt;
+use crate::cli::failure::Failure;
 
 /// How a phone is reached.
 #[derive(Args, Clone)]
@@ -29,12 +29,12 @@ pub(crate) struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
-    pub(crate) fn connector(&self) -> Result<Connector, Error> {
+    pub(crate) fn connector(&self) -> Result<Connector, Failure> {
         self.connector_with(CancelToken::new(interrupt()))
     }
 
     /// Connects with waits that `token` can cancel.
-    pub(crate) fn connector_with(&self, token: Arc<CancelToken>) -> Result<Connector, Error> {
+    pub(crate) fn connector_with(&self, token: Arc<CancelToken>) -> Result<Connector, Failure> {
         let pin = if self.any_certificate {
             Pin::Anyone
         } else {

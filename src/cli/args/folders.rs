@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
-use idev_backup::error::Error;
+
+use crate::cli::failure::Failure;
 
 /// Returns the platform's folders for data and for configuration.
-pub(crate) fn home() -> Result<(PathBuf, PathBuf), Error> {
+pub(crate) fn home() -> Result<(PathBuf, PathBuf), Failure> {
     match etcetera::base_strategy::choose_native_strategy() {
         // On Windows, the data folder would roam through the network with its user; a backup must
         // not.
         Ok(place) if cfg!(windows) => Ok((place.cache_dir(), place.config_dir())),
         Ok(place) => Ok((place.data_dir(), place.config_dir())),
-        Err(_) => Err(Error::Nothing {
+        Err(_) => Err(Failure::Command {
             what: "you have no home folder".to_owned(),
             hint: "name the folder of backups with --store".to_owned(),
         }),

@@ -2,7 +2,8 @@
 //! Manager on Windows. Needs the feature `keyring`, and is used only if the user asks for it.
 
 use idev_backup::base::secret::Secret;
-use idev_backup::error::Error;
+
+use crate::cli::failure::Failure;
 
 /// Default name of a password.
 pub const NAME: &str = "backup";
@@ -14,13 +15,13 @@ mod store {
     use std::sync::mpsc::channel;
     use std::time::Duration;
 
-    use super::{Error, Secret};
+    use super::{Failure, Secret};
     #[cfg(target_os = "macos")]
     use apple_native_keyring_store::keychain::Store;
     #[cfg(target_os = "linux")]
     use dbus_secret_service_keyring_store::Store;
     use keyring_core::api::CredentialStoreApi;
-    use keyring_core::{Entry, Error as Trouble};
+    use keyring_core::{Entry, Failure as Trouble};
     #[cfg(windows)]
     use windows_native_keyring_store::Store;
     use zeroize::Zeroizing;
@@ -50,11 +51,11 @@ mod store {
     }
 
     /// Returns the password of this name.
-    pub fn recall(name: &str) -> Result<Secret, Error> {
+    pub fn recall(name: &str) -> Result<Secret, Failure> {
         let found = with_entry(name, |entry| entry.get_password());
         found
             .map(|password| Secret::new(password.into_bytes()))
-            .map_err(|e| Error::NoPassword {
+            .map_err(|e| Failure::NoPassword {
                 why: match e {
                     Trouble::NoEntry => format!(
                         "the credential store has no password {name:?} of idev-backup (`encryption remember` puts it there)"
@@ -65,8 +66,8 @@ mod store {
     }
 
     /// Stores a password under a name, and replaces an existing one.
-    pub fn remember(name: &str, password: &Secret) -> Result<(), Error> {
-        let no_text = |_| Error::Nothing {
+    pub fn remember(name: &str, password: &Secret) -> Result<(), Failure> {
+        let no_text = |_| Failure::Command {
             what: "the credential store keeps text, and the password is none".to_owned(),
             hint: "keep it in a file that only you can read, for --password-file".to_owned(),
         };
@@ -77,7 +78,7 @@ mod store {
     }
 
     /// Removes the password of this name. Returns true if it existed.
-    pub fn forget(name: &str) -> Result<bool, Error> {
+    pub fn forget(name: &str) -> Result<bool, Failure> {
         match with_entry(name, |entry| entry.delete_credential()) {
             Ok(()) => Ok(true),
             Err(Trouble::NoEntry) => Ok(false),
@@ -89,8 +90,8 @@ mod store {
         format!("the system's credential store cannot be used: {why}")
     }
 
-    fn unusable(why: &Trouble) -> Error {
-        Error::Nothing {
+    fn unusable(why: &Trouble) -> Failure {
+        Failure::Command {
             what: cannot_be_used(why),
             hint: "it must be there and unlocked; cron and ssh often reach none on Linux. --password-file and --password-command \
                 do without it"
@@ -101,10 +102,10 @@ mod store {
 
 #[cfg(not(feature = "keyring"))]
 mod store {
-    use super::{Error, Secret};
+    use super::{Failure, Secret};
 
-    fn absent() -> Error {
-        Error::Nothing {
+    fn absent() -> Failure {
+        Failure::Command {
             what: "this idev-backup was built without the system's credential store".to_owned(),
             hint: "build it with `cargo build --release --features keyring`, or use --password-command with the system's own \
                 program for it"
@@ -112,15 +113,15 @@ mod store {
         }
     }
 
-    pub fn recall(_: &str) -> Result<Secret, Error> {
+    pub fn recall(_: &str) -> Result<Secret, Failure> {
         Err(absent())
     }
 
-    pub fn remember(_: &str, _: &Secret) -> Result<(), Error> {
+    pub fn remember(_: &str, _: &Secret) -> Result<(), Failure> {
         Err(absent())
     }
 
-    pub fn forget(_: &str) -> Result<bool, Error> {
+    pub fn forget(_: &str) -> Result<bool, Failure> {
         Err(absent())
     }
 }

@@ -10,11 +10,12 @@ use std::process::Stdio;
 use clap::Args;
 use idev_backup::base::child;
 use idev_backup::base::secret::Secret;
-use idev_backup::error::Error;
+use idev_backup::reader;
 use idev_backup::reader::passwords::Passwords;
 
 use super::keyring;
 use crate::cli::ctrl_c;
+use crate::cli::failure::Failure;
 
 /// Longest accepted password in bytes.
 const BYTES_MAX: usize = 4096;
@@ -60,7 +61,7 @@ impl PasswordArgs {
     }
 
     /// Returns the password if it was given by file, command, credential store or environment.
-    pub fn given(&self) -> Result<Option<Secret>, Error> {
+    pub fn given(&self) -> Result<Option<Secret>, Failure> {
         if let Some(name) = &self.password_keyring {
             let kept = keyring::recall(name)?;
             return usable(kept, "the password in the credential store").map(Some);
@@ -72,7 +73,7 @@ impl PasswordArgs {
     }
 
     /// Returns the current password of a phone; prompts if it was not given.
-    pub fn present(&self, question: &str) -> Result<Secret, Error> {
+    pub fn present(&self, question: &str) -> Result<Secret, Failure> {
         match self.given()? {
             Some(password) => Ok(password),
             None => prompt(&format!("{question}: ")),
@@ -80,7 +81,7 @@ impl PasswordArgs {
     }
 
     /// Returns the new password for a phone; prompts twice if it was not given.
-    pub fn chosen(&self, question: &str) -> Result<Secret, Error> {
+    pub fn chosen(&self, question: &str) -> Result<Secret, Failure> {
         match self.given()? {
             Some(password) => Ok(password),
             None => prompt_twice(question),
@@ -106,7 +107,7 @@ impl NewPasswordArgs {
     }
 
     /// Returns the new password; prompts twice if it was not given.
-    pub fn chosen(&self, question: &str) -> Result<Secret, Error> {
+    pub fn chosen(&self, question: &str) -> Result<Secret, Failure> {
         if let Some(path) = &self.new_password_file {
             return of_file(path);
         }
@@ -121,16 +122,22 @@ impl NewPasswordArgs {
 }
 
 impl Passwords for PasswordArgs {
-    fn backup_password(&self, of: &str) -> Result<Secret, Error> {
-        match self.given()? {
-            Some(password) => Ok(password),
-            None => prompt(&format!("Password of {of}: ")),
-        }
+    fn backup_password(&self, of: &str) -> Result<Secret, reader::Error> {
+        let password = match self.given() {
+            Ok(Some(password)) => Ok(password),
+            Ok(None) => prompt(&format!("Password of {of}: ")),
+            Err(e) => Err(e),
+        };
+        password.map_err(|e| match e {
+            Failure::Interrupted => reader::Error::Interrupted,
+            Failure::NoPassword { why } => reader::Error::NoPassword { why },
+            e => reader::Error::PasswordSource(Box::new(e)),
+        })
     }
 }
 
 /// Reads the password from a file or a command, if either was given.
-pub fn of(file: Option<&PathBuf>, command: Option<&OsString>) -> Result<Option<Secret>, Error> {
+pub fn of(file: Option<&PathBuf>, command: Option<&OsString>) -> Result<Option<Secret>, Failure> {
     match (file, command) {
         (Some(path), _) => of_file(path).map(Some),
         (None, Some(command)) => of_command(command).map(Some),
@@ -139,7 +146,7 @@ pub fn of(file: Option<&PathBuf>, command: Option<&OsString>) -> Result<Option<S
 }
 
 /// Prompts for a password on the terminal.
-pub fn prompt(question: &str) -> Result<Secret, Error> {
+pub fn prompt(question: &str) -> Result<Secret, Failure> {
     let password = typed(question)?;
     if password.expose().is_empty() {
         return Err(no_password("nothing was typed"));
@@ -147,11 +154,11 @@ pub fn prompt(question: &str) -> Result<Secret, Error> {
     usable(password, "the password that was typed")
 }
 
-fn typed(question: &str) -> Result<Secret, Error> {
+fn typed(question: &str) -> Result<Secret, Failure> {
     let question = crate::cli::render::output::one_line(question);
     let typed = ctrl_c::while_asking(|| rpassword::prompt_password(question));
     let typed = typed.map_err(|e| match e.kind() {
-        io::ErrorKind::Interrupted => Error::Interrupted,
+        io::ErrorKind::Interrupted => Failure::Interrupted,
         _ => no_password(&format!(
             "a password is needed, and nobody can be asked for it: {e}"
         )),
@@ -160,7 +167,7 @@ fn typed(question: &str) -> Result<Secret, Error> {
 }
 
 /// Prompts for a new password twice, since a typing mistake would lock the user out.
-fn prompt_twice(question: &str) -> Result<Secret, Error> {
+fn prompt_twice(question: &str) -> Result<Secret, Failure> {
     let mut tries = TRIES;
     loop {
         let first = typed(&format!("{question}: "))?;
@@ -173,8 +180,7 @@ fn prompt_twice(question: &str) -> Result<Secret, Error> {
         };
         tries -= 1;
         if tries == 0 {
-            let why = why.to_owned();
-            return Err(Error::Mistyped { why });
+            return Err(Failure::Mistyped { why });
         }
         crate::cli::render::output::tell(&format!("Once again: {why}."));
     }
@@ -184,7 +190,7 @@ fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-fn of_file(path: &PathBuf) -> Result<Secret, Error> {
+fn of_file(path: &PathBuf) -> Result<Secret, Failure> {
     let named = |e: io::Error| {
         no_password(&format!(
             "cannot read the password file {}: {e}",
@@ -200,7 +206,7 @@ fn of_file(path: &PathBuf) -> Result<Secret, Error> {
     usable(Secret::new(bytes.map_err(named)?), &of)
 }
 
-fn of_command(command: &OsString) -> Result<Secret, Error> {
+fn of_command(command: &OsString) -> Result<Secret, Failure> {
     let named = |e: io::Error| no_password(&format!("cannot run the password command: {e}"));
     let mut child = child::shell(command)
         .stdout(Stdio::piped())
@@ -221,7 +227,7 @@ fn of_command(command: &OsString) -> Result<Secret, Error> {
     usable(Secret::new(bytes), "what the password command printed")
 }
 
-fn of_environment(variable: &str) -> Result<Option<Secret>, Error> {
+fn of_environment(variable: &str) -> Result<Option<Secret>, Failure> {
     let Some(text) = std::env::var_os(variable).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };
@@ -260,7 +266,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Checks the bytes of a password from any source; `of` names the source. Phones accept UTF-8 text,
 /// and a byte that the user did not type would lock the user out. A byte order mark is not part of
 /// the password.
-fn usable(password: Secret, of: &str) -> Result<Secret, Error> {
+fn usable(password: Secret, of: &str) -> Result<Secret, Failure> {
     let bytes = password.expose();
     let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let is_utf16 = [b"\xff\xfe", b"\xfe\xff"]
@@ -285,8 +291,8 @@ fn usable(password: Secret, of: &str) -> Result<Secret, Error> {
     Ok(Secret::new(text.to_vec()))
 }
 
-fn no_password(why: &str) -> Error {
-    Error::NoPassword {
+fn no_password(why: &str) -> Failure {
+    Failure::NoPassword {
         why: why.to_owned(),
     }
 }
@@ -322,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_refused() {
+    fn invalid_password_bytes_are_refused() {
         for (bytes, why) in [
             (&b"\xff\xfes\0e\0c\0\r\0\n\0"[..], "UTF-16"),
             (b"\xfe\xff\0s\0e\0c\0\r\0\n", "UTF-16"),

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use idev_backup::base::units::count;
-use idev_backup::error::Error;
 use idev_backup::history::list::{self, Named};
 use idev_backup::reader::backup::{Opened, Unread};
 use idev_backup::reader::passwords::Known;
@@ -12,6 +11,7 @@ use idev_backup::reader::passwords::Known;
 use super::password::PasswordArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
 /// Which backup, and how to open it.
@@ -27,13 +27,13 @@ pub struct ReadArgs {
 
 impl ReadArgs {
     /// Returns the backup's folder.
-    pub fn folder(&self) -> Result<PathBuf, Error> {
+    pub fn folder(&self) -> Result<PathBuf, Failure> {
         self.named_of(None).map(|named| named.folder)
     }
 
     /// Returns the backup's folder and identity; `latest` means that of this phone, if the store
     /// has one of it.
-    pub fn named_of(&self, phone: Option<&str>) -> Result<Named, Error> {
+    pub fn named_of(&self, phone: Option<&str>) -> Result<Named, Failure> {
         // Needed only if the backup is not named by its path.
         list::resolve_of(self.store.open(), Some(&self.backup), phone)
     }
@@ -44,12 +44,12 @@ impl ReadArgs {
     }
 
     /// Opens the backup. Asks for the password if the backup is encrypted.
-    pub fn open(&self) -> Result<Opened, Error> {
-        Opened::open(&self.folder()?, &self.password)
+    pub fn open(&self) -> Result<Opened, Failure> {
+        Ok(Opened::open(&self.folder()?, &self.password)?)
     }
 
     /// Returns the password if it was given. Never prompts for it.
-    pub fn given_password(&self) -> Result<Option<Known>, Error> {
+    pub fn given_password(&self) -> Result<Option<Known>, Failure> {
         Ok(self.password.given()?.map(Known))
     }
 }

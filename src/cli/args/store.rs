@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::parser::ValueSource;
-use idev_backup::error::Error;
 use idev_backup::store::{self, Store};
 
 use crate::cli::args::folders::home;
 use crate::cli::commands::schedule_run;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
 /// Where backups are kept.
@@ -30,7 +30,7 @@ impl StoreArgs {
     }
 
     /// Returns the absolute path of the store, since it is printed and written into reports.
-    pub fn path(&self) -> Result<PathBuf, Error> {
+    pub fn path(&self) -> Result<PathBuf, Failure> {
         match &self.store {
             Some(path) => whole(path),
             None => Ok(home()?.0.join("idev-backup")),
@@ -39,7 +39,7 @@ impl StoreArgs {
 
     /// Opens the store for reading. An empty folder is an error: the disk of the store may not be
     /// mounted.
-    pub fn open(&self) -> Result<Store, Error> {
+    pub fn open(&self) -> Result<Store, Failure> {
         let store = Store::open(&self.path()?)?;
         store.holds_something()?;
         Ok(store)
@@ -73,19 +73,19 @@ impl WritableStoreArgs {
     }
 
     /// Opens the store. Creates one only if the user asked for it.
-    pub fn open(&self) -> Result<Store, Error> {
+    pub fn open(&self) -> Result<Store, Failure> {
         open(&self.store.path()?, self.new_store, self.is_typed)
     }
 
     /// Opens the store for a command that never runs as a job: a typed `--store` may create a new
     /// one, even in a script.
-    pub fn open_by_hand(&self) -> Result<Store, Error> {
+    pub fn open_by_hand(&self) -> Result<Store, Failure> {
         let asked = self.new_store || (self.is_typed && self.store.is_named());
         open(&self.store.path()?, asked, self.is_typed)
     }
 
     /// Returns the path of the store, or an error if no store exists. Never creates one.
-    pub fn check(&self) -> Result<PathBuf, Error> {
+    pub fn check(&self) -> Result<PathBuf, Failure> {
         let path = self.store.path()?;
         Store::open_made(&path)?;
         Ok(path)
@@ -94,7 +94,7 @@ impl WritableStoreArgs {
 
 /// Opens a store for writing. `asked`: an option asked for a new store. `is_typed`: the user typed
 /// the path, so that it does not come from a variable or file.
-pub fn open(path: &Path, asked: bool, is_typed: bool) -> Result<Store, Error> {
+pub fn open(path: &Path, asked: bool, is_typed: bool) -> Result<Store, Failure> {
     let is_terminal = || std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let may_make = !schedule_run::runs_as_job() && (asked || (is_typed && is_terminal()));
     match Store::open_made(path) {
@@ -110,8 +110,8 @@ pub fn open(path: &Path, asked: bool, is_typed: bool) -> Result<Store, Error> {
 }
 
 /// Returns the absolute form of a path.
-pub fn whole(path: &Path) -> Result<PathBuf, Error> {
-    std::path::absolute(path).map_err(|e| Error::Store(store::Error::io("find", path, e)))
+pub fn whole(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|e| Failure::Store(store::Error::io("find", path, e)))
 }
 
 /// Returns the parser for paths of the command line and of variables.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use clap::Args;
-use idev_backup::error::Error;
 use idev_backup::trace::{At, Recorder};
 
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
 /// Creates a file that only its owner can read. Never replaces an earlier trace, which may be the
@@ -39,11 +39,11 @@ pub struct TraceArgs {
 
 impl TraceArgs {
     /// Starts the recorder if the user asked for a trace.
-    pub fn begin(&self, at: At) -> Result<Option<Recorder>, Error> {
+    pub fn begin(&self, at: At) -> Result<Option<Recorder>, Failure> {
         let Some(path) = &self.trace else {
             return Ok(None);
         };
-        let failed = |e: io::Error| Error::Nothing {
+        let failed = |e: io::Error| Failure::Command {
             what: match e.kind() {
                 io::ErrorKind::AlreadyExists => format!(
                     "cannot record into {}: it exists, and stays as it is",

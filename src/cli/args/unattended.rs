@@ -10,6 +10,7 @@ use idev_backup::automation::policy::Plan;
 use idev_backup::base::units::parse_span;
 
 use crate::cli::commands::schedule_run as schedule;
+use crate::cli::failure;
 use crate::cli::render::log;
 
 /// When a backup is too old, for those who only tell of it.
@@ -150,6 +151,7 @@ impl UnattendedArgs {
         let told = hooks.notify || self.overdue_after.is_some();
         let is_unattended = conditions != Conditions::default() || self.retry > 0 || waits || told;
         Plan {
+            describe: Some(failure::describe),
             conditions,
             retries: self.retry,
             retry_wait: self.retry_wait,

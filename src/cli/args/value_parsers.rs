@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_local_or_exact_or_ago() {
+    fn local_exact_and_relative_dates_parse() {
         let now: Zoned = "2026-02-07T12:00[Europe/Berlin]".parse().unwrap();
         for (text, wanted) in [
             ("2026-01-31", "2026-01-30T23:00:00Z"),

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn each_mistake_is_named() {
+    fn variable_mistakes_are_explained() {
         for (name, value, text, hint) in [
             (
                 "RETENTION_KEEP_LST",
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_are_right_pass() {
+    fn valid_variables_are_accepted() {
         let root = if cfg!(windows) { "C:\\x" } else { "/x" };
         for (name, value) in [
             ("IDEV_BACKUP_STORE", root),

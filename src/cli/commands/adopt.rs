@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use idev_backup::base::units::{counted, size};
-use idev_backup::error::Error;
 use idev_backup::history::adopt::{self, Came, Taken};
-use idev_backup::history::change;
+use idev_backup::history::change::{self, Chosen};
 use idev_backup::store::Store;
 
 use super::create;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::{self, StoreArgs, WritableStoreArgs, path_parser};
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 use crate::cli::render::progress::{Show, Style, Watch};
 
@@ -42,7 +42,7 @@ impl Adopt {
     pub fn run(&self) -> u8 {
         run("adopted", self.output, |watch| {
             let store = self.store.open_by_hand()?;
-            adopt::adopt(&store, &self.backup, self.force, watch)
+            Ok(adopt::adopt(&store, &self.backup, self.force, watch)?)
         })
     }
 }
@@ -74,21 +74,21 @@ impl Copy {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         run("copied", self.output, |watch| {
-            let from = change::find(self.store.open(), &self.snapshot)?;
+            let from: Chosen = change::find::<Failure>(self.store.open(), &self.snapshot)?;
             let source = &from.store;
             let target = store::whole(&self.target)?;
             apart(&target, source)?;
             let target = store::open(&target, self.new_store, true)?;
             // The target of `..` is certain only now that the whole path exists.
             apart(target.root(), source)?;
-            adopt::copy(&from, &target, watch)
+            Ok(adopt::copy(&from, &target, watch)?)
         })
     }
 }
 
-fn apart(target: &Path, source: &Store) -> Result<(), Error> {
+fn apart(target: &Path, source: &Store) -> Result<(), Failure> {
     if within(target, source.root()) || within(source.root(), target) {
-        Err(Error::Nothing {
+        Err(Failure::Command {
             what: format!(
                 "{} lies in the store that the backup is in, or around it",
                 target.display()
@@ -113,7 +113,7 @@ fn within(folder: &Path, other: &Path) -> bool {
     })
 }
 
-fn run(event: &str, how: OutputArgs, job: impl FnOnce(&Watch<'_>) -> Result<Came, Error>) -> u8 {
+fn run(event: &str, how: OutputArgs, job: impl FnOnce(&Watch<'_>) -> Result<Came, Failure>) -> u8 {
     let show = Show::new(how.style());
     let watch = show.watch(None, None);
     let taken = job(&watch);

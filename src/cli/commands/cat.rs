@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use idev_backup::error::Error;
 use idev_backup::reader::cat::{self, Body};
 
 use crate::cli::args::reading::{ReadArgs, domain_and_path, tell_unread};
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 use crate::cli::{exit, new_file};
 
@@ -41,7 +41,7 @@ impl Cat {
             .unwrap_or_else(|e| output::failure(&e, None, false))
     }
 
-    fn print(&self) -> Result<u8, Error> {
+    fn print(&self) -> Result<u8, Failure> {
         let backup = self.read.open()?;
         let is_id = self.file.len() == 40 && self.file.bytes().all(|b| b.is_ascii_hexdigit());
         let opened = if is_id {
@@ -55,7 +55,7 @@ impl Cat {
             Err(e) => {
                 // A row that cannot be read may be the requested file.
                 tell_unread(&backup.unread(), exit::FAILED);
-                return Err(e);
+                return Err(e.into());
             }
         };
         match &self.output {
@@ -66,31 +66,31 @@ impl Cat {
         Ok(tell_unread(&backup.unread(), exit::DONE))
     }
 
-    fn show(&self, body: &mut Body) -> Result<(), Error> {
+    fn show(&self, body: &mut Body) -> Result<(), Failure> {
         let mut head = Vec::new();
         if output::is_terminal() && !self.force {
             let read = body.by_ref().take(HEAD_BYTES).read_to_end(&mut head);
             read.map_err(|e| body.failed(&e.to_string()))?;
             if !is_text(&head) {
-                return Err(Error::Nothing {
+                return Err(Failure::Command {
                     what: format!("{} is no text, and would disturb the terminal", self.file),
                     hint: "write it to a file with `-o FILE` or into a pipe; --force prints it as it is".to_owned(),
                 });
             }
         }
         let printed = output::bytes(&mut head.as_slice().chain(body.by_ref()));
-        printed.map_err(|e| body.failed(&e.to_string()))
+        printed.map_err(|e| body.failed(&e.to_string()).into())
     }
 
     /// Writes a file completely or not at all.
-    fn write(&self, body: &mut Body, file: &Path) -> Result<(), Error> {
+    fn write(&self, body: &mut Body, file: &Path) -> Result<(), Failure> {
         new_file::write(file, self.force, |to| {
             let mut buffer = vec![0; 128 << 10];
             loop {
                 let read = body.read(&mut buffer);
                 let length = read.map_err(|e| body.failed(&e.to_string()))?;
                 if length == 0 {
-                    return body.check();
+                    return Ok(body.check()?);
                 }
                 let written = to.write_all(&buffer[..length]);
                 written.map_err(|e| new_file::cannot(file, &e))?;
@@ -117,7 +117,7 @@ mod tests {
     use super::{HEAD_BYTES, is_text};
 
     #[test]
-    fn control_characters_are_no_text() {
+    fn text_and_binary_are_distinguished() {
         for text in ["", "a\tb\r\n", "写真", "{\"a\": 1}"] {
             assert!(is_text(text.as_bytes()), "{text:?}");
         }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use clap::Args;
 use idev_backup::automation::policy::{self, Outcome, Plan};
+use idev_backup::backup;
 use idev_backup::backup::create::{Options, Report};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::secret::Secret;
 use idev_backup::base::udid::Udid;
 use idev_backup::base::units::{count, counted, duration, parse_span, size};
 use idev_backup::device::connector::Connector;
-use idev_backup::error::Error;
 use idev_backup::history::list;
 use idev_backup::reader::passwords::Known;
 use idev_backup::store::Store;
@@ -28,6 +28,7 @@ use crate::cli::args::store::WritableStoreArgs;
 use crate::cli::args::unattended::UnattendedArgs;
 use crate::cli::ctrl_c::interrupt;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::progress::{PROBLEMS_SHOWN, Show, Style, Watch};
 use crate::cli::render::{log, output};
 
@@ -133,20 +134,20 @@ impl Create {
                 };
                 back_up(&connector, &store, &phones, &options, &plan, style)
             }
-            Err(e) if self.if_present && policy::is_absent(&e) => {
+            Err(Failure::Device(e)) if self.if_present && policy::is_absent(&e) => {
                 skipped(None, "", &e.to_string(), style);
                 exit::DONE
             }
             // The user who interrupted it is watching, so no notification is needed.
-            Err(e @ Error::Interrupted) => output::failure(&e, None, self.output.json),
+            Err(e @ Failure::Interrupted) => output::failure(&e, None, self.output.json),
             Err(e) => {
-                policy::tell_failed(&e, self.wanted(), &plan, &token, &watch);
+                policy::tell_failed(e.describe(), self.wanted(), &plan, &token, &watch);
                 output::failure(&e, None, self.output.json)
             }
         }
     }
 
-    fn password(&self) -> Result<Option<Secret>, Error> {
+    fn password(&self) -> Result<Option<Secret>, Failure> {
         if self.ask_password {
             self.password.present("Backup password").map(Some)
         } else {
@@ -164,7 +165,7 @@ impl Create {
         plan: &Plan,
         token: &Arc<CancelToken>,
         watch: &Watch<'_>,
-    ) -> Result<(Connector, Store, Vec<Attached>), Error> {
+    ) -> Result<(Connector, Store, Vec<Attached>), Failure> {
         let store = self.store.open()?;
         let connector = self.connector.connector_with(token.clone())?;
         let wanted = self.wanted();
@@ -212,7 +213,7 @@ pub fn back_up(
             show.watch(Some(phone.udid.as_str()), name)
         })
         .collect();
-    let results: Vec<Option<Result<Outcome, Error>>> = std::thread::scope(|scope| {
+    let results: Vec<Option<Result<Outcome, backup::Error>>> = std::thread::scope(|scope| {
         let run = |phone: &Attached, watch: &Watch<'_>| {
             let result = policy::back_up(connector, phone, store, options, plan, watch);
             watch.finish();
@@ -252,7 +253,7 @@ pub fn back_up(
 pub fn ended(
     udid: Option<&str>,
     name: &str,
-    result: &Result<Outcome, Error>,
+    result: &Result<Outcome, backup::Error>,
     store: &Store,
     style: Style,
 ) -> u8 {
@@ -272,7 +273,7 @@ pub fn ended(
             }
         }
         Err(e) => {
-            let code = output::failure_of(name, e, udid, style == Style::Json);
+            let code = output::backup_failure(name, e, udid, style == Style::Json);
             reassure(udid, store, style);
             code
         }

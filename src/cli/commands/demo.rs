@@ -8,7 +8,6 @@ use idev_backup::backup::create::Options;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
-use idev_backup::error::Error;
 use idev_backup::simulator::{Daemon, Phone, PhoneConfig};
 use idev_backup::store::{self, Store};
 use idev_backup::transport::Usbmuxd;
@@ -20,6 +19,7 @@ use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::path_parser;
 use crate::cli::ctrl_c::interrupt;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 use crate::cli::render::progress::{Show, Style};
 
@@ -56,7 +56,7 @@ impl Demo {
         code
     }
 
-    fn rehearse(&self, path: PathBuf) -> Result<u8, Error> {
+    fn rehearse(&self, path: PathBuf) -> Result<u8, Failure> {
         let style = self.output.style();
         let say = |text: &str| {
             if style == Style::People {
@@ -64,7 +64,7 @@ impl Demo {
             }
         };
         let failed = |e: std::io::Error| {
-            Error::Store(store::Error::io("start a simulated phone for", &path, e))
+            Failure::Store(store::Error::io("start a simulated phone for", &path, e))
         };
         let phone = Phone::new(PhoneConfig::default());
         let daemon = Daemon::start("127.0.0.1:0", vec![phone]).map_err(failed)?;

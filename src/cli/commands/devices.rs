@@ -1,13 +1,16 @@
 //! `idev-backup devices`
 
 use clap::Args;
-use idev_backup::doctor::devices::{self, Device};
-use idev_backup::error::Error;
+use idev_backup::device;
+use idev_backup::device::listing::{self, Device};
+use idev_backup::history::list;
+use idev_backup::store::Store;
 use serde::Serialize;
 
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
 /// Show the phones that are connected, and how far they are ready for a backup.
@@ -27,17 +30,14 @@ pub struct Devices {
 impl Devices {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        let found = self
-            .store
-            .path()
-            .and_then(|store| devices::devices(&self.connector.connector()?, &store));
+        let found = self.found();
         match found {
             Err(e) => output::failure(&e, None, self.json),
             Ok(found) if found.is_empty() => {
-                let none = Error::NoDevice {
+                let none = Failure::from(device::Error::NoDevice {
                     wanted: None,
                     present: Vec::new(),
-                };
+                });
                 output::failure(&none, None, self.json)
             }
             Ok(devices) if self.json => {
@@ -49,6 +49,21 @@ impl Devices {
                 exit::DONE
             }
         }
+    }
+}
+
+impl Devices {
+    fn found(&self) -> Result<Vec<Device>, Failure> {
+        let backups = match Store::open(&self.store.path()?) {
+            Ok(store) => list::list(&store)?,
+            Err(_) => Vec::new(),
+        };
+        let last_backup = |udid: &str| {
+            let current = backups.iter().find(|b| b.udid == udid && b.current);
+            current.and_then(|b| b.date.clone())
+        };
+        let connector = self.connector.connector()?;
+        Ok(listing::devices(&connector, last_backup)?)
     }
 }
 

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::Args;
 use idev_backup::base::secret::Secret;
 use idev_backup::base::units::{count, counted, size};
-use idev_backup::error::Error;
 use idev_backup::history::list;
+use idev_backup::reader;
 use idev_backup::reader::backup::Opened;
 use idev_backup::reader::diff::{self, Amount, Change, Difference, Report, Side};
 use idev_backup::reader::passwords::{Known, Passwords};
@@ -19,6 +19,7 @@ use crate::cli::args::reading::tell_unread;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::ctrl_c::interrupt;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
 /// Number of differences shown without `--all`.
@@ -66,7 +67,7 @@ impl Diff {
         }
     }
 
-    fn compare(&self) -> Result<u8, Error> {
+    fn compare(&self) -> Result<u8, Failure> {
         let folder = |name| list::find(self.store.open(), Some(name));
         let (before, after) = (folder(&self.before)?, folder(&self.after)?);
         let asked = Asked {
@@ -96,16 +97,16 @@ impl Diff {
 
     /// Opens the second backup with its own password, or else with that of the first. If neither
     /// opens it, prompts on the terminal for another.
-    fn open_other(&self, folder: &std::path::Path, asked: &Asked) -> Result<Opened, Error> {
+    fn open_other(&self, folder: &std::path::Path, asked: &Asked) -> Result<Opened, Failure> {
         let other = password::of(
             self.other_password_file.as_ref(),
             self.other_password_command.as_ref(),
         )?;
         if let Some(other) = other {
-            return Opened::open(folder, &Known(other));
+            return Ok(Opened::open(folder, &Known(other))?);
         }
         match Opened::open(folder, asked) {
-            Err(Error::WrongPassword { of }) => {
+            Err(reader::Error::WrongPassword { of }) => {
                 let is_given = self.password.given()?.is_some();
                 // Without a terminal to prompt on, report that the password is wrong.
                 if is_given && !std::io::stdin().is_terminal() {
@@ -113,12 +114,12 @@ impl Diff {
                         "problem: one password does not open both; --other-password-file and --other-password-command name \
                          that of the second backup",
                     );
-                    return Err(Error::WrongPassword { of });
+                    return Err(reader::Error::WrongPassword { of }.into());
                 }
                 let other = password::prompt(&format!("Password of {of}: "))?;
-                Opened::open(folder, &Known(other))
+                Ok(Opened::open(folder, &Known(other))?)
             }
-            opened => opened,
+            opened => Ok(opened?),
         }
     }
 }
@@ -130,7 +131,7 @@ struct Asked<'a> {
 }
 
 impl Passwords for Asked<'_> {
-    fn backup_password(&self, of: &str) -> Result<Secret, Error> {
+    fn backup_password(&self, of: &str) -> Result<Secret, reader::Error> {
         if let Some(known) = &*self.known.borrow() {
             return Ok(known.clone());
         }

@@ -8,7 +8,6 @@ use idev_backup::base::units::counted;
 use idev_backup::doctor::computer::Places;
 use idev_backup::doctor::explain::{self, Explanation};
 use idev_backup::doctor::{Level, Line, Options, Report, examine};
-use idev_backup::error::Error;
 use serde::Serialize;
 
 use super::schedule_health;
@@ -18,6 +17,7 @@ use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::args::unattended::OverdueArgs;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
 /// Time limit for all answers of a phone or a disk.
@@ -102,7 +102,7 @@ impl Doctor {
         }
     }
 
-    fn examine(&self) -> Result<Report, Error> {
+    fn examine(&self) -> Result<Report, Failure> {
         let options = Options {
             device: self.device.device.clone(),
             store: self.store.path()?,
@@ -175,7 +175,7 @@ fn explain(words: &[String], as_json: bool) -> u8 {
     };
     let explanations = explain::explain(&text);
     if explanations.is_empty() {
-        let nothing = Error::Nothing {
+        let nothing = Failure::Command {
             what: format!("nothing is known about {:?}", text.trim()),
             hint: "give the whole message, with its number; docs/guide.md, \"When it goes wrong\", has more".to_owned(),
         };
@@ -195,7 +195,7 @@ fn explain(words: &[String], as_json: bool) -> u8 {
 }
 
 /// Reads another program's message from standard input.
-fn pasted() -> Result<String, Error> {
+fn pasted() -> Result<String, Failure> {
     const BYTES_MAX: u64 = 1 << 20;
     if std::io::stdin().is_terminal() {
         output::tell(
@@ -206,7 +206,7 @@ fn pasted() -> Result<String, Error> {
     let read = std::io::stdin().take(BYTES_MAX).read_to_end(&mut bytes);
     match read {
         Ok(_) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(e) => Err(Error::Nothing {
+        Err(e) => Err(Failure::Command {
             what: format!("cannot read standard input: {e}"),
             hint: "give the message as an argument".to_owned(),
         }),

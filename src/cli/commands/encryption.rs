@@ -5,7 +5,6 @@ use idev_backup::base::progress::Monitor;
 use idev_backup::base::units::{counted, size};
 use idev_backup::device::connector;
 use idev_backup::encryption::{self, Done, Options, Proof, Report, Room, Wish};
-use idev_backup::error::Error;
 use idev_backup::store::Store;
 
 use crate::cli::args::connection::ConnectionArgs;
@@ -16,6 +15,7 @@ use crate::cli::args::password::{NewPasswordArgs, PasswordArgs};
 use crate::cli::args::reading::ReadArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 use crate::cli::render::progress::{Show, Style, Watch};
 
@@ -151,7 +151,7 @@ impl EncryptionCommand {
     }
 }
 
-fn ended(done: Result<(), Error>) -> u8 {
+fn ended(done: Result<(), Failure>) -> u8 {
     match done {
         Ok(()) => exit::DONE,
         Err(e) => output::failure(&e, None, false),
@@ -159,7 +159,7 @@ fn ended(done: Result<(), Error>) -> u8 {
 }
 
 impl Remember {
-    fn done(&self) -> Result<(), Error> {
+    fn done(&self) -> Result<(), Failure> {
         let password = self.password.chosen("Backup password")?;
         keyring::remember(&self.name, &password)?;
         output::line(&format!(
@@ -178,7 +178,7 @@ impl Remember {
 }
 
 impl Forget {
-    fn done(&self) -> Result<(), Error> {
+    fn done(&self) -> Result<(), Failure> {
         output::line(&if keyring::forget(&self.name)? {
             format!(
                 "The password {:?} is no longer in the credential store.",
@@ -196,7 +196,7 @@ fn question(which: &str, name: &str) -> String {
 }
 
 /// Asks for the passwords that a change needs; takes the name of the phone.
-type AskFor<'a> = &'a dyn Fn(&str) -> Result<Wish, Error>;
+type AskFor<'a> = &'a dyn Fn(&str) -> Result<Wish, Failure>;
 
 impl Ask {
     fn change(&self, wanted: Done, passwords: AskFor<'_>) -> u8 {
@@ -225,7 +225,7 @@ impl Ask {
         &self,
         change: Option<(Done, AskFor<'_>)>,
         watch: &Watch<'_>,
-    ) -> Result<(Report, String), Error> {
+    ) -> Result<(Report, String), Failure> {
         let connector = self.connector.connector()?;
         let phone = connector.phone(self.device.device.as_deref())?;
         // Include the backups in the store, if there is one.
@@ -343,7 +343,7 @@ fn words_of_room(done: Option<Done>, room: &Room) -> Vec<String> {
 impl Check {
     fn run(&self) -> u8 {
         let proof = self.read.folder();
-        let proof = proof.and_then(|folder| encryption::check(&folder, self.read.password()));
+        let proof = proof.and_then(|folder| Ok(encryption::check(&folder, self.read.password())?));
         match proof {
             Ok(proof) => {
                 tell_proof(&proof, self.output.style());
@@ -384,7 +384,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whether_a_full_backup_fits_is_told_with_both_numbers() {
+    fn full_backup_space_is_reported() {
         let room = |bytes, free_bytes| Room {
             path: "/backups".to_owned(),
             encrypted: None,

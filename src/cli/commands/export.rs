@@ -69,7 +69,8 @@ impl Photos {
             hidden: self.hidden,
         };
         let exported = self.read.open().and_then(|backup| {
-            photos::export(&backup, &self.into.to, &options, &interrupt(), &watch)
+            let to = &self.into.to;
+            Ok(photos::export(&backup, to, &options, &interrupt(), &watch)?)
         });
         watch.finish();
         let json = self.output.json;
@@ -78,7 +79,7 @@ impl Photos {
             Ok(exported) => {
                 let code = tell(&exported.report, self.output.style());
                 match exported.stopped {
-                    Some(e) => output::failure(&e, None, json),
+                    Some(e) => output::failure(&e.into(), None, json),
                     None if watch.had_problems() => exit::DONE_WITH_PROBLEMS,
                     None => code,
                 }

@@ -91,7 +91,8 @@ impl Extract {
         };
         // While the user is prompted for a password, Ctrl-C ends the program at once.
         let extracted = self.read.open().and_then(|backup| {
-            files::extract(&backup, &self.into.to, &options, &interrupt(), &watch)
+            let to = &self.into.to;
+            Ok(files::extract(&backup, to, &options, &interrupt(), &watch)?)
         });
         watch.finish();
         let json = self.output.json;
@@ -100,7 +101,7 @@ impl Extract {
             Ok(extracted) => {
                 let code = tell(&extracted.report, self.output.style());
                 match extracted.stopped {
-                    Some(e) => output::failure(&e, None, json),
+                    Some(e) => output::failure(&e.into(), None, json),
                     None => code,
                 }
             }

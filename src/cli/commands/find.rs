@@ -3,7 +3,6 @@
 use std::ops::RangeInclusive;
 
 use clap::{Args, ValueEnum};
-use idev_backup::error::Error;
 use idev_backup::reader::backup::Unread;
 use idev_backup::reader::browse::{self, Entry};
 use idev_backup::reader::selection::{self, Select, Wanted};
@@ -12,6 +11,7 @@ use serde::Serialize;
 use crate::cli::args::reading::{ReadArgs, tell_unread};
 use crate::cli::args::value_parsers;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Lines};
 
 /// Find files in a backup by name, domain, size and date.
@@ -74,7 +74,7 @@ impl Find {
             .unwrap_or_else(|e| output::failure(&e, None, self.json))
     }
 
-    fn found(&self) -> Result<u8, Error> {
+    fn found(&self) -> Result<u8, Failure> {
         let select = Select::new(self.wanted())?;
         let opened = self.read.open()?;
         let mut lines = Lines::new();

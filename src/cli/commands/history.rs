@@ -4,13 +4,13 @@ use std::io::{BufRead, IsTerminal};
 
 use clap::Args;
 use idev_backup::base::units::{counted, size};
-use idev_backup::error::Error;
 use idev_backup::history::change::{self, Chosen, Deleted, Noted, Prune as How, Pruned};
 
 use crate::cli::args::keep::KeepArgs;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 use crate::cli::render::progress::{Show, Style, Watch};
 
@@ -59,7 +59,7 @@ impl Prune {
         }
     }
 
-    fn prune(&self, watch: &Watch) -> Result<Pruned, Error> {
+    fn prune(&self, watch: &Watch) -> Result<Pruned, Failure> {
         let store = self.store.open()?;
         let udid = match &self.device {
             None => None,
@@ -71,7 +71,7 @@ impl Prune {
             udid,
             dry_run: self.dry_run,
         };
-        change::prune(&store, &how, watch)
+        Ok(change::prune(&store, &how, watch)?)
     }
 }
 
@@ -133,11 +133,11 @@ struct SnapshotArgs {
 }
 
 impl SnapshotArgs {
-    fn find(&self) -> Result<Chosen, Error> {
+    fn find(&self) -> Result<Chosen, Failure> {
         change::find(self.store.open(), &self.snapshot)
     }
 
-    fn note(&self, words: &str, change: impl FnOnce(&Chosen) -> Result<Noted, Error>) -> u8 {
+    fn note(&self, words: &str, change: impl FnOnce(&Chosen) -> Result<Noted, Failure>) -> u8 {
         match self.find().and_then(|of| change(&of)) {
             Err(e) => output::failure(&e, None, self.json),
             Ok(noted) if self.json => {
@@ -165,7 +165,7 @@ impl Pin {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         self.of
-            .note("is pinned, and stays", |of| change::pin(of, true))
+            .note("is pinned, and stays", |of| Ok(change::pin(of, true)?))
     }
 }
 
@@ -182,7 +182,7 @@ impl Unpin {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         self.of
-            .note("is not pinned any more", |of| change::pin(of, false))
+            .note("is not pinned any more", |of| Ok(change::pin(of, false)?))
     }
 }
 
@@ -209,7 +209,7 @@ impl Tag {
             format!("is called {:?}, and stays", self.name)
         };
         self.of
-            .note(&words, |of| change::tag(of, &self.name, self.remove))
+            .note(&words, |of| Ok(change::tag(of, &self.name, self.remove)?))
     }
 }
 
@@ -237,7 +237,7 @@ impl Retire {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let store = self.store.open();
-        match store.and_then(|store| change::retire(&store, &self.phone, self.undo)) {
+        match store.and_then(|store| Ok(change::retire(&store, &self.phone, self.undo)?)) {
             Err(e) => output::failure(&e, None, self.json),
             Ok(noted) if self.json => {
                 output::object("retired", Some(&noted.udid), &noted);
@@ -300,7 +300,7 @@ impl Delete {
         }
     }
 
-    fn delete(&self, watch: &Watch) -> Result<Option<Deleted>, Error> {
+    fn delete(&self, watch: &Watch) -> Result<Option<Deleted>, Failure> {
         let chosen = self.of.find()?;
         let seen = change::consider(&chosen, watch)?;
         // Finish the progress display first, so that it does not redraw below the question.
@@ -308,14 +308,14 @@ impl Delete {
         if !self.yes && !agrees(&seen)? {
             return Ok(None);
         }
-        change::delete(&chosen, seen, watch).map(Some)
+        Ok(Some(change::delete(&chosen, seen, watch)?))
     }
 }
 
 /// States what cannot be undone and asks for confirmation.
-fn agrees(seen: &Deleted) -> Result<bool, Error> {
+fn agrees(seen: &Deleted) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Error::Nothing {
+        return Err(Failure::Command {
             what: format!(
                 "deleting {} cannot be undone, and nobody is there to be asked",
                 seen.path

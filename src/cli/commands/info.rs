@@ -30,7 +30,7 @@ impl Info {
         let looked = self.read.folder().and_then(|folder| {
             let password = self.read.given_password()?;
             let password = password.as_ref().map(|known| known as &dyn Passwords);
-            info::info(&folder, &Options { password })
+            Ok(info::info(&folder, &Options { password })?)
         });
         let report = match looked {
             Err(e) => return output::failure(&e, None, self.json),

@@ -5,12 +5,12 @@ use std::time::SystemTime;
 
 use clap::Args;
 use idev_backup::base::units::{count, counted, size};
-use idev_backup::error::Error;
 use idev_backup::history::list::{self, Backup, Look, Overview, Phone};
 
 use crate::cli::args::store::StoreArgs;
 use crate::cli::args::unattended::OverdueArgs;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
 /// Show the backups in the store: what each is, what it takes, what keeps it, and which phones are
@@ -83,7 +83,7 @@ impl List {
         problems
     }
 
-    fn overview(&self) -> Result<(Overview, PathBuf), Error> {
+    fn overview(&self) -> Result<(Overview, PathBuf), Failure> {
         let path = self.store.path()?;
         if !self.store.is_named() && !path.exists() {
             // No backup has been made yet.

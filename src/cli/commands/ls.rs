@@ -2,7 +2,6 @@
 
 use clap::Args;
 use idev_backup::base::units::{count, size};
-use idev_backup::error::Error;
 use idev_backup::reader::backup::{Opened, Unread};
 use idev_backup::reader::browse::{self, Domains, Entry};
 use jiff::tz::TimeZone;
@@ -11,6 +10,7 @@ use serde::Serialize;
 use crate::cli::args::reading::{ReadArgs, domain_and_path, tell_unread};
 use crate::cli::args::value_parsers;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Lines};
 
 /// List the domains of a backup, or what a folder in it holds.
@@ -51,7 +51,7 @@ impl Ls {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let listed = self.read.open().and_then(|opened| match &self.place {
-            None => browse::domains(&opened).map(|domains| self.domains(&opened, &domains)),
+            None => Ok(self.domains(&opened, &browse::domains(&opened)?)),
             Some(place) => self.folder(&opened, place),
         });
         listed.unwrap_or_else(|e| output::failure(&e, None, self.json))
@@ -70,7 +70,7 @@ impl Ls {
         tell_unread(&unread, code)
     }
 
-    fn folder(&self, opened: &Opened, place: &str) -> Result<u8, Error> {
+    fn folder(&self, opened: &Opened, place: &str) -> Result<u8, Failure> {
         let (domain, path) = domain_and_path(place);
         let zone = TimeZone::system();
         let mut lines = Lines::new();

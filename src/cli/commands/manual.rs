@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
-use idev_backup::error::Error;
 
 use crate::cli::dispatch::Cli;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Lines};
 
 /// Print what a shell needs to complete commands and options.
@@ -65,5 +65,5 @@ fn print(text: &[u8]) -> u8 {
 }
 
 fn failed(path: PathBuf, cause: std::io::Error) -> u8 {
-    output::failure(&Error::Target { path, cause }, None, false)
+    output::failure(&Failure::Output { path, cause }, None, false)
 }

@@ -9,7 +9,6 @@ use clap::Args;
 use idev_backup::base::units::{counted, duration, size};
 use idev_backup::device::connector::Connector;
 use idev_backup::doctor::{Level, Line};
-use idev_backup::error::Error;
 use idev_backup::reader::passwords::Known;
 use idev_backup::restore::subject::Source;
 use idev_backup::restore::{self, Considered, Held, Options, Report, preflight};
@@ -22,9 +21,10 @@ use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::reading::ReadArgs;
 use crate::cli::args::value_parsers;
-use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::progress::{Show, Style, Watch};
 use crate::cli::render::{log, output};
+use crate::cli::{exit, hints};
 
 /// Longest time that `--wait` waits for the phone: a reboot after a restore takes minutes, because
 /// the phone migrates its data.
@@ -122,7 +122,7 @@ impl Restore {
         done.unwrap_or_else(|e| output::failure(&e, None, self.output.json))
     }
 
-    fn done(&self, watch: &Watch<'_>) -> Result<u8, Error> {
+    fn done(&self, watch: &Watch<'_>) -> Result<u8, Failure> {
         let named = self.read.named_of(self.device.device.as_deref())?;
         // Take the lock before showing the backup, and keep it while the user decides: a backup
         // that begins meanwhile would replace the data that the user agreed to restore. A dry run
@@ -140,7 +140,7 @@ impl Restore {
         let connector = self.connector.connector()?;
         let wanted = self.device.device.as_deref();
         let Some(held) = held else {
-            let phone = connector.phone(wanted);
+            let phone = connector.phone(wanted).map_err(restore::Error::from);
             let report = restore::dry_run(&connector, phone, &folder, &options, watch)?;
             watch.finish();
             if self.output.json {
@@ -166,12 +166,12 @@ impl Restore {
         folder: &Path,
         options: &Options,
         watch: &Watch<'_>,
-    ) -> Result<u8, Error> {
+    ) -> Result<u8, Failure> {
         let phone = connector.phone(self.device.device.as_deref())?;
         let seen = restore::consider(connector, &phone, folder, options, watch)?;
         let obstacles = preflight::obstacles(&seen.lines);
         if !obstacles.is_empty() {
-            return Err(Error::NotReady(obstacles));
+            return Err(restore::Error::NotReady(obstacles).into());
         }
         if self.yes {
             self.vouched(&seen)?;
@@ -210,12 +210,12 @@ impl Restore {
 
     /// Without a confirmation prompt, requires that the user named the target phone or that the
     /// backup was made from it.
-    fn vouched(&self, seen: &Considered) -> Result<(), Error> {
+    fn vouched(&self, seen: &Considered) -> Result<(), Failure> {
         let Considered { source, target, .. } = seen;
         if self.device_is_named || source.is_of(&target.udid) {
             return Ok(());
         }
-        Err(Error::Nothing {
+        Err(Failure::Command {
             what: match &source.udid {
                 Some(of) => format!(
                     "{} is another phone ({}) than the backup is of ({of}), and with --yes nobody is asked whether it may be overwritten",
@@ -233,7 +233,7 @@ impl Restore {
     }
 
     /// Builds the restore options. Asks for the password only if the backup is encrypted.
-    fn options(&self, folder: &Path) -> Result<Options, Error> {
+    fn options(&self, folder: &Path) -> Result<Options, Failure> {
         let source = Source::look(folder)?;
         let password = if !source.encrypted {
             None
@@ -257,6 +257,7 @@ impl Restore {
             },
             force: self.force,
             password,
+            advise: Some(hints::restore),
             only: self.only.clone(),
             partial_at_own_risk: self.partial_at_my_own_risk,
             stay_awake: true,
@@ -306,9 +307,9 @@ fn agrees(
     seen: &Considered,
     options: &Options,
     is_cancelled: impl Fn() -> bool,
-) -> Result<(), Error> {
+) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Error::Nothing {
+        return Err(Failure::Command {
             what: format!(
                 "a restore overwrites what is on {}, and nobody is there to be asked",
                 seen.target.words()
@@ -326,7 +327,7 @@ fn agrees(
         Some("yes") => Ok(()),
         _ => {
             output::tell("Nothing was restored.");
-            Err(Error::Interrupted)
+            Err(Failure::Interrupted)
         }
     }
 }
@@ -526,21 +527,21 @@ mod tests {
     }
 
     #[test]
-    fn ctrl_c_ends_the_question_while_nobody_types() {
+    fn ctrl_c_cancels_the_prompt() {
         let (keep, held) = channel();
         assert_eq!(typed(Quiet(held), || true), None);
         drop(keep);
     }
 
     #[test]
-    fn the_first_line_is_the_answer() {
+    fn prompt_reads_only_first_line() {
         let typed = |text: &'static str| typed(text.as_bytes(), || false);
         assert_eq!(typed("yes\nno\n").as_deref(), Some("yes\n"));
         assert_eq!(typed("").as_deref(), Some(""));
     }
 
     #[test]
-    fn a_name_forges_no_line_of_the_question() {
+    fn names_add_no_prompt_lines() {
         let forged = "x\n  The phone is NOT overwritten.";
         let source = Source {
             path: forged.to_owned(),

@@ -15,7 +15,6 @@ use idev_backup::automation::policy;
 use idev_backup::automation::schedule::{self, Job, Kind, When, install};
 use idev_backup::base::time;
 use idev_backup::base::units::span;
-use idev_backup::error::Error;
 use idev_backup::history::list;
 use idev_backup::store::disk;
 use serde::{Deserialize, Serialize};
@@ -26,6 +25,7 @@ use crate::cli::args::folders::home;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::commands::schedule_run;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
 /// Have the system start backups by itself.
@@ -161,7 +161,7 @@ impl ScheduleCommand {
         done.unwrap_or_else(|e| output::failure(&e, None, self.json))
     }
 
-    fn add(&self, add: &Add, config: Option<&Path>) -> Result<u8, Error> {
+    fn add(&self, add: &Add, config: Option<&Path>) -> Result<u8, Failure> {
         let when = add.when.when();
         let command = if add.when.watch { "watch" } else { "create" };
         let words = std::iter::once(command.to_owned()).chain(add.options.iter().cloned());
@@ -169,14 +169,14 @@ impl ScheduleCommand {
         // Report a mistake now, not when the job runs at night.
         if let Some(store) = crate::cli::dispatch::of_job(&arguments, config)? {
             if store.is_new() {
-                return Err(Error::Nothing {
+                return Err(Failure::Command {
                     what: "a job makes no new store".to_owned(),
                     hint: "run `idev-backup create --new-store` once, and add the job without --new-store"
                         .to_owned(),
                 });
             }
             let path = store.check()?;
-            schedule::check_path(&path.display().to_string()).map_err(|what| Error::Nothing {
+            schedule::check_path(&path.display().to_string()).map_err(|what| Failure::Command {
                 what,
                 hint: "rename that folder".to_owned(),
             })?;
@@ -248,7 +248,7 @@ impl ScheduleCommand {
         self.show(&note)
     }
 
-    fn show(&self, note: &Note) -> Result<u8, Error> {
+    fn show(&self, note: &Note) -> Result<u8, Failure> {
         if self.json {
             output::object("schedule", None, note);
             return Ok(exit::DONE);
@@ -279,7 +279,7 @@ impl ScheduleCommand {
         Ok(exit::DONE)
     }
 
-    fn remove(&self, name: &str) -> Result<u8, Error> {
+    fn remove(&self, name: &str) -> Result<u8, Failure> {
         let path = folder()?.join(format!("{name}.json"));
         let note = match read(&path) {
             Ok(note) if note.with.parse::<Kind>().is_ok() => {
@@ -304,7 +304,7 @@ impl ScheduleCommand {
         Ok(exit::DONE)
     }
 
-    fn list(&self) -> Result<u8, Error> {
+    fn list(&self) -> Result<u8, Failure> {
         #[derive(Serialize)]
         struct Jobs {
             jobs: Vec<Note>,
@@ -330,7 +330,7 @@ impl ScheduleCommand {
         Ok(exit::DONE)
     }
 
-    fn status(&self, store: &StoreArgs) -> Result<u8, Error> {
+    fn status(&self, store: &StoreArgs) -> Result<u8, Failure> {
         let now = SystemTime::now();
         let zoned = jiff::Timestamp::try_from(now).unwrap_or_default();
         let zoned = zoned.to_zoned(jiff::tz::TimeZone::system());
@@ -476,8 +476,8 @@ fn start_again(older: &Note, tried: Kind, job: impl Fn(When) -> Job, places: &in
     }
 }
 
-fn take_back(note: &Note) -> Result<(), Error> {
-    let kind: Kind = note.with.parse().map_err(|why: String| Error::Nothing {
+fn take_back(note: &Note) -> Result<(), Failure> {
+    let kind: Kind = note.with.parse().map_err(|why: String| Failure::Command {
         what: format!(
             "the job {} was made by a newer idev-backup: {why}",
             note.name
@@ -488,7 +488,7 @@ fn take_back(note: &Note) -> Result<(), Error> {
 }
 
 /// Returns the jobs. Reports those that cannot be read as problems and skips them.
-fn notes_told() -> Result<Vec<Note>, Error> {
+fn notes_told() -> Result<Vec<Note>, Failure> {
     let (found, unread) = notes()?;
     for e in unread {
         output::tell(&format!("problem: {e}"));
@@ -498,7 +498,7 @@ fn notes_told() -> Result<Vec<Note>, Error> {
 }
 
 /// Returns the jobs, and an error for each one that cannot be read.
-pub(crate) fn notes() -> Result<(Vec<Note>, Vec<Error>), Error> {
+pub(crate) fn notes() -> Result<(Vec<Note>, Vec<Failure>), Failure> {
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     let Ok(entries) = fs::read_dir(folder()?) else {
         return Ok((found, unread));
@@ -521,28 +521,28 @@ pub(crate) fn notes() -> Result<(Vec<Note>, Vec<Error>), Error> {
     Ok((found, unread))
 }
 
-pub(crate) fn read(path: &Path) -> Result<Note, Error> {
-    let bytes = fs::read(path).map_err(|e| Error::Nothing {
+pub(crate) fn read(path: &Path) -> Result<Note, Failure> {
+    let bytes = fs::read(path).map_err(|e| Failure::Command {
         what: format!("there is no such job: cannot read {}: {e}", path.display()),
         hint: "`idev-backup schedule list` shows the jobs".to_owned(),
     })?;
-    serde_json::from_slice(&bytes).map_err(|e| Error::Nothing {
+    serde_json::from_slice(&bytes).map_err(|e| Failure::Command {
         what: format!("cannot use {}: {e}", path.display()),
         hint: "take the job away with `idev-backup schedule remove`, and add it anew".to_owned(),
     })
 }
 
-pub(crate) fn write(path: &Path, what: &impl Serialize) -> Result<(), Error> {
+pub(crate) fn write(path: &Path, what: &impl Serialize) -> Result<(), Failure> {
     let bytes = serde_json::to_vec_pretty(what).unwrap_or_default();
     Ok(disk::write_whole(path, &bytes)?)
 }
 
-pub(crate) fn folder() -> Result<PathBuf, Error> {
+pub(crate) fn folder() -> Result<PathBuf, Failure> {
     Ok(home()?.1.join("idev-backup").join("schedule"))
 }
 
-pub(crate) fn places() -> Result<install::Places, Error> {
-    let user = etcetera::home_dir().map_err(|_| Error::Nothing {
+pub(crate) fn places() -> Result<install::Places, Failure> {
+    let user = etcetera::home_dir().map_err(|_| Failure::Command {
         what: "you have no home folder".to_owned(),
         hint: "set HOME".to_owned(),
     })?;
@@ -552,13 +552,13 @@ pub(crate) fn places() -> Result<install::Places, Error> {
     })
 }
 
-pub(crate) fn told(e: install::Error) -> Error {
-    Error::Nothing {
+pub(crate) fn told(e: install::Error) -> Failure {
+    Failure::Command {
         what: e.to_string(),
         hint: e.hint.to_owned(),
     }
 }
 
-pub(crate) fn io(doing: &'static str, path: &Path, e: std::io::Error) -> Error {
-    Error::Store(idev_backup::store::Error::io(doing, path, e))
+pub(crate) fn io(doing: &'static str, path: &Path, e: std::io::Error) -> Failure {
+    Failure::Store(idev_backup::store::Error::io(doing, path, e))
 }

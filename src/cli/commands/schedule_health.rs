@@ -4,11 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use idev_backup::automation::schedule::{Kind, When, install};
 use idev_backup::doctor::{Level, Line};
-use idev_backup::error::Error;
 use jiff::{Timestamp, Zoned};
 
 use super::schedule::{Note, folder, notes, places, told};
 use super::schedule_run::{Ran, State, state_of};
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
 /// A job that starts this much later than scheduled counts as not running at all. The margin allows
@@ -37,7 +37,7 @@ pub fn examined() -> Vec<Line> {
         means: None,
         hint: None,
     };
-    let warned = |e: Error| Line {
+    let warned = |e: Failure| Line {
         hint: e.hint(),
         ..line(Level::Warning, e.to_string())
     };
@@ -108,7 +108,7 @@ fn ran(job: &Note, last: Option<&Ran>, state: State) -> Option<(Level, String, O
 /// Lists the problems that may keep a job from running as intended.
 pub fn troubles(
     job: &Note,
-    last: &Result<Option<Ran>, Error>,
+    last: &Result<Option<Ran>, Failure>,
     state: State,
     now: &Zoned,
 ) -> Vec<Trouble> {
@@ -124,7 +124,7 @@ pub fn troubles(
             places()
                 .and_then(|at| install::is_installed(kind, &job.name, always, &at).map_err(told))
         }
-        Err(why) => Err(Error::Nothing {
+        Err(why) => Err(Failure::Command {
             what: format!("it was made by a newer idev-backup: {why}"),
             hint: "use that one".to_owned(),
         }),

@@ -11,11 +11,11 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use idev_backup::base::child;
-use idev_backup::error::Error;
 use serde::{Deserialize, Serialize};
 
 use super::schedule::{Note, folder, io, read, write};
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
 #[cfg(unix)]
@@ -60,7 +60,7 @@ pub fn lock_path(path: &Path) -> PathBuf {
 }
 
 /// Returns the record of a job's last run, and its current state.
-pub fn state_of(note: &Note, folder: &Path) -> (Result<Option<Ran>, Error>, State) {
+pub fn state_of(note: &Note, folder: &Path) -> (Result<Option<Ran>, Failure>, State) {
     let path = folder.join(format!("{}.json", note.name));
     let file = File::open(lock_path(&path));
     let held = |file: File| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
@@ -72,8 +72,8 @@ pub fn state_of(note: &Note, folder: &Path) -> (Result<Option<Ran>, Error>, Stat
     (last(&state_path(&path)), state)
 }
 
-fn last(path: &Path) -> Result<Option<Ran>, Error> {
-    let unreadable = |why: String| Error::Nothing {
+fn last(path: &Path) -> Result<Option<Ran>, Failure> {
+    let unreadable = |why: String| Failure::Command {
         what: format!(
             "how it ran last cannot be read from {}: {why}",
             path.display()
@@ -99,7 +99,7 @@ pub fn hold_as_job() -> Option<File> {
 }
 
 /// Takes a lock. Returns `None` if another process holds it.
-fn hold(path: &Path) -> Result<Option<File>, Error> {
+fn hold(path: &Path) -> Result<Option<File>, Failure> {
     let mut options = OpenOptions::new();
     let options = options.read(true).write(true).create(true).truncate(false);
     let file = options.open(path).map_err(|e| io("open", path, e))?;
@@ -117,7 +117,7 @@ fn hold(path: &Path) -> Result<Option<File>, Error> {
 }
 
 /// Runs a job for the system's scheduler, and records how it ended.
-pub fn run(job: &OsString) -> Result<u8, Error> {
+pub fn run(job: &OsString) -> Result<u8, Failure> {
     let path = match Path::new(job) {
         path if path.is_absolute() => path.to_path_buf(),
         name => folder()?.join(format!("{}.json", name.display())),

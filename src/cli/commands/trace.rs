@@ -11,7 +11,6 @@ use idev_backup::base::units::{counted, size};
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
 use idev_backup::device::trust;
-use idev_backup::error::Error;
 use idev_backup::simulator::{Daemon, Phone, PhoneConfig, Replay};
 use idev_backup::trace::line::{Event, Line, Message};
 use idev_backup::trace::{Trace, compare};
@@ -20,6 +19,7 @@ use idev_backup::transport::usbmuxd::Address;
 
 use crate::cli::ctrl_c::interrupt;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
 /// Show a recorded conversation with a phone, or play the phone's side of it.
@@ -79,8 +79,8 @@ impl TraceCommand {
     }
 }
 
-fn read(path: &Path) -> Result<Trace, Error> {
-    let failed = |what: String| Error::Nothing {
+fn read(path: &Path) -> Result<Trace, Failure> {
+    let failed = |what: String| Failure::Command {
         what,
         hint: "name a trace: what `idev-backup create --trace FILE` writes".to_owned(),
     };
@@ -91,7 +91,7 @@ fn read(path: &Path) -> Result<Trace, Error> {
 }
 
 impl Show {
-    fn run(&self) -> Result<u8, Error> {
+    fn run(&self) -> Result<u8, Failure> {
         let trace = read(&self.file)?;
         let head = &trace.head;
         let time = if head.time.is_empty() {
@@ -172,13 +172,13 @@ fn described(message: &Message) -> String {
 }
 
 impl Play {
-    fn run(&self) -> Result<u8, Error> {
+    fn run(&self) -> Result<u8, Failure> {
         let trace = read(&self.file)?;
-        let replay = Replay::new(&trace).map_err(|e| Error::Nothing {
+        let replay = Replay::new(&trace).map_err(|e| Failure::Command {
             what: format!("{} cannot be played: {e}", self.file.display()),
             hint: "record a conversation with a phone".to_owned(),
         })?;
-        let failed = |e: io::Error| Error::Nothing {
+        let failed = |e: io::Error| Failure::Command {
             what: format!("cannot listen on {}: {e}", self.listen),
             hint: "name another UNIX:/path or HOST:PORT with --listen".to_owned(),
         };
@@ -230,7 +230,7 @@ impl Play {
 
 /// Pairs with the phone in advance, for a trace that begins with a paired computer: the daemon
 /// receives a pair record that fits this phone's new keys.
-fn pair_beforehand(daemon: &Daemon, token: &std::sync::Arc<CancelToken>) -> Result<(), Error> {
+fn pair_beforehand(daemon: &Daemon, token: &std::sync::Arc<CancelToken>) -> Result<(), Failure> {
     let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), token.clone());
     let connector = Connector::new(usbmuxd, PathBuf::new(), Pin::PairRecord, token.clone());
     let phone = connector.phone(None)?;

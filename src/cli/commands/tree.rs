@@ -2,11 +2,11 @@
 
 use clap::Args;
 use idev_backup::base::units::{counted, size};
-use idev_backup::error::Error;
 use idev_backup::reader::browse::{self, Branch, DEPTH_MAX};
 
 use crate::cli::args::reading::{ReadArgs, domain_and_path, tell_unread};
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Lines};
 
 /// Draw the folders of a backup as a tree, each with its files and their size.
@@ -32,7 +32,7 @@ impl Tree {
             .unwrap_or_else(|e| output::failure(&e, None, false))
     }
 
-    fn drawn(&self) -> Result<u8, Error> {
+    fn drawn(&self) -> Result<u8, Failure> {
         let (domain, path) = match &self.place {
             Some(place) => domain_and_path(place),
             None => ("", ""),

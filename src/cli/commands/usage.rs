@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum};
 use idev_backup::base::units::{counted, size};
-use idev_backup::error::Error;
 use idev_backup::reader::totals::Sum;
 use idev_backup::reader::usage::{self, Report};
 
 use crate::cli::args::reading::{ReadArgs, tell_unread};
 use crate::cli::args::store::path_parser;
+use crate::cli::failure::Failure;
 use crate::cli::render::{output, usage_html};
 use crate::cli::{exit, new_file};
 
@@ -76,7 +76,7 @@ impl Usage {
         tell_unread(&report.unread, exit::DONE)
     }
 
-    fn added_up(&self) -> Result<Report, Error> {
+    fn added_up(&self) -> Result<Report, Failure> {
         if let Some(file) = &self.html {
             // Check this before prompting for the password and adding everything up.
             new_file::refuse_if_there(file, self.force)?;

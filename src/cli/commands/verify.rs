@@ -5,7 +5,6 @@ use std::path::Path;
 
 use clap::Args;
 use idev_backup::base::units::{count, counted, size};
-use idev_backup::error::Error;
 use idev_backup::history::{change, list};
 use idev_backup::reader::passwords::{Known, Passwords};
 use idev_backup::verify::{
@@ -16,6 +15,7 @@ use crate::cli::args::output::OutputArgs;
 use crate::cli::args::password::PasswordArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::exit;
+use crate::cli::failure::Failure;
 use crate::cli::render::output;
 use crate::cli::render::progress::{self, Show};
 
@@ -94,7 +94,7 @@ impl Verify {
         }
     }
 
-    fn check(&self, watch: &progress::Watch) -> Result<Checked, Error> {
+    fn check(&self, watch: &progress::Watch) -> Result<Checked, Failure> {
         // Needed only if the backup is not named by its path.
         let named = list::resolve(self.store.open(), self.backup.as_deref())?;
         let folder = named.folder;
@@ -433,8 +433,10 @@ fn counted_hashes(number: u64) -> String {
 mod tests {
     use super::{Proof, compared, percent, words_of};
 
+    /// Checks that the summary claims no stronger comparison than was made: hashes read later and
+    /// unproven ones are named as such.
     #[test]
-    fn comparisons_claim_no_more_than_was_compared() {
+    fn hash_summary_names_each_source() {
         for (received, read_later, unproven, words) in [
             (83, 0, 0, "83 hashes compared with what the phone sent"),
             (1, 0, 0, "1 hash compared with what the phone sent"),
@@ -467,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_a_percentage() {
+    fn sample_share_is_a_percentage() {
         assert_eq!(percent("5%"), Ok(0.05));
         assert_eq!(percent("0.5 %"), Ok(0.005));
         assert_eq!(percent("100"), Ok(1.0));

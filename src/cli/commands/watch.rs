@@ -7,13 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 use clap::Args;
 use idev_backup::automation::policy::{self, Outcome, Plan};
 use idev_backup::automation::watch::{self, Happening, Watcher};
+use idev_backup::backup;
 use idev_backup::backup::create::Options;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::phone_names;
 use idev_backup::base::udid::Udid;
 use idev_backup::base::units::parse_span;
 use idev_backup::device::connector::Connector;
-use idev_backup::error::Error;
 use idev_backup::history::{last_good, list};
 use idev_backup::store::Store;
 use idev_backup::transport::Attached;
@@ -81,7 +81,7 @@ impl WatchCommand {
             Err(e) => {
                 let show = Show::new(style);
                 let wanted = self.device.device.as_deref();
-                policy::tell_failed(&e, wanted, &plan, &token, &show.watch(None, None));
+                policy::tell_failed(e.describe(), wanted, &plan, &token, &show.watch(None, None));
                 return output::failure(&e, None, self.output.json);
             }
         };
@@ -158,7 +158,7 @@ impl Watcher for Guard<'_> {
         policy::not_now(&self.plan, SystemTime::now(), last)
     }
 
-    fn back_up(&self, phone: &Attached) -> Result<Outcome, Error> {
+    fn back_up(&self, phone: &Attached) -> Result<Outcome, backup::Error> {
         let name = Some(phone.udid.to_string());
         let watch = self.show.watch(Some(phone.udid.as_str()), name);
         let (connector, options) = (self.connector, &self.options);

@@ -7,13 +7,15 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use idev_backup::automation::policy::Described;
+use idev_backup::backup;
 use idev_backup::base::time;
-use idev_backup::error::Error;
 use indicatif::MultiProgress;
 use serde::Serialize;
 
 use super::log;
 use crate::cli::exit;
+use crate::cli::failure::{self, Failure};
 
 /// Returns the progress bars of running jobs if stderr is a terminal. Lines are printed above them.
 pub fn bars() -> Option<&'static MultiProgress> {
@@ -294,28 +296,46 @@ impl Lines {
 
 /// JSON form of a failure.
 #[derive(Serialize)]
-struct Failure {
+struct FailureObject {
     text: String,
     hint: Option<String>,
     exit_code: u8,
 }
 
 /// Reports a failure and returns its exit code; `udid` names the phone that it is about, if any.
-pub fn failure(error: &Error, udid: Option<&str>, as_json: bool) -> u8 {
+pub fn failure(error: &Failure, udid: Option<&str>, as_json: bool) -> u8 {
     failure_of("", error, udid, as_json)
 }
 
 /// Reports a failure as [`failure`] does, with a phone's name in front.
-pub fn failure_of(prefix: &str, error: &Error, udid: Option<&str>, as_json: bool) -> u8 {
-    let exit_code = exit::code(error.class());
-    let hint = error.hint();
-    tell(&format!("{prefix}error: {error}"));
+pub fn failure_of(prefix: &str, error: &Failure, udid: Option<&str>, as_json: bool) -> u8 {
+    failed(prefix, error.describe(), udid, as_json)
+}
+
+/// Reports a failed backup, with a phone's name in front.
+pub fn backup_failure(
+    prefix: &str,
+    error: &backup::Error,
+    udid: Option<&str>,
+    as_json: bool,
+) -> u8 {
+    let described = failure::describe(error);
+    failed(prefix, described, udid, as_json)
+}
+
+fn failed(prefix: &str, described: Described, udid: Option<&str>, as_json: bool) -> u8 {
+    let Described {
+        text,
+        exit_code,
+        hint,
+    } = described;
+    tell(&format!("{prefix}error: {text}"));
     if let Some(hint) = &hint {
         tell(&format!("  hint: {hint}"));
     }
     if as_json {
-        let failure = Failure {
-            text: error.to_string(),
+        let failure = FailureObject {
+            text,
             hint,
             exit_code,
         };
@@ -420,7 +440,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminals_are_told_nothing_by_a_name() {
+    fn names_cannot_control_the_terminal() {
         assert_eq!(
             harmless("a\u{202e}gpj.exe\u{2066}\u{200f}\u{61c}\u{1b}"),
             "a\\u{202e}gpj.exe\\u{2066}\\u{200f}\\u{61c}\\u{1b}"

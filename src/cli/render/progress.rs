@@ -450,7 +450,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_removal_is_told_in_percent_and_counts_no_files() {
+    fn removal_progress_shows_only_percent() {
         let said = |phase, percent| said(Some(phase), percent, 0, 7, Duration::ZERO).join("  ");
         assert_eq!(said(Phase::Removing, Some(37.4)), "37 %");
         assert_eq!(said(Phase::Measuring, None), "7 files");

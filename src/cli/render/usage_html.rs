@@ -5,11 +5,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use idev_backup::base::units::{count, counted, size};
-use idev_backup::error::Error;
 use idev_backup::reader::usage::Report;
 
 use super::output;
 use crate::cli::commands::usage::{Part, apps, kinds, percent};
+use crate::cli::failure::Failure;
 use crate::cli::new_file;
 
 /// Maximum number of rows in a table. Owners read only the first ones, and a manipulated backup
@@ -183,7 +183,7 @@ pub fn place(file: PathBuf) -> Result<PathBuf, &'static str> {
 }
 
 /// Writes a page that only its owner can read: completely or not at all.
-pub fn write(file: &Path, page: &str, replace: bool) -> Result<(), Error> {
+pub fn write(file: &Path, page: &str, replace: bool) -> Result<(), Failure> {
     new_file::write(file, replace, |draft| {
         draft
             .write_all(page.as_bytes())

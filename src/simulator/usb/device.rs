@@ -318,8 +318,10 @@ mod tests {
         }
     }
 
+    /// Checks that a descriptor is as long as its own length field says and no longer than the host
+    /// requested.
     #[test]
-    fn a_descriptor_is_as_long_as_it_says_and_no_longer_than_asked() {
+    fn descriptors_have_the_right_length() {
         let device = device();
         for index in 0..4 {
             let whole = device.control(&ask(2, index, 4096)).data;
@@ -340,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mux_is_there_in_the_last_two_configurations() {
+    fn last_two_configurations_have_mux() {
         let mut device = device();
         for (number, mux) in [(0, false), (1, false), (2, false), (3, true), (4, true)] {
             assert!(device.configure(number));

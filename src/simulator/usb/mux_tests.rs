@@ -74,7 +74,7 @@ fn data_of(message: &[u8]) -> &[u8] {
 }
 
 #[test]
-fn bytes_pass_both_ways_and_are_acknowledged() {
+fn data_is_exchanged_and_acknowledged() {
     let mut computer = Computer::ready();
     let id = computer.open(131_072);
     let mut buf = [0; 64];
@@ -96,7 +96,7 @@ fn bytes_pass_both_ways_and_are_acknowledged() {
 }
 
 #[test]
-fn no_more_is_sent_than_the_computer_takes() {
+fn sender_respects_the_receive_window() {
     let mut computer = Computer::ready();
     let id = computer.open(51_200);
     assert_eq!(
@@ -116,7 +116,7 @@ fn no_more_is_sent_than_the_computer_takes() {
 }
 
 #[test]
-fn a_window_that_was_full_is_opened_again_when_the_service_reads() {
+fn reading_reopens_a_full_window() {
     let mut computer = Computer::ready();
     let id = computer.open(131_072);
     for part in 0..4 {
@@ -134,7 +134,7 @@ fn a_window_that_was_full_is_opened_again_when_the_service_reads() {
 }
 
 #[test]
-fn what_was_written_before_a_close_is_sent_before_the_reset() {
+fn close_sends_pending_data_first() {
     let mut computer = Computer::ready();
     let id = computer.open(131_072);
     computer.mux.write(id, &[5; 40_000]);
@@ -153,8 +153,10 @@ fn what_was_written_before_a_close_is_sent_before_the_reset() {
     assert_eq!(computer.data(1, 1, b"late"), []);
 }
 
+/// Checks that the simulated phone sends messages of the lengths at which computers are prone to
+/// bugs.
 #[test]
-fn lengths_at_which_computers_go_wrong_are_met() {
+fn critical_message_lengths_are_produced() {
     let mut computer = Computer::ready();
     let id = computer.open(131_072);
     let mut met = std::collections::BTreeSet::new();
@@ -173,7 +175,7 @@ fn lengths_at_which_computers_go_wrong_are_met() {
 }
 
 #[test]
-fn a_port_on_which_nothing_listens_is_refused() {
+fn closed_port_refuses_connections() {
     let mut computer = Computer::ready();
     assert_eq!(computer.send(TCP, &tcp(1, 80, 0, 0, SYN, 131_072, &[])), []);
     let reply = computer.mux.next_message().unwrap();
@@ -181,7 +183,7 @@ fn a_port_on_which_nothing_listens_is_refused() {
 }
 
 #[test]
-fn a_computer_that_begins_again_finds_a_fresh_mux() {
+fn new_handshake_resets_the_mux() {
     let mut computer = Computer::ready();
     let id = computer.open(131_072);
     assert_eq!(computer.raw(&version(2)), [Event::Agreed(2)]);
@@ -193,7 +195,7 @@ fn a_computer_that_begins_again_finds_a_fresh_mux() {
 }
 
 #[test]
-fn an_old_phone_speaks_version_1_with_short_headers() {
+fn version_1_uses_short_headers() {
     let mut mux = Mux::new(1);
     assert_eq!(mux.receive(&version(2), |_| true), [Event::Agreed(1)]);
     assert_eq!(mux.next_message().unwrap(), version(1));
@@ -206,7 +208,7 @@ fn an_old_phone_speaks_version_1_with_short_headers() {
 }
 
 #[test]
-fn what_comes_before_the_version_exchange_is_refused() {
+fn early_messages_are_refused() {
     let mut mux = Mux::new(2);
     let early = |protocol: u32| {
         let mut message = protocol.to_be_bytes().to_vec();
@@ -231,7 +233,7 @@ fn what_comes_before_the_version_exchange_is_refused() {
 }
 
 #[test]
-fn each_misstep_has_its_name() {
+fn each_protocol_violation_is_named() {
     type Wrong = fn(&mut Computer) -> Vec<u8>;
     let cases: [(Wrong, Misstep); 12] = [
         (|_| vec![0; 7], Misstep::TooShort { bytes: 7 }),
@@ -302,7 +304,7 @@ fn each_misstep_has_its_name() {
 }
 
 #[test]
-fn a_byte_beyond_the_window_ends_the_connection() {
+fn window_overrun_ends_the_connection() {
     let mut computer = Computer::ready();
     let id = computer.open(131_072);
     for part in 0..4 {
@@ -314,7 +316,7 @@ fn a_byte_beyond_the_window_ends_the_connection() {
 }
 
 #[test]
-fn a_flood_of_connections_is_bounded() {
+fn connection_count_is_bounded() {
     let mut computer = Computer::ready();
     let mut met = Vec::new();
     for port in 1..3_000 {
@@ -327,7 +329,7 @@ fn a_flood_of_connections_is_bounded() {
 }
 
 #[test]
-fn no_bytes_make_it_panic() {
+fn arbitrary_messages_never_cause_panic() {
     let mut state = 88_172_645_463_325_252u64;
     let mut random = move || {
         state ^= state << 13;

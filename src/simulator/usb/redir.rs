@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_come_whole_however_their_bytes_are_cut() {
+    fn packets_reassemble_from_any_pieces() {
         let mut bytes = hello(u32::MAX);
         bytes.extend(bulk_out(b"hello, phone"));
         for piece in [1, 3, 7, 12, 1000] {
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_without_capabilities_has_short_ids_and_lengths() {
+    fn peer_without_capabilities_uses_short_ids() {
         let mut parser = Parser::default();
         parser.push(&hello(0));
         for word in [101u32, 8 + 2, 9] {
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_usbredir_are_named() {
+    fn invalid_usbredir_packets_are_errors() {
         let packet = |kind: u32, length: u32, body: &[u8]| {
             let mut bytes = kind.to_le_bytes().to_vec();
             bytes.extend(length.to_le_bytes());

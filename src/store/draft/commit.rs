@@ -400,7 +400,7 @@ mod tests {
     use crate::store::Draft;
 
     #[test]
-    fn stamps_are_in_the_order_of_the_backups() {
+    fn stamps_follow_backup_order() {
         for (there, now, given) in [
             (&[][..], "20261025-023000", "20261025-023000"),
             (&["20261025-022959"], "20261025-023000", "20261025-023000"),
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_that_broke_off_is_brought_to_its_end() {
+    fn interrupted_seal_is_completed() {
         let dir = tempfile::tempdir().unwrap();
         let (complete, store, udid) = drafted(dir.path(), "first");
         drop(complete); // As the run that made it.
@@ -511,8 +511,10 @@ mod tests {
         assert_eq!(tied, [(true, false), (false, true), (false, false)]);
     }
 
+    /// Checks that a backup that another program put in the place of an interrupted seal is kept as
+    /// a snapshot.
     #[test]
-    fn what_others_put_in_the_place_of_an_interrupted_seal_becomes_a_snapshot() {
+    fn foreign_backup_becomes_a_snapshot() {
         let dir = tempfile::tempdir().unwrap();
         let (_, store, udid) = drafted(dir.path(), "ours");
         intend(
@@ -533,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rename_that_fails_is_told_unless_there_is_nothing() {
+    fn rename_tolerates_only_absent_source() {
         let dir = tempfile::tempdir().unwrap();
         let (from, to) = (dir.path().join("a"), dir.path().join("b"));
         rename_if_there(&from, &to).unwrap();
@@ -547,7 +549,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_snapshots_of_ours_stay_as_are_kept_and_all_of_others() {
+    fn retention_drops_only_our_snapshots() {
         let dir = tempfile::tempdir().unwrap();
         let seal = |status: &str, stamp: &str, keep: u32| {
             let (complete, ..) = drafted(dir.path(), status);

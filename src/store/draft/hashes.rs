@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_received_or_is_the_backups_before_is_proved() {
+    fn received_and_unchanged_files_are_proved() {
         let world = World::new();
         world.holds(TWO, "two");
         world.received(TWO, "two");
@@ -350,8 +350,10 @@ mod tests {
         }
     }
 
+    /// Checks that an unproved file below `Snapshot` is removed, and that any other unproved file
+    /// makes the whole draft useless.
     #[test]
-    fn what_cannot_be_proved_goes_or_takes_the_draft_along() {
+    fn unproved_files_are_not_kept() {
         let below = format!("Snapshot/{TWO}");
         for (held, received) in [
             ("two", None),
@@ -379,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn each_hash_comes_from_where_it_is_known() {
+    fn each_hash_has_its_source() {
         let world = World::new();
         for (name, text) in [(ONE, "one"), (TWO, "two"), ("Info.plist", "read")] {
             world.holds(name, text);
@@ -401,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_size_than_was_received_has_no_hash() {
+    fn size_mismatch_is_damage() {
         for (held, received) in [("tw", "two"), ("twoo", "two"), ("", "two")] {
             let world = World::new();
             world.holds(TWO, held);
@@ -411,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_list_of_the_backup_before_is_no_list() {
+    fn damaged_previous_list_is_ignored() {
         let world = World::new();
         let list = world.current.sums().unwrap();
         let whole = fs::read_to_string(&list).unwrap();
@@ -429,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_of_unknown_source_is_not_carried() {
+    fn hashes_without_source_are_reread() {
         let world = World::new();
         world.holds(ONE, "one");
         let sources = world.current.beside().unwrap().join(hash_sources::SOURCES);

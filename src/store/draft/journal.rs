@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_keeps_its_hash_when_it_is_moved_into_place() {
+    fn moved_file_keeps_its_hash() {
         let (from, to) = (
             path(&format!("U/Snapshot/3d/{ID}")),
             path(&format!("U/3d/{ID}")),
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_moved_without_having_been_received_is_not_guessed() {
+    fn moved_unreceived_file_is_unknown() {
         let (from, to) = (path(&format!("U/3e/{ID}")), path(&format!("U/3d/{ID}")));
         assert_eq!(
             fate_after(|j| j.moved(&from, &to, false).unwrap(), to.as_str()),
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moved_folder_makes_all_below_it_unknown() {
+    fn moved_folder_contents_become_unknown() {
         let inside = format!("U/new/{ID}");
         let moved = |j: &mut Journal| j.moved(&path("U/old"), &path("U/new"), true).unwrap();
         assert_eq!(fate_after(moved, &inside), Fate::Unknown);
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_has_the_hash_of_what_it_was_made_of() {
+    fn copied_file_keeps_its_hash() {
         let (from, to) = (path(&format!("U/a/{ID}")), path(&format!("U/b/{ID}")));
         let kept = |j: &mut Journal| j.kept(&from, &[7; 32], 5).unwrap();
         let copied = |j: &mut Journal, to| j.copied(&from, to, false).unwrap();
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_takes_along_what_is_known_below_it_and_nothing_else() {
+    fn folder_changes_affect_only_contents() {
         let (inside, beside) = (format!("U/old/{ID}"), format!("U/older/{ID}"));
         let kept = |j: &mut Journal| {
             j.kept(&path(&inside), &[7; 32], 5).unwrap();
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_file_is_as_if_it_had_never_been_received() {
+    fn removed_file_counts_as_unreceived() {
         for name in [format!("U/3d/{ID}"), "U/Status.plist".to_owned()] {
             let removed = |j: &mut Journal| {
                 j.kept(&path(&name), &[7; 32], 5).unwrap();
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_is_the_first_digit_of_an_id() {
+    fn journal_bucket_is_first_digit() {
         let id = |digit: &str| format!("U/{digit}0/{digit}{}", &ID[1..]);
         assert_eq!(["0", "9", "a", "f"].map(|d| bucket(&id(d))), [0, 9, 10, 15]);
         for name in [
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_goes_on_behind_the_last_whole_line() {
+    fn journal_resumes_after_last_whole_line() {
         let torn = format!("K\t{}\t5\tU/a\nK\t{}", hex(&[1; 32]), "ab");
         // The journal is longer than the tail that is searched for an incomplete line.
         let long = format!("R\tU/{}\n", "x".repeat(40)).repeat(1000);
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_last_line_is_as_if_it_had_not_been_written() {
+    fn truncated_last_line_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(
             file(dir.path(), BUCKETS - 1),

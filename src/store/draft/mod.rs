@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_moved_takes_the_place_of_whatever_stands_there() {
+    fn move_replaces_existing_target() {
         let dir = tempfile::tempdir().unwrap();
         let mut draft = draft(&dir);
         keep(&mut draft, &["a", "b", "c", "d/e", "f/g", "h/i", "k"]);
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_copied_stays_and_shares_nothing() {
+    fn copy_is_independent_of_source() {
         let dir = tempfile::tempdir().unwrap();
         let mut draft = draft(&dir);
         keep(&mut draft, &["a", "b", "d/e", "d/f/g"]);
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_copied_or_moved_into_itself() {
+    fn folder_cannot_go_into_itself() {
         let dir = tempfile::tempdir().unwrap();
         let mut draft = draft(&dir);
         keep(&mut draft, &["d/e", "d/f/g"]);
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_removed_is_gone_with_all_below_it() {
+    fn removal_includes_folder_contents() {
         let dir = tempfile::tempdir().unwrap();
         let mut draft = draft(&dir);
         keep(&mut draft, &["a", "d/e", "d/f/g", "h"]);
@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_new_only_if_it_is_there_and_another_than_before() {
+    fn status_is_new_only_when_changed() {
         let dir = tempfile::tempdir().unwrap();
         let mut draft = draft(&dir);
         assert!(!draft.has_new_status().unwrap());
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_is_complete_with_its_hashes_and_sealed_only_as_what_it_was() {
+    fn changed_draft_is_not_sealed() {
         let dir = tempfile::tempdir().unwrap();
         let complete = |names: &[&str]| {
             let mut draft = draft(&dir);

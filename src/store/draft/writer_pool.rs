@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_every_size_are_kept_whatever_comes_before_them() {
+    fn every_file_size_is_written() {
         for before in [0, 1, ROOM_BYTES, BLOCK_BYTES - ROOM_BYTES, BLOCK_BYTES - 1] {
             let sizes = [
                 before,
@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_files_are_kept_when_a_large_one_comes_behind_them() {
+    fn empty_files_before_large_are_written() {
         let mut place = Place::new();
         let large = bytes(BLOCK_BYTES);
         let (one, two, three) = (name(1), name(2), name(3));
@@ -518,8 +518,10 @@ mod tests {
         place.assert_holds(&[(&one, b""), (&two, b""), (&three, &large)]);
     }
 
+    /// Checks that more files than fit in one batch are written, and that a file received twice has
+    /// its last contents.
     #[test]
-    fn any_number_of_files_is_kept_and_what_comes_twice_is_as_it_came_last() {
+    fn last_write_of_file_wins() {
         let mut place = Place::new();
         let names: Vec<_> = (0..FILES_MAX * 2 + 3).map(name).collect();
         for name in &names {
@@ -564,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_stays_of_a_file_that_breaks_off() {
+    fn interrupted_file_leaves_nothing() {
         for length in [
             0,
             1,
@@ -588,7 +590,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_put_in_its_place_is_told_once() {
+    fn failed_file_is_reported_once() {
         let mut place = Place::new();
         let blocked = place.dir.path().join("root/U");
         fs::create_dir_all(&blocked).unwrap();

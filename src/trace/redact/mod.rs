@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_gets_the_same_stand_in_wherever_it_comes() {
+    fn equal_names_get_equal_placeholders() {
         let mut redactor = Redactor::default();
         let first = shown(
             &mut redactor,
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_a_udid_has_the_same_form_of_one_stand_in() {
+    fn udid_placeholder_keeps_the_form() {
         let mut redactor = Redactor::default();
         let shown = shown(
             &mut redactor,
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn the_protocols_own_words_stay() {
+    fn protocol_words_stay_unchanged() {
         let mut redactor = Redactor::default();
         let verdict = shown(
             &mut redactor,
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_replaced_does_not_come_back_in_its_value() {
+    fn replaced_key_is_absent_from_value() {
         let shown = shown(
             &mut Redactor::default(),
             Framing::Plists,
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn what_programs_call_themselves_stays_only_if_it_is_one_word() {
+    fn only_one_word_labels_stay() {
         let label = |text: &str| {
             let xml = format!("<dict><key>Label</key><string>{text}</string></dict>");
             shown(&mut Redactor::default(), Framing::Plists, &xml)
@@ -480,8 +480,10 @@ mod tests {
         }
     }
 
+    /// Checks that a UDID of an older phone, which has the form of a file ID, is recognised by its
+    /// position in a path.
     #[test]
-    fn an_old_udid_looks_like_a_files_name_and_is_told_by_its_place() {
+    fn old_udid_is_recognised_by_position() {
         let mut redactor = Redactor::default();
         let (udid, file) = (
             "0123456789abcdef0123456789abcdef01234567",
@@ -503,8 +505,10 @@ mod tests {
         );
     }
 
+    /// Checks that all passwords get the same placeholder, so that a trace does not reveal whether
+    /// two are equal.
     #[test]
-    fn passwords_do_not_even_show_whether_they_are_equal() {
+    fn passwords_share_one_placeholder() {
         let shown = shown(
             &mut Redactor::default(),
             Framing::DeviceLink,
@@ -519,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn of_wrapped_keys_only_the_length_shows() {
+    fn wrapped_keys_show_only_length() {
         let shown = shown(
             &mut Redactor::default(),
             Framing::DeviceLink,

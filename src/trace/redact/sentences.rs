@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_words_codes_and_small_numbers_stay() {
+    fn harmless_words_and_codes_stay() {
         let mut redactor = Redactor::default();
         for text in [
             "Device locked (MBErrorDomain/208)",
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quoted_or_a_path_or_of_another_shape_is_replaced() {
+    fn quotes_paths_and_names_are_replaced() {
         let mut redactor = Redactor::default();
         for (text, shown) in [
             ("at \"/var/Tom.pdf\" (5)", "at \"/var/name-1\" (5)"),
@@ -173,8 +173,9 @@ mod tests {
         }
     }
 
+    /// Checks that a text of apostrophes, which open quotations without closing them, is redacted.
     #[test]
-    fn apostrophes_without_end_are_no_trouble() {
+    fn long_apostrophe_runs_are_handled() {
         let mut redactor = Redactor::default();
         assert_eq!(redactor.prose(&"' ".repeat(200_000)), "sentence");
         redactor.prose(&"' ".repeat(1000));

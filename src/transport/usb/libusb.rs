@@ -361,8 +361,10 @@ mod tests {
         }
     }
 
+    /// Checks that the active configuration is kept if it can be used. Otherwise the highest one is
+    /// chosen.
     #[test]
-    fn the_active_configuration_is_kept_where_it_serves_and_else_the_highest_is_taken() {
+    fn usable_active_configuration_is_kept() {
         let both = vec![at(3), at(4)];
         assert_eq!(choose(both.clone(), 3), Some(at(3)));
         assert_eq!(choose(both.clone(), 4), Some(at(4)));
@@ -373,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn phones_are_known_by_their_product_and_nothing_else_of_apples_is() {
+    fn only_phone_product_ids_match() {
         assert!(
             [0x1290, 0x12A8, 0x12AF, 0x1901, 0x8600]
                 .into_iter()

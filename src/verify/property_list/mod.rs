@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn binary_objects_are_followed() {
+    fn binary_plist_objects_are_checked() {
         let valid: [&[&[u8]]; 7] = [
             &[
                 &[0xd1, 1, 2],
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn xml_is_read_as_apple_reads_it() {
+    fn xml_parsing_matches_apple() {
         const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" \"x.dtd\">\n";
         for (inside, is_valid) in [
             (

@@ -355,7 +355,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_compared_by_their_numbers() {
+    fn versions_compare_numerically() {
         for (newer, older) in [("18.10", "18.9.1"), ("26.0", "18.6.2"), ("18.6.2", "18.6")] {
             assert!(parts(newer) > parts(older), "{newer} {older}");
         }

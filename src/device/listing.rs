@@ -1,14 +1,9 @@
 //! Lists the phones that are connected.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use crate::device::connector::{Connector, Facts, State};
-use crate::device::{self, Lockdown};
-use crate::error::Error;
-use crate::history::list;
-use crate::store::Store;
+use crate::device::{Error, Lockdown};
 use crate::transport::Attached;
 
 /// Facts about one phone, as far as it answers.
@@ -34,22 +29,15 @@ pub struct Device {
     pub hint: Option<String>,
 }
 
-/// Lists the phones. Adds their last backups if `store` is a store.
-pub fn devices(connector: &Connector, store: &Path) -> Result<Vec<Device>, Error> {
-    let backups = match Store::open(store) {
-        Ok(store) => list::list(&store)?,
-        Err(_) => Vec::new(),
-    };
-    let last = |udid: &str| {
-        backups
-            .iter()
-            .find(|b| b.udid == udid && b.current)
-            .and_then(|b| b.date.clone())
-    };
+/// Lists the phones. `last_backup` returns the time of a phone's current backup, RFC 3339.
+pub fn devices(
+    connector: &Connector,
+    last_backup: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<Device>, Error> {
     let mut found = Vec::new();
     for phone in connector.phones()? {
         let mut device = look(connector, &phone);
-        device.last_backup = last(&device.udid);
+        device.last_backup = last_backup(&device.udid);
         found.push(device);
     }
     Ok(found)
@@ -85,7 +73,7 @@ fn look(connector: &Connector, phone: &Attached) -> Device {
                 device.battery = state.battery;
             }
         }
-        Err(Error::Device(device::Error::NotPaired)) => {
+        Err(Error::NotPaired) => {
             device.hint = Some(format!(
                 "run `idev-backup pair --device {}` and tap Trust on the phone",
                 phone.udid

@@ -1,0 +1,126 @@
+//! The program's own error type: any error of the library, or a failure of the command line.
+
+use std::io;
+use std::path::PathBuf;
+
+use idev_backup::automation::policy::Described;
+use idev_backup::base::failure_kind::FailureKind;
+use idev_backup::{
+    backup, device, encryption, export, history, reader, restore, store, transport, verify,
+};
+
+use super::{exit, hints};
+
+/// The reasons that a command fails.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A phone could not be reached, or one of its services failed.
+    #[error(transparent)]
+    Device(#[from] device::Error),
+    /// A backup could not be read.
+    #[error(transparent)]
+    Read(#[from] reader::Error),
+    /// Files could not be exported.
+    #[error(transparent)]
+    Export(#[from] export::Error),
+    /// The store could not be used.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A check or a repair could not be done.
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
+    /// The history of a phone could not be read or changed.
+    #[error(transparent)]
+    History(#[from] history::Error),
+    /// A backup run failed.
+    #[error(transparent)]
+    Backup(#[from] backup::Error),
+    /// The encryption of a phone's backups could not be read or changed.
+    #[error(transparent)]
+    Encryption(#[from] encryption::Error),
+    /// A restore or its rehearsal failed.
+    #[error(transparent)]
+    Restore(#[from] restore::Error),
+    /// A file that the user named cannot be written.
+    #[error("cannot write {}: {cause}", .path.display())]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// The error of the operating system.
+        #[source]
+        cause: io::Error,
+    },
+    /// A password is needed, and none was given.
+    #[error("{why}")]
+    NoPassword {
+        /// The reason, as a whole sentence.
+        why: String,
+    },
+    /// No valid new password was typed.
+    #[error("no new password was given: {why}")]
+    Mistyped {
+        /// The reason it was not accepted.
+        why: &'static str,
+    },
+    /// The command line, the config file or a file that the user named is not as it must be.
+    #[error("{what}")]
+    Command {
+        /// The message, as a whole sentence.
+        what: String,
+        /// Advice for the user.
+        hint: String,
+    },
+    /// The user interrupted the command.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Failure {
+    /// Returns the kind of failure, which decides the exit code.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Failure::Device(e) => e.kind(),
+            Failure::Read(e) => e.kind(),
+            Failure::Export(e) => e.kind(),
+            Failure::Store(e) => e.kind(),
+            Failure::Verify(e) => e.kind(),
+            Failure::History(e) => e.kind(),
+            Failure::Backup(e) => e.kind(),
+            Failure::Encryption(e) => e.kind(),
+            Failure::Restore(e) => e.kind(),
+            Failure::Output { cause, .. } => FailureKind::of_disk(cause),
+            Failure::NoPassword { .. } | Failure::Mistyped { .. } => FailureKind::WrongPassword,
+            Failure::Command { .. } => FailureKind::Failed,
+            Failure::Interrupted => FailureKind::Interrupted,
+        }
+    }
+
+    /// Describes the failure for the user's hooks and for reports.
+    pub fn describe(&self) -> Described {
+        Described {
+            text: self.to_string(),
+            exit_code: exit::code(self.kind()),
+            hint: self.hint(),
+        }
+    }
+
+    /// Returns advice on what to do next, if there is any.
+    pub fn hint(&self) -> Option<String> {
+        hints::of(self)
+    }
+}
+
+impl From<transport::Error> for Failure {
+    fn from(e: transport::Error) -> Failure {
+        Failure::Device(e.into())
+    }
+}
+
+/// Describes a failed backup for the user's hooks.
+pub fn describe(error: &backup::Error) -> Described {
+    Described {
+        text: error.to_string(),
+        exit_code: exit::code(error.kind()),
+        hint: hints::backup(error),
+    }
+}

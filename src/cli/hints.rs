@@ -1,0 +1,331 @@
+//! Advice for each failure: what the user does next, in terms of this program's commands and flags.
+
+use std::io::ErrorKind;
+
+use idev_backup::restore::partial::NoPart;
+use idev_backup::transport::plist_stream::FrameError;
+use idev_backup::{backup, encryption, export, history, mobilebackup, reader, restore, verify};
+
+use super::failure::Failure;
+
+const LIST: &str = "`idev-backup list` shows what the store holds";
+const NEWER: &str = "use a newer idev-backup";
+const PASSWORD_SOURCES: &str = "run it in a terminal, which asks for it, or use --password-file, --password-command, --password-keyring or the \
+     variable IDEV_BACKUP_PASSWORD";
+const ELSEWHERE: &str = "name another folder for temporary files in the variable TMPDIR (Windows: TMP), or make room there";
+const WHOLE: &str = "restore the whole backup, or take single files out of it with `idev-backup extract` and `idev-backup export photos`";
+const BROKEN_BACKUP: &str =
+    "`idev-backup verify` tells what else of this backup is damaged, and what older ones hold";
+
+/// Returns the advice for a failure, if there is any.
+pub fn of(failure: &Failure) -> Option<String> {
+    match failure {
+        Failure::Device(e) => e.hint(),
+        Failure::Read(e) => read(e),
+        Failure::Export(e) => export(e),
+        Failure::Store(e) => e.hint().map(str::to_owned),
+        Failure::Verify(e) => verify(e),
+        Failure::History(e) => history(e),
+        Failure::Backup(e) => backup(e),
+        Failure::Encryption(e) => encryption(e),
+        Failure::Restore(e) => restore(e),
+        Failure::Output { cause, .. } => Some(target(cause).to_owned()),
+        Failure::NoPassword { .. } => Some(PASSWORD_SOURCES.to_owned()),
+        Failure::Mistyped { .. } => Some(
+            "run it again, and type the same password both times; --password-file and --password-command take one that need not \
+             be typed"
+                .to_owned(),
+        ),
+        Failure::Command { hint, .. } => Some(hint.clone()),
+        Failure::Interrupted => None,
+    }
+}
+
+/// Returns the advice for a backup that cannot be read, if there is any.
+pub fn read(error: &reader::Error) -> Option<String> {
+    use reader::Error;
+    let hint = match error {
+        Error::NoBackup(_) => {
+            "name the folder that holds Manifest.db; `idev-backup list` shows the backups of the store"
+        }
+        Error::NoFolder(_) => "`idev-backup list` shows the backups of the store",
+        Error::Metadata { .. } | Error::File { .. } => BROKEN_BACKUP,
+        Error::IsFolder(name) => {
+            return Some(format!(
+                "`idev-backup ls BACKUP '{name}'` shows what is in it"
+            ));
+        }
+        Error::NoFile(_) => {
+            "it takes the domain and the whole path, as in HomeDomain/Library/SMS/sms.db"
+        }
+        Error::NoDomain(_) => "`idev-backup ls BACKUP` shows its domains",
+        Error::NoPath { domain, .. } => {
+            return Some(format!(
+                "`idev-backup ls BACKUP {domain}` shows what is there; `idev-backup find` looks everywhere"
+            ));
+        }
+        Error::NoDomainNamed(_) => {
+            "a place begins with its domain, without a slash before it, as in HomeDomain/Library; `idev-backup ls BACKUP` shows \
+             the domains"
+        }
+        Error::Pattern(_) => {
+            "patterns are those of a shell: *.HEIC, CameraRollDomain/**, Library/{SMS,Notes}/*"
+        }
+        Error::TreeTooLarge => {
+            "name a folder, or draw less of it with --depth; `idev-backup find` lists all"
+        }
+        Error::Replaced(_) => {
+            "run the same command again: nothing is known to be wrong with either of them"
+        }
+        Error::Removed(_) => "`idev-backup list` shows what is there",
+        Error::WrongPassword { .. } => {
+            "it is the password that the phone had when this backup was made; `idev-backup encryption check` tries \
+             another one"
+        }
+        Error::NoPassword { .. } => PASSWORD_SOURCES,
+        Error::PasswordSource(source) => {
+            return source.downcast_ref::<Failure>().and_then(of);
+        }
+        Error::Store(e) => return e.hint().map(str::to_owned),
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn target(cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free space on that disk, or name a folder on another one with --to"
+        }
+        _ => "name another folder with --to",
+    }
+}
+
+/// Returns the advice for a failed export, if there is any.
+pub fn export(error: &export::Error) -> Option<String> {
+    use export::Error;
+    let hint = match error {
+        Error::Read(e) => return read(e),
+        Error::Target { cause, .. } => target(cause),
+        Error::NotEmpty(_) => {
+            "name a folder that is empty or not there yet, or add --overwrite to replace files in it"
+        }
+        Error::AroundBackup { .. } | Error::InStore { .. } | Error::InBackup(_) => {
+            "name another folder with --to"
+        }
+        Error::NothingMatches => {
+            "a pattern with a `/` is for domain and path (`HomeDomain/Library/SMS/**`), one without for the last name \
+             alone (`*.HEIC`); --any-case"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// Returns the advice for a check that cannot be done, if there is any.
+pub fn verify(error: &verify::Error) -> Option<String> {
+    use verify::Error;
+    match error {
+        Error::Read(e) => read(e),
+        Error::Store(e) => e.hint().map(str::to_owned),
+        Error::NotInStore(_) | Error::NoHashes(_) => {
+            Some("make a new one: `idev-backup create --full`".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Returns the advice for a failed change of the history, if there is any.
+pub fn history(error: &history::Error) -> Option<String> {
+    use history::Error;
+    let hint = match error {
+        Error::Store(e) => return e.hint().map(str::to_owned),
+        Error::Verify(e) => return verify(e),
+        Error::EmptyName => {
+            "`idev-backup list` shows what the store holds; in a script, look at where the name comes from"
+        }
+        Error::NoBackups => "name a backup's folder, or another store with --store",
+        Error::NotFound {
+            name,
+            is_of_files: true,
+        } => {
+            return Some(format!(
+                "name the backup first, as in `idev-backup find latest '{name}'`; `idev-backup list` shows all of them"
+            ));
+        }
+        Error::NotFound { .. } | Error::NoPhone(_) => LIST,
+        Error::WhichPhone { .. } => "name one of them by its UDID; `idev-backup list` shows them",
+        Error::Ambiguous { .. } => {
+            "name one by its phone or its time; `idev-backup list` shows them"
+        }
+        Error::AmbiguousPhone { .. } => "write more of the UDID or the name",
+        Error::NotInStore(_) => {
+            "`idev-backup list` shows what the store holds; `idev-backup adopt` takes a backup in"
+        }
+        Error::NotOurs(_) => {
+            "delete it with the program that made it; `idev-backup adopt` takes a backup into a store"
+        }
+        Error::Pinned(_) => "take the pin away first: `idev-backup unpin`",
+        Error::BadTag(_) => "a name has 1 to 80 characters and is not `latest`",
+        Error::NoTag { .. } => "`idev-backup list` shows the names",
+        Error::SourceDamaged { .. } => {
+            "`idev-backup verify` names all of it; --force takes it in as it is"
+        }
+        Error::PresentDamaged(at) => {
+            return Some(format!(
+                "`idev-backup verify --repair {}` mends what other snapshots there hold; or delete it there, and run this again",
+                at.display()
+            ));
+        }
+        Error::Metadata { .. } => BROKEN_BACKUP,
+        Error::UnknownPhone(_) => {
+            "its Info.plist lacks the Target Identifier; give the folder the phone's UDID as its name"
+        }
+        Error::CopyDamaged(_) => {
+            "`idev-backup verify` tells whether what was copied is whole; if it is, check the disk that it was copied to"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// Returns the advice for a failed backup, if there is any.
+pub fn backup(error: &backup::Error) -> Option<String> {
+    use backup::Error;
+    let hint = match error {
+        Error::Device(e) => return e.hint(),
+        Error::Dialog(e) => dialog(e)?,
+        Error::Store(e) | Error::Keeping(e) => e.hint()?,
+        Error::History(e) => return history(e),
+        Error::Read(e) => return read(e),
+        Error::Verify(e) => return verify(e),
+        Error::Refused(refusal) => return refusal.hint.clone(),
+        Error::CheckFailed(_) => {
+            "run `idev-backup create --full`; if it happens again, check the disk"
+        }
+        Error::NoPasscode { .. } => {
+            "a phone asks for its passcode at each backup since iOS 16.1, and only there can it be entered. Run it when \
+             somebody is near the phone, or wait longer with --passcode-wait"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn dialog(error: &mobilebackup::Error) -> Option<&'static str> {
+    use mobilebackup::Error;
+    Some(match error {
+        Error::Wire {
+            cause: FrameError::Io(_),
+            ..
+        }
+        | Error::HungUp { .. } => {
+            "check the cable, keep the phone awake and run `idev-backup create` again: it goes on where it stopped if \
+             the phone allows it"
+        }
+        Error::Hostile(_) => {
+            "do not trust this phone, or what sits between it and this computer. Nothing outside the draft was touched"
+        }
+        Error::Strange { .. } | Error::Wire { .. } => {
+            "unplug the phone, restart it and try again; if it happens again, please report it"
+        }
+        Error::NoCommonVersion => NEWER,
+        Error::Cancelled => {
+            "run `idev-backup create` when you like: it goes on where this run stopped if the phone allows it"
+        }
+        _ => return None,
+    })
+}
+
+/// Returns the advice for a failed change of the encryption, if there is any.
+pub fn encryption(error: &encryption::Error) -> Option<String> {
+    use encryption::Error;
+    let hint = match error {
+        Error::Device(e) => return e.hint(),
+        Error::Dialog(e) => dialog(e)?,
+        Error::PasswordDialog(mobilebackup::Error::NoCommonVersion) => NEWER,
+        Error::PasswordDialog(_) => {
+            "connect the phone again and run `idev-backup encryption status`. If encryption is on, either password may \
+             be the right one: `idev-backup encryption change` takes only that"
+        }
+        Error::Refused(refusal) => return refusal.hint.clone(),
+        Error::AlreadyOn => "`idev-backup encryption change` sets another password",
+        Error::NotOn => "`idev-backup encryption on` has it do so",
+        Error::Required => "ask whoever administers the phone",
+        Error::BadPassword(_) => PASSWORD_SOURCES,
+        Error::Store(e) => e.hint()?,
+        Error::History(e) => return history(e),
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// Returns the advice for a failed restore, if there is any.
+pub fn restore(error: &restore::Error) -> Option<String> {
+    use restore::Error;
+    let hint = match error {
+        Error::Device(e) => return e.hint(),
+        Error::Store(e) => e.hint()?,
+        Error::Read(e) => return read(e),
+        Error::Verify(e) => return verify(e),
+        Error::NotReady(lines) => {
+            let hints: Vec<&str> = lines.iter().filter_map(|l| l.hint.as_deref()).collect();
+            return Some(hints.join("; "));
+        }
+        Error::SourceDamaged(report) => {
+            let repair = restore::preflight::repair_hint(report);
+            return Some(if restore::tolerated(report) {
+                format!(
+                    "{repair}. The phone has no digest of what is altered, so `--force` restores it as it is"
+                )
+            } else {
+                repair
+            });
+        }
+        Error::Dialog { cause, left } => match cause {
+            mobilebackup::Error::Hostile(_) => {
+                "do not trust this phone, or what sits between it and this computer. It was told that there is no such \
+                 thing, and nothing outside of the backup was read"
+            }
+            mobilebackup::Error::NoCommonVersion => NEWER,
+            cause => left.hint_after(cause),
+        },
+        Error::Refused { refusal, .. } => return refusal.hint.clone(),
+        Error::NothingTaken { .. } => {
+            "restart the phone and run the same command again; `idev-backup verify --deep` tells what is wrong with the backup"
+        }
+        Error::NoPart(NoPart::RemoveOthers) => "leave --remove-others out",
+        Error::NoPart(NoPart::Untried) => {
+            "have a whole backup of what is on the phone now, and say --partial-at-my-own-risk; or use `idev-backup extract`"
+        }
+        Error::NoPart(_) => WHOLE,
+        Error::NoDomain(_) => "`idev-backup ls` shows the domains of a backup",
+        Error::NoPlaceForList { .. }
+        | Error::NoPlaceForRehearsal { .. }
+        | Error::NoSpaceForRehearsal { .. } => ELSEWHERE,
+        Error::SimulatedPhone(e) if matches!(**e, Error::Refused { .. }) => {
+            "`idev-backup verify --deep` tells what is damaged; if the backup is whole, please report this"
+        }
+        Error::SimulatedPhone(_) | Error::NoLedger => "please report this, with what `--json` says",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use idev_backup::base::failure_kind::FailureKind;
+
+    use super::*;
+
+    #[test]
+    fn full_disk_hint_names_tmpdir() {
+        let full = restore::Error::NoPlaceForRehearsal {
+            place: "/tmp".into(),
+            cause: ErrorKind::StorageFull.into(),
+        };
+        let full = Failure::from(full);
+        assert_eq!(full.kind(), FailureKind::NoSpace);
+        assert!(of(&full).is_some_and(|hint| hint.contains("TMPDIR")));
+    }
+}

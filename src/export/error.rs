@@ -1,0 +1,65 @@
+//! The error type of exports.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::base::failure_kind::FailureKind;
+use crate::reader;
+
+/// The reasons that an export fails.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The backup cannot be read.
+    #[error(transparent)]
+    Read(#[from] reader::Error),
+    /// The target folder, or something in it, cannot be written.
+    #[error("cannot write {}: {cause}", .path.display())]
+    Target {
+        /// The target folder or the item in it.
+        path: PathBuf,
+        /// The error of the operating system.
+        #[source]
+        cause: io::Error,
+    },
+    /// The target folder holds files already.
+    #[error("{} is not empty, and nothing was written", .0.display())]
+    NotEmpty(PathBuf),
+    /// The target folder contains the backup, or the other way round.
+    #[error("{} and the backup {} lie in one another", .target.display(), .backup.display())]
+    AroundBackup {
+        /// The target folder.
+        target: PathBuf,
+        /// The backup.
+        backup: PathBuf,
+    },
+    /// The target folder is inside a store.
+    #[error("{} is, or lies in, the store {}", .target.display(), .store.display())]
+    InStore {
+        /// The target folder.
+        target: PathBuf,
+        /// The store.
+        store: PathBuf,
+    },
+    /// The target folder is inside a backup, or a folder in which a store keeps its own files.
+    #[error("{} is, or lies in, a backup or what a store keeps of them", .0.display())]
+    InBackup(PathBuf),
+    /// No file of the backup matches the patterns.
+    #[error("nothing in the backup is meant by these patterns, and nothing was written")]
+    NothingMatches,
+    /// The work was cancelled.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// Returns the kind of failure.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Error::Read(e) => e.kind(),
+            Error::Target { cause, .. } => FailureKind::of_disk(cause),
+            Error::Interrupted => FailureKind::Interrupted,
+            _ => FailureKind::Failed,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The error type of the commands that list, keep, drop and take in backups.
+
+use std::path::PathBuf;
+
+use crate::backup_format::plists::Unreadable;
+use crate::base::failure_kind::FailureKind;
+use crate::{reader, store, verify};
+
+/// The reasons that the history of a phone cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A backup cannot be checked.
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
+    /// The name of a backup is empty.
+    #[error("the name of the backup is empty")]
+    EmptyName,
+    /// The store holds no backups.
+    #[error("the store holds no backups yet")]
+    NoBackups,
+    /// No backup has the name.
+    #[error("there is no backup {name:?}, neither as a folder nor in the store")]
+    NotFound {
+        /// The name.
+        name: String,
+        /// True if the name selects files of a backup rather than a backup.
+        is_of_files: bool,
+    },
+    /// No name was given, and the store holds backups of several phones.
+    #[error("the store holds backups of {phones} phones")]
+    WhichPhone {
+        /// The number of phones.
+        phones: usize,
+    },
+    /// The name fits several backups.
+    #[error("{count} backups are meant by {name:?}")]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// The number of backups that it fits.
+        count: usize,
+    },
+    /// The store holds no backup of the phone.
+    #[error("the store holds no backup of a phone {0}")]
+    NoPhone(String),
+    /// The text fits several phones of the store.
+    #[error("{} phones of the store are meant by {text:?}: {}", .phones.len(), .phones.join(", "))]
+    AmbiguousPhone {
+        /// The text.
+        text: String,
+        /// The phones, each with its name.
+        phones: Vec<String>,
+    },
+    /// The folder is in no store.
+    #[error("{} lies in no store", .0.display())]
+    NotInStore(PathBuf),
+    /// The folder belongs to other programs and was never made a store.
+    #[error("{} is a folder of other programs, and no store yet", .0.display())]
+    NotOurs(PathBuf),
+    /// The snapshot is pinned.
+    #[error("{} is pinned", .0.display())]
+    Pinned(PathBuf),
+    /// The text cannot be the name of a snapshot.
+    #[error("{0:?} cannot be a snapshot's name")]
+    BadTag(String),
+    /// The snapshot does not have the name that was to be removed.
+    #[error("{} has no name {tag:?}", .path.display())]
+    NoTag {
+        /// The snapshot's folder.
+        path: PathBuf,
+        /// The name.
+        tag: String,
+    },
+    /// The backup that was to be taken in is damaged.
+    #[error("{} is damaged, and was not taken in: {}", .path.display(), .report.first_damage())]
+    SourceDamaged {
+        /// The backup's folder.
+        path: PathBuf,
+        /// The report of the check.
+        report: Box<verify::Report>,
+    },
+    /// The store has the backup already, and that copy is known to be damaged.
+    #[error("it is in this store already, as {}, and a check found that damaged", .0.display())]
+    PresentDamaged(PathBuf),
+    /// A property list of the backup that was to be taken in cannot be read.
+    #[error("cannot use {}: {why}", .path.display())]
+    Metadata {
+        /// The file that cannot be read.
+        path: PathBuf,
+        /// The reason it cannot be read.
+        why: Unreadable,
+    },
+    /// The backup does not say which phone it belongs to.
+    #[error("{} does not say of which phone it is", .0.display())]
+    UnknownPhone(PathBuf),
+    /// The copy of a backup is incomplete or damaged and was not put in place.
+    #[error("the copy is not whole, and was not put in place: {}", .0.first_damage())]
+    CopyDamaged(Box<verify::Report>),
+}
+
+impl Error {
+    /// Returns the kind of failure.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Error::Store(e) => e.kind(),
+            Error::Verify(e) => e.kind(),
+            _ => FailureKind::Failed,
+        }
+    }
+}
+
+impl From<reader::Error> for Error {
+    fn from(e: reader::Error) -> Error {
+        Error::Verify(e.into())
+    }
+}

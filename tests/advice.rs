@@ -1,0 +1,37 @@
+//! The program's exit codes and hints for the errors of the library, from the program's own files.
+
+#[path = "../src/cli/exit.rs"]
+#[allow(dead_code, reason = "the tests need a part of it")]
+pub mod exit;
+#[path = "../src/cli/failure.rs"]
+#[allow(dead_code, reason = "the tests need a part of it")]
+pub mod failure;
+#[path = "../src/cli/hints.rs"]
+pub mod hints;
+
+use idev_backup::{backup, export, history, reader, restore, verify};
+
+/// An error for which the program has advice.
+pub trait Advice {
+    /// Returns the program's hint.
+    fn hint(&self) -> Option<String>;
+}
+
+macro_rules! advised {
+    ($($error:ty: $advise:path),* $(,)?) => {
+        $(impl Advice for $error {
+            fn hint(&self) -> Option<String> {
+                $advise(self)
+            }
+        })*
+    };
+}
+
+advised! {
+    backup::Error: hints::backup,
+    export::Error: hints::export,
+    history::Error: hints::history,
+    reader::Error: hints::read,
+    restore::Error: hints::restore,
+    verify::Error: hints::verify,
+}
