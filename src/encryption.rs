@@ -1,23 +1,19 @@
 //! Switches the encryption of a phone's backups on or off, changes its password, and checks whether
 //! a password opens a backup.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::backup::passcode_prompt;
 use crate::base::failure_kind::FailureKind;
 use crate::base::progress::Monitor;
 use crate::base::secret::Secret;
 use crate::device::connector::{Connector, Encryption, Facts};
 use crate::device::sync_lock::SyncLock;
-use crate::device::{self, Session, trust};
+use crate::device::{self, Session, passcode_prompt, trust};
 use crate::history::{self, list};
 use crate::mobilebackup;
 use crate::mobilebackup::error_codes::{self, Refusal};
-use crate::reader::passwords::Passwords;
-use crate::reader::{self, backup};
 use crate::store::{self, Store};
 use crate::transport::Attached;
 
@@ -364,28 +360,5 @@ fn room(store: &Store, phone: &Attached) -> Result<Room, Error> {
         bytes: current.and_then(|backup| backup.bytes),
         encrypted_backups: encrypted.count() as u64,
         free_bytes: store.free_space()?,
-    })
-}
-
-/// Result of trying a password on a backup.
-#[derive(Debug, Clone, Serialize)]
-pub struct Proof {
-    /// Folder of the backup.
-    pub path: String,
-    /// The backup is encrypted. Otherwise no password is needed.
-    pub encrypted: bool,
-    /// Protection classes whose key is wrapped with the password and does not open. Their files are
-    /// lost.
-    pub closed_classes: Vec<u32>,
-}
-
-/// Tries a password on a backup: on its keys and on its list. A wrong password is an error.
-pub fn check(folder: &Path, passwords: &dyn Passwords) -> Result<Proof, reader::Error> {
-    let open = backup::Opened::open(folder, passwords)?;
-    let closed = open.keys().map(|keys| keys.unopened().to_vec());
-    Ok(Proof {
-        path: folder.display().to_string(),
-        encrypted: open.is_encrypted(),
-        closed_classes: closed.unwrap_or_default(),
     })
 }

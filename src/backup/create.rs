@@ -9,7 +9,7 @@ use super::host::{Course, DraftHost};
 use super::plan::Begun;
 use super::unlisted;
 use crate::backup::problem_log::Noted;
-use crate::backup::{Error, baseline, info_plist_writer, passcode_prompt, plan};
+use crate::backup::{Error, baseline, info_plist_writer, plan};
 use crate::backup_format::plists::Status;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::time;
@@ -17,15 +17,15 @@ use crate::base::udid::Udid;
 use crate::base::units::counted;
 use crate::device::connector::{Connector, Facts, State};
 use crate::device::sync_lock::SyncLock;
-use crate::device::{Session, trust};
+use crate::device::{Session, passcode_prompt, trust};
 use crate::mobilebackup::error_codes::{self, Refusal};
 use crate::mobilebackup::{self, Verdict};
 use crate::reader::passwords::Known;
+use crate::reader::{self, password_check};
 use crate::store::draft::{Complete, Tally};
 use crate::store::{Draft, Origin, Policy, Store, disk, retention};
 use crate::transport::{Attached, Via};
 use crate::verify::{self, Complaint, Depth, Outcome, Wrong};
-use crate::{encryption, reader};
 
 pub use crate::backup_format::categories::{Amount, Kind};
 
@@ -420,7 +420,7 @@ impl Dialog<'_> {
     fn is_password_wrong_now(&self, udid: &Udid) -> bool {
         let current = self.store.current_path(udid);
         self.options.password.as_ref().is_some_and(|password| {
-            let tried = encryption::check(&current, password);
+            let tried = password_check::check(&current, password);
             matches!(tried, Err(reader::Error::WrongPassword { .. }))
         })
     }
@@ -562,7 +562,7 @@ fn check(
 /// the run: the backup holds what the phone sent.
 fn prove(complete: &Complete, password: Option<&Known>, monitor: &dyn Monitor) -> Option<bool> {
     const ANEW: &str = "restart the phone and run `idev-backup create --full`";
-    let (why, hint) = match encryption::check(complete.backup(), password?) {
+    let (why, hint) = match password_check::check(complete.backup(), password?) {
         Ok(proof) if !proof.encrypted => {
             monitor.note(
                 "A password was given, and this backup is not encrypted: nothing needs it."

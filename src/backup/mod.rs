@@ -5,7 +5,6 @@ pub mod create;
 mod error;
 pub(crate) mod host;
 pub(crate) mod info_plist_writer;
-pub(crate) mod passcode_prompt;
 pub(crate) mod plan;
 pub(crate) mod problem_log;
 pub(crate) mod unlisted;

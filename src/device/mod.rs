@@ -8,6 +8,7 @@ pub mod lockdown;
 pub mod notifications;
 pub mod pair_records;
 pub mod pairing;
+pub(crate) mod passcode_prompt;
 pub mod sync_lock;
 pub mod tls;
 pub mod trust;

@@ -9,6 +9,7 @@ mod error;
 pub mod info;
 pub mod manifest_feed;
 pub(crate) mod opening;
+pub mod password_check;
 pub mod passwords;
 pub mod selection;
 pub mod totals;

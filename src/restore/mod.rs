@@ -21,14 +21,13 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::doctor::{Level, Line};
-use crate::backup::passcode_prompt;
 use crate::base::cancel::CancelToken;
 use crate::base::failure_kind::FailureKind;
 use crate::base::keep_awake::Awake;
 use crate::base::progress::Monitor;
 use crate::base::time;
 use crate::device::connector::Connector;
-use crate::device::trust;
+use crate::device::{passcode_prompt, trust};
 use crate::history::change;
 use crate::history::list::Named;
 use crate::reader::passwords::Known;

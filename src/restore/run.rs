@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::Options;
 use super::host::{Course, SnapshotHost};
-use crate::backup::passcode_prompt;
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::units::{count, counted};
 use crate::device::connector::{Connector, Facts};
 use crate::device::sync_lock::SyncLock;
-use crate::device::{self, Lockdown, Session};
+use crate::device::{self, Lockdown, Session, passcode_prompt};
 use crate::mobilebackup::{self, RestoreOptions, Verdict, error_codes};
 use crate::reader;
 use crate::restore::subject::Source;

@@ -4,7 +4,8 @@ use clap::{Args, Subcommand};
 use idev_backup::base::progress::Monitor;
 use idev_backup::base::units::{counted, size};
 use idev_backup::device::connector;
-use idev_backup::encryption::{self, Done, Options, Proof, Report, Room, Wish};
+use idev_backup::encryption::{self, Done, Options, Report, Room, Wish};
+use idev_backup::reader::password_check::{self, Proof};
 use idev_backup::store::Store;
 
 use crate::cli::args::connection::ConnectionArgs;
@@ -343,7 +344,8 @@ fn words_of_room(done: Option<Done>, room: &Room) -> Vec<String> {
 impl Check {
     fn run(&self) -> u8 {
         let proof = self.read.folder();
-        let proof = proof.and_then(|folder| Ok(encryption::check(&folder, self.read.password())?));
+        let proof =
+            proof.and_then(|folder| Ok(password_check::check(&folder, self.read.password())?));
         match proof {
             Ok(proof) => {
                 tell_proof(&proof, self.output.style());
