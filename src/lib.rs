@@ -1,19 +1,81 @@
-//! Back up an iPhone or iPad to a folder that every tool can read, and prove that the backup is
-//! whole.
+//! Backups of iPhones and iPads: make them, prove that they are whole, read them, restore them.
 //!
-//! The modules, in the order of the data (docs/ARCHITECTURE.md has the diagram, tests/tidy.rs the
-//! rules):
+//! The crate speaks the phone's own protocols, keeps backups in Apple's folder layout, and reads
+//! backups of iOS 4 to 26, encrypted or not, whichever program made them. `idev-backup`, the command
+//! line program, is built from the same crate.
 //!
-//! * foundation: [`udid`], [`path`], [`secret`], [`sha256`], [`monitor`], [`bounded_plist`],
-//!   [`plain_file`], [`units`], [`child`]: types and functions that all other modules use
-//! * [`trace`]: recordings of the communication with a phone, as plaintext above TLS
-//! * communication: [`transport`] (bytes), `device` (lockdown and small services), `mobilebackup`
-//!   (the backup dialog)
-//! * storage: `store` (the place of backups), [`manifest`] (the metadata of a backup), [`keybag`]
-//!   (the keys of an encrypted backup)
-//! * `jobs`: one file for each task of a user, which combines communication and storage
-//! * [`schedule`]: jobs that the system starts
-//! * [`sim`]: a simulated phone
+//! # Example
+//!
+//! This backs up a simulated phone and reads a file out of the backup. A real phone needs only
+//! another [`Connector`](device::connector::Connector).
+//!
+#![cfg_attr(feature = "simulator", doc = "```")]
+#![cfg_attr(not(feature = "simulator"), doc = "```ignore")]
+//! use std::io::Read;
+//! use std::sync::Arc;
+//!
+//! use idev_backup::backup::create::{Options, create};
+//! use idev_backup::device::connector::Connector;
+//! use idev_backup::device::tls::Pin;
+//! use idev_backup::reader::Backup;
+//! use idev_backup::simulator::{Daemon, Phone, PhoneConfig};
+//! use idev_backup::store::Store;
+//! use idev_backup::transport::Usbmuxd;
+//! use idev_backup::transport::usbmuxd::Address;
+//! use idev_backup::{CancelToken, NoPasswords, Silent};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let folder = folder.path();
+//! let daemon = Daemon::start("127.0.0.1:0", vec![Phone::new(PhoneConfig::default())])?;
+//! let token = CancelToken::new(Arc::default());
+//! let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), token.clone());
+//! let connector = Connector::new(usbmuxd, folder.join("pairing"), Pin::PairRecord, token);
+//!
+//! let phone = connector.phone(None)?;
+//! let store = Store::create(&folder.join("backups"))?;
+//! let report = create(&connector, &phone, &store, &Options::default(), &Silent)?;
+//!
+//! let backup = Backup::open(report.path.as_ref(), &NoPasswords)?;
+//! for entry in backup.entries() {
+//!     let entry = entry?;
+//!     if entry.relative_path.ends_with("sms.db") {
+//!         let mut database = Vec::new();
+//!         backup.bytes(&entry)?.read_to_end(&mut database)?;
+//!         assert!(database.starts_with(b"SQLite format 3"));
+//!     }
+//! }
+//! # Ok(())
+//! # }
+#![doc = "```"]
+//!
+//! # Modules
+//!
+//! Start with [`reader::Backup`] to read a backup, with [`backup::create`](backup::create::create())
+//! to make one, and with [`verify::verify`] to check one. The phone's side is [`transport`],
+//! [`device`] and [`mobilebackup`]; the disk's side is [`backup_format`], [`reader`], [`export`],
+//! [`store`], [`verify`] and [`history`]; [`backup`], [`encryption`], [`restore`], [`doctor`] and
+//! [`automation`] join them. Each module has its own error type, and
+//! [`FailureKind`] names the kinds of failure that a caller can distinguish.
+//!
+//! All calls block. A [`CancelToken`] ends every wait, and a [`Monitor`] receives progress and
+//! problems.
+//!
+//! # Features
+//!
+//! * `cli` (default): the program `idev-backup`. An embedded library leaves it out.
+//! * `usb` (default): phones on USB without a daemon, through libusb.
+//! * `simulator` (part of `cli`): the simulated phone, and the rehearsal of a restore.
+//! * `keyring`: backup passwords in the system's credential store, for the program.
+//!
+//! With `default-features = false`, the crate reads, checks and stores backups and talks to phones
+//! through usbmuxd, without the crates of a command line and without libusb.
+//!
+//! # Stability
+//!
+//! The crate is at version 0.1: its interface may change with each minor version, and the changelog
+//! says how. The layout of a store, the JSON output and the exit codes of the program are documented
+//! in docs/format.md and docs/guide.md, and change only with a number of their own.
 
 pub mod automation;
 pub mod backup;
@@ -27,8 +89,16 @@ pub mod history;
 pub mod mobilebackup;
 pub mod reader;
 pub mod restore;
+#[cfg(feature = "simulator")]
 pub mod simulator;
 pub mod store;
 pub mod trace;
 pub mod transport;
 pub mod verify;
+
+pub use base::cancel::CancelToken;
+pub use base::failure_kind::FailureKind;
+pub use base::progress::{Monitor, Silent};
+pub use base::secret::Secret;
+pub use base::udid::Udid;
+pub use reader::passwords::{Known, NoPasswords, Passwords};

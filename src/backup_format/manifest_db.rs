@@ -212,6 +212,31 @@ impl Db {
         Ok(())
     }
 
+    /// Returns up to `limit` rows with row numbers above `after`, in their order, and the number of
+    /// the last row that was read; `None` if there are no more. Rows that cannot be read count
+    /// towards the limit.
+    pub fn page(&self, after: i64, limit: usize) -> Result<(Vec<Row>, Option<i64>), Error> {
+        let sql = format!("{COLUMNS} WHERE rowid > ?1 ORDER BY rowid LIMIT ?2");
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        loop {
+            let (mut rows, mut last, mut count) = (Vec::new(), None, 0);
+            let read = self.query(self.source(), &sql, &[&after, &limit], |place, row| {
+                last = Some(place);
+                count += 1;
+                match row {
+                    Ok(row) => rows.push(row),
+                    Err(row) => self.unread.borrow_mut().add(place as u64, || row),
+                }
+                true
+            });
+            match read {
+                Err(e) if self.can_be_saved(&e) => self.save()?,
+                Err(e) => return Err(e.into()),
+                Ok(()) => return Ok((rows, last.filter(|_| count == limit))),
+            }
+        }
+    }
+
     /// Runs a query with ordered rows. At a damaged page, recovers the list and continues with the
     /// recovered rows.
     fn in_order(

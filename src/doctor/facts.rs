@@ -360,7 +360,7 @@ impl Shelf {
         loop {
             match waiting.recv_timeout(Duration::from_millis(50)) {
                 Ok(shelf) => return Ok(shelf),
-                Err(_) if token.cancelled() => return Err(device::Error::Cancelled.into()),
+                Err(_) if token.cancelled() => return Err(device::Error::Cancelled),
                 Err(RecvTimeoutError::Timeout) if begun.elapsed() < patience => {}
                 Err(_) => {
                     return Ok(Shelf {

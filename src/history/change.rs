@@ -202,7 +202,7 @@ pub(crate) fn removing(removal: Removal) -> Event {
     }
 }
 
-/// Finds a phone of a store by the text that [`phone_names::matching`] understands.
+/// Finds a phone of a store by the text that [`matching`](crate::base::phone_names::matching) understands.
 pub fn phone(store: &Store, text: &str) -> Result<Udid, Error> {
     match &list::phones_named(store, text)?[..] {
         [(udid, _)] => Ok(udid.clone()),

@@ -17,9 +17,9 @@ use crate::backup_format::record::fast::{self, Facts};
 use crate::backup_format::record::{BadRecord, FileRecord};
 use crate::backup_format::unreadable_rows::BadRow;
 use crate::base::plain_file;
-use crate::reader::Error;
 use crate::reader::manifest_feed::List;
 use crate::reader::passwords::Passwords;
+use crate::reader::{Entries, Error};
 use crate::store;
 use crate::store::sums::{self, Hash};
 
@@ -270,7 +270,7 @@ impl Opened {
 
     /// Completes an item for the caller. Returns `None`, and notes the error, if the list does not
     /// say whether it is a file.
-    fn prepared(&self, mut item: Item) -> Option<Item> {
+    pub(super) fn prepared(&self, mut item: Item) -> Option<Item> {
         match item.kind {
             Kind::Other => {
                 let why = "the list does not say whether it is a file".to_owned();
@@ -310,6 +310,16 @@ impl Opened {
     /// Returns the keys, if the backup is encrypted.
     pub fn keys(&self) -> Option<&Keys> {
         self.keys.as_ref()
+    }
+
+    /// Returns an iterator over all entries of the backup's list.
+    pub fn entries(&self) -> Entries<'_> {
+        Entries::of(self)
+    }
+
+    /// Returns the error for a list that cannot be read.
+    pub(super) fn bad_list(&self, e: &manifest_db::Error) -> Error {
+        bad_list(&self.folder, self.list.name(), e)
     }
 
     /// Calls `each` for every item that the filter admits, until it returns false.

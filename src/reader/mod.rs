@@ -5,6 +5,7 @@ pub mod backup;
 pub mod browse;
 pub mod cat;
 pub mod diff;
+mod entries;
 mod error;
 pub mod info;
 pub mod manifest_feed;
@@ -15,4 +16,6 @@ pub mod selection;
 pub mod totals;
 pub mod usage;
 
+pub use backup::Opened as Backup;
+pub use entries::Entries;
 pub use error::Error;

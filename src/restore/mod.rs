@@ -10,6 +10,7 @@ mod error;
 mod host;
 pub mod partial;
 pub mod preflight;
+#[cfg(feature = "simulator")]
 pub mod rehearse;
 mod run;
 pub mod subject;
