@@ -15,9 +15,9 @@ use std::hash::{BuildHasher, RandomState};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
-use crate::backup_format::temp_db::Scratch;
 use crate::export::file_names;
 use crate::reader::backup::Opened;
+use crate::reader::database::{self, columns};
 
 /// The path of the library in its domain.
 const PATH: &str = "Media/PhotoData/Photos.sqlite";
@@ -79,18 +79,9 @@ impl Library {
 
     /// Reads the library of a backup; `None` if it has none.
     pub fn read(backup: &Opened, domain: &str) -> Result<Option<Library>, String> {
-        let words = |e: crate::reader::Error| e.to_string();
-        let Some(item) = backup.find(domain, PATH).map_err(words)? else {
+        let Some(scratch) = database::open(backup, domain, PATH)? else {
             return Ok(None);
         };
-        let mut bytes = backup.bytes(&item).map_err(words)?;
-        let scratch = if backup.is_encrypted() {
-            Scratch::make(&mut bytes, item.size().unwrap_or(u64::MAX))
-        } else {
-            Scratch::in_place(&backup.path_of(&item).map_err(words)?)
-        };
-        let scratch =
-            scratch.map_err(|e| crate::backup_format::manifest_db::Error::from(e).to_string())?;
         let read = Library::of(scratch.connection());
         read.map(Some).map_err(|e| e.to_string())
     }
@@ -212,19 +203,6 @@ impl Library {
         let without = |asset: &&Asset| asset.has_file && asset.number == 0;
         self.assets.iter().filter(without).count() as u64
     }
-}
-
-/// Returns the columns of a table; empty if the table does not exist.
-fn columns(db: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
-    // Views are not accepted: reading a crafted one might never end.
-    let is_table =
-        "SELECT count(*) FROM sqlite_schema WHERE name = ?1 AND type = 'table' AND rootpage > 0";
-    if db.query_row(is_table, [table], |row| row.get::<_, i64>(0))? != 1 {
-        return Ok(Vec::new());
-    }
-    let mut statement = db.prepare("SELECT name FROM pragma_table_info(?1)")?;
-    let names = statement.query_map([table], |row| row.get(0))?;
-    names.collect()
 }
 
 #[cfg(test)]

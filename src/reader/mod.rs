@@ -4,11 +4,13 @@
 pub mod backup;
 pub mod browse;
 pub mod cat;
+pub(crate) mod database;
 pub mod diff;
 mod entries;
 mod error;
 pub mod info;
 pub mod manifest_feed;
+pub mod missing;
 pub(crate) mod opening;
 pub mod password_check;
 pub mod passwords;

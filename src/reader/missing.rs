@@ -1,0 +1,375 @@
+//! Finds what people expect in a backup and what it does not hold.
+//!
+//! Each fact is read from the backup itself. A cause is named only where the backup shows it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+use crate::backup_format::manifest_db::{Filter, Kind};
+use crate::backup_format::plists::ManifestPlist;
+use crate::reader::backup::Opened;
+use crate::reader::totals::Sum;
+use crate::reader::{Error, database};
+
+/// Number of applications that are named; all are counted.
+const NAMED_MAX: usize = 5;
+/// Maximum number of rows that are read of a database. A forged one could have any number.
+const ROWS_MAX: usize = 4 << 20;
+
+/// Something that a backup lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "gap", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Gap {
+    /// The backup is not encrypted, so the phone left out saved passwords, Health, Home, calls,
+    /// Safari's history and Wi-Fi passwords.
+    NotEncrypted,
+    /// The photo library names photos and videos whose originals are not in the backup: they are
+    /// only in iCloud.
+    PhotosInCloud {
+        /// Number of such photos and videos.
+        count: u64,
+        /// Number of all photos and videos in the library, without deleted ones.
+        of: u64,
+    },
+    /// The backup has no database of messages, or an empty one. Messages in iCloud leaves messages
+    /// out of backups.
+    NoMessages,
+    /// Attachments that the messages name and the backup does not hold.
+    Attachments {
+        /// Number of such attachments.
+        count: u64,
+        /// Number of all attachments.
+        of: u64,
+    },
+    /// WhatsApp is installed, and its chats are not in the backup. WhatsApp leaves them out while
+    /// its own end-to-end encrypted backup is on.
+    WhatsAppChats,
+    /// Applications that leave all of their data out of backups.
+    Apps {
+        /// Number of such applications.
+        count: u64,
+        /// Bundle ids of the first ones.
+        first: Vec<String>,
+    },
+    /// A database could not be read, so nothing is known about its part.
+    Unreadable {
+        /// Domain and path of the database.
+        name: String,
+        /// The reason.
+        why: String,
+    },
+}
+
+/// Finds what a backup lacks. `domains` has the sums of its domains, as
+/// [`Totals`](crate::reader::totals::Totals) adds them up.
+pub fn missing(backup: &Opened, domains: &HashMap<String, Sum>) -> Result<Vec<Gap>, Error> {
+    let mut gaps = Vec::new();
+    if !backup.is_encrypted() {
+        gaps.push(Gap::NotEncrypted);
+    }
+    photos(backup, &mut gaps)?;
+    messages(backup, &mut gaps)?;
+    apps(backup, domains, &mut gaps)?;
+    Ok(gaps)
+}
+
+/// Paths of one domain, as hashes.
+struct Paths {
+    hashes: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Paths {
+    fn below(backup: &Opened, domain: &str, folder: &str) -> Result<Paths, Error> {
+        let mut paths = Paths {
+            hashes: HashSet::new(),
+            hasher: RandomState::new(),
+        };
+        let filter = Filter {
+            domain: Some(domain),
+            below: Some(folder),
+            kind: Some(Kind::File),
+            ..Filter::default()
+        };
+        backup.each(&filter, |item| {
+            paths
+                .hashes
+                .insert(paths.hasher.hash_one(&item.relative_path));
+            paths.hashes.len() < ROWS_MAX
+        })?;
+        Ok(paths)
+    }
+
+    fn have(&self, path: &str) -> bool {
+        self.hashes.contains(&self.hasher.hash_one(path))
+    }
+}
+
+/// Opens a database and reads from it. A database that cannot be read is a gap.
+fn read<T>(
+    backup: &Opened,
+    (domain, path): (&str, &str),
+    gaps: &mut Vec<Gap>,
+    read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Option<T> {
+    let found = match database::open(backup, domain, path) {
+        Ok(None) => return None,
+        Ok(Some(scratch)) => read(scratch.connection()).map_err(|e| e.to_string()),
+        Err(why) => Err(why),
+    };
+    match found {
+        Ok(found) => Some(found),
+        Err(why) => {
+            let name = format!("{domain}/{path}");
+            gaps.push(Gap::Unreadable { name, why });
+            None
+        }
+    }
+}
+
+fn photos(backup: &Opened, gaps: &mut Vec<Gap>) -> Result<(), Error> {
+    const DOMAIN: &str = "CameraRollDomain";
+    let library = (DOMAIN, "Media/PhotoData/Photos.sqlite");
+    let named = read(backup, library, gaps, |db| {
+        let Some(table) = table_of_assets(db)? else {
+            return Ok(Vec::new());
+        };
+        // Photos in "Recently Deleted" have left the folder of originals.
+        let sql = format!("SELECT ZDIRECTORY, ZFILENAME FROM {table} WHERE ZTRASHEDSTATE IS NOT 1");
+        let mut statement = db.prepare(&sql)?;
+        let rows = statement.query_map([], |row| {
+            Ok((
+                row.get::<_, Option<String>>(0)?,
+                row.get::<_, Option<String>>(1)?,
+            ))
+        })?;
+        let mut paths = Vec::new();
+        for row in rows.take(ROWS_MAX) {
+            if let (Some(folder), Some(file)) = row?
+                && (folder.starts_with("DCIM/") || folder.starts_with("PhotoData/CPLAssets"))
+            {
+                paths.push(format!("Media/{folder}/{file}"));
+            }
+        }
+        Ok(paths)
+    });
+    let Some(named) = named.filter(|named| !named.is_empty()) else {
+        return Ok(());
+    };
+    let there = Paths::below(backup, DOMAIN, "Media")?;
+    let absent = named.iter().filter(|path| !there.have(path)).count() as u64;
+    if absent > 0 {
+        gaps.push(Gap::PhotosInCloud {
+            count: absent,
+            of: named.len() as u64,
+        });
+    }
+    Ok(())
+}
+
+fn table_of_assets(db: &Connection) -> rusqlite::Result<Option<&'static str>> {
+    for table in ["ZASSET", "ZGENERICASSET"] {
+        let columns = database::columns(db, table)?;
+        let has = |name: &str| columns.iter().any(|column| column == name);
+        if has("ZDIRECTORY") && has("ZFILENAME") && has("ZTRASHEDSTATE") {
+            return Ok(Some(table));
+        }
+    }
+    Ok(None)
+}
+
+fn messages(backup: &Opened, gaps: &mut Vec<Gap>) -> Result<(), Error> {
+    const SMS: (&str, &str) = ("HomeDomain", "Library/SMS/sms.db");
+    if backup.find(SMS.0, SMS.1)?.is_none() {
+        gaps.push(Gap::NoMessages);
+        return Ok(());
+    }
+    let found = read(backup, SMS, gaps, |db| {
+        if database::columns(db, "message")?.is_empty() {
+            return Ok(None);
+        }
+        let messages: i64 = db.query_row("SELECT count(*) FROM message", [], |row| row.get(0))?;
+        let columns = database::columns(db, "attachment")?;
+        let mut names = Vec::new();
+        if columns.iter().any(|column| column == "filename") {
+            let mut statement = db.prepare("SELECT filename FROM attachment")?;
+            let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0))?;
+            for row in rows.take(ROWS_MAX) {
+                names.push(row?);
+            }
+        }
+        Ok(Some((messages, names)))
+    });
+    let Some(Some((messages, names))) = found else {
+        return Ok(());
+    };
+    if messages == 0 {
+        gaps.push(Gap::NoMessages);
+        return Ok(());
+    }
+    let there = Paths::below(backup, "MediaDomain", "Library/SMS")?;
+    let is_there = |name: &Option<String>| {
+        // The phone writes `~/Library/SMS/…` or `/var/mobile/Library/SMS/…`.
+        let path = name.as_deref()?.split_once("Library/SMS/")?.1;
+        there.have(&format!("Library/SMS/{path}")).then_some(())
+    };
+    let absent = names.iter().filter(|name| is_there(name).is_none()).count() as u64;
+    if absent > 0 {
+        gaps.push(Gap::Attachments {
+            count: absent,
+            of: names.len() as u64,
+        });
+    }
+    Ok(())
+}
+
+fn apps(backup: &Opened, domains: &HashMap<String, Sum>, gaps: &mut Vec<Gap>) -> Result<(), Error> {
+    const WHATSAPP: &str = "net.whatsapp.WhatsApp";
+    const CHATS: (&str, &str) = (
+        "AppDomainGroup-group.net.whatsapp.WhatsApp.shared",
+        "ChatStorage.sqlite",
+    );
+    // The problem with Manifest.plist is reported elsewhere.
+    let ids = ManifestPlist::read(backup.folder()).unwrap_or_default();
+    if ids.application_ids.contains(WHATSAPP) && backup.find(CHATS.0, CHATS.1)?.is_none() {
+        gaps.push(Gap::WhatsAppChats);
+    }
+    let has_files = |id: &String| {
+        let own = format!("AppDomain-{id}");
+        domains.get(&own).is_some_and(|sum| sum.files > 0)
+    };
+    // Apple's own applications keep their data in other domains.
+    let others = ids.application_ids.iter();
+    let others = others.filter(|id| !id.starts_with("com.apple.") && !id.starts_with("group."));
+    let empty: BTreeSet<&String> = others.filter(|id| !has_files(id)).collect();
+    if !empty.is_empty() {
+        gaps.push(Gap::Apps {
+            count: empty.len() as u64,
+            first: empty.into_iter().take(NAMED_MAX).cloned().collect(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::fs;
+    use std::path::Path;
+
+    use plist::{Dictionary, Value};
+
+    use super::*;
+    use crate::backup_format::SCHEMA;
+    use crate::backup_format::record::file_id;
+    use crate::reader::passwords::NoPasswords;
+    use crate::reader::totals::Totals;
+
+    /// A backup that is not encrypted, written file by file.
+    struct Made {
+        folder: tempfile::TempDir,
+        list: Connection,
+    }
+
+    impl Made {
+        fn new(apps: &[&str]) -> Result<Made, Box<dyn Error>> {
+            let folder = tempfile::tempdir()?;
+            let list = Connection::open(folder.path().join("Manifest.db"))?;
+            list.execute_batch(SCHEMA)?;
+            let apps = apps.iter().map(|id| ((*id).to_owned(), Value::from("")));
+            let mut manifest = Dictionary::new();
+            manifest.insert("IsEncrypted".into(), false.into());
+            manifest.insert("Applications".into(), Value::Dictionary(apps.collect()));
+            plist::to_file_binary(folder.path().join("Manifest.plist"), &manifest)?;
+            Ok(Made { folder, list })
+        }
+
+        fn file(&self, domain: &str, path: &str, from: &Path) -> Result<(), Box<dyn Error>> {
+            let id = file_id(domain, path);
+            let place = self.folder.path().join(&id[..2]);
+            fs::create_dir_all(&place)?;
+            fs::copy(from, place.join(&id))?;
+            let record = Value::Dictionary(Dictionary::from_iter([
+                ("Size", Value::from(fs::metadata(from)?.len())),
+                ("Mode", Value::from(0o100_644)),
+            ]));
+            let mut bytes = Vec::new();
+            record.to_writer_binary(&mut bytes)?;
+            let sql = "INSERT INTO Files VALUES (?1, ?2, ?3, 1, ?4)";
+            self.list.execute(sql, (&id, domain, path, bytes))?;
+            Ok(())
+        }
+
+        fn database(&self, domain: &str, path: &str, sql: &str) -> Result<(), Box<dyn Error>> {
+            let folder = tempfile::tempdir()?;
+            let place = folder.path().join("db");
+            Connection::open(&place)?.execute_batch(sql)?;
+            self.file(domain, path, &place)
+        }
+
+        fn gaps(&self) -> Result<Vec<Gap>, Box<dyn Error>> {
+            let backup = Opened::open(self.folder.path(), &NoPasswords)?;
+            let totals = Totals::of(&backup)?;
+            Ok(missing(&backup, &totals.domains)?)
+        }
+    }
+
+    #[test]
+    fn gaps_are_counted() -> Result<(), Box<dyn Error>> {
+        let made = Made::new(&["net.whatsapp.WhatsApp", "com.apple.Pages", "org.example"])?;
+        made.database(
+            "CameraRollDomain",
+            "Media/PhotoData/Photos.sqlite",
+            "CREATE TABLE ZASSET (ZDIRECTORY, ZFILENAME, ZTRASHEDSTATE);
+             INSERT INTO ZASSET VALUES ('DCIM/100APPLE', 'IMG_0001.HEIC', 0),
+               ('DCIM/100APPLE', 'IMG_0002.HEIC', 0), ('DCIM/100APPLE', 'IMG_0003.HEIC', 1);",
+        )?;
+        made.database(
+            "HomeDomain",
+            "Library/SMS/sms.db",
+            "CREATE TABLE message (text); INSERT INTO message VALUES ('x');
+             CREATE TABLE attachment (filename);
+             INSERT INTO attachment VALUES ('~/Library/SMS/Attachments/a.jpg'),
+               ('/var/mobile/Library/SMS/Attachments/b.jpg'), (NULL);",
+        )?;
+        let any = made.folder.path().join("Manifest.plist");
+        made.file(
+            "CameraRollDomain",
+            "Media/DCIM/100APPLE/IMG_0001.HEIC",
+            &any,
+        )?;
+        made.file("MediaDomain", "Library/SMS/Attachments/a.jpg", &any)?;
+        made.file("AppDomain-net.whatsapp.WhatsApp", "Documents/x", &any)?;
+        let expected = [
+            Gap::NotEncrypted,
+            Gap::PhotosInCloud { count: 1, of: 2 },
+            Gap::Attachments { count: 2, of: 3 },
+            Gap::WhatsAppChats,
+            Gap::Apps {
+                count: 1,
+                first: vec!["org.example".to_owned()],
+            },
+        ];
+        assert_eq!(made.gaps()?, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn empty_and_broken_databases_are_gaps() -> Result<(), Box<dyn Error>> {
+        let made = Made::new(&[])?;
+        assert_eq!(made.gaps()?, [Gap::NotEncrypted, Gap::NoMessages]);
+        let broken = made.folder.path().join("broken");
+        fs::write(&broken, "SQLite format 3\0 and no more")?;
+        made.file("HomeDomain", "Library/SMS/sms.db", &broken)?;
+        let gaps = made.gaps()?;
+        let [Gap::NotEncrypted, Gap::Unreadable { name, .. }] = gaps.as_slice() else {
+            panic!("{gaps:?}");
+        };
+        assert_eq!(name, "HomeDomain/Library/SMS/sms.db");
+        Ok(())
+    }
+}
