@@ -6,8 +6,10 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Photos and videos.
+    /// Photos and videos, edited ones included.
     Photos,
+    /// Thumbnails of photos, and the databases of the Photos app.
+    PhotoLibrary,
     /// Messages and their attachments.
     Messages,
     /// Data of apps.
@@ -18,7 +20,7 @@ pub enum Kind {
     Media,
     /// Health and Home; encrypted backups only.
     Health,
-    /// Passwords and keys.
+    /// The keychain: passwords and keys. Without encryption, only the same phone can read it.
     Passwords,
     /// Settings and the rest of the system.
     Settings,
@@ -26,8 +28,9 @@ pub enum Kind {
 
 impl Kind {
     /// All categories, in order.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Photos,
+        Kind::PhotoLibrary,
         Kind::Messages,
         Kind::AppData,
         Kind::Personal,
@@ -44,8 +47,15 @@ impl Kind {
                 .is_some_and(|r| r.is_empty() || r.starts_with('/'))
         };
         match domain {
-            "CameraRollDomain" => Kind::Photos,
-            "MediaDomain" if below("Media/DCIM") || below("Media/PhotoData") => Kind::Photos,
+            "CameraRollDomain" | "MediaDomain"
+                if below("Media/DCIM")
+                    || below("Media/PhotoData/CPLAssets")
+                    || below("Media/PhotoData/Mutations") =>
+            {
+                Kind::Photos
+            }
+            "CameraRollDomain" => Kind::PhotoLibrary,
+            "MediaDomain" if below("Media/PhotoData") => Kind::PhotoLibrary,
             "HomeDomain" | "MediaDomain" if below("Library/SMS") => Kind::Messages,
             "MediaDomain" | "BooksDomain" => Kind::Media,
             "HealthDomain" | "HomeKitDomain" => Kind::Health,
@@ -74,12 +84,13 @@ impl Kind {
     pub fn words(self) -> &'static str {
         match self {
             Kind::Photos => "Photos and videos",
+            Kind::PhotoLibrary => "Thumbnails, photo library",
             Kind::Messages => "Messages",
             Kind::AppData => "App data",
             Kind::Personal => "Contacts, calendars, notes, calls",
             Kind::Media => "Music, books, recordings",
             Kind::Health => "Health and Home",
-            Kind::Passwords => "Passwords",
+            Kind::Passwords => "Keychain",
             Kind::Settings => "Settings and system",
         }
     }
@@ -131,6 +142,21 @@ mod tests {
                 "CameraRollDomain",
                 "Media/DCIM/100APPLE/IMG_0001.HEIC",
                 Kind::Photos,
+            ),
+            (
+                "CameraRollDomain",
+                "Media/PhotoData/Mutations/DCIM/100APPLE/IMG_1/Adjustments/FullSizeRender.heic",
+                Kind::Photos,
+            ),
+            (
+                "CameraRollDomain",
+                "Media/PhotoData/Thumbnails/V2/x.JPG",
+                Kind::PhotoLibrary,
+            ),
+            (
+                "MediaDomain",
+                "Media/PhotoData/Photos.sqlite",
+                Kind::PhotoLibrary,
             ),
             ("HomeDomain", "Library/SMS/sms.db", Kind::Messages),
             ("HomeDomain", "Library/SMSomething", Kind::Settings),

@@ -6,6 +6,7 @@ pub mod change;
 mod error;
 pub mod last_good;
 pub mod list;
+pub mod places;
 
 pub use error::Error;
 

@@ -15,6 +15,7 @@ pub(crate) mod opening;
 pub mod password_check;
 pub mod passwords;
 pub mod selection;
+pub mod shrink;
 pub mod totals;
 pub mod usage;
 
