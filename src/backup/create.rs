@@ -1,9 +1,6 @@
 //! Makes a backup: from a phone to a sealed and checked folder.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
-
-use serde::Serialize;
+use std::time::{Instant, SystemTime};
 
 use super::host::{Course, DraftHost};
 use super::plan::Begun;
@@ -22,146 +19,18 @@ use crate::mobilebackup::error_codes::{self, Refusal};
 use crate::mobilebackup::{self, Verdict};
 use crate::reader::passwords::Known;
 use crate::reader::{self, password_check};
-use crate::store::draft::{Complete, Tally};
-use crate::store::{Draft, Origin, Policy, Store, disk, retention};
+use crate::store::draft::Complete;
+use crate::store::{Draft, Origin, Policy, Store, disk};
 use crate::transport::{Attached, Via};
 use crate::verify::{self, Complaint, Depth, Outcome, Wrong};
 
+pub use super::options::Options;
+pub use super::report::{Report, Seconds};
 pub use crate::backup_format::categories::{Amount, Kind};
 
 /// Battery level, in percent, below which a phone that is not charging may run out of power before
 /// the backup ends.
 pub(crate) const BATTERY_LOW_PERCENT: u64 = 20;
-
-/// Options of a backup run.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Asks the phone for a full backup, ignoring any existing one.
-    pub full: bool,
-    /// Retention rules: they decide which snapshots stay beside the current backup.
-    pub keep: Policy,
-    /// Retention rules of single phones, which replace `keep` for them.
-    pub keep_of: BTreeMap<Udid, Policy>,
-    /// List the applications in Info.plist.
-    pub apps: bool,
-    /// Read every byte of the finished backup once more before it is sealed.
-    pub read_again: bool,
-    /// Give up if the phone sends nothing for this long.
-    pub silence_max: Duration,
-    /// Longest wait for the owner to tap "Trust" on the phone.
-    pub trust_wait: Duration,
-    /// The backup password. It is tried on the new backup before that is sealed.
-    pub password: Option<Known>,
-}
-
-impl Options {
-    /// Returns the retention rules that apply to this phone.
-    fn keep_of(&self, udid: &Udid) -> &Policy {
-        retention::own(&self.keep_of, udid).unwrap_or(&self.keep)
-    }
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            full: false,
-            keep: Policy::default(),
-            keep_of: BTreeMap::new(),
-            apps: true,
-            read_again: false,
-            // The phone may wait this long for a passcode, and may send nothing for 15 minutes when
-            // no passcode is needed.
-            silence_max: passcode_prompt::WAIT_MAX + Duration::from_secs(60),
-            trust_wait: Duration::from_secs(120),
-            password: None,
-        }
-    }
-}
-
-/// Duration of each part of a run, in seconds.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Seconds {
-    /// Cloning the current backup as the draft.
-    pub clone: f64,
-    /// Building Info.plist from the phone's answers.
-    pub describe: f64,
-    /// Waiting while the phone looks for changes.
-    pub scan: f64,
-    /// Receiving files from the phone.
-    pub receive: f64,
-    /// Waiting while the phone arranges and checks the files.
-    pub finish: f64,
-    /// Making the list of hashes.
-    pub hashes: f64,
-    /// Checking the backup ourselves.
-    pub check: f64,
-    /// Making everything durable on the disk. Zero in report.json, which is written before.
-    pub sync: f64,
-    /// Renaming the folders and dropping old snapshots. Zero in report.json, which is written
-    /// before.
-    pub seal: f64,
-    /// The whole run.
-    pub total: f64,
-}
-
-/// Outcome of a backup run: written as `report.json`, and printed as the object of `--json`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    /// Version of this object's format.
-    pub version: u32,
-    /// UDID of the phone.
-    pub udid: String,
-    /// Facts that the phone states about itself.
-    pub phone: Facts,
-    /// Name and version of this program.
-    pub made_by: String,
-    /// Start of the run, RFC 3339.
-    pub started: String,
-    /// End of the run, RFC 3339.
-    pub finished: String,
-    /// Folder of the backup.
-    pub path: String,
-    /// The phone was asked for a full backup.
-    pub full: bool,
-    /// Origin of the draft, in words.
-    pub draft: String,
-    /// The files of the backup are encrypted.
-    pub encrypted: bool,
-    /// True if the given password opens the backup; null if none was given or none is needed.
-    pub password_opens: Option<bool>,
-    /// Number of files in the backup.
-    pub files: u64,
-    /// Size of these files on the disk, in bytes.
-    pub bytes: u64,
-    /// Number of files that the phone's list names. Null if the list is encrypted and no password
-    /// was given: the check cannot tell then whether a file is missing.
-    pub listed: Option<u64>,
-    /// Number of files whose size differs from the one in the phone's list.
-    pub other_sizes: u64,
-    /// Number of files that the phone sent.
-    pub received_files: u64,
-    /// Size of these files, in bytes.
-    pub received_bytes: u64,
-    /// Number of files that were removed because they are no longer on the phone.
-    pub removed_files: u64,
-    /// Number of hashes by their source.
-    pub hashes: Tally,
-    /// Contents of the backup by kind; empty if the list is encrypted.
-    pub contents: Vec<Amount>,
-    /// Problems that did not make the backup fail.
-    pub problems: Vec<String>,
-    /// Files that the phone could not read. They let `verify` tell a fault of the phone from a
-    /// fault of the disk.
-    pub complaints: Vec<Complaint>,
-    /// Duration of each part of the run.
-    pub seconds: Seconds,
-    /// Number of older snapshots beside the backup. Zero in report.json, which is written before
-    /// they are counted.
-    pub older: u64,
-    /// Snapshots that were dropped to make room or by the retention rules. In report.json only
-    /// those that were dropped to make room.
-    pub dropped: Vec<String>,
-}
 
 /// Backs up one phone.
 pub fn create(

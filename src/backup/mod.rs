@@ -5,8 +5,12 @@ pub mod create;
 mod error;
 pub(crate) mod host;
 pub(crate) mod info_plist_writer;
+mod options;
 pub(crate) mod plan;
 pub(crate) mod problem_log;
+mod report;
 pub(crate) mod unlisted;
 
 pub use error::Error;
+pub use options::Options;
+pub use report::{Report, Seconds};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::create::Options;
+use super::options::Options;
 use crate::backup::Error;
 use crate::backup::baseline::{self, Base};
 use crate::backup_format::plists::{ManifestPlist, Status, is_complete};

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use crate::backup_format::manifest_db::Error;
+use crate::backup_format::list_error::Error;
 use crate::backup_format::temp_db;
 
 /// Size of a partial list.

@@ -9,8 +9,8 @@ use std::time::SystemTime;
 use plist::Value;
 use plist::stream::Event;
 
-use super::plists::Unreadable;
-use crate::backup_format::plists;
+use super::plist_file::Unreadable;
+use crate::backup_format::plist_file;
 use crate::base::{bounded_plist, plain_file};
 
 const NAME: &str = "Info.plist";
@@ -108,7 +108,7 @@ fn visit(
     each: impl FnMut(&[String], Event<'_>),
 ) -> Result<(), Unreadable> {
     let damaged = |e: &dyn std::fmt::Display| Unreadable::Damaged(e.to_string());
-    let length = plists::length(folder, name)?;
+    let length = plist_file::length(folder, name)?;
     let file = plain_file::open(&folder.join(name)).map_err(|e| damaged(&e))?;
     bounded_plist::visit(file, length, each).map_err(|e| damaged(&e))
 }

@@ -1,11 +1,11 @@
 //! Manifest.db: the list of all files, read row by row and never written.
 
 use std::cell::{OnceCell, RefCell};
-use std::io;
 use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, ToSql};
+use rusqlite::{Connection, OptionalExtension, ToSql};
 
+use super::list_error::is_damage;
 use super::row::{COLUMNS, read_rows};
 use super::salvage;
 use crate::backup_format::keybag::FileKey;
@@ -14,62 +14,12 @@ use crate::backup_format::temp_db::{self, Scratch};
 use crate::backup_format::unreadable_rows::{BadRow, Unread};
 use crate::base::plain_file;
 
-pub use super::row::{Kind, Row};
+pub use super::kind::Kind;
+pub use super::list_error::Error;
+pub use super::row::Row;
 
 /// Name of the file in a backup's folder.
 const NAME: &str = "Manifest.db";
-
-/// Failure to use the list of files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Error {
-    /// The backup has no list of files.
-    Absent,
-    /// SQLite cannot read the list.
-    Damaged(String),
-    /// The decrypted list cannot be stored temporarily.
-    NoPlace(String),
-}
-
-impl std::fmt::Display for Error {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Error::Absent => f.write_str("it is missing"),
-            Error::Damaged(why) => write!(f, "it is damaged: {why}"),
-            Error::NoPlace(why) => write!(
-                f,
-                "what is decrypted of it cannot be kept in {} for the time being: {why}",
-                std::env::temp_dir().display()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<temp_db::Error> for Error {
-    fn from(e: temp_db::Error) -> Self {
-        match e {
-            temp_db::Error::Read(e) if e.kind() == io::ErrorKind::NotFound => Error::Absent,
-            temp_db::Error::Read(e) => Error::Damaged(e.to_string()),
-            temp_db::Error::Write(e) => Error::NoPlace(e.to_string()),
-            temp_db::Error::NoDatabase => {
-                Error::Damaged("it is no database, or it is cut".to_owned())
-            }
-            temp_db::Error::Sqlite(e) => e.into(),
-        }
-    }
-}
-
-impl From<rusqlite::Error> for Error {
-    fn from(e: rusqlite::Error) -> Self {
-        let is_endless = e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted);
-        Error::Damaged(if is_endless {
-            "it goes on far beyond its size".to_owned()
-        } else {
-            e.to_string()
-        })
-    }
-}
 
 /// An open list of files.
 ///
@@ -421,14 +371,6 @@ impl Order {
             Order::Name => Key::Name(row.domain.clone(), row.relative_path.clone()),
         }
     }
-}
-
-/// Returns true if SQLite reports damage to the file, rather than another problem.
-pub(super) fn is_damage(e: &rusqlite::Error) -> bool {
-    matches!(
-        e.sqlite_error_code(),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-    )
 }
 
 /// Returns the conditions that find the rows of a kind; each is a separate query.

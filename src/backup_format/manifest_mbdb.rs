@@ -22,7 +22,8 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::record::{FileRecord, file_digest, file_id, kind_of_mode};
-use crate::backup_format::manifest_db::{Error, Kind};
+use crate::backup_format::kind::Kind;
+use crate::backup_format::list_error::Error;
 use crate::backup_format::unreadable_rows::{BadRow, Unread};
 use crate::base::plain_file;
 

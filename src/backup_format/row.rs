@@ -3,6 +3,7 @@
 use rusqlite::Rows;
 use rusqlite::types::ValueRef;
 
+use super::kind::Kind;
 use super::record::{BadRecord, FileRecord, file_id, kind_of_mode};
 use crate::backup_format::record::fast;
 use crate::backup_format::unreadable_rows::BadRow;
@@ -10,19 +11,6 @@ use crate::backup_format::unreadable_rows::BadRow;
 /// Columns that are read of each row, in the order that [`read_rows`] expects.
 pub(super) const COLUMNS: &str =
     "SELECT fileID, domain, relativePath, flags, file, rowid FROM Files";
-
-/// Type of item that a row describes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A file, stored at `xx/<fileID>`.
-    File,
-    /// A folder; the backup stores nothing for it.
-    Directory,
-    /// A symbolic link, whose target is in the record.
-    Link,
-    /// Flags of unknown meaning.
-    Other,
-}
 
 /// A row of Manifest.db.
 #[derive(Debug, Clone)]

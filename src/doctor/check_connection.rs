@@ -3,8 +3,8 @@
 use std::io::ErrorKind;
 
 use super::computer::{Mode, OnUsb};
-use super::facts::Way;
-use super::{Line, begins};
+use super::facts::ConnectionFacts;
+use super::line::Line;
 use crate::device::Error;
 use crate::transport::{Via, udev_rule};
 
@@ -14,32 +14,41 @@ const SLOW_MBITS: f64 = 12.0;
 
 /// Returns the findings about the connection to phones. `wanted` is the phone that the user asked
 /// for.
-pub fn judge(way: &Way, wanted: Option<&str>) -> Vec<Line> {
-    let mut lines = vec![daemon(way)];
-    lines.extend(way.on_usb.iter().flatten().flat_map(|usb| on_usb(usb, way)));
-    lines.extend(no_phone(way, wanted));
-    lines.extend(programs(way));
+pub fn judge(connection: &ConnectionFacts, wanted: Option<&str>) -> Vec<Line> {
+    let mut lines = vec![daemon(connection)];
+    lines.extend(
+        connection
+            .on_usb
+            .iter()
+            .flatten()
+            .flat_map(|usb| on_usb(usb, connection)),
+    );
+    lines.extend(no_phone(connection, wanted));
+    lines.extend(programs(connection));
     lines
 }
 
-fn daemon(way: &Way) -> Line {
-    let Some(address) = &way.address else {
-        return match &way.phones {
+fn daemon(connection: &ConnectionFacts) -> Line {
+    let Some(address) = &connection.address else {
+        return match &connection.phones {
             Err(trouble) => Line::trouble("usb", trouble).means(format!(
                 "{}, and over USB no phone can be reached either",
-                way.without()
+                connection.without()
             )),
             Ok(_) => Line::ok(
                 "usb",
-                format!("{}: phones are used over USB directly", way.without()),
+                format!(
+                    "{}: phones are used over USB directly",
+                    connection.without()
+                ),
             ),
         };
     };
-    match &way.phones {
+    match &connection.phones {
         Err(trouble) => Line::trouble("usbmuxd", trouble)
             .means("without it no phone can be reached, not even by cable"),
         Ok(_) => {
-            let running = way.programs.iter().flat_map(|(_, daemons)| daemons);
+            let running = connection.programs.iter().flat_map(|(_, daemons)| daemons);
             let names: Vec<&str> = running.map(|program| program.name.as_str()).collect();
             let which = match names[..] {
                 [] => String::new(),
@@ -50,7 +59,7 @@ fn daemon(way: &Way) -> Line {
     }
 }
 
-fn on_usb(usb: &OnUsb, way: &Way) -> Vec<Line> {
+fn on_usb(usb: &OnUsb, connection: &ConnectionFacts) -> Vec<Line> {
     const TOPIC: &str = "usb";
     let place = match &usb.udid {
         Some(udid) => format!("phone {udid} on USB port {}", usb.port),
@@ -72,11 +81,11 @@ fn on_usb(usb: &OnUsb, way: &Way) -> Vec<Line> {
         return vec![about(line)];
     }
     let mut lines = Vec::new();
-    if let Ok(phones) = &way.phones {
+    if let Ok(phones) = &connection.phones {
         let is_seen = phones.iter().any(|phone| {
             phone.via == Via::Usb && usb.udid.as_ref().is_none_or(|udid| *udid == phone.udid)
         });
-        match (&way.address, &usb.node) {
+        match (&connection.address, &usb.node) {
             // Any user can read the serial number, so the phone is listed although it cannot be
             // opened.
             (None, Some((node, ErrorKind::PermissionDenied))) => lines.push(about(
@@ -86,12 +95,12 @@ fn on_usb(usb: &OnUsb, way: &Way) -> Vec<Line> {
                 )
                 .means(format!(
                     "{}, and {} belongs to somebody else, so no backup can be made",
-                    way.without(),
+                    connection.without(),
                     node.display()
                 ))
                 .hint(udev_rule::HINT),
             )),
-            _ if !is_seen => lines.push(about(not_seen(&place, usb, way.address.is_some()))),
+            _ if !is_seen => lines.push(about(not_seen(&place, usb, connection.address.is_some()))),
             _ => {}
         }
     }
@@ -140,8 +149,8 @@ fn not_seen(place: &str, usb: &OnUsb, by_daemon: bool) -> Line {
     }
 }
 
-fn no_phone(way: &Way, wanted: Option<&str>) -> Option<Line> {
-    let phones = way.phones.as_ref().ok()?;
+fn no_phone(connection: &ConnectionFacts, wanted: Option<&str>) -> Option<Line> {
+    let phones = connection.phones.as_ref().ok()?;
     let is_wanted = |udid: &str| wanted.is_none_or(|wanted| begins(udid, wanted));
     if phones.iter().any(|phone| is_wanted(phone.udid.as_str())) {
         return None;
@@ -152,7 +161,7 @@ fn no_phone(way: &Way, wanted: Option<&str>) -> Option<Line> {
     };
     let mut line = Line::problem("phone", none.to_string());
     line.hint = none.hint();
-    Some(match &way.on_usb {
+    Some(match &connection.on_usb {
         Some(usb) if usb.is_empty() => line.means(
             "nothing of Apple's is on USB either: the cable only charges, it is not plugged in, or the phone is off",
         ),
@@ -160,8 +169,8 @@ fn no_phone(way: &Way, wanted: Option<&str>) -> Option<Line> {
     })
 }
 
-fn programs(way: &Way) -> Vec<Line> {
-    let holders = way.programs.iter().flat_map(|(holders, _)| holders);
+fn programs(connection: &ConnectionFacts) -> Vec<Line> {
+    let holders = connection.programs.iter().flat_map(|(holders, _)| holders);
     let told = |program: &super::computer::Program| {
         let says = format!("{} is running (process {})", program.name, program.process);
         if program.name == super::computer::OURS.0 {
@@ -174,6 +183,12 @@ fn programs(way: &Way) -> Vec<Line> {
     holders.map(told).collect()
 }
 
+/// Returns true if `udid` begins with `wanted`, which may lack the dash, as USB serial numbers do.
+pub(crate) fn begins(udid: &str, wanted: &str) -> bool {
+    let plain = |text: &str| text.replace('-', "").to_ascii_lowercase();
+    plain(udid).starts_with(&plain(wanted))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,8 +199,8 @@ mod tests {
 
     const UDID: &str = "00008130-001A2B3C4D5E6F70";
 
-    fn way() -> Way {
-        Way {
+    fn connection() -> ConnectionFacts {
+        ConnectionFacts {
             address: Some("/var/run/usbmuxd".to_owned()),
             passed_over: false,
             phones: Ok(vec![Attached {
@@ -208,18 +223,24 @@ mod tests {
         }
     }
 
-    fn with_usb(usb: OnUsb, seen: bool) -> Way {
-        let mut way = way();
-        way.on_usb = Some(vec![usb]);
+    fn with_usb(usb: OnUsb, seen: bool) -> ConnectionFacts {
+        let mut connection = connection();
+        connection.on_usb = Some(vec![usb]);
         if !seen {
-            way.phones = Ok(Vec::new());
+            connection.phones = Ok(Vec::new());
         }
-        way
+        connection
     }
 
     #[track_caller]
-    fn told(way: &Way, wanted: Option<&str>, level: Level, topic: &str, words: &str) {
-        let lines = judge(way, wanted);
+    fn told(
+        connection: &ConnectionFacts,
+        wanted: Option<&str>,
+        level: Level,
+        topic: &str,
+        words: &str,
+    ) {
+        let lines = judge(connection, wanted);
         let line = lines.iter().find(|l| l.level == level && l.topic == topic);
         let line = line.unwrap_or_else(|| panic!("{lines:#?}"));
         assert!(format!("{line:?}").contains(words), "{line:#?}");
@@ -231,16 +252,20 @@ mod tests {
 
     #[test]
     fn connected_phone_has_no_problems() {
-        assert!(judge(&way(), None).iter().all(|l| l.level == Level::Ok));
-        let mut way = way();
-        way.programs = None;
-        way.on_usb = None;
-        assert_eq!(judge(&way, Some("000081300")).len(), 1);
+        assert!(
+            judge(&connection(), None)
+                .iter()
+                .all(|l| l.level == Level::Ok)
+        );
+        let mut connection = connection();
+        connection.programs = None;
+        connection.on_usb = None;
+        assert_eq!(judge(&connection, Some("000081300")).len(), 1);
     }
 
     #[test]
     fn direct_usb_problems_are_explained() {
-        let mut direct = way();
+        let mut direct = connection();
         direct.address = None;
         told(&direct, None, Level::Ok, "usb", "over USB directly");
         assert!(!judge(&direct, None).iter().any(|l| l.topic == "usbmuxd"));
@@ -263,7 +288,7 @@ mod tests {
     #[test]
     fn connection_problems_are_named() {
         use Level::{Problem, Warning};
-        let mut silent = way();
+        let mut silent = connection();
         silent.phones = Err(Trouble {
             text: "no usbmuxd answers on /x".to_owned(),
             hint: Some("install it".to_owned()),
@@ -272,13 +297,13 @@ mod tests {
         assert!(!judge(&silent, None).iter().any(|l| l.topic == "phone"));
 
         told(
-            &way(),
+            &connection(),
             Some("ffff"),
             Problem,
             "phone",
             "ffff is not connected",
         );
-        let mut none = way();
+        let mut none = connection();
         (none.phones, none.on_usb) = (Ok(Vec::new()), Some(Vec::new()));
         told(&none, None, Problem, "phone", "only charges");
 
@@ -303,7 +328,7 @@ mod tests {
             let stuck = with_usb(OnUsb { mode, ..usb() }, false);
             told(&stuck, None, Problem, "usb", "mode");
         }
-        let mut busy = way();
+        let mut busy = connection();
         busy.programs = Some((
             vec![Program {
                 name: "idevicebackup2".to_owned(),

@@ -1,7 +1,7 @@
 //! Judges the facts about one phone.
 
 use super::facts::Health;
-use super::{Level, Line};
+use super::line::{Level, Line};
 use crate::backup::create::BATTERY_LOW_PERCENT;
 use crate::base::units::size;
 use crate::device;

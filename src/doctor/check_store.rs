@@ -3,8 +3,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::Line;
-use super::facts::{Health, Kept, Shelf};
+use super::facts::{Health, StoreFacts, StoredPhone};
+use super::line::Line;
 use crate::base::time;
 use crate::base::udid::Udid;
 use crate::base::units::{counted, size};
@@ -15,13 +15,13 @@ use crate::store::capabilities::Abilities;
 const SPARE_BYTES: u64 = 128 << 20;
 
 /// Returns the findings about the store itself and its disk.
-pub fn judge(shelf: &Shelf) -> Vec<Line> {
+pub fn judge(store_facts: &StoreFacts) -> Vec<Line> {
     const TOPIC: &str = "store";
-    let path = shelf.path.display();
-    let free = shelf
+    let path = store_facts.path.display();
+    let free = store_facts
         .free_bytes
         .map_or_else(String::new, |free| format!(", with {} free", size(free)));
-    if shelf.silent {
+    if store_facts.silent {
         return vec![
             Line::problem(
                 TOPIC,
@@ -31,13 +31,13 @@ pub fn judge(shelf: &Shelf) -> Vec<Line> {
             .hint("look how it is connected, or choose another with --store"),
         ];
     }
-    if let Some(trouble) = &shelf.trouble {
+    if let Some(trouble) = &store_facts.trouble {
         return vec![
             Line::trouble(TOPIC, trouble).means("no backup can be made there, and none read"),
         ];
     }
-    if let Some(absence) = &shelf.absence {
-        return vec![if shelf.is_named {
+    if let Some(absence) = &store_facts.absence {
+        return vec![if store_facts.is_named {
             Line {
                 hint: absence.hint.clone(),
                 ..Line::warning(TOPIC, format!("{}{free}", absence.text))
@@ -49,7 +49,7 @@ pub fn judge(shelf: &Shelf) -> Vec<Line> {
         }];
     }
     let mut lines = vec![Line::ok(TOPIC, format!("the store is {path}{free}"))];
-    match &shelf.abilities {
+    match &store_facts.abilities {
         None => {}
         Some(Err(trouble)) => lines.push(
             Line::trouble(TOPIC, trouble)
@@ -99,20 +99,23 @@ fn disk(disk: &Abilities) -> Vec<Line> {
 }
 
 /// Returns the phones to judge: those in the store, and those that are connected.
-pub fn phones<'a>(shelf: &'a Shelf, phones: &'a [Health]) -> Vec<(Kept, Option<&'a Health>)> {
-    if shelf.silent || shelf.trouble.is_some() {
+pub fn phones<'a>(
+    store_facts: &'a StoreFacts,
+    phones: &'a [Health],
+) -> Vec<(StoredPhone, Option<&'a Health>)> {
+    if store_facts.silent || store_facts.trouble.is_some() {
         return Vec::new();
     }
     let find = |udid: &Udid| phones.iter().find(|health| health.phone.udid == *udid);
-    let mut all: Vec<_> = shelf
-        .kept
+    let mut all: Vec<_> = store_facts
+        .phones
         .iter()
-        .map(|kept| (kept.clone(), find(&kept.udid)))
+        .map(|stored| (stored.clone(), find(&stored.udid)))
         .collect();
     for health in phones {
         let udid = &health.phone.udid;
-        if !shelf.kept.iter().any(|kept| kept.udid == *udid) {
-            let nothing = Kept {
+        if !store_facts.phones.iter().any(|stored| stored.udid == *udid) {
+            let nothing = StoredPhone {
                 verified: None,
                 damaged: false,
                 retired: false,
@@ -129,31 +132,37 @@ pub fn phones<'a>(shelf: &'a Shelf, phones: &'a [Health]) -> Vec<(Kept, Option<&
     all
 }
 
-/// Returns the findings about one phone's backups and the room for the next one.
+/// Returns the findings about one phone's backups and the space for the next one.
 pub fn judge_phone(
-    shelf: &Shelf,
-    kept: &Kept,
+    store_facts: &StoreFacts,
+    stored: &StoredPhone,
     health: Option<&Health>,
     now: SystemTime,
     age_max: Duration,
 ) -> Vec<Line> {
-    let stored = kept.current.as_ref().and_then(|backup| backup.name.clone());
-    let name = match (health, stored) {
+    let stored_name = stored
+        .current
+        .as_ref()
+        .and_then(|backup| backup.name.clone());
+    let name = match (health, stored_name) {
         (Some(health), _) => name(health),
         (None, Some(name)) => name,
-        (None, None) => format!("phone {}", kept.udid),
+        (None, None) => format!("phone {}", stored.udid),
     };
     let mut lines = Vec::new();
-    lines.extend(draft(kept, &name));
-    lines.push(last_backup(kept, &name, now, age_max));
-    lines.extend(notes(kept, &name));
-    lines.extend(last_verified(kept, &name, now));
-    lines.extend(health.and_then(|health| room(shelf, kept, health, &name)));
-    lines.into_iter().map(|line| line.of(&kept.udid)).collect()
+    lines.extend(draft(stored, &name));
+    lines.push(last_backup(stored, &name, now, age_max));
+    lines.extend(notes(stored, &name));
+    lines.extend(last_verified(stored, &name, now));
+    lines.extend(health.and_then(|health| space(store_facts, stored, health, &name)));
+    lines
+        .into_iter()
+        .map(|line| line.of(&stored.udid))
+        .collect()
 }
 
-fn draft(kept: &Kept, name: &str) -> Option<Line> {
-    let (written, running) = kept.draft?;
+fn draft(stored: &StoredPhone, name: &str) -> Option<Line> {
+    let (written, running) = stored.draft?;
     let when = time::local_text(written);
     Some(if running {
         Line::ok(
@@ -167,10 +176,10 @@ fn draft(kept: &Kept, name: &str) -> Option<Line> {
     })
 }
 
-fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> Line {
+fn last_backup(stored: &StoredPhone, name: &str, now: SystemTime, age_max: Duration) -> Line {
     const TOPIC: &str = "backup";
     let again = "run `idev-backup create`";
-    let Some(backup) = &kept.current else {
+    let Some(backup) = &stored.current else {
         return Line::warning(TOPIC, format!("there is no backup of {name} in the store"))
             .means("if the phone were lost now, so would be what is on it")
             .hint(again);
@@ -186,12 +195,12 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
             .means("another program made it and broke off: nothing can be restored from it for certain")
             .hint("`idev-backup create` goes on with it, `create --full` makes a new one; `idev-backup list` shows older ones");
     }
-    if kept.damaged {
+    if stored.damaged {
         return Line::problem(TOPIC, format!("the current backup of {name} is not a good one: `verify` found it damaged"))
             .means("not all of it can be restored")
             .hint("`idev-backup verify --repair` takes back what older ones hold whole; the next `create` fetches everything anew where its bytes are not those that were received");
     }
-    let Some(made) = kept.made else {
+    let Some(made) = stored.made else {
         return Line::warning(
             TOPIC,
             format!("the backup of {name} does not say when it was made"),
@@ -209,7 +218,7 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
         )
         .means("the clock of this computer or of the phone is, or was, wrong")
         .hint("set the clock"),
-        Some(_) if kept.retired => Line::ok(
+        Some(_) if stored.retired => Line::ok(
             TOPIC,
             format!(
                 "the last good backup of {name} is of {}, and the phone is retired",
@@ -232,8 +241,8 @@ fn last_backup(kept: &Kept, name: &str, now: SystemTime, age_max: Duration) -> L
     }
 }
 
-fn notes(kept: &Kept, name: &str) -> Option<Line> {
-    let trouble = kept.unread.as_ref()?;
+fn notes(stored: &StoredPhone, name: &str) -> Option<Line> {
+    let trouble = stored.unread.as_ref()?;
     let line = Line::warning("notes", format!("the notes of {name}: {}", trouble.text)).means(
         "which backups are pinned, named, verified or damaged is not known, so no old one is dropped",
     );
@@ -246,16 +255,16 @@ fn notes(kept: &Kept, name: &str) -> Option<Line> {
 /// Time after which a backup should be read through again, because disks lose data unnoticed.
 const UNREAD_MAX: Duration = Duration::from_secs(90 * 86_400);
 
-fn last_verified(kept: &Kept, name: &str, now: SystemTime) -> Option<Line> {
+fn last_verified(stored: &StoredPhone, name: &str, now: SystemTime) -> Option<Line> {
     const TOPIC: &str = "verified";
     let again = "run `idev-backup verify`";
     // `last_backup` already reports the damage.
-    if kept.damaged {
+    if stored.damaged {
         return None;
     }
     // Every backup is checked when it is made, which counts as the first check.
-    let last = kept.verified.max(kept.made)?;
-    let says = match kept.verified {
+    let last = stored.verified.max(stored.made)?;
+    let says = match stored.verified {
         Some(time) => format!(
             "a backup of {name} was last read through on {}",
             time::local_text(time)
@@ -286,12 +295,12 @@ enum Need {
 
 /// Estimates the bytes that the next backup needs. Only the phone knows the exact number, and it
 /// gives it only once a backup begins.
-fn need(shelf: &Shelf, kept: &Kept, health: &Health) -> Option<Need> {
+fn need(store_facts: &StoreFacts, stored: &StoredPhone, health: &Health) -> Option<Need> {
     let used = health
         .capacity_bytes
         .zip(health.free_bytes)
         .map(|(capacity, free)| capacity.saturating_sub(free));
-    let Some(backup) = kept.current.as_ref().filter(|backup| backup.complete) else {
+    let Some(backup) = stored.current.as_ref().filter(|backup| backup.complete) else {
         let why = "a first backup: what is used on the phone, without the apps themselves";
         return used.map(|used| Need::AtMost(used, why.to_owned()));
     };
@@ -305,7 +314,7 @@ fn need(shelf: &Shelf, kept: &Kept, health: &Health) -> Option<Need> {
         );
         return Some(Need::About(whole, why));
     }
-    let shares = match &shelf.abilities {
+    let shares = match &store_facts.abilities {
         Some(Ok(disk)) => disk.clones || disk.hard_links && backup.ours,
         _ => true,
     };
@@ -313,7 +322,7 @@ fn need(shelf: &Shelf, kept: &Kept, health: &Health) -> Option<Need> {
         let why = "the last backup is copied first, since its files cannot be shared";
         return Some(Need::About(whole, why.to_owned()));
     }
-    match kept.last_run {
+    match stored.last_run {
         Some((false, received)) => Some(Need::About(
             received,
             "as much as last time, when only changes were sent".to_owned(),
@@ -325,10 +334,15 @@ fn need(shelf: &Shelf, kept: &Kept, health: &Health) -> Option<Need> {
     }
 }
 
-fn room(shelf: &Shelf, kept: &Kept, health: &Health, name: &str) -> Option<Line> {
+fn space(
+    store_facts: &StoreFacts,
+    stored: &StoredPhone,
+    health: &Health,
+    name: &str,
+) -> Option<Line> {
     const TOPIC: &str = "room";
-    let free = shelf.free_bytes?;
-    let need = need(shelf, kept, health)?;
+    let free = store_facts.free_bytes?;
+    let need = need(store_facts, stored, health)?;
     let (bytes, why, word) = match &need {
         Need::About(bytes, why) => (*bytes, why, "about"),
         Need::AtMost(bytes, why) => (*bytes, why, "about"),
@@ -372,8 +386,8 @@ mod tests {
         SystemTime::UNIX_EPOCH + 20_000 * DAY
     }
 
-    fn shelf() -> Shelf {
-        Shelf {
+    fn store_facts() -> StoreFacts {
+        StoreFacts {
             exists: true,
             free_bytes: Some(100 * GB),
             abilities: Some(Ok(Abilities {
@@ -383,20 +397,20 @@ mod tests {
                 case_sensitive: true,
                 large_files: Some(true),
             })),
-            ..Shelf::at("/srv/backups".into(), true)
+            ..StoreFacts::at("/srv/backups".into(), true)
         }
     }
 
-    fn with_disk(change: fn(&mut Abilities)) -> Shelf {
-        let mut shelf = shelf();
-        if let Some(Ok(disk)) = &mut shelf.abilities {
+    fn with_disk(change: fn(&mut Abilities)) -> StoreFacts {
+        let mut store_facts = store_facts();
+        if let Some(Ok(disk)) = &mut store_facts.abilities {
             change(disk);
         }
-        shelf
+        store_facts
     }
 
-    fn kept() -> Kept {
-        Kept {
+    fn stored() -> StoredPhone {
+        StoredPhone {
             verified: None,
             damaged: false,
             retired: false,
@@ -436,10 +450,10 @@ mod tests {
 
     #[test]
     fn usable_store_passes_every_check() {
-        let lines = judge(&shelf());
+        let lines = judge(&store_facts());
         assert_eq!(lines.len(), 3);
         assert!(lines.iter().all(|l| l.level == Level::Ok), "{lines:#?}");
-        let lines = judge_phone(&shelf(), &kept(), Some(&health()), now(), 7 * DAY);
+        let lines = judge_phone(&store_facts(), &stored(), Some(&health()), now(), 7 * DAY);
         assert!(lines.iter().all(|l| l.level == Level::Ok), "{lines:#?}");
         assert_eq!(lines.len(), 3);
     }
@@ -451,26 +465,26 @@ mod tests {
             text: "cannot write in x".to_owned(),
             hint: Some("hint".to_owned()),
         };
-        let silent = Shelf {
+        let silent = StoreFacts {
             silent: true,
-            ..shelf()
+            ..store_facts()
         };
-        let broken = Shelf {
+        let broken = StoreFacts {
             trouble: Some(trouble()),
-            ..shelf()
+            ..store_facts()
         };
-        let read_only = Shelf {
+        let read_only = StoreFacts {
             abilities: Some(Err(trouble())),
-            ..shelf()
+            ..store_facts()
         };
-        let absent = |is_named| Shelf {
+        let absent = |is_named| StoreFacts {
             exists: false,
             absence: Some(Trouble {
                 text: "there is no store at x".to_owned(),
                 hint: Some("hint".to_owned()),
             }),
             is_named,
-            ..shelf()
+            ..store_facts()
         };
         let table = [
             (silent, Problem, "store", "does not answer"),
@@ -498,8 +512,8 @@ mod tests {
                 "one name",
             ),
         ];
-        for (shelf, level, topic, words) in table {
-            let lines = judge(&shelf);
+        for (store_facts, level, topic, words) in table {
+            let lines = judge(&store_facts);
             let line = lines.iter().find(|l| l.says.contains(words));
             let line = line.unwrap_or_else(|| panic!("{words}: {lines:#?}"));
             assert_eq!((line.level, line.topic), (level, topic), "{words}");
@@ -510,7 +524,7 @@ mod tests {
     #[test]
     fn backup_and_draft_states_are_reported() {
         use Level::{Ok as Fine, Problem, Warning};
-        type Change = fn(&mut Kept);
+        type Change = fn(&mut StoredPhone);
         let table: [(Level, &str, &str, Change); 8] = [
             (Warning, "backup", "no backup of", |k| k.current = None),
             (Problem, "backup", "never finished", |k| {
@@ -534,9 +548,9 @@ mod tests {
             }),
         ];
         for (level, topic, words, change) in table {
-            let mut kept = kept();
-            change(&mut kept);
-            let lines = judge_phone(&shelf(), &kept, None, now(), 7 * DAY);
+            let mut stored = stored();
+            change(&mut stored);
+            let lines = judge_phone(&store_facts(), &stored, None, now(), 7 * DAY);
             let line = lines.iter().find(|l| l.says.contains(words));
             let line = line.unwrap_or_else(|| panic!("{words}: {lines:#?}"));
             assert_eq!((line.level, line.topic), (level, topic), "{words}");
@@ -547,52 +561,58 @@ mod tests {
 
     #[test]
     fn next_backup_size_is_estimated() {
-        let need_of = |shelf: &Shelf, kept: &Kept| match need(shelf, kept, &health()).unwrap() {
+        let need_of = |store_facts: &StoreFacts, stored: &StoredPhone| match need(
+            store_facts,
+            stored,
+            &health(),
+        )
+        .unwrap()
+        {
             Need::About(bytes, _) => (bytes / GB, true),
             Need::AtMost(bytes, _) => (bytes / GB, false),
         };
-        assert_eq!(need_of(&shelf(), &kept()), (3, true));
-        let first = Kept {
+        assert_eq!(need_of(&store_facts(), &stored()), (3, true));
+        let first = StoredPhone {
             current: None,
-            ..kept()
+            ..stored()
         };
-        assert_eq!(need_of(&shelf(), &first), (80, false));
-        let after_one = Kept {
+        assert_eq!(need_of(&store_facts(), &first), (80, false));
+        let after_one = StoredPhone {
             last_run: Some((true, 60 * GB)),
-            ..kept()
+            ..stored()
         };
-        assert_eq!(need_of(&shelf(), &after_one), (60, false));
-        let mut switched = kept();
+        assert_eq!(need_of(&store_facts(), &after_one), (60, false));
+        let mut switched = stored();
         switched.current.as_mut().unwrap().encrypted = Some(false);
-        assert_eq!(need_of(&shelf(), &switched), (60, true));
+        assert_eq!(need_of(&store_facts(), &switched), (60, true));
         let exfat = with_disk(|d| d.hard_links = false);
-        assert_eq!(need_of(&exfat, &kept()), (60, true));
-        let mut theirs = kept();
+        assert_eq!(need_of(&exfat, &stored()), (60, true));
+        let mut theirs = stored();
         theirs.current.as_mut().unwrap().ours = false;
-        assert_eq!(need_of(&shelf(), &theirs), (60, true));
+        assert_eq!(need_of(&store_facts(), &theirs), (60, true));
         assert_eq!(need_of(&with_disk(|d| d.clones = true), &theirs), (3, true));
         let mut mute = health();
         mute.capacity_bytes = None;
-        assert_eq!(need(&shelf(), &first, &mute), None);
+        assert_eq!(need(&store_facts(), &first, &mute), None);
     }
 
     /// Checks that a lack of space is a problem if the need is known, and a warning if only an
     /// upper bound is known.
     #[test]
     fn known_shortage_is_a_problem() {
-        let level = |free, kept: &Kept| {
-            let shelf = Shelf {
+        let level = |free, stored: &StoredPhone| {
+            let store_facts = StoreFacts {
                 free_bytes: Some(free),
-                ..shelf()
+                ..store_facts()
             };
-            room(&shelf, kept, &health(), "x").unwrap().level
+            space(&store_facts, stored, &health(), "x").unwrap().level
         };
-        let first = Kept {
+        let first = StoredPhone {
             current: None,
-            ..kept()
+            ..stored()
         };
-        assert_eq!(level(3 * GB + SPARE_BYTES, &kept()), Level::Ok);
-        assert_eq!(level(3 * GB + SPARE_BYTES - 1, &kept()), Level::Problem);
+        assert_eq!(level(3 * GB + SPARE_BYTES, &stored()), Level::Ok);
+        assert_eq!(level(3 * GB + SPARE_BYTES - 1, &stored()), Level::Problem);
         assert_eq!(level(79 * GB, &first), Level::Warning);
         assert_eq!(level(SPARE_BYTES - 1, &first), Level::Problem);
     }

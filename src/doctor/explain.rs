@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use crate::device::lockdown;
+use crate::device::lockdown_codes;
 use crate::doctor::messages;
 use crate::mobilebackup::error_codes;
 use crate::transport;
@@ -41,7 +41,7 @@ pub fn explain(text: &str) -> Vec<Explanation> {
     for code in phone_codes(text) {
         found.verdict(error_codes::actual_code(code, text));
     }
-    for word in &lockdown::WORDS {
+    for word in &lockdown_codes::WORDS {
         // Also matches inside a longer name, such as kAMDPasswordProtectedError.
         if text.contains(word.code) {
             found.lockdown(word.code);
@@ -91,7 +91,7 @@ impl Found {
     }
 
     fn lockdown(&mut self, name: &str) {
-        if let Some(word) = lockdown::WORDS.iter().find(|word| word.code == name) {
+        if let Some(word) = lockdown_codes::WORDS.iter().find(|word| word.code == name) {
             let of = format!("lockdown's {name}");
             self.add(&of, word.meaning, Some(word.hint));
         }
@@ -488,7 +488,7 @@ mod tests {
         let names = MOBILE_DEVICE.map(|(_, name)| name);
         for name in names.into_iter().chain(LOCKDOWND.map(|(_, name)| name)) {
             assert!(
-                lockdown::WORDS.iter().any(|word| word.code == name),
+                lockdown_codes::WORDS.iter().any(|word| word.code == name),
                 "{name}"
             );
         }

@@ -49,7 +49,7 @@ impl From<&store::Error> for Trouble {
 
 /// The connection between this computer and its phones.
 #[derive(Debug, Clone)]
-pub struct Way {
+pub struct ConnectionFacts {
     /// The address of the daemon; `None` if phones are used over USB without a daemon.
     pub address: Option<String>,
     /// True if a daemon is running but the user chose not to use it.
@@ -62,7 +62,7 @@ pub struct Way {
     pub programs: Option<(Vec<Program>, Vec<Program>)>,
 }
 
-impl Way {
+impl ConnectionFacts {
     /// Returns the reason for not using a daemon, in words.
     pub fn without(&self) -> &'static str {
         if self.passed_over {
@@ -74,7 +74,11 @@ impl Way {
 
     /// Gathers these facts, waiting at most `patience` for the daemon. Fails only if the user
     /// interrupts.
-    pub fn look(connector: &Connector, places: &Places, patience: Duration) -> Result<Way, Error> {
+    pub fn look(
+        connector: &Connector,
+        places: &Places,
+        patience: Duration,
+    ) -> Result<ConnectionFacts, Error> {
         let address = connector.daemon.daemon().map(|d| d.address().to_string());
         let phones = match within(connector, patience, Connector::phones) {
             Err(e) if is_cancelled(&e) && connector.token.cancelled() => return Err(e),
@@ -102,7 +106,7 @@ impl Way {
                 text: e.to_string(),
             }),
         };
-        Ok(Way {
+        Ok(ConnectionFacts {
             address,
             passed_over: connector.daemon.passes_over_a_daemon(),
             phones,
@@ -291,7 +295,7 @@ fn noted<T>(result: Result<T, device::Error>) -> Result<Result<T, Trouble>, devi
 
 /// The facts about the store, as far as it can be read.
 #[derive(Debug, Clone)]
-pub struct Shelf {
+pub struct StoreFacts {
     /// The store's folder.
     pub path: PathBuf,
     /// True if the user named the store; false if it is the default one.
@@ -309,14 +313,14 @@ pub struct Shelf {
     /// The abilities of the store's disk; `None` if they were not probed.
     pub abilities: Option<Result<Abilities, Trouble>>,
     /// The store's content, by phone.
-    pub kept: Vec<Kept>,
+    pub phones: Vec<StoredPhone>,
     /// The phones that another run of this program is working on.
     pub busy: Vec<Udid>,
 }
 
 /// The facts about one phone's part of a store.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct StoredPhone {
     /// The phone's UDID.
     pub udid: Udid,
     /// The phone's current backup.
@@ -337,7 +341,7 @@ pub struct Kept {
     pub unread: Option<Trouble>,
 }
 
-impl Shelf {
+impl StoreFacts {
     /// Returns true if a run of this program is working on this phone.
     pub fn is_busy_with(&self, udid: &Udid) -> bool {
         self.busy.contains(udid)
@@ -350,23 +354,23 @@ impl Shelf {
         is_named: bool,
         patience: Duration,
         token: &CancelToken,
-    ) -> Result<Shelf, Error> {
+    ) -> Result<StoreFacts, Error> {
         let (done, waiting) = mpsc::channel();
         let begun = Instant::now();
         let there = path.clone();
         // The thread is not joined: it may block forever. If it finishes too late, the receiver is
         // gone and the failed `send` does not matter.
-        thread::spawn(move || drop(done.send(Shelf::look_at(there, is_named))));
+        thread::spawn(move || drop(done.send(StoreFacts::look_at(there, is_named))));
         loop {
             match waiting.recv_timeout(Duration::from_millis(50)) {
-                Ok(shelf) => return Ok(shelf),
+                Ok(store_facts) => return Ok(store_facts),
                 Err(_) if token.cancelled() => return Err(device::Error::Cancelled),
                 Err(RecvTimeoutError::Timeout) if begun.elapsed() < patience => {}
                 Err(_) => {
-                    return Ok(Shelf {
+                    return Ok(StoreFacts {
                         silent: true,
                         exists: true,
-                        ..Shelf::at(path, is_named)
+                        ..StoreFacts::at(path, is_named)
                     });
                 }
             }
@@ -374,8 +378,8 @@ impl Shelf {
     }
 
     /// Creates a record in which nothing is known yet.
-    pub fn at(path: PathBuf, is_named: bool) -> Shelf {
-        Shelf {
+    pub fn at(path: PathBuf, is_named: bool) -> StoreFacts {
+        StoreFacts {
             path,
             is_named,
             exists: false,
@@ -384,29 +388,29 @@ impl Shelf {
             trouble: None,
             free_bytes: None,
             abilities: None,
-            kept: Vec::new(),
+            phones: Vec::new(),
             busy: Vec::new(),
         }
     }
 
-    fn look_at(path: PathBuf, is_named: bool) -> Shelf {
-        let mut shelf = Shelf::at(path, is_named);
-        shelf.exists = shelf.path.exists();
-        let place = shelf.path.ancestors().find(|above| above.exists());
-        shelf.free_bytes = place.and_then(|place| fs4::available_space(place).ok());
-        let opened = Store::open(&shelf.path);
+    fn look_at(path: PathBuf, is_named: bool) -> StoreFacts {
+        let mut store_facts = StoreFacts::at(path, is_named);
+        store_facts.exists = store_facts.path.exists();
+        let place = store_facts.path.ancestors().find(|above| above.exists());
+        store_facts.free_bytes = place.and_then(|place| fs4::available_space(place).ok());
+        let opened = Store::open(&store_facts.path);
         match opened.and_then(|store| store.holds_something().map(|()| store)) {
-            Err(e @ store::Error::NoStore { .. }) => shelf.absence = Some(Trouble::from(&e)),
+            Err(e @ store::Error::NoStore { .. }) => store_facts.absence = Some(Trouble::from(&e)),
             Ok(store) => {
-                if let Err(e) = shelf.read(&store) {
-                    shelf.trouble = Some(Trouble::from(&e));
+                if let Err(e) = store_facts.read(&store) {
+                    store_facts.trouble = Some(Trouble::from(&e));
                 }
                 let tried = store.probe().transpose();
-                shelf.abilities = tried.map(|tried| tried.map_err(|e| Trouble::from(&e)));
+                store_facts.abilities = tried.map(|tried| tried.map_err(|e| Trouble::from(&e)));
             }
-            Err(e) => shelf.trouble = Some(Trouble::from(&e)),
+            Err(e) => store_facts.trouble = Some(Trouble::from(&e)),
         }
-        shelf
+        store_facts
     }
 
     fn read(&mut self, store: &Store) -> Result<(), store::Error> {
@@ -432,7 +436,7 @@ impl Shelf {
                 let time: jiff::Timestamp = notes.of(s).verified?.time.parse().ok()?;
                 Some(SystemTime::from(time))
             };
-            self.kept.push(Kept {
+            self.phones.push(StoredPhone {
                 verified: store.snapshots_of(&udid)?.iter().filter_map(checked).max(),
                 damaged: (current.as_ref()).is_some_and(|s| notes.of(s).damaged.is_some()),
                 retired: last_good::is_retired(store, &udid),

@@ -1,6 +1,6 @@
 //! Lists the peculiarities of iOS versions that matter for a backup, each with its source.
 
-use super::Line;
+use super::line::Line;
 
 const TOPIC: &str = "ios";
 

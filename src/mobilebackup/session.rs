@@ -15,6 +15,9 @@ use crate::mobilebackup::null_host::NoBackup;
 use crate::transport::plist_stream::{self, Encoding, MESSAGE_BYTES_MAX};
 use crate::transport::{AnyStream, Stream, read_u32};
 
+/// Name of the service.
+pub const SERVICE: &str = "com.apple.mobilebackup2";
+
 /// An open connection to the backup service, after the version exchange.
 pub struct Session {
     stream: AnyStream,

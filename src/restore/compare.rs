@@ -3,8 +3,8 @@
 //!
 //! Both lists are sorted by file id, so neither has to be held in memory.
 
-use std::cmp::Ordering;
 use std::io::Read;
+use std::iter::Peekable;
 use std::path::Path;
 
 use globset::GlobSet;
@@ -14,7 +14,7 @@ use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::sha256::Sha256;
-use crate::reader::backup::{Item, Opened};
+use crate::reader::backup::{Item, Opened, Reader};
 use crate::reader::passwords::Passwords;
 use crate::restore::Error;
 use crate::store::sums::hex;
@@ -107,10 +107,13 @@ pub fn compare(
 ) -> Result<Comparison, Error> {
     monitor.phase(Phase::Comparing);
     let opened = Opened::open(folder, how.passwords)?;
-    let reader = opened.reader();
-    let mut received = received.into_iter().peekable();
-    let mut found = Comparison::default();
-    let mut buffer = vec![0; BUFFER];
+    let mut merge = Merge {
+        reader: opened.reader(),
+        received: received.into_iter().peekable(),
+        found: Comparison::default(),
+        buffer: vec![0; BUFFER],
+        token: how.token,
+    };
     let by_id = Filter {
         by_id: true,
         ..Filter::default()
@@ -121,40 +124,70 @@ pub fn compare(
         }
         let is_wanted = (how.domains).is_none_or(|domains| domains.is_match(&item.domain));
         // The meaning of the other kinds is not documented, and no phone is known to restore them.
-        if !is_wanted || item.kind == Kind::Other {
-            return true;
+        if is_wanted && item.kind != Kind::Other {
+            merge.item(&item);
+            merge.tell(monitor);
         }
-        loop {
-            let order = received
-                .peek()
-                .map_or(Ordering::Greater, |next| next.file_id.cmp(&item.file_id));
-            match order {
-                Ordering::Less => extra(received.next(), &mut found),
-                Ordering::Greater => {
-                    found.missing += 1;
-                    found.note(format!("not received: {}", item.name()));
-                    break;
-                }
-                Ordering::Equal => {
-                    if let Some(got) = received.next() {
-                        match differs(&reader, &item, &got, how.token, &mut buffer) {
-                            Some(why) => {
-                                found.different += 1;
-                                found.note(format!("{}: {why}", item.name()));
-                            }
-                            None => match got.what {
-                                What::File { size, .. } => {
-                                    found.files += 1;
-                                    found.bytes += size;
-                                }
-                                _ => found.others += 1,
-                            },
-                        }
-                    }
-                    break;
-                }
+        true
+    })?;
+    if how.token.cancelled() {
+        return Err(Error::Interrupted);
+    }
+    Ok(merge.end())
+}
+
+/// The received items, read in step with the backup's list of the same order.
+struct Merge<'a, I: Iterator<Item = Received>> {
+    reader: Reader<'a>,
+    received: Peekable<I>,
+    found: Comparison,
+    buffer: Vec<u8>,
+    token: &'a CancelToken,
+}
+
+impl<I: Iterator<Item = Received>> Merge<'_, I> {
+    /// Finds the received item that belongs to an item of the backup, and compares the two.
+    fn item(&mut self, item: &Item) {
+        while let Some(extra) = (self.received).next_if(|next| next.file_id < item.file_id) {
+            self.extra(&extra);
+        }
+        match (self.received).next_if(|next| next.file_id == item.file_id) {
+            Some(got) => self.pair(item, &got),
+            None => {
+                self.found.missing += 1;
+                self.found.note(format!("not received: {}", item.name()));
             }
         }
+    }
+
+    /// Compares an item of the backup with the received one of the same file id.
+    fn pair(&mut self, item: &Item, got: &Received) {
+        if let Some(why) = differs(&self.reader, item, got, self.token, &mut self.buffer) {
+            self.found.different += 1;
+            self.found.note(format!("{}: {why}", item.name()));
+        } else if let What::File { size, .. } = got.what {
+            self.found.files += 1;
+            self.found.bytes += size;
+        } else {
+            self.found.others += 1;
+        }
+    }
+
+    /// Counts a received item that no list names.
+    fn extra(&mut self, one: &Received) {
+        self.found.extra += 1;
+        let Received {
+            domain,
+            relative_path,
+            ..
+        } = one;
+        self.found
+            .note(format!("in no list: {domain}/{relative_path}"));
+    }
+
+    /// Reports the progress after every thousandth item.
+    fn tell(&self, monitor: &dyn Monitor) {
+        let found = &self.found;
         if (found.files + found.others).is_multiple_of(1000) {
             monitor.event(Event::Progress {
                 percent: None,
@@ -163,32 +196,20 @@ pub fn compare(
                 files_total: None,
             });
         }
-        true
-    })?;
-    if how.token.cancelled() {
-        return Err(Error::Interrupted);
     }
-    for rest in received {
-        extra(Some(rest), &mut found);
-    }
-    Ok(found)
-}
 
-fn extra(received: Option<Received>, found: &mut Comparison) {
-    if let Some(one) = received {
-        found.extra += 1;
-        let Received {
-            domain,
-            relative_path,
-            ..
-        } = one;
-        found.note(format!("in no list: {domain}/{relative_path}"));
+    /// Counts the rest of the received items and returns the result.
+    fn end(mut self) -> Comparison {
+        while let Some(extra) = self.received.next() {
+            self.extra(&extra);
+        }
+        self.found
     }
 }
 
 /// Describes how an item in the backup and the received one differ; `None` if they are equal.
 fn differs(
-    reader: &crate::reader::backup::Reader<'_>,
+    reader: &Reader<'_>,
     item: &Item,
     got: &Received,
     token: &CancelToken,
@@ -216,28 +237,38 @@ fn differs(
             (wanted != *target).then(|| format!("leads to {target:?}, and should to {wanted:?}"))
         }
         (Kind::File, What::File { size, sha256 }) => {
-            let mut bytes = match reader.bytes(item) {
-                Ok(bytes) => bytes,
-                Err(e) => return Some(e.to_string()),
+            let (hash, length) = match hash_of(reader, item, token, buffer) {
+                Ok(hashed) => hashed,
+                Err(why) => return Some(why),
             };
-            let (mut hash, mut length) = (Sha256::new(), 0);
-            while !token.cancelled() {
-                match bytes.read(buffer) {
-                    Ok(0) => break,
-                    Ok(n) => {
-                        hash.update(&buffer[..n]);
-                        length += n as u64;
-                    }
-                    Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(e) => return Some(e.to_string()),
-                }
-            }
             if length != *size {
                 return Some(format!("received with {size} bytes, and has {length}"));
             }
-            let wanted = hex(&hash.finalize());
-            (wanted != *sha256).then(|| "received with other bytes".to_owned())
+            (hash != *sha256).then(|| "received with other bytes".to_owned())
         }
         _ => Some("received as something else".to_owned()),
     }
+}
+
+/// Reads a file of the backup, and returns its SHA-256 and its length. The error is in words.
+fn hash_of(
+    reader: &Reader<'_>,
+    item: &Item,
+    token: &CancelToken,
+    buffer: &mut [u8],
+) -> Result<(String, u64), String> {
+    let mut bytes = reader.bytes(item).map_err(|e| e.to_string())?;
+    let (mut hash, mut length) = (Sha256::new(), 0);
+    while !token.cancelled() {
+        match bytes.read(buffer) {
+            Ok(0) => break,
+            Ok(n) => {
+                hash.update(&buffer[..n]);
+                length += n as u64;
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e.to_string()),
+        }
+    }
+    Ok((hex(&hash.finalize()), length))
 }

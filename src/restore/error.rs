@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::base::failure_kind::FailureKind;
 use crate::base::units::{counted, size};
 use crate::mobilebackup::error_codes::Refusal;
-use crate::restore::Left;
-use crate::restore::partial::NoPart;
+use crate::restore::left::Left;
+use crate::restore::no_part::NoPart;
 use crate::{device, doctor, mobilebackup, reader, store, transport, verify};
 
 /// The reasons that a restore, or its rehearsal, fails.

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Options, tolerated};
+use super::options::Options;
+use super::tolerated::tolerated;
 use crate::backup::create::BATTERY_LOW_PERCENT;
 use crate::base::units::{counted, size};
 use crate::doctor::{Level, Line, ios_notes};

@@ -1,14 +1,14 @@
 //! Runs the part of a restore that the phone controls: from the request to its verdict, and to the
 //! end of its restart.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use super::Options;
 use super::host::{Course, SnapshotHost};
+use super::left::Left;
+use super::options::Options;
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::units::{count, counted};
@@ -21,7 +21,6 @@ use crate::restore::subject::Source;
 use crate::restore::{Error, app_list, partial};
 use crate::store::restore_overlay::Overlay;
 use crate::transport::Attached;
-use crate::transport::plist_stream::FrameError;
 
 /// Time between two checks for a phone that restarts.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
@@ -29,89 +28,6 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 const TAKE_BACK_MAX: Duration = Duration::from_secs(5);
 /// A phone that is still connected after this time is not restarting.
 const GONE_AFTER: Duration = Duration::from_secs(120);
-
-/// The state in which a failed restore left the phone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Left {
-    /// The phone had received no file of the backup.
-    AsItWas,
-    /// The phone had received some of the files.
-    Partly {
-        /// The number sent, an upper limit: the last ones may not have arrived.
-        files: u64,
-    },
-    /// The phone had received all files, and sent no verdict.
-    All {
-        /// True if the phone was to restart when it is done.
-        reboots: bool,
-    },
-}
-
-impl Left {
-    fn of(course: &Course, reboots: bool) -> Left {
-        match course.sent_files {
-            0 => Left::AsItWas,
-            _ if course.asked_all => Left::All { reboots },
-            files => Left::Partly { files },
-        }
-    }
-
-    /// Returns advice on what to do after this error.
-    pub fn hint_after(self, cause: &mobilebackup::Error) -> &'static str {
-        use mobilebackup::Error::{Cancelled, HungUp, Wire};
-        match (self, cause) {
-            (Left::AsItWas, Cancelled) => "run the same command again when you like",
-            (Left::AsItWas, HungUp { .. }) => {
-                "look at the phone's screen: it ended the restore itself. Restart it, and run the same command again"
-            }
-            (
-                Left::AsItWas,
-                Wire {
-                    cause: FrameError::Io(_),
-                    ..
-                },
-            ) => self.hint(),
-            (Left::AsItWas, _) => {
-                "unplug the phone, restart it and run the same command again; if it happens again, please report it"
-            }
-            _ => self.hint(),
-        }
-    }
-
-    /// Returns advice for a phone in this state.
-    pub fn hint(self) -> &'static str {
-        match self {
-            Left::AsItWas => "check the cable, unlock the phone, and run the same command again",
-            Left::Partly { .. } => {
-                "restart the phone, which discards what it had received, then run the same command again; the backup is untouched"
-            }
-            Left::All { reboots: true } => {
-                "wait until the phone has restarted, and look at it: if the backup's data is not there, run the same command again"
-            }
-            Left::All { reboots: false } => {
-                "restart the phone and look at it: if the backup's data is not there, run the same command again"
-            }
-        }
-    }
-}
-
-impl fmt::Display for Left {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Left::AsItWas => {
-                f.write_str("The phone had received none of the backup's files: it is as it was.")
-            }
-            Left::Partly { files } => write!(
-                f,
-                "The phone had received up to {}. It keeps them aside until it has all: until then it is as it was.",
-                counted(*files, "file")
-            ),
-            Left::All { .. } => f.write_str(
-                "The phone had received all files that it asked for, and did not say whether it takes them.",
-            ),
-        }
-    }
-}
 
 /// The arguments of a restore dialog.
 pub(super) struct Job<'a> {
@@ -216,7 +132,7 @@ impl Job<'_> {
         course: Course,
         problems: &mut Vec<String>,
     ) -> Result<Course, Error> {
-        let left = Left::of(&course, self.options.reboot);
+        let left = left_after(&course, self.options.reboot);
         match verdict {
             Ok(Verdict { code: 0, .. }) => {
                 // The phone received an error for each of these files and ignored it.
@@ -432,9 +348,19 @@ pub(super) fn await_return(
     Ok(Some(false))
 }
 
+/// Returns the state in which the phone is left after this course of the dialog.
+fn left_after(course: &Course, reboots: bool) -> Left {
+    match course.sent_files {
+        0 => Left::AsItWas,
+        _ if course.asked_all => Left::All { reboots },
+        files => Left::Partly { files },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::plist_stream::FrameError;
 
     #[test]
     fn progress_determines_phone_state() {
@@ -449,7 +375,7 @@ mod tests {
                 asked_all,
                 ..Course::default()
             };
-            assert_eq!(Left::of(&course, true), left);
+            assert_eq!(left_after(&course, true), left);
             assert!(!left.to_string().is_empty() && !left.hint().is_empty());
         }
     }

@@ -18,7 +18,7 @@
 use plist::Value;
 use zeroize::Zeroizing;
 
-use super::line::Dir;
+use super::direction::Dir;
 use crate::base::bounded_plist;
 use crate::base::sha256::Sha256;
 

@@ -6,37 +6,11 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
+pub use super::direction::Dir;
 use super::framing::FileEnd;
 
 /// Version of the trace format.
 pub const VERSION: u32 = 1;
-
-/// Direction of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dir {
-    /// `>`: sent by the computer.
-    ToPhone,
-    /// `<`: sent by the phone, or by the daemon in front of it.
-    FromPhone,
-}
-
-impl Dir {
-    /// Returns the sign that stands for the direction in a trace.
-    pub fn sign(self) -> &'static str {
-        match self {
-            Dir::ToPhone => ">",
-            Dir::FromPhone => "<",
-        }
-    }
-
-    fn parse(sign: &Json) -> Option<Dir> {
-        match sign.as_str()? {
-            ">" => Some(Dir::ToPhone),
-            "<" => Some(Dir::FromPhone),
-            _ => None,
-        }
-    }
-}
 
 /// The first line of a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,10 +202,10 @@ impl Line {
                 phone: phone.map(str::to_owned),
                 on: on.and_then(|n| u32::try_from(n).ok()),
             }
-        } else if let Some(by) = fields.get("close").and_then(Dir::parse) {
+        } else if let Some(by) = fields.get("close").and_then(dir_of) {
             Event::Close(by)
         } else {
-            let dir = fields.get("dir").and_then(Dir::parse);
+            let dir = fields.get("dir").and_then(dir_of);
             let message = Message::parse(&fields).ok_or_else(|| bad("message"))?;
             Event::Message(dir.ok_or_else(|| bad("direction"))?, message)
         };
@@ -365,6 +339,11 @@ fn insert<const N: usize>(fields: &mut Map<String, Json>, values: [(&str, Option
             fields.insert(key.into(), value);
         }
     }
+}
+
+/// Returns the direction whose sign the value is.
+fn dir_of(sign: &Json) -> Option<Dir> {
+    Dir::parse(sign.as_str()?)
 }
 
 #[cfg(test)]

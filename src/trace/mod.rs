@@ -7,6 +7,7 @@
 //! messages mean the same.
 
 pub mod compare;
+mod direction;
 pub mod framing;
 pub mod json;
 pub mod line;

@@ -3,7 +3,6 @@
 
 use std::{fmt, io};
 
-use super::usbmuxd::from_variable;
 use crate::transport::udev_rule;
 use crate::transport::usb::mux;
 
@@ -15,6 +14,8 @@ pub enum Error {
     NoDaemon {
         /// The address, as shown to the user.
         address: String,
+        /// True if the environment sets the address.
+        is_from_environment: bool,
         /// The error from opening the socket.
         cause: io::Error,
     },
@@ -53,7 +54,10 @@ impl Error {
     /// Returns advice for the user, if there is any.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Error::NoDaemon { .. } if from_variable().is_some() => Some(
+            Error::NoDaemon {
+                is_from_environment: true,
+                ..
+            } => Some(
                 "USBMUXD_SOCKET_ADDRESS says so: start what is to answer there, or unset it to use the system's daemon",
             ),
             Error::NoDaemon { .. } if cfg!(windows) => Some(
@@ -86,7 +90,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::NoDaemon { address, cause } => {
+            Error::NoDaemon { address, cause, .. } => {
                 write!(f, "no usbmuxd answers on {address}: {cause}")
             }
             Error::Io { doing, cause } => write!(f, "cannot {doing}: {cause}"),

@@ -7,15 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::base::cancel::{CancelToken, cancelled};
 use crate::trace::Tap;
+use crate::transport::tick::TICK;
 use crate::transport::usb::pump::Connection;
-
-/// Bidirectional byte stream.
-pub trait Stream: Read + Write + Send {}
-
-impl<T: Read + Write + Send> Stream for T {}
-
-/// Interval at which a wait checks its limits.
-pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// A connected socket: first the daemon's, and after Connect the phone's.
 #[derive(Debug)]

@@ -23,7 +23,9 @@ use crate::base::cancel::{CancelToken, cancelled, is_cancelled};
 use crate::base::secret::{self, Secret};
 use crate::base::udid::Udid;
 use crate::trace::Recorder;
-use crate::transport::socket::{Socket, TICK, Wire};
+use crate::transport::socket::{Socket, Wire};
+use crate::transport::stream;
+use crate::transport::tick::TICK;
 
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
@@ -374,6 +376,7 @@ impl Usbmuxd {
                 } else {
                     Error::NoDaemon {
                         address: self.address.to_string(),
+                        is_from_environment: from_variable().is_some(),
                         cause,
                     }
                 }
@@ -440,7 +443,7 @@ fn exchange(
     for (at, word) in [length, VERSION, MESSAGE_PLIST, 1].into_iter().enumerate() {
         body[at * 4..at * 4 + 4].copy_from_slice(&word.to_le_bytes());
     }
-    super::send(wire, &body).map_err(failed)?;
+    stream::send(wire, &body).map_err(failed)?;
     receive(wire, doing)
 }
 

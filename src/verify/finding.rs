@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use super::{Depth, Inside, Proof};
+use super::content_checks::Inside;
+use super::options::Depth;
 use crate::backup_format::categories::Amount;
 use crate::store::Snapshot;
 use crate::store::sums::Hash;
@@ -283,4 +284,16 @@ impl Findings {
             self.listed[remark] = finding;
         }
     }
+}
+
+/// Number of files whose bytes were compared with a hash, by what that hash is worth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Proof {
+    /// The hash was computed while the phone sent the file, for this backup or an earlier one.
+    pub received: u64,
+    /// The hash was computed later from the file on the disk, so it does not show what the phone
+    /// sent.
+    pub read_later: u64,
+    /// The list of hashes is not the one that was sealed, so its hashes prove nothing.
+    pub unproven: u64,
 }

@@ -1,7 +1,7 @@
 //! Opens the property lists, the keys and the phone's list before the walk.
 
 use super::finding::Wrong;
-use super::our_files;
+use super::our_files::{self, OurList, Step};
 use crate::backup_format::manifest_db::{self, Db};
 use crate::backup_format::manifest_mbdb::Mbdb;
 use crate::backup_format::plists::{self, ManifestPlist, Status};
@@ -9,6 +9,7 @@ use crate::reader;
 use crate::reader::backup::{self, Unlocked};
 use crate::reader::manifest_feed::List;
 use crate::store;
+use crate::store::sums::Hash;
 use crate::store::walk::Walk;
 use crate::verify::Error;
 use crate::verify::walk::Check;
@@ -177,6 +178,33 @@ impl Check<'_> {
                 self.find(Wrong::Unreadable, "Manifest.db", format!("{why}{copy}"));
                 None
             }
+        }
+    }
+
+    /// Reads the list of hashes up to `path`, or to its end if `path` is `None`. Reports the lines
+    /// that it passes.
+    pub(super) fn list_up_to(&mut self, path: Option<&str>) -> Result<Option<Hash>, Error> {
+        loop {
+            let step = self.sums.as_mut().map(|list| list.step(path));
+            match step.transpose()? {
+                None | Some(Step::Nothing) => return Ok(None),
+                Some(Step::Hash(hash)) => return Ok(Some(hash)),
+                Some(Step::Gone(listed)) => self.gone(&listed),
+                Some(Step::Bad(number)) => self.find(
+                    Wrong::Records,
+                    store::SUMS,
+                    format!("line {number} is damaged, so a hash is not known"),
+                ),
+            }
+        }
+    }
+
+    fn gone(&mut self, listed: &str) {
+        if self.sums.as_ref().is_some_and(OurList::is_proven) {
+            self.find(Wrong::Missing, listed, "the list of hashes names it");
+        } else {
+            let detail = "the damaged list of hashes names it, and no such file is there";
+            self.find(Wrong::Unchecked, listed, detail);
         }
     }
 }

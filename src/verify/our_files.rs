@@ -3,29 +3,13 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-
-use super::Depth;
-use super::finding::Wrong;
+use super::finding::Proof;
+use super::options::Depth;
 use crate::store::audit::{Extent, Fault, has_damaged_list};
 use crate::store::hash_sources::{SOURCES, Source, Sources};
 use crate::store::sums::{Hash, Line, Lines};
 use crate::store::walk::order;
 use crate::store::{self, Snapshot};
-use crate::verify::Error;
-use crate::verify::walk::Check;
-
-/// Number of files whose bytes were compared with a hash, by what that hash is worth.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Proof {
-    /// The hash was computed while the phone sent the file, for this backup or an earlier one.
-    pub received: u64,
-    /// The hash was computed later from the file on the disk, so it does not show what the phone
-    /// sent.
-    pub read_later: u64,
-    /// The list of hashes is not the one that was sealed, so its hashes prove nothing.
-    pub unproven: u64,
-}
 
 /// State of our own files, determined before the files of the backup are checked.
 #[derive(Debug, Clone, Default)]
@@ -126,35 +110,6 @@ impl OurList {
     /// Returns true if the list is the one that was sealed, or the one that was made in this run.
     pub fn is_proven(&self) -> bool {
         self.is_proven
-    }
-}
-
-impl Check<'_> {
-    /// Reads the list of hashes up to `path`, or to its end if `path` is `None`. Reports the lines
-    /// that it passes.
-    pub(super) fn list_up_to(&mut self, path: Option<&str>) -> Result<Option<Hash>, Error> {
-        loop {
-            let step = self.sums.as_mut().map(|list| list.step(path));
-            match step.transpose()? {
-                None | Some(Step::Nothing) => return Ok(None),
-                Some(Step::Hash(hash)) => return Ok(Some(hash)),
-                Some(Step::Gone(listed)) => self.gone(&listed),
-                Some(Step::Bad(number)) => self.find(
-                    Wrong::Records,
-                    store::SUMS,
-                    format!("line {number} is damaged, so a hash is not known"),
-                ),
-            }
-        }
-    }
-
-    fn gone(&mut self, listed: &str) {
-        if self.sums.as_ref().is_some_and(OurList::is_proven) {
-            self.find(Wrong::Missing, listed, "the list of hashes names it");
-        } else {
-            let detail = "the damaged list of hashes names it, and no such file is there";
-            self.find(Wrong::Unchecked, listed, detail);
-        }
     }
 }
 

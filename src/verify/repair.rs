@@ -6,8 +6,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::check_backup::look_through;
 use super::finding::{Report, Wrong};
-use super::{Options, look_through};
+use super::options::Options;
 use crate::base::backup_path::BackupPath;
 use crate::base::progress::{Monitor, Phase};
 use crate::store::sums::{Hash, Line, Lines};

@@ -5,11 +5,11 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use super::compared::Compared;
 use super::finding::{Finding, Findings, Report, Wrong};
+use super::options::{Depth, Options};
 use super::our_files::{OurFiles, OurList};
-use super::outcome::Compared;
 use super::size::OtherSize;
-use super::{Depth, Options};
 use crate::backup_format::plists::ManifestPlist;
 use crate::base::progress::{Event, Monitor};
 use crate::reader::backup::Unlocked;

@@ -12,7 +12,7 @@ pub mod fast;
 use plist::{Dictionary, Uid, Value};
 use sha1::{Digest, Sha1};
 
-use crate::backup_format::manifest_db::Kind;
+use crate::backup_format::kind::Kind;
 use crate::base::bounded_plist;
 
 /// The phone's metadata of one file. Times are seconds since 1970, as in the archive.

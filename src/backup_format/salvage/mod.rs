@@ -15,7 +15,7 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use super::row::COLUMNS;
-use crate::backup_format::manifest_db::{Error, is_damage};
+use crate::backup_format::list_error::{Error, is_damage};
 use crate::backup_format::temp_db::{self, Scratch};
 use crate::backup_format::unreadable_rows::{BadRow, Unread};
 

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, Statement, params};
 
-use crate::backup_format::manifest_db::Error;
+use crate::backup_format::list_error::Error;
 use crate::backup_format::temp_db::{self, Scratch};
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::plain_file;

@@ -22,7 +22,8 @@ use super::usbmuxd::{Attached, Change, Via};
 use crate::base::cancel::{CancelToken, cancelled};
 use crate::base::udid::Udid;
 use crate::trace::Recorder;
-use crate::transport::socket::{Socket, TICK, Wire};
+use crate::transport::socket::{Socket, Wire};
+use crate::transport::tick::TICK;
 use crate::transport::usb::pump::{Link, Pipe, Wake};
 
 /// Interval between two listings of the phones: libusb reports changes on some systems only.

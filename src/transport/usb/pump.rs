@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::mux::{Mux, Standing};
 use crate::base::cancel::{CancelToken, cancelled};
 use crate::transport::error::Trouble;
-use crate::transport::socket::TICK;
+use crate::transport::tick::TICK;
 
 /// Longest wait for the phone's version, or for its answer to a new connection.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
 //! Follows the objects of a binary property list.
 
-use super::CUT;
+use super::reasons::CUT;
 
 /// A binary property list: objects, a table of their offsets, and a trailer.
 pub(super) struct Binary<'a> {

@@ -1,6 +1,6 @@
 //! Reads the elements of an XML property list.
 
-use super::CUT;
+use super::reasons::CUT;
 
 /// The unread rest of an XML property list.
 pub(super) struct Xml<'a> {

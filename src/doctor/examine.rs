@@ -1,0 +1,152 @@
+//! Examines the connection, each phone and the store, and gathers the findings.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use super::line::{Level, Line};
+use crate::base::phone_names;
+use crate::device::Error;
+use crate::device::connector::Connector;
+use crate::doctor::computer::Places;
+use crate::doctor::facts::{ConnectionFacts, Health, StoreFacts};
+use crate::doctor::{check_connection, check_phone, check_store, facts};
+use crate::transport::Attached;
+
+/// The findings of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The highest severity among the findings.
+    pub level: Level,
+    /// The findings: the connection to phones, then each phone, then the store.
+    pub lines: Vec<Line>,
+    /// The facts that could not be determined here, each with the reason.
+    pub not_looked_at: Vec<String>,
+}
+
+/// The options of an examination.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The only phone to examine: its UDID, a prefix of it, or its name.
+    pub device: Option<String>,
+    /// The store's folder.
+    pub store: PathBuf,
+    /// True if the user named the store.
+    pub store_is_named: bool,
+    /// The age from which the last backup is worth a warning.
+    pub age_max: Duration,
+    /// The time limit for all of a phone's answers, and for the store's disk.
+    pub patience: Duration,
+    /// The current time.
+    pub now: SystemTime,
+    /// The folders in which Linux lists USB devices and processes.
+    pub places: Places,
+}
+
+/// Examines everything. Fails only if the user interrupts; any other failure is a finding.
+pub fn examine(connector: &Connector, options: &Options) -> Result<Report, Error> {
+    let connection = ConnectionFacts::look(connector, &options.places, options.patience)?;
+    let seen = connection.phones.as_deref().unwrap_or_default();
+    let mut store_facts = StoreFacts::look(
+        options.store.clone(),
+        options.store_is_named,
+        options.patience,
+        &connector.token,
+    )?;
+    let wanted = options.device.as_deref();
+    let wanted = wanted.map(|text| udid_of(text, connector, seen, &store_facts));
+    let is_meant = |udid: &str| {
+        let wanted = wanted.as_deref();
+        wanted.is_none_or(|wanted| check_connection::begins(udid, wanted))
+    };
+    let mut phones = Vec::new();
+    for phone in seen.iter().filter(|p| is_meant(p.udid.as_str())) {
+        phones.push(Health::ask(connector, phone.clone(), options.patience)?);
+    }
+    store_facts
+        .phones
+        .retain(|stored| is_meant(stored.udid.as_str()));
+
+    let mut lines = check_connection::judge(&connection, wanted.as_deref());
+    for phone in &phones {
+        let judged = check_phone::judge(phone).into_iter();
+        lines.extend(judged.map(|line| {
+            if store_facts.is_busy_with(&phone.phone.udid) {
+                check_phone::under_way(line)
+            } else {
+                line
+            }
+        }));
+    }
+    lines.extend(check_store::judge(&store_facts));
+    let of_phones = check_store::phones(&store_facts, &phones);
+    lines.extend(of_phones.iter().flat_map(|(stored, health)| {
+        check_store::judge_phone(&store_facts, stored, *health, options.now, options.age_max)
+    }));
+    Ok(Report {
+        level: lines.iter().map(|l| l.level).max().unwrap_or(Level::Ok),
+        not_looked_at: not_looked_at(&connection, &phones, &store_facts),
+        lines,
+    })
+}
+
+/// Returns the UDID of the one phone that `text` identifies, connected or in the store; else `text`
+/// itself.
+fn udid_of(
+    text: &str,
+    connector: &Connector,
+    seen: &[Attached],
+    store_facts: &StoreFacts,
+) -> String {
+    let connected = phone_names::matching(
+        text,
+        seen,
+        |phone| &phone.udid,
+        |phone| connector.name(phone),
+    );
+    let name = |stored: &facts::StoredPhone| stored.current.as_ref()?.name.clone();
+    let stored = phone_names::matching(text, &store_facts.phones, |stored| &stored.udid, name);
+    match (&connected[..], &stored[..]) {
+        ([phone], _) => phone.udid.to_string(),
+        ([], [stored]) => stored.udid.to_string(),
+        _ => text.to_owned(),
+    }
+}
+
+fn not_looked_at(
+    connection: &ConnectionFacts,
+    phones: &[Health],
+    store_facts: &StoreFacts,
+) -> Vec<String> {
+    let mut not = Vec::new();
+    let unseen = if cfg!(target_os = "linux") {
+        "this system does not tell, as in a container"
+    } else {
+        "only Linux tells in files"
+    };
+    if connection.on_usb.is_none() {
+        not.push(format!(
+            "what is plugged into USB, beside what usbmuxd sees: {unseen}"
+        ));
+    }
+    if connection.programs.is_none() {
+        not.push(format!("which other programs work on phones: {unseen}"));
+    }
+    if phones.iter().any(|phone| phone.session == Some(Ok(()))) {
+        not.push(
+            "whether a phone is being restored from iCloud, or asks for its passcode: it tells only when a backup begins"
+                .to_owned(),
+        );
+    }
+    if store_facts.exists
+        && store_facts.trouble.is_none()
+        && store_facts.abilities.is_none()
+        && !store_facts.silent
+    {
+        not.push(
+            "what the disk of the store can do: nothing is written in a folder that idev-backup has not used yet".to_owned(),
+        );
+    }
+    not
+}
