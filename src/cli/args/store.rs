@@ -166,41 +166,4 @@ mod tests {
             assert!(read(text).is_err(), "{text:?}");
         }
     }
-    /// Every option and argument that is a path goes through the same reader.
-    #[test]
-    fn no_path_may_be_empty() {
-        use clap::CommandFactory;
-        fn paths(command: &clap::Command, names: &[String], found: &mut Vec<Vec<String>>) {
-            for arg in command.get_arguments() {
-                let is_path = arg.get_value_parser().type_id() == std::any::TypeId::of::<PathBuf>();
-                if is_path {
-                    let option = arg.get_long().map(|long| format!("--{long}="));
-                    found.push([names, &[option.unwrap_or_default()]].concat());
-                }
-            }
-            for command in command.get_subcommands() {
-                let name = command.get_name().to_owned();
-                paths(command, &[names, &[name]].concat(), found);
-            }
-        }
-        let command = crate::cli::dispatch::Cli::command();
-        let mut found = Vec::new();
-        paths(&command, &["idev-backup".to_owned()], &mut found);
-        assert!(found.len() > 20, "{found:?}");
-        for words in found {
-            // Other arguments may have to precede the one under test.
-            let told = [0, 1].map(|before| {
-                let mut words = words.clone();
-                let last = words.pop().unwrap_or_default();
-                words.extend(vec!["x".to_owned(); before]);
-                words.push(last);
-                let told = command.clone().try_get_matches_from(&words).err();
-                told.map(|e| e.to_string()).unwrap_or_default()
-            });
-            assert!(
-                told.iter().any(|told| told.contains("is empty")),
-                "{words:?}: {told:?}"
-            );
-        }
-    }
 }

@@ -22,11 +22,11 @@ use serde::{Deserialize, Serialize};
 use super::schedule_run::{Ran, State, lock_path, state_of, state_path};
 use super::{create, schedule_health};
 use crate::cli::args::folders::home;
-use crate::cli::args::store::StoreArgs;
+use crate::cli::args::store::{StoreArgs, WritableStoreArgs};
 use crate::cli::commands::schedule_run;
-use crate::cli::exit;
 use crate::cli::failure::Failure;
-use crate::cli::render::output;
+use crate::cli::render::{output, table};
+use crate::cli::{exit, hints};
 
 /// Have the system start backups by itself.
 ///
@@ -141,6 +141,11 @@ const INHERITED: [&str; 10] = [
     "LANG",
 ];
 
+/// Parses the command line of a job, with the config file that the user named, and returns the
+/// options for its store, if the command has any.
+pub(crate) type StoreOfJob =
+    fn(&[String], Option<&Path>) -> Result<Option<WritableStoreArgs>, Failure>;
+
 impl ScheduleCommand {
     /// Returns true if the command reads the config file. `schedule run` does not: it records how
     /// its command ended even if that command could not read the file.
@@ -150,9 +155,9 @@ impl ScheduleCommand {
 
     /// Runs the command and returns its exit code. `config` is the config file named with
     /// `--config`.
-    pub fn run(&self, config: Option<&Path>) -> u8 {
+    pub fn run(&self, config: Option<&Path>, store_of_job: StoreOfJob) -> u8 {
         let done = match &self.what {
-            What::Add(add) => self.add(add, config),
+            What::Add(add) => self.add(add, config, store_of_job),
             What::List => self.list(),
             What::Remove { name } => self.remove(name),
             What::Run { job } => schedule_run::run(job),
@@ -161,13 +166,18 @@ impl ScheduleCommand {
         done.unwrap_or_else(|e| output::failure(&e, None, self.json))
     }
 
-    fn add(&self, add: &Add, config: Option<&Path>) -> Result<u8, Failure> {
+    fn add(
+        &self,
+        add: &Add,
+        config: Option<&Path>,
+        store_of_job: StoreOfJob,
+    ) -> Result<u8, Failure> {
         let when = add.when.when();
         let command = if add.when.watch { "watch" } else { "create" };
         let words = std::iter::once(command.to_owned()).chain(add.options.iter().cloned());
         let arguments: Vec<String> = words.collect();
         // Report a mistake now, not when the job runs at night.
-        if let Some(store) = crate::cli::dispatch::of_job(&arguments, config)? {
+        if let Some(store) = store_of_job(&arguments, config)? {
             if store.is_new() {
                 return Err(Failure::Command {
                     what: "a job makes no new store".to_owned(),
@@ -324,7 +334,7 @@ impl ScheduleCommand {
             let words = job.arguments.join(" ");
             vec![job.name, job.when, job.with, words]
         }));
-        for line in output::table(&rows) {
+        for line in table::table(&rows) {
             output::lines(&line);
         }
         Ok(exit::DONE)
@@ -418,7 +428,7 @@ fn show_status(all: &All) {
                 exit_code: Some(code),
                 ..
             }) => {
-                format!("ran {}: {}", output::when(started), exit::words(*code))
+                format!("ran {}: {}", time::when(started), exit::words(*code))
             }
             Some(Ran { started, .. }) => {
                 let what = if job.running {
@@ -426,13 +436,13 @@ fn show_status(all: &All) {
                 } else {
                     "began, and was ended before it could say how:"
                 };
-                format!("{what} {}", output::when(started))
+                format!("{what} {}", time::when(started))
             }
         };
         let next = job
             .next
             .as_deref()
-            .map(|next| format!("; next {}", output::when(next)));
+            .map(|next| format!("; next {}", time::when(next)));
         let next = next.unwrap_or_default();
         output::line(&format!("{} ({}): {last}{next}", job.name, job.when));
         for trouble in &job.troubles {
@@ -444,11 +454,11 @@ fn show_status(all: &All) {
         let last = match (&phone.last_backup, phone.age_seconds) {
             (Some(date), Some(age)) => {
                 let age = span(Duration::from_secs(age));
-                format!("last good backup {}, {age} old", output::when(date))
+                format!("last good backup {}, {age} old", time::when(date))
             }
             (Some(date), None) => format!(
                 "last good backup {}, which lies in the future",
-                output::when(date)
+                time::when(date)
             ),
             (None, _) => "no good backup".to_owned(),
         };
@@ -492,7 +502,7 @@ fn notes_told() -> Result<Vec<Note>, Failure> {
     let (found, unread) = notes()?;
     for e in unread {
         output::tell(&format!("problem: {e}"));
-        output::tell(&format!("  hint: {}", e.hint().unwrap_or_default()));
+        output::tell(&format!("  hint: {}", hints::of(&e).unwrap_or_default()));
     }
     Ok(found)
 }

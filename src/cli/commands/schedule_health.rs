@@ -3,13 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use idev_backup::automation::schedule::{Kind, When, install};
+use idev_backup::base::time;
 use idev_backup::doctor::{Level, Line};
 use jiff::{Timestamp, Zoned};
 
 use super::schedule::{Note, folder, notes, places, told};
 use super::schedule_run::{Ran, State, state_of};
 use crate::cli::failure::Failure;
-use crate::cli::render::output;
+use crate::cli::hints;
 
 /// A job that starts this much later than scheduled counts as not running at all. The margin allows
 /// for a computer that was asleep or busy.
@@ -38,7 +39,7 @@ pub fn examined() -> Vec<Line> {
         hint: None,
     };
     let warned = |e: Failure| Line {
-        hint: e.hint(),
+        hint: hints::of(&e),
         ..line(Level::Warning, e.to_string())
     };
     let found = notes().and_then(|found| Ok((found, folder()?)));
@@ -86,7 +87,7 @@ fn ran(job: &Note, last: Option<&Ran>, state: State) -> Option<(Level, String, O
     let Some(last) = last else {
         return Some((Level::Ok, "has not run yet".to_owned(), None));
     };
-    let when = output::when(&last.started);
+    let when = time::when(&last.started);
     Some(match last.exit_code {
         Some(0) => (Level::Ok, format!("ran {when} and did well"), None),
         None if state == State::Running => (Level::Ok, format!("runs since {when}"), None),
@@ -137,19 +138,19 @@ pub fn troubles(
         }),
         Err(e) => troubles.push(Trouble {
             says: format!("whether anything starts it is not known: {e}"),
-            hint: e.hint().unwrap_or(anew),
+            hint: hints::of(&e).unwrap_or(anew),
         }),
     }
     match last {
         Err(e) => troubles.push(Trouble {
             says: e.to_string(),
-            hint: e.hint().unwrap_or_default(),
+            hint: hints::of(e).unwrap_or_default(),
         }),
         Ok(Some(last)) if state == State::Idle && last.exit_code.is_none() => {
             troubles.push(Trouble {
                 says: format!(
                     "it began {}, and was ended before it could say how: it was killed, or the computer went off",
-                    output::when(&last.started)
+                    time::when(&last.started)
                 ),
                 hint: here,
             });
@@ -163,7 +164,7 @@ pub fn troubles(
             let since = ran.chain(added(job)).max();
             if let Some(due) = since.and_then(|since| missed(job, since, now)) {
                 troubles.push(Trouble {
-                    says: format!("it was to run {}, and did not", output::when(&due)),
+                    says: format!("it was to run {}, and did not", time::when(&due)),
                     hint: format!("was the computer off, or asleep? {here}"),
                 });
             }
@@ -174,7 +175,7 @@ pub fn troubles(
                 since.and_then(|since| now.timestamp().duration_since(since).try_into().ok());
             if runs.is_some_and(|runs: Duration| runs > LONG) {
                 troubles.push(Trouble {
-                    says: format!("it runs since {} and does not end", output::when(&last.started)),
+                    says: format!("it runs since {} and does not end", time::when(&last.started)),
                     hint: "look at the phone: it may wait for its passcode. Else end that idev-backup; its draft is gone on with"
                         .to_owned(),
                 });

@@ -26,9 +26,9 @@ use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::WritableStoreArgs;
 use crate::cli::args::unattended::UnattendedArgs;
 use crate::cli::ctrl_c::interrupt;
-use crate::cli::exit;
-use crate::cli::render::output;
-use crate::cli::render::progress::{Show, Style};
+use crate::cli::render::output::{self, Style};
+use crate::cli::render::progress::Show;
+use crate::cli::{exit, hints};
 
 /// Interval between notifications about an overdue backup.
 const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -81,7 +81,13 @@ impl WatchCommand {
             Err(e) => {
                 let show = Show::new(style);
                 let wanted = self.device.device.as_deref();
-                policy::tell_failed(e.describe(), wanted, &plan, &token, &show.watch(None, None));
+                policy::tell_failed(
+                    hints::describe(&e),
+                    wanted,
+                    &plan,
+                    &token,
+                    &show.watch(None, None),
+                );
                 return output::failure(&e, None, self.output.json);
             }
         };
