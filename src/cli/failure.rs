@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use idev_backup::automation::schedule::job_state;
 use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::{
     backup, device, encryption, export, history, reader, restore, store, transport, verify,
@@ -38,6 +39,9 @@ pub enum Failure {
     /// A restore or its rehearsal failed.
     #[error(transparent)]
     Restore(#[from] restore::Error),
+    /// A scheduled job could not be read, changed or run.
+    #[error(transparent)]
+    Schedule(#[from] job_state::Error),
     /// A file that the user named cannot be written.
     #[error("cannot write {}: {cause}", .path.display())]
     Output {
@@ -85,6 +89,7 @@ impl Failure {
             Failure::Backup(e) => e.kind(),
             Failure::Encryption(e) => e.kind(),
             Failure::Restore(e) => e.kind(),
+            Failure::Schedule(e) => e.kind(),
             Failure::Output { cause, .. } => FailureKind::of_disk(cause),
             Failure::NoPassword { .. } | Failure::Mistyped { .. } => FailureKind::WrongPassword,
             Failure::Command { .. } => FailureKind::Failed,

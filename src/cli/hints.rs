@@ -49,6 +49,7 @@ pub fn of(failure: &Failure) -> Option<String> {
         Failure::Backup(e) => backup(e),
         Failure::Encryption(e) => encryption(e),
         Failure::Restore(e) => restore(e),
+        Failure::Schedule(e) => e.hint().map(str::to_owned),
         Failure::Output { cause, .. } => Some(target(cause).to_owned()),
         Failure::NoPassword { .. } => Some(PASSWORD_SOURCES.to_owned()),
         Failure::Mistyped { .. } => Some(

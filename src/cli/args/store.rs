@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::parser::ValueSource;
+use idev_backup::automation::schedule::job_state;
 use idev_backup::store::{self, Store};
 
 use crate::cli::args::folders::home;
-use crate::cli::commands::schedule_run;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
@@ -96,7 +96,7 @@ impl WritableStoreArgs {
 /// the path, so that it does not come from a variable or file.
 pub fn open(path: &Path, asked: bool, is_typed: bool) -> Result<Store, Failure> {
     let is_terminal = || std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    let may_make = !schedule_run::runs_as_job() && (asked || (is_typed && is_terminal()));
+    let may_make = !job_state::runs_as_job() && (asked || (is_typed && is_terminal()));
     match Store::open_made(path) {
         Err(store::Error::NoStore { .. }) if may_make => {
             let store = Store::create(path)?;

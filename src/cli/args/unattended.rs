@@ -7,9 +7,9 @@ use clap::Args;
 use idev_backup::automation::conditions::{Conditions, Hours};
 use idev_backup::automation::hooks::Hooks;
 use idev_backup::automation::policy::Plan;
+use idev_backup::automation::schedule::job_state;
 use idev_backup::base::units::parse_span;
 
-use crate::cli::commands::schedule_run as schedule;
 use crate::cli::hints;
 use crate::cli::render::log::{self, Level};
 use crate::cli::render::output;
@@ -154,7 +154,7 @@ impl UnattendedArgs {
             passcode_wait: self.passcode_wait,
             remind_every: self.remind_every,
             overdue_after: self.overdue_after,
-            yields: is_unattended || self.hooks().any() || schedule::runs_as_job(),
+            yields: is_unattended || self.hooks().any() || job_state::runs_as_job(),
             hooks: self.hooks(),
             may_sleep: self.may_sleep,
         }

@@ -7,12 +7,12 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::Command;
+use idev_backup::automation::schedule::job_state;
 use idev_backup::base::child;
 use idev_backup::doctor::{Level, Line};
 
 use super::config;
 use crate::cli::args::store;
-use crate::cli::commands::schedule_run;
 use crate::cli::exit;
 use crate::cli::render::output;
 
@@ -97,7 +97,7 @@ fn known(command: &Command) -> BTreeSet<String> {
         names.extend(known(subcommand));
     }
     names.extend(child::SECRETS.map(str::to_owned));
-    names.insert(schedule_run::JOB.to_owned());
+    names.insert(job_state::JOB.to_owned());
     names
 }
 

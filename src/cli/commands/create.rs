@@ -10,7 +10,6 @@ use idev_backup::backup::create::{Options, Report};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::secret::Secret;
 use idev_backup::base::time;
-use idev_backup::base::udid::Udid;
 use idev_backup::base::units::{count, counted, duration, parse_span, size};
 use idev_backup::device::connector::Connector;
 use idev_backup::history::list;
@@ -173,27 +172,12 @@ impl Create {
         let wait = self.wait_for_device;
         let phones = policy::phones(&connector, wanted, self.all, wait, watch);
         if phones.as_ref().is_err_and(policy::is_absent) {
-            for phone in known(&store, wanted) {
+            for phone in list::current_phones(&store, wanted) {
                 policy::tell_overdue(&store, &phone, plan, &connector.token, watch);
             }
         }
         Ok((connector, store, phones?))
     }
-}
-
-/// Returns the phones that have backups in the store and match `wanted`.
-pub fn known(store: &Store, wanted: Option<&str>) -> Vec<Udid> {
-    let snapshots = store.snapshots().unwrap_or_default();
-    let matching = wanted.map(|text| list::phones_named(store, text).unwrap_or_default());
-    let is_meant = |udid: &&Udid| {
-        let matching = matching.as_ref();
-        matching.is_none_or(|matching| matching.iter().any(|(other, _)| other == *udid))
-    };
-    let udids = snapshots
-        .iter()
-        .filter(|s| s.is_current())
-        .map(|s| s.udid());
-    udids.filter(is_meant).cloned().collect()
 }
 
 /// Backs up phones in parallel, each on its own thread, and reports the results.
