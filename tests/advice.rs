@@ -7,6 +7,7 @@ pub mod exit;
 #[allow(dead_code, reason = "the tests need a part of it")]
 pub mod failure;
 #[path = "../src/cli/hints.rs"]
+#[allow(dead_code, reason = "the tests need a part of it")]
 pub mod hints;
 
 use idev_backup::{backup, export, history, reader, restore, verify};

@@ -15,6 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::advice::failure::Failure as Error;
+use crate::advice::hints;
 use idev_backup::backup::create;
 use idev_backup::base::progress::{Event, Monitor, Silent};
 use idev_backup::history::adopt::{self, Came};
@@ -169,7 +170,7 @@ impl Case<'_> {
     fn run(&self, command: Command, hook: &(dyn Fn() + Sync)) -> Said {
         let said = self.try_run(command, hook);
         said.unwrap_or_else(|e| {
-            assert!(e.hint().is_some(), "{command:?} gives no hint: {e}");
+            assert!(hints::of(&e).is_some(), "{command:?} gives no hint: {e}");
             Said::Failed(e.to_string())
         })
     }

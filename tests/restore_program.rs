@@ -15,6 +15,7 @@ use idev_backup::verify::{self, Depth};
 use serde_json::Value;
 
 use crate::advice::failure::Failure;
+use crate::advice::hints;
 use crate::rig::program::{Ran, ended, program};
 use crate::rig::{self, *};
 use idev_backup::backup;
@@ -495,7 +496,7 @@ fn hints_contain_no_double_spaces() {
             left: restore::Left::AsItWas,
         }),
     ] {
-        let hint = error.hint().unwrap();
+        let hint = hints::of(&error).unwrap();
         assert!(!hint.contains("  "), "{hint}");
     }
 }

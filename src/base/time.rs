@@ -16,6 +16,32 @@ pub fn local_text(time: SystemTime) -> String {
     zoned.strftime("%Y-%m-%d %H:%M").to_string()
 }
 
+/// Returns a time in the local zone: "today 22:14", "yesterday 22:14" or "2026-11-20 22:14".
+pub fn when(rfc3339: &str) -> String {
+    let Ok(time) = rfc3339.parse::<Timestamp>() else {
+        return rfc3339.to_owned();
+    };
+    let zone = TimeZone::system();
+    let now = Timestamp::try_from(SystemTime::now())
+        .unwrap_or_default()
+        .to_zoned(zone.clone());
+    let then = time.to_zoned(zone);
+    let clock = then.strftime("%H:%M");
+    match now.date().since(then.date()).map(|span| span.get_days()) {
+        Ok(0) => format!("today {clock}"),
+        Ok(1) => format!("yesterday {clock}"),
+        _ => then.strftime("%Y-%m-%d %H:%M").to_string(),
+    }
+}
+
+/// Returns a time in the local zone as "2026-11-20 22:14", even if it is today.
+pub fn when_exactly(rfc3339: &str) -> String {
+    match rfc3339.parse::<Timestamp>() {
+        Ok(time) => local_text(time.into()),
+        Err(_) => rfc3339.to_owned(),
+    }
+}
+
 /// Formats a time for scripts: RFC 3339 in UTC, whole seconds.
 pub fn rfc3339(time: SystemTime) -> String {
     let timestamp = Timestamp::try_from(time).unwrap_or_default();

@@ -31,7 +31,7 @@ use crate::cli::{commands, exit};
     Exit codes: 0 done, 1 failed, 2 usage, 3 done with problems, 4 no device, 5 locked or not trusted, 6 wrong password, \
     7 no space, 8 connection lost, 130 interrupted."
 )]
-pub(crate) struct Cli {
+struct Cli {
     /// The config file [default: idev-backup/config.toml in the platform's place for configuration]
     #[arg(long, global = true, env = "IDEV_BACKUP_CONFIG", value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
     config: Option<PathBuf>,
@@ -40,7 +40,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Subcommand)]
-pub(crate) enum Command {
+enum Command {
     Create(Box<commands::create::Create>),
     Devices(commands::devices::Devices),
     Doctor(Box<commands::doctor::Doctor>),
@@ -114,7 +114,7 @@ fn parse() -> Result<Cli, u8> {
         Command::Schedule(schedule) if !schedule.reads_config() => return Ok(cli),
         _ => {}
     }
-    let mistakes = variables::mistakes();
+    let mistakes = variables::mistakes(&Cli::command(), std::env::vars_os());
     match &mut cli.command {
         Command::Doctor(doctor) => doctor.config = variables::findings(&mistakes),
         _ if !mistakes.is_empty() => return Err(variables::tell(&mistakes)),
@@ -204,10 +204,7 @@ fn of(command: clap::Command) -> Cli {
 }
 
 /// Parses the command line of a job, with the current values of the config file.
-pub(crate) fn of_job(
-    words: &[String],
-    named: Option<&Path>,
-) -> Result<Option<WritableStoreArgs>, Failure> {
+fn of_job(words: &[String], named: Option<&Path>) -> Result<Option<WritableStoreArgs>, Failure> {
     let exit = |e: clap::Error| -> ! { e.exit() };
     let words = || std::iter::once("idev-backup").chain(words.iter().map(String::as_str));
     let plain = Config::default().apply(Cli::command());
@@ -270,14 +267,128 @@ fn obey(cli: Cli) -> u8 {
             }
         },
         Command::Trace(c) => c.run(),
-        Command::Schedule(c) => c.run(cli.config.as_deref()),
+        Command::Schedule(c) => c.run(cli.config.as_deref(), of_job),
         Command::Watch(c) => c.connector.trace.end(c.run()),
-        Command::Config(c) => c.run(
-            cli.config.as_deref(),
-            &Config::default().apply(Cli::command()),
-        ),
+        Command::Config(c) => c.run(cli.config.as_deref(), Cli::command()),
         Command::UdevRule(c) => c.run(),
-        Command::Completions(c) => c.run(),
-        Command::Man(c) => c.run(),
+        Command::Completions(c) => c.run(&mut Cli::command()),
+        Command::Man(c) => c.run(Cli::command()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(name: &str, value: &str) -> Option<variables::Mistake> {
+        let environment = [(name.into(), value.into())].into_iter();
+        variables::mistakes(&Cli::command(), environment).pop()
+    }
+
+    #[test]
+    fn variable_mistakes_are_explained() {
+        for (name, value, text, hint) in [
+            (
+                "RETENTION_KEEP_LST",
+                "9",
+                "there is no variable",
+                "KEEP_LAST?",
+            ),
+            ("STOER", "/x", "there is no variable", "IDEV_BACKUP_STORE?"),
+            ("WHATEVER_IT_IS", "9", "there is no variable", "config show"),
+            ("STORE", "", "is empty", "unset"),
+            ("PASSWORD", "", "is empty", "unset"),
+            ("CREATE_FULL", "", "is empty", "unset"),
+            ("STORE", "backups", "no whole path", "from the root"),
+            ("CONFIG", "./a.toml", "no whole path", "from the root"),
+            ("LOG_FILE", "a.log", "no whole path", "from the root"),
+        ] {
+            let mistake = told(&format!("IDEV_BACKUP_{name}"), value).unwrap();
+            assert!(mistake.text.contains(text), "{name}: {mistake:?}");
+            assert!(mistake.text.contains(name), "{name}: {mistake:?}");
+            assert!(mistake.hint.contains(hint), "{name}: {mistake:?}");
+        }
+    }
+
+    #[test]
+    fn valid_variables_are_accepted() {
+        let root = if cfg!(windows) { "C:\\x" } else { "/x" };
+        for (name, value) in [
+            ("IDEV_BACKUP_STORE", root),
+            ("IDEV_BACKUP_STORE", "~/backups"),
+            ("IDEV_BACKUP_RETENTION_KEEP_LAST", "9"),
+            ("IDEV_BACKUP_NEW_PASSWORD", "x"),
+            ("IDEV_BACKUP_KILLS", "9"),
+            ("OTHER", ""),
+        ] {
+            assert_eq!(told(name, value), None, "{name}");
+        }
+    }
+
+    /// Every option and argument that is a path goes through the same reader.
+    #[test]
+    fn no_path_may_be_empty() {
+        fn paths(command: &clap::Command, names: &[String], found: &mut Vec<Vec<String>>) {
+            for arg in command.get_arguments() {
+                let is_path = arg.get_value_parser().type_id() == std::any::TypeId::of::<PathBuf>();
+                if is_path {
+                    let option = arg.get_long().map(|long| format!("--{long}="));
+                    found.push([names, &[option.unwrap_or_default()]].concat());
+                }
+            }
+            for command in command.get_subcommands() {
+                let name = command.get_name().to_owned();
+                paths(command, &[names, &[name]].concat(), found);
+            }
+        }
+        let command = Cli::command();
+        let mut found = Vec::new();
+        paths(&command, &["idev-backup".to_owned()], &mut found);
+        assert!(found.len() > 20, "{found:?}");
+        for words in found {
+            // Other arguments may have to precede the one under test.
+            let told = [0, 1].map(|before| {
+                let mut words = words.clone();
+                let last = words.pop().unwrap_or_default();
+                words.extend(vec!["x".to_owned(); before]);
+                words.push(last);
+                let told = command.clone().try_get_matches_from(&words).err();
+                told.map(|e| e.to_string()).unwrap_or_default()
+            });
+            assert!(
+                told.iter().any(|told| told.contains("is empty")),
+                "{words:?}: {told:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_config_key_has_an_option() {
+        fn names(command: &clap::Command, found: &mut Vec<String>) {
+            let of = |arg: &clap::Arg| arg.get_env().map(|env| env.to_string_lossy().into_owned());
+            found.extend(command.get_arguments().filter_map(of));
+            command.get_subcommands().for_each(|c| names(c, found));
+        }
+        let mut found = Vec::new();
+        names(&Cli::command(), &mut found);
+        for key in config::KEYS {
+            assert!(found.contains(&config::variable(key.name)), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn flag_outranks_config_outranks_default() {
+        let config = Config::parse("[retention]\nkeep-last = 9\n[create]\nfull = true").unwrap();
+        let parsed = |args: &[&str]| {
+            let command = config.apply(Cli::command());
+            let words = ["idev-backup", "create"].iter().chain(args);
+            let matches = command.try_get_matches_from(words).unwrap();
+            let create = matches.subcommand_matches("create").unwrap().clone();
+            let keep = *create.get_one::<u32>("keep_last").unwrap();
+            (keep, *create.get_one::<bool>("full").unwrap())
+        };
+        assert_eq!(parsed(&[]), (9, true));
+        assert_eq!(parsed(&["--keep", "1", "--full=false"]), (1, false));
+        assert_eq!(parsed(&["--full"]), (9, true));
     }
 }

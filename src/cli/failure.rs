@@ -3,13 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use idev_backup::automation::policy::Described;
+use idev_backup::automation::schedule::job_state;
 use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::{
     backup, device, encryption, export, history, reader, restore, store, transport, verify,
 };
-
-use super::{exit, hints};
 
 /// The reasons that a command fails.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +39,9 @@ pub enum Failure {
     /// A restore or its rehearsal failed.
     #[error(transparent)]
     Restore(#[from] restore::Error),
+    /// A scheduled job could not be read, changed or run.
+    #[error(transparent)]
+    Schedule(#[from] job_state::Error),
     /// A file that the user named cannot be written.
     #[error("cannot write {}: {cause}", .path.display())]
     Output {
@@ -88,39 +89,17 @@ impl Failure {
             Failure::Backup(e) => e.kind(),
             Failure::Encryption(e) => e.kind(),
             Failure::Restore(e) => e.kind(),
+            Failure::Schedule(e) => e.kind(),
             Failure::Output { cause, .. } => FailureKind::of_disk(cause),
             Failure::NoPassword { .. } | Failure::Mistyped { .. } => FailureKind::WrongPassword,
             Failure::Command { .. } => FailureKind::Failed,
             Failure::Interrupted => FailureKind::Interrupted,
         }
     }
-
-    /// Describes the failure for the user's hooks and for reports.
-    pub fn describe(&self) -> Described {
-        Described {
-            text: self.to_string(),
-            exit_code: exit::code(self.kind()),
-            hint: self.hint(),
-        }
-    }
-
-    /// Returns advice on what to do next, if there is any.
-    pub fn hint(&self) -> Option<String> {
-        hints::of(self)
-    }
 }
 
 impl From<transport::Error> for Failure {
     fn from(e: transport::Error) -> Failure {
         Failure::Device(e.into())
-    }
-}
-
-/// Describes a failed backup for the user's hooks.
-pub fn describe(error: &backup::Error) -> Described {
-    Described {
-        text: error.to_string(),
-        exit_code: exit::code(error.kind()),
-        hint: hints::backup(error),
     }
 }

@@ -2,10 +2,12 @@
 
 use std::io::ErrorKind;
 
+use idev_backup::automation::policy::Described;
 use idev_backup::restore::partial::NoPart;
 use idev_backup::transport::plist_stream::FrameError;
 use idev_backup::{backup, encryption, export, history, mobilebackup, reader, restore, verify};
 
+use super::exit;
 use super::failure::Failure;
 
 const LIST: &str = "`idev-backup list` shows what the store holds";
@@ -16,6 +18,24 @@ const ELSEWHERE: &str = "name another folder for temporary files in the variable
 const WHOLE: &str = "restore the whole backup, or take single files out of it with `idev-backup extract` and `idev-backup export photos`";
 const BROKEN_BACKUP: &str =
     "`idev-backup verify` tells what else of this backup is damaged, and what older ones hold";
+
+/// Describes a failure for the user's hooks and for reports.
+pub fn describe(failure: &Failure) -> Described {
+    Described {
+        text: failure.to_string(),
+        exit_code: exit::code(failure.kind()),
+        hint: of(failure),
+    }
+}
+
+/// Describes a failed backup for the user's hooks.
+pub fn describe_backup(error: &backup::Error) -> Described {
+    Described {
+        text: error.to_string(),
+        exit_code: exit::code(error.kind()),
+        hint: backup(error),
+    }
+}
 
 /// Returns the advice for a failure, if there is any.
 pub fn of(failure: &Failure) -> Option<String> {
@@ -29,6 +49,7 @@ pub fn of(failure: &Failure) -> Option<String> {
         Failure::Backup(e) => backup(e),
         Failure::Encryption(e) => encryption(e),
         Failure::Restore(e) => restore(e),
+        Failure::Schedule(e) => e.hint().map(str::to_owned),
         Failure::Output { cause, .. } => Some(target(cause).to_owned()),
         Failure::NoPassword { .. } => Some(PASSWORD_SOURCES.to_owned()),
         Failure::Mistyped { .. } => Some(

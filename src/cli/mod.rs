@@ -4,7 +4,7 @@
 mod args;
 mod commands;
 mod ctrl_c;
-pub(crate) mod dispatch;
+mod dispatch;
 mod exit;
 mod failure;
 mod hints;

@@ -6,6 +6,7 @@
 
 mod check_connection;
 mod check_phone;
+pub mod check_schedule;
 mod check_store;
 pub mod computer;
 mod examine;

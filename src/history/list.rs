@@ -413,6 +413,21 @@ pub fn describe(snapshot: &Snapshot) -> Backup {
     }
 }
 
+/// Returns the phones that have a current backup in the store and match `wanted`.
+pub fn current_phones(store: &Store, wanted: Option<&str>) -> Vec<Udid> {
+    let snapshots = store.snapshots().unwrap_or_default();
+    let matching = wanted.map(|text| phones_named(store, text).unwrap_or_default());
+    let is_meant = |udid: &&Udid| {
+        let matching = matching.as_ref();
+        matching.is_none_or(|matching| matching.iter().any(|(other, _)| other == *udid))
+    };
+    let udids = snapshots
+        .iter()
+        .filter(|s| s.is_current())
+        .map(|s| s.udid());
+    udids.filter(is_meant).cloned().collect()
+}
+
 /// Returns the phones in a store that `text` identifies, each with its name.
 pub fn phones_named(store: &Store, text: &str) -> Result<Vec<(Udid, Option<String>)>, Error> {
     let mut phones: Vec<(Udid, Option<String>)> = Vec::new();

@@ -1,8 +1,12 @@
 //! Jobs that the system starts on a schedule: one module without I/O per scheduler builds the text
-//! of a job, and [`install`] passes it to the system.
+//! of a job, and [`install`] passes it to the system. [`job_state`] keeps the files of each job,
+//! [`jobs`] adds and removes jobs, and [`job_run`] runs one.
 
 pub mod cron;
 pub mod install;
+pub mod job_run;
+pub mod job_state;
+pub mod jobs;
 pub mod launchd;
 pub mod systemd;
 pub mod windows;

@@ -563,38 +563,6 @@ mod tests {
     }
 
     #[test]
-    fn every_config_key_has_an_option() {
-        use clap::CommandFactory;
-        fn variables(command: &Command, found: &mut Vec<String>) {
-            let of = |arg: &clap::Arg| arg.get_env().map(|env| env.to_string_lossy().into_owned());
-            found.extend(command.get_arguments().filter_map(of));
-            command.get_subcommands().for_each(|c| variables(c, found));
-        }
-        let mut found = Vec::new();
-        variables(&crate::cli::dispatch::Cli::command(), &mut found);
-        for key in KEYS {
-            assert!(found.contains(&variable(key.name)), "{}", key.name);
-        }
-    }
-
-    #[test]
-    fn flag_outranks_config_outranks_default() {
-        use clap::CommandFactory;
-        let config = Config::parse("[retention]\nkeep-last = 9\n[create]\nfull = true").unwrap();
-        let parsed = |args: &[&str]| {
-            let command = config.apply(crate::cli::dispatch::Cli::command());
-            let words = ["idev-backup", "create"].iter().chain(args);
-            let matches = command.try_get_matches_from(words).unwrap();
-            let create = matches.subcommand_matches("create").unwrap().clone();
-            let keep = *create.get_one::<u32>("keep_last").unwrap();
-            (keep, *create.get_one::<bool>("full").unwrap())
-        };
-        assert_eq!(parsed(&[]), (9, true));
-        assert_eq!(parsed(&["--keep", "1", "--full=false"]), (1, false));
-        assert_eq!(parsed(&["--full"]), (9, true));
-    }
-
-    #[test]
     fn guide_shows_exactly_the_config_keys() {
         let guide = include_str!("../../../docs/guide.md");
         let root = if cfg!(windows) { "\"C:/" } else { "\"/" };

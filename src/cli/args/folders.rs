@@ -1,8 +1,10 @@
-//! The platform's folders for data and for configuration.
+//! The platform's folders for data and for configuration, and those of scheduled jobs.
 
 use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
+use idev_backup::automation::schedule::install::Places;
+use idev_backup::automation::schedule::job_state::Jobs;
 
 use crate::cli::failure::Failure;
 
@@ -18,4 +20,17 @@ pub(crate) fn home() -> Result<(PathBuf, PathBuf), Failure> {
             hint: "name the folder of backups with --store".to_owned(),
         }),
     }
+}
+
+/// Returns the jobs of this user.
+pub(crate) fn jobs() -> Result<Jobs, Failure> {
+    let (_, config) = home()?;
+    let home = etcetera::home_dir().map_err(|_| Failure::Command {
+        what: "you have no home folder".to_owned(),
+        hint: "set HOME".to_owned(),
+    })?;
+    Ok(Jobs {
+        folder: config.join("idev-backup").join("schedule"),
+        places: Places { home, config },
+    })
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cli::render::progress;
+use crate::cli::render::output;
 
 /// How results are shown.
 #[derive(Args, Clone, Copy)]
@@ -16,11 +16,11 @@ pub(crate) struct OutputArgs {
 }
 
 impl OutputArgs {
-    pub(crate) fn style(self) -> progress::Style {
+    pub(crate) fn style(self) -> output::Style {
         match self {
-            OutputArgs { json: true, .. } => progress::Style::Json,
-            OutputArgs { quiet: true, .. } => progress::Style::Quiet,
-            _ => progress::Style::People,
+            OutputArgs { json: true, .. } => output::Style::Json,
+            OutputArgs { quiet: true, .. } => output::Style::Quiet,
+            _ => output::Style::People,
         }
     }
 }

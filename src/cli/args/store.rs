@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::parser::ValueSource;
+use idev_backup::automation::schedule::job_state;
 use idev_backup::store::{self, Store};
 
 use crate::cli::args::folders::home;
-use crate::cli::commands::schedule_run;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
@@ -96,7 +96,7 @@ impl WritableStoreArgs {
 /// the path, so that it does not come from a variable or file.
 pub fn open(path: &Path, asked: bool, is_typed: bool) -> Result<Store, Failure> {
     let is_terminal = || std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    let may_make = !schedule_run::runs_as_job() && (asked || (is_typed && is_terminal()));
+    let may_make = !job_state::runs_as_job() && (asked || (is_typed && is_terminal()));
     match Store::open_made(path) {
         Err(store::Error::NoStore { .. }) if may_make => {
             let store = Store::create(path)?;
@@ -164,43 +164,6 @@ mod tests {
         assert_eq!(read("./~"), Ok("./~".into()));
         for text in ["", "~mira", "~mira/a"] {
             assert!(read(text).is_err(), "{text:?}");
-        }
-    }
-    /// Every option and argument that is a path goes through the same reader.
-    #[test]
-    fn no_path_may_be_empty() {
-        use clap::CommandFactory;
-        fn paths(command: &clap::Command, names: &[String], found: &mut Vec<Vec<String>>) {
-            for arg in command.get_arguments() {
-                let is_path = arg.get_value_parser().type_id() == std::any::TypeId::of::<PathBuf>();
-                if is_path {
-                    let option = arg.get_long().map(|long| format!("--{long}="));
-                    found.push([names, &[option.unwrap_or_default()]].concat());
-                }
-            }
-            for command in command.get_subcommands() {
-                let name = command.get_name().to_owned();
-                paths(command, &[names, &[name]].concat(), found);
-            }
-        }
-        let command = crate::cli::dispatch::Cli::command();
-        let mut found = Vec::new();
-        paths(&command, &["idev-backup".to_owned()], &mut found);
-        assert!(found.len() > 20, "{found:?}");
-        for words in found {
-            // Other arguments may have to precede the one under test.
-            let told = [0, 1].map(|before| {
-                let mut words = words.clone();
-                let last = words.pop().unwrap_or_default();
-                words.extend(vec!["x".to_owned(); before]);
-                words.push(last);
-                let told = command.clone().try_get_matches_from(&words).err();
-                told.map(|e| e.to_string()).unwrap_or_default()
-            });
-            assert!(
-                told.iter().any(|told| told.contains("is empty")),
-                "{words:?}: {told:?}"
-            );
         }
     }
 }

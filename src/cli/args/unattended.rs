@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use idev_backup::automation::conditions::{Conditions, Hours};
 use idev_backup::automation::hooks::Hooks;
 use idev_backup::automation::policy::Plan;
+use idev_backup::automation::schedule::job_state;
 use idev_backup::base::units::parse_span;
 
-use crate::cli::commands::schedule_run as schedule;
-use crate::cli::failure;
-use crate::cli::render::log;
+use crate::cli::hints;
+use crate::cli::render::log::{self, Level};
+use crate::cli::render::output;
 
 /// When a backup is too old, for those who only tell of it.
 #[derive(Args, Clone)]
@@ -122,24 +123,19 @@ struct LogArgs {
     log_level: Level,
 }
 
-/// How much a log gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub enum Level {
-    /// Failures.
-    Error,
-    /// Those, and problems.
-    Warning,
-    /// Everything.
-    Info,
-}
-
 impl UnattendedArgs {
     /// Starts the log and returns the plan for backups of phones whose last one is older than
     /// `older_than`.
     pub fn plan(&self, older_than: Option<Duration>) -> Plan {
         let hooks = &self.hooks;
         if let Some(file) = &self.log.log_file {
-            log::begin(file, self.log.log_level);
+            // Failure to write the log is only a problem, since the backup matters more.
+            if let Err(e) = log::begin(file, self.log.log_level) {
+                output::problem(
+                    &format!("cannot write the log {}: {e}", file.display()),
+                    "name another with --log-file",
+                );
+            }
         }
         let conditions = Conditions {
             older_than,
@@ -151,14 +147,14 @@ impl UnattendedArgs {
         let told = hooks.notify || self.overdue_after.is_some();
         let is_unattended = conditions != Conditions::default() || self.retry > 0 || waits || told;
         Plan {
-            describe: Some(failure::describe),
+            describe: Some(hints::describe_backup),
             conditions,
             retries: self.retry,
             retry_wait: self.retry_wait,
             passcode_wait: self.passcode_wait,
             remind_every: self.remind_every,
             overdue_after: self.overdue_after,
-            yields: is_unattended || self.hooks().any() || schedule::runs_as_job(),
+            yields: is_unattended || self.hooks().any() || job_state::runs_as_job(),
             hooks: self.hooks(),
             may_sleep: self.may_sleep,
         }

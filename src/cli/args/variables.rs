@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::{Command, CommandFactory};
+use clap::Command;
+use idev_backup::automation::schedule::job_state;
 use idev_backup::base::child;
 use idev_backup::doctor::{Level, Line};
 
 use super::config;
 use crate::cli::args::store;
-use crate::cli::commands::schedule_run;
 use crate::cli::exit;
 use crate::cli::render::output;
 
@@ -39,16 +39,33 @@ const OF_TESTS: [&str; 13] = [
 /// A mistake in an environment variable.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mistake {
-    text: String,
-    hint: String,
+    /// Description of the mistake.
+    pub text: String,
+    /// Advice for the user.
+    pub hint: String,
 }
 
-/// Returns the mistakes in the environment of this program.
-pub fn mistakes() -> Vec<Mistake> {
-    among(
-        std::env::vars_os(),
-        &known(&crate::cli::dispatch::Cli::command()),
-    )
+/// Returns the mistakes in an environment. The options of `command` name the known variables.
+pub fn mistakes(
+    command: &Command,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Vec<Mistake> {
+    let known = known(command);
+    let mut mistakes: Vec<Mistake> = environment
+        .filter_map(|(name, value)| {
+            let name = name.to_string_lossy().into_owned();
+            // On Windows, the case of names does not matter.
+            let name = if cfg!(windows) {
+                name.to_uppercase()
+            } else {
+                name
+            };
+            name.starts_with(PREFIX)
+                .then(|| mistake(&name, &value, &known))?
+        })
+        .collect();
+    mistakes.sort_by(|a, b| a.text.cmp(&b.text));
+    mistakes
 }
 
 /// Reports the mistakes and returns the exit code.
@@ -80,29 +97,8 @@ fn known(command: &Command) -> BTreeSet<String> {
         names.extend(known(subcommand));
     }
     names.extend(child::SECRETS.map(str::to_owned));
-    names.insert(schedule_run::JOB.to_owned());
+    names.insert(job_state::JOB.to_owned());
     names
-}
-
-fn among(
-    variables: impl Iterator<Item = (OsString, OsString)>,
-    known: &BTreeSet<String>,
-) -> Vec<Mistake> {
-    let mut mistakes: Vec<Mistake> = variables
-        .filter_map(|(name, value)| {
-            let name = name.to_string_lossy().into_owned();
-            // On Windows, the case of names does not matter.
-            let name = if cfg!(windows) {
-                name.to_uppercase()
-            } else {
-                name
-            };
-            name.starts_with(PREFIX)
-                .then(|| mistake(&name, &value, known))?
-        })
-        .collect();
-    mistakes.sort_by(|a, b| a.text.cmp(&b.text));
-    mistakes
 }
 
 fn mistake(name: &str, value: &OsString, known: &BTreeSet<String>) -> Option<Mistake> {
@@ -146,54 +142,4 @@ fn mistake(name: &str, value: &OsString, known: &BTreeSet<String>) -> Option<Mis
 
 fn is_whole(path: &Path) -> bool {
     path.is_absolute()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(name: &str, value: &str) -> Option<Mistake> {
-        let known = known(&crate::cli::dispatch::Cli::command());
-        among([(name.into(), value.into())].into_iter(), &known).pop()
-    }
-
-    #[test]
-    fn variable_mistakes_are_explained() {
-        for (name, value, text, hint) in [
-            (
-                "RETENTION_KEEP_LST",
-                "9",
-                "there is no variable",
-                "KEEP_LAST?",
-            ),
-            ("STOER", "/x", "there is no variable", "IDEV_BACKUP_STORE?"),
-            ("WHATEVER_IT_IS", "9", "there is no variable", "config show"),
-            ("STORE", "", "is empty", "unset"),
-            ("PASSWORD", "", "is empty", "unset"),
-            ("CREATE_FULL", "", "is empty", "unset"),
-            ("STORE", "backups", "no whole path", "from the root"),
-            ("CONFIG", "./a.toml", "no whole path", "from the root"),
-            ("LOG_FILE", "a.log", "no whole path", "from the root"),
-        ] {
-            let mistake = told(&format!("{PREFIX}{name}"), value).unwrap();
-            assert!(mistake.text.contains(text), "{name}: {mistake:?}");
-            assert!(mistake.text.contains(name), "{name}: {mistake:?}");
-            assert!(mistake.hint.contains(hint), "{name}: {mistake:?}");
-        }
-    }
-
-    #[test]
-    fn valid_variables_are_accepted() {
-        let root = if cfg!(windows) { "C:\\x" } else { "/x" };
-        for (name, value) in [
-            ("IDEV_BACKUP_STORE", root),
-            ("IDEV_BACKUP_STORE", "~/backups"),
-            ("IDEV_BACKUP_RETENTION_KEEP_LAST", "9"),
-            ("IDEV_BACKUP_NEW_PASSWORD", "x"),
-            ("IDEV_BACKUP_KILLS", "9"),
-            ("OTHER", ""),
-        ] {
-            assert_eq!(told(name, value), None, "{name}");
-        }
-    }
 }

@@ -13,8 +13,8 @@ use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::{self, StoreArgs, WritableStoreArgs, path_parser};
 use crate::cli::exit;
 use crate::cli::failure::Failure;
-use crate::cli::render::output;
-use crate::cli::render::progress::{Show, Style, Watch};
+use crate::cli::render::output::{self, Style};
+use crate::cli::render::progress::{Show, Watch};
 
 /// Take a backup of Finder, iTunes, iMazing or another program into the store.
 ///

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::args::config::{Config, KEYS, Mistake, at, place, tell_mistakes, variable};
 use crate::cli::args::variables;
 use crate::cli::exit;
-use crate::cli::render::output;
+use crate::cli::render::{output, table};
 
 /// Show and check the config file.
 ///
@@ -57,9 +57,9 @@ struct About {
 }
 
 impl ConfigCommand {
-    /// Runs the command and returns its exit code. `plain` is the command line without the values
-    /// of any file.
-    pub fn run(&self, named: Option<&Path>, plain: &Command) -> u8 {
+    /// Runs the command and returns its exit code. `command` is the command line, which has
+    /// the variables and the default values.
+    pub fn run(&self, named: Option<&Path>, command: Command) -> u8 {
         let Some((path, is_named)) = place(named) else {
             output::tell("error: you have no home folder\n  hint: name a file with --config");
             return exit::FAILED;
@@ -83,8 +83,9 @@ impl ConfigCommand {
             Err(mistakes) => (Config::default(), mistakes),
         };
         let code = tell_mistakes(&path, &mistakes);
-        let of_variables = variables::mistakes();
+        let of_variables = variables::mistakes(&command, std::env::vars_os());
         variables::tell(&of_variables);
+        let plain = Config::default().apply(command);
         let is_wrong = !mistakes.is_empty() || !of_variables.is_empty();
         match (self.what, self.json) {
             (What::Check, false) if !is_wrong && about.exists => {
@@ -98,18 +99,18 @@ impl ConfigCommand {
             }
             (What::Show, false) if !is_wrong => {
                 let rows = std::iter::once(["KEY", "VALUE", "FROM"].map(str::to_owned).to_vec());
-                let rows = rows.chain(config.shown(plain).into_iter().map(|shown| {
+                let rows = rows.chain(config.shown(&plain).into_iter().map(|shown| {
                     vec![
                         shown.key,
                         shown.value.unwrap_or_default(),
                         shown.from.into(),
                     ]
                 }));
-                output::table(&rows.collect::<Vec<_>>())
+                table::table(&rows.collect::<Vec<_>>())
                     .iter()
                     .for_each(|line| output::lines(line));
             }
-            (What::Show, true) if !is_wrong => about.keys = Some(config.shown(plain)),
+            (What::Show, true) if !is_wrong => about.keys = Some(config.shown(&plain)),
             _ => {}
         }
         if self.json {

@@ -1,7 +1,6 @@
 //! `idev-backup create`
 
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use clap::Args;
@@ -10,7 +9,7 @@ use idev_backup::backup;
 use idev_backup::backup::create::{Options, Report};
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::secret::Secret;
-use idev_backup::base::udid::Udid;
+use idev_backup::base::time;
 use idev_backup::base::units::{count, counted, duration, parse_span, size};
 use idev_backup::device::connector::Connector;
 use idev_backup::history::list;
@@ -27,10 +26,11 @@ use crate::cli::args::password::PasswordArgs;
 use crate::cli::args::store::WritableStoreArgs;
 use crate::cli::args::unattended::UnattendedArgs;
 use crate::cli::ctrl_c::interrupt;
-use crate::cli::exit;
 use crate::cli::failure::Failure;
-use crate::cli::render::progress::{PROBLEMS_SHOWN, Show, Style, Watch};
-use crate::cli::render::{log, output};
+use crate::cli::render::log;
+use crate::cli::render::output::{self, Style};
+use crate::cli::render::progress::{PROBLEMS_SHOWN, Show, Watch, ticking};
+use crate::cli::{exit, hints};
 
 /// Back up a phone: everything the first time, then only what changed.
 ///
@@ -141,7 +141,7 @@ impl Create {
             // The user who interrupted it is watching, so no notification is needed.
             Err(e @ Failure::Interrupted) => output::failure(&e, None, self.output.json),
             Err(e) => {
-                policy::tell_failed(e.describe(), self.wanted(), &plan, &token, &watch);
+                policy::tell_failed(hints::describe(&e), self.wanted(), &plan, &token, &watch);
                 output::failure(&e, None, self.output.json)
             }
         }
@@ -172,27 +172,12 @@ impl Create {
         let wait = self.wait_for_device;
         let phones = policy::phones(&connector, wanted, self.all, wait, watch);
         if phones.as_ref().is_err_and(policy::is_absent) {
-            for phone in known(&store, wanted) {
+            for phone in list::current_phones(&store, wanted) {
                 policy::tell_overdue(&store, &phone, plan, &connector.token, watch);
             }
         }
         Ok((connector, store, phones?))
     }
-}
-
-/// Returns the phones that have backups in the store and match `wanted`.
-pub fn known(store: &Store, wanted: Option<&str>) -> Vec<Udid> {
-    let snapshots = store.snapshots().unwrap_or_default();
-    let matching = wanted.map(|text| list::phones_named(store, text).unwrap_or_default());
-    let is_meant = |udid: &&Udid| {
-        let matching = matching.as_ref();
-        matching.is_none_or(|matching| matching.iter().any(|(other, _)| other == *udid))
-    };
-    let udids = snapshots
-        .iter()
-        .filter(|s| s.is_current())
-        .map(|s| s.udid());
-    udids.filter(is_meant).cloned().collect()
 }
 
 /// Backs up phones in parallel, each on its own thread, and reports the results.
@@ -224,19 +209,12 @@ pub fn back_up(
             .zip(&watches)
             .map(|(phone, watch)| scope.spawn(move || run(phone, watch)))
             .collect();
-        let (end, ended) = channel::<()>();
-        let watches = &watches;
-        scope.spawn(move || {
-            while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-                watches.iter().for_each(Watch::tick);
-            }
-        });
-        let results = threads
-            .into_iter()
-            .map(|thread| thread.join().ok())
-            .collect();
-        drop(end);
-        results
+        ticking(&watches, || {
+            threads
+                .into_iter()
+                .map(|thread| thread.join().ok())
+                .collect()
+        })
     });
     let mut codes = vec![exit::DONE; results.len()];
     for ((result, watch), code) in results.iter().zip(&watches).zip(&mut codes) {
@@ -310,7 +288,7 @@ fn reassure(udid: Option<&str>, store: &Store, style: Style) {
             backup.path
         ),
         Some(backup) => {
-            let date = backup.date.as_deref().map(output::when).unwrap_or_default();
+            let date = backup.date.as_deref().map(time::when).unwrap_or_default();
             format!("  your last backup ({date}) is untouched: {}", backup.path)
         }
         None => {

@@ -20,8 +20,8 @@ use crate::cli::args::store::path_parser;
 use crate::cli::ctrl_c::interrupt;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
-use crate::cli::render::output;
-use crate::cli::render::progress::{Show, Style};
+use crate::cli::render::output::{self, Style};
+use crate::cli::render::progress::Show;
 
 /// Back up a simulated iPhone twice and verify the result: everything that `create` does, without a
 /// phone.

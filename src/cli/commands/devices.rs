@@ -1,6 +1,7 @@
 //! `idev-backup devices`
 
 use clap::Args;
+use idev_backup::base::time;
 use idev_backup::device;
 use idev_backup::device::listing::{self, Device};
 use idev_backup::history::list;
@@ -11,7 +12,7 @@ use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
-use crate::cli::render::output;
+use crate::cli::render::{output, table};
 
 /// Show the phones that are connected, and how far they are ready for a backup.
 ///
@@ -110,11 +111,11 @@ fn show(found: &[Device]) {
             device
                 .last_backup
                 .as_deref()
-                .map_or_else(|| "never".to_owned(), output::when),
+                .map_or_else(|| "never".to_owned(), time::when),
             device.udid.clone(),
         ]);
     }
-    let lines = output::table(&rows);
+    let lines = table::table(&rows);
     for (at, line) in lines.iter().enumerate() {
         if !line.is_empty() {
             output::lines(line);

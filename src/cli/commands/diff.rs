@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use idev_backup::base::secret::Secret;
+use idev_backup::base::time;
 use idev_backup::base::units::{count, counted, size};
 use idev_backup::history::list;
 use idev_backup::reader;
@@ -285,7 +286,7 @@ fn text(report: &Report) -> Vec<String> {
 }
 
 fn side_words(side: &Side) -> String {
-    let date = side.date.as_deref().map(output::when);
+    let date = side.date.as_deref().map(time::when);
     let ios = side.ios.as_ref().map(|ios| format!("iOS {ios}"));
     let encrypted = side.encrypted.then(|| "encrypted".to_owned());
     let facts: Vec<String> = [side.name.clone(), date, ios, encrypted]

@@ -7,18 +7,18 @@ use clap::{Args, Subcommand};
 use idev_backup::base::units::counted;
 use idev_backup::doctor::computer::Places;
 use idev_backup::doctor::explain::{self, Explanation};
-use idev_backup::doctor::{Level, Line, Options, Report, examine};
+use idev_backup::doctor::{Level, Line, Options, Report, check_schedule, examine};
 use serde::Serialize;
 
-use super::schedule_health;
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::folders;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::args::unattended::OverdueArgs;
-use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
+use crate::cli::{exit, hints};
 
 /// Time limit for all answers of a phone or a disk.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -115,7 +115,17 @@ impl Doctor {
         let mut report = examine(&self.connector.connector()?, &options)?;
         // The library does not know the config file and the jobs, so add their findings here.
         report.lines.extend(self.config.iter().cloned());
-        report.lines.extend(schedule_health::examined());
+        report.lines.extend(match folders::jobs() {
+            Ok(jobs) => check_schedule::judge(&jobs),
+            Err(e) => vec![Line {
+                level: Level::Warning,
+                topic: "schedule",
+                udid: None,
+                says: e.to_string(),
+                means: None,
+                hint: hints::of(&e),
+            }],
+        });
         let worst = report.lines.iter().map(|line| line.level).max();
         report.level = worst.unwrap_or(report.level);
         Ok(report)

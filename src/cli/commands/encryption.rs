@@ -17,8 +17,8 @@ use crate::cli::args::reading::ReadArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
-use crate::cli::render::output;
-use crate::cli::render::progress::{Show, Style, Watch};
+use crate::cli::render::output::{self, Style};
+use crate::cli::render::progress::{Show, Watch};
 
 /// Switch the encryption of a phone's backups on or off, change its password, or try a password on
 /// a backup.

@@ -10,7 +10,7 @@ use crate::cli::args::reading::{ReadArgs, tell_unread};
 use crate::cli::ctrl_c::interrupt;
 use crate::cli::exit;
 use crate::cli::render::output;
-use crate::cli::render::progress::{self, Show};
+use crate::cli::render::progress::Show;
 
 /// Write photos and videos of a backup into a folder, in a form that people use.
 #[derive(Args)]
@@ -88,11 +88,11 @@ impl Photos {
     }
 }
 
-fn tell(report: &Report, style: progress::Style) -> u8 {
+fn tell(report: &Report, style: output::Style) -> u8 {
     let is_good = report.problems.count == 0 && report.complete;
     match style {
-        progress::Style::Json => output::object("exported", None, report),
-        progress::Style::Quiet if is_good => {}
+        output::Style::Json => output::object("exported", None, report),
+        output::Style::Quiet if is_good => {}
         _ => text(report).iter().for_each(|line| output::line(line)),
     }
     let code = if is_good {

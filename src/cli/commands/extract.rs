@@ -15,7 +15,7 @@ use crate::cli::args::value_parsers;
 use crate::cli::ctrl_c::interrupt;
 use crate::cli::exit;
 use crate::cli::render::output;
-use crate::cli::render::progress::{self, Show};
+use crate::cli::render::progress::Show;
 
 /// Number of problems, and of renamed files, that are shown.
 const SHOWN_MAX: usize = 20;
@@ -109,11 +109,11 @@ impl Extract {
     }
 }
 
-fn tell(report: &Report, style: progress::Style) -> u8 {
+fn tell(report: &Report, style: output::Style) -> u8 {
     let is_good = report.problems.count == 0 && report.complete;
     match style {
-        progress::Style::Json => output::object("extracted", None, report),
-        progress::Style::Quiet if is_good => {}
+        output::Style::Json => output::object("extracted", None, report),
+        output::Style::Quiet if is_good => {}
         _ => text(report).iter().for_each(|line| output::line(line)),
     }
     let code = if is_good {

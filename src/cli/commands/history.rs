@@ -11,8 +11,9 @@ use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
-use crate::cli::render::output;
-use crate::cli::render::progress::{Show, Style, Watch};
+use crate::cli::render::output::{self, Style};
+use crate::cli::render::progress::{Show, Watch};
+use crate::cli::render::table;
 
 /// Drop the snapshots that no rule keeps.
 ///
@@ -96,7 +97,7 @@ fn show_fates(pruned: &Pruned) {
         ]);
     }
     if rows.len() > 1 {
-        output::table(&rows)
+        table::table(&rows)
             .iter()
             .filter(|line| !line.is_empty())
             .for_each(|line| output::lines(line));

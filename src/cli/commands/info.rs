@@ -1,6 +1,7 @@
 //! `idev-backup info`
 
 use clap::Args;
+use idev_backup::base::time;
 use idev_backup::base::units::{count, counted, size};
 use idev_backup::reader::info::{self, Contents, Options, Report};
 use idev_backup::reader::passwords::Passwords;
@@ -67,7 +68,7 @@ fn text(report: &Report) -> Vec<String> {
                 ", of changes"
             }
         });
-        format!("{}{full}", output::when(date))
+        format!("{}{full}", time::when(date))
     });
     let facts = [
         ("Model", with(&report.model, &report.product_type)),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::Args;
+use idev_backup::base::time;
 use idev_backup::base::units::{count, counted, size};
 use idev_backup::history::list::{self, Backup, Look, Overview, Phone};
 
@@ -11,7 +12,7 @@ use crate::cli::args::store::StoreArgs;
 use crate::cli::args::unattended::OverdueArgs;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
-use crate::cli::render::output;
+use crate::cli::render::{output, table};
 
 /// Show the backups in the store: what each is, what it takes, what keeps it, and which phones are
 /// overdue.
@@ -131,7 +132,7 @@ fn show(overview: &Overview, store: &str) {
     heads.extend(["VERIFIED", "KEPT", "FOLDER"]);
     let mut rows = vec![heads.into_iter().map(str::to_owned).collect::<Vec<_>>()];
     rows.extend(overview.backups.iter().map(|b| row(b, with_sizes)));
-    output::table(&rows)
+    table::table(&rows)
         .iter()
         .filter(|line| !line.is_empty())
         .for_each(|line| output::lines(line));
@@ -162,7 +163,7 @@ fn row(backup: &Backup, with_sizes: bool) -> Vec<String> {
     let verified = backup.verified.as_ref().map_or_else(
         || "-".to_owned(),
         |v| {
-            let when = output::when(&v.time);
+            let when = time::when(&v.time);
             output::one_line(&format!("{when}, {}", v.how))
         },
     );
@@ -180,7 +181,7 @@ fn row(backup: &Backup, with_sizes: bool) -> Vec<String> {
         backup
             .date
             .as_deref()
-            .map_or_else(|| "?".to_owned(), output::when),
+            .map_or_else(|| "?".to_owned(), time::when),
         state.to_owned(),
         backup
             .encrypted
@@ -214,13 +215,13 @@ fn total(phone: &Phone) {
         size(phone.bytes)
     ));
     if let Some(since) = &phone.retired {
-        let since = output::when(since);
+        let since = time::when(since);
         output::line(&format!(
             "  Retired since {since}: no other backup is expected."
         ));
     }
     if phone.overdue {
-        let last = match phone.last_good.as_deref().map(output::when) {
+        let last = match phone.last_good.as_deref().map(time::when) {
             Some(when) => format!("the last good backup is of {when}"),
             None => "there is no good backup".to_owned(),
         };

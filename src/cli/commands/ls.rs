@@ -12,6 +12,7 @@ use crate::cli::args::value_parsers;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Lines};
+use crate::cli::render::table;
 
 /// List the domains of a backup, or what a folder in it holds.
 ///
@@ -125,7 +126,7 @@ fn table(domains: &Domains, lines: &mut Lines) {
             size(domains.unnamed.bytes),
         ]);
     }
-    for line in output::table(&rows).iter().filter(|line| !line.is_empty()) {
+    for line in table::table(&rows).iter().filter(|line| !line.is_empty()) {
         // A row that is too wide for the terminal spans several lines.
         if !line.split('\n').all(|line| lines.line(line)) {
             break;

@@ -3,10 +3,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::cli::dispatch::Cli;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Lines};
@@ -21,10 +20,10 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Runs the command and returns its exit code.
-    pub fn run(&self) -> u8 {
+    /// Prints the completions of `command` and returns the exit code.
+    pub fn run(&self, command: &mut Command) -> u8 {
         let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "idev-backup", &mut text);
+        clap_complete::generate(self.shell, command, "idev-backup", &mut text);
         print(&text)
     }
 }
@@ -40,17 +39,17 @@ pub struct Man {
 }
 
 impl Man {
-    /// Runs the command and returns its exit code.
-    pub fn run(&self) -> u8 {
+    /// Prints or writes the pages of `command` and returns the exit code.
+    pub fn run(&self, command: Command) -> u8 {
         let Some(folder) = &self.to else {
             let mut text = Vec::new();
-            return match clap_mangen::Man::new(Cli::command()).render(&mut text) {
+            return match clap_mangen::Man::new(command).render(&mut text) {
                 Ok(()) => print(&text),
                 Err(e) => failed(PathBuf::from("the page"), e),
             };
         };
         let written = std::fs::create_dir_all(folder)
-            .and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
+            .and_then(|()| clap_mangen::generate_to(command, folder));
         match written {
             Ok(()) => exit::DONE,
             Err(e) => failed(folder.clone(), e),

@@ -21,8 +21,6 @@ pub(crate) mod pair;
 pub(crate) mod rehearse;
 pub(crate) mod restore;
 pub(crate) mod schedule;
-pub(crate) mod schedule_health;
-pub(crate) mod schedule_run;
 pub(crate) mod simulate;
 pub(crate) mod trace;
 pub(crate) mod tree;

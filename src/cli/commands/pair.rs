@@ -8,8 +8,8 @@ use idev_backup::device::trust::{self, Outcome};
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::exit;
-use crate::cli::render::output;
-use crate::cli::render::progress::{Show, Style};
+use crate::cli::render::output::{self, Style};
+use crate::cli::render::progress::Show;
 
 /// Have a phone trust this computer.
 ///

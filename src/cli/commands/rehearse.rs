@@ -2,6 +2,7 @@
 //! every byte that it received with the backup.
 
 use std::path::Path;
+use std::slice;
 use std::time::{Duration, Instant};
 
 use idev_backup::base::cancel::CancelToken;
@@ -15,8 +16,8 @@ use serde::Serialize;
 use crate::cli::ctrl_c::interrupt;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
-use crate::cli::render::output;
-use crate::cli::render::progress::{Style, Watch};
+use crate::cli::render::output::{self, Style};
+use crate::cli::render::progress::{Watch, ticking};
 
 /// Result of a rehearsal.
 #[derive(Serialize)]
@@ -38,8 +39,9 @@ pub fn run(
 ) -> Result<u8, Failure> {
     let began = Instant::now();
     let token = CancelToken::new(interrupt());
-    let Rehearsal { restored, compared } =
-        super::restore::ticking(watch, || rehearse(held, folder, options, &token, watch))?;
+    let Rehearsal { restored, compared } = ticking(slice::from_ref(watch), || {
+        rehearse(held, folder, options, &token, watch)
+    })?;
     watch.finish();
     match style {
         Style::Json => {

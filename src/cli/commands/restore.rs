@@ -2,10 +2,12 @@
 
 use std::io::{BufRead, BufReader, IsTerminal, Read};
 use std::path::Path;
+use std::slice;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use clap::Args;
+use idev_backup::base::time;
 use idev_backup::base::units::{counted, duration, size};
 use idev_backup::device::connector::Connector;
 use idev_backup::doctor::{Level, Line};
@@ -22,8 +24,9 @@ use crate::cli::args::output::OutputArgs;
 use crate::cli::args::reading::ReadArgs;
 use crate::cli::args::value_parsers;
 use crate::cli::failure::Failure;
-use crate::cli::render::progress::{Show, Style, Watch};
-use crate::cli::render::{log, output};
+use crate::cli::render::log;
+use crate::cli::render::output::{self, Style};
+use crate::cli::render::progress::{Show, Watch, ticking};
 use crate::cli::{exit, hints};
 
 /// Longest time that `--wait` waits for the phone: a reboot after a restore takes minutes, because
@@ -181,7 +184,7 @@ impl Restore {
         } else {
             agrees(&seen, options, || connector.token.cancelled())?
         }
-        let report = ticking(watch, || {
+        let report = ticking(slice::from_ref(watch), || {
             restore::restore(held, connector, &phone, folder, options, watch)
         })?;
         watch.finish();
@@ -265,21 +268,6 @@ impl Restore {
             ..Options::default()
         })
     }
-}
-
-/// Runs a job and shows from time to time, even without a terminal, that it is still running.
-pub fn ticking<T>(watch: &Watch<'_>, job: impl FnOnce() -> T) -> T {
-    std::thread::scope(|scope| {
-        let (end, ended) = channel::<()>();
-        scope.spawn(move || {
-            while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-                watch.tick();
-            }
-        });
-        let done = job();
-        drop(end);
-        done
-    })
 }
 
 /// The final `--json` object.
@@ -372,7 +360,7 @@ fn question(seen: &Considered, options: &Options) -> Vec<String> {
         ),
         format!("  {}", target.udid),
     ];
-    let date = source.date.as_deref().map(output::when_exactly);
+    let date = source.date.as_deref().map(time::when_exactly);
     // These texts come from the backup and the phone: a name with a line break must not look like a
     // line of our output.
     let said =

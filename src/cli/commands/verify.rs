@@ -17,7 +17,7 @@ use crate::cli::args::store::StoreArgs;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
-use crate::cli::render::progress::{self, Show};
+use crate::cli::render::progress::{Show, Watch};
 
 /// Check that a backup is whole: ours, Finder's, iTunes' or any other program's.
 ///
@@ -94,7 +94,7 @@ impl Verify {
         }
     }
 
-    fn check(&self, watch: &progress::Watch) -> Result<Checked, Failure> {
+    fn check(&self, watch: &Watch<'_>) -> Result<Checked, Failure> {
         // Needed only if the backup is not named by its path.
         let named = list::resolve(self.store.open(), self.backup.as_deref())?;
         let folder = named.folder;
@@ -143,9 +143,9 @@ fn salt() -> u64 {
     since.map_or(0, |since| since.as_nanos() as u64)
 }
 
-fn tell_repair(repair: &Repair, style: progress::Style) -> u8 {
+fn tell_repair(repair: &Repair, style: output::Style) -> u8 {
     const SHOWN_MAX: usize = 20;
-    if matches!(style, progress::Style::Json) {
+    if matches!(style, output::Style::Json) {
         output::object("repaired", None, repair);
         return code(&repair.report);
     }
@@ -163,7 +163,7 @@ fn tell_repair(repair: &Repair, style: progress::Style) -> u8 {
         output::tell(&format!("  problem: {why}"));
     }
     if repair.report.damage == 0 && count == 0 {
-        if !matches!(style, progress::Style::Quiet) {
+        if !matches!(style, output::Style::Quiet) {
             output::tell("Nothing to repair.");
         }
     } else {
@@ -187,10 +187,10 @@ fn tell_repair(repair: &Repair, style: progress::Style) -> u8 {
 }
 
 /// Reports the findings and returns the exit code.
-pub fn tell(report: &Report, style: progress::Style) -> u8 {
+pub fn tell(report: &Report, style: output::Style) -> u8 {
     match style {
-        progress::Style::Json => output::object("verified", None, report),
-        progress::Style::Quiet if code(report) == exit::DONE => {}
+        output::Style::Json => output::object("verified", None, report),
+        output::Style::Quiet if code(report) == exit::DONE => {}
         _ => text(report).iter().for_each(|line| output::line(line)),
     }
     code(report)

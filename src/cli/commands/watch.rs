@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use idev_backup::automation::policy::{self, Outcome, Plan};
+use idev_backup::automation::schedule::job_state;
 use idev_backup::automation::watch::{self, Happening, Watcher};
 use idev_backup::backup;
 use idev_backup::backup::create::Options;
@@ -19,16 +20,16 @@ use idev_backup::store::Store;
 use idev_backup::transport::Attached;
 use serde::Serialize;
 
-use super::{create, schedule_run};
+use super::create;
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::WritableStoreArgs;
 use crate::cli::args::unattended::UnattendedArgs;
 use crate::cli::ctrl_c::interrupt;
-use crate::cli::exit;
-use crate::cli::render::output;
-use crate::cli::render::progress::{Show, Style};
+use crate::cli::render::output::{self, Style};
+use crate::cli::render::progress::Show;
+use crate::cli::{exit, hints};
 
 /// Interval between notifications about an overdue backup.
 const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -69,7 +70,7 @@ impl WatchCommand {
             ..plan.clone()
         };
         plan.yields = true;
-        let _job = schedule_run::hold_as_job();
+        let _job = job_state::hold_as_job();
         let style = self.output.style();
         let token = CancelToken::new(interrupt());
         let opened = self
@@ -81,7 +82,13 @@ impl WatchCommand {
             Err(e) => {
                 let show = Show::new(style);
                 let wanted = self.device.device.as_deref();
-                policy::tell_failed(e.describe(), wanted, &plan, &token, &show.watch(None, None));
+                policy::tell_failed(
+                    hints::describe(&e),
+                    wanted,
+                    &plan,
+                    &token,
+                    &show.watch(None, None),
+                );
                 return output::failure(&e, None, self.output.json);
             }
         };
@@ -190,7 +197,7 @@ impl Watcher for Guard<'_> {
         if self.overdue.overdue_after.is_none() {
             return;
         }
-        for udid in create::known(self.store, self.wanted) {
+        for udid in list::current_phones(self.store, self.wanted) {
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
             let recently = told.get(&udid).is_some_and(|at| at.elapsed() < TELL_EVERY);
             let last = policy::last_good(self.store, &udid);

@@ -2,15 +2,27 @@
 //! kept, so that the log cannot fill the disk.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
-use super::output;
-use crate::cli::args::unattended::Level;
+use clap::ValueEnum;
+use idev_backup::base::time;
 
 /// Size in bytes beyond which the log is renamed to FILE.1, replacing the previous one.
 const BYTES_MAX: u64 = 1_000_000;
+
+/// How much a log gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Level {
+    /// Failures.
+    Error,
+    /// Those, and problems.
+    Warning,
+    /// Everything.
+    Info,
+}
 
 struct Log {
     path: PathBuf,
@@ -26,24 +38,17 @@ struct Open {
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Starts the log. Failure to write it is only a problem, since the backup matters more.
-pub fn begin(path: &Path, level: Level) {
-    match open(path) {
-        Ok((file, bytes)) => {
-            let open = Mutex::new(Open {
-                file,
-                bytes,
-                last: Level::Info,
-            });
-            let path = path.to_path_buf();
-            // If two logs are started, the first one stays.
-            drop(LOG.set(Log { path, level, open }));
-        }
-        Err(e) => output::problem(
-            &format!("cannot write the log {}: {e}", path.display()),
-            "name another with --log-file",
-        ),
-    }
+/// Starts the log. If two logs are started, the first one stays.
+pub fn begin(path: &Path, level: Level) -> io::Result<()> {
+    let (file, bytes) = open(path)?;
+    let open = Mutex::new(Open {
+        file,
+        bytes,
+        last: Level::Info,
+    });
+    let path = path.to_path_buf();
+    drop(LOG.set(Log { path, level, open }));
+    Ok(())
 }
 
 /// Adds lines printed for the user to the log.
@@ -62,7 +67,7 @@ pub fn add(text: &str) {
         if level > log.level {
             continue;
         }
-        let now = output::now();
+        let now = time::rfc3339(SystemTime::now());
         let line = if line.starts_with(&now[..11]) {
             format!("{line}\n")
         } else {
@@ -80,7 +85,7 @@ pub fn add(text: &str) {
     }
 }
 
-fn open(path: &Path) -> std::io::Result<(File, u64)> {
+fn open(path: &Path) -> io::Result<(File, u64)> {
     if std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > BYTES_MAX) {
         let mut older = path.as_os_str().to_owned();
         older.push(".1");

@@ -3,4 +3,6 @@
 pub(crate) mod log;
 pub(crate) mod output;
 pub(crate) mod progress;
+pub(crate) mod table;
+pub(crate) mod usage;
 pub(crate) mod usage_html;

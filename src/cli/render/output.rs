@@ -14,8 +14,19 @@ use indicatif::MultiProgress;
 use serde::Serialize;
 
 use super::log;
-use crate::cli::exit;
-use crate::cli::failure::{self, Failure};
+use crate::cli::failure::Failure;
+use crate::cli::{exit, hints};
+
+/// Style of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Shows bars, or lines without a terminal.
+    People,
+    /// Shows problems only.
+    Quiet,
+    /// Prints JSON events.
+    Json,
+}
 
 /// Returns the progress bars of running jobs if stderr is a terminal. Lines are printed above them.
 pub fn bars() -> Option<&'static MultiProgress> {
@@ -309,7 +320,7 @@ pub fn failure(error: &Failure, udid: Option<&str>, as_json: bool) -> u8 {
 
 /// Reports a failure as [`failure`] does, with a phone's name in front.
 pub fn failure_of(prefix: &str, error: &Failure, udid: Option<&str>, as_json: bool) -> u8 {
-    failed(prefix, error.describe(), udid, as_json)
+    failed(prefix, hints::describe(error), udid, as_json)
 }
 
 /// Reports a failed backup, with a phone's name in front.
@@ -319,7 +330,7 @@ pub fn backup_failure(
     udid: Option<&str>,
     as_json: bool,
 ) -> u8 {
-    let described = failure::describe(error);
+    let described = hints::describe_backup(error);
     failed(prefix, described, udid, as_json)
 }
 
@@ -344,32 +355,6 @@ fn failed(prefix: &str, described: Described, udid: Option<&str>, as_json: bool)
     exit_code
 }
 
-/// Returns a time in the local zone: "today 22:14", "yesterday 22:14" or "2026-11-20 22:14".
-pub fn when(rfc3339: &str) -> String {
-    let Ok(time) = rfc3339.parse::<jiff::Timestamp>() else {
-        return rfc3339.to_owned();
-    };
-    let zone = jiff::tz::TimeZone::system();
-    let now = jiff::Timestamp::try_from(SystemTime::now())
-        .unwrap_or_default()
-        .to_zoned(zone.clone());
-    let then = time.to_zoned(zone);
-    let clock = then.strftime("%H:%M");
-    match now.date().since(then.date()).map(|span| span.get_days()) {
-        Ok(0) => format!("today {clock}"),
-        Ok(1) => format!("yesterday {clock}"),
-        _ => then.strftime("%Y-%m-%d %H:%M").to_string(),
-    }
-}
-
-/// Returns a time in the local zone as "2026-11-20 22:14", even if it is today.
-pub fn when_exactly(rfc3339: &str) -> String {
-    match rfc3339.parse::<jiff::Timestamp>() {
-        Ok(time) => time::local_text(time.into()),
-        Err(_) => rfc3339.to_owned(),
-    }
-}
-
 /// Returns true if the terminal can print characters beyond ASCII.
 pub fn speaks_utf8() -> bool {
     if cfg!(windows) {
@@ -380,59 +365,6 @@ pub fn speaks_utf8() -> bool {
     let locale = variables.into_iter().flatten().find(|v| !v.is_empty());
     let locale = locale.unwrap_or_default().to_ascii_lowercase();
     locale.contains("utf-8") || locale.contains("utf8")
-}
-
-/// Aligns the columns of a table. If the terminal is too narrow, each row becomes a block of lines
-/// instead.
-pub fn table(rows: &[Vec<String>]) -> Vec<String> {
-    let rows: Vec<Vec<String>> = rows
-        .iter()
-        .map(|row| row.iter().map(|cell| one_line(cell)).collect())
-        .collect();
-    let lines = aligned(&rows);
-    let widest = lines
-        .iter()
-        .map(|line| line.chars().count())
-        .max()
-        .unwrap_or(0);
-    let out = console::Term::stdout();
-    if !out.is_term() || widest <= usize::from(out.size().1) {
-        return lines;
-    }
-    let Some((heads, rows)) = rows.split_first() else {
-        return lines;
-    };
-    let block = |row: &Vec<String>| {
-        let mut cells = heads.iter().zip(row);
-        let name = cells.next().map(|(_, cell)| cell.clone());
-        let facts = cells.map(|(head, cell)| format!("  {:<12} {cell}", head.to_lowercase()));
-        name.into_iter().chain(facts).collect::<Vec<_>>().join("\n")
-    };
-    // Blocks have no header, but still print an empty line in its place, so that each row keeps its
-    // index.
-    std::iter::once(String::new())
-        .chain(rows.iter().map(block))
-        .collect()
-}
-
-fn aligned(rows: &[Vec<String>]) -> Vec<String> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |c: usize| {
-        rows.iter()
-            .filter_map(|r| r.get(c))
-            .map(|t| t.chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let aligned = |row: &Vec<String>| {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(text, &width)| format!("{text:<width$}"));
-        cells.collect::<Vec<_>>().join("   ").trim_end().to_owned()
-    };
-    rows.iter().map(aligned).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Shows running jobs: bars on a terminal, a line per phase elsewhere, and one event per line with
 //! `--json`.
 
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,24 +10,13 @@ use idev_backup::base::units::{counted, duration, size};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::output;
+use super::output::{self, Style};
 
 /// Interval between lines about a phase that continues, without a terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(30);
 
 /// Number of problems shown in full; a phone that cannot read its files has thousands.
 pub const PROBLEMS_SHOWN: usize = 20;
-
-/// Style of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
-    /// Shows bars, or lines without a terminal.
-    People,
-    /// Shows problems only.
-    Quiet,
-    /// Prints JSON events.
-    Json,
-}
 
 /// Shows several jobs at once.
 pub struct Show {
@@ -368,6 +358,21 @@ impl Watch<'_> {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Runs a job and shows from time to time, even without a terminal, that it is still running.
+pub fn ticking<T>(watches: &[Watch<'_>], job: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        let (end, ended) = channel::<()>();
+        scope.spawn(move || {
+            while ended.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                watches.iter().for_each(Watch::tick);
+            }
+        });
+        let done = job();
+        drop(end);
+        done
+    })
 }
 
 fn prefix(state: &State) -> String {

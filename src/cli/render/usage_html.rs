@@ -4,11 +4,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use idev_backup::base::time;
 use idev_backup::base::units::{count, counted, size};
 use idev_backup::reader::usage::Report;
 
 use super::output;
-use crate::cli::commands::usage::{Part, apps, kinds, percent};
+use super::usage::{Part, apps, kinds, percent};
 use crate::cli::failure::Failure;
 use crate::cli::new_file;
 
@@ -57,7 +58,7 @@ pub fn of(report: &Report) -> String {
     let name = report.name.as_deref().unwrap_or("A backup");
     let (name, title) = (text(name), escaped(name));
     let made = match &report.date {
-        Some(date) => format!("Backup of {}. ", text(&output::when_exactly(date))),
+        Some(date) => format!("Backup of {}. ", text(&time::when_exactly(date))),
         None => String::new(),
     };
     let all = report.all.bytes;

@@ -1,15 +1,16 @@
-//! Findings of `doctor` and `schedule status` about scheduled backup jobs.
+//! Judges the jobs that the system starts: whether they run when they should, and how they ended.
 
 use std::time::{Duration, SystemTime};
 
-use idev_backup::automation::schedule::{Kind, When, install};
-use idev_backup::doctor::{Level, Line};
 use jiff::{Timestamp, Zoned};
 
-use super::schedule::{Note, folder, notes, places, told};
-use super::schedule_run::{Ran, State, state_of};
-use crate::cli::failure::Failure;
-use crate::cli::render::output;
+use super::{Level, Line};
+use crate::automation::schedule::job_state::{Error, JobFile, Jobs, LastRun, State};
+use crate::automation::schedule::{Kind, When, install};
+use crate::base::time;
+
+/// The subject of the findings.
+const TOPIC: &str = "schedule";
 
 /// A job that starts this much later than scheduled counts as not running at all. The margin allows
 /// for a computer that was asleep or busy.
@@ -28,51 +29,35 @@ pub struct Trouble {
 }
 
 /// Returns a line for each job, and one for each of its problems.
-pub fn examined() -> Vec<Line> {
-    let line = |level, says: String| Line {
-        level,
-        topic: "schedule",
-        udid: None,
-        says,
-        means: None,
-        hint: None,
-    };
-    let warned = |e: Failure| Line {
-        hint: e.hint(),
-        ..line(Level::Warning, e.to_string())
-    };
-    let found = notes().and_then(|found| Ok((found, folder()?)));
-    let ((jobs, unread), folder) = match found {
-        Ok(found) => found,
-        Err(e) => return vec![warned(e)],
-    };
-    if jobs.is_empty() && unread.is_empty() {
-        let says = "no job makes backups by itself".to_owned();
-        let hint = Some("`idev-backup schedule add --daily 22:00` makes one".to_owned());
-        return vec![Line {
-            hint,
-            ..line(Level::Ok, says)
-        }];
+pub fn judge(jobs: &Jobs) -> Vec<Line> {
+    let (found, unread) = jobs.list();
+    if found.is_empty() && unread.is_empty() {
+        return vec![
+            Line::ok(TOPIC, "no job makes backups by itself")
+                .hint("`idev-backup schedule add --daily 22:00` makes one"),
+        ];
     }
     let mut lines = Vec::new();
-    for job in &jobs {
+    for job in &found {
         let name = format!("the job {} ({})", job.name, job.when);
-        let (last, state) = state_of(job, &folder);
+        let (last, state) = jobs.state(job);
         if let Ok(last) = &last {
             lines.extend(
                 ran(job, last.as_ref(), state).map(|(level, says, hint)| Line {
                     hint,
-                    ..line(level, format!("{name} {says}"))
+                    ..Line::new(level, TOPIC, format!("{name} {says}"))
                 }),
             );
         }
-        let troubles = troubles(job, &last, state, &now());
-        lines.extend(troubles.into_iter().map(|trouble| Line {
-            hint: Some(trouble.hint),
-            ..line(Level::Warning, format!("{name}: {}", trouble.says))
+        let troubles = troubles(jobs, job, &last, state, &now());
+        lines.extend(troubles.into_iter().map(|trouble| {
+            Line::warning(TOPIC, format!("{name}: {}", trouble.says)).hint(trouble.hint)
         }));
     }
-    lines.extend(unread.into_iter().map(warned));
+    lines.extend(unread.into_iter().map(|e| Line {
+        hint: e.hint().map(str::to_owned),
+        ..Line::warning(TOPIC, e.to_string())
+    }));
     lines
 }
 
@@ -82,11 +67,15 @@ fn now() -> Zoned {
 }
 
 /// Describes a job's last run. Returns `None` if a problem already covers it.
-fn ran(job: &Note, last: Option<&Ran>, state: State) -> Option<(Level, String, Option<String>)> {
+fn ran(
+    job: &JobFile,
+    last: Option<&LastRun>,
+    state: State,
+) -> Option<(Level, String, Option<String>)> {
     let Some(last) = last else {
         return Some((Level::Ok, "has not run yet".to_owned(), None));
     };
-    let when = output::when(&last.started);
+    let when = time::when(&last.started);
     Some(match last.exit_code {
         Some(0) => (Level::Ok, format!("ran {when} and did well"), None),
         None if state == State::Running => (Level::Ok, format!("runs since {when}"), None),
@@ -107,8 +96,9 @@ fn ran(job: &Note, last: Option<&Ran>, state: State) -> Option<(Level, String, O
 
 /// Lists the problems that may keep a job from running as intended.
 pub fn troubles(
-    job: &Note,
-    last: &Result<Option<Ran>, Failure>,
+    jobs: &Jobs,
+    job: &JobFile,
+    last: &Result<Option<LastRun>, Error>,
     state: State,
     now: &Zoned,
 ) -> Vec<Trouble> {
@@ -118,38 +108,27 @@ pub fn troubles(
         job.name
     );
     let here = format!("`idev-backup schedule run {}` runs it now", job.name);
-    let installed = match job.with.parse::<Kind>() {
-        Ok(kind) => {
-            let always = job.when == When::Always.to_string();
-            places()
-                .and_then(|at| install::is_installed(kind, &job.name, always, &at).map_err(told))
-        }
-        Err(why) => Err(Failure::Command {
-            what: format!("it was made by a newer idev-backup: {why}"),
-            hint: "use that one".to_owned(),
-        }),
-    };
-    match installed {
+    match installed(jobs, job) {
         Ok(true) => {}
         Ok(false) => troubles.push(Trouble {
             says: format!("nothing starts it any more: {} does not have it", job.with),
             hint: anew,
         }),
-        Err(e) => troubles.push(Trouble {
-            says: format!("whether anything starts it is not known: {e}"),
-            hint: e.hint().unwrap_or(anew),
+        Err((why, hint)) => troubles.push(Trouble {
+            says: format!("whether anything starts it is not known: {why}"),
+            hint: hint.to_owned(),
         }),
     }
     match last {
         Err(e) => troubles.push(Trouble {
             says: e.to_string(),
-            hint: e.hint().unwrap_or_default(),
+            hint: e.hint().unwrap_or_default().to_owned(),
         }),
         Ok(Some(last)) if state == State::Idle && last.exit_code.is_none() => {
             troubles.push(Trouble {
                 says: format!(
                     "it began {}, and was ended before it could say how: it was killed, or the computer went off",
-                    output::when(&last.started)
+                    time::when(&last.started)
                 ),
                 hint: here,
             });
@@ -160,10 +139,10 @@ pub fn troubles(
                 .iter()
                 .flat_map(|last| [Some(&last.started), last.finished.as_ref()]);
             let ran = ran.flatten().filter_map(|time| time.parse().ok());
-            let since = ran.chain(added(job)).max();
+            let since = ran.chain(added(jobs, job)).max();
             if let Some(due) = since.and_then(|since| missed(job, since, now)) {
                 troubles.push(Trouble {
-                    says: format!("it was to run {}, and did not", output::when(&due)),
+                    says: format!("it was to run {}, and did not", time::when(&due)),
                     hint: format!("was the computer off, or asleep? {here}"),
                 });
             }
@@ -174,7 +153,7 @@ pub fn troubles(
                 since.and_then(|since| now.timestamp().duration_since(since).try_into().ok());
             if runs.is_some_and(|runs: Duration| runs > LONG) {
                 troubles.push(Trouble {
-                    says: format!("it runs since {} and does not end", output::when(&last.started)),
+                    says: format!("it runs since {} and does not end", time::when(&last.started)),
                     hint: "look at the phone: it may wait for its passcode. Else end that idev-backup; its draft is gone on with"
                         .to_owned(),
                 });
@@ -185,14 +164,25 @@ pub fn troubles(
     troubles
 }
 
-fn added(job: &Note) -> Option<Timestamp> {
-    let file = folder().ok()?.join(format!("{}.json", job.name));
+/// Returns true if the scheduler has the job, or the reason that nobody knows and advice.
+fn installed(jobs: &Jobs, job: &JobFile) -> Result<bool, (String, &'static str)> {
+    let kind = job.with.parse::<Kind>().map_err(|why| {
+        let why = format!("it was made by a newer idev-backup: {why}");
+        (why, "use that one")
+    })?;
+    let always = job.when == When::Always.to_string();
+    let installed = install::is_installed(kind, &job.name, always, &jobs.places);
+    installed.map_err(|e| (e.to_string(), e.hint))
+}
+
+fn added(jobs: &Jobs, job: &JobFile) -> Option<Timestamp> {
+    let file = jobs.path(&job.name);
     file.metadata().ok()?.modified().ok()?.try_into().ok()
 }
 
 /// Returns the time at which the job should have run after `since`, if that is more than [`LATE`]
 /// ago.
-fn missed(job: &Note, since: Timestamp, now: &Zoned) -> Option<String> {
+fn missed(job: &JobFile, since: Timestamp, now: &Zoned) -> Option<String> {
     let when: When = job.when.parse().ok()?;
     let next = when.next(&since.to_zoned(now.time_zone().clone()))?;
     let late = now.timestamp().duration_since(next.timestamp());

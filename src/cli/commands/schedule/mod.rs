@@ -1,0 +1,78 @@
+//! `idev-backup schedule`
+
+mod add;
+mod list;
+mod remove;
+mod run;
+mod status;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+
+use self::add::{Add, StoreOfJob, name};
+use crate::cli::args::store::StoreArgs;
+use crate::cli::render::output;
+
+/// Have the system start backups by itself.
+///
+/// Example:  idev-backup schedule add --daily 22:00 -- --all --if-older-than 20h --notify
+///
+/// The store must exist: a job makes no new one, since the disk of the one that is meant may not be
+/// mounted.
+#[derive(Args)]
+pub struct ScheduleCommand {
+    #[command(subcommand)]
+    what: What,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Install a job, in the place of an older one of its name
+    Add(Add),
+    /// The jobs
+    List,
+    /// Take a job back
+    Remove {
+        /// Its name
+        #[arg(default_value = "backup", value_parser = name)]
+        name: String,
+    },
+    /// Run a job now, as the system does
+    Run {
+        /// Its name, or its file
+        #[arg(default_value = "backup")]
+        job: OsString,
+    },
+    /// When each job ran, how it ended, when it runs next, and how old each phone's last good
+    /// backup is
+    Status {
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+}
+
+impl ScheduleCommand {
+    /// Returns true if the command reads the config file. `schedule run` does not: it records how
+    /// its command ended even if that command could not read the file.
+    pub fn reads_config(&self) -> bool {
+        !matches!(self.what, What::Run { .. })
+    }
+
+    /// Runs the command and returns its exit code. `config` is the config file named with
+    /// `--config`.
+    pub fn run(&self, config: Option<&Path>, store_of_job: StoreOfJob) -> u8 {
+        let done = match &self.what {
+            What::Add(add) => add.run(config, store_of_job, self.json),
+            What::List => list::run(self.json),
+            What::Remove { name } => remove::run(name, self.json),
+            What::Run { job } => run::run(job),
+            What::Status { store } => status::run(store, self.json),
+        };
+        done.unwrap_or_else(|e| output::failure(&e, None, self.json))
+    }
+}

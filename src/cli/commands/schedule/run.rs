@@ -1,0 +1,34 @@
+//! `idev-backup schedule run`
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use idev_backup::automation::schedule::job_run::Run;
+
+use crate::cli::args::folders;
+use crate::cli::ctrl_c::interrupt;
+use crate::cli::exit;
+use crate::cli::failure::Failure;
+use crate::cli::render::output;
+
+/// Runs a job for the system's scheduler and returns the exit code.
+pub fn run(job: &OsString) -> Result<u8, Failure> {
+    let path = match Path::new(job) {
+        path if path.is_absolute() => path.to_path_buf(),
+        name => folders::jobs()?.path(&name.display().to_string()),
+    };
+    let run = Run::prepare(path)?;
+    if run.is_running_already() {
+        let name = run.name();
+        output::tell(&format!(
+            "Nothing to do: the job {name} is running already."
+        ));
+        return Ok(exit::DONE);
+    }
+    if let Some(e) = run.lock_error() {
+        output::tell(&format!(
+            "problem: two runs of this job are not told apart: {e}"
+        ));
+    }
+    Ok(run.finish(interrupt)?)
+}
