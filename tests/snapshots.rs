@@ -130,11 +130,19 @@ fn subcommands(rig: &Rig, command: &[&str]) -> Vec<String> {
     let help = run(rig, &[command, &["--help"]].concat()).out;
     let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let listed = listed.take_while(|line| !line.is_empty());
-    let first = listed.filter_map(|line| {
+    let rows = listed.filter_map(|line| {
         line.strip_prefix("  ")
             .filter(|rest| !rest.starts_with(' '))
     });
-    let names = first.filter_map(|rest| rest.split(' ').next());
+    // The first screen has several commands in a row, after the name of their group.
+    let names = rows.flat_map(|row| {
+        if command.is_empty() {
+            let (_, names) = row.split_at(13);
+            names.split_whitespace().collect::<Vec<_>>()
+        } else {
+            row.split(' ').take(1).collect()
+        }
+    });
     names
         .filter(|name| *name != "help")
         .map(str::to_owned)

@@ -47,15 +47,16 @@ impl Kind {
                 .is_some_and(|r| r.is_empty() || r.starts_with('/'))
         };
         match domain {
+            // Originals that came from iCloud, and edited photos, are photos as well.
             "CameraRollDomain" | "MediaDomain"
-                if below("Media/DCIM")
-                    || below("Media/PhotoData/CPLAssets")
-                    || below("Media/PhotoData/Mutations") =>
+                if below("Media/PhotoData")
+                    && !below("Media/PhotoData/CPLAssets")
+                    && !below("Media/PhotoData/Mutations") =>
             {
-                Kind::Photos
+                Kind::PhotoLibrary
             }
-            "CameraRollDomain" => Kind::PhotoLibrary,
-            "MediaDomain" if below("Media/PhotoData") => Kind::PhotoLibrary,
+            "CameraRollDomain" => Kind::Photos,
+            "MediaDomain" if below("Media/DCIM") || below("Media/PhotoData") => Kind::Photos,
             "HomeDomain" | "MediaDomain" if below("Library/SMS") => Kind::Messages,
             "MediaDomain" | "BooksDomain" => Kind::Media,
             "HealthDomain" | "HomeKitDomain" => Kind::Health,

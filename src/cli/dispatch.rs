@@ -13,6 +13,7 @@ use crate::cli::args::store::WritableStoreArgs;
 use crate::cli::args::variables;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
+use crate::cli::screen::{self, SCREEN};
 use crate::cli::{commands, exit};
 
 /// Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is
@@ -20,17 +21,7 @@ use crate::cli::{commands, exit};
 ///
 /// Connect a phone with its cable, unlock it, and run:  idev-backup create
 #[derive(Parser)]
-#[command(
-    version,
-    arg_required_else_help = true,
-    subcommand_required = true,
-    max_term_width = 100
-)]
-#[command(
-    after_help = "No phone at hand? `idev-backup demo` backs up a simulated one.\n\
-    Exit codes: 0 done, 1 failed, 2 usage, 3 done with problems, 4 no device, 5 locked or not trusted, 6 wrong password, \
-    7 no space, 8 connection lost, 130 interrupted."
-)]
+#[command(version, subcommand_required = true, max_term_width = 100, override_help = SCREEN)]
 struct Cli {
     /// The config file [default: idev-backup/config.toml in the platform's place for configuration]
     #[arg(long, global = true, env = "IDEV_BACKUP_CONFIG", value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
@@ -41,15 +32,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(visible_alias = "backup")]
     Create(Box<commands::create::Create>),
     Devices(commands::devices::Devices),
     Doctor(Box<commands::doctor::Doctor>),
     Encryption(Box<commands::encryption::EncryptionCommand>),
     Pair(commands::pair::Pair),
     Unpair(commands::pair::Unpair),
+    #[command(visible_alias = "snapshots")]
     List(commands::list::List),
+    #[command(visible_alias = "check")]
     Verify(commands::verify::Verify),
     Restore(Box<commands::restore::Restore>),
+    #[command(visible_alias = "forget")]
     Prune(commands::history::Prune),
     Pin(commands::history::Pin),
     Unpin(commands::history::Unpin),
@@ -66,6 +61,7 @@ enum Command {
     Ls(commands::ls::Ls),
     Find(commands::find::Find),
     Tree(commands::tree::Tree),
+    #[command(visible_alias = "dump")]
     Cat(commands::cat::Cat),
     Extract(commands::extract::Extract),
     Export(commands::export::Export),
@@ -92,6 +88,10 @@ impl Command {
 
 /// Parses the command line and runs the command.
 pub fn run() -> ExitCode {
+    if std::env::args_os().len() <= 1 {
+        SCREEN.trim_end().lines().for_each(output::tell);
+        return ExitCode::from(exit::USAGE);
+    }
     match parse() {
         Ok(cli) => ExitCode::from(output::ended(obey(cli))),
         Err(code) => ExitCode::from(code),
@@ -160,6 +160,13 @@ fn refuse(e: &clap::Error, command: &clap::Command) -> ! {
     let variable = text(ContextKind::InvalidArg)
         .zip(text(ContextKind::InvalidValue))
         .and_then(|(option, value)| config::of_variable(command, option, value));
+    if let Some(word) = text(ContextKind::InvalidSubcommand)
+        && let Some(advice) = screen::advice(word)
+    {
+        output::tell(&format!("error: there is no command `{word}`"));
+        output::tell(&format!("  hint: {advice}"));
+        std::process::exit(e.exit_code());
+    }
     // A message that cannot be printed cannot be reported elsewhere either.
     drop(e.print());
     if let Some(variable) = variable {
@@ -171,7 +178,7 @@ fn refuse(e: &clap::Error, command: &clap::Command) -> ! {
 }
 
 fn of(command: clap::Command) -> Cli {
-    let mut command = command;
+    let mut command = brief(command);
     let matches = command.try_get_matches_from_mut(std::env::args_os());
     let matches = matches.unwrap_or_else(|e| refuse(&e, &command));
     let cli = Cli::from_arg_matches(&matches);
@@ -201,6 +208,59 @@ fn of(command: clap::Command) -> Cli {
         command.error(ErrorKind::ArgumentConflict, why).exit();
     }
     cli
+}
+
+/// Options that few people need: `--help` shows them, `-h` does not.
+const EXPERT: &[&str] = &[
+    "any_certificate",
+    "config",
+    "hook_time_limit",
+    "keep_daily",
+    "keep_monthly",
+    "keep_weekly",
+    "keep_within",
+    "keep_yearly",
+    "log_file",
+    "log_level",
+    "may_sleep",
+    "min_battery",
+    "no_apps",
+    "notify",
+    "on_failure",
+    "on_overdue",
+    "on_start",
+    "on_success",
+    "on_waiting_for_passcode",
+    "overdue_after",
+    "password_command",
+    "password_keyring",
+    "patience",
+    "quiet_hours",
+    "read_again",
+    "remind_every",
+    "passcode_wait",
+    "retry",
+    "retry_wait",
+    "trace",
+    "trace_metadata",
+    "transport",
+    "wait_for_device",
+];
+
+/// Keeps the short help to one screen: it leaves out expert options, and the variables of all.
+fn brief(command: clap::Command) -> clap::Command {
+    fn shortened(command: clap::Command) -> clap::Command {
+        let command = command.mut_args(|arg| {
+            let is_expert = EXPERT.contains(&arg.get_id().as_str());
+            arg.hide_env(true).hide_short_help(is_expert)
+        });
+        command.mut_subcommands(shortened)
+    }
+    if std::env::args_os().any(|word| word == "-h") {
+        shortened(command)
+    } else {
+        command
+    }
 }
 
 /// Parses the command line of a job, with the current values of the config file.
@@ -251,11 +311,26 @@ fn obey(cli: Cli) -> u8 {
         Command::Copy(c) => c.run(),
         Command::Info(c) => c.run(),
         Command::Usage(c) => c.run(),
-        Command::Ls(c) => c.run(),
-        Command::Find(c) => c.run(),
-        Command::Tree(c) => c.run(),
-        Command::Cat(c) => c.run(),
-        Command::Extract(c) => c.run(),
+        Command::Ls(mut c) => {
+            c.settle();
+            c.run()
+        }
+        Command::Find(mut c) => {
+            c.settle();
+            c.run()
+        }
+        Command::Tree(mut c) => {
+            c.settle();
+            c.run()
+        }
+        Command::Cat(mut c) => {
+            c.settle();
+            c.run()
+        }
+        Command::Extract(mut c) => {
+            c.settle();
+            c.run()
+        }
         Command::Export(c) => c.run(),
         Command::Diff(c) => c.run(),
         Command::Demo(c) => c.run(),
@@ -279,6 +354,17 @@ fn obey(cli: Cli) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn screen_names_every_command() {
+        let listed: Vec<&str> = SCREEN.split_whitespace().collect();
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(listed.contains(&name), "{name} is not on the first screen");
+            assert!(screen::advice(name).is_none(), "{name} is a command");
+        }
+        assert!(SCREEN.lines().all(|line| line.chars().count() <= 104));
+    }
 
     fn told(name: &str, value: &str) -> Option<variables::Mistake> {
         let environment = [(name.into(), value.into())].into_iter();

@@ -175,10 +175,10 @@ pub fn history(error: &history::Error) -> Option<String> {
             ));
         }
         Error::NotFound { .. } | Error::NoPhone(_) => LIST,
-        Error::WhichPhone { .. } => "name one of them by its UDID; `idev-backup list` shows them",
-        Error::Ambiguous { .. } => {
-            "name one by its phone or its time; `idev-backup list` shows them"
+        Error::WhichPhone { .. } => {
+            "add one of these names to the command, or the beginning of a phone's name"
         }
+        Error::Ambiguous { .. } => "use one of these names",
         Error::AmbiguousPhone { .. } => "write more of the UDID or the name",
         Error::NotInStore(_) => {
             "`idev-backup list` shows what the store holds; `idev-backup adopt` takes a backup in"

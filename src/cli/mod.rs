@@ -10,5 +10,6 @@ mod failure;
 mod hints;
 mod new_file;
 mod render;
+mod screen;
 
 pub use dispatch::run;

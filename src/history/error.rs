@@ -31,18 +31,20 @@ pub enum Error {
         is_of_files: bool,
     },
     /// No name was given, and the store holds backups of several phones.
-    #[error("the store holds backups of {phones} phones")]
+    #[error("the store holds backups of several phones: {}", .phones.join(", "))]
     WhichPhone {
-        /// The number of phones.
-        phones: usize,
+        /// The current backups of the first ones.
+        phones: Vec<String>,
     },
     /// The name fits several backups.
-    #[error("{count} backups are meant by {name:?}")]
+    #[error("{name:?} matches {count} backups: {}", .candidates.join(", "))]
     Ambiguous {
         /// The name.
         name: String,
         /// The number of backups that it fits.
         count: usize,
+        /// Names of the first of them, each of which fits one backup alone.
+        candidates: Vec<String>,
     },
     /// The store holds no backup of the phone.
     #[error("the store holds no backup of a phone {0}")]

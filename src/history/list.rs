@@ -294,6 +294,13 @@ fn in_store(store: &Store, name: Option<&str>, phone: Option<&str>) -> Result<Na
     };
     let mut found: Vec<&Snapshot> = snapshots.iter().filter(named).collect();
     let wanted = name.unwrap_or("latest");
+    if let Some((phone, time)) = wanted.rsplit_once('@').filter(|_| found.is_empty()) {
+        found = of_phone_at(store, &snapshots, phone, time)?;
+    }
+    if let Some(head) = stamp_head(wanted).filter(|_| found.is_empty()) {
+        let begins = |s: &&Snapshot| s.stamp().is_some_and(|stamp| stamp.starts_with(&head));
+        found = snapshots.iter().filter(begins).collect();
+    }
     let current_of = |text: &str| -> Result<Vec<&Snapshot>, Error> {
         let phones = crate::history::list::phones_named(store, text)?;
         let is_one =
@@ -303,8 +310,10 @@ fn in_store(store: &Store, name: Option<&str>, phone: Option<&str>) -> Result<Na
     if found.is_empty() && wanted != "latest" {
         found = current_of(wanted)?;
     }
-    if let Some(phone) = phone.filter(|_| wanted == "latest" && found.len() > 1) {
-        let of_phone = current_of(phone)?;
+    if let Some(phone) = phone.filter(|_| found.len() > 1) {
+        let phones = phones_named(store, phone)?;
+        let is_of = |s: &&&Snapshot| phones.iter().any(|(udid, _)| udid == s.udid());
+        let of_phone: Vec<&Snapshot> = found.iter().filter(is_of).copied().collect();
         if !of_phone.is_empty() {
             found = of_phone;
         }
@@ -318,12 +327,63 @@ fn in_store(store: &Store, name: Option<&str>, phone: Option<&str>) -> Result<Na
         // A complete name outranks the beginnings of stamps.
         _ if tagged.len() == 1 => Ok(Named::of(tagged[0])),
         _ if name.is_none() => Err(Error::WhichPhone {
-            phones: found.len(),
+            phones: candidates(&found),
         }),
         _ => Err(Error::Ambiguous {
             name: wanted.to_owned(),
             count: found.len(),
+            candidates: candidates(&found),
         }),
+    }
+}
+
+/// Returns names of the first of several backups, each of which names that backup alone.
+fn candidates(found: &[&Snapshot]) -> Vec<String> {
+    const NAMED_MAX: usize = 8;
+    let name = |snapshot: &&Snapshot| {
+        let phone = describe(snapshot).name;
+        let phone = phone.unwrap_or_else(|| snapshot.udid().to_string());
+        match snapshot.stamp() {
+            Some(stamp) => format!("{phone}@{stamp}"),
+            None => phone,
+        }
+    };
+    found.iter().take(NAMED_MAX).map(name).collect()
+}
+
+/// Finds the backups of a phone whose time stamps begin with `time`; `latest` is the current one.
+fn of_phone_at<'a>(
+    store: &Store,
+    snapshots: &'a [Snapshot],
+    phone: &str,
+    time: &str,
+) -> Result<Vec<&'a Snapshot>, Error> {
+    let phones = phones_named(store, phone)?;
+    let head = stamp_head(time);
+    let is_at = |s: &&Snapshot| {
+        phones.iter().any(|(udid, _)| udid == s.udid())
+            && match &head {
+                Some(head) => s.stamp().is_some_and(|stamp| stamp.starts_with(head)),
+                None => time == "latest" && s.is_current(),
+            }
+    };
+    Ok(snapshots.iter().filter(is_at).collect())
+}
+
+/// Converts a date, with or without a time, to the beginning of a stamp: `2026-11-27 22:14` and
+/// `20261127-2214` are both `20261127-2214`. Returns `None` for any other text.
+fn stamp_head(text: &str) -> Option<String> {
+    if !text
+        .chars()
+        .all(|c| c.is_ascii_digit() || "-: T".contains(c))
+    {
+        return None;
+    }
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    match digits.len() {
+        STAMP_MIN => Some(digits),
+        9..=14 => Some(format!("{}-{}", &digits[..STAMP_MIN], &digits[STAMP_MIN..])),
+        _ => None,
     }
 }
 
@@ -439,4 +499,26 @@ pub fn phones_named(store: &Store, text: &str) -> Result<Vec<(Udid, Option<Strin
     }
     let found = matching(text, &phones, |phone| &phone.0, |phone| phone.1.clone());
     Ok(found.into_iter().cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_become_beginnings_of_stamps() {
+        for (text, head) in [
+            ("2026-11-27", Some("20261127")),
+            ("20261127", Some("20261127")),
+            ("2026-11-27 22:14", Some("20261127-2214")),
+            ("2026-11-27T22:14:05", Some("20261127-221405")),
+            ("20261127-2214", Some("20261127-2214")),
+            ("2026-11", None),
+            ("Mira", None),
+            ("00008130-001A2B3C4D5E6F70", None),
+            ("202611272214055", None),
+        ] {
+            assert_eq!(stamp_head(text).as_deref(), head, "{text}");
+        }
+    }
 }

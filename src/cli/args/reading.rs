@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use idev_backup::base::units::count;
+use idev_backup::history;
 use idev_backup::history::list::{self, Named};
 use idev_backup::reader::backup::{Opened, Unread};
 use idev_backup::reader::passwords::Known;
@@ -17,8 +18,9 @@ use crate::cli::render::output;
 /// Which backup, and how to open it.
 #[derive(Args, Clone)]
 pub struct ReadArgs {
-    /// The backup's folder; or in the store: `latest`, a phone, a time, or the beginning of either
-    backup: String,
+    /// The backup: a folder; or in the store a phone's name, `latest`, a date (2026-11-27), or
+    /// PHONE@DATE [default: the current backup, if the store has one phone]
+    backup: Option<String>,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -35,7 +37,22 @@ impl ReadArgs {
     /// has one of it.
     pub fn named_of(&self, phone: Option<&str>) -> Result<Named, Failure> {
         // Needed only if the backup is not named by its path.
-        list::resolve_of(self.store.open(), Some(&self.backup), phone)
+        list::resolve_of(self.store.open(), self.backup.as_deref(), phone)
+    }
+
+    /// Takes the first word away if it names no backup: it then belongs to `rest`, the words that
+    /// follow, and the backup is the current one. A word that could be a mistyped backup stays if
+    /// words follow.
+    pub fn take_word(&mut self, rest: &[String]) -> Option<String> {
+        let word = self.backup.as_deref()?;
+        let could_be_a_file = word.contains(['*', '?', '[', '{', '/', '.']);
+        if word == "latest" || !(rest.is_empty() || could_be_a_file) {
+            return None;
+        }
+        match list::resolve::<Failure>(self.store.open(), Some(word)) {
+            Err(Failure::History(history::Error::NotFound { .. })) => self.backup.take(),
+            _ => None,
+        }
     }
 
     /// Returns the options for the backup's password.

@@ -22,7 +22,7 @@ pub struct Cat {
     read: ReadArgs,
     /// The file: domain and path, or its file id (40 hex digits)
     #[arg(value_name = "DOMAIN/PATH")]
-    file: String,
+    file: Option<String>,
     /// Write it to this file, which must not be there yet
     #[arg(short, long, value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
     output: Option<PathBuf>,
@@ -35,6 +35,13 @@ pub struct Cat {
 const HEAD_BYTES: u64 = 8 << 10;
 
 impl Cat {
+    /// Lets the words begin with what is wanted: without a backup's name it is the current one.
+    pub fn settle(&mut self) {
+        if self.file.is_none() {
+            self.file = self.read.take_word(&[]);
+        }
+    }
+
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         self.print()
@@ -42,12 +49,16 @@ impl Cat {
     }
 
     fn print(&self) -> Result<u8, Failure> {
+        let file = self.file.as_deref().ok_or_else(|| Failure::Command {
+            what: "no file is named".to_owned(),
+            hint: "name it by its domain and path, as in HomeDomain/Library/SMS/sms.db".to_owned(),
+        })?;
         let backup = self.read.open()?;
-        let is_id = self.file.len() == 40 && self.file.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_id = file.len() == 40 && file.bytes().all(|b| b.is_ascii_hexdigit());
         let opened = if is_id {
-            cat::open_id(&backup, &self.file)
+            cat::open_id(&backup, file)
         } else {
-            let (domain, path) = domain_and_path(&self.file);
+            let (domain, path) = domain_and_path(file);
             cat::open(&backup, domain, path)
         };
         let mut body = match opened {
@@ -73,7 +84,10 @@ impl Cat {
             read.map_err(|e| body.failed(&e.to_string()))?;
             if !is_text(&head) {
                 return Err(Failure::Command {
-                    what: format!("{} is no text, and would disturb the terminal", self.file),
+                    what: format!(
+                        "{} is not text, and would disturb the terminal",
+                        self.file.as_deref().unwrap_or_default()
+                    ),
                     hint: "write it to a file with `-o FILE` or into a pipe; --force prints it as it is".to_owned(),
                 });
             }

@@ -68,6 +68,13 @@ struct Searched {
 }
 
 impl Find {
+    /// Lets the words begin with what is wanted: without a backup's name it is the current one.
+    pub fn settle(&mut self) {
+        if let Some(word) = self.read.take_word(&self.patterns) {
+            self.patterns.insert(0, word);
+        }
+    }
+
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         self.found()

@@ -49,6 +49,13 @@ struct OfDomains<'a> {
 }
 
 impl Ls {
+    /// Lets the words begin with what is wanted: without a backup's name it is the current one.
+    pub fn settle(&mut self) {
+        if self.place.is_none() {
+            self.place = self.read.take_word(&[]);
+        }
+    }
+
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let listed = self.read.open().and_then(|opened| match &self.place {

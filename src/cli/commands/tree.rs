@@ -26,6 +26,13 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// Lets the words begin with what is wanted: without a backup's name it is the current one.
+    pub fn settle(&mut self) {
+        if self.place.is_none() {
+            self.place = self.read.take_word(&[]);
+        }
+    }
+
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         self.drawn()

@@ -1,0 +1,58 @@
+//! The first screen of the program, and advice for words that are not commands.
+
+/// The help of the program: what to do first, then all commands in groups.
+pub const SCREEN: &str = "\
+Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is complete.
+
+Connect the phone with its cable, unlock it, and run:
+  idev-backup create      Back up the phone
+  idev-backup list        Show the backups
+  idev-backup verify      Check the latest backup
+
+Usage: idev-backup [OPTIONS] <COMMAND>
+
+Commands:
+  Back up      create  devices  pair  unpair  encryption  doctor
+  See          list  info  usage  ls  find  tree  cat  diff
+  Get out      extract  export
+  Trust        verify  restore
+  Keep         prune  pin  unpin  tag  delete  retire  adopt  copy
+  Automate     schedule  watch  config
+  More         demo  simulate  trace  udev-rule  completions  man
+
+Options:
+      --config <FILE>  Use this config file
+  -h, --help           Show this help; after a command, the options that most people use
+      --help           After a command, all of its options
+  -V, --version        Show the version
+
+No phone at hand? `idev-backup demo` backs up a simulated one.
+";
+
+/// Returns advice for a word that people type as a command and that is none.
+pub fn advice(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "init" => "`idev-backup create --new-store` makes a store; `--store` names its folder",
+        "setup" | "configure" => "`idev-backup config` shows the settings and where the file is",
+        "open" | "web" | "serve" | "browse" => {
+            "`idev-backup usage --html FILE` writes a page; `idev-backup tree` and `ls` show the files"
+        }
+        "mount" => "`idev-backup extract --to FOLDER` writes the files of a backup to a folder",
+        "search" | "grep" => "`idev-backup find PATTERN` finds files by name",
+        "messages" | "sms" | "imessage" | "chats" => {
+            "`idev-backup cat HomeDomain/Library/SMS/sms.db -o sms.db` writes the database of messages"
+        }
+        "photos" | "videos" | "pictures" => "`idev-backup export photos --to FOLDER` writes them",
+        "contacts" => {
+            "`idev-backup extract 'HomeDomain/Library/AddressBook/**' --to FOLDER` writes the database of contacts"
+        }
+        "status" => "`idev-backup list` shows the backups, `doctor` looks for problems",
+        "sync" | "mirror" | "push" => "`idev-backup copy` copies a backup to another disk",
+        "rm" | "remove" => {
+            "`idev-backup delete` deletes one backup, `prune` those that no rule keeps"
+        }
+        "wifi" => "connect the phone with its cable",
+        "version" => "`idev-backup --version` shows it",
+        _ => return None,
+    })
+}
