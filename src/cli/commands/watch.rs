@@ -20,13 +20,14 @@ use idev_backup::store::Store;
 use idev_backup::transport::Attached;
 use serde::Serialize;
 
-use super::create;
+use crate::cli::args::backup::BackupArgs;
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::WritableStoreArgs;
 use crate::cli::args::unattended::UnattendedArgs;
 use crate::cli::ctrl_c::interrupt;
+use crate::cli::render::create::ended;
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::Show;
 use crate::cli::{exit, hints};
@@ -48,7 +49,7 @@ pub struct WatchCommand {
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_DUE_AFTER", default_value = "20h", value_parser = parse_span)]
     due_after: Duration,
     #[command(flatten)]
-    pub(crate) backup: create::BackupArgs,
+    pub(crate) backup: BackupArgs,
     #[command(flatten)]
     pub(crate) store: WritableStoreArgs,
     #[command(flatten)]
@@ -188,7 +189,7 @@ impl Watcher for Guard<'_> {
             }
             Happening::Ended(udid, result) => {
                 let name = format!("{udid}: ");
-                create::ended(Some(udid.as_str()), &name, result, self.store, self.style);
+                ended(Some(udid.as_str()), &name, result, self.store, self.style);
             }
         }
     }
