@@ -23,7 +23,6 @@ pub(crate) mod manual;
 pub(crate) mod pair;
 pub(crate) mod pin;
 pub(crate) mod prune;
-pub(crate) mod rehearse;
 pub(crate) mod restore;
 pub(crate) mod retire;
 pub(crate) mod schedule;

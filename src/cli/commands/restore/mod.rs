@@ -1,5 +1,9 @@
 //! `idev-backup restore`
 
+mod consent;
+mod rehearse;
+mod what;
+
 use std::io::IsTerminal;
 use std::path::Path;
 use std::slice;
@@ -10,23 +14,21 @@ use idev_backup::device::connector::Connector;
 use idev_backup::doctor::{Level, Line};
 use idev_backup::reader::passwords::Known;
 use idev_backup::restore::subject::Source;
-use idev_backup::restore::{self, Considered, Held, Options, Report, preflight};
+use idev_backup::restore::{self, Held, Options, Report, preflight};
 use idev_backup::verify::Depth;
 use serde::Serialize;
 
-use super::rehearse;
-use crate::cli::args::answer::typed;
+use self::what::WhatArgs;
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::reading::ReadArgs;
-use crate::cli::args::value_parsers;
 use crate::cli::failure::Failure;
 use crate::cli::render::doctor::show;
 use crate::cli::render::log;
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::{Show, Watch, ticking};
-use crate::cli::render::restore::{question, summary, warnings};
+use crate::cli::render::restore::{summary, warnings};
 use crate::cli::{exit, hints};
 
 /// Longest time that `--wait` waits for the phone: a reboot after a restore takes minutes, because
@@ -64,25 +66,8 @@ pub struct Restore {
     /// Do not ask. Onto another phone than the backup is of only together with --device
     #[arg(long, short)]
     yes: bool,
-    /// Keep the phone's own settings, rather than those of the backup
-    #[arg(long, help_heading = "What is restored")]
-    keep_settings: bool,
-    /// Leave out the files of the system, and restore what apps have
-    #[arg(long, help_heading = "What is restored")]
-    no_system_files: bool,
-    /// Do not have the phone fetch the backup's applications from the App Store
-    #[arg(long, help_heading = "What is restored")]
-    no_apps: bool,
-    /// Remove from the phone what the backup does not have
-    #[arg(long, help_heading = "What is restored")]
-    remove_others: bool,
-    /// Only domains that match this pattern, as in 'AppDomain*com.example*'; may be repeated. See
-    /// --partial-at-my-own-risk
-    #[arg(long, value_name = "DOMAIN", help_heading = "What is restored", value_parser = domains)]
-    only: Vec<String>,
-    /// Restore a part, though nobody has tried that with a real phone; never on iOS 27 and later
-    #[arg(long, requires = "only", help_heading = "What is restored")]
-    partial_at_my_own_risk: bool,
+    #[command(flatten)]
+    what: WhatArgs,
     /// Do not restart the phone in the end; nothing of the backup appears until it is
     #[arg(long)]
     no_reboot: bool,
@@ -174,12 +159,12 @@ impl Restore {
             return Err(restore::Error::NotReady(obstacles).into());
         }
         if self.yes {
-            self.vouched(&seen)?;
+            consent::vouched(&seen, self.device_is_named)?;
             if self.output.style() == Style::People {
                 warnings(&seen).iter().for_each(|line| output::tell(line));
             }
         } else {
-            agrees(&seen, options, || connector.token.cancelled())?
+            consent::agrees(&seen, options, || connector.token.cancelled())?
         }
         let report = ticking(slice::from_ref(watch), || {
             restore::restore(held, connector, &phone, folder, options, watch)
@@ -208,30 +193,6 @@ impl Restore {
         })
     }
 
-    /// Without a confirmation prompt, requires that the user named the target phone or that the
-    /// backup was made from it.
-    fn vouched(&self, seen: &Considered) -> Result<(), Failure> {
-        let Considered { source, target, .. } = seen;
-        if self.device_is_named || source.is_of(&target.udid) {
-            return Ok(());
-        }
-        Err(Failure::Command {
-            what: match &source.udid {
-                Some(of) => format!(
-                    "{} is another phone ({}) than the backup is of ({of}), and with --yes nobody is asked whether it may be overwritten",
-                    target.words(),
-                    target.udid
-                ),
-                None => format!(
-                    "the backup does not say which phone it is of, and with --yes nobody is asked whether {} ({}) may be overwritten",
-                    target.words(),
-                    target.udid
-                ),
-            },
-            hint: format!("if it is meant, name it: --device {}", target.udid),
-        })
-    }
-
     /// Builds the restore options. Asks for the password only if the backup is encrypted.
     fn options(&self, folder: &Path) -> Result<Options, Failure> {
         let source = Source::look(folder)?;
@@ -244,10 +205,6 @@ impl Restore {
             Some(Known(self.read.password().present(&question)?))
         };
         Ok(Options {
-            keep_settings: self.keep_settings,
-            system_files: !self.no_system_files,
-            apps: !self.no_apps,
-            remove_others: self.remove_others,
             reboot: !self.no_reboot,
             wait_back: self.wait.then_some(WAIT_BACK),
             depth: if self.quick_check {
@@ -258,11 +215,9 @@ impl Restore {
             force: self.force,
             password,
             advise: Some(hints::restore),
-            only: self.only.clone(),
-            partial_at_own_risk: self.partial_at_my_own_risk,
             stay_awake: true,
             silence_max: Duration::from_secs(self.patience * 60),
-            ..Options::default()
+            ..self.what.options()
         })
     }
 }
@@ -276,43 +231,4 @@ struct Restored<'a> {
     only: &'a [String],
     /// Findings of the preflight checks, as in a dry run.
     lines: &'a [Line],
-}
-
-/// Parses a pattern of domains, so that a mistake is found before any data is read.
-fn domains(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() {
-        return Err("it is empty, and so matches no domain".to_owned());
-    }
-    value_parsers::pattern(text)
-}
-
-/// Shows what the restore will overwrite and asks for confirmation. Returns an error if the user
-/// does not agree.
-fn agrees(
-    seen: &Considered,
-    options: &Options,
-    is_cancelled: impl Fn() -> bool,
-) -> Result<(), Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::Command {
-            what: format!(
-                "a restore overwrites what is on {}, and nobody is there to be asked",
-                seen.target.words()
-            ),
-            hint: "run it in a terminal, or say --yes; `--dry-run` tells what would happen"
-                .to_owned(),
-        });
-    }
-    for line in question(seen, options) {
-        output::tell(&line);
-    }
-    output::tell("Type `yes` to overwrite the phone:");
-    let answer = typed(std::io::stdin(), is_cancelled);
-    match answer.as_deref().map(str::trim) {
-        Some("yes") => Ok(()),
-        _ => {
-            output::tell("Nothing was restored.");
-            Err(Failure::Interrupted)
-        }
-    }
 }
