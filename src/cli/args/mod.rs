@@ -1,8 +1,11 @@
 //! Options that several commands share, and the sources of their values: the command line, variables
 //! and the config file.
 
+pub(crate) mod answer;
+pub(crate) mod backup;
 pub(crate) mod config;
 pub(crate) mod connection;
+pub(crate) mod destination;
 pub(crate) mod device;
 pub(crate) mod folders;
 pub(crate) mod keep;
@@ -10,6 +13,8 @@ pub(crate) mod keyring;
 pub(crate) mod output;
 pub(crate) mod password;
 pub(crate) mod reading;
+pub(crate) mod recording;
+pub(crate) mod snapshot;
 pub(crate) mod store;
 pub(crate) mod trace;
 pub(crate) mod unattended;

@@ -3,17 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use idev_backup::base::units::count;
 use idev_backup::history;
 use idev_backup::history::list::{self, Named};
-use idev_backup::reader::backup::{Opened, Unread};
+use idev_backup::reader::backup::Opened;
 use idev_backup::reader::passwords::Known;
 
 use super::password::PasswordArgs;
 use crate::cli::args::store::StoreArgs;
-use crate::cli::exit;
 use crate::cli::failure::Failure;
-use crate::cli::render::output;
 
 /// Which backup, and how to open it.
 #[derive(Args, Clone)]
@@ -69,37 +66,6 @@ impl ReadArgs {
     pub fn given_password(&self) -> Result<Option<Known>, Failure> {
         Ok(self.password.given()?.map(Known))
     }
-}
-
-/// Maximum number of rows named on the terminal; `--json` names more.
-const NAMED_MAX: usize = 20;
-
-/// Reports the parts of a backup that could not be read. Returns the exit code of a command that
-/// otherwise ends with `code`.
-pub fn tell_unread(unread: &Unread, code: u8) -> u8 {
-    if unread.is_empty() {
-        return code;
-    }
-    for note in &unread.notes {
-        output::tell(&format!("problem: {}", output::one_line(note)));
-    }
-    let named = unread.first.iter().take(NAMED_MAX);
-    for row in named.clone() {
-        let line = output::one_line(&format!("{}: {}", row.name, row.why));
-        output::tell(&format!("problem: {line}"));
-    }
-    let more = unread.count.saturating_sub(named.len() as u64);
-    if more > 0 {
-        let least = if unread.is_more { "at least " } else { "" };
-        output::tell(&format!(
-            "problem: {least}{} more rows of the list of files cannot be read",
-            count(more)
-        ));
-    }
-    output::tell(
-        "  hint: all else was read; `idev-backup verify` shows what is damaged, and another backup may have it whole",
-    );
-    exit::worst(&[code, exit::DONE_WITH_PROBLEMS])
 }
 
 /// Splits a name such as "HomeDomain/Library/SMS" into domain and path.

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use idev_backup::reader::cat::{self, Body};
 
-use crate::cli::args::reading::{ReadArgs, domain_and_path, tell_unread};
+use crate::cli::args::reading::{ReadArgs, domain_and_path};
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
+use crate::cli::render::unread::tell_unread;
 use crate::cli::{exit, new_file};
 
 /// Print a file of a backup, as it is on the phone.

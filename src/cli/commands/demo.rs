@@ -14,7 +14,7 @@ use idev_backup::transport::Usbmuxd;
 use idev_backup::transport::usbmuxd::Address;
 use idev_backup::verify;
 
-use super::{create, verify as verify_command};
+use super::back_up::back_up;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::path_parser;
 use crate::cli::ctrl_c::interrupt;
@@ -22,6 +22,7 @@ use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::Show;
+use crate::cli::render::verify::tell;
 
 /// Back up a simulated iPhone twice and verify the result: everything that `create` does, without a
 /// phone.
@@ -80,7 +81,7 @@ impl Demo {
         let phones = vec![connector.phone(None)?];
 
         say("A simulated iPhone is plugged in. The first backup:\n");
-        let first = create::back_up(
+        let first = back_up(
             &connector,
             &store,
             &phones,
@@ -92,7 +93,7 @@ impl Demo {
             return Ok(first);
         }
         say("\nSome files changed on it. The second backup:\n");
-        let second = create::back_up(
+        let second = back_up(
             &connector,
             &store,
             &phones,
@@ -109,7 +110,7 @@ impl Demo {
         let options = verify::Options::bytes();
         let report = verify::verify(&store.current_path(&phones[0].udid), &options, &watch)?;
         watch.finish();
-        let code = verify_command::tell(&report, style);
+        let code = tell(&report, style);
         if self.store.is_none() {
             say("\nThis store is removed now; `demo --store DIR` keeps it.");
         }

@@ -1,15 +1,12 @@
 //! `idev-backup doctor`
 
-use std::io::{IsTerminal, Read};
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
-use idev_backup::base::units::counted;
 use idev_backup::doctor::computer::Places;
-use idev_backup::doctor::explain::{self, Explanation};
 use idev_backup::doctor::{Level, Line, Options, Report, check_schedule, examine};
-use serde::Serialize;
 
+use super::explain::explain;
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::folders;
@@ -17,6 +14,7 @@ use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::args::unattended::OverdueArgs;
 use crate::cli::failure::Failure;
+use crate::cli::render::doctor::show;
 use crate::cli::render::output;
 use crate::cli::{exit, hints};
 
@@ -129,96 +127,5 @@ impl Doctor {
         let worst = report.lines.iter().map(|line| line.level).max();
         report.level = worst.unwrap_or(report.level);
         Ok(report)
-    }
-}
-
-/// Prints the findings and their number.
-pub fn show(report: &Report, quiet: bool) {
-    let shown = |line: &&Line| !quiet || line.level != Level::Ok;
-    for line in report.lines.iter().filter(shown) {
-        let word = match line.level {
-            Level::Ok => "ok",
-            Level::Warning => "warning",
-            Level::Problem => "problem",
-        };
-        output::line(&format!("{word:<8} {}", output::one_line(&line.says)));
-        if let Some(means) = &line.means {
-            output::line(&format!("           {means}"));
-        }
-        if let Some(hint) = &line.hint {
-            output::line(&format!("           hint: {hint}"));
-        }
-    }
-    if quiet {
-        return;
-    }
-    for what in &report.not_looked_at {
-        output::line(&format!("not looked at: {what}"));
-    }
-    let of = |level| report.lines.iter().filter(|l| l.level == level).count() as u64;
-    output::line(&match (of(Level::Problem), of(Level::Warning)) {
-        (0, 0) => "All is well.".to_owned(),
-        (0, warnings) => format!("{}, no problem.", counted(warnings, "warning")),
-        (problems, warnings) => {
-            format!(
-                "{}, {}.",
-                counted(problems, "problem"),
-                counted(warnings, "warning")
-            )
-        }
-    });
-}
-
-#[derive(Serialize)]
-struct Explained {
-    text: String,
-    explanations: Vec<Explanation>,
-}
-
-fn explain(words: &[String], as_json: bool) -> u8 {
-    let text = match words {
-        [] => match pasted() {
-            Ok(text) => text,
-            Err(e) => return output::failure(&e, None, as_json),
-        },
-        words => words.join(" "),
-    };
-    let explanations = explain::explain(&text);
-    if explanations.is_empty() {
-        let nothing = Failure::Command {
-            what: format!("nothing is known about {:?}", text.trim()),
-            hint: "give the whole message, with its number; docs/guide.md, \"When it goes wrong\", has more".to_owned(),
-        };
-        return output::failure(&nothing, None, as_json);
-    }
-    if as_json {
-        output::object("explained", None, &Explained { text, explanations });
-        return exit::DONE;
-    }
-    for explanation in &explanations {
-        output::line(&format!("{}: {}", explanation.of, explanation.means));
-        if let Some(hint) = &explanation.hint {
-            output::line(&format!("  hint: {hint}"));
-        }
-    }
-    exit::DONE
-}
-
-/// Reads another program's message from standard input.
-fn pasted() -> Result<String, Failure> {
-    const BYTES_MAX: u64 = 1 << 20;
-    if std::io::stdin().is_terminal() {
-        output::tell(
-            "Paste the message, then press Ctrl-D on a line of its own (on Windows Ctrl-Z and Enter).",
-        );
-    }
-    let mut bytes = Vec::new();
-    let read = std::io::stdin().take(BYTES_MAX).read_to_end(&mut bytes);
-    match read {
-        Ok(_) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(e) => Err(Failure::Command {
-            what: format!("cannot read standard input: {e}"),
-            hint: "give the message as an argument".to_owned(),
-        }),
     }
 }

@@ -1,15 +1,15 @@
 //! `idev-backup export`
 
 use clap::{Args, Subcommand};
-use idev_backup::base::units::{counted, size};
-use idev_backup::export::photos::{self, Options, Report};
+use idev_backup::export::photos::{self, Options};
 
-use super::extract::{IntoArgs, problems, renamed};
+use crate::cli::args::destination::IntoArgs;
 use crate::cli::args::output::OutputArgs;
-use crate::cli::args::reading::{ReadArgs, tell_unread};
+use crate::cli::args::reading::ReadArgs;
 use crate::cli::ctrl_c::interrupt;
 use crate::cli::exit;
 use crate::cli::render::output;
+use crate::cli::render::photos::tell;
 use crate::cli::render::progress::Show;
 
 /// Write photos and videos of a backup into a folder, in a form that people use.
@@ -86,79 +86,4 @@ impl Photos {
             }
         }
     }
-}
-
-fn tell(report: &Report, style: output::Style) -> u8 {
-    let is_good = report.problems.count == 0 && report.complete;
-    match style {
-        output::Style::Json => output::object("exported", None, report),
-        output::Style::Quiet if is_good => {}
-        _ => text(report).iter().for_each(|line| output::line(line)),
-    }
-    let code = if is_good {
-        exit::DONE
-    } else {
-        exit::DONE_WITH_PROBLEMS
-    };
-    tell_unread(&report.unread, code)
-}
-
-fn text(report: &Report) -> Vec<String> {
-    let amount = format!(
-        "{} in {}, {},",
-        match report.photos {
-            1 => "1 photo or video".to_owned(),
-            many => format!(
-                "{} photos and videos",
-                idev_backup::base::units::count(many)
-            ),
-        },
-        counted(report.files, "file"),
-        size(report.bytes)
-    );
-    let mut lines = vec![match (report.dry_run, report.complete) {
-        (true, _) => format!("Would export {amount} into {}.", report.to),
-        (false, true) => format!("Exported {amount} into {}.", report.to),
-        (false, false) => format!(
-            "STOPPED. Exported {} of {} into {}.",
-            counted(report.files, "file"),
-            idev_backup::base::units::count(report.chosen),
-            report.to
-        ),
-    }];
-    if report.only_in_icloud > 0 {
-        lines.push(format!(
-            "  {} more {} only in iCloud: the phone had no file of {} that a backup could hold.",
-            idev_backup::base::units::count(report.only_in_icloud),
-            if report.only_in_icloud == 1 {
-                "is"
-            } else {
-                "are"
-            },
-            if report.only_in_icloud == 1 {
-                "it"
-            } else {
-                "them"
-            },
-        ));
-    }
-    if !report.has_library {
-        lines.push(
-            "  The phone's photo library could not be asked: names and dates are those of its files, and deleted and hidden \
-             photos are among the others."
-                .to_owned(),
-        );
-    }
-    for (left_out, word, option) in [
-        (report.deleted_left_out, "recently deleted", "--deleted"),
-        (report.hidden_left_out, "hidden", "--hidden"),
-    ] {
-        if left_out > 0 {
-            let photos = counted(left_out, &format!("{word} photo"));
-            lines.push(format!("  Left out: {photos}; {option} exports them too."));
-        }
-    }
-    lines.extend(problems(&report.problems));
-    lines.extend(renamed(&report.renamed));
-    lines
 }

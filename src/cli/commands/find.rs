@@ -8,11 +8,12 @@ use idev_backup::reader::browse::{self, Entry};
 use idev_backup::reader::selection::{self, Select, Wanted};
 use serde::Serialize;
 
-use crate::cli::args::reading::{ReadArgs, tell_unread};
+use crate::cli::args::reading::ReadArgs;
 use crate::cli::args::value_parsers;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Lines};
+use crate::cli::render::unread::tell_unread;
 
 /// Find files in a backup by name, domain, size and date.
 ///

@@ -6,9 +6,10 @@ use idev_backup::base::units::{count, counted, size};
 use idev_backup::reader::info::{self, Contents, Options, Report};
 use idev_backup::reader::passwords::Passwords;
 
-use crate::cli::args::reading::{ReadArgs, tell_unread};
+use crate::cli::args::reading::ReadArgs;
 use crate::cli::exit;
 use crate::cli::render::output;
+use crate::cli::render::unread::tell_unread;
 
 /// Show what a backup is: which phone, iOS, when, encrypted or not, how much.
 ///

@@ -7,12 +7,13 @@ use idev_backup::reader::browse::{self, Domains, Entry};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use crate::cli::args::reading::{ReadArgs, domain_and_path, tell_unread};
+use crate::cli::args::reading::{ReadArgs, domain_and_path};
 use crate::cli::args::value_parsers;
 use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Lines};
 use crate::cli::render::table;
+use crate::cli::render::unread::tell_unread;
 
 /// List the domains of a backup, or what a folder in it holds.
 ///

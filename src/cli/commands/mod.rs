@@ -1,27 +1,33 @@
 //! One file for each command: it reads the options, calls the library and prints the report.
 
 pub(crate) mod adopt;
+pub(crate) mod back_up;
 pub(crate) mod cat;
 pub(crate) mod config;
+pub(crate) mod copy;
 pub(crate) mod create;
+pub(crate) mod delete;
 pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod encryption;
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod extract;
 pub(crate) mod find;
-pub(crate) mod history;
 pub(crate) mod info;
 pub(crate) mod list;
 pub(crate) mod ls;
 pub(crate) mod manual;
 pub(crate) mod pair;
-pub(crate) mod rehearse;
+pub(crate) mod pin;
+pub(crate) mod prune;
 pub(crate) mod restore;
+pub(crate) mod retire;
 pub(crate) mod schedule;
 pub(crate) mod simulate;
+pub(crate) mod tag;
 pub(crate) mod trace;
 pub(crate) mod tree;
 pub(crate) mod udev_rule;

@@ -4,10 +4,11 @@ use clap::Args;
 use idev_backup::base::units::{counted, size};
 use idev_backup::reader::browse::{self, Branch, DEPTH_MAX};
 
-use crate::cli::args::reading::{ReadArgs, domain_and_path, tell_unread};
+use crate::cli::args::reading::{ReadArgs, domain_and_path};
 use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Lines};
+use crate::cli::render::unread::tell_unread;
 
 /// Draw the folders of a backup as a tree, each with its files and their size.
 ///

@@ -7,9 +7,10 @@ use clap::{Args, ValueEnum};
 use idev_backup::base::units::{counted, size};
 use idev_backup::reader::usage::{self, Report};
 
-use crate::cli::args::reading::{ReadArgs, tell_unread};
+use crate::cli::args::reading::ReadArgs;
 use crate::cli::args::store::path_parser;
 use crate::cli::failure::Failure;
+use crate::cli::render::unread::tell_unread;
 use crate::cli::render::usage::{apps, chart, kinds};
 use crate::cli::render::{output, usage_html};
 use crate::cli::{exit, new_file};

@@ -1,125 +1,40 @@
-//! `idev-backup watch`
+//! Backs up each phone that is plugged in, and reports what happens.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use clap::Args;
 use idev_backup::automation::policy::{self, Outcome, Plan};
-use idev_backup::automation::schedule::job_state;
-use idev_backup::automation::watch::{self, Happening, Watcher};
+use idev_backup::automation::watch::{Happening, Watcher};
 use idev_backup::backup;
 use idev_backup::backup::create::Options;
-use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::phone_names;
 use idev_backup::base::udid::Udid;
-use idev_backup::base::units::parse_span;
 use idev_backup::device::connector::Connector;
 use idev_backup::history::{last_good, list};
 use idev_backup::store::Store;
 use idev_backup::transport::Attached;
 use serde::Serialize;
 
-use super::create;
-use crate::cli::args::connection::ConnectionArgs;
-use crate::cli::args::device::DeviceArgs;
-use crate::cli::args::output::OutputArgs;
-use crate::cli::args::store::WritableStoreArgs;
-use crate::cli::args::unattended::UnattendedArgs;
-use crate::cli::ctrl_c::interrupt;
+use crate::cli::render::create::ended;
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::Show;
-use crate::cli::{exit, hints};
 
 /// Interval between notifications about an overdue backup.
 const TELL_EVERY: Duration = Duration::from_secs(24 * 3600);
 
-/// Back phones up when they are plugged in, if their last backup is old enough; runs until it is
-/// stopped.
-///
-/// Example:  idev-backup watch --due-after 20h --notify
-///
-/// It takes phones with a cable. `idev-backup schedule add --watch` has the system start it.
-#[derive(Args)]
-pub struct WatchCommand {
-    #[command(flatten)]
-    device: DeviceArgs,
-    /// Back a phone up when its last backup is older than this
-    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_DUE_AFTER", default_value = "20h", value_parser = parse_span)]
-    due_after: Duration,
-    #[command(flatten)]
-    pub(crate) backup: create::BackupArgs,
-    #[command(flatten)]
-    pub(crate) store: WritableStoreArgs,
-    #[command(flatten)]
-    pub(crate) connector: ConnectionArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-    // Keep this last: options that follow would appear under its headings in the help text.
-    #[command(flatten)]
-    unattended: UnattendedArgs,
-}
-
-impl WatchCommand {
-    /// Runs the command and returns its exit code.
-    pub fn run(&self) -> u8 {
-        let mut plan = self.unattended.plan(Some(self.due_after));
-        // Report overdue backups here, once a day, and not at each check of a phone.
-        let overdue = Plan {
-            overdue_after: plan.overdue_after.take(),
-            ..plan.clone()
-        };
-        plan.yields = true;
-        let _job = job_state::hold_as_job();
-        let style = self.output.style();
-        let token = CancelToken::new(interrupt());
-        let opened = self
-            .store
-            .open()
-            .and_then(|store| Ok((store, self.connector.connector_with(token.clone())?)));
-        let (store, connector) = match opened {
-            Ok(opened) => opened,
-            Err(e) => {
-                let show = Show::new(style);
-                let wanted = self.device.device.as_deref();
-                policy::tell_failed(
-                    hints::describe(&e),
-                    wanted,
-                    &plan,
-                    &token,
-                    &show.watch(None, None),
-                );
-                return output::failure(&e, None, self.output.json);
-            }
-        };
-        let guard = Guard {
-            connector: &connector,
-            store: &store,
-            wanted: self.device.device.as_deref(),
-            options: self.backup.options(),
-            plan,
-            overdue,
-            style,
-            show: Show::new(style),
-            told: Mutex::default(),
-        };
-        watch::watch(&connector, self.due_after, &guard);
-        guard.say(None, "stopped", "Stopped.");
-        exit::DONE
-    }
-}
-
-struct Guard<'a> {
-    connector: &'a Connector,
-    store: &'a Store,
-    wanted: Option<&'a str>,
-    options: Options,
-    plan: Plan,
-    overdue: Plan,
-    style: Style,
-    show: Show,
+/// Watches the phones of one store.
+pub struct Guard<'a> {
+    pub connector: &'a Connector,
+    pub store: &'a Store,
+    pub wanted: Option<&'a str>,
+    pub options: Options,
+    pub plan: Plan,
+    pub overdue: Plan,
+    pub style: Style,
+    pub show: Show,
     /// Time of the last notification about each phone's overdue backup.
-    told: Mutex<HashMap<Udid, Instant>>,
+    pub told: Mutex<HashMap<Udid, Instant>>,
 }
 
 #[derive(Serialize)]
@@ -128,7 +43,8 @@ struct Said<'a> {
 }
 
 impl Guard<'_> {
-    fn say(&self, udid: Option<&Udid>, event: &str, text: &str) {
+    /// Reports an event.
+    pub fn say(&self, udid: Option<&Udid>, event: &str, text: &str) {
         let udid = udid.map(Udid::as_str);
         match self.style {
             Style::Quiet => {}
@@ -188,7 +104,7 @@ impl Watcher for Guard<'_> {
             }
             Happening::Ended(udid, result) => {
                 let name = format!("{udid}: ");
-                create::ended(Some(udid.as_str()), &name, result, self.store, self.style);
+                ended(Some(udid.as_str()), &name, result, self.store, self.style);
             }
         }
     }

@@ -1,0 +1,38 @@
+//! Options about how a backup is made.
+
+use std::time::Duration;
+
+use clap::Args;
+use idev_backup::backup::create::Options;
+
+use crate::cli::args::keep::KeepArgs;
+
+/// How a backup is made, whoever asks for it.
+#[derive(Args, Clone)]
+pub struct BackupArgs {
+    #[command(flatten)]
+    pub(crate) keep: KeepArgs,
+    /// Leave the list of applications and their icons out of Info.plist
+    #[arg(long, env = "IDEV_BACKUP_CREATE_NO_APPS")]
+    no_apps: bool,
+    /// Read every byte of the finished backup once more before it counts
+    #[arg(long, env = "IDEV_BACKUP_CREATE_READ_AGAIN")]
+    read_again: bool,
+    /// Minutes of silence after which the phone is given up
+    #[arg(long, value_name = "MINUTES", env = "IDEV_BACKUP_CREATE_PATIENCE", default_value_t = 31, value_parser = clap::value_parser!(u64).range(5..=600))]
+    patience: u64,
+}
+
+impl BackupArgs {
+    /// Returns the options in the form that the job takes.
+    pub fn options(&self) -> Options {
+        Options {
+            keep: self.keep.policy(),
+            keep_of: self.keep.of_phones(),
+            apps: !self.no_apps,
+            read_again: self.read_again,
+            silence_max: Duration::from_secs(self.patience * 60),
+            ..Options::default()
+        }
+    }
+}

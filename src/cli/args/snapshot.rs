@@ -1,0 +1,44 @@
+//! The option that selects a snapshot.
+
+use clap::Args;
+use idev_backup::history::change::{self, Chosen, Noted};
+
+use crate::cli::args::store::StoreArgs;
+use crate::cli::exit;
+use crate::cli::failure::Failure;
+use crate::cli::render::output;
+
+/// Which snapshot.
+#[derive(Args, Clone)]
+pub struct SnapshotArgs {
+    /// The snapshot: its time or how that begins, a name that it was given, `latest`, a phone, or
+    /// its folder
+    snapshot: String,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl SnapshotArgs {
+    /// Finds the snapshot.
+    pub fn find(&self) -> Result<Chosen, Failure> {
+        change::find(self.store.open(), &self.snapshot)
+    }
+
+    /// Changes what is noted of the snapshot, and reports it. Returns the exit code.
+    pub fn note(&self, words: &str, change: impl FnOnce(&Chosen) -> Result<Noted, Failure>) -> u8 {
+        match self.find().and_then(|of| change(&of)) {
+            Err(e) => output::failure(&e, None, self.json),
+            Ok(noted) if self.json => {
+                output::object("noted", None, &noted);
+                exit::DONE
+            }
+            Ok(noted) => {
+                output::line(&format!("{} {words}.", noted.path));
+                exit::DONE
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! `idev-backup delete`
+
+use std::io::{BufRead, IsTerminal};
+
+use clap::Args;
+use idev_backup::base::units::size;
+use idev_backup::history::change::{self, Deleted};
+
+use crate::cli::args::snapshot::SnapshotArgs;
+use crate::cli::exit;
+use crate::cli::failure::Failure;
+use crate::cli::render::output::{self, Style};
+use crate::cli::render::progress::{Show, Watch};
+
+/// Delete a snapshot, for good.
+///
+/// Example:  idev-backup delete 20261120
+#[derive(Args)]
+pub struct Delete {
+    #[command(flatten)]
+    of: SnapshotArgs,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Delete {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        let style = if self.of.json {
+            Style::Json
+        } else {
+            Style::People
+        };
+        let show = Show::new(style);
+        let watch = show.watch(None, None);
+        let deleted = self.delete(&watch);
+        watch.finish();
+        match deleted {
+            Err(e) => output::failure(&e, None, self.of.json),
+            Ok(None) => {
+                output::tell("Nothing was deleted.");
+                exit::FAILED
+            }
+            Ok(Some(deleted)) => {
+                match style {
+                    Style::Json => output::object("deleted", Some(&deleted.udid), &deleted),
+                    _ => output::line(&format!("{} is deleted.", deleted.path)),
+                }
+                match watch.problems() {
+                    0 => exit::DONE,
+                    _ => exit::DONE_WITH_PROBLEMS,
+                }
+            }
+        }
+    }
+
+    fn delete(&self, watch: &Watch) -> Result<Option<Deleted>, Failure> {
+        let chosen = self.of.find()?;
+        let seen = change::consider(&chosen, watch)?;
+        // Finish the progress display first, so that it does not redraw below the question.
+        watch.finish();
+        if !self.yes && !agrees(&seen)? {
+            return Ok(None);
+        }
+        Ok(Some(change::delete(&chosen, seen, watch)?))
+    }
+}
+
+/// States what cannot be undone and asks for confirmation.
+fn agrees(seen: &Deleted) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::Command {
+            what: format!(
+                "deleting {} cannot be undone, and nobody is there to be asked",
+                seen.path
+            ),
+            hint: "run it in a terminal, or say --yes".to_owned(),
+        });
+    }
+    let room = seen.frees_bytes.map_or_else(String::new, |bytes| {
+        format!(" {} become free.", size(bytes))
+    });
+    output::tell(&format!(
+        "This deletes {} for good: nothing brings it back.{room}",
+        seen.path
+    ));
+    for (is_so, text) in [
+        (
+            seen.last_of_phone,
+            "It is the ONLY backup of this phone in the store.",
+        ),
+        (
+            seen.current,
+            "It is the current backup: the next one begins anew and sends everything.",
+        ),
+        (
+            seen.pinned,
+            "It is pinned, or may be: it will be refused until the pin is taken away.",
+        ),
+    ] {
+        if is_so {
+            output::tell(&format!("  {text}"));
+        }
+    }
+    if !seen.tags.is_empty() {
+        output::tell(&format!("  It is called {}.", seen.tags.join(", ")));
+    }
+    output::tell("Type `yes` to delete it:");
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    Ok(read.is_ok() && answer.trim() == "yes")
+}

@@ -1,0 +1,87 @@
+//! `idev-backup encryption status`, `on`, `off` and `change`: the encryption of a phone.
+
+use clap::Args;
+use idev_backup::base::progress::Monitor;
+use idev_backup::device::connector;
+use idev_backup::encryption::{self, Done, Options, Report, Wish};
+use idev_backup::store::Store;
+
+use crate::cli::args::connection::ConnectionArgs;
+use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::output::OutputArgs;
+use crate::cli::args::store::StoreArgs;
+use crate::cli::exit;
+use crate::cli::failure::Failure;
+use crate::cli::render::encryption::{room_for_a_full_one, tell};
+use crate::cli::render::output;
+use crate::cli::render::progress::{Show, Watch};
+
+/// Which phone, and how to report about it.
+#[derive(Args)]
+pub struct Ask {
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    connector: ConnectionArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Asks for the passwords that a change needs; takes the name of the phone.
+pub type AskFor<'a> = &'a dyn Fn(&str) -> Result<Wish, Failure>;
+
+impl Ask {
+    /// Changes the encryption as `wanted`, and returns the exit code.
+    pub fn change(&self, wanted: Done, passwords: AskFor<'_>) -> u8 {
+        self.run(Some((wanted, passwords)))
+    }
+
+    /// Shows the encryption of the phone, or changes it, and returns the exit code.
+    pub fn run(&self, change: Option<(Done, AskFor<'_>)>) -> u8 {
+        let show = Show::new(self.output.style());
+        let watch = show.watch(None, None);
+        let done = self.done(change, &watch);
+        watch.finish();
+        let code = match done {
+            Ok((report, udid)) => {
+                tell(&report, &udid, self.output.style());
+                match watch.problems() {
+                    0 => exit::DONE,
+                    _ => exit::DONE_WITH_PROBLEMS,
+                }
+            }
+            Err(e) => output::failure(&e, None, self.output.json),
+        };
+        self.connector.trace.end(code)
+    }
+
+    fn done(
+        &self,
+        change: Option<(Done, AskFor<'_>)>,
+        watch: &Watch<'_>,
+    ) -> Result<(Report, String), Failure> {
+        let connector = self.connector.connector()?;
+        let phone = connector.phone(self.device.device.as_deref())?;
+        // Include the backups in the store, if there is one.
+        let store = Store::open(&self.store.path()?).ok();
+        let options = Options::default();
+        let now = encryption::status(&connector, &phone, store.as_ref(), &options, watch)?;
+        let Some((wanted, passwords)) = change else {
+            return Ok((now, phone.udid.to_string()));
+        };
+        let state = connector::Encryption {
+            is_on: now.encrypted,
+            is_required: now.required,
+        };
+        // Check this before prompting for a password.
+        encryption::admit(wanted, state)?;
+        // Warn first: after the change the user no longer has a choice.
+        watch.note(room_for_a_full_one(now.store.as_ref()));
+        let wish = passwords(&now.phone.name)?;
+        let report =
+            encryption::change(&connector, &phone, store.as_ref(), &wish, &options, watch)?;
+        Ok((report, phone.udid.to_string()))
+    }
+}

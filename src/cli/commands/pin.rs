@@ -1,0 +1,40 @@
+//! `idev-backup pin` and `idev-backup unpin`
+
+use clap::Args;
+use idev_backup::history::change;
+
+use crate::cli::args::snapshot::SnapshotArgs;
+
+/// Keep a snapshot, whatever the rules say.
+///
+/// Example:  idev-backup pin 20261120
+#[derive(Args)]
+pub struct Pin {
+    #[command(flatten)]
+    of: SnapshotArgs,
+}
+
+impl Pin {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        self.of
+            .note("is pinned, and stays", |of| Ok(change::pin(of, true)?))
+    }
+}
+
+/// Take a snapshot's pin away; the rules decide about it again.
+///
+/// Example:  idev-backup unpin 20261120
+#[derive(Args)]
+pub struct Unpin {
+    #[command(flatten)]
+    of: SnapshotArgs,
+}
+
+impl Unpin {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        self.of
+            .note("is not pinned any more", |of| Ok(change::pin(of, false)?))
+    }
+}

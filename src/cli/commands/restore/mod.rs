@@ -1,0 +1,234 @@
+//! `idev-backup restore`
+
+mod consent;
+mod rehearse;
+mod what;
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::slice;
+use std::time::Duration;
+
+use clap::Args;
+use idev_backup::device::connector::Connector;
+use idev_backup::doctor::{Level, Line};
+use idev_backup::reader::passwords::Known;
+use idev_backup::restore::subject::Source;
+use idev_backup::restore::{self, Held, Options, Report, preflight};
+use idev_backup::verify::Depth;
+use serde::Serialize;
+
+use self::what::WhatArgs;
+use crate::cli::args::connection::ConnectionArgs;
+use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::output::OutputArgs;
+use crate::cli::args::reading::ReadArgs;
+use crate::cli::failure::Failure;
+use crate::cli::render::doctor::show;
+use crate::cli::render::log;
+use crate::cli::render::output::{self, Style};
+use crate::cli::render::progress::{Show, Watch, ticking};
+use crate::cli::render::restore::{summary, warnings};
+use crate::cli::{exit, hints};
+
+/// Longest time that `--wait` waits for the phone: a reboot after a restore takes minutes, because
+/// the phone migrates its data.
+const WAIT_BACK: Duration = Duration::from_secs(20 * 60);
+/// Restore a backup to the phone that it is of, or to another, and overwrite what is there
+///
+/// Example:  idev-backup restore latest --dry-run
+///           idev-backup restore latest
+///
+/// First see what is in the way with `--dry-run`, or have the whole restore played to a simulated
+/// phone with `--rehearse`, which needs no phone. A restore checks the backup, says what it will
+/// overwrite, and asks. The backup itself is never written to.
+///
+/// With `--dry-run`: exit code 0: all is well. 3: there are warnings. 1: there is a problem.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub struct Restore {
+    #[command(flatten)]
+    read: ReadArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// `--device` was typed: a variable or the config file names a phone for any command, and not
+    /// one to be overwritten by this.
+    #[arg(skip)]
+    pub(crate) device_is_named: bool,
+    /// Tell what is in the way, and change nothing: the backup, versions, room, Find My, what will
+    /// be missing
+    #[arg(long)]
+    dry_run: bool,
+    /// Play the whole restore to a simulated phone, and compare every byte that it received with
+    /// the backup
+    #[arg(long, conflicts_with_all = ["dry_run", "wait", "trace"])]
+    pub(crate) rehearse: bool,
+    /// Do not ask. Onto another phone than the backup is of only together with --device
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    what: WhatArgs,
+    /// Do not restart the phone in the end; nothing of the backup appears until it is
+    #[arg(long)]
+    no_reboot: bool,
+    /// Wait until the phone is back after its restart
+    #[arg(long, conflicts_with = "no_reboot")]
+    wait: bool,
+    /// Check names and sizes of the backup only, rather than every byte
+    #[arg(long)]
+    quick_check: bool,
+    /// Restore a backup in which only contents are altered, which phones do not notice
+    #[arg(long)]
+    force: bool,
+    /// Minutes of silence after which the phone is given up
+    #[arg(long, value_name = "MINUTES", default_value_t = 31, value_parser = clap::value_parser!(u64).range(5..=600))]
+    patience: u64,
+    #[command(flatten)]
+    pub(crate) connector: ConnectionArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Serialize)]
+struct DryRun<'a> {
+    /// Path of the backup that was checked.
+    path: String,
+    #[serde(flatten)]
+    report: &'a idev_backup::doctor::Report,
+}
+
+impl Restore {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        let show = Show::new(self.output.style());
+        let watch = show.watch(None, None);
+        let done = self.done(&watch);
+        watch.finish();
+        done.unwrap_or_else(|e| output::failure(&e, None, self.output.json))
+    }
+
+    fn done(&self, watch: &Watch<'_>) -> Result<u8, Failure> {
+        let named = self.read.named_of(self.device.device.as_deref())?;
+        // Take the lock before showing the backup, and keep it while the user decides: a backup
+        // that begins meanwhile would replace the data that the user agreed to restore. A dry run
+        // asks nothing and needs no lock.
+        let held = if self.dry_run {
+            None
+        } else {
+            Some(restore::hold_named(&named)?)
+        };
+        let folder = named.folder;
+        let options = self.options(&folder)?;
+        if let (true, Some(held)) = (self.rehearse, &held) {
+            return rehearse::run(held, &folder, &options, self.output.style(), watch);
+        }
+        let connector = self.connector.connector()?;
+        let wanted = self.device.device.as_deref();
+        let Some(held) = held else {
+            let phone = connector.phone(wanted).map_err(restore::Error::from);
+            let report = restore::dry_run(&connector, phone, &folder, &options, watch)?;
+            watch.finish();
+            if self.output.json {
+                let path = folder.display().to_string();
+                let report = &report;
+                output::object("dry_run", None, &DryRun { path, report });
+            } else {
+                show(&report, self.output.quiet)
+            }
+            return Ok(match report.level {
+                Level::Ok => exit::DONE,
+                Level::Warning => exit::DONE_WITH_PROBLEMS,
+                Level::Problem => exit::FAILED,
+            });
+        };
+        self.restore(&held, &connector, &folder, &options, watch)
+    }
+
+    fn restore(
+        &self,
+        held: &Held,
+        connector: &Connector,
+        folder: &Path,
+        options: &Options,
+        watch: &Watch<'_>,
+    ) -> Result<u8, Failure> {
+        let phone = connector.phone(self.device.device.as_deref())?;
+        let seen = restore::consider(connector, &phone, folder, options, watch)?;
+        let obstacles = preflight::obstacles(&seen.lines);
+        if !obstacles.is_empty() {
+            return Err(restore::Error::NotReady(obstacles).into());
+        }
+        if self.yes {
+            consent::vouched(&seen, self.device_is_named)?;
+            if self.output.style() == Style::People {
+                warnings(&seen).iter().for_each(|line| output::tell(line));
+            }
+        } else {
+            consent::agrees(&seen, options, || connector.token.cancelled())?
+        }
+        let report = ticking(slice::from_ref(watch), || {
+            restore::restore(held, connector, &phone, folder, options, watch)
+        })?;
+        watch.finish();
+        log::add(&format!(
+            "Restored {} to {}",
+            report.source.path, report.target.udid
+        ));
+        match self.output.style() {
+            Style::Quiet => {}
+            Style::Json => {
+                let restored = Restored {
+                    report: &report,
+                    only: &options.only,
+                    lines: &seen.lines,
+                };
+                output::object("restored", Some(phone.udid.as_str()), &restored);
+            }
+            Style::People => (summary(&report, options).iter()).for_each(|line| output::line(line)),
+        }
+        Ok(if report.problems.is_empty() {
+            exit::DONE
+        } else {
+            exit::DONE_WITH_PROBLEMS
+        })
+    }
+
+    /// Builds the restore options. Asks for the password only if the backup is encrypted.
+    fn options(&self, folder: &Path) -> Result<Options, Failure> {
+        let source = Source::look(folder)?;
+        let password = if !source.encrypted {
+            None
+        } else if self.dry_run && !std::io::stdin().is_terminal() {
+            self.read.given_password()?
+        } else {
+            let question = format!("Password of the backup {}", source.path);
+            Some(Known(self.read.password().present(&question)?))
+        };
+        Ok(Options {
+            reboot: !self.no_reboot,
+            wait_back: self.wait.then_some(WAIT_BACK),
+            depth: if self.quick_check {
+                Depth::Quick
+            } else {
+                Depth::Deep
+            },
+            force: self.force,
+            password,
+            advise: Some(hints::restore),
+            stay_awake: true,
+            silence_max: Duration::from_secs(self.patience * 60),
+            ..self.what.options()
+        })
+    }
+}
+
+/// The final `--json` object.
+#[derive(Serialize)]
+struct Restored<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    /// Patterns given with `--only`.
+    only: &'a [String],
+    /// Findings of the preflight checks, as in a dry run.
+    lines: &'a [Line],
+}

@@ -1,0 +1,53 @@
+//! Options about what is restored.
+
+use clap::Args;
+use idev_backup::restore::Options;
+
+use crate::cli::args::value_parsers;
+
+/// What is restored.
+#[derive(Args)]
+pub struct WhatArgs {
+    /// Keep the phone's own settings, rather than those of the backup
+    #[arg(long, help_heading = "What is restored")]
+    keep_settings: bool,
+    /// Leave out the files of the system, and restore what apps have
+    #[arg(long, help_heading = "What is restored")]
+    no_system_files: bool,
+    /// Do not have the phone fetch the backup's applications from the App Store
+    #[arg(long, help_heading = "What is restored")]
+    no_apps: bool,
+    /// Remove from the phone what the backup does not have
+    #[arg(long, help_heading = "What is restored")]
+    remove_others: bool,
+    /// Only domains that match this pattern, as in 'AppDomain*com.example*'; may be repeated. See
+    /// --partial-at-my-own-risk
+    #[arg(long, value_name = "DOMAIN", help_heading = "What is restored", value_parser = domains)]
+    only: Vec<String>,
+    /// Restore a part, though nobody has tried that with a real phone; never on iOS 27 and later
+    #[arg(long, requires = "only", help_heading = "What is restored")]
+    partial_at_my_own_risk: bool,
+}
+
+impl WhatArgs {
+    /// Returns the options in the form that a restore takes.
+    pub fn options(&self) -> Options {
+        Options {
+            keep_settings: self.keep_settings,
+            system_files: !self.no_system_files,
+            apps: !self.no_apps,
+            remove_others: self.remove_others,
+            only: self.only.clone(),
+            partial_at_own_risk: self.partial_at_my_own_risk,
+            ..Options::default()
+        }
+    }
+}
+
+/// Parses a pattern of domains, so that a mistake is found before any data is read.
+fn domains(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("it is empty, and so matches no domain".to_owned());
+    }
+    value_parsers::pattern(text)
+}

@@ -1,0 +1,93 @@
+//! `idev-backup simulate`: runs a daemon with simulated phones until it is stopped, or attaches one
+//! phone to the USB of a virtual machine.
+
+mod cable;
+mod parse;
+mod phone;
+
+use std::io::{self, Write};
+
+use idev_backup::simulator::{Daemon, Phone};
+use idev_backup::trace::At;
+
+use self::phone::PhoneArgs;
+use crate::cli::args::trace::TraceArgs;
+
+/// Pretend to be an iPhone behind a usbmuxd-compatible socket.
+///
+/// Example:  idev-backup simulate --listen 127.0.0.1:27015 --fault cut-after:1000000 --fault times:1
+///
+/// Prints one line, `USBMUXD_SOCKET_ADDRESS=...`: set that in the environment of any client, and it
+/// finds the phones.
+#[derive(Debug, clap::Args)]
+pub struct Simulate {
+    /// Where to listen: UNIX:/path or HOST:PORT (port 0: any free one).
+    #[arg(long, value_name = "ADDR", default_value_t = default_address())]
+    listen: String,
+    /// Be a USB device of a virtual machine instead: connect to the socket of QEMU's usb-redir,
+    /// UNIX:/path or HOST:PORT.
+    ///
+    /// QEMU is started with `-device qemu-xhci -chardev socket,id=c0,path=/path,server=on,wait=off
+    /// -device usb-redir,chardev=c0`. Lines on stdin change the cable: `unplug`, `plug`,
+    /// `unplug-after BYTES` (to the computer), `replug`; `counts` tells what passed. What the
+    /// computer does wrong is printed as `usb: misstep: ...`.
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["listen", "phones", "trace"])]
+    usbredir: Option<String>,
+    /// The version of the USB mux that the phone speaks at most; phones before iOS 7 have 1.
+    #[arg(long, value_name = "VERSION", default_value_t = 2, requires = "usbredir", value_parser = clap::value_parser!(u32).range(1..=2))]
+    mux_version: u32,
+    /// How many phones are attached.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    phones: u32,
+    #[command(flatten)]
+    phone: PhoneArgs,
+    #[command(flatten)]
+    trace: TraceArgs,
+}
+
+impl Simulate {
+    /// Serves the phones until the process is killed.
+    pub fn run(&self) -> io::Result<()> {
+        if let Some(address) = &self.usbredir {
+            let phone = Phone::new(self.phone.config(0)?);
+            return cable::serve(&with_scheme(address), &phone, self.mux_version);
+        }
+        let mut phones = Vec::new();
+        for number in 0..self.phones {
+            phones.push(Phone::new(self.phone.config(number)?));
+        }
+        let listen = with_scheme(&self.listen);
+        let daemon = Daemon::start(&listen, phones).map_err(|e| {
+            io::Error::new(
+                e.kind(),
+                format!("cannot listen on {listen}: {e}\n  hint: name another UNIX:/path or HOST:PORT with --listen"),
+            )
+        })?;
+        let recorder = self.trace.begin(At::Phone);
+        if let Some(recorder) = recorder.map_err(|e| io::Error::other(e.to_string()))? {
+            daemon.record(recorder);
+        }
+        let mut stdout = io::stdout();
+        writeln!(stdout, "USBMUXD_SOCKET_ADDRESS={}", daemon.address())?;
+        stdout.flush()?;
+        daemon.serve();
+        Ok(())
+    }
+}
+
+fn with_scheme(address: &str) -> String {
+    if address.starts_with('/') {
+        format!("UNIX:{address}")
+    } else {
+        address.to_owned()
+    }
+}
+
+fn default_address() -> String {
+    if cfg!(unix) {
+        let path = std::env::temp_dir().join("idev-backup-sim.sock");
+        format!("UNIX:{}", path.display())
+    } else {
+        "127.0.0.1:27015".to_owned()
+    }
+}

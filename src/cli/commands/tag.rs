@@ -1,0 +1,33 @@
+//! `idev-backup tag`
+
+use clap::Args;
+use idev_backup::history::change;
+
+use crate::cli::args::snapshot::SnapshotArgs;
+
+/// Give a snapshot a name: it stays, and every command finds it by that.
+///
+/// Example:  idev-backup tag 20261120 "before iOS 27"
+#[derive(Args)]
+pub struct Tag {
+    #[command(flatten)]
+    of: SnapshotArgs,
+    /// The name
+    name: String,
+    /// Take the name away
+    #[arg(long)]
+    remove: bool,
+}
+
+impl Tag {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> u8 {
+        let words = if self.remove {
+            format!("is not called {:?} any more", self.name)
+        } else {
+            format!("is called {:?}, and stays", self.name)
+        };
+        self.of
+            .note(&words, |of| Ok(change::tag(of, &self.name, self.remove)?))
+    }
+}

@@ -1,0 +1,108 @@
+//! `idev-backup trace replay`
+
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{io, thread};
+
+use clap::Args;
+use idev_backup::base::cancel::CancelToken;
+use idev_backup::base::progress::Silent;
+use idev_backup::base::units::counted;
+use idev_backup::device::connector::Connector;
+use idev_backup::device::tls::Pin;
+use idev_backup::device::trust;
+use idev_backup::simulator::{Daemon, Phone, PhoneConfig, Replay};
+use idev_backup::transport::Usbmuxd;
+use idev_backup::transport::usbmuxd::Address;
+
+use crate::cli::args::recording::read;
+use crate::cli::ctrl_c::interrupt;
+use crate::cli::exit;
+use crate::cli::failure::Failure;
+use crate::cli::render::output;
+
+/// Be the phone of a trace, for any client, and tell where the client departs from what was
+/// recorded.
+///
+/// Prints one line, `USBMUXD_SOCKET_ADDRESS=...`: set that in the environment of the client. It
+/// ends when the client has gone, with 0 if it did as was recorded, and with 3 if it did not.
+#[derive(Args)]
+pub struct Play {
+    /// The trace
+    #[arg(value_parser = crate::cli::args::store::path_parser())]
+    file: PathBuf,
+    /// Where to listen: UNIX:/path or HOST:PORT (port 0: any free one)
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: String,
+    /// Seconds without any connection after which the client is taken to be gone
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    idle: u64,
+}
+
+impl Play {
+    /// Runs the command and returns its exit code.
+    pub fn run(&self) -> Result<u8, Failure> {
+        let trace = read(&self.file)?;
+        let replay = Replay::new(&trace).map_err(|e| Failure::Command {
+            what: format!("{} cannot be played: {e}", self.file.display()),
+            hint: "record a conversation with a phone".to_owned(),
+        })?;
+        let failed = |e: io::Error| Failure::Command {
+            what: format!("cannot listen on {}: {e}", self.listen),
+            hint: "name another UNIX:/path or HOST:PORT with --listen".to_owned(),
+        };
+        let base = PhoneConfig::default();
+        let phone = Phone::new(PhoneConfig {
+            udid: replay.udid().cloned().unwrap_or(base.udid.clone()),
+            plain: replay.is_plain(),
+            ..base
+        });
+        let daemon = Daemon::start(&self.listen, vec![phone.clone()]).map_err(failed)?;
+        let token = CancelToken::new(interrupt());
+        if replay.begins_paired() {
+            pair_beforehand(&daemon, &token)?;
+        }
+        phone.play(replay.clone());
+        output::line(&format!("USBMUXD_SOCKET_ADDRESS={}", daemon.address()));
+        let mut told = 0;
+        let idle = Duration::from_secs(self.idle);
+        loop {
+            for departure in replay.departures().iter().skip(told) {
+                output::line(&format!("departs: {departure}"));
+                told += 1;
+            }
+            if token.cancelled() || replay.idle_for().is_some_and(|quiet| quiet >= idle) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        drop(daemon);
+        for channel in replay.unplayed() {
+            output::line(&format!("departs: {channel} was recorded, and not opened"));
+            told += 1;
+        }
+        Ok(match told {
+            0 => {
+                output::line("Played: the client did as was recorded.");
+                exit::DONE
+            }
+            n => {
+                let departures = counted(n as u64, "departure");
+                output::line(&format!(
+                    "Played, with {departures} from what was recorded."
+                ));
+                exit::DONE_WITH_PROBLEMS
+            }
+        })
+    }
+}
+
+/// Pairs with the phone in advance, for a trace that begins with a paired computer: the daemon
+/// receives a pair record that fits this phone's new keys.
+fn pair_beforehand(daemon: &Daemon, token: &std::sync::Arc<CancelToken>) -> Result<(), Failure> {
+    let usbmuxd = Usbmuxd::new(Address::parse(daemon.address()), token.clone());
+    let connector = Connector::new(usbmuxd, PathBuf::new(), Pin::PairRecord, token.clone());
+    let phone = connector.phone(None)?;
+    trust::pair(&connector, &phone, Duration::from_secs(10), &Silent)?;
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Shows the findings of `doctor` and of a dry run.
+
+use idev_backup::base::units::counted;
+use idev_backup::doctor::{Level, Line, Report};
+
+use crate::cli::render::output;
+
+/// Prints the findings and their number.
+pub fn show(report: &Report, quiet: bool) {
+    let shown = |line: &&Line| !quiet || line.level != Level::Ok;
+    for line in report.lines.iter().filter(shown) {
+        let word = match line.level {
+            Level::Ok => "ok",
+            Level::Warning => "warning",
+            Level::Problem => "problem",
+        };
+        output::line(&format!("{word:<8} {}", output::one_line(&line.says)));
+        if let Some(means) = &line.means {
+            output::line(&format!("           {means}"));
+        }
+        if let Some(hint) = &line.hint {
+            output::line(&format!("           hint: {hint}"));
+        }
+    }
+    if quiet {
+        return;
+    }
+    for what in &report.not_looked_at {
+        output::line(&format!("not looked at: {what}"));
+    }
+    let of = |level| report.lines.iter().filter(|l| l.level == level).count() as u64;
+    output::line(&match (of(Level::Problem), of(Level::Warning)) {
+        (0, 0) => "All is well.".to_owned(),
+        (0, warnings) => format!("{}, no problem.", counted(warnings, "warning")),
+        (problems, warnings) => {
+            format!(
+                "{}, {}.",
+                counted(problems, "problem"),
+                counted(warnings, "warning")
+            )
+        }
+    });
+}

@@ -1,0 +1,51 @@
+//! Reports which snapshots `prune` drops, and why the others stay.
+
+use idev_backup::base::units::{counted, size};
+use idev_backup::history::change::{self, Pruned};
+
+use crate::cli::render::{output, table};
+
+/// Prints the table of snapshots, and what becomes free.
+pub fn show_fates(pruned: &Pruned) {
+    let mut rows = vec![
+        ["PHONE", "SNAPSHOT", "WHAT", "FREES", "WHY"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for fate in &pruned.snapshots {
+        let words: Vec<&str> = fate.why.iter().map(change::Why::words).collect();
+        rows.push(vec![
+            fate.udid.clone(),
+            fate.stamp.clone().unwrap_or_else(|| "?".to_owned()),
+            if fate.keep { "keep" } else { "drop" }.to_owned(),
+            fate.frees_bytes.map_or_else(String::new, size),
+            if fate.keep {
+                words.join(", ")
+            } else {
+                "no rule keeps it".to_owned()
+            },
+        ]);
+    }
+    if rows.len() > 1 {
+        table::table(&rows)
+            .iter()
+            .filter(|line| !line.is_empty())
+            .for_each(|line| output::lines(line));
+    }
+    for (udid, policy) in &pruned.of_phones {
+        output::line(&format!("{udid} has rules of its own: {policy}."));
+    }
+    let number = counted(pruned.dropped, "snapshot");
+    let room = pruned
+        .frees_bytes
+        .filter(|_| pruned.dropped > 0)
+        .map_or_else(String::new, |bytes| format!(", {}", size(bytes)));
+    output::line(&if pruned.dry_run {
+        format!(
+            "{number} would be dropped{room} ({}). Nothing was changed.",
+            pruned.policy
+        )
+    } else {
+        format!("{number} dropped{room} ({}).", pruned.policy)
+    });
+}

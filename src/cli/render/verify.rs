@@ -1,0 +1,359 @@
+//! Reports what `verify` found, and what it repaired.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use idev_backup::base::units::{count, counted, size};
+use idev_backup::verify::{Depth, Finding, Outcome, Proof, Repair, Report, Wrong};
+
+use crate::cli::exit;
+use crate::cli::render::output;
+
+/// Reports the findings and returns the exit code.
+pub fn tell(report: &Report, style: output::Style) -> u8 {
+    match style {
+        output::Style::Json => output::object("verified", None, report),
+        output::Style::Quiet if code(report) == exit::DONE => {}
+        _ => text(report).iter().for_each(|line| output::line(line)),
+    }
+    code(report)
+}
+
+/// Reports what was repaired and what was found, and returns the exit code.
+pub fn tell_repair(repair: &Repair, style: output::Style) -> u8 {
+    const SHOWN_MAX: usize = 20;
+    if matches!(style, output::Style::Json) {
+        output::object("repaired", None, repair);
+        return code(&repair.report);
+    }
+    for repaired in repair.repaired.iter().take(SHOWN_MAX) {
+        output::tell(&format!(
+            "  took back   {} from {}",
+            repaired.file, repaired.from
+        ));
+    }
+    let count = repair.repaired.len();
+    if count > SHOWN_MAX {
+        output::tell(&format!("  ... and {} more", count - SHOWN_MAX));
+    }
+    for why in repair.hindered.iter().take(SHOWN_MAX) {
+        output::tell(&format!("  problem: {why}"));
+    }
+    if repair.report.damage == 0 && count == 0 {
+        if !matches!(style, output::Style::Quiet) {
+            output::tell("Nothing to repair.");
+        }
+    } else {
+        let repaired = match count {
+            0 => "Nothing could be repaired.".to_owned(),
+            _ => format!(
+                "Repaired: {}, with the very bytes that were received.",
+                counted(count as u64, "file")
+            ),
+        };
+        output::tell(&format!(
+            "{repaired}{}",
+            match repair.report.damage {
+                0 => "",
+                _ if repair.hindered.is_empty() => " No other snapshot holds the rest whole.",
+                _ => " Of the rest, what is in the way must go first.",
+            }
+        ));
+    }
+    tell(&repair.report, style)
+}
+
+fn code(report: &Report) -> u8 {
+    match report.outcome {
+        Outcome::Whole => exit::DONE,
+        Outcome::NoDamageFound if report.remarks == 0 => exit::DONE,
+        Outcome::WholeWithRemarks | Outcome::NoDamageFound | Outcome::Unchecked => {
+            exit::DONE_WITH_PROBLEMS
+        }
+        Outcome::Damaged => exit::FAILED,
+    }
+}
+
+fn text(report: &Report) -> Vec<String> {
+    const SHOWN_MAX: usize = 20;
+    let mut lines = vec![verdict(report)];
+    lines.extend(proof(report));
+    for finding in report.findings.iter().take(SHOWN_MAX) {
+        let name = match (&finding.domain, &finding.relative_path) {
+            (Some(domain), Some(path)) => format!("{domain}  {path}  ({})", finding.file),
+            _ => finding.file.clone(),
+        };
+        lines.push(format!(
+            "  {:<11} {name}: {}",
+            finding.wrong.word(),
+            finding.detail
+        ));
+    }
+    let all = report.damage + report.remarks;
+    if all > SHOWN_MAX as u64 {
+        lines.push(format!(
+            "  ... and {} more; --json lists up to 1,000",
+            all - SHOWN_MAX as u64
+        ));
+    }
+    if report.outcome == Outcome::Damaged {
+        const NEW: &str = "a new backup: `idev-backup create --full`";
+        lines.push(if report.has_sums {
+            format!(
+                "  hint: what an older snapshot holds whole can be taken back: \
+                 `idev-backup verify --repair \"{}\"`; {NEW}",
+                report.path
+            )
+        } else {
+            format!("  hint: `idev-backup list` shows older snapshots; {NEW}")
+        });
+    }
+    lines
+}
+
+/// Returns the first line: the verdict, and the amount of data that it covers.
+fn verdict(report: &Report) -> String {
+    let files = format!("{}, {}", counted(report.files, "file"), size(report.bytes));
+    match report.outcome {
+        Outcome::Damaged => format!(
+            "DAMAGED. {} of {} {} not what {} should be.",
+            report.damage,
+            counted(all_of(report), "file"),
+            if report.damage == 1 { "is" } else { "are" },
+            if report.damage == 1 { "it" } else { "they" },
+        ),
+        Outcome::Whole | Outcome::WholeWithRemarks => {
+            format!("WHOLE. {files}, are what they should be.")
+        }
+        Outcome::NoDamageFound if report.sample.is_some() => format!(
+            "NO DAMAGE FOUND in {} of {} read.",
+            count(report.read),
+            counted(report.files, "file")
+        ),
+        Outcome::NoDamageFound if report.depth == Depth::Quick => {
+            format!("NO DAMAGE FOUND in the names and sizes of {files}.")
+        }
+        Outcome::NoDamageFound => format!(
+            "NO DAMAGE FOUND. {files}, can be opened; an altered byte in {} of them may go unnoticed.",
+            count(report.not_compared)
+        ),
+        Outcome::Unchecked => format!(
+            "UNCHECKED. No damage was found in {files}, but {}.",
+            gaps(report)
+        ),
+    }
+}
+
+/// Lists the checks that could not be made.
+fn gaps(report: &Report) -> String {
+    let mut gaps = Vec::new();
+    if report.listed.is_none() {
+        gaps.push(
+            if report.encrypted {
+                "whether a file is missing is not known without the password"
+            } else {
+                "whether a file is missing is not known"
+            }
+            .to_owned(),
+        );
+    }
+    if report.has_damaged_list {
+        gaps.push("the list of hashes is damaged or gone".to_owned());
+    }
+    if report.depth > Depth::Quick && report.not_compared > 0 {
+        gaps.push(match report.read {
+            0 => "no byte of them could be compared with anything".to_owned(),
+            _ => format!(
+                "the bytes of {} could be compared with nothing",
+                counted(report.not_compared, "file")
+            ),
+        });
+    }
+    if gaps.is_empty() {
+        "not everything could be checked".to_owned()
+    } else {
+        gaps.join("; ")
+    }
+}
+
+/// Returns the number of files that the backup should have: those present and those missing.
+fn all_of(report: &Report) -> u64 {
+    let folder = Path::new(&report.path);
+    let damaged = report.findings.iter().filter(|f| f.wrong.is_damage());
+    let gone: BTreeSet<&str> = damaged
+        .map(|finding| finding.file.as_str())
+        .filter(|file| !folder.join(file).exists())
+        .collect();
+    let known = (report.files + gone.len() as u64).max(report.listed.unwrap_or(0));
+    known.max(report.damage)
+}
+
+/// Lists the checks on which the verdict is based.
+fn proof(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.push(match (report.listed, report.encrypted) {
+        (Some(listed), _) => format!(
+            "  The phone's list names {}; each was looked for by name and size.",
+            counted(listed, "file")
+        ),
+        (None, true) => {
+            "  It is encrypted: the phone's own list of files was not read, and whether a file of it is missing is not known. \
+             Give the password (--password-file) to have it read."
+                .to_owned()
+        }
+        (None, false) => "  The phone's own list of files could not be read.".to_owned(),
+    });
+    let sample = report.sample.map_or_else(String::new, |share| {
+        format!(" (a sample of {})", words_of(share))
+    });
+    lines.push(match (report.has_sums, report.hashed) {
+        (true, 0) => {
+            "  Bytes were not read; there is a list of hashes to compare them with.".to_owned()
+        }
+        (true, hashed) => format!(
+            "  Every byte of {} was read{sample}: {}.",
+            counted(hashed, "file"),
+            compared(report.proof)
+        ),
+        (false, _) => {
+            "  There is no list of hashes, so altered bytes cannot be found out.".to_owned()
+        }
+    });
+    if report.depth != Depth::Deep {
+        return lines;
+    }
+    if report.encrypted && !report.unlocked {
+        lines.push("  Nothing in it could be decrypted.".to_owned());
+        return lines;
+    }
+    let how = match (report.encrypted, report.opened) {
+        (true, 1) => "decrypts",
+        (true, _) => "decrypt",
+        (false, 1) => "was read to its end",
+        (false, _) => "were read to their end",
+    };
+    let is_other =
+        |f: &Finding| matches!(f.wrong, Wrong::OtherSize | Wrong::Short | Wrong::Truncated);
+    let lengths = match report.other_sizes {
+        0 if report.findings.iter().any(is_other) => "not all with the right length".to_owned(),
+        0 => "with the right length".to_owned(),
+        others => format!(
+            "{} with another length than the phone's list says",
+            count(others)
+        ),
+    };
+    lines.push(format!(
+        "  {} {how}, {lengths}{sample}; {} of the phone's own digests were compared.",
+        counted(report.opened, "file"),
+        count(report.digests)
+    ));
+    let inside = report.inside;
+    let unknown = match inside.unknown {
+        0 => String::new(),
+        more => format!("; of {} nothing can be said", count(more)),
+    };
+    lines.push(format!(
+        "  {} and {} inside open cleanly{unknown}.",
+        counted(inside.databases, "database"),
+        counted(inside.property_lists, "property list")
+    ));
+    match report.restorable {
+        Some(true) => lines
+            .push("  It can be restored, as far as that can be known without a phone.".to_owned()),
+        Some(false) => lines.push("  It cannot be restored as it is.".to_owned()),
+        None => {}
+    }
+    lines
+}
+
+/// Names the sources of the hashes that were compared.
+fn compared(proof: Proof) -> String {
+    let Proof {
+        received,
+        read_later,
+        unproven,
+    } = proof;
+    let kinds = [
+        (received, "with what the phone sent"),
+        (read_later, "with what was read from the disk later"),
+        (
+            unproven,
+            "with a damaged list of hashes, which proves nothing",
+        ),
+    ];
+    let told = kinds.iter().filter(|(number, _)| *number > 0);
+    let told = told.enumerate().map(|(at, (number, what))| match at {
+        0 => format!("{} compared {what}", counted_hashes(*number)),
+        _ => format!("{} {what}", count(*number)),
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+fn counted_hashes(number: u64) -> String {
+    match number {
+        1 => "1 hash".to_owned(),
+        more => format!("{} hashes", count(more)),
+    }
+}
+
+/// Returns a fraction as a percentage, rounded to a thousandth.
+fn words_of(share: f64) -> String {
+    let thousandths = (share * 100_000.0).round();
+    if thousandths >= 1.0 {
+        format!("{} %", thousandths / 1000.0)
+    } else {
+        "less than 0.001 %".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Proof, compared, words_of};
+
+    /// Checks that the summary claims no stronger comparison than was made: hashes read later and
+    /// unproven ones are named as such.
+    #[test]
+    fn hash_summary_names_each_source() {
+        for (received, read_later, unproven, words) in [
+            (83, 0, 0, "83 hashes compared with what the phone sent"),
+            (1, 0, 0, "1 hash compared with what the phone sent"),
+            (
+                0,
+                83,
+                0,
+                "83 hashes compared with what was read from the disk later",
+            ),
+            (
+                80,
+                3,
+                0,
+                "80 hashes compared with what the phone sent, 3 with what was read from the disk later",
+            ),
+            (
+                0,
+                0,
+                5,
+                "5 hashes compared with a damaged list of hashes, which proves nothing",
+            ),
+        ] {
+            let proof = Proof {
+                received,
+                read_later,
+                unproven,
+            };
+            assert_eq!(compared(proof), words);
+        }
+    }
+
+    #[test]
+    fn sample_is_shown_as_percentage() {
+        for (share, shown) in [
+            (0.07, "7 %"),
+            (0.005, "0.5 %"),
+            (1.0, "100 %"),
+            (1e-302, "less than 0.001 %"),
+        ] {
+            assert_eq!(words_of(share), shown);
+        }
+    }
+}
