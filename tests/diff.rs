@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use idev_backup::backup_format::record::{FileRecord, MODE_FILE};
 use idev_backup::reader::Error;
-use idev_backup::reader::backup::Opened;
+use idev_backup::reader::backup::Backup;
 use idev_backup::reader::diff::{self, Change, Difference, Report};
 use idev_backup::reader::passwords::NoPasswords;
 
@@ -15,7 +15,7 @@ use crate::made::Made;
 use crate::rig;
 
 fn compare(one: &Path, other: &Path) -> (Report, Vec<Difference>) {
-    let open = |path| Opened::open(path, &NoPasswords).unwrap();
+    let open = |path| Backup::open(path, &NoPasswords).unwrap();
     let mut found = Vec::new();
     let no = AtomicBool::new(false);
     let report = diff::diff(open(one), open(other), &no, |d| found.push(d)).unwrap();
@@ -184,7 +184,7 @@ fn diff_prints_text_and_json() {
 fn diff_reports_interrupts_and_damage() {
     let dir = rig::room();
     let (one, other) = two(dir.path());
-    let open = |path: &Path| Opened::open(path, &NoPasswords);
+    let open = |path: &Path| Backup::open(path, &NoPasswords);
     let yes = AtomicBool::new(true);
     let ended = diff::diff(open(&one).unwrap(), open(&other).unwrap(), &yes, |_| {});
     assert!(matches!(ended, Err(Error::Interrupted)));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use idev_backup::backup_format::manifest_db::{Filter, Kind};
 use idev_backup::base::secret::Secret;
-use idev_backup::reader::backup::Opened;
+use idev_backup::reader::backup::Backup;
 use idev_backup::reader::passwords::Known;
 use idev_backup::simulator::{Passcode, Password, PhoneConfig};
 
@@ -55,7 +55,7 @@ fn known(password: &str) -> Known {
 /// Asserts that every file of the phone is in the backup, byte for byte once decrypted. Returns the
 /// number of files.
 fn assert_opens(rig: &Rig, backup: &Path, password: &str) -> usize {
-    let open = Opened::open(backup, &known(password)).unwrap_or_else(|e| panic!("{e}"));
+    let open = Backup::open(backup, &known(password)).unwrap_or_else(|e| panic!("{e}"));
     assert!(open.is_encrypted());
     let mut count = 0;
     for file in rig.phone.files() {
@@ -88,7 +88,7 @@ fn assert_opens(rig: &Rig, backup: &Path, password: &str) -> usize {
 }
 
 fn opens(backup: &Path, password: &str) -> bool {
-    Opened::open(backup, &known(password)).is_ok()
+    Backup::open(backup, &known(password)).is_ok()
 }
 
 /// Checks that `encryption on`, `change` and `off` take effect on the phone, that the next backup
@@ -616,7 +616,7 @@ fn key_faults_are_named() {
     let rig = Rig::with(encrypting(OLD));
     rig.phone.suffer(&["keyless-file".parse().unwrap()]);
     runs(&rig, OLD, "", &["create"], 0);
-    let open = Opened::open(&rig.current(), &known(OLD)).unwrap();
+    let open = Backup::open(&rig.current(), &known(OLD)).unwrap();
     let mut keyless = 0;
     for file in rig.phone.files() {
         let item = open.find(&file.domain, &file.path).unwrap().unwrap();

@@ -16,7 +16,7 @@ use idev_backup::export::destination::Into;
 use idev_backup::export::files::{self, Extracted, Options, Report};
 use idev_backup::export::outcome::Wrong;
 use idev_backup::reader;
-use idev_backup::reader::backup::Opened;
+use idev_backup::reader::backup::Backup;
 use idev_backup::reader::passwords::{Known, NoPasswords};
 use idev_backup::reader::selection::Wanted;
 
@@ -24,7 +24,7 @@ use crate::made::*;
 use crate::rig::{self, Rig, assert_same, tree};
 
 fn try_extract(backup: &Path, to: &Path, options: &Options) -> Result<Extracted, Error> {
-    let opened = Opened::open(backup, &NoPasswords)?;
+    let opened = Backup::open(backup, &NoPasswords)?;
     files::extract(&opened, to, options, &AtomicBool::new(false), &Silent)
 }
 
@@ -575,7 +575,7 @@ fn interrupt_leaves_no_partial_files() {
     let mut backup = Made::default();
     backup.file("HomeDomain", "a", b"a");
     let room = Room::new(&backup);
-    let opened = Opened::open(&room.backup(), &NoPasswords).unwrap();
+    let opened = Backup::open(&room.backup(), &NoPasswords).unwrap();
     let interrupt = AtomicBool::new(true);
     let extracted = files::extract(
         &opened,
@@ -715,7 +715,7 @@ fn encrypted_extract_detects_alteration() {
     let folder = dir.path().join("backup");
     rig::copy_dir(&inside(&data.join("ios-mini-encrypted-backup")), &folder);
     let password = Known(Secret::new(b"G0lemine-M5!".to_vec()));
-    let opened = Opened::open(&folder, &password).unwrap();
+    let opened = Backup::open(&folder, &password).unwrap();
     let run = |to: &str| {
         let to = dir.path().join(to);
         let no = AtomicBool::new(false);

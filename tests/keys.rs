@@ -9,7 +9,7 @@ use idev_backup::backup_format::manifest_db::{Filter, Kind};
 use idev_backup::base::failure_kind::FailureKind;
 use idev_backup::base::secret::Secret;
 use idev_backup::reader::Error;
-use idev_backup::reader::backup::Opened;
+use idev_backup::reader::backup::Backup;
 use idev_backup::reader::passwords::{Known, NoPasswords};
 
 use crate::advice::Advice as _;
@@ -94,7 +94,7 @@ fn mini() -> Option<PathBuf> {
 #[test]
 fn encrypted_backup_opens_with_password() {
     let Some(folder) = mini() else { return };
-    let opened = Opened::open(&folder, &Known(secret("G0lemine-M5!"))).unwrap();
+    let opened = Backup::open(&folder, &Known(secret("G0lemine-M5!"))).unwrap();
     assert!(opened.is_encrypted());
     let mut found = BTreeMap::new();
     opened
@@ -122,7 +122,7 @@ fn encrypted_backup_opens_with_password() {
         .map(|e| e.unwrap().path())
         .find(|path| path.is_dir())
         .unwrap();
-    let plain = Opened::open(&plain, &NoPasswords).unwrap();
+    let plain = Backup::open(&plain, &NoPasswords).unwrap();
     let mut same = 0;
     plain
         .each(&Filter::default(), |item| {
@@ -147,11 +147,11 @@ fn encrypted_backup_opens_with_password() {
 #[test]
 fn wrong_or_missing_password_is_classified() {
     let Some(folder) = mini() else { return };
-    let wrong = Opened::open(&folder, &Known(secret("G0lemine-M5")))
+    let wrong = Backup::open(&folder, &Known(secret("G0lemine-M5")))
         .err()
         .unwrap();
     assert!(matches!(wrong, Error::WrongPassword { .. }), "{wrong}");
-    let none = Opened::open(&folder, &NoPasswords).err().unwrap();
+    let none = Backup::open(&folder, &NoPasswords).err().unwrap();
     assert!(matches!(none, Error::NoPassword { .. }), "{none}");
     for error in [wrong, none] {
         assert_eq!(error.kind(), FailureKind::WrongPassword);

@@ -10,7 +10,7 @@ use idev_backup::backup_format::record::{FileRecord, MODE_FILE};
 use idev_backup::base::progress::Silent;
 use idev_backup::export::destination::Into;
 use idev_backup::export::photos::{self, Options, Report};
-use idev_backup::reader::backup::Opened;
+use idev_backup::reader::backup::Backup;
 use idev_backup::reader::passwords::NoPasswords;
 
 use crate::made::Made;
@@ -22,7 +22,7 @@ const MAY: i64 = 1_717_199_000;
 const EPOCH: i64 = 978_307_200;
 
 fn export(backup: &Path, to: &Path, options: Options) -> Report {
-    let opened = Opened::open(backup, &NoPasswords).unwrap();
+    let opened = Backup::open(backup, &NoPasswords).unwrap();
     let no = AtomicBool::new(false);
     let exported = photos::export(&opened, to, &options, &no, &Silent).unwrap();
     assert!(exported.stopped.is_none());

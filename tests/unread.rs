@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use idev_backup::backup_format::record::{FileRecord, MODE_DIR, MODE_FILE, file_id};
 use idev_backup::base::progress::Silent;
 use idev_backup::export::files::{self, Options};
-use idev_backup::reader::backup::Opened;
+use idev_backup::reader::backup::Backup;
 use idev_backup::reader::passwords::NoPasswords;
 use rusqlite::Connection;
 
@@ -139,7 +139,7 @@ fn zeroed_page_loses_no_file() {
         bytes[page * PAGE..(page + 1) * PAGE].fill(0);
         fs::write(&list, bytes).unwrap();
         let to = room.dir.path().join(format!("to-{page}"));
-        let opened = Opened::open(&room.backup(), &NoPasswords).unwrap();
+        let opened = Backup::open(&room.backup(), &NoPasswords).unwrap();
         let no = AtomicBool::new(false);
         let extracted = files::extract(&opened, &to, &Options::default(), &no, &Silent).unwrap();
         let report = extracted.report;

@@ -161,7 +161,7 @@ fn lockdown_answers_over_usb() {
     qemu.say(6, &tcp(0, 0, 2, &[]));
     assert_eq!(qemu.message()[16 + 13], 0x12, "SYN and ACK");
     qemu.say(6, &tcp(1, 1, 16, &[]));
-    assert_eq!(qemu.event(), UsbEvent::Opened("lockdown".into()));
+    assert_eq!(qemu.event(), UsbEvent::Backup("lockdown".into()));
     let question = concat!(
         r#"<plist version="1.0"><dict><key>Request</key>"#,
         "<string>QueryType</string></dict></plist>"

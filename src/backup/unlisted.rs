@@ -8,7 +8,7 @@ use crate::backup_format::manifest_db::Filter;
 use crate::base::backup_path::BackupPath;
 use crate::base::progress::Monitor;
 use crate::base::units::counted;
-use crate::reader::backup::Opened;
+use crate::reader::backup::Backup;
 use crate::reader::passwords::{Known, NoPasswords, Passwords};
 use crate::store::walk::Walk;
 use crate::store::{self, Draft, layout};
@@ -28,7 +28,7 @@ pub(crate) fn remove(
         Some(known) => known,
         None => &NoPasswords,
     };
-    let Ok(opened) = Opened::open(&draft.backup(), passwords) else {
+    let Ok(opened) = Backup::open(&draft.backup(), passwords) else {
         return Ok(());
     };
     let Some(unlisted) = find(&opened)? else {
@@ -47,7 +47,7 @@ pub(crate) fn remove(
 }
 
 /// Returns the files that no row of the list names; `None` if the list cannot be read.
-fn find(opened: &Opened) -> Result<Option<Vec<BackupPath>>, Error> {
+fn find(opened: &Backup) -> Result<Option<Vec<BackupPath>>, Error> {
     let folder = opened.folder();
     let udid = folder.file_name().unwrap_or_default().to_string_lossy();
     let mut files = Files::below(folder)?;

@@ -23,7 +23,7 @@ use crate::export::destination::{Into, Target, no_place};
 use crate::export::file_names::{PATH_BYTES_MAX, Place};
 use crate::export::outcome::{Listing, Problem, Renamed, Tally, Wrong};
 use crate::export::workers::{self, Manner, Task};
-use crate::reader::backup::{Item, Opened};
+use crate::reader::backup::{Backup, Item};
 use crate::reader::selection::{Select, Wanted};
 
 /// Options of an extraction.
@@ -88,7 +88,7 @@ pub struct Extracted {
 
 /// Extracts the selected part of a backup into a folder.
 pub fn extract(
-    backup: &Opened,
+    backup: &Backup,
     to: &Path,
     options: &Options,
     interrupt: &AtomicBool,
@@ -130,7 +130,7 @@ struct Chosen {
     bytes: u64,
 }
 
-fn count(backup: &Opened, select: &Select) -> Result<Chosen, Error> {
+fn count(backup: &Backup, select: &Select) -> Result<Chosen, Error> {
     let mut chosen = Chosen {
         all: 0,
         files: 0,
@@ -151,7 +151,7 @@ fn count(backup: &Opened, select: &Select) -> Result<Chosen, Error> {
 }
 
 struct Run<'a> {
-    backup: &'a Opened,
+    backup: &'a Backup,
     select: Select,
     target: Target,
     options: &'a Options,

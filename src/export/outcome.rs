@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::base::progress::{Event, Monitor};
 use crate::export::Error;
 use crate::export::destination::NoPlace;
-use crate::reader::backup::{Item, Opened};
+use crate::reader::backup::{Backup, Item};
 
 /// Number of items that a listing keeps; further ones are only counted.
 const KEPT: usize = 1000;
@@ -171,7 +171,7 @@ impl<'a> Tally<'a> {
 
     /// Returns the lists at the end of the job. Sets `stopped` if another backup has replaced
     /// `backup` in the meantime.
-    pub fn into_lists(self, backup: &Opened) -> Lists {
+    pub fn into_lists(self, backup: &Backup) -> Lists {
         let lists = self.lists.into_inner();
         let mut lists = lists.unwrap_or_else(PoisonError::into_inner);
         if lists.stopped.is_none() {

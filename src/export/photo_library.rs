@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 use crate::export::file_names;
-use crate::reader::backup::Opened;
+use crate::reader::backup::Backup;
 use crate::reader::database::{self, columns};
 
 /// The path of the library in its domain.
@@ -78,7 +78,7 @@ impl Library {
     }
 
     /// Reads the library of a backup; `None` if it has none.
-    pub fn read(backup: &Opened, domain: &str) -> Result<Option<Library>, String> {
+    pub fn read(backup: &Backup, domain: &str) -> Result<Option<Library>, String> {
         let Some(scratch) = database::open(backup, domain, PATH)? else {
             return Ok(None);
         };

@@ -21,7 +21,7 @@ use crate::export::destination::{Into, Target};
 use crate::export::file_names::{PATH_BYTES_MAX, parts};
 use crate::export::outcome::{Listing, Problem, Renamed, Tally, Wrong};
 use crate::export::workers::{self, Manner, Task};
-use crate::reader::backup::{Item, Opened};
+use crate::reader::backup::{Backup, Item};
 
 /// The domains that hold photos: since iOS 4, and before.
 const DOMAINS: [&str; 2] = ["CameraRollDomain", "MediaDomain"];
@@ -87,7 +87,7 @@ pub struct Exported {
 
 /// Exports the camera roll of a backup into a folder.
 pub fn export(
-    backup: &Opened,
+    backup: &Backup,
     to: &Path,
     options: &Options,
     interrupt: &AtomicBool,
@@ -187,7 +187,7 @@ fn left_out(library: &mut Library, part: &Part<'_>, options: &Options) -> Option
     Some((is_first, asset.album))
 }
 
-fn library(backup: &Opened, monitor: &dyn Monitor) -> Option<Library> {
+fn library(backup: &Backup, monitor: &dyn Monitor) -> Option<Library> {
     for domain in DOMAINS {
         match Library::read(backup, domain) {
             Ok(None) => {}
@@ -206,7 +206,7 @@ fn library(backup: &Opened, monitor: &dyn Monitor) -> Option<Library> {
 
 /// Calls `each` for every file in the folders of photos. If `sorted`, the files of one photo come
 /// directly after one another.
-fn each(backup: &Opened, sorted: bool, mut each: impl FnMut(&Item) -> bool) -> Result<(), Error> {
+fn each(backup: &Backup, sorted: bool, mut each: impl FnMut(&Item) -> bool) -> Result<(), Error> {
     let mut goes_on = true;
     for domain in DOMAINS {
         for folder in FOLDERS {

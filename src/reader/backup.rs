@@ -27,7 +27,7 @@ pub(crate) use super::opening::{Unlocked, no_backup, unlock};
 pub use crate::backup_format::unreadable_rows::Unread;
 
 /// An open backup: its list and, if it is encrypted, its keys.
-pub struct Opened {
+pub struct Backup {
     folder: PathBuf,
     mark: Mark,
     list: List,
@@ -171,9 +171,9 @@ impl From<manifest_db::Row> for Item {
     }
 }
 
-impl Opened {
+impl Backup {
     /// Opens the backup in `folder`. Asks for the password only if the backup is encrypted.
-    pub fn open(folder: &Path, passwords: &dyn Passwords) -> Result<Opened, Error> {
+    pub fn open(folder: &Path, passwords: &dyn Passwords) -> Result<Backup, Error> {
         if !store::is_backup(folder) {
             return Err(no_backup(folder));
         }
@@ -196,7 +196,7 @@ impl Opened {
             }
         }
         let list = open_list(folder, unlocked.as_ref())?;
-        let mut opened = Opened {
+        let mut opened = Backup {
             folder: folder.to_path_buf(),
             mark,
             list,
@@ -235,8 +235,8 @@ impl Opened {
     }
 
     /// Wraps a list and keys that are already open.
-    pub(crate) fn of(folder: &Path, list: List, keys: Option<Keys>) -> Opened {
-        Opened {
+    pub(crate) fn of(folder: &Path, list: List, keys: Option<Keys>) -> Backup {
+        Backup {
             folder: folder.to_path_buf(),
             mark: Mark::of(folder),
             list,

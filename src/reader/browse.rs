@@ -11,7 +11,7 @@ use crate::backup_format::info_plist::application_names;
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::base::time::rfc3339_seconds;
 use crate::reader::Error;
-use crate::reader::backup::{Item, Opened};
+use crate::reader::backup::{Backup, Item};
 use crate::reader::selection::Select;
 
 /// The domains of a backup.
@@ -62,7 +62,7 @@ pub struct Entry {
 impl Entry {
     /// Returns the list's facts about an item. Damaged facts are left out, and the backup notes
     /// them.
-    pub fn of(opened: &Opened, item: &Item) -> Entry {
+    pub fn of(opened: &Backup, item: &Item) -> Entry {
         let facts = item.facts();
         if let (Err(why), Kind::File | Kind::Link) = (&facts, item.kind) {
             opened.note_record(item, why);
@@ -105,7 +105,7 @@ impl Entry {
 }
 
 /// Returns the domains, with the number and size of the files in each.
-pub fn domains(opened: &Opened) -> Result<Domains, Error> {
+pub fn domains(opened: &Backup) -> Result<Domains, Error> {
     let totals = Totals::of(opened)?;
     let names = application_names(opened.folder());
     let mut domains: Vec<Domain> = totals
@@ -129,7 +129,7 @@ pub fn domains(opened: &Opened) -> Result<Domains, Error> {
 /// false. With `recursive`, covers everything below the folder. If `path` is not a folder, calls
 /// `each` for that item alone. Returns the number of calls.
 pub fn list(
-    opened: &Opened,
+    opened: &Backup,
     domain: &str,
     path: &str,
     recursive: bool,
@@ -197,7 +197,7 @@ fn nothing_at(domain: &str, path: &str) -> Error {
 /// `domain` limits the search to the only domain that can match, if that is known. Returns the
 /// number of calls.
 pub fn find(
-    opened: &Opened,
+    opened: &Backup,
     select: &Select,
     domain: Option<&str>,
     mut each: impl FnMut(&Item) -> bool,
@@ -349,7 +349,7 @@ impl Tree {
 /// domain, until it returns false. Items deeper than `depth_max` count for the folder at that
 /// depth.
 pub fn tree(
-    opened: &Opened,
+    opened: &Backup,
     domain: Option<&str>,
     path: &str,
     depth_max: u16,

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use crate::backup_format::keybag::Ending;
 use crate::backup_format::manifest_db::Kind;
 use crate::reader::Error;
-use crate::reader::backup::{Bytes, Item, Opened};
+use crate::reader::backup::{Backup, Bytes, Item};
 
 /// Plaintext of a file.
 pub struct Body {
@@ -14,7 +14,7 @@ pub struct Body {
 }
 
 /// Opens the file with this domain and path.
-pub fn open(backup: &Opened, domain: &str, relative_path: &str) -> Result<Body, Error> {
+pub fn open(backup: &Backup, domain: &str, relative_path: &str) -> Result<Body, Error> {
     match backup.find(domain, relative_path)? {
         Some(item) => body(backup, &item),
         None => Err(nothing(&format!("{domain}/{relative_path}"))),
@@ -22,7 +22,7 @@ pub fn open(backup: &Opened, domain: &str, relative_path: &str) -> Result<Body, 
 }
 
 /// Opens the file with this file id, 40 hex digits.
-pub fn open_id(backup: &Opened, file_id: &str) -> Result<Body, Error> {
+pub fn open_id(backup: &Backup, file_id: &str) -> Result<Body, Error> {
     match backup.find_id(&file_id.to_ascii_lowercase())? {
         Some(item) => body(backup, &item),
         None => Err(nothing(file_id)),
@@ -33,7 +33,7 @@ fn nothing(name: &str) -> Error {
     Error::NoFile(name.to_owned())
 }
 
-fn body(backup: &Opened, item: &Item) -> Result<Body, Error> {
+fn body(backup: &Backup, item: &Item) -> Result<Body, Error> {
     let failed = |why: String| Error::File {
         name: item.name(),
         why,

@@ -4,12 +4,12 @@ use rusqlite::Connection;
 
 use crate::backup_format::manifest_db;
 use crate::backup_format::temp_db::Scratch;
-use crate::reader::backup::Opened;
+use crate::reader::backup::Backup;
 
 /// Opens the database at a path of a domain; `None` if the backup has no such file. An encrypted
 /// one is decrypted into a private temporary database.
 pub(crate) fn open(
-    backup: &Opened,
+    backup: &Backup,
     domain: &str,
     relative_path: &str,
 ) -> Result<Option<Scratch>, String> {

@@ -17,7 +17,7 @@ use crate::backup_format::plists::{self, Info, ManifestPlist, Status};
 use crate::backup_format::unreadable_rows::Unread;
 use crate::base::time::rfc3339;
 use crate::reader::Error;
-use crate::reader::backup::{Item, Opened};
+use crate::reader::backup::{Backup, Item};
 
 /// Number of items in a batch that a thread hands over.
 const HANDFUL: usize = 64;
@@ -138,8 +138,8 @@ pub struct Report {
 
 /// Compares two backups. Hands each difference to `each` as it is found, in the order of file ids.
 pub fn diff(
-    before: Opened,
-    after: Opened,
+    before: Backup,
+    after: Backup,
     interrupt: &AtomicBool,
     mut each: impl FnMut(Difference),
 ) -> Result<Report, Error> {
@@ -187,7 +187,7 @@ pub fn diff(
 }
 
 impl Side {
-    fn of(backup: &Opened) -> Side {
+    fn of(backup: &Backup) -> Side {
         let folder = backup.folder();
         // Each of these files may be absent or damaged; `verify` reports that.
         let manifest = ManifestPlist::read(folder).ok();
@@ -230,7 +230,7 @@ fn apps(folder: &std::path::Path) -> BTreeSet<String> {
     names.unwrap_or_default()
 }
 
-fn send(backup: &Opened, to: &SyncSender<Vec<Item>>) -> Result<(), Error> {
+fn send(backup: &Backup, to: &SyncSender<Vec<Item>>) -> Result<(), Error> {
     let filter = Filter {
         by_id: true,
         ..Filter::default()

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::backup_format::manifest_db::Filter;
 use crate::reader::Error;
-use crate::reader::backup::{Item, Opened};
+use crate::reader::backup::{Backup, Item};
 use crate::reader::manifest_feed::List;
 
 /// Number of rows that are read from Manifest.db at once.
@@ -13,17 +13,17 @@ const BATCH: usize = 1000;
 /// Iterator over the entries of a backup, in the order of its list. It holds at most
 /// a thousand of them in memory, except for backups before iOS 10, whose lists are short.
 ///
-/// Rows that cannot be read are left out; [`Opened::unread`] counts them. After an error the
+/// Rows that cannot be read are left out; [`Backup::unread`] counts them. After an error the
 /// iterator ends.
 pub struct Entries<'a> {
-    backup: &'a Opened,
+    backup: &'a Backup,
     batch: VecDeque<Item>,
     /// Number of the last row that was read; `None` once all rows were read.
     after: Option<i64>,
 }
 
 impl<'a> Entries<'a> {
-    pub(super) fn of(backup: &'a Opened) -> Entries<'a> {
+    pub(super) fn of(backup: &'a Backup) -> Entries<'a> {
         Entries {
             backup,
             batch: VecDeque::new(),
@@ -90,7 +90,7 @@ mod tests {
         let spoiled = "UPDATE Files SET relativePath = x'ff' WHERE relativePath = 'folder/01000'";
         db.execute(spoiled, ())?;
         drop(db);
-        let backup = Opened::open(folder.path(), &NoPasswords)?;
+        let backup = Backup::open(folder.path(), &NoPasswords)?;
         let entries = backup.entries().collect::<Result<Vec<_>, _>>()?;
         assert_eq!(entries.len(), rows - 1);
         assert!(entries.is_sorted_by_key(|entry| entry.relative_path.clone()));

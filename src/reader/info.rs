@@ -12,7 +12,7 @@ use crate::backup_format::unreadable_rows::Unread;
 use crate::base::product_names;
 use crate::base::time::rfc3339;
 use crate::reader::Error;
-use crate::reader::backup::Opened;
+use crate::reader::backup::Backup;
 use crate::reader::passwords::Passwords;
 use crate::store;
 use crate::store::snapshot::{self, read_report};
@@ -105,7 +105,7 @@ pub fn info(folder: &Path, options: &Options) -> Result<Report, Error> {
     let passwords = options
         .password
         .unwrap_or(&crate::reader::passwords::NoPasswords);
-    let read = Opened::open(folder, passwords).and_then(|opened| {
+    let read = Backup::open(folder, passwords).and_then(|opened| {
         let totals = Totals::of(&opened)?;
         Ok((opened, totals))
     });

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::plists::ManifestPlist;
-use crate::reader::backup::Opened;
+use crate::reader::backup::Backup;
 use crate::reader::totals::Sum;
 use crate::reader::{Error, database};
 
@@ -66,7 +66,7 @@ pub enum Gap {
 
 /// Finds what a backup lacks. `domains` has the sums of its domains, as
 /// [`Totals`](crate::reader::totals::Totals) adds them up.
-pub fn missing(backup: &Opened, domains: &HashMap<String, Sum>) -> Result<Vec<Gap>, Error> {
+pub fn missing(backup: &Backup, domains: &HashMap<String, Sum>) -> Result<Vec<Gap>, Error> {
     let mut gaps = Vec::new();
     if !backup.is_encrypted() {
         gaps.push(Gap::NotEncrypted);
@@ -84,7 +84,7 @@ struct Paths {
 }
 
 impl Paths {
-    fn below(backup: &Opened, domain: &str, folder: &str) -> Result<Paths, Error> {
+    fn below(backup: &Backup, domain: &str, folder: &str) -> Result<Paths, Error> {
         let mut paths = Paths {
             hashes: HashSet::new(),
             hasher: RandomState::new(),
@@ -111,7 +111,7 @@ impl Paths {
 
 /// Opens a database and reads from it. A database that cannot be read is a gap.
 fn read<T>(
-    backup: &Opened,
+    backup: &Backup,
     (domain, path): (&str, &str),
     gaps: &mut Vec<Gap>,
     read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -131,7 +131,7 @@ fn read<T>(
     }
 }
 
-fn photos(backup: &Opened, gaps: &mut Vec<Gap>) -> Result<(), Error> {
+fn photos(backup: &Backup, gaps: &mut Vec<Gap>) -> Result<(), Error> {
     const DOMAIN: &str = "CameraRollDomain";
     let library = (DOMAIN, "Media/PhotoData/Photos.sqlite");
     let named = read(backup, library, gaps, |db| {
@@ -182,7 +182,7 @@ fn table_of_assets(db: &Connection) -> rusqlite::Result<Option<&'static str>> {
     Ok(None)
 }
 
-fn messages(backup: &Opened, gaps: &mut Vec<Gap>) -> Result<(), Error> {
+fn messages(backup: &Backup, gaps: &mut Vec<Gap>) -> Result<(), Error> {
     const SMS: (&str, &str) = ("HomeDomain", "Library/SMS/sms.db");
     if backup.find(SMS.0, SMS.1)?.is_none() {
         gaps.push(Gap::NoMessages);
@@ -227,7 +227,7 @@ fn messages(backup: &Opened, gaps: &mut Vec<Gap>) -> Result<(), Error> {
     Ok(())
 }
 
-fn apps(backup: &Opened, domains: &HashMap<String, Sum>, gaps: &mut Vec<Gap>) -> Result<(), Error> {
+fn apps(backup: &Backup, domains: &HashMap<String, Sum>, gaps: &mut Vec<Gap>) -> Result<(), Error> {
     const WHATSAPP: &str = "net.whatsapp.WhatsApp";
     const CHATS: (&str, &str) = (
         "AppDomainGroup-group.net.whatsapp.WhatsApp.shared",
@@ -312,7 +312,7 @@ mod tests {
         }
 
         fn gaps(&self) -> Result<Vec<Gap>, Box<dyn Error>> {
-            let backup = Opened::open(self.folder.path(), &NoPasswords)?;
+            let backup = Backup::open(self.folder.path(), &NoPasswords)?;
             let totals = Totals::of(&backup)?;
             Ok(missing(&backup, &totals.domains)?)
         }

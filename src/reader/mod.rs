@@ -19,6 +19,6 @@ pub mod shrink;
 pub mod totals;
 pub mod usage;
 
-pub use backup::Opened as Backup;
+pub use backup::Backup;
 pub use entries::Entries;
 pub use error::Error;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::reader::Error;
-use crate::reader::backup::Opened;
+use crate::reader::backup::Backup;
 use crate::reader::passwords::Passwords;
 
 /// Result of trying a password on a backup.
@@ -22,7 +22,7 @@ pub struct Proof {
 
 /// Tries a password on a backup: on its keys and on its list. A wrong password is an error.
 pub fn check(folder: &Path, passwords: &dyn Passwords) -> Result<Proof, Error> {
-    let open = Opened::open(folder, passwords)?;
+    let open = Backup::open(folder, passwords)?;
     let closed = open.keys().map(|keys| keys.unopened().to_vec());
     Ok(Proof {
         path: folder.display().to_string(),

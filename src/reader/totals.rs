@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::backup_format::categories::Amounts;
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::reader::Error;
-use crate::reader::backup::Opened;
+use crate::reader::backup::Backup;
 
 /// Maximum memory for names of domains. A phone has some thousand domains, but a forged list could
 /// name millions.
@@ -51,7 +51,7 @@ pub struct Totals {
 
 impl Totals {
     /// Adds up everything in a backup.
-    pub fn of(opened: &Opened) -> Result<Totals, Error> {
+    pub fn of(opened: &Backup) -> Result<Totals, Error> {
         let mut totals = Totals::default();
         let mut names_bytes = 0;
         opened.each(&Filter::default(), |item| {
@@ -75,7 +75,7 @@ impl Totals {
                 }
                 Kind::Directory => totals.folders += 1,
                 Kind::Link => totals.links += 1,
-                // `Opened::unread` lists it among what cannot be read.
+                // `Backup::unread` lists it among what cannot be read.
                 Kind::Other => {}
             }
             if let Some(domain) = totals.domains.get_mut(&item.domain) {

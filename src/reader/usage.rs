@@ -10,7 +10,7 @@ use crate::backup_format::categories::Amount;
 use crate::backup_format::info_plist::application_names;
 use crate::backup_format::unreadable_rows::Unread;
 use crate::reader::Error;
-use crate::reader::backup::Opened;
+use crate::reader::backup::Backup;
 
 /// The prefixes of domains that belong to applications. The rest is the bundle id of the
 /// application, of an extension, or of a group.
@@ -54,7 +54,7 @@ pub struct App {
 }
 
 /// Adds up the files of a backup.
-pub fn usage(opened: &Opened) -> Result<Report, Error> {
+pub fn usage(opened: &Backup) -> Result<Report, Error> {
     let totals = Totals::of(opened)?;
     let known = of_property_lists(opened.folder())?;
     let mut kinds = totals.kinds.list();

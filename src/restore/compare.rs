@@ -14,7 +14,7 @@ use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::sha256::Sha256;
-use crate::reader::backup::{Item, Opened, Reader};
+use crate::reader::backup::{Backup, Item, Reader};
 use crate::reader::passwords::Passwords;
 use crate::restore::Error;
 use crate::store::sums::hex;
@@ -106,7 +106,7 @@ pub fn compare(
     monitor: &dyn Monitor,
 ) -> Result<Comparison, Error> {
     monitor.phase(Phase::Comparing);
-    let opened = Opened::open(folder, how.passwords)?;
+    let opened = Backup::open(folder, how.passwords)?;
     let mut merge = Merge {
         reader: opened.reader(),
         received: received.into_iter().peekable(),

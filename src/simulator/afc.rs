@@ -91,7 +91,7 @@ impl Media {
 enum Answer {
     Status(u64),
     Data(Vec<u8>),
-    Opened(u64),
+    Backup(u64),
 }
 
 struct Client<'a> {
@@ -141,7 +141,7 @@ fn converse(client: &mut Client<'_>, link: &mut Link) -> io::Result<()> {
         let (operation, body) = match client.perform(operation, &body) {
             Answer::Status(status) => (1u64, status.to_le_bytes().to_vec()),
             Answer::Data(data) => (2, data),
-            Answer::Opened(handle) => (14, handle.to_le_bytes().to_vec()),
+            Answer::Backup(handle) => (14, handle.to_le_bytes().to_vec()),
         };
         let length = HEADER + body.len() as u64;
         let mut packet = MAGIC.to_vec();
@@ -256,7 +256,7 @@ impl Client<'_> {
                 }
                 self.opened += 1;
                 self.open.insert(self.opened, (path, 0));
-                Answer::Opened(self.opened)
+                Answer::Backup(self.opened)
             }
             20 => match self.open.remove(&handle) {
                 Some((path, _)) => {

@@ -27,7 +27,7 @@ pub(super) enum Closed {
 }
 
 /// The class keys of one backup.
-pub(super) struct Opened(HashMap<u32, Zeroizing<[u8; 32]>>);
+pub(super) struct Backup(HashMap<u32, Zeroizing<[u8; 32]>>);
 
 #[derive(Default)]
 struct Bag<'a> {
@@ -87,7 +87,7 @@ impl<'a> Bag<'a> {
 }
 
 /// Opens `BackupKeyBag` with a password.
-pub(super) fn open(bag: &[u8], password: &[u8]) -> Result<Opened, Closed> {
+pub(super) fn open(bag: &[u8], password: &[u8]) -> Result<Backup, Closed> {
     let bag = Bag::read(bag).ok_or(Closed::Damaged)?;
     // Skip class keys that are also wrapped with the phone's own key: only that phone can open
     // them.
@@ -100,10 +100,10 @@ pub(super) fn open(bag: &[u8], password: &[u8]) -> Result<Opened, Closed> {
         let key = unwrapped(&root, wrapped).ok_or(Closed::Password)?;
         Ok((*class, key))
     });
-    opened.collect::<Result<_, _>>().map(Opened)
+    opened.collect::<Result<_, _>>().map(Backup)
 }
 
-impl Opened {
+impl Backup {
     /// Unwraps a key of the form `[class u32 LE][wrapped key, 40 bytes]`.
     pub(super) fn key(&self, wrapped: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
         let (class, wrapped) = wrapped.split_first_chunk::<4>()?;

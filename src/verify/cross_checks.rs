@@ -9,7 +9,7 @@ use crate::backup_format::keybag::Keys;
 use crate::backup_format::plists::ManifestPlist;
 use crate::backup_format::temp_db;
 use crate::base::private_dir::PrivateDir;
-use crate::reader::backup::{Item, Opened};
+use crate::reader::backup::{Backup, Item};
 use crate::reader::manifest_feed::List;
 use crate::store::disk;
 use crate::store::sums::{Hash, Line, Lines};
@@ -69,7 +69,7 @@ pub fn look_again(
     let Some(list) = list.filter(|_| !suspects.is_empty()) else {
         return suspects;
     };
-    let opened = Opened::of(folder, list, keys);
+    let opened = Backup::of(folder, list, keys);
     let mut is_broken = |finding: &Finding| match with_logs(&opened, finding) {
         Some(Look::Fine) => {
             inside.databases += 1;
@@ -91,7 +91,7 @@ pub fn look_again(
 const COPIED_BYTES_MAX: u64 = 1 << 30;
 
 /// Checks a database together with its write-ahead log. Returns `None` if it has no log.
-fn with_logs(opened: &Opened, finding: &Finding) -> Option<Look> {
+fn with_logs(opened: &Backup, finding: &Finding) -> Option<Look> {
     let (domain, path) = (finding.domain.as_ref()?, finding.relative_path.as_ref()?);
     let beside = |suffix: &str| {
         let item = opened.find(domain, &format!("{path}{suffix}")).ok()??;
@@ -114,7 +114,7 @@ fn with_logs(opened: &Opened, finding: &Finding) -> Option<Look> {
 }
 
 /// Copies a database and its log, and checks the copies. Returns `None` if they cannot be copied.
-fn check_copies(opened: &Opened, main: &Item, log: &Item) -> Option<Look> {
+fn check_copies(opened: &Backup, main: &Item, log: &Item) -> Option<Look> {
     let place = PrivateDir::new("idev-backup-").ok()?;
     for (item, name) in [(main, "database"), (log, "database-wal")] {
         let mut to = disk::create_private(&place.path().join(name)).ok()?;

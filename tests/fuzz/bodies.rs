@@ -22,7 +22,7 @@ use idev_backup::base::secret::Secret;
 use idev_backup::device::PairRecord;
 use idev_backup::export::files;
 use idev_backup::mobilebackup::{DeviceFault, Entry, Fault, Host, Request, Session};
-use idev_backup::reader::backup::Opened;
+use idev_backup::reader::backup::Backup;
 use idev_backup::reader::info;
 use idev_backup::reader::passwords::NoPasswords;
 use idev_backup::store::draft::journal::Replay;
@@ -296,7 +296,7 @@ pub fn backup(bytes: &[u8]) {
     let report = verify::verify(&backup, &options, &Silent).unwrap();
     assert!(report.findings.len() <= 1000);
     let target = folder.join("target");
-    if let Ok(opened) = Opened::open(&backup, &NoPasswords) {
+    if let Ok(opened) = Backup::open(&backup, &NoPasswords) {
         let never = AtomicBool::new(false);
         drop(files::extract(
             &opened,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use idev_backup::history;
 use idev_backup::history::list::{self, Named};
-use idev_backup::reader::backup::Opened;
+use idev_backup::reader::backup::Backup;
 use idev_backup::reader::passwords::Known;
 
 use super::password::PasswordArgs;
@@ -58,8 +58,8 @@ impl ReadArgs {
     }
 
     /// Opens the backup. Asks for the password if the backup is encrypted.
-    pub fn open(&self) -> Result<Opened, Failure> {
-        Ok(Opened::open(&self.folder()?, &self.password)?)
+    pub fn open(&self) -> Result<Backup, Failure> {
+        Ok(Backup::open(&self.folder()?, &self.password)?)
     }
 
     /// Returns the password if it was given. Never prompts for it.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use idev_backup::base::secret::Secret;
 use idev_backup::history::list;
-use idev_backup::reader::backup::Opened;
+use idev_backup::reader::backup::Backup;
 use idev_backup::reader::passwords::{Known, Passwords};
 use idev_backup::reader::{self, diff};
 
@@ -68,7 +68,7 @@ impl Diff {
             args: &self.password,
             known: RefCell::new(None),
         };
-        let before = Opened::open(&before, &asked)?;
+        let before = Backup::open(&before, &asked)?;
         let after = self.open_other(&after, &asked)?;
         let mut shown = Shown::new(self.all);
         let report = diff::diff(before, after, &interrupt(), |difference| {
@@ -91,15 +91,15 @@ impl Diff {
 
     /// Opens the second backup with its own password, or else with that of the first. If neither
     /// opens it, prompts on the terminal for another.
-    fn open_other(&self, folder: &std::path::Path, asked: &Asked) -> Result<Opened, Failure> {
+    fn open_other(&self, folder: &std::path::Path, asked: &Asked) -> Result<Backup, Failure> {
         let other = password::of(
             self.other_password_file.as_ref(),
             self.other_password_command.as_ref(),
         )?;
         if let Some(other) = other {
-            return Ok(Opened::open(folder, &Known(other))?);
+            return Ok(Backup::open(folder, &Known(other))?);
         }
-        match Opened::open(folder, asked) {
+        match Backup::open(folder, asked) {
             Err(reader::Error::WrongPassword { of }) => {
                 let is_given = self.password.given()?.is_some();
                 // Without a terminal to prompt on, report that the password is wrong.
@@ -111,7 +111,7 @@ impl Diff {
                     return Err(reader::Error::WrongPassword { of }.into());
                 }
                 let other = password::prompt(&format!("Password of {of}: "))?;
-                Ok(Opened::open(folder, &Known(other))?)
+                Ok(Backup::open(folder, &Known(other))?)
             }
             opened => Ok(opened?),
         }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use idev_backup::base::units::{count, size};
-use idev_backup::reader::backup::{Opened, Unread};
+use idev_backup::reader::backup::{Backup, Unread};
 use idev_backup::reader::browse::{self, Domains, Entry};
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -66,7 +66,7 @@ impl Ls {
         listed.unwrap_or_else(|e| output::failure(&e, None, self.json))
     }
 
-    fn domains(&self, opened: &Opened, domains: &Domains) -> u8 {
+    fn domains(&self, opened: &Backup, domains: &Domains) -> u8 {
         let unread = opened.unread();
         let mut lines = Lines::new();
         if self.json {
@@ -79,7 +79,7 @@ impl Ls {
         tell_unread(&unread, code)
     }
 
-    fn folder(&self, opened: &Opened, place: &str) -> Result<u8, Failure> {
+    fn folder(&self, opened: &Backup, place: &str) -> Result<u8, Failure> {
         let (domain, path) = domain_and_path(place);
         let zone = TimeZone::system();
         let mut lines = Lines::new();

@@ -19,7 +19,7 @@ pub enum UsbEvent {
     /// Both sides agreed on this version of the mux.
     Agreed(u32),
     /// A connection was opened to this service.
-    Opened(String),
+    Backup(String),
     /// The computer violated the protocol.
     Misstep(Misstep),
     /// QEMU closed the connection.
@@ -36,7 +36,7 @@ impl fmt::Display for UsbEvent {
             UsbEvent::Reset => f.write_str("reset by the computer"),
             UsbEvent::Configured(number) => write!(f, "configuration {number}"),
             UsbEvent::Agreed(version) => write!(f, "mux version {version}"),
-            UsbEvent::Opened(service) => write!(f, "connection to {service}"),
+            UsbEvent::Backup(service) => write!(f, "connection to {service}"),
             UsbEvent::Misstep(misstep) => write!(f, "misstep: {misstep}"),
             UsbEvent::Over => f.write_str("QEMU is gone"),
             UsbEvent::Nonsense(e) => write!(f, "QEMU sent nonsense: {e}"),

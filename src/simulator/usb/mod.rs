@@ -418,8 +418,8 @@ impl Link {
                     self.sending = None;
                     self.tell(UsbEvent::Agreed(version));
                 }
-                mux::Event::Opened { id, port } => {
-                    self.tell(UsbEvent::Opened(phone.service_on(port)));
+                mux::Event::Backup { id, port } => {
+                    self.tell(UsbEvent::Backup(phone.service_on(port)));
                     opened = Some((id, port));
                 }
                 mux::Event::Misstep(misstep) => self.tell(UsbEvent::Misstep(misstep)),

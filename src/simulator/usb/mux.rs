@@ -46,7 +46,7 @@ pub(super) enum Event {
     /// Both sides agreed on this version; all earlier state is gone.
     Agreed(u32),
     /// A connection to this port was opened.
-    Opened { id: u64, port: u16 },
+    Backup { id: u64, port: u16 },
     /// The computer violated the protocol.
     Misstep(Misstep),
 }
@@ -281,7 +281,7 @@ impl Mux {
             Ok(false) => Ok(None),
             Ok(true) => {
                 connection.held = true;
-                Ok(Some(Event::Opened { id, port: ours }))
+                Ok(Some(Event::Backup { id, port: ours }))
             }
             Err(misstep) => {
                 connection.gone = true;

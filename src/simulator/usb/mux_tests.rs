@@ -48,7 +48,7 @@ impl Computer {
         let reply = self.mux.next_message().unwrap();
         assert_eq!(reply[16..], tcp(62_078, 1, 0, 1, SYN | ACK, 131_072, &[]));
         match self.send(TCP, &tcp(1, 62_078, 1, 1, ACK, window, &[]))[..] {
-            [Event::Opened { id, port: 62_078 }] => id,
+            [Event::Backup { id, port: 62_078 }] => id,
             ref other => panic!("{other:?}"),
         }
     }

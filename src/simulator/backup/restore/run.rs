@@ -15,7 +15,7 @@ use crate::simulator::faults::Fault;
 use crate::simulator::ledger::{Restored, Writer};
 use crate::simulator::lock;
 use crate::simulator::phone::Phone;
-use crate::simulator::unlock::Opened;
+use crate::simulator::unlock::Backup;
 use crate::simulator::wire::Wire;
 
 /// State of a restore in progress.
@@ -29,7 +29,7 @@ pub(super) struct Run<'a> {
     pub(super) ledger: Option<Writer>,
     pub(super) outcome: RestoreOutcome,
     /// Keys of an encrypted backup, once the password has opened them.
-    pub(super) keys: Option<Opened>,
+    pub(super) keys: Option<Backup>,
     /// Key of the file list, if the list is encrypted.
     pub(super) list_key: Option<Zeroizing<[u8; 32]>>,
     /// True if the list is Manifest.mbdb, with all files directly in the folder.
