@@ -11,7 +11,7 @@ use crate::base::units::size;
 use crate::history::change::removing;
 use crate::mobilebackup::error_codes::{ASKED_BEYOND_NEED_BYTES, Shortage};
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
-use crate::store::removal::Room;
+use crate::store::draft::{FreedSpace, Need};
 use crate::store::{self, Draft, METADATA, Policy};
 
 /// Events and totals of one dialog with the phone.
@@ -142,7 +142,7 @@ impl Host for DraftHost<'_> {
 
     fn purge(&mut self, amount: u64) -> Result<u64, Fault> {
         let now = crate::base::time::local(SystemTime::now());
-        let need = store::removal::Need {
+        let need = Need {
             wanted_bytes: amount,
             least_bytes: amount.saturating_sub(ASKED_BEYOND_NEED_BYTES),
         };
@@ -165,9 +165,9 @@ impl Host for DraftHost<'_> {
             phases.news(|| removing(removal));
         };
         let room = if may_drop {
-            self.draft.make_room(need, self.keep, now, &mut step)
+            self.draft.make_space(need, self.keep, now, &mut step)
         } else {
-            Ok(Room::default())
+            Ok(FreedSpace::default())
         };
         self.phases.enter(before);
         let room = room.map_err(|e| self.fault(e))?;
