@@ -104,13 +104,7 @@ impl Connector {
     /// Opens an encrypted session with a paired phone.
     pub fn session(&self, phone: &Attached) -> Result<Session, Error> {
         let record = self.records.load(&phone.udid)?;
-        Ok(Session::open(
-            &self.daemon,
-            phone,
-            record,
-            self.pin,
-            &self.token,
-        )?)
+        Session::open(&self.daemon, phone, record, self.pin, &self.token)
     }
 }
 

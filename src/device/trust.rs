@@ -90,13 +90,7 @@ fn new_record(
             limit_seconds: limit.as_secs(),
         });
     };
-    Ok(pairing::pair(
-        &mut lockdown,
-        &buid,
-        limit,
-        &connector.token,
-        &mut waiting,
-    )?)
+    pairing::pair(&mut lockdown, &buid, limit, &connector.token, &mut waiting)
 }
 
 /// Removes the pairing from both phone and computer. Not an error if the phone has already removed
@@ -107,13 +101,13 @@ pub fn unpair(connector: &Connector, phone: &Attached) -> Result<(), Error> {
             let mut lockdown = Lockdown::open(&connector.daemon, phone, &connector.token)?;
             match pairing::unpair(&mut lockdown, &record) {
                 Ok(()) | Err(Error::Lockdown { .. }) => {}
-                Err(e) => return Err(e.into()),
+                Err(e) => return Err(e),
             }
         }
         // A record that cannot be read cannot be presented to the phone, but it can be removed
         // here.
         Err(Error::BadRecord { .. }) => {}
-        Err(e) => return Err(e.into()),
+        Err(e) => return Err(e),
     }
-    Ok(connector.records.forget(&phone.udid)?)
+    connector.records.forget(&phone.udid)
 }

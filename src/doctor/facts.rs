@@ -364,7 +364,7 @@ impl StoreFacts {
         loop {
             match waiting.recv_timeout(Duration::from_millis(50)) {
                 Ok(store_facts) => return Ok(store_facts),
-                Err(_) if token.cancelled() => return Err(device::Error::Cancelled.into()),
+                Err(_) if token.cancelled() => return Err(device::Error::Cancelled),
                 Err(RecvTimeoutError::Timeout) if begun.elapsed() < patience => {}
                 Err(_) => {
                     return Ok(StoreFacts {
