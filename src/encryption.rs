@@ -159,12 +159,12 @@ pub struct Report {
     /// The phone's administrator demands encrypted backups.
     pub required: bool,
     /// The phone's backups in the store, if there is a store.
-    pub store: Option<Room>,
+    pub store: Option<StoreSpace>,
 }
 
 /// State of the store before a full backup.
 #[derive(Debug, Clone, Serialize)]
-pub struct Room {
+pub struct StoreSpace {
     /// Folder of the store.
     pub path: String,
     /// The phone's current backup is encrypted.
@@ -177,7 +177,7 @@ pub struct Room {
     pub free_bytes: u64,
 }
 
-impl Room {
+impl StoreSpace {
     /// Returns true if a full backup is known not to fit beside the present one.
     pub fn is_short(&self) -> bool {
         self.bytes.is_some_and(|bytes| bytes > self.free_bytes)
@@ -345,16 +345,16 @@ fn report(
         done,
         encrypted: encryption.is_on,
         required: encryption.is_required,
-        store: store.map(|store| room(store, phone)).transpose()?,
+        store: store.map(|store| space(store, phone)).transpose()?,
     })
 }
 
-fn room(store: &Store, phone: &Attached) -> Result<Room, Error> {
+fn space(store: &Store, phone: &Attached) -> Result<StoreSpace, Error> {
     let mut backups = list::list(store)?;
     backups.retain(|backup| backup.udid == phone.udid.as_str());
     let current = backups.iter().find(|backup| backup.current);
     let encrypted = backups.iter().filter(|b| b.encrypted == Some(true));
-    Ok(Room {
+    Ok(StoreSpace {
         path: store.root().display().to_string(),
         encrypted: current.and_then(|backup| backup.encrypted),
         bytes: current.and_then(|backup| backup.bytes),

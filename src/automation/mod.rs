@@ -2,7 +2,10 @@
 //! scheduler starts.
 
 pub mod conditions;
+mod hook_runner;
 pub mod hooks;
+mod passcode_timer;
+mod plan;
 pub mod policy;
 pub mod schedule;
 pub mod watch;

@@ -2,27 +2,19 @@
 
 use std::time::{Instant, SystemTime};
 
-use super::host::{Course, DraftHost};
-use super::plan::Begun;
-use super::unlisted;
-use crate::backup::problem_log::Noted;
-use crate::backup::{Error, baseline, info_plist_writer, plan};
-use crate::backup_format::plists::Status;
+use super::dialog::Dialog;
+use super::host::Course;
+use super::plan::{self, Begun};
+use super::problem_log::Noted;
+use super::{Error, baseline, check, unlisted};
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::time;
-use crate::base::udid::Udid;
-use crate::base::units::counted;
 use crate::device::connector::{Connector, Facts, State};
-use crate::device::sync_lock::SyncLock;
-use crate::device::{Session, passcode_prompt, trust};
-use crate::mobilebackup::error_codes::{self, Refusal};
-use crate::mobilebackup::{self, Verdict};
-use crate::reader::passwords::Known;
-use crate::reader::{self, password_check};
-use crate::store::draft::Complete;
-use crate::store::{Draft, Origin, Policy, Store, disk};
+use crate::device::{Session, trust};
+use crate::store::draft::{Complete, Tally};
+use crate::store::{Draft, Lock, Origin, Policy, Store, disk};
 use crate::transport::{Attached, Via};
-use crate::verify::{self, Complaint, Depth, Outcome, Wrong};
+use crate::verify::{self, Complaint, Depth};
 
 pub use super::options::Options;
 pub use super::report::{Report, Seconds};
@@ -40,123 +32,213 @@ pub fn create(
     options: &Options,
     monitor: &dyn Monitor,
 ) -> Result<Report, Error> {
-    let started = (SystemTime::now(), Instant::now());
-    // "Stop" on one phone does not stop the backups of the others.
-    let connector = &Connector {
-        token: connector.token.for_one(),
-        ..connector.clone()
-    };
     let noted = Noted::new(monitor);
-    let monitor: &dyn Monitor = &noted;
-    // Checked now, so that missing rights do not show only after an hour of receiving.
-    store.check_rights(&phone.udid)?;
-    // The disk may have been removed since the store was opened. Its mount point is then an empty
-    // folder.
-    Store::open_made(store.root())?;
-    let lock = store.lock(&phone.udid)?;
-    let mut session = trust::session_or_pair(connector, phone, options.trust_wait, monitor)?;
+    let mut run = Run {
+        // "Stop" on one phone does not stop the backups of the others.
+        connector: &Connector {
+            token: connector.token.for_one(),
+            ..connector.clone()
+        },
+        phone,
+        store,
+        options,
+        monitor: &noted,
+        started: (SystemTime::now(), Instant::now()),
+        seconds: Seconds::default(),
+    };
+    let lock = run.lock()?;
+    let mut session =
+        trust::session_or_pair(run.connector, phone, options.trust_wait, run.monitor)?;
     let facts = Facts::ask(session.lockdown())?;
     let state = State::ask(session.lockdown())?;
-    precheck(store, phone.via, &state, monitor)?;
+    precheck(store, phone.via, &state, run.monitor)?;
 
-    let clock = Instant::now();
-    let begun = plan::begin(store, &phone.udid, options, lock, &connector.token, monitor)?;
-    let mut seconds = Seconds {
-        clone: clock.elapsed().as_secs_f64(),
-        ..Seconds::default()
-    };
-    plan::announce(&begun, &facts, &state, options, store, monitor);
-    let Begun {
-        mut draft, origin, ..
-    } = begun;
-
-    let dialog = Dialog {
-        connector,
-        state: &state,
-        options,
-        store,
-        monitor,
-    };
-    let course = dialog.hold(&mut session, &mut draft, &mut seconds)?;
+    let (mut draft, origin) = run.begin(lock, &facts, &state)?;
+    let course = run.receive(&mut session, &mut draft, &state)?;
     if matches!(origin, Origin::Resumed { .. }) {
-        unlisted::remove(&mut draft, options.password.as_ref(), monitor)?;
+        unlisted::remove(&mut draft, options.password.as_ref(), run.monitor)?;
     }
-    let clock = Instant::now();
-    monitor.phase(Phase::Hashing);
-    let mut hashed = 0;
-    let complete = draft.complete(&mut || {
-        hashed += 1;
-        if hashed % 1000 == 0 {
-            monitor.event(Event::Progress {
-                percent: None,
-                bytes: 0,
-                files: hashed,
-                files_total: None,
-            });
-        }
-    })?;
-    seconds.hashes = clock.elapsed().as_secs_f64();
-    if complete.has_lost_list() {
-        baseline::tell_lost_list(monitor);
-    }
-    let clock = Instant::now();
-    monitor.phase(Phase::Checking);
-    let password_opens = prove(&complete, options.password.as_ref(), monitor);
-    let complaints = complaints(&course);
-    let how = verify::Options {
-        sums: Some(complete.sums().to_path_buf()),
-        fresh_hashes: complete.tally().fresh > 0,
-        depth: if options.read_again {
-            Depth::Bytes
-        } else {
-            Depth::Quick
-        },
-        // A wrong password was reported already. It does not make the backup itself worse.
-        passwords: (options.password.as_ref())
-            .filter(|_| password_opens == Some(true))
-            .map(|known| known as _),
-        complaints: complaints.clone(),
-        ..verify::Options::default()
-    };
-    let checked = check(&complete, &how, state.will_encrypt, monitor)?;
-    seconds.check = clock.elapsed().as_secs_f64();
+    let complete = run.complete(draft)?;
+    let checked = run.check(&complete, &course, &state)?;
 
-    let mut report = Report {
-        version: 1,
-        udid: phone.udid.to_string(),
-        phone: facts,
-        made_by: concat!("idev-backup ", env!("CARGO_PKG_VERSION")).to_owned(),
-        started: time::rfc3339(started.0),
-        finished: String::new(),
-        path: store.current_path(&phone.udid).display().to_string(),
-        full: options.full || origin == Origin::Fresh,
-        draft: plan::origin_words(&origin),
-        encrypted: checked.encrypted,
-        password_opens,
-        files: checked.files,
-        bytes: checked.bytes,
-        listed: checked.listed,
-        other_sizes: checked.other_sizes,
-        received_files: course.received_files,
-        received_bytes: course.received_bytes,
-        removed_files: course.removed_files,
-        hashes: complete.tally(),
-        contents: checked.contents,
-        problems: noted.problems(),
-        complaints,
-        seconds,
-        older: 0,
-        dropped: course.dropped,
-    };
+    let password_opens = checked.password_opens;
+    let mut report = run.report(facts, &origin, course, complete.tally(), checked);
+    report.problems = noted.problems();
     // A backup that cannot be read must not cost one that can.
     if password_opens == Some(false) {
-        monitor.note("No older backup is dropped in this run.".to_owned());
+        noted.note("No older backup is dropped in this run.".to_owned());
     }
     let keep = Some(options.keep_of(&phone.udid)).filter(|_| password_opens != Some(false));
-    seal(complete, &mut report, keep, started.1, monitor)?;
+    seal(complete, &mut report, keep, run.started.1, run.monitor)?;
     Ok(report)
 }
 
+/// The parts of a run, and what they share.
+struct Run<'a> {
+    connector: &'a Connector,
+    phone: &'a Attached,
+    store: &'a Store,
+    options: &'a Options,
+    monitor: &'a dyn Monitor,
+    started: (SystemTime, Instant),
+    seconds: Seconds,
+}
+
+/// The result of our own check.
+struct Checked {
+    /// True if the given password opens the backup; `None` if none was given or none is needed.
+    password_opens: Option<bool>,
+    /// The files that the phone could not read.
+    complaints: Vec<Complaint>,
+    /// The report of the check.
+    report: verify::Report,
+}
+
+impl Run<'_> {
+    /// Checks the store and takes the phone's lock.
+    fn lock(&self) -> Result<Lock, Error> {
+        // Checked now, so that missing rights do not show only after an hour of receiving.
+        self.store.check_rights(&self.phone.udid)?;
+        // The disk may have been removed since the store was opened. Its mount point is then an
+        // empty folder.
+        Store::open_made(self.store.root())?;
+        Ok(self.store.lock(&self.phone.udid)?)
+    }
+
+    /// Begins the draft, and announces what the run will do.
+    fn begin(
+        &mut self,
+        lock: Lock,
+        facts: &Facts,
+        state: &State,
+    ) -> Result<(Draft, Origin), Error> {
+        let (store, options, monitor) = (self.store, self.options, self.monitor);
+        let (udid, token) = (&self.phone.udid, &self.connector.token);
+        let clock = Instant::now();
+        let begun = plan::begin(store, udid, options, lock, token, monitor)?;
+        self.seconds.clone = clock.elapsed().as_secs_f64();
+        plan::announce(&begun, facts, state, options, store, monitor);
+        let Begun { draft, origin, .. } = begun;
+        Ok((draft, origin))
+    }
+
+    /// Lets the phone fill the draft.
+    fn receive(
+        &mut self,
+        session: &mut Session,
+        draft: &mut Draft,
+        state: &State,
+    ) -> Result<Course, Error> {
+        let dialog = Dialog {
+            connector: self.connector,
+            state,
+            options: self.options,
+            store: self.store,
+            monitor: self.monitor,
+        };
+        dialog.hold(session, draft, &mut self.seconds)
+    }
+
+    /// Ends the writing, and makes the list of hashes.
+    fn complete(&mut self, draft: Draft) -> Result<Complete, Error> {
+        let clock = Instant::now();
+        self.monitor.phase(Phase::Hashing);
+        let mut hashed = 0;
+        let complete = draft.complete(&mut || {
+            hashed += 1;
+            if hashed % 1000 == 0 {
+                self.monitor.event(Event::Progress {
+                    percent: None,
+                    bytes: 0,
+                    files: hashed,
+                    files_total: None,
+                });
+            }
+        })?;
+        self.seconds.hashes = clock.elapsed().as_secs_f64();
+        if complete.has_lost_list() {
+            baseline::tell_lost_list(self.monitor);
+        }
+        Ok(complete)
+    }
+
+    /// Checks the backup, and tries the password on it.
+    fn check(
+        &mut self,
+        complete: &Complete,
+        course: &Course,
+        state: &State,
+    ) -> Result<Checked, Error> {
+        let clock = Instant::now();
+        self.monitor.phase(Phase::Checking);
+        let password = self.options.password.as_ref();
+        let password_opens = check::prove(complete, password, self.monitor);
+        let complaints = check::complaints(course);
+        let how = verify::Options {
+            sums: Some(complete.sums().to_path_buf()),
+            fresh_hashes: complete.tally().fresh > 0,
+            depth: if self.options.read_again {
+                Depth::Bytes
+            } else {
+                Depth::Quick
+            },
+            // A wrong password was reported already. It does not make the backup itself worse.
+            passwords: password
+                .filter(|_| password_opens == Some(true))
+                .map(|known| known as _),
+            complaints: complaints.clone(),
+            ..verify::Options::default()
+        };
+        let report = check::check(complete, &how, state.will_encrypt, self.monitor)?;
+        self.seconds.check = clock.elapsed().as_secs_f64();
+        Ok(Checked {
+            password_opens,
+            complaints,
+            report,
+        })
+    }
+
+    /// Makes the report, without the problems and without what only the seal knows.
+    fn report(
+        &self,
+        facts: Facts,
+        origin: &Origin,
+        course: Course,
+        hashes: Tally,
+        checked: Checked,
+    ) -> Report {
+        let udid = &self.phone.udid;
+        Report {
+            version: 1,
+            udid: udid.to_string(),
+            phone: facts,
+            made_by: concat!("idev-backup ", env!("CARGO_PKG_VERSION")).to_owned(),
+            started: time::rfc3339(self.started.0),
+            finished: String::new(),
+            path: self.store.current_path(udid).display().to_string(),
+            full: self.options.full || *origin == Origin::Fresh,
+            draft: plan::origin_words(origin),
+            encrypted: checked.report.encrypted,
+            password_opens: checked.password_opens,
+            files: checked.report.files,
+            bytes: checked.report.bytes,
+            listed: checked.report.listed,
+            other_sizes: checked.report.other_sizes,
+            received_files: course.received_files,
+            received_bytes: course.received_bytes,
+            removed_files: course.removed_files,
+            hashes,
+            contents: checked.report.contents,
+            problems: Vec::new(),
+            complaints: checked.complaints,
+            seconds: self.seconds.clone(),
+            older: 0,
+            dropped: course.dropped,
+        }
+    }
+}
+
+/// Seals the backup, and completes the report.
 fn seal(
     complete: Complete,
     report: &mut Report,
@@ -220,243 +302,4 @@ fn precheck(store: &Store, via: Via, state: &State, monitor: &dyn Monitor) -> Re
         );
     }
     Ok(())
-}
-
-/// Everything that the dialog with the phone needs.
-struct Dialog<'a> {
-    connector: &'a Connector,
-    state: &'a State,
-    options: &'a Options,
-    store: &'a Store,
-    monitor: &'a dyn Monitor,
-}
-
-impl Dialog<'_> {
-    /// Runs the dialog inside a sync session, and returns its course.
-    fn hold(
-        &self,
-        session: &mut Session,
-        draft: &mut Draft,
-        seconds: &mut Seconds,
-    ) -> Result<Course, Error> {
-        let sync = SyncLock::take(session, &self.connector.token)?;
-        self.monitor.phase(Phase::Describing);
-        let clock = Instant::now();
-        let info = info_plist_writer::make(
-            session,
-            &self.connector.token,
-            self.options.apps,
-            self.monitor,
-        )?;
-        let name = format!("{}/Info.plist", draft.udid());
-        let path = name
-            .parse()
-            .map_err(|e| Error::Dialog(mobilebackup::Error::Hostile(e)))?;
-        draft
-            .keep(&path, &mut info.as_slice())
-            .map_err(|e| store_error(self.store, e))?;
-        if let Some((_, e)) = draft.settle()?.into_iter().next() {
-            return Err(Error::Store(e));
-        }
-        seconds.describe = clock.elapsed().as_secs_f64();
-
-        let udid = draft.udid().clone();
-        std::thread::scope(|scope| {
-            // Start the watch first: the phone does not say when it starts to report its passcode
-            // sheet.
-            let watch = passcode_prompt::Watch::start(session, self.connector, self.monitor, scope);
-            let token = self.connector.token.fork();
-            let stream =
-                session.service(mobilebackup::SERVICE, &token, self.options.silence_max)?;
-            let dialog = mobilebackup::Session::open(stream, token)?;
-            let keep = self.options.keep_of(&udid);
-            let may_drop = || !self.is_password_wrong_now(&udid);
-            let mut host = DraftHost::new(draft, keep, &may_drop, self.monitor);
-            let verdict = dialog.backup(udid.as_str(), self.options.full, &mut host);
-            let course = host.finish();
-            drop(watch);
-            // If the phone is gone, its lock is gone as well. The verdict tells what matters.
-            drop(sync.release());
-            seconds.scan = course.scanning.as_secs_f64();
-            seconds.receive = course.receiving.as_secs_f64();
-            seconds.finish = course.finishing.as_secs_f64();
-            self.judge(verdict, course, draft)
-        })
-    }
-
-    /// Returns true if the given password is known not to open the current backup. It will then
-    /// hardly open the new one.
-    fn is_password_wrong_now(&self, udid: &Udid) -> bool {
-        let current = self.store.current_path(udid);
-        self.options.password.as_ref().is_some_and(|password| {
-            let tried = password_check::check(&current, password);
-            matches!(tried, Err(reader::Error::WrongPassword { .. }))
-        })
-    }
-
-    /// Decides whether the draft is now a backup, from the phone's verdict and the draft's
-    /// contents.
-    fn judge(
-        &self,
-        verdict: Result<Verdict, mobilebackup::Error>,
-        course: Course,
-        draft: &Draft,
-    ) -> Result<Course, Error> {
-        // The clone of the old Status.plist says "finished" too. A resumed draft may hold a new one
-        // that the phone sent in the run that broke off.
-        let is_new = course.status_came || draft.has_new_status()?;
-        let finished = || is_new && Status::read(&draft.backup()).is_ok_and(|s| s.is_finished());
-        match verdict {
-            Ok(Verdict { code: 0, .. }) => match course.disk_error {
-                // The phone did not heed the error that we reported to it.
-                Some(e) => Err(Error::Keeping(e)),
-                None if is_new => Ok(course),
-                None => Err(Error::Dialog(mobilebackup::Error::Strange {
-                    doing: "said that the backup is complete",
-                    why: "it has not sent a new Status.plist, so nothing was backed up".to_owned(),
-                })),
-            },
-            Ok(verdict) => Err(refused(&verdict, course, self.state, self.store)),
-            Err(mobilebackup::Error::Wire { .. } | mobilebackup::Error::HungUp { .. })
-                if finished() && course.disk_error.is_none() && course.arranged =>
-            {
-                // iOS 26.0.1 was seen to finish the backup and never say so (limd#1735).
-                self.monitor.problem(
-                    "the phone finished the backup but gave no verdict; our own check decides"
-                        .to_owned(),
-                    None,
-                );
-                Ok(course)
-            }
-            // A full disk makes the phone end the dialog in many ways; the cause is ours.
-            Err(e) => match course.disk_error {
-                Some(cause) if !matches!(e, mobilebackup::Error::Cancelled) => {
-                    Err(Error::Keeping(cause))
-                }
-                _ => Err(Error::Dialog(e)),
-            },
-        }
-    }
-}
-
-fn store_error(store: &Store, e: std::io::Error) -> Error {
-    Error::Store(crate::store::Error::io("write to", store.root(), e))
-}
-
-/// Returns the files that the phone could not read, by their paths in the backup.
-fn complaints(course: &Course) -> Vec<Complaint> {
-    let complaint = |fault: &mobilebackup::DeviceFault| {
-        let below = fault
-            .path
-            .components()
-            .skip(1)
-            .filter(|part| *part != "Snapshot");
-        Complaint {
-            file: below.collect::<Vec<_>>().join("/"),
-            device_path: fault.device_path.clone(),
-            code: fault.code,
-            text: fault.text.clone(),
-        }
-    };
-    course.device_faults.iter().map(complaint).collect()
-}
-
-fn refused(verdict: &Verdict, course: Course, state: &State, store: &Store) -> Error {
-    if let Some(e) = course.disk_error {
-        return Error::Keeping(e);
-    }
-    let place = store.root().display().to_string();
-    let mut refusal: Refusal =
-        error_codes::explain(verdict, course.shortage, state.capacity_bytes, &place);
-    if !course.device_faults.is_empty() {
-        let named: Vec<String> = course
-            .device_faults
-            .iter()
-            .take(5)
-            .map(ToString::to_string)
-            .collect();
-        refusal.evidence = format!("{}\n  {}", refusal.evidence, named.join("\n  "));
-    }
-    Error::Refused(refusal)
-}
-
-/// Checks the backup before it is sealed. Damage is an error, so the backup is not sealed.
-fn check(
-    complete: &Complete,
-    how: &verify::Options,
-    will_encrypt: Option<bool>,
-    monitor: &dyn Monitor,
-) -> Result<verify::Report, Error> {
-    let report = verify::look_through(complete.backup(), how, monitor)?;
-    if report.outcome == Outcome::Damaged {
-        return Err(Error::CheckFailed(Box::new(report)));
-    }
-    if will_encrypt.is_some_and(|will| will != report.encrypted) {
-        let (will, is) = if report.encrypted {
-            ("does not encrypt", "is encrypted")
-        } else {
-            ("encrypts", "is not encrypted")
-        };
-        monitor.problem(
-            format!("the phone says that it {will} its backups, and this one {is}"),
-            Some("look at the backup settings in Finder, iTunes or Apple Devices".to_owned()),
-        );
-    }
-    let unlisted = report.findings.iter();
-    let unlisted = unlisted.filter(|f| f.wrong == Wrong::Orphaned).count();
-    if unlisted > 0 {
-        monitor.note(format!(
-            "{} in the backup are not named by the phone's list; they take room and harm nothing.",
-            counted(unlisted as u64, "file")
-        ));
-    }
-    for finding in report.findings.iter().filter(|f| !f.wrong.is_damage()) {
-        let text = format!("{}: {}", finding.name(), finding.detail);
-        match finding.wrong {
-            Wrong::OtherSize | Wrong::Orphaned => {}
-            Wrong::Short => monitor.problem(
-                text,
-                Some(
-                    "look whether it can be opened on the phone; `idev-backup create --full` asks the phone for it again"
-                        .to_owned(),
-                ),
-            ),
-            _ => monitor.note(text),
-        }
-    }
-    Ok(report)
-}
-
-/// Tries the password on the backup. A wrong password is reported as a problem and does not fail
-/// the run: the backup holds what the phone sent.
-fn prove(complete: &Complete, password: Option<&Known>, monitor: &dyn Monitor) -> Option<bool> {
-    const ANEW: &str = "restart the phone and run `idev-backup create --full`";
-    let (why, hint) = match password_check::check(complete.backup(), password?) {
-        Ok(proof) if !proof.encrypted => {
-            monitor.note(
-                "A password was given, and this backup is not encrypted: nothing needs it."
-                    .to_owned(),
-            );
-            return None;
-        }
-        Ok(proof) if proof.closed_classes.is_empty() => return Some(true),
-        Ok(proof) => (
-            format!("keys of its classes {:?} stay closed", proof.closed_classes),
-            ANEW,
-        ),
-        Err(reader::Error::WrongPassword { .. }) => (
-            "it is whole, and encrypted with another one".to_owned(),
-            "try others with `idev-backup encryption check latest`; if none opens it, set one that you know with \
-             `idev-backup encryption change` or by resetting all settings on the phone",
-        ),
-        // The draft's path no longer exists by the time that the user reads this.
-        Err(reader::Error::Metadata { path, why }) => (
-            format!("{}: {why}", path.file_name().unwrap_or_default().display()),
-            ANEW,
-        ),
-        Err(e) => (e.to_string(), ANEW),
-    };
-    let text = format!("THE PASSWORD DOES NOT OPEN THIS BACKUP: {why}");
-    monitor.problem(text, Some(hint.to_owned()));
-    Some(false)
 }

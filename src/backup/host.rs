@@ -11,7 +11,7 @@ use crate::base::units::size;
 use crate::history::change::removing;
 use crate::mobilebackup::error_codes::{ASKED_BEYOND_NEED_BYTES, Shortage};
 use crate::mobilebackup::{DeviceFault, Entry, EntryKind, Fault, Host, Kind, Request};
-use crate::store::removal::Room;
+use crate::store::draft::{FreedSpace, Need};
 use crate::store::{self, Draft, METADATA, Policy};
 
 /// Events and totals of one dialog with the phone.
@@ -31,7 +31,7 @@ pub struct Course {
     pub arranged: bool,
     /// The phone sent its Status.plist.
     pub status_came: bool,
-    /// Snapshots that were dropped because the phone asked for room.
+    /// Snapshots that were dropped because the phone asked for space.
     pub dropped: Vec<String>,
     /// Space that the phone still lacked after snapshots were dropped.
     pub shortage: Option<Shortage>,
@@ -61,7 +61,7 @@ pub struct DraftHost<'a> {
 }
 
 impl<'a> DraftHost<'a> {
-    /// Starts to serve. If the phone lacks room and `may_drop` returns true, snapshots that `keep`
+    /// Starts to serve. If the phone lacks space and `may_drop` returns true, snapshots that `keep`
     /// does not keep are dropped.
     pub fn new(
         draft: &'a mut Draft,
@@ -142,7 +142,7 @@ impl Host for DraftHost<'_> {
 
     fn purge(&mut self, amount: u64) -> Result<u64, Fault> {
         let now = crate::base::time::local(SystemTime::now());
-        let need = store::removal::Need {
+        let need = Need {
             wanted_bytes: amount,
             least_bytes: amount.saturating_sub(ASKED_BEYOND_NEED_BYTES),
         };
@@ -164,27 +164,27 @@ impl Host for DraftHost<'_> {
             }
             phases.news(|| removing(removal));
         };
-        let room = if may_drop {
-            self.draft.make_room(need, self.keep, now, &mut step)
+        let space = if may_drop {
+            self.draft.make_space(need, self.keep, now, &mut step)
         } else {
-            Ok(Room::default())
+            Ok(FreedSpace::default())
         };
         self.phases.enter(before);
-        let room = room.map_err(|e| self.fault(e))?;
-        if let Some(e) = room.trouble {
+        let space = space.map_err(|e| self.fault(e))?;
+        if let Some(e) = space.trouble {
             let hint = e.hint().map(str::to_owned);
             self.monitor
                 .problem(format!("a snapshot stays that was to make room: {e}"), hint);
         }
-        if !room.dropped.is_empty() {
-            let freed = size(room.freed_bytes);
+        if !space.dropped.is_empty() {
+            let freed = size(space.freed_bytes);
             self.monitor.note(format!(
                 "Dropped what no rule keeps once this backup is there: {}; that freed {freed}.",
-                room.dropped.join(", ")
+                space.dropped.join(", ")
             ));
         }
-        self.course.dropped.extend(room.dropped);
-        let freed_bytes = room.freed_bytes;
+        self.course.dropped.extend(space.dropped);
+        let freed_bytes = space.freed_bytes;
         let free_bytes = self.draft.free_space().map_err(|e| self.fault(e))?;
         // Note what the phone still lacks. It asks for more than it needs, so it may continue
         // despite that.

@@ -1,7 +1,9 @@
 //! Makes a backup of a phone: the plan, the computer's side of the dialog, and the sealed folder.
 
 pub(crate) mod baseline;
+mod check;
 pub mod create;
+mod dialog;
 mod error;
 pub(crate) mod host;
 pub(crate) mod info_plist_writer;

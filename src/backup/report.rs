@@ -87,7 +87,7 @@ pub struct Report {
     /// Number of older snapshots beside the backup. Zero in report.json, which is written before
     /// they are counted.
     pub older: u64,
-    /// Snapshots that were dropped to make room or by the retention rules. In report.json only
-    /// those that were dropped to make room.
+    /// Snapshots that were dropped to free space or by the retention rules. In report.json only
+    /// those that were dropped to free space.
     pub dropped: Vec<String>,
 }

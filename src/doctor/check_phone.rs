@@ -9,9 +9,9 @@ use crate::doctor::ios_notes;
 use crate::mobilebackup::error_codes;
 use crate::transport::Via;
 
-/// Free space below which a phone may lack room for its own work during a backup. Our choice:
+/// Free space below which a phone may lack space for its own work during a backup. Our choice:
 /// phones do not say how much they need.
-const ROOM_LOW_BYTES: u64 = 1_000_000_000;
+const SPACE_LOW_BYTES: u64 = 1_000_000_000;
 /// Difference in seconds from which a clock counts as wrong rather than merely inaccurate. Our
 /// choice.
 const CLOCK_SECONDS_MAX: f64 = 300.0;
@@ -29,7 +29,7 @@ pub fn judge(health: &Health) -> Vec<Line> {
     if health.session == Some(Ok(())) {
         lines.extend(encryption(health, &name));
         lines.extend(battery(health, &name));
-        lines.extend(room(health, &name));
+        lines.extend(space(health, &name));
         lines.extend(clock(health, &name));
         lines.extend(setup(health, &name));
         lines.extend(others(health, &name));
@@ -147,11 +147,11 @@ fn battery(health: &Health, name: &str) -> Option<Line> {
     })
 }
 
-fn room(health: &Health, name: &str) -> Option<Line> {
+fn space(health: &Health, name: &str) -> Option<Line> {
     const TOPIC: &str = "phone_room";
     let free = health.free_bytes?;
     let says = format!("{name} has {} free", size(free));
-    Some(if free < ROOM_LOW_BYTES {
+    Some(if free < SPACE_LOW_BYTES {
         Line::warning(TOPIC, says)
             .means(format!(
                 "a phone needs room of its own while it makes a backup; without it {}",

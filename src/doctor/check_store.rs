@@ -1,4 +1,4 @@
-//! Judges the store: its disk, and for each phone the last backup, any draft, and the room for the
+//! Judges the store: its disk, and for each phone the last backup, any draft, and the space for the
 //! next backup.
 
 use std::time::{Duration, SystemTime};
@@ -86,7 +86,7 @@ fn disk(disk: &Abilities) -> Vec<Line> {
                 .hint("use a disk with exFAT, APFS, NTFS or ext4"),
         ),
         Some(true) => lines.push(Line::ok(TOPIC, format!("{kind} holds files over 4 GB"))),
-        // The probe found no room even for one small file. `room` reports that.
+        // The probe found no space even for one small file. `space` reports that.
         None => {}
     }
     if !disk.case_sensitive {

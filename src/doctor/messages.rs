@@ -16,7 +16,7 @@ const CABLE: &str =
     "use another cable and another port, without a hub, keep the phone awake, and try again";
 const DAMAGED: &str = "`idev-backup verify` names what is missing or damaged; `idev-backup create --full` makes a new backup";
 const PASSWORD: &str = "it is the one that the phone had when the backup was made; `idev-backup encryption check` tries one";
-const ROOM_ON_PHONE: &str = "free some on the phone (Settings > General > Storage), or erase it in its settings, and restore again";
+const SPACE_ON_PHONE: &str = "free some on the phone (Settings > General > Storage), or erase it in its settings, and restore again";
 
 /// The known messages, quoted from public threads. The first that matches a line explains it.
 #[rustfmt::skip]
@@ -44,7 +44,7 @@ const SAYINGS: &[Saying] = &[
         CABLE),
     saying(&["insufficient free disk space on device"],
         "the phone has not enough free space for the restore",
-        ROOM_ON_PHONE),
+        SPACE_ON_PHONE),
     saying(&["references files not in backup"],
         "files that the backup's list names are missing from the backup: it is damaged",
         DAMAGED),
@@ -77,7 +77,7 @@ const SAYINGS: &[Saying] = &[
         "free space, or use another disk with --store"),
     saying(&["not restore", "enough free space"],
         "the phone has not enough free space for the restore",
-        ROOM_ON_PHONE),
+        SPACE_ON_PHONE),
     saying(&["could not be restored", "internal error"],
         "no cause is given: the phone could not take the restore",
         "check the backup with `idev-backup verify --deep`, update and restart phone and computer, and try again"),

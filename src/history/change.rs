@@ -240,7 +240,11 @@ impl Chosen {
             .again(seen.udid(), seen.id(), seen.path(), lock)?;
         match there {
             Some(there) if there.path() == self.snapshot.path() => Ok(there),
-            there => Err(store::Error::moved(self.snapshot.path(), there.as_ref()).into()),
+            there => Err(store::Error::moved(
+                self.snapshot.path(),
+                there.as_ref().map(Snapshot::path),
+            )
+            .into()),
         }
     }
 

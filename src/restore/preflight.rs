@@ -14,7 +14,7 @@ use crate::verify::{Depth, Finding, Outcome, Report, Wrong};
 
 /// Free space that a phone needs in addition to the files themselves. An estimate that allows a
 /// warning before the phone refuses.
-const ROOM_TO_SPARE_BYTES: u64 = 1 << 30;
+const SPARE_BYTES: u64 = 1 << 30;
 
 /// The data that a backup without encryption does not contain.
 pub const NOT_IN_PLAIN: &str =
@@ -186,7 +186,7 @@ pub fn judge_phone(source: &Source, target: &Target, options: &Options) -> Vec<L
         versions(source, target),
         devices(source, target),
     ];
-    lines.extend(room(source, target));
+    lines.extend(space(source, target));
     lines.push(find_my(target));
     if target.set_up == Some(false) {
         lines.push(
@@ -299,10 +299,10 @@ fn devices(source: &Source, target: &Target) -> Line {
     }
 }
 
-fn room(source: &Source, target: &Target) -> Option<Line> {
+fn space(source: &Source, target: &Target) -> Option<Line> {
     const TOPIC: &str = "phone_room";
     let free = target.free_bytes?;
-    let need = source.bytes.saturating_add(ROOM_TO_SPARE_BYTES);
+    let need = source.bytes.saturating_add(SPARE_BYTES);
     let says = format!(
         "the backup has {}, and {} are free on the phone",
         size(source.bytes),

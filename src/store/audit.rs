@@ -7,7 +7,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::record::{ListPrint, Print};
+use super::prints::{ListPrint, Print};
 use super::{Error, RECORDED, REPORT, SUMS, Snapshot, disk};
 use crate::base::plain_file;
 use crate::store::draft::hashes::Proven;

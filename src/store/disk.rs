@@ -403,13 +403,13 @@ mod tests {
 
     #[test]
     fn large_file_probe_needs_space() {
-        const ROOM: u64 = (5 << 30) + 1;
+        const ENOUGH: u64 = (5 << 30) + 1;
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(holds_large_files(dir.path(), ROOM - 1), None);
+        assert_eq!(holds_large_files(dir.path(), ENOUGH - 1), None);
         if cfg!(target_os = "linux") {
-            assert_eq!(holds_large_files(dir.path(), ROOM), Some(true));
+            assert_eq!(holds_large_files(dir.path(), ENOUGH), Some(true));
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-        assert_eq!(holds_large_files(&dir.path().join("absent"), ROOM), None);
+        assert_eq!(holds_large_files(&dir.path().join("absent"), ENOUGH), None);
     }
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use super::{Absence, FORMAT, MARK, Snapshot, notes};
+use super::missing_store::Absence;
+use super::names::{FORMAT, MARK, NOTES};
 use crate::base::failure_kind::FailureKind;
 use crate::base::udid::Udid;
 use crate::store::permissions;
@@ -111,10 +112,10 @@ pub enum Error {
 
 impl Error {
     /// Creates the error for a backup that is not where it was when its name was resolved.
-    pub(crate) fn moved(from: &Path, to: Option<&Snapshot>) -> Error {
+    pub(crate) fn moved(from: &Path, to: Option<&Path>) -> Error {
         Error::Moved {
             from: from.to_path_buf(),
-            to: to.map(|to| to.path().to_path_buf()),
+            to: to.map(Path::to_path_buf),
         }
     }
 
@@ -238,7 +239,7 @@ impl Error {
             Error::Moved { .. } => {
                 Some("`idev-backup list` shows what is there now; then run the command again")
             }
-            Error::Damaged { path, .. } if path.ends_with(notes::NOTES) => Some(
+            Error::Damaged { path, .. } if path.ends_with(NOTES) => Some(
                 "look into that file; without it all pins, names and dates of checks are forgotten",
             ),
             Error::Damaged { path, .. } if path.ends_with(MARK) => Some(

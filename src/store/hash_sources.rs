@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::record::{ListPrint, Print};
+use super::prints::{ListPrint, Print};
 use super::sums::{Hash, hex};
 use super::walk::order;
 use super::{Error, RECORDED, SUMS, disk};

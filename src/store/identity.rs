@@ -9,7 +9,8 @@ use std::cell::OnceCell;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::record::{Found, Print, Record};
+use super::prints::Print;
+use super::record::{Found, Record};
 use super::sums::{self, Hash};
 use super::{Error, RECORDED};
 

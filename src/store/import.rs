@@ -28,10 +28,11 @@ use super::{Error, Lock, RECORDED, REPORT, SUMS, Store, layout, order, snapshot}
 use crate::base::plain_file;
 use crate::base::sha256::Sha256;
 use crate::base::udid::Udid;
-use crate::store::draft::commit::{Intent, archive_name, finish, free_name, has_its_copies};
-use crate::store::draft::hashes::Tally;
+use crate::store::free_names::{archive_name, free_name};
 use crate::store::hash_sources::{Listing, Lists, Source, Sources};
-use crate::store::{disk, trash};
+use crate::store::seal::{Intent, finish, has_its_copies};
+use crate::store::tally::Tally;
+use crate::store::{disk, trash, walk};
 
 /// The identity of the backup being imported. An interrupted import of a different one is not
 /// resumed.
@@ -99,11 +100,6 @@ pub struct Copied {
     pub left_out: u64,
 }
 
-/// Returns the folder in which a phone's import is made.
-pub(super) fn folder_of(store: &Store, udid: &Udid) -> PathBuf {
-    store.own_of(udid).join("import")
-}
-
 impl Import {
     /// Begins an import, or resumes an earlier one from the same source. With `expected`, a file
     /// that does not match a proven list is an error.
@@ -114,7 +110,7 @@ impl Import {
         from: &Path,
         expected: Option<&Expected>,
     ) -> Result<Import, Error> {
-        let folder = folder_of(store, udid);
+        let folder = store.import_of(udid);
         let source = Origin {
             status: hex(&hash_file(&from.join("Status.plist"))?.0),
             sums: expected
@@ -172,7 +168,7 @@ impl Import {
         let (mut copied, mut tally) = (Copied::default(), Tally::default());
         let mut kind = CloneKind::Reflink;
         // Empty folders are created too: the phone has made all 256.
-        for name in snapshot::names(&self.from)? {
+        for name in walk::names(&self.from)? {
             let is_dir = fs::symlink_metadata(self.from.join(&name)).is_ok_and(|m| m.is_dir());
             if is_dir && layout::is_folder(&name) {
                 disk::make_private_dirs(&self.backup().join(name))?;

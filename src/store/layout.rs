@@ -1,5 +1,7 @@
 //! The names of the files that belong to a backup.
 
+use std::path::Path;
+
 /// The metadata files at the top of a backup, for all supported versions of iOS.
 const TOP: [&str; 5] = [
     "Info.plist",
@@ -48,7 +50,7 @@ impl LeftOut {
     const NAMED_MAX: usize = 3;
 
     /// Counts another thing that was left out.
-    pub fn add(&mut self, name: &std::path::Path) {
+    pub fn add(&mut self, name: &Path) {
         self.count += 1;
         if self.first.len() < Self::NAMED_MAX {
             let name = name.to_string_lossy();
@@ -73,6 +75,13 @@ impl LeftOut {
             format!("{names} and {more} more")
         }
     }
+}
+
+/// Returns true if a folder is itself a backup.
+pub fn is_backup(folder: &Path) -> bool {
+    ["Manifest.db", "Manifest.mbdb", "Manifest.plist"]
+        .iter()
+        .any(|name| folder.join(name).exists())
 }
 
 #[cfg(test)]

@@ -14,13 +14,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::names::NOTES;
 use super::{Error, Id, Snapshot, Store, disk};
 use crate::base::plain_file;
 use crate::base::udid::Udid;
 use crate::store::real_folders;
 
-/// The name of the notes file in a phone's own folder.
-pub const NOTES: &str = "notes.json";
 const VERSION: u32 = 1;
 
 /// A check that found a snapshot intact.

@@ -30,7 +30,8 @@ mod unix {
     use rustix::process::geteuid;
 
     use super::{Error, Store, Udid, stranger};
-    use crate::store::{METADATA, layout};
+    use crate::store::layout;
+    use crate::store::names::{METADATA, TRASH};
 
     impl Store {
         /// Returns an error if root would write into a store of another user. That user could not
@@ -70,7 +71,7 @@ mod unix {
             for path in whole.iter().chain([&current]) {
                 may(path, ALL, "write to")?;
             }
-            for name in ["draft", "import", super::super::trash::TRASH] {
+            for name in ["draft", "import", TRASH] {
                 may(&own.join(name), ALL, "write to")?;
             }
             for name in METADATA {

@@ -14,12 +14,15 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::draft::Tally;
+use super::disk;
+use super::error::Error;
 use super::sums::{Hash, hex};
-use super::{Error, disk};
+use super::tally::Tally;
 use crate::base::plain_file;
 use crate::store::hash_sources::Listing;
 use crate::store::sums;
+
+pub use super::prints::{ListPrint, Print};
 
 /// The name of the record.
 pub const RECORD: &str = "snapshot.json";
@@ -64,41 +67,6 @@ impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// The SHA-256 and the length of a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Print {
-    /// 64 hex digits.
-    pub sha256: String,
-    /// Length in bytes.
-    pub bytes: u64,
-}
-
-impl Print {
-    /// Returns the print of a file with this hash and length.
-    pub fn new(hash: &Hash, bytes: u64) -> Print {
-        Print {
-            sha256: hex(hash),
-            bytes,
-        }
-    }
-
-    /// Hashes a file.
-    pub fn of(path: &Path) -> Result<Print, Error> {
-        sums::hash_file(path).map(|(hash, bytes)| Print::new(&hash, bytes))
-    }
-}
-
-/// The SHA-256, the length and the number of lines of a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListPrint {
-    /// 64 hex digits.
-    pub sha256: String,
-    /// Length in bytes.
-    pub bytes: u64,
-    /// Number of lines.
-    pub lines: u64,
 }
 
 /// The phone from which a backup was made, as it was at that time.

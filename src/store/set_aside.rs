@@ -10,10 +10,10 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
-use super::{Error, Store, disk, snapshot};
+use super::{Error, Store, disk, layout, snapshot};
 use crate::base::udid::Udid;
-use crate::store::draft::commit::{self, free_name};
-use crate::store::real_folders;
+use crate::store::free_names::free_name;
+use crate::store::{real_folders, seal};
 
 /// A folder that was set aside.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ pub(super) fn set_aside(
     fs::rename(folder, &to).map_err(|e| Error::io("rename", folder, e))?;
     disk::sync_parent(&to).map_err(|e| Error::io("make durable", &own, e))?;
     let backup = to.join("root").join(udid.as_str());
-    let backup = super::is_backup(&backup).then_some(backup);
+    let backup = layout::is_backup(&backup).then_some(backup);
     Ok(SetAside {
         to,
         why,
@@ -97,7 +97,7 @@ fn rescue(store: &Store, udid: &Udid, backup: &Path) -> Result<Option<PathBuf>, 
     let current = store.current_path(udid);
     let own = store.own_of(udid);
     for beside in snapshot::stamped(&own)? {
-        let belongs = |folder: &Path| commit::belongs(&own, &beside, folder);
+        let belongs = |folder: &Path| seal::belongs(&own, &beside, folder);
         if !belongs(backup)? || belongs(&current)? {
             continue;
         }

@@ -10,12 +10,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::identity::{Kept, Prints};
+use super::names::{OWN, REPORT, SUMS};
 use super::order::Place;
 use super::record::{Flaw, Id, Record};
-use super::{Error, OWN, REPORT, SUMS, Store};
+use super::{Error, Store};
 use crate::base::udid::Udid;
 use crate::base::{bounded_plist, plain_file};
-use crate::store::{identity, order, real_folders};
+use crate::store::{identity, order, real_folders, walk};
 
 /// A backup in a store.
 #[derive(Debug, Clone)]
@@ -323,7 +324,7 @@ pub(super) fn recorded(own: &Path) -> Result<Vec<Place>, Error> {
 pub(super) fn stamped(own: &Path) -> Result<Vec<PathBuf>, Error> {
     real_folders::is_real_folder(own)?;
     let mut dirs = Vec::new();
-    for name in names(own)?.into_iter().filter(|name| is_stamp(name)) {
+    for name in walk::names(own)?.into_iter().filter(|name| is_stamp(name)) {
         let dir = own.join(name);
         if real_folders::is_real_folder(&dir)? {
             dirs.push(dir);
@@ -331,20 +332,6 @@ pub(super) fn stamped(own: &Path) -> Result<Vec<PathBuf>, Error> {
     }
     dirs.sort_unstable_by(|a, b| b.cmp(a));
     Ok(dirs)
-}
-
-pub(super) fn names(folder: &Path) -> Result<Vec<String>, Error> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(Error::io("list", folder, e)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(|e| Error::io("list", folder, e))?.file_name();
-        names.extend(name.into_string());
-    }
-    Ok(names)
 }
 
 /// Returns true for text of the form `YYYYMMDD-HHMMSS`.
@@ -384,7 +371,7 @@ pub(super) fn of(store: &Store, udid: &Udid) -> Result<Vec<Snapshot>, Error> {
 
 pub(super) fn all(store: &Store) -> Result<Vec<Snapshot>, Error> {
     let mut found = Vec::new();
-    for name in names(store.root())? {
+    for name in walk::names(store.root())? {
         let path = store.root().join(&name);
         if name == OWN || !path.is_dir() {
             continue;

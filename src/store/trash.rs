@@ -8,11 +8,9 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use super::names::TRASH;
 use super::{Error, disk};
 use crate::store::real_folders;
-
-/// The name of the trash in a phone's own folder.
-pub(super) const TRASH: &str = "trash";
 
 /// Moves a folder into the trash, durably, and removes as much of it as possible. [`sweep`] reports
 /// what is left. Calls `step` for each entry of the folder. Does nothing if the folder does not

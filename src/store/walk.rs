@@ -2,6 +2,7 @@
 //! memory.
 
 use std::fs::{self, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Error;
@@ -103,6 +104,20 @@ fn listing(folder: &Path, trouble: &mut Vec<Error>) -> Result<Vec<String>, Error
 /// Compares two paths in the order in which [`Walk`] returns them: component by component.
 pub fn order(one: &str, other: &str) -> std::cmp::Ordering {
     one.split('/').cmp(other.split('/'))
+}
+
+pub(super) fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io("list", folder, e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|e| Error::io("list", folder, e))?.file_name();
+        names.extend(name.into_string());
+    }
+    Ok(names)
 }
 
 #[cfg(test)]

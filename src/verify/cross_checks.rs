@@ -109,7 +109,7 @@ fn with_logs(opened: &Backup, finding: &Finding) -> Option<Look> {
     if opened.is_encrypted() || bytes > COPIED_BYTES_MAX {
         return Some(Look::Unknown);
     }
-    // A computer that lacks room for the copies says nothing about the database.
+    // A computer that lacks space for the copies says nothing about the database.
     Some(check_copies(opened, &main, &log).unwrap_or(Look::Unknown))
 }
 

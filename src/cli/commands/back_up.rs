@@ -32,7 +32,14 @@ pub fn back_up(
         .collect();
     let results: Vec<Option<Result<Outcome, backup::Error>>> = std::thread::scope(|scope| {
         let run = |phone: &Attached, watch: &Watch<'_>| {
-            let result = policy::back_up(connector, phone, store, options, plan, watch);
+            let run = policy::Run {
+                connector,
+                store,
+                options,
+                plan,
+                monitor: watch,
+            };
+            let result = run.back_up(phone);
             watch.finish();
             result
         };

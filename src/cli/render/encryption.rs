@@ -1,7 +1,7 @@
 //! Reports about the encryption of a phone's backups.
 
 use idev_backup::base::units::{counted, size};
-use idev_backup::encryption::{Done, Report, Room};
+use idev_backup::encryption::{Done, Report, StoreSpace};
 use idev_backup::reader::password_check::Proof;
 
 use crate::cli::render::output::{self, Style};
@@ -55,8 +55,8 @@ const NOT_IN_IT: &str = "  Backups that are not encrypted hold no saved password
 
 /// Warns if the store lacks space: after any change of encryption, the phone sends everything
 /// again.
-pub fn room_for_a_full_one(room: Option<&Room>) -> String {
-    let free = |room: &Room| size(room.free_bytes);
+pub fn room_for_a_full_one(room: Option<&StoreSpace>) -> String {
+    let free = |room: &StoreSpace| size(room.free_bytes);
     match room.map(|room| (room, room.bytes)) {
         Some((room, Some(bytes))) if room.is_short() => format!(
             "Warning: after that the next backup will be a full one, of some {} as the present one, and {} has {} free.",
@@ -80,7 +80,7 @@ pub fn room_for_a_full_one(room: Option<&Room>) -> String {
     }
 }
 
-fn words_of_room(done: Option<Done>, room: &Room) -> Vec<String> {
+fn words_of_room(done: Option<Done>, room: &StoreSpace) -> Vec<String> {
     let mut lines = Vec::new();
     if done.is_some() {
         if room.encrypted_backups > 0 {
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn full_backup_space_is_reported() {
-        let room = |bytes, free_bytes| Room {
+        let room = |bytes, free_bytes| StoreSpace {
             path: "/backups".to_owned(),
             encrypted: None,
             bytes,

@@ -5,10 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use super::origin::Origin;
 use crate::store::disk::{self, CloneKind};
+use crate::store::error::Error;
 use crate::store::layout::{self, LeftOut};
+use crate::store::snapshot::Snapshot;
 use crate::store::walk::Walk;
-use crate::store::{Error, Origin, Snapshot};
 
 /// Clones the files that belong to a backup, folder by folder, on several threads. Everything else
 /// in the backup's folder is left out and counted.

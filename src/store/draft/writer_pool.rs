@@ -24,11 +24,11 @@ const BLOCK_BYTES: usize = 256 << 10;
 const BLOCKS: usize = 24;
 
 /// A batch with less free space than this many bytes is handed to its thread.
-const ROOM_BYTES: usize = 16 << 10;
+const SPACE_BYTES: usize = 16 << 10;
 /// The most files in a batch. Without this limit empty files would never fill it.
 const FILES_MAX: usize = 256;
 /// The most writing threads; a disk gains little from more.
-const LANES_MAX: usize = 4;
+const THREADS_MAX: usize = 4;
 
 enum Job {
     /// A batch of complete files.
@@ -90,13 +90,13 @@ struct Batch {
 }
 
 /// A writing thread, with the batch that is being collected for it.
-struct Lane {
+struct WriterThread {
     jobs: SyncSender<Job>,
     batch: Option<Batch>,
     worker: JoinHandle<()>,
 }
 
-impl Lane {
+impl WriterThread {
     fn send(&self, job: Job) -> io::Result<()> {
         self.jobs.send(job).map_err(|_| gone())
     }
@@ -104,7 +104,7 @@ impl Lane {
 
 /// The handle of the writing threads.
 pub struct WriterPool {
-    lanes: Vec<Lane>,
+    threads: Vec<WriterThread>,
     pool: Pool,
 }
 
@@ -145,8 +145,8 @@ impl WriterPool {
         disk::remove_all(incoming).map_err(|e| Error::io("empty", incoming, e))?;
         disk::make_private_dirs(incoming)?;
         let (give_back, empty) = channel();
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let lanes = (0..threads.min(LANES_MAX)).map(|number| {
+        let count = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = (0..count.min(THREADS_MAX)).map(|number| {
             let (jobs, queue) = sync_channel(BLOCKS * 4);
             let mut writer = Writer {
                 root: root.to_path_buf(),
@@ -157,16 +157,16 @@ impl WriterPool {
                 failures: Vec::new(),
             };
             let give_back = give_back.clone();
-            let worker = std::thread::Builder::new().name(format!("keeper {number}"));
+            let worker = std::thread::Builder::new().name(format!("writer {number}"));
             let worker = worker.spawn(move || writer.work(&queue, &give_back));
-            Ok(Lane {
+            Ok(WriterThread {
                 jobs,
                 batch: None,
                 worker: worker.map_err(|e| Error::io("start writing to", incoming, e))?,
             })
         });
         Ok(WriterPool {
-            lanes: lanes.collect::<Result<_, Error>>()?,
+            threads: threads.collect::<Result<_, Error>>()?,
             pool: Pool {
                 empty,
                 spare: Vec::new(),
@@ -180,9 +180,9 @@ impl WriterPool {
     pub fn keep(&mut self, path: &BackupPath, body: &mut dyn Read) -> io::Result<()> {
         // File ids are hashes, so their last digit spreads them evenly.
         let last = path.as_str().as_bytes().last().copied().unwrap_or_default();
-        let number = usize::from(last) % self.lanes.len();
-        let lane = &mut self.lanes[number];
-        let mut batch = match lane.batch.take() {
+        let number = usize::from(last) % self.threads.len();
+        let thread = &mut self.threads[number];
+        let mut batch = match thread.batch.take() {
             Some(batch) => batch,
             None => Batch {
                 block: self.pool.block()?,
@@ -196,10 +196,10 @@ impl WriterPool {
                 Ok(()) => batch.files.push((path.clone(), batch.block.filled - start)),
                 Err(_) => batch.block.filled = start,
             }
-            if BLOCK_BYTES - batch.block.filled < ROOM_BYTES || batch.files.len() >= FILES_MAX {
-                lane.send(Job::Batch(batch))?;
+            if BLOCK_BYTES - batch.block.filled < SPACE_BYTES || batch.files.len() >= FILES_MAX {
+                thread.send(Job::Batch(batch))?;
             } else {
-                lane.batch = Some(batch);
+                thread.batch = Some(batch);
             }
             return filled;
         }
@@ -212,24 +212,24 @@ impl WriterPool {
             own.bytes[..own.filled].copy_from_slice(&block.bytes[start..]);
             block.filled = start;
             let files = batch.files;
-            lane.send(Job::Batch(Batch { block, files }))?;
+            thread.send(Job::Batch(Batch { block, files }))?;
             block = own;
             if let Err(e) = block.fill(body) {
                 self.pool.spare.push(block);
                 return Err(e);
             }
         }
-        lane.send(Job::Begin(path.clone()))?;
+        thread.send(Job::Begin(path.clone()))?;
         loop {
             let more = block.is_full();
-            lane.send(Job::Block(block))?;
+            thread.send(Job::Block(block))?;
             if !more {
-                return lane.send(Job::Commit);
+                return thread.send(Job::Commit);
             }
             block = self.pool.block()?;
             if let Err(e) = block.fill(body) {
                 self.pool.spare.push(block);
-                lane.send(Job::Abort)?;
+                thread.send(Job::Abort)?;
                 return Err(e);
             }
         }
@@ -238,14 +238,14 @@ impl WriterPool {
     /// Waits until all stored files are in their places. Returns those that could not be written.
     pub fn settle(&mut self) -> io::Result<Vec<(BackupPath, Error)>> {
         let (done, wait) = channel();
-        for lane in &mut self.lanes {
-            if let Some(batch) = lane.batch.take() {
-                lane.send(Job::Batch(batch))?;
+        for thread in &mut self.threads {
+            if let Some(batch) = thread.batch.take() {
+                thread.send(Job::Batch(batch))?;
             }
-            lane.send(Job::Settle(done.clone()))?;
+            thread.send(Job::Settle(done.clone()))?;
         }
         let mut failures = Vec::new();
-        for _ in &self.lanes {
+        for _ in &self.threads {
             failures.extend(wait.recv().map_err(|_| gone())?);
         }
         Ok(failures)
@@ -254,7 +254,7 @@ impl WriterPool {
 
 impl Drop for WriterPool {
     fn drop(&mut self) {
-        for Lane { jobs, worker, .. } in self.lanes.drain(..) {
+        for WriterThread { jobs, worker, .. } in self.threads.drain(..) {
             drop(jobs);
             // A thread that panicked has printed its message, and leaves only temporary files.
             drop(worker.join());
@@ -420,7 +420,7 @@ mod tests {
     use crate::store::draft::journal::{Fate, Replay, bucket};
     use crate::store::sums;
 
-    /// A folder with a running keeper.
+    /// A folder with a running pool.
     struct Place {
         dir: tempfile::TempDir,
         journal: Arc<Mutex<Journal>>,
@@ -481,7 +481,13 @@ mod tests {
 
     #[test]
     fn every_file_size_is_written() {
-        for before in [0, 1, ROOM_BYTES, BLOCK_BYTES - ROOM_BYTES, BLOCK_BYTES - 1] {
+        for before in [
+            0,
+            1,
+            SPACE_BYTES,
+            BLOCK_BYTES - SPACE_BYTES,
+            BLOCK_BYTES - 1,
+        ] {
             let sizes = [
                 before,
                 0,

@@ -84,8 +84,14 @@ impl Watcher for Guard<'_> {
     fn back_up(&self, phone: &Attached) -> Result<Outcome, backup::Error> {
         let name = Some(phone.udid.to_string());
         let watch = self.show.watch(Some(phone.udid.as_str()), name);
-        let (connector, options) = (self.connector, &self.options);
-        let result = policy::back_up(connector, phone, self.store, options, &self.plan, &watch);
+        let run = policy::Run {
+            connector: self.connector,
+            store: self.store,
+            options: &self.options,
+            plan: &self.plan,
+            monitor: &watch,
+        };
+        let result = run.back_up(phone);
         watch.finish();
         result
     }

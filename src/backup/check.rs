@@ -1,0 +1,114 @@
+//! Our own check of a finished backup before it is sealed.
+
+use super::error::Error;
+use super::host::Course;
+use crate::base::progress::Monitor;
+use crate::base::units::counted;
+use crate::mobilebackup;
+use crate::reader::passwords::Known;
+use crate::reader::{self, password_check};
+use crate::store::draft::Complete;
+use crate::verify::{self, Complaint, Outcome, Wrong};
+
+/// Returns the files that the phone could not read, by their paths in the backup.
+pub(super) fn complaints(course: &Course) -> Vec<Complaint> {
+    let complaint = |fault: &mobilebackup::DeviceFault| {
+        let below = fault
+            .path
+            .components()
+            .skip(1)
+            .filter(|part| *part != "Snapshot");
+        Complaint {
+            file: below.collect::<Vec<_>>().join("/"),
+            device_path: fault.device_path.clone(),
+            code: fault.code,
+            text: fault.text.clone(),
+        }
+    };
+    course.device_faults.iter().map(complaint).collect()
+}
+
+/// Checks the backup before it is sealed. Damage is an error, so the backup is not sealed.
+pub(super) fn check(
+    complete: &Complete,
+    how: &verify::Options,
+    will_encrypt: Option<bool>,
+    monitor: &dyn Monitor,
+) -> Result<verify::Report, Error> {
+    let report = verify::look_through(complete.backup(), how, monitor)?;
+    if report.outcome == Outcome::Damaged {
+        return Err(Error::CheckFailed(Box::new(report)));
+    }
+    if will_encrypt.is_some_and(|will| will != report.encrypted) {
+        let (will, is) = if report.encrypted {
+            ("does not encrypt", "is encrypted")
+        } else {
+            ("encrypts", "is not encrypted")
+        };
+        monitor.problem(
+            format!("the phone says that it {will} its backups, and this one {is}"),
+            Some("look at the backup settings in Finder, iTunes or Apple Devices".to_owned()),
+        );
+    }
+    let unlisted = report.findings.iter();
+    let unlisted = unlisted.filter(|f| f.wrong == Wrong::Orphaned).count();
+    if unlisted > 0 {
+        monitor.note(format!(
+            "{} in the backup are not named by the phone's list; they take room and harm nothing.",
+            counted(unlisted as u64, "file")
+        ));
+    }
+    for finding in report.findings.iter().filter(|f| !f.wrong.is_damage()) {
+        let text = format!("{}: {}", finding.name(), finding.detail);
+        match finding.wrong {
+            Wrong::OtherSize | Wrong::Orphaned => {}
+            Wrong::Short => monitor.problem(
+                text,
+                Some(
+                    "look whether it can be opened on the phone; `idev-backup create --full` asks the phone for it again"
+                        .to_owned(),
+                ),
+            ),
+            _ => monitor.note(text),
+        }
+    }
+    Ok(report)
+}
+
+/// Tries the password on the backup. A wrong password is reported as a problem and does not fail
+/// the run: the backup holds what the phone sent.
+pub(super) fn prove(
+    complete: &Complete,
+    password: Option<&Known>,
+    monitor: &dyn Monitor,
+) -> Option<bool> {
+    const ANEW: &str = "restart the phone and run `idev-backup create --full`";
+    let (why, hint) = match password_check::check(complete.backup(), password?) {
+        Ok(proof) if !proof.encrypted => {
+            monitor.note(
+                "A password was given, and this backup is not encrypted: nothing needs it."
+                    .to_owned(),
+            );
+            return None;
+        }
+        Ok(proof) if proof.closed_classes.is_empty() => return Some(true),
+        Ok(proof) => (
+            format!("keys of its classes {:?} stay closed", proof.closed_classes),
+            ANEW,
+        ),
+        Err(reader::Error::WrongPassword { .. }) => (
+            "it is whole, and encrypted with another one".to_owned(),
+            "try others with `idev-backup encryption check latest`; if none opens it, set one that you know with \
+             `idev-backup encryption change` or by resetting all settings on the phone",
+        ),
+        // The draft's path no longer exists by the time that the user reads this.
+        Err(reader::Error::Metadata { path, why }) => (
+            format!("{}: {why}", path.file_name().unwrap_or_default().display()),
+            ANEW,
+        ),
+        Err(e) => (e.to_string(), ANEW),
+    };
+    let text = format!("THE PASSWORD DOES NOT OPEN THIS BACKUP: {why}");
+    monitor.problem(text, Some(hint.to_owned()));
+    Some(false)
+}
