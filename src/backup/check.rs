@@ -1,13 +1,23 @@
 //! Our own check of a finished backup before it is sealed.
 
+use std::path::Path;
+
 use super::error::Error;
 use super::host::Course;
+use crate::backup_format::categories::Amount;
 use crate::base::progress::Monitor;
+use crate::base::udid::Udid;
 use crate::base::units::counted;
 use crate::mobilebackup;
+use crate::reader::Backup;
+use crate::reader::missing::{self, Gap};
 use crate::reader::passwords::Known;
+use crate::reader::passwords::{NoPasswords, Passwords};
+use crate::reader::shrink::{self, Shrunk};
 use crate::reader::{self, password_check};
+use crate::store::Store;
 use crate::store::draft::Complete;
+use crate::store::snapshot::read_report;
 use crate::verify::{self, Complaint, Outcome, Wrong};
 
 /// Returns the files that the phone could not read, by their paths in the backup.
@@ -111,4 +121,31 @@ pub(super) fn prove(
     let text = format!("THE PASSWORD DOES NOT OPEN THIS BACKUP: {why}");
     monitor.problem(text, Some(hint.to_owned()));
     Some(false)
+}
+
+/// Finds what the new backup lacks. Nothing is known about an encrypted one without its password.
+pub(super) fn missing(folder: &Path, is_encrypted: bool, password: Option<&Known>) -> Vec<Gap> {
+    let passwords: &dyn Passwords = match password {
+        Some(known) => known,
+        None if is_encrypted => return Vec::new(),
+        None => &NoPasswords,
+    };
+    let found = Backup::open(folder, passwords).and_then(|backup| missing::missing(&backup));
+    found.unwrap_or_else(|e| {
+        let (name, why) = ("the list of files".to_owned(), e.to_string());
+        vec![Gap::Unreadable { name, why }]
+    })
+}
+
+/// Compares the contents with those of the phone's current backup, by the report of its run.
+pub(super) fn shrunk(store: &Store, udid: &Udid, now: &[Amount]) -> Vec<Shrunk> {
+    let before = || -> Option<Vec<Amount>> {
+        let report = store.current(udid).ok()??.report()?;
+        let mut report = read_report(&report)?;
+        serde_json::from_value(report.get_mut("contents")?.take()).ok()
+    };
+    match before() {
+        Some(before) if !now.is_empty() => shrink::shrunk(&before, now),
+        _ => Vec::new(),
+    }
 }

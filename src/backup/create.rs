@@ -11,6 +11,8 @@ use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::time;
 use crate::device::connector::{Connector, Facts, State};
 use crate::device::{Session, trust};
+use crate::reader::missing::Gap;
+use crate::reader::shrink::Shrunk;
 use crate::store::draft::{Complete, Tally};
 use crate::store::{Draft, Lock, Origin, Policy, Store, disk};
 use crate::transport::{Attached, Via};
@@ -90,6 +92,10 @@ struct Checked {
     password_opens: Option<bool>,
     /// The files that the phone could not read.
     complaints: Vec<Complaint>,
+    /// What the backup lacks.
+    missing: Vec<Gap>,
+    /// The kinds of data of which the backup before held far more.
+    shrunk: Vec<Shrunk>,
     /// The report of the check.
     report: verify::Report,
 }
@@ -190,10 +196,15 @@ impl Run<'_> {
             ..verify::Options::default()
         };
         let report = check::check(complete, &how, state.will_encrypt, self.monitor)?;
+        let opens = password.filter(|_| password_opens == Some(true));
+        let missing = check::missing(complete.backup(), report.encrypted, opens);
+        let shrunk = check::shrunk(self.store, &self.phone.udid, &report.contents);
         self.seconds.check = clock.elapsed().as_secs_f64();
         Ok(Checked {
             password_opens,
             complaints,
+            missing,
+            shrunk,
             report,
         })
     }
@@ -229,6 +240,8 @@ impl Run<'_> {
             removed_files: course.removed_files,
             hashes,
             contents: checked.report.contents,
+            missing: checked.missing,
+            shrunk: checked.shrunk,
             problems: Vec::new(),
             complaints: checked.complaints,
             seconds: self.seconds.clone(),

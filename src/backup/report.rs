@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use crate::backup_format::categories::Amount;
 use crate::device::connector::Facts;
+use crate::reader::missing::Gap;
+use crate::reader::shrink::Shrunk;
 use crate::store::draft::Tally;
 use crate::verify::Complaint;
 
@@ -77,6 +79,11 @@ pub struct Report {
     pub hashes: Tally,
     /// Contents of the backup by kind; empty if the list is encrypted.
     pub contents: Vec<Amount>,
+    /// What people expect in a backup and this one lacks; empty if the list is encrypted and no
+    /// password was given.
+    pub missing: Vec<Gap>,
+    /// Kinds of data of which the backup before held more than twice as much.
+    pub shrunk: Vec<Shrunk>,
     /// Problems that did not make the backup fail.
     pub problems: Vec<String>,
     /// Files that the phone could not read. They let `verify` tell a fault of the phone from a

@@ -1,9 +1,9 @@
 //! Categories of a backup's files as their owner sees them: photos, messages, app data.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Category of contents, in the order in which people look for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Photos and videos, edited ones included.
@@ -98,7 +98,7 @@ impl Kind {
 }
 
 /// Amount of contents in a category.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
     /// The category of the files.
     pub kind: Kind,

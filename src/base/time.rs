@@ -34,6 +34,35 @@ pub fn when(rfc3339: &str) -> String {
     }
 }
 
+/// Returns a time in the local zone in at most 15 characters: "today 22:14", "yesterday 22:14", "20
+/// Nov 22:14" in the same year, or "20 Nov 2025".
+pub fn when_briefly(rfc3339: &str) -> String {
+    let full = when(rfc3339);
+    let Ok(time) = rfc3339.parse::<Timestamp>() else {
+        return full;
+    };
+    if full.starts_with(char::is_alphabetic) {
+        return full;
+    }
+    let then = time.to_zoned(TimeZone::system());
+    let is_this_year = Zoned::now().year() == then.year();
+    let format = if is_this_year {
+        "%-d %b %H:%M"
+    } else {
+        "%-d %b %Y"
+    };
+    then.strftime(format).to_string()
+}
+
+/// Returns the day of a time in the local zone: "today", "yesterday", "20 Nov" or "20 Nov 2025".
+pub fn day(rfc3339: &str) -> String {
+    let brief = when_briefly(rfc3339);
+    match brief.rsplit_once(' ') {
+        Some((day, clock)) if clock.contains(':') => day.to_owned(),
+        _ => brief,
+    }
+}
+
 /// Returns a time in the local zone as "2026-11-20 22:14", even if it is today.
 pub fn when_exactly(rfc3339: &str) -> String {
     match rfc3339.parse::<Timestamp>() {

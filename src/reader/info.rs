@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::missing::{Gap, missing};
 use super::totals::{Sum, Totals};
 use crate::backup_format::categories::Amount;
 use crate::backup_format::plists::{Info, ManifestPlist, Status, Unreadable, is_complete};
@@ -84,6 +85,8 @@ pub struct Contents {
     pub domains: u64,
     /// Amounts by the kind of file.
     pub kinds: Vec<Amount>,
+    /// What people expect in a backup and this one lacks.
+    pub missing: Vec<Gap>,
     /// Number of files whose records cannot be read.
     pub unreadable: u64,
 }
@@ -107,11 +110,12 @@ pub fn info(folder: &Path, options: &Options) -> Result<Report, Error> {
         .unwrap_or(&crate::reader::passwords::NoPasswords);
     let read = Backup::open(folder, passwords).and_then(|opened| {
         let totals = Totals::of(&opened)?;
-        Ok((opened, totals))
+        let missing = missing(&opened)?;
+        Ok((opened, totals, missing))
     });
     match read {
-        Ok((opened, totals)) => {
-            report.contents = Some(contents(opened.list().name(), &totals));
+        Ok((opened, totals, missing)) => {
+            report.contents = Some(contents(opened.list().name(), &totals, missing));
             report.encrypted = Some(opened.is_encrypted());
             report.unread = opened.unread();
             // The problem with Manifest.plist is among `problems` already.
@@ -127,7 +131,7 @@ pub fn info(folder: &Path, options: &Options) -> Result<Report, Error> {
     Ok(report)
 }
 
-fn contents(list: &'static str, totals: &Totals) -> Contents {
+fn contents(list: &'static str, totals: &Totals, missing: Vec<Gap>) -> Contents {
     Contents {
         list,
         all: totals.all,
@@ -135,6 +139,7 @@ fn contents(list: &'static str, totals: &Totals) -> Contents {
         links: totals.links,
         domains: totals.domains.len() as u64,
         kinds: totals.kinds.list(),
+        missing,
         unreadable: totals.unreadable,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Each fact is read from the backup itself. A cause is named only where the backup shows it.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use rusqlite::Connection;
@@ -11,7 +11,6 @@ use serde::Serialize;
 use crate::backup_format::manifest_db::{Filter, Kind};
 use crate::backup_format::plists::ManifestPlist;
 use crate::reader::backup::Backup;
-use crate::reader::totals::Sum;
 use crate::reader::{Error, database};
 
 /// Number of applications that are named; all are counted.
@@ -48,7 +47,8 @@ pub enum Gap {
     /// WhatsApp is installed, and its chats are not in the backup. WhatsApp leaves them out while
     /// its own end-to-end encrypted backup is on.
     WhatsAppChats,
-    /// Applications that leave all of their data out of backups.
+    /// Applications whose own folder holds no file, so that their data is not in backups, or only
+    /// in a folder that they share with other applications.
     Apps {
         /// Number of such applications.
         count: u64,
@@ -64,16 +64,15 @@ pub enum Gap {
     },
 }
 
-/// Finds what a backup lacks. `domains` has the sums of its domains, as
-/// [`Totals`](crate::reader::totals::Totals) adds them up.
-pub fn missing(backup: &Backup, domains: &HashMap<String, Sum>) -> Result<Vec<Gap>, Error> {
+/// Finds what a backup lacks.
+pub fn missing(backup: &Backup) -> Result<Vec<Gap>, Error> {
     let mut gaps = Vec::new();
     if !backup.is_encrypted() {
         gaps.push(Gap::NotEncrypted);
     }
     photos(backup, &mut gaps)?;
     messages(backup, &mut gaps)?;
-    apps(backup, domains, &mut gaps)?;
+    apps(backup, &mut gaps)?;
     Ok(gaps)
 }
 
@@ -227,7 +226,7 @@ fn messages(backup: &Backup, gaps: &mut Vec<Gap>) -> Result<(), Error> {
     Ok(())
 }
 
-fn apps(backup: &Backup, domains: &HashMap<String, Sum>, gaps: &mut Vec<Gap>) -> Result<(), Error> {
+fn apps(backup: &Backup, gaps: &mut Vec<Gap>) -> Result<(), Error> {
     const WHATSAPP: &str = "net.whatsapp.WhatsApp";
     const CHATS: (&str, &str) = (
         "AppDomainGroup-group.net.whatsapp.WhatsApp.shared",
@@ -238,14 +237,16 @@ fn apps(backup: &Backup, domains: &HashMap<String, Sum>, gaps: &mut Vec<Gap>) ->
     if ids.application_ids.contains(WHATSAPP) && backup.find(CHATS.0, CHATS.1)?.is_none() {
         gaps.push(Gap::WhatsAppChats);
     }
-    let has_files = |id: &String| {
-        let own = format!("AppDomain-{id}");
-        domains.get(&own).is_some_and(|sum| sum.files > 0)
-    };
     // Apple's own applications keep their data in other domains.
     let others = ids.application_ids.iter();
-    let others = others.filter(|id| !id.starts_with("com.apple.") && !id.starts_with("group."));
-    let empty: BTreeSet<&String> = others.filter(|id| !has_files(id)).collect();
+    let others = others
+        .filter(|id| !id.starts_with("com.apple.") && !id.starts_with("group.") && *id != WHATSAPP);
+    let mut empty = BTreeSet::new();
+    for id in others {
+        if !has_files(backup, &format!("AppDomain-{id}"))? {
+            empty.insert(id);
+        }
+    }
     if !empty.is_empty() {
         gaps.push(Gap::Apps {
             count: empty.len() as u64,
@@ -253,6 +254,20 @@ fn apps(backup: &Backup, domains: &HashMap<String, Sum>, gaps: &mut Vec<Gap>) ->
         });
     }
     Ok(())
+}
+
+fn has_files(backup: &Backup, domain: &str) -> Result<bool, Error> {
+    let files = Filter {
+        domain: Some(domain),
+        kind: Some(Kind::File),
+        ..Filter::default()
+    };
+    let mut found = false;
+    backup.each(&files, |_| {
+        found = true;
+        false
+    })?;
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -267,7 +282,6 @@ mod tests {
     use crate::backup_format::SCHEMA;
     use crate::backup_format::record::file_id;
     use crate::reader::passwords::NoPasswords;
-    use crate::reader::totals::Totals;
 
     /// A backup that is not encrypted, written file by file.
     struct Made {
@@ -313,8 +327,7 @@ mod tests {
 
         fn gaps(&self) -> Result<Vec<Gap>, Box<dyn Error>> {
             let backup = Backup::open(self.folder.path(), &NoPasswords)?;
-            let totals = Totals::of(&backup)?;
-            Ok(missing(&backup, &totals.domains)?)
+            Ok(missing(&backup)?)
         }
     }
 

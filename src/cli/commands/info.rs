@@ -8,15 +8,16 @@ use idev_backup::reader::passwords::Passwords;
 
 use crate::cli::args::reading::ReadArgs;
 use crate::cli::exit;
-use crate::cli::render::output;
 use crate::cli::render::unread::tell_unread;
+use crate::cli::render::{missing, output};
 
-/// Show what a backup is: which phone, iOS, when, encrypted or not, how much.
+/// Show what a backup is and what it lacks
 ///
 /// Example:  idev-backup info latest
 ///
-/// What is in an encrypted backup is shown where its password is given; it is never asked for.
-/// Exit code 3: some of the backup's own lists cannot be read.
+/// Shows the phone, its iOS, the time, the size by kind of data, and what is missing, such as photos
+/// that are only in iCloud. The contents of an encrypted backup are shown only if its password is
+/// given; `info` never asks for it. Exit code 3: a list of the backup cannot be read.
 #[derive(Args)]
 pub struct Info {
     #[command(flatten)]
@@ -62,13 +63,9 @@ fn text(report: &Report) -> Vec<String> {
         (None, None) => None,
     };
     let made = report.date.as_deref().map(|date| {
-        let full = report.full.map_or("", |full| {
-            if full {
-                ", of everything"
-            } else {
-                ", of changes"
-            }
-        });
+        let full = report
+            .full
+            .map_or("", |full| if full { " (full)" } else { " (incremental)" });
         format!("{}{full}", time::when(date))
     });
     let facts = [
@@ -99,6 +96,14 @@ fn text(report: &Report) -> Vec<String> {
     if let Some(contents) = &report.contents {
         lines.push(String::new());
         lines.extend(kinds(contents));
+        if !contents.missing.is_empty() {
+            lines.extend([String::new(), "Missing in this backup:".to_owned()]);
+        }
+        for gap in &contents.missing {
+            let (what, hint) = missing::at_length(gap);
+            lines.push(format!("  {what}"));
+            lines.push(format!("    hint: {hint}"));
+        }
     }
     lines
 }
@@ -107,8 +112,8 @@ fn state(report: &Report) -> Option<String> {
     Some(
         match (report.complete?, report.ours) {
             (true, true) => "complete",
-            (true, false) => "complete; made or changed by another program",
-            (false, _) => "unfinished: the phone did not end it",
+            (true, false) => "complete; another program made or changed it",
+            (false, _) => "unfinished: the phone did not complete it",
         }
         .to_owned(),
     )
@@ -120,12 +125,10 @@ fn yes_or_no(is_so: bool) -> String {
 
 fn contents(report: &Report) -> Option<String> {
     if report.needs_password {
-        return Some(
-            "encrypted: give the password to see what is in it (--password-file, ...)".to_owned(),
-        );
+        return Some("encrypted; give the password to see them (--password-file, ...)".to_owned());
     }
     let Some(contents) = &report.contents else {
-        return Some("not known: its list cannot be read".to_owned());
+        return Some("unknown: the list of files cannot be read".to_owned());
     };
     let mut text = format!(
         "{}, {}; {}, {}, {}",

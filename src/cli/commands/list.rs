@@ -13,20 +13,26 @@ use crate::cli::failure::Failure;
 use crate::cli::render::list::show;
 use crate::cli::render::output;
 
-/// Show the backups in the store: what each is, what it takes, what keeps it, and which phones are
-/// overdue.
+/// Show the backups in the store
+///
+/// Lists each backup with its state, its size, its last check and what keeps it, then each phone
+/// with the total of its backups and whether it is overdue. `*` marks a backup that another program
+/// made or changed.
 ///
 /// Example:  idev-backup list --store /srv/backups
 #[derive(Args)]
 pub struct List {
-    /// End with 1 if a phone is overdue, if its newest backup is noted as damaged, or if there is
-    /// none
+    /// Exit with 1 if a phone is overdue, if its newest backup is damaged, or if there is no backup
     #[arg(long)]
     check: bool,
-    /// Look at every file to see what removing each snapshot alone would free
+    /// Show more columns: model, iOS, encryption, number of files, folder
+    #[arg(long, short)]
+    wide: bool,
+    /// Read the size of every file to show how much space each backup alone takes
     #[arg(long)]
     sizes: bool,
-    /// A phone whose last good backup is older is overdue [default: --overdue-after, else 7]
+    /// Days after which a phone without a new good backup is overdue [default: --overdue-after, or
+    /// 7]
     #[arg(long, value_name = "DAYS")]
     overdue_days: Option<u32>,
     #[command(flatten)]
@@ -48,24 +54,7 @@ impl List {
                 self.code(&overview)
             }
             Ok((overview, path)) => {
-                show(&overview, &path.display().to_string());
-                for udid in &overview.drafts {
-                    output::line(&format!(
-                        "{udid}: a run is under way, or broke off and left a draft in {}; `idev-backup create` goes on \
-                         with it",
-                        path.join(".idev-backup").join(udid).display()
-                    ));
-                }
-                for udid in &overview.imports {
-                    output::line(&format!(
-                        "{udid}: `adopt` or `copy` is under way, or broke off and left what it had in {}; running it again \
-                         ends it",
-                        path.join(".idev-backup")
-                            .join(udid)
-                            .join("import")
-                            .display()
-                    ));
-                }
+                show(&overview, &path, self.wide);
                 self.code(&overview)
             }
         }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::cli::exit;
 use crate::cli::render::log;
+use crate::cli::render::missing;
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::PROBLEMS_SHOWN;
 
@@ -112,12 +113,13 @@ fn tell(report: &Report, name: &str, style: Style) {
 /// Describes the checks made on the new backup.
 fn checked(report: &Report) -> String {
     match (report.listed, report.other_sizes) {
-        (None, _) => "none of which was compared with the phone's list: that is encrypted, and without the password nobody knows \
-             whether a file is missing"
-            .to_owned(),
-        (Some(_), 0) => "all there and of the right size".to_owned(),
+        (None, _) => {
+            "the phone's list is encrypted, so no file was compared with it (give the password to check it)"
+                .to_owned()
+        }
+        (Some(_), 0) => "all present and of the right size".to_owned(),
         (Some(_), others) => format!(
-            "all there, {} of them with another size than the phone's list says",
+            "all present, {} of them with another size than the phone's list says",
             count(others)
         ),
     }
@@ -126,93 +128,98 @@ fn checked(report: &Report) -> String {
 /// Returns the final summary for people.
 fn summary(report: &Report, name: &str) -> Vec<String> {
     let mut lines = Vec::new();
-    let time = |seconds: f64| duration(Duration::from_secs_f64(seconds));
     let hashes = &report.hashes;
     let read_again = match hashes.read_again {
         0 => String::new(),
-        n => format!(", {} read from the disk once more", count(n)),
+        n => format!(", {} read from the disk again", count(n)),
     };
+    // The phone's files. Without its list, Apple's own lists count as well.
+    let listed = report.listed.unwrap_or(report.files);
+    let files = counted(listed, "file");
+    let lists = report.files.saturating_sub(listed);
     lines.push(format!(
-        "{name}Checked: {}, {}; {} hashed while received, {} unchanged since they were{read_again}.",
-        counted(report.files, "file"),
+        "{name}Checked {files}: {}; {} new, {} unchanged{read_again}.",
         checked(report),
-        count(hashes.received),
+        count(hashes.received.saturating_sub(lists)),
         count(hashes.carried),
     ));
     lines.push(String::new());
     let done = if report.problems.is_empty() {
         "Done".to_owned()
     } else {
-        format!(
-            "Done, with {}",
-            counted(report.problems.len() as u64, "problem")
-        )
+        let problems = counted(report.problems.len() as u64, "problem");
+        format!("Done, with {problems}")
     };
     lines.push(format!(
-        "{name}{done} in {}. {}, {}; {} new or changed ({}), {} gone.",
-        time(report.seconds.total),
-        counted(report.files, "file"),
+        "{name}{done} in {}. {files}, {}; {} new or changed ({}), {} removed.",
+        duration(Duration::from_secs_f64(report.seconds.total)),
         size(report.bytes),
         count(report.received_files),
         size(report.received_bytes),
         count(report.removed_files),
     ));
-    for amount in &report.contents {
-        let words = amount.kind.words();
-        let files = counted(amount.files, "file");
-        lines.push(format!("  {words:<34}{:>9}  {files}", size(amount.bytes)));
+    if !report.contents.is_empty() {
+        lines.push(format!("  {}", contents(report)));
+    }
+    if !report.missing.is_empty() {
+        let gaps: Vec<String> = report.missing.iter().map(missing::briefly).collect();
+        lines.push(format!(
+            "  Missing: {}. `idev-backup info` explains.",
+            gaps.join("; ")
+        ));
     }
     if report.encrypted {
-        lines.push(
-            match report.password_opens {
-                Some(true) => "  It is encrypted, and the password opens this backup.",
-                Some(false) => "  It is encrypted, and the password DOES NOT OPEN it.",
-                None => {
-                    "  It is encrypted. Whether you have its password tells `idev-backup encryption check latest`."
-                }
-            }
-            .to_owned(),
-        );
-    } else {
-        lines.push(
-            "  Not in it, since backups of this phone are not encrypted: passwords, Health, Home, Wi-Fi settings, Safari \
-             and call history."
-                .to_owned(),
-        );
+        lines.push(encrypted(report).to_owned());
     }
-    let nor = if report.encrypted {
-        "Not in it:"
-    } else {
-        "Nor is"
-    };
-    lines.push(format!(
-        "  {nor} what iCloud Photos keeps only in the cloud, and what some apps leave out of backups."
-    ));
-    lines.push(format!(
-        "  The phone looked for changes for {}, sent for {}, and arranged and checked for {}.",
-        time(report.seconds.scan),
-        time(report.seconds.receive),
-        time(report.seconds.finish),
-    ));
+    for shrunk in &report.shrunk {
+        lines.push(format!("  MUCH SMALLER: {}", missing::shrunk(shrunk)));
+    }
     for problem in report.problems.iter().take(PROBLEMS_SHOWN) {
         lines.push(format!("  problem: {problem}"));
     }
     if report.problems.len() > PROBLEMS_SHOWN {
         let more = (report.problems.len() - PROBLEMS_SHOWN) as u64;
-        lines.push(format!(
-            "  and {}; report.json names them all",
-            counted(more, "other problem")
-        ));
+        let more = counted(more, "more problem");
+        lines.push(format!("  and {more}; report.json has them all"));
     }
-    let older = match (report.older, report.dropped.len() as u64) {
-        (0, 0) => String::new(),
-        (older, 0) => format!("   older: {}", counted(older, "snapshot")),
-        (older, dropped) => format!(
-            "   older: {}; {} dropped",
-            counted(older, "snapshot"),
-            counted(dropped, "snapshot")
-        ),
-    };
-    lines.push(format!("  {}{older}", report.path));
+    lines.push(format!("  {}{}", report.path, older(report)));
     lines
+}
+
+/// Returns the largest kinds of data, in one line.
+fn contents(report: &Report) -> String {
+    const NAMED: usize = 4;
+    let mut amounts = report.contents.clone();
+    amounts.sort_by_key(|amount| std::cmp::Reverse(amount.bytes));
+    let named = amounts.iter().take(NAMED);
+    let mut parts: Vec<String> = named
+        .map(|amount| format!("{} {}", amount.kind.words(), size(amount.bytes)))
+        .collect();
+    let rest: u64 = amounts.iter().skip(NAMED).map(|amount| amount.bytes).sum();
+    if rest > 0 {
+        parts.push(format!("other {}", size(rest)));
+    }
+    parts.join(" · ")
+}
+
+fn encrypted(report: &Report) -> &'static str {
+    match report.password_opens {
+        Some(true) => "  The backup is encrypted, and the password opens it.",
+        Some(false) => "  The backup is encrypted, and the password DOES NOT OPEN it.",
+        None => {
+            "  The backup is encrypted. `idev-backup encryption check` confirms that you know its password."
+        }
+    }
+}
+
+fn older(report: &Report) -> String {
+    match (report.older, report.dropped.len() as u64) {
+        (0, 0) => String::new(),
+        (older, 0) => format!("   {}", counted(older, "older snapshot")),
+        (older, dropped) => format!(
+            "   {}; {} dropped",
+            counted(older, "older snapshot"),
+            count(dropped)
+        ),
+    }
 }

@@ -1,4 +1,6 @@
-//! Shows the backups of a store as a table.
+//! Shows the backups of a store as a table that fits a terminal of 80 columns.
+
+use std::path::Path;
 
 use idev_backup::base::time;
 use idev_backup::base::units::{count, counted, size};
@@ -6,29 +8,26 @@ use idev_backup::history::list::{Backup, Overview, Phone};
 
 use crate::cli::render::{output, table};
 
-/// Prints a line for each backup and each phone.
-pub fn show(overview: &Overview, store: &str) {
+/// Longest name of a phone in a table on a terminal, in characters.
+const NAME_MAX: usize = 15;
+
+/// Prints a line for each backup and each phone. `wide` adds more columns.
+pub fn show(overview: &Overview, store: &Path, wide: bool) {
+    let place = store.display();
     if overview.backups.is_empty() {
         output::line(&format!(
-            "{store} holds no backups yet. Connect a phone and run `idev-backup create`."
+            "{place} holds no backups yet. Connect a phone and run `idev-backup create`."
         ));
         return;
     }
     let with_sizes = overview.backups.iter().any(|b| b.frees_bytes.is_some());
-    let mut heads = vec![
-        "NAME",
-        "MODEL",
-        "IOS",
-        "MADE",
-        "STATE",
-        "ENCRYPTED",
-        "FILES",
-        "SIZE",
-    ];
-    heads.extend(with_sizes.then_some("FREES"));
-    heads.extend(["VERIFIED", "KEPT", "FOLDER"]);
-    let mut rows = vec![heads.into_iter().map(str::to_owned).collect::<Vec<_>>()];
-    rows.extend(overview.backups.iter().map(|b| row(b, with_sizes)));
+    let columns = Columns {
+        wide,
+        with_sizes,
+        is_terminal: output::is_terminal(),
+    };
+    let mut rows = vec![columns.heads()];
+    rows.extend(overview.backups.iter().map(|backup| columns.row(backup)));
     table::table(&rows)
         .iter()
         .filter(|line| !line.is_empty())
@@ -37,33 +36,120 @@ pub fn show(overview: &Overview, store: &str) {
         total(phone);
     }
     if let Some(free) = overview.free_bytes {
-        output::line(&format!("{store} has {} free.", size(free)));
+        output::line(&format!("{place} has {} free.", size(free)));
+    }
+    for udid in &overview.drafts {
+        let name = name_of(overview, udid);
+        let draft = store.join(".idev-backup").join(udid);
+        output::line(&format!(
+            "{name}: a backup is running or was interrupted; `idev-backup create` continues it ({})",
+            draft.display()
+        ));
+    }
+    for udid in &overview.imports {
+        let name = name_of(overview, udid);
+        let import = store.join(".idev-backup").join(udid).join("import");
+        output::line(&format!(
+            "{name}: `adopt` or `copy` is running or was interrupted; run it again to finish it ({})",
+            import.display()
+        ));
     }
 }
 
-fn row(backup: &Backup, with_sizes: bool) -> Vec<String> {
-    let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
-    let state = match (backup.complete, backup.current, backup.ours) {
+/// Returns the name of a phone, or its UDID if the store does not know the name.
+fn name_of(overview: &Overview, udid: &str) -> String {
+    let phone = overview.phones.iter().find(|phone| phone.udid == udid);
+    let name = phone.and_then(|phone| phone.name.clone());
+    output::one_line(&name.unwrap_or_else(|| udid.to_owned()))
+}
+
+/// The columns of the table.
+struct Columns {
+    wide: bool,
+    with_sizes: bool,
+    is_terminal: bool,
+}
+
+impl Columns {
+    fn heads(&self) -> Vec<String> {
+        let mut heads = vec!["NAME"];
+        if self.wide {
+            heads.extend(["MODEL", "IOS"]);
+        }
+        heads.extend(["WHEN", "STATE"]);
+        if self.wide {
+            heads.extend(["ENCRYPTED", "FILES"]);
+        }
+        heads.push("SIZE");
+        heads.extend(self.with_sizes.then_some("FREES"));
+        heads.extend(["VERIFIED", "KEPT", "ID"]);
+        heads.extend(self.wide.then_some("FOLDER"));
+        heads.into_iter().map(str::to_owned).collect()
+    }
+
+    fn row(&self, backup: &Backup) -> Vec<String> {
+        let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
+        let mut cells = vec![self.name(backup)];
+        if self.wide {
+            cells.extend([or_unknown(&backup.model), or_unknown(&backup.ios)]);
+        }
+        let date = backup.date.as_deref();
+        cells.push(date.map_or_else(|| "?".to_owned(), time::when_briefly));
+        cells.push(state(backup).to_owned());
+        if self.wide {
+            let encrypted = backup
+                .encrypted
+                .map_or("?", |e| if e { "yes" } else { "no" });
+            cells.push(encrypted.to_owned());
+            cells.push(backup.files.map_or_else(|| "?".to_owned(), count));
+        }
+        cells.push(backup.bytes.map_or_else(|| "?".to_owned(), size));
+        let frees = || backup.frees_bytes.map_or_else(|| "?".to_owned(), size);
+        cells.extend(self.with_sizes.then(frees));
+        cells.push(self.verified(backup));
+        cells.push(kept(backup));
+        cells.push(or_unknown(&backup.stamp));
+        if self.wide {
+            let folder = backup.path.rsplit(['/', '\\']).next();
+            cells.push(folder.unwrap_or(&backup.path).to_owned());
+        }
+        cells
+    }
+
+    fn name(&self, backup: &Backup) -> String {
+        let name = backup.name.clone().unwrap_or_else(|| "?".to_owned());
+        if self.wide || !self.is_terminal || name.chars().count() <= NAME_MAX {
+            return name;
+        }
+        name.chars().take(NAME_MAX - 1).chain(['…']).collect()
+    }
+
+    fn verified(&self, backup: &Backup) -> String {
+        let Some(verified) = &backup.verified else {
+            return "-".to_owned();
+        };
+        if self.wide {
+            let when = time::when(&verified.time);
+            output::one_line(&format!("{when}, {}", verified.how))
+        } else {
+            time::day(&verified.time)
+        }
+    }
+}
+
+fn state(backup: &Backup) -> &'static str {
+    match (backup.complete, backup.current, backup.ours) {
         _ if backup.damaged.is_some() => "DAMAGED",
-        _ if backup.refused => "no permission",
+        _ if backup.refused => "no access",
         (false, ..) => "unfinished",
         (true, true, true) => "current",
-        (true, true, false) => "current, of another program",
+        (true, true, false) => "current*",
         (true, false, true) => "snapshot",
-        (true, false, false) => "snapshot, of another program",
-    };
-    let folder = backup
-        .path
-        .rsplit(['/', '\\'])
-        .next()
-        .unwrap_or(&backup.path);
-    let verified = backup.verified.as_ref().map_or_else(
-        || "-".to_owned(),
-        |v| {
-            let when = time::when(&v.time);
-            output::one_line(&format!("{when}, {}", v.how))
-        },
-    );
+        (true, false, false) => "snapshot*",
+    }
+}
+
+fn kept(backup: &Backup) -> String {
     let pin = match backup.pinned {
         Some(true) => Some("pinned"),
         Some(false) => None,
@@ -71,62 +157,41 @@ fn row(backup: &Backup, with_sizes: bool) -> Vec<String> {
     };
     let kept = pin.into_iter().map(str::to_owned);
     let kept: Vec<String> = kept.chain(backup.tags.iter().cloned()).collect();
-    let mut cells = vec![
-        or_unknown(&backup.name),
-        or_unknown(&backup.model),
-        or_unknown(&backup.ios),
-        backup
-            .date
-            .as_deref()
-            .map_or_else(|| "?".to_owned(), time::when),
-        state.to_owned(),
-        backup
-            .encrypted
-            .map_or("?", |e| if e { "yes" } else { "no" })
-            .to_owned(),
-        backup.files.map_or_else(|| "?".to_owned(), count),
-        backup.bytes.map_or_else(|| "?".to_owned(), size),
-    ];
-    cells.extend(with_sizes.then(|| backup.frees_bytes.map_or_else(|| "?".to_owned(), size)));
-    cells.push(verified);
-    cells.push(if kept.is_empty() {
+    if kept.is_empty() {
         "-".to_owned()
     } else {
         kept.join(", ")
-    });
-    cells.push(folder.to_owned());
-    cells
+    }
 }
 
 /// Prints the total size of a phone's backups.
 fn total(phone: &Phone) {
-    let name = phone.name.as_deref().unwrap_or("a phone without a name");
+    let name = phone.name.as_deref().unwrap_or("A phone without a name");
     let disk = phone.disk_bytes.map_or_else(String::new, |bytes| {
-        format!(", {} on the disk", size(bytes))
+        format!(" ({} on the disk)", size(bytes))
     });
     output::line(&format!(
-        "{} ({}): {}, {} as they are seen{disk}.",
+        "{}: {}, {}{disk}.",
         output::one_line(name),
-        phone.udid,
         counted(phone.snapshots, "backup"),
         size(phone.bytes)
     ));
     if let Some(since) = &phone.retired {
         let since = time::when(since);
         output::line(&format!(
-            "  Retired since {since}: no other backup is expected."
+            "  Retired since {since}: no more backups are expected."
         ));
     }
     if phone.overdue {
         let last = match phone.last_good.as_deref().map(time::when) {
-            Some(when) => format!("the last good backup is of {when}"),
+            Some(when) => format!("the last good backup was made {when}"),
             None => "there is no good backup".to_owned(),
         };
         output::line(&format!("  OVERDUE: {last}. Run `idev-backup create`."));
     }
     if let Some(trouble) = &phone.trouble {
         output::line(&format!(
-            "  problem: what is pinned, named or verified is not known, so nothing is dropped: {trouble}"
+            "  problem: the notes about pins, names and checks cannot be read, so no backup is dropped: {trouble}"
         ));
     }
 }
