@@ -75,7 +75,7 @@
 //!
 //! The crate is at version 0.1: its interface may change with each minor version, and the changelog
 //! says how. The layout of a store, the JSON output and the exit codes of the program are documented
-//! in docs/format.md and docs/guide.md, and change only with a number of their own.
+//! in docs/format.md and docs/guide/scripts.md, and change only with a number of their own.
 
 pub mod automation;
 pub mod backup;

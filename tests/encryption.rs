@@ -107,7 +107,7 @@ fn encryption_on_change_off_works() {
     assert!(said.contains("encrypts its backups."), "{said}");
 
     let said = runs(&rig, OLD, "", &["create"], 0);
-    assert!(said.contains("the password opens this backup"), "{said}");
+    assert!(said.contains("and the password opens it"), "{said}");
     assert!(rig.phone.history().last().unwrap().full);
     let encrypted = assert_opens(&rig, &rig.current(), OLD);
     assert_eq!(
@@ -320,10 +320,7 @@ fn wrong_password_is_reported_after_backup() {
     assert!(said.contains("DOES NOT OPEN"), "{said}");
     assert_whole_with(&rig.current(), Some(&known(OLD)));
     let said = runs(&rig, "", "", &["create"], 0);
-    assert!(
-        said.contains("idev-backup encryption check latest"),
-        "{said}"
-    );
+    assert!(said.contains("idev-backup encryption check"), "{said}");
     let out = run(&rig, OLD, "", &["create", "--json"]).out;
     let done: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
     assert_eq!(done["password_opens"], true);

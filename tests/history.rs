@@ -697,7 +697,10 @@ fn list_shows_checks_and_overdue_phones() {
         "{out}"
     );
     let (out, _) = run(store, &["list", "--overdue-days", "0"], 0);
-    assert!(out.contains("OVERDUE: the last good backup is of"), "{out}");
+    assert!(
+        out.contains("OVERDUE: the last good backup was made"),
+        "{out}"
+    );
     // A check that finds damage is noted too, and then the other one is the newest good backup.
     let status = rig.current().join("Manifest.db");
     let bytes = fs::read(&status).unwrap();
@@ -1326,7 +1329,10 @@ fn unreadable_notes_do_not_stop_backup() {
         assert!(err.contains("look into that file"), "{args:?}: {err}");
     }
     let (out, _) = run(rig.store.root(), &["list"], 3);
-    assert!(out.contains("is not known, so nothing is dropped"), "{out}");
+    assert!(
+        out.contains("cannot be read, so no backup is dropped"),
+        "{out}"
+    );
     run(rig.store.root(), &["list", "--json"], 3);
     // A check reports that its result could not be noted, and still succeeds.
     run(rig.store.root(), &["verify"], 0);

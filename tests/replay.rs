@@ -103,7 +103,7 @@ const SCENES: &[Scene] = &[
     Scene { command: PAIR, ..scene("18.6.2-trust-refused", 5, "\"Don't Trust\" was tapped") },
     scene("18.6.2-full-backup", 0, DONE),
     Scene { after: Some("18.6.2-full-backup"), ..scene("18.6.2-changes-only", 0, DONE) },
-    scene("18.6.2-encrypted", 0, "It is encrypted"),
+    scene("18.6.2-encrypted", 0, "The backup is encrypted"),
     Scene { command: ENCRYPT, ..scene("18.6.2-encryption-on", 0, "encrypts its backups from now on") },
     Scene { command: CHANGE, ..scene("18.6.2-password-changed", 0, "has another backup password now") },
     Scene { command: CHANGE, ..scene("18.6.2-password-wrong", 6, "the backup password is wrong") },

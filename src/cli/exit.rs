@@ -1,4 +1,4 @@
-//! Exit codes. They are stable: scripts depend on them, and docs/guide.md lists them.
+//! Exit codes. They are stable: scripts depend on them, and docs/guide/scripts.md lists them.
 
 use idev_backup::base::failure_kind::FailureKind;
 

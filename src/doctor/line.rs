@@ -22,7 +22,7 @@ pub enum Level {
 pub struct Line {
     /// The severity of the finding.
     pub level: Level,
-    /// The subject, in one word. Stable: docs/guide.md lists them.
+    /// The subject, in one word. Stable: docs/guide/troubleshooting.md lists them.
     pub topic: &'static str,
     /// The UDID of the phone that it concerns, if any.
     pub udid: Option<String>,

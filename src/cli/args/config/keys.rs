@@ -25,7 +25,7 @@ const fn key(name: &'static str, form: Form, help: &'static str) -> Key {
     Key { name, form, help }
 }
 
-/// All keys. docs/guide.md has the same list.
+/// All keys. docs/guide/configuration.md has the same list.
 #[rustfmt::skip]
 pub(crate) const KEYS: &[Key] = &[
     key("store", Form::Place, "the folder of backups"),

@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn guide_shows_exactly_the_config_keys() {
-        let guide = include_str!("../../../../docs/guide.md");
+        let guide = include_str!("../../../../docs/guide/configuration.md");
         let root = if cfg!(windows) { "\"C:/" } else { "\"/" };
         let blocks = guide.split("```toml\n").skip(1);
         let texts = blocks.map(|b| b.split("```").next().unwrap().replace("\"/", root));
