@@ -4,10 +4,8 @@
 pub mod adopt;
 pub mod change;
 mod error;
-pub mod known_stores;
 pub mod last_good;
 pub mod list;
-pub mod places;
 
 pub use error::Error;
 

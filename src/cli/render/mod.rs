@@ -20,3 +20,4 @@ pub(crate) mod unread;
 pub(crate) mod usage;
 pub(crate) mod usage_html;
 pub(crate) mod verify;
+mod wrap;

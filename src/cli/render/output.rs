@@ -13,7 +13,7 @@ use idev_backup::base::time;
 use indicatif::MultiProgress;
 use serde::Serialize;
 
-use super::log;
+use super::{log, wrap};
 use crate::cli::failure::Failure;
 use crate::cli::{exit, hints};
 
@@ -84,7 +84,8 @@ pub fn lines(text: &str) {
 /// Prints a line of data. Does not treat a closed pipe as an error.
 pub fn line(text: &str) {
     let mut written = Ok(());
-    above_the_bars(|| written = writeln!(io::stdout().lock(), "{}", harmless(text)));
+    let text = wrap::for_terminal(&harmless(text), &console::Term::stdout());
+    above_the_bars(|| written = writeln!(io::stdout().lock(), "{text}"));
     if let Err(e) = written {
         unprinted(&e);
     }
@@ -157,7 +158,8 @@ pub fn bytes(from: &mut impl Read) -> io::Result<()> {
 /// Prints a line to stderr for people.
 pub fn tell(text: &str) {
     log::add(&harmless(text));
-    above_the_bars(|| drop(writeln!(std::io::stderr().lock(), "{}", harmless(text))));
+    let text = wrap::for_terminal(&harmless(text), &console::Term::stderr());
+    above_the_bars(|| drop(writeln!(std::io::stderr().lock(), "{text}")));
 }
 
 /// A JSON object for scripts. All objects have these fields in common.
