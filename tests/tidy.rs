@@ -93,6 +93,27 @@ fn every_source_file_says_what_it_is_and_is_short() {
     none(faults);
 }
 
+/// Checks that docs/ARCHITECTURE.md names every file of the library.
+#[test]
+fn architecture_names_every_file() {
+    let page = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let words: Vec<&str> = page
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .collect();
+    let mut faults = Vec::new();
+    for file in below("src").filter(|file| !file.name.starts_with("src/cli/")) {
+        let path = file.name.trim_end_matches(".rs").trim_end_matches("/mod");
+        let stem = path.rsplit('/').next().unwrap_or(path);
+        if !words.contains(&stem) {
+            faults.push(format!(
+                "{}: docs/ARCHITECTURE.md does not name it",
+                file.name
+            ));
+        }
+    }
+    none(faults);
+}
+
 #[test]
 fn nothing_is_left_unfinished_or_switched_off() {
     let mut faults = Vec::new();
