@@ -150,7 +150,7 @@ pub fn create(
     };
     // A backup that cannot be read must not cost one that can.
     if password_opens == Some(false) {
-        monitor.note("No older backup is dropped in this run.".to_owned());
+        monitor.note("This run does not drop older backups.".to_owned());
     }
     let keep = Some(options.keep_of(&phone.udid)).filter(|_| password_opens != Some(false));
     seal(complete, &mut report, keep, started.1, monitor)?;
@@ -183,7 +183,7 @@ fn seal(
     report.dropped.extend(sealed.dropped);
     report.older = sealed.older;
     if let Some(e) = sealed.untidy {
-        let text = format!("the backup is in its place, but tidying up after it failed: {e}");
+        let text = format!("the backup is complete, but cleaning up afterwards failed: {e}");
         report.problems.push(text.clone());
         monitor.problem(text, e.hint().map(str::to_owned));
     }
@@ -195,14 +195,17 @@ fn precheck(store: &Store, via: Via, state: &State, monitor: &dyn Monitor) -> Re
     let free = store.free_space()?;
     if disk::holds_large_files(store.root(), free) == Some(false) {
         monitor.problem(
-            "this disk cannot hold files over 4 GB, as a long video or a large app may be"
-                .to_owned(),
-            Some("format it as exFAT, APFS, NTFS or ext4, or use another with --store".to_owned()),
+            "this disk cannot hold files over 4 GB, such as long videos or large apps".to_owned(),
+            Some(
+                "format it as exFAT, APFS, NTFS or ext4, or use another disk with --store"
+                    .to_owned(),
+            ),
         );
     }
     if via == Via::Network {
         monitor.note(
-            "the phone is connected over Wi-Fi: a cable is faster and does not break off when the phone sleeps"
+            "the phone is connected over Wi-Fi: a cable is faster and stays connected when the \
+             phone sleeps"
                 .to_owned(),
         );
     }
@@ -216,7 +219,8 @@ fn precheck(store: &Store, via: Via, state: &State, monitor: &dyn Monitor) -> Re
     }
     if state.locked {
         monitor.note(
-            "the phone is locked: unlock it, and keep it unlocked until the backup runs".to_owned(),
+            "the phone is locked: unlock it, and keep it unlocked until the backup has begun"
+                .to_owned(),
         );
     }
     Ok(())
@@ -303,7 +307,7 @@ impl Dialog<'_> {
         draft: &Draft,
     ) -> Result<Course, Error> {
         // The clone of the old Status.plist says "finished" too. A resumed draft may hold a new one
-        // that the phone sent in the run that broke off.
+        // that the phone sent in the interrupted run.
         let is_new = course.status_came || draft.has_new_status()?;
         let finished = || is_new && Status::read(&draft.backup()).is_ok_and(|s| s.is_finished());
         match verdict {
@@ -312,7 +316,7 @@ impl Dialog<'_> {
                 Some(e) => Err(Error::Keeping(e)),
                 None if is_new => Ok(course),
                 None => Err(Error::Dialog(mobilebackup::Error::Strange {
-                    doing: "said that the backup is complete",
+                    doing: "reported that the backup is complete",
                     why: "it has not sent a new Status.plist, so nothing was backed up".to_owned(),
                 })),
             },
@@ -322,7 +326,8 @@ impl Dialog<'_> {
             {
                 // iOS 26.0.1 was seen to finish the backup and never say so (limd#1735).
                 self.monitor.problem(
-                    "the phone finished the backup but gave no verdict; our own check decides"
+                    "the connection ended before the phone confirmed the backup; the check of the \
+                     received files decides"
                         .to_owned(),
                     None,
                 );
@@ -398,15 +403,16 @@ fn check(
             ("encrypts", "is not encrypted")
         };
         monitor.problem(
-            format!("the phone says that it {will} its backups, and this one {is}"),
-            Some("look at the backup settings in Finder, iTunes or Apple Devices".to_owned()),
+            format!("the phone reports that it {will} its backups, but this one {is}"),
+            Some("check the backup settings in Finder, iTunes or Apple Devices".to_owned()),
         );
     }
     let unlisted = report.findings.iter();
     let unlisted = unlisted.filter(|f| f.wrong == Wrong::Orphaned).count();
     if unlisted > 0 {
         monitor.note(format!(
-            "{} in the backup are not named by the phone's list; they take room and harm nothing.",
+            "The phone's list does not name {} in the backup; they use disk space but are \
+             harmless.",
             counted(unlisted as u64, "file")
         ));
     }
@@ -417,7 +423,8 @@ fn check(
             Wrong::Short => monitor.problem(
                 text,
                 Some(
-                    "look whether it can be opened on the phone; `idev-backup create --full` asks the phone for it again"
+                    "check whether it opens on the phone; `idev-backup create --full` asks the \
+                     phone for it again"
                         .to_owned(),
                 ),
             ),
@@ -430,33 +437,34 @@ fn check(
 /// Tries the password on the backup. A wrong password is reported as a problem and does not fail
 /// the run: the backup holds what the phone sent.
 fn prove(complete: &Complete, password: Option<&Known>, monitor: &dyn Monitor) -> Option<bool> {
-    const ANEW: &str = "restart the phone and run `idev-backup create --full`";
+    const FULL_AGAIN: &str = "restart the phone and run `idev-backup create --full`";
     let (why, hint) = match password_check::check(complete.backup(), password?) {
         Ok(proof) if !proof.encrypted => {
-            monitor.note(
-                "A password was given, and this backup is not encrypted: nothing needs it."
-                    .to_owned(),
-            );
+            monitor.note("The password was not needed: this backup is not encrypted.".to_owned());
             return None;
         }
         Ok(proof) if proof.closed_classes.is_empty() => return Some(true),
         Ok(proof) => (
-            format!("keys of its classes {:?} stay closed", proof.closed_classes),
-            ANEW,
+            format!(
+                "it does not open the keys of the classes {:?}",
+                proof.closed_classes
+            ),
+            FULL_AGAIN,
         ),
         Err(reader::Error::WrongPassword { .. }) => (
-            "it is whole, and encrypted with another one".to_owned(),
-            "try others with `idev-backup encryption check latest`; if none opens it, set one that you know with \
-             `idev-backup encryption change` or by resetting all settings on the phone",
+            "the backup is complete, but encrypted with another password".to_owned(),
+            "try other passwords with `idev-backup encryption check latest`; if none opens it, \
+             set a new one with `idev-backup encryption change` or reset all settings on the \
+             phone",
         ),
         // The draft's path no longer exists by the time that the user reads this.
         Err(reader::Error::Metadata { path, why }) => (
             format!("{}: {why}", path.file_name().unwrap_or_default().display()),
-            ANEW,
+            FULL_AGAIN,
         ),
-        Err(e) => (e.to_string(), ANEW),
+        Err(e) => (e.to_string(), FULL_AGAIN),
     };
-    let text = format!("THE PASSWORD DOES NOT OPEN THIS BACKUP: {why}");
+    let text = format!("the given password does not open this backup: {why}");
     monitor.problem(text, Some(hint.to_owned()));
     Some(false)
 }
