@@ -9,7 +9,7 @@ use serde::Serialize;
 pub struct Place {
     /// The program that keeps backups there.
     pub program: &'static str,
-    /// The folder.
+    /// The folder of its backups.
     pub path: PathBuf,
 }
 
