@@ -163,7 +163,7 @@ pub fn back_up(
         monitor,
         problems: Mutex::default(),
     };
-    const BUSY: &str = "another run of idev-backup is under way for this phone";
+    const BUSY: &str = "another idev-backup run is backing up this phone";
     if plan.yields && store.is_busy(&phone.udid) {
         // The other run may hang, so an overdue backup is still reported.
         teller.overdue(now, last);
@@ -409,9 +409,7 @@ impl Warden<'_> {
                 (Ok(Change::Waits), None) => {
                     since = Some(Instant::now());
                     reminded = Instant::now();
-                    self.remind(
-                        "it waits for its passcode to begin the backup: enter it on the phone",
-                    );
+                    self.remind("enter the passcode on the phone to begin the backup");
                 }
                 (Ok(Change::Waits), Some(_)) => {}
                 (Ok(Change::Over), _) => since = None,
@@ -522,7 +520,7 @@ pub fn overdue(
 ) -> Option<String> {
     let limit = limit?;
     let Some(last) = last else {
-        return Some("there is no good backup of it".to_owned());
+        return Some("it has no good backup".to_owned());
     };
     if !is_overdue(Some(last), now, limit) {
         return None;
