@@ -28,19 +28,19 @@ pub enum Error {
     #[error(transparent)]
     Dialog(mobilebackup::Error),
     /// The dialog failed. The phone may or may not have changed its password.
-    #[error("{0}; it is not known whether the backup password was changed")]
+    #[error("{0}; it is unknown whether the backup password was changed")]
     PasswordDialog(mobilebackup::Error),
     /// The phone refused the change.
     #[error("{0}")]
     Refused(Refusal),
     /// The phone encrypts its backups already.
-    #[error("the phone encrypts its backups already")]
+    #[error("the phone already encrypts its backups")]
     AlreadyOn,
     /// The phone does not encrypt its backups.
     #[error("the phone does not encrypt its backups")]
     NotOn,
     /// The phone's administrator demands encrypted backups.
-    #[error("the phone's administrator demands encrypted backups")]
+    #[error("the phone's administrator requires encrypted backups")]
     Required,
     /// The password cannot be used.
     #[error("{0}")]
@@ -226,13 +226,13 @@ pub fn change(
     let after = look_again(connector, &mut session, phone, wanted);
     if after.is_on != Some(wanted) {
         let says = match after.is_on {
-            None => "does not say whether it encrypts its backups",
-            Some(true) => "says that it still encrypts its backups",
-            Some(false) => "says that it still does not encrypt its backups",
+            None => "does not report whether it encrypts its backups",
+            Some(true) => "reports that it still encrypts its backups",
+            Some(false) => "reports that it still does not encrypt its backups",
         };
         monitor.problem(
-            format!("the phone agreed, but {says}"),
-            Some("run `idev-backup encryption status` in a minute".to_owned()),
+            format!("the phone confirmed the change, but {says}"),
+            Some("run `idev-backup encryption status` after a minute".to_owned()),
         );
     }
     report(phone, facts, after, Some(wish.done()), store)
@@ -301,7 +301,7 @@ fn text(password: &Secret) -> Result<&str, Error> {
     match std::str::from_utf8(password.expose()) {
         Ok("") => Err(Error::BadPassword("the password is empty")),
         Ok(text) => Ok(text),
-        Err(_) => Err(Error::BadPassword("the password is no text in UTF-8")),
+        Err(_) => Err(Error::BadPassword("the password is not valid UTF-8")),
     }
 }
 

@@ -577,10 +577,7 @@ fn hostile_mbdb_lists_are_damage() {
     // domains.
     let (listed, wrong, detail) = check("hostile-traversal-mbdb");
     assert_eq!((listed, wrong), (Some(4), Wrong::Misnamed));
-    assert!(
-        detail.contains("lead out of where they belong (4)"),
-        "{detail}"
-    );
+    assert!(detail.contains("lead out of their folders (4)"), "{detail}");
     // The lengths count characters instead of bytes, so the first name that is not ASCII is wrong.
     let (listed, wrong, detail) = check("corrupt-length-mbdb");
     assert_eq!((listed, wrong), (None, Wrong::Unreadable));

@@ -385,7 +385,7 @@ fn cut_and_go_on(rig: &Rig, store: &Store, fault: Fault) -> Option<bool> {
         },
     );
     let resumed = rig.phone.history().last().unwrap().resumed;
-    let taken_over = report.draft.starts_with("taken over");
+    let taken_over = report.draft.starts_with("continuing");
     assert!(!resumed || taken_over, "{when}: {}", report.draft);
     Some(resumed)
 }
@@ -494,7 +494,7 @@ fn changed_draft_is_checked_before_resuming() {
                 let file = fs::OpenOptions::new().write(true).open(path).unwrap();
                 file.set_len(half).unwrap();
             },
-            "1 file of it dropped",
+            "without 1 file that could not be verified",
         ),
         (
             "altered",
@@ -504,7 +504,7 @@ fn changed_draft_is_checked_before_resuming() {
                 bytes[0] ^= 1;
                 fs::write(path, bytes).unwrap();
             },
-            "1 file of it dropped",
+            "without 1 file that could not be verified",
         ),
         (
             "an unknown file below Snapshot",
@@ -512,12 +512,12 @@ fn changed_draft_is_checked_before_resuming() {
                 let folder = rig.draft_backup().join("Snapshot").join("ab");
                 fs::write(folder.join("ab".repeat(20)), "stranger").unwrap();
             },
-            "1 file of it dropped",
+            "without 1 file that could not be verified",
         ),
         (
             "missing",
             |rig| fs::remove_file(&snapshot_files(rig)[0]).unwrap(),
-            "taken over from a run that broke off",
+            "continuing the interrupted backup",
         ),
         (
             "a journal cut in the middle of a line",
@@ -539,7 +539,7 @@ fn changed_draft_is_checked_before_resuming() {
                     fs::write(entry.unwrap().path(), "rubbish\n").unwrap();
                 }
             },
-            "cloned",
+            "starting from",
         ),
         (
             "a journal that a power cut left as zeros and invalid UTF-8",
@@ -548,7 +548,7 @@ fn changed_draft_is_checked_before_resuming() {
                     fs::write(entry.unwrap().path(), b"\0\0\xff\xfe\n").unwrap();
                 }
             },
-            "cloned",
+            "starting from",
         ),
         (
             "a replaced file of the previous backup",
@@ -558,12 +558,12 @@ fn changed_draft_is_checked_before_resuming() {
                 fs::remove_file(&path).unwrap();
                 fs::write(&path, "forged").unwrap();
             },
-            "cloned",
+            "starting from",
         ),
         (
             "a damaged draft.json",
             |rig| fs::write(rig.draft().join("draft.json"), "{").unwrap(),
-            "cloned",
+            "starting from",
         ),
     ];
     let rig = Rig::backed_up();
@@ -660,7 +660,7 @@ fn next_run_completes_crashed_seal() {
         let when = format!("{step:?}");
         let report = rig.create();
         assert!(
-            report.draft.starts_with("cloned"),
+            report.draft.starts_with("starting from"),
             "{when}: {}",
             report.draft
         );
@@ -755,7 +755,7 @@ fn invalid_file_names_are_refused() {
     let (nul, backslash) = (own("a\\0b"), own("..\\..\\x"));
     let mine = own("../store.json");
     suffer(&[
-        ("name:../../etc/passwd", refused("climbs out of the backup")),
+        ("name:../../etc/passwd", refused("leads out of the backup")),
         (
             "name:/etc/passwd",
             refused("outside of this phone's backup"),
@@ -765,8 +765,8 @@ fn invalid_file_names_are_refused() {
         (backslash.as_str(), refused("backslash")),
         (device.as_str(), refused("device name")),
         (stream.as_str(), refused("Windows cannot hold it")),
-        (climbs.as_str(), refused("climbs out")),
-        (mine.as_str(), refused("climbs out")),
+        (climbs.as_str(), refused("leads out")),
+        (mine.as_str(), refused("leads out")),
         ("name:.idev-backup/store.json", refused("outside")),
     ]);
 }
@@ -787,10 +787,10 @@ fn malformed_messages_are_refused() {
             "message-length:4294967295",
             refused("a message of 4294967295 bytes"),
         ),
-        ("message-length:0", refused("no valid property list")),
+        ("message-length:0", refused("not a valid property list")),
         ("deep-plist:5000", refused("nests too deeply")),
-        ("laughs", refused("unfolds")),
-        ("disorder", refused("makes no sense")),
+        ("laughs", refused("expands")),
+        ("disorder", refused("sent invalid data")),
         ("unknown-message:DLMessageDanceTango", Comes::Done),
         ("refuse:com.apple.mobilebackup2", refused("InvalidService")),
     ]);
@@ -802,11 +802,11 @@ fn phone_error_codes_map_to_classes() {
     use FailureKind::{Interrupted, Locked, NoSpace, WrongPassword};
     suffer(&[
         ("error:1", refused("could not make the backup")),
-        ("error:3", refused("an earlier run is in the way")),
+        ("error:3", refused("an earlier run still exists")),
         ("error:13", Fails(Locked, "locked")),
         ("error:25", refused("restored from iCloud")),
         ("error:100", refused("input/output")),
-        ("error:105", Fails(NoSpace, "not enough room")),
+        ("error:105", Fails(NoSpace, "not enough disk space")),
         ("error:106", Fails(NoSpace, "the phone itself")),
         ("error:202", Fails(Interrupted, "cancelled on the phone")),
         ("error:205", refused("damaged")),
@@ -823,7 +823,7 @@ fn incomplete_backup_is_never_sealed() {
     suffer(&[
         ("device-error:5", refused("could not read its file")),
         ("file-provider", Done),
-        ("missing-file", refused("our own check")),
+        ("missing-file", refused("the check of the files")),
         ("bad-manifest", refused("Manifest.db")),
         (
             "claim-size:900000000000000000",
@@ -837,11 +837,11 @@ fn silent_phone_times_out() {
     use Comes::{Fails, Problem};
     use FailureKind::Lost;
     suffer(&[
-        ("no-final-response", Problem("gave no verdict")),
+        ("no-final-response", Problem("before the phone confirmed")),
         ("stall-at:0", Fails(Lost, "opened the backup service")),
-        ("stall-at:5", Fails(Lost, "nothing was heard")),
-        ("stall-at:779", Fails(Lost, "nothing was heard")),
-        ("stall-after:200000", Fails(Lost, "nothing was heard")),
+        ("stall-at:5", Fails(Lost, "sent nothing for")),
+        ("stall-at:779", Fails(Lost, "sent nothing for")),
+        ("stall-after:200000", Fails(Lost, "sent nothing for")),
     ]);
 }
 
@@ -870,7 +870,7 @@ fn no_space_error_names_required_size() {
     assert!(text.contains("the backup needs 900.0 PB"), "{text}");
     assert!(text.contains(&place) && text.contains(" free"), "{text}");
     let hint = error.hint().unwrap();
-    assert!(hint.contains("more than the phone can hold"), "{hint}");
+    assert!(hint.contains("exceeds its own capacity"), "{hint}");
 }
 
 #[test]
@@ -947,7 +947,7 @@ fn blocked_phone_errors_name_the_cause() {
                 ..config()
             },
             FailureKind::Locked,
-            "nobody tapped Trust",
+            "Trust was not tapped",
         ),
         (
             "it is locked and not paired",

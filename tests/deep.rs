@@ -679,7 +679,7 @@ fn files_of_other_users_are_reported() {
     assert_eq!((found.wrong, report.findings.len()), (Wrong::Shared, 1));
     assert!(victim.ends_with(&found.file), "{}", found.file);
     assert!(
-        found.detail.starts_with("1 file of another user"),
+        found.detail.starts_with("1 file owned by a different user"),
         "{}",
         found.detail
     );

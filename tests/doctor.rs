@@ -221,7 +221,12 @@ fn store_is_checked_without_phone() {
         ..rig.connector()
     };
     let report = examine(&connector, &options_of(&rig)).unwrap();
-    told(&report, Level::Problem, "usbmuxd", "no usbmuxd answers");
+    told(
+        &report,
+        Level::Problem,
+        "usbmuxd",
+        "usbmuxd does not answer",
+    );
     told(&report, Level::Ok, "backup", "Mira's iPhone");
     assert_eq!(report.level, Level::Problem);
 }
@@ -241,13 +246,13 @@ fn missing_store_is_reported() {
         &looked(absent.clone(), true),
         Level::Warning,
         "store",
-        "there is no store",
+        "no store found",
     );
     told(
         &looked(absent.clone(), false),
         Level::Ok,
         "store",
-        "there is no store",
+        "is not a store yet",
     );
     assert!(!absent.exists() && !rig.dir.path().join("absent").exists());
     told(
@@ -264,7 +269,7 @@ fn missing_store_is_reported() {
         report
             .not_looked_at
             .iter()
-            .any(|what| what.contains("disk of the store"))
+            .any(|what| what.contains("store's disk"))
     );
     assert_eq!(fs::read_dir(&theirs).unwrap().count(), 0);
 }
@@ -275,10 +280,10 @@ fn interrupted_draft_and_old_backup_reported() {
     rig.phone.suffer(&["cut-at:20".parse().unwrap()]);
     rig.try_create(&options(), &Silent).unwrap_err();
     let report = examined(&rig);
-    told(&report, Level::Warning, "draft", "broke off");
+    told(&report, Level::Warning, "draft", "interrupted");
     told(&report, Level::Ok, "backup", "last good backup");
     let lock = rig.store.lock(rig.udid()).unwrap();
-    told(&examined(&rig), Level::Ok, "draft", "under way");
+    told(&examined(&rig), Level::Ok, "draft", "is running");
     drop(lock);
     let mut options = options_of(&rig);
     options.now += 9 * DAY;
@@ -295,7 +300,7 @@ fn unreadable_notes_are_reported() {
     fs::write(rig.own().join("notes.json"), "rubbish").unwrap();
     let report = examined(&rig);
     let line = told(&report, Level::Warning, "notes", "notes.json");
-    assert!(line.hint.as_ref().unwrap().contains("look into that file"));
+    assert!(line.hint.as_ref().unwrap().contains("check that file"));
 }
 
 /// Checks that a sync lock that one of our own runs holds is not reported as another program's.
@@ -326,7 +331,12 @@ fn own_sync_lock_is_recognized() {
     // The lock on the store shows that the run is ours.
     let lock = rig.store.lock(rig.udid()).unwrap();
     let report = examined(&rig);
-    told(&report, Level::Ok, "sync", "a backup of it is under way");
+    told(
+        &report,
+        Level::Ok,
+        "sync",
+        "another idev-backup run is backing it up",
+    );
     assert!(
         report.lines.iter().all(|l| l.level != Level::Problem),
         "{report:#?}"
@@ -363,11 +373,11 @@ fn last_verification_is_reported() {
         change::record(&report, &Silent);
     };
     verify();
-    told(&examined(&rig), Level::Ok, "verified", "last read through");
+    told(&examined(&rig), Level::Ok, "verified", "last verified on");
     let mut options = options_of(&rig);
     options.now += 100 * DAY;
     let report = examine(&rig.connector(), &options).unwrap();
-    told(&report, Level::Warning, "verified", "last read through");
+    told(&report, Level::Warning, "verified", "last verified on");
     let victim = rig.phone.files().find(|f| f.size() > 0).unwrap().file_id();
     fs::remove_file(rig.current().join(&victim[..2]).join(&victim)).unwrap();
     verify();

@@ -748,7 +748,8 @@ fn encrypted_extract_detects_alteration() {
     let printed = cat(&id);
     assert_eq!(printed.status.code(), Some(1));
     assert!(
-        !printed.stdout.is_empty() && String::from_utf8_lossy(&printed.stderr).contains("altered")
+        !printed.stdout.is_empty()
+            && String::from_utf8_lossy(&printed.stderr).contains("have changed")
     );
     fs::write(&path, &whole[..whole.len() - 5]).unwrap();
     assert_eq!(names(&run("cut"), Wrong::Unreadable).len(), 1);

@@ -440,7 +440,7 @@ fn invalid_packets_are_errors() {
 fn violation_ends_one_connection() {
     type Lie<'a> = (&'a str, &'a dyn Fn(&mut Phone, u16));
     let lies: [Lie<'_>; 3] = [
-        ("never sent", &|phone, port| {
+        ("was not sent", &|phone, port| {
             phone.say(1, port, 500, ACK, 512, &[])
         }),
         ("opens a connection", &|phone, port| {

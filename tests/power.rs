@@ -195,7 +195,7 @@ fn incremental_backup_survives_power_cut() {
 }
 
 /// Checks power cuts in a run that seals its backup although the connection to the phone was cut
-/// before the phone gave its verdict.
+/// before the phone reported its result.
 #[test]
 fn unacknowledged_backup_survives_power_cut() {
     if strace::is_there() {

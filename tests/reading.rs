@@ -558,7 +558,7 @@ fn invalid_patterns_are_usage_errors() {
     assert_eq!(ran.code, 1);
     assert!(
         ran.err
-            .contains("no domain is named before \"/HomeDomain\""),
+            .contains("the domain before \"/HomeDomain\" is missing"),
         "{}",
         ran.err
     );
@@ -825,10 +825,7 @@ fn any_folder_yields_report_or_error() {
     let checked = program(&["verify", text(&endless)]).output().unwrap();
     let said = String::from_utf8_lossy(&checked.stdout);
     assert_eq!(checked.status.code(), Some(1), "{said}");
-    assert!(
-        said.contains("Status.plist: it is absurdly large"),
-        "{said}"
-    );
+    assert!(said.contains("Status.plist: it is too large"), "{said}");
     let wrong_types = rig.dir.path().join("wrong types");
     copy_dir(&whole, &wrong_types);
     for (name, keys) in [
@@ -910,7 +907,7 @@ fn endless_file_list_is_rejected() {
         let ran = run(&[command, text(backup.path())]);
         assert_eq!(ran.code, code, "{command}: {}", ran.err);
         assert!(
-            ran.err.contains("far beyond its size"),
+            ran.err.contains("far longer than its size"),
             "{command}: {}",
             ran.err
         );
@@ -1075,5 +1072,5 @@ fn symlinks_are_not_followed() {
     std::os::unix::fs::symlink(&bytes, backup.path().join(&id[..2])).unwrap();
     let ran = run(&["cat", folder, "HomeDomain/Library/SMS/sms.db"]);
     assert!(ran.code == 1 && ran.out.is_empty(), "{}", ran.text());
-    assert!(ran.err.contains("it lies in is a link"), "{}", ran.err);
+    assert!(ran.err.contains("its folder is a link"), "{}", ran.err);
 }

@@ -130,7 +130,7 @@ fn hash_list_damaged_midrun_is_ignored() {
     let report = rig.try_create(&rig::options(), &damages).unwrap();
     assert_eq!(report.hashes.carried, 0);
     assert!(report.hashes.read_again > 0);
-    assert!(report.problems[0].contains("while this run went on"));
+    assert!(report.problems[0].contains("during this run"));
     let checked = check(&rig.current());
     assert_eq!(checked.proof.read_later, report.hashes.read_again);
     assert_eq!(checked.proof.received, report.hashes.received);

@@ -124,14 +124,14 @@ const SCENES: &[Scene] = &[
     Scene { departs: LIMD, ..scene("18.6.2-encrypted.idevicebackup2", 0, DONE) },
     // Only the dialog is replayed. The simulated phone answers lockdown's WillEncrypt, and it has
     // no password set.
-    Scene { command: ENCRYPT, ..scene("18.6.2-encryption-on.idevicebackup2", 3, "agreed, but says") },
+    Scene { command: ENCRYPT, ..scene("18.6.2-encryption-on.idevicebackup2", 3, "confirmed the change, but reports") },
     Scene { command: CHANGE, ..scene("18.6.2-password-changed.idevicebackup2", 0, DONE) },
     Scene { command: CHANGE, ..scene("18.6.2-password-wrong.idevicebackup2", 6, "the backup password is wrong") },
     Scene { departs: LIMD, ..scene("18.6.2-passcode-entered.idevicebackup2", 0, DONE) },
     Scene { departs: LIMD, ..scene("18.6.2-passcode-not-entered.idevicebackup2", 5, "the passcode was not entered") },
     // idevicebackup2 leaves the request to purge unanswered, and hangs until it is killed.
     Scene { departs: &["SourceIdentifier was recorded", "DLMessageStatusResponse came after the end"],
-            ..scene("18.6.2-no-space.idevicebackup2", 8, "lost while it asked for room") },
+            ..scene("18.6.2-no-space.idevicebackup2", 8, "lost while it asked for disk space") },
     Scene { departs: LIMD, ..scene("18.6.2-device-file-error.idevicebackup2", 1, "MBErrorDomain/104") },
     Scene { departs: LIMD, ..scene("18.6.2-cable-cut.idevicebackup2", 8, "lost while it sent files") },
     // idevicebackup2 does not pair again. Our program asks the phone to, and the recording has no
@@ -145,7 +145,7 @@ const SCENES: &[Scene] = &[
     Scene { departs: PMD3, ..scene("18.6.2-full-backup.pymobiledevice3", 0, DONE) },
     Scene { after: Some("18.6.2-full-backup.pymobiledevice3"), ..scene("18.6.2-changes-only.pymobiledevice3", 0, DONE) },
     Scene { departs: PMD3, ..scene("18.6.2-encrypted.pymobiledevice3", 0, DONE) },
-    Scene { command: ENCRYPT, ..scene("18.6.2-encryption-on.pymobiledevice3", 3, "agreed, but says") },
+    Scene { command: ENCRYPT, ..scene("18.6.2-encryption-on.pymobiledevice3", 3, "confirmed the change, but reports") },
     Scene { command: CHANGE, ..scene("18.6.2-password-changed.pymobiledevice3", 0, DONE) },
     Scene { command: CHANGE, ..scene("18.6.2-password-wrong.pymobiledevice3", 6, "the backup password is wrong") },
     Scene { departs: PMD3, ..scene("18.6.2-passcode-entered.pymobiledevice3", 0, DONE) },
@@ -158,7 +158,7 @@ const SCENES: &[Scene] = &[
 
     Scene { command: FULL, ..scene("16.1-passcode-not-entered.limd-1380", 5, "the passcode was not entered") },
     scene("15.6-nothing-to-purge.limd-1071", 7, "the backup needs"),
-    scene("26.6-absurd-estimate.pmd3-1879", 7, "more than the phone can hold"),
+    scene("26.6-absurd-estimate.pmd3-1879", 7, "exceeds its own capacity"),
     scene("16-status-missing.limd-1412", 8, "the connection to the phone was lost"),
     scene("8-first-backup-order.limd-180", 8, "lost while it sent files"),
     scene("8.1.2-version-300.limd-248", 8, "the connection to the phone was lost"),

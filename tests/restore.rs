@@ -400,7 +400,7 @@ fn incomplete_restore_is_not_success() {
     rig.phone.suffer(&faults(&["error:0"]));
     let error = fails(&rig, &rig.current(), &staying());
     assert_eq!(error.kind(), FailureKind::Failed);
-    assert!(error.to_string().contains("asked for none"), "{error}");
+    assert!(error.to_string().contains("did not ask for any"), "{error}");
     assert_eq!(rig.phone.applications(), None);
 
     rig.phone.suffer(&faults(&["asks-for-only:5"]));
@@ -488,7 +488,7 @@ fn missing_ios_version_requires_force() {
     };
     let report = restores(&rig, &folder, &forced);
     assert!(
-        report.problems[0].contains("as wanted"),
+        report.problems[0].contains("as requested"),
         "{:?}",
         report.problems
     );

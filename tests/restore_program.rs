@@ -100,7 +100,7 @@ fn different_phone_requires_device_option() {
     let ran = runs(&rig, &named);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(
-        ran.err.contains("warning: Somebody's iPhone") && ran.err.contains("another phone"),
+        ran.err.contains("warning: Somebody's iPhone") && ran.err.contains("is not the phone"),
         "{}",
         ran.err
     );
@@ -322,7 +322,7 @@ fn rehearsal_names_missing_temp_folder() {
         "{}",
         ran.err
     );
-    for word in ["--store", "cable", "disk connected"] {
+    for word in ["--store", "cable", "disk is connected"] {
         assert!(!ran.err.contains(word), "{word}: {}", ran.err);
     }
 }
@@ -472,7 +472,7 @@ fn restore_dry_run_writes_nothing() {
     let before = tree(rig.store.root());
     let ran = runs(&rig, &["latest", "--dry-run"]);
     assert!(
-        ran.out.contains("the backup is whole"),
+        ran.out.contains("the backup is complete"),
         "{} {}",
         ran.out,
         ran.err

@@ -250,7 +250,9 @@ fn strange_files_are_left_out() {
     }
     let report = rig.create();
     assert!(
-        report.draft.contains("left out that no backup holds ("),
+        report
+            .draft
+            .contains("left out that do not belong to a backup ("),
         "{}",
         report.draft
     );
@@ -313,7 +315,7 @@ fn resumed_drafts_drop_unlisted_files() {
     // The phone looks for files that it does not name before this phase.
     let at = At(Phase::PhoneChecking, || strays(&rig, 5));
     let report = rig.try_create(&options(), &at).unwrap();
-    assert!(report.draft.starts_with("taken over"), "{}", report.draft);
+    assert!(report.draft.starts_with("continuing"), "{}", report.draft);
     let names = tree(&rig.current());
     assert!(names.keys().all(|name| !name.starts_with("ab/ab0000")));
     assert_whole(&rig.current());
@@ -331,7 +333,7 @@ fn unlisted_files_share_one_note() {
     assert_eq!(unlisted.count(), 5);
     let notes = recorder.notes();
     let about = notes.iter();
-    let about = about.filter(|note| note.contains("5 files in the backup are not named"));
+    let about = about.filter(|note| note.contains("does not name 5 files in the backup"));
     assert_eq!(about.count(), 1, "{notes:?}");
     assert!(
         notes.iter().all(|note| !note.contains("ab/ab0")),
@@ -445,7 +447,7 @@ fn immutable_files_block_nothing() {
     for round in 0..2 {
         let ran = run(&rig, &["create", "--keep-last", "0"]);
         assert_eq!(ran.code, 3, "{round}: {}", ran.all());
-        let told = ran.err.matches("cannot be removed whole").count();
+        let told = ran.err.matches("cannot be removed completely").count();
         assert_eq!(told, 1, "{}", ran.err);
         assert_whole(&rig.current());
         assert_eq!(rig.listed().len(), 1);

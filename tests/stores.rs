@@ -73,7 +73,7 @@ fn no_command_makes_a_store_unasked() {
             &["pin", "latest"],
         ] {
             let ran = runs(&rig, place, args, 1);
-            for words in ["there is no store at", cause, "hint: ", "--new-store"] {
+            for words in ["no store found at", cause, "hint: ", "--new-store"] {
                 assert!(ran.err.contains(words), "{args:?}, {words}: {}", ran.all());
             }
         }

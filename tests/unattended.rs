@@ -120,9 +120,14 @@ fn damaged_backup_does_not_count() {
         &["create", "--if-older-than", "20h", "--keep-last", "0"],
         3,
     );
-    assert!(ran.err.contains("it is not what was sealed"), "{}", ran.err);
     assert!(
-        ran.err.contains("Everything, since the backup"),
+        ran.err
+            .contains("it has changed since the backup was completed"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains("Everything, because the current backup"),
         "{}",
         ran.err
     );
@@ -152,7 +157,7 @@ fn damage_on_disk_forces_full_backup() {
         flip();
         runs(&rig, &["verify", "--quiet"], 1);
         let ran = runs(&rig, &["create", "--keep-last", "0"], 0);
-        assert!(ran.err.contains("Everything, since"), "{}", ran.err);
+        assert!(ran.err.contains("Everything, because"), "{}", ran.err);
         assert_eq!(full(), times);
         runs(&rig, &["verify"], 0);
     }
@@ -491,7 +496,7 @@ fn concurrent_unattended_run_is_skipped() {
         let ran = runs(&rig, args, 0);
         let told = ran
             .err
-            .contains("Nothing to do: another run of idev-backup is under way");
+            .contains("Nothing to do: another idev-backup run is backing up this phone");
         assert!(told, "{args:?}: {}", ran.err);
     }
     assert!(noted(&file).is_empty());
@@ -572,7 +577,7 @@ fn failed_notification_is_reported_once() {
     command.env("PATH", rig.dir.path().join("nowhere"));
     let ran = ended(command.args(["create", "--notify", "--remind-every", "1s"]));
     assert_eq!(ran.code, 3, "{}", ran.all());
-    let told = "no desktop notification can be shown: notify-send could not be run";
+    let told = "desktop notifications cannot be shown: notify-send could not be run";
     assert_eq!(ran.err.matches(told).count(), 1, "{}", ran.err);
     assert!(ran.err.contains("libnotify-bin"), "{}", ran.err);
 }
@@ -741,7 +746,8 @@ fn passcode_wait_reminds_and_expires() {
     assert!(start.elapsed() < Duration::from_secs(30));
     assert!(ran.err.contains("it waits up to 3 s"), "{}", ran.err);
     assert!(
-        ran.err.contains("nobody entered it within 3 seconds"),
+        ran.err
+            .contains("was not entered on the phone within 3 seconds"),
         "{}",
         ran.err
     );
@@ -919,11 +925,11 @@ fn watch_asks_again_after_replugging() {
         ..config()
     });
     let (mut child, lines) = told(program(&rig).args(["watch", "--passcode-wait", "1s"]));
-    wait_for(&lines, "nobody entered it within 1 second");
+    wait_for(&lines, "was not entered on the phone within 1 second");
     rig.daemon.detach(rig.udid());
     wait_for(&lines, "unplugged");
     rig.daemon.attach(rig.phone.clone());
-    wait_for(&lines, "nobody entered it within 1 second");
+    wait_for(&lines, "was not entered on the phone within 1 second");
     assert_eq!(terminate(&mut child), Some(0));
 }
 

@@ -335,7 +335,10 @@ fn foreign_metadata_is_read() {
     assert_eq!(info["name"], "Jürgen");
     write("Status.plist", "<key>Version</key><string>2.4</string>");
     let verified = room.run(&["verify", "BACKUP"]).all();
-    assert!(verified.contains("does not say how far"), "{verified}");
+    assert!(
+        verified.contains("does not name the phone's last step"),
+        "{verified}"
+    );
     assert!(!verified.contains("\"\""), "{verified}");
 }
 

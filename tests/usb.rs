@@ -637,12 +637,12 @@ fn each_usb_trouble_has_hint() {
             },
             FailureKind::Failed,
             "usbmuxd (process 7)",
-            "usbmuxd runs",
+            "usbmuxd is running",
         ),
         (
             Trouble::NoInterface,
             FailureKind::Failed,
-            "no interface",
+            "does not offer an interface",
             "restart it",
         ),
         (
@@ -666,7 +666,7 @@ fn each_usb_trouble_has_hint() {
         (
             Trouble::Broken(Broken::Deaf),
             FailureKind::Lost,
-            "takes none",
+            "does not accept packets",
             "restart it",
         ),
     ];

@@ -32,7 +32,8 @@ impl FromStr for Hours {
 
     /// Parses a span such as "23:00-07:00".
     fn from_str(text: &str) -> Result<Hours, String> {
-        let bad = || format!("{text:?} is no span of hours: write 23:00-07:00");
+        let bad =
+            || format!("{text:?} is not a span of hours; use HH:MM-HH:MM, for example 23:00-07:00");
         let (from, to) = text.split_once('-').ok_or_else(bad)?;
         let minute =
             |text: &str| parse_clock(text.trim()).map(|(h, m)| u16::from(h) * 60 + u16::from(m));
@@ -52,7 +53,7 @@ impl std::fmt::Display for Hours {
 
 /// Parses a time of day such as "22:00" into hour and minute.
 pub fn parse_clock(text: &str) -> Result<(u8, u8), String> {
-    let bad = || format!("{text:?} is no time of day: write 22:00");
+    let bad = || format!("{text:?} is not a time; use HH:MM, for example 22:00");
     let part = |text: &str, limit: u8| {
         let is_number = (1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
         let number = text.parse().ok().filter(|_| is_number);
@@ -85,14 +86,14 @@ impl Conditions {
         last: Option<SystemTime>,
     ) -> Option<String> {
         if let Some(hours) = self.quiet.filter(|hours| hours.hold(minute)) {
-            return Some(format!("these are quiet hours ({hours})"));
+            return Some(format!("the quiet hours ({hours}) are in effect"));
         }
         let limit = self.older_than?;
         let age = age(now, last?)?;
         let enough = age <= limit;
         enough.then(|| {
             format!(
-                "the last backup is {} old, and one is made when it is older than {}",
+                "the last backup is {} old (due after {})",
                 units::span(age),
                 units::span(limit)
             )
@@ -106,10 +107,10 @@ impl Conditions {
         }
         match (self.battery_min, state.battery) {
             (Some(min), Some(percent)) if percent < min => Some(format!(
-                "the phone's battery is at {percent} %, and at least {min} % are asked for"
+                "the phone's battery is at {percent} %, and at least {min} % is required"
             )),
             (Some(min), None) if min > 0 => Some(format!(
-                "the phone does not tell how full its battery is, and at least {min} % are asked for"
+                "the phone does not report its battery level, and at least {min} % is required"
             )),
             _ => None,
         }
@@ -204,7 +205,7 @@ mod tests {
         let why = |battery, charging| all.against_the_phone(&state(battery, charging));
         assert_eq!(why(Some(30), true), None);
         assert!(why(Some(29), true).unwrap().contains("29 %"));
-        assert!(why(None, true).unwrap().contains("does not tell"));
+        assert!(why(None, true).unwrap().contains("does not report"));
         assert!(why(Some(99), false).unwrap().contains("not charging"));
     }
 }

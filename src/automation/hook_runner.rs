@@ -86,7 +86,7 @@ pub fn overdue(
 ) -> Option<String> {
     let limit = limit?;
     let Some(last) = last else {
-        return Some("there is no good backup of it".to_owned());
+        return Some("it has no good backup".to_owned());
     };
     if !is_overdue(Some(last), now, limit) {
         return None;

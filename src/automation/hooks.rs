@@ -21,10 +21,10 @@ const WORDS_MAX: u64 = 400;
 static UNSHOWN: AtomicBool = AtomicBool::new(false);
 
 const NOTIFICATION_HINT: &str = if cfg!(any(target_os = "macos", windows)) {
-    "allow notifications in the system's settings, or leave --notify out"
+    "allow notifications in the system's settings, or omit --notify"
 } else {
-    "install notify-send (`sudo apt install libnotify-bin`); a job of cron needs the DISPLAY and DBUS_SESSION_BUS_ADDRESS of where \
-     it was added. Or leave --notify out"
+    "install notify-send (`sudo apt install libnotify-bin`), or omit --notify; a cron job needs \
+     the DISPLAY and DBUS_SESSION_BUS_ADDRESS of the session that added it"
 };
 
 /// Events that run a command.
@@ -162,7 +162,7 @@ impl Hooks {
             if let Err(why) = run(command, &[], limit, &is_stopped)
                 && !UNSHOWN.swap(true, Ordering::SeqCst)
             {
-                let text = format!("no desktop notification can be shown: {program} {why}");
+                let text = format!("desktop notifications cannot be shown: {program} {why}");
                 wrong.push((text, Some(NOTIFICATION_HINT)));
             }
         }

@@ -78,9 +78,7 @@ impl PasscodeTimer<'_> {
                 (Ok(Change::Waits), None) => {
                     since = Some(Instant::now());
                     reminded = Instant::now();
-                    self.remind(
-                        "it waits for its passcode to begin the backup: enter it on the phone",
-                    );
+                    self.remind("enter the passcode on the phone to begin the backup");
                 }
                 (Ok(Change::Waits), Some(_)) => {}
                 (Ok(Change::Over), _) => since = None,

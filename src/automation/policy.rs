@@ -109,7 +109,7 @@ fn may_come(error: &device::Error) -> bool {
 }
 
 /// Reason for skipping a phone that another run works on.
-const BUSY: &str = "another run of idev-backup is under way for this phone";
+const BUSY: &str = "another idev-backup run is backing up this phone";
 
 /// An unattended run: everything but the phone that its backups need.
 #[derive(Clone, Copy)]

@@ -26,7 +26,7 @@ pub enum Base {
     Spoilt,
 }
 
-const HINT: &str = "check the disk; `idev-backup verify` names what else is damaged";
+const HINT: &str = "check the disk, and run `idev-backup verify`, which lists other damage";
 
 /// Judges the current backup, and reports what is wrong with it.
 pub fn judge(
@@ -56,8 +56,9 @@ fn judge_our_files(current: &Snapshot, monitor: &dyn Monitor) -> Result<Base, Er
     }
     if has_damaged_list(current, &faults) {
         problem(
-            "the list of hashes of the backup that is there does not prove itself, so nothing is taken over: the phone sends \
-             everything anew, and that backup stays as a snapshot as long as the rules keep it"
+            "the list of hashes of the current backup is damaged, so none of its files are \
+             reused: the phone sends everything again, and that backup stays as a snapshot as \
+             long as the retention rules keep it"
                 .to_owned(),
         );
         return Ok(Base::Spoilt);
@@ -66,7 +67,7 @@ fn judge_our_files(current: &Snapshot, monitor: &dyn Monitor) -> Result<Base, Er
     for name in &altered {
         let path = current.path().join(name);
         problem(format!(
-            "{} is damaged: it is not what was sealed",
+            "{} is damaged: it has changed since the backup was completed",
             path.display()
         ));
     }
@@ -75,7 +76,8 @@ fn judge_our_files(current: &Snapshot, monitor: &dyn Monitor) -> Result<Base, Er
         (false, true) => Ok(Base::Mended),
         (false, false) => {
             problem(
-                "no good copy of that file is left, so nothing is taken over: the phone sends everything anew"
+                "that file has no undamaged copy, so no files are reused: the phone sends \
+                 everything again"
                     .to_owned(),
             );
             Ok(Base::Spoilt)
@@ -86,10 +88,14 @@ fn judge_our_files(current: &Snapshot, monitor: &dyn Monitor) -> Result<Base, Er
 /// Reports that the list of hashes was damaged while the backup ran.
 pub fn tell_lost_list(monitor: &dyn Monitor) {
     monitor.problem(
-        "the list of hashes of the backup before was damaged while this run went on: files that were taken over were hashed as they \
-         lie on the disk, and `verify` counts them so"
+        "the list of hashes of the previous backup was damaged during this run: the hashes of \
+         reused files were computed from their current contents on the disk, and `verify` \
+         compares with those"
             .to_owned(),
-        Some("check the disk; `idev-backup create --full` makes a backup that rests on nothing that is there".to_owned()),
+        Some(
+            "check the disk, and run `idev-backup create --full`, which reuses no existing files"
+                .to_owned(),
+        ),
     );
 }
 
@@ -108,9 +114,7 @@ fn is_damaged(
     if notes.of(current).damaged.is_none() || !Status::read(current.path()).is_ok_and(is_finished) {
         return Ok(false);
     }
-    monitor.note(
-        "`verify` found the backup that is there damaged, so it is read once more.".to_owned(),
-    );
+    monitor.note("`verify` found the current backup damaged, so it is read again.".to_owned());
     monitor.phase(Phase::Checking);
     let how = verify::Options {
         token: Some(token.clone()),

@@ -56,15 +56,16 @@ pub(super) fn check(
             ("encrypts", "is not encrypted")
         };
         monitor.problem(
-            format!("the phone says that it {will} its backups, and this one {is}"),
-            Some("look at the backup settings in Finder, iTunes or Apple Devices".to_owned()),
+            format!("the phone reports that it {will} its backups, but this one {is}"),
+            Some("check the backup settings in Finder, iTunes or Apple Devices".to_owned()),
         );
     }
     let unlisted = report.findings.iter();
     let unlisted = unlisted.filter(|f| f.wrong == Wrong::Orphaned).count();
     if unlisted > 0 {
         monitor.note(format!(
-            "{} in the backup are not named by the phone's list; they take room and harm nothing.",
+            "The phone's list does not name {} in the backup; they use disk space but are \
+             harmless.",
             counted(unlisted as u64, "file")
         ));
     }
@@ -75,7 +76,8 @@ pub(super) fn check(
             Wrong::Short => monitor.problem(
                 text,
                 Some(
-                    "look whether it can be opened on the phone; `idev-backup create --full` asks the phone for it again"
+                    "check whether it opens on the phone; `idev-backup create --full` asks the \
+                     phone for it again"
                         .to_owned(),
                 ),
             ),
@@ -95,21 +97,22 @@ pub(super) fn prove(
     const ANEW: &str = "restart the phone and run `idev-backup create --full`";
     let (why, hint) = match password_check::check(complete.backup(), password?) {
         Ok(proof) if !proof.encrypted => {
-            monitor.note(
-                "A password was given, and this backup is not encrypted: nothing needs it."
-                    .to_owned(),
-            );
+            monitor.note("The password was not needed: this backup is not encrypted.".to_owned());
             return None;
         }
         Ok(proof) if proof.closed_classes.is_empty() => return Some(true),
         Ok(proof) => (
-            format!("keys of its classes {:?} stay closed", proof.closed_classes),
+            format!(
+                "it does not open the keys of the classes {:?}",
+                proof.closed_classes
+            ),
             ANEW,
         ),
         Err(reader::Error::WrongPassword { .. }) => (
-            "it is whole, and encrypted with another one".to_owned(),
-            "try others with `idev-backup encryption check latest`; if none opens it, set one that you know with \
-             `idev-backup encryption change` or by resetting all settings on the phone",
+            "the backup is complete, but encrypted with another password".to_owned(),
+            "try other passwords with `idev-backup encryption check latest`; if none opens it, \
+             set a new one with `idev-backup encryption change` or reset all settings on the \
+             phone",
         ),
         // The draft's path no longer exists by the time that the user reads this.
         Err(reader::Error::Metadata { path, why }) => (
@@ -118,7 +121,7 @@ pub(super) fn prove(
         ),
         Err(e) => (e.to_string(), ANEW),
     };
-    let text = format!("THE PASSWORD DOES NOT OPEN THIS BACKUP: {why}");
+    let text = format!("the given password does not open this backup: {why}");
     monitor.problem(text, Some(hint.to_owned()));
     Some(false)
 }

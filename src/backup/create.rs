@@ -68,7 +68,7 @@ pub fn create(
     report.problems = noted.problems();
     // A backup that cannot be read must not cost one that can.
     if password_opens == Some(false) {
-        noted.note("No older backup is dropped in this run.".to_owned());
+        noted.note("This run does not drop older backups.".to_owned());
     }
     let keep = Some(options.keep_of(&phone.udid)).filter(|_| password_opens != Some(false));
     seal(complete, &mut report, keep, run.started.1, run.monitor)?;
@@ -278,7 +278,7 @@ fn seal(
     report.dropped.extend(sealed.dropped);
     report.older = sealed.older;
     if let Some(e) = sealed.untidy {
-        let text = format!("the backup is in its place, but tidying up after it failed: {e}");
+        let text = format!("the backup is complete, but cleaning up afterwards failed: {e}");
         report.problems.push(text.clone());
         monitor.problem(text, e.hint().map(str::to_owned));
     }
@@ -290,14 +290,17 @@ fn precheck(store: &Store, via: Via, state: &State, monitor: &dyn Monitor) -> Re
     let free = store.free_space()?;
     if disk::holds_large_files(store.root(), free) == Some(false) {
         monitor.problem(
-            "this disk cannot hold files over 4 GB, as a long video or a large app may be"
-                .to_owned(),
-            Some("format it as exFAT, APFS, NTFS or ext4, or use another with --store".to_owned()),
+            "this disk cannot hold files over 4 GB, such as long videos or large apps".to_owned(),
+            Some(
+                "format it as exFAT, APFS, NTFS or ext4, or use another disk with --store"
+                    .to_owned(),
+            ),
         );
     }
     if via == Via::Network {
         monitor.note(
-            "the phone is connected over Wi-Fi: a cable is faster and does not break off when the phone sleeps"
+            "the phone is connected over Wi-Fi: a cable is faster and stays connected when the \
+             phone sleeps"
                 .to_owned(),
         );
     }
@@ -311,7 +314,8 @@ fn precheck(store: &Store, via: Via, state: &State, monitor: &dyn Monitor) -> Re
     }
     if state.locked {
         monitor.note(
-            "the phone is locked: unlock it, and keep it unlocked until the backup runs".to_owned(),
+            "the phone is locked: unlock it, and keep it unlocked until the backup has begun"
+                .to_owned(),
         );
     }
     Ok(())

@@ -108,7 +108,7 @@ impl Dialog<'_> {
                 Some(e) => Err(Error::Keeping(e)),
                 None if is_new => Ok(course),
                 None => Err(Error::Dialog(mobilebackup::Error::Strange {
-                    doing: "said that the backup is complete",
+                    doing: "reported that the backup is complete",
                     why: "it has not sent a new Status.plist, so nothing was backed up".to_owned(),
                 })),
             },
@@ -118,7 +118,8 @@ impl Dialog<'_> {
             {
                 // iOS 26.0.1 was seen to finish the backup and never say so (limd#1735).
                 self.monitor.problem(
-                    "the phone finished the backup but gave no verdict; our own check decides"
+                    "the connection ended before the phone confirmed the backup; the check of the \
+                     received files decides"
                         .to_owned(),
                     None,
                 );

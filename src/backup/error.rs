@@ -36,10 +36,11 @@ pub enum Error {
     #[error("{0}")]
     Refused(Refusal),
     /// The phone reported success, but our own check of the backup failed.
-    #[error("the phone says that the backup is complete, but our own check does not: {}", .0.first_damage())]
+    #[error("the phone reported that the backup is complete, but the check of the files found \
+        damage: {}", .0.first_damage())]
     CheckFailed(Box<verify::Report>),
     /// The passcode was not entered on the phone within the time limit.
-    #[error("the phone asked for its passcode, and nobody entered it within {}", units::span(*.waited))]
+    #[error("the passcode was not entered on the phone within {}", units::span(*.waited))]
     NoPasscode {
         /// The time limit.
         waited: Duration,

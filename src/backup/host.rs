@@ -152,14 +152,14 @@ impl Host for DraftHost<'_> {
         let may_drop = (self.may_drop)();
         if !may_drop {
             monitor.note(
-                "The phone asks for room, and no older backup is dropped for it: the password that was given does not open the \
-                 backup that is there."
+                "The phone needs more disk space, but older backups are not dropped: the given \
+                 password does not open the current backup."
                     .to_owned(),
             );
         }
         let mut step = |removal| {
             if phases.now() != Phase::Removing {
-                monitor.note("The phone asks for room.".to_owned());
+                monitor.note("The phone asks for more disk space.".to_owned());
                 phases.enter(Phase::Removing);
             }
             phases.news(|| removing(removal));
@@ -173,13 +173,16 @@ impl Host for DraftHost<'_> {
         let space = space.map_err(|e| self.fault(e))?;
         if let Some(e) = space.trouble {
             let hint = e.hint().map(str::to_owned);
-            self.monitor
-                .problem(format!("a snapshot stays that was to make room: {e}"), hint);
+            self.monitor.problem(
+                format!("a snapshot could not be removed to free disk space: {e}"),
+                hint,
+            );
         }
         if !space.dropped.is_empty() {
             let freed = size(space.freed_bytes);
             self.monitor.note(format!(
-                "Dropped what no rule keeps once this backup is there: {}; that freed {freed}.",
+                "Dropped snapshots that the retention rules do not keep after this backup: {}; \
+                 this freed {freed}.",
                 space.dropped.join(", ")
             ));
         }
@@ -243,8 +246,10 @@ impl Host for DraftHost<'_> {
             .device_path
             .ends_with("FileProvider/backup/backup_manifest.db");
         if harmless {
-            self.monitor
-                .note(format!("{}: known on iOS 17, nothing is lost", fault));
+            self.monitor.note(format!(
+                "{}: a known fault of iOS 17, no data is lost",
+                fault
+            ));
         } else {
             self.monitor.problem(fault.to_string(), None);
         }

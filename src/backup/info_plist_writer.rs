@@ -47,7 +47,7 @@ pub fn make(
             Ok(apps) => add_apps(&mut info, &apps, session, token, monitor),
             Err(device::Error::Cancelled) => return Err(device::Error::Cancelled.into()),
             Err(e) => monitor.problem(
-                format!("the list of applications is not in this backup: {e}"),
+                format!("this backup lacks the list of applications: {e}"),
                 e.hint(),
             ),
         }
@@ -61,7 +61,7 @@ pub fn make(
         }
         Err(device::Error::Cancelled) => return Err(device::Error::Cancelled.into()),
         Err(e) => monitor.problem(
-            format!("some media settings are not in this backup: {e}"),
+            format!("this backup lacks some media settings: {e}"),
             e.hint(),
         ),
     }
@@ -149,7 +149,7 @@ fn add_apps(
         Ok(icons) => Some(icons),
         Err(e) => {
             // These are only icons for a list in Finder: the backup lacks no data without them.
-            monitor.note(format!("icons of applications are not in this backup: {e}"));
+            monitor.note(format!("this backup lacks icons of applications: {e}"));
             None
         }
     };

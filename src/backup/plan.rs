@@ -31,30 +31,37 @@ pub fn origin_words(origin: &Origin) -> String {
             let more = match left_out {
                 LeftOut { count: 0, .. } => String::new(),
                 left => format!(
-                    "; {} left out that no backup holds ({})",
+                    "; {} left out that do not belong to a backup ({})",
                     counted(left.count, "thing"),
                     left.names()
                 ),
             };
             let how = match kind {
-                CloneKind::Reflink => "by copy-on-write clones",
-                CloneKind::HardLink => "by hard links",
+                CloneKind::Reflink => "copy-on-write clones",
+                CloneKind::HardLink => "hard links",
                 CloneKind::Copy if *ours => {
-                    "by copying every byte, since this disk has neither clones nor hard links"
+                    "full copies, because this disk supports neither clones nor hard links"
                 }
-                CloneKind::Copy => "by copying every byte, since another program wrote it last",
+                CloneKind::Copy => "full copies, because another program wrote it last",
             };
             format!(
-                "cloned from the backup before, {}, {how}{more}",
+                "starting from the previous backup ({}, {how}{more})",
                 counted(*files, "file")
             )
         }
-        Origin::Resumed { dropped: 0 } => "taken over from a run that broke off".to_owned(),
+        Origin::Resumed { dropped: 0 } => "continuing the interrupted backup".to_owned(),
         Origin::Resumed { dropped } => format!(
-            "taken over from a run that broke off; {} of it dropped that could not be proved whole",
+            "continuing the interrupted backup, without {} that could not be verified",
             counted(*dropped, "file")
         ),
     }
+}
+
+/// Returns a phrase as a sentence.
+fn sentence(words: &str) -> String {
+    let mut rest = words.chars();
+    let first = rest.next().map(|c| c.to_ascii_uppercase());
+    format!("{}{}.", first.unwrap_or_default(), rest.as_str())
 }
 
 /// The state with which a run begins.
@@ -103,11 +110,11 @@ pub fn begin(
             }
         }
         let why = if options.full {
-            "is not used, since everything is wanted anew, and was discarded"
+            "The draft of an interrupted run was discarded, because a full backup was requested."
         } else {
-            "could not be used again and was discarded"
+            "Leftovers of an interrupted run were removed."
         };
-        monitor.note(format!("The draft of a run that broke off {why}."));
+        monitor.note(why.to_owned());
     }
     monitor.phase(Phase::Cloning);
     // A backup that was never finished is not cloned: the phone would find that out only later.
@@ -147,33 +154,33 @@ pub fn announce(
         .map(time::local_text)
         .unwrap_or_default();
     let (full, why) = match (&status, &manifest, origin) {
-        _ if options.full => (true, "since you asked for it".to_owned()),
+        _ if options.full => (true, "as requested".to_owned()),
         (_, _, Origin::Resumed { .. }) => (
             !draft.has_base(),
-            "going on where the last run broke off, if the phone agrees".to_owned(),
+            "continuing the interrupted backup if the phone agrees".to_owned(),
         ),
         (None, ..) if *is_spoilt => (
             true,
-            "since the backup that is there, or its list of hashes, is damaged".to_owned(),
+            "because the current backup or its list of hashes is damaged".to_owned(),
         ),
         (None, ..) => (
             true,
-            "since the store has no backup of this phone yet".to_owned(),
+            "because the store has no backup of this phone yet".to_owned(),
         ),
         (_, Some(manifest), _) if manifest.encrypted != will_encrypt => {
             let word = if will_encrypt { "on" } else { "off" };
             (
                 true,
-                format!("since encryption was switched {word} after {before}"),
+                format!("because encryption was switched {word} after {before}"),
             )
         }
         (Some(status), ..) if status.is_finished() => (
             false,
-            format!("since {before}, unless the phone decides otherwise"),
+            format!("since {before} (the phone may still send everything)"),
         ),
         (Some(_), ..) => (
             false,
-            "going on with a backup that was not finished, if the phone agrees".to_owned(),
+            "continuing an unfinished backup if the phone agrees".to_owned(),
         ),
     };
     monitor.event(Event::Plan {
@@ -186,6 +193,6 @@ pub fn announce(
         encrypted: will_encrypt,
     });
     if *origin != Origin::Fresh {
-        monitor.note(format!("The draft is {}.", origin_words(origin)));
+        monitor.note(sentence(&origin_words(origin)));
     }
 }

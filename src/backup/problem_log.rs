@@ -34,7 +34,7 @@ impl Monitor for Noted<'_> {
             let mut problems = problems.unwrap_or_else(std::sync::PoisonError::into_inner);
             match problems.len() {
                 0..PROBLEMS_MAX => problems.push(text.clone()),
-                PROBLEMS_MAX => problems.push("and more of which no note was kept".to_owned()),
+                PROBLEMS_MAX => problems.push("and more that were not noted".to_owned()),
                 _ => {}
             }
         }

@@ -39,7 +39,7 @@ pub(crate) fn remove(
     }
     if !unlisted.is_empty() {
         monitor.note(format!(
-            "{} of the run that broke off were removed: the phone's list no longer names them.",
+            "{} of the interrupted run were removed: the phone's list no longer names them.",
             counted(unlisted.len() as u64, "file")
         ));
     }

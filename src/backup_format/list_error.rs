@@ -24,7 +24,7 @@ impl std::fmt::Display for Error {
             Error::Damaged(why) => write!(f, "it is damaged: {why}"),
             Error::NoPlace(why) => write!(
                 f,
-                "what is decrypted of it cannot be kept in {} for the time being: {why}",
+                "its decrypted copy cannot be written to {}: {why}",
                 std::env::temp_dir().display()
             ),
         }
@@ -40,7 +40,7 @@ impl From<temp_db::Error> for Error {
             temp_db::Error::Read(e) => Error::Damaged(e.to_string()),
             temp_db::Error::Write(e) => Error::NoPlace(e.to_string()),
             temp_db::Error::NoDatabase => {
-                Error::Damaged("it is no database, or it is cut".to_owned())
+                Error::Damaged("it is not a database, or it is truncated".to_owned())
             }
             temp_db::Error::Sqlite(e) => e.into(),
         }
@@ -51,7 +51,7 @@ impl From<rusqlite::Error> for Error {
     fn from(e: rusqlite::Error) -> Self {
         let is_endless = e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted);
         Error::Damaged(if is_endless {
-            "it goes on far beyond its size".to_owned()
+            "it is far longer than its size says".to_owned()
         } else {
             e.to_string()
         })

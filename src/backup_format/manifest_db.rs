@@ -70,7 +70,7 @@ impl Db {
                 saved: OnceCell::new(),
                 unread: RefCell::default(),
             }),
-            _ => Err(Error::Damaged("it has no table of files".to_owned())),
+            _ => Err(Error::Damaged("its table of files is missing".to_owned())),
         }
     }
 
@@ -95,7 +95,7 @@ impl Db {
         match word.as_deref() {
             Some("ok") => Ok(()),
             other => Err(Error::Damaged(
-                other.unwrap_or("SQLite's check says nothing").to_owned(),
+                other.unwrap_or("SQLite's check gave no result").to_owned(),
             )),
         }
     }

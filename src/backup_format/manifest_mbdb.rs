@@ -86,7 +86,7 @@ impl<R: BufRead> Records<R> {
         let mut records = Records::at(from, 0);
         match records.bytes() {
             Ok(magic) if &magic == MAGIC => Ok(records),
-            Ok(_) => Err(Error::Damaged("it is no list of files".to_owned())),
+            Ok(_) => Err(Error::Damaged("it is not a list of files".to_owned())),
             Err(e) => Err(Error::Damaged(words(&e))),
         }
     }
@@ -108,7 +108,7 @@ impl<R: BufRead> Records<R> {
     fn record(&mut self) -> io::Result<Record> {
         self.bad_name = None;
         let domain = self.text()?.filter(|domain| !domain.is_empty());
-        let domain = domain.ok_or_else(|| invalid("it has no domain"))?;
+        let domain = domain.ok_or_else(|| invalid("its domain is missing"))?;
         let relative_path = self.text()?.unwrap_or_default();
         let target = self.text()?.filter(|target| !target.is_empty());
         let digest = self.string(BYTES_MAX)?.filter(|bytes| !bytes.is_empty());
@@ -144,7 +144,7 @@ impl<R: BufRead> Records<R> {
         // Fail only at the end of the record, so that the caller can continue after it.
         if self.bad_name.is_some() {
             self.bad_name = Some(format!("{}/{}", record.domain, record.file.relative_path));
-            return Err(invalid("a name is no text"));
+            return Err(invalid("a name is not a text"));
         }
         Ok(record)
     }
@@ -188,7 +188,7 @@ fn invalid(why: &'static str) -> io::Error {
 
 fn words(e: &io::Error) -> String {
     match e.kind() {
-        io::ErrorKind::UnexpectedEof => "it is cut".to_owned(),
+        io::ErrorKind::UnexpectedEof => "it is truncated".to_owned(),
         _ => e.to_string(),
     }
 }
@@ -217,7 +217,7 @@ impl Mbdb {
         let mut offset = records.offset;
         while let Some(record) = records.read()? {
             if index.len() == RECORDS_MAX {
-                return Err(Error::Damaged("it is absurdly long".to_owned()));
+                return Err(Error::Damaged("it is too long".to_owned()));
             }
             let id = file_digest(&record.domain, &record.file.relative_path);
             index.push((id, offset));
@@ -279,7 +279,7 @@ impl Mbdb {
         index.sort_unstable();
         index.dedup_by_key(|entry| entry.0);
         if index.is_empty() {
-            return Err(Error::Damaged("no record of it can be read".to_owned()));
+            return Err(Error::Damaged("none of its records can be read".to_owned()));
         }
         unread.note(
             "the list of files is damaged; records behind damaged ones may be missing".to_owned(),

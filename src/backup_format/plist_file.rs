@@ -34,7 +34,7 @@ pub fn read(folder: &Path, name: &str) -> Result<Dictionary, Unreadable> {
     let value = bounded_plist::parse(&bytes).map_err(|e| damaged(&e))?;
     value
         .into_dictionary()
-        .ok_or_else(|| Unreadable::Damaged("it is no dictionary".to_owned()))
+        .ok_or_else(|| Unreadable::Damaged("it is not a dictionary".to_owned()))
 }
 
 /// Returns the length of a property list in bytes. Fails if the file does not exist, is empty, or
@@ -45,9 +45,9 @@ pub fn length(folder: &Path, name: &str) -> Result<u64, Unreadable> {
     match fs::symlink_metadata(folder.join(name)) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(Unreadable::Absent),
         Err(e) => damaged(e.to_string()),
-        Ok(meta) if !meta.is_file() => damaged("it is no file".to_owned()),
+        Ok(meta) if !meta.is_file() => damaged("it is not a file".to_owned()),
         Ok(meta) if meta.len() == 0 => damaged("it is empty".to_owned()),
-        Ok(meta) if meta.len() > BYTES_MAX => damaged("it is absurdly large".to_owned()),
+        Ok(meta) if meta.len() > BYTES_MAX => damaged("it is too large".to_owned()),
         Ok(meta) => Ok(meta.len()),
     }
 }

@@ -52,8 +52,8 @@ impl Status {
     /// Describes how far the phone got, as the end of a sentence.
     pub fn words(&self) -> String {
         match self.snapshot_state.as_str() {
-            "" => "Status.plist does not say how far the phone got".to_owned(),
-            state => format!("it stopped while {state:?}"),
+            "" => "Status.plist does not name the phone's last step".to_owned(),
+            state => format!("it stopped in the state {state:?}"),
         }
     }
 

@@ -86,19 +86,19 @@ fn fault_of(part: &str) -> Option<&'static str> {
         return Some("a component is empty");
     }
     if part == "." || part == ".." {
-        return Some("it climbs out of the backup");
+        return Some("it leads out of the backup");
     }
     if part.len() > COMPONENT_BYTES_MAX {
         return Some("a component is too long");
     }
     if part.contains('\0') {
-        return Some("it holds a NUL");
+        return Some("it has a NUL character");
     }
     if part.contains('\\') {
-        return Some("it holds a backslash");
+        return Some("it has a backslash");
     }
     if part.chars().any(char::is_control) {
-        return Some("it holds a control character");
+        return Some("it has a control character");
     }
     if part.contains(['<', '>', ':', '"', '|', '?', '*']) || part.ends_with([' ', '.']) {
         return Some("Windows cannot hold it");
@@ -194,7 +194,7 @@ mod tests {
         let refused = "..".parse::<BackupPath>().unwrap_err().to_string();
         assert_eq!(
             refused,
-            "the path \"..\" is refused: it climbs out of the backup"
+            "the path \"..\" is refused: it leads out of the backup"
         );
     }
 

@@ -29,7 +29,7 @@ pub struct NotAPlist(String);
 
 impl std::fmt::Display for NotAPlist {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "no valid property list: {}", self.0)
+        write!(f, "not a valid property list: {}", self.0)
     }
 }
 
@@ -95,7 +95,7 @@ fn visit_plain(
             break;
         }
         if open.is_empty() && !matches!(event, Event::StartDictionary(_)) {
-            return Err(NotAPlist("it is no dictionary".to_owned()));
+            return Err(NotAPlist("it is not a dictionary".to_owned()));
         }
         match (event, open.last_mut()) {
             (Event::EndCollection, _) => {
@@ -132,7 +132,7 @@ fn visit_plain(
     }
     match guard.fault {
         Some(why) => Err(NotAPlist(why.to_owned())),
-        None if !open.is_empty() => Err(NotAPlist("it is cut".to_owned())),
+        None if !open.is_empty() => Err(NotAPlist("it is truncated".to_owned())),
         None => Ok(()),
     }
 }
@@ -283,7 +283,7 @@ impl Guard {
             Event::String(text) => text.len(),
             Event::Data(data) => data.len(),
             Event::Date(date) if !DATES.contains(&seconds(*date)) => {
-                self.fault = Some("a date is in no year that can be written");
+                self.fault = Some("the year of a date is out of range");
                 return false;
             }
             _ => 0,
@@ -292,9 +292,9 @@ impl Guard {
         if self.depth > DEPTH_MAX {
             self.fault = Some("it nests too deeply");
         } else if self.events_left == 0 {
-            self.fault = Some("it unfolds to more objects than it has bytes");
+            self.fault = Some("it expands to more objects than it has bytes");
         } else if self.bytes_left < length {
-            self.fault = Some("it unfolds to far more than its own size");
+            self.fault = Some("it expands to far more than its own size");
         }
         self.events_left = self.events_left.saturating_sub(1);
         self.bytes_left = self.bytes_left.saturating_sub(length);
@@ -441,7 +441,7 @@ mod tests {
             parse(&nested(40, 2))
                 .unwrap_err()
                 .to_string()
-                .contains("unfolds")
+                .contains("expands")
         );
     }
 
@@ -460,7 +460,7 @@ mod tests {
         bytes.extend([0, 0, 0, 0, 0, 0, 4, 1]);
         bytes.extend([2u64, 0, table].iter().flat_map(|n| n.to_be_bytes()));
         let refused = parse(&bytes).unwrap_err().to_string();
-        assert!(refused.contains("unfolds"), "{refused}");
+        assert!(refused.contains("expands"), "{refused}");
     }
 
     /// Checks that a date that cannot be written again is refused while reading.

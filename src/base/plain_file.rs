@@ -56,11 +56,11 @@ fn check(meta: &Metadata) -> io::Result<()> {
         return Ok(());
     }
     let what = if meta.is_symlink() {
-        "it is a symbolic link, and no file"
+        "it is a symbolic link, not a file"
     } else if meta.is_dir() {
-        "it is a folder, and no file"
+        "it is a folder, not a file"
     } else {
-        "it is a FIFO, a socket or a device, and no file"
+        "it is a FIFO, a socket or a device, not a file"
     };
     Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }

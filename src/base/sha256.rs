@@ -19,7 +19,7 @@ enum By {
 
 impl Sha256 {
     /// Begins a hash, of no bytes yet.
-    #[expect(clippy::new_without_default, reason = "nobody asks for a default hash")]
+    #[expect(clippy::new_without_default, reason = "a default hash has no use")]
     pub fn new() -> Sha256 {
         Sha256(if has_instructions() {
             By::Sha2(sha2::Sha256::new())

@@ -54,7 +54,7 @@ pub fn duration(time: Duration) -> String {
 /// Parses a span of time such as "1h30m", "20h", "7d" or "45s". A number without a unit is an
 /// error.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
-    let bad = || format!("{text:?} is no span of time: write 45s, 30m, 20h, 7d or 1h30m");
+    let bad = || format!("{text:?} is not a duration; use for example 45s, 30m, 20h, 7d or 1h30m");
     let (mut seconds, mut number, mut units) = (0u64, None, 0);
     for c in text.trim().chars() {
         if let Some(digit) = c.to_digit(10) {

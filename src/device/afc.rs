@@ -125,10 +125,7 @@ impl Afc {
     pub fn write(&mut self, path: &str, bytes: &[u8]) -> Result<(), Error> {
         let opened = self.open_file(path, Mode::Write)?;
         let handle = opened.ok_or_else(|| {
-            Error::strange(
-                DOING,
-                format!("{path} can be opened for nothing but reading"),
-            )
+            Error::strange(DOING, format!("{path} can only be opened for reading"))
         })?;
         for piece in bytes.chunks(WRITE_BYTES) {
             let answer = self.ask_with(op::FILE_WRITE, &words(&[handle.0]), piece)?;
@@ -149,7 +146,7 @@ impl Afc {
     /// Opens the file that programs lock during a sync.
     pub fn open_for_lock(&mut self, path: &str) -> Result<Handle, Error> {
         let opened = self.open_file(path, Mode::ReadWrite)?;
-        opened.ok_or_else(|| Error::strange(DOING, format!("{path} is not there")))
+        opened.ok_or_else(|| Error::strange(DOING, format!("{path} does not exist")))
     }
 
     /// Takes the exclusive lock without waiting. Returns false if another program holds it.
@@ -221,7 +218,7 @@ fn read_packet(stream: &mut dyn Read) -> Result<Packet, Error> {
     let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| rest[at * 8 + i]));
     let length = word(0);
     if magic != MAGIC || length < HEADER_BYTES as u64 || length > PACKET_BYTES_MAX {
-        return Err(Error::strange(DOING, "the answer is no AFC packet"));
+        return Err(Error::strange(DOING, "the answer is not an AFC packet"));
     }
     let mut bytes = vec![0; length as usize - HEADER_BYTES];
     stream.read_exact(&mut bytes).map_err(broken)?;

@@ -149,7 +149,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::NoDevice { .. } => {
-                "connect it with a cable, unlock it and tap Trust; `idev-backup devices` shows what is there"
+                "connect it with a cable, unlock it and tap Trust; `idev-backup devices` lists \
+                 connected phones"
             }
             Error::WhichDevice { .. } => {
                 "choose one with --device and its UDID or name (`create --all` backs up all of them)"
@@ -159,15 +160,17 @@ impl Error {
             Error::NotPaired => "run `idev-backup pair` and tap Trust on the phone",
             Error::BadRecord { .. } => "pair again: `idev-backup unpair`, then `idev-backup pair`",
             Error::Tls { .. } => {
-                "a phone that hangs up here has usually forgotten this computer: `idev-backup unpair`, then \
-                 `idev-backup pair`"
+                "pair again, because the phone has probably forgotten this computer: `idev-backup \
+                 unpair`, then `idev-backup pair`"
             }
             Error::OtherKey => {
-                "if the phone was erased or restored, pair again: `idev-backup unpair`, then `idev-backup pair`. If \
-                 you are sure that it is your phone, `--any-certificate` goes on without this check"
+                "if the phone was erased or restored, pair again: `idev-backup unpair`, then \
+                 `idev-backup pair`. If you are sure that it is your phone, `--any-certificate` \
+                 skips this check"
             }
             Error::NoEncryption => {
-                "it is no iPhone or iPad, or somebody is in between. For a simulator, `--any-certificate` goes on"
+                "check what is connected: it is not an iPhone or iPad, or another device \
+                 intercepts the connection. For a simulator, `--any-certificate` skips this check"
             }
             Error::TrustDenied => "run `idev-backup pair` again and tap Trust",
             Error::TrustTimeout { .. } => {
@@ -191,7 +194,10 @@ impl fmt::Display for Error {
                 wanted: Some(udid),
                 present,
             } if present.is_empty() => {
-                write!(f, "phone {udid} is not connected, nor is any other")
+                write!(
+                    f,
+                    "phone {udid} is not connected, and neither is another one"
+                )
             }
             Error::NoDevice {
                 wanted: Some(udid),
@@ -199,7 +205,7 @@ impl fmt::Display for Error {
             } => {
                 write!(
                     f,
-                    "phone {udid} is not connected; there is {}",
+                    "phone {udid} is not connected; connected: {}",
                     present.join(", ")
                 )
             }
@@ -220,7 +226,7 @@ impl fmt::Display for Error {
             } => {
                 write!(
                     f,
-                    "{} phones are meant by {wanted:?}: {}",
+                    "{wanted:?} matches {} phones: {}",
                     present.len(),
                     present.join(", ")
                 )
@@ -229,22 +235,25 @@ impl fmt::Display for Error {
             Error::Wire { doing, cause } => write!(f, "cannot {doing}: {cause}"),
             Error::Lockdown { request, code } => match lockdown_codes::meaning(code) {
                 Some(words) => write!(f, "cannot {request}: {words} ({code})"),
-                None => write!(f, "cannot {request}: the phone answers {code:?}"),
+                None => write!(f, "cannot {request}: the phone answered {code:?}"),
             },
             Error::Strange { doing, why } => write!(f, "cannot {doing}: {why}"),
             Error::NotPaired => f.write_str("this computer is not paired with the phone"),
-            Error::BadRecord { why } => write!(f, "the pair record of this phone cannot be used: {why}"),
+            Error::BadRecord { why } => {
+                write!(f, "the pair record of this phone cannot be used: {why}")
+            }
             Error::Tls { why } => write!(f, "cannot secure the connection to the phone: {why}"),
             Error::NoEncryption => f.write_str(
-                "the phone wants an unencrypted connection, which no iPhone since iOS 5 does",
+                "the phone asks for an unencrypted connection, which iPhones have not done since \
+                 iOS 5",
             ),
             Error::OtherKey => f.write_str(
-                "the phone shows another key than the one it was paired with, so it may be another phone, or somebody \
-                 in between",
+                "the phone has a different key than when it was paired, so it may be another \
+                 phone, or another device intercepts the connection",
             ),
             Error::TrustDenied => f.write_str("\"Don't Trust\" was tapped on the phone"),
             Error::TrustTimeout { seconds } => {
-                write!(f, "nobody tapped Trust on the phone within {seconds} s")
+                write!(f, "Trust was not tapped on the phone within {seconds} s")
             }
             Error::File { doing, cause } => write!(f, "cannot {doing}: {cause}"),
             Error::SyncLocked => f.write_str("another program is syncing this phone"),

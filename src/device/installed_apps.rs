@@ -58,7 +58,7 @@ pub fn user_apps(session: &mut Session, token: &Arc<CancelToken>) -> Result<Vec<
         if apps.len() > APPS_MAX {
             return Err(Error::strange(
                 DOING,
-                "it has more applications than any phone",
+                "the list of applications is unreasonably long",
             ));
         }
         if answer.get("Status").and_then(Value::as_string) == Some("Complete") {

@@ -51,7 +51,7 @@ impl<S: Stream> Lockdown<S> {
             Some("com.apple.mobile.lockdown") => Ok(lockdown),
             other => Err(Error::strange(
                 "reach lockdown",
-                format!("{other:?} answers instead"),
+                format!("{other:?} answered instead"),
             )),
         }
     }
@@ -108,7 +108,7 @@ impl<S: Stream> Lockdown<S> {
         let answer = plist_stream::read(&mut self.stream, ANSWER_BYTES_MAX).map_err(broken)?;
         let answer = answer
             .into_dictionary()
-            .ok_or_else(|| Error::strange(doing, "the answer is no dictionary"))?;
+            .ok_or_else(|| Error::strange(doing, "the answer is not a dictionary"))?;
         match answer.get("Error").and_then(Value::as_string) {
             Some(code) => Err(Error::Lockdown {
                 request: doing.to_owned(),

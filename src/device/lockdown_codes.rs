@@ -23,8 +23,8 @@ const UNLOCK: &str = "unlock the phone with its passcode and try again";
 
 const PAIR_AGAIN: &str = "pair again: `idev-backup pair`, then tap Trust on the phone";
 
-const ASK_THE_ADMINISTRATOR: &str =
-    "ask whoever manages the phone to allow pairing (Apple Configurator: \"supervision identity\")";
+const ASK_THE_ADMINISTRATOR: &str = "ask the phone's administrator to allow pairing (Apple \
+    Configurator: \"supervision identity\")";
 
 const CONNECT_AGAIN: &str = "check the cable, unlock the phone, and try again";
 
@@ -44,7 +44,7 @@ pub const WORDS: [Word; 15] = [
     ),
     word(
         "PairingDialogResponsePending",
-        "the phone waits for somebody to tap Trust",
+        "the phone waits for Trust to be tapped",
         "unlock the phone, tap Trust and enter the passcode",
     ),
     word(
@@ -59,28 +59,28 @@ pub const WORDS: [Word; 15] = [
     ),
     word(
         "MCChallengeRequired",
-        "the phone is managed by an organisation that decides who may pair",
+        "the phone is managed by an organisation that restricts pairing",
         ASK_THE_ADMINISTRATOR,
     ),
     word(
         "MCProtected",
-        "the phone is managed by an organisation that decides who may pair",
+        "the phone is managed by an organisation that restricts pairing",
         ASK_THE_ADMINISTRATOR,
     ),
     word(
         "PairingProhibitedOverThisConnection",
-        "the phone pairs by cable only",
+        "the phone can only be paired by cable",
         "connect the phone by cable once and run `idev-backup pair`",
     ),
     word(
         "ServiceLimit",
-        "too many programs talk to the phone at once",
+        "too many programs are using the phone",
         "close other programs that use the phone, or restart it",
     ),
     // A phone reports this also during an update, or if its backup agent has died.
     word(
         "InvalidService",
-        "this iOS has no such service",
+        "this iOS version does not have the service",
         "restart the phone and try again",
     ),
     word(
@@ -95,7 +95,7 @@ pub const WORDS: [Word; 15] = [
     ),
     word(
         "SavePairRecordFailed",
-        "the phone cannot keep the pairing",
+        "the phone cannot save the pairing",
         "restart the phone and run `idev-backup pair` again",
     ),
 ];

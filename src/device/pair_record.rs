@@ -47,7 +47,7 @@ impl PairRecord {
         let value = bounded_plist::parse(record.expose()).map_err(|e| bad(e.to_string()))?;
         let mut fields = value
             .into_dictionary()
-            .ok_or_else(|| bad("it is no dictionary".to_owned()))?;
+            .ok_or_else(|| bad("it is not a dictionary".to_owned()))?;
         let mut data = |key: &str| match fields.remove(key) {
             Some(Value::Data(bytes)) => Some(bytes),
             _ => None,
@@ -124,7 +124,7 @@ impl PairRecord {
         let (root_key, host_key) = (new_key()?, new_key()?);
         let device_key =
             SubjectPublicKeyInfo::from_der(&subject_public_key_info(device_public_key)?)
-                .map_err(|_| Error::strange("pair", "the phone's public key is none"))?;
+                .map_err(|_| Error::strange("pair", "the phone's public key is invalid"))?;
 
         let root_params = params(IsCa::Ca(BasicConstraints::Unconstrained), &[]);
         let root = root_params.self_signed(&root_key).map_err(failed)?;

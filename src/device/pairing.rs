@@ -44,7 +44,7 @@ pub fn pair<S: Stream>(
             Value::Data(key) => Some(key),
             _ => None,
         });
-    let key = key.ok_or_else(|| Error::strange("pair", "the phone gives no public key"))?;
+    let key = key.ok_or_else(|| Error::strange("pair", "the phone did not send a public key"))?;
     // Ask before Pair: afterwards the phone may answer only within a session.
     let wifi_mac_address = lockdown.text("WiFiAddress")?;
     let mut record = PairRecord::issue(&key, system_buid)?;

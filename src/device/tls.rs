@@ -122,7 +122,7 @@ fn configuration(record: &PairRecord, pin: Pin) -> Result<ClientConfig, Error> {
         .with_custom_certificate_verifier(Arc::new(Pinned { pinned, provider }))
         .with_client_auth_cert(vec![host], key)
         .map_err(|e| Error::BadRecord {
-            why: format!("its certificate and key do not fit: {e}"),
+            why: format!("its certificate and key do not match: {e}"),
         })
 }
 

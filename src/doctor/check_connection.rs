@@ -32,7 +32,7 @@ fn daemon(connection: &ConnectionFacts) -> Line {
     let Some(address) = &connection.address else {
         return match &connection.phones {
             Err(trouble) => Line::trouble("usb", trouble).means(format!(
-                "{}, and over USB no phone can be reached either",
+                "{}, and phones cannot be reached over USB either",
                 connection.without()
             )),
             Ok(_) => Line::ok(
@@ -46,7 +46,7 @@ fn daemon(connection: &ConnectionFacts) -> Line {
     };
     match &connection.phones {
         Err(trouble) => Line::trouble("usbmuxd", trouble)
-            .means("without it no phone can be reached, not even by cable"),
+            .means("without it phones cannot be reached, not even by cable"),
         Ok(_) => {
             let running = connection.programs.iter().flat_map(|(_, daemons)| daemons);
             let names: Vec<&str> = running.map(|program| program.name.as_str()).collect();
@@ -76,8 +76,11 @@ fn on_usb(usb: &OnUsb, connection: &ConnectionFacts) -> Vec<Line> {
     };
     if let Some(mode) = stuck {
         let line = Line::problem(TOPIC, format!("{place} is in {mode} mode"))
-            .means("iOS does not run on it, so there is no backup to be had")
-            .hint("restart the phone; if it stays, Finder or Apple Devices can update it, which keeps its data");
+            .means("iOS is not running on it, so it cannot be backed up")
+            .hint(
+                "restart the phone; if it stays in this mode, update it with Finder or Apple \
+                 Devices, which keeps its data",
+            );
         return vec![about(line)];
     }
     let mut lines = Vec::new();
@@ -91,10 +94,10 @@ fn on_usb(usb: &OnUsb, connection: &ConnectionFacts) -> Vec<Line> {
             (None, Some((node, ErrorKind::PermissionDenied))) => lines.push(about(
                 Line::problem(
                     "usb",
-                    format!("{place} is there, and this user may not open it"),
+                    format!("{place} is connected, but this user may not open it"),
                 )
                 .means(format!(
-                    "{}, and {} belongs to somebody else, so no backup can be made",
+                    "{}, and {} belongs to another user, so the phone cannot be backed up",
                     connection.without(),
                     node.display()
                 ))
@@ -106,11 +109,14 @@ fn on_usb(usb: &OnUsb, connection: &ConnectionFacts) -> Vec<Line> {
     }
     if let Some(speed) = usb.speed_mbits {
         lines.push(about(if speed <= SLOW_MBITS {
-            Line::warning(TOPIC, format!("{place} is connected with {speed} Mbit/s"))
-                .means("a phone can do 480 or more: the cable, the port or a hub is bad, and a backup would take days or break off")
-                .hint("use another cable, and a port of the computer itself")
+            Line::warning(TOPIC, format!("{place} is connected at {speed} Mbit/s"))
+                .means(
+                    "phones support at least 480 Mbit/s: the cable, the port or a hub is faulty, \
+                     and a backup would take days or fail",
+                )
+                .hint("use another cable, and plug it into the computer rather than a hub")
         } else {
-            Line::ok(TOPIC, format!("{place} is connected with {speed} Mbit/s"))
+            Line::ok(TOPIC, format!("{place} is connected at {speed} Mbit/s"))
         }));
     }
     lines
@@ -118,34 +124,41 @@ fn on_usb(usb: &OnUsb, connection: &ConnectionFacts) -> Vec<Line> {
 
 fn not_seen(place: &str, usb: &OnUsb, by_daemon: bool) -> Line {
     let line = if by_daemon {
-        format!("{place} is there, and usbmuxd does not see it")
+        format!("{place} is connected, but usbmuxd does not see it")
     } else {
-        format!("{place} is there, and cannot be used")
+        format!("{place} is connected, but cannot be used")
     };
     let line = Line::problem("usb", line);
     match &usb.node {
         Some((node, ErrorKind::NotFound)) => line
             .means(format!(
-                "there is no node {} for it: in a container or a virtual machine, USB must be passed through",
-                node.display()
-            ))
-            .hint("pass /dev/bus/usb through, or run this where the phone is plugged in"),
-        Some((node, ErrorKind::PermissionDenied)) => line
-            .means(format!(
-                "this user may not open {}, which is usual; usbmuxd's own user must be able to, by the udev rules that come \
-                 with it (39-usbmuxd.rules)",
+                "its device node {} does not exist: USB must be passed through to a container or \
+                 a virtual machine",
                 node.display()
             ))
             .hint(
-                "plug it in again; if that does not help: `sudo systemctl restart usbmuxd`, and look whether its udev rules \
-                 are installed",
+                "pass /dev/bus/usb through, or run this on the computer that the phone is \
+                 connected to",
+            ),
+        Some((node, ErrorKind::PermissionDenied)) => line
+            .means(format!(
+                "this user may not open {}, which is normal; usbmuxd's own user needs access, \
+                 which its udev rules grant (39-usbmuxd.rules)",
+                node.display()
+            ))
+            .hint(
+                "plug it in again; if that does not help, run `sudo systemctl restart usbmuxd` \
+                 and check that its udev rules are installed",
             ),
         _ if !by_daemon => line
-            .means("libusb does not see it as a phone that shares its data")
+            .means("libusb does not see an interface for backups on it")
             .hint("unlock it, unplug it and plug it in again"),
         _ => line
-            .means("usbmuxd is not told of it, has failed on it, or another program has taken it")
-            .hint("unlock it and plug it in again; if that does not help: `sudo systemctl restart usbmuxd`"),
+            .means("usbmuxd did not detect it or failed to open it, or another program holds it")
+            .hint(
+                "unlock it and plug it in again; if that does not help, run `sudo systemctl \
+                 restart usbmuxd`",
+            ),
     }
 }
 
@@ -163,9 +176,10 @@ fn no_phone(connection: &ConnectionFacts, wanted: Option<&str>) -> Option<Line> 
     line.hint = none.hint();
     Some(match &connection.on_usb {
         Some(usb) if usb.is_empty() => line.means(
-            "nothing of Apple's is on USB either: the cable only charges, it is not plugged in, or the phone is off",
+            "USB shows no Apple device either: the cable only charges, it is not plugged in, or \
+             the phone is off",
         ),
-        _ => line.means("no backup can be made before it is"),
+        _ => line.means("it cannot be backed up until it is connected"),
     })
 }
 
@@ -174,11 +188,14 @@ fn programs(connection: &ConnectionFacts) -> Vec<Line> {
     let told = |program: &super::computer::Program| {
         let says = format!("{} is running (process {})", program.name, program.process);
         if program.name == super::computer::OURS.0 {
-            return Line::ok("programs", says).means("runs of ours keep out of each other's way");
+            return Line::ok("programs", says).means("several idev-backup runs may work at once");
         }
         Line::warning("programs", says)
-        .means("it works on phones, and two programs that back up one phone at once disturb each other")
-        .hint("wait until it has ended, or stop it")
+            .means(
+                "it works with phones too, and two programs that back up one phone at the same \
+                 time disturb each other",
+            )
+            .hint("wait for it to end, or stop it")
     };
     holders.map(told).collect()
 }
@@ -290,10 +307,10 @@ mod tests {
         use Level::{Problem, Warning};
         let mut silent = connection();
         silent.phones = Err(Trouble {
-            text: "no usbmuxd answers on /x".to_owned(),
+            text: "usbmuxd does not answer on /x".to_owned(),
             hint: Some("install it".to_owned()),
         });
-        told(&silent, None, Problem, "usbmuxd", "no usbmuxd answers");
+        told(&silent, None, Problem, "usbmuxd", "usbmuxd does not answer");
         assert!(!judge(&silent, None).iter().any(|l| l.topic == "phone"));
 
         told(

@@ -37,9 +37,14 @@ pub fn judge(health: &Health) -> Vec<Line> {
     }
     if health.silent {
         lines.push(
-            Line::problem("phone", format!("{name} fell silent while it was asked"))
-                .means("nothing more is known of it, and a backup would wait just so")
-                .hint("unlock it, plug it in again, and restart it if that does not help"),
+            Line::problem(
+                "phone",
+                format!("{name} stopped responding during the check"),
+            )
+            .means(
+                "the remaining checks of it were skipped, and a backup would hang in the same way",
+            )
+            .hint("unlock it and plug it in again; if that does not help, restart it"),
         );
     }
     let about = |line: Line| line.of(&health.phone.udid);
@@ -59,13 +64,16 @@ fn connected(health: &Health, name: &str) -> Line {
     let via = health.phone.via;
     if let Some(Err(trouble)) = &health.facts {
         return Line::trouble(TOPIC, trouble)
-            .means(format!("{name} is connected by {via}, and does not answer"));
+            .means(format!("{name} is connected by {via}, but does not answer"));
     }
     let says = format!("{name} is connected by {via}");
     match via {
         Via::Usb => Line::ok(TOPIC, says),
         Via::Network => Line::warning(TOPIC, says)
-            .means("long backups over Wi-Fi break off when the phone sleeps, and take many times longer")
+            .means(
+                "long backups over Wi-Fi are interrupted when the phone sleeps, and take many \
+                 times longer",
+            )
             .hint("connect it with its cable"),
     }
 }
@@ -81,16 +89,19 @@ fn trust(health: &Health, name: &str) -> Option<Line> {
     Some(match (&health.record, &health.session) {
         (Some(Err(trouble)), _) if trouble.text == device::Error::NotPaired.to_string() => {
             Line::problem(TOPIC, format!("this computer is not paired with {name}"))
-                .means("the phone tells nothing to a computer that it does not trust; `create` would pair first")
+                .means(
+                    "a phone sends nothing to a computer that it does not trust; `create` pairs \
+                     first",
+                )
                 .hint(pair())
         }
         (Some(Err(trouble)), _) | (_, Some(Err(trouble))) => Line::trouble(TOPIC, trouble)
-            .means("the phone does not let this computer in"),
+            .means("the phone does not accept connections from this computer"),
         (Some(Ok(false)), Some(Ok(()))) => Line::warning(
             TOPIC,
-            format!("{name} is paired, and the pair record lacks its escrow bag"),
+            format!("{name} is paired, but the pair record has no escrow bag"),
         )
-        .means("with it a phone that is locked opens its files for a backup; without it only an unlocked one does")
+        .means("without the escrow bag, the phone can only be backed up while it is unlocked")
         .hint("pair again: `idev-backup unpair`, then `idev-backup pair`"),
         (Some(Ok(true)), Some(Ok(()))) => {
             Line::ok(TOPIC, format!("{name} and this computer trust each other"))
@@ -103,8 +114,11 @@ fn locked(health: &Health, name: &str) -> Option<Line> {
     const TOPIC: &str = "lock";
     Some(if health.locked? {
         Line::warning(TOPIC, format!("{name} is locked"))
-            .means("a locked phone does not pair, asks for its passcode when a backup begins, and may fail to send files (104, 208)")
-            .hint("unlock it, and keep it unlocked until the backup runs")
+            .means(
+                "a locked phone cannot be paired, asks for its passcode when a backup begins, and \
+                 may fail to send files (codes 104, 208)",
+            )
+            .hint("unlock it, and keep it unlocked until the backup has begun")
     } else {
         Line::ok(TOPIC, format!("{name} is not locked"))
     })
@@ -117,12 +131,18 @@ fn encryption(health: &Health, name: &str) -> Option<Line> {
         (true, _) => Line::ok(TOPIC, format!("{name} encrypts its backups")),
         (false, true) => Line::problem(
             TOPIC,
-            format!("{name} must encrypt its backups, as its administrator demands, and has no backup password"),
+            format!(
+                "the administrator of {name} requires encrypted backups, and it has no backup \
+                 password"
+            ),
         )
         .means(described(207))
-        .hint("set one: `idev-backup encryption on`"),
+        .hint("run `idev-backup encryption on`, which sets one"),
         (false, false) => Line::warning(TOPIC, format!("{name} does not encrypt its backups"))
-            .means("saved passwords, Health, Home, Wi-Fi settings, Safari and call history are in encrypted backups only")
+            .means(
+                "only encrypted backups include saved passwords, Health, Home, Wi-Fi settings, \
+                 Safari and call history",
+            )
             .hint("`idev-backup encryption on`"),
     })
 }
@@ -140,8 +160,8 @@ fn battery(health: &Health, name: &str) -> Option<Line> {
     let says = format!("{name}'s battery is at {percent} %{power}");
     Some(if percent < BATTERY_LOW_PERCENT && !health.charging {
         Line::warning(TOPIC, says)
-            .means("a phone that switches off breaks the backup off")
-            .hint("connect it to power; a port that gives none is no help")
+            .means("the backup fails if the phone switches off")
+            .hint("connect it to a port or a charger that supplies power")
     } else {
         Line::ok(TOPIC, says)
     })
@@ -154,10 +174,10 @@ fn space(health: &Health, name: &str) -> Option<Line> {
     Some(if free < SPACE_LOW_BYTES {
         Line::warning(TOPIC, says)
             .means(format!(
-                "a phone needs room of its own while it makes a backup; without it {}",
+                "a phone needs free space of its own to make a backup; without it {}",
                 described(106)
             ))
-            .hint("free some on the phone: Settings > General > Storage")
+            .hint("free some space on the phone (Settings > General > Storage)")
     } else {
         Line::ok(TOPIC, says)
     })
@@ -175,9 +195,15 @@ fn clock(health: &Health, name: &str) -> Option<Line> {
     let minutes = (ahead.abs() / 60.0).round();
     let way = if ahead > 0.0 { "ahead of" } else { "behind" };
     Some(
-        Line::warning(TOPIC, format!("{name}'s clock is {minutes} minutes {way} this computer's"))
-            .means("snapshots are named by this computer's time, backups dated by the phone's; pairing fails where a certificate is not valid yet")
-            .hint("set the clock of the one that is wrong"),
+        Line::warning(
+            TOPIC,
+            format!("{name}'s clock is {minutes} minutes {way} this computer's"),
+        )
+        .means(
+            "this computer's clock names snapshots and the phone's clock dates backups; pairing \
+             fails if a certificate is not valid yet",
+        )
+        .hint("set the clock that is wrong"),
     )
 }
 
@@ -185,7 +211,7 @@ fn setup(health: &Health, name: &str) -> Option<Line> {
     (health.set_up == Some(false)).then(|| {
         Line::problem("setup", format!("{name} has not been set up yet"))
             .means(described(212))
-            .hint("finish its setup (\"Hello\")")
+            .hint("finish its setup (the \"Hello\" screen)")
     })
 }
 
@@ -196,16 +222,16 @@ fn others(health: &Health, name: &str) -> Option<Line> {
         Ok(false) => {
             let held = device::Error::SyncLocked;
             let line = Line::problem(TOPIC, format!("another program is syncing {name}")).means(
-                "only one program at a time may work on a phone; `create` waits for ten seconds",
+                "only one program at a time can use a phone; `create` waits for ten seconds",
             );
             let theirs = held.hint().unwrap_or_default();
             line.hint(format!(
-                "{theirs}; another idev-backup that works on it, with another store, is to end first"
+                "{theirs}; if it is an idev-backup run with another store, wait for it to end"
             ))
         }
         Err(trouble) => {
             let mut line = Line::warning(TOPIC, &trouble.text)
-                .means("so it is not known whether another program works on the phone");
+                .means("so it is unknown whether another program is using the phone");
             line.hint = trouble
                 .hint
                 .clone()
@@ -221,7 +247,7 @@ pub fn under_way(line: Line) -> Line {
     match line.topic {
         "sync" if line.level == Level::Problem => Line {
             level: Level::Ok,
-            says: "a backup of it is under way: another idev-backup is working on it".to_owned(),
+            says: "another idev-backup run is backing it up".to_owned(),
             means: None,
             hint: None,
             ..line
@@ -235,7 +261,7 @@ fn service(health: &Health, name: &str) -> Option<Line> {
     Some(match health.service.as_ref()? {
         Ok(()) => Line::ok(TOPIC, format!("{name}'s backup service starts")),
         Err(trouble) => {
-            Line::trouble(TOPIC, trouble).means(format!("{name} would begin no backup"))
+            Line::trouble(TOPIC, trouble).means(format!("{name} would not begin a backup"))
         }
     })
 }
@@ -316,7 +342,7 @@ mod tests {
             (Problem, "phone", "refused", |h| {
                 h.facts = Some(Err(trouble("refused")))
             }),
-            (Problem, "phone", "fell silent", |h| h.silent = true),
+            (Problem, "phone", "stopped responding", |h| h.silent = true),
             (Problem, "trust", "is not paired with Mira", |h| {
                 h.record = Some(Err(Trouble::from(&device::Error::NotPaired)));
                 h.session = None;

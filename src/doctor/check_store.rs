@@ -27,13 +27,13 @@ pub fn judge(store_facts: &StoreFacts) -> Vec<Line> {
                 TOPIC,
                 format!("the disk of the store {path} does not answer"),
             )
-            .means("it is asleep, disconnected, or on a network that is gone")
-            .hint("look how it is connected, or choose another with --store"),
+            .means("it is asleep or disconnected, or its network is down")
+            .hint("check its connection, or choose another store with --store"),
         ];
     }
     if let Some(trouble) = &store_facts.trouble {
         return vec![
-            Line::trouble(TOPIC, trouble).means("no backup can be made there, and none read"),
+            Line::trouble(TOPIC, trouble).means("backups can neither be made nor read there"),
         ];
     }
     if let Some(absence) = &store_facts.absence {
@@ -42,10 +42,10 @@ pub fn judge(store_facts: &StoreFacts) -> Vec<Line> {
                 hint: absence.hint.clone(),
                 ..Line::warning(TOPIC, format!("{}{free}", absence.text))
             }
-            .means("`create` makes no backup there before it is asked to make a new store")
+            .means("`create` refuses to back up there until it is asked to make a new store")
         } else {
-            Line::ok(TOPIC, format!("there is no store at {path} yet{free}"))
-                .means("`create` makes it when it is run in a terminal")
+            Line::ok(TOPIC, format!("{path} is not a store yet{free}"))
+                .means("`create` makes one if it is run in a terminal")
         }];
     }
     let mut lines = vec![Line::ok(TOPIC, format!("the store is {path}{free}"))];
@@ -53,7 +53,7 @@ pub fn judge(store_facts: &StoreFacts) -> Vec<Line> {
         None => {}
         Some(Err(trouble)) => lines.push(
             Line::trouble(TOPIC, trouble)
-                .means("the store can be read, and no backup be made in it"),
+                .means("its backups can be read, but new ones cannot be made"),
         ),
         Some(Ok(abilities)) => lines.extend(disk(abilities)),
     }
@@ -68,21 +68,21 @@ fn disk(disk: &Abilities) -> Vec<Line> {
     };
     let mut lines = Vec::new();
     lines.push(match (disk.clones, disk.hard_links) {
-        (false, false) => Line::warning(
-            TOPIC,
-            format!("{kind} has neither hard links nor clones"),
-        )
-        .means("every snapshot is a full copy there, and a backup needs room for two more than --keep says")
-        .hint("use a disk with APFS, ext4, btrfs, xfs or NTFS, or `create --keep 0`"),
+        (false, false) => Line::warning(TOPIC, format!("{kind} has neither hard links nor clones"))
+            .means(
+                "every snapshot is a full copy there, and a backup needs space for two more \
+                 copies than --keep allows",
+            )
+            .hint("use a disk with APFS, ext4, btrfs, xfs or NTFS, or `create --keep 0`"),
         (true, _) => Line::ok(TOPIC, format!("{kind} has clones"))
-            .means("what did not change takes no room in a snapshot"),
+            .means("unchanged files take no extra disk space in a snapshot"),
         (false, true) => Line::ok(TOPIC, format!("{kind} has hard links"))
-            .means("what did not change takes no room in a snapshot"),
+            .means("unchanged files take no extra disk space in a snapshot"),
     });
     match disk.large_files {
         Some(false) => lines.push(
             Line::problem(TOPIC, format!("{kind} cannot hold files over 4 GB"))
-                .means("a long video or the data of a large app makes the backup fail")
+                .means("a backup fails if it includes such a file, for example a long video")
                 .hint("use a disk with exFAT, APFS, NTFS or ext4"),
         ),
         Some(true) => lines.push(Line::ok(TOPIC, format!("{kind} holds files over 4 GB"))),
@@ -91,8 +91,8 @@ fn disk(disk: &Abilities) -> Vec<Line> {
     }
     if !disk.case_sensitive {
         lines.push(
-            Line::ok(TOPIC, format!("to {kind} `a` and `A` are one name"))
-                .means("that does no harm: files of a backup are named by hex digits"),
+            Line::ok(TOPIC, format!("{kind} does not distinguish `a` from `A`"))
+                .means("this is harmless: the files of a backup are named with hex digits"),
         );
     }
     lines
@@ -167,12 +167,18 @@ fn draft(stored: &StoredPhone, name: &str) -> Option<Line> {
     Some(if running {
         Line::ok(
             "draft",
-            format!("a backup of {name} is under way, last written to {when}"),
+            format!("a backup of {name} is running, last written to {when}"),
         )
     } else {
-        Line::warning("draft", format!("a backup of {name} broke off, last written to {when}"))
-            .means("its draft takes room until the next run, which goes on with it if the phone agrees; the last good backup is untouched")
-            .hint("run `idev-backup create`")
+        Line::warning(
+            "draft",
+            format!("a backup of {name} was interrupted, last written to {when}"),
+        )
+        .means(
+            "its draft takes up disk space until the next run, which continues it if the phone \
+             agrees; the last good backup is untouched",
+        )
+        .hint("run `idev-backup create`")
     })
 }
 
@@ -180,48 +186,67 @@ fn last_backup(stored: &StoredPhone, name: &str, now: SystemTime, age_max: Durat
     const TOPIC: &str = "backup";
     let again = "run `idev-backup create`";
     let Some(backup) = &stored.current else {
-        return Line::warning(TOPIC, format!("there is no backup of {name} in the store"))
-            .means("if the phone were lost now, so would be what is on it")
+        return Line::warning(TOPIC, format!("the store has no backup of {name}"))
+            .means("if the phone were lost now, its data would be lost too")
             .hint(again);
     };
     if backup.refused {
         let path = &backup.path;
-        return Line::problem(TOPIC, format!("this user may not read the current backup of {name} ({path})"))
-            .means("another user, or `sudo`, made it: nothing can be said of it, and `create` refuses to go on from it")
-            .hint("`sudo chown -R \"$(id -u)\"` with that folder gives it to you");
+        return Line::problem(
+            TOPIC,
+            format!("this user may not read the current backup of {name} ({path})"),
+        )
+        .means(
+            "another user or `sudo` made it: it cannot be checked, and `create` refuses to \
+             continue from it",
+        )
+        .hint("run `sudo chown -R \"$(id -u)\"` with that folder, which makes you its owner");
     }
     if !backup.complete {
-        return Line::problem(TOPIC, format!("the current backup of {name} was never finished"))
-            .means("another program made it and broke off: nothing can be restored from it for certain")
-            .hint("`idev-backup create` goes on with it, `create --full` makes a new one; `idev-backup list` shows older ones");
+        return Line::problem(
+            TOPIC,
+            format!("the current backup of {name} was never finished"),
+        )
+        .means("another program began it and was interrupted: restoring from it may fail")
+        .hint(
+            "run `idev-backup create`, which continues it; `create --full` makes a new one, and \
+             `idev-backup list` shows older ones",
+        );
     }
     if stored.damaged {
-        return Line::problem(TOPIC, format!("the current backup of {name} is not a good one: `verify` found it damaged"))
-            .means("not all of it can be restored")
-            .hint("`idev-backup verify --repair` takes back what older ones hold whole; the next `create` fetches everything anew where its bytes are not those that were received");
+        return Line::problem(
+            TOPIC,
+            format!("`verify` found the current backup of {name} damaged"),
+        )
+        .means("some of it cannot be restored")
+        .hint(
+            "run `idev-backup verify --repair`, which copies undamaged files from older backups; \
+             the next `create` asks the phone again for all files whose contents have changed \
+             since they were received",
+        );
     }
     let Some(made) = stored.made else {
         return Line::warning(
             TOPIC,
             format!("the backup of {name} does not say when it was made"),
         )
-        .means("none of its property lists has a date that can be read")
-        .hint("`idev-backup verify` tells whether it is whole");
+        .means("none of its property lists has a readable date")
+        .hint("run `idev-backup verify` to check that it is complete");
     };
     match time::age(now, made) {
         None => Line::warning(
             TOPIC,
             format!(
-                "the last good backup of {name} is from {}, which is still to come",
+                "the last good backup of {name} is dated {}, which is in the future",
                 time::local_text(made)
             ),
         )
-        .means("the clock of this computer or of the phone is, or was, wrong")
+        .means("the clock of this computer or of the phone is or was wrong")
         .hint("set the clock"),
         Some(_) if stored.retired => Line::ok(
             TOPIC,
             format!(
-                "the last good backup of {name} is of {}, and the phone is retired",
+                "the last good backup of {name} was made {}, and the phone is retired",
                 time::local_text(made)
             ),
         ),
@@ -229,12 +254,12 @@ fn last_backup(stored: &StoredPhone, name: &str, now: SystemTime, age_max: Durat
             TOPIC,
             format!("the last good backup of {name} is {} old", days(age)),
         )
-        .means("what has come since is on the phone alone")
+        .means("newer data exists only on the phone")
         .hint(again),
         Some(_) => Line::ok(
             TOPIC,
             format!(
-                "the last good backup of {name} is of {}",
+                "the last good backup of {name} was made {}",
                 time::local_text(made)
             ),
         ),
@@ -244,7 +269,8 @@ fn last_backup(stored: &StoredPhone, name: &str, now: SystemTime, age_max: Durat
 fn notes(stored: &StoredPhone, name: &str) -> Option<Line> {
     let trouble = stored.unread.as_ref()?;
     let line = Line::warning("notes", format!("the notes of {name}: {}", trouble.text)).means(
-        "which backups are pinned, named, verified or damaged is not known, so no old one is dropped",
+        "it is unknown which backups are pinned, named, verified or damaged, so old ones are not \
+         dropped",
     );
     Some(Line {
         hint: trouble.hint.clone(),
@@ -266,14 +292,14 @@ fn last_verified(stored: &StoredPhone, name: &str, now: SystemTime) -> Option<Li
     let last = stored.verified.max(stored.made)?;
     let says = match stored.verified {
         Some(time) => format!(
-            "a backup of {name} was last read through on {}",
+            "a backup of {name} was last verified on {}",
             time::local_text(time)
         ),
-        None => format!("no backup of {name} was read through since it was made"),
+        None => format!("no backup of {name} has been verified since it was made"),
     };
     let line = match now.duration_since(last) {
         Ok(age) if age > UNREAD_MAX => Line::warning(TOPIC, says)
-            .means("what a disk loses meanwhile is found only by reading")
+            .means("only reading the files reveals damage on the disk")
             .hint(again),
         _ => Line::ok(TOPIC, says),
     };
@@ -301,7 +327,8 @@ fn need(store_facts: &StoreFacts, stored: &StoredPhone, health: &Health) -> Opti
         .zip(health.free_bytes)
         .map(|(capacity, free)| capacity.saturating_sub(free));
     let Some(backup) = stored.current.as_ref().filter(|backup| backup.complete) else {
-        let why = "a first backup: what is used on the phone, without the apps themselves";
+        let why = "estimated for a first backup from the space used on the phone, without the \
+            apps themselves";
         return used.map(|used| Need::AtMost(used, why.to_owned()));
     };
     let whole = backup.bytes.or(used)?;
@@ -310,7 +337,8 @@ fn need(store_facts: &StoreFacts, stored: &StoredPhone, health: &Health) -> Opti
     {
         let word = if will { "on" } else { "off" };
         let why = format!(
-            "everything is sent again, since encryption was switched {word} after the last backup"
+            "the phone sends everything again, because encryption was switched {word} after the \
+             last backup"
         );
         return Some(Need::About(whole, why));
     }
@@ -319,17 +347,19 @@ fn need(store_facts: &StoreFacts, stored: &StoredPhone, health: &Health) -> Opti
         _ => true,
     };
     if !shares {
-        let why = "the last backup is copied first, since its files cannot be shared";
+        let why = "the last backup is copied first, because this disk cannot share files between \
+            backups";
         return Some(Need::About(whole, why.to_owned()));
     }
     match stored.last_run {
         Some((false, received)) => Some(Need::About(
             received,
-            "as much as last time, when only changes were sent".to_owned(),
+            "estimated from the last run, which received only changes".to_owned(),
         )),
         _ => Some(Need::AtMost(
             whole,
-            "only changes are sent; how many is not known after one backup".to_owned(),
+            "the phone sends only changes; their size cannot be estimated from a single backup"
+                .to_owned(),
         )),
     }
 }
@@ -354,7 +384,8 @@ fn space(
     );
     let missing = (bytes + SPARE_BYTES).saturating_sub(free);
     let hint = format!(
-        "free {}, or use another disk with --store; `create --keep` says how many older backups stay",
+        "free {}, or use another disk with --store; `create --keep` sets how many older backups \
+         stay",
         size(missing)
     );
     Some(match need {
@@ -364,7 +395,7 @@ fn space(
         Need::About(..) => Line::problem(TOPIC, says).means(why).hint(hint),
         Need::AtMost(..) => Line::warning(TOPIC, says)
             .means(format!(
-                "{why}. The phone says what it needs before it sends anything"
+                "{why}. The phone reports the space that it needs before it sends anything"
             ))
             .hint(hint),
     })
@@ -480,7 +511,7 @@ mod tests {
         let absent = |is_named| StoreFacts {
             exists: false,
             absence: Some(Trouble {
-                text: "there is no store at x".to_owned(),
+                text: "no store found at x".to_owned(),
                 hint: Some("hint".to_owned()),
             }),
             is_named,
@@ -490,8 +521,8 @@ mod tests {
             (silent, Problem, "store", "does not answer"),
             (broken, Problem, "store", "cannot write in x"),
             (read_only, Problem, "store", "cannot write in x"),
-            (absent(true), Warning, "store", "there is no store"),
-            (absent(false), Fine, "store", "there is no store"),
+            (absent(true), Warning, "store", "no store found"),
+            (absent(false), Fine, "store", "is not a store yet"),
             (
                 with_disk(|d| d.hard_links = false),
                 Warning,
@@ -509,7 +540,7 @@ mod tests {
                 with_disk(|d| d.case_sensitive = false),
                 Fine,
                 "disk",
-                "one name",
+                "does not distinguish",
             ),
         ];
         for (store_facts, level, topic, words) in table {
@@ -535,15 +566,17 @@ mod tests {
             (Warning, "backup", "9 days old", |k| {
                 k.made = Some(now() - 9 * DAY)
             }),
-            (Fine, "backup", "is of ", |k| k.made = Some(now() - 7 * DAY)),
-            (Warning, "backup", "still to come", |k| {
+            (Fine, "backup", "was made ", |k| {
+                k.made = Some(now() - 7 * DAY)
+            }),
+            (Warning, "backup", "in the future", |k| {
                 k.made = Some(now() + DAY)
             }),
             (Warning, "backup", "does not say when", |k| k.made = None),
-            (Warning, "draft", "broke off", |k| {
+            (Warning, "draft", "interrupted", |k| {
                 k.draft = Some((now(), false))
             }),
-            (Fine, "draft", "under way", |k| {
+            (Fine, "draft", "is running", |k| {
                 k.draft = Some((now(), true))
             }),
         ];

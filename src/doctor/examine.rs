@@ -121,21 +121,20 @@ fn not_looked_at(
 ) -> Vec<String> {
     let mut not = Vec::new();
     let unseen = if cfg!(target_os = "linux") {
-        "this system does not tell, as in a container"
+        "not visible on this system, for example in a container"
     } else {
-        "only Linux tells in files"
+        "visible only on Linux"
     };
     if connection.on_usb.is_none() {
-        not.push(format!(
-            "what is plugged into USB, beside what usbmuxd sees: {unseen}"
-        ));
+        not.push(format!("USB devices ({unseen})"));
     }
     if connection.programs.is_none() {
-        not.push(format!("which other programs work on phones: {unseen}"));
+        not.push(format!("other programs that use phones ({unseen})"));
     }
     if phones.iter().any(|phone| phone.session == Some(Ok(()))) {
         not.push(
-            "whether a phone is being restored from iCloud, or asks for its passcode: it tells only when a backup begins"
+            "whether a phone is being restored from iCloud or asks for its passcode (phones \
+             report this only when a backup begins)"
                 .to_owned(),
         );
     }
@@ -145,7 +144,9 @@ fn not_looked_at(
         && !store_facts.silent
     {
         not.push(
-            "what the disk of the store can do: nothing is written in a folder that idev-backup has not used yet".to_owned(),
+            "the features of the store's disk (nothing is written to a folder that idev-backup \
+             has not used yet)"
+                .to_owned(),
         );
     }
     not

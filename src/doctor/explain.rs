@@ -57,8 +57,8 @@ pub fn explain(text: &str) -> Vec<Explanation> {
     if text.contains("backup_manifest.db") {
         found.add(
             "FileProvider's backup_manifest.db",
-            "on iOS 17 this one file always fails; it holds nothing of yours",
-            Some("nothing: the backup is good if nothing else failed"),
+            "on iOS 17 this one file always fails; it holds none of your data",
+            Some("do nothing: the backup is good if nothing else failed"),
         );
     }
     if found.0.is_empty() {
@@ -85,7 +85,7 @@ impl Found {
         let of = format!("MBErrorDomain {code}");
         match error_codes::described(code) {
             Some(refusal) => self.add(&of, &refusal.cause, refusal.hint.as_deref()),
-            None if code == 0 => self.add(&of, "it is done, without an error", None),
+            None if code == 0 => self.add(&of, "it ended without an error", None),
             None => {}
         }
     }
@@ -99,7 +99,7 @@ impl Found {
 
     fn daemon(&mut self, number: u64) {
         let refused = transport::Error::Refused {
-            doing: "do what was asked",
+            doing: "carry out the request",
             number,
         };
         if DAEMON.contains(&number) {
@@ -220,9 +220,11 @@ fn libimobiledevice_lockdown(number: i64, found: &mut Found) {
 
 /// Explains messages of idevicebackup2 and other programs that use libimobiledevice.
 fn from_libimobiledevice(text: &str, found: &mut Found) {
-    const LOST: &str = "the connection to the phone broke off, or nothing came for so long that the program gave up";
-    const AGAIN: &str = "check the cable, keep the phone awake and try again; `idev-backup create` waits for 31 minutes of silence \
-                         (--patience), since phones are silent while they look for changes";
+    const LOST: &str = "the connection to the phone was lost, or the phone sent nothing for so \
+        long that the program gave up";
+    const AGAIN: &str = "check the cable, keep the phone awake and try again; `idev-backup \
+        create` waits for 31 minutes of silence (--patience), because phones are silent while \
+        they look for changes";
     if let Some(at) = text.find("lockdownd") {
         let rest = &text[at..];
         if let Some(number) = rest.find('-').and_then(|at| number_at(&rest[at..])) {
@@ -230,7 +232,8 @@ fn from_libimobiledevice(text: &str, found: &mut Found) {
             if number == -5 {
                 found.add(
                     "libimobiledevice's lockdown error -5 (SSL)",
-                    "the connection to the phone could not be secured: the phone has usually forgotten this computer",
+                    "the connection to the phone could not be secured: the phone no longer trusts \
+                     this computer, in most cases",
                     Some("pair again: `idev-backup unpair`, then `idev-backup pair`"),
                 );
             }
@@ -245,7 +248,7 @@ fn from_libimobiledevice(text: &str, found: &mut Found) {
             }
             Some(-8) => found.add(
                 "libimobiledevice's mobilebackup2 error -8",
-                "the phone and the program have no version of the backup protocol in common",
+                "the phone and the program do not support a common version of the backup protocol",
                 Some("use a newer program"),
             ),
             _ => {}
@@ -255,7 +258,7 @@ fn from_libimobiledevice(text: &str, found: &mut Found) {
         found.add(
             "no device found",
             "no phone is connected, or usbmuxd does not see it",
-            Some("`idev-backup doctor` looks where it is lost: USB, usbmuxd or trust"),
+            Some("run `idev-backup doctor`, which checks USB, usbmuxd and trust"),
         );
     }
     for (at, _) in text.match_indices("exit") {
@@ -337,15 +340,17 @@ const PHRASES: [(&str, Phrase); 23] = [
     (
         "session failed",
         Phrase::Words(
-            "the phone ended the backup, and the program does not say why",
-            "restart the phone and run `idev-backup create`, which tells the phone's own reason",
+            "the phone ended the backup, and the program does not give the reason",
+            "restart the phone and run `idev-backup create`, which reports the phone's own reason",
         ),
     ),
     (
         "session could not be started",
         Phrase::Words(
-            "the phone did not begin a backup: it is locked, busy, or another program works on it",
-            "unlock it, close other programs that use it, restart it if need be, and try again",
+            "the phone did not begin a backup: it is locked or busy, or another program is using \
+             it",
+            "unlock it, close other programs that use it, and try again; if that does not help, \
+             restart it",
         ),
     ),
 ];

@@ -66,9 +66,9 @@ impl ConnectionFacts {
     /// Returns the reason for not using a daemon, in words.
     pub fn without(&self) -> &'static str {
         if self.passed_over {
-            "usbmuxd runs here, holds the phones that it knows, and is not used, as wanted"
+            "usbmuxd is running here and holds the phones that it knows, but the options exclude it"
         } else {
-            "no usbmuxd runs here"
+            "usbmuxd is not running here"
         }
     }
 
@@ -84,7 +84,7 @@ impl ConnectionFacts {
             Err(e) if is_cancelled(&e) && connector.token.cancelled() => return Err(e),
             Err(e) if is_cancelled(&e) => Err(Trouble {
                 text: match &address {
-                    Some(at) => format!("usbmuxd on {at} takes the question and does not answer"),
+                    Some(at) => format!("usbmuxd on {at} accepts requests but does not answer"),
                     None => "this computer's USB does not answer".to_owned(),
                 },
                 hint: Some(

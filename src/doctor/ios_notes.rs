@@ -15,21 +15,22 @@ struct Fact {
 }
 
 const ASKS: &str =
-    "since iOS 16.1 (and 15.7.1) a phone with a passcode asks for it at the start of each backup";
+    "since iOS 16.1 and 15.7.1, a phone with a passcode asks for it at the start of each backup";
 const LATER: [u32; 3] = [u32::MAX, 0, 0];
 
 const FACTS: [Fact; 7] = [
     Fact {
         from: [0, 0, 0],
         to: [10, 0, 0],
-        means: "before iOS 10 the list of files is Manifest.mbdb, which fewer programs read",
+        means: "before iOS 10, the list of files is Manifest.mbdb, which fewer programs can read",
         hint: None,
     },
     // Source: imazing.com, 2017: "iPhone Disconnected iTunes Backup Error".
     Fact {
         from: [10, 3, 3],
         to: [10, 3, 4],
-        means: "iOS 10.3.3 can break off each backup at the same place, at a file with accents in its name",
+        means: "iOS 10.3.3 can end each backup at the same place, at a file with accents in its \
+            name",
         hint: Some(
             "update iOS, or remove that file: idevicesyslog shows its name (\"No operation found for path\")",
         ),
@@ -51,14 +52,16 @@ const FACTS: [Fact; 7] = [
     Fact {
         from: [17, 0, 0],
         to: [18, 0, 0],
-        means: "on iOS 17 one file of FileProvider, backup_manifest.db, always fails; that is harmless, and only noted",
+        means: "on iOS 17, one file of FileProvider, backup_manifest.db, always fails; this is \
+            harmless and only noted",
         hint: None,
     },
     // Source: limd#1735.
     Fact {
         from: [26, 0, 1],
         to: [26, 0, 2],
-        means: "iOS 26.0.1 may finish a backup and never say so; then our own check decides, after the patience has run out",
+        means: "iOS 26.0.1 may finish a backup without confirming it; after the time limit \
+            (--patience), a check of the files decides",
         hint: Some("update iOS"),
     },
     // Source: protocol.md, "Restore".
@@ -78,14 +81,17 @@ pub fn judge(name: &str, model: &str, ios: &str, over_wifi: bool) -> Line {
     let says = format!("{name} is an {model} with iOS {ios}");
     let Some(version) = version(ios) else {
         return Line::warning(TOPIC, says)
-            .means("this is no version that can be read, so nothing special is known of it")
-            .hint("unlock the phone and look again");
+            .means("this version number cannot be read, so version-specific notes are missing")
+            .hint("unlock the phone and run this again");
     };
     let holds = |fact: &&Fact| (fact.from..fact.to).contains(&version);
     let facts: Vec<&Fact> = FACTS.iter().filter(holds).collect();
     let mut means: Vec<&str> = facts.iter().map(|fact| fact.means).collect();
     if over_wifi && version >= NEW_WIFI {
-        means.push("since iOS 26.4 phones announce themselves on Wi-Fi in a new way, which older programs do not find");
+        means.push(
+            "since iOS 26.4, phones announce themselves on Wi-Fi in a new way, which older \
+             programs do not detect",
+        );
     }
     let hints: Vec<&str> = facts.iter().filter_map(|fact| fact.hint).collect();
     let mut line = if hints.is_empty() {
@@ -136,13 +142,18 @@ mod tests {
             (
                 "26.0.1",
                 Level::Warning,
-                &["never say so"],
+                &["without confirming it"],
                 &["FileProvider"],
             ),
-            ("26.0.2", Level::Ok, &["passcode"], &["never say so"]),
+            (
+                "26.0.2",
+                Level::Ok,
+                &["passcode"],
+                &["without confirming it"],
+            ),
             ("27.1", Level::Ok, &["restore whole"], &[]),
-            ("?", Level::Warning, &["no version"], &[]),
-            ("1.2.3.4", Level::Warning, &["no version"], &[]),
+            ("?", Level::Warning, &["cannot be read"], &[]),
+            ("1.2.3.4", Level::Warning, &["cannot be read"], &[]),
         ];
         for (ios, level, told, not_told) in table {
             let line = judge("Mira's iPhone", "iPhone 15 Pro", ios, false);

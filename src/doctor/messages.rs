@@ -14,22 +14,30 @@ const fn saying(words: &'static [&'static str], means: &'static str, hint: &'sta
 
 const CABLE: &str =
     "use another cable and another port, without a hub, keep the phone awake, and try again";
-const DAMAGED: &str = "`idev-backup verify` names what is missing or damaged; `idev-backup create --full` makes a new backup";
-const PASSWORD: &str = "it is the one that the phone had when the backup was made; `idev-backup encryption check` tries one";
-const SPACE_ON_PHONE: &str = "free some on the phone (Settings > General > Storage), or erase it in its settings, and restore again";
+const DAMAGED: &str = "run `idev-backup verify`, which lists what is missing or damaged; \
+    `idev-backup create --full` makes a new backup";
+const PASSWORD: &str = "use the password that the phone had when the backup was made; \
+    `idev-backup encryption check` tries one";
+const SPACE_ON_PHONE: &str = "free space on the phone (Settings > General > Storage) or erase it \
+    in its settings, and restore again";
 
 /// The known messages, quoted from public threads. The first that matches a line explains it.
 #[rustfmt::skip]
 const SAYINGS: &[Saying] = &[
     saying(&["error removing snapshot directory"],
-        "files of an earlier backup are left in the folder Snapshot of the backup on the computer, and the phone could not have them removed. The phone is fine",
-        "remove the folder Snapshot in the backup's folder, or let `idev-backup create` make the backup: it begins without one"),
+        "the folder Snapshot of the backup on the computer still holds files of an earlier \
+         backup, and the phone could not remove them. The phone itself is fine",
+        "remove the folder Snapshot in the backup's folder, or make the backup with `idev-backup \
+         create`, which begins without one"),
     saying(&["cannot parse a null or zero-length data"],
-        "a property list of the backup on the computer, mostly Manifest.plist, is empty: that backup is damaged",
+        "a property list of the backup on the computer is empty, usually Manifest.plist: that \
+         backup is damaged",
         DAMAGED),
     saying(&["mdm setting present"],
-        "the phone's administrator (a configuration profile) demands encrypted backups, so encryption cannot be switched off",
-        "keep the backup password, or ask whoever administers the phone. Settings > General > VPN & Device Management shows the profile"),
+        "the phone's administrator (a configuration profile) requires encrypted backups, so \
+         encryption cannot be switched off",
+        "keep the backup password, or ask the phone's administrator. Settings > General > VPN & \
+         Device Management shows the profile"),
     saying(&["could not perform backup protocol version exchange"],
         "the phone's backup service did not answer as the program expects: the program is too old for this iOS, or the connection was lost",
         "use a newer program, or `idev-backup create`; if that fails too, use another cable and unlock the phone"),
@@ -37,25 +45,27 @@ const SAYINGS: &[Saying] = &[
         "the connection to the phone was lost during the transfer",
         CABLE),
     saying(&["too large filename length"],
-        "the program lost its place in what the phone sends, mostly after a connection that broke off",
+        "the program lost its position in the data from the phone, usually after a lost connection",
         CABLE),
     saying(&["/itunesrestore"],
         "the connection to the phone was lost during a restore, while the phone's list of apps was written",
         CABLE),
     saying(&["insufficient free disk space on device"],
-        "the phone has not enough free space for the restore",
+        "the phone does not have enough free space for the restore",
         SPACE_ON_PHONE),
     saying(&["references files not in backup"],
         "files that the backup's list names are missing from the backup: it is damaged",
         DAMAGED),
     saying(&["multiple errors downloading files"],
-        "the phone did not get files of the backup: they are missing or damaged",
+        "the phone did not receive files of the backup: they are missing or damaged",
         DAMAGED),
     saying(&["error reading status", "status.plist"],
         "Status.plist of the backup on the computer is missing or cannot be read",
-        "check that you may read the backup's folder; `idev-backup verify` tells what else is missing, and `idev-backup create --full` makes a new backup"),
+        "check that you may read the backup's folder; `idev-backup verify` lists what else is \
+         missing, and `idev-backup create --full` makes a new backup"),
     saying(&["backup could not be saved on the computer"],
-        "the computer could not write the backup: its disk is full, or the folder of backups may not be written",
+        "the computer could not write the backup: its disk is full, or the backup folder is not \
+         writable",
         "free space, or name another folder with --store; on macOS give the program Full Disk Access"),
     saying(&["requested it time out"],
         "the phone waited too long for the computer: it was locked, or the connection was too slow or lost",
@@ -65,21 +75,23 @@ const SAYINGS: &[Saying] = &[
         CABLE),
     saying(&["(-54)"],
         "a file on the computer is locked, or may not be read or written",
-        "look at the permissions of the folder of backups, or name another with --store"),
+        "check the permissions of the backup folder, or name another with --store"),
     saying(&["back up", "because an error occurred"],
-        "the program does not tell the cause: room on the computer, a damaged older backup, the connection, or the phone",
-        "`idev-backup doctor` looks at each of them, and `idev-backup create` tells the phone's own reason"),
+        "the program does not give the cause: disk space on the computer, a damaged older backup, \
+         the connection, or the phone",
+        "run `idev-backup doctor`, which checks each of them; `idev-backup create` reports the \
+         phone's own reason"),
     saying(&["password was incorrect"],
         "the backup password is wrong",
         PASSWORD),
     saying(&["enough free space", "available on this computer"],
-        "there is not enough room for the backup on the computer",
+        "there is not enough disk space for the backup on the computer",
         "free space, or use another disk with --store"),
     saying(&["not restore", "enough free space"],
-        "the phone has not enough free space for the restore",
+        "the phone does not have enough free space for the restore",
         SPACE_ON_PHONE),
     saying(&["could not be restored", "internal error"],
-        "no cause is given: the phone could not take the restore",
+        "the program does not give the cause: the phone could not complete the restore",
         "check the backup with `idev-backup verify --deep`, update and restart phone and computer, and try again"),
     saying(&["connectionterminatederror"],
         "the connection to the phone was lost",
@@ -88,23 +100,30 @@ const SAYINGS: &[Saying] = &[
         "the disk of the computer is full",
         "free space, or use another disk with --store"),
     saying(&["ssleoferror"],
-        "the other side ended the secure connection: the connection was lost, or the pairing is no longer valid",
-        "connect the phone again; if that does not help, `idev-backup unpair` and `idev-backup pair`"),
+        "the other side ended the secure connection: the connection was lost, or the pairing has \
+         become invalid",
+        "connect the phone again; if that does not help, run `idev-backup unpair` and \
+         `idev-backup pair`"),
     saying(&["lockdownd, error code -8"],
         "usbmuxd could not connect to the phone: a bad cable, a phone that is restarting, or Windows without Apple's service",
-        "connect the phone again, and wait until it has started; `idev-backup doctor` looks where it is lost"),
+        "connect the phone again and wait until it has started; `idev-backup doctor` checks the \
+         connection"),
     saying(&["device is not ready yet"],
         "the phone sent no message: the connection was lost, or the phone was locked or ended the backup",
-        "unlock the phone, use another cable, and try again; `idev-backup create` tells the phone's own reason"),
+        "unlock the phone, use another cable, and try again; `idev-backup create` reports the \
+         phone's own reason"),
     saying(&["no info.plist found for udid"],
-        "the folder that was named holds no backup of this phone: mostly the folder above it is meant; or its Info.plist is missing",
-        "name the folder that holds the folder called as the UDID; `idev-backup verify FOLDER` tells what is missing"),
+        "the given folder is not a backup of this phone, or its Info.plist is missing: such \
+         programs usually expect the folder above it",
+        "name the folder that contains the folder named after the UDID; `idev-backup verify \
+         FOLDER` lists what is missing"),
     saying(&["libusb_error_access"],
         "the USB device may not be opened: a udev rule is missing (Linux), or another driver has it",
-        "install the rule that `idev-backup udev-rule` prints, and connect the phone again"),
+        "install the rule that `idev-backup udev-rule` prints, then connect the phone again"),
     saying(&["usbmuxd_get_device_list", "opening socket"],
-        "usbmuxd does not run, so no program sees a phone",
-        "start it (`sudo systemctl start usbmuxd`) or install it; `idev-backup doctor` looks further"),
+        "usbmuxd is not running, so programs do not see the phone",
+        "start it (`sudo systemctl start usbmuxd`) or install it; if that does not help, run \
+         `idev-backup doctor`"),
     saying(&["0xe8000084"],
         "the phone was disconnected",
         CABLE),
@@ -130,41 +149,41 @@ mod tests {
     #[rustfmt::skip]
     const QUOTED: [(&str, &str); 37] = [
         ("ErrorCode 104: Error removing snapshot directory (MBErrorDomain/104). Underlying error: Directory not empty (MBErrorDomain/100).", "folder Snapshot of the backup on the computer"),
-        ("ErrorCode 205: Error reading backup properties (MBErrorDomain/205). Underlying error: Error deserializing properties: Cannot parse a NULL or zero-length data (MBErrorDomain/11).", "Manifest.plist, is empty"),
+        ("ErrorCode 205: Error reading backup properties (MBErrorDomain/205). Underlying error: Error deserializing properties: Cannot parse a NULL or zero-length data (MBErrorDomain/11).", "is empty, usually Manifest.plist"),
         ("Error setting WillEncrypt value in lockdown (MBErrorDomain/1). Underlying error: Cannot remove iTunes Backup Encryption - Encrypted Backup MDM setting present on device (MBErrorDomain/22).", "administrator"),
         ("Could not perform backup protocol version exchange, error code -1", "too old for this iOS"),
         ("ERROR: mb2_receive_filename: could not read filename", "connection to the phone was lost"),
-        ("mb2_receive_filename: too large filename length", "lost its place"),
+        ("mb2_receive_filename: too large filename length", "lost its position"),
         ("Error creating directory /iTunesRestore, error code 30", "lost during a restore"),
-        ("Insufficient free disk space on device to restore (44526002176 < 51895967372) (MBErrorDomain/105)", "the phone has not enough free space"),
-        ("ErrorCode 105: Insufficient free disk space on device to restore (44526002176 < 51895967372) (MBErrorDomain/105)", "the phone has not enough free space"),
+        ("Insufficient free disk space on device to restore (44526002176 < 51895967372) (MBErrorDomain/105)", "the phone does not have enough free space"),
+        ("ErrorCode 105: Insufficient free disk space on device to restore (44526002176 < 51895967372) (MBErrorDomain/105)", "the phone does not have enough free space"),
         ("Manifest references files not in backup (MBErrorDomain/205)", "missing from the backup"),
         ("ErrorCode 205: Multiple errors downloading files (MBErrorDomain/205)", "missing or damaged"),
         ("ErrorCode 207: Invalid password when restoring encrypted backup (MBErrorDomain/207). Underlying error: MKBKeyBagUnlock error (-3) (MBErrorDomain/207).", "password is wrong"),
         ("Error reading status (MBErrorDomain/103). Underlying error: Multi status at path \"0a9f/Status.plist\" (MBErrorDomain/1).", "Status.plist of the backup on the computer"),
         ("Finder could not back up the iPhone because the backup could not be saved on the computer.", "its disk is full"),
         ("iTunes could not back up the iPhone because the iPhone requested it time out", "waited too long"),
-        ("Finder couldn\u{2019}t back up the iPhone because an error occurred.", "does not tell the cause"),
+        ("Finder couldn\u{2019}t back up the iPhone because an error occurred.", "does not give the cause"),
         ("could not back up because the iPhone disconnected", "connection to the phone was lost"),
         ("iTunes could not restore the iPhone because the password was incorrect", "password is wrong"),
         ("An error occurred while backing up this iPhone (-54)", "locked"),
         ("iTunes could not back up the iPhone because an error occurred reading from or writing to the iPhone", "connection to the phone was lost"),
-        ("iTunes could not restore the iPhone because there isn't enough free space available on the iPhone", "the phone has not enough free space"),
-        ("iTunes could not restore the iPhone because there isn't enough free space on iPhone", "the phone has not enough free space"),
-        ("The iPhone could not be restored. An internal error occurred.", "no cause is given"),
+        ("iTunes could not restore the iPhone because there isn't enough free space available on the iPhone", "the phone does not have enough free space"),
+        ("iTunes could not restore the iPhone because there isn't enough free space on iPhone", "the phone does not have enough free space"),
+        ("The iPhone could not be restored. An internal error occurred.", "does not give the cause"),
         ("pymobiledevice3.exceptions.ConnectionTerminatedError", "connection to the phone was lost"),
         ("pymobiledevice3.exceptions.NotEnoughDiskSpaceError", "disk of the computer is full"),
-        ("ssl.SSLEOFError: EOF occurred in violation of protocol (_ssl.c:2406)", "pairing is no longer valid"),
+        ("ssl.SSLEOFError: EOF occurred in violation of protocol (_ssl.c:2406)", "pairing has become invalid"),
         ("ERROR: Could not connect to lockdownd, error code -8", "usbmuxd could not connect"),
         ("Device is not ready yet. Going to try again in 2 seconds...", "sent no message"),
         ("Failed to fully upload: 00008030-001A2B3C4D5E6F71/Snapshot/49/4912. Device file name: /var/mobile/Library/Application Support/FileProvider/backup/backup_manifest.db. Reason: Input/output error (5)", "always fails"),
-        ("ERROR: Backup directory \"00008030-001A2B3C4D5E6F71/\" is invalid. No Info.plist found for UDID 00008030-001A2B3C4D5E6F71.", "the folder above it is meant"),
+        ("ERROR: Backup directory \"00008030-001A2B3C4D5E6F71/\" is invalid. No Info.plist found for UDID 00008030-001A2B3C4D5E6F71.", "not a backup of this phone"),
         ("No device found.", "no phone is connected"),
         ("LIBUSB_ERROR_ACCESS", "udev rule is missing"),
-        ("usbmuxd_get_device_list: error opening socket!", "usbmuxd does not run"),
+        ("usbmuxd_get_device_list: error opening socket!", "usbmuxd is not running"),
         ("0xE8000084", "disconnected"),
         ("0xe80000e2", "locked"),
-        ("session failed", "does not say why"),
+        ("session failed", "does not give the reason"),
         ("There is not enough free space available on this computer.", "on the computer"),
     ];
 

@@ -1,6 +1,6 @@
 //! Fills a folder with files of a backup. Nothing outside the folder is written, whatever the
-//! backup's list says: names are made by [`crate::export::file_names`], folders are created one by one and never
-//! through a link, and files are written under a temporary name and then renamed.
+//! backup's list says: [`crate::export::file_names`] makes the names, folders are created one by
+//! one and never through a link, and files are written under a temporary name and then renamed.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -207,7 +207,7 @@ fn make_folder(path: &Path) -> Result<(), NoPlace> {
         Ok(())
     } else {
         Err(NoPlace::This(format!(
-            "{} is in its way, and is no folder",
+            "{} exists and is not a folder",
             path.display()
         )))
     }

@@ -23,29 +23,29 @@ pub enum Error {
         cause: io::Error,
     },
     /// The target folder holds files already.
-    #[error("{} is not empty, and nothing was written", .0.display())]
+    #[error("{} is not empty, so nothing was written", .0.display())]
     NotEmpty(PathBuf),
     /// The target folder contains the backup, or the other way round.
-    #[error("{} and the backup {} lie in one another", .target.display(), .backup.display())]
+    #[error("{} and the backup {} are inside each other", .target.display(), .backup.display())]
     AroundBackup {
         /// The target folder.
         target: PathBuf,
-        /// The backup.
+        /// The backup's folder.
         backup: PathBuf,
     },
     /// The target folder is inside a store.
-    #[error("{} is, or lies in, the store {}", .target.display(), .store.display())]
+    #[error("{} is the store {} or a folder inside of it", .target.display(), .store.display())]
     InStore {
         /// The target folder.
         target: PathBuf,
-        /// The store.
+        /// The store's folder.
         store: PathBuf,
     },
     /// The target folder is inside a backup, or a folder in which a store keeps its own files.
-    #[error("{} is, or lies in, a backup or what a store keeps of them", .0.display())]
+    #[error("{} is a backup, a folder of a store, or inside of one", .0.display())]
     InBackup(PathBuf),
     /// No file of the backup matches the patterns.
-    #[error("nothing in the backup is meant by these patterns, and nothing was written")]
+    #[error("no file matches these patterns, so nothing was written")]
     NothingMatches,
     /// The work was cancelled.
     #[error("interrupted")]

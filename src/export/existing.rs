@@ -26,7 +26,7 @@ pub fn judged(
     let head = head_of(at).unwrap_or_default();
     let database = Database::of(&head);
     if ending == Some(Ending::Wrong) && !database.is_some_and(|found| found.is_exactly(bytes)) {
-        let detail = "it does not end as an encrypted file does: its bytes or its key were altered";
+        let detail = "it does not decrypt: its contents or its key have changed";
         return Some((Wrong::Altered, detail.to_owned()));
     }
     let wanted = record.digest.as_ref();
@@ -40,7 +40,7 @@ pub fn judged(
     };
     let size = crate::base::units::size;
     let sizes = format!(
-        "it has {}, the phone's list says {}",
+        "it has {}, but the phone's list says {}",
         size(bytes),
         size(record.size)
     );
@@ -52,7 +52,7 @@ pub fn judged(
         Judgement::Short => Some((Wrong::Truncated, sizes)),
         Judgement::Altered => Some((
             Wrong::Altered,
-            "its bytes are not those that the phone's list has the digest of".to_owned(),
+            "its contents do not match the digest in the phone's list".to_owned(),
         )),
     }
 }

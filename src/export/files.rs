@@ -345,7 +345,7 @@ fn place_of(target: &Target, tally: &Tally<'_>, item: &Item) -> Option<Place> {
     if item.leads_out() {
         return bad(
             Wrong::LeadsOut,
-            "its name leads out of the folder; it was not written",
+            "its path leads out of the folder, so it was not written",
         );
     }
     if item.relative_path.len() > PATH_BYTES_MAX || item.domain.len() > PATH_BYTES_MAX {

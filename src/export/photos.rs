@@ -194,8 +194,8 @@ fn library(backup: &Backup, monitor: &dyn Monitor) -> Option<Library> {
             Ok(library) => return library,
             Err(why) => monitor.problem(
                 format!(
-                    "Photos.sqlite cannot be read: {why}; names and dates are those of the files, and deleted and hidden photos \
-                     cannot be told from others"
+                    "Photos.sqlite cannot be read: {why}; file names and dates are used, and \
+                     deleted and hidden photos are not recognised"
                 ),
                 None,
             ),
@@ -304,7 +304,7 @@ struct Roll {
 impl Roll {
     fn task(&mut self, item: &Item, part: &Part<'_>, tally: &Tally<'_>) -> Option<Task> {
         if item.leads_out() || item.relative_path.len() > PATH_BYTES_MAX {
-            let why = "its name leads out of the folder; it was not written";
+            let why = "its path leads out of the folder, so it was not written";
             tally.problem(item, Wrong::LeadsOut, why.to_owned());
             return None;
         }

@@ -161,7 +161,10 @@ impl Writer<'_> {
         })?;
         match record {
             Err(why) => {
-                let detail = format!("it was written without its time and mode: its record: {why}");
+                let detail = format!(
+                    "it was written without its time and mode, because its record cannot be read: \
+                     {why}"
+                );
                 self.tally.problem(&task.item, Wrong::Unreadable, detail);
             }
             Ok(_) => {

@@ -34,7 +34,7 @@ pub struct Taken {
     /// Totals of the copied files, by how they were copied.
     #[serde(flatten)]
     pub copied: Copied,
-    /// Amount of damage, counted in findings, if the backup was taken in despite it.
+    /// Amount of damage, counted in findings, if the backup was adopted despite it.
     pub damage: u64,
 }
 
@@ -91,7 +91,7 @@ pub fn adopt(
     {
         monitor.problem(
             format!(
-                "it was taken in as it is, and {} of its files are not what they should be",
+                "it was adopted as it is, and {} of its files are damaged",
                 taken.damage
             ),
             Some(format!("idev-backup verify {}", taken.path)),
@@ -192,7 +192,7 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
             return Err(Error::PresentDamaged(same.path().to_path_buf()));
         }
         let why = format!(
-            "{} is in this store already, as {}",
+            "{} is already in this store, as {}",
             wanted.from.display(),
             same.path().display()
         );
@@ -209,8 +209,10 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
     let copied = copy_files(&mut import, &wanted, monitor)?;
     if wanted.sums.as_ref().is_some_and(|sums| !sums.is_proven) {
         monitor.problem(
-            "the list of hashes of this backup is damaged: what it does not prove was copied as it lies on the disk".to_owned(),
-            Some("`idev-backup verify` names what is damaged; look at the disk".to_owned()),
+            "the list of hashes of this backup is damaged: files without a usable hash were \
+             copied without verification"
+                .to_owned(),
+            Some("run `idev-backup verify`, which lists the damage, and check the disk".to_owned()),
         );
         for doubt in import.doubts() {
             monitor.problem(doubt.clone(), None);
@@ -245,7 +247,7 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
     };
     let (path, untidy) = import.seal(&placing, &report, &wanted.note)?;
     if let Some(e) = untidy {
-        let text = format!("the backup is in its place, but tidying up after it failed: {e}");
+        let text = format!("the backup is complete, but cleaning up afterwards failed: {e}");
         monitor.problem(text, e.hint().map(str::to_owned));
     }
     Ok(Came::Taken(Box::new(Taken {
@@ -329,7 +331,7 @@ fn describe(wanted: &Wanted, checked: &verify::Report, copied: &Copied) -> Vec<u
     let problems = match checked.damage {
         0 => Vec::new(),
         _ => vec![format!(
-            "taken in though it was damaged: {}",
+            "adopted although it was damaged: {}",
             checked.first_damage()
         )],
     };

@@ -119,7 +119,8 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
         if let Some(e) = trouble {
             monitor.problem(
                 format!(
-                    "nothing of phone {udid} is dropped, since nobody knows what is pinned: {e}"
+                    "no snapshots of phone {udid} are dropped, because it is unknown which are \
+                     pinned: {e}"
                 ),
                 e.hint().map(str::to_owned),
             );
@@ -202,7 +203,8 @@ pub(crate) fn removing(removal: Removal) -> Event {
     }
 }
 
-/// Finds a phone of a store by the text that [`matching`](crate::base::phone_names::matching) understands.
+/// Finds a phone of a store by a text that [`matching`](crate::base::phone_names::matching)
+/// understands.
 pub fn phone(store: &Store, text: &str) -> Result<Udid, Error> {
     match &list::phones_named(store, text)?[..] {
         [(udid, _)] => Ok(udid.clone()),
@@ -461,9 +463,9 @@ pub fn record(report: &Report, monitor: &dyn Monitor) {
     match changed {
         Ok(Some(_)) => {}
         Ok(None) => monitor.note(
-            "The result of this check was not noted: the backup is gone, or is not what it was."
+            "The result of this check was not noted: the backup was removed or changed meanwhile."
                 .to_owned(),
         ),
-        Err(e) => monitor.note(format!("The result of this check could not be noted: {e}")),
+        Err(e) => monitor.note(format!("The result of this check could not be saved: {e}")),
     }
 }

@@ -23,7 +23,7 @@ pub enum Error {
     #[error("the store holds no backups yet")]
     NoBackups,
     /// No backup has the name.
-    #[error("there is no backup {name:?}, neither as a folder nor in the store")]
+    #[error("{name:?} is neither a folder with a backup nor a backup in the store")]
     NotFound {
         /// The name.
         name: String,
@@ -50,7 +50,7 @@ pub enum Error {
     #[error("the store holds no backup of a phone {0}")]
     NoPhone(String),
     /// The text fits several phones of the store.
-    #[error("{} phones of the store are meant by {text:?}: {}", .phones.len(), .phones.join(", "))]
+    #[error("{text:?} matches {} phones of the store: {}", .phones.len(), .phones.join(", "))]
     AmbiguousPhone {
         /// The text.
         text: String,
@@ -58,10 +58,10 @@ pub enum Error {
         phones: Vec<String>,
     },
     /// The folder is in no store.
-    #[error("{} lies in no store", .0.display())]
+    #[error("{} is not in a store", .0.display())]
     NotInStore(PathBuf),
     /// The folder belongs to other programs and was never made a store.
-    #[error("{} is a folder of other programs, and no store yet", .0.display())]
+    #[error("{} is a folder of other programs and not a store yet", .0.display())]
     NotOurs(PathBuf),
     /// The snapshot is pinned.
     #[error("{} is pinned", .0.display())]
@@ -70,7 +70,7 @@ pub enum Error {
     #[error("{0:?} cannot be a snapshot's name")]
     BadTag(String),
     /// The snapshot does not have the name that was to be removed.
-    #[error("{} has no name {tag:?}", .path.display())]
+    #[error("{} does not have the name {tag:?}", .path.display())]
     NoTag {
         /// The snapshot's folder.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub enum Error {
         tag: String,
     },
     /// The backup that was to be taken in is damaged.
-    #[error("{} is damaged, and was not taken in: {}", .path.display(), .report.first_damage())]
+    #[error("{} is damaged, so it was not adopted: {}", .path.display(), .report.first_damage())]
     SourceDamaged {
         /// The backup's folder.
         path: PathBuf,
@@ -86,7 +86,7 @@ pub enum Error {
         report: Box<verify::Report>,
     },
     /// The store has the backup already, and that copy is known to be damaged.
-    #[error("it is in this store already, as {}, and a check found that damaged", .0.display())]
+    #[error("it is already in this store, as {}, which a check found damaged", .0.display())]
     PresentDamaged(PathBuf),
     /// A property list of the backup that was to be taken in cannot be read.
     #[error("cannot use {}: {why}", .path.display())]
@@ -97,10 +97,10 @@ pub enum Error {
         why: Unreadable,
     },
     /// The backup does not say which phone it belongs to.
-    #[error("{} does not say of which phone it is", .0.display())]
+    #[error("{} does not name the phone that it was made from", .0.display())]
     UnknownPhone(PathBuf),
     /// The copy of a backup is incomplete or damaged and was not put in place.
-    #[error("the copy is not whole, and was not put in place: {}", .0.first_damage())]
+    #[error("the copy is damaged, so it was discarded: {}", .0.first_damage())]
     CopyDamaged(Box<verify::Report>),
 }
 

@@ -81,19 +81,24 @@ impl fmt::Display for Error {
                 f,
                 "the connection to the phone failed while it {doing}: {cause}"
             ),
-            Error::Hostile(path) => write!(f, "the phone asks for what no backup needs: {path}"),
-            Error::Strange { doing, why } => write!(
+            Error::Hostile(path) => write!(
                 f,
-                "the phone sent what makes no sense while it {doing}: {why}"
+                "the phone asks for a file that backups do not need: {path}"
             ),
+            Error::Strange { doing, why } => {
+                write!(f, "the phone sent invalid data while it {doing}: {why}")
+            }
             Error::HungUp { reason } if reason.is_empty() => {
-                f.write_str("the phone hung up without a verdict")
+                f.write_str("the phone closed the connection without a result")
             }
             Error::HungUp { reason } => {
-                write!(f, "the phone hung up without a verdict: {reason}")
+                write!(
+                    f,
+                    "the phone closed the connection without a result: {reason}"
+                )
             }
             Error::NoCommonVersion => {
-                f.write_str("the phone speaks no version of the backup protocol that we know")
+                f.write_str("the phone does not support a known version of the backup protocol")
             }
             Error::Cancelled => f.write_str("interrupted"),
         }

@@ -90,8 +90,7 @@ pub fn explain(
         );
         refusal.hint = Some(match capacity_bytes {
             Some(capacity) if need > capacity.saturating_mul(2) => format!(
-                "that is the phone's own estimate, and more than the phone can hold ({}): restart the phone and try \
-                 again",
+                "restart the phone and try again: its estimate exceeds its own capacity ({})",
                 size(capacity)
             ),
             _ => format!(
@@ -122,23 +121,26 @@ pub fn explain_password(verdict: &Verdict, is_required: bool, has_old: bool) -> 
     let (kind, cause, hint) = words(code);
     let (cause, hint) = match code {
         22 => (
-            "the phone's administrator (a configuration profile) demands encrypted backups",
+            "the phone's administrator (a configuration profile) requires encrypted backups",
             hint,
         ),
         207 if is_required => (
-            "the phone refused: the backup password is wrong, or its administrator demands another",
-            Some("ask whoever administers the phone"),
+            "the phone refused: the backup password is wrong, or its administrator requires a \
+             different one",
+            Some("ask the phone's administrator"),
         ),
         207 if has_old => (
             "the backup password is wrong",
             Some(
-                "it is the one that was set when encryption was switched on, on whatever computer. If nobody knows it: \
-                 Settings > General > Transfer or Reset > Reset > Reset All Settings on the phone removes it; that keeps your data and resets settings",
+                "use the password that was set when encryption was switched on, on this or \
+                 another computer. If it is forgotten, Settings > General > Transfer or Reset > \
+                 Reset > Reset All Settings on the phone removes it; this keeps your data and \
+                 resets settings",
             ),
         ),
         207 => (
-            "the phone does not take this password, or has one already",
-            Some("`idev-backup encryption status` tells whether it has one"),
+            "the phone does not accept this password, or already has one",
+            Some("run `idev-backup encryption status` to see whether it has one"),
         ),
         208 => (
             "the phone is locked, or its passcode was not entered in time",
@@ -181,21 +183,26 @@ pub fn explain_restore(verdict: &Verdict, need: Need) -> Refusal {
             format!(", the phone had {} free", size(free))
         });
         refusal.cause = format!(
-            "the phone lacks room: the backup has {}{had}, and it keeps them beside what is on it until it restarts",
+            "the phone lacks free space: the backup has {}{had}, and until it restarts it stores \
+             the backup in addition to its own data",
             size(backup)
         );
         let missing = need.free_bytes.map(|free| backup.saturating_sub(free));
         if let Some(missing) = missing.filter(|missing| *missing > 0) {
             refusal.hint = Some(format!(
-                "free at least {} on the phone (Settings > General > Storage), or erase it in its settings, and run the same command \
-                 again",
+                "free at least {} on the phone (Settings > General > Storage) or erase it in its \
+                 settings, and run the same command again",
                 size(missing)
             ));
         }
     }
     if verdict.code == 1 && verdict.description.contains("not allowed") {
         refusal.cause = "the phone may not be restored from a backup".to_owned();
-        refusal.hint = Some("ask whoever administers the phone, or remove the profile that forbids it: Settings > General > VPN & Device Management".to_owned());
+        refusal.hint = Some(
+            "ask the phone's administrator, or remove the profile that forbids it (Settings > \
+             General > VPN & Device Management)"
+                .to_owned(),
+        );
     }
     refusal
 }
@@ -206,7 +213,8 @@ fn restore_words(code: i64) -> (FailureKind, &'static str, Option<&'static str>)
     use FailureKind::{Failed, Interrupted, Locked, NoSpace, WrongPassword};
     const AGAIN: Option<&str> = Some("restart the phone and run the same command again");
     const VERIFY: Option<&str> = Some(
-        "`idev-backup verify --deep` tells what is wrong with the backup; `idev-backup list` shows others",
+        "run `idev-backup verify --deep`, which finds damage in the backup; `idev-backup list` \
+         shows other backups",
     );
     match code {
         1 => (Failed, "the phone could not restore the backup", AGAIN),
@@ -230,33 +238,38 @@ fn restore_words(code: i64) -> (FailureKind, &'static str, Option<&'static str>)
         101 | 103 => (Failed, "the phone could not read the backup", VERIFY),
         102 => (
             Failed,
-            "the phone could not write its own files: mostly since the restore before was not followed by a restart",
+            "the phone could not write its own files, usually because an earlier restore was not \
+             followed by a restart",
             AGAIN,
         ),
         105 | 106 => (
             NoSpace,
-            "the phone lacks room",
+            "the phone lacks free space",
             Some(
-                "free some on the phone (Settings > General > Storage), or erase it in its settings, and run the same command again",
+                "free space on the phone (Settings > General > Storage) or erase it in its \
+                 settings, and run the same command again",
             ),
         ),
         202 => (Interrupted, "the restore was cancelled on the phone", AGAIN),
         203 => (
             Failed,
-            "the backup is of an iOS that the phone does not take, mostly a newer one",
+            "the backup was made with an iOS version that the phone does not accept, usually a \
+             newer one",
             Some("update the phone and run the same command again"),
         ),
-        204 => (Failed, "the backup is empty, or was never finished", VERIFY),
+        204 => (Failed, "the backup is empty or was never finished", VERIFY),
         205 => (
             Failed,
-            "the phone found the backup damaged: files that its list names are not there, or contents do not match, or its keys are missing",
+            "the phone found the backup damaged: files that its list names are missing, contents \
+             do not match, or its keys are missing",
             VERIFY,
         ),
         207 => (
             WrongPassword,
             "the backup password is wrong",
             Some(
-                "it is the one that the phone had when the backup was made; `idev-backup encryption check` tries one",
+                "use the password that the phone had when the backup was made; `idev-backup \
+                 encryption check` tries one",
             ),
         ),
         208 => (
@@ -268,14 +281,15 @@ fn restore_words(code: i64) -> (FailureKind, &'static str, Option<&'static str>)
         ),
         209 => (
             Failed,
-            "the key of a file is missing, so that it cannot be decrypted",
+            "the key of a file is missing, so the file cannot be decrypted",
             VERIFY,
         ),
         211 => (
             Failed,
             "Find My is switched on",
             Some(
-                "switch off Settings > [name] > Find My > Find My iPhone, run the same command again, and switch it on afterwards",
+                "switch off Settings > [name] > Find My > Find My iPhone, run the same command \
+                 again, and switch it on again afterwards",
             ),
         ),
         212 => (
@@ -298,9 +312,7 @@ fn restore_words(code: i64) -> (FailureKind, &'static str, Option<&'static str>)
             (
                 kind,
                 cause,
-                Some(
-                    "wait until it has ended, or restart the phone, and run the same command again",
-                ),
+                Some("wait for it to end or restart the phone, and run the same command again"),
             )
         }
         code => {
@@ -314,7 +326,7 @@ fn restore_words(code: i64) -> (FailureKind, &'static str, Option<&'static str>)
 pub fn described(code: i64) -> Option<Refusal> {
     let (kind, cause, hint) = words(code);
     let at_restore = match code {
-        105 => "; at the end of a restore, the phone lacks room",
+        105 => "; at the end of a restore, the phone lacks free space",
         _ => "",
     };
     (cause != NOT_DESCRIBED).then(|| Refusal {
@@ -327,7 +339,7 @@ pub fn described(code: i64) -> Option<Refusal> {
 }
 
 /// The cause given for a code whose meaning is not documented anywhere.
-const NOT_DESCRIBED: &str = "the phone gave up, with a code that nobody has described";
+const NOT_DESCRIBED: &str = "the phone gave up, with an undocumented code";
 
 /// Returns kind, cause and next step of a code. Sources: messages that devices sent in public
 /// threads (shared dialogs, error-codes), and the strings of the phone's backup agent.
@@ -340,21 +352,25 @@ fn words(code: i64) -> (FailureKind, &'static str, Option<&'static str>) {
         2 => (Failed, "several things went wrong on the phone", AGAIN),
         3 => (
             Failed,
-            "the phone could not make its snapshot, since one of an earlier run is in the way",
+            "the phone could not make its snapshot, because one of an earlier run still exists",
             Some(
-                "restart the phone: that removes the old snapshot. Then run `idev-backup create` again",
+                "restart the phone, which removes the old snapshot, then run `idev-backup create` \
+                 again",
             ),
         ),
         4 => (Failed, "the phone did not find a file that it needs", FULL),
         5..=7 => (
             Failed,
-            "the phone met a folder where it expected a file, or the other way round",
+            "the phone found a folder instead of a file, or a file instead of a folder",
             FULL,
         ),
         9 | 100 => (
             Failed,
-            "the phone met an input/output error",
-            Some("restart the phone and try again; if it stays, run `idev-backup create --full`"),
+            "the phone had an input/output error",
+            Some(
+                "restart the phone and try again; if the error stays, run `idev-backup create \
+                 --full`",
+            ),
         ),
         11 => (
             Failed,
@@ -373,20 +389,22 @@ fn words(code: i64) -> (FailureKind, &'static str, Option<&'static str>) {
         ),
         17 => (
             Failed,
-            "the phone asks to try later",
-            Some("try again in some minutes"),
+            "the phone asks to try again later",
+            Some("try again in a few minutes"),
         ),
         22 => (
             Failed,
-            "the phone's administrator (a configuration profile) does not allow it, or demands encrypted backups",
+            "the phone's administrator (a configuration profile) does not allow it, or requires \
+             encrypted backups",
             Some(
-                "ask whoever administers the phone; Settings > General > VPN & Device Management shows the profile",
+                "ask the phone's administrator; Settings > General > VPN & Device Management \
+                 shows the profile",
             ),
         ),
         24 => (Failed, "the phone was not permitted to do something", AGAIN),
         25 => (
             Failed,
-            "the phone is being restored from iCloud, and makes no backup meanwhile",
+            "the phone is being restored from iCloud and does not make backups meanwhile",
             Some("wait until Settings > [name] > iCloud > iCloud Backup no longer shows a restore"),
         ),
         26 => (
@@ -397,14 +415,18 @@ fn words(code: i64) -> (FailureKind, &'static str, Option<&'static str>) {
         101 => (Failed, "the phone could not read its own files", AGAIN),
         102 => (
             Failed,
-            "the phone could not write its own files; often an earlier restore was not followed by a restart",
+            "the phone could not write its own files, often because an earlier restore was not \
+             followed by a restart",
             AGAIN,
         ),
         103 => (
             Failed,
             "the phone could not read the status of the backup",
             // A locked phone reports this code too (limd#125).
-            Some("unlock the phone and try again; if it stays, run `idev-backup create --full`"),
+            Some(
+                "unlock the phone and try again; if the error stays, run `idev-backup create \
+                 --full`",
+            ),
         ),
         104 => (
             Failed,
@@ -415,12 +437,12 @@ fn words(code: i64) -> (FailureKind, &'static str, Option<&'static str>) {
         ),
         105 => (
             NoSpace,
-            "there is not enough room for the backup",
+            "there is not enough disk space for the backup",
             Some("free space, or use another disk with --store"),
         ),
         106 => (
             NoSpace,
-            "the phone itself lacks room",
+            "the phone itself lacks free space",
             Some("free some space on the phone (Settings > General > Storage)"),
         ),
         202 => (
@@ -430,7 +452,7 @@ fn words(code: i64) -> (FailureKind, &'static str, Option<&'static str>) {
         ),
         203 => (
             Failed,
-            "the backup in the store is of an iOS version that the phone does not accept",
+            "the backup in the store was made with an iOS version that the phone does not accept",
             FULL,
         ),
         204 => (
@@ -440,15 +462,17 @@ fn words(code: i64) -> (FailureKind, &'static str, Option<&'static str>) {
         ),
         205 => (
             Failed,
-            "the phone found the backup damaged: its list names files that are not there, or contents do not match",
+            "the phone found the backup damaged: files that its list names are missing, or \
+             contents do not match",
             Some(
-                "run `idev-backup verify` to see what is damaged, and `idev-backup create --full` for a new one",
+                "run `idev-backup verify` to see the damage, and `idev-backup create --full` for \
+                 a new backup",
             ),
         ),
         207 => (
             WrongPassword,
-            "the backup password is wrong, or the phone's administrator demands one",
-            Some("the password is the one that was set when encryption was switched on"),
+            "the backup password is wrong, or the phone's administrator requires one",
+            Some("use the password that was set when encryption was switched on"),
         ),
         208 => (
             Locked,
@@ -463,7 +487,8 @@ fn words(code: i64) -> (FailureKind, &'static str, Option<&'static str>) {
             Failed,
             "Find My is switched on",
             Some(
-                "switch off Settings > [name] > Find My > Find My iPhone, and on again afterwards",
+                "switch off Settings > [name] > Find My > Find My iPhone, and switch it on again \
+                 afterwards",
             ),
         ),
         212 => (
@@ -473,8 +498,8 @@ fn words(code: i64) -> (FailureKind, &'static str, Option<&'static str>) {
         ),
         217..=220 | 223 => (
             Failed,
-            "the phone puts the backup off",
-            Some("try again in some minutes"),
+            "the phone postponed the backup",
+            Some("try again in a few minutes"),
         ),
         300..=310 => (
             Lost,
@@ -551,7 +576,7 @@ mod tests {
             description: String::new(),
         };
         let refusal = explain(&verdict, Some(shortage), Some(247_983_448_064), "/srv");
-        assert!(refusal.hint.unwrap().contains("own estimate"));
+        assert!(refusal.hint.unwrap().contains("its estimate"));
     }
 
     #[test]

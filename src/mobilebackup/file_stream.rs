@@ -101,10 +101,7 @@ impl<'a> Body<'a> {
                 DATA => self.left_in_chunk = length - 1,
                 END if length == 1 => self.end = Some(End::Whole),
                 END => {
-                    return Err(Error::strange(
-                        RECEIVING,
-                        "the end of a file is followed by more of it",
-                    ));
+                    return Err(Error::strange(RECEIVING, "a file continues after its end"));
                 }
                 code => {
                     let text = read_text(self.stream, length - 1, TEXT_BYTES_MAX)?;

@@ -67,7 +67,7 @@ impl Request {
         const DOING: &str = "asked for something";
         let parts = message
             .as_array()
-            .ok_or_else(|| Error::strange(DOING, "the message is no array"))?;
+            .ok_or_else(|| Error::strange(DOING, "the message is not an array"))?;
         let name = parts.first().and_then(Value::as_string);
         let name = name.ok_or_else(|| Error::strange(DOING, "the message has no name"))?;
         let at = |i: usize| parts.get(i);
@@ -136,7 +136,7 @@ impl Request {
         match self.kind {
             Kind::SendFiles(_) => "read files of the backup",
             Kind::ReceiveFiles(_) => "sent files",
-            Kind::FreeSpace | Kind::Purge(_) => "asked for room",
+            Kind::FreeSpace | Kind::Purge(_) => "asked for disk space",
             Kind::List(_) => "looked at the backup",
             Kind::MakeDir(_) => "made folders",
             Kind::Move(_) => "moved files",
@@ -165,7 +165,7 @@ fn asked_for(value: Option<&Value>) -> Option<Result<Vec<BackupPath>, Error>> {
     match value?.as_array() {
         Some(list) if list.len() > FILES_AT_ONCE_MAX => Some(Err(Error::strange(
             "asked for files",
-            format!("it wants {} files at once", list.len()),
+            format!("it asks for {} files at once", list.len()),
         ))),
         _ => paths(value),
     }
@@ -177,7 +177,10 @@ fn paths(value: Option<&Value>) -> Option<Result<Vec<BackupPath>, Error>> {
             list.iter()
                 .map(|p| match p.as_string() {
                     Some(text) => parse_path(text),
-                    None => Err(Error::strange("asked for something", "a path is no text")),
+                    None => Err(Error::strange(
+                        "asked for something",
+                        "a path is not a text",
+                    )),
                 })
                 .collect(),
         ),
@@ -190,16 +193,16 @@ fn moves(items: &Dictionary) -> Result<Vec<(BackupPath, BackupPath)>, Error> {
     let pair = |(from, to): (&String, &Value)| {
         let to = to
             .as_string()
-            .ok_or_else(|| Error::strange("moved files", "a path is no text"))?;
+            .ok_or_else(|| Error::strange("moved files", "a path is not a text"))?;
         Ok((parse_path(from)?, parse_path(to)?))
     };
     items.iter().map(pair).collect()
 }
 
 fn verdict(response: Option<&Value>) -> Result<Verdict, Error> {
-    const DOING: &str = "gave its verdict";
+    const DOING: &str = "reported its result";
     let response = response.and_then(Value::as_dictionary);
-    let response = response.ok_or_else(|| Error::strange(DOING, "it is no dictionary"))?;
+    let response = response.ok_or_else(|| Error::strange(DOING, "it is not a dictionary"))?;
     match response.get("MessageName").and_then(Value::as_string) {
         Some("Response") => {}
         other => return Err(Error::strange(DOING, format!("it is called {other:?}"))),
@@ -302,7 +305,7 @@ pub fn offered_version(message: &Value) -> Result<u64, Error> {
     let version = parts
         .and_then(|p| p.get(1))
         .and_then(Value::as_unsigned_integer);
-    version.ok_or_else(|| Error::strange(DOING, "it offers no version"))
+    version.ok_or_else(|| Error::strange(DOING, "it does not offer a version"))
 }
 
 /// Builds our answer to the phone's first message.

@@ -43,7 +43,7 @@ impl Session {
             Kind::Verdict(_) => Err(Error::NoCommonVersion),
             other => Err(Error::strange(
                 DOING,
-                format!("it answers the greeting with {other:?}"),
+                format!("it answered the greeting with {other:?}"),
             )),
         }
     }
@@ -103,7 +103,10 @@ impl Session {
             // Other computers end the dialog like this, too. If the phone is gone already, the
             // error does not matter.
             self.token.set_between_messages(false);
-            drop(self.say(&message::disconnect(), "was told that it is over"));
+            drop(self.say(
+                &message::disconnect(),
+                "received the end of the conversation",
+            ));
         }
     }
 
@@ -165,7 +168,7 @@ impl Session {
             return;
         }
         let not_found = Reply::Failed(Fault::NotFound).to_plist();
-        drop(self.say(&not_found, "was told that there is no such thing"));
+        drop(self.say(&not_found, "received an error for a missing file"));
     }
 
     fn send_files(&mut self, paths: &[BackupPath], host: &mut dyn Host) -> Result<Reply, Error> {

@@ -207,7 +207,7 @@ impl Backup {
             let encryption = Encryption::read_anyway(folder).ok_or_else(|| Error::Metadata {
                 path: folder.join("Manifest.plist"),
                 why: Unreadable::Damaged(
-                    "the files of this backup are encrypted, and their keys, which it should have, cannot be read"
+                    "the files of this backup are encrypted, but their keys cannot be read"
                         .to_owned(),
                 ),
             })?;
@@ -432,7 +432,7 @@ impl Reader<'_> {
         let id = &item.file_id;
         // The list may be forged, so only a well-formed id becomes part of a path.
         if id.len() != 40 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(unreadable(item, "the list names it by no file id"));
+            return Err(unreadable(item, "the list gives it an invalid file ID"));
         }
         Ok(if self.is_flat {
             self.folder.join(id)
@@ -486,7 +486,7 @@ impl Reader<'_> {
         // or a pipe without a writer, which would block.
         let is_link = |path: &Path| path.is_symlink();
         if !self.is_flat && path.parent().is_some_and(is_link) {
-            return Err(unreadable(item, "the folder that it lies in is a link"));
+            return Err(unreadable(item, "its folder is a link"));
         }
         let meta = path.symlink_metadata().map_err(|e| lacking(item, &e))?;
         if meta.is_file() {
@@ -494,7 +494,7 @@ impl Reader<'_> {
         } else {
             Err(unreadable(
                 item,
-                "what the backup has in its place is no file",
+                "the backup has something else than a file at its place",
             ))
         }
     }
@@ -502,7 +502,7 @@ impl Reader<'_> {
 
 fn lacking(item: &Item, e: &io::Error) -> Error {
     match e.kind() {
-        io::ErrorKind::NotFound => unreadable(item, "the backup lacks it"),
+        io::ErrorKind::NotFound => unreadable(item, "it is missing from the backup"),
         _ => unreadable(item, &e.to_string()),
     }
 }

@@ -61,8 +61,7 @@ impl Body {
     pub fn check(&self) -> Result<(), Error> {
         match self.bytes.ending() {
             Some(Ending::Wrong) => Err(self.failed(
-                "it does not end as an encrypted file does: its bytes or its key were altered, and so may be what was \
-                 printed",
+                "it does not decrypt: its contents or its key have changed, so the printed data may be wrong",
             )),
             _ => Ok(()),
         }

@@ -11,10 +11,10 @@ use crate::store;
 #[non_exhaustive]
 pub enum Error {
     /// The folder does not hold a backup.
-    #[error("{} is no backup of an iPhone or iPad", .0.display())]
+    #[error("{} is not a backup of an iPhone or iPad", .0.display())]
     NoBackup(PathBuf),
     /// The folder does not exist.
-    #[error("there is no folder {}", .0.display())]
+    #[error("the folder {} does not exist", .0.display())]
     NoFolder(PathBuf),
     /// A file that describes the backup (its list or its keys, for example) cannot be read.
     #[error("cannot use {}: {why}", .path.display())]
@@ -44,22 +44,22 @@ pub enum Error {
     /// The domain has nothing at the path.
     #[error("the backup has nothing at {path:?} in {domain}")]
     NoPath {
-        /// The domain.
+        /// The domain of the file.
         domain: String,
         /// The path in the domain.
         path: String,
     },
     /// A place in the backup begins with a slash and so names no domain.
-    #[error("no domain is named before \"/{0}\"")]
+    #[error("the domain before \"/{0}\" is missing")]
     NoDomainNamed(String),
     /// A pattern for names cannot be parsed.
     #[error("the pattern cannot be read: {0}")]
     Pattern(#[source] globset::Error),
     /// The tree is deeper than can be drawn.
-    #[error("there is more than can be drawn as a tree")]
+    #[error("there are too many entries for a tree")]
     TreeTooLarge,
     /// Another run replaced the backup while it was read.
-    #[error("a newer backup took the place of {} while it was read", .0.display())]
+    #[error("a newer backup replaced {} while it was read", .0.display())]
     Replaced(PathBuf),
     /// The backup disappeared while it was read.
     #[error("{} was removed while it was read, or can no longer be read", .0.display())]

@@ -59,7 +59,7 @@ pub enum Gap {
     Unreadable {
         /// Domain and path of the database.
         name: String,
-        /// The reason.
+        /// The reason why it could not be read.
         why: String,
     },
 }

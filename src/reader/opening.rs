@@ -74,7 +74,7 @@ pub(crate) fn has_plain_list(folder: &Path) -> bool {
 }
 
 pub(crate) fn no_manifest_plist(why: &Unreadable) -> String {
-    format!("Manifest.plist: {why}; the backup is read as one that is not encrypted")
+    format!("Manifest.plist: {why}; the backup is read as an unencrypted one")
 }
 
 /// Opens the list of the backup in `folder`. If it is damaged, recovers the rows that can be read.

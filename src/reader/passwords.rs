@@ -15,7 +15,7 @@ pub struct NoPasswords;
 impl Passwords for NoPasswords {
     fn backup_password(&self, of: &str) -> Result<Secret, Error> {
         Err(Error::NoPassword {
-            why: format!("{of} is encrypted, and no password was given"),
+            why: format!("{of} is encrypted, but no password was given"),
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::backup_format::categories::{Amount, Kind};
 /// Amounts below this are not compared: a small database is easily rebuilt.
 const LEAST_BYTES: u64 = 10 << 20;
 
-/// A kind of data of which far less is there than before.
+/// A kind of data that has become much smaller since the previous backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Shrunk {
     /// The kind of data.
@@ -18,7 +18,7 @@ pub struct Shrunk {
     pub now_bytes: u64,
 }
 
-/// Returns the kinds of which less than half is left.
+/// Returns the kinds that have less than half of their previous size.
 pub fn shrunk(before: &[Amount], now: &[Amount]) -> Vec<Shrunk> {
     let bytes = |amounts: &[Amount], kind| {
         let found = amounts.iter().find(|amount| amount.kind == kind);

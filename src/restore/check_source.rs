@@ -39,9 +39,8 @@ pub(super) fn known_damage(folder: &Path, options: &Options) -> Option<Line> {
     let found = store.notes(of.udid()).ok()?.of(&of).damaged?;
     let when = found.parse::<jiff::Timestamp>();
     let when = when.map_or(found, |time| time::local_text(time.into()));
-    let says =
-        format!("a check found this backup damaged ({when}), and a quick one looks at no contents");
-    Some(
-        Line::problem("check", says).hint("leave --quick-check out: then every byte is read again"),
-    )
+    let says = format!(
+        "a check found this backup damaged ({when}), and a quick check does not read the contents"
+    );
+    Some(Line::problem("check", says).hint("omit --quick-check, so that every byte is read again"))
 }

@@ -182,7 +182,7 @@ impl<I: Iterator<Item = Received>> Merge<'_, I> {
             ..
         } = one;
         self.found
-            .note(format!("in no list: {domain}/{relative_path}"));
+            .note(format!("not in the list: {domain}/{relative_path}"));
     }
 
     /// Reports the progress after every thousandth item.
@@ -228,13 +228,13 @@ fn differs(
         .as_ref()
         .map(|record| (record.mode, record.last_modified));
     if noted.is_some_and(|noted| noted != (got.mode, got.modified)) {
-        return Some("received with another mode or date".to_owned());
+        return Some("received with a different mode or date".to_owned());
     }
     match (item.kind, &got.what) {
         (Kind::Directory, What::Folder) => None,
         (Kind::Link, What::Link(target)) => {
             let wanted = record.and_then(|record| record.target).unwrap_or_default();
-            (wanted != *target).then(|| format!("leads to {target:?}, and should to {wanted:?}"))
+            (wanted != *target).then(|| format!("links to {target:?} instead of {wanted:?}"))
         }
         (Kind::File, What::File { size, sha256 }) => {
             let (hash, length) = match hash_of(reader, item, token, buffer) {
@@ -242,11 +242,11 @@ fn differs(
                 Err(why) => return Some(why),
             };
             if length != *size {
-                return Some(format!("received with {size} bytes, and has {length}"));
+                return Some(format!("received with {size} bytes instead of {length}"));
             }
-            (hash != *sha256).then(|| "received with other bytes".to_owned())
+            (hash != *sha256).then(|| "received with different bytes".to_owned())
         }
-        _ => Some("received as something else".to_owned()),
+        _ => Some("received as a different kind of file".to_owned()),
     }
 }
 

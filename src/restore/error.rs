@@ -27,10 +27,10 @@ pub enum Error {
     #[error(transparent)]
     Verify(#[from] verify::Error),
     /// The preflight found problems that would make the restore fail.
-    #[error("this restore cannot work, and was not begun{}", lines(.0))]
+    #[error("this restore would fail, so it was not started{}", lines(.0))]
     NotReady(Vec<doctor::Line>),
     /// The backup is damaged; nothing was sent.
-    #[error("the backup is damaged, and nothing was sent to the phone: {}", .0.first_damage())]
+    #[error("the backup is damaged, so nothing was sent to the phone: {}", .0.first_damage())]
     SourceDamaged(Box<verify::Report>),
     /// The dialog ended before the phone gave its verdict.
     #[error("{cause}\n  {left}")]
@@ -51,7 +51,8 @@ pub enum Error {
     },
     /// The phone reported success and asked for no file of the backup.
     #[error(
-        "the phone says that it has taken the backup, and asked for none of the {} that the backup's list names: nothing was restored",
+        "the phone reported success but did not ask for any of the {} that the backup's list \
+         names: nothing was restored",
         counted(*.listed, "file")
     )]
     NothingTaken {
@@ -65,7 +66,7 @@ pub enum Error {
     #[error("no domain of the backup matches {}", .0.join(", "))]
     NoDomain(Vec<String>),
     /// The list of files for a partial restore cannot be written.
-    #[error("the list of the part cannot be kept in {}: {cause}", std::env::temp_dir().display())]
+    #[error("cannot write the list of files for the partial restore to {}: {cause}", std::env::temp_dir().display())]
     NoPlaceForList {
         /// The error of the operating system.
         #[source]
@@ -73,11 +74,12 @@ pub enum Error {
     },
     /// The folder for temporary files cannot be used by a rehearsal.
     #[error(
-        "the rehearsal could not be played to its end: the folder for temporary files, {}, cannot be used: {cause}",
+        "the rehearsal could not be completed: the folder for temporary files, {}, cannot be \
+         used: {cause}",
         .place.display()
     )]
     NoPlaceForRehearsal {
-        /// The folder.
+        /// The folder for temporary files.
         place: PathBuf,
         /// The error of the operating system.
         #[source]
@@ -85,11 +87,11 @@ pub enum Error {
     },
     /// The folder for temporary files lacks space for a rehearsal.
     #[error(
-        "the rehearsal could not be played to its end: its lists take up to {}, and {} has room for {}",
+        "the rehearsal could not be completed: its lists take up to {}, and {} has {} free",
         size(*.need_bytes), .place.display(), size(*.free_bytes)
     )]
     NoSpaceForRehearsal {
-        /// The folder.
+        /// The folder for temporary files.
         place: PathBuf,
         /// The space that the rehearsal may need.
         need_bytes: u64,
@@ -97,10 +99,10 @@ pub enum Error {
         free_bytes: u64,
     },
     /// The simulated phone of a rehearsal failed. No real phone was involved.
-    #[error("the rehearsal could not be played to its end: {}", simulated(.0))]
+    #[error("the rehearsal could not be completed: {}", simulated(.0))]
     SimulatedPhone(Box<Error>),
     /// The simulated phone of a rehearsal kept no record of what it received.
-    #[error("the rehearsal could not be played to its end: the simulated phone kept nothing")]
+    #[error("the rehearsal could not be completed: the simulated phone kept no record of it")]
     NoLedger,
     /// The restore was cancelled.
     #[error("interrupted")]
@@ -148,7 +150,7 @@ fn lines(lines: &[doctor::Line]) -> String {
 fn after_refusal(left: Left) -> String {
     match left {
         Left::All { .. } => {
-            "The phone had received all files, and does not take them: it is as it was.".to_owned()
+            "The phone had received all files but rejected them: it is unchanged.".to_owned()
         }
         left => left.to_string(),
     }
@@ -156,8 +158,8 @@ fn after_refusal(left: Left) -> String {
 
 fn simulated(error: &Error) -> String {
     match error {
-        Error::Dialog { cause, .. } => format!("the simulated phone broke it off: {cause}"),
-        Error::Refused { refusal, .. } => format!("the simulated phone says no: {refusal}"),
-        other => format!("the simulated phone does not do as it should: {other}"),
+        Error::Dialog { cause, .. } => format!("the simulated phone ended it: {cause}"),
+        Error::Refused { refusal, .. } => format!("the simulated phone refused: {refusal}"),
+        other => format!("the simulated phone failed: {other}"),
     }
 }

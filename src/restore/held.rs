@@ -9,7 +9,7 @@ use crate::store::{self, Lock, Store, snapshot};
 /// A lock on a backup. While it is held, no other run moves or drops the backup, whose files would
 /// otherwise disappear during the restore.
 #[derive(Debug)]
-pub struct Held(#[expect(dead_code, reason = "held, and never looked at")] Option<Lock>);
+pub struct Held(#[expect(dead_code, reason = "held but never used")] Option<Lock>);
 
 /// Locks the backup in a folder. A store that this user cannot write to needs no lock.
 pub fn hold(folder: &Path) -> Result<Held, Error> {

@@ -28,9 +28,10 @@ impl Left {
     pub fn hint_after(self, cause: &mobilebackup::Error) -> &'static str {
         use mobilebackup::Error::{Cancelled, HungUp, Wire};
         match (self, cause) {
-            (Left::AsItWas, Cancelled) => "run the same command again when you like",
+            (Left::AsItWas, Cancelled) => "run the same command again at any time",
             (Left::AsItWas, HungUp { .. }) => {
-                "look at the phone's screen: it ended the restore itself. Restart it, and run the same command again"
+                "look at the phone's screen, because it ended the restore itself. Restart it and \
+                 run the same command again"
             }
             (
                 Left::AsItWas,
@@ -51,13 +52,16 @@ impl Left {
         match self {
             Left::AsItWas => "check the cable, unlock the phone, and run the same command again",
             Left::Partly { .. } => {
-                "restart the phone, which discards what it had received, then run the same command again; the backup is untouched"
+                "restart the phone, which discards the received files, and run the same command \
+                 again; the backup is untouched"
             }
             Left::All { reboots: true } => {
-                "wait until the phone has restarted, and look at it: if the backup's data is not there, run the same command again"
+                "wait until the phone has restarted and look at it: if the backup's data is \
+                 missing, run the same command again"
             }
             Left::All { reboots: false } => {
-                "restart the phone and look at it: if the backup's data is not there, run the same command again"
+                "restart the phone and look at it: if the backup's data is missing, run the same \
+                 command again"
             }
         }
     }
@@ -66,16 +70,18 @@ impl Left {
 impl fmt::Display for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Left::AsItWas => {
-                f.write_str("The phone had received none of the backup's files: it is as it was.")
-            }
+            Left::AsItWas => f.write_str(
+                "The phone had not received any of the backup's files: it is unchanged.",
+            ),
             Left::Partly { files } => write!(
                 f,
-                "The phone had received up to {}. It keeps them aside until it has all: until then it is as it was.",
+                "The phone had received up to {}. It keeps them apart until it has all files, so \
+                 it is unchanged.",
                 counted(*files, "file")
             ),
             Left::All { .. } => f.write_str(
-                "The phone had received all files that it asked for, and did not say whether it takes them.",
+                "The phone had received all files that it asked for, but did not report whether \
+                 it accepted them.",
             ),
         }
     }

@@ -28,7 +28,8 @@ pub struct Options {
     pub partial_at_own_risk: bool,
     /// The depth of the check of the backup before anything is sent.
     pub depth: Depth,
-    /// Continue in spite of damage that the phone does not notice ([`tolerated`](super::tolerated)).
+    /// Continue in spite of damage that the phone does not notice
+    /// ([`tolerated`](super::tolerated)).
     pub force: bool,
     /// The backup password, if the backup is encrypted.
     pub password: Option<Known>,

@@ -38,13 +38,13 @@ pub fn repair_hint(report: &Report) -> String {
         .map(Store::open);
     match store {
         Some(Ok(store)) if store.is_marked() => format!(
-            "`idev-backup verify --repair \"{}\"` takes back what other snapshots hold whole; `idev-backup list` shows those",
+            "run `idev-backup verify --repair \"{}\"`, which copies undamaged files from other \
+             snapshots; `idev-backup list` shows those",
             report.path
         ),
-        _ => {
-            "it lies in no store, so that there is nothing to repair it from: choose another backup"
-                .to_owned()
-        }
+        _ => "choose another backup: this one is not in a store, so it cannot be repaired from \
+            snapshots"
+            .to_owned(),
     }
 }
 
@@ -57,20 +57,25 @@ pub fn judge_check(report: &Report) -> Line {
         let first = first.map_or_else(String::new, |f| format!(": {}: {}", f.file, f.detail));
         let remarks = counted(report.remarks, "remark");
         Line::warning(TOPIC, format!("{says}, with {remarks}{first}"))
-            .hint("`idev-backup verify --deep` tells them all")
+            .hint("run `idev-backup verify --deep`, which lists all of them")
     };
     let how = match report.depth {
         Depth::Deep if report.unlocked || !report.encrypted => "opened and read",
         Depth::Deep | Depth::Bytes => "read",
-        Depth::Quick => "looked at by name and size",
+        Depth::Quick => "compared by name and size",
     };
     if let Some(why) = not_restorable(report) {
         return Line::problem(
             TOPIC,
-            format!("nothing of the backup is lost ({files}, {how}), and it cannot be restored as it is: {why}"),
+            format!(
+                "the backup is complete ({files}, {how}), but it cannot be restored as it is: {why}"
+            ),
         )
-        .means("a phone refuses such a backup, or ends up with part of it")
-        .hint("`idev-backup list` shows other backups; `--force` restores this one all the same");
+        .means("a phone refuses such a backup or restores only part of it")
+        .hint(
+            "choose another backup from `idev-backup list`, or pass `--force` to restore this one \
+             anyway",
+        );
     }
     match report.outcome {
         Outcome::Damaged => {
@@ -81,18 +86,21 @@ pub fn judge_check(report: &Report) -> Line {
             let line = line.hint(repair_hint(report));
             if tolerated(report) {
                 line.means(
-                    "the phone's list has no digest of what is altered, so that the phone takes it as it is; `--force` restores it",
+                    "the phone's list has no digest of the altered files, so the phone accepts \
+                     them as they are; `--force` restores them",
                 )
             } else {
-                line.means("a phone refuses such a backup, or ends up with part of it")
+                line.means("a phone refuses such a backup or restores only part of it")
             }
         }
-        Outcome::WholeWithRemarks => with_remarks(format!("the backup is whole ({files}, {how})")),
+        Outcome::WholeWithRemarks => {
+            with_remarks(format!("the backup is complete ({files}, {how})"))
+        }
         Outcome::Unchecked => Line::warning(
             TOPIC,
             format!("no damage was found, but not everything could be checked ({files}, {how})"),
         )
-        .hint("`idev-backup verify --deep` tells what was not"),
+        .hint("run `idev-backup verify --deep`, which lists what was not checked"),
         Outcome::NoDamageFound if report.remarks > 0 => with_remarks(format!(
             "no damage was found in the backup ({files}, {how})"
         )),
@@ -100,7 +108,7 @@ pub fn judge_check(report: &Report) -> Line {
             TOPIC,
             format!("no damage was found in the backup: {files}, {how}"),
         ),
-        Outcome::Whole => Line::ok(TOPIC, format!("the backup is whole: {files}, {how}")),
+        Outcome::Whole => Line::ok(TOPIC, format!("the backup is complete: {files}, {how}")),
     }
 }
 
@@ -125,7 +133,7 @@ pub(super) fn not_restorable(report: &Report) -> Option<String> {
         // When a phone could not send a file, it knew that and still called the backup good (iOS 17
         // always does this for one file). That must not prevent a restore.
         None if report.findings.iter().any(is_phones) => None,
-        None => Some("Manifest.plist does not say of which iOS it is".to_owned()),
+        None => Some("Manifest.plist does not name the iOS version".to_owned()),
     }
 }
 
@@ -134,10 +142,10 @@ pub fn judge_backup(source: &Source, options: &Options) -> Vec<Line> {
     let mut lines = Vec::new();
     let name = source.name.as_deref().unwrap_or("a phone");
     let model = source.model.as_deref().unwrap_or("unknown model");
-    let ios = source.ios.as_deref().unwrap_or("of an unknown version");
+    let ios = source.ios.as_deref().unwrap_or("unknown version");
     let date = (source.date.as_deref()).and_then(crate::restore::subject::local_date);
     let says = format!(
-        "the backup is of {name} ({model}, iOS {ios}), made {}: {}, {}",
+        "backup of {name} ({model}, iOS {ios}), made {}: {}, {}",
         date.as_deref().unwrap_or("at an unknown time"),
         counted(source.files, "file"),
         size(source.bytes),
@@ -145,36 +153,49 @@ pub fn judge_backup(source: &Source, options: &Options) -> Vec<Line> {
     lines.push(if source.complete {
         Line::ok("backup", says)
     } else {
-        Line::problem("backup", format!("{says}; the phone never finished it"))
+        Line::problem("backup", format!("{says}; the phone did not finish it"))
             .means("a phone ends the restore of such a backup with code 204")
-            .hint("`idev-backup list` shows other backups")
+            .hint("choose another backup from `idev-backup list`")
     });
     lines.push(match (source.encrypted, options.password.is_some()) {
-        (true, true) => Line::ok("encryption", "the backup is encrypted, and a password is given"),
-        (true, false) => Line::problem("encryption", "the backup is encrypted, and no password is given")
-            .hint("--password-file, --password-command or IDEV_BACKUP_PASSWORD; in a terminal you are asked for it"),
+        (true, true) => Line::ok(
+            "encryption",
+            "the backup is encrypted, and a password is given",
+        ),
+        (true, false) => Line::problem(
+            "encryption",
+            "the backup is encrypted, and no password is given",
+        )
+        .hint(
+            "pass it with --password-file, --password-command or IDEV_BACKUP_PASSWORD, or run \
+             this in a terminal, which asks for it",
+        ),
         (false, _) => Line::warning("encryption", "the backup is not encrypted")
-            .means(format!("it does not hold what only encrypted backups do, and the phone will lack it afterwards: {NOT_IN_PLAIN}"))
+            .means(format!(
+                "it does not include these data, and the phone will lack them afterwards: \
+                 {NOT_IN_PLAIN}"
+            ))
             .hint("if an encrypted backup of this phone exists, restore that one"),
     });
     lines.push(match source.apps {
-        _ if !options.apps => Line::ok("apps", "applications are not asked for again, as wanted"),
+        _ if !options.apps => Line::ok("apps", "the applications are not installed, as requested"),
         Some(apps) => Line::ok(
             "apps",
             if options.only.is_empty() {
-format!(
-                    "the phone is handed the list of {}, to fetch them from the App Store",
+                format!(
+                    "the phone receives the list of {}, to install them from the App Store",
                     counted(apps, "application")
                 )
-} else {
-format!(
-                    "of {} the phone is handed the list of those in this part, to fetch them from the App Store",
+            } else {
+                format!(
+                    "of {}, the phone receives the list of those in this part, to install them \
+                     from the App Store",
                     counted(apps, "application")
                 )
-},
+            },
         ),
         None => Line::warning("apps", "the backup has no list of applications")
-            .means("their data is restored, but each application has to be installed by hand"),
+            .means("their data is restored, but each application must be installed by hand"),
     });
     lines
 }
@@ -191,21 +212,21 @@ pub fn judge_phone(source: &Source, target: &Target, options: &Options) -> Vec<L
     if target.set_up == Some(false) {
         lines.push(
             Line::warning("setup", "the phone's setup is not finished (\"Hello\")")
-                .means("it may end the restore with code 212")
-                .hint("finish the setup without restoring anything, and begin again"),
+                .means("the phone may end the restore with code 212")
+                .hint("finish the setup without restoring anything, then run this again"),
         );
     }
     if target.locked {
         lines.push(
             Line::warning("locked", "the phone is locked")
-                .hint("unlock it, and keep it unlocked until files are sent"),
+                .hint("unlock it, and keep it unlocked until the first files are sent"),
         );
     }
     if let Some(battery) = target.battery {
         let says = format!("its battery is at {battery} %");
         lines.push(if battery < BATTERY_LOW_PERCENT && !target.charging {
             Line::warning("battery", format!("{says}, and not charging"))
-                .means("a phone that switches off in between has to be restored anew")
+                .means("if the phone switches off during the restore, it must be restored again")
                 .hint("connect it to power")
         } else {
             Line::ok("battery", says)
@@ -214,8 +235,10 @@ pub fn judge_phone(source: &Source, target: &Target, options: &Options) -> Vec<L
     lines.extend(password_afterwards(source, target));
     if !options.reboot {
         lines.push(
-            Line::warning("restart", "the phone is not restarted, as wanted")
-                .means("nothing of the backup appears until it is, and it refuses another restore with code 102"),
+            Line::warning("restart", "the phone is not restarted, as requested").means(
+                "the restored data does not appear until it restarts, and until then it refuses \
+                 another restore with code 102",
+            ),
         );
     }
     lines
@@ -226,17 +249,26 @@ fn whose(source: &Source, target: &Target) -> Line {
     if source.is_of(&target.udid) {
         return Line::ok(
             TOPIC,
-            format!("{} is the phone that the backup is of", target.words()),
+            format!("the backup was made from {}", target.words()),
         );
     }
     let line = Line::warning(
         TOPIC,
-        format!("{} is another phone than the backup is of", target.words()),
+        format!(
+            "{} is not the phone that the backup was made from",
+            target.words()
+        ),
     );
     if source.encrypted {
-        line.means("it becomes the other one, but for what a phone never gives away, such as Face ID and Apple Pay")
+        line.means(
+            "it becomes a copy of that phone, except for data that never leaves a phone, such as \
+             Face ID and Apple Pay",
+        )
     } else {
-        line.means("it becomes the other one, but for passwords and keys, which only encrypted backups carry to another phone")
+        line.means(
+            "it becomes a copy of that phone, except for passwords and keys (those need an \
+             encrypted backup)",
+        )
     }
 }
 
@@ -250,26 +282,31 @@ fn versions(source: &Source, target: &Target) -> Line {
                 Line::problem(
                     TOPIC,
                     format!(
-                        "the backup is of iOS {of_words}, which is newer than the phone's {on}"
+                        "the backup was made with iOS {of_words}, which is newer than the phone's \
+                         {on}"
                     ),
                 )
             } else {
                 Line::warning(
                     TOPIC,
                     format!(
-                        "the backup is of iOS {of_words}, a little newer than the phone's {on}"
+                        "the backup was made with iOS {of_words}, which is slightly newer than \
+                         the phone's {on}"
                     ),
                 )
             };
-            line.means("a phone takes no backup of a newer iOS (code 203)")
+            line.means("a phone refuses backups made with a newer iOS (code 203)")
                 .hint(format!("update the phone to iOS {of_words} or later first"))
         }
-        (Some(_), Some(_)) => Line::ok(TOPIC, format!("iOS {on} takes backups of iOS {of_words}")),
+        (Some(_), Some(_)) => Line::ok(
+            TOPIC,
+            format!("iOS {on} accepts backups made with iOS {of_words}"),
+        ),
         _ => Line::warning(
             TOPIC,
-            format!("whether iOS {on} takes a backup of iOS {of_words} cannot be known"),
+            format!("it is unknown whether iOS {on} accepts a backup made with iOS {of_words}"),
         )
-        .means("a phone takes no backup of a newer iOS than its own (code 203)"),
+        .means("a phone refuses backups made with a newer iOS than its own (code 203)"),
     }
 }
 
@@ -291,11 +328,20 @@ fn devices(source: &Source, target: &Target) -> Line {
     let of = source.product_type.as_deref().map(class);
     let on = class(&target.facts.product_type);
     match of {
-        Some(of) if of == on => Line::ok(TOPIC, format!("both are an {on}")),
-        Some(of) => Line::warning(TOPIC, format!("the backup is of an {of}, and this is an {on}"))
-            .means("the phone then leaves out settings and other files of the system, whatever it is asked for"),
-        None => Line::warning(TOPIC, "the backup does not say what kind of device it is of")
-            .means("a phone leaves out the system's files of another kind of device"),
+        Some(of) if of == on => Line::ok(
+            TOPIC,
+            format!("the backup was made from an {on}, and this is an {on}"),
+        ),
+        Some(of) => Line::warning(
+            TOPIC,
+            format!("the backup was made from an {of}, and this is an {on}"),
+        )
+        .means("the phone leaves out settings and other system files in any case"),
+        None => Line::warning(
+            TOPIC,
+            "the backup does not name the kind of device it was made from",
+        )
+        .means("a phone leaves out the system files of another kind of device"),
     }
 }
 
@@ -304,15 +350,19 @@ fn space(source: &Source, target: &Target) -> Option<Line> {
     let free = target.free_bytes?;
     let need = source.bytes.saturating_add(SPARE_BYTES);
     let says = format!(
-        "the backup has {}, and {} are free on the phone",
+        "the backup has {}, and the phone has {} free",
         size(source.bytes),
         size(free)
     );
     Some(if free < need {
         Line::problem(TOPIC, says)
-            .means("the phone keeps what it receives beside what it has, and refuses with code 106 where that does not fit")
+            .means(
+                "the phone stores the received files in addition to its own, and refuses with \
+                 code 106 if they do not fit",
+            )
             .hint(format!(
-                "free {} on the phone: Settings > General > Storage; or erase it in its settings first",
+                "free {} on the phone (Settings > General > Storage), or erase it in its settings \
+                 first",
                 size(need - free)
             ))
     } else {
@@ -324,11 +374,15 @@ fn find_my(target: &Target) -> Line {
     const TOPIC: &str = "find_my";
     match target.find_my {
         Some(true) => Line::problem(TOPIC, "Find My is switched on")
-            .means("a phone takes nothing back while it is (code 211)")
-            .hint("switch off Settings > [name] > Find My > Find My iPhone, and on again afterwards"),
-        Some(false) => Line::ok(TOPIC, "Find My is off, by the phone's word"),
-        None => Line::warning(TOPIC, "the phone does not say whether Find My is on")
-            .hint("look at Settings > [name] > Find My: a phone takes nothing back while it is on (code 211)"),
+            .means("a phone refuses restores while it is on (code 211)")
+            .hint(
+                "switch off Settings > [name] > Find My > Find My iPhone, and switch it on again \
+                 afterwards",
+            ),
+        Some(false) => Line::ok(TOPIC, "the phone reports that Find My is off"),
+        None => Line::warning(TOPIC, "the phone does not report whether Find My is on").hint(
+            "check Settings > [name] > Find My: a phone refuses restores while it is on (code 211)",
+        ),
     }
 }
 
@@ -340,7 +394,7 @@ pub fn judge_part(part: &Shown, options: &Options) -> Line {
         counted(part.files, "file")
     );
     Line::warning("part", says)
-        .means("nobody has tried that with a real phone; it may have to be erased afterwards")
+        .means("this has not been tested with a real phone, which may have to be erased afterwards")
 }
 
 /// Returns the finding about the phone's backup password after the restore: the phone adopts the
@@ -351,22 +405,23 @@ fn password_afterwards(source: &Source, target: &Target) -> Option<Line> {
         (false, _) if target.requires_encryption => Some(
             Line::problem(
                 TOPIC,
-                "the phone's administrator demands encrypted backups, and this one is not",
+                "the phone's administrator requires encrypted backups, and this one is not \
+                 encrypted",
             )
-            .means("the phone refuses to switch the encryption of its backups off")
-            .hint("restore an encrypted backup, or ask whoever administers the phone"),
+            .means("the phone refuses to switch off the encryption of its backups")
+            .hint("restore an encrypted backup, or ask the phone's administrator"),
         ),
         (false, true) => Some(
             Line::warning(
                 TOPIC,
                 "the phone encrypts its backups, and this one is not encrypted",
             )
-            .means("afterwards it may not encrypt them any more")
-            .hint("look with `idev-backup encryption status` afterwards"),
+            .means("afterwards, it may no longer encrypt them")
+            .hint("run `idev-backup encryption status` afterwards"),
         ),
         (true, _) => Some(Line::ok(
             TOPIC,
-            "afterwards the phone's backups have this backup's password",
+            "afterwards, the phone's backups have this backup's password",
         )),
         (false, false) => None,
     }
@@ -375,12 +430,12 @@ fn password_afterwards(source: &Source, target: &Target) -> Option<Line> {
 /// Returns the facts that only the phone itself knows.
 pub fn not_looked_at(has_phone: bool) -> Vec<String> {
     let mut not = vec![
-        "whether a restore from iCloud is under way (code 25), or one before was not followed by a restart (102): a phone tells \
-         only when it is asked to restore"
+        "whether a restore from iCloud is running (code 25), or an earlier restore was not \
+         followed by a restart (102): phones report this only when a restore begins"
             .to_owned(),
     ];
     if !has_phone {
-        not.push("the phone: version, room, Find My, battery".to_owned());
+        not.push("the phone: version, free space, Find My, battery".to_owned());
     }
     not
 }

@@ -61,8 +61,8 @@ impl Job<'_> {
         let judged = ended.and_then(|(verdict, course)| self.judge(verdict, course, problems));
         match &judged {
             Err(e) if has_apps && may_have_taken(e) => self.monitor.note(
-                "The list of applications stays on the phone, which may have taken the backup; the next restore writes it anew \
-                 or removes it."
+                "The list of applications stays on the phone, because the phone may have accepted \
+                 the backup; the next restore replaces or removes it."
                     .to_owned(),
             ),
             Err(_) if has_apps => self.take_apps_back(),
@@ -86,7 +86,7 @@ impl Job<'_> {
             .map(|known| std::str::from_utf8(known.0.expose()))
             .transpose()
             .map_err(|_| reader::Error::NoPassword {
-                why: "the password is no text in UTF-8, and phones take no other".to_owned(),
+                why: "the password is not valid UTF-8, and phones do not accept others".to_owned(),
             })?;
         let how = RestoreOptions {
             system_files: self.options.system_files,
@@ -137,18 +137,19 @@ impl Job<'_> {
             Ok(Verdict { code: 0, .. }) => {
                 // The phone received an error for each of these files and ignored it.
                 for (names, what) in [
-                    (&course.unread, "could not be read here"),
-                    (&course.absent, "is not in the backup"),
+                    (&course.unread, "could not be read on this computer"),
+                    (&course.absent, "could not be found in the backup"),
                 ] {
                     if let Some(first) = names.first() {
                         let text = format!(
-                            "the phone says that it has everything, but {} of what it asked for {what}: {first}",
+                            "the phone reported success, but {} of the files it asked for {what}: \
+                             {first}",
                             names.len()
                         );
                         self.monitor.problem(
                             text.clone(),
                             Some(
-                                "`idev-backup verify --deep` tells what the backup lacks"
+                                "run `idev-backup verify --deep`, which lists what the backup lacks"
                                     .to_owned(),
                             ),
                         );
@@ -194,15 +195,15 @@ impl Job<'_> {
         );
         if self.takes_less {
             self.monitor.note(format!(
-                "The phone asked for {numbers}: files of the system were left out."
+                "The phone asked for {numbers}: system files were left out."
             ));
             return Ok(());
         }
-        let text = format!("the phone says that it has everything, but asked for only {numbers}");
+        let text = format!("the phone reported success, but asked for only {numbers}");
         self.monitor.problem(
             text.clone(),
             Some(
-                "look at the phone whether anything is missing; if so, run the same command again"
+                "check whether data is missing on the phone; if so, run the same command again"
                     .to_owned(),
             ),
         );
@@ -232,7 +233,8 @@ impl Job<'_> {
                     Err(device::Error::Cancelled) => Err(Error::Interrupted),
                     Err(e) => {
                         self.monitor.note(format!(
-                            "Whether a list of applications of an earlier restore lies on the phone is not known: {e}"
+                            "It is unknown whether the phone still has a list of applications of \
+                             an earlier restore: {e}"
                         ));
                         Ok(false)
                     }
@@ -249,10 +251,10 @@ impl Job<'_> {
             Err(why) => format!("Info.plist: {why}"),
         };
         self.take_apps_back();
-        let text = format!("the list of applications could not be handed to the phone: {handed}");
+        let text = format!("the list of applications could not be sent to the phone: {handed}");
         self.monitor.problem(
             text.clone(),
-            Some("their data is restored; install them from the App Store".to_owned()),
+            Some("install them from the App Store; their data is restored".to_owned()),
         );
         problems.push(text);
         Ok(false)
@@ -262,7 +264,7 @@ impl Job<'_> {
     /// connection, and its waits fail once the user has interrupted.
     fn take_apps_back(&self) {
         self.monitor
-            .note("Taking the list of applications back from the phone.".to_owned());
+            .note("Removing the list of applications from the phone.".to_owned());
         let token = CancelToken::new(Arc::default());
         let connector = self.connector.with_token(token.clone());
         let taken = within(TAKE_BACK_MAX, &token, || {
@@ -271,8 +273,8 @@ impl Job<'_> {
         });
         if taken.is_err() {
             self.monitor.note(
-                "The list of applications that was handed to the phone could not be taken back. It does nothing until a restore \
-                 is complete, and the next one writes it anew or removes it."
+                "The list of applications on the phone could not be removed. It has no effect \
+                 until a restore is complete, and the next restore replaces or removes it."
                     .to_owned(),
             );
         }
@@ -319,7 +321,7 @@ pub(super) fn await_return(
     while began.elapsed() < limit {
         if connector.token.cancelled() {
             // The restore itself is done, and nothing is lost by not waiting.
-            monitor.note("Not waiting any longer; the phone goes on by itself.".to_owned());
+            monitor.note("The program stops waiting; the phone continues on its own.".to_owned());
             return Ok(None);
         }
         let now = connector.phones().unwrap_or_default();

@@ -141,12 +141,12 @@ impl Steps<'_> {
         Ok(checked)
     }
 
-    /// Reports the faults of the backup in spite of which the user wants to restore it. Without
-    /// that wish, a fault is an error.
+    /// Reports the faults of a backup that the user wants to restore anyway. Otherwise, a fault is
+    /// an error.
     fn tolerate(&mut self, checked: &verify::Report) -> Result<(), Error> {
         if checked.outcome == Outcome::Damaged {
             self.problem(format!(
-                "the backup is restored although it is damaged, as wanted: {}",
+                "the backup is restored although it is damaged, as requested: {}",
                 tolerated_files(checked)
             ));
         }
@@ -161,7 +161,7 @@ impl Steps<'_> {
                 return Err(Error::NotReady(vec![preflight::judge_check(checked)]));
             }
             self.problem(format!(
-                "the backup is restored although it lacks something, as wanted: {why}"
+                "the backup is restored although it is incomplete, as requested: {why}"
             ));
         }
         Ok(())
@@ -206,11 +206,13 @@ impl Steps<'_> {
         };
         self.seconds.restart = clock.elapsed().as_secs_f64();
         if is_back == Some(false) {
-            let text = "the phone said yes, and was not seen again after its restart".to_owned();
+            let text = "the phone confirmed the restore, but did not reappear after its restart"
+                .to_owned();
             self.monitor.problem(
                 text.clone(),
                 Some(
-                    "look at its screen; `idev-backup devices` shows whether it is back".to_owned(),
+                    "look at its screen, and run `idev-backup devices` to see whether it is back"
+                        .to_owned(),
                 ),
             );
             self.problems.push(text);

@@ -143,7 +143,7 @@ impl Error {
         match cause.kind() {
             io::ErrorKind::InvalidData => Error::Damaged {
                 path: path.to_path_buf(),
-                why: "it is no text".to_owned(),
+                why: "it is not valid UTF-8".to_owned(),
             },
             _ => Error::io("read", path, cause),
         }
@@ -167,86 +167,89 @@ impl Error {
             e if e.is_full() => Some("free space on that disk, or choose another with --store"),
             Error::Io { cause, doing, .. } => match cause.kind() {
                 io::ErrorKind::PermissionDenied if cfg!(target_os = "macos") => Some(
-                    "give the terminal Full Disk Access (System Settings > Privacy & Security), or choose another \
-                     folder with --store",
+                    "give the terminal Full Disk Access (System Settings > Privacy & Security), \
+                     or choose another folder with --store",
                 ),
                 io::ErrorKind::PermissionDenied if ["read", "list", "look at"].contains(doing) => {
                     Some(
-                        "run this as the user who made the backup, or have its owner let you read it",
+                        "run this as the user who made the backup, or ask its owner for \
+                         permission to read it",
                     )
                 }
                 io::ErrorKind::PermissionDenied => {
-                    Some("choose a folder that you may write, with --store")
+                    Some("choose a folder that you may write to, with --store")
                 }
                 io::ErrorKind::ReadOnlyFilesystem => Some(
                     "the disk is read-only: mount it for writing, or choose another with --store",
                 ),
                 io::ErrorKind::NotFound => {
-                    Some("is the disk connected? Otherwise choose another with --store")
+                    Some("check that the disk is connected, or choose another with --store")
                 }
-                io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-                    Some("something is in the way there: choose another folder with --store")
-                }
+                io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => Some(
+                    "choose another folder with --store, because this one exists in another form",
+                ),
                 io::ErrorKind::FileTooLarge => Some(
-                    "the disk cannot hold files over 4 GB (FAT32?): format it as exFAT, APFS, NTFS or ext4, or choose \
-                     another with --store",
+                    "the disk cannot hold files over 4 GB (FAT32?): format it as exFAT, APFS, \
+                     NTFS or ext4, or choose another with --store",
                 ),
                 _ => Some("check the disk and how it is connected, or choose another with --store"),
             },
-            Error::Busy { .. } => {
-                Some("wait for the other run to end, or stop it; a run that died holds no lock")
-            }
+            Error::Busy { .. } => Some(
+                "wait for the other run to end, or stop it; the lock of a killed run is released",
+            ),
             Error::InTheWay { .. } => Some(
-                "look what put it there, and remove it; a link itself is removed, and never what it leads to",
+                "find out what created it and remove it; removing a link does not remove its \
+                 target",
             ),
             Error::Linked { .. } => Some(
-                "back up into the folder that holds the one it leads to, with --store; or put that folder here in the place of \
-                 the link",
+                "name the folder that contains the target with --store, or replace the link with \
+                 the target folder",
             ),
-            Error::NotYours { .. } => Some(
-                "the command above gives it to you; or run idev-backup as the user that it belongs to",
-            ),
-            Error::AsRoot { .. } => {
-                Some("run this without sudo, as the user that the store belongs to")
+            Error::NotYours { .. } => {
+                Some("run the command above, or run idev-backup as the owner of the folder")
             }
+            Error::AsRoot { .. } => Some("run this without sudo, as the owner of the store"),
             Error::Pinned { .. } => {
-                Some("take the pin or the name away first: `idev-backup unpin`, `tag --remove`")
+                Some("remove the pin or the name first: `idev-backup unpin`, `tag --remove`")
             }
             Error::Stuck { .. } => Some(
-                "it is in nobody's way, and every run tries again. Close programs that have it open; an immutable file needs \
-                 `sudo chattr -i` (Linux) or `chflags nouchg` (macOS)",
+                "close programs that have it open; for an immutable file, run `sudo chattr -i` \
+                 (Linux) or `chflags nouchg` (macOS). It is harmless, and each run tries again",
             ),
             Error::NoStore { cause, .. } => Some(match cause {
                 Absence::NotMounted(_) | Absence::Empty(_) | Absence::DeadLink { .. } => {
-                    "connect and mount the disk, and run the same command again. If a new store is to be made there, say so with \
-                     `idev-backup create --new-store`"
+                    "connect and mount the disk, and run the same command again. To make a new \
+                     store there, run `idev-backup create --new-store`"
                 }
                 Absence::Missing(_) | Absence::NoMark => {
-                    "check the path, and whether its disk is connected. If a new store is to be made there, say so with \
-                     `idev-backup create --new-store`"
+                    "check the path, and that its disk is connected. To make a new store there, \
+                     run `idev-backup create --new-store`"
                 }
             }),
             Error::NotAStore { .. } => Some(
-                "choose an empty folder, or one that idev-backup made, with --store; what is there stays as it is",
+                "choose an empty folder or a store of idev-backup with --store; this folder is \
+                 left unchanged",
             ),
             Error::OtherFormat { format, .. } if *format < FORMAT => Some(
-                "choose a new folder with --store; each backup of the old store is a plain folder that `idev-backup adopt` takes into \
-                 the new one",
+                "choose a new folder with --store, and copy the backups of the old store into it \
+                 with `idev-backup adopt`",
             ),
             Error::OtherFormat { .. } => {
-                Some("use the version of idev-backup that made it, or a later one")
+                Some("use the version of idev-backup that made it, or a newer one")
             }
             Error::Moved { .. } => {
-                Some("`idev-backup list` shows what is there now; then run the command again")
+                Some("check the backups with `idev-backup list`, then run the command again")
             }
             Error::Damaged { path, .. } if path.ends_with(NOTES) => Some(
-                "look into that file; without it all pins, names and dates of checks are forgotten",
+                "check that file; if it is deleted, all pins, names and check results are lost",
             ),
             Error::Damaged { path, .. } if path.ends_with(MARK) => Some(
-                "remove that one file: `idev-backup create --new-store` makes it anew, and nothing else is touched",
+                "remove that one file and run `idev-backup create --new-store`, which makes it \
+                 again and changes nothing else",
             ),
             Error::Damaged { .. } => Some(
-                "check the disk; `idev-backup create --full` makes a backup that rests on nothing that is there",
+                "check the disk, and run `idev-backup create --full`, which reuses no existing \
+                 files",
             ),
         }
     }
@@ -258,7 +261,7 @@ impl fmt::Display for Error {
             Error::Io { doing, path, cause } => {
                 write!(f, "cannot {doing} {}: {cause}", path.display())
             }
-            Error::NotAStore { path, why } => write!(f, "{} is no store: {why}", path.display()),
+            Error::NotAStore { path, why } => write!(f, "{} is not a store: {why}", path.display()),
             Error::OtherFormat { path, format } => {
                 let age = if *format < FORMAT {
                     "an older"
@@ -272,7 +275,7 @@ impl fmt::Display for Error {
                 )
             }
             Error::NoStore { path, cause } => {
-                write!(f, "there is no store at {}: {cause}", path.display())
+                write!(f, "no store found at {}: {cause}", path.display())
             }
             Error::Busy { udid, lock } => write!(
                 f,
@@ -281,12 +284,14 @@ impl fmt::Display for Error {
             ),
             Error::InTheWay { path, what } => write!(
                 f,
-                "{} is {what}, where idev-backup keeps a folder of its own: nothing was read or written there",
+                "{} is {what} in the place of a folder of idev-backup, so nothing was read or \
+                 written there",
                 path.display()
             ),
             Error::Linked { path, to } => write!(
                 f,
-                "{} is a symbolic link to {}: a new backup would take the place of the link, on this disk",
+                "{} is a symbolic link to {}: a new backup would replace the link and be written \
+                 to this disk",
                 path.display(),
                 to.display()
             ),
@@ -297,7 +302,8 @@ impl fmt::Display for Error {
                 user,
             } => write!(
                 f,
-                "cannot {doing} {}: it belongs to {}, and this is {}. `sudo chown -R {user} {}` gives it to this user",
+                "cannot {doing} {}: it belongs to {}, and this user is {}. To become its owner: \
+                 `sudo chown -R {user} {}`",
                 path.display(),
                 permissions::user(*owner),
                 permissions::user(*user),
@@ -305,25 +311,26 @@ impl fmt::Display for Error {
             ),
             Error::AsRoot { path, owner } => write!(
                 f,
-                "{} belongs to {}, and this is root: what root writes there its owner could not use",
+                "{} belongs to {}, and this user is root: its owner could not use the files that \
+                 root writes there",
                 path.display(),
                 permissions::user(*owner)
             ),
-            Error::Pinned { path } => write!(f, "{} is pinned, and stays", path.display()),
+            Error::Pinned { path } => write!(f, "{} is pinned, so it is kept", path.display()),
             Error::Stuck { path, cause } => write!(
                 f,
-                "what was dropped cannot be removed whole: {}: {cause}",
+                "the dropped backup cannot be removed completely: {}: {cause}",
                 path.display()
             ),
             Error::Moved { from, to: Some(to) } => write!(
                 f,
-                "another run has put a newer backup in the place of {} since; the one that was meant is now {}",
+                "another run has replaced {} with a newer backup; the requested one is now {}",
                 from.display(),
                 to.display()
             ),
             Error::Moved { from, to: None } => write!(
                 f,
-                "{} is not the backup that was meant any more: another run has removed or replaced it",
+                "{} is not the requested backup any more: another run has removed or replaced it",
                 from.display()
             ),
             Error::Damaged { path, why } if path.ends_with(MARK) => {

@@ -1,10 +1,10 @@
-//! Finds out why there is no store at a path: its disk is not mounted, a link is broken, or no
-//! store was ever made there.
+//! Finds out why a path has no store: its disk is not mounted, a link is broken, or a store was
+//! never made there.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
-/// The reason why there is no store at a path.
+/// The reason why a path has no store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Absence {
     /// The system's file system table lists this mount point, but nothing is mounted there.
@@ -25,7 +25,7 @@ pub enum Absence {
 }
 
 impl Absence {
-    /// Determines why there is no store at `root`.
+    /// Determines why `root` is not a store.
     pub(super) fn of(root: &Path) -> Absence {
         let table = |path| mount_points(&fs::read_to_string(path).unwrap_or_default());
         // Without the kernel's list of mounts, a mount point is recognized by its device number.
@@ -55,7 +55,7 @@ impl fmt::Display for Absence {
             ),
             Absence::Empty(folder) => write!(
                 f,
-                "{} is an empty folder, as a mount point is while its disk is not mounted",
+                "{} is an empty folder, like a mount point whose disk is not mounted",
                 folder.display()
             ),
             Absence::Missing(above) => write!(

@@ -112,7 +112,7 @@ impl FromStr for Within {
 
     fn from_str(text: &str) -> Result<Within, String> {
         let wrong = || {
-            format!("{text:?} is no stretch of time: write it as 12h, 30d, 8w, 6m (months) or 2y")
+            format!("{text:?} is not a duration; use for example 12h, 30d, 8w, 6m (months) or 2y")
         };
         let unit = text.chars().last().ok_or_else(wrong)?;
         let digits = text.strip_suffix(unit).ok_or_else(wrong)?;
@@ -215,9 +215,9 @@ impl Why {
             Why::LastVerified => "the last one verified",
             Why::Pinned => "pinned",
             Why::Tagged => "has a name",
-            Why::NotOurs => "not ours to drop",
+            Why::NotOurs => "made by another program",
             Why::Unknown => "its notes cannot be read, so it may be pinned",
-            Why::Ahead => "its date lies ahead",
+            Why::Ahead => "its date is in the future",
             Why::Last => "keep-last",
             Why::Daily => "keep-daily",
             Why::Weekly => "keep-weekly",

@@ -32,8 +32,8 @@ impl fmt::Display for SetAside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "a run broke off while its backup was put in its place, and how far it had come is lost ({}). Its folder was set \
-             aside as {}",
+            "a run was interrupted while it completed its backup, and its progress is unknown \
+             ({}). Its folder was set aside as {}",
             self.why,
             self.to.display()
         )?;
@@ -49,11 +49,12 @@ impl SetAside {
     pub fn hint(&self) -> String {
         match &self.backup {
             Some(backup) => format!(
-                "`idev-backup adopt {}` takes in the backup that may be in it, if `idev-backup verify` finds that whole. Nothing \
-                 uses the folder, so it can be removed",
+                "that folder may contain a backup: if `idev-backup verify` finds it complete, \
+                 adopt it with `idev-backup adopt {}`. The folder is not used otherwise and can \
+                 be removed",
                 backup.display()
             ),
-            None => "nothing uses that folder, so it can be removed".to_owned(),
+            None => "that folder is not used and can be removed".to_owned(),
         }
     }
 }

@@ -58,29 +58,31 @@ impl Error {
                 is_from_environment: true,
                 ..
             } => Some(
-                "USBMUXD_SOCKET_ADDRESS says so: start what is to answer there, or unset it to use the system's daemon",
+                "USBMUXD_SOCKET_ADDRESS names this address: start a daemon there, or unset the \
+                 variable to use the system's daemon",
             ),
             Error::NoDaemon { .. } if cfg!(windows) => Some(
                 "install \"Apple Devices\" (or iTunes) from Microsoft and open it once, or set USBMUXD_SOCKET_ADDRESS; \
                  to try it without a phone: `idev-backup demo`",
             ),
             Error::NoDaemon { .. } if cfg!(target_os = "macos") => Some(
-                "the system's own daemon should answer: restart the Mac, or set USBMUXD_SOCKET_ADDRESS; to try it \
-                 without a phone: `idev-backup demo`",
+                "restart the Mac, because the system's own daemon should answer, or set \
+                 USBMUXD_SOCKET_ADDRESS; to try it without a phone: `idev-backup demo`",
             ),
             Error::NoDaemon { .. } => Some(
-                "install and start usbmuxd (`sudo apt install usbmuxd`), or set USBMUXD_SOCKET_ADDRESS; on a computer with \
-                 USB, phones are used without it if `--transport` is left out; to try it without a phone: `idev-backup demo`",
+                "install and start usbmuxd (`sudo apt install usbmuxd`), or set \
+                 USBMUXD_SOCKET_ADDRESS; on a computer with USB, omit `--transport` to use phones \
+                 without usbmuxd; to try it without a phone: `idev-backup demo`",
             ),
             Error::Refused { number: 2, .. } => {
-                Some("the phone was unplugged: plug it in again and repeat")
+                Some("plug the phone in again and run the same command again")
             }
             Error::Refused { number: 3, .. } => Some(
                 "unlock the phone; if that does not help, unplug it, restart it and plug it in again",
             ),
-            Error::Strange { .. } => {
-                Some("is USBMUXD_SOCKET_ADDRESS the address of a usbmuxd-compatible daemon?")
-            }
+            Error::Strange { .. } => Some(
+                "check that USBMUXD_SOCKET_ADDRESS is the address of a usbmuxd-compatible daemon",
+            ),
             Error::Usb { trouble, .. } => trouble.hint(),
             _ => None,
         }
@@ -91,11 +93,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::NoDaemon { address, cause, .. } => {
-                write!(f, "no usbmuxd answers on {address}: {cause}")
+                write!(f, "usbmuxd does not answer on {address}: {cause}")
             }
             Error::Io { doing, cause } => write!(f, "cannot {doing}: {cause}"),
             Error::Strange { doing, why } => {
-                write!(f, "cannot {doing}: usbmuxd's answer makes no sense: {why}")
+                write!(f, "cannot {doing}: usbmuxd's answer is invalid: {why}")
             }
             Error::Refused { doing, number } => {
                 let word = match number {
@@ -105,7 +107,7 @@ impl fmt::Display for Error {
                     6 => "bad version",
                     _ => "unknown",
                 };
-                write!(f, "cannot {doing}: usbmuxd answers {number} ({word})")
+                write!(f, "cannot {doing}: usbmuxd answered {number} ({word})")
             }
             Error::Usb { doing, trouble } => write!(f, "cannot {doing}: {trouble}"),
         }
@@ -143,7 +145,7 @@ pub enum Trouble {
     Unplugged,
     /// The phone offers no interface for this: it is in recovery mode, or shares only its pictures.
     NoInterface,
-    /// On Windows, the phone's driver lets no other program use it.
+    /// On Windows, the phone's driver does not let other programs use it.
     Driver,
     /// The phone does not answer.
     Silent,
@@ -173,19 +175,22 @@ impl Trouble {
         Some(match self {
             Trouble::NoRights { .. } => udev_rule::HINT,
             Trouble::Busy { .. } => {
-                "if usbmuxd runs, use it: leave `--transport` away; else close the program that uses the phone (photo \
-                 importers and file managers do)"
+                "omit `--transport` if usbmuxd is running; else close the program that uses the \
+                 phone (for example a photo importer or a file manager)"
             }
             Trouble::NoBus => {
-                "in a container or a virtual machine USB must be passed through (`--device /dev/bus/usb`); or run usbmuxd where the \
-                 phone is and set USBMUXD_SOCKET_ADDRESS"
+                "pass USB through to the container or virtual machine (`--device /dev/bus/usb`), \
+                 or run usbmuxd on the computer with the phone and set USBMUXD_SOCKET_ADDRESS"
             }
-            Trouble::Unplugged => "check the cable, plug the phone in again and repeat",
+            Trouble::Unplugged => {
+                "check the cable, plug the phone in again and run the same command again"
+            }
             Trouble::NoInterface => "unlock the phone, unplug it, restart it and plug it in again",
             Trouble::Driver => {
-                "Apple's driver holds the phone: install \"Apple Devices\" from Microsoft and leave `--transport` away, so that \
-                 its service is used; libusb itself needs the WinUSB driver on the phone (Zadig installs it, and iTunes no \
-                 longer sees the phone then)"
+                "install \"Apple Devices\" from Microsoft and omit `--transport`, so that its \
+                 service is used, because Apple's driver holds the phone; libusb needs the WinUSB \
+                 driver for the phone instead (Zadig installs it, but then iTunes does not see \
+                 the phone)"
             }
             Trouble::Silent | Trouble::Broken(_) => {
                 "unlock the phone, unplug it and plug it in again; if that does not help, restart it"
@@ -194,10 +199,10 @@ impl Trouble {
                 "unlock the phone; if that does not help, unplug it, restart it and plug it in again"
             }
             Trouble::NotBuilt if cfg!(target_os = "macos") => {
-                "the system's own daemon serves phones here: leave `--transport` away"
+                "omit `--transport`: on this system, phones are used through its own daemon"
             }
             Trouble::NotBuilt => {
-                "leave `--transport` away and run usbmuxd, or build with the feature `usb`"
+                "omit `--transport` and run usbmuxd, or build with the feature `usb`"
             }
             Trouble::Crowded | Trouble::Library { .. } => return None,
         })
@@ -210,15 +215,15 @@ impl fmt::Display for Trouble {
             Trouble::NoRights { node } => write!(f, "this user may not open {node}"),
             Trouble::Busy { by } if by.is_empty() => f.write_str("another program uses the phone"),
             Trouble::Busy { by } => write!(f, "another program uses the phone: {}", by.join(", ")),
-            Trouble::NoBus => f.write_str("there is no USB here"),
+            Trouble::NoBus => f.write_str("USB is not available on this computer"),
             Trouble::Unplugged => f.write_str("the phone was unplugged"),
             Trouble::NoInterface => {
-                f.write_str("the phone offers no interface for backups over USB")
+                f.write_str("the phone does not offer an interface for backups over USB")
             }
-            Trouble::Driver => f.write_str("the phone's driver lets no other program use it"),
+            Trouble::Driver => f.write_str("the phone's driver does not let other programs use it"),
             Trouble::Silent => f.write_str("the phone does not answer over USB"),
             Trouble::Broken(broken) => {
-                write!(f, "the phone broke the rules of the USB protocol: {broken}")
+                write!(f, "the phone violated the USB protocol: {broken}")
             }
             Trouble::Refused { words: None } => f.write_str("the phone refuses the connection"),
             Trouble::Refused { words: Some(words) } => {
@@ -230,7 +235,7 @@ impl fmt::Display for Trouble {
                 mux::CONNECTIONS_MAX
             ),
             Trouble::Library { doing, why } => write!(f, "libusb failed to {doing}: {why}"),
-            Trouble::NotBuilt => f.write_str("this program was built without USB of its own"),
+            Trouble::NotBuilt => f.write_str("this program was built without USB support"),
         }
     }
 }

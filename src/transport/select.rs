@@ -28,7 +28,7 @@ impl FromStr for Wanted {
         match text {
             "usbmuxd" => Ok(Wanted::Usbmuxd),
             "usb" => Ok(Wanted::Usb),
-            _ => Err("it is usbmuxd or usb".to_owned()),
+            _ => Err("it must be usbmuxd or usb".to_owned()),
         }
     }
 }
@@ -181,8 +181,8 @@ impl Listener {
             Listener::Usb(listener, rival) => listener.next_change(&mut || {
                 let has_come = rival.as_ref().is_some_and(Usbmuxd::answers);
                 has_come.then(|| Error::Io {
-                    doing: "watch USB any longer",
-                    cause: std::io::Error::other("usbmuxd has started, and is asked from now on"),
+                    doing: "continue watching USB",
+                    cause: std::io::Error::other("usbmuxd has started and is used from now on"),
                 })
             }),
         }

@@ -103,8 +103,10 @@ impl Wire {
                         return Err(cancelled());
                     }
                     if since.get_or_insert_with(Instant::now).elapsed() >= self.silence_max {
-                        let silence =
-                            format!("nothing was heard for {} s", self.silence_max.as_secs());
+                        let silence = format!(
+                            "the other side sent nothing for {} s",
+                            self.silence_max.as_secs()
+                        );
                         return Err(io::Error::new(io::ErrorKind::TimedOut, silence));
                     }
                 }

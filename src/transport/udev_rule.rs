@@ -19,8 +19,9 @@ pub const RULE: &str = concat!(
 
 /// Advice for a user who lacks permission to open the phone.
 pub const HINT: &str = concat!(
-    "let yourself use it: `idev-backup udev-rule | sudo tee /etc/udev/rules.d/70-idev-backup.rules && sudo udevadm control --reload`, \
-     then plug the phone in again. The rule is: ",
+    "install a udev rule with `idev-backup udev-rule | sudo tee \
+     /etc/udev/rules.d/70-idev-backup.rules && sudo udevadm control --reload`, then plug the \
+     phone in again. The rule is: ",
     match_phones!(),
     ", MODE=\"0660\", GROUP=\"plugdev\", TAG+=\"uaccess\""
 );
@@ -28,12 +29,14 @@ pub const HINT: &str = concat!(
 /// Returns the content of the whole file, with a comment on its purpose.
 pub fn file() -> String {
     format!(
-        "# Lets people use iPhones and iPads without a daemon (idev-backup): whoever sits at the computer, by uaccess, and the members\n\
-         # of plugdev, who may come by ssh. Install it with\n\
+        "# Gives users access to iPhones and iPads without a daemon (idev-backup): the user who is\n\
+         # logged in at this computer (uaccess) and members of the group plugdev, for example over\n\
+         # ssh. Install it with\n\
          #   idev-backup udev-rule | sudo tee {FILE}\n\
          #   sudo udevadm control --reload\n\
-         # and plug the phone in again. Debian's 39-usbmuxd.rules gives phones to usbmuxd's own user and leaves them unconfigured\n\
-         # (bConfigurationValue=0); this comes later and gives them to you, and idev-backup configures them itself.\n\
+         # and plug the phone in again. Debian's 39-usbmuxd.rules gives phones to usbmuxd's own user\n\
+         # and leaves them unconfigured (bConfigurationValue=0). This rule has a later name and gives\n\
+         # them to users instead; idev-backup configures them itself.\n\
          {RULE}\n"
     )
 }

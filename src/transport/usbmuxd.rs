@@ -281,7 +281,7 @@ impl Usbmuxd {
         let list = answer.get("DeviceList").and_then(Value::as_array);
         let list = list.ok_or(Error::Strange {
             doing: DOING,
-            why: "it has no DeviceList".to_owned(),
+            why: "DeviceList is missing".to_owned(),
         })?;
         Ok(list.iter().filter_map(Attached::parse).collect())
     }
@@ -398,7 +398,7 @@ impl Usbmuxd {
                         return Err(cancelled());
                     }
                     if since.elapsed() >= ANSWER_SILENCE_MAX {
-                        let why = "it takes nobody in";
+                        let why = "it does not accept connections (its backlog is full)";
                         return Err(io::Error::new(io::ErrorKind::TimedOut, why));
                     }
                     std::thread::sleep(TICK);
@@ -495,7 +495,7 @@ fn accepted(answer: &Dictionary, doing: &'static str) -> Result<(), Error> {
         Some(number) => Err(Error::Refused { doing, number }),
         None => Err(Error::Strange {
             doing,
-            why: "it has no result".to_owned(),
+            why: "the result is missing".to_owned(),
         }),
     }
 }
@@ -506,10 +506,10 @@ pub fn parse_message(bytes: &[u8]) -> Result<(Dictionary, usize), Error> {
     let strange = |why: String| Error::Strange { doing: DOING, why };
     let header = bytes
         .first_chunk()
-        .ok_or_else(|| strange("it is cut".to_owned()))?;
+        .ok_or_else(|| strange("it is truncated".to_owned()))?;
     let end = HEADER_BYTES as usize + body_length(header).map_err(strange)? as usize;
     let body = bytes
         .get(HEADER_BYTES as usize..end)
-        .ok_or_else(|| strange("it is cut".to_owned()))?;
+        .ok_or_else(|| strange("it is truncated".to_owned()))?;
     Ok((parse_body(body).map_err(|e| strange(e.to_string()))?, end))
 }

@@ -81,7 +81,7 @@ fn checked(opened: Result<Scratch, temp_db::Error>) -> Look {
     let scratch = match opened {
         Ok(scratch) => scratch,
         Err(temp_db::Error::Sqlite(e)) => return judged(&e),
-        Err(temp_db::Error::NoDatabase) => return Look::Broken("it is cut".to_owned()),
+        Err(temp_db::Error::NoDatabase) => return Look::Broken("it is truncated".to_owned()),
         // The disk is full, or the file may not be read: that says nothing about the database.
         Err(temp_db::Error::Read(_) | temp_db::Error::Write(_)) => return Look::Unknown,
     };

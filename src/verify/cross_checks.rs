@@ -26,7 +26,8 @@ pub fn other_digests(all: &mut Yield) -> Vec<Finding> {
     if all.digests_right == 0 {
         for finding in &mut found {
             finding.wrong = Wrong::OtherDigest;
-            finding.detail = "the phone's list has another digest of it, and no digest of this backup is of the bytes that lie there"
+            finding.detail = "the phone's list has a different digest of it, but none of the \
+                digests in this backup match the bytes on the disk"
                 .to_owned();
         }
     }
@@ -132,7 +133,7 @@ fn check_copies(opened: &Backup, main: &Item, log: &Item) -> Option<Look> {
 pub fn not_restored(manifest: &ManifestPlist, apps: &BTreeSet<String>) -> Vec<String> {
     let mut told = apps_not_restored(manifest, apps);
     if manifest.product_version.is_none() {
-        told.push("it does not say of which iOS it is: a phone would refuse it".to_owned());
+        told.push("it does not name the iOS version: a phone would refuse it".to_owned());
     }
     told
 }
@@ -143,7 +144,8 @@ fn apps_not_restored(manifest: &ManifestPlist, apps: &BTreeSet<String>) -> Vec<S
         return match apps.len() {
             0 => Vec::new(),
             count => vec![format!(
-                "it lists no applications, and there is data of {}: a phone would not take that back",
+                "it does not list applications, but the backup has data of {}: a phone would not \
+                 restore that data",
                 crate::base::units::counted(count as u64, "application")
             )],
         };
@@ -152,7 +154,8 @@ fn apps_not_restored(manifest: &ManifestPlist, apps: &BTreeSet<String>) -> Vec<S
         |app: &&String| !manifest.application_ids.contains(*app) && !app.starts_with("com.apple.");
     let detail = |app: &String| {
         format!(
-            "it does not list the application {app}, whose data is here: a phone would not take that back"
+            "it does not list the application {app}, whose data is in the backup: a phone would \
+             not restore that data"
         )
     };
     apps.iter().filter(unknown).map(detail).collect()
@@ -161,9 +164,15 @@ fn apps_not_restored(manifest: &ManifestPlist, apps: &BTreeSet<String>) -> Vec<S
 /// Counts files that users other than the owner can get at. Snapshots share files by hard links, so
 /// a change to a file changes it in all of them.
 pub struct Shared {
-    #[cfg_attr(not(unix), allow(dead_code, reason = "only Unix has owners and modes"))]
+    #[cfg_attr(
+        not(unix),
+        allow(dead_code, reason = "only Unix systems have owners and modes")
+    )]
     owner: Option<u32>,
-    #[cfg_attr(not(unix), allow(dead_code, reason = "only Unix has owners and modes"))]
+    #[cfg_attr(
+        not(unix),
+        allow(dead_code, reason = "only Unix systems have owners and modes")
+    )]
     private: bool,
     foreign: (u64, Option<String>),
     open: (u64, Option<String>),
@@ -224,14 +233,15 @@ impl Shared {
         let mut told = Vec::new();
         if let (count, Some(first)) = &mut self.foreign {
             let detail = format!(
-                "{} of another user than the folder, who can change what snapshots share by hard links",
+                "{} owned by a different user, who can change files that snapshots share by hard links",
                 counted(*count)
             );
             told.push((std::mem::take(first), detail));
         }
         if let (count, Some(first)) = &mut self.open {
             let detail = format!(
-                "{} that others on this computer can read or change: `chmod -R go= FOLDER` mends it",
+                "{} that other users of this computer can read or change: run `chmod -R go= \
+                 FOLDER`",
                 counted(*count)
             );
             told.push((std::mem::take(first), detail));

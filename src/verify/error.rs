@@ -16,10 +16,11 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] store::Error),
     /// The backup is in no store, so no other backup can help to repair it.
-    #[error("{} lies in no store, so there are no snapshots to take anything from", .0.display())]
+    #[error("{} is not in a store, so it cannot be repaired from snapshots", .0.display())]
     NotInStore(PathBuf),
     /// The backup has no list of hashes of ours, so the right bytes are unknown.
-    #[error("no list of hashes belongs to {}: another program made or changed it, and nothing tells which bytes are right", .0.display())]
+    #[error("{} has no list of hashes: another program made or changed it, so the correct bytes \
+        are unknown", .0.display())]
     NoHashes(PathBuf),
     /// The check was cancelled.
     #[error("interrupted")]

@@ -30,7 +30,7 @@ pub enum Wrong {
     /// A database or property list in the backup cannot be used, and nothing proves that the phone
     /// sent it like this.
     Corrupt,
-    /// The file exists, but no list names it.
+    /// The file exists, but none of the lists name it.
     Extra,
     /// The file was received, or has the name of a file that could have been, but the phone's list
     /// does not name it.

@@ -25,7 +25,8 @@ impl Check<'_> {
         }
         self.unlocked = match backup::unlock(self.folder, passwords) {
             Err(reader::Error::WrongPassword { .. }) if self.options.password_is_a_guess => {
-                let detail = "the password that was given is of another backup; it is checked as without one";
+                let detail = "the given password belongs to another backup, so this one is \
+                    checked without a password";
                 self.find(Wrong::Unchecked, "Manifest.plist", detail);
                 None
             }
@@ -37,7 +38,8 @@ impl Check<'_> {
             .map_or(&[][..], |unlocked| unlocked.keys.unopened());
         if !unopened.is_empty() {
             let detail = format!(
-                "the keys of protection classes {unopened:?} are damaged: files of these classes can never be opened"
+                "the keys of protection classes {unopened:?} are damaged: files of these classes \
+                 cannot be decrypted"
             );
             self.find(Wrong::NoKey, "Manifest.plist", detail);
         }
@@ -55,7 +57,7 @@ impl Check<'_> {
             self.find(
                 Wrong::Extra,
                 NAME,
-                "the phone's working folder was left, with nothing in it",
+                "the phone's working folder remains and is empty",
             );
         }
     }
@@ -68,17 +70,14 @@ impl Check<'_> {
                 why_list = Some(fault.why);
                 continue;
             }
-            let detail = format!(
-                "damaged beside the backup, which has lost nothing by it: {}",
-                fault.why
-            );
+            let detail = format!("damaged; the backup itself is not affected: {}", fault.why);
             self.find(Wrong::Records, &our_files::name_of(&fault), detail);
         }
         if self.ours.has_damaged_list {
-            let why = why_list.unwrap_or_else(|| "the record of this backup is lost".to_owned());
+            let why = why_list.unwrap_or_else(|| "the record of this backup is missing".to_owned());
             let detail = match self.sums {
-                Some(_) => format!("the list of hashes proves no file: {why}"),
-                None => "the list of hashes of this backup is gone".to_owned(),
+                Some(_) => format!("the list of hashes cannot be trusted: {why}"),
+                None => "the list of hashes of this backup is missing".to_owned(),
             };
             self.find(Wrong::Unchecked, store::SUMS, detail);
         }
@@ -86,8 +85,8 @@ impl Check<'_> {
             self.find(
                 Wrong::Unchecked,
                 store::SUMS,
-                "our lists of hashes belong to none: Status.plist or Info.plist are not those that were received, or another program has \
-                 written here since",
+                "the list of hashes does not belong to this backup: Status.plist or Info.plist \
+                 have changed since they were received, or another program has written here",
             );
         }
     }
@@ -96,7 +95,7 @@ impl Check<'_> {
         match Status::read(self.folder) {
             Ok(status) if status.is_finished() => {}
             Ok(status) => {
-                let detail = format!("the phone never finished it; {}", status.words());
+                let detail = format!("the phone did not finish it; {}", status.words());
                 self.find(Wrong::Unfinished, "Status.plist", detail);
             }
             Err(why) => self.find(Wrong::Unreadable, "Status.plist", why.to_string()),
@@ -105,7 +104,8 @@ impl Check<'_> {
             Ok(manifest) => {
                 if let Some(why) = &manifest.unreadable_keys {
                     let detail = format!(
-                        "the keys of this encrypted backup cannot be read ({why}): nothing in it can ever be opened"
+                        "the keys of this encrypted backup cannot be read ({why}): its files \
+                         cannot be decrypted"
                     );
                     self.find(Wrong::Unreadable, "Manifest.plist", detail);
                 }
@@ -153,11 +153,11 @@ impl Check<'_> {
         };
         let Some(opened) = opened else {
             if std::fs::metadata(self.folder.join("Manifest.db")).map_or(0, |m| m.len()) == 0 {
-                let detail = "without the phone's list of files nothing here can be restored";
+                let detail = "without the phone's list of files, this backup cannot be restored";
                 self.find(Wrong::Missing, "Manifest.db", detail);
             } else if self.sums.is_none() {
                 let detail =
-                    "the phone's list of files is encrypted, so what must be here is not known";
+                    "the phone's list of files is encrypted, so the expected files are unknown";
                 self.find(Wrong::Unchecked, "Manifest.db", detail);
             }
             return None;
@@ -173,7 +173,7 @@ impl Check<'_> {
                 let copy = copy
                     .filter(|copy| copy.exists())
                     .map_or_else(String::new, |copy| {
-                        format!("; a copy of it is {}", copy.display())
+                        format!("; there is a copy of it: {}", copy.display())
                     });
                 self.find(Wrong::Unreadable, "Manifest.db", format!("{why}{copy}"));
                 None
@@ -193,7 +193,7 @@ impl Check<'_> {
                 Some(Step::Bad(number)) => self.find(
                     Wrong::Records,
                     store::SUMS,
-                    format!("line {number} is damaged, so a hash is not known"),
+                    format!("line {number} is damaged, so a hash is unknown"),
                 ),
             }
         }
@@ -203,7 +203,7 @@ impl Check<'_> {
         if self.sums.as_ref().is_some_and(OurList::is_proven) {
             self.find(Wrong::Missing, listed, "the list of hashes names it");
         } else {
-            let detail = "the damaged list of hashes names it, and no such file is there";
+            let detail = "the damaged list of hashes names it, but the file does not exist";
             self.find(Wrong::Unchecked, listed, detail);
         }
     }

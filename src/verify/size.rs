@@ -49,7 +49,7 @@ impl OtherSize {
             ),
             both => both,
         };
-        format!("it has {has}, the phone's list says {listed}")
+        format!("it has {has}, but the phone's list says {listed}")
     }
 }
 

@@ -232,7 +232,7 @@ impl<'a> Check<'a> {
             (
                 Wrong::NotRestored,
                 std::mem::take(&mut self.summary.strange),
-                "rows are neither of files, folders nor links, and nothing can be said of them",
+                "rows are not files, folders or links, so they cannot be checked",
             ),
         ] {
             let (domain, relative_path) = strange.first.unzip();
@@ -265,7 +265,8 @@ impl<'a> Check<'a> {
             return;
         };
         let detail = format!(
-            "it has names that lead out of where they belong ({}); no phone writes that: restore it nowhere",
+            "it has paths that lead out of their folders ({}), which phones do not write: do not \
+             restore it",
             self.summary.leading_out
         );
         self.findings.add(Finding {
@@ -336,7 +337,7 @@ impl<'a> Check<'a> {
     ) -> Result<(), Error> {
         let id = row.file_id;
         if !is_file_id(id) {
-            self.find_row(Wrong::Misnamed, row, "the list names it by no file id");
+            self.find_row(Wrong::Misnamed, row, "the list gives it an invalid file ID");
             return Ok(());
         }
         if !row.is_named_right {
@@ -451,7 +452,7 @@ impl<'a> Check<'a> {
             self.find(
                 Wrong::Unchecked,
                 &found.path,
-                "it is not in the list of hashes",
+                "the list of hashes does not name it",
             );
         }
         // Read at least one file, however small the sample is.
@@ -515,22 +516,26 @@ impl<'a> Check<'a> {
         let path = found.path.as_str();
         if METADATA.contains(&path) || matches!(path, "Manifest.mbdb" | "Manifest.mbdx") {
             if !has_hash && self.sums.is_some() {
-                self.find(Wrong::Unchecked, path, "it is not in the list of hashes");
+                self.find(
+                    Wrong::Unchecked,
+                    path,
+                    "the list of hashes does not name it",
+                );
             }
         } else if path.starts_with("Snapshot/") {
             self.find(
                 Wrong::Unfinished,
                 path,
-                "left over from a backup that broke off",
+                "left over from an interrupted backup",
             );
         } else if !self.has_list {
             if !has_hash && self.sums.is_some() {
-                self.find(Wrong::Extra, path, "it is not in the list of hashes");
+                self.find(Wrong::Extra, path, "the list of hashes does not name it");
             }
         } else if has_hash || is_file_id(path.rsplit('/').next().unwrap_or_default()) {
             self.find(Wrong::Orphaned, path, "the phone's list does not name it");
         } else {
-            self.find(Wrong::Extra, path, "no list names it");
+            self.find(Wrong::Extra, path, "none of the lists name it");
         }
     }
 

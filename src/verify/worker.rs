@@ -237,13 +237,11 @@ impl Bench<'_> {
                 // nothing.
                 *reading = Reading::default();
                 let (wrong, detail) = match task.other_size {
-                    _ if task.on_disk == 0 => {
-                        (Wrong::Truncated, "nothing is left of it".to_owned())
-                    }
+                    _ if task.on_disk == 0 => (Wrong::Truncated, "it is empty".to_owned()),
                     Some(size) if size.is_short => (Wrong::Truncated, size.words()),
                     _ => (
                         Wrong::Altered,
-                        "its bytes are not those that were received".to_owned(),
+                        "its contents have changed since they were received".to_owned(),
                     ),
                 };
                 // All empty files have the same bytes, so the hash cannot show that two were
@@ -288,7 +286,7 @@ impl Bench<'_> {
         let (Some(keys), Some(sealed)) = (self.keys, &noted.sealed) else {
             return self.judge_closed(task);
         };
-        let no_key = |why: String| (Wrong::NoKey, format!("{why}: it can never be decrypted"));
+        let no_key = |why: String| (Wrong::NoKey, format!("{why}: it cannot be decrypted"));
         let wrapped = sealed.key.as_ref();
         let wrapped =
             wrapped.ok_or_else(|| no_key("the phone's list has no key for it".to_owned()))?;
@@ -305,7 +303,7 @@ impl Bench<'_> {
             if let Some(size) = task.other_size.filter(|size| size.is_short) {
                 return Err((Wrong::Truncated, size.words()));
             }
-            let detail = "it does not decrypt: what fills up its last block is not what it must be";
+            let detail = "it does not decrypt: the padding of its last block is invalid";
             return Err((Wrong::Altered, detail.to_owned()));
         }
         let (digest, length) = (plain.digest.take(), plain.length);
@@ -322,7 +320,7 @@ impl Bench<'_> {
             Some(size) if size.is_short && !self.is_proven(task) => Err((
                 Wrong::Unchecked,
                 format!(
-                    "{}; only with the password can be seen whether bytes are missing",
+                    "{}; only a check with the password shows whether bytes are missing",
                     size.words()
                 ),
             )),
@@ -366,7 +364,7 @@ impl Bench<'_> {
         match judged {
             Judgement::Short => {
                 let words = match Database::of(&looked.head) {
-                    Some(_) => format!("it is a database and lacks pages: {}", size.words()),
+                    Some(_) => format!("it is a database, but pages are missing: {}", size.words()),
                     None => size.words(),
                 };
                 return Err(if is_proven {
@@ -378,10 +376,10 @@ impl Bench<'_> {
             _ if has_digest == Some(false) => {
                 reading.look = looked.inside;
                 return Err(if is_proven {
-                    let detail = "the phone's list has another digest of it";
+                    let detail = "the phone's list has a different digest of it";
                     (Wrong::OtherDigest, detail.to_owned())
                 } else {
-                    let detail = "its bytes are not those that the phone's list has the digest of";
+                    let detail = "its contents do not match the digest in the phone's list";
                     (Wrong::Altered, detail.to_owned())
                 });
             }
@@ -392,7 +390,7 @@ impl Bench<'_> {
             _ => None,
         };
         if page_bytes.is_some_and(|page| !length.is_multiple_of(page)) {
-            let detail = "it is a database, and has not whole pages";
+            let detail = "it is a database, but its last page is incomplete";
             return Err(if is_proven || reading.has_its_digest {
                 (Wrong::Inside, format!("{detail}{AS_SENT}"))
             } else {
@@ -408,7 +406,7 @@ impl Bench<'_> {
 }
 
 /// Words for a fault that, as a hash or digest proves, the disk did not cause.
-const AS_SENT: &str = "; it is as the phone sent it";
+const AS_SENT: &str = "; the phone sent it like this";
 
 /// Results for one file.
 #[derive(Default)]

@@ -367,7 +367,7 @@ def gives_back(ours, stage, client, backup):
 REFUSED = {
     "an iCloud restore is running": (25, ["--icloud-restore"]),
     "the backup has a newer iOS": (203, ["--ios", "17.4"]),
-    "the phone lacks room": (106, ["--free-space", "1M"]),
+    "the phone lacks free space": (106, ["--free-space", "1M"]),
     "Find My is on": (211, ["--find-my"]),
     "the phone is not set up": (212, ["--setup-unfinished"]),
     "the passcode is not entered": (208, ["--passcode", "never", "--passcode-limit", "1"]),

@@ -55,8 +55,8 @@ pub fn detect() -> Result<Kind, Error> {
         Ok(_) => Ok(Kind::Cron),
         Err(e) => Err(Error {
             doing: "find out what starts jobs here".to_owned(),
-            why: format!("systemd has no session of yours, and there is no crontab ({e})"),
-            hint: "install cron (`sudo apt install cron`), or log in to a session of systemd",
+            why: format!("this user has no systemd session, and crontab does not work ({e})"),
+            hint: "install cron (`sudo apt install cron`), or log in to a systemd session",
         }),
     }
 }
@@ -68,7 +68,7 @@ pub fn install(kind: Kind, job: &Job, places: &Places) -> Result<Option<PathBuf>
         super::check_path(word).map_err(|why| Error {
             doing: format!("install the job {}", job.name),
             why,
-            hint: "choose a folder without such characters for the program and for your configuration",
+            hint: "move the program and its configuration to folders without such characters",
         })?;
     }
     match kind {
@@ -283,9 +283,8 @@ fn read_crontab_raw(shown: &[u8]) -> Result<Vec<u8>, Error> {
     } else {
         Err(Error {
             doing: DOING.to_owned(),
-            why: "it holds control characters that `crontab -l` does not show as they are"
-                .to_owned(),
-            hint: "take them out with `crontab -e`, or use another kind: --with systemd",
+            why: "it has control characters that `crontab -l` does not show unchanged".to_owned(),
+            hint: "remove them with `crontab -e`, or use another kind: --with systemd",
         })
     }
 }
@@ -359,8 +358,8 @@ fn remove_file(path: &Path) -> Result<(), Error> {
     }
 }
 
-const HINT: &str =
-    "is it installed, and may you use it? Another kind: --with cron, systemd, launchd or task";
+const HINT: &str = "check that it is installed and that you may use it, or choose another kind: \
+    --with cron, systemd, launchd or task";
 
 fn failed(doing: &str, cause: &io::Error) -> Error {
     Error {

@@ -117,14 +117,14 @@ impl FromStr for When {
             }
             ["every", span] => parse_every(span),
             ["always"] => Ok(When::Always),
-            _ => Err(format!("{text:?} is no time of a schedule")),
+            _ => Err(format!("{text:?} is not a time of a schedule")),
         }
     }
 }
 
 /// Parses a time of day such as "22:00" into hour and minute.
 fn parse_clock(text: &str) -> Result<(u8, u8), String> {
-    let bad = || format!("{text:?} is no time of day: write 22:00");
+    let bad = || format!("{text:?} is not a time; use HH:MM, for example 22:00");
     let part = |text: &str, limit: u8| {
         let is_number = (1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
         let number = text.parse().ok().filter(|_| is_number);
@@ -142,14 +142,14 @@ fn parse_day(text: &str) -> Result<u8, String> {
     };
     let at = DAYS.iter().position(begins);
     let at = at.and_then(|at| u8::try_from(at).ok());
-    at.ok_or_else(|| format!("{text:?} is no day of the week: write Sun"))
+    at.ok_or_else(|| format!("{text:?} is not a day of the week; use for example Sun"))
 }
 
 /// Parses an interval such as "6h" or "30m".
 fn parse_every(text: &str) -> Result<When, String> {
     let bad = || {
         format!(
-            "{text:?} does not divide a day: write 15m, 30m, 1h, 2h, 3h, 4h, 6h, 8h, 12h or 24h"
+            "{text:?} is not a possible interval; use 15m, 30m, 1h, 2h, 3h, 4h, 6h, 8h, 12h or 24h"
         )
     };
     let hours = text.strip_suffix('h').map(|number| (number, 60));
@@ -225,7 +225,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "{name:?} is no name for a job: up to 40 letters, digits, - and _"
+            "{name:?} is not a valid job name; use up to 40 letters, digits, - and _"
         ))
     }
 }

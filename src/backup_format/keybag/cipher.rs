@@ -81,7 +81,7 @@ impl<R: Read> Plain<R> {
         let (blocks, rest) =
             Array::<u8, U16>::slice_as_chunks_mut(&mut self.buffer[BLOCK..BLOCK + length]);
         if !rest.is_empty() {
-            let cut = "it is cut: its length is not that of whole blocks";
+            let cut = "it is truncated: its length is not a multiple of the block size";
             return Err(io::Error::new(io::ErrorKind::InvalidData, cut));
         }
         self.cipher.decrypt_blocks(blocks);

@@ -92,23 +92,25 @@ impl KeyBag {
     /// parameters to derive a key from the password.
     pub fn parse(bytes: &[u8]) -> Result<KeyBag, BadKeyBag> {
         if bytes.is_empty() {
-            return Err(BadKeyBag("there is no key bag"));
+            return Err(BadKeyBag("the key bag is missing"));
         }
         if bytes.len() > BAG_BYTES_MAX {
-            return Err(BadKeyBag("the key bag is absurdly large"));
+            return Err(BadKeyBag("the key bag is too large"));
         }
         let mut bag = KeyBag::default();
         let mut rest = bytes;
         while !rest.is_empty() {
-            let (tag, value, after) = field(rest).ok_or(BadKeyBag("the key bag is cut"))?;
+            let (tag, value, after) = field(rest).ok_or(BadKeyBag("the key bag is truncated"))?;
             rest = after;
             bag.take(tag, value)?;
         }
         if bag.salt.is_empty() || bag.iterations == 0 {
-            return Err(BadKeyBag("the key bag has no salt or no rounds"));
+            return Err(BadKeyBag("the key bag lacks the salt or the rounds"));
         }
         if !bag.class_keys.iter().any(ClassKey::is_openable) {
-            return Err(BadKeyBag("no key in the key bag is for a password"));
+            return Err(BadKeyBag(
+                "none of the keys in the key bag belong to a password",
+            ));
         }
         Ok(bag)
     }
@@ -157,7 +159,7 @@ fn field(bytes: &[u8]) -> Option<(&[u8; 4], &[u8], &[u8])> {
 
 fn number(value: &[u8]) -> Result<u32, BadKeyBag> {
     let bytes = value.try_into();
-    let bytes = bytes.map_err(|_| BadKeyBag("a number in the key bag has not four bytes"))?;
+    let bytes = bytes.map_err(|_| BadKeyBag("a number in the key bag does not have four bytes"))?;
     Ok(u32::from_be_bytes(bytes))
 }
 
@@ -251,10 +253,13 @@ mod tests {
             .map(|n| bag(&fields[..n].to_vec()).len())
             .collect();
         for cut in (1..whole.len()).filter(|cut| !ends.contains(cut)) {
-            assert_eq!(refused(&whole[..cut]), BadKeyBag("the key bag is cut"));
+            assert_eq!(
+                refused(&whole[..cut]),
+                BadKeyBag("the key bag is truncated")
+            );
         }
         let lengthy = [&whole[..], b"LONG\xff\xff\xff\xff"].concat();
-        assert_eq!(refused(&lengthy), BadKeyBag("the key bag is cut"));
+        assert_eq!(refused(&lengthy), BadKeyBag("the key bag is truncated"));
     }
 
     #[test]
@@ -282,7 +287,7 @@ mod tests {
             }
         }
         for fields in [others, empty, fields()[..11].to_vec()] {
-            let wanted = BadKeyBag("no key in the key bag is for a password");
+            let wanted = BadKeyBag("none of the keys in the key bag belong to a password");
             assert_eq!(refused(&bag(&fields)), wanted);
         }
     }

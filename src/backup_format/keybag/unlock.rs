@@ -57,7 +57,7 @@ impl std::fmt::Display for Locked {
             Locked::WrongPassword => f.write_str("the password is wrong"),
             Locked::Absurd { field, rounds } => write!(
                 f,
-                "{field} of its key bag asks for {rounds} rounds, which no phone does"
+                "{field} of its key bag asks for {rounds} rounds, far more than phones use"
             ),
         }
     }
@@ -79,10 +79,10 @@ pub enum BadKey {
 impl std::fmt::Display for BadKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            BadKey::Form => f.write_str("its key has not the form of a wrapped key"),
+            BadKey::Form => f.write_str("its key does not have the form of a wrapped key"),
             BadKey::NoClass(class) => write!(
                 f,
-                "the key bag has no key of protection class {class} that the password opens"
+                "the password does not open a key of protection class {class} in the key bag"
             ),
             BadKey::Check => f.write_str("its wrapped key is damaged"),
         }

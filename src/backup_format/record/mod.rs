@@ -174,8 +174,8 @@ impl FileRecord {
 
     /// Decodes the record from any property list, by parsing it into values.
     pub fn decode_as_values(bytes: &[u8]) -> Result<FileRecord, BadRecord> {
-        let value = bounded_plist::parse(bytes).map_err(|_| BadRecord("no property list"))?;
-        let plist = value.as_dictionary().ok_or(BadRecord("no dictionary"))?;
+        let value = bounded_plist::parse(bytes).map_err(|_| BadRecord("not a property list"))?;
+        let plist = value.as_dictionary().ok_or(BadRecord("not a dictionary"))?;
         let no_objects = Vec::new();
         let (fields, objects) = match plist.get("$objects").and_then(Value::as_array) {
             None => (plist, &no_objects),
@@ -183,14 +183,14 @@ impl FileRecord {
                 let top = plist
                     .get("$top")
                     .and_then(Value::as_dictionary)
-                    .ok_or(BadRecord("no $top"))?;
+                    .ok_or(BadRecord("$top is missing"))?;
                 let root = top
                     .get("root")
                     .and_then(Value::as_uid)
-                    .ok_or(BadRecord("no root"))?;
+                    .ok_or(BadRecord("the root is missing"))?;
                 let fields = object(objects, *root).and_then(Value::as_dictionary);
                 (
-                    fields.ok_or(BadRecord("the root is no dictionary"))?,
+                    fields.ok_or(BadRecord("the root is not a dictionary"))?,
                     objects,
                 )
             }
@@ -217,13 +217,13 @@ impl FileRecord {
             None => 0,
             Some(size) => size
                 .as_unsigned_integer()
-                .ok_or(BadRecord("its Size is no length"))?,
+                .ok_or(BadRecord("its Size is not a length"))?,
         };
         Ok(FileRecord {
             relative_path: text("RelativePath").unwrap_or_default().to_owned(),
             size,
             lacks_size: find("Size").is_none(),
-            mode: u32::try_from(number("Mode")).map_err(|_| BadRecord("its Mode is no mode"))?,
+            mode: u32::try_from(number("Mode")).map_err(|_| BadRecord("its Mode is not a mode"))?,
             last_modified: number("LastModified"),
             last_status_change: number("LastStatusChange"),
             birth: number("Birth"),

@@ -55,7 +55,7 @@ pub(super) fn save(from: &Connection, unread: &mut Unread) -> Result<Scratch, Er
     drop(salvage);
     let rows: i64 = to.query_row("SELECT count(*) FROM Files", [], |row| row.get(0))?;
     if rows == 0 {
-        return Err(Error::Damaged("no row of it can be read".to_owned()));
+        return Err(Error::Damaged("none of its rows can be read".to_owned()));
     }
     // Do not create indexes: creating one takes longer than the few passes that a command makes
     // over the rows.
@@ -269,14 +269,14 @@ impl Salvage<'_> {
         let mut text = "pages of the list of files are damaged".to_owned();
         if self.without_record > 0 {
             text.push_str(&format!(
-                "; of {} files, folders and links only the names are left, without size, date and mode",
+                "; {} files, folders and links are known only by name, without size, date and mode",
                 self.without_record
             ));
         }
         text.push_str(if self.gaps.is_empty() {
-            "; no name is lost"
+            "; all names are known"
         } else {
-            "; files that neither its table nor its indexes name any more cannot be counted"
+            "; files that neither its table nor its indexes still name cannot be counted"
         });
         text
     }

@@ -44,11 +44,11 @@ pub(crate) fn save(path: &Path, unread: &mut Unread) -> Result<Scratch, Error> {
     to.execute_batch("COMMIT")?;
     temp_db::bound(to)?;
     if rows == 0 {
-        return Err(Error::Damaged("no row of it can be read".to_owned()));
+        return Err(Error::Damaged("none of its rows can be read".to_owned()));
     }
     unread.note(
-        "the beginning of the list of files is damaged; its rows were looked for page by page: some may be missing, and files that the \
-         phone has removed may be among them"
+        "the beginning of the list of files is damaged; its rows were recovered page by page: \
+         some may be missing, and files that the phone has removed may be included"
             .to_owned(),
     );
     Ok(saved)

@@ -21,7 +21,7 @@ mod store {
     #[cfg(target_os = "linux")]
     use dbus_secret_service_keyring_store::Store;
     use keyring_core::api::CredentialStoreApi;
-    use keyring_core::{Entry, Failure as Trouble};
+    use keyring_core::{Entry, Error as Trouble};
     #[cfg(windows)]
     use windows_native_keyring_store::Store;
     use zeroize::Zeroizing;

@@ -6,9 +6,9 @@
 //! version 2:  the same, then [FEEDFACE][tx_seq u16][rx_seq u16]
 //! protocol 6: then a TCP header of 20 bytes; its window counts 256 bytes
 //! ```
-//! The module does no I/O: bytes and the time go in, packets come out. [`crate::transport::usb::pump`] moves them.
-//! A received byte is copied once when it is received and once when it is read; a sent byte is
-//! copied once. Source: protocol.md, section 8.
+//! The module does no I/O: bytes and the time go in, packets come out.
+//! [`crate::transport::usb::pump`] moves them. A received byte is copied once when it is received
+//! and once when it is read; a sent byte is copied once. Source: protocol.md, section 8.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice, Read};
@@ -293,22 +293,22 @@ impl Mux {
                 Ok(For::Words)
             }
             Standing::Opening => {
-                self.fault(port, "it answers a new connection with neither yes nor no")
+                self.fault(port, "it neither accepts nor refuses a new connection")
             }
             Standing::Open if flags & (RST | FIN) != 0 => {
                 connection.standing = Standing::Ended;
                 Ok(For::Nobody)
             }
             Standing::Open if flags & SYN != 0 => {
-                self.fault(port, "it opens a connection that is open")
+                self.fault(port, "it opens a connection that is already open")
             }
             Standing::Open if flags & !PSH != ACK => {
-                self.fault(port, "its flags mean nothing on an open connection")
+                self.fault(port, "its flags are invalid on an open connection")
             }
             Standing::Open => {
                 let unacked = connection.tx_next.wrapping_sub(ack);
                 if unacked > connection.tx_next.wrapping_sub(connection.tx_acked) {
-                    return self.fault(port, "it acknowledges what was never sent");
+                    return self.fault(port, "it acknowledges data that was not sent");
                 }
                 (connection.tx_acked, connection.tx_window) = (ack, window);
                 Ok(For::Connection(port))
@@ -334,7 +334,7 @@ impl Mux {
                     return Ok(());
                 }
                 if connection.input.len() + bytes.len() > INPUT_BYTES_MAX {
-                    self.fault(port, "it sends more than it was allowed to")?;
+                    self.fault(port, "it sends more data than it was allowed to")?;
                     return Ok(());
                 }
                 connection.input.extend(bytes);
@@ -592,6 +592,6 @@ impl Mux {
 }
 
 fn faulty(why: &'static str) -> io::Error {
-    let why = format!("the phone broke the rules of the USB protocol: {why}");
+    let why = format!("the phone violated the USB protocol: {why}");
     io::Error::new(io::ErrorKind::InvalidData, why)
 }

@@ -55,12 +55,10 @@ impl fmt::Display for Broken {
                 f,
                 "it speaks version {major} of the USB protocol, not 1 or 2"
             ),
-            Broken::NoVersion => {
-                f.write_str("it does not tell which version of the USB protocol it speaks")
-            }
+            Broken::NoVersion => f.write_str("it does not report its version of the USB protocol"),
             Broken::Length { said, least } => write!(
                 f,
-                "it sent a packet of {said} bytes, where {least} to {PACKET_BYTES_MAX} can be"
+                "it sent a packet of {said} bytes, but {least} to {PACKET_BYTES_MAX} are allowed"
             ),
             Broken::Cut { missing } => {
                 write!(f, "it sent a packet that lacks {missing} of its bytes")
@@ -72,7 +70,7 @@ impl fmt::Display for Broken {
             Broken::Protocol(number) => write!(f, "it sent a packet of the unknown kind {number}"),
             Broken::Deaf => write!(
                 f,
-                "it takes none of our packets and goes on sending; {PACKETS_MAX} are waiting"
+                "it keeps sending but does not accept packets; {PACKETS_MAX} are waiting"
             ),
         }
     }

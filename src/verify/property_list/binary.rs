@@ -30,7 +30,7 @@ enum Met {
 impl<'a> Binary<'a> {
     pub(super) fn open(bytes: &'a [u8]) -> Result<Binary<'a>, &'static str> {
         const TRAILER_BYTES: usize = 32;
-        const BAD: &str = "its trailer makes no sense, as that of a file that is cut";
+        const BAD: &str = "its trailer is invalid, as in a truncated file";
         let (body, trailer) = bytes.split_last_chunk::<TRAILER_BYTES>().ok_or(CUT)?;
         let number = |at: usize| usize::try_from(number(&trailer[at..at + 8])).map_err(|_| BAD);
         let (count, top, table) = (number(8)?, number(16)?, number(24)?);
@@ -60,7 +60,7 @@ impl<'a> Binary<'a> {
             if let Some(object) = next.take() {
                 match met
                     .get_mut(object)
-                    .ok_or("it names an object that it does not have")?
+                    .ok_or("it refers to an object that does not exist")?
                 {
                     Met::Done => {}
                     Met::Open => return Err("an object contains itself"),
@@ -118,12 +118,12 @@ impl<'a> Binary<'a> {
                 };
                 let found = inside(at, count.checked_mul(each))?;
                 if kind == 0x5 && std::str::from_utf8(found).is_err() {
-                    return Err("a text in it has bytes that are no text");
+                    return Err("a text in it has invalid bytes");
                 }
                 let left = if kind == 0xd { count * 2 } else { count };
                 return Ok((kind >= 0xa).then_some(Members { object, at, left }));
             }
-            _ => return Err("it has an object of a kind that does not exist"),
+            _ => return Err("it has an object of an unknown kind"),
         }
         Ok(None)
     }
@@ -135,7 +135,7 @@ impl<'a> Binary<'a> {
         }
         let marker = *self.objects.get(at + 1).ok_or(CUT)?;
         if marker >> 4 != 1 || marker & 0x0f > 3 {
-            return Err("the length of an object in it is no number");
+            return Err("the length of an object in it is not a number");
         }
         let bytes = 1 << (marker & 0x0f);
         let count = self.objects.get(at + 2..at + 2 + bytes).ok_or(CUT)?;

@@ -75,7 +75,7 @@ fn text_of(bytes: &[u8]) -> Result<Option<Cow<'_, str>>, &'static str> {
             let (valid, _) = bytes.split_at(e.valid_up_to());
             let is_utf8 = std::str::from_utf8(valid).is_ok_and(is_utf8_declared);
             if is_utf8 {
-                Err("its text is no UTF-8")
+                Err("its text is not valid UTF-8")
             } else {
                 Ok(None)
             }

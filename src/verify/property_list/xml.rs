@@ -39,12 +39,12 @@ impl<'a> Xml<'a> {
             self.skip_others()?;
             let after = self.rest.strip_prefix('<').ok_or(match self.rest {
                 "" => CUT,
-                _ => "it has text where only elements may be",
+                _ => "it has text where only elements are allowed",
             })?;
             self.rest = after;
             if let Some(after) = after.strip_prefix('/') {
                 self.rest = after;
-                let closed = open.pop().ok_or("an element ends that did not begin")?;
+                let closed = open.pop().ok_or("an element ends without a beginning")?;
                 match closed {
                     Open::Dictionary(true) => return Err("a key has no value"),
                     Open::List(false) => return Err("it has no value"),
@@ -70,7 +70,7 @@ impl<'a> Xml<'a> {
         if name == "key" {
             match open.last_mut() {
                 Some(Open::Dictionary(waits @ false)) => *waits = true,
-                _ => return Err("a key stands where none may be"),
+                _ => return Err("a key is not allowed at its place"),
             }
             return self.text(name, is_empty).map(drop);
         }
@@ -90,7 +90,7 @@ impl<'a> Xml<'a> {
             }
             Some(Open::List(is_met)) => {
                 if std::mem::replace(is_met, true) {
-                    return Err("it has more than one value");
+                    return Err("it has several values");
                 }
             }
             Some(Open::Array) | None => {}
@@ -108,8 +108,8 @@ impl<'a> Xml<'a> {
             "integer" if is_integer(self.text(name, is_empty)?) => {}
             "real" if is_real(self.text(name, is_empty)?) => {}
             "date" if is_date(self.text(name, is_empty)?) => {}
-            "integer" | "real" | "date" => return Err("a number or date in it is none"),
-            _ => return Err("it has an element that no property list has"),
+            "integer" | "real" | "date" => return Err("a number or date in it is invalid"),
+            _ => return Err("it has an element that property lists do not have"),
         }
         Ok(())
     }
@@ -152,7 +152,7 @@ impl<'a> Xml<'a> {
     fn close(&mut self, name: &str) -> Result<(), &'static str> {
         let rest = self.rest.strip_prefix(name);
         let rest = rest.and_then(|rest| rest.trim_start().strip_prefix('>'));
-        self.rest = rest.ok_or("an element does not end as it began")?;
+        self.rest = rest.ok_or("the beginning and the end of an element do not match")?;
         Ok(())
     }
 
@@ -177,7 +177,7 @@ impl<'a> Xml<'a> {
             self.rest = self
                 .rest
                 .strip_prefix("</")
-                .ok_or("an element stands inside of a text")?;
+                .ok_or("an element is inside of a text")?;
             self.close(name)?;
             return Ok(text);
         }
