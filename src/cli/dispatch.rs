@@ -16,14 +16,14 @@ use crate::cli::render::output;
 use crate::cli::screen::{self, SCREEN};
 use crate::cli::{commands, exit};
 
-/// Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is
-/// whole.
+/// Back up iPhones and iPads to folders that any tool can read, and verify the backups
 ///
 /// Connect a phone with its cable, unlock it, and run:  idev-backup create
 #[derive(Parser)]
 #[command(version, subcommand_required = true, max_term_width = 100, override_help = SCREEN)]
 struct Cli {
-    /// The config file [default: idev-backup/config.toml in the platform's place for configuration]
+    /// Use this config file [default: idev-backup/config.toml in the platform's configuration
+    /// folder]
     #[arg(long, global = true, env = "IDEV_BACKUP_CONFIG", value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
     config: Option<PathBuf>,
     #[command(subcommand)]

@@ -25,16 +25,16 @@ const TRIES: usize = 3;
 const VARIABLE: &str = "IDEV_BACKUP_PASSWORD";
 const NEW_VARIABLE: &str = "IDEV_BACKUP_NEW_PASSWORD";
 
-/// Where the backup password comes from.
+/// Options for the source of the backup password.
 #[derive(Args, Clone, Default)]
 pub struct PasswordArgs {
     /// Read the backup password from the first line of this file; `-` is standard input
     #[arg(long, value_name = "FILE", group = "backup password", value_parser = crate::cli::args::store::path_parser())]
     password_file: Option<PathBuf>,
-    /// Run this command and take what it prints as the backup password
+    /// Run this command and use the first line that it prints as the backup password
     #[arg(long, value_name = "COMMAND", group = "backup password")]
     password_command: Option<OsString>,
-    /// Take the backup password of this name from the system's credential store [see `idev-backup
+    /// Read the backup password of this name from the system's credential store [see `idev-backup
     /// encryption remember`]
     #[arg(
         long,
@@ -89,13 +89,13 @@ impl PasswordArgs {
     }
 }
 
-/// Where the backup password comes from that follows the present one.
+/// Options for the source of a new backup password.
 #[derive(Args, Clone, Default)]
 pub struct NewPasswordArgs {
     /// Read the new backup password from the first line of this file; `-` is standard input
     #[arg(long, value_name = "FILE", group = "new backup password", value_parser = crate::cli::args::store::path_parser())]
     new_password_file: Option<PathBuf>,
-    /// Run this command and take what it prints as the new backup password
+    /// Run this command and use the first line that it prints as the new backup password
     #[arg(long, value_name = "COMMAND", group = "new backup password")]
     new_password_command: Option<OsString>,
 }

@@ -14,10 +14,10 @@ use crate::cli::args::folders::home;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
-/// Where backups are kept.
+/// The option that names the store.
 #[derive(Args, Clone)]
 pub struct StoreArgs {
-    /// The folder of backups [default: the platform's place for data, e.g.
+    /// The store, the folder that holds all backups [default: the platform's data folder, e.g.
     /// ~/.local/share/idev-backup]
     #[arg(long, env = "IDEV_BACKUP_STORE", value_name = "DIR", value_parser = path_parser())]
     store: Option<PathBuf>,
@@ -51,7 +51,7 @@ impl StoreArgs {
 pub struct WritableStoreArgs {
     #[command(flatten)]
     store: StoreArgs,
-    /// Make a new store if there is none [default: only for a --store that is typed in a terminal]
+    /// Create the store if it does not exist [default: only for a --store typed in a terminal]
     #[arg(long)]
     new_store: bool,
     /// `--store` was typed, or nothing names a store.

@@ -22,14 +22,14 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// How a conversation is recorded.
+/// Options for recording a conversation with a phone.
 #[derive(Args, Clone, Debug)]
 pub struct TraceArgs {
-    /// Record what is said to the phone and back; stand-ins replace secrets and names [see
-    /// `idev-backup trace`]
+    /// Record the conversation with the phone, with secrets and names replaced [see `idev-backup
+    /// trace`]
     #[arg(long, value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
     pub(crate) trace: Option<PathBuf>,
-    /// Keep Manifest.db, Manifest.plist and Status.plist in the trace, with all names in them: a
+    /// Keep Manifest.db, Manifest.plist and Status.plist in the trace, with all names in them; a
     /// replay needs them
     #[arg(long, requires = "trace")]
     trace_metadata: bool,

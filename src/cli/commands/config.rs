@@ -11,11 +11,11 @@ use crate::cli::args::variables;
 use crate::cli::exit;
 use crate::cli::render::{output, table};
 
-/// Show and check the config file.
+/// Show and check the config file
 ///
 /// Example:  idev-backup config show
 ///
-/// A flag outranks a variable of the environment, and that the file.
+/// An option takes precedence over an environment variable, and a variable over the file.
 #[derive(Args)]
 pub struct ConfigCommand {
     #[command(subcommand)]
@@ -27,11 +27,11 @@ pub struct ConfigCommand {
 
 #[derive(Subcommand, Clone, Copy)]
 enum What {
-    /// Every key, its value, and where that comes from
+    /// Show every key, its value, and the source of the value
     Show,
-    /// Where the file is, whether it exists or not
+    /// Print the path of the file, even if it does not exist
     Path,
-    /// Read the file and tell every mistake
+    /// Check the file and report every mistake
     Check,
 }
 

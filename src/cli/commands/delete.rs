@@ -12,14 +12,14 @@ use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::{Show, Watch};
 
-/// Delete a snapshot, for good.
+/// Delete a snapshot permanently
 ///
 /// Example:  idev-backup delete 20261120
 #[derive(Args)]
 pub struct Delete {
     #[command(flatten)]
     of: SnapshotArgs,
-    /// Do not ask
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
 }

@@ -24,13 +24,12 @@ use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::Show;
 use crate::cli::render::verify::tell;
 
-/// Back up a simulated iPhone twice and verify the result: everything that `create` does, without a
-/// phone.
+/// Back up a simulated iPhone twice and verify the result, to try the program without a phone
 ///
 /// Example:  idev-backup demo
 #[derive(Args)]
 pub struct Demo {
-    /// Keep the store here; without it, it is removed at the end
+    /// Keep the store in this folder [default: a temporary folder, removed at the end]
     #[arg(long, value_name = "DIR", value_parser = path_parser())]
     store: Option<PathBuf>,
     #[command(flatten)]

@@ -11,7 +11,7 @@ use crate::cli::exit;
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::Show;
 
-/// Have a phone trust this computer.
+/// Pair this computer with a phone
 ///
 /// Example:  idev-backup pair
 ///
@@ -20,7 +20,7 @@ use crate::cli::render::progress::Show;
 pub struct Pair {
     #[command(flatten)]
     device: DeviceArgs,
-    /// Seconds to wait for somebody to tap Trust
+    /// Wait this long for Trust to be tapped
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     wait: u64,
     #[command(flatten)]
@@ -51,7 +51,7 @@ impl Pair {
     }
 }
 
-/// Have a phone and this computer forget each other.
+/// Unpair this computer from a phone
 ///
 /// Example:  idev-backup unpair
 #[derive(Args)]

@@ -5,7 +5,7 @@ use idev_backup::history::change;
 
 use crate::cli::args::snapshot::SnapshotArgs;
 
-/// Keep a snapshot, whatever the rules say.
+/// Keep a snapshot regardless of the retention rules
 ///
 /// Example:  idev-backup pin 20261120
 #[derive(Args)]
@@ -22,7 +22,7 @@ impl Pin {
     }
 }
 
-/// Take a snapshot's pin away; the rules decide about it again.
+/// Unpin a snapshot, so that the retention rules apply to it again
 ///
 /// Example:  idev-backup unpin 20261120
 #[derive(Args)]

@@ -5,16 +5,16 @@ use idev_backup::history::change;
 
 use crate::cli::args::snapshot::SnapshotArgs;
 
-/// Give a snapshot a name: it stays, and every command finds it by that.
+/// Give a snapshot a name, by which commands find it and rules keep it
 ///
 /// Example:  idev-backup tag 20261120 "before iOS 27"
 #[derive(Args)]
 pub struct Tag {
     #[command(flatten)]
     of: SnapshotArgs,
-    /// The name
+    /// The tag: a name for the snapshot
     name: String,
-    /// Take the name away
+    /// Remove the tag
     #[arg(long)]
     remove: bool,
 }

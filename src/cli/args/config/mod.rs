@@ -172,7 +172,7 @@ mod tests {
                 "25:00-7",
                 "begin",
             ),
-            ("[create]\nfull = 1", 2, "true or false", "everything"),
+            ("[create]\nfull = 1", 2, "true or false", "full backup"),
             ("create = 3", 1, "is a section", "[create]"),
             ("store = ''", 1, "empty", "folder"),
             ("a = \n", 1, "not TOML", ""),

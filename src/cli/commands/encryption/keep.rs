@@ -11,7 +11,7 @@ use crate::cli::render::output;
 /// Options of `encryption remember`.
 #[derive(Args)]
 pub struct Remember {
-    /// Its name, where there are several
+    /// A name for the password, if you save several
     #[arg(default_value = keyring::NAME)]
     name: String,
     #[command(flatten)]
@@ -45,7 +45,7 @@ impl Remember {
 /// Options of `encryption forget`.
 #[derive(Args)]
 pub struct Forget {
-    /// Its name
+    /// The name of the password
     #[arg(default_value = keyring::NAME)]
     name: String,
 }

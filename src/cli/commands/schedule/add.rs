@@ -21,12 +21,12 @@ pub(crate) type StoreOfJob =
 /// Options of a new job.
 #[derive(Args)]
 pub struct Add {
-    /// What to call it
+    /// The job's name
     #[arg(default_value = "backup", value_parser = name)]
     name: String,
     #[command(flatten)]
     when: WhenArgs,
-    /// What starts it: cron, systemd, launchd or task [default: what the system has]
+    /// The scheduler: cron, systemd, launchd or task [default: the one that the system has]
     #[arg(long, value_name = "KIND")]
     with: Option<Kind>,
     /// Options for `create`, or with --watch for `watch`
@@ -37,16 +37,16 @@ pub struct Add {
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct WhenArgs {
-    /// Every day at this time
+    /// Run every day at this time
     #[arg(long, value_name = "HH:MM", value_parser = |text: &str| format!("daily {text}").parse::<When>())]
     daily: Option<When>,
-    /// Every week on this day at this time, as "Sun 22:00"
+    /// Run every week on this day at this time, for example "Sun 22:00"
     #[arg(long, value_name = "DAY HH:MM", value_parser = |text: &str| format!("weekly {text}").parse::<When>())]
     weekly: Option<When>,
-    /// Several times a day, as 6h or 30m
+    /// Run several times a day, for example every 6h or 30m
     #[arg(long, value_name = "TIME", value_parser = |text: &str| format!("every {text}").parse::<When>())]
     every: Option<When>,
-    /// `watch`, from when you log in
+    /// Run `watch` from the time you log in
     #[arg(long)]
     watch: bool,
 }
