@@ -39,11 +39,11 @@ impl Pair {
         });
         match paired {
             Ok((Outcome::Already, udid)) => {
-                output::line(&format!("{udid} is paired with this computer already."));
+                output::line(&format!("{udid} is already paired with this computer."));
                 exit::DONE
             }
             Ok((Outcome::Paired, udid)) => {
-                output::line(&format!("{udid} is paired with this computer now."));
+                output::line(&format!("{udid} is now paired with this computer."));
                 exit::DONE
             }
             Err(e) => output::failure(&e, None, false),
@@ -72,9 +72,7 @@ impl Unpair {
         });
         match unpaired {
             Ok(udid) => {
-                output::line(&format!(
-                    "{udid} and this computer have forgotten each other."
-                ));
+                output::line(&format!("{udid} is now unpaired from this computer."));
                 exit::DONE
             }
             Err(e) => output::failure(&e, None, false),

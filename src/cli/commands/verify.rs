@@ -58,11 +58,11 @@ fn percent(text: &str) -> Result<f64, String> {
         .unwrap_or(text)
         .trim_end()
         .parse()
-        .map_err(|_| "it is no percentage, like 5%".to_owned())?;
+        .map_err(|_| "expected a percentage, such as 5%".to_owned())?;
     if number > 0.0 && number <= 100.0 {
         Ok(number / 100.0)
     } else {
-        Err("it must be more than 0% and at most 100%".to_owned())
+        Err("expected more than 0% and at most 100%".to_owned())
     }
 }
 

@@ -47,7 +47,7 @@ impl WhatArgs {
 /// Parses a pattern of domains, so that a mistake is found before any data is read.
 fn domains(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
-        return Err("it is empty, and so matches no domain".to_owned());
+        return Err("the pattern is empty and matches no domain".to_owned());
     }
     value_parsers::pattern(text)
 }
