@@ -28,7 +28,7 @@ impl Remember {
         let password = self.password.chosen("Backup password")?;
         keyring::remember(&self.name, &password)?;
         output::line(&format!(
-            "The system's credential store keeps this password as {:?}.",
+            "The password is saved in the system's credential store as {:?}.",
             self.name
         ));
         let flag = match self.name.as_str() {
@@ -36,7 +36,8 @@ impl Remember {
             name => format!("--password-keyring={name}"),
         };
         output::line(&format!(
-            "  Whether it is the right one: `idev-backup encryption check latest {flag}`."
+            "  Run `idev-backup encryption check latest {flag}` to confirm that it is the right \
+            one."
         ));
         Ok(())
     }
@@ -59,7 +60,7 @@ impl Forget {
     fn done(&self) -> Result<(), Failure> {
         output::line(&if keyring::forget(&self.name)? {
             format!(
-                "The password {:?} is no longer in the credential store.",
+                "The password {:?} was removed from the credential store.",
                 self.name
             )
         } else {

@@ -89,17 +89,18 @@ impl EncryptionCommand {
                 Ok(Wish::On { new })
             }),
             Wanted::Off(off) => off.ask.change(Done::Off, &|name| {
-                let old = off.password.present(&question("Present backup", name))?;
+                let old = off.password.present(&question("Current backup", name))?;
                 Ok(Wish::Off { old })
             }),
             Wanted::Change(change) if change.password.is_stdin() && change.new.is_stdin() => {
                 output::tell(
-                    "error: both passwords cannot come from standard input: give one of them another way",
+                    "error: the two passwords cannot both come from standard input: give one of \
+                    them in another way",
                 );
                 exit::USAGE
             }
             Wanted::Change(change) => change.ask.change(Done::Changed, &|name| {
-                let old = (change.password).present(&question("Present backup", name))?;
+                let old = (change.password).present(&question("Current backup", name))?;
                 let new = change.new.chosen(&question("New backup", name))?;
                 Ok(Wish::Change { old, new })
             }),
