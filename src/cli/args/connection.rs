@@ -1,4 +1,4 @@
-//! How a phone is reached.
+//! Options for the connection to phones.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::cli::args::trace::TraceArgs;
 use crate::cli::ctrl_c::interrupt;
 use crate::cli::failure::Failure;
 
-/// How a phone is reached.
+/// Options for the connection to phones.
 #[derive(Args, Clone)]
 pub(crate) struct ConnectionArgs {
     /// Accept a phone whose key differs from the one it was paired with

@@ -5,7 +5,7 @@ use clap::Args;
 /// Parses a phone's UDID or name.
 pub(crate) fn phone_text(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || text.contains(char::is_control) {
-        return Err("expected a phone's UDID or name, or how either begins".to_owned());
+        return Err("expected a phone's UDID or name, or the beginning of either".to_owned());
     }
     Ok(text.trim().to_owned())
 }

@@ -46,12 +46,12 @@ impl TraceArgs {
         let failed = |e: io::Error| Failure::Command {
             what: match e.kind() {
                 io::ErrorKind::AlreadyExists => format!(
-                    "cannot record into {}: it exists, and stays as it is",
+                    "cannot record into {}: it already exists, and is not replaced",
                     path.display()
                 ),
                 _ => format!("cannot record into {}: {e}", path.display()),
             },
-            hint: "name a new file with --trace, in a folder that you may write".to_owned(),
+            hint: "name a new file with --trace, in a folder that you can write to".to_owned(),
         };
         let file = open(path).map_err(failed)?;
         let recorder = Recorder::new(Box::new(file), at, self.trace_metadata, output::now());
@@ -68,7 +68,7 @@ impl TraceArgs {
             Ok(()) => code,
             Err(e) => {
                 output::tell(&format!(
-                    "problem: the trace {} is not whole: {e}",
+                    "problem: the trace {} is incomplete: {e}",
                     path.display()
                 ));
                 exit::worst(&[code, exit::DONE_WITH_PROBLEMS])

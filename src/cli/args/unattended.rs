@@ -133,7 +133,7 @@ impl UnattendedArgs {
             if let Err(e) = log::begin(file, self.log.log_level) {
                 output::problem(
                     &format!("cannot write the log {}: {e}", file.display()),
-                    "name another with --log-file",
+                    "name another file with --log-file",
                 );
             }
         }
