@@ -739,7 +739,7 @@ fn passcode_wait_reminds_and_expires() {
     ];
     let ran = runs(&rig, &args, 5);
     assert!(start.elapsed() < Duration::from_secs(30));
-    assert!(ran.err.contains("it waits up to 3 s"), "{}", ran.err);
+    assert!(ran.err.contains("the phone waits up to 3 s"), "{}", ran.err);
     assert!(
         ran.err.contains("nobody entered it within 3 seconds"),
         "{}",
@@ -1249,10 +1249,10 @@ fn stopped_job_is_reported_with_cause() {
     );
     // A run that has begun, whose process still exists or is gone.
     ran(1, "null");
-    told(&rig, "was stopped before it could record a result", false);
+    told(&rig, "was ended before it could say how", false);
     let lock = fs::File::create(file.with_extension("lock")).unwrap();
     lock.lock().unwrap();
-    told(&rig, "running since ", true);
+    told(&rig, "runs since ", true);
     ran(30, "null");
     told(&rig, "does not end", false);
     // A second run does not touch the state of the first.

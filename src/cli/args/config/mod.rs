@@ -175,7 +175,7 @@ mod tests {
                 "[conditions]\nquiet-hours = '25:00-7'",
                 2,
                 "25:00-7",
-                "begin",
+                "start",
             ),
             ("[create]\nfull = 1", 2, "true or false", "full backup"),
             ("create = 3", 1, "is a section", "[create]"),

@@ -124,9 +124,7 @@ impl Reader<'_> {
                 |other: &Udid| *other != udid && other.as_str().eq_ignore_ascii_case(udid.as_str());
             if self.config.phones.keys().any(is_same) {
                 let hint = Some(
-                    "remove one of them: upper and lower case do not matter in a \
-                    UDID"
-                        .to_owned(),
+                    "remove one of them: upper and lower case do not matter in a UDID".to_owned(),
                 );
                 self.mistake(at, format!("{full} appears twice"), hint);
                 continue;

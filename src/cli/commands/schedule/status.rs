@@ -110,9 +110,9 @@ fn show_status(all: &All) {
             }
             Some(LastRun { started, .. }) => {
                 let what = if job.running {
-                    "running since"
+                    "runs since"
                 } else {
-                    "started, but was stopped before it could record a result:"
+                    "began, and was ended before it could say how:"
                 };
                 format!("{what} {}", time::when(started))
             }

@@ -95,8 +95,7 @@ impl Watcher for Guard<'_> {
             Happening::Listening => self.say(None, "listening", "Waiting for phones."),
             Happening::Lost(why) => {
                 let text = format!(
-                    "Phones are not visible ({why}). Waiting for the connection to \
-                    return."
+                    "Phones are not visible ({why}). Waiting for the connection to return."
                 );
                 self.say(None, "lost", &text);
             }
