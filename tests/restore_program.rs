@@ -392,7 +392,7 @@ fn partial_rehearsal_needs_no_consent() {
         "{part} {all}"
     );
     let ran = runs(&rig, &["latest", "--rehearse", "--only", "HomeDomain"]);
-    let said = "took a part of the backup (HomeDomain)";
+    let said = "restored a part of the backup (HomeDomain)";
     assert!(ran.out.contains(said), "{}", ran.out);
 
     let looked = |more: &[&str], code: u8, says: &str| {

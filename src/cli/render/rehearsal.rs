@@ -59,8 +59,7 @@ pub fn words(
     }
     if !compared.is_same() {
         lines.push(
-            "  hint: run `idev-backup verify --deep`; if the backup is whole, please \
-            report this"
+            "  hint: run `idev-backup verify --deep`; if the backup is whole, please report this"
                 .to_owned(),
         );
     }

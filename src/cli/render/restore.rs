@@ -129,8 +129,7 @@ pub fn summary(report: &Report, options: &Options) -> Vec<String> {
                 .to_owned()
         }
         (true, Some(true)) => {
-            "  The phone has restarted. It continues to arrange the restored data for a \
-            while."
+            "  The phone has restarted. It continues to arrange the restored data for a while."
                 .to_owned()
         }
         (true, Some(false)) => "  The phone is restarting, and has not come back yet.".to_owned(),

@@ -56,8 +56,7 @@ pub fn tell_repair(repair: &Repair, style: output::Style) -> u8 {
             match repair.report.damage {
                 0 => "",
                 _ if repair.hindered.is_empty() =>
-                    " No other snapshot has intact copies of the \
-                    rest.",
+                    " No other snapshot has intact copies of the rest.",
                 _ => " Solve the problems above to repair the rest.",
             }
         ));
@@ -209,8 +208,7 @@ fn proof(report: &Report) -> Vec<String> {
         format!(" (a sample of {})", words_of(share))
     });
     lines.push(match (report.has_sums, report.hashed) {
-        (true, 0) => "  File contents were not read; a list of hashes exists to compare them \
-            with."
+        (true, 0) => "  File contents were not read; a list of hashes exists to compare them with."
             .to_owned(),
         (true, hashed) => format!(
             "  Every byte of {} was read{sample}: {}.",
@@ -261,9 +259,7 @@ fn proof(report: &Report) -> Vec<String> {
     ));
     match report.restorable {
         Some(true) => lines.push(
-            "  It can be restored, as far as this can be checked without a \
-                phone."
-                .to_owned(),
+            "  It can be restored, as far as this can be checked without a phone.".to_owned(),
         ),
         Some(false) => lines.push("  It cannot be restored as it is.".to_owned()),
         None => {}
