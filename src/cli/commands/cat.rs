@@ -51,7 +51,7 @@ impl Cat {
 
     fn print(&self) -> Result<u8, Failure> {
         let file = self.file.as_deref().ok_or_else(|| Failure::Command {
-            what: "no file is named".to_owned(),
+            what: "no file was named".to_owned(),
             hint: "name it by its domain and path, as in HomeDomain/Library/SMS/sms.db".to_owned(),
         })?;
         let backup = self.read.open()?;
@@ -86,10 +86,12 @@ impl Cat {
             if !is_text(&head) {
                 return Err(Failure::Command {
                     what: format!(
-                        "{} is not text, and would disturb the terminal",
+                        "{} is binary data, which may disturb the terminal",
                         self.file.as_deref().unwrap_or_default()
                     ),
-                    hint: "write it to a file with `-o FILE` or into a pipe; --force prints it as it is".to_owned(),
+                    hint: "write it to a file with `-o FILE` or into a pipe, or print it anyway \
+                        with --force"
+                        .to_owned(),
                 });
             }
         }

@@ -54,7 +54,7 @@ fn apart(target: &Path, source: &Store) -> Result<(), Failure> {
     if within(target, source.root()) || within(source.root(), target) {
         Err(Failure::Command {
             what: format!(
-                "{} lies in the store that the backup is in, or around it",
+                "{} is inside the store that holds the backup, or contains it",
                 target.display()
             ),
             hint: "name a folder on another disk".to_owned(),

@@ -111,11 +111,12 @@ impl Demo {
         watch.finish();
         let code = tell(&report, style);
         if self.store.is_none() {
-            say("\nThis store is removed now; `demo --store DIR` keeps it.");
+            say("\nThe store is removed now; keep it with `demo --store DIR`.");
         }
         say(
-            "\nWith a real phone: connect it, unlock it, and run `idev-backup create`. It makes a new store only when it is asked to: in a \
-             terminal with `--store DIR`, else with `--new-store`.",
+            "\nWith a real phone: connect it, unlock it, and run `idev-backup create`. It creates \
+            a new store only on request: with `--store DIR` in a terminal, else with \
+            `--new-store`.",
         );
         Ok(code)
     }

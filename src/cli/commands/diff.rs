@@ -105,8 +105,8 @@ impl Diff {
                 // Without a terminal to prompt on, report that the password is wrong.
                 if is_given && !std::io::stdin().is_terminal() {
                     output::tell(
-                        "problem: one password does not open both; --other-password-file and --other-password-command name \
-                         that of the second backup",
+                        "problem: the password does not open both backups; give that of the \
+                        second one with --other-password-file or --other-password-command",
                     );
                     return Err(reader::Error::WrongPassword { of }.into());
                 }

@@ -17,8 +17,9 @@ pub struct Pin {
 impl Pin {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        self.of
-            .note("is pinned, and stays", |of| Ok(change::pin(of, true)?))
+        self.of.note("is pinned, and will be kept", |of| {
+            Ok(change::pin(of, true)?)
+        })
     }
 }
 

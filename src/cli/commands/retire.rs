@@ -40,7 +40,7 @@ impl Retire {
             Ok(noted) => {
                 let name = noted.name.as_deref().unwrap_or("the phone");
                 let words = match noted.retired {
-                    Some(_) => "is retired, and not overdue any more. Its backups stay",
+                    Some(_) => "is retired, and does not count as overdue. Its backups stay",
                     None => "is not retired any more",
                 };
                 let line = format!("{name} ({}) {words}.", noted.udid);

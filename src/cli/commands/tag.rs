@@ -5,7 +5,7 @@ use idev_backup::history::change;
 
 use crate::cli::args::snapshot::SnapshotArgs;
 
-/// Give a snapshot a name, by which commands find it and rules keep it
+/// Give a snapshot a name, by which commands find it and will be kept
 ///
 /// Example:  idev-backup tag 20261120 "before iOS 27"
 #[derive(Args)]
@@ -23,9 +23,9 @@ impl Tag {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let words = if self.remove {
-            format!("is not called {:?} any more", self.name)
+            format!("is not tagged {:?} any more", self.name)
         } else {
-            format!("is called {:?}, and stays", self.name)
+            format!("is tagged {:?}, and will be kept", self.name)
         };
         self.of
             .note(&words, |of| Ok(change::tag(of, &self.name, self.remove)?))

@@ -55,10 +55,7 @@ impl Usage {
         if self.json {
             output::object("usage", report.udid.as_deref(), &report);
         } else if let Some(file) = &self.html {
-            output::tell(&format!(
-                "{} is written; open it in a browser",
-                file.display()
-            ));
+            output::tell(&format!("Wrote {}; open it in a browser", file.display()));
         } else {
             self.text(&report)
                 .iter()

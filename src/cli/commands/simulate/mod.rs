@@ -15,7 +15,7 @@ use crate::cli::args::trace::TraceArgs;
 
 /// Simulate iPhones behind a usbmuxd-compatible socket
 ///
-/// Example:  idev-backup simulate --listen 127.0.0.1:27015 --fault cut-after:1000000 --fault times:1
+/// Example:  idev-backup simulate --listen 127.0.0.1:27015 --fault cut-after:100000 --fault times:1
 ///
 /// Prints one line, `USBMUXD_SOCKET_ADDRESS=...`: set that in the environment of a client, and it
 /// finds the phones.

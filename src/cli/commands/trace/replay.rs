@@ -77,19 +77,17 @@ impl Play {
         }
         drop(daemon);
         for channel in replay.unplayed() {
-            output::line(&format!("departs: {channel} was recorded, and not opened"));
+            output::line(&format!("departs: {channel} was recorded, but not opened"));
             told += 1;
         }
         Ok(match told {
             0 => {
-                output::line("Played: the client did as was recorded.");
+                output::line("Played: the client did what was recorded.");
                 exit::DONE
             }
             n => {
                 let departures = counted(n as u64, "departure");
-                output::line(&format!(
-                    "Played, with {departures} from what was recorded."
-                ));
+                output::line(&format!("Played, with {departures} from the recording."));
                 exit::DONE_WITH_PROBLEMS
             }
         })
