@@ -5,7 +5,7 @@ use idev_backup::history::change;
 
 use crate::cli::args::snapshot::SnapshotArgs;
 
-/// Give a snapshot a name, by which commands find it and will be kept
+/// Tag a snapshot with a name: commands find it by the name, and rules keep it
 ///
 /// Example:  idev-backup tag 20261120 "before iOS 27"
 #[derive(Args)]

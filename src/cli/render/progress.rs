@@ -420,7 +420,7 @@ fn wait_words(what: Wait, limit_seconds: u64) -> String {
         0 => format!("{limit_seconds} s"),
         minutes => format!("{minutes} min"),
     };
-    format!("{text} ... (the phone waits up to {limit})")
+    format!("{text} ... (waiting up to {limit})")
 }
 
 /// Returns true if the work of the phase is measured in bytes.
