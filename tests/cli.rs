@@ -249,7 +249,7 @@ fn phones_are_listed_paired_and_forgotten() {
     ]);
     let ran = runs(&rig, &["pair"], 0);
     assert!(
-        ran.out.contains("is paired with this computer now"),
+        ran.out.contains("is now paired with this computer"),
         "{}",
         ran.out
     );
@@ -274,7 +274,11 @@ fn phones_are_listed_paired_and_forgotten() {
     assert_eq!(device["battery"], 81);
     assert!(device["last_backup"].as_str().unwrap().ends_with('Z'));
     let ran = runs(&rig, &["unpair"], 0);
-    assert!(ran.out.contains("forgotten each other"), "{}", ran.out);
+    assert!(
+        ran.out.contains("now unpaired from this computer"),
+        "{}",
+        ran.out
+    );
     runs(&rig, &["unpair"], 5);
     let json = runs(&rig, &["devices", "--json"], 0).out;
     assert!(json.contains("\"paired\":false"), "{json}");

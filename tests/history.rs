@@ -561,7 +561,10 @@ fn prune_reports_its_progress() {
     stocked(&store, 3);
     let (_, err) = run(&store, &["prune", "--keep", "0"], 0);
     let at = |words: &str| err.find(words).unwrap_or_else(|| panic!("{words}: {err}"));
-    assert!(at("Looking at what becomes free") < at("Removing"), "{err}");
+    assert!(
+        at("Measuring the space to be freed") < at("Removing"),
+        "{err}"
+    );
     assert!(at("Removing") < at("(1 of "), "{err}");
     let percents = err
         .lines()
@@ -597,7 +600,7 @@ fn delete_prompt_accepts_only_yes() {
             .unwrap();
         let said = String::from_utf8_lossy(&ran.stdout).into_owned();
         assert_eq!(ran.status.code(), Some(code), "{answer:?}: {said}");
-        assert!(said.contains("for good: nothing brings it back"), "{said}");
+        assert!(said.contains("This deletes"), "{said}");
         assert!(said.contains("It is the current backup"), "{said}");
         Store::open(&store).unwrap().snapshots().unwrap().len()
     };
@@ -744,7 +747,7 @@ fn foreign_folder_is_never_written() {
     for into in [&folder, &below, &rig.dir.path().to_path_buf(), &around] {
         let copy = ["copy", "latest", into.to_str().unwrap(), "--new-store"];
         let (_, err) = run(&folder, &copy, 1);
-        assert!(err.contains("lies in the store"), "{into:?}: {err}");
+        assert!(err.contains("is inside the store"), "{into:?}: {err}");
     }
     drop(fs::remove_dir_all(&below));
     assert_same(&before, &tree(&folder), "the folder of another program");

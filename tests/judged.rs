@@ -312,7 +312,7 @@ fn first_line_says_what_was_read() {
     let sampled = first(&["verify", "--sample", "10%"], 0);
     assert!(sampled.starts_with("NO DAMAGE FOUND in "), "{sampled}");
     assert!(
-        sampled.contains(&format!(" of {files} files read")),
+        sampled.contains(&format!(" of {files} files that were read")),
         "{sampled}"
     );
     let quick = first(&["verify", "--quick"], 0);

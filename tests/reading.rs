@@ -506,7 +506,7 @@ fn usage_reports_apps_with_extensions() {
         "--force",
     ]);
     assert_eq!(said.code, 1);
-    assert!(said.err.contains("is no file"), "{}", said.err);
+    assert!(said.err.contains("is not a file"), "{}", said.err);
     let mut dash = program(&["usage", folder, "--html", "-", "--force"]);
     let dash = dash.current_dir(backup.path()).output().unwrap();
     assert_eq!((dash.status.code(), dash.stdout.len()), (Some(2), 0));

@@ -99,13 +99,13 @@ const DONE: &str = "";
 
 #[rustfmt::skip]
 const SCENES: &[Scene] = &[
-    Scene { command: PAIR, ..scene("18.6.2-pair", 0, "is paired with this computer now") },
+    Scene { command: PAIR, ..scene("18.6.2-pair", 0, "is now paired with this computer") },
     Scene { command: PAIR, ..scene("18.6.2-trust-refused", 5, "\"Don't Trust\" was tapped") },
     scene("18.6.2-full-backup", 0, DONE),
     Scene { after: Some("18.6.2-full-backup"), ..scene("18.6.2-changes-only", 0, DONE) },
     scene("18.6.2-encrypted", 0, "The backup is encrypted"),
     Scene { command: ENCRYPT, ..scene("18.6.2-encryption-on", 0, "encrypts its backups from now on") },
-    Scene { command: CHANGE, ..scene("18.6.2-password-changed", 0, "has another backup password now") },
+    Scene { command: CHANGE, ..scene("18.6.2-password-changed", 0, "has a new backup password") },
     Scene { command: CHANGE, ..scene("18.6.2-password-wrong", 6, "the backup password is wrong") },
     scene("18.6.2-passcode-entered", 0, "Enter the passcode"),
     scene("18.6.2-passcode-not-entered", 5, "the passcode was not entered"),

@@ -66,7 +66,7 @@ fn different_phone_requires_device_option() {
     fs::remove_file(folder.join("Info.plist")).unwrap();
     let ran = runs(&rig, &[folder.to_str().unwrap(), "--yes", "--quick-check"]);
     assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(ran.err.contains("is another phone"), "{}", ran.err);
+    assert!(ran.err.contains("is not the phone"), "{}", ran.err);
     // It is also refused if the backup does not identify its phone.
     let manifest = folder.join("Manifest.plist");
     let mut fields = plist::Value::from_file(&manifest).unwrap();
@@ -209,7 +209,7 @@ fn quick_rehearsal_claims_no_contents() {
     let ran = runs(&rig, &quick);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.out.contains("was not checked"), "{}", ran.out);
-    assert!(!ran.out.contains("has every byte"), "{}", ran.out);
+    assert!(!ran.out.contains("received every byte"), "{}", ran.out);
 
     let file = rig.current().join(victim(&rig));
     flip(&file);
@@ -392,7 +392,7 @@ fn partial_rehearsal_needs_no_consent() {
         "{part} {all}"
     );
     let ran = runs(&rig, &["latest", "--rehearse", "--only", "HomeDomain"]);
-    let said = "took a part of the backup (HomeDomain)";
+    let said = "restored a part of the backup (HomeDomain)";
     assert!(ran.out.contains(said), "{}", ran.out);
 
     let looked = |more: &[&str], code: u8, says: &str| {

@@ -133,7 +133,7 @@ fn config_and_jobs_make_no_store() {
     let ran = with_config(&[&add[..], &["--", "--new-store"]].concat());
     assert_eq!(ran.code, 1, "{}", ran.all());
     assert!(
-        ran.err.contains("a job makes no new store"),
+        ran.err.contains("a job cannot create a store"),
         "{}",
         ran.all()
     );

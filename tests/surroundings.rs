@@ -38,7 +38,7 @@ fn mistaken_variables_are_refused_by_name() {
         ("IDEV_BACKUP_RETENTION_KEEP_LST", "9", "KEEP_LAST?"),
         ("IDEV_BACKUP_STORE", "", "is empty"),
         ("IDEV_BACKUP_PASSWORD", "", "is empty"),
-        ("IDEV_BACKUP_STORE", "backups", "no whole path"),
+        ("IDEV_BACKUP_STORE", "backups", "not an absolute path"),
     ] {
         for args in [&["create"][..], &["list"], &["prune"], &["config", "check"]] {
             let ran = with(name, value, args);
@@ -181,7 +181,7 @@ fn existing_trace_is_not_overwritten() {
     runs(&rig, &create, 0);
     let before = fs::read(&trace).unwrap();
     let ran = runs(&rig, &create, 1);
-    for words in ["stays as it is", "hint: name a new file with --trace"] {
+    for words in ["is not replaced", "hint: name a new file with --trace"] {
         assert!(ran.err.contains(words), "{}", ran.all());
     }
     assert!(!before.is_empty() && fs::read(&trace).unwrap() == before);

@@ -409,7 +409,7 @@ fn trace_never_overwrites_files() {
     assert!(
         String::from_utf8(done.stderr)
             .unwrap()
-            .contains("stays as it is")
+            .contains("is not replaced")
     );
     assert_eq!(fs::read(&precious).unwrap(), b"pixels");
 }
@@ -494,11 +494,11 @@ fn replayed(scene: &str, options: &[&str]) -> (i32, i32, String) {
 fn replay_reports_client_departures() {
     let (replay, create, said) = replayed("18.6.2-full-backup", &[]);
     assert_eq!((replay, create), (0, 0), "{said}");
-    assert!(said.contains("the client did as was recorded"), "{said}");
+    assert!(said.contains("the client did what was recorded"), "{said}");
     let (replay, create, said) = replayed("18.6.2-full-backup", &["--no-apps"]);
     assert_eq!((replay, create), (3, 0), "{said}");
     assert!(
-        said.contains("installation_proxy was recorded, and not opened"),
+        said.contains("installation_proxy was recorded, but not opened"),
         "{said}"
     );
 }

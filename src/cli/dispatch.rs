@@ -16,14 +16,14 @@ use crate::cli::render::output;
 use crate::cli::screen::{self, SCREEN};
 use crate::cli::{commands, exit};
 
-/// Backs up an iPhone or iPad to a folder that every tool can read, and proves that the backup is
-/// whole.
+/// Back up iPhones and iPads to folders that any tool can read, and verify the backups
 ///
 /// Connect a phone with its cable, unlock it, and run:  idev-backup create
 #[derive(Parser)]
 #[command(version, subcommand_required = true, max_term_width = 100, override_help = SCREEN)]
 struct Cli {
-    /// The config file [default: idev-backup/config.toml in the platform's place for configuration]
+    /// Use this config file [default: idev-backup/config.toml in the platform's configuration
+    /// folder]
     #[arg(long, global = true, env = "IDEV_BACKUP_CONFIG", value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -163,7 +163,7 @@ fn refuse(e: &clap::Error, command: &clap::Command) -> ! {
     if let Some(word) = text(ContextKind::InvalidSubcommand)
         && let Some(advice) = screen::advice(word)
     {
-        output::tell(&format!("error: there is no command `{word}`"));
+        output::tell(&format!("error: unknown command `{word}`"));
         output::tell(&format!("  hint: {advice}"));
         std::process::exit(e.exit_code());
     }
@@ -171,7 +171,7 @@ fn refuse(e: &clap::Error, command: &clap::Command) -> ! {
     drop(e.print());
     if let Some(variable) = variable {
         output::tell(&format!(
-            "  hint: that is the value of the variable {variable}"
+            "  hint: the value comes from the variable {variable}"
         ));
     }
     std::process::exit(e.exit_code())
@@ -197,10 +197,10 @@ fn of(command: clap::Command) -> Cli {
         (Command::Restore(restore), Some((_, args))) => {
             restore.device_is_named = typed(args);
             (restore.rehearse && restore.device_is_named)
-                .then_some("--rehearse plays the phone that the backup is of: leave --device out")
+                .then_some("--rehearse uses a simulated phone: leave out --device")
         }
         (Command::Create(create), Some((_, args))) => {
-            (create.all && typed(args)).then_some("--all is every phone, and --device is one")
+            (create.all && typed(args)).then_some("--all means every phone: leave out --device")
         }
         _ => None,
     };
@@ -277,7 +277,7 @@ fn of_job(words: &[String], named: Option<&Path>) -> Result<Option<WritableStore
     let config = match config::place(of_job.or(named)) {
         Some((path, is_named)) => Config::read(&path, is_named).map_err(|_| Failure::Command {
             what: format!("the job could not read the config file {}", path.display()),
-            hint: "`idev-backup config check` tells its mistakes".to_owned(),
+            hint: "`idev-backup config check` lists its mistakes".to_owned(),
         })?,
         None => Config::default(),
     };
@@ -374,20 +374,30 @@ mod tests {
     #[test]
     fn variable_mistakes_are_explained() {
         for (name, value, text, hint) in [
-            (
-                "RETENTION_KEEP_LST",
-                "9",
-                "there is no variable",
-                "KEEP_LAST?",
-            ),
-            ("STOER", "/x", "there is no variable", "IDEV_BACKUP_STORE?"),
-            ("WHATEVER_IT_IS", "9", "there is no variable", "config show"),
+            ("RETENTION_KEEP_LST", "9", "unknown variable", "KEEP_LAST?"),
+            ("STOER", "/x", "unknown variable", "IDEV_BACKUP_STORE?"),
+            ("WHATEVER_IT_IS", "9", "unknown variable", "config show"),
             ("STORE", "", "is empty", "unset"),
             ("PASSWORD", "", "is empty", "unset"),
             ("CREATE_FULL", "", "is empty", "unset"),
-            ("STORE", "backups", "no whole path", "from the root"),
-            ("CONFIG", "./a.toml", "no whole path", "from the root"),
-            ("LOG_FILE", "a.log", "no whole path", "from the root"),
+            (
+                "STORE",
+                "backups",
+                "not an absolute path",
+                "write an absolute",
+            ),
+            (
+                "CONFIG",
+                "./a.toml",
+                "not an absolute path",
+                "write an absolute",
+            ),
+            (
+                "LOG_FILE",
+                "a.log",
+                "not an absolute path",
+                "write an absolute",
+            ),
         ] {
             let mistake = told(&format!("IDEV_BACKUP_{name}"), value).unwrap();
             assert!(mistake.text.contains(text), "{name}: {mistake:?}");

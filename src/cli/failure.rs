@@ -45,7 +45,7 @@ pub enum Failure {
     /// A file that the user named cannot be written.
     #[error("cannot write {}: {cause}", .path.display())]
     Output {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The error of the operating system.
         #[source]

@@ -12,12 +12,14 @@ use super::failure::Failure;
 
 const LIST: &str = "`idev-backup list` shows what the store holds";
 const NEWER: &str = "use a newer idev-backup";
-const PASSWORD_SOURCES: &str = "run it in a terminal, which asks for it, or use --password-file, --password-command, --password-keyring or the \
-     variable IDEV_BACKUP_PASSWORD";
-const ELSEWHERE: &str = "name another folder for temporary files in the variable TMPDIR (Windows: TMP), or make room there";
-const WHOLE: &str = "restore the whole backup, or take single files out of it with `idev-backup extract` and `idev-backup export photos`";
+const PASSWORD_SOURCES: &str = "run it in a terminal to be asked for it, or use --password-file, \
+    --password-command, --password-keyring or the variable IDEV_BACKUP_PASSWORD";
+const ELSEWHERE: &str = "free space there, or name another folder for temporary files in the \
+    variable TMPDIR (Windows: TMP)";
+const WHOLE: &str = "restore the whole backup, or extract single files with `idev-backup extract` \
+    or `idev-backup export photos`";
 const BROKEN_BACKUP: &str =
-    "`idev-backup verify` tells what else of this backup is damaged, and what older ones hold";
+    "run `idev-backup verify` to see what else is damaged, and which older snapshots are intact";
 
 /// Describes a failure for the user's hooks and for reports.
 pub fn describe(failure: &Failure) -> Described {
@@ -53,8 +55,8 @@ pub fn of(failure: &Failure) -> Option<String> {
         Failure::Output { cause, .. } => Some(target(cause).to_owned()),
         Failure::NoPassword { .. } => Some(PASSWORD_SOURCES.to_owned()),
         Failure::Mistyped { .. } => Some(
-            "run it again, and type the same password both times; --password-file and --password-command take one that need not \
-             be typed"
+            "run it again and type the same password twice, or use --password-file or \
+            --password-command"
                 .to_owned(),
         ),
         Failure::Command { hint, .. } => Some(hint.clone()),
@@ -77,7 +79,7 @@ pub fn read(error: &reader::Error) -> Option<String> {
             ));
         }
         Error::NoFile(_) => {
-            "it takes the domain and the whole path, as in HomeDomain/Library/SMS/sms.db"
+            "write the domain and the whole path, as in HomeDomain/Library/SMS/sms.db"
         }
         Error::NoDomain(_) => "`idev-backup ls BACKUP` shows its domains",
         Error::NoPath { domain, .. } => {
@@ -86,22 +88,20 @@ pub fn read(error: &reader::Error) -> Option<String> {
             ));
         }
         Error::NoDomainNamed(_) => {
-            "a place begins with its domain, without a slash before it, as in HomeDomain/Library; `idev-backup ls BACKUP` shows \
-             the domains"
+            "begin with the domain, without a slash before it, as in HomeDomain/Library; \
+            `idev-backup ls BACKUP` shows the domains"
         }
         Error::Pattern(_) => {
-            "patterns are those of a shell: *.HEIC, CameraRollDomain/**, Library/{SMS,Notes}/*"
+            "write patterns as in a shell: *.HEIC, CameraRollDomain/**, Library/{SMS,Notes}/*"
         }
         Error::TreeTooLarge => {
-            "name a folder, or draw less of it with --depth; `idev-backup find` lists all"
+            "name a folder, or draw fewer levels with --depth; `idev-backup find` lists everything"
         }
-        Error::Replaced(_) => {
-            "run the same command again: nothing is known to be wrong with either of them"
-        }
+        Error::Replaced(_) => "run the same command again; no damage is known in either of them",
         Error::Removed(_) => "`idev-backup list` shows what is there",
         Error::WrongPassword { .. } => {
-            "it is the password that the phone had when this backup was made; `idev-backup encryption check` tries \
-             another one"
+            "use the password that the phone had when this backup was made; `idev-backup \
+            encryption check` tries another one"
         }
         Error::NoPassword { .. } => PASSWORD_SOURCES,
         Error::PasswordSource(source) => {
@@ -129,14 +129,15 @@ pub fn export(error: &export::Error) -> Option<String> {
         Error::Read(e) => return read(e),
         Error::Target { cause, .. } => target(cause),
         Error::NotEmpty(_) => {
-            "name a folder that is empty or not there yet, or add --overwrite to replace files in it"
+            "name a folder that is empty or does not exist yet, or add --overwrite to replace \
+            files in it"
         }
         Error::AroundBackup { .. } | Error::InStore { .. } | Error::InBackup(_) => {
             "name another folder with --to"
         }
         Error::NothingMatches => {
-            "a pattern with a `/` is for domain and path (`HomeDomain/Library/SMS/**`), one without for the last name \
-             alone (`*.HEIC`); --any-case"
+            "a pattern with a `/` must match domain and path (`HomeDomain/Library/SMS/**`), one \
+            without only the file name (`*.HEIC`); --any-case ignores upper and lower case"
         }
         _ => return None,
     };
@@ -163,7 +164,8 @@ pub fn history(error: &history::Error) -> Option<String> {
         Error::Store(e) => return e.hint().map(str::to_owned),
         Error::Verify(e) => return verify(e),
         Error::EmptyName => {
-            "`idev-backup list` shows what the store holds; in a script, look at where the name comes from"
+            "`idev-backup list` shows what the store holds; in a script, check where the name \
+            comes from"
         }
         Error::NoBackups => "name a backup's folder, or another store with --store",
         Error::NotFound {
@@ -179,31 +181,35 @@ pub fn history(error: &history::Error) -> Option<String> {
             "add one of these names to the command, or the beginning of a phone's name"
         }
         Error::Ambiguous { .. } => "use one of these names",
-        Error::AmbiguousPhone { .. } => "write more of the UDID or the name",
+        Error::AmbiguousPhone { .. } => "type more of the UDID or name",
         Error::NotInStore(_) => {
-            "`idev-backup list` shows what the store holds; `idev-backup adopt` takes a backup in"
+            "`idev-backup list` shows what the store holds; `idev-backup adopt` copies a backup \
+            into it"
         }
         Error::NotOurs(_) => {
-            "delete it with the program that made it; `idev-backup adopt` takes a backup into a store"
+            "delete it with the program that made it; `idev-backup adopt` copies a backup into a \
+            store"
         }
-        Error::Pinned(_) => "take the pin away first: `idev-backup unpin`",
-        Error::BadTag(_) => "a name has 1 to 80 characters and is not `latest`",
-        Error::NoTag { .. } => "`idev-backup list` shows the names",
+        Error::Pinned(_) => "unpin it first with `idev-backup unpin`",
+        Error::BadTag(_) => "a tag has 1 to 80 characters and is not `latest`",
+        Error::NoTag { .. } => "`idev-backup list` shows the tags",
         Error::SourceDamaged { .. } => {
-            "`idev-backup verify` names all of it; --force takes it in as it is"
+            "`idev-backup verify` lists all damage; --force adopts the backup as it is"
         }
         Error::PresentDamaged(at) => {
             return Some(format!(
-                "`idev-backup verify --repair {}` mends what other snapshots there hold; or delete it there, and run this again",
+                "`idev-backup verify --repair {}` repairs files from other snapshots there; or \
+                delete it there, and run this again",
                 at.display()
             ));
         }
         Error::Metadata { .. } => BROKEN_BACKUP,
         Error::UnknownPhone(_) => {
-            "its Info.plist lacks the Target Identifier; give the folder the phone's UDID as its name"
+            "rename the folder to the phone's UDID, because its Info.plist has no Target Identifier"
         }
         Error::CopyDamaged(_) => {
-            "`idev-backup verify` tells whether what was copied is whole; if it is, check the disk that it was copied to"
+            "check the original with `idev-backup verify`; if it is whole, check the disk that it \
+            was copied to"
         }
         _ => return None,
     };
@@ -225,8 +231,8 @@ pub fn backup(error: &backup::Error) -> Option<String> {
             "run `idev-backup create --full`; if it happens again, check the disk"
         }
         Error::NoPasscode { .. } => {
-            "a phone asks for its passcode at each backup since iOS 16.1, and only there can it be entered. Run it when \
-             somebody is near the phone, or wait longer with --passcode-wait"
+            "since iOS 16.1, a phone asks for its passcode at each backup. Run it when you can \
+            enter the passcode on the phone, or wait longer with --passcode-wait"
         }
         _ => return None,
     };
@@ -241,18 +247,20 @@ fn dialog(error: &mobilebackup::Error) -> Option<&'static str> {
             ..
         }
         | Error::HungUp { .. } => {
-            "check the cable, keep the phone awake and run `idev-backup create` again: it goes on where it stopped if \
-             the phone allows it"
+            "check the cable, keep the phone awake and run `idev-backup create` again: it \
+            continues where it stopped if the phone allows it"
         }
         Error::Hostile(_) => {
-            "do not trust this phone, or what sits between it and this computer. Nothing outside the draft was touched"
+            "do not trust this phone, or the device between it and this computer. Nothing outside \
+            the draft was changed"
         }
         Error::Strange { .. } | Error::Wire { .. } => {
             "unplug the phone, restart it and try again; if it happens again, please report it"
         }
         Error::NoCommonVersion => NEWER,
         Error::Cancelled => {
-            "run `idev-backup create` when you like: it goes on where this run stopped if the phone allows it"
+            "run `idev-backup create` at any time: it continues where this run stopped if the \
+            phone allows it"
         }
         _ => return None,
     })
@@ -266,13 +274,13 @@ pub fn encryption(error: &encryption::Error) -> Option<String> {
         Error::Dialog(e) => dialog(e)?,
         Error::PasswordDialog(mobilebackup::Error::NoCommonVersion) => NEWER,
         Error::PasswordDialog(_) => {
-            "connect the phone again and run `idev-backup encryption status`. If encryption is on, either password may \
-             be the right one: `idev-backup encryption change` takes only that"
+            "connect the phone again and run `idev-backup encryption status`. If encryption is \
+            on, try both passwords: `idev-backup encryption change` accepts only the right one"
         }
         Error::Refused(refusal) => return refusal.hint.clone(),
         Error::AlreadyOn => "`idev-backup encryption change` sets another password",
-        Error::NotOn => "`idev-backup encryption on` has it do so",
-        Error::Required => "ask whoever administers the phone",
+        Error::NotOn => "turn it on with `idev-backup encryption on`",
+        Error::Required => "ask the administrator of the phone",
         Error::BadPassword(_) => PASSWORD_SOURCES,
         Error::Store(e) => e.hint()?,
         Error::History(e) => return history(e),
@@ -297,7 +305,8 @@ pub fn restore(error: &restore::Error) -> Option<String> {
             let repair = restore::preflight::repair_hint(report);
             return Some(if restore::tolerated(report) {
                 format!(
-                    "{repair}. The phone has no digest of what is altered, so `--force` restores it as it is"
+                    "{repair}. The phone has no digests of the altered files, so `--force` \
+                    restores them as they are"
                 )
             } else {
                 repair
@@ -305,19 +314,21 @@ pub fn restore(error: &restore::Error) -> Option<String> {
         }
         Error::Dialog { cause, left } => match cause {
             mobilebackup::Error::Hostile(_) => {
-                "do not trust this phone, or what sits between it and this computer. It was told that there is no such \
-                 thing, and nothing outside of the backup was read"
+                "do not trust this phone, or the device between it and this computer. Its request \
+                was refused, and nothing outside the backup was read"
             }
             mobilebackup::Error::NoCommonVersion => NEWER,
             cause => left.hint_after(cause),
         },
         Error::Refused { refusal, .. } => return refusal.hint.clone(),
         Error::NothingTaken { .. } => {
-            "restart the phone and run the same command again; `idev-backup verify --deep` tells what is wrong with the backup"
+            "restart the phone and run the same command again; `idev-backup verify --deep` shows \
+            what is wrong with the backup"
         }
         Error::NoPart(NoPart::RemoveOthers) => "leave --remove-others out",
         Error::NoPart(NoPart::Untried) => {
-            "have a whole backup of what is on the phone now, and say --partial-at-my-own-risk; or use `idev-backup extract`"
+            "use `idev-backup extract` instead, or make a whole backup of the phone first and add \
+            --partial-at-my-own-risk"
         }
         Error::NoPart(_) => WHOLE,
         Error::NoDomain(_) => "`idev-backup ls` shows the domains of a backup",
@@ -325,9 +336,11 @@ pub fn restore(error: &restore::Error) -> Option<String> {
         | Error::NoPlaceForRehearsal { .. }
         | Error::NoSpaceForRehearsal { .. } => ELSEWHERE,
         Error::SimulatedPhone(e) if matches!(**e, Error::Refused { .. }) => {
-            "`idev-backup verify --deep` tells what is damaged; if the backup is whole, please report this"
+            "run `idev-backup verify --deep`; if the backup is whole, please report this"
         }
-        Error::SimulatedPhone(_) | Error::NoLedger => "please report this, with what `--json` says",
+        Error::SimulatedPhone(_) | Error::NoLedger => {
+            "please report this, with the output of `--json`"
+        }
         _ => return None,
     };
     Some(hint.to_owned())

@@ -12,8 +12,8 @@ pub fn refuse_if_there(file: &Path, replace: bool) -> Result<(), Failure> {
     match file.symlink_metadata() {
         Ok(meta) if replace && meta.is_file() => Ok(()),
         Ok(_) if replace => Err(Failure::Command {
-            what: format!("{} is no file, and is not replaced", file.display()),
-            hint: "name a file: a link, a folder, a pipe or a device stays what it is".to_owned(),
+            what: format!("{} is not a file, and is not replaced", file.display()),
+            hint: "name a regular file, not a link, folder, pipe or device".to_owned(),
         }),
         Ok(_) => Err(is_there(file)),
         Err(_) => Ok(()),
@@ -53,13 +53,14 @@ pub fn write(
 pub fn cannot(file: &Path, e: &std::io::Error) -> Failure {
     Failure::Command {
         what: format!("cannot write {}: {e}", file.display()),
-        hint: "name another file, in a folder that you may write and that has room".to_owned(),
+        hint: "name another file, in a folder that you can write to, on a disk with free space"
+            .to_owned(),
     }
 }
 
 fn is_there(file: &Path) -> Failure {
     Failure::Command {
-        what: format!("{} is there already", file.display()),
+        what: format!("{} already exists", file.display()),
         hint: "choose another name, or replace it with --force".to_owned(),
     }
 }

@@ -76,7 +76,7 @@ def main():
         run(ours, "encryption", "check", "latest", "--password-keyring=family's")
 
     def forgets():
-        check("no longer" in run(ours, "encryption", "forget"), "`forget` does not say that the password is gone")
+        check("was removed" in run(ours, "encryption", "forget"), "`forget` does not say that the password is gone")
         kept = secret_tool("lookup", "service", "idev-backup", "username", "backup")
         check(kept is None, f"secret-tool still reads {kept!r}")
         refused("encryption remember", ours, "encryption", "check", "latest", "--password-keyring")

@@ -116,7 +116,7 @@ class Ours:
         return [*words, backup]
 
     def succeeded(self, said, code):
-        return code == 0 and "has taken the backup" in said
+        return code == 0 and "has received the backup" in said
 
     def was_told(self, said, exit_code, code):
         return f"MBErrorDomain/{code})" in said and exit_code == {106: 7, 208: 5}.get(code, 1)

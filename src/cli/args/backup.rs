@@ -7,7 +7,7 @@ use idev_backup::backup::create::Options;
 
 use crate::cli::args::keep::KeepArgs;
 
-/// How a backup is made, whoever asks for it.
+/// Options for making a backup, for all commands that make one.
 #[derive(Args, Clone)]
 pub struct BackupArgs {
     #[command(flatten)]
@@ -15,10 +15,10 @@ pub struct BackupArgs {
     /// Leave the list of applications and their icons out of Info.plist
     #[arg(long, env = "IDEV_BACKUP_CREATE_NO_APPS")]
     no_apps: bool,
-    /// Read every byte of the finished backup once more before it counts
+    /// Read every byte of the finished backup again before accepting it
     #[arg(long, env = "IDEV_BACKUP_CREATE_READ_AGAIN")]
     read_again: bool,
-    /// Minutes of silence after which the phone is given up
+    /// Give up if the phone sends nothing for this long
     #[arg(long, value_name = "MINUTES", env = "IDEV_BACKUP_CREATE_PATIENCE", default_value_t = 31, value_parser = clap::value_parser!(u64).range(5..=600))]
     patience: u64,
 }

@@ -1,4 +1,4 @@
-//! How a phone is reached.
+//! Options for the connection to phones.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use crate::cli::args::trace::TraceArgs;
 use crate::cli::ctrl_c::interrupt;
 use crate::cli::failure::Failure;
 
-/// How a phone is reached.
+/// Options for the connection to phones.
 #[derive(Args, Clone)]
 pub(crate) struct ConnectionArgs {
-    /// Go on though the phone shows another key than the one it was paired with
+    /// Accept a phone whose key differs from the one it was paired with
     #[arg(long)]
     any_certificate: bool,
-    /// The way to phones: usbmuxd or usb [default: usbmuxd if it answers, else usb]
+    /// Connect through usbmuxd or directly over usb [default: usbmuxd if it answers, else usb]
     #[arg(long, value_name = "WAY", env = "IDEV_BACKUP_TRANSPORT")]
     pub(crate) transport: Option<Wanted>,
     #[command(flatten)]

@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use clap::Args;
 use idev_backup::export::destination::Into;
 
-/// Where to, and whether.
+/// Options for the folder to write into.
 #[derive(Args, Clone)]
 pub struct IntoArgs {
-    /// The folder to fill; must be empty or not there yet
+    /// Write into this folder, which must be empty or not exist yet
     #[arg(long, value_name = "DIR", value_parser = crate::cli::args::store::path_parser())]
     pub to: PathBuf,
-    /// Replace files that are in the folder already
+    /// Replace files that already exist in the folder
     #[arg(long)]
     overwrite: bool,
-    /// Only tell what would be written
+    /// Show what would be written, but write nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
 }

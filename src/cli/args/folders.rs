@@ -16,8 +16,8 @@ pub(crate) fn home() -> Result<(PathBuf, PathBuf), Failure> {
         Ok(place) if cfg!(windows) => Ok((place.cache_dir(), place.config_dir())),
         Ok(place) => Ok((place.data_dir(), place.config_dir())),
         Err(_) => Err(Failure::Command {
-            what: "you have no home folder".to_owned(),
-            hint: "name the folder of backups with --store".to_owned(),
+            what: "your home folder is not known".to_owned(),
+            hint: "name the store with --store".to_owned(),
         }),
     }
 }
@@ -26,7 +26,7 @@ pub(crate) fn home() -> Result<(PathBuf, PathBuf), Failure> {
 pub(crate) fn jobs() -> Result<Jobs, Failure> {
     let (_, config) = home()?;
     let home = etcetera::home_dir().map_err(|_| Failure::Command {
-        what: "you have no home folder".to_owned(),
+        what: "your home folder is not known".to_owned(),
         hint: "set HOME".to_owned(),
     })?;
     Ok(Jobs {

@@ -8,10 +8,10 @@ use idev_backup::store::retention::{Policy, Within};
 
 use crate::cli::args::config::Config;
 
-/// Which snapshots stay. A rule only ever keeps; several add up.
+/// Retention rules. A rule only ever keeps snapshots; several rules add up.
 #[derive(Args, Clone, Default)]
 pub struct KeepArgs {
-    /// Keep so many of the newest snapshots beside the current backup [default: 3, where no rule is
+    /// Keep the N newest snapshots in addition to the current backup [default: 3 if no rule is
     /// given]
     #[arg(
         long,
@@ -20,22 +20,22 @@ pub struct KeepArgs {
         env = "IDEV_BACKUP_RETENTION_KEEP_LAST"
     )]
     pub(crate) keep_last: Option<u32>,
-    /// Keep the newest snapshot of each of so many days that have one
+    /// Keep the newest snapshot of each of the last N days that have one
     #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_DAILY")]
     pub(crate) keep_daily: Option<u32>,
-    /// The same by weeks
+    /// Keep the newest snapshot of each of the last N weeks that have one
     #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_WEEKLY")]
     pub(crate) keep_weekly: Option<u32>,
-    /// The same by months
+    /// Keep the newest snapshot of each of the last N months that have one
     #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_MONTHLY")]
     pub(crate) keep_monthly: Option<u32>,
-    /// The same by years
+    /// Keep the newest snapshot of each of the last N years that have one
     #[arg(long, value_name = "N", env = "IDEV_BACKUP_RETENTION_KEEP_YEARLY")]
     pub(crate) keep_yearly: Option<u32>,
-    /// Keep all that are younger: 12h, 30d, 8w, 6m (months), 2y
+    /// Keep all snapshots younger than this: 12h, 30d, 8w, 6m (months), 2y
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_RETENTION_KEEP_WITHIN")]
     pub(crate) keep_within: Option<Within>,
-    /// Those of phones that have their own in the config file.
+    /// Rules of the phones that have their own in the config file.
     #[arg(skip)]
     pub(crate) of_phones: BTreeMap<Udid, Policy>,
 }

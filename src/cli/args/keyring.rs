@@ -46,7 +46,7 @@ mod store {
             // The receiver may have given up.
             drop(done.send(entry.and_then(act)));
         });
-        let late = |_| Trouble::NoStorageAccess("nobody has unlocked it within 2 minutes".into());
+        let late = |_| Trouble::NoStorageAccess("it was not unlocked within 2 minutes".into());
         ended.recv_timeout(UNLOCKING_MAX).map_err(late)?
     }
 
@@ -58,7 +58,8 @@ mod store {
             .map_err(|e| Failure::NoPassword {
                 why: match e {
                     Trouble::NoEntry => format!(
-                        "the credential store has no password {name:?} of idev-backup (`encryption remember` puts it there)"
+                        "the credential store has no password {name:?} of idev-backup (save it \
+                        with `encryption remember`)"
                     ),
                     e => cannot_be_used(&e),
                 },
@@ -68,7 +69,7 @@ mod store {
     /// Stores a password under a name, and replaces an existing one.
     pub fn remember(name: &str, password: &Secret) -> Result<(), Failure> {
         let no_text = |_| Failure::Command {
-            what: "the credential store keeps text, and the password is none".to_owned(),
+            what: "the credential store keeps only text, and the password is not text".to_owned(),
             hint: "keep it in a file that only you can read, for --password-file".to_owned(),
         };
         let text = std::str::from_utf8(password.expose()).map_err(no_text)?;
@@ -93,8 +94,8 @@ mod store {
     fn unusable(why: &Trouble) -> Failure {
         Failure::Command {
             what: cannot_be_used(why),
-            hint: "it must be there and unlocked; cron and ssh often reach none on Linux. --password-file and --password-command \
-                do without it"
+            hint: "unlock it, or use --password-file or --password-command; on Linux, cron and \
+                ssh often cannot reach it"
                 .to_owned(),
         }
     }
@@ -107,8 +108,8 @@ mod store {
     fn absent() -> Failure {
         Failure::Command {
             what: "this idev-backup was built without the system's credential store".to_owned(),
-            hint: "build it with `cargo build --release --features keyring`, or use --password-command with the system's own \
-                program for it"
+            hint: "build it with `cargo build --release --features keyring`, or use \
+                --password-command with the system's own tool"
                 .to_owned(),
         }
     }

@@ -1,5 +1,5 @@
-//! Options that several commands share, and the sources of their values: the command line, variables
-//! and the config file.
+//! Options that several commands share, and the sources of their values: the command line,
+//! variables and the config file.
 
 pub(crate) mod answer;
 pub(crate) mod backup;

@@ -4,10 +4,10 @@ use clap::Args;
 
 use crate::cli::render::output;
 
-/// How results are shown.
+/// Options for the form of the output.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct OutputArgs {
-    /// Print JSON: an event a line while running, then the result
+    /// Print JSON: one event per line while running, then the result
     #[arg(long)]
     pub(crate) json: bool,
     /// Print only problems

@@ -25,16 +25,16 @@ const TRIES: usize = 3;
 const VARIABLE: &str = "IDEV_BACKUP_PASSWORD";
 const NEW_VARIABLE: &str = "IDEV_BACKUP_NEW_PASSWORD";
 
-/// Where the backup password comes from.
+/// Options for the source of the backup password.
 #[derive(Args, Clone, Default)]
 pub struct PasswordArgs {
     /// Read the backup password from the first line of this file; `-` is standard input
     #[arg(long, value_name = "FILE", group = "backup password", value_parser = crate::cli::args::store::path_parser())]
     password_file: Option<PathBuf>,
-    /// Run this command and take what it prints as the backup password
+    /// Run this command and use the first line that it prints as the backup password
     #[arg(long, value_name = "COMMAND", group = "backup password")]
     password_command: Option<OsString>,
-    /// Take the backup password of this name from the system's credential store [see `idev-backup
+    /// Read the backup password of this name from the system's credential store [see `idev-backup
     /// encryption remember`]
     #[arg(
         long,
@@ -89,13 +89,13 @@ impl PasswordArgs {
     }
 }
 
-/// Where the backup password comes from that follows the present one.
+/// Options for the source of a new backup password.
 #[derive(Args, Clone, Default)]
 pub struct NewPasswordArgs {
     /// Read the new backup password from the first line of this file; `-` is standard input
     #[arg(long, value_name = "FILE", group = "new backup password", value_parser = crate::cli::args::store::path_parser())]
     new_password_file: Option<PathBuf>,
-    /// Run this command and take what it prints as the new backup password
+    /// Run this command and use the first line that it prints as the new backup password
     #[arg(long, value_name = "COMMAND", group = "new backup password")]
     new_password_command: Option<OsString>,
 }
@@ -160,7 +160,7 @@ fn typed(question: &str) -> Result<Secret, Failure> {
     let typed = typed.map_err(|e| match e.kind() {
         io::ErrorKind::Interrupted => Failure::Interrupted,
         _ => no_password(&format!(
-            "a password is needed, and nobody can be asked for it: {e}"
+            "a password is needed, and the program cannot ask for it without a terminal: {e}"
         )),
     })?;
     Ok(Secret::new(typed.into_bytes()))
@@ -172,17 +172,21 @@ fn prompt_twice(question: &str) -> Result<Secret, Failure> {
     loop {
         let first = typed(&format!("{question}: "))?;
         let why = if first.expose().is_empty() {
-            "it is empty"
-        } else if typed("The same once more: ")? == first {
+            "the password is empty"
+        } else if typed("Repeat the password: ")? == first {
             return usable(first, "the password that was typed");
         } else {
-            "the two are not the same"
+            "the passwords do not match"
         };
         tries -= 1;
         if tries == 0 {
             return Err(Failure::Mistyped { why });
         }
-        crate::cli::render::output::tell(&format!("Once again: {why}."));
+        crate::cli::render::output::tell(&format!(
+            "{}{}. Try again.",
+            why[..1].to_uppercase(),
+            &why[1..]
+        ));
     }
 }
 
@@ -224,7 +228,7 @@ fn of_command(command: &OsString) -> Result<Secret, Failure> {
             "the password command failed ({status})"
         )));
     }
-    usable(Secret::new(bytes), "what the password command printed")
+    usable(Secret::new(bytes), "the output of the password command")
 }
 
 fn of_environment(variable: &str) -> Result<Option<Secret>, Failure> {
@@ -248,7 +252,7 @@ fn first_line(from: &mut impl Read) -> io::Result<Vec<u8>> {
     if bytes.len() > BYTES_MAX {
         Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "it is too long for a password",
+            "it is longer than 4,096 bytes",
         ))
     } else {
         Ok(bytes)
@@ -274,12 +278,13 @@ fn usable(password: Secret, of: &str) -> Result<Secret, Failure> {
         .any(|mark| bytes.starts_with(*mark));
     if is_utf16 || text.contains(&0) {
         return Err(no_password(&format!(
-            "{of} is UTF-16 text or has NUL bytes, and a password is UTF-8 text: save it as UTF-8"
+            "{of} is UTF-16 text or has NUL bytes, but a password must be UTF-8 text: save it as \
+            UTF-8"
         )));
     }
     if std::str::from_utf8(text).is_err() {
         return Err(no_password(&format!(
-            "{of} is no UTF-8 text: save it as UTF-8"
+            "{of} is not UTF-8 text: save it as UTF-8"
         )));
     }
     if text.is_empty() {
@@ -334,7 +339,7 @@ mod tests {
             (b"\xfe\xff\0s\0e\0c\0\r\0\n", "UTF-16"),
             (b"s\0e\0c\0\n\0", "UTF-16"),
             (b"sec\0ret\n", "NUL"),
-            (b"s\xe4cret\n", "no UTF-8"),
+            (b"s\xe4cret\n", "not UTF-8"),
             (b"\xef\xbb\xbf\n", "is empty"),
             (b"\n", "is empty"),
         ] {

@@ -12,10 +12,10 @@ use super::password::PasswordArgs;
 use crate::cli::args::store::StoreArgs;
 use crate::cli::failure::Failure;
 
-/// Which backup, and how to open it.
+/// Options that select a backup and open it.
 #[derive(Args, Clone)]
 pub struct ReadArgs {
-    /// The backup: a folder; or in the store a phone's name, `latest`, a date (2026-11-27), or
+    /// The backup: a folder, or in the store a phone's name, `latest`, a date (2026-11-27) or
     /// PHONE@DATE [default: the current backup, if the store has one phone]
     backup: Option<String>,
     #[command(flatten)]

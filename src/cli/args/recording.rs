@@ -10,7 +10,7 @@ use crate::cli::failure::Failure;
 pub fn read(path: &Path) -> Result<Trace, Failure> {
     let failed = |what: String| Failure::Command {
         what,
-        hint: "name a trace: what `idev-backup create --trace FILE` writes".to_owned(),
+        hint: "name a trace file, as written by `idev-backup create --trace FILE`".to_owned(),
     };
     let text =
         std::fs::read(path).map_err(|e| failed(format!("cannot read {}: {e}", path.display())))?;

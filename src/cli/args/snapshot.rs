@@ -8,11 +8,10 @@ use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
-/// Which snapshot.
+/// Options that select a snapshot.
 #[derive(Args, Clone)]
 pub struct SnapshotArgs {
-    /// The snapshot: its time or how that begins, a name that it was given, `latest`, a phone, or
-    /// its folder
+    /// The snapshot: its time or the beginning of it, its tag, `latest`, a phone, or its folder
     snapshot: String,
     #[command(flatten)]
     store: StoreArgs,

@@ -14,10 +14,10 @@ use crate::cli::args::folders::home;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
-/// Where backups are kept.
+/// The option that names the store.
 #[derive(Args, Clone)]
 pub struct StoreArgs {
-    /// The folder of backups [default: the platform's place for data, e.g.
+    /// The store, the folder that holds all backups [default: the platform's data folder, e.g.
     /// ~/.local/share/idev-backup]
     #[arg(long, env = "IDEV_BACKUP_STORE", value_name = "DIR", value_parser = path_parser())]
     store: Option<PathBuf>,
@@ -51,7 +51,7 @@ impl StoreArgs {
 pub struct WritableStoreArgs {
     #[command(flatten)]
     store: StoreArgs,
-    /// Make a new store if there is none [default: only for a --store that is typed in a terminal]
+    /// Create the store if it does not exist [default: only for a --store typed in a terminal]
     #[arg(long)]
     new_store: bool,
     /// `--store` was typed, or nothing names a store.
@@ -101,7 +101,7 @@ pub fn open(path: &Path, asked: bool, is_typed: bool) -> Result<Store, Failure> 
         Err(store::Error::NoStore { .. }) if may_make => {
             let store = Store::create(path)?;
             if !asked {
-                output::tell(&format!("This is a new store: {}", path.display()));
+                output::tell(&format!("Created a new store: {}", path.display()));
             }
             Ok(store)
         }
@@ -132,7 +132,8 @@ pub fn path(text: OsString) -> Result<PathBuf, String> {
     let first = first.as_os_str().as_encoded_bytes();
     if first == b"~" {
         let rest = path.strip_prefix("~").unwrap_or(&path);
-        let home = etcetera::home_dir().map_err(|_| "you have no home folder for `~`")?;
+        let home = etcetera::home_dir()
+            .map_err(|_| "your home folder is not known, so `~` cannot be used")?;
         // Joining an empty path would append a separator.
         return Ok(if rest.as_os_str().is_empty() {
             home
@@ -142,7 +143,8 @@ pub fn path(text: OsString) -> Result<PathBuf, String> {
     }
     if first.starts_with(b"~") {
         return Err(format!(
-            "only `~/` is known as a home folder: write the whole path, or ./{} for a name that begins so",
+            "only `~/` stands for a home folder: write the absolute path, or ./{} for a name that \
+            begins with `~`",
             path.display()
         ));
     }

@@ -22,14 +22,14 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// How a conversation is recorded.
+/// Options for recording a conversation with a phone.
 #[derive(Args, Clone, Debug)]
 pub struct TraceArgs {
-    /// Record what is said to the phone and back; stand-ins replace secrets and names [see
-    /// `idev-backup trace`]
+    /// Record the conversation with the phone, with secrets and names replaced [see `idev-backup
+    /// trace`]
     #[arg(long, value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
     pub(crate) trace: Option<PathBuf>,
-    /// Keep Manifest.db, Manifest.plist and Status.plist in the trace, with all names in them: a
+    /// Keep Manifest.db, Manifest.plist and Status.plist in the trace, with all names in them; a
     /// replay needs them
     #[arg(long, requires = "trace")]
     trace_metadata: bool,
@@ -46,12 +46,12 @@ impl TraceArgs {
         let failed = |e: io::Error| Failure::Command {
             what: match e.kind() {
                 io::ErrorKind::AlreadyExists => format!(
-                    "cannot record into {}: it exists, and stays as it is",
+                    "cannot record into {}: it already exists, and is not replaced",
                     path.display()
                 ),
                 _ => format!("cannot record into {}: {e}", path.display()),
             },
-            hint: "name a new file with --trace, in a folder that you may write".to_owned(),
+            hint: "name a new file with --trace, in a folder that you can write to".to_owned(),
         };
         let file = open(path).map_err(failed)?;
         let recorder = Recorder::new(Box::new(file), at, self.trace_metadata, output::now());
@@ -68,7 +68,7 @@ impl TraceArgs {
             Ok(()) => code,
             Err(e) => {
                 output::tell(&format!(
-                    "problem: the trace {} is not whole: {e}",
+                    "problem: the trace {} is incomplete: {e}",
                     path.display()
                 ));
                 exit::worst(&[code, exit::DONE_WITH_PROBLEMS])

@@ -14,10 +14,10 @@ use crate::cli::hints;
 use crate::cli::render::log::{self, Level};
 use crate::cli::render::output;
 
-/// When a backup is too old, for those who only tell of it.
+/// The option of commands that only report overdue backups.
 #[derive(Args, Clone)]
 pub struct OverdueArgs {
-    /// The same as a time, 20h or 7d; by itself that of the config file
+    /// Report a phone as overdue if its last good backup is older than this: 20h, 7d
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_OVERDUE_AFTER", value_parser = parse_span)]
     overdue_after: Option<Duration>,
 }
@@ -34,39 +34,39 @@ impl OverdueArgs {
     }
 }
 
-/// When a backup is made, and what is tried again.
+/// Conditions for starting a backup, and rules for retries.
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Unattended")]
 pub struct UnattendedArgs {
-    /// Begin only while the phone is charging
+    /// Start only while the phone is charging
     #[arg(long, env = "IDEV_BACKUP_CONDITIONS_IF_CHARGING")]
     if_charging: bool,
-    /// Begin only if the phone's battery has so many percent
+    /// Start only if the phone's battery is charged to at least this percentage
     #[arg(long, value_name = "PERCENT", env = "IDEV_BACKUP_CONDITIONS_MIN_BATTERY", value_parser = clap::value_parser!(u64).range(0..=100))]
     min_battery: Option<u64>,
-    /// Begin no backup in these hours, as 23:00-07:00
+    /// Start no backup during these hours, for example 23:00-07:00
     #[arg(
         long,
         value_name = "FROM-TO",
         env = "IDEV_BACKUP_CONDITIONS_QUIET_HOURS"
     )]
     quiet_hours: Option<Hours>,
-    /// How often to try again what failed or broke off
+    /// Retry a failed or interrupted backup up to N times
     #[arg(long, value_name = "N", env = "IDEV_BACKUP_CONDITIONS_RETRY", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     retry: u32,
-    /// How long to wait before that
+    /// Wait this long before each retry
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_CONDITIONS_RETRY_WAIT", default_value = "5m", value_parser = parse_span)]
     retry_wait: Duration,
-    /// How long to wait for the passcode [default: as long as the phone does]
+    /// Wait this long for the passcode [default: as long as the phone does]
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_CONDITIONS_PASSCODE_WAIT", value_parser = parse_span)]
     passcode_wait: Option<Duration>,
-    /// How long between reminders of the passcode
+    /// Repeat the reminder of the passcode at this interval
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_CONDITIONS_REMIND_EVERY", value_parser = parse_span)]
     remind_every: Option<Duration>,
-    /// Tell (`--on-overdue`) when the last good backup is older than this
+    /// Report a phone as overdue (`--on-overdue`) if its last good backup is older than this
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_OVERDUE_AFTER", value_parser = parse_span)]
     overdue_after: Option<Duration>,
-    /// Let the computer fall asleep while a backup runs
+    /// Let the computer sleep while a backup runs
     #[arg(long, env = "IDEV_BACKUP_CREATE_MAY_SLEEP")]
     may_sleep: bool,
     #[command(flatten)]
@@ -75,45 +75,45 @@ pub struct UnattendedArgs {
     log: LogArgs,
 }
 
-/// Commands of the user's own. Each gets a JSON object on its standard input.
+/// Commands of the user, called hooks. Each receives a JSON object on its standard input.
 #[derive(Args, Clone)]
-#[command(next_help_heading = "Commands of your own")]
+#[command(next_help_heading = "Hooks")]
 struct HookArgs {
-    /// Run this when a backup begins
+    /// Run this command when a backup starts
     #[arg(long, value_name = "COMMAND", env = "IDEV_BACKUP_HOOKS_ON_START")]
     on_start: Option<String>,
-    /// Run this when the phone waits for its passcode
+    /// Run this command when the phone waits for its passcode
     #[arg(
         long,
         value_name = "COMMAND",
         env = "IDEV_BACKUP_HOOKS_ON_WAITING_FOR_PASSCODE"
     )]
     on_waiting_for_passcode: Option<String>,
-    /// Run this when a backup is done
+    /// Run this command when a backup is done
     #[arg(long, value_name = "COMMAND", env = "IDEV_BACKUP_HOOKS_ON_SUCCESS")]
     on_success: Option<String>,
-    /// Run this when a backup failed
+    /// Run this command when a backup has failed
     #[arg(long, value_name = "COMMAND", env = "IDEV_BACKUP_HOOKS_ON_FAILURE")]
     on_failure: Option<String>,
-    /// Run this when the last good backup is too old
+    /// Run this command when the last good backup is too old
     #[arg(long, value_name = "COMMAND", env = "IDEV_BACKUP_HOOKS_ON_OVERDUE")]
     on_overdue: Option<String>,
-    /// How long such a command may take; then it is killed
+    /// Kill a hook that runs longer than this
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_HOOKS_TIME_LIMIT", default_value = "60s", value_parser = parse_span)]
     hook_time_limit: Duration,
-    /// Show a desktop notification where somebody has to do something, and of failures
+    /// Show a desktop notification when the phone needs attention or a backup fails
     #[arg(long, env = "IDEV_BACKUP_HOOKS_NOTIFY")]
     notify: bool,
 }
 
-/// What goes to a log.
+/// Options for the log.
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Log")]
 struct LogArgs {
-    /// Append what stderr gets to this file too; beyond 1 MB it becomes FILE.1
+    /// Also append everything printed to stderr to this file; beyond 1 MB it is renamed to FILE.1
     #[arg(long, value_name = "FILE", env = "IDEV_BACKUP_LOG_FILE", value_parser = crate::cli::args::store::path_parser())]
     log_file: Option<PathBuf>,
-    /// What goes there
+    /// Write only lines of this severity and above to the log file
     #[arg(
         long,
         value_name = "LEVEL",
@@ -133,7 +133,7 @@ impl UnattendedArgs {
             if let Err(e) = log::begin(file, self.log.log_level) {
                 output::problem(
                     &format!("cannot write the log {}: {e}", file.display()),
-                    "name another with --log-file",
+                    "name another file with --log-file",
                 );
             }
         }

@@ -30,7 +30,7 @@ pub fn sizes(text: &str) -> Result<RangeInclusive<u64>, String> {
         },
     };
     if range.is_empty() {
-        Err("nothing is of such a size: the first one is the larger".to_owned())
+        Err("the range is empty: its first size is larger than its second".to_owned())
     } else {
         Ok(range)
     }
@@ -39,7 +39,7 @@ pub fn sizes(text: &str) -> Result<RangeInclusive<u64>, String> {
 /// Parses a size such as "1.5M", in the decimal units that phones and disks use.
 fn size(text: &str) -> Result<u64, String> {
     const WRONG: &str =
-        "a size is a number of bytes, or of k, M, G or T (1M is 1,000,000): +10M, -1k, 1M..2M";
+        "expected a number of bytes, or of k, M, G or T (1M is 1,000,000): +10M, -1k, 1M..2M";
     let text = text.trim_end_matches(['b', 'B']);
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match &text[digits.len()..] {
@@ -75,8 +75,8 @@ pub fn date(text: &str) -> Result<i64, String> {
 }
 
 fn date_at(text: &str, now: &Zoned) -> Result<i64, String> {
-    const WRONG: &str =
-        "a date is 2026-01-31, 2026-01-31T18:00, 2026-01-31T18:00:00Z, or a time ago: 12h, 7d, 4w";
+    const WRONG: &str = "expected a date: 2026-01-31, 2026-01-31T18:00, 2026-01-31T18:00:00Z, or a time ago: 12h, \
+        7d, 4w";
     let second = |zoned: Zoned| zoned.timestamp().as_second();
     let local = |time: civil::DateTime| time.to_zoned(now.time_zone().clone()).map(second);
     if let Ok(timestamp) = text.parse::<Timestamp>() {

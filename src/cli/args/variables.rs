@@ -84,7 +84,7 @@ pub fn findings(mistakes: &[Mistake]) -> Vec<Line> {
         topic: "variables",
         udid: None,
         says: mistake.text.clone(),
-        means: Some("every other command ends with 2".to_owned()),
+        means: Some("every other command ends with exit code 2".to_owned()),
         hint: Some(mistake.hint.clone()),
     };
     mistakes.iter().map(finding).collect()
@@ -112,7 +112,7 @@ fn mistake(name: &str, value: &OsString, known: &BTreeSet<String>) -> Option<Mis
             .filter(|(distance, _)| *distance <= (name.len() - PREFIX.len()).div_ceil(3))
             .min();
         return Some(Mistake {
-            text: format!("there is no variable {name}"),
+            text: format!("unknown variable {name}"),
             hint: match near {
                 Some((_, other)) => format!("did you mean {other}?"),
                 None => {
@@ -125,16 +125,17 @@ fn mistake(name: &str, value: &OsString, known: &BTreeSet<String>) -> Option<Mis
     if value.is_empty() {
         return Some(Mistake {
             text: format!("the variable {name} is empty"),
-            hint: "give it a value, or unset it; in a script, look at where the value comes from"
+            hint: "give it a value, or unset it; in a script, check where the value comes from"
                 .to_owned(),
         });
     }
     if config::is_place(name) && store::path(value.clone()).is_ok_and(|path| !is_whole(&path)) {
         return Some(Mistake {
-            text: format!("the variable {name} is no whole path: {}", value.display()),
-            hint:
-                "write the path from the root on: a relative one means another place in each folder"
-                    .to_owned(),
+            text: format!(
+                "the variable {name} is not an absolute path: {}",
+                value.display()
+            ),
+            hint: "write an absolute path: a relative one depends on the current folder".to_owned(),
         });
     }
     None

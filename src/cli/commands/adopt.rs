@@ -9,19 +9,20 @@ use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::{WritableStoreArgs, path_parser};
 use crate::cli::render::taken::reported;
 
-/// Take a backup of Finder, iTunes, iMazing or another program into the store.
+/// Copy a backup made by Finder, iTunes, iMazing or another program into the store
 ///
 /// Example:  idev-backup adopt ~/Library/Application\ Support/MobileSync/Backup/00008130-001A2B3C4D5E6F70
 ///
-/// It is checked, copied (by clones of its blocks where the disk can) and checked again; what it is
-/// taken from stays as it is. It becomes the phone's current backup if it is the newest, else a
-/// snapshot of its own date. It is pinned: `unpin` leaves it to the rules.
+/// The backup is checked, copied (as clones of its blocks if the disk supports that) and checked
+/// again. The original stays unchanged. The copy becomes the phone's current backup if it is the
+/// newest, else a snapshot of its own date. It is pinned; after `unpin` the retention rules apply
+/// to it.
 #[derive(Args)]
 pub struct Adopt {
     /// The backup's folder
     #[arg(value_parser = path_parser())]
     backup: PathBuf,
-    /// Take it in though it is damaged
+    /// Adopt the backup even if it is damaged
     #[arg(long)]
     force: bool,
     #[command(flatten)]

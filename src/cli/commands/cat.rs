@@ -12,11 +12,11 @@ use crate::cli::render::output;
 use crate::cli::render::unread::tell_unread;
 use crate::cli::{exit, new_file};
 
-/// Print a file of a backup, as it is on the phone.
+/// Print a file of a backup, as it is on the phone
 ///
 /// Example:  idev-backup cat latest HomeDomain/Library/SMS/sms.db -o sms.db
 ///
-/// What was printed of a file that turns out to be damaged stays printed; the exit code is 1 then.
+/// If a file turns out to be damaged, a part of it may be printed already; the exit code is then 1.
 #[derive(Args)]
 pub struct Cat {
     #[command(flatten)]
@@ -24,10 +24,10 @@ pub struct Cat {
     /// The file: domain and path, or its file id (40 hex digits)
     #[arg(value_name = "DOMAIN/PATH")]
     file: Option<String>,
-    /// Write it to this file, which must not be there yet
+    /// Write it to this file, which must not exist yet
     #[arg(short, long, value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
     output: Option<PathBuf>,
-    /// Print to a terminal what is no text; replace the file of --output
+    /// Print binary data even to a terminal; replace an existing --output file
     #[arg(long)]
     force: bool,
 }
@@ -36,7 +36,7 @@ pub struct Cat {
 const HEAD_BYTES: u64 = 8 << 10;
 
 impl Cat {
-    /// Lets the words begin with what is wanted: without a backup's name it is the current one.
+    /// Uses the current backup if the only word is a file instead of a backup's name.
     pub fn settle(&mut self) {
         if self.file.is_none() {
             self.file = self.read.take_word(&[]);
@@ -51,7 +51,7 @@ impl Cat {
 
     fn print(&self) -> Result<u8, Failure> {
         let file = self.file.as_deref().ok_or_else(|| Failure::Command {
-            what: "no file is named".to_owned(),
+            what: "no file was named".to_owned(),
             hint: "name it by its domain and path, as in HomeDomain/Library/SMS/sms.db".to_owned(),
         })?;
         let backup = self.read.open()?;
@@ -86,10 +86,12 @@ impl Cat {
             if !is_text(&head) {
                 return Err(Failure::Command {
                     what: format!(
-                        "{} is not text, and would disturb the terminal",
+                        "{} is binary data, which may disturb the terminal",
                         self.file.as_deref().unwrap_or_default()
                     ),
-                    hint: "write it to a file with `-o FILE` or into a pipe; --force prints it as it is".to_owned(),
+                    hint: "write it to a file with `-o FILE` or into a pipe, or print it anyway \
+                        with --force"
+                        .to_owned(),
                 });
             }
         }

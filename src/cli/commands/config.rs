@@ -11,11 +11,11 @@ use crate::cli::args::variables;
 use crate::cli::exit;
 use crate::cli::render::{output, table};
 
-/// Show and check the config file.
+/// Show and check the config file
 ///
 /// Example:  idev-backup config show
 ///
-/// A flag outranks a variable of the environment, and that the file.
+/// An option takes precedence over an environment variable, and a variable over the file.
 #[derive(Args)]
 pub struct ConfigCommand {
     #[command(subcommand)]
@@ -27,11 +27,11 @@ pub struct ConfigCommand {
 
 #[derive(Subcommand, Clone, Copy)]
 enum What {
-    /// Every key, its value, and where that comes from
+    /// Show every key, its value, and the source of the value
     Show,
-    /// Where the file is, whether it exists or not
+    /// Print the path of the file, even if it does not exist
     Path,
-    /// Read the file and tell every mistake
+    /// Check the file and report every mistake
     Check,
 }
 
@@ -61,7 +61,7 @@ impl ConfigCommand {
     /// the variables and the default values.
     pub fn run(&self, named: Option<&Path>, command: Command) -> u8 {
         let Some((path, is_named)) = place(named) else {
-            output::tell("error: you have no home folder\n  hint: name a file with --config");
+            output::tell("error: your home folder is not known\n  hint: name a file with --config");
             return exit::FAILED;
         };
         let mut about = About {
@@ -93,7 +93,7 @@ impl ConfigCommand {
             }
             (What::Check, false) if !is_wrong => {
                 output::line(&format!(
-                    "{}: there is no such file, which is fine",
+                    "{}: the file does not exist, so the defaults apply",
                     about.path
                 ));
             }
@@ -133,7 +133,7 @@ impl Config {
                 value: Some(value.clone()),
                 from: "file",
                 variable: None,
-                help: "a rule of this phone alone",
+                help: "a rule for this phone only",
             })
         });
         KEYS.iter()
@@ -181,7 +181,7 @@ pub fn findings(path: &Path, mistakes: &[Mistake]) -> Vec<Line> {
             at(mistake),
             mistake.text
         ),
-        means: Some("every other command that reads the file ends with 2".to_owned()),
+        means: Some("every other command that reads the file ends with exit code 2".to_owned()),
         hint: mistake.hint.clone(),
     };
     mistakes.iter().map(finding).collect()

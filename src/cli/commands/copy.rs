@@ -12,21 +12,20 @@ use crate::cli::args::store::{self, StoreArgs, path_parser};
 use crate::cli::failure::Failure;
 use crate::cli::render::taken::reported;
 
-/// Copy a snapshot into a store on another disk.
+/// Copy a snapshot into a store on another disk
 ///
 /// Example:  idev-backup copy latest /media/disk/backups
 ///
-/// Each file is compared with the hash that it had when it was received, and read once more when
-/// all are there. What a copy that broke off has brought is not copied again.
+/// Each file is compared with the hash that it had when it was received, and read again once all
+/// files are copied. Files that an interrupted run has copied are not copied again.
 #[derive(Args)]
 pub struct Copy {
-    /// The snapshot: its time or how that begins, a name that it was given, `latest`, a phone, or
-    /// its folder
+    /// The snapshot: its time or the beginning of it, its tag, `latest`, a phone, or its folder
     snapshot: String,
     /// The store to copy it into
     #[arg(value_parser = path_parser())]
     target: PathBuf,
-    /// Make a new store of the target if it is none [default: only in a terminal]
+    /// Create the target store if it does not exist [default: only in a terminal]
     #[arg(long)]
     new_store: bool,
     #[command(flatten)]
@@ -55,7 +54,7 @@ fn apart(target: &Path, source: &Store) -> Result<(), Failure> {
     if within(target, source.root()) || within(source.root(), target) {
         Err(Failure::Command {
             what: format!(
-                "{} lies in the store that the backup is in, or around it",
+                "{} is inside the store that holds the backup, or contains it",
                 target.display()
             ),
             hint: "name a folder on another disk".to_owned(),

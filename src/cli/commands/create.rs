@@ -30,11 +30,11 @@ use crate::cli::render::output;
 use crate::cli::render::progress::{Show, Watch};
 use crate::cli::{exit, hints};
 
-/// Back up a phone: everything the first time, then only what changed.
+/// Back up a phone: everything the first time, then only what changed
 ///
 /// Example:  idev-backup create --store /srv/backups
 ///
-/// The backup before stays untouched until the new one is complete and checked; then it becomes a
+/// The previous backup stays untouched until the new one is complete and checked. Then it becomes a
 /// snapshot.
 #[derive(Args)]
 pub struct Create {
@@ -43,25 +43,25 @@ pub struct Create {
     /// Back up all connected phones at once
     #[arg(long)]
     pub(crate) all: bool,
-    /// Have the phone send everything, whatever is there
+    /// Ask the phone for a full backup, ignoring any existing one
     #[arg(long, env = "IDEV_BACKUP_CREATE_FULL")]
     full: bool,
     #[command(flatten)]
     pub(crate) backup: BackupArgs,
-    /// Ask for the backup password first, and try it on the new backup
+    /// Ask for the backup password first, and check that it opens the new backup
     #[arg(long)]
     ask_password: bool,
-    /// Only if the last backup is older than this: 20h, 3d, 1h30m
+    /// Start only if the last backup is older than this: 20h, 3d, 1h30m
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_CONDITIONS_IF_OLDER_THAN", value_parser = parse_span, help_heading = "Unattended")]
     if_older_than: Option<Duration>,
-    /// A phone that is not there is no failure: end with 0
+    /// End with exit code 0 if the phone is not connected
     #[arg(
         long,
         env = "IDEV_BACKUP_CONDITIONS_IF_PRESENT",
         help_heading = "Unattended"
     )]
     if_present: bool,
-    /// How long to wait for the phone to be connected
+    /// Wait this long for the phone to be connected
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_CONDITIONS_WAIT_FOR_DEVICE", default_value = "0s", value_parser = parse_span, help_heading = "Unattended")]
     wait_for_device: Duration,
     #[command(flatten)]

@@ -12,14 +12,14 @@ use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::{Show, Watch};
 
-/// Delete a snapshot, for good.
+/// Delete a snapshot permanently
 ///
 /// Example:  idev-backup delete 20261120
 #[derive(Args)]
 pub struct Delete {
     #[command(flatten)]
     of: SnapshotArgs,
-    /// Do not ask
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -45,7 +45,7 @@ impl Delete {
             Ok(Some(deleted)) => {
                 match style {
                     Style::Json => output::object("deleted", Some(&deleted.udid), &deleted),
-                    _ => output::line(&format!("{} is deleted.", deleted.path)),
+                    _ => output::line(&format!("{} was deleted.", deleted.path)),
                 }
                 match watch.problems() {
                     0 => exit::DONE,
@@ -72,19 +72,17 @@ fn agrees(seen: &Deleted) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::Command {
             what: format!(
-                "deleting {} cannot be undone, and nobody is there to be asked",
+                "deleting {} cannot be undone, and the program cannot ask for confirmation \
+                without a terminal",
                 seen.path
             ),
-            hint: "run it in a terminal, or say --yes".to_owned(),
+            hint: "run it in a terminal, or add --yes".to_owned(),
         });
     }
-    let room = seen.frees_bytes.map_or_else(String::new, |bytes| {
-        format!(" {} become free.", size(bytes))
-    });
-    output::tell(&format!(
-        "This deletes {} for good: nothing brings it back.{room}",
-        seen.path
-    ));
+    let room = seen
+        .frees_bytes
+        .map_or_else(String::new, |bytes| format!(" This frees {}.", size(bytes)));
+    output::tell(&format!("This deletes {} permanently.{room}", seen.path));
     for (is_so, text) in [
         (
             seen.last_of_phone,
@@ -92,11 +90,11 @@ fn agrees(seen: &Deleted) -> Result<bool, Failure> {
         ),
         (
             seen.current,
-            "It is the current backup: the next one begins anew and sends everything.",
+            "It is the current backup: the next one will be a full backup.",
         ),
         (
             seen.pinned,
-            "It is pinned, or may be: it will be refused until the pin is taken away.",
+            "It is or may be pinned, and then cannot be deleted: run `idev-backup unpin` first.",
         ),
     ] {
         if is_so {
@@ -104,7 +102,7 @@ fn agrees(seen: &Deleted) -> Result<bool, Failure> {
         }
     }
     if !seen.tags.is_empty() {
-        output::tell(&format!("  It is called {}.", seen.tags.join(", ")));
+        output::tell(&format!("  It is tagged {}.", seen.tags.join(", ")));
     }
     output::tell("Type `yes` to delete it:");
     let mut answer = String::new();

@@ -24,13 +24,12 @@ use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::Show;
 use crate::cli::render::verify::tell;
 
-/// Back up a simulated iPhone twice and verify the result: everything that `create` does, without a
-/// phone.
+/// Back up a simulated iPhone twice and verify the result, to try the program without a phone
 ///
 /// Example:  idev-backup demo
 #[derive(Args)]
 pub struct Demo {
-    /// Keep the store here; without it, it is removed at the end
+    /// Keep the store in this folder [default: a temporary folder, removed at the end]
     #[arg(long, value_name = "DIR", value_parser = path_parser())]
     store: Option<PathBuf>,
     #[command(flatten)]
@@ -112,11 +111,12 @@ impl Demo {
         watch.finish();
         let code = tell(&report, style);
         if self.store.is_none() {
-            say("\nThis store is removed now; `demo --store DIR` keeps it.");
+            say("\nThe store is removed now; keep it with `demo --store DIR`.");
         }
         say(
-            "\nWith a real phone: connect it, unlock it, and run `idev-backup create`. It makes a new store only when it is asked to: in a \
-             terminal with `--store DIR`, else with `--new-store`.",
+            "\nWith a real phone: connect it, unlock it, and run `idev-backup create`. It creates \
+            a new store only on request: with `--store DIR` in a terminal, else with \
+            `--new-store`.",
         );
         Ok(code)
     }

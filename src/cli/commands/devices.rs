@@ -14,7 +14,7 @@ use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::{output, table};
 
-/// Show the phones that are connected, and how far they are ready for a backup.
+/// Show the connected phones, and whether they are ready for a backup
 ///
 /// Example:  idev-backup devices --json
 #[derive(Args)]

@@ -21,33 +21,33 @@ use crate::cli::render::diff::{Shown, text};
 use crate::cli::render::output;
 use crate::cli::render::unread::tell_unread;
 
-/// Show what changed between two backups.
+/// Show what changed between two backups
 ///
 /// Example:  idev-backup diff 20261120-221401 latest
 ///
-/// Compares what the phone noted of each file: size, time, hash. Files are not read, so it takes
-/// seconds.
+/// Compares the size, time and hash that the phone recorded for each file. It does not read the
+/// files, so it takes only seconds.
 #[derive(Args)]
 pub struct Diff {
-    /// The first backup: a folder; or in the store: `latest`, a phone, a time, or the beginning of
-    /// either
+    /// The first backup: a folder, or in the store a phone's name, `latest`, a date or PHONE@DATE
     before: String,
-    /// The second one
+    /// The second backup, named in the same way
     after: String,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
     password: PasswordArgs,
-    /// Where the second backup has another password: read it from the first line of this file
+    /// Read the password of the second backup, if it has another one, from the first line of this
+    /// file
     #[arg(long, value_name = "FILE", conflicts_with = "other_password_command", value_parser = crate::cli::args::store::path_parser())]
     other_password_file: Option<PathBuf>,
-    /// Run this command and take what it prints as the password of the second backup
+    /// Run this command and use the first line that it prints as the password of the second backup
     #[arg(long, value_name = "COMMAND")]
     other_password_command: Option<OsString>,
-    /// Show every file that changed
+    /// Show every changed file
     #[arg(long)]
     all: bool,
-    /// Print JSON: a line for every file that changed, then what changed in all
+    /// Print JSON: one line per changed file, then the totals
     #[arg(long)]
     json: bool,
 }
@@ -105,8 +105,8 @@ impl Diff {
                 // Without a terminal to prompt on, report that the password is wrong.
                 if is_given && !std::io::stdin().is_terminal() {
                     output::tell(
-                        "problem: one password does not open both; --other-password-file and --other-password-command name \
-                         that of the second backup",
+                        "problem: the password does not open both backups; give that of the \
+                        second one with --other-password-file or --other-password-command",
                     );
                     return Err(reader::Error::WrongPassword { of }.into());
                 }

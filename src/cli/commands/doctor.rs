@@ -21,10 +21,10 @@ use crate::cli::{exit, hints};
 /// Time limit for all answers of a phone or a disk.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Look for what is in the way of the next backup, or explain an error
+/// Find out what prevents the next backup, or explain an error
 ///
-/// Looks at usbmuxd, USB, trust, the phone, the disk and the store.
-/// Changes nothing; works without a phone, without usbmuxd and without a store.
+/// Checks usbmuxd, USB, trust, the phone, the disk and the store.
+/// Changes nothing, and works without a phone, without usbmuxd and without a store.
 ///
 /// Example:  idev-backup doctor
 ///           idev-backup doctor explain 105
@@ -39,7 +39,7 @@ pub struct Doctor {
     device: DeviceArgs,
     #[command(flatten)]
     store: StoreArgs,
-    /// Days after which the last good backup is too old [default: --overdue-after, else 7]
+    /// Report a phone as overdue after this many days [default: --overdue-after, else 7]
     #[arg(long, value_name = "DAYS")]
     max_age: Option<u32>,
     #[command(flatten)]
@@ -48,21 +48,20 @@ pub struct Doctor {
     pub(crate) connector: ConnectionArgs,
     #[command(flatten)]
     output: OutputArgs,
-    /// What is wrong with the config file, which then has no say.
+    /// Mistakes in the config file, which is then ignored.
     #[arg(skip)]
     pub(crate) config: Vec<Line>,
 }
 
 #[derive(Subcommand)]
 enum Explain {
-    /// Explain an error code or message: of a phone, of usbmuxd, of Finder, iTunes or
-    /// idevicebackup2
+    /// Explain an error code or message of a phone, usbmuxd, Finder, iTunes or idevicebackup2
     ///
     /// Example:  idev-backup doctor explain 'Multiple errors uploading files (MBErrorDomain/104)'
     ///
-    /// Exit code 0: explained. 1: nothing in it is known.
+    /// Exit code 0: explained. 1: not a known error.
     Explain {
-        /// The code or the message; from standard input if left out
+        /// The code or the message [default: read standard input]
         #[arg(allow_negative_numbers = true)]
         text: Vec<String>,
         /// Print JSON

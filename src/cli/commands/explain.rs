@@ -27,8 +27,10 @@ pub fn explain(words: &[String], as_json: bool) -> u8 {
     let explanations = explain::explain(&text);
     if explanations.is_empty() {
         let nothing = Failure::Command {
-            what: format!("nothing is known about {:?}", text.trim()),
-            hint: "give the whole message, with its number; docs/guide.md, \"When it goes wrong\", has more".to_owned(),
+            what: format!("{:?} is not a known error", text.trim()),
+            hint: "give the whole message with its number, or see \"When it goes wrong\" in \
+                docs/guide.md"
+                .to_owned(),
         };
         return output::failure(&nothing, None, as_json);
     }

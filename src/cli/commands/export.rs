@@ -12,7 +12,7 @@ use crate::cli::render::output;
 use crate::cli::render::photos::tell;
 use crate::cli::render::progress::Show;
 
-/// Write photos and videos of a backup into a folder, in a form that people use.
+/// Export photos and videos of a backup into a folder
 #[derive(Args)]
 pub struct Export {
     #[command(subcommand)]
@@ -24,19 +24,19 @@ enum What {
     Photos(Photos),
 }
 
-/// Write the camera roll into a folder by year and month, with original names and dates.
+/// Export the camera roll into folders by year and month, with original names and dates
 ///
 /// Example:  idev-backup export photos latest --to ~/Pictures/iPhone
 ///
 /// The still and the moving part of a Live Photo stay together under one name. Exit code 3: done,
-/// but some files are not as they should be.
+/// but some files have problems.
 #[derive(Args)]
 pub struct Photos {
     #[command(flatten)]
     read: ReadArgs,
     #[command(flatten)]
     into: IntoArgs,
-    /// All files in one folder, without years and months
+    /// Put all files into one folder, without years and months
     #[arg(long)]
     flat: bool,
     /// Export photos in "Recently Deleted" too, into a folder of that name

@@ -13,30 +13,29 @@ use crate::cli::render::extract::tell;
 use crate::cli::render::output;
 use crate::cli::render::progress::Show;
 
-/// Write files of a backup into a folder, with the names, times and modes that they had on the
-/// phone.
+/// Extract files of a backup into a folder, with the names, times and modes they had on the phone
 ///
 /// Example:  idev-backup extract latest --to photos 'CameraRollDomain/Media/DCIM/**'
 ///
-/// A pattern with a `/` is for domain and path, one without for the last name alone; without any it
-/// is everything. Exit code 3: done, but some files are not as they should be.
+/// A pattern with a `/` must match domain and path, one without only the file name. Without a
+/// pattern, everything is extracted. Exit code 3: done, but some files have problems.
 #[derive(Args)]
 pub struct Extract {
     #[command(flatten)]
     read: ReadArgs,
-    /// Which files: *.HEIC, 'HomeDomain/Library/{SMS,Notes}/**'
+    /// Files to extract: *.HEIC, 'HomeDomain/Library/{SMS,Notes}/**' [default: everything]
     #[arg(value_name = "PATTERN", value_parser = value_parsers::pattern)]
     patterns: Vec<String>,
-    /// Only of these domains: 'AppDomain*-net.whatsapp.*'
+    /// Extract only domains that match this pattern: 'AppDomain*-net.whatsapp.*'
     #[arg(long, value_name = "PATTERN", value_parser = value_parsers::pattern)]
     domain: Vec<String>,
-    /// Letters' case makes no difference in patterns
+    /// Ignore upper and lower case in patterns
     #[arg(long)]
     any_case: bool,
     #[command(flatten)]
     into: IntoArgs,
-    /// Give group and others the rights that they had on the phone; without it only you can read
-    /// the files
+    /// Keep the permissions that group and others had on the phone [default: only you can read the
+    /// files]
     #[arg(long)]
     modes: bool,
     #[command(flatten)]
@@ -44,7 +43,7 @@ pub struct Extract {
 }
 
 impl Extract {
-    /// Lets the words begin with what is wanted: without a backup's name it is the current one.
+    /// Uses the current backup if the first word is a pattern instead of a backup's name.
     pub fn settle(&mut self) {
         if let Some(word) = self.read.take_word(&self.patterns) {
             self.patterns.insert(0, word);

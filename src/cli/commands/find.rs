@@ -15,42 +15,42 @@ use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Lines};
 use crate::cli::render::unread::tell_unread;
 
-/// Find files in a backup by name, domain, size and date.
+/// Find files in a backup by name, domain, size and date
 ///
 /// Example:  idev-backup find latest '*.HEIC' --size +5M --newer 2026-01-31
 ///
-/// Prints a name a line, as DOMAIN/PATH, in the order of the phone's list. A pattern with a slash
-/// is for the domain and the whole path ('CameraRollDomain/**/*.MOV'), one without for the last
-/// name alone. With several patterns one of them is enough; of several options all must hold.
+/// Prints one name per line, as DOMAIN/PATH, in the order of the phone's list. A pattern with a
+/// slash must match the domain and the whole path ('CameraRollDomain/**/*.MOV'), one without a
+/// slash only the file name. A file needs to match one of several patterns, but all of the options.
 #[derive(Args)]
 pub struct Find {
     #[command(flatten)]
     read: ReadArgs,
-    /// Patterns as in a shell: * ** ? [a-z] {a,b}; without one everything is found
+    /// Patterns as in a shell: * ** ? [a-z] {a,b} [default: everything]
     #[arg(value_name = "PATTERN", value_parser = value_parsers::pattern)]
     patterns: Vec<String>,
-    /// Only in domains that match this pattern; may be repeated
+    /// Search only domains that match this pattern; may be repeated
     #[arg(long, value_name = "PATTERN", value_parser = value_parsers::pattern)]
     domain: Vec<String>,
-    /// Only files of this size: +10M (or more), -1k (or less), 1M..2M
+    /// Find only files of this size: +10M (or more), -1k (or less), 1M..2M
     #[arg(long, value_parser = value_parsers::sizes, allow_hyphen_values = true)]
     size: Option<RangeInclusive<u64>>,
-    /// Only what changed at this time or later: 2026-01-31, RFC 3339, or 7d (ago)
+    /// Find only what changed at this time or later: 2026-01-31, RFC 3339, or 7d (ago)
     #[arg(long, value_name = "DATE", value_parser = value_parsers::date)]
     newer: Option<i64>,
-    /// Only what changed before this time
+    /// Find only what changed before this time
     #[arg(long, value_name = "DATE", value_parser = value_parsers::date)]
     older: Option<i64>,
-    /// Only these
+    /// Find only entries of this kind
     #[arg(long)]
     kind: Option<Kind>,
-    /// Let the case of letters make no difference
+    /// Ignore upper and lower case
     #[arg(short = 'i', long)]
     ignore_case: bool,
     /// End each name with a zero byte, for `xargs -0`
     #[arg(short = '0', long, alias = "print0", conflicts_with = "json")]
     null: bool,
-    /// Print JSON: an object for each that was found, then their number
+    /// Print JSON: one object per match, then the number of matches
     #[arg(long)]
     json: bool,
 }
@@ -69,7 +69,7 @@ struct Searched {
 }
 
 impl Find {
-    /// Lets the words begin with what is wanted: without a backup's name it is the current one.
+    /// Uses the current backup if the first word is a pattern instead of a backup's name.
     pub fn settle(&mut self) {
         if let Some(word) = self.read.take_word(&self.patterns) {
             self.patterns.insert(0, word);

@@ -15,23 +15,23 @@ use crate::cli::render::output::{self, Lines};
 use crate::cli::render::table;
 use crate::cli::render::unread::tell_unread;
 
-/// List the domains of a backup, or what a folder in it holds.
+/// List the domains of a backup, or the contents of a folder in it
 ///
 /// Example:  idev-backup ls -l latest CameraRollDomain/Media/DCIM
 #[derive(Args)]
 pub struct Ls {
     #[command(flatten)]
     read: ReadArgs,
-    /// A domain, or a folder or file in it; without one the domains are listed
+    /// A domain, or a folder or file in it [default: list the domains]
     #[arg(value_name = "DOMAIN[/PATH]")]
     place: Option<String>,
     /// Show type, permissions, size and date; folders and links are marked
     #[arg(long, short)]
     long: bool,
-    /// List all that is below the folder
+    /// List everything below the folder
     #[arg(long, short = 'R')]
     recursive: bool,
-    /// Print JSON: an object for each entry, then their number
+    /// Print JSON: one object per entry, then the number of entries
     #[arg(long)]
     json: bool,
 }
@@ -50,7 +50,7 @@ struct OfDomains<'a> {
 }
 
 impl Ls {
-    /// Lets the words begin with what is wanted: without a backup's name it is the current one.
+    /// Uses the current backup if the only word is a folder instead of a backup's name.
     pub fn settle(&mut self) {
         if self.place.is_none() {
             self.place = self.read.take_word(&[]);

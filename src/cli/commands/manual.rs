@@ -10,12 +10,12 @@ use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Lines};
 
-/// Print what a shell needs to complete commands and options.
+/// Print the script with which a shell completes commands and options
 ///
 /// Example:  idev-backup completions bash > ~/.local/share/bash-completion/completions/idev-backup
 #[derive(Args)]
 pub struct Completions {
-    /// The shell
+    /// The shell to print the script for
     shell: Shell,
 }
 
@@ -28,7 +28,7 @@ impl Completions {
     }
 }
 
-/// Print the manual page, or write one for each command.
+/// Print the manual page, or write one for each command
 ///
 /// Example:  idev-backup man --to ~/.local/share/man/man1
 #[derive(Args)]

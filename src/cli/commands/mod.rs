@@ -1,4 +1,4 @@
-//! One file for each command: it reads the options, calls the library and prints the report.
+//! Commands, each in its own file: it reads the options, calls the library and prints the report.
 
 pub(crate) mod adopt;
 pub(crate) mod back_up;

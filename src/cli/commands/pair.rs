@@ -11,7 +11,7 @@ use crate::cli::exit;
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::Show;
 
-/// Have a phone trust this computer.
+/// Pair this computer with a phone
 ///
 /// Example:  idev-backup pair
 ///
@@ -20,7 +20,7 @@ use crate::cli::render::progress::Show;
 pub struct Pair {
     #[command(flatten)]
     device: DeviceArgs,
-    /// Seconds to wait for somebody to tap Trust
+    /// Wait this long for Trust to be tapped
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     wait: u64,
     #[command(flatten)]
@@ -39,11 +39,11 @@ impl Pair {
         });
         match paired {
             Ok((Outcome::Already, udid)) => {
-                output::line(&format!("{udid} is paired with this computer already."));
+                output::line(&format!("{udid} is already paired with this computer."));
                 exit::DONE
             }
             Ok((Outcome::Paired, udid)) => {
-                output::line(&format!("{udid} is paired with this computer now."));
+                output::line(&format!("{udid} is now paired with this computer."));
                 exit::DONE
             }
             Err(e) => output::failure(&e, None, false),
@@ -51,7 +51,7 @@ impl Pair {
     }
 }
 
-/// Have a phone and this computer forget each other.
+/// Unpair this computer from a phone
 ///
 /// Example:  idev-backup unpair
 #[derive(Args)]
@@ -72,9 +72,7 @@ impl Unpair {
         });
         match unpaired {
             Ok(udid) => {
-                output::line(&format!(
-                    "{udid} and this computer have forgotten each other."
-                ));
+                output::line(&format!("{udid} is now unpaired from this computer."));
                 exit::DONE
             }
             Err(e) => output::failure(&e, None, false),

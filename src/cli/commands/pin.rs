@@ -5,7 +5,7 @@ use idev_backup::history::change;
 
 use crate::cli::args::snapshot::SnapshotArgs;
 
-/// Keep a snapshot, whatever the rules say.
+/// Keep a snapshot regardless of the retention rules
 ///
 /// Example:  idev-backup pin 20261120
 #[derive(Args)]
@@ -17,12 +17,13 @@ pub struct Pin {
 impl Pin {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        self.of
-            .note("is pinned, and stays", |of| Ok(change::pin(of, true)?))
+        self.of.note("is pinned, and will be kept", |of| {
+            Ok(change::pin(of, true)?)
+        })
     }
 }
 
-/// Take a snapshot's pin away; the rules decide about it again.
+/// Unpin a snapshot, so that the retention rules apply to it again
 ///
 /// Example:  idev-backup unpin 20261120
 #[derive(Args)]

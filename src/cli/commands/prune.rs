@@ -12,18 +12,18 @@ use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::{Show, Watch};
 use crate::cli::render::prune::show_fates;
 
-/// Drop the snapshots that no rule keeps.
+/// Drop the snapshots that no rule keeps
 ///
 /// Example:  idev-backup prune --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --dry-run
 ///
 /// Never dropped: the current backup, the newest good one, the last one that `verify` found whole,
-/// those that are pinned or have a name, and those that another program made.
+/// those that are pinned or tagged, and those that another program made.
 #[derive(Args)]
 pub struct Prune {
     /// Show what would be dropped, and why the others stay
     #[arg(long)]
     dry_run: bool,
-    /// Only this phone's, by its UDID or its name, or how either begins
+    /// Prune only this phone's snapshots: its UDID or name, or the beginning of either
     #[arg(long, short, value_name = "PHONE", value_parser = crate::cli::args::device::phone_text)]
     device: Option<String>,
     #[command(flatten)]

@@ -7,17 +7,17 @@ use crate::cli::args::store::StoreArgs;
 use crate::cli::exit;
 use crate::cli::render::output;
 
-/// Say that a phone is gone for good: its last backup is not overdue any more.
+/// Mark a phone as no longer in use, so that its backup is never overdue
 ///
 /// Example:  idev-backup retire "Mira's old iPhone"
 ///
-/// Its backups stay, and can be restored. A phone that is backed up again is no longer retired.
+/// Its backups stay, and can be restored. The next backup of the phone ends its retirement.
 #[derive(Args)]
 pub struct Retire {
-    /// The phone, by its UDID or its name, or how either begins
+    /// The phone: its UDID or name, or the beginning of either
     #[arg(value_name = "PHONE", value_parser = crate::cli::args::device::phone_text)]
     phone: String,
-    /// Take it back: the phone is expected again
+    /// Expect backups of the phone again
     #[arg(long)]
     undo: bool,
     #[command(flatten)]
@@ -40,7 +40,7 @@ impl Retire {
             Ok(noted) => {
                 let name = noted.name.as_deref().unwrap_or("the phone");
                 let words = match noted.retired {
-                    Some(_) => "is retired, and not overdue any more. Its backups stay",
+                    Some(_) => "is retired, and does not count as overdue. Its backups stay",
                     None => "is not retired any more",
                 };
                 let line = format!("{name} ({}) {words}.", noted.udid);

@@ -5,16 +5,16 @@ use idev_backup::history::change;
 
 use crate::cli::args::snapshot::SnapshotArgs;
 
-/// Give a snapshot a name: it stays, and every command finds it by that.
+/// Tag a snapshot with a name: commands find it by the name, and rules keep it
 ///
 /// Example:  idev-backup tag 20261120 "before iOS 27"
 #[derive(Args)]
 pub struct Tag {
     #[command(flatten)]
     of: SnapshotArgs,
-    /// The name
+    /// The tag: a name for the snapshot
     name: String,
-    /// Take the name away
+    /// Remove the tag
     #[arg(long)]
     remove: bool,
 }
@@ -23,9 +23,9 @@ impl Tag {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let words = if self.remove {
-            format!("is not called {:?} any more", self.name)
+            format!("is not tagged {:?} any more", self.name)
         } else {
-            format!("is called {:?}, and stays", self.name)
+            format!("is tagged {:?}, and will be kept", self.name)
         };
         self.of
             .note(&words, |of| Ok(change::tag(of, &self.name, self.remove)?))

@@ -10,24 +10,24 @@ use crate::cli::failure::Failure;
 use crate::cli::render::output::{self, Lines};
 use crate::cli::render::unread::tell_unread;
 
-/// Draw the folders of a backup as a tree, each with its files and their size.
+/// Draw the folders of a backup as a tree, with the number and size of their files
 ///
 /// Example:  idev-backup tree latest CameraRollDomain --depth 2
 #[derive(Args)]
 pub struct Tree {
     #[command(flatten)]
     read: ReadArgs,
-    /// A domain, or a folder in it; without one all domains are drawn
+    /// A domain, or a folder in it [default: all domains]
     #[arg(value_name = "DOMAIN[/PATH]")]
     place: Option<String>,
-    /// Draw so many levels; what is deeper counts for what it is in
+    /// Draw N levels; the sums of a folder include everything deeper
     #[arg(long, value_name = "N", default_value_t = DEPTH_MAX, hide_default_value = true,
           value_parser = clap::value_parser!(u16).range(0..=i64::from(DEPTH_MAX)))]
     depth: u16,
 }
 
 impl Tree {
-    /// Lets the words begin with what is wanted: without a backup's name it is the current one.
+    /// Uses the current backup if the first word is a folder instead of a backup's name.
     pub fn settle(&mut self) {
         if self.place.is_none() {
             self.place = self.read.take_word(&[]);

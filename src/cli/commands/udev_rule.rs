@@ -6,7 +6,7 @@ use idev_backup::transport::udev_rule;
 use crate::cli::exit;
 use crate::cli::render::output::Lines;
 
-/// Print the udev rule that lets you use phones over USB without a daemon (Linux).
+/// Print the udev rule that lets you use phones over USB without a daemon (Linux)
 ///
 /// Example:  idev-backup udev-rule | sudo tee /etc/udev/rules.d/70-idev-backup.rules
 ///           sudo udevadm control --reload

@@ -15,23 +15,23 @@ use crate::cli::render::usage::{apps, chart, kinds};
 use crate::cli::render::{output, usage_html};
 use crate::cli::{exit, new_file};
 
-/// Show what takes the room in a backup, by kind and by app.
+/// Show what uses the space in a backup, by kind and by app
 ///
 /// Example:  idev-backup usage latest --by app
 ///
-/// Sizes are those of the phone, as its own list has them. An app counts with its extensions and
-/// the folders that it shares.
+/// Sizes are those on the phone, taken from its list of files. The size of an app includes its
+/// extensions and shared folders.
 #[derive(Args)]
 pub struct Usage {
     #[command(flatten)]
     read: ReadArgs,
-    /// Show only kinds, or only apps and all of them [default: kinds, and the largest apps]
+    /// Show only kinds, or only apps (all of them) [default: kinds and the largest apps]
     #[arg(long)]
     by: Option<By>,
-    /// Write a page for a browser to this file; it needs no network
+    /// Write a web page to this file; it needs no network
     #[arg(long, value_name = "FILE", value_parser = path_parser().try_map(usage_html::place))]
     html: Option<PathBuf>,
-    /// Replace that file if it is there
+    /// Replace the file if it exists
     #[arg(long, requires = "html")]
     force: bool,
     /// Print JSON
@@ -55,10 +55,7 @@ impl Usage {
         if self.json {
             output::object("usage", report.udid.as_deref(), &report);
         } else if let Some(file) = &self.html {
-            output::tell(&format!(
-                "{} is written; open it in a browser",
-                file.display()
-            ));
+            output::tell(&format!("Wrote {}; open it in a browser", file.display()));
         } else {
             self.text(&report)
                 .iter()

@@ -13,12 +13,12 @@ use crate::cli::render::output;
 use crate::cli::render::progress::{Show, Watch};
 use crate::cli::render::verify::{tell, tell_repair};
 
-/// Check that a backup is whole: ours, Finder's, iTunes' or any other program's.
+/// Verify that a backup is complete and unchanged, whichever program made it
 ///
-/// Three levels, each of which does all that the one before does. `--quick`: everything that the
-/// phone listed is there, with the right name and size. Without a flag: every byte is what was
-/// received, where we made the backup. `--deep`: every file decrypts and has the right length, and
-/// the databases and property lists inside open, so that it could be restored.
+/// There are three levels, and each includes the one before. With `--quick`: every file on the
+/// phone's list is present, with the right name and size. By default: every byte is as it was
+/// received, if idev-backup made the backup. With `--deep`: every file decrypts and has the right
+/// length, and the databases and property lists inside open, so that the backup could be restored.
 ///
 /// Example:  idev-backup verify ~/Backups/00008130-001A2B3C4D5E6F70
 ///
@@ -27,18 +27,20 @@ use crate::cli::render::verify::{tell, tell_repair};
 /// password, the bytes of a backup without hashes). 1: damaged, or the check failed.
 #[derive(Args)]
 pub struct Verify {
-    /// The backup's folder; or in the store: `latest`, a phone, a time, or the beginning of either
+    /// The backup: a folder, or in the store a phone's name, `latest`, a date (2026-11-27) or
+    /// PHONE@DATE [default: the current backup, if the store has one phone]
     backup: Option<String>,
     /// Check names and sizes only, without reading every byte
     #[arg(long, conflicts_with_all = ["deep", "sample"])]
     quick: bool,
-    /// Decrypt every file, and look into databases and property lists: could this be restored?
+    /// Decrypt every file, and open databases and property lists, to see if the backup could be
+    /// restored
     #[arg(long)]
     deep: bool,
-    /// Read only so many of the files, others each time: 5% or 0.5%
+    /// Read only this share of the files, different ones each time: 5% or 0.5%
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     sample: Option<f64>,
-    /// Take back what is damaged from other snapshots of the phone that hold it whole
+    /// Repair damaged files from other snapshots of the phone that have them intact
     #[arg(long, conflicts_with = "sample")]
     repair: bool,
     #[command(flatten)]
@@ -56,11 +58,11 @@ fn percent(text: &str) -> Result<f64, String> {
         .unwrap_or(text)
         .trim_end()
         .parse()
-        .map_err(|_| "it is no percentage, like 5%".to_owned())?;
+        .map_err(|_| "expected a percentage, such as 5%".to_owned())?;
     if number > 0.0 && number <= 100.0 {
         Ok(number / 100.0)
     } else {
-        Err("it must be more than 0% and at most 100%".to_owned())
+        Err("expected more than 0% and at most 100%".to_owned())
     }
 }
 

@@ -35,7 +35,7 @@ impl Shown {
         self.held.push(difference);
         match self.all {
             true if self.held.len() > SORTED_MAX => {
-                output::tell("there are so many that they come unsorted");
+                output::tell("there are too many differences to sort them");
                 self.is_unsorted = true;
                 let held = std::mem::take(&mut self.held);
                 held.iter().for_each(|one| output::line(&line(one)));
@@ -109,7 +109,7 @@ pub fn text(report: &Report) -> Vec<String> {
     let is_same = *amounts == diff::Amounts::default();
     let mut lines = vec![if is_same {
         format!(
-            "SAME. {} in both, by what the phone noted of them.",
+            "SAME. {} in both, according to the phone's records.",
             counted(report.unchanged, "file")
         )
     } else {

@@ -26,12 +26,12 @@ pub fn show(report: &Report, quiet: bool) {
         return;
     }
     for what in &report.not_looked_at {
-        output::line(&format!("not looked at: {what}"));
+        output::line(&format!("not checked: {what}"));
     }
     let of = |level| report.lines.iter().filter(|l| l.level == level).count() as u64;
     output::line(&match (of(Level::Problem), of(Level::Warning)) {
         (0, 0) => "All is well.".to_owned(),
-        (0, warnings) => format!("{}, no problem.", counted(warnings, "warning")),
+        (0, warnings) => format!("{}, 0 problems.", counted(warnings, "warning")),
         (problems, warnings) => {
             format!(
                 "{}, {}.",

@@ -20,23 +20,25 @@ fn words(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     lines.push(match (report.done, report.encrypted) {
         (Some(Done::On), _) => format!("{name} encrypts its backups from now on."),
-        (Some(Done::Off), _) => format!("{name} does not encrypt its backups any more."),
-        (Some(Done::Changed), _) => format!("{name} has another backup password now."),
+        (Some(Done::Off), _) => format!("{name} no longer encrypts its backups."),
+        (Some(Done::Changed), _) => format!("{name} has a new backup password."),
         (None, Some(true)) => format!("{name} encrypts its backups."),
         (None, Some(false)) => format!("{name} does not encrypt its backups."),
-        (None, None) => format!("{name} does not tell whether it encrypts its backups."),
+        (None, None) => format!("{name} does not report whether it encrypts its backups."),
     });
     if report.required {
-        lines.push("  Its administrator demands that it does.".to_owned());
+        lines.push("  Its administrator requires encryption.".to_owned());
     }
     match report.done {
         Some(Done::On | Done::Changed) => {
             lines.push(
-                "  That is the phone's word. The next backup proves it: run `idev-backup create --ask-password`."
+                "  The phone confirms this. To prove it with the next backup, run `idev-backup \
+                create --ask-password`."
                     .to_owned(),
             );
             lines.push(
-                "  Keep the password: without it nobody can read these backups, nor can we."
+                "  Keep the password safe: without it, no program can read these backups, not \
+                even this one."
                     .to_owned(),
             );
         }
@@ -50,8 +52,8 @@ fn words(report: &Report) -> Vec<String> {
     lines
 }
 
-const NOT_IN_IT: &str = "  Backups that are not encrypted hold no saved passwords that another phone could use, no Health and Home data, \
-    no Wi-Fi settings, no Safari and no call history.";
+const NOT_IN_IT: &str = "  Unencrypted backups lack saved passwords that another phone could use, \
+    Health and Home data, Wi-Fi settings, Safari data and call history.";
 
 /// Warns if the store lacks space: after any change of encryption, the phone sends everything
 /// again.
@@ -59,23 +61,26 @@ pub fn room_for_a_full_one(room: Option<&StoreSpace>) -> String {
     let free = |room: &StoreSpace| size(room.free_bytes);
     match room.map(|room| (room, room.bytes)) {
         Some((room, Some(bytes))) if room.is_short() => format!(
-            "Warning: after that the next backup will be a full one, of some {} as the present one, and {} has {} free.",
+            "Warning: the next backup will then be a full one of about {}, like the present one, \
+            and {} has {} free.",
             size(bytes),
             room.path,
             free(room)
         ),
         Some((room, Some(bytes))) => format!(
-            "After that the next backup will be a full one, of some {} as the present one; {} are free.",
+            "The next backup will then be a full one of about {}, like the present one; {} are \
+            free.",
             size(bytes),
             free(room)
         ),
         Some((room, None)) => format!(
-            "After that the next backup will be a full one. How much room it needs is not known, since {} has none of this phone; {} \
-             are free.",
+            "The next backup will then be a full one. Its size is not known, because {} has no \
+            backup of this phone; {} are free.",
             room.path,
             free(room)
         ),
-        None => "After that the next backup will be a full one. How much room it needs is not known, since there is no store yet."
+        None => "The next backup will then be a full one. Its size is not known, because the \
+            store does not exist yet."
             .to_owned(),
     }
 }
@@ -85,8 +90,8 @@ fn words_of_room(done: Option<Done>, room: &StoreSpace) -> Vec<String> {
     if done.is_some() {
         if room.encrypted_backups > 0 {
             lines.push(format!(
-                "  Backups keep the password that they were made with: {} in {}.",
-                counted(room.encrypted_backups, "encrypted one"),
+                "  Existing backups keep the password they were made with: {} in {}.",
+                counted(room.encrypted_backups, "encrypted backup"),
                 room.path
             ));
         }
@@ -113,7 +118,8 @@ pub fn tell_proof(proof: &Proof, style: Style) {
     if !proof.closed_classes.is_empty() {
         let classes: Vec<String> = proof.closed_classes.iter().map(u32::to_string).collect();
         output::tell(&format!(
-            "problem: the keys of protection classes {} do not open, so that files of these classes cannot be read",
+            "problem: the keys of protection classes {} cannot be opened, so files of these \
+            classes cannot be read",
             classes.join(", ")
         ));
     }
@@ -140,17 +146,20 @@ mod tests {
         for (room, says) in [
             (
                 Some(&short),
-                "Warning: after that the next backup will be a full one, of some 9.0 GB as the present one, and /backups has 2.0 GB free.",
+                "Warning: the next backup will then be a full one of about 9.0 GB, like the \
+                present one, and /backups has 2.0 GB free.",
             ),
             (
                 Some(&ample),
-                "After that the next backup will be a full one, of some 9.0 GB as the present one; 40.0 GB are free.",
+                "The next backup will then be a full one of about 9.0 GB, like the present one; \
+                40.0 GB are free.",
             ),
             (
                 Some(&first),
-                "How much room it needs is not known, since /backups has none of this phone; 40.0 GB are free.",
+                "Its size is not known, because /backups has no backup of this phone; 40.0 GB are \
+                free.",
             ),
-            (None, "is not known, since there is no store yet."),
+            (None, "is not known, because the store does not exist yet."),
         ] {
             let said = room_for_a_full_one(room);
             assert!(said.contains(says), "{said}");

@@ -43,12 +43,12 @@ fn text(report: &Report) -> Vec<String> {
     let left_out = &report.links_left_out;
     if left_out.count > 0 {
         lines.push(format!(
-            "  {} not made, since {} of {}:",
+            "  {} not created, because {} of {}:",
             counted(left_out.count, "link"),
             if left_out.count == 1 {
-                "it leads out"
+                "it points out"
             } else {
-                "they lead out"
+                "they point out"
             },
             if left_out.count == 1 {
                 "its domain"
@@ -61,7 +61,10 @@ fn text(report: &Report) -> Vec<String> {
         }));
     }
     if report.lost_modes {
-        lines.push("  The disk keeps no modes: who can read the files is up to it.".to_owned());
+        lines.push(
+            "  The disk does not store permissions, so other users may be able to read the files."
+                .to_owned(),
+        );
     }
     lines
 }
@@ -72,12 +75,12 @@ pub fn problems(problems: &Listing<Problem>) -> Vec<String> {
         return Vec::new();
     }
     let mut lines = vec![format!(
-        "  {} not as {} should be:",
+        "  {} {} problems:",
         match problems.count {
-            1 => "1 is".to_owned(),
-            many => format!("{} are", count(many)),
+            1 => "1 file".to_owned(),
+            many => format!("{} files", count(many)),
         },
-        if problems.count == 1 { "it" } else { "they" },
+        if problems.count == 1 { "has" } else { "have" },
     )];
     lines.extend(shown(problems, |problem| {
         format!(
@@ -97,10 +100,10 @@ pub fn renamed(renamed: &Listing<Renamed>) -> Vec<String> {
         return Vec::new();
     }
     let mut lines = vec![format!(
-        "  {} another name than on the phone:",
+        "  {} renamed:",
         match renamed.count {
-            1 => "1 has".to_owned(),
-            many => format!("{} have", count(many)),
+            1 => "1 file was".to_owned(),
+            many => format!("{} files were", count(many)),
         }
     )];
     lines.extend(shown(renamed, |one| {

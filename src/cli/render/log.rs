@@ -13,14 +13,14 @@ use idev_backup::base::time;
 /// Size in bytes beyond which the log is renamed to FILE.1, replacing the previous one.
 const BYTES_MAX: u64 = 1_000_000;
 
-/// How much a log gets.
+/// Severities that a log contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Level {
-    /// Failures.
+    /// Errors only
     Error,
-    /// Those, and problems.
+    /// Errors and problems
     Warning,
-    /// Everything.
+    /// Everything
     Info,
 }
 

@@ -65,8 +65,8 @@ fn text(report: &Report) -> Vec<String> {
     }
     if !report.has_library {
         lines.push(
-            "  The phone's photo library could not be asked: names and dates are those of its files, and deleted and hidden \
-             photos are among the others."
+            "  The phone's Photos library is not in the backup or cannot be read: names and dates \
+            are those of the files, and deleted and hidden photos are among the others."
                 .to_owned(),
         );
     }

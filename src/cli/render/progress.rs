@@ -420,7 +420,7 @@ fn wait_words(what: Wait, limit_seconds: u64) -> String {
         0 => format!("{limit_seconds} s"),
         minutes => format!("{minutes} min"),
     };
-    format!("{text} ... (it waits up to {limit})")
+    format!("{text} ... (waiting up to {limit})")
 }
 
 /// Returns true if the work of the phase is measured in bytes.
@@ -438,15 +438,15 @@ fn words(phase: Phase) -> &'static str {
         Phase::PhoneChecking => "Phone is checking the backup",
         Phase::Hashing => "Making the list of hashes",
         Phase::Checking => "Checking",
-        Phase::Sealing => "Making it durable",
-        Phase::Measuring => "Looking at what becomes free",
+        Phase::Sealing => "Writing everything to the disk",
+        Phase::Measuring => "Measuring the space to be freed",
         Phase::Removing => "Removing",
         Phase::Copying => "Copying",
         Phase::Extracting => "Extracting",
         Phase::Preparing => "Phone is preparing the restore",
         Phase::Sending => "Sending",
         Phase::Restarting => "Phone is restarting",
-        Phase::Comparing => "Comparing what it received",
+        Phase::Comparing => "Comparing the received files",
     }
 }
 

@@ -27,12 +27,12 @@ pub fn words(
             format!("a part of the backup ({only})")
         };
         let has = match options.depth {
-            Depth::Quick => "what arrived is what lies here of",
-            _ => "has every byte of",
+            Depth::Quick => "received the stored contents of",
+            _ => "received every byte of",
         };
         format!(
-            "REHEARSED in {}: a simulated phone took {what}, and {has} {} ({}), with {} folders \
-             and links.",
+            "REHEARSED in {}: a simulated phone restored {what}, and {has} {} ({}), with {} \
+            folders and links.",
             duration(took),
             counted(compared.files, "file"),
             size(compared.bytes),
@@ -40,13 +40,14 @@ pub fn words(
         )
     } else {
         format!(
-            "THE REHEARSAL FAILED: what the phone received is not what the backup names, in {}.",
+            "THE REHEARSAL FAILED: what the phone received differs from the backup in {}.",
             counted(bad, "place")
         )
     });
     if options.depth == Depth::Quick && compared.is_same() {
         lines.push(
-            "  Whether that is still what the phone once gave was not checked: leave --quick-check out."
+            "  The backup itself was not checked for altered bytes: leave out --quick-check to do \
+            that."
                 .to_owned(),
         );
     }
@@ -57,13 +58,17 @@ pub fn words(
         lines.push(format!("  ... and {} more", bad - SHOWN_MAX as u64));
     }
     if !compared.is_same() {
-        lines.push("  hint: `idev-backup verify --deep` tells whether the backup is whole; if it is, please report this".to_owned());
+        lines.push(
+            "  hint: run `idev-backup verify --deep`; if the backup is whole, please report this"
+                .to_owned(),
+        );
     }
     for problem in &restored.problems {
         lines.push(format!("  problem: {problem}"));
     }
     lines.push(
-        "  What a real phone would say besides - Find My, room, its iOS - is told by `--dry-run` with the phone connected."
+        "  A real phone may still refuse (Find My, space, iOS version): connect it and check with \
+        `--dry-run`."
             .to_owned(),
     );
     lines

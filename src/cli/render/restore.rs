@@ -44,7 +44,8 @@ pub fn question(seen: &Considered, options: &Options) -> Vec<String> {
     ));
     if !options.only.is_empty() {
         lines.push(format!(
-            "  ONLY A PART OF IT: {}. Nobody has tried that with a real phone; it may have to be erased afterwards.",
+            "  ONLY A PART OF IT: {}. This is untested with real phones; you may have to erase \
+            the phone afterwards.",
             output::one_line(&options.only.join(", "))
         ));
     }
@@ -58,21 +59,21 @@ pub fn question(seen: &Considered, options: &Options) -> Vec<String> {
     lines.push(choose(
         options.keep_settings,
         "The phone keeps its settings.",
-        "Settings: those of the backup.",
+        "Settings: restored from the backup.",
     ));
     lines.push(choose(
         options.system_files,
-        "Files of the system too: messages, calls, accounts.",
-        "Files of the system are left out.",
+        "System files are restored too: messages, calls, accounts.",
+        "System files are left out.",
     ));
     lines.push(choose(
         options.apps,
         if options.only.is_empty() {
-            "Applications: the phone fetches them from the App Store."
+            "Applications: the phone downloads them from the App Store."
         } else {
-            "Applications: of those in this part, the phone fetches them from the App Store."
+            "Applications: the phone downloads those in this part from the App Store."
         },
-        "Applications: not fetched.",
+        "Applications: not downloaded.",
     ));
     lines.push(choose(
         options.remove_others,
@@ -81,8 +82,8 @@ pub fn question(seen: &Considered, options: &Options) -> Vec<String> {
     ));
     lines.push(choose(
         options.reboot,
-        "The phone restarts in the end.",
-        "The phone is not restarted: nothing of the backup appears until you do it.",
+        "The phone restarts at the end.",
+        "The phone is not restarted: nothing from the backup appears until you restart it.",
     ));
     lines.extend(warnings(seen));
     lines
@@ -107,7 +108,7 @@ pub fn summary(report: &Report, options: &Options) -> Vec<String> {
         problems => format!(", with {}", counted(problems, "problem")),
     };
     lines.push(format!(
-        "Done{with} in {}. {} has taken {}: {}, {}.",
+        "Done{with} in {}. {} has received {}: {}, {}.",
         time(report.seconds.total),
         output::one_line(&report.target.facts.name),
         if options.only.is_empty() {
@@ -123,36 +124,41 @@ pub fn summary(report: &Report, options: &Options) -> Vec<String> {
     ));
     lines.push(match (report.reboot, report.is_back) {
         (false, _) => {
-            "  NOTHING OF IT APPEARS YET: restart the phone. Until then it takes no other restore (code 102)."
+            "  NOTHING OF IT APPEARS YET: restart the phone. Until then it refuses other restores \
+            (code 102)."
                 .to_owned()
         }
         (true, Some(true)) => {
-            "  It has restarted and is back. It goes on arranging what it got for a while.".to_owned()
+            "  The phone has restarted. It continues to arrange the restored data for a while."
+                .to_owned()
         }
-        (true, Some(false)) => "  It restarts, and was not seen to be back yet.".to_owned(),
+        (true, Some(false)) => "  The phone is restarting, and has not come back yet.".to_owned(),
         (true, None) => {
-            "  It restarts now, and shows what was restored after that; this can take some minutes.".to_owned()
+            "  The phone is restarting, and shows the restored data afterwards; this can take \
+            some minutes."
+                .to_owned()
         }
     });
     if report.apps {
         lines.push(
-            "  Applications come from the App Store by themselves, once the phone is signed in; what the store no longer has does not."
+            "  The phone downloads applications from the App Store once it is signed in, except \
+            those no longer available there."
                 .to_owned(),
         );
     }
     if !report.source.encrypted {
         lines.push(format!(
-            "  Not restored, since the backup is not encrypted: {}.",
+            "  Not restored, because the backup is not encrypted: {}.",
             preflight::NOT_IN_PLAIN
         ));
     }
     lines.push(format!(
-        "  The backup was checked for {}, the phone prepared for {}, and files went to it for {}.",
+        "  Checking the backup took {}, preparing the phone {}, and sending files {}.",
         time(report.seconds.check),
         time(report.seconds.prepare),
         time(report.seconds.send),
     ));
-    lines.push(format!("  {} is untouched.", report.source.path));
+    lines.push(format!("  {} is unchanged.", report.source.path));
     lines
 }
 

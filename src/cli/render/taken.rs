@@ -43,16 +43,16 @@ fn tell(taken: &Taken) {
     let files = copied.copied + copied.there + copied.shared;
     let mut ways = vec![format!("{} copied", counted(copied.copied, "file"))];
     for (count, words) in [
-        (copied.there, "there already"),
+        (copied.there, "already there"),
         (copied.shared, "shared with another snapshot there"),
-        (copied.left_out, "left out that no backup holds"),
+        (copied.left_out, "left out that belong to no backup"),
     ] {
         if count > 0 {
             ways.push(format!("{count} {words}"));
         }
     }
     output::line(&format!(
-        "{}, {}: {}. Each was read again, and is what was read.",
+        "{}, {}: {}. Each copy was read back and matches.",
         counted(files, "file"),
         size(copied.bytes),
         ways.join(", ")

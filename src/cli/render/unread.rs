@@ -32,7 +32,7 @@ pub fn tell_unread(unread: &Unread, code: u8) -> u8 {
         ));
     }
     output::tell(
-        "  hint: all else was read; `idev-backup verify` shows what is damaged, and another backup may have it whole",
+        "  hint: everything else was read; run `idev-backup verify` to see what is damaged",
     );
     exit::worst(&[code, exit::DONE_WITH_PROBLEMS])
 }

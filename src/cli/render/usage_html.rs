@@ -65,10 +65,11 @@ pub fn of(report: &Report) -> String {
     let (kinds, apps) = (kinds(report), apps(report));
     let mut page = HEAD.to_owned();
     page.push_str(&format!(
-        "<title>{title}: what takes the room</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        "<title>{title}: what uses the \
+        space</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
     ));
     page.push_str(&format!(
-        "<h1>{name}: what takes the room</h1>\n<p>{made}{} in {}.</p>\n",
+        "<h1>{name}: what uses the space</h1>\n<p>{made}{} in {}.</p>\n",
         size(all),
         counted(report.all.files, "file")
     ));
@@ -87,7 +88,7 @@ pub fn of(report: &Report) -> String {
     if report.unreadable > 0 {
         let records = counted(report.unreadable, "record");
         page.push_str(&format!(
-            "<p>{records} of files cannot be read; their sizes are not in this.</p>\n"
+            "<p>{records} of files cannot be read; their sizes are not included.</p>\n"
         ));
     }
     page.push_str("</main>\n</body>\n</html>\n");
@@ -177,7 +178,7 @@ fn escaped(name: &str) -> String {
 /// Parses the path of the page. Rejects `-`, because the page is never printed to stdout.
 pub fn place(file: PathBuf) -> Result<PathBuf, &'static str> {
     if file.as_os_str() == "-" {
-        Err("the page is not printed: name a file")
+        Err("the page cannot be printed: name a file")
     } else {
         Ok(file)
     }

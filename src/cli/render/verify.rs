@@ -28,7 +28,7 @@ pub fn tell_repair(repair: &Repair, style: output::Style) -> u8 {
     }
     for repaired in repair.repaired.iter().take(SHOWN_MAX) {
         output::tell(&format!(
-            "  took back   {} from {}",
+            "  repaired    {} from {}",
             repaired.file, repaired.from
         ));
     }
@@ -47,7 +47,7 @@ pub fn tell_repair(repair: &Repair, style: output::Style) -> u8 {
         let repaired = match count {
             0 => "Nothing could be repaired.".to_owned(),
             _ => format!(
-                "Repaired: {}, with the very bytes that were received.",
+                "Repaired {}, with exactly the bytes that were received.",
                 counted(count as u64, "file")
             ),
         };
@@ -55,8 +55,9 @@ pub fn tell_repair(repair: &Repair, style: output::Style) -> u8 {
             "{repaired}{}",
             match repair.report.damage {
                 0 => "",
-                _ if repair.hindered.is_empty() => " No other snapshot holds the rest whole.",
-                _ => " Of the rest, what is in the way must go first.",
+                _ if repair.hindered.is_empty() =>
+                    " No other snapshot has intact copies of the rest.",
+                _ => " Solve the problems above to repair the rest.",
             }
         ));
     }
@@ -97,15 +98,15 @@ fn text(report: &Report) -> Vec<String> {
         ));
     }
     if report.outcome == Outcome::Damaged {
-        const NEW: &str = "a new backup: `idev-backup create --full`";
+        const NEW: &str = "make a new backup with `idev-backup create --full`";
         lines.push(if report.has_sums {
             format!(
-                "  hint: what an older snapshot holds whole can be taken back: \
-                 `idev-backup verify --repair \"{}\"`; {NEW}",
+                "  hint: repair files from older snapshots with `idev-backup verify --repair \
+                \"{}\"`, or {NEW}",
                 report.path
             )
         } else {
-            format!("  hint: `idev-backup list` shows older snapshots; {NEW}")
+            format!("  hint: find older snapshots with `idev-backup list`, or {NEW}")
         });
     }
     lines
@@ -116,17 +117,16 @@ fn verdict(report: &Report) -> String {
     let files = format!("{}, {}", counted(report.files, "file"), size(report.bytes));
     match report.outcome {
         Outcome::Damaged => format!(
-            "DAMAGED. {} of {} {} not what {} should be.",
+            "DAMAGED. {} of {} {} damaged or missing.",
             report.damage,
             counted(all_of(report), "file"),
             if report.damage == 1 { "is" } else { "are" },
-            if report.damage == 1 { "it" } else { "they" },
         ),
         Outcome::Whole | Outcome::WholeWithRemarks => {
-            format!("WHOLE. {files}, are what they should be.")
+            format!("WHOLE. {files}: all complete and unchanged.")
         }
         Outcome::NoDamageFound if report.sample.is_some() => format!(
-            "NO DAMAGE FOUND in {} of {} read.",
+            "NO DAMAGE FOUND in the {} of {} that were read.",
             count(report.read),
             counted(report.files, "file")
         ),
@@ -134,7 +134,8 @@ fn verdict(report: &Report) -> String {
             format!("NO DAMAGE FOUND in the names and sizes of {files}.")
         }
         Outcome::NoDamageFound => format!(
-            "NO DAMAGE FOUND. {files}, can be opened; an altered byte in {} of them may go unnoticed.",
+            "NO DAMAGE FOUND. {files}, can be opened, but altered bytes in {} of them cannot be \
+            detected.",
             count(report.not_compared)
         ),
         Outcome::Unchecked => format!(
@@ -150,21 +151,21 @@ fn gaps(report: &Report) -> String {
     if report.listed.is_none() {
         gaps.push(
             if report.encrypted {
-                "whether a file is missing is not known without the password"
+                "missing files cannot be detected without the password"
             } else {
-                "whether a file is missing is not known"
+                "missing files cannot be detected"
             }
             .to_owned(),
         );
     }
     if report.has_damaged_list {
-        gaps.push("the list of hashes is damaged or gone".to_owned());
+        gaps.push("the list of hashes is damaged or missing".to_owned());
     }
     if report.depth > Depth::Quick && report.not_compared > 0 {
         gaps.push(match report.read {
-            0 => "no byte of them could be compared with anything".to_owned(),
+            0 => "there is nothing to compare their bytes with".to_owned(),
             _ => format!(
-                "the bytes of {} could be compared with nothing",
+                "there is nothing to compare the bytes of {} with",
                 counted(report.not_compared, "file")
             ),
         });
@@ -193,37 +194,36 @@ fn proof(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     lines.push(match (report.listed, report.encrypted) {
         (Some(listed), _) => format!(
-            "  The phone's list names {}; each was looked for by name and size.",
+            "  The phone's list has {}; the name and size of each were checked.",
             counted(listed, "file")
         ),
         (None, true) => {
-            "  It is encrypted: the phone's own list of files was not read, and whether a file of it is missing is not known. \
-             Give the password (--password-file) to have it read."
+            "  The backup is encrypted: without the password, the phone's list of files cannot be \
+            read and missing files cannot be detected. Give the password with --password-file."
                 .to_owned()
         }
-        (None, false) => "  The phone's own list of files could not be read.".to_owned(),
+        (None, false) => "  The phone's list of files could not be read.".to_owned(),
     });
     let sample = report.sample.map_or_else(String::new, |share| {
         format!(" (a sample of {})", words_of(share))
     });
     lines.push(match (report.has_sums, report.hashed) {
-        (true, 0) => {
-            "  Bytes were not read; there is a list of hashes to compare them with.".to_owned()
-        }
+        (true, 0) => "  File contents were not read; a list of hashes exists to compare them with."
+            .to_owned(),
         (true, hashed) => format!(
             "  Every byte of {} was read{sample}: {}.",
             counted(hashed, "file"),
             compared(report.proof)
         ),
         (false, _) => {
-            "  There is no list of hashes, so altered bytes cannot be found out.".to_owned()
+            "  The backup has no list of hashes, so altered bytes cannot be detected.".to_owned()
         }
     });
     if report.depth != Depth::Deep {
         return lines;
     }
     if report.encrypted && !report.unlocked {
-        lines.push("  Nothing in it could be decrypted.".to_owned());
+        lines.push("  Nothing in the backup could be decrypted.".to_owned());
         return lines;
     }
     let how = match (report.encrypted, report.opened) {
@@ -238,19 +238,19 @@ fn proof(report: &Report) -> Vec<String> {
         0 if report.findings.iter().any(is_other) => "not all with the right length".to_owned(),
         0 => "with the right length".to_owned(),
         others => format!(
-            "{} with another length than the phone's list says",
+            "{} with a length that differs from the phone's list",
             count(others)
         ),
     };
     lines.push(format!(
-        "  {} {how}, {lengths}{sample}; {} of the phone's own digests were compared.",
+        "  {} {how}, {lengths}{sample}; {} of the phone's digests were compared.",
         counted(report.opened, "file"),
         count(report.digests)
     ));
     let inside = report.inside;
     let unknown = match inside.unknown {
         0 => String::new(),
-        more => format!("; of {} nothing can be said", count(more)),
+        more => format!("; {} could not be checked", count(more)),
     };
     lines.push(format!(
         "  {} and {} inside open cleanly{unknown}.",
@@ -258,8 +258,9 @@ fn proof(report: &Report) -> Vec<String> {
         counted(inside.property_lists, "property list")
     ));
     match report.restorable {
-        Some(true) => lines
-            .push("  It can be restored, as far as that can be known without a phone.".to_owned()),
+        Some(true) => lines.push(
+            "  It can be restored, as far as this can be checked without a phone.".to_owned(),
+        ),
         Some(false) => lines.push("  It cannot be restored as it is.".to_owned()),
         None => {}
     }

@@ -28,40 +28,52 @@ const fn key(name: &'static str, form: Form, help: &'static str) -> Key {
 /// All keys. docs/guide/configuration.md has the same list.
 #[rustfmt::skip]
 pub(crate) const KEYS: &[Key] = &[
-    key("store", Form::Place, "the folder of backups"),
-    key("device", Form::Phone, "the phone, by its UDID or its name, or how either begins"),
-    key("transport", Form::Way, "usbmuxd or usb: the way to phones, where the best is not wanted"),
-    key("create.full", Form::Flag, "have the phone send everything each time"),
-    key("create.no-apps", Form::Flag, "leave applications and icons out of Info.plist"),
-    key("create.read-again", Form::Flag, "read every byte of the finished backup once more"),
-    key("create.patience", Form::Number(5, 600), "minutes of silence after which the phone is given up"),
-    key("create.may-sleep", Form::Flag, "let the computer fall asleep while a backup runs"),
-    key("retention.keep-last", Form::Number(0, 100_000), "so many of the newest snapshots stay"),
-    key("retention.keep-daily", Form::Number(0, 100_000), "the newest of each of so many days stays"),
-    key("retention.keep-weekly", Form::Number(0, 100_000), "the same by weeks"),
-    key("retention.keep-monthly", Form::Number(0, 100_000), "the same by months"),
-    key("retention.keep-yearly", Form::Number(0, 100_000), "the same by years"),
-    key("retention.keep-within", Form::Within, "all that are younger stay: 30d, 6m, 2y"),
-    key("conditions.if-older-than", Form::Span, "only if the last backup is older than this"),
-    key("conditions.if-charging", Form::Flag, "only while the phone is charging"),
-    key("conditions.min-battery", Form::Number(0, 100), "only with at least so many percent"),
-    key("conditions.quiet-hours", Form::Hours, "begin no backup in these hours, 23:00-07:00"),
-    key("conditions.if-present", Form::Flag, "a phone that is not there is no failure"),
-    key("conditions.wait-for-device", Form::Span, "how long to wait for the phone to be connected"),
-    key("conditions.retry", Form::Number(0, 100), "how often to try again"),
-    key("conditions.retry-wait", Form::Span, "how long to wait before trying again"),
-    key("conditions.passcode-wait", Form::Span, "how long to wait for the passcode"),
-    key("conditions.remind-every", Form::Span, "how long between reminders of the passcode"),
-    key("hooks.on-start", Form::Text, "command: a backup begins"),
-    key("hooks.on-waiting-for-passcode", Form::Text, "command: the phone waits for its passcode"),
-    key("hooks.on-success", Form::Text, "command: a backup is done"),
-    key("hooks.on-failure", Form::Text, "command: a backup failed"),
-    key("hooks.on-overdue", Form::Text, "command: the last good backup is too old"),
-    key("hooks.time-limit", Form::Span, "how long a command may take"),
-    key("hooks.notify", Form::Flag, "desktop notifications"),
-    key("watch.due-after", Form::Span, "how old a backup must be to be made anew"),
-    key("watch.overdue-after", Form::Span, "how old the last good backup may become"),
-    key("log.file", Form::Place, "a file that gets what stderr gets"),
+    key("store", Form::Place, "the store, the folder that holds all backups"),
+    key("device", Form::Phone, "the phone: its UDID or name, or the beginning of either"),
+    key("transport", Form::Way, "connect through usbmuxd or directly over usb"),
+    key("create.full", Form::Flag, "ask the phone for a full backup each time"),
+    key("create.no-apps", Form::Flag, "leave the list of applications and their icons out of \
+        Info.plist"),
+    key("create.read-again", Form::Flag, "read every byte of the finished backup again before \
+        accepting it"),
+    key("create.patience", Form::Number(5, 600), "give up if the phone sends nothing for this \
+        many minutes"),
+    key("create.may-sleep", Form::Flag, "let the computer sleep while a backup runs"),
+    key("retention.keep-last", Form::Number(0, 100_000), "keep the N newest snapshots"),
+    key("retention.keep-daily", Form::Number(0, 100_000), "keep the newest snapshot of each of \
+        the last N days that have one"),
+    key("retention.keep-weekly", Form::Number(0, 100_000), "keep the newest snapshot of each of \
+        the last N weeks that have one"),
+    key("retention.keep-monthly", Form::Number(0, 100_000), "keep the newest snapshot of each of \
+        the last N months that have one"),
+    key("retention.keep-yearly", Form::Number(0, 100_000), "keep the newest snapshot of each of \
+        the last N years that have one"),
+    key("retention.keep-within", Form::Within, "keep all snapshots younger than this: 30d, 6m, 2y"),
+    key("conditions.if-older-than", Form::Span, "start only if the last backup is older than this"),
+    key("conditions.if-charging", Form::Flag, "start only while the phone is charging"),
+    key("conditions.min-battery", Form::Number(0, 100), "start only if the phone's battery is \
+        charged to at least this percentage"),
+    key("conditions.quiet-hours", Form::Hours, "start no backup during these hours, 23:00-07:00"),
+    key("conditions.if-present", Form::Flag, "end with exit code 0 if the phone is not connected"),
+    key("conditions.wait-for-device", Form::Span, "wait this long for the phone to be connected"),
+    key("conditions.retry", Form::Number(0, 100), "retry a failed or interrupted backup up to N \
+        times"),
+    key("conditions.retry-wait", Form::Span, "wait this long before each retry"),
+    key("conditions.passcode-wait", Form::Span, "wait this long for the passcode"),
+    key("conditions.remind-every", Form::Span, "repeat the reminder of the passcode at this \
+        interval"),
+    key("hooks.on-start", Form::Text, "command to run when a backup starts"),
+    key("hooks.on-waiting-for-passcode", Form::Text, "command to run when the phone waits for its \
+        passcode"),
+    key("hooks.on-success", Form::Text, "command to run when a backup is done"),
+    key("hooks.on-failure", Form::Text, "command to run when a backup has failed"),
+    key("hooks.on-overdue", Form::Text, "command to run when the last good backup is too old"),
+    key("hooks.time-limit", Form::Span, "kill a hook that runs longer than this"),
+    key("hooks.notify", Form::Flag, "show desktop notifications"),
+    key("watch.due-after", Form::Span, "back up a phone if its last backup is older than this"),
+    key("watch.overdue-after", Form::Span, "report a phone as overdue if its last good backup is \
+        older than this"),
+    key("log.file", Form::Place, "also append everything printed to stderr to this file"),
     key("log.level", Form::Level, "error, warning or info"),
 ];
 

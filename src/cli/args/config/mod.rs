@@ -144,18 +144,23 @@ mod tests {
     #[test]
     fn config_errors_name_line_and_key() {
         for (text, line, says, hint) in [
-            ("stroe = 'x'", 1, "no key \"stroe\"", "\"store\""),
+            ("stroe = 'x'", 1, "unknown key \"stroe\"", "\"store\""),
             (
                 "\n[create]\nful = true\n",
                 3,
-                "no key \"create.ful\"",
+                "unknown key \"create.ful\"",
                 "\"full\"",
             ),
-            ("[creat]\nfull = true", 1, "no key \"creat\"", "[create]"),
+            (
+                "[creat]\nfull = true",
+                1,
+                "unknown key \"creat\"",
+                "[create]",
+            ),
             (
                 "keep-last = 3",
                 1,
-                "no key \"keep-last\"",
+                "unknown key \"keep-last\"",
                 "\"keep-last\" in [retention]",
             ),
             ("[hooks]\non_start='x'", 2, "on_start", "\"on-start\""),
@@ -170,9 +175,9 @@ mod tests {
                 "[conditions]\nquiet-hours = '25:00-7'",
                 2,
                 "25:00-7",
-                "begin",
+                "start",
             ),
-            ("[create]\nfull = 1", 2, "true or false", "everything"),
+            ("[create]\nfull = 1", 2, "true or false", "full backup"),
             ("create = 3", 1, "is a section", "[create]"),
             ("store = ''", 1, "empty", "folder"),
             ("a = \n", 1, "not TOML", ""),
@@ -180,7 +185,12 @@ mod tests {
             ("[retention]\n\nkeep-within = '30x'", 3, "30x", "younger"),
             ("device = ' '", 1, "UDID or name", "phone"),
             ("device = 7", 1, "in quotes", "phone"),
-            ("keep_last = 3", 1, "no key", "\"keep-last\" in [retention]"),
+            (
+                "keep_last = 3",
+                1,
+                "unknown key",
+                "\"keep-last\" in [retention]",
+            ),
             ("[log]\nlevel = 'loud'", 2, "\"warning\"", "error"),
         ] {
             let told = told(text);

@@ -117,22 +117,24 @@ impl Reader<'_> {
                 (name.get_ref().parse(), of_phone.get_ref().as_table())
             else {
                 let hint = "write [phone.UDID.retention] with the whole UDID, as `idev-backup devices` shows it";
-                self.mistake(at, format!("{full} is no phone"), Some(hint.to_owned()));
+                self.mistake(at, format!("{full} is not a phone"), Some(hint.to_owned()));
                 continue;
             };
             let is_same =
                 |other: &Udid| *other != udid && other.as_str().eq_ignore_ascii_case(udid.as_str());
             if self.config.phones.keys().any(is_same) {
-                let hint = Some("leave one of them: capitals make no other phone".to_owned());
-                self.mistake(at, format!("{full} stands here twice"), hint);
+                let hint = Some(
+                    "remove one of them: upper and lower case do not matter in a UDID".to_owned(),
+                );
+                self.mistake(at, format!("{full} appears twice"), hint);
                 continue;
             }
             for (name, rules) in of_phone {
                 match (name.get_ref().as_ref(), rules.get_ref()) {
                     ("retention", DeValue::Table(rules)) => self.rules(&udid, rules),
                     (other, _) => {
-                        let hint = "a phone can have rules of its own: [phone.UDID.retention]";
-                        let text = format!("there is no key \"{full}.{other}\"");
+                        let hint = "a phone can only have retention rules: [phone.UDID.retention]";
+                        let text = format!("unknown key \"{full}.{other}\"");
                         self.mistake(name.span().start, text, Some(hint.to_owned()));
                     }
                 }
@@ -186,7 +188,7 @@ impl Reader<'_> {
             None => format!("did you mean [{name}]?"),
         });
         let hint = hint.or(Some("`idev-backup config show` lists all keys".to_owned()));
-        self.mistake(at, format!("there is no key {full:?}"), hint);
+        self.mistake(at, format!("unknown key {full:?}"), hint);
     }
 
     fn mistake(&mut self, at: usize, text: String, hint: Option<String>) {
@@ -206,20 +208,17 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
     let text = || value.as_str().ok_or(kind);
     match form {
         Form::Text => match text() {
-            Ok("") => Err("it is empty".to_owned()),
+            Ok("") => Err("the value is empty".to_owned()),
             Ok(text) => Ok(text.to_owned()),
-            Err(kind) => Err(format!("expected a text in quotes, found {kind}")),
+            Err(kind) => Err(format!("expected text in quotes, found {kind}")),
         },
         // A relative path would mean a different place in each folder, and cron runs in none of
         // them.
         Form::Place => match text() {
-            Ok("") => Err("it is empty".to_owned()),
+            Ok("") => Err("the value is empty".to_owned()),
             Ok(text) => match crate::cli::args::store::path(text.into()) {
                 Ok(path) if path.is_absolute() => Ok(path.display().to_string()),
-                _ => Err(
-                    "expected a whole path, from the root on, or one that begins with `~/`"
-                        .to_owned(),
-                ),
+                _ => Err("expected an absolute path, or one that begins with `~/`".to_owned()),
             },
             Err(kind) => Err(format!("expected a path in quotes, found {kind}")),
         },
@@ -236,7 +235,7 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
             }
         }
         Form::Span => {
-            let text = text().map_err(|_| "expected a span of time in quotes: \"20h\"")?;
+            let text = text().map_err(|_| "expected a duration in quotes: \"20h\"")?;
             parse_span(text).map(|_| text.to_owned())
         }
         Form::Hours => {
@@ -244,7 +243,7 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
             text.parse::<Hours>().map(|_| text.to_owned())
         }
         Form::Within => {
-            let text = text().map_err(|_| "expected a stretch of time in quotes: \"30d\"")?;
+            let text = text().map_err(|_| "expected a duration in quotes: \"30d\"")?;
             text.parse::<Within>().map(|_| text.to_owned())
         }
         Form::Phone => {

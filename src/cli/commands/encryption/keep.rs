@@ -11,7 +11,7 @@ use crate::cli::render::output;
 /// Options of `encryption remember`.
 #[derive(Args)]
 pub struct Remember {
-    /// Its name, where there are several
+    /// A name for the password, if you save several
     #[arg(default_value = keyring::NAME)]
     name: String,
     #[command(flatten)]
@@ -28,7 +28,7 @@ impl Remember {
         let password = self.password.chosen("Backup password")?;
         keyring::remember(&self.name, &password)?;
         output::line(&format!(
-            "The system's credential store keeps this password as {:?}.",
+            "The password is saved in the system's credential store as {:?}.",
             self.name
         ));
         let flag = match self.name.as_str() {
@@ -36,7 +36,8 @@ impl Remember {
             name => format!("--password-keyring={name}"),
         };
         output::line(&format!(
-            "  Whether it is the right one: `idev-backup encryption check latest {flag}`."
+            "  Run `idev-backup encryption check latest {flag}` to confirm that it is the right \
+            one."
         ));
         Ok(())
     }
@@ -45,7 +46,7 @@ impl Remember {
 /// Options of `encryption forget`.
 #[derive(Args)]
 pub struct Forget {
-    /// Its name
+    /// The name of the password
     #[arg(default_value = keyring::NAME)]
     name: String,
 }
@@ -59,7 +60,7 @@ impl Forget {
     fn done(&self) -> Result<(), Failure> {
         output::line(&if keyring::forget(&self.name)? {
             format!(
-                "The password {:?} is no longer in the credential store.",
+                "The password {:?} was removed from the credential store.",
                 self.name
             )
         } else {

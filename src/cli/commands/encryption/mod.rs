@@ -14,15 +14,15 @@ use crate::cli::args::password::{NewPasswordArgs, PasswordArgs};
 use crate::cli::exit;
 use crate::cli::render::output;
 
-/// Switch the encryption of a phone's backups on or off, change its password, or try a password on
-/// a backup.
+/// Turn a phone's backup encryption on or off, change its password, or check a password
 ///
 /// Example:  idev-backup encryption on
 ///
 /// Only encrypted backups hold saved passwords, Health, Home, Wi-Fi settings, Safari and call
-/// history. The password is the phone's own: all computers' backups of it are encrypted with it,
-/// and nobody can read them without it. It is never taken from the command line: it is asked for,
-/// or comes from --password-file, --password-command, --password-keyring or IDEV_BACKUP_PASSWORD.
+/// history. The phone keeps the password and encrypts all backups with it, on every computer. They
+/// cannot be read without it. The command line never takes the password itself. The program asks
+/// for it, or reads it from --password-file, --password-command, --password-keyring or
+/// IDEV_BACKUP_PASSWORD.
 #[derive(Args)]
 pub struct EncryptionCommand {
     #[command(subcommand)]
@@ -33,21 +33,21 @@ pub struct EncryptionCommand {
 enum Wanted {
     /// Show whether a phone encrypts its backups
     Status(Ask),
-    /// Have a phone encrypt its backups; the password is asked for twice
+    /// Turn backup encryption on; asks for the password twice
     On(On),
-    /// Have a phone encrypt its backups no more
+    /// Turn backup encryption off
     Off(Off),
     /// Change a phone's backup password
     Change(Change),
-    /// Tell whether a password opens a backup, without any phone
+    /// Check if a password opens a backup; needs no phone
     Check(Check),
-    /// Keep a backup password in the system's credential store, for --password-keyring
+    /// Save a backup password in the system's credential store, for --password-keyring
     ///
     /// Example:  idev-backup encryption remember
     ///
-    /// That is the Keychain of macOS, the Credential Manager of Windows, and what answers for the
-    /// Secret Service on Linux (GNOME Keyring, KWallet, KeePassXC). Whoever is logged in as you can
-    /// read it there. The program must be built with `--features keyring`.
+    /// The credential store is the Keychain on macOS, the Credential Manager on Windows, and the
+    /// Secret Service on Linux (GNOME Keyring, KWallet, KeePassXC). Anyone who is logged in as you
+    /// can read the password there. The program must be built with `--features keyring`.
     Remember(Remember),
     /// Remove a backup password from the system's credential store
     Forget(Forget),
@@ -89,17 +89,18 @@ impl EncryptionCommand {
                 Ok(Wish::On { new })
             }),
             Wanted::Off(off) => off.ask.change(Done::Off, &|name| {
-                let old = off.password.present(&question("Present backup", name))?;
+                let old = off.password.present(&question("Current backup", name))?;
                 Ok(Wish::Off { old })
             }),
             Wanted::Change(change) if change.password.is_stdin() && change.new.is_stdin() => {
                 output::tell(
-                    "error: both passwords cannot come from standard input: give one of them another way",
+                    "error: the two passwords cannot both come from standard input: give one of \
+                    them in another way",
                 );
                 exit::USAGE
             }
             Wanted::Change(change) => change.ask.change(Done::Changed, &|name| {
-                let old = (change.password).present(&question("Present backup", name))?;
+                let old = (change.password).present(&question("Current backup", name))?;
                 let new = change.new.chosen(&question("New backup", name))?;
                 Ok(Wish::Change { old, new })
             }),

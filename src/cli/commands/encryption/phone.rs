@@ -16,7 +16,7 @@ use crate::cli::render::encryption::{room_for_a_full_one, tell};
 use crate::cli::render::output;
 use crate::cli::render::progress::{Show, Watch};
 
-/// Which phone, and how to report about it.
+/// Options that select a phone, and for the form of the output.
 #[derive(Args)]
 pub struct Ask {
     #[command(flatten)]

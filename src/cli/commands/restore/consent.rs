@@ -19,10 +19,11 @@ pub fn agrees(
     if !std::io::stdin().is_terminal() {
         return Err(Failure::Command {
             what: format!(
-                "a restore overwrites what is on {}, and nobody is there to be asked",
+                "a restore overwrites what is on {}, and the program cannot ask for confirmation \
+                without a terminal",
                 seen.target.words()
             ),
-            hint: "run it in a terminal, or say --yes; `--dry-run` tells what would happen"
+            hint: "run it in a terminal, or add --yes; `--dry-run` shows what would happen"
                 .to_owned(),
         });
     }
@@ -50,16 +51,18 @@ pub fn vouched(seen: &Considered, device_is_named: bool) -> Result<(), Failure> 
     Err(Failure::Command {
         what: match &source.udid {
             Some(of) => format!(
-                "{} is another phone ({}) than the backup is of ({of}), and with --yes nobody is asked whether it may be overwritten",
+                "{} ({}) is not the phone that the backup was made from ({of}), and --yes skips \
+                the confirmation",
                 target.words(),
                 target.udid
             ),
             None => format!(
-                "the backup does not say which phone it is of, and with --yes nobody is asked whether {} ({}) may be overwritten",
+                "the backup does not say which phone it was made from, and --yes skips the \
+                confirmation for {} ({})",
                 target.words(),
                 target.udid
             ),
         },
-        hint: format!("if it is meant, name it: --device {}", target.udid),
+        hint: format!("to overwrite this phone, add --device {}", target.udid),
     })
 }

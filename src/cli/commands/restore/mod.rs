@@ -34,14 +34,14 @@ use crate::cli::{exit, hints};
 /// Longest time that `--wait` waits for the phone: a reboot after a restore takes minutes, because
 /// the phone migrates its data.
 const WAIT_BACK: Duration = Duration::from_secs(20 * 60);
-/// Restore a backup to the phone that it is of, or to another, and overwrite what is there
+/// Restore a backup to a phone, and overwrite what is on it
 ///
 /// Example:  idev-backup restore latest --dry-run
 ///           idev-backup restore latest
 ///
-/// First see what is in the way with `--dry-run`, or have the whole restore played to a simulated
-/// phone with `--rehearse`, which needs no phone. A restore checks the backup, says what it will
-/// overwrite, and asks. The backup itself is never written to.
+/// `--dry-run` shows first what prevents the restore. `--rehearse` restores to a simulated phone.
+/// A restore checks the backup, shows what it will overwrite, and asks for confirmation.
+/// It never writes to the backup itself.
 ///
 /// With `--dry-run`: exit code 0: all is well. 3: there are warnings. 1: there is a problem.
 #[derive(Args)]
@@ -55,32 +55,31 @@ pub struct Restore {
     /// one to be overwritten by this.
     #[arg(skip)]
     pub(crate) device_is_named: bool,
-    /// Tell what is in the way, and change nothing: the backup, versions, room, Find My, what will
-    /// be missing
+    /// Check the backup, versions, space, Find My and what will be missing; change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Play the whole restore to a simulated phone, and compare every byte that it received with
-    /// the backup
+    /// Restore to a simulated phone, and compare every byte that it received with the backup
     #[arg(long, conflicts_with_all = ["dry_run", "wait", "trace"])]
     pub(crate) rehearse: bool,
-    /// Do not ask. Onto another phone than the backup is of only together with --device
+    /// Skip the confirmation. To restore to a different phone, also pass --device
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
     what: WhatArgs,
-    /// Do not restart the phone in the end; nothing of the backup appears until it is
+    /// Do not restart the phone at the end; nothing from the backup appears before a restart
     #[arg(long)]
     no_reboot: bool,
     /// Wait until the phone is back after its restart
     #[arg(long, conflicts_with = "no_reboot")]
     wait: bool,
-    /// Check names and sizes of the backup only, rather than every byte
+    /// Check only the names and sizes in the backup, not every byte
     #[arg(long)]
     quick_check: bool,
-    /// Restore a backup in which only contents are altered, which phones do not notice
+    /// Restore a damaged backup if only the contents of files are altered, which phones do not
+    /// notice
     #[arg(long)]
     force: bool,
-    /// Minutes of silence after which the phone is given up
+    /// Give up if the phone sends nothing for this long
     #[arg(long, value_name = "MINUTES", default_value_t = 31, value_parser = clap::value_parser!(u64).range(5..=600))]
     patience: u64,
     #[command(flatten)]

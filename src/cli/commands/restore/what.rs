@@ -5,26 +5,26 @@ use idev_backup::restore::Options;
 
 use crate::cli::args::value_parsers;
 
-/// What is restored.
+/// Options that select what is restored.
 #[derive(Args)]
 pub struct WhatArgs {
-    /// Keep the phone's own settings, rather than those of the backup
+    /// Keep the phone's settings instead of those in the backup
     #[arg(long, help_heading = "What is restored")]
     keep_settings: bool,
-    /// Leave out the files of the system, and restore what apps have
+    /// Leave out system files, and restore only the data of apps
     #[arg(long, help_heading = "What is restored")]
     no_system_files: bool,
-    /// Do not have the phone fetch the backup's applications from the App Store
+    /// Do not have the phone download the backup's apps from the App Store
     #[arg(long, help_heading = "What is restored")]
     no_apps: bool,
-    /// Remove from the phone what the backup does not have
+    /// Remove everything from the phone that the backup does not have
     #[arg(long, help_heading = "What is restored")]
     remove_others: bool,
-    /// Only domains that match this pattern, as in 'AppDomain*com.example*'; may be repeated. See
-    /// --partial-at-my-own-risk
+    /// Restore only domains that match this pattern, such as 'AppDomain*com.example*'; may be
+    /// repeated; needs --partial-at-my-own-risk
     #[arg(long, value_name = "DOMAIN", help_heading = "What is restored", value_parser = domains)]
     only: Vec<String>,
-    /// Restore a part, though nobody has tried that with a real phone; never on iOS 27 and later
+    /// Restore a part of a backup, which is untested with real phones; never on iOS 27 and later
     #[arg(long, requires = "only", help_heading = "What is restored")]
     partial_at_my_own_risk: bool,
 }
@@ -47,7 +47,7 @@ impl WhatArgs {
 /// Parses a pattern of domains, so that a mistake is found before any data is read.
 fn domains(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
-        return Err("it is empty, and so matches no domain".to_owned());
+        return Err("the pattern is empty and matches no domain".to_owned());
     }
     value_parsers::pattern(text)
 }

@@ -21,12 +21,12 @@ pub(crate) type StoreOfJob =
 /// Options of a new job.
 #[derive(Args)]
 pub struct Add {
-    /// What to call it
+    /// The job's name
     #[arg(default_value = "backup", value_parser = name)]
     name: String,
     #[command(flatten)]
     when: WhenArgs,
-    /// What starts it: cron, systemd, launchd or task [default: what the system has]
+    /// The scheduler: cron, systemd, launchd or task [default: the one that the system has]
     #[arg(long, value_name = "KIND")]
     with: Option<Kind>,
     /// Options for `create`, or with --watch for `watch`
@@ -37,16 +37,16 @@ pub struct Add {
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct WhenArgs {
-    /// Every day at this time
+    /// Run every day at this time
     #[arg(long, value_name = "HH:MM", value_parser = |text: &str| format!("daily {text}").parse::<When>())]
     daily: Option<When>,
-    /// Every week on this day at this time, as "Sun 22:00"
+    /// Run every week on this day at this time, for example "Sun 22:00"
     #[arg(long, value_name = "DAY HH:MM", value_parser = |text: &str| format!("weekly {text}").parse::<When>())]
     weekly: Option<When>,
-    /// Several times a day, as 6h or 30m
+    /// Run several times a day, for example every 6h or 30m
     #[arg(long, value_name = "TIME", value_parser = |text: &str| format!("every {text}").parse::<When>())]
     every: Option<When>,
-    /// `watch`, from when you log in
+    /// Run `watch` from the time you log in
     #[arg(long)]
     watch: bool,
 }
@@ -100,7 +100,7 @@ impl Add {
 fn check_store(store: &WritableStoreArgs) -> Result<(), Failure> {
     if store.is_new() {
         return Err(Failure::Command {
-            what: "a job makes no new store".to_owned(),
+            what: "a job cannot create a store".to_owned(),
             hint: "run `idev-backup create --new-store` once, and add the job without --new-store"
                 .to_owned(),
         });
@@ -108,7 +108,7 @@ fn check_store(store: &WritableStoreArgs) -> Result<(), Failure> {
     let path = store.check()?;
     schedule::check_path(&path.display().to_string()).map_err(|what| Failure::Command {
         what,
-        hint: "rename that folder".to_owned(),
+        hint: "rename the folder".to_owned(),
     })
 }
 
@@ -120,7 +120,8 @@ fn show(job: &JobFile) {
     ));
     if job.with == "systemd" {
         output::line(
-            "It runs while you are logged in; `loginctl enable-linger` has it run without.",
+            "The job runs only while you are logged in; `loginctl enable-linger` lets it always \
+            run.",
         );
     }
     if job.when == When::Always.to_string() && ["cron", "task"].contains(&job.with.as_str()) {
@@ -130,10 +131,11 @@ fn show(job: &JobFile) {
         };
         let command = format!("`idev-backup schedule run {}`", job.name);
         output::line(&format!(
-            "It begins when {by} the next time; {command} runs it until then."
+            "It starts the next time {by}; to start it now, run {command}."
         ));
     }
     output::line(
-        "A phone asks for its passcode each time, and somebody has to enter it: see \"Unattended\" in the guide.",
+        "The phone asks for its passcode each time, which must be entered on the phone: see \
+        \"Unattended\" in the guide.",
     );
 }

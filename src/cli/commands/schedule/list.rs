@@ -20,7 +20,7 @@ pub fn run(as_json: bool) -> Result<u8, Failure> {
         return Ok(exit::DONE);
     }
     if jobs.is_empty() {
-        output::line("There are no jobs; `idev-backup schedule add --daily 22:00` makes one.");
+        output::line("There are no jobs; add one with `idev-backup schedule add --daily 22:00`.");
         return Ok(exit::DONE);
     }
     let heads = ["NAME", "WHEN", "WITH", "COMMAND"].map(str::to_owned);

@@ -15,11 +15,11 @@ use self::add::{Add, StoreOfJob, name};
 use crate::cli::args::store::StoreArgs;
 use crate::cli::render::output;
 
-/// Have the system start backups by itself.
+/// Have the system's scheduler start backups
 ///
 /// Example:  idev-backup schedule add --daily 22:00 -- --all --if-older-than 20h --notify
 ///
-/// The store must exist: a job makes no new one, since the disk of the one that is meant may not be
+/// The store must exist. A job does not create one, because the disk of the real store may not be
 /// mounted.
 #[derive(Args)]
 pub struct ScheduleCommand {
@@ -32,23 +32,23 @@ pub struct ScheduleCommand {
 
 #[derive(Subcommand)]
 enum What {
-    /// Install a job, in the place of an older one of its name
+    /// Add a job, replacing any job of the same name
     Add(Add),
-    /// The jobs
+    /// List the jobs
     List,
-    /// Take a job back
+    /// Remove a job
     Remove {
-        /// Its name
+        /// The job's name
         #[arg(default_value = "backup", value_parser = name)]
         name: String,
     },
-    /// Run a job now, as the system does
+    /// Run a job now, as the system's scheduler does
     Run {
-        /// Its name, or its file
+        /// The job's name or file
         #[arg(default_value = "backup")]
         job: OsString,
     },
-    /// When each job ran, how it ended, when it runs next, and how old each phone's last good
+    /// Show when each job ran, how it ended, when it runs next, and how old each phone's last good
     /// backup is
     Status {
         #[command(flatten)]

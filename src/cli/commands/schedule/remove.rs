@@ -11,7 +11,7 @@ pub fn run(name: &str, as_json: bool) -> Result<u8, Failure> {
     if as_json {
         output::object("schedule_removed", None, &job)
     } else {
-        output::line(&format!("{name} is removed."))
+        output::line(&format!("{name} was removed."))
     }
     Ok(exit::DONE)
 }

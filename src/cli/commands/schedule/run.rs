@@ -21,13 +21,13 @@ pub fn run(job: &OsString) -> Result<u8, Failure> {
     if run.is_running_already() {
         let name = run.name();
         output::tell(&format!(
-            "Nothing to do: the job {name} is running already."
+            "Nothing to do: the job {name} is already running."
         ));
         return Ok(exit::DONE);
     }
     if let Some(e) = run.lock_error() {
         output::tell(&format!(
-            "problem: two runs of this job are not told apart: {e}"
+            "problem: cannot prevent a second run of this job: {e}"
         ));
     }
     Ok(run.finish(interrupt)?)

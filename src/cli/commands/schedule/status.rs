@@ -96,7 +96,7 @@ struct All {
 
 fn show_status(all: &All) {
     if all.jobs.is_empty() {
-        output::line("There are no jobs; `idev-backup schedule add --daily 22:00` makes one.");
+        output::line("There are no jobs; add one with `idev-backup schedule add --daily 22:00`.");
     }
     for job in &all.jobs {
         let last = match &job.last {
@@ -135,7 +135,7 @@ fn show_status(all: &All) {
                 format!("last good backup {}, {age} old", time::when(date))
             }
             (Some(date), None) => format!(
-                "last good backup {}, which lies in the future",
+                "last good backup {}, which is in the future",
                 time::when(date)
             ),
             (None, _) => "no good backup".to_owned(),

@@ -13,30 +13,31 @@ use idev_backup::trace::At;
 use self::phone::PhoneArgs;
 use crate::cli::args::trace::TraceArgs;
 
-/// Pretend to be an iPhone behind a usbmuxd-compatible socket.
+/// Simulate iPhones behind a usbmuxd-compatible socket
 ///
-/// Example:  idev-backup simulate --listen 127.0.0.1:27015 --fault cut-after:1000000 --fault times:1
+/// Example:  idev-backup simulate --listen 127.0.0.1:27015 --fault cut-after:100000 --fault times:1
 ///
-/// Prints one line, `USBMUXD_SOCKET_ADDRESS=...`: set that in the environment of any client, and it
+/// Prints one line, `USBMUXD_SOCKET_ADDRESS=...`: set that in the environment of a client, and it
 /// finds the phones.
 #[derive(Debug, clap::Args)]
 pub struct Simulate {
-    /// Where to listen: UNIX:/path or HOST:PORT (port 0: any free one).
+    /// Listen on this address: UNIX:/path or HOST:PORT (port 0: any free port)
     #[arg(long, value_name = "ADDR", default_value_t = default_address())]
     listen: String,
-    /// Be a USB device of a virtual machine instead: connect to the socket of QEMU's usb-redir,
-    /// UNIX:/path or HOST:PORT.
+    /// Act as a USB device of a virtual machine instead: connect to this socket of QEMU's
+    /// usb-redir, UNIX:/path or HOST:PORT
     ///
-    /// QEMU is started with `-device qemu-xhci -chardev socket,id=c0,path=/path,server=on,wait=off
+    /// Start QEMU with `-device qemu-xhci -chardev socket,id=c0,path=/path,server=on,wait=off
     /// -device usb-redir,chardev=c0`. Lines on stdin change the cable: `unplug`, `plug`,
-    /// `unplug-after BYTES` (to the computer), `replug`; `counts` tells what passed. What the
-    /// computer does wrong is printed as `usb: misstep: ...`.
+    /// `unplug-after BYTES` (to the computer), `replug`; `counts` prints the number of bytes and
+    /// packets. Mistakes of the computer are printed as `usb: misstep: ...`.
     #[arg(long, value_name = "ADDR", conflicts_with_all = ["listen", "phones", "trace"])]
     usbredir: Option<String>,
-    /// The version of the USB mux that the phone speaks at most; phones before iOS 7 have 1.
+    /// The highest version of the USB mux that the phone speaks; phones before iOS 7 speak version
+    /// 1
     #[arg(long, value_name = "VERSION", default_value_t = 2, requires = "usbredir", value_parser = clap::value_parser!(u32).range(1..=2))]
     mux_version: u32,
-    /// How many phones are attached.
+    /// The number of phones
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     phones: u32,
     #[command(flatten)]

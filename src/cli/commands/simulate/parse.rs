@@ -7,7 +7,7 @@ use idev_backup::simulator::{Passcode, Trust};
 
 /// Parses a size such as "20K", in bytes.
 pub fn size(text: &str) -> Result<u64, String> {
-    let bad = || format!("{text:?} is no size (a number with K, M or G)");
+    let bad = || format!("{text:?} is not a size (a number with K, M or G)");
     let (digits, shift) = match text.to_ascii_uppercase().chars().last() {
         Some('K') => (&text[..text.len() - 1], 10),
         Some('M') => (&text[..text.len() - 1], 20),
@@ -23,7 +23,9 @@ pub fn range(text: &str) -> Result<RangeInclusive<u64>, String> {
     let (low, high) = text.split_once("..").unwrap_or((text, text));
     let range = size(low)?..=size(high)?;
     if range.is_empty() {
-        return Err(format!("{text:?} is no range: its end is below its start"));
+        return Err(format!(
+            "{text:?} is not a range: its end is below its start"
+        ));
     }
     Ok(range)
 }
@@ -35,7 +37,7 @@ pub fn bulk(text: &str) -> Result<(u32, u64), String> {
         .ok_or_else(|| format!("{text:?} is not of the form COUNTxSIZE"))?;
     let count = count
         .parse()
-        .map_err(|_| format!("{count:?} is no number"))?;
+        .map_err(|_| format!("{count:?} is not a number"))?;
     Ok((count, size(each)?))
 }
 
@@ -43,7 +45,7 @@ pub fn bulk(text: &str) -> Result<(u32, u64), String> {
 pub fn duration(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok();
     let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    duration.ok_or_else(|| format!("{text:?} is no number of seconds"))
+    duration.ok_or_else(|| format!("{text:?} is not a number of seconds"))
 }
 
 fn seconds(text: &str) -> Option<Duration> {

@@ -15,96 +15,95 @@ const PASSWORD: &str = "simulated";
 /// Environment variable that holds the password of the simulated phones.
 const PASSWORD_VARIABLE: &str = "IDEV_BACKUP_SIM_PASSWORD";
 
-/// What a simulated phone is like.
+/// Options for the properties of the simulated phones.
 #[derive(Debug, clap::Args)]
 pub struct PhoneArgs {
-    /// The first phone's UDID; those of others are counted up from it.
+    /// The UDID of the first phone; the others count up from it
     #[arg(long)]
     udid: Option<Udid>,
-    /// The first phone's name.
+    /// The name of the first phone
     #[arg(long, default_value = "Mira's iPhone")]
     name: String,
-    /// The product type.
+    /// The product type
     #[arg(long, default_value = "iPhone16,1")]
     model: String,
-    /// The version of iOS.
+    /// The version of iOS
     #[arg(long, value_name = "VERSION", default_value = "18.6.2")]
     ios: String,
-    /// What the contents follow from.
+    /// The seed from which all contents are generated
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Small files on each phone.
+    /// The number of small files on each phone
     #[arg(long, value_name = "N", default_value_t = 2000)]
     files: u32,
-    /// Their sizes.
+    /// The sizes of the small files
     #[arg(long, value_name = "MIN..MAX", default_value = "2K..20K", value_parser = parse::range)]
     file_size: RangeInclusive<u64>,
-    /// Large files on each phone.
+    /// The large files on each phone
     #[arg(long, value_name = "COUNTxSIZE", default_value = "3x5M", value_parser = parse::bulk)]
     bulk: (u32, u64),
-    /// Files that differ from one backup to the next; 1 % if not given.
+    /// The number of files that change from one backup to the next [default: 1 %]
     #[arg(long, value_name = "N")]
     changes: Option<u32>,
-    /// What the owner does when asked to trust a computer: now, after:SECONDS, deny, never.
+    /// The owner's answer when asked to trust a computer: now, after:SECONDS, deny, never
     #[arg(long, default_value = "now", value_parser = parse::trust)]
     trust: Trust,
-    /// When a backup asks for the passcode: none (not set), after:SECONDS, never.
+    /// The passcode is entered: none (not set), after:SECONDS, never
     #[arg(long, default_value = "none", value_parser = parse::passcode)]
     passcode: Passcode,
-    /// How long a backup waits for the passcode.
+    /// Wait this long for the passcode
     #[arg(long, value_name = "SECONDS", default_value_t = 180)]
     passcode_limit: u64,
-    /// The phone is locked.
+    /// The phone is locked
     #[arg(long)]
     locked: bool,
-    /// Percent of charge; below 20 it is not charging.
+    /// The charge of the battery; below 20 the phone is not charging
     #[arg(long, value_name = "PERCENT", default_value_t = 81, value_parser = clap::value_parser!(u8).range(0..=100))]
     battery: u8,
-    /// Encrypt backups. The password is the first line of --password-file, or what
-    /// IDEV_BACKUP_SIM_PASSWORD holds, or else "simulated".
+    /// Encrypt backups. The password is the first line of --password-file, else the value of
+    /// IDEV_BACKUP_SIM_PASSWORD, else "simulated"
     #[arg(long)]
     will_encrypt: bool,
-    /// Encrypt backups with the password in the first line of this file.
+    /// Encrypt backups with the password in the first line of this file
     #[arg(long, value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
     password_file: Option<PathBuf>,
-    /// Rounds that make a key of the password. Real phones take 10000000, which take seconds.
+    /// Rounds that derive a key from the password. Real phones use 10000000, which takes seconds
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     key_rounds: u32,
-    /// Refuse to switch encryption off, as a phone does whose administrator demands it.
+    /// Refuse to turn encryption off, like a phone whose administrator requires encryption
     #[arg(long)]
     requires_encryption: bool,
-    /// Secure no connection, as no phone since iOS 5 does.
+    /// Use no TLS, unlike any phone since iOS 5
     #[arg(long)]
     plain: bool,
-    /// A restore from iCloud is running: backups and restores are refused with 25.
+    /// A restore from iCloud is running: backups and restores are refused with 25
     #[arg(long)]
     icloud_restore: bool,
-    /// Find My is on: restores are refused with 211.
+    /// Find My is on: restores are refused with 211
     #[arg(long)]
     find_my: bool,
-    /// The phone is not set up yet: restores are refused with 212.
+    /// The phone is not set up yet: restores are refused with 212
     #[arg(long)]
     setup_unfinished: bool,
-    /// Its administrator allows no restores.
+    /// The administrator of the phone allows no restores
     #[arg(long)]
     forbid_restores: bool,
-    /// It was not started again after its last restore: the next one ends with 102.
+    /// The phone was not restarted after its last restore: the next one ends with 102
     #[arg(long)]
     unfinished_restore: bool,
-    /// What is free on the phone; follows from its content if not given.
+    /// The free space on the phone [default: derived from its contents]
     #[arg(long, value_name = "SIZE", value_parser = parse::size)]
     free_space: Option<u64>,
-    /// How long it is away when it starts again after a restore.
+    /// The phone is away for this long when it restarts after a restore
     #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = parse::duration)]
     restart: Duration,
-    /// Write what a restore brought into this SQLite database, a row for each file (the first phone
-    /// only).
+    /// Write the restored files into this SQLite database, one row per file (the first phone only)
     #[arg(long, value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
     ledger: Option<PathBuf>,
-    /// The DeviceLink version offered: 400, or 300 as before iOS 14.
+    /// The DeviceLink version that the phone offers: 400, or 300 as before iOS 14
     #[arg(long, value_name = "VERSION", default_value_t = 400)]
     devicelink: u64,
-    /// Something that goes wrong in backups and restores (repeatable; --help lists all).
+    /// A fault in backups and restores (repeatable; --help lists all)
     ///
     /// cut-after:BYTES, cut-after-taken:BYTES (from the computer), cut-at:MESSAGE-INDEX,
     /// stall-after:BYTES, stall-at:MESSAGE-INDEX, refuse:SERVICE, name:TEXT (where the first upload

@@ -9,7 +9,7 @@ use self::replay::Play;
 use self::show::Show;
 use crate::cli::render::output;
 
-/// Show a recorded conversation with a phone, or play the phone's side of it.
+/// Show a recorded conversation with a phone, or play the phone's side of it
 ///
 /// Record one with:  idev-backup create --trace FILE
 #[derive(Args)]

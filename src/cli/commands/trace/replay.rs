@@ -21,20 +21,19 @@ use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
-/// Be the phone of a trace, for any client, and tell where the client departs from what was
-/// recorded.
+/// Play the phone of a trace to any client, and report where the client departs from the recording
 ///
-/// Prints one line, `USBMUXD_SOCKET_ADDRESS=...`: set that in the environment of the client. It
-/// ends when the client has gone, with 0 if it did as was recorded, and with 3 if it did not.
+/// Prints one line, `USBMUXD_SOCKET_ADDRESS=...`: set that in the environment of the client. Ends
+/// when the client has disconnected. Exit code 0: the client did what was recorded. 3: it did not.
 #[derive(Args)]
 pub struct Play {
-    /// The trace
+    /// The trace file
     #[arg(value_parser = crate::cli::args::store::path_parser())]
     file: PathBuf,
-    /// Where to listen: UNIX:/path or HOST:PORT (port 0: any free one)
+    /// Listen on this address: UNIX:/path or HOST:PORT (port 0: any free port)
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: String,
-    /// Seconds without any connection after which the client is taken to be gone
+    /// End when the client has had no connection for this long
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     idle: u64,
 }
@@ -78,19 +77,17 @@ impl Play {
         }
         drop(daemon);
         for channel in replay.unplayed() {
-            output::line(&format!("departs: {channel} was recorded, and not opened"));
+            output::line(&format!("departs: {channel} was recorded, but not opened"));
             told += 1;
         }
         Ok(match told {
             0 => {
-                output::line("Played: the client did as was recorded.");
+                output::line("Played: the client did what was recorded.");
                 exit::DONE
             }
             n => {
                 let departures = counted(n as u64, "departure");
-                output::line(&format!(
-                    "Played, with {departures} from what was recorded."
-                ));
+                output::line(&format!("Played, with {departures} from the recording."));
                 exit::DONE_WITH_PROBLEMS
             }
         })

@@ -12,15 +12,15 @@ use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
 
-/// Print a trace for people.
+/// Print a trace in readable form
 ///
 /// Columns: seconds, channel, direction (`>` to the phone, `<` from it), message.
 #[derive(Args)]
 pub struct Show {
-    /// The trace
+    /// The trace file
     #[arg(value_parser = crate::cli::args::store::path_parser())]
     file: PathBuf,
-    /// Print messages whole, however long
+    /// Print long messages in full
     #[arg(long)]
     whole: bool,
 }

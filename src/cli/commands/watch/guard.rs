@@ -100,7 +100,9 @@ impl Watcher for Guard<'_> {
         match happening {
             Happening::Listening => self.say(None, "listening", "Waiting for phones."),
             Happening::Lost(why) => {
-                let text = format!("No phone can be seen ({why}). Waiting until that is over.");
+                let text = format!(
+                    "Phones are not visible ({why}). Waiting for the connection to return."
+                );
                 self.say(None, "lost", &text);
             }
             Happening::Attached(udid) => self.say(Some(udid), "attached", "plugged in"),

@@ -24,17 +24,17 @@ use crate::cli::render::output;
 use crate::cli::render::progress::Show;
 use crate::cli::{exit, hints};
 
-/// Back phones up when they are plugged in, if their last backup is old enough; runs until it is
-/// stopped.
+/// Back up phones when they are plugged in, if their last backup is old enough; runs until stopped
 ///
 /// Example:  idev-backup watch --due-after 20h --notify
 ///
-/// It takes phones with a cable. `idev-backup schedule add --watch` has the system start it.
+/// Only phones on a cable are backed up. `idev-backup schedule add --watch` has the system start
+/// it.
 #[derive(Args)]
 pub struct WatchCommand {
     #[command(flatten)]
     device: DeviceArgs,
-    /// Back a phone up when its last backup is older than this
+    /// Back up a phone if its last backup is older than this
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_DUE_AFTER", default_value = "20h", value_parser = parse_span)]
     due_after: Duration,
     #[command(flatten)]
