@@ -1,8 +1,8 @@
 //! Backups of iPhones and iPads: make them, prove that they are whole, read them, restore them.
 //!
 //! The crate speaks the phone's own protocols, keeps backups in Apple's folder layout, and reads
-//! backups of iOS 4 to 26, encrypted or not, whichever program made them. `idev-backup`, the command
-//! line program, is built from the same crate.
+//! backups of iOS 4 to 26, encrypted or not, whichever program made them. `idev-backup`, the
+//! command line program, is built from the same crate.
 //!
 //! # Example
 //!
@@ -51,12 +51,12 @@
 //!
 //! # Modules
 //!
-//! Start with [`reader::Backup`] to read a backup, with [`backup::create`](backup::create::create())
-//! to make one, and with [`verify::verify`] to check one. The phone's side is [`transport`],
-//! [`device`] and [`mobilebackup`]; the disk's side is [`backup_format`], [`reader`], [`export`],
-//! [`store`], [`verify`] and [`history`]; [`backup`], [`encryption`], [`restore`], [`doctor`] and
-//! [`automation`] join them. Each module has its own error type, and
-//! [`FailureKind`] names the kinds of failure that a caller can distinguish.
+//! Start with [`reader::Backup`] to read a backup, with
+//! [`backup::create`](backup::create::create()) to make one, and with [`verify::verify`] to check
+//! one. The phone's side is [`transport`], [`device`] and [`mobilebackup`]; the disk's side is
+//! [`backup_format`], [`reader`], [`export`], [`store`], [`verify`] and [`history`]; [`backup`],
+//! [`encryption`], [`restore`], [`doctor`] and [`automation`] join them. Each module has its own
+//! error type, and [`FailureKind`] names the kinds of failure that a caller can distinguish.
 //!
 //! All calls block. A [`CancelToken`] ends every wait, and a [`Monitor`] receives progress and
 //! problems.
@@ -74,8 +74,9 @@
 //! # Stability
 //!
 //! The crate is at version 0.1: its interface may change with each minor version, and the changelog
-//! says how. The layout of a store, the JSON output and the exit codes of the program are documented
-//! in docs/format.md and docs/guide/scripts.md, and change only with a number of their own.
+//! says how. The layout of a store, the JSON output and the exit codes of the program are
+//! documented in docs/format.md and docs/guide/scripts.md, and change only with a number of their
+//! own.
 
 pub mod automation;
 pub mod backup;

@@ -94,7 +94,7 @@ pub(super) fn prove(
     password: Option<&Known>,
     monitor: &dyn Monitor,
 ) -> Option<bool> {
-    const ANEW: &str = "restart the phone and run `idev-backup create --full`";
+    const FULL_AGAIN: &str = "restart the phone and run `idev-backup create --full`";
     let (why, hint) = match password_check::check(complete.backup(), password?) {
         Ok(proof) if !proof.encrypted => {
             monitor.note("The password was not needed: this backup is not encrypted.".to_owned());
@@ -106,7 +106,7 @@ pub(super) fn prove(
                 "it does not open the keys of the classes {:?}",
                 proof.closed_classes
             ),
-            ANEW,
+            FULL_AGAIN,
         ),
         Err(reader::Error::WrongPassword { .. }) => (
             "the backup is complete, but encrypted with another password".to_owned(),
@@ -117,9 +117,9 @@ pub(super) fn prove(
         // The draft's path no longer exists by the time that the user reads this.
         Err(reader::Error::Metadata { path, why }) => (
             format!("{}: {why}", path.file_name().unwrap_or_default().display()),
-            ANEW,
+            FULL_AGAIN,
         ),
-        Err(e) => (e.to_string(), ANEW),
+        Err(e) => (e.to_string(), FULL_AGAIN),
     };
     let text = format!("the given password does not open this backup: {why}");
     monitor.problem(text, Some(hint.to_owned()));

@@ -92,9 +92,9 @@ struct Checked {
     password_opens: Option<bool>,
     /// The files that the phone could not read.
     complaints: Vec<Complaint>,
-    /// What the backup lacks.
+    /// Data that the backup lacks.
     missing: Vec<Gap>,
-    /// The kinds of data of which the backup before held far more.
+    /// Kinds of data that the previous backup held far more of.
     shrunk: Vec<Shrunk>,
     /// The report of the check.
     report: verify::Report,

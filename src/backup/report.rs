@@ -79,10 +79,10 @@ pub struct Report {
     pub hashes: Tally,
     /// Contents of the backup by kind; empty if the list is encrypted.
     pub contents: Vec<Amount>,
-    /// What people expect in a backup and this one lacks; empty if the list is encrypted and no
-    /// password was given.
+    /// Data that people expect in a backup and this one lacks; empty if the list is encrypted and
+    /// no password was given.
     pub missing: Vec<Gap>,
-    /// Kinds of data of which the backup before held more than twice as much.
+    /// Kinds of data that the previous backup held more than twice as much of.
     pub shrunk: Vec<Shrunk>,
     /// Problems that did not make the backup fail.
     pub problems: Vec<String>,

@@ -29,7 +29,7 @@ Options:
 No phone at hand? `idev-backup demo` backs up a simulated one.
 ";
 
-/// Returns advice for a word that people type as a command and that is none.
+/// Returns advice for a word that people type as a command and that is not a command.
 pub fn advice(word: &str) -> Option<&'static str> {
     Some(match word {
         "init" => "`idev-backup create --new-store` makes a store; `--store` names its folder",

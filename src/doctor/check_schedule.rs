@@ -164,7 +164,7 @@ pub fn troubles(
     troubles
 }
 
-/// Returns true if the scheduler has the job, or the reason that nobody knows and advice.
+/// Returns true if the scheduler has the job, or the reason that this is unknown, with advice.
 fn installed(jobs: &Jobs, job: &JobFile) -> Result<bool, (String, &'static str)> {
     let kind = job.with.parse::<Kind>().map_err(|why| {
         let why = format!("it was made by a newer idev-backup: {why}");

@@ -25,7 +25,7 @@ pub enum Error {
     /// No backup has the name.
     #[error("{name:?} is neither a folder with a backup nor a backup in the store")]
     NotFound {
-        /// The name.
+        /// The name that was given.
         name: String,
         /// True if the name selects files of a backup rather than a backup.
         is_of_files: bool,
@@ -39,11 +39,11 @@ pub enum Error {
     /// The name fits several backups.
     #[error("{name:?} matches {count} backups: {}", .candidates.join(", "))]
     Ambiguous {
-        /// The name.
+        /// The name that was given.
         name: String,
         /// The number of backups that it fits.
         count: usize,
-        /// Names of the first of them, each of which fits one backup alone.
+        /// Names of the first of them; each name fits one backup alone.
         candidates: Vec<String>,
     },
     /// The store holds no backup of the phone.
@@ -52,7 +52,7 @@ pub enum Error {
     /// The text fits several phones of the store.
     #[error("{text:?} matches {} phones of the store: {}", .phones.len(), .phones.join(", "))]
     AmbiguousPhone {
-        /// The text.
+        /// The text that was given.
         text: String,
         /// The phones, each with its name.
         phones: Vec<String>,
@@ -74,7 +74,7 @@ pub enum Error {
     NoTag {
         /// The snapshot's folder.
         path: PathBuf,
-        /// The name.
+        /// The name that was given.
         tag: String,
     },
     /// The backup that was to be taken in is damaged.

@@ -337,7 +337,7 @@ fn in_store(store: &Store, name: Option<&str>, phone: Option<&str>) -> Result<Na
     }
 }
 
-/// Returns names of the first of several backups, each of which names that backup alone.
+/// Returns names of the first of several backups; each name fits one backup alone.
 fn candidates(found: &[&Snapshot]) -> Vec<String> {
     const NAMED_MAX: usize = 8;
     let name = |snapshot: &&Snapshot| {

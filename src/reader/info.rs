@@ -85,7 +85,7 @@ pub struct Contents {
     pub domains: u64,
     /// Amounts by the kind of file.
     pub kinds: Vec<Amount>,
-    /// What people expect in a backup and this one lacks.
+    /// Data that people expect in a backup and this one lacks.
     pub missing: Vec<Gap>,
     /// Number of files whose records cannot be read.
     pub unreadable: u64,

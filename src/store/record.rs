@@ -318,7 +318,7 @@ impl Found {
         Found { record, flaws }
     }
 
-    /// Returns true if there is no readable record because this user may not read a copy.
+    /// Returns true if the record is unreadable because this user may not read a copy.
     pub fn is_refused(&self) -> bool {
         let refused = |(_, flaw): &(_, Flaw)| matches!(flaw, Flaw::Refused(_));
         self.record.is_none() && self.flaws.iter().any(refused)

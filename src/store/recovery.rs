@@ -17,7 +17,7 @@ impl Store {
 }
 
 /// Completes the seal of a draft or of an import that a crash interrupted, and removes what was
-/// being removed. If the intent cannot be read, the folder is set aside, since there is no way to
+/// being removed. If the intent cannot be read, the folder is set aside, since nothing tells how to
 /// know which of its renames have happened.
 pub(super) fn recover(store: &Store, udid: &Udid) -> Result<Vec<SetAside>, Error> {
     store.check_folders(udid)?;
@@ -94,7 +94,7 @@ pub(crate) mod tests {
         let (complete, store, udid) = drafted(dir.path(), "first");
         drop(complete); // As the run that made it.
         let own = store.own_of(&udid);
-        // There is no intent: the draft stays, and only the contents of the trash are removed.
+        // Without an intent the draft stays, and only the contents of the trash are removed.
         fs::create_dir(own.join("trash")).unwrap();
         recover(&store, &udid).unwrap();
         assert_eq!(names_in(&own), ["draft", "lock"]);

@@ -141,7 +141,7 @@ impl Store {
     }
 
     /// Returns the time of the last write to a phone's draft, and true if a run is working on the
-    /// phone now. Returns `None` if there is no draft.
+    /// phone now. Returns `None` without a draft.
     pub fn draft_state(&self, udid: &Udid) -> Option<(SystemTime, bool)> {
         let own = self.own_of(udid);
         let draft = own.join("draft");

@@ -27,7 +27,7 @@ pub(super) struct Intent {
 }
 
 impl Intent {
-    /// Reads an intent. Returns `None` if there is none. Names that a seal never gives count as
+    /// Reads an intent. Returns `None` without one. Names that a seal never gives count as
     /// damage.
     pub(super) fn read(path: &Path, udid: &Udid) -> Result<Option<Intent>, Error> {
         let damaged = |why: String| Error::Damaged {
@@ -60,7 +60,7 @@ fn archive_of(store: &Store, udid: &Udid, folder: &Path) -> Result<String, Error
     archive_name(store, udid, &other)
 }
 
-/// Carries out the renames, any of which may have happened already.
+/// Carries out the renames. Any of them may have happened already.
 pub(super) fn finish(
     store: &Store,
     udid: &Udid,

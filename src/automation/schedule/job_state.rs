@@ -32,7 +32,7 @@ pub enum Error {
     /// The file of the job cannot be read.
     #[error("there is no such job: cannot read {}: {cause}", .path.display())]
     NoJob {
-        /// The file.
+        /// The file of the job.
         path: PathBuf,
         /// The error of the operating system.
         #[source]
@@ -41,7 +41,7 @@ pub enum Error {
     /// The contents of a job file are invalid.
     #[error("cannot use {}: {cause}", .path.display())]
     Unusable {
-        /// The file.
+        /// The file of the job.
         path: PathBuf,
         /// The mistake in it.
         #[source]
@@ -52,7 +52,7 @@ pub enum Error {
     NoRecord {
         /// The file of the record.
         path: PathBuf,
-        /// The reason.
+        /// The defect of the file.
         why: String,
     },
     /// A newer version installed the job with a scheduler that this version does not know.

@@ -11,7 +11,7 @@ use crate::cli::render::taken::reported;
 
 /// Copy a backup made by Finder, iTunes, iMazing or another program into the store
 ///
-/// Example:  idev-backup adopt ~/Library/Application\ Support/MobileSync/Backup/00008130-001A2B3C4D5E6F70
+/// Example:  idev-backup adopt /Volumes/Old/Backup/00008130-001A2B3C4D5E6F70
 ///
 /// The backup is checked, copied (as clones of its blocks if the disk supports that) and checked
 /// again. The original stays unchanged. The copy becomes the phone's current backup if it is the

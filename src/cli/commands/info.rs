@@ -15,9 +15,9 @@ use crate::cli::render::{missing, output};
 ///
 /// Example:  idev-backup info latest
 ///
-/// Shows the phone, its iOS, the time, the size by kind of data, and what is missing, such as photos
-/// that are only in iCloud. The contents of an encrypted backup are shown only if its password is
-/// given; `info` never asks for it. Exit code 3: a list of the backup cannot be read.
+/// Shows the phone, its iOS, the time, the size by kind of data, and what is missing, such as
+/// photos that are only in iCloud. The contents of an encrypted backup are shown only if its
+/// password is given; `info` never asks for it. Exit code 3: a list of the backup cannot be read.
 #[derive(Args)]
 pub struct Info {
     #[command(flatten)]

@@ -22,7 +22,7 @@ use crate::cli::render::output;
 /// Example:  idev-backup list --store /srv/backups
 #[derive(Args)]
 pub struct List {
-    /// Exit with 1 if a phone is overdue, if its newest backup is damaged, or if there is no backup
+    /// Exit with 1 if a phone is overdue, if its newest backup is damaged, or without any backup
     #[arg(long)]
     check: bool,
     /// Show more columns: model, iOS, encryption, number of files, folder

@@ -119,7 +119,7 @@ fn checked(report: &Report) -> String {
         }
         (Some(_), 0) => "all present and of the right size".to_owned(),
         (Some(_), others) => format!(
-            "all present, {} of them with another size than the phone's list says",
+            "all present, {} of them with a size that differs from the phone's list",
             count(others)
         ),
     }

@@ -185,7 +185,7 @@ fn total(phone: &Phone) {
     if phone.overdue {
         let last = match phone.last_good.as_deref().map(time::when) {
             Some(when) => format!("the last good backup was made {when}"),
-            None => "there is no good backup".to_owned(),
+            None => "no good backup exists".to_owned(),
         };
         output::line(&format!("  OVERDUE: {last}. Run `idev-backup create`."));
     }

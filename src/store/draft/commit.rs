@@ -2,8 +2,8 @@
 //! interrupt these at any point.
 //!
 //! `seal.json` is written once everything else is durable. From then on the draft *is* the new
-//! backup: after a crash [`Store::recover`] completes the renames at the next run, whichever of them have
-//! already happened.
+//! backup: after a crash [`Store::recover`] completes the renames at the next run, whichever of
+//! them have already happened.
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -42,7 +42,7 @@ impl Draft {
         Draft::begin(store, udid, lock, None).map(|(draft, _)| draft)
     }
 
-    /// Begins a draft as a clone of the current backup, or an empty draft if there is no current
+    /// Begins a draft as a clone of the current backup, or an empty draft without a current
     /// backup.
     pub fn begin(
         store: &Store,

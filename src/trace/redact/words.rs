@@ -1,4 +1,4 @@
-//! Tables of harmless texts, and functions that recognize texts by their form; [`crate::trace::redact`]
+//! Tables of harmless texts, and functions that recognize texts by their form; [`super`]
 //! decides by them.
 
 use crate::base::udid::Udid;
