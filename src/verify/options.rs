@@ -63,7 +63,8 @@ pub struct Options<'a> {
     pub password_is_a_guess: bool,
     /// Identity of the backup that the user named. A different backup in its place is an error.
     pub id: Option<Id>,
-    /// Cancellation token: a cancelled check ends with [`Interrupted`](crate::verify::Error::Interrupted).
+    /// Cancellation token: a cancelled check ends with
+    /// [`Interrupted`](crate::verify::Error::Interrupted).
     pub token: Option<Arc<CancelToken>>,
     /// Files that the phone could not read; by default those in the run's report beside the backup.
     pub complaints: Vec<Complaint>,
