@@ -264,6 +264,31 @@ fn backup_reports_match_snapshots() {
 }
 
 #[test]
+fn reports_of_several_backups_match_snapshot() {
+    let rig = stocked();
+    let snapshots = rig.store.snapshots().unwrap();
+    let older = snapshots[1].path().to_str().unwrap().to_owned();
+    let place = |name: &str| rig.dir.path().join(name).to_str().unwrap().to_owned();
+    let (copies, adopted) = (place("copies"), place("adopted"));
+    let commands: &[&[&str]] = &[
+        &["diff", &older, "latest"],
+        &["diff", &older, "latest", "--json"],
+        &["copy", "latest", &copies, "--new-store"],
+        &["copy", "latest", &copies],
+        &["copy", &older, &copies, "--json"],
+        &["adopt", &older, "--store", &adopted, "--new-store"],
+        &["list", "--store", &adopted],
+        &["list", "--wide", "--store", &adopted],
+        &["delete", "latest", "--store", &copies, "--yes"],
+        &["retire", "Mira"],
+        &["retire", "Mira", "--undo"],
+        &["schedule", "list"],
+        &["schedule", "status"],
+    ];
+    assert_snapshot("stores.txt", session(&rig, commands));
+}
+
+#[test]
 fn errors_match_snapshots() {
     let mut rig = stocked();
     let nowhere = rig.dir.path().join("nowhere");
