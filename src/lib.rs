@@ -51,7 +51,7 @@
 //!
 //! # Modules
 //!
-//! Start with [`reader::Backup`] to read a backup, with
+//! Start with [`reader::Backup`] to read a backup and [`reader::cat`] to read one file of it, with
 //! [`backup::create`](backup::create::create()) to make one, and with [`verify::verify`] to check
 //! one. The phone's side is [`transport`], [`device`] and [`mobilebackup`]; the disk's side is
 //! [`backup_format`], [`reader`], [`export`], [`store`], [`verify`] and [`history`]; [`backup`],

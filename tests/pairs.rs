@@ -14,17 +14,17 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::advice::failure::Failure as Error;
-use crate::advice::hints;
 use idev_backup::backup::create;
 use idev_backup::base::progress::{Event, Monitor, Silent};
 use idev_backup::history::adopt::{self, Came};
-use idev_backup::history::change::{self, Prune};
-use idev_backup::history::list;
+use idev_backup::history::prune::{self, Prune};
+use idev_backup::history::{change, delete, list, tag};
 use idev_backup::restore;
 use idev_backup::store::{Policy, Store, sums};
 use idev_backup::verify::{self, Depth, Outcome};
 
+use crate::advice::failure::Failure as Error;
+use crate::advice::hints;
 use crate::rig::{self, Random, Rig, Tree, UDID, copy_dir, options, tree};
 
 /// Commands that may run at the same time.
@@ -190,9 +190,9 @@ impl Case<'_> {
             Command::Delete => {
                 let chosen = change::find(store(), "latest")?;
                 let id = chosen.snapshot.id().to_string();
-                let seen = change::consider(&chosen, &monitor)?;
+                let seen = delete::consider(&chosen, &monitor)?;
                 hook();
-                change::delete(&chosen, seen, &monitor)?;
+                delete::delete(&chosen, seen, &monitor)?;
                 Said::Deleted(id)
             }
             Command::Prune => {
@@ -200,7 +200,7 @@ impl Case<'_> {
                     policy: Policy::from(1),
                     ..Prune::default()
                 };
-                Said::Pruned(change::prune(&self.store, &how, &monitor)?.dropped)
+                Said::Pruned(prune::prune(&self.store, &how, &monitor)?.dropped)
             }
             Command::Verify | Command::Repair => {
                 let named = list::resolve(store(), Some("latest"))?;
@@ -236,7 +236,7 @@ impl Case<'_> {
             Command::Pin => {
                 let chosen = change::find(store(), &self.stamp(2))?;
                 hook();
-                change::pin(&chosen, true)?;
+                tag::pin(&chosen, true)?;
                 Said::Pinned(chosen.snapshot.id().to_string())
             }
             Command::Restore => {

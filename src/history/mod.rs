@@ -3,9 +3,13 @@
 
 pub mod adopt;
 pub mod change;
+pub mod delete;
 mod error;
 pub mod last_good;
 pub mod list;
+pub mod prune;
+pub mod retire;
+pub mod tag;
 
 pub use error::Error;
 

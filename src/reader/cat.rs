@@ -17,6 +17,7 @@ pub struct Body {
 pub fn open(backup: &Backup, domain: &str, relative_path: &str) -> Result<Body, Error> {
     match backup.find(domain, relative_path)? {
         Some(item) => body(backup, &item),
+        None if relative_path.is_empty() => Err(nothing(domain)),
         None => Err(nothing(&format!("{domain}/{relative_path}"))),
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::prints::{ListPrint, Print};
 use super::{Error, RECORDED, REPORT, SUMS, Snapshot, disk};
 use crate::base::plain_file;
-use crate::store::draft::hashes::Proven;
+use crate::store::draft::hash_list::Proven;
 use crate::store::hash_sources::SOURCES;
 
 /// A fault in one of our own files that accompany a backup.

@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal};
 
 use clap::Args;
 use idev_backup::base::units::size;
-use idev_backup::history::change::{self, Deleted};
+use idev_backup::history::delete::{self, Deleted};
 
 use crate::cli::args::snapshot::SnapshotArgs;
 use crate::cli::exit;
@@ -57,13 +57,13 @@ impl Delete {
 
     fn delete(&self, watch: &Watch) -> Result<Option<Deleted>, Failure> {
         let chosen = self.of.find()?;
-        let seen = change::consider(&chosen, watch)?;
+        let seen = delete::consider(&chosen, watch)?;
         // Finish the progress display first, so that it does not redraw below the question.
         watch.finish();
         if !self.yes && !agrees(&seen)? {
             return Ok(None);
         }
-        Ok(Some(change::delete(&chosen, seen, watch)?))
+        Ok(Some(delete::delete(&chosen, seen, watch)?))
     }
 }
 

@@ -111,7 +111,9 @@ impl Demo {
         watch.finish();
         let code = tell(&report, style);
         if self.store.is_none() {
-            say("\nThe store is removed now; keep it with `demo --store DIR`.");
+            say(
+                "\nThe demo has removed its store. To keep it, run `idev-backup demo --store DIR`.",
+            );
         }
         say(
             "\nWith a real phone: connect it, unlock it, and run `idev-backup create`. It creates \

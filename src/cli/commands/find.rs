@@ -99,6 +99,9 @@ impl Find {
             lines.object("searched", &Searched { found, unread });
         }
         let code = lines.end(exit::DONE);
+        if found == 0 && output::is_terminal() {
+            output::tell("No file matches. Upper and lower case differ; -i ignores that.");
+        }
         Ok(tell_unread(&unread, code))
     }
 

@@ -1,7 +1,7 @@
 //! `idev-backup pin` and `idev-backup unpin`
 
 use clap::Args;
-use idev_backup::history::change;
+use idev_backup::history::tag;
 
 use crate::cli::args::snapshot::SnapshotArgs;
 
@@ -17,9 +17,8 @@ pub struct Pin {
 impl Pin {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        self.of.note("is pinned, and will be kept", |of| {
-            Ok(change::pin(of, true)?)
-        })
+        self.of
+            .note("is pinned, and will be kept", |of| Ok(tag::pin(of, true)?))
     }
 }
 
@@ -36,6 +35,6 @@ impl Unpin {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         self.of
-            .note("is not pinned any more", |of| Ok(change::pin(of, false)?))
+            .note("is not pinned any more", |of| Ok(tag::pin(of, false)?))
     }
 }

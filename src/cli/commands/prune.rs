@@ -1,7 +1,8 @@
 //! `idev-backup prune`
 
 use clap::Args;
-use idev_backup::history::change::{self, Prune as How, Pruned};
+use idev_backup::history::change;
+use idev_backup::history::prune::{self, Prune as How, Pruned};
 
 use crate::cli::args::keep::KeepArgs;
 use crate::cli::args::output::OutputArgs;
@@ -69,6 +70,6 @@ impl Prune {
             udid,
             dry_run: self.dry_run,
         };
-        Ok(change::prune(&store, &how, watch)?)
+        Ok(prune::prune(&store, &how, watch)?)
     }
 }

@@ -1,7 +1,7 @@
 //! `idev-backup retire`
 
 use clap::Args;
-use idev_backup::history::change;
+use idev_backup::history::retire;
 
 use crate::cli::args::store::StoreArgs;
 use crate::cli::exit;
@@ -31,7 +31,7 @@ impl Retire {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
         let store = self.store.open();
-        match store.and_then(|store| Ok(change::retire(&store, &self.phone, self.undo)?)) {
+        match store.and_then(|store| Ok(retire::retire(&store, &self.phone, self.undo)?)) {
             Err(e) => output::failure(&e, None, self.json),
             Ok(noted) if self.json => {
                 output::object("retired", Some(&noted.udid), &noted);

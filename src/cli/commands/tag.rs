@@ -1,7 +1,7 @@
 //! `idev-backup tag`
 
 use clap::Args;
-use idev_backup::history::change;
+use idev_backup::history::tag;
 
 use crate::cli::args::snapshot::SnapshotArgs;
 
@@ -28,6 +28,6 @@ impl Tag {
             format!("is tagged {:?}, and will be kept", self.name)
         };
         self.of
-            .note(&words, |of| Ok(change::tag(of, &self.name, self.remove)?))
+            .note(&words, |of| Ok(tag::tag(of, &self.name, self.remove)?))
     }
 }

@@ -1,7 +1,8 @@
 //! Reports which snapshots `prune` drops, and why the others stay.
 
 use idev_backup::base::units::{counted, size};
-use idev_backup::history::change::{self, Pruned};
+use idev_backup::history::change;
+use idev_backup::history::prune::Pruned;
 
 use crate::cli::render::{output, table};
 

@@ -14,13 +14,13 @@ mod clone;
 mod commit;
 mod complete;
 mod content;
-pub(crate) mod hashes;
+pub(crate) mod hash_list;
+mod hashing_writers;
 pub mod journal;
 mod leftover;
 mod make_space;
 mod note;
 mod origin;
-mod writer_pool;
 
 pub use commit::Sealed;
 pub use complete::Complete;

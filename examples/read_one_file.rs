@@ -1,5 +1,5 @@
 //! Writes one file of a backup to stdout, decrypted if need be:
-//! cargo run --example decrypt_file -- FOLDER HomeDomain Library/SMS/sms.db > sms.db
+//! cargo run --example read_one_file -- FOLDER HomeDomain Library/SMS/sms.db > sms.db
 
 #![allow(
     clippy::print_stdout,
@@ -16,7 +16,9 @@ use idev_backup::{Known, NoPasswords, Passwords, Secret};
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [folder, domain, path] = words.as_slice() else {
-        return Err("usage: decrypt_file FOLDER DOMAIN PATH, with the password in PASSWORD".into());
+        return Err(
+            "usage: read_one_file FOLDER DOMAIN PATH, with the password in PASSWORD".into(),
+        );
     };
     let known = std::env::var("PASSWORD").map(|text| Known(Secret::new(text.into_bytes())));
     let passwords: &dyn Passwords = match &known {
