@@ -13,7 +13,8 @@ pub const DONE_WITH_PROBLEMS: u8 = 3;
 /// Interrupted by the user.
 pub const INTERRUPTED: u8 = 130;
 
-/// Returns the exit code of a kind of failure. Code 2 (usage) belongs to clap.
+/// Returns the exit code of a kind of failure; `kind()` of each error type tells its kind. Code 2
+/// (usage) belongs to clap.
 pub fn code(kind: FailureKind) -> u8 {
     match kind {
         FailureKind::NoDevice => 4,

@@ -353,7 +353,7 @@ def our_encrypted_backups(report, ours, store, reference):
 
     def creates():
         said = run(ours, "create", "--new-store", "--store", store, "--password-file", passwords / "one")
-        check("opens this backup" in said, said[-600:])
+        check("and the password opens it" in said, said[-600:])
         return next(b for b in store.iterdir() if re.fullmatch(r"[0-9A-F]{8}-[0-9A-F]{16}", b.name))
 
     def switches_on():
