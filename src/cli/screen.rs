@@ -22,8 +22,8 @@ Commands:
 
 Options:
       --config <FILE>  Use this config file
-  -h, --help           Show this help; after a command, the options that most people use
-      --help           After a command, all of its options
+  -h                   Show this help; after a command, its most used options
+      --help           Show this help; after a command, all of its options
   -V, --version        Show the version
 
 No phone at hand? `idev-backup demo` backs up a simulated one.

@@ -104,7 +104,7 @@ pub fn troubles(
 ) -> Vec<Trouble> {
     let mut troubles = Vec::new();
     let anew = format!(
-        "add it anew with `idev-backup schedule add`, or take it away with `idev-backup schedule remove {}`",
+        "add it again with `idev-backup schedule add`, or remove it with `idev-backup schedule remove {}`",
         job.name
     );
     let here = format!("`idev-backup schedule run {}` runs it now", job.name);

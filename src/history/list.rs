@@ -398,13 +398,13 @@ fn is_phone(snapshot: &Snapshot, name: &str) -> bool {
     snapshot.is_current() && is_named
 }
 
-/// Returns true if the text selects files of a backup rather than a backup: the user forgot to name
-/// the backup before it.
+/// Returns true if the text selects files of a backup rather than a backup: the user left out the
+/// name of the backup before it. A path is never taken for a selection.
 fn is_of_files(name: &str) -> bool {
-    name.contains('*')
-        || name.contains("Domain/")
-        || name.ends_with("Domain")
-        || name.starts_with("AppDomain")
+    let is_path = name.starts_with(['/', '\\', '.', '~']) || Path::new(name).is_absolute();
+    let names_domain =
+        name.contains("Domain/") || name.ends_with("Domain") || name.starts_with("AppDomain");
+    !is_path && (names_domain || name.contains(['*', '?', '[', '{']))
 }
 
 /// Describes a backup. Facts in our report are not read from Info.plist and Manifest.plist again,
@@ -519,6 +519,24 @@ mod tests {
             ("202611272214055", None),
         ] {
             assert_eq!(stamp_head(text).as_deref(), head, "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_do_not_select_files() {
+        for (text, is_selection) in [
+            ("*.HEIC", true),
+            ("HomeDomain", true),
+            ("HomeDomain/Library/SMS/sms.db", true),
+            ("AppDomainGroup-group.net.example", true),
+            ("{SMS,Notes}", true),
+            ("sms.db", false),
+            ("/media/old/*", false),
+            ("./HomeDomain/x", false),
+            ("~/backups/*", false),
+            ("Mira@2026-11-27", false),
+        ] {
+            assert_eq!(is_of_files(text), is_selection, "{text}");
         }
     }
 }

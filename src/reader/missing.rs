@@ -15,7 +15,8 @@ use crate::reader::{Error, database};
 
 /// Number of applications that are named; all are counted.
 const NAMED_MAX: usize = 5;
-/// Maximum number of rows that are read of a database. A forged one could have any number.
+/// Maximum number of rows that are read of a database, and of paths that are remembered. A forged
+/// database or list could have any number.
 const ROWS_MAX: usize = 4 << 20;
 
 /// Something that a backup lacks.
@@ -132,40 +133,33 @@ fn read<T>(
 
 fn photos(backup: &Backup, gaps: &mut Vec<Gap>) -> Result<(), Error> {
     const DOMAIN: &str = "CameraRollDomain";
-    let library = (DOMAIN, "Media/PhotoData/Photos.sqlite");
-    let named = read(backup, library, gaps, |db| {
+    const LIBRARY: (&str, &str) = (DOMAIN, "Media/PhotoData/Photos.sqlite");
+    if backup.find(LIBRARY.0, LIBRARY.1)?.is_none() {
+        return Ok(());
+    }
+    let there = Paths::below(backup, DOMAIN, "Media")?;
+    let counted = read(backup, LIBRARY, gaps, |db| {
+        let (mut absent, mut all) = (0, 0);
         let Some(table) = table_of_assets(db)? else {
-            return Ok(Vec::new());
+            return Ok((absent, all));
         };
         // Photos in "Recently Deleted" have left the folder of originals.
         let sql = format!("SELECT ZDIRECTORY, ZFILENAME FROM {table} WHERE ZTRASHEDSTATE IS NOT 1");
         let mut statement = db.prepare(&sql)?;
-        let rows = statement.query_map([], |row| {
-            Ok((
-                row.get::<_, Option<String>>(0)?,
-                row.get::<_, Option<String>>(1)?,
-            ))
-        })?;
-        let mut paths = Vec::new();
+        let text = |row: &rusqlite::Row<'_>, column| row.get::<_, Option<String>>(column);
+        let rows = statement.query_map([], |row| Ok((text(row, 0)?, text(row, 1)?)))?;
         for row in rows.take(ROWS_MAX) {
             if let (Some(folder), Some(file)) = row?
                 && (folder.starts_with("DCIM/") || folder.starts_with("PhotoData/CPLAssets"))
             {
-                paths.push(format!("Media/{folder}/{file}"));
+                all += 1;
+                absent += u64::from(!there.have(&format!("Media/{folder}/{file}")));
             }
         }
-        Ok(paths)
+        Ok((absent, all))
     });
-    let Some(named) = named.filter(|named| !named.is_empty()) else {
-        return Ok(());
-    };
-    let there = Paths::below(backup, DOMAIN, "Media")?;
-    let absent = named.iter().filter(|path| !there.have(path)).count() as u64;
-    if absent > 0 {
-        gaps.push(Gap::PhotosInCloud {
-            count: absent,
-            of: named.len() as u64,
-        });
+    if let Some((count, of)) = counted.filter(|(absent, _)| *absent > 0) {
+        gaps.push(Gap::PhotosInCloud { count, of });
     }
     Ok(())
 }
@@ -187,43 +181,37 @@ fn messages(backup: &Backup, gaps: &mut Vec<Gap>) -> Result<(), Error> {
         gaps.push(Gap::NoMessages);
         return Ok(());
     }
+    let there = Paths::below(backup, "MediaDomain", "Library/SMS")?;
     let found = read(backup, SMS, gaps, |db| {
         if database::columns(db, "message")?.is_empty() {
             return Ok(None);
         }
         let messages: i64 = db.query_row("SELECT count(*) FROM message", [], |row| row.get(0))?;
+        let (mut absent, mut all) = (0, 0);
         let columns = database::columns(db, "attachment")?;
-        let mut names = Vec::new();
         if columns.iter().any(|column| column == "filename") {
             let mut statement = db.prepare("SELECT filename FROM attachment")?;
-            let rows = statement.query_map([], |row| row.get::<_, Option<String>>(0))?;
-            for row in rows.take(ROWS_MAX) {
-                names.push(row?);
+            let names = statement.query_map([], |row| row.get::<_, Option<String>>(0))?;
+            for name in names.take(ROWS_MAX) {
+                all += 1;
+                absent += u64::from(!name?.is_some_and(|name| has_attachment(&there, &name)));
             }
         }
-        Ok(Some((messages, names)))
+        Ok(Some((messages, absent, all)))
     });
-    let Some(Some((messages, names))) = found else {
-        return Ok(());
-    };
-    if messages == 0 {
-        gaps.push(Gap::NoMessages);
-        return Ok(());
-    }
-    let there = Paths::below(backup, "MediaDomain", "Library/SMS")?;
-    let is_there = |name: &Option<String>| {
-        // The phone writes `~/Library/SMS/…` or `/var/mobile/Library/SMS/…`.
-        let path = name.as_deref()?.split_once("Library/SMS/")?.1;
-        there.have(&format!("Library/SMS/{path}")).then_some(())
-    };
-    let absent = names.iter().filter(|name| is_there(name).is_none()).count() as u64;
-    if absent > 0 {
-        gaps.push(Gap::Attachments {
-            count: absent,
-            of: names.len() as u64,
-        });
+    match found.flatten() {
+        Some((0, ..)) => gaps.push(Gap::NoMessages),
+        Some((_, count, of)) if count > 0 => gaps.push(Gap::Attachments { count, of }),
+        _ => {}
     }
     Ok(())
+}
+
+/// Returns true if the backup has an attachment. The phone names it `~/Library/SMS/…` or
+/// `/var/mobile/Library/SMS/…`.
+fn has_attachment(there: &Paths, name: &str) -> bool {
+    let path = name.split_once("Library/SMS/");
+    path.is_some_and(|(_, path)| there.have(&format!("Library/SMS/{path}")))
 }
 
 fn apps(backup: &Backup, gaps: &mut Vec<Gap>) -> Result<(), Error> {

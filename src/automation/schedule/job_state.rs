@@ -30,7 +30,7 @@ const PASSING_MAX: Duration = Duration::from_millis(500);
 #[non_exhaustive]
 pub enum Error {
     /// The file of the job cannot be read.
-    #[error("there is no such job: cannot read {}: {cause}", .path.display())]
+    #[error("this job does not exist: cannot read {}: {cause}", .path.display())]
     NoJob {
         /// The file of the job.
         path: PathBuf,
@@ -85,9 +85,9 @@ impl Error {
         match self {
             Error::NoJob { .. } => Some("`idev-backup schedule list` shows the jobs"),
             Error::Unusable { .. } => {
-                Some("take the job away with `idev-backup schedule remove`, and add it anew")
+                Some("remove the job with `idev-backup schedule remove`, and add it again")
             }
-            Error::NoRecord { .. } => Some("its next run writes that file anew"),
+            Error::NoRecord { .. } => Some("its next run writes that file again"),
             Error::Newer { .. } => Some("use that one"),
             Error::Install(e) => Some(e.hint),
             Error::Disk(e) => e.hint(),

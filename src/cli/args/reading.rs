@@ -38,16 +38,16 @@ impl ReadArgs {
     }
 
     /// Takes the first word away if it names no backup: it then belongs to `rest`, the words that
-    /// follow, and the backup is the current one. A word that could be a mistyped backup stays if
-    /// words follow.
+    /// follow, and the backup is the current one. A word that could be a mistyped backup stays, so
+    /// that the command fails instead of using another backup.
     pub fn take_word(&mut self, rest: &[String]) -> Option<String> {
         let word = self.backup.as_deref()?;
-        let could_be_a_file = word.contains(['*', '?', '[', '{', '/', '.']);
-        if word == "latest" || !(rest.is_empty() || could_be_a_file) {
-            return None;
-        }
         match list::resolve::<Failure>(self.store.open(), Some(word)) {
-            Err(Failure::History(history::Error::NotFound { .. })) => self.backup.take(),
+            Err(Failure::History(history::Error::NotFound { is_of_files, .. }))
+                if is_of_files || (rest.is_empty() && is_plain_name(word)) =>
+            {
+                self.backup.take()
+            }
             _ => None,
         }
     }
@@ -68,8 +68,42 @@ impl ReadArgs {
     }
 }
 
+/// Returns true if a word may be the name of a file or its id, and cannot be a mistyped path, time
+/// or phone of a backup.
+fn is_plain_name(word: &str) -> bool {
+    let is_time = word.chars().all(|c| c.is_ascii_digit() || "-:".contains(c));
+    !is_time && word != "latest" && !word.contains(['/', '\\', '@', '~'])
+}
+
 /// Splits a name such as "HomeDomain/Library/SMS" into domain and path.
 pub fn domain_and_path(name: &str) -> (&str, &str) {
     let name = name.trim_end_matches('/');
     name.split_once('/').unwrap_or((name, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_paths_are_not_plain_names() {
+        for name in [
+            "sms.db",
+            "IMG_0001.HEIC",
+            "3d0d7e5fb2ce288813306e4d4636395e047a3d28",
+        ] {
+            assert!(is_plain_name(name), "{name}");
+        }
+        for word in [
+            "latest",
+            "2026-11-27",
+            "20261127-2214",
+            "Mira@2026-11-27",
+            "/media/old/backup",
+            "backups/old",
+            "~mira",
+        ] {
+            assert!(!is_plain_name(word), "{word}");
+        }
+    }
 }

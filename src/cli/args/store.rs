@@ -51,7 +51,8 @@ impl StoreArgs {
 pub struct WritableStoreArgs {
     #[command(flatten)]
     store: StoreArgs,
-    /// Create the store if it does not exist [default: in a terminal, for a typed --store or the default store]
+    /// Create the store if it does not exist [default: in a terminal, for a typed --store or the
+    /// default store]
     #[arg(long)]
     new_store: bool,
     /// `--store` was typed, or nothing names a store.

@@ -74,7 +74,7 @@ impl ConfigCommand {
             if self.json {
                 output::object("config", None, &about)
             } else {
-                output::line(&about.path)
+                output::data(&about.path)
             }
             return exit::DONE;
         }

@@ -30,7 +30,7 @@ impl Shown {
     /// Adds a difference.
     pub fn add(&mut self, difference: Difference) {
         if self.is_unsorted {
-            return output::line(&line(&difference));
+            return output::data(&line(&difference));
         }
         self.held.push(difference);
         match self.all {
@@ -38,7 +38,7 @@ impl Shown {
                 output::tell("there are too many differences to sort them");
                 self.is_unsorted = true;
                 let held = std::mem::take(&mut self.held);
-                held.iter().for_each(|one| output::line(&line(one)));
+                held.iter().for_each(|one| output::data(&line(one)));
             }
             false if self.held.len() >= 2 * SHOWN_MAX => self.keep_the_first(),
             _ => {}
@@ -65,7 +65,7 @@ impl Shown {
             self.keep_the_first()
         }
         text.iter().for_each(|line| output::line(line));
-        self.held.iter().for_each(|one| output::line(&line(one)));
+        self.held.iter().for_each(|one| output::data(&line(one)));
         if self.more > 0 {
             output::line(&format!(
                 "  ... and {} more; --all shows them",

@@ -81,10 +81,21 @@ pub fn lines(text: &str) {
     text.split('\n').for_each(line);
 }
 
-/// Prints a line of data. Does not treat a closed pipe as an error.
+/// Prints a line of a report. A terminal gets it wrapped. Does not treat a closed pipe as an error.
 pub fn line(text: &str) {
+    print(&wrap::for_terminal(
+        &harmless(text),
+        &console::Term::stdout(),
+    ));
+}
+
+/// Prints a line of data, which stays one line whatever the width of the terminal.
+pub fn data(text: &str) {
+    print(&harmless(text));
+}
+
+fn print(text: &str) {
     let mut written = Ok(());
-    let text = wrap::for_terminal(&harmless(text), &console::Term::stdout());
     above_the_bars(|| written = writeln!(io::stdout().lock(), "{text}"));
     if let Err(e) = written {
         unprinted(&e);
@@ -194,7 +205,7 @@ pub fn now() -> String {
 /// Prints an object that already has the common fields.
 pub fn json(object: &impl Serialize) {
     if let Some(text) = json_text(object) {
-        line(&text);
+        data(&text);
     }
 }
 

@@ -43,7 +43,7 @@ impl Show {
                 names.insert(line.channel, short.to_owned());
             }
             let name = names.get(&line.channel).map_or("?", String::as_str);
-            output::line(&shown(line, name, self.whole));
+            output::data(&shown(line, name, self.whole));
         }
         Ok(exit::DONE)
     }
