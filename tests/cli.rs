@@ -7,6 +7,8 @@ use std::path::Path;
 use idev_backup::simulator::{Phone, PhoneConfig, Trust};
 use serde_json::Value;
 
+#[cfg(unix)]
+use crate::rig::program::in_a_terminal;
 use crate::rig::program::{Ran, ended, program};
 use crate::rig::*;
 
@@ -490,4 +492,68 @@ fn demo_leaves_no_files() {
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.out.contains("WHOLE. "), "{}", ran.out);
     assert!(tree(&temporary).is_empty());
+}
+
+/// Checks that a word which cannot be a file's name is never taken for one: a mistyped backup ends
+/// the command, and the files of the current backup are not given instead.
+#[test]
+fn mistyped_backup_is_an_error() {
+    let rig = Rig::new();
+    rig.create();
+    let out = rig.dir.path().join("out");
+    let to = out.to_str().unwrap();
+    for backup in [
+        "/no/such/backup",
+        "./backup",
+        "2001-02-03",
+        "Nadia@2001-02-03",
+    ] {
+        let ran = runs(&rig, &["extract", backup, "*.HEIC", "--to", to], 1);
+        assert!(
+            ran.err.contains("neither a folder") && !out.exists(),
+            "{}",
+            ran.err
+        );
+        runs(&rig, &["find", backup, "*.HEIC"], 1);
+        runs(&rig, &["find", backup], 1);
+    }
+    // Without a backup's name, the first word says what is wanted of the current one.
+    for (short, long) in [
+        (&["find", "*.HEIC"][..], &["find", "latest", "*.HEIC"][..]),
+        (&["ls", "HomeDomain"], &["ls", "latest", "HomeDomain"]),
+        (&["info"], &["info", "latest"]),
+        (&["usage"], &["usage", "latest"]),
+        (&["tree"], &["tree", "latest"]),
+    ] {
+        let ran = runs(&rig, short, 0);
+        assert_eq!(ran.out, runs(&rig, long, 0).out, "{short:?}");
+        assert!(!ran.out.is_empty(), "{short:?}");
+    }
+}
+
+/// Checks that a narrow terminal gets reports wrapped between words, and JSON in one line.
+#[test]
+#[cfg(unix)]
+fn terminal_wraps_reports_and_not_data() {
+    let rig = Rig::new();
+    rig.create();
+    let (code, shown) = in_a_terminal(program(&rig).arg("info"), 60);
+    assert_eq!(code, 0, "{shown}");
+    let folder = rig.current().display().to_string();
+    let prose = shown.lines().filter(|line| !line.contains(&folder));
+    for line in prose {
+        assert!(line.chars().count() <= 60, "{line}");
+    }
+    let words = |text: &str| {
+        text.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let piped = runs(&rig, &["info"], 0).out;
+    assert_eq!(words(&shown), words(&piped));
+    assert!(shown.lines().count() > piped.lines().count(), "{shown}");
+    let (_, json) = in_a_terminal(program(&rig).args(["info", "--json"]), 60);
+    for line in json.lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}");
+    }
 }

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::rig::Rig;
+#[cfg(unix)]
+use crate::rig::program::in_a_terminal;
 use crate::rig::program::{Ran, ended, program};
 
 fn runs(rig: &Rig, store: &Path, args: &[&str], code: i32) -> Ran {
@@ -161,35 +163,6 @@ fn removed_disk_gets_no_store() {
     assert_eq!(fs::read_dir(root).unwrap().count(), 0);
 }
 
-/// Runs the program on a terminal of its own; returns its exit code.
-#[cfg(unix)]
-fn in_a_terminal(command: &mut std::process::Command) -> i32 {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    use std::io::Read;
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let name = ptsname(&master, Vec::new()).unwrap();
-    let terminal = || {
-        let mut options = fs::OpenOptions::new();
-        let options = options.read(true).write(true);
-        options.open(name.to_str().unwrap()).unwrap()
-    };
-    let mut child = command
-        .stdin(terminal())
-        .stdout(terminal())
-        .stderr(terminal())
-        .spawn()
-        .unwrap();
-    // Read the output: otherwise it would fill the terminal and block the program.
-    let mut shown = fs::File::from(master);
-    std::thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        while matches!(shown.read(&mut buffer), Ok(1..)) {}
-    });
-    child.wait().unwrap().code().unwrap()
-}
-
 /// Checks that `--store` typed at a terminal creates a store without `--new-store`. A variable and
 /// a job do not.
 #[test]
@@ -202,15 +175,15 @@ fn store_typed_at_terminal_is_created() {
         command.env("IDEV_BACKUP_STORE", store).arg("create");
         command
     };
-    assert_eq!(in_a_terminal(&mut create(&place("by variable"))), 1);
+    assert_eq!(in_a_terminal(&mut create(&place("by variable")), 80).0, 1);
     assert!(!place("by variable").exists());
     let mut job = create(&place("x"));
     job.arg("--store").arg(place("by a job"));
     job.env("IDEV_BACKUP_JOB", place("job.lock"));
-    assert_eq!(in_a_terminal(&mut job), 1);
+    assert_eq!(in_a_terminal(&mut job, 80).0, 1);
     assert!(!place("by a job").exists());
     let mut typed = create(&place("x"));
     typed.arg("--store").arg(place("typed"));
-    assert_eq!(in_a_terminal(&mut typed), 0);
+    assert_eq!(in_a_terminal(&mut typed, 80).0, 0);
     assert!(place("typed").join(rig.udid().as_str()).is_dir());
 }

@@ -77,3 +77,51 @@ impl Ran {
         of.unwrap_or_else(|| panic!("no {event}: {}", self.all()))
     }
 }
+
+/// Runs the program on a terminal of its own with so many columns; returns its exit code and what
+/// the terminal shows.
+#[cfg(unix)]
+pub fn in_a_terminal(command: &mut Command, columns: u16) -> (i32, String) {
+    use std::fs::{File, OpenOptions};
+    use std::io::Read;
+
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{Winsize, tcsetwinsize};
+
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(&master, size).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let terminal = || {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true);
+        options.open(name.to_str().unwrap()).unwrap()
+    };
+    let mut child = command
+        .stdin(terminal())
+        .stdout(terminal())
+        .stderr(terminal())
+        .spawn()
+        .unwrap();
+    // Read the output meanwhile: otherwise it would fill the terminal and block the program.
+    let mut shown = File::from(master);
+    let reading = std::thread::spawn(move || {
+        let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+        while let Ok(length @ 1..) = shown.read(&mut buffer) {
+            all.extend_from_slice(&buffer[..length]);
+        }
+        String::from_utf8_lossy(&all).replace("\r\n", "\n")
+    });
+    let code = child.wait().unwrap().code().unwrap();
+    // The command holds the terminal open, and reading ends only when nothing does.
+    let closed = || std::process::Stdio::null();
+    command.stdin(closed()).stdout(closed()).stderr(closed());
+    (code, reading.join().unwrap())
+}
