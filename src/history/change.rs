@@ -14,8 +14,6 @@ use crate::store::removal::Removal;
 use crate::store::{self, Snapshot, Store, snapshot};
 use crate::verify::{Depth, Outcome, Report};
 
-pub use crate::store::retention::Why;
-
 /// Returns a callback that counts measured files and reports progress every 1,000 files.
 pub(super) fn measured(monitor: &dyn Monitor) -> impl FnMut() {
     let mut files = 0;

@@ -116,8 +116,8 @@ impl Demo {
             );
         }
         say(
-            "\nWith a real phone: connect it, unlock it, and run `idev-backup create`. It creates \
-            a new store only on request: with `--store DIR` in a terminal, else with \
+            "\nWith a real phone: connect it, unlock it, and run `idev-backup create`. In \
+            a terminal it creates the store if none exists; a script asks for that with \
             `--new-store`.",
         );
         Ok(code)

@@ -1,8 +1,8 @@
 //! Reports which snapshots `prune` drops, and why the others stay.
 
 use idev_backup::base::units::{counted, size};
-use idev_backup::history::change;
 use idev_backup::history::prune::Pruned;
+use idev_backup::store::retention::Why;
 
 use crate::cli::render::{output, table};
 
@@ -14,7 +14,7 @@ pub fn show_fates(pruned: &Pruned) {
             .to_vec(),
     ];
     for fate in &pruned.snapshots {
-        let words: Vec<&str> = fate.why.iter().map(change::Why::words).collect();
+        let words: Vec<&str> = fate.why.iter().map(Why::words).collect();
         rows.push(vec![
             fate.udid.clone(),
             fate.stamp.clone().unwrap_or_else(|| "?".to_owned()),
