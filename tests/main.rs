@@ -27,6 +27,7 @@ mod history;
 mod judged;
 mod keys;
 mod kill;
+mod monitoring;
 mod mux;
 mod pairs;
 mod photos;

@@ -1,7 +1,7 @@
-//! Writes a file for the user: completely or not at all. Never replaces an existing file without
-//! `--force`.
+//! Writes a file for the user: completely or not at all.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
 use crate::cli::failure::Failure;
@@ -20,7 +20,7 @@ pub fn refuse_if_there(file: &Path, replace: bool) -> Result<(), Failure> {
     }
 }
 
-/// Writes a file that only its owner can read: completely or not at all.
+/// Writes a file that only its owner can read. Replaces an existing one only if `replace` is set.
 pub fn write(
     file: &Path,
     replace: bool,
@@ -47,6 +47,24 @@ pub fn write(
         Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists => Err(is_there(file)),
         Err(e) => Err(cannot(e.error)),
     }
+}
+
+/// Replaces a file that another program reads, at once: a reader never finds a part of it. Unlike
+/// other files of this program, it is readable for other users as far as the umask permits, because
+/// that program may run as another user.
+pub fn replace(file: &Path, text: &str) -> Result<(), Failure> {
+    refuse_if_there(file, true)?;
+    let cannot = |e: std::io::Error| cannot(file, &e);
+    let folder = file.parent().filter(|at| !at.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let draft = builder.tempfile_in(folder.unwrap_or(Path::new(".")));
+    let mut draft = draft.map_err(cannot)?;
+    draft.write_all(text.as_bytes()).map_err(cannot)?;
+    draft.as_file().sync_all().map_err(cannot)?;
+    draft.persist(file).map_err(|e| cannot(e.error))?;
+    Ok(())
 }
 
 /// Returns the error of a file that cannot be written.

@@ -9,6 +9,7 @@ Needs libimobiledevice-utils, sqlite3 and python3-venv. The judges written in Py
 """
 
 import hashlib
+import json
 import os
 import plistlib
 import re
@@ -406,6 +407,18 @@ def our_backups(report, ours, store, reference):
         check(listed >= 400, f"SHA256SUMS lists only {listed} files")
         run("sha256sum", "--check", "--strict", "--quiet", lists[-1], cwd=backup)
 
+    def metrics_are_read():
+        file = store / "metrics.prom"
+        run(ours, "list", "--check", "--metrics", "--to", file, "--store", store)
+        read = json.loads(run(VENV / "bin" / "python", HERE / "read_metrics.py", file))
+        file.unlink()
+        said = json.loads(run(ours, "list", "--json", "--store", store))
+        phone = said["phones"][0]
+        labels = {"store": str(store), "udid": backup.name, "name": phone["name"]}
+        for name, value in (("overdue", 0), ("snapshots", phone["snapshots"]), ("total_bytes", phone["bytes"])):
+            found = [sample for sample in read if sample["name"] == f"idev_backup_{name}"]
+            check(found == [{"name": f"idev_backup_{name}", "labels": labels, "value": value}], f"{name}: {found}")
+
     def pyiosbackup_reads():
         said = run(VENV / "bin" / "python", HERE / "read_pyiosbackup.py", backup)
         check(int(said.split()[0]) >= 400, said)
@@ -423,6 +436,7 @@ def our_backups(report, ours, store, reference):
         return
     report.scene("create stored what idevicebackup2 fetched", lambda: same_payload(payload(backup), reference))
     report.scene("create makes an incremental backup", lambda: creates(full=False))
+    report.scene("prometheus_client reads the metrics", metrics_are_read)
     report.scene("sqlite3 finds Manifest.db whole", lambda: manifest_is_whole(backup))
     report.scene("sha256sum finds every file as received", sums_agree)
     report.scene("pyiosbackup reads every file", pyiosbackup_reads)

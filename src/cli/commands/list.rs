@@ -6,12 +6,12 @@ use std::time::SystemTime;
 use clap::Args;
 use idev_backup::history::list::{self, Look, Overview, Phone};
 
-use crate::cli::args::store::StoreArgs;
+use crate::cli::args::store::{StoreArgs, path_parser};
 use crate::cli::args::unattended::OverdueArgs;
-use crate::cli::exit;
 use crate::cli::failure::Failure;
 use crate::cli::render::list::show;
-use crate::cli::render::output;
+use crate::cli::render::{metrics, output};
+use crate::cli::{exit, new_file};
 
 /// Show the backups in the store
 ///
@@ -28,6 +28,12 @@ pub struct List {
     /// Show more columns: model, iOS, encryption, number of files, folder
     #[arg(long, short)]
     wide: bool,
+    /// Print metrics for Prometheus instead of the table
+    #[arg(long, conflicts_with_all = ["json", "wide"])]
+    metrics: bool,
+    /// Write the metrics to this file, replacing it as a whole
+    #[arg(long, value_name = "FILE", requires = "metrics", value_parser = path_parser())]
+    to: Option<PathBuf>,
     /// Read the size of every file to show how much space each backup alone takes
     #[arg(long)]
     sizes: bool,
@@ -47,7 +53,11 @@ pub struct List {
 impl List {
     /// Runs the command and returns its exit code.
     pub fn run(&self) -> u8 {
-        match self.overview() {
+        let now = SystemTime::now();
+        if self.metrics {
+            return self.export(now);
+        }
+        match self.overview(now) {
             Err(e) => output::failure(&e, None, self.json),
             Ok((overview, _)) if self.json => {
                 output::object("backups", None, &overview);
@@ -72,7 +82,32 @@ impl List {
         problems
     }
 
-    fn overview(&self) -> Result<(Overview, PathBuf), Failure> {
+    /// Writes the metrics and returns the exit code. A store that cannot be read has metrics too: a
+    /// monitor that finds none would keep showing the values of the last time.
+    fn export(&self, now: SystemTime) -> u8 {
+        let store = match self.store.path() {
+            Ok(store) => store,
+            Err(e) => return output::failure(&e, None, false),
+        };
+        let overview = self.overview(now);
+        let overview = overview.as_ref().map(|(overview, _)| overview);
+        let text = metrics::text(&store, overview.ok(), now);
+        let written = match &self.to {
+            Some(file) => new_file::replace(file, &text),
+            None => {
+                text.lines().for_each(output::data);
+                Ok(())
+            }
+        };
+        let unwritten = written.map_err(|e| output::failure(&e, None, false)).err();
+        let code = match overview {
+            Ok(overview) => self.code(overview),
+            Err(e) => output::failure(e, None, false),
+        };
+        unwritten.unwrap_or(code)
+    }
+
+    fn overview(&self, now: SystemTime) -> Result<(Overview, PathBuf), Failure> {
         let path = self.store.path()?;
         if !self.store.is_named() && !path.exists() {
             // No backup has been made yet.
@@ -81,7 +116,7 @@ impl List {
         let look = Look {
             sizes: self.sizes,
             overdue: self.overdue.limit(self.overdue_days),
-            now: SystemTime::now(),
+            now,
         };
         Ok((list::overview(&self.store.open()?, &look)?, path))
     }

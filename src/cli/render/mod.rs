@@ -7,6 +7,7 @@ pub(crate) mod encryption;
 pub(crate) mod extract;
 pub(crate) mod list;
 pub(crate) mod log;
+pub(crate) mod metrics;
 pub(crate) mod missing;
 pub(crate) mod output;
 pub(crate) mod photos;

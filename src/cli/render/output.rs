@@ -66,14 +66,16 @@ fn harmless(text: &str) -> Cow<'_, str> {
 
 /// Returns a name for use within a line, with all of its line breaks escaped.
 pub fn one_line(text: &str) -> String {
-    let shown = |c: char| {
-        if is_obeyed(c) {
-            c.escape_default().to_string()
-        } else {
-            c.to_string()
-        }
-    };
-    text.chars().map(shown).collect()
+    text.chars().map(escaped).collect()
+}
+
+/// Returns a character, escaped if a terminal would act on it.
+pub fn escaped(c: char) -> String {
+    if is_obeyed(c) {
+        c.escape_default().to_string()
+    } else {
+        c.to_string()
+    }
 }
 
 /// Prints several lines of data, such as the rows of a table.
