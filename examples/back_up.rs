@@ -26,7 +26,7 @@ impl Monitor for Printer {
         match event {
             Event::Phase { phase } => println!("{phase:?}"),
             Event::Waiting { what, .. } => println!("The phone waits for its owner: {what:?}"),
-            Event::Problem { text, .. } => println!("problem: {text}"),
+            Event::Problem { problem } => println!("problem: {problem}"),
             _ => {}
         }
     }

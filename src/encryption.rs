@@ -72,6 +72,18 @@ impl Error {
 const LOOKS: usize = 10;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 
+/// The phone confirmed a change of the encryption, and its state does not show it.
+#[derive(Debug, thiserror::Error)]
+#[error("the phone confirmed the change, but {}", match .is_on {
+    None => "does not report whether it encrypts its backups",
+    Some(true) => "reports that it still encrypts its backups",
+    Some(false) => "reports that it still does not encrypt its backups",
+})]
+pub struct NotSeen {
+    /// True if the phone says that it encrypts its backups; `None` if it does not say.
+    pub is_on: Option<bool>,
+}
+
 /// Change to the encryption that the user asks for.
 pub enum Wish {
     /// Encrypt backups with this password.
@@ -225,15 +237,7 @@ pub fn change(
     let wanted = wish.done() != Done::Off;
     let after = look_again(connector, &mut session, phone, wanted);
     if after.is_on != Some(wanted) {
-        let says = match after.is_on {
-            None => "does not report whether it encrypts its backups",
-            Some(true) => "reports that it still encrypts its backups",
-            Some(false) => "reports that it still does not encrypt its backups",
-        };
-        monitor.problem(
-            format!("the phone confirmed the change, but {says}"),
-            Some("run `idev-backup encryption status` after a minute".to_owned()),
-        );
+        monitor.problem(NotSeen { is_on: after.is_on }.into());
     }
     report(phone, facts, after, Some(wish.done()), store)
 }

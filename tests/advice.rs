@@ -6,8 +6,8 @@ pub mod exit;
 #[path = "../src/cli/failure.rs"]
 #[allow(dead_code, reason = "the tests need a part of it")]
 pub mod failure;
-#[path = "../src/cli/hints.rs"]
-#[allow(dead_code, reason = "the tests need a part of it")]
+#[path = "../src/cli/hints/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests need a part of it")]
 pub mod hints;
 
 use idev_backup::{backup, export, history, reader, restore, verify};

@@ -881,7 +881,7 @@ fn file_unreadable_on_phone_is_named() {
     let error = fails_with(&rig, &options(), &recorder);
     assert!(error.to_string().contains("/var/mobile/"), "{error}");
     assert!(error.to_string().contains("Input/output error"), "{error}");
-    let problem = |e: &Event| matches!(e, Event::Problem { text, .. } if text.contains("/var/"));
+    let problem = |e: &Event| matches!(e, Event::Problem { problem } if problem.to_string().contains("/var/"));
     assert!(recorder.events().iter().any(problem));
 }
 

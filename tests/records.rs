@@ -172,7 +172,7 @@ fn damaged_store_files_are_named() {
             let recorder = Recorder::default();
             rig.try_create(&rig::options(), &recorder).unwrap();
             let told = recorder.events().into_iter().any(|event| {
-                matches!(event, Event::Problem { text, .. } if text.contains(&*path.to_string_lossy()))
+                matches!(event, Event::Problem { problem } if problem.to_string().contains(&*path.to_string_lossy()))
             });
             assert!(told, "{name} {gone}");
             assert_whole(&rig.current());

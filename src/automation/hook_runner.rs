@@ -38,10 +38,10 @@ impl HookRunner<'_> {
             report: None,
         };
         more(&mut told);
-        for (problem, hint) in self.plan.hooks.at(turn, &told, self.token) {
+        for problem in self.plan.hooks.at(turn, &told, self.token) {
             let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
-            problems.push(problem.clone());
-            self.monitor.problem(problem, hint.map(str::to_owned));
+            problems.push(problem.to_string());
+            self.monitor.problem(problem.into());
         }
     }
 

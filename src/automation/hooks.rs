@@ -20,12 +20,26 @@ const WORDS_MAX: u64 = 400;
 /// fail in the same way, so it is not reported again.
 static UNSHOWN: AtomicBool = AtomicBool::new(false);
 
-const NOTIFICATION_HINT: &str = if cfg!(any(target_os = "macos", windows)) {
-    "allow notifications in the system's settings, or omit --notify"
-} else {
-    "install notify-send (`sudo apt install libnotify-bin`), or omit --notify; a cron job needs \
-     the DISPLAY and DBUS_SESSION_BUS_ADDRESS of the session that added it"
-};
+/// A hook that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The user's command failed.
+    #[error("the command {} {why}", .turn.name())]
+    Command {
+        /// The event that it was run for.
+        turn: Turn,
+        /// The failure; completes "the command ...".
+        why: String,
+    },
+    /// A desktop notification was not shown.
+    #[error("desktop notifications cannot be shown: {program} {why}")]
+    Notification {
+        /// The program that shows notifications.
+        program: String,
+        /// The failure; completes "the program ...".
+        why: String,
+    },
+}
 
 /// Events that run a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -136,14 +150,9 @@ impl Hooks {
         command.as_deref()
     }
 
-    /// Runs the command for an event, and shows a notification. Returns each problem as a sentence
-    /// with a hint. Cancelling `token` meanwhile stops both.
-    pub fn at(
-        &self,
-        turn: Turn,
-        told: &Told<'_>,
-        token: &CancelToken,
-    ) -> Vec<(String, Option<&'static str>)> {
+    /// Runs the command for an event, and shows a notification. Returns the failures. Cancelling
+    /// `token` meanwhile stops both.
+    pub fn at(&self, turn: Turn, told: &Told<'_>, token: &CancelToken) -> Vec<Problem> {
         let mut wrong = Vec::new();
         // If the backup itself was cancelled, the event still runs its command, and to the end.
         let was_stopped = token.cancelled();
@@ -151,7 +160,7 @@ impl Hooks {
         if let Some(command) = self.command(turn) {
             let input = serde_json::to_vec(told).unwrap_or_default();
             if let Err(why) = run(child::shell(command), &input, self.time_limit, &is_stopped) {
-                wrong.push((format!("the command {} {why}", turn.name()), None));
+                wrong.push(Problem::Command { turn, why });
             }
         }
         let shows = !matches!(turn, Turn::OnStart | Turn::OnSuccess);
@@ -162,8 +171,7 @@ impl Hooks {
             if let Err(why) = run(command, &[], limit, &is_stopped)
                 && !UNSHOWN.swap(true, Ordering::SeqCst)
             {
-                let text = format!("desktop notifications cannot be shown: {program} {why}");
-                wrong.push((text, Some(NOTIFICATION_HINT)));
+                wrong.push(Problem::Notification { program, why });
             }
         }
         wrong

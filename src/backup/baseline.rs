@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::backup::Error;
+use crate::backup::{Error, Problem};
 use crate::backup_format::plists::{Status, is_complete};
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Monitor, Phase};
@@ -25,8 +25,6 @@ pub enum Base {
     /// Nothing may be reused: the phone has to send everything.
     Spoilt,
 }
-
-const HINT: &str = "check the disk, and run `idev-backup verify`, which lists other damage";
 
 /// Judges the current backup, and reports what is wrong with it.
 pub fn judge(
@@ -48,55 +46,33 @@ fn judge_our_files(current: &Snapshot, monitor: &dyn Monitor) -> Result<Base, Er
         // Another program made the backup: none of its hashes is reused.
         return Ok(Base::Sound);
     };
-    let problem = |text: String| monitor.problem(text, Some(HINT.to_owned()));
+    let problem = |problem: Problem| monitor.problem(problem.into());
     let faults = current.audit(Extent::All)?;
     for fault in &faults {
-        let path = beside.join(&fault.file);
-        problem(format!("{} is damaged: {}", path.display(), fault.why));
+        problem(Problem::Damaged {
+            path: beside.join(&fault.file),
+            why: fault.why.clone(),
+        });
     }
     if has_damaged_list(current, &faults) {
-        problem(
-            "the list of hashes of the current backup is damaged, so none of its files are \
-             reused: the phone sends everything again, and that backup stays as a snapshot as \
-             long as the retention rules keep it"
-                .to_owned(),
-        );
+        problem(Problem::DamagedList);
         return Ok(Base::Spoilt);
     }
     let altered = current.altered_metadata()?;
     for name in &altered {
-        let path = current.path().join(name);
-        problem(format!(
-            "{} is damaged: it has changed since the backup was completed",
-            path.display()
-        ));
+        problem(Problem::Damaged {
+            path: current.path().join(name),
+            why: "it has changed since the backup was completed".to_owned(),
+        });
     }
     match (altered.is_empty(), current.can_mend(&altered)?) {
         (true, _) => Ok(Base::Sound),
         (false, true) => Ok(Base::Mended),
         (false, false) => {
-            problem(
-                "that file has no undamaged copy, so no files are reused: the phone sends \
-                 everything again"
-                    .to_owned(),
-            );
+            problem(Problem::NoCopy);
             Ok(Base::Spoilt)
         }
     }
-}
-
-/// Reports that the list of hashes was damaged while the backup ran.
-pub fn tell_lost_list(monitor: &dyn Monitor) {
-    monitor.problem(
-        "the list of hashes of the previous backup was damaged during this run: the hashes of \
-         reused files were computed from their current contents on the disk, and `verify` \
-         compares with those"
-            .to_owned(),
-        Some(
-            "check the disk, and run `idev-backup create --full`, which reuses no existing files"
-                .to_owned(),
-        ),
-    );
 }
 
 /// Returns true if a check found the current backup damaged and its bytes still differ from those
@@ -114,7 +90,7 @@ fn is_damaged(
     if notes.of(current).damaged.is_none() || !Status::read(current.path()).is_ok_and(is_finished) {
         return Ok(false);
     }
-    monitor.note("`verify` found the current backup damaged, so it is read again.".to_owned());
+    monitor.note("A check found the current backup damaged, so it is read again.".to_owned());
     monitor.phase(Phase::Checking);
     let how = verify::Options {
         token: Some(token.clone()),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::error::Error;
 use super::host::Course;
+use super::problem::Problem;
 use crate::backup_format::categories::Amount;
 use crate::base::progress::Monitor;
 use crate::base::udid::Udid;
@@ -50,15 +51,8 @@ pub(super) fn check(
         return Err(Error::CheckFailed(Box::new(report)));
     }
     if will_encrypt.is_some_and(|will| will != report.encrypted) {
-        let (will, is) = if report.encrypted {
-            ("does not encrypt", "is encrypted")
-        } else {
-            ("encrypts", "is not encrypted")
-        };
-        monitor.problem(
-            format!("the phone reports that it {will} its backups, but this one {is}"),
-            Some("check the backup settings in Finder, iTunes or Apple Devices".to_owned()),
-        );
+        let is_encrypted = report.encrypted;
+        monitor.problem(Problem::OtherEncryption { is_encrypted }.into());
     }
     let unlisted = report.findings.iter();
     let unlisted = unlisted.filter(|f| f.wrong == Wrong::Orphaned).count();
@@ -70,18 +64,16 @@ pub(super) fn check(
         ));
     }
     for finding in report.findings.iter().filter(|f| !f.wrong.is_damage()) {
-        let text = format!("{}: {}", finding.name(), finding.detail);
         match finding.wrong {
             Wrong::OtherSize | Wrong::Orphaned => {}
             Wrong::Short => monitor.problem(
-                text,
-                Some(
-                    "check whether it opens on the phone; `idev-backup create --full` asks the \
-                     phone for it again"
-                        .to_owned(),
-                ),
+                Problem::ShortFile {
+                    file: finding.name(),
+                    detail: finding.detail.clone(),
+                }
+                .into(),
             ),
-            _ => monitor.note(text),
+            _ => monitor.note(format!("{}: {}", finding.name(), finding.detail)),
         }
     }
     Ok(report)
@@ -94,35 +86,27 @@ pub(super) fn prove(
     password: Option<&Known>,
     monitor: &dyn Monitor,
 ) -> Option<bool> {
-    const FULL_AGAIN: &str = "restart the phone and run `idev-backup create --full`";
-    let (why, hint) = match password_check::check(complete.backup(), password?) {
+    let why = match password_check::check(complete.backup(), password?) {
         Ok(proof) if !proof.encrypted => {
             monitor.note("The password was not needed: this backup is not encrypted.".to_owned());
             return None;
         }
         Ok(proof) if proof.closed_classes.is_empty() => return Some(true),
-        Ok(proof) => (
-            format!(
-                "it does not open the keys of the classes {:?}",
-                proof.closed_classes
-            ),
-            FULL_AGAIN,
+        Ok(proof) => format!(
+            "it does not open the keys of the classes {:?}",
+            proof.closed_classes
         ),
-        Err(reader::Error::WrongPassword { .. }) => (
-            "the backup is complete, but encrypted with another password".to_owned(),
-            "try other passwords with `idev-backup encryption check latest`; if none opens it, \
-             set a new one with `idev-backup encryption change` or reset all settings on the \
-             phone",
-        ),
+        Err(reader::Error::WrongPassword { .. }) => {
+            monitor.problem(Problem::OtherPassword.into());
+            return Some(false);
+        }
         // The draft's path no longer exists by the time that the user reads this.
-        Err(reader::Error::Metadata { path, why }) => (
-            format!("{}: {why}", path.file_name().unwrap_or_default().display()),
-            FULL_AGAIN,
-        ),
-        Err(e) => (e.to_string(), FULL_AGAIN),
+        Err(reader::Error::Metadata { path, why }) => {
+            format!("{}: {why}", path.file_name().unwrap_or_default().display())
+        }
+        Err(e) => e.to_string(),
     };
-    let text = format!("the given password does not open this backup: {why}");
-    monitor.problem(text, Some(hint.to_owned()));
+    monitor.problem(Problem::NotOpened { why }.into());
     Some(false)
 }
 

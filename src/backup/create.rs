@@ -6,7 +6,7 @@ use super::dialog::Dialog;
 use super::host::Course;
 use super::plan::{self, Begun};
 use super::problem_log::Noted;
-use super::{Error, baseline, check, unlisted};
+use super::{Error, Problem, check, unlisted};
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::time;
 use crate::device::connector::{Connector, Facts, State};
@@ -163,7 +163,7 @@ impl Run<'_> {
         })?;
         self.seconds.hashes = clock.elapsed().as_secs_f64();
         if complete.has_lost_list() {
-            baseline::tell_lost_list(self.monitor);
+            self.monitor.problem(Problem::LostList.into());
         }
         Ok(complete)
     }
@@ -278,9 +278,9 @@ fn seal(
     report.dropped.extend(sealed.dropped);
     report.older = sealed.older;
     if let Some(e) = sealed.untidy {
-        let text = format!("the backup is complete, but cleaning up afterwards failed: {e}");
-        report.problems.push(text.clone());
-        monitor.problem(text, e.hint().map(str::to_owned));
+        let problem = Problem::NotTidied(e);
+        report.problems.push(problem.to_string());
+        monitor.problem(problem.into());
     }
     Ok(())
 }
@@ -289,13 +289,7 @@ fn seal(
 fn precheck(store: &Store, via: Via, state: &State, monitor: &dyn Monitor) -> Result<(), Error> {
     let free = store.free_space()?;
     if disk::holds_large_files(store.root(), free) == Some(false) {
-        monitor.problem(
-            "this disk cannot hold files over 4 GB, such as long videos or large apps".to_owned(),
-            Some(
-                "format it as exFAT, APFS, NTFS or ext4, or use another disk with --store"
-                    .to_owned(),
-            ),
-        );
+        monitor.problem(Problem::NoLargeFiles.into());
     }
     if via == Via::Network {
         monitor.note(

@@ -6,6 +6,7 @@ use super::error::Error;
 use super::host::{Course, DraftHost};
 use super::info_plist_writer;
 use super::options::Options;
+use super::problem::Problem;
 use super::report::Seconds;
 use crate::backup_format::plists::Status;
 use crate::base::progress::{Monitor, Phase};
@@ -117,12 +118,7 @@ impl Dialog<'_> {
                 if finished() && course.disk_error.is_none() && course.arranged =>
             {
                 // iOS 26.0.1 was seen to finish the backup and never say so (limd#1735).
-                self.monitor.problem(
-                    "the connection ended before the phone confirmed the backup; the check of the \
-                     received files decides"
-                        .to_owned(),
-                    None,
-                );
+                self.monitor.problem(Problem::Unconfirmed.into());
                 Ok(course)
             }
             // A full disk makes the phone end the dialog in many ways; the cause is ours.

@@ -4,6 +4,7 @@
 use std::io::Read;
 use std::time::{Duration, SystemTime};
 
+use super::problem::Problem;
 use crate::base::backup_path::BackupPath;
 use crate::base::phases::Phases;
 use crate::base::progress::{Event, Monitor, Phase};
@@ -172,11 +173,7 @@ impl Host for DraftHost<'_> {
         self.phases.enter(before);
         let space = space.map_err(|e| self.fault(e))?;
         if let Some(e) = space.trouble {
-            let hint = e.hint().map(str::to_owned);
-            self.monitor.problem(
-                format!("a snapshot could not be removed to free disk space: {e}"),
-                hint,
-            );
+            self.monitor.problem(Problem::NotRemoved(e).into());
         }
         if !space.dropped.is_empty() {
             let freed = size(space.freed_bytes);
@@ -251,7 +248,7 @@ impl Host for DraftHost<'_> {
                 fault
             ));
         } else {
-            self.monitor.problem(fault.to_string(), None);
+            self.monitor.problem(fault.clone().into());
         }
         if self.course.device_faults.len() < FAULTS_MAX {
             self.course.device_faults.push(fault);

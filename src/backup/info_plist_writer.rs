@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use plist::{Dictionary, Value};
 
-use crate::backup::Error;
+use crate::backup::{Error, Problem};
 use crate::base::cancel::CancelToken;
 use crate::base::progress::Monitor;
 use crate::base::{bounded_plist, product_names};
@@ -46,10 +46,7 @@ pub fn make(
         match installed_apps::user_apps(session, token) {
             Ok(apps) => add_apps(&mut info, &apps, session, token, monitor),
             Err(device::Error::Cancelled) => return Err(device::Error::Cancelled.into()),
-            Err(e) => monitor.problem(
-                format!("this backup lacks the list of applications: {e}"),
-                e.hint(),
-            ),
+            Err(e) => monitor.problem(Problem::NoApps(e).into()),
         }
     }
     match files(session, token) {
@@ -60,10 +57,7 @@ pub fn make(
             }
         }
         Err(device::Error::Cancelled) => return Err(device::Error::Cancelled.into()),
-        Err(e) => monitor.problem(
-            format!("this backup lacks some media settings: {e}"),
-            e.hint(),
-        ),
+        Err(e) => monitor.problem(Problem::NoMediaSettings(e).into()),
     }
     let mut bytes = Vec::new();
     Value::Dictionary(info)

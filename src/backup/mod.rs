@@ -9,10 +9,12 @@ pub(crate) mod host;
 pub(crate) mod info_plist_writer;
 mod options;
 pub(crate) mod plan;
+mod problem;
 pub(crate) mod problem_log;
 mod report;
 pub(crate) mod unlisted;
 
 pub use error::Error;
 pub use options::Options;
+pub use problem::Problem;
 pub use report::{Report, Seconds};

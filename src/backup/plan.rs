@@ -86,7 +86,7 @@ pub fn begin(
 ) -> Result<Begun, Error> {
     let mut lock = lock;
     let (leftover, aside) = Leftover::find(store, udid, &lock)?;
-    tell_set_aside(&aside, monitor);
+    tell_set_aside(aside, monitor);
     // Read only now, because `Leftover::find` may have completed an interrupted seal.
     let current = store.current(udid)?.filter(|_| !options.full);
     let base = match &current {

@@ -29,11 +29,11 @@ impl<'a> Noted<'a> {
 
 impl Monitor for Noted<'_> {
     fn event(&self, event: Event) {
-        if let Event::Problem { text, .. } = &event {
+        if let Event::Problem { problem } = &event {
             let problems = self.problems.lock();
             let mut problems = problems.unwrap_or_else(std::sync::PoisonError::into_inner);
             match problems.len() {
-                0..PROBLEMS_MAX => problems.push(text.clone()),
+                0..PROBLEMS_MAX => problems.push(problem.to_string()),
                 PROBLEMS_MAX => problems.push("and more that were not noted".to_owned()),
                 _ => {}
             }

@@ -10,6 +10,7 @@ pub(crate) mod phases;
 pub mod phone_names;
 pub mod plain_file;
 pub mod private_dir;
+pub mod problem;
 pub mod product_names;
 pub mod progress;
 pub mod secret;

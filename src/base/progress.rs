@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::problem::Problem;
+
 /// The phases of a job, in their order for a backup. The phone decides when a phase ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -112,10 +114,9 @@ pub enum Event {
     },
     /// A problem that does not stop the job. It changes the exit code to "done with problems".
     Problem {
-        /// The problem, in words.
-        text: String,
-        /// Advice on what to do about it.
-        hint: Option<String>,
+        /// The problem. It becomes `text` in a serialized event.
+        #[serde(rename = "text")]
+        problem: Problem,
     },
 }
 
@@ -125,8 +126,8 @@ pub trait Monitor: Send + Sync {
     fn event(&self, event: Event);
 
     /// Reports a problem that does not stop the job.
-    fn problem(&self, text: String, hint: Option<String>) {
-        self.event(Event::Problem { text, hint });
+    fn problem(&self, problem: Problem) {
+        self.event(Event::Problem { problem });
     }
 
     /// Reports a line of information.

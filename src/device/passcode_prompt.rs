@@ -7,12 +7,17 @@ use std::time::Duration;
 
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Wait};
-use crate::device::Session;
 use crate::device::connector::Connector;
 use crate::device::notifications::{self, Notifications};
+use crate::device::{Error, Session};
 
 /// The longest time that a phone waits for the passcode (iOS 26; iOS 16.1 waits three minutes).
 pub const WAIT_MAX: Duration = Duration::from_secs(30 * 60);
+
+/// The passcode sheet will not be noticed.
+#[derive(Debug, thiserror::Error)]
+#[error("the phone's passcode prompt will not be announced: {0}")]
+struct Unannounced(#[source] Error);
 
 /// Listens for the passcode sheet, on a connection and a thread of its own, until it is dropped.
 pub struct Watch<'scope> {
@@ -51,10 +56,7 @@ impl<'scope> Watch<'scope> {
                     .ok()
             }
             Err(e) => {
-                monitor.problem(
-                    format!("the phone's passcode prompt will not be announced: {e}"),
-                    None,
-                );
+                monitor.problem(Unannounced(e).into());
                 None
             }
         };

@@ -29,6 +29,14 @@ const DOMAINS: [&str; 2] = ["CameraRollDomain", "MediaDomain"];
 const FOLDERS: [&str; 3] = ["Media/DCIM", "Media/PhotoData/CPLAssets", MUTATIONS];
 const MUTATIONS: &str = "Media/PhotoData/Mutations";
 
+/// The photo library of the backup cannot be read, so that less is known about its photos.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "Photos.sqlite cannot be read: {0}; file names and dates are used, and deleted and hidden \
+     photos are not recognised"
+)]
+struct NoLibrary(String);
+
 /// Options for an export of photos.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
@@ -192,13 +200,7 @@ fn library(backup: &Backup, monitor: &dyn Monitor) -> Option<Library> {
         match Library::read(backup, domain) {
             Ok(None) => {}
             Ok(library) => return library,
-            Err(why) => monitor.problem(
-                format!(
-                    "Photos.sqlite cannot be read: {why}; file names and dates are used, and \
-                     deleted and hidden photos are not recognised"
-                ),
-                None,
-            ),
+            Err(why) => monitor.problem(NoLibrary(why).into()),
         }
     }
     None

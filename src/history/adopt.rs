@@ -13,7 +13,7 @@ use crate::base::time::{self, stamp_of};
 use crate::base::udid::Udid;
 use crate::base::{plain_file, product_names};
 use crate::history::change::Chosen;
-use crate::history::{Error, tell_set_aside};
+use crate::history::{Error, Problem, tell_set_aside};
 use crate::store::import::{Copied, Expected, Import, Placing};
 use crate::store::notes::{Note, Verified};
 use crate::store::walk::Walk;
@@ -89,13 +89,8 @@ pub fn adopt(
     if let Came::Taken(taken) = &came
         && taken.damage > 0
     {
-        monitor.problem(
-            format!(
-                "it was adopted as it is, and {} of its files are damaged",
-                taken.damage
-            ),
-            Some(format!("idev-backup verify {}", taken.path)),
-        );
+        let (damage, path) = (taken.damage, taken.path.clone());
+        monitor.problem(Problem::AdoptedDamaged { damage, path }.into());
     }
     Ok(came)
 }
@@ -176,7 +171,7 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
     }
     store.check_rights(&wanted.udid)?;
     let lock = store.lock(&wanted.udid)?;
-    tell_set_aside(&store.recover(&wanted.udid, &lock)?, monitor);
+    tell_set_aside(store.recover(&wanted.udid, &lock)?, monitor);
     let there = store.snapshots_of(&wanted.udid)?;
     let same = |s: &&Snapshot| {
         store::disk::same_bytes(
@@ -208,14 +203,9 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
     let mut import = Import::begin(store, &wanted.udid, lock, wanted.from, wanted.sums.as_ref())?;
     let copied = copy_files(&mut import, &wanted, monitor)?;
     if wanted.sums.as_ref().is_some_and(|sums| !sums.is_proven) {
-        monitor.problem(
-            "the list of hashes of this backup is damaged: files without a usable hash were \
-             copied without verification"
-                .to_owned(),
-            Some("run `idev-backup verify`, which lists the damage, and check the disk".to_owned()),
-        );
+        monitor.problem(Problem::Unproven.into());
         for doubt in import.doubts() {
-            monitor.problem(doubt.clone(), None);
+            monitor.problem(Problem::UnprovenFile(doubt.clone()).into());
         }
     }
     monitor.phase(Phase::Checking);
@@ -247,8 +237,7 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
     };
     let (path, untidy) = import.seal(&placing, &report, &wanted.note)?;
     if let Some(e) = untidy {
-        let text = format!("the backup is complete, but cleaning up afterwards failed: {e}");
-        monitor.problem(text, e.hint().map(str::to_owned));
+        monitor.problem(Problem::NotTidied(e).into());
     }
     Ok(Came::Taken(Box::new(Taken {
         udid: wanted.udid.to_string(),

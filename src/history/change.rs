@@ -142,7 +142,7 @@ pub struct Noted {
 /// Removes what was dropped earlier and is still on the disk, and reports what cannot be removed.
 pub(super) fn sweep(store: &Store, udid: &Udid, lock: &store::Lock, monitor: &dyn Monitor) {
     if let Err(e) = store.sweep(udid, lock) {
-        monitor.problem(e.to_string(), e.hint().map(str::to_owned));
+        monitor.problem(e.into());
     }
 }
 

@@ -52,7 +52,7 @@ pub fn delete(chosen: &Chosen, seen: Deleted, monitor: &dyn Monitor) -> Result<D
         return Err(Error::NotOurs(store.root().to_path_buf()));
     }
     let lock = store.lock(udid)?;
-    tell_set_aside(&store.recover(udid, &lock)?, monitor);
+    tell_set_aside(store.recover(udid, &lock)?, monitor);
     let old = &chosen.again(&lock)?;
     // Read the notes again under the lock. If they cannot be read, nothing is dropped.
     if store.notes(udid)?.of(old).pinned {

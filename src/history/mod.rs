@@ -7,18 +7,20 @@ pub mod delete;
 mod error;
 pub mod last_good;
 pub mod list;
+mod problem;
 pub mod prune;
 pub mod retire;
 pub mod tag;
 
 pub use error::Error;
+pub use problem::Problem;
 
 use crate::base::progress::Monitor;
 use crate::store;
 
 /// Reports drafts and imports that could not be finished and were set aside.
-pub(crate) fn tell_set_aside(aside: &[store::SetAside], monitor: &dyn Monitor) {
+pub(crate) fn tell_set_aside(aside: Vec<store::SetAside>, monitor: &dyn Monitor) {
     for aside in aside {
-        monitor.problem(aside.to_string(), Some(aside.hint()));
+        monitor.problem(aside.into());
     }
 }

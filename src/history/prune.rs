@@ -9,7 +9,7 @@ use crate::base::progress::{Monitor, Phase};
 use crate::base::time::local;
 use crate::base::udid::Udid;
 use crate::history::change::{measured, removing, sweep};
-use crate::history::{Error, tell_set_aside};
+use crate::history::{Error, Problem, tell_set_aside};
 use crate::store::removal::By;
 use crate::store::retention::{self, Policy, Why};
 use crate::store::{self, Snapshot, Store, sizes};
@@ -102,7 +102,7 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
             Some(store.lock(&udid)?)
         };
         if let Some(lock) = &lock {
-            tell_set_aside(&store.recover(&udid, lock)?, monitor);
+            tell_set_aside(store.recover(&udid, lock)?, monitor);
         }
         let all = store.snapshots_of(&udid)?;
         let own = retention::own(&how.of_phones, &udid);
@@ -112,13 +112,8 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
         let policy = own.unwrap_or(&how.policy);
         let (decisions, trouble) = store.plan(&all, policy, local(SystemTime::now()));
         if let Some(e) = trouble {
-            monitor.problem(
-                format!(
-                    "no snapshots of phone {udid} are dropped, because it is unknown which are \
-                     pinned: {e}"
-                ),
-                e.hint().map(str::to_owned),
-            );
+            let udid = udid.clone();
+            monitor.problem(Problem::PinsUnknown { udid, cause: e }.into());
         }
         let goes: Vec<&Snapshot> = all
             .iter()
@@ -160,10 +155,9 @@ pub fn prune(store: &Store, how: &Prune, monitor: &dyn Monitor) -> Result<Pruned
                     monitor.event(removing(r));
                 });
                 // A snapshot that cannot be dropped does not stop the others from being dropped.
-                if let Err(e) = removed {
-                    pruned.stays(old, &e);
-                    let text = format!("{name} stays: {e}");
-                    monitor.problem(text, e.hint().map(str::to_owned));
+                if let Err(cause) = removed {
+                    pruned.stays(old, &cause);
+                    monitor.problem(Problem::Stays { name, cause }.into());
                 }
             }
         }

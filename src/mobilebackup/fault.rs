@@ -67,3 +67,5 @@ impl fmt::Display for DeviceFault {
         )
     }
 }
+
+impl std::error::Error for DeviceFault {}

@@ -185,7 +185,7 @@ impl Host for SnapshotHost<'_> {
     }
 
     fn device_fault(&mut self, fault: DeviceFault) {
-        self.monitor.problem(fault.to_string(), None);
+        self.monitor.problem(fault.into());
     }
 
     fn open(&mut self, path: &BackupPath) -> Result<Box<dyn Read + Send + '_>, Fault> {

@@ -17,6 +17,7 @@ mod no_part;
 mod options;
 pub mod partial;
 pub mod preflight;
+mod problem;
 #[cfg(feature = "simulator")]
 pub mod rehearse;
 mod report;
@@ -30,6 +31,7 @@ pub use error::Error;
 pub use held::{Held, hold, hold_named};
 pub use left::Left;
 pub use options::Options;
+pub use problem::Problem;
 pub use report::{Report, Seconds};
 pub use steps::restore;
 pub use tolerated::tolerated;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::host::{Course, SnapshotHost};
 use super::left::Left;
 use super::options::Options;
+use super::problem::Problem;
 use crate::base::cancel::CancelToken;
 use crate::base::progress::{Event, Monitor, Phase};
 use crate::base::units::{count, counted};
@@ -136,24 +137,14 @@ impl Job<'_> {
         match verdict {
             Ok(Verdict { code: 0, .. }) => {
                 // The phone received an error for each of these files and ignored it.
-                for (names, what) in [
-                    (&course.unread, "could not be read on this computer"),
-                    (&course.absent, "could not be found in the backup"),
-                ] {
+                for (names, is_absent) in [(&course.unread, false), (&course.absent, true)] {
                     if let Some(first) = names.first() {
-                        let text = format!(
-                            "the phone reported success, but {} of the files it asked for {what}: \
-                             {first}",
-                            names.len()
-                        );
-                        self.monitor.problem(
-                            text.clone(),
-                            Some(
-                                "run `idev-backup verify --deep`, which lists what the backup lacks"
-                                    .to_owned(),
-                            ),
-                        );
-                        problems.push(text);
+                        let problem = Problem::NotSent {
+                            files: names.len(),
+                            is_absent,
+                            first: first.clone(),
+                        };
+                        self.problem(problem, problems);
                     }
                 }
                 self.judge_amount(&course, problems)?;
@@ -188,26 +179,17 @@ impl Job<'_> {
         if course.sent_files.saturating_add(told) >= listed {
             return Ok(());
         }
-        let numbers = format!(
-            "{} of the {} that the backup's list names",
-            count(course.sent_files),
-            counted(listed, "file")
-        );
         if self.takes_less {
             self.monitor.note(format!(
-                "The phone asked for {numbers}: system files were left out."
+                "The phone asked for {} of the {} that the backup's list names: system files were \
+                 left out.",
+                count(course.sent_files),
+                counted(listed, "file")
             ));
             return Ok(());
         }
-        let text = format!("the phone reported success, but asked for only {numbers}");
-        self.monitor.problem(
-            text.clone(),
-            Some(
-                "check whether data is missing on the phone; if so, run the same command again"
-                    .to_owned(),
-            ),
-        );
-        problems.push(text);
+        let sent = course.sent_files;
+        self.problem(Problem::FewerAsked { sent, listed }, problems);
         Ok(())
     }
 
@@ -251,13 +233,14 @@ impl Job<'_> {
             Err(why) => format!("Info.plist: {why}"),
         };
         self.take_apps_back();
-        let text = format!("the list of applications could not be sent to the phone: {handed}");
-        self.monitor.problem(
-            text.clone(),
-            Some("install them from the App Store; their data is restored".to_owned()),
-        );
-        problems.push(text);
+        self.problem(Problem::NoApps { why: handed }, problems);
         Ok(false)
+    }
+
+    /// Reports a problem that does not make the restore fail.
+    fn problem(&self, problem: Problem, problems: &mut Vec<String>) {
+        problems.push(problem.to_string());
+        self.monitor.problem(problem.into());
     }
 
     /// Removes the list of applications, in a new session: the old one may have been lost with the

@@ -12,6 +12,7 @@ use super::host::Course;
 use super::options::Options;
 use super::partial::{self, Shown};
 use super::preflight;
+use super::problem::Problem;
 use super::report::{Report, Seconds};
 use super::run::{Job, await_return};
 use super::subject::{Source, Target};
@@ -145,24 +146,20 @@ impl Steps<'_> {
     /// an error.
     fn tolerate(&mut self, checked: &verify::Report) -> Result<(), Error> {
         if checked.outcome == Outcome::Damaged {
-            self.problem(format!(
-                "the backup is restored although it is damaged, as requested: {}",
-                tolerated_files(checked)
-            ));
+            let files = tolerated_files(checked);
+            self.problem(Problem::Damaged { files });
         }
         if let Some(damage) = known_damage(self.folder, self.options) {
             if !self.options.force {
                 return Err(Error::NotReady(vec![damage]));
             }
-            self.problem(damage.says);
+            self.problem(Problem::KnownDamage(damage.says));
         }
         if let Some(why) = preflight::not_restorable(checked) {
             if !self.options.force {
                 return Err(Error::NotReady(vec![preflight::judge_check(checked)]));
             }
-            self.problem(format!(
-                "the backup is restored although it is incomplete, as requested: {why}"
-            ));
+            self.problem(Problem::Incomplete { why });
         }
         Ok(())
     }
@@ -206,23 +203,14 @@ impl Steps<'_> {
         };
         self.seconds.restart = clock.elapsed().as_secs_f64();
         if is_back == Some(false) {
-            let text = "the phone confirmed the restore, but did not reappear after its restart"
-                .to_owned();
-            self.monitor.problem(
-                text.clone(),
-                Some(
-                    "look at its screen, and run `idev-backup devices` to see whether it is back"
-                        .to_owned(),
-                ),
-            );
-            self.problems.push(text);
+            self.problem(Problem::NotBack);
         }
         Ok(is_back)
     }
 
     /// Reports a problem that does not make the restore fail.
-    fn problem(&mut self, text: String) {
-        self.monitor.problem(text.clone(), None);
-        self.problems.push(text);
+    fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem.to_string());
+        self.monitor.problem(problem.into());
     }
 }

@@ -44,20 +44,7 @@ impl fmt::Display for SetAside {
     }
 }
 
-impl SetAside {
-    /// Returns advice on what to do with the folder.
-    pub fn hint(&self) -> String {
-        match &self.backup {
-            Some(backup) => format!(
-                "that folder may contain a backup: if `idev-backup verify` finds it complete, \
-                 adopt it with `idev-backup adopt {}`. The folder is not used otherwise and can \
-                 be removed",
-                backup.display()
-            ),
-            None => "that folder is not used and can be removed".to_owned(),
-        }
-    }
-}
+impl std::error::Error for SetAside {}
 
 /// Sets a draft or an import aside under an unused name.
 pub(super) fn set_aside(

@@ -5,12 +5,14 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use idev_backup::base::problem::Problem;
 use idev_backup::base::progress::{Event, Monitor, Phase, Wait};
 use idev_backup::base::units::{counted, duration, size};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::output::{self, Style};
+use crate::cli::hints;
 
 /// Interval between lines about a phase that continues, without a terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(30);
@@ -89,24 +91,30 @@ struct Line<'a> {
     udid: Option<&'a str>,
     #[serde(flatten)]
     event: &'a Event,
+    /// The advice for a problem, null if there is none; not part of other events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<Option<String>>,
 }
 
 impl Monitor for Watch<'_> {
     fn event(&self, event: Event) {
         match self.show.style {
             Style::Json => {
-                if matches!(event, Event::Problem { .. }) {
+                let mut hint = None;
+                if let Event::Problem { problem } = &event {
                     self.state().problems += 1;
+                    hint = Some(hints::problem(problem));
                 }
                 output::json(&Line {
                     version: 1,
                     time: output::now(),
                     udid: self.udid.as_deref(),
                     event: &event,
+                    hint,
                 });
             }
             Style::Quiet => match event {
-                Event::Problem { text, hint } => self.problem_line(&text, hint.as_deref()),
+                Event::Problem { problem } => self.problem_line(&problem),
                 // The job pauses until the user acts.
                 Event::Waiting {
                     what,
@@ -177,9 +185,9 @@ impl Watch<'_> {
                 self.line(&state, &format!("{what}, {why}. {encrypted}."));
             }
             Event::Note { text } => self.line(&state, &text),
-            Event::Problem { text, hint } => {
+            Event::Problem { problem } => {
                 drop(state);
-                self.problem_line(&text, hint.as_deref());
+                self.problem_line(&problem);
             }
             Event::Phase { phase } => self.begin_phase(&mut state, phase),
             Event::Progress {
@@ -329,14 +337,14 @@ impl Watch<'_> {
         }
     }
 
-    fn problem_line(&self, text: &str, hint: Option<&str>) {
+    fn problem_line(&self, problem: &Problem) {
         let mut state = self.state();
         state.problems += 1;
         if state.problems > PROBLEMS_SHOWN {
             return;
         }
-        self.line(&state, &format!("problem: {text}"));
-        if let Some(hint) = hint {
+        self.line(&state, &format!("problem: {problem}"));
+        if let Some(hint) = hints::problem(problem) {
             self.line(&state, &format!("  hint: {hint}"));
         }
         if state.problems == PROBLEMS_SHOWN {

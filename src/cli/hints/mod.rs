@@ -1,5 +1,7 @@
 //! Advice for each failure: what the user does next, in terms of this program's commands and flags.
 
+mod problems;
+
 use std::io::ErrorKind;
 
 use idev_backup::automation::policy::Described;
@@ -7,6 +9,7 @@ use idev_backup::restore::partial::NoPart;
 use idev_backup::transport::plist_stream::FrameError;
 use idev_backup::{backup, encryption, export, history, mobilebackup, reader, restore, verify};
 
+pub use self::problems::problem;
 use super::exit;
 use super::failure::Failure;
 
