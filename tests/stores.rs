@@ -187,3 +187,58 @@ fn store_typed_at_terminal_is_created() {
     assert_eq!(in_a_terminal(&mut typed, 80).0, 0);
     assert!(place("typed").join(rig.udid().as_str()).is_dir());
 }
+
+/// Checks that `--new-store` leaves nothing behind if no backup begins: without a phone, and with
+/// one whose owner does not trust the computer.
+#[test]
+fn new_store_waits_for_a_backup() {
+    let mut rig = Rig::new();
+    let place = rig.dir.path().join("new");
+    rig.daemon.detach(rig.phone.udid());
+    runs(&rig, &place, &["create", "--new-store"], 4);
+    assert!(!place.exists());
+    let stranger = idev_backup::simulator::PhoneConfig {
+        trust: idev_backup::simulator::Trust::Deny,
+        ..crate::rig::config()
+    };
+    rig.connect(idev_backup::simulator::Phone::new(stranger));
+    runs(&rig, &place, &["create", "--new-store"], 5);
+    runs(&rig, &place, &["adopt", "/nowhere", "--new-store"], 1);
+    assert!(!place.exists());
+    rig.connect(idev_backup::simulator::Phone::new(crate::rig::config()));
+    let ran = runs(&rig, &place, &["create", "--new-store"], 0);
+    assert!(ran.err.contains("Created a new store: "), "{}", ran.err);
+}
+
+/// Checks that the commands which read a store agree about the default store before it exists.
+#[test]
+fn first_use_names_the_next_step() {
+    let rig = Rig::new();
+    for args in [&["list"][..], &["list", "--check"], &["verify"], &["info"]] {
+        let mut command = program(&rig);
+        let ran = ended(command.env_remove("IDEV_BACKUP_STORE").args(args));
+        assert_eq!(ran.code, 1, "{args:?}: {}", ran.all());
+        assert!(ran.err.contains("no store yet at"), "{}", ran.err);
+        assert!(ran.err.contains("`idev-backup create`"), "{}", ran.err);
+    }
+}
+
+/// Checks that suggested commands repeat a store that was typed, and no other.
+#[test]
+fn hints_repeat_a_typed_store() {
+    let rig = Rig::backed_up();
+    let store = rig.store.root().to_str().unwrap();
+    let option = format!(" --store {store}");
+    for args in [&["info", "nothing"][..], &["ls", "latest", "NoDomain"]] {
+        let ran = runs(&rig, rig.store.root(), args, 1);
+        assert!(!ran.all().contains(&option), "{}", ran.all());
+        for form in [&["--store", store][..], &["--json", "--store", store]] {
+            let args = [args, form].concat();
+            let mut ran = runs(&rig, Path::new("/nowhere"), &args, 1);
+            if form.contains(&"--json") {
+                ran.err = ran.last_object()["hint"].to_string();
+            }
+            assert!(ran.err.contains(&option), "{args:?}: {}", ran.all());
+        }
+    }
+}

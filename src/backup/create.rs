@@ -48,9 +48,13 @@ pub fn create(
         started: (SystemTime::now(), Instant::now()),
         seconds: Seconds::default(),
     };
+    let wait = options.trust_wait;
+    let open = || trust::session_or_pair(run.connector, phone, wait, run.monitor);
+    // A phone that refuses the connection must not leave an empty store behind.
+    let early = store.is_planned().then(open).transpose()?;
+    store.make(run.monitor)?;
     let lock = run.lock()?;
-    let mut session =
-        trust::session_or_pair(run.connector, phone, options.trust_wait, run.monitor)?;
+    let mut session = early.map_or_else(open, Ok)?;
     let facts = Facts::ask(session.lockdown())?;
     let state = State::ask(session.lockdown())?;
     precheck(store, phone.via, &state, run.monitor)?;

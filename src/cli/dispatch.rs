@@ -13,6 +13,7 @@ use crate::cli::args::store::WritableStoreArgs;
 use crate::cli::args::variables;
 use crate::cli::failure::Failure;
 use crate::cli::render::output;
+use crate::cli::render::typed::{self, Typed};
 use crate::cli::screen::{self, SCREEN};
 use crate::cli::{commands, exit};
 
@@ -181,6 +182,7 @@ fn of(command: clap::Command) -> Cli {
     let mut command = brief(command);
     let matches = command.try_get_matches_from_mut(std::env::args_os());
     let matches = matches.unwrap_or_else(|e| refuse(&e, &command));
+    typed::note(options_typed(&matches));
     let cli = Cli::from_arg_matches(&matches);
     let mut cli = cli.unwrap_or_else(|e| e.format(&mut command).exit());
     // A variable or the config file names a phone for all commands, so ignore it for those that
@@ -208,6 +210,41 @@ fn of(command: clap::Command) -> Cli {
         command.error(ErrorKind::ArgumentConflict, why).exit();
     }
     cli
+}
+
+/// Returns the options that select the store and the config file, if the user typed them.
+fn options_typed(matches: &clap::ArgMatches) -> Typed {
+    let (mut store, mut config, mut present) = (None, None, Some(matches));
+    while let Some(matches) = present {
+        let value = |option: &str| {
+            let is_there = matches.try_contains_id(option).unwrap_or(false);
+            let source = is_there.then(|| matches.value_source(option))?;
+            let raw = matches.get_raw(option)?.next()?;
+            (source == Some(ValueSource::CommandLine)).then(|| raw.display().to_string())
+        };
+        store = store.or(value("store"));
+        config = config.or(value("config"));
+        present = matches.subcommand().map(|(_, matches)| matches);
+    }
+    Typed {
+        store,
+        config,
+        with_store: with_store(&Cli::command(), ""),
+    }
+}
+
+/// Returns the commands below `command` that take the option for the user's store.
+fn with_store(command: &clap::Command, name: &str) -> Vec<String> {
+    let is_store = |arg: &clap::Arg| arg.get_env().is_some_and(|env| env == "IDEV_BACKUP_STORE");
+    let mut found = Vec::new();
+    if command.get_arguments().any(is_store) {
+        found.push(name.to_owned());
+    }
+    for below in command.get_subcommands() {
+        let name = format!("{name} {}", below.get_name());
+        found.extend(with_store(below, name.trim_start()));
+    }
+    found
 }
 
 /// Options that few people need: `--help` shows them, `-h` does not.

@@ -71,6 +71,12 @@ pub enum Failure {
         /// Advice for the user.
         hint: String,
     },
+    /// The default store does not exist, because no backup was made yet.
+    #[error("there is no store yet at {}", .path.display())]
+    NoStoreYet {
+        /// The folder of the default store.
+        path: PathBuf,
+    },
     /// The user interrupted the command.
     #[error("interrupted")]
     Interrupted,
@@ -92,7 +98,7 @@ impl Failure {
             Failure::Schedule(e) => e.kind(),
             Failure::Output { cause, .. } => FailureKind::of_disk(cause),
             Failure::NoPassword { .. } | Failure::Mistyped { .. } => FailureKind::WrongPassword,
-            Failure::Command { .. } => FailureKind::Failed,
+            Failure::Command { .. } | Failure::NoStoreYet { .. } => FailureKind::Failed,
             Failure::Interrupted => FailureKind::Interrupted,
         }
     }

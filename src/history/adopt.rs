@@ -169,6 +169,7 @@ fn take(store: &Store, wanted: Wanted, monitor: &dyn Monitor) -> Result<Came, Er
             return Err(Error::Metadata { path, why });
         }
     }
+    store.make(monitor)?;
     store.check_rights(&wanted.udid)?;
     let lock = store.lock(&wanted.udid)?;
     tell_set_aside(store.recover(&wanted.udid, &lock)?, monitor);

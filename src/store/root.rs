@@ -1,6 +1,8 @@
 //! A folder that holds backups.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 use std::{fs, io};
 
@@ -11,12 +13,15 @@ use super::missing_store::Absence;
 use super::names::{FORMAT, MARK, OWN};
 use super::{capabilities, disk, real_folders, walk};
 use crate::base::plain_file;
+use crate::base::progress::Monitor;
 use crate::base::udid::Udid;
 
 /// A folder that holds backups.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    /// True until the store is made, for a store that was only planned.
+    planned: Option<Arc<AtomicBool>>,
 }
 
 impl Store {
@@ -32,9 +37,7 @@ impl Store {
                 "it is a backup itself. The store is the folder around it",
             )),
             Ok(_) => {
-                let store = Store {
-                    root: root.to_path_buf(),
-                };
+                let store = Store::at(root);
                 store.check_place()?;
                 real_folders::is_real_folder(&store.own())?;
                 store.check_mark()?;
@@ -78,12 +81,7 @@ impl Store {
     pub fn create(root: &Path) -> Result<Store, Error> {
         if !root.exists() {
             // The check comes first, so that not even an empty folder is created inside a backup.
-            if let Some(above) = root.ancestors().find(|above| above.exists()) {
-                let above = Store {
-                    root: above.to_path_buf(),
-                };
-                above.check_place()?;
-            }
+            check_above(root)?;
             disk::make_private_dirs(root)?;
         }
         let store = Store::open(root)?;
@@ -95,6 +93,45 @@ impl Store {
             disk::write_shared(&mark, text.as_bytes())?;
         }
         Ok(store)
+    }
+
+    /// Returns a store that is made when its first backup begins. Nothing is written until then.
+    /// An existing store is just opened.
+    pub fn planned(root: &Path) -> Result<Store, Error> {
+        let store = if root.exists() {
+            Store::open(root)?
+        } else {
+            check_above(root)?;
+            Store::at(root)
+        };
+        let planned = (!store.is_marked()).then(|| Arc::new(AtomicBool::new(true)));
+        Ok(Store { planned, ..store })
+    }
+
+    /// Returns true if the store was planned and is not made yet.
+    pub fn is_planned(&self) -> bool {
+        let planned = self.planned.as_ref();
+        planned.is_some_and(|planned| planned.load(Ordering::SeqCst))
+    }
+
+    /// Makes a planned store, and reports that. A store that was made and is gone again is not
+    /// made a second time: its disk may have been removed.
+    pub fn make(&self, monitor: &dyn Monitor) -> Result<(), Error> {
+        let Some(planned) = self.planned.as_ref().filter(|_| self.is_planned()) else {
+            return Ok(());
+        };
+        Store::create(&self.root)?;
+        if planned.swap(false, Ordering::SeqCst) {
+            monitor.note(format!("Created a new store: {}", self.root.display()));
+        }
+        Ok(())
+    }
+
+    fn at(root: &Path) -> Store {
+        Store {
+            root: root.to_path_buf(),
+            planned: None,
+        }
     }
 
     /// Returns the root folder of the store.
@@ -222,6 +259,14 @@ impl Store {
     /// Returns the folder in which a phone's import is made.
     pub(super) fn import_of(&self, udid: &Udid) -> PathBuf {
         self.own_of(udid).join("import")
+    }
+}
+
+/// Returns an error if a folder that does not exist yet would be inside a backup.
+fn check_above(root: &Path) -> Result<(), Error> {
+    match root.ancestors().find(|above| above.exists()) {
+        Some(above) => Store::at(above).check_place(),
+        None => Ok(()),
     }
 }
 

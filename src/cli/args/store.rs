@@ -8,11 +8,10 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::parser::ValueSource;
 use idev_backup::automation::schedule::job_state;
-use idev_backup::store::{self, Store};
+use idev_backup::store::{self, Absence, Store};
 
 use crate::cli::args::folders::home;
 use crate::cli::failure::Failure;
-use crate::cli::render::output;
 
 /// The option that names the store.
 #[derive(Args, Clone)]
@@ -40,9 +39,23 @@ impl StoreArgs {
     /// Opens the store for reading. An empty folder is an error: the disk of the store may not be
     /// mounted.
     pub fn open(&self) -> Result<Store, Failure> {
-        let store = Store::open(&self.path()?)?;
-        store.holds_something()?;
-        Ok(store)
+        let path = self.path()?;
+        let opened = Store::open(&path).and_then(|store| {
+            store.holds_something()?;
+            Ok(store)
+        });
+        opened.map_err(|e| match e {
+            store::Error::NoStore { cause, .. } if self.is_unused(&cause) => {
+                Failure::NoStoreYet { path }
+            }
+            e => e.into(),
+        })
+    }
+
+    /// Returns true if no backup was made yet: nothing names a store, and the default folder does
+    /// not exist or is empty.
+    fn is_unused(&self, cause: &Absence) -> bool {
+        !self.is_named() && matches!(cause, Absence::Missing(_) | Absence::Empty(_))
     }
 }
 
@@ -73,7 +86,7 @@ impl WritableStoreArgs {
         self.new_store
     }
 
-    /// Opens the store. Creates one only if the user asked for it.
+    /// Opens the store. Plans a new one only if the user asked for it.
     pub fn open(&self) -> Result<Store, Failure> {
         open(&self.store.path()?, self.new_store, self.is_typed)
     }
@@ -93,19 +106,14 @@ impl WritableStoreArgs {
     }
 }
 
-/// Opens a store for writing. `asked`: an option asked for a new store. `is_typed`: the user typed
-/// the path, so that it does not come from a variable or file.
+/// Opens a store for writing. A new one is only planned: it is made when its first backup begins.
+/// `asked`: an option asked for a new store. `is_typed`: the user typed the path, so that it does
+/// not come from a variable or file.
 pub fn open(path: &Path, asked: bool, is_typed: bool) -> Result<Store, Failure> {
     let is_terminal = || std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let may_make = !job_state::runs_as_job() && (asked || (is_typed && is_terminal()));
     match Store::open_made(path) {
-        Err(store::Error::NoStore { .. }) if may_make => {
-            let store = Store::create(path)?;
-            if !asked {
-                output::tell(&format!("Created a new store: {}", path.display()));
-            }
-            Ok(store)
-        }
+        Err(store::Error::NoStore { .. }) if may_make => Ok(Store::planned(path)?),
         opened => Ok(opened?),
     }
 }

@@ -43,6 +43,7 @@ impl Copy {
             let target = store::whole(&self.target)?;
             apart(&target, source)?;
             let target = store::open(&target, self.new_store, true)?;
+            target.make(watch)?;
             // The target of `..` is certain only now that the whole path exists.
             apart(target.root(), source)?;
             Ok(adopt::copy(&from, &target, watch)?)

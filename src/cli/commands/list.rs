@@ -109,10 +109,6 @@ impl List {
 
     fn overview(&self, now: SystemTime) -> Result<(Overview, PathBuf), Failure> {
         let path = self.store.path()?;
-        if !self.store.is_named() && !path.exists() {
-            // No backup has been made yet.
-            return Ok((Overview::default(), path));
-        }
         let look = Look {
             sizes: self.sizes,
             overdue: self.overdue.limit(self.overdue_days),

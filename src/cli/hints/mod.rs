@@ -63,6 +63,9 @@ pub fn of(failure: &Failure) -> Option<String> {
                 .to_owned(),
         ),
         Failure::Command { hint, .. } => Some(hint.clone()),
+        Failure::NoStoreYet { .. } => {
+            Some("connect a phone and run `idev-backup create`, which makes it".to_owned())
+        }
         Failure::Interrupted => None,
     }
 }

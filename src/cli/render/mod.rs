@@ -17,6 +17,7 @@ pub(crate) mod rehearsal;
 pub(crate) mod restore;
 pub(crate) mod table;
 pub(crate) mod taken;
+pub(crate) mod typed;
 pub(crate) mod unread;
 pub(crate) mod usage;
 pub(crate) mod usage_html;

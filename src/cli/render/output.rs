@@ -13,7 +13,7 @@ use idev_backup::base::time;
 use indicatif::MultiProgress;
 use serde::Serialize;
 
-use super::{log, wrap};
+use super::{log, typed, wrap};
 use crate::cli::failure::Failure;
 use crate::cli::{exit, hints};
 
@@ -86,7 +86,7 @@ pub fn lines(text: &str) {
 /// Prints a line of a report. A terminal gets it wrapped. Does not treat a closed pipe as an error.
 pub fn line(text: &str) {
     print(&wrap::for_terminal(
-        &harmless(text),
+        &harmless(&typed::in_text(text)),
         &console::Term::stdout(),
     ));
 }
@@ -170,8 +170,9 @@ pub fn bytes(from: &mut impl Read) -> io::Result<()> {
 
 /// Prints a line to stderr for people.
 pub fn tell(text: &str) {
-    log::add(&harmless(text));
-    let text = wrap::for_terminal(&harmless(text), &console::Term::stderr());
+    let text = typed::in_text(text);
+    log::add(&harmless(&text));
+    let text = wrap::for_terminal(&harmless(&text), &console::Term::stderr());
     above_the_bars(|| drop(writeln!(std::io::stderr().lock(), "{text}")));
 }
 
@@ -224,6 +225,7 @@ fn json_text(object: &impl Serialize) -> Option<String> {
         }
     };
     text.ok().map(|text| {
+        let text = typed::in_json(&text).into_owned();
         if text.contains(is_obeyed) {
             text.chars().map(shown).collect()
         } else {
