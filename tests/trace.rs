@@ -503,6 +503,20 @@ fn replay_reports_client_departures() {
     );
 }
 
+/// Checks that a client that begins with another backup than the recorded one gets a summary of
+/// its many departures.
+#[test]
+fn many_departures_are_summarised() {
+    let (replay, _, said) = replayed("18.6.2-changes-only", &[]);
+    assert_eq!(replay, 3, "{said}");
+    let shown = said.lines().filter(|l| l.starts_with("departs: ")).count();
+    let more = said
+        .lines()
+        .find(|line| line.starts_with("departs: ... and "));
+    assert!(shown <= 21 && more.is_some(), "{said}");
+    assert!(said.contains("copy of the store as it was then"), "{said}");
+}
+
 /// Checks that `trace show` prints one line for each message, and that a file that is not a trace
 /// is an error with a hint.
 #[test]

@@ -21,6 +21,10 @@ struct Ctrl {
     is_asking: AtomicBool,
 }
 
+/// Said at the first Ctrl-C or signal to end. Not "again": another program may have sent a signal,
+/// which the handler cannot distinguish from Ctrl-C.
+const STOPPING: &str = "stopping at the next safe point; Ctrl-C from now on quits at once";
+
 /// The handler of this program, installed once.
 static CTRL: LazyLock<Arc<Ctrl>> = LazyLock::new(|| {
     let ctrl = Arc::new(Ctrl::default());
@@ -72,7 +76,7 @@ impl Ctrl {
             self.flag.store(true, Ordering::SeqCst);
             std::thread::sleep(PROMPT_ENDS);
         } else if self.is_heeded.load(Ordering::SeqCst) && !self.flag.swap(true, Ordering::SeqCst) {
-            output::tell("stopping at the next safe point; press Ctrl-C again to quit at once");
+            output::tell(STOPPING);
             return;
         }
         private_dir::remove_all();

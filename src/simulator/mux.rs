@@ -11,12 +11,14 @@ use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use plist::{Dictionary, Value};
 
 use super::Phone;
 use super::socket::{Listener, Socket};
 use crate::base::bounded_plist;
+use crate::base::cancel::CancelToken;
 use crate::base::udid::Udid;
 use crate::trace::Recorder;
 
@@ -101,12 +103,13 @@ impl Daemon {
         self.shared.detach(udid);
     }
 
-    /// Waits forever. Used by a command that only serves.
-    pub fn serve(mut self) {
-        if let Some(acceptor) = self.acceptor.take()
-            && acceptor.join().is_err()
-        {
-            self.shared.stopping.store(true, Ordering::Relaxed);
+    /// Waits until `token` is cancelled or the listener fails. Used by a command that only serves.
+    pub fn serve(self, token: &CancelToken) {
+        /// Interval between looks at the token.
+        const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+        let has_ended = || self.acceptor.as_ref().is_none_or(JoinHandle::is_finished);
+        while !token.cancelled() && !has_ended() {
+            thread::sleep(BETWEEN_LOOKS);
         }
     }
 }

@@ -7,11 +7,15 @@ mod phone;
 
 use std::io::{self, Write};
 
+use idev_backup::base::cancel::CancelToken;
+use idev_backup::base::units::counted;
 use idev_backup::simulator::{Daemon, Phone};
 use idev_backup::trace::At;
 
 use self::phone::PhoneArgs;
 use crate::cli::args::trace::TraceArgs;
+use crate::cli::ctrl_c::interrupt;
+use crate::cli::render::output;
 
 /// Simulate iPhones behind a usbmuxd-compatible socket
 ///
@@ -47,7 +51,7 @@ pub struct Simulate {
 }
 
 impl Simulate {
-    /// Serves the phones until the process is killed.
+    /// Serves the phones until a signal ends the process.
     pub fn run(&self) -> io::Result<()> {
         if let Some(address) = &self.usbredir {
             let phone = Phone::new(self.phone.config(0)?);
@@ -68,10 +72,19 @@ impl Simulate {
         if let Some(recorder) = recorder.map_err(|e| io::Error::other(e.to_string()))? {
             daemon.record(recorder);
         }
+        // Before the address is known to anyone: a signal must not leave the socket behind.
+        let token = CancelToken::new(interrupt());
         let mut stdout = io::stdout();
         writeln!(stdout, "USBMUXD_SOCKET_ADDRESS={}", daemon.address())?;
         stdout.flush()?;
-        daemon.serve();
+        if !output::is_quiet() {
+            let phones = counted(u64::from(self.phones), "simulated phone");
+            output::tell(&format!(
+                "Serving {phones} until Ctrl-C. In another terminal, set that variable and run \
+                `idev-backup devices`."
+            ));
+        }
+        daemon.serve(&token);
         Ok(())
     }
 }

@@ -64,7 +64,7 @@ pub struct PhoneArgs {
     /// IDEV_BACKUP_SIM_PASSWORD, else "simulated"
     #[arg(long)]
     will_encrypt: bool,
-    /// Encrypt backups with the password in the first line of this file
+    /// Read the backup password from the first line of this file, and encrypt backups with it
     #[arg(long, value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
     password_file: Option<PathBuf>,
     /// Rounds that derive a key from the password. Real phones use 10000000, which takes seconds

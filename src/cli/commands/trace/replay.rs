@@ -1,5 +1,6 @@
 //! `idev-backup trace replay`
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 use std::{io, thread};
@@ -7,7 +8,7 @@ use std::{io, thread};
 use clap::Args;
 use idev_backup::base::cancel::CancelToken;
 use idev_backup::base::progress::Silent;
-use idev_backup::base::units::counted;
+use idev_backup::base::units::{count, counted};
 use idev_backup::device::connector::Connector;
 use idev_backup::device::tls::Pin;
 use idev_backup::device::trust;
@@ -62,13 +63,12 @@ impl Play {
             pair_beforehand(&daemon, &token)?;
         }
         phone.play(replay.clone());
-        output::line(&format!("USBMUXD_SOCKET_ADDRESS={}", daemon.address()));
-        let mut told = 0;
+        output::data(&format!("USBMUXD_SOCKET_ADDRESS={}", daemon.address()));
+        let mut departures = Departures::default();
         let idle = Duration::from_secs(self.idle);
         loop {
-            for departure in replay.departures().iter().skip(told) {
-                output::line(&format!("departs: {departure}"));
-                told += 1;
+            for departure in replay.departures().iter().skip(departures.count) {
+                departures.tell(departure);
             }
             if token.cancelled() || replay.idle_for().is_some_and(|quiet| quiet >= idle) {
                 break;
@@ -77,20 +77,47 @@ impl Play {
         }
         drop(daemon);
         for channel in replay.unplayed() {
-            output::line(&format!("departs: {channel} was recorded, but not opened"));
-            told += 1;
+            departures.tell(&format!("{channel} was recorded, but not opened"));
         }
-        Ok(match told {
-            0 => {
-                output::line("Played: the client did what was recorded.");
-                exit::DONE
-            }
-            n => {
-                let departures = counted(n as u64, "departure");
-                output::line(&format!("Played, with {departures} from the recording."));
-                exit::DONE_WITH_PROBLEMS
-            }
-        })
+        Ok(departures.summary())
+    }
+}
+
+/// The differences between the client and the recording.
+#[derive(Default)]
+struct Departures {
+    count: usize,
+}
+
+impl Departures {
+    /// Number of departures that are printed. A client that begins with another backup than the
+    /// recorded one departs once for each file.
+    const SHOWN_MAX: usize = 20;
+
+    fn tell(&mut self, text: &impl Display) {
+        self.count += 1;
+        if self.count <= Departures::SHOWN_MAX {
+            output::finding(&format!("departs: {text}"));
+        }
+    }
+
+    /// Reports the number of departures and returns the exit code.
+    fn summary(&self) -> u8 {
+        if self.count == 0 {
+            output::line("Played: the client did what was recorded.");
+            return exit::DONE;
+        }
+        if self.count > Departures::SHOWN_MAX {
+            let more = count((self.count - Departures::SHOWN_MAX) as u64);
+            output::finding(&format!("departs: ... and {more} more"));
+        }
+        let departures = counted(self.count as u64, "departure");
+        output::line(&format!("Played, with {departures} from the recording."));
+        output::line(
+            "  hint: the client must begin as the recorded one did: for a trace of an incremental \
+            backup, with a copy of the store as it was then",
+        );
+        exit::DONE_WITH_PROBLEMS
     }
 }
 
