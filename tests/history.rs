@@ -701,7 +701,7 @@ fn list_shows_checks_and_overdue_phones() {
         out.contains("VERIFIED") && out.contains("free.") && !out.contains("OVERDUE"),
         "{out}"
     );
-    let (out, _) = run(store, &["list", "--overdue-days", "0"], 0);
+    let (out, _) = run(store, &["list", "--overdue-after", "0s"], 0);
     assert!(
         out.contains("OVERDUE: the last good backup was made"),
         "{out}"

@@ -29,6 +29,7 @@ mod keys;
 mod kill;
 mod monitoring;
 mod mux;
+mod options;
 mod pairs;
 mod photos;
 mod power;

@@ -121,7 +121,7 @@ fn metrics_file_is_replaced_whole() {
     let file = rig.dir.path().join("idev_backup.prom");
     let to = file.to_str().unwrap();
     fs::write(&file, "old").unwrap();
-    let ran = runs(&rig, &["list", "--check", "--metrics", "--to", to], 0);
+    let ran = runs(&rig, &["list", "--check", "--metrics", "--output", to], 0);
     assert_eq!(ran.all().trim(), "");
     let text = fs::read_to_string(&file).unwrap();
     assert_eq!(value(&parsed(&text), "overdue", UDID), Some(0));
@@ -135,7 +135,7 @@ fn metrics_file_is_replaced_whole() {
         assert_eq!(mode(&file), mode(&ordinary) & 0o644);
     }
     let folder = rig.dir.path().to_str().unwrap();
-    let ran = runs(&rig, &["list", "--metrics", "--to", folder], 1);
+    let ran = runs(&rig, &["list", "--metrics", "--output", folder], 1);
     assert!(ran.err.contains("is not a file"), "{}", ran.all());
     runs(&rig, &["list", "--to", to], 2);
     runs(&rig, &["list", "--metrics", "--json"], 2);
@@ -143,7 +143,11 @@ fn metrics_file_is_replaced_whole() {
     // A store that is away is reported as such, and does not leave the old values in place.
     let gone = rig.dir.path().join("gone");
     let gone = gone.to_str().unwrap();
-    let ran = runs(&rig, &["list", "--metrics", "--to", to, "--store", gone], 1);
+    let ran = runs(
+        &rig,
+        &["list", "--metrics", "--output", to, "--store", gone],
+        1,
+    );
     assert!(ran.err.contains("no store found"), "{}", ran.all());
     let samples = parsed(&fs::read_to_string(&file).unwrap());
     assert_eq!(value(&samples, "store_up", ""), Some(0));

@@ -423,7 +423,7 @@ fn find_applies_every_filter() {
 }
 
 /// Checks that `usage` adds the extensions of an app to the app and shows its name. The HTML page
-/// escapes that name, loads nothing, and replaces an existing file only with `--force`.
+/// escapes that name, loads nothing, and replaces an existing file only with `--overwrite`.
 #[test]
 fn usage_reports_apps_with_extensions() {
     let backup = sample();
@@ -488,11 +488,11 @@ fn usage_reports_apps_with_extensions() {
         let mode = fs::metadata(&page).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
-    // An existing file is replaced only with --force.
+    // An existing file is replaced only with --overwrite.
     fs::write(&page, "mine").unwrap();
     assert_eq!(run(&["usage", folder, "--html", text(&page)]).code, 1);
     assert_eq!(fs::read_to_string(&page).unwrap(), "mine");
-    runs(&["usage", folder, "--html", text(&page), "--force"]);
+    runs(&["usage", folder, "--html", text(&page), "--overwrite"]);
     assert_eq!(fs::read_to_string(&page).unwrap(), html);
     let nowhere = backup.path().join("no/page.html");
     assert_eq!(run(&["usage", folder, "--html", text(&nowhere)]).code, 1);
@@ -503,17 +503,17 @@ fn usage_reports_apps_with_extensions() {
         folder,
         "--html",
         text(nowhere.parent().unwrap()),
-        "--force",
+        "--overwrite",
     ]);
     assert_eq!(said.code, 1);
     assert!(said.err.contains("is not a file"), "{}", said.err);
-    let mut dash = program(&["usage", folder, "--html", "-", "--force"]);
+    let mut dash = program(&["usage", folder, "--html", "-", "--overwrite"]);
     let dash = dash.current_dir(backup.path()).output().unwrap();
     assert_eq!((dash.status.code(), dash.stdout.len()), (Some(2), 0));
     assert!(!backup.path().join("-").exists());
 }
 
-/// Checks that `usage --html` never replaces a symbolic link or a pipe, even with `--force`.
+/// Checks that `usage --html` never replaces a symbolic link or a pipe, even with `--overwrite`.
 #[cfg(unix)]
 #[test]
 fn html_report_replaces_only_files() {
@@ -527,7 +527,7 @@ fn html_report_replaces_only_files() {
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
     for place in [&link, &pipe] {
-        for force in [&["--force"][..], &[]] {
+        for force in [&["--overwrite"][..], &[]] {
             let args = [&["usage", folder, "--html", text(place)], force].concat();
             assert_eq!(run(&args).code, 1, "{args:?}");
         }

@@ -28,7 +28,7 @@ const CREATE: &[&str] = &["create", "--new-store"];
 const FULL: &[&str] = &["create", "--full", "--new-store"];
 const ENCRYPT: &[&str] = &["encryption", "on"];
 const CHANGE: &[&str] = &["encryption", "change"];
-const PAIR: &[&str] = &["pair", "--wait", "20"];
+const PAIR: &[&str] = &["pair", "--trust-wait", "20s"];
 
 /// A recorded scene, and the expected outcome for our program.
 struct Scene {

@@ -48,7 +48,7 @@ fn flags_override_variables_and_config_file() {
     };
     assert_eq!(
         shown(&mut program(&rig), "create.patience"),
-        ("31".into(), "default".into())
+        ("31m".into(), "default".into())
     );
     fs::write(
         &path,
@@ -657,9 +657,9 @@ fn phone_section_overrides_retention() {
 #[test]
 fn overdue_limit_comes_from_config() {
     let rig = Rig::backed_up();
-    fs::write(config_file(&rig), "[watch]\noverdue-after = \"0s\"\n").unwrap();
+    fs::write(config_file(&rig), "overdue-after = \"0s\"\n").unwrap();
     assert!(runs(&rig, &["list"], 0).out.contains("OVERDUE"));
-    let ran = runs(&rig, &["list", "--overdue-days", "7"], 0);
+    let ran = runs(&rig, &["list", "--overdue-after", "7d"], 0);
     assert!(!ran.out.contains("OVERDUE"), "{}", ran.out);
     let out = ended(program(&rig).arg("doctor")).out;
     assert!(out.contains("is 0 days old"), "{out}");

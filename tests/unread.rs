@@ -529,7 +529,7 @@ fn names_cannot_forge_lines() {
 }
 
 /// Checks that `cat` prints binary data to a terminal only with `--force`, and that `-o` replaces a
-/// file only with `--force`.
+/// file only with `--overwrite`.
 #[test]
 fn cat_keeps_binary_from_terminal() {
     let mut made = Made::default();
@@ -541,7 +541,7 @@ fn cat_keeps_binary_from_terminal() {
     room.ends(&["cat", "BACKUP", "HomeDomain/binary", "-o", "TO/out"], 0);
     assert_eq!(fs::read(&out).unwrap(), bytes);
     let again = room.ends(&["cat", "BACKUP", "HomeDomain/text", "-o", "TO/out"], 1);
-    assert!(again.err.contains("--force"), "{}", again.err);
+    assert!(again.err.contains("--overwrite"), "{}", again.err);
     assert_eq!(fs::read(&out).unwrap(), bytes);
     room.ends(
         &[
@@ -550,7 +550,7 @@ fn cat_keeps_binary_from_terminal() {
             "HomeDomain/text",
             "-o",
             "TO/out",
-            "--force",
+            "--overwrite",
         ],
         0,
     );

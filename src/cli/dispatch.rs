@@ -12,9 +12,10 @@ use crate::cli::args::keep::KeepArgs;
 use crate::cli::args::store::WritableStoreArgs;
 use crate::cli::args::variables;
 use crate::cli::failure::Failure;
+use crate::cli::refusal::refuse;
 use crate::cli::render::output;
 use crate::cli::render::typed::{self, Typed};
-use crate::cli::screen::{self, SCREEN};
+use crate::cli::screen::SCREEN;
 use crate::cli::{commands, exit};
 
 /// Back up iPhones and iPads to folders that any tool can read, and verify the backups
@@ -27,6 +28,9 @@ struct Cli {
     /// folder]
     #[arg(long, global = true, env = "IDEV_BACKUP_CONFIG", value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
     config: Option<PathBuf>,
+    /// Print only problems and the data that was asked for
+    #[arg(long, short, global = true, display_order = 990)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -103,6 +107,7 @@ pub fn run() -> ExitCode {
 fn parse() -> Result<Cli, u8> {
     let plain = Config::default().apply(Cli::command());
     let mut cli = of(plain.clone());
+    output::be_quiet(cli.quiet);
     match &mut cli.command {
         Command::Doctor(doctor) if doctor.explains() => return Ok(cli),
         Command::Config(_)
@@ -118,7 +123,7 @@ fn parse() -> Result<Cli, u8> {
     let mistakes = variables::mistakes(&Cli::command(), std::env::vars_os());
     match &mut cli.command {
         Command::Doctor(doctor) => doctor.config = variables::findings(&mistakes),
-        _ if !mistakes.is_empty() => return Err(variables::tell(&mistakes)),
+        _ if !mistakes.is_empty() => return Err(variables::refuse(&mistakes)),
         _ => {}
     }
     let Some((path, is_named)) = config::place(cli.config.as_deref()) else {
@@ -145,37 +150,9 @@ fn parse() -> Result<Cli, u8> {
                     .extend(commands::config::findings(&path, &mistakes));
                 Ok(cli)
             }
-            _ => Err(config::tell_mistakes(&path, &mistakes)),
+            _ => Err(config::refuse_mistakes(&path, &mistakes)),
         },
     }
-}
-
-/// Reports why the command line is invalid, and exits. A value that the user did not type comes
-/// from a variable.
-fn refuse(e: &clap::Error, command: &clap::Command) -> ! {
-    use clap::error::{ContextKind, ContextValue};
-    let text = |kind| match e.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        _ => None,
-    };
-    let variable = text(ContextKind::InvalidArg)
-        .zip(text(ContextKind::InvalidValue))
-        .and_then(|(option, value)| config::of_variable(command, option, value));
-    if let Some(word) = text(ContextKind::InvalidSubcommand)
-        && let Some(advice) = screen::advice(word)
-    {
-        output::tell(&format!("error: unknown command `{word}`"));
-        output::tell(&format!("  hint: {advice}"));
-        std::process::exit(e.exit_code());
-    }
-    // A message that cannot be printed cannot be reported elsewhere either.
-    drop(e.print());
-    if let Some(variable) = variable {
-        output::tell(&format!(
-            "  hint: the value comes from the variable {variable}"
-        ));
-    }
-    std::process::exit(e.exit_code())
 }
 
 fn of(command: clap::Command) -> Cli {
@@ -184,7 +161,7 @@ fn of(command: clap::Command) -> Cli {
     let matches = matches.unwrap_or_else(|e| refuse(&e, &command));
     typed::note(options_typed(&matches));
     let cli = Cli::from_arg_matches(&matches);
-    let mut cli = cli.unwrap_or_else(|e| e.format(&mut command).exit());
+    let mut cli = cli.unwrap_or_else(|e| refuse(&e.format(&mut command), &command));
     // A variable or the config file names a phone for all commands, so ignore it for those that
     // take no phone.
     let typed =
@@ -207,7 +184,7 @@ fn of(command: clap::Command) -> Cli {
         _ => None,
     };
     if let Some(why) = conflict {
-        command.error(ErrorKind::ArgumentConflict, why).exit();
+        refuse(&command.error(ErrorKind::ArgumentConflict, why), &command);
     }
     cli
 }
@@ -302,7 +279,7 @@ fn brief(command: clap::Command) -> clap::Command {
 
 /// Parses the command line of a job, with the current values of the config file.
 fn of_job(words: &[String], named: Option<&Path>) -> Result<Option<WritableStoreArgs>, Failure> {
-    let exit = |e: clap::Error| -> ! { e.exit() };
+    let exit = |e: clap::Error| -> ! { refuse(&e, &Cli::command()) };
     let words = || std::iter::once("idev-backup").chain(words.iter().map(String::as_str));
     let plain = Config::default().apply(Cli::command());
     let plain = plain
@@ -398,7 +375,10 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             let name = command.get_name();
             assert!(listed.contains(&name), "{name} is not on the first screen");
-            assert!(screen::advice(name).is_none(), "{name} is a command");
+            assert!(
+                crate::cli::screen::advice(name).is_none(),
+                "{name} is a command"
+            );
         }
         assert!(SCREEN.lines().all(|line| line.chars().count() <= 104));
     }
@@ -491,6 +471,103 @@ mod tests {
             assert!(
                 told.iter().any(|told| told.contains("is empty")),
                 "{words:?}: {told:?}"
+            );
+        }
+    }
+
+    /// Calls `each` with every visible command below the program, and its words.
+    fn each_command(each: &mut dyn FnMut(&[String], &clap::Command)) {
+        fn walk(
+            command: &clap::Command,
+            above: &[String],
+            each: &mut dyn FnMut(&[String], &clap::Command),
+        ) {
+            for command in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+                let words = [above, &[command.get_name().to_owned()]].concat();
+                each(&words, command);
+                walk(command, &words, each);
+            }
+        }
+        let mut command = Cli::command();
+        command.build();
+        walk(&command, &[], each);
+    }
+
+    /// Checks that an option means the same in all commands: it has the same short form, takes the
+    /// same kind of value, and its help begins with the same two words.
+    #[test]
+    fn options_mean_the_same_everywhere() {
+        type Meaning = (Option<char>, String, String);
+        let mut options = std::collections::BTreeMap::<String, (Meaning, String)>::new();
+        let mut shorts = std::collections::BTreeMap::<char, String>::new();
+        let mut faults = Vec::new();
+        each_command(&mut |words, command| {
+            for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+                let Some(long) = arg.get_long() else {
+                    assert!(arg.get_short().is_none(), "{words:?}: {arg:?}");
+                    continue;
+                };
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                let words_of_help = help.split(|c: char| c.is_whitespace() || ":;,.".contains(c));
+                let topic: Vec<&str> = words_of_help.take(2).collect();
+                let takes_value = arg.get_num_args().is_some_and(|n| n.takes_values());
+                let value = arg.get_value_names().filter(|_| takes_value);
+                let value = value.map(|names| names.join(" ")).unwrap_or_default();
+                let meaning = (arg.get_short(), value, topic.join(" "));
+                let own = (meaning, words.join(" "));
+                let (first, of) = options.entry(long.to_owned()).or_insert(own.clone());
+                if *first != own.0 {
+                    let (meaning, other) = own;
+                    faults.push(format!(
+                        "--{long}: {first:?} in `{of}`, {meaning:?} in `{other}`"
+                    ));
+                }
+                if let Some(short) = arg.get_short() {
+                    let same = shorts.entry(short).or_insert(long.to_owned());
+                    if same != long {
+                        faults.push(format!("-{short} is --{same} and --{long}"));
+                    }
+                }
+            }
+        });
+        assert!(faults.is_empty(), "{faults:#?}");
+        assert_eq!(shorts.get(&'n').map(String::as_str), Some("dry-run"));
+        assert_eq!(shorts.get(&'i').map(String::as_str), Some("ignore-case"));
+        assert!(options.len() > 80, "{}", options.len());
+    }
+
+    /// Checks that every command takes `-q`, and that former names of options still work.
+    #[test]
+    fn quiet_and_former_names_are_accepted() {
+        let command = Config::default().apply(Cli::command());
+        let accepts = |words: &[&str]| {
+            let words = std::iter::once("idev-backup").chain(words.iter().copied());
+            let told = command.clone().try_get_matches_from(words);
+            told.map_err(|e| e.to_string())
+        };
+        each_command(&mut |words, of| {
+            if of.has_subcommands() && of.is_subcommand_required_set() {
+                return;
+            }
+            let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+            words.insert(1, "-q");
+            let told = accepts(&words).err().unwrap_or_default();
+            assert!(!told.contains("unexpected argument"), "{words:?}: {told}");
+        });
+        for words in [
+            &["list", "--overdue-days", "3"][..],
+            &["doctor", "--max-age", "3"],
+            &["create", "--keep", "3", "--patience", "31"],
+            &["extract", "--any-case", "--to", "x"],
+            &["usage", "--html", "x", "--force"],
+            &["diff", "a", "b", "--all"],
+            &["restore", "--no-apps"],
+            &["pair", "--wait", "20"],
+        ] {
+            assert!(
+                accepts(words).is_ok(),
+                "{words:?}: {:?}",
+                accepts(words).err()
             );
         }
     }

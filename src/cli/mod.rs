@@ -9,6 +9,7 @@ mod exit;
 mod failure;
 mod hints;
 mod new_file;
+mod refusal;
 mod render;
 mod screen;
 

@@ -79,6 +79,6 @@ pub fn cannot(file: &Path, e: &std::io::Error) -> Failure {
 fn is_there(file: &Path) -> Failure {
     Failure::Command {
         what: format!("{} already exists", file.display()),
-        hint: "choose another name, or replace it with --force".to_owned(),
+        hint: "choose another name, or replace it with --overwrite".to_owned(),
     }
 }

@@ -22,6 +22,7 @@ Commands:
 
 Options:
       --config <FILE>  Use this config file
+  -q, --quiet          Print only problems and the data that was asked for
   -h                   Show this help; after a command, its most used options
       --help           Show this help; after a command, all of its options
   -V, --version        Show the version

@@ -71,9 +71,9 @@ fn disk(disk: &Abilities) -> Vec<Line> {
         (false, false) => Line::warning(TOPIC, format!("{kind} has neither hard links nor clones"))
             .means(
                 "every snapshot is a full copy there, and a backup needs space for two more \
-                 copies than --keep allows",
+                 copies than --keep-last allows",
             )
-            .hint("use a disk with APFS, ext4, btrfs, xfs or NTFS, or `create --keep 0`"),
+            .hint("use a disk with APFS, ext4, btrfs, xfs or NTFS, or `create --keep-last 0`"),
         (true, _) => Line::ok(TOPIC, format!("{kind} has clones"))
             .means("unchanged files take no extra disk space in a snapshot"),
         (false, true) => Line::ok(TOPIC, format!("{kind} has hard links"))

@@ -82,11 +82,25 @@ impl Ran {
 /// the terminal shows.
 #[cfg(unix)]
 pub fn in_a_terminal(command: &mut Command, columns: u16) -> (i32, String) {
+    typing(command, columns, &[])
+}
+
+/// Runs the program on a terminal of its own, and types: each text as soon as the terminal shows
+/// the words before it. Returns the exit code and what the terminal shows.
+///
+/// `setsid` makes the terminal the controlling one, on which the program asks for passwords.
+#[cfg(unix)]
+pub fn typing(command: &mut Command, columns: u16, texts: &[(&str, &str)]) -> (i32, String) {
     use std::fs::{File, OpenOptions};
-    use std::io::Read;
+    use std::io::{Read, Write};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
 
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use rustix::termios::{Winsize, tcsetwinsize};
+
+    /// The longest time between a text and the words that follow.
+    const ANSWER_MAX: Duration = Duration::from_secs(120);
 
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
@@ -104,6 +118,22 @@ pub fn in_a_terminal(command: &mut Command, columns: u16) -> (i32, String) {
         let options = options.read(true).write(true);
         options.open(name.to_str().unwrap()).unwrap()
     };
+    let mut wrapped = Command::new("setsid");
+    let command = if texts.is_empty() {
+        command
+    } else {
+        wrapped
+            .args(["--ctty", "--wait"])
+            .arg(command.get_program());
+        wrapped.args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => wrapped.env(name, value),
+                None => wrapped.env_remove(name),
+            };
+        }
+        &mut wrapped
+    };
     let mut child = command
         .stdin(terminal())
         .stdout(terminal())
@@ -111,17 +141,42 @@ pub fn in_a_terminal(command: &mut Command, columns: u16) -> (i32, String) {
         .spawn()
         .unwrap();
     // Read the output meanwhile: otherwise it would fill the terminal and block the program.
-    let mut shown = File::from(master);
+    let mut keys = File::from(master);
+    let mut shown = keys.try_clone().unwrap();
+    let (pieces, arriving) = channel();
     let reading = std::thread::spawn(move || {
-        let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+        let mut buffer = [0; 4096];
         while let Ok(length @ 1..) = shown.read(&mut buffer) {
-            all.extend_from_slice(&buffer[..length]);
+            if pieces.send(buffer[..length].to_vec()).is_err() {
+                return;
+            }
         }
-        String::from_utf8_lossy(&all).replace("\r\n", "\n")
     });
+    let mut all = Vec::new();
+    let mut seen = 0;
+    for (words, text) in texts {
+        let found = |all: &[u8]| {
+            let new = String::from_utf8_lossy(&all[seen..]).into_owned();
+            new.contains(words)
+        };
+        while !found(&all) {
+            match arriving.recv_timeout(ANSWER_MAX) {
+                Ok(piece) => all.extend(piece),
+                Err(_) => {
+                    child.kill().unwrap();
+                    panic!("no {words:?}: {}", String::from_utf8_lossy(&all));
+                }
+            }
+        }
+        seen = all.len();
+        keys.write_all(text.as_bytes()).unwrap();
+    }
     let code = child.wait().unwrap().code().unwrap();
     // The command holds the terminal open, and reading ends only when nothing does.
     let closed = || std::process::Stdio::null();
     command.stdin(closed()).stdout(closed()).stderr(closed());
-    (code, reading.join().unwrap())
+    all.extend(arriving.iter().flatten());
+    reading.join().unwrap();
+    let shown = String::from_utf8_lossy(&all).replace("\r\n", "\n");
+    (code, shown)
 }

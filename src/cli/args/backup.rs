@@ -6,6 +6,7 @@ use clap::Args;
 use idev_backup::backup::create::Options;
 
 use crate::cli::args::keep::KeepArgs;
+use crate::cli::args::value_parsers::{self, PATIENCE};
 
 /// Options for making a backup, for all commands that make one.
 #[derive(Args, Clone)]
@@ -19,8 +20,8 @@ pub struct BackupArgs {
     #[arg(long, env = "IDEV_BACKUP_CREATE_READ_AGAIN")]
     read_again: bool,
     /// Give up if the phone sends nothing for this long
-    #[arg(long, value_name = "MINUTES", env = "IDEV_BACKUP_CREATE_PATIENCE", default_value_t = 31, value_parser = clap::value_parser!(u64).range(5..=600))]
-    patience: u64,
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_CREATE_PATIENCE", default_value = PATIENCE, value_parser = value_parsers::patience)]
+    patience: Duration,
 }
 
 impl BackupArgs {
@@ -31,7 +32,7 @@ impl BackupArgs {
             keep_of: self.keep.of_phones(),
             apps: !self.no_apps,
             read_again: self.read_again,
-            silence_max: Duration::from_secs(self.patience * 60),
+            silence_max: self.patience,
             ..Options::default()
         }
     }

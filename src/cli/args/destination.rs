@@ -11,7 +11,7 @@ pub struct IntoArgs {
     /// Write into this folder, which must be empty or not exist yet
     #[arg(long, value_name = "DIR", value_parser = crate::cli::args::store::path_parser())]
     pub to: PathBuf,
-    /// Replace files that already exist in the folder
+    /// Replace the files that already exist in the folder
     #[arg(long)]
     overwrite: bool,
     /// Show what would be written, but write nothing

@@ -16,7 +16,7 @@ pub struct KeepArgs {
     #[arg(
         long,
         value_name = "N",
-        visible_alias = "keep",
+        alias = "keep",
         env = "IDEV_BACKUP_RETENTION_KEEP_LAST"
     )]
     pub(crate) keep_last: Option<u32>,

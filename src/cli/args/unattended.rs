@@ -17,16 +17,19 @@ use crate::cli::render::output;
 /// The option of commands that only report overdue backups.
 #[derive(Args, Clone)]
 pub struct OverdueArgs {
-    /// Report a phone as overdue if its last good backup is older than this: 20h, 7d
-    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_OVERDUE_AFTER", value_parser = parse_span)]
+    /// Report a phone as overdue if its last good backup is older than this: 20h, 7d [default: 7d]
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_OVERDUE_AFTER", value_parser = parse_span)]
     overdue_after: Option<Duration>,
+    /// Report a phone as overdue after this many days, as earlier versions did
+    #[arg(long, alias = "max-age", value_name = "DAYS", hide = true)]
+    overdue_days: Option<u32>,
 }
 
 impl OverdueArgs {
-    /// Returns `given` in days, else the time from `--overdue-after`, else seven days.
-    pub fn limit(&self, given: Option<u32>) -> Duration {
+    /// Returns the age at which a backup is overdue; seven days by default.
+    pub fn limit(&self) -> Duration {
         let days = |count: u32| Duration::from_secs(u64::from(count) * 86_400);
-        match (given, self.overdue_after) {
+        match (self.overdue_days, self.overdue_after) {
             (Some(count), _) => days(count),
             (None, Some(time)) => time,
             (None, None) => days(7),
@@ -63,8 +66,8 @@ pub struct UnattendedArgs {
     /// Repeat the reminder of the passcode at this interval
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_CONDITIONS_REMIND_EVERY", value_parser = parse_span)]
     remind_every: Option<Duration>,
-    /// Report a phone as overdue (`--on-overdue`) if its last good backup is older than this
-    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_OVERDUE_AFTER", value_parser = parse_span)]
+    /// Report a phone as overdue if its last good backup is older than this, and run --on-overdue
+    #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_OVERDUE_AFTER", value_parser = parse_span)]
     overdue_after: Option<Duration>,
     /// Let the computer sleep while a backup runs
     #[arg(long, env = "IDEV_BACKUP_CREATE_MAY_SLEEP")]

@@ -1,8 +1,9 @@
-//! Parses sizes, dates and patterns as users type them.
+//! Parses sizes, dates, durations and patterns as users type them.
 
 use std::ops::RangeInclusive;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use idev_backup::base::units::{parse_span, span};
 use idev_backup::reader::selection::{Select, Wanted};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned, civil};
@@ -17,6 +18,36 @@ pub fn pattern(text: &str) -> Result<String, String> {
         Ok(_) => Ok(text.to_owned()),
         Err(e) => Err(e.to_string()),
     }
+}
+
+/// Default of `--patience`: longer than the 30 minutes for which a phone waits for its passcode.
+pub const PATIENCE: &str = "31m";
+
+/// Parses how long a phone may be silent. A number without a unit counts minutes, the unit of older
+/// config files.
+pub fn patience(text: &str) -> Result<Duration, String> {
+    const LIMITS: (Duration, Duration) =
+        (Duration::from_secs(5 * 60), Duration::from_secs(10 * 3600));
+    let (least, most) = LIMITS;
+    let time = span_or(text, "m")?;
+    if (least..=most).contains(&time) {
+        return Ok(time);
+    }
+    Err(format!("expected {} to {}", span(least), span(most)))
+}
+
+/// Parses how long the owner may take to tap Trust. A number without a unit counts seconds, the
+/// unit of earlier versions.
+pub fn trust_wait(text: &str) -> Result<Duration, String> {
+    span_or(text, "s")
+}
+
+/// Parses a duration; `unit` is that of a number without one.
+fn span_or(text: &str, unit: &str) -> Result<Duration, String> {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        return parse_span(&format!("{text}{unit}"));
+    }
+    parse_span(text)
 }
 
 /// Parses a range of sizes: "+10M" (at least), "-1k" (at most), "1M..2M", "500" (exactly).
@@ -117,6 +148,23 @@ pub fn local(rfc3339: &str, zone: &TimeZone) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patience_takes_times_and_minutes() {
+        for (text, minutes) in [("31m", 31), ("31", 31), ("1h", 60), ("5m", 5), ("10h", 600)] {
+            assert_eq!(
+                patience(text),
+                Ok(Duration::from_secs(minutes * 60)),
+                "{text}"
+            );
+        }
+        for text in ["", "4m", "1", "11h", "601", "31 minutes", "-31"] {
+            assert!(patience(text).is_err(), "{text}");
+        }
+        assert!(patience("1m").is_err_and(|why| why.contains("5 minutes to 10 hours")));
+        assert_eq!(trust_wait("20"), Ok(Duration::from_secs(20)));
+        assert_eq!(trust_wait("2m"), Ok(Duration::from_secs(120)));
+    }
 
     #[test]
     fn sizes_are_read_in_decimal_units() {

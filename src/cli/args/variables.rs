@@ -68,11 +68,15 @@ pub fn mistakes(
     mistakes
 }
 
+/// Reports the mistakes, and returns the exit code of a command that is refused because of them.
+pub fn refuse(mistakes: &[Mistake]) -> u8 {
+    tell(mistakes, output::wants_json())
+}
+
 /// Reports the mistakes and returns the exit code.
-pub fn tell(mistakes: &[Mistake]) -> u8 {
+pub fn tell(mistakes: &[Mistake], as_json: bool) -> u8 {
     for mistake in mistakes {
-        output::tell(&format!("error: {}", mistake.text));
-        output::tell(&format!("  hint: {}", mistake.hint));
+        output::failed(&mistake.text, Some(&mistake.hint), exit::USAGE, as_json);
     }
     exit::USAGE
 }
@@ -97,6 +101,7 @@ fn known(command: &Command) -> BTreeSet<String> {
         names.extend(known(subcommand));
     }
     names.extend(child::SECRETS.map(str::to_owned));
+    names.extend(config::former_variables());
     names.insert(job_state::JOB.to_owned());
     names
 }

@@ -22,7 +22,7 @@ pub struct Adopt {
     /// The backup's folder
     #[arg(value_parser = path_parser())]
     backup: PathBuf,
-    /// Adopt the backup even if it is damaged
+    /// Do it anyway: adopt a damaged backup
     #[arg(long)]
     force: bool,
     #[command(flatten)]

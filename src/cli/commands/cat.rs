@@ -24,10 +24,13 @@ pub struct Cat {
     /// The file: domain and path, or its file id (40 hex digits)
     #[arg(value_name = "DOMAIN/PATH")]
     file: Option<String>,
-    /// Write it to this file, which must not exist yet
+    /// Write to this file, which must not exist yet
     #[arg(short, long, value_name = "FILE", value_parser = crate::cli::args::store::path_parser())]
     output: Option<PathBuf>,
-    /// Print binary data even to a terminal; replace an existing --output file
+    /// Replace the --output file if it exists
+    #[arg(long, requires = "output")]
+    overwrite: bool,
+    /// Do it anyway: print binary data to a terminal
     #[arg(long)]
     force: bool,
 }
@@ -101,7 +104,7 @@ impl Cat {
 
     /// Writes a file completely or not at all.
     fn write(&self, body: &mut Body, file: &Path) -> Result<(), Failure> {
-        new_file::write(file, self.force, |to| {
+        new_file::write(file, self.overwrite, |to| {
             let mut buffer = vec![0; 128 << 10];
             loop {
                 let read = body.read(&mut buffer);

@@ -6,7 +6,9 @@ use clap::{Args, Command, Subcommand};
 use idev_backup::doctor::{Level, Line};
 use serde::Serialize;
 
-use crate::cli::args::config::{Config, KEYS, Mistake, at, place, tell_mistakes, variable};
+use crate::cli::args::config::{
+    Config, KEYS, Mistake, at, place, set_variable, tell_mistakes, variable,
+};
 use crate::cli::args::variables;
 use crate::cli::exit;
 use crate::cli::render::{output, table};
@@ -82,9 +84,9 @@ impl ConfigCommand {
             Ok(config) => (config, Vec::new()),
             Err(mistakes) => (Config::default(), mistakes),
         };
-        let code = tell_mistakes(&path, &mistakes);
+        let code = tell_mistakes(&path, &mistakes, false);
         let of_variables = variables::mistakes(&command, std::env::vars_os());
-        variables::tell(&of_variables);
+        variables::tell(&of_variables, false);
         let plain = Config::default().apply(command);
         let is_wrong = !mistakes.is_empty() || !of_variables.is_empty();
         match (self.what, self.json) {
@@ -108,7 +110,7 @@ impl ConfigCommand {
                 }));
                 table::table(&rows.collect::<Vec<_>>())
                     .iter()
-                    .for_each(|line| output::lines(line));
+                    .for_each(|line| line.split('\n').for_each(output::finding));
             }
             (What::Show, true) if !is_wrong => about.keys = Some(config.shown(&plain)),
             _ => {}
@@ -138,12 +140,14 @@ impl Config {
         });
         KEYS.iter()
             .map(|key| {
-                let variable = variable(key.name);
-                let (value, from) = match (std::env::var(&variable), self.values.get(key.name)) {
-                    (Ok(text), _) if !text.is_empty() => (Some(text), "environment"),
-                    (_, Some(text)) => (Some(text.clone()), "file"),
-                    _ => (default_of(plain, &variable), "default"),
+                let set = set_variable(key.name);
+                let own = variable(key.name);
+                let (value, from) = match (&set, self.values.get(key.name)) {
+                    (Some((_, text)), _) => (Some(text.clone()), "environment"),
+                    (None, Some(text)) => (Some(text.clone()), "file"),
+                    (None, None) => (default_of(plain, &own), "default"),
                 };
+                let variable = set.map_or(own, |(variable, _)| variable);
                 Shown {
                     key: key.name.to_owned(),
                     value,

@@ -29,7 +29,7 @@ use crate::cli::render::verify::tell;
 /// Example:  idev-backup demo
 #[derive(Args)]
 pub struct Demo {
-    /// Keep the store in this folder [default: a temporary folder, removed at the end]
+    /// The store, which is kept [default: a temporary folder, which is removed at the end]
     #[arg(long, value_name = "DIR", value_parser = path_parser())]
     store: Option<PathBuf>,
     #[command(flatten)]

@@ -124,10 +124,10 @@ fn show(found: &[Device]) {
             continue;
         };
         if let Some(trouble) = &device.trouble {
-            output::line(&format!("  {trouble}"));
+            output::finding(&format!("  {trouble}"));
         }
         if let Some(hint) = &device.hint {
-            output::line(&format!("  hint: {hint}"));
+            output::finding(&format!("  hint: {hint}"));
         }
     }
 }

@@ -45,8 +45,8 @@ pub struct Diff {
     #[arg(long, value_name = "COMMAND")]
     other_password_command: Option<OsString>,
     /// Show every changed file
-    #[arg(long)]
-    all: bool,
+    #[arg(long, alias = "all")]
+    all_files: bool,
     /// Print JSON: one line per changed file, then the totals
     #[arg(long)]
     json: bool,
@@ -70,7 +70,7 @@ impl Diff {
         };
         let before = Backup::open(&before, &asked)?;
         let after = self.open_other(&after, &asked)?;
-        let mut shown = Shown::new(self.all);
+        let mut shown = Shown::new(self.all_files);
         let report = diff::diff(before, after, &interrupt(), |difference| {
             if self.json {
                 output::object("difference", None, &difference)

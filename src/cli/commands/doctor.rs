@@ -39,9 +39,6 @@ pub struct Doctor {
     device: DeviceArgs,
     #[command(flatten)]
     store: StoreArgs,
-    /// Report a phone as overdue after this many days [default: --overdue-after, else 7]
-    #[arg(long, value_name = "DAYS")]
-    max_age: Option<u32>,
     #[command(flatten)]
     overdue: OverdueArgs,
     #[command(flatten)]
@@ -88,7 +85,7 @@ impl Doctor {
                 if as_json {
                     output::object("doctor", None, &report);
                 } else {
-                    show(&report, self.output.quiet);
+                    show(&report);
                 }
                 match report.level {
                     Level::Ok => exit::DONE,
@@ -104,7 +101,7 @@ impl Doctor {
             device: self.device.device.clone(),
             store: self.store.path()?,
             store_is_named: self.store.is_named(),
-            age_max: self.overdue.limit(self.max_age),
+            age_max: self.overdue.limit(),
             patience: PATIENCE,
             now: SystemTime::now(),
             places: Places::default(),

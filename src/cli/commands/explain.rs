@@ -39,9 +39,9 @@ pub fn explain(words: &[String], as_json: bool) -> u8 {
         return exit::DONE;
     }
     for explanation in &explanations {
-        output::line(&format!("{}: {}", explanation.of, explanation.means));
+        output::finding(&format!("{}: {}", explanation.of, explanation.means));
         if let Some(hint) = &explanation.hint {
-            output::line(&format!("  hint: {hint}"));
+            output::finding(&format!("  hint: {hint}"));
         }
     }
     exit::DONE

@@ -26,12 +26,12 @@ pub struct Extract {
     /// Files to extract: *.HEIC, 'HomeDomain/Library/{SMS,Notes}/**' [default: everything]
     #[arg(value_name = "PATTERN", value_parser = value_parsers::pattern)]
     patterns: Vec<String>,
-    /// Extract only domains that match this pattern: 'AppDomain*-net.whatsapp.*'
+    /// Only domains that match this pattern, such as 'AppDomain*-net.whatsapp.*'; may be repeated
     #[arg(long, value_name = "PATTERN", value_parser = value_parsers::pattern)]
     domain: Vec<String>,
-    /// Ignore upper and lower case in patterns
-    #[arg(long)]
-    any_case: bool,
+    /// Ignore upper and lower case
+    #[arg(short = 'i', long, alias = "any-case")]
+    ignore_case: bool,
     #[command(flatten)]
     into: IntoArgs,
     /// Keep the permissions that group and others had on the phone [default: only you can read the
@@ -58,7 +58,7 @@ impl Extract {
             wanted: Wanted {
                 patterns: self.patterns.clone(),
                 domains: self.domain.clone(),
-                any_case: self.any_case,
+                any_case: self.ignore_case,
                 ..Wanted::default()
             },
             into: self.into.how(),

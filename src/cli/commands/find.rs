@@ -29,7 +29,7 @@ pub struct Find {
     /// Patterns as in a shell: * ** ? [a-z] {a,b} [default: everything]
     #[arg(value_name = "PATTERN", value_parser = value_parsers::pattern)]
     patterns: Vec<String>,
-    /// Search only domains that match this pattern; may be repeated
+    /// Only domains that match this pattern; may be repeated
     #[arg(long, value_name = "PATTERN", value_parser = value_parsers::pattern)]
     domain: Vec<String>,
     /// Find only files of this size: +10M (or more), -1k (or less), 1M..2M
@@ -99,8 +99,12 @@ impl Find {
             lines.object("searched", &Searched { found, unread });
         }
         let code = lines.end(exit::DONE);
-        if found == 0 && output::is_terminal() {
-            output::tell("No file matches. Upper and lower case differ; -i ignores that.");
+        if found == 0 && output::is_terminal() && !output::is_quiet() {
+            output::tell(if self.ignore_case {
+                "No file matches."
+            } else {
+                "No file matches. Upper and lower case differ; -i ignores that."
+            });
         }
         Ok(tell_unread(&unread, code))
     }

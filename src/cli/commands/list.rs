@@ -31,16 +31,12 @@ pub struct List {
     /// Print metrics for Prometheus instead of the table
     #[arg(long, conflicts_with_all = ["json", "wide"])]
     metrics: bool,
-    /// Write the metrics to this file, replacing it as a whole
-    #[arg(long, value_name = "FILE", requires = "metrics", value_parser = path_parser())]
-    to: Option<PathBuf>,
+    /// Write to this file, replacing it as a whole
+    #[arg(short, long, alias = "to", value_name = "FILE", requires = "metrics", value_parser = path_parser())]
+    output: Option<PathBuf>,
     /// Read the size of every file to show how much space each backup alone takes
     #[arg(long)]
     sizes: bool,
-    /// Days after which a phone without a new good backup is overdue [default: --overdue-after, or
-    /// 7]
-    #[arg(long, value_name = "DAYS")]
-    overdue_days: Option<u32>,
     #[command(flatten)]
     overdue: OverdueArgs,
     #[command(flatten)]
@@ -92,7 +88,7 @@ impl List {
         let overview = self.overview(now);
         let overview = overview.as_ref().map(|(overview, _)| overview);
         let text = metrics::text(&store, overview.ok(), now);
-        let written = match &self.to {
+        let written = match &self.output {
             Some(file) => new_file::replace(file, &text),
             None => {
                 text.lines().for_each(output::data);
@@ -111,7 +107,7 @@ impl List {
         let path = self.store.path()?;
         let look = Look {
             sizes: self.sizes,
-            overdue: self.overdue.limit(self.overdue_days),
+            overdue: self.overdue.limit(),
             now,
         };
         Ok((list::overview(&self.store.open()?, &look)?, path))

@@ -33,7 +33,7 @@ impl Completions {
 /// Example:  idev-backup man --to ~/.local/share/man/man1
 #[derive(Args)]
 pub struct Man {
-    /// Write the pages of all commands into this folder
+    /// Write into this folder, one page for each command
     #[arg(long, value_name = "DIR", value_parser = crate::cli::args::store::path_parser())]
     to: Option<PathBuf>,
 }

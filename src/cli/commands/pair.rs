@@ -7,6 +7,7 @@ use idev_backup::device::trust::{self, Outcome};
 
 use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::value_parsers::trust_wait;
 use crate::cli::exit;
 use crate::cli::render::output::{self, Style};
 use crate::cli::render::progress::Show;
@@ -21,8 +22,8 @@ pub struct Pair {
     #[command(flatten)]
     device: DeviceArgs,
     /// Wait this long for Trust to be tapped
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
-    wait: u64,
+    #[arg(long, alias = "wait", value_name = "TIME", default_value = "2m", value_parser = trust_wait)]
+    trust_wait: Duration,
     #[command(flatten)]
     pub(crate) connector: ConnectionArgs,
 }
@@ -34,7 +35,7 @@ impl Pair {
         let paired = self.connector.connector().and_then(|connector| {
             let phone = connector.phone(self.device.device.as_deref())?;
             let watch = show.watch(Some(phone.udid.as_str()), None);
-            let outcome = trust::pair(&connector, &phone, Duration::from_secs(self.wait), &watch)?;
+            let outcome = trust::pair(&connector, &phone, self.trust_wait, &watch)?;
             Ok((outcome, phone.udid))
         });
         match paired {

@@ -22,9 +22,9 @@ use crate::cli::render::prune::show_fates;
 #[derive(Args)]
 pub struct Prune {
     /// Show what would be dropped, and why the others stay
-    #[arg(long)]
+    #[arg(long, short = 'n')]
     dry_run: bool,
-    /// Prune only this phone's snapshots: its UDID or name, or the beginning of either
+    /// The phone: its UDID or name, or the beginning of either [default: all phones]
     #[arg(long, short, value_name = "PHONE", value_parser = crate::cli::args::device::phone_text)]
     device: Option<String>,
     #[command(flatten)]

@@ -31,9 +31,9 @@ pub struct Usage {
     /// Write a web page to this file; it needs no network
     #[arg(long, value_name = "FILE", value_parser = path_parser().try_map(usage_html::place))]
     html: Option<PathBuf>,
-    /// Replace the file if it exists
-    #[arg(long, requires = "html")]
-    force: bool,
+    /// Replace the --html file if it exists
+    #[arg(long, alias = "force", requires = "html")]
+    overwrite: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -55,7 +55,9 @@ impl Usage {
         if self.json {
             output::object("usage", report.udid.as_deref(), &report);
         } else if let Some(file) = &self.html {
-            output::tell(&format!("Wrote {}; open it in a browser", file.display()));
+            if !output::is_quiet() {
+                output::tell(&format!("Wrote {}; open it in a browser", file.display()));
+            }
         } else {
             self.text(&report)
                 .iter()
@@ -67,11 +69,11 @@ impl Usage {
     fn added_up(&self) -> Result<Report, Failure> {
         if let Some(file) = &self.html {
             // Check this before prompting for the password and adding everything up.
-            new_file::refuse_if_there(file, self.force)?;
+            new_file::refuse_if_there(file, self.overwrite)?;
         }
         let report = usage::usage(&self.read.open()?)?;
         if let Some(file) = &self.html {
-            usage_html::write(file, &usage_html::of(&report), self.force)?;
+            usage_html::write(file, &usage_html::of(&report), self.overwrite)?;
         }
         Ok(report)
     }

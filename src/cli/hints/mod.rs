@@ -143,7 +143,7 @@ pub fn export(error: &export::Error) -> Option<String> {
         }
         Error::NothingMatches => {
             "a pattern with a `/` must match domain and path (`HomeDomain/Library/SMS/**`), one \
-            without only the file name (`*.HEIC`); --any-case ignores upper and lower case"
+            without only the file name (`*.HEIC`); --ignore-case ignores upper and lower case"
         }
         _ => return None,
     };

@@ -68,7 +68,7 @@ impl Shown {
         self.held.iter().for_each(|one| output::data(&line(one)));
         if self.more > 0 {
             output::line(&format!(
-                "  ... and {} more; --all shows them",
+                "  ... and {} more; --all-files shows them",
                 count(self.more)
             ));
         }

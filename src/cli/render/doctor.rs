@@ -5,8 +5,9 @@ use idev_backup::doctor::{Level, Line, Report};
 
 use crate::cli::render::output;
 
-/// Prints the findings and their number.
-pub fn show(report: &Report, quiet: bool) {
+/// Prints the findings and their number. `--quiet` leaves only warnings and problems.
+pub fn show(report: &Report) {
+    let quiet = output::is_quiet();
     let shown = |line: &&Line| !quiet || line.level != Level::Ok;
     for line in report.lines.iter().filter(shown) {
         let word = match line.level {
@@ -14,16 +15,13 @@ pub fn show(report: &Report, quiet: bool) {
             Level::Warning => "warning",
             Level::Problem => "problem",
         };
-        output::line(&format!("{word:<8} {}", output::one_line(&line.says)));
+        output::finding(&format!("{word:<8} {}", output::one_line(&line.says)));
         if let Some(means) = &line.means {
-            output::line(&format!("           {means}"));
+            output::finding(&format!("           {means}"));
         }
         if let Some(hint) = &line.hint {
-            output::line(&format!("           hint: {hint}"));
+            output::finding(&format!("           hint: {hint}"));
         }
-    }
-    if quiet {
-        return;
     }
     for what in &report.not_looked_at {
         output::line(&format!("not checked: {what}"));

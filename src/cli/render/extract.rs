@@ -17,7 +17,7 @@ pub fn tell(report: &Report, style: output::Style) -> u8 {
     match style {
         output::Style::Json => output::object("extracted", None, report),
         output::Style::Quiet if is_good => {}
-        _ => text(report).iter().for_each(|line| output::line(line)),
+        _ => text(report).iter().for_each(|line| output::finding(line)),
     }
     let code = if is_good {
         exit::DONE

@@ -166,13 +166,12 @@ fn kept(backup: &Backup) -> String {
 
 /// Prints the total size of a phone's backups.
 fn total(phone: &Phone) {
-    let name = phone.name.as_deref().unwrap_or("A phone without a name");
+    let name = output::one_line(phone.name.as_deref().unwrap_or("A phone without a name"));
     let disk = phone.disk_bytes.map_or_else(String::new, |bytes| {
         format!(" ({} on the disk)", size(bytes))
     });
     output::line(&format!(
-        "{}: {}, {}{disk}.",
-        output::one_line(name),
+        "{name}: {}, {}{disk}.",
         counted(phone.snapshots, "backup"),
         size(phone.bytes)
     ));
@@ -187,11 +186,26 @@ fn total(phone: &Phone) {
             Some(when) => format!("the last good backup was made {when}"),
             None => "no good backup exists".to_owned(),
         };
-        output::line(&format!("  OVERDUE: {last}. Run `idev-backup create`."));
+        finding(
+            &name,
+            &format!("OVERDUE: {last}. Run `idev-backup create`."),
+        );
     }
     if let Some(trouble) = &phone.trouble {
-        output::line(&format!(
-            "  problem: the notes about pins, names and checks cannot be read, so no backup is dropped: {trouble}"
-        ));
+        let text = format!(
+            "problem: the notes about pins, names and checks cannot be read, so no backup is \
+            dropped: {trouble}"
+        );
+        finding(&name, &text);
+    }
+}
+
+/// Prints a line below the total of a phone. With `--quiet` there is no total, so the line names
+/// the phone.
+fn finding(name: &str, text: &str) {
+    if output::is_quiet() {
+        output::finding(&format!("{name}: {text}"));
+    } else {
+        output::finding(&format!("  {text}"));
     }
 }

@@ -28,6 +28,28 @@ pub enum Style {
     Json,
 }
 
+/// True if `--quiet` was given.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Leaves out reports from now on, if `is_quiet`; problems and requested data are still printed.
+pub fn be_quiet(is_quiet: bool) {
+    QUIET.store(is_quiet, Ordering::SeqCst);
+}
+
+/// Returns true if reports are left out.
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::SeqCst)
+}
+
+/// Returns the style of a command's output.
+pub fn style(as_json: bool) -> Style {
+    match (as_json, is_quiet()) {
+        (true, _) => Style::Json,
+        (false, true) => Style::Quiet,
+        (false, false) => Style::People,
+    }
+}
+
 /// Returns the progress bars of running jobs if stderr is a terminal. Lines are printed above them.
 pub fn bars() -> Option<&'static MultiProgress> {
     static BARS: OnceLock<Option<MultiProgress>> = OnceLock::new();
@@ -78,13 +100,21 @@ pub fn escaped(c: char) -> String {
     }
 }
 
-/// Prints several lines of data, such as the rows of a table.
+/// Prints several lines of a report, such as the rows of a table.
 pub fn lines(text: &str) {
     text.split('\n').for_each(line);
 }
 
-/// Prints a line of a report. A terminal gets it wrapped. Does not treat a closed pipe as an error.
+/// Prints a line of a report, unless `--quiet` leaves reports out.
 pub fn line(text: &str) {
+    if !is_quiet() {
+        finding(text);
+    }
+}
+
+/// Prints a line that `--quiet` does not leave out: about a problem, or the answer itself. A
+/// terminal gets it wrapped. Does not treat a closed pipe as an error.
+pub fn finding(text: &str) {
     print(&wrap::for_terminal(
         &harmless(&typed::in_text(text)),
         &console::Term::stdout(),
@@ -337,7 +367,7 @@ pub fn failure(error: &Failure, udid: Option<&str>, as_json: bool) -> u8 {
 
 /// Reports a failure as [`failure`] does, with a phone's name in front.
 pub fn failure_of(prefix: &str, error: &Failure, udid: Option<&str>, as_json: bool) -> u8 {
-    failed(prefix, hints::describe(error), udid, as_json)
+    described_failure(prefix, hints::describe(error), udid, as_json)
 }
 
 /// Reports a failed backup, with a phone's name in front.
@@ -348,10 +378,42 @@ pub fn backup_failure(
     as_json: bool,
 ) -> u8 {
     let described = hints::describe_backup(error);
-    failed(prefix, described, udid, as_json)
+    described_failure(prefix, described, udid, as_json)
 }
 
-fn failed(prefix: &str, described: Described, udid: Option<&str>, as_json: bool) -> u8 {
+/// Returns true if the command line asks for JSON. Words after `--` belong to another command.
+pub fn wants_json() -> bool {
+    std::env::args_os()
+        .take_while(|word| word != "--")
+        .any(|word| word == "--json")
+}
+
+/// Reports that the command line is refused, and returns the exit code of wrong usage.
+pub fn refused(text: &str, hint: Option<&str>) -> u8 {
+    failed(text, hint, exit::USAGE, wants_json())
+}
+
+/// Reports a failure in words, and returns its exit code.
+pub fn failed(text: &str, hint: Option<&str>, exit_code: u8, as_json: bool) -> u8 {
+    let described = Described {
+        text: text.to_owned(),
+        exit_code,
+        hint: hint.map(str::to_owned),
+    };
+    described_failure("", described, None, as_json)
+}
+
+/// Prints only the JSON object of a failure.
+pub fn failure_object(text: &str, hint: Option<&str>, exit_code: u8) {
+    let failure = FailureObject {
+        text: text.to_owned(),
+        hint: hint.map(str::to_owned),
+        exit_code,
+    };
+    object("error", None, &failure);
+}
+
+fn described_failure(prefix: &str, described: Described, udid: Option<&str>, as_json: bool) -> u8 {
     let Described {
         text,
         exit_code,

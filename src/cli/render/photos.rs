@@ -14,7 +14,7 @@ pub fn tell(report: &Report, style: output::Style) -> u8 {
     match style {
         output::Style::Json => output::object("exported", None, report),
         output::Style::Quiet if is_good => {}
-        _ => text(report).iter().for_each(|line| output::line(line)),
+        _ => text(report).iter().for_each(|line| output::finding(line)),
     }
     let code = if is_good {
         exit::DONE

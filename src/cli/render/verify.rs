@@ -14,7 +14,7 @@ pub fn tell(report: &Report, style: output::Style) -> u8 {
     match style {
         output::Style::Json => output::object("verified", None, report),
         output::Style::Quiet if code(report) == exit::DONE => {}
-        _ => text(report).iter().for_each(|line| output::line(line)),
+        _ => text(report).iter().for_each(|line| output::finding(line)),
     }
     code(report)
 }

@@ -13,6 +13,8 @@ pub(crate) enum Form {
     Phone,
     Level,
     Way,
+    /// A duration; a number counts minutes.
+    Patience,
 }
 
 pub(crate) struct Key {
@@ -31,13 +33,14 @@ pub(crate) const KEYS: &[Key] = &[
     key("store", Form::Place, "the store, the folder that holds all backups"),
     key("device", Form::Phone, "the phone: its UDID or name, or the beginning of either"),
     key("transport", Form::Way, "connect through usbmuxd or directly over usb"),
+    key("overdue-after", Form::Span, "report a phone as overdue if its last good backup is older \
+        than this"),
     key("create.full", Form::Flag, "ask the phone for a full backup each time"),
     key("create.no-apps", Form::Flag, "leave the list of applications and their icons out of \
         Info.plist"),
     key("create.read-again", Form::Flag, "read every byte of the finished backup again before \
         accepting it"),
-    key("create.patience", Form::Number(5, 600), "give up if the phone sends nothing for this \
-        many minutes"),
+    key("create.patience", Form::Patience, "give up if the phone sends nothing for this long"),
     key("create.may-sleep", Form::Flag, "let the computer sleep while a backup runs"),
     key("retention.keep-last", Form::Number(0, 100_000), "keep the N newest snapshots"),
     key("retention.keep-daily", Form::Number(0, 100_000), "keep the newest snapshot of each of \
@@ -71,11 +74,34 @@ pub(crate) const KEYS: &[Key] = &[
     key("hooks.time-limit", Form::Span, "kill a hook that runs longer than this"),
     key("hooks.notify", Form::Flag, "show desktop notifications"),
     key("watch.due-after", Form::Span, "back up a phone if its last backup is older than this"),
-    key("watch.overdue-after", Form::Span, "report a phone as overdue if its last good backup is \
-        older than this"),
     key("log.file", Form::Place, "also append everything printed to stderr to this file"),
     key("log.level", Form::Level, "error, warning or info"),
 ];
+
+/// Former names of keys, which the file and the environment may still use, and their new names.
+const FORMER: &[(&str, &str)] = &[("watch.overdue-after", "overdue-after")];
+
+/// Returns the key of this name or former name.
+pub(crate) fn find(name: &str) -> Option<&'static Key> {
+    let renamed = FORMER.iter().find(|(former, _)| *former == name);
+    let name = renamed.map_or(name, |(_, name)| name);
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// Returns the variables of all former names.
+pub(crate) fn former_variables() -> impl Iterator<Item = String> {
+    FORMER.iter().map(|(former, _)| variable(former))
+}
+
+/// Returns the environment variable that sets a key, and its value. An empty variable sets nothing.
+pub(crate) fn set_variable(key: &str) -> Option<(String, String)> {
+    let former = FORMER.iter().filter(|(_, name)| *name == key);
+    let names = std::iter::once(key).chain(former.map(|(former, _)| *former));
+    names.map(variable).find_map(|variable| {
+        let value = std::env::var(&variable).ok()?;
+        (!value.is_empty()).then_some((variable, value))
+    })
+}
 
 /// Returns the environment variable of a key.
 pub(crate) fn variable(name: &str) -> String {

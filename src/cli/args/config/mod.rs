@@ -16,7 +16,7 @@ use self::keys::{Form, Key};
 use crate::cli::exit;
 use crate::cli::render::output;
 
-pub(crate) use self::keys::{KEYS, is_place, variable};
+pub(crate) use self::keys::{KEYS, former_variables, is_place, set_variable, variable};
 pub(crate) use self::reader::{Config, Mistake};
 
 impl Config {
@@ -42,7 +42,10 @@ impl Config {
             .collect();
         let mut command = command;
         for (id, key) in ids {
-            let value = self.values.get(key.name).cloned();
+            // clap knows only one variable for each option, so former variables come as defaults.
+            let set = set_variable(key.name).filter(|(name, _)| *name != variable(key.name));
+            let value = set.map(|(_, value)| value);
+            let value = value.or_else(|| self.values.get(key.name).cloned());
             command = command.mut_arg(id, |mut arg| {
                 if key.form == Form::Flag {
                     // Lets a flag also override the file with `=false`.
@@ -85,11 +88,15 @@ pub fn of_variable(command: &Command, option: &str, value: &str) -> Option<Strin
         return None;
     }
     let long = option.strip_prefix("--")?;
-    let long = long.split([' ', '=']).next()?;
+    let long = long.split([' ', '=', '[']).next()?;
     let own = command.get_arguments().find_map(|arg| {
-        let variable = arg.get_env()?.to_str()?;
-        let is_it = arg.get_long() == Some(long) && std::env::var(variable).ok()? == value;
-        is_it.then(|| variable.to_owned())
+        let own = arg.get_env()?.to_str()?;
+        let of_key = key_of(arg).and_then(|key| set_variable(key.name));
+        let (variable, text) = match of_key {
+            Some(set) => set,
+            None => (own.to_owned(), std::env::var(own).ok()?),
+        };
+        (arg.get_long() == Some(long) && text == value).then_some(variable)
     });
     let mut deeper = command.get_subcommands();
     own.or_else(|| deeper.find_map(|c| of_variable(c, option, value)))
@@ -115,18 +122,21 @@ pub(crate) fn at(mistake: &Mistake) -> String {
     }
 }
 
+/// Reports mistakes, and returns the exit code of a command that is refused because of them.
+pub fn refuse_mistakes(path: &Path, mistakes: &[Mistake]) -> u8 {
+    tell_mistakes(path, mistakes, output::wants_json())
+}
+
 /// Reports mistakes and returns the exit code.
-pub fn tell_mistakes(path: &Path, mistakes: &[Mistake]) -> u8 {
+pub fn tell_mistakes(path: &Path, mistakes: &[Mistake], as_json: bool) -> u8 {
     for mistake in mistakes {
-        output::tell(&format!(
-            "error: config file {}{}: {}",
+        let what = format!(
+            "config file {}{}: {}",
             path.display(),
             at(mistake),
             mistake.text
-        ));
-        if let Some(hint) = &mistake.hint {
-            output::tell(&format!("  hint: {hint}"));
-        }
+        );
+        output::failed(&what, mistake.hint.as_deref(), exit::USAGE, as_json);
     }
     exit::USAGE
 }
@@ -241,6 +251,7 @@ mod tests {
                 Form::Phone => "'00008130'",
                 Form::Level => "'info'",
                 Form::Way => "'usb'",
+                Form::Patience => "'31m'",
             };
             text += &format!("{leaf} = {value}\n");
         }

@@ -11,7 +11,9 @@ use serde::Serialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{Form, KEYS};
+use crate::cli::args::value_parsers;
+
+use super::keys::{self, Form, KEYS};
 
 /// A mistake in a config file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -91,7 +93,7 @@ impl Reader<'_> {
                 continue;
             }
             let is_section = KEYS.iter().any(|k| k.name.starts_with(&format!("{full}.")));
-            match (value.get_ref(), KEYS.iter().find(|k| k.name == full)) {
+            match (value.get_ref(), keys::find(&full)) {
                 (DeValue::Table(inner), None) if is_section => self.table(inner, &full),
                 (_, Some(key)) => match typed(key.form, value) {
                     Ok(text) => drop(self.config.values.insert(key.name, text)),
@@ -237,6 +239,15 @@ fn typed(form: Form, value: &Spanned<DeValue<'_>>) -> Result<String, String> {
         Form::Span => {
             let text = text().map_err(|_| "expected a duration in quotes: \"20h\"")?;
             parse_span(text).map(|_| text.to_owned())
+        }
+        Form::Patience => {
+            let text = match value.as_integer() {
+                Some(n) => i64::from_str_radix(n.as_str(), n.radix())
+                    .map_err(|_| "expected a duration in quotes: \"31m\"")?
+                    .to_string(),
+                None => (text().map_err(|_| "expected a duration in quotes: \"31m\"")?).to_owned(),
+            };
+            value_parsers::patience(&text).map(|_| text)
         }
         Form::Hours => {
             let text = text().map_err(|_| "expected hours in quotes: \"23:00-07:00\"")?;

@@ -11,7 +11,6 @@ use self::check::Check;
 use self::keep::{Forget, Remember};
 use self::phone::Ask;
 use crate::cli::args::password::{NewPasswordArgs, PasswordArgs};
-use crate::cli::exit;
 use crate::cli::render::output;
 
 /// Turn a phone's backup encryption on or off, change its password, or check a password
@@ -93,11 +92,10 @@ impl EncryptionCommand {
                 Ok(Wish::Off { old })
             }),
             Wanted::Change(change) if change.password.is_stdin() && change.new.is_stdin() => {
-                output::tell(
-                    "error: the two passwords cannot both come from standard input: give one of \
-                    them in another way",
-                );
-                exit::USAGE
+                output::refused(
+                    "the two passwords cannot both come from standard input",
+                    Some("give one of them by a file or a command"),
+                )
             }
             Wanted::Change(change) => change.ask.change(Done::Changed, &|name| {
                 let old = (change.password).present(&question("Current backup", name))?;

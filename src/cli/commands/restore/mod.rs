@@ -23,6 +23,7 @@ use crate::cli::args::connection::ConnectionArgs;
 use crate::cli::args::device::DeviceArgs;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::reading::ReadArgs;
+use crate::cli::args::value_parsers::{self, PATIENCE};
 use crate::cli::failure::Failure;
 use crate::cli::render::doctor::show;
 use crate::cli::render::log;
@@ -55,8 +56,9 @@ pub struct Restore {
     /// one to be overwritten by this.
     #[arg(skip)]
     pub(crate) device_is_named: bool,
-    /// Check the backup, versions, space, Find My and what will be missing; change nothing
-    #[arg(long)]
+    /// Show what would happen: check the backup, versions, space, Find My and what will be missing,
+    /// but change nothing
+    #[arg(long, short = 'n')]
     dry_run: bool,
     /// Restore to a simulated phone, and compare every byte that it received with the backup
     #[arg(long, conflicts_with_all = ["dry_run", "wait", "trace"])]
@@ -75,13 +77,13 @@ pub struct Restore {
     /// Check only the names and sizes in the backup, not every byte
     #[arg(long)]
     quick_check: bool,
-    /// Restore a damaged backup if only the contents of files are altered, which phones do not
-    /// notice
+    /// Do it anyway: restore a damaged backup if only the contents of files are altered, which
+    /// phones do not notice
     #[arg(long)]
     force: bool,
     /// Give up if the phone sends nothing for this long
-    #[arg(long, value_name = "MINUTES", default_value_t = 31, value_parser = clap::value_parser!(u64).range(5..=600))]
-    patience: u64,
+    #[arg(long, value_name = "TIME", default_value = PATIENCE, value_parser = value_parsers::patience)]
+    patience: Duration,
     #[command(flatten)]
     pub(crate) connector: ConnectionArgs,
     #[command(flatten)]
@@ -132,7 +134,7 @@ impl Restore {
                 let report = &report;
                 output::object("dry_run", None, &DryRun { path, report });
             } else {
-                show(&report, self.output.quiet)
+                show(&report)
             }
             return Ok(match report.level {
                 Level::Ok => exit::DONE,
@@ -215,7 +217,7 @@ impl Restore {
             password,
             advise: Some(hints::restore),
             stay_awake: true,
-            silence_max: Duration::from_secs(self.patience * 60),
+            silence_max: self.patience,
             ..self.what.options()
         })
     }

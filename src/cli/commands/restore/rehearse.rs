@@ -54,7 +54,7 @@ pub fn run(
         Style::Quiet if compared.is_same() => {}
         _ => words(&restored, &compared, options, began.elapsed())
             .iter()
-            .for_each(|line| output::line(line)),
+            .for_each(|line| output::finding(line)),
     }
     Ok(match (compared.is_same(), restored.problems.is_empty()) {
         (false, _) => exit::FAILED,

@@ -15,8 +15,8 @@ pub struct WhatArgs {
     #[arg(long, help_heading = "What is restored")]
     no_system_files: bool,
     /// Do not have the phone download the backup's apps from the App Store
-    #[arg(long, help_heading = "What is restored")]
-    no_apps: bool,
+    #[arg(long, alias = "no-apps", help_heading = "What is restored")]
+    no_app_downloads: bool,
     /// Remove everything from the phone that the backup does not have
     #[arg(long, help_heading = "What is restored")]
     remove_others: bool,
@@ -35,7 +35,7 @@ impl WhatArgs {
         Options {
             keep_settings: self.keep_settings,
             system_files: !self.no_system_files,
-            apps: !self.no_apps,
+            apps: !self.no_app_downloads,
             remove_others: self.remove_others,
             only: self.only.clone(),
             partial_at_own_risk: self.partial_at_my_own_risk,

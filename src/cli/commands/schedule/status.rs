@@ -124,7 +124,7 @@ fn show_status(all: &All) {
         let next = next.unwrap_or_default();
         output::line(&format!("{} ({}): {last}{next}", job.name, job.when));
         for trouble in &job.troubles {
-            output::line(&format!("  warning: {trouble}"));
+            output::finding(&format!("  warning: {trouble}"));
         }
     }
     for phone in &all.phones {

@@ -15,7 +15,7 @@ use idev_backup::base::units::parse_span;
 use self::guard::Guard;
 use crate::cli::args::backup::BackupArgs;
 use crate::cli::args::connection::ConnectionArgs;
-use crate::cli::args::device::DeviceArgs;
+use crate::cli::args::device::phone_text;
 use crate::cli::args::output::OutputArgs;
 use crate::cli::args::store::WritableStoreArgs;
 use crate::cli::args::unattended::UnattendedArgs;
@@ -32,8 +32,9 @@ use crate::cli::{exit, hints};
 /// it.
 #[derive(Args)]
 pub struct WatchCommand {
-    #[command(flatten)]
-    device: DeviceArgs,
+    /// The phone: its UDID or name, or the beginning of either [default: all phones]
+    #[arg(long, short, value_name = "PHONE", env = "IDEV_BACKUP_DEVICE", value_parser = phone_text)]
+    device: Option<String>,
     /// Back up a phone if its last backup is older than this
     #[arg(long, value_name = "TIME", env = "IDEV_BACKUP_WATCH_DUE_AFTER", default_value = "20h", value_parser = parse_span)]
     due_after: Duration,
@@ -71,7 +72,7 @@ impl WatchCommand {
             Ok(opened) => opened,
             Err(e) => {
                 let show = Show::new(style);
-                let wanted = self.device.device.as_deref();
+                let wanted = self.device.as_deref();
                 policy::tell_failed(
                     hints::describe(&e),
                     wanted,
@@ -85,7 +86,7 @@ impl WatchCommand {
         let guard = Guard {
             connector: &connector,
             store: &store,
-            wanted: self.device.device.as_deref(),
+            wanted: self.device.as_deref(),
             options: self.backup.options(),
             plan,
             overdue,
